@@ -1,0 +1,96 @@
+//! Making it so: observe, plan, execute, look again, report.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::driver::Driver;
+use crate::model::{BackendSpec, DriverError, JournalEntry, Outcome, Records, Specs, Step};
+use crate::plan::{Plan, World};
+use crate::store::Store;
+
+/// Where the time comes from.
+pub trait Clock: Send + Sync {
+    /// Seconds since 1970.
+    fn now(&self) -> u64;
+}
+
+/// Where drivers come from: [`crate::driver::connect`], or a test's own.
+pub trait Connect: Send + Sync {
+    /// Opens the driver of a Backend.
+    ///
+    /// # Errors
+    /// See [`crate::driver::connect`].
+    fn connect(&self, backend: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError>;
+}
+
+/// What every pass needs.
+#[derive(Clone)]
+pub struct Setup {
+    /// What is declared.
+    pub specs: Arc<Specs>,
+    /// What is remembered; none when only looking while the store cannot be opened.
+    pub store: Option<Arc<dyn Store>>,
+    /// Where drivers come from.
+    pub connect: Arc<dyn Connect>,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A look at everything, with the plan that follows from it. Nothing was changed.
+pub struct Survey {
+    /// When, in seconds since 1970.
+    pub now: u64,
+    /// What every declared backend showed.
+    pub world: World,
+    /// What the store remembers.
+    pub records: Records,
+    /// Of the journal, the last lines.
+    pub journal: Vec<JournalEntry>,
+    /// What apply would do.
+    pub plan: Plan,
+}
+
+/// What a pass tells while it runs.
+pub enum Event<'a> {
+    /// Something a person should know, in one sentence.
+    Note(String),
+    /// The plan that is about to run (also when it is empty).
+    Planned(&'a Plan),
+    /// A step begins; the index is that in the plan.
+    Started(usize, &'a Step),
+    /// Bytes done, of bytes.
+    Progress(usize, u64, u64),
+    /// A step failed in a way that may pass; it is tried again after so many milliseconds.
+    Retrying(usize, &'a Step, &'a DriverError, u64),
+    /// A step ended.
+    Finished(usize, &'a Step, &'a Result<Outcome, DriverError>),
+    /// A step was not begun because one that it depends on was not done, or because the run is being stopped.
+    Skipped(usize, &'a Step, &'a str),
+}
+
+/// Who listens to a pass, and answers for the person.
+#[async_trait]
+pub trait Reporter: Send + Sync {
+    /// Called in order, from one thread at a time.
+    fn event(&self, event: Event<'_>);
+    /// Whether the irreversible steps of this plan may be made. Without a terminal: whether `--yes` was given.
+    async fn confirm(&self, plan: &Plan) -> bool;
+}
+
+/// What a pass did.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Steps that changed something.
+    pub changed: usize,
+    /// Steps that found it already so.
+    pub unchanged: usize,
+    /// Steps that failed, with why.
+    pub failed: Vec<(Step, DriverError)>,
+    /// Steps that were not begun because what they depend on was not done.
+    pub skipped: usize,
+    /// Whether it was stopped before its end.
+    pub stopped: bool,
+    /// The plan as run, with everything held (what the run itself found to be held included).
+    pub plan: Option<Plan>,
+}

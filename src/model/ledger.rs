@@ -1,0 +1,155 @@
+//! The ledger: what must not be forgotten about an owner's objects, kept on the pool itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, Name, NativeName, Owner, Size, Uid};
+
+/// The identity of a pool: 32 hexadecimal digits, made once when Kiln first writes to it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PoolId(pub String);
+
+impl fmt::Display for PoolId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A ledger as a look at the pool found it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LedgerView {
+    /// One of its copies is whole.
+    Good(Ledger),
+    /// It is there, and no copy of it can be believed. The sentence says why.
+    Damaged(String),
+}
+
+/// What one owner has on one pool. It makes an absent object Lost and not new when the store is gone, and another pool under
+/// the same path visible as another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// The pool it was written for.
+    pub pool: PoolId,
+    /// Whose it is.
+    pub owner: Owner,
+    /// `Stack.spec.id`; empty without a Stack.
+    pub stack: String,
+    /// Counts writes, so that the newer of two copies is known.
+    pub serial: u64,
+    /// Objects that were made whole and not yet proven gone: live, in the trash, or Lost.
+    pub whole: BTreeMap<Uid, LedgerEntry>,
+    /// Those of `whole` that are leaving or have left for the trash: absent and leaving is a tombstone, not Lost.
+    pub leaving: BTreeSet<Uid>,
+    /// Objects that are gone for good; kept for 30 days.
+    pub tombstones: BTreeMap<Uid, Tombstone>,
+    /// For each kind and name that ever left, one more than the highest `n` (see [`Uid::derive`]) it had. Kept for ever: a
+    /// name that comes again is another object.
+    pub next: BTreeMap<String, u32>,
+    /// Volumes and snapshots that left by remove or destroy in the last 24 hours.
+    pub removals: Vec<Removal>,
+    /// Approvals whose sets are not yet done.
+    pub approvals: Vec<ApprovalInUse>,
+    /// Digests of approvals that are done: an Approval document with one of them no longer approves anything.
+    pub spent: BTreeSet<String>,
+}
+
+/// An object that the owner has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerEntry {
+    /// Volume or Snapshot.
+    pub kind: Kind,
+    /// `metadata.name`.
+    pub name: Name,
+    /// Which of the name's uids it bears.
+    pub n: u32,
+    /// What the backend calls it.
+    pub native: NativeName,
+    /// Its size when last written here.
+    pub size: Size,
+}
+
+/// An object that is gone for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// Volume or Snapshot.
+    pub kind: Kind,
+    /// `metadata.name`.
+    pub name: Name,
+    /// When it was found to be gone, in seconds since 1970.
+    pub at: u64,
+}
+
+/// A removal that counts against the limits of `Stack.spec.safety`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// What left.
+    pub uid: Uid,
+    /// Volume or Snapshot.
+    pub kind: Kind,
+    /// Its size.
+    pub size: Size,
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// Whether a person approved it: then it does not count.
+    pub approved: bool,
+}
+
+/// An approval that was given and is not yet done: it covers exactly this set, and what a crash left of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalInUse {
+    /// The digest that the person gave.
+    pub digest: String,
+    /// What it covers: `uid action [request]`, as hashed for the digest.
+    pub set: BTreeSet<String>,
+}
+
+impl Ledger {
+    /// For how long removals count against the limits of `Stack.spec.safety`, in seconds.
+    pub const REMOVAL_WINDOW: u64 = 24 * 3600;
+
+    /// Days for which a tombstone is kept.
+    pub const TOMBSTONE_DAYS: u64 = 30;
+
+    /// The first ledger of an owner on a pool.
+    pub fn new(pool: PoolId, owner: Owner, stack: String) -> Self {
+        Self {
+            pool,
+            owner,
+            stack,
+            serial: 0,
+            whole: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            tombstones: BTreeMap::new(),
+            next: BTreeMap::new(),
+            removals: Vec::new(),
+            approvals: Vec::new(),
+            spent: BTreeSet::new(),
+        }
+    }
+
+    /// The key of `next`.
+    pub fn next_key(kind: Kind, name: &Name) -> String {
+        format!("{}/{name}", kind.as_lower())
+    }
+
+    /// The entry of a name that is neither leaving nor gone: an object of this name must be there.
+    pub fn expected(&self, kind: Kind, name: &Name) -> Option<(Uid, &LedgerEntry)> {
+        self.whole
+            .iter()
+            .find(|(uid, entry)| entry.kind == kind && entry.name == *name && !self.leaving.contains(uid))
+            .map(|(uid, entry)| (*uid, entry))
+    }
+
+    /// Turns an entry into a tombstone: the object is gone for good and its name may be used by another.
+    pub fn bury(&mut self, uid: Uid, now: u64) {
+        self.leaving.remove(&uid);
+        if let Some(entry) = self.whole.remove(&uid) {
+            let next = self.next.entry(Self::next_key(entry.kind, &entry.name)).or_default();
+            *next = (*next).max(entry.n + 1);
+            self.tombstones.insert(uid, Tombstone { kind: entry.kind, name: entry.name, at: now });
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The nouns that every other module speaks.
+//!
+//! Three shapes per thing and no fourth: what a file declares is a **Spec**, what a driver has just reported is
+//! **Observed**, what the store keeps is a **Record**. A [`Step`] is one driver call that brings the second to the first.
+//! Nothing here does input or output, and nothing here imports another module of Kiln.
+
+mod capability;
+mod error;
+mod ledger;
+mod name;
+mod observed;
+mod quantity;
+mod record;
+mod spec;
+mod step;
+
+pub use capability::{Access, Capabilities};
+pub use error::{DriverError, Effect, ErrorKind};
+pub use ledger::{ApprovalInUse, Ledger, LedgerEntry, LedgerView, PoolId, Removal, Tombstone};
+pub use name::{Kind, Name, NameError, NativeForm, NativeName, Owner, Uid};
+pub use observed::{Capacity, Clients, Identity, Listed, Object, Observed, Place, Scope, Tags};
+pub use quantity::{Percent, QuantityError, Seconds, Size};
+pub use record::{BackendRecord, IntentId, JournalEntry, ObjectRecord, OpenIntent, Records};
+pub use spec::{
+    ApprovalSpec, BackendSpec, Defaults, DriverConfig, ExportSpec, ExportedThing, FaultRates, Meta, OnRemove, Origin,
+    Provisioning, PurgeMode, Qos, RestoreSpec, Safety, SnapshotSpec, SourcePlace, SourceSpec, Specs, Stack, TargetSpec,
+    TrashPolicy, VolumeSpec,
+};
+pub use step::{Action, Expect, FieldChange, ObjectRef, Outcome, Reason, Risk, Step, Verb};

@@ -1,0 +1,228 @@
+//! Sizes, durations and shares, as manifests write them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a text is not a quantity. The sentence completes "the value …".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QuantityError {
+    /// No number at its beginning, or something after the unit.
+    #[error("is not a number with a unit, like {example}")]
+    Form {
+        /// One that would do.
+        example: &'static str,
+    },
+    /// A unit that does not exist.
+    #[error("has the unknown unit {unit:?}; known are {known}")]
+    Unit {
+        /// What was written.
+        unit: String,
+        /// What may be written.
+        known: &'static str,
+    },
+    /// More than can be stored.
+    #[error("is too large; at most {max}")]
+    Large {
+        /// The limit.
+        max: &'static str,
+    },
+}
+
+/// A number of bytes, at most 2^63 - 1 (the largest file offset).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Size(pub u64);
+
+impl Size {
+    /// The largest: what `off_t` can hold.
+    pub const MAX: Size = Size(i64::MAX as u64);
+
+    /// The number of bytes.
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
+
+    /// The next multiple of `granularity` (in bytes; 0 and 1 change nothing).
+    pub fn round_up(self, granularity: u64) -> Size {
+        match granularity {
+            0 | 1 => self,
+            unit => Size(self.0.div_ceil(unit).saturating_mul(unit)),
+        }
+    }
+}
+
+/// Binary first: `Display` picks from this list.
+const BINARY: [(&str, u32); 5] = [("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
+const DECIMAL: [(&str, u32); 5] = [("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15)];
+
+/// Splits `1.5Gi` into (15, 1 decimal digit, "Gi").
+fn split(text: &str) -> Option<(u128, u32, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits_ok = !whole.is_empty() && !(number.contains('.') && fraction.is_empty());
+    // Sixteen digits before and nine after the point are more than any size needs and cannot overflow what follows.
+    if !digits_ok || fraction.contains('.') || whole.len() > 19 || fraction.len() > 9 {
+        return None;
+    }
+    Some((format!("{whole}{fraction}").parse().ok()?, fraction.len() as u32, unit))
+}
+
+impl FromStr for Size {
+    type Err = QuantityError;
+    fn from_str(text: &str) -> Result<Self, QuantityError> {
+        let form = || QuantityError::Form { example: "10Gi" };
+        let (number, decimals, unit) = split(text).ok_or_else(form)?;
+        let binary =
+            BINARY.iter().find(|(name, _)| unit.strip_prefix(name).is_some_and(|rest| matches!(rest, "" | "B")));
+        let factor = match (unit, binary) {
+            ("", _) => 1,
+            (_, Some((_, bits))) => 1_u128 << bits,
+            _ => match DECIMAL.iter().find(|(name, _)| *name == unit) {
+                Some((_, digits)) => 10_u128.pow(*digits),
+                None => {
+                    let known = "Ki Mi Gi Ti Pi (powers of 1024) and k M G T P (powers of 1000)";
+                    return Err(QuantityError::Unit { unit: unit.to_owned(), known });
+                }
+            },
+        };
+        // A part of a byte is rounded up: the size is never less than what was asked.
+        let bytes = (number * factor).div_ceil(10_u128.pow(decimals));
+        match u64::try_from(bytes) {
+            Ok(bytes) if bytes <= Self::MAX.0 => Ok(Size(bytes)),
+            _ => Err(QuantityError::Large { max: "8Ei - 1" }),
+        }
+    }
+}
+
+impl fmt::Display for Size {
+    /// Exact where a binary unit divides it (`10Gi`), else with one or two decimals (`1.46Gi`); plain bytes below 1 Ki.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match BINARY.iter().find(|(_, bits)| self.0 >= 1 << bits) {
+            None => self.0.to_string(),
+            Some((unit, bits)) if self.0 % (1 << bits) == 0 => format!("{}{unit}", self.0 >> bits),
+            Some((unit, bits)) => format!("{:.2}{unit}", self.0 as f64 / (1_u64 << bits) as f64),
+        };
+        f.pad(&text)
+    }
+}
+
+/// A span of whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seconds(pub u64);
+
+const SPANS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+
+impl FromStr for Seconds {
+    type Err = QuantityError;
+    fn from_str(text: &str) -> Result<Self, QuantityError> {
+        let form = || QuantityError::Form { example: "30s, 15m, 12h or 7d" };
+        let end = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(form)?;
+        let (number, unit) = text.split_at(end);
+        let number: u64 = number.parse().map_err(|_| form())?;
+        let Some((_, factor)) = SPANS.iter().find(|(name, _)| *name == unit) else {
+            return Err(QuantityError::Unit { unit: unit.to_owned(), known: "s m h d" });
+        };
+        // A hundred years: far past any use, and safe to add to any clock.
+        match number.checked_mul(*factor) {
+            Some(seconds) if seconds <= 36_525 * 86_400 => Ok(Seconds(seconds)),
+            _ => Err(QuantityError::Large { max: "36525d" }),
+        }
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match SPANS.iter().find(|(_, factor)| self.0 >= *factor && self.0 % factor == 0) {
+            Some((unit, factor)) => write!(f, "{}{unit}", self.0 / factor),
+            None => write!(f, "{}s", self.0),
+        }
+    }
+}
+
+/// A share in whole percent; may be over 100 where that means something (overcommit).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Percent(pub u32);
+
+impl Percent {
+    /// This share of `whole`, rounded down.
+    pub fn of(self, whole: u64) -> u64 {
+        u64::try_from(u128::from(whole) * u128::from(self.0) / 100).unwrap_or(u64::MAX)
+    }
+}
+
+impl FromStr for Percent {
+    type Err = QuantityError;
+    fn from_str(text: &str) -> Result<Self, QuantityError> {
+        let number = text.strip_suffix('%').unwrap_or(text);
+        number.parse().map(Percent).map_err(|_| QuantityError::Form { example: "90%" })
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_exactly_and_rounded_up() {
+        for (text, bytes) in [
+            ("1", 1),
+            ("10Gi", 10 << 30),
+            ("10GiB", 10 << 30),
+            ("1.5Gi", 3 << 29),
+            ("0.1Ki", 103),
+            ("1k", 1000),
+            ("2P", 2_000_000_000_000_000),
+            ("9223372036854775807", i64::MAX as u64),
+        ] {
+            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+        }
+        for text in [
+            "",
+            "Gi",
+            "-1",
+            "1.",
+            ".5Gi",
+            "1.2.3",
+            "1Gb",
+            "1 000",
+            "1e9",
+            "0x10",
+            "8192Pi",
+            "99999999999999999999",
+            "1Gii",
+            "10GiBB",
+        ] {
+            assert!(text.parse::<Size>().is_err(), "{text}");
+        }
+        assert_eq!(Size(1).round_up(4096), Size(4096));
+        assert_eq!(Size(4096).round_up(4096), Size(4096));
+    }
+
+    #[test]
+    fn what_is_shown_is_exact_or_says_so() {
+        assert_eq!(Size(10 << 30).to_string(), "10Gi");
+        assert_eq!(Size(3 << 29).to_string(), "1.50Gi");
+        assert_eq!(Size(1000).to_string(), "1000");
+        assert_eq!(Seconds(604_800).to_string(), "7d");
+        assert_eq!(Seconds(90).to_string(), "90s");
+    }
+
+    #[test]
+    fn durations_have_one_unit() {
+        assert_eq!("15m".parse(), Ok(Seconds(900)));
+        for text in ["", "15", "m", "1h30m", "1w", "-1s", "99999999999d"] {
+            assert!(text.parse::<Seconds>().is_err(), "{text}");
+        }
+    }
+}

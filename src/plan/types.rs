@@ -1,0 +1,237 @@
+//! A plan: what would be done, what would not and why, and what was found to be different.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::model::{Capabilities, Kind, Name, Observed, Owner, Records, Removal, Specs, Step, Uid, Verb};
+
+/// Everything that the planner looks at. Equal inputs give equal plans.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// What is declared.
+    pub specs: &'a Specs,
+    /// What every declared backend showed.
+    pub world: &'a World,
+    /// What the store remembers.
+    pub records: &'a Records,
+    /// Removals of the last 24 hours, of all this owner's ledgers (the planner has no clock to choose them with).
+    pub recent: &'a [Removal],
+    /// Digests that a person approves now, on the command line: they hold even if spent.
+    pub approved: &'a [String],
+    /// What becomes of steps that cannot be undone.
+    pub irreversible: Irreversible,
+}
+
+/// What the planner does with steps that cannot be undone and that no approval covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Irreversible {
+    /// Lists them as steps: for showing, or after a person said yes.
+    List,
+    /// Holds them: NeedsConfirmation.
+    Hold,
+}
+
+/// By the name of the Backend: one view of each that is declared.
+pub type World = BTreeMap<Name, View>;
+
+/// What is known of a backend now.
+#[derive(Debug, Clone, PartialEq)]
+pub enum View {
+    /// It answered, perhaps with gaps.
+    Seen {
+        /// What it can do.
+        capabilities: Capabilities,
+        /// What it showed.
+        observed: Observed,
+    },
+    /// It did not answer: all that was on it is Unknown.
+    Unseen {
+        /// One sentence.
+        why: String,
+    },
+    /// Its driver is not built.
+    Unbuilt,
+    /// Another process is writing to it for this owner: looked at, but not to be written to.
+    Taken {
+        /// Who, in one sentence.
+        by: String,
+        /// What it can do.
+        capabilities: Capabilities,
+        /// What it showed.
+        observed: Observed,
+    },
+}
+
+/// The plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Whose.
+    pub owner: Owner,
+    /// Of the specs.
+    pub revision: String,
+    /// In an order in which they can be made one after the other; `after` says which really must wait.
+    pub steps: Vec<Step>,
+    /// What is not brought to its spec, and why; sorted by kind and name.
+    pub held: Vec<Held>,
+    /// What somebody else changed since Kiln last settled it.
+    pub drift: Vec<Drift>,
+    /// What deserves a second look.
+    pub warnings: Vec<Warning>,
+    /// Backends that could not be observed, or are not the ones they were.
+    pub unobserved: Vec<Unobserved>,
+    /// The set that waits for a person.
+    pub approval: Option<ApprovalSet>,
+    /// Approvals that this plan makes use of, with the whole set of each: they go into the ledgers before the first step.
+    pub used: Vec<ApprovalSet>,
+    /// Over the declared fields, identities, sizes and tags concerned, and the steps; never times or revision.
+    pub digest: String,
+}
+
+/// A set of removals and irreversible steps, and the digest that names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalSet {
+    /// What is given to `--approve`.
+    pub digest: String,
+    /// `uid action [request]`.
+    pub set: BTreeSet<String>,
+}
+
+/// Something that is not done.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Held {
+    /// Of the object.
+    pub kind: Kind,
+    /// Of the object.
+    pub name: Name,
+    /// What would be done.
+    pub action: Verb,
+    /// Where.
+    pub backend: Option<Name>,
+    /// Which incarnation, where there is one.
+    pub uid: Option<Uid>,
+    /// Why not.
+    pub reason: HeldReason,
+    /// Why not, in one sentence.
+    pub message: String,
+    /// What to do about it: a command where there is one.
+    pub unblock: String,
+}
+
+macro_rules! held_reasons {
+    ($($(#[$doc:meta])* $reason:ident,)+) => {
+        /// Why something is not done: a closed list, for people. Code never branches on it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum HeldReason { $($(#[$doc])* $reason,)+ }
+        impl HeldReason {
+            /// All of them.
+            pub const ALL: &'static [HeldReason] = &[$(HeldReason::$reason,)+];
+            /// As in JSON.
+            pub fn as_str(self) -> &'static str {
+                match self { $(HeldReason::$reason => stringify!($reason),)+ }
+            }
+        }
+    };
+}
+held_reasons! {
+    /// The driver cannot do it, or is not built.
+    Unsupported,
+    /// The declared size is smaller than what is there.
+    ShrinkRefused,
+    /// The field cannot change once the object is there.
+    Immutable,
+    /// Protection blocks a step that could lose data.
+    Protected,
+    /// Other objects need it.
+    HasDependents,
+    /// Somebody has it open.
+    InUse,
+    /// Too much would leave within 24 hours.
+    RemovalLimit,
+    /// A file has a problem: what is missing may only be unreadable.
+    SourceBroken,
+    /// The backend did not show enough.
+    Unobserved,
+    /// It was whole, and is proven absent.
+    Lost,
+    /// A known uid stands under another name.
+    Renamed,
+    /// An object in the way is not ours.
+    Foreign,
+    /// Its tags disagree with its name, or cannot be read.
+    Conflict,
+    /// Two objects could be it.
+    Ambiguous,
+    /// Another process writes there for this owner.
+    OtherWriter,
+    /// It belongs to another owner, or to another Stack of this name.
+    OwnerChanged,
+    /// The pool is not the one it was.
+    BackendChanged,
+    /// It is on a backend that is no longer declared.
+    BackendUndeclared,
+    /// What was to be adopted was never seen.
+    AdoptMissing,
+    /// What it is to be made from is not there.
+    SourceMissing,
+    /// It is declared smaller than what it is to be made from.
+    SizeBelowSource,
+    /// An export would switch to a new empty volume.
+    LooksLikeRename,
+    /// It cannot be undone, and nobody was asked.
+    NeedsConfirmation,
+    /// An export that says nothing about who may connect.
+    OpenExport,
+    /// No room within the limits of the Backend.
+    PoolFull,
+    /// The backend does not allow names this long.
+    NameTooLong,
+    /// The host's operator does not allow it.
+    NotAllowed,
+    /// A person suspended it.
+    Suspended,
+    /// What it depends on is held, or failed.
+    DependencyHeld,
+    /// It is mirrored to another cluster.
+    Mirrored,
+}
+
+impl std::fmt::Display for HeldReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A difference between what Kiln last settled and what is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// Of the object.
+    pub kind: Kind,
+    /// Of the object.
+    pub name: Name,
+    /// The field.
+    pub path: String,
+    /// What it was.
+    pub recorded: Value,
+    /// What it is; null if the object is not there.
+    pub observed: Value,
+}
+
+/// Something that deserves a second look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// A word for programs.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// A backend of which nothing is known now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unobserved {
+    /// Which.
+    pub backend: Name,
+    /// Why, in one sentence.
+    pub message: String,
+}
