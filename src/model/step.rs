@@ -32,6 +32,21 @@ pub struct Step {
     pub after: Vec<usize>,
 }
 
+impl Step {
+    /// Whether the object leaves by it, into the trash or for good. (Being released is not leaving.)
+    pub fn is_removal(&self) -> bool {
+        matches!(self.action, Action::Trash { .. } | Action::Destroy)
+    }
+
+    /// What the backend calls the object before the step.
+    pub fn native_before(&self) -> &NativeName {
+        match &self.action {
+            Action::Rename { from, .. } => from,
+            _ => &self.native,
+        }
+    }
+}
+
 /// What a step does. A closed list: every driver matches it in full.
 ///
 /// Each is repeatable: what is already so is [`Outcome::Unchanged`].
