@@ -162,6 +162,31 @@ impl Action {
     }
 }
 
+impl fmt::Display for Action {
+    /// What in particular is done, for the journal and for progress lines.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Create { size, origin: None, .. } => write!(f, "create {size}"),
+            Action::Create { size, origin: Some(origin), .. } => {
+                write!(f, "create {size} from {}", origin.object().native)
+            }
+            Action::Snapshot { volume, .. } => write!(f, "snapshot of {}", volume.native),
+            Action::Grow { to } => write!(f, "grow to {to}"),
+            Action::Restore { snapshot, request } => write!(f, "restore from {} ({request})", snapshot.native),
+            Action::SetTags { tags } if tags.retained => f.write_str("release"),
+            Action::SetTags { .. } => f.write_str("set tags"),
+            Action::Rename { from, .. } => write!(f, "rename from {from}"),
+            Action::Adopt { .. } => f.write_str("take over"),
+            Action::Trash { ttl } => write!(f, "into the trash for {ttl}"),
+            Action::Undelete { .. } => f.write_str("bring back from the trash"),
+            Action::Destroy => f.write_str("destroy"),
+            Action::Purge => f.write_str("purge from the trash"),
+            Action::Sweep => f.write_str("remove what a crash left half made"),
+            Action::Detach => f.write_str("make its clones independent"),
+        }
+    }
+}
+
 /// The six verbs of plans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

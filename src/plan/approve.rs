@@ -18,7 +18,7 @@ pub fn digest_of(set: &BTreeSet<String>) -> String {
 }
 
 /// `uid action [request]`: how a step is named in an approval.
-fn item(step: &Step) -> String {
+pub fn approval_item(step: &Step) -> String {
     match &step.action {
         Action::Restore { request, .. } => format!("{} {} {request}", step.identity.uid, step.action.verb()),
         _ => format!("{} {}", step.identity.uid, step.action.verb()),
@@ -29,7 +29,7 @@ fn item(step: &Step) -> String {
 pub(super) fn judge(planner: &mut Planner<'_>) -> (Option<ApprovalSet>, Vec<ApprovalSet>) {
     let begun = begun(planner);
     let given: BTreeSet<String> = given(planner);
-    let covered = |step: &Step| begun.iter().any(|approval| approval.set.contains(&item(step)));
+    let covered = |step: &Step| begun.iter().any(|approval| approval.set.contains(&approval_item(step)));
     let live: Vec<usize> = (0..planner.steps.len()).filter(|index| !planner.dropped.contains(index)).collect();
     let uncovered: Vec<usize> = live.into_iter().filter(|index| !covered(&planner.steps[*index])).collect();
     let removals: Vec<usize> = uncovered.iter().copied().filter(|index| planner.steps[*index].is_removal()).collect();
@@ -44,7 +44,7 @@ pub(super) fn judge(planner: &mut Planner<'_>) -> (Option<ApprovalSet>, Vec<Appr
     if waiting.is_empty() {
         return (None, used);
     }
-    let set: BTreeSet<String> = waiting.iter().map(|index| item(&planner.steps[*index])).collect();
+    let set: BTreeSet<String> = waiting.iter().map(|index| approval_item(&planner.steps[*index])).collect();
     let asked = ApprovalSet { digest: digest_of(&set), set };
     if given.contains(&asked.digest) {
         used.push(asked);
@@ -66,11 +66,16 @@ pub(super) fn judge(planner: &mut Planner<'_>) -> (Option<ApprovalSet>, Vec<Appr
     (Some(asked), used)
 }
 
-/// Approvals in the ledgers: given earlier, and not yet done.
+/// Approvals in the ledgers: given earlier, and not yet done. Each ledger has the part of the set that is on its pool.
 fn begun(planner: &Planner<'_>) -> Vec<ApprovalInUse> {
-    let all = good_grounds(&planner.grounds).filter_map(|(_, good)| good.ledger).flat_map(|ledger| &ledger.approvals);
-    let by_digest: BTreeMap<&String, &ApprovalInUse> = all.map(|approval| (&approval.digest, approval)).collect();
-    by_digest.into_values().cloned().collect()
+    let mut by_digest: BTreeMap<&String, ApprovalInUse> = BTreeMap::new();
+    for approval in good_grounds(&planner.grounds).filter_map(|(_, good)| good.ledger).flat_map(|l| &l.approvals) {
+        let whole = by_digest
+            .entry(&approval.digest)
+            .or_insert_with(|| ApprovalInUse { digest: approval.digest.clone(), set: BTreeSet::new() });
+        whole.set.extend(approval.set.iter().cloned());
+    }
+    by_digest.into_values().collect()
 }
 
 /// Digests that a person gives now, by hand or by commit. One that was committed holds once.

@@ -66,6 +66,14 @@ fn list(names: &[&Name]) -> String {
 }
 
 fn judge<'a>(inputs: &Inputs<'a>, name: &'a Name, spec: &'a BackendSpec) -> Ground<'a> {
+    if !spec.via.is_empty() {
+        return Ground::Bad(Bad {
+            reason: HeldReason::NotAllowed,
+            message: "`via` is off: manifests may not run commands".to_owned(),
+            unblock: "remove `via`".to_owned(),
+            unobserved: false,
+        });
+    }
     let (capabilities, observed, taken_by) = match inputs.world.get(name) {
         Some(View::Seen { capabilities, observed }) => (capabilities, observed, None),
         Some(View::Taken { by, capabilities, observed }) => (capabilities, observed, Some(by.as_str())),
@@ -101,10 +109,7 @@ fn ledger<'a>(
     name: &Name,
     spec: &BackendSpec,
     observed: &'a Observed,
-) -> Result<Option<&'a Ledger>, Bad>
-where
-    'a: 'a,
-{
+) -> Result<Option<&'a Ledger>, Bad> {
     let owner = &inputs.specs.stack.owner;
     let changed = |message: String| Bad {
         reason: HeldReason::BackendChanged,
@@ -222,4 +227,16 @@ fn other_owner(inputs: &Inputs<'_>, name: &Name, observed: &Observed) -> Option<
         ),
         unobserved: false,
     })
+}
+
+/// The backends that can be planned for and written to, with our ledger on each (none on first use): the one that the plan was
+/// made with, which is the store's copy where those on the pool are damaged.
+pub fn usable(inputs: &Inputs<'_>) -> BTreeMap<Name, Option<Ledger>> {
+    let grounds = survey(inputs).into_iter();
+    grounds
+        .filter_map(|(name, ground)| match ground {
+            Ground::Good(good) if good.taken_by.is_none() => Some((name.clone(), good.ledger.cloned())),
+            _ => None,
+        })
+        .collect()
 }

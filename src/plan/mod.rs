@@ -18,7 +18,8 @@ mod plan;
 mod removal;
 mod types;
 
-pub use approve::digest_of;
+pub use approve::{approval_item, digest_of};
+pub use ground::usable;
 pub use lint::lint;
 pub use looks::looks;
 pub use plan::plan;
