@@ -5,7 +5,7 @@
 //! step carries what it expects to find. What is not done is said, with its reason and the way out.
 
 mod approve;
-mod declared;
+mod create;
 mod digest;
 mod drift;
 mod ground;
@@ -16,7 +16,12 @@ mod order;
 #[expect(clippy::module_inception, reason = "the headline function lives in a file that bears its name")]
 mod plan;
 mod removal;
+mod restore;
+mod snapshot;
+mod tags;
+mod take;
 mod types;
+mod volume;
 
 pub use approve::{approval_item, digest_of};
 pub use ground::usable;
