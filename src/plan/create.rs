@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Expect, Identity, Kind, Ledger, Name, NativeName, Object, ObjectRef, Origin, Place, Provisioning, Reason, Risk, Size, SourceSpec, Step, Tags, Uid, VolumeSpec,
+    Action, Expect, Identity, Kind, Ledger, Name, NativeName, Object, ObjectRef, Origin, Place, Provisioning, Reason,
+    Risk, Size, SourceSpec, Step, Tags, Uid, VolumeSpec,
 };
 
 use super::plan::{About, Planner, Ready};

@@ -2,9 +2,7 @@
 
 use serde_json::json;
 
-use crate::model::{
-    Action, Expect, Kind, Name, Object, ObjectRef, Place, Reason, Risk, Step, Uid, Verb,
-};
+use crate::model::{Action, Expect, Kind, Name, Object, ObjectRef, Place, Reason, Risk, Step, Uid, Verb};
 
 use super::plan::{About, Planner, Ready};
 use super::types::HeldReason;

@@ -2,11 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{
-    FieldChange, Meta,
-    OnRemove, Provisioning, Size, Tags,
-};
-
+use crate::model::{FieldChange, Meta, OnRemove, Provisioning, Size, Tags};
 
 /// What a document says about the tags of its object.
 pub(super) struct Wanted<'s> {

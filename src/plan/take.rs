@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Expect, Identity, Kind, Name, NativeName, Object, ObjectRef,
-    OnRemove, Place, Reason, Risk, Size, Step, Tags, Verb, VolumeSpec,
+    Action, Expect, Identity, Kind, Name, NativeName, Object, ObjectRef, OnRemove, Place, Reason, Risk, Size, Step,
+    Tags, Verb, VolumeSpec,
 };
 
 use super::plan::{About, Planner, Ready};

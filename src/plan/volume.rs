@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::model::{
-    Action, Expect, Kind, Name, NativeName, Object, ObjectRef, Place, Provisioning, Reason, Risk, Size, Step, Tags, Verb, VolumeSpec,
+    Action, Expect, Kind, Name, NativeName, Object, ObjectRef, Place, Provisioning, Reason, Risk, Size, Step, Tags,
+    Verb, VolumeSpec,
 };
 
 use super::locate::Located;
