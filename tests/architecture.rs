@@ -534,7 +534,7 @@ fn a_long_file_is_seen_and_its_tests_do_not_count() {
 #[test]
 fn an_invariant_without_its_test_is_seen() {
     let read = |file: &str| {
-        let text = "#[test]\nfn real() {}\n#[tokio::test(start_paused = true)]\nasync fn slow() {}\nfn helper() {}\n#[cfg(test)]\nfn aid() {}\n\
+        let text = "#[test]\nfn real() {}\n#[tokio::test(start_paused = true)]\nasync fn slow() {}\nfn plain() {}\n#[cfg(test)]\nfn aid() {}\n\
                     #[test]\n#[ignore]\nfn asleep() {}\n// #[test] fn commented() {}";
         (file == "tests/a.rs").then(|| text.to_owned())
     };
@@ -543,7 +543,7 @@ fn an_invariant_without_its_test_is_seen() {
         assert_eq!(check_invariants(&table(good), read), Vec::<String>::new(), "{good}");
     }
     for bad in [
-        "tests/a.rs::helper",
+        "tests/a.rs::plain",
         "tests/a.rs::aid",
         "tests/a.rs::asleep",
         "tests/a.rs::commented",
