@@ -321,7 +321,8 @@ pub fn made_and_destroyed_once(world: &SimWorld) {
     }
     for ((uid, effect), count) in counts {
         if matches!(effect, SimEffect::Created | SimEffect::Destroyed) {
-            assert!(count <= 1, "{uid} was {effect:?} {count} times");
+            let story: Vec<_> = world.events().iter().filter(|event| event.uid == uid).collect();
+            assert!(count <= 1, "{uid} was {effect:?} {count} times: {story:#?}");
         }
     }
 }
