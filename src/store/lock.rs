@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 use super::{StoreError, trouble};
 
@@ -16,6 +16,9 @@ pub(super) const FILE: &str = "lock";
 /// How long a writer waits for those who only look: they hold the lock while they copy the database, which takes a second
 /// where it is a gigabyte.
 const WAIT_FOR_LOOKERS: Duration = Duration::from_secs(10);
+
+/// A FIFO under the name of one of our files is not waited for.
+pub(super) const NO_WAIT: i32 = OFlags::NONBLOCK.bits() as i32;
 
 const POLL: Duration = Duration::from_millis(5);
 
@@ -32,6 +35,7 @@ pub(super) fn exclusive(dir: &Path, now: u64) -> Result<Lock, StoreError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
+        .custom_flags(NO_WAIT)
         .open(path)
         .map_err(|e| trouble(dir, "its lock cannot be opened", &e))?;
     let give_up = Instant::now() + WAIT_FOR_LOOKERS;
@@ -53,7 +57,7 @@ pub(super) fn exclusive(dir: &Path, now: u64) -> Result<Lock, StoreError> {
 
 /// Takes the lock for looking, without writing anything. `None`: there is nothing to lock, so nobody writes.
 pub(super) fn shared(dir: &Path) -> Result<Option<Lock>, StoreError> {
-    let file = match File::open(dir.join(FILE)) {
+    let file = match OpenOptions::new().read(true).custom_flags(NO_WAIT).open(dir.join(FILE)) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(trouble(dir, "its lock cannot be opened", &e)),

@@ -188,7 +188,7 @@ fn make_directory(dir: &Path) -> Result<(), StoreError> {
 
 /// Tries whether there is room for what sled is about to write. sled itself, opened on a full disk, panics or takes the data
 /// for damaged. (The free space that a file system reports does not know quotas; writing does.)
-fn make_sure_of_room(dir: &Path) -> Result<(), StoreError> {
+pub(super) fn make_sure_of_room(dir: &Path) -> Result<(), StoreError> {
     let path = dir.join(ROOM);
     let written = fs::write(&path, vec![0; NEEDED]);
     let removed = match fs::remove_file(&path) {
