@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::codec::{Digest, FORMAT, Meta};
 use super::commit::meta_rows;
-use super::db::Db;
+use super::db::{Db, Trouble};
 use super::frozen::Frozen;
 use super::load::{Bad, Loaded, load};
 use super::mark::{self, Mark, MarkFile};
@@ -95,6 +95,12 @@ pub fn open(dir: &Path, now: u64) -> Result<Opened, StoreError> {
         Some(both) => both,
         None => make(dir)?,
     };
+    // What a killed process had written and not made durable was read from memory: it has to be on disk before the mark asks
+    // for it, or a power cut would make a whole database look like one that went back in time.
+    db.sync().map_err(|trouble| match trouble {
+        Trouble::Io(message, errno) => failed(dir, sentence(&message, errno)),
+        Trouble::Damaged(how) => failed(dir, how),
+    })?;
     let mark = MarkFile::open(dir, loaded.seq).map_err(|e| trouble(dir, "its mark cannot be written", &e))?;
     let store = Persistent::start(dir, lock, db, mark, loaded)?;
     Ok(Opened { store: Arc::new(store), notes })
