@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::process::{Pid, test_kill_process};
 
 use super::{StoreError, trouble};
 
@@ -89,15 +90,30 @@ pub(super) fn wait_until_free(path: &Path, limit: Duration) -> bool {
     true
 }
 
+/// Who has it, as far as the file says. Between taking the lock and writing down its name, a process finds that of the one
+/// before it there: a name that nobody living bears is read again, for a moment.
 fn holder(dir: &Path, file: &File) -> StoreError {
-    let mut bytes = [0; 256];
-    let len = file.read_at(&mut bytes, 0).unwrap_or(0);
-    let text = String::from_utf8_lossy(&bytes[..len]);
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let mut tries = 20;
+    let (pid, since) = loop {
+        let mut bytes = [0; 256];
+        let len = file.read_at(&mut bytes, 0).unwrap_or(0);
+        let text = String::from_utf8_lossy(&bytes[..len]);
+        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let pid = field("pid ").and_then(|pid| pid.parse::<i32>().ok()).and_then(Pid::from_raw);
+        tries -= 1;
+        if tries == 0 || pid.is_some_and(lives) {
+            break (pid, field("since ").filter(|since| !since.is_empty()).unwrap_or("a moment ago").to_owned());
+        }
+        std::thread::sleep(POLL);
+    };
     StoreError::Locked {
         path: dir.display().to_string(),
-        // Between taking the lock and writing its name a process has none; 0 is nobody's.
-        pid: field("pid ").and_then(|pid| pid.parse().ok()).unwrap_or(0),
-        since: field("since ").filter(|since| !since.is_empty()).unwrap_or("a moment ago").to_owned(),
+        pid: pid.map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs()),
+        since,
     }
+}
+
+fn lives(pid: Pid) -> bool {
+    // Anything but "no such process" comes from one that is there.
+    test_kill_process(pid) != Err(rustix::io::Errno::SRCH)
 }
