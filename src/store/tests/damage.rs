@@ -106,7 +106,8 @@ fn sweep(killed: bool, seed: u64, trials: u64) {
         opened.store.commit(put(1)).unwrap();
         drop(opened);
         let took = began.elapsed();
-        assert!(took.as_secs() < 30, "{what}: took {took:?}");
+        // A call into sled that never ends is given up after a minute: that it never came to that is part of the claim.
+        assert!(took.as_secs() < 50, "{what}: took {took:?}");
         fs::remove_dir_all(&dir).unwrap();
     }
     println!("{trials} damaged stores: {whole} had all rows, {aside} were set aside");
