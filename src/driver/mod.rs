@@ -12,6 +12,8 @@
 //!
 //! One suite, `tests/conformance`, holds every driver to this.
 
+mod local;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -20,6 +22,8 @@ use crate::model::{
     Access, BackendSpec, Capabilities, DriverConfig, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome,
     Owner, PoolId, Scope, Step,
 };
+
+pub use local::Local;
 
 /// What a step is given besides itself.
 #[derive(Clone)]
@@ -104,9 +108,8 @@ pub trait Driver: Send + Sync {
 /// `Unsupported` for a driver that is not built, else as [`Driver::observe`].
 pub fn connect(backend: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
     match &backend.config {
-        DriverConfig::Local { .. } | DriverConfig::Sim { .. } => {
-            Err(DriverError::before(ErrorKind::Unsupported, "not built yet"))
-        }
+        DriverConfig::Local { path, create } => Ok(Arc::new(Local::connect(path, *create))),
+        DriverConfig::Sim { .. } => Err(DriverError::before(ErrorKind::Unsupported, "not built yet")),
         DriverConfig::Unbuilt { driver } => {
             Err(DriverError::before(ErrorKind::Unsupported, format!("the driver {driver:?} is not built yet")))
         }
