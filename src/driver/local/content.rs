@@ -209,7 +209,7 @@ fn copy_by_kernel(into: &OwnedFd, from: &OwnedFd, at: u64, piece: u64) -> Result
 }
 
 /// `None`: the source ends here.
-fn copy_by_hand(into: &OwnedFd, from: &OwnedFd, at: u64, piece: u64) -> Result<Option<u64>, Errno> {
+pub(super) fn copy_by_hand(into: &OwnedFd, from: &OwnedFd, at: u64, piece: u64) -> Result<Option<u64>, Errno> {
     let mut buffer = vec![0; usize::try_from(piece).unwrap_or(BUFFER).min(BUFFER)];
     let read = loop {
         match rustix::io::pread(from, &mut buffer[..], at) {

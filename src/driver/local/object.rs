@@ -258,7 +258,7 @@ impl Found {
         let temporary = self.place == Place::Temporary;
         match read_tags(own, file)? {
             None => return Ok(false),
-            Some(Err(why)) => self.conflict = Some(why),
+            Some(Err(why)) => self.complain(why),
             Some(Ok(tags)) => {
                 if let (Some(said), Some(named), false) = (&tags.identity, &self.identity, temporary)
                     && said != named
@@ -335,7 +335,7 @@ fn read_tags(dir: BorrowedFd<'_>, file: &str) -> Result<Option<Result<Tags, Stri
     }))
 }
 
-fn encode(tags: &Tags) -> Vec<u8> {
+pub(super) fn encode(tags: &Tags) -> Vec<u8> {
     let stored = Stored { format: TAGS_FORMAT, tags: tags.clone() };
     // Maps with text keys and plain values always serialise.
     let mut bytes = serde_json::to_vec(&stored).unwrap_or_default();
