@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{self, AtFlags};
+use rustix::fs::{self, AtFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::fail;
@@ -115,7 +115,7 @@ pub(super) fn write(pool: &Pool, ledger: &Ledger) -> Result<(), DriverError> {
         pool::remove_file(mark.as_fd(), &old).map_err(failed)?;
         fs::linkat(&mark, &*main, &mark, &*old, AtFlags::empty()).map_err(failed)?;
     }
-    fs::renameat(&mark, &*beside, &mark, &*main).map_err(failed)?;
+    pool::rename(&mark, &*beside, &mark, &*main, RenameFlags::empty()).map_err(failed)?;
     pool::sync(mark.as_fd()).map_err(|errno| fail::after(&doing, errno))
 }
 

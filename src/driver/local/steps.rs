@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::content::{self, Work};
 use super::lease::{self, Lease, Leased};
 use super::object::{self, Form, Found, image_name};
-use super::pool::{self, DIR_MODE, FILE_MODE, Pool};
+use super::pool::{self, FILE_MODE, Pool};
 use super::{GRANULARITY, fail};
 use crate::model::{
     Action, DriverError, ErrorKind, Identity, NativeName, ObjectRef, Origin, Outcome, Place, Provisioning, Size, Step,
@@ -223,7 +223,7 @@ impl Task<'_> {
         let (native, temporary) = (self.native()?, self.temporary());
         let failed = |e| fail::before(format!("making {native}"), e);
         let result = (|| {
-            fs::mkdirat(self.pool.root(), &*temporary, DIR_MODE).map_err(failed)?;
+            pool::mkdir(self.pool.root(), &temporary).map_err(failed)?;
             let own = pool::open_dir(self.pool.root(), &temporary).map_err(failed)?;
             if let Some((mode, fill)) = data {
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
@@ -250,7 +250,7 @@ impl Task<'_> {
     ) -> Result<Outcome, DriverError> {
         self.prepare(&self.stored(tags, false), Some((mode, &fill)))?;
         let (native, temporary, root) = (self.native()?, self.temporary(), self.pool.root());
-        if let Err(errno) = fs::renameat_with(root, &*temporary, root, native, RenameFlags::NOREPLACE) {
+        if let Err(errno) = pool::rename(root, &*temporary, root, native, RenameFlags::NOREPLACE) {
             let _ = self.clear_temporary();
             return Err(fail::before(format!("publishing {native}"), errno));
         }
@@ -340,7 +340,7 @@ impl Task<'_> {
                 (root, temporary)
             }
         };
-        let exchange = || fs::renameat_with(new_dir, &*new, root, native, RenameFlags::EXCHANGE);
+        let exchange = || pool::rename(new_dir, &*new, root, native, RenameFlags::EXCHANGE);
         let opened = || lease.as_ref().is_some_and(Lease::broken);
         let late = || in_use(native, &["someone who opened it meanwhile".to_owned()]);
         if opened() {
@@ -420,7 +420,7 @@ impl Task<'_> {
                     self.write_tags(&found, &said)?;
                 }
                 let root = self.pool.root();
-                fs::renameat_with(root, from, root, to, RenameFlags::NOREPLACE)
+                pool::rename(root, from, root, to, RenameFlags::NOREPLACE)
                     .map_err(|e| fail::before(format!("renaming {from} to {to}"), e))?;
                 self.synced(root)?;
                 self.finish_rename(&self.live()?, &tags)?;

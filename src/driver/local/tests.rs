@@ -11,6 +11,8 @@ use crate::model::{
     Risk, Seconds, Tags,
 };
 
+pub(super) mod crash;
+
 const MIB: u64 = 1 << 20;
 const NOW: u64 = 1_000_000;
 
@@ -901,9 +903,10 @@ async fn an_adopted_files_way_through_the_trash_can_be_cut_anywhere() {
 }
 
 #[tokio::test]
-async fn ten_thousand_objects_are_listed_quickly() {
+async fn many_objects_are_listed_quickly() {
+    const COUNT: usize = 2000;
     let bench = Bench::new().await;
-    for n in 0..10_000 {
+    for n in 0..COUNT {
         let id = volume(&format!("v{n}"));
         fs::create_dir(bench.dir(&id)).unwrap();
         fs::File::create(bench.image(&id)).unwrap().set_len(MIB).unwrap();
@@ -911,14 +914,18 @@ async fn ten_thousand_objects_are_listed_quickly() {
             fs::write(bench.dir(&id).join("tags.json"), object::encode(&labelled("x"))).unwrap();
         }
     }
-    let begun = Instant::now();
-    let objects = bench.objects().await;
-    let took = begun.elapsed();
-    assert_eq!(objects.len(), 10_000);
-    assert!(objects.is_sorted_by(|a, b| (&a.native, a.place) < (&b.native, b.place)));
-    eprintln!("10,000 objects in {took:?}");
-    // An optimised build takes about 0.1 s; this bound is for a debug build on a busy machine.
-    assert!(took.as_secs() < 5, "{took:?}");
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let begun = Instant::now();
+        let objects = bench.objects().await;
+        times.push(begun.elapsed());
+        assert_eq!(objects.len(), COUNT);
+        assert!(objects.is_sorted_by(|a, b| (&a.native, a.place) < (&b.native, b.place)));
+    }
+    times.sort();
+    // An optimised build on an idle machine takes about 10 µs for each; this bound is for a debug build on a busy one.
+    assert!(times[0].as_millis() < 1000, "{COUNT} objects in {times:?}");
+    eprintln!("{COUNT} objects in {times:?}");
 }
 
 /// A listing taken while objects go to the trash and back sees each of them, in one place or the other.
@@ -962,16 +969,8 @@ async fn a_listing_among_renames_misses_nothing() {
 }
 
 #[tokio::test]
-async fn thick_volumes_have_their_room_and_a_full_pool_leaves_nothing() {
+async fn thick_volumes_have_their_room_and_thin_ones_any_length() {
     let bench = Bench::new().await;
-    let tags = Tags { provisioning: Some(Provisioning::Thick), ..Tags::default() };
-    let thick = |size| Action::Create {
-        size: Size(size),
-        provisioning: Provisioning::Thick,
-        origin: None,
-        tags: tags.clone(),
-        n: 0,
-    };
     if !bench.driver.capabilities().thick {
         return;
     }
@@ -979,16 +978,27 @@ async fn thick_volumes_have_their_room_and_a_full_pool_leaves_nothing() {
     assert!(bench.only().await.used.unwrap() >= 4 * MIB);
     bench.twice(&step(volume("t"), Action::Grow { to: Size(8 * MIB) })).await;
     assert!(bench.only().await.used.unwrap() >= 8 * MIB);
-    let room = bench.look().await.capacity.unwrap();
-    // Filling it up is for file systems that are only there for the tests: `.ci` mounts such ones and sets TMPDIR.
-    if room.total < 2 << 30 {
-        let beyond = room.total + MIB;
-        bench.refused(&step(volume("u"), thick(beyond)), ErrorKind::Full).await;
-        bench.refused(&step(volume("t"), Action::Grow { to: Size(beyond) }), ErrorKind::Full).await;
-        let after = bench.look().await.capacity.unwrap();
-        assert!(after.used < room.used + 16 * MIB, "what was taken in vain was given back: {room:?} {after:?}");
-    }
     let huge = bench.driver.capabilities().max_size;
     assert_eq!(bench.run(&step(volume("h"), create(huge))).await, Ok(Outcome::Changed));
     assert_eq!(read_at(&bench.image(&volume("h")), huge - 1, 1), [0]);
+}
+
+fn thick(size: u64) -> Action {
+    let tags = Tags { provisioning: Some(Provisioning::Thick), ..Tags::default() };
+    Action::Create { size: Size(size), provisioning: Provisioning::Thick, origin: None, tags, n: 0 }
+}
+
+#[tokio::test]
+#[ignore = "fills its file system: run it alone, with TMPDIR on one of at most 2 GiB that is only there for it"]
+async fn a_full_pool_leaves_nothing_half_made() {
+    let bench = Bench::new().await;
+    let room = bench.look().await.capacity.unwrap();
+    assert!(room.total < 2 << 30, "this file system is too large to be filled for a test");
+    assert_eq!(bench.run(&step(volume("t"), thick(4 * MIB))).await, Ok(Outcome::Changed));
+    let beyond = room.total + MIB;
+    bench.refused(&step(volume("u"), thick(beyond)), ErrorKind::Full).await;
+    bench.refused(&step(volume("t"), Action::Grow { to: Size(beyond) }), ErrorKind::Full).await;
+    assert_eq!(bench.only().await.size, Size(4 * MIB));
+    let after = bench.look().await.capacity.unwrap();
+    assert!(after.used < room.used + 16 * MIB, "what was taken in vain was given back: {room:?} {after:?}");
 }
