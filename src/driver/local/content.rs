@@ -26,7 +26,8 @@ pub(super) struct Work {
 }
 
 impl Work {
-    fn check(&self) -> Result<(), DriverError> {
+    /// An error once the caller has gone.
+    pub(super) fn check(&self) -> Result<(), DriverError> {
         if self.abandoned.load(Ordering::Relaxed) {
             return Err(DriverError::before(ErrorKind::Transient, "stopped before it was done"));
         }

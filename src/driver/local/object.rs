@@ -371,7 +371,7 @@ pub(super) fn settle_image(own: BorrowedFd<'_>, found: &Found) -> Result<bool, E
     if *image == wanted {
         return Ok(false);
     }
-    pool::rename(own, &**image, own, &*wanted, RenameFlags::NOREPLACE)?;
+    pool::rename(own, image, own, &wanted, RenameFlags::NOREPLACE)?;
     pool::sync(own)?;
     Ok(true)
 }

@@ -145,10 +145,10 @@ impl Pool {
         // Written in full beside, then published under a name that must be free: half an identity is never there.
         let beside = format!("{ID}.{id}");
         write_new(mark.as_fd(), &beside, format!("{id}\n").as_bytes()).map_err(failed)?;
-        let published = rename(&mark, &*beside, &mark, ID, RenameFlags::NOREPLACE);
+        let published = rename(&mark, &beside, &mark, ID, RenameFlags::NOREPLACE);
         if published.is_err() {
             // Whatever it was, what is beside is of no use.
-            let _ = unlink(&mark, &*beside, AtFlags::empty());
+            let _ = unlink(&mark, &beside, AtFlags::empty());
         }
         match published {
             Ok(()) | Err(Errno::EXIST) => {}

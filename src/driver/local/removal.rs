@@ -66,12 +66,12 @@ impl Task<'_> {
             }
             None => {
                 let own = self.prepare(tags, None)?;
-                pool::rename(root, &*self.temporary(), &trash, native, RenameFlags::NOREPLACE).map_err(failed)?;
+                pool::rename(root, &self.temporary(), &trash, native, RenameFlags::NOREPLACE).map_err(failed)?;
                 pool::sync(trash.as_fd()).map_err(failed)?;
                 own
             }
         };
-        pool::rename(root, native, &own, &*image_name(native), RenameFlags::NOREPLACE).map_err(failed)?;
+        pool::rename(root, native, &own, &image_name(native), RenameFlags::NOREPLACE).map_err(failed)?;
         self.synced(own.as_fd())?;
         self.synced(root)?;
         self.forget_adopted(found)
@@ -133,7 +133,7 @@ impl Task<'_> {
         let own = self.own_dir(found)?;
         // Without meaning as long as the trash holds the object.
         self.pool.write_adopted(native, tags).map_err(failed)?;
-        pool::rename(&own, &*image_name(native), root, native, RenameFlags::NOREPLACE).map_err(failed)?;
+        pool::rename(&own, &image_name(native), root, native, RenameFlags::NOREPLACE).map_err(failed)?;
         self.synced(root)?;
         self.synced(own.as_fd())?;
         object::remove_directory(self.place(Place::Trash)?.as_fd(), native)
@@ -193,20 +193,29 @@ impl Task<'_> {
         let (native, root, temporary) = (self.native()?, self.pool.root(), self.temporary());
         let failed = |e| fail::before(format!("removing {native}"), e);
         let dir = self.place(found.place)?;
-        if let Some(stranger) = object::stranger_in(self.own_dir(found)?.as_fd()).map_err(failed)? {
-            return Err(fail::conflict(format!(
-                "{native} holds {stranger:?}, which Kiln did not put there: move it away, and run again"
-            )));
-        }
+        self.no_stranger(found)?;
         self.clear_temporary()?;
         if found.tags.adopted {
             self.forget_adopted(found)?;
         }
-        pool::rename(&dir, native, root, &*temporary, RenameFlags::NOREPLACE).map_err(failed)?;
+        pool::rename(&dir, native, root, &temporary, RenameFlags::NOREPLACE).map_err(failed)?;
         self.synced(root)?;
         self.synced(dir.as_fd())?;
         object::remove_directory(root, &temporary).map_err(|e| fail::after(format!("removing {native}"), e))?;
         Ok(Outcome::Changed)
+    }
+
+    /// Refuses to remove a directory into which somebody has put something.
+    pub(super) fn no_stranger(&self, found: &Found) -> Result<(), DriverError> {
+        let native = &found.native;
+        let stranger = object::stranger_in(self.own_dir(found)?.as_fd())
+            .map_err(|e| fail::before(format!("looking into {native}"), e))?;
+        match stranger {
+            None => Ok(()),
+            Some(stranger) => Err(fail::conflict(format!(
+                "{native} holds {stranger:?}, which Kiln did not put there: move it away, and run again"
+            ))),
+        }
     }
 
     /// Removes what a crash left under a temporary name.

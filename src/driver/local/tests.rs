@@ -544,6 +544,8 @@ async fn the_world_is_checked_against_what_was_planned() {
     fs::write(bench.dir(&db).join("notes.txt"), b"mine").unwrap();
     let message = bench.refused(&step(db.clone(), Action::Destroy), ErrorKind::Conflict).await;
     assert!(message.contains("notes.txt"));
+    let restore = Action::Restore { snapshot: reference(&db, MIB), request: "r".into() };
+    assert!(bench.refused(&step(db.clone(), restore), ErrorKind::Conflict).await.contains("notes.txt"));
     // Sweeping is for what is half made.
     bench.refused(&step(db.clone(), Action::Sweep), ErrorKind::Conflict).await;
 }
@@ -995,10 +997,35 @@ async fn a_full_pool_leaves_nothing_half_made() {
     let room = bench.look().await.capacity.unwrap();
     assert!(room.total < 2 << 30, "this file system is too large to be filled for a test");
     assert_eq!(bench.run(&step(volume("t"), thick(4 * MIB))).await, Ok(Outcome::Changed));
+    let id = bench.look().await.pool.unwrap();
+    let mut ledger = Ledger::new(id, owner(), "stack".to_owned());
+    bench.driver.write_ledger(&ledger).await.unwrap();
     let beyond = room.total + MIB;
     bench.refused(&step(volume("u"), thick(beyond)), ErrorKind::Full).await;
     bench.refused(&step(volume("t"), Action::Grow { to: Size(beyond) }), ErrorKind::Full).await;
     assert_eq!(bench.only().await.size, Size(4 * MIB));
     let after = bench.look().await.capacity.unwrap();
     assert!(after.used < room.used + 16 * MIB, "what was taken in vain was given back: {room:?} {after:?}");
+    // With no room left at all something can still be removed: the ledger that must be written for it has a reserve.
+    let mut filler = fs::File::create(bench._home.path().join("filler")).unwrap();
+    for size in [MIB as usize, 4096, 1] {
+        while std::io::Write::write_all(&mut filler, &vec![7; size]).is_ok() && filler.sync_data().is_ok() {}
+    }
+    ledger.stack = "s".repeat(100_000);
+    bench.driver.write_ledger(&ledger).await.unwrap();
+    assert_eq!(bench.run(&step(volume("t"), Action::Trash { ttl: Seconds(1) })).await, Ok(Outcome::Changed));
+    assert_eq!(bench.run(&step(volume("t"), Action::Purge)).await, Ok(Outcome::Changed));
+}
+
+#[tokio::test]
+async fn a_pool_that_may_not_be_written_to_is_unreachable() {
+    let bench = Bench::new().await;
+    fs::set_permissions(&bench.path, fs::Permissions::from_mode(0o500)).unwrap();
+    let seen = bench.driver.observe(&Scope::All).await;
+    if rustix::process::geteuid().is_root() {
+        assert!(seen.is_ok(), "modes do not bind root");
+    } else {
+        let error = seen.unwrap_err();
+        assert!(error.kind == ErrorKind::Unreachable && error.message.contains("may not be written"), "{error}");
+    }
 }
