@@ -14,10 +14,10 @@ use kiln::model::{
 };
 
 /// The unit in which claims write and read content.
-pub const BLOCK: u64 = 4096;
+pub(crate) const BLOCK: u64 = 4096;
 
 /// A pool that was never used, and powers over it that a driver does not have.
-pub trait Bench: Send + Sync {
+pub(crate) trait Bench: Send + Sync {
     /// A connection to the pool: each call makes another, as another process would.
     fn driver(&self) -> Arc<dyn Driver>;
     /// Makes an object that nobody owns, with a stamp in its first block.
@@ -76,26 +76,26 @@ fn backend(config: DriverConfig) -> BackendSpec {
 }
 
 /// The simulator; in memory, or in a file.
-pub struct SimBench {
+pub(crate) struct SimBench {
     driver: Arc<SimDriver>,
     file: Option<(tempfile::TempDir, PathBuf)>,
 }
 
 impl SimBench {
-    pub fn in_memory() -> Self {
+    pub(crate) fn in_memory() -> Self {
         let world = Arc::default();
         Self { driver: Arc::new(SimDriver::new(world, FaultRates::NONE, 0)), file: None }
     }
 
     /// With a driver that can do less.
-    pub fn able_to(change: impl FnOnce(&mut kiln::model::Capabilities)) -> Self {
+    pub(crate) fn able_to(change: impl FnOnce(&mut kiln::model::Capabilities)) -> Self {
         let mut capabilities = SimDriver::everything();
         change(&mut capabilities);
         let driver = SimDriver::new(Arc::default(), FaultRates::NONE, 0).with_capabilities(capabilities);
         Self { driver: Arc::new(driver), file: None }
     }
 
-    pub fn in_a_file() -> Self {
+    pub(crate) fn in_a_file() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pool.sim");
         let driver = SimDriver::at(&path, None, FaultRates::NONE, 0);
@@ -153,14 +153,14 @@ impl Bench for SimBench {
 }
 
 /// A directory for the local driver, which it has to make itself.
-pub struct LocalBench {
+pub(crate) struct LocalBench {
     root: PathBuf,
     _dir: tempfile::TempDir,
 }
 
 impl LocalBench {
     /// In a new directory below `parent`.
-    pub fn below(parent: &Path) -> Self {
+    pub(crate) fn below(parent: &Path) -> Self {
         let dir = tempfile::tempdir_in(parent).unwrap();
         Self { root: dir.path().join("pool"), _dir: dir }
     }

@@ -150,7 +150,7 @@ impl Call<'_> {
     }
 
     fn sound_size(&self, size: Size) -> Result<()> {
-        if size.bytes() == 0 || size.bytes() % self.can.granularity != 0 || size.bytes() > self.can.max_size {
+        if size.bytes() == 0 || !size.bytes().is_multiple_of(self.can.granularity) || size.bytes() > self.can.max_size {
             let message = format!("{} bytes are not a size of this backend", size.bytes());
             return refuse(ErrorKind::Permanent, message);
         }

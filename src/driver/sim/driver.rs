@@ -24,7 +24,10 @@ use super::world::{BLOCK, Copies, SimWorld};
 const SLOW: Duration = Duration::from_secs(10);
 
 /// Pools in memory live as long as the process: a daemon that connects on every pass finds the one it made.
-static MEMORY: Mutex<BTreeMap<(String, String), Arc<Mutex<SimWorld>>>> = Mutex::new(BTreeMap::new());
+/// By the file that declares the Backend, and its name.
+static MEMORY: Mutex<BTreeMap<(String, String), Shared>> = Mutex::new(BTreeMap::new());
+
+type Shared = Arc<Mutex<SimWorld>>;
 
 /// A driver of a simulated pool. Several may share one [`SimWorld`].
 pub struct SimDriver {

@@ -321,7 +321,7 @@ fn write_line(rows: &[Row]) -> io::Result<Vec<u8>> {
 }
 
 fn read_line(line: &[u8]) -> Option<Vec<Row>> {
-    let (sum, json) = (line.get(..8)?, line.get(9..)?);
+    let (sum, json) = (line.get(..8)?, line.get(8..)?.strip_prefix(b" ")?);
     let sum = u32::from_str_radix(std::str::from_utf8(sum).ok()?, 16).ok()?;
     (crc32fast::hash(json) == sum).then(|| serde_json::from_slice(json).ok()).flatten()
 }

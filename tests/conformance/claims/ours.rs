@@ -37,7 +37,7 @@ fn changes(kit: &Kit<'_>, db: &Identity, snapshot: &kiln::model::ObjectRef) -> V
     steps
 }
 
-pub async fn expectation_mismatch_is_conflict_and_touches_nothing(bench: &dyn Bench) {
+pub(crate) async fn expectation_mismatch_is_conflict_and_touches_nothing(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _, _, frozen) = kit.with_history().await;
     for step in changes(&kit, &db, &frozen) {
@@ -67,7 +67,7 @@ pub async fn expectation_mismatch_is_conflict_and_touches_nothing(bench: &dyn Be
         .await;
 }
 
-pub async fn what_fits_the_expectation_is_done(bench: &dyn Bench) {
+pub(crate) async fn what_fits_the_expectation_is_done(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _, _, frozen) = kit.with_history().await;
     for mut step in changes(&kit, &db, &frozen) {
@@ -120,7 +120,7 @@ fn everything_at(
     actions.into_iter().map(|action| Step { native: native.clone(), ..kit.step(identity, action) }).collect()
 }
 
-pub async fn foreign_objects_are_never_touched(bench: &dyn Bench) {
+pub(crate) async fn foreign_objects_are_never_touched(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _, _, frozen) = kit.with_history().await;
     let native = NativeName::new("volume-1");
@@ -146,7 +146,7 @@ pub async fn foreign_objects_are_never_touched(bench: &dyn Bench) {
     assert_eq!(bench.read(&native, 0), Some(66));
 }
 
-pub async fn objects_of_another_owner_are_never_touched(bench: &dyn Bench) {
+pub(crate) async fn objects_of_another_owner_are_never_touched(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let theirs = Kit { owner: "staging".parse().unwrap(), ..Kit::new(bench).await };
     let (other, _) = theirs.volume("db").await;

@@ -5,7 +5,7 @@ use kiln::model::{ErrorKind, Kind, Ledger, LedgerEntry, LedgerView, Owner};
 use crate::suite::Bench;
 use crate::suite::kit::Kit;
 
-pub async fn found_twice_gives_one_id(bench: &dyn Bench) {
+pub(crate) async fn found_twice_gives_one_id(bench: &dyn Bench) {
     let (first, second) = (bench.driver(), bench.driver());
     let pool = first.found().await.unwrap();
     assert!(pool.0.len() == 32 && pool.0.bytes().all(|b| b.is_ascii_hexdigit()), "{pool:?}");
@@ -32,7 +32,7 @@ async fn view(kit: &Kit<'_>, owner: &Owner) -> Option<LedgerView> {
     kit.bench.driver().observe(&kiln::model::Scope::All).await.unwrap().ledgers.remove(owner)
 }
 
-pub async fn ledger_round_trip_and_second_copy(bench: &dyn Bench) {
+pub(crate) async fn ledger_round_trip_and_second_copy(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let _lock = kit.driver.lock(&kit.owner).await.unwrap();
     for serial in 1..=3 {
@@ -48,7 +48,7 @@ pub async fn ledger_round_trip_and_second_copy(bench: &dyn Bench) {
     assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(ledger(&kit, 2))));
 }
 
-pub async fn damaged_ledger_is_reported(bench: &dyn Bench) {
+pub(crate) async fn damaged_ledger_is_reported(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let _lock = kit.driver.lock(&kit.owner).await.unwrap();
     for serial in 1..=2 {
@@ -65,7 +65,7 @@ pub async fn damaged_ledger_is_reported(bench: &dyn Bench) {
     assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(ledger(&kit, 3))));
 }
 
-pub async fn ledgers_of_owners_are_apart(bench: &dyn Bench) {
+pub(crate) async fn ledgers_of_owners_are_apart(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let theirs = Kit { owner: "staging".parse().unwrap(), ..Kit::new(bench).await };
     for (kit, serial) in [(&kit, 1), (&theirs, 5)] {
@@ -77,7 +77,7 @@ pub async fn ledgers_of_owners_are_apart(bench: &dyn Bench) {
     assert!(matches!(view(&kit, &theirs.owner).await, Some(LedgerView::Damaged(_))));
 }
 
-pub async fn removed_ledger_is_gone(bench: &dyn Bench) {
+pub(crate) async fn removed_ledger_is_gone(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let _lock = kit.driver.lock(&kit.owner).await.unwrap();
     for serial in 1..=2 {
@@ -90,7 +90,7 @@ pub async fn removed_ledger_is_gone(bench: &dyn Bench) {
     assert_eq!(kit.all().await.pool, Some(kit.pool.clone()), "the pool lost its mark with it");
 }
 
-pub async fn lock_excludes_second_writer_and_is_released_on_drop(bench: &dyn Bench) {
+pub(crate) async fn lock_excludes_second_writer_and_is_released_on_drop(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let other: Owner = "staging".parse().unwrap();
     for _ in 0..2 {
@@ -108,7 +108,7 @@ pub async fn lock_excludes_second_writer_and_is_released_on_drop(bench: &dyn Ben
     }
 }
 
-pub async fn locks_are_seen_while_they_are_held(bench: &dyn Bench) {
+pub(crate) async fn locks_are_seen_while_they_are_held(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     assert!(kit.all().await.locked.is_empty());
     let lock = kit.driver.lock(&kit.owner).await.unwrap();
