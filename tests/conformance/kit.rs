@@ -160,13 +160,22 @@ impl<'a> Kit<'a> {
 
     /// Makes a step that must be refused with no effect, and sees that there was none.
     pub(crate) async fn refused(&self, step: &Step, kinds: &[ErrorKind]) -> DriverError {
+        self.refused_for("what it is", step, kinds).await
+    }
+
+    /// The same, saying what should have been minded.
+    pub(crate) async fn refused_for(&self, why: &str, step: &Step, kinds: &[ErrorKind]) -> DriverError {
         let before = self.bench.fingerprint();
         let answer = self.run(step).await;
-        assert_eq!(self.bench.fingerprint(), before, "{:?} touched something", step.action);
-        let error = answer.expect_err(&format!("{:?} on {}", step.action, step.native));
-        assert_eq!(error.effect, Effect::No, "{error:?}");
-        assert!(kinds.contains(&error.kind), "{:?} is {:?}, not of {kinds:?}: {error}", step.action, error.kind);
-        assert!(!error.message.trim().is_empty(), "an error without a sentence");
+        let what = format!("{:?} on {}, to be refused for {why}", step.action, step.native);
+        let error = match answer {
+            Ok(outcome) => panic!("{what}: {outcome:?}"),
+            Err(error) => error,
+        };
+        assert_eq!(error.effect, Effect::No, "{what}: {error:?}");
+        assert!(kinds.contains(&error.kind), "{what}: {:?}, not of {kinds:?}: {error}", error.kind);
+        assert!(!error.message.trim().is_empty(), "{what}: an error without a sentence");
+        assert_eq!(self.bench.fingerprint(), before, "{what}: touched something");
         error
     }
 

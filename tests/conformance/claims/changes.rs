@@ -291,7 +291,7 @@ pub(crate) async fn adopt_of_what_is_somebodys_is_conflict(bench: &dyn Bench) {
     }
     bench.make_foreign(&NativeName::new("volume-77"), kit.size.bytes(), 77);
     let (db, other) = (kit.identity(Kind::Volume, "db"), kit.identity(Kind::Volume, "other"));
-    kit.refused(&adoption(&kit, "volume-78", &db), &[ErrorKind::NotFound]).await;
+    kit.refused(&adoption(&kit, "volume-78", &db), &[ErrorKind::NotFound, ErrorKind::Conflict]).await;
     assert_eq!(kit.run(&adoption(&kit, "volume-77", &db)).await, Ok(Outcome::Changed));
     kit.refused(&adoption(&kit, "volume-77", &other), &[ErrorKind::Conflict]).await;
     let (plain, _) = kit.volume("plain").await;
@@ -339,7 +339,7 @@ pub(crate) async fn rename_onto_what_is_there_is_conflict(bench: &dyn Bench) {
     let rename = kit.step(&nobody, Action::Rename { from: was.native(), tags: Tags::default() });
     kit.refused(&rename, &[ErrorKind::NotFound, ErrorKind::Conflict]).await;
     let rename = kit.step(&nobody, Action::Rename { from: db.native(), tags: Tags::default() });
-    kit.refused(&rename, &[ErrorKind::Conflict]).await;
+    kit.refused(&rename, &[ErrorKind::NotFound, ErrorKind::Conflict]).await;
 }
 
 pub(crate) async fn detach(bench: &dyn Bench) {

@@ -1,8 +1,6 @@
 //! Only what the step means is touched, and only as long as it is what was seen.
 
-use kiln::model::{
-    Action, Effect, ErrorKind, Expect, Identity, Kind, NativeName, Origin, Outcome, Place, Size, Step, Tags,
-};
+use kiln::model::{Action, ErrorKind, Expect, Identity, Kind, NativeName, Origin, Outcome, Place, Size, Step, Tags};
 
 use crate::suite::Bench;
 use crate::suite::kit::{Kit, TTL};
@@ -43,21 +41,20 @@ pub(crate) async fn expectation_mismatch_is_conflict_and_touches_nothing(bench: 
     for step in changes(&kit, &db, &frozen) {
         for (field, expect) in wrong(kit.size, Place::Live) {
             let step = Step { expect, ..step.clone() };
-            let error = kit.refused(&step, &[ErrorKind::Conflict]).await;
-            assert_eq!(error.effect, Effect::No, "{field}");
+            kit.refused_for(field, &step, &[ErrorKind::Conflict]).await;
         }
     }
     // What is open is Busy where the step itself does not mind, too.
     let open = bench.hold_open(&db.native());
     for step in changes(&kit, &db, &frozen) {
         let step = Step { expect: Expect { idle: true, ..Expect::default() }, ..step };
-        kit.refused(&step, &[ErrorKind::Busy, ErrorKind::Conflict]).await;
+        kit.refused_for("idle", &step, &[ErrorKind::Busy, ErrorKind::Conflict]).await;
     }
     drop(open);
     assert_eq!(kit.act(&db, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
     for action in [Action::Undelete { tags: Tags::default() }, Action::Purge] {
-        for (_, expect) in wrong(kit.size, Place::Trash) {
-            kit.refused(&Step { expect, ..kit.step(&db, action.clone()) }, &[ErrorKind::Conflict]).await;
+        for (field, expect) in wrong(kit.size, Place::Trash) {
+            kit.refused_for(field, &Step { expect, ..kit.step(&db, action.clone()) }, &[ErrorKind::Conflict]).await;
         }
     }
     // What is expected to be there is not made.
