@@ -18,8 +18,12 @@ pub(crate) const BLOCK: u64 = 4096;
 
 /// A pool that was never used, and powers over it that a driver does not have.
 pub(crate) trait Bench: Send + Sync {
-    /// A connection to the pool: each call makes another, as another process would.
+    /// A connection to the pool, which sees all that this bench does to it.
     fn driver(&self) -> Arc<dyn Driver>;
+    /// Another connection, as another process would have: on it objects that the bench holds open need not be seen to be.
+    fn another(&self) -> Arc<dyn Driver> {
+        self.driver()
+    }
     /// Makes an object that nobody owns, with a stamp in its first block.
     fn make_foreign(&self, native: &NativeName, size: u64, stamp: u64);
     /// Makes what a crash leaves of an object being made.
@@ -109,11 +113,14 @@ impl SimBench {
 
 impl Bench for SimBench {
     fn driver(&self) -> Arc<dyn Driver> {
-        match &self.file {
-            // Another process does not see what this one has open, so clients are held in the one driver of the bench.
-            None => Arc::clone(&self.driver) as Arc<dyn Driver>,
-            Some(_) => Arc::clone(&self.driver) as Arc<dyn Driver>,
-        }
+        Arc::clone(&self.driver) as Arc<dyn Driver>
+    }
+    fn another(&self) -> Arc<dyn Driver> {
+        let driver = match &self.file {
+            Some((_, path)) => SimDriver::at(path, None, FaultRates::NONE, 1),
+            None => SimDriver::new(self.driver.world(), FaultRates::NONE, 1),
+        };
+        Arc::new(driver.with_capabilities(self.driver.capabilities().clone()))
     }
     fn make_foreign(&self, native: &NativeName, size: u64, stamp: u64) {
         self.edit(|world| {

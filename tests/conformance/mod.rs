@@ -14,10 +14,13 @@ pub(crate) use claims::CLAIMS;
 use std::future::Future;
 use std::pin::Pin;
 
+/// What a claim does while it looks.
+pub(crate) type Looking<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
 /// A claim by its name.
 pub(crate) struct Claim {
     pub(crate) name: &'static str,
-    pub(crate) run: for<'a> fn(&'a dyn Bench) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
+    pub(crate) run: for<'a> fn(&'a dyn Bench) -> Looking<'a>,
 }
 
 /// Runs one claim on a bench of its own, and looks that nothing half made is left by it.

@@ -7,7 +7,7 @@ use crate::suite::kit::{Kit, TTL};
 
 pub(crate) async fn observe_of_a_fresh_pool_is_empty_and_changes_nothing(bench: &dyn Bench) {
     let before = bench.fingerprint();
-    let driver = bench.driver();
+    let driver = bench.another();
     for scope in [Scope::All, Scope::Objects(vec![NativeName::new("volume-1")])] {
         let seen = driver.observe(&scope).await.unwrap();
         assert_eq!((seen.pool, seen.listed), (None, Listed::COMPLETE));
@@ -41,7 +41,7 @@ pub(crate) async fn observe_sees_what_execute_said(bench: &dyn Bench) {
     let old = kit.volume("old").await.0;
     assert_eq!(kit.act(&old, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
     // Seen alike by who did it and by anyone else.
-    for driver in [std::sync::Arc::clone(&kit.driver), bench.driver()] {
+    for driver in [std::sync::Arc::clone(&kit.driver), bench.another()] {
         let seen = driver.observe(&Scope::All).await.unwrap();
         assert_eq!(seen.pool, Some(kit.pool.clone()));
         let mut expected = vec![

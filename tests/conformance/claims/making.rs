@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use kiln::driver::{Driver, StepContext};
-use kiln::model::{
-    Action, Effect, ErrorKind, Identity, Kind, NativeName, Origin, Outcome, Place, Provisioning, Size, Tags,
-};
+use kiln::driver::StepContext;
+use kiln::model::{Action, ErrorKind, Kind, NativeName, Origin, Outcome, Place, Provisioning, Size, Tags};
 
 use crate::suite::Bench;
 use crate::suite::bench::BLOCK;
-use crate::suite::kit::{Answer, Kit, NOW, TTL};
+use crate::suite::kit::{Kit, NOW, TTL};
 
 pub(crate) async fn create_twice_is_unchanged(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
@@ -230,36 +228,16 @@ pub(crate) async fn origins_are_checked(bench: &dyn Bench) {
 pub(crate) async fn concurrent_creates_of_one_uid_make_one(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let db = kit.identity(Kind::Volume, "db");
-    let answers = create_at_once(&kit, &db, || Arc::clone(&kit.driver)).await;
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let (driver, step) = (Arc::clone(&kit.driver), kit.step(&db, kit.create_action(kit.size, None)));
+        calls.spawn(async move { driver.execute(&step, &StepContext::at(NOW)).await });
+    }
+    let answers = calls.join_all().await;
     let changed = answers.iter().filter(|answer| **answer == Ok(Outcome::Changed)).count();
     assert_eq!(changed, 1, "{answers:?}");
     assert_eq!(kit.one(&db).await.size, kit.size);
     assert_eq!(kit.act(&db, kit.create_action(kit.size, None)).await, Ok(Outcome::Unchanged));
-}
-
-/// Two writers are what the lock is against; but if it fails, they make at most one whole object, and say nothing that is false.
-pub(crate) async fn creates_of_one_uid_by_several_writers_do_no_harm(bench: &dyn Bench) {
-    let kit = Kit::new(bench).await;
-    let db = kit.identity(Kind::Volume, "db");
-    let answers = create_at_once(&kit, &db, || bench.driver()).await;
-    let changed = answers.iter().filter(|answer| **answer == Ok(Outcome::Changed)).count();
-    assert!(changed <= 1, "{answers:?}");
-    let again = kit.act(&db, kit.create_action(kit.size, None)).await;
-    let doubt = answers.iter().any(|answer| matches!(answer, Err(error) if error.effect == Effect::Unknown));
-    assert!(
-        doubt || again == Ok(if changed == 1 { Outcome::Unchanged } else { Outcome::Changed }),
-        "{answers:?} {again:?}"
-    );
-    assert_eq!((kit.one(&db).await.size, kit.read(&db, 0)), (kit.size, Some(0)));
-}
-
-async fn create_at_once(kit: &Kit<'_>, identity: &Identity, driver: impl Fn() -> Arc<dyn Driver>) -> Vec<Answer> {
-    let mut calls = tokio::task::JoinSet::new();
-    for _ in 0..4 {
-        let (driver, step) = (driver(), kit.step(identity, kit.create_action(kit.size, None)));
-        calls.spawn(async move { driver.execute(&step, &StepContext::at(NOW)).await });
-    }
-    calls.join_all().await
 }
 
 pub(crate) async fn eight_side_by_side(bench: &dyn Bench) {

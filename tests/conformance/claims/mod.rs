@@ -36,7 +36,6 @@ claims! {
         clone_from_volume
         origins_are_checked
         concurrent_creates_of_one_uid_make_one
-        creates_of_one_uid_by_several_writers_do_no_harm
         eight_side_by_side;
     changes:
         grow_keeps_content_and_adds_zeroes

@@ -22,7 +22,7 @@ fn changes(kit: &Kit<'_>, db: &Identity, snapshot: &kiln::model::ObjectRef) -> V
     let new = Identity { name: "database".parse().unwrap(), ..db.clone() };
     let mut steps = vec![
         kit.step(db, Action::Grow { to: kit.double() }),
-        kit.step(db, Action::SetTags { tags: labelled }),
+        kit.step(db, Action::SetTags { tags: labelled.clone() }),
         kit.step(db, Action::Trash { ttl: TTL }),
         kit.step(db, Action::Destroy),
     ];
@@ -30,7 +30,8 @@ fn changes(kit: &Kit<'_>, db: &Identity, snapshot: &kiln::model::ObjectRef) -> V
         steps.push(kit.step(db, Action::Restore { snapshot: snapshot.clone(), request: "r".to_owned() }));
     }
     if kit.can().rename {
-        steps.push(kit.step(&new, Action::Rename { from: db.native(), tags: Tags::default() }));
+        // With other tags: those it is to have may be there already, from a try that was cut short.
+        steps.push(kit.step(&new, Action::Rename { from: db.native(), tags: labelled }));
     }
     steps
 }

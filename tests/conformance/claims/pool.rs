@@ -6,11 +6,11 @@ use crate::suite::Bench;
 use crate::suite::kit::Kit;
 
 pub(crate) async fn found_twice_gives_one_id(bench: &dyn Bench) {
-    let (first, second) = (bench.driver(), bench.driver());
+    let (first, second) = (bench.another(), bench.another());
     let pool = first.found().await.unwrap();
     assert!(pool.0.len() == 32 && pool.0.bytes().all(|b| b.is_ascii_hexdigit()), "{pool:?}");
     let before = bench.fingerprint();
-    for driver in [first, second, bench.driver()] {
+    for driver in [first, second, bench.another()] {
         assert_eq!(driver.found().await.unwrap(), pool);
         assert_eq!(driver.observe(&kiln::model::Scope::All).await.unwrap().pool, Some(pool.clone()));
     }
@@ -29,7 +29,7 @@ fn ledger(kit: &Kit<'_>, serial: u64) -> Ledger {
 }
 
 async fn view(kit: &Kit<'_>, owner: &Owner) -> Option<LedgerView> {
-    kit.bench.driver().observe(&kiln::model::Scope::All).await.unwrap().ledgers.remove(owner)
+    kit.bench.another().observe(&kiln::model::Scope::All).await.unwrap().ledgers.remove(owner)
 }
 
 pub(crate) async fn ledger_round_trip_and_second_copy(bench: &dyn Bench) {
@@ -96,7 +96,7 @@ pub(crate) async fn lock_excludes_second_writer_and_is_released_on_drop(bench: &
     for _ in 0..2 {
         let lock = kit.driver.lock(&kit.owner).await.unwrap();
         lock.check().await.unwrap();
-        for driver in [&kit.driver, &bench.driver()] {
+        for driver in [&kit.driver, &bench.another()] {
             let Err(error) = driver.lock(&kit.owner).await else { panic!("two writers") };
             assert_eq!(error.kind, ErrorKind::OtherWriter);
             let pid = std::process::id().to_string();
@@ -112,13 +112,13 @@ pub(crate) async fn locks_are_seen_while_they_are_held(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     assert!(kit.all().await.locked.is_empty());
     let lock = kit.driver.lock(&kit.owner).await.unwrap();
-    for driver in [&kit.driver, &bench.driver()] {
+    for driver in [&kit.driver, &bench.another()] {
         let seen = driver.observe(&kiln::model::Scope::All).await.unwrap();
         assert_eq!(seen.locked, [kit.owner.clone()]);
     }
     // Looking does not take the lock away, nor let it go.
     lock.check().await.unwrap();
-    assert!(bench.driver().lock(&kit.owner).await.is_err());
+    assert!(bench.another().lock(&kit.owner).await.is_err());
     drop(lock);
     assert!(kit.all().await.locked.is_empty());
 }
