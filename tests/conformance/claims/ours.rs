@@ -53,7 +53,8 @@ pub(crate) async fn expectation_mismatch_is_conflict_and_touches_nothing(bench: 
     }
     drop(open);
     assert_eq!(kit.act(&db, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
-    for action in [Action::Undelete { tags: Tags::default() }, Action::Purge] {
+    let labelled = Tags { labels: [("a".to_owned(), "b".to_owned())].into(), ..Tags::default() };
+    for action in [Action::Undelete { tags: labelled }, Action::Purge] {
         for (field, expect) in wrong(kit.size, Place::Trash) {
             kit.refused_for(field, &Step { expect, ..kit.step(&db, action.clone()) }, &[ErrorKind::Conflict]).await;
         }

@@ -114,7 +114,7 @@ pub(crate) async fn locks_are_seen_while_they_are_held(bench: &dyn Bench) {
     let lock = kit.driver.lock(&kit.owner).await.unwrap();
     for driver in [&kit.driver, &bench.another()] {
         let seen = driver.observe(&kiln::model::Scope::All).await.unwrap();
-        assert_eq!(seen.locked, [kit.owner.clone()]);
+        assert_eq!(seen.locked, std::slice::from_ref(&kit.owner));
     }
     // Looking does not take the lock away, nor let it go.
     lock.check().await.unwrap();
