@@ -52,7 +52,12 @@ impl SimDriver {
     /// The driver of a Backend: in its file, or in this process.
     pub fn connect(meta: &Meta, path: Option<&Path>, seed: u64, capacity: Option<Size>, faults: FaultRates) -> Self {
         match path {
-            Some(path) => Self::at(path, capacity, faults, seed),
+            Some(path) => {
+                // Every run of the command begins to count its calls anew. Without the file's age all of them would meet the
+                // same faults, and one that fails at its first effect would do so for ever.
+                let age = SimFile::new(path).age();
+                Self::at(path, capacity, faults, seed ^ age.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+            }
             None => {
                 let key = (meta.place.file.clone(), meta.name.to_string());
                 let mut worlds = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
@@ -221,9 +226,12 @@ impl Driver for SimDriver {
             }
             _ => (),
         }
-        let (long, bytes) = (step.action.is_long(), step.bytes.bytes());
+        let made = match &step.action {
+            Action::Create { size, origin: Some(_), .. } => Some(size.bytes()),
+            _ => None,
+        };
         let answer = self.with(true, move |world| apply(world, &can, &step, now)).await.and_then(|answer| answer);
-        if long && answer.is_ok() {
+        if let (Some(bytes), Ok(Outcome::Changed)) = (made, &answer) {
             (context.progress)(bytes, bytes);
         }
         Self::reply(fault, answer).await

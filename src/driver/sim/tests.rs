@@ -183,6 +183,20 @@ async fn a_lie_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_second_life_of_a_uid_is_noticed() {
+    let driver = driver();
+    for times in 0..2 {
+        for step in [thin("db"), step("db", Action::Destroy)] {
+            assert_eq!(run(&driver, &step).await, Ok(Outcome::Changed));
+            assert_eq!(world(&driver).repeated().is_empty(), times == 0);
+        }
+    }
+    let world = world(&driver);
+    let again: Vec<_> = world.repeated().iter().map(|event| event.effect).collect();
+    assert_eq!(again, [SimEffect::Created, SimEffect::Destroyed]);
+}
+
+#[tokio::test]
 async fn equal_seeds_make_equal_runs() {
     let rates = FaultRates { error: Percent(20), lost_reply: Percent(20), half: Percent(20), ..FaultRates::NONE };
     let mut runs = Vec::new();

@@ -59,11 +59,6 @@ pub(crate) async fn expectation_mismatch_is_conflict_and_touches_nothing(bench: 
             kit.refused_for(field, &Step { expect, ..kit.step(&db, action.clone()) }, &[ErrorKind::Conflict]).await;
         }
     }
-    // What is expected to be there is not made.
-    let nothing = kit.identity(Kind::Volume, "nothing");
-    let expect = Expect { place: Some(Place::Live), ..Expect::default() };
-    kit.refused(&Step { expect, ..kit.step(&nothing, kit.create_action(kit.size, None)) }, &[ErrorKind::Conflict])
-        .await;
 }
 
 pub(crate) async fn what_fits_the_expectation_is_done(bench: &dyn Bench) {
