@@ -290,6 +290,84 @@ async fn the_ledger_is_written_only_with_the_lock_and_for_this_pool() {
     assert_eq!(driver.write_ledger(&ledger).await.unwrap_err().kind, ErrorKind::Conflict);
 }
 
+#[tokio::test]
+async fn a_pool_in_memory_is_there_for_the_next_connection_of_this_process_and_of_its_backend_only() {
+    let connect = |name: &str| {
+        let config =
+            crate::model::DriverConfig::Sim { path: None, seed: 0, capacity: Some(SIZE), faults: FaultRates::NONE };
+        let place = crate::model::SourcePlace { file: "in-memory-test.yaml".to_owned(), ..Default::default() };
+        let meta =
+            crate::model::Meta { name: name.parse().unwrap(), labels: Default::default(), renamed_from: None, place };
+        crate::driver::connect(&crate::model::BackendSpec {
+            meta,
+            config,
+            concurrency: 8.try_into().unwrap(),
+            timeout: Seconds(30),
+            max_fill: Percent(100),
+            overcommit: None,
+            via: Vec::new(),
+        })
+        .unwrap()
+    };
+    let pool = connect("one").found().await.unwrap();
+    connect("one").execute(&thin("db"), &StepContext::at(0)).await.unwrap();
+    let seen = connect("one").observe(&Scope::All).await.unwrap();
+    assert_eq!((seen.pool, seen.objects.len()), (Some(pool.clone()), 1));
+    assert_eq!(seen.capacity.unwrap().total, SIZE.bytes());
+    assert_eq!(connect("two").observe(&Scope::All).await.unwrap().pool, None);
+    assert_ne!(connect("two").found().await.unwrap(), pool, "two pools of one seed");
+}
+
+#[tokio::test]
+async fn whatever_fails_each_object_is_made_and_destroyed_once_and_strangers_keep_theirs() {
+    let percent = Percent(8);
+    let rates = FaultRates {
+        error: percent,
+        lost_reply: percent,
+        half: percent,
+        stale: percent,
+        cut: percent,
+        lie: percent,
+        slow: Percent(0),
+        hang: Percent(0),
+    };
+    let (mut effects, mut unknown) = (0, 0);
+    for seed in 0..200 {
+        let driver = SimDriver::new(Arc::default(), rates, seed);
+        let foreign = NativeName::new("volume-1");
+        driver.edit(|world| world.make_by_hand(&foreign, SimObject::empty(SIZE))).unwrap();
+        // Each step until a look by name agrees with it: what an engine does.
+        let steps = [
+            (thin("db"), Some(Place::Live)),
+            (trash("db"), Some(Place::Trash)),
+            (step("db", Action::Undelete { tags: Tags::default() }), Some(Place::Live)),
+            (step("db", Action::Destroy), None),
+        ];
+        for (step, place) in steps {
+            for attempt in 0.. {
+                assert!(attempt < 100, "seed {seed}: {:?} never comes true", step.action);
+                let answer = run(&driver, &step).await;
+                unknown += u32::from(matches!(answer, Err(DriverError { effect: Effect::Unknown, .. })));
+                let names = Scope::Objects(vec![step.native.clone()]);
+                match driver.observe(&names).await {
+                    Ok(seen) if seen.listed == Listed::COMPLETE => {
+                        if seen.objects.first().map(|object| object.place) == place {
+                            break;
+                        }
+                    }
+                    _ => (),
+                }
+            }
+        }
+        let world = world(&driver);
+        assert!(world.repeated().is_empty(), "seed {seed}: {:?}", world.repeated());
+        assert_eq!(world.live(&foreign), Some(&SimObject::empty(SIZE)), "seed {seed}");
+        assert_eq!(world.trashed_objects().count(), 0, "seed {seed}");
+        effects += world.events().len();
+    }
+    assert!(effects >= 800 && unknown > 50, "{effects} effects, {unknown} unknown: the faults were not met");
+}
+
 // The file.
 
 fn at(path: &std::path::Path) -> SimDriver {
