@@ -349,13 +349,9 @@ async fn whatever_fails_each_object_is_made_and_destroyed_once_and_strangers_kee
                 let answer = run(&driver, &step).await;
                 unknown += u32::from(matches!(answer, Err(DriverError { effect: Effect::Unknown, .. })));
                 let names = Scope::Objects(vec![step.native.clone()]);
-                match driver.observe(&names).await {
-                    Ok(seen) if seen.listed == Listed::COMPLETE => {
-                        if seen.objects.first().map(|object| object.place) == place {
-                            break;
-                        }
-                    }
-                    _ => (),
+                let seen = driver.observe(&names).await.ok().filter(|seen| seen.listed == Listed::COMPLETE);
+                if seen.is_some_and(|seen| seen.objects.first().map(|object| object.place) == place) {
+                    break;
                 }
             }
         }
