@@ -1,8 +1,25 @@
 //! Making it so: observe, plan, execute, look again, report.
+//!
+//! [`reconcile_once`] is the whole story of a pass; [`survey`] is the same up to the plan, and changes nothing. What a person decides by
+//! hand (the trash, `forget`, `adopt`) is in `acts`, and makes its steps in the same way.
+
+mod acts;
+mod execute;
+mod ledger;
+mod look;
+mod pass;
+mod reconcile;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+pub use acts::{
+    ActError, Purge, Trashed, adopt_owner, forget_backend, forget_object, trash_list, trash_purge, trash_purge_list,
+    trash_restore,
+};
+pub use reconcile::{reconcile_once, survey};
 
 use crate::driver::Driver;
 use crate::model::{BackendSpec, DriverError, JournalEntry, Outcome, Records, Specs, Step};
@@ -91,6 +108,17 @@ pub struct Report {
     pub skipped: usize,
     /// Whether it was stopped before its end.
     pub stopped: bool,
+    /// Breaches that the lint found in the plan: a bug in the planner, and nothing was run.
+    pub breaches: Vec<String>,
     /// The plan as run, with everything held (what the run itself found to be held included).
     pub plan: Option<Plan>,
+}
+
+/// How a pass is to be made.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// Digests that a person approves now.
+    pub approve: Vec<String>,
+    /// Cancelled by the first Ctrl-C: running steps are finished, no other is begun.
+    pub stop: CancellationToken,
 }
