@@ -1,5 +1,9 @@
 //! Making it so: observe, plan, execute, look again, report.
 
+mod clock;
+mod declared;
+mod status;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,6 +13,9 @@ use crate::driver::Driver;
 use crate::model::{BackendSpec, DriverError, JournalEntry, Kind, Name, Object, Outcome, Owner, Records, Specs, Step};
 use crate::plan::{Plan, World};
 use crate::store::{Store, StoreError};
+
+pub use clock::SystemClock;
+pub use status::{Condition, Metadata, ObjectStatus, Status, backend_status, rfc3339, status};
 
 /// Where the time comes from.
 pub trait Clock: Send + Sync {

@@ -1,0 +1,239 @@
+//! A [`PlanView`] as text for a terminal.
+//!
+//! Every step begins with the glyph of its verb; colour only repeats what the glyph says. Text that comes from manifests or
+//! backends is escaped: nothing of it can move the cursor or reverse the line.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::view::{ChangeView, HeldView, PlanView, StepView, Summary};
+use crate::model::{Risk, Size, Verb};
+
+/// How text is painted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Paint {
+    /// Whether escape sequences may be written.
+    pub colour: bool,
+}
+
+impl Paint {
+    /// No colour.
+    pub const PLAIN: Paint = Paint { colour: false };
+
+    /// `text` with a Select Graphic Rendition code (ECMA-48) before it and a reset after.
+    pub fn with(self, code: &str, text: &str) -> String {
+        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    /// For headings and names.
+    pub fn bold(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    /// For what is only said in passing.
+    pub fn dim(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
+    /// The glyph of a verb in its colour.
+    pub fn glyph(self, verb: Verb) -> String {
+        let code = match verb {
+            Verb::Create => "32",
+            Verb::Update => "33",
+            Verb::Move | Verb::Adopt => "36",
+            Verb::Remove => "31",
+            Verb::Destroy => "1;31",
+        };
+        self.with(code, &verb.glyph().to_string())
+    }
+}
+
+/// Makes text from outside safe to show: control characters (escape sequences begin with one), and the characters that change the
+/// direction of a line or are invisible, are shown as `\u{…}`.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    fn is_unsafe(c: char) -> bool {
+        c.is_control()
+            || matches!(c,
+                '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    }
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().fold(String::with_capacity(text.len() + 16), |mut out, c| {
+        if is_unsafe(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+        out
+    }))
+}
+
+/// The whole plan, with a summary as its last line.
+pub fn render(view: &PlanView, paint: Paint) -> String {
+    let mut out = String::new();
+    let steps = view.steps.as_deref().unwrap_or_default();
+    let held = view.held.as_deref().unwrap_or_default();
+    let width = steps
+        .iter()
+        .map(|step| step.object_name().len())
+        .chain(held.iter().map(|held| held.object_name().len()))
+        .max()
+        .unwrap_or_default();
+    if !steps.is_empty() {
+        section(&mut out, paint, "Steps");
+        for step in steps {
+            render_step(&mut out, step, width, paint);
+        }
+    }
+    if !held.is_empty() {
+        section(&mut out, paint, "Held");
+        for held in held {
+            render_held(&mut out, held, width, paint);
+        }
+    }
+    let drift = view.drift.as_deref().unwrap_or_default();
+    if !drift.is_empty() {
+        section(&mut out, paint, "Drift (changed by somebody else)");
+        for drift in drift {
+            let path = escape(&drift.path);
+            let (recorded, observed) = (value(&drift.path, &drift.recorded), value(&drift.path, &drift.observed));
+            line(&mut out, format_args!("  {}/{}  {path}: {recorded} → {observed}", drift.kind.as_lower(), drift.name));
+        }
+    }
+    let warnings = view.warnings.as_deref().unwrap_or_default();
+    if !warnings.is_empty() {
+        section(&mut out, paint, "Warnings");
+        for warning in warnings {
+            line(&mut out, format_args!("  {}: {}", escape(&warning.code), escape(&warning.message)));
+        }
+    }
+    if !view.unobserved.is_empty() {
+        section(&mut out, paint, "Not observed (nothing is done there)");
+        for unobserved in &view.unobserved {
+            line(&mut out, format_args!("  backend/{}: {}", unobserved.backend, escape(&unobserved.message)));
+        }
+    }
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    line(&mut out, format_args!("{}", summary_line(view)));
+    if let Some(digest) = &view.approval {
+        line(&mut out, format_args!("To approve exactly what waits for it: kiln apply --approve {}", escape(digest)));
+    }
+    out
+}
+
+/// The last line: `Plan: 3 to create, 1 to update; 1 held.`, or `Nothing to do.`
+pub fn summary_line(view: &PlanView) -> String {
+    let Some(summary) = &view.summary else { return "No plan: the manifests have problems.".to_owned() };
+    let counts: Vec<String> = Summary::VERBS
+        .into_iter()
+        .filter(|verb| summary.of(*verb) > 0)
+        .map(|verb| format!("{} to {verb}", summary.of(verb)))
+        .collect();
+    let mut rest = Vec::new();
+    if summary.held > 0 {
+        rest.push(format!("{} held", summary.held));
+    }
+    if !view.unobserved.is_empty() {
+        rest.push(format!("{} not observed", counted(view.unobserved.len(), "backend")));
+    }
+    if summary.bytes_at_risk > 0 {
+        rest.push(format!("{} at risk", Size(summary.bytes_at_risk)));
+    }
+    match (counts.is_empty(), rest.is_empty()) {
+        (true, true) => "Nothing to do.".to_owned(),
+        (true, false) => format!("Nothing that can be done now: {}.", rest.join(", ")),
+        (false, true) => format!("Plan: {}.", counts.join(", ")),
+        (false, false) => format!("Plan: {}; {}.", counts.join(", "), rest.join(", ")),
+    }
+}
+
+/// `1 document`, `2 documents`.
+pub fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+fn section(out: &mut String, paint: Paint, title: &str) {
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    line(out, format_args!("{}", paint.bold(&format!("{title}:"))));
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = out.write_fmt(text);
+    out.push('\n');
+}
+
+/// The line of a step, and a line for each field below it.
+pub fn render_step(out: &mut String, step: &StepView, width: usize, paint: Paint) {
+    let risk = match step.risk {
+        Risk::None | Risk::Recoverable => "",
+        Risk::Disruptive => "  (clients notice)",
+        Risk::Irreversible => "  (irreversible)",
+    };
+    let (name, verb, detail) = (step.object_name(), step.action, escape(&step.detail));
+    line(out, format_args!("  {} {name:width$}  {verb:7}  {detail}{risk}", paint.glyph(verb)));
+    if let Some(declared) = step.rounded_from {
+        line(
+            out,
+            format_args!("      size: {} bytes declared, rounded up to what the backend can do", declared.bytes()),
+        );
+    }
+    for change in &step.changes {
+        // The size that an object begins with stands in the line itself.
+        if !(step.action == Verb::Create && change.path == "size") {
+            render_change(out, change);
+        }
+    }
+}
+
+fn render_change(out: &mut String, change: &ChangeView) {
+    let (before, after) = (value(&change.path, &change.before), value(&change.path, &change.after));
+    let path = escape(&change.path);
+    match &change.before {
+        Value::Null => line(out, format_args!("      {path}: {after}")),
+        _ => line(out, format_args!("      {path}: {before} → {after}")),
+    }
+}
+
+/// The lines of something held: what and why, then the way out.
+pub fn render_held(out: &mut String, held: &HeldView, width: usize, paint: Paint) {
+    let (name, verb) = (held.object_name(), held.action);
+    line(
+        out,
+        format_args!(
+            "  {} {name:width$}  {verb:7}  {}: {}",
+            paint.glyph(verb),
+            paint.with("33", &held.reason),
+            escape(&held.message)
+        ),
+    );
+    if !held.unblock.is_empty() {
+        line(out, format_args!("      way out: {}", escape(&held.unblock)));
+    }
+}
+
+/// A value of a field as people read it.
+fn value(path: &str, value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::Number(number) if path == "size" => {
+            number.as_u64().map_or_else(|| number.to_string(), |bytes| exact(Size(bytes)))
+        }
+        Value::String(text) => escape(text).into_owned(),
+        other => escape(&other.to_string()).into_owned(),
+    }
+}
+
+/// A size, with its bytes where the short form is not exact: two sizes that differ never look alike.
+fn exact(size: Size) -> String {
+    let short = size.to_string();
+    if short.parse() == Ok(size) { short } else { format!("{short} ({} bytes)", size.bytes()) }
+}
