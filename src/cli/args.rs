@@ -357,7 +357,17 @@ mod tests {
         assert_eq!(
             names,
             [
-                "init", "check", "plan", "apply", "get", "describe", "log", "trash", "forget", "adopt", "schema",
+                "init",
+                "check",
+                "plan",
+                "apply",
+                "get",
+                "describe",
+                "log",
+                "trash",
+                "forget",
+                "adopt",
+                "schema",
                 "completions"
             ]
         );

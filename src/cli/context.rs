@@ -40,7 +40,8 @@ impl Context {
     /// # Errors
     /// Exit code 5 if standard input is no text.
     pub(crate) fn read_specs(&self, specs: &Path) -> Result<Loaded, Failure> {
-        let source = if specs.as_os_str() == "-" { Source::Text(read_stdin()?) } else { Source::Path(specs.to_owned()) };
+        let source =
+            if specs.as_os_str() == "-" { Source::Text(read_stdin()?) } else { Source::Path(specs.to_owned()) };
         Ok(manifest::load(&source, &Limits::default()))
     }
 
@@ -162,9 +163,11 @@ const STDIN_LIMIT: u64 = (1 << 20) + 1;
 
 fn read_stdin() -> Result<String, Failure> {
     let mut bytes = Vec::new();
-    std::io::stdin().lock().take(STDIN_LIMIT).read_to_end(&mut bytes).map_err(|error| {
-        Failure::new(Exit::Invalid, format!("standard input cannot be read: {error}"))
-    })?;
+    std::io::stdin()
+        .lock()
+        .take(STDIN_LIMIT)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::new(Exit::Invalid, format!("standard input cannot be read: {error}")))?;
     // What was cut in the middle of a character is too large anyway: the reader is to say so, and not that it is no text.
     if bytes.len() as u64 == STDIN_LIMIT {
         return Ok(String::from_utf8_lossy(&bytes).into_owned());

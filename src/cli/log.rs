@@ -31,20 +31,8 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) fn new(entry: &JournalEntry) -> Self {
-        let JournalEntry {
-            at,
-            revision,
-            owner,
-            backend,
-            kind,
-            name,
-            uid,
-            action,
-            detail,
-            outcome,
-            message,
-            millis,
-        } = entry;
+        let JournalEntry { at, revision, owner, backend, kind, name, uid, action, detail, outcome, message, millis } =
+            entry;
         Self {
             time: rfc3339(*at),
             action: action.clone(),

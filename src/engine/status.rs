@@ -11,7 +11,7 @@ use crate::model::{
     Action, BackendSpec, Capacity, Clients, Identity, JournalEntry, Kind, Meta, Name, Object, ObjectRecord, Observed,
     OnRemove, Place, Specs, Step, Tags, Uid, Verb,
 };
-use crate::plan::{Held, View};
+use crate::plan::{Drift, Held, View};
 
 /// One object, as in `kiln get -o json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -135,12 +135,12 @@ pub fn rfc3339(seconds: u64) -> String {
 /// Every volume, snapshot and export that is declared, that is there under this owner (the trash included), or that was there
 /// when its backend was last seen; sorted by kind, name and uid.
 pub fn status(survey: &Survey, specs: &Specs) -> Vec<ObjectStatus> {
-    let look = Look { survey, specs };
+    let look = Look::new(survey, specs);
     let mut all = Vec::new();
     let mut shown: BTreeSet<Uid> = BTreeSet::new();
-    for object in look.owned() {
-        shown.extend(object.object.uid());
-        all.push(look.present(&object));
+    for found in owned(survey, specs) {
+        shown.insert(found.identity.uid);
+        all.push(look.present(&found));
     }
     for record in look.remembered(&shown) {
         shown.insert(record.identity.uid);
@@ -155,8 +155,9 @@ pub fn status(survey: &Survey, specs: &Specs) -> Vec<ObjectStatus> {
         }
     }
     // What is held and is none of these (lost, and no longer declared) is shown too: it waits for a person.
+    let met: BTreeSet<(Kind, String)> = all.iter().map(|o| (o.kind, o.metadata.name.clone())).collect();
     for held in &survey.plan.held {
-        if !all.iter().any(|o| o.kind == held.kind && o.metadata.name == held.name.as_str()) {
+        if !met.contains(&(held.kind, held.name.to_string())) {
             all.push(look.absent(held.kind, &held.name, held.backend.as_ref()));
         }
     }
@@ -166,34 +167,76 @@ pub fn status(survey: &Survey, specs: &Specs) -> Vec<ObjectStatus> {
 
 /// Every declared backend, by name.
 pub fn backend_status(survey: &Survey, specs: &Specs) -> Vec<ObjectStatus> {
-    specs.backends.values().map(|spec| Look { survey, specs }.backend(spec)).collect()
+    let look = Look::new(survey, specs);
+    specs.backends.values().map(|spec| look.backend(spec)).collect()
 }
 
 /// An object of ours, and the backend that showed it.
+#[derive(Clone, Copy)]
 struct Found<'a> {
     identity: &'a Identity,
     backend: &'a Name,
     object: &'a Object,
 }
 
+/// What every backend that could be seen shows of this owner's. What is half made is not an object yet.
+fn owned<'a>(survey: &'a Survey, specs: &'a Specs) -> impl Iterator<Item = Found<'a>> {
+    survey
+        .world
+        .iter()
+        .filter_map(|(backend, view)| Some((backend, seen(view)?)))
+        .flat_map(|(backend, observed)| observed.objects.iter().map(move |object| (backend, object)))
+        .filter(|(_, object)| object.place != Place::Temporary)
+        .filter_map(|(backend, object)| Some(Found { identity: object.identity.as_ref()?, backend, object }))
+        .filter(|found| found.identity.owner == specs.stack.owner)
+}
+
+/// All that is known of a name besides what is there.
+#[derive(Default)]
+struct About<'a> {
+    held: Vec<&'a Held>,
+    steps: Vec<&'a Step>,
+    drift: Option<&'a Drift>,
+    /// The last line of the journal.
+    last: Option<&'a JournalEntry>,
+    /// Of several objects of the name the one that the spec is about.
+    meant: Option<(&'a Name, &'a Object)>,
+}
+
 struct Look<'a> {
     survey: &'a Survey,
     specs: &'a Specs,
+    about: BTreeMap<(Kind, &'a Name), About<'a>>,
 }
 
 impl<'a> Look<'a> {
-    /// What every backend that could be seen shows of this owner's. What is half made is not an object yet.
-    fn owned(&self) -> Vec<Found<'a>> {
-        let owner = &self.specs.stack.owner;
-        self.survey
-            .world
-            .iter()
-            .filter_map(|(backend, view)| Some((backend, seen(view)?)))
-            .flat_map(|(backend, observed)| observed.objects.iter().map(move |object| (backend, object)))
-            .filter(|(_, object)| object.place != Place::Temporary)
-            .filter_map(|(backend, object)| Some(Found { identity: object.identity.as_ref()?, backend, object }))
-            .filter(|found| found.identity.owner == *owner)
-            .collect()
+    fn new(survey: &'a Survey, specs: &'a Specs) -> Self {
+        let mut about: BTreeMap<(Kind, &'a Name), About<'a>> = BTreeMap::new();
+        for held in &survey.plan.held {
+            about.entry((held.kind, &held.name)).or_default().held.push(held);
+        }
+        for step in &survey.plan.steps {
+            about.entry((step.identity.kind, &step.identity.name)).or_default().steps.push(step);
+        }
+        for drift in &survey.plan.drift {
+            about.entry((drift.kind, &drift.name)).or_default().drift.get_or_insert(drift);
+        }
+        for entry in survey.journal.iter().filter(|entry| entry.owner == specs.stack.owner) {
+            about.entry((entry.kind, &entry.name)).or_default().last = Some(entry);
+        }
+        // The spec is about what lives where it is declared, else about what lives elsewhere, else about what is in the trash.
+        let rank = |name: &Name, kind: Kind, backend: &Name, object: &Object| {
+            let declared = specs.volumes.get(name).filter(|_| kind == Kind::Volume).map(|volume| &volume.backend);
+            (object.place != Place::Live, declared.is_some_and(|declared| declared != backend))
+        };
+        for Found { identity: Identity { kind, name, .. }, backend, object } in owned(survey, specs) {
+            let meant = &mut about.entry((*kind, name)).or_default().meant;
+            let new = rank(name, *kind, backend, object);
+            if meant.is_none_or(|(other_backend, other)| new < rank(name, *kind, other_backend, other)) {
+                *meant = Some((backend, object));
+            }
+        }
+        Self { survey, specs, about }
     }
 
     /// Records of objects that were there, on backends that cannot be seen now (or cannot be seen whole).
@@ -250,20 +293,10 @@ impl<'a> Look<'a> {
     fn present(&self, found: &Found<'_>) -> ObjectStatus {
         let Found { identity, backend, object } = found;
         let (kind, name) = (identity.kind, &identity.name);
-        let is_declared = self.meta(kind, name).is_some() && self.is_the_declared_one(found, kind, name);
+        let is_declared = self.meta(kind, name).is_some()
+            && self.about.get(&(kind, name)).and_then(|about| about.meant) == Some((*backend, *object));
         let verdict = self.judge(kind, name, object.uid(), Some(found), is_declared);
         self.build(kind, name, is_declared, verdict, Some(object), Some(backend), Some(self.survey.now))
-    }
-
-    fn is_the_declared_one(&self, found: &Found<'_>, kind: Kind, name: &Name) -> bool {
-        let rank = |other: &Found<'_>| {
-            let declared_there = kind != Kind::Volume
-                || self.specs.volumes.get(name).is_some_and(|volume| volume.backend == *other.backend);
-            (other.object.place != Place::Live, !declared_there, other.backend.clone(), other.object.uid())
-        };
-        let best =
-            self.owned().into_iter().filter(|o| o.object.is(&self.specs.stack.owner, kind, name)).min_by_key(rank);
-        best.is_some_and(|best| best.backend == found.backend && best.object.native == found.object.native)
     }
 
     /// An object that was there when its backend was last seen.
@@ -289,7 +322,7 @@ impl<'a> Look<'a> {
         };
         let observed_at = backend.and_then(|b| self.survey.world.get(b)).and_then(seen).map(|_| self.survey.now);
         let mut built = self.build(kind, name, is_declared, verdict, None, backend, observed_at);
-        let uid = self.steps(kind, name).next().map(|step| step.identity.uid);
+        let uid = self.step(kind, name, None).map(|step| step.identity.uid);
         built.status.uid = uid.or_else(|| self.held(kind, name, None)?.uid).map(|uid| uid.to_string());
         built
     }
@@ -314,15 +347,13 @@ impl<'a> Look<'a> {
     }
 
     fn held(&self, kind: Kind, name: &Name, uid: Option<Uid>) -> Option<&'a Held> {
-        self.survey
-            .plan
-            .held
-            .iter()
-            .find(|h| h.kind == kind && h.name == *name && (uid.is_none() || h.uid.is_none() || h.uid == uid))
+        let held = &self.about.get(&(kind, name))?.held;
+        held.iter().find(|h| uid.is_none() || h.uid.is_none() || h.uid == uid).copied()
     }
 
-    fn steps(&self, kind: Kind, name: &Name) -> impl Iterator<Item = &'a Step> {
-        self.survey.plan.steps.iter().filter(move |s| s.identity.kind == kind && s.identity.name == *name)
+    fn step(&self, kind: Kind, name: &Name, uid: Option<Uid>) -> Option<&'a Step> {
+        let steps = &self.about.get(&(kind, name))?.steps;
+        steps.iter().find(|step| uid.is_none_or(|uid| step.identity.uid == uid)).copied()
     }
 
     /// The condition, from what is held, planned, drifted and failed.
@@ -330,7 +361,7 @@ impl<'a> Look<'a> {
         if let Some(held) = self.held(kind, name, uid) {
             return Verdict::held(held);
         }
-        let step = self.steps(kind, name).find(|step| uid.is_none_or(|uid| step.identity.uid == uid));
+        let step = self.step(kind, name, uid);
         if let (Some(step), Some(failed)) = (step, self.last_failure(kind, name)) {
             let why = failed.message.as_deref().unwrap_or("no reason was given");
             let message = format!("{} failed at {}: {why}", step.action.verb(), rfc3339(failed.at));
@@ -346,7 +377,7 @@ impl<'a> Look<'a> {
                 None => Verdict::new(Condition::Trashed, "NotDeclared", until),
             };
         }
-        let drift = self.survey.plan.drift.iter().find(|d| d.kind == kind && d.name == *name);
+        let drift = self.about.get(&(kind, name)).and_then(|about| about.drift);
         if let Some(drift) = drift.filter(|_| found.is_some()) {
             let message = format!("{} was {} and is {}", drift.path, drift.recorded, drift.observed);
             return Verdict::new(Condition::Drifted, "ChangedByOthers", message);
@@ -384,9 +415,7 @@ impl<'a> Look<'a> {
 
     /// The last line of the journal about an object, if that is a failure.
     fn last_failure(&self, kind: Kind, name: &Name) -> Option<&'a JournalEntry> {
-        let owner = &self.specs.stack.owner;
-        let mut lines = self.survey.journal.iter().rev();
-        lines.find(|l| l.owner == *owner && l.kind == kind && l.name == *name).filter(|l| l.outcome == "failed")
+        self.about.get(&(kind, name))?.last.filter(|entry| entry.outcome == "failed")
     }
 
     #[expect(clippy::too_many_arguments, reason = "the one place where the parts of a status come together")]
