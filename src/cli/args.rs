@@ -31,7 +31,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILTER", default_value = "warn")]
     pub(crate) log: String,
     /// The form of the log
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
     /// When to use colour; NO_COLOR is respected
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto)]

@@ -10,7 +10,7 @@ use crate::model::Kind;
 pub(crate) fn forget(context: &Context, args: &ForgetArgs) -> Result<Exit, Failure> {
     let ObjectName { kind, name } = args.what.clone();
     if !matches!(kind, Kind::Volume | Kind::Snapshot | Kind::Backend) {
-        let message = format!("nothing is remembered of a {}", kind.as_lower());
+        let message = format!("{}/{name}: only what is on a backend, and backends, are remembered", kind.as_lower());
         return Err(Failure::new(Exit::Usage, message).hint("what can be forgotten: volume, snapshot, backend"));
     }
     let setup = context.writing(context.good_specs(&args.specs.specs)?)?;

@@ -63,7 +63,7 @@ pub(crate) fn must_be_shown(kind: Kind) -> Result<(), Failure> {
     match kind {
         Kind::Volume | Kind::Snapshot | Kind::Export | Kind::Backend => Ok(()),
         Kind::Stack | Kind::Target | Kind::Approval => {
-            let message = format!("a {} has no status to show", kind.as_lower());
+            let message = format!("documents of kind {kind} have no status to show");
             Err(Failure::new(Exit::Usage, message).hint("what can be shown: volume, snapshot, export, backend"))
         }
     }

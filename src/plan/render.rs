@@ -237,3 +237,278 @@ fn exact(size: Size) -> String {
     let short = size.to_string();
     if short.parse() == Ok(size) { short } else { format!("{short} ({} bytes)", size.bytes()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::{
+        Action, Expect, FieldChange, Identity, Kind, Name, NativeName, ObjectRef, Origin, Provisioning, Reason,
+        Seconds, Specs, Stack, Step, Tags, Uid,
+    };
+    use crate::plan::{ApprovalSet, Drift, Held, HeldReason, Plan, ProblemView, Unobserved, Warning};
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn identity(kind: Kind, object: &str) -> Identity {
+        let owner = "prod".parse().unwrap();
+        let uid = Uid::derive("5c1d2e8a90", &owner, kind, &name("fast"), &name(object), 0);
+        Identity { owner, kind, name: name(object), uid }
+    }
+
+    fn step(
+        kind: Kind,
+        object: &str,
+        action: Action,
+        risk: Risk,
+        reason: Reason,
+        changes: &[(&str, Value, Value)],
+    ) -> Step {
+        let identity = identity(kind, object);
+        Step {
+            backend: name("fast"),
+            native: identity.native(),
+            identity,
+            action,
+            expect: Expect::default(),
+            risk,
+            reason,
+            changes: changes
+                .iter()
+                .map(|(path, before, after)| FieldChange {
+                    path: (*path).to_owned(),
+                    before: before.clone(),
+                    after: after.clone(),
+                })
+                .collect(),
+            bytes: Size(if risk >= Risk::Recoverable { 5 << 30 } else { 0 }),
+            after: Vec::new(),
+        }
+    }
+
+    fn object(kind: Kind, object: &str) -> ObjectRef {
+        let identity = identity(kind, object);
+        ObjectRef { native: identity.native(), uid: identity.uid, size: Size(1 << 30) }
+    }
+
+    fn specs() -> Specs {
+        let mut specs = Specs {
+            stack: Stack::unnamed(),
+            backends: Default::default(),
+            volumes: Default::default(),
+            snapshots: Default::default(),
+            targets: Default::default(),
+            exports: Default::default(),
+            approvals: Default::default(),
+            revision: "r".to_owned(),
+            broken: false,
+        };
+        let odd: crate::model::VolumeSpec = serde_json::from_value(json!({
+            "meta": {"name": "odd", "labels": {}, "renamed_from": null, "place": {"file": "", "line": 1, "column": 1}},
+            "backend": "fast", "size": 1_000_000, "provisioning": null, "source": null, "protected": null,
+            "on_remove": null, "object": null, "adopt": null, "restore": null, "qos": null, "encrypted": false,
+        }))
+        .unwrap();
+        specs.volumes.insert(name("odd"), odd);
+        specs
+    }
+
+    /// A plan with one of everything that can be shown.
+    fn everything() -> Plan {
+        let create =
+            |size, provisioning, origin| Action::Create { size, provisioning, origin, tags: Tags::default(), n: 0 };
+        let from = Origin::Snapshot(object(Kind::Snapshot, "db-monday"));
+        let gone = (Kind::Volume, Risk::Recoverable, Reason::NotDeclared);
+        let steps = vec![
+            step(
+                Kind::Volume,
+                "db",
+                create(Size(10 << 30), Provisioning::Thin, None),
+                Risk::None,
+                Reason::NotThere,
+                &[("size", Value::Null, json!(10_737_418_240_u64)), ("protected", Value::Null, json!(true))],
+            ),
+            step(
+                Kind::Volume,
+                "odd",
+                create(Size(1_003_520), Provisioning::Thick, Some(from)),
+                Risk::None,
+                Reason::NotThere,
+                &[("size", Value::Null, json!(1_003_520))],
+            ),
+            step(
+                Kind::Snapshot,
+                "db-monday",
+                Action::Snapshot { volume: object(Kind::Volume, "db"), tags: Tags::default(), n: 0 },
+                Risk::None,
+                Reason::NotThere,
+                &[],
+            ),
+            step(
+                Kind::Volume,
+                "web",
+                Action::Grow { to: Size(2 << 30) },
+                Risk::None,
+                Reason::Grown,
+                &[("size", json!(1_073_741_824), json!(2_147_483_648_u64))],
+            ),
+            step(
+                Kind::Volume,
+                "tagged",
+                Action::SetTags { tags: Tags::default() },
+                Risk::None,
+                Reason::TagsDiffer,
+                &[("metadata.labels.app", json!("a\u{1b}[2J\u{202e}b"), Value::Null)],
+            ),
+            step(
+                Kind::Volume,
+                "back",
+                Action::Restore { snapshot: object(Kind::Snapshot, "db-monday"), request: "a".into() },
+                Risk::Irreversible,
+                Reason::RestoreRequested,
+                &[("restore.request", Value::Null, json!("a"))],
+            ),
+            step(
+                Kind::Volume,
+                "new",
+                Action::Rename { from: identity(Kind::Volume, "old").native(), tags: Tags::default() },
+                Risk::None,
+                Reason::RenamedFrom,
+                &[("metadata.name", json!("old"), json!("new"))],
+            ),
+            step(
+                Kind::Volume,
+                "taken",
+                Action::Adopt { tags: Tags::default(), n: 0 },
+                Risk::None,
+                Reason::AdoptRequested,
+                &[],
+            ),
+            step(
+                Kind::Volume,
+                "undeleted",
+                Action::Undelete { tags: Tags::default() },
+                Risk::None,
+                Reason::InTrash,
+                &[],
+            ),
+            step(gone.0, "out", Action::Trash { ttl: Seconds(604_800) }, gone.1, gone.2, &[]),
+            step(
+                gone.0,
+                "free",
+                Action::SetTags { tags: Tags { retained: true, ..Tags::default() } },
+                Risk::None,
+                gone.2,
+                &[],
+            ),
+            step(gone.0, "gone", Action::Destroy, Risk::Irreversible, gone.2, &[]),
+        ];
+        Plan {
+            owner: "prod".parse().unwrap(),
+            revision: "r1".to_owned(),
+            steps,
+            held: vec![Held {
+                kind: Kind::Volume,
+                name: name("kept"),
+                action: Verb::Remove,
+                backend: Some(name("fast")),
+                uid: Some(identity(Kind::Volume, "kept").uid),
+                reason: HeldReason::Protected,
+                message: "it is protected".to_owned(),
+                unblock: "declare it with `protected: false` first".to_owned(),
+            }],
+            drift: vec![Drift {
+                kind: Kind::Volume,
+                name: name("web"),
+                path: "size".to_owned(),
+                recorded: json!(1 << 30),
+                observed: json!((1 << 30) + 1),
+            }],
+            warnings: vec![Warning {
+                code: "LooksLikeRename".to_owned(),
+                message: "out may have become new".to_owned(),
+            }],
+            unobserved: vec![Unobserved { backend: name("slow"), message: "/mnt/slow is not there".to_owned() }],
+            approval: Some(ApprovalSet { digest: "abc123".to_owned(), set: Default::default() }),
+            used: Vec::new(),
+            digest: "d1".to_owned(),
+        }
+    }
+
+    fn nothing() -> Plan {
+        Plan {
+            steps: Vec::new(),
+            held: Vec::new(),
+            drift: Vec::new(),
+            warnings: Vec::new(),
+            unobserved: Vec::new(),
+            approval: None,
+            ..everything()
+        }
+    }
+
+    /// Compares with a file under tests/render; with KILN_BLESS set, writes it anew.
+    fn golden(file: &str, shown: &str) {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/render").join(file);
+        if std::env::var_os("KILN_BLESS").is_some() {
+            std::fs::write(&path, shown).unwrap();
+        }
+        assert_eq!(shown, std::fs::read_to_string(&path).unwrap(), "{file}; KILN_BLESS=1 writes it anew");
+    }
+
+    #[test]
+    fn everything_that_can_be_shown_is_shown() {
+        let view = PlanView::new(&everything(), &specs());
+        golden("everything.txt", &render(&view, Paint::PLAIN));
+    }
+
+    #[test]
+    fn the_json_has_the_keys_of_the_contract_in_their_order() {
+        let view = PlanView::new(&everything(), &specs());
+        golden("everything.json", &view.to_json());
+        golden("nothing.json", &PlanView::new(&nothing(), &specs()).to_json());
+    }
+
+    #[test]
+    fn nothing_to_do_is_one_line() {
+        assert_eq!(render(&PlanView::new(&nothing(), &specs()), Paint::PLAIN), "Nothing to do.\n");
+    }
+
+    #[test]
+    fn without_a_plan_no_list_is_there_to_be_taken_for_an_empty_one() {
+        let problem = ProblemView { file: Some("a.yaml".into()), line: 1, column: 2, message: "no".into(), hint: None };
+        let json: Value = serde_json::from_str(&PlanView::invalid(vec![problem]).to_json()).unwrap();
+        assert_eq!(json["steps"], Value::Null);
+        assert_eq!(json["problems"][0]["line"], 1);
+        assert!(json.get("unobserved").is_none());
+    }
+
+    #[test]
+    fn colour_only_repeats() {
+        let view = PlanView::new(&everything(), &specs());
+        let painted = render(&view, Paint { colour: true });
+        let mut plain = String::new();
+        let mut rest = painted.as_str();
+        while let Some((before, after)) = rest.split_once('\u{1b}') {
+            plain.push_str(before);
+            rest = after.split_once('m').unwrap().1;
+        }
+        plain.push_str(rest);
+        assert_ne!(painted, plain);
+        assert_eq!(plain, render(&view, Paint::PLAIN));
+    }
+
+    #[test]
+    fn text_from_outside_cannot_steer_the_terminal() {
+        assert_eq!(escape("a\u{1b}[31m\n\u{202e}\u{9b}"), "a\\u{1b}[31m\\u{a}\\u{202e}\\u{9b}");
+        assert!(matches!(escape("plain → text, äöü 日本"), Cow::Borrowed(_)));
+        let mut plan = everything();
+        plan.steps[0].native = NativeName::new("x\u{7}");
+        plan.held[0].message = "\u{1b}]0;title\u{7}".to_owned();
+        let shown = render(&PlanView::new(&plan, &specs()), Paint::PLAIN);
+        assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown}");
+    }
+}
