@@ -1,6 +1,42 @@
 //! The store: what Kiln remembers between runs, behind a trait. Never the only truth.
+//!
+//! [`open`] takes the store's directory for writing, [`look`] reads it and changes nothing. Whatever they find there, they end
+//! in a store that can be used or in one of the three errors of [`StoreError`]: a damaged database is set aside under its own
+//! directory, and a new one begun, which the next pass fills from what the backends show.
+//!
+//! ```text
+//! DIR/lock         who has it: a lock of the kernel's, see `lock`
+//! DIR/mark         the format, and the number of the last batch: what the database must have at least, see `mark`
+//! DIR/db/          the database: rows with checksums, and one row about all others, see `codec`
+//! DIR/db.new/      a database being made; it becomes `db` by a rename, so a `db` without its rows is a damaged one
+//! DIR/damaged-…/   databases that could not be believed
+//! ```
+//!
+//! Changes go through one thread (`commit`), which gathers what is waiting into one batch. Only `db` knows sled.
+
+use std::io;
+use std::path::Path;
 
 use crate::model::{BackendRecord, IntentId, JournalEntry, Name, ObjectRecord, OpenIntent, Records, Uid};
+
+mod codec;
+mod commit;
+mod db;
+mod frozen;
+mod load;
+mod lock;
+mod mark;
+mod memory;
+mod open;
+mod persistent;
+#[cfg(test)]
+mod tests;
+
+pub use memory::{CrashPoint, MemoryStore};
+pub use open::{Opened, look, open};
+
+/// How many lines of the journal are kept: years of a person's applies, a day of the busiest daemon, some 40 MB.
+pub const JOURNAL_LINES: u64 = 100_000;
 
 /// One durable change: all of it or none.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -78,4 +114,22 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// See [`StoreError`].
     fn journal(&self, limit: usize) -> Result<Vec<JournalEntry>, StoreError>;
+}
+
+/// What to tell a person about an error of the file system: what it means and what to do, where that is known.
+fn sentence(message: &str, errno: Option<i32>) -> String {
+    use rustix::io::Errno;
+    match errno.map(Errno::from_raw_os_error) {
+        Some(Errno::NOSPC | Errno::DQUOT) => "no room is left there; free some, or choose another place with --state",
+        Some(Errno::ROFS) => "the file system is read-only; choose another place with --state",
+        Some(Errno::ACCESS | Errno::PERM) => "this user may not; give it the directory, or choose another with --state",
+        Some(Errno::MFILE | Errno::NFILE) => "too many files are open; raise the limit",
+        _ => return message.to_owned(),
+    }
+    .to_owned()
+}
+
+fn trouble(dir: &Path, what: &str, error: &io::Error) -> StoreError {
+    let message = format!("{what}: {}", sentence(&error.to_string(), error.raw_os_error()));
+    StoreError::Io { path: dir.display().to_string(), message }
 }

@@ -1,0 +1,181 @@
+//! How a value becomes rows, and how rows prove that they are whole.
+//!
+//! A value is JSON: records gain fields more often than any other part of Kiln, and JSON lets old values be read without a
+//! schema of their time. It is cut into rows of at most [`CHUNK`] bytes, each of which carries a checksum over its key and its
+//! content, the format version, and how many rows the value has:
+//!
+//! ```text
+//! key:   kind (1 byte) · name, uid or number · 0 · index of the row (2 bytes, big end first)
+//! row:   checksum (16 bytes) · format (2) · rows of this value (2) · JSON
+//! ```
+//!
+//! The checksums of all rows, XORed, are the digest of the store ([`Meta`]): rows that are missing, doubled, exchanged or of
+//! another time change it. (It finds damage; it does not resist someone who forges rows.)
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{IntentId, Name, Uid};
+
+/// What this program writes, and the newest that it reads. A number of its own is given to every change of [`Meta`], of the
+/// layout of rows, or of a record that an earlier program would misread; `tests/fixtures/store` keeps rows of each.
+pub(super) const FORMAT: u16 = 1;
+
+/// The most JSON in one row. sled puts values over about 128 KiB into files of their own, which it never makes durable; half
+/// of that, less its own overhead and ours, is far from the edge.
+pub(super) const CHUNK: usize = 48 * 1024;
+
+const SUM: usize = 16;
+const HEADER: usize = SUM + 4;
+
+/// The checksum of a row, or several of them XORed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Digest([u8; SUM]);
+
+impl Digest {
+    /// Adds a row that was not in, or takes out one that was.
+    pub(super) fn toggle(&mut self, row: &[u8]) {
+        for (mine, its) in self.0.iter_mut().zip(row) {
+            *mine ^= its;
+        }
+    }
+
+    pub(super) fn to_hex(self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// What a row says about the whole store. Written with every batch, and never part of its own digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Meta {
+    /// Counts batches: see `mark`.
+    pub(super) seq: u64,
+    /// How many rows there are, this one left out.
+    pub(super) rows: u64,
+    /// The XOR of their checksums, in hexadecimal.
+    pub(super) digest: String,
+}
+
+/// Why a row or a value cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// A newer program wrote it: it is whole.
+    Newer(u16),
+    /// It is not what was written. The sentence says how.
+    Damaged(String),
+}
+
+/// The kinds of rows: the first byte of a key.
+pub(super) mod kind {
+    pub(in super::super) const BACKEND: u8 = b'b';
+    pub(in super::super) const INTENT: u8 = b'i';
+    pub(in super::super) const JOURNAL: u8 = b'j';
+    pub(in super::super) const META: u8 = b'm';
+    pub(in super::super) const OBJECT: u8 = b'o';
+}
+
+fn join(kind: u8, rest: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + rest.len());
+    key.push(kind);
+    key.extend_from_slice(rest);
+    key
+}
+
+pub(super) fn backend_key(name: &Name) -> Vec<u8> {
+    join(kind::BACKEND, name.as_str().as_bytes())
+}
+
+pub(super) fn object_key(uid: Uid) -> Vec<u8> {
+    join(kind::OBJECT, uid.as_str().as_bytes())
+}
+
+pub(super) fn intent_key(id: IntentId) -> Vec<u8> {
+    join(kind::INTENT, &id.0.to_be_bytes())
+}
+
+pub(super) fn journal_key(number: u64) -> Vec<u8> {
+    join(kind::JOURNAL, &number.to_be_bytes())
+}
+
+pub(super) fn meta_key() -> Vec<u8> {
+    vec![kind::META]
+}
+
+/// The number in the key of an intent or of a journal line.
+pub(super) fn number_of(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(1..)?.try_into().ok()?))
+}
+
+/// The key of the `index`-th row of a value.
+pub(super) fn row_key(value_key: &[u8], index: usize) -> Vec<u8> {
+    let mut key = value_key.to_vec();
+    key.push(0);
+    key.extend_from_slice(&(index as u16).to_be_bytes());
+    key
+}
+
+/// The key of the value and the index that make up the key of a row.
+pub(super) fn split_row_key(row_key: &[u8]) -> Option<(&[u8], usize)> {
+    let (rest, index) = row_key.split_last_chunk::<2>()?;
+    let (zero, value_key) = rest.split_last()?;
+    (*zero == 0 && !value_key.is_empty()).then_some((value_key, usize::from(u16::from_be_bytes(*index))))
+}
+
+fn checksum(row_key: &[u8], body: &[u8]) -> [u8; SUM] {
+    let mut hash = blake3::Hasher::new();
+    hash.update(&(row_key.len() as u32).to_be_bytes()).update(row_key).update(body);
+    let mut sum = [0; SUM];
+    sum.copy_from_slice(&hash.finalize().as_bytes()[..SUM]);
+    sum
+}
+
+/// The JSON of a value.
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
+    let json = serde_json::to_vec(value).map_err(|e| format!("a value cannot be written as JSON: {e}"))?;
+    if json.len() > CHUNK * usize::from(u16::MAX) {
+        return Err(format!("a value of {} bytes is too large to be kept", json.len()));
+    }
+    Ok(json)
+}
+
+/// The rows of a value, in order.
+pub(super) fn rows(value_key: &[u8], json: &[u8]) -> Vec<Vec<u8>> {
+    rows_of_format(value_key, json, FORMAT)
+}
+
+pub(super) fn rows_of_format(value_key: &[u8], json: &[u8], format: u16) -> Vec<Vec<u8>> {
+    let count = json.len().div_ceil(CHUNK).max(1) as u16;
+    // An empty value would have no chunk; JSON never is empty.
+    json.chunks(CHUNK)
+        .enumerate()
+        .map(|(index, chunk)| {
+            let mut row = vec![0; SUM];
+            row.extend_from_slice(&format.to_be_bytes());
+            row.extend_from_slice(&count.to_be_bytes());
+            row.extend_from_slice(chunk);
+            let sum = checksum(&row_key(value_key, index), &row[SUM..]);
+            row[..SUM].copy_from_slice(&sum);
+            row
+        })
+        .collect()
+}
+
+/// How many rows the value of this row has, and the part of its JSON that the row holds.
+pub(super) fn open_row<'a>(row_key: &[u8], row: &'a [u8]) -> Result<(usize, &'a [u8]), Unreadable> {
+    let damaged = |how: &str| Unreadable::Damaged(format!("a row of {} bytes {how}", row.len()));
+    let (header, json) = row.split_at_checked(HEADER).ok_or_else(|| damaged("is too short"))?;
+    if header[..SUM] != checksum(row_key, &row[SUM..]) {
+        return Err(damaged("does not have the checksum of its content"));
+    }
+    let format = u16::from_be_bytes([header[SUM], header[SUM + 1]]);
+    match format {
+        0 => Err(damaged("has the format 0")),
+        1..=FORMAT => Ok((usize::from(u16::from_be_bytes([header[SUM + 2], header[SUM + 3]])), json)),
+        newer => Err(Unreadable::Newer(newer)),
+    }
+}
+
+/// Reads the JSON of a value, as [`FORMAT`] or as any earlier format (there is none yet).
+pub(super) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Unreadable> {
+    serde_json::from_slice(json).map_err(|e| Unreadable::Damaged(format!("a row does not hold what its key says: {e}")))
+}

@@ -1,0 +1,188 @@
+//! The committer: one thread through which every change goes.
+//!
+//! It takes what is waiting, makes one batch of it, has that written and synchronised, and only then answers everyone. While
+//! it does, the next ones gather: the more writers, the larger the groups, and nobody ever waits for company.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use super::codec::{self, Digest, Meta};
+use super::db::{Db, Trouble, Write};
+use super::mark::MarkFile;
+use super::{JOURNAL_LINES, StoreError, sentence};
+
+/// A group is closed at this many operations, or after [`GATHER`]: measured, larger ones gain little and delay the first.
+const GROUP: usize = 256;
+const GATHER: Duration = Duration::from_millis(2);
+
+/// The journal is cut when it is this much longer than it may be, and by at most this much at once: a cut costs one removal
+/// for each line, and should not be paid for with every commit.
+const PRUNE: u64 = 1_000;
+
+/// One thing to do, as rows know it.
+pub(super) enum Op {
+    /// Write this JSON under this key.
+    Put(Vec<u8>, Vec<u8>),
+    /// Remove what is under this key.
+    Remove(Vec<u8>),
+    /// Add this JSON to the journal.
+    Journal(Vec<u8>),
+}
+
+/// A batch that waits, and who is to be told.
+pub(super) struct Job {
+    pub(super) ops: Vec<Op>,
+    pub(super) done: SyncSender<Result<(), StoreError>>,
+}
+
+/// The numbers of the journal's lines: from the first, to before the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Lines {
+    pub(super) first: u64,
+    pub(super) next: u64,
+}
+
+/// What readers and the committer share.
+pub(super) struct Shared {
+    pub(super) dir: PathBuf,
+    pub(super) db: Db,
+    /// Held for writing while a batch goes in: a reader sees all of a batch or nothing.
+    pub(super) gate: RwLock<()>,
+    pub(super) lines: Mutex<Lines>,
+}
+
+/// The committer's own.
+pub(super) struct Committer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) seq: u64,
+    pub(super) rows: u64,
+    pub(super) digest: Digest,
+    pub(super) mark: MarkFile,
+    /// Why nothing more is written. After one failed write nobody knows what the disk has (a second `fsync` reports success
+    /// for pages that the first one lost), so none is tried.
+    pub(super) failed: Option<String>,
+}
+
+impl Committer {
+    /// Runs until the last sender is gone.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        while let Ok(first) = jobs.recv() {
+            let began = Instant::now();
+            let mut count = first.ops.len();
+            let mut group = vec![first];
+            while count < GROUP && began.elapsed() < GATHER {
+                let Ok(job) = jobs.try_recv() else { break };
+                count += job.ops.len();
+                group.push(job);
+            }
+            let (ops, waiting): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.ops, job.done)).unzip();
+            if self.failed.is_none() {
+                self.failed = self.commit(ops.into_iter().flatten()).err();
+            }
+            for done in waiting {
+                let answer = match &self.failed {
+                    None => Ok(()),
+                    Some(message) => {
+                        let path = self.shared.dir.display().to_string();
+                        Err(StoreError::Io { path, message: message.clone() })
+                    }
+                };
+                // Who does not wait any more need not be told.
+                let _ = done.send(answer);
+            }
+        }
+        if self.failed.is_none() {
+            // The batches are durable; only the mark may be behind, which is allowed.
+            let _ = self.mark.sync();
+        }
+    }
+
+    fn commit(&mut self, ops: impl Iterator<Item = Op>) -> Result<(), String> {
+        let say = |trouble| match trouble {
+            Trouble::Damaged(how) => how,
+            Trouble::Io(message, errno) => sentence(&message, errno),
+        };
+        let mut lines = *self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        for op in ops {
+            match op {
+                Op::Put(key, json) => changes.insert(key, Some(json)),
+                Op::Remove(key) => changes.insert(key, None),
+                Op::Journal(json) => {
+                    lines.next += 1;
+                    changes.insert(codec::journal_key(lines.next - 1), Some(json))
+                }
+            };
+        }
+        if lines.next - lines.first >= JOURNAL_LINES + PRUNE {
+            for number in lines.first..lines.first + PRUNE {
+                changes.insert(codec::journal_key(number), None);
+            }
+            lines.first += PRUNE;
+        }
+        let (mut rows, mut digest) = (self.rows, self.digest);
+        let mut writes: Vec<Write> = Vec::new();
+        for (key, json) in changes {
+            let old = self.rows_under(&key).map_err(say)?;
+            let new = json.map(|json| codec::rows(&key, &json)).unwrap_or_default();
+            for index in 0..old.len().max(new.len()) {
+                let (was, is) = (old.get(index), new.get(index));
+                if was == is {
+                    continue;
+                }
+                if let Some(row) = was {
+                    digest.toggle(row);
+                    rows -= 1;
+                }
+                if let Some(row) = is {
+                    digest.toggle(row);
+                    rows += 1;
+                }
+                writes.push((codec::row_key(&key, index), is.cloned()));
+            }
+        }
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let seq = self.seq + 1;
+        writes.extend(meta_rows(&Meta { seq, rows, digest: digest.to_hex() })?);
+        {
+            let _gate = self.shared.gate.write().unwrap_or_else(PoisonError::into_inner);
+            self.shared.db.write(writes).map_err(say)?;
+        }
+        self.shared.db.sync().map_err(say)?;
+        self.mark.set(seq).map_err(|e| sentence(&e.to_string(), e.raw_os_error()))?;
+        (self.seq, self.rows, self.digest) = (seq, rows, digest);
+        *self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner) = lines;
+        Ok(())
+    }
+
+    fn rows_under(&self, key: &[u8]) -> Result<Vec<Vec<u8>>, Trouble> {
+        let mut rows = Vec::new();
+        let mut count = 1;
+        while rows.len() < count {
+            let row_key = codec::row_key(key, rows.len());
+            match self.shared.db.get(&row_key)? {
+                None if rows.is_empty() => break,
+                None => return Err(Trouble::Damaged("a row is gone that was there".to_owned())),
+                Some(row) => {
+                    let opened = codec::open_row(&row_key, &row);
+                    count = opened.map_err(|e| Trouble::Damaged(format!("a row has changed by itself: {e:?}")))?.0;
+                    rows.push(row);
+                }
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// The row that says what all others are.
+pub(super) fn meta_rows(meta: &Meta) -> Result<Vec<Write>, String> {
+    let json = codec::encode(meta)?;
+    let key = codec::meta_key();
+    let rows = codec::rows(&key, &json).into_iter().enumerate();
+    Ok(rows.map(|(index, row)| (codec::row_key(&key, index), Some(row))).collect())
+}

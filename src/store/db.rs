@@ -1,0 +1,193 @@
+//! The only file that knows sled: rows in, rows out, and nothing that it does wrong gets any further.
+//!
+//! sled 0.34 panics on damaged files, in our threads and in its own; sometimes a call then never returns, or its destructor
+//! does not. So every call runs under `catch_unwind`, those that open and close run on threads of their own with a deadline,
+//! and a database that was found to be damaged is leaked and not dropped. Its `flush` ends before the disk has the data:
+//! [`Db::sync`] adds the `fdatasync`.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+use std::sync::Once;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use super::lock;
+
+/// The default is 1 GiB. 32 MiB were enough to scan 100,000 records in 0.1 s; this is twice that.
+const CACHE: u64 = 64 * 1024 * 1024;
+
+/// Opening 100,000 records takes 0.04 s: what takes a thousand times that has hung.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What sled made of a call.
+#[derive(Debug, Clone)]
+pub(super) enum Trouble {
+    /// The files are not what sled wrote.
+    Damaged(String),
+    /// The file system refused.
+    Io(String, Option<i32>),
+}
+
+/// An open database.
+pub(super) struct Db {
+    sled: ManuallyDrop<sled::Db>,
+    /// The file with the log, for `fdatasync`.
+    file: File,
+}
+
+/// A row to write, or to remove.
+pub(super) type Write = (Vec<u8>, Option<Vec<u8>>);
+
+impl Db {
+    /// Opens what is in `dir`; makes it if there is nothing.
+    pub(super) fn open(dir: &Path) -> Result<Db, Trouble> {
+        if !lock::wait_until_free(&dir.join("db"), PATIENCE) {
+            return Err(Trouble::Io("another program has its files locked".to_owned(), None));
+        }
+        let path = dir.to_owned();
+        on_own_thread("opening it", move || {
+            let config = sled::Config::new().path(&path).cache_capacity(CACHE);
+            let sled = ManuallyDrop::new(config.open().map_err(from_sled)?);
+            let file = File::open(path.join("db")).map_err(|e| from_io(&e))?;
+            Ok(Db { sled, file })
+        })
+    }
+
+    /// The row under this key.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Trouble> {
+        guarded("reading it", || Ok(self.sled.get(key).map_err(from_sled)?.map(|row| row.to_vec())))
+    }
+
+    /// Calls `each` with every row whose key begins with `prefix`, in the order of keys, until it fails.
+    pub(super) fn scan<E: From<Trouble>>(
+        &self,
+        prefix: &[u8],
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let ended: Result<Result<(), E>, Trouble> = guarded("reading it", || {
+            for row in self.sled.scan_prefix(prefix) {
+                let (key, row) = row.map_err(from_sled)?;
+                if let Err(e) = each(&key, &row) {
+                    return Ok(Err(e));
+                }
+            }
+            Ok(Ok(()))
+        });
+        ended?
+    }
+
+    /// Writes all of these or, after a crash, none. On disk after the next [`sync`](Self::sync).
+    pub(super) fn write(&self, rows: Vec<Write>) -> Result<(), Trouble> {
+        let mut batch = sled::Batch::default();
+        for (key, row) in rows {
+            match row {
+                Some(row) => batch.insert(key, row),
+                None => batch.remove(key),
+            }
+        }
+        guarded("writing it", || self.sled.apply_batch(batch).map_err(from_sled))
+    }
+
+    /// Returns when what was written survives a power cut.
+    pub(super) fn sync(&self) -> Result<(), Trouble> {
+        guarded("writing it", || {
+            self.sled.flush().map_err(from_sled)?;
+            self.file.sync_data().map_err(|e| from_io(&e))
+        })
+    }
+
+    /// Closes it. One that is only dropped is leaked, as must be with a damaged database, whose destructor may never end.
+    pub(super) fn close(self) -> Result<(), Trouble> {
+        let Db { sled, file: _ } = self;
+        let sled = ManuallyDrop::into_inner(sled);
+        on_own_thread("closing it", move || {
+            sled.flush().map_err(from_sled)?;
+            drop(sled);
+            Ok(())
+        })
+    }
+}
+
+fn from_io(error: &io::Error) -> Trouble {
+    use rustix::io::Errno;
+    // What sled meets only when a file is not what it was: something else of the same name, or an offset out of thin air.
+    const NOT_OURS: [Errno; 7] =
+        [Errno::NOENT, Errno::NOTDIR, Errno::ISDIR, Errno::LOOP, Errno::EXIST, Errno::INVAL, Errno::FBIG];
+    match Errno::from_io_error(error) {
+        Some(errno) if !NOT_OURS.contains(&errno) => Trouble::Io(error.to_string(), Some(errno.raw_os_error())),
+        _ => Trouble::Damaged(error.to_string()),
+    }
+}
+
+fn from_sled(error: sled::Error) -> Trouble {
+    match error {
+        sled::Error::Io(e) => from_io(&e),
+        other => Trouble::Damaged(other.to_string()),
+    }
+}
+
+thread_local! {
+    /// Whether a panic on this thread is sled's and caught.
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Keeps the messages of sled's panics from the terminal: they would look like a bug of Kiln to someone whose disk is failing,
+/// and what matters of them is in the note. Panics of all other threads go to the hook that was there.
+fn hush() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let previous = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            // The names that sled 0.34.7 gives to its own threads.
+            let thread = std::thread::current();
+            let is_sleds = thread.name().is_some_and(|name| name.starts_with("sled-io-") || name == "log flusher");
+            if !is_sleds && !QUIET.try_with(Cell::get).unwrap_or(false) {
+                previous(info);
+            }
+        }));
+    });
+}
+
+/// Makes one call of sled's, and a panic of it an error.
+fn guarded<T>(doing: &str, call: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
+    hush();
+    let before = QUIET.replace(true);
+    // Whatever a panic leaves half done is inside of sled's database, and nothing is asked of that again.
+    let ended = panic::catch_unwind(AssertUnwindSafe(call));
+    QUIET.set(before);
+    ended.unwrap_or_else(|panic| {
+        let message = match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+            (Some(text), _) => text.as_str(),
+            (_, Some(text)) => text,
+            _ => "no message",
+        };
+        let first = message.lines().next().unwrap_or_default();
+        Err(Trouble::Damaged(format!("{doing} failed inside sled ({})", first.chars().take(120).collect::<String>())))
+    })
+}
+
+/// Makes a call that may never return. After [`PATIENCE`] its thread is left to itself.
+fn on_own_thread<T: Send + 'static>(
+    doing: &'static str,
+    call: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
+) -> Result<T, Trouble> {
+    let (send, receive) = sync_channel(1);
+    let thread = std::thread::Builder::new().name("kiln-store".to_owned()).spawn(move || {
+        // Whoever asked may have gone.
+        let _ = send.send(guarded(doing, call));
+    });
+    if let Err(e) = thread {
+        return Err(Trouble::Io(format!("no thread can be started: {e}"), e.raw_os_error()));
+    }
+    match receive.recv_timeout(PATIENCE) {
+        Ok(result) => result,
+        Err(RecvTimeoutError::Timeout) => {
+            Err(Trouble::Damaged(format!("{doing} did not end within {} s", PATIENCE.as_secs())))
+        }
+        Err(RecvTimeoutError::Disconnected) => Err(Trouble::Damaged(format!("{doing} ended without an answer"))),
+    }
+}

@@ -1,0 +1,59 @@
+//! A store as a look found it: all of it in memory, and nothing to be written.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
+
+use super::load::Loaded;
+use super::{Batch, Store, StoreError, codec};
+
+/// What was there.
+pub(super) struct Frozen {
+    dir: PathBuf,
+    records: Records,
+    intents: Vec<OpenIntent>,
+    /// As JSON: most who look want a few lines, and a hundred thousand take half a second to read.
+    journal: Vec<Vec<u8>>,
+    next_intent: AtomicU64,
+}
+
+impl Frozen {
+    /// What was read; with nothing, an empty store.
+    pub(super) fn new(dir: &Path, loaded: Option<Loaded>) -> Frozen {
+        let (records, intents, journal) = match loaded {
+            Some(Loaded { records, intents, journal, .. }) => (records, intents, journal),
+            None => Default::default(),
+        };
+        let next = intents.iter().map(|intent| intent.id.0 + 1).max().unwrap_or(1);
+        Frozen { dir: dir.to_owned(), records, intents, journal, next_intent: AtomicU64::new(next) }
+    }
+
+    fn failed(&self, message: &str) -> StoreError {
+        StoreError::Io { path: self.dir.display().to_string(), message: message.to_owned() }
+    }
+}
+
+impl Store for Frozen {
+    fn records(&self) -> Result<Records, StoreError> {
+        Ok(self.records.clone())
+    }
+
+    fn intents(&self) -> Result<Vec<OpenIntent>, StoreError> {
+        Ok(self.intents.clone())
+    }
+
+    fn next_intent(&self) -> IntentId {
+        IntentId(self.next_intent.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn commit(&self, _: Batch) -> Result<(), StoreError> {
+        Err(self.failed("it was opened only to look"))
+    }
+
+    fn journal(&self, limit: usize) -> Result<Vec<JournalEntry>, StoreError> {
+        let lines = &self.journal[self.journal.len().saturating_sub(limit)..];
+        let entries: Result<_, _> = lines.iter().map(|json| codec::decode(json)).collect();
+        entries.map_err(|_| self.failed("its journal has a line that this kiln cannot read"))
+    }
+}

@@ -1,0 +1,204 @@
+//! Reading a database from end to end, believing nothing.
+
+use crate::model::{OpenIntent, Records};
+
+use super::codec::{self, Digest, Meta, Unreadable, kind};
+use super::commit::Lines;
+use super::db::{Db, Trouble};
+
+/// Why a database cannot be used.
+#[derive(Debug)]
+pub(super) enum Bad {
+    /// A newer program wrote it.
+    Newer(u32),
+    /// It is not what was written.
+    Damaged(String),
+    /// The file system refused: it may be fine.
+    Io(String, Option<i32>),
+}
+
+impl From<Trouble> for Bad {
+    fn from(trouble: Trouble) -> Bad {
+        match trouble {
+            Trouble::Damaged(how) => Bad::Damaged(how),
+            Trouble::Io(message, errno) => Bad::Io(message, errno),
+        }
+    }
+}
+
+impl From<Unreadable> for Bad {
+    fn from(unreadable: Unreadable) -> Bad {
+        match unreadable {
+            Unreadable::Newer(format) => Bad::Newer(u32::from(format)),
+            Unreadable::Damaged(how) => Bad::Damaged(how),
+        }
+    }
+}
+
+/// All that a database holds.
+pub(super) struct Loaded {
+    pub(super) records: Records,
+    pub(super) intents: Vec<OpenIntent>,
+    pub(super) lines: Lines,
+    /// The JSON of the journal's lines, where it was asked for.
+    pub(super) journal: Vec<Vec<u8>>,
+    pub(super) seq: u64,
+    pub(super) rows: u64,
+    pub(super) digest: Digest,
+}
+
+/// Reads and checks everything. `at_least`: the number of a batch that the database must have.
+pub(super) fn load(db: &Db, at_least: u64, with_journal: bool) -> Result<Loaded, Bad> {
+    let mut loaded = Loaded {
+        records: Records::default(),
+        intents: Vec::new(),
+        lines: Lines::default(),
+        journal: Vec::new(),
+        seq: 0,
+        rows: 0,
+        digest: Digest::default(),
+    };
+    let mut meta: Option<Meta> = None;
+    let (mut rows, mut digest) = (0, Digest::default());
+    let each_row = |key: &[u8], row: &[u8]| {
+        if key.first() != Some(&kind::META) {
+            rows += 1;
+            digest.toggle(row);
+        }
+    };
+    values(db, b"", each_row, |key, json| {
+        match key.first() {
+            Some(&kind::META) => meta = Some(codec::decode(json)?),
+            Some(&kind::JOURNAL) => {
+                let number = codec::number_of(key).ok_or_else(|| impossible(key))?;
+                if loaded.lines == Lines::default() {
+                    loaded.lines = Lines { first: number, next: number };
+                }
+                if number != loaded.lines.next {
+                    return Err(impossible(key));
+                }
+                loaded.lines.next += 1;
+                if with_journal {
+                    loaded.journal.push(json.to_vec());
+                }
+            }
+            Some(&kind::INTENT) => {
+                let intent: OpenIntent = codec::decode(json)?;
+                if codec::intent_key(intent.id) != key {
+                    return Err(impossible(key));
+                }
+                loaded.intents.push(intent);
+            }
+            _ => record(&mut loaded.records, key, json)?,
+        }
+        Ok(())
+    })?;
+    let Some(meta) = meta else { return Err(Bad::Damaged("its rows are gone".to_owned())) };
+    if meta.rows != rows || meta.digest != digest.to_hex() {
+        let how = format!("it has {rows} rows that are not the {} rows that were written", meta.rows);
+        return Err(Bad::Damaged(how));
+    }
+    if meta.seq < at_least {
+        let how = format!("it ends at batch {}, and batch {at_least} was written", meta.seq);
+        return Err(Bad::Damaged(how));
+    }
+    (loaded.seq, loaded.rows, loaded.digest) = (meta.seq, rows, digest);
+    Ok(loaded)
+}
+
+/// The backends and objects only.
+pub(super) fn records(db: &Db) -> Result<Records, Bad> {
+    let mut records = Records::default();
+    for kind in [kind::BACKEND, kind::OBJECT] {
+        values(db, &[kind], |_, _| {}, |key, json| record(&mut records, key, json))?;
+    }
+    Ok(records)
+}
+
+/// The open intents only, by number.
+pub(super) fn intents(db: &Db) -> Result<Vec<OpenIntent>, Bad> {
+    let mut intents = Vec::new();
+    values(
+        db,
+        &[kind::INTENT],
+        |_, _| {},
+        |_, json| {
+            intents.push(codec::decode(json)?);
+            Ok(())
+        },
+    )?;
+    Ok(intents)
+}
+
+/// The JSON of one value.
+pub(super) fn value(db: &Db, key: &[u8]) -> Result<Option<Vec<u8>>, Bad> {
+    let mut whole = Vec::new();
+    let mut index = 0;
+    loop {
+        let row_key = codec::row_key(key, index);
+        match db.get(&row_key)? {
+            None if index == 0 => return Ok(None),
+            None => return Err(impossible(key)),
+            Some(row) => {
+                let (count, json) = codec::open_row(&row_key, &row)?;
+                whole.extend_from_slice(json);
+                index += 1;
+                if index == count {
+                    return Ok(Some(whole));
+                }
+            }
+        }
+    }
+}
+
+fn record(records: &mut Records, key: &[u8], json: &[u8]) -> Result<(), Bad> {
+    let text = key.get(1..).and_then(|rest| std::str::from_utf8(rest).ok()).ok_or_else(|| impossible(key))?;
+    match key[0] {
+        kind::BACKEND => {
+            records.backends.insert(text.parse().map_err(|_| impossible(key))?, codec::decode(json)?);
+        }
+        kind::OBJECT => {
+            records.objects.insert(text.parse().map_err(|_| impossible(key))?, codec::decode(json)?);
+        }
+        _ => return Err(impossible(key)),
+    }
+    Ok(())
+}
+
+fn impossible(key: &[u8]) -> Bad {
+    Bad::Damaged(format!("it has a row that no kiln writes, {:?}", String::from_utf8_lossy(key)))
+}
+
+/// Calls `each_row` with every row, and `each` with every value put together from them.
+fn values(
+    db: &Db,
+    prefix: &[u8],
+    mut each_row: impl FnMut(&[u8], &[u8]),
+    mut each: impl FnMut(&[u8], &[u8]) -> Result<(), Bad>,
+) -> Result<(), Bad> {
+    // The value whose rows are being gathered: its key, how many rows it has, how many were there, what they hold.
+    let mut open: Option<(Vec<u8>, usize, usize, Vec<u8>)> = None;
+    db.scan(prefix, |row_key, row| {
+        each_row(row_key, row);
+        let (count, json) = codec::open_row(row_key, row)?;
+        let (key, index) = codec::split_row_key(row_key).ok_or_else(|| impossible(row_key))?;
+        match &mut open {
+            None if index == 0 && count == 1 => each(key, json)?,
+            None if index == 0 && count > 1 => open = Some((key.to_vec(), count, 1, json.to_vec())),
+            Some((its, of, have, whole)) if its == key && *of == count && *have == index => {
+                whole.extend_from_slice(json);
+                *have += 1;
+                if have == of {
+                    each(its, whole)?;
+                    open = None;
+                }
+            }
+            _ => return Err(impossible(row_key)),
+        }
+        Ok(())
+    })?;
+    match open {
+        None => Ok(()),
+        Some((key, ..)) => Err(impossible(&key)),
+    }
+}

@@ -1,0 +1,99 @@
+//! Who has the store. The kernel's lock on a file that is never replaced decides; what is written in the file only says whom.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::{StoreError, trouble};
+
+/// The file's name.
+pub(super) const FILE: &str = "lock";
+
+/// How long a writer waits for those who only look: they hold the lock while they copy the database, which takes a second
+/// where it is a gigabyte.
+const WAIT_FOR_LOOKERS: Duration = Duration::from_secs(10);
+
+const POLL: Duration = Duration::from_millis(5);
+
+/// Held until it is dropped.
+#[derive(Debug)]
+pub(super) struct Lock(#[expect(dead_code, reason = "the lock lives as long as the descriptor")] File);
+
+/// Takes the lock for writing, and writes down who has it since when.
+pub(super) fn exclusive(dir: &Path, now: u64) -> Result<Lock, StoreError> {
+    let path = dir.join(FILE);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|e| trouble(dir, "its lock cannot be opened", &e))?;
+    let give_up = Instant::now() + WAIT_FOR_LOOKERS;
+    while !try_lock(dir, &file, FlockOperation::NonBlockingLockExclusive)? {
+        // Only those who look let another look: then it is worth waiting.
+        let looked_at = try_lock(dir, &file, FlockOperation::NonBlockingLockShared)?;
+        if !looked_at || Instant::now() >= give_up {
+            return Err(holder(dir, &file));
+        }
+        flock(&file, FlockOperation::Unlock).map_err(|e| trouble(dir, "its lock cannot be released", &e.into()))?;
+        std::thread::sleep(POLL);
+    }
+    let text = format!("pid {}\nsince {}\n", std::process::id(), super::open::rfc3339(now));
+    file.set_len(0)
+        .and_then(|()| file.write_all_at(text.as_bytes(), 0))
+        .map_err(|e| trouble(dir, "its lock cannot be written", &e))?;
+    Ok(Lock(file))
+}
+
+/// Takes the lock for looking, without writing anything. `None`: there is nothing to lock, so nobody writes.
+pub(super) fn shared(dir: &Path) -> Result<Option<Lock>, StoreError> {
+    let file = match File::open(dir.join(FILE)) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(trouble(dir, "its lock cannot be opened", &e)),
+    };
+    match try_lock(dir, &file, FlockOperation::NonBlockingLockShared)? {
+        true => Ok(Some(Lock(file))),
+        false => Err(holder(dir, &file)),
+    }
+}
+
+fn try_lock(dir: &Path, file: &File, operation: FlockOperation) -> Result<bool, StoreError> {
+    match flock(file, operation) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(e) => Err(trouble(dir, "it cannot be locked", &e.into())),
+    }
+}
+
+/// Waits until nobody has this file of sled's locked: its threads let go of it a moment after it was closed.
+pub(super) fn wait_until_free(path: &Path, limit: Duration) -> bool {
+    let Ok(file) = File::open(path) else { return true };
+    let give_up = Instant::now() + limit;
+    while flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(rustix::io::Errno::WOULDBLOCK) {
+        if Instant::now() >= give_up {
+            return false;
+        }
+        std::thread::sleep(POLL);
+    }
+    true
+}
+
+fn holder(dir: &Path, file: &File) -> StoreError {
+    let mut bytes = [0; 256];
+    let len = file.read_at(&mut bytes, 0).unwrap_or(0);
+    let text = String::from_utf8_lossy(&bytes[..len]);
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    StoreError::Locked {
+        path: dir.display().to_string(),
+        // Between taking the lock and writing its name a process has none; 0 is nobody's.
+        pid: field("pid ").and_then(|pid| pid.parse().ok()).unwrap_or(0),
+        since: field("since ").filter(|since| !since.is_empty()).unwrap_or("a moment ago").to_owned(),
+    }
+}

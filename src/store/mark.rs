@@ -1,0 +1,114 @@
+//! The mark: what the store must be at least, in one line beside the database.
+//!
+//! sled, when the end of its log is damaged, can come up as it was some batches ago: whole, and old. Nothing inside of it can
+//! tell. So after each batch is on disk its number is written to the file `mark`, outside of sled. A database with a smaller
+//! number has lost what was acknowledged. The mark itself is not made durable with each batch (that would double the cost of
+//! one): a power cut may leave an older one, which then asks for less, and never one that asks for too much.
+//!
+//! It is also where a program that knows nothing of this store's innards learns their format. For that, every format keeps the
+//! first line as it is: `kiln-store format=N … crc=` and the CRC-32 of what comes before ` crc=`, as eight hexadecimal digits.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use super::codec::FORMAT;
+
+/// The file's name.
+pub(super) const FILE: &str = "mark";
+
+/// What the file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// There is none.
+    Missing,
+    /// It is not a mark: damaged, or cut short by a power cut.
+    Unreadable,
+    /// Of this format.
+    Known {
+        /// The number of a batch that was on disk.
+        seq: u64,
+    },
+    /// A newer program wrote it.
+    Newer(u32),
+}
+
+/// The open file, being kept up to date.
+pub(super) struct MarkFile(File);
+
+fn line(seq: u64) -> String {
+    let text = format!("kiln-store format={FORMAT} seq={seq:020}");
+    format!("{text} crc={:08x}\n", crc32fast::hash(text.as_bytes()))
+}
+
+fn parse(bytes: &[u8]) -> Option<Mark> {
+    let first = bytes.split(|b| *b == b'\n').next()?;
+    let (text, crc) = std::str::from_utf8(first).ok()?.rsplit_once(" crc=")?;
+    if format!("{:08x}", crc32fast::hash(text.as_bytes())) != crc {
+        return None;
+    }
+    let rest = text.strip_prefix("kiln-store format=")?;
+    let (format, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    match format.parse::<u32>().ok()? {
+        0 => None,
+        newer if newer > u32::from(FORMAT) => Some(Mark::Newer(newer)),
+        _ => Some(Mark::Known { seq: rest.strip_prefix("seq=")?.parse().ok()? }),
+    }
+}
+
+/// Reads the mark of the store in `dir`.
+pub(super) fn read(dir: &Path) -> io::Result<Mark> {
+    match std::fs::read(dir.join(FILE)) {
+        Ok(bytes) => Ok(parse(&bytes).unwrap_or(Mark::Unreadable)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Mark::Missing),
+        Err(e) => Err(e),
+    }
+}
+
+impl MarkFile {
+    /// Opens it, and makes it say `seq`, durably.
+    pub(super) fn open(dir: &Path, seq: u64) -> io::Result<MarkFile> {
+        let options = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).clone();
+        let file = options.open(dir.join(FILE))?;
+        let text = line(seq);
+        file.write_all_at(text.as_bytes(), 0)?;
+        file.set_len(text.len() as u64)?;
+        file.sync_all()?;
+        Ok(MarkFile(file))
+    }
+
+    /// Makes it say `seq`, some time soon. Lines are of one length: this is one write within one sector.
+    pub(super) fn set(&self, seq: u64) -> io::Result<()> {
+        self.0.write_all_at(line(seq).as_bytes(), 0)
+    }
+
+    /// Makes the last [`set`](Self::set) durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_back_and_no_flipped_bit_is() {
+        let good = line(1234);
+        assert_eq!(parse(good.as_bytes()), Some(Mark::Known { seq: 1234 }));
+        // The line feed at the end means nothing.
+        for bit in 0..(good.len() - 1) * 8 {
+            let mut bytes = good.clone().into_bytes();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(parse(&bytes), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_known_whatever_else_it_says() {
+        let text = "kiln-store format=7 something=else";
+        let newer = format!("{text} crc={:08x}\nmore lines\n", crc32fast::hash(text.as_bytes()));
+        assert_eq!(parse(newer.as_bytes()), Some(Mark::Newer(7)));
+    }
+}

@@ -1,0 +1,160 @@
+//! A store in memory, for tests: the same answers, no disk, and trouble on demand.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
+
+use super::{Batch, JOURNAL_LINES, Store, StoreError};
+
+/// Where, in a commit, the process is to die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrashPoint {
+    /// Before anything of it is durable.
+    Before,
+    /// When it is durable, and before the caller hears of it.
+    After,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Content {
+    records: Records,
+    intents: BTreeMap<IntentId, OpenIntent>,
+    journal: Vec<JournalEntry>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    content: Content,
+    next_intent: u64,
+    commits: u64,
+    fail_at: Option<u64>,
+    crash_at: Option<(u64, CrashPoint)>,
+    dead: bool,
+}
+
+/// A store that is gone with its last handle. As with the one on disk, a commit that failed is the last that is tried: every
+/// later one fails too, until [`reopen`](Self::reopen).
+#[derive(Debug, Default)]
+pub struct MemoryStore(Mutex<Inner>);
+
+impl MemoryStore {
+    /// An empty one.
+    pub fn new() -> MemoryStore {
+        MemoryStore::default()
+    }
+
+    /// How many commits were begun, those included that failed.
+    pub fn commits(&self) -> u64 {
+        self.inner().commits
+    }
+
+    /// Makes the `n`-th commit (from 1, counted from the beginning) fail as on a full disk, with nothing of it done.
+    pub fn fail_at(&self, n: u64) {
+        self.inner().fail_at = Some(n);
+    }
+
+    /// Makes the process die in the `n`-th commit (from 1, counted from the beginning): that call and all that come after it
+    /// fail, and [`reopen`](Self::reopen) shows what had become durable.
+    pub fn crash_at(&self, n: u64, point: CrashPoint) {
+        self.inner().crash_at = Some((n, point));
+    }
+
+    /// Whether the crash or the failure has happened.
+    pub fn is_dead(&self) -> bool {
+        self.inner().dead
+    }
+
+    /// What a new process finds: the content, and nothing that was set or counted.
+    pub fn reopen(&self) -> MemoryStore {
+        let inner = self.inner();
+        let content = inner.content.clone();
+        MemoryStore(Mutex::new(Inner { content, ..Inner::default() }))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn dead() -> StoreError {
+    StoreError::Io { path: "(in memory)".to_owned(), message: "it was made to fail".to_owned() }
+}
+
+impl Inner {
+    fn alive(&self) -> Result<(), StoreError> {
+        if self.dead { Err(dead()) } else { Ok(()) }
+    }
+}
+
+impl Content {
+    fn apply(&mut self, batch: Batch) {
+        let Batch { backends, objects, open, close, journal } = batch;
+        for (name, record) in backends {
+            match record {
+                Some(record) => self.records.backends.insert(name, record),
+                None => self.records.backends.remove(&name),
+            };
+        }
+        for (uid, record) in objects {
+            match record {
+                Some(record) => self.records.objects.insert(uid, record),
+                None => self.records.objects.remove(&uid),
+            };
+        }
+        self.intents.extend(open.into_iter().map(|intent| (intent.id, intent)));
+        for id in close {
+            self.intents.remove(&id);
+        }
+        self.journal.extend(journal);
+        let surplus = self.journal.len().saturating_sub(JOURNAL_LINES as usize);
+        self.journal.drain(..surplus);
+    }
+}
+
+impl Store for MemoryStore {
+    fn records(&self) -> Result<Records, StoreError> {
+        let inner = self.inner();
+        inner.alive()?;
+        Ok(inner.content.records.clone())
+    }
+
+    fn intents(&self) -> Result<Vec<OpenIntent>, StoreError> {
+        let inner = self.inner();
+        inner.alive()?;
+        Ok(inner.content.intents.values().cloned().collect())
+    }
+
+    fn next_intent(&self) -> IntentId {
+        let mut inner = self.inner();
+        let open = inner.content.intents.keys().next_back().map_or(0, |id| id.0);
+        inner.next_intent = inner.next_intent.max(open) + 1;
+        IntentId(inner.next_intent)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        let mut inner = self.inner();
+        inner.alive()?;
+        inner.commits += 1;
+        let highest = batch.open.iter().map(|intent| intent.id.0).max().unwrap_or(0);
+        inner.next_intent = inner.next_intent.max(highest);
+        let crash = inner.crash_at.and_then(|(n, point)| (n == inner.commits).then_some(point));
+        if inner.fail_at == Some(inner.commits) || crash == Some(CrashPoint::Before) {
+            inner.dead = true;
+            return Err(dead());
+        }
+        inner.content.apply(batch);
+        if crash == Some(CrashPoint::After) {
+            inner.dead = true;
+            return Err(dead());
+        }
+        Ok(())
+    }
+
+    fn journal(&self, limit: usize) -> Result<Vec<JournalEntry>, StoreError> {
+        let inner = self.inner();
+        inner.alive()?;
+        let journal = &inner.content.journal;
+        Ok(journal[journal.len().saturating_sub(limit)..].to_vec())
+    }
+}

@@ -1,0 +1,336 @@
+//! Opening the store: for writing, or to look.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::codec::{Digest, FORMAT, Meta};
+use super::commit::meta_rows;
+use super::db::Db;
+use super::frozen::Frozen;
+use super::load::{Bad, Loaded, load};
+use super::mark::{self, Mark, MarkFile};
+use super::persistent::Persistent;
+use super::{Store, StoreError, lock, sentence, trouble};
+
+const DATABASE: &str = "db";
+const UNFINISHED: &str = "db.new";
+const ROOM: &str = "room";
+const DAMAGED: &str = "damaged-";
+
+/// How many damaged stores are kept: enough to look into a fault that comes again, and an end to what they take up.
+const KEPT: usize = 3;
+
+/// What sled needs to open anything: its smallest file is a segment of 512 KiB, and it writes before it reads.
+const NEEDED: usize = 1024 * 1024;
+
+/// A store, and what a person should know about how it was opened.
+pub struct Opened {
+    /// Usable until its last handle is dropped, which closes it.
+    pub store: Arc<dyn Store>,
+    /// One sentence each.
+    pub notes: Vec<String>,
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opened").field("notes", &self.notes).finish_non_exhaustive()
+    }
+}
+
+/// Opens the store in `dir` for writing, at `now` (seconds since 1970), making the directory and the store where there are
+/// none. A damaged one is set aside and a new one begun, which a note says. Blocks; all of the content is read and checked.
+///
+/// # Errors
+/// [`StoreError::Locked`] while a living process has it open, [`StoreError::Newer`], and [`StoreError::Io`] where the directory
+/// cannot be made or written to or has no room. In none of these cases is anything of the content changed.
+pub fn open(dir: &Path, now: u64) -> Result<Opened, StoreError> {
+    make_directory(dir)?;
+    let lock = lock::exclusive(dir, now)?;
+    make_sure_of_room(dir)?;
+    let mark = mark::read(dir).map_err(|e| trouble(dir, "its mark cannot be read", &e))?;
+    if let Mark::Newer(found) = mark {
+        return Err(newer(dir, found));
+    }
+    remove_unfinished(dir)?;
+    let mut notes = Vec::new();
+    let mut found = None;
+    if exists(&dir.join(DATABASE)).map_err(|e| trouble(dir, "it cannot be read", &e))? {
+        match read(&dir.join(DATABASE), mark, false) {
+            Ok(both) => {
+                if mark == Mark::Unreadable {
+                    notes.push(format!(
+                        "the store's mark {} was damaged and is written anew",
+                        dir.join(mark::FILE).display()
+                    ));
+                }
+                found = Some(both);
+            }
+            Err(Bad::Newer(format)) => return Err(newer(dir, format)),
+            Err(Bad::Io(message, errno)) => return Err(failed(dir, sentence(&message, errno))),
+            Err(Bad::Damaged(how)) => {
+                // A full disk can look like damage from inside of sled.
+                make_sure_of_room(dir)?;
+                let aside =
+                    set_aside(dir, now).map_err(|e| trouble(dir, "it is damaged and cannot be set aside", &e))?;
+                notes.push(format!(
+                    "the store was damaged ({how}); it was set aside as {} and is rebuilt from what the backends show",
+                    aside.display()
+                ));
+            }
+        }
+    } else {
+        notes.push(match mark {
+            Mark::Missing | Mark::Known { seq: 0 } => format!("a new store was made in {}", dir.display()),
+            _ => format!(
+                "the store's database {} was gone; a new one was made, and is rebuilt from what the backends show",
+                dir.join(DATABASE).display()
+            ),
+        });
+    }
+    let (db, loaded) = match found {
+        Some(both) => both,
+        None => make(dir)?,
+    };
+    let mark = MarkFile::open(dir, loaded.seq).map_err(|e| trouble(dir, "its mark cannot be written", &e))?;
+    let store = Persistent::start(dir, lock, db, mark, loaded)?;
+    Ok(Opened { store: Arc::new(store), notes })
+}
+
+/// Reads the store in `dir` for a command that only looks. Writes nothing there, sets nothing aside, and does not keep others
+/// from opening it afterwards: what it gives is a copy in memory. `None`: there is no store. One that is damaged or cannot be
+/// read is given as an empty one, with a note: that is all that a command which writes would start from, too.
+///
+/// # Errors
+/// [`StoreError::Locked`] and [`StoreError::Newer`], as with [`open`]; never [`StoreError::Io`].
+pub fn look(dir: &Path) -> Result<Option<Opened>, StoreError> {
+    let without = |why: String| {
+        let note = format!("the store {} is not used: {why}", dir.display());
+        Ok(Some(Opened { store: Arc::new(Frozen::new(dir, None)), notes: vec![note] }))
+    };
+    match exists(dir) {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        Err(e) => return without(sentence(&e.to_string(), e.raw_os_error())),
+    }
+    let held = match lock::shared(dir) {
+        Ok(held) => held,
+        Err(StoreError::Io { message, .. }) => return without(message),
+        Err(other) => return Err(other),
+    };
+    let mark = match mark::read(dir) {
+        Ok(Mark::Newer(found)) => return Err(newer(dir, found)),
+        Ok(mark) => mark,
+        Err(e) => return without(format!("its mark cannot be read: {}", sentence(&e.to_string(), e.raw_os_error()))),
+    };
+    let database = dir.join(DATABASE);
+    let scratch = match exists(&database) {
+        Ok(false) => return Ok(None),
+        Ok(true) => Scratch::copy_of(&database),
+        Err(e) => Err(e),
+    };
+    drop(held);
+    let scratch = match scratch {
+        Ok(scratch) => scratch,
+        Err(e) => return without(format!("it cannot be copied to look at it: {e}")),
+    };
+    match read(&scratch.0, mark, true) {
+        Ok((db, loaded)) => {
+            let notes = match db.close() {
+                Ok(()) => Vec::new(),
+                // What was read was checked before.
+                Err(trouble) => vec![format!("the copy of the store could not be closed: {trouble:?}")],
+            };
+            Ok(Some(Opened { store: Arc::new(Frozen::new(dir, Some(loaded))), notes }))
+        }
+        Err(Bad::Newer(format)) => Err(newer(dir, format)),
+        Err(Bad::Io(message, errno)) => without(format!("its copy cannot be read: {}", sentence(&message, errno))),
+        Err(Bad::Damaged(how)) => without(format!("it is damaged ({how}); a command that writes will set it aside")),
+    }
+}
+
+/// RFC 3339, in UTC.
+pub(super) fn rfc3339(seconds: u64) -> String {
+    i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+        .map_or_else(|| format!("{seconds} seconds after 1970"), |time| time.to_string())
+}
+
+fn newer(dir: &Path, found: u32) -> StoreError {
+    StoreError::Newer { path: dir.display().to_string(), found, known: u32::from(FORMAT) }
+}
+
+fn failed(dir: &Path, message: String) -> StoreError {
+    StoreError::Io { path: dir.display().to_string(), message }
+}
+
+/// Whether something is there, be it a link that leads nowhere.
+fn exists(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+fn make_directory(dir: &Path) -> Result<(), StoreError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    // What is remembered names every volume: other users have no business in it.
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|e| trouble(dir, "the directory cannot be made", &e))
+}
+
+/// Tries whether there is room for what sled is about to write. sled itself, opened on a full disk, panics or takes the data
+/// for damaged. (The free space that a file system reports does not know quotas; writing does.)
+fn make_sure_of_room(dir: &Path) -> Result<(), StoreError> {
+    let path = dir.join(ROOM);
+    let written = fs::write(&path, vec![0; NEEDED]);
+    let removed = match fs::remove_file(&path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    };
+    written.and(removed).map_err(|e| trouble(dir, "nothing can be written in it", &e))
+}
+
+/// Opens a database and reads all of it.
+fn read(path: &Path, mark: Mark, with_journal: bool) -> Result<(Db, Loaded), Bad> {
+    let at_least = match mark {
+        Mark::Known { seq } => seq,
+        Mark::Missing | Mark::Unreadable | Mark::Newer(_) => 0,
+    };
+    // sled would make what is not there; ours is only ever renamed into place when it is whole.
+    if !path.join("db").is_file() {
+        return Err(Bad::Damaged("its file is gone".to_owned()));
+    }
+    let db = Db::open(path)?;
+    let loaded = load(&db, at_least, with_journal)?;
+    Ok((db, loaded))
+}
+
+/// Makes an empty database under another name, and gives it its name when it is whole and on disk.
+fn make(dir: &Path) -> Result<(Db, Loaded), StoreError> {
+    let cannot = |bad: Bad| match bad {
+        Bad::Io(message, errno) => failed(dir, sentence(&message, errno)),
+        Bad::Damaged(how) => failed(dir, format!("a new one cannot be made: {how}")),
+        Bad::Newer(format) => newer(dir, format),
+    };
+    let unfinished = dir.join(UNFINISHED);
+    let io = |e: io::Error| trouble(dir, "a new one cannot be made", &e);
+    DirBuilder::new().mode(0o700).create(&unfinished).map_err(io)?;
+    let first = Meta { seq: 0, rows: 0, digest: Digest::default().to_hex() };
+    let db = Db::open(&unfinished).map_err(|e| cannot(e.into()))?;
+    db.write(meta_rows(&first).map_err(|message| failed(dir, message))?).map_err(|e| cannot(e.into()))?;
+    db.sync().map_err(|e| cannot(e.into()))?;
+    db.close().map_err(|e| cannot(e.into()))?;
+    for entry in fs::read_dir(&unfinished).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        File::open(path).and_then(|file| file.sync_all()).map_err(io)?;
+    }
+    sync_directory(&unfinished).map_err(io)?;
+    // The mark first: an old one would ask for more than the new database has.
+    MarkFile::open(dir, 0).map_err(io)?;
+    fs::rename(&unfinished, dir.join(DATABASE)).map_err(io)?;
+    sync_directory(dir).map_err(io)?;
+    read(&dir.join(DATABASE), Mark::Known { seq: 0 }, false).map_err(cannot)
+}
+
+fn remove_unfinished(dir: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(dir.join(UNFINISHED)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(trouble(dir, "what an earlier run left half made cannot be removed", &e))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn sync_directory(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Moves the database and its mark away, and returns where they are.
+fn set_aside(dir: &Path, now: u64) -> io::Result<PathBuf> {
+    let since: String = rfc3339(now).chars().filter(|c| !matches!(c, '-' | ':' | ' ')).collect();
+    let mut number = 1;
+    let aside = loop {
+        let path = dir.join(format!("{DAMAGED}{since}-{number}"));
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => break path,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(e) => return Err(e),
+        }
+    };
+    fs::rename(dir.join(DATABASE), aside.join(DATABASE))?;
+    match fs::rename(dir.join(mark::FILE), aside.join(mark::FILE)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let mut older: Vec<(std::time::SystemTime, u64, PathBuf)> = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        // Only what this function has made: `damaged-`, digits with T and Z, a number.
+        let Some((since, number)) = name.to_str().and_then(|n| n.strip_prefix(DAMAGED)?.rsplit_once('-')) else {
+            continue;
+        };
+        let is_ours = since.chars().all(|c| c.is_ascii_digit() || matches!(c, 'T' | 'Z'));
+        if let (true, Ok(number), false) = (is_ours, number.parse(), entry.path() == aside) {
+            older.push((entry.metadata()?.modified()?, number, entry.path()));
+        }
+    }
+    // By when they were moved, not by the times in their names: clocks are turned back.
+    older.sort();
+    for (.., path) in older.iter().rev().skip(KEPT - 1) {
+        fs::remove_dir_all(path)?;
+    }
+    sync_directory(dir)?;
+    Ok(aside)
+}
+
+/// A copy of a database, in the directory for temporary files, as long as someone looks at it. sled writes when it opens.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn copy_of(database: &Path) -> io::Result<Scratch> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let scratch = loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir().join(format!("kiln-look-{}-{count}", std::process::id()));
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => break Scratch(path),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(e),
+            }
+        };
+        copy_files(database, &scratch.0)?;
+        Ok(scratch)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What stays is in the directory whose content is swept by the system.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        // Links are followed as sled follows them; what is neither file nor directory is none of sled's and could block.
+        let metadata = fs::metadata(&path)?;
+        if metadata.is_dir() && entry.file_type()?.is_dir() {
+            fs::create_dir(&target)?;
+            copy_files(&path, &target)?;
+        } else if metadata.is_file() {
+            fs::copy(&path, &target)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! The store on disk.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
+
+use super::commit::{Committer, Job, Lines, Op, Shared};
+use super::db::Db;
+use super::load::{self, Bad, Loaded};
+use super::lock::Lock;
+use super::mark::MarkFile;
+use super::{Batch, Store, StoreError, codec, sentence, trouble};
+
+/// A database that is open for writing.
+pub(super) struct Persistent {
+    /// Taken when dropped.
+    shared: Option<Arc<Shared>>,
+    jobs: Option<Sender<Job>>,
+    committer: Option<JoinHandle<()>>,
+    next_intent: AtomicU64,
+    /// What opening has read, for the first who asks, as long as nothing was written since.
+    fresh: Mutex<Option<Records>>,
+    /// Released last.
+    _lock: Lock,
+}
+
+impl Persistent {
+    pub(super) fn start(
+        dir: &std::path::Path,
+        lock: Lock,
+        db: Db,
+        mark: MarkFile,
+        loaded: Loaded,
+    ) -> Result<Persistent, StoreError> {
+        let next = loaded.intents.iter().map(|intent| intent.id.0 + 1).max().unwrap_or(1);
+        let shared =
+            Arc::new(Shared { dir: dir.to_owned(), db, gate: RwLock::new(()), lines: Mutex::new(loaded.lines) });
+        let committer = Committer {
+            shared: Arc::clone(&shared),
+            seq: loaded.seq,
+            rows: loaded.rows,
+            digest: loaded.digest,
+            mark,
+            failed: None,
+        };
+        let (jobs, queue): (Sender<Job>, Receiver<Job>) = channel();
+        let thread = std::thread::Builder::new().name("kiln-commit".to_owned()).spawn(move || committer.run(&queue));
+        Ok(Persistent {
+            shared: Some(shared),
+            jobs: Some(jobs),
+            committer: Some(thread.map_err(|e| trouble(dir, "no thread can be started", &e))?),
+            next_intent: AtomicU64::new(next),
+            fresh: Mutex::new(Some(loaded.records)),
+            _lock: lock,
+        })
+    }
+
+    fn failed(&self, message: String) -> StoreError {
+        let path = self.shared.as_ref().map(|shared| shared.dir.display().to_string()).unwrap_or_default();
+        StoreError::Io { path, message }
+    }
+
+    /// Reads with no batch going in meanwhile.
+    fn read<T>(&self, read: impl FnOnce(&Db) -> Result<T, Bad>) -> Result<T, StoreError> {
+        let Some(shared) = &self.shared else { return Err(self.failed("it is closed".to_owned())) };
+        let _gate = shared.gate.read().unwrap_or_else(PoisonError::into_inner);
+        read(&shared.db).map_err(|bad| match bad {
+            Bad::Newer(found) => {
+                self.failed(format!("rows of format {found} have appeared in it while this kiln had it open"))
+            }
+            Bad::Damaged(how) => {
+                self.failed(format!("it was damaged while it was in use ({how}); run again, and it is set aside"))
+            }
+            Bad::Io(message, errno) => self.failed(sentence(&message, errno)),
+        })
+    }
+}
+
+impl Store for Persistent {
+    fn records(&self) -> Result<Records, StoreError> {
+        match self.fresh.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(records) => Ok(records),
+            None => self.read(load::records),
+        }
+    }
+
+    fn intents(&self) -> Result<Vec<OpenIntent>, StoreError> {
+        self.read(load::intents)
+    }
+
+    fn next_intent(&self) -> IntentId {
+        IntentId(self.next_intent.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        if let Some(highest) = batch.open.iter().map(|intent| intent.id.0).max() {
+            self.next_intent.fetch_max(highest + 1, Ordering::Relaxed);
+        }
+        let ops = ops(batch).map_err(|message| self.failed(message))?;
+        *self.fresh.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let gone = || self.failed("the thread that writes it has ended".to_owned());
+        let (done, answer) = sync_channel(1);
+        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+        jobs.send(Job { ops, done }).map_err(|_| gone())?;
+        answer.recv().map_err(|_| gone())?
+    }
+
+    fn journal(&self, limit: usize) -> Result<Vec<JournalEntry>, StoreError> {
+        self.read(|db| {
+            let lines = match &self.shared {
+                Some(shared) => *shared.lines.lock().unwrap_or_else(PoisonError::into_inner),
+                None => Lines::default(),
+            };
+            let first = lines.first.max(lines.next.saturating_sub(limit as u64));
+            let mut entries = Vec::new();
+            for number in first..lines.next {
+                // A line that is not there was cut off since we looked at the numbers.
+                if let Some(json) = load::value(db, &codec::journal_key(number))? {
+                    entries.push(codec::decode(&json)?);
+                }
+            }
+            Ok(entries)
+        })
+    }
+}
+
+impl Drop for Persistent {
+    fn drop(&mut self) {
+        // The committer ends when nobody can send any more, after what is waiting.
+        drop(self.jobs.take());
+        if let Some(committer) = self.committer.take() {
+            // A panic there has been seen by those who waited for it.
+            let _ = committer.join();
+        }
+        if let Some(Ok(shared)) = self.shared.take().map(Arc::try_unwrap) {
+            // All that was acknowledged is on disk: there is nothing to lose and nobody to tell.
+            let _ = shared.db.close();
+        }
+    }
+}
+
+fn ops(batch: Batch) -> Result<Vec<Op>, String> {
+    let Batch { backends, objects, open, close, journal } = batch;
+    let mut ops = Vec::with_capacity(backends.len() + objects.len() + open.len() + close.len() + journal.len());
+    for (name, record) in backends {
+        let key = codec::backend_key(&name);
+        ops.push(match record {
+            Some(record) => Op::Put(key, codec::encode(&record)?),
+            None => Op::Remove(key),
+        });
+    }
+    for (uid, record) in objects {
+        let key = codec::object_key(uid);
+        ops.push(match record {
+            Some(record) => Op::Put(key, codec::encode(&record)?),
+            None => Op::Remove(key),
+        });
+    }
+    for intent in open {
+        ops.push(Op::Put(codec::intent_key(intent.id), codec::encode(&intent)?));
+    }
+    for id in close {
+        ops.push(Op::Remove(codec::intent_key(id)));
+    }
+    for entry in journal {
+        ops.push(Op::Journal(codec::encode(&entry)?));
+    }
+    Ok(ops)
+}

@@ -1,0 +1,68 @@
+//! The store in memory gives the same answers as the one on disk.
+
+use super::*;
+
+fn random_batch(random: &mut Random) -> Batch {
+    let mut batch = Batch::default();
+    for _ in 0..random.below(6) {
+        let n = random.below(12);
+        match random.below(8) {
+            0 => batch.backends.push((name(&format!("b{n}")), Some(backend(random.below(3) * 400)))),
+            1 => batch.backends.push((name(&format!("b{n}")), None)),
+            2 | 3 => batch.objects.push((identity(n).uid, Some(object(n + random.below(2))))),
+            4 => batch.objects.push((identity(n).uid, None)),
+            5 => batch.open.push(intent(n)),
+            6 => batch.close.push(IntentId(n)),
+            _ => batch.journal.push(line(n)),
+        }
+    }
+    batch
+}
+
+#[test]
+fn memory_and_disk_agree_after_any_batches() {
+    let seed = 0x5eed_0001;
+    println!("seed {seed:#x}");
+    let mut random = Random(seed);
+    let dir = tempfile::tempdir().unwrap();
+    let memory = MemoryStore::new();
+    let mut opened = open(dir.path(), NOW).unwrap();
+    for round in 0..300 {
+        let batch = random_batch(&mut random);
+        memory.commit(batch.clone()).unwrap();
+        opened.store.commit(batch).unwrap();
+        assert_eq!(Content::of(&*opened.store), Content::of(&memory), "round {round}");
+        if round % 60 == 59 {
+            drop(opened);
+            let looked = look(dir.path()).unwrap().unwrap();
+            assert_eq!(Content::of(&*looked.store), Content::of(&memory), "looked in round {round}");
+            opened = open(dir.path(), NOW).unwrap();
+            assert_eq!(opened.notes, Vec::<String>::new(), "round {round}");
+        }
+    }
+    assert_eq!(memory.commits(), 300);
+}
+
+#[test]
+fn a_crash_in_memory_shows_what_was_durable() {
+    for (point, there) in [(CrashPoint::Before, false), (CrashPoint::After, true)] {
+        let store = MemoryStore::new();
+        store.crash_at(2, point);
+        store.commit(put(1)).unwrap();
+        assert!(!store.is_dead());
+        assert!(store.commit(put(2)).is_err());
+        assert!(store.is_dead());
+        assert!(store.commit(put(3)).is_err(), "the dead write nothing");
+        assert!(store.records().is_err());
+        let next = store.reopen();
+        let records = next.records().unwrap();
+        assert!(records.objects.contains_key(&identity(1).uid));
+        assert_eq!(records.objects.contains_key(&identity(2).uid), there);
+        assert!(!records.objects.contains_key(&identity(3).uid));
+        next.commit(put(3)).unwrap();
+    }
+    let store = MemoryStore::new();
+    store.fail_at(1);
+    assert!(matches!(store.commit(put(1)), Err(StoreError::Io { .. })));
+    assert!(Content::of(&store.reopen()).is_empty());
+}
