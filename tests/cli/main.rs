@@ -1,0 +1,5 @@
+//! The command line, by running the real binary in directories of its own.
+
+mod basics;
+mod sandbox;
+mod walk;
