@@ -12,6 +12,8 @@
 //!
 //! One suite, `tests/conformance`, holds every driver to this.
 
+pub mod sim;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -104,8 +106,9 @@ pub trait Driver: Send + Sync {
 /// `Unsupported` for a driver that is not built, else as [`Driver::observe`].
 pub fn connect(backend: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
     match &backend.config {
-        DriverConfig::Local { .. } | DriverConfig::Sim { .. } => {
-            Err(DriverError::before(ErrorKind::Unsupported, "not built yet"))
+        DriverConfig::Local { .. } => Err(DriverError::before(ErrorKind::Unsupported, "not built yet")),
+        DriverConfig::Sim { path, seed, capacity, faults } => {
+            Ok(Arc::new(sim::SimDriver::connect(&backend.meta, path.as_deref(), *seed, *capacity, *faults)))
         }
         DriverConfig::Unbuilt { driver } => {
             Err(DriverError::before(ErrorKind::Unsupported, format!("the driver {driver:?} is not built yet")))

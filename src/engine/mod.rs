@@ -1,7 +1,16 @@
 //! Making it so: observe, plan, execute, look again, report.
+//!
+//! [`reconcile_once`] is the whole story of a pass; [`survey`] is the same up to the plan, and changes nothing. What a person decides by
+//! hand (the trash, `forget`, `adopt`) is in `acts`, and makes its steps in the same way.
 
+mod acts;
 mod clock;
 mod declared;
+mod execute;
+mod ledger;
+mod look;
+mod pass;
+mod reconcile;
 mod status;
 
 use std::sync::Arc;
@@ -9,13 +18,18 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::driver::Driver;
-use crate::model::{BackendSpec, DriverError, JournalEntry, Kind, Name, Object, Outcome, Owner, Records, Specs, Step};
-use crate::plan::{Plan, World};
-use crate::store::{Store, StoreError};
-
+pub use acts::{
+    ActError, Purge, Trashed, adopt_owner, forget_backend, forget_object, trash_list, trash_purge, trash_purge_list,
+    trash_restore,
+};
 pub use clock::SystemClock;
+pub use reconcile::{reconcile_once, survey};
 pub use status::{Condition, Metadata, ObjectStatus, Status, backend_status, rfc3339, status};
+
+use crate::driver::Driver;
+use crate::model::{BackendSpec, DriverError, JournalEntry, Outcome, Records, Specs, Step};
+use crate::plan::{Plan, World};
+use crate::store::Store;
 
 /// Where the time comes from.
 pub trait Clock: Send + Sync {
@@ -99,6 +113,8 @@ pub struct Report {
     pub skipped: usize,
     /// Whether it was stopped before its end.
     pub stopped: bool,
+    /// Breaches that the lint found in the plan: a bug in the planner, and nothing was run.
+    pub breaches: Vec<String>,
     /// The plan as run, with everything held (what the run itself found to be held included).
     pub plan: Option<Plan>,
 }
@@ -110,125 +126,4 @@ pub struct Options {
     pub approve: Vec<String>,
     /// Cancelled by the first Ctrl-C: running steps are finished, no other is begun.
     pub stop: CancellationToken,
-}
-
-/// Looks at everything and plans; changes nothing. Never fails: what cannot be seen is in the plan's `unobserved` and `held`.
-pub async fn survey(setup: &Setup, approve: &[String]) -> Survey {
-    let _ = (setup, approve);
-    unreachable!("written next")
-}
-
-/// One pass: recover what a crash left, observe, plan, ask, execute, look again, report.
-///
-/// # Errors
-/// Only if the store fails: nothing is done that could not be written down first.
-pub async fn reconcile_once(
-    setup: &Setup,
-    options: &Options,
-    reporter: Arc<dyn Reporter>,
-) -> Result<Report, StoreError> {
-    let _ = (setup, options, reporter);
-    unreachable!("written next")
-}
-
-/// Why a decision by hand was not carried out.
-#[derive(Debug, thiserror::Error)]
-pub enum ActError {
-    /// The name is not known, or the object is not in the place that the command is about. Exit code 2.
-    #[error("{0}")]
-    Usage(String),
-    /// A backend could not be observed. Exit code 6.
-    #[error("{0}")]
-    Unobserved(String),
-    /// Something holds it (protection, another writer). Exit code 4.
-    #[error("{0}")]
-    Held(String),
-    /// A step failed. Exit code 1.
-    #[error("{0}")]
-    Failed(String),
-    /// The store cannot be written. Exit code 7.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// An object in the trash.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trashed {
-    /// Where.
-    pub backend: Name,
-    /// What.
-    pub object: Object,
-    /// When it may be purged, in seconds since 1970; `None`: not known.
-    pub expires: Option<u64>,
-}
-
-/// What of the trash is to be purged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Purge {
-    /// Everything that is past its time.
-    Expired,
-    /// This object, expired or not; and its uid where several bear the name.
-    Named(Kind, Name),
-}
-
-/// Lists this owner's trash on every backend of a survey, by kind and name.
-pub fn trash_list(survey: &Survey, owner: &Owner) -> Vec<Trashed> {
-    let _ = (survey, owner);
-    unreachable!("written next")
-}
-
-/// Brings an object back from the trash. What is not declared is tagged as retained, until it is. A volume brings back the snapshots
-/// that went with it. Returns a sentence for each object.
-///
-/// # Errors
-/// See [`ActError`].
-pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Vec<String>, ActError> {
-    let _ = (setup, kind, name);
-    unreachable!("written next")
-}
-
-/// What [`trash_purge`] would destroy.
-///
-/// # Errors
-/// See [`ActError`].
-pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<Vec<Trashed>, ActError> {
-    let _ = (setup, what);
-    unreachable!("written next")
-}
-
-/// Destroys what [`trash_purge_list`] gave, for good; an object that is no longer as it was then is left. Returns a sentence for each.
-///
-/// # Errors
-/// See [`ActError`].
-pub async fn trash_purge(setup: &Setup, objects: &[Trashed]) -> Result<Vec<String>, ActError> {
-    let _ = (setup, objects);
-    unreachable!("written next")
-}
-
-/// Gives up a lost object: its name is free for another, empty one. Returns a sentence.
-///
-/// # Errors
-/// See [`ActError`].
-pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name) -> Result<String, ActError> {
-    let _ = (setup, kind, name);
-    unreachable!("written next")
-}
-
-/// Accepts the pool under a declared Backend as it is seen now; or drops what is remembered of one that is no longer declared. Returns a
-/// sentence.
-///
-/// # Errors
-/// See [`ActError`].
-pub async fn forget_backend(setup: &Setup, name: &Name) -> Result<String, ActError> {
-    let _ = (setup, name);
-    unreachable!("written next")
-}
-
-/// Gives all objects of `from` on the declared backends to this Stack, under their names and uids. Returns a sentence for each.
-///
-/// # Errors
-/// See [`ActError`].
-pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<Vec<String>, ActError> {
-    let _ = (setup, backend, from);
-    unreachable!("written next")
 }

@@ -1,8 +1,63 @@
 //! YAML → [`Specs`]: walk the directory, parse with places, check everything, report all problems at once.
 
+//!
+//! `files` finds and reads the files; `text` cuts each into documents; `scan` runs the parser's events over a document and refuses
+//! what is dangerous or ambiguous before any value is built; `value` adds what the scalars mean; `kinds` reads the fields of each kind
+//! with the cursor of `fields`, which reports everything that is wrong and not only the first thing; `link` checks the documents
+//! together and makes the specs. `render` shows a problem, `schema` describes the same fields to editors.
+
+mod fields;
+mod files;
+mod kinds;
+mod link;
+mod load;
+mod render;
+mod scan;
+mod schema;
+mod text;
+mod value;
+
 use std::path::PathBuf;
 
+pub use load::load;
+pub use schema::schema;
+
 use crate::model::{SourcePlace, Specs};
+
+/// What reading may cost. With the defaults no file makes it take more than 64 MiB or 200 ms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes per file.
+    pub file_bytes: u64,
+    /// Bytes of all files together.
+    pub total_bytes: u64,
+    /// Files.
+    pub files: usize,
+    /// Documents per file.
+    pub documents: usize,
+    /// Values and keys per document.
+    pub nodes: usize,
+    /// Lists and maps within one another.
+    pub depth: usize,
+    /// Problems that are reported of each file.
+    pub shown: usize,
+}
+
+impl Default for Limits {
+    /// 1 MiB holds about 3,000 volumes. No document that a person writes has a thousand values or is ten deep; the limits are
+    /// twenty and three times that, and their cost was measured (`tests/manifest_limits.rs`).
+    fn default() -> Self {
+        Self {
+            file_bytes: 1 << 20,
+            total_bytes: 256 << 20,
+            files: 10_000,
+            documents: 20_000,
+            nodes: 20_000,
+            depth: 32,
+            shown: 100,
+        }
+    }
+}
 
 /// Where manifests come from.
 #[derive(Debug, Clone, PartialEq, Eq)]

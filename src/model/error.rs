@@ -60,8 +60,11 @@ impl ErrorKind {
     /// Whether the same call may succeed a little later with nobody doing anything.
     pub fn retryable(self) -> bool {
         match self {
-            ErrorKind::Unreachable | ErrorKind::TimedOut | ErrorKind::Transient => true,
-            ErrorKind::Busy
+            ErrorKind::Unreachable | ErrorKind::Transient => true,
+            // A call that was given up may still be running: a second one beside it is not the same as one after it. The next
+            // pass looks first.
+            ErrorKind::TimedOut
+            | ErrorKind::Busy
             | ErrorKind::Conflict
             | ErrorKind::NotFound
             | ErrorKind::Full

@@ -20,6 +20,7 @@ impl fmt::Display for PoolId {
 
 /// A ledger as a look at the pool found it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "a handful per pool, and the large one is the rule")]
 pub enum LedgerView {
     /// One of its copies is whole.
     Good(Ledger),

@@ -62,7 +62,7 @@ fn split(text: &str) -> Option<(u128, u32, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits_ok = !whole.is_empty() && !(number.contains('.') && fraction.is_empty());
+    let digits_ok = !whole.is_empty() && (!fraction.is_empty() || !number.contains('.'));
     // Sixteen digits before and nine after the point are more than any size needs and cannot overflow what follows.
     if !digits_ok || fraction.contains('.') || whole.len() > 19 || fraction.len() > 9 {
         return None;
@@ -102,7 +102,7 @@ impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match BINARY.iter().find(|(_, bits)| self.0 >= 1 << bits) {
             None => self.0.to_string(),
-            Some((unit, bits)) if self.0 % (1 << bits) == 0 => format!("{}{unit}", self.0 >> bits),
+            Some((unit, bits)) if self.0.is_multiple_of(1 << bits) => format!("{}{unit}", self.0 >> bits),
             Some((unit, bits)) => format!("{:.2}{unit}", self.0 as f64 / (1_u64 << bits) as f64),
         };
         f.pad(&text)
@@ -136,7 +136,7 @@ impl FromStr for Seconds {
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match SPANS.iter().find(|(_, factor)| self.0 >= *factor && self.0 % factor == 0) {
+        match SPANS.iter().find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor)) {
             Some((unit, factor)) => write!(f, "{}{unit}", self.0 / factor),
             None => write!(f, "{}s", self.0),
         }

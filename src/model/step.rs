@@ -32,6 +32,21 @@ pub struct Step {
     pub after: Vec<usize>,
 }
 
+impl Step {
+    /// Whether the object leaves by it, into the trash or for good. (Being released is not leaving.)
+    pub fn is_removal(&self) -> bool {
+        matches!(self.action, Action::Trash { .. } | Action::Destroy)
+    }
+
+    /// What the backend calls the object before the step.
+    pub fn native_before(&self) -> &NativeName {
+        match &self.action {
+            Action::Rename { from, .. } => from,
+            _ => &self.native,
+        }
+    }
+}
+
 /// What a step does. A closed list: every driver matches it in full.
 ///
 /// Each is repeatable: what is already so is [`Outcome::Unchanged`].
@@ -143,6 +158,31 @@ impl Action {
             | Action::Adopt { .. }
             | Action::Trash { .. }
             | Action::Undelete { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    /// What in particular is done, for the journal and for progress lines.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Create { size, origin: None, .. } => write!(f, "create {size}"),
+            Action::Create { size, origin: Some(origin), .. } => {
+                write!(f, "create {size} from {}", origin.object().native)
+            }
+            Action::Snapshot { volume, .. } => write!(f, "snapshot of {}", volume.native),
+            Action::Grow { to } => write!(f, "grow to {to}"),
+            Action::Restore { snapshot, request } => write!(f, "restore from {} ({request})", snapshot.native),
+            Action::SetTags { tags } if tags.retained => f.write_str("release"),
+            Action::SetTags { .. } => f.write_str("set tags"),
+            Action::Rename { from, .. } => write!(f, "rename from {from}"),
+            Action::Adopt { .. } => f.write_str("take over"),
+            Action::Trash { ttl } => write!(f, "into the trash for {ttl}"),
+            Action::Undelete { .. } => f.write_str("bring back from the trash"),
+            Action::Destroy => f.write_str("destroy"),
+            Action::Purge => f.write_str("purge from the trash"),
+            Action::Sweep => f.write_str("remove what a crash left half made"),
+            Action::Detach => f.write_str("make its clones independent"),
         }
     }
 }

@@ -1,0 +1,520 @@
+//! One step on the simulated pool: every check that a backend could make, then the effect, all or nothing.
+
+use std::sync::Arc;
+
+use crate::model::{
+    Action, Capabilities, DriverError, ErrorKind, Identity, Kind, NativeName, ObjectRef, Origin, Outcome, Place,
+    Provisioning, Size, Step, Tags,
+};
+
+use super::world::{SimEffect, SimObject, SimWorld, identity_of, is_temporary};
+
+type Result<T> = std::result::Result<T, DriverError>;
+
+fn conflict(message: impl Into<String>) -> DriverError {
+    DriverError::before(ErrorKind::Conflict, message)
+}
+
+fn refuse<T>(kind: ErrorKind, message: impl Into<String>) -> Result<T> {
+    Err(DriverError::before(kind, message))
+}
+
+/// Makes a step. On an error nothing was changed.
+pub(super) fn apply(world: &mut SimWorld, can: &Capabilities, step: &Step, now: u64) -> Result<Outcome> {
+    Call { world, can, step }.make(now)
+}
+
+/// Makes of a step what a crash in its middle would leave: the object under its temporary name, and nothing under its own.
+/// Steps that make no object have no middle; then nothing is done.
+pub(super) fn leave_half(world: &mut SimWorld, can: &Capabilities, step: &Step) {
+    let mut call = Call { world, can, step };
+    if let Ok(Some(object)) = call.made() {
+        call.fill(object);
+        world.record(step.identity.uid, &step.native, SimEffect::HalfMade);
+    }
+}
+
+struct Call<'a> {
+    world: &'a mut SimWorld,
+    can: &'a Capabilities,
+    step: &'a Step,
+}
+
+impl Call<'_> {
+    fn make(&mut self, now: u64) -> Result<Outcome> {
+        if is_temporary(&self.step.native) != (self.step.action == Action::Sweep) {
+            return refuse(ErrorKind::Conflict, "temporary names are only ever swept, and nothing else is");
+        }
+        match &self.step.action {
+            Action::Create { .. } | Action::Snapshot { .. } => self.create(),
+            Action::Grow { to } => self.grow(*to),
+            Action::Restore { snapshot, request } => self.restore(snapshot, request),
+            Action::SetTags { tags } => self.set_tags(tags),
+            Action::Rename { from, tags } => self.rename(from, tags),
+            Action::Adopt { tags, n: _ } => self.adopt(tags),
+            Action::Trash { ttl } => self.trash(now.saturating_add(ttl.0)),
+            Action::Undelete { tags } => self.undelete(tags),
+            Action::Destroy => self.destroy(),
+            Action::Purge => self.purge(),
+            Action::Sweep => self.sweep(),
+            Action::Detach => self.detach(),
+        }
+    }
+
+    fn id(&self) -> &Identity {
+        &self.step.identity
+    }
+
+    fn done(&mut self, effect: SimEffect) -> Result<Outcome> {
+        self.world.record(self.step.identity.uid, &self.step.native, effect);
+        Ok(Outcome::Changed)
+    }
+
+    // Looking.
+
+    /// The live object that the step is about, once it is certain that it is the one; `None`: nothing bears its name.
+    fn ours(&self) -> Result<Option<Arc<SimObject>>> {
+        let Some(object) = self.world.live.get(&self.step.native) else { return Ok(None) };
+        match identity_of(&self.step.native, object) {
+            (_, Some(why)) => refuse(ErrorKind::Conflict, format!("{}: {why}", self.step.native)),
+            (Some(identity), None) if identity == *self.id() => Ok(Some(Arc::clone(object))),
+            _ => refuse(ErrorKind::Conflict, format!("{} is another object", self.step.native)),
+        }
+    }
+
+    fn ours_to_change(&self) -> Result<Arc<SimObject>> {
+        match self.ours()? {
+            Some(object) => Ok(object),
+            None if self.trashed().is_some() => refuse(ErrorKind::Conflict, "it is in the trash"),
+            None => refuse(ErrorKind::NotFound, format!("{} is not there", self.step.native)),
+        }
+    }
+
+    fn trashed(&self) -> Option<Arc<SimObject>> {
+        self.world.trash.get(&(self.step.native.clone(), self.id().uid)).cloned()
+    }
+
+    /// What the step expects, against what is there.
+    fn expected(&self, place: Place, object: &SimObject) -> Result<()> {
+        let expect = &self.step.expect;
+        if let Some(wanted) = expect.place.filter(|wanted| *wanted != place) {
+            return refuse(ErrorKind::Conflict, format!("it is {place:?} and not {wanted:?}"));
+        }
+        if let Some(wanted) = expect.size.filter(|wanted| *wanted != object.size) {
+            return refuse(ErrorKind::Conflict, format!("its size is {} and not {wanted}", object.size));
+        }
+        if expect.tags.as_ref().is_some_and(|wanted| lasting(wanted) != lasting(&object.tags)) {
+            return refuse(ErrorKind::Conflict, "its tags are not those that were seen");
+        }
+        if expect.idle { self.idle(&self.step.native, place) } else { Ok(()) }
+    }
+
+    fn idle(&self, native: &NativeName, place: Place) -> Result<()> {
+        match self.world.open.get(native) {
+            Some(clients) if place != Place::Trash => {
+                refuse(ErrorKind::Busy, format!("{native} is open: {}", clients.join(", ")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What must hold before an object goes where its clients and clones no longer reach it.
+    fn may_leave(&self, object: &SimObject) -> Result<()> {
+        if object.tags.protected {
+            return refuse(ErrorKind::Conflict, "it is protected");
+        }
+        self.idle(&self.step.native, Place::Live)?;
+        self.no_dependents()
+    }
+
+    fn no_dependents(&self) -> Result<()> {
+        let needing = self.world.dependents(self.id().uid);
+        if needing.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = needing.iter().map(NativeName::as_str).collect();
+        refuse(ErrorKind::Conflict, format!("it is needed by {}", names.join(", ")))
+    }
+
+    /// A live object that the step reads, with its kind.
+    fn source(&self, source: &ObjectRef, kind: Kind) -> Result<Arc<SimObject>> {
+        let Some(object) = self.world.live.get(&source.native) else {
+            return refuse(ErrorKind::NotFound, format!("the source {} is not there", source.native));
+        };
+        match identity_of(&source.native, object) {
+            (Some(id), None) if id.uid == source.uid && id.kind == kind && !is_temporary(&source.native) => {
+                Ok(Arc::clone(object))
+            }
+            _ => refuse(ErrorKind::Conflict, format!("the source {} is another object", source.native)),
+        }
+    }
+
+    fn sound_size(&self, size: Size) -> Result<()> {
+        if size.bytes() == 0 || size.bytes() % self.can.granularity != 0 || size.bytes() > self.can.max_size {
+            let message = format!("{} bytes are not a size of this backend", size.bytes());
+            return refuse(ErrorKind::Permanent, message);
+        }
+        Ok(())
+    }
+
+    fn room_for(&self, more: u64) -> Result<()> {
+        match self.world.capacity {
+            Some(capacity) if more > 0 && self.world.used().saturating_add(more) > capacity.bytes() => {
+                refuse(ErrorKind::Full, format!("no room for {} more", Size(more)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tags that would make an object, under a name, another one than the step says.
+    fn tags_fit(&self, tags: &Tags) -> Result<()> {
+        let said = match &tags.identity {
+            Some(identity) => identity == self.id(),
+            None => self.step.native.is_reserved(),
+        };
+        if !said || (self.id().kind == Kind::Snapshot && tags.volume.is_none()) {
+            return refuse(ErrorKind::Permanent, "the tags are not those of this object");
+        }
+        Ok(())
+    }
+
+    fn name_fits(&self) -> Result<()> {
+        let native = &self.step.native;
+        if native.is_reserved() {
+            return match *native == self.id().native() {
+                true => Ok(()),
+                false => refuse(ErrorKind::Permanent, format!("{native} is not the name of this object")),
+            };
+        }
+        if native.as_str().is_empty() || native.as_str().len() > self.can.max_name {
+            return refuse(ErrorKind::Permanent, format!("names have 1 to {} bytes", self.can.max_name));
+        }
+        self.needs(self.can.own_names || self.can.adopt, "names of one's own")
+    }
+
+    fn needs(&self, can: bool, what: &str) -> Result<()> {
+        if can { Ok(()) } else { refuse(ErrorKind::Unsupported, format!("this backend has no {what}")) }
+    }
+
+    // Making.
+
+    /// The object that the step makes; `None`: it is there already.
+    fn made(&self) -> Result<Option<SimObject>> {
+        let Call { world, can, step } = self;
+        self.name_fits()?;
+        let object = match &step.action {
+            Action::Create { size, provisioning, origin, tags, n: _ } => {
+                self.sound_size(*size)?;
+                if let Some(there) = self.ours()? {
+                    return match there.size == *size {
+                        true => Ok(None),
+                        false => Err(conflict(format!("it is there with a size of {}", there.size))),
+                    };
+                }
+                let mut object = SimObject { tags: tags.clone(), ..SimObject::empty(*size) };
+                object.thick = *provisioning == Provisioning::Thick;
+                self.needs(if object.thick { can.thick } else { can.thin }, "such provisioning")?;
+                if let Some(origin) = origin {
+                    let (from, source) = match origin {
+                        Origin::Snapshot(from) => (from, self.source(from, Kind::Snapshot)?),
+                        Origin::Volume(from) => {
+                            self.needs(can.clone_volume, "clones of volumes")?;
+                            if !can.snapshot_while_open {
+                                self.idle(&from.native, Place::Live)?;
+                            }
+                            (from, self.source(from, Kind::Volume)?)
+                        }
+                    };
+                    if source.size > *size {
+                        return Err(conflict(format!("its source has {}, which is more", source.size)));
+                    }
+                    object.content = Arc::clone(&source.content);
+                    object.parent = can.clones_depend.then_some(from.uid);
+                }
+                object
+            }
+            Action::Snapshot { volume, tags, n: _ } => {
+                if tags.volume != Some(volume.uid) {
+                    return refuse(ErrorKind::Permanent, "the tags do not name the volume");
+                }
+                if let Some(there) = self.ours()? {
+                    return match there.tags.volume == tags.volume {
+                        true => Ok(None),
+                        false => Err(conflict("it is there as a snapshot of another volume")),
+                    };
+                }
+                let source = self.source(volume, Kind::Volume)?;
+                if !can.snapshot_while_open {
+                    self.idle(&volume.native, Place::Live)?;
+                }
+                let content = Arc::clone(&source.content);
+                SimObject { tags: tags.clone(), content, ..SimObject::empty(source.size) }
+            }
+            _ => return Err(conflict("this step makes nothing")),
+        };
+        self.tags_fit(&object.tags)?;
+        if self.trashed().is_some() {
+            return Err(conflict("it is in the trash"));
+        }
+        if step.expect.place.is_some() {
+            return Err(conflict("it is expected to be there, and is not"));
+        }
+        if world.capacity.is_some() && object.thick {
+            self.room_for(object.used())?;
+        }
+        Ok(Some(object))
+    }
+
+    fn temporary(&self) -> NativeName {
+        NativeName::temporary(&self.id().owner, &self.id().name, self.id().uid)
+    }
+
+    /// Puts it under its temporary name, in place of what an earlier try left there.
+    fn fill(&mut self, object: SimObject) {
+        let name = self.temporary();
+        self.world.put_live(&name, Some(Arc::new(object)));
+    }
+
+    fn create(&mut self) -> Result<Outcome> {
+        let Some(object) = self.made()? else { return Ok(Outcome::Unchanged) };
+        self.idle(&self.temporary(), Place::Temporary)?;
+        self.fill(object);
+        let temporary = self.temporary();
+        let object = self.world.live.get(&temporary).cloned();
+        self.world.put_live(&temporary, None);
+        self.world.put_live(&self.step.native, object);
+        self.done(SimEffect::Created)
+    }
+
+    // Changing.
+
+    fn grow(&mut self, to: Size) -> Result<Outcome> {
+        self.sound_size(to)?;
+        let object = self.ours_to_change()?;
+        if self.id().kind != Kind::Volume {
+            return refuse(ErrorKind::Conflict, "a snapshot never changes");
+        }
+        if object.size == to {
+            return Ok(Outcome::Unchanged);
+        }
+        self.expected(Place::Live, &object)?;
+        if object.size > to {
+            return refuse(ErrorKind::Conflict, format!("its size is {} already; nothing is ever shrunk", object.size));
+        }
+        if !self.can.grow_while_open {
+            self.idle(&self.step.native, Place::Live)?;
+        }
+        if object.thick {
+            self.room_for(to.bytes() - object.size.bytes())?;
+        }
+        self.world.change(&self.step.native, |object| object.size = to);
+        self.done(SimEffect::Grown)
+    }
+
+    fn restore(&mut self, snapshot: &ObjectRef, request: &str) -> Result<Outcome> {
+        self.needs(self.can.restore, "restore")?;
+        let object = self.ours_to_change()?;
+        if object.tags.restored.as_deref() == Some(request) {
+            return Ok(Outcome::Unchanged);
+        }
+        self.expected(Place::Live, &object)?;
+        let source = self.source(snapshot, Kind::Snapshot)?;
+        if source.tags.volume != Some(self.id().uid) || self.id().kind != Kind::Volume {
+            return refuse(ErrorKind::Conflict, format!("{} is not a snapshot of this volume", snapshot.native));
+        }
+        if source.size > object.size {
+            return refuse(ErrorKind::Conflict, "the snapshot is larger than the volume");
+        }
+        if object.tags.protected {
+            return refuse(ErrorKind::Conflict, "it is protected");
+        }
+        self.idle(&self.step.native, Place::Live)?;
+        self.world.change(&self.step.native, |object| {
+            object.content = Arc::clone(&source.content);
+            object.tags.restored = Some(request.to_owned());
+            object.tags.restoring = None;
+        });
+        self.done(SimEffect::Restored)
+    }
+
+    fn set_tags(&mut self, tags: &Tags) -> Result<Outcome> {
+        self.tags_fit(tags)?;
+        let object = self.ours_to_change()?;
+        self.retag(&object, tags, SimEffect::Tagged)
+    }
+
+    fn retag(&mut self, object: &SimObject, tags: &Tags, effect: SimEffect) -> Result<Outcome> {
+        if lasting(&object.tags) == lasting(tags) {
+            return Ok(Outcome::Unchanged);
+        }
+        self.expected(Place::Live, object)?;
+        self.world.change(&self.step.native, |object| object.tags = lasting(tags));
+        self.done(effect)
+    }
+
+    fn rename(&mut self, from: &NativeName, tags: &Tags) -> Result<Outcome> {
+        self.needs(self.can.rename, "renaming")?;
+        self.name_fits()?;
+        self.tags_fit(tags)?;
+        let old = self.world.live.get(from).cloned();
+        let old_identity = old.as_ref().map(|object| identity_of(from, object));
+        let to = &self.step.native;
+        let object = match (old, old_identity) {
+            (None, _) | (_, None) => {
+                // Without the old name it can only be done already.
+                let object = self.ours_to_change()?;
+                return match lasting(&object.tags) == lasting(tags) {
+                    true => Ok(Outcome::Unchanged),
+                    false => refuse(ErrorKind::Conflict, format!("{from} is not there, and {to} has other tags")),
+                };
+            }
+            (_, Some((_, Some(why)))) => return refuse(ErrorKind::Conflict, format!("{from}: {why}")),
+            (Some(object), Some((Some(id), None)))
+                if id.uid == self.id().uid && id.kind == self.id().kind && !is_temporary(from) =>
+            {
+                object
+            }
+            _ => return refuse(ErrorKind::Conflict, format!("{from} is another object")),
+        };
+        if from == to {
+            // An object with a name of its own keeps it: who it is stands in its tags.
+            return self.retag(&object, tags, SimEffect::Renamed);
+        }
+        if self.world.live.contains_key(to) {
+            return refuse(ErrorKind::Conflict, format!("{to} is there already"));
+        }
+        self.expected(Place::Live, &object)?;
+        if self.step.expect.idle {
+            self.idle(from, Place::Live)?;
+        }
+        let to = to.clone();
+        self.world.put_live(from, None);
+        self.world.put_live(&to, Some(Arc::new(SimObject { tags: lasting(tags), ..SimObject::clone(&object) })));
+        // Clients have the object open, not its name.
+        if let Some(clients) = self.world.open.remove(from) {
+            self.world.open.insert(to, clients);
+        }
+        self.done(SimEffect::Renamed)
+    }
+
+    fn adopt(&mut self, tags: &Tags) -> Result<Outcome> {
+        self.needs(self.can.adopt, "adoption")?;
+        self.name_fits()?;
+        self.tags_fit(tags)?;
+        let native = &self.step.native;
+        let Some(object) = self.world.live.get(native).cloned() else {
+            return refuse(ErrorKind::NotFound, format!("{native} is not there"));
+        };
+        match identity_of(native, &object) {
+            (None, None) if !native.is_reserved() => (),
+            (Some(id), None) if id == *self.id() && !native.is_reserved() => (),
+            _ => return refuse(ErrorKind::Conflict, format!("{native} is somebody's already")),
+        }
+        self.retag(&object, tags, SimEffect::Adopted)
+    }
+
+    // Leaving, and coming back.
+
+    fn trash(&mut self, expires: u64) -> Result<Outcome> {
+        let Some(object) = self.ours()? else { return Ok(Outcome::Unchanged) };
+        self.expected(Place::Live, &object)?;
+        self.may_leave(&object)?;
+        if self.trashed().is_some() {
+            return refuse(ErrorKind::Conflict, "another object of this identity is in the trash");
+        }
+        let mut object = SimObject::clone(&object);
+        object.tags.expires = Some(expires);
+        self.world.put_live(&self.step.native, None);
+        self.world.put_trash(&self.step.native, self.step.identity.uid, Some(Arc::new(object)));
+        self.done(SimEffect::Trashed)
+    }
+
+    fn undelete(&mut self, tags: &Tags) -> Result<Outcome> {
+        self.tags_fit(tags)?;
+        let live = self.ours()?;
+        let Some(object) = self.trashed() else {
+            return match live {
+                Some(_) => Ok(Outcome::Unchanged),
+                None => refuse(ErrorKind::NotFound, format!("{} is not in the trash", self.step.native)),
+            };
+        };
+        if live.is_some() {
+            return refuse(ErrorKind::Conflict, "it is both live and in the trash");
+        }
+        self.expected(Place::Trash, &object)?;
+        let object = SimObject { tags: lasting(tags), ..SimObject::clone(&object) };
+        self.world.put_trash(&self.step.native, self.step.identity.uid, None);
+        self.world.put_live(&self.step.native, Some(Arc::new(object)));
+        self.done(SimEffect::Undeleted)
+    }
+
+    fn destroy(&mut self) -> Result<Outcome> {
+        let Some(object) = self.ours()? else {
+            return match self.trashed() {
+                Some(_) => refuse(ErrorKind::Conflict, "it is in the trash; only a purge destroys it there"),
+                None => Ok(Outcome::Unchanged),
+            };
+        };
+        self.expected(Place::Live, &object)?;
+        self.may_leave(&object)?;
+        self.world.put_live(&self.step.native, None);
+        self.done(SimEffect::Destroyed)
+    }
+
+    fn purge(&mut self) -> Result<Outcome> {
+        let Some(object) = self.trashed() else {
+            return match self.ours()? {
+                Some(_) => refuse(ErrorKind::Conflict, "it is not in the trash"),
+                None => Ok(Outcome::Unchanged),
+            };
+        };
+        self.expected(Place::Trash, &object)?;
+        self.no_dependents()?;
+        self.world.put_trash(&self.step.native, self.step.identity.uid, None);
+        self.done(SimEffect::Destroyed)
+    }
+
+    fn sweep(&mut self) -> Result<Outcome> {
+        // A temporary name does not say what kind it was to become.
+        if self.step.native != self.temporary() {
+            return refuse(ErrorKind::Conflict, format!("{} is not what this object leaves", self.step.native));
+        }
+        let Some(object) = self.world.live.get(&self.step.native).cloned() else { return Ok(Outcome::Unchanged) };
+        self.expected(Place::Temporary, &object)?;
+        self.idle(&self.step.native, Place::Temporary)?;
+        self.world.put_live(&self.step.native, None);
+        self.done(SimEffect::Swept)
+    }
+
+    fn detach(&mut self) -> Result<Outcome> {
+        self.needs(self.can.detach, "way to make clones independent")?;
+        let object = self.ours_to_change()?;
+        let uid = self.step.identity.uid;
+        if self.world.dependents(uid).is_empty() {
+            return Ok(Outcome::Unchanged);
+        }
+        self.expected(Place::Live, &object)?;
+        let live: Vec<_> =
+            self.world.live.iter().filter(|(_, o)| o.parent == Some(uid)).map(|(n, _)| n.clone()).collect();
+        for native in live {
+            self.world.change(&native, |object| object.parent = None);
+        }
+        let trash: Vec<_> = self
+            .world
+            .trash
+            .iter()
+            .filter(|(_, o)| o.parent == Some(uid))
+            .map(|(k, o)| (k.clone(), o.clone()))
+            .collect();
+        for ((native, trashed), object) in trash {
+            let object = SimObject { parent: None, ..SimObject::clone(&object) };
+            self.world.put_trash(&native, trashed, Some(Arc::new(object)));
+        }
+        self.done(SimEffect::Detached)
+    }
+}
+
+/// Tags without what means something only in the trash.
+fn lasting(tags: &Tags) -> Tags {
+    Tags { expires: None, ..tags.clone() }
+}

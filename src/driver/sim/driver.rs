@@ -1,0 +1,342 @@
+//! The driver around the simulated pool: where calls meet their faults.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::driver::{Driver, StepContext, WriterLock};
+use crate::model::{
+    Access, Action, Capabilities, DriverError, ErrorKind, FaultRates, Ledger, Meta, NativeName, Observed, Outcome,
+    Owner, PoolId, Scope, Size, Step,
+};
+
+use super::apply::{apply, leave_half};
+use super::fault::{CallKind, Fault, Faults};
+use super::file::{SimFile, random};
+use super::observe::look;
+use super::world::{BLOCK, Copies, SimWorld};
+
+/// How long a slow call takes: longer than people wait, shorter than the default time-out.
+const SLOW: Duration = Duration::from_secs(10);
+
+/// Pools in memory live as long as the process: a daemon that connects on every pass finds the one it made.
+static MEMORY: Mutex<BTreeMap<(String, String), Arc<Mutex<SimWorld>>>> = Mutex::new(BTreeMap::new());
+
+/// A driver of a simulated pool. Several may share one [`SimWorld`].
+pub struct SimDriver {
+    world: Arc<Mutex<SimWorld>>,
+    file: Option<Arc<SimFile>>,
+    capabilities: Capabilities,
+    faults: Faults,
+}
+
+impl SimDriver {
+    /// A driver of a world in memory.
+    pub fn new(world: Arc<Mutex<SimWorld>>, faults: FaultRates, seed: u64) -> Self {
+        Self { world, file: None, capabilities: Self::everything(), faults: Faults::new(faults, seed) }
+    }
+
+    /// A driver of a world in a file, which is made when the pool is founded.
+    pub fn at(path: &Path, capacity: Option<Size>, faults: FaultRates, seed: u64) -> Self {
+        let world = Arc::new(Mutex::new(SimWorld { capacity, ..SimWorld::new(seed) }));
+        Self { file: Some(Arc::new(SimFile::new(path))), ..Self::new(world, faults, seed) }
+    }
+
+    /// The driver of a Backend: in its file, or in this process.
+    pub fn connect(meta: &Meta, path: Option<&Path>, seed: u64, capacity: Option<Size>, faults: FaultRates) -> Self {
+        match path {
+            Some(path) => Self::at(path, capacity, faults, seed),
+            None => {
+                let key = (meta.place.file.clone(), meta.name.to_string());
+                let mut worlds = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+                let world = Arc::clone(worlds.entry(key).or_insert_with(|| {
+                    // Two pools of one seed are still two pools.
+                    Arc::new(Mutex::new(SimWorld::new(random())))
+                }));
+                held(&world).capacity = capacity;
+                Self::new(world, faults, seed)
+            }
+        }
+    }
+
+    /// The same, able to do no more than this.
+    #[must_use]
+    pub fn with_capabilities(self, capabilities: Capabilities) -> Self {
+        Self { capabilities, ..self }
+    }
+
+    /// Everything that the simulator can do.
+    pub fn everything() -> Capabilities {
+        Capabilities {
+            granularity: BLOCK,
+            max_size: 1 << 60,
+            max_name: 100,
+            thin: true,
+            thick: true,
+            snapshot_while_open: true,
+            grow_while_open: true,
+            clones_depend: true,
+            clone_volume: true,
+            restore: true,
+            rename: true,
+            own_names: true,
+            adopt: true,
+            detach: true,
+            qos: false,
+            encryption: false,
+        }
+    }
+
+    /// The world that it drives. That of a file is only as new as the last call.
+    pub fn world(&self) -> Arc<Mutex<SimWorld>> {
+        Arc::clone(&self.world)
+    }
+
+    /// Changes the world by hand, and in its file if it has one. Meets no faults.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written.
+    pub fn edit<T>(&self, change: impl FnOnce(&mut SimWorld) -> T) -> Result<T, DriverError> {
+        match &self.file {
+            Some(file) => file.access(&self.world, true, change),
+            None => {
+                let mut world = held(&self.world);
+                let answer = change(&mut world);
+                world.settle();
+                Ok(answer)
+            }
+        }
+    }
+
+    /// Lets a call meet a fault. Calls (observe, execute, found, lock, and both of the ledger) count from 0; a fault that this
+    /// kind of call cannot meet is left out.
+    pub fn fail_at(&self, call: u64, fault: Fault) {
+        self.faults.fail_at(call, fault);
+    }
+
+    /// How many calls there were: the number of the next.
+    pub fn calls(&self) -> u64 {
+        self.faults.calls()
+    }
+
+    /// The world with the file's newer changes in it, off the async threads where a file has to be read.
+    async fn with<T: Send + 'static>(
+        &self,
+        write: bool,
+        act: impl FnOnce(&mut SimWorld) -> T + Send + 'static,
+    ) -> Result<T, DriverError> {
+        match &self.file {
+            None => self.edit(act),
+            Some(file) => {
+                let (file, world) = (Arc::clone(file), Arc::clone(&self.world));
+                blocking(move || file.access(&world, write, act)).await
+            }
+        }
+    }
+
+    /// What holds for all calls: errors, slowness and hanging before the effect. Returns the fault that is left to the call.
+    async fn meet(&self, call: CallKind) -> Result<(Option<Fault>, u64), DriverError> {
+        let (fault, choice) = self.faults.next(call);
+        match fault {
+            Some(Fault::Error) => {
+                let kind = if call == CallKind::Observe { ErrorKind::Unreachable } else { ErrorKind::Transient };
+                Err(DriverError::before(kind, "simulated: the call failed"))
+            }
+            Some(Fault::Hang) => pending().await,
+            Some(Fault::Slow) => {
+                tokio::time::sleep(SLOW).await;
+                Ok((None, choice))
+            }
+            other => Ok((other, choice)),
+        }
+    }
+
+    /// What holds for all calls after their effect.
+    async fn reply<T>(fault: Option<Fault>, answer: Result<T, DriverError>) -> Result<T, DriverError> {
+        match fault {
+            Some(Fault::HangAfter) => pending().await,
+            Some(Fault::LostReply) => Err(lost()),
+            _ => answer,
+        }
+    }
+}
+
+fn lost() -> DriverError {
+    DriverError::unknown(ErrorKind::Transient, "simulated: the reply was lost")
+}
+
+fn held(world: &Mutex<SimWorld>) -> MutexGuard<'_, SimWorld> {
+    world.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, DriverError> + Send + 'static,
+) -> Result<T, DriverError> {
+    let ended = tokio::task::spawn_blocking(work).await;
+    ended.unwrap_or_else(|error| Err(DriverError::unknown(ErrorKind::Permanent, error.to_string())))
+}
+
+#[async_trait]
+impl Driver for SimDriver {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
+        let (fault, choice) = self.meet(CallKind::Observe).await?;
+        let (scope, file) = (scope.clone(), self.file.clone());
+        self.with(false, move |world| {
+            let locked = match file {
+                Some(file) => file.locked(),
+                None => world.locks.keys().cloned().collect(),
+            };
+            look(world, &scope, fault, choice, locked)
+        })
+        .await
+    }
+
+    fn access(&self, _: &NativeName) -> Access {
+        Access::None
+    }
+
+    async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
+        let (fault, _) = self.meet(CallKind::Execute).await?;
+        let makes = matches!(step.action, Action::Create { .. } | Action::Snapshot { .. });
+        let (step, can, now) = (step.clone(), self.capabilities.clone(), context.now);
+        match fault {
+            Some(Fault::Lie) => return Ok(Outcome::Changed),
+            Some(Fault::Half) if !makes => {
+                return Err(DriverError::before(ErrorKind::Transient, "simulated: the call failed"));
+            }
+            Some(Fault::Half) => {
+                self.with(true, move |world| leave_half(world, &can, &step)).await?;
+                return Err(lost());
+            }
+            _ => (),
+        }
+        let (long, bytes) = (step.action.is_long(), step.bytes.bytes());
+        let answer = self.with(true, move |world| apply(world, &can, &step, now)).await.and_then(|answer| answer);
+        if long && answer.is_ok() {
+            (context.progress)(bytes, bytes);
+        }
+        Self::reply(fault, answer).await
+    }
+
+    async fn found(&self) -> Result<PoolId, DriverError> {
+        let (fault, _) = self.meet(CallKind::Upkeep).await?;
+        let file = self.file.clone();
+        if let Some(file) = file.clone() {
+            blocking(move || file.make_room()).await?;
+        }
+        let answer = self
+            .with(true, move |world| {
+                if let Some(pool) = &world.pool {
+                    return pool.clone();
+                }
+                world.founded += 1;
+                // In memory all is told by the seed; of files there are many, also with one seed.
+                let own = if file.is_some() { random() } else { 0 };
+                let text = format!("{} {} {own}", world.seed, world.founded);
+                let pool = PoolId(blake3::hash(text.as_bytes()).to_hex()[..32].to_owned());
+                world.swap_pool(Some(pool.clone()));
+                pool
+            })
+            .await;
+        Self::reply(fault, answer).await
+    }
+
+    async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
+        let (fault, _) = self.meet(CallKind::Upkeep).await?;
+        if !self.with(false, |world| world.pool.is_some()).await? {
+            return Err(DriverError::before(ErrorKind::Permanent, "the pool does not have its mark yet"));
+        }
+        let lock: Box<dyn WriterLock> = match self.file.clone() {
+            Some(file) => {
+                let owner = owner.clone();
+                blocking(move || file.lock_owner(&owner)).await?
+            }
+            None => {
+                let mut world = held(&self.world);
+                if world.locks.contains_key(owner) {
+                    let message = format!("process {} is writing for {owner}", std::process::id());
+                    return Err(DriverError::before(ErrorKind::OtherWriter, message));
+                }
+                let token = world.steal_lock(owner);
+                Box::new(MemoryLock { world: Arc::clone(&self.world), owner: owner.clone(), token })
+            }
+        };
+        Self::reply(fault, Ok(lock)).await
+    }
+
+    async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
+        let (fault, _) = self.meet(CallKind::Upkeep).await?;
+        let (ledger, file) = (ledger.clone(), self.file.clone());
+        let answer = self.with(true, move |world| {
+            let locked = match file {
+                Some(file) => file.locked().contains(&ledger.owner),
+                None => world.locks.contains_key(&ledger.owner),
+            };
+            if !locked {
+                return Err(DriverError::before(ErrorKind::Permanent, "the writer lock is not held"));
+            }
+            if world.pool.as_ref() != Some(&ledger.pool) {
+                return Err(DriverError::before(ErrorKind::Conflict, "the ledger is of another pool"));
+            }
+            let owner = ledger.owner.clone();
+            let copies = world.ledgers.entry(owner.clone()).or_insert_with(|| Copies(Vec::new()));
+            if copies.0.first().and_then(Option::as_ref) == Some(&ledger) {
+                return Ok(());
+            }
+            // The one that is replaced is kept only if it can be believed, else the copy before it.
+            copies.0.retain(Option::is_some);
+            copies.0.insert(0, Some(ledger));
+            copies.0.truncate(2);
+            world.delta.ledgers.insert(owner);
+            Ok(())
+        });
+        let answer = answer.await.and_then(|answer| answer);
+        Self::reply(fault, answer).await
+    }
+
+    async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
+        let (fault, _) = self.meet(CallKind::Upkeep).await?;
+        let owner = owner.clone();
+        let answer = self
+            .with(true, move |world| {
+                if world.ledgers.contains_key(&owner) {
+                    world.lose_ledger(&owner);
+                }
+            })
+            .await;
+        Self::reply(fault, answer).await
+    }
+}
+
+struct MemoryLock {
+    world: Arc<Mutex<SimWorld>>,
+    owner: Owner,
+    token: u64,
+}
+
+#[async_trait]
+impl WriterLock for MemoryLock {
+    async fn check(&self) -> Result<(), DriverError> {
+        match held(&self.world).locks.get(&self.owner) {
+            Some(token) if *token == self.token => Ok(()),
+            _ => Err(DriverError::before(ErrorKind::OtherWriter, format!("the lock of {} was taken over", self.owner))),
+        }
+    }
+}
+
+impl Drop for MemoryLock {
+    fn drop(&mut self) {
+        let mut world = held(&self.world);
+        if world.locks.get(&self.owner) == Some(&self.token) {
+            world.locks.remove(&self.owner);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Faults: which call meets which, from a seed or from a script.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use crate::model::FaultRates;
+
+/// What can go wrong with one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// An error before any effect.
+    Error,
+    /// The whole effect, and then no reply: `Effect::Unknown`.
+    LostReply,
+    /// What is being made stays under its temporary name, with no reply. On a call that makes nothing: as `Error`.
+    Half,
+    /// A listing shows the world as it was before the last change, and calls itself complete. Look-ups of named objects do not
+    /// lag: on no backend that Kiln knows do they.
+    Stale,
+    /// A listing ends early and says so.
+    Cut,
+    /// Ten seconds pass, then all is well.
+    Slow,
+    /// It never ends, and nothing was done.
+    Hang,
+    /// It never ends, although all was done.
+    HangAfter,
+    /// Success is reported, and nothing was done.
+    Lie,
+}
+
+/// What a call is, as far as faults go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CallKind {
+    Observe,
+    Execute,
+    /// Locks, ledgers, the pool's mark.
+    Upkeep,
+}
+
+impl Fault {
+    /// Whether this kind of call can meet it.
+    fn fits(self, call: CallKind) -> bool {
+        match self {
+            Fault::Error | Fault::Slow | Fault::Hang => true,
+            Fault::LostReply | Fault::HangAfter => call != CallKind::Observe,
+            Fault::Half | Fault::Lie => call == CallKind::Execute,
+            Fault::Stale | Fault::Cut => call == CallKind::Observe,
+        }
+    }
+}
+
+/// Numbers calls from 0 and says what each meets. Equal seeds, equal faults.
+#[derive(Debug)]
+pub(super) struct Faults {
+    rates: FaultRates,
+    seed: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    calls: u64,
+    script: BTreeMap<u64, Fault>,
+}
+
+impl Faults {
+    pub(super) fn new(rates: FaultRates, seed: u64) -> Self {
+        Self { rates, seed, state: Mutex::default() }
+    }
+
+    pub(super) fn fail_at(&self, call: u64, fault: Fault) {
+        self.state().script.insert(call, fault);
+    }
+
+    pub(super) fn calls(&self) -> u64 {
+        self.state().calls
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the next call meets, and a number for the choices that the fault leaves open.
+    pub(super) fn next(&self, call: CallKind) -> (Option<Fault>, u64) {
+        let mut state = self.state();
+        let number = state.calls;
+        state.calls += 1;
+        let mut random = SplitMix64(self.seed ^ number.wrapping_mul(0xD1B5_4A32_D192_ED03));
+        let choice = random.next();
+        if let Some(fault) = state.script.remove(&number) {
+            return (Some(fault).filter(|fault| fault.fits(call)), choice);
+        }
+        let FaultRates { error, lost_reply, half, stale, cut, slow, hang, lie } = self.rates;
+        let hanging = if choice & 1 == 0 || call == CallKind::Observe { Fault::Hang } else { Fault::HangAfter };
+        let rates = [
+            (error, Fault::Error),
+            (lost_reply, Fault::LostReply),
+            (half, Fault::Half),
+            (stale, Fault::Stale),
+            (cut, Fault::Cut),
+            (slow, Fault::Slow),
+            (hang, hanging),
+            (lie, Fault::Lie),
+        ];
+        let met = rates.into_iter().find(|(rate, fault)| {
+            // Drawn also where it cannot be met, so that a rate changed in one place does not move all others.
+            let drawn = random.next() % 100 < u64::from(rate.0);
+            drawn && fault.fits(call)
+        });
+        (met.map(|(_, fault)| fault), choice)
+    }
+}
+
+/// Vigna's generator: small, and good enough to choose faults with.
+#[derive(Debug)]
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Percent;
+
+    #[test]
+    fn equal_seeds_give_equal_faults_and_rates_are_kept() {
+        let rates = FaultRates { error: Percent(10), lie: Percent(20), ..FaultRates::NONE };
+        let draw = |seed| {
+            let faults = Faults::new(rates, seed);
+            (0..10_000).map(|_| faults.next(CallKind::Execute).0).collect::<Vec<_>>()
+        };
+        let drawn = draw(7);
+        assert_eq!(drawn, draw(7));
+        assert_ne!(drawn, draw(8));
+        let count = |fault| drawn.iter().filter(|f| **f == Some(fault)).count();
+        assert!((800..1200).contains(&count(Fault::Error)), "{}", count(Fault::Error));
+        assert!((1600..2000).contains(&count(Fault::Lie)), "{}", count(Fault::Lie));
+        assert_eq!(count(Fault::Hang) + count(Fault::Half), 0);
+    }
+
+    #[test]
+    fn a_script_hits_the_call_it_names_and_no_other() {
+        let faults = Faults::new(FaultRates::NONE, 0);
+        faults.fail_at(1, Fault::Hang);
+        faults.fail_at(2, Fault::Lie);
+        assert_eq!(faults.next(CallKind::Execute).0, None);
+        assert_eq!(faults.next(CallKind::Execute).0, Some(Fault::Hang));
+        assert_eq!(faults.next(CallKind::Observe).0, None, "a listing cannot lie");
+        assert_eq!(faults.calls(), 3);
+    }
+}

@@ -1,0 +1,334 @@
+//! A simulated pool kept in a file, for several processes.
+//!
+//! The file is a log: a header, then one line for each change, which carries the new value of all that the change touched, with a
+//! checksum before it. A change is one line, so that a crash leaves all of it or a torn last line, which the next writer cuts off.
+//! Once most lines are out of date the log is written anew beside, synced and renamed; the header's generation tells readers.
+//! Every access holds `flock` on `FILE.lock`, which is never replaced; the writer lock of an owner is `FILE.OWNER.lock`.
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::driver::WriterLock;
+use crate::model::{DriverError, ErrorKind, NativeName, Owner, PoolId, Uid};
+
+use super::world::{Copies, Delta, SimObject, SimWorld};
+
+/// What the header says before the generation.
+const MAGIC: &str = "kiln-sim 1 ";
+/// Magic, sixteen digits, end of line.
+const HEADER: usize = MAGIC.len() + 17;
+/// Lines that may be out of date before the log is written anew, besides four for each object: rewriting then costs each change
+/// less than the change itself, and a small pool stays a small file.
+const SPARE_LINES: u64 = 1000;
+
+/// The new value of one thing; nothing where it is gone.
+#[derive(Serialize, Deserialize)]
+enum Row {
+    Live(NativeName, Option<SimObject>),
+    Trash(NativeName, Uid, Option<SimObject>),
+    Ledger(Owner, Option<Copies>),
+    Pool(Option<PoolId>),
+}
+
+/// How far the world in memory has followed the file.
+#[derive(Default)]
+struct Position {
+    /// Of the file that was read; empty: none was.
+    generation: String,
+    offset: u64,
+    lines: u64,
+}
+
+pub(super) struct SimFile {
+    path: PathBuf,
+    position: Mutex<Position>,
+}
+
+impl SimFile {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), position: Mutex::default() }
+    }
+
+    /// Brings `world` up to date and looks at it or changes it. Changes are on disk when this returns.
+    ///
+    /// # Errors
+    /// `Unreachable` if the file cannot be read; if it cannot be written, nobody knows whether the change is there.
+    pub(super) fn access<T>(
+        &self,
+        world: &Mutex<SimWorld>,
+        write: bool,
+        act: impl FnOnce(&mut SimWorld) -> T,
+    ) -> Result<T, DriverError> {
+        let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = self.guard(write).map_err(|e| self.unreachable(&e))?;
+        let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
+        self.follow(&mut position, &mut world).map_err(|e| self.unreachable(&e))?;
+        let answer = act(&mut world);
+        if !world.delta.is_empty() {
+            let saved = self.save(&mut position, &world);
+            world.settle();
+            if let Err(error) = saved {
+                // What is in memory is not what is on disk: read it all again next time.
+                *position = Position { generation: "none".to_owned(), ..Position::default() };
+                let kind =
+                    if error.kind() == io::ErrorKind::StorageFull { ErrorKind::Full } else { ErrorKind::Transient };
+                let message = format!("{} cannot be written: {error}", self.path.display());
+                return Err(DriverError::unknown(kind, message));
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Makes the directory that the file is to lie in.
+    pub(super) fn make_room(&self) -> Result<(), DriverError> {
+        self.path.parent().map_or(Ok(()), fs::create_dir_all).map_err(|e| self.unreachable(&e))
+    }
+
+    fn unreachable(&self, error: &io::Error) -> DriverError {
+        let kind =
+            if error.kind() == io::ErrorKind::PermissionDenied { ErrorKind::Denied } else { ErrorKind::Unreachable };
+        DriverError::before(kind, format!("{}: {error}", self.path.display()))
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(suffix);
+        name.into()
+    }
+
+    /// The lock of one access. Only looking makes no file: without one there is nobody to wait for.
+    fn guard(&self, write: bool) -> io::Result<Option<File>> {
+        let path = self.beside(".lock");
+        let file = match write {
+            true => open_lock(&path)?,
+            false => match File::open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                other => other?,
+            },
+        };
+        flock(&file, if write { FlockOperation::LockExclusive } else { FlockOperation::LockShared })?;
+        Ok(Some(file))
+    }
+
+    /// Reads what others have added since the last access.
+    fn follow(&self, position: &mut Position, world: &mut SimWorld) -> io::Result<()> {
+        let mut file = match File::open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if !position.generation.is_empty() {
+                    clear(world);
+                    *position = Position::default();
+                }
+                return Ok(());
+            }
+            other => other?,
+        };
+        let mut header = [0; HEADER];
+        let read = file.read_exact(&mut header);
+        let header = std::str::from_utf8(&header).ok().and_then(|text| text.strip_prefix(MAGIC));
+        let Some(generation) = read.ok().and(header).and_then(|rest| rest.strip_suffix('\n')) else {
+            return Err(io::Error::other("is not a pool of this simulator"));
+        };
+        if generation != position.generation || file.metadata()?.len() < position.offset {
+            clear(world);
+            *position = Position { generation: generation.to_owned(), offset: HEADER as u64, lines: 0 };
+        }
+        file.seek(SeekFrom::Start(position.offset))?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        let mut rest = text.as_slice();
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let (line, after) = (&rest[..end], &rest[end + 1..]);
+            match read_line(line) {
+                Some(rows) => rows.into_iter().for_each(|row| put(world, row)),
+                // Of a torn write the end may be on disk before the beginning.
+                None if after.is_empty() => break,
+                None => {
+                    // What was read of it must not be taken for the whole.
+                    *position = Position { generation: "none".to_owned(), ..Position::default() };
+                    return Err(io::Error::other("is damaged: a line has a checksum that does not fit"));
+                }
+            }
+            position.offset += end as u64 + 1;
+            position.lines += 1;
+            rest = after;
+        }
+        // What others did is not this driver's to write, and no listing of it lags.
+        world.delta = Delta::default();
+        Ok(())
+    }
+
+    fn save(&self, position: &mut Position, world: &SimWorld) -> io::Result<()> {
+        let objects = (world.live.len() + world.trash.len()) as u64;
+        if position.generation.is_empty() || position.lines > SPARE_LINES + 4 * objects {
+            return self.rewrite(position, world);
+        }
+        let line = write_line(&changed(world))?;
+        let mut file = OpenOptions::new().write(true).open(&self.path)?;
+        file.set_len(position.offset)?;
+        file.seek(SeekFrom::Start(position.offset))?;
+        file.write_all(&line)?;
+        file.sync_data()?;
+        position.offset += line.len() as u64;
+        position.lines += 1;
+        Ok(())
+    }
+
+    fn rewrite(&self, position: &mut Position, world: &SimWorld) -> io::Result<()> {
+        let beside = self.beside(".new");
+        let generation = format!("{:016x}", random());
+        let mut text = format!("{MAGIC}{generation}\n").into_bytes();
+        let mut lines = 0;
+        for row in all(world) {
+            text.extend(write_line(&[row])?);
+            lines += 1;
+        }
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&beside, &self.path)?;
+        File::open(self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?
+            .sync_all()?;
+        *position = Position { generation, offset: text.len() as u64, lines };
+        Ok(())
+    }
+
+    /// Takes the writer lock of an owner.
+    pub(super) fn lock_owner(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
+        let path = self.beside(&format!(".{owner}.lock"));
+        let take = || -> io::Result<Result<FileLock, String>> {
+            // Held while trying, so that a look that tries the same lock for an instant is not taken for a writer.
+            let _guard = self.guard(true)?;
+            let mut file = open_lock(&path)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
+                    let mut holder = String::new();
+                    file.read_to_string(&mut holder)?;
+                    return Ok(Err(holder.trim().to_owned()));
+                }
+                other => other?,
+            }
+            file.set_len(0)?;
+            file.write_all(format!("process {}\n", std::process::id()).as_bytes())?;
+            Ok(Ok(FileLock { file, path: path.clone() }))
+        };
+        match take().map_err(|e| self.unreachable(&e))? {
+            Ok(lock) => Ok(Box::new(lock)),
+            Err(holder) => {
+                let holder = if holder.is_empty() { "another process" } else { &holder };
+                let message = format!("{holder} is writing for {owner}");
+                Err(DriverError::before(ErrorKind::OtherWriter, message))
+            }
+        }
+    }
+
+    /// Whose writer locks are held, by whomever. Called within [`SimFile::access`].
+    pub(super) fn locked(&self) -> Vec<Owner> {
+        let (Some(name), Some(parent)) = (self.path.file_name().and_then(|n| n.to_str()), self.path.parent()) else {
+            return Vec::new();
+        };
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
+        let mut locked: Vec<Owner> = entries
+            .flatten()
+            .filter_map(|entry| {
+                let owner: Owner = entry
+                    .file_name()
+                    .to_str()?
+                    .strip_prefix(name)?
+                    .strip_prefix('.')?
+                    .strip_suffix(".lock")?
+                    .parse()
+                    .ok()?;
+                let file = File::open(entry.path()).ok()?;
+                flock(&file, FlockOperation::NonBlockingLockShared).is_err().then_some(owner)
+            })
+            .collect();
+        locked.sort();
+        locked
+    }
+}
+
+struct FileLock {
+    file: File,
+    path: PathBuf,
+}
+
+#[async_trait]
+impl WriterLock for FileLock {
+    async fn check(&self) -> Result<(), DriverError> {
+        let ours = self.file.metadata().map(|m| (m.dev(), m.ino()));
+        let there = fs::metadata(&self.path).map(|m| (m.dev(), m.ino()));
+        match (ours, there) {
+            (Ok(ours), Ok(there)) if ours == there => Ok(()),
+            (Err(error), _) => Err(DriverError::before(ErrorKind::Unreachable, error.to_string())),
+            _ => Err(DriverError::before(ErrorKind::OtherWriter, format!("{} was replaced", self.path.display()))),
+        }
+    }
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn clear(world: &mut SimWorld) {
+    world.pool = None;
+    world.live.clear();
+    world.trash.clear();
+    world.ledgers.clear();
+    world.before = Delta::default();
+}
+
+fn put(world: &mut SimWorld, row: Row) {
+    match row {
+        Row::Live(native, Some(object)) => drop(world.live.insert(native, Arc::new(object))),
+        Row::Live(native, None) => drop(world.live.remove(&native)),
+        Row::Trash(native, uid, Some(object)) => drop(world.trash.insert((native, uid), Arc::new(object))),
+        Row::Trash(native, uid, None) => drop(world.trash.remove(&(native, uid))),
+        Row::Ledger(owner, Some(copies)) => drop(world.ledgers.insert(owner, copies)),
+        Row::Ledger(owner, None) => drop(world.ledgers.remove(&owner)),
+        Row::Pool(pool) => world.pool = pool,
+    }
+}
+
+/// What the change in progress touched.
+fn changed(world: &SimWorld) -> Vec<Row> {
+    let Delta { live, trash, ledgers, pool } = &world.delta;
+    let live = live.keys().map(|native| Row::Live(native.clone(), world.live.get(native).map(|o| (**o).clone())));
+    let trash = trash.keys().map(|key| Row::Trash(key.0.clone(), key.1, world.trash.get(key).map(|o| (**o).clone())));
+    let ledgers = ledgers.iter().map(|owner| Row::Ledger(owner.clone(), world.ledgers.get(owner).cloned()));
+    let pool = pool.then(|| Row::Pool(world.pool.clone()));
+    live.chain(trash).chain(ledgers).chain(pool).collect()
+}
+
+fn all(world: &SimWorld) -> impl Iterator<Item = Row> {
+    let live = world.live.iter().map(|(native, o)| Row::Live(native.clone(), Some((**o).clone())));
+    let trash = world.trash.iter().map(|((native, uid), o)| Row::Trash(native.clone(), *uid, Some((**o).clone())));
+    let ledgers = world.ledgers.iter().map(|(owner, copies)| Row::Ledger(owner.clone(), Some(copies.clone())));
+    std::iter::once(Row::Pool(world.pool.clone())).chain(ledgers).chain(live).chain(trash)
+}
+
+fn write_line(rows: &[Row]) -> io::Result<Vec<u8>> {
+    let json = serde_json::to_string(rows)?;
+    Ok(format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes())).into_bytes())
+}
+
+fn read_line(line: &[u8]) -> Option<Vec<Row>> {
+    let (sum, json) = (line.get(..8)?, line.get(9..)?);
+    let sum = u32::from_str_radix(std::str::from_utf8(sum).ok()?, 16).ok()?;
+    (crc32fast::hash(json) == sum).then(|| serde_json::from_slice(json).ok()).flatten()
+}
+
+/// A number that no other process gets: std keys its hash maps with the system's randomness, and needs no crate for it.
+pub(super) fn random() -> u64 {
+    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    hasher.finish()
+}

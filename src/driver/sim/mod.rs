@@ -1,0 +1,21 @@
+//! The simulator: a backend that is stricter than any real one, and fails on request.
+//!
+//! It is part of the binary (`driver: sim`), so that a person can try Kiln with no storage at all, and it is the world in which the
+//! planner and the engine are tested. The pool is a [`SimWorld`], in memory or kept in a file by [`file`]; a step on it is one
+//! function, [`apply`], which checks all that a backend could check and then acts whole or not at all; a look at it is
+//! [`observe`]. The driver around them, [`SimDriver`], puts in the faults of [`fault`]: from rates and a seed, or from a script.
+//!
+//! Stricter means: a clone goes on needing what it was made from, so that its source can neither be trashed nor destroyed; an open
+//! object is never moved; sizes are multiples of 4096; protected objects are not lost even if a plan says so; the ledger is
+//! written only by who holds the lock, and only for this pool.
+
+mod apply;
+mod driver;
+mod fault;
+mod file;
+mod observe;
+mod world;
+
+pub use driver::SimDriver;
+pub use fault::Fault;
+pub use world::{BLOCK, SimEffect, SimEvent, SimObject, SimWorld};

@@ -1,0 +1,439 @@
+//! The simulated pool: its objects, their content, its ledgers and its locks; and what a stranger may do to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    Clients, Identity, Kind, Ledger, LedgerView, NativeForm, NativeName, Object, Owner, Place, PoolId, Size, Tags, Uid,
+};
+
+/// The unit of content: a stamp stands for so many bytes.
+pub const BLOCK: u64 = 4096;
+
+/// One object of the pool, live, half made or in the trash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SimObject {
+    /// In bytes.
+    pub size: Size,
+    /// What is stored beside it.
+    #[serde(default, skip_serializing_if = "Tags::is_plain")]
+    pub tags: Tags,
+    /// Whether its tags can no longer be read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tags_unreadable: bool,
+    /// Whether all its space is taken, written or not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub thick: bool,
+    /// What was written: a stamp by block; blocks that are not here are zeroes. Shared with clones until either is written.
+    #[serde(default, skip_serializing_if = "shared::is_empty", with = "shared")]
+    pub content: Arc<BTreeMap<u64, u64>>,
+    /// The object that this clone goes on needing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Uid>,
+}
+
+/// Content as a plain map on disk. (serde knows `Arc` only by a feature that nothing else here needs.)
+mod shared {
+    use super::{Arc, BTreeMap};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    type Content = Arc<BTreeMap<u64, u64>>;
+
+    pub(super) fn is_empty(content: &Content) -> bool {
+        content.is_empty()
+    }
+
+    pub(super) fn serialize<S: Serializer>(content: &Content, to: S) -> Result<S::Ok, S::Error> {
+        content.as_ref().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Content, D::Error> {
+        BTreeMap::deserialize(from).map(Arc::new)
+    }
+}
+
+impl SimObject {
+    /// An empty, thin object without tags.
+    pub fn empty(size: Size) -> Self {
+        Self {
+            size,
+            tags: Tags::default(),
+            tags_unreadable: false,
+            thick: false,
+            content: Arc::default(),
+            parent: None,
+        }
+    }
+
+    /// The bytes that it takes.
+    pub fn used(&self) -> u64 {
+        if self.thick { self.size.bytes() } else { self.content.len() as u64 * BLOCK }
+    }
+}
+
+/// Both copies of a ledger, the newest first. `None` stands for a copy that cannot be believed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Copies(pub(super) Vec<Option<Ledger>>);
+
+/// What the last change replaced: by it a listing can lag, and a file knows what to write.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Delta {
+    pub(super) live: BTreeMap<NativeName, Option<Arc<SimObject>>>,
+    pub(super) trash: BTreeMap<(NativeName, Uid), Option<Arc<SimObject>>>,
+    pub(super) ledgers: BTreeSet<Owner>,
+    pub(super) pool: bool,
+}
+
+impl Delta {
+    pub(super) fn is_empty(&self) -> bool {
+        self.live.is_empty() && self.trash.is_empty() && self.ledgers.is_empty() && !self.pool
+    }
+}
+
+/// What a call of a driver did, for oracles. (What strangers do is not here.)
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SimEvent {
+    /// Which incarnation.
+    pub uid: Uid,
+    /// Under which name, after it.
+    pub native: NativeName,
+    /// What.
+    pub effect: SimEffect,
+}
+
+/// Kinds of effects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SimEffect {
+    /// A volume or snapshot was published under its name.
+    Created,
+    /// A temporary object was left.
+    HalfMade,
+    /// Size.
+    Grown,
+    /// Content.
+    Restored,
+    /// Tags.
+    Tagged,
+    /// Native name.
+    Renamed,
+    /// Taken over.
+    Adopted,
+    /// Into the trash.
+    Trashed,
+    /// Out of the trash.
+    Undeleted,
+    /// Gone for good (destroy and purge).
+    Destroyed,
+    /// A temporary object is gone.
+    Swept,
+    /// Its clones no longer need it.
+    Detached,
+}
+
+/// The simulated pool. Clones share content and are cheap; two are equal when a look at the backend could not tell them apart
+/// (open objects, locks, events and counters are left out).
+#[derive(Debug, Clone, Default)]
+pub struct SimWorld {
+    pub(super) pool: Option<PoolId>,
+    pub(super) seed: u64,
+    pub(super) capacity: Option<Size>,
+    pub(super) live: BTreeMap<NativeName, Arc<SimObject>>,
+    pub(super) trash: BTreeMap<(NativeName, Uid), Arc<SimObject>>,
+    pub(super) ledgers: BTreeMap<Owner, Copies>,
+    pub(super) open: BTreeMap<NativeName, Vec<String>>,
+    pub(super) locks: BTreeMap<Owner, u64>,
+    pub(super) next_lock: u64,
+    pub(super) founded: u64,
+    pub(super) events: Vec<SimEvent>,
+    pub(super) delta: Delta,
+    pub(super) before: Delta,
+}
+
+impl PartialEq for SimWorld {
+    fn eq(&self, other: &Self) -> bool {
+        // Destructured, so that a new field does not compile until someone has thought about it.
+        let Self {
+            pool,
+            seed: _,
+            capacity,
+            live,
+            trash,
+            ledgers,
+            open: _,
+            locks: _,
+            next_lock: _,
+            founded: _,
+            events: _,
+            delta: _,
+            before: _,
+        } = self;
+        *pool == other.pool
+            && *capacity == other.capacity
+            && *live == other.live
+            && *trash == other.trash
+            && *ledgers == other.ledgers
+    }
+}
+
+/// What `name` and `tags` say about whose an object is, and why they cannot be believed where they cannot.
+pub(super) fn identity_of(native: &NativeName, object: &SimObject) -> (Option<Identity>, Option<String>) {
+    let by_name = native.parse().map(|(form, owner, name, uid)| {
+        let kind = if form == NativeForm::Snapshot { Kind::Snapshot } else { Kind::Volume };
+        Identity { owner, kind, name, uid }
+    });
+    if object.tags_unreadable {
+        return (by_name, Some("its tags cannot be read".to_owned()));
+    }
+    match (by_name, &object.tags.identity) {
+        (Some(name), Some(tags)) if name != *tags && !is_temporary(native) => {
+            let message = format!("its tags say that it is {}, which its name contradicts", tags.native());
+            (Some(name), Some(message))
+        }
+        (Some(name), _) => (Some(name), None),
+        // What lies in Kiln's name space without being one of its names is nobody's, whatever its tags say.
+        (None, _) if native.is_reserved() => (None, None),
+        (None, tags) => (tags.clone(), None),
+    }
+}
+
+pub(super) fn is_temporary(native: &NativeName) -> bool {
+    native.parse().is_some_and(|(form, ..)| form == NativeForm::Temporary)
+}
+
+impl SimWorld {
+    /// An empty pool that was never used. The seed makes the identity it will get.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
+    /// The same, with an end to its room.
+    pub fn with_capacity(seed: u64, capacity: Size) -> Self {
+        Self { capacity: Some(capacity), ..Self::new(seed) }
+    }
+
+    /// The pool's identity, once it has one.
+    pub fn pool(&self) -> Option<&PoolId> {
+        self.pool.as_ref()
+    }
+
+    /// A live or half-made object.
+    pub fn live(&self, native: &NativeName) -> Option<&SimObject> {
+        self.live.get(native).map(Arc::as_ref)
+    }
+
+    /// An object in the trash.
+    pub fn trashed(&self, native: &NativeName, uid: Uid) -> Option<&SimObject> {
+        self.trash.get(&(native.clone(), uid)).map(Arc::as_ref)
+    }
+
+    /// All live and half-made objects, by name.
+    pub fn live_objects(&self) -> impl Iterator<Item = (&NativeName, &SimObject)> {
+        self.live.iter().map(|(native, object)| (native, object.as_ref()))
+    }
+
+    /// All objects in the trash.
+    pub fn trashed_objects(&self) -> impl Iterator<Item = (&NativeName, Uid, &SimObject)> {
+        self.trash.iter().map(|((native, uid), object)| (native, *uid, object.as_ref()))
+    }
+
+    /// What drivers did so far, in order.
+    pub fn events(&self) -> &[SimEvent] {
+        &self.events
+    }
+
+    /// The stamp last written to a block of a live object, 0 where there is none. `None`: no such object or block.
+    pub fn read(&self, native: &NativeName, block: u64) -> Option<u64> {
+        let object = self.live.get(native)?;
+        (block < object.size.bytes() / BLOCK).then(|| object.content.get(&block).copied().unwrap_or(0))
+    }
+
+    /// Writes a stamp as a client would; 0 discards. Whether there was such an object and block, not a snapshot's, and room.
+    pub fn write(&mut self, native: &NativeName, block: u64, stamp: u64) -> bool {
+        let Some(object) = self.live.get(native) else { return false };
+        let snapshot = identity_of(native, object).0.is_some_and(|id| id.kind == Kind::Snapshot);
+        let no_room = !object.thick
+            && !object.content.contains_key(&block)
+            && self.capacity.is_some_and(|capacity| self.used() + BLOCK > capacity.bytes());
+        if snapshot || block >= object.size.bytes() / BLOCK || (stamp != 0 && no_room) {
+            return false;
+        }
+        self.change(native, |object| {
+            let content = Arc::make_mut(&mut object.content);
+            match stamp {
+                0 => content.remove(&block),
+                _ => content.insert(block, stamp),
+            };
+        })
+    }
+
+    /// Opens a live object as `client`; it stays open until [`SimWorld::close`].
+    pub fn open(&mut self, native: &NativeName, client: &str) -> bool {
+        let there = self.live.contains_key(native);
+        if there {
+            self.open.entry(native.clone()).or_default().push(client.to_owned());
+        }
+        there
+    }
+
+    /// Ends what [`SimWorld::open`] began.
+    pub fn close(&mut self, native: &NativeName, client: &str) {
+        if let Some(clients) = self.open.get_mut(native) {
+            clients.retain(|c| c != client);
+            if clients.is_empty() {
+                self.open.remove(native);
+            }
+        }
+    }
+
+    /// As a stranger: makes an object, or replaces the one that is there.
+    pub fn make_by_hand(&mut self, native: &NativeName, object: SimObject) {
+        self.put_live(native, Some(Arc::new(object)));
+    }
+
+    /// As a stranger: removes a live object with no regard for anything.
+    pub fn delete_by_hand(&mut self, native: &NativeName) -> bool {
+        let there = self.live.contains_key(native);
+        self.put_live(native, None);
+        there
+    }
+
+    /// As a stranger: empties the trash.
+    pub fn empty_trash_by_hand(&mut self) {
+        for key in self.trash.keys().cloned().collect::<Vec<_>>() {
+            self.put_trash(&key.0, key.1, None);
+        }
+    }
+
+    /// As a stranger: gives a live object another size; content beyond it is lost.
+    pub fn resize_by_hand(&mut self, native: &NativeName, size: Size) -> bool {
+        self.change(native, |object| {
+            object.size = size;
+            Arc::make_mut(&mut object.content).retain(|block, _| *block < size.bytes() / BLOCK);
+        })
+    }
+
+    /// As a stranger: renames a live object over whatever bears the new name.
+    pub fn rename_by_hand(&mut self, from: &NativeName, to: &NativeName) -> bool {
+        let Some(object) = self.live.get(from).cloned() else { return false };
+        self.put_live(from, None);
+        self.put_live(to, Some(object));
+        true
+    }
+
+    /// As a stranger: changes the tags of a live object.
+    pub fn retag_by_hand(&mut self, native: &NativeName, retag: impl FnOnce(&mut Tags)) -> bool {
+        self.change(native, |object| retag(&mut object.tags))
+    }
+
+    /// Damages the tags of a live object.
+    pub fn damage_tags(&mut self, native: &NativeName) -> bool {
+        self.change(native, |object| object.tags_unreadable = true)
+    }
+
+    /// Damages the newest copy of a ledger, or both.
+    pub fn damage_ledger(&mut self, owner: &Owner, both: bool) {
+        if let Some(copies) = self.ledgers.get_mut(owner) {
+            let last = if both { copies.0.len() } else { 1 };
+            copies.0.iter_mut().take(last).for_each(|copy| *copy = None);
+            self.delta.ledgers.insert(owner.clone());
+        }
+    }
+
+    /// Removes a ledger with both its copies, as a stranger.
+    pub fn lose_ledger(&mut self, owner: &Owner) {
+        self.ledgers.remove(owner);
+        self.delta.ledgers.insert(owner.clone());
+    }
+
+    /// Gives the pool another identity, or takes it away: what a look shows when another pool is mounted in its place.
+    pub fn swap_pool(&mut self, pool: Option<PoolId>) {
+        self.pool = pool;
+        self.delta.pool = true;
+    }
+
+    /// Takes over the writer lock of an owner: whoever had it finds that at its next check.
+    pub fn steal_lock(&mut self, owner: &Owner) -> u64 {
+        self.next_lock += 1;
+        self.locks.insert(owner.clone(), self.next_lock);
+        self.next_lock
+    }
+
+    /// The bytes taken.
+    pub fn used(&self) -> u64 {
+        self.live.values().chain(self.trash.values()).map(|object| object.used()).sum()
+    }
+
+    /// What a look sees of the ledgers.
+    pub(super) fn ledger_views(&self) -> BTreeMap<Owner, LedgerView> {
+        let view = |copies: &Copies| match copies.0.iter().flatten().max_by_key(|ledger| ledger.serial) {
+            Some(ledger) => LedgerView::Good(ledger.clone()),
+            None => LedgerView::Damaged("no copy of it has a checksum that fits".to_owned()),
+        };
+        self.ledgers.iter().map(|(owner, copies)| (owner.clone(), view(copies))).collect()
+    }
+
+    /// The names of live, half-made and trashed objects that need this one.
+    pub(super) fn dependents(&self, uid: Uid) -> Vec<NativeName> {
+        let live = self.live.iter().filter(|(_, o)| o.parent == Some(uid)).map(|(native, _)| native.clone());
+        let trash = self.trash.iter().filter(|(_, o)| o.parent == Some(uid)).map(|((native, _), _)| native.clone());
+        live.chain(trash).collect()
+    }
+
+    pub(super) fn describe(&self, native: &NativeName, place: Place, object: &SimObject, with_clients: bool) -> Object {
+        let (identity, conflict) = identity_of(native, object);
+        let clients = match (with_clients, self.open.get(native)) {
+            (false, _) => Clients::Unknown,
+            (true, Some(clients)) if place != Place::Trash => Clients::Some(clients.clone()),
+            (true, _) => Clients::None,
+        };
+        Object {
+            native: native.clone(),
+            place: if place == Place::Live && is_temporary(native) { Place::Temporary } else { place },
+            identity,
+            size: object.size,
+            used: Some(object.used()),
+            tags: object.tags.clone(),
+            conflict,
+            parent: object.parent,
+            clients,
+        }
+    }
+
+    pub(super) fn put_live(&mut self, native: &NativeName, object: Option<Arc<SimObject>>) {
+        let old = match object {
+            Some(object) => self.live.insert(native.clone(), object),
+            None => self.live.remove(native),
+        };
+        // The first value that a change replaced is the one it began with.
+        self.delta.live.entry(native.clone()).or_insert(old);
+    }
+
+    pub(super) fn put_trash(&mut self, native: &NativeName, uid: Uid, object: Option<Arc<SimObject>>) {
+        let key = (native.clone(), uid);
+        let old = match object {
+            Some(object) => self.trash.insert(key.clone(), object),
+            None => self.trash.remove(&key),
+        };
+        self.delta.trash.entry(key).or_insert(old);
+    }
+
+    pub(super) fn change(&mut self, native: &NativeName, change: impl FnOnce(&mut SimObject)) -> bool {
+        let Some(mut object) = self.live.get(native).cloned() else { return false };
+        change(Arc::make_mut(&mut object));
+        self.put_live(native, Some(object));
+        true
+    }
+
+    /// Ends a change: what it replaced becomes what a lagging listing shows.
+    pub(super) fn settle(&mut self) {
+        if !self.delta.is_empty() {
+            self.before = std::mem::take(&mut self.delta);
+        }
+    }
+
+    pub(super) fn record(&mut self, uid: Uid, native: &NativeName, effect: SimEffect) {
+        self.events.push(SimEvent { uid, native: native.clone(), effect });
+    }
+}

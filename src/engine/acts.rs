@@ -1,0 +1,505 @@
+//! What a person decides by hand: the trash, what is given up, whose objects are whose. Each makes its steps as a pass does.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::model::{
+    Action, BackendRecord, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName, Object, Owner, Place, Reason,
+    Risk, Size, Step, Tags, Uid, Verb,
+};
+use crate::plan::{self, Inputs, Irreversible, Plan, View};
+use crate::store::{Batch, StoreError};
+
+use super::execute::commit;
+use super::pass::Pass;
+use super::{Event, Options, Report, Reporter, Setup, Survey, ledger};
+
+/// Why a decision by hand was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ActError {
+    /// The name is not known, or the object is not in the place that the command is about. Exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// A backend could not be observed. Exit code 6.
+    #[error("{0}")]
+    Unobserved(String),
+    /// Something holds it (protection, another writer). Exit code 4.
+    #[error("{0}")]
+    Held(String),
+    /// A step failed. Exit code 1.
+    #[error("{0}")]
+    Failed(String),
+    /// The store cannot be written. Exit code 7.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// An object in the trash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trashed {
+    /// Where.
+    pub backend: Name,
+    /// What.
+    pub object: Object,
+    /// When it may be purged, in seconds since 1970; `None`: not known.
+    pub expires: Option<u64>,
+}
+
+/// What of the trash is to be purged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purge {
+    /// Everything that is past its time.
+    Expired,
+    /// This object, expired or not.
+    Named(Kind, Name),
+}
+
+/// Lists this owner's trash on every backend of a survey, by kind and name.
+pub fn trash_list(survey: &Survey, owner: &Owner) -> Vec<Trashed> {
+    trash(&survey.world, owner)
+}
+
+fn trash(world: &plan::World, owner: &Owner) -> Vec<Trashed> {
+    let mut found = Vec::new();
+    for (backend, view) in world {
+        let (View::Seen { observed, .. } | View::Taken { observed, .. }) = view else { continue };
+        let ours = |o: &&Object| o.place == Place::Trash && o.identity.as_ref().is_some_and(|id| id.owner == *owner);
+        found.extend(observed.objects.iter().filter(ours).map(|object| Trashed {
+            backend: backend.clone(),
+            object: object.clone(),
+            expires: object.tags.expires,
+        }));
+    }
+    found.sort_by(|a, b| key(a).cmp(&key(b)));
+    found
+}
+
+fn key(trashed: &Trashed) -> (Option<(Kind, &Name, Uid)>, &Name) {
+    (trashed.object.identity.as_ref().map(|id| (id.kind, &id.name, id.uid)), &trashed.backend)
+}
+
+/// Brings an object back from the trash. What is not declared is tagged as retained, until it is. A volume brings back the snapshots
+/// that went with it. Returns a sentence for each object.
+///
+/// # Errors
+/// See [`ActError`].
+pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Vec<String>, ActError> {
+    let mut pass = begin(setup).await?;
+    let all = trash(&pass.looked.world, &setup.specs.stack.owner);
+    let wanted = one_of(&pass, &all, kind, name)?;
+    let taken = pass.looked.world.values().any(|view| match view {
+        View::Seen { observed, .. } | View::Taken { observed, .. } => {
+            observed.objects.iter().any(|o| o.place == Place::Live && o.is(&setup.specs.stack.owner, kind, name))
+        }
+        _ => false,
+    });
+    if taken {
+        return Err(ActError::Usage(format!(
+            "{} {name} is there already: remove or rename that one first",
+            kind.as_lower()
+        )));
+    }
+    let volume = wanted.object.uid();
+    let with_it =
+        all.iter().filter(|t| kind == Kind::Volume && t.object.tags.volume.is_some() && t.object.tags.volume == volume);
+    let steps: Vec<Step> = std::iter::once(wanted)
+        .chain(with_it)
+        .enumerate()
+        .filter_map(|(index, trashed)| {
+            let identity = trashed.object.identity.clone()?;
+            let declared = match identity.kind {
+                Kind::Volume => setup.specs.volumes.contains_key(&identity.name),
+                _ => setup.specs.snapshots.contains_key(&identity.name),
+            };
+            let before = Tags { expires: None, ..trashed.object.tags.clone() };
+            let tags = Tags { retained: !declared, ..before.clone() };
+            let mut step = by_hand(trashed, identity, Action::Undelete { tags }, Reason::InTrash, Risk::None);
+            step.expect.tags = Some(before);
+            // Snapshots come after their volume.
+            step.after = if index == 0 { Vec::new() } else { vec![0] };
+            Some(step)
+        })
+        .collect();
+    let said = steps.iter().map(|step| match &step.action {
+        Action::Undelete { tags } if tags.retained => {
+            format!(
+                "brought {} {} back on {}; it is retained until it is declared",
+                lower(step),
+                step.identity.name,
+                step.backend
+            )
+        }
+        _ => format!("brought {} {} back on {}", lower(step), step.identity.name, step.backend),
+    });
+    let said: Vec<String> = said.collect();
+    make(&mut pass, steps).await?;
+    Ok(said)
+}
+
+/// What [`trash_purge`] would destroy.
+///
+/// # Errors
+/// See [`ActError`].
+pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<Vec<Trashed>, ActError> {
+    let pass = begin(setup).await?;
+    let all = trash(&pass.looked.world, &setup.specs.stack.owner);
+    match what {
+        Purge::Named(kind, name) => Ok(vec![one_of(&pass, &all, *kind, name)?.clone()]),
+        Purge::Expired => Ok(all.into_iter().filter(|t| t.expires.is_some_and(|at| at <= pass.now)).collect()),
+    }
+}
+
+/// Destroys what [`trash_purge_list`] gave, for good; an object that is no longer as it was then is left. Returns a sentence for each.
+///
+/// # Errors
+/// See [`ActError`].
+pub async fn trash_purge(setup: &Setup, objects: &[Trashed]) -> Result<Vec<String>, ActError> {
+    let mut pass = begin(setup).await?;
+    let mut steps = Vec::new();
+    // Snapshots before volumes: some backends refuse otherwise.
+    let mut objects: Vec<&Trashed> = objects.iter().collect();
+    objects.sort_by_key(|trashed| trashed.object.identity.as_ref().map(|id| id.kind != Kind::Snapshot));
+    for trashed in objects {
+        let Some(identity) = trashed.object.identity.clone() else { continue };
+        if let Some(why) = &trashed.object.conflict {
+            return Err(ActError::Held(format!("{} cannot be purged: {why}", trashed.object.native)));
+        }
+        let mut step = by_hand(trashed, identity, Action::Purge, Reason::Purged, Risk::Irreversible);
+        step.expect.tags = Some(Tags { expires: None, ..trashed.object.tags.clone() });
+        if step.identity.kind == Kind::Volume {
+            step.after = (0..steps.len()).collect();
+        }
+        steps.push(step);
+    }
+    let said = steps
+        .iter()
+        .map(|step| format!("purged {} {} from {}", lower(step), step.identity.name, step.backend))
+        .collect();
+    make(&mut pass, steps).await?;
+    Ok(said)
+}
+
+/// Gives up a lost object: its name is free for another, empty one. Returns a sentence.
+///
+/// # Errors
+/// See [`ActError`].
+pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name) -> Result<String, ActError> {
+    let mut pass = begin(setup).await?;
+    let owner = &setup.specs.stack.owner;
+    for view in pass.looked.world.values() {
+        if let View::Seen { observed, .. } | View::Taken { observed, .. } = view
+            && observed.objects.iter().any(|o| o.place != Place::Temporary && o.is(owner, kind, name))
+        {
+            return Err(ActError::Usage(format!(
+                "{} {name} is there: only what is lost is forgotten",
+                kind.as_lower()
+            )));
+        }
+    }
+    if let Some(unobserved) = pass.plan(&[], Irreversible::List).unobserved.first() {
+        return Err(ActError::Unobserved(format!("{}: it may still be there", unobserved.message)));
+    }
+    let now = pass.now;
+    let mut forgotten = Vec::new();
+    for (backend, ledger) in &mut pass.ledgers {
+        while let Some((uid, _)) = ledger.expected(kind, name) {
+            ledger.bury(uid, now);
+            forgotten.push((backend.clone(), uid));
+        }
+    }
+    let mut batch = Batch::default();
+    for record in pass.records.objects.values() {
+        let id = &record.identity;
+        if id.owner == *owner && id.kind == kind && id.name == *name {
+            batch.objects.push((id.uid, None));
+        }
+    }
+    if forgotten.is_empty() && batch.objects.is_empty() {
+        return Err(ActError::Usage(format!("no {} {name} is lost", kind.as_lower())));
+    }
+    let backends: Vec<Name> = forgotten.into_iter().map(|(backend, _)| backend).collect();
+    for backend in backends {
+        pass.write_now(&backend).await.map_err(|error| ActError::Failed(format!("{backend}: {error}")))?;
+    }
+    remember(&pass, batch).await?;
+    Ok(format!("{} {name} is forgotten; if it is declared, the next apply makes a new one", kind.as_lower()))
+}
+
+/// Accepts the pool under a declared Backend as it is seen now; or drops what is remembered of one that is no longer declared. Returns a
+/// sentence.
+///
+/// # Errors
+/// See [`ActError`].
+pub async fn forget_backend(setup: &Setup, name: &Name) -> Result<String, ActError> {
+    let specs = &setup.specs;
+    let owner = &specs.stack.owner;
+    let mut pass = begin(setup).await?;
+    let mut batch = Batch::default();
+    let on_it = pass.records.objects.values().filter(|record| record.backend == *name);
+    batch.objects.extend(on_it.map(|record| (record.identity.uid, None)));
+    batch.backends.push((name.clone(), None));
+    if !specs.backends.contains_key(name) {
+        if !pass.records.backends.contains_key(name) && batch.objects.is_empty() {
+            return Err(ActError::Usage(format!("no Backend {name} is declared or remembered")));
+        }
+        remember(&pass, batch).await?;
+        return Ok(format!("backend {name} is forgotten; what is on it is left as it is"));
+    }
+    let observed = match pass.looked.world.get(name) {
+        Some(View::Seen { observed, .. }) => observed.clone(),
+        Some(View::Taken { by, .. }) => {
+            return Err(ActError::Held(format!("another process is writing to {name}: {by}")));
+        }
+        Some(View::Unseen { why }) => return Err(ActError::Unobserved(format!("{name} could not be observed: {why}"))),
+        Some(View::Unbuilt) | None => return Err(ActError::Usage(format!("the driver of {name} is not built yet"))),
+    };
+    let kept = match observed.ledgers.get(owner) {
+        Some(LedgerView::Good(ledger)) if ledger.stack != specs.stack.id => {
+            return Err(ActError::Held(format!(
+                "the pool is used by another Stack of the name {owner}; `kiln adopt {name} --from-owner {owner}` takes it over"
+            )));
+        }
+        Some(LedgerView::Good(ledger)) => Some(ledger.clone()),
+        _ => None,
+    };
+    let failed = |error: crate::model::DriverError| ActError::Failed(format!("{name}: {error}"));
+    let pool = pass.found_and_lock(name).await.map_err(failed)?;
+    let mut ledger = match kept {
+        Some(ledger) => Ledger { pool: pool.clone(), ..ledger },
+        None => ledger::first(pool.clone(), owner, specs),
+    };
+    // As it is seen: what is not there is not missed.
+    let missing: Vec<Uid> = {
+        let there: std::collections::BTreeSet<Uid> = observed.objects.iter().filter_map(Object::uid).collect();
+        ledger.whole.keys().filter(|uid| !there.contains(uid)).copied().collect()
+    };
+    for uid in missing {
+        ledger.bury(uid, pass.now);
+    }
+    ledger::settle(&mut ledger, &observed, specs, pass.now);
+    let objects = ledger.whole.len();
+    pass.ledgers.insert(name.clone(), ledger);
+    pass.write_now(name).await.map_err(failed)?;
+    let record = BackendRecord {
+        place: specs.backends[name].config.place(),
+        pool: pool.clone(),
+        owner: owner.clone(),
+        observed_at: pass.now,
+        ledger: pass.ledgers.get(name).cloned(),
+    };
+    batch.backends = vec![(name.clone(), Some(record))];
+    remember(&pass, batch).await?;
+    Ok(format!("backend {name} is accepted as it is: pool {pool}, {objects} objects of {owner}"))
+}
+
+/// Gives all objects of `from` on a declared backend to this Stack, under their names and uids. Returns a sentence for each.
+///
+/// # Errors
+/// See [`ActError`].
+pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<Vec<String>, ActError> {
+    let specs = &setup.specs;
+    let owner = &specs.stack.owner;
+    if !specs.backends.contains_key(backend) {
+        return Err(ActError::Usage(format!("no Backend {backend} is declared")));
+    }
+    let mut pass = begin(setup).await?;
+    let observed = match pass.looked.world.get(backend) {
+        Some(View::Seen { observed, .. }) => observed.clone(),
+        Some(View::Taken { by, .. }) => {
+            return Err(ActError::Held(format!("another process is writing to {backend}: {by}")));
+        }
+        Some(View::Unseen { why }) => {
+            return Err(ActError::Unobserved(format!("{backend} could not be observed: {why}")));
+        }
+        Some(View::Unbuilt) | None => return Err(ActError::Usage(format!("the driver of {backend} is not built yet"))),
+    };
+    let failed = |error: crate::model::DriverError| ActError::Failed(format!("{backend}: {error}"));
+    let Some(LedgerView::Good(theirs)) = observed.ledgers.get(from).cloned() else {
+        return Err(ActError::Usage(format!("{from} has no ledger on {backend}")));
+    };
+    let pool = pass.found_and_lock(backend).await.map_err(failed)?;
+    if from == owner {
+        let ledger = Ledger { stack: specs.stack.id.clone(), ..theirs };
+        pass.ledgers.insert(backend.clone(), ledger);
+        pass.write_now(backend).await.map_err(failed)?;
+        return Ok(vec![format!("{backend} now belongs to this Stack (id {})", specs.stack.id)]);
+    }
+    let _their_lock = match pass.looked.backends.get(backend) {
+        Some(open) => open.driver.lock(from).await.map_err(|error| ActError::Held(format!("{backend}: {error}")))?,
+        None => return Err(ActError::Unobserved(format!("{backend} is not open"))),
+    };
+    let mut ours = match observed.ledgers.get(owner) {
+        Some(LedgerView::Good(ledger)) if ledger.stack == specs.stack.id => ledger.clone(),
+        Some(_) => {
+            return Err(ActError::Held(format!("the ledger of {owner} on {backend} is damaged, or another Stack's")));
+        }
+        None => ledger::first(pool, owner, specs),
+    };
+    // The names that were used up stay used up; what is whole is entered as it is renamed.
+    for (name, next) in &theirs.next {
+        let known = ours.next.entry(name.clone()).or_default();
+        *known = (*known).max(*next);
+    }
+    ours.tombstones.extend(theirs.tombstones.clone());
+    ours.removals.extend(theirs.removals.clone());
+    let mut steps = Vec::new();
+    let mut left = 0;
+    for object in observed.objects.iter().filter(|o| o.place != Place::Temporary) {
+        let Some(identity) = object.identity.as_ref().filter(|id| id.owner == *from) else { continue };
+        let mine = Identity { owner: owner.clone(), ..identity.clone() };
+        if object.place == Place::Trash {
+            left += 1;
+            continue;
+        }
+        if let Some(why) = &object.conflict {
+            return Err(ActError::Held(format!("{} cannot be given away: {why}", object.native)));
+        }
+        if observed.objects.iter().any(|o| o.place != Place::Temporary && o.is(owner, mine.kind, &mine.name)) {
+            let sentence = format!("{owner} has a {} {} on {backend} already", mine.kind.as_lower(), mine.name);
+            return Err(ActError::Usage(sentence));
+        }
+        steps.push(give(backend, object, mine));
+    }
+    // What was lost stays lost under the new owner.
+    let there: std::collections::BTreeSet<Uid> = observed.objects.iter().filter_map(Object::uid).collect();
+    for (uid, entry) in theirs.whole.iter().filter(|(uid, _)| !there.contains(uid)) {
+        ours.whole.insert(*uid, entry.clone());
+        if theirs.leaving.contains(uid) {
+            ours.leaving.insert(*uid);
+        }
+    }
+    pass.ledgers.insert(backend.clone(), ours);
+    pass.write_now(backend).await.map_err(failed)?;
+    let mut said: Vec<String> =
+        steps.iter().map(|step| format!("{} {} is now {}", lower(step), step.identity.name, step.native)).collect();
+    make(&mut pass, steps).await?;
+    if left > 0 {
+        said.push(format!("{left} objects stay in the trash of {from}"));
+    } else if let Some(open) = pass.looked.backends.get(backend) {
+        open.driver.remove_ledger(from).await.map_err(failed)?;
+    }
+    Ok(said)
+}
+
+/// The step by which an object becomes another owner's.
+fn give(backend: &Name, object: &Object, mine: Identity) -> Step {
+    let before = Tags { expires: None, ..object.tags.clone() };
+    let own_name = before.identity.is_some();
+    let native: NativeName = if own_name { object.native.clone() } else { mine.native() };
+    let tags = Tags { identity: own_name.then(|| mine.clone()), ..before.clone() };
+    Step {
+        backend: backend.clone(),
+        identity: mine,
+        native,
+        action: Action::Rename { from: object.native.clone(), tags },
+        expect: Expect { place: Some(Place::Live), size: Some(object.size), tags: Some(before), idle: false },
+        risk: Risk::None,
+        reason: Reason::OwnerGiven,
+        changes: Vec::new(),
+        bytes: Size(0),
+        after: Vec::new(),
+    }
+}
+
+fn by_hand(trashed: &Trashed, identity: Identity, action: Action, reason: Reason, risk: Risk) -> Step {
+    Step {
+        backend: trashed.backend.clone(),
+        identity,
+        native: trashed.object.native.clone(),
+        action,
+        expect: Expect { place: Some(Place::Trash), size: Some(trashed.object.size), tags: None, idle: false },
+        risk,
+        reason,
+        changes: Vec::new(),
+        bytes: trashed.object.size,
+        after: Vec::new(),
+    }
+}
+
+fn lower(step: &Step) -> &'static str {
+    step.identity.kind.as_lower()
+}
+
+/// The one object in the trash that is meant.
+fn one_of<'t>(pass: &Pass<'_>, all: &'t [Trashed], kind: Kind, name: &Name) -> Result<&'t Trashed, ActError> {
+    let named = |t: &&Trashed| t.object.is(&pass.specs().stack.owner, kind, name);
+    let found: Vec<&Trashed> = all.iter().filter(named).collect();
+    match found.as_slice() {
+        [one] => Ok(one),
+        [] => match pass.plan(&[], Irreversible::List).unobserved.first() {
+            Some(unobserved) => Err(ActError::Unobserved(unobserved.message.clone())),
+            None => Err(ActError::Usage(format!("no {} {name} is in the trash", kind.as_lower()))),
+        },
+        // The one that left last is the one that is missed.
+        several => several
+            .iter()
+            .max_by_key(|t| t.expires)
+            .copied()
+            .ok_or_else(|| ActError::Usage(format!("no {} {name} is in the trash", kind.as_lower()))),
+    }
+}
+
+/// Begins by looking and recovering, as every pass does.
+async fn begin(setup: &Setup) -> Result<Pass<'_>, ActError> {
+    let mut pass = Pass::begin_writing(setup).await?;
+    pass.recover(&Silent).await?;
+    Ok(pass)
+}
+
+async fn remember(pass: &Pass<'_>, batch: Batch) -> Result<(), ActError> {
+    match &pass.store {
+        Some(store) => Ok(commit(store, batch).await?),
+        None => Ok(()),
+    }
+}
+
+/// Makes steps that a person asked for, through the same executor as a plan's.
+async fn make(pass: &mut Pass<'_>, steps: Vec<Step>) -> Result<(), ActError> {
+    let usable = pass.with_inputs(&[], Irreversible::List, |inputs: &Inputs<'_>| plan::usable(inputs));
+    for step in &steps {
+        match pass.looked.world.get(&step.backend) {
+            Some(View::Taken { by, .. }) => {
+                return Err(ActError::Held(format!("another process is writing to {}: {by}", step.backend)));
+            }
+            // An owner that has just been given the pool has it, whatever the plan thinks of it.
+            _ if usable.contains_key(&step.backend) || step.action.verb() == Verb::Move => {}
+            _ => return Err(ActError::Unobserved(format!("nothing is done on {}: see `kiln plan`", step.backend))),
+        }
+    }
+    let plan = Plan {
+        owner: pass.specs().stack.owner.clone(),
+        revision: pass.specs().revision.clone(),
+        steps,
+        held: Vec::new(),
+        drift: Vec::new(),
+        warnings: Vec::new(),
+        unobserved: Vec::new(),
+        approval: None,
+        used: Vec::new(),
+        digest: String::new(),
+    };
+    let mut report = Report::default();
+    let silent = Arc::new(Silent);
+    pass.make(&plan, &Options::default(), silent, &mut report).await?;
+    match report.failed.first() {
+        None => Ok(()),
+        Some((step, error)) => Err(ActError::Failed(format!("{} {}: {error}", lower(step), step.identity.name))),
+    }
+}
+
+/// A reporter for acts: what they did is their result. Notes go to the log.
+struct Silent;
+
+#[async_trait]
+impl Reporter for Silent {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Note(note) = event {
+            tracing::info!("{note}");
+        }
+    }
+
+    async fn confirm(&self, _plan: &Plan) -> bool {
+        false
+    }
+}

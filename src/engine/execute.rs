@@ -1,0 +1,429 @@
+//! Making steps: side by side where they do not wait for each other, each with its intent before and its outcome after.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::driver::StepContext;
+use crate::model::{
+    Action, DriverError, ErrorKind, JournalEntry, Ledger, Name, Object, ObjectRecord, OpenIntent, Outcome, Place,
+    Scope, Step, Tags, Uid,
+};
+use crate::store::{Batch, Store, StoreError};
+
+use super::look::Backend;
+use super::{Clock, Event, Report, Reporter, ledger};
+
+/// A call is tried this often where its error may pass, with pauses that double from a tenth of a second: under two seconds in
+/// all, so that a pass ends soon; the next pass goes on.
+const TRIES: u32 = 4;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// A step that copies much may take as long as it likes while it gets on; without progress for this many times the Backend's
+/// time-out it is given up.
+const STALLED: u32 = 10;
+/// What was made is entered in the ledger at least this often (architecture: "within 5 s").
+const LEDGER_EVERY: Duration = Duration::from_secs(5);
+
+/// Everything that making steps needs.
+pub(super) struct Run<'r> {
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<dyn Clock>,
+    pub backends: &'r BTreeMap<Name, Backend>,
+    /// The ledgers, as already written.
+    pub ledgers: &'r mut BTreeMap<Name, Ledger>,
+    pub reporter: Arc<dyn Reporter>,
+    pub stop: CancellationToken,
+    pub revision: String,
+    /// Why steps on a backend that is not among `backends` cannot be made.
+    pub unready: &'r BTreeMap<Name, DriverError>,
+}
+
+/// How far a step has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Waiting,
+    Running,
+    Done,
+    /// Failed, or not begun because one before it was not done.
+    Undone,
+}
+
+/// What a step's task sends while it runs and when it ends.
+enum Message {
+    Progress(usize, u64, u64),
+    Retrying(usize, DriverError, u64),
+}
+
+struct Ended {
+    index: usize,
+    result: Result<Result<Outcome, DriverError>, StoreError>,
+}
+
+impl Run<'_> {
+    /// Makes all steps, as far as they can be made, and enters them in the ledgers.
+    ///
+    /// # Errors
+    /// If the store fails: then no further step is begun.
+    pub(super) async fn make(&mut self, steps: &[Step], report: &mut Report) -> Result<(), StoreError> {
+        let mut stages = vec![Stage::Waiting; steps.len()];
+        let mut running: BTreeMap<&Name, (usize, usize)> = BTreeMap::new();
+        let mut tasks: JoinSet<Ended> = JoinSet::new();
+        let (sender, mut messages) = mpsc::unbounded_channel();
+        let mut unwritten: Vec<usize> = Vec::new();
+        let mut write_at = Instant::now() + LEDGER_EVERY;
+        let mut broken: Option<StoreError> = None;
+        let mut queue = Queue::new(steps);
+        loop {
+            if broken.is_none() && !self.stop.is_cancelled() {
+                while let Some(index) = queue.next(steps, |step| self.has_room(step, &running)) {
+                    let step = &steps[index];
+                    let slots = running.entry(&step.backend).or_default();
+                    slots.0 += 1;
+                    slots.1 += usize::from(step.action.is_long());
+                    stages[index] = Stage::Running;
+                    self.reporter.event(Event::Started(index, step));
+                    self.begin(index, step, &mut tasks, &sender);
+                }
+            }
+            tokio::select! {
+                biased;
+                Some(message) = messages.recv() => match message {
+                    Message::Progress(index, done, total) => self.reporter.event(Event::Progress(index, done, total)),
+                    Message::Retrying(index, error, millis) => {
+                        self.reporter.event(Event::Retrying(index, &steps[index], &error, millis));
+                    }
+                },
+                joined = tasks.join_next() => {
+                    let Some(joined) = joined else { break };
+                    let Ok(ended) = joined else {
+                        // The task's own panic: its step is as a crash would leave it, its intent open, and the next pass looks.
+                        tracing::error!("a step ended in a panic");
+                        report.stopped = true;
+                        continue;
+                    };
+                    let step = &steps[ended.index];
+                    if let Some(slots) = running.get_mut(&step.backend) {
+                        slots.0 -= 1;
+                        slots.1 -= usize::from(step.action.is_long());
+                    }
+                    match ended.result {
+                        Err(error) => {
+                            stages[ended.index] = Stage::Undone;
+                            broken = Some(error);
+                        }
+                        Ok(result) => {
+                            stages[ended.index] = if result.is_ok() { Stage::Done } else { Stage::Undone };
+                            self.reporter.event(Event::Finished(ended.index, step, &result));
+                            match result {
+                                Ok(Outcome::Changed) => report.changed += 1,
+                                Ok(Outcome::Unchanged) => report.unchanged += 1,
+                                Err(error) => report.failed.push((step.clone(), error)),
+                            }
+                            if stages[ended.index] == Stage::Done {
+                                unwritten.push(ended.index);
+                                queue.done(ended.index);
+                            } else {
+                                for index in queue.waiting_for(ended.index) {
+                                    stages[index] = Stage::Undone;
+                                    report.skipped += 1;
+                                    self.reporter.event(Event::Skipped(index, &steps[index], "what it waits for was not done"));
+                                }
+                            }
+                        }
+                    }
+                }
+                () = tokio::time::sleep_until(write_at), if !unwritten.is_empty() => {
+                    self.enter(steps, &mut unwritten, report).await;
+                    write_at = Instant::now() + LEDGER_EVERY;
+                }
+            }
+        }
+        self.enter(steps, &mut unwritten, report).await;
+        let left: Vec<usize> = (0..steps.len()).filter(|index| stages[*index] == Stage::Waiting).collect();
+        for index in left {
+            report.stopped = true;
+            report.skipped += 1;
+            self.reporter.event(Event::Skipped(index, &steps[index], "stopped before its turn"));
+        }
+        broken.map_or(Ok(()), Err)
+    }
+
+    /// Whether the backend of a step takes another call. Copies get half of the calls, so that they do not block the rest.
+    fn has_room(&self, step: &Step, running: &BTreeMap<&Name, (usize, usize)>) -> bool {
+        let most = self.backends.get(&step.backend).map_or(1, |backend| backend.spec.concurrency.get() as usize);
+        let (all, long) = running.get(&step.backend).copied().unwrap_or_default();
+        all < most && (!step.action.is_long() || long < most.div_ceil(2))
+    }
+
+    fn begin(&self, index: usize, step: &Step, tasks: &mut JoinSet<Ended>, sender: &mpsc::UnboundedSender<Message>) {
+        let Some(backend) = self.backends.get(&step.backend).cloned() else {
+            let not_open = || DriverError::before(ErrorKind::Unreachable, "its backend is not open");
+            let error = self.unready.get(&step.backend).cloned().unwrap_or_else(not_open);
+            tasks.spawn(async move { Ended { index, result: Ok(Err(error)) } });
+            return;
+        };
+        let one = One {
+            index,
+            step: step.clone(),
+            backend,
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            revision: self.revision.clone(),
+            sender: sender.clone(),
+        };
+        tasks.spawn(async move { Ended { index, result: one.make().await } });
+    }
+
+    /// Looks at what was touched and enters what is seen in the ledgers. What was reported as done and is not seen so has failed.
+    async fn enter(&mut self, steps: &[Step], unwritten: &mut Vec<usize>, report: &mut Report) {
+        let mut by_backend: BTreeMap<&Name, Vec<usize>> = BTreeMap::new();
+        // An object with several steps is compared with the last: the others' effects are within it.
+        let last: BTreeMap<Uid, usize> =
+            steps.iter().enumerate().map(|(index, step)| (step.identity.uid, index)).collect();
+        for index in unwritten.drain(..) {
+            by_backend.entry(&steps[index].backend).or_default().push(index);
+        }
+        for (name, indexes) in by_backend {
+            let (Some(backend), Some(ledger)) = (self.backends.get(name), self.ledgers.get_mut(name)) else { continue };
+            let natives: BTreeSet<_> = indexes.iter().map(|index| steps[*index].native.clone()).collect();
+            // One listing costs less than many looks by name.
+            let scope = if natives.len() > 64 { Scope::All } else { Scope::Objects(natives.into_iter().collect()) };
+            let seen = match backend.observe(&scope).await {
+                Ok(seen) => seen,
+                Err(error) => {
+                    tracing::warn!(backend = %name, %error, "what was done could not be looked at; the next run enters it");
+                    continue;
+                }
+            };
+            let now = self.clock.now();
+            let objects: BTreeMap<_, _> = seen.objects.iter().map(|o| ((&o.native, o.place), o)).collect();
+            let mut batch = Batch::default();
+            for index in indexes {
+                let step = &steps[index];
+                let live =
+                    objects.get(&(&step.native, Place::Live)).copied().filter(|o| o.uid() == Some(step.identity.uid));
+                let trashed =
+                    objects.get(&(&step.native, Place::Trash)).copied().filter(|o| o.uid() == Some(step.identity.uid));
+                let is_last = last.get(&step.identity.uid) == Some(&index);
+                if is_last && !shows_effect(step, live, trashed) && seen.listed.proves_absence_of(step.identity.kind) {
+                    let message =
+                        format!("{} was reported as done, and a look at {} does not show it", step.action, step.native);
+                    let error = DriverError::unknown(ErrorKind::Conflict, message);
+                    self.reporter.event(Event::Finished(index, step, &Err(error.clone())));
+                    report.failed.push((step.clone(), error));
+                    continue;
+                }
+                ledger::note(ledger, step, live.or(trashed), now);
+                batch.objects.push(record(step, live, trashed, now));
+            }
+            ledger.serial += 1;
+            let written = backend.driver.write_ledger(ledger).await;
+            if let Err(error) = written {
+                tracing::warn!(backend = %name, %error, "the ledger could not be written; the next run enters what was done");
+            }
+            if let Err(error) = commit(&self.store, batch).await {
+                tracing::warn!(%error, "what was seen could not be recorded");
+            }
+        }
+    }
+}
+
+/// Whether a look shows what a step was to bring about.
+pub(super) fn shows_effect(step: &Step, live: Option<&Object>, trashed: Option<&Object>) -> bool {
+    let tagged = |tags: &Tags| live.is_some_and(|object| Tags { expires: None, ..object.tags.clone() } == *tags);
+    match &step.action {
+        Action::Create { size, .. } => live.is_some_and(|object| object.size >= *size),
+        Action::Snapshot { .. } | Action::Rename { .. } => live.is_some(),
+        Action::Grow { to } => live.is_some_and(|object| object.size >= *to),
+        Action::Restore { request, .. } => live.is_some_and(|object| object.tags.restored.as_ref() == Some(request)),
+        Action::SetTags { tags } | Action::Adopt { tags, .. } | Action::Undelete { tags } => tagged(tags),
+        Action::Trash { .. } => live.is_none() && trashed.is_some(),
+        Action::Destroy => live.is_none(),
+        Action::Purge => trashed.is_none(),
+        Action::Sweep | Action::Detach => true,
+    }
+}
+
+/// The record of an object after its step.
+fn record(step: &Step, live: Option<&Object>, trashed: Option<&Object>, now: u64) -> (Uid, Option<ObjectRecord>) {
+    let record = live.or(trashed).map(|object| ObjectRecord {
+        identity: step.identity.clone(),
+        backend: step.backend.clone(),
+        native: object.native.clone(),
+        size: object.size,
+        tags: Tags { expires: None, ..object.tags.clone() },
+        seen: Some(object.clone()),
+        seen_at: now,
+    });
+    (step.identity.uid, record)
+}
+
+/// Commits off the async threads: a commit blocks until it is on disk.
+pub(super) async fn commit(store: &Arc<dyn Store>, batch: Batch) -> Result<(), StoreError> {
+    let store = Arc::clone(store);
+    match tokio::task::spawn_blocking(move || store.commit(batch)).await {
+        Ok(result) => result,
+        Err(error) => {
+            Err(StoreError::Io { path: String::new(), message: format!("a commit ended in a panic: {error}") })
+        }
+    }
+}
+
+/// One step on its way.
+struct One {
+    index: usize,
+    step: Step,
+    backend: Backend,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    revision: String,
+    sender: mpsc::UnboundedSender<Message>,
+}
+
+impl One {
+    /// The intent, the call, the outcome: each durable before the next.
+    async fn make(self) -> Result<Result<Outcome, DriverError>, StoreError> {
+        let intent = OpenIntent { id: self.store.next_intent(), step: self.step.clone(), at: self.clock.now() };
+        let id = intent.id;
+        commit(&self.store, Batch { open: vec![intent], ..Batch::default() }).await?;
+        let began = Instant::now();
+        let result = self.call().await;
+        let entry = journal_entry(&self.step, &self.revision, self.clock.now(), &result, began.elapsed());
+        commit(&self.store, Batch { close: vec![id], journal: vec![entry], ..Batch::default() }).await?;
+        Ok(result)
+    }
+
+    async fn call(&self) -> Result<Outcome, DriverError> {
+        let mut pause = FIRST_PAUSE;
+        for _ in 1..TRIES {
+            match self.attempt().await {
+                Err(error) if error.kind.retryable() => {
+                    let pausing = pause + jitter(self.step.identity.uid, pause);
+                    let millis = u64::try_from(pausing.as_millis()).unwrap_or(u64::MAX);
+                    // Nobody listening any more is no reason to stop.
+                    let _ = self.sender.send(Message::Retrying(self.index, error, millis));
+                    tokio::time::sleep(pausing).await;
+                    pause *= 2;
+                }
+                result => return result,
+            }
+        }
+        self.attempt().await
+    }
+
+    async fn attempt(&self) -> Result<Outcome, DriverError> {
+        if let Some(lock) = &self.backend.lock {
+            lock.check().await?;
+        }
+        let ticks = Arc::new(AtomicU64::new(0));
+        let progress = {
+            let (ticks, sender, index) = (Arc::clone(&ticks), self.sender.clone(), self.index);
+            Arc::new(move |done, total| {
+                ticks.fetch_add(1, Ordering::Relaxed);
+                let _ = sender.send(Message::Progress(index, done, total));
+            })
+        };
+        let context = StepContext { now: self.clock.now(), progress };
+        let mut call = self.backend.driver.execute(&self.step, &context);
+        let timeout = self.backend.spec.timeout;
+        let limit = Duration::from_secs(timeout.0) * if self.step.action.is_long() { STALLED } else { 1 };
+        loop {
+            let before = ticks.load(Ordering::Relaxed);
+            match tokio::time::timeout(limit, &mut call).await {
+                Ok(result) => return result,
+                Err(_) if ticks.load(Ordering::Relaxed) > before => {}
+                Err(_) => return Err(DriverError::timed_out(timeout)),
+            }
+        }
+    }
+}
+
+/// Up to half of the pause, by the object: retries of many objects do not come in one beat, and a run can be repeated exactly.
+fn jitter(uid: Uid, pause: Duration) -> Duration {
+    let spread = uid.as_str().bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte))) % 100;
+    pause * spread / 200
+}
+
+/// The journal's line about a step.
+pub(super) fn journal_entry(
+    step: &Step,
+    revision: &str,
+    now: u64,
+    result: &Result<Outcome, DriverError>,
+    took: Duration,
+) -> JournalEntry {
+    JournalEntry {
+        at: now,
+        revision: revision.to_owned(),
+        owner: step.identity.owner.clone(),
+        backend: step.backend.clone(),
+        kind: step.identity.kind,
+        name: step.identity.name.clone(),
+        uid: step.identity.uid,
+        action: step.action.verb().to_string(),
+        detail: step.action.to_string(),
+        outcome: match result {
+            Ok(Outcome::Changed) => "changed",
+            Ok(Outcome::Unchanged) => "unchanged",
+            Err(_) => "failed",
+        }
+        .to_owned(),
+        message: result.as_ref().err().map(ToString::to_string),
+        millis: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// Steps that wait for nothing any more, in the order of the plan.
+struct Queue {
+    waiting: Vec<usize>,
+    needed_by: Vec<Vec<usize>>,
+    free: BTreeSet<usize>,
+}
+
+impl Queue {
+    fn new(steps: &[Step]) -> Self {
+        let mut needed_by = vec![Vec::new(); steps.len()];
+        let mut free = BTreeSet::new();
+        for (index, step) in steps.iter().enumerate() {
+            for needed in &step.after {
+                needed_by[*needed].push(index);
+            }
+            if step.after.is_empty() {
+                free.insert(index);
+            }
+        }
+        Self { waiting: steps.iter().map(|step| step.after.len()).collect(), needed_by, free }
+    }
+
+    /// The first free step for which there is room.
+    fn next(&mut self, steps: &[Step], has_room: impl Fn(&Step) -> bool) -> Option<usize> {
+        let index = self.free.iter().copied().find(|index| has_room(&steps[*index]))?;
+        self.free.remove(&index);
+        Some(index)
+    }
+
+    /// Everything that waits for a step, however far behind it; once.
+    fn waiting_for(&mut self, index: usize) -> BTreeSet<usize> {
+        let mut found = BTreeSet::new();
+        let mut look = vec![index];
+        while let Some(index) = look.pop() {
+            look.extend(std::mem::take(&mut self.needed_by[index]).into_iter().filter(|other| found.insert(*other)));
+        }
+        found
+    }
+
+    fn done(&mut self, index: usize) {
+        for other in std::mem::take(&mut self.needed_by[index]) {
+            self.waiting[other] -= 1;
+            if self.waiting[other] == 0 {
+                self.free.insert(other);
+            }
+        }
+    }
+}

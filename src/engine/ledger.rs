@@ -1,0 +1,182 @@
+//! Keeping the ledger of a pool true: pure, apart from the one who writes it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::model::{
+    Action, ApprovalInUse, Identity, Kind, Ledger, LedgerEntry, Object, Observed, Owner, Place, Removal, Size, Specs,
+    Step, Uid,
+};
+use crate::plan::{ApprovalSet, approval_item};
+
+/// Brings a ledger up to what a complete look shows, before anything is planned from it.
+///
+/// - what is there and ours, and not entered, is entered (a crash within the seconds before its entry);
+/// - what was leaving and is gone is buried; so is what is Lost and no longer declared;
+/// - what left and was not counted, is counted (a crash before its count);
+/// - what is too old to matter is dropped.
+pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, now: u64) {
+    let mut there: HashMap<Uid, (&Object, &Identity)> = HashMap::new();
+    for object in observed.objects.iter().filter(|o| o.place != Place::Temporary && o.conflict.is_none()) {
+        if let Some(identity) = object.identity.as_ref().filter(|id| id.owner == ledger.owner) {
+            there.insert(identity.uid, (object, identity));
+        }
+    }
+    for (uid, (object, identity)) in &there {
+        if !ledger.whole.contains_key(uid) {
+            enter(ledger, identity, object, guess_n(specs, identity, ledger));
+        }
+        // The size is what it must at least be found with again; the name is not touched: a stranger's rename must show.
+        if let Some(entry) = ledger.whole.get_mut(uid) {
+            entry.size = object.size;
+        }
+        match object.place {
+            Place::Trash => leave(ledger, *uid, identity.kind, object.size, now),
+            _ => {
+                ledger.leaving.remove(uid);
+                ledger.removals.retain(|removal| removal.uid != *uid);
+            }
+        }
+    }
+    let gone: Vec<(Uid, Kind, Size)> = ledger
+        .whole
+        .iter()
+        .filter(|(uid, entry)| {
+            let declared = match entry.kind {
+                Kind::Volume => specs.volumes.contains_key(&entry.name),
+                _ => specs.snapshots.contains_key(&entry.name),
+            };
+            let renamed = |name| specs_rename_from(specs, entry.kind, name);
+            !there.contains_key(uid)
+                && observed.listed.proves_absence_of(entry.kind)
+                && (ledger.leaving.contains(uid) || (!declared && !renamed(&entry.name) && !specs.broken))
+        })
+        .map(|(uid, entry)| (*uid, entry.kind, entry.size))
+        .collect();
+    for (uid, kind, size) in gone {
+        if ledger.leaving.contains(&uid) {
+            leave(ledger, uid, kind, size, now);
+        }
+        ledger.bury(uid, now);
+    }
+    ledger.tombstones.retain(|_, stone| stone.at + Ledger::TOMBSTONE_DAYS * 86_400 > now);
+    ledger.removals.retain(|removal| removal.at + Ledger::REMOVAL_WINDOW > now);
+}
+
+fn specs_rename_from(specs: &Specs, kind: Kind, old: &crate::model::Name) -> bool {
+    match kind {
+        Kind::Volume => specs.volumes.values().any(|v| v.meta.renamed_from.as_ref() == Some(old)),
+        _ => specs.snapshots.values().any(|s| s.meta.renamed_from.as_ref() == Some(old)),
+    }
+}
+
+/// Which of its name's uids an object bears, where nobody noted it: uids are derived, so the first that fits. One that fits none
+/// (it came from another owner) counts as the first.
+fn guess_n(specs: &Specs, identity: &Identity, ledger: &Ledger) -> u32 {
+    let next = ledger.next.get(&Ledger::next_key(identity.kind, &identity.name)).copied().unwrap_or(0);
+    let backends = || specs.backends.keys();
+    let fits = |n: &u32| {
+        backends().any(|backend| {
+            Uid::derive(&ledger.stack, &identity.owner, identity.kind, backend, &identity.name, *n) == identity.uid
+        })
+    };
+    (0..next + 8).find(fits).unwrap_or(next)
+}
+
+/// Enters an object as whole.
+pub(super) fn enter(ledger: &mut Ledger, identity: &Identity, object: &Object, n: u32) {
+    let entry = LedgerEntry {
+        kind: identity.kind,
+        name: identity.name.clone(),
+        n,
+        native: object.native.clone(),
+        size: object.size,
+    };
+    ledger.whole.insert(identity.uid, entry);
+    ledger.leaving.remove(&identity.uid);
+}
+
+/// Notes that an object has left, once.
+fn leave(ledger: &mut Ledger, uid: Uid, kind: Kind, size: Size, now: u64) {
+    ledger.leaving.insert(uid);
+    if ledger.removals.iter().all(|removal| removal.uid != uid) && !ledger.tombstones.contains_key(&uid) {
+        let approved = ledger.approvals.iter().any(|approval| covers(approval, uid));
+        ledger.removals.push(Removal { uid, kind, size, at: now, approved });
+    }
+}
+
+fn covers(approval: &ApprovalInUse, uid: Uid) -> bool {
+    approval.set.iter().any(|item| item.split(' ').next() == Some(uid.as_str()))
+}
+
+/// Before the first step of a pass: what is about to leave is entered as leaving, and approvals that are made use of as such.
+pub(super) fn announce<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s Step> + Clone, used: &[ApprovalSet]) {
+    ledger.leaving.extend(steps.clone().filter(|step| step.is_removal()).map(|step| step.identity.uid));
+    let here: BTreeSet<String> = steps.map(approval_item).collect();
+    for approval in used {
+        let part: BTreeSet<String> = approval.set.intersection(&here).cloned().collect();
+        let known = ledger.approvals.iter().any(|begun| begun.digest == approval.digest);
+        if !known && !part.is_empty() {
+            ledger.approvals.push(ApprovalInUse { digest: approval.digest.clone(), set: part });
+        }
+    }
+}
+
+/// After a step whose effect was seen: `object` is what a look shows of it now, if it is there.
+pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, now: u64) {
+    let uid = step.identity.uid;
+    match (&step.action, object) {
+        (Action::Create { n, .. } | Action::Snapshot { n, .. } | Action::Adopt { n, .. }, Some(object)) => {
+            enter(ledger, &step.identity, object, *n);
+        }
+        (Action::Undelete { .. }, Some(object)) => {
+            let n = ledger.whole.get(&uid).map_or(0, |entry| entry.n);
+            enter(ledger, &step.identity, object, n);
+            ledger.removals.retain(|removal| removal.uid != uid);
+        }
+        (
+            Action::Rename { .. } | Action::Grow { .. } | Action::Restore { .. } | Action::SetTags { .. },
+            Some(object),
+        ) => {
+            let n = ledger.whole.get(&uid).map_or(0, |entry| entry.n);
+            enter(ledger, &step.identity, object, n);
+        }
+        (Action::Trash { .. }, _) => leave(ledger, uid, step.identity.kind, step.bytes, now),
+        (Action::Destroy, None) => {
+            leave(ledger, uid, step.identity.kind, step.bytes, now);
+            ledger.bury(uid, now);
+        }
+        (Action::Purge, None) => ledger.bury(uid, now),
+        _ => {}
+    }
+    // What was approved and is done is struck off; an approval with nothing left is spent.
+    let done = approval_item(step);
+    for approval in &mut ledger.approvals {
+        approval.set.remove(&done);
+    }
+    spend(ledger);
+}
+
+/// Moves approvals with nothing left to do to the spent ones.
+fn spend(ledger: &mut Ledger) {
+    let (open, done): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut ledger.approvals).into_iter().partition(|approval| !approval.set.is_empty());
+    ledger.approvals = open;
+    ledger.spent.extend(done.into_iter().map(|approval| approval.digest));
+}
+
+/// Strikes approved items off whose object nothing is planned for any more (a person removed it by hand, or the document came
+/// back). `pending`: uids of all steps and of all that is held.
+pub(super) fn strike_off(ledger: &mut Ledger, pending: &BTreeSet<Uid>) {
+    let waits = |item: &String| {
+        item.split(' ').next().and_then(|uid| uid.parse().ok()).is_some_and(|uid| pending.contains(&uid))
+    };
+    for approval in &mut ledger.approvals {
+        approval.set.retain(waits);
+    }
+    spend(ledger);
+}
+
+/// The first ledger of an owner on a pool.
+pub(super) fn first(pool: crate::model::PoolId, owner: &Owner, specs: &Specs) -> Ledger {
+    Ledger::new(pool, owner.clone(), specs.stack.id.clone())
+}

@@ -1,0 +1,195 @@
+//! Looking at backends: side by side, each within its own time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::driver::{Driver, WriterLock};
+use crate::model::{
+    BackendSpec, DriverConfig, DriverError, ErrorKind, Name, NativeName, Observed, Owner, Place, Records, Scope,
+};
+use crate::plan::{Plan, View, World, looks};
+
+use super::Connect;
+
+/// Looks that failed in a way that may pass are taken again this often. Three tries within a second get over a hiccup; a backend
+/// that is really away is told of soon.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// An open backend, for the length of a pass.
+#[derive(Clone)]
+pub(super) struct Backend {
+    pub spec: BackendSpec,
+    pub driver: Arc<dyn Driver>,
+    /// Held while writing.
+    pub lock: Option<Arc<dyn WriterLock>>,
+}
+
+impl Backend {
+    fn limit(&self) -> Duration {
+        Duration::from_secs(self.spec.timeout.0)
+    }
+
+    /// A look, within the time limit, tried again where that may help.
+    pub(super) async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
+        let mut tried = 1;
+        loop {
+            let result = match tokio::time::timeout(self.limit(), self.driver.observe(scope)).await {
+                Ok(result) => result,
+                Err(_) => Err(DriverError::timed_out(self.spec.timeout)),
+            };
+            match result {
+                Err(error) if error.kind == ErrorKind::Transient && tried < TRIES => {
+                    tracing::debug!(backend = %self.spec.meta.name, %error, "looking again");
+                    tokio::time::sleep(PAUSE * tried).await;
+                    tried += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Takes the writer lock of `owner`, within the time limit.
+    pub(super) async fn lock(&mut self, owner: &Owner) -> Result<(), DriverError> {
+        match tokio::time::timeout(self.limit(), self.driver.lock(owner)).await {
+            Ok(result) => self.lock = Some(Arc::from(result?)),
+            Err(_) => return Err(DriverError::timed_out(self.spec.timeout)),
+        }
+        Ok(())
+    }
+}
+
+/// Whether a look also takes the writer locks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Intent {
+    /// Only to show.
+    Look,
+    /// To write afterwards: what is seen under the lock stays so, but for strangers.
+    Write,
+}
+
+/// All backends that could be opened, and a view of every one.
+pub(super) struct Looked {
+    pub backends: BTreeMap<Name, Backend>,
+    pub world: World,
+}
+
+/// Opens and observes these backends, all at once.
+pub(super) async fn look<'s>(
+    connect: &Arc<dyn Connect>,
+    specs: impl Iterator<Item = &'s BackendSpec>,
+    records: &Records,
+    owner: &Owner,
+    intent: Intent,
+) -> Looked {
+    let mut tasks = JoinSet::new();
+    for spec in specs {
+        let (connect, spec, owner) = (Arc::clone(connect), spec.clone(), owner.clone());
+        let known = records.backends.get(&spec.meta.name).map(|record| record.pool.clone());
+        tasks.spawn(async move {
+            let name = spec.meta.name.clone();
+            let (backend, view) = look_at(connect, spec, &owner, known, intent).await;
+            (name, backend, view)
+        });
+    }
+    let mut looked = Looked { backends: BTreeMap::new(), world: World::new() };
+    while let Some(joined) = tasks.join_next().await {
+        match joined {
+            Ok((name, backend, view)) => {
+                looked.backends.extend(backend.map(|backend| (name.clone(), backend)));
+                looked.world.insert(name, view);
+            }
+            // A driver that panics is a backend that did not answer; the planner holds what has no view.
+            Err(error) => tracing::error!(%error, "a look ended in a panic"),
+        }
+    }
+    looked
+}
+
+async fn look_at(
+    connect: Arc<dyn Connect>,
+    spec: BackendSpec,
+    owner: &Owner,
+    known: Option<crate::model::PoolId>,
+    intent: Intent,
+) -> (Option<Backend>, View) {
+    if matches!(spec.config, DriverConfig::Unbuilt { .. }) || !spec.via.is_empty() {
+        return (None, View::Unbuilt);
+    }
+    let unseen = |error: &DriverError| View::Unseen { why: error.message.clone() };
+    let opening = {
+        let spec = spec.clone();
+        tokio::task::spawn_blocking(move || connect.connect(&spec))
+    };
+    let opened = match tokio::time::timeout(Duration::from_secs(spec.timeout.0), opening).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(_)) => Err(DriverError::before(ErrorKind::Permanent, "its driver failed in a panic")),
+        Err(_) => Err(DriverError::timed_out(spec.timeout)),
+    };
+    let mut backend = match opened {
+        Ok(driver) => Backend { spec, driver, lock: None },
+        Err(error) if error.kind == ErrorKind::Unsupported => return (None, View::Unbuilt),
+        Err(error) => return (None, unseen(&error)),
+    };
+    let mut taken = None;
+    if intent == Intent::Write {
+        // A first glance, at no object: a pool that is not the one it was is not even locked.
+        let glance = match backend.observe(&Scope::Objects(Vec::new())).await {
+            Ok(glance) => glance,
+            Err(error) => return (Some(backend), unseen(&error)),
+        };
+        if glance.pool.is_some() && (known.is_none() || known == glance.pool) {
+            match backend.lock(owner).await {
+                Ok(()) => {}
+                Err(error) if error.kind == ErrorKind::OtherWriter => taken = Some(error.message),
+                Err(error) => return (Some(backend), unseen(&error)),
+            }
+        }
+    }
+    let view = match backend.observe(&Scope::All).await {
+        Ok(observed) => {
+            let capabilities = backend.driver.capabilities().clone();
+            match taken {
+                None => View::Seen { capabilities, observed },
+                Some(by) => View::Taken { by, capabilities, observed },
+            }
+        }
+        Err(error) => unseen(&error),
+    };
+    (Some(backend), view)
+}
+
+impl Looked {
+    /// Looks closer at what the plan asks about (who has an object open) and puts it into the world. Whether anything was learnt:
+    /// then one plans again.
+    pub(super) async fn look_closer(&mut self, plan: &Plan) -> bool {
+        let mut learnt = false;
+        for (name, natives) in looks(plan, &self.world) {
+            let Some(backend) = self.backends.get(&name) else { continue };
+            match backend.observe(&Scope::Objects(natives)).await {
+                Ok(seen) => {
+                    learnt = true;
+                    self.put(&name, seen);
+                }
+                // The step's own expectation is checked again by the driver.
+                Err(error) => tracing::warn!(backend = %name, %error, "who has objects open could not be seen"),
+            }
+        }
+        learnt
+    }
+
+    /// Replaces what is known of live objects by what a look at them by name showed.
+    fn put(&mut self, name: &Name, seen: Observed) {
+        let Some(View::Seen { observed, .. } | View::Taken { observed, .. }) = self.world.get_mut(name) else { return };
+        let mut closer: BTreeMap<NativeName, _> =
+            seen.objects.into_iter().filter(|o| o.place == Place::Live).map(|o| (o.native.clone(), o)).collect();
+        for object in observed.objects.iter_mut().filter(|object| object.place == Place::Live) {
+            if let Some(seen) = closer.remove(&object.native) {
+                *object = seen;
+            }
+        }
+    }
+}

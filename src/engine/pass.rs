@@ -1,0 +1,408 @@
+//! What every pass begins with: a look, under the writer locks where it will write, and what the last crash left.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::driver::StepContext;
+use crate::model::{
+    Action, BackendRecord, DriverError, Effect, ErrorKind, Expect, Identity, Kind, Ledger, Name, Object, ObjectRecord,
+    Outcome, Owner, Place, Reason, Records, Removal, Risk, Size, Specs, Step, Tags, Uid,
+};
+use crate::plan::{self, Inputs, Irreversible, Plan, View};
+use crate::store::{Batch, Store, StoreError};
+
+use super::execute::{Run, commit, journal_entry, shows_effect};
+use super::look::{Intent, Looked, look};
+use super::{Event, Options, Report, Reporter, Setup, ledger};
+
+/// A pass under way.
+pub(super) struct Pass<'s> {
+    pub setup: &'s Setup,
+    pub store: Option<Arc<dyn Store>>,
+    pub records: Records,
+    pub looked: Looked,
+    pub now: u64,
+    /// Our ledgers on usable backends, as they are on the pools but for what was settled since; from [`Pass::settle`] on.
+    pub ledgers: BTreeMap<Name, Ledger>,
+}
+
+impl<'s> Pass<'s> {
+    /// Looks at every declared backend, with these records in mind.
+    pub(super) async fn begin(setup: &'s Setup, records: Records, intent: Intent) -> Self {
+        let specs = &setup.specs;
+        let looked = look(&setup.connect, specs.backends.values(), &records, &specs.stack.owner, intent).await;
+        let now = setup.clock.now();
+        Self { setup, store: setup.store.clone(), records, looked, now, ledgers: BTreeMap::new() }
+    }
+
+    /// Begins a pass that writes.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub(super) async fn begin_writing(setup: &'s Setup) -> Result<Self, StoreError> {
+        let records = match &setup.store {
+            Some(store) => store.records()?,
+            None => return Err(StoreError::Io { path: String::new(), message: "it is not open".to_owned() }),
+        };
+        Ok(Self::begin(setup, records, Intent::Write).await)
+    }
+
+    pub(super) fn specs(&self) -> &Specs {
+        &self.setup.specs
+    }
+
+    /// Plans from what is known now.
+    pub(super) fn plan(&self, approved: &[String], irreversible: Irreversible) -> Plan {
+        self.with_inputs(approved, irreversible, plan::plan)
+    }
+
+    /// Calls `f` with the planner's inputs.
+    pub(super) fn with_inputs<T>(
+        &self,
+        approved: &[String],
+        irreversible: Irreversible,
+        f: impl FnOnce(&Inputs<'_>) -> T,
+    ) -> T {
+        let recent = recent(&self.looked, &self.specs().stack.owner, self.now);
+        f(&Inputs {
+            specs: self.specs(),
+            world: &self.looked.world,
+            records: &self.records,
+            recent: &recent,
+            approved,
+            irreversible,
+        })
+    }
+
+    /// Plans, and looks closer where the plan depends on who has an object open.
+    pub(super) async fn plan_closely(&mut self, approved: &[String]) -> Plan {
+        let first = self.plan(approved, Irreversible::List);
+        if self.looked.look_closer(&first).await { self.plan(approved, Irreversible::List) } else { first }
+    }
+
+    /// Resolves what a crash left: open intents by looking at the backends, half-made objects by removing them.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(super) async fn recover(&mut self, reporter: &dyn Reporter) -> Result<(), StoreError> {
+        let Some(store) = self.store.clone() else { return Ok(()) };
+        let intents = store.intents()?;
+        let mut batch = Batch::default();
+        for intent in intents {
+            let step = &intent.step;
+            let Some(View::Seen { observed, .. }) = self.looked.world.get(&step.backend) else {
+                // It cannot be looked at. The intent stays open until it can, or until its backend is declared no more.
+                if !self.specs().backends.contains_key(&step.backend) {
+                    batch.close.push(intent.id);
+                }
+                continue;
+            };
+            let find = |place| {
+                let ours = |o: &&Object| o.uid() == Some(step.identity.uid) && o.place == place;
+                observed.objects.iter().find(ours)
+            };
+            let done = shows_effect(step, find(Place::Live), find(Place::Trash));
+            let result = if done {
+                Ok(Outcome::Changed)
+            } else {
+                Err(DriverError {
+                    kind: ErrorKind::Transient,
+                    effect: Effect::No,
+                    message: "interrupted, and a look shows that it did not happen".to_owned(),
+                })
+            };
+            let what = if done { "was done" } else { "was not done" };
+            reporter.event(Event::Note(format!(
+                "an earlier run was interrupted while {} {} ({}): a look shows that it {what}",
+                step.identity.kind.as_lower(),
+                step.identity.name,
+                step.action
+            )));
+            batch.close.push(intent.id);
+            batch.journal.push(journal_entry(step, "", self.now, &result, Duration::ZERO));
+        }
+        if !batch.close.is_empty() {
+            commit(&store, batch).await?;
+        }
+        let usable = self.with_inputs(&[], Irreversible::Hold, plan::usable);
+        for name in usable.keys() {
+            self.sweep(name, reporter).await;
+        }
+        self.settle(usable);
+        Ok(())
+    }
+
+    /// Removes our half-made objects. Under the writer lock they are nobody's work in progress.
+    async fn sweep(&mut self, name: &Name, reporter: &dyn Reporter) {
+        let owner = self.specs().stack.owner.clone();
+        let Some(backend) = self.looked.backends.get(name).filter(|backend| backend.lock.is_some()) else { return };
+        let Some(View::Seen { observed, .. }) = self.looked.world.get_mut(name) else { return };
+        let half_made =
+            |o: &Object| o.place == Place::Temporary && o.identity.as_ref().is_some_and(|id| id.owner == owner);
+        let mut left = Vec::new();
+        for object in observed.objects.iter().filter(|object| half_made(object)) {
+            let Some(identity) = object.identity.clone() else { continue };
+            let step = Step {
+                backend: name.clone(),
+                identity,
+                native: object.native.clone(),
+                action: Action::Sweep,
+                expect: Expect { place: Some(Place::Temporary), ..Expect::default() },
+                risk: Risk::None,
+                reason: Reason::LeftOver,
+                changes: Vec::new(),
+                bytes: Size(0),
+                after: Vec::new(),
+            };
+            let limit = Duration::from_secs(backend.spec.timeout.0) * 10;
+            let context = StepContext::at(self.now);
+            match tokio::time::timeout(limit, backend.driver.execute(&step, &context)).await {
+                Ok(Ok(_)) => {
+                    reporter
+                        .event(Event::Note(format!("removed {} on {name}, which was left half made", object.native)));
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(backend = %name, object = %object.native, %error, "a half-made object could not be removed");
+                    left.push(object.native.clone());
+                }
+                Err(_) => left.push(object.native.clone()),
+            }
+        }
+        observed.objects.retain(|object| !half_made(object) || left.contains(&object.native));
+    }
+
+    /// Takes the ledgers over from the look, and settles them. Nothing is written yet.
+    fn settle(&mut self, usable: BTreeMap<Name, Option<Ledger>>) {
+        for (name, ledger) in usable {
+            let Some(View::Seen { observed, .. }) = self.looked.world.get(&name) else { continue };
+            let Some(mut ledger) = ledger.or_else(|| {
+                let pool = observed.pool.clone()?;
+                Some(ledger::first(pool, &self.setup.specs.stack.owner, &self.setup.specs))
+            }) else {
+                continue;
+            };
+            ledger::settle(&mut ledger, observed, &self.setup.specs, self.now);
+            self.ledgers.insert(name, ledger);
+        }
+    }
+
+    /// Makes sure that a backend can be written to: its pool founded, its lock held, its ledger begun.
+    async fn ready(&mut self, name: &Name) -> Result<(), DriverError> {
+        let owner = self.setup.specs.stack.owner.clone();
+        let Some(backend) = self.looked.backends.get_mut(name) else {
+            return Err(DriverError::before(ErrorKind::Unreachable, "it is not open"));
+        };
+        if backend.lock.is_none() {
+            let pool = backend.driver.found().await?;
+            backend.lock(&owner).await?;
+            // Between the look and the lock another may have begun here.
+            let again = backend.observe(&crate::model::Scope::Objects(Vec::new())).await?;
+            if again.ledgers.contains_key(&owner) {
+                let message = "another process has just begun to use the pool for this owner";
+                return Err(DriverError::before(ErrorKind::OtherWriter, message));
+            }
+            self.ledgers.insert(name.clone(), ledger::first(pool, &owner, &self.setup.specs));
+        }
+        Ok(())
+    }
+
+    /// Makes a backend ready to be written to, whatever the planner thinks of it: a person decided.
+    pub(super) async fn found_and_lock(&mut self, name: &Name) -> Result<crate::model::PoolId, DriverError> {
+        let owner = self.setup.specs.stack.owner.clone();
+        let Some(backend) = self.looked.backends.get_mut(name) else {
+            return Err(DriverError::before(ErrorKind::Unreachable, "it is not open"));
+        };
+        let pool = backend.driver.found().await?;
+        if backend.lock.is_none() {
+            backend.lock(&owner).await?;
+        }
+        Ok(pool)
+    }
+
+    /// Writes a ledger now.
+    pub(super) async fn write_now(&mut self, name: &Name) -> Result<(), DriverError> {
+        let (Some(backend), Some(ledger)) = (self.looked.backends.get(name), self.ledgers.get_mut(name)) else {
+            return Ok(());
+        };
+        ledger.serial += 1;
+        backend.driver.write_ledger(ledger).await
+    }
+
+    /// Writes a ledger if it is not what the pool has.
+    async fn write_ledger(&mut self, name: &Name) -> Result<(), DriverError> {
+        let on_pool = match self.looked.world.get(name) {
+            Some(View::Seen { observed, .. }) => observed.ledgers.get(&self.setup.specs.stack.owner),
+            _ => None,
+        };
+        if matches!(on_pool, Some(crate::model::LedgerView::Good(there)) if Some(there) == self.ledgers.get(name)) {
+            return Ok(());
+        }
+        self.write_now(name).await
+    }
+
+    /// Makes these steps: readies their backends, announces what leaves, executes, and enters what was done. Steps on a backend that
+    /// cannot be readied fail.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(super) async fn make(
+        &mut self,
+        plan: &Plan,
+        options: &Options,
+        reporter: Arc<dyn Reporter>,
+        report: &mut Report,
+    ) -> Result<(), StoreError> {
+        let Some(store) = self.store.clone() else { return Ok(()) };
+        let mut unready: BTreeMap<Name, DriverError> = BTreeMap::new();
+        let concerned: std::collections::BTreeSet<&Name> = plan.steps.iter().map(|step| &step.backend).collect();
+        let pending: std::collections::BTreeSet<Uid> = plan
+            .steps
+            .iter()
+            .map(|step| step.identity.uid)
+            .chain(plan.held.iter().filter_map(|held| held.uid))
+            .collect();
+        for name in concerned {
+            if let Err(error) = self.ready(name).await {
+                unready.insert(name.clone(), error);
+            }
+        }
+        let names: Vec<Name> = self.ledgers.keys().cloned().collect();
+        for name in names {
+            if let Some(ledger) = self.ledgers.get_mut(&name) {
+                let here = plan.steps.iter().filter(|step| step.backend == name);
+                ledger::announce(ledger, here, &plan.used);
+                ledger::strike_off(ledger, &pending);
+            }
+            // A pool with nothing of ours, and nothing to be made there, is not written to.
+            let idle = self.ledgers.get(&name).is_some_and(|ledger| ledger.whole.is_empty() && ledger.serial == 0)
+                && !plan.steps.iter().any(|step| step.backend == name);
+            if idle {
+                continue;
+            }
+            if let Err(error) = self.write_ledger(&name).await {
+                unready.insert(name, error);
+            }
+        }
+        for (name, error) in &unready {
+            reporter.event(Event::Note(format!("nothing is done on {name}: {error}")));
+        }
+        let backends: BTreeMap<Name, _> = self
+            .looked
+            .backends
+            .iter()
+            .map(|(name, backend)| (name.clone(), backend.clone()))
+            .filter(|(name, _)| !unready.contains_key(name))
+            .collect();
+        let mut run = Run {
+            store,
+            clock: Arc::clone(&self.setup.clock),
+            backends: &backends,
+            ledgers: &mut self.ledgers,
+            reporter,
+            stop: options.stop.clone(),
+            revision: self.setup.specs.revision.clone(),
+            unready: &unready,
+        };
+        run.make(&plan.steps, report).await
+    }
+
+    /// Remembers what was seen, so that drift can be told and what is away can be named. Writes only what changed.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(super) async fn remember(&self) -> Result<(), StoreError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let known = store.records()?;
+        let owner = &self.specs().stack.owner;
+        let mut batch = Batch::default();
+        for (name, ledger) in &self.ledgers {
+            let Some(View::Seen { observed, .. }) = self.looked.world.get(name) else { continue };
+            let spec = &self.specs().backends[name];
+            if ledger.serial > 0 {
+                let record = BackendRecord {
+                    place: spec.config.place(),
+                    pool: ledger.pool.clone(),
+                    owner: owner.clone(),
+                    observed_at: self.now,
+                    ledger: Some(ledger.clone()),
+                };
+                let same = known
+                    .backends
+                    .get(name)
+                    .is_some_and(|old| BackendRecord { observed_at: self.now, ..old.clone() } == record);
+                // The time alone is not worth a write a pass.
+                let stale = known.backends.get(name).is_none_or(|old| old.observed_at + 60 < self.now);
+                if !same || stale {
+                    batch.backends.push((name.clone(), Some(record)));
+                }
+            }
+            for object in observed.objects.iter().filter(|o| o.place != Place::Temporary && o.conflict.is_none()) {
+                let Some(identity) = object.identity.as_ref().filter(|id| id.owner == *owner) else { continue };
+                let object = Object { clients: crate::model::Clients::Unknown, ..object.clone() };
+                batch.objects.extend(seen(name, identity, &object, known.objects.get(&identity.uid), ledger, self.now));
+            }
+        }
+        // What is buried is remembered no more.
+        for ledger in self.ledgers.values() {
+            let buried = |uid: &&Uid| ledger.tombstones.contains_key(uid);
+            batch.objects.extend(known.objects.keys().filter(buried).map(|uid| (*uid, None)));
+        }
+        if batch == Batch::default() { Ok(()) } else { commit(store, batch).await }
+    }
+}
+
+/// The record to be written for an object as it was seen before the steps of this pass, if it is not there already. What was
+/// recorded after a step of this pass is newer than the look.
+fn seen(
+    backend: &Name,
+    identity: &Identity,
+    object: &Object,
+    known: Option<&ObjectRecord>,
+    ledger: &Ledger,
+    now: u64,
+) -> Option<(Uid, Option<ObjectRecord>)> {
+    let uid = identity.uid;
+    if ledger.tombstones.contains_key(&uid) {
+        return None;
+    }
+    match known {
+        Some(known) if known.seen_at >= now => None,
+        Some(known) if known.seen.as_ref() == Some(object) && known.backend == *backend => None,
+        Some(known) => {
+            let record =
+                ObjectRecord { seen: Some(object.clone()), seen_at: now, backend: backend.clone(), ..known.clone() };
+            Some((uid, Some(record)))
+        }
+        None => {
+            let record = ObjectRecord {
+                identity: identity.clone(),
+                backend: backend.clone(),
+                native: object.native.clone(),
+                size: object.size,
+                tags: Tags { expires: None, ..object.tags.clone() },
+                seen: Some(object.clone()),
+                seen_at: now,
+            };
+            Some((uid, Some(record)))
+        }
+    }
+}
+
+/// Removals of the last 24 hours in all ledgers of `owner`.
+fn recent(looked: &Looked, owner: &Owner, now: u64) -> Vec<Removal> {
+    let views = looked.world.values().filter_map(|view| match view {
+        View::Seen { observed, .. } | View::Taken { observed, .. } => observed.ledgers.get(owner),
+        _ => None,
+    });
+    let good = views.filter_map(|ledger| match ledger {
+        crate::model::LedgerView::Good(ledger) => Some(ledger),
+        crate::model::LedgerView::Damaged(_) => None,
+    });
+    good.flat_map(|ledger| &ledger.removals)
+        .filter(|removal| {
+            removal.at + Ledger::REMOVAL_WINDOW > now && matches!(removal.kind, Kind::Volume | Kind::Snapshot)
+        })
+        .cloned()
+        .collect()
+}

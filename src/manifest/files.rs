@@ -1,0 +1,281 @@
+//! Which files there are, and their bytes: read so that no pipe blocks, no device is opened, and no link leads out of the
+//! directory.
+
+use std::fs;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::Limits;
+use super::text::File;
+
+/// Directories below one another. Deeper is a mistake (a link that leads back up, a whole disk).
+const MAX_DEPTH: usize = 16;
+
+/// Reads SPECS: a directory with all that is below it, in path order, or one file. What cannot be read is a file with a problem.
+pub(super) fn read(specs: &Path, limits: &Limits) -> Vec<Found> {
+    let shown = specs.display().to_string();
+    let lost = |message: &str, hint: &str| vec![Found::unread(PathBuf::new(), shown.clone(), message, hint)];
+    let real = match fs::canonicalize(specs) {
+        Ok(real) => real,
+        Err(error) => {
+            let hint = "name the directory of the manifests, or make a first one with `kiln init`";
+            return lost(&format!("there are no manifests here: {}", reason(&error)), hint);
+        }
+    };
+    match fs::metadata(&real) {
+        Ok(meta) if meta.is_dir() => {
+            let mut walk = Walk { root: specs, real, limits, found: Vec::new(), bytes: 0, full: false };
+            walk.directory(Path::new(""), &mut Vec::new());
+            let mut found = walk.found;
+            found.sort_by(|a, b| a.relative.cmp(&b.relative));
+            if found.is_empty() {
+                return lost(
+                    "there are no manifests here",
+                    "put `*.yaml` files here, or make a first one with `kiln init`",
+                );
+            }
+            found
+        }
+        Ok(_) => {
+            let name = real.file_name().map(PathBuf::from).unwrap_or_default();
+            let bytes = match (real.parent(), open_beneath(real.parent().unwrap_or(&real), &name)) {
+                (Some(_), Ok(fd)) => slurp(fd, limits.file_bytes),
+                (_, Err(refusal)) => Err(refusal),
+                (None, Ok(_)) => Err(NOT_A_FILE),
+            };
+            vec![Found::from(specs, name, shown, bytes)]
+        }
+        Err(error) => lost(&format!("this cannot be read: {}", reason(&error)), "let this user read it"),
+    }
+}
+
+/// One file that was found.
+pub(super) struct Found {
+    /// Its path below SPECS.
+    pub(super) relative: PathBuf,
+    pub(super) file: File,
+    /// Of its bytes; `None` where they could not be read.
+    pub(super) hash: Option<blake3::Hash>,
+}
+
+impl Found {
+    fn unread(relative: PathBuf, shown: String, message: &str, hint: &str) -> Self {
+        Self { relative, file: File::unread(shown, message, hint), hash: None }
+    }
+
+    fn from(path: &Path, relative: PathBuf, shown: String, bytes: Result<Vec<u8>, Refusal>) -> Self {
+        match bytes {
+            Ok(bytes) => {
+                let directory = path.parent().map(absolute).unwrap_or_default();
+                Self { relative, hash: Some(blake3::hash(&bytes)), file: File::new(shown, directory, bytes) }
+            }
+            Err(Refusal(message, hint)) => Self::unread(relative, shown, &message, hint),
+        }
+    }
+}
+
+/// The message and the hint.
+struct Refusal(std::borrow::Cow<'static, str>, &'static str);
+
+const NOT_A_FILE: Refusal = Refusal(
+    std::borrow::Cow::Borrowed("this is not a regular file"),
+    "move it out of the directory, or pipe the manifests in with `-`",
+);
+const LEAVES: Refusal = Refusal(
+    std::borrow::Cow::Borrowed("this symbolic link leaves the directory of the manifests"),
+    "copy the file here: what is declared must not depend on what lies elsewhere",
+);
+
+struct Walk<'a> {
+    root: &'a Path,
+    /// The same with no links in it.
+    real: PathBuf,
+    limits: &'a Limits,
+    found: Vec<Found>,
+    bytes: u64,
+    full: bool,
+}
+
+impl Walk<'_> {
+    /// `above`: the real paths of the directories that are being read, against links that lead back up.
+    fn directory(&mut self, relative: &Path, above: &mut Vec<PathBuf>) {
+        let path = self.root.join(relative);
+        let Ok(real) = fs::canonicalize(&path) else {
+            return self.refuse(relative, "this directory went away while it was read", "run it again");
+        };
+        if !real.starts_with(&self.real) {
+            return self.refuse(relative, &LEAVES.0, LEAVES.1);
+        }
+        if above.contains(&real) {
+            return self.refuse(relative, "this symbolic link leads back to a directory above it", "remove the link");
+        }
+        if above.len() >= MAX_DEPTH {
+            let message = format!("directories are nested more than {MAX_DEPTH} deep");
+            return self.refuse(relative, &message, "keep the manifests closer to the top");
+        }
+        let entries: Result<Vec<_>, _> = fs::read_dir(&path).and_then(Iterator::collect);
+        let mut entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => {
+                let message = format!("this directory cannot be read: {}", reason(&error));
+                return self.refuse(relative, &message, "let this user read it, or move it away");
+            }
+        };
+        entries.sort_by_key(fs::DirEntry::file_name);
+        above.push(real);
+        for entry in entries {
+            if self.full {
+                break;
+            }
+            let name = entry.file_name();
+            if passed_over(&name.to_string_lossy()) {
+                continue;
+            }
+            let below = relative.join(&name);
+            let is_yaml = below.extension().is_some_and(|end| end == "yaml" || end == "yml");
+            // Follows links: a link to a directory is a directory, and is checked to stay inside.
+            let is_directory = fs::metadata(entry.path()).is_ok_and(|meta| meta.is_dir());
+            match (is_yaml, is_directory) {
+                (true, true) => {
+                    self.refuse(
+                        &below,
+                        "this is a directory with the name of a file",
+                        "give it a name without `.yaml`",
+                    );
+                }
+                (false, true) => self.directory(&below, above),
+                (true, false) => self.file(below),
+                (false, false) => {}
+            }
+        }
+        above.pop();
+    }
+
+    fn file(&mut self, relative: PathBuf) {
+        if self.found.len() >= self.limits.files || self.bytes >= self.limits.total_bytes {
+            self.full = true;
+            let (files, mib) = (self.limits.files, self.limits.total_bytes >> 20);
+            let message = format!("there are more than {files} files or {mib} MiB of manifests here");
+            return self.refuse(
+                Path::new(""),
+                &message,
+                "split them into several Stacks, each in a directory of its own",
+            );
+        }
+        let path = self.root.join(&relative);
+        let bytes = open_beneath(&self.real, &relative).and_then(|fd| slurp(fd, self.limits.file_bytes));
+        self.bytes += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        self.found.push(Found::from(&path, relative, path.display().to_string(), bytes));
+    }
+
+    fn refuse(&mut self, relative: &Path, message: &str, hint: &str) {
+        let shown = if relative.as_os_str().is_empty() { self.root.to_owned() } else { self.root.join(relative) };
+        self.found.push(Found::unread(relative.to_owned(), shown.display().to_string(), message, hint));
+    }
+}
+
+/// Dotfiles, and what editors leave behind: those that end in `.yaml` would otherwise declare everything twice.
+fn passed_over(name: &str) -> bool {
+    let leftover = [".bak", ".orig", ".rej", ".swp", ".swo", ".tmp"].iter().any(|end| name.ends_with(end));
+    name.starts_with('.') || name.starts_with('#') || name.ends_with('~') || leftover
+}
+
+/// Opens a regular file below `root` for reading. It is looked at before it is opened, since opening a device can do things,
+/// and again afterwards, since it may have been replaced between.
+fn open_beneath(root: &Path, relative: &Path) -> Result<OwnedFd, Refusal> {
+    let directory = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| refusal(error.into()))?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let open =
+        |path: &Path, flags| rustix::fs::openat2(&directory, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
+    let mut path = relative.to_owned();
+    let seen = match open(&path, OFlags::PATH) {
+        // An absolute link that leads back inside is refused by the kernel, but is fine.
+        Err(Errno::XDEV) => {
+            let real = fs::canonicalize(root.join(relative)).map_err(refusal)?;
+            path = real.strip_prefix(root).map_err(|_| LEAVES)?.to_owned();
+            open(&path, OFlags::PATH)
+        }
+        // Kernels before 5.6, and sandboxes that do not know the call: the same by names, without the protection against
+        // someone who swaps links at that very moment.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let real = fs::canonicalize(root.join(relative)).map_err(refusal)?;
+            if !real.starts_with(root) {
+                return Err(LEAVES);
+            }
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let seen = rustix::fs::openat(CWD, &real, flags, Mode::empty()).map_err(|error| refusal(error.into()))?;
+            regular(&seen)?;
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
+            let opened = rustix::fs::openat(CWD, &real, flags, Mode::empty()).map_err(|error| refusal(error.into()))?;
+            return regular(&opened).map(|()| opened);
+        }
+        other => other,
+    };
+    regular(&seen.map_err(|error| refusal(error.into()))?)?;
+    let opened =
+        open(&path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map_err(|error| refusal(error.into()))?;
+    regular(&opened).map(|()| opened)
+}
+
+fn regular(fd: &OwnedFd) -> Result<(), Refusal> {
+    let stat = rustix::fs::fstat(fd).map_err(|error| refusal(error.into()))?;
+    let what = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => return Ok(()),
+        FileType::Directory => "a directory",
+        FileType::Fifo => "a pipe",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        _ => return Err(NOT_A_FILE),
+    };
+    Err(Refusal(format!("this is {what}, not a regular file").into(), NOT_A_FILE.1))
+}
+
+/// At most `limit` bytes; reads one more to know that there is no more, whatever the size that the file claims.
+fn slurp(fd: OwnedFd, limit: u64) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::new();
+    fs::File::from(fd).take(limit + 1).read_to_end(&mut bytes).map_err(refusal)?;
+    if bytes.len() as u64 > limit {
+        let size = crate::model::Size(limit);
+        let message = format!("the file has more than {size} bytes");
+        return Err(Refusal(message.into(), "split it into several files"));
+    }
+    Ok(bytes)
+}
+
+fn refusal(error: std::io::Error) -> Refusal {
+    let hint = match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            "the file or what the link points to is gone: remove the link, or bring it back"
+        }
+        std::io::ErrorKind::PermissionDenied => "let this user read it, or move it away",
+        _ => "see what is wrong with the file",
+    };
+    Refusal(format!("this file cannot be read: {}", reason(&error)).into(), hint)
+}
+
+/// The system's words, without `(os error 2)`.
+fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let end = text.find(" (os error").unwrap_or(text.len());
+    text[..end].to_lowercase()
+}
+
+/// Absolute, with `.` and `..` resolved by name only: nothing on the way is looked at.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
+        match part {
+            Component::ParentDir => {
+                out.pop();
+            }
+            Component::CurDir => {}
+            part => out.push(part),
+        }
+    }
+    out
+}

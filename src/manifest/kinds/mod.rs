@@ -1,0 +1,84 @@
+//! One document at a time: its tree to what it declares. What concerns several documents is in [`super::link`].
+
+mod backend;
+mod export;
+mod head;
+mod stack;
+mod volume;
+
+pub(super) use head::document;
+
+use super::text::Span;
+use crate::model::{ApprovalSpec, BackendSpec, ExportSpec, Kind, Name, SnapshotSpec, Stack, TargetSpec, VolumeSpec};
+
+/// A document whose kind and name could be read.
+pub(super) struct Document {
+    /// Which of the files it is in.
+    pub(super) file: usize,
+    pub(super) kind: Kind,
+    pub(super) name: Name,
+    /// Of `metadata.name`.
+    pub(super) name_span: Span,
+    /// Of `spec`.
+    pub(super) spec_span: Span,
+    pub(super) renamed_from: Option<(Name, Span)>,
+    /// What it names that must be declared too.
+    pub(super) references: Vec<Reference>,
+    /// What it declares; `None` if there was a problem in it.
+    pub(super) body: Option<Body>,
+}
+
+/// A field that names another document.
+pub(super) struct Reference {
+    pub(super) kind: Kind,
+    pub(super) name: Name,
+    pub(super) span: Span,
+    pub(super) field: &'static str,
+}
+
+/// The checked content of a document.
+pub(super) enum Body {
+    Stack(Stack),
+    Backend(BackendBody),
+    Volume(VolumeBody),
+    Snapshot(SnapshotSpec),
+    Target(TargetSpec),
+    Export(ExportSpec),
+    Approval(ApprovalSpec),
+}
+
+/// A Backend with what only the check of all documents needs.
+pub(super) struct BackendBody {
+    pub(super) spec: BackendSpec,
+    pub(super) driver_span: Span,
+    pub(super) pool: Option<Pool>,
+}
+
+/// A volume whose backend may still be the Stack's default.
+pub(super) struct VolumeBody {
+    /// `spec.backend` is a stand-in until [`super::link`] has put the real one there.
+    pub(super) spec: VolumeSpec,
+    /// As written.
+    pub(super) backend: Option<Name>,
+}
+
+/// What two Backends must not share.
+pub(super) struct Pool {
+    pub(super) span: Span,
+    pub(super) place: PoolPlace,
+}
+
+/// A pool's place in the terms of its driver.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum PoolPlace {
+    /// A directory or file of this host.
+    Path(std::path::PathBuf),
+    /// Anything else: driver and coordinates.
+    Other(Vec<String>),
+}
+
+impl Reference {
+    fn new(kind: Kind, at: super::fields::At<'_>, field: &'static str) -> Option<Self> {
+        Some(Self { kind, name: at.name()?, span: at.span(), field })
+    }
+}

@@ -1,0 +1,239 @@
+//! What concerns several documents: names, references, the Stack, pools. Then the [`Specs`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::files::Found;
+use super::kinds::{BackendBody, Body, Document, Pool, PoolPlace, VolumeBody};
+use super::text::{Span, closest};
+use crate::model::{DriverConfig, Kind, Name, Specs, Stack};
+
+/// Checks all documents together, and makes the specs of those with no problem. `blind`: there is a document whose kind or name
+/// could not be read, so that what seems to be missing may be in it.
+pub(super) fn link(files: &[Found], documents: Vec<Document>, blind: bool, revision: String) -> Specs {
+    let mut linker = Linker { files, documents, bad: BTreeSet::new(), named: BTreeMap::new(), blind };
+    linker.names();
+    linker.renames();
+    let stack = linker.stack();
+    linker.backends(stack.as_ref().is_some_and(|stack| !stack.declared));
+    linker.volumes(stack.as_ref());
+    linker.references();
+    let broken = blind || !linker.bad.is_empty() || files.iter().any(|found| found.file.count() > 0);
+    linker.specs(stack, revision, broken)
+}
+
+struct Linker<'f> {
+    files: &'f [Found],
+    documents: Vec<Document>,
+    /// Indices of documents that must not be acted on.
+    bad: BTreeSet<usize>,
+    named: BTreeMap<(Kind, Name), usize>,
+    blind: bool,
+}
+
+impl Linker<'_> {
+    /// Reports a problem with a document, which is then not acted on.
+    fn wrong(&mut self, index: usize, span: Span, message: String, hint: impl Into<String>) {
+        self.files[self.documents[index].file].file.report(span, message, hint);
+        self.bad.insert(index);
+    }
+
+    fn names(&mut self) {
+        for index in 0..self.documents.len() {
+            let Document { kind, name, file, name_span, body, .. } = &self.documents[index];
+            let (kind, name, span) = (*kind, name.clone(), *name_span);
+            let place = self.files[*file].file.place(span);
+            if body.is_none() {
+                self.bad.insert(index);
+            }
+            let Some(first) = self.named.get(&(kind, name.clone())).copied() else {
+                self.named.insert((kind, name), index);
+                continue;
+            };
+            let one = &self.documents[first];
+            let there = self.files[one.file].file.place(one.name_span);
+            // Which of the two is meant nobody can know: neither is acted on.
+            self.bad.insert(first);
+            debug_assert_ne!(there, place);
+            let message = format!("{kind} {name} is declared twice; the other is at {there}");
+            self.wrong(index, span, message, "rename or remove one of the two");
+        }
+    }
+
+    fn renames(&mut self) {
+        let mut from: BTreeMap<(Kind, Name), usize> = BTreeMap::new();
+        for index in 0..self.documents.len() {
+            let document = &self.documents[index];
+            let Some((old, span)) = document.renamed_from.clone() else { continue };
+            let kind = document.kind;
+            let key = (kind, old.clone());
+            if old == document.name {
+                continue; // reported when the document was read
+            }
+            if self.named.contains_key(&key) {
+                let message = format!("`renamedFrom` is {old}, and there still is a {kind} of that name");
+                self.wrong(index, span, message, "remove the old document, or this field");
+            }
+            if let Some(first) = from.insert(key, index) {
+                let other = self.documents[first].name.clone();
+                self.bad.insert(first);
+                let message = format!("`renamedFrom` is {old}, which {other} was renamed from too");
+                self.wrong(index, span, message, "only one object can be the one that had the name");
+            }
+        }
+    }
+
+    /// The Stack; `None` where there is one, or may be, that cannot be read. Then nothing is acted on: it would be under the
+    /// wrong owner.
+    fn stack(&mut self) -> Option<Stack> {
+        let stacks: Vec<usize> = (0..self.documents.len()).filter(|i| self.documents[*i].kind == Kind::Stack).collect();
+        let Some((first, more)) = stacks.split_first() else {
+            return (!self.blind).then(Stack::unnamed);
+        };
+        for index in more {
+            let one = &self.documents[*first];
+            let there = self.files[one.file].file.place(one.name_span);
+            let hint = "keep one Stack, and put what the other owns into a directory of its own";
+            let span = self.documents[*index].name_span;
+            // Two of one name have been reported already.
+            if self.documents[*index].name != one.name {
+                self.wrong(*index, span, format!("there is a second Stack; the first is at {there}"), hint);
+            }
+        }
+        self.dangling(*first);
+        match &self.documents[*first].body {
+            Some(Body::Stack(stack)) if more.is_empty() && !self.bad.contains(first) => Some(stack.clone()),
+            _ => None,
+        }
+    }
+
+    fn backends(&mut self, no_stack: bool) {
+        let mut pools: BTreeMap<PoolPlace, usize> = BTreeMap::new();
+        for index in 0..self.documents.len() {
+            let document = &self.documents[index];
+            let Some(Body::Backend(BackendBody { spec, driver_span, pool })) = &document.body else { continue };
+            if let (true, DriverConfig::Unbuilt { driver }) = (no_stack, &spec.config) {
+                let message = format!("the driver {driver} needs a Stack, and there is none");
+                self.wrong(
+                    index,
+                    *driver_span,
+                    message,
+                    "make a Stack with `kiln init`; without one only local and sim can be used",
+                );
+                continue;
+            }
+            let Some(Pool { span, place }) = pool else { continue };
+            let (span, key) = (*span, real(place));
+            if let Some(first) = pools.get(&key).copied() {
+                let other = self.documents[first].name.clone();
+                self.bad.insert(first);
+                let message = format!("this is the pool that Backend {other} points to");
+                self.wrong(index, span, message, "keep one Backend for each pool, and name it in the volumes");
+            } else {
+                pools.insert(key, index);
+            }
+        }
+    }
+
+    fn volumes(&mut self, stack: Option<&Stack>) {
+        let default = stack.and_then(|stack| stack.defaults.backend.clone());
+        for index in 0..self.documents.len() {
+            let spec_span = self.documents[index].spec_span;
+            let Some(Body::Volume(VolumeBody { spec, backend })) = &mut self.documents[index].body else { continue };
+            match backend.clone().or_else(|| default.clone()) {
+                Some(name) => spec.backend = name,
+                // The Stack that cannot be read may have a default.
+                None if stack.is_none() => {
+                    self.bad.insert(index);
+                }
+                None => {
+                    let message = "the volume has no backend, and the Stack has no default".to_owned();
+                    self.wrong(
+                        index,
+                        spec_span,
+                        message,
+                        "write `backend: NAME`, or `defaults: {backend: NAME}` in the Stack",
+                    );
+                }
+            }
+        }
+    }
+
+    /// In the order in which kinds name one another, so that what depends on something bad is not acted on either.
+    fn references(&mut self) {
+        for kind in [Kind::Backend, Kind::Volume, Kind::Snapshot, Kind::Target, Kind::Export, Kind::Approval] {
+            for index in 0..self.documents.len() {
+                if self.documents[index].kind == kind {
+                    self.dangling(index);
+                }
+            }
+        }
+    }
+
+    fn dangling(&mut self, index: usize) {
+        let mut missing = Vec::new();
+        let document = &self.documents[index];
+        let mut bad = false;
+        let mut wanted: Vec<(Kind, Name)> = document.references.iter().map(|r| (r.kind, r.name.clone())).collect();
+        if let Some(Body::Volume(volume)) = &document.body {
+            wanted.push((Kind::Backend, volume.spec.backend.clone()));
+        }
+        for reference in &document.references {
+            if !self.blind && !self.named.contains_key(&(reference.kind, reference.name.clone())) {
+                missing.push((reference.span, reference.field, reference.kind, reference.name.clone()));
+            }
+        }
+        for key in wanted {
+            // A Stack's default may point to a Backend with a problem: that holds the volumes there, not the Stack.
+            let found = self.named.get(&key);
+            bad |= found.is_none()
+                || (document.kind != Kind::Stack && found.is_some_and(|found| self.bad.contains(found)));
+        }
+        if bad {
+            self.bad.insert(index);
+        }
+        for (span, field, kind, name) in missing {
+            let same = self.named.keys().filter(|(other, _)| *other == kind).map(|(_, name)| name.as_str());
+            let hint = match closest(name.as_str(), same) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => format!("declare it with `kind: {kind}`, or name one that is declared"),
+            };
+            self.wrong(index, span, format!("`{field}` is {name}, and no {kind} of that name is declared"), hint);
+        }
+    }
+
+    fn specs(self, stack: Option<Stack>, revision: String, broken: bool) -> Specs {
+        let act = stack.is_some();
+        let mut specs = Specs {
+            stack: stack.unwrap_or_else(Stack::unnamed),
+            backends: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            exports: BTreeMap::new(),
+            approvals: BTreeMap::new(),
+            revision,
+            broken,
+        };
+        let good = self.documents.into_iter().enumerate().filter(|(index, _)| act && !self.bad.contains(index));
+        for (_, Document { name, body, .. }) in good {
+            match body {
+                Some(Body::Backend(backend)) => drop(specs.backends.insert(name, backend.spec)),
+                Some(Body::Volume(volume)) => drop(specs.volumes.insert(name, volume.spec)),
+                Some(Body::Snapshot(spec)) => drop(specs.snapshots.insert(name, spec)),
+                Some(Body::Target(spec)) => drop(specs.targets.insert(name, spec)),
+                Some(Body::Export(spec)) => drop(specs.exports.insert(name, spec)),
+                Some(Body::Approval(spec)) => drop(specs.approvals.insert(name, spec)),
+                Some(Body::Stack(_)) | None => {}
+            }
+        }
+        specs
+    }
+}
+
+/// The pool behind links, where it exists: two paths to one directory are one pool.
+fn real(place: &PoolPlace) -> PoolPlace {
+    match place {
+        PoolPlace::Path(path) => PoolPlace::Path(std::fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,97 @@
+//! The way of a manifest: files, documents, values, fields, and then all of them together.
+
+use std::path::Path;
+
+use super::files::{self, Found};
+use super::kinds::{self, Document};
+use super::link::link;
+use super::scan::{Scanned, scan};
+use super::text::{File, Span};
+use super::value::settle;
+use super::{Limits, Loaded, Source};
+
+/// How standard input is called in messages.
+const STDIN: &str = "<stdin>";
+
+/// Reads all manifests of `source` and checks them. Never fails and never panics: what is wrong is in [`Loaded::problems`], all of it
+/// at once, and what is not affected by that is in [`Loaded::specs`].
+pub fn load(source: &Source, limits: &Limits) -> Loaded {
+    let files = match source {
+        Source::Path(path) => files::read(path, limits),
+        Source::Text(text) => vec![standard_input(text, limits)],
+    };
+    let mut documents = Vec::new();
+    let mut blind = files.iter().any(|found| found.file.count() > 0);
+    let mut any = false;
+    for (index, found) in files.iter().enumerate() {
+        let read = read(index, &found.file, limits);
+        any |= read.any;
+        blind |= read.blind;
+        documents.extend(read.documents);
+    }
+    if let (false, false, Some(first)) = (any, blind, files.first()) {
+        let hint = "write one, or make a first one with `kiln init`";
+        first.file.report(Span::START, "there are no documents in the manifests", hint);
+    }
+    let specs = link(&files, documents, blind, revision(&files));
+    let mut problems = Vec::new();
+    for found in files {
+        problems.extend(found.file.problems(limits.shown));
+    }
+    Loaded { specs, problems }
+}
+
+fn standard_input(text: &str, limits: &Limits) -> Found {
+    let (name, relative) = (STDIN.to_owned(), Path::new("").to_owned());
+    let size = crate::model::Size(limits.file_bytes);
+    let file = match text.len() as u64 > limits.file_bytes {
+        true => File::unread(name, format!("standard input has more than {size} bytes"), "split it into several files"),
+        false => File::new(name, files::absolute(Path::new(".")), text.as_bytes().to_vec()),
+    };
+    Found { relative, file, hash: Some(blake3::hash(text.as_bytes())) }
+}
+
+/// What one file came to.
+#[derive(Default)]
+struct Read {
+    documents: Vec<Document>,
+    /// Whether there is any document, good or not.
+    any: bool,
+    /// Whether there is one whose kind or name could not be read.
+    blind: bool,
+}
+
+fn read(index: usize, file: &File, limits: &Limits) -> Read {
+    let mut out = Read::default();
+    for (number, chunk) in file.chunks().enumerate() {
+        if number >= limits.documents {
+            let message = format!("the file has more than {} documents", limits.documents);
+            file.report(Span { line: chunk.first_line, column: 1, len: 3 }, message, "split it into several files");
+            out.blind = true;
+            break;
+        }
+        let document = match scan(file, chunk, limits) {
+            Scanned::Empty => continue,
+            Scanned::Broken => None,
+            Scanned::Tree(mut tree) => {
+                settle(file, chunk, &mut tree).and_then(|()| kinds::document(index, file, &tree))
+            }
+        };
+        out.any = true;
+        out.blind |= document.is_none();
+        out.documents.extend(document);
+    }
+    out
+}
+
+/// Over the paths and bytes of all files: equal on any machine, whatever SPECS is called there. 128 bits are enough, since
+/// nothing is ever done because of it.
+fn revision(files: &[Found]) -> String {
+    let mut hash = blake3::Hasher::new();
+    for found in files {
+        let path = found.relative.as_os_str().as_encoded_bytes();
+        hash.update(&(path.len() as u64).to_le_bytes()).update(path);
+        hash.update(found.hash.as_ref().map_or(&[0; 32], |hash| hash.as_bytes()));
+    }
+    hash.finalize().to_hex()[..32].to_owned()
+}

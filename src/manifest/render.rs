@@ -1,0 +1,113 @@
+//! How a problem is shown. Whatever a manifest holds, what reaches the terminal is printable.
+
+use std::fmt;
+
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+use unicode_width::UnicodeWidthStr;
+
+use super::Problem;
+
+/// Columns of a line that are shown around the caret: fits a terminal of 80 with the line number before it.
+const WINDOW: usize = 72;
+
+/// The text with everything escaped that could move the cursor, hide or reorder text: control characters, bidirectional
+/// controls, zero-width and other characters without a glyph.
+pub(super) fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\'' | '\\' | '\u{a0}' => out.push(c),
+            '\t' => out.push_str("    "),
+            // Rust's own table of what can be shown: not Cc, Cf, Zl, Zp, unassigned, private, nor marks without a base.
+            _ => out.extend(c.escape_debug()),
+        }
+    }
+    out
+}
+
+/// The first `max` characters, with an ellipsis where that is not all.
+pub(super) fn clip(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+impl fmt::Display for Problem {
+    /// `FILE:LINE:COLUMN: message`, the line of the file with carets under what is meant, and the hint. No line end at the end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", printable(&self.place.to_string()), printable(&self.message))?;
+        if let Some((line, len)) = &self.excerpt {
+            let number = self.place.line.to_string();
+            let (shown, carets) = carets(line, self.place.column as usize, *len as usize);
+            write!(f, "\n{number} | {shown}\n{:width$} | {carets}", "", width = number.len())?;
+        }
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {}", printable(hint)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The part of the line around `column` (from 1, in characters), and the line of carets that goes below it.
+fn carets(line: &str, column: usize, len: usize) -> (String, String) {
+    let chars: Vec<char> = line.trim_end().chars().collect();
+    let begin = (column - 1).min(chars.len());
+    let from = if chars.len() <= WINDOW { 0 } else { begin.saturating_sub(WINDOW / 2) };
+    let to = (from + WINDOW).min(chars.len());
+    let end = (begin + len).clamp(begin, to.max(begin));
+    let text = |range: std::ops::Range<usize>| printable(&chars[range].iter().collect::<String>());
+    let before = format!("{}{}", if from > 0 { "…" } else { "" }, text(from..begin));
+    let meant = text(begin..end);
+    let after = format!("{}{}", text(end..to.max(end)), if to < chars.len() { "…" } else { "" });
+    let carets = format!("{}{}", " ".repeat(before.width()), "^".repeat(meant.width().max(1)));
+    (format!("{before}{meant}{after}"), carets)
+}
+
+impl Serialize for Problem {
+    /// `{file, line, column, message, hint}`; what is not there is null.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("Problem", 5)?;
+        out.serialize_field("file", &self.place.file)?;
+        out.serialize_field("line", &self.place.line)?;
+        out.serialize_field("column", &self.place.column)?;
+        out.serialize_field("message", &printable(&self.message))?;
+        out.serialize_field("hint", &self.hint.as_deref().map(printable))?;
+        out.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::SourcePlace;
+
+    fn problem(line: &str, column: u32, len: u32) -> Problem {
+        Problem {
+            place: SourcePlace { file: "specs/a\u{1b}[2J.yaml".into(), line: 7, column },
+            message: "bad \u{202e}value\u{7}".into(),
+            hint: Some("mend\nit".into()),
+            excerpt: Some((line.into(), len)),
+        }
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_shown() {
+        let text = problem("  a: \u{9b}31m\u{200b}", 6, 3).to_string();
+        assert_eq!(text.lines().count(), 4, "{text}");
+        let obeyed = |c: &char| (c.is_control() && *c != '\n') || matches!(*c, '\u{202e}' | '\u{200b}');
+        assert_eq!(text.chars().find(obeyed), None, "{text:?}");
+        let json = serde_json::to_string(&problem("", 1, 1)).unwrap();
+        assert!(json.contains(r"\u{202e}") && json.contains(r#""line":7"#), "{json}");
+    }
+
+    #[test]
+    fn carets_stand_below_what_is_meant_however_wide_it_is() {
+        let (line, below) = carets("名前: 値x", 5, 1);
+        assert_eq!((line.as_str(), below.as_str()), ("名前: 値x", "      ^^"));
+        let (line, below) = carets(&format!("{}bad{}", "x".repeat(200), "y".repeat(200)), 201, 3);
+        let at = below.find('^').unwrap();
+        assert_eq!(line.chars().skip(at).take(3).collect::<String>(), "bad");
+        assert!(line.width() <= WINDOW + 2 && line.starts_with('…') && line.ends_with('…'));
+    }
+}

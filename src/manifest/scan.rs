@@ -1,0 +1,247 @@
+//! One pass of parser events over a document, before any value is built from it: places, duplicate keys, and the limits
+//! that make reading any file cheap. What passes here is safe to hand to a parser of values.
+
+use std::borrow::Cow;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
+
+use super::Limits;
+use super::text::{Chunk, File, Span, quote};
+
+/// A value with its place.
+#[derive(Debug)]
+pub(super) struct Node<'a> {
+    pub(super) span: Span,
+    pub(super) content: Content<'a>,
+}
+
+/// What a node holds.
+#[derive(Debug)]
+pub(super) enum Content<'a> {
+    /// A scalar: as written, whether without quotes, and, once [`super::value::settle`] has read it, what it means.
+    Scalar {
+        text: Cow<'a, str>,
+        plain: bool,
+        means: Scalar,
+    },
+    List(Vec<Node<'a>>),
+    Map(Vec<(Key<'a>, Node<'a>)>),
+}
+
+/// A key of a map.
+#[derive(Debug)]
+pub(super) struct Key<'a> {
+    pub(super) text: Cow<'a, str>,
+    pub(super) span: Span,
+    /// Not in quotes: `1:` may then be a number.
+    pub(super) plain: bool,
+}
+
+/// What a scalar means.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Scalar {
+    Null,
+    Bool(bool),
+    Whole(u64),
+    Negative,
+    Float(f64),
+    Text,
+}
+
+enum Open<'a> {
+    List(Vec<Node<'a>>),
+    Map { entries: Vec<(Key<'a>, Node<'a>)>, key: Option<Key<'a>> },
+}
+
+/// What a document came to.
+pub(super) enum Scanned<'a> {
+    /// Nothing but comments.
+    Empty,
+    /// Its tree; scalars are not settled yet.
+    Tree(Node<'a>),
+    /// It cannot be read; the problems say why.
+    Broken,
+}
+
+/// Reads the events of one document. At most `limits.nodes` nodes, `limits.depth` deep.
+pub(super) fn scan<'a>(file: &File, chunk: Chunk<'a>, limits: &Limits) -> Scanned<'a> {
+    let before = file.count();
+    let tree = Scan { file, chunk, limits, open: Vec::new(), nodes: 0 }.run();
+    match tree {
+        _ if file.count() > before => Scanned::Broken,
+        Some(tree) => Scanned::Tree(tree),
+        None => Scanned::Empty,
+    }
+}
+
+struct Scan<'a, 'f> {
+    file: &'f File,
+    chunk: Chunk<'a>,
+    limits: &'f Limits,
+    open: Vec<(Span, Open<'a>)>,
+    nodes: usize,
+}
+
+impl<'a> Scan<'a, '_> {
+    fn run(mut self) -> Option<Node<'a>> {
+        let mut parser: Parser<'a, StrInput<'a>> = Parser::new_from_str(self.chunk.text);
+        let mut root = None;
+        let mut documents = 0;
+        while let Some(event) = parser.next_event() {
+            let (event, span) = match event {
+                Ok((event, span)) => (event, self.span(span)),
+                Err(error) => {
+                    let at = self.span(saphyr_parser::Span::empty(*error.marker()));
+                    self.syntax(at, error.info());
+                    return None;
+                }
+            };
+            self.refuse(&event, span);
+            let done = match event {
+                Event::DocumentStart(_) => {
+                    documents += 1;
+                    if documents > 1 {
+                        self.file.report(
+                            span,
+                            "a second document begins here without a separator",
+                            "put a line `---` before it",
+                        );
+                        return None;
+                    }
+                    None
+                }
+                Event::Scalar(text, style, ..) => self.scalar(text, style == ScalarStyle::Plain, span)?,
+                // Refused, but it stands for a value: what follows is still read.
+                Event::Alias(_) => self.scalar(Cow::Borrowed(""), true, span)?,
+                Event::SequenceStart(..) => self.begin(span, Open::List(Vec::new()))?,
+                Event::MappingStart(..) => self.begin(span, Open::Map { entries: Vec::new(), key: None })?,
+                Event::SequenceEnd | Event::MappingEnd => self.end()?,
+                _ => None,
+            };
+            root = done.or(root);
+        }
+        // `---` alone is an empty document too.
+        root.filter(|node| !matches!(&node.content, Content::Scalar { text, plain: true, .. } if text.is_empty()))
+    }
+
+    fn span(&self, span: saphyr_parser::Span) -> Span {
+        let one_line = span.start.line() == span.end.line();
+        let len = if one_line { span.end.col().saturating_sub(span.start.col()) } else { usize::MAX };
+        Span {
+            line: self.chunk.first_line + (span.start.line() as u32).saturating_sub(1),
+            column: span.start.col() as u32 + 1,
+            len: u32::try_from(len).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn syntax(&self, at: Span, info: &str) {
+        if self.chunk.text.lines().any(|line| line.starts_with('%')) {
+            let hint = "remove the lines that begin with `%`";
+            return self.file.report(at, format!("the document is not valid YAML: {info}"), hint);
+        }
+        let hint = "look at the indentation, colons and quotes here and on the line before";
+        self.file.report(at, format!("the document is not valid YAML: {info}"), hint);
+    }
+
+    /// What YAML can do and manifests do not: every reader would need to agree on it.
+    fn refuse(&self, event: &Event<'_>, span: Span) {
+        let (anchor, tag) = match event {
+            Event::Alias(_) => {
+                return self.file.report(span, "aliases are not allowed in manifests", "write the value out");
+            }
+            Event::Scalar(_, _, anchor, tag) => (*anchor, tag),
+            Event::SequenceStart(anchor, tag) | Event::MappingStart(anchor, tag) => (*anchor, tag),
+            _ => return,
+        };
+        if anchor != 0 {
+            self.file.report(span, "anchors are not allowed in manifests", "remove the `&…` and write each value out");
+        }
+        if tag.is_some() {
+            self.file.report(
+                span,
+                "tags are not allowed in manifests",
+                "remove the `!…`; quotes make text of a number",
+            );
+        }
+    }
+
+    fn count(&mut self, span: Span) -> Option<()> {
+        self.nodes += 1;
+        if self.nodes > self.limits.nodes {
+            let message = format!("the document has more than {} values", self.limits.nodes);
+            self.file.report(span, message, "split it into several documents");
+            return None;
+        }
+        Some(())
+    }
+
+    /// The outer `Option` is `None` where the document is given up.
+    fn scalar(&mut self, text: Cow<'a, str>, plain: bool, span: Span) -> Option<Option<Node<'a>>> {
+        self.count(span)?;
+        if let Some((_, Open::Map { key: key @ None, .. })) = self.open.last_mut() {
+            if plain && text == "<<" {
+                self.file.report(span, "merge keys are not allowed in manifests", "write the fields out");
+            }
+            *key = Some(Key { text, span, plain });
+            return Some(None);
+        }
+        // What is not there has no place of its own: its key has.
+        let span = match self.open.last() {
+            Some((_, Open::Map { key: Some(key), .. })) if text.is_empty() && plain => key.span,
+            _ => span,
+        };
+        let node = Node { span, content: Content::Scalar { text, plain, means: Scalar::Text } };
+        Some(self.attach(node))
+    }
+
+    fn begin(&mut self, span: Span, open: Open<'a>) -> Option<Option<Node<'a>>> {
+        self.count(span)?;
+        if let Some((_, Open::Map { key: None, .. })) = self.open.last() {
+            self.file.report(span, "a key must be text, not a list or a map", "put templates like `{{…}}` in quotes");
+            return None;
+        }
+        if self.open.len() >= self.limits.depth {
+            let message = format!("values are nested more than {} deep", self.limits.depth);
+            self.file.report(span, message, "no manifest needs this: look for brackets that are not closed");
+            return None;
+        }
+        self.open.push((span, open));
+        Some(None)
+    }
+
+    fn end(&mut self) -> Option<Option<Node<'a>>> {
+        let (span, open) = self.open.pop()?;
+        let content = match open {
+            Open::List(items) => Content::List(items),
+            Open::Map { entries, .. } => {
+                self.duplicates(&entries);
+                Content::Map(entries)
+            }
+        };
+        Some(self.attach(Node { span, content }))
+    }
+
+    fn duplicates(&self, entries: &[(Key<'a>, Node<'a>)]) {
+        let mut keys: Vec<&Key<'a>> = entries.iter().map(|(key, _)| key).collect();
+        keys.sort_by(|a, b| a.text.cmp(&b.text).then(a.span.cmp(&b.span)));
+        for pair in keys.windows(2).filter(|pair| pair[0].text == pair[1].text) {
+            let message =
+                format!("the key {} is here twice; the other is on line {}", quote(&pair[1].text), pair[0].span.line);
+            self.file.report(pair[1].span, message, "keep one of the two");
+        }
+    }
+
+    /// Puts a finished node into what is open around it; the outermost is handed back.
+    fn attach(&mut self, node: Node<'a>) -> Option<Node<'a>> {
+        match self.open.last_mut() {
+            None => return Some(node),
+            Some((_, Open::List(items))) => items.push(node),
+            Some((_, Open::Map { entries, key })) => {
+                if let Some(key) = key.take() {
+                    entries.push((key, node));
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,211 @@
+//! A file's text with its lines, and the problems found in it.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use super::Problem;
+use super::render::clip;
+use crate::model::SourcePlace;
+
+/// Lines longer than this are shown up to here only. Longer than any line a person writes, and small enough that a thousand
+/// problems on one line of a megabyte take no memory worth naming.
+const EXCERPT_CHARS: usize = 400;
+
+/// Problems that are kept of one file; the rest is counted. Ten times what is shown, so that sorting still finds the first ones.
+const KEPT: usize = 1000;
+
+/// Words that mark a line as one that may hold a secret: it is never repeated in a problem.
+const SECRET_WORDS: [&str; 4] = ["password", "passphrase", "secret", "credential"];
+
+/// Where something stands in its file. Lines and columns count from 1, columns and `len` in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Span {
+    pub(super) line: u32,
+    pub(super) column: u32,
+    pub(super) len: u32,
+}
+
+impl Span {
+    pub(super) const START: Span = Span { line: 1, column: 1, len: 0 };
+}
+
+/// A document's share of its file. A line that begins with `---` and a blank begins a document wherever it stands, inside of
+/// scalars too, so that files can be cut before they are parsed, and a syntax error costs one document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Chunk<'a> {
+    /// The number of its first line.
+    pub(super) first_line: u32,
+    pub(super) text: &'a str,
+}
+
+/// One file of manifests, read.
+pub(super) struct File {
+    /// As shown: what was given on the command line, and the path below it.
+    pub(super) name: String,
+    /// What relative paths in it are relative to; absolute.
+    pub(super) directory: PathBuf,
+    text: String,
+    /// Where each line begins, in bytes.
+    lines: Vec<u32>,
+    found: RefCell<Found>,
+}
+
+#[derive(Default)]
+struct Found {
+    kept: Vec<Problem>,
+    total: usize,
+}
+
+impl File {
+    /// `bytes` must be UTF-8 without control characters; otherwise the file has no text, and the problem says why.
+    pub(super) fn new(name: String, directory: PathBuf, bytes: Vec<u8>) -> Self {
+        let (bytes, problem) = match String::from_utf8(bytes) {
+            Ok(text) => (text, None),
+            Err(error) => {
+                let valid = error.utf8_error().valid_up_to();
+                let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+                (text, Some((valid, "the file is not UTF-8 text from here on".to_owned(), "save it as UTF-8")))
+            }
+        };
+        let text = bytes.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(bytes);
+        let lines = line_starts(&text);
+        let mut file = Self { name, directory, text, lines, found: RefCell::default() };
+        let control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}');
+        let problem = match file.text.char_indices().find(|(_, c)| control(*c)) {
+            Some((at, c)) => {
+                let message =
+                    format!("the file holds the control character U+{:04X}, which YAML does not allow", c as u32);
+                Some((at, message, "remove it, or write it as an escape inside double quotes"))
+            }
+            None => problem,
+        };
+        if let Some((at, message, hint)) = problem {
+            file.report(file.span_of(at), message, hint);
+            file.text = String::new();
+        }
+        file
+    }
+
+    /// A file that could not be read, or the whole of SPECS; its problems stand at 1:1.
+    pub(super) fn unread(name: String, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        let file =
+            Self { name, directory: PathBuf::new(), text: String::new(), lines: vec![0], found: RefCell::default() };
+        file.report(Span::START, message, hint);
+        file
+    }
+
+    fn span_of(&self, byte: usize) -> Span {
+        let line = self.lines.partition_point(|start| *start as usize <= byte).max(1);
+        let start = self.lines[line - 1] as usize;
+        let column = self.text.get(start..byte).map_or(0, |before| before.chars().count());
+        Span { line: line as u32, column: column as u32 + 1, len: 1 }
+    }
+
+    /// The text of a line, without its end.
+    fn line(&self, number: u32) -> &str {
+        let index = (number as usize).saturating_sub(1);
+        let Some(start) = self.lines.get(index) else { return "" };
+        let end = self.lines.get(index + 1).map_or(self.text.len(), |end| *end as usize);
+        self.text.get(*start as usize..end).unwrap_or("").trim_end_matches(['\n', '\r'])
+    }
+
+    /// The documents, in order.
+    pub(super) fn chunks(&self) -> impl Iterator<Item = Chunk<'_>> {
+        let marks = |index: usize| {
+            let rest = &self.text[self.lines[index] as usize..];
+            rest.strip_prefix("---").is_some_and(|after| after.is_empty() || after.starts_with([' ', '\t', '\n', '\r']))
+        };
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            let first = next;
+            if first >= self.lines.len() || self.text.is_empty() {
+                return None;
+            }
+            next = (first + 1..self.lines.len()).find(|index| marks(*index)).unwrap_or(self.lines.len());
+            let end = self.lines.get(next).map_or(self.text.len(), |end| *end as usize);
+            Some(Chunk { first_line: first as u32 + 1, text: &self.text[self.lines[first] as usize..end] })
+        })
+    }
+
+    /// Notes a problem and shows its line, unless that line may hold a secret.
+    pub(super) fn report(&self, span: Span, message: impl Into<String>, hint: impl Into<String>) {
+        let line = self.line(span.line);
+        let lower = line.to_ascii_lowercase();
+        let shown = !line.trim().is_empty() && !SECRET_WORDS.iter().any(|word| lower.contains(word));
+        let excerpt = (shown && span.column as usize <= EXCERPT_CHARS).then(|| {
+            let text: String = line.chars().take(EXCERPT_CHARS).collect();
+            let room = (text.trim_end().chars().count() as u32 + 1).saturating_sub(span.column);
+            (text, span.len.clamp(1, room.max(1)))
+        });
+        self.push(span, message.into(), hint.into(), excerpt);
+    }
+
+    /// Notes a problem without showing its line.
+    pub(super) fn report_hidden(&self, span: Span, message: impl Into<String>, hint: impl Into<String>) {
+        self.push(span, message.into(), hint.into(), None);
+    }
+
+    fn push(&self, span: Span, message: String, hint: String, excerpt: Option<(String, u32)>) {
+        let mut found = self.found.borrow_mut();
+        found.total += 1;
+        if found.kept.len() < KEPT {
+            let hint = (!hint.is_empty()).then_some(hint);
+            found.kept.push(Problem { place: self.place(span), message, hint, excerpt });
+        }
+    }
+
+    /// How many problems there are so far: a reader that adds none has succeeded.
+    pub(super) fn count(&self) -> usize {
+        self.found.borrow().total
+    }
+
+    pub(super) fn place(&self, span: Span) -> SourcePlace {
+        SourcePlace { file: self.name.clone(), line: span.line, column: span.column }
+    }
+
+    /// The problems in order, each once, at most `shown`; then how many there are beyond.
+    pub(super) fn problems(self, shown: usize) -> Vec<Problem> {
+        let Found { mut kept, total } = self.found.into_inner();
+        let order = |p: &Problem| (p.place.line, p.place.column);
+        kept.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.message.cmp(&b.message)));
+        let before = kept.len();
+        kept.dedup();
+        let more = (total - (before - kept.len())).saturating_sub(shown);
+        kept.truncate(shown);
+        if let (true, Some(last)) = (more > 0, kept.last()) {
+            let message = format!("{more} more problem{} in this file", if more == 1 { " is" } else { "s are" });
+            let hint = Some("mend those above first".to_owned());
+            kept.push(Problem { place: last.place.clone(), message, hint, excerpt: None });
+        }
+        kept
+    }
+}
+
+fn line_starts(text: &str) -> Vec<u32> {
+    let bytes = text.as_bytes();
+    let mut starts = vec![0];
+    for (index, byte) in bytes.iter().enumerate() {
+        let ends = *byte == b'\n' || (*byte == b'\r' && bytes.get(index + 1) != Some(&b'\n'));
+        if ends && index + 1 < bytes.len() {
+            starts.push(u32::try_from(index + 1).unwrap_or(u32::MAX));
+        }
+    }
+    starts
+}
+
+/// A value as shown in messages: in quotes, and not longer than a person reads.
+pub(super) fn quote(text: &str) -> String {
+    format!("\"{}\"", clip(text, 60))
+}
+
+/// The candidate that was probably meant.
+pub(super) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    let lower = text.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::osa_distance(&lower, &candidate.to_lowercase()), candidate))
+        // A third of the letters may differ: beyond that, guesses are more often wrong than right.
+        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3) / 3)
+        .min()
+        .map(|(_, candidate)| candidate)
+}

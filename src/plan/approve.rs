@@ -1,0 +1,140 @@
+//! Limits on how much may leave, steps that cannot be undone, and what a person said about both.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{Action, ApprovalInUse, Kind, Name, Place, Risk, Size, Step};
+
+use super::plan::{Planner, good_grounds};
+use super::types::{ApprovalSet, HeldReason, Irreversible};
+
+/// The digest that names a set of waiting steps: of its sorted items, nothing else.
+pub fn digest_of(set: &BTreeSet<String>) -> String {
+    let mut hash = blake3::Hasher::new();
+    for item in set {
+        hash.update(item.as_bytes());
+        hash.update(b"\n");
+    }
+    hash.finalize().to_hex().as_str()[..16].to_owned()
+}
+
+/// `uid action [request]`: how a step is named in an approval.
+pub fn approval_item(step: &Step) -> String {
+    match &step.action {
+        Action::Restore { request, .. } => format!("{} {} {request}", step.identity.uid, step.action.verb()),
+        _ => format!("{} {}", step.identity.uid, step.action.verb()),
+    }
+}
+
+/// Holds what needs a person and has none; gives the set that waits, and the approvals that were made use of.
+pub(super) fn judge(planner: &mut Planner<'_>) -> (Option<ApprovalSet>, Vec<ApprovalSet>) {
+    let begun = begun(planner);
+    let given: BTreeSet<String> = given(planner);
+    let covered = |step: &Step| begun.iter().any(|approval| approval.set.contains(&approval_item(step)));
+    let live: Vec<usize> = (0..planner.steps.len()).filter(|index| !planner.dropped.contains(index)).collect();
+    let uncovered: Vec<usize> = live.into_iter().filter(|index| !covered(&planner.steps[*index])).collect();
+    let removals: Vec<usize> = uncovered.iter().copied().filter(|index| planner.steps[*index].is_removal()).collect();
+    let over = over_the_limit(planner, &removals);
+    let waits = |index: &usize| {
+        let step = &planner.steps[*index];
+        step.risk == Risk::Irreversible || (over.is_some() && step.is_removal())
+    };
+    let waiting: Vec<usize> = uncovered.into_iter().filter(waits).collect();
+    let mut used: Vec<ApprovalSet> =
+        begun.into_iter().map(|approval| ApprovalSet { digest: approval.digest, set: approval.set }).collect();
+    if waiting.is_empty() {
+        return (None, used);
+    }
+    let set: BTreeSet<String> = waiting.iter().map(|index| approval_item(&planner.steps[*index])).collect();
+    let asked = ApprovalSet { digest: digest_of(&set), set };
+    if given.contains(&asked.digest) {
+        used.push(asked);
+        return (None, used);
+    }
+    let unblock = format!("`kiln apply --approve {}` lets exactly this set go", asked.digest);
+    for index in waiting {
+        let step = &planner.steps[index];
+        if step.is_removal()
+            && let Some(why) = &over
+        {
+            planner.hold_step(index, HeldReason::RemovalLimit, why.clone(), &unblock);
+        } else if planner.inputs.irreversible == Irreversible::Hold {
+            let message = "it cannot be undone, and nobody was asked".to_owned();
+            let unblock = format!("say yes at a terminal, or with `--yes`, or `--approve {}`", asked.digest);
+            planner.hold_step(index, HeldReason::NeedsConfirmation, message, &unblock);
+        }
+    }
+    (Some(asked), used)
+}
+
+/// Approvals in the ledgers: given earlier, and not yet done. Each ledger has the part of the set that is on its pool.
+fn begun(planner: &Planner<'_>) -> Vec<ApprovalInUse> {
+    let mut by_digest: BTreeMap<&String, ApprovalInUse> = BTreeMap::new();
+    for approval in good_grounds(&planner.grounds).filter_map(|(_, good)| good.ledger).flat_map(|l| &l.approvals) {
+        let whole = by_digest
+            .entry(&approval.digest)
+            .or_insert_with(|| ApprovalInUse { digest: approval.digest.clone(), set: BTreeSet::new() });
+        whole.set.extend(approval.set.iter().cloned());
+    }
+    by_digest.into_values().collect()
+}
+
+/// Digests that a person gives now, by hand or by commit. One that was committed holds once.
+fn given(planner: &Planner<'_>) -> BTreeSet<String> {
+    let spent: BTreeSet<&String> =
+        good_grounds(&planner.grounds).filter_map(|(_, good)| good.ledger).flat_map(|ledger| &ledger.spent).collect();
+    let by_commit = planner.inputs.specs.approvals.values().map(|approval| &approval.digest);
+    by_commit.filter(|digest| !spent.contains(digest)).chain(planner.inputs.approved).cloned().collect()
+}
+
+/// Why these removals are too many at once, if they are.
+fn over_the_limit(planner: &Planner<'_>, removals: &[usize]) -> Option<String> {
+    if removals.is_empty() {
+        return None;
+    }
+    let safety = &planner.inputs.specs.stack.safety;
+    let before = planner.counted();
+    let count = removals.len() + before.len();
+    let bytes = removals.iter().map(|index| planner.steps[*index].bytes.bytes()).sum::<u64>()
+        + before.iter().map(|removal| removal.size.bytes()).sum::<u64>();
+    let all = planner.ours.values().flatten().filter(|(_, object)| object.place == Place::Live).count() + before.len();
+    if count > safety.max_removals as usize {
+        return Some(format!(
+            "{count} objects would have left within 24 hours, and maxRemovals is {}",
+            safety.max_removals
+        ));
+    }
+    if bytes > safety.max_removed_bytes.bytes() {
+        let limit = safety.max_removed_bytes;
+        return Some(format!("{} would have left within 24 hours, and maxRemovedBytes is {limit}", Size(bytes)));
+    }
+    // Of a handful of objects, a share says little.
+    if count > 3 && count as u64 * 100 > all as u64 * u64::from(safety.max_removed_percent.0) {
+        let limit = safety.max_removed_percent;
+        return Some(format!(
+            "{count} of {all} objects would have left within 24 hours, and maxRemovedPercent is {limit}"
+        ));
+    }
+    last_volume(planner, removals)
+}
+
+/// Whether this owner would have no volume left on a backend where it has some.
+fn last_volume(planner: &Planner<'_>, removals: &[usize]) -> Option<String> {
+    let mut left: BTreeMap<&Name, usize> = BTreeMap::new();
+    for ((kind, _), objects) in &planner.ours {
+        for (backend, object) in objects.iter().filter(|_| *kind == Kind::Volume) {
+            *left.entry(backend).or_default() += usize::from(object.place == Place::Live);
+        }
+    }
+    for step in removals.iter().map(|index| &planner.steps[*index]).filter(|step| step.identity.kind == Kind::Volume) {
+        if let Some(left) = left.get_mut(&step.backend) {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                return Some(format!(
+                    "it would leave no volume of {} on {}",
+                    planner.inputs.specs.stack.owner, step.backend
+                ));
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,301 @@
+//! New volumes: where their content comes from, what they are called, whether there is room.
+
+use serde_json::{Value, json};
+
+use crate::model::{
+    Action, Expect, Identity, Kind, Ledger, Name, NativeName, Object, ObjectRef, Origin, Place, Provisioning, Reason,
+    Risk, Size, SourceSpec, Step, Tags, Uid, VolumeSpec,
+};
+
+use super::plan::{About, Planner, Ready};
+use super::types::HeldReason;
+
+use super::tags::{Wanted, change, exact, tag_changes, wanted_tags, word};
+
+impl<'a> Planner<'a> {
+    /// A new volume.
+    pub(super) fn create(&mut self, spec: &'a VolumeSpec, about: &About<'a>) -> Option<Ready> {
+        self.hold_unsupported_fields(spec, about)?;
+        let capabilities = self.good(&spec.backend)?.capabilities;
+        let provisioning =
+            spec.provisioning.unwrap_or(if capabilities.thin { Provisioning::Thin } else { Provisioning::Thick });
+        let can = match provisioning {
+            Provisioning::Thin => capabilities.thin,
+            Provisioning::Thick => capabilities.thick,
+        };
+        if !can {
+            let message = format!("the backend {} cannot make {} volumes", spec.backend, word(provisioning));
+            self.hold(about, HeldReason::Unsupported, message, "leave `provisioning` out");
+            return None;
+        }
+        let size = spec.size.round_up(capabilities.granularity);
+        let (origin, after) = self.origin(spec, about, size)?;
+        let (identity, n) = self.new_identity(Kind::Volume, &spec.meta.name, &spec.backend)?;
+        let about = About { uid: Some(identity.uid), ..*about };
+        let native = match &spec.object {
+            None => identity.native(),
+            Some(name) => self.own_name(spec, &about, name)?,
+        };
+        self.hold_if_in_the_way(&about, &spec.backend, &native)?;
+        if !self.fits(&spec.backend, &about, size, size, provisioning == Provisioning::Thick) {
+            return None;
+        }
+        let defaults = &self.inputs.specs.stack.defaults;
+        let mut tags = wanted_tags(
+            &Wanted {
+                meta: &spec.meta,
+                protected: spec.protected.or(defaults.protected),
+                on_remove: spec.on_remove.or(defaults.on_remove),
+            },
+            &Tags::default(),
+        );
+        tags.provisioning = (provisioning == Provisioning::Thick).then_some(provisioning);
+        tags.identity = (native != identity.native()).then(|| identity.clone());
+        // A restore that is asked for before there is anything to bring back has nothing to do: it counts as done.
+        tags.restored = spec.restore.as_ref().map(|restore| restore.request.clone());
+        let mut changes = vec![change("size", Value::Null, json!(size))];
+        if let Some(source) = &spec.source {
+            let (path, name) = match source {
+                SourceSpec::Snapshot(name) => ("source.snapshot", name.as_str()),
+                SourceSpec::Volume(name) => ("source.volume", name.as_str()),
+                SourceSpec::Image { .. } => ("source.image", "image"),
+            };
+            changes.push(change(path, Value::Null, json!(name)));
+        }
+        if provisioning == Provisioning::Thick {
+            changes.push(change("provisioning", Value::Null, json!(provisioning)));
+        }
+        changes.extend(tag_changes(&Tags::default(), &tags));
+        let uid = identity.uid;
+        let index = self.step(Step {
+            backend: spec.backend.clone(),
+            identity,
+            native: native.clone(),
+            action: Action::Create { size, provisioning, origin, tags, n },
+            expect: Expect::default(),
+            risk: Risk::None,
+            reason: Reason::NotThere,
+            changes,
+            bytes: Size(0),
+            after,
+        });
+        let object = ObjectRef { native, uid, size };
+        Some(Ready::Here { backend: spec.backend.clone(), object, after: vec![index] })
+    }
+
+    /// Where a new volume's content comes from, and the steps to wait for.
+    pub(super) fn origin(
+        &mut self,
+        spec: &'a VolumeSpec,
+        about: &About<'a>,
+        size: Size,
+    ) -> Option<(Option<Origin>, Vec<usize>)> {
+        let Some(source) = &spec.source else { return Some((None, Vec::new())) };
+        let (kind, name) = match source {
+            SourceSpec::Snapshot(name) => (Kind::Snapshot, name),
+            SourceSpec::Volume(name) => (Kind::Volume, name),
+            SourceSpec::Image { .. } => {
+                let message = "volumes from images are not built yet".to_owned();
+                self.hold(about, HeldReason::Unsupported, message, "leave `source` out");
+                return None;
+            }
+        };
+        let what = format!("{} {name}", kind.as_lower());
+        let ready = match kind {
+            Kind::Snapshot => self.snapshot(name),
+            _ => self.volume(name),
+        };
+        let ready = match ready {
+            Ready::Missing => self.undeclared(kind, name),
+            ready => ready,
+        };
+        let (backend, object, after) = match ready {
+            Ready::Here { backend, object, after } => (backend, object, after),
+            Ready::Held => {
+                let message = format!("it is to be made from {what}, which is held");
+                self.hold(about, HeldReason::DependencyHeld, message, format!("see what holds {what}"));
+                return None;
+            }
+            Ready::Missing => {
+                let message = format!("it is to be made from {what}, which is neither declared nor there");
+                self.hold(
+                    about,
+                    HeldReason::SourceMissing,
+                    message,
+                    "declare it, or leave `source` out for an empty volume",
+                );
+                return None;
+            }
+            Ready::Circle => {
+                let message = format!("it is to be made from {what}, which is to be made from it");
+                self.hold(about, HeldReason::SourceMissing, message, "break the circle of sources");
+                return None;
+            }
+        };
+        if backend != spec.backend {
+            let message = format!("{what} is on the backend {backend}; copying between backends is not built yet");
+            self.hold(about, HeldReason::Unsupported, message, format!("declare `backend: {backend}`"));
+            return None;
+        }
+        if kind == Kind::Volume && !self.good(&backend)?.capabilities.clone_volume {
+            let message = format!("the backend {backend} clones snapshots only");
+            self.hold(
+                about,
+                HeldReason::Unsupported,
+                message,
+                "declare a Snapshot of the volume, and that as the source",
+            );
+            return None;
+        }
+        if size < object.size {
+            let message = format!("it is declared as {}, and {what} has {}", exact(spec.size), exact(object.size));
+            let unblock = format!("declare at least `size: {}`", object.size.bytes());
+            self.hold(about, HeldReason::SizeBelowSource, message, unblock);
+            return None;
+        }
+        if kind == Kind::Volume {
+            self.hold_if_torn(about, &backend, &object)?;
+        }
+        let origin = match kind {
+            Kind::Snapshot => Origin::Snapshot(object),
+            _ => Origin::Volume(object),
+        };
+        Some((Some(origin), after))
+    }
+
+    /// An object that no document declares, and that is ours and there.
+    pub(super) fn undeclared(&self, kind: Kind, name: &'a Name) -> Ready {
+        match self.found(kind, name, Place::Live).as_slice() {
+            [(backend, object)] if object.conflict.is_none() => match object.uid() {
+                Some(uid) => Ready::Here {
+                    backend: (*backend).clone(),
+                    object: ObjectRef { native: object.native.clone(), uid, size: object.size },
+                    after: Vec::new(),
+                },
+                None => Ready::Missing,
+            },
+            _ => Ready::Missing,
+        }
+    }
+
+    /// Holds what would copy from a volume that somebody is writing to, where such a copy would be torn.
+    pub(super) fn hold_if_torn(&mut self, about: &About<'_>, backend: &Name, volume: &ObjectRef) -> Option<()> {
+        let good = self.good(backend)?;
+        if good.capabilities.snapshot_while_open {
+            return Some(());
+        }
+        let (_, object) = self.by_uid.get(&volume.uid)?;
+        self.hold_if_open(about, object, "a copy of it would be torn")
+    }
+
+    /// Holds an object that somebody is known to have open.
+    pub(super) fn hold_if_open(&mut self, about: &About<'_>, object: &Object, why: &str) -> Option<()> {
+        match &object.clients {
+            crate::model::Clients::Some(who) => {
+                let message = format!("{} is open by {}: {why}", object.native, who.join(", "));
+                self.hold(about, HeldReason::InUse, message, "close it there, then run again");
+                None
+            }
+            _ => Some(()),
+        }
+    }
+
+    /// Whether there is room; holds the object if not, and counts it if so.
+    pub(super) fn fits(&mut self, backend: &'a Name, about: &About<'_>, size: Size, more: Size, thick: bool) -> bool {
+        let Some(good) = self.good(backend) else { return false };
+        let (spec, capabilities, capacity) = (good.spec, good.capabilities, good.observed.capacity);
+        if size.bytes() > capabilities.max_size {
+            let message =
+                format!("{size} is more than the backend can hold in one object ({})", Size(capabilities.max_size));
+            self.hold(about, HeldReason::Unsupported, message, "declare a smaller size");
+            return false;
+        }
+        let provisioned = self.provisioned.get(backend).copied().unwrap_or(0).saturating_add(more.bytes());
+        let full = capacity.and_then(|capacity| {
+            let fill = spec.max_fill.of(capacity.total);
+            let used = capacity.used.saturating_add(if thick { more.bytes() } else { 0 });
+            let limit = spec.overcommit.map(|share| share.of(capacity.total));
+            if used > fill {
+                Some(format!(
+                    "{} of {} would be used, and `maxFill` is {}",
+                    Size(used),
+                    Size(capacity.total),
+                    spec.max_fill
+                ))
+            } else if limit.is_some_and(|limit| provisioned > limit) {
+                let share = spec.overcommit.unwrap_or(spec.max_fill);
+                Some(format!(
+                    "{} would be provisioned of a capacity of {}, and `overcommit` is {share}",
+                    Size(provisioned),
+                    Size(capacity.total)
+                ))
+            } else {
+                None
+            }
+        });
+        if let Some(message) = full {
+            self.hold(about, HeldReason::PoolFull, message, "make room, or raise the limit of the Backend");
+            return false;
+        }
+        self.provisioned.insert(backend, provisioned);
+        true
+    }
+
+    pub(super) fn new_identity(&mut self, kind: Kind, name: &Name, backend: &'a Name) -> Option<(Identity, u32)> {
+        let stack = &self.inputs.specs.stack;
+        let ledger: Option<&Ledger> = self.good(backend)?.ledger;
+        let first = ledger.and_then(|l| l.next.get(&Ledger::next_key(kind, name))).copied().unwrap_or(0);
+        let known = |uid: &Uid| {
+            self.by_uid.contains_key(uid)
+                || self.given.contains(uid)
+                || ledger.is_some_and(|l| l.whole.contains_key(uid) || l.tombstones.contains_key(uid))
+        };
+        let (uid, n) = (first..)
+            .map(|n| (Uid::derive(&stack.id, &stack.owner, kind, backend, name, n), n))
+            .find(|(uid, _)| !known(uid))?;
+        self.given.insert(uid);
+        Some((Identity { owner: stack.owner.clone(), kind, name: name.clone(), uid }, n))
+    }
+
+    pub(super) fn own_name(&mut self, spec: &VolumeSpec, about: &About<'_>, name: &str) -> Option<NativeName> {
+        let capabilities = self.good(&spec.backend)?.capabilities;
+        if !capabilities.own_names {
+            let message = format!("the backend {} gives names of its own", spec.backend);
+            self.hold(about, HeldReason::Unsupported, message, "leave `object` out");
+            return None;
+        }
+        if name.len() > capabilities.max_name {
+            let message = format!("`object` has {} bytes; the backend allows {}", name.len(), capabilities.max_name);
+            self.hold(about, HeldReason::NameTooLong, message, "choose a shorter name");
+            return None;
+        }
+        Some(NativeName::new(name))
+    }
+
+    /// Holds an object whose native name is taken by something that is not ours, or is given twice.
+    pub(super) fn hold_if_in_the_way(
+        &mut self,
+        about: &About<'_>,
+        backend: &'a Name,
+        native: &NativeName,
+    ) -> Option<()> {
+        let objects = &self.good(backend)?.observed.objects;
+        let taken = objects.iter().find(|o| o.native == *native && o.place != Place::Temporary);
+        if let Some(object) = taken {
+            let whose = match &object.identity {
+                None => "nobody's that Kiln knows".to_owned(),
+                Some(id) => format!("{} {} of {}", id.kind.as_lower(), id.name, id.owner),
+            };
+            let message = format!("{native} is already there, and is {whose}");
+            let unblock = format!("write `adopt: {{name: {native}}}` to take it over, or choose another name");
+            self.hold(about, HeldReason::Foreign, message, unblock);
+            return None;
+        }
+        if !self.named.insert((backend, native.clone())) {
+            let message = format!("two documents ask for the native name {native}");
+            self.hold(about, HeldReason::Ambiguous, message, "give each its own");
+            return None;
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,98 @@
+//! Drift: what somebody else changed since Kiln last settled it. Kept apart from change, which is what a document asks for.
+
+use serde_json::{Value, json};
+
+use crate::model::{Name, Object, ObjectRecord, Place, Tags};
+
+use super::ground::{self, Good, Ground};
+use super::types::{Drift, Inputs};
+
+/// Compares every record with what its backend shows now.
+pub(super) fn drift(inputs: &Inputs<'_>) -> Vec<Drift> {
+    let grounds = ground::survey(inputs);
+    let mut found = Vec::new();
+    let mut by_uid = std::collections::HashMap::new();
+    for ground in grounds.values() {
+        if let Ground::Good(Good { observed, .. }) = ground {
+            by_uid.extend(observed.objects.iter().filter_map(|object| Some((object.uid()?, object))));
+        }
+    }
+    for record in inputs.records.objects.values() {
+        if record.identity.owner != inputs.specs.stack.owner {
+            continue;
+        }
+        match by_uid.get(&record.identity.uid) {
+            Some(object) if object.place == Place::Live => compare(record, object, &mut found),
+            Some(_) => {}
+            None if is_proven(inputs, &grounds, record) => {
+                found.push(entry(record, "object", json!(record.native), Value::Null));
+            }
+            None => {}
+        }
+    }
+    found.sort_by(|a, b| (a.kind, &a.name, &a.path).cmp(&(b.kind, &b.name, &b.path)));
+    found
+}
+
+/// Whether a live object of a record is proven to be absent now.
+fn is_proven(
+    inputs: &Inputs<'_>,
+    grounds: &std::collections::BTreeMap<&Name, Ground<'_>>,
+    record: &ObjectRecord,
+) -> bool {
+    let was_live = record.seen.as_ref().is_some_and(|o| o.place == Place::Live);
+    let there = match grounds.get(&record.backend) {
+        Some(Ground::Good(good)) => {
+            let left = good.ledger.is_some_and(|l| {
+                l.leaving.contains(&record.identity.uid) || l.tombstones.contains_key(&record.identity.uid)
+            });
+            good.observed.listed.proves_absence_of(record.identity.kind) && !left
+        }
+        _ => false,
+    };
+    was_live && there && inputs.world.contains_key(&record.backend)
+}
+
+fn compare(record: &ObjectRecord, object: &Object, found: &mut Vec<Drift>) {
+    if object.size != record.size {
+        found.push(entry(record, "size", json!(record.size), json!(object.size)));
+    }
+    if object.native != record.native {
+        found.push(entry(record, "object", json!(record.native), json!(object.native)));
+    }
+    // Only what people declare: the rest is Kiln's own book-keeping.
+    let Tags {
+        labels,
+        protected,
+        on_remove: _,
+        provisioning: _,
+        retained,
+        expires: _,
+        identity: _,
+        adopted: _,
+        volume: _,
+        restored,
+        restoring: _,
+    } = &object.tags;
+    let then = &record.tags;
+    if *labels != then.labels {
+        found.push(entry(record, "labels", json!(then.labels), json!(labels)));
+    }
+    if *protected != then.protected {
+        found.push(entry(record, "protected", json!(then.protected), json!(protected)));
+    }
+    if object.tags.on_remove() != then.on_remove() {
+        found.push(entry(record, "onRemove", json!(then.on_remove()), json!(object.tags.on_remove())));
+    }
+    if *retained != then.retained {
+        found.push(entry(record, "retained", json!(then.retained), json!(retained)));
+    }
+    if *restored != then.restored {
+        found.push(entry(record, "restore.request", json!(then.restored), json!(restored)));
+    }
+}
+
+fn entry(record: &ObjectRecord, path: &str, recorded: Value, observed: Value) -> Drift {
+    let (kind, name) = (record.identity.kind, record.identity.name.clone());
+    Drift { kind, name, path: path.to_owned(), recorded, observed }
+}

@@ -1,0 +1,242 @@
+//! What each declared backend is to the plan: ground to stand on, or the reason why nothing on it is touched.
+
+use std::collections::BTreeMap;
+
+use crate::model::{
+    BackendRecord, BackendSpec, Capabilities, Kind, Ledger, LedgerView, Name, Observed, Owner, Place, PoolId,
+};
+
+use super::types::{HeldReason, Inputs, View};
+
+/// A declared backend, judged.
+pub(super) enum Ground<'a> {
+    /// It can be planned for.
+    Good(Good<'a>),
+    /// Nothing on it is touched.
+    Bad(Bad),
+}
+
+/// A backend that can be planned for.
+pub(super) struct Good<'a> {
+    pub spec: &'a BackendSpec,
+    pub capabilities: &'a Capabilities,
+    pub observed: &'a Observed,
+    /// Ours on this pool; none on first use.
+    pub ledger: Option<&'a Ledger>,
+    /// Another process is writing: steps are held.
+    pub taken_by: Option<&'a str>,
+}
+
+/// Why nothing on a backend is touched.
+pub(super) struct Bad {
+    pub reason: HeldReason,
+    pub message: String,
+    pub unblock: String,
+    /// Whether it counts as unobserved (exit code 6).
+    pub unobserved: bool,
+}
+
+/// Judges every declared backend.
+pub(super) fn survey<'a>(inputs: &Inputs<'a>) -> BTreeMap<&'a Name, Ground<'a>> {
+    let mut grounds: BTreeMap<&Name, Ground<'_>> =
+        inputs.specs.backends.iter().map(|(name, spec)| (name, judge(inputs, name, spec))).collect();
+    // Two Backends that turn out to be one pool: which of them an object belongs to cannot be said.
+    let mut by_pool: BTreeMap<&PoolId, Vec<&Name>> = BTreeMap::new();
+    for (name, ground) in &grounds {
+        if let Ground::Good(Good { observed: Observed { pool: Some(pool), .. }, .. }) = ground {
+            by_pool.entry(pool).or_default().push(name);
+        }
+    }
+    for names in by_pool.into_values().filter(|names| names.len() > 1) {
+        for name in &names {
+            let bad = Bad {
+                reason: HeldReason::Ambiguous,
+                message: format!("the Backends {} are one and the same pool", list(&names)),
+                unblock: "declare the pool once".to_owned(),
+                unobserved: false,
+            };
+            grounds.insert(name, Ground::Bad(bad));
+        }
+    }
+    grounds
+}
+
+fn list(names: &[&Name]) -> String {
+    names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" and ")
+}
+
+fn judge<'a>(inputs: &Inputs<'a>, name: &'a Name, spec: &'a BackendSpec) -> Ground<'a> {
+    if !spec.via.is_empty() {
+        return Ground::Bad(Bad {
+            reason: HeldReason::NotAllowed,
+            message: "`via` is off: manifests may not run commands".to_owned(),
+            unblock: "remove `via`".to_owned(),
+            unobserved: false,
+        });
+    }
+    let (capabilities, observed, taken_by) = match inputs.world.get(name) {
+        Some(View::Seen { capabilities, observed }) => (capabilities, observed, None),
+        Some(View::Taken { by, capabilities, observed }) => (capabilities, observed, Some(by.as_str())),
+        Some(View::Unbuilt) => {
+            return Ground::Bad(Bad {
+                reason: HeldReason::Unsupported,
+                message: format!("the driver {:?} is not built yet", spec.config.driver()),
+                unblock: "use a driver that this kiln has: local or sim".to_owned(),
+                unobserved: false,
+            });
+        }
+        Some(View::Unseen { why }) => return Ground::Bad(unseen(name, why)),
+        None => return Ground::Bad(unseen(name, "it was not looked at")),
+    };
+    match ledger(inputs, name, spec, observed) {
+        Ok(ledger) => Ground::Good(Good { spec, capabilities, observed, ledger, taken_by }),
+        Err(bad) => Ground::Bad(bad),
+    }
+}
+
+fn unseen(name: &Name, why: &str) -> Bad {
+    Bad {
+        reason: HeldReason::Unobserved,
+        message: format!("the backend {name} could not be observed: {why}"),
+        unblock: "mend the backend, then run again".to_owned(),
+        unobserved: true,
+    }
+}
+
+/// Our ledger on the pool, after every check that the pool is the one it was and is ours.
+fn ledger<'a>(
+    inputs: &Inputs<'a>,
+    name: &Name,
+    spec: &BackendSpec,
+    observed: &'a Observed,
+) -> Result<Option<&'a Ledger>, Bad> {
+    let owner = &inputs.specs.stack.owner;
+    let changed = |message: String| Bad {
+        reason: HeldReason::BackendChanged,
+        message,
+        unblock: format!(
+            "point the Backend back to its pool; if this pool is right as it is, `kiln forget backend/{name}` accepts it"
+        ),
+        unobserved: true,
+    };
+    let record = record_of(inputs, name, spec, observed);
+    match (&observed.pool, record) {
+        (None, Some(record)) => {
+            return Err(changed(format!(
+                "{} was pool {} and now bears no mark of Kiln: another directory, or an unmounted one",
+                record.place, record.pool
+            )));
+        }
+        (Some(pool), Some(record)) if record.pool != *pool => {
+            return Err(changed(format!("{} was pool {} and is now pool {pool}", record.place, record.pool)));
+        }
+        (None, None) if observed.objects.iter().any(|o| o.native.is_reserved()) => {
+            return Err(changed("there are objects of Kiln in a pool that bears no mark of Kiln".to_owned()));
+        }
+        (None, None) if !observed.ledgers.is_empty() => {
+            return Err(changed("the pool has a ledger, and its mark is gone".to_owned()));
+        }
+        _ => {}
+    }
+    let has_objects = observed
+        .objects
+        .iter()
+        .any(|o| o.place != Place::Temporary && o.identity.as_ref().is_some_and(|id| id.owner == *owner));
+    let ledger = match observed.ledgers.get(owner) {
+        Some(LedgerView::Good(ledger)) => Some(ledger),
+        Some(LedgerView::Damaged(why)) => match stored(inputs, record) {
+            Some(ledger) => Some(ledger),
+            None => {
+                return Err(changed(format!("both copies of the ledger are damaged ({why}), and the store has none")));
+            }
+        },
+        None if has_objects => {
+            return Err(changed(format!("there are objects of {owner} in the pool, and no ledger that knows them")));
+        }
+        None if record.is_some_and(|r| r.owner == *owner && r.ledger.as_ref().is_some_and(|l| !l.whole.is_empty())) => {
+            return Err(changed("the pool's ledger is gone, and so are the objects it listed".to_owned()));
+        }
+        None => None,
+    };
+    match ledger {
+        Some(ledger) if Some(&ledger.pool) != observed.pool.as_ref() => {
+            Err(changed(format!("the ledger in the pool was written for another pool, {}", ledger.pool)))
+        }
+        Some(ledger) if ledger.stack != inputs.specs.stack.id => Err(Bad {
+            reason: HeldReason::OwnerChanged,
+            message: format!("the pool is used by another Stack of the name {owner} (id {:?})", ledger.stack),
+            unblock: format!(
+                "give this Stack a name of its own; or, if it takes over, run `kiln adopt {name} --from-owner {owner}`"
+            ),
+            unobserved: false,
+        }),
+        Some(ledger) => Ok(Some(ledger)),
+        None => match other_owner(inputs, name, observed) {
+            Some(other) => Err(other),
+            None => Ok(None),
+        },
+    }
+}
+
+/// What the store knows of this Backend: by its name, by its pool (a renamed Backend is the pool it points to), or by its place.
+fn record_of<'a>(
+    inputs: &Inputs<'a>,
+    name: &Name,
+    spec: &BackendSpec,
+    observed: &Observed,
+) -> Option<&'a BackendRecord> {
+    let records = &inputs.records.backends;
+    let same_pool = records.values().find(|record| Some(&record.pool) == observed.pool.as_ref());
+    // Memory is no place that can be gone back to.
+    let same_place = || records.values().find(|record| record.place == spec.config.place() && record.place != "memory");
+    records.get(name).or(same_pool).or_else(same_place)
+}
+
+fn stored<'a>(inputs: &Inputs<'a>, record: Option<&'a BackendRecord>) -> Option<&'a Ledger> {
+    record?.ledger.as_ref().filter(|ledger| ledger.owner == inputs.specs.stack.owner)
+}
+
+/// A pool that we have never used, where another owner's objects bear names that we declare: most likely the Stack was renamed,
+/// or got its first name.
+fn other_owner(inputs: &Inputs<'_>, name: &Name, observed: &Observed) -> Option<Bad> {
+    let specs = inputs.specs;
+    let declared_here = |kind: Kind, object: &Name| match kind {
+        Kind::Volume => specs.volumes.get(object).is_some_and(|v| v.backend == *name),
+        Kind::Snapshot => {
+            specs.snapshots.get(object).and_then(|s| specs.volumes.get(&s.volume)).is_some_and(|v| v.backend == *name)
+        }
+        _ => false,
+    };
+    let clash = observed
+        .objects
+        .iter()
+        .filter(|o| o.place == Place::Live)
+        .filter_map(|o| o.identity.as_ref())
+        .find(|id| id.owner != specs.stack.owner && declared_here(id.kind, &id.name))?;
+    let owner: &Owner = &clash.owner;
+    Some(Bad {
+        reason: HeldReason::OwnerChanged,
+        message: format!(
+            "the pool has been used by {owner}, which has a {} {} there too",
+            clash.kind.as_lower(),
+            clash.name
+        ),
+        unblock: format!(
+            "take its objects over with `kiln adopt {name} --from-owner {owner}`; if the two are to live side by side, accept \
+             the pool with `kiln forget backend/{name}`"
+        ),
+        unobserved: false,
+    })
+}
+
+/// The backends that can be planned for and written to, with our ledger on each (none on first use): the one that the plan was
+/// made with, which is the store's copy where those on the pool are damaged.
+pub fn usable(inputs: &Inputs<'_>) -> BTreeMap<Name, Option<Ledger>> {
+    let grounds = survey(inputs).into_iter();
+    grounds
+        .filter_map(|(name, ground)| match ground {
+            Ground::Good(good) if good.taken_by.is_none() => Some((name.clone(), good.ledger.cloned())),
+            _ => None,
+        })
+        .collect()
+}

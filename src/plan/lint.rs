@@ -1,0 +1,142 @@
+//! Checks a finished plan against the promises, by rules of its own: what the planner got wrong must not run.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::model::{Action, Kind, NativeName, Object, Place, Step, Verb};
+
+use super::ground::{self, Good, Ground};
+use super::types::{Inputs, Plan};
+
+/// Every breach, one sentence each; none in a plan that may run.
+pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
+    let mut breaches = Vec::new();
+    let grounds = ground::survey(inputs);
+    let mut created = HashSet::new();
+    let mut left = HashSet::new();
+    let mut indexes: HashMap<&crate::model::Name, HashMap<(&NativeName, Place), &Object>> = HashMap::new();
+    for (index, step) in plan.steps.iter().enumerate() {
+        let mut breach =
+            |what: &str| breaches.push(format!("step {index}, {} {}: {what}", step.action.verb(), step.native));
+        let Some(Ground::Good(good)) = grounds.get(&step.backend) else {
+            breach("its backend was not observed");
+            continue;
+        };
+        if step.after.iter().any(|needed| *needed >= index) {
+            breach("it waits for a later step");
+        }
+        if good.taken_by.is_some() {
+            breach("another process is writing to its backend");
+        }
+        if step.identity.owner != inputs.specs.stack.owner {
+            breach("its object is another owner's");
+        }
+        match step.action {
+            Action::Create { .. } | Action::Snapshot { .. } | Action::Adopt { .. }
+                if !created.insert(step.identity.uid) =>
+            {
+                breach("its object is made twice");
+            }
+            _ => {}
+        }
+        if step.is_removal() && !left.insert(step.identity.uid) {
+            breach("its object leaves twice");
+        }
+        let objects = indexes
+            .entry(&step.backend)
+            .or_insert_with(|| good.observed.objects.iter().map(|o| ((&o.native, o.place), o)).collect());
+        let object = step.expect.place.and_then(|place| objects.get(&(step.native_before(), place)).copied());
+        check_action(inputs, good, step, object, objects, &mut breach);
+    }
+    if created.intersection(&left).next().is_some() {
+        breaches.push("an object is made and leaves in one plan".to_owned());
+    }
+    breaches.extend(forgotten(plan, inputs, &grounds));
+    breaches
+}
+
+fn check_action(
+    inputs: &Inputs<'_>,
+    good: &Good<'_>,
+    step: &Step,
+    object: Option<&Object>,
+    objects: &HashMap<(&NativeName, Place), &Object>,
+    breach: &mut dyn FnMut(&str),
+) {
+    let ours = |object: &Object| object.identity.as_ref().is_some_and(|id| id.uid == step.identity.uid);
+    match &step.action {
+        Action::Create { size, origin, .. } => {
+            if [Place::Live, Place::Trash].iter().any(|place| objects.contains_key(&(&step.native, *place))) {
+                breach("something bears its name already");
+            }
+            if origin.as_ref().is_some_and(|origin| origin.object().size > *size) {
+                breach("it is smaller than what it is made from");
+            }
+            if !good.observed.listed.proves_absence_of(step.identity.kind) {
+                breach("its absence is not proven");
+            }
+        }
+        Action::Snapshot { .. } => {
+            if objects.contains_key(&(&step.native, Place::Live)) {
+                breach("something bears its name already");
+            }
+        }
+        Action::Adopt { .. } => match object {
+            Some(object) if object.identity.is_none() => {}
+            _ => breach("it adopts what is not there, or is somebody's"),
+        },
+        Action::Purge | Action::Sweep => breach("it is never part of a plan"),
+        Action::Grow { to } => match step.expect.size {
+            Some(size) if size < *to => {}
+            _ => breach("it does not grow"),
+        },
+        Action::Trash { .. } | Action::Destroy => match object {
+            Some(object) if object.tags.protected => breach("its object is protected"),
+            Some(object) if !ours(object) => breach("its object is not the one observed"),
+            Some(_) if inputs.specs.broken => breach("something leaves while a manifest has a problem"),
+            Some(_) if declared(inputs, step) => breach("its object is declared"),
+            Some(_) => {}
+            None => breach("its object was not observed"),
+        },
+        Action::Restore { .. } => {
+            if step.expect.tags.as_ref().is_some_and(|tags| tags.protected) {
+                breach("its object is protected");
+            }
+        }
+        Action::SetTags { tags } if tags.retained && declared(inputs, step) => breach("it lets go what is declared"),
+        Action::SetTags { .. } | Action::Rename { .. } | Action::Undelete { .. } | Action::Detach => match object {
+            Some(object) if !ours(object) => breach("its object is not the one observed"),
+            _ => {}
+        },
+    }
+}
+
+fn declared(inputs: &Inputs<'_>, step: &Step) -> bool {
+    match step.identity.kind {
+        Kind::Volume => inputs.specs.volumes.contains_key(&step.identity.name),
+        _ => inputs.specs.snapshots.contains_key(&step.identity.name),
+    }
+}
+
+/// Declared objects that are not there, have no step and are not held: what is not done must be said.
+fn forgotten(
+    plan: &Plan,
+    inputs: &Inputs<'_>,
+    grounds: &std::collections::BTreeMap<&crate::model::Name, Ground<'_>>,
+) -> Vec<String> {
+    let mut spoken: HashSet<(Kind, &crate::model::Name)> = HashSet::new();
+    spoken.extend(plan.held.iter().map(|held| (held.kind, &held.name)));
+    let brings = |step: &&Step| matches!(step.action.verb(), Verb::Create | Verb::Adopt | Verb::Move | Verb::Update);
+    spoken.extend(plan.steps.iter().filter(brings).map(|step| (step.identity.kind, &step.identity.name)));
+    for ground in grounds.values() {
+        if let Ground::Good(good) = ground {
+            let live = good.observed.objects.iter().filter(|object| object.place == Place::Live);
+            let ours = live.filter_map(|o| o.identity.as_ref()).filter(|id| id.owner == inputs.specs.stack.owner);
+            spoken.extend(ours.map(|id| (id.kind, &id.name)));
+        }
+    }
+    let volumes = inputs.specs.volumes.keys().map(|name| (Kind::Volume, name));
+    let all = volumes.chain(inputs.specs.snapshots.keys().map(|name| (Kind::Snapshot, name)));
+    all.filter(|key| !spoken.contains(key))
+        .map(|(kind, name)| format!("{kind} {name} is neither there nor planned nor held"))
+        .collect()
+}

@@ -1,0 +1,252 @@
+//! Where a declared object is: live, in the trash, under its old name, proven absent; or why that cannot be said.
+
+use crate::model::{Kind, Ledger, Name, Object, ObjectRecord, Place, Verb};
+
+use super::ground::Ground;
+use super::plan::{About, Planner, Whereabouts, good_grounds};
+use super::types::HeldReason;
+
+/// Where a declared object is.
+pub(super) enum Located<'a> {
+    /// In use under its name.
+    Live(&'a Object),
+    /// To be brought back.
+    Trashed(&'a Object),
+    /// In use under the name that `renamedFrom` gives.
+    OldName(&'a Object),
+    /// Proven not to be there, nor anywhere else, and never lost.
+    Absent,
+    /// It cannot be said, or must not be acted on; the reason has been held.
+    Held,
+}
+
+impl<'a> Planner<'a> {
+    /// Looks for the object that a document declares on `backend`.
+    pub(super) fn locate(
+        &mut self,
+        kind: Kind,
+        name: &'a Name,
+        backend: &'a Name,
+        old: Option<&'a Name>,
+    ) -> Located<'a> {
+        let about = About { kind, name, backend: Some(backend), uid: None, action: Verb::Create };
+        if let Some(Ground::Bad(bad)) = self.grounds.get(backend) {
+            let (reason, message, unblock) = (bad.reason, bad.message.clone(), bad.unblock.clone());
+            let known = self.recorded.get(&(kind, name)).and_then(|records| records.first().copied());
+            let about = match known {
+                Some(record) => About { uid: Some(record.identity.uid), action: Verb::Update, ..about },
+                None => about,
+            };
+            self.claim_all(kind, name);
+            self.hold(&about, reason, message, unblock);
+            return Located::Held;
+        }
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            self.found(kind, name, Place::Live).into_iter().partition(|(at, _)| *at == backend);
+        self.claim_all(kind, name);
+        match (here.as_slice(), elsewhere.as_slice()) {
+            ([(_, object)], []) => self.believed(&about, object, old).map_or(Located::Held, Located::Live),
+            ([], []) => self.locate_not_live(about, old),
+            ([], [(at, object)]) => {
+                let about = About { uid: object.uid(), action: Verb::Move, ..about };
+                let message = format!("it is on the backend {at}; moving it to {backend} is not built yet");
+                self.hold(&about, HeldReason::Unsupported, message, format!("declare `backend: {at}` again"));
+                Located::Held
+            }
+            (several, others) => {
+                let names: Vec<String> =
+                    several.iter().chain(others).map(|(at, o)| format!("{} on {at}", o.native)).collect();
+                let message = format!("two or more objects could be it: {}", names.join(", "));
+                let unblock = "rename or remove on the backend what is not it";
+                self.hold(&about, HeldReason::Ambiguous, message, unblock);
+                Located::Held
+            }
+        }
+    }
+
+    fn claim_all(&mut self, kind: Kind, name: &'a Name) {
+        let all = self.ours.get(&(kind, name)).into_iter().flatten();
+        self.claimed.extend(all.map(|(at, object)| (*at, &object.native)));
+    }
+
+    /// Whether the marks of a found object can be believed.
+    fn believed(&mut self, about: &About<'_>, object: &'a Object, old: Option<&Name>) -> Option<&'a Object> {
+        let action = if object.place == Place::Trash { Verb::Adopt } else { Verb::Update };
+        let about = About { uid: object.uid(), action, backend: about.backend, ..*about };
+        if let Some(why) = &object.conflict {
+            let message = format!("the marks of {} cannot be believed: {why}", object.native);
+            self.hold(&about, HeldReason::Conflict, message, "mend its tags on the backend");
+            return None;
+        }
+        if let Some(other) =
+            self.name_in_ledger(about.backend, object).filter(|known| *known != about.name && Some(*known) != old)
+        {
+            let message = format!("{} is known as {other}, and somebody renamed it on the backend", object.native);
+            let unblock =
+                format!("name it {other} again on the backend, or write `renamedFrom: {other}` under its metadata");
+            self.hold(&about, HeldReason::Renamed, message, unblock);
+            return None;
+        }
+        Some(object)
+    }
+
+    /// The name under which the ledger knows an object's uid.
+    pub(super) fn name_in_ledger(&self, backend: Option<&Name>, object: &Object) -> Option<&'a Name> {
+        let ledger: &'a Ledger = self.good(backend?)?.ledger?;
+        ledger.whole.get(&object.uid()?).map(|entry| &entry.name)
+    }
+
+    fn locate_not_live(&mut self, about: About<'a>, old: Option<&'a Name>) -> Located<'a> {
+        let (kind, name, Some(backend)) = (about.kind, about.name, about.backend) else { return Located::Held };
+        if let Some(old) = old
+            && let Some(located) = self.locate_old_name(&about, old, backend)
+        {
+            return located;
+        }
+        let trashed = self.found(kind, name, Place::Trash);
+        match trashed.as_slice() {
+            [] => {}
+            [(at, object)] if *at == backend => {
+                return self.believed(&about, object, old).map_or(Located::Held, Located::Trashed);
+            }
+            [(at, object)] => {
+                let about = About { uid: object.uid(), action: Verb::Adopt, ..about };
+                let message = format!("it is in the trash of the backend {at}, not of {backend}");
+                let unblock = format!("declare `backend: {at}`, or `kiln trash purge {}/{name}`", kind.as_lower());
+                self.hold(&about, HeldReason::Unsupported, message, unblock);
+                return Located::Held;
+            }
+            several => {
+                let names: Vec<&str> = several.iter().map(|(_, o)| o.native.as_str()).collect();
+                let message = format!("the trash holds several that could be it: {}", names.join(", "));
+                let unblock = format!("purge what is not wanted with `kiln trash purge {}/{name}`", kind.as_lower());
+                self.hold(&about, HeldReason::Ambiguous, message, unblock);
+                return Located::Held;
+            }
+        }
+        if !self.good(backend).is_some_and(|good| good.observed.listed.proves_absence_of(kind)) {
+            let message = format!("the listing of {backend} is not complete, so it may be there");
+            self.hold(&about, HeldReason::Unobserved, message, "run again when the backend can be listed");
+            return Located::Held;
+        }
+        if self.hold_if_lost(&about) || self.hold_if_hidden(&about) {
+            return Located::Held;
+        }
+        Located::Absent
+    }
+
+    fn locate_old_name(&mut self, about: &About<'a>, old: &'a Name, backend: &'a Name) -> Option<Located<'a>> {
+        let live: Vec<_> = self.found(about.kind, old, Place::Live);
+        let trashed = self.found(about.kind, old, Place::Trash);
+        let (at, object) = match (live.as_slice(), trashed.as_slice()) {
+            ([one], _) => *one,
+            ([], []) => {
+                let before = About { name: old, ..*about };
+                // Lost under the old name is lost under the new one too; otherwise the rename is done, or was never needed.
+                return self.hold_if_lost_as(&before, about).then_some(Located::Held);
+            }
+            _ => {
+                self.claim_all(about.kind, old);
+                let message = format!("what was declared as {old} is not in one place: it is in the trash, or doubled");
+                let unblock = format!("bring it back with `kiln trash restore {}/{old}`", about.kind.as_lower());
+                self.hold(about, HeldReason::Ambiguous, message, unblock);
+                return Some(Located::Held);
+            }
+        };
+        self.claim_all(about.kind, old);
+        if at != backend {
+            let about = About { uid: object.uid(), action: Verb::Move, ..*about };
+            let message =
+                format!("what was declared as {old} is on the backend {at}; moving it to {backend} is not built yet");
+            self.hold(&about, HeldReason::Unsupported, message, format!("declare `backend: {at}` again"));
+            return Some(Located::Held);
+        }
+        let before = About { name: old, ..*about };
+        Some(self.believed(&before, object, None).map_or(Located::Held, Located::OldName))
+    }
+
+    fn hold_if_lost(&mut self, about: &About<'a>) -> bool {
+        self.hold_if_lost_as(about, about)
+    }
+
+    /// Holds `shown` if an object under the name of `about` was whole and is absent: on this backend or another, by the ledgers
+    /// or, for the seconds before a create is entered there, by the store.
+    fn hold_if_lost_as(&mut self, about: &About<'a>, shown: &About<'a>) -> bool {
+        let (kind, name) = (about.kind, about.name);
+        let by_ledger = good_grounds(&self.grounds)
+            .filter_map(|(at, good)| Some((at, good.ledger?.expected(kind, name)?)))
+            .map(|(at, (uid, entry))| (at, uid, &entry.native))
+            .next();
+        let by_store = || {
+            let records = self.recorded.get(&(kind, name))?;
+            let record: &&ObjectRecord = records.iter().find(|record| self.was_live(record))?;
+            Some((&record.backend, record.identity.uid, &record.native))
+        };
+        let Some((at, uid, native)) = by_ledger.or_else(by_store) else { return false };
+        let about = About { uid: Some(uid), ..*shown };
+        if let Some((_, object)) = self.by_uid.get(&uid)
+            && let Some(identity) = &object.identity
+            && (identity.name != *name || identity.owner != self.inputs.specs.stack.owner)
+        {
+            let message = format!("its object stands on {at} as {}: somebody renamed it", object.native);
+            let unblock =
+                format!("name it {native} again on the backend, or move the document's name with `renamedFrom`");
+            self.hold(&about, HeldReason::Renamed, message, unblock);
+            return true;
+        }
+        let message =
+            format!("{native} was whole on {at} and is not there any more; an empty one will not be put in its place");
+        let unblock = format!(
+            "bring it back on the backend; or, if it is gone for good, `kiln forget {}/{}` frees the name",
+            kind.as_lower(),
+            about.name
+        );
+        self.hold(&about, HeldReason::Lost, message, unblock);
+        true
+    }
+
+    /// Whether the store last saw the object live on a pool that can be looked at now, and no ledger says that it left.
+    fn was_live(&self, record: &ObjectRecord) -> bool {
+        let uid = record.identity.uid;
+        let left = |ledger: &Ledger| ledger.leaving.contains(&uid) || ledger.tombstones.contains_key(&uid);
+        let left_somewhere = good_grounds(&self.grounds).filter_map(|(_, good)| good.ledger).any(left);
+        record.seen.as_ref().is_some_and(|o| o.place == Place::Live)
+            && !left_somewhere
+            && matches!(self.whereabouts(record), Whereabouts::Visible)
+    }
+
+    /// Holds an object that may be on a backend that cannot be looked at.
+    fn hold_if_hidden(&mut self, about: &About<'a>) -> bool {
+        let records = self.recorded.get(&(about.kind, about.name)).cloned().unwrap_or_default();
+        for record in records.iter().filter(|r| r.seen.is_some()) {
+            let about = About { uid: Some(record.identity.uid), action: Verb::Move, ..*about };
+            match self.whereabouts(record) {
+                Whereabouts::Visible => continue,
+                Whereabouts::Undeclared => {
+                    let about = About { backend: Some(&record.backend), ..about };
+                    self.hold_undeclared(&about);
+                }
+                Whereabouts::Hidden((reason, message), unblock) => {
+                    let message = format!("it was last seen on {}: {message}", record.backend);
+                    self.hold(&about, reason, message, unblock);
+                }
+            }
+            return true;
+        }
+        // A backend that this store has never seen, and that cannot be seen now, may hold anything.
+        let unknown = self.grounds.iter().find_map(|(other, ground)| match ground {
+            Ground::Bad(bad) if bad.unobserved && !self.inputs.records.backends.contains_key(*other) => Some(*other),
+            _ => None,
+        });
+        let Some(other) = unknown else { return false };
+        let message =
+            format!("it may be on the backend {other}, which could not be observed and of which nothing is remembered");
+        self.hold(
+            about,
+            HeldReason::Unobserved,
+            message,
+            format!("mend the backend {other}, or remove it from the manifests"),
+        );
+        true
+    }
+}

@@ -1,0 +1,39 @@
+//! Which objects deserve a closer look before their steps are made: a listing does not tell who has an object open.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{Action, Clients, Name, NativeName, Place};
+
+use super::types::{Plan, View, World};
+
+/// By backend, the objects whose clients decide whether a step may be made and are not known yet. The caller observes them by
+/// name, puts them into the world, and plans again.
+pub fn looks(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<NativeName>> {
+    let mut wanted: BTreeMap<&Name, BTreeSet<&NativeName>> = BTreeMap::new();
+    for step in &plan.steps {
+        let Some(View::Seen { capabilities, .. } | View::Taken { capabilities, .. }) = world.get(&step.backend) else {
+            continue;
+        };
+        let torn = !capabilities.snapshot_while_open;
+        let native = match &step.action {
+            _ if step.expect.idle => &step.native,
+            Action::Snapshot { volume, .. } if torn => &volume.native,
+            Action::Create { origin: Some(crate::model::Origin::Volume(volume)), .. } if torn => &volume.native,
+            _ => continue,
+        };
+        wanted.entry(&step.backend).or_default().insert(native);
+    }
+    let mut looks = BTreeMap::new();
+    for (backend, natives) in wanted {
+        let Some(View::Seen { observed, .. } | View::Taken { observed, .. }) = world.get(backend) else { continue };
+        let unknown = |object: &&crate::model::Object| {
+            object.place == Place::Live && object.clients == Clients::Unknown && natives.contains(&object.native)
+        };
+        let names: Vec<NativeName> =
+            observed.objects.iter().filter(unknown).map(|object| object.native.clone()).collect();
+        if !names.is_empty() {
+            looks.insert(backend.clone(), names);
+        }
+    }
+    looks
+}

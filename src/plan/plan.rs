@@ -1,0 +1,371 @@
+//! The headline: [`plan`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use crate::model::{Kind, Name, NativeName, Object, ObjectRecord, ObjectRef, Place, Removal, Size, Step, Uid, Verb};
+
+use super::ground::{self, Bad, Good, Ground};
+use super::types::{Held, HeldReason, Inputs, Plan, Unobserved, View, Warning};
+use super::{approve, digest, drift, order};
+
+/// Compares what is declared with what is there, and says which steps bring the second to the first.
+///
+/// Guarantees: every declared volume and snapshot is as declared, or has steps, or is held; nothing that is not ours has a step,
+/// other than being adopted; nothing is removed whose absence from the specs is in doubt. [`super::lint`] checks this of every
+/// plan once more.
+pub fn plan(inputs: &Inputs<'_>) -> Plan {
+    let mut planner = Planner::new(inputs);
+    planner.hold_what_has_no_driver();
+    for name in inputs.specs.volumes.keys() {
+        planner.volume(name);
+    }
+    for name in inputs.specs.snapshots.keys() {
+        planner.snapshot(name);
+    }
+    planner.restores();
+    planner.removals();
+    planner.hold_what_is_elsewhere();
+    planner.hold_taken();
+    let (approval, used) = approve::judge(&mut planner);
+    planner.warn();
+
+    let Planner { mut held, warnings, steps, dropped, .. } = planner;
+    held.sort();
+    held.dedup();
+    let mut plan = Plan {
+        owner: inputs.specs.stack.owner.clone(),
+        revision: inputs.specs.revision.clone(),
+        steps: order::order(steps, &dropped),
+        held,
+        drift: drift::drift(inputs),
+        warnings,
+        unobserved: unobserved(inputs),
+        approval,
+        used,
+        digest: String::new(),
+    };
+    plan.digest = digest::digest(&plan);
+    plan
+}
+
+fn unobserved(inputs: &Inputs<'_>) -> Vec<Unobserved> {
+    ground::survey(inputs)
+        .into_iter()
+        .filter_map(|(name, ground)| match ground {
+            Ground::Bad(Bad { unobserved: true, message, .. }) => Some(Unobserved { backend: name.clone(), message }),
+            Ground::Good(good) if !good.observed.gaps.is_empty() => {
+                let message = format!("{name} was seen only in part: {}", good.observed.gaps.join("; "));
+                Some(Unobserved { backend: name.clone(), message })
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// What a step that needs another object gets to know of it.
+#[derive(Clone)]
+pub(super) enum Ready {
+    /// It is there, or will be after these steps.
+    Here { backend: Name, object: ObjectRef, after: Vec<usize> },
+    /// It is declared, and will not be there in this plan.
+    Held,
+    /// Neither declared nor there.
+    Missing,
+    /// It is being resolved right now: it needs, by some way, itself.
+    Circle,
+}
+
+/// A plan in the making.
+pub(super) struct Planner<'a> {
+    pub inputs: &'a Inputs<'a>,
+    pub grounds: BTreeMap<&'a Name, Ground<'a>>,
+    /// Our objects, live or in the trash, on good ground.
+    pub ours: HashMap<(Kind, &'a Name), Vec<(&'a Name, &'a Object)>>,
+    /// Every uid on good ground, with the object that bears it.
+    pub by_uid: HashMap<Uid, (&'a Name, &'a Object)>,
+    /// Of the store, our objects by kind and name.
+    pub recorded: HashMap<(Kind, &'a Name), Vec<&'a ObjectRecord>>,
+    /// Bytes of volumes provisioned so far, by backend.
+    pub provisioned: HashMap<&'a Name, u64>,
+    pub steps: Vec<Step>,
+    /// Steps that were held after they were drafted.
+    pub dropped: BTreeSet<usize>,
+    /// By step: those that wait for it.
+    pub waiting: HashMap<usize, Vec<usize>>,
+    pub held: Vec<Held>,
+    pub warnings: Vec<Warning>,
+    /// What was found out about declared objects.
+    pub ready: HashMap<(Kind, &'a Name), Ready>,
+    /// Objects that a document speaks for, by backend and native name: they are not removed.
+    pub claimed: HashSet<(&'a Name, &'a NativeName)>,
+    /// Live volumes with a restore to be planned when all snapshots are known.
+    pub to_restore: Vec<(&'a Name, &'a Object)>,
+    /// Uids given out in this plan.
+    pub given: HashSet<Uid>,
+    /// Native names given out in this plan.
+    pub named: HashSet<(&'a Name, NativeName)>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(inputs: &'a Inputs<'a>) -> Self {
+        let grounds = ground::survey(inputs);
+        let owner = &inputs.specs.stack.owner;
+        let mut ours: HashMap<_, Vec<_>> = HashMap::new();
+        let mut by_uid = HashMap::new();
+        let mut provisioned = HashMap::new();
+        for (backend, good) in good_grounds(&grounds) {
+            for object in &good.observed.objects {
+                let Some(identity) = &object.identity else { continue };
+                if object.place == Place::Temporary {
+                    continue;
+                }
+                if identity.kind == Kind::Volume {
+                    *provisioned.entry(backend).or_default() += object.size.bytes();
+                }
+                by_uid.insert(identity.uid, (backend, object));
+                if identity.owner == *owner {
+                    ours.entry((identity.kind, &identity.name)).or_default().push((backend, object));
+                }
+            }
+        }
+        let mut recorded: HashMap<_, Vec<_>> = HashMap::new();
+        for record in inputs.records.objects.values().filter(|r| r.identity.owner == *owner) {
+            recorded.entry((record.identity.kind, &record.identity.name)).or_default().push(record);
+        }
+        Self {
+            inputs,
+            grounds,
+            ours,
+            by_uid,
+            recorded,
+            provisioned,
+            steps: Vec::new(),
+            dropped: BTreeSet::new(),
+            waiting: HashMap::new(),
+            held: Vec::new(),
+            warnings: Vec::new(),
+            ready: HashMap::new(),
+            claimed: HashSet::new(),
+            to_restore: Vec::new(),
+            given: HashSet::new(),
+            named: HashSet::new(),
+        }
+    }
+
+    /// The ground under a backend, where it is good.
+    pub(super) fn good(&self, backend: &Name) -> Option<&Good<'a>> {
+        match self.grounds.get(backend) {
+            Some(Ground::Good(good)) => Some(good),
+            _ => None,
+        }
+    }
+
+    /// Our objects of a name in a place.
+    pub(super) fn found(&self, kind: Kind, name: &'a Name, place: Place) -> Vec<(&'a Name, &'a Object)> {
+        let all = self.ours.get(&(kind, name));
+        all.into_iter().flatten().copied().filter(|(_, object)| object.place == place).collect()
+    }
+
+    /// Drafts a step; its index is what others wait for.
+    pub(super) fn step(&mut self, step: Step) -> usize {
+        let index = self.steps.len();
+        for needed in &step.after {
+            self.waiting.entry(*needed).or_default().push(index);
+        }
+        self.steps.push(step);
+        index
+    }
+
+    /// Holds an object.
+    pub(super) fn hold(&mut self, about: &About<'_>, reason: HeldReason, message: String, unblock: impl Into<String>) {
+        self.held.push(Held {
+            kind: about.kind,
+            name: about.name.clone(),
+            action: about.action,
+            backend: about.backend.cloned(),
+            uid: about.uid,
+            reason,
+            message,
+            unblock: unblock.into(),
+        });
+    }
+
+    /// Turns a drafted step into something held, with every step that waits for it.
+    pub(super) fn hold_step(&mut self, index: usize, reason: HeldReason, message: String, unblock: &str) {
+        if !self.dropped.insert(index) {
+            return;
+        }
+        let step = &self.steps[index];
+        let (kind, name, backend) = (step.identity.kind, step.identity.name.clone(), step.backend.clone());
+        let about = About {
+            kind,
+            name: &name,
+            backend: Some(&backend),
+            uid: Some(step.identity.uid),
+            action: step.action.verb(),
+        };
+        self.hold(&about, reason, message, unblock);
+        for other in self.waiting.remove(&index).unwrap_or_default() {
+            let same = self.steps[other].identity.uid == self.steps[index].identity.uid;
+            if same {
+                // One object is held once for one reason; what else was planned for it waits silently behind that.
+                self.dropped.insert(other);
+            } else {
+                let message = format!("it waits for {} {name}, which is held", kind.as_lower());
+                self.hold_step(other, HeldReason::DependencyHeld, message, "see what is held there");
+            }
+        }
+    }
+
+    /// Documents for which nothing is built yet.
+    fn hold_what_has_no_driver(&mut self) {
+        let specs = self.inputs.specs;
+        for (name, target) in &specs.targets {
+            let about = About::declared(Kind::Target, name);
+            let message = format!("the target driver {:?} is not built yet", target.driver);
+            self.hold(&about, HeldReason::Unsupported, message, "remove the Target until it is");
+        }
+        for name in specs.exports.keys() {
+            let about = About::declared(Kind::Export, name);
+            let message = "no target driver is built yet".to_owned();
+            self.hold(&about, HeldReason::Unsupported, message, "remove the Export until one is");
+        }
+        for (name, spec) in &specs.backends {
+            let about = About::declared(Kind::Backend, name);
+            if matches!(self.inputs.world.get(name), Some(View::Unbuilt)) {
+                let message = format!("the driver {:?} is not built yet", spec.config.driver());
+                self.hold(&about, HeldReason::Unsupported, message, "use a driver that this kiln has: local or sim");
+            } else if !spec.via.is_empty() {
+                let message = "`via` is off: manifests may not run commands".to_owned();
+                self.hold(&about, HeldReason::NotAllowed, message, "remove `via`");
+            }
+        }
+    }
+
+    /// What the store remembers on backends that cannot be looked at, and that no document speaks for.
+    fn hold_what_is_elsewhere(&mut self) {
+        let inputs = self.inputs;
+        let specs = inputs.specs;
+        for record in inputs.records.objects.values() {
+            let (kind, name) = (record.identity.kind, &record.identity.name);
+            let declared = match kind {
+                Kind::Volume => specs.volumes.contains_key(name),
+                _ => specs.snapshots.contains_key(name),
+            };
+            let there = record.seen.as_ref().is_some_and(|o| o.place == Place::Live && !o.tags.retained);
+            if record.identity.owner != specs.stack.owner || declared || !there {
+                continue;
+            }
+            let about = About {
+                kind,
+                name,
+                backend: Some(&record.backend),
+                uid: Some(record.identity.uid),
+                action: Verb::Remove,
+            };
+            match self.whereabouts(record) {
+                Whereabouts::Undeclared => self.hold_undeclared(&about),
+                Whereabouts::Hidden(why, unblock) => self.hold(&about, why.0, why.1, unblock),
+                Whereabouts::Visible => {}
+            }
+        }
+    }
+
+    pub(super) fn hold_undeclared(&mut self, about: &About<'_>) {
+        let backend = about.backend.map(Name::as_str).unwrap_or_default();
+        let message = format!("it is on the backend {backend}, which is no longer declared");
+        let unblock =
+            format!("declare the Backend again, or give up what is there with `kiln forget backend/{backend}`");
+        self.hold(about, HeldReason::BackendUndeclared, message, unblock);
+    }
+
+    /// Whether the place where the store last saw an object can be looked at.
+    pub(super) fn whereabouts(&self, record: &ObjectRecord) -> Whereabouts {
+        let pool = self.inputs.records.backends.get(&record.backend).map(|b| &b.pool);
+        let seen_under_another_name =
+            pool.is_some() && good_grounds(&self.grounds).any(|(_, good)| good.observed.pool.as_ref() == pool);
+        match self.grounds.get(&record.backend) {
+            Some(Ground::Good(_)) => Whereabouts::Visible,
+            _ if seen_under_another_name => Whereabouts::Visible,
+            Some(Ground::Bad(bad)) => Whereabouts::Hidden((bad.reason, bad.message.clone()), bad.unblock.clone()),
+            None => Whereabouts::Undeclared,
+        }
+    }
+
+    /// Steps on a backend to which another process is writing.
+    fn hold_taken(&mut self) {
+        for index in 0..self.steps.len() {
+            let Some(by) = self.good(&self.steps[index].backend).and_then(|good| good.taken_by) else { continue };
+            let message = format!("another process is writing to the pool for this owner: {by}");
+            self.hold_step(index, HeldReason::OtherWriter, message, "wait for it to end, or stop it, then run again");
+        }
+    }
+
+    /// A volume that goes while one of the same size comes on the same backend: perhaps one was meant to become the other.
+    fn warn(&mut self) {
+        let creates = self.live_steps().filter(|s| s.identity.kind == Kind::Volume && s.action.verb() == Verb::Create);
+        let removes: Vec<(&Name, Size, &Name)> = self
+            .live_steps()
+            .filter(|s| s.identity.kind == Kind::Volume && s.is_removal())
+            .map(|s| (&s.backend, s.bytes, &s.identity.name))
+            .collect();
+        let looks_alike: Vec<Warning> = creates
+            .filter_map(|new| {
+                let size = new.changes.iter().find(|c| c.path == "size")?.after.as_u64()?;
+                let (.., old) = removes.iter().find(|(backend, bytes, _)| **backend == new.backend && bytes.bytes() == size)?;
+                let name = &new.identity.name;
+                let message = format!(
+                    "volume {old} goes and volume {name} of the same size comes, empty: if one is to become the other, write \
+                     `renamedFrom: {old}` under the metadata of {name}"
+                );
+                Some(Warning { code: "LooksLikeRename".to_owned(), message })
+            })
+            .collect();
+        self.warnings.extend(looks_alike);
+    }
+
+    fn live_steps(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().enumerate().filter(|(index, _)| !self.dropped.contains(index)).map(|(_, step)| step)
+    }
+
+    /// Removals of the last 24 hours that count: not approved, and not brought back since.
+    pub(super) fn counted(&self) -> Vec<&'a Removal> {
+        let back = |uid: Uid| self.by_uid.get(&uid).is_some_and(|(_, object)| object.place == Place::Live);
+        self.inputs.recent.iter().filter(|removal| !removal.approved && !back(removal.uid)).collect()
+    }
+}
+
+/// Where a record's object could be found.
+pub(super) enum Whereabouts {
+    /// On a backend that was looked at: what is not there is gone.
+    Visible,
+    /// On one that could not be.
+    Hidden((HeldReason, String), String),
+    /// On one that is no longer declared.
+    Undeclared,
+}
+
+/// Which object, and what would be done to it: what every Held says.
+pub(super) struct About<'n> {
+    pub kind: Kind,
+    pub name: &'n Name,
+    pub backend: Option<&'n Name>,
+    pub uid: Option<Uid>,
+    pub action: Verb,
+}
+
+impl<'n> About<'n> {
+    fn declared(kind: Kind, name: &'n Name) -> Self {
+        Self { kind, name, backend: None, uid: None, action: Verb::Create }
+    }
+}
+
+/// Backends that can be planned for.
+pub(super) fn good_grounds<'g, 'a>(
+    grounds: &'g BTreeMap<&'a Name, Ground<'a>>,
+) -> impl Iterator<Item = (&'a Name, &'g Good<'a>)> {
+    grounds.iter().filter_map(|(name, ground)| match ground {
+        Ground::Good(good) => Some((*name, good)),
+        Ground::Bad(_) => None,
+    })
+}

@@ -1,0 +1,141 @@
+//! Declared snapshots.
+
+use serde_json::{Value, json};
+
+use crate::model::{
+    Action, Expect, Kind, Name, NativeForm, NativeName, ObjectRef, Reason, Risk, Size, Step, Tags, Verb,
+};
+
+use super::locate::Located;
+use super::plan::{About, Planner, Ready};
+use super::types::HeldReason;
+
+use super::tags::{Wanted, change, tag_changes, wanted_tags};
+
+impl<'a> Planner<'a> {
+    /// Plans a declared snapshot, once; what others may count on.
+    pub(super) fn snapshot(&mut self, name: &'a Name) -> Ready {
+        let key = (Kind::Snapshot, name);
+        if let Some(ready) = self.ready.get(&key) {
+            return ready.clone();
+        }
+        if !self.inputs.specs.snapshots.contains_key(name) {
+            return Ready::Missing;
+        }
+        self.ready.insert(key, Ready::Circle);
+        let ready = self.snapshot_unless_held(name).unwrap_or(Ready::Held);
+        self.ready.insert(key, ready.clone());
+        ready
+    }
+
+    pub(super) fn snapshot_unless_held(&mut self, name: &'a Name) -> Option<Ready> {
+        let specs = self.inputs.specs;
+        let spec = specs.snapshots.get(name)?;
+        let backend = &specs.volumes.get(&spec.volume)?.backend;
+        let wanted = Wanted { meta: &spec.meta, protected: spec.protected, on_remove: spec.on_remove };
+        let located = self.locate(Kind::Snapshot, name, backend, spec.meta.renamed_from.as_ref());
+        let about = About { kind: Kind::Snapshot, name, backend: Some(backend), uid: None, action: Verb::Create };
+        let (object, before) = match located {
+            Located::Held => return None,
+            Located::Absent if spec.adopt.is_some() => {
+                let about = About { action: Verb::Adopt, ..about };
+                let message = "taking over snapshots is not built yet".to_owned();
+                self.hold(&about, HeldReason::Unsupported, message, "leave `adopt` out for a new snapshot");
+                return None;
+            }
+            Located::Absent => return self.take_snapshot(&spec.volume, &about, &wanted),
+            Located::Live(object) => (object, Vec::new()),
+            Located::Trashed(object) => {
+                let about = About { uid: object.uid(), action: Verb::Adopt, ..about };
+                let tags = self.undeleted_tags(&wanted, object);
+                // A volume comes back before its snapshots: on some backends they are inside of it.
+                let Ready::Here { after, .. } = self.volume(&spec.volume) else {
+                    let message = format!("its volume {} is held", spec.volume);
+                    self.hold(
+                        &about,
+                        HeldReason::DependencyHeld,
+                        message,
+                        format!("see what holds volume {}", spec.volume),
+                    );
+                    return None;
+                };
+                (object, vec![self.undelete(&about, object, tags, after)?])
+            }
+            Located::OldName(object) => {
+                let about = About { uid: object.uid(), action: Verb::Move, ..about };
+                (object, vec![self.rename(&about, object)?])
+            }
+        };
+        let about = About { uid: object.uid(), action: Verb::Update, ..about };
+        if let Ready::Here { object: volume, .. } = self.volume(&spec.volume)
+            && object.tags.volume != Some(volume.uid)
+        {
+            let message = format!("`volume` cannot change: the snapshot is of another volume than {}", spec.volume);
+            self.hold(&about, HeldReason::Immutable, message, "give the new snapshot another name");
+        }
+        let native = self.native_after(&before, object);
+        let mut after = before;
+        let now = self.tags_after(&after, object);
+        self.retag(&about, &wanted, object, &native, &now, &mut after);
+        Some(Ready::Here {
+            backend: backend.clone(),
+            object: ObjectRef { native, uid: object.uid()?, size: object.size },
+            after,
+        })
+    }
+
+    pub(super) fn take_snapshot(&mut self, volume: &'a Name, about: &About<'a>, wanted: &Wanted<'_>) -> Option<Ready> {
+        let backend = about.backend?;
+        let (volume_object, after) = match self.volume(volume) {
+            Ready::Here { object, after, .. } => (object, after),
+            Ready::Circle => {
+                let message = format!("it is of volume {volume}, which is to be made from it");
+                self.hold(about, HeldReason::SourceMissing, message, "break the circle of sources");
+                return None;
+            }
+            Ready::Held | Ready::Missing => {
+                let message = format!("it is of volume {volume}, which is held");
+                self.hold(about, HeldReason::DependencyHeld, message, format!("see what holds volume {volume}"));
+                return None;
+            }
+        };
+        self.hold_if_torn_or_new(about, backend, &volume_object)?;
+        let (identity, n) = self.new_identity(Kind::Snapshot, about.name, backend)?;
+        let about = About { uid: Some(identity.uid), ..*about };
+        let native = NativeName::of(NativeForm::Snapshot, &identity.owner, &identity.name, identity.uid);
+        self.hold_if_in_the_way(&about, backend, &native)?;
+        if !self.fits(backend, &about, volume_object.size, Size(0), false) {
+            return None;
+        }
+        let defaults = &self.inputs.specs.stack.defaults;
+        let with_defaults = Wanted {
+            meta: wanted.meta,
+            protected: wanted.protected.or(defaults.protected),
+            on_remove: wanted.on_remove.or(defaults.on_remove),
+        };
+        let mut tags = wanted_tags(&with_defaults, &Tags::default());
+        tags.volume = Some(volume_object.uid);
+        let uid = identity.uid;
+        let mut changes =
+            vec![change("volume", Value::Null, json!(volume)), change("size", Value::Null, json!(volume_object.size))];
+        changes.extend(tag_changes(&Tags::default(), &tags));
+        let size = volume_object.size;
+        let index = self.step(Step {
+            backend: backend.clone(),
+            identity,
+            native: native.clone(),
+            action: Action::Snapshot { volume: volume_object, tags, n },
+            expect: Expect::default(),
+            risk: Risk::None,
+            reason: Reason::NotThere,
+            changes,
+            bytes: Size(0),
+            after,
+        });
+        Some(Ready::Here { backend: backend.clone(), object: ObjectRef { native, uid, size }, after: vec![index] })
+    }
+
+    pub(super) fn hold_if_torn_or_new(&mut self, about: &About<'_>, backend: &Name, volume: &ObjectRef) -> Option<()> {
+        if self.by_uid.contains_key(&volume.uid) { self.hold_if_torn(about, backend, volume) } else { Some(()) }
+    }
+}

@@ -1,0 +1,163 @@
+//! Objects that are there and become what a document declares: taken over, brought back, renamed.
+
+use serde_json::{Value, json};
+
+use crate::model::{
+    Action, Expect, Identity, Kind, Name, NativeName, Object, ObjectRef, OnRemove, Place, Reason, Risk, Size, Step,
+    Tags, Verb, VolumeSpec,
+};
+
+use super::plan::{About, Planner, Ready};
+use super::types::HeldReason;
+
+use super::tags::{Wanted, change, tag_changes, wanted_tags};
+
+impl<'a> Planner<'a> {
+    /// Takes over an object that nobody owns.
+    pub(super) fn adopt(&mut self, spec: &'a VolumeSpec, about: &About<'a>, native: &NativeName) -> Option<Ready> {
+        let about = About { action: Verb::Adopt, ..*about };
+        self.hold_unsupported_fields(spec, &about)?;
+        let good = self.good(&spec.backend)?;
+        if !good.capabilities.adopt {
+            let message = format!("the backend {} cannot take objects over", spec.backend);
+            self.hold(&about, HeldReason::Unsupported, message, "leave `adopt` out");
+            return None;
+        }
+        let objects: &'a [Object] = &good.observed.objects;
+        let Some(object) = objects.iter().find(|o| o.native == *native && o.place == Place::Live) else {
+            let message =
+                format!("{native} was never seen on {}; an empty volume is not what was asked for", spec.backend);
+            self.hold(
+                &about,
+                HeldReason::AdoptMissing,
+                message,
+                "correct the name, or leave `adopt` out for a new volume",
+            );
+            return None;
+        };
+        if let Some(id) = &object.identity {
+            let message = format!("{native} is {} {} of {}", id.kind.as_lower(), id.name, id.owner);
+            self.hold(&about, HeldReason::Foreign, message, "adopt only what nobody owns");
+            return None;
+        }
+        if let Some(why) = &object.conflict {
+            let message = format!("{native} cannot be taken over: {why}");
+            self.hold(&about, HeldReason::Conflict, message, "see to it on the backend");
+            return None;
+        }
+        if !self.named.insert((&spec.backend, native.clone())) {
+            let message = format!("two documents adopt {native}");
+            self.hold(&about, HeldReason::Ambiguous, message, "only one can have it");
+            return None;
+        }
+        let (identity, n) = self.new_identity(Kind::Volume, &spec.meta.name, &spec.backend)?;
+        let about = About { uid: Some(identity.uid), ..about };
+        let mut tags = wanted_tags(
+            // What was taken over is only let go when its manifest goes, unless the document says otherwise.
+            &Wanted { on_remove: spec.on_remove.or(Some(OnRemove::Retain)), ..self.wanted_volume(spec) },
+            &Tags::default(),
+        );
+        tags.protected |= spec.protected.is_none() && self.inputs.specs.stack.defaults.protected == Some(true);
+        tags.identity = Some(identity.clone());
+        tags.adopted = true;
+        tags.restored = spec.restore.as_ref().map(|restore| restore.request.clone());
+        let mut changes = vec![change("adopt.name", Value::Null, json!(native))];
+        changes.extend(tag_changes(&Tags::default(), &tags));
+        let uid = identity.uid;
+        let index = self.step(Step {
+            backend: spec.backend.clone(),
+            identity,
+            native: native.clone(),
+            action: Action::Adopt { tags, n },
+            expect: Expect {
+                place: Some(Place::Live),
+                size: Some(object.size),
+                tags: Some(Tags::default()),
+                idle: false,
+            },
+            risk: Risk::None,
+            reason: Reason::AdoptRequested,
+            changes,
+            bytes: Size(0),
+            after: Vec::new(),
+        });
+        let mut after = vec![index];
+        let adopted = Object { identity: Some(self.steps[index].identity.clone()), ..object.clone() };
+        let size = self.grow(spec, &about, &adopted, native, &mut after);
+        Some(Ready::Here {
+            backend: spec.backend.clone(),
+            object: ObjectRef { native: native.clone(), uid, size },
+            after,
+        })
+    }
+
+    pub(super) fn undeleted_tags(&self, wanted: &Wanted<'_>, object: &Object) -> Tags {
+        let mut tags = wanted_tags(wanted, &object.tags);
+        tags.retained = false;
+        tags
+    }
+
+    pub(super) fn undelete(
+        &mut self,
+        about: &About<'_>,
+        object: &Object,
+        tags: Tags,
+        after: Vec<usize>,
+    ) -> Option<usize> {
+        let identity = object.identity.clone()?;
+        let now = Tags { expires: None, ..object.tags.clone() };
+        let step = Step {
+            backend: self.backend_of(about),
+            identity,
+            native: object.native.clone(),
+            changes: tag_changes(&now, &tags),
+            action: Action::Undelete { tags },
+            expect: Expect { place: Some(Place::Trash), size: Some(object.size), tags: Some(now), idle: false },
+            risk: Risk::None,
+            reason: Reason::InTrash,
+            bytes: Size(0),
+            after,
+        };
+        Some(self.step(step))
+    }
+
+    pub(super) fn rename(&mut self, about: &About<'a>, object: &'a Object) -> Option<usize> {
+        let backend = about.backend?;
+        let old = object.identity.as_ref()?;
+        if !self.good(backend)?.capabilities.rename {
+            let message = format!("the backend {backend} cannot rename");
+            self.hold(about, HeldReason::Unsupported, message, format!("keep the name {}", old.name));
+            return None;
+        }
+        let identity = Identity { name: about.name.clone(), ..old.clone() };
+        let own_name = object.tags.identity.is_some();
+        let native = if own_name { object.native.clone() } else { identity.native() };
+        let now = Tags { expires: None, ..object.tags.clone() };
+        let tags = Tags { identity: own_name.then(|| identity.clone()), ..now.clone() };
+        if native != object.native {
+            self.hold_if_in_the_way(about, backend, &native)?;
+        }
+        Some(self.step(Step {
+            backend: backend.clone(),
+            changes: vec![change("metadata.name", json!(old.name), json!(identity.name))],
+            identity,
+            native,
+            action: Action::Rename { from: object.native.clone(), tags },
+            expect: Expect { place: Some(Place::Live), size: Some(object.size), tags: Some(now), idle: false },
+            risk: Risk::None,
+            reason: Reason::RenamedFrom,
+            bytes: Size(0),
+            after: Vec::new(),
+        }))
+    }
+
+    pub(super) fn backend_of(&self, about: &About<'_>) -> Name {
+        about.backend.cloned().unwrap_or_else(|| about.name.clone())
+    }
+
+    /// The identity that an object has under the document's name.
+    pub(super) fn identity_of(&self, about: &About<'_>, object: &Object) -> Option<Identity> {
+        let identity = object.identity.clone()?;
+        Some(Identity { name: about.name.clone(), ..identity })
+    }
+}

@@ -1,0 +1,211 @@
+//! Declared volumes: the steps that make them what their documents say.
+
+use serde_json::json;
+
+use crate::model::{
+    Action, Expect, Kind, Name, NativeName, Object, ObjectRef, Place, Provisioning, Reason, Risk, Size, Step, Tags,
+    Verb, VolumeSpec,
+};
+
+use super::locate::Located;
+use super::plan::{About, Planner, Ready};
+use super::types::HeldReason;
+
+use super::tags::{Wanted, change, exact, tag_changes, wanted_tags, word};
+
+impl<'a> Planner<'a> {
+    /// Plans a declared volume, once; what others may count on.
+    pub(super) fn volume(&mut self, name: &'a Name) -> Ready {
+        let key = (Kind::Volume, name);
+        if let Some(ready) = self.ready.get(&key) {
+            return ready.clone();
+        }
+        let Some(spec) = self.inputs.specs.volumes.get(name) else { return Ready::Missing };
+        self.ready.insert(key, Ready::Circle);
+        let ready = self.volume_unless_held(spec).unwrap_or(Ready::Held);
+        self.ready.insert(key, ready.clone());
+        ready
+    }
+
+    pub(super) fn volume_unless_held(&mut self, spec: &'a VolumeSpec) -> Option<Ready> {
+        let (name, backend) = (&spec.meta.name, &spec.backend);
+        let located = self.locate(Kind::Volume, name, backend, spec.meta.renamed_from.as_ref());
+        let about = About { kind: Kind::Volume, name, backend: Some(backend), uid: None, action: Verb::Create };
+        match located {
+            Located::Held => None,
+            Located::Absent => match &spec.adopt {
+                Some(native) => self.adopt(spec, &about, &NativeName::new(native)),
+                None => self.create(spec, &about),
+            },
+            Located::Live(object) => {
+                let about = About { uid: object.uid(), action: Verb::Update, ..about };
+                self.bring_volume_up(spec, &about, object, Vec::new())
+            }
+            Located::Trashed(object) => {
+                let about = About { uid: object.uid(), action: Verb::Adopt, ..about };
+                let tags = self.undeleted_tags(&self.wanted_volume(spec), object);
+                let back = self.undelete(&about, object, tags, Vec::new())?;
+                self.bring_volume_up(spec, &about, object, vec![back])
+            }
+            Located::OldName(object) => {
+                let about = About { uid: object.uid(), action: Verb::Move, ..about };
+                let renamed = self.rename(&about, object)?;
+                self.bring_volume_up(spec, &about, object, vec![renamed])
+            }
+        }
+    }
+
+    pub(super) fn wanted_volume(&self, spec: &'a VolumeSpec) -> Wanted<'a> {
+        Wanted { meta: &spec.meta, protected: spec.protected, on_remove: spec.on_remove }
+    }
+
+    /// Size, tags and restore of a volume that is there, or comes back by the steps `before`.
+    pub(super) fn bring_volume_up(
+        &mut self,
+        spec: &'a VolumeSpec,
+        about: &About<'a>,
+        object: &'a Object,
+        before: Vec<usize>,
+    ) -> Option<Ready> {
+        self.hold_unsupported_fields(spec, about)?;
+        let native = self.native_after(&before, object);
+        let mut after = before;
+        let tags_now = self.tags_after(&after, object);
+        if let Some(object_name) = spec.object.as_deref().filter(|n| *n != native.as_str() && !tags_now.adopted) {
+            let message = format!("`object: {object_name}` cannot change: the volume is called {native}");
+            self.hold(about, HeldReason::Immutable, message, format!("write `object: {native}`, or leave it out"));
+        }
+        let made = tags_now.provisioning.unwrap_or(Provisioning::Thin);
+        if spec.provisioning.is_some_and(|wanted| wanted != made) {
+            let message = format!("`provisioning` cannot change: the volume was made {}", word(made));
+            self.hold(
+                about,
+                HeldReason::Immutable,
+                message,
+                format!("write `provisioning: {}`, or leave it out", word(made)),
+            );
+        }
+        let wanted = self.wanted_volume(spec);
+        self.retag(about, &wanted, object, &native, &tags_now, &mut after);
+        let size = self.grow(spec, about, object, &native, &mut after);
+        if spec.restore.as_ref().is_some_and(|r| tags_now.restored.as_ref() != Some(&r.request)) {
+            self.to_restore.push((&spec.meta.name, object));
+        }
+        let uid = object.uid()?;
+        Some(Ready::Here { backend: spec.backend.clone(), object: ObjectRef { native, uid, size }, after })
+    }
+
+    pub(super) fn native_after(&self, before: &[usize], object: &Object) -> NativeName {
+        before.last().map_or_else(|| object.native.clone(), |index| self.steps[*index].native.clone())
+    }
+
+    pub(super) fn tags_after(&self, before: &[usize], object: &Object) -> Tags {
+        let last = before.iter().rev().find_map(|index| match &self.steps[*index].action {
+            Action::Undelete { tags } | Action::SetTags { tags } | Action::Rename { tags, .. } => Some(tags.clone()),
+            _ => None,
+        });
+        last.unwrap_or_else(|| Tags { expires: None, ..object.tags.clone() })
+    }
+
+    pub(super) fn hold_unsupported_fields(&mut self, spec: &VolumeSpec, about: &About<'_>) -> Option<()> {
+        let capabilities = self.good(&spec.backend)?.capabilities;
+        let missing = [
+            (spec.qos.is_some() && !capabilities.qos, "limit rates (`qos`)"),
+            (spec.encrypted && !capabilities.encryption, "encrypt (`encryption`)"),
+        ];
+        let what = missing.into_iter().find_map(|(missing, what)| missing.then_some(what));
+        match what {
+            None => Some(()),
+            Some(what) => {
+                let message = format!("the backend {} cannot {what}", spec.backend);
+                self.hold(about, HeldReason::Unsupported, message, "leave the field out, or choose another backend");
+                None
+            }
+        }
+    }
+
+    /// Tags of an object that is there, brought to what its document says.
+    pub(super) fn retag(
+        &mut self,
+        about: &About<'a>,
+        wanted: &Wanted<'_>,
+        object: &Object,
+        native: &NativeName,
+        now: &Tags,
+        after: &mut Vec<usize>,
+    ) {
+        let mut tags = wanted_tags(wanted, now);
+        tags.retained = false;
+        if now.protected && !tags.protected && self.inputs.specs.broken {
+            let message = "a manifest has a problem, so nothing is unprotected".to_owned();
+            self.hold(about, HeldReason::SourceBroken, message, "mend the manifests: `kiln check`");
+            tags.protected = true;
+        }
+        if tags == *now {
+            return;
+        }
+        let reason = if now.retained { Reason::WasRetained } else { Reason::TagsDiffer };
+        let Some(identity) = self.identity_of(about, object) else { return };
+        let step = Step {
+            backend: self.backend_of(about),
+            identity,
+            native: native.clone(),
+            changes: tag_changes(now, &tags),
+            action: Action::SetTags { tags },
+            expect: Expect { place: Some(Place::Live), size: None, tags: Some(now.clone()), idle: false },
+            risk: Risk::None,
+            reason,
+            bytes: Size(0),
+            after: after.clone(),
+        };
+        let index = self.step(step);
+        after.push(index);
+    }
+
+    /// Grows a volume, or holds it where that cannot be; the size that it will have.
+    pub(super) fn grow(
+        &mut self,
+        spec: &'a VolumeSpec,
+        about: &About<'a>,
+        object: &Object,
+        native: &NativeName,
+        after: &mut Vec<usize>,
+    ) -> Size {
+        let Some(granularity) = self.good(&spec.backend).map(|good| good.capabilities.granularity) else {
+            return object.size;
+        };
+        let to = spec.size.round_up(granularity);
+        if to < object.size {
+            let message =
+                format!("it is {} and is declared as {}; volumes only grow", exact(object.size), exact(spec.size));
+            let unblock = format!("declare `size: {}`, or make a smaller volume and copy", object.size.bytes());
+            self.hold(about, HeldReason::ShrinkRefused, message, unblock);
+            return object.size;
+        }
+        // What was made elsewhere and adopted may have a size between two multiples: that is no reason to grow it.
+        if spec.size <= object.size {
+            return object.size;
+        }
+        let more = Size(to.bytes() - object.size.bytes());
+        let thick = object.tags.provisioning == Some(Provisioning::Thick);
+        if !self.fits(&spec.backend, about, to, more, thick) {
+            return object.size;
+        }
+        let Some(identity) = self.identity_of(about, object) else { return object.size };
+        let step = Step {
+            backend: spec.backend.clone(),
+            identity,
+            native: native.clone(),
+            action: Action::Grow { to },
+            expect: Expect { place: Some(Place::Live), size: Some(object.size), tags: None, idle: false },
+            risk: Risk::None,
+            reason: Reason::Grown,
+            changes: vec![change("size", json!(object.size), json!(to))],
+            bytes: Size(0),
+            after: after.clone(),
+        };
+        let index = self.step(step);
+        after.push(index);
+        to
+    }
+}

@@ -1,0 +1,361 @@
+//! Growing, restoring, tagging, naming.
+
+use std::collections::BTreeMap;
+
+use kiln::model::{
+    Action, ErrorKind, Identity, Kind, NativeName, OnRemove, Origin, Outcome, Place, Provisioning, Size, Tags,
+};
+
+use crate::suite::Bench;
+use crate::suite::bench::BLOCK;
+use crate::suite::kit::{Kit, TTL, lasting};
+
+pub async fn grow_keeps_content_and_adds_zeroes(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _) = kit.volume("db").await;
+    let last = kit.size.bytes() / BLOCK - 1;
+    kit.write(&db, last, 8);
+    assert_eq!(kit.act(&db, Action::Grow { to: kit.double() }).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&db, Action::Grow { to: kit.double() }).await, Ok(Outcome::Unchanged));
+    assert_eq!(kit.one(&db).await.size, kit.double());
+    assert_eq!((kit.read(&db, last), kit.read(&db, last + 1)), (Some(8), Some(0)));
+    assert_eq!(kit.read(&db, 2 * last + 2), None);
+}
+
+pub async fn grow_while_open(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _) = kit.volume("db").await;
+    let open = bench.hold_open(&db.native());
+    let grow = Action::Grow { to: kit.double() };
+    if !kit.can().grow_while_open {
+        kit.refused(&kit.step(&db, grow.clone()), &[ErrorKind::Busy]).await;
+        drop(open);
+    }
+    assert_eq!(kit.act(&db, grow).await, Ok(Outcome::Changed));
+    assert_eq!(kit.one(&db).await.size, kit.double());
+}
+
+pub async fn shrink_is_refused(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _) = kit.volume("db").await;
+    assert_eq!(kit.act(&db, Action::Grow { to: kit.double() }).await, Ok(Outcome::Changed));
+    let kinds = [ErrorKind::Conflict, ErrorKind::Permanent, ErrorKind::Unsupported];
+    kit.refused(&kit.step(&db, Action::Grow { to: kit.size }), &kinds).await;
+}
+
+pub async fn snapshots_never_grow(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (_, _, monday, _) = kit.with_history().await;
+    let kinds = [ErrorKind::Conflict, ErrorKind::Permanent, ErrorKind::Unsupported];
+    kit.refused(&kit.step(&monday, Action::Grow { to: kit.double() }), &kinds).await;
+}
+
+pub async fn restore_keeps_size_and_tags(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _, monday, frozen) = kit.with_history().await;
+    let restore = Action::Restore { snapshot: frozen, request: "once".to_owned() };
+    if !kit.can().restore {
+        kit.refused(&kit.step(&db, restore), &[ErrorKind::Unsupported]).await;
+        return;
+    }
+    let tags = Tags { on_remove: Some(OnRemove::Retain), ..labels() };
+    assert_eq!(kit.act(&db, Action::SetTags { tags: tags.clone() }).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&db, Action::Grow { to: kit.double() }).await, Ok(Outcome::Changed));
+    let beyond = kit.size.bytes() / BLOCK;
+    kit.write(&db, beyond, 99);
+    assert_eq!(kit.act(&db, restore).await, Ok(Outcome::Changed));
+    for (block, stamp) in [(0, 11), (3, 0), (7, 17), (beyond, 0)] {
+        assert_eq!(kit.read(&db, block), Some(stamp), "block {block}");
+        assert_eq!(kit.read(&monday, block).unwrap_or(0), stamp, "block {block} of the snapshot");
+    }
+    let seen = kit.one(&db).await;
+    assert_eq!(seen.size, kit.double());
+    assert_eq!(lasting(&seen.tags), Tags { restored: Some("once".to_owned()), ..tags });
+    kit.write(&db, 0, 41);
+    assert_eq!(kit.read(&monday, 0), Some(11), "the volume writes into its snapshot");
+}
+
+pub async fn restore_twice_same_request_is_unchanged(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _, _, frozen) = kit.with_history().await;
+    if !kit.can().restore {
+        return;
+    }
+    let restore = |request: &str| Action::Restore { snapshot: frozen.clone(), request: request.to_owned() };
+    assert_eq!(kit.act(&db, restore("2026-11-22 a")).await, Ok(Outcome::Changed));
+    kit.write(&db, 0, 51);
+    assert_eq!(kit.act(&db, restore("2026-11-22 a")).await, Ok(Outcome::Unchanged));
+    assert_eq!(kit.read(&db, 0), Some(51), "what was written since was lost");
+    assert_eq!(kit.act(&db, restore("2026-11-22 b")).await, Ok(Outcome::Changed));
+    assert_eq!(kit.read(&db, 0), Some(11));
+}
+
+pub async fn restore_of_an_open_volume_is_busy(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _, _, frozen) = kit.with_history().await;
+    if !kit.can().restore {
+        return;
+    }
+    let restore = Action::Restore { snapshot: frozen, request: "once".to_owned() };
+    let open = bench.hold_open(&db.native());
+    kit.refused(&kit.step(&db, restore.clone()), &[ErrorKind::Busy]).await;
+    drop(open);
+    assert_eq!(kit.act(&db, restore).await, Ok(Outcome::Changed));
+}
+
+pub async fn restore_from_another_volumes_snapshot_is_refused(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (_, _, _, frozen) = kit.with_history().await;
+    let (other, _) = kit.volume("other").await;
+    let restore = Action::Restore { snapshot: frozen, request: "once".to_owned() };
+    let kinds = [ErrorKind::Conflict, ErrorKind::Permanent, ErrorKind::Unsupported];
+    kit.refused(&kit.step(&other, restore), &kinds).await;
+}
+
+/// Labels that have been seen to break encodings.
+fn labels() -> Tags {
+    let labels = [
+        ("plain", "value"),
+        ("empty", ""),
+        ("ключ", "значение"),
+        ("quotes", "\"'`\\ \n\t\u{1}"),
+        ("bidi \u{202e}", "🚀\u{200d}\u{fe0f} e\u{301}"),
+        ("@#,=:/;.kiln", "a=b,c:d"),
+    ];
+    let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Tags { labels: labels.chain([("long".to_owned(), "x".repeat(4000))]).collect(), ..Tags::default() }
+}
+
+pub async fn tags_round_trip(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let db = kit.identity(Kind::Volume, "db");
+    let Action::Create { size, provisioning, origin, n, .. } = kit.create_action(kit.size, None) else {
+        unreachable!()
+    };
+    let created = Action::Create { size, provisioning, origin, tags: labels(), n };
+    assert_eq!(kit.act(&db, created).await, Ok(Outcome::Changed));
+    assert_eq!(kit.one(&db).await.tags, labels(), "written with the object");
+    let all = [
+        Tags { protected: true, ..labels() },
+        Tags { on_remove: Some(OnRemove::Delete), provisioning: Some(Provisioning::Thin), ..Tags::default() },
+        Tags { retained: true, restored: Some("a\nb".to_owned()), ..Tags::default() },
+        Tags { restoring: Some("é".to_owned()), ..Tags::default() },
+        Tags {
+            identity: Some(db.clone()),
+            labels: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
+            ..Tags::default()
+        },
+        Tags::default(),
+    ];
+    for tags in all {
+        assert_eq!(kit.act(&db, Action::SetTags { tags: tags.clone() }).await, Ok(Outcome::Changed), "{tags:?}");
+        let seen = kit.one(&db).await;
+        assert_eq!((seen.tags, seen.conflict, seen.identity), (tags.clone(), None, Some(db.clone())));
+        let listed = kit.all().await.objects.remove(0);
+        assert_eq!(listed.tags, tags, "in a listing");
+    }
+}
+
+pub async fn tags_of_a_snapshot_round_trip(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _, monday, _) = kit.with_history().await;
+    let tags = Tags { volume: Some(db.uid), protected: true, on_remove: Some(OnRemove::Detach), ..labels() };
+    assert_eq!(kit.act(&monday, Action::SetTags { tags: tags.clone() }).await, Ok(Outcome::Changed));
+    assert_eq!(kit.one(&monday).await.tags, tags);
+    assert_eq!(kit.read(&monday, 0), Some(11));
+}
+
+pub async fn set_tags_twice_is_unchanged(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _) = kit.volume("db").await;
+    assert_eq!(kit.act(&db, Action::SetTags { tags: Tags::default() }).await, Ok(Outcome::Unchanged));
+    assert_eq!(kit.act(&db, Action::SetTags { tags: labels() }).await, Ok(Outcome::Changed));
+    let before = bench.fingerprint();
+    assert_eq!(kit.act(&db, Action::SetTags { tags: labels() }).await, Ok(Outcome::Unchanged));
+    assert_eq!(bench.fingerprint(), before);
+    let missing = kit.step(&kit.identity(Kind::Volume, "nothing"), Action::SetTags { tags: labels() });
+    kit.refused(&missing, &[ErrorKind::NotFound, ErrorKind::Conflict]).await;
+}
+
+fn own_name(kit: &Kit<'_>, native: &str, identity: &Identity, size: Size) -> kiln::model::Step {
+    let tags = Tags { identity: Some(identity.clone()), ..labels() };
+    let Action::Create { provisioning, origin, n, .. } = kit.create_action(size, None) else { unreachable!() };
+    let mut step = kit.step(identity, Action::Create { size, provisioning, origin, tags, n });
+    step.native = NativeName::new(native);
+    step
+}
+
+pub async fn object_names(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let db = kit.identity(Kind::Volume, "db");
+    let step = own_name(&kit, "Db_01.main", &db, kit.size);
+    if !kit.can().own_names {
+        kit.refused(&step, &[ErrorKind::Unsupported]).await;
+        return;
+    }
+    assert_eq!(kit.run(&step).await, Ok(Outcome::Changed));
+    assert_eq!(kit.run(&step).await, Ok(Outcome::Unchanged));
+    let seen = kit.named(&step.native).await;
+    assert_eq!((seen.identity, seen.place, seen.conflict), (Some(db.clone()), Place::Live, None));
+    bench.write(&step.native, 1, 7);
+    // It lives as any other object does.
+    for (action, place) in [
+        (Action::Grow { to: kit.double() }, Place::Live),
+        (Action::Trash { ttl: TTL }, Place::Trash),
+        (Action::Undelete { tags: Tags { identity: Some(db.clone()), ..Tags::default() } }, Place::Live),
+    ] {
+        let mut step = kit.step(&db, action);
+        step.native = NativeName::new("Db_01.main");
+        assert_eq!(kit.run(&step).await, Ok(Outcome::Changed), "{:?}", step.action);
+        let seen = kit.named(&step.native).await;
+        assert_eq!((seen.place, seen.identity), (place, Some(db.clone())));
+    }
+    assert_eq!(bench.read(&step.native, 1), Some(7));
+}
+
+pub async fn names_have_limits(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    // The longest names that Kiln gives are never refused: nothing could be declared about it.
+    let longest = Kit { owner: "o".repeat(20).parse().unwrap(), ..Kit::new(bench).await };
+    let (volume, object) = longest.volume(&"v".repeat(63)).await;
+    let (snapshot, frozen) = longest.snapshot(&"s".repeat(63), &object).await;
+    assert_eq!(snapshot.native().as_str().len(), 103);
+    let copy = longest.identity(Kind::Volume, &"c".repeat(63));
+    let action = longest.create_action(longest.size, Some(Origin::Snapshot(frozen)));
+    assert_eq!(longest.act(&copy, action).await, Ok(Outcome::Changed));
+    // A clone in the trash may still need its snapshot.
+    assert_eq!(longest.act(&copy, Action::Destroy).await, Ok(Outcome::Changed));
+    for identity in [&snapshot, &volume] {
+        assert_eq!(longest.act(identity, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+        assert_eq!(longest.place(identity).await, Some(Place::Trash));
+    }
+    if !kit.can().own_names {
+        return;
+    }
+    let max = kit.can().max_name;
+    let db = kit.identity(Kind::Volume, "db");
+    let kinds = [ErrorKind::Permanent, ErrorKind::Unsupported];
+    kit.refused(&own_name(&kit, &"x".repeat(max + 1), &db, kit.size), &kinds).await;
+    kit.refused(&own_name(&kit, "", &db, kit.size), &kinds).await;
+    let step = own_name(&kit, &"x".repeat(max), &db, kit.size);
+    assert_eq!(kit.run(&step).await, Ok(Outcome::Changed));
+    let mut trash = kit.step(&db, Action::Trash { ttl: TTL });
+    trash.native = step.native.clone();
+    assert_eq!(kit.run(&trash).await, Ok(Outcome::Changed), "a name that can be created and not trashed");
+}
+
+fn adoption(kit: &Kit<'_>, native: &str, identity: &Identity) -> kiln::model::Step {
+    let tags = Tags { identity: Some(identity.clone()), adopted: true, ..labels() };
+    let mut step = kit.step(identity, Action::Adopt { tags, n: 0 });
+    step.native = NativeName::new(native);
+    step
+}
+
+pub async fn adopt_takes_over_what_is_there_as_it_is(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let native = NativeName::new("volume-77");
+    bench.make_foreign(&native, kit.size.bytes(), 77);
+    let db = kit.identity(Kind::Volume, "db");
+    let step = adoption(&kit, "volume-77", &db);
+    assert_eq!(kit.named(&native).await.identity, None);
+    if !kit.can().adopt {
+        kit.refused(&step, &[ErrorKind::Unsupported]).await;
+        return;
+    }
+    assert_eq!(kit.run(&step).await, Ok(Outcome::Changed));
+    assert_eq!(kit.run(&step).await, Ok(Outcome::Unchanged));
+    let adopted = kit.named(&native).await;
+    assert_eq!((&adopted.identity, adopted.size, &adopted.conflict), (&Some(db.clone()), kit.size, &None));
+    let Action::Adopt { tags, .. } = step.action else { unreachable!() };
+    assert_eq!(adopted.tags, tags);
+    assert_eq!(bench.read(&native, 0), Some(77));
+    for (action, place) in [
+        (Action::Grow { to: kit.double() }, Place::Live),
+        (Action::Trash { ttl: TTL }, Place::Trash),
+        (Action::Undelete { tags: tags.clone() }, Place::Live),
+    ] {
+        let mut step = kit.step(&db, action);
+        step.native = native.clone();
+        assert_eq!(kit.run(&step).await, Ok(Outcome::Changed), "{:?}", step.action);
+        let seen = kit.named(&native).await;
+        assert_eq!((seen.place, &seen.identity, seen.conflict), (place, &Some(db.clone()), None), "{:?}", step.action);
+        assert!(seen.tags.adopted);
+    }
+    assert_eq!(bench.read(&native, 0), Some(77));
+}
+
+pub async fn adopt_of_what_is_somebodys_is_conflict(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    if !kit.can().adopt {
+        return;
+    }
+    bench.make_foreign(&NativeName::new("volume-77"), kit.size.bytes(), 77);
+    let (db, other) = (kit.identity(Kind::Volume, "db"), kit.identity(Kind::Volume, "other"));
+    kit.refused(&adoption(&kit, "volume-78", &db), &[ErrorKind::NotFound]).await;
+    assert_eq!(kit.run(&adoption(&kit, "volume-77", &db)).await, Ok(Outcome::Changed));
+    kit.refused(&adoption(&kit, "volume-77", &other), &[ErrorKind::Conflict]).await;
+    let (plain, _) = kit.volume("plain").await;
+    let kinds = [ErrorKind::Conflict, ErrorKind::Permanent];
+    kit.refused(&adoption(&kit, plain.native().as_str(), &other), &kinds).await;
+}
+
+pub async fn rename_keeps_content_and_tags(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _, monday, frozen) = kit.with_history().await;
+    let new = Identity { name: "database".parse().unwrap(), ..db.clone() };
+    let rename = kit.step(&new, Action::Rename { from: db.native(), tags: labels() });
+    if !kit.can().rename {
+        kit.refused(&rename, &[ErrorKind::Unsupported]).await;
+        return;
+    }
+    assert_eq!(kit.act(&db, Action::SetTags { tags: labels() }).await, Ok(Outcome::Changed));
+    assert_eq!(kit.run(&rename).await, Ok(Outcome::Changed));
+    assert_eq!(kit.run(&rename).await, Ok(Outcome::Unchanged));
+    assert_eq!(kit.place(&db).await, None);
+    let seen = kit.one(&new).await;
+    assert_eq!((seen.identity, seen.size, seen.tags), (Some(new.clone()), kit.size, labels()));
+    assert_eq!((kit.read(&new, 0), kit.read(&new, 3)), (Some(21), Some(23)));
+    // A snapshot knows its volume by its uid, which stays.
+    assert_eq!(kit.one(&monday).await.tags.volume, Some(new.uid));
+    if kit.can().restore {
+        let restore = Action::Restore { snapshot: frozen, request: "r".to_owned() };
+        assert_eq!(kit.act(&new, restore).await, Ok(Outcome::Changed));
+        assert_eq!(kit.read(&new, 0), Some(11));
+    }
+}
+
+pub async fn rename_onto_what_is_there_is_conflict(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    if !kit.can().rename {
+        return;
+    }
+    let (db, _) = kit.volume("db").await;
+    let new = Identity { name: "database".parse().unwrap(), ..db.clone() };
+    bench.make_foreign(&new.native(), kit.size.bytes(), 66);
+    let rename = kit.step(&new, Action::Rename { from: db.native(), tags: Tags::default() });
+    kit.refused(&rename, &[ErrorKind::Conflict]).await;
+    let nobody = kit.identity(Kind::Volume, "nobody");
+    let was = kit.incarnation(Kind::Volume, "was", 3);
+    let rename = kit.step(&nobody, Action::Rename { from: was.native(), tags: Tags::default() });
+    kit.refused(&rename, &[ErrorKind::NotFound, ErrorKind::Conflict]).await;
+    let rename = kit.step(&nobody, Action::Rename { from: db.native(), tags: Tags::default() });
+    kit.refused(&rename, &[ErrorKind::Conflict]).await;
+}
+
+pub async fn detach(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (_, _, monday, frozen) = kit.with_history().await;
+    let copy = kit.identity(Kind::Volume, "copy");
+    let action = kit.create_action(kit.size, Some(Origin::Snapshot(frozen)));
+    assert_eq!(kit.act(&copy, action).await, Ok(Outcome::Changed));
+    if !kit.can().detach {
+        kit.refused(&kit.step(&monday, Action::Detach), &[ErrorKind::Unsupported]).await;
+        return;
+    }
+    let first = if kit.can().clones_depend { Outcome::Changed } else { Outcome::Unchanged };
+    assert_eq!(kit.act(&monday, Action::Detach).await, Ok(first));
+    assert_eq!(kit.act(&monday, Action::Detach).await, Ok(Outcome::Unchanged));
+    assert_eq!(kit.one(&copy).await.parent, None);
+    assert_eq!(kit.act(&monday, Action::Destroy).await, Ok(Outcome::Changed));
+    assert_eq!((kit.read(&copy, 0), kit.read(&copy, 7)), (Some(11), Some(17)));
+}

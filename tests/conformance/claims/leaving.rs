@@ -1,0 +1,210 @@
+//! Trash, undelete, purge, destroy, sweep.
+
+use kiln::model::{Action, ErrorKind, Kind, NativeName, OnRemove, Origin, Outcome, Place, Tags};
+
+use crate::suite::Bench;
+use crate::suite::kit::{Kit, NOW, TTL, lasting};
+
+pub async fn remove_twice_succeeds(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _) = kit.volume("db").await;
+    for (action, place) in [(Action::Trash { ttl: TTL }, Some(Place::Trash)), (Action::Purge, None)] {
+        assert_eq!(kit.act(&db, action.clone()).await, Ok(Outcome::Changed), "{action:?}");
+        let before = bench.fingerprint();
+        assert_eq!(kit.act(&db, action.clone()).await, Ok(Outcome::Unchanged), "{action:?}");
+        assert_eq!(bench.fingerprint(), before, "the second {action:?} changed something");
+        assert_eq!(kit.place(&db).await, place);
+    }
+    let (other, _) = kit.volume("other").await;
+    assert_eq!(kit.act(&other, Action::Destroy).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&other, Action::Destroy).await, Ok(Outcome::Unchanged));
+}
+
+pub async fn removing_what_is_not_there_succeeds(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let before = bench.fingerprint();
+    let db = kit.identity(Kind::Volume, "db");
+    for expected in [None, Some(Place::Live)] {
+        for action in [Action::Trash { ttl: TTL }, Action::Destroy, Action::Purge] {
+            let mut step = kit.step(&db, action);
+            step.expect.place = expected;
+            assert_eq!(kit.run(&step).await, Ok(Outcome::Unchanged), "{:?}", step.action);
+        }
+    }
+    let mut step = kit.step(&db, Action::Sweep);
+    step.native = NativeName::temporary(&db.owner, &db.name, db.uid);
+    assert_eq!(kit.run(&step).await, Ok(Outcome::Unchanged));
+    assert_eq!(bench.fingerprint(), before);
+}
+
+pub async fn trash_and_undelete_keep_content_and_tags(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _, monday, _) = kit.with_history().await;
+    let tags = Tags {
+        on_remove: Some(OnRemove::Delete),
+        labels: [("tier".to_owned(), "gold".to_owned())].into(),
+        ..Tags::default()
+    };
+    assert_eq!(kit.act(&db, Action::SetTags { tags: tags.clone() }).await, Ok(Outcome::Changed));
+    for (identity, tags, stamp) in [(&db, tags, 21), (&monday, Tags { volume: Some(db.uid), ..Tags::default() }, 11)] {
+        let live = kit.one(identity).await;
+        assert_eq!(kit.act(identity, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+        let trashed = kit.one(identity).await;
+        assert_eq!(
+            (trashed.place, &trashed.identity, trashed.size),
+            (Place::Trash, &Some(identity.clone()), live.size)
+        );
+        assert_eq!(trashed.tags.expires, Some(NOW + TTL.0));
+        assert_eq!(lasting(&trashed.tags), tags);
+        assert_eq!(kit.act(identity, Action::Undelete { tags: tags.clone() }).await, Ok(Outcome::Changed));
+        let back = kit.one(identity).await;
+        assert_eq!((back.place, back.size, lasting(&back.tags)), (Place::Live, live.size, tags));
+        assert_eq!((kit.read(identity, 0), kit.read(identity, 7)), (Some(stamp), Some(17)));
+    }
+}
+
+pub async fn undelete_twice_is_unchanged(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _) = kit.volume("db").await;
+    let undelete = Action::Undelete { tags: Tags::default() };
+    assert_eq!(kit.act(&db, undelete.clone()).await, Ok(Outcome::Unchanged), "never left");
+    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&db, undelete.clone()).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&db, undelete).await, Ok(Outcome::Unchanged));
+    // What expired in the trash means nothing for the living: it can leave again, for as long as any other.
+    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+    assert_eq!(kit.one(&db).await.tags.expires, Some(NOW + TTL.0));
+}
+
+pub async fn undelete_of_what_is_nowhere_is_not_found(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let db = kit.identity(Kind::Volume, "db");
+    kit.refused(&kit.step(&db, Action::Undelete { tags: Tags::default() }), &[ErrorKind::NotFound]).await;
+}
+
+pub async fn undelete_under_a_taken_name_is_conflict(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _) = kit.volume("db").await;
+    kit.write(&db, 0, 5);
+    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+    bench.make_foreign(&db.native(), kit.size.bytes(), 66);
+    kit.refused(&kit.step(&db, Action::Undelete { tags: Tags::default() }), &[ErrorKind::Conflict]).await;
+    kit.harmless(&kit.step(&db, Action::Trash { ttl: TTL })).await;
+    assert_eq!(kit.read(&db, 0), Some(66));
+}
+
+pub async fn trash_of_open_object_is_busy(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _) = kit.volume("db").await;
+    let open = bench.hold_open(&db.native());
+    kit.refused(&kit.step(&db, Action::Trash { ttl: TTL }), &[ErrorKind::Busy]).await;
+    drop(open);
+    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+}
+
+pub async fn destroy_of_open_object_is_busy_or_refused(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _) = kit.volume("db").await;
+    let open = bench.hold_open(&db.native());
+    kit.refused(&kit.step(&db, Action::Destroy), &[ErrorKind::Busy]).await;
+    drop(open);
+    assert_eq!(kit.act(&db, Action::Destroy).await, Ok(Outcome::Changed));
+}
+
+pub async fn what_clones_need_does_not_leave(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (_, _, monday, frozen) = kit.with_history().await;
+    let copy = kit.identity(Kind::Volume, "copy");
+    let action = kit.create_action(kit.size, Some(Origin::Snapshot(frozen)));
+    assert_eq!(kit.act(&copy, action).await, Ok(Outcome::Changed));
+    if !kit.can().clones_depend {
+        assert_eq!(kit.one(&copy).await.parent, None);
+        assert_eq!(kit.act(&monday, Action::Destroy).await, Ok(Outcome::Changed));
+        assert_eq!(kit.read(&copy, 0), Some(11));
+        return;
+    }
+    // Neither while the clone lives nor while it can be brought back.
+    for _ in 0..2 {
+        for action in [Action::Trash { ttl: TTL }, Action::Destroy] {
+            let error = kit.refused(&kit.step(&monday, action), &[ErrorKind::Conflict]).await;
+            assert!(error.message.contains(copy.native().as_str()), "does not say who needs it: {error}");
+        }
+        kit.act(&copy, Action::Trash { ttl: TTL }).await.unwrap();
+    }
+    assert_eq!(kit.act(&copy, Action::Purge).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&monday, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+}
+
+pub async fn snapshots_and_clones_outlive_what_they_do_not_need(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _, monday, frozen) = kit.with_history().await;
+    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+    assert_eq!((kit.read(&monday, 0), kit.read(&monday, 7)), (Some(11), Some(17)));
+    let copy = kit.identity(Kind::Volume, "copy");
+    let action = kit.create_action(kit.size, Some(Origin::Snapshot(frozen)));
+    assert_eq!(kit.act(&copy, action).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&copy, Action::Destroy).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&monday, Action::Destroy).await, Ok(Outcome::Changed));
+    assert_eq!(kit.act(&db, Action::Undelete { tags: Tags::default() }).await, Ok(Outcome::Changed));
+    assert_eq!((kit.read(&db, 0), kit.read(&db, 3), kit.read(&db, 7)), (Some(21), Some(23), Some(17)));
+}
+
+pub async fn destroy_leaves_nothing(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let empty = bench.fingerprint();
+    let (db, _, monday, _) = kit.with_history().await;
+    assert_eq!(kit.act(&monday, Action::Destroy).await, Ok(Outcome::Changed));
+    assert_eq!(kit.read(&db, 0), Some(21));
+    assert_eq!(kit.act(&db, Action::Destroy).await, Ok(Outcome::Changed));
+    assert!(kit.all().await.objects.is_empty());
+    assert_eq!(bench.fingerprint(), empty);
+}
+
+pub async fn purge_only_takes_trash(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let empty = bench.fingerprint();
+    let (db, _) = kit.volume("db").await;
+    kit.refused(&kit.step(&db, Action::Purge), &[ErrorKind::Conflict]).await;
+    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+    // Another incarnation of the name is another object.
+    let next = kit.incarnation(Kind::Volume, "db", 1);
+    kit.harmless(&kit.step(&next, Action::Purge)).await;
+    assert_eq!(kit.act(&db, Action::Purge).await, Ok(Outcome::Changed));
+    assert_eq!(bench.fingerprint(), empty);
+}
+
+pub async fn sweep_only_takes_temporaries(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _) = kit.volume("db").await;
+    kit.harmless(&kit.step(&db, Action::Sweep)).await;
+    let left = kit.identity(Kind::Volume, "left");
+    let temporary = NativeName::temporary(&left.owner, &left.name, left.uid);
+    bench.make_left_over(&temporary, kit.size.bytes());
+    // Nothing but a sweep is aimed at a temporary name.
+    for action in [Action::Trash { ttl: TTL }, Action::Destroy, Action::Purge, Action::Grow { to: kit.double() }] {
+        let mut step = kit.step(&left, action);
+        step.native = temporary.clone();
+        kit.harmless(&step).await;
+    }
+    let mut sweep = kit.step(&left, Action::Sweep);
+    sweep.native = temporary;
+    assert_eq!(kit.run(&sweep).await, Ok(Outcome::Changed));
+    assert_eq!(kit.run(&sweep).await, Ok(Outcome::Unchanged));
+    assert_eq!(kit.place(&db).await, Some(Place::Live));
+    assert_eq!(kit.all().await.objects.len(), 1);
+}
+
+pub async fn the_trash_of_a_name_is_told_apart(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let old = kit.identity(Kind::Volume, "db");
+    let new = kit.incarnation(Kind::Volume, "db", 1);
+    for (identity, stamp) in [(&old, 1), (&new, 2)] {
+        assert_eq!(kit.act(identity, kit.create_action(kit.size, None)).await, Ok(Outcome::Changed));
+        kit.write(identity, 0, stamp);
+        assert_eq!(kit.act(identity, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+    }
+    assert_eq!(kit.all().await.objects.len(), 2);
+    assert_eq!(kit.act(&old, Action::Undelete { tags: Tags::default() }).await, Ok(Outcome::Changed));
+    assert_eq!(kit.read(&old, 0), Some(1));
+    assert_eq!(kit.place(&new).await, Some(Place::Trash));
+}

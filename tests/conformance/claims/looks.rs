@@ -1,0 +1,109 @@
+//! What observe shows.
+
+use kiln::model::{Action, Clients, Kind, Listed, NativeName, Origin, Outcome, Place, Scope};
+
+use crate::suite::Bench;
+use crate::suite::kit::{Kit, TTL};
+
+pub async fn observe_of_a_fresh_pool_is_empty_and_changes_nothing(bench: &dyn Bench) {
+    let before = bench.fingerprint();
+    let driver = bench.driver();
+    for scope in [Scope::All, Scope::Objects(vec![NativeName::new("volume-1")])] {
+        let seen = driver.observe(&scope).await.unwrap();
+        assert_eq!((seen.pool, seen.listed), (None, Listed::COMPLETE));
+        assert!(seen.objects.is_empty() && seen.ledgers.is_empty() && seen.gaps.is_empty() && seen.locked.is_empty());
+    }
+    assert_eq!(bench.fingerprint(), before);
+}
+
+pub async fn observe_changes_nothing(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, object, monday, _) = kit.with_history().await;
+    assert_eq!(kit.act(&monday, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+    bench.make_foreign(&NativeName::new("volume-1"), kit.size.bytes(), 1);
+    let before = bench.fingerprint();
+    let first = kit.all().await;
+    let names = [object.native, monday.native(), NativeName::new("volume-1"), NativeName::new("nothing")];
+    kit.driver.observe(&Scope::Objects(names.to_vec())).await.unwrap();
+    assert_eq!(kit.all().await, first, "two looks at one world differ");
+    assert_eq!(bench.fingerprint(), before);
+    assert_eq!(kit.read(&db, 0), Some(21));
+}
+
+pub async fn observe_sees_what_execute_said(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _, monday, frozen) = kit.with_history().await;
+    let copy = kit.identity(Kind::Volume, "copy");
+    let action = kit.create_action(kit.double(), Some(Origin::Snapshot(frozen)));
+    assert_eq!(kit.act(&copy, action).await, Ok(Outcome::Changed));
+    let old = kit.volume("old").await.0;
+    assert_eq!(kit.act(&old, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+    // Seen alike by who did it and by anyone else.
+    for driver in [std::sync::Arc::clone(&kit.driver), bench.driver()] {
+        let seen = driver.observe(&Scope::All).await.unwrap();
+        assert_eq!(seen.pool, Some(kit.pool.clone()));
+        let mut expected = vec![
+            (copy.clone(), Place::Live, kit.double()),
+            (db.clone(), Place::Live, kit.size),
+            (monday.clone(), Place::Live, kit.size),
+            (old.clone(), Place::Trash, kit.size),
+        ];
+        expected.sort_by_key(|(identity, ..)| identity.native());
+        let found: Vec<_> = seen.objects.iter().map(|o| (o.identity.clone().unwrap(), o.place, o.size)).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+pub async fn thousand_objects_in_one_listing(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let mut names = Vec::new();
+    for i in 0..990 {
+        let native = NativeName::new(format!("volume-{i}"));
+        bench.make_foreign(&native, kit.can().granularity.max(4096), i + 1);
+        names.push((native, Place::Live));
+    }
+    for i in 0..10 {
+        let (identity, _) = kit.volume(&format!("ours-{i}")).await;
+        if i % 2 == 0 {
+            assert_eq!(kit.act(&identity, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+        }
+        names.push((identity.native(), if i % 2 == 0 { Place::Trash } else { Place::Live }));
+    }
+    names.sort();
+    let found: Vec<_> = kit.all().await.objects.into_iter().map(|o| (o.native, o.place)).collect();
+    assert_eq!(found, names, "all of them once, sorted by name and place");
+}
+
+pub async fn scope_objects_reports_clients_and_proves_absence(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _) = kit.volume("db").await;
+    let (idle, _) = kit.volume("idle").await;
+    kit.volume("unasked").await;
+    let gone = kit.identity(Kind::Volume, "gone").native();
+    let open = bench.hold_open(&db.native());
+    let scope = Scope::Objects(vec![idle.native(), gone, db.native(), db.native()]);
+    let seen = kit.driver.observe(&scope).await.unwrap();
+    assert_eq!(seen.listed, Listed::COMPLETE);
+    let found: Vec<_> = seen.objects.iter().map(|object| object.native.clone()).collect();
+    assert_eq!(found, [db.native(), idle.native()]);
+    assert!(matches!(&seen.objects[0].clients, Clients::Some(who) if !who.is_empty()), "{:?}", seen.objects[0].clients);
+    assert!(!matches!(seen.objects[1].clients, Clients::Some(_)), "{:?}", seen.objects[1].clients);
+    drop(open);
+    assert!(!matches!(kit.one(&db).await.clients, Clients::Some(_)), "still shown after it was closed");
+}
+
+pub async fn half_made_objects_are_shown_as_such(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let left = kit.identity(Kind::Volume, "left");
+    let temporary = NativeName::temporary(&left.owner, &left.name, left.uid);
+    bench.make_left_over(&temporary, kit.size.bytes());
+    let seen = kit.named(&temporary).await;
+    let identity = seen.identity.unwrap();
+    assert_eq!((identity.owner, identity.name, identity.uid), (left.owner.clone(), left.name.clone(), left.uid));
+    assert_eq!((seen.place, kit.place(&left).await), (Place::Temporary, None));
+    assert_eq!(kit.all().await.objects.len(), 1);
+    let mut sweep = kit.step(&left, Action::Sweep);
+    sweep.native = temporary;
+    sweep.expect.place = Some(Place::Temporary);
+    assert_eq!(kit.run(&sweep).await, Ok(Outcome::Changed));
+}

@@ -1,0 +1,163 @@
+//! Only what the step means is touched, and only as long as it is what was seen.
+
+use kiln::model::{
+    Action, Effect, ErrorKind, Expect, Identity, Kind, NativeName, Origin, Outcome, Place, Size, Step, Tags,
+};
+
+use crate::suite::Bench;
+use crate::suite::kit::{Kit, TTL};
+
+/// Every way in which an expectation of a live object can be wrong, with its name.
+fn wrong(size: Size, place: Place) -> Vec<(&'static str, Expect)> {
+    let elsewhere = if place == Place::Live { Place::Trash } else { Place::Live };
+    let other = Tags { protected: true, ..Tags::default() };
+    vec![
+        ("place", Expect { place: Some(elsewhere), ..Expect::default() }),
+        ("size", Expect { size: Some(Size(size.bytes() * 4)), ..Expect::default() }),
+        ("tags", Expect { tags: Some(other), ..Expect::default() }),
+    ]
+}
+
+/// The steps that change a live volume, none of them done yet.
+fn changes(kit: &Kit<'_>, db: &Identity, snapshot: &kiln::model::ObjectRef) -> Vec<Step> {
+    let labelled = Tags { labels: [("a".to_owned(), "b".to_owned())].into(), ..Tags::default() };
+    let new = Identity { name: "database".parse().unwrap(), ..db.clone() };
+    let mut steps = vec![
+        kit.step(db, Action::Grow { to: kit.double() }),
+        kit.step(db, Action::SetTags { tags: labelled }),
+        kit.step(db, Action::Trash { ttl: TTL }),
+        kit.step(db, Action::Destroy),
+    ];
+    if kit.can().restore {
+        steps.push(kit.step(db, Action::Restore { snapshot: snapshot.clone(), request: "r".to_owned() }));
+    }
+    if kit.can().rename {
+        steps.push(kit.step(&new, Action::Rename { from: db.native(), tags: Tags::default() }));
+    }
+    steps
+}
+
+pub async fn expectation_mismatch_is_conflict_and_touches_nothing(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _, _, frozen) = kit.with_history().await;
+    for step in changes(&kit, &db, &frozen) {
+        for (field, expect) in wrong(kit.size, Place::Live) {
+            let step = Step { expect, ..step.clone() };
+            let error = kit.refused(&step, &[ErrorKind::Conflict]).await;
+            assert_eq!(error.effect, Effect::No, "{field}");
+        }
+    }
+    // What is open is Busy where the step itself does not mind, too.
+    let open = bench.hold_open(&db.native());
+    for step in changes(&kit, &db, &frozen) {
+        let step = Step { expect: Expect { idle: true, ..Expect::default() }, ..step };
+        kit.refused(&step, &[ErrorKind::Busy, ErrorKind::Conflict]).await;
+    }
+    drop(open);
+    assert_eq!(kit.act(&db, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
+    for action in [Action::Undelete { tags: Tags::default() }, Action::Purge] {
+        for (_, expect) in wrong(kit.size, Place::Trash) {
+            kit.refused(&Step { expect, ..kit.step(&db, action.clone()) }, &[ErrorKind::Conflict]).await;
+        }
+    }
+    // What is expected to be there is not made.
+    let nothing = kit.identity(Kind::Volume, "nothing");
+    let expect = Expect { place: Some(Place::Live), ..Expect::default() };
+    kit.refused(&Step { expect, ..kit.step(&nothing, kit.create_action(kit.size, None)) }, &[ErrorKind::Conflict])
+        .await;
+}
+
+pub async fn what_fits_the_expectation_is_done(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _, _, frozen) = kit.with_history().await;
+    for mut step in changes(&kit, &db, &frozen) {
+        if matches!(step.action, Action::Destroy | Action::Rename { .. }) {
+            continue;
+        }
+        let seen = kit.one(&db).await;
+        // An expiry is of no meaning to the living, whatever is expected of it.
+        let tags = Tags { expires: Some(1), ..seen.tags };
+        step.expect = Expect { place: Some(Place::Live), size: Some(seen.size), tags: Some(tags), idle: true };
+        assert_eq!(kit.run(&step).await, Ok(Outcome::Changed), "{:?}", step.action);
+        if matches!(step.action, Action::Trash { .. }) {
+            let seen = kit.one(&db).await;
+            let tags = Tags { expires: None, ..seen.tags };
+            let mut back = kit.step(&db, Action::Undelete { tags: tags.clone() });
+            back.expect = Expect { place: Some(Place::Trash), size: Some(seen.size), tags: Some(tags), idle: true };
+            assert_eq!(kit.run(&back).await, Ok(Outcome::Changed));
+        }
+    }
+}
+
+/// Every action, aimed at a name.
+fn everything_at(
+    kit: &Kit<'_>,
+    identity: &Identity,
+    native: &NativeName,
+    snapshot: &kiln::model::ObjectRef,
+) -> Vec<Step> {
+    let tags = Tags { identity: Some(identity.clone()), ..Tags::default() };
+    let volume = kit.reference(&kit.identity(Kind::Volume, "db"), kit.size);
+    let Action::Create { size, provisioning, n, .. } = kit.create_action(kit.size, None) else { unreachable!() };
+    let create = |origin| Action::Create { size, provisioning, origin, tags: tags.clone(), n };
+    let of_volume = Tags { volume: Some(volume.uid), ..tags.clone() };
+    let actions = [
+        create(None),
+        create(Some(Origin::Snapshot(snapshot.clone()))),
+        Action::Snapshot { volume, tags: of_volume, n: 0 },
+        Action::Grow { to: Size(kit.size.bytes() * 8) },
+        Action::Restore { snapshot: snapshot.clone(), request: "r".to_owned() },
+        Action::SetTags { tags: tags.clone() },
+        Action::Rename { from: kit.identity(Kind::Volume, "db").native(), tags: tags.clone() },
+        Action::Rename { from: native.clone(), tags: tags.clone() },
+        Action::Trash { ttl: TTL },
+        Action::Undelete { tags: tags.clone() },
+        Action::Destroy,
+        Action::Purge,
+        Action::Sweep,
+        Action::Detach,
+    ];
+    actions.into_iter().map(|action| Step { native: native.clone(), ..kit.step(identity, action) }).collect()
+}
+
+pub async fn foreign_objects_are_never_touched(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (db, _, _, frozen) = kit.with_history().await;
+    let native = NativeName::new("volume-1");
+    bench.make_foreign(&native, kit.size.bytes(), 66);
+    let ours = kit.identity(Kind::Volume, "ours");
+    for identity in [&ours, &db] {
+        for step in everything_at(&kit, identity, &native, &frozen) {
+            kit.harmless(&step).await;
+        }
+    }
+    // Under its own name nothing of it is read or taken either.
+    let foreign = kiln::model::ObjectRef { native: native.clone(), uid: ours.uid, size: kit.size };
+    for action in [
+        kit.create_action(kit.size, Some(Origin::Volume(foreign.clone()))),
+        kit.create_action(kit.size, Some(Origin::Snapshot(foreign))),
+        Action::Rename { from: native.clone(), tags: Tags::default() },
+    ] {
+        kit.harmless(&kit.step(&ours, action)).await;
+    }
+    assert_eq!(kit.place(&ours).await, None);
+    let seen = kit.named(&native).await;
+    assert_eq!((seen.identity, seen.size, seen.place), (None, kit.size, Place::Live));
+    assert_eq!(bench.read(&native, 0), Some(66));
+}
+
+pub async fn objects_of_another_owner_are_never_touched(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let theirs = Kit { owner: "staging".parse().unwrap(), ..Kit::new(bench).await };
+    let (other, _) = theirs.volume("db").await;
+    theirs.write(&other, 0, 44);
+    let (db, _, _, frozen) = kit.with_history().await;
+    for identity in [kit.identity(Kind::Volume, "ours"), db] {
+        for step in everything_at(&kit, &identity, &other.native(), &frozen) {
+            // Renaming from another identity is how an owner gives its objects away; it goes by the uid.
+            kit.harmless(&step).await;
+        }
+    }
+    assert_eq!(theirs.read(&other, 0), Some(44));
+    assert_eq!(theirs.one(&other).await.identity, Some(other));
+}

@@ -1,0 +1,124 @@
+//! The pool's mark, ledgers and locks.
+
+use kiln::model::{ErrorKind, Kind, Ledger, LedgerEntry, LedgerView, Owner};
+
+use crate::suite::Bench;
+use crate::suite::kit::Kit;
+
+pub async fn found_twice_gives_one_id(bench: &dyn Bench) {
+    let (first, second) = (bench.driver(), bench.driver());
+    let pool = first.found().await.unwrap();
+    assert!(pool.0.len() == 32 && pool.0.bytes().all(|b| b.is_ascii_hexdigit()), "{pool:?}");
+    let before = bench.fingerprint();
+    for driver in [first, second, bench.driver()] {
+        assert_eq!(driver.found().await.unwrap(), pool);
+        assert_eq!(driver.observe(&kiln::model::Scope::All).await.unwrap().pool, Some(pool.clone()));
+    }
+    assert_eq!(bench.fingerprint(), before);
+}
+
+/// A ledger with something in it, by its serial.
+fn ledger(kit: &Kit<'_>, serial: u64) -> Ledger {
+    let db = kit.identity(Kind::Volume, "db");
+    let entry = LedgerEntry { kind: db.kind, name: db.name.clone(), n: 0, native: db.native(), size: kit.size };
+    let mut ledger = Ledger::new(kit.pool.clone(), kit.owner.clone(), "5c1d2e8a90".to_owned());
+    ledger.serial = serial;
+    ledger.whole.insert(db.uid, entry);
+    ledger.next.insert("volume/ключ".to_owned(), u32::try_from(serial).unwrap());
+    ledger
+}
+
+async fn view(kit: &Kit<'_>, owner: &Owner) -> Option<LedgerView> {
+    kit.bench.driver().observe(&kiln::model::Scope::All).await.unwrap().ledgers.remove(owner)
+}
+
+pub async fn ledger_round_trip_and_second_copy(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let _lock = kit.driver.lock(&kit.owner).await.unwrap();
+    for serial in 1..=3 {
+        kit.driver.write_ledger(&ledger(&kit, serial)).await.unwrap();
+        assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(ledger(&kit, serial))));
+    }
+    bench.damage_ledger(&kit.owner, false);
+    assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(ledger(&kit, 2))), "the copy before it");
+    // A damaged copy is not what the next write keeps as its second.
+    kit.driver.write_ledger(&ledger(&kit, 4)).await.unwrap();
+    assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(ledger(&kit, 4))));
+    bench.damage_ledger(&kit.owner, false);
+    assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(ledger(&kit, 2))));
+}
+
+pub async fn damaged_ledger_is_reported(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let _lock = kit.driver.lock(&kit.owner).await.unwrap();
+    for serial in 1..=2 {
+        kit.driver.write_ledger(&ledger(&kit, serial)).await.unwrap();
+    }
+    bench.damage_ledger(&kit.owner, true);
+    match view(&kit, &kit.owner).await {
+        Some(LedgerView::Damaged(why)) => assert!(!why.trim().is_empty()),
+        other => panic!("a damaged ledger is shown as {other:?}"),
+    }
+    // It is still the same pool, and a new ledger heals it.
+    assert_eq!(kit.all().await.pool, Some(kit.pool.clone()));
+    kit.driver.write_ledger(&ledger(&kit, 3)).await.unwrap();
+    assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(ledger(&kit, 3))));
+}
+
+pub async fn ledgers_of_owners_are_apart(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let theirs = Kit { owner: "staging".parse().unwrap(), ..Kit::new(bench).await };
+    for (kit, serial) in [(&kit, 1), (&theirs, 5)] {
+        let _lock = kit.driver.lock(&kit.owner).await.unwrap();
+        kit.driver.write_ledger(&ledger(kit, serial)).await.unwrap();
+    }
+    bench.damage_ledger(&theirs.owner, true);
+    assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(ledger(&kit, 1))));
+    assert!(matches!(view(&kit, &theirs.owner).await, Some(LedgerView::Damaged(_))));
+}
+
+pub async fn removed_ledger_is_gone(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let _lock = kit.driver.lock(&kit.owner).await.unwrap();
+    for serial in 1..=2 {
+        kit.driver.write_ledger(&ledger(&kit, serial)).await.unwrap();
+    }
+    for _ in 0..2 {
+        kit.driver.remove_ledger(&kit.owner).await.unwrap();
+        assert_eq!(view(&kit, &kit.owner).await, None);
+    }
+    assert_eq!(kit.all().await.pool, Some(kit.pool.clone()), "the pool lost its mark with it");
+}
+
+pub async fn lock_excludes_second_writer_and_is_released_on_drop(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let other: Owner = "staging".parse().unwrap();
+    for _ in 0..2 {
+        let lock = kit.driver.lock(&kit.owner).await.unwrap();
+        lock.check().await.unwrap();
+        for driver in [&kit.driver, &bench.driver()] {
+            let Err(error) = driver.lock(&kit.owner).await else { panic!("two writers") };
+            assert_eq!(error.kind, ErrorKind::OtherWriter);
+            let pid = std::process::id().to_string();
+            assert!(error.message.contains(&pid), "does not name the process: {error}");
+        }
+        let theirs = kit.driver.lock(&other).await.unwrap();
+        lock.check().await.unwrap();
+        theirs.check().await.unwrap();
+    }
+}
+
+pub async fn locks_are_seen_while_they_are_held(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    assert!(kit.all().await.locked.is_empty());
+    let lock = kit.driver.lock(&kit.owner).await.unwrap();
+    for driver in [&kit.driver, &bench.driver()] {
+        let seen = driver.observe(&kiln::model::Scope::All).await.unwrap();
+        assert_eq!(seen.locked, [kit.owner.clone()]);
+    }
+    // Looking does not take the lock away, nor let it go.
+    lock.check().await.unwrap();
+    assert!(bench.driver().lock(&kit.owner).await.is_err());
+    drop(lock);
+    assert!(kit.all().await.locked.is_empty());
+}

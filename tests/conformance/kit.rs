@@ -1,0 +1,188 @@
+//! What claims are written with.
+
+use std::sync::Arc;
+
+use kiln::driver::{Driver, StepContext};
+use kiln::model::{
+    Action, Capabilities, DriverError, Effect, ErrorKind, Expect, Identity, Kind, Listed, NativeName, Object,
+    ObjectRef, Observed, Origin, Outcome, Owner, Place, PoolId, Provisioning, Reason, Risk, Scope, Seconds, Size, Step,
+    Tags, Uid,
+};
+
+use super::Bench;
+
+pub type Answer = Result<Outcome, DriverError>;
+
+/// The clock of every step.
+pub const NOW: u64 = 1_800_000_000;
+/// How long trashed objects stay.
+pub const TTL: Seconds = Seconds(3600);
+
+/// A bench whose pool was founded, with a driver on it.
+pub struct Kit<'a> {
+    pub bench: &'a dyn Bench,
+    pub driver: Arc<dyn Driver>,
+    pub pool: PoolId,
+    pub owner: Owner,
+    /// The usual size: a multiple of the granularity, at least 1 MiB.
+    pub size: Size,
+}
+
+impl<'a> Kit<'a> {
+    pub async fn new(bench: &'a dyn Bench) -> Self {
+        let driver = bench.driver();
+        let pool = driver.found().await.unwrap();
+        let size = Size(1 << 20).round_up(driver.capabilities().granularity);
+        // A driver made now sees the pool as it will be used.
+        Self { bench, driver: bench.driver(), pool, owner: "prod".parse().unwrap(), size }
+    }
+
+    pub fn can(&self) -> &Capabilities {
+        self.driver.capabilities()
+    }
+
+    pub fn double(&self) -> Size {
+        Size(self.size.bytes() * 2)
+    }
+
+    pub fn identity(&self, kind: Kind, name: &str) -> Identity {
+        self.incarnation(kind, name, 0)
+    }
+
+    pub fn incarnation(&self, kind: Kind, name: &str, n: u32) -> Identity {
+        let name = name.parse().unwrap();
+        let uid = Uid::derive("conformance", &self.owner, kind, &"bench".parse().unwrap(), &name, n);
+        Identity { owner: self.owner.clone(), kind, name, uid }
+    }
+
+    /// A step that expects nothing.
+    pub fn step(&self, identity: &Identity, action: Action) -> Step {
+        Step {
+            backend: "bench".parse().unwrap(),
+            identity: identity.clone(),
+            native: identity.native(),
+            action,
+            expect: Expect::default(),
+            risk: Risk::None,
+            reason: Reason::NotThere,
+            changes: Vec::new(),
+            bytes: Size(0),
+            after: Vec::new(),
+        }
+    }
+
+    pub async fn run(&self, step: &Step) -> Answer {
+        self.driver.execute(step, &StepContext::at(NOW)).await
+    }
+
+    pub async fn act(&self, identity: &Identity, action: Action) -> Answer {
+        self.run(&self.step(identity, action)).await
+    }
+
+    pub fn create_action(&self, size: Size, origin: Option<Origin>) -> Action {
+        let provisioning = if self.can().thin { Provisioning::Thin } else { Provisioning::Thick };
+        Action::Create { size, provisioning, origin, tags: Tags::default(), n: 0 }
+    }
+
+    pub fn snapshot_action(&self, volume: &ObjectRef) -> Action {
+        let tags = Tags { volume: Some(volume.uid), ..Tags::default() };
+        Action::Snapshot { volume: volume.clone(), tags, n: 0 }
+    }
+
+    /// Makes an empty volume of the usual size.
+    pub async fn volume(&self, name: &str) -> (Identity, ObjectRef) {
+        let identity = self.identity(Kind::Volume, name);
+        assert_eq!(self.act(&identity, self.create_action(self.size, None)).await, Ok(Outcome::Changed), "{name}");
+        let object = self.reference(&identity, self.size);
+        (identity, object)
+    }
+
+    pub async fn snapshot(&self, name: &str, volume: &ObjectRef) -> (Identity, ObjectRef) {
+        let identity = self.identity(Kind::Snapshot, name);
+        assert_eq!(self.act(&identity, self.snapshot_action(volume)).await, Ok(Outcome::Changed), "{name}");
+        let object = self.reference(&identity, volume.size);
+        (identity, object)
+    }
+
+    /// A volume with two stamps, a snapshot of it, and then other stamps in the volume.
+    pub async fn with_history(&self) -> (Identity, ObjectRef, Identity, ObjectRef) {
+        let (volume, object) = self.volume("db").await;
+        self.write(&volume, 0, 11);
+        self.write(&volume, 7, 17);
+        let (snapshot, frozen) = self.snapshot("monday", &object).await;
+        self.write(&volume, 0, 21);
+        self.write(&volume, 3, 23);
+        (volume, object, snapshot, frozen)
+    }
+
+    pub fn reference(&self, identity: &Identity, size: Size) -> ObjectRef {
+        ObjectRef { native: identity.native(), uid: identity.uid, size }
+    }
+
+    pub fn write(&self, identity: &Identity, block: u64, stamp: u64) {
+        self.bench.write(&identity.native(), block, stamp);
+    }
+
+    pub fn read(&self, identity: &Identity, block: u64) -> Option<u64> {
+        self.bench.read(&identity.native(), block)
+    }
+
+    pub async fn all(&self) -> Observed {
+        let seen = self.driver.observe(&Scope::All).await.unwrap();
+        assert_eq!(seen.listed, Listed::COMPLETE, "{:?}", seen.gaps);
+        seen
+    }
+
+    /// What a look at one name shows.
+    pub async fn look(&self, native: &NativeName) -> Vec<Object> {
+        let seen = self.driver.observe(&Scope::Objects(vec![native.clone()])).await.unwrap();
+        assert_eq!(seen.listed, Listed::COMPLETE, "{:?}", seen.gaps);
+        assert!(seen.objects.iter().all(|object| object.native == *native), "asked for {native}: {:?}", seen.objects);
+        seen.objects
+    }
+
+    /// The one object under the name of this identity.
+    pub async fn one(&self, identity: &Identity) -> Object {
+        self.named(&identity.native()).await
+    }
+
+    pub async fn named(&self, native: &NativeName) -> Object {
+        let mut objects = self.look(native).await;
+        assert_eq!(objects.len(), 1, "{native}: {objects:?}");
+        objects.remove(0)
+    }
+
+    pub async fn place(&self, identity: &Identity) -> Option<Place> {
+        let objects = self.look(&identity.native()).await;
+        assert!(objects.len() <= 1, "{objects:?}");
+        objects.first().map(|object| object.place)
+    }
+
+    /// Makes a step that must be refused with no effect, and sees that there was none.
+    pub async fn refused(&self, step: &Step, kinds: &[ErrorKind]) -> DriverError {
+        let before = self.bench.fingerprint();
+        let answer = self.run(step).await;
+        assert_eq!(self.bench.fingerprint(), before, "{:?} touched something", step.action);
+        let error = answer.expect_err(&format!("{:?} on {}", step.action, step.native));
+        assert_eq!(error.effect, Effect::No, "{error:?}");
+        assert!(kinds.contains(&error.kind), "{:?} is {:?}, not of {kinds:?}: {error}", step.action, error.kind);
+        assert!(!error.message.trim().is_empty(), "an error without a sentence");
+        error
+    }
+
+    /// Makes a step that may be refused or may find nothing to do, and must touch nothing.
+    pub async fn harmless(&self, step: &Step) {
+        let before = self.bench.fingerprint();
+        let answer = self.run(step).await;
+        assert_eq!(self.bench.fingerprint(), before, "{:?} on {} touched something", step.action, step.native);
+        assert_ne!(answer, Ok(Outcome::Changed), "{:?} on {}", step.action, step.native);
+        if let Err(error) = answer {
+            assert_eq!(error.effect, Effect::No, "{error:?}");
+        }
+    }
+}
+
+/// Tags without what means something only in the trash.
+pub fn lasting(tags: &Tags) -> Tags {
+    Tags { expires: None, ..tags.clone() }
+}
