@@ -25,6 +25,8 @@ struct Applied {
     failed: Vec<FailedStep>,
     skipped: usize,
     stopped: bool,
+    /// Rules that the plan broke: a bug, and nothing was run.
+    breaches: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -60,13 +62,19 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         }
         engine::reconcile_once(&setup, &options, reporter).await
     })??;
+    for breach in &report.breaches {
+        context.terminal.error(
+            &format!("the plan breaks a rule of its own, and nothing of it was run: {breach}"),
+            Some("this is a bug in Kiln: please report it with the output of `kiln plan -o json`"),
+        );
+    }
     if json {
         context.json(&applied(&report, &specs));
     } else {
         progress.say(&summary(&report, &progress));
     }
     let held = report.plan.as_ref().map_or(Exit::Done, |plan| standing(plan, args.allow_held));
-    let failed = Exit::Failed.when(!report.failed.is_empty() || report.stopped);
+    let failed = Exit::Failed.when(!report.failed.is_empty() || !report.breaches.is_empty() || report.stopped);
     Ok(Exit::combine([held, failed]))
 }
 
@@ -87,6 +95,7 @@ fn applied(report: &Report, specs: &Specs) -> Applied {
         failed: failed.collect(),
         skipped: report.skipped,
         stopped: report.stopped,
+        breaches: report.breaches.clone(),
     }
 }
 
@@ -102,7 +111,7 @@ fn summary(report: &Report, progress: &Progress) -> String {
             render_held(&mut out, held, width, progress.paint());
         }
     }
-    let Report { changed, unchanged, failed, skipped, stopped, plan: _ } = report;
+    let Report { changed, unchanged, failed, skipped, stopped, breaches: _, plan: _ } = report;
     if *changed + *unchanged + failed.len() + *skipped == 0 && !stopped {
         return out;
     }
