@@ -52,16 +52,14 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
     let specs = Arc::new(loaded.specs);
     let setup = context.writing(specs.clone())?;
     let options = Options { approve: args.approve, ..Options::default() };
-    let (terminal, stop) = (context.terminal.clone(), options.stop.clone());
-    let progress = Arc::new(Progress::new(terminal.clone(), specs.clone(), json, args.yes, stop.clone()));
+    let progress =
+        Arc::new(Progress::new(context.terminal.clone(), specs.clone(), json, args.yes, options.stop.clone()));
+    let announcer = progress.clone();
+    if let Err(error) = signals::listen(options.stop.clone(), move || announcer.announce_stop()) {
+        context.terminal.note(&format!("Ctrl-C will stop at once: {error}"));
+    }
     let reporter = progress.clone();
-    let report = block_on(async move {
-        let running = reporter.clone();
-        if let Err(error) = signals::listen(terminal.clone(), stop, Arc::new(move || running.running())) {
-            terminal.note(&format!("Ctrl-C will stop at once: {error}"));
-        }
-        engine::reconcile_once(&setup, &options, reporter).await
-    })??;
+    let report = block_on(async move { engine::reconcile_once(&setup, &options, reporter).await })??;
     for breach in &report.breaches {
         context.terminal.error(
             &format!("the plan breaks a rule of its own, and nothing of it was run: {breach}"),

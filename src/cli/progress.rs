@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::terminal::Terminal;
 use crate::engine::{Event, Reporter};
 use crate::model::{Action, DriverError, Outcome, Risk, Specs, Step};
-use crate::plan::{HeldView, Paint, Plan, PlanView, StepView, escape, render, render_step};
+use crate::plan::{HeldView, Paint, Plan, PlanView, StepView, counted, escape, render, render_step};
 
 /// How often a line of a running step is drawn anew: often enough to be seen alive.
 const TICK: Duration = Duration::from_millis(120);
@@ -69,9 +69,12 @@ impl Progress {
         self.terminal.paint
     }
 
-    /// How many steps are running.
-    pub(crate) fn running(&self) -> usize {
-        self.steps().len()
+    /// Says what the first Ctrl-C does.
+    pub(crate) fn announce_stop(&self) {
+        let steps = counted(self.steps().len(), "running step");
+        self.bars.suspend(|| {
+            self.terminal.note(&format!("finishing {steps}; press Ctrl-C again to stop at once"));
+        });
     }
 
     fn steps(&self) -> MutexGuard<'_, BTreeMap<usize, Running>> {
@@ -145,6 +148,8 @@ impl Reporter for Progress {
                 self.terminal.note(&text);
             }),
             Event::Finished(index, step, outcome) => self.finish(index, step, outcome),
+            // Of a run that was stopped, how many steps were not begun is told at its end; one by one they would only be noise.
+            Event::Skipped(..) if self.stop.is_cancelled() => {}
             Event::Skipped(_, step, why) => self.bars.suspend(|| {
                 self.terminal.note(&format!("{} of {} was not begun: {why}", step.action.verb(), object_name(step)));
             }),

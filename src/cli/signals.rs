@@ -1,38 +1,40 @@
 //! Ctrl-C: the first finishes the running steps, the second stops at once (which is just another crash: safe).
 
-use std::sync::Arc;
+use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::exit::Exit;
-use super::terminal::Terminal;
 
-/// Waits for signals for as long as the event loop runs. `running` tells how many steps there are to finish.
+/// Waits for signals for as long as the process runs, on a thread of its own: the second Ctrl-C stops at once whatever the
+/// others wait for, be it a terminal that takes no more text. When it returns, signals are caught. `announce` says what the
+/// first one does.
 ///
 /// # Errors
 /// Whatever keeps the host from handing out signals; then they end the process as if nobody waited for them.
-pub(crate) fn listen(
-    terminal: Terminal,
-    stop: CancellationToken,
-    running: Arc<dyn Fn() -> usize + Send + Sync>,
-) -> std::io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if stop.is_cancelled() {
-                at_once();
-            }
-            stop.cancel();
-            let steps = crate::plan::counted(running(), "running step");
-            terminal.note(&format!("finishing {steps}; press Ctrl-C again to stop at once"));
-        }
-    });
+pub(crate) fn listen(stop: CancellationToken, announce: impl Fn() + Send + 'static) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let mut next = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+            });
+        };
+        next();
+        stop.cancel();
+        // Beside this thread, for the same reason.
+        let _ = thread::Builder::new().name("announce".to_owned()).spawn(announce);
+        next();
+        at_once()
+    })?;
     Ok(())
 }
 

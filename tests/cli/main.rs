@@ -2,4 +2,5 @@
 
 mod basics;
 mod sandbox;
+mod signals;
 mod walk;
