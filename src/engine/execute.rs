@@ -223,7 +223,7 @@ impl Run<'_> {
                 batch.objects.push(record(step, live, trashed, now));
             }
             ledger.serial += 1;
-            let written = backend.driver.write_ledger(ledger).await;
+            let written = backend.write_ledger(ledger).await;
             if let Err(error) = written {
                 tracing::warn!(backend = %name, %error, "the ledger could not be written; the next run enters what was done");
             }
@@ -318,9 +318,7 @@ impl One {
     }
 
     async fn attempt(&self) -> Result<Outcome, DriverError> {
-        if let Some(lock) = &self.backend.lock {
-            lock.check().await?;
-        }
+        self.backend.check_lock().await?;
         let ticks = Arc::new(AtomicU64::new(0));
         let progress = {
             let (ticks, sender, index) = (Arc::clone(&ticks), self.sender.clone(), self.index);
@@ -332,7 +330,7 @@ impl One {
         let context = StepContext { now: self.clock.now(), progress };
         let mut call = self.backend.driver.execute(&self.step, &context);
         let timeout = self.backend.spec.timeout;
-        let limit = Duration::from_secs(timeout.0) * if self.step.action.is_long() { STALLED } else { 1 };
+        let limit = self.backend.limit() * if self.step.action.is_long() { STALLED } else { 1 };
         loop {
             let before = ticks.load(Ordering::Relaxed);
             match tokio::time::timeout(limit, &mut call).await {
