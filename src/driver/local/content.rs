@@ -26,7 +26,8 @@ pub(super) struct Work {
 }
 
 impl Work {
-    fn check(&self) -> Result<(), DriverError> {
+    /// An error once the caller has gone.
+    pub(super) fn check(&self) -> Result<(), DriverError> {
         if self.abandoned.load(Ordering::Relaxed) {
             return Err(DriverError::before(ErrorKind::Transient, "stopped before it was done"));
         }
@@ -209,7 +210,7 @@ fn copy_by_kernel(into: &OwnedFd, from: &OwnedFd, at: u64, piece: u64) -> Result
 }
 
 /// `None`: the source ends here.
-fn copy_by_hand(into: &OwnedFd, from: &OwnedFd, at: u64, piece: u64) -> Result<Option<u64>, Errno> {
+pub(super) fn copy_by_hand(into: &OwnedFd, from: &OwnedFd, at: u64, piece: u64) -> Result<Option<u64>, Errno> {
     let mut buffer = vec![0; usize::try_from(piece).unwrap_or(BUFFER).min(BUFFER)];
     let read = loop {
         match rustix::io::pread(from, &mut buffer[..], at) {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{self, AtFlags};
+use rustix::fs::{self, AtFlags, FallocateFlags, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::fail;
@@ -16,6 +16,12 @@ use crate::model::{DriverError, ErrorKind, Ledger, LedgerView, Owner};
 const HEAD: &str = "kiln-ledger 1 ";
 /// A ledger of a million objects has about 200 MB.
 const LIMIT: u64 = 1 << 30;
+
+/// Room kept in the mark's directory for when there is none left: without it nothing could be removed from a full pool, for the
+/// ledger is written first.
+const RESERVE: &str = "reserve";
+/// A ledger of 10,000 objects takes 2 MB, the tags of those that go to the trash a block each.
+const RESERVE_SIZE: u64 = 4 << 20;
 
 const MAIN: &str = ".ledger";
 const OLD: &str = ".ledger.old";
@@ -106,7 +112,16 @@ pub(super) fn write(pool: &Pool, ledger: &Ledger) -> Result<(), DriverError> {
 
     let mark = pool::open_dir(pool.root(), MARK).map_err(failed)?;
     let [main, old, beside] = [MAIN, OLD, BESIDE].map(|ending| format!("{owner}{ending}"));
-    pool::write_beside(mark.as_fd(), &beside, &bytes).map_err(failed)?;
+    match pool::write_beside(mark.as_fd(), &beside, &bytes) {
+        Err(Errno::NOSPC | Errno::DQUOT) if pool::remove_file(mark.as_fd(), RESERVE).map_err(failed)? => {
+            pool::sync(mark.as_fd()).map_err(failed)?;
+            pool::write_beside(mark.as_fd(), &beside, &bytes).map_err(failed)?;
+        }
+        other => {
+            other.map_err(failed)?;
+            keep_reserve(mark.as_fd());
+        }
+    }
     // What is damaged must not take the place of a second copy that may be whole.
     let main_is_whole = pool::read_small(mark.as_fd(), &main, LIMIT)
         .is_ok_and(|bytes| bytes.is_some_and(|bytes| body_of(&bytes).is_some()));
@@ -115,8 +130,19 @@ pub(super) fn write(pool: &Pool, ledger: &Ledger) -> Result<(), DriverError> {
         pool::remove_file(mark.as_fd(), &old).map_err(failed)?;
         fs::linkat(&mark, &*main, &mark, &*old, AtFlags::empty()).map_err(failed)?;
     }
-    fs::renameat(&mark, &*beside, &mark, &*main).map_err(failed)?;
+    pool::rename(&mark, &beside, &mark, &main, RenameFlags::empty()).map_err(failed)?;
     pool::sync(mark.as_fd()).map_err(|errno| fail::after(&doing, errno))
+}
+
+/// Sees to it that there is a reserve. Not having one is no reason to fail.
+fn keep_reserve(mark: BorrowedFd<'_>) {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+    if let Ok(file) = pool::open_in(mark, RESERVE, flags, pool::FILE_MODE)
+        && fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVE_SIZE).is_err()
+    {
+        // Half a reserve would be taken for one.
+        let _ = pool::remove_file(mark, RESERVE);
+    }
 }
 
 /// Removes a ledger with its copies.

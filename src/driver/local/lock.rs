@@ -87,7 +87,8 @@ pub(super) fn take(pool: &Pool, owner: &Owner) -> Result<Arc<Held>, DriverError>
         }
         std::thread::sleep(PAUSE);
     }
-    note_holder(&file).map_err(failed)?;
+    // A courtesy: a pool that is full must still be one from which something can be removed.
+    let _ = note_holder(&file);
     let held = Arc::new(Held {
         file,
         which,
@@ -125,7 +126,7 @@ fn holder(mark: &OwnedFd, name: &str) -> String {
     let who = pool::read_small(mark.as_fd(), name, 4096).ok().flatten().unwrap_or_default();
     let who = String::from_utf8_lossy(&who).trim_end().to_owned();
     let since = pool::stat_in(mark.as_fd(), name).ok().flatten();
-    let since = since.and_then(|stat| jiff::Timestamp::from_second(stat.st_mtime as i64).ok());
+    let since = since.and_then(|stat| jiff::Timestamp::from_second(stat.st_mtime).ok());
     match since {
         Some(since) if !who.is_empty() => format!("{who}, since {since}"),
         _ => "it does not say who it is".to_owned(),

@@ -8,6 +8,7 @@
 //! POOL/.kiln-pool/id                                    the pool's identity
 //! POOL/.kiln-pool/OWNER.lock                            the writer lock
 //! POOL/.kiln-pool/OWNER.ledger, OWNER.ledger.old        the ledger, and the one before
+//! POOL/.kiln-pool/reserve                               room for a ledger when there is none left
 //! POOL/.kiln-pool/adopted/FILE.json                     tags of a file that was taken over where it is
 //! ```
 //!
@@ -41,6 +42,7 @@ mod object;
 mod observe;
 mod pool;
 mod removal;
+mod restore;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -132,7 +134,9 @@ fn capabilities(path: &Path) -> Capabilities {
 
 /// The largest length that a file may have here, found by halving. Lengths take no room.
 fn largest(file: &OwnedFd) -> u64 {
-    let (mut fits, mut too_large) = (0, Size::MAX.bytes() / GRANULARITY + 1);
+    // A limit of this process would be in the way of the volumes too; and trying past it is answered by a deadly signal.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current.unwrap_or(u64::MAX);
+    let (mut fits, mut too_large) = (0, Size::MAX.bytes().min(limit) / GRANULARITY + 1);
     while too_large - fits > 1 {
         let middle = fits + (too_large - fits) / 2;
         if fs::ftruncate(file, middle * GRANULARITY).is_ok() {
@@ -141,7 +145,6 @@ fn largest(file: &OwnedFd) -> u64 {
             too_large = middle;
         }
     }
-    // A limit of this process (RLIMIT_FSIZE) may be in the way as well: it would be in the way of the volumes too.
     let _ = fs::ftruncate(file, 0);
     fits * GRANULARITY
 }
@@ -225,6 +228,8 @@ impl Inner {
 
     fn execute(&self, step: &Step, work: &content::Work) -> Result<Outcome, DriverError> {
         let _alone = self.alone(step.identity.uid);
+        // The caller may have gone while this waited for its turn: what nobody waits for is not begun.
+        work.check()?;
         let pool = self.pool()?;
         // Whatever else is at the path now (the directory below a file system that is no longer mounted, say) is not written to.
         let id = lock::identity(&pool)?;

@@ -258,7 +258,7 @@ impl Found {
         let temporary = self.place == Place::Temporary;
         match read_tags(own, file)? {
             None => return Ok(false),
-            Some(Err(why)) => self.conflict = Some(why),
+            Some(Err(why)) => self.complain(why),
             Some(Ok(tags)) => {
                 if let (Some(said), Some(named), false) = (&tags.identity, &self.identity, temporary)
                     && said != named
@@ -335,7 +335,7 @@ fn read_tags(dir: BorrowedFd<'_>, file: &str) -> Result<Option<Result<Tags, Stri
     }))
 }
 
-fn encode(tags: &Tags) -> Vec<u8> {
+pub(super) fn encode(tags: &Tags) -> Vec<u8> {
     let stored = Stored { format: TAGS_FORMAT, tags: tags.clone() };
     // Maps with text keys and plain values always serialise.
     let mut bytes = serde_json::to_vec(&stored).unwrap_or_default();
@@ -360,7 +360,7 @@ pub(super) fn write_tags(own: BorrowedFd<'_>, tags: &Tags) -> Result<(), Errno> 
 
 fn replace(dir: BorrowedFd<'_>, name: &str, beside: &str, bytes: &[u8]) -> Result<(), Errno> {
     pool::write_beside(dir, beside, bytes)?;
-    fs::renameat(dir, beside, dir, name)?;
+    pool::rename(dir, beside, dir, name, RenameFlags::empty())?;
     pool::sync(dir)
 }
 
@@ -371,7 +371,7 @@ pub(super) fn settle_image(own: BorrowedFd<'_>, found: &Found) -> Result<bool, E
     if *image == wanted {
         return Ok(false);
     }
-    fs::renameat_with(own, &**image, own, &*wanted, RenameFlags::NOREPLACE)?;
+    pool::rename(own, image, own, &wanted, RenameFlags::NOREPLACE)?;
     pool::sync(own)?;
     Ok(true)
 }
@@ -379,26 +379,27 @@ pub(super) fn settle_image(own: BorrowedFd<'_>, found: &Found) -> Result<bool, E
 /// What in an object's directory is not of Kiln's making, and keeps it from being removed.
 pub(super) fn stranger_in(own: BorrowedFd<'_>) -> Result<Option<String>, Errno> {
     let entries = pool::list(own, &mut ListBuffer::new())?;
-    let strange = entries.into_iter().find(|entry| {
-        let known = entry.name.ends_with(IMAGE) || [TAGS, TAGS_BESIDE].contains(&entry.name.as_str());
-        !known || entry.file_type == FileType::Directory
-    });
-    Ok(strange.map(|entry| entry.name))
+    Ok(entries.into_iter().find(is_strange).map(|entry| entry.name))
+}
+
+fn is_strange(entry: &Entry) -> bool {
+    let known = entry.name.ends_with(IMAGE) || [TAGS, TAGS_BESIDE].contains(&entry.name.as_str());
+    !known || !entry.exact || entry.file_type == FileType::Directory
 }
 
 /// Removes an object's directory with what Kiln puts into one, data first: what is left by a crash is still known by its tags.
-/// Whether there was one. Anything strange in it makes this `ENOTEMPTY`.
+/// Whether there was one. Anything strange in it makes this `ENOTEMPTY`, and then nothing is removed.
 pub(super) fn remove_directory(dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
     let Some(own) = pool::absent_is_none(pool::open_dir(dir, name))? else { return Ok(false) };
-    if stranger_in(own.as_fd())?.is_some() {
+    let mut entries = pool::list(own.as_fd(), &mut ListBuffer::new())?;
+    if entries.iter().any(is_strange) {
         return Err(Errno::NOTEMPTY);
     }
-    let mut entries = pool::list(own.as_fd(), &mut ListBuffer::new())?;
     entries.sort_by_key(|entry| !entry.name.ends_with(IMAGE));
     for entry in entries {
         pool::remove_file(own.as_fd(), &entry.name)?;
     }
-    pool::absent_is_none(fs::unlinkat(dir, name, fs::AtFlags::REMOVEDIR))?;
+    pool::absent_is_none(pool::unlink(dir, name, fs::AtFlags::REMOVEDIR))?;
     pool::sync(dir)?;
     Ok(true)
 }

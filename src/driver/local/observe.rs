@@ -186,7 +186,10 @@ impl Look<'_> {
         buffer: &mut ListBuffer,
     ) -> Result<impl Iterator<Item = (String, bool)> + use<>, Errno> {
         let entries = match self.pool.place(place)? {
-            Some(dir) => pool::list(dir.as_fd(), buffer)?,
+            Some(dir) => {
+                fs::seek(dir.as_fd(), fs::SeekFrom::Start(0))?;
+                pool::list(dir.as_fd(), buffer)?
+            }
             None => Vec::new(),
         };
         let own = move |name: &str| place == Place::Live && [MARK, TRASH].contains(&name);
@@ -195,7 +198,7 @@ impl Look<'_> {
 
     /// When both directories last changed.
     fn stamp(&self) -> Option<[(i64, i64); 2]> {
-        let of = |stat: fs::Stat| (stat.st_ctime as i64, stat.st_ctime_nsec as i64);
+        let of = |stat: fs::Stat| (stat.st_ctime, stat.st_ctime_nsec as i64);
         let root = fs::fstat(self.pool.root()).ok()?;
         let trash = pool::stat_in(self.pool.root(), TRASH).ok()?;
         Some([of(root), trash.map(of).unwrap_or_default()])

@@ -145,10 +145,10 @@ impl Pool {
         // Written in full beside, then published under a name that must be free: half an identity is never there.
         let beside = format!("{ID}.{id}");
         write_new(mark.as_fd(), &beside, format!("{id}\n").as_bytes()).map_err(failed)?;
-        let published = fs::renameat_with(&mark, &*beside, &mark, ID, RenameFlags::NOREPLACE);
+        let published = rename(&mark, &beside, &mark, ID, RenameFlags::NOREPLACE);
         if published.is_err() {
             // Whatever it was, what is beside is of no use.
-            let _ = fs::unlinkat(&mark, &*beside, AtFlags::empty());
+            let _ = unlink(&mark, &beside, AtFlags::empty());
         }
         match published {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -188,6 +188,7 @@ pub(super) fn check_name(native: &NativeName) -> Result<&str, DriverError> {
 pub(super) fn open_in(dir: BorrowedFd<'_>, name: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    crash_point();
     loop {
         match fs::openat2(dir, name, flags, mode, resolve) {
             Err(Errno::INTR) => {}
@@ -203,7 +204,7 @@ pub(super) fn open_dir(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno
 
 /// Opens a directory inside of another; makes it, durably, if it is not there.
 pub(super) fn make_dir(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
-    match fs::mkdirat(dir, name, DIR_MODE) {
+    match mkdir(dir, name) {
         Ok(()) => sync(dir)?,
         Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno),
@@ -216,10 +217,9 @@ pub(super) fn stat_in(dir: BorrowedFd<'_>, name: &str) -> Result<Option<Stat>, E
     absent_is_none(fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))
 }
 
-/// All entries but `.` and `..`.
+/// All entries but `.` and `..`, from where the descriptor stands: its beginning, if it is new.
 pub(super) fn list(dir: BorrowedFd<'_>, buffer: &mut ListBuffer) -> Result<Vec<Entry>, Errno> {
     let mut entries = Vec::new();
-    fs::seek(dir, fs::SeekFrom::Start(0))?;
     let mut raw = RawDir::new(dir, &mut buffer.0);
     while let Some(entry) = raw.next() {
         let entry = entry?;
@@ -283,6 +283,7 @@ pub(super) fn write_beside(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Res
 
 /// Writes all of it.
 pub(super) fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    crash_point();
     while !bytes.is_empty() {
         match rustix::io::write(fd, bytes) {
             Ok(0) => return Err(Errno::IO),
@@ -296,17 +297,49 @@ pub(super) fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
 
 /// Removes a file. Whether there was one.
 pub(super) fn remove_file(dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
-    absent_is_none(fs::unlinkat(dir, name, AtFlags::empty())).map(|done| done.is_some())
+    absent_is_none(unlink(dir, name, AtFlags::empty())).map(|done| done.is_some())
 }
 
 /// Makes a file or directory durable.
 pub(super) fn sync(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    crash_point();
     loop {
         match fs::fsync(fd) {
             Err(Errno::INTR) => {}
             other => return other,
         }
     }
+}
+
+/// Renames an entry: with [`RenameFlags`], for what must be free, or change places.
+pub(super) fn rename(
+    from_dir: impl AsFd,
+    from: &str,
+    to_dir: impl AsFd,
+    to: &str,
+    flags: RenameFlags,
+) -> Result<(), Errno> {
+    crash_point();
+    fs::renameat_with(from_dir, from, to_dir, to, flags)
+}
+
+/// Makes a directory, for its owner alone.
+pub(super) fn mkdir(dir: impl AsFd, name: &str) -> Result<(), Errno> {
+    crash_point();
+    fs::mkdirat(dir, name, DIR_MODE)
+}
+
+/// Removes an entry.
+pub(super) fn unlink(dir: impl AsFd, name: &str, flags: AtFlags) -> Result<(), Errno> {
+    crash_point();
+    fs::unlinkat(dir, name, flags)
+}
+
+/// Where a crash is tried: before every call that changes the pool or reaches into it. Nothing, but in tests.
+#[inline]
+fn crash_point() {
+    #[cfg(test)]
+    super::tests::crash::point();
 }
 
 /// `ENOENT` is an answer, not an error.

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::{self, RenameFlags};
+use rustix::fs::RenameFlags;
 
 use super::fail;
 use super::object::{self, Form, Found, image_name};
@@ -18,9 +18,11 @@ impl Task<'_> {
         let Some(found) = self.find(native, Place::Live)? else {
             return self.not_live();
         };
-        if !self.is_it(&found) && self.in_trash()?.is_some() {
+        if !self.is_it(&found)
+            && let Some(trashed) = self.in_trash()?
+        {
             // A stranger has put something where it was.
-            return Ok(Outcome::Unchanged);
+            return self.is_trashed(&trashed);
         }
         self.expected(&found, None)?;
         self.idle(&found)?;
@@ -42,7 +44,7 @@ impl Task<'_> {
         let trash = self.pool.trash_made()?;
         self.settle(found)?;
         self.write_tags(found, tags)?;
-        fs::renameat_with(root, native, &trash, native, RenameFlags::NOREPLACE)
+        pool::rename(root, native, &trash, native, RenameFlags::NOREPLACE)
             .map_err(|e| fail::before(format!("moving {native} to the trash"), e))?;
         self.synced(trash.as_fd())?;
         self.synced(root)
@@ -64,12 +66,12 @@ impl Task<'_> {
             }
             None => {
                 let own = self.prepare(tags, None)?;
-                fs::renameat_with(root, &*self.temporary(), &trash, native, RenameFlags::NOREPLACE).map_err(failed)?;
+                pool::rename(root, &self.temporary(), &trash, native, RenameFlags::NOREPLACE).map_err(failed)?;
                 pool::sync(trash.as_fd()).map_err(failed)?;
                 own
             }
         };
-        fs::renameat_with(root, native, &own, &*image_name(native), RenameFlags::NOREPLACE).map_err(failed)?;
+        pool::rename(root, native, &own, &image_name(native), RenameFlags::NOREPLACE).map_err(failed)?;
         self.synced(own.as_fd())?;
         self.synced(root)?;
         self.forget_adopted(found)
@@ -118,7 +120,7 @@ impl Task<'_> {
     fn directory_back(&self, tags: &Tags) -> Result<(), DriverError> {
         let (native, root) = (self.native()?, self.pool.root());
         let trash = self.place(Place::Trash)?;
-        fs::renameat_with(&trash, native, root, native, RenameFlags::NOREPLACE)
+        pool::rename(&trash, native, root, native, RenameFlags::NOREPLACE)
             .map_err(|e| fail::before(format!("bringing {native} back"), e))?;
         self.synced(root)?;
         self.synced(trash.as_fd())?;
@@ -131,7 +133,7 @@ impl Task<'_> {
         let own = self.own_dir(found)?;
         // Without meaning as long as the trash holds the object.
         self.pool.write_adopted(native, tags).map_err(failed)?;
-        fs::renameat_with(&own, &*image_name(native), root, native, RenameFlags::NOREPLACE).map_err(failed)?;
+        pool::rename(&own, &image_name(native), root, native, RenameFlags::NOREPLACE).map_err(failed)?;
         self.synced(root)?;
         self.synced(own.as_fd())?;
         object::remove_directory(self.place(Place::Trash)?.as_fd(), native)
@@ -191,20 +193,29 @@ impl Task<'_> {
         let (native, root, temporary) = (self.native()?, self.pool.root(), self.temporary());
         let failed = |e| fail::before(format!("removing {native}"), e);
         let dir = self.place(found.place)?;
-        if let Some(stranger) = object::stranger_in(self.own_dir(found)?.as_fd()).map_err(failed)? {
-            return Err(fail::conflict(format!(
-                "{native} holds {stranger:?}, which Kiln did not put there: move it away, and run again"
-            )));
-        }
+        self.no_stranger(found)?;
         self.clear_temporary()?;
         if found.tags.adopted {
             self.forget_adopted(found)?;
         }
-        fs::renameat_with(&dir, native, root, &*temporary, RenameFlags::NOREPLACE).map_err(failed)?;
+        pool::rename(&dir, native, root, &temporary, RenameFlags::NOREPLACE).map_err(failed)?;
         self.synced(root)?;
         self.synced(dir.as_fd())?;
         object::remove_directory(root, &temporary).map_err(|e| fail::after(format!("removing {native}"), e))?;
         Ok(Outcome::Changed)
+    }
+
+    /// Refuses to remove a directory into which somebody has put something.
+    pub(super) fn no_stranger(&self, found: &Found) -> Result<(), DriverError> {
+        let native = &found.native;
+        let stranger = object::stranger_in(self.own_dir(found)?.as_fd())
+            .map_err(|e| fail::before(format!("looking into {native}"), e))?;
+        match stranger {
+            None => Ok(()),
+            Some(stranger) => Err(fail::conflict(format!(
+                "{native} holds {stranger:?}, which Kiln did not put there: move it away, and run again"
+            ))),
+        }
     }
 
     /// Removes what a crash left under a temporary name.
@@ -228,9 +239,17 @@ impl Task<'_> {
             Some(_) if self.step.action == crate::model::Action::Destroy => {
                 Err(fail::conflict(format!("{} is in the trash", self.step.native)))
             }
-            Some(_) => Ok(Outcome::Unchanged),
+            Some(trashed) => self.is_trashed(&trashed),
             None => self.left_over(),
         }
+    }
+
+    /// Nothing is left to do but to forget what is kept outside for an adopted file.
+    fn is_trashed(&self, trashed: &Found) -> Result<Outcome, DriverError> {
+        if trashed.tags.adopted {
+            self.forget_adopted(trashed)?;
+        }
+        Ok(Outcome::Unchanged)
     }
 
     fn is_it(&self, found: &Found) -> bool {

@@ -8,9 +8,9 @@ use rustix::fs::{self, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::content::{self, Work};
-use super::lease::{self, Lease, Leased};
+use super::lease;
 use super::object::{self, Form, Found, image_name};
-use super::pool::{self, DIR_MODE, FILE_MODE, Pool};
+use super::pool::{self, FILE_MODE, Pool};
 use super::{GRANULARITY, fail};
 use crate::model::{
     Action, DriverError, ErrorKind, Identity, NativeName, ObjectRef, Origin, Outcome, Place, Provisioning, Size, Step,
@@ -19,6 +19,9 @@ use crate::model::{
 
 /// Snapshots are not written to, by anybody.
 const SNAPSHOT_MODE: Mode = Mode::RUSR;
+
+/// Fills a new data file.
+type Fill<'a> = &'a dyn Fn(&OwnedFd) -> Result<(), DriverError>;
 
 /// A step being made.
 pub(super) struct Task<'a> {
@@ -199,7 +202,7 @@ impl Task<'_> {
     }
 
     /// Opens the content of another object, if it is that one.
-    fn source(&self, source: &ObjectRef) -> Result<OwnedFd, DriverError> {
+    pub(super) fn source(&self, source: &ObjectRef) -> Result<OwnedFd, DriverError> {
         let native = pool::check_name(&source.native)?;
         let found = self.find(native, Place::Live)?.ok_or_else(|| {
             DriverError::before(ErrorKind::NotFound, format!("{native}, from which it is to be copied, is not there"))
@@ -214,16 +217,12 @@ impl Task<'_> {
     }
 
     /// Makes an object's directory under its temporary name, whole and durable: data under its final name, and tags.
-    pub(super) fn prepare(
-        &self,
-        tags: &Tags,
-        data: Option<(Mode, &dyn Fn(&OwnedFd) -> Result<(), DriverError>)>,
-    ) -> Result<OwnedFd, DriverError> {
+    pub(super) fn prepare(&self, tags: &Tags, data: Option<(Mode, Fill<'_>)>) -> Result<OwnedFd, DriverError> {
         self.clear_temporary()?;
         let (native, temporary) = (self.native()?, self.temporary());
         let failed = |e| fail::before(format!("making {native}"), e);
         let result = (|| {
-            fs::mkdirat(self.pool.root(), &*temporary, DIR_MODE).map_err(failed)?;
+            pool::mkdir(self.pool.root(), &temporary).map_err(failed)?;
             let own = pool::open_dir(self.pool.root(), &temporary).map_err(failed)?;
             if let Some((mode, fill)) = data {
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
@@ -250,7 +249,7 @@ impl Task<'_> {
     ) -> Result<Outcome, DriverError> {
         self.prepare(&self.stored(tags, false), Some((mode, &fill)))?;
         let (native, temporary, root) = (self.native()?, self.temporary(), self.pool.root());
-        if let Err(errno) = fs::renameat_with(root, &*temporary, root, native, RenameFlags::NOREPLACE) {
+        if let Err(errno) = pool::rename(root, &temporary, root, native, RenameFlags::NOREPLACE) {
             let _ = self.clear_temporary();
             return Err(fail::before(format!("publishing {native}"), errno));
         }
@@ -294,78 +293,6 @@ impl Task<'_> {
         let thick = found.tags.provisioning == Some(Provisioning::Thick);
         content::lengthen(&data, found.size, to, thick).map_err(|e| fail::before(&doing, e))?;
         pool::sync(data.as_fd()).map_err(|e| fail::after(&doing, e))?;
-        Ok(Outcome::Changed)
-    }
-
-    fn restore(&self, snapshot: &ObjectRef, request: &str) -> Result<Outcome, DriverError> {
-        let found = self.live()?;
-        self.mine(&found)?;
-        if found.tags.restored.as_deref() == Some(request) {
-            // What was there before the restore may still be under the temporary name.
-            self.clear_temporary()?;
-            return Ok(Outcome::Unchanged);
-        }
-        self.expected(&found, None)?;
-        self.settle(&found)?;
-        let native = self.native()?;
-        let failed = |e| fail::before(format!("restoring {native}"), e);
-
-        // Held until the exchange is done: whoever opens the volume for writing meanwhile would write to what is put away.
-        let old = self.open(&Found { form: settled(&found), ..found.clone() }, OFlags::RDONLY)?;
-        let lease = match Lease::take(old.as_fd()) {
-            Leased::Idle(lease) => Some(lease),
-            Leased::Writers => return Err(in_use(native, &lease::writers(old.as_fd()))),
-            Leased::Unknown => None,
-        };
-        let source = self.source(snapshot)?;
-        let mut tags = self.stored(&found.tags, found.form == Form::File);
-        tags.restored = Some(request.to_owned());
-        tags.restoring = None;
-        let thick = tags.provisioning == Some(Provisioning::Thick);
-        let own = self.prepare(
-            &tags,
-            Some((FILE_MODE, &|data| {
-                content::fill(data, &source, found.size, thick, snapshot.native.as_str(), self.work)?;
-                // Whoever could open the volume before can do so after.
-                let stat = fs::fstat(&old).map_err(failed)?;
-                keep_access(data, &stat).map_err(failed)
-            })),
-        )?;
-        let (temporary, root) = (self.temporary(), self.pool.root());
-        let (new_dir, new): (BorrowedFd<'_>, String) = match found.form {
-            Form::File => (own.as_fd(), image_name(native)),
-            _ => {
-                let stat = fs::fstat(self.own_dir(&found)?).map_err(failed)?;
-                keep_access(&own, &stat).map_err(failed)?;
-                (root, temporary)
-            }
-        };
-        let exchange = || fs::renameat_with(new_dir, &*new, root, native, RenameFlags::EXCHANGE);
-        let opened = || lease.as_ref().is_some_and(Lease::broken);
-        let late = || in_use(native, &["someone who opened it meanwhile".to_owned()]);
-        if opened() {
-            let _ = self.clear_temporary();
-            return Err(late());
-        }
-        exchange().map_err(|errno| {
-            let _ = self.clear_temporary();
-            failed(errno)
-        })?;
-        if opened() {
-            // It was opened under the old name in the last instant: put back what they have.
-            exchange().map_err(|e| fail::after(format!("putting {native} back"), e))?;
-            let _ = self.clear_temporary();
-            return Err(late());
-        }
-        self.synced(own.as_fd())?;
-        self.synced(root)?;
-        if found.form == Form::File {
-            // A crash before this restores once more, from the same snapshot.
-            self.write_tags(&found, &tags)?;
-        }
-        drop(lease);
-        object::remove_directory(root, &self.temporary())
-            .map_err(|e| fail::after(format!("removing what was in {native} before"), e))?;
         Ok(Outcome::Changed)
     }
 
@@ -420,7 +347,7 @@ impl Task<'_> {
                     self.write_tags(&found, &said)?;
                 }
                 let root = self.pool.root();
-                fs::renameat_with(root, from, root, to, RenameFlags::NOREPLACE)
+                pool::rename(root, from, root, to, RenameFlags::NOREPLACE)
                     .map_err(|e| fail::before(format!("renaming {from} to {to}"), e))?;
                 self.synced(root)?;
                 self.finish_rename(&self.live()?, &tags)?;
@@ -492,23 +419,6 @@ fn comparable(tags: &Tags) -> Tags {
     Tags { expires: None, restoring: None, identity: None, adopted: false, ..tags.clone() }
 }
 
-/// The form once a rename that was cut short is finished.
-fn settled(found: &Found) -> Form {
-    match &found.form {
-        Form::Directory { image: Some(_) } => Form::Directory { image: Some(image_name(&found.native)) },
-        other => other.clone(),
-    }
-}
-
-fn in_use(native: &str, who: &[String]) -> DriverError {
+pub(super) fn in_use(native: &str, who: &[String]) -> DriverError {
     DriverError::before(ErrorKind::Busy, format!("{native} is open for writing by {}", who.join(", ")))
-}
-
-/// Gives a new file or directory the owner and the mode of the one whose place it takes.
-fn keep_access(new: &OwnedFd, old: &fs::Stat) -> Result<(), Errno> {
-    let stat = fs::fstat(new)?;
-    if (stat.st_uid, stat.st_gid) != (old.st_uid, old.st_gid) {
-        fs::fchown(new, Some(fs::Uid::from_raw(old.st_uid)), Some(fs::Gid::from_raw(old.st_gid)))?;
-    }
-    fs::fchmod(new, Mode::from_raw_mode(old.st_mode & 0o7777))
 }
