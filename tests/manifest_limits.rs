@@ -1,5 +1,7 @@
 //! No file makes reading it take more than 64 MiB or 200 ms. A test of its own, since it looks at the memory of its process.
 
+#![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
+
 use std::fs;
 
 use kiln::manifest::{Limits, Loaded, Source, load};

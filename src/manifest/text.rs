@@ -70,11 +70,15 @@ impl File {
         let text = bytes.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(bytes);
         let lines = line_starts(&text);
         let mut file = Self { name, directory, text, lines, found: RefCell::default() };
-        let control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}');
-        let problem = match file.text.char_indices().find(|(_, c)| control(*c)) {
+        // NEL, LS and PS end lines to some readers and not to others; byte order marks belong at the beginning.
+        let refused = |c: char| match c {
+            '\t' | '\n' | '\r' => false,
+            c => c.is_control() || matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}'),
+        };
+        let problem = match file.text.char_indices().find(|(_, c)| refused(*c)) {
             Some((at, c)) => {
                 let message =
-                    format!("the file holds the control character U+{:04X}, which YAML does not allow", c as u32);
+                    format!("the file holds the character U+{:04X}, which has no place in a manifest", c as u32);
                 Some((at, message, "remove it, or write it as an escape inside double quotes"))
             }
             None => problem,
