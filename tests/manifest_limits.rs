@@ -12,6 +12,9 @@ const MIB: usize = 1 << 20;
 /// five times the promise.
 const MILLIS: i64 = if cfg!(debug_assertions) { 1000 } else { 200 };
 
+/// Makes a file that is at most as long as files may be.
+type Make = fn() -> String;
+
 fn cpu_millis() -> i64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec * 1000 + time.tv_nsec / 1_000_000
@@ -65,7 +68,7 @@ fn cut_into_documents(text: &str) -> String {
 
 #[test]
 fn no_file_costs_more_than_is_promised() {
-    let hostile: Vec<(&str, fn() -> String)> = vec![
+    let hostile: Vec<(&str, Make)> = vec![
         ("exponential aliases", exponential_bomb),
         ("quadratic aliases", quadratic_bomb),
         ("brackets", || filled("[")),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::files::Found;
-use super::kinds::{BackendBody, Body, Document, Pool, PoolPlace, VolumeBody};
+use super::kinds::{BackendBody, Body, Document, Pool, PoolPlace};
 use super::text::{Span, closest};
 use crate::model::{DriverConfig, Kind, Name, Specs, Stack};
 
@@ -137,22 +137,20 @@ impl Linker<'_> {
     fn volumes(&mut self, stack: Option<&Stack>) {
         let default = stack.and_then(|stack| stack.defaults.backend.clone());
         for index in 0..self.documents.len() {
-            let spec_span = self.documents[index].spec_span;
-            let Some(Body::Volume(VolumeBody { spec, backend })) = &mut self.documents[index].body else { continue };
-            match backend.clone().or_else(|| default.clone()) {
-                Some(name) => spec.backend = name,
+            let document = &mut self.documents[index];
+            if document.kind != Kind::Volume || document.backend_written {
+                continue;
+            }
+            match (&default, &mut document.body) {
+                (Some(name), Some(Body::Volume(spec))) => spec.backend = name.clone(),
+                (Some(_), _) => {}
                 // The Stack that cannot be read may have a default.
-                None if stack.is_none() => {
-                    self.bad.insert(index);
-                }
-                None => {
-                    let message = "the volume has no backend, and the Stack has no default".to_owned();
-                    self.wrong(
-                        index,
-                        spec_span,
-                        message,
-                        "write `backend: NAME`, or `defaults: {backend: NAME}` in the Stack",
-                    );
+                (None, _) if stack.is_none() => drop(self.bad.insert(index)),
+                (None, _) => {
+                    let (span, stack) = (document.spec_span, stack.is_some_and(|stack| stack.declared));
+                    let why = if stack { "the Stack has no default" } else { "there is no Stack with a default" };
+                    let hint = "write `backend: NAME`, or `defaults: {backend: NAME}` in the Stack";
+                    self.wrong(index, span, format!("the volume has no backend, and {why}"), hint);
                 }
             }
         }
@@ -175,7 +173,7 @@ impl Linker<'_> {
         let mut bad = false;
         let mut wanted: Vec<(Kind, Name)> = document.references.iter().map(|r| (r.kind, r.name.clone())).collect();
         if let Some(Body::Volume(volume)) = &document.body {
-            wanted.push((Kind::Backend, volume.spec.backend.clone()));
+            wanted.push((Kind::Backend, volume.backend.clone()));
         }
         for reference in &document.references {
             if !self.blind && !self.named.contains_key(&(reference.kind, reference.name.clone())) {
@@ -218,7 +216,7 @@ impl Linker<'_> {
         for (_, Document { name, body, .. }) in good {
             match body {
                 Some(Body::Backend(backend)) => drop(specs.backends.insert(name, backend.spec)),
-                Some(Body::Volume(volume)) => drop(specs.volumes.insert(name, volume.spec)),
+                Some(Body::Volume(volume)) => drop(specs.volumes.insert(name, volume)),
                 Some(Body::Snapshot(spec)) => drop(specs.snapshots.insert(name, spec)),
                 Some(Body::Target(spec)) => drop(specs.targets.insert(name, spec)),
                 Some(Body::Export(spec)) => drop(specs.exports.insert(name, spec)),

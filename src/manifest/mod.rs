@@ -4,13 +4,14 @@
 //! `files` finds and reads the files; `text` cuts each into documents; `scan` runs the parser's events over a document and refuses
 //! what is dangerous or ambiguous before any value is built; `value` adds what the scalars mean; `kinds` reads the fields of each kind
 //! with the cursor of `fields`, which reports everything that is wrong and not only the first thing; `link` checks the documents
-//! together and makes the specs. `render` shows a problem, `schema` describes the same fields to editors.
+//! together and makes the specs. `render` shows a problem, `schema` describes the same fields, as `raw` lists them, to editors.
 
 mod fields;
 mod files;
 mod kinds;
 mod link;
 mod load;
+mod raw;
 mod render;
 mod scan;
 mod schema;
