@@ -44,6 +44,23 @@ fn one_map() -> String {
     (0..MIB / 12).map(|n| format!("k{n:06}: 1\n")).collect()
 }
 
+/// Documents as large as may be, of fields that nobody knows.
+fn unknown_fields(between: &str) -> String {
+    let fields: Vec<String> = (0..2500).map(|n| format!("siz{n}: 1")).collect();
+    let one = format!("---\n{{{}}}\n", fields.join(between));
+    one.repeat((MIB - 64) / one.len())
+}
+
+fn dangling(count: usize) -> String {
+    let document = |n| {
+        format!(
+            "kind: Volume\napiVersion: kiln/v1\nmetadata: {{name: name-{n}}}\nspec: {{size: 1, backend: name-x{n}}}\n---\n\
+                 kind: Backend\napiVersion: kiln/v1\nmetadata: {{name: name-{n}}}\nspec: {{driver: sim}}\n---\n"
+        )
+    };
+    (0..count).map(document).collect()
+}
+
 fn volumes() -> String {
     let document = |n| format!("apiVersion: kiln/v1\nkind: Volume\nmetadata: {{name: v{n}}}\nspec: {{size: 1}}\n---\n");
     (0..MIB / 80).map(document).collect()
@@ -94,6 +111,11 @@ fn no_file_costs_more_than_is_promised() {
         ("a quote that is never closed", || format!("a: \"{}", filled("x\n "))),
         ("quotes that are never closed", || filled("\"\n---\n")),
         ("a map of a hundred thousand keys", one_map),
+        ("unknown fields", || unknown_fields(",\n")),
+        ("unknown fields on one line", || unknown_fields(", ")),
+        ("long unknown fields", || format!("{{{}: 1}}", "size".repeat(8000))),
+        ("dangling references", || dangling(4400)),
+        ("long dangling references", || dangling(2700).replace("name-", &"name-".repeat(10))),
         ("one key", || filled("a: 1\n")),
         ("blanks", || filled(" ")),
         ("line ends", || filled("\n")),

@@ -7,10 +7,14 @@ use super::kinds::{BackendBody, Body, Document, Pool, PoolPlace};
 use super::text::{Span, closest};
 use crate::model::{DriverConfig, Kind, Name, Specs, Stack};
 
+/// Names that are compared with misspelt ones, all told. A few misspelt names among ten thousand get their hint; thousands of
+/// misspelt names, each compared with all others, would take minutes. One comparison takes 10 µs at the very most.
+const GUESSES: usize = 50_000;
+
 /// Checks all documents together, and makes the specs of those with no problem. `blind`: there is a document whose kind or name
 /// could not be read, so that what seems to be missing may be in it.
 pub(super) fn link(files: &[Found], documents: Vec<Document>, blind: bool, revision: String) -> Specs {
-    let mut linker = Linker { files, documents, bad: BTreeSet::new(), named: BTreeMap::new(), blind };
+    let mut linker = Linker { files, documents, bad: BTreeSet::new(), named: BTreeMap::new(), blind, guesses: GUESSES };
     linker.names();
     linker.renames();
     let stack = linker.stack();
@@ -28,6 +32,8 @@ struct Linker<'f> {
     bad: BTreeSet<usize>,
     named: BTreeMap<(Kind, Name), usize>,
     blind: bool,
+    /// How many names may still be compared for a "did you mean".
+    guesses: usize,
 }
 
 impl Linker<'_> {
@@ -191,6 +197,8 @@ impl Linker<'_> {
         }
         for (span, field, kind, name) in missing {
             let same = self.named.keys().filter(|(other, _)| *other == kind).map(|(_, name)| name.as_str());
+            let same: Vec<&str> = same.take(self.guesses).collect();
+            self.guesses -= same.len();
             let hint = match closest(name.as_str(), same) {
                 Some(meant) => format!("did you mean {meant}?"),
                 None => format!("declare it with `kind: {kind}`, or name one that is declared"),
