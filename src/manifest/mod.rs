@@ -1,5 +1,4 @@
 //! YAML → [`Specs`]: walk the directory, parse with places, check everything, report all problems at once.
-
 //!
 //! `files` finds and reads the files; `text` cuts each into documents; `scan` runs the parser's events over a document and refuses
 //! what is dangerous or ambiguous before any value is built; `value` adds what the scalars mean; `kinds` reads the fields of each kind
