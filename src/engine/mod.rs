@@ -4,11 +4,14 @@
 //! hand (the trash, `forget`, `adopt`) is in `acts`, and makes its steps in the same way.
 
 mod acts;
+mod clock;
+mod declared;
 mod execute;
 mod ledger;
 mod look;
 mod pass;
 mod reconcile;
+mod status;
 
 use std::sync::Arc;
 
@@ -19,7 +22,9 @@ pub use acts::{
     ActError, Purge, Trashed, adopt_owner, forget_backend, forget_object, trash_list, trash_purge, trash_purge_list,
     trash_restore,
 };
+pub use clock::SystemClock;
 pub use reconcile::{reconcile_once, survey};
+pub use status::{Condition, Metadata, ObjectStatus, Status, backend_status, rfc3339, status};
 
 use crate::driver::Driver;
 use crate::model::{BackendSpec, DriverError, JournalEntry, Outcome, Records, Specs, Step};
