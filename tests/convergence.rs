@@ -115,7 +115,8 @@ impl Memory {
 /// Every volume's content before a pass must be its content after it, unless it was restored or is gone.
 fn contents(rig: &Rig) -> BTreeMap<NativeName, BTreeMap<u64, u64>> {
     let world = rig.world();
-    world.live_objects().map(|(native, object)| (native.clone(), object.content.as_ref().clone())).collect()
+    let whole = world.live_objects().filter(|(native, _)| !native.as_str().starts_with("kiln-tmp."));
+    whole.map(|(native, object)| (native.clone(), object.content.as_ref().clone())).collect()
 }
 
 fn nothing_changed_behind_the_back(
@@ -289,9 +290,10 @@ async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
             HeldReason::ShrinkRefused => object.zip(volume).is_some_and(|(object, spec)| spec.size < object.size),
             HeldReason::Lost => memory.meddled && object.is_none(),
             HeldReason::Immutable | HeldReason::HasDependents => object.is_some(),
-            HeldReason::SourceMissing | HeldReason::SizeBelowSource | HeldReason::DependencyHeld => {
-                volume.is_some() || object.is_none()
-            }
+            // A snapshot's source is its volume: missing only where that is made from the snapshot.
+            HeldReason::SourceMissing => volume.is_some() || object.is_none(),
+            HeldReason::SizeBelowSource => volume.is_some(),
+            HeldReason::DependencyHeld => plan.held.iter().any(|other| other.reason != HeldReason::DependencyHeld),
             HeldReason::RemovalLimit => object.is_some(),
             other => panic!("seed {seed}: {other} has no cause in this story: {held:?}"),
         };

@@ -51,7 +51,8 @@ pub(super) fn judge(planner: &mut Planner<'_>) -> (Option<ApprovalSet>, Vec<Appr
         return (None, used);
     }
     let unblock = format!("`kiln apply --approve {}` lets exactly this set go", asked.digest);
-    for index in waiting {
+    // Backwards: what waits for another of the set is held for its own reason, not for the other's.
+    for index in waiting.into_iter().rev() {
         let step = &planner.steps[index];
         if step.is_removal()
             && let Some(why) = &over
