@@ -197,7 +197,12 @@ async fn story(seed: u64) -> usize {
                 rig.pass(&last).await.unwrap();
             }
             passes += 1;
-            if seeds().len() == 1 { eprintln!("-- pass {passes} {:?}", rig.rates); for e in &rig.world().events()[events..] { eprintln!("{} {:?}", e.native, e.effect); } }
+            if seeds().len() == 1 {
+                eprintln!("-- pass {passes} {:?}", rig.rates);
+                for e in &rig.world().events()[events..] {
+                    eprintln!("{} {:?}", e.native, e.effect);
+                }
+            }
             rig.seed = rig.seed.wrapping_add(1_000_003);
             nothing_changed_behind_the_back(&rig, &before, events, seed);
             memory.check(&rig, seed);
