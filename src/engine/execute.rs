@@ -266,6 +266,9 @@ fn record(step: &Step, live: Option<&Object>, trashed: Option<&Object>, now: u64
 
 /// Commits off the async threads: a commit blocks until it is on disk.
 pub(super) async fn commit(store: &Arc<dyn Store>, batch: Batch) -> Result<(), StoreError> {
+    if !store.waits_for_disk() {
+        return store.commit(batch);
+    }
     let store = Arc::clone(store);
     match tokio::task::spawn_blocking(move || store.commit(batch)).await {
         Ok(result) => result,

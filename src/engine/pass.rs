@@ -197,7 +197,7 @@ impl<'s> Pass<'s> {
             let pool = backend.found().await?;
             backend.lock(&owner).await?;
             // Between the look and the lock another may have begun here.
-            let again = backend.observe(&crate::model::Scope::Objects(Vec::new())).await?;
+            let again = backend.observe(&crate::model::Scope::All).await?;
             if again.ledgers.contains_key(&owner) {
                 let message = "another process has just begun to use the pool for this owner";
                 return Err(DriverError::before(ErrorKind::OtherWriter, message));

@@ -243,6 +243,16 @@ impl SimWorld {
         &self.events
     }
 
+    /// Creations and destructions of a uid after its first: there must never be one, whatever fails.
+    pub fn repeated(&self) -> Vec<&SimEvent> {
+        let mut seen = BTreeSet::new();
+        self.events
+            .iter()
+            .filter(|event| matches!(event.effect, SimEffect::Created | SimEffect::Destroyed))
+            .filter(|event| !seen.insert((event.uid, event.effect)))
+            .collect()
+    }
+
     /// The stamp last written to a block of a live object, 0 where there is none. `None`: no such object or block.
     pub fn read(&self, native: &NativeName, block: u64) -> Option<u64> {
         let object = self.live.get(native)?;
