@@ -142,8 +142,11 @@ fn nothing_changed_behind_the_back(
 
 fn strangers_meddle(dice: &mut Dice, rig: &Rig, memory: &mut Memory) {
     let mut world = rig.world();
-    let ours: Vec<NativeName> =
-        world.live_objects().map(|(native, _)| native.clone()).filter(|native| native.as_str() != "foreign").collect();
+    // What was made seconds before a crash and is not in the ledger yet cannot be told from what never was, once the store is lost
+    // too: ARCHITECTURE says so. Strangers in these stories leave it alone.
+    let Some(ledger) = world.ledger(&"prod".parse().unwrap()) else { return };
+    let ours: Vec<NativeName> = ledger.whole.values().map(|entry| entry.native.clone()).collect();
+    let ours: Vec<NativeName> = ours.into_iter().filter(|native| world.live(native).is_some()).collect();
     if ours.is_empty() {
         return;
     }
@@ -197,12 +200,6 @@ async fn story(seed: u64) -> usize {
                 rig.pass(&last).await.unwrap();
             }
             passes += 1;
-            if seeds().len() == 1 {
-                eprintln!("-- pass {passes} {:?}", rig.rates);
-                for e in &rig.world().events()[events..] {
-                    eprintln!("{} {:?}", e.native, e.effect);
-                }
-            }
             rig.seed = rig.seed.wrapping_add(1_000_003);
             nothing_changed_behind_the_back(&rig, &before, events, seed);
             memory.check(&rig, seed);

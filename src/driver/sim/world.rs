@@ -238,6 +238,11 @@ impl SimWorld {
         self.trash.iter().map(|((native, uid), object)| (native, *uid, object.as_ref()))
     }
 
+    /// The ledger of an owner: the newest copy that can be believed.
+    pub fn ledger(&self, owner: &Owner) -> Option<&Ledger> {
+        self.ledgers.get(owner)?.0.iter().flatten().next()
+    }
+
     /// What drivers did so far, in order.
     pub fn events(&self) -> &[SimEvent] {
         &self.events
