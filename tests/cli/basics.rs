@@ -245,3 +245,28 @@ fn run_with_stdout(stdout: Stdio) -> std::process::Output {
         .wait_with_output()
         .unwrap()
 }
+
+#[test]
+fn places_come_from_the_environment_too_and_options_are_stronger() {
+    let sandbox = Sandbox::with_stack();
+    std::fs::rename(sandbox.path("specs"), sandbox.path("declared")).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.command();
+        command
+            .env("KILN_SPECS", "declared")
+            .env("KILN_STATE", "remembered")
+            .args(arguments)
+            .output()
+            .unwrap()
+            .status
+            .code()
+    };
+    assert_eq!(run(&["check"]), Some(0));
+    assert_eq!(run(&["get"]), Some(0));
+    assert_eq!(run(&["check", "specs"]), Some(5));
+    assert_eq!(run(&["get", "--specs", "specs"]), Some(5));
+    assert_eq!(run(&["apply"]), Some(0));
+    assert!(sandbox.has("remembered") && !sandbox.has("state"));
+    assert_eq!(run(&["--state", "other", "apply"]), Some(0));
+    assert!(sandbox.has("other"));
+}
