@@ -295,7 +295,7 @@ async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
             HeldReason::RemovalLimit => object.is_some(),
             other => panic!("seed {seed}: {other} has no cause in this story: {held:?}"),
         };
-        assert!(cause, "seed {seed}: held without cause: {held:?}\n{:#?}", objects(&rig.world()));
+        assert!(cause, "seed {seed}: held without cause: {held:?} among {:?}\n{:#?}", plan.held, objects(&rig.world()));
     }
 }
 

@@ -42,6 +42,10 @@ impl Task<'_> {
     fn directory_to_trash(&self, found: &Found, tags: &Tags) -> Result<(), DriverError> {
         let (native, root) = (self.native()?, self.pool.root());
         let trash = self.pool.trash_made()?;
+        // Before the expiry is written: a rename that fails would leave it on the living.
+        if self.find(native, Place::Trash)?.is_some() {
+            return Err(fail::conflict(format!("there is another {native} in the trash: purge it first")));
+        }
         self.settle(found)?;
         self.write_tags(found, tags)?;
         pool::rename(root, native, &trash, native, RenameFlags::NOREPLACE)

@@ -10,7 +10,7 @@ use super::object::{self, Form, Found, image_name};
 use super::pool::{self, FILE_MODE};
 use super::steps::{Task, in_use};
 use super::{content, fail};
-use crate::model::{DriverError, ObjectRef, Outcome, Provisioning};
+use crate::model::{DriverError, ObjectRef, Outcome, Place, Provisioning};
 
 impl Task<'_> {
     /// See [`crate::model::Action::Restore`].
@@ -39,6 +39,10 @@ impl Task<'_> {
             Leased::Unknown => None,
         };
         let source = self.source(snapshot)?;
+        let of = self.find(pool::check_name(&snapshot.native)?, Place::Live)?.and_then(|found| found.tags.volume);
+        if of != Some(self.step.identity.uid) {
+            return Err(fail::conflict(format!("{} is not a snapshot of this volume", snapshot.native)));
+        }
         let mut tags = self.stored(&found.tags, found.form == Form::File);
         tags.restored = Some(request.to_owned());
         tags.restoring = None;

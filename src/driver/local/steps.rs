@@ -13,8 +13,8 @@ use super::object::{self, Form, Found, image_name};
 use super::pool::{self, FILE_MODE, Pool};
 use super::{GRANULARITY, fail};
 use crate::model::{
-    Action, DriverError, ErrorKind, Identity, NativeName, ObjectRef, Origin, Outcome, Place, Provisioning, Size, Step,
-    Tags,
+    Action, DriverError, ErrorKind, Identity, Kind, NativeForm, NativeName, ObjectRef, Origin, Outcome, Place,
+    Provisioning, Size, Step, Tags,
 };
 
 /// Snapshots are not written to, by anybody.
@@ -33,7 +33,10 @@ pub(super) struct Task<'a> {
 impl Task<'_> {
     /// Makes it. See [`crate::driver::Driver::execute`].
     pub(super) fn run(&self) -> Result<Outcome, DriverError> {
-        self.native()?;
+        let form = NativeName::new(self.native()?).parse().map(|(form, ..)| form);
+        if (form == Some(NativeForm::Temporary)) != (self.step.action == Action::Sweep) {
+            return Err(fail::conflict("temporary names are only ever swept, and nothing else is"));
+        }
         match &self.step.action {
             Action::Create { size, provisioning, origin, tags, n: _ } => {
                 self.create(*size, *provisioning, origin.as_ref(), tags)
@@ -284,10 +287,16 @@ impl Task<'_> {
         let to = to.round_up(GRANULARITY).bytes();
         let found = self.live()?;
         self.mine(&found)?;
-        if found.size >= to {
+        if self.step.identity.kind == Kind::Snapshot {
+            return Err(fail::conflict("a snapshot never changes"));
+        }
+        if found.size == to {
             return Ok(Outcome::Unchanged);
         }
         self.expected(&found, None)?;
+        if found.size > to {
+            return Err(fail::conflict(format!("its size is {} already; nothing is ever shrunk", Size(found.size))));
+        }
         let doing = format!("growing {}", found.native);
         let data = self.open(&found, OFlags::WRONLY)?;
         let thick = found.tags.provisioning == Some(Provisioning::Thick);

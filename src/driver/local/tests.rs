@@ -290,7 +290,12 @@ async fn an_adopted_file_stays_where_it_is_and_comes_back_there() {
 
     let snap = identity(Kind::Snapshot, "s");
     let of = ObjectRef { native: NativeName::new("old.img"), uid: db.uid, size: Size(20_480) };
-    bench.twice(&step(snap.clone(), Action::Snapshot { volume: of, tags: Tags::default(), n: 0 })).await;
+    bench
+        .twice(&step(
+            snap.clone(),
+            Action::Snapshot { volume: of, tags: Tags { volume: Some(db.uid), ..Tags::default() }, n: 0 },
+        ))
+        .await;
     write_at(&file, 0, b"changed");
     let restore = Action::Restore { snapshot: reference(&snap, 20_480), request: "r".into() };
     bench.twice(&at(restore, Place::Live)).await;

@@ -77,8 +77,12 @@ fn cases() -> Vec<Case> {
     let adopt = || at("file", Action::Adopt { tags: labelled("a"), n: 0 }, live);
     let restore = || Action::Restore { snapshot: reference(&snap, 64 * 1024), request: "r".into() };
     let of_file = ObjectRef { native: NativeName::new("file"), uid: db.uid, size: Size(8192) };
-    let file_snapshot =
-        || step(snap.clone(), Action::Snapshot { volume: of_file.clone(), tags: Tags::default(), n: 0 });
+    let file_snapshot = || {
+        step(
+            snap.clone(),
+            Action::Snapshot { volume: of_file.clone(), tags: Tags { volume: Some(db.uid), ..Tags::default() }, n: 0 },
+        )
+    };
     let rename = |from: NativeName| Action::Rename { from, tags: labelled("n") };
     let clone = || create_with(128 * 1024, Some(Origin::Volume(reference(&db, 64 * 1024))), labelled("c"));
     let case = |what, before, step| Case { what, before, step };
