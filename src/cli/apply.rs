@@ -72,7 +72,8 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         progress.say(&summary(&report, &progress));
     }
     let held = report.plan.as_ref().map_or(Exit::Done, |plan| standing(plan, args.allow_held));
-    let failed = Exit::Failed.when(!report.failed.is_empty() || !report.breaches.is_empty() || report.stopped);
+    let is_left = report.stopped || progress.was_interrupted();
+    let failed = Exit::Failed.when(!report.failed.is_empty() || !report.breaches.is_empty() || is_left);
     Ok(Exit::combine([held, failed]))
 }
 

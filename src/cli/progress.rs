@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ pub(crate) struct Progress {
     running: Mutex<BTreeMap<usize, Running>>,
     /// What was shown as held with the plan.
     shown: Mutex<Vec<HeldView>>,
+    /// Whether the answer to the question was Ctrl-C.
+    interrupted: AtomicBool,
 }
 
 struct Running {
@@ -56,7 +59,13 @@ impl Progress {
             is_live,
             running: Mutex::default(),
             shown: Mutex::default(),
+            interrupted: AtomicBool::new(false),
         }
+    }
+
+    /// Whether the answer to the question was Ctrl-C: what was asked about is left by it.
+    pub(crate) fn was_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
     }
 
     /// Whether the plan has shown this as held.
@@ -136,7 +145,11 @@ impl Reporter for Progress {
         match event {
             Event::Note(text) => self.bars.suspend(|| self.terminal.note(&text)),
             Event::Planned(plan) => {
-                let view = PlanView::new(plan, &self.specs);
+                let mut view = PlanView::new(plan, &self.specs);
+                if plan.held.is_empty() {
+                    // What waited for a person has had its answer, and is about to run.
+                    view.approval = None;
+                }
                 self.say(&render(&view, self.terminal.paint));
                 *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = view.held.unwrap_or_default();
             }
@@ -179,7 +192,10 @@ impl Reporter for Progress {
         // Ctrl-C is an answer too. The thread that reads goes on waiting, and ends with the process.
         tokio::select! {
             answer = tokio::task::spawn_blocking(Terminal::read_yes) => answer.unwrap_or(false),
-            () = self.stop.cancelled() => false,
+            () = self.stop.cancelled() => {
+                self.interrupted.store(true, Ordering::Relaxed);
+                false
+            }
         }
     }
 }

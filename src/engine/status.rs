@@ -253,8 +253,7 @@ impl<'a> Look<'a> {
 
     /// Whether what a backend does not show may be there all the same.
     fn in_doubt(&self, backend: &Name, kind: Kind) -> bool {
-        let unobserved = self.survey.plan.unobserved.iter().any(|u| u.backend == *backend);
-        unobserved
+        self.is_unobserved(backend)
             || match self.survey.world.get(backend).and_then(seen) {
                 Some(observed) => !observed.listed.proves_absence_of(kind),
                 None => true,
@@ -303,12 +302,7 @@ impl<'a> Look<'a> {
     fn last_seen(&self, record: &ObjectRecord) -> ObjectStatus {
         let (kind, name) = (record.identity.kind, &record.identity.name);
         let is_declared = self.meta(kind, name).is_some();
-        let verdict = match self.held(kind, name, Some(record.identity.uid)) {
-            Some(held) if self.survey.world.contains_key(&record.backend) && !self.is_unseen(&record.backend) => {
-                Verdict::held(held)
-            }
-            _ => self.unknown(&record.backend),
-        };
+        let verdict = self.unknown(kind, name, Some(record.identity.uid), &record.backend);
         let object = record.seen.as_ref();
         self.build(kind, name, is_declared, verdict, object, Some(&record.backend), Some(record.seen_at))
     }
@@ -317,7 +311,7 @@ impl<'a> Look<'a> {
     fn absent(&self, kind: Kind, name: &Name, backend: Option<&Name>) -> ObjectStatus {
         let is_declared = self.meta(kind, name).is_some();
         let verdict = match backend {
-            Some(backend) if self.is_unseen(backend) => self.unknown(backend),
+            Some(backend) if self.is_unobserved(backend) => self.unknown(kind, name, None, backend),
             _ => self.judge(kind, name, None, None, is_declared),
         };
         let observed_at = backend.and_then(|b| self.survey.world.get(b)).and_then(seen).map(|_| self.survey.now);
@@ -327,11 +321,21 @@ impl<'a> Look<'a> {
         built
     }
 
-    fn is_unseen(&self, backend: &Name) -> bool {
+    /// Whether nothing is known of a backend now: it did not answer, or is not the one it was.
+    fn is_unobserved(&self, backend: &Name) -> bool {
         matches!(self.survey.world.get(backend), Some(View::Unseen { .. }))
+            || self.survey.plan.unobserved.iter().any(|unobserved| unobserved.backend == *backend)
     }
 
-    fn unknown(&self, backend: &Name) -> Verdict {
+    /// Of an object on a backend that does not show it: with the reason and the way out for which it is held, if it is.
+    fn unknown(&self, kind: Kind, name: &Name, uid: Option<Uid>, backend: &Name) -> Verdict {
+        match self.held(kind, name, uid) {
+            Some(held) => Verdict { condition: Condition::Unknown, ..Verdict::held(held) },
+            None => self.unobserved(backend),
+        }
+    }
+
+    fn unobserved(&self, backend: &Name) -> Verdict {
         let why = self.survey.plan.unobserved.iter().find(|u| u.backend == *backend).map(|u| u.message.clone());
         let message = match self.survey.world.get(backend) {
             Some(View::Unseen { why }) => format!("the backend {backend} could not be observed: {why}"),
@@ -482,7 +486,7 @@ impl<'a> Look<'a> {
         let unobserved = self.survey.plan.unobserved.iter().find(|u| u.backend == *name);
         let verdict = match (view, unobserved) {
             (Some(View::Seen { .. } | View::Taken { .. }), Some(unobserved)) => {
-                Verdict::new(Condition::Held, "NotAsItWas", unobserved.message.clone())
+                Verdict::new(Condition::Unknown, "NotAsItWas", unobserved.message.clone())
             }
             (Some(View::Seen { observed, .. }), None) if !observed.gaps.is_empty() => {
                 Verdict::new(Condition::Unknown, "Unobserved", observed.gaps.join("; "))
@@ -496,7 +500,7 @@ impl<'a> Look<'a> {
                 let driver = spec.config.driver();
                 Verdict::new(Condition::Held, "Unsupported", format!("the driver {driver} is not built"))
             }
-            (Some(View::Unseen { .. }) | None, _) => self.unknown(name),
+            (Some(View::Unseen { .. }) | None, _) => self.unobserved(name),
         };
         let mut built = self.build(Kind::Backend, name, false, verdict, None, Some(name), None);
         built.metadata.labels = spec.meta.labels.clone();

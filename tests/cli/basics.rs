@@ -135,22 +135,6 @@ fn no_manifest_at_all_is_a_problem_for_every_command_that_reads_them() {
 }
 
 #[test]
-fn invalid_manifests_touch_nothing_and_give_json_too() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("a", "size: 1Gi, colour: red");
-    for command in ["plan", "apply", "apply --yes", "get", "trash list"] {
-        sandbox.kiln(command).ends(5).warns("specs/a.yaml:4:").warns("colour");
-    }
-    for command in ["plan -o json", "apply -o json"] {
-        let json = sandbox.kiln(command).ends(5).json();
-        assert_eq!(json["format"], "kiln.plan/v1");
-        assert!(json["problems"][0]["message"].as_str().unwrap().contains("colour"), "{json}");
-        assert!(json["steps"].is_null(), "no plan is not an empty plan");
-    }
-    assert!(!sandbox.has("state") && !sandbox.has("pool"));
-}
-
-#[test]
 fn text_of_manifests_cannot_steer_the_terminal() {
     let sandbox = Sandbox::with_stack();
     sandbox.write(
@@ -260,4 +244,29 @@ fn run_with_stdout(stdout: Stdio) -> std::process::Output {
         .unwrap()
         .wait_with_output()
         .unwrap()
+}
+
+#[test]
+fn places_come_from_the_environment_too_and_options_are_stronger() {
+    let sandbox = Sandbox::with_stack();
+    std::fs::rename(sandbox.path("specs"), sandbox.path("declared")).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.command();
+        command
+            .env("KILN_SPECS", "declared")
+            .env("KILN_STATE", "remembered")
+            .args(arguments)
+            .output()
+            .unwrap()
+            .status
+            .code()
+    };
+    assert_eq!(run(&["check"]), Some(0));
+    assert_eq!(run(&["get"]), Some(0));
+    assert_eq!(run(&["check", "specs"]), Some(5));
+    assert_eq!(run(&["get", "--specs", "specs"]), Some(5));
+    assert_eq!(run(&["apply"]), Some(0));
+    assert!(sandbox.has("remembered") && !sandbox.has("state"));
+    assert_eq!(run(&["--state", "other", "apply"]), Some(0));
+    assert!(sandbox.has("other"));
 }

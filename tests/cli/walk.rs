@@ -208,6 +208,12 @@ fn another_pool_under_the_same_path_is_not_filled() {
     fs::create_dir(sandbox.path("pool")).unwrap();
     let ran = sandbox.kiln("apply").ends(6);
     assert!(ran.out.contains("BackendChanged"), "{ran:?}");
+    let get = sandbox.kiln("get volume/db -o json").ends(6).json();
+    assert_eq!(
+        (&get[0]["status"]["condition"], &get[0]["status"]["reason"], &get[0]["status"]["size"]),
+        (&json!("Unknown"), &json!("BackendChanged"), &json!(1 << 20))
+    );
+    sandbox.kiln("get backends").ends(6).says("Unknown");
     assert_eq!(sandbox.tree("pool"), []);
 }
 
