@@ -1,6 +1,12 @@
 //! A rig for the engine: a simulated pool, a store in memory, a clock that the test turns, and a person who says yes or no.
 
-#![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "each test binary uses a part of the rig")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    reason = "each test binary uses a part of the rig"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
