@@ -110,7 +110,7 @@ fn summary(report: &Report, progress: &Progress) -> String {
             render_held(&mut out, held, width, progress.paint());
         }
     }
-    let Report { changed, unchanged, failed, skipped, stopped, breaches: _, plan: _ } = report;
+    let Report { changed, unchanged, failed, skipped, stopped, breaches: _, plan: _, waiting: _ } = report;
     if *changed + *unchanged + failed.len() + *skipped == 0 && !stopped {
         return out;
     }

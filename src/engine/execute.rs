@@ -132,6 +132,7 @@ impl Run<'_> {
                                 for index in queue.waiting_for(ended.index) {
                                     stages[index] = Stage::Undone;
                                     report.skipped += 1;
+                                    report.waiting.push(steps[index].clone());
                                     self.reporter.event(Event::Skipped(index, &steps[index], "what it waits for was not done"));
                                 }
                             }
@@ -214,9 +215,11 @@ impl Run<'_> {
                 if is_last && !shows_effect(step, live, trashed) && seen.listed.proves_absence_of(step.identity.kind) {
                     let message =
                         format!("{} was reported as done, and a look at {} does not show it", step.action, step.native);
-                    let error = DriverError::unknown(ErrorKind::Conflict, message);
-                    self.reporter.event(Event::Finished(index, step, &Err(error.clone())));
-                    report.failed.push((step.clone(), error));
+                    let result = Err(DriverError::unknown(ErrorKind::Conflict, message));
+                    self.reporter.event(Event::Finished(index, step, &result));
+                    batch.journal.push(journal_entry(step, &self.revision, now, &result, Duration::ZERO));
+                    report.changed = report.changed.saturating_sub(1);
+                    report.failed.extend(result.err().map(|error| (step.clone(), error)));
                     continue;
                 }
                 ledger::note(ledger, step, live.or(trashed), now);

@@ -109,8 +109,10 @@ pub struct Report {
     pub unchanged: usize,
     /// Steps that failed, with why.
     pub failed: Vec<(Step, DriverError)>,
-    /// Steps that were not begun because what they depend on was not done.
+    /// Steps that were not begun: what they depend on was not done, or the run was stopped.
     pub skipped: usize,
+    /// Those of them that depend on what was not done: held, in the plan as run.
+    pub waiting: Vec<Step>,
     /// Whether it was stopped before its end.
     pub stopped: bool,
     /// Breaches that the lint found in the plan: a bug in the planner, and nothing was run.
