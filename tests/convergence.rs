@@ -294,7 +294,7 @@ async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
             HeldReason::Immutable | HeldReason::HasDependents => object.is_some(),
             // A snapshot's source is its volume: missing only where that is made from the snapshot.
             HeldReason::SourceMissing => volume.is_some() || object.is_none(),
-            HeldReason::SizeBelowSource => volume.is_some(),
+            HeldReason::SizeBelowSource => volume.is_some() && (object.is_none() || memory.meddled),
             HeldReason::DependencyHeld => plan.held.iter().any(|other| other.reason != HeldReason::DependencyHeld),
             HeldReason::RemovalLimit => object.is_some(),
             other => panic!("seed {seed}: {other} has no cause in this story: {held:?}"),

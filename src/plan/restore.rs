@@ -7,7 +7,7 @@ use crate::model::{Action, Expect, Kind, Name, Object, ObjectRef, Place, Reason,
 use super::plan::{About, Planner, Ready};
 use super::types::HeldReason;
 
-use super::tags::change;
+use super::tags::{change, exact};
 
 impl<'a> Planner<'a> {
     /// Restores, when all snapshots of this plan are drafted: a snapshot that is to be made is made of what the volume holds
@@ -66,6 +66,12 @@ impl<'a> Planner<'a> {
                 return None;
             }
         };
+        if snapshot.size > volume.size {
+            let message = format!("the snapshot has {}, and the volume {}", exact(snapshot.size), exact(volume.size));
+            let unblock = format!("declare at least `size: {}`", snapshot.size.bytes());
+            self.hold(&about, HeldReason::SizeBelowSource, message, unblock);
+            return None;
+        }
         self.hold_if_open(&about, object, "a restore would change what its client reads")?;
         let snapshot = ObjectRef { native: snapshot.native.clone(), uid: snapshot.uid()?, size: snapshot.size };
         // After the volume's own steps, and after every snapshot and clone that is to be taken of what it holds now.

@@ -151,7 +151,7 @@ impl Ran {
     }
 }
 
-const STACK: &str = "\
+pub(crate) const STACK: &str = "\
 apiVersion: kiln/v1
 kind: Stack
 metadata: {name: prod}

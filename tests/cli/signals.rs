@@ -12,14 +12,14 @@ use crate::sandbox::Sandbox;
 /// Far longer than any of this takes on a slow machine, and not for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn start(sandbox: &Sandbox, arguments: &[&str]) -> Child {
+pub(crate) fn start(sandbox: &Sandbox, arguments: &[&str]) -> Child {
     #[expect(clippy::disallowed_methods, reason = "the program under test, to be sent signals while it runs")]
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kiln"));
     command.args(arguments).current_dir(sandbox.path("")).env_remove("KILN_STATE").env_remove("KILN_SPECS");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn send(child: &Child, signal: Signal) {
+pub(crate) fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
