@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kiln::manifest::{Limits, Source, load};
+use kiln::model::Verb;
 use kiln::plan::{ApprovalSet, HeldReason, Plan, lint, plan};
 use planning::{Described, Scene, applied};
 
@@ -46,8 +47,10 @@ fn shown(plan: &Plan, scene: &Scene) -> String {
         let waits = if waits.is_empty() { String::new() } else { format!(", after {}", waits.join(" ")) };
         let (glyph, id) = (step.action.verb().glyph(), &step.identity);
         let risk = format!("{:?}", step.risk).to_lowercase();
+        let made = matches!(step.action.verb(), Verb::Create | Verb::Move);
+        let called = if made { format!(" as {}", step.native) } else { String::new() };
         line(format!(
-            "{index} {glyph} {} {} on {}: {} [{:?}, risk {risk}{waits}]",
+            "{index} {glyph} {} {} on {}: {}{called} [{:?}, risk {risk}{waits}]",
             id.kind, id.name, step.backend, step.action, step.reason
         ));
         for change in &step.changes {

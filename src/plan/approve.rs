@@ -51,7 +51,8 @@ pub(super) fn judge(planner: &mut Planner<'_>) -> (Option<ApprovalSet>, Vec<Appr
         return (None, used);
     }
     let unblock = format!("`kiln apply --approve {}` lets exactly this set go", asked.digest);
-    for index in waiting {
+    // What waits for another comes after it, and is held for its own reason.
+    for index in waiting.into_iter().rev() {
         let step = &planner.steps[index];
         if step.is_removal()
             && let Some(why) = &over

@@ -279,21 +279,22 @@ impl<'a> Planner<'a> {
         backend: &'a Name,
         native: &NativeName,
     ) -> Option<()> {
-        let objects = &self.good(backend)?.observed.objects;
-        let taken = objects.iter().find(|o| o.native == *native && o.place != Place::Temporary);
-        if let Some(object) = taken {
+        if let Some(object) = self.good(backend)?.find(native, |place| place != Place::Temporary) {
             let whose = match &object.identity {
                 None => "nobody's that Kiln knows".to_owned(),
                 Some(id) => format!("{} {} of {}", id.kind.as_lower(), id.name, id.owner),
             };
             let message = format!("{native} is already there, and is {whose}");
-            let unblock = format!("write `adopt: {{name: {native}}}` to take it over, or choose another name");
+            let unblock = match &object.identity {
+                None => format!("write `adopt: {{name: {native}}}` to take it over, or choose another name"),
+                Some(_) => "choose another name".to_owned(),
+            };
             self.hold(about, HeldReason::Foreign, message, unblock);
             return None;
         }
-        if !self.named.insert((backend, native.clone())) {
-            let message = format!("two documents ask for the native name {native}");
-            self.hold(about, HeldReason::Ambiguous, message, "give each its own");
+        if self.asked_twice.contains(&(backend, native.as_str())) {
+            let message = format!("several documents ask for the native name {native}");
+            self.hold(about, HeldReason::Ambiguous, message, "write it in one of them only");
             return None;
         }
         Some(())

@@ -44,6 +44,16 @@ impl<'a> Planner<'a> {
         let (here, elsewhere): (Vec<_>, Vec<_>) =
             self.found(kind, name, Place::Live).into_iter().partition(|(at, _)| *at == backend);
         self.claim_all(kind, name);
+        if let (Some(old), Some((_, object))) = (old, here.first())
+            && self.found(kind, old, Place::Live).iter().any(|(_, object)| !object.tags.retained)
+        {
+            self.claim_all(kind, old);
+            let about = About { uid: object.uid(), action: Verb::Move, ..about };
+            let message = format!("it is there, and so is {old}, from which it is said to be renamed");
+            let unblock = format!("declare {old} again, or remove `renamedFrom` if {old} is to go");
+            self.hold(&about, HeldReason::Ambiguous, message, unblock);
+            return Located::Held;
+        }
         match (here.as_slice(), elsewhere.as_slice()) {
             ([(_, object)], []) => self.believed(&about, object, old).map_or(Located::Held, Located::Live),
             ([], []) => self.locate_not_live(about, old),
@@ -189,8 +199,10 @@ impl<'a> Planner<'a> {
             && (identity.name != *name || identity.owner != self.inputs.specs.stack.owner)
         {
             let message = format!("its object stands on {at} as {}: somebody renamed it", object.native);
-            let unblock =
-                format!("name it {native} again on the backend, or move the document's name with `renamedFrom`");
+            let unblock = format!(
+                "name it {native} again on the backend, or declare it as {} with `renamedFrom: {name}`",
+                identity.name
+            );
             self.hold(&about, HeldReason::Renamed, message, unblock);
             return true;
         }

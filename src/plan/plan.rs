@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::model::{Kind, Name, NativeName, Object, ObjectRecord, ObjectRef, Place, Removal, Size, Step, Uid, Verb};
+use crate::model::{
+    Action, Kind, Name, NativeName, Object, ObjectRecord, ObjectRef, Origin, Place, Removal, Size, Step, Uid, Verb,
+};
 
 use super::ground::{self, Bad, Good, Ground};
 use super::types::{Held, HeldReason, Inputs, Plan, Unobserved, View, Warning};
@@ -102,8 +104,10 @@ pub(super) struct Planner<'a> {
     pub to_restore: Vec<(&'a Name, &'a Object)>,
     /// Uids given out in this plan.
     pub given: HashSet<Uid>,
-    /// Native names given out in this plan.
-    pub named: HashSet<(&'a Name, NativeName)>,
+    /// Native names that several documents ask for, by backend: which of them is to have it cannot be said.
+    pub asked_twice: HashSet<(&'a Name, &'a str)>,
+    /// By uid: the steps that read the object.
+    pub readers: HashMap<Uid, Vec<usize>>,
 }
 
 impl<'a> Planner<'a> {
@@ -148,7 +152,8 @@ impl<'a> Planner<'a> {
             claimed: HashSet::new(),
             to_restore: Vec::new(),
             given: HashSet::new(),
-            named: HashSet::new(),
+            asked_twice: asked_twice(inputs),
+            readers: HashMap::new(),
         }
     }
 
@@ -171,6 +176,9 @@ impl<'a> Planner<'a> {
         let index = self.steps.len();
         for needed in &step.after {
             self.waiting.entry(*needed).or_default().push(index);
+        }
+        if let Some(object) = read_by(&step) {
+            self.readers.entry(object.uid).or_default().push(index);
         }
         self.steps.push(step);
         index
@@ -232,12 +240,13 @@ impl<'a> Planner<'a> {
         }
         for (name, spec) in &specs.backends {
             let about = About::declared(Kind::Backend, name);
-            if matches!(self.inputs.world.get(name), Some(View::Unbuilt)) {
-                let message = format!("the driver {:?} is not built yet", spec.config.driver());
-                self.hold(&about, HeldReason::Unsupported, message, "use a driver that this kiln has: local or sim");
-            } else if !spec.via.is_empty() {
+            // A backend that may not be reached was not looked at, whatever its driver.
+            if !spec.via.is_empty() {
                 let message = "`via` is off: manifests may not run commands".to_owned();
                 self.hold(&about, HeldReason::NotAllowed, message, "remove `via`");
+            } else if matches!(self.inputs.world.get(name), Some(View::Unbuilt)) {
+                let message = format!("the driver {:?} is not built yet", spec.config.driver());
+                self.hold(&about, HeldReason::Unsupported, message, "use a driver that this kiln has: local or sim");
             }
         }
     }
@@ -303,7 +312,7 @@ impl<'a> Planner<'a> {
 
     /// A volume that goes while one of the same size comes on the same backend: perhaps one was meant to become the other.
     fn warn(&mut self) {
-        let creates = self.live_steps().filter(|s| s.identity.kind == Kind::Volume && s.action.verb() == Verb::Create);
+        let creates = self.live_steps().filter(|s| matches!(s.action, Action::Create { origin: None, .. }));
         let removes: Vec<(&Name, Size, &Name)> = self
             .live_steps()
             .filter(|s| s.identity.kind == Kind::Volume && s.is_removal())
@@ -343,6 +352,25 @@ pub(super) enum Whereabouts {
     Hidden((HeldReason, String), String),
     /// On one that is no longer declared.
     Undeclared,
+}
+
+/// The object whose content a step copies, if it copies one.
+fn read_by(step: &Step) -> Option<&ObjectRef> {
+    match &step.action {
+        Action::Create { origin, .. } => origin.as_ref().map(Origin::object),
+        Action::Snapshot { volume: object, .. } | Action::Restore { snapshot: object, .. } => Some(object),
+        _ => None,
+    }
+}
+
+/// Native names that more than one document writes, by backend.
+fn asked_twice<'a>(inputs: &Inputs<'a>) -> HashSet<(&'a Name, &'a str)> {
+    let mut asked = HashSet::new();
+    let written = inputs.specs.volumes.values().filter_map(|spec| {
+        let name = spec.object.as_deref().or(spec.adopt.as_deref())?;
+        Some((&spec.backend, name))
+    });
+    written.filter(|name| !asked.insert(*name)).collect()
 }
 
 /// Which object, and what would be done to it: what every Held says.

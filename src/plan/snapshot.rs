@@ -72,6 +72,7 @@ impl<'a> Planner<'a> {
         {
             let message = format!("`volume` cannot change: the snapshot is of another volume than {}", spec.volume);
             self.hold(&about, HeldReason::Immutable, message, "give the new snapshot another name");
+            return None;
         }
         let native = self.native_after(&before, object);
         let mut after = before;

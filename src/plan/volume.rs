@@ -171,10 +171,8 @@ impl<'a> Planner<'a> {
         native: &NativeName,
         after: &mut Vec<usize>,
     ) -> Size {
-        let Some(granularity) = self.good(&spec.backend).map(|good| good.capabilities.granularity) else {
-            return object.size;
-        };
-        let to = spec.size.round_up(granularity);
+        let Some(capabilities) = self.good(&spec.backend).map(|good| good.capabilities) else { return object.size };
+        let to = spec.size.round_up(capabilities.granularity);
         if to < object.size {
             let message =
                 format!("it is {} and is declared as {}; volumes only grow", exact(object.size), exact(spec.size));
@@ -184,6 +182,10 @@ impl<'a> Planner<'a> {
         }
         // What was made elsewhere and adopted may have a size between two multiples: that is no reason to grow it.
         if spec.size <= object.size {
+            return object.size;
+        }
+        let idle = !capabilities.grow_while_open;
+        if idle && self.hold_if_open(about, object, "the backend cannot grow it meanwhile").is_none() {
             return object.size;
         }
         let more = Size(to.bytes() - object.size.bytes());
@@ -197,7 +199,7 @@ impl<'a> Planner<'a> {
             identity,
             native: native.clone(),
             action: Action::Grow { to },
-            expect: Expect { place: Some(Place::Live), size: Some(object.size), tags: None, idle: false },
+            expect: Expect { place: Some(Place::Live), size: Some(object.size), tags: None, idle },
             risk: Risk::None,
             reason: Reason::Grown,
             changes: vec![change("size", json!(object.size), json!(to))],

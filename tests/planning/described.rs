@@ -426,7 +426,9 @@ impl Thing {
             *next = (*next).max(self.n + 1);
             ledger.tombstones.insert(uid, Tombstone { kind: identity.kind, name, at: 0 });
         } else if !self.no_ledger {
-            let (kind, n, native, size) = (identity.kind, self.n, object.native.clone(), object.size);
+            let was = Identity { name: name.clone(), ..identity.clone() };
+            let native = if self.was.name.is_some() { was.native() } else { object.native.clone() };
+            let (kind, n, size) = (identity.kind, self.n, object.size);
             ledger.whole.insert(uid, LedgerEntry { kind, name, n, native, size });
             if self.leaving || self.trash {
                 ledger.leaving.insert(uid);
