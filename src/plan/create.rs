@@ -126,6 +126,12 @@ impl<'a> Planner<'a> {
                 );
                 return None;
             }
+            Ready::Unclear => {
+                let message =
+                    format!("it is to be made from {what}, of which there are several, or with doubtful marks");
+                self.hold(about, HeldReason::Ambiguous, message, format!("declare {what}, and see what holds it"));
+                return None;
+            }
             Ready::Circle => {
                 let message = format!("it is to be made from {what}, which is to be made from it");
                 self.hold(about, HeldReason::SourceMissing, message, "break the circle of sources");
@@ -164,8 +170,9 @@ impl<'a> Planner<'a> {
     }
 
     /// An object that no document declares, and that is ours and there.
-    pub(super) fn undeclared(&self, kind: Kind, name: &'a Name) -> Ready {
+    pub(super) fn undeclared(&mut self, kind: Kind, name: &'a Name) -> Ready {
         match self.found(kind, name, Place::Live).as_slice() {
+            [] => Ready::Missing,
             [(backend, object)] if object.conflict.is_none() => match object.uid() {
                 Some(uid) => Ready::Here {
                     backend: (*backend).clone(),
@@ -174,7 +181,11 @@ impl<'a> Planner<'a> {
                 },
                 None => Ready::Missing,
             },
-            _ => Ready::Missing,
+            _ => {
+                // None of them leaves while it is in doubt which was meant.
+                self.claim_all(kind, name);
+                Ready::Unclear
+            }
         }
     }
 
@@ -184,7 +195,8 @@ impl<'a> Planner<'a> {
         if good.capabilities.snapshot_while_open {
             return Some(());
         }
-        let (_, object) = self.by_uid.get(&volume.uid)?;
+        // What this plan makes is open nowhere.
+        let Some((_, object)) = self.by_uid.get(&volume.uid) else { return Some(()) };
         self.hold_if_open(about, object, "a copy of it would be torn")
     }
 

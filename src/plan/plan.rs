@@ -73,6 +73,8 @@ pub(super) enum Ready {
     Held,
     /// Neither declared nor there.
     Missing,
+    /// Not declared, and there several times, or with marks that cannot be believed.
+    Unclear,
     /// It is being resolved right now: it needs, by some way, itself.
     Circle,
 }

@@ -21,7 +21,7 @@ enum Judged {
     NotYet,
     /// It is being judged, or it stays.
     Stays,
-    /// It leaves by this step.
+    /// It leaves or is released by this step.
     Leaves(usize),
 }
 
@@ -111,7 +111,7 @@ impl<'a> Planner<'a> {
         leaving
     }
 
-    /// Drafts the removal of one object, or holds it. Its last step, if it leaves.
+    /// Drafts the removal or the release of one object, or holds it. Its last step, if it has any.
     fn remove(&mut self, backend: &'a Name, object: &'a Object, leaving: &Leaving<'a>) -> Option<usize> {
         let identity = object.identity.clone()?;
         let (kind, uid) = (identity.kind, identity.uid);
@@ -140,9 +140,7 @@ impl<'a> Planner<'a> {
             let changes = vec![FieldChange { path: "retained".to_owned(), before: json!(false), after: json!(true) }];
             let expect = Expect { idle: false, ..step.expect };
             let action = Action::SetTags { tags: released };
-            self.step(Step { action, expect, risk: Risk::None, changes, bytes: Size(0), ..step });
-            // Released, it is still there: what it depends on stays with it.
-            return None;
+            return Some(self.step(Step { action, expect, risk: Risk::None, changes, bytes: Size(0), ..step }));
         }
         let mut after = self.readers.get(&uid).cloned().unwrap_or_default();
         let detach = self.hold_if_needed(&about, object, leaving)?;
@@ -182,7 +180,7 @@ impl<'a> Planner<'a> {
             self.hold(about, HeldReason::Conflict, message, "mend its tags on the backend");
             return None;
         }
-        let known_as = self.name_in_ledger(about.backend, object).filter(|known| *known != about.name);
+        let known_as = self.known_name(about.backend, object).filter(|known| *known != about.name);
         if let Some(known) = known_as {
             let message = format!("{} is known as {known}, and somebody renamed it on the backend", object.native);
             self.hold(about, HeldReason::Renamed, message, format!("name it {known} again on the backend"));
@@ -218,13 +216,15 @@ impl<'a> Planner<'a> {
         let inside = capabilities.clones_depend;
         let (mut snapshots, mut clones) = (Vec::new(), Vec::new());
         for needing in leaving.needing(object) {
-            let (other, left) = (needing.1, leaving.left(*needing));
+            let (other, step) = (needing.1, leaving.left(*needing).map(|step| &self.steps[step]));
+            let leaves = step.is_some_and(Step::is_removal);
             // A released snapshot stays for itself where it does not live inside its volume.
-            if other.tags.volume == Some(uid) && left.is_none() && (inside || !other.tags.retained) {
+            let released = other.tags.retained || (step.is_some() && !leaves);
+            if other.tags.volume == Some(uid) && !leaves && (inside || !released) {
                 snapshots.push(other.native.as_str());
             }
             // In the trash a clone needs it still.
-            let destroyed = left.is_some_and(|step| matches!(self.steps[step].action, Action::Destroy));
+            let destroyed = step.is_some_and(|step| matches!(step.action, Action::Destroy));
             if other.parent == Some(uid) && !destroyed {
                 clones.push(other.native.as_str());
             }

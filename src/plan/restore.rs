@@ -82,6 +82,11 @@ impl<'a> Planner<'a> {
                     format!("it is to be brought back to snapshot {name}, which is held"),
                     format!("see what holds snapshot {name}"),
                 ),
+                Ready::Unclear => (
+                    HeldReason::Ambiguous,
+                    format!("there are several snapshots {name}, or one with doubtful marks"),
+                    format!("declare snapshot {name}, and see what holds it"),
+                ),
                 _ => (
                     HeldReason::SourceMissing,
                     format!("the snapshot {name} is not there"),

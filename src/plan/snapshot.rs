@@ -94,13 +94,13 @@ impl<'a> Planner<'a> {
                 self.hold(about, HeldReason::SourceMissing, message, "break the circle of sources");
                 return None;
             }
-            Ready::Held | Ready::Missing => {
+            Ready::Held | Ready::Missing | Ready::Unclear => {
                 let message = format!("it is of volume {volume}, which is held");
                 self.hold(about, HeldReason::DependencyHeld, message, format!("see what holds volume {volume}"));
                 return None;
             }
         };
-        self.hold_if_torn_or_new(about, backend, &volume_object)?;
+        self.hold_if_torn(about, backend, &volume_object)?;
         let (identity, n) = self.new_identity(Kind::Snapshot, about.name, backend)?;
         let about = About { uid: Some(identity.uid), ..*about };
         let native = NativeName::of(NativeForm::Snapshot, &identity.owner, &identity.name, identity.uid);
@@ -134,9 +134,5 @@ impl<'a> Planner<'a> {
             after,
         });
         Some(Ready::Here { backend: backend.clone(), object: ObjectRef { native, uid, size }, after: vec![index] })
-    }
-
-    pub(super) fn hold_if_torn_or_new(&mut self, about: &About<'_>, backend: &Name, volume: &ObjectRef) -> Option<()> {
-        if self.by_uid.contains_key(&volume.uid) { self.hold_if_torn(about, backend, volume) } else { Some(()) }
     }
 }

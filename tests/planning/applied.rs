@@ -26,7 +26,7 @@ pub(crate) fn applied(scene: &Scene, plan: &Plan) -> Scene {
             make(step, &mut observed.objects, capabilities.clones_depend);
             enter(step, &mut ledger, &plan.used);
             after.records.objects.retain(|uid, _| *uid != step.identity.uid);
-            if let Some(object) = observed.objects.iter().find(|o| o.uid() == Some(step.identity.uid)) {
+            if let Some(object) = observed.objects.iter().find(|object| is(object, step)) {
                 let record = ObjectRecord {
                     identity: step.identity.clone(),
                     backend: backend.clone(),
@@ -49,6 +49,10 @@ pub(crate) fn applied(scene: &Scene, plan: &Plan) -> Scene {
     }
     after.approved.clear();
     after
+}
+
+fn is(object: &Object, step: &Step) -> bool {
+    object.uid() == Some(step.identity.uid) && object.place != Place::Temporary
 }
 
 fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
@@ -75,14 +79,14 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
             (object.identity, object.tags) = (Some(step.identity.clone()), tags.clone());
             return;
         }
-        Action::Destroy => return objects.retain(|object| object.uid() != Some(uid)),
+        Action::Destroy => return objects.retain(|object| !is(object, step)),
         Action::Detach => {
             objects.iter_mut().filter(|o| o.parent == Some(uid)).for_each(|o| o.parent = None);
             return;
         }
         _ => {}
     }
-    let object = objects.iter_mut().find(|object| object.uid() == Some(uid)).expect("a step is of what is there");
+    let object = objects.iter_mut().find(|object| is(object, step)).expect("a step is of what is there");
     match &step.action {
         Action::Grow { to } => object.size = *to,
         Action::Restore { request, .. } => object.tags.restored = Some(request.clone()),

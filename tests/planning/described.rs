@@ -134,6 +134,8 @@ pub(crate) struct Thing {
     approved: bool,
     /// The ledger and the store know it as it was then.
     was: Was,
+    /// Only the store does: the ledger was written by another machine since.
+    newer: bool,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -415,7 +417,8 @@ impl Thing {
     }
 
     fn enter(&self, object: &Object, identity: &Identity, ledger: &mut Ledger) {
-        let name = self.was.name.clone().unwrap_or_else(|| identity.name.clone());
+        let was = self.was.name.clone().filter(|_| !self.newer);
+        let name = was.clone().unwrap_or_else(|| identity.name.clone());
         let uid = identity.uid;
         if self.recent {
             let (kind, size, approved) = (identity.kind, object.size, self.approved);
@@ -426,8 +429,8 @@ impl Thing {
             *next = (*next).max(self.n + 1);
             ledger.tombstones.insert(uid, Tombstone { kind: identity.kind, name, at: 0 });
         } else if !self.no_ledger {
-            let was = Identity { name: name.clone(), ..identity.clone() };
-            let native = if self.was.name.is_some() { was.native() } else { object.native.clone() };
+            let known = Identity { name: name.clone(), ..identity.clone() };
+            let native = if was.is_some() { known.native() } else { object.native.clone() };
             let (kind, n, size) = (identity.kind, self.n, object.size);
             ledger.whole.insert(uid, LedgerEntry { kind, name, n, native, size });
             if self.leaving || self.trash {
