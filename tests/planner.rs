@@ -1,6 +1,8 @@
 //! Any specs × any world: what holds of every plan, and what is refused only where it must be. `KILN_SEED` replays a run,
 //! `KILN_CASES` says how many scenes are tried.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod planning;
 
 use std::fmt::Write as _;
@@ -345,7 +347,6 @@ fn wrong(scene: &Scene) -> Vec<String> {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the switches that replay a run and make it longer")]
-#[expect(clippy::print_stderr, reason = "a random test tells its seed")]
 fn any_specs_in_any_world_get_a_sound_plan() {
     use std::hash::{BuildHasher, RandomState};
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
@@ -377,4 +378,38 @@ fn any_specs_in_any_world_get_a_sound_plan() {
     eprintln!("{steps} steps, {refusals} refusals");
     assert!(result.is_ok(), "KILN_SEED={seed}: {}", result.unwrap_err());
     assert!(steps > 0 && refusals > 0, "nothing was tried");
+}
+
+/// Ten thousand volumes, each a clone of the next, and the reverse: they come, and they leave.
+#[test]
+fn chains_of_clones_are_planned_however_long() {
+    let mut specs = String::from(
+        "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\n\
+         spec: {id: 5c1d2e8a90, defaults: {backend: fast}, safety: {maxRemovals: 100000, maxRemovedPercent: 100}}\n---\n\
+         apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: fast}\nspec: {driver: sim}\n",
+    );
+    let without = specs.clone();
+    for index in 0..10_000 {
+        let source = if index < 9_999 { format!(", source: {{volume: v{:05}}}", index + 1) } else { String::new() };
+        let spec = format!("spec: {{size: 1Gi, onRemove: Delete{source}}}");
+        writeln!(specs, "---\napiVersion: kiln/v1\nkind: Volume\nmetadata: {{name: v{index:05}}}\n{spec}").unwrap();
+    }
+    let scene = |text: String| {
+        let loaded = load(&Source::Text(text), &Limits { file_bytes: 8 << 20, ..Limits::default() });
+        assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+        Described::default().scene(loaded.specs)
+    };
+    let first = scene(specs);
+    let made = plan(&first.inputs());
+    assert_eq!((made.steps.len(), made.held.len()), (10_000, 0));
+    assert_eq!(made.steps[0].identity.name.as_str(), "v09999");
+    let later = Scene { specs: scene(without).specs, ..applied(&first, &made) };
+    let gone = plan(&later.inputs());
+    assert_eq!(lint(&gone, &later.inputs()), [""; 0]);
+    let limited = gone.held.iter().filter(|held| held.reason == HeldReason::RemovalLimit).count();
+    assert_eq!((gone.steps.len(), limited), (0, 10_000));
+    let later = Scene { approved: vec![gone.approval.unwrap().digest], ..later };
+    let gone = plan(&later.inputs());
+    assert_eq!((gone.steps.len(), gone.held.len()), (10_000, 0));
+    assert_eq!(gone.steps[0].identity.name.as_str(), "v00000");
 }

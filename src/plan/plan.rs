@@ -18,9 +18,7 @@ use super::{approve, digest, drift, order};
 pub fn plan(inputs: &Inputs<'_>) -> Plan {
     let mut planner = Planner::new(inputs);
     planner.hold_what_has_no_driver();
-    for name in inputs.specs.volumes.keys() {
-        planner.volume(name);
-    }
+    planner.volumes();
     for name in inputs.specs.snapshots.keys() {
         planner.snapshot(name);
     }
@@ -98,6 +96,8 @@ pub(super) struct Planner<'a> {
     pub waiting: HashMap<usize, Vec<usize>>,
     pub held: Vec<Held>,
     pub warnings: Vec<Warning>,
+    /// How many volumes are being resolved, each for the sake of the one before.
+    pub depth: usize,
     /// What was found out about declared objects.
     pub ready: HashMap<(Kind, &'a Name), Ready>,
     /// Objects that a document speaks for, by backend and native name: they are not removed.
@@ -150,6 +150,7 @@ impl<'a> Planner<'a> {
             waiting: HashMap::new(),
             held: Vec::new(),
             warnings: Vec::new(),
+            depth: 0,
             ready: HashMap::new(),
             claimed: HashSet::new(),
             to_restore: Vec::new(),
@@ -202,27 +203,31 @@ impl<'a> Planner<'a> {
 
     /// Turns a drafted step into something held, with every step that waits for it.
     pub(super) fn hold_step(&mut self, index: usize, reason: HeldReason, message: String, unblock: &str) {
-        if !self.dropped.insert(index) {
-            return;
-        }
-        let step = &self.steps[index];
-        let (kind, name, backend) = (step.identity.kind, step.identity.name.clone(), step.backend.clone());
-        let about = About {
-            kind,
-            name: &name,
-            backend: Some(&backend),
-            uid: Some(step.identity.uid),
-            action: step.action.verb(),
-        };
-        self.hold(&about, reason, message, unblock);
-        for other in self.waiting.remove(&index).unwrap_or_default() {
-            let same = self.steps[other].identity.uid == self.steps[index].identity.uid;
-            if same {
-                // One object is held once for one reason; what else was planned for it waits silently behind that.
-                self.dropped.insert(other);
-            } else {
-                let message = format!("it waits for {} {name}, which is held", kind.as_lower());
-                self.hold_step(other, HeldReason::DependencyHeld, message, "see what is held there");
+        // Not by recursion: chains of clones can be longer than the processor's stack.
+        let mut todo = vec![(index, reason, message, unblock.to_owned())];
+        while let Some((index, reason, message, unblock)) = todo.pop() {
+            if !self.dropped.insert(index) {
+                continue;
+            }
+            let step = &self.steps[index];
+            let (identity, backend) = (step.identity.clone(), step.backend.clone());
+            let about = About {
+                kind: identity.kind,
+                name: &identity.name,
+                backend: Some(&backend),
+                uid: Some(identity.uid),
+                action: step.action.verb(),
+            };
+            self.hold(&about, reason, message, unblock);
+            for other in self.waiting.remove(&index).unwrap_or_default() {
+                if self.steps[other].identity.uid == identity.uid {
+                    // One object is held once for one reason; what else was planned for it waits silently behind that.
+                    self.dropped.insert(other);
+                } else {
+                    let message = format!("it waits for {} {}, which is held", identity.kind.as_lower(), identity.name);
+                    let unblock = "see what is held there".to_owned();
+                    todo.push((other, HeldReason::DependencyHeld, message, unblock));
+                }
             }
         }
     }

@@ -1,10 +1,12 @@
 //! Declared volumes: the steps that make them what their documents say.
 
+use std::collections::HashSet;
+
 use serde_json::json;
 
 use crate::model::{
-    Action, Expect, Kind, Name, NativeName, Object, ObjectRef, Place, Provisioning, Reason, Risk, Size, Step, Tags,
-    Verb, VolumeSpec,
+    Action, Expect, Kind, Name, NativeName, Object, ObjectRef, Place, Provisioning, Reason, Risk, Size, SourceSpec,
+    Step, Tags, Verb, VolumeSpec,
 };
 
 use super::locate::Located;
@@ -13,7 +15,29 @@ use super::types::HeldReason;
 
 use super::tags::{Wanted, change, exact, tag_changes, wanted_tags, word};
 
+/// Volumes that may wait for one another to be resolved. Sources are planned before what is made from them, so that only a circle
+/// gets deep, and one that is longer need not be followed to its end.
+const DEEPEST: usize = 50;
+
 impl<'a> Planner<'a> {
+    /// Plans all declared volumes, each after the one that it would be made from.
+    pub(super) fn volumes(&mut self) {
+        let specs = self.inputs.specs;
+        let origin = |name: &Name| match specs.volumes.get(name)?.source.as_ref()? {
+            SourceSpec::Volume(volume) => Some(volume),
+            SourceSpec::Snapshot(snapshot) => specs.snapshots.get(snapshot).map(|snapshot| &snapshot.volume),
+            SourceSpec::Image { .. } => None,
+        };
+        let mut begun = HashSet::new();
+        for first in specs.volumes.keys() {
+            let chain = std::iter::successors(Some(first), |name| origin(name));
+            let chain: Vec<&Name> = chain.take_while(|name| begun.insert(*name)).collect();
+            for name in chain.into_iter().rev() {
+                self.volume(name);
+            }
+        }
+    }
+
     /// Plans a declared volume, once; what others may count on.
     pub(super) fn volume(&mut self, name: &'a Name) -> Ready {
         let key = (Kind::Volume, name);
@@ -21,8 +45,13 @@ impl<'a> Planner<'a> {
             return ready.clone();
         }
         let Some(spec) = self.inputs.specs.volumes.get(name) else { return Ready::Missing };
+        if self.depth == DEEPEST {
+            return Ready::Circle;
+        }
+        self.depth += 1;
         self.ready.insert(key, Ready::Circle);
         let ready = self.volume_unless_held(spec).unwrap_or(Ready::Held);
+        self.depth -= 1;
         self.ready.insert(key, ready.clone());
         ready
     }
