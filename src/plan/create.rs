@@ -223,9 +223,10 @@ impl<'a> Planner<'a> {
             return false;
         }
         let provisioned = self.provisioned.get(backend).copied().unwrap_or(0).saturating_add(more.bytes());
+        let taken = self.taken.get(backend).copied().unwrap_or(0).saturating_add(if thick { more.bytes() } else { 0 });
         let full = capacity.and_then(|capacity| {
             let fill = spec.max_fill.of(capacity.total);
-            let used = capacity.used.saturating_add(if thick { more.bytes() } else { 0 });
+            let used = capacity.used.saturating_add(taken);
             let limit = spec.overcommit.map(|share| share.of(capacity.total));
             if used > fill {
                 Some(format!(
@@ -250,6 +251,7 @@ impl<'a> Planner<'a> {
             return false;
         }
         self.provisioned.insert(backend, provisioned);
+        self.taken.insert(backend, taken);
         true
     }
 

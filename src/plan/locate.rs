@@ -2,8 +2,9 @@
 
 use crate::model::{Kind, Ledger, Name, Object, ObjectRecord, Place, Verb};
 
+use super::elsewhere::Whereabouts;
 use super::ground::Ground;
-use super::plan::{About, Planner, Whereabouts, good_grounds};
+use super::plan::{About, Planner, good_grounds};
 use super::types::HeldReason;
 
 /// Where a declared object is.

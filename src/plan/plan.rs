@@ -89,6 +89,8 @@ pub(super) struct Planner<'a> {
     pub recorded: HashMap<(Kind, &'a Name), Vec<&'a ObjectRecord>>,
     /// Bytes of volumes provisioned so far, by backend.
     pub provisioned: HashMap<&'a Name, u64>,
+    /// Bytes that thick volumes of this plan take at once, by backend.
+    pub taken: HashMap<&'a Name, u64>,
     pub steps: Vec<Step>,
     /// Steps that were held after they were drafted.
     pub dropped: BTreeSet<usize>,
@@ -145,6 +147,7 @@ impl<'a> Planner<'a> {
             by_uid,
             recorded,
             provisioned,
+            taken: HashMap::new(),
             steps: Vec::new(),
             dropped: BTreeSet::new(),
             waiting: HashMap::new(),
@@ -225,7 +228,7 @@ impl<'a> Planner<'a> {
                     self.dropped.insert(other);
                 } else {
                     let message = format!("it waits for {} {}, which is held", identity.kind.as_lower(), identity.name);
-                    let unblock = "see what is held there".to_owned();
+                    let unblock = format!("see what holds {} {}", identity.kind.as_lower(), identity.name);
                     todo.push((other, HeldReason::DependencyHeld, message, unblock));
                 }
             }
@@ -255,56 +258,6 @@ impl<'a> Planner<'a> {
                 let message = format!("the driver {:?} is not built yet", spec.config.driver());
                 self.hold(&about, HeldReason::Unsupported, message, "use a driver that this kiln has: local or sim");
             }
-        }
-    }
-
-    /// What the store remembers on backends that cannot be looked at, and that no document speaks for.
-    fn hold_what_is_elsewhere(&mut self) {
-        let inputs = self.inputs;
-        let specs = inputs.specs;
-        for record in inputs.records.objects.values() {
-            let (kind, name) = (record.identity.kind, &record.identity.name);
-            let declared = match kind {
-                Kind::Volume => specs.volumes.contains_key(name),
-                _ => specs.snapshots.contains_key(name),
-            };
-            let there = record.seen.as_ref().is_some_and(|o| o.place == Place::Live && !o.tags.retained);
-            if record.identity.owner != specs.stack.owner || declared || !there {
-                continue;
-            }
-            let about = About {
-                kind,
-                name,
-                backend: Some(&record.backend),
-                uid: Some(record.identity.uid),
-                action: Verb::Remove,
-            };
-            match self.whereabouts(record) {
-                Whereabouts::Undeclared => self.hold_undeclared(&about),
-                Whereabouts::Hidden(why, unblock) => self.hold(&about, why.0, why.1, unblock),
-                Whereabouts::Visible => {}
-            }
-        }
-    }
-
-    pub(super) fn hold_undeclared(&mut self, about: &About<'_>) {
-        let backend = about.backend.map(Name::as_str).unwrap_or_default();
-        let message = format!("it is on the backend {backend}, which is no longer declared");
-        let unblock =
-            format!("declare the Backend again, or give up what is there with `kiln forget backend/{backend}`");
-        self.hold(about, HeldReason::BackendUndeclared, message, unblock);
-    }
-
-    /// Whether the place where the store last saw an object can be looked at.
-    pub(super) fn whereabouts(&self, record: &ObjectRecord) -> Whereabouts {
-        let pool = self.inputs.records.backends.get(&record.backend).map(|b| &b.pool);
-        let seen_under_another_name =
-            pool.is_some() && good_grounds(&self.grounds).any(|(_, good)| good.observed.pool.as_ref() == pool);
-        match self.grounds.get(&record.backend) {
-            Some(Ground::Good(_)) => Whereabouts::Visible,
-            _ if seen_under_another_name => Whereabouts::Visible,
-            Some(Ground::Bad(bad)) => Whereabouts::Hidden((bad.reason, bad.message.clone()), bad.unblock.clone()),
-            None => Whereabouts::Undeclared,
         }
     }
 
@@ -349,16 +302,6 @@ impl<'a> Planner<'a> {
         let back = |uid: Uid| self.by_uid.get(&uid).is_some_and(|(_, object)| object.place == Place::Live);
         self.inputs.recent.iter().filter(|removal| !removal.approved && !back(removal.uid)).collect()
     }
-}
-
-/// Where a record's object could be found.
-pub(super) enum Whereabouts {
-    /// On a backend that was looked at: what is not there is gone.
-    Visible,
-    /// On one that could not be.
-    Hidden((HeldReason, String), String),
-    /// On one that is no longer declared.
-    Undeclared,
 }
 
 /// The object whose content a step copies, if it copies one.

@@ -47,7 +47,7 @@ impl<'a> Planner<'a> {
             Located::Live(object) => (object, Vec::new()),
             Located::Trashed(object) => {
                 let about = About { uid: object.uid(), action: Verb::Adopt, ..about };
-                let tags = self.undeleted_tags(&wanted, object);
+                let tags = self.declared_tags(&about, &wanted, &object.tags);
                 // A volume comes back before its snapshots: on some backends they are inside of it.
                 let Ready::Here { after, .. } = self.volume(&spec.volume) else {
                     let message = format!("its volume {} is held", spec.volume);

@@ -90,12 +90,6 @@ impl<'a> Planner<'a> {
         })
     }
 
-    pub(super) fn undeleted_tags(&self, wanted: &Wanted<'_>, object: &Object) -> Tags {
-        let mut tags = wanted_tags(wanted, &object.tags);
-        tags.retained = false;
-        tags
-    }
-
     pub(super) fn undelete(
         &mut self,
         about: &About<'_>,

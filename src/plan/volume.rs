@@ -72,7 +72,7 @@ impl<'a> Planner<'a> {
             }
             Located::Trashed(object) => {
                 let about = About { uid: object.uid(), action: Verb::Adopt, ..about };
-                let tags = self.undeleted_tags(&self.wanted_volume(spec), object);
+                let tags = self.declared_tags(&about, &self.wanted_volume(spec), &object.tags);
                 let back = self.undelete(&about, object, tags, Vec::new())?;
                 self.bring_volume_up(spec, &about, object, vec![back])
             }
@@ -153,6 +153,17 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The tags that a document asks for on an object that has `now`, as far as they may be had.
+    pub(super) fn declared_tags(&mut self, about: &About<'_>, wanted: &Wanted<'_>, now: &Tags) -> Tags {
+        let mut tags = Tags { retained: false, ..wanted_tags(wanted, now) };
+        if now.protected && !tags.protected && self.inputs.specs.broken {
+            let message = "a manifest has a problem, so nothing is unprotected".to_owned();
+            self.hold(about, HeldReason::SourceBroken, message, "mend the manifests: `kiln check`");
+            tags.protected = true;
+        }
+        tags
+    }
+
     /// Tags of an object that is there, brought to what its document says.
     pub(super) fn retag(
         &mut self,
@@ -163,13 +174,7 @@ impl<'a> Planner<'a> {
         now: &Tags,
         after: &mut Vec<usize>,
     ) {
-        let mut tags = wanted_tags(wanted, now);
-        tags.retained = false;
-        if now.protected && !tags.protected && self.inputs.specs.broken {
-            let message = "a manifest has a problem, so nothing is unprotected".to_owned();
-            self.hold(about, HeldReason::SourceBroken, message, "mend the manifests: `kiln check`");
-            tags.protected = true;
-        }
+        let tags = self.declared_tags(about, wanted, now);
         if tags == *now {
             return;
         }

@@ -2,7 +2,8 @@
 //! it must be nothing.
 
 use kiln::model::{
-    Action, BackendRecord, Ledger, LedgerEntry, LedgerView, Object, ObjectRecord, Place, PoolId, Removal, Step, Tags,
+    Action, BackendRecord, Ledger, LedgerEntry, LedgerView, Object, ObjectRecord, Place, PoolId, Provisioning, Removal,
+    Step, Tags,
 };
 use kiln::plan::{ApprovalSet, Plan, View, approval_item, usable};
 
@@ -24,6 +25,11 @@ pub(crate) fn applied(scene: &Scene, plan: &Plan) -> Scene {
         let mut ledger = known.clone().unwrap_or_else(first);
         for step in steps {
             make(step, &mut observed.objects, capabilities.clones_depend);
+            if let (Action::Create { provisioning: Provisioning::Thick, size, .. }, Some(room)) =
+                (&step.action, &mut observed.capacity)
+            {
+                room.used += size.bytes();
+            }
             enter(step, &mut ledger, &plan.used);
             after.records.objects.retain(|uid, _| *uid != step.identity.uid);
             if let Some(object) = observed.objects.iter().find(|object| is(object, step)) {
