@@ -4,6 +4,11 @@
 //! files) in images mounted for the test. That needs root, loop devices, xfsprogs and btrfs-progs; without them those tests fail and
 //! say so, since a contract that was not looked at is not kept.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test it is an assertion; clippy.toml excuses only functions marked as tests"
+)]
+
 #[path = "conformance/mod.rs"]
 mod suite;
 

@@ -1,6 +1,8 @@
 //! Every diagnostic, as a directory of `tests/diagnostics`: `specs/` or `specs.yaml` is read, and the problems are `expected`.
 //! The name of a directory is the claim. `KILN_BLESS=1` rewrites what is expected; look at the difference before you commit it.
 
+#![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,87 @@
-//! The command line.
+//! The command line: one file per command, and the only place that prints, exits or reads the environment.
+//!
+//! Data goes to standard output and talk to standard error. Every command ends in an [`exit::Exit`] or in a
+//! [`failure::Failure`], which says in one sentence what went wrong and in another what to do next.
+
+mod adopt;
+mod apply;
+mod args;
+mod check;
+mod completions;
+mod context;
+mod describe;
+mod exit;
+mod failure;
+mod forget;
+mod get;
+mod init;
+mod log;
+mod plan;
+mod progress;
+mod schema;
+mod signals;
+mod table;
+mod terminal;
+mod trash;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Cli, Command, Global, LogFormat};
+use self::context::Context;
+use self::exit::Exit;
+use self::failure::Failure;
+use self::terminal::Terminal;
+
 /// Runs the command that the arguments name.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are errors to clap as well; it knows where each goes and with which code it ends.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()));
+        }
+    };
+    let terminal = Terminal::new(cli.global.color);
+    let ended = start_log(&cli.global, &terminal)
+        .and_then(|()| run(cli.command, &Context::new(terminal.clone(), cli.global.state)));
+    let exits = [ended, terminal.finish().map(|()| Exit::Done)].map(|ended| {
+        ended.unwrap_or_else(|failure| {
+            terminal.error(&failure.message, failure.hint.as_deref());
+            failure.exit
+        })
+    });
+    ExitCode::from(Exit::combine(exits).code())
+}
+
+fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
+    match command {
+        Command::Init(args) => init::init(context, &args),
+        Command::Check(args) => check::check(context, &args),
+        Command::Plan(args) => plan::plan(context, &args),
+        Command::Apply(args) => apply::apply(context, args),
+        Command::Get(args) => get::get(context, &args),
+        Command::Describe(args) => describe::describe(context, &args),
+        Command::Log(args) => log::log(context, &args),
+        Command::Trash(args) => trash::trash(context, args),
+        Command::Forget(args) => forget::forget(context, &args),
+        Command::Adopt(args) => adopt::adopt(context, &args),
+        Command::Schema(args) => schema::schema(context, &args),
+        Command::Completions(args) => completions::completions(context, &args),
+    }
+}
+
+fn start_log(global: &Global, terminal: &Terminal) -> Result<(), Failure> {
+    let filter = tracing_subscriber::EnvFilter::builder().parse(&global.log).map_err(|error| {
+        Failure::new(Exit::Usage, format!("--log {:?} is not a filter: {error}", global.log))
+            .hint("write a level (off, error, warn, info, debug, trace) or `kiln::engine=debug,warn`")
+    })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match global.log_format {
+        LogFormat::Text => builder.with_ansi(terminal.err_colour()).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
 }

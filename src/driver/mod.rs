@@ -12,6 +12,7 @@
 //!
 //! One suite, `tests/conformance`, holds every driver to this.
 
+mod local;
 pub mod sim;
 
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use crate::model::{
     Access, BackendSpec, Capabilities, DriverConfig, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome,
     Owner, PoolId, Scope, Step,
 };
+
+pub use local::Local;
 
 /// What a step is given besides itself.
 #[derive(Clone)]
@@ -106,7 +109,7 @@ pub trait Driver: Send + Sync {
 /// `Unsupported` for a driver that is not built, else as [`Driver::observe`].
 pub fn connect(backend: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
     match &backend.config {
-        DriverConfig::Local { .. } => Err(DriverError::before(ErrorKind::Unsupported, "not built yet")),
+        DriverConfig::Local { path, create } => Ok(Arc::new(Local::connect(path, *create))),
         DriverConfig::Sim { path, seed, capacity, faults } => {
             Ok(Arc::new(sim::SimDriver::connect(&backend.meta, path.as_deref(), *seed, *capacity, *faults)))
         }

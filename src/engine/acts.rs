@@ -326,7 +326,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         return Ok(vec![format!("{backend} now belongs to this Stack (id {})", specs.stack.id)]);
     }
     let _their_lock = match pass.looked.backends.get(backend) {
-        Some(open) => open.driver.lock(from).await.map_err(|error| ActError::Held(format!("{backend}: {error}")))?,
+        Some(open) => open.lock_of(from).await.map_err(|error| ActError::Held(format!("{backend}: {error}")))?,
         None => return Err(ActError::Unobserved(format!("{backend} is not open"))),
     };
     let mut ours = match observed.ledgers.get(owner) {
@@ -377,7 +377,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
     if left > 0 {
         said.push(format!("{left} objects stay in the trash of {from}"));
     } else if let Some(open) = pass.looked.backends.get(backend) {
-        open.driver.remove_ledger(from).await.map_err(failed)?;
+        open.remove_ledger(from).await.map_err(failed)?;
     }
     Ok(said)
 }

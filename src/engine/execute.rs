@@ -132,6 +132,7 @@ impl Run<'_> {
                                 for index in queue.waiting_for(ended.index) {
                                     stages[index] = Stage::Undone;
                                     report.skipped += 1;
+                                    report.waiting.push(steps[index].clone());
                                     self.reporter.event(Event::Skipped(index, &steps[index], "what it waits for was not done"));
                                 }
                             }
@@ -214,16 +215,18 @@ impl Run<'_> {
                 if is_last && !shows_effect(step, live, trashed) && seen.listed.proves_absence_of(step.identity.kind) {
                     let message =
                         format!("{} was reported as done, and a look at {} does not show it", step.action, step.native);
-                    let error = DriverError::unknown(ErrorKind::Conflict, message);
-                    self.reporter.event(Event::Finished(index, step, &Err(error.clone())));
-                    report.failed.push((step.clone(), error));
+                    let result = Err(DriverError::unknown(ErrorKind::Conflict, message));
+                    self.reporter.event(Event::Finished(index, step, &result));
+                    batch.journal.push(journal_entry(step, &self.revision, now, &result, Duration::ZERO));
+                    report.changed = report.changed.saturating_sub(1);
+                    report.failed.extend(result.err().map(|error| (step.clone(), error)));
                     continue;
                 }
                 ledger::note(ledger, step, live.or(trashed), now);
                 batch.objects.push(record(step, live, trashed, now));
             }
             ledger.serial += 1;
-            let written = backend.driver.write_ledger(ledger).await;
+            let written = backend.write_ledger(ledger).await;
             if let Err(error) = written {
                 tracing::warn!(backend = %name, %error, "the ledger could not be written; the next run enters what was done");
             }
@@ -266,6 +269,9 @@ fn record(step: &Step, live: Option<&Object>, trashed: Option<&Object>, now: u64
 
 /// Commits off the async threads: a commit blocks until it is on disk.
 pub(super) async fn commit(store: &Arc<dyn Store>, batch: Batch) -> Result<(), StoreError> {
+    if !store.waits_for_disk() {
+        return store.commit(batch);
+    }
     let store = Arc::clone(store);
     match tokio::task::spawn_blocking(move || store.commit(batch)).await {
         Ok(result) => result,
@@ -318,9 +324,7 @@ impl One {
     }
 
     async fn attempt(&self) -> Result<Outcome, DriverError> {
-        if let Some(lock) = &self.backend.lock {
-            lock.check().await?;
-        }
+        self.backend.check_lock().await?;
         let ticks = Arc::new(AtomicU64::new(0));
         let progress = {
             let (ticks, sender, index) = (Arc::clone(&ticks), self.sender.clone(), self.index);
@@ -332,7 +336,7 @@ impl One {
         let context = StepContext { now: self.clock.now(), progress };
         let mut call = self.backend.driver.execute(&self.step, &context);
         let timeout = self.backend.spec.timeout;
-        let limit = Duration::from_secs(timeout.0) * if self.step.action.is_long() { STALLED } else { 1 };
+        let limit = self.backend.limit() * if self.step.action.is_long() { STALLED } else { 1 };
         loop {
             let before = ticks.load(Ordering::Relaxed);
             match tokio::time::timeout(limit, &mut call).await {

@@ -92,6 +92,8 @@ pub(super) fn enter(ledger: &mut Ledger, identity: &Identity, object: &Object, n
         size: object.size,
     };
     ledger.whole.insert(identity.uid, entry);
+    // A look that lagged may have had it buried.
+    ledger.tombstones.remove(&identity.uid);
     ledger.leaving.remove(&identity.uid);
 }
 

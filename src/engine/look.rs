@@ -8,7 +8,8 @@ use tokio::task::JoinSet;
 
 use crate::driver::{Driver, WriterLock};
 use crate::model::{
-    BackendSpec, DriverConfig, DriverError, ErrorKind, Name, NativeName, Observed, Owner, Place, Records, Scope,
+    BackendSpec, DriverConfig, DriverError, ErrorKind, Ledger, Name, NativeName, Observed, Owner, Place, PoolId,
+    Records, Scope,
 };
 use crate::plan::{Plan, View, World, looks};
 
@@ -29,18 +30,51 @@ pub(super) struct Backend {
 }
 
 impl Backend {
-    fn limit(&self) -> Duration {
+    /// No call may last longer than this: what does not answer must not hold up the rest.
+    pub(super) fn limit(&self) -> Duration {
         Duration::from_secs(self.spec.timeout.0)
+    }
+
+    async fn within<T>(&self, call: impl Future<Output = Result<T, DriverError>>) -> Result<T, DriverError> {
+        match tokio::time::timeout(self.limit(), call).await {
+            Ok(result) => result,
+            Err(_) => Err(DriverError::timed_out(self.spec.timeout)),
+        }
+    }
+
+    /// See [`Driver::found`].
+    pub(super) async fn found(&self) -> Result<PoolId, DriverError> {
+        self.within(self.driver.found()).await
+    }
+
+    /// See [`Driver::write_ledger`].
+    pub(super) async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
+        self.within(self.driver.write_ledger(ledger)).await
+    }
+
+    /// See [`Driver::remove_ledger`].
+    pub(super) async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
+        self.within(self.driver.remove_ledger(owner)).await
+    }
+
+    /// The writer lock of any owner.
+    pub(super) async fn lock_of(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
+        self.within(self.driver.lock(owner)).await
+    }
+
+    /// Looks whether the writer lock is still ours, where one was taken.
+    pub(super) async fn check_lock(&self) -> Result<(), DriverError> {
+        match &self.lock {
+            Some(lock) => self.within(lock.check()).await,
+            None => Ok(()),
+        }
     }
 
     /// A look, within the time limit, tried again where that may help.
     pub(super) async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
         let mut tried = 1;
         loop {
-            let result = match tokio::time::timeout(self.limit(), self.driver.observe(scope)).await {
-                Ok(result) => result,
-                Err(_) => Err(DriverError::timed_out(self.spec.timeout)),
-            };
+            let result = self.within(self.driver.observe(scope)).await;
             match result {
                 Err(error) if error.kind == ErrorKind::Transient && tried < TRIES => {
                     tracing::debug!(backend = %self.spec.meta.name, %error, "looking again");
@@ -52,12 +86,9 @@ impl Backend {
         }
     }
 
-    /// Takes the writer lock of `owner`, within the time limit.
+    /// Takes the writer lock of `owner` for this pass.
     pub(super) async fn lock(&mut self, owner: &Owner) -> Result<(), DriverError> {
-        match tokio::time::timeout(self.limit(), self.driver.lock(owner)).await {
-            Ok(result) => self.lock = Some(Arc::from(result?)),
-            Err(_) => return Err(DriverError::timed_out(self.spec.timeout)),
-        }
+        self.lock = Some(Arc::from(self.lock_of(owner).await?));
         Ok(())
     }
 }
@@ -113,7 +144,7 @@ async fn look_at(
     connect: Arc<dyn Connect>,
     spec: BackendSpec,
     owner: &Owner,
-    known: Option<crate::model::PoolId>,
+    known: Option<PoolId>,
     intent: Intent,
 ) -> (Option<Backend>, View) {
     if matches!(spec.config, DriverConfig::Unbuilt { .. }) || !spec.via.is_empty() {

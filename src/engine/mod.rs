@@ -4,11 +4,14 @@
 //! hand (the trash, `forget`, `adopt`) is in `acts`, and makes its steps in the same way.
 
 mod acts;
+mod clock;
+mod declared;
 mod execute;
 mod ledger;
 mod look;
 mod pass;
 mod reconcile;
+mod status;
 
 use std::sync::Arc;
 
@@ -19,7 +22,9 @@ pub use acts::{
     ActError, Purge, Trashed, adopt_owner, forget_backend, forget_object, trash_list, trash_purge, trash_purge_list,
     trash_restore,
 };
+pub use clock::SystemClock;
 pub use reconcile::{reconcile_once, survey};
+pub use status::{Condition, Metadata, ObjectStatus, Status, backend_status, rfc3339, status};
 
 use crate::driver::Driver;
 use crate::model::{BackendSpec, DriverError, JournalEntry, Outcome, Records, Specs, Step};
@@ -104,8 +109,10 @@ pub struct Report {
     pub unchanged: usize,
     /// Steps that failed, with why.
     pub failed: Vec<(Step, DriverError)>,
-    /// Steps that were not begun because what they depend on was not done.
+    /// Steps that were not begun: what they depend on was not done, or the run was stopped.
     pub skipped: usize,
+    /// Those of them that depend on what was not done: held, in the plan as run.
+    pub waiting: Vec<Step>,
     /// Whether it was stopped before its end.
     pub stopped: bool,
     /// Breaches that the lint found in the plan: a bug in the planner, and nothing was run.

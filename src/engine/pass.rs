@@ -155,7 +155,7 @@ impl<'s> Pass<'s> {
                 bytes: Size(0),
                 after: Vec::new(),
             };
-            let limit = Duration::from_secs(backend.spec.timeout.0) * 10;
+            let limit = backend.limit() * 10;
             let context = StepContext::at(self.now);
             match tokio::time::timeout(limit, backend.driver.execute(&step, &context)).await {
                 Ok(Ok(_)) => {
@@ -194,10 +194,10 @@ impl<'s> Pass<'s> {
             return Err(DriverError::before(ErrorKind::Unreachable, "it is not open"));
         };
         if backend.lock.is_none() {
-            let pool = backend.driver.found().await?;
+            let pool = backend.found().await?;
             backend.lock(&owner).await?;
             // Between the look and the lock another may have begun here.
-            let again = backend.observe(&crate::model::Scope::Objects(Vec::new())).await?;
+            let again = backend.observe(&crate::model::Scope::All).await?;
             if again.ledgers.contains_key(&owner) {
                 let message = "another process has just begun to use the pool for this owner";
                 return Err(DriverError::before(ErrorKind::OtherWriter, message));
@@ -213,7 +213,7 @@ impl<'s> Pass<'s> {
         let Some(backend) = self.looked.backends.get_mut(name) else {
             return Err(DriverError::before(ErrorKind::Unreachable, "it is not open"));
         };
-        let pool = backend.driver.found().await?;
+        let pool = backend.found().await?;
         if backend.lock.is_none() {
             backend.lock(&owner).await?;
         }
@@ -226,7 +226,7 @@ impl<'s> Pass<'s> {
             return Ok(());
         };
         ledger.serial += 1;
-        backend.driver.write_ledger(ledger).await
+        backend.write_ledger(ledger).await
     }
 
     /// Writes a ledger if it is not what the pool has.

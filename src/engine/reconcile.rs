@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{ErrorKind, Records, Verb};
+use crate::model::{ErrorKind, Records, Step};
 use crate::plan::{self, Held, HeldReason, Irreversible, Plan};
 use crate::store::StoreError;
 
@@ -49,7 +49,7 @@ pub async fn reconcile_once(
         pass.make(&plan, options, reporter, &mut report).await?;
         pass.remember().await?;
     }
-    hold_what_was_busy(&mut plan, &mut report);
+    hold_what_was_not_done(&mut plan, &mut report);
     report.plan = Some(plan);
     Ok(report)
 }
@@ -60,28 +60,33 @@ fn has_irreversible(plan: &Plan) -> bool {
     plan.steps.iter().any(|step| step.risk == crate::model::Risk::Irreversible && waits(plan::approval_item(step)))
 }
 
-/// Busy and taken are answers, not failures: what they stop is held.
-fn hold_what_was_busy(plan: &mut Plan, report: &mut Report) {
+/// Busy and taken are answers, not failures: what they stop is held, and so is what waits for a step that was not done.
+fn hold_what_was_not_done(plan: &mut Plan, report: &mut Report) {
     let (answers, failed): (Vec<_>, Vec<_>) = std::mem::take(&mut report.failed)
         .into_iter()
         .partition(|(_, error)| matches!(error.kind, ErrorKind::Busy | ErrorKind::OtherWriter));
     report.failed = failed;
-    for (step, error) in answers {
-        let (reason, unblock) = match error.kind {
-            ErrorKind::Busy => (HeldReason::InUse, "close it there, then run again"),
-            _ => (HeldReason::OtherWriter, "wait for it to end, or stop it, then run again"),
-        };
-        let action: Verb = step.action.verb();
-        plan.held.push(Held {
-            kind: step.identity.kind,
-            name: step.identity.name,
-            action,
-            backend: Some(step.backend),
-            uid: Some(step.identity.uid),
-            reason,
-            message: error.message,
-            unblock: unblock.to_owned(),
-        });
-    }
+    let answered = answers.into_iter().map(|(step, error)| match error.kind {
+        ErrorKind::Busy => held(step, HeldReason::InUse, error.message, "close it there, then run again"),
+        _ => held(step, HeldReason::OtherWriter, error.message, "wait for it to end, or stop it, then run again"),
+    });
+    let waiting = report.waiting.iter().map(|step| {
+        let message = "a step that it waits for was not done".to_owned();
+        held(step.clone(), HeldReason::DependencyHeld, message, "run again when that step can be done")
+    });
+    plan.held.extend(answered.chain(waiting));
     plan.held.sort();
+}
+
+fn held(step: Step, reason: HeldReason, message: String, unblock: &str) -> Held {
+    Held {
+        action: step.action.verb(),
+        kind: step.identity.kind,
+        name: step.identity.name,
+        backend: Some(step.backend),
+        uid: Some(step.identity.uid),
+        reason,
+        message,
+        unblock: unblock.to_owned(),
+    }
 }

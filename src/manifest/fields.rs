@@ -406,7 +406,7 @@ impl<'a> Fields<'a> {
     /// Reports what is there and was not asked for, except for `passed`.
     pub(super) fn finish_except(self, passed: &str) {
         for (key, _) in self.entries.iter().filter(|(key, _)| !self.asked.contains(&&*key.text) && key.text != passed) {
-            let hint = match closest(&key.text, self.asked.iter().copied()) {
+            let hint = match closest(&key.text, self.asked.iter().copied().filter(|_| !self.at.file.is_full())) {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => {
                     let mut known = self.asked.clone();

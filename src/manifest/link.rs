@@ -3,14 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::files::Found;
-use super::kinds::{BackendBody, Body, Document, Pool, PoolPlace, VolumeBody};
+use super::kinds::{BackendBody, Body, Document, Pool, PoolPlace};
 use super::text::{Span, closest};
 use crate::model::{DriverConfig, Kind, Name, Specs, Stack};
+
+/// Names that are compared with misspelt ones, all told. A few misspelt names among ten thousand get their hint; thousands of
+/// misspelt names, each compared with all others, would take minutes. The longest names take 5 µs each: 100 ms in all.
+const GUESSES: usize = 20_000;
 
 /// Checks all documents together, and makes the specs of those with no problem. `blind`: there is a document whose kind or name
 /// could not be read, so that what seems to be missing may be in it.
 pub(super) fn link(files: &[Found], documents: Vec<Document>, blind: bool, revision: String) -> Specs {
-    let mut linker = Linker { files, documents, bad: BTreeSet::new(), named: BTreeMap::new(), blind };
+    let mut linker = Linker { files, documents, bad: BTreeSet::new(), named: BTreeMap::new(), blind, guesses: GUESSES };
     linker.names();
     linker.renames();
     let stack = linker.stack();
@@ -28,6 +32,8 @@ struct Linker<'f> {
     bad: BTreeSet<usize>,
     named: BTreeMap<(Kind, Name), usize>,
     blind: bool,
+    /// How many names may still be compared for a "did you mean".
+    guesses: usize,
 }
 
 impl Linker<'_> {
@@ -39,9 +45,8 @@ impl Linker<'_> {
 
     fn names(&mut self) {
         for index in 0..self.documents.len() {
-            let Document { kind, name, file, name_span, body, .. } = &self.documents[index];
+            let Document { kind, name, name_span, body, .. } = &self.documents[index];
             let (kind, name, span) = (*kind, name.clone(), *name_span);
-            let place = self.files[*file].file.place(span);
             if body.is_none() {
                 self.bad.insert(index);
             }
@@ -53,7 +58,6 @@ impl Linker<'_> {
             let there = self.files[one.file].file.place(one.name_span);
             // Which of the two is meant nobody can know: neither is acted on.
             self.bad.insert(first);
-            debug_assert_ne!(there, place);
             let message = format!("{kind} {name} is declared twice; the other is at {there}");
             self.wrong(index, span, message, "rename or remove one of the two");
         }
@@ -137,22 +141,20 @@ impl Linker<'_> {
     fn volumes(&mut self, stack: Option<&Stack>) {
         let default = stack.and_then(|stack| stack.defaults.backend.clone());
         for index in 0..self.documents.len() {
-            let spec_span = self.documents[index].spec_span;
-            let Some(Body::Volume(VolumeBody { spec, backend })) = &mut self.documents[index].body else { continue };
-            match backend.clone().or_else(|| default.clone()) {
-                Some(name) => spec.backend = name,
+            let document = &mut self.documents[index];
+            if document.kind != Kind::Volume || document.backend_written {
+                continue;
+            }
+            match (&default, &mut document.body) {
+                (Some(name), Some(Body::Volume(spec))) => spec.backend = name.clone(),
+                (Some(_), _) => {}
                 // The Stack that cannot be read may have a default.
-                None if stack.is_none() => {
-                    self.bad.insert(index);
-                }
-                None => {
-                    let message = "the volume has no backend, and the Stack has no default".to_owned();
-                    self.wrong(
-                        index,
-                        spec_span,
-                        message,
-                        "write `backend: NAME`, or `defaults: {backend: NAME}` in the Stack",
-                    );
+                (None, _) if stack.is_none() => drop(self.bad.insert(index)),
+                (None, _) => {
+                    let (span, stack) = (document.spec_span, stack.is_some_and(|stack| stack.declared));
+                    let why = if stack { "the Stack has no default" } else { "there is no Stack with a default" };
+                    let hint = "write `backend: NAME`, or `defaults: {backend: NAME}` in the Stack";
+                    self.wrong(index, span, format!("the volume has no backend, and {why}"), hint);
                 }
             }
         }
@@ -175,7 +177,7 @@ impl Linker<'_> {
         let mut bad = false;
         let mut wanted: Vec<(Kind, Name)> = document.references.iter().map(|r| (r.kind, r.name.clone())).collect();
         if let Some(Body::Volume(volume)) = &document.body {
-            wanted.push((Kind::Backend, volume.spec.backend.clone()));
+            wanted.push((Kind::Backend, volume.backend.clone()));
         }
         for reference in &document.references {
             if !self.blind && !self.named.contains_key(&(reference.kind, reference.name.clone())) {
@@ -193,6 +195,8 @@ impl Linker<'_> {
         }
         for (span, field, kind, name) in missing {
             let same = self.named.keys().filter(|(other, _)| *other == kind).map(|(_, name)| name.as_str());
+            let same: Vec<&str> = same.take(self.guesses).collect();
+            self.guesses -= same.len();
             let hint = match closest(name.as_str(), same) {
                 Some(meant) => format!("did you mean {meant}?"),
                 None => format!("declare it with `kind: {kind}`, or name one that is declared"),
@@ -218,7 +222,7 @@ impl Linker<'_> {
         for (_, Document { name, body, .. }) in good {
             match body {
                 Some(Body::Backend(backend)) => drop(specs.backends.insert(name, backend.spec)),
-                Some(Body::Volume(volume)) => drop(specs.volumes.insert(name, volume.spec)),
+                Some(Body::Volume(volume)) => drop(specs.volumes.insert(name, volume)),
                 Some(Body::Snapshot(spec)) => drop(specs.snapshots.insert(name, spec)),
                 Some(Body::Target(spec)) => drop(specs.targets.insert(name, spec)),
                 Some(Body::Export(spec)) => drop(specs.exports.insert(name, spec)),

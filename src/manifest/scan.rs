@@ -66,6 +66,16 @@ pub(super) enum Scanned<'a> {
 /// Reads the events of one document. At most `limits.nodes` nodes, `limits.depth` deep.
 pub(super) fn scan<'a>(file: &File, chunk: Chunk<'a>, limits: &Limits) -> Scanned<'a> {
     let before = file.count();
+    if chunk.text.len() > limits.document_bytes {
+        let blank = |line: &str| line.trim().is_empty() || line.starts_with('#') || line.trim_end() == "---";
+        if chunk.text.lines().all(blank) {
+            return Scanned::Empty;
+        }
+        let size = crate::model::Size(limits.document_bytes as u64);
+        let at = Span { line: chunk.first_line, column: 1, len: 1 };
+        file.report(at, format!("the document has more than {size} bytes"), "separate documents with lines `---`");
+        return Scanned::Broken;
+    }
     let tree = Scan { file, chunk, limits, open: Vec::new(), nodes: 0 }.run();
     match tree {
         _ if file.count() > before => Scanned::Broken,

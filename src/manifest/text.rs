@@ -70,11 +70,15 @@ impl File {
         let text = bytes.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(bytes);
         let lines = line_starts(&text);
         let mut file = Self { name, directory, text, lines, found: RefCell::default() };
-        let control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}');
-        let problem = match file.text.char_indices().find(|(_, c)| control(*c)) {
+        // NEL, LS and PS end lines to some readers and not to others; byte order marks belong at the beginning.
+        let refused = |c: char| match c {
+            '\t' | '\n' | '\r' => false,
+            c => c.is_control() || matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}'),
+        };
+        let problem = match file.text.char_indices().find(|(_, c)| refused(*c)) {
             Some((at, c)) => {
                 let message =
-                    format!("the file holds the control character U+{:04X}, which YAML does not allow", c as u32);
+                    format!("the file holds the character U+{:04X}, which has no place in a manifest", c as u32);
                 Some((at, message, "remove it, or write it as an escape inside double quotes"))
             }
             None => problem,
@@ -129,15 +133,29 @@ impl File {
 
     /// Notes a problem and shows its line, unless that line may hold a secret.
     pub(super) fn report(&self, span: Span, message: impl Into<String>, hint: impl Into<String>) {
-        let line = self.line(span.line);
-        let lower = line.to_ascii_lowercase();
-        let shown = !line.trim().is_empty() && !SECRET_WORDS.iter().any(|word| lower.contains(word));
-        let excerpt = (shown && span.column as usize <= EXCERPT_CHARS).then(|| {
-            let text: String = line.chars().take(EXCERPT_CHARS).collect();
-            let room = (text.trim_end().chars().count() as u32 + 1).saturating_sub(span.column);
-            (text, span.len.clamp(1, room.max(1)))
-        });
+        let excerpt = (!self.is_full() && span.column as usize <= EXCERPT_CHARS).then(|| self.excerpt(span)).flatten();
         self.push(span, message.into(), hint.into(), excerpt);
+    }
+
+    fn excerpt(&self, span: Span) -> Option<(String, u32)> {
+        let start = |number| self.line(number).chars().take(EXCERPT_CHARS).collect::<String>();
+        let text = start(span.line);
+        // A value may stand on the line after its key.
+        let above = start(span.line.saturating_sub(1).max(1));
+        let secret = |text: &str| {
+            let lower = text.to_ascii_lowercase();
+            SECRET_WORDS.iter().any(|word| lower.contains(word))
+        };
+        if text.trim().is_empty() || secret(&text) || (above.trim_end().ends_with(':') && secret(&above)) {
+            return None;
+        }
+        let room = (text.trim_end().chars().count() as u32 + 1).saturating_sub(span.column);
+        Some((text, span.len.clamp(1, room.max(1))))
+    }
+
+    /// Whether there are so many problems that further ones are only counted: nothing need be spent on their words.
+    pub(super) fn is_full(&self) -> bool {
+        self.found.borrow().kept.len() >= KEPT
     }
 
     /// Notes a problem without showing its line.
@@ -200,12 +218,17 @@ pub(super) fn quote(text: &str) -> String {
 
 /// The candidate that was probably meant.
 pub(super) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    let lower = text.to_lowercase();
+    let (lower, len) = (text.to_lowercase(), text.chars().count());
     candidates
         .into_iter()
-        .map(|candidate| (strsim::osa_distance(&lower, &candidate.to_lowercase()), candidate))
-        // A third of the letters may differ: beyond that, guesses are more often wrong than right.
-        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3) / 3)
+        .filter_map(|candidate| {
+            // A third of the letters may differ: beyond that, guesses are more often wrong than right. Lengths that differ by more
+            // need no comparison, whose time is the product of both.
+            let most = candidate.chars().count().max(3) / 3;
+            let near = len.abs_diff(candidate.chars().count()) <= most;
+            let distance = near.then(|| strsim::osa_distance(&lower, &candidate.to_lowercase()))?;
+            (distance <= most).then_some((distance, candidate))
+        })
         .min()
         .map(|(_, candidate)| candidate)
 }

@@ -24,6 +24,8 @@ pub(super) fn settle(file: &File, chunk: Chunk<'_>, node: &mut Node<'_>) -> Opti
                 return None;
             }
             let hint = "look at the indentation, colons and quotes here and on the line before";
+            // The lines that it names are counted from the beginning of the document.
+            let text = text.split(" at line ").next().unwrap_or_default();
             file.report(at, format!("the document is not valid YAML: {text}"), hint);
             return None;
         }
@@ -60,7 +62,8 @@ fn agree(node: &mut Node<'_>, value: &Value) -> Result<(), Span> {
         }
         (Content::Scalar { text, plain, means }, value) => {
             *means = match value {
-                Value::String(string) if string == text => Scalar::Text,
+                // Whether a block that the file's end cuts off ends in a line end is the one harmless difference.
+                Value::String(string) if string.trim_end_matches('\n') == text.trim_end_matches('\n') => Scalar::Text,
                 Value::Null if *plain => Scalar::Null,
                 Value::Bool(bool) if *plain => Scalar::Bool(*bool),
                 Value::Number(number) if *plain => match (number.as_u64(), number.as_f64()) {

@@ -51,7 +51,7 @@ pub(super) fn judge(planner: &mut Planner<'_>) -> (Option<ApprovalSet>, Vec<Appr
         return (None, used);
     }
     let unblock = format!("`kiln apply --approve {}` lets exactly this set go", asked.digest);
-    // What waits for another comes after it, and is held for its own reason.
+    // Backwards: what waits for another of the set is held for its own reason, not for the other's.
     for index in waiting.into_iter().rev() {
         let step = &planner.steps[index];
         if step.is_removal()

@@ -17,11 +17,13 @@ mod order;
 #[expect(clippy::module_inception, reason = "the headline function lives in a file that bears its name")]
 mod plan;
 mod removal;
+mod render;
 mod restore;
 mod snapshot;
 mod tags;
 mod take;
 mod types;
+mod view;
 mod volume;
 
 pub use approve::{approval_item, digest_of};
@@ -29,4 +31,6 @@ pub use ground::usable;
 pub use lint::lint;
 pub use looks::looks;
 pub use plan::plan;
+pub use render::{Paint, counted, escape, render, render_held, render_step, summary_line};
 pub use types::{ApprovalSet, Drift, Held, HeldReason, Inputs, Irreversible, Plan, Unobserved, View, Warning, World};
+pub use view::{ChangeView, HeldView, PLAN_FORMAT, PlanView, ProblemView, StepView, Summary};

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Expect, Kind, Name, NativeForm, NativeName, ObjectRef, Reason, Risk, Size, Step, Tags, Verb,
+    Action, Expect, Kind, Name, NativeForm, NativeName, Object, ObjectRef, Place, Reason, Risk, Size, Step, Tags, Verb,
 };
 
 use super::locate::Located;
@@ -48,17 +48,7 @@ impl<'a> Planner<'a> {
             Located::Trashed(object) => {
                 let about = About { uid: object.uid(), action: Verb::Adopt, ..about };
                 let tags = self.declared_tags(&about, &wanted, &object.tags);
-                // A volume comes back before its snapshots: on some backends they are inside of it.
-                let Ready::Here { after, .. } = self.volume(&spec.volume) else {
-                    let message = format!("its volume {} is held", spec.volume);
-                    self.hold(
-                        &about,
-                        HeldReason::DependencyHeld,
-                        message,
-                        format!("see what holds volume {}", spec.volume),
-                    );
-                    return None;
-                };
+                let after = self.volume_in_trash_first(&spec.volume, &about, object)?;
                 (object, vec![self.undelete(&about, object, tags, after)?])
             }
             Located::OldName(object) => {
@@ -134,5 +124,22 @@ impl<'a> Planner<'a> {
             after,
         });
         Some(Ready::Here { backend: backend.clone(), object: ObjectRef { native, uid, size }, after: vec![index] })
+    }
+
+    /// A volume comes back before its snapshots: on some backends they are inside of it. A snapshot of a volume that is gone for
+    /// good waits for none.
+    fn volume_in_trash_first(&mut self, volume: &'a Name, about: &About<'a>, snapshot: &Object) -> Option<Vec<usize>> {
+        let of = snapshot.tags.volume.and_then(|uid| self.by_uid.get(&uid));
+        if of.is_none_or(|(_, volume)| volume.place != Place::Trash) {
+            return Some(Vec::new());
+        }
+        match self.volume(volume) {
+            Ready::Here { after, .. } => Some(after),
+            Ready::Held | Ready::Missing | Ready::Unclear | Ready::Circle => {
+                let message = format!("its volume {volume} is held");
+                self.hold(about, HeldReason::DependencyHeld, message, format!("see what holds volume {volume}"));
+                None
+            }
+        }
     }
 }

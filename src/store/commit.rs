@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::codec::{self, Digest, Meta};
 use super::db::{Db, Trouble, Write};
 use super::mark::MarkFile;
-use super::{JOURNAL_LINES, StoreError, sentence};
+use super::{JOURNAL_LINES, StoreError, open, sentence};
 
 /// A group is closed at this many operations, or after [`GATHER`]: measured, larger ones gain little and delay the first.
 const GROUP: usize = 256;
@@ -54,6 +54,16 @@ pub(super) struct Shared {
     pub(super) lines: Mutex<Lines>,
 }
 
+impl Shared {
+    /// What to say of a write that failed with `why`: sled's words for a full disk are not for people, and not always the same.
+    fn why_not(&self, why: String) -> String {
+        match open::make_sure_of_room(&self.dir) {
+            Err(StoreError::Io { message, .. }) => message,
+            _ => why,
+        }
+    }
+}
+
 /// The committer's own.
 pub(super) struct Committer {
     pub(super) shared: Arc<Shared>,
@@ -80,7 +90,7 @@ impl Committer {
             }
             let (ops, waiting): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.ops, job.done)).unzip();
             if self.failed.is_none() {
-                self.failed = self.commit(ops.into_iter().flatten()).err();
+                self.failed = self.commit(ops.into_iter().flatten()).err().map(|why| self.shared.why_not(why));
             }
             for done in waiting {
                 let answer = match &self.failed {

@@ -191,3 +191,38 @@ fn on_own_thread<T: Send + 'static>(
         Err(RecvTimeoutError::Disconnected) => Err(Trouble::Damaged(format!("{doing} ended without an answer"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What [`a_panic_of_sleds_is_an_error_and_says_nothing_on_the_terminal`] looks for.
+    const CAUGHT: &str = "this one is caught";
+    const OTHERS: &str = "this one is somebody else's";
+
+    #[test]
+    #[ignore = "run by a_panic_of_sleds_is_an_error_and_says_nothing_on_the_terminal, as a process of its own"]
+    fn child() {
+        let inside = on_own_thread("reading it", || -> Result<(), Trouble> { panic!("{CAUGHT}, in a thread") });
+        assert!(matches!(inside, Err(Trouble::Damaged(how)) if how.contains(CAUGHT)));
+        let here = guarded("reading it", || -> Result<(), Trouble> { panic!("{CAUGHT}") });
+        assert!(matches!(here, Err(Trouble::Damaged(how)) if how.contains(CAUGHT)));
+        let sleds = std::thread::Builder::new().name("sled-io-1".to_owned()).spawn(|| panic!("{CAUGHT}")).unwrap();
+        assert!(sleds.join().is_err());
+        let others = std::thread::spawn(|| panic!("{OTHERS}"));
+        assert!(others.join().is_err());
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "what reaches the terminal is seen from outside only")]
+    fn a_panic_of_sleds_is_an_error_and_says_nothing_on_the_terminal() {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "store::db::tests::child", "--ignored", "--nocapture"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}");
+        assert!(!text.contains(CAUGHT), "{text}");
+        assert!(text.contains(OTHERS), "{text}");
+    }
+}

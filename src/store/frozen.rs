@@ -25,7 +25,7 @@ impl Frozen {
             Some(Loaded { records, intents, journal, .. }) => (records, intents, journal),
             None => Default::default(),
         };
-        let next = intents.iter().map(|intent| intent.id.0 + 1).max().unwrap_or(1);
+        let next = intents.iter().map(|intent| intent.id.0.saturating_add(1)).max().unwrap_or(1);
         Frozen { dir: dir.to_owned(), records, intents, journal, next_intent: AtomicU64::new(next) }
     }
 

@@ -6,7 +6,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::process::{Pid, test_kill_process};
 
 use super::{StoreError, trouble};
 
@@ -16,6 +17,9 @@ pub(super) const FILE: &str = "lock";
 /// How long a writer waits for those who only look: they hold the lock while they copy the database, which takes a second
 /// where it is a gigabyte.
 const WAIT_FOR_LOOKERS: Duration = Duration::from_secs(10);
+
+/// A FIFO under the name of one of our files is not waited for.
+pub(super) const NO_WAIT: i32 = OFlags::NONBLOCK.bits() as i32;
 
 const POLL: Duration = Duration::from_millis(5);
 
@@ -32,6 +36,7 @@ pub(super) fn exclusive(dir: &Path, now: u64) -> Result<Lock, StoreError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
+        .custom_flags(NO_WAIT)
         .open(path)
         .map_err(|e| trouble(dir, "its lock cannot be opened", &e))?;
     let give_up = Instant::now() + WAIT_FOR_LOOKERS;
@@ -53,7 +58,7 @@ pub(super) fn exclusive(dir: &Path, now: u64) -> Result<Lock, StoreError> {
 
 /// Takes the lock for looking, without writing anything. `None`: there is nothing to lock, so nobody writes.
 pub(super) fn shared(dir: &Path) -> Result<Option<Lock>, StoreError> {
-    let file = match File::open(dir.join(FILE)) {
+    let file = match OpenOptions::new().read(true).custom_flags(NO_WAIT).open(dir.join(FILE)) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(trouble(dir, "its lock cannot be opened", &e)),
@@ -85,15 +90,30 @@ pub(super) fn wait_until_free(path: &Path, limit: Duration) -> bool {
     true
 }
 
+/// Who has it, as far as the file says. Between taking the lock and writing down its name, a process finds that of the one
+/// before it there: a name that nobody living bears is read again, for a moment.
 fn holder(dir: &Path, file: &File) -> StoreError {
-    let mut bytes = [0; 256];
-    let len = file.read_at(&mut bytes, 0).unwrap_or(0);
-    let text = String::from_utf8_lossy(&bytes[..len]);
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let mut tries = 20;
+    let (pid, since) = loop {
+        let mut bytes = [0; 256];
+        let len = file.read_at(&mut bytes, 0).unwrap_or(0);
+        let text = String::from_utf8_lossy(&bytes[..len]);
+        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let pid = field("pid ").and_then(|pid| pid.parse::<i32>().ok()).and_then(Pid::from_raw);
+        tries -= 1;
+        if tries == 0 || pid.is_some_and(lives) {
+            break (pid, field("since ").filter(|since| !since.is_empty()).unwrap_or("a moment ago").to_owned());
+        }
+        std::thread::sleep(POLL);
+    };
     StoreError::Locked {
         path: dir.display().to_string(),
-        // Between taking the lock and writing its name a process has none; 0 is nobody's.
-        pid: field("pid ").and_then(|pid| pid.parse().ok()).unwrap_or(0),
-        since: field("since ").filter(|since| !since.is_empty()).unwrap_or("a moment ago").to_owned(),
+        pid: pid.map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs()),
+        since,
     }
+}
+
+fn lives(pid: Pid) -> bool {
+    // Anything but "no such process" comes from one that is there.
+    test_kill_process(pid) != Err(rustix::io::Errno::SRCH)
 }

@@ -14,6 +14,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::codec::FORMAT;
+use super::lock::NO_WAIT;
 
 /// The file's name.
 pub(super) const FILE: &str = "mark";
@@ -59,7 +60,13 @@ fn parse(bytes: &[u8]) -> Option<Mark> {
 
 /// Reads the mark of the store in `dir`.
 pub(super) fn read(dir: &Path) -> io::Result<Mark> {
-    match std::fs::read(dir.join(FILE)) {
+    let path = dir.join(FILE);
+    match std::fs::metadata(&path) {
+        // Reading a FIFO would wait for ever.
+        Ok(metadata) if !metadata.is_file() => return Ok(Mark::Unreadable),
+        _ => {}
+    }
+    match std::fs::read(path) {
         Ok(bytes) => Ok(parse(&bytes).unwrap_or(Mark::Unreadable)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Mark::Missing),
         Err(e) => Err(e),
@@ -69,7 +76,8 @@ pub(super) fn read(dir: &Path) -> io::Result<Mark> {
 impl MarkFile {
     /// Opens it, and makes it say `seq`, durably.
     pub(super) fn open(dir: &Path, seq: u64) -> io::Result<MarkFile> {
-        let options = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).clone();
+        let options =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(NO_WAIT).clone();
         let file = options.open(dir.join(FILE))?;
         let text = line(seq);
         file.write_all_at(text.as_bytes(), 0)?;

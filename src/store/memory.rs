@@ -113,6 +113,10 @@ impl Content {
 }
 
 impl Store for MemoryStore {
+    fn waits_for_disk(&self) -> bool {
+        false
+    }
+
     fn records(&self) -> Result<Records, StoreError> {
         let inner = self.inner();
         inner.alive()?;

@@ -109,6 +109,11 @@ pub trait Store: Send + Sync {
     /// See [`StoreError`]. After an error the change may or may not be there.
     fn commit(&self, batch: Batch) -> Result<(), StoreError>;
 
+    /// Whether a commit waits for a disk, so that it must not be called from an async thread.
+    fn waits_for_disk(&self) -> bool {
+        true
+    }
+
     /// The last `limit` lines of the journal, oldest first.
     ///
     /// # Errors

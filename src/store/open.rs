@@ -57,47 +57,51 @@ pub fn open(dir: &Path, now: u64) -> Result<Opened, StoreError> {
     }
     remove_unfinished(dir)?;
     let mut notes = Vec::new();
-    let mut found = None;
-    if exists(&dir.join(DATABASE)).map_err(|e| trouble(dir, "it cannot be read", &e))? {
-        match read(&dir.join(DATABASE), mark, false) {
-            Ok(both) => {
-                if mark == Mark::Unreadable {
-                    notes.push(format!(
-                        "the store's mark {} was damaged and is written anew",
-                        dir.join(mark::FILE).display()
-                    ));
-                }
-                found = Some(both);
-            }
-            Err(Bad::Newer(format)) => return Err(newer(dir, format)),
-            Err(Bad::Io(message, errno)) => return Err(failed(dir, sentence(&message, errno))),
-            Err(Bad::Damaged(how)) => {
-                // A full disk can look like damage from inside of sled.
-                make_sure_of_room(dir)?;
-                let aside =
-                    set_aside(dir, now).map_err(|e| trouble(dir, "it is damaged and cannot be set aside", &e))?;
-                notes.push(format!(
-                    "the store was damaged ({how}); it was set aside as {} and is rebuilt from what the backends show",
-                    aside.display()
-                ));
-            }
-        }
-    } else {
+    let (db, loaded) = match existing(dir, mark, now, &mut notes)? {
+        Some(both) => both,
+        None => make(dir)?,
+    };
+    // What a killed process had written and not made durable was read from memory: it has to be on disk before the mark asks
+    // for it, or a power cut would make a whole database look like one that went back in time.
+    db.sync().map_err(|trouble| unusable(dir, trouble.into()))?;
+    let mark = MarkFile::open(dir, loaded.seq).map_err(|e| trouble(dir, "its mark cannot be written", &e))?;
+    let store = Persistent::start(dir, lock, db, mark, loaded)?;
+    Ok(Opened { store: Arc::new(store), notes })
+}
+
+/// The database that is there and can be believed; another is set aside.
+fn existing(dir: &Path, mark: Mark, now: u64, notes: &mut Vec<String>) -> Result<Option<(Db, Loaded)>, StoreError> {
+    let database = dir.join(DATABASE);
+    if !exists(&database).map_err(|e| trouble(dir, "it cannot be read", &e))? {
         notes.push(match mark {
             Mark::Missing | Mark::Known { seq: 0 } => format!("a new store was made in {}", dir.display()),
             _ => format!(
                 "the store's database {} was gone; a new one was made, and is rebuilt from what the backends show",
-                dir.join(DATABASE).display()
+                database.display()
             ),
         });
+        return Ok(None);
     }
-    let (db, loaded) = match found {
-        Some(both) => both,
-        None => make(dir)?,
-    };
-    let mark = MarkFile::open(dir, loaded.seq).map_err(|e| trouble(dir, "its mark cannot be written", &e))?;
-    let store = Persistent::start(dir, lock, db, mark, loaded)?;
-    Ok(Opened { store: Arc::new(store), notes })
+    match read(&database, mark, false) {
+        Ok(both) => {
+            if mark == Mark::Unreadable {
+                let path = dir.join(mark::FILE);
+                notes.push(format!("the store's mark {} was damaged and is written anew", path.display()));
+            }
+            Ok(Some(both))
+        }
+        Err(Bad::Damaged(how)) => {
+            // A full disk can look like damage from inside of sled.
+            make_sure_of_room(dir)?;
+            let aside = set_aside(dir, now).map_err(|e| trouble(dir, "it is damaged and cannot be set aside", &e))?;
+            notes.push(format!(
+                "the store was damaged ({how}); it was set aside as {} and is rebuilt from what the backends show",
+                aside.display()
+            ));
+            Ok(None)
+        }
+        Err(bad) => Err(unusable(dir, bad)),
+    }
 }
 
 /// Reads the store in `dir` for a command that only looks. Writes nothing there, sets nothing aside, and does not keep others
@@ -164,6 +168,14 @@ fn newer(dir: &Path, found: u32) -> StoreError {
     StoreError::Newer { path: dir.display().to_string(), found, known: u32::from(FORMAT) }
 }
 
+fn unusable(dir: &Path, bad: Bad) -> StoreError {
+    match bad {
+        Bad::Newer(format) => newer(dir, format),
+        Bad::Damaged(how) => failed(dir, how),
+        Bad::Io(message, errno) => failed(dir, sentence(&message, errno)),
+    }
+}
+
 fn failed(dir: &Path, message: String) -> StoreError {
     StoreError::Io { path: dir.display().to_string(), message }
 }
@@ -188,7 +200,7 @@ fn make_directory(dir: &Path) -> Result<(), StoreError> {
 
 /// Tries whether there is room for what sled is about to write. sled itself, opened on a full disk, panics or takes the data
 /// for damaged. (The free space that a file system reports does not know quotas; writing does.)
-fn make_sure_of_room(dir: &Path) -> Result<(), StoreError> {
+pub(super) fn make_sure_of_room(dir: &Path) -> Result<(), StoreError> {
     let path = dir.join(ROOM);
     let written = fs::write(&path, vec![0; NEEDED]);
     let removed = match fs::remove_file(&path) {
@@ -215,11 +227,7 @@ fn read(path: &Path, mark: Mark, with_journal: bool) -> Result<(Db, Loaded), Bad
 
 /// Makes an empty database under another name, and gives it its name when it is whole and on disk.
 fn make(dir: &Path) -> Result<(Db, Loaded), StoreError> {
-    let cannot = |bad: Bad| match bad {
-        Bad::Io(message, errno) => failed(dir, sentence(&message, errno)),
-        Bad::Damaged(how) => failed(dir, format!("a new one cannot be made: {how}")),
-        Bad::Newer(format) => newer(dir, format),
-    };
+    let cannot = |bad: Bad| unusable(dir, bad);
     let unfinished = dir.join(UNFINISHED);
     let io = |e: io::Error| trouble(dir, "a new one cannot be made", &e);
     DirBuilder::new().mode(0o700).create(&unfinished).map_err(io)?;

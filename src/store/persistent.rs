@@ -1,9 +1,11 @@
 //! The store on disk.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
 
@@ -14,6 +16,9 @@ use super::lock::Lock;
 use super::mark::MarkFile;
 use super::{Batch, Store, StoreError, codec, sentence, trouble};
 
+/// How long a commit is waited for. A group takes a hundredth of a second; a disk that is resetting its link, half a minute.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A database that is open for writing.
 pub(super) struct Persistent {
     /// Taken when dropped.
@@ -21,6 +26,8 @@ pub(super) struct Persistent {
     jobs: Option<Sender<Job>>,
     committer: Option<JoinHandle<()>>,
     next_intent: AtomicU64,
+    /// Whether a commit was given up.
+    hangs: AtomicBool,
     /// What opening has read, for the first who asks, as long as nothing was written since.
     fresh: Mutex<Option<Records>>,
     /// Released last.
@@ -28,14 +35,15 @@ pub(super) struct Persistent {
 }
 
 impl Persistent {
+    /// Starts the committer of a database that was opened and read.
     pub(super) fn start(
-        dir: &std::path::Path,
+        dir: &Path,
         lock: Lock,
         db: Db,
         mark: MarkFile,
         loaded: Loaded,
     ) -> Result<Persistent, StoreError> {
-        let next = loaded.intents.iter().map(|intent| intent.id.0 + 1).max().unwrap_or(1);
+        let next = loaded.intents.iter().map(|intent| intent.id.0.saturating_add(1)).max().unwrap_or(1);
         let shared =
             Arc::new(Shared { dir: dir.to_owned(), db, gate: RwLock::new(()), lines: Mutex::new(loaded.lines) });
         let committer = Committer {
@@ -53,6 +61,7 @@ impl Persistent {
             jobs: Some(jobs),
             committer: Some(thread.map_err(|e| trouble(dir, "no thread can be started", &e))?),
             next_intent: AtomicU64::new(next),
+            hangs: AtomicBool::new(false),
             fresh: Mutex::new(Some(loaded.records)),
             _lock: lock,
         })
@@ -97,7 +106,7 @@ impl Store for Persistent {
 
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         if let Some(highest) = batch.open.iter().map(|intent| intent.id.0).max() {
-            self.next_intent.fetch_max(highest + 1, Ordering::Relaxed);
+            self.next_intent.fetch_max(highest.saturating_add(1), Ordering::Relaxed);
         }
         let ops = ops(batch).map_err(|message| self.failed(message))?;
         *self.fresh.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -105,7 +114,14 @@ impl Store for Persistent {
         let (done, answer) = sync_channel(1);
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
         jobs.send(Job { ops, done }).map_err(|_| gone())?;
-        answer.recv().map_err(|_| gone())?
+        match answer.recv_timeout(PATIENCE) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Disconnected) => Err(gone()),
+            Err(RecvTimeoutError::Timeout) => {
+                self.hangs.store(true, Ordering::Relaxed);
+                Err(self.failed(format!("the disk has not answered for {} s", PATIENCE.as_secs())))
+            }
+        }
     }
 
     fn journal(&self, limit: usize) -> Result<Vec<JournalEntry>, StoreError> {
@@ -131,6 +147,10 @@ impl Drop for Persistent {
     fn drop(&mut self) {
         // The committer ends when nobody can send any more, after what is waiting.
         drop(self.jobs.take());
+        if *self.hangs.get_mut() {
+            // It would be waited for in vain. It and the database are left to the end of the process.
+            return;
+        }
         if let Some(committer) = self.committer.take() {
             // A panic there has been seen by those who waited for it.
             let _ = committer.join();

@@ -14,12 +14,16 @@ use kiln::model::{
 };
 
 /// The unit in which claims write and read content.
-pub const BLOCK: u64 = 4096;
+pub(crate) const BLOCK: u64 = 4096;
 
 /// A pool that was never used, and powers over it that a driver does not have.
-pub trait Bench: Send + Sync {
-    /// A connection to the pool: each call makes another, as another process would.
+pub(crate) trait Bench: Send + Sync {
+    /// A connection to the pool, which sees all that this bench does to it.
     fn driver(&self) -> Arc<dyn Driver>;
+    /// Another connection, as another process would have: on it objects that the bench holds open need not be seen to be.
+    fn another(&self) -> Arc<dyn Driver> {
+        self.driver()
+    }
     /// Makes an object that nobody owns, with a stamp in its first block.
     fn make_foreign(&self, native: &NativeName, size: u64, stamp: u64);
     /// Makes what a crash leaves of an object being made.
@@ -76,26 +80,26 @@ fn backend(config: DriverConfig) -> BackendSpec {
 }
 
 /// The simulator; in memory, or in a file.
-pub struct SimBench {
+pub(crate) struct SimBench {
     driver: Arc<SimDriver>,
     file: Option<(tempfile::TempDir, PathBuf)>,
 }
 
 impl SimBench {
-    pub fn in_memory() -> Self {
+    pub(crate) fn in_memory() -> Self {
         let world = Arc::default();
         Self { driver: Arc::new(SimDriver::new(world, FaultRates::NONE, 0)), file: None }
     }
 
     /// With a driver that can do less.
-    pub fn able_to(change: impl FnOnce(&mut kiln::model::Capabilities)) -> Self {
+    pub(crate) fn able_to(change: impl FnOnce(&mut kiln::model::Capabilities)) -> Self {
         let mut capabilities = SimDriver::everything();
         change(&mut capabilities);
         let driver = SimDriver::new(Arc::default(), FaultRates::NONE, 0).with_capabilities(capabilities);
         Self { driver: Arc::new(driver), file: None }
     }
 
-    pub fn in_a_file() -> Self {
+    pub(crate) fn in_a_file() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pool.sim");
         let driver = SimDriver::at(&path, None, FaultRates::NONE, 0);
@@ -109,11 +113,14 @@ impl SimBench {
 
 impl Bench for SimBench {
     fn driver(&self) -> Arc<dyn Driver> {
-        match &self.file {
-            // Another process does not see what this one has open, so clients are held in the one driver of the bench.
-            None => Arc::clone(&self.driver) as Arc<dyn Driver>,
-            Some(_) => Arc::clone(&self.driver) as Arc<dyn Driver>,
-        }
+        Arc::clone(&self.driver) as Arc<dyn Driver>
+    }
+    fn another(&self) -> Arc<dyn Driver> {
+        let driver = match &self.file {
+            Some((_, path)) => SimDriver::at(path, None, FaultRates::NONE, 1),
+            None => SimDriver::new(self.driver.world(), FaultRates::NONE, 1),
+        };
+        Arc::new(driver.with_capabilities(self.driver.capabilities().clone()))
     }
     fn make_foreign(&self, native: &NativeName, size: u64, stamp: u64) {
         self.edit(|world| {
@@ -153,14 +160,14 @@ impl Bench for SimBench {
 }
 
 /// A directory for the local driver, which it has to make itself.
-pub struct LocalBench {
+pub(crate) struct LocalBench {
     root: PathBuf,
     _dir: tempfile::TempDir,
 }
 
 impl LocalBench {
     /// In a new directory below `parent`.
-    pub fn below(parent: &Path) -> Self {
+    pub(crate) fn below(parent: &Path) -> Self {
         let dir = tempfile::tempdir_in(parent).unwrap();
         Self { root: dir.path().join("pool"), _dir: dir }
     }

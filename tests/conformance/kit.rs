@@ -11,25 +11,25 @@ use kiln::model::{
 
 use super::Bench;
 
-pub type Answer = Result<Outcome, DriverError>;
+pub(crate) type Answer = Result<Outcome, DriverError>;
 
 /// The clock of every step.
-pub const NOW: u64 = 1_800_000_000;
+pub(crate) const NOW: u64 = 1_800_000_000;
 /// How long trashed objects stay.
-pub const TTL: Seconds = Seconds(3600);
+pub(crate) const TTL: Seconds = Seconds(3600);
 
 /// A bench whose pool was founded, with a driver on it.
-pub struct Kit<'a> {
-    pub bench: &'a dyn Bench,
-    pub driver: Arc<dyn Driver>,
-    pub pool: PoolId,
-    pub owner: Owner,
+pub(crate) struct Kit<'a> {
+    pub(crate) bench: &'a dyn Bench,
+    pub(crate) driver: Arc<dyn Driver>,
+    pub(crate) pool: PoolId,
+    pub(crate) owner: Owner,
     /// The usual size: a multiple of the granularity, at least 1 MiB.
-    pub size: Size,
+    pub(crate) size: Size,
 }
 
 impl<'a> Kit<'a> {
-    pub async fn new(bench: &'a dyn Bench) -> Self {
+    pub(crate) async fn new(bench: &'a dyn Bench) -> Self {
         let driver = bench.driver();
         let pool = driver.found().await.unwrap();
         let size = Size(1 << 20).round_up(driver.capabilities().granularity);
@@ -37,26 +37,26 @@ impl<'a> Kit<'a> {
         Self { bench, driver: bench.driver(), pool, owner: "prod".parse().unwrap(), size }
     }
 
-    pub fn can(&self) -> &Capabilities {
+    pub(crate) fn can(&self) -> &Capabilities {
         self.driver.capabilities()
     }
 
-    pub fn double(&self) -> Size {
+    pub(crate) fn double(&self) -> Size {
         Size(self.size.bytes() * 2)
     }
 
-    pub fn identity(&self, kind: Kind, name: &str) -> Identity {
+    pub(crate) fn identity(&self, kind: Kind, name: &str) -> Identity {
         self.incarnation(kind, name, 0)
     }
 
-    pub fn incarnation(&self, kind: Kind, name: &str, n: u32) -> Identity {
+    pub(crate) fn incarnation(&self, kind: Kind, name: &str, n: u32) -> Identity {
         let name = name.parse().unwrap();
         let uid = Uid::derive("conformance", &self.owner, kind, &"bench".parse().unwrap(), &name, n);
         Identity { owner: self.owner.clone(), kind, name, uid }
     }
 
     /// A step that expects nothing.
-    pub fn step(&self, identity: &Identity, action: Action) -> Step {
+    pub(crate) fn step(&self, identity: &Identity, action: Action) -> Step {
         Step {
             backend: "bench".parse().unwrap(),
             identity: identity.clone(),
@@ -71,33 +71,33 @@ impl<'a> Kit<'a> {
         }
     }
 
-    pub async fn run(&self, step: &Step) -> Answer {
+    pub(crate) async fn run(&self, step: &Step) -> Answer {
         self.driver.execute(step, &StepContext::at(NOW)).await
     }
 
-    pub async fn act(&self, identity: &Identity, action: Action) -> Answer {
+    pub(crate) async fn act(&self, identity: &Identity, action: Action) -> Answer {
         self.run(&self.step(identity, action)).await
     }
 
-    pub fn create_action(&self, size: Size, origin: Option<Origin>) -> Action {
+    pub(crate) fn create_action(&self, size: Size, origin: Option<Origin>) -> Action {
         let provisioning = if self.can().thin { Provisioning::Thin } else { Provisioning::Thick };
         Action::Create { size, provisioning, origin, tags: Tags::default(), n: 0 }
     }
 
-    pub fn snapshot_action(&self, volume: &ObjectRef) -> Action {
+    pub(crate) fn snapshot_action(&self, volume: &ObjectRef) -> Action {
         let tags = Tags { volume: Some(volume.uid), ..Tags::default() };
         Action::Snapshot { volume: volume.clone(), tags, n: 0 }
     }
 
     /// Makes an empty volume of the usual size.
-    pub async fn volume(&self, name: &str) -> (Identity, ObjectRef) {
+    pub(crate) async fn volume(&self, name: &str) -> (Identity, ObjectRef) {
         let identity = self.identity(Kind::Volume, name);
         assert_eq!(self.act(&identity, self.create_action(self.size, None)).await, Ok(Outcome::Changed), "{name}");
         let object = self.reference(&identity, self.size);
         (identity, object)
     }
 
-    pub async fn snapshot(&self, name: &str, volume: &ObjectRef) -> (Identity, ObjectRef) {
+    pub(crate) async fn snapshot(&self, name: &str, volume: &ObjectRef) -> (Identity, ObjectRef) {
         let identity = self.identity(Kind::Snapshot, name);
         assert_eq!(self.act(&identity, self.snapshot_action(volume)).await, Ok(Outcome::Changed), "{name}");
         let object = self.reference(&identity, volume.size);
@@ -105,7 +105,7 @@ impl<'a> Kit<'a> {
     }
 
     /// A volume with two stamps, a snapshot of it, and then other stamps in the volume.
-    pub async fn with_history(&self) -> (Identity, ObjectRef, Identity, ObjectRef) {
+    pub(crate) async fn with_history(&self) -> (Identity, ObjectRef, Identity, ObjectRef) {
         let (volume, object) = self.volume("db").await;
         self.write(&volume, 0, 11);
         self.write(&volume, 7, 17);
@@ -115,26 +115,26 @@ impl<'a> Kit<'a> {
         (volume, object, snapshot, frozen)
     }
 
-    pub fn reference(&self, identity: &Identity, size: Size) -> ObjectRef {
+    pub(crate) fn reference(&self, identity: &Identity, size: Size) -> ObjectRef {
         ObjectRef { native: identity.native(), uid: identity.uid, size }
     }
 
-    pub fn write(&self, identity: &Identity, block: u64, stamp: u64) {
+    pub(crate) fn write(&self, identity: &Identity, block: u64, stamp: u64) {
         self.bench.write(&identity.native(), block, stamp);
     }
 
-    pub fn read(&self, identity: &Identity, block: u64) -> Option<u64> {
+    pub(crate) fn read(&self, identity: &Identity, block: u64) -> Option<u64> {
         self.bench.read(&identity.native(), block)
     }
 
-    pub async fn all(&self) -> Observed {
+    pub(crate) async fn all(&self) -> Observed {
         let seen = self.driver.observe(&Scope::All).await.unwrap();
         assert_eq!(seen.listed, Listed::COMPLETE, "{:?}", seen.gaps);
         seen
     }
 
     /// What a look at one name shows.
-    pub async fn look(&self, native: &NativeName) -> Vec<Object> {
+    pub(crate) async fn look(&self, native: &NativeName) -> Vec<Object> {
         let seen = self.driver.observe(&Scope::Objects(vec![native.clone()])).await.unwrap();
         assert_eq!(seen.listed, Listed::COMPLETE, "{:?}", seen.gaps);
         assert!(seen.objects.iter().all(|object| object.native == *native), "asked for {native}: {:?}", seen.objects);
@@ -142,36 +142,45 @@ impl<'a> Kit<'a> {
     }
 
     /// The one object under the name of this identity.
-    pub async fn one(&self, identity: &Identity) -> Object {
+    pub(crate) async fn one(&self, identity: &Identity) -> Object {
         self.named(&identity.native()).await
     }
 
-    pub async fn named(&self, native: &NativeName) -> Object {
+    pub(crate) async fn named(&self, native: &NativeName) -> Object {
         let mut objects = self.look(native).await;
         assert_eq!(objects.len(), 1, "{native}: {objects:?}");
         objects.remove(0)
     }
 
-    pub async fn place(&self, identity: &Identity) -> Option<Place> {
+    pub(crate) async fn place(&self, identity: &Identity) -> Option<Place> {
         let objects = self.look(&identity.native()).await;
         assert!(objects.len() <= 1, "{objects:?}");
         objects.first().map(|object| object.place)
     }
 
     /// Makes a step that must be refused with no effect, and sees that there was none.
-    pub async fn refused(&self, step: &Step, kinds: &[ErrorKind]) -> DriverError {
+    pub(crate) async fn refused(&self, step: &Step, kinds: &[ErrorKind]) -> DriverError {
+        self.refused_for("what it is", step, kinds).await
+    }
+
+    /// The same, saying what should have been minded.
+    pub(crate) async fn refused_for(&self, why: &str, step: &Step, kinds: &[ErrorKind]) -> DriverError {
         let before = self.bench.fingerprint();
         let answer = self.run(step).await;
-        assert_eq!(self.bench.fingerprint(), before, "{:?} touched something", step.action);
-        let error = answer.expect_err(&format!("{:?} on {}", step.action, step.native));
-        assert_eq!(error.effect, Effect::No, "{error:?}");
-        assert!(kinds.contains(&error.kind), "{:?} is {:?}, not of {kinds:?}: {error}", step.action, error.kind);
-        assert!(!error.message.trim().is_empty(), "an error without a sentence");
+        let what = format!("{:?} on {}, to be refused for {why}", step.action, step.native);
+        let error = match answer {
+            Ok(outcome) => panic!("{what}: {outcome:?}"),
+            Err(error) => error,
+        };
+        assert_eq!(error.effect, Effect::No, "{what}: {error:?}");
+        assert!(kinds.contains(&error.kind), "{what}: {:?}, not of {kinds:?}: {error}", error.kind);
+        assert!(!error.message.trim().is_empty(), "{what}: an error without a sentence");
+        assert_eq!(self.bench.fingerprint(), before, "{what}: touched something");
         error
     }
 
     /// Makes a step that may be refused or may find nothing to do, and must touch nothing.
-    pub async fn harmless(&self, step: &Step) {
+    pub(crate) async fn harmless(&self, step: &Step) {
         let before = self.bench.fingerprint();
         let answer = self.run(step).await;
         assert_eq!(self.bench.fingerprint(), before, "{:?} on {} touched something", step.action, step.native);
@@ -183,6 +192,6 @@ impl<'a> Kit<'a> {
 }
 
 /// Tags without what means something only in the trash.
-pub fn lasting(tags: &Tags) -> Tags {
+pub(crate) fn lasting(tags: &Tags) -> Tags {
     Tags { expires: None, ..tags.clone() }
 }

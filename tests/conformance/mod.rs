@@ -4,24 +4,27 @@
 //! powers over it that a driver does not have. Where drivers may differ, claims read the capabilities, never the driver's name.
 //! To hold a new driver to the contract, write its bench and run [`CLAIMS`] on it.
 
-pub mod bench;
+pub(crate) mod bench;
 mod claims;
-pub mod kit;
+pub(crate) mod kit;
 
-pub use bench::{Bench, LocalBench, SimBench};
-pub use claims::CLAIMS;
+pub(crate) use bench::{Bench, LocalBench, SimBench};
+pub(crate) use claims::CLAIMS;
 
 use std::future::Future;
 use std::pin::Pin;
 
+/// What a claim does while it looks.
+pub(crate) type Looking<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
 /// A claim by its name.
-pub struct Claim {
-    pub name: &'static str,
-    pub run: for<'a> fn(&'a dyn Bench) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
+pub(crate) struct Claim {
+    pub(crate) name: &'static str,
+    pub(crate) run: for<'a> fn(&'a dyn Bench) -> Looking<'a>,
 }
 
 /// Runs one claim on a bench of its own, and looks that nothing half made is left by it.
-pub fn hold(claim: &Claim, bench: &dyn Bench) {
+pub(crate) fn hold(claim: &Claim, bench: &dyn Bench) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         (claim.run)(bench).await;
@@ -32,7 +35,7 @@ pub fn hold(claim: &Claim, bench: &dyn Bench) {
 }
 
 /// Runs all claims, each on a bench that `bench` makes, and names those that do not hold.
-pub fn hold_all<B: Bench>(on: &str, bench: impl Fn(&str) -> B) {
+pub(crate) fn hold_all<B: Bench>(on: &str, bench: impl Fn(&str) -> B) {
     let mut broken = Vec::new();
     for claim in CLAIMS {
         let held = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hold(claim, &bench(claim.name))));

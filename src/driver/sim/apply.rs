@@ -150,7 +150,7 @@ impl Call<'_> {
     }
 
     fn sound_size(&self, size: Size) -> Result<()> {
-        if size.bytes() == 0 || size.bytes() % self.can.granularity != 0 || size.bytes() > self.can.max_size {
+        if size.bytes() == 0 || !size.bytes().is_multiple_of(self.can.granularity) || size.bytes() > self.can.max_size {
             let message = format!("{} bytes are not a size of this backend", size.bytes());
             return refuse(ErrorKind::Permanent, message);
         }
@@ -189,7 +189,7 @@ impl Call<'_> {
         if native.as_str().is_empty() || native.as_str().len() > self.can.max_name {
             return refuse(ErrorKind::Permanent, format!("names have 1 to {} bytes", self.can.max_name));
         }
-        self.needs(self.can.own_names || self.can.adopt, "names of one's own")
+        Ok(())
     }
 
     fn needs(&self, can: bool, what: &str) -> Result<()> {
@@ -202,6 +202,7 @@ impl Call<'_> {
     fn made(&self) -> Result<Option<SimObject>> {
         let Call { world, can, step } = self;
         self.name_fits()?;
+        self.needs(can.own_names || step.native.is_reserved(), "names of one's own")?;
         let object = match &step.action {
             Action::Create { size, provisioning, origin, tags, n: _ } => {
                 self.sound_size(*size)?;

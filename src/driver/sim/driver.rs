@@ -24,7 +24,10 @@ use super::world::{BLOCK, Copies, SimWorld};
 const SLOW: Duration = Duration::from_secs(10);
 
 /// Pools in memory live as long as the process: a daemon that connects on every pass finds the one it made.
-static MEMORY: Mutex<BTreeMap<(String, String), Arc<Mutex<SimWorld>>>> = Mutex::new(BTreeMap::new());
+/// By the file that declares the Backend, and its name.
+static MEMORY: Mutex<BTreeMap<(String, String), Shared>> = Mutex::new(BTreeMap::new());
+
+type Shared = Arc<Mutex<SimWorld>>;
 
 /// A driver of a simulated pool. Several may share one [`SimWorld`].
 pub struct SimDriver {
@@ -49,7 +52,12 @@ impl SimDriver {
     /// The driver of a Backend: in its file, or in this process.
     pub fn connect(meta: &Meta, path: Option<&Path>, seed: u64, capacity: Option<Size>, faults: FaultRates) -> Self {
         match path {
-            Some(path) => Self::at(path, capacity, faults, seed),
+            Some(path) => {
+                // Every run of the command begins to count its calls anew. Without the file's age all of them would meet the
+                // same faults, and one that fails at its first effect would do so for ever.
+                let age = SimFile::new(path).age();
+                Self::at(path, capacity, faults, seed ^ age.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+            }
             None => {
                 let key = (meta.place.file.clone(), meta.name.to_string());
                 let mut worlds = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
@@ -218,9 +226,12 @@ impl Driver for SimDriver {
             }
             _ => (),
         }
-        let (long, bytes) = (step.action.is_long(), step.bytes.bytes());
+        let made = match &step.action {
+            Action::Create { size, origin: Some(_), .. } => Some(size.bytes()),
+            _ => None,
+        };
         let answer = self.with(true, move |world| apply(world, &can, &step, now)).await.and_then(|answer| answer);
-        if long && answer.is_ok() {
+        if let (Some(bytes), Ok(Outcome::Changed)) = (made, &answer) {
             (context.progress)(bytes, bytes);
         }
         Self::reply(fault, answer).await

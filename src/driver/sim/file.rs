@@ -92,6 +92,11 @@ impl SimFile {
         self.path.parent().map_or(Ok(()), fs::create_dir_all).map_err(|e| self.unreachable(&e))
     }
 
+    /// A number that the same history always gives, and another history hardly.
+    pub(super) fn age(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |file| file.len())
+    }
+
     fn unreachable(&self, error: &io::Error) -> DriverError {
         let kind =
             if error.kind() == io::ErrorKind::PermissionDenied { ErrorKind::Denied } else { ErrorKind::Unreachable };
@@ -147,7 +152,11 @@ impl SimFile {
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let (line, after) = (&rest[..end], &rest[end + 1..]);
             match read_line(line) {
-                Some(rows) => rows.into_iter().for_each(|row| put(world, row)),
+                Some(rows) => {
+                    rows.into_iter().for_each(|row| put(world, row));
+                    // The last change is no longer this driver's own, and only of its own it knows what they replaced.
+                    world.before = Delta::default();
+                }
                 // Of a torn write the end may be on disk before the beginning.
                 None if after.is_empty() => break,
                 None => {
@@ -160,8 +169,6 @@ impl SimFile {
             position.lines += 1;
             rest = after;
         }
-        // What others did is not this driver's to write, and no listing of it lags.
-        world.delta = Delta::default();
         Ok(())
     }
 
@@ -321,7 +328,7 @@ fn write_line(rows: &[Row]) -> io::Result<Vec<u8>> {
 }
 
 fn read_line(line: &[u8]) -> Option<Vec<Row>> {
-    let (sum, json) = (line.get(..8)?, line.get(9..)?);
+    let (sum, json) = (line.get(..8)?, line.get(8..)?.strip_prefix(b" ")?);
     let sum = u32::from_str_radix(std::str::from_utf8(sum).ok()?, 16).ok()?;
     (crc32fast::hash(json) == sum).then(|| serde_json::from_slice(json).ok()).flatten()
 }

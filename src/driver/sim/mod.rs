@@ -14,6 +14,8 @@ mod driver;
 mod fault;
 mod file;
 mod observe;
+#[cfg(test)]
+mod tests;
 mod world;
 
 pub use driver::SimDriver;

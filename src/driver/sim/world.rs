@@ -238,9 +238,24 @@ impl SimWorld {
         self.trash.iter().map(|((native, uid), object)| (native, *uid, object.as_ref()))
     }
 
+    /// The ledger of an owner: the newest copy that can be believed.
+    pub fn ledger(&self, owner: &Owner) -> Option<&Ledger> {
+        self.ledgers.get(owner)?.0.iter().flatten().next()
+    }
+
     /// What drivers did so far, in order.
     pub fn events(&self) -> &[SimEvent] {
         &self.events
+    }
+
+    /// Creations and destructions of a uid after its first: there must never be one, whatever fails.
+    pub fn repeated(&self) -> Vec<&SimEvent> {
+        let mut seen = BTreeSet::new();
+        self.events
+            .iter()
+            .filter(|event| matches!(event.effect, SimEffect::Created | SimEffect::Destroyed))
+            .filter(|event| !seen.insert((event.uid, event.effect)))
+            .collect()
     }
 
     /// The stamp last written to a block of a live object, 0 where there is none. `None`: no such object or block.

@@ -32,7 +32,9 @@ pub(in crate::manifest) fn document(index: usize, file: &File, node: &Node<'_>) 
     let kind = kind?;
     let mut references = Vec::new();
     let meta = named.as_ref().map(|named| named.meta.clone());
-    let body = spec.and_then(|at| at.fields()).and_then(|fields| match kind {
+    let spec_fields = spec.and_then(|at| at.fields());
+    let backend_written = spec_fields.as_ref().is_some_and(|fields| fields.peek("backend").is_some());
+    let body = spec_fields.and_then(|fields| match kind {
         Kind::Stack => stack::read(fields, name_at, meta, &mut references).map(Body::Stack),
         Kind::Backend => backend::read(fields, meta).map(Body::Backend),
         Kind::Volume => volume::read(fields, meta, &mut references).map(Body::Volume),
@@ -49,6 +51,7 @@ pub(in crate::manifest) fn document(index: usize, file: &File, node: &Node<'_>) 
         name_span,
         spec_span: spec.map_or(Span::START, |at| at.span()),
         renamed_from,
+        backend_written,
         references,
         body: body.filter(|_| file.count() == before),
     })

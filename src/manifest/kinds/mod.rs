@@ -22,6 +22,8 @@ pub(super) struct Document {
     /// Of `spec`.
     pub(super) spec_span: Span,
     pub(super) renamed_from: Option<(Name, Span)>,
+    /// Whether `spec.backend` is written, however badly.
+    pub(super) backend_written: bool,
     /// What it names that must be declared too.
     pub(super) references: Vec<Reference>,
     /// What it declares; `None` if there was a problem in it.
@@ -40,7 +42,8 @@ pub(super) struct Reference {
 pub(super) enum Body {
     Stack(Stack),
     Backend(BackendBody),
-    Volume(VolumeBody),
+    /// Its `backend` is a stand-in, if none is written, until [`super::link`] has put the Stack's default there.
+    Volume(VolumeSpec),
     Snapshot(SnapshotSpec),
     Target(TargetSpec),
     Export(ExportSpec),
@@ -52,14 +55,6 @@ pub(super) struct BackendBody {
     pub(super) spec: BackendSpec,
     pub(super) driver_span: Span,
     pub(super) pool: Option<Pool>,
-}
-
-/// A volume whose backend may still be the Stack's default.
-pub(super) struct VolumeBody {
-    /// `spec.backend` is a stand-in until [`super::link`] has put the real one there.
-    pub(super) spec: VolumeSpec,
-    /// As written.
-    pub(super) backend: Option<Name>,
 }
 
 /// What two Backends must not share.

@@ -1,11 +1,11 @@
 //! `kind: Volume` and `kind: Snapshot`.
 
 use super::head::{adopt, native_name, path, refer};
-use super::{Reference, VolumeBody, export};
+use super::{Reference, export};
 use crate::manifest::fields::{At, Fields};
 use crate::model::{Kind, Meta, OnRemove, Provisioning, Qos, RestoreSpec, SnapshotSpec, SourceSpec, VolumeSpec};
 
-pub(super) fn read(mut fields: Fields<'_>, meta: Option<Meta>, references: &mut Vec<Reference>) -> Option<VolumeBody> {
+pub(super) fn read(mut fields: Fields<'_>, meta: Option<Meta>, references: &mut Vec<Reference>) -> Option<VolumeSpec> {
     let backend = refer(fields.get("backend"), Kind::Backend, "backend", references);
     let size = fields.need("size", "write a size, like 10Gi").and_then(|at| at.size(1));
     let words = [("thin", Provisioning::Thin), ("thick", Provisioning::Thick)];
@@ -32,8 +32,8 @@ pub(super) fn read(mut fields: Fields<'_>, meta: Option<Meta>, references: &mut 
         }
     }
     let meta = meta?;
-    let spec = VolumeSpec {
-        backend: backend.clone().unwrap_or_else(|| meta.name.clone()),
+    Some(VolumeSpec {
+        backend: backend.unwrap_or_else(|| meta.name.clone()),
         meta,
         size: size?,
         provisioning,
@@ -45,8 +45,7 @@ pub(super) fn read(mut fields: Fields<'_>, meta: Option<Meta>, references: &mut 
         restore,
         qos,
         encrypted: encryption.is_some(),
-    };
-    Some(VolumeBody { spec, backend })
+    })
 }
 
 /// `onRemove` of volumes, and of the Stack's defaults, which are for volumes too.

@@ -8,7 +8,7 @@ use super::*;
 fn expected_of_v1() -> Content {
     Content {
         records: Records {
-            backends: BTreeMap::from([(name("fast"), backend(700))]),
+            backends: BTreeMap::from([(name("fast"), backend(60))]),
             objects: [1, 2].into_iter().map(|n| (identity(n).uid, object(n))).collect(),
         },
         intents: vec![intent(5)],

@@ -3,6 +3,7 @@
 mod damage;
 mod durability;
 mod fixtures;
+mod measure;
 mod same;
 mod trouble;
 

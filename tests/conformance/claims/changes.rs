@@ -10,7 +10,7 @@ use crate::suite::Bench;
 use crate::suite::bench::BLOCK;
 use crate::suite::kit::{Kit, TTL, lasting};
 
-pub async fn grow_keeps_content_and_adds_zeroes(bench: &dyn Bench) {
+pub(crate) async fn grow_keeps_content_and_adds_zeroes(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
     let last = kit.size.bytes() / BLOCK - 1;
@@ -22,7 +22,7 @@ pub async fn grow_keeps_content_and_adds_zeroes(bench: &dyn Bench) {
     assert_eq!(kit.read(&db, 2 * last + 2), None);
 }
 
-pub async fn grow_while_open(bench: &dyn Bench) {
+pub(crate) async fn grow_while_open(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
     let open = bench.hold_open(&db.native());
@@ -35,7 +35,7 @@ pub async fn grow_while_open(bench: &dyn Bench) {
     assert_eq!(kit.one(&db).await.size, kit.double());
 }
 
-pub async fn shrink_is_refused(bench: &dyn Bench) {
+pub(crate) async fn shrink_is_refused(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
     assert_eq!(kit.act(&db, Action::Grow { to: kit.double() }).await, Ok(Outcome::Changed));
@@ -43,14 +43,14 @@ pub async fn shrink_is_refused(bench: &dyn Bench) {
     kit.refused(&kit.step(&db, Action::Grow { to: kit.size }), &kinds).await;
 }
 
-pub async fn snapshots_never_grow(bench: &dyn Bench) {
+pub(crate) async fn snapshots_never_grow(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (_, _, monday, _) = kit.with_history().await;
     let kinds = [ErrorKind::Conflict, ErrorKind::Permanent, ErrorKind::Unsupported];
     kit.refused(&kit.step(&monday, Action::Grow { to: kit.double() }), &kinds).await;
 }
 
-pub async fn restore_keeps_size_and_tags(bench: &dyn Bench) {
+pub(crate) async fn restore_keeps_size_and_tags(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _, monday, frozen) = kit.with_history().await;
     let restore = Action::Restore { snapshot: frozen, request: "once".to_owned() };
@@ -75,7 +75,7 @@ pub async fn restore_keeps_size_and_tags(bench: &dyn Bench) {
     assert_eq!(kit.read(&monday, 0), Some(11), "the volume writes into its snapshot");
 }
 
-pub async fn restore_twice_same_request_is_unchanged(bench: &dyn Bench) {
+pub(crate) async fn restore_twice_same_request_is_unchanged(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _, _, frozen) = kit.with_history().await;
     if !kit.can().restore {
@@ -90,7 +90,7 @@ pub async fn restore_twice_same_request_is_unchanged(bench: &dyn Bench) {
     assert_eq!(kit.read(&db, 0), Some(11));
 }
 
-pub async fn restore_of_an_open_volume_is_busy(bench: &dyn Bench) {
+pub(crate) async fn restore_of_an_open_volume_is_busy(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _, _, frozen) = kit.with_history().await;
     if !kit.can().restore {
@@ -103,7 +103,7 @@ pub async fn restore_of_an_open_volume_is_busy(bench: &dyn Bench) {
     assert_eq!(kit.act(&db, restore).await, Ok(Outcome::Changed));
 }
 
-pub async fn restore_from_another_volumes_snapshot_is_refused(bench: &dyn Bench) {
+pub(crate) async fn restore_from_another_volumes_snapshot_is_refused(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (_, _, _, frozen) = kit.with_history().await;
     let (other, _) = kit.volume("other").await;
@@ -126,7 +126,7 @@ fn labels() -> Tags {
     Tags { labels: labels.chain([("long".to_owned(), "x".repeat(4000))]).collect(), ..Tags::default() }
 }
 
-pub async fn tags_round_trip(bench: &dyn Bench) {
+pub(crate) async fn tags_round_trip(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let db = kit.identity(Kind::Volume, "db");
     let Action::Create { size, provisioning, origin, n, .. } = kit.create_action(kit.size, None) else {
@@ -156,7 +156,7 @@ pub async fn tags_round_trip(bench: &dyn Bench) {
     }
 }
 
-pub async fn tags_of_a_snapshot_round_trip(bench: &dyn Bench) {
+pub(crate) async fn tags_of_a_snapshot_round_trip(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _, monday, _) = kit.with_history().await;
     let tags = Tags { volume: Some(db.uid), protected: true, on_remove: Some(OnRemove::Detach), ..labels() };
@@ -165,7 +165,7 @@ pub async fn tags_of_a_snapshot_round_trip(bench: &dyn Bench) {
     assert_eq!(kit.read(&monday, 0), Some(11));
 }
 
-pub async fn set_tags_twice_is_unchanged(bench: &dyn Bench) {
+pub(crate) async fn set_tags_twice_is_unchanged(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
     assert_eq!(kit.act(&db, Action::SetTags { tags: Tags::default() }).await, Ok(Outcome::Unchanged));
@@ -185,7 +185,7 @@ fn own_name(kit: &Kit<'_>, native: &str, identity: &Identity, size: Size) -> kil
     step
 }
 
-pub async fn object_names(bench: &dyn Bench) {
+pub(crate) async fn object_names(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let db = kit.identity(Kind::Volume, "db");
     let step = own_name(&kit, "Db_01.main", &db, kit.size);
@@ -213,7 +213,7 @@ pub async fn object_names(bench: &dyn Bench) {
     assert_eq!(bench.read(&step.native, 1), Some(7));
 }
 
-pub async fn names_have_limits(bench: &dyn Bench) {
+pub(crate) async fn names_have_limits(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     // The longest names that Kiln gives are never refused: nothing could be declared about it.
     let longest = Kit { owner: "o".repeat(20).parse().unwrap(), ..Kit::new(bench).await };
@@ -251,7 +251,7 @@ fn adoption(kit: &Kit<'_>, native: &str, identity: &Identity) -> kiln::model::St
     step
 }
 
-pub async fn adopt_takes_over_what_is_there_as_it_is(bench: &dyn Bench) {
+pub(crate) async fn adopt_takes_over_what_is_there_as_it_is(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let native = NativeName::new("volume-77");
     bench.make_foreign(&native, kit.size.bytes(), 77);
@@ -284,14 +284,14 @@ pub async fn adopt_takes_over_what_is_there_as_it_is(bench: &dyn Bench) {
     assert_eq!(bench.read(&native, 0), Some(77));
 }
 
-pub async fn adopt_of_what_is_somebodys_is_conflict(bench: &dyn Bench) {
+pub(crate) async fn adopt_of_what_is_somebodys_is_conflict(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     if !kit.can().adopt {
         return;
     }
     bench.make_foreign(&NativeName::new("volume-77"), kit.size.bytes(), 77);
     let (db, other) = (kit.identity(Kind::Volume, "db"), kit.identity(Kind::Volume, "other"));
-    kit.refused(&adoption(&kit, "volume-78", &db), &[ErrorKind::NotFound]).await;
+    kit.refused(&adoption(&kit, "volume-78", &db), &[ErrorKind::NotFound, ErrorKind::Conflict]).await;
     assert_eq!(kit.run(&adoption(&kit, "volume-77", &db)).await, Ok(Outcome::Changed));
     kit.refused(&adoption(&kit, "volume-77", &other), &[ErrorKind::Conflict]).await;
     let (plain, _) = kit.volume("plain").await;
@@ -299,7 +299,7 @@ pub async fn adopt_of_what_is_somebodys_is_conflict(bench: &dyn Bench) {
     kit.refused(&adoption(&kit, plain.native().as_str(), &other), &kinds).await;
 }
 
-pub async fn rename_keeps_content_and_tags(bench: &dyn Bench) {
+pub(crate) async fn rename_keeps_content_and_tags(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _, monday, frozen) = kit.with_history().await;
     let new = Identity { name: "database".parse().unwrap(), ..db.clone() };
@@ -324,7 +324,7 @@ pub async fn rename_keeps_content_and_tags(bench: &dyn Bench) {
     }
 }
 
-pub async fn rename_onto_what_is_there_is_conflict(bench: &dyn Bench) {
+pub(crate) async fn rename_onto_what_is_there_is_conflict(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     if !kit.can().rename {
         return;
@@ -339,10 +339,10 @@ pub async fn rename_onto_what_is_there_is_conflict(bench: &dyn Bench) {
     let rename = kit.step(&nobody, Action::Rename { from: was.native(), tags: Tags::default() });
     kit.refused(&rename, &[ErrorKind::NotFound, ErrorKind::Conflict]).await;
     let rename = kit.step(&nobody, Action::Rename { from: db.native(), tags: Tags::default() });
-    kit.refused(&rename, &[ErrorKind::Conflict]).await;
+    kit.refused(&rename, &[ErrorKind::NotFound, ErrorKind::Conflict]).await;
 }
 
-pub async fn detach(bench: &dyn Bench) {
+pub(crate) async fn detach(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (_, _, monday, frozen) = kit.with_history().await;
     let copy = kit.identity(Kind::Volume, "copy");

@@ -5,7 +5,7 @@ use kiln::model::{Action, ErrorKind, Kind, NativeName, OnRemove, Origin, Outcome
 use crate::suite::Bench;
 use crate::suite::kit::{Kit, NOW, TTL, lasting};
 
-pub async fn remove_twice_succeeds(bench: &dyn Bench) {
+pub(crate) async fn remove_twice_succeeds(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
     for (action, place) in [(Action::Trash { ttl: TTL }, Some(Place::Trash)), (Action::Purge, None)] {
@@ -20,7 +20,7 @@ pub async fn remove_twice_succeeds(bench: &dyn Bench) {
     assert_eq!(kit.act(&other, Action::Destroy).await, Ok(Outcome::Unchanged));
 }
 
-pub async fn removing_what_is_not_there_succeeds(bench: &dyn Bench) {
+pub(crate) async fn removing_what_is_not_there_succeeds(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let before = bench.fingerprint();
     let db = kit.identity(Kind::Volume, "db");
@@ -37,7 +37,7 @@ pub async fn removing_what_is_not_there_succeeds(bench: &dyn Bench) {
     assert_eq!(bench.fingerprint(), before);
 }
 
-pub async fn trash_and_undelete_keep_content_and_tags(bench: &dyn Bench) {
+pub(crate) async fn trash_and_undelete_keep_content_and_tags(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _, monday, _) = kit.with_history().await;
     let tags = Tags {
@@ -63,7 +63,7 @@ pub async fn trash_and_undelete_keep_content_and_tags(bench: &dyn Bench) {
     }
 }
 
-pub async fn undelete_twice_is_unchanged(bench: &dyn Bench) {
+pub(crate) async fn undelete_twice_is_unchanged(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
     let undelete = Action::Undelete { tags: Tags::default() };
@@ -76,13 +76,13 @@ pub async fn undelete_twice_is_unchanged(bench: &dyn Bench) {
     assert_eq!(kit.one(&db).await.tags.expires, Some(NOW + TTL.0));
 }
 
-pub async fn undelete_of_what_is_nowhere_is_not_found(bench: &dyn Bench) {
+pub(crate) async fn undelete_of_what_is_nowhere_is_not_found(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let db = kit.identity(Kind::Volume, "db");
     kit.refused(&kit.step(&db, Action::Undelete { tags: Tags::default() }), &[ErrorKind::NotFound]).await;
 }
 
-pub async fn undelete_under_a_taken_name_is_conflict(bench: &dyn Bench) {
+pub(crate) async fn undelete_under_a_taken_name_is_conflict(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
     kit.write(&db, 0, 5);
@@ -93,7 +93,7 @@ pub async fn undelete_under_a_taken_name_is_conflict(bench: &dyn Bench) {
     assert_eq!(kit.read(&db, 0), Some(66));
 }
 
-pub async fn trash_of_open_object_is_busy(bench: &dyn Bench) {
+pub(crate) async fn trash_of_open_object_is_busy(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
     let open = bench.hold_open(&db.native());
@@ -102,7 +102,7 @@ pub async fn trash_of_open_object_is_busy(bench: &dyn Bench) {
     assert_eq!(kit.act(&db, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
 }
 
-pub async fn destroy_of_open_object_is_busy_or_refused(bench: &dyn Bench) {
+pub(crate) async fn destroy_of_open_object_is_busy_or_refused(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
     let open = bench.hold_open(&db.native());
@@ -111,7 +111,7 @@ pub async fn destroy_of_open_object_is_busy_or_refused(bench: &dyn Bench) {
     assert_eq!(kit.act(&db, Action::Destroy).await, Ok(Outcome::Changed));
 }
 
-pub async fn what_clones_need_does_not_leave(bench: &dyn Bench) {
+pub(crate) async fn what_clones_need_does_not_leave(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (_, _, monday, frozen) = kit.with_history().await;
     let copy = kit.identity(Kind::Volume, "copy");
@@ -135,7 +135,7 @@ pub async fn what_clones_need_does_not_leave(bench: &dyn Bench) {
     assert_eq!(kit.act(&monday, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
 }
 
-pub async fn snapshots_and_clones_outlive_what_they_do_not_need(bench: &dyn Bench) {
+pub(crate) async fn snapshots_and_clones_outlive_what_they_do_not_need(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _, monday, frozen) = kit.with_history().await;
     assert_eq!(kit.act(&db, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
@@ -149,7 +149,7 @@ pub async fn snapshots_and_clones_outlive_what_they_do_not_need(bench: &dyn Benc
     assert_eq!((kit.read(&db, 0), kit.read(&db, 3), kit.read(&db, 7)), (Some(21), Some(23), Some(17)));
 }
 
-pub async fn destroy_leaves_nothing(bench: &dyn Bench) {
+pub(crate) async fn destroy_leaves_nothing(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let empty = bench.fingerprint();
     let (db, _, monday, _) = kit.with_history().await;
@@ -160,7 +160,7 @@ pub async fn destroy_leaves_nothing(bench: &dyn Bench) {
     assert_eq!(bench.fingerprint(), empty);
 }
 
-pub async fn purge_only_takes_trash(bench: &dyn Bench) {
+pub(crate) async fn purge_only_takes_trash(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let empty = bench.fingerprint();
     let (db, _) = kit.volume("db").await;
@@ -173,7 +173,7 @@ pub async fn purge_only_takes_trash(bench: &dyn Bench) {
     assert_eq!(bench.fingerprint(), empty);
 }
 
-pub async fn sweep_only_takes_temporaries(bench: &dyn Bench) {
+pub(crate) async fn sweep_only_takes_temporaries(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
     kit.harmless(&kit.step(&db, Action::Sweep)).await;
@@ -194,7 +194,7 @@ pub async fn sweep_only_takes_temporaries(bench: &dyn Bench) {
     assert_eq!(kit.all().await.objects.len(), 1);
 }
 
-pub async fn the_trash_of_a_name_is_told_apart(bench: &dyn Bench) {
+pub(crate) async fn the_trash_of_a_name_is_told_apart(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let old = kit.identity(Kind::Volume, "db");
     let new = kit.incarnation(Kind::Volume, "db", 1);

@@ -9,7 +9,7 @@ use crate::suite::Bench;
 use crate::suite::bench::BLOCK;
 use crate::suite::kit::{Kit, NOW, TTL};
 
-pub async fn create_twice_is_unchanged(bench: &dyn Bench) {
+pub(crate) async fn create_twice_is_unchanged(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
     kit.write(&db, 5, 55);
@@ -19,7 +19,7 @@ pub async fn create_twice_is_unchanged(bench: &dyn Bench) {
     assert_eq!(kit.read(&db, 5), Some(55));
 }
 
-pub async fn create_of_another_identity_is_conflict(bench: &dyn Bench) {
+pub(crate) async fn create_of_another_identity_is_conflict(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     if !kit.can().own_names {
         return;
@@ -39,20 +39,20 @@ pub async fn create_of_another_identity_is_conflict(bench: &dyn Bench) {
     }
 }
 
-pub async fn create_of_another_size_is_conflict(bench: &dyn Bench) {
+pub(crate) async fn create_of_another_size_is_conflict(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
     kit.refused(&kit.step(&db, kit.create_action(kit.double(), None)), &[ErrorKind::Conflict]).await;
 }
 
-pub async fn create_of_what_is_in_the_trash_is_conflict(bench: &dyn Bench) {
+pub(crate) async fn create_of_what_is_in_the_trash_is_conflict(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
     assert_eq!(kit.act(&db, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
     kit.refused(&kit.step(&db, kit.create_action(kit.size, None)), &[ErrorKind::Conflict]).await;
 }
 
-pub async fn create_finishes_over_what_a_crash_left(bench: &dyn Bench) {
+pub(crate) async fn create_finishes_over_what_a_crash_left(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let db = kit.identity(Kind::Volume, "db");
     bench.make_left_over(&NativeName::temporary(&db.owner, &db.name, db.uid), kit.double().bytes());
@@ -62,7 +62,7 @@ pub async fn create_finishes_over_what_a_crash_left(bench: &dyn Bench) {
     assert_eq!(kit.all().await.objects.len(), 1);
 }
 
-pub async fn new_volumes_are_zeroes_of_the_exact_size(bench: &dyn Bench) {
+pub(crate) async fn new_volumes_are_zeroes_of_the_exact_size(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _) = kit.volume("db").await;
     let last = kit.size.bytes() / BLOCK - 1;
@@ -74,7 +74,7 @@ pub async fn new_volumes_are_zeroes_of_the_exact_size(bench: &dyn Bench) {
     assert_eq!((seen.size, seen.place, seen.tags, seen.conflict), (kit.size, Place::Live, Tags::default(), None));
 }
 
-pub async fn sizes_are_rounded_up_or_refused(bench: &dyn Bench) {
+pub(crate) async fn sizes_are_rounded_up_or_refused(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let odd = Size(kit.size.bytes() + 1);
     let db = kit.identity(Kind::Volume, "db");
@@ -87,7 +87,7 @@ pub async fn sizes_are_rounded_up_or_refused(bench: &dyn Bench) {
     }
 }
 
-pub async fn thick_volumes_take_their_space(bench: &dyn Bench) {
+pub(crate) async fn thick_volumes_take_their_space(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let db = kit.identity(Kind::Volume, "db");
     let thick = |size| {
@@ -110,7 +110,7 @@ pub async fn thick_volumes_take_their_space(bench: &dyn Bench) {
     assert!(seen.used.is_none_or(|used| used >= kit.double().bytes()), "grown, but not thick: {seen:?}");
 }
 
-pub async fn snapshot_content_is_frozen(bench: &dyn Bench) {
+pub(crate) async fn snapshot_content_is_frozen(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _, monday, _) = kit.with_history().await;
     assert_eq!(kit.act(&db, Action::Grow { to: kit.double() }).await, Ok(Outcome::Changed));
@@ -125,14 +125,14 @@ pub async fn snapshot_content_is_frozen(bench: &dyn Bench) {
     assert_eq!(seen.identity, Some(monday));
 }
 
-pub async fn snapshot_twice_is_unchanged(bench: &dyn Bench) {
+pub(crate) async fn snapshot_twice_is_unchanged(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (_, object, monday, _) = kit.with_history().await;
     assert_eq!(kit.act(&monday, kit.snapshot_action(&object)).await, Ok(Outcome::Unchanged));
     assert_eq!(kit.read(&monday, 0), Some(11), "the second call took another snapshot");
 }
 
-pub async fn snapshot_of_an_open_volume_is_made_or_busy(bench: &dyn Bench) {
+pub(crate) async fn snapshot_of_an_open_volume_is_made_or_busy(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, object) = kit.volume("db").await;
     kit.write(&db, 0, 1);
@@ -148,7 +148,7 @@ pub async fn snapshot_of_an_open_volume_is_made_or_busy(bench: &dyn Bench) {
     }
 }
 
-pub async fn clone_has_the_content_of_its_snapshot_and_is_written_apart(bench: &dyn Bench) {
+pub(crate) async fn clone_has_the_content_of_its_snapshot_and_is_written_apart(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, _, monday, frozen) = kit.with_history().await;
     let copy = kit.identity(Kind::Volume, "copy");
@@ -164,7 +164,7 @@ pub async fn clone_has_the_content_of_its_snapshot_and_is_written_apart(bench: &
     assert_eq!(seen.parent, kit.can().clones_depend.then_some(monday.uid));
 }
 
-pub async fn clone_larger_than_its_source_is_grown_and_zero_beyond(bench: &dyn Bench) {
+pub(crate) async fn clone_larger_than_its_source_is_grown_and_zero_beyond(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, object) = kit.volume("db").await;
     let last = kit.size.bytes() / BLOCK - 1;
@@ -180,7 +180,7 @@ pub async fn clone_larger_than_its_source_is_grown_and_zero_beyond(bench: &dyn B
     }
 }
 
-pub async fn clone_from_volume(bench: &dyn Bench) {
+pub(crate) async fn clone_from_volume(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (db, object) = kit.volume("db").await;
     kit.write(&db, 2, 12);
@@ -201,7 +201,7 @@ pub async fn clone_from_volume(bench: &dyn Bench) {
     assert_eq!((kit.read(&copy, 2), kit.read(&db, 4)), (Some(12), Some(0)));
 }
 
-pub async fn origins_are_checked(bench: &dyn Bench) {
+pub(crate) async fn origins_are_checked(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (_, object, _, frozen) = kit.with_history().await;
     let copy = kit.identity(Kind::Volume, "copy");
@@ -224,12 +224,13 @@ pub async fn origins_are_checked(bench: &dyn Bench) {
     kit.refused(&kit.step(&tuesday, kit.snapshot_action(&missing)), &[ErrorKind::NotFound]).await;
 }
 
-pub async fn concurrent_creates_of_one_uid_make_one(bench: &dyn Bench) {
+/// A call that was given up may still run when it is made again.
+pub(crate) async fn concurrent_creates_of_one_uid_make_one(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let db = kit.identity(Kind::Volume, "db");
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..4 {
-        let (driver, step) = (bench.driver(), kit.step(&db, kit.create_action(kit.size, None)));
+        let (driver, step) = (Arc::clone(&kit.driver), kit.step(&db, kit.create_action(kit.size, None)));
         calls.spawn(async move { driver.execute(&step, &StepContext::at(NOW)).await });
     }
     let answers = calls.join_all().await;
@@ -239,7 +240,7 @@ pub async fn concurrent_creates_of_one_uid_make_one(bench: &dyn Bench) {
     assert_eq!(kit.act(&db, kit.create_action(kit.size, None)).await, Ok(Outcome::Unchanged));
 }
 
-pub async fn eight_side_by_side(bench: &dyn Bench) {
+pub(crate) async fn eight_side_by_side(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let (_, _, _, frozen) = kit.with_history().await;
     let mut calls = tokio::task::JoinSet::new();

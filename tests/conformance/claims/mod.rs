@@ -12,7 +12,7 @@ use super::Claim;
 macro_rules! claims {
     ($($module:ident: $($claim:ident)*;)*) => {
         /// All of them.
-        pub const CLAIMS: &[Claim] = &[$($(
+        pub(crate) const CLAIMS: &[Claim] = &[$($(
             Claim { name: stringify!($claim), run: |bench| Box::pin($module::$claim(bench)) },
         )*)*];
     };

@@ -5,12 +5,12 @@ use kiln::model::{ErrorKind, Kind, Ledger, LedgerEntry, LedgerView, Owner};
 use crate::suite::Bench;
 use crate::suite::kit::Kit;
 
-pub async fn found_twice_gives_one_id(bench: &dyn Bench) {
-    let (first, second) = (bench.driver(), bench.driver());
+pub(crate) async fn found_twice_gives_one_id(bench: &dyn Bench) {
+    let (first, second) = (bench.another(), bench.another());
     let pool = first.found().await.unwrap();
     assert!(pool.0.len() == 32 && pool.0.bytes().all(|b| b.is_ascii_hexdigit()), "{pool:?}");
     let before = bench.fingerprint();
-    for driver in [first, second, bench.driver()] {
+    for driver in [first, second, bench.another()] {
         assert_eq!(driver.found().await.unwrap(), pool);
         assert_eq!(driver.observe(&kiln::model::Scope::All).await.unwrap().pool, Some(pool.clone()));
     }
@@ -29,10 +29,10 @@ fn ledger(kit: &Kit<'_>, serial: u64) -> Ledger {
 }
 
 async fn view(kit: &Kit<'_>, owner: &Owner) -> Option<LedgerView> {
-    kit.bench.driver().observe(&kiln::model::Scope::All).await.unwrap().ledgers.remove(owner)
+    kit.bench.another().observe(&kiln::model::Scope::All).await.unwrap().ledgers.remove(owner)
 }
 
-pub async fn ledger_round_trip_and_second_copy(bench: &dyn Bench) {
+pub(crate) async fn ledger_round_trip_and_second_copy(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let _lock = kit.driver.lock(&kit.owner).await.unwrap();
     for serial in 1..=3 {
@@ -48,7 +48,7 @@ pub async fn ledger_round_trip_and_second_copy(bench: &dyn Bench) {
     assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(ledger(&kit, 2))));
 }
 
-pub async fn damaged_ledger_is_reported(bench: &dyn Bench) {
+pub(crate) async fn damaged_ledger_is_reported(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let _lock = kit.driver.lock(&kit.owner).await.unwrap();
     for serial in 1..=2 {
@@ -65,7 +65,7 @@ pub async fn damaged_ledger_is_reported(bench: &dyn Bench) {
     assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(ledger(&kit, 3))));
 }
 
-pub async fn ledgers_of_owners_are_apart(bench: &dyn Bench) {
+pub(crate) async fn ledgers_of_owners_are_apart(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let theirs = Kit { owner: "staging".parse().unwrap(), ..Kit::new(bench).await };
     for (kit, serial) in [(&kit, 1), (&theirs, 5)] {
@@ -77,7 +77,7 @@ pub async fn ledgers_of_owners_are_apart(bench: &dyn Bench) {
     assert!(matches!(view(&kit, &theirs.owner).await, Some(LedgerView::Damaged(_))));
 }
 
-pub async fn removed_ledger_is_gone(bench: &dyn Bench) {
+pub(crate) async fn removed_ledger_is_gone(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let _lock = kit.driver.lock(&kit.owner).await.unwrap();
     for serial in 1..=2 {
@@ -90,13 +90,13 @@ pub async fn removed_ledger_is_gone(bench: &dyn Bench) {
     assert_eq!(kit.all().await.pool, Some(kit.pool.clone()), "the pool lost its mark with it");
 }
 
-pub async fn lock_excludes_second_writer_and_is_released_on_drop(bench: &dyn Bench) {
+pub(crate) async fn lock_excludes_second_writer_and_is_released_on_drop(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let other: Owner = "staging".parse().unwrap();
     for _ in 0..2 {
         let lock = kit.driver.lock(&kit.owner).await.unwrap();
         lock.check().await.unwrap();
-        for driver in [&kit.driver, &bench.driver()] {
+        for driver in [&kit.driver, &bench.another()] {
             let Err(error) = driver.lock(&kit.owner).await else { panic!("two writers") };
             assert_eq!(error.kind, ErrorKind::OtherWriter);
             let pid = std::process::id().to_string();
@@ -108,17 +108,17 @@ pub async fn lock_excludes_second_writer_and_is_released_on_drop(bench: &dyn Ben
     }
 }
 
-pub async fn locks_are_seen_while_they_are_held(bench: &dyn Bench) {
+pub(crate) async fn locks_are_seen_while_they_are_held(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     assert!(kit.all().await.locked.is_empty());
     let lock = kit.driver.lock(&kit.owner).await.unwrap();
-    for driver in [&kit.driver, &bench.driver()] {
+    for driver in [&kit.driver, &bench.another()] {
         let seen = driver.observe(&kiln::model::Scope::All).await.unwrap();
-        assert_eq!(seen.locked, [kit.owner.clone()]);
+        assert_eq!(seen.locked, std::slice::from_ref(&kit.owner));
     }
     // Looking does not take the lock away, nor let it go.
     lock.check().await.unwrap();
-    assert!(bench.driver().lock(&kit.owner).await.is_err());
+    assert!(bench.another().lock(&kit.owner).await.is_err());
     drop(lock);
     assert!(kit.all().await.locked.is_empty());
 }

@@ -1,0 +1,128 @@
+//! `kiln apply`: makes it so.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::args::ApplyArgs;
+use super::context::{Context, block_on, problem_views};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::plan::standing;
+use super::progress::Progress;
+use super::signals;
+use crate::engine::{self, Options, Report};
+use crate::model::Specs;
+use crate::plan::{HeldView, PlanView, counted, render_held};
+
+/// `kiln apply -o json`.
+#[derive(Serialize)]
+struct Applied {
+    /// As run, with everything held.
+    plan: Option<PlanView>,
+    changed: usize,
+    unchanged: usize,
+    failed: Vec<FailedStep>,
+    skipped: usize,
+    stopped: bool,
+    /// Rules that the plan broke: a bug, and nothing was run.
+    breaches: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct FailedStep {
+    action: &'static str,
+    kind: String,
+    name: String,
+    backend: String,
+    uid: String,
+    error: String,
+    message: String,
+}
+
+pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure> {
+    let loaded = context.read_specs(&args.specs.specs)?;
+    let json = args.output.is_json();
+    if !loaded.problems.is_empty() {
+        if json {
+            context.terminal.out(&PlanView::invalid(problem_views(&loaded.problems)).to_json());
+        }
+        return Err(context.show_problems(&loaded.problems));
+    }
+    let specs = Arc::new(loaded.specs);
+    let setup = context.writing(specs.clone())?;
+    let options = Options { approve: args.approve, ..Options::default() };
+    let progress =
+        Arc::new(Progress::new(context.terminal.clone(), specs.clone(), json, args.yes, options.stop.clone()));
+    let announcer = progress.clone();
+    if let Err(error) = signals::listen(options.stop.clone(), move || announcer.announce_stop()) {
+        context.terminal.note(&format!("Ctrl-C will stop at once: {error}"));
+    }
+    let reporter = progress.clone();
+    let report = block_on(async move { engine::reconcile_once(&setup, &options, reporter).await })??;
+    for breach in &report.breaches {
+        context.terminal.error(
+            &format!("the plan breaks a rule of its own, and nothing of it was run: {breach}"),
+            Some("this is a bug in Kiln: please report it with the output of `kiln plan -o json`"),
+        );
+    }
+    if json {
+        context.json(&applied(&report, &specs));
+    } else {
+        progress.say(&summary(&report, &progress));
+    }
+    let held = report.plan.as_ref().map_or(Exit::Done, |plan| standing(plan, args.allow_held));
+    let is_left = report.stopped || progress.was_interrupted();
+    let failed = Exit::Failed.when(!report.failed.is_empty() || !report.breaches.is_empty() || is_left);
+    Ok(Exit::combine([held, failed]))
+}
+
+fn applied(report: &Report, specs: &Specs) -> Applied {
+    let failed = report.failed.iter().map(|(step, error)| FailedStep {
+        action: step.action.verb().as_str(),
+        kind: step.identity.kind.to_string(),
+        name: step.identity.name.to_string(),
+        backend: step.backend.to_string(),
+        uid: step.identity.uid.to_string(),
+        error: error.kind.to_string(),
+        message: error.message.clone(),
+    });
+    Applied {
+        plan: report.plan.as_ref().map(|plan| PlanView::new(plan, specs)),
+        changed: report.changed,
+        unchanged: report.unchanged,
+        failed: failed.collect(),
+        skipped: report.skipped,
+        stopped: report.stopped,
+        breaches: report.breaches.clone(),
+    }
+}
+
+/// What the run found to be held that the plan did not know, and a last line with the counts; nothing where the plan said it all.
+fn summary(report: &Report, progress: &Progress) -> String {
+    let mut out = String::new();
+    let held: Vec<HeldView> = report.plan.iter().flat_map(|plan| &plan.held).map(HeldView::new).collect();
+    let found: Vec<&HeldView> = held.iter().filter(|held| !progress.was_shown(held)).collect();
+    if !found.is_empty() {
+        let width = found.iter().map(|held| held.object_name().len()).max().unwrap_or_default();
+        out.push_str("Held while running:\n");
+        for held in found {
+            render_held(&mut out, held, width, progress.paint());
+        }
+    }
+    let Report { changed, unchanged, failed, skipped, stopped, breaches: _, plan: _, waiting: _ } = report;
+    if *changed + *unchanged + failed.len() + *skipped == 0 && !stopped {
+        return out;
+    }
+    let mut counts = vec![format!("{} done", counted(*changed, "step"))];
+    for (count, what) in
+        [(*unchanged, "so already"), (failed.len(), "failed"), (*skipped, "not begun"), (held.len(), "held")]
+    {
+        if count > 0 {
+            counts.push(format!("{count} {what}"));
+        }
+    }
+    let how = if *stopped { "Stopped" } else { "Applied" };
+    out.push_str(&format!("{how}: {}.\n", counts.join(", ")));
+    out
+}

@@ -1,0 +1,391 @@
+//! The command line, as typed: commands, options, and their help.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use super::exit;
+use crate::model::{Kind, Name, Owner};
+
+/// Keeps block storage in the shape that a directory of YAML files declares.
+#[derive(Debug, Parser)]
+#[command(name = "kiln", version, arg_required_else_help = true, subcommand_required = true)]
+#[command(disable_help_subcommand = true, after_help = exit::TABLE, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The store: what Kiln remembers between runs
+    #[arg(long, global = true, value_name = "DIR", env = "KILN_STATE", default_value = "./state")]
+    pub(crate) state: PathBuf,
+    /// What to log on standard error: off, error, warn, info, debug, trace, or `target=level,…`
+    #[arg(long, global = true, value_name = "FILTER", default_value = "warn")]
+    pub(crate) log: String,
+    /// The form of the log
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// When to use colour; NO_COLOR is respected
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    pub(crate) color: ColorChoice,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a Stack with a fresh id and a commented example
+    Init(InitArgs),
+    /// Read and validate the manifests; touches no backend
+    Check(CheckArgs),
+    /// Show what apply would do; changes nothing
+    Plan(PlanArgs),
+    /// Do it; asks first only if a step cannot be undone
+    Apply(ApplyArgs),
+    /// Show what is declared and what is there
+    Get(GetArgs),
+    /// Show one object: spec, what is there, condition and why, recent history
+    Describe(DescribeArgs),
+    /// Show what was done, when, for which revision, with what outcome
+    Log(LogArgs),
+    /// List, bring back or destroy what was removed
+    #[command(subcommand)]
+    Trash(TrashCommand),
+    /// Give up an object that is lost, or accept a backend as it is now
+    Forget(ForgetArgs),
+    /// Take over the objects of another owner on a backend
+    Adopt(AdoptArgs),
+    /// Print the JSON Schema of manifests, for editors
+    Schema(SchemaArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+}
+
+/// Where manifests are, as the first argument.
+#[derive(Debug, Args)]
+pub(crate) struct SpecsArgument {
+    /// Directory or file with manifests; `-` for standard input
+    #[arg(value_name = "SPECS", env = "KILN_SPECS", default_value = "./specs")]
+    pub(crate) specs: PathBuf,
+}
+
+/// Where manifests are, as an option.
+#[derive(Debug, Args)]
+pub(crate) struct SpecsOption {
+    /// Directory or file with manifests; `-` for standard input
+    #[arg(long = "specs", value_name = "SPECS", env = "KILN_SPECS", default_value = "./specs")]
+    pub(crate) specs: PathBuf,
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Output {
+    /// How data is printed
+    #[arg(short = 'o', long = "output", value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+impl Output {
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Where to write `kiln.yaml`; made if it is not there. A directory that holds manifests is refused
+    #[arg(value_name = "DIR", default_value = "./specs")]
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) specs: SpecsArgument,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) specs: SpecsArgument,
+    /// End with 3 if changes are pending
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+    /// Do not end with 4 because something is held
+    #[arg(long)]
+    pub(crate) allow_held: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    #[command(flatten)]
+    pub(crate) specs: SpecsArgument,
+    /// Do not ask about steps that cannot be undone
+    #[arg(long, short = 'y')]
+    pub(crate) yes: bool,
+    /// Let the removals go that wait under this digest, exactly as `kiln plan` showed them
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) approve: Vec<String>,
+    /// Do not end with 4 because something is held
+    #[arg(long)]
+    pub(crate) allow_held: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// How `get` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GetFormat {
+    /// A table
+    Table,
+    /// An array of objects
+    Json,
+    /// `kind/name`, one a line
+    Name,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// volume, snapshot, export or backend, and of these perhaps only one; without it all but backends
+    #[arg(value_name = "KIND[/NAME]")]
+    pub(crate) what: Option<Selector>,
+    #[command(flatten)]
+    pub(crate) specs: SpecsOption,
+    /// How data is printed
+    #[arg(short = 'o', long = "output", value_enum, value_name = "FORMAT", default_value_t = GetFormat::Table)]
+    pub(crate) format: GetFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DescribeArgs {
+    /// Which object
+    #[arg(value_name = "KIND/NAME")]
+    pub(crate) what: ObjectName,
+    #[command(flatten)]
+    pub(crate) specs: SpecsOption,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// Only of this object
+    #[arg(value_name = "KIND/NAME")]
+    pub(crate) what: Option<ObjectName>,
+    /// At most so many lines, the newest
+    #[arg(short = 'n', long = "lines", value_name = "N", default_value_t = 50)]
+    pub(crate) lines: usize,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrashCommand {
+    /// Show what is in the trash, and until when
+    List(TrashListArgs),
+    /// Bring an object back; a volume brings the snapshots that went with it
+    Restore(TrashRestoreArgs),
+    /// Destroy what is past its time, or one object by its name; asks first
+    Purge(TrashPurgeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrashListArgs {
+    #[command(flatten)]
+    pub(crate) specs: SpecsOption,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrashRestoreArgs {
+    /// Which object
+    #[arg(value_name = "KIND/NAME")]
+    pub(crate) what: ObjectName,
+    #[command(flatten)]
+    pub(crate) specs: SpecsOption,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrashPurgeArgs {
+    /// Which object, past its time or not
+    #[arg(value_name = "KIND/NAME")]
+    pub(crate) what: Option<ObjectName>,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) specs: SpecsOption,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ForgetArgs {
+    /// A lost volume or snapshot (its name is then free for an empty one), or backend/NAME (accepts the pool as it is seen)
+    #[arg(value_name = "KIND/NAME")]
+    pub(crate) what: ObjectName,
+    #[command(flatten)]
+    pub(crate) specs: SpecsOption,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AdoptArgs {
+    /// The declared Backend
+    #[arg(value_name = "BACKEND")]
+    pub(crate) backend: Name,
+    /// Whose objects to take over, under their names and uids
+    #[arg(long, value_name = "OLD")]
+    pub(crate) from_owner: Owner,
+    #[command(flatten)]
+    pub(crate) specs: SpecsOption,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// Only of this kind
+    #[arg(value_name = "KIND", value_parser = parse_kind)]
+    pub(crate) kind: Option<Kind>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// Which shell
+    pub(crate) shell: Shell,
+}
+
+/// `volume/db`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ObjectName {
+    pub(crate) kind: Kind,
+    pub(crate) name: Name,
+}
+
+/// `volumes`, or `volume/db`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Selector {
+    pub(crate) kind: Kind,
+    pub(crate) name: Option<Name>,
+}
+
+impl std::fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.kind.as_lower(), self.name)
+    }
+}
+
+fn parse_kind(text: &str) -> Result<Kind, String> {
+    Kind::parse_loosely(text).ok_or_else(|| {
+        let known = Kind::ALL.map(Kind::as_lower);
+        let near = known.into_iter().find(|kind| strsim::damerau_levenshtein(kind, &text.to_ascii_lowercase()) <= 2);
+        match near {
+            Some(kind) => format!("there is no kind {text:?}; did you mean {kind:?}?"),
+            None => format!("there is no kind {text:?}; known are {}", known.join(", ")),
+        }
+    })
+}
+
+fn parse_name(text: &str) -> Result<Name, String> {
+    text.parse().map_err(|error| format!("the name {text:?} {error}"))
+}
+
+impl FromStr for Selector {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text.split_once('/') {
+            None => Self { kind: parse_kind(text)?, name: None },
+            Some((kind, name)) => Self { kind: parse_kind(kind)?, name: Some(parse_name(name)?) },
+        })
+    }
+}
+
+impl FromStr for ObjectName {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Selector { kind, name } = text.parse()?;
+        match name {
+            Some(name) => Ok(Self { kind, name }),
+            None => Err(format!("a kind alone is not enough: write {}/NAME", kind.as_lower())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_commands_are_these() {
+        let command = Cli::command();
+        let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(
+            names,
+            [
+                "init",
+                "check",
+                "plan",
+                "apply",
+                "get",
+                "describe",
+                "log",
+                "trash",
+                "forget",
+                "adopt",
+                "schema",
+                "completions"
+            ]
+        );
+        for command in command.get_subcommands() {
+            assert!(command.get_about().is_some(), "{} says what it does", command.get_name());
+        }
+    }
+
+    #[test]
+    fn objects_are_named_by_kind_and_name() {
+        let db = ObjectName { kind: Kind::Volume, name: "db".parse().unwrap() };
+        assert_eq!("volume/db".parse(), Ok(db.clone()));
+        assert_eq!("Volumes/db".parse(), Ok(db));
+        assert_eq!("snapshots".parse(), Ok(Selector { kind: Kind::Snapshot, name: None }));
+        for bad in ["", "db", "volume/", "volume/Db", "volume/a/b", "volume/../x", "/db"] {
+            assert!(bad.parse::<ObjectName>().is_err(), "{bad}");
+        }
+        assert!("volume".parse::<ObjectName>().unwrap_err().contains("volume/NAME"));
+        assert!("volumne/x".parse::<ObjectName>().unwrap_err().contains("did you mean \"volume\""));
+    }
+}

@@ -1,0 +1,41 @@
+//! `kiln check`: reads and validates the manifests; touches no backend.
+
+use serde::Serialize;
+
+use super::args::CheckArgs;
+use super::context::{Context, problem_views};
+use super::exit::Exit;
+use super::failure::Failure;
+use crate::model::Specs;
+use crate::plan::{ProblemView, counted};
+
+#[derive(Serialize)]
+struct Checked {
+    problems: Vec<ProblemView>,
+}
+
+pub(crate) fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
+    let loaded = context.read_specs(&args.specs.specs)?;
+    if args.output.is_json() {
+        context.json(&Checked { problems: problem_views(&loaded.problems) });
+        return Ok(Exit::Invalid.when(!loaded.problems.is_empty()));
+    }
+    if loaded.problems.is_empty() {
+        context.terminal.line(&format!("{}, no problem", counted(documents(&loaded.specs), "document")));
+        return Ok(Exit::Done);
+    }
+    let mut failure = context.show_problems(&loaded.problems);
+    failure.message = format!("the manifests have {}", counted(loaded.problems.len(), "problem"));
+    Err(failure)
+}
+
+fn documents(specs: &Specs) -> usize {
+    let Specs { stack, backends, volumes, snapshots, targets, exports, approvals, revision: _, broken: _ } = specs;
+    usize::from(stack.declared)
+        + backends.len()
+        + volumes.len()
+        + snapshots.len()
+        + targets.len()
+        + exports.len()
+        + approvals.len()
+}

@@ -1,0 +1,180 @@
+//! What commands share: reading manifests, opening the store, running what waits.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::terminal::Terminal;
+use crate::driver::{self, Driver};
+use crate::engine::{self, Clock, Connect, Setup, Survey, SystemClock};
+use crate::manifest::{self, Limits, Loaded, Problem, Source};
+use crate::model::{BackendSpec, DriverError, Specs};
+use crate::plan::{ProblemView, counted, escape};
+use crate::store::{self, Opened, Store, StoreError};
+
+/// What every command is given.
+pub(crate) struct Context {
+    /// Where it writes.
+    pub(crate) terminal: Terminal,
+    state: PathBuf,
+}
+
+/// The drivers that are built in.
+struct BuiltIn;
+
+impl Connect for BuiltIn {
+    fn connect(&self, backend: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
+        driver::connect(backend)
+    }
+}
+
+impl Context {
+    pub(crate) fn new(terminal: Terminal, state: PathBuf) -> Self {
+        Self { terminal, state }
+    }
+
+    /// Reads manifests, with whatever problems they have. `-` is standard input.
+    ///
+    /// # Errors
+    /// Exit code 5 if standard input is no text.
+    pub(crate) fn read_specs(&self, specs: &Path) -> Result<Loaded, Failure> {
+        let source =
+            if specs.as_os_str() == "-" { Source::Text(read_stdin()?) } else { Source::Path(specs.to_owned()) };
+        Ok(manifest::load(&source, &Limits::default()))
+    }
+
+    /// Shows problems on standard error.
+    pub(crate) fn show_problems(&self, problems: &[Problem]) -> Failure {
+        for problem in problems {
+            // A problem makes the text in it safe itself: it knows which of its line breaks are its own.
+            self.terminal.talk(&format!("{problem}\n"));
+        }
+        let message = format!("the manifests have {}; nothing was done", counted(problems.len(), "problem"));
+        Failure::new(Exit::Invalid, message).hint("each is shown above with its file, line and column")
+    }
+
+    /// Reads manifests that must be good.
+    ///
+    /// # Errors
+    /// Exit code 5 if they have any problem; all are shown then.
+    pub(crate) fn good_specs(&self, specs: &Path) -> Result<Arc<Specs>, Failure> {
+        let loaded = self.read_specs(specs)?;
+        if loaded.problems.is_empty() { Ok(Arc::new(loaded.specs)) } else { Err(self.show_problems(&loaded.problems)) }
+    }
+
+    /// Opens the store for writing.
+    ///
+    /// # Errors
+    /// Exit code 7.
+    pub(crate) fn open_store(&self) -> Result<Arc<dyn Store>, Failure> {
+        let opened = store::open(&self.state, SystemClock.now())?;
+        Ok(self.with_notes(opened))
+    }
+
+    /// Opens the store for looking; none if there is none yet.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(crate) fn look_store(&self) -> Result<Option<Arc<dyn Store>>, StoreError> {
+        Ok(store::look(&self.state)?.map(|opened| self.with_notes(opened)))
+    }
+
+    fn with_notes(&self, opened: Opened) -> Arc<dyn Store> {
+        for note in &opened.notes {
+            self.terminal.note(note);
+        }
+        opened.store
+    }
+
+    /// A setup that writes.
+    ///
+    /// # Errors
+    /// Exit code 7 if the store cannot be used.
+    pub(crate) fn writing(&self, specs: Arc<Specs>) -> Result<Setup, Failure> {
+        let store = Some(self.open_store()?);
+        Ok(Setup { specs, store, connect: Arc::new(BuiltIn), clock: Arc::new(SystemClock) })
+    }
+
+    /// A setup that only looks: without the store where it is not there, or somebody else has it.
+    pub(crate) fn looking(&self, specs: Arc<Specs>) -> Setup {
+        let store = self.look_store().unwrap_or_else(|error| {
+            self.terminal.note(&format!("{error}; looking without it"));
+            None
+        });
+        Setup { specs, store, connect: Arc::new(BuiltIn), clock: Arc::new(SystemClock) }
+    }
+
+    /// Prints data as JSON.
+    pub(crate) fn json(&self, data: &impl serde::Serialize) {
+        // What is printed has string keys and plain values only, so that there is nothing to refuse.
+        self.terminal.line(&serde_json::to_string_pretty(data).unwrap_or_default());
+    }
+
+    /// Prints sentences about what was done. Text from outside in them is made safe.
+    pub(crate) fn say(&self, sentences: &[String]) {
+        for sentence in sentences {
+            self.terminal.line(&escape(sentence));
+        }
+    }
+
+    /// Looks at everything.
+    ///
+    /// # Errors
+    /// Exit code 1 if the host gives no event loop.
+    pub(crate) fn survey(&self, specs: &Arc<Specs>) -> Result<Survey, Failure> {
+        let setup = self.looking(specs.clone());
+        block_on(async move { engine::survey(&setup, &[]).await })
+    }
+}
+
+/// Runs what waits, on this thread; what blocks runs beside it.
+///
+/// # Errors
+/// Exit code 1 if the host gives no event loop (out of descriptors).
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Failed, format!("no event loop can be made: {error}")))?;
+    let output = runtime.block_on(future);
+    // A thread that waits for an answer on standard input, or for a backend that hangs, is not waited for.
+    runtime.shutdown_background();
+    Ok(output)
+}
+
+/// Problems as programs see them.
+pub(crate) fn problem_views(problems: &[Problem]) -> Vec<ProblemView> {
+    problems
+        .iter()
+        .map(|problem| ProblemView {
+            file: Some(problem.place.file.clone()),
+            line: problem.place.line,
+            column: problem.place.column,
+            message: problem.message.clone(),
+            hint: problem.hint.clone(),
+        })
+        .collect()
+}
+
+/// One past the largest file that manifests may be by default is enough for the reader to see that it is too large.
+const STDIN_LIMIT: u64 = (1 << 20) + 1;
+
+fn read_stdin() -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .lock()
+        .take(STDIN_LIMIT)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::new(Exit::Invalid, format!("standard input cannot be read: {error}")))?;
+    // What was cut in the middle of a character is too large anyway: the reader is to say so, and not that it is no text.
+    if bytes.len() as u64 == STDIN_LIMIT {
+        return Ok(String::from_utf8_lossy(&bytes).into_owned());
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Failure::new(Exit::Invalid, format!("standard input is not UTF-8 text from byte {at} on"))
+            .hint("manifests are YAML in UTF-8")
+    })
+}

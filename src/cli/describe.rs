@@ -1,0 +1,107 @@
+//! `kiln describe`: one object: spec, what is there, condition and why, recent history.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::args::{DescribeArgs, ObjectName, Selector};
+use super::context::Context;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::get::{full_name, is_in_doubt, must_be_shown, select};
+use super::log::{Line, lines_as_table};
+use crate::engine::ObjectStatus;
+use crate::model::Size;
+use crate::plan::{Paint, escape};
+
+/// How much history is shown; `kiln log` has the rest.
+const HISTORY: usize = 10;
+
+#[derive(Serialize)]
+struct Described {
+    /// More than one only if several incarnations are there, of which at most one is not in the trash.
+    objects: Vec<ObjectStatus>,
+    /// Oldest first.
+    history: Vec<Line>,
+}
+
+pub(crate) fn describe(context: &Context, args: &DescribeArgs) -> Result<Exit, Failure> {
+    let ObjectName { kind, name } = &args.what;
+    must_be_shown(*kind)?;
+    let specs = context.good_specs(&args.specs.specs)?;
+    let survey = context.survey(&specs)?;
+    let objects = select(&survey, &specs, Some(&Selector { kind: *kind, name: Some(name.clone()) }))?;
+    let mut history: Vec<Line> = survey
+        .journal
+        .iter()
+        .filter(|entry| entry.owner == specs.stack.owner && entry.kind == *kind && entry.name == *name)
+        .map(Line::new)
+        .collect();
+    history.drain(..history.len().saturating_sub(HISTORY));
+    let exit = Exit::Unobserved.when(is_in_doubt(&survey, &objects, true));
+    if args.output.is_json() {
+        context.json(&Described { objects, history });
+        return Ok(exit);
+    }
+    let paint = context.terminal.paint;
+    let mut out = String::new();
+    for object in &objects {
+        describe_one(&mut out, object, paint);
+    }
+    if history.is_empty() {
+        out.push_str("History: nothing is recorded.\n");
+    } else {
+        let _ = writeln!(out, "{}", paint.bold("History:"));
+        out.push_str(&lines_as_table(&history, paint));
+    }
+    context.terminal.out(&out);
+    Ok(exit)
+}
+
+fn describe_one(out: &mut String, object: &ObjectStatus, paint: Paint) {
+    let mut field = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            let _ = writeln!(out, "  {name:<12} {}", escape(&value));
+        }
+    };
+    let status = &object.status;
+    field("condition", Some(format!("{} ({})", status.condition.as_str(), status.reason)));
+    field("why", Some(status.message.clone()));
+    field("way out", status.unblock.clone());
+    field("owner", Some(status.owner.clone()));
+    field("backend", status.backend.clone());
+    field("location", status.location.clone());
+    field("pool", status.pool.clone());
+    field("uid", status.uid.clone());
+    field("object", status.object.clone());
+    let bytes = |size: u64| format!("{} ({size} bytes)", Size(size));
+    field("size", status.size.map(bytes));
+    field("used", status.used.map(bytes));
+    field("place", status.place.map(ToOwned::to_owned));
+    field("protected", status.protected.map(|protected| protected.to_string()));
+    field("onRemove", status.on_remove.map(|on_remove| format!("{on_remove:?}")));
+    field("expires", status.expires.clone());
+    field("clients", status.clients.as_ref().map(|who| if who.is_empty() { "none".into() } else { who.join(", ") }));
+    for (key, value) in &object.metadata.labels {
+        field("label", Some(format!("{key}={value}")));
+    }
+    field("observed at", status.observed_at.clone());
+    let body = std::mem::take(out);
+    let _ = writeln!(out, "{}", paint.bold(&full_name(object)));
+    out.push_str(&body);
+    match &object.spec {
+        None => out.push_str("Declared: no.\n"),
+        Some(spec) => {
+            let _ = writeln!(out, "{}", paint.bold("Declared:"));
+            for (key, value) in spec.as_object().into_iter().flatten() {
+                let value = match value {
+                    Value::Number(size) if key == "size" => size.as_u64().map_or_else(|| size.to_string(), bytes),
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
+                let _ = writeln!(out, "  {:<12} {}", escape(key), escape(&value));
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What ends a command early: one sentence, what to do next, and the exit code.
+
+use super::exit::Exit;
+use crate::engine::ActError;
+use crate::store::StoreError;
+
+/// Printed as `error: …` and `hint: …` on standard error.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// How the command ends.
+    pub(crate) exit: Exit,
+    /// One sentence.
+    pub(crate) message: String,
+    /// What to do next.
+    pub(crate) hint: Option<String>,
+}
+
+impl Failure {
+    /// Without a hint.
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), hint: None }
+    }
+
+    /// With one.
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let hint = match &error {
+            StoreError::Locked { pid, .. } => {
+                format!("wait until process {pid} is done, or give another store with --state DIR")
+            }
+            StoreError::Newer { .. } => "use the newer kiln, or give another store with --state DIR".to_owned(),
+            StoreError::Io { .. } => "make it writable or make room, or give another store with --state DIR".to_owned(),
+        };
+        Self::new(Exit::Store, error.to_string()).hint(hint)
+    }
+}
+
+impl From<ActError> for Failure {
+    fn from(error: ActError) -> Self {
+        match error {
+            ActError::Usage(message) => {
+                Self::new(Exit::Usage, message).hint("`kiln get` and `kiln trash list` show what there is")
+            }
+            ActError::Unobserved(message) => {
+                Self::new(Exit::Unobserved, message).hint("`kiln get backends` shows which backends can be seen")
+            }
+            ActError::Held(message) => Self::new(Exit::Held, message).hint("`kiln plan` shows the way out"),
+            ActError::Failed(message) => {
+                Self::new(Exit::Failed, message).hint("nothing is lost: `kiln plan` shows what is left to do")
+            }
+            ActError::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! `kiln init`: a Stack with a fresh id, and an example to go on from.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use super::args::InitArgs;
+use super::context::Context;
+use super::exit::Exit;
+use super::failure::Failure;
+
+const EXAMPLE: &str = include_str!("init.yaml");
+/// Stands in the example where the id goes; as long as an id is, and no id that could be drawn.
+const ID_PLACE: &str = "@FRESH-ID@";
+
+/// Writes `DIR/kiln.yaml`. Never overwrites, and adds no second Stack: a directory that holds manifests is refused (exit code 2).
+pub(crate) fn init(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
+    let dir = &args.dir;
+    let failed = |what: &str, error: &io::Error| Failure::new(Exit::Failed, format!("{what}: {error}"));
+    fs::create_dir_all(dir)
+        .map_err(|error| failed(&format!("the directory {} cannot be made", dir.display()), &error))?;
+    if let Some(there) = a_manifest_in(dir)
+        .map_err(|error| failed(&format!("the directory {} cannot be read", dir.display()), &error))?
+    {
+        let message = format!("{} holds manifests already: {there}", dir.display());
+        return Err(Failure::new(Exit::Usage, message).hint("edit them, or give another directory: kiln init DIR"));
+    }
+    let path = dir.join("kiln.yaml");
+    let id = fresh_id().map_err(|error| failed("no random id can be drawn from /dev/urandom", &error))?;
+    // Only whoever makes the file writes it: two runs at once do not overwrite each other.
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .and_then(|mut file| {
+            file.write_all(EXAMPLE.replace(ID_PLACE, &id).as_bytes())?;
+            file.sync_all()
+        })
+        .map_err(|error| failed(&format!("{} cannot be written", path.display()), &error))?;
+    context.terminal.line(&format!("Wrote {}: a stack with the id {id}, and an example.", path.display()));
+    context.terminal.line(&format!("Next: edit it, then `kiln plan {0}` and `kiln apply {0}`.", dir.display()));
+    Ok(Exit::Done)
+}
+
+/// The name of a manifest directly in `dir`, if there is any.
+fn a_manifest_in(dir: &Path) -> io::Result<Option<String>> {
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') && (name.ends_with(".yaml") || name.ends_with(".yml")) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+/// Ten random characters of `[a-z0-9]`: 51 bits, enough to tell apart the stacks of one host or cluster.
+fn fresh_id() -> io::Result<String> {
+    let mut bytes = [0; 8];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    let mut bits = u64::from_le_bytes(bytes);
+    // 36^10 is less than 2^52: of 64 bits, the modulo favours no id by more than one in 4,000.
+    Ok((0..10)
+        .map(|_| {
+            let digit = char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[(bits % 36) as usize]);
+            bits /= 36;
+            digit
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_ten_plain_characters_and_differ() {
+        let (a, b) = (fresh_id().unwrap(), fresh_id().unwrap());
+        assert_ne!(a, b);
+        for id in [a, b] {
+            assert_eq!(id.len(), ID_PLACE.len());
+            assert!(id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()), "{id}");
+        }
+    }
+
+    #[test]
+    fn the_example_has_one_place_for_the_id() {
+        assert_eq!(EXAMPLE.matches(ID_PLACE).count(), 1);
+    }
+}

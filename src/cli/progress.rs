@@ -1,0 +1,267 @@
+//! What a pass tells, as it runs: a line per running step on a terminal, plain lines elsewhere.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tokio_util::sync::CancellationToken;
+
+use super::terminal::Terminal;
+use crate::engine::{Event, Reporter};
+use crate::model::{Action, DriverError, Outcome, Risk, Specs, Step};
+use crate::plan::{HeldView, Paint, Plan, PlanView, StepView, counted, escape, render, render_step};
+
+/// How often a line of a running step is drawn anew: often enough to be seen alive.
+const TICK: Duration = Duration::from_millis(120);
+
+/// Tells a person about a pass, and asks them.
+pub(crate) struct Progress {
+    terminal: Terminal,
+    specs: Arc<Specs>,
+    /// Whether standard output is for data alone (`-o json`): then all is said on standard error.
+    data_only: bool,
+    yes: bool,
+    stop: CancellationToken,
+    bars: MultiProgress,
+    is_live: bool,
+    running: Mutex<BTreeMap<usize, Running>>,
+    /// What was shown as held with the plan.
+    shown: Mutex<Vec<HeldView>>,
+    /// Whether the answer to the question was Ctrl-C.
+    interrupted: AtomicBool,
+}
+
+struct Running {
+    since: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    pub(crate) fn new(
+        terminal: Terminal,
+        specs: Arc<Specs>,
+        data_only: bool,
+        yes: bool,
+        stop: CancellationToken,
+    ) -> Self {
+        let is_live = std::io::stderr().is_terminal();
+        Self {
+            terminal,
+            specs,
+            data_only,
+            yes,
+            stop,
+            bars: MultiProgress::new(),
+            is_live,
+            running: Mutex::default(),
+            shown: Mutex::default(),
+            interrupted: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the answer to the question was Ctrl-C: what was asked about is left by it.
+    pub(crate) fn was_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Whether the plan has shown this as held.
+    pub(crate) fn was_shown(&self, held: &HeldView) -> bool {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).contains(held)
+    }
+
+    /// How what is said is painted.
+    pub(crate) fn paint(&self) -> Paint {
+        self.terminal.paint
+    }
+
+    /// Says what the first Ctrl-C does.
+    pub(crate) fn announce_stop(&self) {
+        let steps = counted(self.steps().len(), "running step");
+        self.bars.suspend(|| {
+            self.terminal.note(&format!("finishing {steps}; press Ctrl-C again to stop at once"));
+        });
+    }
+
+    fn steps(&self) -> MutexGuard<'_, BTreeMap<usize, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says something, above the lines of what is running.
+    pub(crate) fn say(&self, text: &str) {
+        self.bars.suspend(|| if self.data_only { self.terminal.talk(text) } else { self.terminal.out(text) });
+    }
+
+    fn start(&self, index: usize, step: &Step) {
+        let bar = self.is_live.then(|| {
+            let bar = self.bars.add(ProgressBar::new_spinner());
+            bar.set_message(format!("{} {} on {}", doing(&step.action), object_name(step), step.backend));
+            bar.enable_steady_tick(TICK);
+            bar
+        });
+        self.steps().insert(index, Running { since: Instant::now(), bar });
+    }
+
+    fn progress(&self, index: usize, done: u64, all: u64) {
+        if let Some(Running { bar: Some(bar), .. }) = self.steps().get(&index) {
+            if bar.length() != Some(all) {
+                bar.set_length(all);
+                let form = "{spinner} {msg} {bytes}/{total_bytes} {wide_bar} {eta}";
+                bar.set_style(ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            }
+            bar.set_position(done);
+        }
+    }
+
+    fn finish(&self, index: usize, step: &Step, outcome: &Result<Outcome, DriverError>) {
+        let ran = self.steps().remove(&index);
+        if let Some(bar) = ran.as_ref().and_then(|ran| ran.bar.as_ref()) {
+            bar.finish_and_clear();
+        }
+        let took = ran.map_or(Duration::ZERO, |ran| ran.since.elapsed());
+        match outcome {
+            Ok(Outcome::Changed) => {
+                let (done, took) = (done(step), short_time(took));
+                self.say(&format!("{done} ({took})\n"));
+            }
+            Ok(Outcome::Unchanged) => {
+                self.say(&format!("{} on {} was so already\n", object_name(step), step.backend));
+            }
+            Err(error) => self.bars.suspend(|| {
+                let message =
+                    format!("{} of {} on {} failed: {error}", step.action.verb(), object_name(step), step.backend);
+                self.terminal.error(&message, None);
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl Reporter for Progress {
+    fn event(&self, event: Event<'_>) {
+        match event {
+            Event::Note(text) => self.bars.suspend(|| self.terminal.note(&text)),
+            Event::Planned(plan) => {
+                let mut view = PlanView::new(plan, &self.specs);
+                if plan.held.is_empty() {
+                    // What waited for a person has had its answer, and is about to run.
+                    view.approval = None;
+                }
+                self.say(&render(&view, self.terminal.paint));
+                *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = view.held.unwrap_or_default();
+            }
+            Event::Started(index, step) => self.start(index, step),
+            Event::Progress(index, done, all) => self.progress(index, done, all),
+            Event::Retrying(_, step, error, millis) => self.bars.suspend(|| {
+                let again = short_time(Duration::from_millis(millis));
+                let text = format!("{} on {}: {error}; trying again in {again}", object_name(step), step.backend);
+                self.terminal.note(&text);
+            }),
+            Event::Finished(index, step, outcome) => self.finish(index, step, outcome),
+            // Of a run that was stopped, how many steps were not begun is told at its end; one by one they would only be noise.
+            Event::Skipped(..) if self.stop.is_cancelled() => {}
+            Event::Skipped(_, step, why) => self.bars.suspend(|| {
+                self.terminal.note(&format!("{} of {} was not begun: {why}", step.action.verb(), object_name(step)));
+            }),
+        }
+    }
+
+    async fn confirm(&self, plan: &Plan) -> bool {
+        if self.yes {
+            return true;
+        }
+        if !self.terminal.can_ask() {
+            return false;
+        }
+        let steps: Vec<StepView> = plan
+            .steps
+            .iter()
+            .filter(|step| step.risk == Risk::Irreversible)
+            .map(|step| StepView::new(step, &self.specs))
+            .collect();
+        let width = steps.iter().map(|step| step.object_name().len()).max().unwrap_or_default();
+        let mut question = "These steps cannot be undone:\n".to_owned();
+        for step in &steps {
+            render_step(&mut question, step, width, Paint::PLAIN);
+        }
+        question.push_str("Make them? Only `yes` makes them; anything else holds them and does the rest: ");
+        self.terminal.talk(&question);
+        // Ctrl-C is an answer too. The thread that reads goes on waiting, and ends with the process.
+        tokio::select! {
+            answer = tokio::task::spawn_blocking(Terminal::read_yes) => answer.unwrap_or(false),
+            () = self.stop.cancelled() => {
+                self.interrupted.store(true, Ordering::Relaxed);
+                false
+            }
+        }
+    }
+}
+
+/// `volume/db`.
+fn object_name(step: &Step) -> String {
+    format!("{}/{}", step.identity.kind.as_lower(), step.identity.name)
+}
+
+/// What is being done, as a word.
+fn doing(action: &Action) -> &'static str {
+    match action {
+        Action::Create { .. } | Action::Snapshot { .. } => "creating",
+        Action::Grow { .. } => "growing",
+        Action::Restore { .. } => "restoring",
+        Action::SetTags { tags } if tags.retained => "releasing",
+        Action::SetTags { .. } => "tagging",
+        Action::Rename { .. } => "renaming",
+        Action::Adopt { .. } => "adopting",
+        Action::Trash { .. } => "removing",
+        Action::Undelete { .. } => "bringing back",
+        Action::Destroy => "destroying",
+        Action::Purge => "purging",
+        Action::Sweep => "clearing",
+        Action::Detach => "detaching",
+    }
+}
+
+/// What was done, as a sentence without its full stop: `created volume/db on fast`.
+fn done(step: &Step) -> String {
+    let (object, backend) = (object_name(step), &step.backend);
+    let text = match &step.action {
+        Action::Create { .. } | Action::Snapshot { .. } => format!("created {object} on {backend}"),
+        Action::Grow { to } => format!("grew {object} on {backend} to {to}"),
+        Action::Restore { .. } => format!("restored {object} on {backend}"),
+        Action::SetTags { tags } if tags.retained => format!("released {object} on {backend}"),
+        Action::SetTags { .. } => format!("updated {object} on {backend}"),
+        Action::Rename { from, .. } => format!("renamed {from} to {object} on {backend}"),
+        Action::Adopt { .. } => format!("adopted {object} on {backend}"),
+        Action::Trash { .. } => format!("removed {object} on {backend} into the trash"),
+        Action::Undelete { .. } => format!("brought {object} back from the trash of {backend}"),
+        Action::Destroy => format!("destroyed {object} on {backend}"),
+        Action::Purge => format!("purged {object} on {backend}"),
+        Action::Sweep => format!("cleared what was left of {object} on {backend}"),
+        Action::Detach => format!("made the clones of {object} on {backend} independent"),
+    };
+    escape(&text).into_owned()
+}
+
+/// `12 ms`, `3.4 s`, `2 min 5 s`.
+fn short_time(time: Duration) -> String {
+    match time.as_secs() {
+        0 => format!("{} ms", time.as_millis()),
+        1..60 => format!("{:.1} s", time.as_secs_f64()),
+        seconds => format!("{} min {} s", seconds / 60, seconds % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short() {
+        for (millis, text) in [(12, "12 ms"), (3400, "3.4 s"), (125_000, "2 min 5 s")] {
+            assert_eq!(short_time(Duration::from_millis(millis)), text);
+        }
+    }
+}

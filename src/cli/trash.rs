@@ -1,0 +1,120 @@
+//! `kiln trash`: the undelete, and the end of what was removed.
+
+use serde::Serialize;
+
+use super::args::{TrashCommand, TrashListArgs, TrashPurgeArgs, TrashRestoreArgs};
+use super::context::{Context, block_on};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::table::table;
+use super::terminal::Terminal;
+use crate::engine::{self, Purge, Trashed, rfc3339};
+use crate::plan::{Paint, counted};
+
+/// As in `kiln trash list -o json`.
+#[derive(Serialize)]
+struct TrashedView {
+    kind: Option<String>,
+    name: Option<String>,
+    uid: Option<String>,
+    backend: String,
+    object: String,
+    size: u64,
+    protected: bool,
+    /// In RFC 3339.
+    expires: Option<String>,
+}
+
+pub(crate) fn trash(context: &Context, command: TrashCommand) -> Result<Exit, Failure> {
+    match command {
+        TrashCommand::List(args) => list(context, &args),
+        TrashCommand::Restore(args) => restore(context, args),
+        TrashCommand::Purge(args) => purge(context, args),
+    }
+}
+
+fn list(context: &Context, args: &TrashListArgs) -> Result<Exit, Failure> {
+    let specs = context.good_specs(&args.specs.specs)?;
+    let survey = context.survey(&specs)?;
+    let trashed = engine::trash_list(&survey, &specs.stack.owner);
+    if args.output.is_json() {
+        context.json(&trashed.iter().map(view).collect::<Vec<_>>());
+    } else if trashed.is_empty() {
+        context.terminal.line("The trash is empty.");
+    } else {
+        context.terminal.out(&as_table(&trashed, context.terminal.paint));
+    }
+    for unobserved in &survey.plan.unobserved {
+        context.terminal.note(&format!("backend/{}: {}", unobserved.backend, unobserved.message));
+    }
+    Ok(Exit::Unobserved.when(!survey.plan.unobserved.is_empty()))
+}
+
+fn restore(context: &Context, args: TrashRestoreArgs) -> Result<Exit, Failure> {
+    let setup = context.writing(context.good_specs(&args.specs.specs)?)?;
+    let what = args.what;
+    let said = block_on(async move { engine::trash_restore(&setup, what.kind, &what.name).await })??;
+    context.say(&said);
+    Ok(Exit::Done)
+}
+
+fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
+    let setup = context.writing(context.good_specs(&args.specs.specs)?)?;
+    let what = args.what.map_or(Purge::Expired, |what| Purge::Named(what.kind, what.name));
+    let found = block_on(engine::trash_purge_list(&setup, &what))??;
+    if found.is_empty() {
+        context.terminal.line("Nothing in the trash is past its time.");
+        return Ok(Exit::Done);
+    }
+    if !args.yes {
+        let terminal = &context.terminal;
+        let objects = counted(found.len(), "object");
+        if !terminal.can_ask() {
+            let message = format!("{objects} would be destroyed for good, and nobody is there to be asked");
+            return Err(Failure::new(Exit::Held, message).hint("look with `kiln trash list`, then give --yes"));
+        }
+        terminal.talk(&as_table(&found, Paint::PLAIN));
+        terminal.talk(&format!("Destroy {objects} for good? Only `yes` does it: "));
+        if !Terminal::read_yes() {
+            return Err(Failure::new(Exit::Held, "nothing was purged"));
+        }
+    }
+    let said = block_on(async { engine::trash_purge(&setup, &found).await })??;
+    context.say(&said);
+    Ok(Exit::Done)
+}
+
+fn view(trashed: &Trashed) -> TrashedView {
+    let Trashed { backend, object, expires } = trashed;
+    let identity = object.identity.as_ref();
+    TrashedView {
+        kind: identity.map(|id| id.kind.to_string()),
+        name: identity.map(|id| id.name.to_string()),
+        uid: identity.map(|id| id.uid.to_string()),
+        backend: backend.to_string(),
+        object: object.native.to_string(),
+        size: object.size.bytes(),
+        protected: object.tags.protected,
+        expires: expires.map(rfc3339),
+    }
+}
+
+fn as_table(trashed: &[Trashed], paint: Paint) -> String {
+    let rows: Vec<[String; 5]> = trashed
+        .iter()
+        .map(|trashed| {
+            let name = match &trashed.object.identity {
+                Some(id) => format!("{}/{}", id.kind.as_lower(), id.name),
+                None => trashed.object.native.to_string(),
+            };
+            [
+                name,
+                trashed.backend.to_string(),
+                trashed.object.size.to_string(),
+                trashed.expires.map_or_else(|| "not known".to_owned(), rfc3339),
+                trashed.object.uid().map_or_else(|| "-".to_owned(), |uid| uid.to_string()),
+            ]
+        })
+        .collect();
+    table(["NAME", "BACKEND", "SIZE", "UNTIL", "UID"], &rows, paint)
+}

@@ -1,0 +1,106 @@
+//! Whether someone has a file open for writing, and noticing when someone opens it meanwhile: `fcntl` leases.
+//!
+//! A read lease is granted only on a file that nobody has open for writing, and holds up whoever opens it so until it is given
+//! back: that is noticed here ([`Lease::broken`]) and the lease given back at once. Readers are neither seen nor disturbed.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use rustix::fs;
+use rustix::io::Errno;
+
+/// Which signal announces a break: the number in Linux's `asm-generic/fcntl.h`, which `libc` leaves out.
+const F_SETSIG: libc::c_int = 10;
+
+/// A read lease; given back when dropped.
+pub(super) struct Lease<'fd> {
+    fd: BorrowedFd<'fd>,
+}
+
+/// What asking for a lease showed.
+pub(super) enum Leased<'fd> {
+    /// Nobody writes, and nobody begins to without being noticed.
+    Idle(Lease<'fd>),
+    /// Someone has it open for writing.
+    Writers,
+    /// The file system does not know leases, or the file is another user's: nothing is known.
+    Unknown,
+}
+
+impl<'fd> Lease<'fd> {
+    /// Asks for a lease on a file opened only for reading.
+    pub(super) fn take(fd: BorrowedFd<'fd>) -> Leased<'fd> {
+        // The kernel announces a break by a signal, SIGIO by default, which ends the process. SIGURG is ignored by default; the
+        // break is looked for instead.
+        if control(fd, F_SETSIG, libc::SIGURG).is_err() {
+            return Leased::Unknown;
+        }
+        match control(fd, libc::F_SETLEASE, libc::F_RDLCK) {
+            Ok(_) => Leased::Idle(Lease { fd }),
+            Err(Errno::AGAIN) => Leased::Writers,
+            Err(_) => Leased::Unknown,
+        }
+    }
+
+    /// Whether someone has opened it for writing, or is waiting to, since.
+    pub(super) fn broken(&self) -> bool {
+        control(self.fd, libc::F_GETLEASE, 0) != Ok(libc::F_RDLCK)
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        // Closing the file gives it back as well.
+        let _ = control(self.fd, libc::F_SETLEASE, libc::F_UNLCK);
+    }
+}
+
+#[expect(unsafe_code, reason = "rustix has no leases; these fcntl commands take and give plain integers")]
+fn control(fd: BorrowedFd<'_>, command: libc::c_int, argument: libc::c_int) -> Result<libc::c_int, Errno> {
+    // SAFETY: the descriptor is open for as long as it is borrowed; F_SETSIG, F_SETLEASE and F_GETLEASE touch no memory of ours.
+    let answer = unsafe { libc::fcntl(fd.as_raw_fd(), command, argument) };
+    if answer == -1 { Err(super::pool::errno_of(std::io::Error::last_os_error())) } else { Ok(answer) }
+}
+
+/// Who has a file open for writing, as far as `/proc` shows this user. Slow (all descriptors of the host are looked at): only
+/// asked once a lease has said that there is someone.
+pub(super) fn writers(file: BorrowedFd<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Ok(wanted) = fs::fstat(file) {
+        for process in numbered("/proc") {
+            let fds = format!("/proc/{process}/fd");
+            let writes = numbered(&fds).any(|fd| {
+                fs::stat(format!("{fds}/{fd}")).is_ok_and(|s| (s.st_dev, s.st_ino) == (wanted.st_dev, wanted.st_ino))
+                    && opened_for_writing(process, fd)
+            });
+            if writes {
+                let name = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+                found.push(format!("pid {process} ({})", name.trim_end()));
+            }
+        }
+    }
+    if found.is_empty() {
+        found.push("someone whom this user cannot see (a loop device, or another user's process)".to_owned());
+    }
+    found
+}
+
+fn numbered(directory: &str) -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn opened_for_writing(process: u32, fd: u32) -> bool {
+    let info = std::fs::read_to_string(format!("/proc/{process}/fdinfo/{fd}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).unwrap_or(0);
+    flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32
+}
+
+/// Who writes to a file: `None` if it cannot be known, empty if nobody does.
+pub(super) fn writers_of(file: &impl AsFd) -> Option<Vec<String>> {
+    match Lease::take(file.as_fd()) {
+        Leased::Idle(_) => Some(Vec::new()),
+        Leased::Writers => Some(writers(file.as_fd())),
+        Leased::Unknown => None,
+    }
+}

@@ -1,0 +1,158 @@
+//! The ledgers: two copies each, with checksums, replaced by renames.
+//!
+//! A ledger is a line `kiln-ledger 1 BLAKE3` and, behind it, the JSON that the hash is of.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{self, AtFlags, FallocateFlags, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::fail;
+use super::pool::{self, ListBuffer, MARK, Pool};
+use crate::model::{DriverError, ErrorKind, Ledger, LedgerView, Owner};
+
+/// Before the hash; the number is the format's.
+const HEAD: &str = "kiln-ledger 1 ";
+/// A ledger of a million objects has about 200 MB.
+const LIMIT: u64 = 1 << 30;
+
+/// Room kept in the mark's directory for when there is none left: without it nothing could be removed from a full pool, for the
+/// ledger is written first.
+const RESERVE: &str = "reserve";
+/// A ledger of 10,000 objects takes 2 MB, the tags of those that go to the trash a block each.
+const RESERVE_SIZE: u64 = 4 << 20;
+
+const MAIN: &str = ".ledger";
+const OLD: &str = ".ledger.old";
+const BESIDE: &str = ".ledger.new";
+
+/// All ledgers on the pool.
+pub(super) fn read_all(pool: &Pool, gaps: &mut Vec<String>) -> BTreeMap<Owner, LedgerView> {
+    let mut ledgers = BTreeMap::new();
+    let mut unreadable = |errno| {
+        gaps.push(format!("{}/{MARK} cannot be read: {}", pool.path.display(), fail::describe(errno)));
+    };
+    let mark = match pool.mark() {
+        Ok(Some(mark)) => mark,
+        Ok(None) => return ledgers,
+        Err(errno) => {
+            unreadable(errno);
+            return ledgers;
+        }
+    };
+    match owners(mark.as_fd(), &[MAIN, OLD]) {
+        Ok(owners) => {
+            for owner in owners {
+                if let Some(view) = read(mark.as_fd(), &owner) {
+                    ledgers.insert(owner, view);
+                }
+            }
+        }
+        Err(errno) => unreadable(errno),
+    }
+    ledgers
+}
+
+/// The owners that have a file of one of these endings beside the mark.
+pub(super) fn owners(mark: BorrowedFd<'_>, endings: &[&str]) -> Result<Vec<Owner>, Errno> {
+    let entries = pool::list(mark, &mut ListBuffer::new())?;
+    let owner = |name: &str| endings.iter().find_map(|ending| name.strip_suffix(ending)?.parse().ok());
+    let mut owners: Vec<Owner> = entries.iter().filter_map(|entry| owner(&entry.name)).collect();
+    owners.sort();
+    owners.dedup();
+    Ok(owners)
+}
+
+/// The first copy that can be believed. The first is the newer of the two: it is only ever replaced, whole, by a rename.
+fn read(mark: BorrowedFd<'_>, owner: &Owner) -> Option<LedgerView> {
+    let mut why = Vec::new();
+    for ending in [MAIN, OLD] {
+        match read_copy(mark, owner, ending) {
+            Ok(Some(ledger)) => return Some(LedgerView::Good(ledger)),
+            Ok(None) => {}
+            Err(sentence) => why.push(sentence),
+        }
+    }
+    if why.is_empty() { None } else { Some(LedgerView::Damaged(why.join("; "))) }
+}
+
+fn read_copy(mark: BorrowedFd<'_>, owner: &Owner, ending: &str) -> Result<Option<Ledger>, String> {
+    let name = format!("{owner}{ending}");
+    let bytes = match pool::read_small(mark, &name, LIMIT) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(None),
+        Err(errno) => return Err(format!("{MARK}/{name} cannot be read: {}", fail::describe(errno))),
+    };
+    let body = body_of(&bytes).ok_or_else(|| format!("{MARK}/{name} is damaged"))?;
+    match serde_json::from_slice::<Ledger>(body) {
+        Ok(ledger) if ledger.owner == *owner => Ok(Some(ledger)),
+        Ok(ledger) => Err(format!("{MARK}/{name} is the ledger of {}", ledger.owner)),
+        Err(why) => Err(format!("{MARK}/{name} cannot be understood: {why}")),
+    }
+}
+
+/// What the hash in the first line is of, if it is.
+fn body_of(bytes: &[u8]) -> Option<&[u8]> {
+    let line = bytes.iter().position(|byte| *byte == b'\n')?;
+    let (head, body) = (&bytes[..line], &bytes[line + 1..]);
+    let hash = head.strip_prefix(HEAD.as_bytes())?;
+    (hash == blake3::hash(body).to_hex().as_bytes()).then_some(body)
+}
+
+/// Replaces a ledger. See [`crate::driver::Driver::write_ledger`].
+pub(super) fn write(pool: &Pool, ledger: &Ledger) -> Result<(), DriverError> {
+    let owner = &ledger.owner;
+    let doing = format!("writing the ledger of {owner} in {}/{MARK}", pool.path.display());
+    let failed = |errno| fail::before(&doing, errno);
+    let body = serde_json::to_vec(ledger)
+        .map_err(|why| DriverError::before(ErrorKind::Permanent, format!("{doing}: {why}")))?;
+    let mut bytes = format!("{HEAD}{}\n", blake3::hash(&body).to_hex()).into_bytes();
+    bytes.extend_from_slice(&body);
+
+    let mark = pool::open_dir(pool.root(), MARK).map_err(failed)?;
+    let [main, old, beside] = [MAIN, OLD, BESIDE].map(|ending| format!("{owner}{ending}"));
+    match pool::write_beside(mark.as_fd(), &beside, &bytes) {
+        Err(Errno::NOSPC | Errno::DQUOT) if pool::remove_file(mark.as_fd(), RESERVE).map_err(failed)? => {
+            pool::sync(mark.as_fd()).map_err(failed)?;
+            pool::write_beside(mark.as_fd(), &beside, &bytes).map_err(failed)?;
+        }
+        other => {
+            other.map_err(failed)?;
+            keep_reserve(mark.as_fd());
+        }
+    }
+    // What is damaged must not take the place of a second copy that may be whole.
+    let main_is_whole = pool::read_small(mark.as_fd(), &main, LIMIT)
+        .is_ok_and(|bytes| bytes.is_some_and(|bytes| body_of(&bytes).is_some()));
+    if main_is_whole {
+        // At every moment at least one whole copy stands: the second goes only while the first is there.
+        pool::remove_file(mark.as_fd(), &old).map_err(failed)?;
+        fs::linkat(&mark, &*main, &mark, &*old, AtFlags::empty()).map_err(failed)?;
+    }
+    pool::rename(&mark, &beside, &mark, &main, RenameFlags::empty()).map_err(failed)?;
+    pool::sync(mark.as_fd()).map_err(|errno| fail::after(&doing, errno))
+}
+
+/// Sees to it that there is a reserve. Not having one is no reason to fail.
+fn keep_reserve(mark: BorrowedFd<'_>) {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+    if let Ok(file) = pool::open_in(mark, RESERVE, flags, pool::FILE_MODE)
+        && fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVE_SIZE).is_err()
+    {
+        // Half a reserve would be taken for one.
+        let _ = pool::remove_file(mark, RESERVE);
+    }
+}
+
+/// Removes a ledger with its copies.
+pub(super) fn remove(pool: &Pool, owner: &Owner) -> Result<(), DriverError> {
+    let doing = format!("removing the ledger of {owner} in {}/{MARK}", pool.path.display());
+    let failed = |errno| fail::after(&doing, errno);
+    let Some(mark) = pool.mark().map_err(failed)? else { return Ok(()) };
+    // The first copy goes last: the older one alone would be taken for the truth.
+    for ending in [BESIDE, OLD, MAIN] {
+        pool::remove_file(mark.as_fd(), &format!("{owner}{ending}")).map_err(failed)?;
+    }
+    pool::sync(mark.as_fd()).map_err(failed)
+}

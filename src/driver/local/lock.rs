@@ -1,0 +1,212 @@
+//! The writer lock: `flock` on a file that is never replaced.
+//!
+//! The kernel lets it go when its process ends, however it ends. A step that still runs after its caller has gone (a dropped
+//! future; blocking work cannot be ended from outside) keeps the lock until it is done, so that nobody starts beside it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use rustix::fs::{self, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::pool::{self, Closed, FILE_MODE, MARK, Pool};
+use super::{fail, ledger, observe};
+use crate::driver::WriterLock;
+use crate::model::{DriverError, ErrorKind, Owner, PoolId};
+
+const ENDING: &str = ".lock";
+
+/// How long a lock is waited for that is only being looked at, or kept by a step whose caller has gone. Looking takes
+/// microseconds; such a step is told to stop and notices within one piece of a copy, well under a second on a disk.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// The lock as it is held.
+pub(super) struct Held {
+    file: OwnedFd,
+    /// Device and inode of the file.
+    which: (u64, u64),
+    owner: Owner,
+    path: PathBuf,
+    pub(super) id: PoolId,
+    /// Nobody wants it any more; only steps that are still running keep it.
+    released: AtomicBool,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // A child process between fork and exec may have a copy of the descriptor: closing ours alone would not let it go.
+        let _ = fs::flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+/// Those held by this process: to tell a living writer from steps that outlived theirs.
+static HELD: Mutex<Vec<Weak<Held>>> = Mutex::new(Vec::new());
+
+fn only_lingering(which: (u64, u64)) -> bool {
+    let held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    held.iter().filter_map(Weak::upgrade).any(|lock| lock.which == which && lock.released.load(Ordering::SeqCst))
+}
+
+/// Takes the lock. See [`crate::driver::Driver::lock`].
+pub(super) fn take(pool: &Pool, owner: &Owner) -> Result<Arc<Held>, DriverError> {
+    let name = format!("{owner}{ENDING}");
+    let shown = format!("{}/{MARK}/{name}", pool.path.display());
+    let failed = |errno| fail::before(format!("taking the lock {shown}"), errno);
+    let id = identity(pool)?;
+    let mark = pool::open_dir(pool.root(), MARK).map_err(failed)?;
+    let file = pool::open_in(mark.as_fd(), &name, OFlags::RDWR | OFlags::CREATE, FILE_MODE).map_err(failed)?;
+    let stat = fs::fstat(&file).map_err(failed)?;
+    let which = (stat.st_dev, stat.st_ino);
+    let begun = Instant::now();
+    loop {
+        match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => break,
+            Err(Errno::AGAIN) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+        // Shared locks are those of somebody who looks whether it is held, for a moment: another can be had beside them.
+        let looked_at = match fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => {
+                fs::flock(&file, FlockOperation::Unlock).map_err(failed)?;
+                true
+            }
+            Err(Errno::AGAIN) => false,
+            Err(errno) => return Err(failed(errno)),
+        };
+        if !(looked_at || only_lingering(which)) || begun.elapsed() > PATIENCE {
+            return Err(DriverError::before(
+                ErrorKind::OtherWriter,
+                format!("another process is writing to {} for {owner}: {}", pool.path.display(), holder(&mark, &name)),
+            ));
+        }
+        std::thread::sleep(PAUSE);
+    }
+    // A courtesy: a pool that is full must still be one from which something can be removed.
+    let _ = note_holder(&file);
+    let held = Arc::new(Held {
+        file,
+        which,
+        owner: owner.clone(),
+        path: pool.path.clone(),
+        id,
+        released: AtomicBool::new(false),
+    });
+    let mut all = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|lock| lock.strong_count() > 0);
+    all.push(Arc::downgrade(&held));
+    Ok(held)
+}
+
+/// The identity that a pool must have to be written to.
+pub(super) fn identity(pool: &Pool) -> Result<PoolId, DriverError> {
+    let unreachable = |why| DriverError::before(ErrorKind::Unreachable, why);
+    pool.id().map_err(unreachable)?.ok_or_else(|| {
+        unreachable(format!(
+            "{0} has no mark of Kiln's ({0}/{MARK}/id): is the right file system mounted?",
+            pool.path.display()
+        ))
+    })
+}
+
+/// Says in the file who holds it, for whoever is kept out; since when is the file's own time.
+fn note_holder(file: &OwnedFd) -> Result<(), Errno> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let text = format!("pid {} on {}\n", std::process::id(), host.trim_end());
+    fs::ftruncate(file, 0)?;
+    rustix::io::pwrite(file, text.as_bytes(), 0).map(|_| ())
+}
+
+fn holder(mark: &OwnedFd, name: &str) -> String {
+    let who = pool::read_small(mark.as_fd(), name, 4096).ok().flatten().unwrap_or_default();
+    let who = String::from_utf8_lossy(&who).trim_end().to_owned();
+    let since = pool::stat_in(mark.as_fd(), name).ok().flatten();
+    let since = since.and_then(|stat| jiff::Timestamp::from_second(stat.st_mtime).ok());
+    match since {
+        Some(since) if !who.is_empty() => format!("{who}, since {since}"),
+        _ => "it does not say who it is".to_owned(),
+    }
+}
+
+/// Owners whose lock is held now, by whomever.
+pub(super) fn held(pool: &Pool, gaps: &mut Vec<String>) -> Vec<Owner> {
+    let look = || {
+        let Some(mark) = pool.mark()? else { return Ok(Vec::new()) };
+        let mut held = Vec::new();
+        for owner in ledger::owners(mark.as_fd(), &[ENDING])? {
+            if is_held(&mark, &owner)? {
+                held.push(owner);
+            }
+        }
+        Ok(held)
+    };
+    look().unwrap_or_else(|errno: Errno| {
+        gaps.push(format!("the locks in {}/{MARK} cannot be seen: {}", pool.path.display(), fail::describe(errno)));
+        Vec::new()
+    })
+}
+
+fn is_held(mark: &OwnedFd, owner: &Owner) -> Result<bool, Errno> {
+    let file = pool::open_in(mark.as_fd(), &format!("{owner}{ENDING}"), OFlags::RDONLY, Mode::empty());
+    let Some(file) = pool::absent_is_none(file)? else { return Ok(false) };
+    match fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => fs::flock(&file, FlockOperation::Unlock).map(|()| false),
+        Err(Errno::AGAIN) => Ok(true),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// What the engine holds.
+pub(super) struct LocalLock(pub(super) Arc<Held>);
+
+impl Drop for LocalLock {
+    fn drop(&mut self) {
+        self.0.released.store(true, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl WriterLock for LocalLock {
+    async fn check(&self) -> Result<(), DriverError> {
+        let held = self.0.clone();
+        super::blocking(move || held.check()).await
+    }
+}
+
+impl Held {
+    /// The same file must still be under the same name, in the same pool: a lock on a file that is nowhere keeps nobody out.
+    fn check(&self) -> Result<(), DriverError> {
+        let pool = match Pool::open(&self.path) {
+            Ok(pool) => pool,
+            Err(Closed::Missing) => return Err(observe::missing(&self.path)),
+            Err(Closed::Error(error)) => return Err(error),
+        };
+        if identity(&pool)? != self.id {
+            return Err(DriverError::before(
+                ErrorKind::Unreachable,
+                format!("{} is not the pool that it was when the lock was taken", self.path.display()),
+            ));
+        }
+        let name = format!("{}{ENDING}", self.owner);
+        let there = pool.mark().and_then(|mark| match mark {
+            Some(mark) => pool::stat_in(mark.as_fd(), &name),
+            None => Ok(None),
+        });
+        match there {
+            Ok(Some(stat)) if (stat.st_dev, stat.st_ino) == self.which => Ok(()),
+            Ok(_) => Err(DriverError::before(
+                ErrorKind::OtherWriter,
+                format!("the lock {}/{MARK}/{name} was removed or replaced", self.path.display()),
+            )),
+            Err(errno) => Err(DriverError::before(
+                ErrorKind::Unreachable,
+                format!("the lock {}/{MARK}/{name} cannot be seen: {}", self.path.display(), fail::describe(errno)),
+            )),
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The `local` driver: a directory with a directory per object. Nothing but a file system is needed.
+//!
+//! ```text
+//! POOL/kiln.OWNER.NAME.UID/kiln.OWNER.NAME.UID.img      the data: its length is the size
+//! POOL/kiln.OWNER.NAME.UID/tags.json                    only if there is more to say than the name does
+//! POOL/kiln-tmp.OWNER.NAME.UID/                         being made, or being removed
+//! POOL/.trash/kiln.OWNER.NAME.UID/                      can be brought back
+//! POOL/.kiln-pool/id                                    the pool's identity
+//! POOL/.kiln-pool/OWNER.lock                            the writer lock
+//! POOL/.kiln-pool/OWNER.ledger, OWNER.ledger.old        the ledger, and the one before
+//! POOL/.kiln-pool/reserve                               room for a ledger when there is none left
+//! POOL/.kiln-pool/adopted/FILE.json                     tags of a file that was taken over where it is
+//! ```
+//!
+//! An object is made whole under its temporary name, made durable, and published by one rename; it leaves by one rename too. A
+//! restore exchanges two directories. So a crash leaves an object where it was or where it was going, and never half of one
+//! under a name that means something. What must happen in two steps (a rename, and the data file's name inside) has an order
+//! in which the state between is recognised: see [`object`] and [`steps`].
+
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+
+use async_trait::async_trait;
+use rustix::fs::{self, FallocateFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{Driver, StepContext, WriterLock};
+use crate::model::{
+    Access, Capabilities, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome, Owner, PoolId, Scope, Size,
+    Step, Uid,
+};
+
+mod content;
+mod fail;
+mod lease;
+mod ledger;
+mod lock;
+mod object;
+mod observe;
+mod pool;
+mod removal;
+mod restore;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+use pool::{Closed, FILE_MODE, Pool};
+
+/// Clients use the files as block devices, whose blocks have at most this size; and it is a page.
+const GRANULARITY: u64 = 4096;
+/// File names have at most 255 bytes on every file system in use; some are left for `.img` and `.json.new`.
+const MAX_NAME: usize = 240;
+
+/// The driver. Cheap to clone.
+#[derive(Clone)]
+pub struct Local(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    create: bool,
+    capabilities: Capabilities,
+    /// Objects that a step is being made on. A caller may go away and come back while blocking work still runs.
+    busy: Mutex<HashSet<Uid>>,
+    freed: Condvar,
+    /// The locks taken through this driver: a running step keeps its owner's.
+    locks: Mutex<Vec<(Owner, Weak<lock::Held>)>>,
+}
+
+impl Local {
+    /// Opens a pool. Looks what its file system can do; leaves nothing behind, and does not mind if the pool is not there.
+    pub fn connect(path: &Path, create: bool) -> Self {
+        Self(Arc::new(Inner {
+            path: path.to_owned(),
+            create,
+            capabilities: capabilities(path),
+            busy: Mutex::default(),
+            freed: Condvar::new(),
+            locks: Mutex::default(),
+        }))
+    }
+}
+
+/// The directory that holds the pool.
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Two files without a name, in the pool or, if that is not made yet, where it would be.
+fn nameless_files(path: &Path) -> Option<(OwnedFd, OwnedFd)> {
+    let open = |path| fs::open(path, OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC, FILE_MODE);
+    let place = match open(path) {
+        Ok(first) => return Some((first, open(path).ok()?)),
+        Err(Errno::NOENT) => parent_of(path),
+        Err(_) => return None,
+    };
+    Some((open(place).ok()?, open(place).ok()?))
+}
+
+/// What the file system can do, found by trying it on files that have no name. Where even that cannot be done, the least.
+fn capabilities(path: &Path) -> Capabilities {
+    let (mut reflink, mut thick, mut max_size) = (false, true, Size::MAX.bytes());
+    if let Some((one, other)) = nameless_files(path) {
+        max_size = largest(&one);
+        reflink =
+            rustix::io::pwrite(&one, &[1; GRANULARITY as usize], 0).is_ok() && content::shares_blocks(&other, &one);
+        let allotted = fs::fallocate(&other, FallocateFlags::empty(), 0, GRANULARITY);
+        thick = !matches!(allotted, Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL));
+    }
+    Capabilities {
+        granularity: GRANULARITY,
+        max_size: max_size - max_size % GRANULARITY,
+        max_name: MAX_NAME,
+        thin: true,
+        thick,
+        snapshot_while_open: reflink,
+        grow_while_open: true,
+        clones_depend: false,
+        clone_volume: true,
+        restore: true,
+        rename: true,
+        own_names: true,
+        adopt: true,
+        detach: true,
+        qos: false,
+        encryption: false,
+    }
+}
+
+/// The largest length that a file may have here, found by halving. Lengths take no room.
+fn largest(file: &OwnedFd) -> u64 {
+    // A limit of this process would be in the way of the volumes too; and trying past it is answered by a deadly signal.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current.unwrap_or(u64::MAX);
+    let (mut fits, mut too_large) = (0, Size::MAX.bytes().min(limit) / GRANULARITY + 1);
+    while too_large - fits > 1 {
+        let middle = fits + (too_large - fits) / 2;
+        if fs::ftruncate(file, middle * GRANULARITY).is_ok() {
+            fits = middle;
+        } else {
+            too_large = middle;
+        }
+    }
+    let _ = fs::ftruncate(file, 0);
+    fits * GRANULARITY
+}
+
+/// Runs blocking work off the async threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, DriverError> + Send + 'static,
+) -> Result<T, DriverError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|died| {
+        Err(DriverError::unknown(ErrorKind::Permanent, format!("the local driver failed inside: {died}")))
+    })
+}
+
+/// Tells running work that its caller has gone.
+struct Abandon(Arc<AtomicBool>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Keeps an object to one step at a time.
+struct Busy<'a>(&'a Inner, Uid);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+        self.0.freed.notify_all();
+    }
+}
+
+impl Inner {
+    fn pool(&self) -> Result<Pool, DriverError> {
+        Pool::open(&self.path).map_err(|closed| match closed {
+            Closed::Missing => observe::missing(&self.path),
+            Closed::Error(error) => error,
+        })
+    }
+
+    fn found(&self) -> Result<PoolId, DriverError> {
+        match Pool::open(&self.path) {
+            Ok(pool) => pool.mark_made(),
+            Err(Closed::Error(error)) => Err(error),
+            Err(Closed::Missing) if !self.create => Err(observe::missing(&self.path)),
+            Err(Closed::Missing) => {
+                let parent = parent_of(&self.path);
+                let doing = format!("making {} (only the last directory of the path is made)", self.path.display());
+                match fs::mkdir(&self.path, pool::DIR_MODE) {
+                    // Somebody else was faster.
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(Errno::NOENT) => {
+                        return Err(DriverError {
+                            kind: ErrorKind::Unreachable,
+                            ..fail::before(format!("{doing}: {} is not there", parent.display()), Errno::NOENT)
+                        });
+                    }
+                    Err(errno) => return Err(fail::before(doing, errno)),
+                }
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                fs::open(parent, flags, Mode::empty())
+                    .and_then(fs::fsync)
+                    .map_err(|e| fail::after(format!("making {} durable", self.path.display()), e))?;
+                self.pool()?.mark_made()
+            }
+        }
+    }
+
+    /// The lock under which a step of this owner runs, kept until the step is done.
+    fn lock_of(&self, owner: &Owner) -> Option<Arc<lock::Held>> {
+        let locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.iter().filter(|(of, _)| of == owner).find_map(|(_, lock)| lock.upgrade())
+    }
+
+    fn alone(&self, uid: Uid) -> Busy<'_> {
+        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut busy = self.freed.wait_while(busy, |busy| busy.contains(&uid)).unwrap_or_else(PoisonError::into_inner);
+        busy.insert(uid);
+        Busy(self, uid)
+    }
+
+    fn execute(&self, step: &Step, work: &content::Work) -> Result<Outcome, DriverError> {
+        let _alone = self.alone(step.identity.uid);
+        // The caller may have gone while this waited for its turn: what nobody waits for is not begun.
+        work.check()?;
+        let pool = self.pool()?;
+        // Whatever else is at the path now (the directory below a file system that is no longer mounted, say) is not written to.
+        let id = lock::identity(&pool)?;
+        if self.lock_of(&step.identity.owner).is_some_and(|lock| lock.id != id) {
+            return Err(DriverError::before(
+                ErrorKind::Unreachable,
+                format!("{} is not the pool that it was when the lock was taken", self.path.display()),
+            ));
+        }
+        steps::Task { pool: &pool, step, work }.run()
+    }
+}
+
+#[async_trait]
+impl Driver for Local {
+    fn capabilities(&self) -> &Capabilities {
+        &self.0.capabilities
+    }
+
+    async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
+        let (inner, scope) = (self.0.clone(), scope.clone());
+        blocking(move || observe::observe(&inner.path, inner.create, &scope)).await
+    }
+
+    fn access(&self, object: &NativeName) -> Access {
+        let name = object.as_str();
+        let path = self.0.path.join(name);
+        // A file that was taken over is where it was; which of both it is, is looked up and not guessed by the name.
+        match path.symlink_metadata() {
+            Ok(metadata) if metadata.is_file() => Access::File(path),
+            _ => Access::File(path.join(object::image_name(name))),
+        }
+    }
+
+    async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
+        let (inner, step) = (self.0.clone(), step.clone());
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let _abandon = Abandon(abandoned.clone());
+        let work = content::Work { now: context.now, progress: context.progress.clone(), abandoned };
+        // Taken before the work is queued: it is kept even if it begins after its caller has gone.
+        let lock = inner.lock_of(&step.identity.owner);
+        blocking(move || {
+            let outcome = inner.execute(&step, &work);
+            drop(lock);
+            outcome
+        })
+        .await
+    }
+
+    async fn found(&self) -> Result<PoolId, DriverError> {
+        let inner = self.0.clone();
+        blocking(move || inner.found()).await
+    }
+
+    async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
+        let (inner, owner) = (self.0.clone(), owner.clone());
+        blocking(move || {
+            let held = lock::take(&inner.pool()?, &owner)?;
+            let mut locks = inner.locks.lock().unwrap_or_else(PoisonError::into_inner);
+            locks.retain(|(_, lock)| lock.strong_count() > 0);
+            locks.push((owner, Arc::downgrade(&held)));
+            Ok(Box::new(lock::LocalLock(held)) as Box<dyn WriterLock>)
+        })
+        .await
+    }
+
+    async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
+        let (inner, ledger) = (self.0.clone(), ledger.clone());
+        blocking(move || ledger::write(&inner.pool()?, &ledger)).await
+    }
+
+    async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
+        let (inner, owner) = (self.0.clone(), owner.clone());
+        blocking(move || ledger::remove(&inner.pool()?, &owner)).await
+    }
+}

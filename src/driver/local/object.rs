@@ -1,0 +1,421 @@
+//! One object as it stands on disk: how it is recognised, and how its tags are kept.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{self, FileType, OFlags, RenameFlags, Stat};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::pool::{self, Entry, ListBuffer, MARK, Pool};
+use crate::model::{Identity, Kind, NativeForm, NativeName, Place, Tags};
+
+/// The tags of an object, in its directory.
+pub(super) const TAGS: &str = "tags.json";
+/// The tags being replaced: of no meaning, whatever it holds.
+const TAGS_BESIDE: &str = "tags.json.new";
+/// What data files end with.
+pub(super) const IMAGE: &str = ".img";
+/// The directory, in [`MARK`], of the tags of files that were taken over where they are.
+const ADOPTED: &str = "adopted";
+/// More than any manifest's labels; what is longer was not written by Kiln.
+const TAGS_LIMIT: u64 = 1 << 20;
+/// Of the stored tags. A newer one is a conflict: nothing is done to what is not understood.
+const TAGS_FORMAT: u32 = 1;
+
+/// An object, or something that stands where objects do.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Found {
+    pub(super) native: String,
+    pub(super) place: Place,
+    pub(super) form: Form,
+    pub(super) identity: Option<Identity>,
+    pub(super) size: u64,
+    pub(super) used: u64,
+    pub(super) tags: Tags,
+    pub(super) conflict: Option<String>,
+}
+
+/// How it stands on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A directory with its data file, whose name is that of the directory, unless a rename was cut short.
+    Directory {
+        /// The data file.
+        image: Option<String>,
+    },
+    /// A plain file: made by others, adopted or not.
+    File,
+    /// Neither: nothing that Kiln would touch.
+    Other,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    format: u32,
+    tags: Tags,
+}
+
+/// The data file's name in the directory of an object.
+pub(super) fn image_name(native: &str) -> String {
+    format!("{native}{IMAGE}")
+}
+
+/// The directory that a place is.
+pub(super) enum PlaceDir<'a> {
+    Root(BorrowedFd<'a>),
+    Trash(OwnedFd),
+}
+
+impl AsFd for PlaceDir<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            PlaceDir::Root(fd) => fd.as_fd(),
+            PlaceDir::Trash(fd) => fd.as_fd(),
+        }
+    }
+}
+
+impl Pool {
+    /// The directory in which the objects of a place are; `None`: there is no trash yet.
+    pub(super) fn place(&self, place: Place) -> Result<Option<PlaceDir<'_>>, Errno> {
+        match place {
+            Place::Live | Place::Temporary => Ok(Some(PlaceDir::Root(self.root()))),
+            Place::Trash => Ok(self.trash()?.map(PlaceDir::Trash)),
+        }
+    }
+
+    /// Looks for one object in one place. `None`: it is not there.
+    pub(super) fn find(&self, native: &str, place: Place) -> Result<Option<Found>, Errno> {
+        let mut buffer = ListBuffer::new();
+        // A stranger's rename between two of our calls shows as ENOENT: look again. Three such in a row are no accident.
+        for _ in 0..3 {
+            let Some(dir) = self.place(place)? else { return Ok(None) };
+            match self.look(dir.as_fd(), native, place, &mut buffer) {
+                Err(Errno::NOENT) if pool::stat_in(dir.as_fd(), native)?.is_none() => return Ok(None),
+                Err(Errno::NOENT) => {}
+                other => return other,
+            }
+        }
+        Err(Errno::AGAIN)
+    }
+
+    /// Looks at an entry of a place.
+    ///
+    /// `Ok(None)`: nothing of meaning stands there (the trash prepared for an adopted file that has not moved yet). `ENOENT`: it,
+    /// or something in it, has just gone: look again.
+    pub(super) fn look(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &str,
+        place: Place,
+        buffer: &mut ListBuffer,
+    ) -> Result<Option<Found>, Errno> {
+        let native = NativeName::new(name);
+        let parsed = native.parse().filter(|(form, ..)| *form != NativeForm::Temporary || place != Place::Trash);
+        let by_name = parsed.map(|(form, owner, name, uid)| {
+            let kind = if form == NativeForm::Snapshot { Kind::Snapshot } else { Kind::Volume };
+            (form, Identity { owner, kind, name, uid })
+        });
+        let temporary = by_name.as_ref().is_some_and(|(form, _)| *form == NativeForm::Temporary);
+        let mut found = Found {
+            native: name.to_owned(),
+            place: if temporary { Place::Temporary } else { place },
+            form: Form::Other,
+            identity: by_name.map(|(_, identity)| identity),
+            size: 0,
+            used: 0,
+            tags: Tags::default(),
+            conflict: None,
+        };
+        match pool::open_dir(dir, name) {
+            Ok(own) => return self.look_inside(found, own.as_fd(), buffer),
+            Err(Errno::NOTDIR | Errno::LOOP) => {}
+            // `lost+found`, say. What Kiln makes it can open: a directory that bears none of its names is somebody else's.
+            Err(Errno::ACCESS) if found.identity.is_none() => {
+                found.form = Form::Directory { image: None };
+                found.conflict = Some("it may not be opened by this user".to_owned());
+                return Ok(Some(found));
+            }
+            Err(errno) => return Err(errno),
+        }
+        let stat = pool::stat_in(dir, name)?.ok_or(Errno::NOENT)?;
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if is_file && place == Place::Live {
+            found.form = Form::File;
+            found.measure(&stat);
+        }
+        if found.identity.is_some() {
+            found.conflict = Some(format!("it should be a directory and is {}", kind_of(&stat)));
+        } else if found.form == Form::File {
+            self.read_adopted(&mut found)?;
+        }
+        Ok(Some(found))
+    }
+
+    fn look_inside(
+        &self,
+        mut found: Found,
+        own: BorrowedFd<'_>,
+        buffer: &mut ListBuffer,
+    ) -> Result<Option<Found>, Errno> {
+        found.form = Form::Directory { image: None };
+        let named = found.identity.is_some();
+        if named {
+            let entries = pool::list(own, buffer)?;
+            if entries.iter().any(|entry| entry.name == TAGS) {
+                found.read_tags(own, TAGS)?;
+            }
+            found.take_image(own, &entries)?;
+        } else if found.read_tags(own, TAGS)? {
+            // A directory under a name of its own choice is ours only by its tags.
+            found.identity = found.tags.identity.clone();
+            if found.identity.is_some() || found.conflict.is_some() {
+                found.take_image(own, &pool::list(own, buffer)?)?;
+            }
+        } else if let Some(stat) = pool::stat_in(own, &image_name(&found.native))? {
+            found.measure(&stat);
+        }
+        let image_is_missing = found.form == Form::Directory { image: None };
+        if found.place == Place::Trash && image_is_missing && found.tags.adopted && self.is_adopted_file(&found)? {
+            return Ok(None);
+        }
+        Ok(Some(found))
+    }
+
+    /// Whether the file of this adopted object is still, or again, where its maker put it.
+    fn is_adopted_file(&self, found: &Found) -> Result<bool, Errno> {
+        let live = pool::stat_in(self.root(), &found.native)?;
+        let is_file = live.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+        Ok(is_file && matches!(self.adopted_tags(&found.native)?, Some(Ok(tags)) if tags.identity == found.identity))
+    }
+
+    fn read_adopted(&self, found: &mut Found) -> Result<(), Errno> {
+        match self.adopted_tags(&found.native)? {
+            None => {}
+            Some(Err(why)) => found.conflict = Some(why),
+            // The object itself is in the trash: these tags are what a crash left, and the file is someone else's.
+            Some(Ok(tags)) if self.trash_holds(&found.native, &tags)? => {}
+            Some(Ok(tags)) => {
+                found.identity = tags.identity.clone();
+                found.tags = tags;
+            }
+        }
+        Ok(())
+    }
+
+    fn trash_holds(&self, native: &str, tags: &Tags) -> Result<bool, Errno> {
+        let Some(trash) = self.trash()? else { return Ok(false) };
+        let Some(own) = pool::absent_is_none(pool::open_dir(trash.as_fd(), native))? else { return Ok(false) };
+        let same = matches!(read_tags(own.as_fd(), TAGS)?, Some(Ok(trashed)) if trashed.identity == tags.identity);
+        Ok(same && pool::stat_in(own.as_fd(), &image_name(native))?.is_some())
+    }
+
+    fn adopted(&self) -> Result<Option<OwnedFd>, Errno> {
+        match self.mark()? {
+            Some(mark) => pool::absent_is_none(pool::open_dir(mark.as_fd(), ADOPTED)),
+            None => Ok(None),
+        }
+    }
+
+    /// The tags kept for an adopted file; why not, in words, if they cannot be believed.
+    pub(super) fn adopted_tags(&self, native: &str) -> Result<Option<Result<Tags, String>>, Errno> {
+        let Some(adopted) = self.adopted()? else { return Ok(None) };
+        Ok(read_tags(adopted.as_fd(), &format!("{native}.json"))?.map(|tags| match tags {
+            Ok(tags) if tags.identity.is_none() => Err("its stored tags do not say whose it is".to_owned()),
+            other => other,
+        }))
+    }
+
+    /// Replaces the tags of an adopted file.
+    pub(super) fn write_adopted(&self, native: &str, tags: &Tags) -> Result<(), Errno> {
+        let mark = pool::open_dir(self.root(), MARK)?;
+        let adopted = pool::make_dir(mark.as_fd(), ADOPTED)?;
+        replace(adopted.as_fd(), &format!("{native}.json"), &format!("{native}.json.new"), &encode(tags))
+    }
+
+    /// Forgets the tags of an adopted file that is not there any more. Whether there were any.
+    pub(super) fn remove_adopted(&self, native: &str) -> Result<bool, Errno> {
+        let Some(adopted) = self.adopted()? else { return Ok(false) };
+        let beside = pool::remove_file(adopted.as_fd(), &format!("{native}.json.new"))?;
+        let removed = pool::remove_file(adopted.as_fd(), &format!("{native}.json"))?;
+        if beside || removed {
+            pool::sync(adopted.as_fd())?;
+        }
+        Ok(removed)
+    }
+}
+
+impl Found {
+    fn measure(&mut self, stat: &Stat) {
+        self.size = u64::try_from(stat.st_size).unwrap_or(0);
+        // Blocks are counted in 512 bytes, whatever the file system's own are (stat(2)).
+        self.used = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
+    }
+
+    /// Whether there were any.
+    fn read_tags(&mut self, own: BorrowedFd<'_>, file: &str) -> Result<bool, Errno> {
+        let temporary = self.place == Place::Temporary;
+        match read_tags(own, file)? {
+            None => return Ok(false),
+            Some(Err(why)) => self.complain(why),
+            Some(Ok(tags)) => {
+                if let (Some(said), Some(named), false) = (&tags.identity, &self.identity, temporary)
+                    && said != named
+                {
+                    self.conflict = Some(format!(
+                        "its tags say {} {}/{} ({}), its name another",
+                        said.kind, said.owner, said.name, said.uid
+                    ));
+                }
+                self.tags = tags;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Finds the data file among what is in the object's directory.
+    fn take_image(&mut self, own: BorrowedFd<'_>, entries: &[Entry]) -> Result<(), Errno> {
+        let images: Vec<&str> =
+            entries.iter().filter(|e| e.exact && e.name.ends_with(IMAGE)).map(|e| e.name.as_str()).collect();
+        let image = match images[..] {
+            [only] => only.to_owned(),
+            [] => {
+                self.complain("its directory holds no data file (*.img)".to_owned());
+                return Ok(());
+            }
+            ref several => {
+                self.complain(format!("its directory holds several data files: {}", several.join(", ")));
+                return Ok(());
+            }
+        };
+        let stat = pool::stat_in(own, &image)?.ok_or(Errno::NOENT)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+            self.measure(&stat);
+        } else {
+            self.complain(format!("its data file {image} is {}", kind_of(&stat)));
+        }
+        self.form = Form::Directory { image: Some(image) };
+        Ok(())
+    }
+
+    /// What is half made has no form to keep to.
+    fn complain(&mut self, why: String) {
+        if self.place != Place::Temporary && self.conflict.is_none() {
+            self.conflict = Some(why);
+        }
+    }
+}
+
+fn kind_of(stat: &Stat) -> &'static str {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => "a file",
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        _ => "a device",
+    }
+}
+
+/// The tags in a file: why not, in words, if they cannot be believed.
+fn read_tags(dir: BorrowedFd<'_>, file: &str) -> Result<Option<Result<Tags, String>>, Errno> {
+    let bytes = match pool::read_small(dir, file, TAGS_LIMIT) {
+        Ok(None) => return Ok(None),
+        Ok(Some(bytes)) => bytes,
+        Err(Errno::TOOBIG | Errno::INVAL | Errno::LOOP | Errno::NXIO) => {
+            return Ok(Some(Err(format!("{file} is not a file that Kiln wrote"))));
+        }
+        Err(errno) => return Err(errno),
+    };
+    Ok(Some(match serde_json::from_slice::<Stored>(&bytes) {
+        Ok(stored) if stored.format == TAGS_FORMAT => Ok(stored.tags),
+        Ok(stored) => Err(format!("{file} has format {}; this kiln reads {TAGS_FORMAT}", stored.format)),
+        Err(why) => Err(format!("{file} cannot be read: {why}")),
+    }))
+}
+
+pub(super) fn encode(tags: &Tags) -> Vec<u8> {
+    let stored = Stored { format: TAGS_FORMAT, tags: tags.clone() };
+    // Maps with text keys and plain values always serialise.
+    let mut bytes = serde_json::to_vec(&stored).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}
+
+/// Writes the tags of an object that nobody sees yet.
+pub(super) fn write_first_tags(own: BorrowedFd<'_>, tags: &Tags) -> Result<(), Errno> {
+    if tags.is_plain() { Ok(()) } else { pool::write_new(own, TAGS, &encode(tags)) }
+}
+
+/// Replaces the tags in an object's directory by one rename, durably.
+pub(super) fn write_tags(own: BorrowedFd<'_>, tags: &Tags) -> Result<(), Errno> {
+    if tags.is_plain() {
+        pool::remove_file(own, TAGS_BESIDE)?;
+        pool::remove_file(own, TAGS)?;
+        return pool::sync(own);
+    }
+    replace(own, TAGS, TAGS_BESIDE, &encode(tags))
+}
+
+fn replace(dir: BorrowedFd<'_>, name: &str, beside: &str, bytes: &[u8]) -> Result<(), Errno> {
+    pool::write_beside(dir, beside, bytes)?;
+    pool::rename(dir, beside, dir, name, RenameFlags::empty())?;
+    pool::sync(dir)
+}
+
+/// Sees to it that the data file bears the directory's name: what a rename that was cut short left to do.
+pub(super) fn settle_image(own: BorrowedFd<'_>, found: &Found) -> Result<bool, Errno> {
+    let Form::Directory { image: Some(image) } = &found.form else { return Ok(false) };
+    let wanted = image_name(&found.native);
+    if *image == wanted {
+        return Ok(false);
+    }
+    pool::rename(own, image, own, &wanted, RenameFlags::NOREPLACE)?;
+    pool::sync(own)?;
+    Ok(true)
+}
+
+/// What in an object's directory is not of Kiln's making, and keeps it from being removed.
+pub(super) fn stranger_in(own: BorrowedFd<'_>) -> Result<Option<String>, Errno> {
+    let entries = pool::list(own, &mut ListBuffer::new())?;
+    Ok(entries.into_iter().find(is_strange).map(|entry| entry.name))
+}
+
+fn is_strange(entry: &Entry) -> bool {
+    let known = entry.name.ends_with(IMAGE) || [TAGS, TAGS_BESIDE].contains(&entry.name.as_str());
+    !known || !entry.exact || entry.file_type == FileType::Directory
+}
+
+/// Removes an object's directory with what Kiln puts into one, data first: what is left by a crash is still known by its tags.
+/// Whether there was one. Anything strange in it makes this `ENOTEMPTY`, and then nothing is removed.
+pub(super) fn remove_directory(dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
+    let Some(own) = pool::absent_is_none(pool::open_dir(dir, name))? else { return Ok(false) };
+    let mut entries = pool::list(own.as_fd(), &mut ListBuffer::new())?;
+    if entries.iter().any(is_strange) {
+        return Err(Errno::NOTEMPTY);
+    }
+    entries.sort_by_key(|entry| !entry.name.ends_with(IMAGE));
+    for entry in entries {
+        pool::remove_file(own.as_fd(), &entry.name)?;
+    }
+    pool::absent_is_none(pool::unlink(dir, name, fs::AtFlags::REMOVEDIR))?;
+    pool::sync(dir)?;
+    Ok(true)
+}
+
+/// Opens the data of an object.
+pub(super) fn open_data(dir: BorrowedFd<'_>, found: &Found, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let data = match &found.form {
+        Form::Directory { image: Some(image) } => {
+            let own = pool::open_dir(dir, &found.native)?;
+            pool::open_in(own.as_fd(), image, flags, fs::Mode::empty())?
+        }
+        Form::File => pool::open_in(dir, &found.native, flags, fs::Mode::empty())?,
+        Form::Directory { image: None } | Form::Other => return Err(Errno::NOENT),
+    };
+    match FileType::from_raw_mode(fs::fstat(&data)?.st_mode) {
+        FileType::RegularFile => Ok(data),
+        _ => Err(Errno::INVAL),
+    }
+}

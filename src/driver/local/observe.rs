@@ -1,0 +1,290 @@
+//! One look at the pool.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs::{self, OFlags};
+use rustix::io::Errno;
+
+use super::object::{Found, open_data};
+use super::pool::{self, Closed, ListBuffer, MARK, Pool, TRASH};
+use super::{fail, lease, ledger, lock};
+use crate::model::{
+    Capacity, Clients, DriverError, ErrorKind, Listed, NativeForm, NativeName, Object, Observed, Place, Scope, Size,
+};
+
+/// How often a listing that met a stranger's renames is taken anew before it is called incomplete.
+const LISTINGS: usize = 5;
+
+/// Looks. See [`crate::driver::Driver::observe`].
+pub(super) fn observe(path: &Path, create: bool, scope: &Scope) -> Result<Observed, DriverError> {
+    let pool = match Pool::open(path) {
+        Ok(pool) => pool,
+        Err(Closed::Missing) if create => return may_be_made(path),
+        Err(Closed::Missing) => return Err(missing(path)),
+        Err(Closed::Error(error)) => return Err(error),
+    };
+    let mut look = Look { pool: &pool, listed: Listed::COMPLETE, gaps: Vec::new(), objects: Vec::new() };
+    match scope {
+        Scope::All => look.all(),
+        Scope::Objects(natives) => look.some(natives),
+    }
+    let Look { listed, mut gaps, mut objects, .. } = look;
+    objects.sort_by(|a, b| (&a.native, a.place).cmp(&(&b.native, b.place)));
+    let id = pool.id().unwrap_or_else(|why| {
+        gaps.push(why);
+        None
+    });
+    // The ledgers grow with the pool, and a look at a few objects should not: they belong to a whole look.
+    let ledgers = match scope {
+        Scope::All => ledger::read_all(&pool, &mut gaps),
+        Scope::Objects(_) => BTreeMap::new(),
+    };
+    let locked = lock::held(&pool, &mut gaps);
+    Ok(Observed { pool: id, listed, gaps, objects, ledgers, capacity: capacity(&pool), locked })
+}
+
+/// The sentence for a pool that is not there and may not be made.
+pub(super) fn missing(path: &Path) -> DriverError {
+    DriverError::before(
+        ErrorKind::Unreachable,
+        format!(
+            "{} does not exist: make or mount it, correct spec.local.path, or set spec.local.create: true",
+            path.display()
+        ),
+    )
+}
+
+/// An empty pool that `found` would make, if its parent is there.
+fn may_be_made(path: &Path) -> Result<Observed, DriverError> {
+    let parent = super::parent_of(path);
+    match Pool::open(parent) {
+        Ok(_) => Ok(Observed {
+            pool: None,
+            listed: Listed::COMPLETE,
+            gaps: Vec::new(),
+            objects: Vec::new(),
+            ledgers: BTreeMap::new(),
+            capacity: fs::statvfs(parent).ok().map(room),
+            locked: Vec::new(),
+        }),
+        Err(Closed::Missing) => Err(DriverError::before(
+            ErrorKind::Unreachable,
+            format!(
+                "{} cannot be made because {} does not exist: Kiln makes only the last directory of the path",
+                path.display(),
+                parent.display()
+            ),
+        )),
+        Err(Closed::Error(error)) => {
+            Err(DriverError { message: format!("{} cannot be made: {}", path.display(), error.message), ..error })
+        }
+    }
+}
+
+fn capacity(pool: &Pool) -> Option<Capacity> {
+    fs::fstatvfs(pool.root()).ok().map(room)
+}
+
+/// What is reserved for the host's root counts as taken: no volume can have it.
+fn room(stat: fs::StatVfs) -> Capacity {
+    let total = stat.f_blocks.saturating_mul(stat.f_frsize);
+    Capacity { total, used: total.saturating_sub(stat.f_bavail.saturating_mul(stat.f_frsize)) }
+}
+
+struct Look<'a> {
+    pool: &'a Pool,
+    listed: Listed,
+    gaps: Vec<String>,
+    objects: Vec<Object>,
+}
+
+impl Look<'_> {
+    fn all(&mut self) {
+        let before = (self.listed, self.gaps.clone());
+        for last in (1..=LISTINGS).map(|n| n == LISTINGS) {
+            (self.listed, self.gaps) = before.clone();
+            self.objects.clear();
+            let gone = self.listing();
+            if gone.is_empty() {
+                return;
+            }
+            if last {
+                for (name, place) in gone {
+                    self.gap(&name, place, "it comes and goes while it is looked at".to_owned());
+                }
+            }
+        }
+    }
+
+    /// Lists both places and looks at every entry. Returns what was in a listing and not there when looked at.
+    fn listing(&mut self) -> Vec<(String, Place)> {
+        let mut buffer = ListBuffer::new();
+        let names = self.names(&mut buffer);
+        self.objects.reserve(names.len());
+        let mut gone = Vec::new();
+        let trash = self.pool.trash().ok().flatten();
+        for (place, name, exact) in names {
+            if !exact {
+                self.objects.push(nameless(name, place));
+                continue;
+            }
+            let dir = match (place, &trash) {
+                (Place::Trash, Some(trash)) => trash.as_fd(),
+                _ => self.pool.root(),
+            };
+            match self.pool.look(dir, &name, place, &mut buffer) {
+                Ok(Some(found)) => self.objects.push(found.into_object(Clients::Unknown)),
+                Ok(None) => {}
+                // What was half made has been published or removed by its writer: as absent as if we had come a moment later,
+                // and its new name was free when the listing began.
+                Err(Errno::NOENT) if is_temporary(&name) => {}
+                Err(Errno::NOENT) => gone.push((name, place)),
+                Err(errno) => self.gap(&name, place, fail::describe(errno)),
+            }
+        }
+        gone
+    }
+
+    /// The names in both places.
+    ///
+    /// `readdir` may miss what is renamed while it reads (POSIX), so an object on its way to the trash could be in neither list.
+    /// Whether anything moved shows in the directories' change times; then both are read again and the lists united: what does
+    /// not move during every one of them is in the union.
+    fn names(&mut self, buffer: &mut ListBuffer) -> BTreeSet<(Place, String, bool)> {
+        let mut names = BTreeSet::new();
+        let mut failed = Vec::new();
+        for _ in 0..LISTINGS {
+            failed.clear();
+            let before = self.stamp();
+            for place in [Place::Live, Place::Trash] {
+                match self.names_in(place, buffer) {
+                    Ok(more) => names.extend(more.map(|(name, exact)| (place, name, exact))),
+                    Err(errno) => failed.push((place, errno)),
+                }
+            }
+            if before.is_some() && before == self.stamp() {
+                break;
+            }
+        }
+        for (place, errno) in failed {
+            let shown = self.pool.path.display();
+            let (what, listed) = match place {
+                Place::Trash => (format!("the trash {shown}/{TRASH}"), Listed { trash: false, ..self.listed }),
+                _ => (shown.to_string(), Listed { volumes: false, snapshots: false, ..self.listed }),
+            };
+            self.gaps.push(format!("{what} cannot be listed: {}", fail::describe(errno)));
+            self.listed = listed;
+        }
+        names
+    }
+
+    fn names_in(
+        &self,
+        place: Place,
+        buffer: &mut ListBuffer,
+    ) -> Result<impl Iterator<Item = (String, bool)> + use<>, Errno> {
+        let entries = match self.pool.place(place)? {
+            Some(dir) => {
+                fs::seek(dir.as_fd(), fs::SeekFrom::Start(0))?;
+                pool::list(dir.as_fd(), buffer)?
+            }
+            None => Vec::new(),
+        };
+        let own = move |name: &str| place == Place::Live && [MARK, TRASH].contains(&name);
+        Ok(entries.into_iter().filter(move |entry| !own(&entry.name)).map(|entry| (entry.name, entry.exact)))
+    }
+
+    /// When both directories last changed.
+    fn stamp(&self) -> Option<[(i64, i64); 2]> {
+        let of = |stat: fs::Stat| (stat.st_ctime, stat.st_ctime_nsec as i64);
+        let root = fs::fstat(self.pool.root()).ok()?;
+        let trash = pool::stat_in(self.pool.root(), TRASH).ok()?;
+        Some([of(root), trash.map(of).unwrap_or_default()])
+    }
+
+    fn some(&mut self, natives: &[NativeName]) {
+        for native in natives.iter().collect::<BTreeSet<_>>() {
+            let Ok(name) = pool::check_name(native) else { continue };
+            // An object that moves while it is looked for can be missed in both places: absent is what was so twice.
+            for _ in 0..2 {
+                let (count, gaps) = (self.objects.len(), self.gaps.len());
+                for place in [Place::Live, Place::Trash] {
+                    match self.pool.find(name, place) {
+                        Ok(Some(found)) => {
+                            let clients = self.clients(&found);
+                            self.objects.push(found.into_object(clients));
+                        }
+                        Ok(None) => {}
+                        Err(errno) => self.gap(name, place, fail::describe(errno)),
+                    }
+                }
+                if (count, gaps) != (self.objects.len(), self.gaps.len()) {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn clients(&self, found: &Found) -> Clients {
+        let file = match self.pool.place(found.place) {
+            Ok(Some(dir)) => open_data(dir.as_fd(), found, OFlags::RDONLY),
+            _ => return Clients::Unknown,
+        };
+        match file.ok().and_then(|file| lease::writers_of(&file)) {
+            Some(list) if list.is_empty() => Clients::None,
+            Some(list) => Clients::Some(list),
+            None => Clients::Unknown,
+        }
+    }
+
+    /// Something could not be looked at: what its name says it could be is not proven absent.
+    fn gap(&mut self, name: &str, place: Place, why: String) {
+        let form = NativeName::new(name).parse().map(|(form, ..)| form);
+        match (place, form) {
+            (Place::Trash, _) => self.listed.trash = false,
+            (_, Some(NativeForm::Volume)) => self.listed.volumes = false,
+            (_, Some(NativeForm::Snapshot)) => self.listed.snapshots = false,
+            (_, Some(NativeForm::Temporary)) => {}
+            (_, None) => (self.listed.volumes, self.listed.snapshots) = (false, false),
+        }
+        let trash = if place == Place::Trash { ".trash/" } else { "" };
+        self.gaps.push(format!("{}/{trash}{name} cannot be looked at: {why}", self.pool.path.display()));
+    }
+}
+
+fn is_temporary(name: &str) -> bool {
+    NativeName::new(name).parse().is_some_and(|(form, ..)| form == NativeForm::Temporary)
+}
+
+/// An entry whose name is no text: nobody's, and never touched.
+fn nameless(name: String, place: Place) -> Object {
+    Object {
+        native: NativeName::new(name),
+        place,
+        identity: None,
+        size: Size(0),
+        used: None,
+        tags: Default::default(),
+        conflict: None,
+        parent: None,
+        clients: Clients::Unknown,
+    }
+}
+
+impl Found {
+    fn into_object(self, clients: Clients) -> Object {
+        Object {
+            native: NativeName::new(self.native),
+            place: self.place,
+            identity: self.identity,
+            size: Size(self.size),
+            used: Some(self.used),
+            tags: self.tags,
+            conflict: self.conflict,
+            parent: None,
+            clients,
+        }
+    }
+}

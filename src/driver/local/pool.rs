@@ -1,0 +1,363 @@
+//! The directory that is the pool, and the few ways in which files inside of it are reached.
+//!
+//! Everything is resolved relative to a descriptor of the pool by `openat2`, beneath it and through no symbolic link: a link put
+//! in the way while Kiln runs is refused by the kernel, not looked for beforehand.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::Read;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use super::fail;
+use crate::model::{DriverError, ErrorKind, NativeName, PoolId};
+
+/// Where the pool's identity, locks, ledgers and tags of adopted files are.
+pub(super) const MARK: &str = ".kiln-pool";
+/// Where objects wait to be purged.
+pub(super) const TRASH: &str = ".trash";
+/// The identity, in [`MARK`].
+const ID: &str = "id";
+/// Directories are the owner's alone: a volume's content is nobody else's business.
+pub(super) const DIR_MODE: Mode = Mode::RWXU;
+/// Data files, tags and ledgers.
+pub(super) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// Listings are read in pieces of this many bytes: about 250 of Kiln's names in a call, and no more than a thread's stack bears.
+const LISTING_BUFFER: usize = 32 * 1024;
+
+/// The pool, open. Opened anew for each call, so that what is mounted at the path *now* is what is looked at.
+pub(super) struct Pool {
+    root: OwnedFd,
+    /// As declared, for messages.
+    pub(super) path: PathBuf,
+}
+
+/// Why the pool could not be opened.
+pub(super) enum Closed {
+    /// Nothing is there.
+    Missing,
+    /// Something is wrong with it.
+    Error(DriverError),
+}
+
+/// An entry of a directory: its name, and its type where the file system tells it without asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    /// False where the name on disk is no UTF-8: then `name` is only for people and opens nothing.
+    pub(super) exact: bool,
+    pub(super) file_type: FileType,
+}
+
+impl Pool {
+    /// Opens the directory and sees that it can be written to.
+    pub(super) fn open(path: &Path) -> Result<Self, Closed> {
+        let unreachable = |message: String| Closed::Error(DriverError::before(ErrorKind::Unreachable, message));
+        let shown = path.display();
+        // The operator's own path may lead through links; only what is inside of the pool may not.
+        let root = match fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(root) => root,
+            Err(Errno::NOENT) => return Err(Closed::Missing),
+            Err(Errno::NOTDIR) => {
+                return Err(unreachable(format!(
+                    "{shown} is not a directory: correct spec.local.path, or move away what is there"
+                )));
+            }
+            Err(Errno::ACCESS) => {
+                return Err(unreachable(format!(
+                    "{shown} may not be read by this user: give it to the user that runs kiln"
+                )));
+            }
+            Err(errno) => return Err(unreachable(format!("{shown} cannot be opened: {}", fail::describe(errno)))),
+        };
+        match fs::accessat(&root, ".", fs::Access::WRITE_OK | fs::Access::EXEC_OK, AtFlags::EACCESS) {
+            Ok(()) => Ok(Self { root, path: path.to_owned() }),
+            Err(Errno::ROFS) => {
+                Err(unreachable(format!("{shown} is on a file system mounted read-only: mount it for writing")))
+            }
+            Err(errno) => Err(unreachable(format!(
+                "{shown} may not be written to by this user ({errno}): give it to the user that runs kiln"
+            ))),
+        }
+    }
+
+    /// The pool's own directory.
+    pub(super) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Where the trash is, if there is one.
+    pub(super) fn trash(&self) -> Result<Option<OwnedFd>, Errno> {
+        absent_is_none(open_dir(self.root(), TRASH))
+    }
+
+    /// Where the trash is; made if there is none.
+    pub(super) fn trash_made(&self) -> Result<OwnedFd, DriverError> {
+        make_dir(self.root(), TRASH)
+            .map_err(|e| fail::before(format!("making the trash {}/{TRASH}", self.path.display()), e))
+    }
+
+    /// Where the marks are, if the pool has any.
+    pub(super) fn mark(&self) -> Result<Option<OwnedFd>, Errno> {
+        absent_is_none(open_dir(self.root(), MARK))
+    }
+
+    /// The pool's identity. `Err` in words if there is something that is none.
+    pub(super) fn id(&self) -> Result<Option<PoolId>, String> {
+        let shown = self.path.display();
+        let text = match self.mark().and_then(|mark| match mark {
+            Some(mark) => read_small(mark.as_fd(), ID, 4096),
+            None => Ok(None),
+        }) {
+            Ok(None) => return Ok(None),
+            Ok(Some(text)) => text,
+            Err(e) => return Err(format!("{shown}/{MARK}/{ID} cannot be read: {}", fail::describe(e))),
+        };
+        let text = text.trim_ascii_end();
+        match std::str::from_utf8(text) {
+            Ok(id) if id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) => {
+                Ok(Some(PoolId(id.to_owned())))
+            }
+            _ => Err(format!(
+                "{shown}/{MARK}/{ID} is damaged: it should hold 32 hexadecimal digits; put them back from a copy, or remove the \
+                 file to have the pool marked anew"
+            )),
+        }
+    }
+
+    /// Gives the pool its identity. Of two at once, both return the one that was first.
+    pub(super) fn mark_made(&self) -> Result<PoolId, DriverError> {
+        let shown = self.path.display();
+        let failed = |e| fail::before(format!("marking {shown} as a pool of Kiln's"), e);
+        match self.id() {
+            Ok(Some(id)) => return Ok(id),
+            Ok(None) => {}
+            Err(why) => return Err(DriverError::before(ErrorKind::Permanent, why)),
+        }
+        let mark = make_dir(self.root(), MARK).map_err(failed)?;
+        self.trash_made()?;
+        let id = random_hex().map_err(failed)?;
+        // Written in full beside, then published under a name that must be free: half an identity is never there.
+        let beside = format!("{ID}.{id}");
+        write_new(mark.as_fd(), &beside, format!("{id}\n").as_bytes()).map_err(failed)?;
+        let published = rename(&mark, &beside, &mark, ID, RenameFlags::NOREPLACE);
+        if published.is_err() {
+            // Whatever it was, what is beside is of no use.
+            let _ = unlink(&mark, &beside, AtFlags::empty());
+        }
+        match published {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+        sync(mark.as_fd()).map_err(|e| fail::after(format!("marking {shown} as a pool of Kiln's"), e))?;
+        match self.id() {
+            Ok(Some(id)) => Ok(id),
+            Ok(None) => {
+                Err(DriverError::unknown(ErrorKind::Transient, format!("the mark of {shown} vanished at once")))
+            }
+            Err(why) => Err(DriverError::unknown(ErrorKind::Permanent, why)),
+        }
+    }
+}
+
+/// Whether a name may stand in the pool as an object's.
+pub(super) fn check_name(native: &NativeName) -> Result<&str, DriverError> {
+    let name = native.as_str();
+    let bad = name.is_empty()
+        || name.contains(['/', '\0'])
+        || [".", "..", MARK, TRASH].contains(&name)
+        || name.len() > super::MAX_NAME;
+    if bad {
+        return Err(DriverError::before(
+            ErrorKind::Permanent,
+            format!(
+                "{name:?} cannot be the name of an object: it must be a plain file name of at most {} bytes",
+                super::MAX_NAME
+            ),
+        ));
+    }
+    Ok(name)
+}
+
+/// Opens one entry of a directory, never a link and never outside of it. Never waits, not even for a FIFO's other end.
+pub(super) fn open_in(dir: BorrowedFd<'_>, name: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    crash_point();
+    loop {
+        match fs::openat2(dir, name, flags, mode, resolve) {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Opens a directory inside of another.
+pub(super) fn open_dir(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    open_in(dir, name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
+}
+
+/// Opens a directory inside of another; makes it, durably, if it is not there.
+pub(super) fn make_dir(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    match mkdir(dir, name) {
+        Ok(()) => sync(dir)?,
+        Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    open_dir(dir, name)
+}
+
+/// What is there under a name, links not followed; `None` if nothing.
+pub(super) fn stat_in(dir: BorrowedFd<'_>, name: &str) -> Result<Option<Stat>, Errno> {
+    absent_is_none(fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))
+}
+
+/// All entries but `.` and `..`, from where the descriptor stands: its beginning, if it is new.
+pub(super) fn list(dir: BorrowedFd<'_>, buffer: &mut ListBuffer) -> Result<Vec<Entry>, Errno> {
+    let mut entries = Vec::new();
+    let mut raw = RawDir::new(dir, &mut buffer.0);
+    while let Some(entry) = raw.next() {
+        let entry = entry?;
+        if is_dots(entry.file_name()) {
+            continue;
+        }
+        let (name, exact) = match entry.file_name().to_str() {
+            Ok(name) => (name.to_owned(), true),
+            Err(_) => (entry.file_name().to_string_lossy().into_owned(), false),
+        };
+        let mut file_type = entry.file_type();
+        if file_type == FileType::Unknown {
+            match stat_in(dir, &name)? {
+                Some(stat) => file_type = FileType::from_raw_mode(stat.st_mode),
+                None if exact => continue,
+                None => {}
+            }
+        }
+        entries.push(Entry { name, exact, file_type });
+    }
+    Ok(entries)
+}
+
+/// What a listing is read into; kept over many.
+pub(super) struct ListBuffer(Box<[MaybeUninit<u8>]>);
+
+impl ListBuffer {
+    pub(super) fn new() -> Self {
+        Self(vec![MaybeUninit::uninit(); LISTING_BUFFER].into_boxed_slice())
+    }
+}
+
+fn is_dots(name: &CStr) -> bool {
+    matches!(name.to_bytes(), b"." | b"..")
+}
+
+/// Reads a small regular file. `None` if there is none; `TOOBIG` past the limit.
+pub(super) fn read_small(dir: BorrowedFd<'_>, name: &str, limit: u64) -> Result<Option<Vec<u8>>, Errno> {
+    let Some(fd) = absent_is_none(open_in(dir, name, OFlags::RDONLY, Mode::empty()))? else { return Ok(None) };
+    let stat = fs::fstat(&fd)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Errno::INVAL);
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0).min(1 << 20));
+    File::from(fd).take(limit + 1).read_to_end(&mut bytes).map_err(errno_of)?;
+    if bytes.len() as u64 > limit { Err(Errno::TOOBIG) } else { Ok(Some(bytes)) }
+}
+
+/// Writes a file that is not there yet, and makes its content (not its name) durable.
+pub(super) fn write_new(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<(), Errno> {
+    let fd = open_in(dir, name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, FILE_MODE)?;
+    write_all(&fd, bytes)?;
+    sync(fd.as_fd())
+}
+
+/// Writes a file under a name of our own making, whatever a crash has left there.
+pub(super) fn write_beside(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<(), Errno> {
+    remove_file(dir, name)?;
+    write_new(dir, name, bytes)
+}
+
+/// Writes all of it.
+pub(super) fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    crash_point();
+    while !bytes.is_empty() {
+        match rustix::io::write(fd, bytes) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(n) => bytes = &bytes[n..],
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Removes a file. Whether there was one.
+pub(super) fn remove_file(dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
+    absent_is_none(unlink(dir, name, AtFlags::empty())).map(|done| done.is_some())
+}
+
+/// Makes a file or directory durable.
+pub(super) fn sync(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    crash_point();
+    loop {
+        match fs::fsync(fd) {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Renames an entry: with [`RenameFlags`], for what must be free, or change places.
+pub(super) fn rename(
+    from_dir: impl AsFd,
+    from: &str,
+    to_dir: impl AsFd,
+    to: &str,
+    flags: RenameFlags,
+) -> Result<(), Errno> {
+    crash_point();
+    fs::renameat_with(from_dir, from, to_dir, to, flags)
+}
+
+/// Makes a directory, for its owner alone.
+pub(super) fn mkdir(dir: impl AsFd, name: &str) -> Result<(), Errno> {
+    crash_point();
+    fs::mkdirat(dir, name, DIR_MODE)
+}
+
+/// Removes an entry.
+pub(super) fn unlink(dir: impl AsFd, name: &str, flags: AtFlags) -> Result<(), Errno> {
+    crash_point();
+    fs::unlinkat(dir, name, flags)
+}
+
+/// Where a crash is tried: before every call that changes the pool or reaches into it. Nothing, but in tests.
+#[inline]
+fn crash_point() {
+    #[cfg(test)]
+    super::tests::crash::point();
+}
+
+/// `ENOENT` is an answer, not an error.
+pub(super) fn absent_is_none<T>(result: Result<T, Errno>) -> Result<Option<T>, Errno> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The kernel's answer inside of a standard error.
+pub(super) fn errno_of(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}
+
+fn random_hex() -> Result<String, Errno> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).map_err(errno_of)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

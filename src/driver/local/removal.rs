@@ -1,0 +1,279 @@
+//! The steps by which objects leave, and the one by which they come back.
+
+use std::os::fd::AsFd;
+
+use rustix::fs::RenameFlags;
+
+use super::fail;
+use super::object::{self, Form, Found, image_name};
+use super::pool;
+use super::steps::Task;
+use crate::model::{DriverError, ErrorKind, NativeForm, Outcome, Place, Tags};
+
+impl Task<'_> {
+    /// Moves the object to the trash. The time is written first: on a live object it means nothing, and nothing is in the trash
+    /// without one.
+    pub(super) fn trash(&self, ttl: u64) -> Result<Outcome, DriverError> {
+        let native = self.native()?;
+        let Some(found) = self.find(native, Place::Live)? else {
+            return self.not_live();
+        };
+        if !self.is_it(&found)
+            && let Some(trashed) = self.in_trash()?
+        {
+            // A stranger has put something where it was.
+            return self.is_trashed(&trashed);
+        }
+        self.expected(&found, None)?;
+        self.idle(&found)?;
+        self.to_trash(&found, self.work.now.saturating_add(ttl))?;
+        Ok(Outcome::Changed)
+    }
+
+    fn to_trash(&self, found: &Found, expires: u64) -> Result<(), DriverError> {
+        let mut tags = self.stored(&found.tags, found.form == Form::File);
+        tags.expires = Some(expires);
+        match found.form {
+            Form::File => self.file_to_trash(found, &tags),
+            _ => self.directory_to_trash(found, &tags),
+        }
+    }
+
+    fn directory_to_trash(&self, found: &Found, tags: &Tags) -> Result<(), DriverError> {
+        let (native, root) = (self.native()?, self.pool.root());
+        let trash = self.pool.trash_made()?;
+        // Before the expiry is written: a rename that fails would leave it on the living.
+        if self.find(native, Place::Trash)?.is_some() {
+            return Err(fail::conflict(format!("there is another {native} in the trash: purge it first")));
+        }
+        self.settle(found)?;
+        self.write_tags(found, tags)?;
+        pool::rename(root, native, &trash, native, RenameFlags::NOREPLACE)
+            .map_err(|e| fail::before(format!("moving {native} to the trash"), e))?;
+        self.synced(trash.as_fd())?;
+        self.synced(root)
+    }
+
+    /// A file that was taken over where it stood gets a directory in the trash, with its tags; the file follows by one rename,
+    /// and only then are the tags forgotten that are kept for it outside.
+    fn file_to_trash(&self, found: &Found, tags: &Tags) -> Result<(), DriverError> {
+        let (native, root) = (self.native()?, self.pool.root());
+        let failed = |e| fail::before(format!("moving {native} to the trash"), e);
+        let trash = self.pool.trash_made()?;
+        if self.find(native, Place::Trash)?.is_some() {
+            return Err(fail::conflict(format!("there is another {native} in the trash: purge it first")));
+        }
+        let own = match pool::absent_is_none(pool::open_dir(trash.as_fd(), native)).map_err(failed)? {
+            Some(own) => {
+                object::write_tags(own.as_fd(), tags).map_err(failed)?;
+                own
+            }
+            None => {
+                let own = self.prepare(tags, None)?;
+                pool::rename(root, &self.temporary(), &trash, native, RenameFlags::NOREPLACE).map_err(failed)?;
+                pool::sync(trash.as_fd()).map_err(failed)?;
+                own
+            }
+        };
+        pool::rename(root, native, &own, &image_name(native), RenameFlags::NOREPLACE).map_err(failed)?;
+        self.synced(own.as_fd())?;
+        self.synced(root)?;
+        self.forget_adopted(found)
+    }
+
+    /// Brings the object back by one rename; then come its tags, so that what is in the trash always has its time.
+    pub(super) fn undelete(&self, tags: &Tags) -> Result<Outcome, DriverError> {
+        let native = self.native()?;
+        let trashed = self.in_trash()?;
+        let live = self.find(native, Place::Live)?;
+        match (live, trashed) {
+            (None, None) => Err(DriverError::before(ErrorKind::NotFound, format!("{native} is not in the trash"))),
+            (Some(live), Some(_)) => {
+                Err(fail::conflict(format!("{} is in the way of the one in the trash", live.native)))
+            }
+            (Some(live), None) => {
+                self.mine(&live)?;
+                self.settle(&live)?;
+                let tags = self.stored(tags, live.form == Form::File);
+                // What was prepared in the trash for a file that is back.
+                let left = match self.pool.trash().map_err(|e| fail::before("opening the trash", e))? {
+                    Some(trash) if live.form == Form::File => object::remove_directory(trash.as_fd(), native)
+                        .map_err(|e| fail::before(format!("clearing {native} out of the trash"), e))?,
+                    _ => false,
+                };
+                if live.tags == tags {
+                    return Ok(if left { Outcome::Changed } else { Outcome::Unchanged });
+                }
+                self.write_tags(&live, &tags)?;
+                Ok(Outcome::Changed)
+            }
+            (None, Some(found)) => {
+                let tags = self.stored(tags, found.tags.adopted);
+                self.expected(&found, Some(&tags))?;
+                self.settle(&found)?;
+                if found.tags.adopted {
+                    self.file_back(&found, &tags)?
+                } else {
+                    self.directory_back(&tags)?
+                }
+                Ok(Outcome::Changed)
+            }
+        }
+    }
+
+    fn directory_back(&self, tags: &Tags) -> Result<(), DriverError> {
+        let (native, root) = (self.native()?, self.pool.root());
+        let trash = self.place(Place::Trash)?;
+        pool::rename(&trash, native, root, native, RenameFlags::NOREPLACE)
+            .map_err(|e| fail::before(format!("bringing {native} back"), e))?;
+        self.synced(root)?;
+        self.synced(trash.as_fd())?;
+        self.write_tags(&self.live()?, tags)
+    }
+
+    fn file_back(&self, found: &Found, tags: &Tags) -> Result<(), DriverError> {
+        let (native, root) = (self.native()?, self.pool.root());
+        let failed = |e| fail::before(format!("bringing {native} back"), e);
+        let own = self.own_dir(found)?;
+        // Without meaning as long as the trash holds the object.
+        self.pool.write_adopted(native, tags).map_err(failed)?;
+        pool::rename(&own, &image_name(native), root, native, RenameFlags::NOREPLACE).map_err(failed)?;
+        self.synced(root)?;
+        self.synced(own.as_fd())?;
+        object::remove_directory(self.place(Place::Trash)?.as_fd(), native)
+            .map_err(|e| fail::after(format!("clearing {native} out of the trash"), e))?;
+        Ok(())
+    }
+
+    /// Destroys a live object.
+    pub(super) fn destroy(&self) -> Result<Outcome, DriverError> {
+        let native = self.native()?;
+        let found = self.find(native, Place::Live)?;
+        // Through the trash, already past its time: see `destroy_file`.
+        if let Some(trashed) = self.in_trash()?
+            && trashed.tags.adopted
+            && trashed.tags.expires == Some(0)
+            && !found.as_ref().is_some_and(|found| self.is_it(found))
+        {
+            self.idle(&trashed)?;
+            return self.remove(&trashed);
+        }
+        let Some(found) = found else { return self.not_live() };
+        self.expected(&found, None)?;
+        self.idle(&found)?;
+        if found.form == Form::File { self.destroy_file(&found) } else { self.remove(&found) }
+    }
+
+    /// The tags of an adopted file are not beside it; so that no crash leaves the one without the other, it goes by the trash.
+    fn destroy_file(&self, found: &Found) -> Result<Outcome, DriverError> {
+        self.to_trash(found, 0)?;
+        match self.in_trash()? {
+            Some(trashed) => self.remove(&trashed),
+            None => Ok(Outcome::Changed),
+        }
+    }
+
+    /// Destroys an object in the trash.
+    pub(super) fn purge(&self) -> Result<Outcome, DriverError> {
+        let native = self.native()?;
+        match self.find(native, Place::Trash)? {
+            Some(found) => {
+                self.expected(&found, None)?;
+                self.idle(&found)?;
+                self.remove(&found)
+            }
+            None => {
+                if self.find(native, Place::Live)?.is_some_and(|live| self.is_it(&live)) {
+                    return Err(fail::conflict(format!("{native} is not in the trash any more: it was brought back")));
+                }
+                self.left_over()
+            }
+        }
+    }
+
+    /// Removes an object's directory: first it gets the name of things that are half there, by which the rest is recognised if
+    /// this is cut short.
+    fn remove(&self, found: &Found) -> Result<Outcome, DriverError> {
+        let (native, root, temporary) = (self.native()?, self.pool.root(), self.temporary());
+        let failed = |e| fail::before(format!("removing {native}"), e);
+        let dir = self.place(found.place)?;
+        self.no_stranger(found)?;
+        self.clear_temporary()?;
+        if found.tags.adopted {
+            self.forget_adopted(found)?;
+        }
+        pool::rename(&dir, native, root, &temporary, RenameFlags::NOREPLACE).map_err(failed)?;
+        self.synced(root)?;
+        self.synced(dir.as_fd())?;
+        object::remove_directory(root, &temporary).map_err(|e| fail::after(format!("removing {native}"), e))?;
+        Ok(Outcome::Changed)
+    }
+
+    /// Refuses to remove a directory into which somebody has put something.
+    pub(super) fn no_stranger(&self, found: &Found) -> Result<(), DriverError> {
+        let native = &found.native;
+        let stranger = object::stranger_in(self.own_dir(found)?.as_fd())
+            .map_err(|e| fail::before(format!("looking into {native}"), e))?;
+        match stranger {
+            None => Ok(()),
+            Some(stranger) => Err(fail::conflict(format!(
+                "{native} holds {stranger:?}, which Kiln did not put there: move it away, and run again"
+            ))),
+        }
+    }
+
+    /// Removes what a crash left under a temporary name.
+    pub(super) fn sweep(&self) -> Result<Outcome, DriverError> {
+        let native = self.native()?;
+        if !matches!(self.step.native.parse(), Some((NativeForm::Temporary, ..))) {
+            return Err(fail::conflict(format!("{native} is not the name of something half made")));
+        }
+        let removed = object::remove_directory(self.pool.root(), native)
+            .map_err(|e| fail::after(format!("removing {native}"), e))?;
+        Ok(if removed { Outcome::Changed } else { Outcome::Unchanged })
+    }
+
+    /// Removing what is not there has succeeded; what a crash left of it goes now.
+    fn left_over(&self) -> Result<Outcome, DriverError> {
+        Ok(if self.clear_temporary()? { Outcome::Changed } else { Outcome::Unchanged })
+    }
+
+    fn not_live(&self) -> Result<Outcome, DriverError> {
+        match self.in_trash()? {
+            Some(_) if self.step.action == crate::model::Action::Destroy => {
+                Err(fail::conflict(format!("{} is in the trash", self.step.native)))
+            }
+            Some(trashed) => self.is_trashed(&trashed),
+            None => self.left_over(),
+        }
+    }
+
+    /// Nothing is left to do but to forget what is kept outside for an adopted file.
+    fn is_trashed(&self, trashed: &Found) -> Result<Outcome, DriverError> {
+        if trashed.tags.adopted {
+            self.forget_adopted(trashed)?;
+        }
+        Ok(Outcome::Unchanged)
+    }
+
+    fn is_it(&self, found: &Found) -> bool {
+        found.identity.as_ref().is_some_and(|id| id.uid == self.step.identity.uid)
+    }
+
+    /// This object, if it is in the trash.
+    fn in_trash(&self) -> Result<Option<Found>, DriverError> {
+        Ok(self.find(self.native()?, Place::Trash)?.filter(|found| self.is_it(found)))
+    }
+
+    /// Forgets the tags kept for an adopted file, if they are this object's and not those of one that stands there now.
+    fn forget_adopted(&self, found: &Found) -> Result<(), DriverError> {
+        let failed = |e| fail::after(format!("forgetting the tags kept for {}", found.native), e);
+        match self.pool.adopted_tags(&found.native).map_err(failed)? {
+            Some(Ok(tags)) if tags.identity == found.identity => {
+                self.pool.remove_adopted(&found.native).map_err(failed)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

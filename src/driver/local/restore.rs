@@ -1,0 +1,113 @@
+//! Bringing a volume's content back to a snapshot's: made beside, and exchanged with what is there.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{self, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::lease::{self, Lease, Leased};
+use super::object::{self, Form, Found, image_name};
+use super::pool::{self, FILE_MODE};
+use super::steps::{Task, in_use};
+use super::{content, fail};
+use crate::model::{DriverError, ObjectRef, Outcome, Place, Provisioning};
+
+impl Task<'_> {
+    /// See [`crate::model::Action::Restore`].
+    pub(super) fn restore(&self, snapshot: &ObjectRef, request: &str) -> Result<Outcome, DriverError> {
+        let found = self.live()?;
+        self.mine(&found)?;
+        if found.tags.restored.as_deref() == Some(request) {
+            // What was there before the restore may still be under the temporary name.
+            self.clear_temporary()?;
+            return Ok(Outcome::Unchanged);
+        }
+        self.expected(&found, None)?;
+        self.settle(&found)?;
+        let native = self.native()?;
+        let failed = |e| fail::before(format!("restoring {native}"), e);
+        if found.form != Form::File {
+            // It would be put away with the old content, and could then not be removed with it.
+            self.no_stranger(&found)?;
+        }
+
+        // Held until the exchange is done: whoever opens the volume for writing meanwhile would write to what is put away.
+        let old = self.open(&Found { form: settled(&found), ..found.clone() }, OFlags::RDONLY)?;
+        let lease = match Lease::take(old.as_fd()) {
+            Leased::Idle(lease) => Some(lease),
+            Leased::Writers => return Err(in_use(native, &lease::writers(old.as_fd()))),
+            Leased::Unknown => None,
+        };
+        let source = self.source(snapshot)?;
+        let of = self.find(pool::check_name(&snapshot.native)?, Place::Live)?.and_then(|found| found.tags.volume);
+        if of != Some(self.step.identity.uid) {
+            return Err(fail::conflict(format!("{} is not a snapshot of this volume", snapshot.native)));
+        }
+        let mut tags = self.stored(&found.tags, found.form == Form::File);
+        tags.restored = Some(request.to_owned());
+        tags.restoring = None;
+        let thick = tags.provisioning == Some(Provisioning::Thick);
+        let own = self.prepare(
+            &tags,
+            Some((FILE_MODE, &|data| {
+                content::fill(data, &source, found.size, thick, snapshot.native.as_str(), self.work)?;
+                // Whoever could open the volume before can do so after.
+                let stat = fs::fstat(&old).map_err(failed)?;
+                keep_access(data, &stat).map_err(failed)
+            })),
+        )?;
+        let (temporary, root) = (self.temporary(), self.pool.root());
+        let (new_dir, new): (BorrowedFd<'_>, String) = match found.form {
+            Form::File => (own.as_fd(), image_name(native)),
+            _ => {
+                let stat = fs::fstat(self.own_dir(&found)?).map_err(failed)?;
+                keep_access(&own, &stat).map_err(failed)?;
+                (root, temporary)
+            }
+        };
+        let exchange = || pool::rename(new_dir, &new, root, native, RenameFlags::EXCHANGE);
+        let opened = || lease.as_ref().is_some_and(Lease::broken);
+        let late = || in_use(native, &["someone who opened it meanwhile".to_owned()]);
+        if opened() {
+            let _ = self.clear_temporary();
+            return Err(late());
+        }
+        exchange().map_err(|errno| {
+            let _ = self.clear_temporary();
+            failed(errno)
+        })?;
+        if opened() {
+            // It was opened under the old name in the last instant: put back what they have.
+            exchange().map_err(|e| fail::after(format!("putting {native} back"), e))?;
+            let _ = self.clear_temporary();
+            return Err(late());
+        }
+        self.synced(own.as_fd())?;
+        self.synced(root)?;
+        if found.form == Form::File {
+            // A crash before this restores once more, from the same snapshot.
+            self.write_tags(&found, &tags)?;
+        }
+        drop(lease);
+        object::remove_directory(root, &self.temporary())
+            .map_err(|e| fail::after(format!("removing what was in {native} before"), e))?;
+        Ok(Outcome::Changed)
+    }
+}
+
+/// The form once a rename that was cut short is finished.
+fn settled(found: &Found) -> Form {
+    match &found.form {
+        Form::Directory { image: Some(_) } => Form::Directory { image: Some(image_name(&found.native)) },
+        other => other.clone(),
+    }
+}
+
+/// Gives a new file or directory the owner and the mode of the one whose place it takes.
+fn keep_access(new: &OwnedFd, old: &fs::Stat) -> Result<(), Errno> {
+    let stat = fs::fstat(new)?;
+    if (stat.st_uid, stat.st_gid) != (old.st_uid, old.st_gid) {
+        fs::fchown(new, Some(fs::Uid::from_raw(old.st_uid)), Some(fs::Gid::from_raw(old.st_gid)))?;
+    }
+    fs::fchmod(new, Mode::from_raw_mode(old.st_mode & 0o7777))
+}

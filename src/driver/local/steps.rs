@@ -1,0 +1,433 @@
+//! The steps. Each looks first: what is already so is Unchanged, what is not as expected is Conflict; then comes the effect, as
+//! one rename where that is possible, in an order in which every state that a crash can leave is one that the next look reads
+//! rightly and the same step finishes.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{self, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::content::{self, Work};
+use super::lease;
+use super::object::{self, Form, Found, image_name};
+use super::pool::{self, FILE_MODE, Pool};
+use super::{GRANULARITY, fail};
+use crate::model::{
+    Action, DriverError, ErrorKind, Identity, Kind, NativeForm, NativeName, ObjectRef, Origin, Outcome, Place,
+    Provisioning, Size, Step, Tags,
+};
+
+/// Snapshots are not written to, by anybody.
+const SNAPSHOT_MODE: Mode = Mode::RUSR;
+
+/// Fills a new data file.
+type Fill<'a> = &'a dyn Fn(&OwnedFd) -> Result<(), DriverError>;
+
+/// A step being made.
+pub(super) struct Task<'a> {
+    pub(super) pool: &'a Pool,
+    pub(super) step: &'a Step,
+    pub(super) work: &'a Work,
+}
+
+impl Task<'_> {
+    /// Makes it. See [`crate::driver::Driver::execute`].
+    pub(super) fn run(&self) -> Result<Outcome, DriverError> {
+        let form = NativeName::new(self.native()?).parse().map(|(form, ..)| form);
+        if (form == Some(NativeForm::Temporary)) != (self.step.action == Action::Sweep) {
+            return Err(fail::conflict("temporary names are only ever swept, and nothing else is"));
+        }
+        match &self.step.action {
+            Action::Create { size, provisioning, origin, tags, n: _ } => {
+                self.create(*size, *provisioning, origin.as_ref(), tags)
+            }
+            Action::Snapshot { volume, tags, n: _ } => self.snapshot(volume, tags),
+            Action::Grow { to } => self.grow(*to),
+            Action::Restore { snapshot, request } => self.restore(snapshot, request),
+            Action::SetTags { tags } => self.set_tags(tags),
+            Action::Rename { from, tags } => self.rename(from, tags),
+            Action::Adopt { tags, n: _ } => self.adopt(tags),
+            Action::Trash { ttl } => self.trash(ttl.0),
+            Action::Undelete { tags } => self.undelete(tags),
+            Action::Destroy => self.destroy(),
+            Action::Purge => self.purge(),
+            Action::Sweep => self.sweep(),
+            // No clone of a file goes on needing its source.
+            Action::Detach => Ok(Outcome::Unchanged),
+        }
+    }
+
+    pub(super) fn native(&self) -> Result<&str, DriverError> {
+        pool::check_name(&self.step.native)
+    }
+
+    /// The name under which this object is made and unmade.
+    pub(super) fn temporary(&self) -> String {
+        let Identity { owner, name, uid, .. } = &self.step.identity;
+        NativeName::temporary(owner, name, *uid).as_str().to_owned()
+    }
+
+    pub(super) fn find(&self, native: &str, place: Place) -> Result<Option<Found>, DriverError> {
+        self.pool.find(native, place).map_err(|e| fail::before(format!("looking at {native}"), e))
+    }
+
+    /// Refuses what is another's, or whose marks cannot be believed.
+    pub(super) fn mine(&self, found: &Found) -> Result<(), DriverError> {
+        same_object(found, &self.step.identity)
+    }
+
+    /// Refuses what is not as the step expects. `written`: the tags that the step itself writes, perhaps already there.
+    pub(super) fn expected(&self, found: &Found, written: Option<&Tags>) -> Result<(), DriverError> {
+        self.mine(found)?;
+        let expect = &self.step.expect;
+        let name = &found.native;
+        if expect.place.is_some_and(|place| place != found.place) {
+            return Err(fail::conflict(format!("{name} is not where it was planned to be")));
+        }
+        if let Some(size) = expect.size
+            && size.bytes() != found.size
+        {
+            return Err(fail::conflict(format!("{name} has {} bytes, not the {size} of the plan", found.size)));
+        }
+        if let Some(tags) = &expect.tags {
+            let there = comparable(&found.tags);
+            if there != comparable(tags) && written.map(comparable).as_ref() != Some(&there) {
+                return Err(fail::conflict(format!("the tags of {name} were changed since it was planned")));
+            }
+        }
+        if expect.idle { self.idle(found) } else { Ok(()) }
+    }
+
+    /// Busy if someone has it open for writing, as far as that can be seen.
+    pub(super) fn idle(&self, found: &Found) -> Result<(), DriverError> {
+        let Ok(data) = self.open(found, OFlags::RDONLY) else { return Ok(()) };
+        match lease::writers_of(&data) {
+            Some(who) if !who.is_empty() => Err(in_use(&found.native, &who)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn place(&self, place: Place) -> Result<object::PlaceDir<'_>, DriverError> {
+        let failed = |e| fail::before("opening the trash", e);
+        self.pool.place(place).map_err(failed)?.ok_or_else(|| failed(Errno::NOENT))
+    }
+
+    pub(super) fn open(&self, found: &Found, flags: OFlags) -> Result<OwnedFd, DriverError> {
+        let dir = self.place(found.place)?;
+        object::open_data(dir.as_fd(), found, flags).map_err(|e| fail::before(format!("opening {}", found.native), e))
+    }
+
+    /// The directory of an object that has one.
+    pub(super) fn own_dir(&self, found: &Found) -> Result<OwnedFd, DriverError> {
+        pool::open_dir(self.place(found.place)?.as_fd(), &found.native)
+            .map_err(|e| fail::before(format!("opening {}", found.native), e))
+    }
+
+    /// The tags as they are stored: an object whose name does not say whose it is must have that among them.
+    pub(super) fn stored(&self, tags: &Tags, adopted: bool) -> Tags {
+        let mut tags = tags.clone();
+        if self.step.native.parse().is_none() && tags.identity.is_none() {
+            tags.identity = Some(self.step.identity.clone());
+        }
+        tags.adopted |= adopted;
+        tags
+    }
+
+    pub(super) fn write_tags(&self, found: &Found, tags: &Tags) -> Result<(), DriverError> {
+        let failed = |e| fail::after(format!("writing the tags of {}", found.native), e);
+        match found.form {
+            Form::File => self.pool.write_adopted(&found.native, tags).map_err(failed),
+            Form::Directory { .. } => object::write_tags(self.own_dir(found)?.as_fd(), tags).map_err(failed),
+            Form::Other => Err(fail::conflict(format!("{} is no object", found.native))),
+        }
+    }
+
+    /// Removes what a crash left under the temporary name of this object. Whether there was anything.
+    pub(super) fn clear_temporary(&self) -> Result<bool, DriverError> {
+        let name = self.temporary();
+        object::remove_directory(self.pool.root(), &name)
+            .map_err(|e| fail::before(format!("removing what was left at {name}"), e))
+    }
+
+    fn create(
+        &self,
+        size: Size,
+        provisioning: Provisioning,
+        origin: Option<&Origin>,
+        tags: &Tags,
+    ) -> Result<Outcome, DriverError> {
+        let size = size.round_up(GRANULARITY).bytes();
+        let thick = provisioning == Provisioning::Thick;
+        if self.already_made(Some(size))? {
+            return Ok(Outcome::Unchanged);
+        }
+        let source = origin.map(|origin| self.source(origin.object())).transpose()?;
+        self.make(tags, FILE_MODE, |data| match (&source, origin) {
+            (Some(source), Some(origin)) => {
+                content::fill(data, source, size, thick, origin.object().native.as_str(), self.work)
+            }
+            _ => content::allot(data, size, thick).map_err(|e| fail::before("making room", e)),
+        })
+    }
+
+    fn snapshot(&self, volume: &ObjectRef, tags: &Tags) -> Result<Outcome, DriverError> {
+        if self.already_made(None)? {
+            return Ok(Outcome::Unchanged);
+        }
+        let source = self.source(volume)?;
+        let stat = fs::fstat(&source).map_err(|e| fail::before(format!("looking at {}", volume.native), e))?;
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        self.make(tags, SNAPSHOT_MODE, |data| {
+            content::fill(data, &source, size, false, volume.native.as_str(), self.work)
+        })
+    }
+
+    /// Whether the object that is to be made is there, whole.
+    fn already_made(&self, size: Option<u64>) -> Result<bool, DriverError> {
+        let native = self.native()?;
+        if let Some(found) = self.find(native, Place::Live)? {
+            self.mine(&found)?;
+            if let Some(size) = size
+                && found.size != size
+            {
+                return Err(fail::conflict(format!("{native} is there with {} bytes instead of {size}", found.size)));
+            }
+            self.settle(&found)?;
+            self.clear_temporary()?;
+            return Ok(true);
+        }
+        match self.find(native, Place::Trash)? {
+            Some(found) if found.identity.as_ref().map(|id| id.uid) == Some(self.step.identity.uid) => {
+                Err(fail::conflict(format!("{native} is in the trash")))
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Opens the content of another object, if it is that one.
+    pub(super) fn source(&self, source: &ObjectRef) -> Result<OwnedFd, DriverError> {
+        let native = pool::check_name(&source.native)?;
+        let found = self.find(native, Place::Live)?.ok_or_else(|| {
+            DriverError::before(ErrorKind::NotFound, format!("{native}, from which it is to be copied, is not there"))
+        })?;
+        if let Some(why) = &found.conflict {
+            return Err(fail::conflict(format!("{native} cannot be believed: {why}")));
+        }
+        if found.identity.as_ref().map(|id| id.uid) != Some(source.uid) {
+            return Err(fail::conflict(format!("{native} is not the object {} of the plan", source.uid)));
+        }
+        self.open(&found, OFlags::RDONLY)
+    }
+
+    /// Makes an object's directory under its temporary name, whole and durable: data under its final name, and tags.
+    pub(super) fn prepare(&self, tags: &Tags, data: Option<(Mode, Fill<'_>)>) -> Result<OwnedFd, DriverError> {
+        self.clear_temporary()?;
+        let (native, temporary) = (self.native()?, self.temporary());
+        let failed = |e| fail::before(format!("making {native}"), e);
+        let result = (|| {
+            pool::mkdir(self.pool.root(), &temporary).map_err(failed)?;
+            let own = pool::open_dir(self.pool.root(), &temporary).map_err(failed)?;
+            if let Some((mode, fill)) = data {
+                let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+                let data = pool::open_in(own.as_fd(), &image_name(native), flags, mode).map_err(failed)?;
+                fill(&data)?;
+                pool::sync(data.as_fd()).map_err(failed)?;
+            }
+            object::write_first_tags(own.as_fd(), tags).map_err(failed)?;
+            pool::sync(own.as_fd()).map_err(failed)?;
+            Ok(own)
+        })();
+        if result.is_err() {
+            // Half of it is of no use, and takes room that may be what was missing. The error to report is the first.
+            let _ = self.clear_temporary();
+        }
+        result
+    }
+
+    fn make(
+        &self,
+        tags: &Tags,
+        mode: Mode,
+        fill: impl Fn(&OwnedFd) -> Result<(), DriverError>,
+    ) -> Result<Outcome, DriverError> {
+        self.prepare(&self.stored(tags, false), Some((mode, &fill)))?;
+        let (native, temporary, root) = (self.native()?, self.temporary(), self.pool.root());
+        if let Err(errno) = pool::rename(root, &temporary, root, native, RenameFlags::NOREPLACE) {
+            let _ = self.clear_temporary();
+            return Err(fail::before(format!("publishing {native}"), errno));
+        }
+        self.synced(root)?;
+        Ok(Outcome::Changed)
+    }
+
+    /// Makes a directory's entries durable, after the effect.
+    pub(super) fn synced(&self, dir: BorrowedFd<'_>) -> Result<(), DriverError> {
+        pool::sync(dir).map_err(|e| fail::after(format!("making the change of {} durable", self.step.native), e))
+    }
+
+    /// Finishes a rename that was cut short. Whether there was one.
+    pub(super) fn settle(&self, found: &Found) -> Result<bool, DriverError> {
+        if !matches!(found.form, Form::Directory { .. }) {
+            return Ok(false);
+        }
+        object::settle_image(self.own_dir(found)?.as_fd(), found)
+            .map_err(|e| fail::after(format!("finishing the rename of {}", found.native), e))
+    }
+
+    /// The live object of this step, or the error that it is not there.
+    pub(super) fn live(&self) -> Result<Found, DriverError> {
+        let native = self.native()?;
+        match self.find(native, Place::Live)? {
+            Some(found) => Ok(found),
+            None => Err(fail::conflict(format!("{native} is not there"))),
+        }
+    }
+
+    fn grow(&self, to: Size) -> Result<Outcome, DriverError> {
+        let to = to.round_up(GRANULARITY).bytes();
+        let found = self.live()?;
+        self.mine(&found)?;
+        if self.step.identity.kind == Kind::Snapshot {
+            return Err(fail::conflict("a snapshot never changes"));
+        }
+        if found.size == to {
+            return Ok(Outcome::Unchanged);
+        }
+        self.expected(&found, None)?;
+        if found.size > to {
+            return Err(fail::conflict(format!("its size is {} already; nothing is ever shrunk", Size(found.size))));
+        }
+        let doing = format!("growing {}", found.native);
+        let data = self.open(&found, OFlags::WRONLY)?;
+        let thick = found.tags.provisioning == Some(Provisioning::Thick);
+        content::lengthen(&data, found.size, to, thick).map_err(|e| fail::before(&doing, e))?;
+        pool::sync(data.as_fd()).map_err(|e| fail::after(&doing, e))?;
+        Ok(Outcome::Changed)
+    }
+
+    fn set_tags(&self, tags: &Tags) -> Result<Outcome, DriverError> {
+        let native = self.native()?;
+        let place = self.step.expect.place.unwrap_or(Place::Live);
+        let found = self
+            .find(native, place)?
+            .ok_or_else(|| fail::conflict(format!("{native} is not where it was planned to be")))?;
+        self.mine(&found)?;
+        let mut tags = self.stored(tags, found.form == Form::File);
+        if place == Place::Trash && tags.expires.is_none() {
+            // What is in the trash keeps its time, whatever else is said about it.
+            tags.expires = found.tags.expires;
+        }
+        self.expected(&found, Some(&tags))?;
+        let settled = self.settle(&found)?;
+        if found.tags == tags {
+            return Ok(if settled { Outcome::Changed } else { Outcome::Unchanged });
+        }
+        self.write_tags(&found, &tags)?;
+        Ok(Outcome::Changed)
+    }
+
+    fn rename(&self, from: &NativeName, tags: &Tags) -> Result<Outcome, DriverError> {
+        let (from, to) = (pool::check_name(from)?, self.native()?);
+        if from == to {
+            return self.set_tags(tags);
+        }
+        let tags = self.stored(tags, false);
+        let (old, new) = (self.find(from, Place::Live)?, self.find(to, Place::Live)?);
+        let old = old.filter(|old| old.identity.as_ref().is_some_and(|id| id.uid == self.step.identity.uid));
+        match (old, new) {
+            (Some(_), Some(_)) => Err(fail::conflict(format!("both {from} and {to} are there"))),
+            (None, None) => Err(DriverError::before(
+                ErrorKind::NotFound,
+                format!("neither {from} nor {to} of this identity is there"),
+            )),
+            (None, Some(found)) => self.finish_rename(&found, &tags),
+            (Some(found), None) => {
+                self.expected(&found, Some(&tags))?;
+                if !matches!(found.form, Form::Directory { .. }) {
+                    return Err(DriverError::before(
+                        ErrorKind::Unsupported,
+                        format!("{from} is a file that was taken over where it is; it keeps its name"),
+                    ));
+                }
+                let named = |name: &str| NativeName::new(name).parse().is_some();
+                if !(named(from) && named(to)) {
+                    // Where a name says nothing the tags must, before the old name is gone.
+                    let said = Tags { identity: Some(self.step.identity.clone()), ..tags.clone() };
+                    self.write_tags(&found, &said)?;
+                }
+                let root = self.pool.root();
+                pool::rename(root, from, root, to, RenameFlags::NOREPLACE)
+                    .map_err(|e| fail::before(format!("renaming {from} to {to}"), e))?;
+                self.synced(root)?;
+                self.finish_rename(&self.live()?, &tags)?;
+                Ok(Outcome::Changed)
+            }
+        }
+    }
+
+    fn finish_rename(&self, found: &Found, tags: &Tags) -> Result<Outcome, DriverError> {
+        self.mine(found)?;
+        let settled = self.settle(found)?;
+        if found.tags == *tags {
+            return Ok(if settled { Outcome::Changed } else { Outcome::Unchanged });
+        }
+        self.write_tags(found, tags)?;
+        Ok(Outcome::Changed)
+    }
+
+    fn adopt(&self, tags: &Tags) -> Result<Outcome, DriverError> {
+        let found = self.live()?;
+        let native = &found.native;
+        let tags = self.stored(tags, true);
+        if found.identity.is_some() {
+            self.expected(&found, Some(&tags))?;
+            if found.tags == tags {
+                return Ok(Outcome::Unchanged);
+            }
+        } else {
+            if let Some(why) = &found.conflict {
+                return Err(fail::conflict(format!("{native} cannot be taken over: {why}")));
+            }
+            if found.form != Form::File {
+                return Err(fail::conflict(format!("{native} cannot be taken over: it is not a regular file")));
+            }
+            if self.step.expect.size.is_some_and(|size| size.bytes() != found.size) {
+                return Err(fail::conflict(format!("{native} has {} bytes, not those of the plan", found.size)));
+            }
+            let stat =
+                pool::stat_in(self.pool.root(), native).map_err(|e| fail::before(format!("looking at {native}"), e))?;
+            if stat.is_none_or(|stat| stat.st_nlink != 1) {
+                return Err(fail::conflict(format!(
+                    "{native} cannot be taken over: it has other names (hard links), under which others may change it"
+                )));
+            }
+            if self.step.expect.idle {
+                self.idle(&found)?;
+            }
+        }
+        self.write_tags(&found, &tags)?;
+        Ok(Outcome::Changed)
+    }
+}
+
+/// Refuses what is another's, or whose marks cannot be believed.
+fn same_object(found: &Found, identity: &Identity) -> Result<(), DriverError> {
+    let native = &found.native;
+    if let Some(why) = &found.conflict {
+        return Err(fail::conflict(format!("{native} cannot be believed: {why}")));
+    }
+    match &found.identity {
+        Some(there) if there.uid == identity.uid && there.kind == identity.kind => Ok(()),
+        Some(there) => Err(fail::conflict(format!("{native} is {} {} ({})", there.kind, there.name, there.uid))),
+        None => Err(fail::conflict(format!("{native} is not an object of Kiln's"))),
+    }
+}
+
+/// The tags that a plan can speak of: the rest is bookkeeping of the backend, and whose it is was checked by its uid.
+fn comparable(tags: &Tags) -> Tags {
+    Tags { expires: None, restoring: None, identity: None, adopted: false, ..tags.clone() }
+}
+
+pub(super) fn in_use(native: &str, who: &[String]) -> DriverError {
+    DriverError::before(ErrorKind::Busy, format!("{native} is open for writing by {}", who.join(", ")))
+}

@@ -1,0 +1,578 @@
+//! What is particular to this driver; what every driver must do is in the conformance suite.
+
+use std::fs;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use super::*;
+use crate::model::{
+    Action, Clients, Expect, Identity, Kind, LedgerView, Name, Object, ObjectRef, Origin, Place, Provisioning, Reason,
+    Risk, Seconds, Tags,
+};
+
+pub(super) mod crash;
+mod leftovers;
+mod whole_pool;
+
+const MIB: u64 = 1 << 20;
+const NOW: u64 = 1_000_000;
+
+/// A pool in a directory of its own, marked. The file system under test is that of the directory for temporary files.
+struct Bench {
+    driver: Local,
+    path: PathBuf,
+    _home: tempfile::TempDir,
+}
+
+fn owner() -> Owner {
+    "prod".parse().unwrap()
+}
+
+fn uid(name: &str, kind: Kind) -> Uid {
+    let backend = "b".parse::<Name>().unwrap();
+    Uid::derive("stack", &owner(), kind, &backend, &name.parse().unwrap(), 0)
+}
+
+fn identity(kind: Kind, name: &str) -> Identity {
+    Identity { owner: owner(), kind, name: name.parse().unwrap(), uid: uid(name, kind) }
+}
+
+fn volume(name: &str) -> Identity {
+    identity(Kind::Volume, name)
+}
+
+fn step_on(identity: Identity, native: NativeName, action: Action, expect: Expect) -> Step {
+    Step {
+        backend: "b".parse().unwrap(),
+        identity,
+        native,
+        action,
+        expect,
+        risk: Risk::None,
+        reason: Reason::NotThere,
+        changes: Vec::new(),
+        bytes: Size(0),
+        after: Vec::new(),
+    }
+}
+
+fn step(identity: Identity, action: Action) -> Step {
+    let native = identity.native();
+    let place = match action {
+        Action::Create { .. } | Action::Snapshot { .. } => None,
+        Action::Undelete { .. } | Action::Purge => Some(Place::Trash),
+        _ => Some(Place::Live),
+    };
+    step_on(identity, native, action, Expect { place, ..Expect::default() })
+}
+
+fn create(size: u64) -> Action {
+    create_with(size, None, Tags::default())
+}
+
+fn create_with(size: u64, origin: Option<Origin>, tags: Tags) -> Action {
+    Action::Create { size: Size(size), provisioning: Provisioning::Thin, origin, tags, n: 0 }
+}
+
+fn labelled(value: &str) -> Tags {
+    Tags { labels: [("l".to_owned(), value.to_owned())].into(), ..Tags::default() }
+}
+
+fn reference(identity: &Identity, size: u64) -> ObjectRef {
+    ObjectRef { native: identity.native(), uid: identity.uid, size: Size(size) }
+}
+
+fn snapshot_of(name: &str, size: u64) -> Action {
+    let tags = Tags { volume: Some(volume(name).uid), ..Tags::default() };
+    Action::Snapshot { volume: reference(&volume(name), size), tags, n: 0 }
+}
+
+impl Bench {
+    async fn new() -> Self {
+        Self::at(tempfile::tempdir().unwrap()).await
+    }
+
+    async fn at(home: tempfile::TempDir) -> Self {
+        let path = home.path().join("pool");
+        let driver = Local::connect(&path, true);
+        driver.found().await.unwrap();
+        Self { driver, path, _home: home }
+    }
+
+    async fn run(&self, step: &Step) -> Result<Outcome, DriverError> {
+        self.driver.execute(step, &StepContext::at(NOW)).await
+    }
+
+    /// Makes the step, and once more: the second time nothing is left to do.
+    async fn twice(&self, step: &Step) {
+        assert_eq!(self.run(step).await, Ok(Outcome::Changed), "{:?}", step.action);
+        let before = self.tree();
+        assert_eq!(self.run(step).await, Ok(Outcome::Unchanged), "again: {:?}", step.action);
+        assert_eq!(self.tree(), before);
+    }
+
+    async fn refused(&self, step: &Step, kind: ErrorKind) -> String {
+        let before = self.tree();
+        let error = self.run(step).await.unwrap_err();
+        assert_eq!((error.kind, error.effect), (kind, crate::model::Effect::No), "{error}");
+        assert_eq!(self.tree(), before, "a refused step touched something");
+        error.message
+    }
+
+    async fn look(&self) -> Observed {
+        self.driver.observe(&Scope::All).await.unwrap()
+    }
+
+    async fn objects(&self) -> Vec<Object> {
+        let seen = self.look().await;
+        assert_eq!((seen.listed, seen.gaps.clone()), (crate::model::Listed::COMPLETE, Vec::new()));
+        seen.objects
+    }
+
+    async fn only(&self) -> Object {
+        let objects = self.objects().await;
+        assert_eq!(objects.len(), 1, "{objects:#?}");
+        objects.into_iter().next().unwrap()
+    }
+
+    fn dir(&self, identity: &Identity) -> PathBuf {
+        self.path.join(identity.native().as_str())
+    }
+
+    fn image(&self, identity: &Identity) -> PathBuf {
+        self.dir(identity).join(format!("{}.img", identity.native()))
+    }
+
+    fn trashed(&self, native: &str) -> PathBuf {
+        self.path.join(".trash").join(native)
+    }
+
+    fn temporary(&self, id: &Identity) -> PathBuf {
+        self.path.join(NativeName::temporary(&id.owner, &id.name, id.uid).as_str())
+    }
+
+    /// Everything in the pool but locks: paths, types, modes, and the content of files.
+    fn tree(&self) -> Vec<(PathBuf, u32, Vec<u8>)> {
+        fn walk(at: &Path, into: &mut Vec<(PathBuf, u32, Vec<u8>)>) {
+            for entry in fs::read_dir(at).unwrap() {
+                let path = entry.unwrap().path();
+                let meta = path.symlink_metadata().unwrap();
+                let content = if meta.is_file() {
+                    let bytes = fs::read(&path).unwrap();
+                    blake3::hash(&bytes).as_bytes().iter().copied().chain(meta.len().to_le_bytes()).collect()
+                } else {
+                    Vec::new()
+                };
+                into.push((path.clone(), meta.mode(), content));
+                if meta.is_dir() {
+                    walk(&path, into);
+                }
+            }
+        }
+        let mut tree = Vec::new();
+        walk(&self.path, &mut tree);
+        tree.retain(|(path, ..)| path.extension().is_none_or(|e| e != "lock"));
+        tree.sort();
+        tree
+    }
+
+    async fn volume(&self, name: &str, size: u64) -> Identity {
+        assert_eq!(self.run(&step(volume(name), create(size))).await, Ok(Outcome::Changed));
+        volume(name)
+    }
+}
+
+fn write_at(path: &Path, offset: u64, bytes: &[u8]) {
+    fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, offset).unwrap();
+}
+
+fn read_at(path: &Path, offset: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    fs::File::open(path).unwrap().read_exact_at(&mut bytes, offset).unwrap();
+    bytes
+}
+
+#[tokio::test]
+async fn every_step_done_twice_is_done_once() {
+    let bench = Bench::new().await;
+    let db = volume("db");
+    bench.twice(&step(db.clone(), create_with(MIB, None, labelled("a")))).await;
+    assert_eq!(bench.image(&db).metadata().unwrap().mode() & 0o777, 0o600);
+    assert_eq!(bench.dir(&db).metadata().unwrap().mode() & 0o777, 0o700);
+    write_at(&bench.image(&db), 4096, b"content");
+
+    let snap = identity(Kind::Snapshot, "s");
+    bench.twice(&step(snap.clone(), snapshot_of("db", MIB))).await;
+    bench.twice(&step(db.clone(), Action::Grow { to: Size(2 * MIB) })).await;
+    assert_eq!(bench.image(&db).metadata().unwrap().len(), 2 * MIB);
+
+    write_at(&bench.image(&db), 4096, b"changed");
+    let request = "r1".to_owned();
+    let restore = Action::Restore { snapshot: reference(&snap, MIB), request };
+    bench.twice(&step(db.clone(), restore)).await;
+    assert_eq!(read_at(&bench.image(&db), 4096, 7), b"content");
+    assert_eq!(bench.image(&db).metadata().unwrap().len(), 2 * MIB);
+
+    let copy = volume("copy");
+    let origin = Origin::Snapshot(reference(&snap, MIB));
+    bench.twice(&step(copy.clone(), create_with(4 * MIB, Some(origin), Tags::default()))).await;
+    assert_eq!(read_at(&bench.image(&copy), 4096, 7), b"content");
+    assert_eq!(bench.image(&copy).metadata().unwrap().len(), 4 * MIB);
+
+    bench.twice(&step(db.clone(), Action::SetTags { tags: Tags::default() })).await;
+    assert!(!bench.dir(&db).join("tags.json").exists(), "plain tags need no file");
+    bench.twice(&step(db.clone(), Action::Trash { ttl: Seconds(60) })).await;
+    let trashed = bench.objects().await.into_iter().find(|o| o.place == Place::Trash).unwrap();
+    assert_eq!((trashed.identity, trashed.tags.expires), (Some(db.clone()), Some(NOW + 60)));
+    bench.twice(&step(db.clone(), Action::Undelete { tags: labelled("b") })).await;
+
+    let mut renamed = db.clone();
+    renamed.name = "db2".parse().unwrap();
+    let rename = Action::Rename { from: db.native(), tags: labelled("b") };
+    bench.twice(&step(renamed.clone(), rename)).await;
+    assert_eq!(read_at(&bench.image(&renamed), 4096, 7), b"content");
+
+    bench.twice(&step(renamed.clone(), Action::Trash { ttl: Seconds(60) })).await;
+    bench.twice(&step(renamed.clone(), Action::Purge)).await;
+    bench.twice(&step(copy.clone(), Action::Destroy)).await;
+    bench.twice(&step(snap.clone(), Action::Destroy)).await;
+    assert_eq!(bench.objects().await, Vec::new());
+    let left = bench.tree().into_iter().map(|(path, ..)| path).collect::<Vec<_>>();
+    assert_eq!(left, [".kiln-pool", ".kiln-pool/id", ".trash"].map(|p| bench.path.join(p)));
+}
+
+#[tokio::test]
+async fn a_name_of_the_manifests_choice_is_known_by_its_tags() {
+    let bench = Bench::new().await;
+    let db = volume("db");
+    let at = |native: &str, action, place| {
+        let expect = Expect { place, ..Expect::default() };
+        step_on(db.clone(), NativeName::new(native), action, expect)
+    };
+    bench.twice(&at("disk-7", create(MIB), None)).await;
+    let seen = bench.only().await;
+    assert_eq!((seen.native.as_str(), seen.identity), ("disk-7", Some(db.clone())));
+    bench.twice(&at("disk-7", Action::SetTags { tags: labelled("x") }, Some(Place::Live))).await;
+    assert_eq!(bench.only().await.identity, Some(db.clone()), "replacing the tags keeps whose it is");
+    bench.twice(&at("disk-7", Action::Trash { ttl: Seconds(5) }, Some(Place::Live))).await;
+    bench.twice(&at("disk-7", Action::Undelete { tags: labelled("x") }, Some(Place::Trash))).await;
+    let rename = Action::Rename { from: NativeName::new("disk-7"), tags: labelled("x") };
+    bench.twice(&at("disk-8", rename, Some(Place::Live))).await;
+    assert_eq!(bench.only().await.native.as_str(), "disk-8");
+    let rename = Action::Rename { from: NativeName::new("disk-8"), tags: labelled("x") };
+    bench.twice(&step(db.clone(), rename)).await;
+    assert_eq!(bench.only().await.native, db.native());
+    for bad in ["../x", ".", "..", "", ".trash", ".kiln-pool", "a/b", "a\0b", &"x".repeat(241)] {
+        bench.refused(&at(bad, create(MIB), None), ErrorKind::Permanent).await;
+    }
+}
+
+#[tokio::test]
+async fn an_adopted_file_stays_where_it_is_and_comes_back_there() {
+    let bench = Bench::new().await;
+    let db = volume("db");
+    let file = bench.path.join("old.img");
+    fs::write(&file, vec![7; 10_000]).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let seen = bench.only().await;
+    assert_eq!((seen.native.as_str(), seen.identity, seen.size), ("old.img", None, Size(10_000)));
+    let at = |action, place| {
+        let expect = Expect { place: Some(place), ..Expect::default() };
+        step_on(db.clone(), NativeName::new("old.img"), action, expect)
+    };
+    bench.twice(&at(Action::Adopt { tags: labelled("a"), n: 0 }, Place::Live)).await;
+    let seen = bench.only().await;
+    assert_eq!((seen.identity, seen.tags.adopted, seen.size), (Some(db.clone()), true, Size(10_000)));
+    assert_eq!(bench.driver.access(&seen.native), Access::File(file.clone()));
+    bench.twice(&at(Action::SetTags { tags: labelled("b") }, Place::Live)).await;
+    bench.twice(&at(Action::Grow { to: Size(20_480) }, Place::Live)).await;
+
+    let snap = identity(Kind::Snapshot, "s");
+    let of = ObjectRef { native: NativeName::new("old.img"), uid: db.uid, size: Size(20_480) };
+    bench
+        .twice(&step(
+            snap.clone(),
+            Action::Snapshot { volume: of, tags: Tags { volume: Some(db.uid), ..Tags::default() }, n: 0 },
+        ))
+        .await;
+    write_at(&file, 0, b"changed");
+    let restore = Action::Restore { snapshot: reference(&snap, 20_480), request: "r".into() };
+    bench.twice(&at(restore, Place::Live)).await;
+    assert_eq!(read_at(&file, 0, 3), [7, 7, 7]);
+    assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o640, "whoever could open it still can");
+    bench.twice(&step(snap, Action::Destroy)).await;
+
+    bench.twice(&at(Action::Trash { ttl: Seconds(9) }, Place::Live)).await;
+    let seen = bench.only().await;
+    assert_eq!((seen.place, seen.identity, seen.tags.expires), (Place::Trash, Some(db.clone()), Some(NOW + 9)));
+    assert!(!file.exists());
+    bench.twice(&at(Action::Undelete { tags: labelled("c") }, Place::Trash)).await;
+    assert_eq!((bench.only().await.tags.labels, file.exists()), (labelled("c").labels, true));
+    bench.twice(&at(Action::Destroy, Place::Live)).await;
+    assert_eq!(bench.objects().await, Vec::new());
+
+    // Another file under that name later on is nobody's.
+    fs::write(&file, b"new").unwrap();
+    assert_eq!(bench.only().await.identity, None);
+}
+
+#[tokio::test]
+async fn only_a_plain_file_with_one_name_is_adopted() {
+    let bench = Bench::new().await;
+    let adopt = |native: &str| {
+        let expect = Expect { place: Some(Place::Live), ..Expect::default() };
+        step_on(volume("db"), NativeName::new(native), Action::Adopt { tags: Tags::default(), n: 0 }, expect)
+    };
+    fs::write(bench.path.join("target"), b"x").unwrap();
+    symlink("target", bench.path.join("link")).unwrap();
+    fs::create_dir(bench.path.join("dir")).unwrap();
+    fs::write(bench.path.join("two"), b"x").unwrap();
+    fs::hard_link(bench.path.join("two"), bench.path.join("names")).unwrap();
+    for native in ["link", "dir", "two", "not-there"] {
+        bench.refused(&adopt(native), ErrorKind::Conflict).await;
+    }
+    let other = step_on(volume("other"), NativeName::new("target"), adopt("target").action, Expect::default());
+    assert_eq!(bench.run(&other).await, Ok(Outcome::Changed));
+    bench.refused(&adopt("target"), ErrorKind::Conflict).await;
+}
+
+#[tokio::test]
+async fn links_are_never_followed() {
+    let bench = Bench::new().await;
+    let outside = tempfile::tempdir().unwrap();
+    let db = volume("db");
+    let victim = outside.path().join(format!("{}.img", db.native()));
+    fs::write(&victim, vec![1; 8192]).unwrap();
+
+    // In the place of the object's directory.
+    symlink(outside.path(), bench.dir(&db)).unwrap();
+    assert!(bench.only().await.conflict.unwrap().contains("symbolic link"));
+    for action in [create(MIB), Action::Destroy, Action::Grow { to: Size(MIB) }, Action::Trash { ttl: Seconds(1) }] {
+        bench.refused(&step(db.clone(), action), ErrorKind::Conflict).await;
+    }
+    fs::remove_file(bench.dir(&db)).unwrap();
+    // In the place of its data.
+    fs::create_dir(bench.dir(&db)).unwrap();
+    symlink(&victim, bench.image(&db)).unwrap();
+    assert!(bench.only().await.conflict.unwrap().contains("symbolic link"));
+    bench.refused(&step(db.clone(), Action::Grow { to: Size(MIB) }), ErrorKind::Conflict).await;
+    fs::remove_dir_all(bench.dir(&db)).unwrap();
+    // In the place of what is being made, of the trash, and of the mark.
+    symlink(outside.path(), bench.temporary(&db)).unwrap();
+    bench.refused(&step(db.clone(), create(MIB)), ErrorKind::Conflict).await;
+    fs::remove_file(bench.temporary(&db)).unwrap();
+    bench.volume("db", MIB).await;
+    fs::remove_dir(bench.path.join(".trash")).unwrap();
+    symlink(outside.path(), bench.path.join(".trash")).unwrap();
+    bench.refused(&step(db.clone(), Action::Trash { ttl: Seconds(1) }), ErrorKind::Conflict).await;
+    let seen = bench.look().await;
+    assert!(!seen.listed.trash && seen.listed.volumes, "{:?}", seen.gaps);
+    fs::remove_file(bench.path.join(".trash")).unwrap();
+    fs::rename(bench.path.join(".kiln-pool"), outside.path().join("mark")).unwrap();
+    symlink(outside.path().join("mark"), bench.path.join(".kiln-pool")).unwrap();
+    assert_eq!(bench.look().await.pool, None);
+    bench.refused(&step(db.clone(), Action::Destroy), ErrorKind::Unreachable).await;
+    assert_eq!(fs::read(&victim).unwrap(), vec![1; 8192]);
+}
+
+#[tokio::test]
+async fn what_someone_writes_to_is_busy() {
+    let bench = Bench::new().await;
+    let db = bench.volume("db", MIB).await;
+    let snap = identity(Kind::Snapshot, "s");
+    assert_eq!(bench.run(&step(snap.clone(), snapshot_of("db", MIB))).await, Ok(Outcome::Changed));
+    let scope = Scope::Objects(vec![db.native(), NativeName::new("nothing")]);
+    let clients = async || bench.driver.observe(&scope).await.unwrap().objects.remove(0).clients;
+    assert_eq!(clients().await, Clients::None);
+
+    let writer = fs::OpenOptions::new().write(true).open(bench.image(&db)).unwrap();
+    let me = format!("pid {}", std::process::id());
+    assert!(matches!(clients().await, Clients::Some(list) if list[0].starts_with(&me)));
+    let restore = Action::Restore { snapshot: reference(&snap, MIB), request: "r".into() };
+    for action in [Action::Trash { ttl: Seconds(1) }, restore.clone(), Action::Destroy] {
+        let message = bench.refused(&step(db.clone(), action), ErrorKind::Busy).await;
+        assert!(message.contains(&me), "{message}");
+    }
+    let other = step(identity(Kind::Snapshot, "s2"), snapshot_of("db", MIB));
+    if bench.driver.capabilities().snapshot_while_open {
+        assert_eq!(bench.run(&other).await, Ok(Outcome::Changed));
+    } else {
+        bench.refused(&other, ErrorKind::Busy).await;
+    }
+    bench.twice(&step(db.clone(), Action::Grow { to: Size(2 * MIB) })).await;
+    let mut idle = step(db.clone(), Action::SetTags { tags: labelled("x") });
+    idle.expect.idle = true;
+    bench.refused(&idle, ErrorKind::Busy).await;
+    drop(writer);
+
+    // A reader is in nobody's way.
+    let _reader = fs::File::open(bench.image(&db)).unwrap();
+    assert_eq!(clients().await, Clients::None);
+    bench.twice(&step(db.clone(), restore)).await;
+    bench.twice(&step(db.clone(), Action::Trash { ttl: Seconds(1) })).await;
+}
+
+/// On a file system without reflink: opening the source while it is copied must neither tear the copy nor hang the opener.
+#[tokio::test]
+async fn a_writer_who_comes_during_a_copy_ends_it() {
+    let bench = Bench::new().await;
+    if bench.driver.capabilities().snapshot_while_open {
+        return;
+    }
+    let db = bench.volume("db", 64 * MIB).await;
+    write_at(&bench.image(&db), 0, &vec![5; 64 << 20]);
+    let image = bench.image(&db);
+    let opened = Arc::new(Mutex::new(None));
+    let thread = Arc::new(Mutex::new(None));
+    let (to_open, to_join) = (opened.clone(), thread.clone());
+    let context = StepContext {
+        now: NOW,
+        // At the first word of progress someone opens the source, and waits for the lease to be given back.
+        progress: Arc::new(move |_, _| {
+            to_join.lock().unwrap().get_or_insert_with(|| {
+                let (image, opened) = (image.clone(), to_open.clone());
+                let (started, wait) = std::sync::mpsc::channel();
+                let thread = std::thread::spawn(move || {
+                    // Nonblocking, so that it answers at once that a lease is in the way, and has begun to break it.
+                    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                    let answer = rustix::fs::open(&image, flags, Mode::empty());
+                    started.send(()).unwrap();
+                    *opened.lock().unwrap() = Some(answer.err());
+                });
+                wait.recv().unwrap();
+                thread
+            });
+        }),
+    };
+    let snapshot = step(identity(Kind::Snapshot, "s"), snapshot_of("db", 64 * MIB));
+    let error = bench.driver.execute(&snapshot, &context).await.unwrap_err();
+    let writer = thread.lock().unwrap().take().unwrap();
+    writer.join().unwrap();
+    assert_eq!((error.kind, error.effect), (ErrorKind::Busy, crate::model::Effect::No), "{error}");
+    assert_eq!(*opened.lock().unwrap(), Some(Some(Errno::AGAIN)), "the lease was in the way");
+    assert_eq!(bench.only().await.identity, Some(db), "nothing is left of the copy");
+    fs::OpenOptions::new().write(true).open(bench.image(&volume("db"))).unwrap();
+    assert_eq!(bench.run(&snapshot).await, Ok(Outcome::Changed), "and afterwards it can be made");
+}
+
+#[tokio::test]
+async fn a_copy_keeps_holes_and_content() {
+    let bench = Bench::new().await;
+    let size = 64 * MIB;
+    let db = bench.volume("db", size).await;
+    let places = [0, 4096, 10 * MIB, 33 * MIB + 4096, size - 4096];
+    for (n, place) in places.into_iter().enumerate() {
+        write_at(&bench.image(&db), place, &[n as u8 + 1; 4096]);
+    }
+    let snap = identity(Kind::Snapshot, "s");
+    assert_eq!(bench.run(&step(snap.clone(), snapshot_of("db", size))).await, Ok(Outcome::Changed));
+    assert_eq!(fs::read(bench.image(&snap)).unwrap(), fs::read(bench.image(&db)).unwrap());
+    assert!(bench.image(&snap).metadata().unwrap().blocks() * 512 < MIB, "holes were filled");
+    assert_eq!(bench.image(&snap).metadata().unwrap().mode() & 0o777, 0o400);
+    let seen = bench.objects().await.into_iter().find(|o| o.native == snap.native()).unwrap();
+    assert!(seen.used.unwrap() < MIB);
+}
+
+#[tokio::test]
+async fn copying_by_hand_copies_as_the_kernel_does() {
+    // /dev/shm and the like do not take part: the function is asked directly, with a source that the kernel cannot copy from.
+    let home = tempfile::tempdir().unwrap();
+    let (source, target) = (home.path().join("a"), home.path().join("b"));
+    let content: Vec<u8> = (0..3 * MIB).map(|n| (n * 7 % 251) as u8).collect();
+    fs::write(&source, &content).unwrap();
+    let into: OwnedFd = fs::OpenOptions::new().create(true).append(true).read(true).open(&target).unwrap().into();
+    let from: OwnedFd = fs::File::open(&source).unwrap().into();
+    let work = content::Work { now: 0, progress: Arc::new(|_, _| ()), abandoned: Arc::default() };
+    // An append-only descriptor makes copy_file_range answer EBADF, which is not one of the ways of saying "by hand".
+    let refused = content::fill(&into, &from, 3 * MIB, false, "x", &work);
+    assert!(refused.is_err());
+    let plain: OwnedFd = fs::OpenOptions::new().write(true).read(true).open(&target).unwrap().into();
+    let mut at = 0;
+    while let Some(n) = content::copy_by_hand(&plain, &from, at, 1 << 30).unwrap() {
+        at += n;
+    }
+    assert_eq!(fs::read(&target).unwrap(), content);
+}
+
+#[tokio::test]
+async fn damaged_and_contradicting_tags_are_conflicts_and_nothing_is_touched() {
+    let bench = Bench::new().await;
+    let db = bench.volume("db", MIB).await;
+    let tags = bench.dir(&db).join("tags.json");
+    let other = serde_json::to_string(&identity(Kind::Volume, "other")).unwrap();
+    let contradiction = format!(r#"{{"format":1,"tags":{{"identity":{other}}}}}"#);
+    for bad in ["", "{", r#"{"format":2,"tags":{}}"#, r#"{"format":1,"tags":{"unknown":1}}"#, &contradiction] {
+        fs::write(&tags, bad).unwrap();
+        let seen = bench.only().await;
+        assert!(seen.conflict.is_some() && seen.identity == Some(db.clone()), "{bad}");
+        for action in [Action::SetTags { tags: Tags::default() }, Action::Destroy, create(MIB)] {
+            bench.refused(&step(db.clone(), action), ErrorKind::Conflict).await;
+        }
+    }
+    fs::remove_file(&tags).unwrap();
+    symlink("/etc/hostname", &tags).unwrap();
+    assert!(bench.only().await.conflict.is_some());
+    fs::remove_file(&tags).unwrap();
+    fs::remove_file(bench.image(&db)).unwrap();
+    assert!(bench.only().await.conflict.unwrap().contains("no data file"));
+    fs::write(bench.image(&db), b"").unwrap();
+    fs::write(bench.dir(&db).join("second.img"), b"").unwrap();
+    assert!(bench.only().await.conflict.unwrap().contains("several"));
+}
+
+#[tokio::test]
+async fn the_world_is_checked_against_what_was_planned() {
+    let bench = Bench::new().await;
+    let db = bench.volume("db", MIB).await;
+    let with = |expect: Expect, action: Action| Step { expect, ..step(db.clone(), action) };
+    let live = Expect { place: Some(Place::Live), ..Expect::default() };
+    for expect in [
+        Expect { size: Some(Size(2 * MIB)), ..live.clone() },
+        Expect { tags: Some(labelled("a")), ..live.clone() },
+        Expect { place: Some(Place::Trash), ..Expect::default() },
+    ] {
+        for action in [Action::Destroy, Action::Trash { ttl: Seconds(1) }, Action::Grow { to: Size(3 * MIB) }] {
+            bench.refused(&with(expect.clone(), action), ErrorKind::Conflict).await;
+        }
+    }
+    let mut stranger = step(db.clone(), Action::Destroy);
+    stranger.identity.uid = "aaaaaaaa".parse().unwrap();
+    bench.refused(&stranger, ErrorKind::Conflict).await;
+    bench.refused(&step(db.clone(), create(2 * MIB)), ErrorKind::Conflict).await;
+    let missing = Some(Origin::Volume(reference(&volume("gone"), MIB)));
+    let clone = step(volume("c"), create_with(MIB, missing, Tags::default()));
+    bench.refused(&clone, ErrorKind::NotFound).await;
+    let other = ObjectRef { uid: "aaaaaaaa".parse().unwrap(), ..reference(&db, MIB) };
+    let clone = step(volume("c"), create_with(MIB, Some(Origin::Volume(other)), Tags::default()));
+    bench.refused(&clone, ErrorKind::Conflict).await;
+    let small = step(volume("c"), create_with(4096, Some(Origin::Volume(reference(&db, MIB))), Tags::default()));
+    bench.refused(&small, ErrorKind::Conflict).await;
+    fs::write(bench.dir(&db).join("notes.txt"), b"mine").unwrap();
+    let message = bench.refused(&step(db.clone(), Action::Destroy), ErrorKind::Conflict).await;
+    assert!(message.contains("notes.txt"));
+    let restore = Action::Restore { snapshot: reference(&db, MIB), request: "r".into() };
+    assert!(bench.refused(&step(db.clone(), restore), ErrorKind::Conflict).await.contains("notes.txt"));
+    // Sweeping is for what is half made.
+    bench.refused(&step(db.clone(), Action::Sweep), ErrorKind::Conflict).await;
+}
+
+#[tokio::test]
+async fn thick_volumes_have_their_room_and_thin_ones_any_length() {
+    let bench = Bench::new().await;
+    if !bench.driver.capabilities().thick {
+        return;
+    }
+    bench.twice(&step(volume("t"), thick(4 * MIB))).await;
+    assert!(bench.only().await.used.unwrap() >= 4 * MIB);
+    bench.twice(&step(volume("t"), Action::Grow { to: Size(8 * MIB) })).await;
+    assert!(bench.only().await.used.unwrap() >= 8 * MIB);
+    let huge = bench.driver.capabilities().max_size;
+    assert_eq!(bench.run(&step(volume("h"), create(huge))).await, Ok(Outcome::Changed));
+    assert_eq!(read_at(&bench.image(&volume("h")), huge - 1, 1), [0]);
+}
+
+fn thick(size: u64) -> Action {
+    let tags = Tags { provisioning: Some(Provisioning::Thick), ..Tags::default() };
+    Action::Create { size: Size(size), provisioning: Provisioning::Thick, origin: None, tags, n: 0 }
+}

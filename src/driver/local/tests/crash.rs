@@ -1,0 +1,202 @@
+//! Every step, cut short before every call that it makes, one after the other; then the same step again.
+//!
+//! The crash is a panic: it unwinds past the code that tidies up after errors, as a killed process never runs it.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use super::*;
+
+thread_local! {
+    static CALLS_LEFT: Cell<Option<u32>> = const { Cell::new(None) };
+}
+
+struct Crashed;
+
+/// Called before every call.
+pub(in crate::driver::local) fn point() {
+    CALLS_LEFT.with(|left| match left.get() {
+        Some(0) => {
+            left.set(None);
+            resume_unwind(Box::new(Crashed));
+        }
+        Some(n) => left.set(Some(n - 1)),
+        None => {}
+    });
+}
+
+/// Runs until just before the `n`-th call. `None`: crashed.
+fn until_crash<T>(n: u32, work: impl FnOnce() -> T) -> Option<T> {
+    CALLS_LEFT.set(Some(n));
+    let result = catch_unwind(AssertUnwindSafe(work));
+    CALLS_LEFT.set(None);
+    match result {
+        Ok(value) => Some(value),
+        Err(panic) if panic.is::<Crashed>() => None,
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+fn now(bench: &Bench, step: &Step) -> Result<Outcome, DriverError> {
+    let work = content::Work { now: NOW, progress: Arc::new(|_, _| ()), abandoned: Arc::default() };
+    bench.driver.0.execute(step, &work)
+}
+
+/// The pool as paths below it: what is compared between two of them. The directories that are made when first needed, and stay,
+/// do not count.
+fn shape(bench: &Bench) -> Vec<(PathBuf, u32, Vec<u8>)> {
+    let kept = ["", ".kiln-pool/id", ".kiln-pool/adopted", ".trash"];
+    let relative = |path: PathBuf| path.strip_prefix(&bench.path).unwrap().to_owned();
+    let tree = bench.tree().into_iter().map(|(path, mode, content)| (relative(path), mode, content));
+    tree.filter(|(path, ..)| !kept.iter().any(|k| path == Path::new(k))).collect()
+}
+
+/// In memory where there is such a directory: there are thousands of fsyncs in here, of which no power cut makes use.
+fn home() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+struct Case {
+    what: &'static str,
+    before: Vec<Step>,
+    step: Step,
+}
+
+fn cases() -> Vec<Case> {
+    let db = volume("db");
+    let snap = identity(Kind::Snapshot, "s");
+    let renamed = Identity { name: "db2".parse().unwrap(), ..db.clone() };
+    let make = || step(db.clone(), create_with(64 * 1024, None, labelled("a")));
+    let plain = || step(db.clone(), create(64 * 1024));
+    let snapshot = || step(snap.clone(), snapshot_of("db", 64 * 1024));
+    let trash = || step(db.clone(), Action::Trash { ttl: Seconds(60) });
+    let at = |native: &str, action, place| {
+        step_on(db.clone(), NativeName::new(native), action, Expect { place, ..Expect::default() })
+    };
+    let live = Some(Place::Live);
+    let adopt = || at("file", Action::Adopt { tags: labelled("a"), n: 0 }, live);
+    let restore = || Action::Restore { snapshot: reference(&snap, 64 * 1024), request: "r".into() };
+    let of_file = ObjectRef { native: NativeName::new("file"), uid: db.uid, size: Size(8192) };
+    let file_snapshot = || {
+        step(
+            snap.clone(),
+            Action::Snapshot { volume: of_file.clone(), tags: Tags { volume: Some(db.uid), ..Tags::default() }, n: 0 },
+        )
+    };
+    let rename = |from: NativeName| Action::Rename { from, tags: labelled("n") };
+    let clone = || create_with(128 * 1024, Some(Origin::Volume(reference(&db, 64 * 1024))), labelled("c"));
+    let case = |what, before, step| Case { what, before, step };
+    vec![
+        case("create", vec![], make()),
+        case("create plain", vec![], plain()),
+        case("create under a name of its own", vec![], at("disk", create(4096), None)),
+        case("clone", vec![plain()], step(volume("copy"), clone())),
+        case("snapshot", vec![make()], snapshot()),
+        case("grow", vec![make()], step(db.clone(), Action::Grow { to: Size(1 << 20) })),
+        case("restore", vec![make(), snapshot()], step(db.clone(), restore())),
+        case("restore a file", vec![adopt(), file_snapshot()], at("file", restore(), live)),
+        case("tags", vec![plain()], step(db.clone(), Action::SetTags { tags: labelled("b") })),
+        case("no tags", vec![make()], step(db.clone(), Action::SetTags { tags: Tags::default() })),
+        case("tags of a file", vec![adopt()], at("file", Action::SetTags { tags: labelled("b") }, live)),
+        case("rename", vec![make()], step(renamed, rename(db.native()))),
+        case("rename to a name of its own", vec![make()], at("disk", rename(db.native()), live)),
+        case("rename from a name of its own", vec![at("disk", create(4096), None)], {
+            step(db.clone(), rename(NativeName::new("disk")))
+        }),
+        case("adopt", vec![], adopt()),
+        case("trash", vec![make()], trash()),
+        case("trash a file", vec![adopt()], at("file", Action::Trash { ttl: Seconds(60) }, live)),
+        case("undelete", vec![make(), trash()], step(db.clone(), Action::Undelete { tags: labelled("u") })),
+        case(
+            "undelete a file",
+            vec![adopt(), at("file", Action::Trash { ttl: Seconds(60) }, live)],
+            at("file", Action::Undelete { tags: labelled("u") }, Some(Place::Trash)),
+        ),
+        case("destroy", vec![make()], step(db.clone(), Action::Destroy)),
+        case("destroy a file", vec![adopt()], at("file", Action::Destroy, live)),
+        case("purge", vec![make(), trash()], step(db.clone(), Action::Purge)),
+        case(
+            "purge a file",
+            vec![adopt(), at("file", Action::Trash { ttl: Seconds(60) }, live)],
+            at("file", Action::Purge, Some(Place::Trash)),
+        ),
+    ]
+}
+
+async fn prepared(case: &Case) -> Bench {
+    let bench = Bench::at(home()).await;
+    fs::write(bench.path.join("file"), vec![3; 8192]).unwrap();
+    for step in &case.before {
+        assert_eq!(now(&bench, step), Ok(Outcome::Changed), "{}: before", case.what);
+    }
+    // What is there is changed after the snapshot, so that a restore has something to bring back.
+    if let Action::Restore { .. } = case.step.action {
+        let Access::File(path) = bench.driver.access(&case.step.native) else { panic!() };
+        write_at(&path, 0, b"changed");
+    }
+    bench
+}
+
+#[tokio::test]
+async fn a_step_that_is_cut_short_at_any_call_is_finished_by_doing_it_again() {
+    let (mut points, mut seen_half) = (0, 0);
+    for case in cases() {
+        let undisturbed = prepared(&case).await;
+        let (was, foreign) = (shape(&undisturbed), undisturbed.objects().await.len());
+        assert_eq!(now(&undisturbed, &case.step), Ok(Outcome::Changed), "{}", case.what);
+        let wanted = shape(&undisturbed);
+        for n in 0.. {
+            let bench = prepared(&case).await;
+            if let Some(outcome) = until_crash(n, || now(&bench, &case.step)) {
+                assert_eq!(outcome, Ok(Outcome::Changed));
+                assert!(n > 2, "{}: hardly any call was counted", case.what);
+                break;
+            }
+            points += 1;
+            let at = format!("{} crashed before call {n}", case.what);
+            if ![&was, &wanted].contains(&&shape(&bench)) {
+                seen_half += 1;
+            }
+            // What is seen in between: never two of one identity, never a conflict, never a stranger more.
+            let objects = bench.objects().await;
+            let whole = |o: &&Object| o.place != Place::Temporary && o.uid() == Some(case.step.identity.uid);
+            assert!(objects.iter().filter(whole).count() <= 1, "{at}: {objects:#?}");
+            assert!(objects.iter().all(|o| o.conflict.is_none()), "{at}: {objects:#?}");
+            assert!(objects.len() <= foreign + 2, "{at}: {objects:#?}");
+
+            let again = now(&bench, &case.step);
+            assert!(again.is_ok(), "{at}: {again:?}");
+            assert_eq!(shape(&bench), wanted, "{at}");
+            assert_eq!(now(&bench, &case.step), Ok(Outcome::Unchanged), "{at}");
+        }
+    }
+    eprintln!("{points} crash points, {seen_half} of them half-way");
+    assert!(points > 300 && seen_half > 100, "{points} {seen_half}");
+}
+
+#[tokio::test]
+async fn a_ledger_being_written_is_the_old_one_or_the_new_one() {
+    let mut points = 0;
+    for n in 0.. {
+        let bench = Bench::at(home()).await;
+        let pool = Pool::open(&bench.path).ok().unwrap();
+        let mut ledger = Ledger::new(bench.look().await.pool.unwrap(), owner(), "stack".to_owned());
+        for serial in 1..=2 {
+            ledger.serial = serial;
+            ledger::write(&pool, &ledger).unwrap();
+        }
+        let new = Ledger { serial: 3, ..ledger.clone() };
+        let done = until_crash(n, || ledger::write(&pool, &new));
+        let seen = bench.look().await.ledgers.remove(&owner());
+        let good = |l: &Ledger| Some(LedgerView::Good(l.clone()));
+        if done.is_some() {
+            assert_eq!(seen, good(&new));
+            break;
+        }
+        points += 1;
+        assert!(seen == good(&ledger) || seen == good(&new), "before call {n}: {seen:?}");
+        ledger::write(&pool, &new).unwrap();
+        assert_eq!(bench.look().await.ledgers.remove(&owner()), good(&new));
+    }
+    assert!(points > 4, "{points}");
+}

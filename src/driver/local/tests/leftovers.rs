@@ -1,0 +1,178 @@
+//! What a crash leaves, made by hand: every state in between, also those that other versions or a power cut could leave.
+
+use super::*;
+
+#[tokio::test]
+async fn what_a_crash_leaves_of_a_create_is_cleared_and_made_anew() {
+    for leave in 0..4 {
+        let bench = Bench::new().await;
+        let db = volume("db");
+        let tmp = bench.temporary(&db);
+        let image = tmp.join(format!("{}.img", db.native()));
+        fs::create_dir(&tmp).unwrap();
+        if leave > 0 {
+            fs::write(&image, b"half").unwrap();
+        }
+        if leave > 1 {
+            fs::write(tmp.join("tags.json"), b"{").unwrap();
+        }
+        if leave > 2 {
+            fs::write(tmp.join("tags.json.new"), b"{").unwrap();
+        }
+        let seen = bench.only().await;
+        assert_eq!((seen.place, &seen.conflict), (Place::Temporary, &None));
+        assert_eq!(seen.uid(), Some(db.uid));
+        bench.twice(&step(db.clone(), create_with(MIB, None, labelled("a")))).await;
+        let seen = bench.only().await;
+        assert_eq!((seen.place, seen.size, seen.tags), (Place::Live, Size(MIB), labelled("a")));
+    }
+    // Published, and the same done again by a second make that got as far as its temporary name.
+    let bench = Bench::new().await;
+    let db = bench.volume("db", MIB).await;
+    fs::create_dir(bench.temporary(&db)).unwrap();
+    assert_eq!(bench.run(&step(db.clone(), create(MIB))).await, Ok(Outcome::Unchanged));
+    assert_eq!(bench.only().await.place, Place::Live);
+    fs::create_dir(bench.temporary(&db)).unwrap();
+    let native = NativeName::temporary(&db.owner, &db.name, db.uid);
+    bench.twice(&step_on(db.clone(), native, Action::Sweep, Expect::default())).await;
+}
+
+#[tokio::test]
+async fn a_restore_cut_short_anywhere_is_finished() {
+    for cut in 0..3 {
+        let bench = Bench::new().await;
+        let db = bench.volume("db", MIB).await;
+        write_at(&bench.image(&db), 0, b"old");
+        let snap = identity(Kind::Snapshot, "s");
+        assert_eq!(bench.run(&step(snap.clone(), snapshot_of("db", MIB))).await, Ok(Outcome::Changed));
+        write_at(&bench.image(&db), 0, b"new");
+        let restore = step(db.clone(), Action::Restore { snapshot: reference(&snap, MIB), request: "r".into() });
+        let tmp = bench.temporary(&db);
+        match cut {
+            // While it was being copied.
+            0 => {
+                fs::create_dir(&tmp).unwrap();
+                fs::write(tmp.join(format!("{}.img", db.native())), b"ol").unwrap();
+            }
+            // Exchanged; what was there before is not yet removed.
+            1 => {
+                assert_eq!(bench.run(&restore).await, Ok(Outcome::Changed));
+                fs::create_dir(&tmp).unwrap();
+                fs::write(tmp.join(format!("{}.img", db.native())), b"new").unwrap();
+            }
+            _ => {
+                assert_eq!(bench.run(&restore).await, Ok(Outcome::Changed));
+                fs::create_dir(&tmp).unwrap();
+            }
+        }
+        let outcome = if cut == 0 { Outcome::Changed } else { Outcome::Unchanged };
+        assert_eq!(bench.run(&restore).await, Ok(outcome), "cut {cut}");
+        assert_eq!(read_at(&bench.image(&db), 0, 3), b"old");
+        assert!(!tmp.exists());
+        assert_eq!(bench.objects().await.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_rename_cut_short_is_seen_under_the_new_name_and_finished() {
+    let bench = Bench::new().await;
+    let db = bench.volume("db", MIB).await;
+    let renamed = Identity { name: "db2".parse().unwrap(), ..db.clone() };
+    fs::rename(bench.dir(&db), bench.dir(&renamed)).unwrap();
+    let seen = bench.only().await;
+    assert_eq!((seen.identity, seen.size, seen.conflict), (Some(renamed.clone()), Size(MIB), None));
+    let rename = step(renamed.clone(), Action::Rename { from: db.native(), tags: labelled("t") });
+    bench.twice(&rename).await;
+    assert!(bench.image(&renamed).exists());
+    assert_eq!(bench.only().await.tags, labelled("t"));
+    // Any other step finishes it as well.
+    let again = Identity { name: "db3".parse().unwrap(), ..db.clone() };
+    fs::rename(bench.dir(&renamed), bench.dir(&again)).unwrap();
+    bench.twice(&step(again.clone(), Action::SetTags { tags: labelled("t") })).await;
+    assert!(bench.image(&again).exists());
+}
+
+#[tokio::test]
+async fn a_removal_cut_short_anywhere_is_finished() {
+    let bench = Bench::new().await;
+    // The time written, the rename not made: still live, and the time means nothing.
+    let db = bench.volume("db", MIB).await;
+    fs::write(bench.dir(&db).join("tags.json"), r#"{"format":1,"tags":{"expires":5}}"#).unwrap();
+    let mut trash = step(db.clone(), Action::Trash { ttl: Seconds(60) });
+    trash.expect.tags = Some(Tags::default());
+    bench.twice(&trash).await;
+    assert_eq!(bench.only().await.tags.expires, Some(NOW + 60));
+    // Brought back, the tags not yet written.
+    fs::rename(bench.trashed(db.native().as_str()), bench.dir(&db)).unwrap();
+    bench.twice(&step(db.clone(), Action::Undelete { tags: labelled("u") })).await;
+    assert_eq!(bench.only().await.tags, labelled("u"));
+    // Destroyed as far as the temporary name, whole or in part.
+    for part in 0..3 {
+        let db = volume("db");
+        if !bench.dir(&db).exists() {
+            bench.volume("db", MIB).await;
+        }
+        fs::rename(bench.dir(&db), bench.temporary(&db)).unwrap();
+        let tmp = bench.temporary(&db);
+        if part > 0 {
+            fs::remove_file(tmp.join(format!("{}.img", db.native()))).unwrap();
+        }
+        if part > 1 {
+            let _ = fs::remove_file(tmp.join("tags.json"));
+        }
+        let action = if part == 1 { Action::Purge } else { Action::Destroy };
+        bench.twice(&step(db, action)).await;
+        assert_eq!(bench.objects().await, Vec::new());
+    }
+}
+
+#[tokio::test]
+async fn an_adopted_files_way_through_the_trash_can_be_cut_anywhere() {
+    let bench = Bench::new().await;
+    let db = volume("db");
+    let file = bench.path.join("f");
+    let at = |action, place| {
+        let expect = Expect { place: Some(place), ..Expect::default() };
+        step_on(db.clone(), NativeName::new("f"), action, expect)
+    };
+    fs::write(&file, b"data").unwrap();
+    bench.twice(&at(Action::Adopt { tags: Tags::default(), n: 0 }, Place::Live)).await;
+    let sidecar = bench.path.join(".kiln-pool/adopted/f.json");
+    let live_tags = fs::read(&sidecar).unwrap();
+    let trash = at(Action::Trash { ttl: Seconds(60) }, Place::Live);
+
+    bench.twice(&trash).await;
+    let trashed_tags = fs::read(bench.trashed("f").join("tags.json")).unwrap();
+    // Prepared, the file not yet moved: it is live, once.
+    fs::rename(bench.trashed("f").join("f.img"), &file).unwrap();
+    fs::write(&sidecar, &live_tags).unwrap();
+    assert_eq!(bench.only().await.place, Place::Live);
+    bench.twice(&trash).await;
+    // Moved, the tags outside not yet forgotten: in the trash, and a new file is nobody's.
+    fs::write(&sidecar, &live_tags).unwrap();
+    assert_eq!(bench.only().await.place, Place::Trash);
+    fs::write(&file, b"stranger").unwrap();
+    let seen = bench.objects().await;
+    assert_eq!(seen.iter().filter(|o| o.identity.is_some()).count(), 1, "{seen:#?}");
+    assert_eq!(bench.run(&trash).await, Ok(Outcome::Unchanged));
+    bench.refused(&at(Action::Undelete { tags: Tags::default() }, Place::Trash), ErrorKind::Conflict).await;
+    fs::remove_file(&file).unwrap();
+
+    // Brought back, what was prepared in the trash not yet cleared.
+    let undelete = at(Action::Undelete { tags: Tags::default() }, Place::Trash);
+    bench.twice(&undelete).await;
+    fs::create_dir(bench.trashed("f")).unwrap();
+    fs::write(bench.trashed("f").join("tags.json"), &trashed_tags).unwrap();
+    assert_eq!(bench.only().await.place, Place::Live);
+    bench.twice(&undelete).await;
+    assert_eq!(fs::read(&file).unwrap(), b"data");
+
+    // Destroyed as far as the trash.
+    fs::create_dir(bench.trashed("f")).unwrap();
+    let gone = String::from_utf8(trashed_tags).unwrap().replace(&(NOW + 60).to_string(), "0");
+    fs::write(bench.trashed("f").join("tags.json"), gone).unwrap();
+    fs::rename(&file, bench.trashed("f").join("f.img")).unwrap();
+    bench.twice(&at(Action::Destroy, Place::Live)).await;
+    assert_eq!(bench.objects().await, Vec::new());
+    assert!(!sidecar.exists());
+}

@@ -1,0 +1,520 @@
+//! What the conformance suite does not ask: faults, strictness, and the file.
+
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::*;
+use crate::driver::{Driver, StepContext};
+use crate::model::{
+    Action, DriverError, Effect, ErrorKind, Expect, FaultRates, Identity, Kind, Listed, NativeName, ObjectRef,
+    Observed, Origin, Outcome, Percent, Place, PoolId, Provisioning, Reason, Risk, Scope, Seconds, Size, Step, Tags,
+    Uid,
+};
+
+const SIZE: Size = Size(1 << 20);
+
+fn identity(name: &str) -> Identity {
+    let (owner, name) = ("prod".parse().unwrap(), name.parse().unwrap());
+    let uid = Uid::derive("", &owner, Kind::Volume, &"sim".parse().unwrap(), &name, 0);
+    Identity { owner, kind: Kind::Volume, name, uid }
+}
+
+fn step(name: &str, action: Action) -> Step {
+    let identity = identity(name);
+    Step {
+        backend: "sim".parse().unwrap(),
+        native: identity.native(),
+        identity,
+        action,
+        expect: Expect::default(),
+        risk: Risk::None,
+        reason: Reason::NotThere,
+        changes: Vec::new(),
+        bytes: Size(0),
+        after: Vec::new(),
+    }
+}
+
+fn create(name: &str, provisioning: Provisioning) -> Step {
+    step(name, Action::Create { size: SIZE, provisioning, origin: None, tags: Tags::default(), n: 0 })
+}
+
+fn thin(name: &str) -> Step {
+    create(name, Provisioning::Thin)
+}
+
+fn trash(name: &str) -> Step {
+    step(name, Action::Trash { ttl: Seconds(60) })
+}
+
+async fn run(driver: &SimDriver, step: &Step) -> Result<Outcome, DriverError> {
+    driver.execute(step, &StepContext::at(1000)).await
+}
+
+async fn all(driver: &SimDriver) -> Observed {
+    driver.observe(&Scope::All).await.unwrap()
+}
+
+fn driver() -> SimDriver {
+    SimDriver::new(Arc::default(), FaultRates::NONE, 0)
+}
+
+/// A driver whose next call meets a fault.
+fn failing(fault: Fault) -> SimDriver {
+    let driver = driver();
+    driver.fail_at(0, fault);
+    driver
+}
+
+fn world(driver: &SimDriver) -> SimWorld {
+    driver.world().lock().unwrap().clone()
+}
+
+fn effects(driver: &SimDriver) -> Vec<SimEffect> {
+    world(driver).events().iter().map(|event| event.effect).collect()
+}
+
+#[tokio::test]
+async fn an_error_comes_before_the_effect() {
+    let driver = failing(Fault::Error);
+    let error = run(&driver, &thin("db")).await.unwrap_err();
+    assert_eq!((error.effect, error.kind.retryable()), (Effect::No, true));
+    assert_eq!(world(&driver), SimWorld::default());
+}
+
+#[tokio::test]
+async fn a_lost_reply_comes_after_the_effect_and_says_that_nobody_knows() {
+    let driver = failing(Fault::LostReply);
+    assert_eq!(run(&driver, &thin("db")).await.unwrap_err().effect, Effect::Unknown);
+    assert_eq!(run(&driver, &thin("db")).await, Ok(Outcome::Unchanged));
+    assert_eq!(effects(&driver), [SimEffect::Created]);
+}
+
+#[tokio::test]
+async fn half_an_effect_leaves_a_temporary_object_that_the_next_try_replaces() {
+    let driver = failing(Fault::Half);
+    assert_eq!(run(&driver, &thin("db")).await.unwrap_err().effect, Effect::Unknown);
+    let places: Vec<_> = all(&driver).await.objects.iter().map(|object| object.place).collect();
+    assert_eq!(places, [Place::Temporary]);
+    assert_eq!(run(&driver, &thin("db")).await, Ok(Outcome::Changed));
+    let places: Vec<_> = all(&driver).await.objects.iter().map(|object| object.place).collect();
+    assert_eq!(places, [Place::Live]);
+    assert_eq!(effects(&driver), [SimEffect::HalfMade, SimEffect::Created]);
+}
+
+#[tokio::test]
+async fn what_has_no_middle_is_not_half_done() {
+    let driver = driver();
+    run(&driver, &thin("db")).await.unwrap();
+    driver.fail_at(1, Fault::Half);
+    let before = world(&driver);
+    assert_eq!(run(&driver, &trash("db")).await.unwrap_err().effect, Effect::No);
+    assert_eq!(world(&driver), before);
+}
+
+#[tokio::test]
+async fn a_stale_listing_is_one_change_behind_and_calls_itself_complete() {
+    let driver = driver();
+    run(&driver, &thin("db")).await.unwrap();
+    let before = all(&driver).await;
+    run(&driver, &trash("db")).await.unwrap();
+    let after = all(&driver).await;
+    driver.fail_at(driver.calls(), Fault::Stale);
+    let stale = all(&driver).await;
+    assert_eq!((stale.listed, &stale), (Listed::COMPLETE, &before));
+    assert_ne!(stale, after);
+    // A look-up by name does not lag.
+    driver.fail_at(driver.calls(), Fault::Stale);
+    let named = driver.observe(&Scope::Objects(vec![identity("db").native()])).await.unwrap();
+    assert_eq!(named.objects[0].place, Place::Trash);
+    assert_eq!(all(&driver).await, after);
+}
+
+#[tokio::test]
+async fn a_cut_listing_is_incomplete_and_says_so_and_invents_nothing() {
+    let driver = driver();
+    for i in 0..9 {
+        run(&driver, &thin(&format!("db-{i}"))).await.unwrap();
+        if i % 3 == 0 {
+            run(&driver, &trash(&format!("db-{i}"))).await.unwrap();
+        }
+    }
+    let whole = all(&driver).await;
+    let mut kinds = std::collections::BTreeSet::new();
+    for _ in 0..40 {
+        driver.fail_at(driver.calls(), Fault::Cut);
+        let cut = all(&driver).await;
+        assert_ne!(cut.listed, Listed::COMPLETE);
+        assert_eq!(cut.gaps.len(), 1);
+        assert!(cut.objects.iter().all(|object| whole.objects.contains(object)));
+        let missing = whole.objects.iter().filter(|object| !cut.objects.contains(object));
+        for place in missing.map(|object| object.place) {
+            let list = if place == Place::Trash { cut.listed.trash } else { cut.listed.volumes };
+            assert!(!list, "an object is missing from a list that is called complete");
+            kinds.insert(place);
+        }
+    }
+    assert_eq!(kinds.len(), 2, "forty cuts should have met both lists");
+}
+
+#[tokio::test(start_paused = true)]
+async fn slowness_and_hanging_are_in_virtual_time() {
+    let driver = failing(Fault::Slow);
+    let began = Instant::now();
+    assert_eq!(run(&driver, &thin("db")).await, Ok(Outcome::Changed));
+    assert_eq!(began.elapsed(), Duration::from_secs(10));
+    for (fault, place) in [(Fault::Hang, Some(Place::Live)), (Fault::HangAfter, Some(Place::Trash))] {
+        driver.fail_at(driver.calls(), fault);
+        let hung = timeout(Duration::from_secs(86_400), run(&driver, &trash("db"))).await;
+        assert!(hung.is_err(), "{fault:?} ended");
+        assert_eq!(all(&driver).await.objects.first().map(|object| object.place), place);
+    }
+}
+
+#[tokio::test]
+async fn a_lie_changes_nothing() {
+    let driver = failing(Fault::Lie);
+    assert_eq!(run(&driver, &thin("db")).await, Ok(Outcome::Changed));
+    assert_eq!(world(&driver), SimWorld::default());
+    assert!(effects(&driver).is_empty());
+}
+
+#[tokio::test]
+async fn a_second_life_of_a_uid_is_noticed() {
+    let driver = driver();
+    for times in 0..2 {
+        for step in [thin("db"), step("db", Action::Destroy)] {
+            assert_eq!(run(&driver, &step).await, Ok(Outcome::Changed));
+            assert_eq!(world(&driver).repeated().is_empty(), times == 0);
+        }
+    }
+    let world = world(&driver);
+    let again: Vec<_> = world.repeated().iter().map(|event| event.effect).collect();
+    assert_eq!(again, [SimEffect::Created, SimEffect::Destroyed]);
+}
+
+#[tokio::test]
+async fn equal_seeds_make_equal_runs() {
+    let rates = FaultRates { error: Percent(20), lost_reply: Percent(20), half: Percent(20), ..FaultRates::NONE };
+    let mut runs = Vec::new();
+    for seed in [1, 1, 2] {
+        let driver = SimDriver::new(Arc::default(), rates, seed);
+        let mut answers = Vec::new();
+        for i in 0..50 {
+            answers.push(run(&driver, &thin(&format!("db-{i}"))).await);
+        }
+        runs.push((answers, world(&driver).events().to_vec()));
+    }
+    assert_eq!(runs[0], runs[1]);
+    assert_ne!(runs[0], runs[2]);
+}
+
+#[tokio::test]
+async fn room_ends_and_comes_back() {
+    let limited = SimWorld::with_capacity(0, Size(SIZE.bytes() * 2));
+    let driver = SimDriver::new(Arc::new(Mutex::new(limited)), FaultRates::NONE, 0);
+    for name in ["a", "b"] {
+        assert_eq!(run(&driver, &create(name, Provisioning::Thick)).await, Ok(Outcome::Changed));
+    }
+    let full = run(&driver, &create("c", Provisioning::Thick)).await.unwrap_err();
+    assert_eq!((full.kind, full.effect), (ErrorKind::Full, Effect::No));
+    assert_eq!(all(&driver).await.capacity.unwrap().used, SIZE.bytes() * 2);
+    assert_eq!(
+        run(&driver, &step("a", Action::Grow { to: Size(SIZE.bytes() * 2) })).await.unwrap_err().kind,
+        ErrorKind::Full
+    );
+    // Thin volumes take only what is written, and then that cannot be written.
+    assert_eq!(run(&driver, &thin("c")).await, Ok(Outcome::Changed));
+    let native = identity("c").native();
+    assert!(!driver.edit(|world| world.write(&native, 0, 1)).unwrap());
+    assert_eq!(run(&driver, &step("a", Action::Destroy)).await, Ok(Outcome::Changed));
+    assert!(driver.edit(|world| world.write(&native, 0, 1)).unwrap());
+}
+
+#[tokio::test]
+async fn protected_objects_are_not_lost_even_if_a_plan_says_so() {
+    let driver = driver();
+    run(&driver, &thin("db")).await.unwrap();
+    let tags = Tags { protected: true, ..Tags::default() };
+    run(&driver, &step("db", Action::SetTags { tags })).await.unwrap();
+    for action in [Action::Trash { ttl: Seconds(60) }, Action::Destroy] {
+        assert_eq!(run(&driver, &step("db", action)).await.unwrap_err().kind, ErrorKind::Conflict);
+    }
+    assert_eq!(run(&driver, &step("db", Action::SetTags { tags: Tags::default() })).await, Ok(Outcome::Changed));
+    assert_eq!(run(&driver, &trash("db")).await, Ok(Outcome::Changed));
+}
+
+#[tokio::test]
+async fn tags_that_contradict_the_name_are_a_conflict_and_nothing_is_done_to_the_object() {
+    let driver = driver();
+    run(&driver, &thin("db")).await.unwrap();
+    let native = identity("db").native();
+    driver.edit(|world| world.retag_by_hand(&native, |tags| tags.identity = Some(identity("other")))).unwrap();
+    assert!(all(&driver).await.objects[0].conflict.is_some());
+    let before = world(&driver);
+    for action in [trash("db").action, Action::Destroy, Action::SetTags { tags: Tags::default() }] {
+        assert_eq!(run(&driver, &step("db", action)).await.unwrap_err().kind, ErrorKind::Conflict);
+    }
+    assert_eq!(world(&driver), before);
+    driver.edit(|world| world.retag_by_hand(&native, |tags| *tags = Tags::default())).unwrap();
+    driver.edit(|world| world.damage_tags(&native)).unwrap();
+    assert!(all(&driver).await.objects[0].conflict.is_some());
+}
+
+#[tokio::test]
+async fn a_lock_that_was_taken_over_is_no_longer_ours() {
+    let driver = driver();
+    driver.found().await.unwrap();
+    let owner = identity("db").owner;
+    let lock = driver.lock(&owner).await.unwrap();
+    lock.check().await.unwrap();
+    driver.edit(|world| world.steal_lock(&owner)).unwrap();
+    assert_eq!(lock.check().await.unwrap_err().kind, ErrorKind::OtherWriter);
+    drop(lock);
+    assert!(driver.lock(&owner).await.is_err(), "letting go of a lost lock let go of the thief's");
+}
+
+#[tokio::test]
+async fn the_ledger_is_written_only_with_the_lock_and_for_this_pool() {
+    let driver = driver();
+    let pool = driver.found().await.unwrap();
+    let owner = identity("db").owner;
+    let ledger = crate::model::Ledger::new(pool, owner.clone(), String::new());
+    assert_eq!(driver.write_ledger(&ledger).await.unwrap_err().kind, ErrorKind::Permanent);
+    let _lock = driver.lock(&owner).await.unwrap();
+    driver.write_ledger(&ledger).await.unwrap();
+    driver.edit(|world| world.swap_pool(Some(PoolId("another".to_owned())))).unwrap();
+    assert_eq!(driver.write_ledger(&ledger).await.unwrap_err().kind, ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn a_pool_in_memory_is_there_for_the_next_connection_of_this_process_and_of_its_backend_only() {
+    let connect = |name: &str| {
+        let config =
+            crate::model::DriverConfig::Sim { path: None, seed: 0, capacity: Some(SIZE), faults: FaultRates::NONE };
+        let place = crate::model::SourcePlace { file: "in-memory-test.yaml".to_owned(), ..Default::default() };
+        let meta =
+            crate::model::Meta { name: name.parse().unwrap(), labels: Default::default(), renamed_from: None, place };
+        crate::driver::connect(&crate::model::BackendSpec {
+            meta,
+            config,
+            concurrency: 8.try_into().unwrap(),
+            timeout: Seconds(30),
+            max_fill: Percent(100),
+            overcommit: None,
+            via: Vec::new(),
+        })
+        .unwrap()
+    };
+    let pool = connect("one").found().await.unwrap();
+    connect("one").execute(&thin("db"), &StepContext::at(0)).await.unwrap();
+    let seen = connect("one").observe(&Scope::All).await.unwrap();
+    assert_eq!((seen.pool, seen.objects.len()), (Some(pool.clone()), 1));
+    assert_eq!(seen.capacity.unwrap().total, SIZE.bytes());
+    assert_eq!(connect("two").observe(&Scope::All).await.unwrap().pool, None);
+    assert_ne!(connect("two").found().await.unwrap(), pool, "two pools of one seed");
+}
+
+#[tokio::test]
+async fn whatever_fails_each_object_is_made_and_destroyed_once_and_strangers_keep_theirs() {
+    let percent = Percent(8);
+    let rates = FaultRates {
+        error: percent,
+        lost_reply: percent,
+        half: percent,
+        stale: percent,
+        cut: percent,
+        lie: percent,
+        slow: Percent(0),
+        hang: Percent(0),
+    };
+    let (mut effects, mut unknown) = (0, 0);
+    for seed in 0..200 {
+        let driver = SimDriver::new(Arc::default(), rates, seed);
+        let foreign = NativeName::new("volume-1");
+        driver.edit(|world| world.make_by_hand(&foreign, SimObject::empty(SIZE))).unwrap();
+        // Each step until a look by name agrees with it: what an engine does.
+        let steps = [
+            (thin("db"), Some(Place::Live)),
+            (trash("db"), Some(Place::Trash)),
+            (step("db", Action::Undelete { tags: Tags::default() }), Some(Place::Live)),
+            (step("db", Action::Destroy), None),
+        ];
+        for (step, place) in steps {
+            for attempt in 0.. {
+                assert!(attempt < 100, "seed {seed}: {:?} never comes true", step.action);
+                let answer = run(&driver, &step).await;
+                unknown += u32::from(matches!(answer, Err(DriverError { effect: Effect::Unknown, .. })));
+                let names = Scope::Objects(vec![step.native.clone()]);
+                let seen = driver.observe(&names).await.ok().filter(|seen| seen.listed == Listed::COMPLETE);
+                if seen.is_some_and(|seen| seen.objects.first().map(|object| object.place) == place) {
+                    break;
+                }
+            }
+        }
+        let world = world(&driver);
+        assert!(world.repeated().is_empty(), "seed {seed}: {:?}", world.repeated());
+        assert_eq!(world.live(&foreign), Some(&SimObject::empty(SIZE)), "seed {seed}");
+        assert_eq!(world.trashed_objects().count(), 0, "seed {seed}");
+        effects += world.events().len();
+    }
+    assert!(effects >= 800 && unknown > 50, "{effects} effects, {unknown} unknown: the faults were not met");
+}
+
+// The file.
+
+fn at(path: &std::path::Path) -> SimDriver {
+    SimDriver::at(path, None, FaultRates::NONE, 0)
+}
+
+#[tokio::test]
+async fn drivers_of_one_file_see_each_other_and_a_new_one_sees_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("made/on/founding.sim");
+    let (first, second) = (at(&path), at(&path));
+    assert_eq!(second.found().await.unwrap(), first.found().await.unwrap());
+    run(&first, &thin("a")).await.unwrap();
+    run(&second, &thin("b")).await.unwrap();
+    let clone = Action::Create {
+        size: SIZE,
+        provisioning: Provisioning::Thin,
+        origin: Some(Origin::Volume(ObjectRef { native: identity("a").native(), uid: identity("a").uid, size: SIZE })),
+        tags: Tags { labels: [("é\n".to_owned(), "\"".to_owned())].into(), ..Tags::default() },
+        n: 0,
+    };
+    first.edit(|world| assert!(world.write(&identity("a").native(), 3, 33))).unwrap();
+    run(&second, &step("c", clone)).await.unwrap();
+    run(&first, &trash("b")).await.unwrap();
+    let owner = identity("a").owner;
+    let lock = second.lock(&owner).await.unwrap();
+    let pool = first.found().await.unwrap();
+    second.write_ledger(&crate::model::Ledger::new(pool, owner, String::new())).await.unwrap();
+    drop(lock);
+    let expected = all(&first).await;
+    assert_eq!(expected.objects.len(), 3);
+    for driver in [&second, &at(&path)] {
+        assert_eq!(all(driver).await, expected);
+        assert_eq!(world(driver), world(&first));
+    }
+    assert_eq!(world(&at_read(&path).await).read(&identity("c").native(), 3), Some(33));
+    // Another file of the same seed is another pool.
+    assert_ne!(at(&dir.path().join("other.sim")).found().await.unwrap(), expected.pool.unwrap());
+}
+
+async fn at_read(path: &std::path::Path) -> SimDriver {
+    let driver = at(path);
+    all(&driver).await;
+    driver
+}
+
+#[tokio::test]
+async fn a_torn_last_line_is_a_change_that_never_was_at_every_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pool.sim");
+    let driver = at(&path);
+    driver.found().await.unwrap();
+    run(&driver, &thin("a")).await.unwrap();
+    let before = (fs::read(&path).unwrap(), world(&driver));
+    run(&driver, &thin("b")).await.unwrap();
+    let whole = fs::read(&path).unwrap();
+    for end in before.0.len()..whole.len() {
+        fs::write(&path, &whole[..end]).unwrap();
+        assert_eq!(world(&at_read(&path).await), before.1, "cut after {end} bytes");
+    }
+    let again = at(&path);
+    assert_eq!(run(&again, &thin("c")).await, Ok(Outcome::Changed));
+    assert_eq!(world(&at_read(&path).await), world(&again));
+}
+
+#[tokio::test]
+async fn damage_is_never_read_as_an_empty_pool() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pool.sim");
+    let driver = at(&path);
+    driver.found().await.unwrap();
+    for name in ["a", "b", "c"] {
+        run(&driver, &thin(name)).await.unwrap();
+    }
+    let (whole, last) = (fs::read(&path).unwrap(), {
+        let text = fs::read_to_string(&path).unwrap();
+        text.trim_end().rfind('\n').unwrap()
+    });
+    for at_byte in 0..last {
+        let mut bytes = whole.clone();
+        bytes[at_byte] ^= 0x04;
+        fs::write(&path, &bytes).unwrap();
+        let seen = at(&path).observe(&Scope::All).await;
+        // The generation may be any number: a changed one is as good.
+        let harmless = (11..27).contains(&at_byte);
+        match seen {
+            Err(error) => assert_eq!((error.kind, error.effect), (ErrorKind::Unreachable, Effect::No)),
+            Ok(seen) => assert!(harmless && seen.objects.len() == 3, "byte {at_byte} was not missed: {seen:?}"),
+        }
+    }
+    for bytes in [&b""[..], b"kiln-sim 2 0123456789abcdef\n", b"something else, and longer than any header is"] {
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(driver.observe(&Scope::All).await.unwrap_err().kind, ErrorKind::Unreachable);
+        assert!(run(&driver, &thin("d")).await.is_err());
+        assert_eq!(fs::read(&path).unwrap(), bytes, "what cannot be read was written over");
+    }
+    fs::remove_file(&path).unwrap();
+    let seen = all(&driver).await;
+    assert_eq!((seen.pool, seen.objects.len()), (None, 0), "the pool is gone, and its mark with it");
+}
+
+#[tokio::test]
+async fn the_log_is_written_anew_before_it_grows_without_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pool.sim");
+    let (driver, reader) = (at(&path), at(&path));
+    driver.found().await.unwrap();
+    let (mut largest, mut shrank, mut last) = (0, 0, 0);
+    for i in 0..1500_u64 {
+        driver
+            .edit(|world| world.make_by_hand(&NativeName::new("volume-1"), SimObject::empty(Size(4096 * (i + 1)))))
+            .unwrap();
+        let now = fs::metadata(&path).unwrap().len();
+        largest = largest.max(now);
+        shrank += u32::from(now < last);
+        last = now;
+        if i % 100 == 0 || now < 1000 {
+            assert_eq!(all(&reader).await.objects[0].size, Size(4096 * (i + 1)));
+        }
+    }
+    assert!(shrank >= 1 && largest < 200_000, "written anew {shrank} times, at most {largest} bytes");
+    all(&reader).await;
+    assert_eq!(world(&reader), world(&driver));
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_objects_are_read_in_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pool.sim");
+    let driver = at(&path);
+    driver.found().await.unwrap();
+    let many = if cfg!(debug_assertions) { 20_000 } else { 100_000 };
+    driver
+        .edit(|world| {
+            for i in 0..many {
+                let mut object = SimObject::empty(SIZE);
+                object.tags.labels.insert("tier".to_owned(), format!("t{}", i % 7));
+                world.make_by_hand(&identity(&format!("db-{i}")).native(), object);
+            }
+        })
+        .unwrap();
+    let began = std::time::Instant::now();
+    assert_eq!(all(&at(&path)).await.objects.len(), many);
+    let took = began.elapsed();
+    // Some ten times what it takes on a small machine: this is to catch a quadratic step, not a slow day.
+    assert!(took < Duration::from_secs(5), "reading {many} objects took {took:?}");
+    let began = std::time::Instant::now();
+    for i in 0..50 {
+        run(&driver, &thin(&format!("more-{i}"))).await.unwrap();
+    }
+    let each = began.elapsed() / 50;
+    assert!(each < Duration::from_millis(500), "a change among {many} objects took {each:?}");
+    println!("{many} objects read in {took:?}, a change made in {each:?}");
+}

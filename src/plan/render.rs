@@ -1,0 +1,514 @@
+//! A [`PlanView`] as text for a terminal.
+//!
+//! Every step begins with the glyph of its verb; colour only repeats what the glyph says. Text that comes from manifests or
+//! backends is escaped: nothing of it can move the cursor or reverse the line.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::view::{ChangeView, HeldView, PlanView, StepView, Summary};
+use crate::model::{Risk, Size, Verb};
+
+/// How text is painted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Paint {
+    /// Whether escape sequences may be written.
+    pub colour: bool,
+}
+
+impl Paint {
+    /// No colour.
+    pub const PLAIN: Paint = Paint { colour: false };
+
+    /// `text` with a Select Graphic Rendition code (ECMA-48) before it and a reset after.
+    pub fn with(self, code: &str, text: &str) -> String {
+        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    /// For headings and names.
+    pub fn bold(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    /// For what is only said in passing.
+    pub fn dim(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
+    /// The glyph of a verb in its colour.
+    pub fn glyph(self, verb: Verb) -> String {
+        let code = match verb {
+            Verb::Create => "32",
+            Verb::Update => "33",
+            Verb::Move | Verb::Adopt => "36",
+            Verb::Remove => "31",
+            Verb::Destroy => "1;31",
+        };
+        self.with(code, &verb.glyph().to_string())
+    }
+}
+
+/// Makes text from outside safe to show: control characters (escape sequences begin with one), and the characters that change the
+/// direction of a line or are invisible, are shown as `\u{…}`.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    fn is_unsafe(c: char) -> bool {
+        c.is_control()
+            || matches!(c,
+                '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    }
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().fold(String::with_capacity(text.len() + 16), |mut out, c| {
+        if is_unsafe(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+        out
+    }))
+}
+
+/// The whole plan, with a summary as its last line.
+pub fn render(view: &PlanView, paint: Paint) -> String {
+    let mut out = String::new();
+    let steps = view.steps.as_deref().unwrap_or_default();
+    let held = view.held.as_deref().unwrap_or_default();
+    let width = steps
+        .iter()
+        .map(|step| step.object_name().len())
+        .chain(held.iter().map(|held| held.object_name().len()))
+        .max()
+        .unwrap_or_default();
+    if !steps.is_empty() {
+        section(&mut out, paint, "Steps");
+        for step in steps {
+            render_step(&mut out, step, width, paint);
+        }
+    }
+    if !held.is_empty() {
+        section(&mut out, paint, "Held");
+        for held in held {
+            render_held(&mut out, held, width, paint);
+        }
+    }
+    let drift = view.drift.as_deref().unwrap_or_default();
+    if !drift.is_empty() {
+        section(&mut out, paint, "Drift (changed by somebody else)");
+        for drift in drift {
+            let path = escape(&drift.path);
+            let (recorded, observed) = (value(&drift.path, &drift.recorded), value(&drift.path, &drift.observed));
+            line(&mut out, format_args!("  {}/{}  {path}: {recorded} → {observed}", drift.kind.as_lower(), drift.name));
+        }
+    }
+    let warnings = view.warnings.as_deref().unwrap_or_default();
+    if !warnings.is_empty() {
+        section(&mut out, paint, "Warnings");
+        for warning in warnings {
+            line(&mut out, format_args!("  {}: {}", escape(&warning.code), escape(&warning.message)));
+        }
+    }
+    if !view.unobserved.is_empty() {
+        section(&mut out, paint, "Not observed (nothing is done there)");
+        for unobserved in &view.unobserved {
+            line(&mut out, format_args!("  backend/{}: {}", unobserved.backend, escape(&unobserved.message)));
+        }
+    }
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    line(&mut out, format_args!("{}", summary_line(view)));
+    if let Some(digest) = &view.approval {
+        line(&mut out, format_args!("To approve exactly what waits for it: kiln apply --approve {}", escape(digest)));
+    }
+    out
+}
+
+/// The last line: `Plan: 3 to create, 1 to update; 1 held.`, or `Nothing to do.`
+pub fn summary_line(view: &PlanView) -> String {
+    let Some(summary) = &view.summary else { return "No plan: the manifests have problems.".to_owned() };
+    let counts: Vec<String> = Summary::VERBS
+        .into_iter()
+        .filter(|verb| summary.of(*verb) > 0)
+        .map(|verb| format!("{} to {verb}", summary.of(verb)))
+        .collect();
+    let mut rest = Vec::new();
+    if summary.held > 0 {
+        rest.push(format!("{} held", summary.held));
+    }
+    if !view.unobserved.is_empty() {
+        rest.push(format!("{} not observed", counted(view.unobserved.len(), "backend")));
+    }
+    if summary.bytes_at_risk > 0 {
+        rest.push(format!("{} at risk", Size(summary.bytes_at_risk)));
+    }
+    match (counts.is_empty(), rest.is_empty()) {
+        (true, true) => "Nothing to do.".to_owned(),
+        (true, false) => format!("Nothing that can be done now: {}.", rest.join(", ")),
+        (false, true) => format!("Plan: {}.", counts.join(", ")),
+        (false, false) => format!("Plan: {}; {}.", counts.join(", "), rest.join(", ")),
+    }
+}
+
+/// `1 document`, `2 documents`.
+pub fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+fn section(out: &mut String, paint: Paint, title: &str) {
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    line(out, format_args!("{}", paint.bold(&format!("{title}:"))));
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = out.write_fmt(text);
+    out.push('\n');
+}
+
+/// The line of a step, and a line for each field below it.
+pub fn render_step(out: &mut String, step: &StepView, width: usize, paint: Paint) {
+    let risk = match step.risk {
+        Risk::None | Risk::Recoverable => "",
+        Risk::Disruptive => "  (clients notice)",
+        Risk::Irreversible => "  (irreversible)",
+    };
+    let (name, verb, detail) = (step.object_name(), step.action, escape(&step.detail));
+    line(out, format_args!("  {} {name:width$}  {verb:7}  {detail}{risk}", paint.glyph(verb)));
+    if let Some(declared) = step.rounded_from {
+        line(
+            out,
+            format_args!("      size: {} bytes declared, rounded up to what the backend can do", declared.bytes()),
+        );
+    }
+    for change in &step.changes {
+        // The size that an object begins with stands in the line itself.
+        if !(step.action == Verb::Create && change.path == "size") {
+            render_change(out, change);
+        }
+    }
+}
+
+fn render_change(out: &mut String, change: &ChangeView) {
+    let (before, after) = (value(&change.path, &change.before), value(&change.path, &change.after));
+    let path = escape(&change.path);
+    match &change.before {
+        Value::Null => line(out, format_args!("      {path}: {after}")),
+        _ => line(out, format_args!("      {path}: {before} → {after}")),
+    }
+}
+
+/// The lines of something held: what and why, then the way out.
+pub fn render_held(out: &mut String, held: &HeldView, width: usize, paint: Paint) {
+    let (name, verb) = (held.object_name(), held.action);
+    line(
+        out,
+        format_args!(
+            "  {} {name:width$}  {verb:7}  {}: {}",
+            paint.glyph(verb),
+            paint.with("33", &held.reason),
+            escape(&held.message)
+        ),
+    );
+    if !held.unblock.is_empty() {
+        line(out, format_args!("      way out: {}", escape(&held.unblock)));
+    }
+}
+
+/// A value of a field as people read it.
+fn value(path: &str, value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::Number(number) if path == "size" => {
+            number.as_u64().map_or_else(|| number.to_string(), |bytes| exact(Size(bytes)))
+        }
+        Value::String(text) => escape(text).into_owned(),
+        other => escape(&other.to_string()).into_owned(),
+    }
+}
+
+/// A size, with its bytes where the short form is not exact: two sizes that differ never look alike.
+fn exact(size: Size) -> String {
+    let short = size.to_string();
+    if short.parse() == Ok(size) { short } else { format!("{short} ({} bytes)", size.bytes()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::{
+        Action, Expect, FieldChange, Identity, Kind, Name, NativeName, ObjectRef, Origin, Provisioning, Reason,
+        Seconds, Specs, Stack, Step, Tags, Uid,
+    };
+    use crate::plan::{ApprovalSet, Drift, Held, HeldReason, Plan, ProblemView, Unobserved, Warning};
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn identity(kind: Kind, object: &str) -> Identity {
+        let owner = "prod".parse().unwrap();
+        let uid = Uid::derive("5c1d2e8a90", &owner, kind, &name("fast"), &name(object), 0);
+        Identity { owner, kind, name: name(object), uid }
+    }
+
+    fn step(
+        kind: Kind,
+        object: &str,
+        action: Action,
+        risk: Risk,
+        reason: Reason,
+        changes: &[(&str, Value, Value)],
+    ) -> Step {
+        let identity = identity(kind, object);
+        Step {
+            backend: name("fast"),
+            native: identity.native(),
+            identity,
+            action,
+            expect: Expect::default(),
+            risk,
+            reason,
+            changes: changes
+                .iter()
+                .map(|(path, before, after)| FieldChange {
+                    path: (*path).to_owned(),
+                    before: before.clone(),
+                    after: after.clone(),
+                })
+                .collect(),
+            bytes: Size(if risk >= Risk::Recoverable { 5 << 30 } else { 0 }),
+            after: Vec::new(),
+        }
+    }
+
+    fn object(kind: Kind, object: &str) -> ObjectRef {
+        let identity = identity(kind, object);
+        ObjectRef { native: identity.native(), uid: identity.uid, size: Size(1 << 30) }
+    }
+
+    fn specs() -> Specs {
+        let mut specs = Specs {
+            stack: Stack::unnamed(),
+            backends: Default::default(),
+            volumes: Default::default(),
+            snapshots: Default::default(),
+            targets: Default::default(),
+            exports: Default::default(),
+            approvals: Default::default(),
+            revision: "r".to_owned(),
+            broken: false,
+        };
+        let odd: crate::model::VolumeSpec = serde_json::from_value(json!({
+            "meta": {"name": "odd", "labels": {}, "renamed_from": null, "place": {"file": "", "line": 1, "column": 1}},
+            "backend": "fast", "size": 1_000_000, "provisioning": null, "source": null, "protected": null,
+            "on_remove": null, "object": null, "adopt": null, "restore": null, "qos": null, "encrypted": false,
+        }))
+        .unwrap();
+        specs.volumes.insert(name("odd"), odd);
+        specs
+    }
+
+    /// A plan with one of everything that can be shown.
+    fn everything() -> Plan {
+        let create =
+            |size, provisioning, origin| Action::Create { size, provisioning, origin, tags: Tags::default(), n: 0 };
+        let from = Origin::Snapshot(object(Kind::Snapshot, "db-monday"));
+        let gone = (Kind::Volume, Risk::Recoverable, Reason::NotDeclared);
+        let steps = vec![
+            step(
+                Kind::Volume,
+                "db",
+                create(Size(10 << 30), Provisioning::Thin, None),
+                Risk::None,
+                Reason::NotThere,
+                &[("size", Value::Null, json!(10_737_418_240_u64)), ("protected", Value::Null, json!(true))],
+            ),
+            step(
+                Kind::Volume,
+                "odd",
+                create(Size(1_003_520), Provisioning::Thick, Some(from)),
+                Risk::None,
+                Reason::NotThere,
+                &[("size", Value::Null, json!(1_003_520))],
+            ),
+            step(
+                Kind::Snapshot,
+                "db-monday",
+                Action::Snapshot { volume: object(Kind::Volume, "db"), tags: Tags::default(), n: 0 },
+                Risk::None,
+                Reason::NotThere,
+                &[],
+            ),
+            step(
+                Kind::Volume,
+                "web",
+                Action::Grow { to: Size(2 << 30) },
+                Risk::None,
+                Reason::Grown,
+                &[("size", json!(1_073_741_824), json!(2_147_483_648_u64))],
+            ),
+            step(
+                Kind::Volume,
+                "tagged",
+                Action::SetTags { tags: Tags::default() },
+                Risk::None,
+                Reason::TagsDiffer,
+                &[("metadata.labels.app", json!("a\u{1b}[2J\u{202e}b"), Value::Null)],
+            ),
+            step(
+                Kind::Volume,
+                "back",
+                Action::Restore { snapshot: object(Kind::Snapshot, "db-monday"), request: "a".into() },
+                Risk::Irreversible,
+                Reason::RestoreRequested,
+                &[("restore.request", Value::Null, json!("a"))],
+            ),
+            step(
+                Kind::Volume,
+                "new",
+                Action::Rename { from: identity(Kind::Volume, "old").native(), tags: Tags::default() },
+                Risk::None,
+                Reason::RenamedFrom,
+                &[("metadata.name", json!("old"), json!("new"))],
+            ),
+            step(
+                Kind::Volume,
+                "taken",
+                Action::Adopt { tags: Tags::default(), n: 0 },
+                Risk::None,
+                Reason::AdoptRequested,
+                &[],
+            ),
+            step(
+                Kind::Volume,
+                "undeleted",
+                Action::Undelete { tags: Tags::default() },
+                Risk::None,
+                Reason::InTrash,
+                &[],
+            ),
+            step(gone.0, "out", Action::Trash { ttl: Seconds(604_800) }, gone.1, gone.2, &[]),
+            step(
+                gone.0,
+                "free",
+                Action::SetTags { tags: Tags { retained: true, ..Tags::default() } },
+                Risk::None,
+                gone.2,
+                &[],
+            ),
+            step(gone.0, "gone", Action::Destroy, Risk::Irreversible, gone.2, &[]),
+        ];
+        Plan {
+            owner: "prod".parse().unwrap(),
+            revision: "r1".to_owned(),
+            steps,
+            held: vec![Held {
+                kind: Kind::Volume,
+                name: name("kept"),
+                action: Verb::Remove,
+                backend: Some(name("fast")),
+                uid: Some(identity(Kind::Volume, "kept").uid),
+                reason: HeldReason::Protected,
+                message: "it is protected".to_owned(),
+                unblock: "declare it with `protected: false` first".to_owned(),
+            }],
+            drift: vec![Drift {
+                kind: Kind::Volume,
+                name: name("web"),
+                path: "size".to_owned(),
+                recorded: json!(1 << 30),
+                observed: json!((1 << 30) + 1),
+            }],
+            warnings: vec![Warning {
+                code: "LooksLikeRename".to_owned(),
+                message: "out may have become new".to_owned(),
+            }],
+            unobserved: vec![Unobserved { backend: name("slow"), message: "/mnt/slow is not there".to_owned() }],
+            approval: Some(ApprovalSet { digest: "abc123".to_owned(), set: Default::default() }),
+            used: Vec::new(),
+            digest: "d1".to_owned(),
+        }
+    }
+
+    fn nothing() -> Plan {
+        Plan {
+            steps: Vec::new(),
+            held: Vec::new(),
+            drift: Vec::new(),
+            warnings: Vec::new(),
+            unobserved: Vec::new(),
+            approval: None,
+            ..everything()
+        }
+    }
+
+    /// Compares with a file under tests/render; with KILN_BLESS set, writes it anew.
+    fn golden(file: &str, shown: &str) {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/render").join(file);
+        if std::env::var_os("KILN_BLESS").is_some() {
+            std::fs::write(&path, shown).unwrap();
+        }
+        assert_eq!(shown, std::fs::read_to_string(&path).unwrap(), "{file}; KILN_BLESS=1 writes it anew");
+    }
+
+    #[test]
+    fn everything_that_can_be_shown_is_shown() {
+        let view = PlanView::new(&everything(), &specs());
+        golden("everything.txt", &render(&view, Paint::PLAIN));
+    }
+
+    #[test]
+    fn the_json_has_the_keys_of_the_contract_in_their_order() {
+        let view = PlanView::new(&everything(), &specs());
+        golden("everything.json", &view.to_json());
+        golden("nothing.json", &PlanView::new(&nothing(), &specs()).to_json());
+    }
+
+    #[test]
+    fn nothing_to_do_is_one_line() {
+        assert_eq!(render(&PlanView::new(&nothing(), &specs()), Paint::PLAIN), "Nothing to do.\n");
+    }
+
+    #[test]
+    fn without_a_plan_no_list_is_there_to_be_taken_for_an_empty_one() {
+        let problem = ProblemView { file: Some("a.yaml".into()), line: 1, column: 2, message: "no".into(), hint: None };
+        let json: Value = serde_json::from_str(&PlanView::invalid(vec![problem]).to_json()).unwrap();
+        assert_eq!(json["steps"], Value::Null);
+        assert_eq!(json["problems"][0]["line"], 1);
+        assert!(json.get("unobserved").is_none());
+    }
+
+    #[test]
+    fn colour_only_repeats() {
+        let view = PlanView::new(&everything(), &specs());
+        let painted = render(&view, Paint { colour: true });
+        let mut plain = String::new();
+        let mut rest = painted.as_str();
+        while let Some((before, after)) = rest.split_once('\u{1b}') {
+            plain.push_str(before);
+            rest = after.split_once('m').unwrap().1;
+        }
+        plain.push_str(rest);
+        assert_ne!(painted, plain);
+        assert_eq!(plain, render(&view, Paint::PLAIN));
+    }
+
+    #[test]
+    fn text_from_outside_cannot_steer_the_terminal() {
+        assert_eq!(escape("a\u{1b}[31m\n\u{202e}\u{9b}"), "a\\u{1b}[31m\\u{a}\\u{202e}\\u{9b}");
+        assert!(matches!(escape("plain → text, äöü 日本"), Cow::Borrowed(_)));
+        let mut plan = everything();
+        plan.steps[0].native = NativeName::new("x\u{7}");
+        plan.held[0].message = "\u{1b}]0;title\u{7}".to_owned();
+        let shown = render(&PlanView::new(&plan, &specs()), Paint::PLAIN);
+        assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown}");
+    }
+}

@@ -1,0 +1,65 @@
+//! The command line, by running the real binary in directories of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails; what helps the tests is not marked as one")]
+
+#[path = "cli/basics.rs"]
+mod basics;
+#[path = "cli/sandbox.rs"]
+mod sandbox;
+#[path = "cli/signals.rs"]
+mod signals;
+#[path = "cli/walk.rs"]
+mod walk;
+
+use self::sandbox::Sandbox;
+
+#[test]
+fn a_broken_manifest_touches_nothing() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("a", "size: 1Gi, colour: red");
+    for command in ["plan", "apply", "apply --yes", "get", "trash list"] {
+        sandbox.kiln(command).ends(5).warns("specs/a.yaml:4:").warns("colour");
+    }
+    for command in ["plan -o json", "apply -o json"] {
+        let json = sandbox.kiln(command).ends(5).json();
+        assert_eq!(json["format"], "kiln.plan/v1");
+        assert!(json["problems"][0]["message"].as_str().unwrap().contains("colour"), "{json}");
+        assert!(json["steps"].is_null(), "no plan is not an empty plan");
+    }
+    assert!(!sandbox.has("state") && !sandbox.has("pool"));
+}
+
+#[test]
+fn no_secret_is_read_or_shown() {
+    const CANARY: &str = "canary-7f3a9c";
+    let sandbox = Sandbox::with_stack();
+    sandbox.write("secrets/chap", CANARY);
+    // Whoever opens this one to read waits for ever.
+    let fifo = sandbox.path("secrets/luks");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    sandbox.volume("plain", "size: 1Mi");
+    sandbox.volume("dark", "size: 32Mi, encryption: {passphraseFrom: {file: ../secrets/luks}}");
+    sandbox.write(
+        "specs/export.yaml",
+        "apiVersion: kiln/v1\nkind: Target\nmetadata: {name: san}\nspec: {driver: tgt, tgt: {iqnPrefix: iqn.2026-01.org.example}}\n---\n\
+         apiVersion: kiln/v1\nkind: Export\nmetadata: {name: plain}\n\
+         spec: {volume: plain, target: san, protocol: iscsi, initiators: [iqn.2026-01.org.example:host1], \
+         auth: {chap: {username: u, passwordFrom: {file: ../secrets/chap}}}}\n",
+    );
+    for (command, code) in [
+        ("check", 0),
+        ("plan -o json --log trace", 4),
+        ("apply --log trace", 4),
+        ("get -o json", 0),
+        ("describe volume/dark", 0),
+        ("describe export/plain", 0),
+        ("log", 0),
+    ] {
+        let ran = sandbox.kiln(command).ends(code);
+        assert!(!ran.out.contains(CANARY) && !ran.err.contains(CANARY), "{command}");
+    }
+    assert!(sandbox.has("pool"), "what has no secret was made");
+    for (path, content) in ["state", "pool"].iter().flat_map(|dir| sandbox.tree(dir)) {
+        assert!(!content.windows(CANARY.len()).any(|w| w == CANARY.as_bytes()), "{}", path.display());
+    }
+}

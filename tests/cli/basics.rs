@@ -1,0 +1,272 @@
+//! What needs no backend: help, usage, init, check, schema, completions, and the exit codes 2, 5 and 7.
+
+use std::process::Stdio;
+
+use serde_json::json;
+
+use crate::sandbox::Sandbox;
+
+#[test]
+fn help_names_every_command_and_every_exit_code() {
+    let help = Sandbox::new().kiln("--help").ends(0);
+    for command in [
+        "init",
+        "check",
+        "plan",
+        "apply",
+        "get",
+        "describe",
+        "log",
+        "trash",
+        "forget",
+        "adopt",
+        "schema",
+        "completions",
+    ] {
+        assert!(help.out.contains(&format!("\n  {command} ")), "{command}");
+    }
+    assert!(help.out.contains("order 5, 7, 6, 1, 4, 3 wins"));
+    assert!(help.err.is_empty());
+}
+
+#[test]
+fn version_is_that_of_the_package() {
+    Sandbox::new().kiln("--version").ends(0).says(concat!("kiln ", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn usage_errors_end_with_2_and_touch_nothing() {
+    let sandbox = Sandbox::new();
+    for arguments in [
+        "",
+        "aply",
+        "plan --no-such-option",
+        "plan a b",
+        "get nothing",
+        "get volumne/db",
+        "get stack",
+        "describe volume",
+        "describe volume/DB",
+        "trash",
+        "trash restore",
+        "forget export/x",
+        "forget volume/../x",
+        "adopt fast",
+        "adopt fast --from-owner Not-A-Name",
+        "schema nothing",
+        "completions nothing",
+        "get -o yaml",
+        "log -n -1",
+        "--log x=y=z log",
+        "--state= log",
+    ] {
+        let ran = sandbox.kiln(arguments).ends(2);
+        assert!(ran.out.is_empty() && !ran.err.is_empty(), "{arguments}: {ran:?}");
+    }
+    assert_eq!(sandbox.tree("."), []);
+}
+
+#[test]
+fn init_makes_what_check_accepts_and_overwrites_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.kiln("init").ends(0).says("specs/kiln.yaml");
+    sandbox.kiln("check").ends(0).says("3 documents, no problem");
+    let before = sandbox.tree("specs");
+    sandbox.kiln("init").ends(2).warns("holds manifests already: kiln.yaml").warns("hint: ");
+    assert_eq!(sandbox.tree("specs"), before);
+    sandbox.kiln("init elsewhere/deep").ends(0);
+    assert_ne!(sandbox.tree("elsewhere")[0].1, before[0].1, "every id is another");
+    sandbox.write("third/other.yml", "");
+    sandbox.kiln("init third").ends(2).warns("other.yml");
+}
+
+#[test]
+fn check_says_where_each_problem_is() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.kiln("check").ends(0).says("2 documents, no problem");
+    sandbox.volume("a", "sise: 1Gi");
+    sandbox.volume("b", "size: lots");
+    let ran = sandbox.kiln("check").ends(5).warns("specs/a.yaml:4:").warns("specs/b.yaml:4:").warns("error: ");
+    assert!(ran.out.is_empty());
+    let json = sandbox.kiln("check -o json").ends(5).json();
+    let problems = json["problems"].as_array().unwrap();
+    let of = |file: &str, word: &str| {
+        let about = |p: &&serde_json::Value| {
+            p["file"].as_str().unwrap().ends_with(file) && p["message"].as_str().unwrap().contains(word)
+        };
+        problems.iter().find(about).unwrap_or_else(|| panic!("{file} about {word}: {json}")).clone()
+    };
+    let unknown = of("a.yaml", "sise");
+    assert_eq!((&unknown["line"], &unknown["column"]), (&json!(4), &json!(23)));
+    assert!(unknown["hint"].as_str().unwrap().contains("size"));
+    assert_eq!(of("b.yaml", "lots")["line"], 4);
+}
+
+#[test]
+fn check_of_good_manifests_as_json_has_no_problems() {
+    assert_eq!(Sandbox::with_stack().kiln("check -o json").ends(0).json(), json!({"problems": []}));
+}
+
+#[test]
+fn specs_come_from_a_file_or_standard_input_too() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.kiln("check specs/stack.yaml").ends(0);
+    let stack = std::fs::read_to_string(sandbox.path("specs/stack.yaml")).unwrap().replace("../pool", "pool");
+    sandbox.run("check -", &stack).ends(0).says("2 documents, no problem");
+    sandbox.run("check -", "kind: [").ends(5);
+    sandbox.run("check -", "").ends(5);
+    sandbox.run("check -", &"#".repeat((1 << 20) + 1)).ends(5);
+    sandbox.command().args(["check", "-"]).write_stdin(b"\xff\xfe".to_vec()).assert().code(5);
+}
+
+#[test]
+fn no_manifest_at_all_is_a_problem_for_every_command_that_reads_them() {
+    let sandbox = Sandbox::new();
+    sandbox.write("empty/note.txt", "no manifest");
+    for specs in ["empty", "missing"] {
+        for command in ["check", "plan", "apply"] {
+            sandbox.kiln(&format!("{command} {specs}")).ends(5).warns("error: ");
+        }
+        for command in ["get", "describe volume/db", "trash list", "trash purge", "forget volume/db"] {
+            sandbox.kiln(&format!("{command} --specs {specs}")).ends(5).warns("error: ");
+        }
+    }
+    assert!(!sandbox.has("state"), "nothing was opened");
+}
+
+#[test]
+fn text_of_manifests_cannot_steer_the_terminal() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.write(
+        "specs/evil.yaml",
+        "apiVersion: kiln/v1\nkind: \"Vol\\e[2Jume\\u202e\"\nmetadata: {name: x}\nspec: {}\n",
+    );
+    let ran = sandbox.kiln("check").ends(5);
+    assert!(!ran.err.contains(['\u{1b}', '\u{202e}']), "{:?}", ran.err);
+}
+
+#[test]
+fn a_schema_is_there_for_all_kinds_and_for_each() {
+    let sandbox = Sandbox::new();
+    assert!(sandbox.kiln("schema").ends(0).json().is_object());
+    let all: Vec<String> = ["stack", "backend", "volume", "snapshot", "target", "export", "approval"]
+        .iter()
+        .map(|kind| {
+            let ran = sandbox.kiln(&format!("schema {kind}")).ends(0);
+            assert!(ran.json().is_object());
+            ran.out
+        })
+        .collect();
+    assert!(all[2].contains("onRemove"));
+    assert!(all.iter().enumerate().all(|(index, schema)| !all[..index].contains(schema)), "no two are the same");
+}
+
+#[test]
+fn shells_complete_the_commands() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        Sandbox::new().kiln(&format!("completions {shell}")).ends(0).says("detailed-exitcode");
+    }
+}
+
+#[test]
+fn a_log_without_a_store_is_empty_and_makes_none() {
+    let sandbox = Sandbox::new();
+    sandbox.kiln("log").ends(0).says("Nothing is recorded.");
+    assert_eq!(sandbox.kiln("log -o json").ends(0).json(), json!([]));
+    assert!(!sandbox.has("state"));
+}
+
+#[test]
+fn a_store_that_a_living_process_holds_ends_writers_with_7_and_names_it() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi");
+    let held = kiln::store::open(&sandbox.path("state"), 1_795_305_600).unwrap();
+    let pid = format!("process {}", std::process::id());
+    for command in [
+        "apply",
+        "apply --yes",
+        "trash restore volume/db",
+        "trash purge --yes",
+        "forget volume/db",
+        "adopt fast --from-owner x",
+        "log",
+    ] {
+        sandbox.kiln(command).ends(7).warns(&pid).warns("hint: ");
+    }
+    assert!(!sandbox.has("pool"), "nothing was done");
+    drop(held);
+    sandbox.kiln("log").ends(0);
+}
+
+#[test]
+fn a_store_that_cannot_be_a_directory_ends_with_7() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.write("file", "");
+    sandbox.kiln("apply --state file").ends(7).warns("file").warns("hint: ");
+    sandbox.kiln("apply --state file/below").ends(7);
+    assert!(!sandbox.has("pool"), "nothing was done");
+}
+
+#[test]
+fn colour_is_a_choice() {
+    let sandbox = Sandbox::new();
+    let painted = |arguments: &str| sandbox.kiln(arguments).ends(5).err.contains('\u{1b}');
+    assert!(painted("check --color always"));
+    assert!(!painted("check --color never"));
+    assert!(!painted("check"), "standard error is no terminal here");
+}
+
+#[test]
+fn a_reader_that_left_is_no_error() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ran = run_with_stdout(Stdio::from(writer));
+    assert_eq!(ran.status.code(), Some(0));
+    assert!(ran.stderr.is_empty(), "{}", String::from_utf8_lossy(&ran.stderr));
+}
+
+#[test]
+fn data_that_cannot_be_written_is_an_error() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ran = run_with_stdout(Stdio::from(full));
+    assert_eq!(ran.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("standard output cannot be written"));
+}
+
+fn run_with_stdout(stdout: Stdio) -> std::process::Output {
+    #[expect(clippy::disallowed_methods, reason = "the program under test, with a standard output of our choice")]
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kiln"));
+    command
+        .args(["completions", "bash"])
+        .stdout(stdout)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output()
+        .unwrap()
+}
+
+#[test]
+fn places_come_from_the_environment_too_and_options_are_stronger() {
+    let sandbox = Sandbox::with_stack();
+    std::fs::rename(sandbox.path("specs"), sandbox.path("declared")).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.command();
+        command
+            .env("KILN_SPECS", "declared")
+            .env("KILN_STATE", "remembered")
+            .args(arguments)
+            .output()
+            .unwrap()
+            .status
+            .code()
+    };
+    assert_eq!(run(&["check"]), Some(0));
+    assert_eq!(run(&["get"]), Some(0));
+    assert_eq!(run(&["check", "specs"]), Some(5));
+    assert_eq!(run(&["get", "--specs", "specs"]), Some(5));
+    assert_eq!(run(&["apply"]), Some(0));
+    assert!(sandbox.has("remembered") && !sandbox.has("state"));
+    assert_eq!(run(&["--state", "other", "apply"]), Some(0));
+    assert!(sandbox.has("other"));
+}

@@ -1,0 +1,164 @@
+//! A directory to run `kiln` in, and what a run gave.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// A fresh directory: `specs/`, `state/` and `pool/` in it are what the tests are about.
+pub(crate) struct Sandbox {
+    dir: tempfile::TempDir,
+}
+
+/// What a run gave.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Sandbox {
+    pub(crate) fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// With a Stack and a local Backend `fast` in `specs/stack.yaml`.
+    pub(crate) fn with_stack() -> Self {
+        let sandbox = Self::new();
+        sandbox.write("specs/stack.yaml", STACK);
+        sandbox
+    }
+
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.path(path).exists()
+    }
+
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn remove(&self, path: &str) {
+        let path = self.path(path);
+        if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+    }
+
+    /// A volume in a file of its own.
+    pub(crate) fn volume(&self, name: &str, spec: &str) {
+        self.write(
+            &format!("specs/{name}.yaml"),
+            &format!(
+                "apiVersion: kiln/v1\nkind: Volume\nmetadata: {{name: {name}}}\nspec: {{backend: fast, {spec}}}\n"
+            ),
+        );
+    }
+
+    /// A snapshot in a file of its own.
+    pub(crate) fn snapshot(&self, name: &str, spec: &str) {
+        self.write(
+            &format!("specs/{name}.yaml"),
+            &format!("apiVersion: kiln/v1\nkind: Snapshot\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n"),
+        );
+    }
+
+    /// Runs `kiln` with arguments separated by blanks.
+    pub(crate) fn kiln(&self, arguments: &str) -> Ran {
+        self.run(arguments, "")
+    }
+
+    /// Runs `kiln` with something on standard input.
+    pub(crate) fn run(&self, arguments: &str, stdin: &str) -> Ran {
+        let mut command = self.command();
+        command.args(arguments.split_whitespace()).write_stdin(stdin.to_owned());
+        let output = command.output().unwrap();
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    pub(crate) fn command(&self) -> assert_cmd::Command {
+        let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_kiln"));
+        command.current_dir(self.dir.path()).timeout(std::time::Duration::from_secs(60));
+        for variable in ["KILN_STATE", "KILN_SPECS", "NO_COLOR"] {
+            command.env_remove(variable);
+        }
+        command
+    }
+
+    /// The one object of `kiln get KIND/NAME -o json`.
+    pub(crate) fn object(&self, name: &str) -> Value {
+        let all = self.kiln(&format!("get {name} -o json")).json();
+        assert_eq!(all.as_array().map(Vec::len), Some(1), "{name}: {all}");
+        all[0].clone()
+    }
+
+    /// The data file of an object that is there.
+    pub(crate) fn data_file(&self, name: &str) -> PathBuf {
+        let native = self.object(name)["status"]["object"].as_str().unwrap().to_owned();
+        self.path("pool").join(&native).join(format!("{native}.img"))
+    }
+
+    /// Every file below a directory with its content, for "nothing was touched".
+    pub(crate) fn tree(&self, path: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        fn walk(dir: &Path, out: &mut Vec<(PathBuf, Vec<u8>)>) {
+            for entry in fs::read_dir(dir).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { walk(&path, out) } else { out.push((path.clone(), fs::read(path).unwrap())) }
+            }
+        }
+        let mut out = Vec::new();
+        walk(&self.path(path), &mut out);
+        out.sort();
+        out
+    }
+}
+
+impl Ran {
+    /// Asserts the exit code.
+    #[track_caller]
+    pub(crate) fn ends(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "\n--- stdout\n{}\n--- stderr\n{}", self.out, self.err);
+        self
+    }
+
+    /// Asserts that standard output holds a text.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Self {
+        assert!(self.out.contains(text), "no {text:?} in\n--- stdout\n{}\n--- stderr\n{}", self.out, self.err);
+        self
+    }
+
+    /// Asserts that standard error holds a text.
+    #[track_caller]
+    pub(crate) fn warns(self, text: &str) -> Self {
+        assert!(self.err.contains(text), "no {text:?} in\n--- stderr\n{}\n--- stdout\n{}", self.err, self.out);
+        self
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.out)
+            .unwrap_or_else(|error| panic!("{error}\n--- stdout\n{}\n--- stderr\n{}", self.out, self.err))
+    }
+}
+
+const STACK: &str = "\
+apiVersion: kiln/v1
+kind: Stack
+metadata: {name: prod}
+spec: {id: 5c1d2e8a90}
+---
+apiVersion: kiln/v1
+kind: Backend
+metadata: {name: fast}
+spec: {driver: local, local: {path: ../pool, create: true}}
+";

@@ -1,0 +1,342 @@
+//! How steps are made: retries by the kind of error, time-outs, limits, what waits for what, stopping, and that what is reported is so.
+//! Time is virtual throughout.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+mod rig;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use kiln::driver::sim::{Fault, SimDriver, SimWorld};
+use kiln::driver::{Driver, StepContext, WriterLock};
+use kiln::engine::{Clock, Connect, Event, Options, Report, Reporter, Setup, reconcile_once};
+use kiln::model::{
+    Access, Action, BackendSpec, Capabilities, DriverError, Effect, ErrorKind, FaultRates, Kind, Ledger, NativeName,
+    Observed, Outcome, Owner, PoolId, Scope, Specs, Step,
+};
+use kiln::plan::{HeldReason, Plan};
+use kiln::store::{MemoryStore, Store};
+use rig::{HEAD, Rig, Turned, run, snapshot, specs, volume};
+use tokio::time::{Duration, Instant};
+
+/// What a test makes of the n-th try of a step; `None`: the simulator does it.
+type Script = Box<dyn Fn(&Step, u32) -> Option<Play> + Send + Sync>;
+
+enum Play {
+    Fail(DriverError),
+    Sleep(Duration, bool),
+}
+
+/// A simulated pool that plays by a script, and remembers how many calls ran side by side.
+#[derive(Clone)]
+struct Played(Arc<Inner>);
+
+struct Inner {
+    sim: SimDriver,
+    script: Script,
+    tries: Mutex<BTreeMap<String, u32>>,
+    running: Mutex<(usize, usize)>,
+}
+
+#[async_trait]
+impl Driver for Played {
+    fn capabilities(&self) -> &Capabilities {
+        self.0.sim.capabilities()
+    }
+    async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
+        self.0.sim.observe(scope).await
+    }
+    fn access(&self, object: &NativeName) -> Access {
+        self.0.sim.access(object)
+    }
+    async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
+        let nth = {
+            let mut tries = self.0.tries.lock().unwrap();
+            let nth = tries.entry(step.native.to_string()).or_default();
+            *nth += 1;
+            *nth
+        };
+        {
+            let mut running = self.0.running.lock().unwrap();
+            running.0 += 1;
+            running.1 = running.1.max(running.0);
+        }
+        let play = (self.0.script)(step, nth);
+        let result = match play {
+            Some(Play::Fail(error)) => Err(error),
+            Some(Play::Sleep(time, progress)) => {
+                let until = Instant::now() + time;
+                while Instant::now() < until {
+                    tokio::time::sleep((until - Instant::now()).min(Duration::from_secs(20))).await;
+                    if progress {
+                        (context.progress)(1, 2);
+                    }
+                }
+                self.0.sim.execute(step, context).await
+            }
+            None => self.0.sim.execute(step, context).await,
+        };
+        self.0.running.lock().unwrap().0 -= 1;
+        result
+    }
+    async fn found(&self) -> Result<PoolId, DriverError> {
+        self.0.sim.found().await
+    }
+    async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
+        self.0.sim.lock(owner).await
+    }
+    async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
+        self.0.sim.write_ledger(ledger).await
+    }
+    async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
+        self.0.sim.remove_ledger(owner).await
+    }
+}
+
+impl Connect for Played {
+    fn connect(&self, _: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+#[derive(Default)]
+struct Ear(Mutex<Vec<(String, Duration)>>, Mutex<Option<(Instant, tokio_util::sync::CancellationToken)>>);
+
+#[async_trait]
+impl Reporter for Ear {
+    fn event(&self, event: Event<'_>) {
+        let line = match event {
+            Event::Started(_, step) => format!("started {}", step.identity.name),
+            Event::Retrying(_, step, ..) => format!("retrying {}", step.identity.name),
+            Event::Finished(_, step, Ok(_)) => format!("done {}", step.identity.name),
+            Event::Finished(_, step, Err(_)) => format!("failed {}", step.identity.name),
+            Event::Skipped(_, step, _) => format!("skipped {}", step.identity.name),
+            Event::Progress(..) => "progress".to_owned(),
+            Event::Note(_) | Event::Planned(_) => return,
+        };
+        let mut stop = self.1.lock().unwrap();
+        let (began, token) = stop.get_or_insert_with(|| (Instant::now(), tokio_util::sync::CancellationToken::new()));
+        if line == "started stopper" {
+            token.cancel();
+        }
+        self.0.lock().unwrap().push((line, began.elapsed()));
+    }
+    async fn confirm(&self, _: &Plan) -> bool {
+        true
+    }
+}
+
+struct Run {
+    report: Report,
+    heard: Vec<(String, Duration)>,
+    most: usize,
+    store: Arc<MemoryStore>,
+}
+
+impl Run {
+    fn when(&self, line: &str) -> Option<Duration> {
+        self.heard.iter().find(|(heard, _)| heard == line).map(|(_, when)| *when)
+    }
+}
+
+fn play(specs: &Specs, script: impl Fn(&Step, u32) -> Option<Play> + Send + Sync + 'static) -> Run {
+    run(async {
+        let sim = SimDriver::new(Arc::new(Mutex::new(SimWorld::new(1))), FaultRates::NONE, 0);
+        let inner = Inner { sim, script: Box::new(script), tries: Mutex::default(), running: Mutex::default() };
+        let played = Played(Arc::new(inner));
+        let store = Arc::new(MemoryStore::new());
+        let dyn_store: Arc<dyn Store> = store.clone();
+        let clock: Arc<dyn Clock> = Arc::new(Turned(1_800_000_000.into()));
+        let setup =
+            Setup { specs: Arc::new(specs.clone()), store: Some(dyn_store), connect: Arc::new(played.clone()), clock };
+        let ear = Arc::new(Ear::default());
+        let stop = tokio_util::sync::CancellationToken::new();
+        *ear.1.lock().unwrap() = Some((Instant::now(), stop.clone()));
+        let report = reconcile_once(&setup, &Options { stop, ..Options::default() }, ear.clone()).await.unwrap();
+        let heard = ear.0.lock().unwrap().clone();
+        let most = played.0.running.lock().unwrap().1;
+        Run { report, heard, most, store }
+    })
+}
+
+fn join(parts: &[String]) -> Specs {
+    specs(&format!("{HEAD}{}", parts.concat()))
+}
+
+fn fails_with(kind: ErrorKind) -> impl Fn(&Step, u32) -> Option<Play> + Send + Sync + 'static {
+    move |step, nth| {
+        let error = DriverError { kind, effect: Effect::No, message: "as the script says".to_owned() };
+        (step.identity.name.as_str() == "bad" && nth <= 2).then_some(Play::Fail(error))
+    }
+}
+
+#[test]
+fn what_may_pass_is_tried_again_with_growing_pauses_and_what_will_not_is_not() {
+    let bad = join(&[volume("bad", "size: 1Mi"), volume("good", "size: 1Mi")]);
+    for kind in [ErrorKind::Transient, ErrorKind::Unreachable] {
+        let run = play(&bad, fails_with(kind));
+        assert_eq!((run.report.changed, run.report.failed.len()), (2, 0), "{kind}");
+        let retries: Vec<Duration> =
+            run.heard.iter().filter(|(line, _)| line == "retrying bad").map(|(_, when)| *when).collect();
+        assert_eq!(retries.len(), 2, "{kind}");
+        let (first, second) = (retries[1] - retries[0], run.when("done bad").unwrap() - retries[1]);
+        assert!(second > first, "{kind}: {first:?}, {second:?}");
+    }
+    for kind in [ErrorKind::Permanent, ErrorKind::Conflict, ErrorKind::Full, ErrorKind::Denied, ErrorKind::TimedOut] {
+        let run = play(&bad, fails_with(kind));
+        assert_eq!((run.report.changed, run.report.failed.len()), (1, 1), "{kind}");
+        assert_eq!(run.when("retrying bad"), None, "{kind}");
+    }
+}
+
+#[test]
+fn busy_is_held_and_no_failure() {
+    let run = play(&join(&[volume("bad", "size: 1Mi")]), fails_with(ErrorKind::Busy));
+    assert!(run.report.failed.is_empty());
+    let held = run.report.plan.unwrap().held;
+    assert_eq!(held.iter().map(|held| held.reason).collect::<Vec<_>>(), [HeldReason::InUse]);
+}
+
+#[test]
+fn what_waits_for_a_failed_step_is_held_and_the_rest_runs() {
+    let all = join(&[
+        volume("bad", "size: 1Mi"),
+        snapshot("of-bad", "bad", ""),
+        volume("from-it", "size: 1Mi, source: {snapshot: of-bad}"),
+        volume("other", "size: 1Mi"),
+    ]);
+    let run = play(&all, fails_with(ErrorKind::Permanent));
+    assert_eq!((run.report.changed, run.report.failed.len(), run.report.skipped), (1, 1, 2));
+    assert!(run.when("done other").is_some() && run.when("started of-bad").is_none());
+    let held = run.report.plan.unwrap().held;
+    let names: Vec<(Kind, &str, HeldReason)> =
+        held.iter().map(|held| (held.kind, held.name.as_str(), held.reason)).collect();
+    assert_eq!(
+        names,
+        [(Kind::Volume, "from-it", HeldReason::DependencyHeld), (Kind::Snapshot, "of-bad", HeldReason::DependencyHeld)]
+    );
+}
+
+#[test]
+fn steps_run_side_by_side_up_to_the_backends_limit() {
+    let volumes: Vec<String> = (0..20).map(|n| volume(&format!("v{n}"), "size: 1Mi")).collect();
+    let run = play(&join(&volumes), |_, _| Some(Play::Sleep(Duration::from_secs(1), false)));
+    assert_eq!((run.report.changed, run.most), (20, 8));
+}
+
+#[test]
+fn copies_leave_room_for_the_rest_and_show_how_far_they_are() {
+    let mut parts = vec![volume("base", "size: 1Mi"), snapshot("s", "base", "")];
+    parts.extend((0..8).map(|n| volume(&format!("copy{n}"), "size: 1Mi, source: {snapshot: s}")));
+    parts.extend((0..30).map(|n| volume(&format!("z{n}"), "size: 1Mi")));
+    let run = play(&join(&parts), |step, _| {
+        let copies = matches!(&step.action, Action::Create { origin: Some(_), .. });
+        Some(Play::Sleep(Duration::from_secs(if copies { 1000 } else { 1 }), copies))
+    });
+    assert_eq!((run.report.changed, run.report.failed.len()), (40, 0));
+    let small = (0..30).map(|n| run.when(&format!("done z{n}")).unwrap()).max().unwrap();
+    assert!(small < Duration::from_secs(60), "{small:?}: the rest waited for the copies");
+    assert!(run.when("progress").is_some());
+    assert!(run.when("done copy0").unwrap() > Duration::from_secs(999), "a copy that gets on is not given up");
+}
+
+#[test]
+fn a_call_that_hangs_is_given_up_in_time_and_delays_nothing_else() {
+    let both = join(&[volume("bad", "size: 1Mi"), volume("good", "size: 1Mi")]);
+    let run = play(&both, |step, _| {
+        (step.identity.name.as_str() == "bad").then_some(Play::Sleep(Duration::from_secs(1_000_000), false))
+    });
+    let (_, error) = &run.report.failed[0];
+    assert_eq!((error.kind, error.effect), (ErrorKind::TimedOut, Effect::Unknown));
+    assert_eq!(run.when("failed bad").unwrap().as_secs(), 30, "the Backend's time-out");
+    assert!(run.when("done good").unwrap() < Duration::from_secs(1));
+}
+
+#[test]
+fn a_copy_without_progress_is_given_up_after_ten_times_the_time_out() {
+    let all = join(&[
+        volume("base", "size: 1Mi"),
+        snapshot("s", "base", ""),
+        volume("bad", "size: 1Mi, source: {snapshot: s}"),
+    ]);
+    let run = play(&all, |step, _| {
+        (step.identity.name.as_str() == "bad").then_some(Play::Sleep(Duration::from_secs(1_000_000), false))
+    });
+    assert_eq!(run.report.failed[0].1.kind, ErrorKind::TimedOut);
+    assert_eq!(run.when("failed bad").unwrap().as_secs(), 300);
+}
+
+#[test]
+fn stopping_finishes_what_runs_and_begins_nothing_more() {
+    let mut parts: Vec<String> = (0..20).map(|n| volume(&format!("v{n}"), "size: 1Mi")).collect();
+    parts.push(volume("stopper", "size: 1Mi"));
+    let run = play(&join(&parts), |_, _| Some(Play::Sleep(Duration::from_secs(1), false)));
+    assert!(run.report.stopped);
+    let started = run.heard.iter().filter(|(line, _)| line.starts_with("started")).count();
+    let done = run.heard.iter().filter(|(line, _)| line.starts_with("done")).count();
+    assert_eq!(started, done, "what was begun was finished");
+    assert_eq!(done + run.report.skipped, 21);
+    assert!(run.report.skipped > 0);
+    assert!(run.store.intents().unwrap().is_empty());
+}
+
+#[test]
+fn what_was_reported_as_done_is_done() {
+    // Every call of a driver in turn lies: what it says is believed only when a look agrees.
+    let declared = join(&[
+        volume("a", "size: 1Mi"),
+        volume("b", "size: 1Mi"),
+        snapshot("s", "a", ""),
+        volume("c", "size: 2Mi, source: {snapshot: s}"),
+    ]);
+    let mut lies = 0;
+    for call in 0..40 {
+        run(async {
+            let rig = Rig::new();
+            let world = Arc::clone(&rig.world);
+            let driver = Arc::new(SimDriver::new(world, FaultRates::NONE, 0));
+            driver.fail_at(call, Fault::Lie);
+            struct One(Arc<SimDriver>);
+            impl Connect for One {
+                fn connect(&self, _: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
+                    Ok(self.0.clone())
+                }
+            }
+            let setup = Setup { connect: Arc::new(One(driver)), ..rig.setup(&declared) };
+            let report = reconcile_once(&setup, &Options::default(), Arc::new(Ear::default())).await.unwrap();
+            let there = rig.world().live_objects().count();
+            assert_eq!(
+                report.changed, there,
+                "call {call}: {} steps were reported as done, {there} objects are there",
+                report.changed
+            );
+            assert_eq!(report.changed + report.failed.len() + report.skipped, 4, "call {call}");
+            // The journal's last word on each object agrees with the backend.
+            let mut last = BTreeMap::new();
+            for entry in rig.store.journal(100).unwrap() {
+                last.insert(entry.name.to_string(), entry.outcome);
+            }
+            let done = last.values().filter(|outcome| *outcome == "changed").count();
+            assert_eq!(done, there, "call {call}: the journal says otherwise");
+            lies += usize::from(!report.failed.is_empty());
+        });
+    }
+    assert_eq!(lies, 4, "each of the four steps was lied about once");
+}
+
+#[test]
+fn a_backend_that_is_away_delays_only_its_own() {
+    let away = "---\napiVersion: kiln/v1\nkind: Backend\nmetadata: {name: away}\nspec: {driver: sim}\n";
+    run(async {
+        let rig = Rig::new();
+        rig.settle(&join(&[volume("here", "size: 1Mi")]), 3, "alone").await;
+        let grown = join(&[away.to_owned(), volume("here", "size: 2Mi"), volume("there", "size: 1Mi, backend: away")]);
+        let report = rig.pass(&grown).await.unwrap();
+        let plan = report.plan.unwrap();
+        assert_eq!(plan.unobserved.iter().map(|u| u.backend.as_str()).collect::<Vec<_>>(), ["away"]);
+        let reasons: Vec<(&str, HeldReason)> = plan.held.iter().map(|h| (h.name.as_str(), h.reason)).collect();
+        assert_eq!(reasons, [("there", HeldReason::Unobserved)]);
+        assert_eq!((report.changed, report.failed.len()), (1, 0), "what is here was grown");
+    });
+}

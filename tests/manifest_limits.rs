@@ -1,0 +1,192 @@
+//! No file makes reading it take more than 64 MiB or 200 ms. A test of its own, since it looks at the memory of its process.
+
+#![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
+
+use std::fs;
+
+use kiln::manifest::{Limits, Loaded, Source, load};
+use rustix::time::{ClockId, clock_gettime};
+
+const MIB: usize = 1 << 20;
+/// Milliseconds of the processor (not of the wall: other tests run beside this one). Unoptimised builds of Kiln's own code are given
+/// five times the promise.
+const MILLIS: i64 = if cfg!(debug_assertions) { 1000 } else { 200 };
+
+/// Makes a file that is at most as long as files may be.
+type Make = fn() -> String;
+
+fn cpu_millis() -> i64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec * 1000 + time.tv_nsec / 1_000_000
+}
+
+/// The most memory that was resident since the last call of `reset_peak`, in KiB.
+fn peak_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn reset_peak() {
+    fs::write("/proc/self/clear_refs", "5").unwrap();
+}
+
+fn filled(unit: &str) -> String {
+    unit.repeat((MIB - 64) / unit.len())
+}
+
+fn quadratic_bomb() -> String {
+    // 160 KB: a list of 40,000 aliases of a list of 40,000 items.
+    format!("a: &a [{}]\nb: [{}]\n", "x,".repeat(40_000), "*a,".repeat(27_000))
+}
+
+fn one_map() -> String {
+    (0..MIB / 12).map(|n| format!("k{n:06}: 1\n")).collect()
+}
+
+/// Documents as large as may be, of fields that nobody knows.
+fn unknown_fields(between: &str) -> String {
+    let fields: Vec<String> = (0..2500).map(|n| format!("siz{n}: 1")).collect();
+    let one = format!("---\n{{{}}}\n", fields.join(between));
+    one.repeat((MIB - 64) / one.len())
+}
+
+fn dangling(count: usize) -> String {
+    let document = |n| {
+        format!(
+            "kind: Volume\napiVersion: kiln/v1\nmetadata: {{name: name-{n}}}\nspec: {{size: 1, backend: name-x{n}}}\n---\n\
+                 kind: Backend\napiVersion: kiln/v1\nmetadata: {{name: name-{n}}}\nspec: {{driver: sim}}\n---\n"
+        )
+    };
+    (0..count).map(document).collect()
+}
+
+fn volumes() -> String {
+    let document = |n| format!("apiVersion: kiln/v1\nkind: Volume\nmetadata: {{name: v{n}}}\nspec: {{size: 1}}\n---\n");
+    (0..MIB / 80).map(document).collect()
+}
+
+fn exponential_bomb() -> String {
+    let mut text = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned();
+    for n in 1..60 {
+        let before = n - 1;
+        text += &format!("a{n}: &a{n} [{}]\n", vec![format!("*a{before}"); 9].join(","));
+    }
+    text
+}
+
+/// The beginning of the text, again and again, each time in a document of nearly the largest size.
+fn cut_into_documents(text: &str) -> String {
+    let most = Limits::default().document_bytes - 16;
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap();
+    let one = format!("---\n{}\n", &text[..end]);
+    one.repeat((MIB / one.len()).max(1))
+}
+
+#[test]
+fn no_file_costs_more_than_is_promised() {
+    let hostile: Vec<(&str, Make)> = vec![
+        ("exponential aliases", exponential_bomb),
+        ("quadratic aliases", quadratic_bomb),
+        ("brackets", || filled("[")),
+        ("braces", || filled("{")),
+        ("brackets, 200,000 deep and closed", || format!("{}{}", "[".repeat(200_000), "]".repeat(200_000))),
+        ("dashes on one line", || filled("- ")),
+        ("dashes on lines", || filled("-\n")),
+        ("ever deeper dashes", || (0..1400).map(|n: usize| format!("{}-\n", " ".repeat(n))).collect()),
+        ("ever deeper keys", || (0..1400).map(|n: usize| format!("{}a:\n", " ".repeat(n))).collect()),
+        ("documents", || filled("---\n")),
+        ("documents with a value", || filled("---\na\n")),
+        ("documents with a problem", || filled("---\na: [\n")),
+        ("question marks", || filled("? ")),
+        ("colons", || filled(": ")),
+        ("commas", || format!("[{}", filled(", "))),
+        ("anchors", || filled("&a ")),
+        ("anchored items", || format!("[{}]", filled("&a x,"))),
+        ("tags", || filled("!a ")),
+        ("directives", || filled("%a\n")),
+        ("one plain scalar", || format!("a: {}", filled("x"))),
+        ("one quoted scalar", || format!("a: \"{}\"", filled("\\u0041"))),
+        ("one block scalar", || format!("a: |\n{}", filled("  x\n"))),
+        ("a quote that is never closed", || format!("a: \"{}", filled("x\n "))),
+        ("quotes that are never closed", || filled("\"\n---\n")),
+        ("a map of a hundred thousand keys", one_map),
+        ("unknown fields", || unknown_fields(",\n")),
+        ("unknown fields on one line", || unknown_fields(", ")),
+        ("long unknown fields", || format!("{{{}: 1}}", "size".repeat(8000))),
+        ("dangling references", || dangling(4400)),
+        ("long dangling references", || dangling(2700).replace("name-", &"name-".repeat(10))),
+        ("one key", || filled("a: 1\n")),
+        ("blanks", || filled(" ")),
+        ("line ends", || filled("\n")),
+        ("tabs", || filled("\t\n")),
+        ("comments", || filled("#\n")),
+        ("wide characters", || filled("値: ")),
+        ("as many volumes as there is room for", volumes),
+        ("as many broken volumes as there is room for", || filled("---\nkind: Volume\nx: y\n")),
+        ("more than there may be", || "x".repeat(MIB + 1)),
+    ];
+    // Each of them as one document, and cut into as many of the largest size as fit.
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("hostile.yaml");
+    let mut failed = Vec::new();
+    let cost = |name: &str| {
+        reset_peak();
+        let start = cpu_millis();
+        let Loaded { specs, problems } = load(&Source::Path(path.clone()), &Limits::default());
+        let millis = cpu_millis() - start;
+        assert!(specs.broken && !problems.is_empty(), "{name} is not a manifest");
+        assert!(problems.len() <= 101, "{name}: {} problems", problems.len());
+        (millis, peak_kib(), problems)
+    };
+    // What the process takes for itself. Measured once: memory that is kept for the next file counts.
+    fs::write(&path, "x").unwrap();
+    let (_, base, _) = cost("warming up");
+    for (name, text, cut) in hostile.iter().flat_map(|(name, text)| [(*name, text, false), (*name, text, true)]) {
+        let bytes = if cut { cut_into_documents(&text()) } else { text() };
+        assert!((100..=MIB + 1).contains(&bytes.len()), "{name}: {} bytes", bytes.len());
+        fs::write(&path, bytes).unwrap();
+        let (millis, kib, problems) = cost(name);
+        let mib = kib.saturating_sub(base) >> 10;
+        println!(
+            "{name}{}: {millis} ms, {mib} MiB, {} problems, first: {}",
+            if cut { ", in documents" } else { "" },
+            problems.len(),
+            problems[0].message
+        );
+        let too_large = problems[0].message.contains("more than 1Mi bytes");
+        assert_eq!(too_large, name == "more than there may be" && !cut, "{name}");
+        if millis > MILLIS || mib >= 64 {
+            failed.push(format!("{name}: {millis} ms, {mib} MiB"));
+        }
+    }
+    assert!(failed.is_empty(), "over {MILLIS} ms or 64 MiB:\n{}", failed.join("\n"));
+}
+
+/// Ten thousand volumes in a hundred files: the budget of a no-op plan is a second, all told.
+#[test]
+fn ten_thousand_volumes_load_quickly() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = "apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: fast}\nspec: {driver: sim}\n";
+    fs::write(directory.path().join("backend.yaml"), backend).unwrap();
+    for file in 0..100 {
+        let documents: Vec<String> = (0..100)
+            .map(|n| {
+                format!(
+                    "apiVersion: kiln/v1\nkind: Volume\nmetadata:\n  name: v{file}-{n}\n  labels: {{team: storage}}\nspec:\n  \
+                     backend: fast\n  size: {}Gi\n  provisioning: thin\n  protected: true\n  onRemove: Retain\n",
+                    n + 1
+                )
+            })
+            .collect();
+        let below = directory.path().join(format!("d{}", file % 10));
+        fs::create_dir_all(&below).unwrap();
+        fs::write(below.join(format!("f{file}.yaml")), documents.join("---\n")).unwrap();
+    }
+    let start = cpu_millis();
+    let loaded = load(&Source::Path(directory.path().to_owned()), &Limits::default());
+    let millis = cpu_millis() - start;
+    println!("10,000 volumes: {millis} ms");
+    assert_eq!((loaded.problems.len(), loaded.specs.volumes.len()), (0, 10_000));
+    assert!(millis < if cfg!(debug_assertions) { 5000 } else { 500 }, "{millis} ms");
+}

@@ -1,0 +1,355 @@
+//! A rig for the engine: a simulated pool, a store in memory, a clock that the test turns, and a person who says yes or no.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    reason = "each test binary uses a part of the rig"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use kiln::driver::sim::{SimDriver, SimEffect, SimWorld};
+use kiln::driver::{Driver, StepContext, WriterLock};
+use kiln::engine::{Clock, Connect, Event, Options, Report, Reporter, Setup, Survey, reconcile_once, survey};
+use kiln::manifest::{self, Limits, Source};
+use kiln::model::{
+    Access, BackendSpec, Capabilities, DriverError, ErrorKind, FaultRates, Ledger, NativeName, Observed, Outcome,
+    Owner, PoolId, Scope, Size, Specs, Step, Tags, Uid,
+};
+use kiln::plan::Plan;
+use kiln::store::{MemoryStore, Store, StoreError};
+use tokio::sync::Notify;
+
+/// Where and how the process is to die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    Before,
+    After,
+}
+
+/// A process that dies in its n-th driver call.
+pub struct Doom {
+    pub calls: AtomicU64,
+    pub at: u64,
+    pub point: Point,
+    pub died: Notify,
+}
+
+impl Doom {
+    pub fn never() -> Arc<Self> {
+        Self::at(u64::MAX, Point::Before)
+    }
+    pub fn at(at: u64, point: Point) -> Arc<Self> {
+        Arc::new(Self { calls: AtomicU64::new(0), at, point, died: Notify::new() })
+    }
+    async fn around<T>(&self, call: impl Future<Output = T>) -> T {
+        let hit = self.calls.fetch_add(1, Ordering::SeqCst) == self.at;
+        if hit && self.point == Point::Before {
+            self.died.notify_one();
+            return std::future::pending().await;
+        }
+        let result = call.await;
+        if hit {
+            self.died.notify_one();
+            return std::future::pending().await;
+        }
+        result
+    }
+}
+
+struct Doomed {
+    inner: SimDriver,
+    doom: Arc<Doom>,
+}
+
+#[async_trait]
+impl Driver for Doomed {
+    fn capabilities(&self) -> &Capabilities {
+        self.inner.capabilities()
+    }
+    async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
+        self.doom.around(self.inner.observe(scope)).await
+    }
+    fn access(&self, object: &NativeName) -> Access {
+        self.inner.access(object)
+    }
+    async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
+        self.doom.around(self.inner.execute(step, context)).await
+    }
+    async fn found(&self) -> Result<PoolId, DriverError> {
+        self.doom.around(self.inner.found()).await
+    }
+    async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
+        self.doom.around(self.inner.lock(owner)).await
+    }
+    async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
+        self.doom.around(self.inner.write_ledger(ledger)).await
+    }
+    async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
+        self.doom.around(self.inner.remove_ledger(owner)).await
+    }
+}
+
+/// What the test turns while the engine reads it.
+pub struct Turned(pub AtomicU64);
+
+impl Clock for Turned {
+    fn now(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Opens a simulated pool for every Backend by its name.
+pub struct Pools {
+    pub worlds: BTreeMap<String, Arc<Mutex<SimWorld>>>,
+    pub rates: FaultRates,
+    pub seed: u64,
+    pub opened: AtomicU64,
+    pub away: AtomicBool,
+    pub doom: Arc<Doom>,
+    pub capabilities: Capabilities,
+}
+
+impl Connect for Pools {
+    fn connect(&self, backend: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(DriverError::before(ErrorKind::Unreachable, "it is away"));
+        }
+        let Some(world) = self.worlds.get(backend.meta.name.as_str()) else {
+            return Err(DriverError::before(ErrorKind::Unreachable, "no such pool"));
+        };
+        let nth = self.opened.fetch_add(1, Ordering::SeqCst);
+        let inner = SimDriver::new(Arc::clone(world), self.rates, self.seed.wrapping_add(nth))
+            .with_capabilities(self.capabilities.clone());
+        Ok(Arc::new(Doomed { inner, doom: Arc::clone(&self.doom) }))
+    }
+}
+
+/// A person who says yes or no, and hears everything.
+pub struct Person {
+    pub yes: bool,
+    pub heard: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Reporter for Person {
+    fn event(&self, event: Event<'_>) {
+        let text = match event {
+            Event::Note(note) => note,
+            Event::Finished(_, step, result) => format!("{} {}: {result:?}", step.action, step.native),
+            _ => return,
+        };
+        self.heard.lock().unwrap().push(text);
+    }
+    async fn confirm(&self, _plan: &Plan) -> bool {
+        self.yes
+    }
+}
+
+/// A world of one pool with everything around it.
+pub struct Rig {
+    pub world: Arc<Mutex<SimWorld>>,
+    pub store: Arc<MemoryStore>,
+    pub clock: Arc<Turned>,
+    pub rates: FaultRates,
+    pub seed: u64,
+    pub yes: bool,
+    pub approve: Vec<String>,
+    pub doom: Arc<Doom>,
+    pub capabilities: Capabilities,
+}
+
+impl Rig {
+    pub fn new() -> Self {
+        Self {
+            world: Arc::new(Mutex::new(SimWorld::new(7))),
+            store: Arc::new(MemoryStore::new()),
+            clock: Arc::new(Turned(AtomicU64::new(1_800_000_000))),
+            rates: FaultRates::NONE,
+            seed: 0,
+            yes: true,
+            approve: Vec::new(),
+            doom: Doom::never(),
+            capabilities: SimDriver::everything(),
+        }
+    }
+
+    /// Another process's view of the same pool, as it is at this moment.
+    pub fn fork(&self, with_store: bool) -> Self {
+        let store = if with_store { self.store.reopen() } else { MemoryStore::new() };
+        let world = self.world().clone();
+        Self {
+            world: Arc::new(Mutex::new(world)),
+            store: Arc::new(store),
+            clock: Arc::new(Turned(AtomicU64::new(self.clock.now()))),
+            approve: self.approve.clone(),
+            doom: Doom::never(),
+            capabilities: self.capabilities.clone(),
+            ..*self
+        }
+    }
+
+    /// A new process after the last one died, when the runtime has let go of all that one held.
+    pub async fn restarted(mut self, with_store: bool) -> Self {
+        while Arc::strong_count(&self.world) > 1 {
+            tokio::task::yield_now().await;
+        }
+        self.store = Arc::new(if with_store { self.store.reopen() } else { MemoryStore::new() });
+        self.doom = Doom::never();
+        self
+    }
+
+    pub fn world(&self) -> MutexGuard<'_, SimWorld> {
+        self.world.lock().unwrap()
+    }
+
+    pub fn setup(&self, specs: &Specs) -> Setup {
+        let worlds = BTreeMap::from([("pool".to_owned(), Arc::clone(&self.world))]);
+        let pools = Pools {
+            worlds,
+            rates: self.rates,
+            seed: self.seed,
+            opened: AtomicU64::new(0),
+            away: AtomicBool::new(false),
+            doom: Arc::clone(&self.doom),
+            capabilities: self.capabilities.clone(),
+        };
+        let store: Arc<dyn Store> = self.store.clone();
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        Setup { specs: Arc::new(specs.clone()), store: Some(store), connect: Arc::new(pools), clock }
+    }
+
+    pub async fn pass(&self, specs: &Specs) -> Result<Report, StoreError> {
+        let person = Arc::new(Person { yes: self.yes, heard: Mutex::default() });
+        let options = Options { approve: self.approve.clone(), ..Options::default() };
+        self.clock.0.fetch_add(1, Ordering::SeqCst);
+        let report = reconcile_once(&self.setup(specs), &options, person).await;
+        if let Ok(report) = &report {
+            assert_eq!(report.breaches, Vec::<String>::new(), "the lint found a breach");
+        }
+        report
+    }
+
+    pub async fn survey(&self, specs: &Specs) -> Survey {
+        survey(&self.setup(specs), &[]).await
+    }
+
+    /// Passes until nothing is left to do; how many it took.
+    pub async fn settle(&self, specs: &Specs, most: usize, what: &str) -> usize {
+        let mut last = None;
+        for pass in 1..=most {
+            let report = self.pass(specs).await.unwrap();
+            let plan = report.plan.as_ref().unwrap();
+            // The lock of a process that died is let go when the runtime gets to it: until then it is another writer's.
+            let passing = |held: &kiln::plan::Held| held.reason == kiln::plan::HeldReason::OtherWriter;
+            if plan.steps.is_empty() && report.failed.is_empty() && !plan.held.iter().any(passing) {
+                return pass;
+            }
+            last = Some(report);
+        }
+        panic!("{what}: not settled after {most} passes: {last:#?}");
+    }
+
+    /// Three more passes: no effect (O5), and the plan stays empty.
+    pub async fn stays_settled(&self, specs: &Specs) {
+        let before = self.world().clone();
+        let events = self.world().events().len();
+        for _ in 0..3 {
+            let report = self.pass(specs).await.unwrap();
+            assert_eq!(report.plan.unwrap().steps, [], "a settled world has steps");
+        }
+        assert_eq!(self.world().events().len(), events, "a settled world was changed");
+        assert!(same_objects(&before, &self.world()), "a settled world was changed");
+    }
+}
+
+/// Reads manifests from text; they must be good.
+pub fn specs(text: &str) -> Specs {
+    let loaded = manifest::load(&Source::Text(text.to_owned()), &Limits::default());
+    let problems: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems, Vec::<String>::new(), "{text}");
+    loaded.specs
+}
+
+/// The beginning of every set of manifests here.
+pub const HEAD: &str = "\
+apiVersion: kiln/v1
+kind: Stack
+metadata: {name: prod}
+spec:
+  id: 5c1d2e8a90
+  defaults: {backend: pool}
+  safety: {maxRemovals: 1000, maxRemovedPercent: 100, maxRemovedBytes: 1Pi}
+---
+apiVersion: kiln/v1
+kind: Backend
+metadata: {name: pool}
+spec: {driver: sim}
+";
+
+pub fn volume(name: &str, spec: &str) -> String {
+    format!("---\napiVersion: kiln/v1\nkind: Volume\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n")
+}
+
+pub fn snapshot(name: &str, volume: &str, more: &str) -> String {
+    format!("---\napiVersion: kiln/v1\nkind: Snapshot\nmetadata: {{name: {name}}}\nspec: {{volume: {volume}{more}}}\n")
+}
+
+/// An object as an outsider would describe it: no times.
+type Seen = (Size, Tags, BTreeMap<u64, u64>);
+
+fn seen(object: &kiln::driver::sim::SimObject) -> Seen {
+    (object.size, Tags { expires: None, ..object.tags.clone() }, object.content.as_ref().clone())
+}
+
+/// All objects, live and in the trash.
+pub fn objects(world: &SimWorld) -> (BTreeMap<String, Seen>, BTreeMap<String, Seen>) {
+    let live = world.live_objects().map(|(native, object)| (native.to_string(), seen(object))).collect();
+    let trash = world.trashed_objects().map(|(native, _, object)| (native.to_string(), seen(object))).collect();
+    (live, trash)
+}
+
+/// Whether two worlds hold the same objects (ledgers count writes, and expiries are times: both may differ).
+pub fn same_objects(one: &SimWorld, other: &SimWorld) -> bool {
+    objects(one) == objects(other)
+}
+
+/// O2: per uid at most one create and one destroy succeeded.
+pub fn made_and_destroyed_once(world: &SimWorld) {
+    let mut counts: BTreeMap<(Uid, SimEffect), usize> = BTreeMap::new();
+    for event in world.events() {
+        *counts.entry((event.uid, event.effect)).or_default() += 1;
+    }
+    for ((uid, effect), count) in counts {
+        if matches!(effect, SimEffect::Created | SimEffect::Destroyed) {
+            let story: Vec<_> = world.events().iter().filter(|event| event.uid == uid).collect();
+            assert!(count <= 1, "{uid} was {effect:?} {count} times: {story:#?}");
+        }
+    }
+}
+
+/// A small generator of pseudo-random numbers (splitmix64), so that a seed says everything.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+    pub fn one_in(&mut self, sides: u64) -> bool {
+        self.roll(sides) == 0
+    }
+}
+
+/// A runtime whose clock is virtual: pauses and hangs cost nothing, and time-outs come in order.
+pub fn run<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(test)
+}
