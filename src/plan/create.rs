@@ -126,6 +126,12 @@ impl<'a> Planner<'a> {
                 );
                 return None;
             }
+            Ready::Unclear => {
+                let message =
+                    format!("it is to be made from {what}, of which there are several, or with doubtful marks");
+                self.hold(about, HeldReason::Ambiguous, message, format!("declare {what}, and see what holds it"));
+                return None;
+            }
             Ready::Circle => {
                 let message = format!("it is to be made from {what}, which is to be made from it");
                 self.hold(about, HeldReason::SourceMissing, message, "break the circle of sources");
@@ -164,8 +170,9 @@ impl<'a> Planner<'a> {
     }
 
     /// An object that no document declares, and that is ours and there.
-    pub(super) fn undeclared(&self, kind: Kind, name: &'a Name) -> Ready {
+    pub(super) fn undeclared(&mut self, kind: Kind, name: &'a Name) -> Ready {
         match self.found(kind, name, Place::Live).as_slice() {
+            [] => Ready::Missing,
             [(backend, object)] if object.conflict.is_none() => match object.uid() {
                 Some(uid) => Ready::Here {
                     backend: (*backend).clone(),
@@ -174,7 +181,11 @@ impl<'a> Planner<'a> {
                 },
                 None => Ready::Missing,
             },
-            _ => Ready::Missing,
+            _ => {
+                // None of them leaves while it is in doubt which was meant.
+                self.claim_all(kind, name);
+                Ready::Unclear
+            }
         }
     }
 
@@ -184,7 +195,8 @@ impl<'a> Planner<'a> {
         if good.capabilities.snapshot_while_open {
             return Some(());
         }
-        let (_, object) = self.by_uid.get(&volume.uid)?;
+        // What this plan makes is open nowhere.
+        let Some((_, object)) = self.by_uid.get(&volume.uid) else { return Some(()) };
         self.hold_if_open(about, object, "a copy of it would be torn")
     }
 
@@ -211,9 +223,10 @@ impl<'a> Planner<'a> {
             return false;
         }
         let provisioned = self.provisioned.get(backend).copied().unwrap_or(0).saturating_add(more.bytes());
+        let taken = self.taken.get(backend).copied().unwrap_or(0).saturating_add(if thick { more.bytes() } else { 0 });
         let full = capacity.and_then(|capacity| {
             let fill = spec.max_fill.of(capacity.total);
-            let used = capacity.used.saturating_add(if thick { more.bytes() } else { 0 });
+            let used = capacity.used.saturating_add(taken);
             let limit = spec.overcommit.map(|share| share.of(capacity.total));
             if used > fill {
                 Some(format!(
@@ -238,6 +251,7 @@ impl<'a> Planner<'a> {
             return false;
         }
         self.provisioned.insert(backend, provisioned);
+        self.taken.insert(backend, taken);
         true
     }
 
@@ -279,21 +293,22 @@ impl<'a> Planner<'a> {
         backend: &'a Name,
         native: &NativeName,
     ) -> Option<()> {
-        let objects = &self.good(backend)?.observed.objects;
-        let taken = objects.iter().find(|o| o.native == *native && o.place != Place::Temporary);
-        if let Some(object) = taken {
+        if let Some(object) = self.good(backend)?.find(native, |place| place != Place::Temporary) {
             let whose = match &object.identity {
                 None => "nobody's that Kiln knows".to_owned(),
                 Some(id) => format!("{} {} of {}", id.kind.as_lower(), id.name, id.owner),
             };
             let message = format!("{native} is already there, and is {whose}");
-            let unblock = format!("write `adopt: {{name: {native}}}` to take it over, or choose another name");
+            let unblock = match &object.identity {
+                None => format!("write `adopt: {{name: {native}}}` to take it over, or choose another name"),
+                Some(_) => "choose another name".to_owned(),
+            };
             self.hold(about, HeldReason::Foreign, message, unblock);
             return None;
         }
-        if !self.named.insert((backend, native.clone())) {
-            let message = format!("two documents ask for the native name {native}");
-            self.hold(about, HeldReason::Ambiguous, message, "give each its own");
+        if self.asked_twice.contains(&(backend, native.as_str())) {
+            let message = format!("several documents ask for the native name {native}");
+            self.hold(about, HeldReason::Ambiguous, message, "write it in one of them only");
             return None;
         }
         Some(())

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    BackendRecord, BackendSpec, Capabilities, Kind, Ledger, LedgerView, Name, Observed, Owner, Place, PoolId,
+    BackendRecord, BackendSpec, Capabilities, Kind, Ledger, LedgerView, Name, NativeName, Object, Observed, Owner,
+    Place, PoolId,
 };
 
 use super::types::{HeldReason, Inputs, View};
@@ -25,6 +26,15 @@ pub(super) struct Good<'a> {
     pub ledger: Option<&'a Ledger>,
     /// Another process is writing: steps are held.
     pub taken_by: Option<&'a str>,
+}
+
+impl<'a> Good<'a> {
+    /// The object of a native name in such a place. A report is sorted by native name.
+    pub(super) fn find(&self, native: &NativeName, place: impl Fn(Place) -> bool) -> Option<&'a Object> {
+        let objects = &self.observed.objects;
+        let first = objects.partition_point(|object| object.native < *native);
+        objects[first..].iter().take_while(|object| object.native == *native).find(|object| place(object.place))
+    }
 }
 
 /// Why nothing on a backend is touched.

@@ -103,7 +103,14 @@ fn check_action(
             }
         }
         Action::SetTags { tags } if tags.retained && declared(inputs, step) => breach("it lets go what is declared"),
-        Action::SetTags { .. } | Action::Rename { .. } | Action::Undelete { .. } | Action::Detach => match object {
+        Action::SetTags { tags } | Action::Rename { tags, .. } | Action::Undelete { tags } => match object {
+            Some(object) if !ours(object) => breach("its object is not the one observed"),
+            Some(object) if inputs.specs.broken && object.tags.protected && !tags.protected => {
+                breach("something is unprotected while a manifest has a problem");
+            }
+            _ => {}
+        },
+        Action::Detach => match object {
             Some(object) if !ours(object) => breach("its object is not the one observed"),
             _ => {}
         },

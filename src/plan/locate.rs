@@ -2,8 +2,9 @@
 
 use crate::model::{Kind, Ledger, Name, Object, ObjectRecord, Place, Verb};
 
+use super::elsewhere::Whereabouts;
 use super::ground::Ground;
-use super::plan::{About, Planner, Whereabouts, good_grounds};
+use super::plan::{About, Planner, good_grounds};
 use super::types::HeldReason;
 
 /// Where a declared object is.
@@ -44,6 +45,16 @@ impl<'a> Planner<'a> {
         let (here, elsewhere): (Vec<_>, Vec<_>) =
             self.found(kind, name, Place::Live).into_iter().partition(|(at, _)| *at == backend);
         self.claim_all(kind, name);
+        if let (Some(old), Some((_, object))) = (old, here.first())
+            && self.found(kind, old, Place::Live).iter().any(|(_, object)| !object.tags.retained)
+        {
+            self.claim_all(kind, old);
+            let about = About { uid: object.uid(), action: Verb::Move, ..about };
+            let message = format!("it is there, and so is {old}, from which it is said to be renamed");
+            let unblock = format!("declare {old} again, or remove `renamedFrom` if {old} is to go");
+            self.hold(&about, HeldReason::Ambiguous, message, unblock);
+            return Located::Held;
+        }
         match (here.as_slice(), elsewhere.as_slice()) {
             ([(_, object)], []) => self.believed(&about, object, old).map_or(Located::Held, Located::Live),
             ([], []) => self.locate_not_live(about, old),
@@ -64,7 +75,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn claim_all(&mut self, kind: Kind, name: &'a Name) {
+    pub(super) fn claim_all(&mut self, kind: Kind, name: &'a Name) {
         let all = self.ours.get(&(kind, name)).into_iter().flatten();
         self.claimed.extend(all.map(|(at, object)| (*at, &object.native)));
     }
@@ -79,7 +90,7 @@ impl<'a> Planner<'a> {
             return None;
         }
         if let Some(other) =
-            self.name_in_ledger(about.backend, object).filter(|known| *known != about.name && Some(*known) != old)
+            self.known_name(about.backend, object).filter(|known| *known != about.name && Some(*known) != old)
         {
             let message = format!("{} is known as {other}, and somebody renamed it on the backend", object.native);
             let unblock =
@@ -90,10 +101,11 @@ impl<'a> Planner<'a> {
         Some(object)
     }
 
-    /// The name under which the ledger knows an object's uid.
-    pub(super) fn name_in_ledger(&self, backend: Option<&Name>, object: &Object) -> Option<&'a Name> {
-        let ledger: &'a Ledger = self.good(backend?)?.ledger?;
-        ledger.whole.get(&object.uid()?).map(|entry| &entry.name)
+    /// The name under which an object's uid is known: by the ledger or, where it is not in there yet, by the store.
+    pub(super) fn known_name(&self, backend: Option<&Name>, object: &Object) -> Option<&'a Name> {
+        let (ledger, uid): (Option<&'a Ledger>, _) = (self.good(backend?)?.ledger, object.uid()?);
+        let entered = ledger.and_then(|ledger| ledger.whole.get(&uid)).map(|entry| &entry.name);
+        entered.or_else(|| self.inputs.records.objects.get(&uid).map(|record| &record.identity.name))
     }
 
     fn locate_not_live(&mut self, about: About<'a>, old: Option<&'a Name>) -> Located<'a> {
@@ -161,8 +173,7 @@ impl<'a> Planner<'a> {
             self.hold(&about, HeldReason::Unsupported, message, format!("declare `backend: {at}` again"));
             return Some(Located::Held);
         }
-        let before = About { name: old, ..*about };
-        Some(self.believed(&before, object, None).map_or(Located::Held, Located::OldName))
+        Some(self.believed(about, object, Some(old)).map_or(Located::Held, Located::OldName))
     }
 
     fn hold_if_lost(&mut self, about: &About<'a>) -> bool {
@@ -189,8 +200,10 @@ impl<'a> Planner<'a> {
             && (identity.name != *name || identity.owner != self.inputs.specs.stack.owner)
         {
             let message = format!("its object stands on {at} as {}: somebody renamed it", object.native);
-            let unblock =
-                format!("name it {native} again on the backend, or move the document's name with `renamedFrom`");
+            let unblock = format!(
+                "name it {native} again on the backend, or declare it as {} with `renamedFrom: {name}`",
+                identity.name
+            );
             self.hold(&about, HeldReason::Renamed, message, unblock);
             return true;
         }
@@ -205,10 +218,15 @@ impl<'a> Planner<'a> {
         true
     }
 
-    /// Whether the store last saw the object live on a pool that can be looked at now, and no ledger says that it left.
+    /// Whether the store last saw the object live on a pool that can be looked at now, and no ledger says that it left or that it
+    /// was renamed since.
     fn was_live(&self, record: &ObjectRecord) -> bool {
         let uid = record.identity.uid;
-        let left = |ledger: &Ledger| ledger.leaving.contains(&uid) || ledger.tombstones.contains_key(&uid);
+        let left = |ledger: &Ledger| {
+            ledger.leaving.contains(&uid)
+                || ledger.tombstones.contains_key(&uid)
+                || ledger.whole.get(&uid).is_some_and(|entry| entry.name != record.identity.name)
+        };
         let left_somewhere = good_grounds(&self.grounds).filter_map(|(_, good)| good.ledger).any(left);
         record.seen.as_ref().is_some_and(|o| o.place == Place::Live)
             && !left_somewhere
@@ -235,18 +253,14 @@ impl<'a> Planner<'a> {
         }
         // A backend that this store has never seen, and that cannot be seen now, may hold anything.
         let unknown = self.grounds.iter().find_map(|(other, ground)| match ground {
-            Ground::Bad(bad) if bad.unobserved && !self.inputs.records.backends.contains_key(*other) => Some(*other),
+            Ground::Bad(bad) if bad.unobserved && !self.inputs.records.backends.contains_key(*other) => {
+                Some((*other, bad.message.clone(), bad.unblock.clone()))
+            }
             _ => None,
         });
-        let Some(other) = unknown else { return false };
-        let message =
-            format!("it may be on the backend {other}, which could not be observed and of which nothing is remembered");
-        self.hold(
-            about,
-            HeldReason::Unobserved,
-            message,
-            format!("mend the backend {other}, or remove it from the manifests"),
-        );
+        let Some((other, message, unblock)) = unknown else { return false };
+        let message = format!("it may be on the backend {other}, of which nothing is remembered: {message}");
+        self.hold(about, HeldReason::Unobserved, message, unblock);
         true
     }
 }

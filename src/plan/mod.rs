@@ -8,6 +8,7 @@ mod approve;
 mod create;
 mod digest;
 mod drift;
+mod elsewhere;
 mod ground;
 mod lint;
 mod locate;

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::model::{Kind, Name, NativeName, Object, ObjectRecord, ObjectRef, Place, Removal, Size, Step, Uid, Verb};
+use crate::model::{
+    Action, Kind, Name, NativeName, Object, ObjectRecord, ObjectRef, Origin, Place, Removal, Size, Step, Uid, Verb,
+};
 
 use super::ground::{self, Bad, Good, Ground};
 use super::types::{Held, HeldReason, Inputs, Plan, Unobserved, View, Warning};
@@ -16,9 +18,7 @@ use super::{approve, digest, drift, order};
 pub fn plan(inputs: &Inputs<'_>) -> Plan {
     let mut planner = Planner::new(inputs);
     planner.hold_what_has_no_driver();
-    for name in inputs.specs.volumes.keys() {
-        planner.volume(name);
-    }
+    planner.volumes();
     for name in inputs.specs.snapshots.keys() {
         planner.snapshot(name);
     }
@@ -71,6 +71,8 @@ pub(super) enum Ready {
     Held,
     /// Neither declared nor there.
     Missing,
+    /// Not declared, and there several times, or with marks that cannot be believed.
+    Unclear,
     /// It is being resolved right now: it needs, by some way, itself.
     Circle,
 }
@@ -87,6 +89,8 @@ pub(super) struct Planner<'a> {
     pub recorded: HashMap<(Kind, &'a Name), Vec<&'a ObjectRecord>>,
     /// Bytes of volumes provisioned so far, by backend.
     pub provisioned: HashMap<&'a Name, u64>,
+    /// Bytes that thick volumes of this plan take at once, by backend.
+    pub taken: HashMap<&'a Name, u64>,
     pub steps: Vec<Step>,
     /// Steps that were held after they were drafted.
     pub dropped: BTreeSet<usize>,
@@ -94,6 +98,8 @@ pub(super) struct Planner<'a> {
     pub waiting: HashMap<usize, Vec<usize>>,
     pub held: Vec<Held>,
     pub warnings: Vec<Warning>,
+    /// How many volumes are being resolved, each for the sake of the one before.
+    pub depth: usize,
     /// What was found out about declared objects.
     pub ready: HashMap<(Kind, &'a Name), Ready>,
     /// Objects that a document speaks for, by backend and native name: they are not removed.
@@ -102,8 +108,10 @@ pub(super) struct Planner<'a> {
     pub to_restore: Vec<(&'a Name, &'a Object)>,
     /// Uids given out in this plan.
     pub given: HashSet<Uid>,
-    /// Native names given out in this plan.
-    pub named: HashSet<(&'a Name, NativeName)>,
+    /// Native names that several documents ask for, by backend: which of them is to have it cannot be said.
+    pub asked_twice: HashSet<(&'a Name, &'a str)>,
+    /// By uid: the steps that read the object.
+    pub readers: HashMap<Uid, Vec<usize>>,
 }
 
 impl<'a> Planner<'a> {
@@ -139,16 +147,19 @@ impl<'a> Planner<'a> {
             by_uid,
             recorded,
             provisioned,
+            taken: HashMap::new(),
             steps: Vec::new(),
             dropped: BTreeSet::new(),
             waiting: HashMap::new(),
             held: Vec::new(),
             warnings: Vec::new(),
+            depth: 0,
             ready: HashMap::new(),
             claimed: HashSet::new(),
             to_restore: Vec::new(),
             given: HashSet::new(),
-            named: HashSet::new(),
+            asked_twice: asked_twice(inputs),
+            readers: HashMap::new(),
         }
     }
 
@@ -172,6 +183,9 @@ impl<'a> Planner<'a> {
         for needed in &step.after {
             self.waiting.entry(*needed).or_default().push(index);
         }
+        if let Some(object) = read_by(&step) {
+            self.readers.entry(object.uid).or_default().push(index);
+        }
         self.steps.push(step);
         index
     }
@@ -192,27 +206,31 @@ impl<'a> Planner<'a> {
 
     /// Turns a drafted step into something held, with every step that waits for it.
     pub(super) fn hold_step(&mut self, index: usize, reason: HeldReason, message: String, unblock: &str) {
-        if !self.dropped.insert(index) {
-            return;
-        }
-        let step = &self.steps[index];
-        let (kind, name, backend) = (step.identity.kind, step.identity.name.clone(), step.backend.clone());
-        let about = About {
-            kind,
-            name: &name,
-            backend: Some(&backend),
-            uid: Some(step.identity.uid),
-            action: step.action.verb(),
-        };
-        self.hold(&about, reason, message, unblock);
-        for other in self.waiting.remove(&index).unwrap_or_default() {
-            let same = self.steps[other].identity.uid == self.steps[index].identity.uid;
-            if same {
-                // One object is held once for one reason; what else was planned for it waits silently behind that.
-                self.dropped.insert(other);
-            } else {
-                let message = format!("it waits for {} {name}, which is held", kind.as_lower());
-                self.hold_step(other, HeldReason::DependencyHeld, message, "see what is held there");
+        // Not by recursion: chains of clones can be longer than the processor's stack.
+        let mut todo = vec![(index, reason, message, unblock.to_owned())];
+        while let Some((index, reason, message, unblock)) = todo.pop() {
+            if !self.dropped.insert(index) {
+                continue;
+            }
+            let step = &self.steps[index];
+            let (identity, backend) = (step.identity.clone(), step.backend.clone());
+            let about = About {
+                kind: identity.kind,
+                name: &identity.name,
+                backend: Some(&backend),
+                uid: Some(identity.uid),
+                action: step.action.verb(),
+            };
+            self.hold(&about, reason, message, unblock);
+            for other in self.waiting.remove(&index).unwrap_or_default() {
+                if self.steps[other].identity.uid == identity.uid {
+                    // One object is held once for one reason; what else was planned for it waits silently behind that.
+                    self.dropped.insert(other);
+                } else {
+                    let message = format!("it waits for {} {}, which is held", identity.kind.as_lower(), identity.name);
+                    let unblock = format!("see what holds {} {}", identity.kind.as_lower(), identity.name);
+                    todo.push((other, HeldReason::DependencyHeld, message, unblock));
+                }
             }
         }
     }
@@ -232,63 +250,14 @@ impl<'a> Planner<'a> {
         }
         for (name, spec) in &specs.backends {
             let about = About::declared(Kind::Backend, name);
-            if matches!(self.inputs.world.get(name), Some(View::Unbuilt)) {
-                let message = format!("the driver {:?} is not built yet", spec.config.driver());
-                self.hold(&about, HeldReason::Unsupported, message, "use a driver that this kiln has: local or sim");
-            } else if !spec.via.is_empty() {
+            // A backend that may not be reached was not looked at, whatever its driver.
+            if !spec.via.is_empty() {
                 let message = "`via` is off: manifests may not run commands".to_owned();
                 self.hold(&about, HeldReason::NotAllowed, message, "remove `via`");
+            } else if matches!(self.inputs.world.get(name), Some(View::Unbuilt)) {
+                let message = format!("the driver {:?} is not built yet", spec.config.driver());
+                self.hold(&about, HeldReason::Unsupported, message, "use a driver that this kiln has: local or sim");
             }
-        }
-    }
-
-    /// What the store remembers on backends that cannot be looked at, and that no document speaks for.
-    fn hold_what_is_elsewhere(&mut self) {
-        let inputs = self.inputs;
-        let specs = inputs.specs;
-        for record in inputs.records.objects.values() {
-            let (kind, name) = (record.identity.kind, &record.identity.name);
-            let declared = match kind {
-                Kind::Volume => specs.volumes.contains_key(name),
-                _ => specs.snapshots.contains_key(name),
-            };
-            let there = record.seen.as_ref().is_some_and(|o| o.place == Place::Live && !o.tags.retained);
-            if record.identity.owner != specs.stack.owner || declared || !there {
-                continue;
-            }
-            let about = About {
-                kind,
-                name,
-                backend: Some(&record.backend),
-                uid: Some(record.identity.uid),
-                action: Verb::Remove,
-            };
-            match self.whereabouts(record) {
-                Whereabouts::Undeclared => self.hold_undeclared(&about),
-                Whereabouts::Hidden(why, unblock) => self.hold(&about, why.0, why.1, unblock),
-                Whereabouts::Visible => {}
-            }
-        }
-    }
-
-    pub(super) fn hold_undeclared(&mut self, about: &About<'_>) {
-        let backend = about.backend.map(Name::as_str).unwrap_or_default();
-        let message = format!("it is on the backend {backend}, which is no longer declared");
-        let unblock =
-            format!("declare the Backend again, or give up what is there with `kiln forget backend/{backend}`");
-        self.hold(about, HeldReason::BackendUndeclared, message, unblock);
-    }
-
-    /// Whether the place where the store last saw an object can be looked at.
-    pub(super) fn whereabouts(&self, record: &ObjectRecord) -> Whereabouts {
-        let pool = self.inputs.records.backends.get(&record.backend).map(|b| &b.pool);
-        let seen_under_another_name =
-            pool.is_some() && good_grounds(&self.grounds).any(|(_, good)| good.observed.pool.as_ref() == pool);
-        match self.grounds.get(&record.backend) {
-            Some(Ground::Good(_)) => Whereabouts::Visible,
-            _ if seen_under_another_name => Whereabouts::Visible,
-            Some(Ground::Bad(bad)) => Whereabouts::Hidden((bad.reason, bad.message.clone()), bad.unblock.clone()),
-            None => Whereabouts::Undeclared,
         }
     }
 
@@ -303,7 +272,7 @@ impl<'a> Planner<'a> {
 
     /// A volume that goes while one of the same size comes on the same backend: perhaps one was meant to become the other.
     fn warn(&mut self) {
-        let creates = self.live_steps().filter(|s| s.identity.kind == Kind::Volume && s.action.verb() == Verb::Create);
+        let creates = self.live_steps().filter(|s| matches!(s.action, Action::Create { origin: None, .. }));
         let removes: Vec<(&Name, Size, &Name)> = self
             .live_steps()
             .filter(|s| s.identity.kind == Kind::Volume && s.is_removal())
@@ -335,14 +304,23 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Where a record's object could be found.
-pub(super) enum Whereabouts {
-    /// On a backend that was looked at: what is not there is gone.
-    Visible,
-    /// On one that could not be.
-    Hidden((HeldReason, String), String),
-    /// On one that is no longer declared.
-    Undeclared,
+/// The object whose content a step copies, if it copies one.
+fn read_by(step: &Step) -> Option<&ObjectRef> {
+    match &step.action {
+        Action::Create { origin, .. } => origin.as_ref().map(Origin::object),
+        Action::Snapshot { volume: object, .. } | Action::Restore { snapshot: object, .. } => Some(object),
+        _ => None,
+    }
+}
+
+/// Native names that more than one document writes, by backend.
+fn asked_twice<'a>(inputs: &Inputs<'a>) -> HashSet<(&'a Name, &'a str)> {
+    let mut asked = HashSet::new();
+    let written = inputs.specs.volumes.values().filter_map(|spec| {
+        let name = spec.object.as_deref().or(spec.adopt.as_deref())?;
+        Some((&spec.backend, name))
+    });
+    written.filter(|name| !asked.insert(*name)).collect()
 }
 
 /// Which object, and what would be done to it: what every Held says.

@@ -1,70 +1,118 @@
 //! Objects of ours that no document declares: what lets them go, and everything that holds them.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Expect, FieldChange, Kind, Name, Object, OnRemove, Place, Reason, Risk, Size, Step, Tags, Uid, Verb,
+    Action, Expect, FieldChange, Kind, Name, NativeName, Object, OnRemove, Place, Reason, Risk, Size, Step, Tags, Uid,
+    Verb,
 };
 
 use super::plan::{About, Planner, good_grounds};
 use super::types::HeldReason;
 
-/// What needs what, on good ground.
+/// An object by its place: a uid says less, where somebody copied something.
+type Key<'a> = (&'a Name, &'a NativeName);
+
+/// What became of an object that no document declares.
+#[derive(Clone, Copy)]
+enum Judged {
+    NotYet,
+    /// It is being judged, or it stays.
+    Stays,
+    /// It leaves or is released by this step.
+    Leaves(usize),
+}
+
+/// What leaves, and what needs what, on good ground.
 #[derive(Default)]
-struct Dependents<'a> {
-    /// By volume: its live snapshots.
-    snapshots: HashMap<Uid, Vec<&'a Object>>,
-    /// By the object that clones go on needing: the clones, live or in the trash.
-    clones: HashMap<Uid, Vec<&'a Object>>,
+struct Leaving<'a> {
+    /// Ours, live, and declared by no document.
+    objects: Vec<(&'a Name, &'a Object)>,
+    /// What became of each of them.
+    judged: HashMap<Key<'a>, Judged>,
+    /// By uid: the live snapshots of a volume, and the clones, live or in the trash, that go on needing it.
+    needing: HashMap<Uid, Vec<(&'a Name, &'a Object)>>,
+}
+
+impl<'a> Leaving<'a> {
+    fn needing(&self, object: &Object) -> &[(&'a Name, &'a Object)] {
+        object.uid().and_then(|uid| self.needing.get(&uid)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether it is to be judged and has not been; from now on it has.
+    fn begin(&mut self, (backend, object): (&'a Name, &'a Object)) -> bool {
+        match self.judged.get_mut(&(backend, &object.native)) {
+            Some(judged @ Judged::NotYet) => {
+                *judged = Judged::Stays;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn left(&self, (backend, object): (&'a Name, &'a Object)) -> Option<usize> {
+        match self.judged.get(&(backend, &object.native)) {
+            Some(Judged::Leaves(step)) => Some(*step),
+            _ => None,
+        }
+    }
 }
 
 impl<'a> Planner<'a> {
-    /// Plans for everything that is ours, live, and not declared: snapshots first, because volumes wait for them.
+    /// Plans for everything that is ours, live, and not declared: what needs another is judged before it.
     pub(super) fn removals(&mut self) {
-        let mut leaving: Vec<(&'a Name, &'a Object)> = Vec::new();
-        let mut dependents = Dependents::default();
-        for (backend, good) in good_grounds(&self.grounds) {
-            for object in &good.observed.objects {
-                if object.place == Place::Temporary {
-                    continue;
+        let mut leaving = self.leaving();
+        for first in std::mem::take(&mut leaving.objects) {
+            // With each object, how many of those that need it have been looked at. Not by recursion: chains of clones can be
+            // longer than the processor's stack.
+            let mut open = Vec::new();
+            if leaving.begin(first) {
+                open.push((first, 0));
+            }
+            while let Some((object, looked)) = open.last_mut() {
+                let object = *object;
+                *looked += 1;
+                match leaving.needing(object.1).get(*looked - 1).copied() {
+                    Some(needing) if leaving.begin(needing) => open.push((needing, 0)),
+                    Some(_) => {}
+                    None => {
+                        open.pop();
+                        if let Some(step) = self.remove(object.0, object.1, &leaving) {
+                            leaving.judged.insert((object.0, &object.1.native), Judged::Leaves(step));
+                        }
+                    }
                 }
+            }
+        }
+    }
+
+    fn leaving(&self) -> Leaving<'a> {
+        let mut leaving = Leaving::default();
+        for (backend, good) in good_grounds(&self.grounds) {
+            for object in good.observed.objects.iter().filter(|object| object.place != Place::Temporary) {
                 if let Some(parent) = object.parent {
-                    dependents.clones.entry(parent).or_default().push(object);
+                    leaving.needing.entry(parent).or_default().push((backend, object));
                 }
                 if object.place != Place::Live {
                     continue;
                 }
                 if let Some(volume) = object.tags.volume {
-                    dependents.snapshots.entry(volume).or_default().push(object);
+                    leaving.needing.entry(volume).or_default().push((backend, object));
                 }
                 let ours = object.identity.as_ref().is_some_and(|id| id.owner == self.inputs.specs.stack.owner);
                 if ours && !object.tags.retained && !self.claimed.contains(&(backend, &object.native)) {
-                    leaving.push((backend, object));
+                    leaving.objects.push((backend, object));
+                    leaving.judged.insert((backend, &object.native), Judged::NotYet);
                 }
             }
         }
-        leaving.sort_by_key(|(backend, object)| {
-            let id = object.identity.as_ref();
-            (id.map(|id| id.kind != Kind::Snapshot), *backend, id.map(|id| &id.name))
-        });
-        let mut gone: HashSet<Uid> = HashSet::new();
-        for (backend, object) in leaving {
-            if let Some(uid) = self.remove(backend, object, &dependents, &gone) {
-                gone.insert(uid);
-            }
-        }
+        leaving
     }
 
-    /// Drafts the removal of one object, or holds it. Its uid, if it leaves.
-    fn remove(
-        &mut self,
-        backend: &'a Name,
-        object: &'a Object,
-        dependents: &Dependents<'a>,
-        gone: &HashSet<Uid>,
-    ) -> Option<Uid> {
+    /// Drafts the removal or the release of one object, or holds it. Its last step, if it has any.
+    fn remove(&mut self, backend: &'a Name, object: &'a Object, leaving: &Leaving<'a>) -> Option<usize> {
         let identity = object.identity.clone()?;
         let (kind, uid) = (identity.kind, identity.uid);
         let verb = match object.tags.on_remove() {
@@ -92,12 +140,10 @@ impl<'a> Planner<'a> {
             let changes = vec![FieldChange { path: "retained".to_owned(), before: json!(false), after: json!(true) }];
             let expect = Expect { idle: false, ..step.expect };
             let action = Action::SetTags { tags: released };
-            self.step(Step { action, expect, risk: Risk::None, changes, bytes: Size(0), ..step });
-            // Released, it is still there: what it depends on stays with it.
-            return None;
+            return Some(self.step(Step { action, expect, risk: Risk::None, changes, bytes: Size(0), ..step }));
         }
-        let mut after = self.steps_that_need(uid);
-        let detach = self.hold_if_needed(&about, backend, object, dependents, gone)?;
+        let mut after = self.readers.get(&uid).cloned().unwrap_or_default();
+        let detach = self.hold_if_needed(&about, object, leaving)?;
         if detach {
             let expect = Expect { idle: false, ..step.expect.clone() };
             let detach = Step {
@@ -113,15 +159,12 @@ impl<'a> Planner<'a> {
             after.push(self.step(detach));
         }
         self.hold_if_open(&about, object, "it will not be taken away from them")?;
-        if kind == Kind::Volume {
-            after.extend(self.removals_of_snapshots(uid, dependents));
-        }
+        after.extend(leaving.needing(object).iter().filter_map(|needing| leaving.left(*needing)));
         let step = match object.tags.on_remove() {
             OnRemove::Delete => Step { action: Action::Destroy, risk: Risk::Irreversible, after, ..step },
             OnRemove::Trash | OnRemove::Detach | OnRemove::Retain => Step { after, ..step },
         };
-        self.step(step);
-        Some(uid)
+        Some(self.step(step))
     }
 
     /// Guards that do not look at other objects. A release passes them too: what is in doubt is not let go either.
@@ -137,7 +180,7 @@ impl<'a> Planner<'a> {
             self.hold(about, HeldReason::Conflict, message, "mend its tags on the backend");
             return None;
         }
-        let known_as = self.name_in_ledger(about.backend, object).filter(|known| *known != about.name);
+        let known_as = self.known_name(about.backend, object).filter(|known| *known != about.name);
         if let Some(known) = known_as {
             let message = format!("{} is known as {known}, and somebody renamed it on the backend", object.native);
             self.hold(about, HeldReason::Renamed, message, format!("name it {known} again on the backend"));
@@ -167,36 +210,34 @@ impl<'a> Planner<'a> {
     }
 
     /// Holds what others need. `Some(true)`: its clones must be detached first.
-    fn hold_if_needed(
-        &mut self,
-        about: &About<'_>,
-        backend: &Name,
-        object: &Object,
-        dependents: &Dependents<'a>,
-        gone: &HashSet<Uid>,
-    ) -> Option<bool> {
+    fn hold_if_needed(&mut self, about: &About<'_>, object: &'a Object, leaving: &Leaving<'a>) -> Option<bool> {
         let uid = object.uid()?;
-        let capabilities = self.good(backend)?.capabilities;
-        let empty = Vec::new();
+        let capabilities = self.good(about.backend?)?.capabilities;
         let inside = capabilities.clones_depend;
-        let staying: Vec<&str> = dependents
-            .snapshots
-            .get(&uid)
-            .unwrap_or(&empty)
-            .iter()
-            .filter(|s| s.uid().is_some_and(|uid| !gone.contains(&uid)))
+        let (mut snapshots, mut clones) = (Vec::new(), Vec::new());
+        for needing in leaving.needing(object) {
+            let (other, step) = (needing.1, leaving.left(*needing).map(|step| &self.steps[step]));
+            let leaves = step.is_some_and(Step::is_removal);
             // A released snapshot stays for itself where it does not live inside its volume.
-            .filter(|s| inside || !s.tags.retained)
-            .map(|s| s.native.as_str())
-            .collect();
-        if !staying.is_empty() {
-            let message = format!("it has snapshots that stay: {}", staying.join(", "));
-            self.hold(about, HeldReason::HasDependents, message, "remove those first; see what holds them");
+            let released = other.tags.retained || (step.is_some() && !leaves);
+            if other.tags.volume == Some(uid) && !leaves && (inside || !released) {
+                snapshots.push(other.native.as_str());
+            }
+            // In the trash a clone needs it still.
+            let destroyed = step.is_some_and(|step| matches!(step.action, Action::Destroy));
+            if other.parent == Some(uid) && !destroyed {
+                clones.push(other.native.as_str());
+            }
+        }
+        if !snapshots.is_empty() {
+            let message = format!("it has snapshots that stay: {}", snapshots.join(", "));
+            let unblock = "let those go first: see what holds them, or, if they were released, declare them again with \
+                           another `onRemove`";
+            self.hold(about, HeldReason::HasDependents, message, unblock);
             return None;
         }
-        let clones: Vec<&str> =
-            dependents.clones.get(&uid).unwrap_or(&empty).iter().map(|c| c.native.as_str()).collect();
-        let made_now = inside && !self.steps_that_need(uid).is_empty();
+        let clones_it = |step: &usize| matches!(self.steps[*step].action, Action::Create { .. });
+        let made_now = inside && self.readers.get(&uid).is_some_and(|readers| readers.iter().any(clones_it));
         if clones.is_empty() && !made_now {
             return Some(false);
         }
@@ -208,31 +249,12 @@ impl<'a> Planner<'a> {
             false => format!("clones go on needing it: {}", clones.join(", ")),
         };
         let unblock = match about.kind {
-            Kind::Snapshot => "declare it again with `onRemove: Detach` and apply; then remove it",
+            Kind::Snapshot if capabilities.detach => {
+                "declare it again with `onRemove: Detach` and apply; then remove it"
+            }
             _ => "remove and purge the clones first",
         };
         self.hold(about, HeldReason::HasDependents, message, unblock);
         None
-    }
-
-    /// Steps of this plan that copy from the object.
-    fn steps_that_need(&self, uid: Uid) -> Vec<usize> {
-        let needs = |step: &Step| match &step.action {
-            Action::Create { origin: Some(origin), .. } => origin.object().uid == uid,
-            Action::Snapshot { volume, .. } => volume.uid == uid,
-            Action::Restore { snapshot, .. } => snapshot.uid == uid,
-            _ => false,
-        };
-        self.steps.iter().enumerate().filter(|(_, step)| needs(step)).map(|(index, _)| index).collect()
-    }
-
-    fn removals_of_snapshots(&self, volume: Uid, dependents: &Dependents<'a>) -> Vec<usize> {
-        let uids: BTreeSet<Uid> =
-            dependents.snapshots.get(&volume).into_iter().flatten().filter_map(|object| object.uid()).collect();
-        if uids.is_empty() {
-            return Vec::new();
-        }
-        let leaving = |step: &Step| step.is_removal() && uids.contains(&step.identity.uid);
-        self.steps.iter().enumerate().filter(|(_, step)| leaving(step)).map(|(index, _)| index).collect()
     }
 }

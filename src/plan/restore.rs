@@ -5,9 +5,8 @@ use serde_json::json;
 use crate::model::{Action, Expect, Kind, Name, Object, ObjectRef, Place, Reason, Risk, Step, Uid, Verb};
 
 use super::plan::{About, Planner, Ready};
-use super::types::HeldReason;
-
 use super::tags::{change, exact};
+use super::types::HeldReason;
 
 impl<'a> Planner<'a> {
     /// Restores, when all snapshots of this plan are drafted: a snapshot that is to be made is made of what the volume holds
@@ -42,30 +41,7 @@ impl<'a> Planner<'a> {
             self.hold(&about, HeldReason::Protected, message, "write `protected: false` for the time of the restore");
             return None;
         }
-        let snapshots = self.found(Kind::Snapshot, &request.snapshot, Place::Live);
-        let snapshot = match snapshots.as_slice() {
-            [(at, snapshot)] if **at == spec.backend && snapshot.tags.volume == Some(volume.uid) => *snapshot,
-            [] => {
-                let message = format!("the snapshot {} is not there", request.snapshot);
-                self.hold(
-                    &about,
-                    HeldReason::SourceMissing,
-                    message,
-                    "correct the snapshot's name, or remove `restore`",
-                );
-                return None;
-            }
-            _ => {
-                let message = format!("the snapshot {} is not one of this volume", request.snapshot);
-                self.hold(
-                    &about,
-                    HeldReason::SourceMissing,
-                    message,
-                    "name a snapshot of this volume, or remove `restore`",
-                );
-                return None;
-            }
-        };
+        let (snapshot, made) = self.snapshot_to_restore(&about, &request.snapshot, volume.uid)?;
         if snapshot.size > volume.size {
             let message = format!("the snapshot has {}, and the volume {}", exact(snapshot.size), exact(volume.size));
             let unblock = format!("declare at least `size: {}`", snapshot.size.bytes());
@@ -73,10 +49,10 @@ impl<'a> Planner<'a> {
             return None;
         }
         self.hold_if_open(&about, object, "a restore would change what its client reads")?;
-        let snapshot = ObjectRef { native: snapshot.native.clone(), uid: snapshot.uid()?, size: snapshot.size };
         // After the volume's own steps, and after every snapshot and clone that is to be taken of what it holds now.
         let mut after = after;
-        after.extend(self.steps.iter().enumerate().filter(|(_, step)| reads(step, volume.uid)).map(|(index, _)| index));
+        after.extend(made);
+        after.extend(self.readers.get(&volume.uid).into_iter().flatten());
         let identity = self.identity_of(&about, object)?;
         self.step(Step {
             backend: spec.backend.clone(),
@@ -92,13 +68,49 @@ impl<'a> Planner<'a> {
         });
         Some(())
     }
-}
 
-/// Whether a step copies from the volume of this uid.
-fn reads(step: &Step, uid: Uid) -> bool {
-    match &step.action {
-        Action::Create { origin: Some(origin), .. } => origin.object().uid == uid,
-        Action::Snapshot { volume, .. } => volume.uid == uid,
-        _ => false,
+    /// The snapshot that a volume is to be brought back to, and the steps after which it is there; or holds the restore.
+    fn snapshot_to_restore(
+        &mut self,
+        about: &About<'a>,
+        name: &'a Name,
+        volume: Uid,
+    ) -> Option<(ObjectRef, Vec<usize>)> {
+        let ready = match self.snapshot(name) {
+            Ready::Missing => self.undeclared(Kind::Snapshot, name),
+            ready => ready,
+        };
+        let Ready::Here { backend, object, after } = ready else {
+            let (reason, message, unblock) = match ready {
+                Ready::Held => (
+                    HeldReason::DependencyHeld,
+                    format!("it is to be brought back to snapshot {name}, which is held"),
+                    format!("see what holds snapshot {name}"),
+                ),
+                Ready::Unclear => (
+                    HeldReason::Ambiguous,
+                    format!("there are several snapshots {name}, or one with doubtful marks"),
+                    format!("declare snapshot {name}, and see what holds it"),
+                ),
+                _ => (
+                    HeldReason::SourceMissing,
+                    format!("the snapshot {name} is not there"),
+                    "correct the snapshot's name, or remove `restore`".to_owned(),
+                ),
+            };
+            self.hold(about, reason, message, unblock);
+            return None;
+        };
+        let of_it = match self.by_uid.get(&object.uid) {
+            Some((_, seen)) => seen.tags.volume == Some(volume),
+            // It is made by this plan.
+            None => self.inputs.specs.snapshots.get(name).is_some_and(|snapshot| snapshot.volume == *about.name),
+        };
+        if !of_it || Some(&backend) != about.backend {
+            let message = format!("the snapshot {name} is not one of this volume");
+            self.hold(about, HeldReason::SourceMissing, message, "name a snapshot of this volume, or remove `restore`");
+            return None;
+        }
+        Some((object, after))
     }
 }

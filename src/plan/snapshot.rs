@@ -47,7 +47,7 @@ impl<'a> Planner<'a> {
             Located::Live(object) => (object, Vec::new()),
             Located::Trashed(object) => {
                 let about = About { uid: object.uid(), action: Verb::Adopt, ..about };
-                let tags = self.undeleted_tags(&wanted, object);
+                let tags = self.declared_tags(&about, &wanted, &object.tags);
                 let after = self.volume_in_trash_first(&spec.volume, &about, object)?;
                 (object, vec![self.undelete(&about, object, tags, after)?])
             }
@@ -62,6 +62,7 @@ impl<'a> Planner<'a> {
         {
             let message = format!("`volume` cannot change: the snapshot is of another volume than {}", spec.volume);
             self.hold(&about, HeldReason::Immutable, message, "give the new snapshot another name");
+            return None;
         }
         let native = self.native_after(&before, object);
         let mut after = before;
@@ -83,13 +84,13 @@ impl<'a> Planner<'a> {
                 self.hold(about, HeldReason::SourceMissing, message, "break the circle of sources");
                 return None;
             }
-            Ready::Held | Ready::Missing => {
+            Ready::Held | Ready::Missing | Ready::Unclear => {
                 let message = format!("it is of volume {volume}, which is held");
                 self.hold(about, HeldReason::DependencyHeld, message, format!("see what holds volume {volume}"));
                 return None;
             }
         };
-        self.hold_if_torn_or_new(about, backend, &volume_object)?;
+        self.hold_if_torn(about, backend, &volume_object)?;
         let (identity, n) = self.new_identity(Kind::Snapshot, about.name, backend)?;
         let about = About { uid: Some(identity.uid), ..*about };
         let native = NativeName::of(NativeForm::Snapshot, &identity.owner, &identity.name, identity.uid);
@@ -125,10 +126,6 @@ impl<'a> Planner<'a> {
         Some(Ready::Here { backend: backend.clone(), object: ObjectRef { native, uid, size }, after: vec![index] })
     }
 
-    pub(super) fn hold_if_torn_or_new(&mut self, about: &About<'_>, backend: &Name, volume: &ObjectRef) -> Option<()> {
-        if self.by_uid.contains_key(&volume.uid) { self.hold_if_torn(about, backend, volume) } else { Some(()) }
-    }
-
     /// A volume comes back before its snapshots: on some backends they are inside of it. A snapshot of a volume that is gone for
     /// good waits for none.
     fn volume_in_trash_first(&mut self, volume: &'a Name, about: &About<'a>, snapshot: &Object) -> Option<Vec<usize>> {
@@ -138,7 +135,7 @@ impl<'a> Planner<'a> {
         }
         match self.volume(volume) {
             Ready::Here { after, .. } => Some(after),
-            Ready::Held | Ready::Missing | Ready::Circle => {
+            Ready::Held | Ready::Missing | Ready::Unclear | Ready::Circle => {
                 let message = format!("its volume {volume} is held");
                 self.hold(about, HeldReason::DependencyHeld, message, format!("see what holds volume {volume}"));
                 None

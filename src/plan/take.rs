@@ -23,8 +23,7 @@ impl<'a> Planner<'a> {
             self.hold(&about, HeldReason::Unsupported, message, "leave `adopt` out");
             return None;
         }
-        let objects: &'a [Object] = &good.observed.objects;
-        let Some(object) = objects.iter().find(|o| o.native == *native && o.place == Place::Live) else {
+        let Some(object) = good.find(native, |place| place == Place::Live) else {
             let message =
                 format!("{native} was never seen on {}; an empty volume is not what was asked for", spec.backend);
             self.hold(
@@ -45,9 +44,9 @@ impl<'a> Planner<'a> {
             self.hold(&about, HeldReason::Conflict, message, "see to it on the backend");
             return None;
         }
-        if !self.named.insert((&spec.backend, native.clone())) {
-            let message = format!("two documents adopt {native}");
-            self.hold(&about, HeldReason::Ambiguous, message, "only one can have it");
+        if self.asked_twice.contains(&(&spec.backend, native.as_str())) {
+            let message = format!("several documents ask for the native name {native}");
+            self.hold(&about, HeldReason::Ambiguous, message, "write it in one of them only");
             return None;
         }
         let (identity, n) = self.new_identity(Kind::Volume, &spec.meta.name, &spec.backend)?;
@@ -89,12 +88,6 @@ impl<'a> Planner<'a> {
             object: ObjectRef { native: native.clone(), uid, size },
             after,
         })
-    }
-
-    pub(super) fn undeleted_tags(&self, wanted: &Wanted<'_>, object: &Object) -> Tags {
-        let mut tags = wanted_tags(wanted, &object.tags);
-        tags.retained = false;
-        tags
     }
 
     pub(super) fn undelete(

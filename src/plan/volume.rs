@@ -1,10 +1,12 @@
 //! Declared volumes: the steps that make them what their documents say.
 
+use std::collections::HashSet;
+
 use serde_json::json;
 
 use crate::model::{
-    Action, Expect, Kind, Name, NativeName, Object, ObjectRef, Place, Provisioning, Reason, Risk, Size, Step, Tags,
-    Verb, VolumeSpec,
+    Action, Expect, Kind, Name, NativeName, Object, ObjectRef, Place, Provisioning, Reason, Risk, Size, SourceSpec,
+    Step, Tags, Verb, VolumeSpec,
 };
 
 use super::locate::Located;
@@ -13,7 +15,29 @@ use super::types::HeldReason;
 
 use super::tags::{Wanted, change, exact, tag_changes, wanted_tags, word};
 
+/// Volumes that may wait for one another to be resolved. Sources are planned before what is made from them, so that only a circle
+/// gets deep, and one that is longer need not be followed to its end.
+const DEEPEST: usize = 50;
+
 impl<'a> Planner<'a> {
+    /// Plans all declared volumes, each after the one that it would be made from.
+    pub(super) fn volumes(&mut self) {
+        let specs = self.inputs.specs;
+        let origin = |name: &Name| match specs.volumes.get(name)?.source.as_ref()? {
+            SourceSpec::Volume(volume) => Some(volume),
+            SourceSpec::Snapshot(snapshot) => specs.snapshots.get(snapshot).map(|snapshot| &snapshot.volume),
+            SourceSpec::Image { .. } => None,
+        };
+        let mut begun = HashSet::new();
+        for first in specs.volumes.keys() {
+            let chain = std::iter::successors(Some(first), |name| origin(name));
+            let chain: Vec<&Name> = chain.take_while(|name| begun.insert(*name)).collect();
+            for name in chain.into_iter().rev() {
+                self.volume(name);
+            }
+        }
+    }
+
     /// Plans a declared volume, once; what others may count on.
     pub(super) fn volume(&mut self, name: &'a Name) -> Ready {
         let key = (Kind::Volume, name);
@@ -21,8 +45,13 @@ impl<'a> Planner<'a> {
             return ready.clone();
         }
         let Some(spec) = self.inputs.specs.volumes.get(name) else { return Ready::Missing };
+        if self.depth == DEEPEST {
+            return Ready::Circle;
+        }
+        self.depth += 1;
         self.ready.insert(key, Ready::Circle);
         let ready = self.volume_unless_held(spec).unwrap_or(Ready::Held);
+        self.depth -= 1;
         self.ready.insert(key, ready.clone());
         ready
     }
@@ -43,7 +72,7 @@ impl<'a> Planner<'a> {
             }
             Located::Trashed(object) => {
                 let about = About { uid: object.uid(), action: Verb::Adopt, ..about };
-                let tags = self.undeleted_tags(&self.wanted_volume(spec), object);
+                let tags = self.declared_tags(&about, &self.wanted_volume(spec), &object.tags);
                 let back = self.undelete(&about, object, tags, Vec::new())?;
                 self.bring_volume_up(spec, &about, object, vec![back])
             }
@@ -124,6 +153,17 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The tags that a document asks for on an object that has `now`, as far as they may be had.
+    pub(super) fn declared_tags(&mut self, about: &About<'_>, wanted: &Wanted<'_>, now: &Tags) -> Tags {
+        let mut tags = Tags { retained: false, ..wanted_tags(wanted, now) };
+        if now.protected && !tags.protected && self.inputs.specs.broken {
+            let message = "a manifest has a problem, so nothing is unprotected".to_owned();
+            self.hold(about, HeldReason::SourceBroken, message, "mend the manifests: `kiln check`");
+            tags.protected = true;
+        }
+        tags
+    }
+
     /// Tags of an object that is there, brought to what its document says.
     pub(super) fn retag(
         &mut self,
@@ -134,13 +174,7 @@ impl<'a> Planner<'a> {
         now: &Tags,
         after: &mut Vec<usize>,
     ) {
-        let mut tags = wanted_tags(wanted, now);
-        tags.retained = false;
-        if now.protected && !tags.protected && self.inputs.specs.broken {
-            let message = "a manifest has a problem, so nothing is unprotected".to_owned();
-            self.hold(about, HeldReason::SourceBroken, message, "mend the manifests: `kiln check`");
-            tags.protected = true;
-        }
+        let tags = self.declared_tags(about, wanted, now);
         if tags == *now {
             return;
         }
@@ -171,10 +205,8 @@ impl<'a> Planner<'a> {
         native: &NativeName,
         after: &mut Vec<usize>,
     ) -> Size {
-        let Some(granularity) = self.good(&spec.backend).map(|good| good.capabilities.granularity) else {
-            return object.size;
-        };
-        let to = spec.size.round_up(granularity);
+        let Some(capabilities) = self.good(&spec.backend).map(|good| good.capabilities) else { return object.size };
+        let to = spec.size.round_up(capabilities.granularity);
         if to < object.size {
             let message =
                 format!("it is {} and is declared as {}; volumes only grow", exact(object.size), exact(spec.size));
@@ -184,6 +216,10 @@ impl<'a> Planner<'a> {
         }
         // What was made elsewhere and adopted may have a size between two multiples: that is no reason to grow it.
         if spec.size <= object.size {
+            return object.size;
+        }
+        let idle = !capabilities.grow_while_open;
+        if idle && self.hold_if_open(about, object, "the backend cannot grow it meanwhile").is_none() {
             return object.size;
         }
         let more = Size(to.bytes() - object.size.bytes());
@@ -197,7 +233,7 @@ impl<'a> Planner<'a> {
             identity,
             native: native.clone(),
             action: Action::Grow { to },
-            expect: Expect { place: Some(Place::Live), size: Some(object.size), tags: None, idle: false },
+            expect: Expect { place: Some(Place::Live), size: Some(object.size), tags: None, idle },
             risk: Risk::None,
             reason: Reason::Grown,
             changes: vec![change("size", json!(object.size), json!(to))],

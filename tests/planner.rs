@@ -1,0 +1,405 @@
+//! Any specs × any world: what holds of every plan, and what is refused only where it must be. `KILN_SEED` replays a run,
+//! `KILN_CASES` says how many scenes are tried.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod planning;
+
+use std::cell::Cell;
+use std::fmt::Write as _;
+
+use kiln::manifest::{Limits, Source, load};
+use kiln::model::{Action, Clients, Kind, Name, Object, Place, SourceSpec, Step, Uid};
+use kiln::plan::{Held, HeldReason, Plan, View, lint, plan};
+use planning::{Described, Scene, applied};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+/// Few names, so that documents and objects meet.
+const VOLUMES: [&str; 4] = ["a", "b", "c", "d"];
+const SNAPSHOTS: [&str; 3] = ["s", "t", "u"];
+const BACKENDS: [&str; 2] = ["fast", "slow"];
+/// Native names that nobody owns or that documents ask for.
+const NATIVES: [&str; 2] = ["x.img", "y.img"];
+
+/// Scenes tried in a run: about five seconds of an unoptimised build.
+const CASES: u32 = 2_000;
+
+/// One of several lines, each with its weight.
+fn one_of(choices: &[(u32, &str)]) -> BoxedStrategy<String> {
+    let all: Vec<_> = choices.iter().map(|(weight, text)| (*weight, Just((*text).to_owned()).boxed())).collect();
+    proptest::strategy::Union::new_weighted(all).boxed()
+}
+
+fn sometimes(weight: u32, text: &'static str) -> BoxedStrategy<String> {
+    one_of(&[(weight, text), (10 - weight, "")])
+}
+
+fn joined(parts: Vec<BoxedStrategy<String>>) -> BoxedStrategy<String> {
+    parts.prop_map(|parts| parts.concat()).boxed()
+}
+
+fn volume_document() -> BoxedStrategy<String> {
+    joined(vec![
+        one_of(&[(3, "backend: fast"), (1, "backend: slow")]),
+        one_of(&[(4, ", size: 1Gi"), (2, ", size: 2Gi"), (1, ", size: 512Mi"), (1, ", size: 1000")]),
+        one_of(&[(6, ""), (2, ", protected: true"), (2, ", protected: false")]),
+        one_of(&[(6, ""), (1, ", onRemove: Trash"), (1, ", onRemove: Retain"), (1, ", onRemove: Delete")]),
+        one_of(&[(8, ""), (1, ", provisioning: thick"), (1, ", provisioning: thin")]),
+        one_of(&[
+            (8, ""),
+            (1, ", source: {snapshot: s}"),
+            (1, ", source: {snapshot: t}"),
+            (1, ", source: {volume: a}"),
+            (1, ", source: {volume: b}"),
+            (1, ", object: x.img"),
+            (1, ", adopt: {name: x.img}"),
+            (1, ", adopt: {name: y.img}"),
+        ]),
+        one_of(&[(8, ""), (1, ", restore: {snapshot: s, request: r}"), (1, ", restore: {snapshot: t, request: q}")]),
+    ])
+}
+
+/// What manifests say: some of the names, each in some way.
+fn specs() -> BoxedStrategy<String> {
+    let rename = |from: &'static str| one_of(&[(7, ""), (2, from), (1, ", labels: {k: v}")]);
+    let safety = one_of(&[
+        (3, "safety: {maxRemovals: 100, maxRemovedPercent: 100}"),
+        (1, "safety: {maxRemovals: 1}"),
+        (1, "safety: {maxRemovedBytes: 2Gi}"),
+        (1, "interval: 1m"),
+    ]);
+    let defaults = one_of(&[(3, ""), (1, ", protected: true"), (1, ", onRemove: Delete")]);
+    let volumes: Vec<_> =
+        VOLUMES.iter().map(|_| (any::<bool>(), rename(", renamedFrom: x"), volume_document())).collect();
+    let more = one_of(&[(6, ""), (2, ", protected: true"), (2, ", protected: false"), (1, ", onRemove: Detach")]);
+    let snapshots: Vec<_> = SNAPSHOTS.iter().map(|_| (0..6_usize, rename(", renamedFrom: y"), more.clone())).collect();
+    (safety, defaults, volumes, snapshots)
+        .prop_map(|(safety, defaults, volumes, snapshots)| {
+            let mut text = String::new();
+            let mut document = |kind: &str, name: &str, meta: &str, spec: &str| {
+                let head = if text.is_empty() { "" } else { "---\n" };
+                let meta = format!("metadata: {{name: {name}{meta}}}");
+                writeln!(text, "{head}apiVersion: kiln/v1\nkind: {kind}\n{meta}\nspec: {{{spec}}}").unwrap();
+            };
+            document("Stack", "prod", "", &format!("id: 5c1d2e8a90, defaults: {{backend: fast{defaults}}}, {safety}"));
+            BACKENDS.iter().for_each(|name| document("Backend", name, "", "driver: sim"));
+            // An old name can have become one new one only.
+            let mut renamed = [false; 2];
+            let mut once = |which: usize, meta: String| {
+                let again = meta.contains("renamedFrom") && std::mem::replace(&mut renamed[which], true);
+                if again { String::new() } else { meta }
+            };
+            for (name, (declared, meta, spec)) in VOLUMES.iter().zip(&volumes) {
+                if *declared {
+                    document("Volume", name, &once(0, meta.clone()), spec);
+                }
+            }
+            for (name, (of, meta, more)) in SNAPSHOTS.iter().zip(snapshots) {
+                if volumes.get(of).is_some_and(|(declared, ..)| *declared) {
+                    document("Snapshot", name, &once(1, meta), &format!("volume: {}{more}", VOLUMES[of]));
+                }
+            }
+            text
+        })
+        .boxed()
+}
+
+/// An object as `world.yaml` has it.
+fn thing() -> BoxedStrategy<String> {
+    let volume = one_of(&[
+        (3, "volume: a"),
+        (3, "volume: b"),
+        (2, "volume: c"),
+        (2, "volume: d"),
+        (2, "volume: x"),
+        (1, "volume: a, n: 1"),
+        (1, "volume: b, native: x.img"),
+        (1, "volume: a, was: {name: b}"),
+    ]);
+    let size = one_of(&[(5, ", size: 1Gi"), (1, ", size: 2Gi"), (1, ", size: 1536Mi")]);
+    let clone = one_of(&[(4, ""), (1, ", cloneOf: s"), (1, ", cloneOf: t")]);
+    let snapshot = joined(vec![
+        one_of(&[(2, "snapshot: s"), (2, "snapshot: t"), (1, "snapshot: u"), (1, "snapshot: y")]),
+        one_of(&[(2, ", of: a"), (2, ", of: b"), (1, ", of: x")]),
+    ]);
+    let ours = joined(vec![
+        prop_oneof![3 => joined(vec![volume, size, clone]), 2 => snapshot].boxed(),
+        one_of(&[(12, ""), (2, ", trash: true"), (1, ", gone: true"), (1, ", half: true")]),
+        sometimes(2, ", protected: true"),
+        one_of(&[(8, ""), (1, ", onRemove: Retain"), (1, ", onRemove: Delete")]),
+        sometimes(1, ", retained: true"),
+        one_of(&[(16, ""), (1, ", noLedger: true"), (1, ", noStore: true"), (1, ", leaving: true")]),
+        one_of(&[
+            (16, ""),
+            (1, ", owner: dev"),
+            (1, ", conflict: odd"),
+            (1, ", clients: [qemu]"),
+            (1, ", recent: true"),
+        ]),
+    ]);
+    let foreign = NATIVES.map(|native| Just(format!("foreign: {native}")));
+    let [x, y] = foreign;
+    prop_oneof![12 => ours, 1 => x, 1 => y].boxed()
+}
+
+fn pool() -> BoxedStrategy<(String, Vec<String>)> {
+    let settings = one_of(&[
+        (40, "{}"),
+        (1, "{cut: [volumes]}"),
+        (1, "{cut: [snapshots]}"),
+        (1, "{cut: [trash]}"),
+        (1, "{away: no route to host}"),
+        (1, "{away: no route to host, remembered: {nothing: true}}"),
+        (1, "{taken: process 17}"),
+        (1, "{ledger: damaged}"),
+        (1, "{ledger: none}"),
+        (1, "{remembered: {pool: another}}"),
+        (1, "{stack: another-id}"),
+        (1, "{capacity: {total: 4Gi, used: 1Gi}}"),
+        (1, "{can: {clones_depend: false, snapshot_while_open: false, grow_while_open: false}}"),
+        (1, "{can: {restore: false, rename: false, detach: false}}"),
+        (1, "{next: {volume/a: 1}}"),
+    ]);
+    (settings, vec(thing(), 0..8)).boxed()
+}
+
+fn world() -> BoxedStrategy<String> {
+    (any::<bool>(), 0..8_u8, pool(), pool())
+        .prop_map(|(hold, store, fast, slow)| {
+            let mut text = format!("hold: {hold}\nstore: {}\nbackends:\n", store > 0);
+            for (name, (settings, things)) in BACKENDS.into_iter().zip([fast, slow]) {
+                let settings = settings.trim_start_matches('{').trim_end_matches('}');
+                let settings = match settings {
+                    "" => String::new(),
+                    // The last brace of a setting may be its own.
+                    _ => format!(
+                        "{settings}{}, ",
+                        "}".repeat(settings.matches('{').count() - settings.matches('}').count())
+                    ),
+                };
+                writeln!(text, "  {name}: {{{settings}objects: [").unwrap();
+                things.iter().for_each(|thing| writeln!(text, "    {{{thing}}},").unwrap());
+                writeln!(text, "  ]}}").unwrap();
+            }
+            text
+        })
+        .boxed()
+}
+
+/// No two objects under one name in one place: no backend holds such.
+fn is_possible(scene: &Scene) -> bool {
+    scene.world.values().all(|view| match view {
+        View::Seen { observed, .. } | View::Taken { observed, .. } => {
+            observed.objects.windows(2).all(|pair| (&pair[0].native, pair[0].place) != (&pair[1].native, pair[1].place))
+                && observed.objects.iter().enumerate().all(|(index, object)| {
+                    object.place == Place::Temporary
+                        || object.uid().is_none()
+                        || observed.objects[..index]
+                            .iter()
+                            .all(|other| other.place == Place::Temporary || other.uid() != object.uid())
+                })
+        }
+        _ => true,
+    })
+}
+
+/// All objects that are seen and whole, with their Backends.
+fn objects(scene: &Scene) -> impl Iterator<Item = (&Name, &Object)> {
+    scene.world.iter().flat_map(|(backend, view)| match view {
+        View::Seen { observed, .. } | View::Taken { observed, .. } => observed
+            .objects
+            .iter()
+            .filter(|o| o.place != Place::Temporary)
+            .map(move |o| (backend, o))
+            .collect::<Vec<_>>(),
+        _ => Vec::new(),
+    })
+}
+
+/// A step is of an object that is ours, or makes one, or takes over one that nobody owns.
+fn is_our_business(scene: &Scene, plan: &Plan, step: &Step) -> bool {
+    let made = |uid: Uid| {
+        plan.steps.iter().any(|s| {
+            s.identity.uid == uid
+                && matches!(s.action, Action::Create { .. } | Action::Snapshot { .. } | Action::Adopt { .. })
+        })
+    };
+    let of_uid = |object: &&Object| object.uid() == Some(step.identity.uid);
+    let seen = objects(scene).filter(|(at, _)| **at == step.backend).map(|(_, o)| o).find(of_uid);
+    match (&step.action, seen) {
+        (Action::Adopt { .. }, None) => objects(scene).any(|(at, o)| {
+            *at == step.backend && o.native == step.native && o.identity.is_none() && o.place == Place::Live
+        }),
+        (Action::Create { .. } | Action::Snapshot { .. }, None) => true,
+        (_, None) => made(step.identity.uid),
+        (Action::Create { .. } | Action::Snapshot { .. } | Action::Adopt { .. }, Some(_)) => false,
+        (_, Some(object)) => object.identity.as_ref().is_some_and(|id| id.owner.as_str() == "prod"),
+    }
+}
+
+/// Whether a refusal is one that must be: by rules that know nothing of the planner's ways.
+fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
+    let of_uid = |uid: Option<Uid>| objects(scene).map(|(_, o)| o).find(move |o| uid.is_some() && o.uid() == uid);
+    let object = of_uid(held.uid);
+    let volume = scene.specs.volumes.get(&held.name).filter(|_| held.kind == Kind::Volume);
+    let seen = |kind: Kind, name: &Name| {
+        let ours = |o: &Object| o.is(&scene.specs.stack.owner, kind, name);
+        objects(scene).any(|(at, o)| Some(at) == held.backend.as_ref() && ours(o))
+    };
+    match held.reason {
+        HeldReason::Protected => {
+            object.is_some_and(|o| o.tags.protected) || volume.is_some_and(|spec| spec.protected == Some(true))
+        }
+        HeldReason::ShrinkRefused => {
+            let bytes = object.map(|o| o.size).or_else(|| {
+                let native = volume?.adopt.as_deref()?;
+                objects(scene).find(|(_, o)| o.native.as_str() == native).map(|(_, o)| o.size)
+            });
+            volume.zip(bytes).is_some_and(|(spec, bytes)| spec.size < bytes)
+        }
+        HeldReason::Lost => {
+            let old = volume.and_then(|spec| spec.meta.renamed_from.clone());
+            let snapshot = scene.specs.snapshots.get(&held.name).filter(|_| held.kind == Kind::Snapshot);
+            let old = old.or_else(|| snapshot.and_then(|spec| spec.meta.renamed_from.clone()));
+            object.is_none()
+                && (!seen(held.kind, &held.name) || old.is_some_and(|old| !seen(held.kind, &old)))
+        }
+        HeldReason::Foreign => {
+            let natives = volume.map(|spec| [spec.object.as_deref(), spec.adopt.as_deref()]);
+            natives.into_iter().flatten().flatten().any(|native| objects(scene).any(|(_, o)| o.native.as_str() == native))
+        }
+        HeldReason::Conflict => objects(scene).any(|(_, o)| o.conflict.is_some()),
+        HeldReason::InUse => objects(scene).any(|(_, o)| matches!(o.clients, Clients::Some(_))),
+        HeldReason::HasDependents => {
+            let needs = |o: &Object| o.parent == held.uid || o.tags.volume == held.uid;
+            let named = |source: &SourceSpec| match source {
+                SourceSpec::Volume(name) | SourceSpec::Snapshot(name) => *name == held.name,
+                SourceSpec::Image { .. } => false,
+            };
+            let asked = scene.specs.volumes.values().filter_map(|spec| spec.source.as_ref()).any(named);
+            asked || objects(scene).any(|(_, o)| needs(o))
+        }
+        HeldReason::SourceBroken => scene.specs.broken,
+        HeldReason::Unobserved => !plan.unobserved.is_empty(),
+        HeldReason::OtherWriter => scene.world.values().any(|view| matches!(view, View::Taken { .. })),
+        HeldReason::PoolFull => scene.world.values().any(
+            |view| matches!(view, View::Seen { observed, .. } | View::Taken { observed, .. } if observed.capacity.is_some()),
+        ),
+        HeldReason::DependencyHeld => plan.held.iter().any(|other| other != held),
+        HeldReason::NeedsConfirmation => scene.irreversible == kiln::plan::Irreversible::Hold,
+        _ => true,
+    }
+}
+
+/// Whether every declared object is as declared, or has a step, or is held.
+fn forgotten(scene: &Scene, plan: &Plan) -> Vec<String> {
+    let volumes = scene.specs.volumes.values().map(|spec| (Kind::Volume, &spec.meta.name));
+    let declared = volumes.chain(scene.specs.snapshots.values().map(|spec| (Kind::Snapshot, &spec.meta.name)));
+    let spoken = |kind: Kind, name: &Name| {
+        plan.held.iter().any(|h| h.kind == kind && h.name == *name)
+            || plan.steps.iter().any(|s| s.identity.kind == kind && s.identity.name == *name && !s.is_removal())
+            || objects(scene).any(|(_, o)| o.place == Place::Live && o.is(&scene.specs.stack.owner, kind, name))
+    };
+    declared
+        .filter(|(kind, name)| !spoken(*kind, name))
+        .map(|(kind, name)| format!("{kind} {name} is forgotten"))
+        .collect()
+}
+
+/// Everything that is wrong with a plan, and then the plan.
+fn wrong(scene: &Scene, first: &Plan) -> Vec<String> {
+    let mut wrong: Vec<String> =
+        lint(first, &scene.inputs()).into_iter().map(|breach| format!("lint: {breach}")).collect();
+    let bytes = |plan: &Plan| serde_json::to_vec(plan).unwrap();
+    if bytes(&plan(&scene.inputs())) != bytes(first) {
+        wrong.push("the same inputs gave other bytes".to_owned());
+    }
+    wrong.extend(forgotten(scene, first));
+    for step in first.steps.iter().filter(|step| !is_our_business(scene, first, step)) {
+        wrong.push(format!("not ours: {step:?}"));
+    }
+    for held in first.held.iter().filter(|held| !must_be_refused(scene, first, held)) {
+        wrong.push(format!("refused for nothing: {held:?}"));
+    }
+    let later = applied(scene, first);
+    let second = plan(&later.inputs());
+    // What this plan makes is whole in the next one, so that what was too large a share may no longer be one.
+    let limited = first.held.iter().any(|held| held.reason == HeldReason::RemovalLimit);
+    let left = second.steps.iter().filter(|step| !(limited && step.is_removal()));
+    wrong.extend(left.map(|step| format!("left once applied: {} {}", step.action, step.native)));
+    if !wrong.is_empty() {
+        wrong.extend(first.steps.iter().map(|step| format!("step: {} {}", step.action, step.native)));
+        wrong.extend(first.held.iter().map(|h| format!("held: {} {} {} {}", h.reason, h.action, h.kind, h.name)));
+    }
+    wrong
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the switches that replay a run and make it longer")]
+fn any_specs_in_any_world_get_a_sound_plan() {
+    use std::hash::{BuildHasher, RandomState};
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let seed = number("KILN_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
+    let cases = number("KILN_CASES").map_or(CASES, |cases| cases as u32);
+    eprintln!("KILN_SEED={seed}, {cases} scenes");
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = Config { cases, failure_persistence: None, max_global_rejects: cases * 20, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let (steps, refusals) = (Cell::new(0), Cell::new(0));
+    let result = runner.run(&(specs(), world(), 0..10_u8), |(specs, world, broken)| {
+        let mut loaded = load(&Source::Text(specs.clone()), &Limits::default());
+        prop_assume!(loaded.problems.is_empty());
+        // As if there were one more file, with a problem.
+        loaded.specs.broken = broken == 0;
+        let described: Described =
+            serde_yaml::from_str(&world).map_err(|error| TestCaseError::fail(format!("{error}\n{world}")))?;
+        let scene = described.scene(loaded.specs);
+        prop_assume!(is_possible(&scene));
+        let first = plan(&scene.inputs());
+        steps.set(steps.get() + first.steps.len());
+        refusals.set(refusals.get() + first.held.len());
+        let wrong = wrong(&scene, &first);
+        prop_assert!(wrong.is_empty(), "{}\n{specs}\n{world}broken: {broken}", wrong.join("\n"));
+        Ok(())
+    });
+    eprintln!("{} steps, {} refusals", steps.get(), refusals.get());
+    assert!(result.is_ok(), "KILN_SEED={seed}: {}", result.unwrap_err());
+    assert!(steps.get() > 0 && refusals.get() > 0, "nothing was tried");
+}
+
+/// Ten thousand volumes, each a clone of the next, and the reverse: they come, and they leave.
+#[test]
+fn chains_of_clones_are_planned_however_long() {
+    let mut specs = String::from(
+        "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\n\
+         spec: {id: 5c1d2e8a90, defaults: {backend: fast}, safety: {maxRemovals: 100000, maxRemovedPercent: 100}}\n---\n\
+         apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: fast}\nspec: {driver: sim}\n",
+    );
+    let without = specs.clone();
+    for index in 0..10_000 {
+        let source = if index < 9_999 { format!(", source: {{volume: v{:05}}}", index + 1) } else { String::new() };
+        let spec = format!("spec: {{size: 1Gi, onRemove: Delete{source}}}");
+        writeln!(specs, "---\napiVersion: kiln/v1\nkind: Volume\nmetadata: {{name: v{index:05}}}\n{spec}").unwrap();
+    }
+    let scene = |text: String| {
+        let loaded = load(&Source::Text(text), &Limits { file_bytes: 8 << 20, ..Limits::default() });
+        assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+        Described::default().scene(loaded.specs)
+    };
+    let first = scene(specs);
+    let made = plan(&first.inputs());
+    assert_eq!((made.steps.len(), made.held.len()), (10_000, 0));
+    assert_eq!(made.steps[0].identity.name.as_str(), "v09999");
+    let later = Scene { specs: scene(without).specs, ..applied(&first, &made) };
+    let gone = plan(&later.inputs());
+    assert_eq!(lint(&gone, &later.inputs()), [""; 0]);
+    let limited = gone.held.iter().filter(|held| held.reason == HeldReason::RemovalLimit).count();
+    assert_eq!((gone.steps.len(), limited), (0, 10_000));
+    let later = Scene { approved: vec![gone.approval.unwrap().digest], ..later };
+    let gone = plan(&later.inputs());
+    assert_eq!((gone.steps.len(), gone.held.len()), (10_000, 0));
+    assert_eq!(gone.steps[0].identity.name.as_str(), "v00000");
+}

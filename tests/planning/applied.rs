@@ -1,0 +1,133 @@
+//! A world after a plan was made in it: each action by its words, with none of a driver's care. What the planner plans next for
+//! it must be nothing.
+
+use kiln::model::{
+    Action, BackendRecord, Ledger, LedgerEntry, LedgerView, Object, ObjectRecord, Place, PoolId, Provisioning, Removal,
+    Step, Tags,
+};
+use kiln::plan::{ApprovalSet, Plan, View, approval_item, usable};
+
+use super::Scene;
+
+/// The scene in which every step of the plan was made and recorded.
+pub(crate) fn applied(scene: &Scene, plan: &Plan) -> Scene {
+    let mut after = scene.clone();
+    let grounds = usable(&scene.inputs());
+    for (backend, known) in &grounds {
+        let Some(View::Seen { capabilities, observed }) = after.world.get_mut(backend) else { continue };
+        let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.backend == *backend).collect();
+        if steps.is_empty() {
+            continue;
+        }
+        let stack = &scene.specs.stack;
+        let pool = observed.pool.get_or_insert_with(|| PoolId(backend.to_string())).clone();
+        let first = || Ledger::new(pool.clone(), stack.owner.clone(), stack.id.clone());
+        let mut ledger = known.clone().unwrap_or_else(first);
+        for step in steps {
+            make(step, &mut observed.objects, capabilities.clones_depend);
+            if let (Action::Create { provisioning: Provisioning::Thick, size, .. }, Some(room)) =
+                (&step.action, &mut observed.capacity)
+            {
+                room.used += size.bytes();
+            }
+            enter(step, &mut ledger, &plan.used);
+            after.records.objects.retain(|uid, _| *uid != step.identity.uid);
+            if let Some(object) = observed.objects.iter().find(|object| is(object, step)) {
+                let record = ObjectRecord {
+                    identity: step.identity.clone(),
+                    backend: backend.clone(),
+                    native: object.native.clone(),
+                    size: object.size,
+                    tags: Tags { expires: None, ..object.tags.clone() },
+                    seen: Some(object.clone()),
+                    seen_at: 1,
+                };
+                after.records.objects.insert(step.identity.uid, record);
+            }
+        }
+        observed.objects.sort_by(|a, b| (&a.native, a.place).cmp(&(&b.native, b.place)));
+        after.recent.extend(ledger.removals.iter().filter(|r| r.at == 1).cloned());
+        let place = scene.specs.backends[backend].config.place();
+        let record =
+            BackendRecord { place, pool, owner: stack.owner.clone(), observed_at: 1, ledger: Some(ledger.clone()) };
+        after.records.backends.insert(backend.clone(), record);
+        observed.ledgers.insert(stack.owner.clone(), LedgerView::Good(ledger));
+    }
+    after.approved.clear();
+    after
+}
+
+fn is(object: &Object, step: &Step) -> bool {
+    object.uid() == Some(step.identity.uid) && object.place != Place::Temporary
+}
+
+fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
+    let uid = step.identity.uid;
+    let new = |size, tags: &Tags, parent| Object {
+        native: step.native.clone(),
+        place: Place::Live,
+        identity: Some(step.identity.clone()),
+        size,
+        used: None,
+        tags: tags.clone(),
+        conflict: None,
+        parent,
+        clients: kiln::model::Clients::Unknown,
+    };
+    match &step.action {
+        Action::Create { size, origin, tags, .. } => {
+            let parent = origin.as_ref().filter(|_| clones_depend).map(|origin| origin.object().uid);
+            return objects.push(new(*size, tags, parent));
+        }
+        Action::Snapshot { volume, tags, .. } => return objects.push(new(volume.size, tags, None)),
+        Action::Adopt { tags, .. } => {
+            let object = objects.iter_mut().find(|o| o.native == step.native && o.place == Place::Live).unwrap();
+            (object.identity, object.tags) = (Some(step.identity.clone()), tags.clone());
+            return;
+        }
+        Action::Destroy => return objects.retain(|object| !is(object, step)),
+        Action::Detach => {
+            objects.iter_mut().filter(|o| o.parent == Some(uid)).for_each(|o| o.parent = None);
+            return;
+        }
+        _ => {}
+    }
+    let object = objects.iter_mut().find(|object| is(object, step)).expect("a step is of what is there");
+    match &step.action {
+        Action::Grow { to } => object.size = *to,
+        Action::Restore { request, .. } => object.tags.restored = Some(request.clone()),
+        Action::SetTags { tags } => object.tags = tags.clone(),
+        Action::Rename { tags, .. } => {
+            (object.native, object.identity) = (step.native.clone(), Some(step.identity.clone()));
+            object.tags = tags.clone();
+        }
+        Action::Trash { ttl } => (object.place, object.tags.expires) = (Place::Trash, Some(ttl.0)),
+        Action::Undelete { tags } => (object.place, object.tags) = (Place::Live, tags.clone()),
+        other => panic!("{other} is never part of a plan"),
+    }
+}
+
+fn enter(step: &Step, ledger: &mut Ledger, used: &[ApprovalSet]) {
+    let (uid, kind) = (step.identity.uid, step.identity.kind);
+    if let Action::Create { n, .. } | Action::Snapshot { n, .. } | Action::Adopt { n, .. } = step.action {
+        let size = match &step.action {
+            Action::Create { size, .. } => *size,
+            _ => step.bytes,
+        };
+        let (name, native) = (step.identity.name.clone(), step.native.clone());
+        ledger.whole.insert(uid, LedgerEntry { kind, name, n, native, size });
+    }
+    if let Some(entry) = ledger.whole.get_mut(&uid) {
+        (entry.name, entry.native) = (step.identity.name.clone(), step.native.clone());
+    }
+    if step.is_removal() {
+        let approved = used.iter().any(|approval| approval.set.contains(&approval_item(step)));
+        ledger.removals.push(Removal { uid, kind, size: step.bytes, at: 1, approved });
+    }
+    match step.action {
+        Action::Trash { .. } => drop(ledger.leaving.insert(uid)),
+        Action::Undelete { .. } => drop(ledger.leaving.remove(&uid)),
+        Action::Destroy => ledger.bury(uid, 1),
+        _ => {}
+    }
+}

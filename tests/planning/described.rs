@@ -1,0 +1,455 @@
+//! `world.yaml`: pools with their objects, from which ledgers and records follow unless the description says otherwise. Nobody
+//! writes a uid: each is derived from names, as the planner does it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kiln::driver::sim::SimDriver;
+use kiln::model::{
+    ApprovalInUse, BackendRecord, Capabilities, Capacity, Clients, DriverConfig, Identity, Kind, Ledger, LedgerEntry,
+    LedgerView, Listed, Name, NativeName, Object, ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning,
+    Records, Removal, Size, Specs, Tags, Tombstone, Uid,
+};
+use kiln::plan::{Inputs, Irreversible, View, World};
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Described {
+    /// `--approve`.
+    pub(crate) approve: Vec<String>,
+    /// Whether steps that cannot be undone are held.
+    pub(crate) hold: bool,
+    /// What left within 24 hours and is not listed as an object.
+    pub(crate) recent: Vec<Left>,
+    /// Whether the store is there.
+    pub(crate) store: Option<bool>,
+    /// By Backend. One that is declared and not here is seen for the first time; one that is here and not declared is only
+    /// remembered.
+    pub(crate) backends: BTreeMap<Name, Pool>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Left {
+    volume: Name,
+    on: Name,
+    size: String,
+    #[serde(default)]
+    approved: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Pool {
+    /// The pool's identity; by default the Backend's name.
+    pool: Option<String>,
+    /// Its mark is gone.
+    unmarked: bool,
+    pub(crate) objects: Vec<Thing>,
+    /// `good` (default), `none`, `damaged`.
+    ledger: Option<String>,
+    /// The pool and the Stack that the ledger was written for, where they are not this one.
+    ledger_pool: Option<String>,
+    stack: Option<String>,
+    next: BTreeMap<String, u32>,
+    approvals: Vec<Approval>,
+    spent: BTreeSet<String>,
+    /// Lists that were cut short: volumes, snapshots, trash.
+    cut: Vec<String>,
+    capacity: Option<Room>,
+    /// Capabilities other than the simulator's.
+    can: BTreeMap<String, serde_json::Value>,
+    /// Why it does not answer.
+    away: Option<String>,
+    /// Who else is writing.
+    taken: Option<String>,
+    /// What the store remembers of the Backend, where it is not what is there.
+    remembered: Option<Remembered>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Approval {
+    digest: String,
+    /// `volume/NAME VERB`.
+    set: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Room {
+    total: String,
+    used: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct Remembered {
+    pool: Option<String>,
+    owner: Option<Owner>,
+    no_ledger: bool,
+    nothing: bool,
+}
+
+/// An object.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Thing {
+    volume: Option<Name>,
+    snapshot: Option<Name>,
+    /// Of a snapshot: its volume.
+    of: Option<Name>,
+    /// Nobody's, under this native name.
+    foreign: Option<String>,
+    size: Option<String>,
+    trash: bool,
+    half: bool,
+    labels: BTreeMap<String, String>,
+    protected: bool,
+    on_remove: Option<OnRemove>,
+    provisioning: Option<Provisioning>,
+    retained: bool,
+    adopted: bool,
+    restored: Option<String>,
+    native: Option<String>,
+    n: u32,
+    owner: Option<Owner>,
+    /// The name and the Backend that its uid was derived from.
+    born: Option<Name>,
+    born_on: Option<Name>,
+    conflict: Option<String>,
+    clients: Option<Vec<String>>,
+    /// The snapshot that this clone goes on needing.
+    clone_of: Option<Name>,
+    /// What knows of it: the pool, the ledger, the store.
+    gone: bool,
+    no_ledger: bool,
+    no_store: bool,
+    /// The ledger knows that it is leaving; that it is gone for good.
+    leaving: bool,
+    buried: bool,
+    /// It left within 24 hours.
+    recent: bool,
+    approved: bool,
+    /// The ledger and the store know it as it was then.
+    was: Was,
+    /// Only the store does: the ledger was written by another machine since.
+    newer: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct Was {
+    name: Option<Name>,
+    size: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+    protected: Option<bool>,
+}
+
+/// Everything that the planner looks at.
+#[derive(Debug, Clone)]
+pub(crate) struct Scene {
+    pub(crate) specs: Specs,
+    pub(crate) world: World,
+    pub(crate) records: Records,
+    pub(crate) recent: Vec<Removal>,
+    pub(crate) approved: Vec<String>,
+    pub(crate) irreversible: Irreversible,
+    /// What every uid that can occur stands for.
+    pub(crate) uids: BTreeMap<Uid, (Kind, Name, u32)>,
+}
+
+impl Scene {
+    pub(crate) fn inputs(&self) -> Inputs<'_> {
+        Inputs {
+            specs: &self.specs,
+            world: &self.world,
+            records: &self.records,
+            recent: &self.recent,
+            approved: &self.approved,
+            irreversible: self.irreversible,
+        }
+    }
+}
+
+fn size(text: &Option<String>) -> Size {
+    text.as_deref().unwrap_or("1Gi").parse().unwrap()
+}
+
+impl Described {
+    /// The scene of these specs in this world.
+    pub(crate) fn scene(&self, specs: Specs) -> Scene {
+        let mut scene = Scene {
+            world: World::new(),
+            records: Records::default(),
+            recent: Vec::new(),
+            approved: self.approve.clone(),
+            irreversible: if self.hold { Irreversible::Hold } else { Irreversible::List },
+            uids: BTreeMap::new(),
+            specs,
+        };
+        for left in &self.recent {
+            let stack = &scene.specs.stack;
+            let uid = Uid::derive(&stack.id, &stack.owner, Kind::Volume, &left.on, &left.volume, 0);
+            let size = left.size.parse().unwrap();
+            scene.recent.push(Removal { uid, kind: Kind::Volume, size, at: 0, approved: left.approved });
+        }
+        for (name, spec) in &scene.specs.backends {
+            let view = match (&spec.config, spec.via.is_empty()) {
+                (DriverConfig::Unbuilt { .. }, _) | (_, false) => View::Unbuilt,
+                _ => View::Seen { capabilities: SimDriver::everything(), observed: empty() },
+            };
+            scene.world.insert(name.clone(), view);
+        }
+        for (name, pool) in &self.backends {
+            pool.add_to(&mut scene, name);
+        }
+        if self.store == Some(false) {
+            scene.records = Records::default();
+        }
+        scene.name_uids(self.backends.keys());
+        scene
+    }
+}
+
+fn empty() -> Observed {
+    Observed {
+        pool: None,
+        listed: Listed::COMPLETE,
+        gaps: Vec::new(),
+        objects: Vec::new(),
+        ledgers: BTreeMap::new(),
+        capacity: None,
+        locked: Vec::new(),
+    }
+}
+
+impl Scene {
+    fn name_uids<'n>(&mut self, more: impl Iterator<Item = &'n Name>) {
+        let specs = &self.specs;
+        let mut names: BTreeSet<Name> = specs.volumes.keys().chain(specs.snapshots.keys()).cloned().collect();
+        let backends: BTreeSet<Name> = specs.backends.keys().cloned().chain(more.cloned()).collect();
+        for view in self.world.values() {
+            if let View::Seen { observed, .. } | View::Taken { observed, .. } = view {
+                names.extend(observed.objects.iter().filter_map(|o| Some(o.identity.as_ref()?.name.clone())));
+            }
+        }
+        for ((backend, name), n) in backends
+            .iter()
+            .flat_map(|b| names.iter().map(move |name| (b, name)))
+            .flat_map(|pair| (0..4).map(move |n| (pair, n)))
+        {
+            for kind in [Kind::Volume, Kind::Snapshot] {
+                let uid = Uid::derive(&specs.stack.id, &specs.stack.owner, kind, backend, name, n);
+                self.uids.insert(uid, (kind, name.clone(), n));
+            }
+        }
+    }
+}
+
+impl Pool {
+    fn add_to(&self, scene: &mut Scene, backend: &Name) {
+        let stack = scene.specs.stack.clone();
+        let pool = PoolId(self.pool.clone().unwrap_or_else(|| backend.to_string()));
+        let mut ledger = Ledger::new(
+            PoolId(self.ledger_pool.clone().unwrap_or_else(|| pool.0.clone())),
+            stack.owner.clone(),
+            self.stack.clone().unwrap_or_else(|| stack.id.clone()),
+        );
+        ledger.next = self.next.clone();
+        ledger.spent = self.spent.clone();
+        let mut objects = Vec::new();
+        for thing in &self.objects {
+            let object = self.object(thing, &stack.id, &stack.owner, backend);
+            if let Some(identity) = object.identity.clone().filter(|id| id.owner == stack.owner && !thing.half) {
+                thing.enter(&object, &identity, &mut ledger);
+                if !thing.no_store {
+                    scene.records.objects.insert(identity.uid, thing.record(&object, identity, backend));
+                }
+            }
+            if !thing.gone {
+                objects.push(object);
+            }
+        }
+        for approval in &self.approvals {
+            let set = approval.set.iter().map(|item| self.item(item, &objects)).collect();
+            ledger.approvals.push(ApprovalInUse { digest: approval.digest.clone(), set });
+        }
+        scene.recent.extend(ledger.removals.clone());
+        objects.sort_by(|a, b| (&a.native, a.place).cmp(&(&b.native, b.place)));
+        let word = self.ledger.as_deref().unwrap_or("good");
+        let view = match word {
+            "good" => Some(LedgerView::Good(ledger.clone())),
+            "damaged" => Some(LedgerView::Damaged("neither checksum is right".to_owned())),
+            "none" => None,
+            other => panic!("ledger: {other}"),
+        };
+        let observed = Observed {
+            pool: (!self.unmarked).then(|| pool.clone()),
+            listed: Listed {
+                volumes: !self.cut.contains(&"volumes".to_owned()),
+                snapshots: !self.cut.contains(&"snapshots".to_owned()),
+                trash: !self.cut.contains(&"trash".to_owned()),
+            },
+            gaps: self.cut.iter().map(|what| format!("the list of {what} was cut short")).collect(),
+            objects,
+            ledgers: view.map(|view| (stack.owner.clone(), view)).into_iter().collect(),
+            capacity: self.capacity.as_ref().map(|room| Capacity {
+                total: room.total.parse::<Size>().unwrap().bytes(),
+                used: room.used.parse::<Size>().unwrap().bytes(),
+            }),
+            locked: Vec::new(),
+        };
+        self.remember(scene, backend, pool, ledger);
+        let Some(spec) = scene.specs.backends.get(backend) else { return };
+        if matches!(spec.config, DriverConfig::Unbuilt { .. }) || !spec.via.is_empty() {
+            return;
+        }
+        let capabilities = self.capabilities();
+        let view = match (&self.away, &self.taken) {
+            (Some(why), _) => View::Unseen { why: why.clone() },
+            (None, Some(by)) => View::Taken { by: by.clone(), capabilities, observed },
+            (None, None) => View::Seen { capabilities, observed },
+        };
+        scene.world.insert(backend.clone(), view);
+    }
+
+    fn remember(&self, scene: &mut Scene, backend: &Name, pool: PoolId, ledger: Ledger) {
+        let remembered = self.remembered.clone().unwrap_or_default();
+        if remembered.nothing {
+            return;
+        }
+        let place = scene.specs.backends.get(backend).map_or_else(|| "memory".to_owned(), |spec| spec.config.place());
+        let record = BackendRecord {
+            place,
+            pool: remembered.pool.map_or(pool, PoolId),
+            owner: remembered.owner.unwrap_or_else(|| scene.specs.stack.owner.clone()),
+            observed_at: 0,
+            ledger: (!remembered.no_ledger).then_some(ledger),
+        };
+        scene.records.backends.insert(backend.clone(), record);
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut all = serde_json::to_value(SimDriver::everything()).unwrap();
+        for (name, can) in &self.can {
+            let slot = all.get_mut(name).unwrap_or_else(|| panic!("no capability is called {name}"));
+            *slot = can.clone();
+        }
+        serde_json::from_value(all).unwrap()
+    }
+
+    /// `volume/NAME VERB` with the uid of the object.
+    fn item(&self, item: &str, objects: &[Object]) -> String {
+        let (object, rest) = item.split_once(' ').unwrap();
+        let (_, name) = object.split_once('/').unwrap();
+        let uid = objects.iter().find_map(|o| (o.identity.as_ref()?.name.as_str() == name).then(|| o.uid())?);
+        format!("{} {rest}", uid.unwrap_or_else(|| panic!("{object} is not listed")))
+    }
+
+    fn object(&self, thing: &Thing, stack: &str, ours: &Owner, backend: &Name) -> Object {
+        let owner = thing.owner.clone().unwrap_or_else(|| ours.clone());
+        let uid_of = |thing: &Thing| {
+            let (kind, name) = thing.key()?;
+            let stack = if owner == *ours { stack } else { "another-stack" };
+            let (born, on) = (thing.born.as_ref().unwrap_or(name), thing.born_on.as_ref().unwrap_or(backend));
+            Some(Uid::derive(stack, &owner, kind, on, born, thing.n))
+        };
+        let named = |kind: Kind, name: &Name| {
+            let there = self.objects.iter().find(|other| other.key() == Some((kind, name))).and_then(uid_of);
+            there.unwrap_or_else(|| Uid::derive(stack, &owner, kind, backend, name, 0))
+        };
+        let identity = thing.key().map(|(kind, name)| Identity {
+            owner: owner.clone(),
+            kind,
+            name: name.clone(),
+            uid: uid_of(thing).unwrap(),
+        });
+        let own_name = thing.native.is_some();
+        let native = match (&thing.foreign, &thing.native, &identity) {
+            (Some(native), ..) | (None, Some(native), _) => NativeName::new(native),
+            (None, None, Some(id)) if thing.half => NativeName::temporary(&id.owner, &id.name, id.uid),
+            (None, None, Some(id)) => id.native(),
+            _ => panic!("an object is a volume, a snapshot or foreign"),
+        };
+        let place = if thing.half {
+            Place::Temporary
+        } else if thing.trash {
+            Place::Trash
+        } else {
+            Place::Live
+        };
+        Object {
+            native,
+            place,
+            size: size(&thing.size),
+            used: None,
+            tags: Tags {
+                labels: thing.labels.clone(),
+                protected: thing.protected,
+                on_remove: thing.on_remove,
+                provisioning: thing.provisioning,
+                retained: thing.retained,
+                expires: thing.trash.then_some(604_800),
+                identity: identity.clone().filter(|_| own_name),
+                adopted: thing.adopted,
+                volume: thing.of.as_ref().map(|volume| named(Kind::Volume, volume)),
+                restored: thing.restored.clone(),
+                restoring: None,
+            },
+            identity,
+            conflict: thing.conflict.clone(),
+            parent: thing.clone_of.as_ref().map(|snapshot| named(Kind::Snapshot, snapshot)),
+            clients: match &thing.clients {
+                None => Clients::Unknown,
+                Some(none) if none.is_empty() => Clients::None,
+                Some(some) => Clients::Some(some.clone()),
+            },
+        }
+    }
+}
+
+impl Thing {
+    fn key(&self) -> Option<(Kind, &Name)> {
+        let volume = self.volume.as_ref().map(|name| (Kind::Volume, name));
+        volume.or_else(|| self.snapshot.as_ref().map(|name| (Kind::Snapshot, name)))
+    }
+
+    fn enter(&self, object: &Object, identity: &Identity, ledger: &mut Ledger) {
+        let was = self.was.name.clone().filter(|_| !self.newer);
+        let name = was.clone().unwrap_or_else(|| identity.name.clone());
+        let uid = identity.uid;
+        if self.recent {
+            let (kind, size, approved) = (identity.kind, object.size, self.approved);
+            ledger.removals.push(Removal { uid, kind, size, at: 0, approved });
+        }
+        if self.buried {
+            let next = ledger.next.entry(Ledger::next_key(identity.kind, &name)).or_default();
+            *next = (*next).max(self.n + 1);
+            ledger.tombstones.insert(uid, Tombstone { kind: identity.kind, name, at: 0 });
+        } else if !self.no_ledger {
+            let known = Identity { name: name.clone(), ..identity.clone() };
+            let native = if was.is_some() { known.native() } else { object.native.clone() };
+            let (kind, n, size) = (identity.kind, self.n, object.size);
+            ledger.whole.insert(uid, LedgerEntry { kind, name, n, native, size });
+            if self.leaving || self.trash {
+                ledger.leaving.insert(uid);
+            }
+        }
+    }
+
+    fn record(&self, object: &Object, identity: Identity, backend: &Name) -> ObjectRecord {
+        let identity = Identity { name: self.was.name.clone().unwrap_or(identity.name), ..identity };
+        let native = if self.was.name.is_some() { identity.native() } else { object.native.clone() };
+        let tags = Tags {
+            labels: self.was.labels.clone().unwrap_or_else(|| object.tags.labels.clone()),
+            protected: self.was.protected.unwrap_or(object.tags.protected),
+            expires: None,
+            ..object.tags.clone()
+        };
+        let size = self.was.size.as_ref().map_or(object.size, |text| text.parse().unwrap());
+        let seen = (!self.buried).then(|| object.clone());
+        ObjectRecord { identity, backend: backend.clone(), native, size, tags, seen, seen_at: 0 }
+    }
+}
