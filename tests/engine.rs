@@ -340,3 +340,21 @@ fn a_backend_that_is_away_delays_only_its_own() {
         assert_eq!((report.changed, report.failed.len()), (1, 0), "what is here was grown");
     });
 }
+
+#[test]
+fn what_was_too_much_at_once_stays_so_when_others_are_made_meanwhile() {
+    run(async {
+        let mut rig = Rig::new();
+        rig.settle(&join(&[volume("old", "size: 1Mi")]), 3, "the old").await;
+        let new = join(&[volume("new", "size: 1Mi")]);
+        for _ in 0..3 {
+            // The first pass makes the new one; then the old one is not the last volume there any more.
+            let plan = rig.pass(&new).await.unwrap().plan.unwrap();
+            let held: Vec<(&str, HeldReason)> = plan.held.iter().map(|h| (h.name.as_str(), h.reason)).collect();
+            assert_eq!(held, [("old", HeldReason::RemovalLimit)]);
+            rig.approve = vec![plan.approval.unwrap().digest];
+            assert_eq!(rig.fork(true).pass(&new).await.unwrap().plan.unwrap().held, [], "approved, it goes");
+            rig.approve.clear();
+        }
+    });
+}

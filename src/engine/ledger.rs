@@ -110,8 +110,21 @@ fn covers(approval: &ApprovalInUse, uid: Uid) -> bool {
     approval.set.iter().any(|item| item.split(' ').next() == Some(uid.as_str()))
 }
 
-/// Before the first step of a pass: what is about to leave is entered as leaving, and approvals that are made use of as such.
-pub(super) fn announce<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s Step> + Clone, used: &[ApprovalSet]) {
+/// Before the first step of a pass: what is about to leave is entered as leaving, approvals that are made use of as such, and
+/// what waits for one as waiting.
+pub(super) fn announce<'s>(
+    ledger: &mut Ledger,
+    steps: impl Iterator<Item = &'s Step> + Clone,
+    used: &[ApprovalSet],
+    asked: Option<&ApprovalSet>,
+) {
+    let removal = |item: &String| {
+        let (uid, verb) = item.split_once(' ')?;
+        matches!(verb, "remove" | "destroy").then(|| uid.parse().ok())?
+    };
+    let goes: BTreeSet<Uid> = steps.clone().map(|step| step.identity.uid).collect();
+    let waiting = asked.into_iter().flat_map(|asked| &asked.set).filter_map(removal);
+    ledger.waiting = waiting.filter(|uid| ledger.whole.contains_key(uid) && !goes.contains(uid)).collect();
     ledger.leaving.extend(steps.clone().filter(|step| step.is_removal()).map(|step| step.identity.uid));
     let here: BTreeSet<String> = steps.map(approval_item).collect();
     for approval in used {

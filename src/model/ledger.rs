@@ -55,6 +55,10 @@ pub struct Ledger {
     pub approvals: Vec<ApprovalInUse>,
     /// Digests of approvals that are done: an Approval document with one of them no longer approves anything.
     pub spent: BTreeSet<String>,
+    /// Objects whose removal was too much at once, and that wait for a person. Without this, objects made in the meantime would
+    /// make the same removal look smaller.
+    #[serde(default)]
+    pub waiting: BTreeSet<Uid>,
 }
 
 /// An object that the owner has.
@@ -128,6 +132,7 @@ impl Ledger {
             removals: Vec::new(),
             approvals: Vec::new(),
             spent: BTreeSet::new(),
+            waiting: BTreeSet::new(),
         }
     }
 

@@ -115,7 +115,19 @@ fn over_the_limit(planner: &Planner<'_>, removals: &[usize]) -> Option<String> {
             "{count} of {all} objects would have left within 24 hours, and maxRemovedPercent is {limit}"
         ));
     }
-    last_volume(planner, removals)
+    last_volume(planner, removals).or_else(|| waited_before(planner, removals))
+}
+
+/// Whether one of them was held by these limits in an earlier run: what was made since does not let it go.
+fn waited_before(planner: &Planner<'_>, removals: &[usize]) -> Option<String> {
+    let ledgers = || good_grounds(&planner.grounds).filter_map(|(_, good)| good.ledger);
+    let waits = |index: &usize| {
+        let uid = &planner.steps[*index].identity.uid;
+        ledgers().any(|ledger| ledger.waiting.contains(uid))
+    };
+    let held_before = removals.iter().any(waits);
+    held_before
+        .then(|| "it was too much at once when it was first planned, and nobody has approved it since".to_owned())
 }
 
 /// Whether this owner would have no volume left on a backend where it has some.

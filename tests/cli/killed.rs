@@ -16,7 +16,7 @@ use crate::signals::{send, start};
 fn declare(sandbox: &Sandbox, step: u64) {
     let mut text = String::new();
     for n in 0..40_u64 {
-        if (n + step) % 5 == 0 {
+        if (n + step).is_multiple_of(5) {
             continue;
         }
         let size = 1 + step;
@@ -115,7 +115,7 @@ fn a_run_killed_at_any_moment_is_simply_run_again() {
 fn seen_before(name: &str, step: u64) -> bool {
     let object = name.split('.').nth(2).unwrap();
     match object.strip_prefix('v').and_then(|number| number.parse::<u64>().ok()) {
-        Some(number) => name.starts_with("kiln.") && (number + step - 1) % 5 != 0,
+        Some(number) => name.starts_with("kiln.") && !(number + step - 1).is_multiple_of(5),
         None => false,
     }
 }
