@@ -477,6 +477,7 @@ async fn make(pass: &mut Pass<'_>, steps: Vec<Step>) -> Result<(), ActError> {
         unobserved: Vec::new(),
         approval: None,
         used: Vec::new(),
+        too_much: std::collections::BTreeSet::new(),
         digest: String::new(),
     };
     let mut report = Report::default();

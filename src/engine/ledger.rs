@@ -111,20 +111,14 @@ fn covers(approval: &ApprovalInUse, uid: Uid) -> bool {
 }
 
 /// Before the first step of a pass: what is about to leave is entered as leaving, approvals that are made use of as such, and
-/// what waits for one as waiting.
+/// what is too much at once as waiting.
 pub(super) fn announce<'s>(
     ledger: &mut Ledger,
     steps: impl Iterator<Item = &'s Step> + Clone,
     used: &[ApprovalSet],
-    asked: Option<&ApprovalSet>,
+    too_much: &BTreeSet<Uid>,
 ) {
-    let removal = |item: &String| {
-        let (uid, verb) = item.split_once(' ')?;
-        matches!(verb, "remove" | "destroy").then(|| uid.parse().ok())?
-    };
-    let goes: BTreeSet<Uid> = steps.clone().map(|step| step.identity.uid).collect();
-    let waiting = asked.into_iter().flat_map(|asked| &asked.set).filter_map(removal);
-    ledger.waiting = waiting.filter(|uid| ledger.whole.contains_key(uid) && !goes.contains(uid)).collect();
+    ledger.waiting = too_much.iter().filter(|uid| ledger.whole.contains_key(uid)).copied().collect();
     ledger.leaving.extend(steps.clone().filter(|step| step.is_removal()).map(|step| step.identity.uid));
     let here: BTreeSet<String> = steps.map(approval_item).collect();
     for approval in used {

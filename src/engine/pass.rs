@@ -271,7 +271,7 @@ impl<'s> Pass<'s> {
         for name in names {
             if let Some(ledger) = self.ledgers.get_mut(&name) {
                 let here = plan.steps.iter().filter(|step| step.backend == name);
-                ledger::announce(ledger, here, &plan.used, plan.approval.as_ref());
+                ledger::announce(ledger, here, &plan.used, &plan.too_much);
                 ledger::strike_off(ledger, &pending);
             }
             // A pool with nothing of ours, and nothing to be made there, is not written to.

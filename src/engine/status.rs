@@ -659,6 +659,7 @@ mod tests {
                 unobserved: Vec::new(),
                 approval: None,
                 used: Vec::new(),
+                too_much: std::collections::BTreeSet::new(),
                 digest: String::new(),
             },
         }

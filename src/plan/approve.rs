@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Action, ApprovalInUse, Kind, Name, Place, Risk, Size, Step};
+use crate::model::{Action, ApprovalInUse, Kind, Name, Place, Risk, Size, Step, Uid};
 
 use super::plan::{Planner, good_grounds};
 use super::types::{ApprovalSet, HeldReason, Irreversible};
@@ -25,8 +25,19 @@ pub fn approval_item(step: &Step) -> String {
     }
 }
 
+/// What a person has to do with a plan.
+#[derive(Default)]
+pub(super) struct Judged {
+    /// What waits for them.
+    pub asked: Option<ApprovalSet>,
+    /// Approvals that are made use of.
+    pub used: Vec<ApprovalSet>,
+    /// Removals that are held by the limits.
+    pub too_much: BTreeSet<Uid>,
+}
+
 /// Holds what needs a person and has none; gives the set that waits, and the approvals that were made use of.
-pub(super) fn judge(planner: &mut Planner<'_>) -> (Option<ApprovalSet>, Vec<ApprovalSet>) {
+pub(super) fn judge(planner: &mut Planner<'_>) -> Judged {
     let begun = begun(planner);
     let given: BTreeSet<String> = given(planner);
     let covered = |step: &Step| begun.iter().any(|approval| approval.set.contains(&approval_item(step)));
@@ -42,14 +53,15 @@ pub(super) fn judge(planner: &mut Planner<'_>) -> (Option<ApprovalSet>, Vec<Appr
     let mut used: Vec<ApprovalSet> =
         begun.into_iter().map(|approval| ApprovalSet { digest: approval.digest, set: approval.set }).collect();
     if waiting.is_empty() {
-        return (None, used);
+        return Judged { used, ..Judged::default() };
     }
     let set: BTreeSet<String> = waiting.iter().map(|index| approval_item(&planner.steps[*index])).collect();
     let asked = ApprovalSet { digest: digest_of(&set), set };
     if given.contains(&asked.digest) {
         used.push(asked);
-        return (None, used);
+        return Judged { used, ..Judged::default() };
     }
+    let mut too_much = BTreeSet::new();
     let unblock = format!("`kiln apply --approve {}` lets exactly this set go", asked.digest);
     // Backwards: what waits for another of the set is held for its own reason, not for the other's.
     for index in waiting.into_iter().rev() {
@@ -57,6 +69,7 @@ pub(super) fn judge(planner: &mut Planner<'_>) -> (Option<ApprovalSet>, Vec<Appr
         if step.is_removal()
             && let Some(why) = &over
         {
+            too_much.insert(step.identity.uid);
             planner.hold_step(index, HeldReason::RemovalLimit, why.clone(), &unblock);
         } else if planner.inputs.irreversible == Irreversible::Hold {
             let message = "it cannot be undone, and nobody was asked".to_owned();
@@ -64,7 +77,7 @@ pub(super) fn judge(planner: &mut Planner<'_>) -> (Option<ApprovalSet>, Vec<Appr
             planner.hold_step(index, HeldReason::NeedsConfirmation, message, &unblock);
         }
     }
-    (Some(asked), used)
+    Judged { asked: Some(asked), used, too_much }
 }
 
 /// Approvals in the ledgers: given earlier, and not yet done. Each ledger has the part of the set that is on its pool.

@@ -10,7 +10,7 @@ use crate::model::{
 use super::plan::{About, Planner, Ready};
 use super::types::HeldReason;
 
-use super::tags::{Wanted, change, exact, tag_changes, wanted_tags, word};
+use super::tags::{Wanted, change, exact, first_tags, wanted_tags, word};
 
 impl<'a> Planner<'a> {
     /// A new volume.
@@ -65,7 +65,7 @@ impl<'a> Planner<'a> {
         if provisioning == Provisioning::Thick {
             changes.push(change("provisioning", Value::Null, json!(provisioning)));
         }
-        changes.extend(tag_changes(&Tags::default(), &tags));
+        changes.extend(first_tags(&tags));
         let uid = identity.uid;
         let index = self.step(Step {
             backend: spec.backend.clone(),

@@ -26,7 +26,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     planner.removals();
     planner.hold_what_is_elsewhere();
     planner.hold_taken();
-    let (approval, used) = approve::judge(&mut planner);
+    let approve::Judged { asked: approval, used, too_much } = approve::judge(&mut planner);
     planner.warn();
 
     let Planner { mut held, warnings, steps, dropped, .. } = planner;
@@ -42,6 +42,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
         unobserved: unobserved(inputs),
         approval,
         used,
+        too_much,
         digest: String::new(),
     };
     plan.digest = digest::digest(&plan);

@@ -434,6 +434,7 @@ mod tests {
             unobserved: vec![Unobserved { backend: name("slow"), message: "/mnt/slow is not there".to_owned() }],
             approval: Some(ApprovalSet { digest: "abc123".to_owned(), set: Default::default() }),
             used: Vec::new(),
+            too_much: std::collections::BTreeSet::new(),
             digest: "d1".to_owned(),
         }
     }

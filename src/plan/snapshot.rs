@@ -10,7 +10,7 @@ use super::locate::Located;
 use super::plan::{About, Planner, Ready};
 use super::types::HeldReason;
 
-use super::tags::{Wanted, change, tag_changes, wanted_tags};
+use super::tags::{Wanted, change, first_tags, wanted_tags};
 
 impl<'a> Planner<'a> {
     /// Plans a declared snapshot, once; what others may count on.
@@ -109,7 +109,7 @@ impl<'a> Planner<'a> {
         let uid = identity.uid;
         let mut changes =
             vec![change("volume", Value::Null, json!(volume)), change("size", Value::Null, json!(volume_object.size))];
-        changes.extend(tag_changes(&Tags::default(), &tags));
+        changes.extend(first_tags(&tags));
         let size = volume_object.size;
         let index = self.step(Step {
             backend: backend.clone(),

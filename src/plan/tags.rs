@@ -69,6 +69,12 @@ pub(super) fn tag_changes(before: &Tags, after: &Tags) -> Vec<FieldChange> {
     changes
 }
 
+/// What people see of the tags of a new object: there was nothing before.
+pub(super) fn first_tags(tags: &Tags) -> Vec<FieldChange> {
+    let changes = tag_changes(&Tags::default(), tags).into_iter();
+    changes.map(|change| FieldChange { before: Value::Null, ..change }).collect()
+}
+
 pub(super) fn change(path: &str, before: Value, after: Value) -> FieldChange {
     FieldChange { path: path.to_owned(), before, after }
 }

@@ -10,7 +10,7 @@ use crate::model::{
 use super::plan::{About, Planner, Ready};
 use super::types::HeldReason;
 
-use super::tags::{Wanted, change, tag_changes, wanted_tags};
+use super::tags::{Wanted, change, first_tags, tag_changes, wanted_tags};
 
 impl<'a> Planner<'a> {
     /// Takes over an object that nobody owns.
@@ -61,7 +61,7 @@ impl<'a> Planner<'a> {
         tags.adopted = true;
         tags.restored = spec.restore.as_ref().map(|restore| restore.request.clone());
         let mut changes = vec![change("adopt.name", Value::Null, json!(native))];
-        changes.extend(tag_changes(&Tags::default(), &tags));
+        changes.extend(first_tags(&tags));
         let uid = identity.uid;
         let index = self.step(Step {
             backend: spec.backend.clone(),

@@ -85,6 +85,8 @@ pub struct Plan {
     pub approval: Option<ApprovalSet>,
     /// Approvals that this plan makes use of, with the whole set of each: they go into the ledgers before the first step.
     pub used: Vec<ApprovalSet>,
+    /// Removals that are held because they are too much at once: the ledgers remember them.
+    pub too_much: BTreeSet<Uid>,
     /// Over the declared fields, identities, sizes and tags concerned, and the steps; never times or revision.
     pub digest: String,
 }
