@@ -157,6 +157,7 @@ impl PlanView {
             // Which approvals are being used up is the engine's business: the steps they let through are in `steps`.
             used: _,
             digest,
+            too_much: _,
         } = plan;
         let held: Vec<HeldView> = held.iter().map(HeldView::new).collect();
         let summary = Summary::new(steps, held.len());
