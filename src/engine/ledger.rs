@@ -110,15 +110,9 @@ fn covers(approval: &ApprovalInUse, uid: Uid) -> bool {
     approval.set.iter().any(|item| item.split(' ').next() == Some(uid.as_str()))
 }
 
-/// Before the first step of a pass: what is about to leave is entered as leaving, approvals that are made use of as such, and
-/// what is too much at once as waiting.
-pub(super) fn announce<'s>(
-    ledger: &mut Ledger,
-    steps: impl Iterator<Item = &'s Step> + Clone,
-    used: &[ApprovalSet],
-    too_much: &BTreeSet<Uid>,
-) {
-    ledger.waiting = too_much.iter().filter(|uid| ledger.whole.contains_key(uid)).copied().collect();
+/// Before the first step of a pass: what is about to leave is entered as leaving, and approvals that are made use of as
+/// such.
+pub(super) fn announce<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s Step> + Clone, used: &[ApprovalSet]) {
     ledger.leaving.extend(steps.clone().filter(|step| step.is_removal()).map(|step| step.identity.uid));
     let here: BTreeSet<String> = steps.map(approval_item).collect();
     for approval in used {

@@ -1,6 +1,6 @@
 //! What every pass begins with: a look, under the writer locks where it will write, and what the last crash left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -241,6 +241,21 @@ impl<'s> Pass<'s> {
         self.write_now(name).await
     }
 
+    /// Takes over into the ledgers what a whole plan says beyond its steps: what waits because it is too much at once, and which
+    /// approved items nothing is planned for any more. (What a person does by hand says nothing about the rest.)
+    pub(super) fn take_note(&mut self, plan: &Plan) {
+        let pending: BTreeSet<Uid> = plan
+            .steps
+            .iter()
+            .map(|step| step.identity.uid)
+            .chain(plan.held.iter().filter_map(|held| held.uid))
+            .collect();
+        for ledger in self.ledgers.values_mut() {
+            ledger::strike_off(ledger, &pending);
+            ledger.waiting = plan.too_much.iter().filter(|uid| ledger.whole.contains_key(uid)).copied().collect();
+        }
+    }
+
     /// Makes these steps: readies their backends, announces what leaves, executes, and enters what was done. Steps on a backend that
     /// cannot be readied fail.
     ///
@@ -255,13 +270,7 @@ impl<'s> Pass<'s> {
     ) -> Result<(), StoreError> {
         let Some(store) = self.store.clone() else { return Ok(()) };
         let mut unready: BTreeMap<Name, DriverError> = BTreeMap::new();
-        let concerned: std::collections::BTreeSet<&Name> = plan.steps.iter().map(|step| &step.backend).collect();
-        let pending: std::collections::BTreeSet<Uid> = plan
-            .steps
-            .iter()
-            .map(|step| step.identity.uid)
-            .chain(plan.held.iter().filter_map(|held| held.uid))
-            .collect();
+        let concerned: BTreeSet<&Name> = plan.steps.iter().map(|step| &step.backend).collect();
         for name in concerned {
             if let Err(error) = self.ready(name).await {
                 unready.insert(name.clone(), error);
@@ -271,8 +280,7 @@ impl<'s> Pass<'s> {
         for name in names {
             if let Some(ledger) = self.ledgers.get_mut(&name) {
                 let here = plan.steps.iter().filter(|step| step.backend == name);
-                ledger::announce(ledger, here, &plan.used, &plan.too_much);
-                ledger::strike_off(ledger, &pending);
+                ledger::announce(ledger, here, &plan.used);
             }
             // A pool with nothing of ours, and nothing to be made there, is not written to.
             let idle = self.ledgers.get(&name).is_some_and(|ledger| ledger.whole.is_empty() && ledger.serial == 0)

@@ -46,6 +46,7 @@ pub async fn reconcile_once(
     report.breaches = pass.with_inputs(&options.approve, Irreversible::List, |inputs| plan::lint(&plan, inputs));
     reporter.event(Event::Planned(&plan));
     if report.breaches.is_empty() {
+        pass.take_note(&plan);
         pass.make(&plan, options, reporter, &mut report).await?;
         pass.remember().await?;
     }
