@@ -288,7 +288,13 @@ async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
         let object = there.get(&(held.kind, held.name.to_string()));
         let volume = specs.volumes.get(held.name.as_str());
         let cause = match held.reason {
-            HeldReason::Protected => object.is_some_and(|object| object.tags.protected),
+            // By its tag or, where a stranger or a crash got in between, by the ledger.
+            HeldReason::Protected => {
+                let ledger = rig.world().ledger(&"prod".parse().unwrap()).cloned();
+                let entered =
+                    |uid| ledger.and_then(|l| l.whole.get(&uid).map(|entry| entry.protected)).unwrap_or(false);
+                object.is_some_and(|object| object.tags.protected) || held.uid.is_some_and(entered)
+            }
             HeldReason::ShrinkRefused => object.zip(volume).is_some_and(|(object, spec)| spec.size < object.size),
             HeldReason::Lost => memory.meddled && object.is_none(),
             HeldReason::Immutable | HeldReason::HasDependents => object.is_some(),
