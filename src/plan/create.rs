@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::model::{
     Action, Expect, Identity, Kind, Ledger, Name, NativeName, Object, ObjectRef, Origin, Place, Provisioning, Reason,
-    Risk, Size, SourceSpec, Step, Tags, Uid, VolumeSpec,
+    Risk, Size, SourceSpec, Step, Tags, Uid, Verb, VolumeSpec,
 };
 
 use super::plan::{About, Planner, Ready};
@@ -173,16 +173,17 @@ impl<'a> Planner<'a> {
     pub(super) fn undeclared(&mut self, kind: Kind, name: &'a Name) -> Ready {
         match self.found(kind, name, Place::Live).as_slice() {
             [] => Ready::Missing,
-            [(backend, object)]
-                if object.conflict.is_none() && object.size >= self.remembered(Some(*backend), object).size =>
-            {
-                match object.uid() {
-                    Some(uid) => Ready::Here {
-                        backend: (*backend).clone(),
-                        object: ObjectRef { native: object.native.clone(), uid, size: object.size },
-                        after: Vec::new(),
-                    },
-                    None => Ready::Missing,
+            [(backend, object)] if object.conflict.is_none() => {
+                let Some(uid) = object.uid() else { return Ready::Missing };
+                let about = About { kind, name, backend: Some(backend), uid: Some(uid), action: Verb::Remove };
+                if self.hold_if_cut(&about, object).is_none() {
+                    self.claim_all(kind, name);
+                    return Ready::Held;
+                }
+                Ready::Here {
+                    backend: (*backend).clone(),
+                    object: ObjectRef { native: object.native.clone(), uid, size: object.size },
+                    after: Vec::new(),
                 }
             }
             _ => {
