@@ -101,6 +101,8 @@ fn body_of(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// Replaces a ledger. See [`crate::driver::Driver::write_ledger`].
+///
+/// Only by a newer one: a write that was given up on, and comes late, must not undo what was noted since.
 pub(super) fn write(pool: &Pool, ledger: &Ledger) -> Result<(), DriverError> {
     let owner = &ledger.owner;
     let doing = format!("writing the ledger of {owner} in {}/{MARK}", pool.path.display());
@@ -111,6 +113,17 @@ pub(super) fn write(pool: &Pool, ledger: &Ledger) -> Result<(), DriverError> {
     bytes.extend_from_slice(&body);
 
     let mark = pool::open_dir(pool.root(), MARK).map_err(failed)?;
+    if let Some(LedgerView::Good(there)) = read(mark.as_fd(), owner)
+        && there.serial >= ledger.serial
+    {
+        if there == *ledger {
+            return Ok(());
+        }
+        return Err(fail::conflict(format!(
+            "{doing}: number {} is there already, and this is number {}",
+            there.serial, ledger.serial
+        )));
+    }
     let [main, old, beside] = [MAIN, OLD, BESIDE].map(|ending| format!("{owner}{ending}"));
     match pool::write_beside(mark.as_fd(), &beside, &bytes) {
         Err(Errno::NOSPC | Errno::DQUOT) if pool::remove_file(mark.as_fd(), RESERVE).map_err(failed)? => {

@@ -182,6 +182,62 @@ async fn a_ledger_survives_the_loss_of_either_copy() {
 }
 
 #[tokio::test]
+async fn an_older_ledger_never_takes_the_place_of_a_newer_one() {
+    let bench = Bench::new().await;
+    let mut ledger = Ledger::new(bench.look().await.pool.unwrap(), owner(), "stack".to_owned());
+    ledger.serial = 7;
+    bench.driver.write_ledger(&ledger).await.unwrap();
+    let before = bench.tree();
+    bench.driver.write_ledger(&ledger).await.unwrap();
+    let same_number = Ledger { stack: "other".to_owned(), ..ledger.clone() };
+    for refused in [same_number, Ledger { serial: 6, ..ledger.clone() }] {
+        let error = bench.driver.write_ledger(&refused).await.unwrap_err();
+        assert_eq!((error.kind, error.effect), (ErrorKind::Conflict, crate::model::Effect::No), "{error}");
+    }
+    assert_eq!(bench.tree(), before);
+    // A damaged copy says nothing about what is newer.
+    for ending in ["ledger", "ledger.old"] {
+        fs::write(bench.path.join(format!(".kiln-pool/prod.{ending}")), b"damaged").unwrap();
+    }
+    ledger.serial = 1;
+    bench.driver.write_ledger(&ledger).await.unwrap();
+    assert_eq!(bench.look().await.ledgers.remove(&owner()), Some(LedgerView::Good(ledger)));
+}
+
+/// A write that was given up on keeps the lock for as long as it is there, and is not begun once nobody waits for it.
+#[tokio::test]
+async fn a_ledger_whose_caller_has_gone_keeps_the_lock_and_is_not_begun() {
+    let bench = Bench::new().await;
+    let mut ledger = Ledger::new(bench.look().await.pool.unwrap(), owner(), "stack".to_owned());
+    ledger.serial = 1;
+    let lock = bench.driver.lock(&owner()).await.unwrap();
+    let inner = bench.driver.0.clone();
+    // Something else is being written, for as long as this is not told to go on.
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let other = tokio::spawn(inner.clone().with_ledgers("other".parse().unwrap(), move |_| {
+        begun.send(()).unwrap();
+        wait.recv().unwrap();
+        Ok(())
+    }));
+    has_begun.await.unwrap();
+    {
+        let driver = bench.driver.clone();
+        let mut writing = driver.write_ledger(&ledger);
+        let nobody = &mut std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(writing.as_mut().poll(nobody).is_pending(), "it waits for the other");
+    }
+    drop(lock);
+    let second = Local::connect(&bench.path, false);
+    assert_eq!(second.observe(&Scope::All).await.unwrap().locked, [owner()], "it is still there");
+    go.send(()).unwrap();
+    other.await.unwrap().unwrap();
+    let lock = second.lock(&owner()).await.unwrap();
+    assert_eq!(bench.look().await.ledgers.get(&owner()), None, "nobody waited for it any more");
+    drop(lock);
+}
+
+#[tokio::test]
 async fn many_objects_are_listed_quickly() {
     const COUNT: usize = 2000;
     let bench = Bench::new().await;
@@ -269,6 +325,7 @@ async fn a_full_pool_leaves_nothing_half_made() {
         while std::io::Write::write_all(&mut filler, &vec![7; size]).is_ok() && filler.sync_data().is_ok() {}
     }
     ledger.stack = "s".repeat(100_000);
+    ledger.serial += 1;
     bench.driver.write_ledger(&ledger).await.unwrap();
     assert_eq!(bench.run(&step(volume("t"), Action::Trash { ttl: Seconds(1) })).await, Ok(Outcome::Changed));
     assert_eq!(bench.run(&step(volume("t"), Action::Purge)).await, Ok(Outcome::Changed));
