@@ -29,8 +29,8 @@ use rustix::io::Errno;
 
 use super::{Driver, StepContext, WriterLock};
 use crate::model::{
-    Access, Capabilities, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome, Owner, PoolId, Scope, Size,
-    Step, Uid,
+    Access, Action, Capabilities, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome, Owner, PoolId, Scope,
+    Size, Step, Uid,
 };
 
 mod content;
@@ -62,8 +62,8 @@ struct Inner {
     path: PathBuf,
     create: bool,
     capabilities: Capabilities,
-    /// Objects that a step is being made on. A caller may go away and come back while blocking work still runs.
-    busy: Mutex<HashSet<Uid>>,
+    /// What a step is being made on. A caller may go away and come back while blocking work still runs.
+    busy: Mutex<HashSet<Claim>>,
     freed: Condvar,
     /// The locks taken through this driver: a running step keeps its owner's, and so does a ledger being written.
     locks: Mutex<Vec<(Owner, Weak<lock::Held>)>>,
@@ -170,12 +170,39 @@ impl Drop for Abandon {
     }
 }
 
-/// Keeps an object to one step at a time.
-struct Busy<'a>(&'a Inner, Uid);
+/// What a step has to itself: the object, and each native name that it may move something to or from. Two steps on one name can
+/// be of two objects: a file that was to be adopted as one, say, and then as another.
+#[derive(PartialEq, Eq, Hash)]
+enum Claim {
+    Object(Uid),
+    Name(NativeName),
+}
+
+impl Claim {
+    fn of(step: &Step) -> Vec<Self> {
+        let mut claims = vec![Self::Object(step.identity.uid), Self::Name(step.native.clone())];
+        if let Action::Rename { from, .. } = &step.action {
+            claims.push(Self::Name(from.clone()));
+        }
+        claims
+    }
+
+    /// Whether a step must wait.
+    fn taken(busy: &HashSet<Self>, step: &Step) -> bool {
+        Self::of(step).iter().any(|claim| busy.contains(claim))
+    }
+}
+
+/// Keeps objects and names to one step at a time.
+struct Busy<'a>(&'a Inner, Vec<Claim>);
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        self.0.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+        let mut busy = self.0.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        for claim in &self.1 {
+            busy.remove(claim);
+        }
+        drop(busy);
         self.0.freed.notify_all();
     }
 }
@@ -222,11 +249,14 @@ impl Inner {
         locks.iter().filter(|(of, _)| of == owner).find_map(|(_, lock)| lock.upgrade())
     }
 
-    fn alone(&self, uid: Uid) -> Busy<'_> {
+    /// Waits until nobody else works on anything that the step is about. All claims are taken at once: no two steps wait for each
+    /// other.
+    fn alone(&self, step: &Step) -> Busy<'_> {
         let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut busy = self.freed.wait_while(busy, |busy| busy.contains(&uid)).unwrap_or_else(PoisonError::into_inner);
-        busy.insert(uid);
-        Busy(self, uid)
+        let taken = |busy: &mut HashSet<Claim>| Claim::taken(busy, step);
+        let mut busy = self.freed.wait_while(busy, taken).unwrap_or_else(PoisonError::into_inner);
+        busy.extend(Claim::of(step));
+        Busy(self, Claim::of(step))
     }
 
     /// The pool, if it is one, and the one for which the owner's lock was taken. Whatever else is at the path now (the directory
@@ -244,7 +274,7 @@ impl Inner {
     }
 
     fn execute(&self, step: &Step, work: &content::Work) -> Result<Outcome, DriverError> {
-        let _alone = self.alone(step.identity.uid);
+        let _alone = self.alone(step);
         // The caller may have gone while this waited for its turn: what nobody waits for is not begun.
         work.check()?;
         let pool = self.pool_for(&step.identity.owner)?;

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::*;
 use crate::model::{
-    Action, Clients, Expect, Identity, Kind, LedgerView, Name, Object, ObjectRef, Origin, Place, Provisioning, Reason,
-    Risk, Seconds, Tags,
+    Clients, Expect, Identity, Kind, LedgerView, Name, Object, ObjectRef, Origin, Place, Provisioning, Reason, Risk,
+    Seconds, Tags,
 };
 
 pub(super) mod crash;

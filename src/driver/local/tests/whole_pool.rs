@@ -139,6 +139,33 @@ async fn a_step_whose_caller_has_gone_stops_and_keeps_the_lock_until_then() {
     drop(lock);
 }
 
+/// A step that was given up on may still be running: nothing else is begun meanwhile on its object, nor on its native names.
+#[test]
+fn one_step_at_a_time_on_an_object_and_on_a_native_name() {
+    let home = tempfile::tempdir().unwrap();
+    let driver = Local::connect(home.path(), false);
+    let at = |identity, native: &str, action| {
+        step_on(identity, NativeName::new(native), action, Expect { place: Some(Place::Live), ..Expect::default() })
+    };
+    let rename = |from: &str| Action::Rename { from: NativeName::new(from), tags: Tags::default() };
+    let first = || at(volume("a"), "new", rename("old"));
+    for (second, waits) in [
+        (first(), true),
+        (step(volume("a"), create(MIB)), true),
+        (at(volume("b"), "new", create(MIB)), true),
+        (at(volume("b"), "old", Action::Destroy), true),
+        (at(volume("b"), "other", rename("new")), true),
+        (at(volume("b"), "other", create(MIB)), false),
+    ] {
+        let alone = driver.0.alone(&first());
+        let what = format!("{:?} on {}", second.action, second.native);
+        assert_eq!(Claim::taken(&driver.0.busy.lock().unwrap(), &second), waits, "{what}");
+        drop(alone);
+        drop(driver.0.alone(&second));
+    }
+    assert!(driver.0.busy.lock().unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn a_ledger_survives_the_loss_of_either_copy() {
     let bench = Bench::new().await;
