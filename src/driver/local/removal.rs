@@ -48,8 +48,7 @@ impl Task<'_> {
         }
         self.settle(found)?;
         self.write_tags(found, tags)?;
-        pool::rename(root, native, &trash, native, RenameFlags::NOREPLACE)
-            .map_err(|e| fail::before(format!("moving {native} to the trash"), e))?;
+        self.rename_free(root, native, &trash).map_err(|e| fail::before(format!("moving {native} to the trash"), e))?;
         self.synced(trash.as_fd())?;
         self.synced(root)
     }
@@ -126,8 +125,7 @@ impl Task<'_> {
         let (native, root) = (self.native()?, self.pool.root());
         self.write_tags(found, &Tags { expires: found.tags.expires, ..tags.clone() })?;
         let trash = self.place(Place::Trash)?;
-        pool::rename(&trash, native, root, native, RenameFlags::NOREPLACE)
-            .map_err(|e| fail::before(format!("bringing {native} back"), e))?;
+        self.rename_free(&trash, native, root).map_err(|e| fail::before(format!("bringing {native} back"), e))?;
         self.synced(root)?;
         self.synced(trash.as_fd())?;
         self.write_tags(&self.live()?, tags)

@@ -515,7 +515,9 @@ async fn damaged_and_contradicting_tags_are_conflicts_and_nothing_is_touched() {
     assert!(bench.only().await.conflict.is_some());
     fs::remove_file(&tags).unwrap();
     fs::remove_file(bench.image(&db)).unwrap();
-    assert!(bench.only().await.conflict.unwrap().contains("no data file"));
+    fs::create_dir(bench.image(&db)).unwrap();
+    assert!(bench.only().await.conflict.unwrap().contains("is a directory"));
+    fs::remove_dir(bench.image(&db)).unwrap();
     fs::write(bench.image(&db), b"").unwrap();
     fs::write(bench.dir(&db).join("second.img"), b"").unwrap();
     assert!(bench.only().await.conflict.unwrap().contains("several"));
