@@ -22,6 +22,9 @@ const TAGS_LIMIT: u64 = 1 << 20;
 /// Of the stored tags. A newer one is a conflict: nothing is done to what is not understood.
 const TAGS_FORMAT: u32 = 1;
 
+/// Why a file is not taken over that has more than one name.
+const HARD_LINKS: &str = "it has other names (hard links), under which others may change it";
+
 /// An object, or something that stands where objects do.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Found {
@@ -131,7 +134,7 @@ impl Pool {
         match pool::open_dir(dir, name) {
             Ok(own) => {
                 return match self.look_inside(found, own.as_fd(), buffer)? {
-                    Some(found) => Ok(Some(found)),
+                    Some(found) => Ok(Some(found.unfit("it is a directory and not a regular file"))),
                     // What is removed loses its data file, but not under its name: what stood here may have been exchanged for
                     // another since it was opened.
                     None if is_still(dir, name, &own)? => Ok(None),
@@ -158,7 +161,11 @@ impl Pool {
         } else if found.form == Form::File {
             self.read_adopted(&mut found)?;
         }
-        Ok(Some(found))
+        Ok(Some(match (is_file, stat.st_nlink) {
+            (true, 0 | 1) => found,
+            (true, _) => found.unfit(HARD_LINKS),
+            (false, _) => found.unfit(&format!("it is {} and not a regular file", kind_of(&stat))),
+        }))
     }
 
     fn look_inside(
@@ -248,6 +255,14 @@ impl Pool {
 }
 
 impl Found {
+    /// Nobody's, and nothing that could be taken over where it is.
+    fn unfit(mut self, why: &str) -> Self {
+        if self.identity.is_none() && self.conflict.is_none() && self.place == Place::Live {
+            self.conflict = Some(why.to_owned());
+        }
+        self
+    }
+
     fn measure(&mut self, stat: &Stat) {
         self.size = u64::try_from(stat.st_size).unwrap_or(0);
         // Blocks are counted in 512 bytes, whatever the file system's own are (stat(2)).

@@ -413,13 +413,6 @@ impl Task<'_> {
             if self.step.expect.size.is_some_and(|size| size.bytes() != found.size) {
                 return Err(fail::conflict(format!("{native} has {} bytes, not those of the plan", found.size)));
             }
-            let stat =
-                pool::stat_in(self.pool.root(), native).map_err(|e| fail::before(format!("looking at {native}"), e))?;
-            if stat.is_none_or(|stat| stat.st_nlink != 1) {
-                return Err(fail::conflict(format!(
-                    "{native} cannot be taken over: it has other names (hard links), under which others may change it"
-                )));
-            }
             if self.step.expect.idle {
                 self.idle(&found)?;
             }
