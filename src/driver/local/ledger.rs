@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::fail;
 use super::pool::{self, ListBuffer, MARK, Pool};
-use crate::model::{DriverError, ErrorKind, Ledger, LedgerView, Owner};
+use crate::model::{Capacity, DriverError, ErrorKind, Ledger, LedgerView, Owner};
 
 /// Before the hash; the number is the format's.
 const HEAD: &str = "kiln-ledger 1 ";
@@ -156,6 +156,17 @@ fn keep_reserve(mark: BorrowedFd<'_>) {
         // Half a reserve would be taken for one.
         let _ = pool::remove_file(mark, RESERVE);
     }
+}
+
+/// Whether there is a reserve. If not, the next ledger that is written makes one.
+pub(super) fn has_reserve(pool: &Pool) -> bool {
+    let mark = pool.mark().ok().flatten();
+    mark.is_some_and(|mark| pool::stat_in(mark.as_fd(), RESERVE).is_ok_and(|reserve| reserve.is_some()))
+}
+
+/// The room that volumes can have where the reserve is still to be made: what it will take is not promised to them.
+pub(super) fn less_reserve(room: Capacity) -> Capacity {
+    Capacity { used: room.used.saturating_add(RESERVE_SIZE).min(room.total), ..room }
 }
 
 /// Removes a ledger with its copies.

@@ -393,3 +393,33 @@ async fn a_pool_whose_mark_may_not_be_read_or_written_is_unreachable() {
     }
     assert!(bench.driver.observe(&Scope::All).await.unwrap().pool.is_some());
 }
+
+/// What a look says to be used beyond what the file system says, taken while nobody else used any of it or gave any back.
+async fn used_beyond(driver: &Local, path: &Path) -> u64 {
+    let used = || {
+        let stat = rustix::fs::statvfs(path).unwrap();
+        (stat.f_blocks - stat.f_bavail) * stat.f_frsize
+    };
+    for _ in 0..10_000 {
+        let before = used();
+        let seen = driver.observe(&Scope::All).await.unwrap().capacity.unwrap();
+        if used() == before {
+            return seen.used - before;
+        }
+    }
+    panic!("the file system of {} is never at rest", path.display());
+}
+
+#[tokio::test]
+async fn the_reserve_that_is_to_be_made_is_no_room_for_volumes() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("pool");
+    let driver = Local::connect(&path, true);
+    let reserve = 4 * MIB;
+    assert_eq!(used_beyond(&driver, home.path()).await, reserve, "not made yet");
+    let id = driver.found().await.unwrap();
+    assert_eq!(used_beyond(&driver, &path).await, reserve, "marked");
+    driver.write_ledger(&Ledger::new(id, owner(), "stack".to_owned())).await.unwrap();
+    assert!(path.join(".kiln-pool/reserve").metadata().unwrap().blocks() * 512 >= reserve);
+    assert_eq!(used_beyond(&driver, &path).await, 0, "it is there");
+}
