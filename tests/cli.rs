@@ -6,6 +6,8 @@
 mod basics;
 #[path = "cli/killed.rs"]
 mod killed;
+#[path = "cli/reach.rs"]
+mod reach;
 #[path = "cli/sandbox.rs"]
 mod sandbox;
 #[path = "cli/signals.rs"]

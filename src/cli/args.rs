@@ -27,6 +27,9 @@ pub(crate) struct Global {
     /// The store: what Kiln remembers between runs
     #[arg(long, global = true, value_name = "DIR", env = "KILN_STATE", default_value = "./state")]
     pub(crate) state: PathBuf,
+    /// What manifests may reach on this host; without it /etc/kiln/kiln.toml, if that is there
+    #[arg(long, global = true, value_name = "FILE", env = "KILN_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
     /// What to log on standard error: off, error, warn, info, debug, trace, or `target=level,…`
     #[arg(long, global = true, value_name = "FILTER", default_value = "warn")]
     pub(crate) log: String,

@@ -8,6 +8,7 @@ mod apply;
 mod args;
 mod check;
 mod completions;
+mod config;
 mod context;
 mod describe;
 mod exit;
@@ -46,7 +47,7 @@ pub fn main() -> ExitCode {
     };
     let terminal = Terminal::new(cli.global.color);
     let ended = start_log(&cli.global, &terminal)
-        .and_then(|()| run(cli.command, &Context::new(terminal.clone(), cli.global.state)));
+        .and_then(|()| run(cli.command, &Context::new(terminal.clone(), cli.global.state, cli.global.config)));
     let exits = [ended, terminal.finish().map(|()| Exit::Done)].map(|ended| {
         ended.unwrap_or_else(|failure| {
             terminal.error(&failure.message, failure.hint.as_deref());

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::model::{
     Action, BackendRecord, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName, Object, Owner, Place, Reason,
-    Risk, Size, Step, Tags, Uid, Verb,
+    Risk, Size, Specs, Step, Tags, Uid, Verb,
 };
 use crate::plan::{self, Inputs, Irreversible, Plan, View};
 use crate::store::{Batch, StoreError};
@@ -252,7 +252,7 @@ pub async fn forget_backend(setup: &Setup, name: &Name) -> Result<String, ActErr
             return Err(ActError::Held(format!("another process is writing to {name}: {by}")));
         }
         Some(View::Unseen { why }) => return Err(ActError::Unobserved(format!("{name} could not be observed: {why}"))),
-        Some(View::Unbuilt) | None => return Err(ActError::Usage(format!("the driver of {name} is not built yet"))),
+        Some(View::Unbuilt) | None => return Err(no_driver(specs, name)),
     };
     let kept = match observed.ledgers.get(owner) {
         Some(LedgerView::Good(ledger)) if ledger.stack != specs.stack.id => {
@@ -312,7 +312,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         Some(View::Unseen { why }) => {
             return Err(ActError::Unobserved(format!("{backend} could not be observed: {why}")));
         }
-        Some(View::Unbuilt) | None => return Err(ActError::Usage(format!("the driver of {backend} is not built yet"))),
+        Some(View::Unbuilt) | None => return Err(no_driver(specs, backend)),
     };
     let failed = |error: crate::model::DriverError| ActError::Failed(format!("{backend}: {error}"));
     let Some(LedgerView::Good(theirs)) = observed.ledgers.get(from).cloned() else {
@@ -380,6 +380,14 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         open.remove_ledger(from).await.map_err(failed)?;
     }
     Ok(said)
+}
+
+/// Why a declared backend is not even opened.
+fn no_driver(specs: &Specs, backend: &Name) -> ActError {
+    match specs.not_allowed(Kind::Backend, backend) {
+        Some(barred) => ActError::Held(format!("{backend}: {}", barred.message)),
+        None => ActError::Usage(format!("the driver of {backend} is not built yet")),
+    }
 }
 
 /// The step by which an object becomes another owner's.
