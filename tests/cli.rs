@@ -14,6 +14,8 @@ mod sandbox;
 mod signals;
 #[path = "cli/walk.rs"]
 mod walk;
+#[path = "cli/ways.rs"]
+mod ways;
 
 use self::sandbox::Sandbox;
 

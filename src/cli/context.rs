@@ -109,13 +109,28 @@ impl Context {
             self.terminal.note(&format!("{error}; looking without it"));
             None
         });
+        self.setup(specs, store)
+    }
+
+    /// A setup that only looks, with a store that was opened for looking.
+    pub(crate) fn setup(&self, specs: Arc<Specs>, store: Option<Arc<dyn Store>>) -> Setup {
         Setup { specs, store, connect: Arc::new(BuiltIn), clock: Arc::new(SystemClock) }
+    }
+
+    /// Where the store is.
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
     }
 
     /// Prints data as JSON.
     pub(crate) fn json(&self, data: &impl serde::Serialize) {
         // What is printed has string keys and plain values only, so that there is nothing to refuse.
         self.terminal.line(&serde_json::to_string_pretty(data).unwrap_or_default());
+    }
+
+    /// Prints data as YAML.
+    pub(crate) fn yaml(&self, data: &impl serde::Serialize) {
+        self.terminal.out(&serde_yaml::to_string(data).unwrap_or_default());
     }
 
     /// Prints sentences about what was done. Text from outside in them is made safe.

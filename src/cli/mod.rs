@@ -11,12 +11,15 @@ mod completions;
 mod config;
 mod context;
 mod describe;
+mod doctor;
 mod exit;
+mod explain;
 mod failure;
 mod forget;
 mod get;
 mod init;
 mod log;
+mod man;
 mod plan;
 mod progress;
 mod schema;
@@ -69,7 +72,10 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Trash(args) => trash::trash(context, args),
         Command::Forget(args) => forget::forget(context, &args),
         Command::Adopt(args) => adopt::adopt(context, &args),
+        Command::Doctor(args) => doctor::doctor(context, &args),
         Command::Schema(args) => schema::schema(context, &args),
+        Command::Explain(args) => explain::explain(context, &args),
+        Command::Man(args) => man::man(context, &args),
         Command::Completions(args) => completions::completions(context, &args),
     }
 }

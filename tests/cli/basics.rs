@@ -20,7 +20,10 @@ fn help_names_every_command_and_every_exit_code() {
         "trash",
         "forget",
         "adopt",
+        "doctor",
         "schema",
+        "explain",
+        "man",
         "completions",
     ] {
         assert!(help.out.contains(&format!("\n  {command} ")), "{command}");
@@ -55,7 +58,10 @@ fn usage_errors_end_with_2_and_touch_nothing() {
         "adopt fast --from-owner Not-A-Name",
         "schema nothing",
         "completions nothing",
-        "get -o yaml",
+        "get -o toml",
+        "get -l label",
+        "explain nothing",
+        "explain volume.spec.sice",
         "log -n -1",
         "--log x=y=z log",
         "--state= log",
