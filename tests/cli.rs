@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails; what helps the tests is not marked as one")]
 
+#[path = "cli/adopt.rs"]
+mod adopt;
 #[path = "cli/basics.rs"]
 mod basics;
 #[path = "cli/killed.rs"]

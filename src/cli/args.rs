@@ -75,7 +75,7 @@ pub(crate) enum Command {
     Trash(TrashCommand),
     /// Give up an object that is lost, or accept a backend as it is now
     Forget(ForgetArgs),
-    /// Take over the objects of another owner on a backend
+    /// List what nobody owns on a backend, write manifests that take it over; or take over the objects of another owner
     Adopt(AdoptArgs),
     /// Say what is wrong, each with what mends it; changes nothing
     Doctor(DoctorArgs),
@@ -310,14 +310,32 @@ pub(crate) struct ForgetArgs {
     pub(crate) specs: SpecsOption,
 }
 
+/// How `adopt` prints what nobody owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AdoptFormat {
+    /// A table
+    Text,
+    /// An array of objects
+    Json,
+    /// Manifests that take them over
+    Yaml,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct AdoptArgs {
     /// The declared Backend
     #[arg(value_name = "BACKEND")]
     pub(crate) backend: Name,
-    /// Whose objects to take over, under their names and uids
+    /// Takes over the objects of this owner, under their names and uids
     #[arg(long, value_name = "OLD")]
-    pub(crate) from_owner: Owner,
+    pub(crate) from_owner: Option<Owner>,
+    /// Writes a manifest for each object that nobody owns into this directory; overwrites nothing
+    #[arg(long, value_name = "DIR", conflicts_with = "from_owner")]
+    pub(crate) write: Option<PathBuf>,
+    /// How what nobody owns is printed
+    #[arg(short = 'o', long = "output", value_enum, value_name = "FORMAT", default_value_t = AdoptFormat::Text)]
+    #[arg(conflicts_with = "from_owner")]
+    pub(crate) format: AdoptFormat,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
 }

@@ -383,7 +383,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
 }
 
 /// Why a declared backend is not even opened.
-fn no_driver(specs: &Specs, backend: &Name) -> ActError {
+pub(super) fn no_driver(specs: &Specs, backend: &Name) -> ActError {
     match specs.not_allowed(Kind::Backend, backend) {
         Some(barred) => ActError::Held(format!("{backend}: {}", barred.message)),
         None => ActError::Usage(format!("the driver of {backend} is not built yet")),
