@@ -52,6 +52,8 @@ impl Loaded {
     pub fn hold_to(&mut self, source: &Source, allowed: &Allowed) {
         let reach = Reach::new(source, allowed);
         let mut barred: Vec<NotAllowed> = self.paths.iter().filter_map(|named| reach.judge(named)).collect();
+        // Stable: of several paths of a document the one that stands first.
+        barred.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
         // One path out of reach is enough to hold a document; it is told of the first.
         barred.dedup_by(|a, b| (a.kind, &a.name) == (b.kind, &b.name));
         self.specs.not_allowed = barred;

@@ -32,14 +32,15 @@ pub struct Specs {
     /// it matters; the daemon goes on with what is good, and then nothing is removed.
     pub broken: bool,
     /// Documents that name a path which manifests may not reach on this host: they are Held(NotAllowed), and nothing is opened
-    /// for them.
+    /// for them. One of each, sorted by kind and name.
     pub not_allowed: Vec<NotAllowed>,
 }
 
 impl Specs {
     /// Why a document may not be acted on, if it names a path out of reach.
     pub fn not_allowed(&self, kind: Kind, name: &Name) -> Option<&NotAllowed> {
-        self.not_allowed.iter().find(|barred| barred.kind == kind && barred.name == *name)
+        let found = self.not_allowed.binary_search_by(|barred| (barred.kind, &barred.name).cmp(&(kind, name)));
+        found.ok().map(|index| &self.not_allowed[index])
     }
 }
 
