@@ -1,5 +1,6 @@
 //! `kiln doctor`: what is wrong, at a glance, each with what mends it. Changes nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use super::failure::Failure;
 use super::get::full_name;
 use crate::engine::{self, Condition, Survey, status};
 use crate::model::{Place, SourceSpec, Specs};
-use crate::plan::{Paint, View, counted, escape};
+use crate::plan::{Held, Paint, View, counted, escape};
 use crate::store::{self, Store};
 
 /// Something that a person should see to.
@@ -42,6 +43,11 @@ impl Finding {
     ) -> Self {
         let reason = reason.to_owned();
         Self { wrong: true, what: what.into(), reason, message: message.into(), fix: fix.into(), exit }
+    }
+
+    /// What is said of it, but for whom it is about.
+    fn words(&self) -> [&str; 3] {
+        [&self.reason, &self.message, &self.fix]
     }
 
     /// Something to tidy up, which is no error.
@@ -130,21 +136,25 @@ fn set_aside(state: &Path, findings: &mut Vec<Finding>) {
 
 fn look_at_world(survey: &Survey, specs: &Specs, findings: &mut Vec<Finding>) {
     let plan = &survey.plan;
+    // What is held for nothing but its backend is told with the backend: of ten thousand volumes on one that is away, once.
+    let mut told = BTreeSet::new();
     for unobserved in &plan.unobserved {
+        let waits =
+            |held: &&Held| held.backend.as_ref() == Some(&unobserved.backend) && held.message == unobserved.message;
+        let waiting: Vec<&Held> = plan.held.iter().filter(waits).collect();
         let what = format!("backend/{}", unobserved.backend);
-        let fix = "mend the backend; `kiln describe` shows when it was seen last";
-        let fix = fix.replace("describe`", &format!("describe {what}`"));
-        findings.push(Finding::wrong(Exit::Unobserved, what, "Unobserved", unobserved.message.clone(), fix));
+        let fix = waiting.first().map_or("mend the backend, then run again", |held| held.unblock.as_str());
+        let message = match waiting.len() {
+            0 => unobserved.message.clone(),
+            count => format!("{}; {} on it waiting", unobserved.message, counted(count, "object")),
+        };
+        findings.push(Finding::wrong(Exit::Unobserved, what, "Unobserved", message, fix));
+        told.extend(waiting);
     }
-    for held in &plan.held {
+    for held in plan.held.iter().filter(|held| !told.contains(held)) {
         let what = format!("{}/{}", held.kind.as_lower(), held.name);
-        findings.push(Finding::wrong(
-            Exit::Held,
-            what,
-            held.reason.as_str(),
-            held.message.clone(),
-            held.unblock.clone(),
-        ));
+        let (message, fix) = (held.message.clone(), held.unblock.clone());
+        findings.push(Finding::wrong(Exit::Held, what, held.reason.as_str(), message, fix));
     }
     for object in status(survey, specs).iter().filter(|object| object.status.condition == Condition::Failed) {
         let fix = object.status.unblock.clone().unwrap_or_else(|| "see to the cause, then `kiln apply`".to_owned());
@@ -202,8 +212,16 @@ fn shown(findings: &[Finding], paint: Paint) -> String {
             continue;
         }
         let _ = writeln!(out, "{}", paint.bold(heading));
-        for Finding { what, reason, message, fix, .. } in of_kind {
-            let _ = writeln!(out, "  {}  {reason}: {}", escape(what), escape(message));
+        // What is said of many in the same words is said once.
+        let mut alike: BTreeMap<[&str; 3], usize> = BTreeMap::new();
+        for finding in &of_kind {
+            *alike.entry(finding.words()).or_default() += 1;
+        }
+        for finding in of_kind {
+            let Some(count) = alike.remove(&finding.words()) else { continue };
+            let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+            let Finding { what, reason, message, fix, .. } = finding;
+            let _ = writeln!(out, "  {}{more}  {reason}: {}", escape(what), escape(message));
             let _ = writeln!(out, "      way out: {}", escape(fix));
         }
     }

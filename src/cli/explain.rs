@@ -33,9 +33,8 @@ pub(crate) fn explain(context: &Context, args: &ExplainArgs) -> Result<Exit, Fai
     let mut so_far = kind.as_lower().to_owned();
     for part in parts {
         let fields = fields_of(&root, field.value);
-        // `volume.size` is meant as `volume.spec.size`: nothing else below a kind has fields of its own.
         let found = fields.iter().find(|(name, _)| *name == part).map(|(_, field)| *field);
-        field = found.ok_or_else(|| unknown(&so_far, part, &fields))?;
+        field = found.ok_or_else(|| unknown(&root, &so_far, part, &fields))?;
         so_far = format!("{so_far}.{part}");
     }
     if args.output.is_json() {
@@ -78,11 +77,15 @@ fn fields_of<'v>(root: &'v Value, value: &'v Value) -> Vec<(&'v str, Field<'v>)>
         .collect()
 }
 
-fn unknown(above: &str, part: &str, fields: &[(&str, Field<'_>)]) -> Failure {
+fn unknown(root: &Value, above: &str, part: &str, fields: &[(&str, Field<'_>)]) -> Failure {
     let message = format!("{above} has no field {part:?}");
     let near = fields.iter().map(|(name, _)| *name).find(|name| strsim::damerau_levenshtein(name, part) <= 2);
     let known: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+    let in_spec = |(name, field): &&(&str, Field<'_>)| {
+        *name == "spec" && fields_of(root, field.value).iter().any(|(name, _)| *name == part)
+    };
     let hint = match near {
+        _ if fields.iter().any(|field| in_spec(&field)) => format!("did you mean {above}.spec.{part}?"),
         Some(near) => format!("did you mean {above}.{near}?"),
         None if known.is_empty() => format!("{above} has no fields: it is a plain value"),
         None => format!("its fields: {}", known.join(", ")),

@@ -21,7 +21,8 @@ fn explain_says_what_the_schema_says() {
     sandbox.kiln("explain volume.spec.onRemove").ends(0).says("Choices:").says("cannot be undone");
     sandbox.kiln("explain Volumes.spec").ends(0).says("size *");
     sandbox.kiln("explain volume.spec.sice").ends(2).warns("did you mean volume.spec.size?");
-    sandbox.kiln("explain volume.size").ends(2).warns("its fields: apiVersion, kind, metadata, spec");
+    sandbox.kiln("explain volume.size").ends(2).warns("did you mean volume.spec.size?");
+    sandbox.kiln("explain volume.nonsense").ends(2).warns("its fields: apiVersion, kind, metadata, spec");
     sandbox.kiln("explain volume.spec.size.x").ends(2).warns("plain value");
     sandbox.kiln("explain volumne").ends(2).warns("did you mean");
     let json = sandbox.kiln("explain snapshot.spec.volume -o json").ends(0).json();
@@ -172,7 +173,19 @@ fn doctor_tells_what_is_wrong_and_the_command_that_mends_it() {
     let json = sandbox.kiln("doctor -o json").ends(6).json();
     let of_backend = json["findings"].as_array().unwrap().iter().find(|f| f["what"] == "backend/fast").unwrap();
     assert_eq!((&of_backend["reason"], &of_backend["wrong"]), (&"Unobserved".into(), &true.into()), "{json}");
+    assert_eq!(json["findings"].as_array().map(Vec::len), Some(1), "its volumes are not told one by one: {json}");
+    assert!(of_backend["message"].as_str().unwrap().contains("3 objects on it waiting"), "{json}");
     std::fs::rename(sandbox.path("away"), sandbox.path("pool")).unwrap();
+
+    // The same of many is said once.
+    for name in ["b", "c"] {
+        sandbox.volume(name, "size: 1Mi, qos: {iops: 5}");
+    }
+    let ran = sandbox.kiln("doctor").ends(4).says("volume/b and 1 more  Unsupported: ");
+    assert!(!ran.out.contains("volume/c"), "{}", ran.out);
+    for name in ["b", "c"] {
+        sandbox.volume(name, "size: 1Mi");
+    }
 
     // A store that cannot be believed; then the one that was set aside.
     let database: Vec<_> = sandbox.tree("state").into_iter().filter(|(path, _)| path.ends_with("db")).collect();
