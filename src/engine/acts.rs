@@ -202,6 +202,14 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name) -> Result<Str
     if let Some(unobserved) = pass.plan(&[], Irreversible::List).unobserved.first() {
         return Err(ActError::Unobserved(format!("{}: it may still be there", unobserved.message)));
     }
+    // What was on a backend that is not even opened may be there as well.
+    let records = pass.records.objects.values();
+    let mut remembered =
+        records.filter(|r| r.identity.owner == *owner && r.identity.kind == kind && r.identity.name == *name);
+    let closed = |backend: &Name| matches!(pass.looked.world.get(backend), Some(View::Unbuilt));
+    if let Some(record) = remembered.find(|record| closed(&record.backend)) {
+        return Err(ActError::Held(format!("{}: it may still be there", no_driver(&setup.specs, &record.backend))));
+    }
     let seen: BTreeSet<Uid> = pass.looked.world.values().flat_map(all_uids).collect();
     for ledger in pass.ledgers.values() {
         if let Some((uid, entry)) = ledger.expected(kind, name).filter(|(uid, _)| seen.contains(uid)) {

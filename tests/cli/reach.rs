@@ -106,6 +106,10 @@ fn the_operator_allows_more_in_a_file() {
     let before = sandbox.tree("outside");
     sandbox.remove("work/specs/a.yaml");
     sandbox.kiln("apply work/specs --yes").ends(4).says("NotAllowed");
+    for command in ["forget volume/a", "forget backend/fast", "adopt fast"] {
+        sandbox.kiln(&format!("{command} --specs work/specs")).ends(4).warns("is not below");
+    }
+    sandbox.kiln("trash purge --yes --specs work/specs").ends(0);
     assert_eq!(sandbox.tree("outside"), before);
 }
 
