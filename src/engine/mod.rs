@@ -12,6 +12,7 @@ mod look;
 mod pass;
 mod reconcile;
 mod status;
+mod unowned;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub use acts::{
 pub use clock::SystemClock;
 pub use reconcile::{reconcile_once, survey};
 pub use status::{Condition, Metadata, ObjectStatus, Status, backend_status, rfc3339, status};
+pub use unowned::{Unowned, unowned};
 
 use crate::driver::Driver;
 use crate::model::{BackendSpec, DriverError, JournalEntry, Outcome, Records, Specs, Step};

@@ -15,6 +15,9 @@ use super::tags::{Wanted, change, exact, first_tags, wanted_tags, word};
 impl<'a> Planner<'a> {
     /// A new volume.
     pub(super) fn create(&mut self, spec: &'a VolumeSpec, about: &About<'a>) -> Option<Ready> {
+        if self.hold_not_allowed(about) {
+            return None;
+        }
         self.hold_unsupported_fields(spec, about)?;
         let capabilities = self.good(&spec.backend)?.capabilities;
         let provisioning =
