@@ -8,6 +8,8 @@ mod basics;
 mod killed;
 #[path = "cli/sandbox.rs"]
 mod sandbox;
+#[path = "cli/saved.rs"]
+mod saved;
 #[path = "cli/signals.rs"]
 mod signals;
 #[path = "cli/walk.rs"]

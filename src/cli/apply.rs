@@ -10,10 +10,10 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::plan::standing;
 use super::progress::Progress;
-use super::signals;
+use super::{saved, signals};
 use crate::engine::{self, Options, Report};
 use crate::model::Specs;
-use crate::plan::{HeldView, PlanView, counted, render_held};
+use crate::plan::{HeldView, PlanView, Saved, counted, render_held};
 
 /// `kiln apply -o json`.
 #[derive(Serialize)]
@@ -25,6 +25,8 @@ struct Applied {
     failed: Vec<FailedStep>,
     skipped: usize,
     stopped: bool,
+    /// Why the saved plan no longer holds: nothing was run.
+    refused: Vec<String>,
     /// Rules that the plan broke: a bug, and nothing was run.
     breaches: Vec<String>,
 }
@@ -41,17 +43,13 @@ struct FailedStep {
 }
 
 pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure> {
-    let loaded = context.read_specs(&args.specs.specs)?;
     let json = args.output.is_json();
-    if !loaded.problems.is_empty() {
-        if json {
-            context.terminal.out(&PlanView::invalid(problem_views(&loaded.problems)).to_json());
-        }
-        return Err(context.show_problems(&loaded.problems));
-    }
-    let specs = Arc::new(loaded.specs);
+    let (specs, saved) = match saved::read(&args.specs.specs)? {
+        Some(Saved { specs, plan, .. }) => (Arc::new(specs), Some(Arc::new(plan))),
+        None => (declared(context, &args)?, None),
+    };
     let setup = context.writing(specs.clone())?;
-    let options = Options { approve: args.approve, ..Options::default() };
+    let options = Options { approve: args.approve, saved, ..Options::default() };
     let progress =
         Arc::new(Progress::new(context.terminal.clone(), specs.clone(), json, args.yes, options.stop.clone()));
     let announcer = progress.clone();
@@ -66,6 +64,15 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
             Some("this is a bug in Kiln: please report it with the output of `kiln plan -o json`"),
         );
     }
+    for what in &report.refused {
+        context.terminal.note(what);
+    }
+    if !report.refused.is_empty() {
+        context.terminal.error(
+            "the saved plan no longer holds, and nothing was done",
+            Some("look at what is to be done now with `kiln plan`, and save that with `--out FILE`"),
+        );
+    }
     if json {
         context.json(&applied(&report, &specs));
     } else {
@@ -74,7 +81,19 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
     let held = report.plan.as_ref().map_or(Exit::Done, |plan| standing(plan, args.allow_held));
     let is_left = report.stopped || progress.was_interrupted();
     let failed = Exit::Failed.when(!report.failed.is_empty() || !report.breaches.is_empty() || is_left);
-    Ok(Exit::combine([held, failed]))
+    Ok(Exit::combine([held, failed, Exit::Held.when(!report.refused.is_empty())]))
+}
+
+/// The specs from manifests, which must be good.
+fn declared(context: &Context, args: &ApplyArgs) -> Result<Arc<Specs>, Failure> {
+    let loaded = context.read_specs(&args.specs.specs)?;
+    if loaded.problems.is_empty() {
+        return Ok(Arc::new(loaded.specs));
+    }
+    if args.output.is_json() {
+        context.terminal.out(&PlanView::invalid(problem_views(&loaded.problems)).to_json());
+    }
+    Err(context.show_problems(&loaded.problems))
 }
 
 fn applied(report: &Report, specs: &Specs) -> Applied {
@@ -94,6 +113,7 @@ fn applied(report: &Report, specs: &Specs) -> Applied {
         failed: failed.collect(),
         skipped: report.skipped,
         stopped: report.stopped,
+        refused: report.refused.clone(),
         breaches: report.breaches.clone(),
     }
 }
@@ -110,7 +130,7 @@ fn summary(report: &Report, progress: &Progress) -> String {
             render_held(&mut out, held, width, progress.paint());
         }
     }
-    let Report { changed, unchanged, failed, skipped, stopped, breaches: _, plan: _, waiting: _ } = report;
+    let Report { changed, unchanged, failed, skipped, stopped, breaches: _, refused: _, plan: _, waiting: _ } = report;
     if *changed + *unchanged + failed.len() + *skipped == 0 && !stopped {
         return out;
     }

@@ -137,6 +137,9 @@ pub(crate) struct CheckArgs {
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) specs: SpecsArgument,
+    /// Save the plan here: `kiln apply FILE` then does exactly that, or refuses
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
     /// End with 3 if changes are pending
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,

@@ -18,6 +18,7 @@ mod init;
 mod log;
 mod plan;
 mod progress;
+mod saved;
 mod schema;
 mod signals;
 mod table;

@@ -6,9 +6,14 @@ use super::args::PlanArgs;
 use super::context::{Context, problem_views};
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::plan::{Plan, PlanView, render};
+use super::saved;
+use crate::model::Specs;
+use crate::plan::{Plan, PlanView, Saved, render};
 
 pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
+    if let Some(Saved { specs, plan, .. }) = saved::read(&args.specs.specs)? {
+        return show_saved(context, args, &specs, &plan);
+    }
     let loaded = context.read_specs(&args.specs.specs)?;
     if !loaded.problems.is_empty() {
         if args.output.is_json() {
@@ -18,11 +23,30 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
     }
     let specs = Arc::new(loaded.specs);
     let plan = context.survey(&specs)?.plan;
-    let view = PlanView::new(&plan, &specs);
+    let exit = show(context, args, &specs, &plan);
+    if let Some(path) = &args.out {
+        saved::save(path, &Saved::new(Arc::unwrap_or_clone(specs), plan))?;
+        context.terminal.note(&format!("saved: `kiln apply {}` does exactly this, or refuses", path.display()));
+    }
+    Ok(exit)
+}
+
+/// A saved plan as it was: what `kiln apply FILE` would do, or refuse. Nothing is looked at.
+fn show_saved(context: &Context, args: &PlanArgs, specs: &Specs, plan: &Plan) -> Result<Exit, Failure> {
+    if args.out.is_some() {
+        let message = format!("{} is a saved plan already", args.specs.specs.display());
+        return Err(Failure::new(Exit::Usage, message).hint("copy the file, or plan anew from its specs"));
+    }
+    context.terminal.note("this is a saved plan as it was; nothing was looked at now");
+    Ok(show(context, args, specs, plan))
+}
+
+fn show(context: &Context, args: &PlanArgs, specs: &Specs, plan: &Plan) -> Exit {
+    let view = PlanView::new(plan, specs);
     let shown = if args.output.is_json() { view.to_json() } else { render(&view, context.terminal.paint) };
     context.terminal.out(&shown);
     let changes = Exit::Changes.when(args.detailed_exitcode && !plan.steps.is_empty());
-    Ok(Exit::combine([standing(&plan, args.allow_held), changes]))
+    Exit::combine([standing(plan, args.allow_held), changes])
 }
 
 /// What a plan says of the world, steps apart: not observed, or held.

@@ -117,7 +117,9 @@ pub struct Report {
     pub stopped: bool,
     /// Breaches that the lint found in the plan: a bug in the planner, and nothing was run.
     pub breaches: Vec<String>,
-    /// The plan as run, with everything held (what the run itself found to be held included).
+    /// Why the plan is not the saved one that was to be applied, one sentence each: nothing was run.
+    pub refused: Vec<String>,
+    /// The plan as run, with everything held (what the run itself found to be held included); where it was refused, as it would be.
     pub plan: Option<Plan>,
 }
 
@@ -126,6 +128,8 @@ pub struct Report {
 pub struct Options {
     /// Digests that a person approves now.
     pub approve: Vec<String>,
+    /// A plan that was saved: this and nothing else is to be run, or the run is refused.
+    pub saved: Option<Arc<Plan>>,
     /// Cancelled by the first Ctrl-C: running steps are finished, no other is begun.
     pub stop: CancellationToken,
 }

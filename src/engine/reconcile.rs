@@ -40,6 +40,13 @@ pub async fn reconcile_once(
     let mut pass = Pass::begin_writing(setup).await?;
     pass.recover(reporter.as_ref()).await?;
     let mut plan = pass.plan_closely(&options.approve).await;
+    if let Some(saved) = &options.saved {
+        report.refused = plan::differences(saved, &plan, pass.shown());
+    }
+    if !report.refused.is_empty() {
+        report.plan = Some(plan);
+        return Ok(report);
+    }
     if plan.approval.is_some() && has_irreversible(&plan) && !reporter.confirm(&plan).await {
         plan = pass.plan(&options.approve, Irreversible::Hold);
     }
