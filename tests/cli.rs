@@ -12,6 +12,8 @@ mod sandbox;
 mod saved;
 #[path = "cli/signals.rs"]
 mod signals;
+#[path = "cli/subset.rs"]
+mod subset;
 #[path = "cli/walk.rs"]
 mod walk;
 

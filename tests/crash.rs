@@ -173,7 +173,7 @@ fn every_crash_point_converges_with_and_without_the_store() {
 async fn apply_saved(rig: &Rig, saved: &Saved) -> Vec<String> {
     let options = Options { saved: Some(Arc::new(saved.plan.clone())), ..Options::default() };
     let person = Arc::new(Person { yes: true, heard: Mutex::default() });
-    reconcile_once(&rig.setup(&saved.specs), &options, person).await.unwrap().refused
+    reconcile_once(&rig.setup(&saved.specs), &options, person).await.expect("a store in memory").refused
 }
 
 #[test]

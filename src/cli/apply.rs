@@ -1,5 +1,6 @@
 //! `kiln apply`: makes it so.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -17,6 +18,7 @@ use crate::plan::{HeldView, PlanView, Saved, counted, render_held};
 
 /// `kiln apply -o json`.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Applied {
     /// As run, with everything held.
     plan: Option<PlanView>,
@@ -27,6 +29,8 @@ struct Applied {
     stopped: bool,
     /// Why the saved plan no longer holds: nothing was run.
     refused: Vec<String>,
+    /// Steps that were left out because others were asked for by name.
+    not_asked_for: usize,
     /// Rules that the plan broke: a bug, and nothing was run.
     breaches: Vec<String>,
 }
@@ -44,12 +48,15 @@ struct FailedStep {
 
 pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure> {
     let json = args.output.is_json();
-    let (specs, saved) = match saved::read(&args.specs.specs)? {
+    let (source, only) = args.split().map_err(|message| {
+        Failure::new(Exit::Usage, message).hint("write `kiln apply [SPECS|PLAN-FILE] [KIND/NAME …]`")
+    })?;
+    let (specs, saved) = match saved::read(&source)? {
         Some(Saved { specs, plan, .. }) => (Arc::new(specs), Some(Arc::new(plan))),
-        None => (declared(context, &args)?, None),
+        None => (declared(context, &source, json)?, None),
     };
     let setup = context.writing(specs.clone())?;
-    let options = Options { approve: args.approve, saved, ..Options::default() };
+    let options = Options { approve: args.approve, saved, only, ..Options::default() };
     let progress =
         Arc::new(Progress::new(context.terminal.clone(), specs.clone(), json, args.yes, options.stop.clone()));
     let announcer = progress.clone();
@@ -63,6 +70,10 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
             &format!("the plan breaks a rule of its own, and nothing of it was run: {breach}"),
             Some("this is a bug in Kiln: please report it with the output of `kiln plan -o json`"),
         );
+    }
+    if let [(kind, name), ..] = report.unknown.as_slice() {
+        let message = format!("{}/{name} is neither declared nor anything that the plan is about", kind.as_lower());
+        return Err(Failure::new(Exit::Usage, message).hint("nothing was done; `kiln plan` shows what there is to do"));
     }
     for what in &report.refused {
         context.terminal.note(what);
@@ -78,19 +89,36 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
     } else {
         progress.say(&summary(&report, &progress));
     }
+    if let Some(text) = left_out(report.left_out) {
+        context.terminal.note(&text);
+    }
     let held = report.plan.as_ref().map_or(Exit::Done, |plan| standing(plan, args.allow_held));
     let is_left = report.stopped || progress.was_interrupted();
     let failed = Exit::Failed.when(!report.failed.is_empty() || !report.breaches.is_empty() || is_left);
     Ok(Exit::combine([held, failed, Exit::Held.when(!report.refused.is_empty())]))
 }
 
+/// What was not asked for, in one line.
+fn left_out((steps, held): (usize, usize)) -> Option<String> {
+    let steps = (steps > 0).then(|| match steps {
+        1 => "1 other step was not asked for".to_owned(),
+        _ => format!("{steps} other steps were not asked for"),
+    });
+    let held = (held > 0).then(|| match held {
+        1 => "1 other object is held".to_owned(),
+        _ => format!("{held} other objects are held"),
+    });
+    let parts: Vec<String> = [steps, held].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| format!("{}: `kiln plan` shows all", parts.join("; ")))
+}
+
 /// The specs from manifests, which must be good.
-fn declared(context: &Context, args: &ApplyArgs) -> Result<Arc<Specs>, Failure> {
-    let loaded = context.read_specs(&args.specs.specs)?;
+fn declared(context: &Context, source: &Path, json: bool) -> Result<Arc<Specs>, Failure> {
+    let loaded = context.read_specs(source)?;
     if loaded.problems.is_empty() {
         return Ok(Arc::new(loaded.specs));
     }
-    if args.output.is_json() {
+    if json {
         context.terminal.out(&PlanView::invalid(problem_views(&loaded.problems)).to_json());
     }
     Err(context.show_problems(&loaded.problems))
@@ -114,6 +142,7 @@ fn applied(report: &Report, specs: &Specs) -> Applied {
         skipped: report.skipped,
         stopped: report.stopped,
         refused: report.refused.clone(),
+        not_asked_for: report.left_out.0,
         breaches: report.breaches.clone(),
     }
 }
@@ -130,7 +159,7 @@ fn summary(report: &Report, progress: &Progress) -> String {
             render_held(&mut out, held, width, progress.paint());
         }
     }
-    let Report { changed, unchanged, failed, skipped, stopped, breaches: _, refused: _, plan: _, waiting: _ } = report;
+    let Report { changed, unchanged, failed, skipped, stopped, .. } = report;
     if *changed + *unchanged + failed.len() + *skipped == 0 && !stopped {
         return out;
     }

@@ -13,6 +13,7 @@ mod pass;
 mod reconcile;
 mod status;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -27,7 +28,7 @@ pub use reconcile::{reconcile_once, survey};
 pub use status::{Condition, Metadata, ObjectStatus, Status, backend_status, rfc3339, status};
 
 use crate::driver::Driver;
-use crate::model::{BackendSpec, DriverError, JournalEntry, Outcome, Records, Specs, Step};
+use crate::model::{BackendSpec, DriverError, JournalEntry, Kind, Name, Outcome, Records, Specs, Step};
 use crate::plan::{Plan, World};
 use crate::store::Store;
 
@@ -119,7 +120,12 @@ pub struct Report {
     pub breaches: Vec<String>,
     /// Why the plan is not the saved one that was to be applied, one sentence each: nothing was run.
     pub refused: Vec<String>,
-    /// The plan as run, with everything held (what the run itself found to be held included); where it was refused, as it would be.
+    /// Objects that were asked for by name, and are neither declared nor anything that the plan is about: nothing was run.
+    pub unknown: Vec<(Kind, Name)>,
+    /// Steps, and things held, that were left out because others were asked for by name.
+    pub left_out: (usize, usize),
+    /// The plan as run, with everything held (what the run itself found to be held included); where nothing was run, as it would be.
+    /// Where objects were asked for by name, the part that is about them.
     pub plan: Option<Plan>,
 }
 
@@ -130,6 +136,8 @@ pub struct Options {
     pub approve: Vec<String>,
     /// A plan that was saved: this and nothing else is to be run, or the run is refused.
     pub saved: Option<Arc<Plan>>,
+    /// Only these objects and what they need, unless there are none here: then all.
+    pub only: BTreeSet<(Kind, Name)>,
     /// Cancelled by the first Ctrl-C: running steps are finished, no other is begun.
     pub stop: CancellationToken,
 }
