@@ -3,48 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use super::args::ApplyArgs;
 use super::context::{Context, block_on, problem_views};
 use super::exit::Exit;
 use super::failure::Failure;
+use super::lines::{Lines, Summary};
 use super::plan::standing;
 use super::progress::Progress;
-use super::{saved, signals};
-use crate::engine::{self, Options, Report};
+use super::{lines, saved, signals};
+use crate::engine::{self, Options, Report, Reporter};
 use crate::model::Specs;
-use crate::plan::{HeldView, PlanView, Saved, counted, render_held};
-
-/// `kiln apply -o json`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Applied {
-    /// As run, with everything held.
-    plan: Option<PlanView>,
-    changed: usize,
-    unchanged: usize,
-    failed: Vec<FailedStep>,
-    skipped: usize,
-    stopped: bool,
-    /// Why the saved plan no longer holds: nothing was run.
-    refused: Vec<String>,
-    /// Steps that were left out because others were asked for by name.
-    not_asked_for: usize,
-    /// Rules that the plan broke: a bug, and nothing was run.
-    breaches: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct FailedStep {
-    action: &'static str,
-    kind: String,
-    name: String,
-    backend: String,
-    uid: String,
-    error: String,
-    message: String,
-}
+use crate::plan::{HeldView, Saved, counted, render_held};
 
 pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure> {
     let json = args.output.is_json();
@@ -63,7 +32,11 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
     if let Err(error) = signals::listen(options.stop.clone(), move || announcer.announce_stop()) {
         context.terminal.note(&format!("Ctrl-C will stop at once: {error}"));
     }
-    let reporter = progress.clone();
+    let lines = json.then(|| Arc::new(Lines::begin(context.terminal.clone(), specs, progress.clone())));
+    let reporter: Arc<dyn Reporter> = match &lines {
+        Some(lines) => lines.clone(),
+        None => progress.clone(),
+    };
     let report = block_on(async move { engine::reconcile_once(&setup, &options, reporter).await })??;
     for breach in &report.breaches {
         context.terminal.error(
@@ -84,9 +57,7 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
             Some("look at what is to be done now with `kiln plan`, and save that with `--out FILE`"),
         );
     }
-    if json {
-        context.json(&applied(&report, &specs));
-    } else {
+    if lines.is_none() {
         progress.say(&summary(&report, &progress));
     }
     if let Some(text) = left_out(report.left_out) {
@@ -95,7 +66,11 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
     let held = report.plan.as_ref().map_or(Exit::Done, |plan| standing(plan, args.allow_held));
     let is_left = report.stopped || progress.was_interrupted();
     let failed = Exit::Failed.when(!report.failed.is_empty() || !report.breaches.is_empty() || is_left);
-    Ok(Exit::combine([held, failed, Exit::Held.when(!report.refused.is_empty())]))
+    let exit = Exit::combine([held, failed, Exit::Held.when(!report.refused.is_empty())]);
+    if let Some(lines) = lines {
+        lines.end(&summary_line(&report, exit));
+    }
+    Ok(exit)
 }
 
 /// What was not asked for, in one line.
@@ -119,31 +94,23 @@ fn declared(context: &Context, source: &Path, json: bool) -> Result<Arc<Specs>, 
         return Ok(Arc::new(loaded.specs));
     }
     if json {
-        context.terminal.out(&PlanView::invalid(problem_views(&loaded.problems)).to_json());
+        lines::invalid(&context.terminal, problem_views(&loaded.problems));
     }
     Err(context.show_problems(&loaded.problems))
 }
 
-fn applied(report: &Report, specs: &Specs) -> Applied {
-    let failed = report.failed.iter().map(|(step, error)| FailedStep {
-        action: step.action.verb().as_str(),
-        kind: step.identity.kind.to_string(),
-        name: step.identity.name.to_string(),
-        backend: step.backend.to_string(),
-        uid: step.identity.uid.to_string(),
-        error: error.kind.to_string(),
-        message: error.message.clone(),
-    });
-    Applied {
-        plan: report.plan.as_ref().map(|plan| PlanView::new(plan, specs)),
+fn summary_line(report: &Report, exit: Exit) -> Summary {
+    Summary {
         changed: report.changed,
         unchanged: report.unchanged,
-        failed: failed.collect(),
+        failed: report.failed.len(),
         skipped: report.skipped,
-        stopped: report.stopped,
-        refused: report.refused.clone(),
         not_asked_for: report.left_out.0,
+        stopped: report.stopped,
+        held: report.plan.iter().flat_map(|plan| &plan.held).map(HeldView::new).collect(),
+        refused: report.refused.clone(),
         breaches: report.breaches.clone(),
+        exit_code: exit.code(),
     }
 }
 

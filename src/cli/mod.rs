@@ -15,6 +15,7 @@ mod failure;
 mod forget;
 mod get;
 mod init;
+mod lines;
 mod log;
 mod plan;
 mod progress;
