@@ -134,6 +134,17 @@ pub(crate) struct CheckArgs {
     pub(crate) output: Output,
 }
 
+/// How `plan` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// For pull requests: bytes at risk and clients hit in the first line
+    Markdown,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
@@ -147,8 +158,9 @@ pub(crate) struct PlanArgs {
     /// Do not end with 4 because something is held
     #[arg(long)]
     pub(crate) allow_held: bool,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    /// How the plan is printed
+    #[arg(short = 'o', long = "output", value_enum, value_name = "FORMAT", default_value_t = PlanFormat::Text)]
+    pub(crate) format: PlanFormat,
 }
 
 #[derive(Debug, Args)]

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::args::PlanArgs;
+use super::args::{PlanArgs, PlanFormat};
 use super::context::{Context, problem_views};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::saved;
 use crate::model::Specs;
-use crate::plan::{Plan, PlanView, Saved, render};
+use crate::plan::{Plan, PlanView, Saved, markdown, render};
 
 pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
     if let Some(Saved { specs, plan, .. }) = saved::read(&args.specs.specs)? {
@@ -16,8 +16,12 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
     }
     let loaded = context.read_specs(&args.specs.specs)?;
     if !loaded.problems.is_empty() {
-        if args.output.is_json() {
-            context.terminal.out(&PlanView::invalid(problem_views(&loaded.problems)).to_json());
+        let view = PlanView::invalid(problem_views(&loaded.problems));
+        match args.format {
+            // The problems themselves, on standard error, say all of it.
+            PlanFormat::Text => {}
+            PlanFormat::Json => context.terminal.out(&view.to_json()),
+            PlanFormat::Markdown => context.terminal.out(&markdown(&view)),
         }
         return Err(context.show_problems(&loaded.problems));
     }
@@ -43,8 +47,11 @@ fn show_saved(context: &Context, args: &PlanArgs, specs: &Specs, plan: &Plan) ->
 
 fn show(context: &Context, args: &PlanArgs, specs: &Specs, plan: &Plan) -> Exit {
     let view = PlanView::new(plan, specs);
-    let shown = if args.output.is_json() { view.to_json() } else { render(&view, context.terminal.paint) };
-    context.terminal.out(&shown);
+    context.terminal.out(&match args.format {
+        PlanFormat::Text => render(&view, context.terminal.paint),
+        PlanFormat::Json => view.to_json(),
+        PlanFormat::Markdown => markdown(&view),
+    });
     let changes = Exit::Changes.when(args.detailed_exitcode && !plan.steps.is_empty());
     Exit::combine([standing(plan, args.allow_held), changes])
 }

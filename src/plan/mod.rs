@@ -13,6 +13,7 @@ mod ground;
 mod lint;
 mod locate;
 mod looks;
+mod markdown;
 mod order;
 #[expect(clippy::module_inception, reason = "the headline function lives in a file that bears its name")]
 mod plan;
@@ -32,6 +33,7 @@ pub use approve::{approval_item, digest_of};
 pub use ground::usable;
 pub use lint::lint;
 pub use looks::looks;
+pub use markdown::markdown;
 pub use plan::plan;
 pub use render::{Paint, counted, escape, render, render_held, render_step, summary_line};
 pub use saved::{NotSaved, SAVED_FORMAT, Saved, differences};

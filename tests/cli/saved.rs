@@ -22,6 +22,8 @@ fn a_saved_plan_is_applied_whatever_the_specs_say_by_then() {
     sandbox.remove("specs");
     sandbox.kiln("plan db.plan").ends(0).says("+ volume/db").warns("as it was");
     sandbox.kiln("plan db.plan --out other").ends(2);
+    let shown = sandbox.kiln("plan db.plan -o markdown").ends(0).says("| `+` | volume/db | create |").out;
+    assert!(shown.starts_with("**0 bytes at risk; no client notices**\n"), "{shown}");
     sandbox.kiln("apply db.plan").ends(0).says("created volume/db on fast");
     sandbox.kiln("apply db.plan").ends(0).says("Nothing to do.");
     assert_eq!(std::fs::read_dir(sandbox.path(".")).unwrap().count(), 3, "no temporary file is left");
