@@ -119,6 +119,13 @@ impl Output {
     }
 }
 
+/// Whose form of annotations is written to standard error besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Annotations {
+    /// Workflow commands of GitHub Actions
+    Github,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
     /// Where to write `kiln.yaml`; made if it is not there. A directory that holds manifests is refused
@@ -130,6 +137,9 @@ pub(crate) struct InitArgs {
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) specs: SpecsArgument,
+    /// Write what a CI shows beside the lines of a pull request to standard error
+    #[arg(long, value_enum, value_name = "CI")]
+    pub(crate) annotations: Option<Annotations>,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -158,6 +168,9 @@ pub(crate) struct PlanArgs {
     /// Do not end with 4 because something is held
     #[arg(long)]
     pub(crate) allow_held: bool,
+    /// Write what a CI shows beside the lines of a pull request to standard error
+    #[arg(long, value_enum, value_name = "CI")]
+    pub(crate) annotations: Option<Annotations>,
     /// How the plan is printed
     #[arg(short = 'o', long = "output", value_enum, value_name = "FORMAT", default_value_t = PlanFormat::Text)]
     pub(crate) format: PlanFormat,

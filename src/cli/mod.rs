@@ -4,6 +4,7 @@
 //! [`failure::Failure`], which says in one sentence what went wrong and in another what to do next.
 
 mod adopt;
+mod annotations;
 mod apply;
 mod args;
 mod check;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::args::{PlanArgs, PlanFormat};
+use super::annotations;
+use super::args::{Annotations, PlanArgs, PlanFormat};
 use super::context::{Context, problem_views};
 use super::exit::Exit;
 use super::failure::Failure;
@@ -16,6 +17,9 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
     }
     let loaded = context.read_specs(&args.specs.specs)?;
     if !loaded.problems.is_empty() {
+        if let Some(Annotations::Github) = args.annotations {
+            annotations::problems(&context.terminal, &loaded.problems);
+        }
         let view = PlanView::invalid(problem_views(&loaded.problems));
         match args.format {
             // The problems themselves, on standard error, say all of it.
@@ -52,6 +56,9 @@ fn show(context: &Context, args: &PlanArgs, specs: &Specs, plan: &Plan) -> Exit 
         PlanFormat::Json => view.to_json(),
         PlanFormat::Markdown => markdown(&view),
     });
+    if let Some(Annotations::Github) = args.annotations {
+        annotations::plan(&context.terminal, plan, specs);
+    }
     let changes = Exit::Changes.when(args.detailed_exitcode && !plan.steps.is_empty());
     Exit::combine([standing(plan, args.allow_held), changes])
 }

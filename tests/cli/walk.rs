@@ -380,6 +380,27 @@ fn failures_and_what_is_held_are_told_as_json_too() {
 }
 
 #[test]
+fn annotations_are_written_only_when_asked_for_and_beside_the_data() {
+    let sandbox = with_db();
+    sandbox.volume("db", "size: 512Ki");
+    let ran = sandbox.kiln("plan -o json --annotations github").ends(4);
+    assert_eq!(ran.json()["held"][0]["reason"], "ShrinkRefused");
+    assert!(
+        ran.err.starts_with("::warning file=specs/db.yaml,line=1,col=1::volume/db is held (ShrinkRefused): "),
+        "{}",
+        ran.err
+    );
+    assert!(!sandbox.kiln("plan").ends(4).err.contains("::"));
+    sandbox.volume("db", "sise: 1Mi");
+    for command in ["check", "check -o json", "plan"] {
+        let ran = sandbox.kiln(&format!("{command} --annotations github")).ends(5);
+        assert!(ran.err.lines().any(|line| line.starts_with("::error file=specs/db.yaml,line=4,col=")), "{}", ran.err);
+        assert!(!sandbox.kiln(command).ends(5).err.contains("::"));
+    }
+    sandbox.kiln("check --annotations gitlab").ends(2);
+}
+
+#[test]
 fn a_stack_of_another_name_takes_over_only_when_told() {
     let sandbox = with_db();
     put_canary(&sandbox, "volume/db");
