@@ -12,8 +12,12 @@ mod killed;
 mod reach;
 #[path = "cli/sandbox.rs"]
 mod sandbox;
+#[path = "cli/saved.rs"]
+mod saved;
 #[path = "cli/signals.rs"]
 mod signals;
+#[path = "cli/subset.rs"]
+mod subset;
 #[path = "cli/walk.rs"]
 mod walk;
 #[path = "cli/ways.rs"]
@@ -28,9 +32,9 @@ fn a_broken_manifest_touches_nothing() {
     for command in ["plan", "apply", "apply --yes", "get", "trash list"] {
         sandbox.kiln(command).ends(5).warns("specs/a.yaml:4:").warns("colour");
     }
-    for command in ["plan -o json", "apply -o json"] {
+    for (command, format) in [("plan -o json", "kiln.plan/v1"), ("apply -o json", "kiln.apply/v1")] {
         let json = sandbox.kiln(command).ends(5).json();
-        assert_eq!(json["format"], "kiln.plan/v1");
+        assert_eq!(json["format"], format);
         assert!(json["problems"][0]["message"].as_str().unwrap().contains("colour"), "{json}");
         assert!(json["steps"].is_null(), "no plan is not an empty plan");
     }

@@ -4,10 +4,16 @@
 
 mod rig;
 
+use std::sync::{Arc, Mutex};
+
 use kiln::driver::sim::{SimObject, SimWorld};
+use kiln::engine::{Options, reconcile_once};
 use kiln::model::{NativeName, Size, Specs};
+use kiln::plan::Saved;
 use kiln::store::CrashPoint;
-use rig::{Doom, HEAD, Point, Rig, made_and_destroyed_once, objects, run, snapshot, specs, volume};
+use rig::{
+    Doom, HEAD, Person, Point, Rig, made_and_destroyed_once, objects, run, same_objects, snapshot, specs, volume,
+};
 
 /// The story: each phase is what is declared, and what clients write before it is.
 fn phases() -> Vec<(&'static str, Specs)> {
@@ -161,4 +167,102 @@ fn every_crash_point_converges_with_and_without_the_store() {
     });
     println!("{points} crash points");
     assert!(points > 500, "only {points} crash points");
+}
+
+/// Applies a saved plan; what it says when it is refused.
+async fn apply_saved(rig: &Rig, saved: &Saved) -> Vec<String> {
+    let options = Options { saved: Some(Arc::new(saved.plan.clone())), ..Options::default() };
+    let person = Arc::new(Person { yes: true, heard: Mutex::default() });
+    reconcile_once(&rig.setup(&saved.specs), &options, person).await.expect("a store in memory").refused
+}
+
+#[test]
+fn a_saved_plan_goes_on_after_a_crash_at_any_call() {
+    let mut points = 0;
+    run(async {
+        let mut rig = begin();
+        for (index, (phase, specs)) in phases().iter().enumerate() {
+            clients_write(&mut rig.world(), index as u64);
+            let saved = Saved::new(specs.clone(), rig.survey(specs).await.plan);
+            let saved = Saved::parse(&saved.to_json().unwrap()).unwrap();
+            let undisturbed = rig.fork(true);
+            assert_eq!(apply_saved(&undisturbed, &saved).await, Vec::<String>::new(), "{phase}");
+            let calls = undisturbed.doom.calls.load(std::sync::atomic::Ordering::SeqCst);
+            undisturbed.settle(specs, 6, phase).await;
+            let reference = undisturbed.world().clone();
+            for at in 0..calls {
+                for point in [Point::Before, Point::After] {
+                    let what = format!("{phase}, call {at} {point:?}");
+                    let mut crashed = rig.fork(true);
+                    crashed.doom = Doom::at(at, point);
+                    tokio::select! {
+                        biased;
+                        () = crashed.doom.died.notified() => {}
+                        refused = apply_saved(&crashed, &saved) => panic!("{what}: nobody died: {refused:?}"),
+                    }
+                    let crashed = crashed.restarted(at % 2 == 0).await;
+                    assert_eq!(apply_saved(&crashed, &saved).await, Vec::<String>::new(), "{what}");
+                    converges(&crashed, specs, &reference, &what).await;
+                    points += 1;
+                }
+            }
+            rig = undisturbed;
+        }
+    });
+    assert!(points > 100, "only {points} crash points");
+}
+
+#[test]
+fn a_saved_plan_is_refused_when_the_world_moved_and_nothing_is_done() {
+    run(async {
+        let rig = Rig::new();
+        let before = specs(&format!("{HEAD}{}{}", volume("db", "size: 1Mi"), volume("old", "size: 1Mi")));
+        rig.settle(&before, 2, "before").await;
+        let wanted = specs(&format!("{HEAD}{}{}", volume("db", "size: 4Mi"), volume("web", "size: 1Mi")));
+        let saved = Saved::new(wanted.clone(), rig.survey(&wanted).await.plan);
+        assert_eq!(saved.plan.steps.len(), 3);
+
+        // Somebody else grows db, and by another plan a volume comes.
+        let moved = rig.fork(true);
+        let db = moved.world().live_objects().find(|(native, _)| native.as_str().contains("db")).unwrap().0.clone();
+        let other = specs(&format!("{HEAD}{}{}", volume("db", "size: 2Mi"), volume("old", "size: 1Mi")));
+        moved.settle(&other, 2, "another").await;
+        let untouched = moved.world().clone();
+        let refused = apply_saved(&moved, &saved).await;
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        assert!(refused[0].starts_with("volume/db: grow to 4Mi is another step now: "), "{refused:?}");
+        assert!(refused[0].contains("size was 1048576 bytes and is 2097152 bytes"), "{refused:?}");
+        assert!(same_objects(&untouched, &moved.world()));
+
+        // Somebody else deletes db: it is held now, and so is the last removal; nothing else is done either.
+        let deleted = rig.fork(true);
+        assert!(deleted.world().delete_by_hand(&db));
+        let refused = apply_saved(&deleted, &saved).await;
+        assert_eq!(refused.len(), 2, "{refused:?}");
+        assert!(
+            refused[0].contains("volume/db: grow to 4Mi is not planned any more: it is held (Lost: "),
+            "{refused:?}"
+        );
+        assert!(refused[1].contains("volume/old: into the trash for 7d"), "{refused:?}");
+        assert!(refused[1].contains("(RemovalLimit: "), "{refused:?}");
+
+        // A volume that the plan did not have.
+        let more = rig.fork(true);
+        let third = format!(
+            "{HEAD}{}{}{}",
+            volume("db", "size: 1Mi"),
+            volume("old", "size: 1Mi"),
+            volume("third", "size: 1Mi")
+        );
+        more.settle(&specs(&third), 2, "third").await;
+        let refused = apply_saved(&more, &saved).await;
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        assert!(refused[0].ends_with("is new: the saved plan does not have it"), "{refused:?}");
+
+        // What was done already is no reason, and the saved plan applied once more does nothing.
+        assert_eq!(apply_saved(&rig, &saved).await, Vec::<String>::new());
+        let done = rig.world().clone();
+        assert_eq!(apply_saved(&rig, &saved).await, Vec::<String>::new());
+        assert!(same_objects(&done, &rig.world()));
+    });
 }

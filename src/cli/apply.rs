@@ -1,64 +1,42 @@
 //! `kiln apply`: makes it so.
 
+use std::path::Path;
 use std::sync::Arc;
-
-use serde::Serialize;
 
 use super::args::ApplyArgs;
 use super::context::{Context, block_on, problem_views};
 use super::exit::Exit;
 use super::failure::Failure;
+use super::lines::{Lines, Summary};
 use super::plan::standing;
 use super::progress::Progress;
-use super::signals;
-use crate::engine::{self, Options, Report};
+use super::{lines, saved, signals};
+use crate::engine::{self, Options, Report, Reporter};
 use crate::model::Specs;
-use crate::plan::{HeldView, PlanView, counted, render_held};
-
-/// `kiln apply -o json`.
-#[derive(Serialize)]
-struct Applied {
-    /// As run, with everything held.
-    plan: Option<PlanView>,
-    changed: usize,
-    unchanged: usize,
-    failed: Vec<FailedStep>,
-    skipped: usize,
-    stopped: bool,
-    /// Rules that the plan broke: a bug, and nothing was run.
-    breaches: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct FailedStep {
-    action: &'static str,
-    kind: String,
-    name: String,
-    backend: String,
-    uid: String,
-    error: String,
-    message: String,
-}
+use crate::plan::{HeldView, Saved, counted, render_held};
 
 pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure> {
-    let loaded = context.read_specs(&args.specs.specs)?;
     let json = args.output.is_json();
-    if !loaded.problems.is_empty() {
-        if json {
-            context.terminal.out(&PlanView::invalid(problem_views(&loaded.problems)).to_json());
-        }
-        return Err(context.show_problems(&loaded.problems));
-    }
-    let specs = Arc::new(loaded.specs);
+    let (source, only) = args.split().map_err(|message| {
+        Failure::new(Exit::Usage, message).hint("write `kiln apply [SPECS|PLAN-FILE] [KIND/NAME …]`")
+    })?;
+    let (specs, saved) = match saved::read(&source)? {
+        Some(Saved { specs, plan, .. }) => (Arc::new(specs), Some(Arc::new(plan))),
+        None => (declared(context, &source, json)?, None),
+    };
     let setup = context.writing(specs.clone())?;
-    let options = Options { approve: args.approve, ..Options::default() };
+    let options = Options { approve: args.approve, saved, only, ..Options::default() };
     let progress =
         Arc::new(Progress::new(context.terminal.clone(), specs.clone(), json, args.yes, options.stop.clone()));
     let announcer = progress.clone();
     if let Err(error) = signals::listen(options.stop.clone(), move || announcer.announce_stop()) {
         context.terminal.note(&format!("Ctrl-C will stop at once: {error}"));
     }
-    let reporter = progress.clone();
+    let lines = json.then(|| Arc::new(Lines::begin(context.terminal.clone(), specs, progress.clone())));
+    let reporter: Arc<dyn Reporter> = match &lines {
+        Some(lines) => lines.clone(),
+        None => progress.clone(),
+    };
     let report = block_on(async move { engine::reconcile_once(&setup, &options, reporter).await })??;
     for breach in &report.breaches {
         context.terminal.error(
@@ -66,35 +44,73 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
             Some("this is a bug in Kiln: please report it with the output of `kiln plan -o json`"),
         );
     }
-    if json {
-        context.json(&applied(&report, &specs));
-    } else {
+    if let [(kind, name), ..] = report.unknown.as_slice() {
+        let message = format!("{}/{name} is neither declared nor anything that the plan is about", kind.as_lower());
+        return Err(Failure::new(Exit::Usage, message).hint("nothing was done; `kiln plan` shows what there is to do"));
+    }
+    for what in &report.refused {
+        context.terminal.note(what);
+    }
+    if !report.refused.is_empty() {
+        context.terminal.error(
+            "the saved plan no longer holds, and nothing was done",
+            Some("look at what is to be done now with `kiln plan`, and save that with `--out FILE`"),
+        );
+    }
+    if lines.is_none() {
         progress.say(&summary(&report, &progress));
+    }
+    if let Some(text) = left_out(report.left_out) {
+        context.terminal.note(&text);
     }
     let held = report.plan.as_ref().map_or(Exit::Done, |plan| standing(plan, args.allow_held));
     let is_left = report.stopped || progress.was_interrupted();
     let failed = Exit::Failed.when(!report.failed.is_empty() || !report.breaches.is_empty() || is_left);
-    Ok(Exit::combine([held, failed]))
+    let exit = Exit::combine([held, failed, Exit::Held.when(!report.refused.is_empty())]);
+    if let Some(lines) = lines {
+        lines.end(&summary_line(&report, exit));
+    }
+    Ok(exit)
 }
 
-fn applied(report: &Report, specs: &Specs) -> Applied {
-    let failed = report.failed.iter().map(|(step, error)| FailedStep {
-        action: step.action.verb().as_str(),
-        kind: step.identity.kind.to_string(),
-        name: step.identity.name.to_string(),
-        backend: step.backend.to_string(),
-        uid: step.identity.uid.to_string(),
-        error: error.kind.to_string(),
-        message: error.message.clone(),
+/// What was not asked for, in one line.
+fn left_out((steps, held): (usize, usize)) -> Option<String> {
+    let steps = (steps > 0).then(|| match steps {
+        1 => "1 other step was not asked for".to_owned(),
+        _ => format!("{steps} other steps were not asked for"),
     });
-    Applied {
-        plan: report.plan.as_ref().map(|plan| PlanView::new(plan, specs)),
+    let held = (held > 0).then(|| match held {
+        1 => "1 other object is held".to_owned(),
+        _ => format!("{held} other objects are held"),
+    });
+    let parts: Vec<String> = [steps, held].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| format!("{}: `kiln plan` shows all", parts.join("; ")))
+}
+
+/// The specs from manifests, which must be good.
+fn declared(context: &Context, source: &Path, json: bool) -> Result<Arc<Specs>, Failure> {
+    let loaded = context.read_specs(source)?;
+    if loaded.problems.is_empty() {
+        return Ok(Arc::new(loaded.specs));
+    }
+    if json {
+        lines::invalid(&context.terminal, problem_views(&loaded.problems));
+    }
+    Err(context.show_problems(&loaded.problems))
+}
+
+fn summary_line(report: &Report, exit: Exit) -> Summary {
+    Summary {
         changed: report.changed,
         unchanged: report.unchanged,
-        failed: failed.collect(),
+        failed: report.failed.len(),
         skipped: report.skipped,
+        not_asked_for: report.left_out.0,
         stopped: report.stopped,
+        held: report.plan.iter().flat_map(|plan| &plan.held).map(HeldView::new).collect(),
+        refused: report.refused.clone(),
         breaches: report.breaches.clone(),
+        exit_code: exit.code(),
     }
 }
 
@@ -110,7 +126,7 @@ fn summary(report: &Report, progress: &Progress) -> String {
             render_held(&mut out, held, width, progress.paint());
         }
     }
-    let Report { changed, unchanged, failed, skipped, stopped, breaches: _, plan: _, waiting: _ } = report;
+    let Report { changed, unchanged, failed, skipped, stopped, .. } = report;
     if *changed + *unchanged + failed.len() + *skipped == 0 && !stopped {
         return out;
     }

@@ -1,5 +1,6 @@
 //! The command line, as typed: commands, options, and their help.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -127,6 +128,13 @@ impl Output {
     }
 }
 
+/// Whose form of annotations is written to standard error besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Annotations {
+    /// Workflow commands of GitHub Actions
+    Github,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
     /// Where to write `kiln.yaml`; made if it is not there. A directory that holds manifests is refused
@@ -138,28 +146,53 @@ pub(crate) struct InitArgs {
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) specs: SpecsArgument,
+    /// Write what a CI shows beside the lines of a pull request to standard error
+    #[arg(long, value_enum, value_name = "CI")]
+    pub(crate) annotations: Option<Annotations>,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+/// How `plan` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// For pull requests: bytes at risk and clients hit in the first line
+    Markdown,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) specs: SpecsArgument,
+    /// Save the plan here: `kiln apply FILE` then does exactly that, or refuses
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
     /// End with 3 if changes are pending
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
     /// Do not end with 4 because something is held
     #[arg(long)]
     pub(crate) allow_held: bool,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    /// Write what a CI shows beside the lines of a pull request to standard error
+    #[arg(long, value_enum, value_name = "CI")]
+    pub(crate) annotations: Option<Annotations>,
+    /// How the plan is printed
+    #[arg(short = 'o', long = "output", value_enum, value_name = "FORMAT", default_value_t = PlanFormat::Text)]
+    pub(crate) format: PlanFormat,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
-    #[command(flatten)]
-    pub(crate) specs: SpecsArgument,
+    /// Manifests (a directory, a file, or `-`) or a saved plan, and objects as KIND/NAME: only these then, and what they need
+    #[arg(value_name = "SPECS|PLAN-FILE|KIND/NAME")]
+    pub(crate) what: Vec<PathBuf>,
+    /// What SPECS is where it is not the first argument. Not shown: for this command it is the first argument
+    #[arg(long = "specs", value_name = "SPECS", env = "KILN_SPECS", default_value = "./specs", hide = true)]
+    pub(crate) specs: PathBuf,
     /// Do not ask about steps that cannot be undone
     #[arg(long, short = 'y')]
     pub(crate) yes: bool,
@@ -171,6 +204,36 @@ pub(crate) struct ApplyArgs {
     pub(crate) allow_held: bool,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+impl ApplyArgs {
+    /// Where the specs are, and which objects are asked for. The first argument is an object only if it has the form of one, with
+    /// a kind that there is, and no file or directory of that name is there.
+    ///
+    /// # Errors
+    /// One sentence about an argument that is neither.
+    pub(crate) fn split(&self) -> Result<(PathBuf, BTreeSet<(Kind, Name)>), String> {
+        let mut rest = self.what.as_slice();
+        let specs = match rest.split_first() {
+            Some((first, others)) if as_object(first).is_err() || first.exists() => {
+                rest = others;
+                first.clone()
+            }
+            _ => self.specs.clone(),
+        };
+        let objects = rest.iter().map(|text| {
+            let ObjectName { kind, name } = as_object(text)?;
+            match kind {
+                Kind::Volume | Kind::Snapshot | Kind::Export => Ok((kind, name)),
+                _ => Err(format!("no step is ever made for a {}: name volumes, snapshots or exports", kind.as_lower())),
+            }
+        });
+        Ok((specs, objects.collect::<Result<_, String>>()?))
+    }
+}
+
+fn as_object(text: &std::path::Path) -> Result<ObjectName, String> {
+    text.to_str().ok_or_else(|| format!("{text:?} is no KIND/NAME"))?.parse()
 }
 
 /// How `get` prints.
@@ -454,6 +517,26 @@ mod tests {
         for command in command.get_subcommands() {
             assert!(command.get_about().is_some(), "{} says what it does", command.get_name());
         }
+    }
+
+    #[test]
+    fn apply_tells_specs_from_objects() {
+        let split = |arguments: &str| {
+            let cli = Cli::try_parse_from(["kiln", "apply"].into_iter().chain(arguments.split_whitespace())).unwrap();
+            let Command::Apply(args) = cli.command else { panic!("{arguments} is no apply") };
+            args.split().map(|(specs, objects)| {
+                let objects: Vec<String> = objects.into_iter().map(|(kind, name)| format!("{kind}/{name}")).collect();
+                (specs.display().to_string(), objects.join(" "))
+            })
+        };
+        let both = |specs: &str, objects: &str| Ok((specs.to_owned(), objects.to_owned()));
+        assert_eq!(split("dir"), both("dir", ""));
+        assert_eq!(split("dir volume/a snapshots/b"), both("dir", "Volume/a Snapshot/b"));
+        assert_eq!(split("--specs x volume/a"), both("x", "Volume/a"));
+        // What is no kind can only be a path.
+        assert_eq!(split("prod/eu volume/a"), both("prod/eu", "Volume/a"));
+        assert!(split("dir other").is_err() && split("dir volume").is_err() && split("volume/a dir").is_err());
+        assert!(split("dir backend/fast").unwrap_err().contains("volumes, snapshots or exports"));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::args::CheckArgs;
+use super::annotations;
+use super::args::{Annotations, CheckArgs};
 use super::context::{Context, problem_views};
 use super::exit::Exit;
 use super::failure::Failure;
@@ -16,6 +17,9 @@ struct Checked {
 
 pub(crate) fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     let loaded = context.read_specs(&args.specs.specs)?;
+    if let Some(Annotations::Github) = args.annotations {
+        annotations::problems(&context.terminal, &loaded.problems);
+    }
     if args.output.is_json() {
         context.json(&Checked { problems: problem_views(&loaded.problems) });
         return Ok(Exit::Invalid.when(!loaded.problems.is_empty()));

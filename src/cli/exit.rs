@@ -6,7 +6,7 @@
 //! | 1 | a step failed, or was left by Ctrl-C |
 //! | 2 | usage: an unknown command, option, kind or name |
 //! | 3 | changes are pending (only `plan --detailed-exitcode`) |
-//! | 4 | something is held (`--allow-held` makes it 0), or waits for a yes that nobody gave |
+//! | 4 | something is held (`--allow-held` makes it 0), or waits for a yes that nobody gave; or a saved plan no longer holds |
 //! | 5 | a manifest is invalid, or there is none |
 //! | 6 | a backend could not be observed |
 //! | 7 | a command that must write cannot use the store: locked by a living process, read-only, full, of a newer format |
@@ -42,7 +42,7 @@ Exit codes:
   1  a step failed, or was left by Ctrl-C
   2  usage
   3  changes are pending (only plan --detailed-exitcode)
-  4  something is held (--allow-held makes it 0)
+  4  something is held (--allow-held makes it 0), or a saved plan no longer holds
   5  a manifest is invalid, or there is none
   6  a backend could not be observed
   7  a command that must write cannot use the store

@@ -4,6 +4,7 @@
 //! [`failure::Failure`], which says in one sentence what went wrong and in another what to do next.
 
 mod adopt;
+mod annotations;
 mod apply;
 mod args;
 mod check;
@@ -18,10 +19,12 @@ mod failure;
 mod forget;
 mod get;
 mod init;
+mod lines;
 mod log;
 mod man;
 mod plan;
 mod progress;
+mod saved;
 mod schema;
 mod signals;
 mod table;

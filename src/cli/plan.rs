@@ -2,27 +2,65 @@
 
 use std::sync::Arc;
 
-use super::args::PlanArgs;
+use super::annotations;
+use super::args::{Annotations, PlanArgs, PlanFormat};
 use super::context::{Context, problem_views};
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::plan::{Plan, PlanView, render};
+use super::saved;
+use crate::model::Specs;
+use crate::plan::{Plan, PlanView, Saved, markdown, render};
 
 pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
+    if let Some(Saved { specs, plan, .. }) = saved::read(&args.specs.specs)? {
+        return show_saved(context, args, &specs, &plan);
+    }
     let loaded = context.read_specs(&args.specs.specs)?;
     if !loaded.problems.is_empty() {
-        if args.output.is_json() {
-            context.terminal.out(&PlanView::invalid(problem_views(&loaded.problems)).to_json());
+        if let Some(Annotations::Github) = args.annotations {
+            annotations::problems(&context.terminal, &loaded.problems);
+        }
+        let view = PlanView::invalid(problem_views(&loaded.problems));
+        match args.format {
+            // The problems themselves, on standard error, say all of it.
+            PlanFormat::Text => {}
+            PlanFormat::Json => context.terminal.out(&view.to_json()),
+            PlanFormat::Markdown => context.terminal.out(&markdown(&view)),
         }
         return Err(context.show_problems(&loaded.problems));
     }
     let specs = Arc::new(loaded.specs);
     let plan = context.survey(&specs)?.plan;
-    let view = PlanView::new(&plan, &specs);
-    let shown = if args.output.is_json() { view.to_json() } else { render(&view, context.terminal.paint) };
-    context.terminal.out(&shown);
+    let exit = show(context, args, &specs, &plan);
+    if let Some(path) = &args.out {
+        saved::save(path, &Saved::new(Arc::unwrap_or_clone(specs), plan))?;
+        context.terminal.note(&format!("saved: `kiln apply {}` does exactly this, or refuses", path.display()));
+    }
+    Ok(exit)
+}
+
+/// A saved plan as it was: what `kiln apply FILE` would do, or refuse. Nothing is looked at.
+fn show_saved(context: &Context, args: &PlanArgs, specs: &Specs, plan: &Plan) -> Result<Exit, Failure> {
+    if args.out.is_some() {
+        let message = format!("{} is a saved plan already", args.specs.specs.display());
+        return Err(Failure::new(Exit::Usage, message).hint("copy the file, or plan anew from its specs"));
+    }
+    context.terminal.note("this is a saved plan as it was; nothing was looked at now");
+    Ok(show(context, args, specs, plan))
+}
+
+fn show(context: &Context, args: &PlanArgs, specs: &Specs, plan: &Plan) -> Exit {
+    let view = PlanView::new(plan, specs);
+    context.terminal.out(&match args.format {
+        PlanFormat::Text => render(&view, context.terminal.paint),
+        PlanFormat::Json => view.to_json(),
+        PlanFormat::Markdown => markdown(&view),
+    });
+    if let Some(Annotations::Github) = args.annotations {
+        annotations::plan(&context.terminal, plan, specs);
+    }
     let changes = Exit::Changes.when(args.detailed_exitcode && !plan.steps.is_empty());
-    Ok(Exit::combine([standing(&plan, args.allow_held), changes]))
+    Exit::combine([standing(plan, args.allow_held), changes])
 }
 
 /// What a plan says of the world, steps apart: not observed, or held.

@@ -14,6 +14,7 @@ mod reconcile;
 mod status;
 mod unowned;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -29,7 +30,7 @@ pub use status::{Condition, Metadata, ObjectStatus, Status, backend_status, rfc3
 pub use unowned::{Unowned, unowned};
 
 use crate::driver::Driver;
-use crate::model::{BackendSpec, DriverError, JournalEntry, Outcome, Records, Specs, Step};
+use crate::model::{BackendSpec, DriverError, JournalEntry, Kind, Name, Outcome, Records, Specs, Step};
 use crate::plan::{Plan, World};
 use crate::store::Store;
 
@@ -119,7 +120,14 @@ pub struct Report {
     pub stopped: bool,
     /// Breaches that the lint found in the plan: a bug in the planner, and nothing was run.
     pub breaches: Vec<String>,
-    /// The plan as run, with everything held (what the run itself found to be held included).
+    /// Why the plan is not the saved one that was to be applied, one sentence each: nothing was run.
+    pub refused: Vec<String>,
+    /// Objects that were asked for by name, and are neither declared nor anything that the plan is about: nothing was run.
+    pub unknown: Vec<(Kind, Name)>,
+    /// Steps, and things held, that were left out because others were asked for by name.
+    pub left_out: (usize, usize),
+    /// The plan as run, with everything held (what the run itself found to be held included); where nothing was run, as it would be.
+    /// Where objects were asked for by name, the part that is about them.
     pub plan: Option<Plan>,
 }
 
@@ -128,6 +136,10 @@ pub struct Report {
 pub struct Options {
     /// Digests that a person approves now.
     pub approve: Vec<String>,
+    /// A plan that was saved: this and nothing else is to be run, or the run is refused.
+    pub saved: Option<Arc<Plan>>,
+    /// Only these objects and what they need, unless there are none here: then all.
+    pub only: BTreeSet<(Kind, Name)>,
     /// Cancelled by the first Ctrl-C: running steps are finished, no other is begun.
     pub stop: CancellationToken,
 }

@@ -1,6 +1,6 @@
 //! What every pass begins with: a look, under the writer locks where it will write, and what the last crash left.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -180,6 +180,21 @@ impl<'s> Pass<'s> {
             }
         }
         Ok(())
+    }
+
+    /// Tells of steps whether the look at the beginning shows what they were to bring about.
+    pub(super) fn shown(&self) -> impl Fn(&Step) -> bool {
+        let mut objects: HashMap<(&Name, Uid, Place), &Object> = HashMap::new();
+        for (name, view) in &self.looked.world {
+            let View::Seen { observed, .. } = view else { continue };
+            objects.extend(observed.objects.iter().filter_map(|o| Some(((name, o.uid()?, o.place), o))));
+        }
+        move |step| {
+            let Some(View::Seen { observed, .. }) = self.looked.world.get(&step.backend) else { return false };
+            let find = |place| objects.get(&(&step.backend, step.identity.uid, place)).copied();
+            observed.listed.proves_absence_of(step.identity.kind)
+                && shows_effect(step, find(Place::Live), find(Place::Trash))
+        }
     }
 
     /// Removes our half-made objects. Under the writer lock they are nobody's work in progress.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::model::{ErrorKind, Records, Step};
-use crate::plan::{self, Held, HeldReason, Irreversible, Plan};
+use crate::model::{ErrorKind, Kind, Name, Records, Specs, Step};
+use crate::plan::{self, Held, HeldReason, Irreversible, Plan, Selected};
 use crate::store::StoreError;
 
 use super::look::Intent;
@@ -40,20 +40,54 @@ pub async fn reconcile_once(
     let mut report = Report::default();
     let mut pass = Pass::begin_writing(setup).await?;
     pass.recover(reporter.as_ref()).await?;
-    let mut plan = pass.plan_closely(&options.approve).await;
-    if plan.approval.is_some() && has_irreversible(&plan) && !reporter.confirm(&plan).await {
-        plan = pass.plan(&options.approve, Irreversible::Hold);
+    let mut whole = pass.plan_closely(&options.approve).await;
+    if let Some(saved) = &options.saved {
+        report.refused = plan::differences(saved, &whole, pass.shown());
     }
-    report.breaches = pass.with_inputs(&options.approve, Irreversible::List, |inputs| plan::lint(&plan, inputs));
+    let mut part = part_of(&whole, options);
+    report.unknown = unknown(part.as_ref(), &setup.specs);
+    if !report.refused.is_empty() || !report.unknown.is_empty() {
+        report.plan = Some(whole);
+        return Ok(report);
+    }
+    let asked = part.as_ref().map_or(&whole, |part| &part.plan);
+    if has_irreversible(asked) && !reporter.confirm(asked).await {
+        whole = pass.plan(&options.approve, Irreversible::Hold);
+        part = part_of(&whole, options);
+    }
+    report.breaches = pass.with_inputs(&options.approve, Irreversible::List, |inputs| plan::lint(&whole, inputs));
+    pass.take_note(&whole);
+    let mut plan = match part {
+        None => whole,
+        Some(Selected { plan, other_steps, other_held, silent: _ }) => {
+            report.left_out = (other_steps, other_held);
+            plan
+        }
+    };
     reporter.event(Event::Planned(&plan));
     if report.breaches.is_empty() {
-        pass.take_note(&plan);
         pass.make(&plan, options, reporter, &mut report).await?;
         pass.remember().await?;
     }
     hold_what_was_not_done(&mut plan, &mut report);
     report.plan = Some(plan);
     Ok(report)
+}
+
+/// The part of a plan that was asked for by name; none if all of it is.
+fn part_of(whole: &Plan, options: &Options) -> Option<Selected> {
+    (!options.only.is_empty()).then(|| plan::select(whole, &options.only))
+}
+
+/// What was asked for that nobody knows: a name mistyped, most likely.
+fn unknown(part: Option<&Selected>, specs: &Specs) -> Vec<(Kind, Name)> {
+    let declared = |(kind, name): &&(Kind, Name)| match kind {
+        Kind::Volume => specs.volumes.contains_key(name),
+        Kind::Snapshot => specs.snapshots.contains_key(name),
+        Kind::Export => specs.exports.contains_key(name),
+        Kind::Stack | Kind::Backend | Kind::Target | Kind::Approval => false,
+    };
+    part.into_iter().flat_map(|part| &part.silent).filter(|object| !declared(object)).cloned().collect()
 }
 
 /// Whether the plan has steps that cannot be undone and that wait for a person: an approval given earlier covers the others.

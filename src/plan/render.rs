@@ -221,7 +221,7 @@ pub fn render_held(out: &mut String, held: &HeldView, width: usize, paint: Paint
 }
 
 /// A value of a field as people read it.
-fn value(path: &str, value: &Value) -> String {
+pub(super) fn value(path: &str, value: &Value) -> String {
     match value {
         Value::Null => "none".to_owned(),
         Value::Number(number) if path == "size" => {
@@ -233,7 +233,7 @@ fn value(path: &str, value: &Value) -> String {
 }
 
 /// A size, with its bytes where the short form is not exact: two sizes that differ never look alike.
-fn exact(size: Size) -> String {
+pub(super) fn exact(size: Size) -> String {
     let short = size.to_string();
     if short.parse() == Ok(size) { short } else { format!("{short} ({} bytes)", size.bytes()) }
 }
@@ -465,6 +465,11 @@ mod tests {
     fn everything_that_can_be_shown_is_shown() {
         let view = PlanView::new(&everything(), &specs());
         golden("everything.txt", &render(&view, Paint::PLAIN));
+    }
+
+    #[test]
+    fn markdown_shows_everything_too() {
+        golden("everything.md", &crate::plan::markdown(&PlanView::new(&everything(), &specs())));
     }
 
     #[test]

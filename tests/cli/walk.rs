@@ -324,13 +324,80 @@ fn looking_goes_on_while_another_process_holds_the_store() {
     drop(held);
 }
 
+/// The lines of `apply -o json`, each as JSON.
+fn lines(out: &str) -> Vec<Value> {
+    assert!(out.ends_with('\n'));
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 #[test]
-fn apply_as_json_is_data_alone() {
+fn apply_as_json_is_a_line_for_each_event() {
     let sandbox = Sandbox::with_stack();
     sandbox.volume("db", "size: 1Mi");
-    let applied = sandbox.kiln("apply -o json").ends(0).warns("created volume/db").json();
-    assert_eq!((&applied["changed"], &applied["failed"]), (&json!(1), &json!([])));
-    assert_eq!(applied["plan"]["summary"]["create"], 1);
+    let told = lines(&sandbox.kiln("apply -o json").ends(0).warns("created volume/db").out);
+    let events: Vec<&str> = told.iter().map(|line| line["event"].as_str().unwrap_or("-")).collect();
+    assert_eq!(events, ["-", "planned", "started", "finished", "summary"]);
+    assert_eq!((&told[0]["format"], &told[0]["owner"]), (&json!("kiln.apply/v1"), &json!("prod")));
+    assert_eq!(
+        (&told[1]["plan"]["format"], &told[1]["plan"]["summary"]["create"]),
+        (&json!("kiln.plan/v1"), &json!(1))
+    );
+    let object = &told[2]["object"];
+    assert_eq!(
+        (&object["action"], &object["kind"], &object["name"]),
+        (&json!("create"), &json!("Volume"), &json!("db"))
+    );
+    assert_eq!(
+        (&told[3]["step"], &told[3]["outcome"], &told[3]["message"]),
+        (&json!(0), &json!("changed"), &Value::Null)
+    );
+    assert_eq!((&told[4]["changed"], &told[4]["failed"], &told[4]["exitCode"]), (&json!(1), &json!(0), &json!(0)));
+    let told = lines(&sandbox.kiln("apply -o json").ends(0).out);
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(told[1]["plan"]["steps"], json!([]));
+}
+
+#[test]
+fn failures_and_what_is_held_are_told_as_json_too() {
+    let sandbox = with_db();
+    sandbox.volume("db", "size: 2Mi");
+    sandbox.kiln("apply").ends(0);
+    sandbox.volume("db", "size: 1Mi");
+    let told = lines(&sandbox.kiln("apply -o json").ends(4).out);
+    let last = told.last().unwrap();
+    assert_eq!((&last["event"], &last["exitCode"]), (&json!("summary"), &json!(4)));
+    assert_eq!(last["held"][0]["reason"], "ShrinkRefused");
+
+    sandbox.volume("db", "size: 4Mi");
+    sandbox.volume("copy", "size: 4Mi, source: {volume: db}");
+    sandbox.kiln("plan --out p").ends(0);
+    sandbox.volume("db", "size: 3Mi");
+    sandbox.kiln("apply volume/db").ends(0);
+    let told = lines(&sandbox.kiln("apply p -o json").ends(4).out);
+    let last = told.last().unwrap();
+    assert!(last["refused"][0].as_str().unwrap().contains("volume/db"), "{last}");
+    assert!(told.iter().all(|line| line["event"] != "started"), "{told:?}");
+}
+
+#[test]
+fn annotations_are_written_only_when_asked_for_and_beside_the_data() {
+    let sandbox = with_db();
+    sandbox.volume("db", "size: 512Ki");
+    let ran = sandbox.kiln("plan -o json --annotations github").ends(4);
+    assert_eq!(ran.json()["held"][0]["reason"], "ShrinkRefused");
+    assert!(
+        ran.err.starts_with("::warning file=specs/db.yaml,line=1,col=1::volume/db is held (ShrinkRefused): "),
+        "{}",
+        ran.err
+    );
+    assert!(!sandbox.kiln("plan").ends(4).err.contains("::"));
+    sandbox.volume("db", "sise: 1Mi");
+    for command in ["check", "check -o json", "plan"] {
+        let ran = sandbox.kiln(&format!("{command} --annotations github")).ends(5);
+        assert!(ran.err.lines().any(|line| line.starts_with("::error file=specs/db.yaml,line=4,col=")), "{}", ran.err);
+        assert!(!sandbox.kiln(command).ends(5).err.contains("::"));
+    }
+    sandbox.kiln("check --annotations gitlab").ends(2);
 }
 
 #[test]

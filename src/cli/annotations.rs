@@ -1,0 +1,91 @@
+//! What GitHub shows beside the lines of a pull request: workflow commands on standard error.
+//!
+//! The form is that of
+//! <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>; the escapes are those that its runner
+//! undoes (`actions/toolkit`, `command.ts`).
+
+use super::terminal::Terminal;
+use crate::manifest::Problem;
+use crate::model::{Kind, Name, SourcePlace, Specs};
+use crate::plan::{Plan, escape};
+
+/// Problems of manifests, as errors.
+pub(crate) fn problems(terminal: &Terminal, problems: &[Problem]) {
+    for problem in problems {
+        let hint = problem.hint.as_ref().map(|hint| format!("\n{}", escape(hint))).unwrap_or_default();
+        say(terminal, "error", Some(&problem.place), &format!("{}{hint}", escape(&problem.message)));
+    }
+}
+
+/// What a plan does not do, and what deserves a second look, as warnings; backends that were not seen as errors.
+pub(crate) fn plan(terminal: &Terminal, plan: &Plan, specs: &Specs) {
+    for held in &plan.held {
+        let object = format!("{}/{}", held.kind.as_lower(), held.name);
+        let text = format!("{object} is held ({}): {}\n{}", held.reason, escape(&held.message), escape(&held.unblock));
+        say(terminal, "warning", place_of(specs, held.kind, &held.name), &text);
+    }
+    for warning in &plan.warnings {
+        say(terminal, "warning", None, &format!("{}: {}", escape(&warning.code), escape(&warning.message)));
+    }
+    for unobserved in &plan.unobserved {
+        let text = format!("backend/{} was not observed: {}", unobserved.backend, escape(&unobserved.message));
+        say(terminal, "error", place_of(specs, Kind::Backend, &unobserved.backend), &text);
+    }
+}
+
+/// Where an object is declared; nowhere if it is not any more.
+fn place_of<'s>(specs: &'s Specs, kind: Kind, name: &Name) -> Option<&'s SourcePlace> {
+    let meta = match kind {
+        Kind::Volume => specs.volumes.get(name).map(|spec| &spec.meta),
+        Kind::Snapshot => specs.snapshots.get(name).map(|spec| &spec.meta),
+        Kind::Backend => specs.backends.get(name).map(|spec| &spec.meta),
+        Kind::Target => specs.targets.get(name).map(|spec| &spec.meta),
+        Kind::Export => specs.exports.get(name).map(|spec| &spec.meta),
+        Kind::Approval | Kind::Stack => None,
+    };
+    meta.map(|meta| &meta.place)
+}
+
+fn say(terminal: &Terminal, level: &str, place: Option<&SourcePlace>, message: &str) {
+    terminal.talk(&command(level, place, message));
+}
+
+fn command(level: &str, place: Option<&SourcePlace>, message: &str) -> String {
+    let place = place.map(|place| {
+        // GitHub knows files as they are called from the top of the repository.
+        let file = place.file.strip_prefix("./").unwrap_or(&place.file);
+        format!(" file={},line={},col={}", property(file), place.line, place.column)
+    });
+    format!("::{level}{}::{}\n", place.unwrap_or_default(), data(message))
+}
+
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_have_the_form_that_github_reads() {
+        let place = SourcePlace { file: "./specs/a.yaml".to_owned(), line: 4, column: 23 };
+        assert_eq!(command("error", Some(&place), "no"), "::error file=specs/a.yaml,line=4,col=23::no\n");
+        assert_eq!(command("warning", None, "no"), "::warning::no\n");
+    }
+
+    #[test]
+    fn no_text_ends_a_command_or_begins_another() {
+        let place = SourcePlace { file: "a,line=9::x\n::error::y%".to_owned(), line: 1, column: 1 };
+        let shown = command("error", Some(&place), "50%\r\n::error::not me");
+        assert_eq!(
+            shown,
+            "::error file=a%2Cline=9%3A%3Ax%0A%3A%3Aerror%3A%3Ay%25,line=1,col=1::50%25%0D%0A::error::not me\n"
+        );
+        assert_eq!(shown.lines().count(), 1);
+    }
+}

@@ -1,0 +1,223 @@
+//! What a pass does, as JSON lines for programs: `kiln apply -o json`.
+//!
+//! The first line has the format; each one after it is an event, as it happens; the last is the summary. What is said to people goes
+//! to standard error meanwhile, as without this.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use super::progress::Progress;
+use super::terminal::Terminal;
+use crate::engine::{Event, Reporter};
+use crate::model::{DriverError, Kind, Outcome, Specs, Step, Verb};
+use crate::plan::{HeldView, Plan, PlanView, ProblemView};
+
+/// The `format` of the first line.
+const FORMAT: &str = "kiln.apply/v1";
+
+/// How often the progress of one step is told: a program that shows it needs no more, and a log that keeps it stays small.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// The first line.
+#[derive(Serialize)]
+struct Head<'a> {
+    format: &'static str,
+    owner: Option<&'a str>,
+    revision: Option<&'a str>,
+    /// What is wrong with the manifests: then it is the only line.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<ProblemView>,
+}
+
+/// Every line after the first.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "camelCase")]
+enum Line<'a> {
+    /// Something a person should know.
+    Note { message: &'a str },
+    /// The plan that is about to run, as `kiln plan -o json` has it.
+    Planned { plan: Box<PlanView> },
+    /// A step begins. `step` is its index in the plan, here and below.
+    Started { step: usize, object: Object<'a> },
+    /// Bytes done, of bytes.
+    Progress { step: usize, done: u64, total: u64 },
+    /// It is tried again after so many milliseconds.
+    Retrying { step: usize, object: Object<'a>, error: String, message: &'a str, millis: u64 },
+    /// It ended: changed, unchanged or failed. A step may fail after it was told as changed: a look did not show its effect.
+    Finished { step: usize, object: Object<'a>, outcome: &'static str, error: Option<String>, message: Option<&'a str> },
+    /// It was not begun.
+    Skipped { step: usize, object: Object<'a>, message: &'a str },
+    /// The last line.
+    Summary(&'a Summary),
+}
+
+/// Which object a step is about, and what is done to it.
+#[derive(Serialize)]
+struct Object<'a> {
+    action: Verb,
+    kind: Kind,
+    name: &'a str,
+    backend: &'a str,
+    uid: String,
+}
+
+impl<'a> Object<'a> {
+    fn of(step: &'a Step) -> Self {
+        let identity = &step.identity;
+        Self {
+            action: step.action.verb(),
+            kind: identity.kind,
+            name: identity.name.as_str(),
+            backend: step.backend.as_str(),
+            uid: identity.uid.to_string(),
+        }
+    }
+}
+
+/// What came of it all.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Summary {
+    /// Steps that changed something.
+    pub(crate) changed: usize,
+    /// Steps that found it already so.
+    pub(crate) unchanged: usize,
+    /// Steps that failed.
+    pub(crate) failed: usize,
+    /// Steps that were not begun.
+    pub(crate) skipped: usize,
+    /// Steps that were left out because others were asked for by name.
+    pub(crate) not_asked_for: usize,
+    /// Whether it was stopped before its end.
+    pub(crate) stopped: bool,
+    /// Everything held, with what the run itself found to be held.
+    pub(crate) held: Vec<HeldView>,
+    /// Why the saved plan no longer holds: nothing was run.
+    pub(crate) refused: Vec<String>,
+    /// Rules that the plan broke: a bug, and nothing was run.
+    pub(crate) breaches: Vec<String>,
+    /// How the command ends.
+    pub(crate) exit_code: u8,
+}
+
+/// Tells programs on standard output, and people by way of [`Progress`].
+pub(crate) struct Lines {
+    terminal: Terminal,
+    specs: Arc<Specs>,
+    people: Arc<Progress>,
+    /// When the progress of a running step was last told.
+    told: Mutex<BTreeMap<usize, Instant>>,
+}
+
+impl Lines {
+    /// Writes the first line.
+    pub(crate) fn begin(terminal: Terminal, specs: Arc<Specs>, people: Arc<Progress>) -> Self {
+        let owner = Some(specs.stack.owner.as_str());
+        let head = Head { format: FORMAT, owner, revision: Some(&specs.revision), problems: Vec::new() };
+        write(&terminal, &head);
+        Self { terminal, specs, people, told: Mutex::default() }
+    }
+
+    /// Writes the last line.
+    pub(crate) fn end(&self, summary: &Summary) {
+        self.line(&Line::Summary(summary));
+    }
+
+    fn line(&self, line: &Line<'_>) {
+        write(&self.terminal, line);
+    }
+
+    /// Whether the progress of a step is to be told now.
+    fn is_due(&self, step: usize) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = told.get(&step).is_none_or(|last| last.elapsed() >= PROGRESS_EVERY);
+        if due {
+            told.insert(step, Instant::now());
+        }
+        due
+    }
+}
+
+/// The only line where there is nothing to apply, because the manifests have problems.
+pub(crate) fn invalid(terminal: &Terminal, problems: Vec<ProblemView>) {
+    write(terminal, &Head { format: FORMAT, owner: None, revision: None, problems });
+}
+
+/// A line, written through at once: whoever reads it may wait for it.
+fn write(terminal: &Terminal, line: &impl Serialize) {
+    // Every key is a string and every value a plain one, so there is nothing for the serializer to refuse.
+    terminal.line(&serde_json::to_string(line).unwrap_or_default());
+}
+
+#[async_trait]
+impl Reporter for Lines {
+    fn event(&self, event: Event<'_>) {
+        match &event {
+            Event::Note(message) => self.line(&Line::Note { message }),
+            Event::Planned(plan) => {
+                self.line(&Line::Planned { plan: Box::new(PlanView::new(plan, &self.specs)) });
+            }
+            Event::Started(step, about) => self.line(&Line::Started { step: *step, object: Object::of(about) }),
+            Event::Progress(step, done, total) if self.is_due(*step) => {
+                self.line(&Line::Progress { step: *step, done: *done, total: *total });
+            }
+            Event::Progress(..) => {}
+            Event::Retrying(step, about, error, millis) => self.line(&Line::Retrying {
+                step: *step,
+                object: Object::of(about),
+                error: error.kind.to_string(),
+                message: &error.message,
+                millis: *millis,
+            }),
+            Event::Finished(step, about, result) => self.line(&finished(*step, about, result)),
+            Event::Skipped(step, about, message) => {
+                self.line(&Line::Skipped { step: *step, object: Object::of(about), message });
+            }
+        }
+        self.people.event(event);
+    }
+
+    async fn confirm(&self, plan: &Plan) -> bool {
+        self.people.confirm(plan).await
+    }
+}
+
+fn finished<'a>(step: usize, about: &'a Step, result: &'a Result<Outcome, DriverError>) -> Line<'a> {
+    let outcome = match result {
+        Ok(Outcome::Changed) => "changed",
+        Ok(Outcome::Unchanged) => "unchanged",
+        Err(_) => "failed",
+    };
+    let error = result.as_ref().err();
+    Line::Finished {
+        step,
+        object: Object::of(about),
+        outcome,
+        error: error.map(|error| error.kind.to_string()),
+        message: error.map(|error| error.message.as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::ColorChoice;
+
+    #[test]
+    fn progress_is_told_at_most_once_a_second_for_each_step() {
+        let terminal = Terminal::new(ColorChoice::Never);
+        let specs = crate::manifest::load(&crate::manifest::Source::Text(String::new()), &Default::default()).specs;
+        let specs = Arc::new(specs);
+        let people = Arc::new(Progress::new(terminal.clone(), specs.clone(), true, false, Default::default()));
+        let lines = Lines { terminal, specs, people, told: Mutex::default() };
+        assert!(lines.is_due(0) && lines.is_due(1));
+        assert!(!lines.is_due(0) && !lines.is_due(1));
+        let long_ago = Instant::now().checked_sub(PROGRESS_EVERY);
+        lines.told.lock().unwrap().insert(1, long_ago.expect("the host is up for a second"));
+        assert!(!lines.is_due(0) && lines.is_due(1));
+    }
+}

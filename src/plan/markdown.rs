@@ -1,0 +1,188 @@
+//! A [`PlanView`] as Markdown for a pull request: what a reviewer must know first comes first.
+//!
+//! Text that comes from manifests or backends can neither format, nor link, nor mention anybody, nor end a table's cell.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::render::{counted, escape, exact, summary_line};
+use super::view::{ChangeView, PlanView, StepView};
+use crate::model::{Risk, Size};
+
+/// The whole plan. The first line says how many bytes are at risk and whose clients are hit.
+pub fn markdown(view: &PlanView) -> String {
+    let mut out = String::new();
+    let steps = view.steps.as_deref().unwrap_or_default();
+    line(&mut out, &format!("**{}**", at_stake(view)));
+    line(&mut out, "");
+    line(&mut out, &safe(&summary_line(view)));
+    let step_rows: Vec<Vec<String>> = steps.iter().map(step_row).collect();
+    table(&mut out, "Steps", &["", "object", "action", "what", "fields", "risk"], &step_rows);
+    let held = view.held.iter().flatten().map(|held| {
+        let what = vec![held.object_name(), held.action.to_string(), held.reason.clone()];
+        what.into_iter().chain([held.message.clone(), held.unblock.clone()]).map(|text| safe(&text)).collect()
+    });
+    table(&mut out, "Held", &["object", "action", "reason", "why", "way out"], &held.collect::<Vec<_>>());
+    let drift = view.drift.iter().flatten().map(|drift| {
+        let change = |of: &Value| value(&drift.path, of);
+        vec![
+            safe(&format!("{}/{}", drift.kind.as_lower(), drift.name)),
+            safe(&drift.path),
+            change(&drift.recorded),
+            change(&drift.observed),
+        ]
+    });
+    table(&mut out, "Drift", &["object", "field", "was", "is"], &drift.collect::<Vec<_>>());
+    let warnings = view.warnings.iter().flatten().map(|warning| vec![safe(&warning.code), safe(&warning.message)]);
+    table(&mut out, "Warnings", &["code", "what"], &warnings.collect::<Vec<_>>());
+    let unobserved = view.unobserved.iter().map(|one| vec![safe(one.backend.as_str()), safe(&one.message)]);
+    table(&mut out, "Not observed", &["backend", "why"], &unobserved.collect::<Vec<_>>());
+    let problems = view.problems.iter().map(|problem| {
+        let file = problem.file.as_deref().unwrap_or_default();
+        let place = format!("{file}:{}:{}", problem.line, problem.column);
+        vec![safe(&place), safe(&problem.message), safe(problem.hint.as_deref().unwrap_or_default())]
+    });
+    table(&mut out, "Problems", &["where", "what", "hint"], &problems.collect::<Vec<_>>());
+    if let Some(digest) = &view.approval {
+        line(&mut out, "");
+        // Not in backticks: there a backslash is a backslash.
+        let command = format!("<code>kiln apply --approve {}</code>", safe(digest));
+        line(&mut out, &format!("To approve exactly what waits for it: {command}"));
+    }
+    out
+}
+
+/// `0 bytes at risk; no client notices`: what decides how closely the rest is read.
+fn at_stake(view: &PlanView) -> String {
+    let Some(summary) = &view.summary else {
+        return format!("No plan: the manifests have {}", counted(view.problems.len(), "problem"));
+    };
+    let bytes = match summary.bytes_at_risk {
+        0 => "0 bytes at risk".to_owned(),
+        bytes => format!("{} at risk", exact(Size(bytes))),
+    };
+    let hit = view.steps.iter().flatten().filter(|step| step.risk == Risk::Disruptive).count();
+    let clients = match hit {
+        0 => "no client notices".to_owned(),
+        hit => format!("clients notice {}", counted(hit, "step")),
+    };
+    format!("{bytes}; {clients}")
+}
+
+fn step_row(step: &StepView) -> Vec<String> {
+    let risk = match step.risk {
+        Risk::None => "none",
+        Risk::Disruptive => "clients notice",
+        Risk::Recoverable => "recoverable",
+        Risk::Irreversible => "**irreversible**",
+    };
+    let fields: Vec<String> = step.changes.iter().map(change).collect();
+    vec![
+        format!("`{}`", step.action.glyph()),
+        safe(&step.object_name()),
+        step.action.to_string(),
+        safe(&step.detail),
+        fields.join("<br>"),
+        risk.to_owned(),
+    ]
+}
+
+fn change(change: &ChangeView) -> String {
+    let (path, after) = (safe(&change.path), value(&change.path, &change.after));
+    match &change.before {
+        Value::Null => format!("{path}: {after}"),
+        before => format!("{path}: {} → {after}", value(&change.path, before)),
+    }
+}
+
+fn value(path: &str, value: &Value) -> String {
+    safe(&super::render::value(path, value))
+}
+
+/// A heading and a table below it; nothing where there are no rows. The cells are Markdown.
+fn table(out: &mut String, title: &str, columns: &[&str], rows: &[Vec<String>]) {
+    if rows.is_empty() {
+        return;
+    }
+    line(out, &format!("\n### {title}\n"));
+    line(out, &format!("| {} |", columns.join(" | ")));
+    line(out, &format!("|{}", "---|".repeat(columns.len())));
+    for row in rows {
+        line(out, &format!("| {} |", row.join(" | ")));
+    }
+}
+
+fn line(out: &mut String, text: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "{text}");
+}
+
+/// Text as it is, whatever it holds, in GitHub's Markdown (<https://github.github.com/gfm/>). A backslash takes the meaning of
+/// every character that has one inside of a line. Mentions, references and bare addresses are found in what is shown, where a
+/// backslash is gone already: an empty comment, or the backslash within the address's own marks, breaks them.
+fn safe(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    let mut before = ' ';
+    for c in escape(text).chars() {
+        match c {
+            '@' | '#' => {
+                out.push(c);
+                out.push_str("<!-- -->");
+            }
+            // `www.` begins an address, and so does `://`.
+            '.' if matches!(before, 'w' | 'W') => out.push_str("\\."),
+            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '<' | '>' | '|' | '~' | '&' | '!' | '$' => {
+                out.push('\\');
+                out.push(c);
+            }
+            '/' if before == ':' => out.push_str("<!-- -->/"),
+            c => out.push(c),
+        }
+        before = c;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_outside_stays_text() {
+        for (text, shown) in [
+            ("plain-name", "plain-name"),
+            ("a|b", "a\\|b"),
+            ("[x](https://evil.example)", "\\[x\\](https:<!-- -->//evil.example)"),
+            ("<img src=x>", "\\<img src=x\\>"),
+            ("&lt;", "\\&lt;"),
+            ("`a` **b** _c_", "\\`a\\` \\*\\*b\\*\\* \\_c\\_"),
+            ("@team fixes #12", "@<!-- -->team fixes #<!-- -->12"),
+            ("www.evil.example", "www\\.evil.example"),
+            ("a\nb\u{202e}", "a\\\\u\\{a\\}b\\\\u\\{202e\\}"),
+            ("a\\", "a\\\\"),
+        ] {
+            assert_eq!(safe(text), shown, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_to_do_is_two_lines() {
+        let view = PlanView { summary: Some(Default::default()), ..PlanView::invalid(Vec::new()) };
+        assert_eq!(markdown(&view), "**0 bytes at risk; no client notices**\n\nNothing to do.\n");
+    }
+
+    #[test]
+    fn without_a_plan_the_problems_are_shown() {
+        let problem = super::super::ProblemView {
+            file: Some("specs/a.yaml".to_owned()),
+            line: 4,
+            column: 7,
+            message: "`x` is no field".to_owned(),
+            hint: None,
+        };
+        let shown = markdown(&PlanView::invalid(vec![problem]));
+        assert!(shown.starts_with("**No plan: the manifests have 1 problem**\n"), "{shown}");
+        assert!(shown.contains("| specs/a.yaml:4:7 | \\`x\\` is no field |  |"), "{shown}");
+    }
+}

@@ -1,0 +1,157 @@
+//! A part of a plan: what a person asked for by name, and what that needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Plan, approval_item, digest};
+use crate::model::{Kind, Name, Step};
+
+/// A part of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Selected {
+    /// The steps of the objects that were asked for and, by `after`, those that they wait for; of what is held and drifted,
+    /// what is about the objects asked for. Everything else is as in the whole plan: limits on removals and approvals were judged for that.
+    pub plan: Plan,
+    /// Steps that are left out.
+    pub other_steps: usize,
+    /// What is held, and left out.
+    pub other_held: usize,
+    /// Objects that were asked for and that the plan says nothing about: as declared, or unknown.
+    pub silent: BTreeSet<(Kind, Name)>,
+}
+
+/// The part of `whole` that is about these objects. Steps keep their order.
+pub fn select(whole: &Plan, wanted: &BTreeSet<(Kind, Name)>) -> Selected {
+    let asked = |kind: Kind, name: &Name| wanted.contains(&(kind, name.clone()));
+    // Backwards, so that what a step waits for, which is before it, is met after it.
+    let mut needed = vec![false; whole.steps.len()];
+    for (index, step) in whole.steps.iter().enumerate().rev() {
+        needed[index] |= asked(step.identity.kind, &step.identity.name);
+        if needed[index] {
+            step.after.iter().for_each(|before| needed[*before] = true);
+        }
+    }
+    let kept: BTreeMap<usize, usize> =
+        (0..whole.steps.len()).filter(|index| needed[*index]).enumerate().map(|(new, old)| (old, new)).collect();
+    let steps: Vec<Step> = kept
+        .keys()
+        .map(|index| {
+            let step = &whole.steps[*index];
+            let after = step.after.iter().filter_map(|before| kept.get(before).copied()).collect();
+            Step { after, ..step.clone() }
+        })
+        .collect();
+    let held: Vec<_> = whole.held.iter().filter(|held| asked(held.kind, &held.name)).cloned().collect();
+    let told: BTreeSet<(Kind, Name)> = steps
+        .iter()
+        .map(|step| (step.identity.kind, step.identity.name.clone()))
+        .chain(held.iter().map(|held| (held.kind, held.name.clone())))
+        .collect();
+    let items: BTreeSet<String> = steps.iter().map(approval_item).collect();
+    // The approval stays that of the whole set: a person approves all of it or nothing.
+    let waits = |set: &BTreeSet<String>| {
+        let is_held = |uid: &str| held.iter().any(|held| held.uid.is_some_and(|held| held.as_str() == uid));
+        set.iter().any(|item| items.contains(item) || item.split(' ').next().is_some_and(is_held))
+    };
+    let approval = whole.approval.clone().filter(|approval| waits(&approval.set));
+    let drift = whole.drift.iter().filter(|drift| asked(drift.kind, &drift.name)).cloned().collect();
+    let mut plan = Plan {
+        owner: whole.owner.clone(),
+        revision: whole.revision.clone(),
+        steps,
+        held,
+        drift,
+        warnings: whole.warnings.clone(),
+        unobserved: whole.unobserved.clone(),
+        approval,
+        used: whole.used.clone(),
+        too_much: whole.too_much.clone(),
+        digest: String::new(),
+    };
+    plan.digest = digest::digest(&plan);
+    Selected {
+        other_steps: whole.steps.len() - plan.steps.len(),
+        other_held: whole.held.len() - plan.held.len(),
+        silent: wanted.difference(&told).cloned().collect(),
+        plan,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Action, Expect, Identity, Reason, Risk, Size, Tags, Uid};
+    use crate::plan::{Held, HeldReason};
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn step(volume: &str, after: &[usize]) -> Step {
+        let owner: crate::model::Owner = "prod".parse().unwrap();
+        let uid = Uid::derive("5c1d2e8a90", &owner, Kind::Volume, &name("fast"), &name(volume), 0);
+        let identity = Identity { owner, kind: Kind::Volume, name: name(volume), uid };
+        Step {
+            backend: name("fast"),
+            native: identity.native(),
+            identity,
+            action: Action::Adopt { tags: Tags::default(), n: 0 },
+            expect: Expect::default(),
+            risk: Risk::None,
+            reason: Reason::AdoptRequested,
+            changes: Vec::new(),
+            bytes: Size(0),
+            after: after.to_vec(),
+        }
+    }
+
+    fn plan(steps: Vec<Step>) -> Plan {
+        let held = Held {
+            kind: Kind::Volume,
+            name: name("kept"),
+            action: crate::model::Verb::Remove,
+            backend: None,
+            uid: None,
+            reason: HeldReason::Protected,
+            message: String::new(),
+            unblock: String::new(),
+        };
+        Plan {
+            owner: "prod".parse().unwrap(),
+            revision: String::new(),
+            steps,
+            held: vec![held],
+            drift: Vec::new(),
+            warnings: Vec::new(),
+            unobserved: Vec::new(),
+            approval: None,
+            used: Vec::new(),
+            too_much: BTreeSet::new(),
+            digest: "whole".to_owned(),
+        }
+    }
+
+    fn wanted(names: &[&str]) -> BTreeSet<(Kind, Name)> {
+        names.iter().map(|text| (Kind::Volume, name(text))).collect()
+    }
+
+    #[test]
+    fn what_is_needed_comes_along_and_nothing_else() {
+        let whole = plan(vec![step("a", &[]), step("b", &[]), step("c", &[1]), step("d", &[2]), step("e", &[0, 3])]);
+        let part = select(&whole, &wanted(&["d"]));
+        let kept: Vec<(&str, &[usize])> =
+            part.plan.steps.iter().map(|s| (s.identity.name.as_str(), s.after.as_slice())).collect();
+        assert_eq!(kept, [("b", &[][..]), ("c", &[0][..]), ("d", &[1][..])]);
+        assert_eq!((part.other_steps, part.other_held), (2, 1));
+        assert_eq!(part.plan.held, []);
+        assert!(part.silent.is_empty());
+        assert_ne!(part.plan.digest, whole.digest);
+    }
+
+    #[test]
+    fn what_the_plan_does_not_speak_of_is_named() {
+        let part = select(&plan(vec![step("a", &[])]), &wanted(&["a", "kept", "other"]));
+        assert_eq!(part.silent, wanted(&["other"]));
+        assert_eq!((part.plan.steps.len(), part.plan.held.len()), (1, 1));
+        assert_eq!((part.other_steps, part.other_held), (0, 0));
+    }
+}

@@ -1,0 +1,89 @@
+//! Saved plans: exactly that, or refused.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::sandbox::Sandbox;
+
+fn with_saved_plan() -> Sandbox {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi");
+    sandbox.kiln("plan --out db.plan").ends(0).says("+ volume/db").warns("kiln apply db.plan");
+    sandbox
+}
+
+#[test]
+fn a_saved_plan_is_applied_whatever_the_specs_say_by_then() {
+    let sandbox = with_saved_plan();
+    assert!(!sandbox.has("state") && !sandbox.has("pool"), "a plan writes nothing else");
+    let mode = std::fs::metadata(sandbox.path("db.plan")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let saved: serde_json::Value = serde_json::from_slice(&std::fs::read(sandbox.path("db.plan")).unwrap()).unwrap();
+    assert_eq!(saved["format"], "kiln.saved/v1");
+    sandbox.remove("specs");
+    sandbox.kiln("plan db.plan").ends(0).says("+ volume/db").warns("as it was");
+    sandbox.kiln("plan db.plan --out other").ends(2);
+    let shown = sandbox.kiln("plan db.plan -o markdown").ends(0).says("| `+` | volume/db | create |").out;
+    assert!(shown.starts_with("**0 bytes at risk; no client notices**\n"), "{shown}");
+    sandbox.kiln("apply db.plan").ends(0).says("created volume/db on fast");
+    sandbox.kiln("apply db.plan").ends(0).says("Nothing to do.");
+    assert_eq!(std::fs::read_dir(sandbox.path(".")).unwrap().count(), 3, "no temporary file is left");
+}
+
+#[test]
+fn a_plan_that_no_longer_holds_is_refused_and_says_why() {
+    let sandbox = with_saved_plan();
+    sandbox.volume("db", "size: 2Mi");
+    sandbox.kiln("apply").ends(0);
+    let before = sandbox.tree("pool");
+    let ran = sandbox.kiln("apply db.plan").ends(4).warns("no longer holds").warns("hint: ");
+    assert!(
+        ran.err.contains("volume/db: create 1Mi is not planned any more: it is held (ShrinkRefused"),
+        "{}",
+        ran.err
+    );
+    sandbox.kiln("apply db.plan --allow-held").ends(4);
+    let images = |tree: Vec<(std::path::PathBuf, Vec<u8>)>| -> Vec<_> {
+        tree.into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "img")).collect()
+    };
+    assert_eq!(images(sandbox.tree("pool")), images(before));
+}
+
+#[test]
+fn a_saved_plan_waits_for_a_yes_like_any_other() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi, onRemove: Delete");
+    sandbox.volume("web", "size: 1Mi");
+    sandbox.kiln("apply").ends(0);
+    sandbox.remove("specs/db.yaml");
+    sandbox.volume("web", "size: 2Mi");
+    sandbox.kiln("plan --out p").ends(0).says("! volume/db");
+    sandbox.kiln("apply p").ends(4).says("NeedsConfirmation").says("grew volume/web");
+    sandbox.kiln("apply p --yes").ends(0).says("destroyed volume/db");
+}
+
+#[test]
+fn what_is_no_saved_plan_of_this_format_is_not_applied() {
+    let sandbox = with_saved_plan();
+    let good = std::fs::read_to_string(sandbox.path("db.plan")).unwrap();
+    sandbox.write("newer", &good.replace("kiln.saved/v1", "kiln.saved/v2"));
+    sandbox.kiln("apply newer").ends(5).warns("kiln.saved/v2").warns("kiln.saved/v1");
+    sandbox.write("cut", &good[..good.len() / 2]);
+    sandbox.kiln("apply cut").ends(5);
+    sandbox.write("damaged", &good.replace("\"specs\":{", "\"specs\":{\"stack\":1,"));
+    sandbox.kiln("apply damaged").ends(5).warns("damaged");
+    // Steps that were written into the file by hand are none that the specs ask for.
+    sandbox.write("mixed", &good.replacen("1048576", "2097152", 1));
+    sandbox.kiln("apply mixed").ends(4).warns("no longer holds");
+    assert!(!sandbox.has("pool"));
+}
+
+#[test]
+fn a_plan_that_cannot_be_saved_is_an_error() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.kiln("plan --out no/such/dir").ends(1).warns("cannot be saved").warns("hint: ");
+    sandbox.write("taken/file", "");
+    sandbox.kiln("plan --out taken").ends(1);
+    sandbox.volume("db", "sise: 1Mi");
+    sandbox.kiln("plan --out p").ends(5);
+    assert!(!sandbox.has("p"));
+}

@@ -1,0 +1,84 @@
+//! `kiln apply KIND/NAME …`: only these objects, and what they need.
+
+use crate::sandbox::Sandbox;
+
+/// Three volumes of which one is copied from a snapshot of another.
+fn with_a_chain() -> Sandbox {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi");
+    sandbox.volume("web", "size: 1Mi");
+    sandbox.snapshot("monday", "volume: db");
+    sandbox.volume("copy", "size: 1Mi, source: {snapshot: monday}");
+    sandbox
+}
+
+#[test]
+fn only_what_was_asked_for_and_what_it_needs_is_done() {
+    let sandbox = with_a_chain();
+    let ran = sandbox.kiln("apply volume/copy").ends(0).says("created volume/copy").says("created snapshot/monday");
+    assert!(ran.out.contains("created volume/db") && !ran.out.contains("volume/web"), "{}", ran.out);
+    assert!(ran.err.contains("1 other step was not asked for"), "{}", ran.err);
+    let ran = sandbox.kiln("apply specs volume/copy").ends(0).says("Nothing to do.");
+    assert_eq!(ran.err, "note: 1 other step was not asked for: `kiln plan` shows all\n");
+    let ran = sandbox.kiln("apply volumes/web").ends(0).says("created volume/web");
+    assert_eq!(ran.err, "");
+    sandbox.kiln("apply").ends(0).says("Nothing to do.");
+}
+
+#[test]
+fn what_is_held_elsewhere_is_no_matter() {
+    let sandbox = with_a_chain();
+    sandbox.volume("safe", "size: 1Mi, protected: true");
+    sandbox.kiln("apply").ends(0);
+    sandbox.remove("specs/safe.yaml");
+    sandbox.volume("web", "size: 2Mi");
+    sandbox.kiln("plan").ends(4);
+    let ran = sandbox.kiln("apply volume/web").ends(0).says("grew volume/web").warns("held");
+    assert!(!ran.out.contains("Protected"), "{}", ran.out);
+    sandbox.kiln("apply volume/safe").ends(4).says("Protected");
+}
+
+#[test]
+fn a_name_that_nobody_knows_is_an_error_and_nothing_is_done() {
+    let sandbox = with_a_chain();
+    sandbox.kiln("apply volume/db volume/bd").ends(2).warns("volume/bd is neither declared").warns("hint: ");
+    for arguments in ["apply specs db", "apply specs backend/fast", "apply backend/fast", "apply volume/db specs"] {
+        sandbox.kiln(arguments).ends(2).warns("hint: ");
+    }
+    assert!(!sandbox.has("pool"));
+}
+
+#[test]
+fn a_removal_is_asked_for_by_the_name_it_had_and_limits_hold_for_the_whole() {
+    let sandbox = Sandbox::with_stack();
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        sandbox.volume(name, "size: 1Mi");
+    }
+    sandbox.kiln("apply").ends(0);
+    sandbox.remove("specs/a.yaml");
+    sandbox.kiln("apply volume/a").ends(0).says("removed volume/a");
+    for name in ["b", "c", "d", "e", "f", "g"] {
+        sandbox.remove(&format!("specs/{name}.yaml"));
+    }
+    // One by one each would be within the limits; together they are not, and together they are what is wanted.
+    sandbox.kiln("apply volume/b").ends(4).says("RemovalLimit").says("--approve");
+    let approval = sandbox.kiln("plan -o json").ends(4).json()["approval"].as_str().unwrap().to_owned();
+    let ran = sandbox.kiln(&format!("apply volume/b --approve {approval}")).ends(0).says("removed volume/b");
+    assert!(!ran.out.contains("volume/c"), "{}", ran.out);
+    // What was approved and not asked for still waits for its own word.
+    sandbox.kiln("apply volume/c").ends(4).says("RemovalLimit");
+}
+
+#[test]
+fn objects_go_with_saved_plans_and_with_specs_from_the_environment_too() {
+    let sandbox = with_a_chain();
+    sandbox.kiln("plan --out p").ends(0);
+    sandbox.kiln("apply p volume/web").ends(0).says("created volume/web").warns("3 other steps");
+    sandbox.kiln("apply p").ends(0).says("created volume/copy");
+    std::fs::rename(sandbox.path("specs"), sandbox.path("elsewhere")).unwrap();
+    sandbox.kiln("apply volume/web").ends(5);
+    sandbox.command().env("KILN_SPECS", "elsewhere").args(["apply", "volume/web"]).assert().success();
+    // A path of the form of an object is a path.
+    std::fs::create_dir_all(sandbox.path("volume/web")).unwrap();
+    sandbox.kiln("apply volume/web volume/db").ends(5).warns("volume/web");
+}
