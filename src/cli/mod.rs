@@ -14,6 +14,7 @@ mod exit;
 mod failure;
 mod forget;
 mod get;
+mod image;
 mod init;
 mod log;
 mod plan;
@@ -68,6 +69,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Trash(args) => trash::trash(context, args),
         Command::Forget(args) => forget::forget(context, &args),
         Command::Adopt(args) => adopt::adopt(context, &args),
+        Command::Image(args) => image::image(context, args),
         Command::Schema(args) => schema::schema(context, &args),
         Command::Completions(args) => completions::completions(context, &args),
     }

@@ -1,13 +1,13 @@
 //! What every pass begins with: a look, under the writer locks where it will write, and what the last crash left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::driver::StepContext;
+use crate::driver::{StepContext, image};
 use crate::model::{
-    Action, BackendRecord, DriverError, Effect, ErrorKind, Expect, Identity, Kind, Ledger, Name, Object, ObjectRecord,
-    Outcome, Owner, Place, Reason, Records, Removal, Risk, Size, Specs, Step, Tags, Uid,
+    Action, BackendRecord, DriverError, Effect, ErrorKind, Expect, Identity, ImageLook, ImageRef, Images, Kind, Ledger,
+    Name, Object, ObjectRecord, Outcome, Owner, Place, Reason, Records, Removal, Risk, Size, Specs, Step, Tags, Uid,
 };
 use crate::plan::{self, Inputs, Irreversible, Plan, View};
 use crate::store::{Batch, Store, StoreError};
@@ -23,6 +23,8 @@ pub(super) struct Pass<'s> {
     pub records: Records,
     pub looked: Looked,
     pub now: u64,
+    /// What looks at images showed, in this pass.
+    pub images: Images,
     /// Our ledgers on usable backends, as they are on the pools but for what was settled since; from [`Pass::settle`] on.
     pub ledgers: BTreeMap<Name, Ledger>,
 }
@@ -33,7 +35,8 @@ impl<'s> Pass<'s> {
         let specs = &setup.specs;
         let looked = look(&setup.connect, specs.backends.values(), &records, &specs.stack.owner, intent).await;
         let now = setup.clock.now();
-        Self { setup, store: setup.store.clone(), records, looked, now, ledgers: BTreeMap::new() }
+        let (store, images, ledgers) = (setup.store.clone(), Images::new(), BTreeMap::new());
+        Self { setup, store, records, looked, now, images, ledgers }
     }
 
     /// Begins a pass that writes.
@@ -71,6 +74,7 @@ impl<'s> Pass<'s> {
             records: &self.records,
             recent: &recent,
             approved,
+            images: &self.images,
             irreversible,
         })
     }
@@ -78,7 +82,23 @@ impl<'s> Pass<'s> {
     /// Plans, and looks closer where the plan depends on who has an object open.
     pub(super) async fn plan_closely(&mut self, approved: &[String]) -> Plan {
         let first = self.plan(approved, Irreversible::List);
-        if self.looked.look_closer(&first).await { self.plan(approved, Irreversible::List) } else { first }
+        let clients = self.looked.look_closer(&first).await;
+        let images = self.look_at_images(plan::images(&first)).await;
+        if clients || images { self.plan(approved, Irreversible::List) } else { first }
+    }
+
+    /// Looks at images. Whether there were any.
+    async fn look_at_images(&mut self, wanted: BTreeSet<ImageRef>) -> bool {
+        let any = !wanted.is_empty();
+        for image in wanted {
+            let look = {
+                let image = image.clone();
+                tokio::task::spawn_blocking(move || image::look(&image))
+            };
+            let look = look.await.unwrap_or_else(|_| ImageLook::Refused { why: "looking at it failed".to_owned() });
+            self.images.insert(image, look);
+        }
+        any
     }
 
     /// Resolves what a crash left: open intents by looking at the backends, half-made objects by removing them.

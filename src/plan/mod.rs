@@ -29,7 +29,7 @@ mod volume;
 pub use approve::{approval_item, digest_of};
 pub use ground::usable;
 pub use lint::lint;
-pub use looks::looks;
+pub use looks::{images, looks};
 pub use plan::plan;
 pub use render::{Paint, counted, escape, render, render_held, render_step, summary_line};
 pub use types::{ApprovalSet, Drift, Held, HeldReason, Inputs, Irreversible, Plan, Unobserved, View, Warning, World};

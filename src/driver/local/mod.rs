@@ -33,9 +33,9 @@ use crate::model::{
     Step, Uid,
 };
 
-mod content;
-mod fail;
-mod lease;
+pub(super) mod content;
+pub(super) mod fail;
+pub(super) mod lease;
 mod ledger;
 mod lock;
 mod object;
@@ -128,6 +128,7 @@ fn capabilities(path: &Path) -> Capabilities {
         adopt: true,
         detach: true,
         qos: false,
+        images: true,
         encryption: false,
     }
 }
