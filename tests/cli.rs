@@ -4,6 +4,8 @@
 
 #[path = "cli/basics.rs"]
 mod basics;
+#[path = "cli/images.rs"]
+mod images;
 #[path = "cli/killed.rs"]
 mod killed;
 #[path = "cli/sandbox.rs"]

@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -137,6 +138,13 @@ fn find(name: &str) -> Result<PathBuf, DriverError> {
     })
 }
 
+/// Does something while no tool is between being forked and being itself: until then it has all our files open.
+pub(super) fn while_none_starts<T>(work: impl FnOnce() -> T) -> T {
+    static STARTING: Mutex<()> = Mutex::new(());
+    let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    work()
+}
+
 /// `prlimit` and `setpriv`, both of util-linux, set the limits and then become the tool: there is one process, which never runs
 /// without them.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
@@ -151,7 +159,8 @@ fn start(name: &str, arguments: &[String], limits: Limits) -> Result<Child, Driv
     command.arg(find(name)?).args(arguments);
     command.env_clear().env("LC_ALL", "C").current_dir("/").process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().map_err(|error| DriverError::before(ErrorKind::Transient, format!("starting {name}: {error}")))
+    while_none_starts(|| command.spawn())
+        .map_err(|error| DriverError::before(ErrorKind::Transient, format!("starting {name}: {error}")))
 }
 
 /// A process that does not outlive its use.
@@ -205,8 +214,12 @@ mod tests {
         assert_eq!((error.kind, error.effect), (ErrorKind::TimedOut, Effect::No), "{error}");
         assert!(begun.elapsed() < Duration::from_secs(15));
         let child = std::fs::read_to_string(file).unwrap();
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
-        assert!(stat.is_empty() || stat.contains(") Z "), "its child lives: {stat}");
+        // A killed process is there until it has given back what it had.
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
+        while !(stat().is_empty() || stat().contains(") Z ")) {
+            assert!(begun.elapsed() < Duration::from_secs(15), "its child lives: {}", stat());
+            std::thread::yield_now();
+        }
         let error = sh("while :; do echo much; done", LIMITS).unwrap_err();
         assert!(error.message.contains("said more than"), "{error}");
         assert!(!sh("exec dd if=/dev/zero of=/dev/null bs=2G count=1", LIMITS).unwrap().status.success(), "memory");

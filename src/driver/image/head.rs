@@ -50,11 +50,23 @@ fn is_vmdk_descriptor(head: &[u8]) -> bool {
     lines.find(|line| !line.is_empty() && !line.starts_with(b"#")).is_some_and(|line| line.starts_with(b"version="))
 }
 
-/// The size of the disk in a qcow2 file, from its header.
+/// What is needed of a qcow2 header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Qcow2 {
+    /// Of the disk.
+    pub(super) size: u64,
+    /// Where the table ends from which all others are found: a file that ends before is no image, though QEMU reads it as an empty
+    /// one.
+    pub(super) table_end: u64,
+    /// Bytes.
+    pub(super) cluster: u64,
+}
+
+/// Reads the header of a qcow2 file.
 ///
 /// # Errors
 /// Why it is not used, in the rest of a sentence that begins with "it".
-pub(super) fn qcow2(head: &[u8]) -> Result<u64, String> {
+pub(super) fn qcow2(head: &[u8]) -> Result<Qcow2, String> {
     // Offsets and bits: docs/interop/qcow2.txt of QEMU.
     let u32_at = |at: usize| Some(u32::from_be_bytes(head.get(at..at + 4)?.try_into().ok()?));
     let u64_at = |at: usize| Some(u64::from_be_bytes(head.get(at..at + 8)?.try_into().ok()?));
@@ -71,7 +83,8 @@ pub(super) fn qcow2(head: &[u8]) -> Result<u64, String> {
     if need64(8)? != 0 || need32(16)? != 0 {
         return Err("it has a backing file: its data is in another file, which it chooses".to_owned());
     }
-    if !(9..=21).contains(&need32(20)?) {
+    let cluster_bits = need32(20)?;
+    if !(9..=21).contains(&cluster_bits) {
         return Err("its cluster size is none that there is".to_owned());
     }
     if need32(32)? != 0 {
@@ -92,23 +105,22 @@ pub(super) fn qcow2(head: &[u8]) -> Result<u64, String> {
     if features & !0b1_1111 != 0 {
         return Err(format!("it needs features that are not known here ({features:#x})"));
     }
-    let mut at = usize::try_from(length).unwrap_or(usize::MAX);
-    while let Some(kind) = at.checked_add(8).and_then(|_| u32_at(at)) {
+    let endless = || "its header does not end where one does".to_owned();
+    let mut at = usize::try_from(length).ok().filter(|at| *at <= head.len()).ok_or_else(endless)?;
+    while let Some(kind) = u32_at(at).filter(|kind| *kind != 0) {
         let length = need32(at + 4)? as usize;
         match kind {
-            0 => break,
             0x4441_5441 => return Err("it names a data file".to_owned()),
             0xE279_2ACA => return Err("it names the format of a backing file".to_owned()),
-            0x0537_be77 => return Err("it is encrypted".to_owned()),
+            0x0537_BE77 => return Err("it is encrypted".to_owned()),
             _ => {}
         }
         // Each is padded to eight bytes.
-        let Some(next) = length.checked_next_multiple_of(8).and_then(|length| at.checked_add(8 + length)) else {
-            break;
-        };
-        at = next;
+        let next = length.checked_next_multiple_of(8).and_then(|length| at.checked_add(8 + length));
+        at = next.filter(|next| *next < head.len()).ok_or_else(endless)?;
     }
-    Ok(size)
+    let table_end = need64(40)?.checked_add(u64::from(need32(36)?) * 8).ok_or_else(endless)?;
+    Ok(Qcow2 { size, table_end, cluster: 1 << cluster_bits })
 }
 
 #[cfg(test)]
@@ -121,13 +133,16 @@ mod tests {
         head[7] = 3;
         head[23] = 16;
         head[24..32].copy_from_slice(&(1u64 << 30).to_be_bytes());
+        head[39] = 1;
+        head[45] = 3;
         head[103] = 104;
         head
     }
 
     #[test]
     fn a_header_that_refers_to_anything_is_refused() {
-        assert_eq!(qcow2(&header()), Ok(1 << 30));
+        let good = Qcow2 { size: 1 << 30, table_end: 0x3_0008, cluster: 1 << 16 };
+        assert_eq!(qcow2(&header()), Ok(good));
         for (at, value, why) in [
             (15, 1, "backing file"),
             (19, 1, "backing file"),

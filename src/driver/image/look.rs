@@ -7,7 +7,7 @@ use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use serde::Deserialize;
 
-use super::head::{self, HEAD, TAIL};
+use super::head::{self, HEAD, Qcow2, TAIL};
 use crate::driver::local::lease::{self, Lease, Leased};
 use crate::driver::tool::{self, Limits, Said};
 use crate::model::{DriverError, ErrorKind, ImageFormat, ImageLook, ImageRef, Size};
@@ -71,9 +71,9 @@ pub(super) fn open(image: &ImageRef) -> Result<Opened, DriverError> {
         ImageFormat::Raw if length == 0 => return Err(refuse("it is empty".to_owned())),
         ImageFormat::Raw => length,
         ImageFormat::Qcow2 => {
-            let size = head::qcow2(&head).map_err(refuse)?;
-            second_opinion(&file, size)?;
-            size
+            let header = head::qcow2(&head).map_err(refuse)?;
+            second_opinion(&file, length, &header)?;
+            header.size
         }
     };
     Ok(Opened { file, size })
@@ -127,7 +127,7 @@ struct Data {
 
 /// What QEMU thinks of an image whose header is harmless: the same, and that all of it is there. (Where a file is cut short QEMU
 /// reads zeroes and says nothing; only its check does.)
-fn second_opinion(file: &OwnedFd, size: u64) -> Result<(), DriverError> {
+fn second_opinion(file: &OwnedFd, length: u64, header: &Qcow2) -> Result<(), DriverError> {
     let refuse = |why: String| DriverError::before(ErrorKind::Conflict, why);
     let said = qemu_img(&["info", "--output=json", "-f", "qcow2"], &[name_for_tools(file)], LOOKING, &mut || Ok(()))?;
     if !said.status.success() {
@@ -137,16 +137,40 @@ fn second_opinion(file: &OwnedFd, size: u64) -> Result<(), DriverError> {
         .map_err(|error| refuse(format!("what qemu-img says of it is not understood: {error}")))?;
     let data_file = info.format_specific.and_then(|specific| specific.data).and_then(|data| data.data_file);
     let refers = info.backing_filename.or(info.full_backing_filename).or(data_file);
-    if info.format != "qcow2" || refers.is_some() || info.encrypted || info.virtual_size != size {
+    if info.format != "qcow2" || refers.is_some() || info.encrypted || info.virtual_size != header.size {
         return Err(refuse("qemu-img reads its header differently than is safe".to_owned()));
     }
-    let said = qemu_img(&["check", "-q", "-f", "qcow2"], &[name_for_tools(file)], LOOKING, &mut || Ok(()))?;
+    let options = ["check", "--output=json", "-f", "qcow2"];
+    let said = qemu_img(&options, &[name_for_tools(file)], LOOKING, &mut || Ok(()))?;
+    let damaged = || refuse("it is damaged or cut short; `qemu-img check` shows where".to_owned());
     // 3: clusters that nothing refers to; they take room, and no data is missing. From qemu-img(1).
     match said.status.code() {
-        Some(0 | 3) => Ok(()),
-        Some(2) => Err(refuse("it is damaged or cut short; `qemu-img check` shows where".to_owned())),
-        _ => Err(refuse(format!("qemu-img cannot check it ({}): {}", said.status, said.complaint()))),
+        Some(0 | 3) => {}
+        Some(2) => return Err(damaged()),
+        _ => return Err(refuse(format!("qemu-img cannot check it ({}): {}", said.status, said.complaint()))),
     }
+    let checked: Checked = serde_json::from_slice(&said.out)
+        .map_err(|error| refuse(format!("what qemu-img says of it is not understood: {error}")))?;
+    // QEMU minds only when more than a cluster is missing at the end, because an image may end within one: behind its first table,
+    // if it has no data, and behind compressed data. Any other last cluster is there as a whole, or part of it is lost.
+    let last = header.table_end.checked_next_multiple_of(header.cluster);
+    let table_is_last = last.is_some_and(|end| end >= checked.image_end_offset);
+    let may_end_early = table_is_last || checked.compressed_clusters > 0 && checked.leaks == 0;
+    if length < header.table_end || length < checked.image_end_offset && !may_end_early {
+        return Err(damaged());
+    }
+    Ok(())
+}
+
+/// Of `qemu-img check --output=json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Checked {
+    image_end_offset: u64,
+    #[serde(default)]
+    compressed_clusters: u64,
+    #[serde(default)]
+    leaks: u64,
 }
 
 /// Runs `qemu-img`, the formats among the options, operands apart.

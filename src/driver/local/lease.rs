@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::fs;
 use rustix::io::Errno;
 
+use crate::driver::tool;
+
 /// Which signal announces a break: the number in Linux's `asm-generic/fcntl.h`, which `libc` leaves out.
 const F_SETSIG: libc::c_int = 10;
 
@@ -34,7 +36,9 @@ impl<'fd> Lease<'fd> {
         if control(fd, F_SETSIG, libc::SIGURG).is_err() {
             return Leased::Unknown;
         }
-        match control(fd, libc::F_SETLEASE, libc::F_RDLCK) {
+        let ask = || control(fd, libc::F_SETLEASE, libc::F_RDLCK);
+        // A child that is just being started has what we have open, until it becomes its tool: that is nobody who writes.
+        match ask().or_else(|_| tool::while_none_starts(ask)) {
             Ok(_) => Leased::Idle(Lease { fd }),
             Err(Errno::AGAIN) => Leased::Writers,
             Err(_) => Leased::Unknown,
