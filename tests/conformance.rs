@@ -1,8 +1,9 @@
 //! Every driver keeps the contract of `kiln::driver`: the same claims, on every backend that can be had here.
 //!
-//! The local driver is held to it on the file system of the temporary directory, and on XFS and btrfs (which can share blocks between
-//! files) in images mounted for the test. That needs root, loop devices, xfsprogs and btrfs-progs; without them those tests fail and
-//! say so, since a contract that was not looked at is not kept.
+//! The local driver is held to it on the file system of the temporary directory, whatever that is, and in images mounted for the test
+//! on ext4 (where a copy is made byte by byte) and on XFS and btrfs (which can share blocks between files). That needs root, loop
+//! devices, e2fsprogs, xfsprogs and btrfs-progs; without them those tests fail and say so, since a contract that was not looked at is
+//! not kept.
 
 #![expect(
     clippy::unwrap_used,
@@ -50,6 +51,13 @@ fn a_simulator_that_can_do_little() {
 fn local_on_the_file_system_of_the_temporary_directory() {
     let dir = tempfile::tempdir().unwrap();
     hold_all("local", |_| LocalBench::below(dir.path()));
+}
+
+#[test]
+fn local_on_ext4() {
+    // As large as that of XFS: what fits there must fit here, and the image is sparse.
+    let mount = Mounted::new("ext4", "e2fsprogs", 320 << 20);
+    hold_all("local on ext4", |_| LocalBench::below(&mount.at));
 }
 
 #[test]

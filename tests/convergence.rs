@@ -94,6 +94,8 @@ struct Memory {
     snapshots: BTreeMap<Uid, BTreeMap<u64, u64>>,
     /// What strangers did to objects that are ours: only these may be Lost, Renamed, …
     meddled: bool,
+    /// Whether calls may have lied.
+    lied: bool,
 }
 
 fn uid_of(native: &NativeName) -> Option<(NativeForm, Uid)> {
@@ -186,6 +188,7 @@ async fn story(seed: u64) -> usize {
     for generation in 0..(2 + dice.roll(4)) {
         last = declare(&mut dice, generation);
         rig.rates = rates(&mut dice);
+        memory.lied |= rig.rates.lie != Percent(0);
         rig.yes = !dice.one_in(4);
         for _ in 0..=dice.roll(3) {
             let before = contents(&rig);
@@ -284,13 +287,24 @@ async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
         let excused = declared || object.tags.retained || held.contains(&(*kind, name.clone()));
         assert!(excused, "seed {seed}: {kind} {name} is there, and neither declared nor retained nor held");
     }
+    let never_made =
+        |uid: Uid| rig.world().events().iter().all(|event| event.uid != uid || event.effect != SimEffect::Created);
     for held in &plan.held {
         let object = there.get(&(held.kind, held.name.to_string()));
         let volume = specs.volumes.get(held.name.as_str());
         let cause = match held.reason {
-            HeldReason::Protected => object.is_some_and(|object| object.tags.protected),
+            // By its tag or, where a stranger or a crash got in between, by the ledger.
+            HeldReason::Protected => {
+                let ledger = rig.world().ledger(&"prod".parse().unwrap()).cloned();
+                let entered =
+                    |uid| ledger.and_then(|l| l.whole.get(&uid).map(|entry| entry.protected)).unwrap_or(false);
+                object.is_some_and(|object| object.tags.protected) || held.uid.is_some_and(entered)
+            }
             HeldReason::ShrinkRefused => object.zip(volume).is_some_and(|(object, spec)| spec.size < object.size),
-            HeldReason::Lost => memory.meddled && object.is_none(),
+            // A call that lied about a create, where the look afterwards failed too, is believed: rather missed than made twice.
+            HeldReason::Lost => {
+                object.is_none() && (memory.meddled || (memory.lied && held.uid.is_some_and(never_made)))
+            }
             HeldReason::Immutable | HeldReason::HasDependents => object.is_some(),
             // A snapshot's source is its volume: missing only where that is made from the snapshot.
             HeldReason::SourceMissing => volume.is_some() || object.is_none(),

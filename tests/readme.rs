@@ -3,43 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use assert_cmd::Command;
-
-/// A command as the README has it. A comment `exit N` behind it says how it ends, else it succeeds.
-#[derive(Debug, PartialEq)]
-struct Line {
-    command: String,
-    exit: i32,
-}
-
-/// The shell blocks of the sections whose headings are given.
-fn blocks(readme: &str, headings: &[&str]) -> Vec<Vec<Line>> {
-    let mut blocks = Vec::new();
-    let mut open: Option<Vec<Line>> = None;
-    let mut wanted = false;
-    for line in readme.lines() {
-        match (&mut open, line) {
-            (Some(_), "```") => blocks.extend(open.take()),
-            (Some(block), _) => {
-                let (command, comment) = line.split_once(" #").unwrap_or((line, ""));
-                let exit = comment.split_once("exit ").map_or(0, |(_, code)| {
-                    let code = code.split(|c: char| !c.is_ascii_digit()).next();
-                    code.and_then(|code| code.parse().ok()).expect("a number follows `exit`")
-                });
-                block.push(Line { command: command.trim().to_owned(), exit });
-            }
-            (None, "```sh") if wanted => open = Some(Vec::new()),
-            (None, _) => {
-                if let Some(heading) = line.strip_prefix("## ") {
-                    wanted = headings.contains(&heading);
-                }
-            }
-        }
-    }
-    blocks
-}
+mod typed;
 
 /// A fresh checkout, as far as the demo needs one, with `kiln` on the path.
 struct Checkout {
@@ -65,25 +30,9 @@ impl Checkout {
         checkout
     }
 
-    /// Runs a command as a shell does, and returns what it printed.
-    fn run(&self, command: &str, exit: i32) -> String {
-        let kiln = Path::new(env!("CARGO_BIN_EXE_kiln"));
+    fn run(&self, command: &str, exit: i32) {
         // What cargo would build here is built already.
-        let command = command.replace("cargo run --release --", "kiln");
-        let output = Command::new("bash")
-            .args(["-c", &format!("PATH=\"$0:$PATH\"; {command}")])
-            .arg(kiln.parent().expect("the binary is in a directory"))
-            .current_dir(self.dir.path())
-            .env_remove("KILN_STATE")
-            .env_remove("KILN_SPECS")
-            .env_remove("KILN_CONFIG")
-            // Far more than any of them takes: a hang is a failure, not a wait.
-            .timeout(Duration::from_secs(60))
-            .output()
-            .expect("bash runs");
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert_eq!(output.status.code(), Some(exit), "{command}\n--- stdout\n{out}\n--- stderr\n{err}");
-        out.into_owned()
+        typed::run(self.dir.path(), &command.replace("cargo run --release --", "kiln"), exit);
     }
 
     /// The live objects of the pool, by native name, with their data files.
@@ -105,7 +54,7 @@ impl Checkout {
 #[test]
 fn the_commands_of_the_readme_do_what_it_says() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README");
-    let blocks = blocks(&readme, &["Try it", "A walk through the demo"]);
+    let blocks = typed::blocks(&readme, |heading| ["Try it", "A walk through the demo"].contains(&heading));
     assert!(blocks.len() >= 6, "the README has only {} blocks of commands", blocks.len());
     let checkout = Checkout::new();
 
@@ -148,12 +97,4 @@ fn the_commands_of_the_readme_do_what_it_says() {
         std::io::Read::read_exact(&mut open, &mut data).expect("the volume can be read");
         assert_eq!(data, volume.as_bytes(), "{volume} kept its data");
     }
-}
-
-#[test]
-fn commands_are_read_as_written() {
-    let readme =
-        "## A\n```sh\nno\n```\n## B\ntext\n```sh\nkiln plan   # exit 4: held\nkiln apply\n```\n```yaml\nno: 1\n```\n";
-    let line = |command: &str, exit| Line { command: command.to_owned(), exit };
-    assert_eq!(blocks(readme, &["B"]), [vec![line("kiln plan", 4), line("kiln apply", 0)]]);
 }

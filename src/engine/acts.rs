@@ -1,12 +1,13 @@
 //! What a person decides by hand: the trash, what is given up, whose objects are whose. Each makes its steps as a pass does.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::model::{
     Action, BackendRecord, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName, Object, Owner, Place, Reason,
-    Risk, Size, Step, Tags, Uid, Verb,
+    Risk, Seconds, Size, Step, Tags, Uid, Verb,
 };
 use crate::plan::{self, Inputs, Irreversible, Plan, View};
 use crate::store::{Batch, StoreError};
@@ -133,7 +134,7 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Vec
         _ => format!("brought {} {} back on {}", lower(step), step.identity.name, step.backend),
     });
     let said: Vec<String> = said.collect();
-    make(&mut pass, steps).await?;
+    make(&mut pass, steps, None).await?;
     Ok(said)
 }
 
@@ -157,7 +158,8 @@ pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<Vec<Trashed
 pub async fn trash_purge(setup: &Setup, objects: &[Trashed]) -> Result<Vec<String>, ActError> {
     let mut pass = begin(setup).await?;
     let mut steps = Vec::new();
-    // Snapshots before volumes: some backends refuse otherwise.
+    // A volume's snapshots before it: some backends refuse otherwise.
+    let mut snapshots: HashMap<Uid, Vec<usize>> = HashMap::new();
     let mut objects: Vec<&Trashed> = objects.iter().collect();
     objects.sort_by_key(|trashed| trashed.object.identity.as_ref().map(|id| id.kind != Kind::Snapshot));
     for trashed in objects {
@@ -168,7 +170,9 @@ pub async fn trash_purge(setup: &Setup, objects: &[Trashed]) -> Result<Vec<Strin
         let mut step = by_hand(trashed, identity, Action::Purge, Reason::Purged, Risk::Irreversible);
         step.expect.tags = Some(Tags { expires: None, ..trashed.object.tags.clone() });
         if step.identity.kind == Kind::Volume {
-            step.after = (0..steps.len()).collect();
+            step.after = snapshots.remove(&step.identity.uid).unwrap_or_default();
+        } else if let Some(volume) = trashed.object.tags.volume {
+            snapshots.entry(volume).or_default().push(steps.len());
         }
         steps.push(step);
     }
@@ -176,7 +180,7 @@ pub async fn trash_purge(setup: &Setup, objects: &[Trashed]) -> Result<Vec<Strin
         .iter()
         .map(|step| format!("purged {} {} from {}", lower(step), step.identity.name, step.backend))
         .collect();
-    make(&mut pass, steps).await?;
+    make(&mut pass, steps, None).await?;
     Ok(said)
 }
 
@@ -187,18 +191,26 @@ pub async fn trash_purge(setup: &Setup, objects: &[Trashed]) -> Result<Vec<Strin
 pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name) -> Result<String, ActError> {
     let mut pass = begin(setup).await?;
     let owner = &setup.specs.stack.owner;
-    for view in pass.looked.world.values() {
-        if let View::Seen { observed, .. } | View::Taken { observed, .. } = view
-            && observed.objects.iter().any(|o| o.place != Place::Temporary && o.is(owner, kind, name))
-        {
-            return Err(ActError::Usage(format!(
-                "{} {name} is there: only what is lost is forgotten",
-                kind.as_lower()
-            )));
-        }
+    let there = pass.looked.world.iter().find_map(|(backend, view)| {
+        let (View::Seen { observed, .. } | View::Taken { observed, .. }) = view else { return None };
+        let object = observed.objects.iter().find(|o| o.place != Place::Temporary && o.is(owner, kind, name))?;
+        Some((backend.clone(), object.clone()))
+    });
+    if let Some((backend, object)) = there {
+        return accept_as_it_is(&mut pass, &backend, &object, kind, name).await;
     }
     if let Some(unobserved) = pass.plan(&[], Irreversible::List).unobserved.first() {
         return Err(ActError::Unobserved(format!("{}: it may still be there", unobserved.message)));
+    }
+    let seen: BTreeSet<Uid> = pass.looked.world.values().flat_map(all_uids).collect();
+    for ledger in pass.ledgers.values() {
+        if let Some((uid, entry)) = ledger.expected(kind, name).filter(|(uid, _)| seen.contains(uid)) {
+            return Err(ActError::Held(format!(
+                "{} {name} is not lost: {uid} stands under another name, and {} is what it was called",
+                kind.as_lower(),
+                entry.native
+            )));
+        }
     }
     let now = pass.now;
     let mut forgotten = Vec::new();
@@ -224,6 +236,34 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name) -> Result<Str
     }
     remember(&pass, batch).await?;
     Ok(format!("{} {name} is forgotten; if it is declared, the next apply makes a new one", kind.as_lower()))
+}
+
+fn all_uids(view: &View) -> Vec<Uid> {
+    match view {
+        View::Seen { observed, .. } | View::Taken { observed, .. } => {
+            observed.objects.iter().filter_map(Object::uid).collect()
+        }
+        View::Unseen { .. } | View::Unbuilt => Vec::new(),
+    }
+}
+
+/// Gives up what is lost of an object that is there and smaller than it was.
+async fn accept_as_it_is(
+    pass: &mut Pass<'_>,
+    backend: &Name,
+    object: &Object,
+    kind: Kind,
+    name: &Name,
+) -> Result<String, ActError> {
+    let nothing_lost =
+        || ActError::Usage(format!("{} {name} is there: only what is lost is forgotten", kind.as_lower()));
+    let uid = object.uid().ok_or_else(nothing_lost)?;
+    let entry = pass.ledgers.get_mut(backend).and_then(|ledger| ledger.whole.get_mut(&uid));
+    let entry = entry.filter(|entry| entry.size > object.size).ok_or_else(nothing_lost)?;
+    entry.size = object.size;
+    pass.write_now(backend).await.map_err(|error| ActError::Failed(format!("{backend}: {error}")))?;
+    remember(pass, Batch { objects: vec![(uid, None)], ..Batch::default() }).await?;
+    Ok(format!("{} {name} is accepted as it is, with {}", kind.as_lower(), object.size))
 }
 
 /// Accepts the pool under a declared Backend as it is seen now; or drops what is remembered of one that is no longer declared. Returns a
@@ -271,9 +311,17 @@ pub async fn forget_backend(setup: &Setup, name: &Name) -> Result<String, ActErr
     };
     // As it is seen: what is not there is not missed.
     let missing: Vec<Uid> = {
-        let there: std::collections::BTreeSet<Uid> = observed.objects.iter().filter_map(Object::uid).collect();
+        let there: BTreeSet<Uid> = observed.objects.iter().filter_map(Object::uid).collect();
         ledger.whole.keys().filter(|uid| !there.contains(uid)).copied().collect()
     };
+    let mut given_up: BTreeSet<String> = missing
+        .iter()
+        .filter_map(|uid| ledger.whole.get(uid))
+        .map(|entry| format!("{} {}", entry.kind.as_lower(), entry.name))
+        .collect();
+    let elsewhere = pass.records.objects.values().filter(|record| record.backend == *name && record.seen.is_some());
+    let gone = elsewhere.filter(|record| observed.objects.iter().all(|o| o.uid() != Some(record.identity.uid)));
+    given_up.extend(gone.map(|record| format!("{} {}", record.identity.kind.as_lower(), record.identity.name)));
     for uid in missing {
         ledger.bury(uid, pass.now);
     }
@@ -290,7 +338,12 @@ pub async fn forget_backend(setup: &Setup, name: &Name) -> Result<String, ActErr
     };
     batch.backends = vec![(name.clone(), Some(record))];
     remember(&pass, batch).await?;
-    Ok(format!("backend {name} is accepted as it is: pool {pool}, {objects} objects of {owner}"))
+    let mut said = format!("backend {name} is accepted as it is: pool {pool}, objects of {owner}: {objects}");
+    if !given_up.is_empty() {
+        said.push_str("; not there, and given up: ");
+        said.push_str(&given_up.into_iter().collect::<Vec<_>>().join(", "));
+    }
+    Ok(said)
 }
 
 /// Gives all objects of `from` on a declared backend to this Stack, under their names and uids. Returns a sentence for each.
@@ -336,22 +389,12 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         }
         None => ledger::first(pool, owner, specs),
     };
-    // The names that were used up stay used up; what is whole is entered as it is renamed.
-    for (name, next) in &theirs.next {
-        let known = ours.next.entry(name.clone()).or_default();
-        *known = (*known).max(*next);
-    }
-    ours.tombstones.extend(theirs.tombstones.clone());
-    ours.removals.extend(theirs.removals.clone());
+    take_over(&mut ours, &theirs);
     let mut steps = Vec::new();
     let mut left = 0;
     for object in observed.objects.iter().filter(|o| o.place != Place::Temporary) {
         let Some(identity) = object.identity.as_ref().filter(|id| id.owner == *from) else { continue };
         let mine = Identity { owner: owner.clone(), ..identity.clone() };
-        if object.place == Place::Trash {
-            left += 1;
-            continue;
-        }
         if let Some(why) = &object.conflict {
             return Err(ActError::Held(format!("{} cannot be given away: {why}", object.native)));
         }
@@ -359,27 +402,67 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
             let sentence = format!("{owner} has a {} {} on {backend} already", mine.kind.as_lower(), mine.name);
             return Err(ActError::Usage(sentence));
         }
-        steps.push(give(backend, object, mine));
-    }
-    // What was lost stays lost under the new owner.
-    let there: std::collections::BTreeSet<Uid> = observed.objects.iter().filter_map(Object::uid).collect();
-    for (uid, entry) in theirs.whole.iter().filter(|(uid, _)| !there.contains(uid)) {
-        ours.whole.insert(*uid, entry.clone());
-        if theirs.leaving.contains(uid) {
-            ours.leaving.insert(*uid);
+        let live = observed.objects.iter().any(|o| o.place == Place::Live && o.is(from, mine.kind, &mine.name));
+        match object.place {
+            Place::Trash if live => left += 1,
+            Place::Trash => give_trashed(&mut steps, backend, object, mine, pass.now),
+            _ => steps.push(give(backend, object, mine)),
         }
     }
     pass.ledgers.insert(backend.clone(), ours);
     pass.write_now(backend).await.map_err(failed)?;
+    let renames = steps.iter().filter(|step| step.action.verb() == Verb::Move);
     let mut said: Vec<String> =
-        steps.iter().map(|step| format!("{} {} is now {}", lower(step), step.identity.name, step.native)).collect();
-    make(&mut pass, steps).await?;
+        renames.map(|step| format!("{} {} is now {}", lower(step), step.identity.name, step.native)).collect();
+    make(&mut pass, steps, Some(backend)).await?;
     if left > 0 {
-        said.push(format!("{left} objects stay in the trash of {from}"));
+        said.push(format!("in the trash of {from} stay objects whose names are taken: {left}"));
     } else if let Some(open) = pass.looked.backends.get(backend) {
         open.remove_ledger(from).await.map_err(failed)?;
     }
     Ok(said)
+}
+
+/// Enters what another owner's ledger knows into ours, before the first object is renamed: from then on each of them is expected
+/// under the new owner, so that none can be made anew if this is cut short. What was lost stays lost. May be done again.
+fn take_over(ours: &mut Ledger, theirs: &Ledger) {
+    for (name, next) in &theirs.next {
+        let known = ours.next.entry(name.clone()).or_default();
+        *known = (*known).max(*next);
+    }
+    for (uid, stone) in &theirs.tombstones {
+        ours.tombstones.entry(*uid).or_insert_with(|| stone.clone());
+    }
+    for (uid, entry) in theirs.whole.iter().filter(|(uid, _)| !ours.tombstones.contains_key(uid)) {
+        if !ours.whole.contains_key(uid) {
+            ours.whole.insert(*uid, entry.clone());
+            if theirs.leaving.contains(uid) {
+                ours.leaving.insert(*uid);
+            }
+        }
+    }
+    let counted: BTreeSet<Uid> = ours.removals.iter().map(|removal| removal.uid).collect();
+    ours.removals.extend(theirs.removals.iter().filter(|removal| !counted.contains(&removal.uid)).cloned());
+    ours.spent.extend(theirs.spent.iter().cloned());
+    ours.waiting.extend(theirs.waiting.iter().copied());
+}
+
+/// The steps by which an object in the trash becomes another owner's: out of it, renamed, and back for the time that was left. A
+/// crash between them leaves it live, and then it is given as what is live is.
+fn give_trashed(steps: &mut Vec<Step>, backend: &Name, object: &Object, mine: Identity, now: u64) {
+    let Some(theirs) = object.identity.clone() else { return };
+    let before = Tags { expires: None, ..object.tags.clone() };
+    let trashed = Trashed { backend: backend.clone(), object: object.clone(), expires: object.tags.expires };
+    let out = by_hand(&trashed, theirs, Action::Undelete { tags: before }, Reason::OwnerGiven, Risk::None);
+    let renamed = Step { after: vec![steps.len()], ..give(backend, object, mine) };
+    let ttl = Seconds(object.tags.expires.unwrap_or(now).saturating_sub(now));
+    let back = Step {
+        action: Action::Trash { ttl },
+        expect: Expect { place: Some(Place::Live), size: Some(object.size), tags: None, idle: true },
+        after: vec![steps.len() + 1],
+        ..renamed.clone()
+    };
+    steps.extend([out, renamed, back]);
 }
 
 /// The step by which an object becomes another owner's.
@@ -454,16 +537,16 @@ async fn remember(pass: &Pass<'_>, batch: Batch) -> Result<(), ActError> {
     }
 }
 
-/// Makes steps that a person asked for, through the same executor as a plan's.
-async fn make(pass: &mut Pass<'_>, steps: Vec<Step>) -> Result<(), ActError> {
+/// Makes steps that a person asked for, through the same executor as a plan's. A backend that has just been `given` to this owner is
+/// usable, whatever the plan thinks of it.
+async fn make(pass: &mut Pass<'_>, steps: Vec<Step>, given: Option<&Name>) -> Result<(), ActError> {
     let usable = pass.with_inputs(&[], Irreversible::List, |inputs: &Inputs<'_>| plan::usable(inputs));
     for step in &steps {
         match pass.looked.world.get(&step.backend) {
             Some(View::Taken { by, .. }) => {
                 return Err(ActError::Held(format!("another process is writing to {}: {by}", step.backend)));
             }
-            // An owner that has just been given the pool has it, whatever the plan thinks of it.
-            _ if usable.contains_key(&step.backend) || step.action.verb() == Verb::Move => {}
+            _ if usable.contains_key(&step.backend) || given == Some(&step.backend) => {}
             _ => return Err(ActError::Unobserved(format!("nothing is done on {}: see `kiln plan`", step.backend))),
         }
     }

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::driver::StepContext;
 use crate::model::{
-    Action, DriverError, ErrorKind, JournalEntry, Ledger, Name, Object, ObjectRecord, OpenIntent, Outcome, Place,
-    Scope, Step, Tags, Uid,
+    Action, Clients, DriverError, Effect, ErrorKind, JournalEntry, Ledger, Name, Object, ObjectRecord, OpenIntent,
+    Outcome, Place, Scope, Step, Tags, Uid,
 };
 use crate::store::{Batch, Store, StoreError};
 
@@ -50,8 +50,10 @@ enum Stage {
     Waiting,
     Running,
     Done,
-    /// Failed, or not begun because one before it was not done.
+    /// Failed before any effect, or not begun because one before it was not done.
     Undone,
+    /// Failed, and perhaps had its effect.
+    Unsure,
 }
 
 /// What a step's task sends while it runs and when it ends.
@@ -68,9 +70,11 @@ struct Ended {
 impl Run<'_> {
     /// Makes all steps, as far as they can be made, and enters them in the ledgers.
     ///
+    /// Returns the steps that certainly had no effect: never begun, or failed before it.
+    ///
     /// # Errors
     /// If the store fails: then no further step is begun.
-    pub(super) async fn make(&mut self, steps: &[Step], report: &mut Report) -> Result<(), StoreError> {
+    pub(super) async fn make(&mut self, steps: &[Step], report: &mut Report) -> Result<Vec<usize>, StoreError> {
         let mut stages = vec![Stage::Waiting; steps.len()];
         let mut running: BTreeMap<&Name, (usize, usize)> = BTreeMap::new();
         let mut tasks: JoinSet<Ended> = JoinSet::new();
@@ -114,11 +118,15 @@ impl Run<'_> {
                     }
                     match ended.result {
                         Err(error) => {
-                            stages[ended.index] = Stage::Undone;
+                            stages[ended.index] = Stage::Unsure;
                             broken = Some(error);
                         }
                         Ok(result) => {
-                            stages[ended.index] = if result.is_ok() { Stage::Done } else { Stage::Undone };
+                            stages[ended.index] = match &result {
+                                Ok(_) => Stage::Done,
+                                Err(error) if error.effect == Effect::No => Stage::Undone,
+                                Err(_) => Stage::Unsure,
+                            };
                             self.reporter.event(Event::Finished(ended.index, step, &result));
                             match result {
                                 Ok(Outcome::Changed) => report.changed += 1,
@@ -127,7 +135,7 @@ impl Run<'_> {
                             }
                             if stages[ended.index] == Stage::Done {
                                 unwritten.push(ended.index);
-                                queue.done(ended.index);
+                                queue.done(ended.index, steps);
                             } else {
                                 for index in queue.waiting_for(ended.index) {
                                     stages[index] = Stage::Undone;
@@ -152,7 +160,8 @@ impl Run<'_> {
             report.skipped += 1;
             self.reporter.event(Event::Skipped(index, &steps[index], "stopped before its turn"));
         }
-        broken.map_or(Ok(()), Err)
+        let untouched = (0..steps.len()).filter(|index| matches!(stages[*index], Stage::Waiting | Stage::Undone));
+        broken.map_or(Ok(untouched.collect()), Err)
     }
 
     /// Whether the backend of a step takes another call. Copies get half of the calls, so that they do not block the rest.
@@ -198,13 +207,22 @@ impl Run<'_> {
             let seen = match backend.observe(&scope).await {
                 Ok(seen) => seen,
                 Err(error) => {
-                    tracing::warn!(backend = %name, %error, "what was done could not be looked at; the next run enters it");
+                    // What the calls said is entered all the same: what vanishes now must not look like what never was.
+                    for index in &indexes {
+                        ledger::note(ledger, &steps[*index], as_reported(&steps[*index]).as_ref(), self.clock.now());
+                    }
+                    let written = backend.write_ledger_again(ledger).await;
+                    let and = if written.is_ok() { "" } else { ", nor could its ledger be written" };
+                    let message = format!("done, but {name} could not be looked at afterwards{and}: {error}");
+                    let error = DriverError { kind: error.kind, effect: Effect::Yes, message };
+                    report.failed.extend(indexes.last().map(|index| (steps[*index].clone(), error)));
                     continue;
                 }
             };
             let now = self.clock.now();
             let objects: BTreeMap<_, _> = seen.objects.iter().map(|o| ((&o.native, o.place), o)).collect();
             let mut batch = Batch::default();
+            let last_done = indexes.last().copied();
             for index in indexes {
                 let step = &steps[index];
                 let live =
@@ -225,10 +243,12 @@ impl Run<'_> {
                 ledger::note(ledger, step, live.or(trashed), now);
                 batch.objects.push(record(step, live, trashed, now));
             }
-            ledger.serial += 1;
-            let written = backend.write_ledger(ledger).await;
+            let written = backend.write_ledger_again(ledger).await;
             if let Err(error) = written {
-                tracing::warn!(backend = %name, %error, "the ledger could not be written; the next run enters what was done");
+                // Done, and not safely known: what vanishes now could not be told from what never was.
+                let message = format!("done, but the ledger of {name} could not be written: {error}");
+                let error = DriverError { kind: error.kind, effect: Effect::Yes, message };
+                report.failed.extend(last_done.map(|index| (steps[index].clone(), error)));
             }
             if let Err(error) = commit(&self.store, batch).await {
                 tracing::warn!(%error, "what was seen could not be recorded");
@@ -251,6 +271,29 @@ pub(super) fn shows_effect(step: &Step, live: Option<&Object>, trashed: Option<&
         Action::Purge => trashed.is_none(),
         Action::Sweep | Action::Detach => true,
     }
+}
+
+/// What a step that made or took an object says that is there now.
+fn as_reported(step: &Step) -> Option<Object> {
+    let (size, tags) = match &step.action {
+        Action::Create { size, tags, .. } => (*size, tags),
+        Action::Snapshot { volume, tags, .. } => (volume.size, tags),
+        Action::Adopt { tags, .. } | Action::Undelete { tags } | Action::Rename { tags, .. } => {
+            (step.expect.size?, tags)
+        }
+        _ => return None,
+    };
+    Some(Object {
+        native: step.native.clone(),
+        place: Place::Live,
+        identity: Some(step.identity.clone()),
+        size,
+        used: None,
+        tags: tags.clone(),
+        conflict: None,
+        parent: None,
+        clients: Clients::Unknown,
+    })
 }
 
 /// The record of an object after its step.
@@ -383,32 +426,41 @@ pub(super) fn journal_entry(
     }
 }
 
-/// Steps that wait for nothing any more, in the order of the plan.
+/// Steps that wait for nothing any more, in the order of the plan, by backend and by whether they copy: where there is room for one
+/// of a kind, there is room for any.
 struct Queue {
     waiting: Vec<usize>,
     needed_by: Vec<Vec<usize>>,
-    free: BTreeSet<usize>,
+    free: BTreeMap<(Name, bool), BTreeSet<usize>>,
 }
 
 impl Queue {
     fn new(steps: &[Step]) -> Self {
         let mut needed_by = vec![Vec::new(); steps.len()];
-        let mut free = BTreeSet::new();
         for (index, step) in steps.iter().enumerate() {
             for needed in &step.after {
                 needed_by[*needed].push(index);
             }
-            if step.after.is_empty() {
-                free.insert(index);
-            }
         }
-        Self { waiting: steps.iter().map(|step| step.after.len()).collect(), needed_by, free }
+        let waiting = steps.iter().map(|step| step.after.len()).collect();
+        let mut queue = Self { waiting, needed_by, free: BTreeMap::new() };
+        for index in (0..steps.len()).filter(|index| steps[*index].after.is_empty()) {
+            queue.release(index, steps);
+        }
+        queue
+    }
+
+    fn release(&mut self, index: usize, steps: &[Step]) {
+        let step = &steps[index];
+        self.free.entry((step.backend.clone(), step.action.is_long())).or_default().insert(index);
     }
 
     /// The first free step for which there is room.
     fn next(&mut self, steps: &[Step], has_room: impl Fn(&Step) -> bool) -> Option<usize> {
-        let index = self.free.iter().copied().find(|index| has_room(&steps[*index]))?;
-        self.free.remove(&index);
+        let firsts = self.free.values().filter_map(|free| free.first().copied());
+        let index = firsts.filter(|index| has_room(&steps[*index])).min()?;
+        let step = &steps[index];
+        self.free.get_mut(&(step.backend.clone(), step.action.is_long()))?.remove(&index);
         Some(index)
     }
 
@@ -422,11 +474,11 @@ impl Queue {
         found
     }
 
-    fn done(&mut self, index: usize) {
+    fn done(&mut self, index: usize, steps: &[Step]) {
         for other in std::mem::take(&mut self.needed_by[index]) {
             self.waiting[other] -= 1;
             if self.waiting[other] == 0 {
-                self.free.insert(other);
+                self.release(other, steps);
             }
         }
     }

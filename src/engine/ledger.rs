@@ -25,9 +25,18 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, no
         if !ledger.whole.contains_key(uid) {
             enter(ledger, identity, object, guess_n(specs, identity, ledger));
         }
-        // The size is what it must at least be found with again; the name is not touched: a stranger's rename must show.
+        let moved = specs_renamed_from(specs, identity);
+        if let Some(entry) =
+            ledger.whole.get(uid).filter(|entry| Some(&entry.name) == moved && entry.name != identity.name)
+        {
+            // A rename of ours that a crash kept from being entered.
+            let n = entry.n;
+            rename(ledger, identity, object, n);
+        }
+        // Name and size are not touched: what a stranger renamed or cut must show. Protection is lifted by a step of ours only.
         if let Some(entry) = ledger.whole.get_mut(uid) {
-            entry.size = object.size;
+            entry.protected |= object.tags.protected;
+            entry.restored.extend(object.tags.restored.clone());
         }
         match object.place {
             Place::Trash => leave(ledger, *uid, identity.kind, object.size, now),
@@ -37,6 +46,7 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, no
             }
         }
     }
+    let in_doubt: BTreeSet<_> = observed.objects.iter().filter(|o| o.conflict.is_some()).map(|o| &o.native).collect();
     let gone: Vec<(Uid, Kind, Size)> = ledger
         .whole
         .iter()
@@ -47,6 +57,7 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, no
             };
             let renamed = |name| specs_rename_from(specs, entry.kind, name);
             !there.contains_key(uid)
+                && !in_doubt.contains(&entry.native)
                 && observed.listed.proves_absence_of(entry.kind)
                 && (ledger.leaving.contains(uid) || (!declared && !renamed(&entry.name) && !specs.broken))
         })
@@ -60,6 +71,23 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, no
     }
     ledger.tombstones.retain(|_, stone| stone.at + Ledger::TOMBSTONE_DAYS * 86_400 > now);
     ledger.removals.retain(|removal| removal.at + Ledger::REMOVAL_WINDOW > now);
+}
+
+/// The name that the document of an object gives as its old one.
+fn specs_renamed_from<'s>(specs: &'s Specs, identity: &Identity) -> Option<&'s crate::model::Name> {
+    match identity.kind {
+        Kind::Volume => specs.volumes.get(&identity.name)?.meta.renamed_from.as_ref(),
+        _ => specs.snapshots.get(&identity.name)?.meta.renamed_from.as_ref(),
+    }
+}
+
+/// Enters an object under its new name. The old name has used its number up: what is declared under it later is another object.
+fn rename(ledger: &mut Ledger, identity: &Identity, object: &Object, n: u32) {
+    if let Some(old) = ledger.whole.get(&identity.uid) {
+        let next = ledger.next.entry(Ledger::next_key(old.kind, &old.name)).or_default();
+        *next = (*next).max(old.n + 1);
+    }
+    enter(ledger, identity, object, n);
 }
 
 fn specs_rename_from(specs: &Specs, kind: Kind, old: &crate::model::Name) -> bool {
@@ -84,12 +112,17 @@ fn guess_n(specs: &Specs, identity: &Identity, ledger: &Ledger) -> u32 {
 
 /// Enters an object as whole.
 pub(super) fn enter(ledger: &mut Ledger, identity: &Identity, object: &Object, n: u32) {
+    let before = ledger.whole.get(&identity.uid);
+    let mut restored = before.map(|entry| entry.restored.clone()).unwrap_or_default();
+    restored.extend(object.tags.restored.clone());
     let entry = LedgerEntry {
         kind: identity.kind,
         name: identity.name.clone(),
         n,
         native: object.native.clone(),
         size: object.size,
+        protected: before.is_some_and(|entry| entry.protected) || object.tags.protected,
+        restored,
     };
     ledger.whole.insert(identity.uid, entry);
     // A look that lagged may have had it buried.
@@ -110,15 +143,9 @@ fn covers(approval: &ApprovalInUse, uid: Uid) -> bool {
     approval.set.iter().any(|item| item.split(' ').next() == Some(uid.as_str()))
 }
 
-/// Before the first step of a pass: what is about to leave is entered as leaving, approvals that are made use of as such, and
-/// what is too much at once as waiting.
-pub(super) fn announce<'s>(
-    ledger: &mut Ledger,
-    steps: impl Iterator<Item = &'s Step> + Clone,
-    used: &[ApprovalSet],
-    too_much: &BTreeSet<Uid>,
-) {
-    ledger.waiting = too_much.iter().filter(|uid| ledger.whole.contains_key(uid)).copied().collect();
+/// Before the first step of a pass: what is about to leave is entered as leaving, and approvals that are made use of as
+/// such.
+pub(super) fn announce<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s Step> + Clone, used: &[ApprovalSet]) {
     ledger.leaving.extend(steps.clone().filter(|step| step.is_removal()).map(|step| step.identity.uid));
     let here: BTreeSet<String> = steps.map(approval_item).collect();
     for approval in used {
@@ -128,6 +155,11 @@ pub(super) fn announce<'s>(
             ledger.approvals.push(ApprovalInUse { digest: approval.digest.clone(), set: part });
         }
     }
+}
+
+/// After a removal that was announced and certainly did not happen: what is not leaving must not be taken for gone.
+pub(super) fn stays(ledger: &mut Ledger, uid: Uid) {
+    ledger.leaving.remove(&uid);
 }
 
 /// After a step whose effect was seen: `object` is what a look shows of it now, if it is there.
@@ -157,12 +189,26 @@ pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, no
         (Action::Purge, None) => ledger.bury(uid, now),
         _ => {}
     }
+    if let Action::SetTags { tags } | Action::Undelete { tags } = &step.action
+        && let Some(entry) = ledger.whole.get_mut(&uid)
+    {
+        entry.protected = tags.protected;
+    }
     // What was approved and is done is struck off; an approval with nothing left is spent.
     let done = approval_item(step);
     for approval in &mut ledger.approvals {
         approval.set.remove(&done);
     }
     spend(ledger);
+}
+
+/// Enters an object that is as declared, with nothing to do: whoever grew it, its document followed; and protection that no
+/// document asks for is lifted.
+pub(super) fn accept(ledger: &mut Ledger, uid: Uid, object: &Object) {
+    if let Some(entry) = ledger.whole.get_mut(&uid) {
+        entry.size = object.size;
+        entry.protected = object.tags.protected;
+    }
 }
 
 /// Moves approvals with nothing left to do to the spent ones.
@@ -173,14 +219,12 @@ fn spend(ledger: &mut Ledger) {
     ledger.spent.extend(done.into_iter().map(|approval| approval.digest));
 }
 
-/// Strikes approved items off whose object nothing is planned for any more (a person removed it by hand, or the document came
-/// back). `pending`: uids of all steps and of all that is held.
-pub(super) fn strike_off(ledger: &mut Ledger, pending: &BTreeSet<Uid>) {
-    let waits = |item: &String| {
-        item.split(' ').next().and_then(|uid| uid.parse().ok()).is_some_and(|uid| pending.contains(&uid))
-    };
+/// Strikes approved items off that nothing is planned for any more (a person removed the object by hand, or its document came
+/// back). `pending`: `uid verb` of all steps and of all that is held.
+pub(super) fn strike_off(ledger: &mut Ledger, pending: &BTreeSet<String>) {
+    let waits = |item: &String| item.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ");
     for approval in &mut ledger.approvals {
-        approval.set.retain(waits);
+        approval.set.retain(|item| pending.contains(&waits(item)));
     }
     spend(ledger);
 }

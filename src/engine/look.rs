@@ -52,6 +52,12 @@ impl Backend {
         self.within(self.driver.write_ledger(ledger)).await
     }
 
+    /// Writes a ledger that was changed, under its next number.
+    pub(super) async fn write_ledger_again(&self, ledger: &mut Ledger) -> Result<(), DriverError> {
+        ledger.serial += 1;
+        self.write_ledger(ledger).await
+    }
+
     /// See [`Driver::remove_ledger`].
     pub(super) async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
         self.within(self.driver.remove_ledger(owner)).await

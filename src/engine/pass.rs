@@ -1,13 +1,13 @@
 //! What every pass begins with: a look, under the writer locks where it will write, and what the last crash left.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::driver::{StepContext, image};
 use crate::model::{
     Action, BackendRecord, DriverError, Effect, ErrorKind, Expect, Identity, ImageLook, ImageRef, Images, Kind, Ledger,
-    Name, Object, ObjectRecord, Outcome, Owner, Place, Reason, Records, Removal, Risk, Size, Specs, Step, Tags, Uid,
+    Name, Object, ObjectRecord, Outcome, Place, Reason, Records, Removal, Risk, Size, Specs, Step, Tags, Uid, Verb,
 };
 use crate::plan::{self, Inputs, Irreversible, Plan, View};
 use crate::store::{Batch, Store, StoreError};
@@ -27,6 +27,16 @@ pub(super) struct Pass<'s> {
     pub images: Images,
     /// Our ledgers on usable backends, as they are on the pools but for what was settled since; from [`Pass::settle`] on.
     pub ledgers: BTreeMap<Name, Ledger>,
+    /// Objects that are as declared, with nothing to do.
+    settled: HashSet<Uid>,
+}
+
+/// Whether the specs declare an object of this kind and name.
+fn declares(specs: &Specs, identity: &Identity) -> bool {
+    match identity.kind {
+        Kind::Volume => specs.volumes.contains_key(&identity.name),
+        _ => specs.snapshots.contains_key(&identity.name),
+    }
 }
 
 impl<'s> Pass<'s> {
@@ -35,8 +45,16 @@ impl<'s> Pass<'s> {
         let specs = &setup.specs;
         let looked = look(&setup.connect, specs.backends.values(), &records, &specs.stack.owner, intent).await;
         let now = setup.clock.now();
-        let (store, images, ledgers) = (setup.store.clone(), Images::new(), BTreeMap::new());
-        Self { setup, store, records, looked, now, images, ledgers }
+        Self {
+            setup,
+            store: setup.store.clone(),
+            records,
+            looked,
+            now,
+            images: Images::new(),
+            ledgers: BTreeMap::new(),
+            settled: HashSet::new(),
+        }
     }
 
     /// Begins a pass that writes.
@@ -67,7 +85,7 @@ impl<'s> Pass<'s> {
         irreversible: Irreversible,
         f: impl FnOnce(&Inputs<'_>) -> T,
     ) -> T {
-        let recent = recent(&self.looked, &self.specs().stack.owner, self.now);
+        let recent = self.recent();
         f(&Inputs {
             specs: self.specs(),
             world: &self.looked.world,
@@ -77,6 +95,23 @@ impl<'s> Pass<'s> {
             images: &self.images,
             irreversible,
         })
+    }
+
+    /// Removals of the last 24 hours: by the ledgers as settled, and by the store's copies where a backend cannot be seen.
+    fn recent(&self) -> Vec<Removal> {
+        let owner = &self.specs().stack.owner;
+        let ledger = |name: &Name| {
+            let stored = || self.records.backends.get(name)?.ledger.as_ref();
+            self.ledgers.get(name).or_else(stored).filter(|ledger| ledger.owner == *owner)
+        };
+        let removals = self.specs().backends.keys().filter_map(ledger).flat_map(|ledger| &ledger.removals);
+        removals.filter(|removal| removal.at + Ledger::REMOVAL_WINDOW > self.now).cloned().collect()
+    }
+
+    /// Settles the ledgers in memory, for a plan that only looks.
+    pub(super) fn settle_to_look(&mut self) {
+        let usable = self.with_inputs(&[], Irreversible::Hold, plan::usable);
+        self.settle(usable);
     }
 
     /// Plans, and looks closer where the plan depends on who has an object open.
@@ -109,6 +144,7 @@ impl<'s> Pass<'s> {
         let Some(store) = self.store.clone() else { return Ok(()) };
         let intents = store.intents()?;
         let mut batch = Batch::default();
+        let mut finished = Vec::new();
         for intent in intents {
             let step = &intent.step;
             let Some(View::Seen { observed, .. }) = self.looked.world.get(&step.backend) else {
@@ -118,8 +154,12 @@ impl<'s> Pass<'s> {
                 }
                 continue;
             };
+            if !observed.listed.proves_absence_of(step.identity.kind) {
+                continue;
+            }
             let find = |place| {
-                let ours = |o: &&Object| o.uid() == Some(step.identity.uid) && o.place == place;
+                let ours =
+                    |o: &&Object| o.uid() == Some(step.identity.uid) && o.native == step.native && o.place == place;
                 observed.objects.iter().find(ours)
             };
             let done = shows_effect(step, find(Place::Live), find(Place::Trash));
@@ -139,6 +179,9 @@ impl<'s> Pass<'s> {
                 step.identity.name,
                 step.action
             )));
+            if done {
+                finished.push(step.clone());
+            }
             batch.close.push(intent.id);
             batch.journal.push(journal_entry(step, "", self.now, &result, Duration::ZERO));
         }
@@ -150,6 +193,12 @@ impl<'s> Pass<'s> {
             self.sweep(name, reporter).await;
         }
         self.settle(usable);
+        // What was done and not entered (protection lifted, an approved item) is entered now.
+        for step in finished {
+            if let Some(ledger) = self.ledgers.get_mut(&step.backend) {
+                ledger::note(ledger, &step, None, self.now);
+            }
+        }
         Ok(())
     }
 
@@ -245,8 +294,7 @@ impl<'s> Pass<'s> {
         let (Some(backend), Some(ledger)) = (self.looked.backends.get(name), self.ledgers.get_mut(name)) else {
             return Ok(());
         };
-        ledger.serial += 1;
-        backend.write_ledger(ledger).await
+        backend.write_ledger_again(ledger).await
     }
 
     /// Writes a ledger if it is not what the pool has.
@@ -259,6 +307,34 @@ impl<'s> Pass<'s> {
             return Ok(());
         }
         self.write_now(name).await
+    }
+
+    /// Takes over into the ledgers what a whole plan says beyond its steps: what waits because it is too much at once, and which
+    /// approved items nothing is planned for any more. (What a person does by hand says nothing about the rest.)
+    pub(super) fn take_note(&mut self, plan: &Plan) {
+        let planned = plan.steps.iter().map(|step| (step.identity.uid, step.action.verb()));
+        let held = plan.held.iter().filter_map(|held| Some((held.uid?, held.action)));
+        let all: Vec<(Uid, Verb)> = planned.chain(held).collect();
+        let pending: BTreeSet<String> = all.iter().map(|(uid, verb)| format!("{uid} {verb}")).collect();
+        let busy: HashSet<Uid> = all.iter().map(|(uid, _)| *uid).collect();
+        for ledger in self.ledgers.values_mut() {
+            ledger::strike_off(ledger, &pending);
+            ledger.waiting = plan.too_much.iter().filter(|uid| ledger.whole.contains_key(uid)).copied().collect();
+        }
+        // What is as declared with nothing to do is settled as it is, whoever made it so.
+        for (name, ledger) in &mut self.ledgers {
+            let Some(View::Seen { observed, .. }) = self.looked.world.get(name) else { continue };
+            for object in observed.objects.iter().filter(|o| o.place == Place::Live && o.conflict.is_none()) {
+                let declared = object
+                    .identity
+                    .as_ref()
+                    .is_some_and(|id| id.owner == plan.owner && declares(&self.setup.specs, id));
+                if let Some(uid) = object.uid().filter(|uid| declared && !busy.contains(uid)) {
+                    ledger::accept(ledger, uid, object);
+                    self.settled.insert(uid);
+                }
+            }
+        }
     }
 
     /// Makes these steps: readies their backends, announces what leaves, executes, and enters what was done. Steps on a backend that
@@ -275,13 +351,7 @@ impl<'s> Pass<'s> {
     ) -> Result<(), StoreError> {
         let Some(store) = self.store.clone() else { return Ok(()) };
         let mut unready: BTreeMap<Name, DriverError> = BTreeMap::new();
-        let concerned: std::collections::BTreeSet<&Name> = plan.steps.iter().map(|step| &step.backend).collect();
-        let pending: std::collections::BTreeSet<Uid> = plan
-            .steps
-            .iter()
-            .map(|step| step.identity.uid)
-            .chain(plan.held.iter().filter_map(|held| held.uid))
-            .collect();
+        let concerned: BTreeSet<&Name> = plan.steps.iter().map(|step| &step.backend).collect();
         for name in concerned {
             if let Err(error) = self.ready(name).await {
                 unready.insert(name.clone(), error);
@@ -291,8 +361,7 @@ impl<'s> Pass<'s> {
         for name in names {
             if let Some(ledger) = self.ledgers.get_mut(&name) {
                 let here = plan.steps.iter().filter(|step| step.backend == name);
-                ledger::announce(ledger, here, &plan.used, &plan.too_much);
-                ledger::strike_off(ledger, &pending);
+                ledger::announce(ledger, here, &plan.used);
             }
             // A pool with nothing of ours, and nothing to be made there, is not written to.
             let idle = self.ledgers.get(&name).is_some_and(|ledger| ledger.whole.is_empty() && ledger.serial == 0)
@@ -324,7 +393,21 @@ impl<'s> Pass<'s> {
             revision: self.setup.specs.revision.clone(),
             unready: &unready,
         };
-        run.make(&plan.steps, report).await
+        let not_done = run.make(&plan.steps, report).await?;
+        let mut changed = BTreeSet::new();
+        for step in not_done.iter().map(|index| &plan.steps[*index]).filter(|step| step.is_removal()) {
+            if let Some(ledger) = self.ledgers.get_mut(&step.backend).filter(|l| l.leaving.contains(&step.identity.uid))
+            {
+                ledger::stays(ledger, step.identity.uid);
+                changed.insert(step.backend.clone());
+            }
+        }
+        for name in changed {
+            if let Err(error) = self.write_now(&name).await {
+                tracing::warn!(backend = %name, %error, "the ledger could not be written; the next run does it");
+            }
+        }
+        Ok(())
     }
 
     /// Remembers what was seen, so that drift can be told and what is away can be named. Writes only what changed.
@@ -360,7 +443,18 @@ impl<'s> Pass<'s> {
             for object in observed.objects.iter().filter(|o| o.place != Place::Temporary && o.conflict.is_none()) {
                 let Some(identity) = object.identity.as_ref().filter(|id| id.owner == *owner) else { continue };
                 let object = Object { clients: crate::model::Clients::Unknown, ..object.clone() };
-                batch.objects.extend(seen(name, identity, &object, known.objects.get(&identity.uid), ledger, self.now));
+                let mut known = known.objects.get(&identity.uid).cloned();
+                if self.settled.contains(&identity.uid) {
+                    // Written anew, from what is there, if it differs.
+                    known = known.filter(|record| {
+                        record.size == object.size && record.tags == Tags { expires: None, ..object.tags.clone() }
+                    });
+                }
+                // Without a Stack, a record is what tells ours from what other manifests declare.
+                if known.is_none() && !self.specs().stack.declared && !declares(self.specs(), identity) {
+                    continue;
+                }
+                batch.objects.extend(seen(name, identity, &object, known.as_ref(), ledger, self.now));
             }
         }
         // What is buried is remembered no more.
@@ -407,22 +501,4 @@ fn seen(
             Some((uid, Some(record)))
         }
     }
-}
-
-/// Removals of the last 24 hours in all ledgers of `owner`.
-fn recent(looked: &Looked, owner: &Owner, now: u64) -> Vec<Removal> {
-    let views = looked.world.values().filter_map(|view| match view {
-        View::Seen { observed, .. } | View::Taken { observed, .. } => observed.ledgers.get(owner),
-        _ => None,
-    });
-    let good = views.filter_map(|ledger| match ledger {
-        crate::model::LedgerView::Good(ledger) => Some(ledger),
-        crate::model::LedgerView::Damaged(_) => None,
-    });
-    good.flat_map(|ledger| &ledger.removals)
-        .filter(|removal| {
-            removal.at + Ledger::REMOVAL_WINDOW > now && matches!(removal.kind, Kind::Volume | Kind::Snapshot)
-        })
-        .cloned()
-        .collect()
 }

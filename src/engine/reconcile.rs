@@ -22,6 +22,7 @@ pub async fn survey(setup: &Setup, approve: &[String]) -> Survey {
         }
     };
     let mut pass = Pass::begin(setup, records, Intent::Look).await;
+    pass.settle_to_look();
     let plan = pass.plan_closely(approve).await;
     let journal = setup.store.as_ref().and_then(|store| store.journal(1000).ok()).unwrap_or_default();
     Survey { now: pass.now, world: pass.looked.world, records: pass.records, journal, plan }
@@ -46,6 +47,7 @@ pub async fn reconcile_once(
     report.breaches = pass.with_inputs(&options.approve, Irreversible::List, |inputs| plan::lint(&plan, inputs));
     reporter.event(Event::Planned(&plan));
     if report.breaches.is_empty() {
+        pass.take_note(&plan);
         pass.make(&plan, options, reporter, &mut report).await?;
         pass.remember().await?;
     }

@@ -72,8 +72,14 @@ pub struct LedgerEntry {
     pub n: u32,
     /// What the backend calls it.
     pub native: NativeName,
-    /// Its size when last written here.
+    /// Its size when Kiln last settled it: found smaller, it has lost data.
     pub size: Size,
+    /// Whether it was protected when Kiln last settled it: tags can be lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub protected: bool,
+    /// The restores that were done: each distinct request is done once.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub restored: BTreeSet<String>,
 }
 
 /// An object that is gone for good.

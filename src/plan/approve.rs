@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::{Action, ApprovalInUse, Kind, Name, Place, Risk, Size, Step, Uid};
 
 use super::plan::{Planner, good_grounds};
-use super::types::{ApprovalSet, HeldReason, Irreversible};
+use super::types::{ApprovalSet, HeldReason, Irreversible, Warning};
 
 /// The digest that names a set of waiting steps: of its sorted items, nothing else.
 pub fn digest_of(set: &BTreeSet<String>) -> String {
@@ -17,10 +17,13 @@ pub fn digest_of(set: &BTreeSet<String>) -> String {
     hash.finalize().to_hex().as_str()[..16].to_owned()
 }
 
-/// `uid action [request]`: how a step is named in an approval.
+/// `uid action [snapshot request]`: how a step is named in an approval. (Two restores of one request from two snapshots are two
+/// things to say yes to.)
 pub fn approval_item(step: &Step) -> String {
     match &step.action {
-        Action::Restore { request, .. } => format!("{} {} {request}", step.identity.uid, step.action.verb()),
+        Action::Restore { snapshot, request } => {
+            format!("{} {} {} {request}", step.identity.uid, step.action.verb(), snapshot.uid)
+        }
         _ => format!("{} {}", step.identity.uid, step.action.verb()),
     }
 }
@@ -38,6 +41,24 @@ pub(super) struct Judged {
 
 /// Holds what needs a person and has none; gives the set that waits, and the approvals that were made use of.
 pub(super) fn judge(planner: &mut Planner<'_>) -> Judged {
+    let judged = judge_steps(planner);
+    let known = |digest: &String| {
+        judged.asked.as_ref().is_some_and(|asked| asked.digest == *digest)
+            || judged.used.iter().any(|used| used.digest == *digest)
+    };
+    let unmatched: Vec<Warning> = given(planner)
+        .into_iter()
+        .filter(|digest| !known(digest))
+        .map(|digest| Warning {
+            code: "ApprovalUnmatched".to_owned(),
+            message: format!("the approval {digest} matches nothing that waits for one"),
+        })
+        .collect();
+    planner.warnings.extend(unmatched);
+    judged
+}
+
+fn judge_steps(planner: &mut Planner<'_>) -> Judged {
     let begun = begun(planner);
     let given: BTreeSet<String> = given(planner);
     let covered = |step: &Step| begun.iter().any(|approval| approval.set.contains(&approval_item(step)));
@@ -72,7 +93,7 @@ pub(super) fn judge(planner: &mut Planner<'_>) -> Judged {
             too_much.insert(step.identity.uid);
             planner.hold_step(index, HeldReason::RemovalLimit, why.clone(), &unblock);
         } else if planner.inputs.irreversible == Irreversible::Hold {
-            let message = "it cannot be undone, and nobody was asked".to_owned();
+            let message = "it cannot be undone, and nobody said yes".to_owned();
             let unblock = format!("say yes at a terminal, or with `--yes`, or `--approve {}`", asked.digest);
             planner.hold_step(index, HeldReason::NeedsConfirmation, message, &unblock);
         }

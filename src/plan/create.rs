@@ -206,14 +206,18 @@ impl<'a> Planner<'a> {
     pub(super) fn undeclared(&mut self, kind: Kind, name: &'a Name) -> Ready {
         match self.found(kind, name, Place::Live).as_slice() {
             [] => Ready::Missing,
-            [(backend, object)] if object.conflict.is_none() => match object.uid() {
-                Some(uid) => Ready::Here {
-                    backend: (*backend).clone(),
-                    object: ObjectRef { native: object.native.clone(), uid, size: object.size },
-                    after: Vec::new(),
-                },
-                None => Ready::Missing,
-            },
+            [(backend, object)]
+                if object.conflict.is_none() && object.size >= self.remembered(Some(*backend), object).size =>
+            {
+                match object.uid() {
+                    Some(uid) => Ready::Here {
+                        backend: (*backend).clone(),
+                        object: ObjectRef { native: object.native.clone(), uid, size: object.size },
+                        after: Vec::new(),
+                    },
+                    None => Ready::Missing,
+                }
+            }
             _ => {
                 // None of them leaves while it is in doubt which was meant.
                 self.claim_all(kind, name);

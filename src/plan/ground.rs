@@ -130,15 +130,21 @@ fn ledger<'a>(
         unobserved: true,
     };
     let record = record_of(inputs, name, spec, observed);
+    let place = spec.config.place();
+    let seen = match observed.gaps.as_slice() {
+        [] => String::new(),
+        gaps => format!(" ({})", gaps.join("; ")),
+    };
     match (&observed.pool, record) {
         (None, Some(record)) => {
-            return Err(changed(format!(
-                "{} was pool {} and now bears no mark of Kiln: another directory, or an unmounted one",
-                record.place, record.pool
-            )));
+            return Err(changed(if record.place == place {
+                format!("{place} was pool {} and bears no mark of Kiln now: is it mounted?{seen}", record.pool)
+            } else {
+                format!("it was pool {} at {}; {place} bears no mark of Kiln{seen}", record.pool, record.place)
+            }));
         }
         (Some(pool), Some(record)) if record.pool != *pool => {
-            return Err(changed(format!("{} was pool {} and is now pool {pool}", record.place, record.pool)));
+            return Err(changed(format!("it was pool {} at {}; {place} is pool {pool}", record.pool, record.place)));
         }
         (None, None) if observed.objects.iter().any(|o| o.native.is_reserved()) => {
             return Err(changed("there are objects of Kiln in a pool that bears no mark of Kiln".to_owned()));

@@ -1,10 +1,13 @@
 //! Where a declared object is: live, in the trash, under its old name, proven absent; or why that cannot be said.
 
-use crate::model::{Kind, Ledger, Name, Object, ObjectRecord, Place, Verb};
+use std::collections::BTreeSet;
+
+use crate::model::{Kind, Ledger, Name, Object, ObjectRecord, Place, Size, Verb};
 
 use super::elsewhere::Whereabouts;
 use super::ground::Ground;
 use super::plan::{About, Planner, good_grounds};
+use super::tags::exact;
 use super::types::HeldReason;
 
 /// Where a declared object is.
@@ -19,6 +22,16 @@ pub(super) enum Located<'a> {
     Absent,
     /// It cannot be said, or must not be acted on; the reason has been held.
     Held,
+}
+
+/// What an object was when Kiln last settled it.
+pub(super) struct Remembered {
+    /// Found smaller, it has lost data.
+    pub size: Size,
+    /// Tags can be lost; protection is lifted by a document only.
+    pub protected: bool,
+    /// Restores that were done.
+    pub restored: BTreeSet<String>,
 }
 
 impl<'a> Planner<'a> {
@@ -86,7 +99,7 @@ impl<'a> Planner<'a> {
         let about = About { uid: object.uid(), action, backend: about.backend, ..*about };
         if let Some(why) = &object.conflict {
             let message = format!("the marks of {} cannot be believed: {why}", object.native);
-            self.hold(&about, HeldReason::Conflict, message, "mend its tags on the backend");
+            self.hold(&about, HeldReason::Conflict, message, format!("see to {} on the backend", object.native));
             return None;
         }
         if let Some(other) =
@@ -98,7 +111,41 @@ impl<'a> Planner<'a> {
             self.hold(&about, HeldReason::Renamed, message, unblock);
             return None;
         }
+        let whole = self.remembered(about.backend, object).size;
+        if object.size < whole {
+            let message = format!(
+                "{} was {} and is {} now: what was at its end is lost",
+                object.native,
+                exact(whole),
+                exact(object.size)
+            );
+            let kind = about.kind.as_lower();
+            let unblock = format!(
+                "bring it back on the backend; or, if it is to be used as it is, `kiln forget {kind}/{}` accepts its size",
+                about.name
+            );
+            self.hold(&about, HeldReason::Lost, message, unblock);
+            return None;
+        }
         Some(object)
+    }
+
+    /// What an object was when Kiln last settled it: by the ledger or, where it is not in there yet, by the store.
+    pub(super) fn remembered(&self, backend: Option<&Name>, object: &Object) -> Remembered {
+        let nothing = Remembered { size: Size(0), protected: false, restored: BTreeSet::new() };
+        let Some(uid) = object.uid() else { return nothing };
+        let ledger = backend.and_then(|backend| self.good(backend)).and_then(|good| good.ledger);
+        if let Some(entry) = ledger.and_then(|ledger| ledger.whole.get(&uid)) {
+            return Remembered { size: entry.size, protected: entry.protected, restored: entry.restored.clone() };
+        }
+        match self.inputs.records.objects.get(&uid) {
+            Some(record) => Remembered {
+                size: record.size,
+                protected: record.tags.protected,
+                restored: record.tags.restored.clone().into_iter().collect(),
+            },
+            None => nothing,
+        }
     }
 
     /// The name under which an object's uid is known: by the ledger or, where it is not in there yet, by the store.
@@ -184,10 +231,7 @@ impl<'a> Planner<'a> {
     /// or, for the seconds before a create is entered there, by the store.
     fn hold_if_lost_as(&mut self, about: &About<'a>, shown: &About<'a>) -> bool {
         let (kind, name) = (about.kind, about.name);
-        let by_ledger = good_grounds(&self.grounds)
-            .filter_map(|(at, good)| Some((at, good.ledger?.expected(kind, name)?)))
-            .map(|(at, (uid, entry))| (at, uid, &entry.native))
-            .next();
+        let by_ledger = self.entered.get(&(kind, name)).map(|(at, uid, entry)| (*at, *uid, &entry.native));
         let by_store = || {
             let records = self.recorded.get(&(kind, name))?;
             let record: &&ObjectRecord = records.iter().find(|record| self.was_live(record))?;
@@ -205,6 +249,13 @@ impl<'a> Planner<'a> {
                 identity.name
             );
             self.hold(&about, HeldReason::Renamed, message, unblock);
+            return true;
+        }
+        let in_doubt = |object: &&Object| object.native == *native && object.conflict.is_some();
+        let object = self.good(at).and_then(|good| good.observed.objects.iter().find(in_doubt));
+        if let Some(why) = object.and_then(|object| object.conflict.as_ref()) {
+            let message = format!("the marks of {native} cannot be believed: {why}");
+            self.hold(&about, HeldReason::Conflict, message, format!("see to {native} on the backend"));
             return true;
         }
         let message =
@@ -251,9 +302,11 @@ impl<'a> Planner<'a> {
             }
             return true;
         }
-        // A backend that this store has never seen, and that cannot be seen now, may hold anything.
+        // A backend that this store has never seen, and that cannot be seen now, may hold anything. But where nothing was ever made, in no place that can be seen and by nothing that is remembered, nothing is hidden.
+        let records = &self.inputs.records.backends;
+        let first = records.is_empty() && good_grounds(&self.grounds).all(|(_, good)| good.ledger.is_none());
         let unknown = self.grounds.iter().find_map(|(other, ground)| match ground {
-            Ground::Bad(bad) if bad.unobserved && !self.inputs.records.backends.contains_key(*other) => {
+            Ground::Bad(bad) if bad.unobserved && !records.contains_key(*other) && !first => {
                 Some((*other, bad.message.clone(), bad.unblock.clone()))
             }
             _ => None,

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::model::{
-    Action, Kind, Name, NativeName, Object, ObjectRecord, ObjectRef, Origin, Place, Removal, Size, Step, Uid, Verb,
+    Action, Kind, Ledger, LedgerEntry, Name, NativeName, Object, ObjectRecord, ObjectRef, Origin, Place, Removal, Size,
+    Step, Uid, Verb,
 };
 
 use super::ground::{self, Bad, Good, Ground};
@@ -86,6 +87,10 @@ pub(super) struct Planner<'a> {
     pub ours: HashMap<(Kind, &'a Name), Vec<(&'a Name, &'a Object)>>,
     /// Every uid on good ground, with the object that bears it.
     pub by_uid: HashMap<Uid, (&'a Name, &'a Object)>,
+    /// Uids that more than one object bears: copies that somebody made.
+    pub twins: HashSet<Uid>,
+    /// Of our ledgers, what must be there, by kind and name.
+    pub entered: HashMap<(Kind, &'a Name), (&'a Name, Uid, &'a LedgerEntry)>,
     /// Of the store, our objects by kind and name.
     pub recorded: HashMap<(Kind, &'a Name), Vec<&'a ObjectRecord>>,
     /// Bytes of volumes provisioned so far, by backend.
@@ -121,8 +126,16 @@ impl<'a> Planner<'a> {
         let owner = &inputs.specs.stack.owner;
         let mut ours: HashMap<_, Vec<_>> = HashMap::new();
         let mut by_uid = HashMap::new();
+        let mut twins = HashSet::new();
+        let mut entered = HashMap::new();
         let mut provisioned = HashMap::new();
         for (backend, good) in good_grounds(&grounds) {
+            let ledger: Option<&'a Ledger> = good.ledger;
+            for (uid, entry) in
+                ledger.into_iter().flat_map(|l| l.whole.iter().filter(|(uid, _)| !l.leaving.contains(uid)))
+            {
+                entered.entry((entry.kind, &entry.name)).or_insert((backend, *uid, entry));
+            }
             for object in &good.observed.objects {
                 let Some(identity) = &object.identity else { continue };
                 if object.place == Place::Temporary {
@@ -131,7 +144,9 @@ impl<'a> Planner<'a> {
                 if identity.kind == Kind::Volume {
                     *provisioned.entry(backend).or_default() += object.size.bytes();
                 }
-                by_uid.insert(identity.uid, (backend, object));
+                if by_uid.insert(identity.uid, (backend, object)).is_some() {
+                    twins.insert(identity.uid);
+                }
                 if identity.owner == *owner {
                     ours.entry((identity.kind, &identity.name)).or_default().push((backend, object));
                 }
@@ -146,6 +161,8 @@ impl<'a> Planner<'a> {
             grounds,
             ours,
             by_uid,
+            twins,
+            entered,
             recorded,
             provisioned,
             taken: HashMap::new(),

@@ -177,7 +177,7 @@ impl<'a> Planner<'a> {
         }
         if let Some(why) = &object.conflict {
             let message = format!("the marks of {} cannot be believed: {why}", object.native);
-            self.hold(about, HeldReason::Conflict, message, "mend its tags on the backend");
+            self.hold(about, HeldReason::Conflict, message, format!("see to {} on the backend", object.native));
             return None;
         }
         let known_as = self.known_name(about.backend, object).filter(|known| *known != about.name);
@@ -186,7 +186,13 @@ impl<'a> Planner<'a> {
             self.hold(about, HeldReason::Renamed, message, format!("name it {known} again on the backend"));
             return None;
         }
-        if object.tags.protected {
+        if about.uid.is_some_and(|uid| self.twins.contains(&uid)) {
+            let message =
+                format!("{} is there more than once, or in the trash too: which of them is it?", object.native);
+            self.hold(about, HeldReason::Ambiguous, message, "remove on the backend what is not it");
+            return None;
+        }
+        if object.tags.protected || self.remembered(about.backend, object).protected {
             let message = "it is protected, and protection outlives the manifest that declared it".to_owned();
             let unblock = "declare it again with `protected: false` and apply; then remove it";
             self.hold(about, HeldReason::Protected, message, unblock);

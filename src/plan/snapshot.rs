@@ -47,7 +47,7 @@ impl<'a> Planner<'a> {
             Located::Live(object) => (object, Vec::new()),
             Located::Trashed(object) => {
                 let about = About { uid: object.uid(), action: Verb::Adopt, ..about };
-                let tags = self.declared_tags(&about, &wanted, &object.tags);
+                let tags = self.declared_tags(&about, &wanted, object, &object.tags);
                 let after = self.volume_in_trash_first(&spec.volume, &about, object)?;
                 (object, vec![self.undelete(&about, object, tags, after)?])
             }

@@ -72,7 +72,7 @@ impl<'a> Planner<'a> {
             }
             Located::Trashed(object) => {
                 let about = About { uid: object.uid(), action: Verb::Adopt, ..about };
-                let tags = self.declared_tags(&about, &self.wanted_volume(spec), &object.tags);
+                let tags = self.declared_tags(&about, &self.wanted_volume(spec), object, &object.tags);
                 let back = self.undelete(&about, object, tags, Vec::new())?;
                 self.bring_volume_up(spec, &about, object, vec![back])
             }
@@ -117,7 +117,9 @@ impl<'a> Planner<'a> {
         let wanted = self.wanted_volume(spec);
         self.retag(about, &wanted, object, &native, &tags_now, &mut after);
         let size = self.grow(spec, about, object, &native, &mut after);
-        if spec.restore.as_ref().is_some_and(|r| tags_now.restored.as_ref() != Some(&r.request)) {
+        let done = self.remembered(about.backend, object).restored;
+        let asks = |request: &String| tags_now.restored.as_ref() != Some(request) && !done.contains(request);
+        if spec.restore.as_ref().is_some_and(|restore| asks(&restore.request)) {
             self.to_restore.push((&spec.meta.name, object));
         }
         let uid = object.uid()?;
@@ -154,8 +156,17 @@ impl<'a> Planner<'a> {
     }
 
     /// The tags that a document asks for on an object that has `now`, as far as they may be had.
-    pub(super) fn declared_tags(&mut self, about: &About<'_>, wanted: &Wanted<'_>, now: &Tags) -> Tags {
-        let mut tags = Tags { retained: false, ..wanted_tags(wanted, now) };
+    pub(super) fn declared_tags(
+        &mut self,
+        about: &About<'_>,
+        wanted: &Wanted<'_>,
+        object: &Object,
+        now: &Tags,
+    ) -> Tags {
+        // A tag that somebody took away is put back: only a written `false` lifts protection.
+        let protected = now.protected || self.remembered(about.backend, object).protected;
+        let now = Tags { protected, ..now.clone() };
+        let mut tags = Tags { retained: false, ..wanted_tags(wanted, &now) };
         if now.protected && !tags.protected && self.inputs.specs.broken {
             let message = "a manifest has a problem, so nothing is unprotected".to_owned();
             self.hold(about, HeldReason::SourceBroken, message, "mend the manifests: `kiln check`");
@@ -174,7 +185,7 @@ impl<'a> Planner<'a> {
         now: &Tags,
         after: &mut Vec<usize>,
     ) {
-        let tags = self.declared_tags(about, wanted, now);
+        let tags = self.declared_tags(about, wanted, object, now);
         if tags == *now {
             return;
         }

@@ -116,7 +116,9 @@ fn enter(step: &Step, ledger: &mut Ledger, used: &[ApprovalSet]) {
             _ => step.bytes,
         };
         let (name, native) = (step.identity.name.clone(), step.native.clone());
-        ledger.whole.insert(uid, LedgerEntry { kind, name, n, native, size });
+        ledger
+            .whole
+            .insert(uid, LedgerEntry { kind, name, n, native, size, protected: false, restored: Default::default() });
     }
     if let Some(entry) = ledger.whole.get_mut(&uid) {
         (entry.name, entry.native) = (step.identity.name.clone(), step.native.clone());

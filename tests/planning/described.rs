@@ -461,7 +461,10 @@ impl Thing {
             let known = Identity { name: name.clone(), ..identity.clone() };
             let native = if was.is_some() { known.native() } else { object.native.clone() };
             let (kind, n, size) = (identity.kind, self.n, object.size);
-            ledger.whole.insert(uid, LedgerEntry { kind, name, n, native, size });
+            ledger.whole.insert(
+                uid,
+                LedgerEntry { kind, name, n, native, size, protected: false, restored: Default::default() },
+            );
             if self.leaving || self.trash {
                 ledger.leaving.insert(uid);
             }

@@ -73,7 +73,18 @@ fn backend(objects: u64) -> BackendRecord {
         Ledger::new(PoolId("0123456789abcdef0123456789abcdef".to_owned()), owner(), "0123456789".to_owned());
     for n in 0..objects {
         let Identity { kind, name, uid, .. } = identity(n);
-        ledger.whole.insert(uid, LedgerEntry { kind, name, n: 0, native: identity(n).native(), size: Size(n) });
+        ledger.whole.insert(
+            uid,
+            LedgerEntry {
+                kind,
+                name,
+                n: 0,
+                native: identity(n).native(),
+                size: Size(n),
+                protected: false,
+                restored: Default::default(),
+            },
+        );
     }
     BackendRecord {
         place: "/srv/pool".to_owned(),

@@ -20,7 +20,15 @@ pub(crate) async fn found_twice_gives_one_id(bench: &dyn Bench) {
 /// A ledger with something in it, by its serial.
 fn ledger(kit: &Kit<'_>, serial: u64) -> Ledger {
     let db = kit.identity(Kind::Volume, "db");
-    let entry = LedgerEntry { kind: db.kind, name: db.name.clone(), n: 0, native: db.native(), size: kit.size };
+    let entry = LedgerEntry {
+        kind: db.kind,
+        name: db.name.clone(),
+        n: 0,
+        native: db.native(),
+        size: kit.size,
+        protected: true,
+        restored: ["once".to_owned()].into(),
+    };
     let mut ledger = Ledger::new(kit.pool.clone(), kit.owner.clone(), "5c1d2e8a90".to_owned());
     ledger.serial = serial;
     ledger.whole.insert(db.uid, entry);
