@@ -121,3 +121,66 @@ fn another_checksum_leaves_nothing() {
     sandbox.kiln("apply").ends(0);
     assert!(fs::read(sandbox.data_file("volume/db")).unwrap() == disk);
 }
+
+/// Processes that were started to read or write files which this one had open.
+fn tools_of(kiln: u32) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).replace('\0', " ");
+        if command.contains(&format!("/proc/{kiln}/fd/")) {
+            found.push(command);
+        }
+    }
+    found
+}
+
+#[test]
+fn killed_while_an_image_is_converted_nothing_is_seen_and_the_next_run_makes_it() {
+    let sandbox = Sandbox::with_stack();
+    // Large enough that the kill comes in the middle: some tenths of a second.
+    let size = 256 * MIB;
+    let disk: Vec<u8> =
+        (0..size / 8).flat_map(|n: usize| (n as u64 | 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).collect();
+    fs::create_dir(sandbox.path("images")).unwrap();
+    fs::write(sandbox.path("images/disk.raw"), &disk).unwrap();
+    qemu_img(&["convert", "-f", "raw", "-O", "qcow2", "disk.raw", "disk.qcow2"], &sandbox.path("images"));
+    sandbox.remove("images/disk.raw");
+    volume(&sandbox, "db", "256Mi", "path: ../images/disk.qcow2, format: qcow2");
+    let mut caught = 0;
+    for _ in 0..5 {
+        #[expect(clippy::disallowed_methods, reason = "the world outside of kiln")]
+        let mut kiln = Command::new(env!("CARGO_BIN_EXE_kiln"))
+            .arg("apply")
+            .current_dir(sandbox.path("."))
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let id = kiln.id();
+        while kiln.try_wait().unwrap().is_none() {
+            if tools_of(id).iter().any(|command| command.contains("qemu-img convert")) {
+                kiln.kill().unwrap();
+                kiln.wait().unwrap();
+                caught += 1;
+                break;
+            }
+        }
+        let since = std::time::Instant::now();
+        while !tools_of(id).is_empty() {
+            assert!(since.elapsed().as_secs() < 20, "qemu-img lives on: {:?}", tools_of(id));
+        }
+        let names = fs::read_dir(sandbox.path("pool")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        let volumes: Vec<String> = names.filter(|name| name.starts_with("kiln.prod.")).collect();
+        if !volumes.is_empty() {
+            break;
+        }
+    }
+    assert!(caught > 0, "no run was caught in the middle");
+    sandbox.kiln("apply").ends(0);
+    assert!(fs::read(sandbox.data_file("volume/db")).unwrap() == disk);
+    let left = fs::read_dir(sandbox.path("pool"))
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with("kiln-tmp"));
+    assert_eq!(left.count(), 0);
+}
