@@ -57,9 +57,19 @@ impl Source<'_> {
         work: &Work,
     ) -> Result<(), DriverError> {
         match self.image.format {
-            ImageFormat::Raw => self.copy(into, size, thick, work),
-            ImageFormat::Qcow2 => self.convert(into, size, thick, work),
+            ImageFormat::Raw => self.copy(into, size, thick, work)?,
+            ImageFormat::Qcow2 => self.convert(into, size, thick, work)?,
         }
+        self.unchanged()
+    }
+
+    /// Refuses an image that somebody wrote to since before it was looked at.
+    fn unchanged(&self) -> Result<(), DriverError> {
+        if self.opened.is_unchanged().map_err(|errno| self.failed("looking at", errno))? {
+            return Ok(());
+        }
+        let message = format!("{} was changed after it was looked at", self.what);
+        Err(DriverError::before(ErrorKind::Busy, message))
     }
 
     /// What is hashed is the copy, which nobody else can reach: so what was checked is what is published.
@@ -85,16 +95,15 @@ impl Source<'_> {
             let message = format!("{} was opened for writing while it was being read", self.what);
             DriverError::before(ErrorKind::Busy, message)
         };
-        let failed = |errno: Errno| self.failed("reading", errno);
         let lease = match Lease::take(from.as_fd()) {
             Leased::Idle(lease) => Some(lease),
             Leased::Writers => return Err(busy()),
             Leased::Unknown => None,
         };
         let disturbed = || lease.as_ref().is_some_and(Lease::broken);
-        let stamp = || fs::fstat(from).map(|s| (s.st_size, s.st_mtime, s.st_mtime_nsec, s.st_ctime, s.st_ctime_nsec));
-        let before = stamp().map_err(failed)?;
-        let length = u64::try_from(before.0).unwrap_or(0);
+        // From here on whoever opens it to write is noticed; before, it was not written to.
+        self.unchanged()?;
+        let length = fs::fstat(from).map(|stat| u64::try_from(stat.st_size).unwrap_or(0)).unwrap_or(0);
         let first = if self.image.sha256.is_some() { length } else { 0 };
         let total = first + size;
         self.check(from, length, &mut |done| {
@@ -115,7 +124,7 @@ impl Source<'_> {
         if !said.status.success() {
             return Err(conversion_failed(&self.what, &said));
         }
-        if disturbed() || stamp().map_err(failed)? != before {
+        if disturbed() {
             return Err(busy());
         }
         (work.progress)(total, total);

@@ -30,6 +30,24 @@ pub(super) struct Opened {
     pub(super) file: OwnedFd,
     /// Of the disk in it.
     pub(super) size: u64,
+    stamp: Stamp,
+}
+
+/// What changes when a file is written to. The time of the last change of anything (`ctime`) cannot be set by its owner.
+type Stamp = (i64, i64, u64, i64, u64);
+
+#[expect(clippy::useless_conversion, reason = "the types of these fields differ between architectures")]
+fn stamp(stat: &fs::Stat) -> Stamp {
+    let (modified, changed) = (stat.st_mtime.into(), stat.st_ctime.into());
+    (stat.st_size, modified, stat.st_mtime_nsec.into(), changed, stat.st_ctime_nsec.into())
+}
+
+impl Opened {
+    /// Whether it is still as it was before it was looked at. Whoever may write to an image could otherwise put a reference to
+    /// another file into it after the look.
+    pub(super) fn is_unchanged(&self) -> Result<bool, Errno> {
+        Ok(stamp(&fs::fstat(&self.file)?) == self.stamp)
+    }
 }
 
 /// Opens an image and looks at it.
@@ -76,7 +94,7 @@ pub(super) fn open(image: &ImageRef) -> Result<Opened, DriverError> {
             header.size
         }
     };
-    Ok(Opened { file, size })
+    Ok(Opened { file, size, stamp: stamp(&stat) })
 }
 
 /// A part of a file; shorter at its end.

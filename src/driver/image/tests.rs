@@ -282,6 +282,31 @@ fn an_image_that_is_not_the_planned_one_or_is_written_to_is_refused() {
 }
 
 #[test]
+fn what_is_put_into_an_image_after_the_look_is_never_followed() {
+    let bench = Bench::new();
+    let path = bench.qcow2("a.qcow2");
+    fs::write(bench.path("secret"), vec![7; 8 * MIB as usize]).unwrap();
+    let secret = bench.path("secret");
+    bench.qemu(&["create", "-f", "qcow2", "-b", secret.to_str().unwrap(), "-F", "raw"], &["evil", "8M"]);
+    for image in [qcow2(&path), raw(&bench.disk("a.raw"))] {
+        let source = open(&image, Some(Size(8 * MIB)), 8 * MIB).unwrap();
+        let evil = fs::read(bench.path("evil")).unwrap();
+        let writer = fs::OpenOptions::new().write(true).open(&image.path).unwrap();
+        writer.write_all_at(&evil, 0).unwrap();
+        // Its times set back, as its owner can.
+        writer.set_modified(std::time::UNIX_EPOCH).unwrap();
+        drop(writer);
+        let into = fs::File::create_new(bench.path("volume")).unwrap();
+        let work = Work { now: 0, progress: Arc::new(|_, _| ()), abandoned: Arc::default() };
+        let error = source.fill(&into.into(), 8 * MIB, false, &work).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Busy, "{error}");
+        let got = fs::read(bench.path("volume")).unwrap();
+        assert!(!got.chunks(512).any(|block| block == [7; 512]), "the secret is in it");
+        fs::remove_file(bench.path("volume")).unwrap();
+    }
+}
+
+#[test]
 fn a_disk_goes_out_whole_or_not_at_all() {
     let bench = Bench::new();
     let disk = bench.disk("disk.raw");
