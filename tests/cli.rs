@@ -2,18 +2,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails; what helps the tests is not marked as one")]
 
+#[path = "cli/adopt.rs"]
+mod adopt;
 #[path = "cli/basics.rs"]
 mod basics;
 #[path = "cli/images.rs"]
 mod images;
 #[path = "cli/killed.rs"]
 mod killed;
+#[path = "cli/reach.rs"]
+mod reach;
 #[path = "cli/sandbox.rs"]
 mod sandbox;
 #[path = "cli/signals.rs"]
 mod signals;
 #[path = "cli/walk.rs"]
 mod walk;
+#[path = "cli/ways.rs"]
+mod ways;
 
 use self::sandbox::Sandbox;
 

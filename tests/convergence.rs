@@ -157,7 +157,11 @@ fn strangers_meddle(dice: &mut Dice, rig: &Rig, memory: &mut Memory) {
     }
     let victim = &ours[usize::try_from(dice.roll(ours.len() as u64)).unwrap()];
     memory.meddled = true;
-    match dice.roll(4) {
+    match dice.roll(5) {
+        4 => {
+            let size = world.live(victim).unwrap().size;
+            world.resize_by_hand(victim, Size(size.bytes() / 2 / 4096 * 4096));
+        }
         0 => {
             world.delete_by_hand(victim);
         }
@@ -302,9 +306,7 @@ async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
             }
             HeldReason::ShrinkRefused => object.zip(volume).is_some_and(|(object, spec)| spec.size < object.size),
             // A call that lied about a create, where the look afterwards failed too, is believed: rather missed than made twice.
-            HeldReason::Lost => {
-                object.is_none() && (memory.meddled || (memory.lied && held.uid.is_some_and(never_made)))
-            }
+            HeldReason::Lost => memory.meddled || (object.is_none() && memory.lied && held.uid.is_some_and(never_made)),
             HeldReason::Immutable | HeldReason::HasDependents => object.is_some(),
             // A snapshot's source is its volume: missing only where that is made from the snapshot.
             HeldReason::SourceMissing => volume.is_some() || object.is_none(),

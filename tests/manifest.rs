@@ -204,7 +204,7 @@ fn a_secret_is_never_repeated() {
 
 /// What must hold whatever the bytes are.
 fn sane(text: &str) -> Result<(), TestCaseError> {
-    let Loaded { specs, problems } = read_text(text);
+    let Loaded { specs, problems, paths: _ } = read_text(text);
     prop_assert_eq!(specs.broken, !problems.is_empty());
     let lines = text.replace("\r\n", "\n").replace('\r', "\n").split('\n').count() as u32 + 1;
     for problem in &problems {

@@ -133,7 +133,7 @@ fn no_file_costs_more_than_is_promised() {
     let cost = |name: &str| {
         reset_peak();
         let start = cpu_millis();
-        let Loaded { specs, problems } = load(&Source::Path(path.clone()), &Limits::default());
+        let Loaded { specs, problems, paths: _ } = load(&Source::Path(path.clone()), &Limits::default());
         let millis = cpu_millis() - start;
         assert!(specs.broken && !problems.is_empty(), "{name} is not a manifest");
         assert!(problems.len() <= 101, "{name}: {} problems", problems.len());

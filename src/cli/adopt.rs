@@ -1,18 +1,186 @@
-//! `kiln adopt`: takes over the objects of another owner.
+//! `kiln adopt`: what nobody owns on a backend, with manifests to take it over; or the objects of another owner.
 
-use super::args::AdoptArgs;
+use std::fmt::Write;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::args::{AdoptArgs, AdoptFormat};
 use super::context::{Context, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::engine;
+use super::table::table;
+use crate::engine::{self, Unowned, unowned};
+use crate::manifest;
+use crate::model::{Name, Owner, Size};
+use crate::plan::counted;
+
+/// The schema that the manifests point editors to; it is written beside them. Not read as a manifest.
+const SCHEMA: &str = "kiln.schema.json";
 
 pub(crate) fn adopt(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure> {
+    match &args.from_owner {
+        Some(from) => from_owner(context, args, from),
+        None => what_nobody_owns(context, args),
+    }
+}
+
+fn from_owner(context: &Context, args: &AdoptArgs, from: &Owner) -> Result<Exit, Failure> {
     let setup = context.writing(context.good_specs(&args.specs.specs)?)?;
-    let (backend, from) = (args.backend.clone(), args.from_owner.clone());
-    let said = block_on(async move { engine::adopt_owner(&setup, &backend, &from).await })??;
+    let (backend, owner) = (args.backend.clone(), from.clone());
+    let said = block_on(async move { engine::adopt_owner(&setup, &backend, &owner).await })??;
     if said.is_empty() {
-        context.terminal.line(&format!("Nothing of {} is on {}.", args.from_owner, args.backend));
+        context.terminal.line(&format!("Nothing of {from} is on {}.", args.backend));
     }
     context.say(&said);
     Ok(Exit::Done)
+}
+
+/// As in `kiln adopt -o json`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UnownedView<'a> {
+    backend: &'a Name,
+    object: &'a str,
+    size: u64,
+    used: Option<u64>,
+    /// The volume that is declared to take it over.
+    declared: Option<&'a Name>,
+    /// The name under which it would be declared; null if it cannot be taken over.
+    name: Option<&'a Name>,
+    /// Why it cannot be.
+    message: Option<&'a str>,
+}
+
+fn what_nobody_owns(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure> {
+    let backend = &args.backend;
+    let specs = context.good_specs(&args.specs.specs)?;
+    let survey = context.survey(&specs)?;
+    let found = unowned(&survey, &specs, backend)?;
+    let in_doubt: Vec<_> = survey.plan.unobserved.iter().filter(|unobserved| unobserved.backend == *backend).collect();
+    for unobserved in &in_doubt {
+        context.terminal.note(&format!("backend/{backend}: {}", unobserved.message));
+    }
+    let new: Vec<(&Name, &Unowned)> = found
+        .iter()
+        .filter(|unowned| unowned.declared.is_none())
+        .filter_map(|unowned| Some((unowned.name.as_ref().ok()?, unowned)))
+        .collect();
+    match args.format {
+        AdoptFormat::Yaml => {
+            let documents: Vec<String> = new.iter().map(|(name, unowned)| document(backend, name, unowned)).collect();
+            context.terminal.out(&format!("{}{}", modeline(), documents.join("---\n")));
+        }
+        AdoptFormat::Json => {
+            let view = |unowned| view(backend, unowned);
+            context.json(&found.iter().map(view).collect::<Vec<_>>());
+        }
+        AdoptFormat::Text if found.is_empty() => context.terminal.line(&format!("Nobody's: nothing on {backend}.")),
+        AdoptFormat::Text => context.terminal.out(&as_table(context, &found)),
+    }
+    let Some(dir) = &args.write else {
+        if args.format == AdoptFormat::Text && !new.is_empty() {
+            let next = format!("`kiln adopt {backend} --write DIR` writes manifests that take them over");
+            context.terminal.line(&format!("{} can be taken over: {next}.", counted(new.len(), "object")));
+        }
+        return Ok(Exit::Unobserved.when(!in_doubt.is_empty()));
+    };
+    write(dir, backend, &new)?;
+    let said = format!("Wrote {} to {}", counted(new.len(), "manifest"), dir.display());
+    match args.format {
+        AdoptFormat::Text => context
+            .terminal
+            .line(&format!("{said}; once they are among your specs, `kiln plan` shows what is adopted.")),
+        // Standard output has the data.
+        _ => context.terminal.note(&said),
+    }
+    Ok(Exit::Unobserved.when(!in_doubt.is_empty()))
+}
+
+fn view<'a>(backend: &'a Name, unowned: &'a Unowned) -> UnownedView<'a> {
+    let Unowned { native, size, used, declared, name } = unowned;
+    UnownedView {
+        backend,
+        object: native,
+        size: size.bytes(),
+        used: *used,
+        declared: declared.as_ref(),
+        name: name.as_ref().ok(),
+        message: name.as_ref().err().map(String::as_str),
+    }
+}
+
+fn as_table(context: &Context, found: &[Unowned]) -> String {
+    let rows: Vec<[String; 4]> = found
+        .iter()
+        .map(|unowned| {
+            let what = match (&unowned.declared, &unowned.name) {
+                (Some(name), _) => format!("declared as volume/{name}: `kiln apply` takes it over"),
+                (None, Ok(name)) => format!("could be volume/{name}"),
+                (None, Err(why)) => format!("cannot be taken over: {why}"),
+            };
+            let used = unowned.used.map_or_else(|| "-".to_owned(), |used| Size(used).to_string());
+            [unowned.native.clone(), unowned.size.to_string(), used, what]
+        })
+        .collect();
+    table(["OBJECT", "SIZE", "USED", ""], &rows, context.terminal.paint)
+}
+
+/// Tells editors that know it what may stand in the file.
+fn modeline() -> String {
+    format!("# yaml-language-server: $schema=./{SCHEMA}\n")
+}
+
+/// A manifest that takes an object over as it is. `onRemove` is left out: what was adopted is only let go when its manifest goes.
+fn document(backend: &Name, name: &Name, unowned: &Unowned) -> String {
+    let shown = unowned.size.to_string();
+    let size = match shown.parse::<Size>() {
+        Ok(size) if size == unowned.size => shown,
+        _ => unowned.size.bytes().to_string(),
+    };
+    // JSON's texts are YAML's too.
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let mut out = String::new();
+    let _ = write!(
+        out,
+        "apiVersion: kiln/v1\nkind: Volume\nmetadata: {{name: {name}}}\nspec:\n  backend: {backend}\n  size: {size}\n  \
+         adopt: {{name: {native}}}\n",
+        name = quoted(name.as_str()),
+        backend = quoted(backend.as_str()),
+        native = quoted(&unowned.native),
+    );
+    out
+}
+
+/// Writes a file for each, and overwrites none.
+fn write(dir: &Path, backend: &Name, new: &[(&Name, &Unowned)]) -> Result<(), Failure> {
+    let failed = |path: &Path, error: &std::io::Error| {
+        Failure::new(Exit::Failed, format!("{} cannot be written: {error}", path.display()))
+    };
+    fs::create_dir_all(dir).map_err(|error| failed(dir, &error))?;
+    let path_of = |name: &Name| dir.join(format!("{name}.yaml"));
+    // Looked at before anything is written: all of them or none.
+    if let Some(there) = new.iter().map(|(name, _)| path_of(name)).find(|path| fs::symlink_metadata(path).is_ok()) {
+        return Err(Failure::new(Exit::Usage, format!("{} is there already", there.display()))
+            .hint("write into another directory, or move that file away; nothing was written"));
+    }
+    for (name, unowned) in new {
+        let path = path_of(name);
+        let text = format!("{}{}", modeline(), document(backend, name, unowned));
+        fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .map_err(|error| failed(&path, &error))?;
+    }
+    let schema = dir.join(SCHEMA);
+    let text = serde_json::to_string_pretty(&manifest::schema(None)).unwrap_or_default() + "\n";
+    match fs::OpenOptions::new().write(true).create_new(true).open(&schema) {
+        Ok(mut file) => file.write_all(text.as_bytes()).map_err(|error| failed(&schema, &error)),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(failed(&schema, &error)),
+    }
 }

@@ -27,6 +27,9 @@ pub(crate) struct Global {
     /// The store: what Kiln remembers between runs
     #[arg(long, global = true, value_name = "DIR", env = "KILN_STATE", default_value = "./state")]
     pub(crate) state: PathBuf,
+    /// What manifests may reach on this host; without it /etc/kiln/kiln.toml, if that is there
+    #[arg(long, global = true, value_name = "FILE", env = "KILN_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
     /// What to log on standard error: off, error, warn, info, debug, trace, or `target=level,…`
     #[arg(long, global = true, value_name = "FILTER", default_value = "warn")]
     pub(crate) log: String,
@@ -72,13 +75,19 @@ pub(crate) enum Command {
     Trash(TrashCommand),
     /// Give up an object that is lost, or accept a backend as it is now
     Forget(ForgetArgs),
-    /// Take over the objects of another owner on a backend
+    /// List what nobody owns on a backend, write manifests that take it over; or take over the objects of another owner
     Adopt(AdoptArgs),
     /// Write volumes and snapshots into image files
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Say what is wrong, each with what mends it; changes nothing
+    Doctor(DoctorArgs),
     /// Print the JSON Schema of manifests, for editors
     Schema(SchemaArgs),
+    /// Explain a field of the manifests
+    Explain(ExplainArgs),
+    /// Print the manual page, or write those of all commands
+    Man(ManArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
 }
@@ -176,6 +185,21 @@ pub(crate) enum GetFormat {
     Json,
     /// `kind/name`, one a line
     Name,
+    /// A table with more columns
+    Wide,
+    /// As json, in YAML
+    Yaml,
+}
+
+/// How `describe` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DescribeFormat {
+    /// For people
+    Text,
+    /// The object, with its history
+    Json,
+    /// As json, in YAML
+    Yaml,
 }
 
 #[derive(Debug, Args)]
@@ -183,6 +207,9 @@ pub(crate) struct GetArgs {
     /// volume, snapshot, export or backend, and of these perhaps only one; without it all but backends
     #[arg(value_name = "KIND[/NAME]")]
     pub(crate) what: Option<Selector>,
+    /// Only what has this label; repeated: all of these
+    #[arg(short = 'l', long = "label", value_name = "LABEL=VALUE", value_parser = parse_label)]
+    pub(crate) labels: Vec<(String, String)>,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
     /// How data is printed
@@ -197,8 +224,33 @@ pub(crate) struct DescribeArgs {
     pub(crate) what: ObjectName,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
+    /// How data is printed
+    #[arg(short = 'o', long = "output", value_enum, value_name = "FORMAT", default_value_t = DescribeFormat::Text)]
+    pub(crate) format: DescribeFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) specs: SpecsOption,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// A kind, or a field by its path: volume, volume.spec.size; without it the kinds
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Writes the page of every command into this directory, as kiln.1, kiln-plan.1, …
+    #[arg(long, value_name = "DIR")]
+    pub(crate) all: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -261,14 +313,32 @@ pub(crate) struct ForgetArgs {
     pub(crate) specs: SpecsOption,
 }
 
+/// How `adopt` prints what nobody owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AdoptFormat {
+    /// A table
+    Text,
+    /// An array of objects
+    Json,
+    /// Manifests that take them over
+    Yaml,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct AdoptArgs {
     /// The declared Backend
     #[arg(value_name = "BACKEND")]
     pub(crate) backend: Name,
-    /// Whose objects to take over, under their names and uids
+    /// Takes over the objects of this owner, under their names and uids
     #[arg(long, value_name = "OLD")]
-    pub(crate) from_owner: Owner,
+    pub(crate) from_owner: Option<Owner>,
+    /// Writes a manifest for each object that nobody owns into this directory; overwrites nothing
+    #[arg(long, value_name = "DIR", conflicts_with = "from_owner")]
+    pub(crate) write: Option<PathBuf>,
+    /// How what nobody owns is printed
+    #[arg(short = 'o', long = "output", value_enum, value_name = "FORMAT", default_value_t = AdoptFormat::Text)]
+    #[arg(conflicts_with = "from_owner")]
+    pub(crate) format: AdoptFormat,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
 }
@@ -348,7 +418,7 @@ impl std::fmt::Display for ObjectName {
     }
 }
 
-fn parse_kind(text: &str) -> Result<Kind, String> {
+pub(crate) fn parse_kind(text: &str) -> Result<Kind, String> {
     Kind::parse_loosely(text).ok_or_else(|| {
         let known = Kind::ALL.map(Kind::as_lower);
         let near = known.into_iter().find(|kind| strsim::damerau_levenshtein(kind, &text.to_ascii_lowercase()) <= 2);
@@ -357,6 +427,13 @@ fn parse_kind(text: &str) -> Result<Kind, String> {
             None => format!("there is no kind {text:?}; known are {}", known.join(", ")),
         }
     })
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is not of the form label=value")),
+    }
 }
 
 fn parse_name(text: &str) -> Result<Name, String> {
@@ -413,7 +490,10 @@ mod tests {
                 "forget",
                 "adopt",
                 "image",
+                "doctor",
                 "schema",
+                "explain",
+                "man",
                 "completions"
             ]
         );

@@ -30,7 +30,18 @@ pub(crate) fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure
 }
 
 fn documents(specs: &Specs) -> usize {
-    let Specs { stack, backends, volumes, snapshots, targets, exports, approvals, revision: _, broken: _ } = specs;
+    let Specs {
+        stack,
+        backends,
+        volumes,
+        snapshots,
+        targets,
+        exports,
+        approvals,
+        revision: _,
+        broken: _,
+        not_allowed: _,
+    } = specs;
     usize::from(stack.declared)
         + backends.len()
         + volumes.len()

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::config;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::terminal::Terminal;
@@ -19,6 +20,8 @@ pub(crate) struct Context {
     /// Where it writes.
     pub(crate) terminal: Terminal,
     state: PathBuf,
+    /// The operator's file, where one is named.
+    config: Option<PathBuf>,
 }
 
 /// The drivers that are built in.
@@ -31,18 +34,21 @@ impl Connect for BuiltIn {
 }
 
 impl Context {
-    pub(crate) fn new(terminal: Terminal, state: PathBuf) -> Self {
-        Self { terminal, state }
+    pub(crate) fn new(terminal: Terminal, state: PathBuf, config: Option<PathBuf>) -> Self {
+        Self { terminal, state, config }
     }
 
-    /// Reads manifests, with whatever problems they have. `-` is standard input.
+    /// Reads manifests, with whatever problems they have, and judges what they reach. `-` is standard input.
     ///
     /// # Errors
-    /// Exit code 5 if standard input is no text.
+    /// Exit code 5 if standard input is no text, 2 if the operator's file cannot be read.
     pub(crate) fn read_specs(&self, specs: &Path) -> Result<Loaded, Failure> {
+        let allowed = config::read(self.config.as_deref())?;
         let source =
             if specs.as_os_str() == "-" { Source::Text(read_stdin()?) } else { Source::Path(specs.to_owned()) };
-        Ok(manifest::load(&source, &Limits::default()))
+        let mut loaded = manifest::load(&source, &Limits::default());
+        loaded.hold_to(&source, &allowed);
+        Ok(loaded)
     }
 
     /// Shows problems on standard error.
@@ -103,13 +109,28 @@ impl Context {
             self.terminal.note(&format!("{error}; looking without it"));
             None
         });
+        self.setup(specs, store)
+    }
+
+    /// A setup that only looks, with a store that was opened for looking.
+    pub(crate) fn setup(&self, specs: Arc<Specs>, store: Option<Arc<dyn Store>>) -> Setup {
         Setup { specs, store, connect: Arc::new(BuiltIn), clock: Arc::new(SystemClock) }
+    }
+
+    /// Where the store is.
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
     }
 
     /// Prints data as JSON.
     pub(crate) fn json(&self, data: &impl serde::Serialize) {
         // What is printed has string keys and plain values only, so that there is nothing to refuse.
         self.terminal.line(&serde_json::to_string_pretty(data).unwrap_or_default());
+    }
+
+    /// Prints data as YAML.
+    pub(crate) fn yaml(&self, data: &impl serde::Serialize) {
+        self.terminal.out(&serde_yaml::to_string(data).unwrap_or_default());
     }
 
     /// Prints sentences about what was done. Text from outside in them is made safe.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::args::{DescribeArgs, ObjectName, Selector};
+use super::args::{DescribeArgs, DescribeFormat, ObjectName, Selector};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
@@ -40,9 +40,16 @@ pub(crate) fn describe(context: &Context, args: &DescribeArgs) -> Result<Exit, F
         .collect();
     history.drain(..history.len().saturating_sub(HISTORY));
     let exit = Exit::Unobserved.when(is_in_doubt(&survey, &objects, true));
-    if args.output.is_json() {
-        context.json(&Described { objects, history });
-        return Ok(exit);
+    match args.format {
+        DescribeFormat::Text => {}
+        DescribeFormat::Json => {
+            context.json(&Described { objects, history });
+            return Ok(exit);
+        }
+        DescribeFormat::Yaml => {
+            context.yaml(&Described { objects, history });
+            return Ok(exit);
+        }
     }
     let paint = context.terminal.paint;
     let mut out = String::new();

@@ -14,12 +14,20 @@ pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     }
     let specs = context.good_specs(&args.specs.specs)?;
     let survey = context.survey(&specs)?;
-    let shown = select(&survey, &specs, args.what.as_ref())?;
+    let mut shown = select(&survey, &specs, args.what.as_ref())?;
+    shown.retain(|object| args.labels.iter().all(|(key, value)| object.metadata.labels.get(key) == Some(value)));
     match args.format {
         GetFormat::Json => context.json(&shown),
         GetFormat::Name => shown.iter().for_each(|object| context.terminal.line(&full_name(object))),
-        GetFormat::Table if shown.is_empty() => context.terminal.line("Nothing is declared, and nothing is there."),
+        GetFormat::Yaml => context.yaml(&shown),
+        GetFormat::Table | GetFormat::Wide if shown.is_empty() => {
+            context.terminal.line(match args.labels.is_empty() {
+                true => "Nothing is declared, and nothing is there.",
+                false => "Nothing has these labels.",
+            });
+        }
         GetFormat::Table => context.terminal.out(&as_table(context, &shown)),
+        GetFormat::Wide => context.terminal.out(&as_wide_table(context, &shown)),
     }
     let is_one = args.what.as_ref().is_some_and(|what| what.name.is_some());
     Ok(Exit::Unobserved.when(is_in_doubt(&survey, &shown, is_one)))
@@ -85,6 +93,47 @@ fn as_table(context: &Context, shown: &[ObjectStatus]) -> String {
         })
         .collect();
     table(["NAME", "BACKEND", "SIZE", "CONDITION", "REASON", "MESSAGE"], &rows, context.terminal.paint)
+}
+
+fn as_wide_table(context: &Context, shown: &[ObjectStatus]) -> String {
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let rows: Vec<[String; 12]> = shown
+        .iter()
+        .map(|object| {
+            let status = &object.status;
+            let labels: Vec<String> =
+                object.metadata.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            [
+                full_name(object),
+                or_none(status.backend.clone()),
+                or_none(status.size.map(|size| Size(size).to_string())),
+                or_none(status.used.map(|used| Size(used).to_string())),
+                or_none(status.protected.map(|protected| if protected { "yes" } else { "no" }.to_owned())),
+                or_none(status.on_remove.map(|on_remove| format!("{on_remove:?}"))),
+                or_none(status.uid.clone()),
+                or_none(status.object.clone()),
+                or_none((!labels.is_empty()).then(|| labels.join(","))),
+                status.condition.as_str().to_owned(),
+                status.reason.clone(),
+                if status.condition == Condition::Settled { String::new() } else { said(object) },
+            ]
+        })
+        .collect();
+    let heading = [
+        "NAME",
+        "BACKEND",
+        "SIZE",
+        "USED",
+        "PROTECTED",
+        "ONREMOVE",
+        "UID",
+        "OBJECT",
+        "LABELS",
+        "CONDITION",
+        "REASON",
+        "MESSAGE",
+    ];
+    table(heading, &rows, context.terminal.paint)
 }
 
 /// The message; of what cannot be seen, with the time when it was.

@@ -8,15 +8,19 @@ mod apply;
 mod args;
 mod check;
 mod completions;
+mod config;
 mod context;
 mod describe;
+mod doctor;
 mod exit;
+mod explain;
 mod failure;
 mod forget;
 mod get;
 mod image;
 mod init;
 mod log;
+mod man;
 mod plan;
 mod progress;
 mod schema;
@@ -47,7 +51,7 @@ pub fn main() -> ExitCode {
     };
     let terminal = Terminal::new(cli.global.color);
     let ended = start_log(&cli.global, &terminal)
-        .and_then(|()| run(cli.command, &Context::new(terminal.clone(), cli.global.state)));
+        .and_then(|()| run(cli.command, &Context::new(terminal.clone(), cli.global.state, cli.global.config)));
     let exits = [ended, terminal.finish().map(|()| Exit::Done)].map(|ended| {
         ended.unwrap_or_else(|failure| {
             terminal.error(&failure.message, failure.hint.as_deref());
@@ -70,7 +74,10 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Forget(args) => forget::forget(context, &args),
         Command::Adopt(args) => adopt::adopt(context, &args),
         Command::Image(args) => image::image(context, args),
+        Command::Doctor(args) => doctor::doctor(context, &args),
         Command::Schema(args) => schema::schema(context, &args),
+        Command::Explain(args) => explain::explain(context, &args),
+        Command::Man(args) => man::man(context, &args),
         Command::Completions(args) => completions::completions(context, &args),
     }
 }

@@ -66,7 +66,8 @@ fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
         context.terminal.line("Nothing in the trash is past its time.");
         return Ok(Exit::Done);
     }
-    if !args.yes {
+    // What is past its time was removed long ago, and its Stack said how long it is kept: only a name is asked about.
+    if matches!(what, Purge::Named(..)) && !args.yes {
         let terminal = &context.terminal;
         let objects = counted(found.len(), "object");
         if !terminal.can_ask() {

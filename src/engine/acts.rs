@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::model::{
     Action, BackendRecord, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName, Object, Owner, Place, Reason,
-    Risk, Seconds, Size, Step, Tags, Uid, Verb,
+    Risk, Seconds, Size, Specs, Step, Tags, Uid, Verb,
 };
 use crate::plan::{self, Inputs, Irreversible, Plan, View};
 use crate::store::{Batch, StoreError};
@@ -202,6 +202,14 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name) -> Result<Str
     if let Some(unobserved) = pass.plan(&[], Irreversible::List).unobserved.first() {
         return Err(ActError::Unobserved(format!("{}: it may still be there", unobserved.message)));
     }
+    // What was on a backend that is not even opened may be there as well.
+    let records = pass.records.objects.values();
+    let mut remembered =
+        records.filter(|r| r.identity.owner == *owner && r.identity.kind == kind && r.identity.name == *name);
+    let closed = |backend: &Name| matches!(pass.looked.world.get(backend), Some(View::Unbuilt));
+    if let Some(record) = remembered.find(|record| closed(&record.backend)) {
+        return Err(ActError::Held(format!("{}: it may still be there", no_driver(&setup.specs, &record.backend))));
+    }
     let seen: BTreeSet<Uid> = pass.looked.world.values().flat_map(all_uids).collect();
     for ledger in pass.ledgers.values() {
         if let Some((uid, entry)) = ledger.expected(kind, name).filter(|(uid, _)| seen.contains(uid)) {
@@ -292,7 +300,7 @@ pub async fn forget_backend(setup: &Setup, name: &Name) -> Result<String, ActErr
             return Err(ActError::Held(format!("another process is writing to {name}: {by}")));
         }
         Some(View::Unseen { why }) => return Err(ActError::Unobserved(format!("{name} could not be observed: {why}"))),
-        Some(View::Unbuilt) | None => return Err(ActError::Usage(format!("the driver of {name} is not built yet"))),
+        Some(View::Unbuilt) | None => return Err(no_driver(specs, name)),
     };
     let kept = match observed.ledgers.get(owner) {
         Some(LedgerView::Good(ledger)) if ledger.stack != specs.stack.id => {
@@ -365,7 +373,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         Some(View::Unseen { why }) => {
             return Err(ActError::Unobserved(format!("{backend} could not be observed: {why}")));
         }
-        Some(View::Unbuilt) | None => return Err(ActError::Usage(format!("the driver of {backend} is not built yet"))),
+        Some(View::Unbuilt) | None => return Err(no_driver(specs, backend)),
     };
     let failed = |error: crate::model::DriverError| ActError::Failed(format!("{backend}: {error}"));
     let Some(LedgerView::Good(theirs)) = observed.ledgers.get(from).cloned() else {
@@ -421,6 +429,14 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         open.remove_ledger(from).await.map_err(failed)?;
     }
     Ok(said)
+}
+
+/// Why a declared backend is not even opened.
+pub(super) fn no_driver(specs: &Specs, backend: &Name) -> ActError {
+    match specs.not_allowed(Kind::Backend, backend) {
+        Some(barred) => ActError::Held(format!("{backend}: {}", barred.message)),
+        None => ActError::Usage(format!("the driver of {backend} is not built yet")),
+    }
 }
 
 /// Enters what another owner's ledger knows into ours, before the first object is renamed: from then on each of them is expected

@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 
 use crate::driver::{Driver, WriterLock};
 use crate::model::{
-    BackendSpec, DriverConfig, DriverError, ErrorKind, Ledger, Name, NativeName, Observed, Owner, Place, PoolId,
-    Records, Scope,
+    BackendSpec, DriverConfig, DriverError, ErrorKind, Kind, Ledger, Name, NativeName, Observed, Owner, Place, PoolId,
+    Records, Scope, Specs,
 };
 use crate::plan::{Plan, View, World, looks};
 
@@ -115,15 +115,16 @@ pub(super) struct Looked {
 }
 
 /// Opens and observes these backends, all at once.
-pub(super) async fn look<'s>(
-    connect: &Arc<dyn Connect>,
-    specs: impl Iterator<Item = &'s BackendSpec>,
-    records: &Records,
-    owner: &Owner,
-    intent: Intent,
-) -> Looked {
+pub(super) async fn look(connect: &Arc<dyn Connect>, specs: &Specs, records: &Records, intent: Intent) -> Looked {
+    let owner = &specs.stack.owner;
+    let mut looked = Looked { backends: BTreeMap::new(), world: World::new() };
     let mut tasks = JoinSet::new();
-    for spec in specs {
+    for spec in specs.backends.values() {
+        if specs.not_allowed(Kind::Backend, &spec.meta.name).is_some() {
+            // Nothing is opened there, not even to look: the planner says why.
+            looked.world.insert(spec.meta.name.clone(), View::Unbuilt);
+            continue;
+        }
         let (connect, spec, owner) = (Arc::clone(connect), spec.clone(), owner.clone());
         let known = records.backends.get(&spec.meta.name).map(|record| record.pool.clone());
         tasks.spawn(async move {
@@ -132,7 +133,6 @@ pub(super) async fn look<'s>(
             (name, backend, view)
         });
     }
-    let mut looked = Looked { backends: BTreeMap::new(), world: World::new() };
     while let Some(joined) = tasks.join_next().await {
         match joined {
             Ok((name, backend, view)) => {

@@ -13,6 +13,7 @@ mod look;
 mod pass;
 mod reconcile;
 mod status;
+mod unowned;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ pub use clock::SystemClock;
 pub use image::{ImageExport, image_export};
 pub use reconcile::{reconcile_once, survey};
 pub use status::{Condition, Metadata, ObjectStatus, Status, backend_status, rfc3339, status};
+pub use unowned::{Unowned, unowned};
 
 use crate::driver::Driver;
 use crate::model::{BackendSpec, DriverError, JournalEntry, Outcome, Records, Specs, Step};

@@ -43,7 +43,7 @@ impl<'s> Pass<'s> {
     /// Looks at every declared backend, with these records in mind.
     pub(super) async fn begin(setup: &'s Setup, records: Records, intent: Intent) -> Self {
         let specs = &setup.specs;
-        let looked = look(&setup.connect, specs.backends.values(), &records, &specs.stack.owner, intent).await;
+        let looked = look(&setup.connect, specs, &records, intent).await;
         let now = setup.clock.now();
         Self {
             setup,

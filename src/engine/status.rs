@@ -339,7 +339,10 @@ impl<'a> Look<'a> {
         let why = self.survey.plan.unobserved.iter().find(|u| u.backend == *backend).map(|u| u.message.clone());
         let message = match self.survey.world.get(backend) {
             Some(View::Unseen { why }) => format!("the backend {backend} could not be observed: {why}"),
-            Some(View::Unbuilt) => format!("the driver of the backend {backend} is not built"),
+            Some(View::Unbuilt) => match self.specs.not_allowed(Kind::Backend, backend) {
+                Some(barred) => barred.message.clone(),
+                None => format!("the driver of the backend {backend} is not built"),
+            },
             Some(View::Seen { observed, .. } | View::Taken { observed, .. }) => match (why, observed.gaps.first()) {
                 (Some(why), _) => why,
                 (None, Some(gap)) => format!("the backend {backend} did not show everything: {gap}"),
@@ -496,6 +499,7 @@ impl<'a> Look<'a> {
             }
             (Some(View::Seen { .. }), None) => Verdict::new(Condition::Settled, "Observed", "observed".to_owned()),
             (Some(View::Taken { by, .. }), None) => Verdict::new(Condition::Held, "OtherWriter", by.clone()),
+            (Some(View::Unbuilt), _) if let Some(held) = self.held(Kind::Backend, name, None) => Verdict::held(held),
             (Some(View::Unbuilt), _) => {
                 let driver = spec.config.driver();
                 Verdict::new(Condition::Held, "Unsupported", format!("the driver {driver} is not built"))
@@ -613,6 +617,7 @@ mod tests {
             approvals: BTreeMap::new(),
             revision: String::new(),
             broken: false,
+            not_allowed: Vec::new(),
         }
     }
 

@@ -217,6 +217,7 @@ impl Linker<'_> {
             approvals: BTreeMap::new(),
             revision,
             broken,
+            not_allowed: Vec::new(),
         };
         let good = self.documents.into_iter().enumerate().filter(|(index, _)| act && !self.bad.contains(index));
         for (_, Document { name, body, .. }) in good {

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::files::{self, Found};
 use super::kinds::{self, Document};
 use super::link::link;
+use super::reach::Named;
 use super::scan::{Scanned, scan};
 use super::text::{File, Span};
 use super::value::settle;
@@ -33,12 +34,13 @@ pub fn load(source: &Source, limits: &Limits) -> Loaded {
         let hint = "write one, or make a first one with `kiln init`";
         first.file.report(Span::START, "there are no documents in the manifests", hint);
     }
+    let paths = documents.iter().flat_map(Named::of).collect();
     let specs = link(&files, documents, blind, revision(&files));
     let mut problems = Vec::new();
     for found in files {
         problems.extend(found.file.problems(limits.shown));
     }
-    Loaded { specs, problems }
+    Loaded { specs, problems, paths }
 }
 
 fn standard_input(text: &str, limits: &Limits) -> Found {

@@ -3,7 +3,7 @@
 //! `files` finds and reads the files; `text` cuts each into documents; `scan` runs the parser's events over a document and refuses
 //! what is dangerous or ambiguous before any value is built; `value` adds what the scalars mean; `kinds` reads the fields of each kind
 //! with the cursor of `fields`, which reports everything that is wrong and not only the first thing; `link` checks the documents
-//! together and makes the specs. `render` shows a problem, `schema` describes the same fields, as `raw` lists them, to editors.
+//! together and makes the specs. `reach` judges the paths that are named. `render` shows a problem, `schema` describes the same fields, as `raw` lists them, to editors.
 
 mod fields;
 mod files;
@@ -11,6 +11,7 @@ mod kinds;
 mod link;
 mod load;
 mod raw;
+mod reach;
 mod render;
 mod scan;
 mod schema;
@@ -20,6 +21,7 @@ mod value;
 use std::path::PathBuf;
 
 pub use load::load;
+pub use reach::{Allowed, Named};
 pub use schema::schema;
 
 use crate::model::{SourcePlace, Specs};
@@ -79,6 +81,8 @@ pub struct Loaded {
     pub specs: Specs,
     /// In order of file, line and column. Not empty: a one-shot command ends with exit code 5.
     pub problems: Vec<Problem>,
+    /// Every path that is named, with the document that names it: see [`Loaded::hold_to`].
+    pub paths: Vec<Named>,
 }
 
 /// One thing that is wrong, with its place.

@@ -84,7 +84,25 @@ fn document(generator: &mut SchemaGenerator, kind: Kind) -> Value {
         },
         "required": ["apiVersion", "kind", "metadata", "spec"],
         "additionalProperties": false,
+        "examples": [example(kind)],
     })
+}
+
+/// A document of a kind that could be written as it is.
+fn example(kind: Kind) -> Value {
+    let (name, spec) = match kind {
+        Kind::Stack => ("prod", json!({"id": "5c1d2e8a90", "trash": {"ttl": "7d"}})),
+        Kind::Backend => ("fast", json!({"driver": "local", "local": {"path": "../pool", "create": true}})),
+        Kind::Volume => ("db", json!({"backend": "fast", "size": "10Gi", "protected": true})),
+        Kind::Snapshot => ("db-monday", json!({"volume": "db"})),
+        Kind::Target => ("san", json!({"driver": "tgt", "tgt": {"iqnPrefix": "iqn.2026-01.org.example"}})),
+        Kind::Export => (
+            "db",
+            json!({"volume": "db", "target": "san", "protocol": "iscsi", "initiators": ["iqn.2026-01.org.example:host1"]}),
+        ),
+        Kind::Approval => ("spring-clean", json!({"digest": "0123456789abcdef"})),
+    };
+    json!({"apiVersion": "kiln/v1", "kind": kind.as_str(), "metadata": {"name": name}, "spec": spec})
 }
 
 #[cfg(test)]
@@ -163,6 +181,13 @@ mod tests {
         }
         // Seven documents with metadata and spec each, and what is inside.
         assert!(maps > 40, "{maps}");
+    }
+
+    #[test]
+    fn the_examples_of_all_kinds_are_good_together() {
+        let all: Vec<String> = Kind::ALL.map(|kind| schema(Some(kind))["examples"][0].to_string()).into();
+        let problems = load(&Source::Text(all.join("\n---\n")), &Limits::default()).problems;
+        assert!(problems.is_empty(), "{problems:#?}");
     }
 
     #[test]

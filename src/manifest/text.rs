@@ -48,6 +48,8 @@ pub(super) struct File {
     /// Where each line begins, in bytes.
     lines: Vec<u32>,
     found: RefCell<Found>,
+    /// Paths in the document that is being read.
+    paths: RefCell<Vec<PathBuf>>,
 }
 
 #[derive(Default)]
@@ -69,7 +71,7 @@ impl File {
         };
         let text = bytes.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(bytes);
         let lines = line_starts(&text);
-        let mut file = Self { name, directory, text, lines, found: RefCell::default() };
+        let mut file = Self { name, directory, text, lines, found: RefCell::default(), paths: RefCell::default() };
         // NEL, LS and PS end lines to some readers and not to others; byte order marks belong at the beginning.
         let refused = |c: char| match c {
             '\t' | '\n' | '\r' => false,
@@ -92,10 +94,26 @@ impl File {
 
     /// A file that could not be read, or the whole of SPECS; its problems stand at 1:1.
     pub(super) fn unread(name: String, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        let file =
-            Self { name, directory: PathBuf::new(), text: String::new(), lines: vec![0], found: RefCell::default() };
+        let file = Self {
+            name,
+            directory: PathBuf::new(),
+            text: String::new(),
+            lines: vec![0],
+            found: RefCell::default(),
+            paths: RefCell::default(),
+        };
         file.report(Span::START, message, hint);
         file
+    }
+
+    /// Notes a path that the document being read names.
+    pub(super) fn note_path(&self, path: PathBuf) {
+        self.paths.borrow_mut().push(path);
+    }
+
+    /// The paths noted since this was asked last.
+    pub(super) fn take_paths(&self) -> Vec<PathBuf> {
+        self.paths.take()
     }
 
     fn span_of(&self, byte: usize) -> Span {

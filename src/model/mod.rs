@@ -24,8 +24,8 @@ pub use observed::{Capacity, Clients, Identity, Listed, Object, Observed, Place,
 pub use quantity::{Percent, QuantityError, Seconds, Size};
 pub use record::{BackendRecord, IntentId, JournalEntry, ObjectRecord, OpenIntent, Records};
 pub use spec::{
-    ApprovalSpec, BackendSpec, Defaults, DriverConfig, ExportSpec, ExportedThing, FaultRates, Meta, OnRemove, Origin,
-    Provisioning, PurgeMode, Qos, RestoreSpec, Safety, SnapshotSpec, SourcePlace, SourceSpec, Specs, Stack, TargetSpec,
-    TrashPolicy, VolumeSpec,
+    ApprovalSpec, BackendSpec, Defaults, DriverConfig, ExportSpec, ExportedThing, FaultRates, Meta, NotAllowed,
+    OnRemove, Origin, Provisioning, PurgeMode, Qos, RestoreSpec, Safety, SnapshotSpec, SourcePlace, SourceSpec, Specs,
+    Stack, TargetSpec, TrashPolicy, VolumeSpec,
 };
 pub use step::{Action, Expect, FieldChange, ObjectRef, Outcome, Reason, Risk, Step, Verb};

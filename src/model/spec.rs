@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Name, Owner, Percent, Seconds, Size};
+use super::{Kind, Name, Owner, Percent, Seconds, Size};
 
 /// Everything that the files of one spec directory declare.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,30 @@ pub struct Specs {
     /// Whether some file had a problem, so that what is missing here may only be unreadable. One-shot commands refuse before
     /// it matters; the daemon goes on with what is good, and then nothing is removed.
     pub broken: bool,
+    /// Documents that name a path which manifests may not reach on this host: they are Held(NotAllowed), and nothing is opened
+    /// for them. One of each, sorted by kind and name.
+    pub not_allowed: Vec<NotAllowed>,
+}
+
+impl Specs {
+    /// Why a document may not be acted on, if it names a path out of reach.
+    pub fn not_allowed(&self, kind: Kind, name: &Name) -> Option<&NotAllowed> {
+        let found = self.not_allowed.binary_search_by(|barred| (barred.kind, &barred.name).cmp(&(kind, name)));
+        found.ok().map(|index| &self.not_allowed[index])
+    }
+}
+
+/// A path that manifests may not reach, and the document that names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotAllowed {
+    /// Of the document.
+    pub kind: Kind,
+    /// Of the document.
+    pub name: Name,
+    /// Why, in one sentence.
+    pub message: String,
+    /// What to do about it.
+    pub unblock: String,
 }
 
 /// Where a document stands: `FILE:LINE:COLUMN` for messages.

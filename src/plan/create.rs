@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::model::{
     Action, Expect, Identity, ImageLook, ImageRef, Kind, Ledger, Name, NativeName, Object, ObjectRef, Origin, Place,
-    Provisioning, Reason, Risk, Size, SourceSpec, Step, Tags, Uid, VolumeSpec,
+    Provisioning, Reason, Risk, Size, SourceSpec, Step, Tags, Uid, Verb, VolumeSpec,
 };
 
 use super::plan::{About, Planner, Ready};
@@ -15,6 +15,9 @@ use super::tags::{Wanted, change, exact, first_tags, wanted_tags, word};
 impl<'a> Planner<'a> {
     /// A new volume.
     pub(super) fn create(&mut self, spec: &'a VolumeSpec, about: &About<'a>) -> Option<Ready> {
+        if self.hold_not_allowed(about) {
+            return None;
+        }
         self.hold_unsupported_fields(spec, about)?;
         let capabilities = self.good(&spec.backend)?.capabilities;
         let provisioning =
@@ -206,16 +209,17 @@ impl<'a> Planner<'a> {
     pub(super) fn undeclared(&mut self, kind: Kind, name: &'a Name) -> Ready {
         match self.found(kind, name, Place::Live).as_slice() {
             [] => Ready::Missing,
-            [(backend, object)]
-                if object.conflict.is_none() && object.size >= self.remembered(Some(*backend), object).size =>
-            {
-                match object.uid() {
-                    Some(uid) => Ready::Here {
-                        backend: (*backend).clone(),
-                        object: ObjectRef { native: object.native.clone(), uid, size: object.size },
-                        after: Vec::new(),
-                    },
-                    None => Ready::Missing,
+            [(backend, object)] if object.conflict.is_none() => {
+                let Some(uid) = object.uid() else { return Ready::Missing };
+                let about = About { kind, name, backend: Some(backend), uid: Some(uid), action: Verb::Remove };
+                if self.hold_if_cut(&about, object).is_none() {
+                    self.claim_all(kind, name);
+                    return Ready::Held;
+                }
+                Ready::Here {
+                    backend: (*backend).clone(),
+                    object: ObjectRef { native: object.native.clone(), uid, size: object.size },
+                    after: Vec::new(),
                 }
             }
             _ => {

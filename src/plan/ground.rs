@@ -76,6 +76,14 @@ fn list(names: &[&Name]) -> String {
 }
 
 fn judge<'a>(inputs: &Inputs<'a>, name: &'a Name, spec: &'a BackendSpec) -> Ground<'a> {
+    if let Some(barred) = inputs.specs.not_allowed(Kind::Backend, name) {
+        return Ground::Bad(Bad {
+            reason: HeldReason::NotAllowed,
+            message: barred.message.clone(),
+            unblock: barred.unblock.clone(),
+            unobserved: false,
+        });
+    }
     if !spec.via.is_empty() {
         return Ground::Bad(Bad {
             reason: HeldReason::NotAllowed,

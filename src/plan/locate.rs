@@ -111,23 +111,29 @@ impl<'a> Planner<'a> {
             self.hold(&about, HeldReason::Renamed, message, unblock);
             return None;
         }
-        let whole = self.remembered(about.backend, object).size;
-        if object.size < whole {
-            let message = format!(
-                "{} was {} and is {} now: what was at its end is lost",
-                object.native,
-                exact(whole),
-                exact(object.size)
-            );
-            let kind = about.kind.as_lower();
-            let unblock = format!(
-                "bring it back on the backend; or, if it is to be used as it is, `kiln forget {kind}/{}` accepts its size",
-                about.name
-            );
-            self.hold(&about, HeldReason::Lost, message, unblock);
-            return None;
-        }
+        self.hold_if_cut(&about, object)?;
         Some(object)
+    }
+
+    /// Holds an object that is smaller than it was: it is neither grown back as zeroes nor copied from.
+    pub(super) fn hold_if_cut(&mut self, about: &About<'_>, object: &Object) -> Option<()> {
+        let whole = self.remembered(about.backend, object).size;
+        if object.size >= whole {
+            return Some(());
+        }
+        let message = format!(
+            "{} was {} and is {} now: what was at its end is lost",
+            object.native,
+            exact(whole),
+            exact(object.size)
+        );
+        let unblock = format!(
+            "bring it back on the backend; or, if it is to be used as it is, `kiln forget {}/{}` accepts its size",
+            about.kind.as_lower(),
+            about.name
+        );
+        self.hold(about, HeldReason::Lost, message, unblock);
+        None
     }
 
     /// What an object was when Kiln last settled it: by the ledger or, where it is not in there yet, by the store.

@@ -258,17 +258,26 @@ impl<'a> Planner<'a> {
         let specs = self.inputs.specs;
         for (name, target) in &specs.targets {
             let about = About::declared(Kind::Target, name);
+            if self.hold_not_allowed(&about) {
+                continue;
+            }
             let message = format!("the target driver {:?} is not built yet", target.driver);
             self.hold(&about, HeldReason::Unsupported, message, "remove the Target until it is");
         }
         for name in specs.exports.keys() {
             let about = About::declared(Kind::Export, name);
+            if self.hold_not_allowed(&about) {
+                continue;
+            }
             let message = "no target driver is built yet".to_owned();
             self.hold(&about, HeldReason::Unsupported, message, "remove the Export until one is");
         }
         for (name, spec) in &specs.backends {
             let about = About::declared(Kind::Backend, name);
             // A backend that may not be reached was not looked at, whatever its driver.
+            if self.hold_not_allowed(&about) {
+                continue;
+            }
             if !spec.via.is_empty() {
                 let message = "`via` is off: manifests may not run commands".to_owned();
                 self.hold(&about, HeldReason::NotAllowed, message, "remove `via`");
@@ -277,6 +286,13 @@ impl<'a> Planner<'a> {
                 self.hold(&about, HeldReason::Unsupported, message, "use a driver that this kiln has: local or sim");
             }
         }
+    }
+
+    /// Holds a document that names a path which manifests may not reach on this host.
+    pub(super) fn hold_not_allowed(&mut self, about: &About<'_>) -> bool {
+        let Some(barred) = self.inputs.specs.not_allowed(about.kind, about.name) else { return false };
+        self.hold(about, HeldReason::NotAllowed, barred.message.clone(), barred.unblock.clone());
+        true
     }
 
     /// Steps on a backend to which another process is writing.

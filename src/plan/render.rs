@@ -305,6 +305,7 @@ mod tests {
             approvals: Default::default(),
             revision: "r".to_owned(),
             broken: false,
+            not_allowed: Vec::new(),
         };
         let odd: crate::model::VolumeSpec = serde_json::from_value(json!({
             "meta": {"name": "odd", "labels": {}, "renamed_from": null, "place": {"file": "", "line": 1, "column": 1}},

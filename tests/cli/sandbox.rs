@@ -87,7 +87,7 @@ impl Sandbox {
     pub(crate) fn command(&self) -> assert_cmd::Command {
         let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_kiln"));
         command.current_dir(self.dir.path()).timeout(std::time::Duration::from_secs(60));
-        for variable in ["KILN_STATE", "KILN_SPECS", "NO_COLOR"] {
+        for variable in ["KILN_STATE", "KILN_SPECS", "KILN_CONFIG", "NO_COLOR"] {
             command.env_remove(variable);
         }
         command

@@ -28,11 +28,16 @@ pub(in crate::driver) struct Work {
 impl Work {
     /// An error once the caller has gone.
     pub(in crate::driver) fn check(&self) -> Result<(), DriverError> {
-        if self.abandoned.load(Ordering::Relaxed) {
-            return Err(DriverError::before(ErrorKind::Transient, "stopped before it was done"));
-        }
-        Ok(())
+        check(&self.abandoned)
     }
+}
+
+/// An error once the caller has gone.
+pub(super) fn check(abandoned: &AtomicBool) -> Result<(), DriverError> {
+    if abandoned.load(Ordering::Relaxed) {
+        return Err(DriverError::before(ErrorKind::Transient, "stopped before it was done"));
+    }
+    Ok(())
 }
 
 /// Gives a new file its length, all zeroes.

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::fail;
 use super::pool::{self, ListBuffer, MARK, Pool};
-use crate::model::{DriverError, ErrorKind, Ledger, LedgerView, Owner};
+use crate::model::{Capacity, DriverError, ErrorKind, Ledger, LedgerView, Owner};
 
 /// Before the hash; the number is the format's.
 const HEAD: &str = "kiln-ledger 1 ";
@@ -101,6 +101,8 @@ fn body_of(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// Replaces a ledger. See [`crate::driver::Driver::write_ledger`].
+///
+/// Only by a newer one: a write that was given up on, and comes late, must not undo what was noted since.
 pub(super) fn write(pool: &Pool, ledger: &Ledger) -> Result<(), DriverError> {
     let owner = &ledger.owner;
     let doing = format!("writing the ledger of {owner} in {}/{MARK}", pool.path.display());
@@ -111,6 +113,17 @@ pub(super) fn write(pool: &Pool, ledger: &Ledger) -> Result<(), DriverError> {
     bytes.extend_from_slice(&body);
 
     let mark = pool::open_dir(pool.root(), MARK).map_err(failed)?;
+    if let Some(LedgerView::Good(there)) = read(mark.as_fd(), owner)
+        && there.serial >= ledger.serial
+    {
+        if there == *ledger {
+            return Ok(());
+        }
+        return Err(fail::conflict(format!(
+            "{doing}: number {} is there already, and this is number {}",
+            there.serial, ledger.serial
+        )));
+    }
     let [main, old, beside] = [MAIN, OLD, BESIDE].map(|ending| format!("{owner}{ending}"));
     match pool::write_beside(mark.as_fd(), &beside, &bytes) {
         Err(Errno::NOSPC | Errno::DQUOT) if pool::remove_file(mark.as_fd(), RESERVE).map_err(failed)? => {
@@ -143,6 +156,17 @@ fn keep_reserve(mark: BorrowedFd<'_>) {
         // Half a reserve would be taken for one.
         let _ = pool::remove_file(mark, RESERVE);
     }
+}
+
+/// Whether there is a reserve. If not, the next ledger that is written makes one.
+pub(super) fn has_reserve(pool: &Pool) -> bool {
+    let mark = pool.mark().ok().flatten();
+    mark.is_some_and(|mark| pool::stat_in(mark.as_fd(), RESERVE).is_ok_and(|reserve| reserve.is_some()))
+}
+
+/// The room that volumes can have where the reserve is still to be made: what it will take is not promised to them.
+pub(super) fn less_reserve(room: Capacity) -> Capacity {
+    Capacity { used: room.used.saturating_add(RESERVE_SIZE).min(room.total), ..room }
 }
 
 /// Removes a ledger with its copies.

@@ -29,8 +29,8 @@ use rustix::io::Errno;
 
 use super::{Driver, StepContext, WriterLock};
 use crate::model::{
-    Access, Capabilities, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome, Owner, PoolId, Scope, Size,
-    Step, Uid,
+    Access, Action, Capabilities, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome, Owner, PoolId, Scope,
+    Size, Step, Uid,
 };
 
 pub(super) mod content;
@@ -62,11 +62,13 @@ struct Inner {
     path: PathBuf,
     create: bool,
     capabilities: Capabilities,
-    /// Objects that a step is being made on. A caller may go away and come back while blocking work still runs.
-    busy: Mutex<HashSet<Uid>>,
+    /// What a step is being made on. A caller may go away and come back while blocking work still runs.
+    busy: Mutex<HashSet<Claim>>,
     freed: Condvar,
-    /// The locks taken through this driver: a running step keeps its owner's.
+    /// The locks taken through this driver: a running step keeps its owner's, and so does a ledger being written.
     locks: Mutex<Vec<(Owner, Weak<lock::Held>)>>,
+    /// Held while a ledger is replaced or removed: one that was given up on may still be running.
+    ledgers: Mutex<()>,
 }
 
 impl Local {
@@ -79,6 +81,7 @@ impl Local {
             busy: Mutex::default(),
             freed: Condvar::new(),
             locks: Mutex::default(),
+            ledgers: Mutex::default(),
         }))
     }
 }
@@ -168,12 +171,39 @@ impl Drop for Abandon {
     }
 }
 
-/// Keeps an object to one step at a time.
-struct Busy<'a>(&'a Inner, Uid);
+/// What a step has to itself: the object, and each native name that it may move something to or from. Two steps on one name can
+/// be of two objects: a file that was to be adopted as one, say, and then as another.
+#[derive(PartialEq, Eq, Hash)]
+enum Claim {
+    Object(Uid),
+    Name(NativeName),
+}
+
+impl Claim {
+    fn of(step: &Step) -> Vec<Self> {
+        let mut claims = vec![Self::Object(step.identity.uid), Self::Name(step.native.clone())];
+        if let Action::Rename { from, .. } = &step.action {
+            claims.push(Self::Name(from.clone()));
+        }
+        claims
+    }
+
+    /// Whether a step must wait.
+    fn taken(busy: &HashSet<Self>, step: &Step) -> bool {
+        Self::of(step).iter().any(|claim| busy.contains(claim))
+    }
+}
+
+/// Keeps objects and names to one step at a time.
+struct Busy<'a>(&'a Inner, Vec<Claim>);
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        self.0.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+        let mut busy = self.0.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        for claim in &self.1 {
+            busy.remove(claim);
+        }
+        drop(busy);
         self.0.freed.notify_all();
     }
 }
@@ -220,27 +250,56 @@ impl Inner {
         locks.iter().filter(|(of, _)| of == owner).find_map(|(_, lock)| lock.upgrade())
     }
 
-    fn alone(&self, uid: Uid) -> Busy<'_> {
+    /// Waits until nobody else works on anything that the step is about. All claims are taken at once: no two steps wait for each
+    /// other.
+    fn alone(&self, step: &Step) -> Busy<'_> {
         let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut busy = self.freed.wait_while(busy, |busy| busy.contains(&uid)).unwrap_or_else(PoisonError::into_inner);
-        busy.insert(uid);
-        Busy(self, uid)
+        let taken = |busy: &mut HashSet<Claim>| Claim::taken(busy, step);
+        let mut busy = self.freed.wait_while(busy, taken).unwrap_or_else(PoisonError::into_inner);
+        busy.extend(Claim::of(step));
+        Busy(self, Claim::of(step))
     }
 
-    fn execute(&self, step: &Step, work: &content::Work) -> Result<Outcome, DriverError> {
-        let _alone = self.alone(step.identity.uid);
-        // The caller may have gone while this waited for its turn: what nobody waits for is not begun.
-        work.check()?;
+    /// The pool, if it is one, and the one for which the owner's lock was taken. Whatever else is at the path now (the directory
+    /// below a file system that is no longer mounted, say) is not written to.
+    fn pool_for(&self, owner: &Owner) -> Result<Pool, DriverError> {
         let pool = self.pool()?;
-        // Whatever else is at the path now (the directory below a file system that is no longer mounted, say) is not written to.
         let id = lock::identity(&pool)?;
-        if self.lock_of(&step.identity.owner).is_some_and(|lock| lock.id != id) {
+        if self.lock_of(owner).is_some_and(|lock| lock.id != id) {
             return Err(DriverError::before(
                 ErrorKind::Unreachable,
                 format!("{} is not the pool that it was when the lock was taken", self.path.display()),
             ));
         }
+        Ok(pool)
+    }
+
+    fn execute(&self, step: &Step, work: &content::Work) -> Result<Outcome, DriverError> {
+        let _alone = self.alone(step);
+        // The caller may have gone while this waited for its turn: what nobody waits for is not begun.
+        work.check()?;
+        let pool = self.pool_for(&step.identity.owner)?;
         steps::Task { pool: &pool, step, work }.run()
+    }
+
+    /// Changes a ledger, off the async threads, one at a time. Work whose caller has gone before its turn came is not begun; what
+    /// has begun keeps the owner's lock to its end, so that no other writer comes in between.
+    async fn with_ledgers(
+        self: Arc<Self>,
+        owner: Owner,
+        work: impl FnOnce(&Pool) -> Result<(), DriverError> + Send + 'static,
+    ) -> Result<(), DriverError> {
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let _abandon = Abandon(abandoned.clone());
+        let lock = self.lock_of(&owner);
+        blocking(move || {
+            let alone = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
+            content::check(&abandoned)?;
+            let done = self.pool_for(&owner).and_then(|pool| work(&pool));
+            drop((alone, lock));
+            done
+        })
+        .await
     }
 }
 
@@ -298,12 +357,12 @@ impl Driver for Local {
     }
 
     async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
-        let (inner, ledger) = (self.0.clone(), ledger.clone());
-        blocking(move || ledger::write(&inner.pool()?, &ledger)).await
+        let ledger = ledger.clone();
+        self.0.clone().with_ledgers(ledger.owner.clone(), move |pool| ledger::write(pool, &ledger)).await
     }
 
     async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
-        let (inner, owner) = (self.0.clone(), owner.clone());
-        blocking(move || ledger::remove(&inner.pool()?, &owner)).await
+        let owner = owner.clone();
+        self.0.clone().with_ledgers(owner.clone(), move |pool| ledger::remove(pool, &owner)).await
     }
 }

@@ -22,6 +22,9 @@ const TAGS_LIMIT: u64 = 1 << 20;
 /// Of the stored tags. A newer one is a conflict: nothing is done to what is not understood.
 const TAGS_FORMAT: u32 = 1;
 
+/// Why a file is not taken over that has more than one name.
+const HARD_LINKS: &str = "it has other names (hard links), under which others may change it";
+
 /// An object, or something that stands where objects do.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Found {
@@ -102,8 +105,8 @@ impl Pool {
 
     /// Looks at an entry of a place.
     ///
-    /// `Ok(None)`: nothing of meaning stands there (the trash prepared for an adopted file that has not moved yet). `ENOENT`: it,
-    /// or something in it, has just gone: look again.
+    /// `Ok(None)`: nothing of meaning stands there (the trash prepared for an adopted file that has not moved yet; the directory of
+    /// an object without its data file). `ENOENT`: it, or something in it, has just gone: look again.
     pub(super) fn look(
         &self,
         dir: BorrowedFd<'_>,
@@ -129,7 +132,15 @@ impl Pool {
             conflict: None,
         };
         match pool::open_dir(dir, name) {
-            Ok(own) => return self.look_inside(found, own.as_fd(), buffer),
+            Ok(own) => {
+                return match self.look_inside(found, own.as_fd(), buffer)? {
+                    Some(found) => Ok(Some(found.unfit("it is a directory and not a regular file"))),
+                    // What is removed loses its data file, but not under its name: what stood here may have been exchanged for
+                    // another since it was opened.
+                    None if is_still(dir, name, &own)? => Ok(None),
+                    None => Err(Errno::NOENT),
+                };
+            }
             Err(Errno::NOTDIR | Errno::LOOP) => {}
             // `lost+found`, say. What Kiln makes it can open: a directory that bears none of its names is somebody else's.
             Err(Errno::ACCESS) if found.identity.is_none() => {
@@ -150,7 +161,11 @@ impl Pool {
         } else if found.form == Form::File {
             self.read_adopted(&mut found)?;
         }
-        Ok(Some(found))
+        Ok(Some(match (is_file, stat.st_nlink) {
+            (true, 0 | 1) => found,
+            (true, _) => found.unfit(HARD_LINKS),
+            (false, _) => found.unfit(&format!("it is {} and not a regular file", kind_of(&stat))),
+        }))
     }
 
     fn look_inside(
@@ -160,34 +175,27 @@ impl Pool {
         buffer: &mut ListBuffer,
     ) -> Result<Option<Found>, Errno> {
         found.form = Form::Directory { image: None };
+        let mut images = 0;
         let named = found.identity.is_some();
         if named {
             let entries = pool::list(own, buffer)?;
             if entries.iter().any(|entry| entry.name == TAGS) {
                 found.read_tags(own, TAGS)?;
             }
-            found.take_image(own, &entries)?;
+            images = found.take_image(own, &entries)?;
         } else if found.read_tags(own, TAGS)? {
             // A directory under a name of its own choice is ours only by its tags.
             found.identity = found.tags.identity.clone();
             if found.identity.is_some() || found.conflict.is_some() {
-                found.take_image(own, &pool::list(own, buffer)?)?;
+                images = found.take_image(own, &pool::list(own, buffer)?)?;
             }
         } else if let Some(stat) = pool::stat_in(own, &image_name(&found.native))? {
             found.measure(&stat);
         }
-        let image_is_missing = found.form == Form::Directory { image: None };
-        if found.place == Place::Trash && image_is_missing && found.tags.adopted && self.is_adopted_file(&found)? {
-            return Ok(None);
-        }
-        Ok(Some(found))
-    }
-
-    /// Whether the file of this adopted object is still, or again, where its maker put it.
-    fn is_adopted_file(&self, found: &Found) -> Result<bool, Errno> {
-        let live = pool::stat_in(self.root(), &found.native)?;
-        let is_file = live.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
-        Ok(is_file && matches!(self.adopted_tags(&found.native)?, Some(Ok(tags)) if tags.identity == found.identity))
+        // Without its data an object is not there, whatever else somebody has left of it: only then is it Lost, and can be
+        // forgotten; and it is there again once the file is put back.
+        let absent = images == 0 && found.identity.is_some() && found.place != Place::Temporary;
+        Ok((!absent).then_some(found))
     }
 
     fn read_adopted(&self, found: &mut Found) -> Result<(), Errno> {
@@ -247,6 +255,14 @@ impl Pool {
 }
 
 impl Found {
+    /// Nobody's, and nothing that could be taken over where it is.
+    fn unfit(mut self, why: &str) -> Self {
+        if self.identity.is_none() && self.conflict.is_none() && self.place == Place::Live {
+            self.conflict = Some(why.to_owned());
+        }
+        self
+    }
+
     fn measure(&mut self, stat: &Stat) {
         self.size = u64::try_from(stat.st_size).unwrap_or(0);
         // Blocks are counted in 512 bytes, whatever the file system's own are (stat(2)).
@@ -274,19 +290,19 @@ impl Found {
         Ok(true)
     }
 
-    /// Finds the data file among what is in the object's directory.
-    fn take_image(&mut self, own: BorrowedFd<'_>, entries: &[Entry]) -> Result<(), Errno> {
+    /// Finds the data file among what is in the object's directory. How many there are that could be it.
+    fn take_image(&mut self, own: BorrowedFd<'_>, entries: &[Entry]) -> Result<usize, Errno> {
         let images: Vec<&str> =
             entries.iter().filter(|e| e.exact && e.name.ends_with(IMAGE)).map(|e| e.name.as_str()).collect();
         let image = match images[..] {
             [only] => only.to_owned(),
             [] => {
                 self.complain("its directory holds no data file (*.img)".to_owned());
-                return Ok(());
+                return Ok(0);
             }
             ref several => {
                 self.complain(format!("its directory holds several data files: {}", several.join(", ")));
-                return Ok(());
+                return Ok(several.len());
             }
         };
         let stat = pool::stat_in(own, &image)?.ok_or(Errno::NOENT)?;
@@ -296,7 +312,7 @@ impl Found {
             self.complain(format!("its data file {image} is {}", kind_of(&stat)));
         }
         self.form = Form::Directory { image: Some(image) };
-        Ok(())
+        Ok(1)
     }
 
     /// What is half made has no form to keep to.
@@ -305,6 +321,12 @@ impl Found {
             self.conflict = Some(why);
         }
     }
+}
+
+/// Whether a name is still that of an open directory.
+fn is_still(dir: BorrowedFd<'_>, name: &str, own: &OwnedFd) -> Result<bool, Errno> {
+    let own = fs::fstat(own)?;
+    Ok(pool::stat_in(dir, name)?.is_some_and(|there| (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)))
 }
 
 fn kind_of(stat: &Stat) -> &'static str {
@@ -402,6 +424,18 @@ pub(super) fn remove_directory(dir: BorrowedFd<'_>, name: &str) -> Result<bool, 
     pool::absent_is_none(pool::unlink(dir, name, fs::AtFlags::REMOVEDIR))?;
     pool::sync(dir)?;
     Ok(true)
+}
+
+/// Whether all that stands there is what is left of an object whose data file somebody has removed. It must not be in the way of
+/// one that is to have its name. What holds data, or anything strange, is no such shell.
+pub(super) fn is_shell(dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
+    let own = match pool::open_dir(dir, name) {
+        Ok(own) => own,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+        Err(errno) => return Err(errno),
+    };
+    let entries = pool::list(own.as_fd(), &mut ListBuffer::new())?;
+    Ok(!entries.iter().any(|entry| entry.name.ends_with(IMAGE) || is_strange(entry)))
 }
 
 /// Opens the data of an object.

@@ -66,7 +66,7 @@ fn may_be_made(path: &Path) -> Result<Observed, DriverError> {
             gaps: Vec::new(),
             objects: Vec::new(),
             ledgers: BTreeMap::new(),
-            capacity: fs::statvfs(parent).ok().map(room),
+            capacity: fs::statvfs(parent).ok().map(|stat| ledger::less_reserve(room(stat))),
             locked: Vec::new(),
         }),
         Err(Closed::Missing) => Err(DriverError::before(
@@ -84,7 +84,8 @@ fn may_be_made(path: &Path) -> Result<Observed, DriverError> {
 }
 
 fn capacity(pool: &Pool) -> Option<Capacity> {
-    fs::fstatvfs(pool.root()).ok().map(room)
+    let room = fs::fstatvfs(pool.root()).ok().map(room)?;
+    Some(if ledger::has_reserve(pool) { room } else { ledger::less_reserve(room) })
 }
 
 /// What is reserved for the host's root counts as taken: no volume can have it.

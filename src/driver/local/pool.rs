@@ -55,7 +55,7 @@ pub(super) struct Entry {
 }
 
 impl Pool {
-    /// Opens the directory and sees that it can be written to.
+    /// Opens the directory and sees that it, and its mark if it has one, can be read and written to.
     pub(super) fn open(path: &Path) -> Result<Self, Closed> {
         let unreachable = |message: String| Closed::Error(DriverError::before(ErrorKind::Unreachable, message));
         let shown = path.display();
@@ -76,7 +76,11 @@ impl Pool {
             Err(errno) => return Err(unreachable(format!("{shown} cannot be opened: {}", fail::describe(errno)))),
         };
         match fs::accessat(&root, ".", fs::Access::WRITE_OK | fs::Access::EXEC_OK, AtFlags::EACCESS) {
-            Ok(()) => Ok(Self { root, path: path.to_owned() }),
+            Ok(()) => {
+                let pool = Self { root, path: path.to_owned() };
+                pool.mark_usable().map_err(unreachable)?;
+                Ok(pool)
+            }
             Err(Errno::ROFS) => {
                 Err(unreachable(format!("{shown} is on a file system mounted read-only: mount it for writing")))
             }
@@ -105,6 +109,27 @@ impl Pool {
     /// Where the marks are, if the pool has any.
     pub(super) fn mark(&self) -> Result<Option<OwnedFd>, Errno> {
         absent_is_none(open_dir(self.root(), MARK))
+    }
+
+    /// Sees that the ledger can be written, before there is something to enter into it, and that a mark which may not be read is
+    /// not taken for none. `Err` in words.
+    fn mark_usable(&self) -> Result<(), String> {
+        let shown = self.path.display();
+        let advice = "give it, and what is in it, to the user that runs kiln";
+        let mark = match self.mark() {
+            Ok(Some(mark)) => mark,
+            Err(Errno::ACCESS) => return Err(format!("{shown}/{MARK} may not be read by this user: {advice}")),
+            // What else is wrong with it is said where it is read.
+            Ok(None) | Err(_) => return Ok(()),
+        };
+        let may = |name, access| fs::accessat(&mark, name, access, AtFlags::EACCESS);
+        if may(".", fs::Access::EXEC_OK) == Err(Errno::ACCESS) || may(ID, fs::Access::READ_OK) == Err(Errno::ACCESS) {
+            return Err(format!("{shown}/{MARK}/{ID} may not be read by this user: {advice}"));
+        }
+        match may(".", fs::Access::WRITE_OK) {
+            Ok(()) => Ok(()),
+            Err(errno) => Err(format!("{shown}/{MARK} may not be written to by this user ({errno}): {advice}")),
+        }
     }
 
     /// The pool's identity. `Err` in words if there is something that is none.

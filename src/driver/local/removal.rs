@@ -48,8 +48,7 @@ impl Task<'_> {
         }
         self.settle(found)?;
         self.write_tags(found, tags)?;
-        pool::rename(root, native, &trash, native, RenameFlags::NOREPLACE)
-            .map_err(|e| fail::before(format!("moving {native} to the trash"), e))?;
+        self.rename_free(root, native, &trash).map_err(|e| fail::before(format!("moving {native} to the trash"), e))?;
         self.synced(trash.as_fd())?;
         self.synced(root)
     }
@@ -81,7 +80,8 @@ impl Task<'_> {
         self.forget_adopted(found)
     }
 
-    /// Brings the object back by one rename; then come its tags, so that what is in the trash always has its time.
+    /// Brings the object back by one rename. Its tags are written before, with its time in the trash still among them: no crash
+    /// leaves it live with those it left with, by which the next plan could remove it again.
     pub(super) fn undelete(&self, tags: &Tags) -> Result<Outcome, DriverError> {
         let native = self.native()?;
         let trashed = self.in_trash()?;
@@ -114,18 +114,18 @@ impl Task<'_> {
                 if found.tags.adopted {
                     self.file_back(&found, &tags)?
                 } else {
-                    self.directory_back(&tags)?
+                    self.directory_back(&found, &tags)?
                 }
                 Ok(Outcome::Changed)
             }
         }
     }
 
-    fn directory_back(&self, tags: &Tags) -> Result<(), DriverError> {
+    fn directory_back(&self, found: &Found, tags: &Tags) -> Result<(), DriverError> {
         let (native, root) = (self.native()?, self.pool.root());
+        self.write_tags(found, &Tags { expires: found.tags.expires, ..tags.clone() })?;
         let trash = self.place(Place::Trash)?;
-        pool::rename(&trash, native, root, native, RenameFlags::NOREPLACE)
-            .map_err(|e| fail::before(format!("bringing {native} back"), e))?;
+        self.rename_free(&trash, native, root).map_err(|e| fail::before(format!("bringing {native} back"), e))?;
         self.synced(root)?;
         self.synced(trash.as_fd())?;
         self.write_tags(&self.live()?, tags)

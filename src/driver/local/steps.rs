@@ -150,6 +150,26 @@ impl Task<'_> {
             .map_err(|e| fail::before(format!("removing what was left at {name}"), e))
     }
 
+    /// Renames to this step's native name, which must be free. A shell that bears it changes places with what is renamed, so that
+    /// no crash leaves neither, and is then cleared away.
+    pub(super) fn rename_free(&self, from_dir: impl AsFd, from: &str, to_dir: impl AsFd) -> Result<(), Errno> {
+        let to = self.step.native.as_str();
+        let free = pool::rename(&from_dir, from, &to_dir, to, RenameFlags::NOREPLACE);
+        if free != Err(Errno::EXIST) || !object::is_shell(to_dir.as_fd(), to)? {
+            return free;
+        }
+        let exchange = || pool::rename(&from_dir, from, &to_dir, to, RenameFlags::EXCHANGE);
+        exchange()?;
+        if object::is_shell(from_dir.as_fd(), from)? {
+            // It is of no meaning where it is now; the next who is in its way clears it again.
+            let _ = object::remove_directory(from_dir.as_fd(), from);
+            return Ok(());
+        }
+        // In that instant the file was put back.
+        exchange()?;
+        Err(Errno::EXIST)
+    }
+
     fn create(
         &self,
         size: Size,
@@ -261,7 +281,7 @@ impl Task<'_> {
     ) -> Result<Outcome, DriverError> {
         self.prepare(&self.stored(tags, false), Some((mode, &fill)))?;
         let (native, temporary, root) = (self.native()?, self.temporary(), self.pool.root());
-        if let Err(errno) = pool::rename(root, &temporary, root, native, RenameFlags::NOREPLACE) {
+        if let Err(errno) = self.rename_free(root, &temporary, root) {
             let _ = self.clear_temporary();
             return Err(fail::before(format!("publishing {native}"), errno));
         }
@@ -365,8 +385,7 @@ impl Task<'_> {
                     self.write_tags(&found, &said)?;
                 }
                 let root = self.pool.root();
-                pool::rename(root, from, root, to, RenameFlags::NOREPLACE)
-                    .map_err(|e| fail::before(format!("renaming {from} to {to}"), e))?;
+                self.rename_free(root, from, root).map_err(|e| fail::before(format!("renaming {from} to {to}"), e))?;
                 self.synced(root)?;
                 self.finish_rename(&self.live()?, &tags)?;
                 Ok(Outcome::Changed)
@@ -402,13 +421,6 @@ impl Task<'_> {
             }
             if self.step.expect.size.is_some_and(|size| size.bytes() != found.size) {
                 return Err(fail::conflict(format!("{native} has {} bytes, not those of the plan", found.size)));
-            }
-            let stat =
-                pool::stat_in(self.pool.root(), native).map_err(|e| fail::before(format!("looking at {native}"), e))?;
-            if stat.is_none_or(|stat| stat.st_nlink != 1) {
-                return Err(fail::conflict(format!(
-                    "{native} cannot be taken over: it has other names (hard links), under which others may change it"
-                )));
             }
             if self.step.expect.idle {
                 self.idle(&found)?;

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::*;
 use crate::model::{
-    Action, Clients, Expect, Identity, Kind, LedgerView, Name, Object, ObjectRef, Origin, Place, Provisioning, Reason,
-    Risk, Seconds, Tags,
+    Clients, Expect, Identity, Kind, LedgerView, Name, Object, ObjectRef, Origin, Place, Provisioning, Reason, Risk,
+    Seconds, Tags,
 };
 
 pub(super) mod crash;
@@ -329,9 +329,23 @@ async fn only_a_plain_file_with_one_name_is_adopted() {
     fs::create_dir(bench.path.join("dir")).unwrap();
     fs::write(bench.path.join("two"), b"x").unwrap();
     fs::hard_link(bench.path.join("two"), bench.path.join("names")).unwrap();
-    for native in ["link", "dir", "two", "not-there"] {
+    rustix::fs::mkfifoat(rustix::fs::CWD, bench.path.join("fifo"), Mode::RUSR).unwrap();
+    for native in ["link", "dir", "two", "fifo", "not-there"] {
         bench.refused(&adopt(native), ErrorKind::Conflict).await;
     }
+    // It is seen before it is tried.
+    let seen = bench.objects().await;
+    let why = |native: &str| seen.iter().find(|o| o.native.as_str() == native).unwrap().conflict.clone();
+    for (native, word) in [
+        ("link", "a symbolic link and not a regular file"),
+        ("dir", "a directory and not a regular file"),
+        ("fifo", "a FIFO and not a regular file"),
+        ("two", "hard links"),
+        ("names", "hard links"),
+    ] {
+        assert!(why(native).unwrap().contains(word), "{native}: {:?}", why(native));
+    }
+    assert_eq!(why("target"), None);
     let other = step_on(volume("other"), NativeName::new("target"), adopt("target").action, Expect::default());
     assert_eq!(bench.run(&other).await, Ok(Outcome::Changed));
     bench.refused(&adopt("target"), ErrorKind::Conflict).await;
@@ -515,7 +529,9 @@ async fn damaged_and_contradicting_tags_are_conflicts_and_nothing_is_touched() {
     assert!(bench.only().await.conflict.is_some());
     fs::remove_file(&tags).unwrap();
     fs::remove_file(bench.image(&db)).unwrap();
-    assert!(bench.only().await.conflict.unwrap().contains("no data file"));
+    fs::create_dir(bench.image(&db)).unwrap();
+    assert!(bench.only().await.conflict.unwrap().contains("is a directory"));
+    fs::remove_dir(bench.image(&db)).unwrap();
     fs::write(bench.image(&db), b"").unwrap();
     fs::write(bench.dir(&db).join("second.img"), b"").unwrap();
     assert!(bench.only().await.conflict.unwrap().contains("several"));

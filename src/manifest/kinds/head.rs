@@ -18,6 +18,8 @@ const LABELS: (usize, usize, usize) = (64, 128, 1024);
 /// Reads a document. `None`: its kind or name cannot be known; the problems say why.
 pub(in crate::manifest) fn document(index: usize, file: &File, node: &Node<'_>) -> Option<Document> {
     let before = file.count();
+    // Those of a document that could not be read belong to no other.
+    file.take_paths();
     let at = At::document(file, node);
     let mut fields = at.fields()?;
     api_version(&mut fields);
@@ -53,6 +55,7 @@ pub(in crate::manifest) fn document(index: usize, file: &File, node: &Node<'_>) 
         renamed_from,
         backend_written,
         references,
+        paths: file.take_paths(),
         body: body.filter(|_| file.count() == before),
     })
 }
@@ -195,7 +198,10 @@ pub(super) fn path(at: At<'_>) -> Option<std::path::PathBuf> {
         );
         return None;
     }
-    Some(crate::manifest::files::absolute(&at.file.directory.join(text)))
+    let path = crate::manifest::files::absolute(&at.file.directory.join(text));
+    // Every path of every kind comes by here, so that none escapes the question whether it may be reached.
+    at.file.note_path(path.clone());
+    Some(path)
 }
 
 /// A reference, noted for the check of all documents.

@@ -26,6 +26,8 @@ pub(super) struct Document {
     pub(super) backend_written: bool,
     /// What it names that must be declared too.
     pub(super) references: Vec<Reference>,
+    /// The paths that it names, resolved against its file.
+    pub(super) paths: Vec<std::path::PathBuf>,
     /// What it declares; `None` if there was a problem in it.
     pub(super) body: Option<Body>,
 }

@@ -167,7 +167,7 @@ async fn prepared(case: &Case) -> Bench {
 
 #[tokio::test]
 async fn a_step_that_is_cut_short_at_any_call_is_finished_by_doing_it_again() {
-    let (mut points, mut seen_half) = (0, 0);
+    let (mut points, mut seen_half, mut came_back) = (0, 0, 0);
     for case in cases() {
         let undisturbed = prepared(&case).await;
         let (was, foreign) = (shape(&undisturbed), undisturbed.objects().await.len());
@@ -192,6 +192,13 @@ async fn a_step_that_is_cut_short_at_any_call_is_finished_by_doing_it_again() {
             assert!(objects.iter().all(|o| o.conflict.is_none()), "{at}: {objects:#?}");
             assert!(objects.len() <= foreign + 2, "{at}: {objects:#?}");
 
+            if let Action::Undelete { tags } = &case.step.action
+                && let Some(back) = objects.iter().filter(whole).find(|o| o.place == Place::Live)
+            {
+                assert_eq!(back.tags.labels, tags.labels, "{at}: it is back with the tags that it left with");
+                came_back += 1;
+            }
+
             let again = now(&bench, &case.step);
             assert!(again.is_ok(), "{at}: {again:?}");
             assert_eq!(shape(&bench), wanted, "{at}");
@@ -199,7 +206,7 @@ async fn a_step_that_is_cut_short_at_any_call_is_finished_by_doing_it_again() {
         }
     }
     eprintln!("{points} crash points, {seen_half} of them half-way");
-    assert!(points > 300 && seen_half > 100, "{points} {seen_half}");
+    assert!(points > 300 && seen_half > 100 && came_back > 4, "{points} {seen_half} {came_back}");
 }
 
 #[tokio::test]

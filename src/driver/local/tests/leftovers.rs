@@ -176,3 +176,53 @@ async fn an_adopted_files_way_through_the_trash_can_be_cut_anywhere() {
     assert_eq!(bench.objects().await, Vec::new());
     assert!(!sidecar.exists());
 }
+
+/// Only the `.img` was deleted, by hand.
+#[tokio::test]
+async fn an_object_without_its_data_file_is_absent_and_back_once_the_file_is() {
+    let bench = Bench::new().await;
+    let at = |native: &str, action, place| {
+        step_on(volume("db"), NativeName::new(native), action, Expect { place, ..Expect::default() })
+    };
+    for native in [volume("db").native().as_str(), "disk"] {
+        let dir = bench.path.join(native);
+        let image = dir.join(format!("{native}.img"));
+        let live = Some(Place::Live);
+        bench.twice(&at(native, create_with(MIB, None, labelled("a")), None)).await;
+        let aside = bench._home.path().join("aside");
+        fs::rename(&image, &aside).unwrap();
+        assert_eq!(bench.objects().await, Vec::new());
+        let some = bench.driver.observe(&Scope::Objects(vec![NativeName::new(native)])).await.unwrap();
+        assert_eq!((some.objects, some.gaps), (Vec::new(), Vec::new()));
+        bench.refused(&at(native, Action::SetTags { tags: Tags::default() }, live), ErrorKind::Conflict).await;
+        fs::rename(&aside, &image).unwrap();
+        let seen = bench.only().await;
+        assert_eq!((seen.tags.labels, seen.conflict), (labelled("a").labels, None));
+
+        // In the trash it is as absent, and in nobody's way.
+        let trash = at(native, Action::Trash { ttl: Seconds(60) }, live);
+        let undelete = at(native, Action::Undelete { tags: labelled("u") }, Some(Place::Trash));
+        let shell = |path: &Path| {
+            fs::create_dir(path).unwrap();
+            fs::copy(dir.join("tags.json"), path.join("tags.json")).unwrap();
+        };
+        shell(&bench.trashed(native));
+        bench.twice(&trash).await;
+        assert_eq!(bench.only().await.place, Place::Trash);
+        fs::create_dir(&dir).unwrap();
+        fs::copy(bench.trashed(native).join("tags.json"), dir.join("tags.json")).unwrap();
+        bench.twice(&undelete).await;
+        let seen = bench.only().await;
+        assert_eq!((seen.place, seen.tags.labels), (Place::Live, labelled("u").labels));
+
+        // Made anew, unless there is something that nobody can say what it is.
+        fs::remove_file(&image).unwrap();
+        fs::write(dir.join("notes.txt"), b"mine").unwrap();
+        bench.refused(&at(native, create(MIB), None), ErrorKind::Conflict).await;
+        fs::remove_file(dir.join("notes.txt")).unwrap();
+        bench.twice(&at(native, create(2 * MIB), None)).await;
+        let seen = bench.only().await;
+        assert_eq!((seen.size, seen.tags.labels), (Size(2 * MIB), Tags::default().labels));
+        bench.twice(&at(native, Action::Destroy, live)).await;
+    }
+}

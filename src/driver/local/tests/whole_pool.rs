@@ -139,6 +139,33 @@ async fn a_step_whose_caller_has_gone_stops_and_keeps_the_lock_until_then() {
     drop(lock);
 }
 
+/// A step that was given up on may still be running: nothing else is begun meanwhile on its object, nor on its native names.
+#[test]
+fn one_step_at_a_time_on_an_object_and_on_a_native_name() {
+    let home = tempfile::tempdir().unwrap();
+    let driver = Local::connect(home.path(), false);
+    let at = |identity, native: &str, action| {
+        step_on(identity, NativeName::new(native), action, Expect { place: Some(Place::Live), ..Expect::default() })
+    };
+    let rename = |from: &str| Action::Rename { from: NativeName::new(from), tags: Tags::default() };
+    let first = || at(volume("a"), "new", rename("old"));
+    for (second, waits) in [
+        (first(), true),
+        (step(volume("a"), create(MIB)), true),
+        (at(volume("b"), "new", create(MIB)), true),
+        (at(volume("b"), "old", Action::Destroy), true),
+        (at(volume("b"), "other", rename("new")), true),
+        (at(volume("b"), "other", create(MIB)), false),
+    ] {
+        let alone = driver.0.alone(&first());
+        let what = format!("{:?} on {}", second.action, second.native);
+        assert_eq!(Claim::taken(&driver.0.busy.lock().unwrap(), &second), waits, "{what}");
+        drop(alone);
+        drop(driver.0.alone(&second));
+    }
+    assert!(driver.0.busy.lock().unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn a_ledger_survives_the_loss_of_either_copy() {
     let bench = Bench::new().await;
@@ -179,6 +206,62 @@ async fn a_ledger_survives_the_loss_of_either_copy() {
     bench.driver.remove_ledger(&owner()).await.unwrap();
     bench.driver.remove_ledger(&owner()).await.unwrap();
     assert_eq!(view().await, None);
+}
+
+#[tokio::test]
+async fn an_older_ledger_never_takes_the_place_of_a_newer_one() {
+    let bench = Bench::new().await;
+    let mut ledger = Ledger::new(bench.look().await.pool.unwrap(), owner(), "stack".to_owned());
+    ledger.serial = 7;
+    bench.driver.write_ledger(&ledger).await.unwrap();
+    let before = bench.tree();
+    bench.driver.write_ledger(&ledger).await.unwrap();
+    let same_number = Ledger { stack: "other".to_owned(), ..ledger.clone() };
+    for refused in [same_number, Ledger { serial: 6, ..ledger.clone() }] {
+        let error = bench.driver.write_ledger(&refused).await.unwrap_err();
+        assert_eq!((error.kind, error.effect), (ErrorKind::Conflict, crate::model::Effect::No), "{error}");
+    }
+    assert_eq!(bench.tree(), before);
+    // A damaged copy says nothing about what is newer.
+    for ending in ["ledger", "ledger.old"] {
+        fs::write(bench.path.join(format!(".kiln-pool/prod.{ending}")), b"damaged").unwrap();
+    }
+    ledger.serial = 1;
+    bench.driver.write_ledger(&ledger).await.unwrap();
+    assert_eq!(bench.look().await.ledgers.remove(&owner()), Some(LedgerView::Good(ledger)));
+}
+
+/// A write that was given up on keeps the lock for as long as it is there, and is not begun once nobody waits for it.
+#[tokio::test]
+async fn a_ledger_whose_caller_has_gone_keeps_the_lock_and_is_not_begun() {
+    let bench = Bench::new().await;
+    let mut ledger = Ledger::new(bench.look().await.pool.unwrap(), owner(), "stack".to_owned());
+    ledger.serial = 1;
+    let lock = bench.driver.lock(&owner()).await.unwrap();
+    let inner = bench.driver.0.clone();
+    // Something else is being written, for as long as this is not told to go on.
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let other = tokio::spawn(inner.clone().with_ledgers("other".parse().unwrap(), move |_| {
+        begun.send(()).unwrap();
+        wait.recv().unwrap();
+        Ok(())
+    }));
+    has_begun.await.unwrap();
+    {
+        let driver = bench.driver.clone();
+        let mut writing = driver.write_ledger(&ledger);
+        let nobody = &mut std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(writing.as_mut().poll(nobody).is_pending(), "it waits for the other");
+    }
+    drop(lock);
+    let second = Local::connect(&bench.path, false);
+    assert_eq!(second.observe(&Scope::All).await.unwrap().locked, [owner()], "it is still there");
+    go.send(()).unwrap();
+    other.await.unwrap().unwrap();
+    let lock = second.lock(&owner()).await.unwrap();
+    assert_eq!(bench.look().await.ledgers.get(&owner()), None, "nobody waited for it any more");
+    drop(lock);
 }
 
 #[tokio::test]
@@ -269,6 +352,7 @@ async fn a_full_pool_leaves_nothing_half_made() {
         while std::io::Write::write_all(&mut filler, &vec![7; size]).is_ok() && filler.sync_data().is_ok() {}
     }
     ledger.stack = "s".repeat(100_000);
+    ledger.serial += 1;
     bench.driver.write_ledger(&ledger).await.unwrap();
     assert_eq!(bench.run(&step(volume("t"), Action::Trash { ttl: Seconds(1) })).await, Ok(Outcome::Changed));
     assert_eq!(bench.run(&step(volume("t"), Action::Purge)).await, Ok(Outcome::Changed));
@@ -285,4 +369,57 @@ async fn a_pool_that_may_not_be_written_to_is_unreachable() {
         let error = seen.unwrap_err();
         assert!(error.kind == ErrorKind::Unreachable && error.message.contains("may not be written"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_pool_whose_mark_may_not_be_read_or_written_is_unreachable() {
+    let bench = Bench::new().await;
+    let (mark, id) = (bench.path.join(".kiln-pool"), bench.path.join(".kiln-pool/id"));
+    let changes = [(&mark, 0o500, "written to"), (&mark, 0o600, "read"), (&mark, 0o300, "read"), (&id, 0o200, "read")];
+    for (path, mode, word) in changes {
+        let before = path.metadata().unwrap().permissions();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let seen = bench.driver.observe(&Scope::All).await;
+        let step = bench.driver.execute(&step(volume("db"), create(MIB)), &StepContext::at(NOW)).await;
+        fs::set_permissions(path, before).unwrap();
+        if rustix::process::geteuid().is_root() {
+            assert!(seen.is_ok() && step.is_ok(), "modes do not bind root");
+            continue;
+        }
+        for error in [seen.unwrap_err(), step.unwrap_err()] {
+            let said = error.message.contains(&format!("may not be {word} by this user"));
+            assert!(error.kind == ErrorKind::Unreachable && said, "{mode:o}: {error}");
+        }
+    }
+    assert!(bench.driver.observe(&Scope::All).await.unwrap().pool.is_some());
+}
+
+/// What a look says to be used beyond what the file system says, taken while nobody else used any of it or gave any back.
+async fn used_beyond(driver: &Local, path: &Path) -> u64 {
+    let used = || {
+        let stat = rustix::fs::statvfs(path).unwrap();
+        (stat.f_blocks - stat.f_bavail) * stat.f_frsize
+    };
+    for _ in 0..10_000 {
+        let before = used();
+        let seen = driver.observe(&Scope::All).await.unwrap().capacity.unwrap();
+        if used() == before {
+            return seen.used - before;
+        }
+    }
+    panic!("the file system of {} is never at rest", path.display());
+}
+
+#[tokio::test]
+async fn the_reserve_that_is_to_be_made_is_no_room_for_volumes() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("pool");
+    let driver = Local::connect(&path, true);
+    let reserve = 4 * MIB;
+    assert_eq!(used_beyond(&driver, home.path()).await, reserve, "not made yet");
+    let id = driver.found().await.unwrap();
+    assert_eq!(used_beyond(&driver, &path).await, reserve, "marked");
+    driver.write_ledger(&Ledger::new(id, owner(), "stack".to_owned())).await.unwrap();
+    assert!(path.join(".kiln-pool/reserve").metadata().unwrap().blocks() * 512 >= reserve);
+    assert_eq!(used_beyond(&driver, &path).await, 0, "it is there");
 }

@@ -1,0 +1,106 @@
+//! The operator's file, `/etc/kiln/kiln.toml`: what manifests may reach on this host besides what lies near them.
+//!
+//! ```toml
+//! [allow]
+//! paths = ["/srv/pools", "/etc/ceph"]   # these, and all below them
+//! ```
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use crate::manifest::Allowed;
+
+/// Where it is, unless told.
+pub(crate) const DEFAULT: &str = "/etc/kiln/kiln.toml";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    allow: Allow,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Allow {
+    paths: Vec<PathBuf>,
+    /// Known, so that a file written for a later Kiln is good; commands are not run yet, whatever it allows.
+    via: Vec<Vec<String>>,
+}
+
+/// Reads the operator's file: the one that is `named`, which must be there, or the default, which need not.
+///
+/// # Errors
+/// Exit code 2: with a rule that is misspelt nobody can say what was meant to be allowed.
+pub(crate) fn read(named: Option<&Path>) -> Result<Allowed, Failure> {
+    let path = named.unwrap_or(Path::new(DEFAULT));
+    let allowed = |paths| Allowed { paths, file: path.to_owned() };
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => return Ok(allowed(Vec::new())),
+        Err(error) => {
+            let message = format!("the configuration {} cannot be read: {error}", path.display());
+            return Err(
+                Failure::new(Exit::Usage, message).hint("name another with --config FILE, or let this user read it")
+            );
+        }
+    };
+    let wrong = |what: String| {
+        Failure::new(Exit::Usage, format!("{}: {what}", path.display()))
+            .hint("known here: [allow] with paths = [\"/an/absolute/path\", …] and via = [[\"ssh\", \"*\"], …]")
+    };
+    let Config { allow: Allow { paths, via } } = toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        wrong(format!("line {line}: {}", error.message()))
+    })?;
+    if let Some(relative) = paths.iter().find(|path| !path.is_absolute()) {
+        return Err(wrong(format!("{} in `paths` is not absolute", relative.display())));
+    }
+    if via.iter().any(Vec::is_empty) {
+        return Err(wrong("an empty command in `via`".to_owned()));
+    }
+    Ok(allowed(paths))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Result<Vec<PathBuf>, Failure> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kiln.toml");
+        std::fs::write(&path, text).unwrap();
+        read(Some(&path)).map(|allowed| allowed.paths)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        assert_eq!(config("").unwrap(), Vec::<PathBuf>::new());
+        let text = "[allow]\npaths = [\"/etc/ceph\", \"/srv\"]\nvia = [[\"ssh\", \"*\"]]\n";
+        assert_eq!(config(text).unwrap(), [PathBuf::from("/etc/ceph"), PathBuf::from("/srv")]);
+    }
+
+    #[test]
+    fn what_is_misspelt_allows_nothing_and_is_told_with_its_line() {
+        for (text, line) in [
+            ("\n[alow]\npaths = []\n", "line 2"),
+            ("[allow]\npath = [\"/x\"]\n", "line 2"),
+            ("[allow]\npaths = \"/x\"\n", "line 2"),
+            ("[allow\n", "line 1"),
+            ("[allow]\npaths = [\"x\"]\n", "not absolute"),
+            ("[allow]\nvia = [[]]\n", "empty command"),
+        ] {
+            let failure = config(text).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage, "{text}");
+            assert!(failure.message.contains(line) && failure.hint.is_some(), "{text}: {failure:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_default_may_be_missing() {
+        assert_eq!(read(Some(Path::new("/not/there/kiln.toml"))).unwrap_err().exit, Exit::Usage);
+    }
+}

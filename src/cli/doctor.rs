@@ -1,0 +1,236 @@
+//! `kiln doctor`: what is wrong, at a glance, each with what mends it. Changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::args::DoctorArgs;
+use super::context::{Context, block_on};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::get::full_name;
+use crate::engine::{self, Condition, Survey, status};
+use crate::model::{Place, SourceSpec, Specs};
+use crate::plan::{Held, Paint, View, counted, escape};
+use crate::store::{self, Store};
+
+/// Something that a person should see to.
+#[derive(Debug, Serialize)]
+struct Finding {
+    /// Whether it keeps Kiln from what is declared; else it only takes up room, or will be in the way one day.
+    wrong: bool,
+    /// Of what: `volume/db`, `backend/fast`, a file with its place, `store`, `host`.
+    what: String,
+    /// A held reason, a condition, or a word of this command's own.
+    reason: String,
+    message: String,
+    /// What mends it: a command where there is one.
+    fix: String,
+    #[serde(skip)]
+    exit: Exit,
+}
+
+impl Finding {
+    /// Something that keeps Kiln from what is declared.
+    fn wrong(
+        exit: Exit,
+        what: impl Into<String>,
+        reason: &str,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        let reason = reason.to_owned();
+        Self { wrong: true, what: what.into(), reason, message: message.into(), fix: fix.into(), exit }
+    }
+
+    /// What is said of it, but for whom it is about.
+    fn words(&self) -> [&str; 3] {
+        [&self.reason, &self.message, &self.fix]
+    }
+
+    /// Something to tidy up, which is no error.
+    fn untidy(what: impl Into<String>, reason: &str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { wrong: false, ..Self::wrong(Exit::Done, what, reason, message, fix) }
+    }
+}
+
+#[derive(Serialize)]
+struct Diagnosis<'a> {
+    findings: &'a [Finding],
+}
+
+pub(crate) fn doctor(context: &Context, args: &DoctorArgs) -> Result<Exit, Failure> {
+    let loaded = context.read_specs(&args.specs.specs)?;
+    let mut findings: Vec<Finding> = Vec::new();
+    for problem in &loaded.problems {
+        let fix = problem.hint.clone().unwrap_or_else(|| "mend the manifest: `kiln check` shows the line".to_owned());
+        findings.push(Finding::wrong(
+            Exit::Invalid,
+            problem.place.to_string(),
+            "Problem",
+            problem.message.clone(),
+            fix,
+        ));
+    }
+    let store = look_at_store(context, &mut findings);
+    set_aside(context.state(), &mut findings);
+    // With problems in the manifests nobody can say what should be there: that comes first.
+    if loaded.problems.is_empty() {
+        let specs = std::sync::Arc::new(loaded.specs);
+        let setup = context.setup(specs.clone(), store);
+        let survey = block_on(async move { engine::survey(&setup, &[]).await })?;
+        look_at_world(&survey, &specs, &mut findings);
+        tools(&specs, &mut findings);
+    }
+    findings.sort_by_key(|finding| !finding.wrong);
+    if args.output.is_json() {
+        context.json(&Diagnosis { findings: &findings });
+    } else {
+        context.terminal.out(&shown(&findings, context.terminal.paint));
+    }
+    Ok(Exit::combine(findings.iter().map(|finding| finding.exit)))
+}
+
+fn look_at_store(context: &Context, findings: &mut Vec<Finding>) -> Option<std::sync::Arc<dyn Store>> {
+    match store::look(context.state()) {
+        Ok(None) => None,
+        Ok(Some(opened)) => {
+            for note in opened.notes {
+                let fix = "nothing is lost: the next `kiln apply` rebuilds it from the backends";
+                findings.push(Finding::wrong(Exit::Store, "store", "Damaged", note, fix));
+            }
+            let interrupted = opened.store.intents().unwrap_or_default();
+            for intent in interrupted {
+                let identity = &intent.step.identity;
+                let message = format!("a run was interrupted while it was at this: {}", intent.step.action);
+                let what = format!("{}/{}", identity.kind.as_lower(), identity.name);
+                findings.push(Finding::untidy(what, "Interrupted", message, "kiln apply"));
+            }
+            Some(opened.store)
+        }
+        Err(error) => {
+            let failure = Failure::from(error);
+            let fix = failure.hint.unwrap_or_default();
+            findings.push(Finding::wrong(failure.exit, "store", "Unusable", failure.message, fix));
+            None
+        }
+    }
+}
+
+/// Damaged stores that were set aside earlier: only for whoever looks into the fault.
+fn set_aside(state: &Path, findings: &mut Vec<Finding>) {
+    let entries = std::fs::read_dir(state).into_iter().flatten().flatten();
+    let mut aside: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("damaged-"))
+        .map(|entry| entry.path())
+        .collect();
+    aside.sort();
+    for path in aside {
+        let message = "a damaged store was set aside here, and rebuilt";
+        let fix = format!("find out what damaged it (the disk?), then: rm -r {}", path.display());
+        findings.push(Finding::untidy("store", "SetAside", message, fix));
+    }
+}
+
+fn look_at_world(survey: &Survey, specs: &Specs, findings: &mut Vec<Finding>) {
+    let plan = &survey.plan;
+    // What is held for nothing but its backend is told with the backend: of ten thousand volumes on one that is away, once.
+    let mut told = BTreeSet::new();
+    for unobserved in &plan.unobserved {
+        let waits =
+            |held: &&Held| held.backend.as_ref() == Some(&unobserved.backend) && held.message == unobserved.message;
+        let waiting: Vec<&Held> = plan.held.iter().filter(waits).collect();
+        let what = format!("backend/{}", unobserved.backend);
+        let fix = waiting.first().map_or("mend the backend, then run again", |held| held.unblock.as_str());
+        let message = match waiting.len() {
+            0 => unobserved.message.clone(),
+            count => format!("{}; {} on it waiting", unobserved.message, counted(count, "object")),
+        };
+        findings.push(Finding::wrong(Exit::Unobserved, what, "Unobserved", message, fix));
+        told.extend(waiting);
+    }
+    for held in plan.held.iter().filter(|held| !told.contains(held)) {
+        let what = format!("{}/{}", held.kind.as_lower(), held.name);
+        let (message, fix) = (held.message.clone(), held.unblock.clone());
+        findings.push(Finding::wrong(Exit::Held, what, held.reason.as_str(), message, fix));
+    }
+    for object in status(survey, specs).iter().filter(|object| object.status.condition == Condition::Failed) {
+        let fix = object.status.unblock.clone().unwrap_or_else(|| "see to the cause, then `kiln apply`".to_owned());
+        findings.push(Finding::wrong(Exit::Failed, full_name(object), "Failed", object.status.message.clone(), fix));
+    }
+    for trashed in engine::trash_list(survey, &specs.stack.owner) {
+        let (Some(identity), Some(expires)) = (&trashed.object.identity, trashed.expires) else { continue };
+        if expires <= survey.now {
+            let what = format!("{}/{}", identity.kind.as_lower(), identity.name);
+            let message =
+                format!("in the trash of {}, past its time since {}", trashed.backend, engine::rfc3339(expires));
+            findings.push(Finding::untidy(what, "Expired", message, "kiln trash purge"));
+        }
+    }
+    for (backend, view) in &survey.world {
+        // Under a held writer lock, what is half made is being made.
+        let View::Seen { observed, .. } = view else { continue };
+        if observed.locked.contains(&specs.stack.owner) {
+            continue;
+        }
+        let ours = |identity: &crate::model::Identity| identity.owner == specs.stack.owner;
+        let left =
+            observed.objects.iter().filter(|o| o.place == Place::Temporary && o.identity.as_ref().is_some_and(ours));
+        for object in left {
+            let message = format!("{} was left half made by a run that was interrupted", object.native);
+            findings.push(Finding::untidy(format!("backend/{backend}"), "LeftOver", message, "kiln apply"));
+        }
+    }
+}
+
+/// Programs that what is declared cannot do without.
+fn tools(specs: &Specs, findings: &mut Vec<Finding>) {
+    let with_image = specs.volumes.values().find(|volume| matches!(volume.source, Some(SourceSpec::Image { .. })));
+    if let Some(volume) = with_image
+        && !is_on_path("qemu-img")
+    {
+        let message = format!("qemu-img is not on the PATH, and volume {} is made from an image", volume.meta.name);
+        let fix = "install it (Debian: apt install qemu-utils)";
+        findings.push(Finding::untidy("host", "ToolMissing", message, fix));
+    }
+}
+
+fn is_on_path(tool: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(tool).is_file()))
+}
+
+fn shown(findings: &[Finding], paint: Paint) -> String {
+    if findings.is_empty() {
+        return "Nothing is wrong.\n".to_owned();
+    }
+    let mut out = String::new();
+    for (heading, wrong) in [("Wrong:", true), ("To tidy up:", false)] {
+        let of_kind: Vec<&Finding> = findings.iter().filter(|finding| finding.wrong == wrong).collect();
+        if of_kind.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "{}", paint.bold(heading));
+        // What is said of many in the same words is said once.
+        let mut alike: BTreeMap<[&str; 3], usize> = BTreeMap::new();
+        for finding in &of_kind {
+            *alike.entry(finding.words()).or_default() += 1;
+        }
+        for finding in of_kind {
+            let Some(count) = alike.remove(&finding.words()) else { continue };
+            let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+            let Finding { what, reason, message, fix, .. } = finding;
+            let _ = writeln!(out, "  {}{more}  {reason}: {}", escape(what), escape(message));
+            let _ = writeln!(out, "      way out: {}", escape(fix));
+        }
+    }
+    let wrong = findings.iter().filter(|finding| finding.wrong).count();
+    let summary = match (wrong, findings.len() - wrong) {
+        (0, untidy) => format!("Nothing is wrong; {} to tidy up.", counted(untidy, "thing")),
+        (wrong, 0) => format!("{} wrong.", counted(wrong, "thing")),
+        (wrong, untidy) => format!("{} wrong, {untidy} to tidy up.", counted(wrong, "thing")),
+    };
+    let _ = writeln!(out, "{summary}");
+    out
+}

@@ -1,0 +1,43 @@
+//! `kiln man`: the manual pages, made from the same description as the help.
+
+use std::path::Path;
+
+use clap::CommandFactory;
+use clap_mangen::Man;
+
+use super::args::{Cli, ManArgs};
+use super::context::Context;
+use super::exit::Exit;
+use super::failure::Failure;
+
+/// Prints the page of `kiln`, or writes that of every command into a directory.
+pub(crate) fn man(context: &Context, args: &ManArgs) -> Result<Exit, Failure> {
+    let mut command = Cli::command();
+    command.build();
+    let failed = |what: &Path, error: &std::io::Error| {
+        Failure::new(Exit::Failed, format!("{} cannot be written: {error}", what.display()))
+    };
+    let Some(dir) = &args.all else {
+        context.terminal.out(&page(&command, "kiln").map_err(|error| failed(Path::new("the page"), &error))?);
+        return Ok(Exit::Done);
+    };
+    std::fs::create_dir_all(dir).map_err(|error| failed(dir, &error))?;
+    let mut pages = vec![("kiln".to_owned(), &command)];
+    let mut written = 0;
+    while let Some((name, command)) = pages.pop() {
+        let path = dir.join(format!("{name}.1"));
+        let text = page(command, &name).map_err(|error| failed(&path, &error))?;
+        std::fs::write(&path, text).map_err(|error| failed(&path, &error))?;
+        written += 1;
+        pages.extend(command.get_subcommands().map(|below| (format!("{name}-{}", below.get_name()), below)));
+    }
+    context.terminal.line(&format!("Wrote {written} pages to {}; look at one with `man -l`.", dir.display()));
+    Ok(Exit::Done)
+}
+
+fn page(command: &clap::Command, name: &str) -> std::io::Result<String> {
+    let mut roff = Vec::new();
+    // Defaults come from the description and not from the environment of whoever makes the pages.
+    Man::new(command.clone()).title(name.to_uppercase()).render(&mut roff)?;
+    Ok(String::from_utf8_lossy(&roff).into_owned())
+}

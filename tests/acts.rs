@@ -1,0 +1,240 @@
+//! What people decide by hand, and what holds when somebody meddled: on the simulator, with crashes in between.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+mod rig;
+
+use std::sync::atomic::Ordering;
+
+use kiln::driver::sim::SimEffect;
+use kiln::engine::{ActError, Purge, adopt_owner, forget_object, trash_purge, trash_purge_list, trash_restore};
+use kiln::model::{Kind, Name, NativeName, Size, Specs};
+use kiln::plan::HeldReason;
+use rig::{Doom, HEAD, Point, Rig, objects, run, snapshot, specs, volume};
+
+fn join(parts: &[String]) -> Specs {
+    specs(&format!("{HEAD}{}", parts.concat()))
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn native(rig: &Rig, object: &str) -> NativeName {
+    let world = rig.world();
+    world
+        .live_objects()
+        .map(|(native, _)| native.clone())
+        .find(|n| n.as_str().contains(&format!(".{object}.")))
+        .unwrap()
+}
+
+async fn held(rig: &Rig, specs: &Specs) -> Vec<(String, HeldReason)> {
+    let plan = rig.pass(specs).await.unwrap().plan.unwrap();
+    plan.held.iter().map(|held| (held.name.to_string(), held.reason)).collect()
+}
+
+#[test]
+fn a_volume_that_was_cut_is_lost_until_a_person_accepts_it() {
+    run(async {
+        let rig = Rig::new();
+        let declared = join(&[volume("db", "size: 4Mi"), snapshot("s", "db", "")]);
+        rig.settle(&declared, 3, "made").await;
+        for object in ["db", "s"] {
+            let native = native(&rig, object);
+            rig.world().resize_by_hand(&native, Size(1 << 20));
+        }
+        // Neither grown back as zeroes, nor used: a clone of the snapshot would be of what is left of it.
+        let with_clone = join(&[
+            volume("db", "size: 4Mi"),
+            snapshot("s", "db", ""),
+            volume("c", "size: 4Mi, source: {snapshot: s}"),
+        ]);
+        for rig in [&rig, &rig.fork(false)] {
+            let reasons = held(rig, &with_clone).await;
+            let expected = [("c", HeldReason::DependencyHeld), ("db", HeldReason::Lost), ("s", HeldReason::Lost)];
+            assert_eq!(reasons, expected.map(|(name, reason)| (name.to_owned(), reason)));
+        }
+        forget_object(&rig.setup(&declared), Kind::Volume, &name("db")).await.unwrap();
+        forget_object(&rig.setup(&declared), Kind::Snapshot, &name("s")).await.unwrap();
+        rig.settle(&declared, 3, "accepted").await;
+        let db = native(&rig, "db");
+        assert_eq!(rig.world().live(&db).unwrap().size, Size(4 << 20), "then it grows to what is declared");
+        assert_eq!(held(&rig, &declared).await, []);
+    });
+}
+
+#[test]
+fn protection_outlives_its_tag() {
+    run(async {
+        let rig = Rig::new();
+        let other = volume("other", "size: 1Mi");
+        rig.settle(&join(&[volume("db", "size: 1Mi, protected: true"), other.clone()]), 3, "made").await;
+        let db = native(&rig, "db");
+        rig.world().retag_by_hand(&db, |tags| tags.protected = false);
+        for rig in [&rig, &rig.fork(false)] {
+            assert_eq!(held(rig, &join(&[other.clone()])).await, [("db".to_owned(), HeldReason::Protected)]);
+        }
+        // Declared without a word about it, the tag is put back; a written `false` lifts it for good.
+        rig.settle(&join(&[volume("db", "size: 1Mi"), other.clone()]), 3, "declared").await;
+        assert!(rig.world().live(&db).unwrap().tags.protected);
+        rig.settle(&join(&[volume("db", "size: 1Mi, protected: false"), other.clone()]), 3, "lifted").await;
+        rig.settle(&join(&[other]), 3, "removed").await;
+        assert!(rig.world().live(&db).is_none());
+    });
+}
+
+#[test]
+fn each_distinct_restore_is_done_once() {
+    run(async {
+        let rig = Rig::new();
+        let asks = |request: &str| {
+            join(&[
+                volume("db", &format!("size: 1Mi, restore: {{snapshot: s, request: {request}}}")),
+                snapshot("s", "db", ""),
+            ])
+        };
+        rig.settle(&join(&[volume("db", "size: 1Mi"), snapshot("s", "db", "")]), 3, "made").await;
+        for request in ["one", "two", "one", "two"] {
+            rig.settle(&asks(request), 3, request).await;
+        }
+        let restored = rig.world().events().iter().filter(|event| event.effect == SimEffect::Restored).count();
+        assert_eq!(restored, 2);
+    });
+}
+
+#[test]
+fn a_removal_that_failed_does_not_make_a_later_loss_look_like_one() {
+    run(async {
+        let rig = Rig::new();
+        let both = join(&[volume("db", "size: 1Mi"), volume("other", "size: 1Mi")]);
+        rig.settle(&both, 3, "made").await;
+        let db = native(&rig, "db");
+        rig.world().open(&db, "a client");
+        let without = join(&[volume("other", "size: 1Mi")]);
+        assert_eq!(held(&rig, &without).await, [("db".to_owned(), HeldReason::InUse)]);
+        rig.world().close(&db, "a client");
+        rig.world().delete_by_hand(&db);
+        assert_eq!(held(&rig, &both).await, [("db".to_owned(), HeldReason::Lost)]);
+    });
+}
+
+#[test]
+fn what_was_removed_before_a_crash_counts_against_the_limits() {
+    run(async {
+        let text = HEAD.replace("maxRemovals: 1000", "maxRemovals: 3");
+        let all = |from: u32| {
+            let volumes: Vec<String> = (from..9).map(|n| volume(&format!("v{n}"), "size: 1Mi")).collect();
+            specs(&format!("{text}{}", volumes.concat()))
+        };
+        let rig = Rig::new();
+        rig.settle(&all(0), 3, "made").await;
+        // Killed at the last call of a run that removes three: they are in the trash, and not yet counted.
+        let undisturbed = rig.fork(true);
+        undisturbed.pass(&all(3)).await.unwrap();
+        let calls = undisturbed.doom.calls.load(Ordering::SeqCst);
+        let fewer = all(3);
+        let mut crashed = rig.fork(true);
+        crashed.doom = Doom::at(calls - 1, Point::Before);
+        tokio::select! {
+            biased;
+            () = crashed.doom.died.notified() => {}
+            _ = crashed.pass(&fewer) => panic!("nobody died"),
+        }
+        let crashed = crashed.restarted(false).await;
+        assert_eq!(crashed.world().trashed_objects().count(), 3);
+        assert_eq!(held(&crashed, &all(6)).await.len(), 3, "three more are too many");
+    });
+}
+
+#[test]
+fn an_object_under_another_name_is_not_lost() {
+    run(async {
+        let rig = Rig::new();
+        let declared = join(&[volume("db", "size: 1Mi")]);
+        rig.settle(&declared, 3, "made").await;
+        let db = native(&rig, "db");
+        let moved = NativeName::new(db.as_str().replace(".db.", ".moved."));
+        rig.world().rename_by_hand(&db, &moved);
+        let answer = forget_object(&rig.setup(&declared), Kind::Volume, &name("db")).await;
+        assert!(matches!(answer, Err(ActError::Held(_))), "{answer:?}");
+        assert!(held(&rig, &declared).await.iter().all(|(_, reason)| *reason == HeldReason::Renamed));
+    });
+}
+
+#[test]
+fn a_takeover_cut_short_anywhere_makes_nothing_anew_and_can_be_finished() {
+    run(async {
+        let old = Rig::new();
+        let theirs = join(&[
+            volume("a", "size: 1Mi"),
+            volume("b", "size: 1Mi, object: by-name"),
+            volume("gone", "size: 1Mi"),
+            snapshot("s", "a", ""),
+        ]);
+        old.settle(&theirs, 3, "made").await;
+        for object in ["a", "s"] {
+            let native = native(&old, object);
+            old.world().write(&native, 1, 11);
+        }
+        old.settle(
+            &join(&[volume("a", "size: 1Mi"), volume("b", "size: 1Mi, object: by-name"), snapshot("s", "a", "")]),
+            3,
+            "gone",
+        )
+        .await;
+        let text = HEAD.replace("{name: prod}", "{name: neu}").replace("5c1d2e8a90", "0123456789");
+        let parts = [volume("a", "size: 1Mi"), volume("b", "size: 1Mi, object: by-name"), snapshot("s", "a", "")];
+        let ours = specs(&format!("{text}{}", parts.concat()));
+        let (pool, prod) = (name("pool"), "prod".parse().unwrap());
+        assert!(held(&old.fork(false), &ours).await.iter().all(|(_, reason)| *reason == HeldReason::OwnerChanged));
+        let whole = old.fork(false);
+        adopt_owner(&whole.setup(&ours), &pool, &prod).await.unwrap();
+        let calls = whole.doom.calls.load(Ordering::SeqCst);
+        whole.settle(&ours, 3, "taken over").await;
+        let reference = objects(&whole.world());
+        assert_eq!(reference.1.len(), 1, "the trash comes along");
+        for at in 0..calls {
+            for point in [Point::Before, Point::After] {
+                let mut crashed = old.fork(false);
+                crashed.doom = Doom::at(at, point);
+                let setup = crashed.setup(&ours);
+                tokio::select! {
+                    biased;
+                    () = crashed.doom.died.notified() => {}
+                    _ = adopt_owner(&setup, &pool, &prod) => panic!("call {at}: nobody died"),
+                }
+                drop(setup);
+                let crashed = crashed.restarted(false).await;
+                let made = crashed.world().events().iter().filter(|e| e.effect == SimEffect::Created).count();
+                crashed.pass(&ours).await.unwrap();
+                let after = crashed.world().events().iter().filter(|e| e.effect == SimEffect::Created).count();
+                assert_eq!(made, after, "call {at} {point:?}: something was made anew");
+                if crashed.world().ledger(&prod).is_some() {
+                    adopt_owner(&crashed.setup(&ours), &pool, &prod).await.unwrap();
+                }
+                crashed.settle(&ours, 4, "finished").await;
+                assert_eq!(objects(&crashed.world()), reference, "call {at} {point:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn one_object_that_cannot_be_purged_keeps_no_other() {
+    run(async {
+        let rig = Rig::new();
+        let parts: Vec<String> = (0..4).map(|n| volume(&format!("v{n}"), "size: 1Mi")).collect();
+        let keep = volume("keep", "size: 1Mi");
+        rig.settle(&join(&[parts.concat(), keep.clone()]), 3, "made").await;
+        rig.settle(&join(&[keep.clone()]), 3, "removed").await;
+        rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
+        let setup = rig.setup(&join(&[keep]));
+        let listed = trash_purge_list(&setup, &Purge::Expired).await.unwrap();
+        assert_eq!(listed.len(), 4);
+        // Between the list and the yes, one is brought back: it is left, and the others go.
+        trash_restore(&setup, Kind::Volume, &name("v0")).await.unwrap();
+        assert!(matches!(trash_purge(&setup, &listed).await, Err(ActError::Failed(_))));
+        assert_eq!(rig.world().trashed_objects().count(), 0);
+        assert!(rig.world().live_objects().any(|(native, _)| native.as_str().contains(".v0.")));
+    });
+}

@@ -1,0 +1,121 @@
+//! Adopting: what nobody owns is listed and declared, taken over as it is, and let go as it was.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use serde_json::{Value, json};
+
+use super::sandbox::Sandbox;
+
+/// A pool that others made, with things of all sorts in it.
+fn world() -> Sandbox {
+    let sandbox = Sandbox::with_stack();
+    let file = |name: &str, size: u64| {
+        sandbox.write(&format!("pool/{name}"), "");
+        fs::File::options().write(true).open(sandbox.path(&format!("pool/{name}"))).unwrap().set_len(size).unwrap();
+    };
+    file("db01.img", 1 << 20);
+    file("DB01", 3 << 20);
+    file("odd size", 1_234_567);
+    file("123", 512);
+    file(":{'\"#é", 4096);
+    file("empty", 0);
+    file("-dash", 4096);
+    fs::write(sandbox.path("pool/db01.img"), vec![7; 1 << 20]).unwrap();
+    fs::create_dir(sandbox.path("pool/lost+found")).unwrap();
+    symlink("db01.img", sandbox.path("pool/link")).unwrap();
+    sandbox
+}
+
+/// The verbs of a plan's steps, and how many things are held.
+fn planned(sandbox: &Sandbox) -> (Vec<String>, usize) {
+    let plan = sandbox.kiln("plan -o json").json();
+    let steps = plan["steps"].as_array().unwrap();
+    let verbs = steps.iter().map(|step| step["action"].as_str().unwrap().to_owned()).collect();
+    (verbs, plan["held"].as_array().unwrap().len())
+}
+
+#[test]
+fn what_nobody_owns_is_listed_with_its_size_and_nothing_is_touched() {
+    let sandbox = world();
+    let before = sandbox.tree(".");
+    sandbox
+        .kiln("adopt fast")
+        .ends(0)
+        .says("db01.img")
+        .says("1Mi")
+        .says("could be volume/db01")
+        .says("5 objects can be taken over");
+    let all = sandbox.kiln("adopt fast -o json").ends(0).json();
+    let of = |native: &str| {
+        all.as_array().unwrap().iter().find(|one| one["object"] == native).cloned().unwrap_or(Value::Null)
+    };
+    assert_eq!((&of("db01.img")["size"], &of("db01.img")["backend"]), (&json!(1 << 20), &json!("fast")));
+    assert_eq!(of("odd size")["size"], 1_234_567);
+    // Sorted by native name, the capital comes first and has the name.
+    assert_eq!((&of("DB01")["name"], &of("db01.img")["name"]), (&json!("db01"), &json!("db01-2")));
+    for native in ["empty", "-dash", "lost+found", "link"] {
+        assert!(of(native)["name"].is_null() && of(native)["message"].is_string(), "{native}: {all}");
+    }
+    assert_eq!(sandbox.tree("."), before, "it only looks");
+    sandbox.kiln("adopt slow").ends(2).warns("no Backend slow is declared");
+}
+
+#[test]
+fn manifests_are_written_that_adopt_and_then_nothing() {
+    let sandbox = world();
+    sandbox.volume("db01", "size: 1Mi");
+    sandbox.kiln("apply").ends(0);
+    sandbox.kiln("adopt fast --write specs/adopted").ends(0).says("Wrote 5 manifests to specs/adopted");
+    let text = fs::read_to_string(sandbox.path("specs/adopted/db01-2.yaml")).unwrap();
+    assert!(text.starts_with("# yaml-language-server: $schema=./kiln.schema.json\napiVersion: kiln/v1\n"), "{text}");
+    assert!(!text.contains("onRemove"), "{text}");
+    let schema: Value =
+        serde_json::from_slice(&fs::read(sandbox.path("specs/adopted/kiln.schema.json")).unwrap()).unwrap();
+    assert_eq!(schema, sandbox.kiln("schema").json());
+
+    let before = sandbox.tree("pool");
+    assert_eq!(planned(&sandbox), (vec!["adopt".to_owned(); 5], 0));
+    sandbox.kiln("apply").ends(0);
+    assert_eq!(planned(&sandbox), (Vec::new(), 0));
+    for (path, content) in before.into_iter().filter(|(path, _)| !path.display().to_string().contains(".kiln")) {
+        assert_eq!(fs::read(&path).unwrap(), content, "{}", path.display());
+    }
+    let all = sandbox.kiln("adopt fast -o json").ends(0).json();
+    assert!(all.as_array().unwrap().iter().all(|one| one["name"].is_null()), "{all}");
+
+    // They are let go when their manifests go, and stay where they are.
+    sandbox.remove("specs/adopted");
+    sandbox.kiln("apply").ends(0);
+    assert_eq!(fs::read(sandbox.path("pool/db01.img")).unwrap(), vec![7; 1 << 20]);
+    sandbox.kiln("trash list").ends(0).says("empty");
+}
+
+#[test]
+fn nothing_is_overwritten_and_what_is_declared_is_not_declared_again() {
+    let sandbox = world();
+    sandbox.kiln("adopt fast --write specs").ends(0);
+    sandbox.kiln("adopt fast").ends(0).says("declared as volume/db01");
+    sandbox.kiln("adopt fast --write specs").ends(0).says("Wrote 0 manifests");
+    let other = world();
+    other.write("out/db01-2.yaml", "mine");
+    other.kiln("adopt fast --write out").ends(2).warns("db01-2.yaml is there already");
+    assert_eq!(other.tree("out").len(), 1, "none or all");
+}
+
+#[test]
+fn manifests_go_to_standard_output_too() {
+    let sandbox = world();
+    let yaml = sandbox.kiln("adopt fast -o yaml").ends(0).out;
+    sandbox.write("specs/adopted.yaml", &yaml);
+    assert_eq!(planned(&sandbox), (vec!["adopt".to_owned(); 5], 0));
+}
+
+#[test]
+fn a_backend_that_cannot_be_seen_lists_nothing() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.write("pool", "a file");
+    sandbox.kiln("adopt fast").ends(6).warns("could not be observed");
+    sandbox.kiln("adopt fast --write out").ends(6);
+    assert!(!sandbox.has("out"));
+}
