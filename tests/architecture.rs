@@ -340,7 +340,8 @@ fn check_talk(path: &str, text: &str) -> Vec<String> {
         let texts = [window[0].text, window[1].text, window[2].text];
         let what = match texts {
             ["print" | "println" | "eprint" | "eprintln" | "dbg", "!", _] => "prints",
-            ["stdout" | "stderr", "(", _] => "takes hold of an output of the process",
+            // With an argument it says where the output of another process goes.
+            ["stdout" | "stderr", "(", ")"] => "takes hold of an output of the process",
             ["process", "::", "exit" | "abort" | "ExitCode"] => "ends the process",
             _ => continue,
         };

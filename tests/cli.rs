@@ -6,6 +6,8 @@
 mod adopt;
 #[path = "cli/basics.rs"]
 mod basics;
+#[path = "cli/images.rs"]
+mod images;
 #[path = "cli/killed.rs"]
 mod killed;
 #[path = "cli/reach.rs"]

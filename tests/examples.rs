@@ -15,7 +15,9 @@ fn root() -> PathBuf {
 fn names(dir: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
     let names = entries.map(|entry| entry.expect("an example is readable").file_name().to_string_lossy().into_owned());
-    names.filter(|name| !["pool", "state"].contains(&name.as_str()) && !name.starts_with("pretend.sim")).collect()
+    names
+        .filter(|name| !["images", "pool", "state"].contains(&name.as_str()) && !name.starts_with("pretend.sim"))
+        .collect()
 }
 
 fn read(path: &Path) -> String {
@@ -94,6 +96,8 @@ fn complaints_about(example: &Path, bless: bool) -> Vec<String> {
     let mut applied = 0;
     for line in typed::blocks(&readme, |_| true).iter().flatten() {
         let out = typed::run(copy.path(), &line.command, line.exit);
+        // Where the copy is differs from run to run.
+        let out = out.replace(&copy.path().display().to_string(), "$PWD");
         if let Some(expected) = expectation(&line.command).filter(|expected| shown.insert(expected)) {
             let file = example.join(expected);
             if bless {

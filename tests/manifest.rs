@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use kiln::manifest::{Limits, Loaded, Problem, Source, load};
-use kiln::model::{DriverConfig, Name, Percent, Seconds, Size, SourceSpec};
+use kiln::model::{DriverConfig, ImageFormat, ImageRef, Name, Percent, Seconds, Size, SourceSpec};
 use proptest::prelude::*;
 
 const BACKEND: &str = "apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: fast}\nspec: {driver: sim}\n";
@@ -130,7 +130,7 @@ fn values_and_defaults_are_what_the_contract_says() {
     let db = &loaded.specs.volumes["db"];
     assert_eq!((&db.backend, db.size), (&name, Size(3 << 29)));
     assert_eq!((db.protected, db.on_remove, db.provisioning), (None, None, None), "what is not written is not made up");
-    let image = SourceSpec::Image { path: root.path().join("i.raw"), format: "raw".into(), sha256: None };
+    let image = SourceSpec::Image(ImageRef { path: root.path().join("i.raw"), format: ImageFormat::Raw, sha256: None });
     assert_eq!(db.source, Some(image));
     assert_eq!((db.meta.place.line, db.meta.place.column), (1, 1));
     // The same files elsewhere have the same revision; other bytes have another.

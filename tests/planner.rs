@@ -276,7 +276,7 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
             let needs = |o: &Object| o.parent == held.uid || o.tags.volume == held.uid;
             let named = |source: &SourceSpec| match source {
                 SourceSpec::Volume(name) | SourceSpec::Snapshot(name) => *name == held.name,
-                SourceSpec::Image { .. } => false,
+                SourceSpec::Image(_) => false,
             };
             let asked = scene.specs.volumes.values().filter_map(|spec| spec.source.as_ref()).any(named);
             asked || objects(scene).any(|(_, o)| needs(o))

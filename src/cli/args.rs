@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::exit;
-use crate::model::{Kind, Name, Owner};
+use crate::model::{ImageFormat, Kind, Name, Owner};
 
 /// Keeps block storage in the shape that a directory of YAML files declares.
 #[derive(Debug, Parser)]
@@ -78,6 +78,9 @@ pub(crate) enum Command {
     Forget(ForgetArgs),
     /// List what nobody owns on a backend, write manifests that take it over; or take over the objects of another owner
     Adopt(AdoptArgs),
+    /// Write volumes and snapshots into image files
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// Say what is wrong, each with what mends it; changes nothing
     Doctor(DoctorArgs),
     /// Print the JSON Schema of manifests, for editors
@@ -403,6 +406,48 @@ pub(crate) struct AdoptArgs {
     pub(crate) specs: SpecsOption,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Write a volume or snapshot into an image file, whole or not at all; a volume that is open for writing is refused
+    Export(ImageExportArgs),
+}
+
+/// The format of an image file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImageFormatChoice {
+    /// The bytes of the disk, with holes where it has them
+    Raw,
+    /// QEMU's format; needs qemu-img
+    Qcow2,
+}
+
+impl From<ImageFormatChoice> for ImageFormat {
+    fn from(choice: ImageFormatChoice) -> Self {
+        match choice {
+            ImageFormatChoice::Raw => ImageFormat::Raw,
+            ImageFormatChoice::Qcow2 => ImageFormat::Qcow2,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageExportArgs {
+    /// volume/NAME or snapshot/NAME
+    #[arg(value_name = "KIND/NAME")]
+    pub(crate) what: ObjectName,
+    /// The file to make
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Its format; never guessed
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: ImageFormatChoice,
+    /// Replace a file of that name
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) specs: SpecsOption,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
     /// Only of this kind
@@ -507,6 +552,7 @@ mod tests {
                 "trash",
                 "forget",
                 "adopt",
+                "image",
                 "doctor",
                 "schema",
                 "explain",

@@ -18,6 +18,7 @@ mod explain;
 mod failure;
 mod forget;
 mod get;
+mod image;
 mod init;
 mod lines;
 mod log;
@@ -75,6 +76,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Trash(args) => trash::trash(context, args),
         Command::Forget(args) => forget::forget(context, &args),
         Command::Adopt(args) => adopt::adopt(context, &args),
+        Command::Image(args) => image::image(context, args),
         Command::Doctor(args) => doctor::doctor(context, &args),
         Command::Schema(args) => schema::schema(context, &args),
         Command::Explain(args) => explain::explain(context, &args),

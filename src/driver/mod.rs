@@ -12,8 +12,10 @@
 //!
 //! One suite, `tests/conformance`, holds every driver to this.
 
+pub mod image;
 mod local;
 pub mod sim;
+mod tool;
 
 use std::sync::Arc;
 

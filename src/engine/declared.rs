@@ -4,7 +4,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::model::{
-    BackendSpec, DriverConfig, ExportSpec, ExportedThing, Provisioning, Qos, SnapshotSpec, SourceSpec, VolumeSpec,
+    BackendSpec, DriverConfig, ExportSpec, ExportedThing, ImageRef, Provisioning, Qos, SnapshotSpec, SourceSpec,
+    VolumeSpec,
 };
 
 /// Only what is written (null is what is not), under the names that manifests use.
@@ -44,7 +45,7 @@ pub(super) fn volume_json(spec: &VolumeSpec) -> Value {
                 None => Value::Null,
                 Some(SourceSpec::Snapshot(name)) => json!({"snapshot": name}),
                 Some(SourceSpec::Volume(name)) => json!({"volume": name}),
-                Some(SourceSpec::Image { path, format, sha256 }) => {
+                Some(SourceSpec::Image(ImageRef { path, format, sha256 })) => {
                     let path = path.display().to_string();
                     json!({"image": written([("path", json!(path)), ("format", json!(format)), ("sha256", json!(sha256))])})
                 }

@@ -7,6 +7,7 @@ mod acts;
 mod clock;
 mod declared;
 mod execute;
+mod image;
 mod ledger;
 mod look;
 mod pass;
@@ -25,6 +26,7 @@ pub use acts::{
     trash_restore,
 };
 pub use clock::SystemClock;
+pub use image::{ImageExport, image_export};
 pub use reconcile::{reconcile_once, survey};
 pub use status::{Condition, Metadata, ObjectStatus, Status, backend_status, rfc3339, status};
 pub use unowned::{Unowned, unowned};

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::driver::StepContext;
+use crate::driver::{StepContext, image};
 use crate::model::{
-    Action, BackendRecord, DriverError, Effect, ErrorKind, Expect, Identity, Kind, Ledger, Name, Object, ObjectRecord,
-    Outcome, Place, Reason, Records, Removal, Risk, Size, Specs, Step, Tags, Uid, Verb,
+    Action, BackendRecord, DriverError, Effect, ErrorKind, Expect, Identity, ImageLook, ImageRef, Images, Kind, Ledger,
+    Name, Object, ObjectRecord, Outcome, Place, Reason, Records, Removal, Risk, Size, Specs, Step, Tags, Uid, Verb,
 };
 use crate::plan::{self, Inputs, Irreversible, Plan, View};
 use crate::store::{Batch, Store, StoreError};
@@ -23,6 +23,8 @@ pub(super) struct Pass<'s> {
     pub records: Records,
     pub looked: Looked,
     pub now: u64,
+    /// What looks at images showed, in this pass.
+    pub images: Images,
     /// Our ledgers on usable backends, as they are on the pools but for what was settled since; from [`Pass::settle`] on.
     pub ledgers: BTreeMap<Name, Ledger>,
     /// Objects that are as declared, with nothing to do.
@@ -49,6 +51,7 @@ impl<'s> Pass<'s> {
             records,
             looked,
             now,
+            images: Images::new(),
             ledgers: BTreeMap::new(),
             settled: HashSet::new(),
         }
@@ -89,6 +92,7 @@ impl<'s> Pass<'s> {
             records: &self.records,
             recent: &recent,
             approved,
+            images: &self.images,
             irreversible,
         })
     }
@@ -113,7 +117,23 @@ impl<'s> Pass<'s> {
     /// Plans, and looks closer where the plan depends on who has an object open.
     pub(super) async fn plan_closely(&mut self, approved: &[String]) -> Plan {
         let first = self.plan(approved, Irreversible::List);
-        if self.looked.look_closer(&first).await { self.plan(approved, Irreversible::List) } else { first }
+        let clients = self.looked.look_closer(&first).await;
+        let images = self.look_at_images(plan::images(&first)).await;
+        if clients || images { self.plan(approved, Irreversible::List) } else { first }
+    }
+
+    /// Looks at images. Whether there were any.
+    async fn look_at_images(&mut self, wanted: BTreeSet<ImageRef>) -> bool {
+        let any = !wanted.is_empty();
+        for image in wanted {
+            let look = {
+                let image = image.clone();
+                tokio::task::spawn_blocking(move || image::look(&image))
+            };
+            let look = look.await.unwrap_or_else(|_| ImageLook::Refused { why: "looking at it failed".to_owned() });
+            self.images.insert(image, look);
+        }
+        any
     }
 
     /// Resolves what a crash left: open intents by looking at the backends, half-made objects by removing them.

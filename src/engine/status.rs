@@ -638,6 +638,7 @@ mod tests {
             adopt: true,
             detach: true,
             qos: false,
+            images: false,
             encryption: false,
         };
         let observed = Observed {

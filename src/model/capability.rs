@@ -37,6 +37,8 @@ pub struct Capabilities {
     pub detach: bool,
     /// Whether rates can be limited.
     pub qos: bool,
+    /// Whether volumes can be made from images.
+    pub images: bool,
     /// Whether volumes can be encrypted.
     pub encryption: bool,
 }

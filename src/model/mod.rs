@@ -6,6 +6,7 @@
 
 mod capability;
 mod error;
+mod image;
 mod ledger;
 mod name;
 mod observed;
@@ -16,6 +17,7 @@ mod step;
 
 pub use capability::{Access, Capabilities};
 pub use error::{DriverError, Effect, ErrorKind};
+pub use image::{ImageFormat, ImageLook, ImageRef, Images};
 pub use ledger::{ApprovalInUse, Ledger, LedgerEntry, LedgerView, PoolId, Removal, Tombstone};
 pub use name::{Kind, Name, NameError, NativeForm, NativeName, Owner, Uid};
 pub use observed::{Capacity, Clients, Identity, Listed, Object, Observed, Place, Scope, Tags};

@@ -336,14 +336,7 @@ pub enum SourceSpec {
     /// A volume as it is at that moment.
     Volume(Name),
     /// A file with an image.
-    Image {
-        /// Resolved against the file that names it.
-        path: PathBuf,
-        /// `raw` or `qcow2`.
-        format: String,
-        /// Lower-case hexadecimal.
-        sha256: Option<String>,
-    },
+    Image(super::ImageRef),
 }
 
 /// `Volume.spec.restore`.
@@ -439,13 +432,39 @@ pub enum Origin {
     Snapshot(super::ObjectRef),
     /// A volume as it is when the step runs.
     Volume(super::ObjectRef),
+    /// A file of the host.
+    Image {
+        /// Which.
+        image: super::ImageRef,
+        /// Of the disk in it, when it was looked at; the driver refuses another. `None`: nobody has looked yet, and such a step is
+        /// not made.
+        size: Option<Size>,
+    },
 }
 
 impl Origin {
-    /// The object.
-    pub fn object(&self) -> &super::ObjectRef {
+    /// The object, if it is one.
+    pub fn object(&self) -> Option<&super::ObjectRef> {
         match self {
-            Origin::Snapshot(object) | Origin::Volume(object) => object,
+            Origin::Snapshot(object) | Origin::Volume(object) => Some(object),
+            Origin::Image { .. } => None,
+        }
+    }
+
+    /// What a volume made from it must have at least; `None`: not known yet.
+    pub fn size(&self) -> Option<Size> {
+        match self {
+            Origin::Snapshot(object) | Origin::Volume(object) => Some(object.size),
+            Origin::Image { size, .. } => *size,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Snapshot(object) | Origin::Volume(object) => object.native.fmt(f),
+            Origin::Image { image, .. } => write!(f, "the {} image {}", image.format, image.path.display()),
         }
     }
 }

@@ -168,7 +168,7 @@ impl fmt::Display for Action {
         match self {
             Action::Create { size, origin: None, .. } => write!(f, "create {size}"),
             Action::Create { size, origin: Some(origin), .. } => {
-                write!(f, "create {size} from {}", origin.object().native)
+                write!(f, "create {size} from {origin}")
             }
             Action::Snapshot { volume, .. } => write!(f, "snapshot of {}", volume.native),
             Action::Grow { to } => write!(f, "grow to {to}"),

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Expect, Identity, Kind, Ledger, Name, NativeName, Object, ObjectRef, Origin, Place, Provisioning, Reason,
-    Risk, Size, SourceSpec, Step, Tags, Uid, Verb, VolumeSpec,
+    Action, Expect, Identity, ImageLook, ImageRef, Kind, Ledger, Name, NativeName, Object, ObjectRef, Origin, Place,
+    Provisioning, Reason, Risk, Size, SourceSpec, Step, Tags, Uid, Verb, VolumeSpec,
 };
 
 use super::plan::{About, Planner, Ready};
@@ -59,9 +59,9 @@ impl<'a> Planner<'a> {
         let mut changes = vec![change("size", Value::Null, json!(size))];
         if let Some(source) = &spec.source {
             let (path, name) = match source {
-                SourceSpec::Snapshot(name) => ("source.snapshot", name.as_str()),
-                SourceSpec::Volume(name) => ("source.volume", name.as_str()),
-                SourceSpec::Image { .. } => ("source.image", "image"),
+                SourceSpec::Snapshot(name) => ("source.snapshot", name.to_string()),
+                SourceSpec::Volume(name) => ("source.volume", name.to_string()),
+                SourceSpec::Image(image) => ("source.image", image.path.display().to_string()),
             };
             changes.push(change(path, Value::Null, json!(name)));
         }
@@ -97,11 +97,7 @@ impl<'a> Planner<'a> {
         let (kind, name) = match source {
             SourceSpec::Snapshot(name) => (Kind::Snapshot, name),
             SourceSpec::Volume(name) => (Kind::Volume, name),
-            SourceSpec::Image { .. } => {
-                let message = "volumes from images are not built yet".to_owned();
-                self.hold(about, HeldReason::Unsupported, message, "leave `source` out");
-                return None;
-            }
+            SourceSpec::Image(image) => return Some((Some(self.image(spec, about, size, image)?), Vec::new())),
         };
         let what = format!("{} {name}", kind.as_lower());
         let ready = match kind {
@@ -170,6 +166,43 @@ impl<'a> Planner<'a> {
             _ => Origin::Volume(object),
         };
         Some((Some(origin), after))
+    }
+
+    /// The image that a new volume's content comes from.
+    ///
+    /// One that nobody has looked at yet is planned as if it were good: [`super::looks::images`] names it, and after a look one plans
+    /// again. So images are looked at only when something is really to be made from them.
+    fn image(&mut self, spec: &VolumeSpec, about: &About<'_>, size: Size, image: &ImageRef) -> Option<Origin> {
+        if !self.good(&spec.backend)?.capabilities.images {
+            let message = format!("the backend {} makes no volumes from images", spec.backend);
+            self.hold(about, HeldReason::Unsupported, message, "leave `source` out");
+            return None;
+        }
+        let path = image.path.display();
+        let seen = match self.inputs.images.get(image) {
+            None => None,
+            Some(ImageLook::Good { size }) => Some(*size),
+            Some(ImageLook::Missing) => {
+                let message = format!("it is to be made from the image {path}, and there is no such file");
+                let unblock = "bring the file there, correct `path`, or leave `source` out for an empty volume";
+                self.hold(about, HeldReason::SourceMissing, message, unblock);
+                return None;
+            }
+            Some(ImageLook::Refused { why }) => {
+                let message = format!("it is to be made from the {} image {path}, and {why}", image.format);
+                let unblock = "give an image that is whole in itself and of the format that is written; \
+                               `qemu-img convert` on a host that trusts it makes one";
+                self.hold(about, HeldReason::Unsupported, message, unblock);
+                return None;
+            }
+        };
+        if let Some(needed) = seen.filter(|needed| size < *needed) {
+            let message = format!("it is declared as {}, and the image {path} has {}", exact(spec.size), exact(needed));
+            let unblock = format!("declare at least `size: {}`", needed.bytes());
+            self.hold(about, HeldReason::SizeBelowSource, message, unblock);
+            return None;
+        }
+        Some(Origin::Image { image: image.clone(), size: seen })
     }
 
     /// An object that no document declares, and that is ours and there.

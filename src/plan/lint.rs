@@ -68,8 +68,8 @@ fn check_action(
             if [Place::Live, Place::Trash].iter().any(|place| objects.contains_key(&(&step.native, *place))) {
                 breach("something bears its name already");
             }
-            if origin.as_ref().is_some_and(|origin| origin.object().size > *size) {
-                breach("it is smaller than what it is made from");
+            if origin.as_ref().is_some_and(|origin| origin.size().is_none_or(|source| source > *size)) {
+                breach("it is smaller than what it is made from, or nobody has looked how large that is");
             }
             if !good.observed.listed.proves_absence_of(step.identity.kind) {
                 breach("its absence is not proven");

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Action, Clients, Name, NativeName, Place};
+use crate::model::{Action, Clients, ImageRef, Name, NativeName, Origin, Place};
 
 use super::types::{Plan, View, World};
 
@@ -18,7 +18,7 @@ pub fn looks(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<NativeName>> {
         let native = match &step.action {
             _ if step.expect.idle => &step.native,
             Action::Snapshot { volume, .. } if torn => &volume.native,
-            Action::Create { origin: Some(crate::model::Origin::Volume(volume)), .. } if torn => &volume.native,
+            Action::Create { origin: Some(Origin::Volume(volume)), .. } if torn => &volume.native,
             _ => continue,
         };
         wanted.entry(&step.backend).or_default().insert(native);
@@ -36,4 +36,14 @@ pub fn looks(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<NativeName>> {
         }
     }
     looks
+}
+
+/// The images that something is to be made from and that nobody has looked at. The caller looks, puts what it saw into the inputs,
+/// and plans again.
+pub fn images(plan: &Plan) -> BTreeSet<ImageRef> {
+    let origins = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Create { origin: Some(Origin::Image { image, size: None }), .. } => Some(image.clone()),
+        _ => None,
+    });
+    origins.collect()
 }

@@ -32,7 +32,7 @@ mod volume;
 pub use approve::{approval_item, digest_of};
 pub use ground::usable;
 pub use lint::lint;
-pub use looks::looks;
+pub use looks::{images, looks};
 pub use markdown::markdown;
 pub use plan::plan;
 pub use render::{Paint, counted, escape, render, render_held, render_step, summary_line};

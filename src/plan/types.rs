@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::{Capabilities, Kind, Name, Observed, Owner, Records, Removal, Specs, Step, Uid, Verb};
+use crate::model::{Capabilities, Images, Kind, Name, Observed, Owner, Records, Removal, Specs, Step, Uid, Verb};
 
 /// Everything that the planner looks at. Equal inputs give equal plans.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +20,8 @@ pub struct Inputs<'a> {
     pub recent: &'a [Removal],
     /// Digests that a person approves now, on the command line: they hold even if spent.
     pub approved: &'a [String],
+    /// What a look showed of the images that something is to be made from; one that is not in here was not looked at.
+    pub images: &'a Images,
     /// What becomes of steps that cannot be undone.
     pub irreversible: Irreversible,
 }

@@ -311,6 +311,7 @@ fn detail(step: &Step) -> String {
                 None => String::new(),
                 Some(Origin::Snapshot(object)) => format!(", from snapshot {}", short(&object.native)),
                 Some(Origin::Volume(object)) => format!(", from volume {}", short(&object.native)),
+                Some(origin @ Origin::Image { .. }) => format!(", from {origin}"),
             };
             format!("{size} on {backend}{kind}{origin}")
         }

@@ -26,7 +26,7 @@ impl<'a> Planner<'a> {
         let origin = |name: &Name| match specs.volumes.get(name)?.source.as_ref()? {
             SourceSpec::Volume(volume) => Some(volume),
             SourceSpec::Snapshot(snapshot) => specs.snapshots.get(snapshot).map(|snapshot| &snapshot.volume),
-            SourceSpec::Image { .. } => None,
+            SourceSpec::Image(_) => None,
         };
         let mut begun = HashSet::new();
         for first in specs.volumes.keys() {

@@ -76,7 +76,8 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
     };
     match &step.action {
         Action::Create { size, origin, tags, .. } => {
-            let parent = origin.as_ref().filter(|_| clones_depend).map(|origin| origin.object().uid);
+            let parent =
+                origin.as_ref().filter(|_| clones_depend).and_then(|origin| origin.object()).map(|object| object.uid);
             return objects.push(new(*size, tags, parent));
         }
         Action::Snapshot { volume, tags, .. } => return objects.push(new(volume.size, tags, None)),

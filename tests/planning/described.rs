@@ -2,12 +2,13 @@
 //! writes a uid: each is derived from names, as the planner does it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use kiln::driver::sim::SimDriver;
 use kiln::model::{
-    ApprovalInUse, BackendRecord, Capabilities, Capacity, Clients, DriverConfig, Identity, Kind, Ledger, LedgerEntry,
-    LedgerView, Listed, Name, NativeName, Object, ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning,
-    Records, Removal, Size, Specs, Tags, Tombstone, Uid,
+    ApprovalInUse, BackendRecord, Capabilities, Capacity, Clients, DriverConfig, Identity, ImageFormat, ImageLook,
+    ImageRef, Images, Kind, Ledger, LedgerEntry, LedgerView, Listed, Name, NativeName, Object, ObjectRecord, Observed,
+    OnRemove, Owner, Place, PoolId, Provisioning, Records, Removal, Size, Specs, Tags, Tombstone, Uid,
 };
 use kiln::plan::{Inputs, Irreversible, View, World};
 use serde::Deserialize;
@@ -24,9 +25,34 @@ pub(crate) struct Described {
     pub(crate) recent: Vec<Left>,
     /// Whether the store is there.
     pub(crate) store: Option<bool>,
+    /// What a look at images showed.
+    images: Vec<Picture>,
     /// By Backend. One that is declared and not here is seen for the first time; one that is here and not declared is only
     /// remembered.
     pub(crate) backends: BTreeMap<Name, Pool>,
+}
+
+/// An image: with a size it is good, with `why` refused, with neither not there.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Picture {
+    path: PathBuf,
+    format: ImageFormat,
+    sha256: Option<String>,
+    size: Option<String>,
+    why: Option<String>,
+}
+
+impl Picture {
+    fn seen(&self) -> (ImageRef, ImageLook) {
+        let Self { path, format, sha256, size, why } = self.clone();
+        let look = match (size, why) {
+            (Some(size), _) => ImageLook::Good { size: size.parse().unwrap() },
+            (None, Some(why)) => ImageLook::Refused { why },
+            (None, None) => ImageLook::Missing,
+        };
+        (ImageRef { path, format, sha256 }, look)
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -155,6 +181,7 @@ pub(crate) struct Scene {
     pub(crate) records: Records,
     pub(crate) recent: Vec<Removal>,
     pub(crate) approved: Vec<String>,
+    pub(crate) images: Images,
     pub(crate) irreversible: Irreversible,
     /// What every uid that can occur stands for.
     pub(crate) uids: BTreeMap<Uid, (Kind, Name, u32)>,
@@ -168,6 +195,7 @@ impl Scene {
             records: &self.records,
             recent: &self.recent,
             approved: &self.approved,
+            images: &self.images,
             irreversible: self.irreversible,
         }
     }
@@ -185,6 +213,7 @@ impl Described {
             records: Records::default(),
             recent: Vec::new(),
             approved: self.approve.clone(),
+            images: self.images.iter().map(Picture::seen).collect(),
             irreversible: if self.hold { Irreversible::Hold } else { Irreversible::List },
             uids: BTreeMap::new(),
             specs,

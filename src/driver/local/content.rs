@@ -18,16 +18,16 @@ const PIECE: u64 = 8 << 20;
 const BUFFER: usize = 1 << 20;
 
 /// What long work reports to, and is stopped by.
-pub(super) struct Work {
-    pub(super) now: u64,
-    pub(super) progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
+pub(in crate::driver) struct Work {
+    pub(in crate::driver) now: u64,
+    pub(in crate::driver) progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
     /// The caller has gone: stop at the next safe place.
-    pub(super) abandoned: Arc<AtomicBool>,
+    pub(in crate::driver) abandoned: Arc<AtomicBool>,
 }
 
 impl Work {
     /// An error once the caller has gone.
-    pub(super) fn check(&self) -> Result<(), DriverError> {
+    pub(in crate::driver) fn check(&self) -> Result<(), DriverError> {
         check(&self.abandoned)
     }
 }
@@ -41,7 +41,7 @@ pub(super) fn check(abandoned: &AtomicBool) -> Result<(), DriverError> {
 }
 
 /// Gives a new file its length, all zeroes.
-pub(super) fn allot(file: &OwnedFd, size: u64, thick: bool) -> Result<(), Errno> {
+pub(in crate::driver) fn allot(file: &OwnedFd, size: u64, thick: bool) -> Result<(), Errno> {
     if thick && size > 0 { fs::fallocate(file, FallocateFlags::empty(), 0, size) } else { fs::ftruncate(file, size) }
 }
 
@@ -59,7 +59,7 @@ pub(super) fn lengthen(file: &OwnedFd, from: u64, to: u64, thick: bool) -> Resul
 ///
 /// Shares the blocks where the file system can (then the source may be in use: the copy is of one moment), else copies them and
 /// keeps holes; then nobody may be writing to the source. `what` names the source for messages.
-pub(super) fn fill(
+pub(in crate::driver) fn fill(
     into: &OwnedFd,
     from: &OwnedFd,
     size: u64,

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use crate::model::{DriverError, Effect, ErrorKind};
 
 /// How to act on an answer of the kernel.
-pub(super) fn kind_of(errno: Errno) -> ErrorKind {
+pub(in crate::driver) fn kind_of(errno: Errno) -> ErrorKind {
     match errno {
         Errno::NOSPC | Errno::DQUOT => ErrorKind::Full,
         Errno::ROFS | Errno::ACCESS | Errno::PERM => ErrorKind::Denied,
@@ -27,22 +27,22 @@ pub(super) fn kind_of(errno: Errno) -> ErrorKind {
 }
 
 /// An error of a call before which nothing that others can see was changed.
-pub(super) fn before(doing: impl Display, errno: Errno) -> DriverError {
+pub(in crate::driver) fn before(doing: impl Display, errno: Errno) -> DriverError {
     DriverError::before(kind_of(errno), format!("{doing}: {}", describe(errno)))
 }
 
 /// An error of a call after which, or during which, the effect may have happened.
-pub(super) fn after(doing: impl Display, errno: Errno) -> DriverError {
+pub(in crate::driver) fn after(doing: impl Display, errno: Errno) -> DriverError {
     DriverError { effect: Effect::Unknown, ..before(doing, errno) }
 }
 
 /// The world is not what the step expects.
-pub(super) fn conflict(message: impl Into<String>) -> DriverError {
+pub(in crate::driver) fn conflict(message: impl Into<String>) -> DriverError {
     DriverError::before(ErrorKind::Conflict, message)
 }
 
 /// In words, with what the kernel's own text does not say.
-pub(super) fn describe(errno: Errno) -> String {
+pub(in crate::driver) fn describe(errno: Errno) -> String {
     match errno {
         Errno::LOOP => "there is a symbolic link in the way, and none is followed".to_owned(),
         Errno::NOSYS => "the kernel does not know this call (Linux 5.6 or later is needed)".to_owned(),

@@ -8,16 +8,18 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::fs;
 use rustix::io::Errno;
 
+use crate::driver::tool;
+
 /// Which signal announces a break: the number in Linux's `asm-generic/fcntl.h`, which `libc` leaves out.
 const F_SETSIG: libc::c_int = 10;
 
 /// A read lease; given back when dropped.
-pub(super) struct Lease<'fd> {
+pub(in crate::driver) struct Lease<'fd> {
     fd: BorrowedFd<'fd>,
 }
 
 /// What asking for a lease showed.
-pub(super) enum Leased<'fd> {
+pub(in crate::driver) enum Leased<'fd> {
     /// Nobody writes, and nobody begins to without being noticed.
     Idle(Lease<'fd>),
     /// Someone has it open for writing.
@@ -28,13 +30,15 @@ pub(super) enum Leased<'fd> {
 
 impl<'fd> Lease<'fd> {
     /// Asks for a lease on a file opened only for reading.
-    pub(super) fn take(fd: BorrowedFd<'fd>) -> Leased<'fd> {
+    pub(in crate::driver) fn take(fd: BorrowedFd<'fd>) -> Leased<'fd> {
         // The kernel announces a break by a signal, SIGIO by default, which ends the process. SIGURG is ignored by default; the
         // break is looked for instead.
         if control(fd, F_SETSIG, libc::SIGURG).is_err() {
             return Leased::Unknown;
         }
-        match control(fd, libc::F_SETLEASE, libc::F_RDLCK) {
+        let ask = || control(fd, libc::F_SETLEASE, libc::F_RDLCK);
+        // A child that is just being started has what we have open, until it becomes its tool: that is nobody who writes.
+        match ask().or_else(|_| tool::while_none_starts(ask)) {
             Ok(_) => Leased::Idle(Lease { fd }),
             Err(Errno::AGAIN) => Leased::Writers,
             Err(_) => Leased::Unknown,
@@ -42,7 +46,7 @@ impl<'fd> Lease<'fd> {
     }
 
     /// Whether someone has opened it for writing, or is waiting to, since.
-    pub(super) fn broken(&self) -> bool {
+    pub(in crate::driver) fn broken(&self) -> bool {
         control(self.fd, libc::F_GETLEASE, 0) != Ok(libc::F_RDLCK)
     }
 }
@@ -63,7 +67,7 @@ fn control(fd: BorrowedFd<'_>, command: libc::c_int, argument: libc::c_int) -> R
 
 /// Who has a file open for writing, as far as `/proc` shows this user. Slow (all descriptors of the host are looked at): only
 /// asked once a lease has said that there is someone.
-pub(super) fn writers(file: BorrowedFd<'_>) -> Vec<String> {
+pub(in crate::driver) fn writers(file: BorrowedFd<'_>) -> Vec<String> {
     let mut found = Vec::new();
     if let Ok(wanted) = fs::fstat(file) {
         for process in numbered("/proc") {
@@ -97,7 +101,7 @@ fn opened_for_writing(process: u32, fd: u32) -> bool {
 }
 
 /// Who writes to a file: `None` if it cannot be known, empty if nobody does.
-pub(super) fn writers_of(file: &impl AsFd) -> Option<Vec<String>> {
+pub(in crate::driver) fn writers_of(file: &impl AsFd) -> Option<Vec<String>> {
     match Lease::take(file.as_fd()) {
         Leased::Idle(_) => Some(Vec::new()),
         Leased::Writers => Some(writers(file.as_fd())),

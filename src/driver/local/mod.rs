@@ -33,9 +33,9 @@ use crate::model::{
     Size, Step, Uid,
 };
 
-mod content;
-mod fail;
-mod lease;
+pub(super) mod content;
+pub(super) mod fail;
+pub(super) mod lease;
 mod ledger;
 mod lock;
 mod object;
@@ -131,6 +131,7 @@ fn capabilities(path: &Path) -> Capabilities {
         adopt: true,
         detach: true,
         qos: false,
+        images: true,
         encryption: false,
     }
 }

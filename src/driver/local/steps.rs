@@ -12,6 +12,7 @@ use super::lease;
 use super::object::{self, Form, Found, image_name};
 use super::pool::{self, FILE_MODE, Pool};
 use super::{GRANULARITY, fail};
+use crate::driver::image;
 use crate::model::{
     Action, DriverError, ErrorKind, Identity, Kind, NativeForm, NativeName, ObjectRef, Origin, Outcome, Place,
     Provisioning, Size, Step, Tags,
@@ -181,13 +182,21 @@ impl Task<'_> {
         if self.already_made(Some(size))? {
             return Ok(Outcome::Unchanged);
         }
-        let source = origin.map(|origin| self.source(origin.object())).transpose()?;
-        self.make(tags, FILE_MODE, |data| match (&source, origin) {
-            (Some(source), Some(origin)) => {
-                content::fill(data, source, size, thick, origin.object().native.as_str(), self.work)
+        match origin {
+            None => self.make(tags, FILE_MODE, |data| {
+                content::allot(data, size, thick).map_err(|e| fail::before("making room", e))
+            }),
+            Some(Origin::Snapshot(object) | Origin::Volume(object)) => {
+                let source = self.source(object)?;
+                self.make(tags, FILE_MODE, |data| {
+                    content::fill(data, &source, size, thick, object.native.as_str(), self.work)
+                })
             }
-            _ => content::allot(data, size, thick).map_err(|e| fail::before("making room", e)),
-        })
+            Some(Origin::Image { image, size: seen }) => {
+                let source = image::open(image, *seen, size)?;
+                self.make(tags, FILE_MODE, |data| source.fill(data, size, thick, self.work))
+            }
+        }
     }
 
     fn snapshot(&self, volume: &ObjectRef, tags: &Tags) -> Result<Outcome, DriverError> {

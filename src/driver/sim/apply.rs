@@ -225,6 +225,9 @@ impl Call<'_> {
                             }
                             (from, self.source(from, Kind::Volume)?)
                         }
+                        Origin::Image { .. } => {
+                            return refuse(ErrorKind::Unsupported, "the simulator holds no data of real images");
+                        }
                     };
                     if source.size > *size {
                         return Err(conflict(format!("its source has {}, which is more", source.size)));

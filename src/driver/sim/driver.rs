@@ -95,6 +95,7 @@ impl SimDriver {
             adopt: true,
             detach: true,
             qos: false,
+            images: false,
             encryption: false,
         }
     }

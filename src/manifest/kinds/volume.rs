@@ -3,7 +3,9 @@
 use super::head::{adopt, native_name, path, refer};
 use super::{Reference, export};
 use crate::manifest::fields::{At, Fields};
-use crate::model::{Kind, Meta, OnRemove, Provisioning, Qos, RestoreSpec, SnapshotSpec, SourceSpec, VolumeSpec};
+use crate::model::{
+    ImageFormat, ImageRef, Kind, Meta, OnRemove, Provisioning, Qos, RestoreSpec, SnapshotSpec, SourceSpec, VolumeSpec,
+};
 
 pub(super) fn read(mut fields: Fields<'_>, meta: Option<Meta>, references: &mut Vec<Reference>) -> Option<VolumeSpec> {
     let backend = refer(fields.get("backend"), Kind::Backend, "backend", references);
@@ -75,7 +77,7 @@ fn image(at: At<'_>) -> Option<SourceSpec> {
     let path = fields.need("path", "write the path of the image, relative to this file").and_then(path);
     // Formats are never guessed: a raw disk whose guest wrote a qcow2 header could otherwise name any file of the host.
     let format = fields.need("format", "write `format: raw` or `format: qcow2`");
-    let format = format.and_then(|at| at.choice(&[("raw", "raw"), ("qcow2", "qcow2")]));
+    let format = format.and_then(|at| at.choice(&[("raw", ImageFormat::Raw), ("qcow2", ImageFormat::Qcow2)]));
     let sha256 = fields.get("sha256").and_then(|at| {
         let text = at.text()?;
         let fits = text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit());
@@ -85,7 +87,7 @@ fn image(at: At<'_>) -> Option<SourceSpec> {
         fits.then(|| text.to_ascii_lowercase())
     });
     fields.finish();
-    Some(SourceSpec::Image { path: path?, format: format?.to_owned(), sha256 })
+    Some(SourceSpec::Image(ImageRef { path: path?, format: format?, sha256 }))
 }
 
 fn restore(at: At<'_>) -> Option<RestoreSpec> {

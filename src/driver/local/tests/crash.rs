@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::*;
+use crate::model::{ImageFormat, ImageRef};
 
 thread_local! {
     static CALLS_LEFT: Cell<Option<u32>> = const { Cell::new(None) };
@@ -56,6 +57,26 @@ fn home() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
+/// A directory with the images `disk.raw` and `disk.qcow2`, of 64 KiB each.
+fn images() -> &'static Path {
+    static IMAGES: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
+    let made = IMAGES.get_or_init(|| {
+        let home = tempfile::tempdir().unwrap();
+        let [raw, qcow2] = ["raw", "qcow2"].map(|format| home.path().join(format!("disk.{format}")));
+        fs::write(&raw, vec![9; 64 * 1024]).unwrap();
+        let export = crate::driver::image::Export {
+            from: &raw,
+            what: "the disk",
+            file: &qcow2,
+            format: ImageFormat::Qcow2,
+            force: false,
+        };
+        crate::driver::image::export(&export, Arc::new(|_, _| ())).unwrap();
+        home
+    });
+    made.path()
+}
+
 struct Case {
     what: &'static str,
     before: Vec<Step>,
@@ -85,12 +106,19 @@ fn cases() -> Vec<Case> {
     };
     let rename = |from: NativeName| Action::Rename { from, tags: labelled("n") };
     let clone = || create_with(128 * 1024, Some(Origin::Volume(reference(&db, 64 * 1024))), labelled("c"));
+    let image = |format, size| {
+        let path = images().join(format!("disk.{format}"));
+        let image = ImageRef { path, format, sha256: None };
+        create_with(size, Some(Origin::Image { image, size: Some(Size(64 * 1024)) }), labelled("i"))
+    };
     let case = |what, before, step| Case { what, before, step };
     vec![
         case("create", vec![], make()),
         case("create plain", vec![], plain()),
         case("create under a name of its own", vec![], at("disk", create(4096), None)),
         case("clone", vec![plain()], step(volume("copy"), clone())),
+        case("from a raw image", vec![], step(volume("disk"), image(ImageFormat::Raw, 64 * 1024))),
+        case("from a qcow2 image", vec![], step(volume("disk"), image(ImageFormat::Qcow2, 128 * 1024))),
         case("snapshot", vec![make()], snapshot()),
         case("grow", vec![make()], step(db.clone(), Action::Grow { to: Size(1 << 20) })),
         case("restore", vec![make(), snapshot()], step(db.clone(), restore())),

@@ -1,0 +1,53 @@
+//! `kiln image`: what is on the backends, as image files.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::args::{ImageCommand, ImageExportArgs};
+use super::context::{Context, block_on};
+use super::exit::Exit;
+use super::failure::Failure;
+use crate::engine::{self, ActError, ImageExport};
+
+pub(crate) fn image(context: &Context, command: ImageCommand) -> Result<Exit, Failure> {
+    match command {
+        ImageCommand::Export(args) => export(context, args),
+    }
+}
+
+fn export(context: &Context, args: ImageExportArgs) -> Result<Exit, Failure> {
+    let setup = context.looking(context.good_specs(&args.specs.specs)?);
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    let form = "exporting {bytes}/{total_bytes} {wide_bar} {eta}";
+    bar.set_style(ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let shown = bar.clone();
+    let export = ImageExport {
+        kind: args.what.kind,
+        name: args.what.name,
+        file: args.file,
+        format: args.format.into(),
+        force: args.force,
+        progress: Arc::new(move |done, all| {
+            shown.set_length(all);
+            shown.set_position(done);
+        }),
+    };
+    let said = block_on(engine::image_export(&setup, export))?;
+    bar.finish_and_clear();
+    let said = said.map_err(|error| {
+        let hint = match &error {
+            ActError::Held(_) => Some("close it there, or declare a Snapshot of it and export that: snapshot/NAME"),
+            ActError::Failed(_) => Some("no image was written; what was there is as it was"),
+            _ => None,
+        };
+        let failure = Failure::from(error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })?;
+    context.say(&[said]);
+    Ok(Exit::Done)
+}

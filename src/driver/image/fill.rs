@@ -1,0 +1,176 @@
+//! From an image into the data of a new volume.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs;
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
+
+use super::look::{self, name_for_tools, qemu_img};
+use crate::driver::local::content::{self, Work};
+use crate::driver::local::lease::{Lease, Leased};
+use crate::driver::tool::Limits;
+use crate::model::{DriverError, ErrorKind, ImageFormat, ImageRef, Size};
+
+/// Read at once while hashing: large enough that the calls cost nothing.
+const BUFFER: usize = 1 << 20;
+/// Address space of a conversion: 64 threads at most, each with a stack of 8 MiB and an arena of 64 MiB that is reserved and not
+/// used.
+pub(super) const CONVERTING_MEMORY: u64 = 8 << 30;
+
+/// An image that was looked at and may be copied; open.
+pub(in crate::driver) struct Source<'a> {
+    image: &'a ImageRef,
+    opened: look::Opened,
+    what: String,
+}
+
+/// Opens an image for a volume of `size` bytes, as it was `seen` when planned. Nothing is changed.
+///
+/// # Errors
+/// `NotFound`; `Busy` if somebody writes to it; `Conflict` if it is not what was planned with, too large, or may not be used.
+pub(in crate::driver) fn open(image: &ImageRef, seen: Option<Size>, size: u64) -> Result<Source<'_>, DriverError> {
+    let what = format!("the {} image {}", image.format, image.path.display());
+    let opened = look::open(image)
+        .map_err(|error| DriverError { message: format!("{what} is not used: {}", error.message), ..error })?;
+    let conflict = |message| Err(DriverError::before(ErrorKind::Conflict, message));
+    if seen != Some(Size(opened.size)) {
+        return conflict(format!("{what} is not the one that was looked at: its disk has {} bytes", opened.size));
+    }
+    if opened.size > size {
+        return conflict(format!("{what} has a disk of {} bytes, and the volume {size}", opened.size));
+    }
+    Ok(Source { image, opened, what })
+}
+
+impl Source<'_> {
+    /// Fills a new, empty file with the disk of the image, followed by zeroes up to `size`.
+    ///
+    /// # Errors
+    /// `Conflict` if the checksum is not the one that is written, `Busy` if somebody changed the image meanwhile, `Full`, …
+    pub(in crate::driver) fn fill(
+        &self,
+        into: &OwnedFd,
+        size: u64,
+        thick: bool,
+        work: &Work,
+    ) -> Result<(), DriverError> {
+        match self.image.format {
+            ImageFormat::Raw => self.copy(into, size, thick, work)?,
+            ImageFormat::Qcow2 => self.convert(into, size, thick, work)?,
+        }
+        self.unchanged()
+    }
+
+    /// Refuses an image that somebody wrote to since before it was looked at.
+    fn unchanged(&self) -> Result<(), DriverError> {
+        if self.opened.is_unchanged().map_err(|errno| self.failed("looking at", errno))? {
+            return Ok(());
+        }
+        let message = format!("{} was changed after it was looked at", self.what);
+        Err(DriverError::before(ErrorKind::Busy, message))
+    }
+
+    /// What is hashed is the copy, which nobody else can reach: so what was checked is what is published.
+    fn copy(&self, into: &OwnedFd, size: u64, thick: bool, work: &Work) -> Result<(), DriverError> {
+        let length = self.opened.size;
+        let rounds = if self.image.sha256.is_some() { 2 } else { 1 };
+        let tell = Arc::clone(&work.progress);
+        let copying = Work {
+            now: work.now,
+            progress: Arc::new(move |done, total| tell(done, total * rounds)),
+            abandoned: Arc::clone(&work.abandoned),
+        };
+        content::fill(into, &self.opened.file, size, thick, &self.what, &copying)?;
+        self.check(into, length, &mut |done| {
+            (work.progress)(length + done, length * 2);
+            work.check()
+        })
+    }
+
+    fn convert(&self, into: &OwnedFd, size: u64, thick: bool, work: &Work) -> Result<(), DriverError> {
+        let from = &self.opened.file;
+        let busy = || {
+            let message = format!("{} was opened for writing while it was being read", self.what);
+            DriverError::before(ErrorKind::Busy, message)
+        };
+        let lease = match Lease::take(from.as_fd()) {
+            Leased::Idle(lease) => Some(lease),
+            Leased::Writers => return Err(busy()),
+            Leased::Unknown => None,
+        };
+        let disturbed = || lease.as_ref().is_some_and(Lease::broken);
+        // From here on whoever opens it to write is noticed; before, it was not written to.
+        self.unchanged()?;
+        let length = fs::fstat(from).map(|stat| u64::try_from(stat.st_size).unwrap_or(0)).unwrap_or(0);
+        let first = if self.image.sha256.is_some() { length } else { 0 };
+        let total = first + size;
+        self.check(from, length, &mut |done| {
+            (work.progress)(done, total);
+            if disturbed() { Err(busy()) } else { work.check() }
+        })?;
+        content::allot(into, size, thick).map_err(|errno| self.failed("making room for", errno))?;
+        let limits = Limits { time: None, cpu: None, memory: CONVERTING_MEMORY, file: size };
+        let names = [name_for_tools(from), name_for_tools(into)];
+        // The target is there, is all zeroes, and keeps its length: the tool writes data only.
+        let options = ["convert", "-n", "--target-is-zero", "-f", "qcow2", "-O", "raw"];
+        let said = qemu_img(&options, &names, limits, &mut || {
+            // Blocks are counted in 512 bytes; of a thick target all are there from the beginning.
+            let blocks = fs::fstat(into).map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0) * 512);
+            (work.progress)(first + if thick { 0 } else { blocks.min(size) }, total);
+            if disturbed() { Err(busy()) } else { work.check() }
+        })?;
+        if !said.status.success() {
+            return Err(conversion_failed(&self.what, &said));
+        }
+        if disturbed() {
+            return Err(busy());
+        }
+        (work.progress)(total, total);
+        Ok(())
+    }
+
+    fn failed(&self, doing: &str, errno: Errno) -> DriverError {
+        crate::driver::local::fail::before(format!("{doing} {}", self.what), errno)
+    }
+
+    /// Compares the checksum of a file's first bytes with the one that is written, if one is.
+    fn check(
+        &self,
+        file: &OwnedFd,
+        length: u64,
+        go_on: &mut dyn FnMut(u64) -> Result<(), DriverError>,
+    ) -> Result<(), DriverError> {
+        let Some(wanted) = &self.image.sha256 else { return Ok(()) };
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; BUFFER];
+        let mut at = 0;
+        while at < length {
+            go_on(at)?;
+            let piece = usize::try_from(length - at).unwrap_or(BUFFER).min(BUFFER);
+            match rustix::io::pread(file, &mut buffer[..piece], at) {
+                Ok(0) => break,
+                Ok(n) => {
+                    hash.update(&buffer[..n]);
+                    at += n as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(self.failed("reading", errno)),
+            }
+        }
+        let got: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        if got == *wanted {
+            return Ok(());
+        }
+        let message = format!("{} has the sha256 {got}, and {wanted} is declared; nothing was made of it", self.what);
+        Err(DriverError::before(ErrorKind::Conflict, message))
+    }
+}
+
+/// What to make of a conversion that failed. The target is of no use.
+pub(super) fn conversion_failed(what: &str, said: &crate::driver::tool::Said) -> DriverError {
+    let complaint = said.complaint();
+    let kind = if complaint.contains("No space left") { ErrorKind::Full } else { ErrorKind::Permanent };
+    DriverError::before(kind, format!("converting {what} failed ({}): {complaint}", said.status))
+}

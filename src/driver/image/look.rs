@@ -1,0 +1,209 @@
+//! Looking at an image before anything is made from it.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::fs::{self, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use serde::Deserialize;
+
+use super::head::{self, HEAD, Qcow2, TAIL};
+use crate::driver::local::lease::{self, Lease, Leased};
+use crate::driver::tool::{self, Limits, Said};
+use crate::model::{DriverError, ErrorKind, ImageFormat, ImageLook, ImageRef, Size};
+
+/// What a look may cost: reading all tables of a qcow2 image of 10 TiB takes some seconds.
+const LOOKING: Limits = Limits { time: Some(Duration::from_secs(60)), cpu: Some(30), memory: 1 << 30, file: 0 };
+
+/// Looks at an image: whether it is there, is of the format that is written, refers to nothing else, and how large its disk is.
+/// Blocks.
+pub fn look(image: &ImageRef) -> ImageLook {
+    match open(image) {
+        Ok(opened) => ImageLook::Good { size: Size(opened.size) },
+        Err(error) if error.kind == ErrorKind::NotFound => ImageLook::Missing,
+        Err(error) => ImageLook::Refused { why: error.message },
+    }
+}
+
+/// An image that was looked at, open.
+pub(super) struct Opened {
+    pub(super) file: OwnedFd,
+    /// Of the disk in it.
+    pub(super) size: u64,
+    stamp: Stamp,
+}
+
+/// What changes when a file is written to. The time of the last change of anything (`ctime`) cannot be set by its owner.
+type Stamp = (i64, i64, u64, i64, u64);
+
+#[expect(clippy::useless_conversion, reason = "the types of these fields differ between architectures")]
+fn stamp(stat: &fs::Stat) -> Stamp {
+    let (modified, changed) = (stat.st_mtime.into(), stat.st_ctime.into());
+    (stat.st_size, modified, stat.st_mtime_nsec.into(), changed, stat.st_ctime_nsec.into())
+}
+
+impl Opened {
+    /// Whether it is still as it was before it was looked at. Whoever may write to an image could otherwise put a reference to
+    /// another file into it after the look.
+    pub(super) fn is_unchanged(&self) -> Result<bool, Errno> {
+        Ok(stamp(&fs::fstat(&self.file)?) == self.stamp)
+    }
+}
+
+/// Opens an image and looks at it.
+///
+/// # Errors
+/// `NotFound`; `Denied`; `Conflict` if it is not what is written or refers to others; `Unsupported` without `qemu-img`. The message is
+/// the rest of a sentence about the image.
+pub(super) fn open(image: &ImageRef) -> Result<Opened, DriverError> {
+    // A FIFO is not waited for.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = fs::open(&image.path, flags, Mode::empty()).map_err(|errno| {
+        let kind = match errno {
+            Errno::NOENT | Errno::NOTDIR => ErrorKind::NotFound,
+            Errno::ACCESS | Errno::PERM => ErrorKind::Denied,
+            _ => ErrorKind::Permanent,
+        };
+        DriverError::before(kind, format!("it cannot be opened: {errno}"))
+    })?;
+    let unread = |errno: Errno| DriverError::before(ErrorKind::Permanent, format!("it cannot be read: {errno}"));
+    let refuse = |why: String| DriverError::before(ErrorKind::Conflict, why);
+    let stat = fs::fstat(&file).map_err(unread)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(refuse("it is not a regular file".to_owned()));
+    }
+    if let Leased::Writers = Lease::take(file.as_fd()) {
+        let who = lease::writers(file.as_fd()).join(", ");
+        return Err(DriverError::before(ErrorKind::Busy, format!("it is open for writing by {who}")));
+    }
+    let length = u64::try_from(stat.st_size).unwrap_or(0);
+    let head = read_at(&file, 0, HEAD).map_err(unread)?;
+    let tail = read_at(&file, length.saturating_sub(TAIL as u64), TAIL).map_err(unread)?;
+    if let Some(other) = head::other_format(image.format, &head, &tail) {
+        return Err(refuse(format!(
+            "it looks like a file of the format {other}: read as {}, it would be something else than whoever wrote it meant",
+            image.format
+        )));
+    }
+    let size = match image.format {
+        ImageFormat::Raw if length == 0 => return Err(refuse("it is empty".to_owned())),
+        ImageFormat::Raw => length,
+        ImageFormat::Qcow2 => {
+            let header = head::qcow2(&head).map_err(refuse)?;
+            second_opinion(&file, length, &header)?;
+            header.size
+        }
+    };
+    Ok(Opened { file, size, stamp: stamp(&stat) })
+}
+
+/// A part of a file; shorter at its end.
+fn read_at(file: &OwnedFd, at: u64, length: usize) -> Result<Vec<u8>, Errno> {
+    let mut buffer = vec![0; length];
+    let mut done = 0;
+    while done < length {
+        match rustix::io::pread(file, &mut buffer[done..], at + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    buffer.truncate(done);
+    Ok(buffer)
+}
+
+/// The name under which a tool opens a file that this process has open. The file itself is reached by it, not a name that could
+/// have become another's.
+pub(super) fn name_for_tools(file: &OwnedFd) -> String {
+    format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())
+}
+
+/// Of `qemu-img info --output=json`: what must not be there, and the size.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Info {
+    virtual_size: u64,
+    format: String,
+    backing_filename: Option<String>,
+    full_backing_filename: Option<String>,
+    #[serde(default)]
+    encrypted: bool,
+    format_specific: Option<Specific>,
+}
+
+#[derive(Deserialize)]
+struct Specific {
+    data: Option<Data>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Data {
+    data_file: Option<String>,
+}
+
+/// What QEMU thinks of an image whose header is harmless: the same, and that all of it is there. (Where a file is cut short QEMU
+/// reads zeroes and says nothing; only its check does.)
+fn second_opinion(file: &OwnedFd, length: u64, header: &Qcow2) -> Result<(), DriverError> {
+    let refuse = |why: String| DriverError::before(ErrorKind::Conflict, why);
+    let said = qemu_img(&["info", "--output=json", "-f", "qcow2"], &[name_for_tools(file)], LOOKING, &mut || Ok(()))?;
+    if !said.status.success() {
+        return Err(refuse(format!("qemu-img cannot read it ({}): {}", said.status, said.complaint())));
+    }
+    let info: Info = serde_json::from_slice(&said.out)
+        .map_err(|error| refuse(format!("what qemu-img says of it is not understood: {error}")))?;
+    let data_file = info.format_specific.and_then(|specific| specific.data).and_then(|data| data.data_file);
+    let refers = info.backing_filename.or(info.full_backing_filename).or(data_file);
+    if info.format != "qcow2" || refers.is_some() || info.encrypted || info.virtual_size != header.size {
+        return Err(refuse("qemu-img reads its header differently than is safe".to_owned()));
+    }
+    let options = ["check", "--output=json", "-f", "qcow2"];
+    let said = qemu_img(&options, &[name_for_tools(file)], LOOKING, &mut || Ok(()))?;
+    let damaged = || refuse("it is damaged or cut short; `qemu-img check` shows where".to_owned());
+    // 3: clusters that nothing refers to; they take room, and no data is missing. From qemu-img(1).
+    match said.status.code() {
+        Some(0 | 3) => {}
+        Some(2) => return Err(damaged()),
+        _ => return Err(refuse(format!("qemu-img cannot check it ({}): {}", said.status, said.complaint()))),
+    }
+    let checked: Checked = serde_json::from_slice(&said.out)
+        .map_err(|error| refuse(format!("what qemu-img says of it is not understood: {error}")))?;
+    // QEMU minds only when more than a cluster is missing at the end, because an image may end within one: behind its first table,
+    // if it has no data, and behind compressed data. Any other last cluster is there as a whole, or part of it is lost.
+    let last = header.table_end.checked_next_multiple_of(header.cluster);
+    let table_is_last = last.is_some_and(|end| end >= checked.image_end_offset);
+    let may_end_early = table_is_last || checked.compressed_clusters > 0 && checked.leaks == 0;
+    if length < header.table_end || length < checked.image_end_offset && !may_end_early {
+        return Err(damaged());
+    }
+    Ok(())
+}
+
+/// Of `qemu-img check --output=json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Checked {
+    image_end_offset: u64,
+    #[serde(default)]
+    compressed_clusters: u64,
+    #[serde(default)]
+    leaks: u64,
+}
+
+/// Runs `qemu-img`, the formats among the options, operands apart.
+pub(super) fn qemu_img(
+    options: &[&str],
+    operands: &[String],
+    limits: Limits,
+    go_on: &mut dyn FnMut() -> Result<(), DriverError>,
+) -> Result<Said, DriverError> {
+    let options = options.iter().map(|option| (*option).to_owned());
+    let arguments: Vec<String> = options.chain(["--".to_owned()]).chain(operands.iter().cloned()).collect();
+    tool::run("qemu-img", &arguments, limits, go_on).map_err(|error| match error.kind {
+        ErrorKind::Unsupported => {
+            DriverError { message: format!("{} (package qemu-utils on Debian)", error.message), ..error }
+        }
+        _ => error,
+    })
+}

@@ -1,0 +1,82 @@
+//! Writing what is on a backend into an image file.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Setup;
+use super::acts::ActError;
+use super::look::Intent;
+use super::pass::Pass;
+use crate::driver::image::{Export, export};
+use crate::model::{Access, ErrorKind, ImageFormat, Kind, Name, Object, Place, Records};
+use crate::plan::View;
+
+/// What to write where.
+pub struct ImageExport {
+    /// Volume or Snapshot.
+    pub kind: Kind,
+    /// Declared or not.
+    pub name: Name,
+    /// The file to make.
+    pub file: PathBuf,
+    /// Of that file.
+    pub format: ImageFormat,
+    /// Whether a file of that name is replaced.
+    pub force: bool,
+    /// Told bytes done, of bytes.
+    pub progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
+}
+
+/// Writes a volume or snapshot of this owner into an image file, whole or not at all. Changes nothing on the backend. Returns a
+/// sentence.
+///
+/// # Errors
+/// See [`ActError`]; `Held` if somebody has the volume open for writing.
+pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, ActError> {
+    let ImageExport { kind, name, file, format, force, progress } = wanted;
+    let what = format!("{}/{name}", kind.as_lower());
+    let pass = Pass::begin(setup, Records::default(), Intent::Look).await;
+    let owner = &setup.specs.stack.owner;
+    let mut found: Vec<(&Name, &Object)> = Vec::new();
+    let mut unseen = Vec::new();
+    for (backend, view) in &pass.looked.world {
+        match view {
+            View::Seen { observed, .. } | View::Taken { observed, .. } => {
+                let ours = |object: &&Object| object.place == Place::Live && object.is(owner, kind, &name);
+                found.extend(observed.objects.iter().filter(ours).map(|object| (backend, object)));
+                // What a listing that was cut short shows is there; what it does not show may be there too.
+                if !(observed.listed.volumes && observed.listed.snapshots) {
+                    unseen.push(format!("{backend} did not show everything"));
+                }
+            }
+            View::Unseen { why } => unseen.push(format!("{backend}: {why}")),
+            View::Unbuilt => {}
+        }
+    }
+    let (backend, object) = match found[..] {
+        [one] => one,
+        [] if !unseen.is_empty() => {
+            return Err(ActError::Unobserved(format!("{what} was not found, and {}", unseen.join(", "))));
+        }
+        [] => return Err(ActError::Usage(format!("{what} is not there"))),
+        _ => return Err(ActError::Held(format!("there are several objects that are {what}"))),
+    };
+    if let Some(why) = &object.conflict {
+        return Err(ActError::Held(format!("{what} cannot be believed: {why}")));
+    }
+    let driver = pass.looked.backends.get(backend).map(|backend| Arc::clone(&backend.driver));
+    let from = match driver.map(|driver| driver.access(&object.native)) {
+        Some(Access::File(path)) => path,
+        _ => return Err(ActError::Failed(format!("the driver of {backend} gives no file to read {what} from"))),
+    };
+    let said = format!("exported {what} of {} to {} ({format})", object.size, file.display());
+    let written = tokio::task::spawn_blocking(move || {
+        export(&Export { from: &from, what: &what, file: &file, format, force }, progress)
+    });
+    match written.await {
+        Ok(Ok(())) => Ok(said),
+        Ok(Err(error)) if error.kind == ErrorKind::Busy => Err(ActError::Held(error.message)),
+        Ok(Err(error)) => Err(ActError::Failed(error.message)),
+        Err(_) => Err(ActError::Failed("the export ended in a panic".to_owned())),
+    }
+}
