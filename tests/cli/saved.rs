@@ -87,3 +87,21 @@ fn a_plan_that_cannot_be_saved_is_an_error() {
     sandbox.kiln("plan --out p").ends(5);
     assert!(!sandbox.has("p"));
 }
+
+#[test]
+fn what_a_saved_plan_held_for_an_approval_may_join_when_it_is_given() {
+    let sandbox = Sandbox::with_stack();
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        sandbox.volume(name, "size: 1Mi");
+    }
+    sandbox.kiln("apply").ends(0);
+    for name in ["a", "b", "c", "e"] {
+        sandbox.remove(&format!("specs/{name}.yaml"));
+    }
+    sandbox.volume("d", "size: 2Mi");
+    let approval = sandbox.kiln("plan --out p -o json").ends(4).json()["approval"].as_str().unwrap().to_owned();
+    // Another set has another digest: that one is not what was looked at.
+    sandbox.kiln("apply p --approve 0000000000000000").ends(4).says("grew volume/d").says("RemovalLimit");
+    sandbox.kiln(&format!("apply p --approve {approval}")).ends(0).says("removed volume/a").says("removed volume/c");
+    sandbox.kiln(&format!("apply p --approve {approval}")).ends(0).says("Nothing to do.");
+}
