@@ -72,7 +72,10 @@ fn protection_outlives_its_tag() {
         let db = native(&rig, "db");
         rig.world().retag_by_hand(&db, |tags| tags.protected = false);
         for rig in [&rig, &rig.fork(false)] {
-            assert_eq!(held(rig, &join(&[other.clone()])).await, [("db".to_owned(), HeldReason::Protected)]);
+            assert_eq!(
+                held(rig, &join(std::slice::from_ref(&other))).await,
+                [("db".to_owned(), HeldReason::Protected)]
+            );
         }
         // Declared without a word about it, the tag is put back; a written `false` lifts it for good.
         rig.settle(&join(&[volume("db", "size: 1Mi"), other.clone()]), 3, "declared").await;
@@ -226,7 +229,7 @@ fn one_object_that_cannot_be_purged_keeps_no_other() {
         let parts: Vec<String> = (0..4).map(|n| volume(&format!("v{n}"), "size: 1Mi")).collect();
         let keep = volume("keep", "size: 1Mi");
         rig.settle(&join(&[parts.concat(), keep.clone()]), 3, "made").await;
-        rig.settle(&join(&[keep.clone()]), 3, "removed").await;
+        rig.settle(&join(std::slice::from_ref(&keep)), 3, "removed").await;
         rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
         let setup = rig.setup(&join(&[keep]));
         let listed = trash_purge_list(&setup, &Purge::Expired).await.unwrap();

@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 
 use kiln::manifest::{Limits, Source, load};
-use kiln::model::{Action, Clients, Kind, Name, Object, Place, SourceSpec, Step, Uid};
+use kiln::model::{Action, Clients, Kind, LedgerView, Name, Object, Place, SourceSpec, Step, Uid};
 use kiln::plan::{Held, HeldReason, Plan, View, lint, plan};
 use planning::{Described, Scene, applied};
 use proptest::collection::vec;
@@ -263,8 +263,9 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
             let old = volume.and_then(|spec| spec.meta.renamed_from.clone());
             let snapshot = scene.specs.snapshots.get(&held.name).filter(|_| held.kind == Kind::Snapshot);
             let old = old.or_else(|| snapshot.and_then(|spec| spec.meta.renamed_from.clone()));
-            object.is_none()
-                && (!seen(held.kind, &held.name) || old.is_some_and(|old| !seen(held.kind, &old)))
+            let gone = object.is_none()
+                && (!seen(held.kind, &held.name) || old.is_some_and(|old| !seen(held.kind, &old)));
+            gone || held.uid.is_some_and(|uid| was_larger(scene, uid))
         }
         HeldReason::Foreign => {
             let natives = volume.map(|spec| [spec.object.as_deref(), spec.adopt.as_deref()]);
@@ -291,6 +292,21 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
         HeldReason::NeedsConfirmation => scene.irreversible == kiln::plan::Irreversible::Hold,
         _ => true,
     }
+}
+
+/// Whether an object is smaller than a ledger or the store knows it.
+fn was_larger(scene: &Scene, uid: Uid) -> bool {
+    let views = scene.world.values().filter_map(|view| match view {
+        View::Seen { observed, .. } | View::Taken { observed, .. } => Some(observed),
+        _ => None,
+    });
+    let ledgers = views.flat_map(|observed| observed.ledgers.values()).filter_map(|ledger| match ledger {
+        LedgerView::Good(ledger) => ledger.whole.get(&uid).map(|entry| entry.size),
+        LedgerView::Damaged(_) => None,
+    });
+    let stored = scene.records.objects.get(&uid).map(|record| record.size);
+    let whole = ledgers.chain(stored).max();
+    objects(scene).any(|(_, object)| object.uid() == Some(uid) && whole.is_some_and(|whole| object.size < whole))
 }
 
 /// Whether every declared object is as declared, or has a step, or is held.
