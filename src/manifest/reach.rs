@@ -155,7 +155,7 @@ mod tests {
 
     use super::*;
 
-    /// A directory with `work/specs` in it, and the root of what is reached from there: `work`.
+    /// A directory with `repo/specs` in it, and the root of what is reached from there: `work`.
     struct Host {
         dir: tempfile::TempDir,
         allowed: Vec<PathBuf>,
@@ -164,7 +164,7 @@ mod tests {
     impl Host {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
-            fs::create_dir_all(dir.path().join("work/specs")).unwrap();
+            fs::create_dir_all(dir.path().join("repo/specs")).unwrap();
             Self { dir, allowed: Vec::new() }
         }
 
@@ -175,28 +175,28 @@ mod tests {
         fn judged(&self, source: &Source, kind: Kind, path: &str) -> Option<NotAllowed> {
             let allowed = Allowed { paths: self.allowed.clone(), file: "kiln.toml".into() };
             // As the reader of a file in `specs` resolves it.
-            let path = absolute(&self.at("work/specs").join(path));
+            let path = absolute(&self.at("repo/specs").join(path));
             let named = Named { kind, name: "x".parse().unwrap(), path };
             Reach::new(source, &allowed).judge(&named)
         }
 
         fn allows(&self, path: &str) -> bool {
-            self.judged(&Source::Path(self.at("work/specs")), Kind::Backend, path).is_none()
+            self.judged(&Source::Path(self.at("repo/specs")), Kind::Backend, path).is_none()
         }
     }
 
     #[test]
     fn what_is_beside_the_specs_or_in_them_may_be_reached_and_nothing_else() {
         let host = Host::new();
-        for good in ["../pool", "../a/b/c", "pool", "./x", "../specs/../pool", "../../work/pool"] {
+        for good in ["../pool", "../a/b/c", "pool", "./x", "../specs/../pool", "../../repo/pool"] {
             assert!(host.allows(good), "{good}");
         }
         for bad in [
             "..",
             "../..",
             "../../pool",
-            "../../work",
-            "../../work2/pool",
+            "../../repo",
+            "../../repo2/pool",
             "/",
             "/etc/shadow",
             "/proc/self/root",
@@ -209,8 +209,8 @@ mod tests {
     #[test]
     fn a_single_file_counts_as_its_directory_and_standard_input_as_the_working_directory() {
         let host = Host::new();
-        fs::write(host.at("work/specs/a.yaml"), "").unwrap();
-        let file = Source::Path(host.at("work/specs/a.yaml"));
+        fs::write(host.at("repo/specs/a.yaml"), "").unwrap();
+        let file = Source::Path(host.at("repo/specs/a.yaml"));
         assert!(host.judged(&file, Kind::Backend, "../pool").is_none());
         assert!(host.judged(&file, Kind::Backend, "../../pool").is_some());
         let text = Source::Text(String::new());
@@ -223,18 +223,18 @@ mod tests {
     #[test]
     fn links_count_for_where_they_lead_now() {
         let host = Host::new();
-        for dir in ["outside/deep", "work/inside"] {
+        for dir in ["outside/deep", "repo/inside"] {
             fs::create_dir_all(host.at(dir)).unwrap();
         }
-        let link = host.at("work/link");
-        symlink(host.at("work/inside"), &link).unwrap();
+        let link = host.at("repo/link");
+        symlink(host.at("repo/inside"), &link).unwrap();
         assert!(host.allows("../link") && host.allows("../link/new"));
         fs::remove_file(&link).unwrap();
         symlink(host.at("outside"), &link).unwrap();
         for bad in ["../link", "../link/deep", "../link/new/er"] {
             assert!(!host.allows(bad), "{bad}");
         }
-        let why = host.judged(&Source::Path(host.at("work/specs")), Kind::Backend, "../link").unwrap();
+        let why = host.judged(&Source::Path(host.at("repo/specs")), Kind::Backend, "../link").unwrap();
         assert!(why.message.contains(&host.at("outside").display().to_string()), "{why:?}");
         assert!(why.unblock.contains("[allow] paths = [") && why.unblock.contains("kiln.toml"), "{why:?}");
         // What is not there yet would be made where such a link leads.
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn links_of_proc_do_not_lead_back_in() {
         let host = Host::new();
-        let inside = host.at("work/inside").display().to_string();
+        let inside = host.at("repo/inside").display().to_string();
         fs::create_dir_all(&inside).unwrap();
         // By name this is below the root; it is the same directory here, and may be another one for another process.
         assert!(host.allows(&format!("/proc/self/root{inside}")), "our own root is the root");
@@ -269,7 +269,7 @@ mod tests {
         for bad in ["../../srv", "../../srv/pools2", "../../srv/pools/../x"] {
             assert!(!host.allows(bad), "{bad}");
         }
-        let specs = Source::Path(host.at("work/specs"));
+        let specs = Source::Path(host.at("repo/specs"));
         assert!(host.judged(&specs, Kind::Target, "/run/tgtd").is_none());
         assert!(host.judged(&specs, Kind::Backend, "/run/tgtd").is_some());
         assert!(host.judged(&specs, Kind::Backend, "/etc/ceph/ceph.conf").is_none());

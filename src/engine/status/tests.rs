@@ -1,0 +1,275 @@
+use serde_json::json;
+
+use super::*;
+use crate::model::{
+    Capabilities, Expect, Listed, NativeName, Owner, Provisioning, Reason, Records, Risk, Seconds, Size, Stack,
+    VolumeSpec,
+};
+use crate::plan::{HeldReason, Plan, Unobserved};
+
+const NOW: u64 = 1_795_305_600;
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn owner() -> Owner {
+    Owner::unnamed()
+}
+
+fn identity(object: &str, n: u32) -> Identity {
+    let uid = Uid::derive("", &owner(), Kind::Volume, &name("fast"), &name(object), n);
+    Identity { owner: owner(), kind: Kind::Volume, name: name(object), uid }
+}
+
+fn object(text: &str, n: u32, place: Place) -> Object {
+    let identity = identity(text, n);
+    Object {
+        native: identity.native(),
+        place,
+        identity: Some(identity),
+        size: Size(4096),
+        used: None,
+        tags: Tags::default(),
+        conflict: None,
+        parent: None,
+        clients: Clients::Unknown,
+    }
+}
+
+fn specs(volumes: &[&str]) -> Specs {
+    let volume = |text: &str| -> VolumeSpec {
+        serde_json::from_value(json!({
+            "meta": {"name": text, "labels": {"a": "b"}, "renamed_from": null,
+                     "place": {"file": "", "line": 1, "column": 1}},
+            "backend": "fast", "size": 4096, "provisioning": null, "source": null, "protected": null,
+            "on_remove": null, "object": null, "adopt": null, "restore": null, "qos": null, "encrypted": false,
+        }))
+        .unwrap()
+    };
+    Specs {
+        stack: Stack::unnamed(),
+        backends: BTreeMap::new(),
+        volumes: volumes.iter().map(|text| (name(text), volume(text))).collect(),
+        snapshots: BTreeMap::new(),
+        targets: BTreeMap::new(),
+        exports: BTreeMap::new(),
+        approvals: BTreeMap::new(),
+        revision: String::new(),
+        broken: false,
+        not_allowed: Vec::new(),
+    }
+}
+
+fn survey(objects: Vec<Object>) -> Survey {
+    let capabilities = Capabilities {
+        granularity: 1,
+        max_size: u64::MAX,
+        max_name: 255,
+        thin: true,
+        thick: true,
+        snapshot_while_open: true,
+        grow_while_open: true,
+        clones_depend: false,
+        clone_volume: true,
+        restore: true,
+        rename: true,
+        own_names: true,
+        adopt: true,
+        detach: true,
+        qos: false,
+        images: false,
+        encryption: false,
+    };
+    let observed = Observed {
+        pool: None,
+        listed: Listed::COMPLETE,
+        gaps: Vec::new(),
+        objects,
+        ledgers: BTreeMap::new(),
+        capacity: None,
+        locked: Vec::new(),
+    };
+    Survey {
+        now: NOW,
+        world: BTreeMap::from([(name("fast"), View::Seen { capabilities, observed })]),
+        records: Records::default(),
+        journal: Vec::new(),
+        plan: Plan {
+            owner: owner(),
+            revision: String::new(),
+            steps: Vec::new(),
+            held: Vec::new(),
+            drift: Vec::new(),
+            warnings: Vec::new(),
+            unobserved: Vec::new(),
+            approval: None,
+            used: Vec::new(),
+            too_much: std::collections::BTreeSet::new(),
+            digest: String::new(),
+        },
+    }
+}
+
+fn step(text: &str, action: Action) -> Step {
+    let identity = identity(text, 0);
+    Step {
+        backend: name("fast"),
+        native: identity.native(),
+        identity,
+        action,
+        expect: Expect::default(),
+        risk: Risk::None,
+        reason: Reason::NotThere,
+        changes: Vec::new(),
+        bytes: Size(0),
+        after: Vec::new(),
+    }
+}
+
+fn held(text: &str, reason: HeldReason) -> Held {
+    Held {
+        kind: Kind::Volume,
+        name: name(text),
+        action: Verb::Create,
+        backend: Some(name("fast")),
+        uid: None,
+        reason,
+        message: "why".to_owned(),
+        unblock: "do this".to_owned(),
+    }
+}
+
+fn only(survey: &Survey, specs: &Specs) -> ObjectStatus {
+    let mut all = status(survey, specs);
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+#[test]
+fn each_condition_has_its_cause() {
+    let create = Action::Create {
+        size: Size(4096),
+        provisioning: Provisioning::Thin,
+        origin: None,
+        tags: Tags::default(),
+        n: 0,
+    };
+    let declared = specs(&["db"]);
+    let there = || survey(vec![object("db", 0, Place::Live)]);
+    assert_eq!(only(&there(), &declared).status.condition, Condition::Settled);
+
+    let mut missing = survey(Vec::new());
+    missing.plan.steps.push(step("db", create));
+    assert_eq!(only(&missing, &declared).status.condition, Condition::Progressing);
+
+    let mut growing = there();
+    growing.plan.steps.push(step("db", Action::Grow { to: Size(8192) }));
+    assert_eq!(only(&growing, &declared).status.condition, Condition::Progressing);
+
+    let failure: JournalEntry = serde_json::from_value(json!({
+        "at": NOW, "revision": "r", "owner": "default", "backend": "fast", "kind": "Volume", "name": "db",
+        "uid": identity("db", 0).uid, "action": "update", "detail": "", "outcome": "failed", "message": "no room", "millis": 1,
+    }))
+    .unwrap();
+    growing.journal.push(failure.clone());
+    let failed = only(&growing, &declared);
+    assert_eq!(failed.status.condition, Condition::Failed);
+    assert!(failed.status.message.contains("no room"));
+    growing.journal.push(JournalEntry { outcome: "changed".to_owned(), ..failure });
+    assert_eq!(only(&growing, &declared).status.condition, Condition::Progressing, "a later success counts");
+
+    let mut drifted = there();
+    drifted.plan.drift.push(Drift {
+        kind: Kind::Volume,
+        name: name("db"),
+        path: "size".to_owned(),
+        recorded: json!(1),
+        observed: json!(4096),
+    });
+    assert_eq!(only(&drifted, &declared).status.condition, Condition::Drifted);
+
+    let mut blocked = there();
+    blocked.plan.held.push(held("db", HeldReason::ShrinkRefused));
+    let blocked = only(&blocked, &declared).status;
+    assert_eq!((blocked.condition, blocked.reason.as_str()), (Condition::Held, "ShrinkRefused"));
+    assert_eq!(blocked.unblock.as_deref(), Some("do this"));
+
+    let mut leaving = there();
+    leaving.plan.steps.push(step("db", Action::Trash { ttl: Seconds(60) }));
+    let leaving = only(&leaving, &specs(&[]));
+    assert_eq!((leaving.status.condition, leaving.spec), (Condition::Removing, None));
+
+    let trashed = survey(vec![object("db", 0, Place::Trash)]);
+    assert_eq!(only(&trashed, &specs(&[])).status.condition, Condition::Trashed);
+}
+
+#[test]
+fn a_backend_that_is_away_gives_the_last_observation_with_its_time() {
+    let mut survey = survey(Vec::new());
+    survey.world.insert(name("fast"), View::Unseen { why: "gone".to_owned() });
+    survey.plan.unobserved.push(Unobserved { backend: name("fast"), message: "gone".to_owned() });
+    let seen = object("db", 0, Place::Live);
+    let identity = identity("db", 0);
+    let record = ObjectRecord {
+        native: NativeName::new("n"),
+        backend: name("fast"),
+        size: seen.size,
+        tags: Tags::default(),
+        seen: Some(seen),
+        seen_at: NOW - 3600,
+        identity: identity.clone(),
+    };
+    survey.plan.held.push(held("db", HeldReason::Unobserved));
+    survey.records.objects.insert(identity.uid, record);
+    let all = status(&survey, &specs(&["db", "other"]));
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[0].status.condition, Condition::Unknown);
+    assert_eq!(all[0].status.size, Some(4096));
+    assert_eq!(all[0].status.observed_at, Some(rfc3339(NOW - 3600)));
+    assert!(all[0].spec.is_some());
+    assert_eq!((all[1].status.condition, &all[1].status.observed_at), (Condition::Unknown, &None));
+}
+
+#[test]
+fn of_two_objects_of_one_name_the_spec_is_that_of_the_live_one() {
+    let survey = survey(vec![object("db", 0, Place::Trash), object("db", 1, Place::Live)]);
+    let all = status(&survey, &specs(&["db"]));
+    let shown: Vec<_> = all.iter().map(|o| (o.status.condition, o.spec.is_some())).collect();
+    assert_eq!(shown.len(), 2);
+    assert!(shown.contains(&(Condition::Trashed, false)), "{shown:?}");
+    assert!(shown.contains(&(Condition::Settled, true)), "{shown:?}");
+}
+
+#[test]
+fn what_is_not_ours_or_half_made_is_not_shown() {
+    let mut foreign = object("x", 0, Place::Live);
+    foreign.identity = None;
+    let mut theirs = object("y", 0, Place::Live);
+    theirs.identity.as_mut().unwrap().owner = "other".parse().unwrap();
+    let half = object("z", 0, Place::Temporary);
+    assert_eq!(status(&survey(vec![foreign, theirs, half]), &specs(&[])), []);
+}
+
+#[test]
+fn what_is_lost_and_not_declared_is_shown_while_it_waits() {
+    let mut survey = survey(Vec::new());
+    survey.plan.held.push(held("gone", HeldReason::Lost));
+    let lost = only(&survey, &specs(&[]));
+    assert_eq!((lost.metadata.name.as_str(), lost.status.condition), ("gone", Condition::Held));
+}
+
+#[test]
+fn the_json_is_that_of_the_contract() {
+    let shown = only(&survey(vec![object("db", 0, Place::Live)]), &specs(&["db"]));
+    let json = serde_json::to_value(&shown).unwrap();
+    assert_eq!(json["apiVersion"], "kiln/v1");
+    assert_eq!(json["kind"], "Volume");
+    assert_eq!(json["metadata"], json!({"name": "db", "labels": {"a": "b"}}));
+    assert_eq!(json["spec"], json!({"backend": "fast", "size": 4096}));
+    for key in ["condition", "reason", "message", "uid", "owner", "backend", "object", "size", "observedAt"] {
+        assert!(json["status"].get(key).is_some(), "{key}");
+    }
+    assert_eq!(json["status"]["observedAt"], "2026-11-22T00:00:00Z");
+    assert_eq!(json["status"]["size"], 4096);
+}
