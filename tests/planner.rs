@@ -343,7 +343,14 @@ fn wrong(scene: &Scene, first: &Plan) -> Vec<String> {
     let second = plan(&later.inputs());
     // What this plan makes is whole in the next one, so that what was too large a share may no longer be one.
     let limited = first.held.iter().any(|held| held.reason == HeldReason::RemovalLimit);
-    let left = second.steps.iter().filter(|step| !(limited && step.is_removal()));
+    // A native name that leaves with this plan is given to another object by the next: until then it is in the way.
+    let freed = |step: &&Step| {
+        let waited = |held: &Held| held.reason == HeldReason::Foreign && held.name == step.identity.name;
+        matches!(step.action, Action::Create { .. })
+            && first.held.iter().any(waited)
+            && first.steps.iter().any(|gone| gone.is_removal() && gone.native == step.native)
+    };
+    let left = second.steps.iter().filter(|step| !(limited && step.is_removal()) && !freed(step));
     wrong.extend(left.map(|step| format!("left once applied: {} {}", step.action, step.native)));
     if !wrong.is_empty() {
         wrong.extend(first.steps.iter().map(|step| format!("step: {} {}", step.action, step.native)));

@@ -48,7 +48,7 @@ impl<'a> Planner<'a> {
             Located::Trashed(object) => {
                 let about = About { uid: object.uid(), action: Verb::Adopt, ..about };
                 let tags = self.declared_tags(&about, &wanted, object, &object.tags);
-                let after = self.volume_in_trash_first(&spec.volume, &about, object)?;
+                let after = self.volume_in_trash_first(&about, object)?;
                 (object, vec![self.undelete(&about, object, tags, after)?])
             }
             Located::OldName(object) => {
@@ -128,11 +128,14 @@ impl<'a> Planner<'a> {
 
     /// A volume comes back before its snapshots: on some backends they are inside of it. A snapshot of a volume that is gone for
     /// good waits for none.
-    fn volume_in_trash_first(&mut self, volume: &'a Name, about: &About<'a>, snapshot: &Object) -> Option<Vec<usize>> {
+    fn volume_in_trash_first(&mut self, about: &About<'a>, snapshot: &'a Object) -> Option<Vec<usize>> {
+        // The volume that it is of, whatever the document says; one that is not declared stays where it is.
         let of = snapshot.tags.volume.and_then(|uid| self.by_uid.get(&uid));
-        if of.is_none_or(|(_, volume)| volume.place != Place::Trash) {
+        let in_trash = of.filter(|(_, volume)| volume.place == Place::Trash).and_then(|(_, v)| v.identity.as_ref());
+        let Some(volume) = in_trash.map(|id| &id.name).filter(|name| self.inputs.specs.volumes.contains_key(*name))
+        else {
             return Some(Vec::new());
-        }
+        };
         match self.volume(volume) {
             Ready::Here { after, .. } => Some(after),
             Ready::Held | Ready::Missing | Ready::Unclear | Ready::Circle => {
