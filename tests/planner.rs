@@ -350,7 +350,7 @@ fn wrong(scene: &Scene, first: &Plan) -> Vec<String> {
             && first.held.iter().any(waited)
             && first.steps.iter().any(|gone| gone.is_removal() && gone.native == step.native)
     };
-    let left = second.steps.iter().filter(|step| !(limited && step.is_removal()) && !freed(step));
+    let left = second.steps.iter().filter(|step| !(freed(step) || (limited && step.is_removal())));
     wrong.extend(left.map(|step| format!("left once applied: {} {}", step.action, step.native)));
     if !wrong.is_empty() {
         wrong.extend(first.steps.iter().map(|step| format!("step: {} {}", step.action, step.native)));
