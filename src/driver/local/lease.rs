@@ -28,6 +28,11 @@ pub(in crate::driver) enum Leased<'fd> {
     Unknown,
 }
 
+/// How often, and how far apart, a lease is asked for again: 50 ms in all, many times what a fork takes to its exec on a busy
+/// machine, and not felt by who really waits for a writer.
+const PATIENCE: u32 = 10;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+
 impl<'fd> Lease<'fd> {
     /// Asks for a lease on a file opened only for reading.
     pub(in crate::driver) fn take(fd: BorrowedFd<'fd>) -> Leased<'fd> {
@@ -38,7 +43,16 @@ impl<'fd> Lease<'fd> {
         }
         let ask = || control(fd, libc::F_SETLEASE, libc::F_RDLCK);
         // A child that is just being started has what we have open, until it becomes its tool: that is nobody who writes.
-        match ask().or_else(|_| tool::while_none_starts(ask)) {
+        let mut answer = ask().or_else(|_| tool::while_none_starts(ask));
+        // The same of a child that something else in this process starts: its copy is gone at its exec, a writer stays.
+        for _ in 0..PATIENCE {
+            if answer != Err(Errno::AGAIN) {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+            answer = ask();
+        }
+        match answer {
             Ok(_) => Leased::Idle(Lease { fd }),
             Err(Errno::AGAIN) => Leased::Writers,
             Err(_) => Leased::Unknown,
