@@ -21,7 +21,7 @@ fn point(sandbox: &Sandbox, pool: &str) {
         &format!(
             "apiVersion: kiln/v1\nkind: Stack\nmetadata: {{name: prod}}\nspec: {{id: 5c1d2e8a90}}\n---\n\
              apiVersion: kiln/v1\nkind: Backend\nmetadata: {{name: fast}}\n\
-             spec: {{driver: local, local: {{path: {pool}, create: true}}}}\n"
+             spec: {{driver: local, local: {{path: {pool}, create: true}}, maxFill: 100%}}\n"
         ),
     );
 }
@@ -134,7 +134,7 @@ fn standard_input_counts_as_a_file_in_the_working_directory() {
     let text = |pool: &str| {
         format!(
             "apiVersion: kiln/v1\nkind: Backend\nmetadata: {{name: fast}}\n\
-             spec: {{driver: local, local: {{path: {pool}, create: true}}}}\n"
+             spec: {{driver: local, local: {{path: {pool}, create: true}}, maxFill: 100%}}\n"
         )
     };
     sandbox.run("plan -", &text("pool")).ends(0);

@@ -151,6 +151,7 @@ impl Ran {
     }
 }
 
+/// How full the disk of the machine is must not matter: hence `maxFill`.
 pub(crate) const STACK: &str = "\
 apiVersion: kiln/v1
 kind: Stack
@@ -160,5 +161,5 @@ spec: {id: 5c1d2e8a90}
 apiVersion: kiln/v1
 kind: Backend
 metadata: {name: fast}
-spec: {driver: local, local: {path: ../pool, create: true}}
+spec: {driver: local, local: {path: ../pool, create: true}, maxFill: 100%}
 ";

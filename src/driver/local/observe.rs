@@ -88,10 +88,11 @@ fn capacity(pool: &Pool) -> Option<Capacity> {
     Some(if ledger::has_reserve(pool) { room } else { ledger::less_reserve(room) })
 }
 
-/// What is reserved for the host's root counts as taken: no volume can have it.
+/// What `df` counts: blocks that are reserved (for the host's root, usually) and free are neither used nor part of the total, so that
+/// the share in use is the one that `df` shows.
 fn room(stat: fs::StatVfs) -> Capacity {
-    let total = stat.f_blocks.saturating_mul(stat.f_frsize);
-    Capacity { total, used: total.saturating_sub(stat.f_bavail.saturating_mul(stat.f_frsize)) }
+    let used = stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize);
+    Capacity { total: used.saturating_add(stat.f_bavail.saturating_mul(stat.f_frsize)), used }
 }
 
 struct Look<'a> {

@@ -394,17 +394,18 @@ async fn a_pool_whose_mark_may_not_be_read_or_written_is_unreachable() {
     assert!(bench.driver.observe(&Scope::All).await.unwrap().pool.is_some());
 }
 
-/// What a look says to be used beyond what the file system says, taken while nobody else used any of it or gave any back.
+/// What a look says to be used beyond what `df` would show, taken while nobody else used any of it or gave any back.
 async fn used_beyond(driver: &Local, path: &Path) -> u64 {
-    let used = || {
+    let used_and_free = || {
         let stat = rustix::fs::statvfs(path).unwrap();
-        (stat.f_blocks - stat.f_bavail) * stat.f_frsize
+        ((stat.f_blocks - stat.f_bfree) * stat.f_frsize, stat.f_bavail * stat.f_frsize)
     };
     for _ in 0..10_000 {
-        let before = used();
+        let (used, free) = used_and_free();
         let seen = driver.observe(&Scope::All).await.unwrap().capacity.unwrap();
-        if used() == before {
-            return seen.used - before;
+        if used_and_free() == (used, free) {
+            assert_eq!(seen.total, used + free, "what is reserved for root is no room, and is not used");
+            return seen.used - used;
         }
     }
     panic!("the file system of {} is never at rest", path.display());
