@@ -1,6 +1,6 @@
 //! What concerns several documents: names, references, the Stack, pools. Then the [`Specs`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::files::Found;
 use super::kinds::{BackendBody, Body, Document, Pool, PoolPlace};
@@ -11,17 +11,46 @@ use crate::model::{DriverConfig, Kind, Name, Specs, Stack};
 /// misspelt names, each compared with all others, would take minutes. The longest names take 5 µs each: 100 ms in all.
 const GUESSES: usize = 20_000;
 
-/// Checks all documents together, and makes the specs of those with no problem. `blind`: there is a document whose kind or name
-/// could not be read, so that what seems to be missing may be in it.
-pub(super) fn link(files: &[Found], documents: Vec<Document>, blind: bool, revision: String) -> Specs {
-    let mut linker = Linker { files, documents, bad: BTreeSet::new(), named: BTreeMap::new(), blind, guesses: GUESSES };
+/// Documents whose kind or name could not be read: what seems to be missing may be in one of them.
+#[derive(Default)]
+pub(super) struct Unread<'f> {
+    /// There is one of which not even the text is known.
+    pub(super) unseen: bool,
+    /// The texts of the others.
+    pub(super) seen: Vec<&'f str>,
+}
+
+impl<'f> Unread<'f> {
+    pub(super) fn any(&self) -> bool {
+        self.unseen || !self.seen.is_empty()
+    }
+
+    /// Every word of them that could be a name.
+    fn words(&self) -> HashSet<&'f str> {
+        let in_no_name = |c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        self.seen.iter().flat_map(|text| text.split(in_no_name)).collect()
+    }
+}
+
+/// Checks all documents together, and makes the specs of those with no problem.
+pub(super) fn link<'f>(files: &'f [Found], documents: Vec<Document>, unread: &Unread<'f>, revision: String) -> Specs {
+    let mut linker = Linker {
+        files,
+        documents,
+        bad: BTreeSet::new(),
+        named: BTreeMap::new(),
+        blind: unread.any(),
+        unseen: unread.unseen,
+        words: unread.words(),
+        guesses: GUESSES,
+    };
     linker.names();
     linker.renames();
     let stack = linker.stack();
     linker.backends(stack.as_ref().is_some_and(|stack| !stack.declared));
     linker.volumes(stack.as_ref());
     linker.references();
-    let broken = blind || !linker.bad.is_empty() || files.iter().any(|found| found.file.count() > 0);
+    let broken = linker.blind || !linker.bad.is_empty() || files.iter().any(|found| found.file.count() > 0);
     linker.specs(stack, revision, broken)
 }
 
@@ -31,7 +60,11 @@ struct Linker<'f> {
     /// Indices of documents that must not be acted on.
     bad: BTreeSet<usize>,
     named: BTreeMap<(Kind, Name), usize>,
+    /// Whether there are documents that could not be read, and among them one of which no word is known.
     blind: bool,
+    unseen: bool,
+    /// The words of the others.
+    words: HashSet<&'f str>,
     /// How many names may still be compared for a "did you mean".
     guesses: usize,
 }
@@ -180,7 +213,9 @@ impl Linker<'_> {
             wanted.push((Kind::Backend, volume.backend.clone()));
         }
         for reference in &document.references {
-            if !self.blind && !self.named.contains_key(&(reference.kind, reference.name.clone())) {
+            // It may be what a document that could not be read declares, if that has its name.
+            let perhaps_unread = self.unseen || self.words.contains(reference.name.as_str());
+            if !perhaps_unread && !self.named.contains_key(&(reference.kind, reference.name.clone())) {
                 missing.push((reference.span, reference.field, reference.kind, reference.name.clone()));
             }
         }

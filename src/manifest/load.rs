@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::files::{self, Found};
 use super::kinds::{self, Document};
-use super::link::link;
+use super::link::{Unread, link};
 use super::reach::Named;
 use super::scan::{Scanned, scan};
 use super::text::{File, Span};
@@ -22,20 +22,21 @@ pub fn load(source: &Source, limits: &Limits) -> Loaded {
         Source::Text(text) => vec![standard_input(text, limits)],
     };
     let mut documents = Vec::new();
-    let mut blind = files.iter().any(|found| found.file.count() > 0);
+    let mut unread = Unread { unseen: files.iter().any(|found| found.file.count() > 0), seen: Vec::new() };
     let mut any = false;
     for (index, found) in files.iter().enumerate() {
         let read = read(index, &found.file, limits);
         any |= read.any;
-        blind |= read.blind;
+        unread.unseen |= read.unread.unseen;
+        unread.seen.extend(read.unread.seen);
         documents.extend(read.documents);
     }
-    if let (false, false, Some(first)) = (any, blind, files.first()) {
+    if let (false, false, Some(first)) = (any, unread.any(), files.first()) {
         let hint = "write one, or make a first one with `kiln init`";
         first.file.report(Span::START, "there are no documents in the manifests", hint);
     }
     let paths = documents.iter().flat_map(Named::of).collect();
-    let specs = link(&files, documents, blind, revision(&files));
+    let specs = link(&files, documents, &unread, revision(&files));
     let mut problems = Vec::new();
     for found in files {
         problems.extend(found.file.problems(limits.shown));
@@ -55,33 +56,35 @@ fn standard_input(text: &str, limits: &Limits) -> Found {
 
 /// What one file came to.
 #[derive(Default)]
-struct Read {
+struct Read<'f> {
     documents: Vec<Document>,
     /// Whether there is any document, good or not.
     any: bool,
-    /// Whether there is one whose kind or name could not be read.
-    blind: bool,
+    unread: Unread<'f>,
 }
 
-fn read(index: usize, file: &File, limits: &Limits) -> Read {
+fn read<'f>(index: usize, file: &'f File, limits: &Limits) -> Read<'f> {
     let mut out = Read::default();
     for (number, chunk) in file.chunks().enumerate() {
         if number >= limits.documents {
             let message = format!("the file has more than {} documents", limits.documents);
             file.report(Span { line: chunk.first_line, column: 1, len: 3 }, message, "split it into several files");
-            out.blind = true;
+            out.unread.unseen = true;
             break;
         }
+        let before = file.count();
         let document = match scan(file, chunk, limits) {
             Scanned::Empty => continue,
             Scanned::Broken => None,
             Scanned::Tree(mut tree) => {
-                settle(file, chunk, &mut tree).and_then(|()| kinds::document(index, file, &tree))
+                settle(file, chunk, &mut tree).and_then(|()| kinds::document(index, file, &tree, before))
             }
         };
         out.any = true;
-        out.blind |= document.is_none();
-        out.documents.extend(document);
+        match document {
+            Some(document) => out.documents.push(document),
+            None => out.unread.seen.push(chunk.text),
+        }
     }
     out
 }

@@ -57,7 +57,7 @@ enum Open<'a> {
 pub(super) enum Scanned<'a> {
     /// Nothing but comments.
     Empty,
-    /// Its tree; scalars are not settled yet.
+    /// Its tree; scalars are not settled yet. A key that is there twice has been reported.
     Tree(Node<'a>),
     /// It cannot be read; the problems say why.
     Broken,
@@ -65,7 +65,6 @@ pub(super) enum Scanned<'a> {
 
 /// Reads the events of one document. At most `limits.nodes` nodes, `limits.depth` deep.
 pub(super) fn scan<'a>(file: &File, chunk: Chunk<'a>, limits: &Limits) -> Scanned<'a> {
-    let before = file.count();
     if chunk.text.len() > limits.document_bytes {
         let blank = |line: &str| line.trim().is_empty() || line.starts_with('#') || line.trim_end() == "---";
         if chunk.text.lines().all(blank) {
@@ -76,9 +75,11 @@ pub(super) fn scan<'a>(file: &File, chunk: Chunk<'a>, limits: &Limits) -> Scanne
         file.report(at, format!("the document has more than {size} bytes"), "separate documents with lines `---`");
         return Scanned::Broken;
     }
-    let tree = Scan { file, chunk, limits, open: Vec::new(), nodes: 0 }.run();
-    match tree {
-        _ if file.count() > before => Scanned::Broken,
+    let before = file.count();
+    let mut scan = Scan { file, chunk, limits, open: Vec::new(), nodes: 0, doubles: 0 };
+    match scan.run() {
+        // A key that is there twice spoils its document, and hides nothing else in it.
+        _ if file.count() > before + scan.doubles => Scanned::Broken,
         Some(tree) => Scanned::Tree(tree),
         None => Scanned::Empty,
     }
@@ -90,10 +91,12 @@ struct Scan<'a, 'f> {
     limits: &'f Limits,
     open: Vec<(Span, Open<'a>)>,
     nodes: usize,
+    /// Keys that are there twice.
+    doubles: usize,
 }
 
 impl<'a> Scan<'a, '_> {
-    fn run(mut self) -> Option<Node<'a>> {
+    fn run(&mut self) -> Option<Node<'a>> {
         let mut parser: Parser<'a, StrInput<'a>> = Parser::new_from_str(self.chunk.text);
         let mut root = None;
         let mut documents = 0;
@@ -231,13 +234,14 @@ impl<'a> Scan<'a, '_> {
         Some(self.attach(Node { span, content }))
     }
 
-    fn duplicates(&self, entries: &[(Key<'a>, Node<'a>)]) {
+    fn duplicates(&mut self, entries: &[(Key<'a>, Node<'a>)]) {
         let mut keys: Vec<&Key<'a>> = entries.iter().map(|(key, _)| key).collect();
         keys.sort_by(|a, b| a.text.cmp(&b.text).then(a.span.cmp(&b.span)));
         for pair in keys.windows(2).filter(|pair| pair[0].text == pair[1].text) {
             let message =
                 format!("the key {} is here twice; the other is on line {}", quote(&pair[1].text), pair[0].span.line);
             self.file.report(pair[1].span, message, "keep one of the two");
+            self.doubles += 1;
         }
     }
 

@@ -1,7 +1,9 @@
 //! The values of a document, by `serde_yaml`. Its tree and that of the events must be the same: a document that two parsers
 //! read differently is refused, whichever of them is right.
 
-use serde_yaml::Value;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::scan::{Content, Node, Scalar};
 use super::text::{Chunk, File, Span};
@@ -47,34 +49,96 @@ pub(super) fn settle(file: &File, chunk: Chunk<'_>, node: &mut Node<'_>) -> Opti
 fn agree(node: &mut Node<'_>, value: &Value) -> Result<(), Span> {
     let span = node.span;
     match (&mut node.content, value) {
-        (Content::List(items), Value::Sequence(values)) if items.len() == values.len() => {
+        (Content::List(items), Value::List(values)) if items.len() == values.len() => {
             items.iter_mut().zip(values).try_for_each(|(item, value)| agree(item, value))
         }
-        (Content::Map(entries), Value::Mapping(values)) if entries.len() == values.len() => {
+        (Content::Map(entries), Value::Map(values)) if entries.len() == values.len() => {
             entries.iter_mut().zip(values).try_for_each(|((key, item), (name, value))| {
                 let same = match name {
-                    Value::String(name) => *name == key.text,
-                    Value::Null | Value::Bool(_) | Value::Number(_) => key.plain,
+                    Value::Scalar(Scalar::Text, name) => *name == key.text,
+                    Value::Scalar(..) => key.plain,
                     _ => false,
                 };
                 if same { agree(item, value) } else { Err(key.span) }
             })
         }
-        (Content::Scalar { text, plain, means }, value) => {
-            *means = match value {
-                // Whether a block that the file's end cuts off ends in a line end is the one harmless difference.
-                Value::String(string) if string.trim_end_matches('\n') == text.trim_end_matches('\n') => Scalar::Text,
-                Value::Null if *plain => Scalar::Null,
-                Value::Bool(bool) if *plain => Scalar::Bool(*bool),
-                Value::Number(number) if *plain => match (number.as_u64(), number.as_f64()) {
-                    (Some(whole), _) => Scalar::Whole(whole),
-                    (None, _) if number.is_i64() => Scalar::Negative,
-                    (None, float) => Scalar::Float(float.unwrap_or(f64::NAN)),
-                },
-                _ => return Err(span),
+        (Content::Scalar { text, plain, means }, Value::Scalar(scalar, string)) => {
+            // Whether a block that the file's end cuts off ends in a line end is the one harmless difference.
+            let same = match scalar {
+                Scalar::Text => string.trim_end_matches('\n') == text.trim_end_matches('\n'),
+                _ => *plain,
             };
-            Ok(())
+            *means = *scalar;
+            if same { Ok(()) } else { Err(span) }
         }
         _ => Err(span),
+    }
+}
+
+/// As `serde_yaml` reads it; its own `Value` has no room for a key that is there twice, which is reported already.
+enum Value {
+    /// With its text, if text it is.
+    Scalar(Scalar, String),
+    List(Vec<Value>),
+    Map(Vec<(Value, Value)>),
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Values)
+    }
+}
+
+struct Values;
+
+impl<'de> Visitor<'de> for Values {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Null, String::new()))
+    }
+
+    fn visit_bool<E: Error>(self, bool: bool) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Bool(bool), String::new()))
+    }
+
+    fn visit_u64<E: Error>(self, whole: u64) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Whole(whole), String::new()))
+    }
+
+    fn visit_i64<E: Error>(self, whole: i64) -> Result<Value, E> {
+        Ok(Value::Scalar(u64::try_from(whole).map_or(Scalar::Negative, Scalar::Whole), String::new()))
+    }
+
+    fn visit_f64<E: Error>(self, float: f64) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Float(float), String::new()))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Text, text.to_owned()))
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Text, text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            map.push(entry);
+        }
+        Ok(Value::Map(map))
     }
 }

@@ -15,9 +15,9 @@ const API_VERSION: &str = "kiln/v1";
 /// if used with measure, and bounds what a document can make Kiln write.
 const LABELS: (usize, usize, usize) = (64, 128, 1024);
 
-/// Reads a document. `None`: its kind or name cannot be known; the problems say why.
-pub(in crate::manifest) fn document(index: usize, file: &File, node: &Node<'_>) -> Option<Document> {
-    let before = file.count();
+/// Reads a document; `before` it, so many problems were known of its file. `None`: its kind or name cannot be known; the problems say
+/// why.
+pub(in crate::manifest) fn document(index: usize, file: &File, node: &Node<'_>, before: usize) -> Option<Document> {
     // Those of a document that could not be read belong to no other.
     file.take_paths();
     let at = At::document(file, node);
