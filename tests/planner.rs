@@ -239,6 +239,20 @@ fn is_our_business(scene: &Scene, plan: &Plan, step: &Step) -> bool {
     }
 }
 
+/// Whether the ledgers, or where none speaks of it the store, remember an object as protected.
+fn was_protected(scene: &Scene, uid: Uid) -> bool {
+    let entered = scene.world.values().find_map(|view| match view {
+        View::Seen { observed, .. } | View::Taken { observed, .. } => {
+            observed.ledgers.values().find_map(|ledger| match ledger {
+                LedgerView::Good(ledger) => Some(ledger.whole.get(&uid)?.protected),
+                LedgerView::Damaged(_) => None,
+            })
+        }
+        _ => None,
+    });
+    entered.or_else(|| Some(scene.records.objects.get(&uid)?.tags.protected)).unwrap_or(false)
+}
+
 /// Whether a refusal is one that must be: by rules that know nothing of the planner's ways.
 fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
     let of_uid = |uid: Option<Uid>| objects(scene).map(|(_, o)| o).find(move |o| uid.is_some() && o.uid() == uid);
@@ -250,7 +264,8 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
     };
     match held.reason {
         HeldReason::Protected => {
-            object.is_some_and(|o| o.tags.protected) || volume.is_some_and(|spec| spec.protected == Some(true))
+            let declared = volume.is_some_and(|spec| spec.protected == Some(true));
+            declared || object.is_some_and(|o| o.tags.protected) || held.uid.is_some_and(|uid| was_protected(scene, uid))
         }
         HeldReason::ShrinkRefused => {
             let bytes = object.map(|o| o.size).or_else(|| {
@@ -343,14 +358,7 @@ fn wrong(scene: &Scene, first: &Plan) -> Vec<String> {
     let second = plan(&later.inputs());
     // What this plan makes is whole in the next one, so that what was too large a share may no longer be one.
     let limited = first.held.iter().any(|held| held.reason == HeldReason::RemovalLimit);
-    // A native name that leaves with this plan is given to another object by the next: until then it is in the way.
-    let freed = |step: &&Step| {
-        let waited = |held: &Held| held.reason == HeldReason::Foreign && held.name == step.identity.name;
-        matches!(step.action, Action::Create { .. })
-            && first.held.iter().any(waited)
-            && first.steps.iter().any(|gone| gone.is_removal() && gone.native == step.native)
-    };
-    let left = second.steps.iter().filter(|step| !(freed(step) || (limited && step.is_removal())));
+    let left = second.steps.iter().filter(|step| !(limited && step.is_removal()));
     wrong.extend(left.map(|step| format!("left once applied: {} {}", step.action, step.native)));
     if !wrong.is_empty() {
         wrong.extend(first.steps.iter().map(|step| format!("step: {} {}", step.action, step.native)));

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Expect, Identity, ImageLook, ImageRef, Kind, Ledger, Name, NativeName, Object, ObjectRef, Origin, Place,
-    Provisioning, Reason, Risk, Size, SourceSpec, Step, Tags, Uid, Verb, VolumeSpec,
+    Action, Expect, Identity, ImageLook, ImageRef, Kind, Ledger, Name, NativeName, Object, ObjectRef, OnRemove, Origin,
+    Owner, Place, Provisioning, Reason, Risk, Size, SourceSpec, Step, Tags, Uid, Verb, VolumeSpec,
 };
 
 use super::plan::{About, Planner, Ready};
@@ -39,7 +39,11 @@ impl<'a> Planner<'a> {
             None => identity.native(),
             Some(name) => self.own_name(spec, &about, name)?,
         };
-        self.hold_if_in_the_way(&about, &spec.backend, &native)?;
+        let leaving = self.perhaps_leaving(&spec.backend, &native);
+        if leaving.is_none() {
+            self.hold_if_in_the_way(&about, &spec.backend, &native)?;
+        }
+        self.hold_if_asked_twice(&about, &spec.backend, &native)?;
         if !self.fits(&spec.backend, &about, size, size, provisioning == Provisioning::Thick) {
             return None;
         }
@@ -82,6 +86,7 @@ impl<'a> Planner<'a> {
             bytes: Size(0),
             after,
         });
+        self.freeing.extend(leaving.map(|object| (index, &spec.backend, object)));
         let object = ObjectRef { native, uid, size };
         Some(Ready::Here { backend: spec.backend.clone(), object, after: vec![index] })
     }
@@ -327,31 +332,53 @@ impl<'a> Planner<'a> {
         Some(NativeName::new(name))
     }
 
-    /// Holds an object whose native name is taken by something that is not ours, or is given twice.
+    /// The object of ours that bears a native name which it may give up in this plan: [`Self::removals`] settles that.
+    fn perhaps_leaving(&self, backend: &Name, native: &NativeName) -> Option<&'a Object> {
+        let good = self.good(backend)?;
+        let object = good.find(native, |place| place == Place::Live)?;
+        let ours = object.identity.as_ref()?.owner == self.inputs.specs.stack.owner;
+        // What goes to the trash keeps its name there.
+        let for_good = object.tags.on_remove() == OnRemove::Delete;
+        (ours && for_good && good.find(native, |place| place == Place::Trash).is_none()).then_some(object)
+    }
+
+    /// Holds an object whose native name something bears already.
     pub(super) fn hold_if_in_the_way(
         &mut self,
         about: &About<'_>,
         backend: &'a Name,
         native: &NativeName,
     ) -> Option<()> {
-        if let Some(object) = self.good(backend)?.find(native, |place| place != Place::Temporary) {
-            let whose = match &object.identity {
-                None => "nobody's that Kiln knows".to_owned(),
-                Some(id) => format!("{} {} of {}", id.kind.as_lower(), id.name, id.owner),
-            };
-            let message = format!("{native} is already there, and is {whose}");
-            let unblock = match &object.identity {
-                None => format!("write `adopt: {{name: {native}}}` to take it over, or choose another name"),
-                Some(_) => "choose another name".to_owned(),
-            };
-            self.hold(about, HeldReason::Foreign, message, unblock);
-            return None;
-        }
-        if self.asked_twice.contains(&(backend, native.as_str())) {
-            let message = format!("several documents ask for the native name {native}");
-            self.hold(about, HeldReason::Ambiguous, message, "write it in one of them only");
-            return None;
-        }
-        Some(())
+        let Some(object) = self.good(backend)?.find(native, |place| place != Place::Temporary) else { return Some(()) };
+        let (message, unblock) = in_the_way(object, &self.inputs.specs.stack.owner);
+        self.hold(about, HeldReason::Foreign, message, unblock);
+        None
     }
+
+    /// Holds an object for which more than one document writes the native name.
+    fn hold_if_asked_twice(&mut self, about: &About<'_>, backend: &'a Name, native: &NativeName) -> Option<()> {
+        if !self.asked_twice.contains(&(backend, native.as_str())) {
+            return Some(());
+        }
+        let message = format!("several documents ask for the native name {native}");
+        self.hold(about, HeldReason::Ambiguous, message, "write it in one of them only");
+        None
+    }
+}
+
+/// That something bears a name, and the way out.
+pub(super) fn in_the_way(object: &Object, us: &Owner) -> (String, String) {
+    let native = &object.native;
+    let (whose, unblock) = match &object.identity {
+        None => (
+            "nobody's that Kiln knows".to_owned(),
+            format!("write `adopt: {{name: {native}}}` to take it over, or choose another name"),
+        ),
+        Some(id) => {
+            let purge = format!("`kiln trash purge {}/{}` once it is in the trash", id.kind.as_lower(), id.name);
+            let ours = if id.owner == *us { format!(", or let that one go for good: {purge}") } else { String::new() };
+            (format!("{} {} of {}", id.kind.as_lower(), id.name, id.owner), format!("choose another name{ours}"))
+        }
+    };
+    (format!("{native} is already there, and is {whose}"), unblock)
 }

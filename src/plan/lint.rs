@@ -45,7 +45,10 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
             .entry(&step.backend)
             .or_insert_with(|| good.observed.objects.iter().map(|o| ((&o.native, o.place), o)).collect());
         let object = step.expect.place.and_then(|place| objects.get(&(step.native_before(), place)).copied());
-        check_action(inputs, good, step, object, objects, &mut breach);
+        let frees =
+            |gone: &Step| gone.action == Action::Destroy && gone.backend == step.backend && gone.native == step.native;
+        let freed = step.after.iter().filter_map(|before| plan.steps.get(*before)).any(frees);
+        check_action(inputs, good, step, object, objects, freed, &mut breach);
     }
     if created.intersection(&left).next().is_some() {
         breaches.push("an object is made and leaves in one plan".to_owned());
@@ -60,12 +63,14 @@ fn check_action(
     step: &Step,
     object: Option<&Object>,
     objects: &HashMap<(&NativeName, Place), &Object>,
+    freed: bool,
     breach: &mut dyn FnMut(&str),
 ) {
     let ours = |object: &Object| object.identity.as_ref().is_some_and(|id| id.uid == step.identity.uid);
     match &step.action {
         Action::Create { size, origin, .. } => {
-            if [Place::Live, Place::Trash].iter().any(|place| objects.contains_key(&(&step.native, *place))) {
+            let borne = |place| objects.contains_key(&(&step.native, place));
+            if (borne(Place::Live) && !freed) || borne(Place::Trash) {
                 breach("something bears its name already");
             }
             if origin.as_ref().is_some_and(|origin| origin.size().is_none_or(|source| source > *size)) {

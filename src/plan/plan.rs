@@ -116,6 +116,8 @@ pub(super) struct Planner<'a> {
     pub given: HashSet<Uid>,
     /// Native names that several documents ask for, by backend: which of them is to have it cannot be said.
     pub asked_twice: HashSet<(&'a Name, &'a str)>,
+    /// Steps that make something under a native name which an object of ours bears, with that object.
+    pub freeing: Vec<(usize, &'a Name, &'a Object)>,
     /// By uid: the steps that read the object.
     pub readers: HashMap<Uid, Vec<usize>>,
 }
@@ -177,6 +179,7 @@ impl<'a> Planner<'a> {
             to_restore: Vec::new(),
             given: HashSet::new(),
             asked_twice: asked_twice(inputs),
+            freeing: Vec::new(),
             readers: HashMap::new(),
         }
     }
@@ -220,6 +223,26 @@ impl<'a> Planner<'a> {
             message,
             unblock: unblock.into(),
         });
+    }
+
+    /// Makes one drafted step wait for another.
+    pub(super) fn wait(&mut self, index: usize, needed: usize) {
+        self.steps[index].after.push(needed);
+        self.waiting.entry(needed).or_default().push(index);
+    }
+
+    /// Whether a step waits for another, directly or not.
+    pub(super) fn waits_for(&self, index: usize, needed: usize) -> bool {
+        let (mut todo, mut seen) = (vec![index], HashSet::new());
+        while let Some(index) = todo.pop() {
+            if index == needed {
+                return true;
+            }
+            if seen.insert(index) {
+                todo.extend(&self.steps[index].after);
+            }
+        }
+        false
     }
 
     /// Turns a drafted step into something held, with every step that waits for it.

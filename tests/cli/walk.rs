@@ -81,6 +81,22 @@ fn what_is_removed_can_be_brought_back_by_declaring_it_again() {
 }
 
 #[test]
+fn a_native_name_passes_on_in_one_run_when_its_bearer_is_destroyed() {
+    let sandbox = with_db();
+    sandbox.volume("old", "size: 1Mi, object: x.img, onRemove: Delete");
+    sandbox.kiln("apply").ends(0);
+    put_canary(&sandbox, "volume/old");
+    sandbox.remove("specs/old.yaml");
+    sandbox.volume("new", "size: 1Mi, object: x.img");
+    sandbox.kiln("apply").ends(4).says("NeedsConfirmation").says("it waits for volume old");
+    assert_canary(&sandbox, "volume/old");
+    sandbox.kiln("apply --yes").ends(0).says("destroyed volume/old").says("created volume/new");
+    let new = std::fs::read(sandbox.data_file("volume/new")).unwrap();
+    assert!(new.len() == 1 << 20 && new.iter().all(|byte| *byte == 0), "nothing of the old volume is in the new one");
+    sandbox.kiln("apply").ends(0).says("Nothing to do.");
+}
+
+#[test]
 fn the_trash_is_listed_restored_and_purged_by_hand() {
     let sandbox = with_db();
     put_canary(&sandbox, "volume/db");
@@ -417,6 +433,9 @@ fn a_stack_of_another_name_takes_over_only_when_told() {
 fn what_init_writes_can_be_applied() {
     let sandbox = Sandbox::new();
     sandbox.kiln("init").ends(0);
+    // But for how full the disk of this machine may be.
+    let written = std::fs::read_to_string(sandbox.path("specs/kiln.yaml")).unwrap();
+    sandbox.write("specs/kiln.yaml", &written.replace("  driver: local\n", "  driver: local\n  maxFill: 100%\n"));
     sandbox.kiln("apply").ends(0).says("created volume/data on local");
     sandbox.kiln("apply").ends(0).says("Nothing to do.");
 }
