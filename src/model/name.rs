@@ -2,11 +2,16 @@
 //!
 //! The name of an object on a backend is its identity: `kiln.<owner>.<name>.<uid>`. Making an object and marking it as ours is
 //! therefore one atomic call on every backend, and a listing of names tells who owns what, with no tags read.
+//!
+//! Names are the keys of everything, and there are a hundred thousand of them: short ones lie in place, and copies are cheap.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
 
 /// Why a text is not a name. The sentence completes "the name …".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,8 +55,8 @@ macro_rules! label {
     ($(#[$doc:meta])* $type:ident, $max:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
+        #[serde(try_from = "SmolStr", into = "SmolStr")]
+        pub struct $type(SmolStr);
 
         impl $type {
             /// The most characters that one may have.
@@ -65,18 +70,18 @@ macro_rules! label {
             type Err = NameError;
             fn from_str(text: &str) -> Result<Self, NameError> {
                 check_label(text, Self::MAX)?;
-                Ok(Self(text.to_owned()))
+                Ok(Self(SmolStr::new(text)))
             }
         }
-        impl TryFrom<String> for $type {
+        impl TryFrom<SmolStr> for $type {
             type Error = NameError;
-            fn try_from(text: String) -> Result<Self, NameError> {
+            fn try_from(text: SmolStr) -> Result<Self, NameError> {
                 check_label(&text, Self::MAX)?;
                 Ok(Self(text))
             }
         }
-        impl From<$type> for String {
-            fn from(name: $type) -> String {
+        impl From<$type> for SmolStr {
+            fn from(name: $type) -> SmolStr {
                 name.0
             }
         }
@@ -107,7 +112,7 @@ label!(
 impl Owner {
     /// Who owns objects declared without a Stack.
     pub fn unnamed() -> Self {
-        Self("default".to_owned())
+        Self(SmolStr::new_static("default"))
     }
 }
 
@@ -175,9 +180,26 @@ impl fmt::Display for Kind {
 }
 
 /// Eight base32 characters (`a-z2-7`, 40 bits) that tell one incarnation of an object from all others in its pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "SmolStr", into = "SmolStr")]
 pub struct Uid([u8; 8]);
+
+// As one number: the same order as that of the bytes, without a call for each of a million comparisons.
+impl Ord for Uid {
+    fn cmp(&self, other: &Self) -> Ordering {
+        u64::from_be_bytes(self.0).cmp(&u64::from_be_bytes(other.0))
+    }
+}
+impl PartialOrd for Uid {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Hash for Uid {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(u64::from_be_bytes(self.0));
+    }
+}
 
 impl Uid {
     /// The `n`-th uid that a name may get. Pure: any machine derives the same. Fields are separated by a byte that none of
@@ -217,15 +239,15 @@ impl FromStr for Uid {
         }
     }
 }
-impl TryFrom<String> for Uid {
+impl TryFrom<SmolStr> for Uid {
     type Error = NameError;
-    fn try_from(text: String) -> Result<Self, NameError> {
+    fn try_from(text: SmolStr) -> Result<Self, NameError> {
         text.parse()
     }
 }
-impl From<Uid> for String {
-    fn from(uid: Uid) -> String {
-        uid.as_str().to_owned()
+impl From<Uid> for SmolStr {
+    fn from(uid: Uid) -> SmolStr {
+        SmolStr::new(uid.as_str())
     }
 }
 impl fmt::Display for Uid {
@@ -237,7 +259,7 @@ impl fmt::Display for Uid {
 /// What a backend calls an object. Any text that the backend allows: adopted objects keep the names they had.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct NativeName(String);
+pub struct NativeName(SmolStr);
 
 /// The three forms of native names that Kiln makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -262,13 +284,13 @@ impl NativeForm {
 
 impl NativeName {
     /// A name as found on a backend or given by a person.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+    pub fn new(text: impl AsRef<str>) -> Self {
+        Self(SmolStr::new(text))
     }
 
     /// The name that Kiln gives.
     pub fn of(form: NativeForm, owner: &Owner, name: &Name, uid: Uid) -> Self {
-        Self(format!("{}.{owner}.{name}.{uid}", form.prefix()))
+        Self(format_smolstr!("{}.{owner}.{name}.{uid}", form.prefix()))
     }
 
     /// The name under which the object of this identity is filled before it is published.

@@ -131,7 +131,13 @@ fn over_the_limit(planner: &Planner<'_>, removals: &[usize]) -> Option<String> {
     let count = removals.len() + before.len();
     let bytes = removals.iter().map(|index| planner.steps[*index].bytes.bytes()).sum::<u64>()
         + before.iter().map(|removal| removal.size.bytes()).sum::<u64>();
-    let all = planner.ours.values().flatten().filter(|(_, object)| object.place == Place::Live).count() + before.len();
+    let all = planner
+        .known
+        .values()
+        .flat_map(|known| &known.objects)
+        .filter(|(_, object)| object.place == Place::Live)
+        .count()
+        + before.len();
     if count > safety.max_removals as usize {
         return Some(format!(
             "{count} objects would have left within 24 hours, and maxRemovals is {}",
@@ -167,8 +173,8 @@ fn waited_before(planner: &Planner<'_>, removals: &[usize]) -> Option<String> {
 /// Whether this owner would have no volume left on a backend where it has some.
 fn last_volume(planner: &Planner<'_>, removals: &[usize]) -> Option<String> {
     let mut left: BTreeMap<&Name, usize> = BTreeMap::new();
-    for ((kind, _), objects) in &planner.ours {
-        for (backend, object) in objects.iter().filter(|_| *kind == Kind::Volume) {
+    for ((kind, _), known) in &planner.known {
+        for (backend, object) in known.objects.iter().filter(|_| *kind == Kind::Volume) {
             *left.entry(backend).or_default() += usize::from(object.place == Place::Live);
         }
     }

@@ -2,29 +2,24 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{Name, Object, ObjectRecord, Place, Tags};
+use crate::model::{Object, ObjectRecord, Place, Tags};
 
-use super::ground::{self, Good, Ground};
-use super::types::{Drift, Inputs};
+use super::ground::Ground;
+use super::plan::Planner;
+use super::types::Drift;
 
 /// Compares every record with what its backend shows now.
-pub(super) fn drift(inputs: &Inputs<'_>) -> Vec<Drift> {
-    let grounds = ground::survey(inputs);
+pub(super) fn drift(planner: &Planner<'_>) -> Vec<Drift> {
+    let inputs = planner.inputs;
     let mut found = Vec::new();
-    let mut by_uid = std::collections::HashMap::new();
-    for ground in grounds.values() {
-        if let Ground::Good(Good { observed, .. }) = ground {
-            by_uid.extend(observed.objects.iter().filter_map(|object| Some((object.uid()?, object))));
-        }
-    }
     for record in inputs.records.objects.values() {
         if record.identity.owner != inputs.specs.stack.owner {
             continue;
         }
-        match by_uid.get(&record.identity.uid) {
-            Some(object) if object.place == Place::Live => compare(record, object, &mut found),
+        match planner.by_uid.get(&record.identity.uid) {
+            Some((_, object)) if object.place == Place::Live => compare(record, object, &mut found),
             Some(_) => {}
-            None if is_proven(inputs, &grounds, record) => {
+            None if is_proven(planner, record) => {
                 found.push(entry(record, "object", json!(record.native), Value::Null));
             }
             None => {}
@@ -35,13 +30,9 @@ pub(super) fn drift(inputs: &Inputs<'_>) -> Vec<Drift> {
 }
 
 /// Whether a live object of a record is proven to be absent now.
-fn is_proven(
-    inputs: &Inputs<'_>,
-    grounds: &std::collections::BTreeMap<&Name, Ground<'_>>,
-    record: &ObjectRecord,
-) -> bool {
+fn is_proven(planner: &Planner<'_>, record: &ObjectRecord) -> bool {
     let was_live = record.seen.as_ref().is_some_and(|o| o.place == Place::Live);
-    let there = match grounds.get(&record.backend) {
+    let there = match planner.grounds.get(&record.backend) {
         Some(Ground::Good(good)) => {
             let left = good.ledger.is_some_and(|l| {
                 l.leaving.contains(&record.identity.uid) || l.tombstones.contains_key(&record.identity.uid)
@@ -50,7 +41,7 @@ fn is_proven(
         }
         _ => false,
     };
-    was_live && there && inputs.world.contains_key(&record.backend)
+    was_live && there && planner.inputs.world.contains_key(&record.backend)
 }
 
 fn compare(record: &ObjectRecord, object: &Object, found: &mut Vec<Drift>) {

@@ -23,12 +23,15 @@ impl<'a> Planner<'a> {
         let specs = inputs.specs;
         for record in inputs.records.objects.values() {
             let (kind, name) = (record.identity.kind, &record.identity.name);
+            let there = record.seen.as_ref().is_some_and(|o| o.place == Place::Live && !o.tags.retained);
+            if record.identity.owner != specs.stack.owner || !there || self.is_visible(record) {
+                continue;
+            }
             let declared = match kind {
                 Kind::Volume => specs.volumes.contains_key(name),
                 _ => specs.snapshots.contains_key(name),
             };
-            let there = record.seen.as_ref().is_some_and(|o| o.place == Place::Live && !o.tags.retained);
-            if record.identity.owner != specs.stack.owner || declared || !there {
+            if declared {
                 continue;
             }
             let about = About {
@@ -52,6 +55,10 @@ impl<'a> Planner<'a> {
         let unblock =
             format!("declare the Backend again, or give up what is there with `kiln forget backend/{backend}`");
         self.hold(about, HeldReason::BackendUndeclared, message, unblock);
+    }
+
+    fn is_visible(&self, record: &ObjectRecord) -> bool {
+        self.good(&record.backend).is_some() || matches!(self.whereabouts(record), Whereabouts::Visible)
     }
 
     /// Whether the place where the store last saw an object can be looked at.

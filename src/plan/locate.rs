@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use smallvec::SmallVec;
+
 use crate::model::{Kind, Ledger, Name, Object, ObjectRecord, Place, Size, Verb};
 
 use super::elsewhere::Whereabouts;
@@ -46,7 +48,7 @@ impl<'a> Planner<'a> {
         let about = About { kind, name, backend: Some(backend), uid: None, action: Verb::Create };
         if let Some(Ground::Bad(bad)) = self.grounds.get(backend) {
             let (reason, message, unblock) = (bad.reason, bad.message.clone(), bad.unblock.clone());
-            let known = self.recorded.get(&(kind, name)).and_then(|records| records.first().copied());
+            let known = self.recorded(kind, name).first().copied();
             let about = match known {
                 Some(record) => About { uid: Some(record.identity.uid), action: Verb::Update, ..about },
                 None => about,
@@ -55,7 +57,7 @@ impl<'a> Planner<'a> {
             self.hold(&about, reason, message, unblock);
             return Located::Held;
         }
-        let (here, elsewhere): (Vec<_>, Vec<_>) =
+        let (here, elsewhere): (SmallVec<[_; 1]>, SmallVec<[_; 1]>) =
             self.found(kind, name, Place::Live).into_iter().partition(|(at, _)| *at == backend);
         self.claim_all(kind, name);
         if let (Some(old), Some((_, object))) = (old, here.first())
@@ -88,9 +90,9 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// A document speaks for everything of this name: nothing of it is removed.
     pub(super) fn claim_all(&mut self, kind: Kind, name: &'a Name) {
-        let all = self.ours.get(&(kind, name)).into_iter().flatten();
-        self.claimed.extend(all.map(|(at, object)| (*at, &object.native)));
+        self.known.entry((kind, name)).or_default().claimed = true;
     }
 
     /// Whether the marks of a found object can be believed.
@@ -201,7 +203,7 @@ impl<'a> Planner<'a> {
     }
 
     fn locate_old_name(&mut self, about: &About<'a>, old: &'a Name, backend: &'a Name) -> Option<Located<'a>> {
-        let live: Vec<_> = self.found(about.kind, old, Place::Live);
+        let live = self.found(about.kind, old, Place::Live);
         let trashed = self.found(about.kind, old, Place::Trash);
         let (at, object) = match (live.as_slice(), trashed.as_slice()) {
             ([one], _) => *one,
@@ -237,10 +239,9 @@ impl<'a> Planner<'a> {
     /// or, for the seconds before a create is entered there, by the store.
     fn hold_if_lost_as(&mut self, about: &About<'a>, shown: &About<'a>) -> bool {
         let (kind, name) = (about.kind, about.name);
-        let by_ledger = self.entered.get(&(kind, name)).map(|(at, uid, entry)| (*at, *uid, &entry.native));
+        let by_ledger = self.entered(kind, name).map(|(at, uid, entry)| (at, uid, &entry.native));
         let by_store = || {
-            let records = self.recorded.get(&(kind, name))?;
-            let record: &&ObjectRecord = records.iter().find(|record| self.was_live(record))?;
+            let record: &'a ObjectRecord = self.recorded(kind, name).iter().find(|record| self.was_live(record))?;
             Some((&record.backend, record.identity.uid, &record.native))
         };
         let Some((at, uid, native)) = by_ledger.or_else(by_store) else { return false };
@@ -292,7 +293,7 @@ impl<'a> Planner<'a> {
 
     /// Holds an object that may be on a backend that cannot be looked at.
     fn hold_if_hidden(&mut self, about: &About<'a>) -> bool {
-        let records = self.recorded.get(&(about.kind, about.name)).cloned().unwrap_or_default();
+        let records = self.recorded(about.kind, about.name).to_vec();
         for record in records.iter().filter(|r| r.seen.is_some()) {
             let about = About { uid: Some(record.identity.uid), action: Verb::Move, ..*about };
             match self.whereabouts(record) {

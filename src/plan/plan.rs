@@ -1,10 +1,14 @@
 //! The headline: [`plan`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
+use smallvec::SmallVec;
 
 use crate::model::{
-    Action, Kind, Ledger, LedgerEntry, Name, NativeName, Object, ObjectRecord, ObjectRef, Origin, Place, Removal, Size,
-    Step, Uid, Verb,
+    Action, Kind, Ledger, LedgerEntry, Name, Object, ObjectRecord, ObjectRef, Origin, Place, Removal, Size, Step, Uid,
+    Verb,
 };
 
 use super::ground::{self, Bad, Good, Ground};
@@ -29,8 +33,9 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     planner.hold_taken();
     let approve::Judged { asked: approval, used, too_much } = approve::judge(&mut planner);
     planner.warn();
+    let drift = drift::drift(&planner);
 
-    let Planner { mut held, warnings, steps, dropped, .. } = planner;
+    let Planner { grounds, mut held, warnings, steps, dropped, .. } = planner;
     held.sort();
     held.dedup();
     let mut plan = Plan {
@@ -38,9 +43,9 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
         revision: inputs.specs.revision.clone(),
         steps: order::order(steps, &dropped),
         held,
-        drift: drift::drift(inputs),
+        drift,
         warnings,
-        unobserved: unobserved(inputs),
+        unobserved: unobserved(grounds),
         approval,
         used,
         too_much,
@@ -50,8 +55,8 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     plan
 }
 
-fn unobserved(inputs: &Inputs<'_>) -> Vec<Unobserved> {
-    ground::survey(inputs)
+fn unobserved(grounds: BTreeMap<&Name, Ground<'_>>) -> Vec<Unobserved> {
+    grounds
         .into_iter()
         .filter_map(|(name, ground)| match ground {
             Ground::Bad(Bad { unobserved: true, message, .. }) => Some(Unobserved { backend: name.clone(), message }),
@@ -79,20 +84,34 @@ pub(super) enum Ready {
     Circle,
 }
 
+/// What there is under a kind and name, and what became of it.
+#[derive(Default)]
+pub(super) struct Known<'a> {
+    /// Our objects, live or in the trash, on good ground.
+    pub objects: SmallVec<[(&'a Name, &'a Object); 1]>,
+    /// A document speaks for these objects: they are not removed.
+    pub claimed: bool,
+    /// What was found out about the declared object.
+    pub ready: Option<Ready>,
+}
+
+/// An entry of one of our ledgers: where, which, and what it says.
+type Entered<'a> = (&'a Name, Uid, &'a LedgerEntry);
+
 /// A plan in the making.
 pub(super) struct Planner<'a> {
     pub inputs: &'a Inputs<'a>,
     pub grounds: BTreeMap<&'a Name, Ground<'a>>,
-    /// Our objects, live or in the trash, on good ground.
-    pub ours: HashMap<(Kind, &'a Name), Vec<(&'a Name, &'a Object)>>,
+    /// All that is declared or ours.
+    pub known: HashMap<(Kind, &'a Name), Known<'a>>,
     /// Every uid on good ground, with the object that bears it.
     pub by_uid: HashMap<Uid, (&'a Name, &'a Object)>,
     /// Uids that more than one object bears: copies that somebody made.
     pub twins: HashSet<Uid>,
-    /// Of our ledgers, what must be there, by kind and name.
-    pub entered: HashMap<(Kind, &'a Name), (&'a Name, Uid, &'a LedgerEntry)>,
-    /// Of the store, our objects by kind and name.
-    pub recorded: HashMap<(Kind, &'a Name), Vec<&'a ObjectRecord>>,
+    /// See [`Planner::entered`].
+    entered: OnceCell<HashMap<(Kind, &'a Name), Entered<'a>>>,
+    /// See [`Planner::recorded`].
+    recorded: OnceCell<HashMap<(Kind, &'a Name), Vec<&'a ObjectRecord>>>,
     /// Bytes of volumes provisioned so far, by backend.
     pub provisioned: HashMap<&'a Name, u64>,
     /// Bytes that thick volumes of this plan take at once, by backend.
@@ -106,10 +125,6 @@ pub(super) struct Planner<'a> {
     pub warnings: Vec<Warning>,
     /// How many volumes are being resolved, each for the sake of the one before.
     pub depth: usize,
-    /// What was found out about declared objects.
-    pub ready: HashMap<(Kind, &'a Name), Ready>,
-    /// Objects that a document speaks for, by backend and native name: they are not removed.
-    pub claimed: HashSet<(&'a Name, &'a NativeName)>,
     /// Live volumes with a restore to be planned when all snapshots are known.
     pub to_restore: Vec<(&'a Name, &'a Object)>,
     /// Uids given out in this plan.
@@ -126,18 +141,13 @@ impl<'a> Planner<'a> {
     fn new(inputs: &'a Inputs<'a>) -> Self {
         let grounds = ground::survey(inputs);
         let owner = &inputs.specs.stack.owner;
-        let mut ours: HashMap<_, Vec<_>> = HashMap::new();
-        let mut by_uid = HashMap::new();
+        let all: usize = good_grounds(&grounds).map(|(_, good)| good.observed.objects.len()).sum();
+        let declared = inputs.specs.volumes.len() + inputs.specs.snapshots.len();
+        let mut known: HashMap<_, Known<'_>> = HashMap::with_capacity(all.max(declared));
+        let mut by_uid = HashMap::with_capacity(all);
         let mut twins = HashSet::new();
-        let mut entered = HashMap::new();
         let mut provisioned = HashMap::new();
         for (backend, good) in good_grounds(&grounds) {
-            let ledger: Option<&'a Ledger> = good.ledger;
-            for (uid, entry) in
-                ledger.into_iter().flat_map(|l| l.whole.iter().filter(|(uid, _)| !l.leaving.contains(uid)))
-            {
-                entered.entry((entry.kind, &entry.name)).or_insert((backend, *uid, entry));
-            }
             for object in &good.observed.objects {
                 let Some(identity) = &object.identity else { continue };
                 if object.place == Place::Temporary {
@@ -150,22 +160,18 @@ impl<'a> Planner<'a> {
                     twins.insert(identity.uid);
                 }
                 if identity.owner == *owner {
-                    ours.entry((identity.kind, &identity.name)).or_default().push((backend, object));
+                    known.entry((identity.kind, &identity.name)).or_default().objects.push((backend, object));
                 }
             }
-        }
-        let mut recorded: HashMap<_, Vec<_>> = HashMap::new();
-        for record in inputs.records.objects.values().filter(|r| r.identity.owner == *owner) {
-            recorded.entry((record.identity.kind, &record.identity.name)).or_default().push(record);
         }
         Self {
             inputs,
             grounds,
-            ours,
+            known,
             by_uid,
             twins,
-            entered,
-            recorded,
+            entered: OnceCell::new(),
+            recorded: OnceCell::new(),
             provisioned,
             taken: HashMap::new(),
             steps: Vec::new(),
@@ -174,8 +180,6 @@ impl<'a> Planner<'a> {
             held: Vec::new(),
             warnings: Vec::new(),
             depth: 0,
-            ready: HashMap::new(),
-            claimed: HashSet::new(),
             to_restore: Vec::new(),
             given: HashSet::new(),
             asked_twice: asked_twice(inputs),
@@ -193,9 +197,48 @@ impl<'a> Planner<'a> {
     }
 
     /// Our objects of a name in a place.
-    pub(super) fn found(&self, kind: Kind, name: &'a Name, place: Place) -> Vec<(&'a Name, &'a Object)> {
-        let all = self.ours.get(&(kind, name));
-        all.into_iter().flatten().copied().filter(|(_, object)| object.place == place).collect()
+    pub(super) fn found(&self, kind: Kind, name: &Name, place: Place) -> SmallVec<[(&'a Name, &'a Object); 1]> {
+        let all = self.known.get(&(kind, name)).map_or(&[][..], |known| &known.objects);
+        all.iter().copied().filter(|(_, object)| object.place == place).collect()
+    }
+
+    /// What was found out about a declared object, if anything was yet.
+    pub(super) fn ready(&self, kind: Kind, name: &'a Name) -> Option<&Ready> {
+        self.known.get(&(kind, name))?.ready.as_ref()
+    }
+
+    pub(super) fn set_ready(&mut self, kind: Kind, name: &'a Name, ready: Ready) {
+        self.known.entry((kind, name)).or_default().ready = Some(ready);
+    }
+
+    /// By the ledgers, the object of ours that must be there under this name. (Only what is not there is asked for.)
+    pub(super) fn entered(&self, kind: Kind, name: &Name) -> Option<Entered<'a>> {
+        let all = self.entered.get_or_init(|| {
+            let mut entered = HashMap::new();
+            for (backend, good) in good_grounds(&self.grounds) {
+                let ledger: Option<&'a Ledger> = good.ledger;
+                let whole = ledger.into_iter().flat_map(|l| l.whole.iter().filter(|(uid, _)| !l.leaving.contains(uid)));
+                for (uid, entry) in whole {
+                    entered.entry((entry.kind, &entry.name)).or_insert((backend, *uid, entry));
+                }
+            }
+            entered
+        });
+        all.get(&(kind, name)).copied()
+    }
+
+    /// What the store knows of our objects under this name. (Asked for like [`Planner::entered`].)
+    pub(super) fn recorded(&self, kind: Kind, name: &'a Name) -> &[&'a ObjectRecord] {
+        let inputs = self.inputs;
+        let all = self.recorded.get_or_init(|| {
+            let mut recorded: HashMap<_, Vec<_>> = HashMap::new();
+            let ours = |record: &&ObjectRecord| record.identity.owner == inputs.specs.stack.owner;
+            for record in inputs.records.objects.values().filter(ours) {
+                recorded.entry((record.identity.kind, &record.identity.name)).or_default().push(record);
+            }
+            recorded
+        });
+        all.get(&(kind, name)).map_or(&[], Vec::as_slice)
     }
 
     /// Drafts a step; its index is what others wait for.

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Expect, FieldChange, Kind, Name, NativeName, Object, OnRemove, Place, Reason, Risk, Size, Step, Tags, Uid,
-    Verb,
+    Action, Expect, FieldChange, Identity, Kind, Name, NativeName, Object, OnRemove, Place, Reason, Risk, Size, Step,
+    Tags, Uid, Verb,
 };
 
 use super::create::in_the_way;
@@ -118,7 +118,8 @@ impl<'a> Planner<'a> {
                     leaving.needing.entry(volume).or_default().push((backend, object));
                 }
                 let ours = object.identity.as_ref().is_some_and(|id| id.owner == self.inputs.specs.stack.owner);
-                if ours && !object.tags.retained && !self.claimed.contains(&(backend, &object.native)) {
+                let claimed = |id: &Identity| self.known.get(&(id.kind, &id.name)).is_some_and(|known| known.claimed);
+                if ours && !object.tags.retained && !object.identity.as_ref().is_some_and(claimed) {
                     leaving.objects.push((backend, object));
                     leaving.judged.insert((backend, &object.native), Judged::NotYet);
                 }

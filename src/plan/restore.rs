@@ -20,7 +20,7 @@ impl<'a> Planner<'a> {
     pub(super) fn restore(&mut self, name: &'a Name, object: &'a Object) -> Option<()> {
         let spec = self.inputs.specs.volumes.get(name)?;
         let request = spec.restore.as_ref()?;
-        let Some(Ready::Here { object: volume, after, .. }) = self.ready.get(&(Kind::Volume, name)).cloned() else {
+        let Some(Ready::Here { object: volume, after, .. }) = self.ready(Kind::Volume, name).cloned() else {
             return None;
         };
         let about = About {
@@ -60,7 +60,12 @@ impl<'a> Planner<'a> {
             native: volume.native.clone(),
             changes: vec![change("restore.request", json!(tags.restored), json!(request.request))],
             action: Action::Restore { snapshot, request: request.request.clone() },
-            expect: Expect { place: Some(Place::Live), size: Some(volume.size), tags: Some(tags), idle: true },
+            expect: Expect {
+                place: Some(Place::Live),
+                size: Some(volume.size),
+                tags: Some(tags.into_owned()),
+                idle: true,
+            },
             risk: Risk::Irreversible,
             reason: Reason::RestoreRequested,
             bytes: volume.size,

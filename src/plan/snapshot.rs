@@ -15,16 +15,15 @@ use super::tags::{Wanted, change, first_tags, wanted_tags};
 impl<'a> Planner<'a> {
     /// Plans a declared snapshot, once; what others may count on.
     pub(super) fn snapshot(&mut self, name: &'a Name) -> Ready {
-        let key = (Kind::Snapshot, name);
-        if let Some(ready) = self.ready.get(&key) {
+        if let Some(ready) = self.ready(Kind::Snapshot, name) {
             return ready.clone();
         }
         if !self.inputs.specs.snapshots.contains_key(name) {
             return Ready::Missing;
         }
-        self.ready.insert(key, Ready::Circle);
+        self.set_ready(Kind::Snapshot, name, Ready::Circle);
         let ready = self.snapshot_unless_held(name).unwrap_or(Ready::Held);
-        self.ready.insert(key, ready.clone());
+        self.set_ready(Kind::Snapshot, name, ready.clone());
         ready
     }
 

@@ -47,6 +47,20 @@ pub(super) fn wanted_tags(wanted: &Wanted<'_>, now: &Tags) -> Tags {
     }
 }
 
+/// Whether tags are already what a document asks for: what [`wanted_tags`] would give, at no cost.
+pub(super) fn are_wanted(wanted: &Wanted<'_>, now: &Tags) -> bool {
+    let on_remove = match wanted.on_remove {
+        Some(OnRemove::Trash) => now.on_remove.is_none(),
+        Some(other) => now.on_remove == Some(other),
+        None => true,
+    };
+    on_remove
+        && wanted.protected.is_none_or(|protected| protected == now.protected)
+        && !now.retained
+        && now.expires.is_none()
+        && wanted.meta.labels == now.labels
+}
+
 /// What people see of a change of tags.
 pub(super) fn tag_changes(before: &Tags, after: &Tags) -> Vec<FieldChange> {
     let mut changes = Vec::new();
@@ -90,4 +104,37 @@ pub(super) fn word(provisioning: Provisioning) -> &'static str {
 pub(super) fn exact(size: Size) -> String {
     let short = size.to_string();
     if short.parse() == Ok(size) { short } else { format!("{} bytes", size.bytes()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_wanted_exactly_if_wanting_them_changes_nothing() {
+        let labels = |on: bool| on.then(|| ("a".to_owned(), "b".to_owned())).into_iter().collect();
+        let kinds = [None, Some(OnRemove::Trash), Some(OnRemove::Retain), Some(OnRemove::Delete)];
+        let (mut same, mut other) = (0, 0);
+        for bits in 0..32_u8 {
+            let bit = |index: u8| bits >> index & 1 == 1;
+            let meta = Meta { labels: labels(bit(0)), ..Meta::named("db".parse().unwrap()) };
+            for (wanted_kind, kind) in kinds.iter().flat_map(|a| kinds.iter().map(move |b| (*a, *b))) {
+                for protected in [None, Some(false), Some(true)] {
+                    let wanted = Wanted { meta: &meta, protected, on_remove: wanted_kind };
+                    let now = Tags {
+                        labels: labels(bit(1)),
+                        protected: bit(2),
+                        retained: bit(3),
+                        expires: bit(4).then_some(1),
+                        on_remove: kind,
+                        ..Tags::default()
+                    };
+                    let changed = Tags { retained: false, ..wanted_tags(&wanted, &now) } != now;
+                    assert_eq!(are_wanted(&wanted, &now), !changed, "{protected:?} {wanted_kind:?} {now:?}");
+                    *if changed { &mut other } else { &mut same } += 1;
+                }
+            }
+        }
+        assert!(same > 50 && other > 500, "{same} {other}");
+    }
 }

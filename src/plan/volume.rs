@@ -1,5 +1,6 @@
 //! Declared volumes: the steps that make them what their documents say.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use serde_json::json;
@@ -13,7 +14,7 @@ use super::locate::Located;
 use super::plan::{About, Planner, Ready};
 use super::types::HeldReason;
 
-use super::tags::{Wanted, change, exact, tag_changes, wanted_tags, word};
+use super::tags::{Wanted, are_wanted, change, exact, tag_changes, wanted_tags, word};
 
 /// Volumes that may wait for one another to be resolved. Sources are planned before what is made from them, so that only a circle
 /// gets deep, and one that is longer need not be followed to its end.
@@ -29,7 +30,11 @@ impl<'a> Planner<'a> {
             SourceSpec::Image(_) => None,
         };
         let mut begun = HashSet::new();
-        for first in specs.volumes.keys() {
+        for (first, spec) in &specs.volumes {
+            if spec.source.is_none() {
+                self.volume(first);
+                continue;
+            }
             let chain = std::iter::successors(Some(first), |name| origin(name));
             let chain: Vec<&Name> = chain.take_while(|name| begun.insert(*name)).collect();
             for name in chain.into_iter().rev() {
@@ -40,8 +45,7 @@ impl<'a> Planner<'a> {
 
     /// Plans a declared volume, once; what others may count on.
     pub(super) fn volume(&mut self, name: &'a Name) -> Ready {
-        let key = (Kind::Volume, name);
-        if let Some(ready) = self.ready.get(&key) {
+        if let Some(ready) = self.ready(Kind::Volume, name) {
             return ready.clone();
         }
         let Some(spec) = self.inputs.specs.volumes.get(name) else { return Ready::Missing };
@@ -49,10 +53,10 @@ impl<'a> Planner<'a> {
             return Ready::Circle;
         }
         self.depth += 1;
-        self.ready.insert(key, Ready::Circle);
+        self.set_ready(Kind::Volume, name, Ready::Circle);
         let ready = self.volume_unless_held(spec).unwrap_or(Ready::Held);
         self.depth -= 1;
-        self.ready.insert(key, ready.clone());
+        self.set_ready(Kind::Volume, name, ready.clone());
         ready
     }
 
@@ -117,8 +121,8 @@ impl<'a> Planner<'a> {
         let wanted = self.wanted_volume(spec);
         self.retag(about, &wanted, object, &native, &tags_now, &mut after);
         let size = self.grow(spec, about, object, &native, &mut after);
-        let done = self.remembered(about.backend, object).restored;
-        let asks = |request: &String| tags_now.restored.as_ref() != Some(request) && !done.contains(request);
+        let done = |request: &String| self.remembered(about.backend, object).restored.contains(request);
+        let asks = |request: &String| tags_now.restored.as_ref() != Some(request) && !done(request);
         if spec.restore.as_ref().is_some_and(|restore| asks(&restore.request)) {
             self.to_restore.push((&spec.meta.name, object));
         }
@@ -130,12 +134,15 @@ impl<'a> Planner<'a> {
         before.last().map_or_else(|| object.native.clone(), |index| self.steps[*index].native.clone())
     }
 
-    pub(super) fn tags_after(&self, before: &[usize], object: &Object) -> Tags {
+    pub(super) fn tags_after<'o>(&self, before: &[usize], object: &'o Object) -> Cow<'o, Tags> {
+        if before.is_empty() && object.tags.expires.is_none() {
+            return Cow::Borrowed(&object.tags);
+        }
         let last = before.iter().rev().find_map(|index| match &self.steps[*index].action {
             Action::Undelete { tags } | Action::SetTags { tags } | Action::Rename { tags, .. } => Some(tags.clone()),
             _ => None,
         });
-        last.unwrap_or_else(|| Tags { expires: None, ..object.tags.clone() })
+        Cow::Owned(last.unwrap_or_else(|| Tags { expires: None, ..object.tags.clone() }))
     }
 
     pub(super) fn hold_unsupported_fields(&mut self, spec: &VolumeSpec, about: &About<'_>) -> Option<()> {
@@ -185,6 +192,10 @@ impl<'a> Planner<'a> {
         now: &Tags,
         after: &mut Vec<usize>,
     ) {
+        let forgotten = || !now.protected && self.remembered(about.backend, object).protected;
+        if are_wanted(wanted, now) && !forgotten() {
+            return;
+        }
         let tags = self.declared_tags(about, wanted, object, now);
         if tags == *now {
             return;

@@ -1,0 +1,124 @@
+//! The planner alone, with nothing to do: `cargo bench --bench planner`. Prints a line for each number of volumes.
+//!
+//! An object comparison is a declared volume held against the object that is there, its ledger entry and its record: what the
+//! planner does once for every volume, in every pass.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::allow_attributes, reason = "it prints, and it may panic")]
+
+use std::fmt::Write;
+use std::hint::black_box;
+use std::time::Instant;
+
+use kiln::driver::sim::SimDriver;
+use kiln::manifest::{Limits, Source, load};
+use kiln::model::{
+    Action, BackendRecord, Clients, Images, Ledger, LedgerEntry, LedgerView, Listed, Name, Object, ObjectRecord,
+    Observed, Place, PoolId, Records, Specs, Step, Tags,
+};
+use kiln::plan::{Inputs, Irreversible, View, World, plan};
+
+/// An odd number, for a median.
+const ROUNDS: usize = 5;
+
+fn main() {
+    for volumes in [1_000, 10_000, 100_000] {
+        let specs = specs(volumes);
+        let (world, records) = made(&specs);
+        let inputs = inputs(&specs, &world, &records);
+        let mut seconds: Vec<f64> = (0..ROUNDS)
+            .map(|_| {
+                let began = Instant::now();
+                let plan = black_box(plan(black_box(&inputs)));
+                let seconds = began.elapsed().as_secs_f64();
+                assert!(
+                    plan.steps.is_empty() && plan.held.is_empty() && plan.drift.is_empty(),
+                    "there is something to do"
+                );
+                seconds
+            })
+            .collect();
+        seconds.sort_by(f64::total_cmp);
+        let median = seconds[ROUNDS / 2];
+        println!("planner, {volumes:>6} volumes: {:>9.0} object comparisons a second", volumes as f64 / median);
+    }
+}
+
+fn specs(volumes: usize) -> Specs {
+    let mut text = "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: bench}\n\
+                    spec: {id: n5b8h1c4ks, defaults: {backend: pool}}\n---\n\
+                    apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: pool}\nspec: {driver: sim}\n"
+        .to_owned();
+    for number in 0..volumes {
+        let labels = "labels: {team: storage}";
+        write!(text, "---\napiVersion: kiln/v1\nkind: Volume\nmetadata: {{name: volume-{number:06}, {labels}}}\n")
+            .unwrap();
+        text.push_str("spec: {size: 1Gi}\n");
+    }
+    let limits = Limits { file_bytes: 1 << 30, documents: usize::MAX, ..Limits::default() };
+    let loaded = load(&Source::Text(text), &limits);
+    assert!(loaded.problems.is_empty());
+    loaded.specs
+}
+
+fn inputs<'a>(specs: &'a Specs, world: &'a World, records: &'a Records) -> Inputs<'a> {
+    static IMAGES: Images = Images::new();
+    Inputs { specs, world, records, recent: &[], approved: &[], images: &IMAGES, irreversible: Irreversible::List }
+}
+
+/// The world and the store once everything is made.
+fn made(specs: &Specs) -> (World, Records) {
+    let backend: Name = "pool".parse().unwrap();
+    let empty = Observed {
+        pool: None,
+        listed: Listed::COMPLETE,
+        gaps: Vec::new(),
+        objects: Vec::new(),
+        ledgers: Default::default(),
+        capacity: None,
+        locked: Vec::new(),
+    };
+    let seen =
+        |observed| World::from([(backend.clone(), View::Seen { capabilities: SimDriver::everything(), observed })]);
+    let (world, records) = (seen(empty.clone()), Records::default());
+    let first = plan(&inputs(specs, &world, &records));
+    let pool = PoolId("bench".to_owned());
+    let mut ledger = Ledger::new(pool.clone(), specs.stack.owner.clone(), specs.stack.id.clone());
+    let (mut observed, mut records) = (Observed { pool: Some(pool.clone()), ..empty }, records);
+    for Step { identity, native, action, .. } in first.steps {
+        let Action::Create { size, tags, n, .. } = action else { panic!("an empty pool is filled by making things") };
+        let (uid, name) = (identity.uid, identity.name.clone());
+        let entry = LedgerEntry {
+            kind: identity.kind,
+            name,
+            n,
+            native: native.clone(),
+            size,
+            protected: false,
+            restored: Default::default(),
+        };
+        ledger.whole.insert(uid, entry);
+        let object = Object {
+            native: native.clone(),
+            place: Place::Live,
+            identity: Some(identity.clone()),
+            size,
+            used: None,
+            tags: tags.clone(),
+            conflict: None,
+            parent: None,
+            clients: Clients::Unknown,
+        };
+        observed.objects.push(object.clone());
+        let tags = Tags { expires: None, ..tags };
+        let record =
+            ObjectRecord { identity, backend: backend.clone(), native, size, tags, seen: Some(object), seen_at: 1 };
+        records.objects.insert(uid, record);
+    }
+    observed.objects.sort_by(|a, b| a.native.cmp(&b.native));
+    let place = specs.backends[&backend].config.place();
+    let owner = specs.stack.owner.clone();
+    let record = BackendRecord { place, pool, owner: owner.clone(), observed_at: 1, ledger: Some(ledger.clone()) };
+    records.backends.insert(backend.clone(), record);
+    observed.ledgers.insert(owner, LedgerView::Good(ledger));
+    (seen(observed), records)
+}
