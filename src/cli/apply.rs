@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::args::ApplyArgs;
-use super::context::{Context, block_on, problem_views};
+use super::context::{Context, For, block_on, problem_views};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::lines::{Lines, Summary};
@@ -89,7 +89,7 @@ fn left_out((steps, held): (usize, usize)) -> Option<String> {
 
 /// The specs from manifests, which must be good.
 fn declared(context: &Context, source: &Path, json: bool) -> Result<Arc<Specs>, Failure> {
-    let loaded = context.read_specs(source)?;
+    let loaded = context.read_specs(source, For::Writing)?;
     if loaded.problems.is_empty() {
         return Ok(Arc::new(loaded.specs));
     }

@@ -2,15 +2,17 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 use super::config;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::parsed;
 use super::terminal::Terminal;
 use crate::driver::{self, Driver};
 use crate::engine::{self, Clock, Connect, Setup, Survey, SystemClock};
-use crate::manifest::{self, Limits, Loaded, Problem, Source};
+use crate::manifest::{self, Limits, Loaded, Parsed, Problem, Source};
 use crate::model::{BackendSpec, DriverError, Specs};
 use crate::plan::{ProblemView, counted, escape};
 use crate::store::{self, Opened, Store, StoreError};
@@ -22,6 +24,39 @@ pub(crate) struct Context {
     state: PathBuf,
     /// The operator's file, where one is named.
     config: Option<PathBuf>,
+    /// What the manifests came to, to be kept when there is a store beside which it can be.
+    parsed: Mutex<Option<Parsed>>,
+}
+
+/// What manifests are read for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    /// Nothing is written, not even what they came to.
+    Looking,
+    /// The store is going to be opened for writing.
+    Writing,
+}
+
+/// The store while it is opened for looking. It is waited for in any case: it leaves nothing behind only once it is done.
+pub(crate) struct LookedStore(Option<JoinHandle<Result<Option<Opened>, StoreError>>>);
+
+impl LookedStore {
+    /// What it came to.
+    fn opened(mut self) -> Result<Option<Opened>, StoreError> {
+        match self.0.take() {
+            Some(looking) => looking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Drop for LookedStore {
+    fn drop(&mut self) {
+        if let Some(looking) = self.0.take() {
+            // Nobody asks any more what it came to.
+            let _ = looking.join();
+        }
+    }
 }
 
 /// The drivers that are built in.
@@ -35,18 +70,22 @@ impl Connect for BuiltIn {
 
 impl Context {
     pub(crate) fn new(terminal: Terminal, state: PathBuf, config: Option<PathBuf>) -> Self {
-        Self { terminal, state, config }
+        Self { terminal, state, config, parsed: Mutex::default() }
     }
 
     /// Reads manifests, with whatever problems they have, and judges what they reach. `-` is standard input.
     ///
     /// # Errors
     /// Exit code 5 if standard input is no text, 2 if the operator's file cannot be read.
-    pub(crate) fn read_specs(&self, specs: &Path) -> Result<Loaded, Failure> {
+    pub(crate) fn read_specs(&self, specs: &Path, then: For) -> Result<Loaded, Failure> {
         let allowed = config::read(self.config.as_deref())?;
         let source =
             if specs.as_os_str() == "-" { Source::Text(read_stdin()?) } else { Source::Path(specs.to_owned()) };
-        let mut loaded = manifest::load(&source, &Limits::default());
+        let _busy = self.terminal.busy("reading the manifests");
+        let known = parsed::read(&self.state);
+        let mut parsed = if then == For::Looking { known.map(Parsed::to_look) } else { known };
+        let mut loaded = manifest::load_known(&source, &Limits::default(), parsed.as_mut());
+        *self.parsed() = parsed.filter(|_| then == For::Writing);
         loaded.hold_to(&source, &allowed);
         Ok(loaded)
     }
@@ -61,12 +100,25 @@ impl Context {
         Failure::new(Exit::Invalid, message).hint("each is shown above with its file, line and column")
     }
 
+    /// Reads manifests while the store is opened for looking: where there is much, both take their time.
+    ///
+    /// # Errors
+    /// See [`Context::read_specs`].
+    pub(crate) fn read_specs_and_look(&self, specs: &Path) -> Result<(Loaded, LookedStore), Failure> {
+        let state = self.state.clone();
+        let looking = LookedStore(Some(std::thread::spawn(move || store::look_briefly(&state, engine::JOURNAL))));
+        Ok((self.read_specs(specs, For::Looking)?, looking))
+    }
+
     /// Reads manifests that must be good.
     ///
     /// # Errors
     /// Exit code 5 if they have any problem; all are shown then.
-    pub(crate) fn good_specs(&self, specs: &Path) -> Result<Arc<Specs>, Failure> {
-        let loaded = self.read_specs(specs)?;
+    pub(crate) fn good_specs(&self, specs: &Path, then: For) -> Result<Arc<Specs>, Failure> {
+        self.good(self.read_specs(specs, then)?)
+    }
+
+    fn good(&self, loaded: Loaded) -> Result<Arc<Specs>, Failure> {
         if loaded.problems.is_empty() { Ok(Arc::new(loaded.specs)) } else { Err(self.show_problems(&loaded.problems)) }
     }
 
@@ -76,7 +128,14 @@ impl Context {
     /// Exit code 7.
     pub(crate) fn open_store(&self) -> Result<Arc<dyn Store>, Failure> {
         let opened = store::open(&self.state, SystemClock.now())?;
+        if let Some(parsed) = self.parsed().take().filter(Parsed::is_changed) {
+            parsed::write(&self.state, &parsed);
+        }
         Ok(self.with_notes(opened))
+    }
+
+    fn parsed(&self) -> MutexGuard<'_, Option<Parsed>> {
+        self.parsed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens the store for looking; none if there is none yet.
@@ -105,11 +164,18 @@ impl Context {
 
     /// A setup that only looks: without the store where it is not there, or somebody else has it.
     pub(crate) fn looking(&self, specs: Arc<Specs>) -> Setup {
-        let store = self.look_store().unwrap_or_else(|error| {
-            self.terminal.note(&format!("{error}; looking without it"));
-            None
-        });
+        let store = self.or_without(store::look(&self.state));
         self.setup(specs, store)
+    }
+
+    fn or_without(&self, looked: Result<Option<Opened>, StoreError>) -> Option<Arc<dyn Store>> {
+        match looked {
+            Ok(opened) => opened.map(|opened| self.with_notes(opened)),
+            Err(error) => {
+                self.terminal.note(&format!("{error}; looking without it"));
+                None
+            }
+        }
     }
 
     /// A setup that only looks, with a store that was opened for looking.
@@ -140,13 +206,29 @@ impl Context {
         }
     }
 
+    /// Reads manifests that must be good, and looks at everything.
+    ///
+    /// # Errors
+    /// Those of [`Context::good_specs`]; exit code 1 if the host gives no event loop.
+    pub(crate) fn survey(&self, specs: &Path) -> Result<(Arc<Specs>, Survey), Failure> {
+        let (loaded, store) = self.read_specs_and_look(specs)?;
+        let specs = self.good(loaded)?;
+        let survey = self.survey_of(&specs, store)?;
+        Ok((specs, survey))
+    }
+
     /// Looks at everything.
     ///
     /// # Errors
     /// Exit code 1 if the host gives no event loop.
-    pub(crate) fn survey(&self, specs: &Arc<Specs>) -> Result<Survey, Failure> {
-        let setup = self.looking(specs.clone());
-        block_on(async move { engine::survey(&setup, &[]).await })
+    pub(crate) fn survey_of(&self, specs: &Arc<Specs>, store: LookedStore) -> Result<Survey, Failure> {
+        let setup = self.setup(specs.clone(), None);
+        let opening = async {
+            let opened = tokio::task::spawn_blocking(move || store.opened()).await;
+            self.or_without(opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())))
+        };
+        let _busy = self.terminal.busy("looking at the backends");
+        block_on(async { engine::survey_while(&setup, opening, &[]).await })
     }
 }
 

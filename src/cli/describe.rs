@@ -29,8 +29,7 @@ struct Described {
 pub(crate) fn describe(context: &Context, args: &DescribeArgs) -> Result<Exit, Failure> {
     let ObjectName { kind, name } = &args.what;
     must_be_shown(*kind)?;
-    let specs = context.good_specs(&args.specs.specs)?;
-    let survey = context.survey(&specs)?;
+    let (specs, survey) = context.survey(&args.specs.specs)?;
     let objects = select(&survey, &specs, Some(&Selector { kind: *kind, name: Some(name.clone()) }))?;
     let mut history: Vec<Line> = survey
         .journal

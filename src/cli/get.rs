@@ -1,5 +1,7 @@
 //! `kiln get`: what is declared and what is there.
 
+use std::mem::ManuallyDrop;
+
 use super::args::{GetArgs, GetFormat, Selector};
 use super::context::Context;
 use super::exit::Exit;
@@ -12,8 +14,7 @@ pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     if let Some(what) = &args.what {
         must_be_shown(what.kind)?;
     }
-    let specs = context.good_specs(&args.specs.specs)?;
-    let survey = context.survey(&specs)?;
+    let (specs, survey) = context.survey(&args.specs.specs)?;
     let mut shown = select(&survey, &specs, args.what.as_ref())?;
     shown.retain(|object| args.labels.iter().all(|(key, value)| object.metadata.labels.get(key) == Some(value)));
     match args.format {
@@ -29,6 +30,9 @@ pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
         GetFormat::Table => context.terminal.out(&as_table(context, &shown)),
         GetFormat::Wide => context.terminal.out(&as_wide_table(context, &shown)),
     }
+    // The process is about to end: taking all of it apart would take longer than showing it.
+    let (survey, shown) = (ManuallyDrop::new(survey), ManuallyDrop::new(shown));
+    std::mem::forget(specs);
     let is_one = args.what.as_ref().is_some_and(|what| what.name.is_some());
     Ok(Exit::Unobserved.when(is_in_doubt(&survey, &shown, is_one)))
 }

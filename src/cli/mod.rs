@@ -23,6 +23,7 @@ mod init;
 mod lines;
 mod log;
 mod man;
+mod parsed;
 mod plan;
 mod progress;
 mod saved;

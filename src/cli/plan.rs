@@ -8,6 +8,7 @@ use super::context::{Context, problem_views};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::saved;
+use crate::engine::Survey;
 use crate::model::Specs;
 use crate::plan::{Plan, PlanView, Saved, markdown, render};
 
@@ -15,7 +16,7 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
     if let Some(Saved { specs, plan, .. }) = saved::read(&args.specs.specs)? {
         return show_saved(context, args, &specs, &plan);
     }
-    let loaded = context.read_specs(&args.specs.specs)?;
+    let (loaded, store) = context.read_specs_and_look(&args.specs.specs)?;
     if !loaded.problems.is_empty() {
         if let Some(Annotations::Github) = args.annotations {
             annotations::problems(&context.terminal, &loaded.problems);
@@ -30,11 +31,16 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
         return Err(context.show_problems(&loaded.problems));
     }
     let specs = Arc::new(loaded.specs);
-    let plan = context.survey(&specs)?.plan;
+    let Survey { plan, world, records, .. } = context.survey_of(&specs, store)?;
+    // The process is about to end: taking apart what was seen would take as long as planning from it.
+    std::mem::forget((world, records));
     let exit = show(context, args, &specs, &plan);
-    if let Some(path) = &args.out {
-        saved::save(path, &Saved::new(Arc::unwrap_or_clone(specs), plan))?;
-        context.terminal.note(&format!("saved: `kiln apply {}` does exactly this, or refuses", path.display()));
+    match &args.out {
+        Some(path) => {
+            saved::save(path, &Saved::new(Arc::unwrap_or_clone(specs), plan))?;
+            context.terminal.note(&format!("saved: `kiln apply {}` does exactly this, or refuses", path.display()));
+        }
+        None => std::mem::forget(specs),
     }
     Ok(exit)
 }

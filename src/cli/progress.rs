@@ -10,13 +10,10 @@ use async_trait::async_trait;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use super::terminal::Terminal;
+use super::terminal::{Busy, TICK, Terminal};
 use crate::engine::{Event, Reporter};
 use crate::model::{Action, DriverError, Outcome, Risk, Specs, Step};
 use crate::plan::{HeldView, Paint, Plan, PlanView, StepView, counted, escape, render, render_step};
-
-/// How often a line of a running step is drawn anew: often enough to be seen alive.
-const TICK: Duration = Duration::from_millis(120);
 
 /// Tells a person about a pass, and asks them.
 pub(crate) struct Progress {
@@ -28,6 +25,8 @@ pub(crate) struct Progress {
     stop: CancellationToken,
     bars: MultiProgress,
     is_live: bool,
+    /// Until there is something to tell.
+    looking: Mutex<Option<Busy>>,
     running: Mutex<BTreeMap<usize, Running>>,
     /// What was shown as held with the plan.
     shown: Mutex<Vec<HeldView>>,
@@ -49,7 +48,9 @@ impl Progress {
         stop: CancellationToken,
     ) -> Self {
         let is_live = std::io::stderr().is_terminal();
+        let looking = Mutex::new(Some(terminal.busy("looking at the backends")));
         Self {
+            looking,
             terminal,
             specs,
             data_only,
@@ -84,6 +85,10 @@ impl Progress {
         self.bars.suspend(|| {
             self.terminal.note(&format!("finishing {steps}; press Ctrl-C again to stop at once"));
         });
+    }
+
+    fn has_looked(&self) {
+        drop(self.looking.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     fn steps(&self) -> MutexGuard<'_, BTreeMap<usize, Running>> {
@@ -142,6 +147,7 @@ impl Progress {
 #[async_trait]
 impl Reporter for Progress {
     fn event(&self, event: Event<'_>) {
+        self.has_looked();
         match event {
             Event::Note(text) => self.bars.suspend(|| self.terminal.note(&text)),
             Event::Planned(plan) => {
@@ -170,6 +176,7 @@ impl Reporter for Progress {
     }
 
     async fn confirm(&self, plan: &Plan) -> bool {
+        self.has_looked();
         if self.yes {
             return true;
         }

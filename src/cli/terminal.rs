@@ -1,12 +1,18 @@
 //! Standard output and standard error: data goes to the one, talk to the other. Nothing else in Kiln writes to either.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use indicatif::ProgressBar;
 
 use super::args::ColorChoice;
 use super::failure::Failure;
 use crate::cli::exit::Exit;
 use crate::plan::{Paint, escape};
+
+/// How often a line about what is running is drawn anew: often enough to be seen alive.
+pub(crate) const TICK: Duration = Duration::from_millis(120);
 
 /// Where a command writes. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -16,6 +22,20 @@ pub(crate) struct Terminal {
     err_paint: Paint,
     /// What became of standard output: once it is gone, nothing more is written to it.
     gone: Arc<Mutex<Option<io::Error>>>,
+    /// The line that says what is waited for.
+    busy: Arc<Mutex<Option<ProgressBar>>>,
+}
+
+/// Says on a terminal, until it is dropped, what is waited for.
+pub(crate) struct Busy(Option<Terminal>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let bar = self.0.take().and_then(|terminal| terminal.busy_line().take());
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 impl Terminal {
@@ -35,6 +55,7 @@ impl Terminal {
             paint: paint(io::stdout().is_terminal()),
             err_paint: paint(io::stderr().is_terminal()),
             gone: Arc::default(),
+            busy: Arc::default(),
         }
     }
 
@@ -48,8 +69,15 @@ impl Terminal {
     pub(crate) fn out(&self, text: &str) {
         let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
         if gone.is_none() {
-            let mut stdout = io::stdout().lock();
-            *gone = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).err();
+            let write = || {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+            };
+            let written = match &*self.busy_line() {
+                Some(bar) => bar.suspend(write),
+                None => write(),
+            };
+            *gone = written.err();
         }
     }
 
@@ -60,7 +88,26 @@ impl Terminal {
 
     /// Writes text that is ready for standard error. That nobody can read it is no reason to stop.
     pub(crate) fn talk(&self, text: &str) {
-        let _ = io::stderr().lock().write_all(text.as_bytes());
+        let write = || drop(io::stderr().lock().write_all(text.as_bytes()));
+        match &*self.busy_line() {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// Says at once what may take a while, where a person sees it.
+    pub(crate) fn busy(&self, what: &str) -> Busy {
+        if !io::stderr().is_terminal() {
+            return Busy(None);
+        }
+        let bar = ProgressBar::new_spinner().with_message(what.to_owned());
+        bar.enable_steady_tick(TICK);
+        *self.busy_line() = Some(bar);
+        Busy(Some(self.clone()))
+    }
+
+    fn busy_line(&self) -> MutexGuard<'_, Option<ProgressBar>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says something in passing, on standard error. Text from outside in it is made safe.

@@ -377,6 +377,9 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
     };
     let failed = |error: crate::model::DriverError| ActError::Failed(format!("{backend}: {error}"));
     let Some(LedgerView::Good(theirs)) = observed.ledgers.get(from).cloned() else {
+        if let Some(unobserved) = pass.unobserved().into_iter().find(|unobserved| unobserved.backend == *backend) {
+            return Err(ActError::Unobserved(unobserved.message));
+        }
         return Err(ActError::Usage(format!("{from} has no ledger on {backend}")));
     };
     let pool = pass.found_and_lock(backend).await.map_err(failed)?;

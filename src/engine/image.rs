@@ -8,7 +8,7 @@ use super::acts::ActError;
 use super::look::Intent;
 use super::pass::Pass;
 use crate::driver::image::{Export, export};
-use crate::model::{Access, ErrorKind, ImageFormat, Kind, Name, Object, Place, Records};
+use crate::model::{Access, ErrorKind, ImageFormat, Kind, Name, Object, Place};
 use crate::plan::View;
 
 /// What to write where.
@@ -35,7 +35,8 @@ pub struct ImageExport {
 pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, ActError> {
     let ImageExport { kind, name, file, format, force, progress } = wanted;
     let what = format!("{}/{name}", kind.as_lower());
-    let pass = Pass::begin(setup, Records::default(), Intent::Look).await;
+    let records = setup.store.as_ref().and_then(|store| store.records().ok()).unwrap_or_default();
+    let pass = Pass::begin(setup, records, Intent::Look).await;
     let owner = &setup.specs.stack.owner;
     let mut found: Vec<(&Name, &Object)> = Vec::new();
     let mut unseen = Vec::new();
@@ -52,6 +53,9 @@ pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, 
             View::Unseen { why } => unseen.push(format!("{backend}: {why}")),
             View::Unbuilt => {}
         }
+    }
+    if found.is_empty() && unseen.is_empty() {
+        unseen.extend(pass.unobserved().into_iter().map(|unobserved| unobserved.message));
     }
     let (backend, object) = match found[..] {
         [one] => one,

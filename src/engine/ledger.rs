@@ -1,6 +1,8 @@
 //! Keeping the ledger of a pool true: pure, apart from the one who writes it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use foldhash::{HashMap, HashMapExt};
 
 use crate::model::{
     Action, ApprovalInUse, Identity, Kind, Ledger, LedgerEntry, Object, Observed, Owner, Place, Removal, Size, Specs,
@@ -15,23 +17,22 @@ use crate::plan::{ApprovalSet, approval_item};
 /// - what left and was not counted, is counted (a crash before its count);
 /// - what is too old to matter is dropped.
 pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, now: u64) {
-    let mut there: HashMap<Uid, (&Object, &Identity)> = HashMap::new();
+    let mut there: HashMap<Uid, (&Object, &Identity)> = HashMap::with_capacity(observed.objects.len());
     for object in observed.objects.iter().filter(|o| o.place != Place::Temporary && o.conflict.is_none()) {
         if let Some(identity) = object.identity.as_ref().filter(|id| id.owner == ledger.owner) {
             there.insert(identity.uid, (object, identity));
         }
     }
     for (uid, (object, identity)) in &there {
-        if !ledger.whole.contains_key(uid) {
-            enter(ledger, identity, object, guess_n(specs, identity, ledger));
-        }
-        let moved = specs_renamed_from(specs, identity);
-        if let Some(entry) =
-            ledger.whole.get(uid).filter(|entry| Some(&entry.name) == moved && entry.name != identity.name)
-        {
+        match ledger.whole.get(uid) {
+            None => enter(ledger, identity, object, guess_n(specs, identity, ledger)),
             // A rename of ours that a crash kept from being entered.
-            let n = entry.n;
-            rename(ledger, identity, object, n);
+            Some(LedgerEntry { name, n, .. })
+                if *name != identity.name && Some(name) == specs_renamed_from(specs, identity) =>
+            {
+                rename(ledger, identity, object, *n);
+            }
+            Some(_) => {}
         }
         // Name and size are not touched: what a stranger renamed or cut must show. Protection is lifted by a step of ours only.
         if let Some(entry) = ledger.whole.get_mut(uid) {
@@ -51,15 +52,15 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, no
         .whole
         .iter()
         .filter(|(uid, entry)| {
-            let declared = match entry.kind {
+            let declared = || match entry.kind {
                 Kind::Volume => specs.volumes.contains_key(&entry.name),
                 _ => specs.snapshots.contains_key(&entry.name),
             };
-            let renamed = |name| specs_rename_from(specs, entry.kind, name);
+            let renamed = || specs_rename_from(specs, entry.kind, &entry.name);
             !there.contains_key(uid)
                 && !in_doubt.contains(&entry.native)
                 && observed.listed.proves_absence_of(entry.kind)
-                && (ledger.leaving.contains(uid) || (!declared && !renamed(&entry.name) && !specs.broken))
+                && (ledger.leaving.contains(uid) || (!specs.broken && !declared() && !renamed()))
         })
         .map(|(uid, entry)| (*uid, entry.kind, entry.size))
         .collect();

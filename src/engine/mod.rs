@@ -27,7 +27,7 @@ pub use acts::{
 };
 pub use clock::SystemClock;
 pub use image::{ImageExport, image_export};
-pub use reconcile::{reconcile_once, survey};
+pub use reconcile::{JOURNAL, reconcile_once, survey, survey_while};
 pub use status::{Condition, Metadata, ObjectStatus, Status, backend_status, rfc3339, status};
 pub use unowned::{Unowned, unowned};
 
@@ -71,8 +71,8 @@ pub struct Survey {
     /// What every declared backend showed.
     pub world: World,
     /// What the store remembers.
-    pub records: Records,
-    /// Of the journal, the last lines.
+    pub records: Arc<Records>,
+    /// Of the journal, the last [`JOURNAL`] lines.
     pub journal: Vec<JournalEntry>,
     /// What apply would do.
     pub plan: Plan,

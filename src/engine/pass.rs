@@ -9,7 +9,7 @@ use crate::model::{
     Action, BackendRecord, DriverError, Effect, ErrorKind, Expect, Identity, ImageLook, ImageRef, Images, Kind, Ledger,
     Name, Object, ObjectRecord, Outcome, Place, Reason, Records, Removal, Risk, Size, Specs, Step, Tags, Uid, Verb,
 };
-use crate::plan::{self, Inputs, Irreversible, Plan, View};
+use crate::plan::{self, Inputs, Irreversible, Plan, Unobserved, View};
 use crate::store::{Batch, Store, StoreError};
 
 use super::execute::{Run, commit, journal_entry, shows_effect};
@@ -20,7 +20,7 @@ use super::{Event, Options, Report, Reporter, Setup, ledger};
 pub(super) struct Pass<'s> {
     pub setup: &'s Setup,
     pub store: Option<Arc<dyn Store>>,
-    pub records: Records,
+    pub records: Arc<Records>,
     pub looked: Looked,
     pub now: u64,
     /// What looks at images showed, in this pass.
@@ -41,7 +41,7 @@ fn declares(specs: &Specs, identity: &Identity) -> bool {
 
 impl<'s> Pass<'s> {
     /// Looks at every declared backend, with these records in mind.
-    pub(super) async fn begin(setup: &'s Setup, records: Records, intent: Intent) -> Self {
+    pub(super) async fn begin(setup: &'s Setup, records: Arc<Records>, intent: Intent) -> Self {
         let specs = &setup.specs;
         let looked = look(&setup.connect, specs, &records, intent).await;
         let now = setup.clock.now();
@@ -112,6 +112,14 @@ impl<'s> Pass<'s> {
     pub(super) fn settle_to_look(&mut self) {
         let usable = self.with_inputs(&[], Irreversible::Hold, plan::usable);
         self.settle(usable);
+        // Nothing will be written: only what left lately is asked for.
+        self.ledgers.values_mut().for_each(|ledger| ledger.whole.clear());
+    }
+
+    /// The backends of which the look shows nothing to go by, though they may have answered: a pool that is gone, or another than it
+    /// was.
+    pub(super) fn unobserved(&self) -> Vec<Unobserved> {
+        self.plan(&[], Irreversible::Hold).unobserved
     }
 
     /// Plans, and looks closer where the plan depends on who has an object open.

@@ -1,30 +1,39 @@
 //! The headline: [`reconcile_once`].
 
+use std::future::ready;
 use std::sync::Arc;
 
-use crate::model::{ErrorKind, Kind, Name, Records, Specs, Step};
+use crate::model::{ErrorKind, Kind, Name, Specs, Step};
 use crate::plan::{self, Held, HeldReason, Irreversible, Plan, Selected};
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 
 use super::look::Intent;
 use super::pass::Pass;
 use super::{Event, Options, Report, Reporter, Setup, Survey};
 
+/// How many of the journal's last lines a survey has.
+pub const JOURNAL: usize = 1000;
+
 /// Looks at everything and plans; changes nothing. Never fails: what cannot be seen is in the plan's `unobserved` and `held`.
 pub async fn survey(setup: &Setup, approve: &[String]) -> Survey {
-    let remembered = setup.store.as_ref().map(|store| store.records());
-    let records = match remembered {
-        None => Records::default(),
-        Some(Ok(records)) => records,
-        Some(Err(error)) => {
-            tracing::warn!(%error, "going on without what is remembered");
-            Records::default()
-        }
-    };
-    let mut pass = Pass::begin(setup, records, Intent::Look).await;
+    survey_while(setup, ready(setup.store.clone()), approve).await
+}
+
+/// Like [`survey`], with a store that may still be being opened: meanwhile the backends are looked at.
+pub async fn survey_while(
+    setup: &Setup,
+    opening: impl Future<Output = Option<Arc<dyn Store>>>,
+    approve: &[String],
+) -> Survey {
+    let (mut pass, store) = tokio::join!(Pass::begin(setup, Arc::default(), Intent::Look), opening);
+    match store.as_ref().map(|store| store.records()) {
+        None => {}
+        Some(Ok(records)) => pass.records = records,
+        Some(Err(error)) => tracing::warn!(%error, "going on without what is remembered"),
+    }
     pass.settle_to_look();
     let plan = pass.plan_closely(approve).await;
-    let journal = setup.store.as_ref().and_then(|store| store.journal(1000).ok()).unwrap_or_default();
+    let journal = store.and_then(|store| store.journal(JOURNAL).ok()).unwrap_or_default();
     Survey { now: pass.now, world: pass.looked.world, records: pass.records, journal, plan }
 }
 

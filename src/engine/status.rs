@@ -1,7 +1,8 @@
 //! What is declared and what is there, object by object: what `kiln get` and `kiln describe` show. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -137,7 +138,7 @@ pub fn rfc3339(seconds: u64) -> String {
 pub fn status(survey: &Survey, specs: &Specs) -> Vec<ObjectStatus> {
     let look = Look::new(survey, specs);
     let mut all = Vec::new();
-    let mut shown: BTreeSet<Uid> = BTreeSet::new();
+    let mut shown: HashSet<Uid> = HashSet::new();
     for found in owned(survey, specs) {
         shown.insert(found.identity.uid);
         all.push(look.present(&found));
@@ -147,20 +148,16 @@ pub fn status(survey: &Survey, specs: &Specs) -> Vec<ObjectStatus> {
         all.push(look.last_seen(record));
     }
     // What is declared and was not met above is not there yet, or is not known to be.
-    let met: BTreeSet<(Kind, String)> =
-        all.iter().filter(|o| o.spec.is_some()).map(|o| (o.kind, o.metadata.name.clone())).collect();
-    for (kind, meta, backend) in look.declared() {
-        if !met.contains(&(kind, meta.name.to_string())) {
-            all.push(look.absent(kind, &meta.name, backend));
-        }
-    }
+    let met: HashSet<(Kind, &str)> =
+        all.iter().filter(|o| o.spec.is_some()).map(|o| (o.kind, o.metadata.name.as_str())).collect();
+    let declared = look.declared().into_iter().filter(|(kind, meta, _)| !met.contains(&(*kind, meta.name.as_str())));
+    let absent: Vec<_> = declared.map(|(kind, meta, backend)| look.absent(kind, &meta.name, backend)).collect();
+    all.extend(absent);
     // What is held and is none of these (lost, and no longer declared) is shown too: it waits for a person.
-    let met: BTreeSet<(Kind, String)> = all.iter().map(|o| (o.kind, o.metadata.name.clone())).collect();
-    for held in &survey.plan.held {
-        if !met.contains(&(held.kind, held.name.to_string())) {
-            all.push(look.absent(held.kind, &held.name, held.backend.as_ref()));
-        }
-    }
+    let met: HashSet<(Kind, &str)> = all.iter().map(|o| (o.kind, o.metadata.name.as_str())).collect();
+    let others = survey.plan.held.iter().filter(|held| !met.contains(&(held.kind, held.name.as_str())));
+    let absent: Vec<_> = others.map(|held| look.absent(held.kind, &held.name, held.backend.as_ref())).collect();
+    all.extend(absent);
     all.sort_by(|a, b| (a.kind, &a.metadata.name, &a.status.uid).cmp(&(b.kind, &b.metadata.name, &b.status.uid)));
     all
 }
@@ -206,12 +203,12 @@ struct About<'a> {
 struct Look<'a> {
     survey: &'a Survey,
     specs: &'a Specs,
-    about: BTreeMap<(Kind, &'a Name), About<'a>>,
+    about: HashMap<(Kind, &'a Name), About<'a>>,
 }
 
 impl<'a> Look<'a> {
     fn new(survey: &'a Survey, specs: &'a Specs) -> Self {
-        let mut about: BTreeMap<(Kind, &'a Name), About<'a>> = BTreeMap::new();
+        let mut about: HashMap<(Kind, &'a Name), About<'a>> = HashMap::new();
         for held in &survey.plan.held {
             about.entry((held.kind, &held.name)).or_default().held.push(held);
         }
@@ -240,7 +237,7 @@ impl<'a> Look<'a> {
     }
 
     /// Records of objects that were there, on backends that cannot be seen now (or cannot be seen whole).
-    fn remembered(&self, shown: &BTreeSet<Uid>) -> Vec<&'a ObjectRecord> {
+    fn remembered(&self, shown: &HashSet<Uid>) -> Vec<&'a ObjectRecord> {
         self.survey
             .records
             .objects
@@ -293,7 +290,11 @@ impl<'a> Look<'a> {
         let Found { identity, backend, object } = found;
         let (kind, name) = (identity.kind, &identity.name);
         let is_declared = self.meta(kind, name).is_some()
-            && self.about.get(&(kind, name)).and_then(|about| about.meant) == Some((*backend, *object));
+            && self
+                .about
+                .get(&(kind, name))
+                .and_then(|about| about.meant)
+                .is_some_and(|(at, meant)| at == *backend && std::ptr::eq(meant, *object));
         let verdict = self.judge(kind, name, object.uid(), Some(found), is_declared);
         self.build(kind, name, is_declared, verdict, Some(object), Some(backend), Some(self.survey.now))
     }

@@ -13,27 +13,27 @@ const GUESSES: usize = 20_000;
 
 /// Documents whose kind or name could not be read: what seems to be missing may be in one of them.
 #[derive(Default)]
-pub(super) struct Unread<'f> {
+pub(super) struct Unread {
     /// There is one of which not even the text is known.
     pub(super) unseen: bool,
     /// The texts of the others.
-    pub(super) seen: Vec<&'f str>,
+    pub(super) seen: Vec<String>,
 }
 
-impl<'f> Unread<'f> {
+impl Unread {
     pub(super) fn any(&self) -> bool {
         self.unseen || !self.seen.is_empty()
     }
 
     /// Every word of them that could be a name.
-    fn words(&self) -> HashSet<&'f str> {
+    fn words(&self) -> HashSet<&str> {
         let in_no_name = |c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
         self.seen.iter().flat_map(|text| text.split(in_no_name)).collect()
     }
 }
 
 /// Checks all documents together, and makes the specs of those with no problem.
-pub(super) fn link<'f>(files: &'f [Found], documents: Vec<Document>, unread: &Unread<'f>, revision: String) -> Specs {
+pub(super) fn link<'f>(files: &'f [Found], documents: Vec<Document>, unread: &'f Unread, revision: String) -> Specs {
     let mut linker = Linker {
         files,
         documents,
@@ -216,7 +216,7 @@ impl Linker<'_> {
             // It may be what a document that could not be read declares, if that has its name.
             let perhaps_unread = self.unseen || self.words.contains(reference.name.as_str());
             if !perhaps_unread && !self.named.contains_key(&(reference.kind, reference.name.clone())) {
-                missing.push((reference.span, reference.field, reference.kind, reference.name.clone()));
+                missing.push((reference.span, reference.field.clone(), reference.kind, reference.name.clone()));
             }
         }
         for key in wanted {
@@ -255,17 +255,21 @@ impl Linker<'_> {
             not_allowed: Vec::new(),
         };
         let good = self.documents.into_iter().enumerate().filter(|(index, _)| act && !self.bad.contains(index));
+        // Of these there are many: a map that is made of all of them at once takes less than one that grows by them.
+        let (mut volumes, mut snapshots) = (Vec::new(), Vec::new());
         for (_, Document { name, body, .. }) in good {
             match body {
                 Some(Body::Backend(backend)) => drop(specs.backends.insert(name, backend.spec)),
-                Some(Body::Volume(volume)) => drop(specs.volumes.insert(name, volume)),
-                Some(Body::Snapshot(spec)) => drop(specs.snapshots.insert(name, spec)),
+                Some(Body::Volume(volume)) => volumes.push((name, volume)),
+                Some(Body::Snapshot(spec)) => snapshots.push((name, spec)),
                 Some(Body::Target(spec)) => drop(specs.targets.insert(name, spec)),
                 Some(Body::Export(spec)) => drop(specs.exports.insert(name, spec)),
                 Some(Body::Approval(spec)) => drop(specs.approvals.insert(name, spec)),
                 Some(Body::Stack(_)) | None => {}
             }
         }
+        specs.volumes = volumes.into_iter().collect();
+        specs.snapshots = snapshots.into_iter().collect();
         specs
     }
 }

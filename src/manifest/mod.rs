@@ -10,6 +10,7 @@ mod files;
 mod kinds;
 mod link;
 mod load;
+mod parsed;
 mod raw;
 mod reach;
 mod render;
@@ -20,7 +21,8 @@ mod value;
 
 use std::path::PathBuf;
 
-pub use load::load;
+pub use load::{load, load_known};
+pub use parsed::Parsed;
 pub use reach::{Allowed, Named};
 pub use schema::schema;
 

@@ -80,8 +80,10 @@ pub struct Meta {
     /// Unique per kind.
     pub name: Name,
     /// Free text by key, kept on the object.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// The name it used to be declared under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renamed_from: Option<Name>,
     /// Where the document begins.
     pub place: SourcePlace,
@@ -309,22 +311,31 @@ pub struct VolumeSpec {
     /// At least one byte.
     pub size: Size,
     /// Thin or thick, where written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provisioning: Option<Provisioning>,
     /// How it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceSpec>,
     /// Where written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protected: Option<bool>,
     /// Where written; never Detach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_remove: Option<OnRemove>,
     /// The native name, where it must be known beforehand. Not one of Kiln's own form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
     /// The native name of an object to take over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopt: Option<String>,
     /// Back to a snapshot, once for each distinct request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreSpec>,
     /// Rate limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qos: Option<Qos>,
     /// Whether `encryption` is there. (No driver can do it yet, so nothing more of it is kept.)
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub encrypted: bool,
 }
 

@@ -109,20 +109,22 @@ pub(super) fn exact(size: Size) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::SourcePlace;
 
     #[test]
     fn tags_are_wanted_exactly_if_wanting_them_changes_nothing() {
-        let labels = |on: bool| on.then(|| ("a".to_owned(), "b".to_owned())).into_iter().collect();
+        let labels_of = |on: bool| on.then(|| ("a".to_owned(), "b".to_owned())).into_iter().collect();
         let kinds = [None, Some(OnRemove::Trash), Some(OnRemove::Retain), Some(OnRemove::Delete)];
         let (mut same, mut other) = (0, 0);
         for bits in 0..32_u8 {
             let bit = |index: u8| bits >> index & 1 == 1;
-            let meta = Meta { labels: labels(bit(0)), ..Meta::named("db".parse().unwrap()) };
+            let (name, labels) = ("db".parse().unwrap(), labels_of(bit(0)));
+            let meta = Meta { name, labels, renamed_from: None, place: SourcePlace::default() };
             for (wanted_kind, kind) in kinds.iter().flat_map(|a| kinds.iter().map(move |b| (*a, *b))) {
                 for protected in [None, Some(false), Some(true)] {
                     let wanted = Wanted { meta: &meta, protected, on_remove: wanted_kind };
                     let now = Tags {
-                        labels: labels(bit(1)),
+                        labels: labels_of(bit(1)),
                         protected: bit(2),
                         retained: bit(3),
                         expires: bit(4).then_some(1),

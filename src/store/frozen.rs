@@ -1,6 +1,8 @@
 //! A store as a look found it: all of it in memory, and nothing to be written.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
@@ -11,10 +13,10 @@ use super::{Batch, Store, StoreError, codec};
 /// What was there.
 pub(super) struct Frozen {
     dir: PathBuf,
-    records: Records,
+    records: Arc<Records>,
     intents: Vec<OpenIntent>,
     /// As JSON: most who look want a few lines, and a hundred thousand take half a second to read.
-    journal: Vec<Vec<u8>>,
+    journal: VecDeque<Vec<u8>>,
     next_intent: AtomicU64,
 }
 
@@ -26,6 +28,7 @@ impl Frozen {
             None => Default::default(),
         };
         let next = intents.iter().map(|intent| intent.id.0.saturating_add(1)).max().unwrap_or(1);
+        let records = Arc::new(records);
         Frozen { dir: dir.to_owned(), records, intents, journal, next_intent: AtomicU64::new(next) }
     }
 
@@ -35,8 +38,8 @@ impl Frozen {
 }
 
 impl Store for Frozen {
-    fn records(&self) -> Result<Records, StoreError> {
-        Ok(self.records.clone())
+    fn records(&self) -> Result<Arc<Records>, StoreError> {
+        Ok(Arc::clone(&self.records))
     }
 
     fn intents(&self) -> Result<Vec<OpenIntent>, StoreError> {
@@ -52,8 +55,8 @@ impl Store for Frozen {
     }
 
     fn journal(&self, limit: usize) -> Result<Vec<JournalEntry>, StoreError> {
-        let lines = &self.journal[self.journal.len().saturating_sub(limit)..];
-        let entries: Result<_, _> = lines.iter().map(|json| codec::decode(json)).collect();
+        let lines = self.journal.iter().skip(self.journal.len().saturating_sub(limit));
+        let entries: Result<_, _> = lines.map(|json| codec::decode(json)).collect();
         entries.map_err(|_| self.failed("its journal has a line that this kiln cannot read"))
     }
 }

@@ -1,6 +1,8 @@
 //! Reading a database from end to end, believing nothing.
 
-use crate::model::{OpenIntent, Records};
+use std::collections::VecDeque;
+
+use crate::model::{ObjectRecord, OpenIntent, Records, Uid};
 
 use super::codec::{self, Digest, Meta, Unreadable, kind};
 use super::commit::Lines;
@@ -40,26 +42,27 @@ pub(super) struct Loaded {
     pub(super) records: Records,
     pub(super) intents: Vec<OpenIntent>,
     pub(super) lines: Lines,
-    /// The JSON of the journal's lines, where it was asked for.
-    pub(super) journal: Vec<Vec<u8>>,
+    /// The JSON of the journal's last lines, as many as were asked for.
+    pub(super) journal: VecDeque<Vec<u8>>,
     pub(super) seq: u64,
     pub(super) rows: u64,
     pub(super) digest: Digest,
 }
 
-/// Reads and checks everything. `at_least`: the number of a batch that the database must have.
-pub(super) fn load(db: &Db, at_least: u64, with_journal: bool) -> Result<Loaded, Bad> {
+/// Reads and checks everything. `at_least`: the number of a batch that the database must have. `journal`: how many of its last lines.
+pub(super) fn load(db: &Db, at_least: u64, journal: usize) -> Result<Loaded, Bad> {
     let mut loaded = Loaded {
         records: Records::default(),
         intents: Vec::new(),
         lines: Lines::default(),
-        journal: Vec::new(),
+        journal: VecDeque::new(),
         seq: 0,
         rows: 0,
         digest: Digest::default(),
     };
     let mut meta: Option<Meta> = None;
     let (mut rows, mut digest) = (0, Digest::default());
+    let mut rows_read = Rows::default();
     let each_row = |key: &[u8], row: &[u8]| {
         if key.first() != Some(&kind::META) {
             rows += 1;
@@ -78,8 +81,11 @@ pub(super) fn load(db: &Db, at_least: u64, with_journal: bool) -> Result<Loaded,
                     return Err(impossible(key));
                 }
                 loaded.lines.next += 1;
-                if with_journal {
-                    loaded.journal.push(json.to_vec());
+                if journal > 0 {
+                    if loaded.journal.len() >= journal {
+                        loaded.journal.pop_front();
+                    }
+                    loaded.journal.push_back(json.to_vec());
                 }
             }
             Some(&kind::INTENT) => {
@@ -89,10 +95,11 @@ pub(super) fn load(db: &Db, at_least: u64, with_journal: bool) -> Result<Loaded,
                 }
                 loaded.intents.push(intent);
             }
-            _ => record(&mut loaded.records, key, json)?,
+            _ => rows_read.record(key, json)?,
         }
         Ok(())
     })?;
+    loaded.records = rows_read.into_records();
     let Some(meta) = meta else { return Err(Bad::Damaged("its rows are gone".to_owned())) };
     if meta.rows != rows || meta.digest != digest.to_hex() {
         let how = format!("it has {rows} rows that are not the {} rows that were written", meta.rows);
@@ -108,11 +115,11 @@ pub(super) fn load(db: &Db, at_least: u64, with_journal: bool) -> Result<Loaded,
 
 /// The backends and objects only.
 pub(super) fn records(db: &Db) -> Result<Records, Bad> {
-    let mut records = Records::default();
+    let mut rows = Rows::default();
     for kind in [kind::BACKEND, kind::OBJECT] {
-        values(db, &[kind], |_, _| {}, |key, json| record(&mut records, key, json))?;
+        values(db, &[kind], |_, _| {}, |key, json| rows.record(key, json))?;
     }
-    Ok(records)
+    Ok(rows.into_records())
 }
 
 /// The open intents only, by number.
@@ -151,18 +158,42 @@ pub(super) fn value(db: &Db, key: &[u8]) -> Result<Option<Vec<u8>>, Bad> {
     }
 }
 
-fn record(records: &mut Records, key: &[u8], json: &[u8]) -> Result<(), Bad> {
-    let text = key.get(1..).and_then(|rest| std::str::from_utf8(rest).ok()).ok_or_else(|| impossible(key))?;
-    match key[0] {
-        kind::BACKEND => {
-            records.backends.insert(text.parse().map_err(|_| impossible(key))?, codec::decode(json)?);
+/// Records as they are read, in the order of their keys. A map that grows by one after the other in order has its nodes half full,
+/// and there are many: it is given them by the thousand.
+#[derive(Default)]
+struct Rows {
+    records: Records,
+    /// Not in `records` yet.
+    more: Vec<(Uid, ObjectRecord)>,
+}
+
+impl Rows {
+    fn record(&mut self, key: &[u8], json: &[u8]) -> Result<(), Bad> {
+        let text = key.get(1..).and_then(|rest| std::str::from_utf8(rest).ok()).ok_or_else(|| impossible(key))?;
+        match key[0] {
+            kind::BACKEND => {
+                self.records.backends.insert(text.parse().map_err(|_| impossible(key))?, codec::decode(json)?);
+            }
+            kind::OBJECT => {
+                self.more.push((text.parse().map_err(|_| impossible(key))?, codec::decode(json)?));
+                // Each time the whole map is made anew.
+                if self.more.len() > 1000 + self.records.objects.len() / 4 {
+                    self.append();
+                }
+            }
+            _ => return Err(impossible(key)),
         }
-        kind::OBJECT => {
-            records.objects.insert(text.parse().map_err(|_| impossible(key))?, codec::decode(json)?);
-        }
-        _ => return Err(impossible(key)),
+        Ok(())
     }
-    Ok(())
+
+    fn append(&mut self) {
+        self.records.objects.append(&mut std::mem::take(&mut self.more).into_iter().collect());
+    }
+
+    fn into_records(mut self) -> Records {
+        self.append();
+        self.records
+    }
 }
 
 fn impossible(key: &[u8]) -> Bad {

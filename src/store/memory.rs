@@ -1,6 +1,7 @@
 //! A store in memory, for tests: the same answers, no disk, and trouble on demand.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
@@ -18,7 +19,7 @@ pub enum CrashPoint {
 
 #[derive(Debug, Clone, Default)]
 struct Content {
-    records: Records,
+    records: Arc<Records>,
     intents: BTreeMap<IntentId, OpenIntent>,
     journal: Vec<JournalEntry>,
 }
@@ -92,14 +93,14 @@ impl Content {
         let Batch { backends, objects, open, close, journal } = batch;
         for (name, record) in backends {
             match record {
-                Some(record) => self.records.backends.insert(name, record),
-                None => self.records.backends.remove(&name),
+                Some(record) => Arc::make_mut(&mut self.records).backends.insert(name, record),
+                None => Arc::make_mut(&mut self.records).backends.remove(&name),
             };
         }
         for (uid, record) in objects {
             match record {
-                Some(record) => self.records.objects.insert(uid, record),
-                None => self.records.objects.remove(&uid),
+                Some(record) => Arc::make_mut(&mut self.records).objects.insert(uid, record),
+                None => Arc::make_mut(&mut self.records).objects.remove(&uid),
             };
         }
         self.intents.extend(open.into_iter().map(|intent| (intent.id, intent)));
@@ -117,7 +118,7 @@ impl Store for MemoryStore {
         false
     }
 
-    fn records(&self) -> Result<Records, StoreError> {
+    fn records(&self) -> Result<Arc<Records>, StoreError> {
         let inner = self.inner();
         inner.alive()?;
         Ok(inner.content.records.clone())

@@ -16,6 +16,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::model::{BackendRecord, IntentId, JournalEntry, Name, ObjectRecord, OpenIntent, Records, Uid};
 
@@ -33,7 +34,7 @@ mod persistent;
 mod tests;
 
 pub use memory::{CrashPoint, MemoryStore};
-pub use open::{Opened, look, open};
+pub use open::{Opened, look, look_briefly, open};
 
 /// How many lines of the journal are kept: years of a person's applies, a day of the busiest daemon, some 40 MB.
 pub const JOURNAL_LINES: u64 = 100_000;
@@ -92,7 +93,7 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn records(&self) -> Result<Records, StoreError>;
+    fn records(&self) -> Result<Arc<Records>, StoreError>;
 
     /// Intents that were opened and not closed: what was running when a process died.
     ///

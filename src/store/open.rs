@@ -82,7 +82,7 @@ fn existing(dir: &Path, mark: Mark, now: u64, notes: &mut Vec<String>) -> Result
         });
         return Ok(None);
     }
-    match read(&database, mark, false) {
+    match read(&database, mark, 0) {
         Ok(both) => {
             if mark == Mark::Unreadable {
                 let path = dir.join(mark::FILE);
@@ -111,6 +111,14 @@ fn existing(dir: &Path, mark: Mark, now: u64, notes: &mut Vec<String>) -> Result
 /// # Errors
 /// [`StoreError::Locked`] and [`StoreError::Newer`], as with [`open`]; never [`StoreError::Io`].
 pub fn look(dir: &Path) -> Result<Option<Opened>, StoreError> {
+    look_briefly(dir, usize::MAX)
+}
+
+/// Like [`look`], with only so many of the journal's last lines.
+///
+/// # Errors
+/// As [`look`].
+pub fn look_briefly(dir: &Path, journal: usize) -> Result<Option<Opened>, StoreError> {
     let without = |why: String| {
         let note = format!("the store {} is not used: {why}", dir.display());
         Ok(Some(Opened { store: Arc::new(Frozen::new(dir, None)), notes: vec![note] }))
@@ -141,7 +149,7 @@ pub fn look(dir: &Path) -> Result<Option<Opened>, StoreError> {
         Ok(scratch) => scratch,
         Err(e) => return without(format!("it cannot be copied to look at it: {e}")),
     };
-    match read(&scratch.0, mark, true) {
+    match read(&scratch.0, mark, journal) {
         Ok((db, loaded)) => {
             let notes = match db.close() {
                 Ok(()) => Vec::new(),
@@ -211,7 +219,7 @@ pub(super) fn make_sure_of_room(dir: &Path) -> Result<(), StoreError> {
 }
 
 /// Opens a database and reads all of it.
-fn read(path: &Path, mark: Mark, with_journal: bool) -> Result<(Db, Loaded), Bad> {
+fn read(path: &Path, mark: Mark, journal: usize) -> Result<(Db, Loaded), Bad> {
     let at_least = match mark {
         Mark::Known { seq } => seq,
         Mark::Missing | Mark::Unreadable | Mark::Newer(_) => 0,
@@ -221,7 +229,7 @@ fn read(path: &Path, mark: Mark, with_journal: bool) -> Result<(Db, Loaded), Bad
         return Err(Bad::Damaged("its file is gone".to_owned()));
     }
     let db = Db::open(path)?;
-    let loaded = load(&db, at_least, with_journal)?;
+    let loaded = load(&db, at_least, journal)?;
     Ok((db, loaded))
 }
 
@@ -245,7 +253,7 @@ fn make(dir: &Path) -> Result<(Db, Loaded), StoreError> {
     MarkFile::open(dir, 0).map_err(io)?;
     fs::rename(&unfinished, dir.join(DATABASE)).map_err(io)?;
     sync_directory(dir).map_err(io)?;
-    read(&dir.join(DATABASE), Mark::Known { seq: 0 }, false).map_err(cannot)
+    read(&dir.join(DATABASE), Mark::Known { seq: 0 }, 0).map_err(cannot)
 }
 
 fn remove_unfinished(dir: &Path) -> Result<(), StoreError> {

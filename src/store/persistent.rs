@@ -29,7 +29,7 @@ pub(super) struct Persistent {
     /// Whether a commit was given up.
     hangs: AtomicBool,
     /// What opening has read, for the first who asks, as long as nothing was written since.
-    fresh: Mutex<Option<Records>>,
+    fresh: Mutex<Option<Arc<Records>>>,
     /// Released last.
     _lock: Lock,
 }
@@ -62,7 +62,7 @@ impl Persistent {
             committer: Some(thread.map_err(|e| trouble(dir, "no thread can be started", &e))?),
             next_intent: AtomicU64::new(next),
             hangs: AtomicBool::new(false),
-            fresh: Mutex::new(Some(loaded.records)),
+            fresh: Mutex::new(Some(Arc::new(loaded.records))),
             _lock: lock,
         })
     }
@@ -89,10 +89,10 @@ impl Persistent {
 }
 
 impl Store for Persistent {
-    fn records(&self) -> Result<Records, StoreError> {
+    fn records(&self) -> Result<Arc<Records>, StoreError> {
         match self.fresh.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(records) => Ok(records),
-            None => self.read(load::records),
+            None => self.read(load::records).map(Arc::new),
         }
     }
 

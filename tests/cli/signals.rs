@@ -88,6 +88,42 @@ fn the_second_ctrl_c_stops_at_once() {
     assert_eq!(child.wait().unwrap().code(), Some(1));
 }
 
+#[test]
+fn on_a_terminal_it_says_at_once_what_it_waits_for() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "specs/sim.yaml",
+        "apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: sim}\nspec: {driver: sim, sim: {faults: {hang: 100%}}, timeout: 1h}\n",
+    );
+    for command in ["plan", "apply"] {
+        // It gives its child a terminal. (util-linux; Debian has it always.)
+        #[expect(clippy::disallowed_methods, reason = "the program under test, on a terminal")]
+        let mut script = std::process::Command::new("script");
+        let mut child = script
+            .args(["--quiet", "--return", "--command"])
+            .arg(format!("{} {command}", env!("CARGO_BIN_EXE_kiln")))
+            .arg("/dev/null")
+            .current_dir(sandbox.path(""))
+            .env_remove("NO_COLOR")
+            .env("TERM", "xterm")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut seen = Vec::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        while !String::from_utf8_lossy(&seen).contains("looking at the backends") {
+            let more = out.fill_buf().unwrap().to_vec();
+            assert!(!more.is_empty(), "{command} ended: {}", String::from_utf8_lossy(&seen));
+            out.consume(more.len());
+            seen.extend(more);
+        }
+        send(&child, Signal::TERM);
+        child.wait().unwrap();
+    }
+}
+
 /// Waits until a child has a handler of its own for a signal, as the kernel tells.
 fn wait_until_caught(child: &Child, signal: Signal) {
     let begun = Instant::now();

@@ -31,6 +31,22 @@ fn with_db() -> Sandbox {
 }
 
 #[test]
+fn what_manifests_came_to_is_kept_by_commands_that_write_and_by_no_other() {
+    let sandbox = with_db();
+    let kept = std::fs::read(sandbox.path("state/parsed")).unwrap();
+    sandbox.volume("db", "size: 2Mi");
+    sandbox.kiln("plan").ends(0).says("2Mi");
+    assert_eq!(std::fs::read(sandbox.path("state/parsed")).unwrap(), kept, "it only looks");
+    sandbox.kiln("apply").ends(0).says("2Mi");
+    assert_ne!(std::fs::read(sandbox.path("state/parsed")).unwrap(), kept);
+    for garbage in [Vec::new(), b"kiln-parsed 1\n".to_vec(), vec![0; 4096]] {
+        std::fs::write(sandbox.path("state/parsed"), garbage).unwrap();
+        sandbox.kiln("plan").ends(0).says("Nothing to do.");
+        sandbox.kiln("apply").ends(0).says("Nothing to do.");
+    }
+}
+
+#[test]
 fn applied_twice_nothing_is_left_to_do() {
     let sandbox = Sandbox::with_stack();
     sandbox.volume("db", "size: 1Mi");
@@ -215,6 +231,28 @@ fn a_backend_that_is_away_ends_with_6_and_shows_the_last_observation() {
     sandbox.remove("pool");
     fs::rename(sandbox.path("pool.away"), sandbox.path("pool")).unwrap();
     sandbox.kiln("apply").ends(0).says("Nothing to do.");
+}
+
+#[test]
+fn a_pool_that_is_gone_is_not_taken_for_an_empty_one_by_any_command() {
+    let sandbox = with_db();
+    std::fs::rename(sandbox.path("pool"), sandbox.path("elsewhere")).unwrap();
+    for command in [
+        "plan",
+        "apply",
+        "get",
+        "describe volume/db",
+        "trash list",
+        "forget volume/db",
+        "image export volume/db out.img --format raw",
+        "adopt fast --from-owner prod",
+    ] {
+        let ran = sandbox.kiln(command).ends(6);
+        assert!(format!("{}{}", ran.out, ran.err).contains("is it mounted?"), "{command}: {}\n{}", ran.out, ran.err);
+        assert!(!sandbox.has("pool") && !sandbox.has("out.img"), "{command}");
+    }
+    std::fs::rename(sandbox.path("elsewhere"), sandbox.path("pool")).unwrap();
+    sandbox.kiln("plan").ends(0).says("Nothing to do.");
 }
 
 #[test]

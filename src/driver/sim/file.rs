@@ -5,9 +5,10 @@
 //! Once most lines are out of date the log is written anew beside, synced and renamed; the header's generation tells readers.
 //! Every access holds `flock` on `FILE.lock`, which is never replaced; the writer lock of an owner is `FILE.OWNER.lock`.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +29,8 @@ const HEADER: usize = MAGIC.len() + 17;
 /// Lines that may be out of date before the log is written anew, besides four for each object: rewriting then costs each change
 /// less than the change itself, and a small pool stays a small file.
 const SPARE_LINES: u64 = 1000;
+/// The same for ledgers, in bytes, besides half of the file: a line of theirs is as long as there are objects.
+const SPARE_LEDGERS: u64 = 1 << 20;
 
 /// The new value of one thing; nothing where it is gone.
 #[derive(Serialize, Deserialize)]
@@ -45,6 +48,34 @@ struct Position {
     generation: String,
     offset: u64,
     lines: u64,
+    /// By owner, the length of the line that holds its ledger; and that of all lines that held one before.
+    ledgers: BTreeMap<Owner, u64>,
+    old_ledgers: u64,
+}
+
+impl Position {
+    fn begin(generation: String) -> Self {
+        Self { generation, offset: HEADER as u64, ..Self::default() }
+    }
+
+    /// Goes past a line.
+    fn pass(&mut self, rows: &[Row], len: u64) {
+        for row in rows {
+            if let Row::Ledger(owner, copies) = row {
+                let before = match copies {
+                    Some(_) => self.ledgers.insert(owner.clone(), len),
+                    None => self.ledgers.remove(owner),
+                };
+                self.old_ledgers += before.unwrap_or(0);
+            }
+        }
+        self.offset += len;
+        self.lines += 1;
+    }
+
+    fn is_mostly_old(&self, objects: u64) -> bool {
+        self.lines > SPARE_LINES + 4 * objects || self.old_ledgers > SPARE_LEDGERS + self.offset / 2
+    }
 }
 
 pub(super) struct SimFile {
@@ -143,48 +174,47 @@ impl SimFile {
         };
         if generation != position.generation || file.metadata()?.len() < position.offset {
             clear(world);
-            *position = Position { generation: generation.to_owned(), offset: HEADER as u64, lines: 0 };
+            *position = Position::begin(generation.to_owned());
         }
+        let len = file.metadata()?.len();
         file.seek(SeekFrom::Start(position.offset))?;
-        let mut text = Vec::new();
-        file.read_to_end(&mut text)?;
-        let mut rest = text.as_slice();
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let (line, after) = (&rest[..end], &rest[end + 1..]);
-            match read_line(line) {
+        let mut file = BufReader::with_capacity(1 << 16, file);
+        let mut line = Vec::new();
+        // Without its end, a line was torn.
+        while file.read_until(b'\n', &mut line)? > 0 && line.last() == Some(&b'\n') {
+            match read_line(&line[..line.len() - 1]) {
                 Some(rows) => {
+                    position.pass(&rows, line.len() as u64);
                     rows.into_iter().for_each(|row| put(world, row));
                     // The last change is no longer this driver's own, and only of its own it knows what they replaced.
                     world.before = Delta::default();
                 }
                 // Of a torn write the end may be on disk before the beginning.
-                None if after.is_empty() => break,
+                None if position.offset + line.len() as u64 == len => break,
                 None => {
                     // What was read of it must not be taken for the whole.
                     *position = Position { generation: "none".to_owned(), ..Position::default() };
                     return Err(io::Error::other("is damaged: a line has a checksum that does not fit"));
                 }
             }
-            position.offset += end as u64 + 1;
-            position.lines += 1;
-            rest = after;
+            line.clear();
         }
         Ok(())
     }
 
     fn save(&self, position: &mut Position, world: &SimWorld) -> io::Result<()> {
         let objects = (world.live.len() + world.trash.len()) as u64;
-        if position.generation.is_empty() || position.lines > SPARE_LINES + 4 * objects {
+        if position.generation.is_empty() || position.is_mostly_old(objects) {
             return self.rewrite(position, world);
         }
-        let line = write_line(&changed(world))?;
+        let rows = changed(world);
+        let line = write_line(&rows)?;
         let mut file = OpenOptions::new().write(true).open(&self.path)?;
         file.set_len(position.offset)?;
         file.seek(SeekFrom::Start(position.offset))?;
         file.write_all(&line)?;
         file.sync_data()?;
-        position.offset += line.len() as u64;
-        position.lines += 1;
+        position.pass(&rows, line.len() as u64);
         Ok(())
     }
 
@@ -192,10 +222,11 @@ impl SimFile {
         let beside = self.beside(".new");
         let generation = format!("{:016x}", random());
         let mut text = format!("{MAGIC}{generation}\n").into_bytes();
-        let mut lines = 0;
+        let mut anew = Position::begin(generation);
         for row in all(world) {
-            text.extend(write_line(&[row])?);
-            lines += 1;
+            let (row, begin) = ([row], text.len());
+            text.extend(write_line(&row)?);
+            anew.pass(&row, (text.len() - begin) as u64);
         }
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(&text)?;
@@ -203,7 +234,7 @@ impl SimFile {
         fs::rename(&beside, &self.path)?;
         File::open(self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?
             .sync_all()?;
-        *position = Position { generation, offset: text.len() as u64, lines };
+        *position = anew;
         Ok(())
     }
 

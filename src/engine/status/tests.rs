@@ -1,9 +1,10 @@
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::*;
 use crate::model::{
-    Capabilities, Expect, Listed, NativeName, Owner, Provisioning, Reason, Records, Risk, Seconds, Size, Stack,
-    VolumeSpec,
+    Capabilities, Expect, Listed, NativeName, Owner, Provisioning, Reason, Risk, Seconds, Size, Stack, VolumeSpec,
 };
 use crate::plan::{HeldReason, Plan, Unobserved};
 
@@ -93,7 +94,7 @@ fn survey(objects: Vec<Object>) -> Survey {
     Survey {
         now: NOW,
         world: BTreeMap::from([(name("fast"), View::Seen { capabilities, observed })]),
-        records: Records::default(),
+        records: Arc::default(),
         journal: Vec::new(),
         plan: Plan {
             owner: owner(),
@@ -221,7 +222,7 @@ fn a_backend_that_is_away_gives_the_last_observation_with_its_time() {
         identity: identity.clone(),
     };
     survey.plan.held.push(held("db", HeldReason::Unobserved));
-    survey.records.objects.insert(identity.uid, record);
+    Arc::make_mut(&mut survey.records).objects.insert(identity.uid, record);
     let all = status(&survey, &specs(&["db", "other"]));
     assert_eq!(all.len(), 2);
     assert_eq!(all[0].status.condition, Condition::Unknown);

@@ -151,7 +151,7 @@ struct Content {
 impl Content {
     fn of(store: &dyn Store) -> Content {
         Content {
-            records: store.records().unwrap(),
+            records: Arc::unwrap_or_clone(store.records().unwrap()),
             intents: store.intents().unwrap(),
             journal: store.journal(usize::MAX).unwrap(),
         }
