@@ -12,8 +12,8 @@ use std::time::Instant;
 use kiln::driver::sim::SimDriver;
 use kiln::manifest::{Limits, Source, load};
 use kiln::model::{
-    Action, BackendRecord, Clients, Images, Ledger, LedgerEntry, LedgerView, Listed, Name, Object, ObjectRecord,
-    Observed, Place, PoolId, Records, Specs, Step, Tags,
+    Action, BackendRecord, Clients, Images, Ledger, LedgerEntry, LedgerView, Name, Object, ObjectRecord, Observed,
+    Place, PoolId, Records, Specs, Step, Tags,
 };
 use kiln::plan::{Inputs, Irreversible, View, World, plan};
 
@@ -69,22 +69,13 @@ fn inputs<'a>(specs: &'a Specs, world: &'a World, records: &'a Records) -> Input
 /// The world and the store once everything is made.
 fn made(specs: &Specs) -> (World, Records) {
     let backend: Name = "pool".parse().unwrap();
-    let empty = Observed {
-        pool: None,
-        listed: Listed::COMPLETE,
-        gaps: Vec::new(),
-        objects: Vec::new(),
-        ledgers: Default::default(),
-        capacity: None,
-        locked: Vec::new(),
-    };
     let seen =
         |observed| World::from([(backend.clone(), View::Seen { capabilities: SimDriver::everything(), observed })]);
-    let (world, records) = (seen(empty.clone()), Records::default());
+    let (world, records) = (seen(Observed::nothing()), Records::default());
     let first = plan(&inputs(specs, &world, &records));
     let pool = PoolId("bench".to_owned());
     let mut ledger = Ledger::new(pool.clone(), specs.stack.owner.clone(), specs.stack.id.clone());
-    let (mut observed, mut records) = (Observed { pool: Some(pool.clone()), ..empty }, records);
+    let (mut observed, mut records) = (Observed { pool: Some(pool.clone()), ..Observed::nothing() }, records);
     for Step { identity, native, action, .. } in first.steps {
         let Action::Create { size, tags, n, .. } = action else { panic!("an empty pool is filled by making things") };
         let (uid, name) = (identity.uid, identity.name.clone());

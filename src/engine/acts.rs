@@ -569,19 +569,7 @@ async fn make(pass: &mut Pass<'_>, steps: Vec<Step>, given: Option<&Name>) -> Re
             _ => return Err(ActError::Unobserved(format!("nothing is done on {}: see `kiln plan`", step.backend))),
         }
     }
-    let plan = Plan {
-        owner: pass.specs().stack.owner.clone(),
-        revision: pass.specs().revision.clone(),
-        steps,
-        held: Vec::new(),
-        drift: Vec::new(),
-        warnings: Vec::new(),
-        unobserved: Vec::new(),
-        approval: None,
-        used: Vec::new(),
-        too_much: std::collections::BTreeSet::new(),
-        digest: String::new(),
-    };
+    let plan = Plan::of(pass.specs().stack.owner.clone(), pass.specs().revision.clone(), steps);
     let mut report = Report::default();
     let silent = Arc::new(Silent);
     pass.make(&plan, &Options::default(), silent, &mut report).await?;

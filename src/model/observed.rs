@@ -35,6 +35,21 @@ pub struct Observed {
     pub locked: Vec<Owner>,
 }
 
+impl Observed {
+    /// All of a place where nothing is.
+    pub fn nothing() -> Self {
+        Self {
+            pool: None,
+            listed: Listed::COMPLETE,
+            gaps: Vec::new(),
+            objects: Vec::new(),
+            ledgers: BTreeMap::new(),
+            capacity: None,
+            locked: Vec::new(),
+        }
+    }
+}
+
 /// Which lists of a report are complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {

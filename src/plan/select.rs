@@ -115,19 +115,7 @@ mod tests {
             message: String::new(),
             unblock: String::new(),
         };
-        Plan {
-            owner: "prod".parse().unwrap(),
-            revision: String::new(),
-            steps,
-            held: vec![held],
-            drift: Vec::new(),
-            warnings: Vec::new(),
-            unobserved: Vec::new(),
-            approval: None,
-            used: Vec::new(),
-            too_much: BTreeSet::new(),
-            digest: "whole".to_owned(),
-        }
+        Plan { held: vec![held], digest: "whole".to_owned(), ..Plan::of("prod".parse().unwrap(), String::new(), steps) }
     }
 
     fn wanted(names: &[&str]) -> BTreeSet<(Kind, Name)> {

@@ -93,6 +93,25 @@ pub struct Plan {
     pub digest: String,
 }
 
+impl Plan {
+    /// These steps, and nothing else to say.
+    pub fn of(owner: Owner, revision: String, steps: Vec<Step>) -> Self {
+        Self {
+            owner,
+            revision,
+            steps,
+            held: Vec::new(),
+            drift: Vec::new(),
+            warnings: Vec::new(),
+            unobserved: Vec::new(),
+            approval: None,
+            used: Vec::new(),
+            too_much: BTreeSet::new(),
+            digest: String::new(),
+        }
+    }
+}
+
 /// A set of removals and irreversible steps, and the digest that names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApprovalSet {

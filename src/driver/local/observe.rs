@@ -60,15 +60,10 @@ pub(super) fn missing(path: &Path) -> DriverError {
 fn may_be_made(path: &Path) -> Result<Observed, DriverError> {
     let parent = super::parent_of(path);
     match Pool::open(parent) {
-        Ok(_) => Ok(Observed {
-            pool: None,
-            listed: Listed::COMPLETE,
-            gaps: Vec::new(),
-            objects: Vec::new(),
-            ledgers: BTreeMap::new(),
-            capacity: fs::statvfs(parent).ok().map(|stat| ledger::less_reserve(room(stat))),
-            locked: Vec::new(),
-        }),
+        Ok(_) => {
+            let capacity = fs::statvfs(parent).ok().map(|stat| ledger::less_reserve(room(stat)));
+            Ok(Observed { capacity, ..Observed::nothing() })
+        }
         Err(Closed::Missing) => Err(DriverError::before(
             ErrorKind::Unreachable,
             format!(

@@ -3,9 +3,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::*;
-use crate::model::{
-    Capabilities, Expect, Listed, NativeName, Owner, Provisioning, Reason, Risk, Seconds, Size, Stack, VolumeSpec,
-};
+use crate::model::{Expect, NativeName, Owner, Provisioning, Reason, Risk, Seconds, Size, Stack, VolumeSpec};
 use crate::plan::{HeldReason, Plan, Unobserved};
 
 const NOW: u64 = 1_795_305_600;
@@ -63,52 +61,14 @@ fn specs(volumes: &[&str]) -> Specs {
 }
 
 fn survey(objects: Vec<Object>) -> Survey {
-    let capabilities = Capabilities {
-        granularity: 1,
-        max_size: u64::MAX,
-        max_name: 255,
-        thin: true,
-        thick: true,
-        snapshot_while_open: true,
-        grow_while_open: true,
-        clones_depend: false,
-        clone_volume: true,
-        restore: true,
-        rename: true,
-        own_names: true,
-        adopt: true,
-        detach: true,
-        qos: false,
-        images: false,
-        encryption: false,
-    };
-    let observed = Observed {
-        pool: None,
-        listed: Listed::COMPLETE,
-        gaps: Vec::new(),
-        objects,
-        ledgers: BTreeMap::new(),
-        capacity: None,
-        locked: Vec::new(),
-    };
+    let capabilities = crate::driver::sim::SimDriver::everything();
+    let observed = Observed { objects, ..Observed::nothing() };
     Survey {
         now: NOW,
         world: BTreeMap::from([(name("fast"), View::Seen { capabilities, observed })]),
         records: Arc::default(),
         journal: Vec::new(),
-        plan: Plan {
-            owner: owner(),
-            revision: String::new(),
-            steps: Vec::new(),
-            held: Vec::new(),
-            drift: Vec::new(),
-            warnings: Vec::new(),
-            unobserved: Vec::new(),
-            approval: None,
-            used: Vec::new(),
-            too_much: std::collections::BTreeSet::new(),
-            digest: String::new(),
-        },
+        plan: Plan::of(owner(), String::new(), Vec::new()),
     }
 }
 
