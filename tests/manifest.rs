@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use kiln::manifest::{Limits, Loaded, Parsed, Problem, Source, load, load_known};
+use kiln::manifest::{Limits, Loaded, Problem, Source, load};
 use kiln::model::{DriverConfig, ImageFormat, ImageRef, Name, Percent, Seconds, Size, SourceSpec};
 use proptest::prelude::*;
 
@@ -139,72 +139,6 @@ fn values_and_defaults_are_what_the_contract_says() {
     assert_eq!(read(&moved).specs.revision, loaded.specs.revision);
     fs::write(moved.join("stack.yaml"), format!("{stack}# more\n")).unwrap();
     assert_ne!(read(&moved).specs.revision, loaded.specs.revision);
-}
-
-/// What is known of files never changes what they come to, and is not believed where anything differs.
-#[test]
-fn known_files_come_to_the_same_and_are_not_parsed_again() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let cases = ["tests/diagnostics", "tests/plans", "examples"].map(|dir| fs::read_dir(root.join(dir)).unwrap());
-    let kept = |parsed: &Parsed| {
-        let mut bytes = Vec::new();
-        parsed.write(&mut bytes).unwrap();
-        bytes
-    };
-    let (mut known, mut unknown) = (0, 0);
-    for case in cases.into_iter().flatten() {
-        let specs = case.unwrap().path().join("specs");
-        let source = Source::Path(if specs.is_dir() { specs } else { specs.with_extension("yaml") });
-        let read = |parsed: &mut Parsed| {
-            let loaded = load_known(&source, &Limits::default(), Some(parsed));
-            format!("{loaded:?}")
-        };
-        let plain = format!("{:?}", load(&source, &Limits::default()));
-        let mut first = Parsed::nothing("one".to_owned());
-        assert_eq!(read(&mut first), plain, "{source:?}");
-        let bytes = kept(&first);
-        let mut second = Parsed::read("one".to_owned(), bytes.clone());
-        assert_eq!(read(&mut second), plain, "{source:?}");
-        assert!(!second.is_changed(), "{source:?}: a file was parsed again");
-        assert_eq!(kept(&second), bytes);
-        if first.is_changed() {
-            known += 1
-        } else {
-            unknown += 1
-        }
-
-        // Another program, a byte that is another, an end that is missing: all is parsed, and comes to the same.
-        let mut others = vec![("two", bytes.clone()), ("one", bytes[..bytes.len() - 1].to_vec())];
-        for at in [0, 20, bytes.len() / 2, bytes.len() - 1] {
-            let mut damaged = bytes.clone();
-            damaged[at] ^= 1;
-            others.push(("one", damaged));
-        }
-        for (reader, bytes) in others {
-            let mut other = Parsed::read(reader.to_owned(), bytes);
-            assert_eq!(read(&mut other), plain, "{source:?}");
-            assert_eq!(other.is_changed(), first.is_changed(), "{source:?}: what does not fit was believed");
-        }
-    }
-    assert!(known > 150 && unknown > 20, "{known} and {unknown} cases");
-
-    // A file that changes is read anew, the others are not.
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("a.yaml"), BACKEND).unwrap();
-    fs::write(dir.path().join("b.yaml"), volume("db")).unwrap();
-    let source = Source::Path(dir.path().to_owned());
-    let mut parsed = Parsed::nothing("one".to_owned());
-    load_known(&source, &Limits::default(), Some(&mut parsed));
-    fs::write(dir.path().join("b.yaml"), volume("db").replace("1Gi", "2Gi")).unwrap();
-    let mut again = Parsed::read("one".to_owned(), kept(&parsed));
-    let loaded = load_known(&source, &Limits::default(), Some(&mut again));
-    assert_eq!(loaded.specs.volumes.values().next().unwrap().size.bytes(), 2 << 30);
-    assert!(again.is_changed());
-    // One that is gone is forgotten.
-    fs::remove_file(dir.path().join("b.yaml")).unwrap();
-    let mut last = Parsed::read("one".to_owned(), kept(&again));
-    assert!(load_known(&source, &Limits::default(), Some(&mut last)).specs.volumes.is_empty());
-    assert!(last.is_changed() && kept(&last).len() < kept(&again).len());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::args::{AdoptArgs, AdoptFormat};
-use super::context::{Context, For, block_on};
+use super::context::{Context, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::table::table;
@@ -28,7 +28,7 @@ pub(crate) fn adopt(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure
 }
 
 fn from_owner(context: &Context, args: &AdoptArgs, from: &Owner) -> Result<Exit, Failure> {
-    let setup = context.writing(context.good_specs(&args.specs.specs, For::Writing)?)?;
+    let setup = context.writing(context.good_specs(&args.specs.specs)?)?;
     let (backend, owner) = (args.backend.clone(), from.clone());
     let said = block_on(async move { engine::adopt_owner(&setup, &backend, &owner).await })??;
     if said.is_empty() {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::args::ApplyArgs;
-use super::context::{Context, For, block_on, problem_views};
+use super::context::{Context, block_on, problem_views};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::lines::{Lines, Summary};
@@ -21,7 +21,10 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         Failure::new(Exit::Usage, message).hint("write `kiln apply [SPECS|PLAN-FILE] [KIND/NAME …]`")
     })?;
     let (specs, saved) = match saved::read(&source)? {
-        Some(Saved { specs, plan, .. }) => (Arc::new(specs), Some(Arc::new(plan))),
+        Some(Saved { mut specs, plan, .. }) => {
+            context.hold_saved(&mut specs)?;
+            (Arc::new(specs), Some(Arc::new(plan)))
+        }
         None => (declared(context, &source, json)?, None),
     };
     let setup = context.writing(specs.clone())?;
@@ -37,7 +40,9 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         Some(lines) => lines.clone(),
         None => progress.clone(),
     };
-    let report = block_on(async move { engine::reconcile_once(&setup, &options, reporter).await })??;
+    let report = block_on(async move { engine::reconcile_once(&setup, &options, reporter).await });
+    progress.has_looked();
+    let report = report??;
     for breach in &report.breaches {
         context.terminal.error(
             &format!("the plan breaks a rule of its own, and nothing of it was run: {breach}"),
@@ -89,7 +94,7 @@ fn left_out((steps, held): (usize, usize)) -> Option<String> {
 
 /// The specs from manifests, which must be good.
 fn declared(context: &Context, source: &Path, json: bool) -> Result<Arc<Specs>, Failure> {
-    let loaded = context.read_specs(source, For::Writing)?;
+    let loaded = context.read_specs(source)?;
     if loaded.problems.is_empty() {
         return Ok(Arc::new(loaded.specs));
     }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::annotations;
 use super::args::{Annotations, CheckArgs};
-use super::context::{Context, For, problem_views};
+use super::context::{Context, problem_views};
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::model::Specs;
@@ -16,7 +16,7 @@ struct Checked {
 }
 
 pub(crate) fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
-    let loaded = context.read_specs(&args.specs.specs, For::Looking)?;
+    let loaded = context.read_specs(&args.specs.specs)?;
     if let Some(Annotations::Github) = args.annotations {
         annotations::problems(&context.terminal, &loaded.problems);
     }

@@ -2,17 +2,16 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::config;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::parsed;
 use super::terminal::Terminal;
 use crate::driver::{self, Driver};
 use crate::engine::{self, Clock, Connect, Setup, Survey, SystemClock};
-use crate::manifest::{self, Limits, Loaded, Parsed, Problem, Source};
+use crate::manifest::{self, Limits, Loaded, Problem, Source};
 use crate::model::{BackendSpec, DriverError, Specs};
 use crate::plan::{ProblemView, counted, escape};
 use crate::store::{self, Opened, Store, StoreError};
@@ -24,35 +23,34 @@ pub(crate) struct Context {
     state: PathBuf,
     /// The operator's file, where one is named.
     config: Option<PathBuf>,
-    /// What the manifests came to, to be kept when there is a store beside which it can be.
-    parsed: Mutex<Option<Parsed>>,
-}
-
-/// What manifests are read for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum For {
-    /// Nothing is written, not even what they came to.
-    Looking,
-    /// The store is going to be opened for writing.
-    Writing,
 }
 
 /// The store while it is opened for looking. It is waited for in any case: it leaves nothing behind only once it is done.
-pub(crate) struct LookedStore(Option<JoinHandle<Result<Option<Opened>, StoreError>>>);
+pub(crate) struct LookedStore {
+    state: PathBuf,
+    /// None where the host gives no thread: then it is opened when it is asked for.
+    looking: Option<JoinHandle<Result<Option<Opened>, StoreError>>>,
+}
 
 impl LookedStore {
+    fn begin(state: PathBuf) -> Self {
+        let dir = state.clone();
+        let looking = std::thread::Builder::new().spawn(move || store::look_briefly(&dir, engine::JOURNAL)).ok();
+        Self { state, looking }
+    }
+
     /// What it came to.
     fn opened(mut self) -> Result<Option<Opened>, StoreError> {
-        match self.0.take() {
+        match self.looking.take() {
             Some(looking) => looking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            None => Ok(None),
+            None => store::look_briefly(&self.state, engine::JOURNAL),
         }
     }
 }
 
 impl Drop for LookedStore {
     fn drop(&mut self) {
-        if let Some(looking) = self.0.take() {
+        if let Some(looking) = self.looking.take() {
             // Nobody asks any more what it came to.
             let _ = looking.join();
         }
@@ -70,24 +68,30 @@ impl Connect for BuiltIn {
 
 impl Context {
     pub(crate) fn new(terminal: Terminal, state: PathBuf, config: Option<PathBuf>) -> Self {
-        Self { terminal, state, config, parsed: Mutex::default() }
+        Self { terminal, state, config }
     }
 
     /// Reads manifests, with whatever problems they have, and judges what they reach. `-` is standard input.
     ///
     /// # Errors
     /// Exit code 5 if standard input is no text, 2 if the operator's file cannot be read.
-    pub(crate) fn read_specs(&self, specs: &Path, then: For) -> Result<Loaded, Failure> {
+    pub(crate) fn read_specs(&self, specs: &Path) -> Result<Loaded, Failure> {
         let allowed = config::read(self.config.as_deref())?;
         let source =
             if specs.as_os_str() == "-" { Source::Text(read_stdin()?) } else { Source::Path(specs.to_owned()) };
         let _busy = self.terminal.busy("reading the manifests");
-        let known = parsed::read(&self.state);
-        let mut parsed = if then == For::Looking { known.map(Parsed::to_look) } else { known };
-        let mut loaded = manifest::load_known(&source, &Limits::default(), parsed.as_mut());
-        *self.parsed() = parsed.filter(|_| then == For::Writing);
+        let mut loaded = manifest::load(&source, &Limits::default());
         loaded.hold_to(&source, &allowed);
         Ok(loaded)
+    }
+
+    /// Judges what the specs of a saved plan reach, as if they lay in a directory of the working directory.
+    ///
+    /// # Errors
+    /// Exit code 2 if the operator's file cannot be read.
+    pub(crate) fn hold_saved(&self, specs: &mut Specs) -> Result<(), Failure> {
+        manifest::hold_saved(specs, Path::new("."), &config::read(self.config.as_deref())?);
+        Ok(())
     }
 
     /// Shows problems on standard error.
@@ -105,17 +109,16 @@ impl Context {
     /// # Errors
     /// See [`Context::read_specs`].
     pub(crate) fn read_specs_and_look(&self, specs: &Path) -> Result<(Loaded, LookedStore), Failure> {
-        let state = self.state.clone();
-        let looking = LookedStore(Some(std::thread::spawn(move || store::look_briefly(&state, engine::JOURNAL))));
-        Ok((self.read_specs(specs, For::Looking)?, looking))
+        let looking = LookedStore::begin(self.state.clone());
+        Ok((self.read_specs(specs)?, looking))
     }
 
     /// Reads manifests that must be good.
     ///
     /// # Errors
     /// Exit code 5 if they have any problem; all are shown then.
-    pub(crate) fn good_specs(&self, specs: &Path, then: For) -> Result<Arc<Specs>, Failure> {
-        self.good(self.read_specs(specs, then)?)
+    pub(crate) fn good_specs(&self, specs: &Path) -> Result<Arc<Specs>, Failure> {
+        self.good(self.read_specs(specs)?)
     }
 
     fn good(&self, loaded: Loaded) -> Result<Arc<Specs>, Failure> {
@@ -128,14 +131,7 @@ impl Context {
     /// Exit code 7.
     pub(crate) fn open_store(&self) -> Result<Arc<dyn Store>, Failure> {
         let opened = store::open(&self.state, SystemClock.now())?;
-        if let Some(parsed) = self.parsed().take().filter(Parsed::is_changed) {
-            parsed::write(&self.state, &parsed);
-        }
         Ok(self.with_notes(opened))
-    }
-
-    fn parsed(&self) -> MutexGuard<'_, Option<Parsed>> {
-        self.parsed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens the store for looking; none if there is none yet.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::args::DoctorArgs;
-use super::context::{Context, For, block_on};
+use super::context::{Context, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::get::full_name;
@@ -62,7 +62,7 @@ struct Diagnosis<'a> {
 }
 
 pub(crate) fn doctor(context: &Context, args: &DoctorArgs) -> Result<Exit, Failure> {
-    let loaded = context.read_specs(&args.specs.specs, For::Looking)?;
+    let loaded = context.read_specs(&args.specs.specs)?;
     let mut findings: Vec<Finding> = Vec::new();
     for problem in &loaded.problems {
         let fix = problem.hint.clone().unwrap_or_else(|| "mend the manifest: `kiln check` shows the line".to_owned());

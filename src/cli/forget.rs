@@ -1,7 +1,7 @@
 //! `kiln forget`: gives up what is lost, or accepts a backend as it is now.
 
 use super::args::{ForgetArgs, ObjectName};
-use super::context::{Context, For, block_on};
+use super::context::{Context, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::engine;
@@ -13,7 +13,7 @@ pub(crate) fn forget(context: &Context, args: &ForgetArgs) -> Result<Exit, Failu
         let message = format!("{}/{name}: only what is on a backend, and backends, are remembered", kind.as_lower());
         return Err(Failure::new(Exit::Usage, message).hint("what can be forgotten: volume, snapshot, backend"));
     }
-    let setup = context.writing(context.good_specs(&args.specs.specs, For::Writing)?)?;
+    let setup = context.writing(context.good_specs(&args.specs.specs)?)?;
     let said = block_on(async move {
         match kind {
             Kind::Backend => engine::forget_backend(&setup, &name).await,

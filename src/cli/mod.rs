@@ -23,7 +23,6 @@ mod init;
 mod lines;
 mod log;
 mod man;
-mod parsed;
 mod plan;
 mod progress;
 mod saved;

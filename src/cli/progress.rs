@@ -87,7 +87,8 @@ impl Progress {
         });
     }
 
-    fn has_looked(&self) {
+    /// Ends the line that says that the backends are looked at.
+    pub(crate) fn has_looked(&self) {
         drop(self.looking.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::args::{TrashCommand, TrashListArgs, TrashPurgeArgs, TrashRestoreArgs};
-use super::context::{Context, For, block_on};
+use super::context::{Context, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::table::table;
@@ -50,7 +50,7 @@ fn list(context: &Context, args: &TrashListArgs) -> Result<Exit, Failure> {
 }
 
 fn restore(context: &Context, args: TrashRestoreArgs) -> Result<Exit, Failure> {
-    let setup = context.writing(context.good_specs(&args.specs.specs, For::Writing)?)?;
+    let setup = context.writing(context.good_specs(&args.specs.specs)?)?;
     let what = args.what;
     let said = block_on(async move { engine::trash_restore(&setup, what.kind, &what.name).await })??;
     context.say(&said);
@@ -58,7 +58,7 @@ fn restore(context: &Context, args: TrashRestoreArgs) -> Result<Exit, Failure> {
 }
 
 fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
-    let setup = context.writing(context.good_specs(&args.specs.specs, For::Writing)?)?;
+    let setup = context.writing(context.good_specs(&args.specs.specs)?)?;
     let what = args.what.map_or(Purge::Expired, |what| Purge::Named(what.kind, what.name));
     let found = block_on(engine::trash_purge_list(&setup, &what))??;
     if found.is_empty() {

@@ -112,14 +112,12 @@ impl<'s> Pass<'s> {
     pub(super) fn settle_to_look(&mut self) {
         let usable = self.with_inputs(&[], Irreversible::Hold, plan::usable);
         self.settle(usable);
-        // Nothing will be written: only what left lately is asked for.
-        self.ledgers.values_mut().for_each(|ledger| ledger.whole.clear());
     }
 
     /// The backends of which the look shows nothing to go by, though they may have answered: a pool that is gone, or another than it
     /// was.
     pub(super) fn unobserved(&self) -> Vec<Unobserved> {
-        self.plan(&[], Irreversible::Hold).unobserved
+        self.with_inputs(&[], Irreversible::Hold, plan::unobserved)
     }
 
     /// Plans, and looks closer where the plan depends on who has an object open.

@@ -216,7 +216,7 @@ impl Linker<'_> {
             // It may be what a document that could not be read declares, if that has its name.
             let perhaps_unread = self.unseen || self.words.contains(reference.name.as_str());
             if !perhaps_unread && !self.named.contains_key(&(reference.kind, reference.name.clone())) {
-                missing.push((reference.span, reference.field.clone(), reference.kind, reference.name.clone()));
+                missing.push((reference.span, reference.field, reference.kind, reference.name.clone()));
             }
         }
         for key in wanted {

@@ -3,19 +3,20 @@
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use super::files::{self, Found};
 use super::kinds::{self, Document};
 use super::link::{Unread, link};
-use super::parsed::{Parsed, Remembered};
 use super::reach::Named;
 use super::scan::{Scanned, scan};
 use super::text::{File, Span};
 use super::value::settle;
 use super::{Limits, Loaded, Source};
 
-/// Fewer are read sooner than a thread is started.
-const FILES_PER_THREAD: usize = 8;
+/// Files that are read in one go: fewer are read sooner than a thread is started.
+const BATCH: usize = 8;
 
 /// How standard input is called in messages.
 const STDIN: &str = "<stdin>";
@@ -23,11 +24,6 @@ const STDIN: &str = "<stdin>";
 /// Reads all manifests of `source` and checks them. Never fails and never panics: what is wrong is in [`Loaded::problems`], all of it
 /// at once, and what is not affected by that is in [`Loaded::specs`].
 pub fn load(source: &Source, limits: &Limits) -> Loaded {
-    load_known(source, limits, None)
-}
-
-/// Like [`load`], but files that are known in `parsed` are not parsed again. It is told what this reading came to.
-pub fn load_known(source: &Source, limits: &Limits, mut parsed: Option<&mut Parsed>) -> Loaded {
     let mut files = match source {
         Source::Path(path) => files::read(path, limits),
         Source::Text(text) => vec![standard_input(text, limits)],
@@ -35,9 +31,7 @@ pub fn load_known(source: &Source, limits: &Limits, mut parsed: Option<&mut Pars
     let mut documents = Vec::new();
     let mut unread = Unread { unseen: files.iter().any(|found| found.file.count() > 0), seen: Vec::new() };
     let mut any = false;
-    let mut remembered = Vec::new();
-    for read in read_all(&mut files, limits, parsed.as_deref()) {
-        remembered.extend(read.remembered);
+    for read in read_all(&mut files, limits) {
         any |= read.any;
         unread.unseen |= read.unread.unseen;
         unread.seen.extend(read.unread.seen);
@@ -46,9 +40,6 @@ pub fn load_known(source: &Source, limits: &Limits, mut parsed: Option<&mut Pars
     if let (false, false, Some(first)) = (any, unread.any(), files.first()) {
         let hint = "write one, or make a first one with `kiln init`";
         first.file.report(Span::START, "there are no documents in the manifests", hint);
-    }
-    if let Some(parsed) = &mut parsed {
-        parsed.note(remembered.into_iter());
     }
     let paths = documents.iter().flat_map(Named::of).collect();
     let specs = link(&files, documents, &unread, revision(&files));
@@ -76,44 +67,37 @@ struct Read {
     /// Whether there is any document, good or not.
     any: bool,
     unread: Unread,
-    /// What is to be kept of it.
-    remembered: Option<Remembered>,
 }
 
 /// Reads files side by side, as far as the machine has processors; what they came to, in their order.
-fn read_all(files: &mut [Found], limits: &Limits, parsed: Option<&Parsed>) -> Vec<Read> {
-    let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let share = files.len().div_ceil(workers).max(FILES_PER_THREAD);
-    let some = |share_number: usize, files: &mut [Found]| -> Vec<Read> {
-        let numbered = files.iter().enumerate();
-        numbered.map(|(index, found)| read(share_number * share + index, found, limits, parsed)).collect()
+fn read_all(files: &mut [Found], limits: &Limits) -> Vec<Read> {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let helpers = (processors - 1).min(files.len() / BATCH);
+    let batches = Mutex::new(files.chunks_mut(BATCH).enumerate());
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let batch = batches.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((number, files)) = batch else { return done };
+            let numbered = files.iter().enumerate().map(|(index, found)| (number * BATCH + index, &found.file));
+            done.extend(numbered.map(|(index, file)| (index, read(index, file, limits))));
+        }
     };
-    if files.len() <= share {
-        return some(0, files);
-    }
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = files
-            .chunks_mut(share)
-            .enumerate()
-            .map(|(number, files)| scope.spawn(move || some(number, files)))
-            .collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-    })
+    let mut all = thread::scope(|scope| {
+        // Where the host gives no thread, this one does it all.
+        let threads: Vec<_> =
+            (0..helpers).map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
+        let mut all = work();
+        for thread in threads {
+            all.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        all
+    });
+    all.sort_by_key(|(index, _)| *index);
+    all.into_iter().map(|(_, read)| read).collect()
 }
 
-fn read(index: usize, found: &Found, limits: &Limits, parsed: Option<&Parsed>) -> Read {
-    if let Some((documents, remembered)) = parsed.and_then(|parsed| parsed.find(index, found, limits)) {
-        let any = !documents.is_empty();
-        return Read { documents, any, unread: Unread::default(), remembered: Some(remembered) };
-    }
-    let mut out = parse(index, &found.file, limits);
-    if found.file.count() == 0 {
-        out.remembered = parsed.and_then(|parsed| parsed.keep(found, limits, &out.documents));
-    }
-    out
-}
-
-fn parse(index: usize, file: &File, limits: &Limits) -> Read {
+fn read(index: usize, file: &File, limits: &Limits) -> Read {
     let mut out = Read::default();
     for (number, chunk) in file.chunks().enumerate() {
         if number >= limits.documents {

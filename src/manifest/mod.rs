@@ -10,7 +10,6 @@ mod files;
 mod kinds;
 mod link;
 mod load;
-mod parsed;
 mod raw;
 mod reach;
 mod render;
@@ -21,9 +20,8 @@ mod value;
 
 use std::path::PathBuf;
 
-pub use load::{load, load_known};
-pub use parsed::Parsed;
-pub use reach::{Allowed, Named};
+pub use load::load;
+pub use reach::{Allowed, Named, hold_saved};
 pub use schema::schema;
 
 use crate::model::{SourcePlace, Specs};

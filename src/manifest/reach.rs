@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use super::files::absolute;
 use super::kinds::Document;
 use super::{Loaded, Source};
-use crate::model::{Kind, Name, NotAllowed};
+use crate::model::{DriverConfig, Kind, Name, NotAllowed, SourceSpec, Specs};
 
 /// What drivers use where nothing is written: to write it out is not to reach further.
 const DEFAULTS: [(Kind, &str); 2] = [(Kind::Backend, "/etc/ceph/ceph.conf"), (Kind::Target, "/run/tgtd")];
@@ -60,6 +60,30 @@ impl Loaded {
     }
 }
 
+/// Judges specs that come from a saved plan anew: a plan file is worth no more than a manifest. Its paths must lie below `root`, or where
+/// the operator allows it; what was held when the plan was made stays held.
+pub fn hold_saved(specs: &mut Specs, root: &Path, allowed: &Allowed) {
+    let reach = Reach::below(absolute(root), allowed);
+    let pools = specs.backends.values().filter_map(|backend| {
+        let path = match &backend.config {
+            DriverConfig::Local { path, .. } => Some(path),
+            DriverConfig::Sim { path, .. } => path.as_ref(),
+            DriverConfig::Unbuilt { .. } => None,
+        };
+        Some(Named { kind: Kind::Backend, name: backend.meta.name.clone(), path: path?.clone() })
+    });
+    let images = specs.volumes.values().filter_map(|volume| match &volume.source {
+        Some(SourceSpec::Image(image)) => {
+            Some(Named { kind: Kind::Volume, name: volume.meta.name.clone(), path: image.path.clone() })
+        }
+        _ => None,
+    });
+    let barred: Vec<NotAllowed> = pools.chain(images).filter_map(|named| reach.judge(&named)).collect();
+    specs.not_allowed.extend(barred);
+    specs.not_allowed.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    specs.not_allowed.dedup_by(|a, b| (a.kind, &a.name) == (b.kind, &b.name));
+}
+
 struct Reach<'a> {
     /// Everything strictly below it; none if it cannot be resolved.
     root: Option<PathBuf>,
@@ -81,7 +105,10 @@ impl<'a> Reach<'a> {
             true => specs.as_path(),
             false => specs.parent().unwrap_or(&specs),
         };
-        let root_shown = directory.parent().unwrap_or(directory).to_owned();
+        Self::below(directory.parent().unwrap_or(directory).to_owned(), allowed)
+    }
+
+    fn below(root_shown: PathBuf, allowed: &'a Allowed) -> Self {
         // An allowed path that is not there yet allows what is later made there.
         let others = allowed.paths.iter().filter_map(|path| resolve(&absolute(path)).ok()).collect();
         Self { root: fs::canonicalize(&root_shown).ok(), root_shown, others, file: &allowed.file }

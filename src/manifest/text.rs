@@ -3,8 +3,6 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
 use super::Problem;
 use super::render::clip;
 use crate::model::SourcePlace;
@@ -20,7 +18,7 @@ const KEPT: usize = 1000;
 const SECRET_WORDS: [&str; 4] = ["password", "passphrase", "secret", "credential"];
 
 /// Where something stands in its file. Lines and columns count from 1, columns and `len` in characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Span {
     pub(super) line: u32,
     pub(super) column: u32,

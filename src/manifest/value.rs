@@ -64,9 +64,14 @@ fn agree(node: &mut Node<'_>, value: &Value) -> Result<(), Span> {
         }
         (Content::Scalar { text, plain, means }, Value::Scalar(scalar, string)) => {
             // Whether a block that the file's end cuts off ends in a line end is the one harmless difference.
+            // Signs, leading zeroes, bases and `True` are not read alike everywhere.
+            let is_plain_number =
+                |text: &str| text == "0" || (!text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()));
             let same = match scalar {
                 Scalar::Text => string.trim_end_matches('\n') == text.trim_end_matches('\n'),
-                _ => *plain,
+                Scalar::Bool(_) => *plain && matches!(text.as_ref(), "true" | "false"),
+                Scalar::Whole(_) => *plain && is_plain_number(text),
+                Scalar::Null | Scalar::Negative | Scalar::Float(_) => *plain,
             };
             *means = *scalar;
             if same { Ok(()) } else { Err(span) }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Expect, Identity, ImageLook, ImageRef, Kind, Ledger, Name, NativeName, Object, ObjectRef, OnRemove, Origin,
-    Owner, Place, Provisioning, Reason, Risk, Size, SourceSpec, Step, Tags, Uid, Verb, VolumeSpec,
+    Action, Expect, Identity, ImageLook, ImageRef, Kind, Ledger, Name, NativeName, Object, ObjectRef, Origin, Place,
+    Provisioning, Reason, Risk, Size, SourceSpec, Step, Tags, Uid, Verb, VolumeSpec,
 };
 
 use super::plan::{About, Planner, Ready};
@@ -332,29 +332,6 @@ impl<'a> Planner<'a> {
         Some(NativeName::new(name))
     }
 
-    /// The object of ours that bears a native name which it may give up in this plan: [`Self::removals`] settles that.
-    fn perhaps_leaving(&self, backend: &Name, native: &NativeName) -> Option<&'a Object> {
-        let good = self.good(backend)?;
-        let object = good.find(native, |place| place == Place::Live)?;
-        let ours = object.identity.as_ref()?.owner == self.inputs.specs.stack.owner;
-        // What goes to the trash keeps its name there.
-        let for_good = object.tags.on_remove() == OnRemove::Delete;
-        (ours && for_good && good.find(native, |place| place == Place::Trash).is_none()).then_some(object)
-    }
-
-    /// Holds an object whose native name something bears already.
-    pub(super) fn hold_if_in_the_way(
-        &mut self,
-        about: &About<'_>,
-        backend: &'a Name,
-        native: &NativeName,
-    ) -> Option<()> {
-        let Some(object) = self.good(backend)?.find(native, |place| place != Place::Temporary) else { return Some(()) };
-        let (message, unblock) = in_the_way(object, &self.inputs.specs.stack.owner);
-        self.hold(about, HeldReason::Foreign, message, unblock);
-        None
-    }
-
     /// Holds an object for which more than one document writes the native name.
     fn hold_if_asked_twice(&mut self, about: &About<'_>, backend: &'a Name, native: &NativeName) -> Option<()> {
         if !self.asked_twice.contains(&(backend, native.as_str())) {
@@ -364,21 +341,4 @@ impl<'a> Planner<'a> {
         self.hold(about, HeldReason::Ambiguous, message, "write it in one of them only");
         None
     }
-}
-
-/// That something bears a name, and the way out.
-pub(super) fn in_the_way(object: &Object, us: &Owner) -> (String, String) {
-    let native = &object.native;
-    let (whose, unblock) = match &object.identity {
-        None => (
-            "nobody's that Kiln knows".to_owned(),
-            format!("write `adopt: {{name: {native}}}` to take it over, or choose another name"),
-        ),
-        Some(id) => {
-            let purge = format!("`kiln trash purge {}/{}` once it is in the trash", id.kind.as_lower(), id.name);
-            let ours = if id.owner == *us { format!(", or let that one go for good: {purge}") } else { String::new() };
-            (format!("{} {} of {}", id.kind.as_lower(), id.name, id.owner), format!("choose another name{ours}"))
-        }
-    };
-    (format!("{native} is already there, and is {whose}"), unblock)
 }

@@ -24,9 +24,14 @@ impl<'a> Planner<'a> {
         for record in inputs.records.objects.values() {
             let (kind, name) = (record.identity.kind, &record.identity.name);
             let there = record.seen.as_ref().is_some_and(|o| o.place == Place::Live && !o.tags.retained);
-            if record.identity.owner != specs.stack.owner || !there || self.is_visible(record) {
+            if record.identity.owner != specs.stack.owner || !there {
                 continue;
             }
+            let hidden = match self.whereabouts(record) {
+                Whereabouts::Visible => continue,
+                Whereabouts::Hidden(why, unblock) => Some((why, unblock)),
+                Whereabouts::Undeclared => None,
+            };
             let declared = match kind {
                 Kind::Volume => specs.volumes.contains_key(name),
                 _ => specs.snapshots.contains_key(name),
@@ -41,10 +46,9 @@ impl<'a> Planner<'a> {
                 uid: Some(record.identity.uid),
                 action: Verb::Remove,
             };
-            match self.whereabouts(record) {
-                Whereabouts::Undeclared => self.hold_undeclared(&about),
-                Whereabouts::Hidden(why, unblock) => self.hold(&about, why.0, why.1, unblock),
-                Whereabouts::Visible => {}
+            match hidden {
+                Some(((reason, message), unblock)) => self.hold(&about, reason, message, unblock),
+                None => self.hold_undeclared(&about),
             }
         }
     }
@@ -57,18 +61,14 @@ impl<'a> Planner<'a> {
         self.hold(about, HeldReason::BackendUndeclared, message, unblock);
     }
 
-    fn is_visible(&self, record: &ObjectRecord) -> bool {
-        self.good(&record.backend).is_some() || matches!(self.whereabouts(record), Whereabouts::Visible)
-    }
-
     /// Whether the place where the store last saw an object can be looked at.
     pub(super) fn whereabouts(&self, record: &ObjectRecord) -> Whereabouts {
         let pool = self.inputs.records.backends.get(&record.backend).map(|b| &b.pool);
         let seen_under_another_name =
-            pool.is_some() && good_grounds(&self.grounds).any(|(_, good)| good.observed.pool.as_ref() == pool);
+            || pool.is_some() && good_grounds(&self.grounds).any(|(_, good)| good.observed.pool.as_ref() == pool);
         match self.grounds.get(&record.backend) {
             Some(Ground::Good(_)) => Whereabouts::Visible,
-            _ if seen_under_another_name => Whereabouts::Visible,
+            _ if seen_under_another_name() => Whereabouts::Visible,
             Some(Ground::Bad(bad)) => Whereabouts::Hidden((bad.reason, bad.message.clone()), bad.unblock.clone()),
             None => Whereabouts::Undeclared,
         }

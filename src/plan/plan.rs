@@ -45,7 +45,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
         held,
         drift,
         warnings,
-        unobserved: unobserved(grounds),
+        unobserved: not_good(grounds),
         approval,
         used,
         too_much,
@@ -55,7 +55,12 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     plan
 }
 
-fn unobserved(grounds: BTreeMap<&Name, Ground<'_>>) -> Vec<Unobserved> {
+/// The backends of which the look shows nothing to go by, or not all.
+pub fn unobserved(inputs: &Inputs<'_>) -> Vec<Unobserved> {
+    not_good(ground::survey(inputs))
+}
+
+fn not_good(grounds: BTreeMap<&Name, Ground<'_>>) -> Vec<Unobserved> {
     grounds
         .into_iter()
         .filter_map(|(name, ground)| match ground {
@@ -268,26 +273,6 @@ impl<'a> Planner<'a> {
         });
     }
 
-    /// Makes one drafted step wait for another.
-    pub(super) fn wait(&mut self, index: usize, needed: usize) {
-        self.steps[index].after.push(needed);
-        self.waiting.entry(needed).or_default().push(index);
-    }
-
-    /// Whether a step waits for another, directly or not.
-    pub(super) fn waits_for(&self, index: usize, needed: usize) -> bool {
-        let (mut todo, mut seen) = (vec![index], HashSet::new());
-        while let Some(index) = todo.pop() {
-            if index == needed {
-                return true;
-            }
-            if seen.insert(index) {
-                todo.extend(&self.steps[index].after);
-            }
-        }
-        false
-    }
-
     /// Turns a drafted step into something held, with every step that waits for it.
     pub(super) fn hold_step(&mut self, index: usize, reason: HeldReason, message: String, unblock: &str) {
         // Not by recursion: chains of clones can be longer than the processor's stack.
@@ -370,9 +355,31 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// A volume that goes while one of the same size comes on the same backend: perhaps one was meant to become the other.
+    /// A volume that goes while one of the same size, or under the same native name, comes on the same backend: perhaps one was meant to
+    /// become the other.
     fn warn(&mut self) {
-        let creates = self.live_steps().filter(|s| matches!(s.action, Action::Create { origin: None, .. }));
+        let takes_over = |new: &Step| {
+            let gone = new.after.iter().map(|index| &self.steps[*index]);
+            gone.into_iter()
+                .find(|old| old.action == Action::Destroy && old.native == new.native && old.backend == new.backend)
+        };
+        let same_name: Vec<Warning> = self
+            .live_steps()
+            .filter(|step| matches!(step.action, Action::Create { .. }))
+            .filter_map(|new| Some((new, takes_over(new)?)))
+            .map(|(new, old)| {
+                let (old, new, native) = (&old.identity.name, &new.identity.name, &new.native);
+                let message = format!(
+                    "volume {old} is destroyed and volume {new} takes over its native name {native}, with nothing of its content: if \
+                     one is to become the other, write `renamedFrom: {old}` under the metadata of {new}"
+                );
+                Warning { code: "LooksLikeRename".to_owned(), message }
+            })
+            .collect();
+        self.warnings.extend(same_name);
+        let creates = self
+            .live_steps()
+            .filter(|s| matches!(s.action, Action::Create { origin: None, .. }) && takes_over(s).is_none());
         let removes: Vec<(&Name, Size, &Name)> = self
             .live_steps()
             .filter(|s| s.identity.kind == Kind::Volume && s.is_removal())

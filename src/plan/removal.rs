@@ -9,7 +9,6 @@ use crate::model::{
     Tags, Uid, Verb,
 };
 
-use super::create::in_the_way;
 use super::plan::{About, Planner, good_grounds};
 use super::types::HeldReason;
 
@@ -87,21 +86,7 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-        self.give_freed_names(&leaving);
-    }
-
-    /// What is made under the name of an object waits until that is gone; where it stays, it is in the way.
-    fn give_freed_names(&mut self, leaving: &Leaving<'a>) {
-        for (made, backend, object) in std::mem::take(&mut self.freeing) {
-            let gone = leaving.left((backend, object));
-            let frees = |step: &usize| self.steps[*step].action == Action::Destroy && !self.waits_for(*step, made);
-            if let Some(step) = gone.filter(frees) {
-                self.wait(made, step);
-            } else {
-                let (message, unblock) = in_the_way(object, &self.inputs.specs.stack.owner);
-                self.hold_step(made, HeldReason::Foreign, message, &unblock);
-            }
-        }
+        self.give_freed_names(|object| leaving.left(object));
     }
 
     fn leaving(&self) -> Leaving<'a> {

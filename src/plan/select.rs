@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Plan, approval_item, digest};
+use super::{Held, HeldReason, Plan, approval_item, digest};
 use crate::model::{Kind, Name, Step};
 
 /// A part of a plan.
@@ -22,10 +22,17 @@ pub struct Selected {
 /// The part of `whole` that is about these objects. Steps keep their order.
 pub fn select(whole: &Plan, wanted: &BTreeSet<(Kind, Name)>) -> Selected {
     let asked = |kind: Kind, name: &Name| wanted.contains(&(kind, name.clone()));
+    // What is made in the place of something is what was asked for; that this goes was not.
+    let mut barred: Vec<Option<&Step>> = Vec::with_capacity(whole.steps.len());
+    for step in &whole.steps {
+        let unasked = |gone: &&Step| gone.is_removal() && !asked(gone.identity.kind, &gone.identity.name);
+        let direct = step.after.iter().map(|before| &whole.steps[*before]).find(unasked).filter(|_| !step.is_removal());
+        barred.push(direct.or_else(|| step.after.iter().find_map(|before| barred[*before])));
+    }
     // Backwards, so that what a step waits for, which is before it, is met after it.
     let mut needed = vec![false; whole.steps.len()];
     for (index, step) in whole.steps.iter().enumerate().rev() {
-        needed[index] |= asked(step.identity.kind, &step.identity.name);
+        needed[index] |= barred[index].is_none() && asked(step.identity.kind, &step.identity.name);
         if needed[index] {
             step.after.iter().for_each(|before| needed[*before] = true);
         }
@@ -40,7 +47,14 @@ pub fn select(whole: &Plan, wanted: &BTreeSet<(Kind, Name)>) -> Selected {
             Step { after, ..step.clone() }
         })
         .collect();
-    let held: Vec<_> = whole.held.iter().filter(|held| asked(held.kind, &held.name)).cloned().collect();
+    let mut held: Vec<_> = whole.held.iter().filter(|held| asked(held.kind, &held.name)).cloned().collect();
+    for (step, gone) in
+        whole.steps.iter().zip(&barred).filter(|(step, _)| asked(step.identity.kind, &step.identity.name))
+    {
+        held.extend(gone.map(|gone| waits_for_removal(step, gone)));
+    }
+    held.sort();
+    held.dedup();
     let told: BTreeSet<(Kind, Name)> = steps
         .iter()
         .map(|step| (step.identity.kind, step.identity.name.clone()))
@@ -70,9 +84,24 @@ pub fn select(whole: &Plan, wanted: &BTreeSet<(Kind, Name)>) -> Selected {
     plan.digest = digest::digest(&plan);
     Selected {
         other_steps: whole.steps.len() - plan.steps.len(),
-        other_held: whole.held.len() - plan.held.len(),
+        other_held: whole.held.iter().filter(|held| !asked(held.kind, &held.name)).count(),
         silent: wanted.difference(&told).cloned().collect(),
         plan,
+    }
+}
+
+/// A step that was asked for, and that waits until something goes which was not.
+fn waits_for_removal(step: &Step, gone: &Step) -> Held {
+    let what = format!("{}/{}", gone.identity.kind.as_lower(), gone.identity.name);
+    Held {
+        kind: step.identity.kind,
+        name: step.identity.name.clone(),
+        action: step.action.verb(),
+        backend: Some(step.backend.clone()),
+        uid: Some(step.identity.uid),
+        reason: HeldReason::DependencyHeld,
+        message: format!("{what} must go first, and that was not asked for"),
+        unblock: format!("name {what} too, or apply everything"),
     }
 }
 
@@ -80,7 +109,6 @@ pub fn select(whole: &Plan, wanted: &BTreeSet<(Kind, Name)>) -> Selected {
 mod tests {
     use super::*;
     use crate::model::{Action, Expect, Identity, Reason, Risk, Size, Tags, Uid};
-    use crate::plan::{Held, HeldReason};
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()

@@ -106,7 +106,11 @@ impl<'a> Planner<'a> {
         let tags_now = self.tags_after(&after, object);
         if let Some(object_name) = spec.object.as_deref().filter(|n| *n != native.as_str() && !tags_now.adopted) {
             let message = format!("`object: {object_name}` cannot change: the volume is called {native}");
-            self.hold(about, HeldReason::Immutable, message, format!("write `object: {native}`, or leave it out"));
+            let unblock = match native.is_reserved() {
+                true => "leave `object` out".to_owned(),
+                false => format!("write `object: {native}`, or leave it out"),
+            };
+            self.hold(about, HeldReason::Immutable, message, unblock);
         }
         let made = tags_now.provisioning.unwrap_or(Provisioning::Thin);
         if spec.provisioning.is_some_and(|wanted| wanted != made) {

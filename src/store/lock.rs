@@ -25,7 +25,14 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// Held until it is dropped.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "the lock lives as long as the descriptor")] File);
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Said and not left to the closing of the file: a child that is just being started has a copy of it until it becomes its tool.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
 
 /// Takes the lock for writing, and writes down who has it since when.
 pub(super) fn exclusive(dir: &Path, now: u64) -> Result<Lock, StoreError> {

@@ -113,6 +113,36 @@ fn the_operator_allows_more_in_a_file() {
     assert_eq!(sandbox.tree("outside"), before);
 }
 
+/// A plan file is worth no more than a manifest.
+#[test]
+fn a_saved_plan_is_judged_when_it_is_applied() {
+    let sandbox = world("../../outside/pool");
+    let outside = sandbox.path("outside").display().to_string();
+    sandbox.write("kiln.toml", &format!("[allow]\npaths = [{outside:?}]\n"));
+    std::fs::create_dir(&outside).unwrap();
+    let run = |arguments: &str, code: i32| {
+        let mut command = sandbox.command();
+        command.current_dir(sandbox.path("work")).args(arguments.split_whitespace());
+        let out = command.assert().code(code).get_output().stdout.clone();
+        String::from_utf8(out).unwrap()
+    };
+    run("plan specs --config ../kiln.toml --out allowed.plan", 0);
+    let said = run("apply allowed.plan", 4);
+    assert!(!sandbox.has("outside/pool"), "{said}");
+    // Forged: of a plan that was allowed, the paths.
+    point(&sandbox, "../pool");
+    run("plan specs --out good.plan", 0);
+    let good = std::fs::read_to_string(sandbox.path("work/good.plan")).unwrap();
+    let pool = sandbox.path("work/pool").display().to_string();
+    let forged = good.replace(&pool, &format!("{outside}/pool"));
+    assert_ne!(forged, good);
+    sandbox.write("work/forged.plan", &forged);
+    run("apply forged.plan", 4);
+    assert!(!sandbox.has("outside/pool"));
+    run("apply good.plan", 0);
+    assert!(sandbox.has("work/pool"));
+}
+
 #[test]
 fn a_file_that_cannot_be_understood_allows_nothing() {
     let sandbox = world("../pool");

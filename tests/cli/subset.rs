@@ -69,6 +69,20 @@ fn a_removal_is_asked_for_by_the_name_it_had_and_limits_hold_for_the_whole() {
     sandbox.kiln("apply volume/c").ends(4).says("RemovalLimit");
 }
 
+/// What takes the place of something needs that gone; that this goes must be asked for too.
+#[test]
+fn nothing_goes_that_was_not_asked_for() {
+    let sandbox = with_a_chain();
+    sandbox.volume("old", "size: 1Mi, object: x.img, onRemove: Delete");
+    sandbox.kiln("apply").ends(0);
+    sandbox.remove("specs/old.yaml");
+    sandbox.volume("new", "size: 2Mi, object: x.img");
+    sandbox.kiln("apply --yes volume/new").ends(4).says("volume/old must go first").says("name volume/old too");
+    assert_eq!(sandbox.object("volume/old")["status"]["object"], "x.img");
+    let both = sandbox.kiln("apply --yes volume/new volume/old").ends(0);
+    both.says("destroyed volume/old").says("created volume/new");
+}
+
 #[test]
 fn objects_go_with_saved_plans_and_with_specs_from_the_environment_too() {
     let sandbox = with_a_chain();

@@ -31,22 +31,6 @@ fn with_db() -> Sandbox {
 }
 
 #[test]
-fn what_manifests_came_to_is_kept_by_commands_that_write_and_by_no_other() {
-    let sandbox = with_db();
-    let kept = std::fs::read(sandbox.path("state/parsed")).unwrap();
-    sandbox.volume("db", "size: 2Mi");
-    sandbox.kiln("plan").ends(0).says("2Mi");
-    assert_eq!(std::fs::read(sandbox.path("state/parsed")).unwrap(), kept, "it only looks");
-    sandbox.kiln("apply").ends(0).says("2Mi");
-    assert_ne!(std::fs::read(sandbox.path("state/parsed")).unwrap(), kept);
-    for garbage in [Vec::new(), b"kiln-parsed 1\n".to_vec(), vec![0; 4096]] {
-        std::fs::write(sandbox.path("state/parsed"), garbage).unwrap();
-        sandbox.kiln("plan").ends(0).says("Nothing to do.");
-        sandbox.kiln("apply").ends(0).says("Nothing to do.");
-    }
-}
-
-#[test]
 fn applied_twice_nothing_is_left_to_do() {
     let sandbox = Sandbox::with_stack();
     sandbox.volume("db", "size: 1Mi");

@@ -299,6 +299,13 @@ struct FileLock {
     path: PathBuf,
 }
 
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Said and not left to the closing of the file: a child that is just being started has a copy of it.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 #[async_trait]
 impl WriterLock for FileLock {
     async fn check(&self) -> Result<(), DriverError> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Body, Document, Reference, backend, export, stack, volume};
 use crate::manifest::fields::{At, Fields, showable};
-use crate::manifest::scan::Node;
+use crate::manifest::scan::{Content, Node};
 use crate::manifest::text::{File, Span, closest, quote};
 use crate::model::{ApprovalSpec, Kind, Meta, Name, NativeName, SourcePlace};
 
@@ -45,7 +45,12 @@ pub(in crate::manifest) fn document(index: usize, file: &File, node: &Node<'_>, 
         Kind::Export => export::read(fields, meta, &mut references).map(Body::Export),
         Kind::Approval => approval(fields, meta).map(Body::Approval),
     });
-    let Named { meta, name_span, renamed_from } = named?;
+    // Which document it is cannot be said where that is written twice.
+    let metadata = entries(node, "metadata");
+    let twice = entries(node, "kind").len() > 1
+        || metadata.len() > 1
+        || metadata.first().is_some_and(|metadata| entries(metadata, "name").len() > 1);
+    let Named { meta, name_span, renamed_from } = named.filter(|_| !twice)?;
     Some(Document {
         file: index,
         kind,
@@ -58,6 +63,14 @@ pub(in crate::manifest) fn document(index: usize, file: &File, node: &Node<'_>, 
         paths: file.take_paths(),
         body: body.filter(|_| file.count() == before),
     })
+}
+
+/// What a map holds under a key: one value, or several that were reported.
+fn entries<'n, 't>(node: &'n Node<'t>, key: &str) -> Vec<&'n Node<'t>> {
+    match &node.content {
+        Content::Map(entries) => entries.iter().filter(|(name, _)| name.text == key).map(|(_, value)| value).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn api_version(fields: &mut Fields<'_>) {

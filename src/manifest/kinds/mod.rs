@@ -8,18 +8,12 @@ mod volume;
 
 pub(super) use head::document;
 
-use std::borrow::Cow;
-
-use serde::{Deserialize, Serialize};
-
 use super::text::Span;
 use crate::model::{ApprovalSpec, BackendSpec, ExportSpec, Kind, Name, SnapshotSpec, Stack, TargetSpec, VolumeSpec};
 
 /// A document whose kind and name could be read.
-#[derive(Serialize, Deserialize)]
 pub(super) struct Document {
     /// Which of the files it is in.
-    #[serde(skip)]
     pub(super) file: usize,
     pub(super) kind: Kind,
     pub(super) name: Name,
@@ -27,31 +21,26 @@ pub(super) struct Document {
     pub(super) name_span: Span,
     /// Of `spec`.
     pub(super) spec_span: Span,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) renamed_from: Option<(Name, Span)>,
     /// Whether `spec.backend` is written, however badly.
     pub(super) backend_written: bool,
     /// What it names that must be declared too.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) references: Vec<Reference>,
     /// The paths that it names, resolved against its file.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) paths: Vec<std::path::PathBuf>,
     /// What it declares; `None` if there was a problem in it.
     pub(super) body: Option<Body>,
 }
 
 /// A field that names another document.
-#[derive(Serialize, Deserialize)]
 pub(super) struct Reference {
     pub(super) kind: Kind,
     pub(super) name: Name,
     pub(super) span: Span,
-    pub(super) field: Cow<'static, str>,
+    pub(super) field: &'static str,
 }
 
 /// The checked content of a document.
-#[derive(Serialize, Deserialize)]
 pub(super) enum Body {
     Stack(Stack),
     Backend(BackendBody),
@@ -64,7 +53,6 @@ pub(super) enum Body {
 }
 
 /// A Backend with what only the check of all documents needs.
-#[derive(Serialize, Deserialize)]
 pub(super) struct BackendBody {
     pub(super) spec: BackendSpec,
     pub(super) driver_span: Span,
@@ -72,14 +60,13 @@ pub(super) struct BackendBody {
 }
 
 /// What two Backends must not share.
-#[derive(Serialize, Deserialize)]
 pub(super) struct Pool {
     pub(super) span: Span,
     pub(super) place: PoolPlace,
 }
 
 /// A pool's place in the terms of its driver.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PoolPlace {
     /// A directory or file of this host.
     Path(std::path::PathBuf),
@@ -89,6 +76,6 @@ pub(super) enum PoolPlace {
 
 impl Reference {
     fn new(kind: Kind, at: super::fields::At<'_>, field: &'static str) -> Option<Self> {
-        Some(Self { kind, name: at.name()?, span: at.span(), field: Cow::Borrowed(field) })
+        Some(Self { kind, name: at.name()?, span: at.span(), field })
     }
 }
