@@ -60,35 +60,49 @@ pub(super) struct Found {
     pub(super) file: File,
     /// Of its bytes; `None` where they could not be read.
     pub(super) hash: Option<blake3::Hash>,
+    /// Whether there may be documents in it of which nothing is known.
+    pub(super) hides: bool,
 }
 
 impl Found {
     fn unread(relative: PathBuf, shown: String, message: &str, hint: &str) -> Self {
-        Self { relative, file: File::unread(shown, message, hint), hash: None }
+        Self { relative, file: File::unread(shown, message, hint), hash: None, hides: true }
     }
 
     fn from(path: &Path, relative: PathBuf, shown: String, bytes: Result<Vec<u8>, Refusal>) -> Self {
         match bytes {
             Ok(bytes) => {
                 let directory = path.parent().map(absolute).unwrap_or_default();
-                Self { relative, hash: Some(blake3::hash(&bytes)), file: File::new(shown, directory, bytes) }
+                let hash = Some(blake3::hash(&bytes));
+                let file = File::new(shown, directory, bytes);
+                Self { relative, hash, hides: file.count() > 0, file }
             }
-            Err(Refusal(message, hint)) => Self::unread(relative, shown, &message, hint),
+            Err(refusal) => {
+                let Refusal { message, hint, hides } = refusal;
+                Self { hides, ..Self::unread(relative, shown, &message, hint) }
+            }
         }
     }
 }
 
-/// The message and the hint.
-struct Refusal(std::borrow::Cow<'static, str>, &'static str);
+/// Why something is not read.
+struct Refusal {
+    message: std::borrow::Cow<'static, str>,
+    hint: &'static str,
+    /// Whether there may be documents in it: what holds none hides none.
+    hides: bool,
+}
 
-const NOT_A_FILE: Refusal = Refusal(
-    std::borrow::Cow::Borrowed("this is not a regular file"),
-    "move it out of the directory, or pipe the manifests in with `-`",
-);
-const LEAVES: Refusal = Refusal(
-    std::borrow::Cow::Borrowed("this symbolic link leaves the directory of the manifests"),
-    "copy the file here: what is declared must not depend on what lies elsewhere",
-);
+const NOT_A_FILE: Refusal = Refusal {
+    message: std::borrow::Cow::Borrowed("this is not a regular file"),
+    hint: "move it out of the directory, or pipe the manifests in with `-`",
+    hides: false,
+};
+const LEAVES: Refusal = Refusal {
+    message: std::borrow::Cow::Borrowed("this symbolic link leaves the directory of the manifests"),
+    hint: "copy the file here: what is declared must not depend on what lies elsewhere",
+    hides: true,
+};
 
 struct Walk<'a> {
     root: &'a Path,
@@ -108,7 +122,7 @@ impl Walk<'_> {
             return self.refuse(relative, "this directory went away while it was read", "run it again");
         };
         if !real.starts_with(&self.real) {
-            return self.refuse(relative, &LEAVES.0, LEAVES.1);
+            return self.refuse(relative, &LEAVES.message, LEAVES.hint);
         }
         if above.contains(&real) {
             return self.refuse(relative, "this symbolic link leads back to a directory above it", "remove the link");
@@ -141,11 +155,9 @@ impl Walk<'_> {
             let is_directory = fs::metadata(entry.path()).is_ok_and(|meta| meta.is_dir());
             match (is_yaml, is_directory) {
                 (true, true) => {
-                    self.refuse(
-                        &below,
-                        "this is a directory with the name of a file",
-                        "give it a name without `.yaml`",
-                    );
+                    let message = "this is a directory with the name of a file";
+                    self.refuse(&below, message, "give it a name without `.yaml`");
+                    self.found.last_mut().into_iter().for_each(|found| found.hides = false);
                 }
                 (false, true) => self.directory(&below, above),
                 (true, false) => self.file(below),
@@ -232,7 +244,7 @@ fn regular(fd: &OwnedFd) -> Result<(), Refusal> {
         FileType::CharacterDevice | FileType::BlockDevice => "a device",
         _ => return Err(NOT_A_FILE),
     };
-    Err(Refusal(format!("this is {what}, not a regular file").into(), NOT_A_FILE.1))
+    Err(Refusal { message: format!("this is {what}, not a regular file").into(), ..NOT_A_FILE })
 }
 
 /// At most `limit` bytes; reads one more to know that there is no more, whatever the size that the file claims.
@@ -242,7 +254,7 @@ fn slurp(fd: OwnedFd, limit: u64) -> Result<Vec<u8>, Refusal> {
     if bytes.len() as u64 > limit {
         let size = crate::model::Size(limit);
         let message = format!("the file has more than {size} bytes");
-        return Err(Refusal(message.into(), "split it into several files"));
+        return Err(Refusal { message: message.into(), hint: "split it into several files", hides: true });
     }
     Ok(bytes)
 }
@@ -255,7 +267,9 @@ fn refusal(error: std::io::Error) -> Refusal {
         std::io::ErrorKind::PermissionDenied => "let this user read it, or move it away",
         _ => "see what is wrong with the file",
     };
-    Refusal(format!("this file cannot be read: {}", reason(&error)).into(), hint)
+    // Of a link that leads nowhere there is nothing to be read.
+    let hides = error.kind() != std::io::ErrorKind::NotFound;
+    Refusal { message: format!("this file cannot be read: {}", reason(&error)).into(), hint, hides }
 }
 
 /// The system's words, without `(os error 2)`.

@@ -29,7 +29,7 @@ pub fn load(source: &Source, limits: &Limits) -> Loaded {
         Source::Text(text) => vec![standard_input(text, limits)],
     };
     let mut documents = Vec::new();
-    let mut unread = Unread { unseen: files.iter().any(|found| found.file.count() > 0), seen: Vec::new() };
+    let mut unread = Unread { unseen: files.iter().any(|found| found.hides), seen: Vec::new() };
     let mut any = false;
     for read in read_all(&mut files, limits) {
         any |= read.any;
@@ -37,7 +37,8 @@ pub fn load(source: &Source, limits: &Limits) -> Loaded {
         unread.seen.extend(read.unread.seen);
         documents.extend(read.documents);
     }
-    if let (false, false, Some(first)) = (any, unread.any(), files.first()) {
+    let told = files.iter().any(|found| found.file.count() > 0);
+    if let (false, false, Some(first)) = (any, told, files.first()) {
         let hint = "write one, or make a first one with `kiln init`";
         first.file.report(Span::START, "there are no documents in the manifests", hint);
     }
@@ -57,7 +58,7 @@ fn standard_input(text: &str, limits: &Limits) -> Found {
         true => File::unread(name, format!("standard input has more than {size} bytes"), "split it into several files"),
         false => File::new(name, files::absolute(Path::new(".")), text.as_bytes().to_vec()),
     };
-    Found { relative, file, hash: Some(blake3::hash(text.as_bytes())) }
+    Found { relative, hides: file.count() > 0, file, hash: Some(blake3::hash(text.as_bytes())) }
 }
 
 /// What one file came to.

@@ -32,25 +32,21 @@ pub(super) fn settle(file: &File, chunk: Chunk<'_>, node: &mut Node<'_>) -> Opti
             return None;
         }
     };
-    match agree(node, &value) {
-        Ok(()) => Some(()),
-        Err(at) => {
-            file.report(
-                at,
-                "this can be read in two ways",
-                "put the value in quotes, without line breaks or unusual blanks",
-            );
-            None
-        }
+    let two_ways = |at: Span, hint: &str| file.report(at, "this can be read in two ways", hint);
+    let mut odd = Vec::new();
+    let agreed = agree(node, &value, &mut odd);
+    for at in odd {
+        two_ways(at, "write numbers as plain digits, and `true` or `false`; put text in quotes");
     }
+    agreed.map_err(|at| two_ways(at, "put the value in quotes, without line breaks or unusual blanks")).ok()
 }
 
-/// Where the two differ, if they do. Recursion is as deep as the scan allowed.
-fn agree(node: &mut Node<'_>, value: &Value) -> Result<(), Span> {
+/// Where the two differ, if they do; and where they do not, but other readers would. Recursion is as deep as the scan allowed.
+fn agree(node: &mut Node<'_>, value: &Value, odd: &mut Vec<Span>) -> Result<(), Span> {
     let span = node.span;
     match (&mut node.content, value) {
         (Content::List(items), Value::List(values)) if items.len() == values.len() => {
-            items.iter_mut().zip(values).try_for_each(|(item, value)| agree(item, value))
+            items.iter_mut().zip(values).try_for_each(|(item, value)| agree(item, value, odd))
         }
         (Content::Map(entries), Value::Map(values)) if entries.len() == values.len() => {
             entries.iter_mut().zip(values).try_for_each(|((key, item), (name, value))| {
@@ -59,20 +55,25 @@ fn agree(node: &mut Node<'_>, value: &Value) -> Result<(), Span> {
                     Value::Scalar(..) => key.plain,
                     _ => false,
                 };
-                if same { agree(item, value) } else { Err(key.span) }
+                if same { agree(item, value, odd) } else { Err(key.span) }
             })
         }
         (Content::Scalar { text, plain, means }, Value::Scalar(scalar, string)) => {
             // Whether a block that the file's end cuts off ends in a line end is the one harmless difference.
-            // Signs, leading zeroes, bases and `True` are not read alike everywhere.
-            let is_plain_number =
-                |text: &str| text == "0" || (!text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()));
             let same = match scalar {
                 Scalar::Text => string.trim_end_matches('\n') == text.trim_end_matches('\n'),
-                Scalar::Bool(_) => *plain && matches!(text.as_ref(), "true" | "false"),
-                Scalar::Whole(_) => *plain && is_plain_number(text),
-                Scalar::Null | Scalar::Negative | Scalar::Float(_) => *plain,
+                _ => *plain,
             };
+            // Signs, leading zeroes, bases and `True` are not read alike everywhere.
+            let plain_number = || text == "0" || (!text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit()));
+            let is_odd = match scalar {
+                Scalar::Whole(_) => !plain_number(),
+                Scalar::Bool(_) => !matches!(text.as_ref(), "true" | "false"),
+                _ => false,
+            };
+            if same && is_odd {
+                odd.push(span);
+            }
             *means = *scalar;
             if same { Ok(()) } else { Err(span) }
         }
