@@ -489,7 +489,7 @@ fn give(backend: &Name, object: &Object, mine: Identity) -> Step {
     let before = Tags { expires: None, ..object.tags.clone() };
     let own_name = before.identity.is_some();
     let native: NativeName = if own_name { object.native.clone() } else { mine.native() };
-    let tags = Tags { identity: own_name.then(|| mine.clone()), ..before.clone() };
+    let tags = Tags { identity: own_name.then(|| Box::new(mine.clone())), ..before.clone() };
     Step {
         backend: backend.clone(),
         identity: mine,

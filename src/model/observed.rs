@@ -189,9 +189,9 @@ pub struct Tags {
     /// In the trash: when it may be purged, in seconds since 1970 by the host's clock. Without meaning on a live object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
-    /// Whose it is, where its native name is not one of Kiln's.
+    /// Whose it is, where its native name is not one of Kiln's. (Few are; boxed, since there are many tags.)
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Identity>,
+    pub identity: Option<Box<Identity>>,
     /// It was made by others and taken over.
     #[serde(skip_serializing_if = "is_false")]
     pub adopted: bool,

@@ -57,7 +57,7 @@ impl<'a> Planner<'a> {
             &Tags::default(),
         );
         tags.provisioning = (provisioning == Provisioning::Thick).then_some(provisioning);
-        tags.identity = (native != identity.native()).then(|| identity.clone());
+        tags.identity = (native != identity.native()).then(|| Box::new(identity.clone()));
         // A restore that is asked for before there is anything to bring back has nothing to do: it counts as done.
         tags.restored = spec.restore.as_ref().map(|restore| restore.request.clone());
         let mut changes = vec![change("size", Value::Null, json!(size))];

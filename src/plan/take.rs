@@ -57,7 +57,7 @@ impl<'a> Planner<'a> {
             &Tags::default(),
         );
         tags.protected |= spec.protected.is_none() && self.inputs.specs.stack.defaults.protected == Some(true);
-        tags.identity = Some(identity.clone());
+        tags.identity = Some(Box::new(identity.clone()));
         tags.adopted = true;
         tags.restored = spec.restore.as_ref().map(|restore| restore.request.clone());
         let mut changes = vec![change("adopt.name", Value::Null, json!(native))];
@@ -126,7 +126,7 @@ impl<'a> Planner<'a> {
         let own_name = object.tags.identity.is_some();
         let native = if own_name { object.native.clone() } else { identity.native() };
         let now = Tags { expires: None, ..object.tags.clone() };
-        let tags = Tags { identity: own_name.then(|| identity.clone()), ..now.clone() };
+        let tags = Tags { identity: own_name.then(|| Box::new(identity.clone())), ..now.clone() };
         if native != object.native {
             self.hold_if_in_the_way(about, backend, &native)?;
         }

@@ -421,7 +421,7 @@ impl Pool {
                 provisioning: thing.provisioning,
                 retained: thing.retained,
                 expires: thing.trash.then_some(604_800),
-                identity: identity.clone().filter(|_| own_name),
+                identity: identity.clone().filter(|_| own_name).map(Box::new),
                 adopted: thing.adopted,
                 volume: thing.of.as_ref().map(|volume| named(Kind::Volume, volume)),
                 restored: thing.restored.clone(),

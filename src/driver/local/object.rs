@@ -185,7 +185,7 @@ impl Pool {
             images = found.take_image(own, &entries)?;
         } else if found.read_tags(own, TAGS)? {
             // A directory under a name of its own choice is ours only by its tags.
-            found.identity = found.tags.identity.clone();
+            found.identity = found.tags.identity.as_deref().cloned();
             if found.identity.is_some() || found.conflict.is_some() {
                 images = found.take_image(own, &pool::list(own, buffer)?)?;
             }
@@ -205,7 +205,7 @@ impl Pool {
             // The object itself is in the trash: these tags are what a crash left, and the file is someone else's.
             Some(Ok(tags)) if self.trash_holds(&found.native, &tags)? => {}
             Some(Ok(tags)) => {
-                found.identity = tags.identity.clone();
+                found.identity = tags.identity.as_deref().cloned();
                 found.tags = tags;
             }
         }
@@ -276,7 +276,7 @@ impl Found {
             None => return Ok(false),
             Some(Err(why)) => self.complain(why),
             Some(Ok(tags)) => {
-                if let (Some(said), Some(named), false) = (&tags.identity, &self.identity, temporary)
+                if let (Some(said), Some(named), false) = (tags.identity.as_deref(), &self.identity, temporary)
                     && said != named
                 {
                     self.conflict = Some(format!(

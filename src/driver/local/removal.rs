@@ -269,7 +269,7 @@ impl Task<'_> {
     fn forget_adopted(&self, found: &Found) -> Result<(), DriverError> {
         let failed = |e| fail::after(format!("forgetting the tags kept for {}", found.native), e);
         match self.pool.adopted_tags(&found.native).map_err(failed)? {
-            Some(Ok(tags)) if tags.identity == found.identity => {
+            Some(Ok(tags)) if tags.identity.as_deref() == found.identity.as_ref() => {
                 self.pool.remove_adopted(&found.native).map_err(failed)?;
             }
             _ => {}

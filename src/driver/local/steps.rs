@@ -128,7 +128,7 @@ impl Task<'_> {
     pub(super) fn stored(&self, tags: &Tags, adopted: bool) -> Tags {
         let mut tags = tags.clone();
         if self.step.native.parse().is_none() && tags.identity.is_none() {
-            tags.identity = Some(self.step.identity.clone());
+            tags.identity = Some(Box::new(self.step.identity.clone()));
         }
         tags.adopted |= adopted;
         tags
@@ -381,7 +381,7 @@ impl Task<'_> {
                 let named = |name: &str| NativeName::new(name).parse().is_some();
                 if !(named(from) && named(to)) {
                     // Where a name says nothing the tags must, before the old name is gone.
-                    let said = Tags { identity: Some(self.step.identity.clone()), ..tags.clone() };
+                    let said = Tags { identity: Some(Box::new(self.step.identity.clone())), ..tags.clone() };
                     self.write_tags(&found, &said)?;
                 }
                 let root = self.pool.root();

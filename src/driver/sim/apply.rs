@@ -168,7 +168,7 @@ impl Call<'_> {
 
     /// Tags that would make an object, under a name, another one than the step says.
     fn tags_fit(&self, tags: &Tags) -> Result<()> {
-        let said = match &tags.identity {
+        let said = match tags.identity.as_deref() {
             Some(identity) => identity == self.id(),
             None => self.step.native.is_reserved(),
         };

@@ -252,7 +252,9 @@ async fn tags_that_contradict_the_name_are_a_conflict_and_nothing_is_done_to_the
     let driver = driver();
     run(&driver, &thin("db")).await.unwrap();
     let native = identity("db").native();
-    driver.edit(|world| world.retag_by_hand(&native, |tags| tags.identity = Some(identity("other")))).unwrap();
+    driver
+        .edit(|world| world.retag_by_hand(&native, |tags| tags.identity = Some(Box::new(identity("other")))))
+        .unwrap();
     assert!(all(&driver).await.objects[0].conflict.is_some());
     let before = world(&driver);
     for action in [trash("db").action, Action::Destroy, Action::SetTags { tags: Tags::default() }] {

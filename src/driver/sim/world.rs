@@ -186,7 +186,7 @@ pub(super) fn identity_of(native: &NativeName, object: &SimObject) -> (Option<Id
     if object.tags_unreadable {
         return (by_name, Some("its tags cannot be read".to_owned()));
     }
-    match (by_name, &object.tags.identity) {
+    match (by_name, object.tags.identity.as_deref()) {
         (Some(name), Some(tags)) if name != *tags && !is_temporary(native) => {
             let message = format!("its tags say that it is {}, which its name contradicts", tags.native());
             (Some(name), Some(message))
@@ -194,7 +194,7 @@ pub(super) fn identity_of(native: &NativeName, object: &SimObject) -> (Option<Id
         (Some(name), _) => (Some(name), None),
         // What lies in Kiln's name space without being one of its names is nobody's, whatever its tags say.
         (None, _) if native.is_reserved() => (None, None),
-        (None, tags) => (tags.clone(), None),
+        (None, tags) => (tags.cloned(), None),
     }
 }
 

@@ -141,7 +141,7 @@ pub(crate) async fn tags_round_trip(bench: &dyn Bench) {
         Tags { retained: true, restored: Some("a\nb".to_owned()), ..Tags::default() },
         Tags { restoring: Some("é".to_owned()), ..Tags::default() },
         Tags {
-            identity: Some(db.clone()),
+            identity: Some(Box::new(db.clone())),
             labels: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
             ..Tags::default()
         },
@@ -178,7 +178,7 @@ pub(crate) async fn set_tags_twice_is_unchanged(bench: &dyn Bench) {
 }
 
 fn own_name(kit: &Kit<'_>, native: &str, identity: &Identity, size: Size) -> kiln::model::Step {
-    let tags = Tags { identity: Some(identity.clone()), ..labels() };
+    let tags = Tags { identity: Some(Box::new(identity.clone())), ..labels() };
     let Action::Create { provisioning, origin, n, .. } = kit.create_action(size, None) else { unreachable!() };
     let mut step = kit.step(identity, Action::Create { size, provisioning, origin, tags, n });
     step.native = NativeName::new(native);
@@ -202,7 +202,7 @@ pub(crate) async fn object_names(bench: &dyn Bench) {
     for (action, place) in [
         (Action::Grow { to: kit.double() }, Place::Live),
         (Action::Trash { ttl: TTL }, Place::Trash),
-        (Action::Undelete { tags: Tags { identity: Some(db.clone()), ..Tags::default() } }, Place::Live),
+        (Action::Undelete { tags: Tags { identity: Some(Box::new(db.clone())), ..Tags::default() } }, Place::Live),
     ] {
         let mut step = kit.step(&db, action);
         step.native = NativeName::new("Db_01.main");
@@ -245,7 +245,7 @@ pub(crate) async fn names_have_limits(bench: &dyn Bench) {
 }
 
 fn adoption(kit: &Kit<'_>, native: &str, identity: &Identity) -> kiln::model::Step {
-    let tags = Tags { identity: Some(identity.clone()), adopted: true, ..labels() };
+    let tags = Tags { identity: Some(Box::new(identity.clone())), adopted: true, ..labels() };
     let mut step = kit.step(identity, Action::Adopt { tags, n: 0 });
     step.native = NativeName::new(native);
     step

@@ -27,7 +27,7 @@ pub(crate) async fn create_of_another_identity_is_conflict(bench: &dyn Bench) {
     let native = NativeName::new("db01");
     for (name, first) in [("db", true), ("other", false)] {
         let identity = kit.identity(Kind::Volume, name);
-        let tags = Tags { identity: Some(identity.clone()), ..Tags::default() };
+        let tags = Tags { identity: Some(Box::new(identity.clone())), ..Tags::default() };
         let action = Action::Create { size: kit.size, provisioning: Provisioning::Thin, origin: None, tags, n: 0 };
         let mut step = kit.step(&identity, action);
         step.native = native.clone();

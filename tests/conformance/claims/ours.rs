@@ -90,7 +90,7 @@ fn everything_at(
     native: &NativeName,
     snapshot: &kiln::model::ObjectRef,
 ) -> Vec<Step> {
-    let tags = Tags { identity: Some(identity.clone()), ..Tags::default() };
+    let tags = Tags { identity: Some(Box::new(identity.clone())), ..Tags::default() };
     let volume = kit.reference(&kit.identity(Kind::Volume, "db"), kit.size);
     let Action::Create { size, provisioning, n, .. } = kit.create_action(kit.size, None) else { unreachable!() };
     let create = |origin| Action::Create { size, provisioning, origin, tags: tags.clone(), n };
