@@ -39,8 +39,7 @@ pub(super) fn link<'f>(files: &'f [Found], documents: Vec<Document>, unread: &'f
         documents,
         bad: BTreeSet::new(),
         named: BTreeMap::new(),
-        blind: unread.any(),
-        unseen: unread.unseen,
+        unread,
         words: unread.words(),
         guesses: GUESSES,
     };
@@ -50,7 +49,7 @@ pub(super) fn link<'f>(files: &'f [Found], documents: Vec<Document>, unread: &'f
     linker.backends(stack.as_ref().is_some_and(|stack| !stack.declared));
     linker.volumes(stack.as_ref());
     linker.references();
-    let broken = linker.blind || !linker.bad.is_empty() || files.iter().any(|found| found.file.count() > 0);
+    let broken = linker.unread.any() || !linker.bad.is_empty() || files.iter().any(|found| found.file.count() > 0);
     linker.specs(stack, revision, broken)
 }
 
@@ -60,10 +59,8 @@ struct Linker<'f> {
     /// Indices of documents that must not be acted on.
     bad: BTreeSet<usize>,
     named: BTreeMap<(Kind, Name), usize>,
-    /// Whether there are documents that could not be read, and among them one of which no word is known.
-    blind: bool,
-    unseen: bool,
-    /// The words of the others.
+    unread: &'f Unread,
+    /// Its words, each once.
     words: HashSet<&'f str>,
     /// How many names may still be compared for a "did you mean".
     guesses: usize,
@@ -124,7 +121,7 @@ impl Linker<'_> {
     fn stack(&mut self) -> Option<Stack> {
         let stacks: Vec<usize> = (0..self.documents.len()).filter(|i| self.documents[*i].kind == Kind::Stack).collect();
         let Some((first, more)) = stacks.split_first() else {
-            return (!self.blind).then(Stack::unnamed);
+            return (!self.unread.any()).then(Stack::unnamed);
         };
         for index in more {
             let one = &self.documents[*first];
@@ -214,7 +211,7 @@ impl Linker<'_> {
         }
         for reference in &document.references {
             // It may be what a document that could not be read declares, if that has its name.
-            let perhaps_unread = self.unseen || self.words.contains(reference.name.as_str());
+            let perhaps_unread = self.unread.unseen || self.words.contains(reference.name.as_str());
             if !perhaps_unread && !self.named.contains_key(&(reference.kind, reference.name.clone())) {
                 missing.push((reference.span, reference.field, reference.kind, reference.name.clone()));
             }

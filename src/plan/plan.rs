@@ -89,7 +89,7 @@ pub(super) enum Ready {
     Circle,
 }
 
-/// What there is under a kind and name, and what became of it.
+/// What there is under a kind and name, and what was found out about it so far.
 #[derive(Default)]
 pub(super) struct Known<'a> {
     /// Our objects, live or in the trash, on good ground.
@@ -107,7 +107,7 @@ type Entered<'a> = (&'a Name, Uid, &'a LedgerEntry);
 pub(super) struct Planner<'a> {
     pub inputs: &'a Inputs<'a>,
     pub grounds: BTreeMap<&'a Name, Ground<'a>>,
-    /// All that is declared or ours.
+    /// All that is ours, and all that is declared once it was asked for.
     pub known: HashMap<(Kind, &'a Name), Known<'a>>,
     /// Every uid on good ground, with the object that bears it.
     pub by_uid: HashMap<Uid, (&'a Name, &'a Object)>,
