@@ -141,6 +141,23 @@ fn values_and_defaults_are_what_the_contract_says() {
     assert_ne!(read(&moved).specs.revision, loaded.specs.revision);
 }
 
+/// Of a document that says twice which it is nobody knows what is missing without it: a Stack, perhaps.
+#[test]
+fn a_document_that_says_twice_which_it_is_counts_as_unreadable() {
+    let of = |document: &str| read_text(&format!("{document}---\n{BACKEND}---\n{}", volume("db"))).specs;
+    let stack = "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\nspec: {id: 5c1d2e8a90}\n";
+    assert_eq!(of(stack).volumes.len(), 1);
+    for twice in [
+        stack.replace("kind: Stack", "kind: Volume\nkind: Stack"),
+        stack.replace("kind: Stack", "kind: Stack\nkind: Volume"),
+        stack.replace("metadata:", "metadata: {name: other}\nmetadata:"),
+        stack.replace("{name: prod}", "{name: prod, name: other}"),
+    ] {
+        let specs = of(&twice);
+        assert!(specs.broken && specs.volumes.is_empty() && specs.backends.is_empty(), "{twice}");
+    }
+}
+
 #[test]
 fn a_problem_costs_its_document_and_what_depends_on_it() {
     let bad = volume("bad").replace("1Gi", "1Gb");
