@@ -297,14 +297,14 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
             let asked = scene.specs.volumes.values().filter_map(|spec| spec.source.as_ref()).any(named);
             asked || objects(scene).any(|(_, o)| needs(o))
         }
-        HeldReason::SourceBroken => scene.specs.broken,
+        HeldReason::SourceBroken => scene.specs.removals_in_doubt(),
         HeldReason::Unobserved => !plan.unobserved.is_empty(),
         HeldReason::OtherWriter => scene.world.values().any(|view| matches!(view, View::Taken { .. })),
         HeldReason::PoolFull => scene.world.values().any(
             |view| matches!(view, View::Seen { observed, .. } | View::Taken { observed, .. } if observed.capacity.is_some()),
         ),
         HeldReason::DependencyHeld => plan.held.iter().any(|other| other != held),
-        HeldReason::NeedsConfirmation => scene.irreversible == kiln::plan::Irreversible::Hold,
+        HeldReason::NeedsConfirmation => scene.irreversible != kiln::plan::Irreversible::List,
         _ => true,
     }
 }

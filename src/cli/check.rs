@@ -44,6 +44,7 @@ fn documents(specs: &Specs) -> usize {
         approvals,
         revision: _,
         broken: _,
+        unconfirmed: _,
         not_allowed: _,
     } = specs;
     usize::from(stack.declared)

@@ -60,7 +60,7 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, no
             !there.contains_key(uid)
                 && !in_doubt.contains(&entry.native)
                 && observed.listed.proves_absence_of(entry.kind)
-                && (ledger.leaving.contains(uid) || (!specs.broken && !declared() && !renamed()))
+                && (ledger.leaving.contains(uid) || (!specs.removals_in_doubt() && !declared() && !renamed()))
         })
         .map(|(uid, entry)| (*uid, entry.kind, entry.size))
         .collect();

@@ -138,6 +138,8 @@ pub struct Report {
 pub struct Options {
     /// Digests that a person approves now.
     pub approve: Vec<String>,
+    /// Nobody is there to be asked, nor looks at the plan before it runs: see [`Irreversible::HoldRestores`](crate::plan::Irreversible).
+    pub unattended: bool,
     /// A plan that was saved: this and nothing else is to be run, or the run is refused.
     pub saved: Option<Arc<Plan>>,
     /// Only these objects and what they need, unless there are none here: then all.

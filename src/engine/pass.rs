@@ -120,12 +120,14 @@ impl<'s> Pass<'s> {
         self.with_inputs(&[], Irreversible::Hold, plan::unobserved)
     }
 
-    /// Plans, and looks closer where the plan depends on who has an object open.
-    pub(super) async fn plan_closely(&mut self, approved: &[String]) -> Plan {
+    /// Plans, and looks closer where the plan depends on who has an object open. What waits for a person is looked at as well, so
+    /// that a set that waits is the same whoever asks for it.
+    pub(super) async fn plan_closely(&mut self, approved: &[String], irreversible: Irreversible) -> Plan {
         let first = self.plan(approved, Irreversible::List);
         let clients = self.looked.look_closer(&first).await;
         let images = self.look_at_images(plan::images(&first)).await;
-        if clients || images { self.plan(approved, Irreversible::List) } else { first }
+        let differs = irreversible != Irreversible::List && first.approval.is_some();
+        if clients || images || differs { self.plan(approved, irreversible) } else { first }
     }
 
     /// Looks at images. Whether there were any.
@@ -337,10 +339,15 @@ impl<'s> Pass<'s> {
         let held = plan.held.iter().filter_map(|held| Some((held.uid?, held.action)));
         let all: Vec<(Uid, Verb)> = planned.chain(held).collect();
         let pending: BTreeSet<String> = all.iter().map(|(uid, verb)| format!("{uid} {verb}")).collect();
+        let removed = plan.held.iter().filter(|held| matches!(held.action, Verb::Remove | Verb::Destroy));
+        let leaving: BTreeSet<Uid> = removed.filter_map(|held| held.uid).collect();
         let busy: HashSet<Uid> = all.iter().map(|(uid, _)| *uid).collect();
         for ledger in self.ledgers.values_mut() {
             ledger::strike_off(ledger, &pending);
-            ledger.waiting = plan.too_much.iter().filter(|uid| ledger.whole.contains_key(uid)).copied().collect();
+            // What waited and is held for another reason now (a file that cannot be read for a moment) goes on waiting.
+            let still = ledger.waiting.intersection(&leaving);
+            ledger.waiting =
+                plan.too_much.iter().chain(still).filter(|uid| ledger.whole.contains_key(uid)).copied().collect();
         }
         // What is as declared with nothing to do is settled as it is, whoever made it so.
         for (name, ledger) in &mut self.ledgers {

@@ -32,7 +32,7 @@ pub async fn survey_while(
         Some(Err(error)) => tracing::warn!(%error, "going on without what is remembered"),
     }
     pass.settle_to_look();
-    let plan = pass.plan_closely(approve).await;
+    let plan = pass.plan_closely(approve, Irreversible::List).await;
     let journal = store.and_then(|store| store.journal(JOURNAL).ok()).unwrap_or_default();
     Survey { now: pass.now, world: pass.looked.world, records: pass.records, journal, plan }
 }
@@ -49,7 +49,8 @@ pub async fn reconcile_once(
     let mut report = Report::default();
     let mut pass = Pass::begin_writing(setup).await?;
     pass.recover(reporter.as_ref()).await?;
-    let mut whole = pass.plan_closely(&options.approve).await;
+    let irreversible = if options.unattended { Irreversible::HoldRestores } else { Irreversible::List };
+    let mut whole = pass.plan_closely(&options.approve, irreversible).await;
     if let Some(saved) = &options.saved {
         report.refused = plan::differences(saved, &whole, pass.shown());
     }
@@ -60,7 +61,7 @@ pub async fn reconcile_once(
         return Ok(report);
     }
     let asked = part.as_ref().map_or(&whole, |part| &part.plan);
-    if has_irreversible(asked) && !reporter.confirm(asked).await {
+    if !options.unattended && has_irreversible(asked) && !reporter.confirm(asked).await {
         whole = pass.plan(&options.approve, Irreversible::Hold);
         part = part_of(&whole, options);
     }

@@ -249,6 +249,7 @@ impl Linker<'_> {
             approvals: BTreeMap::new(),
             revision,
             broken,
+            unconfirmed: false,
             not_allowed: Vec::new(),
         };
         let good = self.documents.into_iter().enumerate().filter(|(index, _)| act && !self.bad.contains(index));

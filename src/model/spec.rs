@@ -31,12 +31,20 @@ pub struct Specs {
     /// Whether some file had a problem, so that what is missing here may only be unreadable. One-shot commands refuse before
     /// it matters; the daemon goes on with what is good, and then nothing is removed.
     pub broken: bool,
+    /// Whether these files were read only once: a document that is missing may be in a file that is just being written.
+    #[serde(default)]
+    pub unconfirmed: bool,
     /// Documents that name a path which manifests may not reach on this host: they are Held(NotAllowed), and nothing is opened
     /// for them. One of each, sorted by kind and name.
     pub not_allowed: Vec<NotAllowed>,
 }
 
 impl Specs {
+    /// Whether what is missing here may be declared all the same: then nothing is removed, released, or taken for given up.
+    pub fn removals_in_doubt(&self) -> bool {
+        self.broken || self.unconfirmed
+    }
+
     /// Why a document may not be acted on, if it names a path out of reach.
     pub fn not_allowed(&self, kind: Kind, name: &Name) -> Option<&NotAllowed> {
         let found = self.not_allowed.binary_search_by(|barred| (barred.kind, &barred.name).cmp(&(kind, name)));

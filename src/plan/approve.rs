@@ -63,27 +63,41 @@ fn judge_steps(planner: &mut Planner<'_>) -> Judged {
     let given: BTreeSet<String> = given(planner);
     let covered = |step: &Step| begun.iter().any(|approval| approval.set.contains(&approval_item(step)));
     let live: Vec<usize> = (0..planner.steps.len()).filter(|index| !planner.dropped.contains(index)).collect();
-    let uncovered: Vec<usize> = live.into_iter().filter(|index| !covered(&planner.steps[*index])).collect();
+    let uncovered: Vec<usize> = live.iter().copied().filter(|index| !covered(&planner.steps[*index])).collect();
     let removals: Vec<usize> = uncovered.iter().copied().filter(|index| planner.steps[*index].is_removal()).collect();
-    let over = over_the_limit(planner, &removals);
+    let granted: Vec<usize> = live
+        .into_iter()
+        .filter(|index| covered(&planner.steps[*index]) && planner.steps[*index].is_removal())
+        .collect();
+    let over = over_the_limit(planner, &removals, &granted);
     let waits = |index: &usize| {
         let step = &planner.steps[*index];
         step.risk == Risk::Irreversible || (over.is_some() && step.is_removal())
     };
-    let waiting: Vec<usize> = uncovered.into_iter().filter(waits).collect();
+    let unattended = planner.inputs.irreversible == Irreversible::HoldRestores;
+    let confirmed = |index: &usize| unattended && over.is_none() && planner.steps[*index].is_removal();
+    let all: Vec<usize> = uncovered.into_iter().filter(waits).collect();
+    let waiting: Vec<usize> = all.iter().copied().filter(|index| !confirmed(index)).collect();
     let mut used: Vec<ApprovalSet> =
         begun.into_iter().map(|approval| ApprovalSet { digest: approval.digest, set: approval.set }).collect();
     if waiting.is_empty() {
         return Judged { used, ..Judged::default() };
     }
-    let set: BTreeSet<String> = waiting.iter().map(|index| approval_item(&planner.steps[*index])).collect();
-    let asked = ApprovalSet { digest: digest_of(&set), set };
-    if given.contains(&asked.digest) {
-        used.push(asked);
+    let set_of = |indexes: &[usize]| {
+        let set: BTreeSet<String> = indexes.iter().map(|index| approval_item(&planner.steps[*index])).collect();
+        ApprovalSet { digest: digest_of(&set), set }
+    };
+    let asked = set_of(&waiting);
+    // A person was perhaps shown also what is its own confirmation here, and approved all of that.
+    if let Some(approved) = [asked.clone(), set_of(&all)].into_iter().find(|set| given.contains(&set.digest)) {
+        used.push(approved);
         return Judged { used, ..Judged::default() };
     }
     let mut too_much = BTreeSet::new();
-    let unblock = format!("`kiln apply --approve {}` lets exactly this set go", asked.digest);
+    let unblock = match unattended {
+        true => format!("`kiln approve {}` lets exactly this set go", asked.digest),
+        false => format!("`kiln apply --approve {}` lets exactly this set go", asked.digest),
+    };
     // Backwards: what waits for another of the set is held for its own reason, not for the other's.
     for index in waiting.into_iter().rev() {
         let step = &planner.steps[index];
@@ -92,9 +106,12 @@ fn judge_steps(planner: &mut Planner<'_>) -> Judged {
         {
             too_much.insert(step.identity.uid);
             planner.hold_step(index, HeldReason::RemovalLimit, why.clone(), &unblock);
-        } else if planner.inputs.irreversible == Irreversible::Hold {
+        } else if planner.inputs.irreversible != Irreversible::List {
             let message = "it cannot be undone, and nobody said yes".to_owned();
-            let unblock = format!("say yes at a terminal, or with `--yes`, or `--approve {}`", asked.digest);
+            let unblock = match unattended {
+                true => format!("`kiln approve {}`", asked.digest),
+                false => format!("say yes at a terminal, or with `--yes`, or `--approve {}`", asked.digest),
+            };
             planner.hold_step(index, HeldReason::NeedsConfirmation, message, &unblock);
         }
     }
@@ -122,7 +139,9 @@ fn given(planner: &Planner<'_>) -> BTreeSet<String> {
 }
 
 /// Why these removals are too many at once, if they are.
-fn over_the_limit(planner: &Planner<'_>, removals: &[usize]) -> Option<String> {
+///
+/// `granted`: removals that an earlier approval covers. They do not count, but what they take away is no longer there.
+fn over_the_limit(planner: &Planner<'_>, removals: &[usize], granted: &[usize]) -> Option<String> {
     if removals.is_empty() {
         return None;
     }
@@ -155,7 +174,7 @@ fn over_the_limit(planner: &Planner<'_>, removals: &[usize]) -> Option<String> {
             "{count} of {all} objects would have left within 24 hours, and maxRemovedPercent is {limit}"
         ));
     }
-    last_volume(planner, removals).or_else(|| waited_before(planner, removals))
+    last_volume(planner, removals, granted).or_else(|| waited_before(planner, removals))
 }
 
 /// Whether one of them was held by these limits in an earlier run: what was made since does not let it go.
@@ -171,14 +190,23 @@ fn waited_before(planner: &Planner<'_>, removals: &[usize]) -> Option<String> {
 }
 
 /// Whether this owner would have no volume left on a backend where it has some.
-fn last_volume(planner: &Planner<'_>, removals: &[usize]) -> Option<String> {
+fn last_volume(planner: &Planner<'_>, removals: &[usize], granted: &[usize]) -> Option<String> {
     let mut left: BTreeMap<&Name, usize> = BTreeMap::new();
     for ((kind, _), known) in &planner.known {
         for (backend, object) in known.objects.iter().filter(|_| *kind == Kind::Volume) {
             *left.entry(backend).or_default() += usize::from(object.place == Place::Live);
         }
     }
-    for step in removals.iter().map(|index| &planner.steps[*index]).filter(|step| step.identity.kind == Kind::Volume) {
+    let volumes = |indexes: &[usize]| {
+        let steps = indexes.iter().map(|index| &planner.steps[*index]);
+        steps.filter(|step| step.identity.kind == Kind::Volume).collect::<Vec<_>>()
+    };
+    for step in volumes(granted) {
+        if let Some(left) = left.get_mut(&step.backend) {
+            *left = left.saturating_sub(1);
+        }
+    }
+    for step in volumes(removals) {
         if let Some(left) = left.get_mut(&step.backend) {
             *left = left.saturating_sub(1);
             if *left == 0 {

@@ -97,7 +97,7 @@ fn check_action(
         Action::Trash { .. } | Action::Destroy => match object {
             Some(object) if object.tags.protected => breach("its object is protected"),
             Some(object) if !ours(object) => breach("its object is not the one observed"),
-            Some(_) if inputs.specs.broken => breach("something leaves while a manifest has a problem"),
+            Some(_) if inputs.specs.removals_in_doubt() => breach("something leaves that may be declared all the same"),
             Some(_) if declared(inputs, step) => breach("its object is declared"),
             Some(_) => {}
             None => breach("its object was not observed"),
@@ -108,6 +108,9 @@ fn check_action(
             }
         }
         Action::SetTags { tags } if tags.retained && declared(inputs, step) => breach("it lets go what is declared"),
+        Action::SetTags { tags } if tags.retained && inputs.specs.removals_in_doubt() => {
+            breach("something is released that may be declared all the same");
+        }
         Action::SetTags { tags } | Action::Rename { tags, .. } | Action::Undelete { tags } => match object {
             Some(object) if !ours(object) => breach("its object is not the one observed"),
             Some(object) if inputs.specs.broken && object.tags.protected && !tags.protected => {

@@ -172,9 +172,18 @@ impl<'a> Planner<'a> {
     /// Guards that do not look at other objects. A release passes them too: what is in doubt is not let go either.
     fn hold_if_guarded(&mut self, about: &About<'_>, object: &Object) -> Option<()> {
         let stack = &self.inputs.specs.stack;
-        if self.inputs.specs.broken {
-            let message = "a manifest has a problem, so that its document may only be unreadable".to_owned();
-            self.hold(about, HeldReason::SourceBroken, message, "mend the manifests: `kiln check`");
+        if self.inputs.specs.removals_in_doubt() {
+            let (message, unblock) = match self.inputs.specs.broken {
+                true => (
+                    "a manifest has a problem, so that its document may only be unreadable",
+                    "mend the manifests: `kiln check`",
+                ),
+                false => (
+                    "its document is missing from the manifests since the last look only; a removal waits for a second look",
+                    "nothing to do: the daemon looks again within seconds",
+                ),
+            };
+            self.hold(about, HeldReason::SourceBroken, message.to_owned(), unblock);
             return None;
         }
         if let Some(why) = &object.conflict {

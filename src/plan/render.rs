@@ -305,6 +305,7 @@ mod tests {
             approvals: Default::default(),
             revision: "r".to_owned(),
             broken: false,
+            unconfirmed: false,
             not_allowed: Vec::new(),
         };
         let odd: crate::model::VolumeSpec = serde_json::from_value(json!({

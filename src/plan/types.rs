@@ -33,6 +33,9 @@ pub enum Irreversible {
     List,
     /// Holds them: NeedsConfirmation.
     Hold,
+    /// Holds restores only, for runs where nobody can be asked: `onRemove: Delete`, which was declared, is its own confirmation
+    /// of what it destroys (limits apply to it as to every removal).
+    HoldRestores,
 }
 
 /// By the name of the Backend: one view of each that is declared.

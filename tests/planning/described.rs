@@ -21,6 +21,10 @@ pub(crate) struct Described {
     pub(crate) approve: Vec<String>,
     /// Whether steps that cannot be undone are held.
     pub(crate) hold: bool,
+    /// Whether it is for a run where nobody can be asked.
+    unattended: bool,
+    /// Whether the manifests were read once only.
+    unconfirmed: bool,
     /// What left within 24 hours and is not listed as an object.
     pub(crate) recent: Vec<Left>,
     /// Whether the store is there.
@@ -214,10 +218,15 @@ impl Described {
             recent: Vec::new(),
             approved: self.approve.clone(),
             images: self.images.iter().map(Picture::seen).collect(),
-            irreversible: if self.hold { Irreversible::Hold } else { Irreversible::List },
+            irreversible: match (self.hold, self.unattended) {
+                (true, _) => Irreversible::Hold,
+                (false, true) => Irreversible::HoldRestores,
+                (false, false) => Irreversible::List,
+            },
             uids: BTreeMap::new(),
             specs,
         };
+        scene.specs.unconfirmed = self.unconfirmed;
         for left in &self.recent {
             let stack = &scene.specs.stack;
             let uid = Uid::derive(&stack.id, &stack.owner, Kind::Volume, &left.on, &left.volume, 0);

@@ -56,6 +56,7 @@ fn specs(volumes: &[&str]) -> Specs {
         approvals: BTreeMap::new(),
         revision: String::new(),
         broken: false,
+        unconfirmed: false,
         not_allowed: Vec::new(),
     }
 }
