@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Action, BackendRecord, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName, Object, Owner, Place, Reason,
@@ -17,7 +18,7 @@ use super::pass::Pass;
 use super::{Event, Options, Report, Reporter, Setup, Survey, ledger};
 
 /// Why a decision by hand was not carried out.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum ActError {
     /// The name is not known, or the object is not in the place that the command is about. Exit code 2.
     #[error("{0}")]
@@ -37,7 +38,7 @@ pub enum ActError {
 }
 
 /// An object in the trash.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trashed {
     /// Where.
     pub backend: Name,
@@ -48,7 +49,7 @@ pub struct Trashed {
 }
 
 /// What of the trash is to be purged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purge {
     /// Everything that is past its time.
     Expired,

@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 pub use acts::{
@@ -65,6 +66,7 @@ pub struct Setup {
 }
 
 /// A look at everything, with the plan that follows from it. Nothing was changed.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Survey {
     /// When, in seconds since 1970.
     pub now: u64,
@@ -106,7 +108,7 @@ pub trait Reporter: Send + Sync {
 }
 
 /// What a pass did.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
     /// Steps that changed something.
     pub changed: usize,
@@ -131,6 +133,11 @@ pub struct Report {
     /// The plan as run, with everything held (what the run itself found to be held included); where nothing was run, as it would be.
     /// Where objects were asked for by name, the part that is about them.
     pub plan: Option<Plan>,
+    /// Steps of it that were postponed: not begun, and planned again by the next pass.
+    pub postponed: usize,
+    /// What every declared backend showed before the first step. (Nobody outside of this process asks for it.)
+    #[serde(skip)]
+    pub world: World,
 }
 
 /// How a pass is to be made.
@@ -144,6 +151,8 @@ pub struct Options {
     pub saved: Option<Arc<Plan>>,
     /// Only these objects and what they need, unless there are none here: then all.
     pub only: BTreeSet<(Kind, Name)>,
+    /// Objects whose last steps failed: neither theirs nor what waits for them is begun in this pass.
+    pub postponed: BTreeSet<(Kind, Name)>,
     /// Cancelled by the first Ctrl-C: running steps are finished, no other is begun.
     pub stop: CancellationToken,
 }

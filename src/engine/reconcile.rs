@@ -76,11 +76,14 @@ pub async fn reconcile_once(
     };
     reporter.event(Event::Planned(&plan));
     if report.breaches.is_empty() {
-        pass.make(&plan, options, reporter, &mut report).await?;
+        let begun = plan::without(&plan, &options.postponed);
+        report.postponed = begun.as_ref().map_or(0, |begun| plan.steps.len() - begun.steps.len());
+        pass.make(begun.as_ref().unwrap_or(&plan), options, reporter, &mut report).await?;
         pass.remember().await?;
     }
     hold_what_was_not_done(&mut plan, &mut report);
     report.plan = Some(plan);
+    report.world = pass.looked.world;
     Ok(report)
 }
 

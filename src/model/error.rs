@@ -52,6 +52,8 @@ pub enum ErrorKind {
     Unsupported,
     /// Another process holds, or has taken, the writer lock of this owner on this pool.
     OtherWriter,
+    /// The backend failed lately, and is not asked now. A later pass does.
+    Resting,
     /// Everything else that will not go away by itself: damage, wrong arguments.
     Permanent,
 }
@@ -71,6 +73,7 @@ impl ErrorKind {
             | ErrorKind::Denied
             | ErrorKind::Unsupported
             | ErrorKind::OtherWriter
+            | ErrorKind::Resting
             | ErrorKind::Permanent => false,
         }
     }

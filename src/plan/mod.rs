@@ -38,6 +38,6 @@ pub use markdown::markdown;
 pub use plan::{plan, unobserved};
 pub use render::{Paint, counted, escape, render, render_held, render_step, summary_line};
 pub use saved::{NotSaved, SAVED_FORMAT, Saved, differences};
-pub use select::{Selected, select};
+pub use select::{Selected, select, without};
 pub use types::{ApprovalSet, Drift, Held, HeldReason, Inputs, Irreversible, Plan, Unobserved, View, Warning, World};
 pub use view::{ChangeView, HeldView, PLAN_FORMAT, PlanView, ProblemView, StepView, Summary};

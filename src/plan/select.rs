@@ -90,6 +90,25 @@ pub fn select(whole: &Plan, wanted: &BTreeSet<(Kind, Name)>) -> Selected {
     }
 }
 
+/// The plan without the steps of these objects and what waits for them; none if that is all of it. Everything else is as in the whole
+/// plan.
+pub fn without(whole: &Plan, postponed: &BTreeSet<(Kind, Name)>) -> Option<Plan> {
+    let is_postponed = |step: &Step| postponed.contains(&(step.identity.kind, step.identity.name.clone()));
+    if postponed.is_empty() || !whole.steps.iter().any(is_postponed) {
+        return None;
+    }
+    let mut kept: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut steps = Vec::new();
+    // A step comes after those that it waits for.
+    for (index, step) in whole.steps.iter().enumerate().filter(|(_, step)| !is_postponed(step)) {
+        if let Some(after) = step.after.iter().map(|before| kept.get(before).copied()).collect() {
+            kept.insert(index, steps.len());
+            steps.push(Step { after, ..step.clone() });
+        }
+    }
+    Some(Plan { steps, ..whole.clone() })
+}
+
 /// A step that was asked for, and that waits until something goes which was not.
 fn waits_for_removal(step: &Step, gone: &Step) -> Held {
     let what = format!("{}/{}", gone.identity.kind.as_lower(), gone.identity.name);
@@ -161,6 +180,17 @@ mod tests {
         assert_eq!(part.plan.held, []);
         assert!(part.silent.is_empty());
         assert_ne!(part.plan.digest, whole.digest);
+    }
+
+    #[test]
+    fn what_is_postponed_takes_what_waits_for_it_along() {
+        let whole = plan(vec![step("a", &[]), step("b", &[]), step("c", &[1]), step("d", &[2, 0]), step("e", &[0])]);
+        let rest = without(&whole, &wanted(&["b"])).unwrap();
+        let kept: Vec<(&str, &[usize])> =
+            rest.steps.iter().map(|s| (s.identity.name.as_str(), s.after.as_slice())).collect();
+        assert_eq!(kept, [("a", &[][..]), ("e", &[0][..])]);
+        assert_eq!(rest.held, whole.held);
+        assert_eq!(without(&whole, &wanted(&["other"])), None);
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub enum Irreversible {
 pub type World = BTreeMap<Name, View>;
 
 /// What is known of a backend now.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum View {
     /// It answered, perhaps with gaps.
     Seen {

@@ -55,7 +55,7 @@ pub struct Batch {
 }
 
 /// Why the store cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum StoreError {
     /// A living process has it.
     #[error("the store {path} is in use by process {pid} since {since}")]
