@@ -1,0 +1,188 @@
+//! Between the engine and the drivers: every call is measured, and a backend that fails is left alone for a while.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::metrics::Metrics;
+use super::retry::{Breakers, Failing};
+use crate::driver::{Driver, StepContext, WriterLock};
+use crate::engine::{Clock, Connect, rfc3339};
+use crate::model::{
+    Access, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, Name, NativeName, Observed, Outcome, Owner,
+    PoolId, Scope, Step,
+};
+
+/// What is known of calls to backends.
+pub(super) struct Calls {
+    breakers: Mutex<Breakers>,
+    clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Calls {
+    pub(super) fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        Self { breakers: Mutex::default(), clock, metrics }
+    }
+
+    pub(super) fn breakers(&self) -> MutexGuard<'_, Breakers> {
+        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When an instant comes, by the host's clock.
+    pub(super) fn wall(&self, at: Instant) -> u64 {
+        self.clock.now().saturating_add(at.saturating_duration_since(Instant::now()).as_secs())
+    }
+
+    fn resting(&self, backend: &Name) -> Option<DriverError> {
+        let Failing { failures, error, next } = self.breakers().resting(backend)?.clone();
+        let again = rfc3339(self.wall(next));
+        let times = if failures == 1 { "once".to_owned() } else { format!("{failures} times in a row") };
+        let message = format!("{error} (it failed {times}, and is asked again at {again})");
+        Some(DriverError::before(ErrorKind::Resting, message))
+    }
+
+    fn note<T>(&self, backend: &Name, result: &Result<T, DriverError>) {
+        let tripped = match result {
+            Ok(_) => {
+                self.breakers().answered(backend);
+                false
+            }
+            Err(error) => match error.kind {
+                ErrorKind::Unreachable | ErrorKind::Transient => {
+                    self.breakers().failed(backend, true, &error.message, Instant::now())
+                }
+                ErrorKind::TimedOut => self.breakers().failed(backend, false, &error.message, Instant::now()),
+                ErrorKind::Resting => false,
+                // It answered, if not as one would like.
+                ErrorKind::Busy
+                | ErrorKind::Conflict
+                | ErrorKind::NotFound
+                | ErrorKind::Full
+                | ErrorKind::Denied
+                | ErrorKind::Unsupported
+                | ErrorKind::OtherWriter
+                | ErrorKind::Permanent => {
+                    self.breakers().answered(backend);
+                    false
+                }
+            },
+        };
+        if tripped {
+            tracing::warn!(%backend, "its calls fail: it is left alone for a while");
+        }
+    }
+}
+
+/// Opens drivers whose calls are watched.
+pub(super) struct Watching {
+    pub(super) inner: Arc<dyn Connect>,
+    pub(super) calls: Arc<Calls>,
+}
+
+impl Connect for Watching {
+    fn connect(&self, backend: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
+        let name = &backend.meta.name;
+        if let Some(resting) = self.calls.resting(name) {
+            return Err(resting);
+        }
+        let driver = self.inner.connect(backend)?;
+        Ok(Arc::new(Watched { driver, backend: name.clone(), calls: Arc::clone(&self.calls) }))
+    }
+}
+
+struct Watched {
+    driver: Arc<dyn Driver>,
+    backend: Name,
+    calls: Arc<Calls>,
+}
+
+/// A call under way. Dropped before its end, it was given up: it did not answer in time.
+struct Call<'w> {
+    watched: &'w Watched,
+    what: &'static str,
+    began: Instant,
+    ended: bool,
+}
+
+impl Call<'_> {
+    fn end<T>(mut self, result: Result<T, DriverError>) -> Result<T, DriverError> {
+        self.ended = true;
+        self.watched.calls.note(&self.watched.backend, &result);
+        let outcome = match &result {
+            Ok(_) => "ok".to_owned(),
+            Err(error) => error.kind.to_string(),
+        };
+        self.measure(&outcome);
+        result
+    }
+
+    fn measure(&self, outcome: &str) {
+        let metrics = &self.watched.calls.metrics;
+        metrics.driver_call(self.watched.backend.as_str(), self.what, outcome, self.began.elapsed());
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.watched.calls.note::<()>(
+                &self.watched.backend,
+                &Err(DriverError::unknown(ErrorKind::TimedOut, format!("no answer to {}", self.what))),
+            );
+            self.measure("TimedOut");
+        }
+    }
+}
+
+impl Watched {
+    fn call(&self, what: &'static str) -> Result<Call<'_>, DriverError> {
+        match self.calls.resting(&self.backend) {
+            Some(resting) => Err(resting),
+            None => Ok(Call { watched: self, what, began: Instant::now(), ended: false }),
+        }
+    }
+}
+
+#[async_trait]
+impl Driver for Watched {
+    fn capabilities(&self) -> &Capabilities {
+        self.driver.capabilities()
+    }
+
+    async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
+        let call = self.call("observe")?;
+        call.end(self.driver.observe(scope).await)
+    }
+
+    fn access(&self, object: &NativeName) -> Access {
+        self.driver.access(object)
+    }
+
+    async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
+        let call = self.call(step.action.verb().as_str())?;
+        call.end(self.driver.execute(step, context).await)
+    }
+
+    async fn found(&self) -> Result<PoolId, DriverError> {
+        let call = self.call("found")?;
+        call.end(self.driver.found().await)
+    }
+
+    async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
+        let call = self.call("lock")?;
+        call.end(self.driver.lock(owner).await)
+    }
+
+    // What a pass has done is written down whatever rests: it is the last call of a pass, and the one that must not be missed.
+    async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
+        let call = Call { watched: self, what: "ledger", began: Instant::now(), ended: false };
+        call.end(self.driver.write_ledger(ledger).await)
+    }
+
+    async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
+        let call = self.call("ledger")?;
+        call.end(self.driver.remove_ledger(owner).await)
+    }
+}

@@ -1,0 +1,241 @@
+//! What the loop and its clients share.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::calls::{Calls, Watching};
+use super::expiry::Expiry;
+use super::metrics::Metrics;
+use super::protocol::{DaemonView, PassView, RestingView, RetryView, RunningView, VERSION};
+use super::retry::Objects;
+use super::schedule::{After, Confirmed};
+use crate::engine::{Clock, Connect, Setup, rfc3339};
+use crate::manifest::{Allowed, Limits, Reader, Reading, Source};
+use crate::model::{Name, Specs};
+use crate::plan::ProblemView;
+use crate::store::{Store, StoreError};
+
+/// The loop turns at least once a second; so late, it does not turn.
+const STUCK: Duration = Duration::from_secs(10);
+
+/// What a daemon is made of.
+pub struct Config {
+    /// The directory or file that it follows.
+    pub specs: PathBuf,
+    /// The store's directory, where the control socket is.
+    pub state: PathBuf,
+    /// What manifests may reach: asked at the beginning, and when everything is to be read again.
+    pub allowed: Box<dyn Fn() -> Result<Allowed, String> + Send + Sync>,
+    /// Open for writing.
+    pub store: Arc<dyn Store>,
+    /// Where drivers come from.
+    pub connect: Arc<dyn Connect>,
+    /// The host's clock: for what is written down, never for how long something is waited for.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What the loop and its clients share.
+pub(super) struct Hub {
+    pub(super) config: Config,
+    /// SPECS, absolute and with no links in it: how clients know that they mean the same.
+    pub(super) specs: PathBuf,
+    pub(super) calls: Arc<Calls>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Drivers with their calls watched.
+    connect: Arc<dyn Connect>,
+    reader: Mutex<Reader>,
+    allowed: Mutex<Allowed>,
+    /// Whoever holds it makes a pass, or changes something by hand.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    known: Mutex<Known>,
+    /// Manifests may have changed.
+    pub(super) dirty: Arc<Notify>,
+    /// A pass is wanted.
+    pub(super) wake: Notify,
+    /// The daemon is to end.
+    pub(super) stop: CancellationToken,
+    /// Where passes that have ended are told to the loop.
+    pub(super) ended: mpsc::UnboundedSender<Result<After, StoreError>>,
+    began: Instant,
+    began_at: u64,
+}
+
+/// What is known from earlier passes.
+#[derive(Default)]
+pub(super) struct Known {
+    /// What was last read.
+    pub(super) reading: Option<Reading>,
+    pub(super) confirmed: Confirmed,
+    /// The content that the last pass was made for.
+    pub(super) passed: Option<String>,
+    pub(super) objects: Objects,
+    pub(super) expiry: Expiry,
+    pub(super) running: Option<Running>,
+    pub(super) last: Option<PassView>,
+    /// The revision that everything was last brought to.
+    pub(super) applied: Option<String>,
+    /// When the next pass begins.
+    pub(super) next: Option<Instant>,
+    /// Declared backends that were never seen; `None` before the first pass.
+    pub(super) unseen: Option<BTreeSet<Name>>,
+    pub(super) heartbeat: Option<Instant>,
+    /// What was told as held.
+    pub(super) told: BTreeSet<String>,
+}
+
+/// A pass that is being made.
+pub(super) struct Running {
+    /// Of the manifests, once they are read.
+    pub(super) content: Option<String>,
+    pub(super) since: u64,
+    pub(super) by_hand: bool,
+    pub(super) stop: CancellationToken,
+}
+
+impl Hub {
+    /// # Errors
+    /// What keeps the operator's file from being read.
+    pub(super) fn new(
+        config: Config,
+        ended: mpsc::UnboundedSender<Result<After, StoreError>>,
+    ) -> Result<Self, String> {
+        let allowed = (config.allowed)()?;
+        let metrics = Arc::new(Metrics::new());
+        let calls = Arc::new(Calls::new(Arc::clone(&config.clock), Arc::clone(&metrics)));
+        let connect = Arc::new(Watching { inner: Arc::clone(&config.connect), calls: Arc::clone(&calls) });
+        Ok(Self {
+            specs: real(&config.specs),
+            reader: Mutex::new(Reader::new(Source::Path(config.specs.clone()), Limits::default())),
+            allowed: Mutex::new(allowed),
+            calls,
+            connect,
+            metrics,
+            turn: tokio::sync::Mutex::default(),
+            known: Mutex::default(),
+            dirty: Arc::default(),
+            wake: Notify::new(),
+            stop: CancellationToken::new(),
+            ended,
+            began: Instant::now(),
+            began_at: config.clock.now(),
+            config,
+        })
+    }
+
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the operator's file again.
+    pub(super) fn reload(&self) {
+        match (self.config.allowed)() {
+            Ok(allowed) => *self.allowed.lock().unwrap_or_else(PoisonError::into_inner) = allowed,
+            // What was allowed stays so: a slip of the pen must not hold everything.
+            Err(error) => tracing::error!("{error}; what was allowed before still is"),
+        }
+    }
+
+    /// Reads the manifests, off the async threads.
+    pub(super) async fn read(self: &Arc<Self>) -> Reading {
+        let hub = Arc::clone(self);
+        let reading = tokio::task::spawn_blocking(move || {
+            let allowed = hub.allowed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            hub.reader.lock().unwrap_or_else(PoisonError::into_inner).read(&allowed)
+        });
+        reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// What a pass or an act is made with.
+    pub(super) fn setup(&self, specs: Arc<Specs>) -> Setup {
+        Setup {
+            specs,
+            store: Some(Arc::clone(&self.config.store)),
+            connect: Arc::clone(&self.connect),
+            clock: Arc::clone(&self.config.clock),
+        }
+    }
+
+    /// The loop turns.
+    pub(super) fn beat(&self) {
+        self.known().heartbeat = Some(Instant::now());
+    }
+
+    /// What is wrong with the daemon itself, if something is.
+    pub(super) fn illness(&self) -> Option<String> {
+        let late = self.known().heartbeat.unwrap_or(self.began).elapsed();
+        (late > STUCK).then(|| format!("the loop has not turned for {} s", late.as_secs()))
+    }
+
+    /// What it has yet to see before it can be relied on, if something.
+    pub(super) fn unready(&self) -> Option<String> {
+        match &self.known().unseen {
+            None => Some("no pass has ended yet".to_owned()),
+            Some(unseen) if unseen.is_empty() => None,
+            Some(unseen) => {
+                let names: Vec<&str> = unseen.iter().map(Name::as_str).collect();
+                Some(format!("never seen yet: backend {}", names.join(", ")))
+            }
+        }
+    }
+
+    /// Objects whose last step failed.
+    pub(super) fn retries(&self) -> Vec<RetryView> {
+        let known = self.known();
+        let all = known.objects.all().map(|((kind, name), failing)| RetryView {
+            kind: *kind,
+            name: name.clone(),
+            failures: failing.failures,
+            error: failing.error.clone(),
+            next_attempt_at: rfc3339(self.calls.wall(failing.next)),
+        });
+        all.collect()
+    }
+
+    /// The daemon at a glance.
+    pub(super) fn view(&self) -> DaemonView {
+        let retries = self.retries();
+        let breakers = self.calls.breakers();
+        let resting = breakers.all().map(|(backend, failing)| RestingView {
+            backend: backend.clone(),
+            failures: failing.failures,
+            error: failing.error.clone(),
+            next_attempt_at: rfc3339(self.calls.wall(failing.next)),
+        });
+        let resting = resting.collect();
+        drop(breakers);
+        let ready = self.unready().is_none();
+        let known = self.known();
+        DaemonView {
+            version: VERSION.to_owned(),
+            pid: std::process::id(),
+            specs: self.specs.clone(),
+            started_at: rfc3339(self.began_at),
+            uptime_seconds: self.began.elapsed().as_secs(),
+            revision_applied: known.applied.clone(),
+            revision_attempted: known.reading.as_ref().map(|reading| reading.specs.revision.clone()),
+            last_pass: known.last.clone(),
+            running: known
+                .running
+                .as_ref()
+                .map(|running| RunningView { since: rfc3339(running.since), by_hand: running.by_hand }),
+            next_pass_at: known.next.map(|next| rfc3339(self.calls.wall(next))),
+            ready,
+            problems: known.reading.iter().flat_map(|reading| reading.problems.iter()).map(ProblemView::from).collect(),
+            retries,
+            resting,
+        }
+    }
+}
+
+/// A path with no links in it, as far as it is there.
+pub(super) fn real(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path)
+        .or_else(|_| std::path::absolute(path))
+        .unwrap_or_else(|_| path.to_owned())
+}

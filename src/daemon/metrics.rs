@@ -1,0 +1,315 @@
+//! What Kiln tells monitoring, in the OpenMetrics text format. Names are those that people know from controllers, and storage's own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::engine::Leak;
+use crate::model::{Place, Specs};
+use crate::plan::{Plan, View, World};
+
+type Labels = Vec<(&'static str, String)>;
+type Gauges = Family<Labels, Gauge>;
+
+/// How a pass ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Everything that could be done is done.
+    Done,
+    /// It was stopped before its end: overtaken by newer manifests, or because the daemon ends.
+    Stopped,
+    /// A step failed, or a backend did not answer.
+    Failed,
+    /// The manifests could not be used.
+    Invalid,
+}
+
+impl Ending {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Ending::Done => "done",
+            Ending::Stopped => "stopped",
+            Ending::Failed => "failed",
+            Ending::Invalid => "invalid",
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// All metrics.
+pub(super) struct Metrics {
+    registry: Mutex<Registry>,
+    reconciles: Family<Labels, Counter>,
+    errors: Counter,
+    time: Histogram,
+    calls: Family<Labels, Histogram>,
+    steps: Family<Labels, Counter>,
+    purged: Counter,
+    last_success: Gauge<f64, AtomicU64>,
+    problems: Gauge,
+    declared: Gauges,
+    objects: Gauges,
+    desired_bytes: Gauges,
+    actual_bytes: Gauges,
+    trash_bytes: Gauges,
+    held: Gauges,
+    drifted: Gauge,
+    pending_steps: Gauges,
+    retrying: Gauge,
+    pending_intents: Gauge,
+    leaks: Gauges,
+    leaked_bytes: Gauges,
+    backend_up: Gauges,
+    pool_capacity: Gauges,
+    pool_used: Gauges,
+}
+
+/// From a pass with nothing to do over a few volumes, to one that copies for an hour.
+fn pass_seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.01, 3.0, 12))
+}
+
+/// From a lookup in memory, to the longest time-out that is sensible.
+fn call_seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_5, 3.0, 12))
+}
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let mut registry = Registry::with_prefix("kiln");
+        let mut metrics = Self {
+            registry: Mutex::default(),
+            reconciles: Family::default(),
+            errors: Counter::default(),
+            time: pass_seconds(),
+            calls: Family::new_with_constructor(call_seconds as fn() -> Histogram),
+            steps: Family::default(),
+            purged: Counter::default(),
+            last_success: Gauge::default(),
+            problems: Gauge::default(),
+            declared: Family::default(),
+            objects: Family::default(),
+            desired_bytes: Family::default(),
+            actual_bytes: Family::default(),
+            trash_bytes: Family::default(),
+            held: Family::default(),
+            drifted: Gauge::default(),
+            pending_steps: Family::default(),
+            retrying: Gauge::default(),
+            pending_intents: Gauge::default(),
+            leaks: Family::default(),
+            leaked_bytes: Family::default(),
+            backend_up: Family::default(),
+            pool_capacity: Family::default(),
+            pool_used: Family::default(),
+        };
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version that runs", build);
+        registry.register("reconcile", "Passes, by how they ended", metrics.reconciles.clone());
+        registry.register("reconcile_errors", "Passes that failed", metrics.errors.clone());
+        registry.register_with_unit("reconcile_time", "How long passes took", Unit::Seconds, metrics.time.clone());
+        registry.register_with_unit("driver_call", "How long calls to backends took", Unit::Seconds, metrics.calls.clone());
+        registry.register("steps", "Steps that were made, by what came of them", metrics.steps.clone());
+        registry.register("trash_purged", "Objects that the daemon purged from the trash", metrics.purged.clone());
+        let text = "When everything that could be done was last done";
+        registry.register_with_unit("last_success_timestamp", text, Unit::Seconds, metrics.last_success.clone());
+        registry.register("manifest_problems", "What is wrong with the manifests", metrics.problems.clone());
+        registry.register("declared", "Documents, by kind", metrics.declared.clone());
+        registry.register("objects", "Objects of this owner on the backends, by kind and place", metrics.objects.clone());
+        let text = "Sizes of the declared volumes added up, by backend";
+        registry.register_with_unit("desired", text, Unit::Bytes, metrics.desired_bytes.clone());
+        let text = "Sizes of this owner's live volumes added up, by backend";
+        registry.register_with_unit("actual", text, Unit::Bytes, metrics.actual_bytes.clone());
+        let text = "Sizes of this owner's volumes in the trash added up, by backend";
+        registry.register_with_unit("trash", text, Unit::Bytes, metrics.trash_bytes.clone());
+        registry.register("held", "What is not brought to its spec, by reason", metrics.held.clone());
+        registry.register("drifted", "Fields that somebody else changed", metrics.drifted.clone());
+        let text = "Steps of the last plan that are still to be made, by action";
+        registry.register("pending_steps", text, metrics.pending_steps.clone());
+        registry.register("retrying", "Objects whose last step failed, and that wait to be tried again", metrics.retrying.clone());
+        let text = "Steps that were begun, and of which the end is not known";
+        registry.register("pending_intents", text, metrics.pending_intents.clone());
+        registry.register("orphans", "What is left over and takes up room, by what it is", metrics.leaks.clone());
+        let text = "What is left over, by what it is";
+        registry.register_with_unit("orphaned", text, Unit::Bytes, metrics.leaked_bytes.clone());
+        registry.register("backend_up", "Whether a backend showed itself in the last pass", metrics.backend_up.clone());
+        let text = "What a pool holds at most";
+        registry.register_with_unit("pool_capacity", text, Unit::Bytes, metrics.pool_capacity.clone());
+        registry.register_with_unit("pool_used", "What of a pool is taken", Unit::Bytes, metrics.pool_used.clone());
+        metrics.registry = Mutex::new(registry);
+        metrics
+    }
+
+    /// A pass has ended, at `now` (seconds since 1970).
+    pub(super) fn pass(&self, ending: Ending, took: Duration, now: u64) {
+        self.reconciles.get_or_create(&vec![("result", ending.to_string())]).inc();
+        self.time.observe(took.as_secs_f64());
+        match ending {
+            Ending::Done => drop(self.last_success.set(now as f64)),
+            Ending::Failed | Ending::Invalid => drop(self.errors.inc()),
+            Ending::Stopped => {}
+        }
+    }
+
+    /// A call to a backend has ended.
+    pub(super) fn driver_call(&self, backend: &str, call: &str, outcome: &str, took: Duration) {
+        let labels = vec![("backend", backend.to_owned()), ("call", call.to_owned()), ("outcome", outcome.to_owned())];
+        self.calls.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// Steps of a pass.
+    pub(super) fn steps(&self, outcome: &str, count: usize) {
+        self.steps.get_or_create(&vec![("outcome", outcome.to_owned())]).inc_by(count as u64);
+    }
+
+    /// Objects were purged.
+    pub(super) fn purged(&self, count: usize) {
+        self.purged.inc_by(count as u64);
+    }
+
+    /// What is wrong with the manifests.
+    pub(super) fn problems(&self, count: usize) {
+        self.problems.set(count as i64);
+    }
+
+    /// What waits.
+    pub(super) fn waiting(&self, retrying: usize, intents: usize) {
+        self.retrying.set(retrying as i64);
+        self.pending_intents.set(intents as i64);
+    }
+
+    /// What a pass saw and planned, and what of it is still to be done.
+    pub(super) fn seen(&self, specs: &Specs, world: &World, plan: &Plan, is_done: bool, leaks: &[Leak]) {
+        set(&self.declared, "kind", [("Volume", specs.volumes.len()), ("Snapshot", specs.snapshots.len()), ("Export", specs.exports.len())]);
+        let mut desired: BTreeMap<&str, u64> = BTreeMap::new();
+        for volume in specs.volumes.values() {
+            *desired.entry(volume.backend.as_str()).or_default() += volume.size.bytes();
+        }
+        set(&self.desired_bytes, "backend", desired);
+        let (mut actual, mut trash) = (BTreeMap::new(), BTreeMap::new());
+        let mut objects: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+        let (mut up, mut capacity, mut used) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for (backend, view) in world {
+            let (View::Seen { observed, .. } | View::Taken { observed, .. }) = view else {
+                up.insert(backend.as_str(), 0_u64);
+                continue;
+            };
+            up.insert(backend.as_str(), u64::from(observed.gaps.is_empty()));
+            if let Some(room) = observed.capacity {
+                capacity.insert(backend.as_str(), room.total);
+                used.insert(backend.as_str(), room.used);
+            }
+            for object in &observed.objects {
+                let Some(identity) = object.identity.as_ref().filter(|id| id.owner == specs.stack.owner) else { continue };
+                let (place, bytes) = match object.place {
+                    Place::Live => ("live", &mut actual),
+                    Place::Trash => ("trash", &mut trash),
+                    Place::Temporary => continue,
+                };
+                *objects.entry((identity.kind.as_str(), place)).or_default() += 1;
+                if identity.kind == crate::model::Kind::Volume {
+                    *bytes.entry(backend.as_str()).or_insert(0_u64) += object.size.bytes();
+                }
+            }
+        }
+        set(&self.actual_bytes, "backend", actual);
+        set(&self.trash_bytes, "backend", trash);
+        set(&self.backend_up, "backend", up);
+        set(&self.pool_capacity, "backend", capacity);
+        set(&self.pool_used, "backend", used);
+        self.objects.clear();
+        for ((kind, place), count) in objects {
+            self.objects.get_or_create(&vec![("kind", kind.to_owned()), ("place", place.to_owned())]).set(count);
+        }
+        set(&self.held, "reason", count(plan.held.iter().map(|held| held.reason.as_str())));
+        let pending = plan.steps.iter().filter(|_| !is_done).map(|step| step.action.verb().as_str());
+        set(&self.pending_steps, "action", count(pending));
+        self.drifted.set(plan.drift.len() as i64);
+        set(&self.leaks, "what", count(leaks.iter().map(|leak| leak.what.as_str())));
+        let mut leaked: BTreeMap<&str, u64> = BTreeMap::new();
+        for leak in leaks {
+            *leaked.entry(leak.what.as_str()).or_default() += leak.bytes.unwrap_or_default();
+        }
+        set(&self.leaked_bytes, "what", leaked);
+    }
+
+    /// As text, for whoever scrapes it.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+}
+
+fn count<'a>(words: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, u64> {
+    let mut counts = BTreeMap::new();
+    words.for_each(|word| *counts.entry(word).or_default() += 1);
+    counts
+}
+
+/// Replaces all values of a gauge: what is not there any more is not told any more.
+fn set<'a, N: TryInto<i64>>(gauges: &Gauges, label: &'static str, values: impl IntoIterator<Item = (&'a str, N)>) {
+    gauges.clear();
+    for (value, number) in values {
+        // What is beyond the largest number is shown as that.
+        gauges.get_or_create(&vec![(label, value.to_owned())]).set(number.try_into().unwrap_or(i64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_has_the_names_that_people_know() {
+        let metrics = Metrics::new();
+        metrics.pass(Ending::Done, Duration::from_millis(20), 1_800_000_000);
+        metrics.pass(Ending::Failed, Duration::from_millis(20), 1_800_000_001);
+        metrics.driver_call("fast", "observe", "ok", Duration::from_millis(3));
+        let text = metrics.text();
+        for line in [
+            "kiln_reconcile_total{result=\"done\"} 1",
+            "kiln_reconcile_errors_total 1",
+            "kiln_reconcile_time_seconds_count 2",
+            "kiln_last_success_timestamp_seconds 1800000000.0",
+            "kiln_driver_call_seconds_count{backend=\"fast\",call=\"observe\",outcome=\"ok\"} 1",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|have| have == line), "{line} is missing in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_gone_is_told_no_more() {
+        let gauges = Gauges::default();
+        set(&gauges, "backend", [("a", 1_u64), ("b", u64::MAX)]);
+        assert_eq!(gauges.get_or_create(&vec![("backend", "b".to_owned())]).get(), i64::MAX);
+        set(&gauges, "backend", [("a", 2_u64)]);
+        let text = {
+            let mut registry = Registry::default();
+            registry.register("g", "g", gauges);
+            let mut text = String::new();
+            encode(&mut text, &registry).unwrap();
+            text
+        };
+        assert!(text.contains("g{backend=\"a\"} 2") && !text.contains("\"b\""), "{text}");
+    }
+}

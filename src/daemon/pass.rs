@@ -1,0 +1,378 @@
+//! A pass of the daemon, whoever asked for it: read, decide what is not to be tried now, reconcile, note what came of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::hub::{Hub, Running};
+use super::metrics::Ending;
+use super::protocol::{Ask, PassView};
+use super::schedule::After;
+use crate::engine::{self, Options, Report, Reporter, Trashed, rfc3339};
+use crate::manifest::{Problem, Reading};
+use crate::model::{DriverError, ErrorKind, Kind, Name, PurgeMode, Scope, Specs};
+use crate::plan::{Plan, View};
+use crate::store::StoreError;
+
+/// Who asks for a pass.
+pub(super) enum By {
+    /// The loop, because manifests may have changed, and for nothing else.
+    Change,
+    /// The loop, for another reason.
+    Time,
+    /// A person.
+    Hand(Ask),
+}
+
+/// Why a pass was not made.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// The manifests are as they were for the last pass, and nothing else asked for one.
+    Unchanged,
+    /// Nobody can say whose objects these are.
+    Unusable,
+    /// The manifests have problems, and a person's apply does nothing then.
+    Problems(Arc<[Problem]>),
+    /// The saved plan is of other manifests.
+    OtherRevision(String),
+    /// Nothing can be written down.
+    Store(StoreError),
+}
+
+impl Hub {
+    /// Makes a pass, when it is its turn. `begun` is told for which specs.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub(super) async fn pass(
+        self: &Arc<Self>,
+        by: By,
+        stop: CancellationToken,
+        begun: impl FnOnce(&Arc<Specs>) -> Arc<dyn Reporter> + Send,
+    ) -> Result<Report, Refused> {
+        let _turn = self.turn.lock().await;
+        let since = self.config.clock.now();
+        let by_hand = matches!(by, By::Hand(_));
+        self.known().running = Some(Running { content: None, since, by_hand, stop: stop.clone() });
+        let result = self.make(by, stop, begun).await;
+        self.known().running = None;
+        if let Err(Refused::Store(error)) = &result {
+            // The loop ends by it; if it has ended already, nobody has to be told.
+            let _ = self.ended.send(Err(error.clone()));
+        }
+        result
+    }
+
+    async fn make(
+        self: &Arc<Self>,
+        by: By,
+        stop: CancellationToken,
+        begun: impl FnOnce(&Arc<Specs>) -> Arc<dyn Reporter> + Send,
+    ) -> Result<Report, Refused> {
+        let (began, began_at) = (Instant::now(), self.config.clock.now());
+        let by_hand = matches!(by, By::Hand(_));
+        let reading = self.read().await;
+        let (options, confirm_at) = self.options(by, stop, &reading, began)?;
+        if !reading.usable {
+            let view = self.viewed(&reading, Ending::Invalid, began, began_at, &Report::default());
+            self.noted(view, Ending::Invalid, began);
+            self.ended_with(After { interval: reading.specs.stack.interval.into(), changed: false, due: confirm_at });
+            return Err(Refused::Unusable);
+        }
+        let specs = match confirm_at {
+            // A removal needs a second look at the manifests.
+            Some(_) => Arc::new(Specs { unconfirmed: true, ..Specs::clone(&reading.specs) }),
+            None => Arc::clone(&reading.specs),
+        };
+        let setup = self.setup(Arc::clone(&specs));
+        if by_hand {
+            // Whoever asks has perhaps just mended what failed.
+            self.probe(true).await;
+        }
+        let report = engine::reconcile_once(&setup, &options, begun(&specs)).await.map_err(Refused::Store)?;
+        let mut after = self.note(&reading, &options, &report, began, began_at, by_hand);
+        after.due = [after.due, confirm_at].into_iter().flatten().min();
+        if !by_hand && reading.problems.is_empty() && confirm_at.is_none() {
+            self.purge(&setup, &report).await;
+            let ripe = self.known().expiry.next(Instant::now());
+            after.due = [after.due, ripe].into_iter().flatten().min();
+        }
+        self.ended_with(after);
+        Ok(report)
+    }
+
+    /// How the pass is to be made, and when the manifests have to be read again before something may be removed.
+    fn options(
+        &self,
+        by: By,
+        stop: CancellationToken,
+        reading: &Reading,
+        now: Instant,
+    ) -> Result<(Options, Option<Instant>), Refused> {
+        let mut known = self.known();
+        let known = &mut *known;
+        if let Some(running) = &mut known.running {
+            running.content = Some(reading.content.clone());
+        }
+        tell_problems(known.reading.as_ref(), reading);
+        self.metrics.problems(reading.problems.len());
+        known.reading = Some(reading.clone());
+        let mut options = Options { stop, ..Options::default() };
+        match by {
+            By::Change if known.passed.as_ref() == Some(&reading.content) => return Err(Refused::Unchanged),
+            By::Change | By::Time => {
+                options.unattended = true;
+                options.postponed = known.objects.waiting(now, |kind, name| spec_hash(&reading.specs, kind, name));
+            }
+            By::Hand(_) if !reading.problems.is_empty() => return Err(Refused::Problems(reading.problems.clone())),
+            By::Hand(ask) => {
+                known.confirmed.asked_for(&reading.content, now);
+                if let Some(saved) = ask.saved.as_ref().filter(|saved| saved.revision != reading.specs.revision) {
+                    return Err(Refused::OtherRevision(saved.revision.clone()));
+                }
+                options.approve = ask.approve;
+                options.only = ask.only.into_iter().collect();
+                options.saved = ask.saved.map(Arc::new);
+            }
+        }
+        known.passed = Some(reading.content.clone());
+        Ok((options, known.confirmed.read(&reading.content, now)))
+    }
+
+    /// Notes what came of a pass. When the next one is due, but for what the manifests and the trash ask for.
+    fn note(
+        &self,
+        reading: &Reading,
+        options: &Options,
+        report: &Report,
+        began: Instant,
+        began_at: u64,
+        by_hand: bool,
+    ) -> After {
+        let (now, specs) = (Instant::now(), &reading.specs);
+        let no_plan = Plan::of(specs.stack.owner.clone(), String::new(), Vec::new());
+        let plan = report.plan.as_ref().unwrap_or(&no_plan);
+        let is_failed = !report.failed.is_empty() || !report.breaches.is_empty() || !plan.unobserved.is_empty();
+        let ending = match () {
+            () if is_failed => Ending::Failed,
+            () if report.stopped => Ending::Stopped,
+            () => Ending::Done,
+        };
+        for breach in &report.breaches {
+            tracing::error!("the plan breaks a rule of its own, and nothing of it was run (a bug in Kiln): {breach}");
+        }
+        self.note_backends(specs, report, now);
+        let view = self.viewed(reading, ending, began, began_at, report);
+        let due = {
+            let mut known = self.known();
+            let known = &mut *known;
+            let failed: BTreeSet<(Kind, &Name)> =
+                report.failed.iter().map(|(step, _)| (step.identity.kind, &step.identity.name)).collect();
+            let planned: BTreeSet<(Kind, &Name)> =
+                plan.steps.iter().map(|step| (step.identity.kind, &step.identity.name)).collect();
+            // What was done, and what nothing is to be done for any more, has no failures to count.
+            known.objects.retain(|kind, name| match planned.contains(&(kind, name)) {
+                true => failed.contains(&(kind, name)) || options.postponed.contains(&(kind, name.clone())),
+                false => by_hand,
+            });
+            for (step, error) in &report.failed {
+                let (kind, name) = (step.identity.kind, &step.identity.name);
+                known.objects.failed(kind, name, spec_hash(specs, kind, name), &error.message, now);
+            }
+            let is_whole = ending == Ending::Done && reading.problems.is_empty() && report.postponed == 0;
+            if is_whole && options.only.is_empty() && report.refused.is_empty() && report.unknown.is_empty() {
+                known.applied = Some(specs.revision.clone());
+            }
+            tell_held(&mut known.told, plan);
+            known.objects.next()
+        };
+        self.metrics.steps("changed", report.changed);
+        self.metrics.steps("unchanged", report.unchanged);
+        self.metrics.steps("failed", report.failed.len());
+        let intents = self.config.store.intents().map_or(0, |intents| intents.len());
+        self.metrics.waiting(self.known().objects.all().count(), intents);
+        let is_done = ending == Ending::Done && report.postponed == 0;
+        if options.only.is_empty() && report.refused.is_empty() {
+            let leaks = engine::leaks(&report.world, plan, specs, began_at);
+            self.metrics.seen(specs, &report.world, plan, is_done, &leaks);
+        }
+        self.noted(view, ending, began);
+        After { interval: specs.stack.interval.into(), changed: report.changed > 0 || report.stopped, due }
+    }
+
+    /// A backend that did not show itself at all is left alone for a while.
+    fn note_backends(&self, specs: &Specs, report: &Report, now: Instant) {
+        let mut breakers = self.calls.breakers();
+        breakers.retain(|name| specs.backends.contains_key(name));
+        for (name, view) in &report.world {
+            if let View::Unseen { why } = view
+                && breakers.resting(name).is_none()
+            {
+                breakers.failed(name, false, why, now);
+                tracing::warn!(backend = %name, "it could not be observed, and is left alone for a while: {why}");
+            }
+        }
+        drop(breakers);
+        let mut known = self.known();
+        let unseen = known.unseen.get_or_insert_with(|| specs.backends.keys().cloned().collect());
+        unseen.retain(|name| {
+            let is_waited_for = matches!(report.world.get(name), Some(View::Unseen { .. }));
+            specs.backends.contains_key(name) && is_waited_for
+        });
+    }
+
+    fn viewed(&self, reading: &Reading, ending: Ending, began: Instant, began_at: u64, report: &Report) -> PassView {
+        PassView {
+            began_at: rfc3339(began_at),
+            millis: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            revision: reading.specs.revision.clone(),
+            ending: ending.to_string(),
+            changed: report.changed,
+            failed: report.failed.len(),
+            postponed: report.postponed + report.waiting.len(),
+            held: report.plan.as_ref().map_or(0, |plan| plan.held.len()),
+        }
+    }
+
+    fn noted(&self, view: PassView, ending: Ending, began: Instant) {
+        self.metrics.pass(ending, began.elapsed(), self.config.clock.now());
+        self.known().last = Some(view);
+    }
+
+    fn ended_with(&self, after: After) {
+        // A loop that has ended need not be told.
+        let _ = self.ended.send(Ok(after));
+    }
+
+    /// Asks backends that rest whether they are back: those whose time has come, or all. Whether one is.
+    pub(super) async fn probe(self: &Arc<Self>, all: bool) -> bool {
+        let Some(specs) = self.known().reading.as_ref().map(|reading| Arc::clone(&reading.specs)) else { return false };
+        let now = Instant::now();
+        let due: Vec<Name> = {
+            let breakers = self.calls.breakers();
+            breakers.all().filter(|(_, failing)| all || failing.next <= now).map(|(name, _)| name.clone()).collect()
+        };
+        let mut asked = tokio::task::JoinSet::new();
+        for backend in due.iter().filter_map(|name| specs.backends.get(name)).cloned() {
+            let hub = Arc::clone(self);
+            asked.spawn(async move {
+                let answer = hub.ask(&backend).await;
+                let name = &backend.meta.name;
+                let result = answer.as_ref().map(|()| ()).map_err(|error| error.message.as_str());
+                let is_back = hub.calls.breakers().probed(name, result, Instant::now());
+                if is_back {
+                    tracing::info!(backend = %name, "it answers again");
+                }
+                is_back
+            });
+        }
+        asked.join_all().await.into_iter().any(|is_back| is_back)
+    }
+
+    /// One small call: whether the backend answers.
+    async fn ask(&self, backend: &crate::model::BackendSpec) -> Result<(), DriverError> {
+        let (connect, spec) = (Arc::clone(&self.config.connect), backend.clone());
+        let began = Instant::now();
+        let asking = async {
+            let driver = tokio::task::spawn_blocking(move || connect.connect(&spec)).await;
+            let panicked = |_| DriverError::before(ErrorKind::Permanent, "its driver failed in a panic");
+            driver.map_err(panicked)??.observe(&Scope::Objects(Vec::new())).await
+        };
+        let limit = Duration::from_secs(backend.timeout.0);
+        let answer = tokio::time::timeout(limit, asking).await;
+        let answer = answer.unwrap_or_else(|_| Err(DriverError::timed_out(backend.timeout))).map(|_| ());
+        let outcome = answer.as_ref().map_or_else(|error| error.kind.to_string(), |()| "ok".to_owned());
+        self.metrics.driver_call(backend.meta.name.as_str(), "probe", &outcome, began.elapsed());
+        answer
+    }
+
+    /// Purges what of the trash is past its time, where nothing is in doubt.
+    async fn purge(&self, setup: &engine::Setup, report: &Report) {
+        let specs = &setup.specs;
+        if specs.stack.trash.purge != PurgeMode::Auto || report.stopped {
+            return;
+        }
+        let ripe = {
+            let trash = engine::trash_in(&report.world, &specs.stack.owner);
+            let sure: Vec<Trashed> = trash.into_iter().filter(|trashed| is_sure(trashed, specs, report)).collect();
+            self.known().expiry.ripe(&sure, self.config.clock.now(), Instant::now())
+        };
+        if ripe.is_empty() {
+            return;
+        }
+        match engine::trash_purge(setup, &ripe).await {
+            Ok(said) => {
+                self.metrics.purged(said.len());
+                said.iter().for_each(|said| tracing::info!("{said}: it was past its time"));
+            }
+            Err(error) => tracing::warn!("what is past its time in the trash could not be purged: {error}"),
+        }
+    }
+}
+
+/// Whether nothing about an object in the trash is in doubt: its backend showed everything, its marks can be believed, and nothing
+/// else is planned or held for it.
+fn is_sure(trashed: &Trashed, specs: &Specs, report: &Report) -> bool {
+    let Some(View::Seen { observed, .. }) = report.world.get(&trashed.backend) else { return false };
+    let Some(identity) = &trashed.object.identity else { return false };
+    let Some(plan) = &report.plan else { return false };
+    let is_it = |kind: Kind, name: &Name| kind == identity.kind && *name == identity.name;
+    let is_busy = plan.steps.iter().any(|step| is_it(step.identity.kind, &step.identity.name))
+        || plan.held.iter().any(|held| is_it(held.kind, &held.name));
+    let is_declared = match identity.kind {
+        Kind::Volume => specs.volumes.contains_key(&identity.name),
+        _ => specs.snapshots.contains_key(&identity.name),
+    };
+    observed.listed == crate::model::Listed::COMPLETE
+        && observed.gaps.is_empty()
+        && trashed.object.conflict.is_none()
+        && !plan.unobserved.iter().any(|unobserved| unobserved.backend == trashed.backend)
+        && !is_busy
+        && !is_declared
+}
+
+/// What is declared of an object, as a hash: another one means that somebody changed it.
+fn spec_hash(specs: &Specs, kind: Kind, name: &Name) -> blake3::Hash {
+    let json = match kind {
+        Kind::Volume => serde_json::to_vec(&specs.volumes.get(name)),
+        Kind::Snapshot => serde_json::to_vec(&specs.snapshots.get(name)),
+        _ => serde_json::to_vec(&specs.exports.get(name)),
+    };
+    // A path that is no text cannot be written as JSON: then only the name counts.
+    blake3::hash(&json.unwrap_or_default())
+}
+
+/// Logs what is wrong with the manifests, once for each time that it changes.
+fn tell_problems(before: Option<&Reading>, now: &Reading) {
+    let same = |before: &Reading| before.problems == now.problems;
+    if before.is_some_and(same) {
+        return;
+    }
+    for problem in now.problems.iter() {
+        tracing::warn!("{}: {}", problem.place, problem.message);
+    }
+    match (before, now.problems.len()) {
+        (_, 0) if before.is_some_and(|before| !before.problems.is_empty()) => tracing::info!("the manifests are good again"),
+        (_, 0) => {}
+        (_, _) => tracing::warn!("while a manifest has a problem nothing is removed; what it last said holds"),
+    }
+}
+
+/// Logs what is held, once, and that it no longer is.
+fn tell_held(told: &mut BTreeSet<String>, plan: &Plan) {
+    let mut now = BTreeSet::new();
+    for held in &plan.held {
+        let what = format!("{}/{} ({} of it): {}", held.kind.as_lower(), held.name, held.action, held.reason);
+        if !told.contains(&what) && !now.contains(&what) {
+            tracing::warn!("held: {what}: {}; way out: {}", held.message, held.unblock);
+        }
+        now.insert(what);
+    }
+    for gone in told.difference(&now) {
+        tracing::info!("no longer held: {gone}");
+    }
+    *told = now;
+}

@@ -1,0 +1,140 @@
+//! Applies that clients ask for: each a pass of the daemon, told to its client line by line.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::hub::Hub;
+use super::pass::{By, Refused};
+use super::protocol::{Ask, Line};
+use crate::engine::{Event, Reporter};
+use crate::model::Specs;
+use crate::plan::{Plan, ProblemView};
+
+/// How often the progress of a step is told: enough for a bar to move, and few lines for a client that has stopped reading.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// The applies that run now.
+#[derive(Default)]
+pub(super) struct Runs {
+    next: AtomicU64,
+    running: Mutex<HashMap<u64, Run>>,
+}
+
+struct Run {
+    stop: CancellationToken,
+    /// Waits for the answer to a question.
+    question: Option<oneshot::Sender<bool>>,
+}
+
+impl Runs {
+    fn running(&self) -> MutexGuard<'_, HashMap<u64, Run>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers the question of a run. Whether there was one.
+    pub(super) fn answer(&self, run: u64, yes: bool) -> bool {
+        let question = self.running().get_mut(&run).and_then(|run| run.question.take());
+        question.is_some_and(|question| question.send(yes).is_ok())
+    }
+
+    /// Lets the running steps of a run end, and begins no other. Whether there is such a run.
+    pub(super) fn stop(&self, run: u64) -> bool {
+        self.running().get(&run).map(|run| run.stop.cancel()).is_some()
+    }
+}
+
+/// Begins an apply. What it has to say comes out of the channel, until it is closed; who lets go of the channel has gone away, which stops
+/// the run as a first Ctrl-C does.
+pub(super) fn apply(hub: &Arc<Hub>, runs: &Arc<Runs>, ask: Ask) -> mpsc::UnboundedReceiver<Line> {
+    let (lines, receiver) = mpsc::unbounded_channel();
+    let (hub, runs) = (Arc::clone(hub), Arc::clone(runs));
+    let run = runs.next.fetch_add(1, Ordering::Relaxed);
+    let stop = hub.stop.child_token();
+    runs.running().insert(run, Run { stop: stop.clone(), question: None });
+    let gone = (lines.clone(), stop.clone());
+    tokio::spawn(async move {
+        gone.0.closed().await;
+        gone.1.cancel();
+    });
+    tokio::spawn(async move {
+        let teller = Arc::new(Teller { run, lines: lines.clone(), runs: Arc::clone(&runs), stop: stop.clone(), told: Mutex::default() });
+        let begun = |specs: &Arc<Specs>| {
+            teller.tell(Line::Begun { run, specs: Specs::clone(specs) });
+            Arc::clone(&teller) as Arc<dyn Reporter>
+        };
+        let last = match hub.pass(By::Hand(ask), stop, begun).await {
+            Ok(report) => Line::Done(report),
+            Err(Refused::Problems(problems)) => Line::Invalid(problems.iter().map(ProblemView::from).collect()),
+            Err(Refused::Store(error)) => Line::Store(error),
+            Err(Refused::OtherRevision(revision)) => {
+                Line::Refused(format!("the plan was saved for revision {revision}, which is not what the daemon follows now"))
+            }
+            Err(Refused::Unusable | Refused::Unchanged) => Line::Refused("the Stack cannot be read".to_owned()),
+        };
+        // A client that has gone away asks no more.
+        let _ = lines.send(last);
+        runs.running().remove(&run);
+    });
+    receiver
+}
+
+struct Teller {
+    run: u64,
+    lines: mpsc::UnboundedSender<Line>,
+    runs: Arc<Runs>,
+    stop: CancellationToken,
+    /// When the progress of a step was last told.
+    told: Mutex<HashMap<usize, Instant>>,
+}
+
+impl Teller {
+    fn tell(&self, line: Line) {
+        // Who listens no more has stopped the run already.
+        let _ = self.lines.send(line);
+    }
+
+    fn is_due(&self, step: usize) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = told.get(&step).is_none_or(|last| last.elapsed() >= PROGRESS_EVERY);
+        if is_due {
+            told.insert(step, Instant::now());
+        }
+        is_due
+    }
+}
+
+#[async_trait]
+impl Reporter for Teller {
+    fn event(&self, event: Event<'_>) {
+        match event {
+            Event::Note(note) => self.tell(Line::Note(note)),
+            Event::Planned(plan) => self.tell(Line::Planned(plan.clone())),
+            Event::Started(step, _) => self.tell(Line::Started(step)),
+            Event::Progress(step, done, all) if self.is_due(step) => self.tell(Line::Progress(step, done, all)),
+            Event::Progress(..) => {}
+            Event::Retrying(step, _, error, millis) => self.tell(Line::Retrying(step, error.clone(), millis)),
+            Event::Finished(step, _, result) => self.tell(Line::Finished(step, result.clone())),
+            Event::Skipped(step, _, why) => self.tell(Line::Skipped(step, why.to_owned())),
+        }
+    }
+
+    async fn confirm(&self, plan: &Plan) -> bool {
+        let (question, answer) = oneshot::channel();
+        match self.runs.running().get_mut(&self.run) {
+            Some(run) => run.question = Some(question),
+            None => return false,
+        }
+        self.tell(Line::Confirm(plan.clone()));
+        tokio::select! {
+            answer = answer => answer.unwrap_or(false),
+            () = self.stop.cancelled() => false,
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The loop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::files::Files;
+use super::hub::{Config, Hub};
+use super::pass::{By, Refused};
+use super::schedule::{After, Schedule};
+use super::server;
+use super::service::Service;
+use super::tell::Tell;
+use crate::manifest::checkout_in_progress;
+use crate::store::StoreError;
+
+/// The loop turns at least this often: it looks whether SPECS is still the directory that is watched, and which backends are to be
+/// asked again.
+const TICK: Duration = Duration::from_secs(1);
+/// While `git checkout` is at work, it is looked for again this often.
+const CHECKOUT: Duration = Duration::from_millis(200);
+/// After a pass that ended in a panic: a bug, which another pass may meet again.
+const AFTER_PANIC: Duration = Duration::from_secs(60);
+/// For how long running steps are waited for when the daemon is to end. Longer than the default time-out of a call, shorter than the
+/// 90 s after which a service manager kills.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// Why a daemon ended that was not told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// Nothing can be written down any more. Opened anew, a store that is damaged is set aside.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It could not begin.
+    #[error("{0}")]
+    Begin(String),
+}
+
+/// Follows the manifests until a signal ends it.
+///
+/// # Errors
+/// See [`Ended`].
+pub async fn watch(config: Config) -> Result<(), Ended> {
+    let begin = |what: &str, error: std::io::Error| Ended::Begin(format!("{what}: {error}"));
+    let mut signals = Signals::new().map_err(|error| begin("signals cannot be caught", error))?;
+    let service = Service::new();
+    let (ended, passes) = mpsc::unbounded_channel();
+    let hub = Arc::new(Hub::new(config, ended).map_err(Ended::Begin)?);
+    let server = server::serve(Arc::clone(&hub)).map_err(Ended::Begin)?;
+    tracing::info!(specs = %hub.specs.display(), state = %hub.config.state.display(), "following the manifests");
+    service.ready("making the first pass");
+    let mut turning = Turning {
+        files: Some(Files::watch(&hub.config.specs, Arc::clone(&hub.dirty))),
+        checking: None,
+        probing: None,
+        running: None,
+        looked: None,
+        schedule: Schedule::new(Instant::now()),
+        passes,
+        service,
+        hub: Arc::clone(&hub),
+    };
+    let result = turning.turn(&mut signals).await;
+    turning.service.stopping();
+    turning.stop(&mut signals).await;
+    server.end().await;
+    result
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+enum Told {
+    ToEnd(&'static str),
+    ToReadAgain,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.interrupt.recv() => Told::ToEnd("SIGINT"),
+            _ = self.terminate.recv() => Told::ToEnd("SIGTERM"),
+            _ = self.hangup.recv() => Told::ToReadAgain,
+        }
+    }
+}
+
+struct Turning {
+    hub: Arc<Hub>,
+    service: Service,
+    schedule: Schedule,
+    /// Passes that have ended, whoever made them.
+    passes: mpsc::UnboundedReceiver<Result<After, StoreError>>,
+    /// The loop's own pass.
+    running: Option<JoinHandle<Result<(), Refused>>>,
+    /// Until when changes were compared with what the running pass has read.
+    looked: Option<Instant>,
+    /// None while it is being checked.
+    files: Option<Files>,
+    checking: Option<JoinHandle<Files>>,
+    probing: Option<JoinHandle<bool>>,
+}
+
+impl Turning {
+    /// Until a signal, or a store that fails.
+    async fn turn(&mut self, signals: &mut Signals) -> Result<(), Ended> {
+        let beat = self.service.beat().map_or(TICK, |beat| beat.min(TICK));
+        let mut tick = interval(beat);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let due = self.due();
+            self.hub.known().next = self.schedule.next();
+            tokio::select! {
+                biased;
+                told = signals.next() => match told {
+                    Told::ToEnd(signal) => {
+                        tracing::info!("{signal}: finishing what runs");
+                        return Ok(());
+                    }
+                    Told::ToReadAgain => {
+                        self.service.reloading();
+                        self.hub.reload();
+                        self.schedule.want(Instant::now());
+                        self.service.ready("reading everything again");
+                    }
+                },
+                Some(pass) = self.passes.recv() => self.schedule.ended(Instant::now(), pass?),
+                ended = joined(&mut self.running) => {
+                    self.running = None;
+                    self.own_pass_ended(ended);
+                }
+                files = joined(&mut self.checking) => {
+                    self.checking = None;
+                    // A panic there is a bug; what is watched goes on to be.
+                    self.files = Some(files.unwrap_or_else(|_| Files::watch(&self.hub.config.specs, Arc::clone(&self.hub.dirty))));
+                }
+                back = joined(&mut self.probing) => {
+                    self.probing = None;
+                    if back.unwrap_or_default() {
+                        self.schedule.want(Instant::now());
+                    }
+                }
+                () = self.hub.dirty.notified() => self.schedule.changed(Instant::now()),
+                () = self.hub.wake.notified() => self.schedule.want(Instant::now()),
+                _ = tick.tick() => self.tick(),
+                () = until(due) => self.begin(),
+            }
+        }
+    }
+
+    /// When something is to be begun: a pass, or while one runs, a look whether it is overtaken.
+    fn due(&self) -> Option<Instant> {
+        match self.running {
+            None => self.schedule.next(),
+            Some(_) => self.schedule.quiet_at().filter(|quiet| self.looked.is_none_or(|looked| looked < *quiet)),
+        }
+    }
+
+    fn tick(&mut self) {
+        self.hub.beat();
+        self.service.alive();
+        // Off the loop: a file system or a backend that hangs must not hang it.
+        if let Some(mut files) = self.files.take() {
+            self.checking = Some(tokio::task::spawn_blocking(move || {
+                files.check();
+                files
+            }));
+        }
+        if self.probing.is_none() {
+            let hub = Arc::clone(&self.hub);
+            self.probing = Some(tokio::spawn(async move { hub.probe(false).await }));
+        }
+    }
+
+    fn begin(&mut self) {
+        let now = Instant::now();
+        if self.running.is_some() {
+            self.looked = self.schedule.quiet_at();
+            tokio::spawn(overtake(Arc::clone(&self.hub)));
+            return;
+        }
+        if checkout_in_progress(&self.hub.config.specs, self.hub.config.clock.now()) {
+            self.schedule.want(now + CHECKOUT);
+            return;
+        }
+        self.looked = None;
+        let by = if self.schedule.begin(now) { By::Time } else { By::Change };
+        let (hub, stop) = (Arc::clone(&self.hub), self.hub.stop.child_token());
+        self.running =
+            Some(tokio::spawn(async move { hub.pass(by, stop, |_| Arc::new(Tell)).await.map(|_| ()) }));
+    }
+
+    fn own_pass_ended(&mut self, ended: Result<Result<(), Refused>, JoinError>) {
+        match ended {
+            Ok(Ok(()) | Err(Refused::Unchanged)) => {}
+            Ok(Err(Refused::Unusable)) => {
+                tracing::warn!("nobody can say whose objects these are while the Stack cannot be read: nothing is done");
+            }
+            // Told by way of `passes`, or only ever said to a person.
+            Ok(Err(Refused::Store(_) | Refused::Problems(_) | Refused::OtherRevision(_))) => {}
+            Err(error) => {
+                tracing::error!(%error, "a pass ended in a panic (a bug in Kiln)");
+                self.hub.known().running = None;
+                self.schedule.want(Instant::now() + AFTER_PANIC);
+            }
+        }
+        if let Some(last) = &self.hub.known().last {
+            let held = if last.held > 0 { format!(", {} held", last.held) } else { String::new() };
+            self.service.says(&format!("last pass {}: {}{held}", last.began_at, last.ending));
+        }
+    }
+
+    /// Lets the running steps end, for a while, or until a second signal.
+    async fn stop(&mut self, signals: &mut Signals) {
+        self.hub.stop.cancel();
+        let again = async {
+            loop {
+                if let Told::ToEnd(signal) = signals.next().await {
+                    return signal;
+                }
+            }
+        };
+        tokio::select! {
+            _turn = self.hub.turn.lock() => tracing::info!("ended"),
+            signal = again => tracing::warn!("{signal} again: ended at once; what was running is looked at by the next run"),
+            () = tokio::time::sleep(GRACE) => {
+                tracing::warn!("steps still run after {} s: they are left, and looked at by the next run", GRACE.as_secs());
+            }
+        }
+    }
+}
+
+/// Stops a pass whose manifests are no longer those that are there, at its next step.
+async fn overtake(hub: Arc<Hub>) {
+    let reading = hub.read().await;
+    let known = hub.known();
+    if let Some(running) = known.running.as_ref().filter(|running| !running.by_hand)
+        && running.content.as_ref().is_some_and(|content| *content != reading.content)
+    {
+        tracing::info!("the manifests have changed: the pass that runs stops at its next step");
+        running.stop.cancel();
+    }
+}
+
+/// Waits for a task, for ever if there is none.
+async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
