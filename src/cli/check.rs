@@ -45,6 +45,7 @@ fn documents(specs: &Specs) -> usize {
         revision: _,
         broken: _,
         not_allowed: _,
+        unreadable: _,
     } = specs;
     usize::from(stack.declared)
         + backends.len()

@@ -57,6 +57,7 @@ fn specs(volumes: &[&str]) -> Specs {
         revision: String::new(),
         broken: false,
         not_allowed: Vec::new(),
+        unreadable: Vec::new(),
     }
 }
 
