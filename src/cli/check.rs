@@ -46,6 +46,7 @@ fn documents(specs: &Specs) -> usize {
         broken: _,
         unconfirmed: _,
         not_allowed: _,
+        unreadable: _,
     } = specs;
     usize::from(stack.declared)
         + backends.len()

@@ -10,20 +10,19 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::Limits;
-use super::text::File;
 
 /// Directories below one another. Deeper is a mistake (a link that leads back up, a whole disk).
 const MAX_DEPTH: usize = 16;
 
 /// Reads SPECS: a directory with all that is below it, in path order, or one file. What cannot be read is a file with a problem.
-pub(super) fn read(specs: &Path, limits: &Limits) -> Vec<Found> {
+pub(super) fn read(specs: &Path, limits: &Limits) -> Vec<Raw> {
     let shown = specs.display().to_string();
-    let lost = |message: &str, hint: &str| vec![Found::unread(PathBuf::new(), shown.clone(), message, hint)];
+    let lost = |message: String, hint: &'static str| vec![Raw::refused(PathBuf::new(), shown.clone(), message, hint)];
     let real = match fs::canonicalize(specs) {
         Ok(real) => real,
         Err(error) => {
             let hint = "name the directory of the manifests, or make a first one with `kiln init`";
-            return lost(&format!("there are no manifests here: {}", reason(&error)), hint);
+            return lost(format!("there are no manifests here: {}", reason(&error)), hint);
         }
     };
     match fs::metadata(&real) {
@@ -34,7 +33,7 @@ pub(super) fn read(specs: &Path, limits: &Limits) -> Vec<Found> {
             found.sort_by(|a, b| a.relative.cmp(&b.relative));
             if found.is_empty() {
                 return lost(
-                    "there are no manifests here",
+                    "there are no manifests here".to_owned(),
                     "put `*.yaml` files here, or make a first one with `kiln init`",
                 );
             }
@@ -47,50 +46,42 @@ pub(super) fn read(specs: &Path, limits: &Limits) -> Vec<Found> {
                 (_, Err(refusal)) => Err(refusal),
                 (None, Ok(_)) => Err(NOT_A_FILE),
             };
-            vec![Found::from(specs, name, shown, bytes)]
+            vec![Raw::new(specs, name, shown, bytes)]
         }
-        Err(error) => lost(&format!("this cannot be read: {}", reason(&error)), "let this user read it"),
+        Err(error) => lost(format!("this cannot be read: {}", reason(&error)), "let this user read it"),
     }
 }
 
-/// One file that was found.
-pub(super) struct Found {
+/// One file that was found, as it is on the disk.
+pub(super) struct Raw {
     /// Its path below SPECS.
     pub(super) relative: PathBuf,
-    pub(super) file: File,
-    /// Of its bytes; `None` where they could not be read.
-    pub(super) hash: Option<blake3::Hash>,
-    /// Whether there may be documents in it of which nothing is known.
-    pub(super) hides: bool,
+    /// As messages call it.
+    pub(super) shown: String,
+    /// What relative paths in it are relative to; absolute.
+    pub(super) directory: PathBuf,
+    /// Its bytes, or why there are none.
+    pub(super) bytes: Result<Vec<u8>, Refusal>,
 }
 
-impl Found {
-    fn unread(relative: PathBuf, shown: String, message: &str, hint: &str) -> Self {
-        Self { relative, file: File::unread(shown, message, hint), hash: None, hides: true }
+impl Raw {
+    fn new(path: &Path, relative: PathBuf, shown: String, bytes: Result<Vec<u8>, Refusal>) -> Self {
+        Self { relative, shown, directory: path.parent().map(absolute).unwrap_or_default(), bytes }
     }
 
-    fn from(path: &Path, relative: PathBuf, shown: String, bytes: Result<Vec<u8>, Refusal>) -> Self {
-        match bytes {
-            Ok(bytes) => {
-                let directory = path.parent().map(absolute).unwrap_or_default();
-                let hash = Some(blake3::hash(&bytes));
-                let file = File::new(shown, directory, bytes);
-                Self { relative, hash, hides: file.count() > 0, file }
-            }
-            Err(refusal) => {
-                let Refusal { message, hint, hides } = refusal;
-                Self { hides, ..Self::unread(relative, shown, &message, hint) }
-            }
-        }
+    fn refused(relative: PathBuf, shown: String, message: String, hint: &'static str) -> Self {
+        let refusal = Refusal { message: message.into(), hint, hides: true };
+        Self { relative, shown, directory: PathBuf::new(), bytes: Err(refusal) }
     }
 }
 
 /// Why something is not read.
-struct Refusal {
-    message: std::borrow::Cow<'static, str>,
-    hint: &'static str,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) message: std::borrow::Cow<'static, str>,
+    pub(super) hint: &'static str,
     /// Whether there may be documents in it: what holds none hides none.
-    hides: bool,
+    pub(super) hides: bool,
 }
 
 const NOT_A_FILE: Refusal = Refusal {
@@ -109,7 +100,7 @@ struct Walk<'a> {
     /// The same with no links in it.
     real: PathBuf,
     limits: &'a Limits,
-    found: Vec<Found>,
+    found: Vec<Raw>,
     bytes: u64,
     full: bool,
 }
@@ -152,12 +143,23 @@ impl Walk<'_> {
             let below = relative.join(&name);
             let is_yaml = below.extension().is_some_and(|end| end == "yaml" || end == "yml");
             // Follows links: a link to a directory is a directory, and is checked to stay inside.
-            let is_directory = fs::metadata(entry.path()).is_ok_and(|meta| meta.is_dir());
+            let is_directory = match fs::metadata(entry.path()) {
+                Ok(meta) => meta.is_dir(),
+                // Perhaps a directory: what is in it is not known then. (A link that leads nowhere holds nothing.)
+                Err(error) if !is_yaml && error.kind() != std::io::ErrorKind::NotFound => {
+                    let message = format!("this cannot be looked at: {}", reason(&error));
+                    self.refuse(&below, &message, "let this user read it, or move it away");
+                    continue;
+                }
+                Err(_) => false,
+            };
             match (is_yaml, is_directory) {
                 (true, true) => {
                     let message = "this is a directory with the name of a file";
                     self.refuse(&below, message, "give it a name without `.yaml`");
-                    self.found.last_mut().into_iter().for_each(|found| found.hides = false);
+                    if let Some(Raw { bytes: Err(refusal), .. }) = self.found.last_mut() {
+                        refusal.hides = false;
+                    }
                 }
                 (false, true) => self.directory(&below, above),
                 (true, false) => self.file(below),
@@ -181,12 +183,13 @@ impl Walk<'_> {
         let path = self.root.join(&relative);
         let bytes = open_beneath(&self.real, &relative).and_then(|fd| slurp(fd, self.limits.file_bytes));
         self.bytes += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        self.found.push(Found::from(&path, relative, path.display().to_string(), bytes));
+        self.found.push(Raw::new(&path, relative, path.display().to_string(), bytes));
     }
 
-    fn refuse(&mut self, relative: &Path, message: &str, hint: &str) {
+    fn refuse(&mut self, relative: &Path, message: &str, hint: &'static str) {
         let shown = if relative.as_os_str().is_empty() { self.root.to_owned() } else { self.root.join(relative) };
-        self.found.push(Found::unread(relative.to_owned(), shown.display().to_string(), message, hint));
+        let (relative, shown) = (relative.to_owned(), shown.display().to_string());
+        self.found.push(Raw::refused(relative, shown, message.to_owned(), hint));
     }
 }
 

@@ -1,18 +1,17 @@
 //! What concerns several documents: names, references, the Stack, pools. Then the [`Specs`].
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::files::Found;
 use super::kinds::{BackendBody, Body, Document, Pool, PoolPlace};
-use super::text::{Span, closest};
-use crate::model::{DriverConfig, Kind, Name, Specs, Stack};
+use super::text::{File, Span, closest};
+use crate::model::{DriverConfig, Kind, Name, SourcePlace, Specs, Stack};
 
 /// Names that are compared with misspelt ones, all told. A few misspelt names among ten thousand get their hint; thousands of
 /// misspelt names, each compared with all others, would take minutes. The longest names take 5 µs each: 100 ms in all.
 const GUESSES: usize = 20_000;
 
 /// Documents whose kind or name could not be read: what seems to be missing may be in one of them.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Unread {
     /// There is one of which not even the text is known.
     pub(super) unseen: bool,
@@ -25,6 +24,11 @@ impl Unread {
         self.unseen || !self.seen.is_empty()
     }
 
+    pub(super) fn add(&mut self, other: &Unread) {
+        self.unseen |= other.unseen;
+        self.seen.extend(other.seen.iter().cloned());
+    }
+
     /// Every word of them that could be a name.
     fn words(&self) -> HashSet<&str> {
         let in_no_name = |c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
@@ -32,16 +36,30 @@ impl Unread {
     }
 }
 
+/// What documents came to together.
+pub(super) struct Linked {
+    /// Those with no problem. The revision is for the caller to write.
+    pub(super) specs: Specs,
+    /// Whether it is known under which owner they are.
+    pub(super) owned: bool,
+    /// Of the documents that must not be acted on: why, where it was reported here.
+    pub(super) bad: BTreeMap<usize, Option<String>>,
+    /// Files, by name, that share a problem which is reported of another one: where, and what. A problem of two documents is
+    /// reported of the second; which of them is the mistake nobody can know.
+    pub(super) shared: HashMap<String, (SourcePlace, String)>,
+}
+
 /// Checks all documents together, and makes the specs of those with no problem.
-pub(super) fn link<'f>(files: &'f [Found], documents: Vec<Document>, unread: &'f Unread, revision: String) -> Specs {
+pub(super) fn link(files: &[&File], documents: Vec<Document>, unread: &Unread) -> Linked {
     let mut linker = Linker {
         files,
         documents,
-        bad: BTreeSet::new(),
+        bad: BTreeMap::new(),
         named: BTreeMap::new(),
         unread,
         words: unread.words(),
         guesses: GUESSES,
+        shared: HashMap::new(),
     };
     linker.names();
     linker.renames();
@@ -49,28 +67,42 @@ pub(super) fn link<'f>(files: &'f [Found], documents: Vec<Document>, unread: &'f
     linker.backends(stack.as_ref().is_some_and(|stack| !stack.declared));
     linker.volumes(stack.as_ref());
     linker.references();
-    let broken = linker.unread.any() || !linker.bad.is_empty() || files.iter().any(|found| found.file.count() > 0);
-    linker.specs(stack, revision, broken)
+    linker.finish(stack)
 }
 
 struct Linker<'f> {
-    files: &'f [Found],
+    files: &'f [&'f File],
     documents: Vec<Document>,
-    /// Indices of documents that must not be acted on.
-    bad: BTreeSet<usize>,
+    /// Indices of documents that must not be acted on; why, where it was reported.
+    bad: BTreeMap<usize, Option<String>>,
     named: BTreeMap<(Kind, Name), usize>,
     unread: &'f Unread,
     /// Its words, each once.
     words: HashSet<&'f str>,
     /// How many names may still be compared for a "did you mean".
     guesses: usize,
+    shared: HashMap<String, (SourcePlace, String)>,
 }
 
 impl Linker<'_> {
     /// Reports a problem with a document, which is then not acted on.
     fn wrong(&mut self, index: usize, span: Span, message: String, hint: impl Into<String>) {
-        self.files[self.documents[index].file].file.report(span, message, hint);
-        self.bad.insert(index);
+        self.bad.insert(index, Some(message.clone()));
+        self.files[self.documents[index].file].report(span, message, hint);
+    }
+
+    /// The same where it may as well be the problem of a document that stands before it.
+    fn wrong_with(&mut self, first: usize, index: usize, span: Span, message: String, hint: impl Into<String>) {
+        let place = self.files[self.documents[index].file].place(span);
+        let first_file = self.files[self.documents[first].file].name.clone();
+        self.shared.entry(first_file).or_insert_with(|| (place, message.clone()));
+        self.bad.insert(first, Some(message.clone()));
+        self.wrong(index, span, message, hint);
+    }
+
+    /// It depends on what must not be acted on.
+    fn drop(&mut self, index: usize) {
+        self.bad.entry(index).or_default();
     }
 
     fn names(&mut self) {
@@ -78,18 +110,17 @@ impl Linker<'_> {
             let Document { kind, name, name_span, body, .. } = &self.documents[index];
             let (kind, name, span) = (*kind, name.clone(), *name_span);
             if body.is_none() {
-                self.bad.insert(index);
+                self.drop(index);
             }
             let Some(first) = self.named.get(&(kind, name.clone())).copied() else {
                 self.named.insert((kind, name), index);
                 continue;
             };
             let one = &self.documents[first];
-            let there = self.files[one.file].file.place(one.name_span);
+            let there = self.files[one.file].place(one.name_span);
             // Which of the two is meant nobody can know: neither is acted on.
-            self.bad.insert(first);
             let message = format!("{kind} {name} is declared twice; the other is at {there}");
-            self.wrong(index, span, message, "rename or remove one of the two");
+            self.wrong_with(first, index, span, message, "rename or remove one of the two");
         }
     }
 
@@ -109,9 +140,8 @@ impl Linker<'_> {
             }
             if let Some(first) = from.insert(key, index) {
                 let other = self.documents[first].name.clone();
-                self.bad.insert(first);
                 let message = format!("`renamedFrom` is {old}, which {other} was renamed from too");
-                self.wrong(index, span, message, "only one object can be the one that had the name");
+                self.wrong_with(first, index, span, message, "only one object can be the one that had the name");
             }
         }
     }
@@ -125,17 +155,18 @@ impl Linker<'_> {
         };
         for index in more {
             let one = &self.documents[*first];
-            let there = self.files[one.file].file.place(one.name_span);
+            let there = self.files[one.file].place(one.name_span);
             let hint = "keep one Stack, and put what the other owns into a directory of its own";
             let span = self.documents[*index].name_span;
             // Two of one name have been reported already.
             if self.documents[*index].name != one.name {
-                self.wrong(*index, span, format!("there is a second Stack; the first is at {there}"), hint);
+                let message = format!("there is a second Stack; the first is at {there}");
+                self.wrong_with(*first, *index, span, message, hint);
             }
         }
         self.dangling(*first);
         match &self.documents[*first].body {
-            Some(Body::Stack(stack)) if more.is_empty() && !self.bad.contains(first) => Some(stack.clone()),
+            Some(Body::Stack(stack)) if more.is_empty() && !self.bad.contains_key(first) => Some(stack.clone()),
             _ => None,
         }
     }
@@ -159,9 +190,14 @@ impl Linker<'_> {
             let (span, key) = (*span, real(place));
             if let Some(first) = pools.get(&key).copied() {
                 let other = self.documents[first].name.clone();
-                self.bad.insert(first);
                 let message = format!("this is the pool that Backend {other} points to");
-                self.wrong(index, span, message, "keep one Backend for each pool, and name it in the volumes");
+                self.wrong_with(
+                    first,
+                    index,
+                    span,
+                    message,
+                    "keep one Backend for each pool, and name it in the volumes",
+                );
             } else {
                 pools.insert(key, index);
             }
@@ -179,7 +215,7 @@ impl Linker<'_> {
                 (Some(name), Some(Body::Volume(spec))) => spec.backend = name.clone(),
                 (Some(_), _) => {}
                 // The Stack that cannot be read may have a default.
-                (None, _) if stack.is_none() => drop(self.bad.insert(index)),
+                (None, _) if stack.is_none() => self.drop(index),
                 (None, _) => {
                     let (span, stack) = (document.spec_span, stack.is_some_and(|stack| stack.declared));
                     let why = if stack { "the Stack has no default" } else { "there is no Stack with a default" };
@@ -220,10 +256,10 @@ impl Linker<'_> {
             // A Stack's default may point to a Backend with a problem: that holds the volumes there, not the Stack.
             let found = self.named.get(&key);
             bad |= found.is_none()
-                || (document.kind != Kind::Stack && found.is_some_and(|found| self.bad.contains(found)));
+                || (document.kind != Kind::Stack && found.is_some_and(|found| self.bad.contains_key(found)));
         }
         if bad {
-            self.bad.insert(index);
+            self.drop(index);
         }
         for (span, field, kind, name) in missing {
             let same = self.named.keys().filter(|(other, _)| *other == kind).map(|(_, name)| name.as_str());
@@ -237,8 +273,9 @@ impl Linker<'_> {
         }
     }
 
-    fn specs(self, stack: Option<Stack>, revision: String, broken: bool) -> Specs {
-        let act = stack.is_some();
+    fn finish(self, stack: Option<Stack>) -> Linked {
+        let owned = stack.is_some();
+        let broken = self.unread.any() || !self.bad.is_empty() || self.files.iter().any(|file| file.count() > 0);
         let mut specs = Specs {
             stack: stack.unwrap_or_else(Stack::unnamed),
             backends: BTreeMap::new(),
@@ -247,12 +284,14 @@ impl Linker<'_> {
             targets: BTreeMap::new(),
             exports: BTreeMap::new(),
             approvals: BTreeMap::new(),
-            revision,
+            revision: String::new(),
             broken,
             unconfirmed: false,
             not_allowed: Vec::new(),
+            unreadable: Vec::new(),
         };
-        let good = self.documents.into_iter().enumerate().filter(|(index, _)| act && !self.bad.contains(index));
+        let bad = self.bad;
+        let good = self.documents.into_iter().enumerate().filter(|(index, _)| owned && !bad.contains_key(index));
         // Of these there are many: a map that is made of all of them at once takes less than one that grows by them.
         let (mut volumes, mut snapshots) = (Vec::new(), Vec::new());
         for (_, Document { name, body, .. }) in good {
@@ -268,12 +307,12 @@ impl Linker<'_> {
         }
         specs.volumes = volumes.into_iter().collect();
         specs.snapshots = snapshots.into_iter().collect();
-        specs
+        Linked { specs, owned, bad, shared: self.shared }
     }
 }
 
 /// The pool behind links, where it exists: two paths to one directory are one pool.
-fn real(place: &PoolPlace) -> PoolPlace {
+pub(super) fn real(place: &PoolPlace) -> PoolPlace {
     match place {
         PoolPlace::Path(path) => PoolPlace::Path(std::fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
         other => other.clone(),

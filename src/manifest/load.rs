@@ -2,13 +2,13 @@
 
 use std::num::NonZero;
 use std::panic::resume_unwind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::files::{self, Found};
+use super::files::{self, Raw, Refusal};
 use super::kinds::{self, Document};
-use super::link::{Unread, link};
+use super::link::{Linked, Unread, link};
 use super::reach::Named;
 use super::scan::{Scanned, scan};
 use super::text::{File, Span};
@@ -24,64 +24,125 @@ const STDIN: &str = "<stdin>";
 /// Reads all manifests of `source` and checks them. Never fails and never panics: what is wrong is in [`Loaded::problems`], all of it
 /// at once, and what is not affected by that is in [`Loaded::specs`].
 pub fn load(source: &Source, limits: &Limits) -> Loaded {
-    let mut files = match source {
-        Source::Path(path) => files::read(path, limits),
-        Source::Text(text) => vec![standard_input(text, limits)],
-    };
+    let mut all = parse(gather(source, limits), limits);
+    let revision = content(all.iter().map(|parsed| (parsed.relative.as_path(), parsed.hash)));
     let mut documents = Vec::new();
-    let mut unread = Unread { unseen: files.iter().any(|found| found.hides), seen: Vec::new() };
-    let mut any = false;
-    for read in read_all(&mut files, limits) {
-        any |= read.any;
-        unread.unseen |= read.unread.unseen;
-        unread.seen.extend(read.unread.seen);
-        documents.extend(read.documents);
+    let mut unread = Unread::default();
+    for (index, parsed) in all.iter_mut().enumerate() {
+        unread.add(&parsed.unread);
+        documents.extend(parsed.documents.drain(..).map(|document| Document { file: index, ..document }));
     }
-    let told = files.iter().any(|found| found.file.count() > 0);
-    if let (false, false, Some(first)) = (any, told, files.first()) {
-        let hint = "write one, or make a first one with `kiln init`";
-        first.file.report(Span::START, "there are no documents in the manifests", hint);
-    }
+    let files: Vec<&File> = all.iter().map(|parsed| &parsed.file).collect();
+    tell_of_nothing(&files, all.iter().any(|parsed| parsed.any));
     let paths = documents.iter().flat_map(Named::of).collect();
-    let specs = link(&files, documents, &unread, revision(&files));
-    let mut problems = Vec::new();
-    for found in files {
-        problems.extend(found.file.problems(limits.shown));
-    }
+    let Linked { mut specs, .. } = link(&files, documents, &unread);
+    specs.revision = revision;
+    let problems = files.iter().flat_map(|file| file.problems(limits.shown)).collect();
     Loaded { specs, problems, paths }
 }
 
-fn standard_input(text: &str, limits: &Limits) -> Found {
-    let (name, relative) = (STDIN.to_owned(), Path::new("").to_owned());
-    let size = crate::model::Size(limits.file_bytes);
-    let file = match text.len() as u64 > limits.file_bytes {
-        true => File::unread(name, format!("standard input has more than {size} bytes"), "split it into several files"),
-        false => File::new(name, files::absolute(Path::new(".")), text.as_bytes().to_vec()),
+/// The files of a source, as they are now.
+pub(super) fn gather(source: &Source, limits: &Limits) -> Vec<Raw> {
+    let text = match source {
+        Source::Path(path) => return files::read(path, limits),
+        Source::Text(text) => text,
     };
-    Found { relative, hides: file.count() > 0, file, hash: Some(blake3::hash(text.as_bytes())) }
+    let too_large = text.len() as u64 > limits.file_bytes;
+    let size = crate::model::Size(limits.file_bytes);
+    let refusal = || Refusal {
+        message: format!("standard input has more than {size} bytes").into(),
+        hint: "split it into several files",
+        hides: true,
+    };
+    vec![Raw {
+        relative: PathBuf::new(),
+        shown: STDIN.to_owned(),
+        directory: files::absolute(Path::new(".")),
+        bytes: if too_large { Err(refusal()) } else { Ok(text.as_bytes().to_vec()) },
+    }]
 }
 
-/// What one file came to.
-#[derive(Default)]
-struct Read {
-    documents: Vec<Document>,
+/// Files that hold no document at all are a mistake, unless they have others that explain it.
+pub(super) fn tell_of_nothing(files: &[&File], any: bool) {
+    let told = files.iter().any(|file| file.count() > 0);
+    if let (false, false, Some(first)) = (any, told, files.first()) {
+        let hint = "write one, or make a first one with `kiln init`";
+        first.report(Span::START, "there are no documents in the manifests", hint);
+    }
+}
+
+/// What one file came to by itself.
+pub(super) struct Parsed {
+    /// Its path below SPECS.
+    pub(super) relative: PathBuf,
+    pub(super) file: File,
+    /// Of its bytes; `None` where they could not be read.
+    pub(super) hash: Option<blake3::Hash>,
+    /// Why there are no bytes.
+    pub(super) refusal: Option<Refusal>,
+    pub(super) documents: Vec<Document>,
     /// Whether there is any document, good or not.
-    any: bool,
-    unread: Unread,
+    pub(super) any: bool,
+    pub(super) unread: Unread,
 }
 
-/// Reads files side by side, as far as the machine has processors; what they came to, in their order.
-fn read_all(files: &mut [Found], limits: &Limits) -> Vec<Read> {
+impl Parsed {
+    fn new(raw: Raw, limits: &Limits) -> Self {
+        let Raw { relative, shown, directory, bytes } = raw;
+        let (file, hash, refusal) = match bytes {
+            Ok(bytes) => {
+                let hash = blake3::hash(&bytes);
+                (File::new(shown, directory, bytes), Some(hash), None)
+            }
+            Err(refusal) => (File::unread(shown, refusal.message.clone(), refusal.hint), None, Some(refusal)),
+        };
+        // Of what could not be made text of, nobody knows what is in it.
+        let unseen = refusal.as_ref().map_or(file.count() > 0, |refusal| refusal.hides);
+        let unread = Unread { unseen, seen: Vec::new() };
+        let mut parsed = Self { relative, file, hash, refusal, documents: Vec::new(), any: false, unread };
+        parsed.read(limits);
+        parsed
+    }
+
+    fn read(&mut self, limits: &Limits) {
+        let file = &self.file;
+        for (number, chunk) in file.chunks().enumerate() {
+            if number >= limits.documents {
+                let message = format!("the file has more than {} documents", limits.documents);
+                file.report(Span { line: chunk.first_line, column: 1, len: 3 }, message, "split it into several files");
+                self.unread.unseen = true;
+                break;
+            }
+            let before = file.count();
+            let document = match scan(file, chunk, limits) {
+                Scanned::Empty => continue,
+                Scanned::Broken => None,
+                Scanned::Tree(mut tree) => {
+                    settle(file, chunk, &mut tree).and_then(|()| kinds::document(file, &tree, before))
+                }
+            };
+            self.any = true;
+            match document {
+                Some(document) => self.documents.push(document),
+                None => self.unread.seen.push(chunk.text.to_owned()),
+            }
+        }
+    }
+}
+
+/// Parses files side by side, as far as the machine has processors; what they came to, in their order.
+pub(super) fn parse(files: Vec<Raw>, limits: &Limits) -> Vec<Parsed> {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let helpers = (processors - 1).min(files.len() / BATCH);
-    let batches = Mutex::new(files.chunks_mut(BATCH).enumerate());
+    let left = Mutex::new(files.into_iter().enumerate());
     let work = || {
         let mut done = Vec::new();
         loop {
-            let batch = batches.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some((number, files)) = batch else { return done };
-            let numbered = files.iter().enumerate().map(|(index, found)| (number * BATCH + index, &found.file));
-            done.extend(numbered.map(|(index, file)| (index, read(index, file, limits))));
+            let batch: Vec<_> = left.lock().unwrap_or_else(PoisonError::into_inner).by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return done;
+            }
+            done.extend(batch.into_iter().map(|(index, raw)| (index, Parsed::new(raw, limits))));
         }
     };
     let mut all = thread::scope(|scope| {
@@ -95,43 +156,17 @@ fn read_all(files: &mut [Found], limits: &Limits) -> Vec<Read> {
         all
     });
     all.sort_by_key(|(index, _)| *index);
-    all.into_iter().map(|(_, read)| read).collect()
-}
-
-fn read(index: usize, file: &File, limits: &Limits) -> Read {
-    let mut out = Read::default();
-    for (number, chunk) in file.chunks().enumerate() {
-        if number >= limits.documents {
-            let message = format!("the file has more than {} documents", limits.documents);
-            file.report(Span { line: chunk.first_line, column: 1, len: 3 }, message, "split it into several files");
-            out.unread.unseen = true;
-            break;
-        }
-        let before = file.count();
-        let document = match scan(file, chunk, limits) {
-            Scanned::Empty => continue,
-            Scanned::Broken => None,
-            Scanned::Tree(mut tree) => {
-                settle(file, chunk, &mut tree).and_then(|()| kinds::document(index, file, &tree, before))
-            }
-        };
-        out.any = true;
-        match document {
-            Some(document) => out.documents.push(document),
-            None => out.unread.seen.push(chunk.text.to_owned()),
-        }
-    }
-    out
+    all.into_iter().map(|(_, parsed)| parsed).collect()
 }
 
 /// Over the paths and bytes of all files: equal on any machine, whatever SPECS is called there. 128 bits are enough, since
 /// nothing is ever done because of it.
-fn revision(files: &[Found]) -> String {
+pub(super) fn content<'p>(files: impl Iterator<Item = (&'p Path, Option<blake3::Hash>)>) -> String {
     let mut hash = blake3::Hasher::new();
-    for found in files {
-        let path = found.relative.as_os_str().as_encoded_bytes();
+    for (path, bytes) in files {
+        let path = path.as_os_str().as_encoded_bytes();
         hash.update(&(path.len() as u64).to_le_bytes()).update(path);
-        hash.update(found.hash.as_ref().map_or(&[0; 32], |hash| hash.as_bytes()));
+        hash.update(bytes.as_ref().map_or(&[0; 32], |hash| hash.as_bytes()));
     }
     hash.finalize().to_hex()[..32].to_owned()
 }

@@ -10,8 +10,10 @@ mod files;
 mod kinds;
 mod link;
 mod load;
+mod meaning;
 mod raw;
 mod reach;
+mod reader;
 mod render;
 mod scan;
 mod schema;
@@ -22,6 +24,7 @@ use std::path::PathBuf;
 
 pub use load::load;
 pub use reach::{Allowed, Named, hold_saved};
+pub use reader::{Reader, Reading};
 pub use schema::schema;
 
 use crate::model::{SourcePlace, Specs};

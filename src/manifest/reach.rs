@@ -50,14 +50,22 @@ pub struct Allowed {
 impl Loaded {
     /// Notes in the specs which documents name a path out of reach; from then on these are held as NotAllowed.
     pub fn hold_to(&mut self, source: &Source, allowed: &Allowed) {
-        let reach = Reach::new(source, allowed);
-        let mut barred: Vec<NotAllowed> = self.paths.iter().filter_map(|named| reach.judge(named)).collect();
-        // Stable: of several paths of a document the one that stands first.
-        barred.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
-        // One path out of reach is enough to hold a document; it is told of the first.
-        barred.dedup_by(|a, b| (a.kind, &a.name) == (b.kind, &b.name));
-        self.specs.not_allowed = barred;
+        self.specs.not_allowed = out_of_reach(&self.paths, source, allowed);
     }
+}
+
+/// The documents that name a path out of reach, as the host is now. One of each, sorted by kind and name.
+pub(super) fn out_of_reach(paths: &[Named], source: &Source, allowed: &Allowed) -> Vec<NotAllowed> {
+    if paths.is_empty() {
+        return Vec::new();
+    }
+    let reach = Reach::new(source, allowed);
+    let mut barred: Vec<NotAllowed> = paths.iter().filter_map(|named| reach.judge(named)).collect();
+    // Stable: of several paths of a document the one that stands first.
+    barred.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    // One path out of reach is enough to hold a document; it is told of the first.
+    barred.dedup_by(|a, b| (a.kind, &a.name) == (b.kind, &b.name));
+    barred
 }
 
 /// Judges specs that come from a saved plan anew: a plan file is worth no more than a manifest. Its paths must lie below `root`, or where

@@ -45,11 +45,20 @@ pub(super) struct File {
     /// What relative paths in it are relative to; absolute.
     pub(super) directory: PathBuf,
     text: String,
+    /// Whether the text is all bytes of the file, as they are.
+    whole: bool,
     /// Where each line begins, in bytes.
     lines: Vec<u32>,
     found: RefCell<Found>,
     /// Paths in the document that is being read.
     paths: RefCell<Vec<PathBuf>>,
+}
+
+/// How many problems of a file there were at some moment: [`File::cut_back`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    kept: usize,
+    total: usize,
 }
 
 #[derive(Default)]
@@ -69,9 +78,12 @@ impl File {
                 (text, Some((valid, "the file is not UTF-8 text from here on".to_owned(), "save it as UTF-8")))
             }
         };
-        let text = bytes.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(bytes);
+        let marked = bytes.strip_prefix('\u{feff}').map(str::to_owned);
+        let whole = marked.is_none() && problem.is_none();
+        let text = marked.unwrap_or(bytes);
         let lines = line_starts(&text);
-        let mut file = Self { name, directory, text, lines, found: RefCell::default(), paths: RefCell::default() };
+        let (found, paths) = (RefCell::default(), RefCell::default());
+        let mut file = Self { name, directory, text, whole, lines, found, paths };
         // NEL, LS and PS end lines to some readers and not to others; byte order marks belong at the beginning.
         let refused = |c: char| match c {
             '\t' | '\n' | '\r' => false,
@@ -88,22 +100,34 @@ impl File {
         if let Some((at, message, hint)) = problem {
             file.report(file.span_of(at), message, hint);
             file.text = String::new();
+            file.whole = false;
         }
         file
     }
 
-    /// A file that could not be read, or the whole of SPECS; its problems stand at 1:1.
-    pub(super) fn unread(name: String, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        let file = Self {
+    /// No file but its name: where documents stand of which only the meaning is still known.
+    pub(super) fn named(name: String) -> Self {
+        Self {
             name,
             directory: PathBuf::new(),
             text: String::new(),
+            whole: false,
             lines: vec![0],
             found: RefCell::default(),
             paths: RefCell::default(),
-        };
+        }
+    }
+
+    /// A file that could not be read, or the whole of SPECS; its problems stand at 1:1.
+    pub(super) fn unread(name: String, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        let file = Self::named(name);
         file.report(Span::START, message, hint);
         file
+    }
+
+    /// Whether these bytes are certainly those of the file. (Where no text could be made of them, it is not known.)
+    pub(super) fn is(&self, bytes: &[u8]) -> bool {
+        self.whole && self.text.as_bytes() == bytes
     }
 
     /// Notes a path that the document being read names.
@@ -195,13 +219,29 @@ impl File {
         self.found.borrow().total
     }
 
+    /// How many problems there are so far.
+    pub(super) fn mark(&self) -> Mark {
+        let found = self.found.borrow();
+        Mark { kept: found.kept.len(), total: found.total }
+    }
+
+    /// Forgets the problems that were found since.
+    pub(super) fn cut_back(&self, mark: Mark) {
+        let mut found = self.found.borrow_mut();
+        found.kept.truncate(mark.kept);
+        found.total = mark.total;
+    }
+
     pub(super) fn place(&self, span: Span) -> SourcePlace {
         SourcePlace { file: self.name.clone(), line: span.line, column: span.column }
     }
 
     /// The problems in order, each once, at most `shown`; then how many there are beyond.
-    pub(super) fn problems(self, shown: usize) -> Vec<Problem> {
-        let Found { mut kept, total } = self.found.into_inner();
+    pub(super) fn problems(&self, shown: usize) -> Vec<Problem> {
+        let (mut kept, total) = {
+            let Found { kept, total } = &*self.found.borrow();
+            (kept.clone(), *total)
+        };
         let order = |p: &Problem| (p.place.line, p.place.column);
         kept.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.message.cmp(&b.message)));
         let before = kept.len();

@@ -26,6 +26,6 @@ pub use record::{BackendRecord, IntentId, JournalEntry, ObjectRecord, OpenIntent
 pub use spec::{
     ApprovalSpec, BackendSpec, Defaults, DriverConfig, ExportSpec, ExportedThing, FaultRates, Meta, NotAllowed,
     OnRemove, Origin, Provisioning, PurgeMode, Qos, RestoreSpec, Safety, SnapshotSpec, SourcePlace, SourceSpec, Specs,
-    Stack, TargetSpec, TrashPolicy, VolumeSpec,
+    Stack, TargetSpec, TrashPolicy, Unreadable, VolumeSpec,
 };
 pub use step::{Action, Expect, FieldChange, ObjectRef, Outcome, Reason, Risk, Step, Verb};

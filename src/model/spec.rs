@@ -37,6 +37,10 @@ pub struct Specs {
     /// Documents that name a path which manifests may not reach on this host: they are Held(NotAllowed), and nothing is opened
     /// for them. One of each, sorted by kind and name.
     pub not_allowed: Vec<NotAllowed>,
+    /// Documents that have no valid meaning as they are written now. One-shot commands never have any, since they refuse; the
+    /// daemon goes on, by what these said last where that is known. One of each, sorted by kind and name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<Unreadable>,
 }
 
 impl Specs {
@@ -60,6 +64,19 @@ pub struct NotAllowed {
     /// Of the document.
     pub name: Name,
     /// Why, in one sentence.
+    pub message: String,
+    /// What to do about it.
+    pub unblock: String,
+}
+
+/// A document that has no valid meaning as it is written now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// Of the document.
+    pub kind: Kind,
+    /// Of the document.
+    pub name: Name,
+    /// Where and what the problem is, and whether what it said last holds, in one sentence.
     pub message: String,
     /// What to do about it.
     pub unblock: String,

@@ -307,6 +307,7 @@ mod tests {
             broken: false,
             unconfirmed: false,
             not_allowed: Vec::new(),
+            unreadable: Vec::new(),
         };
         let odd: crate::model::VolumeSpec = serde_json::from_value(json!({
             "meta": {"name": "odd", "labels": {}, "renamed_from": null, "place": {"file": "", "line": 1, "column": 1}},

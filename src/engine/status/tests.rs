@@ -58,6 +58,7 @@ fn specs(volumes: &[&str]) -> Specs {
         broken: false,
         unconfirmed: false,
         not_allowed: Vec::new(),
+        unreadable: Vec::new(),
     }
 }
 

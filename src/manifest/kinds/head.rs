@@ -17,7 +17,7 @@ const LABELS: (usize, usize, usize) = (64, 128, 1024);
 
 /// Reads a document; `before` it, so many problems were known of its file. `None`: its kind or name cannot be known; the problems say
 /// why.
-pub(in crate::manifest) fn document(index: usize, file: &File, node: &Node<'_>, before: usize) -> Option<Document> {
+pub(in crate::manifest) fn document(file: &File, node: &Node<'_>, before: usize) -> Option<Document> {
     // Those of a document that could not be read belong to no other.
     file.take_paths();
     let at = At::document(file, node);
@@ -52,7 +52,7 @@ pub(in crate::manifest) fn document(index: usize, file: &File, node: &Node<'_>, 
         || metadata.first().is_some_and(|metadata| entries(metadata, "name").len() > 1);
     let Named { meta, name_span, renamed_from } = named.filter(|_| !twice)?;
     Some(Document {
-        file: index,
+        file: 0,
         kind,
         name: meta.name,
         name_span,

@@ -12,8 +12,9 @@ use super::text::Span;
 use crate::model::{ApprovalSpec, BackendSpec, ExportSpec, Kind, Name, SnapshotSpec, Stack, TargetSpec, VolumeSpec};
 
 /// A document whose kind and name could be read.
+#[derive(Clone)]
 pub(super) struct Document {
-    /// Which of the files it is in.
+    /// Which of the files that are linked together it is in: set for [`super::link`].
     pub(super) file: usize,
     pub(super) kind: Kind,
     pub(super) name: Name,
@@ -33,6 +34,7 @@ pub(super) struct Document {
 }
 
 /// A field that names another document.
+#[derive(Clone)]
 pub(super) struct Reference {
     pub(super) kind: Kind,
     pub(super) name: Name,
@@ -41,6 +43,7 @@ pub(super) struct Reference {
 }
 
 /// The checked content of a document.
+#[derive(Clone)]
 pub(super) enum Body {
     Stack(Stack),
     Backend(BackendBody),
@@ -53,6 +56,7 @@ pub(super) enum Body {
 }
 
 /// A Backend with what only the check of all documents needs.
+#[derive(Clone)]
 pub(super) struct BackendBody {
     pub(super) spec: BackendSpec,
     pub(super) driver_span: Span,
@@ -60,6 +64,7 @@ pub(super) struct BackendBody {
 }
 
 /// What two Backends must not share.
+#[derive(Clone)]
 pub(super) struct Pool {
     pub(super) span: Span,
     pub(super) place: PoolPlace,
