@@ -442,8 +442,10 @@ impl<'s> Pass<'s> {
     ///
     /// # Errors
     /// If the store fails.
-    pub(super) async fn remember(&self) -> Result<(), StoreError> {
+    pub(super) async fn remember(&mut self) -> Result<(), StoreError> {
         let Some(store) = &self.store else { return Ok(()) };
+        // What was planned from is not needed any more: the store need not keep it beside what was written since.
+        self.records = Arc::default();
         let known = store.records()?;
         let owner = &self.specs().stack.owner;
         let mut batch = Batch::default();
@@ -490,6 +492,7 @@ impl<'s> Pass<'s> {
             let buried = |uid: &&Uid| ledger.tombstones.contains_key(uid);
             batch.objects.extend(known.objects.keys().filter(buried).map(|uid| (*uid, None)));
         }
+        drop(known);
         if batch == Batch::default() { Ok(()) } else { commit(store, batch).await }
     }
 }

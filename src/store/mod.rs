@@ -24,6 +24,7 @@ mod codec;
 mod commit;
 mod db;
 mod frozen;
+mod known;
 mod load;
 mod lock;
 mod mark;

@@ -11,6 +11,7 @@ use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
 
 use super::commit::{Committer, Job, Lines, Op, Shared};
 use super::db::Db;
+use super::known::{Changes, Known};
 use super::load::{self, Bad, Loaded};
 use super::lock::Lock;
 use super::mark::MarkFile;
@@ -28,8 +29,7 @@ pub(super) struct Persistent {
     next_intent: AtomicU64,
     /// Whether a commit was given up.
     hangs: AtomicBool,
-    /// What opening has read, for the first who asks, as long as nothing was written since.
-    fresh: Mutex<Option<Arc<Records>>>,
+    known: Known,
     /// Released last.
     _lock: Lock,
 }
@@ -62,7 +62,7 @@ impl Persistent {
             committer: Some(thread.map_err(|e| trouble(dir, "no thread can be started", &e))?),
             next_intent: AtomicU64::new(next),
             hangs: AtomicBool::new(false),
-            fresh: Mutex::new(Some(Arc::new(loaded.records))),
+            known: Known::new(loaded.records),
             _lock: lock,
         })
     }
@@ -90,7 +90,7 @@ impl Persistent {
 
 impl Store for Persistent {
     fn records(&self) -> Result<Arc<Records>, StoreError> {
-        match self.fresh.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        match self.known.records() {
             Some(records) => Ok(records),
             None => self.read(load::records).map(Arc::new),
         }
@@ -108,20 +108,25 @@ impl Store for Persistent {
         if let Some(highest) = batch.open.iter().map(|intent| intent.id.0).max() {
             self.next_intent.fetch_max(highest.saturating_add(1), Ordering::Relaxed);
         }
-        let ops = ops(batch).map_err(|message| self.failed(message))?;
-        *self.fresh.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let ops = ops(&batch).map_err(|message| self.failed(message))?;
         let gone = || self.failed("the thread that writes it has ended".to_owned());
         let (done, answer) = sync_channel(1);
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        jobs.send(Job { ops, done }).map_err(|_| gone())?;
-        match answer.recv_timeout(PATIENCE) {
+        let send = || jobs.send(Job { ops, done }).map_err(|_| gone());
+        let number = self.known.hand_over(Changes::of(batch), send)?;
+        let result = match answer.recv_timeout(PATIENCE) {
             Ok(result) => result,
             Err(RecvTimeoutError::Disconnected) => Err(gone()),
             Err(RecvTimeoutError::Timeout) => {
                 self.hangs.store(true, Ordering::Relaxed);
                 Err(self.failed(format!("the disk has not answered for {} s", PATIENCE.as_secs())))
             }
+        };
+        match result {
+            Ok(()) => self.known.acknowledge(number),
+            Err(_) => self.known.forget(),
         }
+        result
     }
 
     fn journal(&self, limit: usize) -> Result<Vec<JournalEntry>, StoreError> {
@@ -162,31 +167,31 @@ impl Drop for Persistent {
     }
 }
 
-fn ops(batch: Batch) -> Result<Vec<Op>, String> {
+fn ops(batch: &Batch) -> Result<Vec<Op>, String> {
     let Batch { backends, objects, open, close, journal } = batch;
     let mut ops = Vec::with_capacity(backends.len() + objects.len() + open.len() + close.len() + journal.len());
     for (name, record) in backends {
-        let key = codec::backend_key(&name);
+        let key = codec::backend_key(name);
         ops.push(match record {
-            Some(record) => Op::Put(key, codec::encode(&record)?),
+            Some(record) => Op::Put(key, codec::encode(record)?),
             None => Op::Remove(key),
         });
     }
     for (uid, record) in objects {
-        let key = codec::object_key(uid);
+        let key = codec::object_key(*uid);
         ops.push(match record {
-            Some(record) => Op::Put(key, codec::encode(&record)?),
+            Some(record) => Op::Put(key, codec::encode(record)?),
             None => Op::Remove(key),
         });
     }
     for intent in open {
-        ops.push(Op::Put(codec::intent_key(intent.id), codec::encode(&intent)?));
+        ops.push(Op::Put(codec::intent_key(intent.id), codec::encode(intent)?));
     }
     for id in close {
-        ops.push(Op::Remove(codec::intent_key(id)));
+        ops.push(Op::Remove(codec::intent_key(*id)));
     }
     for entry in journal {
-        ops.push(Op::Journal(codec::encode(&entry)?));
+        ops.push(Op::Journal(codec::encode(entry)?));
     }
     Ok(ops)
 }

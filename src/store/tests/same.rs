@@ -66,3 +66,35 @@ fn a_crash_in_memory_shows_what_was_durable() {
     assert!(matches!(store.commit(put(1)), Err(StoreError::Io { .. })));
     assert!(Content::of(&store.reopen()).is_empty());
 }
+
+#[test]
+fn records_are_in_memory_what_they_are_on_disk_whoever_commits() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(dir.path(), NOW).unwrap();
+    let before = opened.store.records().unwrap();
+    assert!(Arc::ptr_eq(&before, &opened.store.records().unwrap()), "nothing is read anew");
+    std::thread::scope(|scope| {
+        for writer in 0..8_u64 {
+            let store = &opened.store;
+            scope.spawn(move || {
+                let mut random = Random(writer);
+                for round in 0..40 {
+                    // All of them write the same few objects: the order is what counts.
+                    let n = random.below(3);
+                    let record = ObjectRecord { seen_at: writer * 1000 + round, ..object(n) };
+                    let record = (random.below(4) > 0).then_some(record);
+                    let objects = vec![(identity(n).uid, None), (identity(n).uid, record.clone())];
+                    store.commit(Batch { objects, ..Batch::default() }).unwrap();
+                    let own = identity(100 + writer).uid;
+                    let mine = ObjectRecord { seen_at: round, ..object(100 + writer) };
+                    store.commit(Batch { objects: vec![(own, Some(mine.clone()))], ..Batch::default() }).unwrap();
+                    assert_eq!(store.records().unwrap().objects.get(&own), Some(&mine), "one reads what one wrote");
+                }
+            });
+        }
+    });
+    assert_eq!(*before, Records::default(), "who holds records keeps what they were");
+    let known = opened.store.records().unwrap();
+    drop(opened);
+    assert_eq!(*known, *look(dir.path()).unwrap().unwrap().store.records().unwrap());
+}

@@ -151,6 +151,12 @@ fn a_disk_that_fills_up_fails_the_commit_and_loses_nothing() {
         assert!(matches!(&error, StoreError::Io { message, .. } if message.contains("no room")), "{error}");
         println!("{kib} KiB: {acknowledged} commits, then: {error}");
         assert!(opened.store.commit(put(0)).is_err(), "after a failed write nothing is written");
+        // What became of that write only the disk can tell: it is read, each time.
+        let [one, two] = [(), ()].map(|()| opened.store.records().unwrap());
+        assert!(!Arc::ptr_eq(&one, &two));
+        for n in 0..acknowledged {
+            assert_eq!(one.objects.get(&identity(n).uid), Some(&object(n)), "{kib}: {n}");
+        }
         drop(opened);
         // With room again, all that was acknowledged is there.
         mount_remount(tmpfs.0.path(), MountFlags::empty(), c"size=64m").unwrap();
