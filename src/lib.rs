@@ -4,6 +4,7 @@
 //! never each other; `engine` imports those; `cli` imports anything and is the only place that prints or exits.
 
 pub mod cli;
+pub mod daemon;
 pub mod driver;
 pub mod engine;
 pub mod manifest;

@@ -8,11 +8,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::args::{AdoptArgs, AdoptFormat};
-use super::context::{Context, block_on};
+use super::context::{Context, Looked};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::table::table;
-use crate::engine::{self, Unowned, unowned};
+use crate::engine::{Act, Said, Unowned, unowned};
 use crate::manifest;
 use crate::model::{Name, Owner, Size};
 use crate::plan::counted;
@@ -28,13 +28,15 @@ pub(crate) fn adopt(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure
 }
 
 fn from_owner(context: &Context, args: &AdoptArgs, from: &Owner) -> Result<Exit, Failure> {
-    let setup = context.writing(context.good_specs(&args.specs.specs)?)?;
-    let (backend, owner) = (args.backend.clone(), from.clone());
-    let said = block_on(async move { engine::adopt_owner(&setup, &backend, &owner).await })??;
-    if said.is_empty() {
-        context.terminal.line(&format!("Nothing of {from} is on {}.", args.backend));
+    let act = Act::AdoptOwner { backend: args.backend.clone(), from: from.clone() };
+    let said = context.act(&args.specs.specs, act)?;
+    match said {
+        Said::Sentences(said) if said.is_empty() => {
+            context.terminal.line(&format!("Nothing of {from} is on {}.", args.backend));
+        }
+        Said::Sentences(said) => context.say(&said),
+        Said::Trashed(_) => {}
     }
-    context.say(&said);
     Ok(Exit::Done)
 }
 
@@ -56,7 +58,7 @@ struct UnownedView<'a> {
 
 fn what_nobody_owns(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure> {
     let backend = &args.backend;
-    let (specs, survey) = context.survey(&args.specs.specs)?;
+    let Looked { specs, survey, standing } = context.survey(&args.specs.specs)?;
     let found = unowned(&survey, &specs, backend)?;
     let in_doubt: Vec<_> = survey.plan.unobserved.iter().filter(|unobserved| unobserved.backend == *backend).collect();
     for unobserved in &in_doubt {
@@ -84,7 +86,7 @@ fn what_nobody_owns(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure
             let next = format!("`kiln adopt {backend} --write DIR` writes manifests that take them over");
             context.terminal.line(&format!("{} can be taken over: {next}.", counted(new.len(), "object")));
         }
-        return Ok(Exit::Unobserved.when(!in_doubt.is_empty()));
+        return Ok(Exit::combine([standing, Exit::Unobserved.when(!in_doubt.is_empty())]));
     };
     write(dir, backend, &new)?;
     let said = format!("Wrote {} to {}", counted(new.len(), "manifest"), dir.display());
@@ -95,7 +97,7 @@ fn what_nobody_owns(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure
         // Standard output has the data.
         _ => context.terminal.note(&said),
     }
-    Ok(Exit::Unobserved.when(!in_doubt.is_empty()))
+    Ok(Exit::combine([standing, Exit::Unobserved.when(!in_doubt.is_empty())]))
 }
 
 fn view<'a>(backend: &'a Name, unowned: &'a Unowned) -> UnownedView<'a> {

@@ -4,16 +4,26 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::args::ApplyArgs;
-use super::context::{Context, block_on, problem_views};
+use super::client::Daemon;
+use super::context::{Context, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::lines::{Lines, Summary};
 use super::plan::standing;
 use super::progress::Progress;
+use super::remote::{self, Applied};
 use super::{lines, saved, signals};
-use crate::engine::{self, Options, Report, Reporter};
+use crate::daemon::protocol::Ask;
+use crate::engine::{self, Options, Report, Reporter, Setup};
 use crate::model::Specs;
 use crate::plan::{HeldView, Saved, counted, render_held};
+
+/// Where an apply runs.
+enum Place<'c> {
+    Here(Setup),
+    /// Inside the process that has the store.
+    Daemon(&'c Daemon, Ask),
+}
 
 pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure> {
     let json = args.output.is_json();
@@ -27,8 +37,11 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         }
         None => (declared(context, &source, json)?, None),
     };
-    let setup = context.writing(specs.clone())?;
     let options = Options { approve: args.approve, saved, only, ..Options::default() };
+    let place = match context.daemon()? {
+        Some(daemon) => Place::Daemon(daemon, Ask::new(&source, &options)),
+        None => Place::Here(context.writing(specs.clone())?),
+    };
     let progress =
         Arc::new(Progress::new(context.terminal.clone(), specs.clone(), json, args.yes, options.stop.clone()));
     let announcer = progress.clone();
@@ -40,9 +53,20 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         Some(lines) => lines.clone(),
         None => progress.clone(),
     };
-    let report = block_on(async move { engine::reconcile_once(&setup, &options, reporter).await });
+    let applied = block_on(async {
+        match &place {
+            Place::Here(setup) => Ok(Applied::Ran(engine::reconcile_once(setup, &options, reporter).await?)),
+            Place::Daemon(daemon, ask) => remote::apply(daemon, ask, &options.stop, reporter).await,
+        }
+    });
     progress.has_looked();
-    let report = report??;
+    let report = match applied?? {
+        Applied::Ran(report) => report,
+        Applied::Invalid(problems) => {
+            let message = format!("the manifests have {} now; nothing was done", counted(problems.len(), "problem"));
+            return Err(Failure::new(Exit::Invalid, message).hint("`kiln check` shows each"));
+        }
+    };
     for breach in &report.breaches {
         context.terminal.error(
             &format!("the plan breaks a rule of its own, and nothing of it was run: {breach}"),
@@ -99,7 +123,7 @@ fn declared(context: &Context, source: &Path, json: bool) -> Result<Arc<Specs>, 
         return Ok(Arc::new(loaded.specs));
     }
     if json {
-        lines::invalid(&context.terminal, problem_views(&loaded.problems));
+        lines::invalid(&context.terminal, engine::problem_views(&loaded.problems));
     }
     Err(context.show_problems(&loaded.problems))
 }

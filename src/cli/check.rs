@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::annotations;
 use super::args::{Annotations, CheckArgs};
-use super::context::{Context, problem_views};
+use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::model::Specs;
@@ -21,7 +21,7 @@ pub(crate) fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure
         annotations::problems(&context.terminal, &loaded.problems);
     }
     if args.output.is_json() {
-        context.json(&Checked { problems: problem_views(&loaded.problems) });
+        context.json(&Checked { problems: crate::engine::problem_views(&loaded.problems) });
         return Ok(Exit::Invalid.when(!loaded.problems.is_empty()));
     }
     if loaded.problems.is_empty() {

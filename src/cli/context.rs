@@ -1,19 +1,22 @@
 //! What commands share: reading manifests, opening the store, running what waits.
 
+use std::cell::OnceCell;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use super::client::{Daemon, Holder};
 use super::config;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::terminal::Terminal;
 use crate::driver::{self, Driver};
-use crate::engine::{self, Clock, Connect, Setup, Survey, SystemClock};
-use crate::manifest::{self, Limits, Loaded, Problem, Source};
+use crate::daemon::protocol::{ActAnswer, ActRequest, Remembered, Surveyed, real};
+use crate::engine::{self, Act, Clock, Connect, Said, Setup, Survey, SystemClock};
+use crate::manifest::{self, Allowed, Limits, Loaded, Problem, Source};
 use crate::model::{BackendSpec, DriverError, Specs};
-use crate::plan::{ProblemView, counted, escape};
+use crate::plan::{counted, escape};
 use crate::store::{self, Opened, Store, StoreError};
 
 /// What every command is given.
@@ -23,27 +26,42 @@ pub(crate) struct Context {
     state: PathBuf,
     /// The operator's file, where one is named.
     config: Option<PathBuf>,
+    /// Who has the store, once that was asked.
+    holder: OnceCell<Holder>,
+}
+
+/// What a look at everything came to.
+pub(crate) struct Looked {
+    /// What is declared.
+    pub(crate) specs: Arc<Specs>,
+    /// What is there, and what would be done.
+    pub(crate) survey: Survey,
+    /// Whether the manifests have problems, in spite of which the daemon goes on with what they last said.
+    pub(crate) standing: Exit,
 }
 
 /// The store while it is opened for looking. It is waited for in any case: it leaves nothing behind only once it is done.
 pub(crate) struct LookedStore {
     state: PathBuf,
+    /// Asked instead, where it has the store.
+    daemon: Option<Daemon>,
     /// None where the host gives no thread: then it is opened when it is asked for.
     looking: Option<JoinHandle<Result<Option<Opened>, StoreError>>>,
 }
 
 impl LookedStore {
-    fn begin(state: PathBuf) -> Self {
-        let dir = state.clone();
-        let looking = std::thread::Builder::new().spawn(move || store::look_briefly(&dir, engine::JOURNAL)).ok();
-        Self { state, looking }
+    fn begin(state: PathBuf, daemon: Option<Daemon>) -> Self {
+        let (dir, asked) = (state.clone(), daemon.clone());
+        let look = move || look_at_store(&dir, asked.as_ref(), engine::JOURNAL);
+        let looking = std::thread::Builder::new().spawn(look).ok();
+        Self { state, daemon, looking }
     }
 
     /// What it came to.
     fn opened(mut self) -> Result<Option<Opened>, StoreError> {
         match self.looking.take() {
             Some(looking) => looking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            None => store::look_briefly(&self.state, engine::JOURNAL),
+            None => look_at_store(&self.state, self.daemon.as_ref(), engine::JOURNAL),
         }
     }
 }
@@ -57,8 +75,18 @@ impl Drop for LookedStore {
     }
 }
 
+/// What the store has, from whoever has it.
+fn look_at_store(state: &Path, daemon: Option<&Daemon>, journal: usize) -> Result<Option<Opened>, StoreError> {
+    let Some(daemon) = daemon else { return store::look_briefly(state, journal) };
+    let trouble = |failure: Failure| StoreError::Io { path: state.display().to_string(), message: failure.message };
+    let path = format!("/v1/store?journal={journal}");
+    let Remembered { records, intents, journal } =
+        block_on(daemon.get::<Remembered>(&path)).and_then(|told| told).map_err(trouble)?;
+    Ok(Some(store::told(state, records, intents, &journal)))
+}
+
 /// The drivers that are built in.
-struct BuiltIn;
+pub(crate) struct BuiltIn;
 
 impl Connect for BuiltIn {
     fn connect(&self, backend: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
@@ -68,7 +96,53 @@ impl Connect for BuiltIn {
 
 impl Context {
     pub(crate) fn new(terminal: Terminal, state: PathBuf, config: Option<PathBuf>) -> Self {
-        Self { terminal, state, config }
+        Self { terminal, state, config, holder: OnceCell::new() }
+    }
+
+    /// Who has the store.
+    ///
+    /// # Errors
+    /// Exit code 1 if the host gives no event loop.
+    pub(crate) fn holder(&self) -> Result<&Holder, Failure> {
+        if let Some(holder) = self.holder.get() {
+            return Ok(holder);
+        }
+        let found = Holder::find(&self.state)?;
+        Ok(self.holder.get_or_init(|| found))
+    }
+
+    /// The daemon that has the store, if there is one.
+    ///
+    /// # Errors
+    /// As [`Context::holder`].
+    pub(crate) fn daemon(&self) -> Result<Option<&Daemon>, Failure> {
+        match self.holder()? {
+            Holder::Daemon(daemon) => Ok(Some(daemon)),
+            Holder::None => Ok(None),
+            Holder::Mute(why) => {
+                tracing::warn!("something listens on the control socket, and does not answer as a daemon does: {why}");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The daemon that has the store, if it follows these manifests.
+    fn daemon_of(&self, specs: &Path) -> Result<Option<&Daemon>, Failure> {
+        let same = |daemon: &&Daemon| specs.as_os_str() != "-" && daemon.view.specs == real(specs);
+        Ok(self.daemon()?.filter(same))
+    }
+
+    /// What the operator allows manifests to reach.
+    ///
+    /// # Errors
+    /// Exit code 2 if the operator's file cannot be read.
+    pub(crate) fn allowed(&self) -> Result<Allowed, Failure> {
+        config::read(self.config.as_deref())
+    }
+
+    /// Where the operator's file is, if one is named.
+    pub(crate) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
     }
 
     /// Reads manifests, with whatever problems they have, and judges what they reach. `-` is standard input.
@@ -76,7 +150,7 @@ impl Context {
     /// # Errors
     /// Exit code 5 if standard input is no text, 2 if the operator's file cannot be read.
     pub(crate) fn read_specs(&self, specs: &Path) -> Result<Loaded, Failure> {
-        let allowed = config::read(self.config.as_deref())?;
+        let allowed = self.allowed()?;
         let source =
             if specs.as_os_str() == "-" { Source::Text(read_stdin()?) } else { Source::Path(specs.to_owned()) };
         let _busy = self.terminal.busy("reading the manifests");
@@ -90,7 +164,7 @@ impl Context {
     /// # Errors
     /// Exit code 2 if the operator's file cannot be read.
     pub(crate) fn hold_saved(&self, specs: &mut Specs) -> Result<(), Failure> {
-        manifest::hold_saved(specs, Path::new("."), &config::read(self.config.as_deref())?);
+        manifest::hold_saved(specs, Path::new("."), &self.allowed()?);
         Ok(())
     }
 
@@ -109,7 +183,7 @@ impl Context {
     /// # Errors
     /// See [`Context::read_specs`].
     pub(crate) fn read_specs_and_look(&self, specs: &Path) -> Result<(Loaded, LookedStore), Failure> {
-        let looking = LookedStore::begin(self.state.clone());
+        let looking = LookedStore::begin(self.state.clone(), self.daemon()?.cloned());
         Ok((self.read_specs(specs)?, looking))
     }
 
@@ -137,9 +211,9 @@ impl Context {
     /// Opens the store for looking; none if there is none yet.
     ///
     /// # Errors
-    /// See [`StoreError`].
-    pub(crate) fn look_store(&self) -> Result<Option<Arc<dyn Store>>, StoreError> {
-        Ok(store::look(&self.state)?.map(|opened| self.with_notes(opened)))
+    /// Exit code 7.
+    pub(crate) fn look_store(&self, journal: usize) -> Result<Option<Arc<dyn Store>>, Failure> {
+        Ok(look_at_store(&self.state, self.daemon()?, journal)?.map(|opened| self.with_notes(opened)))
     }
 
     fn with_notes(&self, opened: Opened) -> Arc<dyn Store> {
@@ -159,9 +233,12 @@ impl Context {
     }
 
     /// A setup that only looks: without the store where it is not there, or somebody else has it.
-    pub(crate) fn looking(&self, specs: Arc<Specs>) -> Setup {
-        let store = self.or_without(store::look(&self.state));
-        self.setup(specs, store)
+    ///
+    /// # Errors
+    /// As [`Context::holder`].
+    pub(crate) fn looking(&self, specs: Arc<Specs>) -> Result<Setup, Failure> {
+        let store = self.or_without(look_at_store(&self.state, self.daemon()?, 0));
+        Ok(self.setup(specs, store))
     }
 
     fn or_without(&self, looked: Result<Option<Opened>, StoreError>) -> Option<Arc<dyn Store>> {
@@ -206,11 +283,68 @@ impl Context {
     ///
     /// # Errors
     /// Those of [`Context::good_specs`]; exit code 1 if the host gives no event loop.
-    pub(crate) fn survey(&self, specs: &Path) -> Result<(Arc<Specs>, Survey), Failure> {
+    pub(crate) fn survey(&self, specs: &Path) -> Result<Looked, Failure> {
+        if let Some(looked) = self.survey_of_daemon(specs)? {
+            return Ok(looked);
+        }
         let (loaded, store) = self.read_specs_and_look(specs)?;
         let specs = self.good(loaded)?;
         let survey = self.survey_of(&specs, store)?;
-        Ok((specs, survey))
+        Ok(Looked { specs, survey, standing: Exit::Done })
+    }
+
+    /// What the daemon shows, if one follows these manifests. Problems with them are shown; it goes on with what they last said.
+    ///
+    /// # Errors
+    /// Exit code 7 if the daemon goes away.
+    pub(crate) fn survey_of_daemon(&self, specs: &Path) -> Result<Option<Looked>, Failure> {
+        let Some(daemon) = self.daemon_of(specs)? else { return Ok(None) };
+        let surveyed: Surveyed = {
+            let _busy = self.terminal.busy("looking at the backends");
+            block_on(daemon.get("/v1/survey"))??
+        };
+        let Surveyed { specs: declared, survey, problems } = surveyed;
+        if !problems.is_empty() {
+            // As a command that reads them itself shows them.
+            let failure = self.show_problems(&self.read_specs(specs)?.problems);
+            self.terminal.note(&format!("{}; the daemon goes on with what they last said", failure.message));
+        }
+        let standing = Exit::Invalid.when(!problems.is_empty());
+        Ok(Some(Looked { specs: declared, survey, standing }))
+    }
+
+    /// Carries out what a person decided: here, or in the daemon that has the store.
+    ///
+    /// # Errors
+    /// Those of [`Context::good_specs`] and [`Context::writing`], and what keeps it from being carried out.
+    pub(crate) fn act(&self, specs: &Path, act: Act) -> Result<Said, Failure> {
+        let declared = self.good_specs(specs)?;
+        let Some(daemon) = self.daemon()? else {
+            let setup = self.writing(declared)?;
+            return Ok(block_on(async { engine::act(&setup, act).await })??);
+        };
+        let request = ActRequest { specs: real(specs), act };
+        match block_on(daemon.post("/v1/act", &request))?? {
+            ActAnswer::Done(said) => Ok(said),
+            ActAnswer::Failed(error) => Err(error.into()),
+            ActAnswer::Invalid(problems) => {
+                let message = format!("the manifests have {}; nothing was done", counted(problems.len(), "problem"));
+                Err(Failure::new(Exit::Invalid, message).hint("`kiln check` shows each"))
+            }
+            ActAnswer::OtherSpecs(message) => Err(Failure::new(Exit::Store, message)
+                .hint("name the specs that it follows, or give another store with --state DIR")),
+        }
+    }
+
+    /// Carries out what a person decided, and says what was done.
+    ///
+    /// # Errors
+    /// As [`Context::act`].
+    pub(crate) fn act_and_say(&self, specs: &Path, act: Act) -> Result<Exit, Failure> {
+        if let Said::Sentences(said) = self.act(specs, act)? {
+            self.say(&said);
+        }
+        Ok(Exit::Done)
     }
 
     /// Looks at everything.
@@ -241,20 +375,6 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure>
     // A thread that waits for an answer on standard input, or for a backend that hangs, is not waited for.
     runtime.shutdown_background();
     Ok(output)
-}
-
-/// Problems as programs see them.
-pub(crate) fn problem_views(problems: &[Problem]) -> Vec<ProblemView> {
-    problems
-        .iter()
-        .map(|problem| ProblemView {
-            file: Some(problem.place.file.clone()),
-            line: problem.place.line,
-            column: problem.place.column,
-            message: problem.message.clone(),
-            hint: problem.hint.clone(),
-        })
-        .collect()
 }
 
 /// One past the largest file that manifests may be by default is enough for the reader to see that it is too large.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::args::{DescribeArgs, DescribeFormat, ObjectName, Selector};
-use super::context::Context;
+use super::context::{Context, Looked};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::get::{full_name, is_in_doubt, must_be_shown, select};
@@ -29,7 +29,7 @@ struct Described {
 pub(crate) fn describe(context: &Context, args: &DescribeArgs) -> Result<Exit, Failure> {
     let ObjectName { kind, name } = &args.what;
     must_be_shown(*kind)?;
-    let (specs, survey) = context.survey(&args.specs.specs)?;
+    let Looked { specs, survey, standing } = context.survey(&args.specs.specs)?;
     let objects = select(&survey, &specs, Some(&Selector { kind: *kind, name: Some(name.clone()) }))?;
     let mut history: Vec<Line> = survey
         .journal
@@ -38,7 +38,7 @@ pub(crate) fn describe(context: &Context, args: &DescribeArgs) -> Result<Exit, F
         .map(Line::new)
         .collect();
     history.drain(..history.len().saturating_sub(HISTORY));
-    let exit = Exit::Unobserved.when(is_in_doubt(&survey, &objects, true));
+    let exit = Exit::combine([standing, Exit::Unobserved.when(is_in_doubt(&survey, &objects, true))]);
     match args.format {
         DescribeFormat::Text => {}
         DescribeFormat::Json => {

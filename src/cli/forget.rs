@@ -1,10 +1,10 @@
 //! `kiln forget`: gives up what is lost, or accepts a backend as it is now.
 
 use super::args::{ForgetArgs, ObjectName};
-use super::context::{Context, block_on};
+use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::engine;
+use crate::engine::Act;
 use crate::model::Kind;
 
 pub(crate) fn forget(context: &Context, args: &ForgetArgs) -> Result<Exit, Failure> {
@@ -13,13 +13,9 @@ pub(crate) fn forget(context: &Context, args: &ForgetArgs) -> Result<Exit, Failu
         let message = format!("{}/{name}: only what is on a backend, and backends, are remembered", kind.as_lower());
         return Err(Failure::new(Exit::Usage, message).hint("what can be forgotten: volume, snapshot, backend"));
     }
-    let setup = context.writing(context.good_specs(&args.specs.specs)?)?;
-    let said = block_on(async move {
-        match kind {
-            Kind::Backend => engine::forget_backend(&setup, &name).await,
-            _ => engine::forget_object(&setup, kind, &name).await,
-        }
-    })??;
-    context.say(&[said]);
-    Ok(Exit::Done)
+    let act = match kind {
+        Kind::Backend => Act::ForgetBackend(name),
+        _ => Act::ForgetObject(kind, name),
+    };
+    context.act_and_say(&args.specs.specs, act)
 }

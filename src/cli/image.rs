@@ -18,7 +18,7 @@ pub(crate) fn image(context: &Context, command: ImageCommand) -> Result<Exit, Fa
 }
 
 fn export(context: &Context, args: ImageExportArgs) -> Result<Exit, Failure> {
-    let setup = context.looking(context.good_specs(&args.specs.specs)?);
+    let setup = context.looking(context.good_specs(&args.specs.specs)?)?;
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     let form = "exporting {bytes}/{total_bytes} {wide_bar} {eta}";
     bar.set_style(ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar()));

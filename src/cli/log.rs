@@ -52,10 +52,10 @@ impl Line {
 
 pub(crate) fn log(context: &Context, args: &LogArgs) -> Result<Exit, Failure> {
     // The journal is in the store alone: without it there is nothing to show, and that is not the same as an empty one.
-    let entries = match context.look_store()? {
+    let journal = if args.what.is_none() { args.lines } else { usize::MAX };
+    let entries = match context.look_store(journal)? {
         None => Vec::new(),
-        Some(store) if args.what.is_none() => store.journal(args.lines)?,
-        Some(store) => store.journal(usize::MAX)?,
+        Some(store) => store.journal(journal)?,
     };
     let mut lines: Vec<Line> = entries
         .iter()

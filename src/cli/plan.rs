@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::annotations;
 use super::args::{Annotations, PlanArgs, PlanFormat};
-use super::context::{Context, problem_views};
+use super::context::{Context, Looked};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::saved;
@@ -21,7 +21,7 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
         if let Some(Annotations::Github) = args.annotations {
             annotations::problems(&context.terminal, &loaded.problems);
         }
-        let view = PlanView::invalid(problem_views(&loaded.problems));
+        let view = PlanView::invalid(crate::engine::problem_views(&loaded.problems));
         match args.format {
             // The problems themselves, on standard error, say all of it.
             PlanFormat::Text => {}
@@ -30,8 +30,15 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
         }
         return Err(context.show_problems(&loaded.problems));
     }
-    let specs = Arc::new(loaded.specs);
-    let Survey { plan, world, records, .. } = context.survey_of(&specs, store)?;
+    let Looked { specs, survey, .. } = match context.survey_of_daemon(&args.specs.specs)? {
+        Some(looked) => looked,
+        None => {
+            let specs = Arc::new(loaded.specs);
+            let survey = context.survey_of(&specs, store)?;
+            Looked { specs, survey, standing: Exit::Done }
+        }
+    };
+    let Survey { plan, world, records, .. } = survey;
     // The process is about to end: taking apart what was seen would take as long as planning from it.
     std::mem::forget((world, records));
     let exit = show(context, args, &specs, &plan);

@@ -3,12 +3,12 @@
 use serde::Serialize;
 
 use super::args::{TrashCommand, TrashListArgs, TrashPurgeArgs, TrashRestoreArgs};
-use super::context::{Context, block_on};
+use super::context::{Context, Looked};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::table::table;
 use super::terminal::Terminal;
-use crate::engine::{self, Purge, Trashed, rfc3339};
+use crate::engine::{self, Act, Purge, Said, Trashed, rfc3339};
 use crate::plan::{Paint, counted};
 
 /// As in `kiln trash list -o json`.
@@ -34,7 +34,7 @@ pub(crate) fn trash(context: &Context, command: TrashCommand) -> Result<Exit, Fa
 }
 
 fn list(context: &Context, args: &TrashListArgs) -> Result<Exit, Failure> {
-    let (specs, survey) = context.survey(&args.specs.specs)?;
+    let Looked { specs, survey, standing } = context.survey(&args.specs.specs)?;
     let trashed = engine::trash_list(&survey, &specs.stack.owner);
     if args.output.is_json() {
         context.json(&trashed.iter().map(view).collect::<Vec<_>>());
@@ -46,21 +46,19 @@ fn list(context: &Context, args: &TrashListArgs) -> Result<Exit, Failure> {
     for unobserved in &survey.plan.unobserved {
         context.terminal.note(&format!("backend/{}: {}", unobserved.backend, unobserved.message));
     }
-    Ok(Exit::Unobserved.when(!survey.plan.unobserved.is_empty()))
+    Ok(Exit::combine([standing, Exit::Unobserved.when(!survey.plan.unobserved.is_empty())]))
 }
 
 fn restore(context: &Context, args: TrashRestoreArgs) -> Result<Exit, Failure> {
-    let setup = context.writing(context.good_specs(&args.specs.specs)?)?;
-    let what = args.what;
-    let said = block_on(async move { engine::trash_restore(&setup, what.kind, &what.name).await })??;
-    context.say(&said);
-    Ok(Exit::Done)
+    context.act_and_say(&args.specs.specs, Act::Restore(args.what.kind, args.what.name))
 }
 
 fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
-    let setup = context.writing(context.good_specs(&args.specs.specs)?)?;
     let what = args.what.map_or(Purge::Expired, |what| Purge::Named(what.kind, what.name));
-    let found = block_on(engine::trash_purge_list(&setup, &what))??;
+    let found = match context.act(&args.specs.specs, Act::ListPurge(what.clone()))? {
+        Said::Trashed(found) => found,
+        Said::Sentences(_) => Vec::new(),
+    };
     if found.is_empty() {
         context.terminal.line("Nothing in the trash is past its time.");
         return Ok(Exit::Done);
@@ -79,9 +77,7 @@ fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
             return Err(Failure::new(Exit::Held, "nothing was purged"));
         }
     }
-    let said = block_on(async { engine::trash_purge(&setup, &found).await })??;
-    context.say(&said);
-    Ok(Exit::Done)
+    context.act_and_say(&args.specs.specs, Act::Purge(found))
 }
 
 fn view(trashed: &Trashed) -> TrashedView {

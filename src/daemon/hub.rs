@@ -1,7 +1,7 @@
 //! What the loop and its clients share.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,13 +12,12 @@ use tokio_util::sync::CancellationToken;
 use super::calls::{Calls, Watching};
 use super::expiry::Expiry;
 use super::metrics::Metrics;
-use super::protocol::{DaemonView, PassView, RestingView, RetryView, RunningView, VERSION};
+use super::protocol::{DaemonView, PassView, RestingView, RunningView, VERSION, real};
 use super::retry::Objects;
 use super::schedule::{After, Confirmed};
-use crate::engine::{Clock, Connect, Setup, rfc3339};
+use crate::engine::{Clock, Connect, Retry, Setup, problem_views, rfc3339};
 use crate::manifest::{Allowed, Limits, Reader, Reading, Source};
 use crate::model::{Name, Specs};
-use crate::plan::ProblemView;
 use crate::store::{Store, StoreError};
 
 /// The loop turns at least once a second; so late, it does not turn.
@@ -185,9 +184,9 @@ impl Hub {
     }
 
     /// Objects whose last step failed.
-    pub(super) fn retries(&self) -> Vec<RetryView> {
+    pub(super) fn retries(&self) -> Vec<Retry> {
         let known = self.known();
-        let all = known.objects.all().map(|((kind, name), failing)| RetryView {
+        let all = known.objects.all().map(|((kind, name), failing)| Retry {
             kind: *kind,
             name: name.clone(),
             failures: failing.failures,
@@ -226,16 +225,9 @@ impl Hub {
                 .map(|running| RunningView { since: rfc3339(running.since), by_hand: running.by_hand }),
             next_pass_at: known.next.map(|next| rfc3339(self.calls.wall(next))),
             ready,
-            problems: known.reading.iter().flat_map(|reading| reading.problems.iter()).map(ProblemView::from).collect(),
+            problems: known.reading.as_ref().map(|reading| problem_views(&reading.problems)).unwrap_or_default(),
             retries,
             resting,
         }
     }
-}
-
-/// A path with no links in it, as far as it is there.
-pub(super) fn real(path: &Path) -> PathBuf {
-    std::fs::canonicalize(path)
-        .or_else(|_| std::path::absolute(path))
-        .unwrap_or_else(|_| path.to_owned())
 }

@@ -43,7 +43,7 @@ pub(super) enum Refused {
 }
 
 impl Hub {
-    /// Makes a pass, when it is its turn. `begun` is told for which specs.
+    /// Makes a pass, when it is its turn.
     ///
     /// # Errors
     /// See [`Refused`].
@@ -51,13 +51,13 @@ impl Hub {
         self: &Arc<Self>,
         by: By,
         stop: CancellationToken,
-        begun: impl FnOnce(&Arc<Specs>) -> Arc<dyn Reporter> + Send,
+        reporter: Arc<dyn Reporter>,
     ) -> Result<Report, Refused> {
         let _turn = self.turn.lock().await;
         let since = self.config.clock.now();
         let by_hand = matches!(by, By::Hand(_));
         self.known().running = Some(Running { content: None, since, by_hand, stop: stop.clone() });
-        let result = self.make(by, stop, begun).await;
+        let result = self.make(by, stop, reporter).await;
         self.known().running = None;
         if let Err(Refused::Store(error)) = &result {
             // The loop ends by it; if it has ended already, nobody has to be told.
@@ -70,7 +70,7 @@ impl Hub {
         self: &Arc<Self>,
         by: By,
         stop: CancellationToken,
-        begun: impl FnOnce(&Arc<Specs>) -> Arc<dyn Reporter> + Send,
+        reporter: Arc<dyn Reporter>,
     ) -> Result<Report, Refused> {
         let (began, began_at) = (Instant::now(), self.config.clock.now());
         let by_hand = matches!(by, By::Hand(_));
@@ -92,7 +92,7 @@ impl Hub {
             // Whoever asks has perhaps just mended what failed.
             self.probe(true).await;
         }
-        let report = engine::reconcile_once(&setup, &options, begun(&specs)).await.map_err(Refused::Store)?;
+        let report = engine::reconcile_once(&setup, &options, reporter).await.map_err(Refused::Store)?;
         let mut after = self.note(&reading, &options, &report, began, began_at, by_hand);
         after.due = [after.due, confirm_at].into_iter().flatten().min();
         if !by_hand && reading.problems.is_empty() && confirm_at.is_none() {
@@ -196,8 +196,7 @@ impl Hub {
         self.metrics.waiting(self.known().objects.all().count(), intents);
         let is_done = ending == Ending::Done && report.postponed == 0;
         if options.only.is_empty() && report.refused.is_empty() {
-            let leaks = engine::leaks(&report.world, plan, specs, began_at);
-            self.metrics.seen(specs, &report.world, plan, is_done, &leaks);
+            self.metrics.seen(specs, &report.world, plan, is_done);
         }
         self.noted(view, ending, began);
         After { interval: specs.stack.interval.into(), changed: report.changed > 0 || report.stopped, due }

@@ -13,12 +13,12 @@
 //!
 //! Answers other than 200 carry a sentence. Both ends are of one version: [`VERSION`] is in every request, and another is refused.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{ActError, Report, Survey};
+use crate::engine::{ActError, Options, Report, Retry, Survey};
 use crate::model::{DriverError, JournalEntry, Kind, Name, OpenIntent, Outcome, Records, Specs};
 use crate::plan::{Plan, ProblemView};
 use crate::store::StoreError;
@@ -30,10 +30,15 @@ pub const HEADER: &str = "kiln-version";
 /// What is spoken here. What is said is the inside of one version of Kiln, so it is that.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// A path as it is said here: absolute, and with no links in it, as far as it is there.
+pub fn real(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+}
+
 /// What a person asks to be applied.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Ask {
-    /// Absolute, with no links in it.
+    /// See [`real`].
     pub specs: PathBuf,
     /// Digests that are approved.
     pub approve: Vec<String>,
@@ -47,13 +52,8 @@ pub struct Ask {
 #[derive(Debug, Serialize, Deserialize)]
 #[expect(clippy::large_enum_variant, reason = "one of each large one a run")]
 pub enum Line {
-    /// The first: what is applied, and the number of the run.
-    Begun {
-        /// For `/v1/runs/ID`.
-        run: u64,
-        /// What is declared.
-        specs: Specs,
-    },
+    /// The first: the number of the run, for `/v1/runs/ID`.
+    Begun(u64),
     /// Something a person should know.
     Note(String),
     /// The plan that is about to run.
@@ -80,10 +80,22 @@ pub enum Line {
     Store(StoreError),
 }
 
+impl Ask {
+    /// What an apply of these options asks for.
+    pub fn new(specs: &Path, options: &Options) -> Self {
+        Self {
+            specs: real(specs),
+            approve: options.approve.clone(),
+            saved: options.saved.as_ref().map(|plan| Plan::clone(plan)),
+            only: options.only.iter().cloned().collect(),
+        }
+    }
+}
+
 /// A decision by hand, and for which manifests.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ActRequest {
-    /// Absolute, with no links in it.
+    /// See [`real`].
     pub specs: PathBuf,
     /// What to do.
     pub act: crate::engine::Act,
@@ -111,8 +123,6 @@ pub struct Surveyed {
     pub survey: Survey,
     /// What is wrong with the manifests.
     pub problems: Vec<ProblemView>,
-    /// Objects whose last step failed.
-    pub retries: Vec<RetryView>,
 }
 
 /// What the store has.
@@ -134,7 +144,7 @@ pub struct DaemonView {
     pub version: String,
     /// Of the process.
     pub pid: u32,
-    /// What it follows: absolute, with no links in it.
+    /// What it follows: see [`real`].
     pub specs: PathBuf,
     /// When it began.
     pub started_at: String,
@@ -155,7 +165,7 @@ pub struct DaemonView {
     /// What is wrong with the manifests.
     pub problems: Vec<ProblemView>,
     /// Objects whose last step failed.
-    pub retries: Vec<RetryView>,
+    pub retries: Vec<Retry>,
     /// Backends that are left alone for a while.
     pub resting: Vec<RestingView>,
 }
@@ -190,22 +200,6 @@ pub struct RunningView {
     pub since: String,
     /// Whether a person asked for it.
     pub by_hand: bool,
-}
-
-/// An object whose last step failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RetryView {
-    /// Of the object.
-    pub kind: Kind,
-    /// Of the object.
-    pub name: Name,
-    /// In a row.
-    pub failures: u32,
-    /// The last one.
-    pub error: String,
-    /// When it is tried again.
-    pub next_attempt_at: String,
 }
 
 /// A backend that is left alone for a while.

@@ -13,9 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::hub::Hub;
 use super::pass::{By, Refused};
 use super::protocol::{Ask, Line};
-use crate::engine::{Event, Reporter};
-use crate::model::Specs;
-use crate::plan::{Plan, ProblemView};
+use crate::engine::{Event, Reporter, problem_views};
+use crate::plan::Plan;
 
 /// How often the progress of a step is told: enough for a bar to move, and few lines for a client that has stopped reading.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
@@ -65,13 +64,10 @@ pub(super) fn apply(hub: &Arc<Hub>, runs: &Arc<Runs>, ask: Ask) -> mpsc::Unbound
     });
     tokio::spawn(async move {
         let teller = Arc::new(Teller { run, lines: lines.clone(), runs: Arc::clone(&runs), stop: stop.clone(), told: Mutex::default() });
-        let begun = |specs: &Arc<Specs>| {
-            teller.tell(Line::Begun { run, specs: Specs::clone(specs) });
-            Arc::clone(&teller) as Arc<dyn Reporter>
-        };
-        let last = match hub.pass(By::Hand(ask), stop, begun).await {
+        teller.tell(Line::Begun(run));
+        let last = match hub.pass(By::Hand(ask), stop, teller).await {
             Ok(report) => Line::Done(report),
-            Err(Refused::Problems(problems)) => Line::Invalid(problems.iter().map(ProblemView::from).collect()),
+            Err(Refused::Problems(problems)) => Line::Invalid(problem_views(&problems)),
             Err(Refused::Store(error)) => Line::Store(error),
             Err(Refused::OtherRevision(revision)) => {
                 Line::Refused(format!("the plan was saved for revision {revision}, which is not what the daemon follows now"))

@@ -27,11 +27,10 @@ use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::task::TaskTracker;
 
-use super::hub::{Hub, real};
-use super::protocol::{ActAnswer, ActRequest, Ask, DaemonView, HEADER, Line, Remembered, SOCKET, Surveyed, VERSION};
+use super::hub::Hub;
+use super::protocol::{ActAnswer, ActRequest, Ask, DaemonView, HEADER, Line, Remembered, SOCKET, Surveyed, VERSION, real};
 use super::runs::{Runs, apply};
 use crate::engine;
-use crate::plan::ProblemView;
 
 /// Connections at once; more wait in the kernel's queue. A person has a few, monitoring two.
 const CONNECTIONS: usize = 128;
@@ -214,8 +213,9 @@ async fn survey(State(desk): State<Desk>) -> Response {
             let began = Instant::now();
             let reading = desk.hub.read().await;
             let survey = engine::survey(&desk.hub.setup(Arc::clone(&reading.specs)), &[]).await;
-            let problems = reading.problems.iter().map(ProblemView::from).collect();
-            let surveyed = Surveyed { specs: reading.specs, survey, problems, retries: desk.hub.retries() };
+            let survey = engine::Survey { retries: desk.hub.retries(), ..survey };
+            let problems = engine::problem_views(&reading.problems);
+            let surveyed = Surveyed { specs: reading.specs, survey, problems };
             let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&surveyed)).await;
             let bytes = match json {
                 Ok(Ok(json)) => Bytes::from(json),
@@ -303,7 +303,7 @@ async fn act(State(desk): State<Desk>, Json(ActRequest { specs, act }): Json<Act
         let _turn = desk.hub.turn.lock().await;
         let reading = desk.hub.read().await;
         if !reading.problems.is_empty() {
-            return ActAnswer::Invalid(reading.problems.iter().map(ProblemView::from).collect());
+            return ActAnswer::Invalid(engine::problem_views(&reading.problems));
         }
         let answer = match engine::act(&desk.hub.setup(reading.specs), act).await {
             Ok(said) => ActAnswer::Done(said),

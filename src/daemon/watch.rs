@@ -15,7 +15,6 @@ use super::schedule::{After, Schedule};
 use super::server;
 use super::service::Service;
 use super::tell::Tell;
-use crate::manifest::checkout_in_progress;
 use crate::store::StoreError;
 
 /// The loop turns at least this often: it looks whether SPECS is still the directory that is watched, and which backends are to be
@@ -194,15 +193,11 @@ impl Turning {
             tokio::spawn(overtake(Arc::clone(&self.hub)));
             return;
         }
-        if checkout_in_progress(&self.hub.config.specs, self.hub.config.clock.now()) {
-            self.schedule.want(now + CHECKOUT);
-            return;
-        }
         self.looked = None;
         let by = if self.schedule.begin(now) { By::Time } else { By::Change };
         let (hub, stop) = (Arc::clone(&self.hub), self.hub.stop.child_token());
         self.running =
-            Some(tokio::spawn(async move { hub.pass(by, stop, |_| Arc::new(Tell)).await.map(|_| ()) }));
+            Some(tokio::spawn(async move { hub.pass(by, stop, Arc::new(Tell)).await.map(|_| ()) }));
     }
 
     fn own_pass_ended(&mut self, ended: Result<Result<(), Refused>, JoinError>) {

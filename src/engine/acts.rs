@@ -59,10 +59,11 @@ pub enum Purge {
 
 /// Lists this owner's trash on every backend of a survey, by kind and name.
 pub fn trash_list(survey: &Survey, owner: &Owner) -> Vec<Trashed> {
-    trash(&survey.world, owner)
+    trash_in(&survey.world, owner)
 }
 
-fn trash(world: &plan::World, owner: &Owner) -> Vec<Trashed> {
+/// Lists an owner's trash on every backend that was seen, by kind and name.
+pub fn trash_in(world: &plan::World, owner: &Owner) -> Vec<Trashed> {
     let mut found = Vec::new();
     for (backend, view) in world {
         let (View::Seen { observed, .. } | View::Taken { observed, .. }) = view else { continue };
@@ -88,7 +89,7 @@ fn key(trashed: &Trashed) -> (Option<(Kind, &Name, Uid)>, &Name) {
 /// See [`ActError`].
 pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Vec<String>, ActError> {
     let mut pass = begin(setup).await?;
-    let all = trash(&pass.looked.world, &setup.specs.stack.owner);
+    let all = trash_in(&pass.looked.world, &setup.specs.stack.owner);
     let wanted = one_of(&pass, &all, kind, name)?;
     let taken = pass.looked.world.values().any(|view| match view {
         View::Seen { observed, .. } | View::Taken { observed, .. } => {
@@ -145,7 +146,7 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Vec
 /// See [`ActError`].
 pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<Vec<Trashed>, ActError> {
     let pass = begin(setup).await?;
-    let all = trash(&pass.looked.world, &setup.specs.stack.owner);
+    let all = trash_in(&pass.looked.world, &setup.specs.stack.owner);
     match what {
         Purge::Named(kind, name) => Ok(vec![one_of(&pass, &all, *kind, name)?.clone()]),
         Purge::Expired => Ok(all.into_iter().filter(|t| t.expires.is_some_and(|at| at <= pass.now)).collect()),

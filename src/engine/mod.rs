@@ -3,6 +3,7 @@
 //! [`reconcile_once`] is the whole story of a pass; [`survey`] is the same up to the plan, and changes nothing. What a person decides by
 //! hand (the trash, `forget`, `adopt`) is in `acts`, and makes its steps in the same way.
 
+mod act;
 mod acts;
 mod clock;
 mod declared;
@@ -11,6 +12,7 @@ mod image;
 mod ledger;
 mod look;
 mod pass;
+mod problems;
 mod reconcile;
 mod status;
 mod unowned;
@@ -22,12 +24,14 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+pub use act::{Act, Said, act};
 pub use acts::{
-    ActError, Purge, Trashed, adopt_owner, forget_backend, forget_object, trash_list, trash_purge, trash_purge_list,
+    ActError, Purge, Trashed, adopt_owner, forget_backend, forget_object, trash_in, trash_list, trash_purge, trash_purge_list,
     trash_restore,
 };
 pub use clock::SystemClock;
 pub use image::{ImageExport, image_export};
+pub use problems::problem_views;
 pub use reconcile::{JOURNAL, reconcile_once, survey, survey_while};
 pub use status::{Condition, Metadata, ObjectStatus, Status, backend_status, rfc3339, status};
 pub use unowned::{Unowned, unowned};
@@ -78,6 +82,24 @@ pub struct Survey {
     pub journal: Vec<JournalEntry>,
     /// What apply would do.
     pub plan: Plan,
+    /// Objects whose last step failed, and that the daemon tries again.
+    pub retries: Vec<Retry>,
+}
+
+/// An object whose last step failed, and that the daemon tries again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Retry {
+    /// Of the object.
+    pub kind: Kind,
+    /// Of the object.
+    pub name: Name,
+    /// In a row.
+    pub failures: u32,
+    /// The last one.
+    pub error: String,
+    /// When it is tried again, in RFC 3339.
+    pub next_attempt_at: String,
 }
 
 /// What a pass tells while it runs.

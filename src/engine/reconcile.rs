@@ -34,7 +34,7 @@ pub async fn survey_while(
     pass.settle_to_look();
     let plan = pass.plan_closely(approve, Irreversible::List).await;
     let journal = store.and_then(|store| store.journal(JOURNAL).ok()).unwrap_or_default();
-    Survey { now: pass.now, world: pass.looked.world, records: pass.records, journal, plan }
+    Survey { now: pass.now, world: pass.looked.world, records: pass.records, journal, plan, retries: Vec::new() }
 }
 
 /// One pass: lock, observe, recover what a crash left, plan, check the plan, ask, execute, look again, remember, report.

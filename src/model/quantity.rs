@@ -116,6 +116,12 @@ pub struct Seconds(pub u64);
 
 const SPANS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
 
+impl From<Seconds> for std::time::Duration {
+    fn from(seconds: Seconds) -> Self {
+        std::time::Duration::from_secs(seconds.0)
+    }
+}
+
 impl FromStr for Seconds {
     type Err = QuantityError;
     fn from_str(text: &str) -> Result<Self, QuantityError> {

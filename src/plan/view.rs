@@ -2,7 +2,7 @@
 //!
 //! Serialized, a [`PlanView`] is the JSON contract, field by field in its order; what only people need is skipped there.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Drift, Plan, Unobserved, Warning};
@@ -128,7 +128,7 @@ pub struct Summary {
 }
 
 /// A problem of the manifests, as shown to programs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProblemView {
     /// The file; null where no file is meant.
     pub file: Option<String>,

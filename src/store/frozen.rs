@@ -32,6 +32,14 @@ impl Frozen {
         Frozen { dir: dir.to_owned(), records, intents, journal, next_intent: AtomicU64::new(next) }
     }
 
+    /// What a living process told of its store.
+    pub(super) fn told(dir: &Path, records: Arc<Records>, intents: Vec<OpenIntent>, journal: &[JournalEntry]) -> Frozen {
+        // What was decoded a moment ago can be encoded.
+        let journal = journal.iter().filter_map(|entry| codec::encode(entry).ok()).collect();
+        let next = intents.iter().map(|intent| intent.id.0.saturating_add(1)).max().unwrap_or(1);
+        Frozen { dir: dir.to_owned(), records, intents, journal, next_intent: AtomicU64::new(next) }
+    }
+
     fn failed(&self, message: &str) -> StoreError {
         StoreError::Io { path: self.dir.display().to_string(), message: message.to_owned() }
     }

@@ -164,6 +164,16 @@ pub fn look_briefly(dir: &Path, journal: usize) -> Result<Option<Opened>, StoreE
     }
 }
 
+/// A store to look at, of what the process that has it told.
+pub fn told(
+    dir: &Path,
+    records: Arc<crate::model::Records>,
+    intents: Vec<crate::model::OpenIntent>,
+    journal: &[crate::model::JournalEntry],
+) -> Opened {
+    Opened { store: Arc::new(Frozen::told(dir, records, intents, journal)), notes: Vec::new() }
+}
+
 /// RFC 3339, in UTC.
 pub(super) fn rfc3339(seconds: u64) -> String {
     i64::try_from(seconds)

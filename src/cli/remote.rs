@@ -1,0 +1,133 @@
+//! An apply that runs inside the daemon: its lines become the events of an apply here.
+
+use std::sync::Arc;
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
+
+use super::client::Daemon;
+use super::exit::Exit;
+use super::failure::Failure;
+use crate::daemon::protocol::{Ask, Line};
+use crate::engine::{Event, Report, Reporter};
+use crate::plan::{Plan, ProblemView};
+
+/// How an apply in the daemon ended.
+pub(crate) enum Applied {
+    /// It ran.
+    Ran(Report),
+    /// The manifests have problems, and nothing was done.
+    Invalid(Vec<ProblemView>),
+}
+
+/// Has the daemon apply; `reporter` is told and asked as by an apply here.
+///
+/// # Errors
+/// Exit code 7: the daemon refuses, or went away.
+pub(crate) async fn apply(
+    daemon: &Daemon,
+    ask: &Ask,
+    stop: &CancellationToken,
+    reporter: Arc<dyn Reporter>,
+) -> Result<Applied, Failure> {
+    let mut lines = Lines { body: daemon.begin("/v1/apply", ask).await?.into_body(), rest: Vec::new() };
+    let mut run: Option<Run> = None;
+    let mut is_stopping = false;
+    loop {
+        let line = tokio::select! {
+            line = lines.next() => line.map_err(|why| daemon.trouble(&why))?,
+            () = stop.cancelled(), if !is_stopping && run.is_some() => {
+                is_stopping = true;
+                if let Some(run) = &run {
+                    // That it has ended in the meantime is no trouble.
+                    let _ = daemon.begin(&format!("/v1/runs/{}/stop", run.number), &()).await;
+                }
+                continue;
+            }
+        };
+        match line {
+            None => return Err(daemon.trouble("it went away; what was running is looked at by the next run")),
+            Some(Line::Done(report)) => return Ok(Applied::Ran(report)),
+            Some(Line::Invalid(problems)) => return Ok(Applied::Invalid(problems)),
+            Some(Line::Refused(message)) => {
+                let hint = "apply the specs that it follows, or give another store with --state DIR";
+                return Err(Failure::new(Exit::Store, message).hint(hint));
+            }
+            Some(Line::Store(error)) => return Err(error.into()),
+            Some(Line::Begun(number)) => run = Some(Run { number, reporter: Arc::clone(&reporter), plan: None }),
+            Some(line) => {
+                if let Some(run) = &mut run {
+                    run.tell(line, daemon).await?;
+                }
+            }
+        }
+    }
+}
+
+/// A run that has begun there.
+struct Run {
+    number: u64,
+    reporter: Arc<dyn Reporter>,
+    plan: Option<Plan>,
+}
+
+impl Run {
+    /// Passes a line on as the event that it was.
+    async fn tell(&mut self, line: Line, daemon: &Daemon) -> Result<(), Failure> {
+        let reporter = &self.reporter;
+        let step = |index: usize| self.plan.as_ref()?.steps.get(index);
+        match line {
+            Line::Note(note) => reporter.event(Event::Note(note)),
+            Line::Progress(index, done, all) => reporter.event(Event::Progress(index, done, all)),
+            Line::Planned(plan) => {
+                reporter.event(Event::Planned(&plan));
+                self.plan = Some(plan);
+            }
+            Line::Confirm(plan) => {
+                let yes = reporter.confirm(&plan).await;
+                daemon.begin(&format!("/v1/runs/{}/answer", self.number), &yes).await?;
+            }
+            Line::Started(index) => {
+                step(index).into_iter().for_each(|step| reporter.event(Event::Started(index, step)));
+            }
+            Line::Retrying(index, error, millis) => {
+                step(index).into_iter().for_each(|step| reporter.event(Event::Retrying(index, step, &error, millis)));
+            }
+            Line::Finished(index, result) => {
+                step(index).into_iter().for_each(|step| reporter.event(Event::Finished(index, step, &result)));
+            }
+            Line::Skipped(index, why) => {
+                step(index).into_iter().for_each(|step| reporter.event(Event::Skipped(index, step, &why)));
+            }
+            // First and last lines are the caller's.
+            Line::Begun(_) | Line::Done(_) | Line::Invalid(_) | Line::Refused(_) | Line::Store(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Lines of JSON, as they come.
+struct Lines {
+    body: Incoming,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    /// The next one; none at the end.
+    async fn next(&mut self) -> Result<Option<Line>, String> {
+        let mut searched = 0;
+        loop {
+            if let Some(end) = self.rest[searched..].iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=searched + end).collect();
+                return serde_json::from_slice(&line).map(Some).map_err(|error| format!("a line cannot be read: {error}"));
+            }
+            searched = self.rest.len();
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Ok(frame)) => self.rest.extend(frame.into_data().unwrap_or_default()),
+                Some(Err(error)) => return Err(error.to_string()),
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Every decision by hand, as data: it is carried out here, or by the daemon that has the store.
+
+use serde::{Deserialize, Serialize};
+
+use super::acts::{
+    ActError, Purge, Trashed, adopt_owner, forget_backend, forget_object, trash_purge, trash_purge_list, trash_restore,
+};
+use super::Setup;
+use crate::model::{Kind, Name, Owner};
+
+/// What a person decided.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Act {
+    /// See [`trash_restore`].
+    Restore(Kind, Name),
+    /// See [`trash_purge_list`]: decides nothing yet.
+    ListPurge(Purge),
+    /// See [`trash_purge`].
+    Purge(Vec<Trashed>),
+    /// See [`forget_object`].
+    ForgetObject(Kind, Name),
+    /// See [`forget_backend`].
+    ForgetBackend(Name),
+    /// See [`adopt_owner`].
+    AdoptOwner {
+        /// The declared Backend.
+        backend: Name,
+        /// Whose the objects are.
+        from: Owner,
+    },
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Said {
+    /// A sentence for each thing that was done.
+    Sentences(Vec<String>),
+    /// What would be purged.
+    Trashed(Vec<Trashed>),
+}
+
+/// Carries a decision out.
+///
+/// # Errors
+/// See [`ActError`].
+pub async fn act(setup: &Setup, act: Act) -> Result<Said, ActError> {
+    let one = |sentence: String| Said::Sentences(vec![sentence]);
+    Ok(match act {
+        Act::Restore(kind, name) => Said::Sentences(trash_restore(setup, kind, &name).await?),
+        Act::ListPurge(what) => Said::Trashed(trash_purge_list(setup, &what).await?),
+        Act::Purge(objects) => Said::Sentences(trash_purge(setup, &objects).await?),
+        Act::ForgetObject(kind, name) => one(forget_object(setup, kind, &name).await?),
+        Act::ForgetBackend(name) => one(forget_backend(setup, &name).await?),
+        Act::AdoptOwner { backend, from } => Said::Sentences(adopt_owner(setup, &backend, &from).await?),
+    })
+}
