@@ -126,7 +126,7 @@ fn as_table(context: &Context, found: &[Unowned]) -> String {
             [unowned.native.clone(), unowned.size.to_string(), used, what]
         })
         .collect();
-    table(["OBJECT", "SIZE", "USED", ""], &rows, context.terminal.paint)
+    table(["OBJECT", "SIZE", "USED", ""], rows, context.terminal.paint)
 }
 
 /// Tells editors that know it what may stand in the file.

@@ -19,9 +19,9 @@ use crate::plan::{Paint, escape};
 const HISTORY: usize = 10;
 
 #[derive(Serialize)]
-struct Described {
+struct Described<'a> {
     /// More than one only if several incarnations are there, of which at most one is not in the trash.
-    objects: Vec<ObjectStatus>,
+    objects: Vec<ObjectStatus<'a>>,
     /// Oldest first.
     history: Vec<Line>,
 }
@@ -65,7 +65,7 @@ pub(crate) fn describe(context: &Context, args: &DescribeArgs) -> Result<Exit, F
     Ok(exit)
 }
 
-fn describe_one(out: &mut String, object: &ObjectStatus, paint: Paint) {
+fn describe_one(out: &mut String, object: &ObjectStatus<'_>, paint: Paint) {
     let mut field = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             let _ = writeln!(out, "  {name:<12} {}", escape(&value));
@@ -73,26 +73,26 @@ fn describe_one(out: &mut String, object: &ObjectStatus, paint: Paint) {
     };
     let status = &object.status;
     field("condition", Some(format!("{} ({})", status.condition.as_str(), status.reason)));
-    field("why", Some(status.message.clone()));
-    field("way out", status.unblock.clone());
-    field("owner", Some(status.owner.clone()));
-    field("backend", status.backend.clone());
+    field("why", Some(status.message.to_string()));
+    field("way out", status.unblock.map(ToOwned::to_owned));
+    field("owner", Some(status.owner.to_string()));
+    field("backend", status.backend.map(ToString::to_string));
     field("location", status.location.clone());
-    field("pool", status.pool.clone());
-    field("uid", status.uid.clone());
-    field("object", status.object.clone());
+    field("pool", status.pool.map(ToString::to_string));
+    field("uid", status.uid.map(|uid| uid.to_string()));
+    field("object", status.object.map(ToString::to_string));
     let bytes = |size: u64| format!("{} ({size} bytes)", Size(size));
     field("size", status.size.map(bytes));
     field("used", status.used.map(bytes));
     field("place", status.place.map(ToOwned::to_owned));
     field("protected", status.protected.map(|protected| protected.to_string()));
     field("onRemove", status.on_remove.map(|on_remove| format!("{on_remove:?}")));
-    field("expires", status.expires.clone());
-    field("clients", status.clients.as_ref().map(|who| if who.is_empty() { "none".into() } else { who.join(", ") }));
-    for (key, value) in &object.metadata.labels {
+    field("expires", status.expires.map(|at| at.to_string()));
+    field("clients", status.clients.map(|who| if who.is_empty() { "none".into() } else { who.join(", ") }));
+    for (key, value) in object.metadata.labels {
         field("label", Some(format!("{key}={value}")));
     }
-    field("observed at", status.observed_at.clone());
+    field("observed at", status.observed_at.map(|at| at.to_string()));
     let body = std::mem::take(out);
     let _ = writeln!(out, "{}", paint.bold(&full_name(object)));
     out.push_str(&body);
@@ -100,7 +100,7 @@ fn describe_one(out: &mut String, object: &ObjectStatus, paint: Paint) {
         None => out.push_str("Declared: no.\n"),
         Some(spec) => {
             let _ = writeln!(out, "{}", paint.bold("Declared:"));
-            for (key, value) in spec.as_object().into_iter().flatten() {
+            for (key, value) in spec.json().as_object().into_iter().flatten() {
                 let value = match value {
                     Value::Number(size) if key == "size" => size.as_u64().map_or_else(|| size.to_string(), bytes),
                     Value::String(text) => text.clone(),

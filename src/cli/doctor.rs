@@ -157,8 +157,14 @@ fn look_at_world(survey: &Survey, specs: &Specs, findings: &mut Vec<Finding>) {
         findings.push(Finding::wrong(Exit::Held, what, held.reason.as_str(), message, fix));
     }
     for object in status(survey, specs).iter().filter(|object| object.status.condition == Condition::Failed) {
-        let fix = object.status.unblock.clone().unwrap_or_else(|| "see to the cause, then `kiln apply`".to_owned());
-        findings.push(Finding::wrong(Exit::Failed, full_name(object), "Failed", object.status.message.clone(), fix));
+        let fix = object.status.unblock.unwrap_or("see to the cause, then `kiln apply`");
+        findings.push(Finding::wrong(
+            Exit::Failed,
+            full_name(object),
+            "Failed",
+            object.status.message.to_string(),
+            fix,
+        ));
     }
     for trashed in engine::trash_list(survey, &specs.stack.owner) {
         let (Some(identity), Some(expires)) = (&trashed.object.identity, trashed.expires) else { continue };

@@ -1,5 +1,6 @@
 //! `kiln get`: what is declared and what is there.
 
+use std::borrow::Cow;
 use std::mem::ManuallyDrop;
 
 use super::args::{GetArgs, GetFormat, Selector};
@@ -14,13 +15,15 @@ pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     if let Some(what) = &args.what {
         must_be_shown(what.kind)?;
     }
-    let (specs, survey) = context.survey(&args.specs.specs)?;
-    let mut shown = select(&survey, &specs, args.what.as_ref())?;
+    // The process is about to end: taking all of it apart would take longer than showing it.
+    let all = ManuallyDrop::new(context.survey(&args.specs.specs)?);
+    let (specs, survey) = &*all;
+    let mut shown = ManuallyDrop::new(select(survey, specs, args.what.as_ref())?);
     shown.retain(|object| args.labels.iter().all(|(key, value)| object.metadata.labels.get(key) == Some(value)));
     match args.format {
-        GetFormat::Json => context.json(&shown),
+        GetFormat::Json => context.json(&*shown),
         GetFormat::Name => shown.iter().for_each(|object| context.terminal.line(&full_name(object))),
-        GetFormat::Yaml => context.yaml(&shown),
+        GetFormat::Yaml => context.yaml(&*shown),
         GetFormat::Table | GetFormat::Wide if shown.is_empty() => {
             context.terminal.line(match args.labels.is_empty() {
                 true => "Nothing is declared, and nothing is there.",
@@ -30,15 +33,12 @@ pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
         GetFormat::Table => context.terminal.out(&as_table(context, &shown)),
         GetFormat::Wide => context.terminal.out(&as_wide_table(context, &shown)),
     }
-    // The process is about to end: taking all of it apart would take longer than showing it.
-    let (survey, shown) = (ManuallyDrop::new(survey), ManuallyDrop::new(shown));
-    std::mem::forget(specs);
     let is_one = args.what.as_ref().is_some_and(|what| what.name.is_some());
-    Ok(Exit::Unobserved.when(is_in_doubt(&survey, &shown, is_one)))
+    Ok(Exit::Unobserved.when(is_in_doubt(survey, &shown, is_one)))
 }
 
 /// `volume/db`.
-pub(crate) fn full_name(object: &ObjectStatus) -> String {
+pub(crate) fn full_name(object: &ObjectStatus<'_>) -> String {
     format!("{}/{}", object.kind.as_lower(), object.metadata.name)
 }
 
@@ -46,13 +46,17 @@ pub(crate) fn full_name(object: &ObjectStatus) -> String {
 ///
 /// # Errors
 /// Exit code 2 for a name that is neither declared nor there.
-pub(crate) fn select(survey: &Survey, specs: &Specs, what: Option<&Selector>) -> Result<Vec<ObjectStatus>, Failure> {
+pub(crate) fn select<'a>(
+    survey: &'a Survey,
+    specs: &'a Specs,
+    what: Option<&Selector>,
+) -> Result<Vec<ObjectStatus<'a>>, Failure> {
     let Some(Selector { kind, name }) = what else { return Ok(status(survey, specs)) };
     let mut all = match kind {
         Kind::Backend => backend_status(survey, specs),
         _ => status(survey, specs),
     };
-    all.retain(|object| object.kind == *kind && name.as_ref().is_none_or(|n| object.metadata.name == n.as_str()));
+    all.retain(|object| object.kind == *kind && name.as_ref().is_none_or(|n| object.metadata.name == n));
     match name {
         Some(name) if all.is_empty() => {
             let message = format!("there is no {}/{name}: it is not declared, and not there", kind.as_lower());
@@ -63,10 +67,12 @@ pub(crate) fn select(survey: &Survey, specs: &Specs, what: Option<&Selector>) ->
 }
 
 /// Whether something shown could not be looked at: of one object its own backend counts, else all of them.
-pub(crate) fn is_in_doubt(survey: &Survey, shown: &[ObjectStatus], is_one: bool) -> bool {
-    survey.plan.unobserved.iter().any(|unobserved| {
-        !is_one || shown.iter().any(|object| object.status.backend.as_deref() == Some(unobserved.backend.as_str()))
-    })
+pub(crate) fn is_in_doubt(survey: &Survey, shown: &[ObjectStatus<'_>], is_one: bool) -> bool {
+    survey
+        .plan
+        .unobserved
+        .iter()
+        .any(|unobserved| !is_one || shown.iter().any(|object| object.status.backend == Some(&unobserved.backend)))
 }
 
 /// # Errors
@@ -81,48 +87,40 @@ pub(crate) fn must_be_shown(kind: Kind) -> Result<(), Failure> {
     }
 }
 
-fn as_table(context: &Context, shown: &[ObjectStatus]) -> String {
-    let rows: Vec<[String; 6]> = shown
-        .iter()
-        .map(|object| {
-            let status = &object.status;
-            [
-                full_name(object),
-                status.backend.clone().unwrap_or_else(|| "-".to_owned()),
-                status.size.map_or_else(|| "-".to_owned(), |size| Size(size).to_string()),
-                status.condition.as_str().to_owned(),
-                status.reason.clone(),
-                if status.condition == Condition::Settled { String::new() } else { said(object) },
-            ]
-        })
-        .collect();
-    table(["NAME", "BACKEND", "SIZE", "CONDITION", "REASON", "MESSAGE"], &rows, context.terminal.paint)
+fn as_table(context: &Context, shown: &[ObjectStatus<'_>]) -> String {
+    let rows = shown.iter().map(|object| {
+        let status = &object.status;
+        [
+            full_name(object).into(),
+            or_none(status.backend.map(|backend| backend.as_str())),
+            or_none(status.size.map(|size| Size(size).to_string())),
+            status.condition.as_str().into(),
+            status.reason.as_str().into(),
+            said(object),
+        ]
+    });
+    table(["NAME", "BACKEND", "SIZE", "CONDITION", "REASON", "MESSAGE"], rows, context.terminal.paint)
 }
 
-fn as_wide_table(context: &Context, shown: &[ObjectStatus]) -> String {
-    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let rows: Vec<[String; 12]> = shown
-        .iter()
-        .map(|object| {
-            let status = &object.status;
-            let labels: Vec<String> =
-                object.metadata.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-            [
-                full_name(object),
-                or_none(status.backend.clone()),
-                or_none(status.size.map(|size| Size(size).to_string())),
-                or_none(status.used.map(|used| Size(used).to_string())),
-                or_none(status.protected.map(|protected| if protected { "yes" } else { "no" }.to_owned())),
-                or_none(status.on_remove.map(|on_remove| format!("{on_remove:?}"))),
-                or_none(status.uid.clone()),
-                or_none(status.object.clone()),
-                or_none((!labels.is_empty()).then(|| labels.join(","))),
-                status.condition.as_str().to_owned(),
-                status.reason.clone(),
-                if status.condition == Condition::Settled { String::new() } else { said(object) },
-            ]
-        })
-        .collect();
+fn as_wide_table(context: &Context, shown: &[ObjectStatus<'_>]) -> String {
+    let rows = shown.iter().map(|object| {
+        let status = &object.status;
+        let labels: Vec<String> = object.metadata.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        [
+            full_name(object).into(),
+            or_none(status.backend.map(|backend| backend.as_str())),
+            or_none(status.size.map(|size| Size(size).to_string())),
+            or_none(status.used.map(|used| Size(used).to_string())),
+            or_none(status.protected.map(|protected| if protected { "yes" } else { "no" })),
+            or_none(status.on_remove.map(|on_remove| format!("{on_remove:?}"))),
+            or_none(status.uid.map(|uid| uid.to_string())),
+            or_none(status.object.map(|object| object.as_str())),
+            or_none((!labels.is_empty()).then(|| labels.join(","))),
+            status.condition.as_str().into(),
+            status.reason.as_str().into(),
+            said(object),
+        ]
+    });
     let heading = [
         "NAME",
         "BACKEND",
@@ -137,14 +135,19 @@ fn as_wide_table(context: &Context, shown: &[ObjectStatus]) -> String {
         "REASON",
         "MESSAGE",
     ];
-    table(heading, &rows, context.terminal.paint)
+    table(heading, rows, context.terminal.paint)
 }
 
-/// The message; of what cannot be seen, with the time when it was.
-fn said(object: &ObjectStatus) -> String {
+fn or_none<'a>(text: Option<impl Into<Cow<'a, str>>>) -> Cow<'a, str> {
+    text.map_or(Cow::Borrowed("-"), Into::into)
+}
+
+/// The message, where there is something to say; of what cannot be seen, with the time when it was.
+fn said<'a>(object: &'a ObjectStatus<'_>) -> Cow<'a, str> {
     let status = &object.status;
-    match &status.observed_at {
-        Some(at) if status.condition == Condition::Unknown => format!("last seen {at}; {}", status.message),
-        _ => status.message.clone(),
+    match (status.condition, status.observed_at) {
+        (Condition::Settled, _) => Cow::Borrowed(""),
+        (Condition::Unknown, Some(at)) => format!("last seen {at}; {}", status.message).into(),
+        _ => Cow::Borrowed(&status.message),
     }
 }

@@ -96,5 +96,5 @@ pub(crate) fn lines_as_table(lines: &[Line], paint: Paint) -> String {
             ]
         })
         .collect();
-    table(["TIME", "ACTION", "OBJECT", "BACKEND", "OUTCOME", "REVISION", "DETAIL"], &rows, paint)
+    table(["TIME", "ACTION", "OBJECT", "BACKEND", "OUTCOME", "REVISION", "DETAIL"], rows, paint)
 }

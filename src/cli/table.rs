@@ -1,36 +1,66 @@
 //! Tables of text: columns as wide as what stands in them.
 
+use std::borrow::Cow;
+
 use unicode_width::UnicodeWidthStr;
 
 use crate::plan::{Paint, escape};
 
 /// Rows under a heading. Text from outside is made safe; the last column is not padded.
-pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]], paint: Paint) -> String {
-    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| escape(cell).into_owned())).collect();
-    let mut widths = heading.map(UnicodeWidthStr::width);
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.width());
-        }
-    }
-    let line = |cells: [&str; N]| {
-        let mut line = String::new();
-        for (index, (cell, width)) in cells.into_iter().zip(widths).enumerate() {
-            line.push_str(cell);
+pub(crate) fn table<'a, C: Into<Cow<'a, str>>, const N: usize>(
+    heading: [&str; N],
+    rows: impl IntoIterator<Item = [C; N]>,
+    paint: Paint,
+) -> String {
+    let mut widths = heading.map(width);
+    let rows: Vec<[Cow<'a, str>; N]> = rows
+        .into_iter()
+        .map(|row| {
+            let row = row.map(|cell| safe(cell.into()));
+            for (most, cell) in widths.iter_mut().zip(&row) {
+                *most = width(cell).max(*most);
+            }
+            row
+        })
+        .collect();
+    let line = |out: &mut String, cells: [&str; N]| {
+        let begin = out.len();
+        for (index, (cell, most)) in cells.into_iter().zip(widths).enumerate() {
+            out.push_str(cell);
             if index + 1 < N {
-                line.extend(std::iter::repeat_n(' ', width - cell.width() + 2));
+                out.extend(std::iter::repeat_n(' ', most - width(cell) + 2));
             }
         }
-        line.truncate(line.trim_end().len());
-        line
+        out.truncate(begin + out[begin..].trim_end().len());
     };
-    let mut out = paint.bold(&line(heading));
+    let mut head = String::new();
+    line(&mut head, heading);
+    let mut out = paint.bold(&head);
     out.push('\n');
     for row in &rows {
-        out.push_str(&line(row.each_ref().map(String::as_str)));
+        line(&mut out, row.each_ref().map(AsRef::as_ref));
         out.push('\n');
     }
     out
+}
+
+/// Nearly every cell; such text takes one column for each byte, and needs no second look.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
+fn width(text: &str) -> usize {
+    if is_plain(text) { text.len() } else { text.width() }
+}
+
+fn safe(text: Cow<'_, str>) -> Cow<'_, str> {
+    if is_plain(&text) {
+        return text;
+    }
+    match escape(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(safe) => Cow::Owned(safe),
+    }
 }
 
 #[cfg(test)]
@@ -39,8 +69,8 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_text_from_outside_is_safe() {
-        let rows = [["volume/db".to_owned(), "a\u{1b}[2Jb".to_owned()], ["é".to_owned(), String::new()]];
-        let shown = table(["NAME", "WHY"], &rows, Paint::PLAIN);
+        let rows = [["volume/db", "a\u{1b}[2Jb"], ["é", ""]];
+        let shown = table(["NAME", "WHY"], rows, Paint::PLAIN);
         assert_eq!(shown, "NAME       WHY\nvolume/db  a\\u{1b}[2Jb\né\n");
     }
 }

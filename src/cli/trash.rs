@@ -112,5 +112,5 @@ fn as_table(trashed: &[Trashed], paint: Paint) -> String {
             ]
         })
         .collect();
-    table(["NAME", "BACKEND", "SIZE", "UNTIL", "UID"], &rows, paint)
+    table(["NAME", "BACKEND", "SIZE", "UNTIL", "UID"], rows, paint)
 }

@@ -1,12 +1,63 @@
 //! Specs in the form of the manifests that declared them, for `kiln get -o json`: the fields that were written, under their names there,
 //! sizes in bytes.
 
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::model::{
-    BackendSpec, DriverConfig, ExportSpec, ExportedThing, ImageRef, Provisioning, Qos, SnapshotSpec, SourceSpec,
-    VolumeSpec,
+    BackendSpec, DriverConfig, ExportSpec, ExportedThing, ImageRef, Kind, Meta, Name, Provisioning, Qos, SnapshotSpec,
+    SourceSpec, Specs, VolumeSpec,
 };
+
+/// The spec of one object. Its JSON is made where it is shown: a table of a hundred thousand shows none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Declared<'a> {
+    /// Of a Volume.
+    Volume(&'a VolumeSpec),
+    /// Of a Snapshot.
+    Snapshot(&'a SnapshotSpec),
+    /// Of an Export.
+    Export(&'a ExportSpec),
+    /// Of a Backend.
+    Backend(&'a BackendSpec),
+}
+
+impl<'a> Declared<'a> {
+    /// What is declared under a kind and name, where that kind has objects.
+    pub(super) fn find(specs: &'a Specs, kind: Kind, name: &Name) -> Option<Self> {
+        match kind {
+            Kind::Volume => specs.volumes.get(name).map(Self::Volume),
+            Kind::Snapshot => specs.snapshots.get(name).map(Self::Snapshot),
+            Kind::Export => specs.exports.get(name).map(Self::Export),
+            Kind::Stack | Kind::Backend | Kind::Target | Kind::Approval => None,
+        }
+    }
+
+    pub(super) fn meta(self) -> &'a Meta {
+        match self {
+            Self::Volume(spec) => &spec.meta,
+            Self::Snapshot(spec) => &spec.meta,
+            Self::Export(spec) => &spec.meta,
+            Self::Backend(spec) => &spec.meta,
+        }
+    }
+
+    /// In the form of the manifest, with sizes in bytes.
+    pub fn json(self) -> Value {
+        match self {
+            Self::Volume(spec) => volume_json(spec),
+            Self::Snapshot(spec) => snapshot_json(spec),
+            Self::Export(spec) => export_json(spec),
+            Self::Backend(spec) => backend_json(spec),
+        }
+    }
+}
+
+impl Serialize for Declared<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json().serialize(serializer)
+    }
+}
 
 /// Only what is written (null is what is not), under the names that manifests use.
 fn written<const N: usize>(fields: [(&str, Value); N]) -> Value {
@@ -14,7 +65,7 @@ fn written<const N: usize>(fields: [(&str, Value); N]) -> Value {
     Value::Object(fields.map(|(key, value)| (key.to_owned(), value)).collect::<Map<_, _>>())
 }
 
-pub(super) fn volume_json(spec: &VolumeSpec) -> Value {
+fn volume_json(spec: &VolumeSpec) -> Value {
     let VolumeSpec {
         meta: _,
         backend,
@@ -76,7 +127,7 @@ pub(super) fn volume_json(spec: &VolumeSpec) -> Value {
     ])
 }
 
-pub(super) fn snapshot_json(spec: &SnapshotSpec) -> Value {
+fn snapshot_json(spec: &SnapshotSpec) -> Value {
     let SnapshotSpec { meta: _, volume, protected, on_remove, adopt } = spec;
     written([
         ("volume", json!(volume)),
@@ -86,7 +137,7 @@ pub(super) fn snapshot_json(spec: &SnapshotSpec) -> Value {
     ])
 }
 
-pub(super) fn export_json(spec: &ExportSpec) -> Value {
+fn export_json(spec: &ExportSpec) -> Value {
     let ExportSpec { meta: _, what, target, protocol } = spec;
     let (volume, snapshot) = match what {
         ExportedThing::Volume(name) => (json!(name), Value::Null),
@@ -95,7 +146,7 @@ pub(super) fn export_json(spec: &ExportSpec) -> Value {
     written([("volume", volume), ("snapshot", snapshot), ("target", json!(target)), ("protocol", json!(protocol))])
 }
 
-pub(super) fn backend_json(spec: &BackendSpec) -> Value {
+fn backend_json(spec: &BackendSpec) -> Value {
     let BackendSpec { meta: _, config, concurrency, timeout, max_fill, overcommit, via } = spec;
     let path = |path: &std::path::Path| json!(path.display().to_string());
     let (section, values) = match config {

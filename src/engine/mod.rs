@@ -30,10 +30,11 @@ pub use acts::{
     trash_restore,
 };
 pub use clock::SystemClock;
+pub use declared::Declared;
 pub use image::{ImageExport, image_export};
 pub use problems::problem_views;
 pub use reconcile::{JOURNAL, reconcile_once, survey, survey_while};
-pub use status::{Condition, Metadata, ObjectStatus, Status, backend_status, rfc3339, status};
+pub use status::{Condition, Metadata, Moment, ObjectStatus, Status, backend_status, rfc3339, status};
 pub use unowned::{Unowned, unowned};
 
 use crate::driver::Driver;

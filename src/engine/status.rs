@@ -1,69 +1,71 @@
 //! What is declared and what is there, object by object: what `kiln get` and `kiln describe` show. Pure.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
-use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
-use serde::Serialize;
-use serde_json::Value;
+use foldhash::{HashMap, HashMapExt, HashSet};
+use serde::{Serialize, Serializer};
+use smol_str::{SmolStr, format_smolstr};
 
 use super::Survey;
-use super::declared::{backend_json, export_json, snapshot_json, volume_json};
+use super::declared::Declared;
 use crate::model::{
-    Action, BackendSpec, Capacity, Clients, Identity, JournalEntry, Kind, Meta, Name, Object, ObjectRecord, Observed,
-    OnRemove, Place, Specs, Step, Tags, Uid, Verb,
+    Action, BackendSpec, Capacity, Clients, Identity, JournalEntry, Kind, Name, NativeName, Object, ObjectRecord,
+    Observed, OnRemove, Owner, Place, PoolId, Specs, Step, Tags, Uid, Verb,
 };
 use crate::plan::{Drift, Held, View};
 
-/// One object, as in `kiln get -o json`.
+/// One object, as in `kiln get -o json`. What is known of it already is referred to and not copied: there may be a hundred thousand.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ObjectStatus {
+pub struct ObjectStatus<'a> {
     /// Always `kiln/v1`.
     pub api_version: &'static str,
     /// Of the object.
     pub kind: Kind,
     /// Its name, and what else `metadata` holds.
-    pub metadata: Metadata,
+    pub metadata: Metadata<'a>,
     /// As declared, in the form of the manifest with sizes in bytes; null if it is not declared.
-    pub spec: Option<Value>,
+    pub spec: Option<Declared<'a>>,
     /// What is there.
-    pub status: Status,
+    pub status: Status<'a>,
 }
 
 /// `metadata`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Metadata {
+pub struct Metadata<'a> {
     /// Unique per kind, but for what is in the trash.
-    pub name: String,
+    pub name: &'a Name,
     /// As declared, else as tagged.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
+    pub labels: &'a BTreeMap<String, String>,
     /// As declared.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub renamed_from: Option<String>,
+    pub renamed_from: Option<&'a Name>,
 }
 
 /// `status`. What does not apply or is not known is null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Status {
+pub struct Status<'a> {
     /// How the object stands to its spec.
     pub condition: Condition,
     /// Why, in one word.
-    pub reason: String,
+    pub reason: SmolStr,
     /// Why, in one sentence.
-    pub message: String,
+    pub message: Cow<'a, str>,
     /// What to do about it.
-    pub unblock: Option<String>,
+    pub unblock: Option<&'a str>,
     /// Which incarnation.
-    pub uid: Option<String>,
+    pub uid: Option<Uid>,
     /// Whose.
-    pub owner: String,
+    pub owner: &'a Owner,
     /// Where it is; where it would be, if it is not there.
-    pub backend: Option<String>,
+    pub backend: Option<&'a Name>,
     /// The native name.
-    pub object: Option<String>,
+    pub object: Option<&'a NativeName>,
     /// In bytes, as a client sees it. Of a Backend: its capacity.
     pub size: Option<u64>,
     /// In bytes, what it takes up, where that is cheap to know.
@@ -74,18 +76,34 @@ pub struct Status {
     pub protected: Option<bool>,
     /// What happens when its manifest goes, as tagged.
     pub on_remove: Option<OnRemove>,
-    /// When it may be purged from the trash, in RFC 3339.
-    pub expires: Option<String>,
+    /// When it may be purged from the trash.
+    pub expires: Option<Moment>,
     /// Who has it open, where that was looked at.
-    pub clients: Option<Vec<String>>,
-    /// When what is said here was seen, in RFC 3339; null if it never was.
-    pub observed_at: Option<String>,
+    pub clients: Option<&'a [String]>,
+    /// When what is said here was seen; null if it never was.
+    pub observed_at: Option<Moment>,
     /// Of a Backend: where it points to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
     /// Of a Backend: the identity of its pool.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pool: Option<String>,
+    pub pool: Option<&'a PoolId>,
+}
+
+/// Seconds since 1970; shown in RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(pub u64);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&rfc3339(self.0))
+    }
+}
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// How an object stands to its spec.
@@ -135,35 +153,26 @@ pub fn rfc3339(seconds: u64) -> String {
 
 /// Every volume, snapshot and export that is declared, that is there under this owner (the trash included), or that was there
 /// when its backend was last seen; sorted by kind, name and uid.
-pub fn status(survey: &Survey, specs: &Specs) -> Vec<ObjectStatus> {
+pub fn status<'a>(survey: &'a Survey, specs: &'a Specs) -> Vec<ObjectStatus<'a>> {
     let look = Look::new(survey, specs);
-    let mut all = Vec::new();
-    let mut shown: HashSet<Uid> = HashSet::new();
-    for found in owned(survey, specs) {
-        shown.insert(found.identity.uid);
-        all.push(look.present(&found));
-    }
-    for record in look.remembered(&shown) {
-        shown.insert(record.identity.uid);
-        all.push(look.last_seen(record));
-    }
+    let remembered = look.remembered();
+    let last_seen: HashSet<(Kind, &Name)> = remembered.iter().map(|r| (r.identity.kind, &r.identity.name)).collect();
+    let is_met = |kind, name| look.about(kind, name).meant.is_some() || last_seen.contains(&(kind, name));
+    let mut all: Vec<ObjectStatus<'a>> = owned(survey, specs).map(|found| look.present(&found)).collect();
+    all.extend(remembered.iter().map(|record| look.last_seen(record)));
     // What is declared and was not met above is not there yet, or is not known to be.
-    let met: HashSet<(Kind, &str)> =
-        all.iter().filter(|o| o.spec.is_some()).map(|o| (o.kind, o.metadata.name.as_str())).collect();
-    let declared = look.declared().into_iter().filter(|(kind, meta, _)| !met.contains(&(*kind, meta.name.as_str())));
-    let absent: Vec<_> = declared.map(|(kind, meta, backend)| look.absent(kind, &meta.name, backend)).collect();
-    all.extend(absent);
+    let declared = look.declared().filter(|(kind, name, _)| !is_met(*kind, name));
+    all.extend(declared.map(|(kind, name, backend)| look.absent(kind, name, backend)));
     // What is held and is none of these (lost, and no longer declared) is shown too: it waits for a person.
-    let met: HashSet<(Kind, &str)> = all.iter().map(|o| (o.kind, o.metadata.name.as_str())).collect();
-    let others = survey.plan.held.iter().filter(|held| !met.contains(&(held.kind, held.name.as_str())));
-    let absent: Vec<_> = others.map(|held| look.absent(held.kind, &held.name, held.backend.as_ref())).collect();
-    all.extend(absent);
-    all.sort_by(|a, b| (a.kind, &a.metadata.name, &a.status.uid).cmp(&(b.kind, &b.metadata.name, &b.status.uid)));
+    let is_shown = |kind, name| Declared::find(specs, kind, name).is_some() || is_met(kind, name);
+    let others = survey.plan.held.iter().filter(|held| !is_shown(held.kind, &held.name));
+    all.extend(others.map(|held| look.absent(held.kind, &held.name, held.backend.as_ref())));
+    all.sort_by(|a, b| (a.kind, a.metadata.name, a.status.uid).cmp(&(b.kind, b.metadata.name, b.status.uid)));
     all
 }
 
 /// Every declared backend, by name.
-pub fn backend_status(survey: &Survey, specs: &Specs) -> Vec<ObjectStatus> {
+pub fn backend_status<'a>(survey: &'a Survey, specs: &'a Specs) -> Vec<ObjectStatus<'a>> {
     let look = Look::new(survey, specs);
     specs.backends.values().map(|spec| look.backend(spec)).collect()
 }
@@ -200,15 +209,33 @@ struct About<'a> {
     meant: Option<(&'a Name, &'a Object)>,
 }
 
+impl<'a> About<'a> {
+    fn held(&self, uid: Option<Uid>) -> Option<&'a Held> {
+        self.held.iter().find(|h| uid.is_none() || h.uid.is_none() || h.uid == uid).copied()
+    }
+
+    fn step(&self, uid: Option<Uid>) -> Option<&'a Step> {
+        self.steps.iter().find(|step| uid.is_none_or(|uid| step.identity.uid == uid)).copied()
+    }
+
+    /// The last line of the journal, if that is a failure.
+    fn last_failure(&self) -> Option<&'a JournalEntry> {
+        self.last.filter(|entry| entry.outcome == "failed")
+    }
+}
+
 struct Look<'a> {
     survey: &'a Survey,
     specs: &'a Specs,
     about: HashMap<(Kind, &'a Name), About<'a>>,
+    /// About a name of which nothing is known.
+    nothing: About<'a>,
 }
 
 impl<'a> Look<'a> {
     fn new(survey: &'a Survey, specs: &'a Specs) -> Self {
-        let mut about: HashMap<(Kind, &'a Name), About<'a>> = HashMap::new();
+        let objects = survey.world.values().filter_map(seen).map(|observed| observed.objects.len()).sum();
+        let mut about: HashMap<(Kind, &'a Name), About<'a>> = HashMap::with_capacity(objects);
         for held in &survey.plan.held {
             about.entry((held.kind, &held.name)).or_default().held.push(held);
         }
@@ -222,30 +249,39 @@ impl<'a> Look<'a> {
             about.entry((entry.kind, &entry.name)).or_default().last = Some(entry);
         }
         // The spec is about what lives where it is declared, else about what lives elsewhere, else about what is in the trash.
-        let rank = |name: &Name, kind: Kind, backend: &Name, object: &Object| {
+        let rank = |name: &Name, kind: Kind, (backend, object): (&Name, &Object)| {
             let declared = specs.volumes.get(name).filter(|_| kind == Kind::Volume).map(|volume| &volume.backend);
             (object.place != Place::Live, declared.is_some_and(|declared| declared != backend))
         };
         for Found { identity: Identity { kind, name, .. }, backend, object } in owned(survey, specs) {
             let meant = &mut about.entry((*kind, name)).or_default().meant;
-            let new = rank(name, *kind, backend, object);
-            if meant.is_none_or(|(other_backend, other)| new < rank(name, *kind, other_backend, other)) {
-                *meant = Some((backend, object));
+            let this = (backend, object);
+            if meant.is_none_or(|other| rank(name, *kind, this) < rank(name, *kind, other)) {
+                *meant = Some(this);
             }
         }
-        Self { survey, specs, about }
+        Self { survey, specs, about, nothing: About::default() }
     }
 
-    /// Records of objects that were there, on backends that cannot be seen now (or cannot be seen whole).
-    fn remembered(&self, shown: &HashSet<Uid>) -> Vec<&'a ObjectRecord> {
-        self.survey
+    fn about<'s>(&'s self, kind: Kind, name: &'s Name) -> &'s About<'a> {
+        self.about.get(&(kind, name)).unwrap_or(&self.nothing)
+    }
+
+    /// Records of objects that were there, on backends that cannot be seen now (or cannot be seen whole), which do not show them.
+    fn remembered(&self) -> Vec<&'a ObjectRecord> {
+        let mut found: Vec<&'a ObjectRecord> = self
+            .survey
             .records
             .objects
             .values()
-            .filter(|record| record.identity.owner == self.specs.stack.owner)
-            .filter(|record| record.seen.is_some() && !shown.contains(&record.identity.uid))
+            .filter(|record| record.identity.owner == self.specs.stack.owner && record.seen.is_some())
             .filter(|record| self.in_doubt(&record.backend, record.identity.kind))
-            .collect()
+            .collect();
+        if !found.is_empty() {
+            let shown: HashSet<Uid> = owned(self.survey, self.specs).map(|found| found.identity.uid).collect();
+            found.retain(|record| !shown.contains(&record.identity.uid));
+        }
+        found
     }
 
     /// Whether what a backend does not show may be there all the same.
@@ -258,67 +294,48 @@ impl<'a> Look<'a> {
     }
 
     /// Everything that is declared, with the backend where it is declared.
-    fn declared(&self) -> Vec<(Kind, &'a Meta, Option<&'a Name>)> {
+    fn declared(&self) -> impl Iterator<Item = (Kind, &'a Name, Option<&'a Name>)> {
         let Specs { volumes, snapshots, exports, .. } = self.specs;
-        let volumes_there = volumes.values().map(|v| (Kind::Volume, &v.meta, Some(&v.backend)));
-        let snapshots_there =
-            snapshots.values().map(|s| (Kind::Snapshot, &s.meta, volumes.get(&s.volume).map(|volume| &volume.backend)));
-        let exports_there = exports.values().map(|e| (Kind::Export, &e.meta, None));
-        volumes_there.chain(snapshots_there).chain(exports_there).collect()
-    }
-
-    fn meta(&self, kind: Kind, name: &Name) -> Option<&'a Meta> {
-        match kind {
-            Kind::Volume => self.specs.volumes.get(name).map(|spec| &spec.meta),
-            Kind::Snapshot => self.specs.snapshots.get(name).map(|spec| &spec.meta),
-            Kind::Export => self.specs.exports.get(name).map(|spec| &spec.meta),
-            Kind::Stack | Kind::Backend | Kind::Target | Kind::Approval => None,
-        }
-    }
-
-    fn spec(&self, kind: Kind, name: &Name) -> Option<Value> {
-        match kind {
-            Kind::Volume => self.specs.volumes.get(name).map(volume_json),
-            Kind::Snapshot => self.specs.snapshots.get(name).map(snapshot_json),
-            Kind::Export => self.specs.exports.get(name).map(export_json),
-            Kind::Stack | Kind::Backend | Kind::Target | Kind::Approval => None,
-        }
+        let volumes_there = volumes.iter().map(|(name, v)| (Kind::Volume, name, Some(&v.backend)));
+        let snapshots_there = snapshots
+            .iter()
+            .map(|(name, s)| (Kind::Snapshot, name, volumes.get(&s.volume).map(|volume| &volume.backend)));
+        let exports_there = exports.keys().map(|name| (Kind::Export, name, None));
+        volumes_there.chain(snapshots_there).chain(exports_there)
     }
 
     /// An object that is there. Of two under one name, the spec belongs to the one that lives where it is declared.
-    fn present(&self, found: &Found<'_>) -> ObjectStatus {
-        let Found { identity, backend, object } = found;
+    fn present(&self, found: &Found<'a>) -> ObjectStatus<'a> {
+        let Found { identity, backend, object } = *found;
         let (kind, name) = (identity.kind, &identity.name);
-        let is_declared = self.meta(kind, name).is_some()
-            && self
-                .about
-                .get(&(kind, name))
-                .and_then(|about| about.meant)
-                .is_some_and(|(at, meant)| at == *backend && std::ptr::eq(meant, *object));
-        let verdict = self.judge(kind, name, object.uid(), Some(found), is_declared);
-        self.build(kind, name, is_declared, verdict, Some(object), Some(backend), Some(self.survey.now))
+        let about = self.about(kind, name);
+        let is_meant = about.meant.is_some_and(|(at, meant)| at == backend && std::ptr::eq(meant, object));
+        let declared = Declared::find(self.specs, kind, name).filter(|_| is_meant);
+        let verdict = Self::judge(about, object.uid(), Some(found), declared.is_some());
+        self.build(kind, name, declared, verdict, Some(object), Some(backend), Some(self.survey.now))
     }
 
     /// An object that was there when its backend was last seen.
-    fn last_seen(&self, record: &ObjectRecord) -> ObjectStatus {
+    fn last_seen(&self, record: &'a ObjectRecord) -> ObjectStatus<'a> {
         let (kind, name) = (record.identity.kind, &record.identity.name);
-        let is_declared = self.meta(kind, name).is_some();
-        let verdict = self.unknown(kind, name, Some(record.identity.uid), &record.backend);
+        let declared = Declared::find(self.specs, kind, name);
+        let verdict = self.unknown(self.about(kind, name), Some(record.identity.uid), &record.backend);
         let object = record.seen.as_ref();
-        self.build(kind, name, is_declared, verdict, object, Some(&record.backend), Some(record.seen_at))
+        self.build(kind, name, declared, verdict, object, Some(&record.backend), Some(record.seen_at))
     }
 
     /// What is declared, or held, and not there.
-    fn absent(&self, kind: Kind, name: &Name, backend: Option<&Name>) -> ObjectStatus {
-        let is_declared = self.meta(kind, name).is_some();
+    fn absent(&self, kind: Kind, name: &'a Name, backend: Option<&'a Name>) -> ObjectStatus<'a> {
+        let declared = Declared::find(self.specs, kind, name);
+        let about = self.about(kind, name);
         let verdict = match backend {
-            Some(backend) if self.is_unobserved(backend) => self.unknown(kind, name, None, backend),
-            _ => self.judge(kind, name, None, None, is_declared),
+            Some(backend) if self.is_unobserved(backend) => self.unknown(about, None, backend),
+            _ => Self::judge(about, None, None, declared.is_some()),
         };
         let observed_at = backend.and_then(|b| self.survey.world.get(b)).and_then(seen).map(|_| self.survey.now);
-        let mut built = self.build(kind, name, is_declared, verdict, None, backend, observed_at);
-        let uid = self.step(kind, name, None).map(|step| step.identity.uid);
-        built.status.uid = uid.or_else(|| self.held(kind, name, None)?.uid).map(|uid| uid.to_string());
+        let mut built = self.build(kind, name, declared, verdict, None, backend, observed_at);
+        let planned = about.step(None).map(|step| step.identity.uid);
+        built.status.uid = planned.or_else(|| about.held(None)?.uid);
         built
     }
 
@@ -329,48 +346,38 @@ impl<'a> Look<'a> {
     }
 
     /// Of an object on a backend that does not show it: with the reason and the way out for which it is held, if it is.
-    fn unknown(&self, kind: Kind, name: &Name, uid: Option<Uid>, backend: &Name) -> Verdict {
-        match self.held(kind, name, uid) {
+    fn unknown(&self, about: &About<'a>, uid: Option<Uid>, backend: &Name) -> Verdict<'a> {
+        match about.held(uid) {
             Some(held) => Verdict { condition: Condition::Unknown, ..Verdict::held(held) },
             None => self.unobserved(backend),
         }
     }
 
-    fn unobserved(&self, backend: &Name) -> Verdict {
-        let why = self.survey.plan.unobserved.iter().find(|u| u.backend == *backend).map(|u| u.message.clone());
+    fn unobserved(&self, backend: &Name) -> Verdict<'a> {
+        let why = self.survey.plan.unobserved.iter().find(|u| u.backend == *backend).map(|u| u.message.as_str());
         let message = match self.survey.world.get(backend) {
-            Some(View::Unseen { why }) => format!("the backend {backend} could not be observed: {why}"),
+            Some(View::Unseen { why }) => format!("the backend {backend} could not be observed: {why}").into(),
             Some(View::Unbuilt) => match self.specs.not_allowed(Kind::Backend, backend) {
-                Some(barred) => barred.message.clone(),
-                None => format!("the driver of the backend {backend} is not built"),
+                Some(barred) => Cow::Borrowed(barred.message.as_str()),
+                None => format!("the driver of the backend {backend} is not built").into(),
             },
             Some(View::Seen { observed, .. } | View::Taken { observed, .. }) => match (why, observed.gaps.first()) {
-                (Some(why), _) => why,
-                (None, Some(gap)) => format!("the backend {backend} did not show everything: {gap}"),
-                (None, None) => format!("the backend {backend} did not show everything"),
+                (Some(why), _) => Cow::Borrowed(why),
+                (None, Some(gap)) => format!("the backend {backend} did not show everything: {gap}").into(),
+                (None, None) => format!("the backend {backend} did not show everything").into(),
             },
-            None => format!("the backend {backend} is no longer declared, so nobody looks at it"),
+            None => format!("the backend {backend} is no longer declared, so nobody looks at it").into(),
         };
-        Verdict { condition: Condition::Unknown, reason: "Unobserved".to_owned(), message, unblock: None }
-    }
-
-    fn held(&self, kind: Kind, name: &Name, uid: Option<Uid>) -> Option<&'a Held> {
-        let held = &self.about.get(&(kind, name))?.held;
-        held.iter().find(|h| uid.is_none() || h.uid.is_none() || h.uid == uid).copied()
-    }
-
-    fn step(&self, kind: Kind, name: &Name, uid: Option<Uid>) -> Option<&'a Step> {
-        let steps = &self.about.get(&(kind, name))?.steps;
-        steps.iter().find(|step| uid.is_none_or(|uid| step.identity.uid == uid)).copied()
+        Verdict::new(Condition::Unknown, "Unobserved", message)
     }
 
     /// The condition, from what is held, planned, drifted and failed.
-    fn judge(&self, kind: Kind, name: &Name, uid: Option<Uid>, found: Option<&Found<'_>>, declared: bool) -> Verdict {
-        if let Some(held) = self.held(kind, name, uid) {
+    fn judge(about: &About<'a>, uid: Option<Uid>, found: Option<&Found<'_>>, declared: bool) -> Verdict<'a> {
+        if let Some(held) = about.held(uid) {
             return Verdict::held(held);
         }
-        let step = self.step(kind, name, uid);
-        if let (Some(step), Some(failed)) = (step, self.last_failure(kind, name)) {
+        let step = about.step(uid);
+        if let (Some(step), Some(failed)) = (step, about.last_failure()) {
             let why = failed.message.as_deref().unwrap_or("no reason was given");
             let message = format!("{} failed at {}: {why}", step.action.verb(), rfc3339(failed.at));
             return Verdict::new(Condition::Failed, "StepFailed", message);
@@ -385,8 +392,7 @@ impl<'a> Look<'a> {
                 None => Verdict::new(Condition::Trashed, "NotDeclared", until),
             };
         }
-        let drift = self.about.get(&(kind, name)).and_then(|about| about.drift);
-        if let Some(drift) = drift.filter(|_| found.is_some()) {
+        if let Some(drift) = about.drift.filter(|_| found.is_some()) {
             let message = format!("{} was {} and is {}", drift.path, drift.recorded, drift.observed);
             return Verdict::new(Condition::Drifted, "ChangedByOthers", message);
         }
@@ -397,67 +403,56 @@ impl<'a> Look<'a> {
                     Verb::Create | Verb::Update | Verb::Move | Verb::Adopt => Condition::Progressing,
                 };
                 let message = match &step.action {
-                    Action::Create { .. } | Action::Snapshot { .. } => "not there yet; apply makes it".to_owned(),
-                    other => format!("apply will {} it", other.verb()),
+                    Action::Create { .. } | Action::Snapshot { .. } => "not there yet; apply makes it".into(),
+                    other => Cow::Owned(format!("apply will {} it", other.verb())),
                 };
-                Verdict::new(condition, &format!("{:?}", step.reason), message)
+                let reason = format_smolstr!("{:?}", step.reason);
+                Verdict { reason, ..Verdict::new(condition, "", message) }
             }
-            None if found.is_none() => Verdict::new(
-                Condition::Unknown,
-                "Unobserved",
-                "it was not seen, and nothing is planned for it".to_owned(),
-            ),
-            None if declared => Verdict::new(Condition::Settled, "AsDeclared", "as declared".to_owned()),
-            None if found.is_some_and(|f| f.object.tags.retained) => Verdict::new(
-                Condition::Settled,
-                "Retained",
-                "released: it stays, and nothing is planned for it".to_owned(),
-            ),
-            None => Verdict::new(
-                Condition::Settled,
-                "NotDeclared",
-                "not declared, and nothing is planned for it".to_owned(),
-            ),
+            None if found.is_none() => {
+                Verdict::new(Condition::Unknown, "Unobserved", "it was not seen, and nothing is planned for it")
+            }
+            None if declared => Verdict::new(Condition::Settled, "AsDeclared", "as declared"),
+            None if found.is_some_and(|f| f.object.tags.retained) => {
+                Verdict::new(Condition::Settled, "Retained", "released: it stays, and nothing is planned for it")
+            }
+            None => Verdict::new(Condition::Settled, "NotDeclared", "not declared, and nothing is planned for it"),
         }
-    }
-
-    /// The last line of the journal about an object, if that is a failure.
-    fn last_failure(&self, kind: Kind, name: &Name) -> Option<&'a JournalEntry> {
-        self.about.get(&(kind, name))?.last.filter(|entry| entry.outcome == "failed")
     }
 
     #[expect(clippy::too_many_arguments, reason = "the one place where the parts of a status come together")]
     fn build(
         &self,
         kind: Kind,
-        name: &Name,
-        is_declared: bool,
-        verdict: Verdict,
-        object: Option<&Object>,
-        backend: Option<&Name>,
+        name: &'a Name,
+        declared: Option<Declared<'a>>,
+        verdict: Verdict<'a>,
+        object: Option<&'a Object>,
+        backend: Option<&'a Name>,
         observed_at: Option<u64>,
-    ) -> ObjectStatus {
-        let meta = self.meta(kind, name).filter(|_| is_declared);
+    ) -> ObjectStatus<'a> {
+        static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
+        let meta = declared.map(Declared::meta);
         let tags = object.map(|object| &object.tags);
         let Verdict { condition, reason, message, unblock } = verdict;
         ObjectStatus {
             api_version: "kiln/v1",
             kind,
             metadata: Metadata {
-                name: name.to_string(),
-                labels: meta.map(|m| m.labels.clone()).or_else(|| tags.map(|t| t.labels.clone())).unwrap_or_default(),
-                renamed_from: meta.and_then(|m| m.renamed_from.as_ref()).map(ToString::to_string),
+                name,
+                labels: meta.map(|m| &m.labels).or_else(|| tags.map(|t| &t.labels)).unwrap_or(&NO_LABELS),
+                renamed_from: meta.and_then(|m| m.renamed_from.as_ref()),
             },
-            spec: if is_declared { self.spec(kind, name) } else { None },
+            spec: declared,
             status: Status {
                 condition,
                 reason,
                 message,
                 unblock,
-                uid: object.and_then(Object::uid).map(|uid| uid.to_string()),
-                owner: self.specs.stack.owner.to_string(),
-                backend: backend.map(ToString::to_string),
-                object: object.map(|object| object.native.to_string()),
+                uid: object.and_then(Object::uid),
+                owner: &self.specs.stack.owner,
+                backend,
+                object: object.map(|object| &object.native),
                 size: object.map(|object| object.size.bytes()),
                 used: object.and_then(|object| object.used),
                 place: object.map(|object| match object.place {
@@ -469,20 +464,20 @@ impl<'a> Look<'a> {
                 expires: object
                     .filter(|object| object.place == Place::Trash)
                     .and_then(|object| object.tags.expires)
-                    .map(rfc3339),
+                    .map(Moment),
                 clients: object.and_then(|object| match &object.clients {
                     Clients::Unknown => None,
-                    Clients::None => Some(Vec::new()),
-                    Clients::Some(who) => Some(who.clone()),
+                    Clients::None => Some(&[][..]),
+                    Clients::Some(who) => Some(who.as_slice()),
                 }),
-                observed_at: observed_at.map(rfc3339),
+                observed_at: observed_at.map(Moment),
                 location: None,
                 pool: None,
             },
         }
     }
 
-    fn backend(&self, spec: &BackendSpec) -> ObjectStatus {
+    fn backend(&self, spec: &'a BackendSpec) -> ObjectStatus<'a> {
         let name = &spec.meta.name;
         let view = self.survey.world.get(name);
         let observed = view.and_then(seen);
@@ -490,62 +485,63 @@ impl<'a> Look<'a> {
         let unobserved = self.survey.plan.unobserved.iter().find(|u| u.backend == *name);
         let verdict = match (view, unobserved) {
             (Some(View::Seen { .. } | View::Taken { .. }), Some(unobserved)) => {
-                Verdict::new(Condition::Unknown, "NotAsItWas", unobserved.message.clone())
+                Verdict::new(Condition::Unknown, "NotAsItWas", unobserved.message.as_str())
             }
             (Some(View::Seen { observed, .. }), None) if !observed.gaps.is_empty() => {
                 Verdict::new(Condition::Unknown, "Unobserved", observed.gaps.join("; "))
             }
             (Some(View::Seen { observed, .. }), None) if observed.pool.is_none() => {
-                Verdict::new(Condition::Progressing, "NotThere", "not used yet".to_owned())
+                Verdict::new(Condition::Progressing, "NotThere", "not used yet")
             }
-            (Some(View::Seen { .. }), None) => Verdict::new(Condition::Settled, "Observed", "observed".to_owned()),
-            (Some(View::Taken { by, .. }), None) => Verdict::new(Condition::Held, "OtherWriter", by.clone()),
-            (Some(View::Unbuilt), _) if let Some(held) = self.held(Kind::Backend, name, None) => Verdict::held(held),
+            (Some(View::Seen { .. }), None) => Verdict::new(Condition::Settled, "Observed", "observed"),
+            (Some(View::Taken { by, .. }), None) => Verdict::new(Condition::Held, "OtherWriter", by.as_str()),
+            (Some(View::Unbuilt), _) if let Some(held) = self.about(Kind::Backend, name).held(None) => {
+                Verdict::held(held)
+            }
             (Some(View::Unbuilt), _) => {
                 let driver = spec.config.driver();
                 Verdict::new(Condition::Held, "Unsupported", format!("the driver {driver} is not built"))
             }
             (Some(View::Unseen { .. }) | None, _) => self.unobserved(name),
         };
-        let mut built = self.build(Kind::Backend, name, false, verdict, None, Some(name), None);
-        built.metadata.labels = spec.meta.labels.clone();
-        built.spec = Some(backend_json(spec));
+        let mut built = self.build(Kind::Backend, name, None, verdict, None, Some(name), None);
+        built.metadata.labels = &spec.meta.labels;
+        built.spec = Some(Declared::Backend(spec));
         let Capacity { total, used } = observed.and_then(|o| o.capacity).unwrap_or(Capacity { total: 0, used: 0 });
         let known = observed.is_some_and(|o| o.capacity.is_some());
         let status = &mut built.status;
         status.size = known.then_some(total);
         status.used = known.then_some(used);
         status.observed_at = match observed {
-            Some(_) => Some(rfc3339(self.survey.now)),
-            None => record.map(|record| rfc3339(record.observed_at)),
+            Some(_) => Some(Moment(self.survey.now)),
+            None => record.map(|record| Moment(record.observed_at)),
         };
         status.location = Some(spec.config.place());
         status.pool = observed
             .and_then(|o| o.pool.as_ref())
-            .or_else(|| record.filter(|_| observed.is_none()).map(|record| &record.pool))
-            .map(ToString::to_string);
+            .or_else(|| record.filter(|_| observed.is_none()).map(|record| &record.pool));
         built
     }
 }
 
-struct Verdict {
+struct Verdict<'a> {
     condition: Condition,
-    reason: String,
-    message: String,
-    unblock: Option<String>,
+    reason: SmolStr,
+    message: Cow<'a, str>,
+    unblock: Option<&'a str>,
 }
 
-impl Verdict {
-    fn new(condition: Condition, reason: &str, message: String) -> Self {
-        Self { condition, reason: reason.to_owned(), message, unblock: None }
+impl<'a> Verdict<'a> {
+    fn new(condition: Condition, reason: &'static str, message: impl Into<Cow<'a, str>>) -> Self {
+        Self { condition, reason: SmolStr::new_static(reason), message: message.into(), unblock: None }
     }
 
-    fn held(held: &Held) -> Self {
+    fn held(held: &'a Held) -> Self {
         Self {
             condition: Condition::Held,
-            reason: held.reason.to_string(),
-            message: held.message.clone(),
-            unblock: Some(held.unblock.clone()).filter(|text| !text.is_empty()),
+            reason: format_smolstr!("{}", held.reason),
+            message: held.message.as_str().into(),
+            unblock: Some(held.unblock.as_str()).filter(|text| !text.is_empty()),
         }
     }
 }

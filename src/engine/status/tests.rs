@@ -103,7 +103,7 @@ fn held(text: &str, reason: HeldReason) -> Held {
     }
 }
 
-fn only(survey: &Survey, specs: &Specs) -> ObjectStatus {
+fn only<'a>(survey: &'a Survey, specs: &'a Specs) -> ObjectStatus<'a> {
     let mut all = status(survey, specs);
     assert_eq!(all.len(), 1, "{all:?}");
     all.remove(0)
@@ -156,15 +156,16 @@ fn each_condition_has_its_cause() {
     blocked.plan.held.push(held("db", HeldReason::ShrinkRefused));
     let blocked = only(&blocked, &declared).status;
     assert_eq!((blocked.condition, blocked.reason.as_str()), (Condition::Held, "ShrinkRefused"));
-    assert_eq!(blocked.unblock.as_deref(), Some("do this"));
+    assert_eq!(blocked.unblock, Some("do this"));
 
     let mut leaving = there();
     leaving.plan.steps.push(step("db", Action::Trash { ttl: Seconds(60) }));
-    let leaving = only(&leaving, &specs(&[]));
+    let nothing = specs(&[]);
+    let leaving = only(&leaving, &nothing);
     assert_eq!((leaving.status.condition, leaving.spec), (Condition::Removing, None));
 
     let trashed = survey(vec![object("db", 0, Place::Trash)]);
-    assert_eq!(only(&trashed, &specs(&[])).status.condition, Condition::Trashed);
+    assert_eq!(only(&trashed, &nothing).status.condition, Condition::Trashed);
 }
 
 #[test]
@@ -185,11 +186,12 @@ fn a_backend_that_is_away_gives_the_last_observation_with_its_time() {
     };
     survey.plan.held.push(held("db", HeldReason::Unobserved));
     Arc::make_mut(&mut survey.records).objects.insert(identity.uid, record);
-    let all = status(&survey, &specs(&["db", "other"]));
+    let declared = specs(&["db", "other"]);
+    let all = status(&survey, &declared);
     assert_eq!(all.len(), 2);
     assert_eq!(all[0].status.condition, Condition::Unknown);
     assert_eq!(all[0].status.size, Some(4096));
-    assert_eq!(all[0].status.observed_at, Some(rfc3339(NOW - 3600)));
+    assert_eq!(all[0].status.observed_at, Some(Moment(NOW - 3600)));
     assert!(all[0].spec.is_some());
     assert_eq!((all[1].status.condition, &all[1].status.observed_at), (Condition::Unknown, &None));
 }
@@ -197,7 +199,8 @@ fn a_backend_that_is_away_gives_the_last_observation_with_its_time() {
 #[test]
 fn of_two_objects_of_one_name_the_spec_is_that_of_the_live_one() {
     let survey = survey(vec![object("db", 0, Place::Trash), object("db", 1, Place::Live)]);
-    let all = status(&survey, &specs(&["db"]));
+    let declared = specs(&["db"]);
+    let all = status(&survey, &declared);
     let shown: Vec<_> = all.iter().map(|o| (o.status.condition, o.spec.is_some())).collect();
     assert_eq!(shown.len(), 2);
     assert!(shown.contains(&(Condition::Trashed, false)), "{shown:?}");
@@ -218,13 +221,15 @@ fn what_is_not_ours_or_half_made_is_not_shown() {
 fn what_is_lost_and_not_declared_is_shown_while_it_waits() {
     let mut survey = survey(Vec::new());
     survey.plan.held.push(held("gone", HeldReason::Lost));
-    let lost = only(&survey, &specs(&[]));
+    let declared = specs(&[]);
+    let lost = only(&survey, &declared);
     assert_eq!((lost.metadata.name.as_str(), lost.status.condition), ("gone", Condition::Held));
 }
 
 #[test]
 fn the_json_is_that_of_the_contract() {
-    let shown = only(&survey(vec![object("db", 0, Place::Live)]), &specs(&["db"]));
+    let (survey, declared) = (survey(vec![object("db", 0, Place::Live)]), specs(&["db"]));
+    let shown = only(&survey, &declared);
     let json = serde_json::to_value(&shown).unwrap();
     assert_eq!(json["apiVersion"], "kiln/v1");
     assert_eq!(json["kind"], "Volume");
