@@ -31,9 +31,10 @@ pub(crate) struct Global {
     /// What manifests may reach on this host; without it /etc/kiln/kiln.toml, if that is there
     #[arg(long, global = true, value_name = "FILE", env = "KILN_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// What to log on standard error: off, error, warn, info, debug, trace, or `target=level,…`
-    #[arg(long, global = true, value_name = "FILTER", default_value = "warn")]
-    pub(crate) log: String,
+    /// What to log on standard error: off, error, warn, info, debug, trace, or `target=level,…`; without it, warn, and of `watch`
+    /// what it does as well
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
     /// The form of the log
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
@@ -65,10 +66,14 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Do it; asks first only if a step cannot be undone
     Apply(ApplyArgs),
+    /// Keep doing it: reconcile on every change, every interval, and on request
+    Watch(WatchArgs),
     /// Show what is declared and what is there
     Get(GetArgs),
     /// Show one object: spec, what is there, condition and why, recent history
     Describe(DescribeArgs),
+    /// Show the whole at a glance: the daemon, the backends, what is held and how to let it go
+    Status(StatusArgs),
     /// Show what was done, when, for which revision, with what outcome
     Log(LogArgs),
     /// List, bring back or destroy what was removed
@@ -237,6 +242,20 @@ impl ApplyArgs {
 
 fn as_object(text: &std::path::Path) -> Result<ObjectName, String> {
     text.to_str().ok_or_else(|| format!("{text:?} is no KIND/NAME"))?.parse()
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    #[command(flatten)]
+    pub(crate) specs: SpecsArgument,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) specs: SpecsOption,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 /// How `get` prints.

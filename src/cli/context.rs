@@ -11,8 +11,8 @@ use super::config;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::terminal::Terminal;
-use crate::driver::{self, Driver};
 use crate::daemon::protocol::{ActAnswer, ActRequest, Remembered, Surveyed, real};
+use crate::driver::{self, Driver};
 use crate::engine::{self, Act, Clock, Connect, Said, Setup, Survey, SystemClock};
 use crate::manifest::{self, Allowed, Limits, Loaded, Problem, Source};
 use crate::model::{BackendSpec, DriverError, Specs};
@@ -367,7 +367,21 @@ impl Context {
 /// # Errors
 /// Exit code 1 if the host gives no event loop (out of descriptors).
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    run_on(tokio::runtime::Builder::new_current_thread(), future)
+}
+
+/// Runs a daemon, whose clients are answered while it plans.
+///
+/// # Errors
+/// As [`block_on`].
+pub(crate) fn block_on_two<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2);
+    run_on(builder, future)
+}
+
+fn run_on<T>(mut builder: tokio::runtime::Builder, future: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = builder
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Failed, format!("no event loop can be made: {error}")))?;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::mem::ManuallyDrop;
 
 use super::args::{GetArgs, GetFormat, Selector};
-use super::context::Context;
+use super::context::{Context, Looked};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::table::table;
@@ -17,7 +17,7 @@ pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     }
     // The process is about to end: taking all of it apart would take longer than showing it.
     let all = ManuallyDrop::new(context.survey(&args.specs.specs)?);
-    let (specs, survey) = &*all;
+    let Looked { specs, survey, standing } = &*all;
     let mut shown = ManuallyDrop::new(select(survey, specs, args.what.as_ref())?);
     shown.retain(|object| args.labels.iter().all(|(key, value)| object.metadata.labels.get(key) == Some(value)));
     match args.format {
@@ -34,7 +34,7 @@ pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
         GetFormat::Wide => context.terminal.out(&as_wide_table(context, &shown)),
     }
     let is_one = args.what.as_ref().is_some_and(|what| what.name.is_some());
-    Ok(Exit::Unobserved.when(is_in_doubt(survey, &shown, is_one)))
+    Ok(Exit::combine([*standing, Exit::Unobserved.when(is_in_doubt(survey, &shown, is_one))]))
 }
 
 /// `volume/db`.

@@ -30,9 +30,11 @@ mod remote;
 mod saved;
 mod schema;
 mod signals;
+mod status;
 mod table;
 mod terminal;
 mod trash;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -55,7 +57,8 @@ pub fn main() -> ExitCode {
         }
     };
     let terminal = Terminal::new(cli.global.color);
-    let ended = start_log(&cli.global, &terminal)
+    let default = if matches!(cli.command, Command::Watch(_)) { "kiln=info,warn" } else { "warn" };
+    let ended = start_log(&cli.global, default, &terminal)
         .and_then(|()| run(cli.command, &Context::new(terminal.clone(), cli.global.state, cli.global.config)));
     let exits = [ended, terminal.finish().map(|()| Exit::Done)].map(|ended| {
         ended.unwrap_or_else(|failure| {
@@ -72,6 +75,8 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Check(args) => check::check(context, &args),
         Command::Plan(args) => plan::plan(context, &args),
         Command::Apply(args) => apply::apply(context, args),
+        Command::Watch(args) => watch::watch(context, &args),
+        Command::Status(args) => status::status(context, &args),
         Command::Get(args) => get::get(context, &args),
         Command::Describe(args) => describe::describe(context, &args),
         Command::Log(args) => log::log(context, &args),
@@ -87,9 +92,10 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
     }
 }
 
-fn start_log(global: &Global, terminal: &Terminal) -> Result<(), Failure> {
-    let filter = tracing_subscriber::EnvFilter::builder().parse(&global.log).map_err(|error| {
-        Failure::new(Exit::Usage, format!("--log {:?} is not a filter: {error}", global.log))
+fn start_log(global: &Global, default: &str, terminal: &Terminal) -> Result<(), Failure> {
+    let wanted = global.log.as_deref().unwrap_or(default);
+    let filter = tracing_subscriber::EnvFilter::builder().parse(wanted).map_err(|error| {
+        Failure::new(Exit::Usage, format!("--log {wanted:?} is not a filter: {error}"))
             .hint("write a level (off, error, warn, info, debug, trace) or `kiln::engine=debug,warn`")
     })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -120,7 +120,9 @@ impl Lines {
         loop {
             if let Some(end) = self.rest[searched..].iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=searched + end).collect();
-                return serde_json::from_slice(&line).map(Some).map_err(|error| format!("a line cannot be read: {error}"));
+                return serde_json::from_slice(&line)
+                    .map(Some)
+                    .map_err(|error| format!("a line cannot be read: {error}"));
             }
             searched = self.rest.len();
             match self.body.frame().await {

@@ -33,8 +33,7 @@ pub(super) struct Files {
 impl Files {
     /// Begins to watch. `dirty` is notified whenever there may be something new.
     pub(super) fn watch(specs: &Path, dirty: Arc<Notify>) -> Self {
-        let mut files =
-            Self { specs: specs.to_owned(), dirty, watcher: None, root: None, polled: None, why: None };
+        let mut files = Self { specs: specs.to_owned(), dirty, watcher: None, root: None, polled: None, why: None };
         files.root = identity(&files.directory());
         files.begin();
         files
@@ -81,7 +80,10 @@ impl Files {
             // That somebody reads is no change; the daemon itself does. An error (an overflow among them) may hide one.
             let tells_nothing = |event: &notify::Event| {
                 matches!(event.kind, EventKind::Access(_))
-                    || matches!(event.kind, EventKind::Modify(ModifyKind::Metadata(notify::event::MetadataKind::AccessTime)))
+                    || matches!(
+                        event.kind,
+                        EventKind::Modify(ModifyKind::Metadata(notify::event::MetadataKind::AccessTime))
+                    )
             };
             if !event.as_ref().is_ok_and(tells_nothing) {
                 dirty.notify_one();
@@ -151,9 +153,12 @@ fn stamp(path: &Path, depth: usize, hash: &mut blake3::Hasher) {
         hash.update(b"gone\n");
         return;
     };
-    let facts = [meta.dev(), meta.ino(), meta.size(), meta.mtime() as u64, meta.mtime_nsec() as u64, meta.ctime() as u64];
+    let facts =
+        [meta.dev(), meta.ino(), meta.size(), meta.mtime() as u64, meta.mtime_nsec() as u64, meta.ctime() as u64];
     hash.update(path.as_os_str().as_encoded_bytes());
-    facts.iter().for_each(|fact| drop(hash.update(&fact.to_le_bytes())));
+    for fact in facts {
+        hash.update(&fact.to_le_bytes());
+    }
     if !meta.is_dir() || depth >= MAX_DEPTH {
         return;
     }
@@ -201,8 +206,10 @@ mod tests {
         let mut files = Files::watch(&specs, dirty.clone());
         files.check();
         let told = |dirty: &Arc<Notify>| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-            let wait = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(1), dirty.notified()).await });
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            let wait =
+                runtime.block_on(async { tokio::time::timeout(Duration::from_millis(1), dirty.notified()).await });
             wait.is_ok()
         };
         assert!(!told(&dirty));

@@ -100,10 +100,7 @@ pub(super) struct Running {
 impl Hub {
     /// # Errors
     /// What keeps the operator's file from being read.
-    pub(super) fn new(
-        config: Config,
-        ended: mpsc::UnboundedSender<Result<After, StoreError>>,
-    ) -> Result<Self, String> {
+    pub(super) fn new(config: Config, ended: mpsc::UnboundedSender<Result<After, StoreError>>) -> Result<Self, String> {
         let allowed = (config.allowed)()?;
         let metrics = Arc::new(Metrics::new());
         let calls = Arc::new(Calls::new(Arc::clone(&config.clock), Arc::clone(&metrics)));

@@ -123,14 +123,23 @@ impl Metrics {
         registry.register("reconcile", "Passes, by how they ended", metrics.reconciles.clone());
         registry.register("reconcile_errors", "Passes that failed", metrics.errors.clone());
         registry.register_with_unit("reconcile_time", "How long passes took", Unit::Seconds, metrics.time.clone());
-        registry.register_with_unit("driver_call", "How long calls to backends took", Unit::Seconds, metrics.calls.clone());
+        registry.register_with_unit(
+            "driver_call",
+            "How long calls to backends took",
+            Unit::Seconds,
+            metrics.calls.clone(),
+        );
         registry.register("steps", "Steps that were made, by what came of them", metrics.steps.clone());
         registry.register("trash_purged", "Objects that the daemon purged from the trash", metrics.purged.clone());
         let text = "When everything that could be done was last done";
         registry.register_with_unit("last_success_timestamp", text, Unit::Seconds, metrics.last_success.clone());
         registry.register("manifest_problems", "What is wrong with the manifests", metrics.problems.clone());
         registry.register("declared", "Documents, by kind", metrics.declared.clone());
-        registry.register("objects", "Objects of this owner on the backends, by kind and place", metrics.objects.clone());
+        registry.register(
+            "objects",
+            "Objects of this owner on the backends, by kind and place",
+            metrics.objects.clone(),
+        );
         let text = "Sizes of the declared volumes added up, by backend";
         registry.register_with_unit("desired", text, Unit::Bytes, metrics.desired_bytes.clone());
         let text = "Sizes of this owner's live volumes added up, by backend";
@@ -141,7 +150,11 @@ impl Metrics {
         registry.register("drifted", "Fields that somebody else changed", metrics.drifted.clone());
         let text = "Steps of the last plan that are still to be made, by action";
         registry.register("pending_steps", text, metrics.pending_steps.clone());
-        registry.register("retrying", "Objects whose last step failed, and that wait to be tried again", metrics.retrying.clone());
+        registry.register(
+            "retrying",
+            "Objects whose last step failed, and that wait to be tried again",
+            metrics.retrying.clone(),
+        );
         let text = "Steps that were begun, and of which the end is not known";
         registry.register("pending_intents", text, metrics.pending_intents.clone());
         registry.register("orphans", "What is left over and takes up room, by what it is", metrics.leaks.clone());
@@ -195,7 +208,11 @@ impl Metrics {
 
     /// What a pass saw and planned, and what of it is still to be done.
     pub(super) fn seen(&self, specs: &Specs, world: &World, plan: &Plan, is_done: bool) {
-        set(&self.declared, "kind", [("Volume", specs.volumes.len()), ("Snapshot", specs.snapshots.len()), ("Export", specs.exports.len())]);
+        set(
+            &self.declared,
+            "kind",
+            [("Volume", specs.volumes.len()), ("Snapshot", specs.snapshots.len()), ("Export", specs.exports.len())],
+        );
         let mut desired: BTreeMap<&str, u64> = BTreeMap::new();
         for volume in specs.volumes.values() {
             *desired.entry(volume.backend.as_str()).or_default() += volume.size.bytes();
@@ -215,7 +232,9 @@ impl Metrics {
                 used.insert(backend.as_str(), room.used);
             }
             for object in &observed.objects {
-                let Some(identity) = object.identity.as_ref().filter(|id| id.owner == specs.stack.owner) else { continue };
+                let Some(identity) = object.identity.as_ref().filter(|id| id.owner == specs.stack.owner) else {
+                    continue;
+                };
                 let (place, bytes) = match object.place {
                     Place::Live => ("live", &mut actual),
                     Place::Trash => ("trash", &mut trash),

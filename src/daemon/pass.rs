@@ -13,8 +13,8 @@ use super::protocol::{Ask, PassView};
 use super::schedule::After;
 use crate::engine::{self, Options, Report, Reporter, Trashed, rfc3339};
 use crate::manifest::{Problem, Reading};
-use crate::model::{DriverError, ErrorKind, Kind, Name, PurgeMode, Scope, Specs};
-use crate::plan::{Plan, View};
+use crate::model::{DriverError, ErrorKind, Kind, Name, PurgeMode, Scope, Specs, Verb};
+use crate::plan::{Held, Plan, View};
 use crate::store::StoreError;
 
 /// Who asks for a pass.
@@ -72,12 +72,12 @@ impl Hub {
         stop: CancellationToken,
         reporter: Arc<dyn Reporter>,
     ) -> Result<Report, Refused> {
-        let (began, began_at) = (Instant::now(), self.config.clock.now());
+        let began = Instant::now();
         let by_hand = matches!(by, By::Hand(_));
         let reading = self.read().await;
         let (options, confirm_at) = self.options(by, stop, &reading, began)?;
         if !reading.usable {
-            let view = self.viewed(&reading, Ending::Invalid, began, began_at, &Report::default());
+            let view = self.viewed(&reading, Ending::Invalid, began, &Report::default());
             self.noted(view, Ending::Invalid, began);
             self.ended_with(After { interval: reading.specs.stack.interval.into(), changed: false, due: confirm_at });
             return Err(Refused::Unusable);
@@ -93,7 +93,7 @@ impl Hub {
             self.probe(true).await;
         }
         let report = engine::reconcile_once(&setup, &options, reporter).await.map_err(Refused::Store)?;
-        let mut after = self.note(&reading, &options, &report, began, began_at, by_hand);
+        let mut after = self.note(&reading, confirm_at.is_some(), &options, &report, began, by_hand);
         after.due = [after.due, confirm_at].into_iter().flatten().min();
         if !by_hand && reading.problems.is_empty() && confirm_at.is_none() {
             self.purge(&setup, &report).await;
@@ -146,10 +146,10 @@ impl Hub {
     fn note(
         &self,
         reading: &Reading,
+        unconfirmed: bool,
         options: &Options,
         report: &Report,
         began: Instant,
-        began_at: u64,
         by_hand: bool,
     ) -> After {
         let (now, specs) = (Instant::now(), &reading.specs);
@@ -165,7 +165,7 @@ impl Hub {
             tracing::error!("the plan breaks a rule of its own, and nothing of it was run (a bug in Kiln): {breach}");
         }
         self.note_backends(specs, report, now);
-        let view = self.viewed(reading, ending, began, began_at, report);
+        let view = self.viewed(reading, ending, began, report);
         let due = {
             let mut known = self.known();
             let known = &mut *known;
@@ -186,7 +186,7 @@ impl Hub {
             if is_whole && options.only.is_empty() && report.refused.is_empty() && report.unknown.is_empty() {
                 known.applied = Some(specs.revision.clone());
             }
-            tell_held(&mut known.told, plan);
+            tell_held(&mut known.told, plan, unconfirmed);
             known.objects.next()
         };
         self.metrics.steps("changed", report.changed);
@@ -223,9 +223,9 @@ impl Hub {
         });
     }
 
-    fn viewed(&self, reading: &Reading, ending: Ending, began: Instant, began_at: u64, report: &Report) -> PassView {
+    fn viewed(&self, reading: &Reading, ending: Ending, began: Instant, report: &Report) -> PassView {
         PassView {
-            began_at: rfc3339(began_at),
+            began_at: rfc3339(self.config.clock.now().saturating_sub(began.elapsed().as_secs())),
             millis: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             revision: reading.specs.revision.clone(),
             ending: ending.to_string(),
@@ -354,16 +354,21 @@ fn tell_problems(before: Option<&Reading>, now: &Reading) {
         tracing::warn!("{}: {}", problem.place, problem.message);
     }
     match (before, now.problems.len()) {
-        (_, 0) if before.is_some_and(|before| !before.problems.is_empty()) => tracing::info!("the manifests are good again"),
+        (_, 0) if before.is_some_and(|before| !before.problems.is_empty()) => {
+            tracing::info!("the manifests are good again")
+        }
         (_, 0) => {}
         (_, _) => tracing::warn!("while a manifest has a problem nothing is removed; what it last said holds"),
     }
 }
 
 /// Logs what is held, once, and that it no longer is.
-fn tell_held(told: &mut BTreeSet<String>, plan: &Plan) {
+///
+/// A removal that only waits for the second look is not worth a line: it is told when it is made.
+fn tell_held(told: &mut BTreeSet<String>, plan: &Plan, unconfirmed: bool) {
     let mut now = BTreeSet::new();
-    for held in &plan.held {
+    let waits = |held: &&Held| unconfirmed && matches!(held.action, Verb::Remove | Verb::Destroy);
+    for held in plan.held.iter().filter(|held| !waits(held)) {
         let what = format!("{}/{} ({} of it): {}", held.kind.as_lower(), held.name, held.action, held.reason);
         if !told.contains(&what) && !now.contains(&what) {
             tracing::warn!("held: {what}: {}; way out: {}", held.message, held.unblock);

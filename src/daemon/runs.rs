@@ -63,15 +63,21 @@ pub(super) fn apply(hub: &Arc<Hub>, runs: &Arc<Runs>, ask: Ask) -> mpsc::Unbound
         gone.1.cancel();
     });
     tokio::spawn(async move {
-        let teller = Arc::new(Teller { run, lines: lines.clone(), runs: Arc::clone(&runs), stop: stop.clone(), told: Mutex::default() });
+        let teller = Arc::new(Teller {
+            run,
+            lines: lines.clone(),
+            runs: Arc::clone(&runs),
+            stop: stop.clone(),
+            told: Mutex::default(),
+        });
         teller.tell(Line::Begun(run));
         let last = match hub.pass(By::Hand(ask), stop, teller).await {
             Ok(report) => Line::Done(report),
             Err(Refused::Problems(problems)) => Line::Invalid(problem_views(&problems)),
             Err(Refused::Store(error)) => Line::Store(error),
-            Err(Refused::OtherRevision(revision)) => {
-                Line::Refused(format!("the plan was saved for revision {revision}, which is not what the daemon follows now"))
-            }
+            Err(Refused::OtherRevision(revision)) => Line::Refused(format!(
+                "the plan was saved for revision {revision}, which is not what the daemon follows now"
+            )),
             Err(Refused::Unusable | Refused::Unchanged) => Line::Refused("the Stack cannot be read".to_owned()),
         };
         // A client that has gone away asks no more.

@@ -28,7 +28,9 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::task::TaskTracker;
 
 use super::hub::Hub;
-use super::protocol::{ActAnswer, ActRequest, Ask, DaemonView, HEADER, Line, Remembered, SOCKET, Surveyed, VERSION, real};
+use super::protocol::{
+    ActAnswer, ActRequest, Ask, DaemonView, HEADER, Line, Remembered, SOCKET, Surveyed, VERSION, real,
+};
 use super::runs::{Runs, apply};
 use crate::engine;
 
@@ -67,7 +69,8 @@ impl Server {
 /// What keeps it from being made.
 pub(super) fn serve(hub: Arc<Hub>) -> Result<Server, String> {
     let state = hub.config.state.clone();
-    let listener = bind(&state).map_err(|error| format!("the control socket in {} cannot be made: {error}", state.display()))?;
+    let listener =
+        bind(&state).map_err(|error| format!("the control socket in {} cannot be made: {error}", state.display()))?;
     let connections = TaskTracker::new();
     let clients = Clients::new(&connections);
     let router = control(hub);
@@ -189,7 +192,8 @@ fn health(trouble: Option<String>) -> (StatusCode, String) {
 async fn checked(request: Request, next: Next) -> Response {
     let theirs = request.headers().get(HEADER).and_then(|value| value.to_str().ok()).unwrap_or("another version");
     if theirs != VERSION {
-        let text = format!("this daemon is kiln {VERSION}, and was asked by {theirs}: restart it, or use the kiln that it is");
+        let text =
+            format!("this daemon is kiln {VERSION}, and was asked by {theirs}: restart it, or use the kiln that it is");
         return (StatusCode::UPGRADE_REQUIRED, text).into_response();
     }
     let (head, body) = request.into_parts();
@@ -255,7 +259,8 @@ async fn store(State(desk): State<Desk>, Query(query): Query<StoreQuery>) -> Res
 /// What a client is told that means other manifests.
 fn other_specs(hub: &Hub, theirs: &Path) -> Option<String> {
     let (pid, ours) = (std::process::id(), hub.specs.display());
-    let message = || format!("the store is in use by the daemon {pid}, which follows {ours} and not {}", theirs.display());
+    let message =
+        || format!("the store is in use by the daemon {pid}, which follows {ours} and not {}", theirs.display());
     (hub.specs != real(theirs)).then(message)
 }
 

@@ -19,7 +19,9 @@ impl Reporter for Tell {
         match event {
             Event::Note(note) => tracing::info!("{note}"),
             Event::Planned(_) | Event::Progress(..) => {}
-            Event::Started(_, step) => tracing::debug!(object = object(step), backend = %step.backend, "{}", step.action),
+            Event::Started(_, step) => {
+                tracing::debug!(object = object(step), backend = %step.backend, "{}", step.action)
+            }
             Event::Retrying(_, step, error, millis) => {
                 tracing::debug!(object = object(step), backend = %step.backend, %error, "trying again in {millis} ms");
             }

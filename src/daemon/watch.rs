@@ -196,15 +196,16 @@ impl Turning {
         self.looked = None;
         let by = if self.schedule.begin(now) { By::Time } else { By::Change };
         let (hub, stop) = (Arc::clone(&self.hub), self.hub.stop.child_token());
-        self.running =
-            Some(tokio::spawn(async move { hub.pass(by, stop, Arc::new(Tell)).await.map(|_| ()) }));
+        self.running = Some(tokio::spawn(async move { hub.pass(by, stop, Arc::new(Tell)).await.map(|_| ()) }));
     }
 
     fn own_pass_ended(&mut self, ended: Result<Result<(), Refused>, JoinError>) {
         match ended {
             Ok(Ok(()) | Err(Refused::Unchanged)) => {}
             Ok(Err(Refused::Unusable)) => {
-                tracing::warn!("nobody can say whose objects these are while the Stack cannot be read: nothing is done");
+                tracing::warn!(
+                    "nobody can say whose objects these are while the Stack cannot be read: nothing is done"
+                );
             }
             // Told by way of `passes`, or only ever said to a person.
             Ok(Err(Refused::Store(_) | Refused::Problems(_) | Refused::OtherRevision(_))) => {}

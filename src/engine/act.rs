@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Setup;
 use super::acts::{
     ActError, Purge, Trashed, adopt_owner, forget_backend, forget_object, trash_purge, trash_purge_list, trash_restore,
 };
-use super::Setup;
 use crate::model::{Kind, Name, Owner};
 
 /// What a person decided.

@@ -8,8 +8,8 @@ use foldhash::{HashMap, HashMapExt, HashSet};
 use serde::{Serialize, Serializer};
 use smol_str::{SmolStr, format_smolstr};
 
-use super::Survey;
 use super::declared::Declared;
+use super::{Retry, Survey};
 use crate::model::{
     Action, BackendSpec, Capacity, Clients, Identity, JournalEntry, Kind, Name, NativeName, Object, ObjectRecord,
     Observed, OnRemove, Owner, Place, PoolId, Specs, Step, Tags, Uid, Verb,
@@ -82,6 +82,9 @@ pub struct Status<'a> {
     pub clients: Option<&'a [String]>,
     /// When what is said here was seen; null if it never was.
     pub observed_at: Option<Moment>,
+    /// When the daemon tries again what failed, in RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<&'a str>,
     /// Of a Backend: where it points to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
@@ -205,6 +208,8 @@ struct About<'a> {
     drift: Option<&'a Drift>,
     /// The last line of the journal.
     last: Option<&'a JournalEntry>,
+    /// When what failed is tried again.
+    retry: Option<&'a Retry>,
     /// Of several objects of the name the one that the spec is about.
     meant: Option<(&'a Name, &'a Object)>,
 }
@@ -247,6 +252,9 @@ impl<'a> Look<'a> {
         }
         for entry in survey.journal.iter().filter(|entry| entry.owner == specs.stack.owner) {
             about.entry((entry.kind, &entry.name)).or_default().last = Some(entry);
+        }
+        for retry in &survey.retries {
+            about.entry((retry.kind, &retry.name)).or_default().retry = Some(retry);
         }
         // The spec is about what lives where it is declared, else about what lives elsewhere, else about what is in the trash.
         let rank = |name: &Name, kind: Kind, (backend, object): (&Name, &Object)| {
@@ -379,7 +387,10 @@ impl<'a> Look<'a> {
         let step = about.step(uid);
         if let (Some(step), Some(failed)) = (step, about.last_failure()) {
             let why = failed.message.as_deref().unwrap_or("no reason was given");
-            let message = format!("{} failed at {}: {why}", step.action.verb(), rfc3339(failed.at));
+            let mut message = format!("{} failed at {}: {why}", step.action.verb(), rfc3339(failed.at));
+            if let Some(Retry { failures, next_attempt_at, .. }) = about.retry {
+                message.push_str(&format!("; failures in a row: {failures}; tried again at {next_attempt_at}"));
+            }
             return Verdict::new(Condition::Failed, "StepFailed", message);
         }
         if let Some(found) = found.filter(|found| found.object.place == Place::Trash) {
@@ -471,6 +482,7 @@ impl<'a> Look<'a> {
                     Clients::Some(who) => Some(who.as_slice()),
                 }),
                 observed_at: observed_at.map(Moment),
+                next_attempt_at: self.about(kind, name).retry.map(|retry| retry.next_attempt_at.as_str()),
                 location: None,
                 pool: None,
             },

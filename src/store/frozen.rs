@@ -33,7 +33,12 @@ impl Frozen {
     }
 
     /// What a living process told of its store.
-    pub(super) fn told(dir: &Path, records: Arc<Records>, intents: Vec<OpenIntent>, journal: &[JournalEntry]) -> Frozen {
+    pub(super) fn told(
+        dir: &Path,
+        records: Arc<Records>,
+        intents: Vec<OpenIntent>,
+        journal: &[JournalEntry],
+    ) -> Frozen {
         // What was decoded a moment ago can be encoded.
         let journal = journal.iter().filter_map(|entry| codec::encode(entry).ok()).collect();
         let next = intents.iter().map(|intent| intent.id.0.saturating_add(1)).max().unwrap_or(1);

@@ -67,12 +67,8 @@ struct Inner {
 
 impl Known {
     pub(super) fn new(records: Records) -> Known {
-        let inner = Inner {
-            records: Arc::new(records),
-            acknowledged: Changes::default(),
-            sent: VecDeque::new(),
-            next: 0,
-        };
+        let inner =
+            Inner { records: Arc::new(records), acknowledged: Changes::default(), sent: VecDeque::new(), next: 0 };
         Known(Mutex::new(Some(inner)))
     }
 

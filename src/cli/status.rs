@@ -1,0 +1,156 @@
+//! `kiln status`: the whole at a glance.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::args::StatusArgs;
+use super::client::Daemon;
+use super::context::{Context, Looked};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::table::table;
+use crate::daemon::protocol::{DaemonView, PassView};
+use crate::engine::{Condition, ObjectStatus, backend_status, status as object_status};
+use crate::model::{Seconds, Size};
+use crate::plan::{HeldView, Paint, counted, escape, render_held};
+
+/// As in `kiln status -o json`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusView<'a> {
+    /// Null if none runs.
+    daemon: Option<&'a DaemonView>,
+    backends: &'a [ObjectStatus<'a>],
+    /// How many objects are in each condition.
+    conditions: BTreeMap<Condition, usize>,
+    held: Vec<HeldView>,
+    /// What lets the removals go that wait for a person; null if none does.
+    approval: Option<&'a str>,
+}
+
+pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failure> {
+    let daemon = context.daemon()?.map(|Daemon { view, .. }| view);
+    let Looked { specs, survey, standing } = context.survey(&args.specs.specs)?;
+    let backends = backend_status(&survey, &specs);
+    let mut conditions: BTreeMap<Condition, usize> = BTreeMap::new();
+    for object in object_status(&survey, &specs) {
+        *conditions.entry(object.status.condition).or_default() += 1;
+    }
+    let view = StatusView {
+        daemon,
+        backends: &backends,
+        conditions,
+        held: survey.plan.held.iter().map(HeldView::new).collect(),
+        approval: survey.plan.approval.as_ref().map(|approval| approval.digest.as_str()),
+    };
+    if args.output.is_json() {
+        context.json(&view);
+    } else {
+        context.terminal.out(&shown(&view, context.terminal.paint));
+    }
+    Ok(Exit::combine([standing, Exit::Unobserved.when(!survey.plan.unobserved.is_empty())]))
+}
+
+fn shown(view: &StatusView<'_>, paint: Paint) -> String {
+    let mut out = String::new();
+    match view.daemon {
+        Some(daemon) => show_daemon(&mut out, daemon, paint),
+        None => out.push_str("No daemon runs: `kiln watch` starts one.\n"),
+    }
+    if !view.backends.is_empty() {
+        out.push('\n');
+        out.push_str(&backends(view.backends, paint));
+    }
+    let all: usize = view.conditions.values().sum();
+    let parts: Vec<String> =
+        view.conditions.iter().map(|(condition, count)| format!("{count} {}", condition.as_str())).collect();
+    let counts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
+    let _ = writeln!(out, "\n{}{counts}", counted(all, "object"));
+    if !view.held.is_empty() {
+        let _ = writeln!(out, "\n{}", paint.bold("Held:"));
+        let width = view.held.iter().map(|held| held.object_name().len()).max().unwrap_or_default();
+        for held in &view.held {
+            render_held(&mut out, held, width, paint);
+        }
+    }
+    if let Some(digest) = view.approval {
+        let _ = writeln!(out, "\nWaiting for a person: `kiln approve {digest}` lets exactly that go.");
+    }
+    out
+}
+
+fn show_daemon(out: &mut String, daemon: &DaemonView, paint: Paint) {
+    let mut field = |name: &str, value: String| {
+        let _ = writeln!(out, "{}  {}", paint.bold(&format!("{name:<10}")), escape(&value));
+    };
+    let uptime = Seconds(daemon.uptime_seconds);
+    field(
+        "daemon",
+        format!("kiln {}, process {}, up {uptime} since {}", daemon.version, daemon.pid, daemon.started_at),
+    );
+    field("follows", daemon.specs.display().to_string());
+    let none = || "none yet".to_owned();
+    field("applied", daemon.revision_applied.clone().unwrap_or_else(none));
+    if daemon.revision_applied != daemon.revision_attempted {
+        field("attempted", daemon.revision_attempted.clone().unwrap_or_else(none));
+    }
+    field("last pass", daemon.last_pass.as_ref().map_or_else(none, pass));
+    if let Some(running) = &daemon.running {
+        let by = if running.by_hand { ", asked for by hand" } else { "" };
+        field("running", format!("a pass since {}{by}", running.since));
+    }
+    if let Some(next) = &daemon.next_pass_at {
+        field("next pass", format!("{next}, or when something changes"));
+    }
+    for resting in &daemon.resting {
+        let times = resting.failures;
+        field(
+            "resting",
+            format!(
+                "backend/{}, failures in a row: {times}; asked again at {}",
+                resting.backend, resting.next_attempt_at
+            ),
+        );
+    }
+    for retry in &daemon.retries {
+        let (kind, name) = (retry.kind.as_lower(), &retry.name);
+        field(
+            "retrying",
+            format!(
+                "{kind}/{name}, failures in a row: {}, at {}: {}",
+                retry.failures, retry.next_attempt_at, retry.error
+            ),
+        );
+    }
+}
+
+fn pass(pass: &PassView) -> String {
+    let mut said = vec![format!("{} changed", pass.changed)];
+    for (count, what) in [(pass.failed, "failed"), (pass.postponed, "postponed"), (pass.held, "held")] {
+        if count > 0 {
+            said.push(format!("{count} {what}"));
+        }
+    }
+    format!("{} at {}, in {} ms: {}", pass.ending, pass.began_at, pass.millis, said.join(", "))
+}
+
+fn backends(backends: &[ObjectStatus<'_>], paint: Paint) -> String {
+    let rows = backends.iter().map(|backend| {
+        let status = &backend.status;
+        let size = |size: Option<u64>| size.map_or_else(|| "-".to_owned(), |size| Size(size).to_string());
+        let share = match (status.used, status.size) {
+            (Some(used), Some(size)) if size > 0 => format!(" ({} %)", u128::from(used) * 100 / u128::from(size)),
+            _ => String::new(),
+        };
+        [
+            backend.metadata.name.to_string(),
+            format!("{}{share}", size(status.used)),
+            size(status.size),
+            status.condition.as_str().to_owned(),
+            status.message.to_string(),
+        ]
+    });
+    table(["BACKEND", "USED", "CAPACITY", "CONDITION", "MESSAGE"], rows, paint)
+}

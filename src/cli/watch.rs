@@ -1,0 +1,42 @@
+//! `kiln watch`: the daemon.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::args::WatchArgs;
+use super::client::Holder;
+use super::config;
+use super::context::{BuiltIn, Context, block_on_two};
+use super::exit::Exit;
+use super::failure::Failure;
+use crate::daemon::{self, Config, Ended};
+use crate::engine::SystemClock;
+
+pub(crate) fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Failure> {
+    let specs = args.specs.specs.clone();
+    if specs.as_os_str() == "-" {
+        return Err(Failure::new(Exit::Usage, "standard input cannot be watched").hint("name a directory, or a file"));
+    }
+    // What is wrong with it now is said now, and ends the command.
+    context.allowed()?;
+    if let Holder::Daemon(other) = context.holder()? {
+        let message =
+            format!("the daemon {} has the store, and follows {}", other.view.pid, other.view.specs.display());
+        return Err(Failure::new(Exit::Store, message).hint("one is enough; or give another store with --state DIR"));
+    }
+    let store = context.open_store()?;
+    let named = context.config().map(Path::to_owned);
+    let config = Config {
+        specs,
+        state: context.state().to_owned(),
+        allowed: Box::new(move || config::read(named.as_deref()).map_err(|failure| failure.message)),
+        store,
+        connect: Arc::new(BuiltIn),
+        clock: Arc::new(SystemClock),
+    };
+    match block_on_two(daemon::watch(config))? {
+        Ok(()) => Ok(Exit::Done),
+        Err(Ended::Store(error)) => Err(error.into()),
+        Err(Ended::Begin(message)) => Err(Failure::new(Exit::Failed, message)),
+    }
+}
