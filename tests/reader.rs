@@ -167,3 +167,358 @@ fn nothing_that_is_known_is_parsed_or_linked_again() {
             .collect()
     );
 }
+
+#[test]
+fn a_file_with_a_problem_keeps_what_it_last_said() {
+    let mut desk =
+        Desk::usual(&[("a.yaml", &volume("a", 1)), ("b.yaml", &documents(&[&volume("b", 1), &volume("c", 1)]))]);
+    desk.good();
+    // One document bad, one changed, one new: the file is the unit. What is good elsewhere is as written.
+    let bad = documents(&[&volume("b", 1).replace("1Gi", "1Gb?"), &volume("c", 9), &volume("new", 9)]);
+    desk.write("b.yaml", &bad);
+    desk.write("a.yaml", &documents(&[&volume("a", 2), &snapshot("s", "c")]));
+    let reading = desk.broken();
+    assert!(reading.usable);
+    assert_eq!(volumes(&reading.specs), sizes(&[("a", 2), ("b", 1), ("c", 1)]));
+    assert_eq!(reading.specs.snapshots.len(), 1, "it is of a volume that is known");
+    let said = |kind, name: &str, known| (kind, name.to_owned(), known);
+    let volume_said = |name, known| said(Kind::Volume, name, known);
+    assert_eq!(unreadable(&reading), [volume_said("b", true), volume_said("c", true), volume_said("new", false)]);
+    let message = &reading.specs.unreadable[0].message;
+    let first = reading.problems.iter().find(|problem| problem.place.file.ends_with("b.yaml")).unwrap();
+    assert!(message.starts_with(&format!("{}: {}; ", first.place, first.message)), "{message}");
+    // Asked again, the same; and what it said last stays that, however often it is broken in another way.
+    let again = desk.broken();
+    assert!(Arc::ptr_eq(&again.specs, &reading.specs) && again.parsed == 0);
+    desk.write("b.yaml", "kind: [\n");
+    let reading = desk.broken();
+    assert_eq!(volumes(&reading.specs), sizes(&[("a", 2), ("b", 1), ("c", 1)]));
+    // Mended, it acts as written.
+    desk.write("b.yaml", &documents(&[&volume("b", 3), &volume("new", 9)]));
+    desk.write("a.yaml", &volume("a", 2));
+    assert_eq!(volumes(&desk.good().specs), sizes(&[("a", 2), ("b", 3), ("new", 9)]));
+}
+
+#[test]
+fn a_file_that_never_was_good_acts_by_its_good_documents() {
+    let mut desk = Desk::usual(&[("b.yaml", &documents(&[&volume("b", 1), BAD]))]);
+    let reading = desk.broken();
+    assert_eq!(volumes(&reading.specs), sizes(&[("b", 1)]));
+    assert_eq!(unreadable(&reading), [(Kind::Volume, "bad".to_owned(), false)]);
+    desk.write("b.yaml", &documents(&[&volume("b", 2), BAD]));
+    assert_eq!(volumes(&desk.broken().specs), sizes(&[("b", 2)]));
+}
+
+#[test]
+fn what_linking_finds_is_found_anew_each_time() {
+    let mut desk = Desk::usual(&[("a.yaml", &volume("a", 1)), ("s.yaml", &snapshot("s", "a"))]);
+    desk.good();
+    desk.write("a.yaml", &volume("b", 1));
+    for _ in 0..3 {
+        // The snapshot is of nothing now: its file keeps what it said, which cannot hold without its volume.
+        let reading = desk.broken();
+        assert_eq!(volumes(&reading.specs), sizes(&[("b", 1)]));
+        assert!(reading.specs.snapshots.is_empty());
+        let message = &reading.specs.unreadable[0].message;
+        assert!(message.contains("what it last said cannot hold: `volume` is a"), "{message}");
+        desk.write("other.yaml", &volume("other", 1));
+        desk.broken();
+        desk.remove("other.yaml");
+    }
+    desk.write("a.yaml", &documents(&[&volume("a", 1), &volume("b", 1)]));
+    assert_eq!(desk.good().specs.snapshots.len(), 1);
+}
+
+#[test]
+fn what_refers_to_something_new_in_a_broken_file_keeps_what_it_said() {
+    let mut desk = Desk::usual(&[
+        ("a.yaml", &documents(&[&volume("a", 1), &volume("b", 1)])),
+        ("s.yaml", &documents(&[&snapshot("s", "a"), &volume("c", 1)])),
+    ]);
+    desk.good();
+    desk.write("a.yaml", &documents(&[&volume("a", 1), &volume("b", 1), &volume("new", 1), BAD]));
+    desk.write("s.yaml", &documents(&[&snapshot("s", "new"), &volume("c", 5)]));
+    let reading = desk.broken();
+    assert_eq!(volumes(&reading.specs), sizes(&[("a", 1), ("b", 1), ("c", 1)]));
+    assert_eq!(reading.specs.snapshots["s"].volume.as_str(), "a");
+}
+
+#[test]
+fn a_copied_file_takes_nothing_over_whatever_it_is_called() {
+    for copy in ["a copy.yaml", "b.yaml"] {
+        let mut desk = Desk::usual(&[("a.yaml", &documents(&[&volume("a", 1), &volume("b", 1)]))]);
+        desk.good();
+        // Already edited where it was copied.
+        desk.write(copy, &documents(&[&volume("a", 7), &volume("b", 1), &volume("c", 1)]));
+        let reading = desk.broken();
+        assert_eq!(volumes(&reading.specs), sizes(&[("a", 1), ("b", 1), ("c", 1)]), "{copy}");
+        let said: Vec<_> = unreadable(&reading).into_iter().map(|(_, name, known)| (name, known)).collect();
+        assert_eq!(said, [("a".to_owned(), true), ("b".to_owned(), true)], "{copy}");
+        desk.remove("a.yaml");
+        assert_eq!(volumes(&desk.good().specs), sizes(&[("a", 7), ("b", 1), ("c", 1)]));
+    }
+}
+
+#[test]
+fn two_files_may_be_swapped() {
+    let (a, b) = (volume("a", 1), volume("b", 1));
+    let mut desk = Desk::usual(&[("a.yaml", &a), ("b.yaml", &b)]);
+    desk.good();
+    // Seen half-way.
+    desk.write("a.yaml", &b);
+    let reading = desk.broken();
+    assert_eq!(volumes(&reading.specs), sizes(&[("a", 1), ("b", 1)]));
+    desk.write("b.yaml", &a);
+    assert_eq!(volumes(&desk.good().specs), sizes(&[("a", 1), ("b", 1)]));
+}
+
+#[test]
+fn a_document_moved_into_a_broken_file_keeps_its_meaning() {
+    for before in [volume("b", 1), documents(&[&volume("b", 1), BAD])] {
+        let mut desk = Desk::usual(&[("a.yaml", &documents(&[&volume("a", 1), &volume("x", 1)])), ("b.yaml", &before)]);
+        desk.read();
+        desk.write("a.yaml", &volume("a", 1));
+        desk.write("b.yaml", &documents(&[&volume("b", 1), &volume("x", 9), BAD]));
+        for _ in 0..2 {
+            assert_eq!(volumes(&desk.broken().specs), sizes(&[("a", 1), ("b", 1), ("x", 1)]));
+            desk.write("b.yaml", &documents(&[&volume("b", 1), &volume("x", 10), BAD]));
+        }
+        desk.write("b.yaml", &documents(&[&volume("b", 1), &volume("x", 10)]));
+        assert_eq!(volumes(&desk.good().specs), sizes(&[("a", 1), ("b", 1), ("x", 10)]));
+    }
+}
+
+#[test]
+fn what_a_good_file_took_over_does_not_come_back() {
+    let mut desk =
+        Desk::usual(&[("a.yaml", &documents(&[&volume("a", 1), &volume("x", 1)])), ("b.yaml", &volume("b", 1))]);
+    desk.good();
+    desk.write("a.yaml", "kind: [\n");
+    desk.write("b.yaml", &documents(&[&volume("b", 1), &volume("x", 5)]));
+    assert_eq!(volumes(&desk.broken().specs), sizes(&[("a", 1), ("b", 1), ("x", 5)]));
+    desk.write("b.yaml", &volume("b", 1));
+    assert_eq!(volumes(&desk.broken().specs), sizes(&[("a", 1), ("b", 1)]), "not as it was before it was moved");
+}
+
+#[test]
+fn a_new_name_in_a_good_file_ends_the_old_one_in_a_broken_file() {
+    let mut desk =
+        Desk::usual(&[("a.yaml", &documents(&[&volume("a", 1), &volume("old", 1)])), ("b.yaml", &volume("b", 1))]);
+    desk.good();
+    desk.write("a.yaml", "kind: [\n");
+    let renamed = volume("new", 1).replace("{name: new}", "{name: new, renamedFrom: old}");
+    desk.write("b.yaml", &documents(&[&volume("b", 1), &renamed]));
+    assert_eq!(volumes(&desk.broken().specs), sizes(&[("a", 1), ("b", 1), ("new", 1)]));
+    // The field may go once it is done, and the old name stays what it is: gone.
+    desk.write("b.yaml", &documents(&[&volume("b", 1), &volume("new", 1)]));
+    assert_eq!(volumes(&desk.broken().specs), sizes(&[("a", 1), ("b", 1), ("new", 1)]));
+}
+
+#[test]
+fn the_stack_that_is_known_stays_while_there_is_a_problem() {
+    let mut desk = Desk::usual(&[("a.yaml", &volume("a", 1))]);
+    desk.good();
+    let owned = |reading: Reading, why: &str| {
+        let stack = &reading.specs.stack;
+        assert!(reading.usable && stack.declared && stack.owner.to_string() == "prod", "{why}");
+        assert_eq!(volumes(&reading.specs), sizes(&[("a", 1)]), "{why}");
+    };
+    desk.write("stack.yaml", "kind: Stack\n  bad\n");
+    owned(desk.broken(), "its file is broken");
+    desk.write("stack.yaml", "# later\n");
+    desk.write("new.yaml", "kind: Stack\n  bad\n");
+    owned(desk.broken(), "it was moved into a broken file");
+    desk.write("new.yaml", STACK);
+    owned(desk.good(), "it is there again");
+    for second in ["a first.yaml", "z.yaml"] {
+        desk.write(second, &STACK.replace("prod", "other").replace("5c1d2e8a90", "77777777"));
+        owned(desk.broken(), "a second Stack is no takeover");
+        desk.remove(second);
+        owned(desk.good(), "and it went");
+    }
+    desk.remove("new.yaml");
+    desk.write("z.yaml", BAD);
+    owned(desk.broken(), "it went while something else is broken");
+}
+
+#[test]
+fn without_any_knowledge_of_the_stack_nothing_can_be_used() {
+    for broken in ["kind: Stack\n  bad\n", &STACK.replace("5c1d2e8a90", "BAD"), "kind: [\n", "\u{7}"] {
+        let mut desk = Desk::new(&[("a.yaml", BACKEND), ("b.yaml", &volume("b", 1)), ("stack.yaml", broken)]);
+        let reading = desk.broken();
+        assert!(!reading.usable && reading.specs.volumes.is_empty() && reading.specs.backends.is_empty(), "{broken}");
+        desk.write("stack.yaml", STACK);
+        assert!(desk.good().usable);
+        // And from then on it is known.
+        desk.write("stack.yaml", broken);
+        let reading = desk.broken();
+        assert!(reading.usable && reading.specs.volumes.len() == 1, "{broken}");
+    }
+    // No Stack is a meaning too, and a file that was good is known to have held none.
+    let backend = BACKEND.replace("name: fast", "name: b");
+    let mut desk = Desk::new(&[("a.yaml", &backend), ("b.yaml", "# nothing yet\n")]);
+    desk.good();
+    desk.write("b.yaml", "kind: [\n");
+    assert!(desk.broken().usable);
+    desk.write("c.yaml", "kind: [\n");
+    assert!(!desk.broken().usable, "this one may hold a Stack");
+}
+
+#[test]
+fn what_cannot_be_looked_into_keeps_everything_below_it() {
+    let mut desk =
+        Desk::usual(&[("d/e/a.yaml", &volume("a", 1)), ("d/b.yaml", &volume("b", 1)), ("dd.yaml", &volume("c", 1))]);
+    let before = desk.good();
+    let (d, away) = (desk.path("d"), desk.dir.path().join("away"));
+    // Root may look into any directory, but not out of the manifests.
+    fs::rename(&d, &away).unwrap();
+    std::os::unix::fs::symlink(&away, &d).unwrap();
+    for _ in 0..2 {
+        let reading = desk.broken();
+        assert!(reading.usable && reading.parsed == 0);
+        assert_eq!(volumes(&reading.specs), volumes(&before.specs));
+        desk.write("dd.yaml", &documents(&[&volume("c", 1), "# a comment\n"]));
+        desk.reader.read(&Allowed::default());
+    }
+    fs::remove_file(&d).unwrap();
+    fs::rename(&away, &d).unwrap();
+    let reading = desk.good();
+    assert_eq!((reading.parsed, volumes(&reading.specs)), (0, volumes(&before.specs)));
+    // Simply gone is an edit.
+    fs::rename(&d, &away).unwrap();
+    assert_eq!(volumes(&desk.good().specs), sizes(&[("c", 1)]));
+}
+
+#[test]
+fn a_root_that_is_gone_or_empty_or_without_documents_keeps_everything() {
+    let mut desk = Desk::usual(&[("d/a.yaml", &volume("a", 1)), ("b.yaml", &volume("b", 1))]);
+    assert!(!Reader::new(Source::Path(desk.path("none")), Limits::default()).read(&Allowed::default()).usable);
+    let before = desk.good();
+    let (specs, away) = (desk.dir.path().join("specs"), desk.dir.path().join("away"));
+    fs::rename(&specs, &away).unwrap();
+    let same = |reading: Reading, why: &str| {
+        assert!(reading.usable && reading.specs.stack.declared, "{why}");
+        assert_eq!(volumes(&reading.specs), volumes(&before.specs), "{why}");
+        assert_eq!(reading.specs.unreadable.len(), 4, "{why}: {:?}", reading.specs.unreadable);
+    };
+    same(desk.broken(), "gone");
+    fs::create_dir(&specs).unwrap();
+    same(desk.broken(), "empty");
+    desk.write("b.yaml", "# only this\n");
+    same(desk.broken(), "no document");
+    same(desk.broken(), "still none");
+    fs::remove_dir_all(&specs).unwrap();
+    fs::rename(&away, &specs).unwrap();
+    assert_eq!(volumes(&desk.good().specs), volumes(&before.specs));
+    // Of no manifests at all nobody can say whose they were.
+    let mut empty = Desk::new(&[("a.yaml", "# only this\n")]);
+    assert!(!empty.broken().usable);
+}
+
+#[test]
+fn a_single_file_and_standard_input_are_read_the_same_way() {
+    let desk = Desk::new(&[("all.yaml", &documents(&[STACK, BACKEND, &volume("a", 1)]))]);
+    let mut reader = Reader::new(Source::Path(desk.path("all.yaml")), Limits::default());
+    let first = reader.read(&Allowed::default());
+    assert_eq!((first.parsed, reader.read(&Allowed::default()).parsed), (1, 0));
+    for text in [None, Some("kind: [\n"), Some("")] {
+        match text {
+            Some(text) => desk.write("all.yaml", text),
+            None => desk.remove("all.yaml"),
+        }
+        let reading = reader.read(&Allowed::default());
+        assert!(reading.usable && reading.specs.broken, "{text:?}");
+        assert_eq!(volumes(&reading.specs), volumes(&first.specs), "{text:?}");
+    }
+    let mut reader = Reader::new(Source::Text(BACKEND.to_owned()), Limits::default());
+    let first = reader.read(&Allowed::default());
+    assert!(first.problems.is_empty() && Arc::ptr_eq(&first.specs, &reader.read(&Allowed::default()).specs));
+}
+
+#[test]
+fn what_paths_reach_is_judged_each_time() {
+    let backend =
+        "apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: fast}\nspec: {driver: local, local: {path: ../pool}}\n";
+    let mut desk = Desk::new(&[("a.yaml", backend)]);
+    let first = desk.good();
+    assert!(first.specs.not_allowed.is_empty());
+    std::os::unix::fs::symlink("/etc", desk.dir.path().join("pool")).unwrap();
+    let second = desk.reader.read(&Allowed::default());
+    assert_eq!((second.parsed, second.specs.not_allowed.len()), (0, 1));
+    assert!(first.specs.not_allowed.is_empty(), "what was handed out is not changed");
+    let allowed = Allowed { paths: vec!["/etc".into()], file: "kiln.toml".into() };
+    assert!(desk.reader.read(&allowed).specs.not_allowed.is_empty());
+}
+
+/// Every kind that can be declared, and all that refers to something.
+fn rich() -> String {
+    let set = "a-full-set-of-manifests-is-good/specs";
+    let all = ["stack.yaml", "storage", "volumes.yaml", "export.yaml"].map(|name| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/diagnostics").join(set).join(name);
+        match path.is_dir() {
+            true => fs::read_dir(path)
+                .unwrap()
+                .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
+                .collect::<Vec<_>>()
+                .join("---\n"),
+            false => fs::read_to_string(path).unwrap(),
+        }
+    });
+    all.join("---\n")
+}
+
+fn named(specs: &Specs) -> Vec<(Kind, String)> {
+    let keys = |kind: Kind, names: Vec<String>| names.into_iter().map(move |name| (kind, name));
+    let strings = |names: &mut dyn Iterator<Item = &kiln::model::Name>| names.map(ToString::to_string).collect();
+    keys(Kind::Backend, strings(&mut specs.backends.keys()))
+        .chain(keys(Kind::Volume, strings(&mut specs.volumes.keys())))
+        .chain(keys(Kind::Snapshot, strings(&mut specs.snapshots.keys())))
+        .chain(keys(Kind::Target, strings(&mut specs.targets.keys())))
+        .chain(keys(Kind::Export, strings(&mut specs.exports.keys())))
+        .chain(keys(Kind::Approval, strings(&mut specs.approvals.keys())))
+        .collect()
+}
+
+/// `cut`: what is cut; `rest`: what else there is.
+fn cut_at_every_byte(cut: &str, rest: &str) {
+    let mut desk = Desk::new(&[("cut.yaml", cut), ("rest.yaml", rest)]);
+    let whole = desk.good();
+    let (all, stack) = (named(&whole.specs), whole.specs.stack.clone());
+    assert!(all.len() > 10, "{all:?}");
+    let mut edits = 0;
+    for end in 0..cut.len() {
+        // From good to cut each time, as an editor does that writes in place.
+        fs::write(desk.path("cut.yaml"), &cut.as_bytes()[..end]).unwrap();
+        let reading = desk.reader.read(&Allowed::default());
+        if reading.problems.is_empty() {
+            // Nobody can tell it from an edit.
+            assert_eq!(desk.good().specs, reading.specs);
+            edits += 1;
+        } else {
+            assert!(reading.usable && reading.specs.stack == stack, "cut at {end}");
+            assert_eq!(named(&reading.specs), all, "cut at {end}");
+            let (got, good) = (&reading.specs, &whole.specs);
+            assert_eq!((&got.volumes, &got.backends), (&good.volumes, &good.backends), "cut at {end}");
+            assert_eq!((&got.snapshots, &got.exports), (&good.snapshots, &good.exports), "cut at {end}");
+        }
+        fs::write(desk.path("cut.yaml"), cut).unwrap();
+        assert!(!desk.reader.read(&Allowed::default()).specs.broken);
+    }
+    assert!(edits > 0 && edits < cut.len() / 4, "{edits}");
+}
+
+#[test]
+fn a_file_cut_at_any_byte_loses_nothing_it_declared() {
+    let other = BACKEND.replace("name: fast", "name: other");
+    cut_at_every_byte(&rich(), &other);
+}
+
+#[test]
+fn a_file_cut_between_documents_is_edited() {
+    let mut desk = Desk::usual(&[("a.yaml", &documents(&[&volume("a", 1), &volume("b", 1)]))]);
+    desk.good();
+    desk.write("a.yaml", &volume("a", 1));
+    assert_eq!(volumes(&desk.good().specs), sizes(&[("a", 1)]));
+    desk.write("a.yaml", "");
+    assert_eq!(volumes(&desk.good().specs), []);
+}

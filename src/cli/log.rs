@@ -76,6 +76,14 @@ pub(crate) fn log(context: &Context, args: &LogArgs) -> Result<Exit, Failure> {
 /// How many characters of a revision tell it from all others, for people.
 const SHORT_REVISION: usize = 12;
 
+fn short(revision: &str) -> String {
+    let (id, dirty) = match revision.strip_suffix("-dirty") {
+        Some(id) => (id, "-dirty"),
+        None => (revision, ""),
+    };
+    format!("{}{dirty}", id.chars().take(SHORT_REVISION).collect::<String>())
+}
+
 /// Lines as a table for people.
 pub(crate) fn lines_as_table(lines: &[Line], paint: Paint) -> String {
     let rows: Vec<[String; 7]> = lines
@@ -91,10 +99,26 @@ pub(crate) fn lines_as_table(lines: &[Line], paint: Paint) -> String {
                 format!("{}/{}", line.kind.to_ascii_lowercase(), line.name),
                 line.backend.clone(),
                 line.outcome.clone(),
-                line.revision.chars().take(SHORT_REVISION).collect(),
+                short(&line.revision),
                 did,
             ]
         })
         .collect();
     table(["TIME", "ACTION", "OBJECT", "BACKEND", "OUTCOME", "REVISION", "DETAIL"], rows, paint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn a_short_revision_still_says_that_it_is_dirty() {
+        for (long, shown) in [
+            ("3f2a9c1e4b5d6f708192a3b4c5d6e7f801020304", "3f2a9c1e4b5d"),
+            ("3f2a9c1e4b5d6f708192a3b4c5d6e7f801020304-dirty", "3f2a9c1e4b5d-dirty"),
+            ("f00d", "f00d"),
+        ] {
+            assert_eq!(short(long), shown);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use super::protocol::{DaemonView, PassView, RestingView, RunningView, VERSION, r
 use super::retry::Objects;
 use super::schedule::{After, Confirmed};
 use crate::engine::{Clock, Connect, Retry, Setup, problem_views, rfc3339};
-use crate::manifest::{Allowed, Limits, Reader, Reading, Source};
+use crate::manifest::{Allowed, Limits, Reader, Reading, Source, checkout_in_progress};
 use crate::model::{Name, Specs};
 use crate::store::{Store, StoreError};
 
@@ -145,6 +145,14 @@ impl Hub {
             hub.reader.lock().unwrap_or_else(PoisonError::into_inner).read(&allowed)
         });
         reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// Whether Git is just changing the manifests.
+    pub(super) async fn is_checked_out(self: &Arc<Self>) -> bool {
+        let source = Source::Path(self.config.specs.clone());
+        let now = UNIX_EPOCH + Duration::from_secs(self.config.clock.now());
+        let checkout = tokio::task::spawn_blocking(move || checkout_in_progress(&source, now).is_some());
+        checkout.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
     /// What a pass or an act is made with.

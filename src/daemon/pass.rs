@@ -32,6 +32,8 @@ pub(super) enum By {
 pub(super) enum Refused {
     /// The manifests are as they were for the last pass, and nothing else asked for one.
     Unchanged,
+    /// Git is just changing them.
+    Checkout,
     /// Nobody can say whose objects these are.
     Unusable,
     /// The manifests have problems, and a person's apply does nothing then.
@@ -74,6 +76,9 @@ impl Hub {
     ) -> Result<Report, Refused> {
         let began = Instant::now();
         let by_hand = matches!(by, By::Hand(_));
+        if !by_hand && self.is_checked_out().await {
+            return Err(Refused::Checkout);
+        }
         let reading = self.read().await;
         let (options, confirm_at) = self.options(by, stop, &reading, began)?;
         if !reading.usable {
@@ -121,15 +126,20 @@ impl Hub {
         self.metrics.problems(reading.problems.len());
         known.reading = Some(reading.clone());
         let mut options = Options { stop, ..Options::default() };
+        let mut confirm_at = None;
         match by {
             By::Change if known.passed.as_ref() == Some(&reading.content) => return Err(Refused::Unchanged),
             By::Change | By::Time => {
                 options.unattended = true;
+                confirm_at = known.confirmed.read(&reading.content, now);
                 options.postponed = known.objects.waiting(now, |kind, name| spec_hash(&reading.specs, kind, name));
             }
             By::Hand(_) if !reading.problems.is_empty() => return Err(Refused::Problems(reading.problems.clone())),
             By::Hand(ask) => {
-                known.confirmed.asked_for(&reading.content, now);
+                // What is asked for is as good as a second look. Of a part, nothing is said about the rest.
+                if ask.only.is_empty() {
+                    known.confirmed.asked_for(&reading.content, now);
+                }
                 if let Some(saved) = ask.saved.as_ref().filter(|saved| saved.revision != reading.specs.revision) {
                     return Err(Refused::OtherRevision(saved.revision.clone()));
                 }
@@ -139,7 +149,7 @@ impl Hub {
             }
         }
         known.passed = Some(reading.content.clone());
-        Ok((options, known.confirmed.read(&reading.content, now)))
+        Ok((options, confirm_at))
     }
 
     /// Notes what came of a pass. When the next one is due, but for what the manifests and the trash ask for.

@@ -71,6 +71,9 @@ pub(super) fn apply(hub: &Arc<Hub>, runs: &Arc<Runs>, ask: Ask) -> mpsc::Unbound
             told: Mutex::default(),
         });
         teller.tell(Line::Begun(run));
+        if hub.turn.try_lock().is_err() {
+            teller.tell(Line::Note("the daemon is making a pass; this one comes after it".to_owned()));
+        }
         let last = match hub.pass(By::Hand(ask), stop, teller).await {
             Ok(report) => Line::Done(report),
             Err(Refused::Problems(problems)) => Line::Invalid(problem_views(&problems)),
@@ -78,7 +81,7 @@ pub(super) fn apply(hub: &Arc<Hub>, runs: &Arc<Runs>, ask: Ask) -> mpsc::Unbound
             Err(Refused::OtherRevision(revision)) => Line::Refused(format!(
                 "the plan was saved for revision {revision}, which is not what the daemon follows now"
             )),
-            Err(Refused::Unusable | Refused::Unchanged) => Line::Refused("the Stack cannot be read".to_owned()),
+            Err(Refused::Unusable | Refused::Unchanged | Refused::Checkout) => Line::Refused("the Stack cannot be read".to_owned()),
         };
         // A client that has gone away asks no more.
         let _ = lines.send(last);

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Json;
@@ -148,11 +149,13 @@ struct Desk {
     runs: Arc<Runs>,
     /// The last look, and when it began: who asked before that is answered with it.
     looked: Arc<tokio::sync::Mutex<Option<(Instant, Bytes)>>>,
+    /// How many ask for a look now: it is kept as long as somebody does.
+    asking: Arc<AtomicUsize>,
 }
 
 fn control(hub: Arc<Hub>) -> Router {
     let monitoring = monitoring(Arc::clone(&hub));
-    let desk = Desk { hub, runs: Arc::default(), looked: Arc::default() };
+    let desk = Desk { hub, runs: Arc::default(), looked: Arc::default(), asking: Arc::default() };
     Router::new()
         .route("/v1/daemon", get(daemon))
         .route("/v1/survey", get(survey))
@@ -210,9 +213,10 @@ async fn daemon(State(desk): State<Desk>) -> Json<DaemonView> {
 
 async fn survey(State(desk): State<Desk>) -> Response {
     let asked = Instant::now();
+    let _asking = Counted::new(&desk.asking);
     let mut looked = desk.looked.lock().await;
-    let bytes = match looked.take().filter(|(began, _)| *began >= asked) {
-        Some((_, bytes)) => bytes,
+    let bytes = match looked.as_ref().filter(|(began, _)| *began >= asked) {
+        Some((_, bytes)) => bytes.clone(),
         None => {
             let began = Instant::now();
             let reading = desk.hub.read().await;
@@ -226,11 +230,27 @@ async fn survey(State(desk): State<Desk>) -> Response {
                 Ok(Err(error)) => return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
                 Err(_) => return (StatusCode::INTERNAL_SERVER_ERROR, "a look ended in a panic").into_response(),
             };
-            *looked = Some((began, bytes.clone()));
+            *looked = (desk.asking.load(Ordering::Relaxed) > 1).then(|| (began, bytes.clone()));
             bytes
         }
     };
     json(bytes)
+}
+
+/// Counts as one as long as it is there.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 fn json(bytes: Bytes) -> Response {

@@ -53,8 +53,8 @@ pub async fn watch(config: Config) -> Result<(), Ended> {
     tracing::info!(specs = %hub.specs.display(), state = %hub.config.state.display(), "following the manifests");
     service.ready("making the first pass");
     let mut turning = Turning {
-        files: Some(Files::watch(&hub.config.specs, Arc::clone(&hub.dirty))),
-        checking: None,
+        files: None,
+        checking: Some(watch_files(&hub)),
         probing: None,
         running: None,
         looked: None,
@@ -145,8 +145,11 @@ impl Turning {
                 }
                 files = joined(&mut self.checking) => {
                     self.checking = None;
-                    // A panic there is a bug; what is watched goes on to be.
-                    self.files = Some(files.unwrap_or_else(|_| Files::watch(&self.hub.config.specs, Arc::clone(&self.hub.dirty))));
+                    match files {
+                        Ok(files) => self.files = Some(files),
+                        // A panic there is a bug.
+                        Err(_) => self.checking = Some(watch_files(&self.hub)),
+                    }
                 }
                 back = joined(&mut self.probing) => {
                     self.probing = None;
@@ -173,7 +176,7 @@ impl Turning {
     fn tick(&mut self) {
         self.hub.beat();
         self.service.alive();
-        // Off the loop: a file system or a backend that hangs must not hang it.
+        // Off the loop, as everything that may hang.
         if let Some(mut files) = self.files.take() {
             self.checking = Some(tokio::task::spawn_blocking(move || {
                 files.check();
@@ -202,6 +205,7 @@ impl Turning {
     fn own_pass_ended(&mut self, ended: Result<Result<(), Refused>, JoinError>) {
         match ended {
             Ok(Ok(()) | Err(Refused::Unchanged)) => {}
+            Ok(Err(Refused::Checkout)) => self.schedule.want(Instant::now() + CHECKOUT),
             Ok(Err(Refused::Unusable)) => {
                 tracing::warn!(
                     "nobody can say whose objects these are while the Stack cannot be read: nothing is done"
@@ -239,6 +243,12 @@ impl Turning {
             }
         }
     }
+}
+
+/// Begins to watch the manifests, off the loop: a file system that hangs must not hang it.
+fn watch_files(hub: &Arc<Hub>) -> JoinHandle<Files> {
+    let hub = Arc::clone(hub);
+    tokio::task::spawn_blocking(move || Files::watch(&hub.config.specs, Arc::clone(&hub.dirty)))
 }
 
 /// Stops a pass whose manifests are no longer those that are there, at its next step.

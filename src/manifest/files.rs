@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::Limits;
 
 /// Directories below one another. Deeper is a mistake (a link that leads back up, a whole disk).
-const MAX_DEPTH: usize = 16;
+pub(super) const MAX_DEPTH: usize = 16;
 
 /// Reads SPECS: a directory with all that is below it, in path order, or one file. What cannot be read is a file with a problem.
 pub(super) fn read(specs: &Path, limits: &Limits) -> Vec<Raw> {
@@ -141,7 +141,7 @@ impl Walk<'_> {
                 continue;
             }
             let below = relative.join(&name);
-            let is_yaml = below.extension().is_some_and(|end| end == "yaml" || end == "yml");
+            let is_yaml = is_manifest(&below);
             // Follows links: a link to a directory is a directory, and is checked to stay inside.
             let is_directory = match fs::metadata(entry.path()) {
                 Ok(meta) => meta.is_dir(),
@@ -194,9 +194,14 @@ impl Walk<'_> {
 }
 
 /// Dotfiles, and what editors leave behind: those that end in `.yaml` would otherwise declare everything twice.
-fn passed_over(name: &str) -> bool {
+pub(super) fn passed_over(name: &str) -> bool {
     let leftover = [".bak", ".orig", ".rej", ".swp", ".swo", ".tmp"].iter().any(|end| name.ends_with(end));
     name.starts_with('.') || name.starts_with('#') || name.ends_with('~') || leftover
+}
+
+/// Whether the name is that of a file of manifests.
+pub(super) fn is_manifest(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "yaml" || end == "yml")
 }
 
 /// Opens a regular file below `root` for reading. It is looked at before it is opened, since opening a device can do things,

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::files::{self, Raw, Refusal};
+use super::git;
 use super::kinds::{self, Document};
 use super::link::{Linked, Unread, link};
 use super::reach::Named;
@@ -25,7 +26,9 @@ const STDIN: &str = "<stdin>";
 /// at once, and what is not affected by that is in [`Loaded::specs`].
 pub fn load(source: &Source, limits: &Limits) -> Loaded {
     let mut all = parse(gather(source, limits), limits);
-    let revision = content(all.iter().map(|parsed| (parsed.relative.as_path(), parsed.hash)));
+    let content = content(all.iter().map(|parsed| (parsed.relative.as_path(), parsed.hash)));
+    let manifests = || all.iter().map(|parsed| manifest(&parsed.relative, &parsed.file, parsed.hash)).collect();
+    let revision = git::Memory::default().revision(source, &content, manifests).unwrap_or(content);
     let mut documents = Vec::new();
     let mut unread = Unread::default();
     for (index, parsed) in all.iter_mut().enumerate() {
@@ -159,8 +162,13 @@ pub(super) fn parse(files: Vec<Raw>, limits: &Limits) -> Vec<Parsed> {
     all.into_iter().map(|(_, parsed)| parsed).collect()
 }
 
+/// A file, as it is compared with a commit.
+pub(super) fn manifest<'a>(relative: &'a Path, file: &'a File, hash: Option<blake3::Hash>) -> git::Manifest<'a> {
+    git::Manifest { relative, bytes: hash.map(|hash| (file.bytes(), hash)) }
+}
+
 /// Over the paths and bytes of all files: equal on any machine, whatever SPECS is called there. 128 bits are enough, since
-/// nothing is ever done because of it.
+/// nothing is ever done because of it. It is the revision, where Git gives none.
 pub(super) fn content<'p>(files: impl Iterator<Item = (&'p Path, Option<blake3::Hash>)>) -> String {
     let mut hash = blake3::Hasher::new();
     for (path, bytes) in files {

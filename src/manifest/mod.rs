@@ -3,10 +3,12 @@
 //! `files` finds and reads the files; `text` cuts each into documents; `scan` runs the parser's events over a document and refuses
 //! what is dangerous or ambiguous before any value is built; `value` adds what the scalars mean; `kinds` reads the fields of each kind
 //! with the cursor of `fields`, which reports everything that is wrong and not only the first thing; `link` checks the documents
-//! together and makes the specs. `reach` judges the paths that are named. `render` shows a problem, `schema` describes the same fields, as `raw` lists them, to editors.
+//! together and makes the specs. `reach` judges the paths that are named. `git` names the commit. `load` goes this way once, `reader` again and
+//! again, and `meaning` says what holds while some files have a problem. `render` shows a problem, `schema` describes the same fields, as `raw` lists them, to editors.
 
 mod fields;
 mod files;
+mod git;
 mod kinds;
 mod link;
 mod load;
@@ -22,6 +24,7 @@ mod value;
 
 use std::path::PathBuf;
 
+pub use git::checkout_in_progress;
 pub use load::load;
 pub use reach::{Allowed, Named, hold_saved};
 pub use reader::{Reader, Reading};

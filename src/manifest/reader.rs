@@ -12,9 +12,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::files::{Raw, Refusal};
+use super::git;
 use super::kinds::Document;
 use super::link::{Linked, Unread, link};
-use super::load::{Parsed, content, gather, parse, tell_of_nothing};
+use super::load::{Parsed, content, gather, manifest, parse, tell_of_nothing};
 use super::meaning::{Broken, Meaning, Meant, meaning};
 use super::reach::{Allowed, Named, out_of_reach};
 use super::text::{File, Mark};
@@ -32,6 +33,7 @@ pub struct Reader {
     pass: u64,
     /// The paths that documents name.
     paths: Vec<Named>,
+    git: git::Memory,
     last: Option<Reading>,
 }
 
@@ -92,7 +94,7 @@ impl Entry {
 
     fn is(&self, raw: &Raw) -> bool {
         match &raw.bytes {
-            Ok(bytes) => self.hash.is_some() && (self.file.is(bytes) || self.hash == Some(blake3::hash(bytes))),
+            Ok(bytes) => self.hash.is_some() && self.file.bytes() == bytes,
             Err(refusal) => self.refusal.as_ref() == Some(refusal),
         }
     }
@@ -128,16 +130,26 @@ impl Entry {
 impl Reader {
     /// Nothing is read yet.
     pub fn new(source: Source, limits: Limits) -> Self {
-        Self { source, limits, entries: BTreeMap::new(), meant: Vec::new(), pass: 0, paths: Vec::new(), last: None }
+        Self {
+            source,
+            limits,
+            entries: BTreeMap::new(),
+            meant: Vec::new(),
+            pass: 0,
+            paths: Vec::new(),
+            git: git::Memory::default(),
+            last: None,
+        }
     }
 
     /// Reads all files; parses those whose content is not known; links, if anything changed; judges what paths reach. Never fails and
     /// never panics, as [`super::load`].
     pub fn read(&mut self, allowed: &Allowed) -> Reading {
         let (parsed, changed) = self.take(gather(&self.source, &self.limits));
-        let seen = self.entries.iter().filter(|(_, entry)| entry.seen);
-        let content = content(seen.map(|(path, entry)| (path.as_path(), entry.hash)));
-        let revision = content.clone();
+        let seen = || self.entries.iter().filter(|(_, entry)| entry.seen);
+        let content = content(seen().map(|(path, entry)| (path.as_path(), entry.hash)));
+        let manifests = || seen().map(|(path, entry)| manifest(path, &entry.file, entry.hash)).collect();
+        let revision = self.git.revision(&self.source, &content, manifests).unwrap_or_else(|| content.clone());
         let mut reading = match self.last.take() {
             Some(last) if !changed => last,
             _ => self.understand(),

@@ -45,8 +45,8 @@ pub(super) struct File {
     /// What relative paths in it are relative to; absolute.
     pub(super) directory: PathBuf,
     text: String,
-    /// Whether the text is all bytes of the file, as they are.
-    whole: bool,
+    /// The bytes of the file, where the text is not all of them as they are.
+    odd: Option<Vec<u8>>,
     /// Where each line begins, in bytes.
     lines: Vec<u32>,
     found: RefCell<Found>,
@@ -70,20 +70,26 @@ struct Found {
 impl File {
     /// `bytes` must be UTF-8 without control characters; otherwise the file has no text, and the problem says why.
     pub(super) fn new(name: String, directory: PathBuf, bytes: Vec<u8>) -> Self {
+        let mut odd = None;
         let (bytes, problem) = match String::from_utf8(bytes) {
             Ok(text) => (text, None),
             Err(error) => {
                 let valid = error.utf8_error().valid_up_to();
                 let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+                odd = Some(error.into_bytes());
                 (text, Some((valid, "the file is not UTF-8 text from here on".to_owned(), "save it as UTF-8")))
             }
         };
-        let marked = bytes.strip_prefix('\u{feff}').map(str::to_owned);
-        let whole = marked.is_none() && problem.is_none();
-        let text = marked.unwrap_or(bytes);
+        let text = match bytes.strip_prefix('\u{feff}').map(str::to_owned) {
+            Some(text) => {
+                odd.get_or_insert(bytes.into_bytes());
+                text
+            }
+            None => bytes,
+        };
         let lines = line_starts(&text);
         let (found, paths) = (RefCell::default(), RefCell::default());
-        let mut file = Self { name, directory, text, whole, lines, found, paths };
+        let mut file = Self { name, directory, text, odd, lines, found, paths };
         // NEL, LS and PS end lines to some readers and not to others; byte order marks belong at the beginning.
         let refused = |c: char| match c {
             '\t' | '\n' | '\r' => false,
@@ -99,8 +105,8 @@ impl File {
         };
         if let Some((at, message, hint)) = problem {
             file.report(file.span_of(at), message, hint);
-            file.text = String::new();
-            file.whole = false;
+            let text = std::mem::take(&mut file.text);
+            file.odd.get_or_insert(text.into_bytes());
         }
         file
     }
@@ -111,7 +117,7 @@ impl File {
             name,
             directory: PathBuf::new(),
             text: String::new(),
-            whole: false,
+            odd: None,
             lines: vec![0],
             found: RefCell::default(),
             paths: RefCell::default(),
@@ -125,9 +131,9 @@ impl File {
         file
     }
 
-    /// Whether these bytes are certainly those of the file. (Where no text could be made of them, it is not known.)
-    pub(super) fn is(&self, bytes: &[u8]) -> bool {
-        self.whole && self.text.as_bytes() == bytes
+    /// All that was read.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.odd.as_deref().unwrap_or(self.text.as_bytes())
     }
 
     /// Notes a path that the document being read names.

@@ -26,7 +26,8 @@ pub struct Specs {
     pub exports: BTreeMap<Name, ExportSpec>,
     /// Approvals.
     pub approvals: BTreeMap<Name, ApprovalSpec>,
-    /// A hash of the content of all files with their paths: equal specs, equal revision, on any machine.
+    /// In a Git work tree the id of the commit, with `-dirty` after it if what was read is anything else. Elsewhere a hash of the content
+    /// of all files with their paths. Equal specs, equal revision, on any machine.
     pub revision: String,
     /// Whether some file had a problem, so that what is missing here may only be unreadable. One-shot commands refuse before
     /// it matters; the daemon goes on with what is good, and then nothing is removed.

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::model::{
     Action, Kind, Ledger, LedgerEntry, Name, Object, ObjectRecord, ObjectRef, Origin, Place, Removal, Size, Step, Uid,
-    Verb,
+    Unreadable, Verb,
 };
 
 use super::ground::{self, Bad, Good, Ground};
@@ -22,6 +22,7 @@ use super::{approve, digest, drift, order};
 /// plan once more.
 pub fn plan(inputs: &Inputs<'_>) -> Plan {
     let mut planner = Planner::new(inputs);
+    planner.hold_unreadable();
     planner.hold_what_has_no_driver();
     planner.volumes();
     for name in inputs.specs.snapshots.keys() {
@@ -344,6 +345,14 @@ impl<'a> Planner<'a> {
         let Some(barred) = self.inputs.specs.not_allowed(about.kind, about.name) else { return false };
         self.hold(about, HeldReason::NotAllowed, barred.message.clone(), barred.unblock.clone());
         true
+    }
+
+    /// Documents without a valid meaning now, beside whatever is planned by what they said last.
+    fn hold_unreadable(&mut self) {
+        for Unreadable { kind, name, message, unblock } in &self.inputs.specs.unreadable {
+            let about = About { action: Verb::Update, ..About::declared(*kind, name) };
+            self.hold(&about, HeldReason::SourceBroken, message.clone(), unblock.clone());
+        }
     }
 
     /// Steps on a backend to which another process is writing.

@@ -71,6 +71,7 @@ fn survey(objects: Vec<Object>) -> Survey {
         records: Arc::default(),
         journal: Vec::new(),
         plan: Plan::of(owner(), String::new(), Vec::new()),
+        retries: Vec::new(),
     }
 }
 

@@ -1,0 +1,305 @@
+//! Which commit the manifests are, where they lie in a Git work tree.
+//!
+//! Read with the objects and names of the repository alone. The `git` program is never run: the configuration of a repository can
+//! make it run commands, and whoever may write there need not hold the host's root. That somebody else owns the repository is no
+//! matter for the same reason. Content is compared as it lies in the work tree: where filters change it on checkout (`autocrlf`),
+//! and where files of the commit are not checked out (sparse checkouts), it shows as `-dirty`.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use gix_hash::ObjectId;
+use gix_object::tree::EntryKind;
+use gix_object::{CommitRefIter, Find, TreeRefIter};
+use gix_ref::Target;
+
+use super::Source;
+use super::files::{MAX_DEPTH, is_manifest, passed_over};
+
+/// Whoever makes Git write to the work tree holds `index.lock` meanwhile. Checkouts of a gigabyte take less than this; a lock that is
+/// older was left behind by a killed `git`, and nobody takes it away.
+const STALE: Duration = Duration::from_secs(60);
+
+/// Links that are followed on the way to one file, as Linux does.
+const MAX_LINKS: usize = 40;
+
+/// Trees that are looked through below the manifests. A repository can hold more with no effort: trees in trees, each many times.
+const MAX_TREES: usize = 100_000;
+
+/// Bytes of one object: a tree of that size has half a million entries.
+const MAX_OBJECT: usize = 32 << 20;
+
+/// References to references, as Git does.
+const MAX_SYMBOLIC: usize = 5;
+
+/// A file of manifests, as read.
+pub(super) struct Manifest<'a> {
+    /// Its path below SPECS; of a single file its name.
+    pub(super) relative: &'a Path,
+    /// `None` if it could not be read.
+    pub(super) bytes: Option<(&'a [u8], blake3::Hash)>,
+}
+
+/// What was found out about a repository, so that nothing is asked twice.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// For this commit and content: whether they differ.
+    known: Option<(ObjectId, String, bool)>,
+    /// Contents as Git names them.
+    blobs: HashMap<blake3::Hash, ObjectId>,
+}
+
+impl Memory {
+    /// The commit that is checked out, with `-dirty` if what was read is anything else than what it holds. `None` outside of Git,
+    /// before the first commit, and where the repository cannot be understood.
+    pub(super) fn revision<'a>(
+        &mut self,
+        source: &Source,
+        content: &str,
+        files: impl FnOnce() -> Vec<Manifest<'a>>,
+    ) -> Option<String> {
+        let place = Place::of(source)?;
+        // Whatever somebody may have written there, it costs the name of the revision and no more.
+        let dirty = catch_unwind(AssertUnwindSafe(|| {
+            let repository = Repository::open(&place)?;
+            let head = repository.head()?;
+            let dirty = match &self.known {
+                Some((commit, known, dirty)) if *commit == head && known == content => *dirty,
+                _ => self.differs(&repository, &place, head, &files())?,
+            };
+            self.known = Some((head, content.to_owned(), dirty));
+            Some((head, dirty))
+        }));
+        let (head, dirty) = dirty.ok().flatten()?;
+        Some(format!("{}{}", head.to_hex(), if dirty { "-dirty" } else { "" }))
+    }
+
+    fn differs(
+        &mut self,
+        repository: &Repository,
+        place: &Place,
+        head: ObjectId,
+        files: &[Manifest<'_>],
+    ) -> Option<bool> {
+        let mut commit = Commit::open(repository, head)?;
+        let mut blobs = HashMap::with_capacity(files.len());
+        let mut read = HashSet::with_capacity(files.len());
+        let mut differs = false;
+        for Manifest { relative, bytes } in files {
+            read.insert(*relative);
+            let Some((bytes, hash)) = bytes else {
+                differs = true;
+                continue;
+            };
+            let id = match self.blobs.get(hash) {
+                Some(id) if id.kind() == repository.hash => *id,
+                _ => gix_object::compute_hash(repository.hash, gix_object::Kind::Blob, bytes).ok()?,
+            };
+            blobs.insert(*hash, id);
+            differs |= commit.find(&place.below.join(relative))? != Some(Entry::File(id));
+        }
+        self.blobs = blobs;
+        if differs || place.one_file {
+            return Some(differs);
+        }
+        commit.holds_more(&place.below, Path::new(""), &read, 0)
+    }
+}
+
+/// How long ago Git began to change the work tree in which the manifests lie, if it is at it now. `now` by the clock of the system.
+pub fn checkout_in_progress(source: &Source, now: SystemTime) -> Option<Duration> {
+    let place = Place::of(source)?;
+    let changed = fs::symlink_metadata(place.git_dir.join("index.lock")).and_then(|meta| meta.modified()).ok()?;
+    // A file system may have a clock of its own, a little ahead.
+    let (age, ahead) = (now.duration_since(changed), changed.duration_since(now));
+    match (age, ahead) {
+        (Ok(age), _) => (age < STALE).then_some(age),
+        (_, Ok(ahead)) => (ahead < STALE).then_some(Duration::ZERO),
+        _ => None,
+    }
+}
+
+/// Where in a work tree the manifests lie.
+struct Place {
+    /// What is this work tree's own: its HEAD, its index.
+    git_dir: PathBuf,
+    /// The directory of the manifests, below the work tree.
+    below: PathBuf,
+    one_file: bool,
+}
+
+impl Place {
+    fn of(source: &Source) -> Option<Self> {
+        let Source::Path(path) = source else { return None };
+        let real = fs::canonicalize(path).ok()?;
+        let one_file = !real.is_dir();
+        let directory = if one_file { real.parent()? } else { &real };
+        let options = gix_discover::upwards::Options { dot_git_only: true, ..Default::default() };
+        let (found, _) = gix_discover::upwards_opts(directory, options).ok()?;
+        let (git_dir, work_tree) = found.into_repository_and_work_tree_directories();
+        let below = directory.strip_prefix(fs::canonicalize(work_tree?).ok()?).ok()?.to_owned();
+        Some(Self { git_dir, below, one_file })
+    }
+}
+
+struct Repository {
+    hash: gix_hash::Kind,
+    references: gix_ref::file::Store,
+    objects: gix_odb::Handle,
+}
+
+impl Repository {
+    fn open(place: &Place) -> Option<Self> {
+        let git_dir = &place.git_dir;
+        let common = gix_discover::path::from_plain_file_relative_to_file(&git_dir.join("commondir"));
+        let common = common.transpose().ok()?.unwrap_or_else(|| git_dir.clone());
+        // Of the configuration only this matters: with another hash everything is called otherwise.
+        let config = fs::read_to_string(common.join("config")).unwrap_or_default().to_lowercase();
+        let is_sha256 = |line: &str| line.replace([' ', '\t', '"'], "").starts_with("objectformat=sha256");
+        let hash = if config.lines().any(is_sha256) { gix_hash::Kind::Sha256 } else { gix_hash::Kind::Sha1 };
+        let options = gix_odb::store::init::Options { alloc_limit_bytes: Some(MAX_OBJECT), ..Default::default() };
+        let objects = gix_odb::at_opts(common.join("objects"), hash, None, options).ok()?;
+        let references = gix_ref::file::Store::for_linked_worktree(git_dir.clone(), common, hash);
+        Some(Self { hash, references, objects })
+    }
+
+    /// The commit that is checked out; `None` before the first.
+    fn head(&self) -> Option<ObjectId> {
+        let mut found = self.references.try_find("HEAD").ok()??;
+        for _ in 0..MAX_SYMBOLIC {
+            match &found.target {
+                Target::Object(id) => return Some(*id),
+                Target::Symbolic(name) => found = self.references.try_find(name.as_ref()).ok()??,
+            }
+        }
+        None
+    }
+}
+
+/// What a commit holds under a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    Tree(ObjectId),
+    File(ObjectId),
+    Link(ObjectId),
+    /// Another repository.
+    Other,
+}
+
+struct Commit<'r> {
+    repository: &'r Repository,
+    root: ObjectId,
+    /// Trees that were read, by their names.
+    trees: HashMap<ObjectId, HashMap<Vec<u8>, Entry>>,
+    /// How many were looked through.
+    visited: usize,
+}
+
+impl<'r> Commit<'r> {
+    fn open(repository: &'r Repository, id: ObjectId) -> Option<Self> {
+        let mut buffer = Vec::new();
+        let data = repository.objects.try_find(&id, &mut buffer).ok()??;
+        let root = CommitRefIter::from_bytes(data.data, repository.hash).tree_id().ok()?;
+        (data.kind == gix_object::Kind::Commit).then(|| Self { repository, root, trees: HashMap::new(), visited: 0 })
+    }
+
+    fn tree(&mut self, id: ObjectId) -> Option<&HashMap<Vec<u8>, Entry>> {
+        if !self.trees.contains_key(&id) {
+            let mut buffer = Vec::new();
+            let data = self.repository.objects.try_find(&id, &mut buffer).ok()??;
+            if data.kind != gix_object::Kind::Tree {
+                return None;
+            }
+            let mut entries = HashMap::new();
+            for entry in TreeRefIter::from_bytes(data.data, self.repository.hash) {
+                let entry = entry.ok()?;
+                let id = entry.oid.to_owned();
+                let what = match entry.mode.kind() {
+                    EntryKind::Tree => Entry::Tree(id),
+                    EntryKind::Blob | EntryKind::BlobExecutable => Entry::File(id),
+                    EntryKind::Link => Entry::Link(id),
+                    EntryKind::Commit => Entry::Other,
+                };
+                entries.insert(entry.filename.to_vec(), what);
+            }
+            self.trees.insert(id, entries);
+        }
+        self.trees.get(&id)
+    }
+
+    /// What stands under a path, with links followed as they are in the commit. The outer `None`: it cannot be read.
+    #[expect(clippy::option_option, reason = "not known is not the same as not there")]
+    fn find(&mut self, path: &Path) -> Option<Option<Entry>> {
+        // Parts still to be walked, the next one last; and the trees walked through, the outermost first.
+        let mut parts: Vec<Vec<u8>> = reversed(path);
+        let mut above = vec![self.root];
+        let mut links = 0;
+        while let Some(part) = parts.pop() {
+            if part == b".." {
+                above.pop();
+            }
+            let Some(tree) = above.last().copied() else { return Some(None) };
+            if part == b".." {
+                continue;
+            }
+            match self.tree(tree)?.get(&part).copied() {
+                Some(Entry::Tree(id)) => above.push(id),
+                Some(Entry::Link(id)) => {
+                    links += 1;
+                    let mut buffer = Vec::new();
+                    let data = self.repository.objects.try_find(&id, &mut buffer).ok()??;
+                    let target = std::str::from_utf8(data.data).ok()?;
+                    if links > MAX_LINKS || Path::new(target).is_absolute() {
+                        return Some(None);
+                    }
+                    parts.extend(reversed(Path::new(target)));
+                }
+                Some(entry) if parts.is_empty() => return Some(Some(entry)),
+                _ => return Some(None),
+            }
+        }
+        Some(above.last().map(|id| Entry::Tree(*id)))
+    }
+
+    /// Whether there is a manifest below that was not read. `None`: it cannot be said.
+    fn holds_more(&mut self, root: &Path, below: &Path, read: &HashSet<&Path>, depth: usize) -> Option<bool> {
+        let Some(Entry::Tree(tree)) = self.find(&root.join(below))? else { return Some(false) };
+        self.visited += 1;
+        if depth > MAX_DEPTH || self.visited > MAX_TREES {
+            return None;
+        }
+        for (name, entry) in self.tree(tree)?.clone() {
+            let Ok(name) = String::from_utf8(name) else { continue };
+            let path = below.join(&name);
+            if passed_over(&name) {
+                continue;
+            }
+            let entry = match entry {
+                Entry::Link(_) => self.find(&root.join(&path))?,
+                entry => Some(entry),
+            };
+            let more = match entry {
+                Some(Entry::File(_)) => is_manifest(&path) && !read.contains(&*path),
+                Some(Entry::Tree(_)) if !is_manifest(&path) => self.holds_more(root, &path, read, depth + 1)?,
+                _ => false,
+            };
+            if more {
+                return Some(true);
+            }
+        }
+        Some(false)
+    }
+}
+
+/// The parts of a path, the last one first.
+fn reversed(path: &Path) -> Vec<Vec<u8>> {
+    let parts = path.components().rev().filter_map(|part| match part {
+        Component::Normal(part) => Some(part.as_encoded_bytes().to_vec()),
+        Component::ParentDir => Some(b"..".to_vec()),
+        _ => None,
+    });
+    parts.collect()
+}
