@@ -6,6 +6,7 @@
 mod adopt;
 mod annotations;
 mod apply;
+mod approve;
 mod args;
 mod check;
 mod completions;
@@ -28,6 +29,7 @@ mod progress;
 mod saved;
 mod schema;
 mod signals;
+mod suspend;
 mod table;
 mod terminal;
 mod trash;
@@ -74,6 +76,9 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Describe(args) => describe::describe(context, &args),
         Command::Log(args) => log::log(context, &args),
         Command::Trash(args) => trash::trash(context, args),
+        Command::Approve(args) => approve::approve(context, &args),
+        Command::Suspend(args) => suspend::suspend(context, args),
+        Command::Resume(args) => suspend::resume(context, args),
         Command::Forget(args) => forget::forget(context, &args),
         Command::Adopt(args) => adopt::adopt(context, &args),
         Command::Image(args) => image::image(context, args),

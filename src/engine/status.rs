@@ -7,12 +7,14 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Survey;
+use super::approve::APPROVE;
 use super::declared::{backend_json, export_json, snapshot_json, volume_json};
+use super::suspend::suspensions;
 use crate::model::{
     Action, BackendSpec, Capacity, Clients, Identity, JournalEntry, Kind, Meta, Name, Object, ObjectRecord, Observed,
-    OnRemove, Place, Specs, Step, Tags, Uid, Verb,
+    OnRemove, Place, Specs, Step, Suspension, Tags, Uid, Verb,
 };
-use crate::plan::{Drift, Held, View};
+use crate::plan::{Drift, Held, View, resume, suspended_because, suspension_of};
 
 /// One object, as in `kiln get -o json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -204,6 +206,7 @@ struct Look<'a> {
     survey: &'a Survey,
     specs: &'a Specs,
     about: HashMap<(Kind, &'a Name), About<'a>>,
+    suspended: Vec<Suspension>,
 }
 
 impl<'a> Look<'a> {
@@ -218,7 +221,8 @@ impl<'a> Look<'a> {
         for drift in &survey.plan.drift {
             about.entry((drift.kind, &drift.name)).or_default().drift.get_or_insert(drift);
         }
-        for entry in survey.journal.iter().filter(|entry| entry.owner == specs.stack.owner) {
+        let of_steps = |entry: &&JournalEntry| entry.owner == specs.stack.owner && entry.action != APPROVE;
+        for entry in survey.journal.iter().filter(of_steps) {
             about.entry((entry.kind, &entry.name)).or_default().last = Some(entry);
         }
         // The spec is about what lives where it is declared, else about what lives elsewhere, else about what is in the trash.
@@ -233,7 +237,8 @@ impl<'a> Look<'a> {
                 *meant = Some((backend, object));
             }
         }
-        Self { survey, specs, about }
+        let suspended = suspensions(&survey.records, &specs.stack.owner, survey.now);
+        Self { survey, specs, about, suspended }
     }
 
     /// Records of objects that were there, on backends that cannot be seen now (or cannot be seen whole).
@@ -296,6 +301,7 @@ impl<'a> Look<'a> {
                 .and_then(|about| about.meant)
                 .is_some_and(|(at, meant)| at == *backend && std::ptr::eq(meant, *object));
         let verdict = self.judge(kind, name, object.uid(), Some(found), is_declared);
+        let verdict = self.with_suspension(kind, name, verdict);
         self.build(kind, name, is_declared, verdict, Some(object), Some(backend), Some(self.survey.now))
     }
 
@@ -418,6 +424,19 @@ impl<'a> Look<'a> {
                 "NotDeclared",
                 "not declared, and nothing is planned for it".to_owned(),
             ),
+        }
+    }
+
+    /// That nothing would be done for an object is said of one that needs nothing, too.
+    fn with_suspension(&self, kind: Kind, name: &Name, verdict: Verdict) -> Verdict {
+        match suspension_of(&self.suspended, kind, name) {
+            Some(suspension) if verdict.condition == Condition::Settled => Verdict {
+                reason: "Suspended".to_owned(),
+                message: format!("{}; {}", verdict.message, suspended_because(suspension)),
+                unblock: Some(resume(suspension)),
+                ..verdict
+            },
+            _ => verdict,
         }
     }
 
