@@ -11,9 +11,9 @@ use super::context::{Context, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::get::full_name;
-use crate::engine::{self, Condition, Survey, status};
-use crate::model::{Place, SourceSpec, Specs};
-use crate::plan::{Held, Paint, View, counted, escape};
+use crate::engine::{self, Condition, Leak, LeakReason, Survey, status};
+use crate::model::{SourceSpec, Specs};
+use crate::plan::{Held, Paint, counted, escape};
 use crate::store::{self, Store};
 
 /// Something that a person should see to.
@@ -28,6 +28,10 @@ struct Finding {
     message: String,
     /// What mends it: a command where there is one.
     fix: String,
+    /// Of what takes up room: how much, in bytes.
+    bytes: Option<u64>,
+    /// Since when it is so, in RFC 3339, where that is known.
+    since: Option<String>,
     #[serde(skip)]
     exit: Exit,
 }
@@ -42,7 +46,8 @@ impl Finding {
         fix: impl Into<String>,
     ) -> Self {
         let reason = reason.to_owned();
-        Self { wrong: true, what: what.into(), reason, message: message.into(), fix: fix.into(), exit }
+        let (what, message, fix) = (what.into(), message.into(), fix.into());
+        Self { wrong: true, what, reason, message, fix, bytes: None, since: None, exit }
     }
 
     /// What is said of it, but for whom it is about.
@@ -160,28 +165,14 @@ fn look_at_world(survey: &Survey, specs: &Specs, findings: &mut Vec<Finding>) {
         let fix = object.status.unblock.clone().unwrap_or_else(|| "see to the cause, then `kiln apply`".to_owned());
         findings.push(Finding::wrong(Exit::Failed, full_name(object), "Failed", object.status.message.clone(), fix));
     }
-    for trashed in engine::trash_list(survey, &specs.stack.owner) {
-        let (Some(identity), Some(expires)) = (&trashed.object.identity, trashed.expires) else { continue };
-        if expires <= survey.now {
-            let what = format!("{}/{}", identity.kind.as_lower(), identity.name);
-            let message =
-                format!("in the trash of {}, past its time since {}", trashed.backend, engine::rfc3339(expires));
-            findings.push(Finding::untidy(what, "Expired", message, "kiln trash purge"));
-        }
-    }
-    for (backend, view) in &survey.world {
-        // Under a held writer lock, what is half made is being made.
-        let View::Seen { observed, .. } = view else { continue };
-        if observed.locked.contains(&specs.stack.owner) {
-            continue;
-        }
-        let ours = |identity: &crate::model::Identity| identity.owner == specs.stack.owner;
-        let left =
-            observed.objects.iter().filter(|o| o.place == Place::Temporary && o.identity.as_ref().is_some_and(ours));
-        for object in left {
-            let message = format!("{} was left half made by a run that was interrupted", object.native);
-            findings.push(Finding::untidy(format!("backend/{backend}"), "LeftOver", message, "kiln apply"));
-        }
+    for leak in engine::leaks(survey, specs) {
+        let Leak { reason, object, native: _, backend, bytes, since, message, fix } = leak;
+        let what = match object.filter(|_| reason != LeakReason::LeftOver) {
+            Some((kind, name)) => format!("{}/{name}", kind.as_lower()),
+            None => format!("backend/{backend}"),
+        };
+        let since = since.map(engine::rfc3339);
+        findings.push(Finding { bytes, since, ..Finding::untidy(what, reason.as_str(), message, fix) });
     }
 }
 

@@ -10,6 +10,7 @@ mod clock;
 mod declared;
 mod execute;
 mod image;
+mod leaks;
 mod ledger;
 mod look;
 mod pass;
@@ -31,6 +32,7 @@ pub use acts::{
 pub use approve::approve;
 pub use clock::SystemClock;
 pub use image::{ImageExport, image_export};
+pub use leaks::{Leak, LeakReason, leaks};
 pub use reconcile::{JOURNAL, reconcile_once, survey, survey_while};
 pub use status::{Condition, Metadata, ObjectStatus, Status, backend_status, rfc3339, status};
 pub use suspend::{resume, suspend, suspensions};
