@@ -63,7 +63,16 @@ fn specs(volumes: usize) -> Specs {
 
 fn inputs<'a>(specs: &'a Specs, world: &'a World, records: &'a Records) -> Inputs<'a> {
     static IMAGES: Images = Images::new();
-    Inputs { specs, world, records, recent: &[], approved: &[], images: &IMAGES, irreversible: Irreversible::List }
+    Inputs {
+        specs,
+        world,
+        records,
+        recent: &[],
+        suspended: &[],
+        approved: &[],
+        images: &IMAGES,
+        irreversible: Irreversible::List,
+    }
 }
 
 /// The world and the store once everything is made.

@@ -6,6 +6,8 @@
 mod adopt;
 #[path = "cli/basics.rs"]
 mod basics;
+#[path = "cli/decide.rs"]
+mod decide;
 #[path = "cli/images.rs"]
 mod images;
 #[path = "cli/killed.rs"]

@@ -404,7 +404,9 @@ impl Host {
     fn ends(&self, page: &BTreeMap<String, BTreeSet<u8>>) -> BTreeMap<String, u8> {
         let ends = page.keys().map(|command| {
             let arguments = match command.as_str() {
-                "describe" | "forget" => "volume/x",
+                "describe" | "forget" | "resume" => "volume/x",
+                "approve" => "0123456789abcdef",
+                "suspend" => "volume/x --reason work",
                 "trash" => "purge volume/x --yes",
                 "adopt" => "x --from-owner other",
                 "image" => "export volume/x x.raw --format raw --force",

@@ -166,9 +166,17 @@ fn pool() -> BoxedStrategy<(String, Vec<String>)> {
 }
 
 fn world() -> BoxedStrategy<String> {
-    (any::<bool>(), 0..8_u8, pool(), pool())
-        .prop_map(|(hold, store, fast, slow)| {
-            let mut text = format!("hold: {hold}\nstore: {}\nbackends:\n", store > 0);
+    let person = one_of(&[
+        (20, ""),
+        (4, "unattended: true\n"),
+        (1, "unconfirmed: true\n"),
+        (1, "suspended: [{because: work}]\n"),
+        (2, "suspended: [{volume: a, because: work}, {snapshot: s, because: work}]\n"),
+        (2, "suspended: [{volume: x, because: work}, {volume: b, because: work}]\n"),
+    ]);
+    (any::<bool>(), 0..8_u8, person, pool(), pool())
+        .prop_map(|(hold, store, person, fast, slow)| {
+            let mut text = format!("hold: {hold}\nstore: {}\n{person}backends:\n", store > 0);
             for (name, (settings, things)) in BACKENDS.into_iter().zip([fast, slow]) {
                 let settings = settings.trim_start_matches('{').trim_end_matches('}');
                 let settings = match settings {
@@ -298,6 +306,7 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
             asked || objects(scene).any(|(_, o)| needs(o))
         }
         HeldReason::SourceBroken => scene.specs.removals_in_doubt(),
+        HeldReason::Suspended => !scene.suspended.is_empty(),
         HeldReason::Unobserved => !plan.unobserved.is_empty(),
         HeldReason::OtherWriter => scene.world.values().any(|view| matches!(view, View::Taken { .. })),
         HeldReason::PoolFull => scene.world.values().any(

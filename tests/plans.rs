@@ -19,9 +19,8 @@ use planning::{Described, Scene, applied};
 /// Nobody reviews more in one look.
 const LINES: usize = 80;
 
-/// Reasons that nothing in this Kiln can lead to yet: they are for exports, the daemon and mirroring.
-const LATER: &[HeldReason] =
-    &[HeldReason::LooksLikeRename, HeldReason::OpenExport, HeldReason::Suspended, HeldReason::Mirrored];
+/// Reasons that nothing in this Kiln can lead to yet: they are for exports and mirroring.
+const LATER: &[HeldReason] = &[HeldReason::LooksLikeRename, HeldReason::OpenExport, HeldReason::Mirrored];
 
 fn cases() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans");

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::exit;
-use crate::model::{ImageFormat, Kind, Name, Owner};
+use crate::model::{ImageFormat, Kind, Name, Owner, Seconds};
 
 /// Keeps block storage in the shape that a directory of YAML files declares.
 #[derive(Debug, Parser)]
@@ -79,6 +79,12 @@ pub(crate) enum Command {
     /// List, bring back or destroy what was removed
     #[command(subcommand)]
     Trash(TrashCommand),
+    /// Say yes to what waits under a digest, exactly that; the next run carries it out
+    Approve(ApproveArgs),
+    /// Leave an object, or everything, as it is: whatever is to be done is held
+    Suspend(SuspendArgs),
+    /// End a suspension
+    Resume(ResumeArgs),
     /// Give up an object that is lost, or accept a backend as it is now
     Forget(ForgetArgs),
     /// List what nobody owns on a backend, write manifests that take it over; or take over the objects of another owner
@@ -391,6 +397,39 @@ pub(crate) struct ForgetArgs {
     /// A lost volume or snapshot (its name is then free for an empty one), or backend/NAME (accepts the pool as it is seen)
     #[arg(value_name = "KIND/NAME")]
     pub(crate) what: ObjectName,
+    #[command(flatten)]
+    pub(crate) specs: SpecsOption,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArgs {
+    /// As `kiln plan` shows it
+    #[arg(value_name = "DIGEST")]
+    pub(crate) digest: String,
+    #[command(flatten)]
+    pub(crate) specs: SpecsOption,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SuspendArgs {
+    /// A volume, snapshot or export; without it everything of this Stack
+    #[arg(value_name = "KIND/NAME")]
+    pub(crate) what: Option<ObjectName>,
+    /// Why: shown to everyone who looks
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// For how long: 30s, 15m, 12h, 7d; without it until it is resumed
+    #[arg(long = "for", value_name = "TIME")]
+    pub(crate) length: Option<Seconds>,
+    #[command(flatten)]
+    pub(crate) specs: SpecsOption,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// Which object; without it, what was suspended without one
+    #[arg(value_name = "KIND/NAME")]
+    pub(crate) what: Option<ObjectName>,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
 }

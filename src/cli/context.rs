@@ -30,6 +30,13 @@ pub(crate) struct Context {
     holder: OnceCell<Holder>,
 }
 
+/// Whether problems of the manifests have been told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    Already,
+    NotYet,
+}
+
 /// What a look at everything came to.
 pub(crate) struct Looked {
     /// What is declared.
@@ -216,6 +223,14 @@ impl Context {
         Ok(look_at_store(&self.state, self.daemon()?, journal)?.map(|opened| self.with_notes(opened)))
     }
 
+    /// Opens the store for looking, with its notes for the caller.
+    ///
+    /// # Errors
+    /// Exit code 7.
+    pub(crate) fn look_store_quietly(&self) -> Result<Option<Opened>, Failure> {
+        Ok(look_at_store(&self.state, self.daemon()?, engine::JOURNAL)?)
+    }
+
     fn with_notes(&self, opened: Opened) -> Arc<dyn Store> {
         for note in &opened.notes {
             self.terminal.note(note);
@@ -284,7 +299,7 @@ impl Context {
     /// # Errors
     /// Those of [`Context::good_specs`]; exit code 1 if the host gives no event loop.
     pub(crate) fn survey(&self, specs: &Path) -> Result<Looked, Failure> {
-        if let Some(looked) = self.survey_of_daemon(specs)? {
+        if let Some(looked) = self.survey_of_daemon(specs, Told::NotYet)? {
             return Ok(looked);
         }
         let (loaded, store) = self.read_specs_and_look(specs)?;
@@ -297,14 +312,14 @@ impl Context {
     ///
     /// # Errors
     /// Exit code 7 if the daemon goes away.
-    pub(crate) fn survey_of_daemon(&self, specs: &Path) -> Result<Option<Looked>, Failure> {
+    pub(crate) fn survey_of_daemon(&self, specs: &Path, told: Told) -> Result<Option<Looked>, Failure> {
         let Some(daemon) = self.daemon_of(specs)? else { return Ok(None) };
         let surveyed: Surveyed = {
             let _busy = self.terminal.busy("looking at the backends");
             block_on(daemon.get("/v1/survey"))??
         };
         let Surveyed { specs: declared, survey, problems } = surveyed;
-        if !problems.is_empty() {
+        if !problems.is_empty() && told == Told::NotYet {
             // As a command that reads them itself shows them.
             let failure = self.show_problems(&self.read_specs(specs)?.problems);
             self.terminal.note(&format!("{}; the daemon goes on with what they last said", failure.message));

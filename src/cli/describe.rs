@@ -74,7 +74,7 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, paint: Paint) {
     let status = &object.status;
     field("condition", Some(format!("{} ({})", status.condition.as_str(), status.reason)));
     field("why", Some(status.message.to_string()));
-    field("way out", status.unblock.map(ToOwned::to_owned));
+    field("way out", status.unblock.as_deref().map(ToOwned::to_owned));
     field("owner", Some(status.owner.to_string()));
     field("backend", status.backend.map(ToString::to_string));
     field("location", status.location.clone());

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::args::DoctorArgs;
-use super::context::{Context, block_on};
+use super::context::{Context, Told, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::get::full_name;
-use crate::engine::{self, Condition, Survey, status};
-use crate::model::{Place, SourceSpec, Specs};
-use crate::plan::{Held, Paint, View, counted, escape};
-use crate::store::{self, Store};
+use crate::engine::{self, Condition, Leak, LeakReason, Survey, status};
+use crate::model::{SourceSpec, Specs};
+use crate::plan::{Held, Paint, counted, escape};
+use crate::store::Store;
 
 /// Something that a person should see to.
 #[derive(Debug, Serialize)]
@@ -28,6 +28,10 @@ struct Finding {
     message: String,
     /// What mends it: a command where there is one.
     fix: String,
+    /// Of what takes up room: how much, in bytes.
+    bytes: Option<u64>,
+    /// Since when it is so, in RFC 3339, where that is known.
+    since: Option<String>,
     #[serde(skip)]
     exit: Exit,
 }
@@ -42,7 +46,8 @@ impl Finding {
         fix: impl Into<String>,
     ) -> Self {
         let reason = reason.to_owned();
-        Self { wrong: true, what: what.into(), reason, message: message.into(), fix: fix.into(), exit }
+        let (what, message, fix) = (what.into(), message.into(), fix.into());
+        Self { wrong: true, what, reason, message, fix, bytes: None, since: None, exit }
     }
 
     /// What is said of it, but for whom it is about.
@@ -76,11 +81,17 @@ pub(crate) fn doctor(context: &Context, args: &DoctorArgs) -> Result<Exit, Failu
     }
     let store = look_at_store(context, &mut findings);
     set_aside(context.state(), &mut findings);
-    // With problems in the manifests nobody can say what should be there: that comes first.
-    if loaded.problems.is_empty() {
-        let specs = std::sync::Arc::new(loaded.specs);
-        let setup = context.setup(specs.clone(), store);
-        let survey = block_on(async move { engine::survey(&setup, &[]).await })?;
+    // With problems in the manifests nobody can say what should be there: that comes first. (A daemon knows what they last said.)
+    let looked = match context.survey_of_daemon(&args.specs.specs, Told::Already)? {
+        Some(looked) => Some((looked.specs, looked.survey)),
+        None if loaded.problems.is_empty() => {
+            let specs = std::sync::Arc::new(loaded.specs);
+            let setup = context.setup(specs.clone(), store);
+            Some((specs, block_on(async move { engine::survey(&setup, &[]).await })?))
+        }
+        None => None,
+    };
+    if let Some((specs, survey)) = looked {
         look_at_world(&survey, &specs, &mut findings);
         tools(&specs, &mut findings);
     }
@@ -94,7 +105,7 @@ pub(crate) fn doctor(context: &Context, args: &DoctorArgs) -> Result<Exit, Failu
 }
 
 fn look_at_store(context: &Context, findings: &mut Vec<Finding>) -> Option<std::sync::Arc<dyn Store>> {
-    match store::look(context.state()) {
+    match context.look_store_quietly() {
         Ok(None) => None,
         Ok(Some(opened)) => {
             for note in opened.notes {
@@ -111,9 +122,8 @@ fn look_at_store(context: &Context, findings: &mut Vec<Finding>) -> Option<std::
             Some(opened.store)
         }
         Err(error) => {
-            let failure = Failure::from(error);
-            let fix = failure.hint.unwrap_or_default();
-            findings.push(Finding::wrong(failure.exit, "store", "Unusable", failure.message, fix));
+            let fix = error.hint.unwrap_or_default();
+            findings.push(Finding::wrong(error.exit, "store", "Unusable", error.message, fix));
             None
         }
     }
@@ -157,7 +167,7 @@ fn look_at_world(survey: &Survey, specs: &Specs, findings: &mut Vec<Finding>) {
         findings.push(Finding::wrong(Exit::Held, what, held.reason.as_str(), message, fix));
     }
     for object in status(survey, specs).iter().filter(|object| object.status.condition == Condition::Failed) {
-        let fix = object.status.unblock.unwrap_or("see to the cause, then `kiln apply`");
+        let fix = object.status.unblock.as_deref().unwrap_or("see to the cause, then `kiln apply`");
         findings.push(Finding::wrong(
             Exit::Failed,
             full_name(object),
@@ -166,28 +176,14 @@ fn look_at_world(survey: &Survey, specs: &Specs, findings: &mut Vec<Finding>) {
             fix,
         ));
     }
-    for trashed in engine::trash_list(survey, &specs.stack.owner) {
-        let (Some(identity), Some(expires)) = (&trashed.object.identity, trashed.expires) else { continue };
-        if expires <= survey.now {
-            let what = format!("{}/{}", identity.kind.as_lower(), identity.name);
-            let message =
-                format!("in the trash of {}, past its time since {}", trashed.backend, engine::rfc3339(expires));
-            findings.push(Finding::untidy(what, "Expired", message, "kiln trash purge"));
-        }
-    }
-    for (backend, view) in &survey.world {
-        // Under a held writer lock, what is half made is being made.
-        let View::Seen { observed, .. } = view else { continue };
-        if observed.locked.contains(&specs.stack.owner) {
-            continue;
-        }
-        let ours = |identity: &crate::model::Identity| identity.owner == specs.stack.owner;
-        let left =
-            observed.objects.iter().filter(|o| o.place == Place::Temporary && o.identity.as_ref().is_some_and(ours));
-        for object in left {
-            let message = format!("{} was left half made by a run that was interrupted", object.native);
-            findings.push(Finding::untidy(format!("backend/{backend}"), "LeftOver", message, "kiln apply"));
-        }
+    for leak in engine::leaks(survey, specs) {
+        let Leak { reason, object, native: _, backend, bytes, since, message, fix } = leak;
+        let what = match object.filter(|_| reason != LeakReason::LeftOver) {
+            Some((kind, name)) => format!("{}/{name}", kind.as_lower()),
+            None => format!("backend/{backend}"),
+        };
+        let since = since.map(engine::rfc3339);
+        findings.push(Finding { bytes, since, ..Finding::untidy(what, reason.as_str(), message, fix) });
     }
 }
 

@@ -6,6 +6,7 @@
 mod adopt;
 mod annotations;
 mod apply;
+mod approve;
 mod args;
 mod check;
 mod client;
@@ -31,6 +32,7 @@ mod saved;
 mod schema;
 mod signals;
 mod status;
+mod suspend;
 mod table;
 mod terminal;
 mod trash;
@@ -81,6 +83,9 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Describe(args) => describe::describe(context, &args),
         Command::Log(args) => log::log(context, &args),
         Command::Trash(args) => trash::trash(context, args),
+        Command::Approve(args) => approve::approve(context, args),
+        Command::Suspend(args) => suspend::suspend(context, args),
+        Command::Resume(args) => suspend::resume(context, args),
         Command::Forget(args) => forget::forget(context, &args),
         Command::Adopt(args) => adopt::adopt(context, &args),
         Command::Image(args) => image::image(context, args),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::annotations;
 use super::args::{Annotations, PlanArgs, PlanFormat};
-use super::context::{Context, Looked};
+use super::context::{Context, Looked, Told};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::saved;
@@ -30,7 +30,7 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
         }
         return Err(context.show_problems(&loaded.problems));
     }
-    let Looked { specs, survey, .. } = match context.survey_of_daemon(&args.specs.specs)? {
+    let Looked { specs, survey, .. } = match context.survey_of_daemon(&args.specs.specs, Told::Already)? {
         Some(looked) => looked,
         None => {
             let specs = Arc::new(loaded.specs);

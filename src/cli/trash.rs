@@ -60,7 +60,12 @@ fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
         Said::Sentences(_) => Vec::new(),
     };
     if found.is_empty() {
-        context.terminal.line("Nothing in the trash is past its time.");
+        let records = setup.store.as_ref().map(|store| store.records()).transpose()?.unwrap_or_default();
+        let suspended = engine::suspensions(&records, &setup.specs.stack.owner, setup.clock.now());
+        context.terminal.line(match suspended.is_empty() {
+            true => "Nothing in the trash is past its time.",
+            false => "Nothing is purged: what is past its time, if anything is, is suspended.",
+        });
         return Ok(Exit::Done);
     }
     // What is past its time was removed long ago, and its Stack said how long it is kept: only a name is asked about.

@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::engine::Leak;
 use crate::model::{Place, Specs};
 use crate::plan::{Plan, View, World};
 
@@ -207,7 +208,7 @@ impl Metrics {
     }
 
     /// What a pass saw and planned, and what of it is still to be done.
-    pub(super) fn seen(&self, specs: &Specs, world: &World, plan: &Plan, is_done: bool) {
+    pub(super) fn seen(&self, specs: &Specs, world: &World, plan: &Plan, is_done: bool, leaks: &[Leak]) {
         set(
             &self.declared,
             "kind",
@@ -259,6 +260,12 @@ impl Metrics {
         let pending = plan.steps.iter().filter(|_| !is_done).map(|step| step.action.verb().as_str());
         set(&self.pending_steps, "action", count(pending));
         self.drifted.set(plan.drift.len() as i64);
+        set(&self.leaks, "what", count(leaks.iter().map(|leak| leak.reason.as_str())));
+        let mut leaked: BTreeMap<&str, u64> = BTreeMap::new();
+        for leak in leaks {
+            *leaked.entry(leak.reason.as_str()).or_default() += leak.bytes.unwrap_or_default();
+        }
+        set(&self.leaked_bytes, "what", leaked);
     }
 
     /// As text, for whoever scrapes it.

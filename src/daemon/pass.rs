@@ -11,7 +11,7 @@ use super::hub::{Hub, Running};
 use super::metrics::Ending;
 use super::protocol::{Ask, PassView};
 use super::schedule::After;
-use crate::engine::{self, Options, Report, Reporter, Trashed, rfc3339};
+use crate::engine::{self, Options, Report, Reporter, Survey, Trashed, rfc3339};
 use crate::manifest::{Problem, Reading};
 use crate::model::{DriverError, ErrorKind, Kind, Name, PurgeMode, Scope, Specs, Verb};
 use crate::plan::{Held, Plan, View};
@@ -206,7 +206,16 @@ impl Hub {
         self.metrics.waiting(self.known().objects.all().count(), intents);
         let is_done = ending == Ending::Done && report.postponed == 0;
         if options.only.is_empty() && report.refused.is_empty() {
-            self.metrics.seen(specs, &report.world, plan, is_done);
+            let survey = Survey {
+                now: self.config.clock.now(),
+                world: report.world.clone(),
+                records: self.config.store.records().unwrap_or_default(),
+                journal: Vec::new(),
+                plan: plan.clone(),
+                retries: Vec::new(),
+            };
+            let leaks = engine::leaks(&survey, specs);
+            self.metrics.seen(specs, &survey.world, plan, is_done, &leaks);
         }
         self.noted(view, ending, began);
         After { interval: specs.stack.interval.into(), changed: report.changed > 0 || report.stopped, due }

@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::approve::approve;
+use super::suspend::{resume, suspend};
 use super::Setup;
 use super::acts::{
     ActError, Purge, Trashed, adopt_owner, forget_backend, forget_object, trash_purge, trash_purge_list, trash_restore,
 };
-use crate::model::{Kind, Name, Owner};
+use crate::model::{Kind, Name, Owner, Seconds};
 
 /// What a person decided.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,6 +30,19 @@ pub enum Act {
         /// Whose the objects are.
         from: Owner,
     },
+    /// See [`approve`].
+    Approve(String),
+    /// See [`suspend`].
+    Suspend {
+        /// Everything, if none.
+        object: Option<(Kind, Name)>,
+        /// Why.
+        reason: String,
+        /// For how long; until it is resumed, if not said.
+        length: Option<Seconds>,
+    },
+    /// See [`resume`].
+    Resume(Option<(Kind, Name)>),
 }
 
 /// What came of it.
@@ -52,5 +67,8 @@ pub async fn act(setup: &Setup, act: Act) -> Result<Said, ActError> {
         Act::ForgetObject(kind, name) => one(forget_object(setup, kind, &name).await?),
         Act::ForgetBackend(name) => one(forget_backend(setup, &name).await?),
         Act::AdoptOwner { backend, from } => Said::Sentences(adopt_owner(setup, &backend, &from).await?),
+        Act::Approve(digest) => Said::Sentences(approve(setup, &digest).await?),
+        Act::Suspend { object, reason, length } => Said::Sentences(suspend(setup, object, &reason, length).await?),
+        Act::Resume(object) => Said::Sentences(resume(setup, object).await?),
     })
 }

@@ -15,6 +15,7 @@ use crate::store::{Batch, StoreError};
 
 use super::execute::commit;
 use super::pass::Pass;
+use super::suspend::suspensions;
 use super::{Event, Options, Report, Reporter, Setup, Survey, ledger};
 
 /// Why a decision by hand was not carried out.
@@ -51,7 +52,7 @@ pub struct Trashed {
 /// What of the trash is to be purged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purge {
-    /// Everything that is past its time.
+    /// Everything that is past its time and not suspended.
     Expired,
     /// This object, expired or not.
     Named(Kind, Name),
@@ -149,7 +150,15 @@ pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<Vec<Trashed
     let all = trash_in(&pass.looked.world, &setup.specs.stack.owner);
     match what {
         Purge::Named(kind, name) => Ok(vec![one_of(&pass, &all, *kind, name)?.clone()]),
-        Purge::Expired => Ok(all.into_iter().filter(|t| t.expires.is_some_and(|at| at <= pass.now)).collect()),
+        Purge::Expired => {
+            let suspended = suspensions(&pass.records, &setup.specs.stack.owner, pass.now);
+            let stays = |trashed: &Trashed| {
+                let identity = trashed.object.identity.as_ref();
+                identity.is_some_and(|id| plan::suspension_of(&suspended, id.kind, &id.name).is_some())
+            };
+            let passed = |trashed: &Trashed| trashed.expires.is_some_and(|at| at <= pass.now);
+            Ok(all.into_iter().filter(|trashed| passed(trashed) && !stays(trashed)).collect())
+        }
     }
 }
 
@@ -545,13 +554,13 @@ fn one_of<'t>(pass: &Pass<'_>, all: &'t [Trashed], kind: Kind, name: &Name) -> R
 }
 
 /// Begins by looking and recovering, as every pass does.
-async fn begin(setup: &Setup) -> Result<Pass<'_>, ActError> {
+pub(super) async fn begin(setup: &Setup) -> Result<Pass<'_>, ActError> {
     let mut pass = Pass::begin_writing(setup).await?;
     pass.recover(&Silent).await?;
     Ok(pass)
 }
 
-async fn remember(pass: &Pass<'_>, batch: Batch) -> Result<(), ActError> {
+pub(super) async fn remember(pass: &Pass<'_>, batch: Batch) -> Result<(), ActError> {
     match &pass.store {
         Some(store) => Ok(commit(store, batch).await?),
         None => Ok(()),

@@ -148,13 +148,17 @@ fn covers(approval: &ApprovalInUse, uid: Uid) -> bool {
 /// such.
 pub(super) fn announce<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s Step> + Clone, used: &[ApprovalSet]) {
     ledger.leaving.extend(steps.clone().filter(|step| step.is_removal()).map(|step| step.identity.uid));
-    let here: BTreeSet<String> = steps.map(approval_item).collect();
     for approval in used {
-        let part: BTreeSet<String> = approval.set.intersection(&here).cloned().collect();
-        let known = ledger.approvals.iter().any(|begun| begun.digest == approval.digest);
-        if !known && !part.is_empty() {
-            ledger.approvals.push(ApprovalInUse { digest: approval.digest.clone(), set: part });
-        }
+        approve(ledger, steps.clone(), approval);
+    }
+}
+
+/// Enters an approval as in use: what it covers of these steps, which are on the ledger's pool.
+pub(super) fn approve<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s Step>, approval: &ApprovalSet) {
+    let part: BTreeSet<String> = steps.map(approval_item).filter(|item| approval.set.contains(item)).collect();
+    let known = ledger.approvals.iter().any(|begun| begun.digest == approval.digest);
+    if !known && !part.is_empty() {
+        ledger.approvals.push(ApprovalInUse { digest: approval.digest.clone(), set: part });
     }
 }
 

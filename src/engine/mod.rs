@@ -1,20 +1,24 @@
 //! Making it so: observe, plan, execute, look again, report.
 //!
 //! [`reconcile_once`] is the whole story of a pass; [`survey`] is the same up to the plan, and changes nothing. What a person decides by
-//! hand (the trash, `forget`, `adopt`) is in `acts`, and makes its steps in the same way.
+//! hand (the trash, `forget`, `adopt`) is in `acts`, and makes its steps in the same way; what a person says about
+//! steps to come is in `approve` and `suspend`.
 
 mod act;
 mod acts;
+mod approve;
 mod clock;
 mod declared;
 mod execute;
 mod image;
+mod leaks;
 mod ledger;
 mod look;
 mod pass;
 mod problems;
 mod reconcile;
 mod status;
+mod suspend;
 mod unowned;
 
 use std::collections::BTreeSet;
@@ -29,12 +33,15 @@ pub use acts::{
     ActError, Purge, Trashed, adopt_owner, forget_backend, forget_object, trash_in, trash_list, trash_purge,
     trash_purge_list, trash_restore,
 };
+pub use approve::approve;
 pub use clock::SystemClock;
 pub use declared::Declared;
 pub use image::{ImageExport, image_export};
+pub use leaks::{Leak, LeakReason, leaks};
 pub use problems::problem_views;
 pub use reconcile::{JOURNAL, reconcile_once, survey, survey_while};
 pub use status::{Condition, Metadata, Moment, ObjectStatus, Status, backend_status, rfc3339, status};
+pub use suspend::{resume, suspend, suspensions};
 pub use unowned::{Unowned, unowned};
 
 use crate::driver::Driver;

@@ -14,6 +14,7 @@ use crate::store::{Batch, Store, StoreError};
 
 use super::execute::{Run, commit, journal_entry, shows_effect};
 use super::look::{Intent, Looked, look};
+use super::suspend::suspensions;
 use super::{Event, Options, Report, Reporter, Setup, ledger};
 
 /// A pass under way.
@@ -86,11 +87,13 @@ impl<'s> Pass<'s> {
         f: impl FnOnce(&Inputs<'_>) -> T,
     ) -> T {
         let recent = self.recent();
+        let suspended = suspensions(&self.records, &self.specs().stack.owner, self.now);
         f(&Inputs {
             specs: self.specs(),
             world: &self.looked.world,
             records: &self.records,
             recent: &recent,
+            suspended: &suspended,
             approved,
             images: &self.images,
             irreversible,
@@ -487,6 +490,8 @@ impl<'s> Pass<'s> {
                 batch.objects.extend(seen(name, identity, &object, known.as_ref(), ledger, self.now));
             }
         }
+        let passed = known.suspensions.iter().filter(|(_, suspension)| !suspension.is_in_force(self.now));
+        batch.suspensions.extend(passed.map(|(key, _)| (key.clone(), None)));
         // What is buried is remembered no more.
         for ledger in self.ledgers.values() {
             let buried = |uid: &&Uid| ledger.tombstones.contains_key(uid);

@@ -8,13 +8,15 @@ use foldhash::{HashMap, HashMapExt, HashSet};
 use serde::{Serialize, Serializer};
 use smol_str::{SmolStr, format_smolstr};
 
+use super::approve::APPROVE;
 use super::declared::Declared;
+use super::suspend::suspensions;
 use super::{Retry, Survey};
 use crate::model::{
     Action, BackendSpec, Capacity, Clients, Identity, JournalEntry, Kind, Name, NativeName, Object, ObjectRecord,
-    Observed, OnRemove, Owner, Place, PoolId, Specs, Step, Tags, Uid, Verb,
+    Observed, OnRemove, Owner, Place, PoolId, Specs, Step, Suspension, Tags, Uid, Verb,
 };
-use crate::plan::{Drift, Held, View};
+use crate::plan::{Drift, Held, View, resume, suspended_because, suspension_of};
 
 /// One object, as in `kiln get -o json`. What is known of it already is referred to and not copied: there may be a hundred thousand.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -57,7 +59,7 @@ pub struct Status<'a> {
     /// Why, in one sentence.
     pub message: Cow<'a, str>,
     /// What to do about it.
-    pub unblock: Option<&'a str>,
+    pub unblock: Option<Cow<'a, str>>,
     /// Which incarnation.
     pub uid: Option<Uid>,
     /// Whose.
@@ -235,6 +237,7 @@ struct Look<'a> {
     about: HashMap<(Kind, &'a Name), About<'a>>,
     /// About a name of which nothing is known.
     nothing: About<'a>,
+    suspended: Vec<Suspension>,
 }
 
 impl<'a> Look<'a> {
@@ -250,7 +253,8 @@ impl<'a> Look<'a> {
         for drift in &survey.plan.drift {
             about.entry((drift.kind, &drift.name)).or_default().drift.get_or_insert(drift);
         }
-        for entry in survey.journal.iter().filter(|entry| entry.owner == specs.stack.owner) {
+        let of_steps = |entry: &&JournalEntry| entry.owner == specs.stack.owner && entry.action != APPROVE;
+        for entry in survey.journal.iter().filter(of_steps) {
             about.entry((entry.kind, &entry.name)).or_default().last = Some(entry);
         }
         for retry in &survey.retries {
@@ -268,7 +272,8 @@ impl<'a> Look<'a> {
                 *meant = Some(this);
             }
         }
-        Self { survey, specs, about, nothing: About::default() }
+        let suspended = suspensions(&survey.records, &specs.stack.owner, survey.now);
+        Self { survey, specs, about, nothing: About::default(), suspended }
     }
 
     fn about<'s>(&'s self, kind: Kind, name: &'s Name) -> &'s About<'a> {
@@ -320,6 +325,7 @@ impl<'a> Look<'a> {
         let is_meant = about.meant.is_some_and(|(at, meant)| at == backend && std::ptr::eq(meant, object));
         let declared = Declared::find(self.specs, kind, name).filter(|_| is_meant);
         let verdict = Self::judge(about, object.uid(), Some(found), declared.is_some());
+        let verdict = self.with_suspension(kind, name, verdict);
         self.build(kind, name, declared, verdict, Some(object), Some(backend), Some(self.survey.now))
     }
 
@@ -428,6 +434,19 @@ impl<'a> Look<'a> {
                 Verdict::new(Condition::Settled, "Retained", "released: it stays, and nothing is planned for it")
             }
             None => Verdict::new(Condition::Settled, "NotDeclared", "not declared, and nothing is planned for it"),
+        }
+    }
+
+    /// That nothing would be done for an object is said of one that needs nothing, too.
+    fn with_suspension(&self, kind: Kind, name: &Name, verdict: Verdict<'a>) -> Verdict<'a> {
+        match suspension_of(&self.suspended, kind, name) {
+            Some(suspension) if verdict.condition == Condition::Settled => Verdict {
+                reason: "Suspended".into(),
+                message: format!("{}; {}", verdict.message, suspended_because(suspension)).into(),
+                unblock: Some(resume(suspension).into()),
+                ..verdict
+            },
+            _ => verdict,
         }
     }
 
@@ -540,7 +559,7 @@ struct Verdict<'a> {
     condition: Condition,
     reason: SmolStr,
     message: Cow<'a, str>,
-    unblock: Option<&'a str>,
+    unblock: Option<Cow<'a, str>>,
 }
 
 impl<'a> Verdict<'a> {
@@ -553,7 +572,7 @@ impl<'a> Verdict<'a> {
             condition: Condition::Held,
             reason: format_smolstr!("{}", held.reason),
             message: held.message.as_str().into(),
-            unblock: Some(held.unblock.as_str()).filter(|text| !text.is_empty()),
+            unblock: Some(held.unblock.as_str().into()).filter(|text: &Cow<'a, str>| !text.is_empty()),
         }
     }
 }

@@ -22,7 +22,7 @@ pub use ledger::{ApprovalInUse, Ledger, LedgerEntry, LedgerView, PoolId, Removal
 pub use name::{Kind, Name, NameError, NativeForm, NativeName, Owner, Uid};
 pub use observed::{Capacity, Clients, Identity, Listed, Object, Observed, Place, Scope, Tags};
 pub use quantity::{Percent, QuantityError, Seconds, Size};
-pub use record::{BackendRecord, IntentId, JournalEntry, ObjectRecord, OpenIntent, Records};
+pub use record::{BackendRecord, IntentId, JournalEntry, ObjectRecord, OpenIntent, Records, Suspension};
 pub use spec::{
     ApprovalSpec, BackendSpec, Defaults, DriverConfig, ExportSpec, ExportedThing, FaultRates, Meta, NotAllowed,
     OnRemove, Origin, Provisioning, PurgeMode, Qos, RestoreSpec, Safety, SnapshotSpec, SourcePlace, SourceSpec, Specs,

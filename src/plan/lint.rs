@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::{Action, Kind, NativeName, Object, Place, Step, Verb};
+use crate::model::{Action, Identity, Kind, NativeName, Object, Place, Step, Verb};
 
 use super::ground::{self, Good, Ground};
+use super::suspended::suspension_of;
 use super::types::{Inputs, Plan};
 
 /// Every breach, one sentence each; none in a plan that may run.
@@ -45,6 +46,11 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
             .entry(&step.backend)
             .or_insert_with(|| good.observed.objects.iter().map(|o| ((&o.native, o.place), o)).collect());
         let object = step.expect.place.and_then(|place| objects.get(&(step.native_before(), place)).copied());
+        let names = [Some(&step.identity), object.and_then(|object| object.identity.as_ref())];
+        let suspended = |id: &Identity| suspension_of(inputs.suspended, id.kind, &id.name).is_some();
+        if names.into_iter().flatten().any(suspended) {
+            breach("its object is suspended");
+        }
         let frees =
             |gone: &Step| gone.action == Action::Destroy && gone.backend == step.backend && gone.native == step.native;
         let freed = step.after.iter().filter_map(|before| plan.steps.get(*before)).any(frees);

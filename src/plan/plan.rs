@@ -31,6 +31,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     planner.restores();
     planner.removals();
     planner.hold_what_is_elsewhere();
+    planner.hold_suspended();
     planner.hold_taken();
     let approve::Judged { asked: approval, used, too_much } = approve::judge(&mut planner);
     planner.warn();
@@ -421,7 +422,7 @@ impl<'a> Planner<'a> {
 }
 
 /// The object whose content a step copies, if it copies one.
-fn read_by(step: &Step) -> Option<&ObjectRef> {
+pub(super) fn read_by(step: &Step) -> Option<&ObjectRef> {
     match &step.action {
         Action::Create { origin, .. } => origin.as_ref().and_then(Origin::object),
         Action::Snapshot { volume: object, .. } | Action::Restore { snapshot: object, .. } => Some(object),

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::{Capabilities, Images, Kind, Name, Observed, Owner, Records, Removal, Specs, Step, Uid, Verb};
+use crate::model::{
+    Capabilities, Images, Kind, Name, Observed, Owner, Records, Removal, Specs, Step, Suspension, Uid, Verb,
+};
 
 /// Everything that the planner looks at. Equal inputs give equal plans.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +20,8 @@ pub struct Inputs<'a> {
     pub records: &'a Records,
     /// Removals of the last 24 hours, of all this owner's ledgers (the planner has no clock to choose them with).
     pub recent: &'a [Removal],
+    /// What is suspended of this owner's and whose time has not passed (the planner has no clock to tell by).
+    pub suspended: &'a [Suspension],
     /// Digests that a person approves now, on the command line: they hold even if spent.
     pub approved: &'a [String],
     /// What a look showed of the images that something is to be made from; one that is not in here was not looked at.

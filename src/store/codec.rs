@@ -17,9 +17,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{IntentId, Name, Uid};
 
-/// What this program writes, and the newest that it reads. A number of its own is given to every change of [`Meta`], of the
+/// The newest that this program writes, and reads. A number of its own is given to every change of [`Meta`], of the
 /// layout of rows, or of a record that an earlier program would misread; `tests/fixtures/store` keeps rows of each.
-pub(super) const FORMAT: u16 = 1;
+pub(super) const FORMAT: u16 = 2;
+
+/// In which format a value is written: the first that had its kind, so that whoever goes back to an earlier program keeps a store
+/// that it reads. Suspensions came with 2: a store that has one is refused by earlier programs, which would act on what is suspended.
+fn format_of(value_key: &[u8]) -> u16 {
+    match value_key.first() {
+        Some(&kind::SUSPENSION) => 2,
+        _ => 1,
+    }
+}
 
 /// The most JSON in one row. sled puts what is over 128 KiB (a quarter of a segment) into files of its own, which it never makes
 /// durable, and that is asked of a whole leaf of its tree, which has up to 17 rows: those of 48 KiB each made such files.
@@ -73,6 +82,7 @@ pub(super) mod kind {
     pub(in super::super) const JOURNAL: u8 = b'j';
     pub(in super::super) const META: u8 = b'm';
     pub(in super::super) const OBJECT: u8 = b'o';
+    pub(in super::super) const SUSPENSION: u8 = b's';
 }
 
 fn join(kind: u8, rest: &[u8]) -> Vec<u8> {
@@ -88,6 +98,11 @@ pub(super) fn backend_key(name: &Name) -> Vec<u8> {
 
 pub(super) fn object_key(uid: Uid) -> Vec<u8> {
     join(kind::OBJECT, uid.as_str().as_bytes())
+}
+
+/// See [`crate::model::Suspension::key`].
+pub(super) fn suspension_key(text: &str) -> Vec<u8> {
+    join(kind::SUSPENSION, text.as_bytes())
 }
 
 pub(super) fn intent_key(id: IntentId) -> Vec<u8> {
@@ -141,7 +156,7 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
 
 /// The rows of a value, in order.
 pub(super) fn rows(value_key: &[u8], json: &[u8]) -> Vec<Vec<u8>> {
-    rows_of_format(value_key, json, FORMAT)
+    rows_of_format(value_key, json, format_of(value_key))
 }
 
 pub(super) fn rows_of_format(value_key: &[u8], json: &[u8], format: u16) -> Vec<Vec<u8>> {
@@ -176,7 +191,7 @@ pub(super) fn open_row<'a>(row_key: &[u8], row: &'a [u8]) -> Result<(usize, &'a 
     }
 }
 
-/// Reads the JSON of a value, as [`FORMAT`] or as any earlier format (there is none yet).
+/// Reads the JSON of a value, as [`FORMAT`] or as any earlier format: none has changed what an earlier one had.
 pub(super) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Unreadable> {
     serde_json::from_slice(json).map_err(|e| Unreadable::Damaged(format!("a row does not hold what its key says: {e}")))
 }

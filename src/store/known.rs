@@ -9,37 +9,44 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Batch, StoreError};
-use crate::model::{BackendRecord, Name, ObjectRecord, Records, Uid};
+use crate::model::{BackendRecord, Name, ObjectRecord, Records, Suspension, Uid};
 
 /// What a batch changes of the records.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     backends: BTreeMap<Name, Option<BackendRecord>>,
     objects: BTreeMap<Uid, Option<ObjectRecord>>,
+    suspensions: BTreeMap<String, Option<Suspension>>,
 }
 
 impl Changes {
     /// Of what is written twice, the last is what holds.
     pub(super) fn of(batch: Batch) -> Changes {
-        let Batch { backends, objects, open: _, close: _, journal: _ } = batch;
-        Changes { backends: backends.into_iter().collect(), objects: objects.into_iter().collect() }
+        let Batch { backends, objects, suspensions, open: _, close: _, journal: _ } = batch;
+        Changes {
+            backends: backends.into_iter().collect(),
+            objects: objects.into_iter().collect(),
+            suspensions: suspensions.into_iter().collect(),
+        }
     }
 
     fn is_empty(&self) -> bool {
-        let Changes { backends, objects } = self;
-        backends.is_empty() && objects.is_empty()
+        let Changes { backends, objects, suspensions } = self;
+        backends.is_empty() && objects.is_empty() && suspensions.is_empty()
     }
 
     fn then(&mut self, later: Changes) {
-        let Changes { backends, objects } = later;
+        let Changes { backends, objects, suspensions } = later;
         self.backends.extend(backends);
         self.objects.extend(objects);
+        self.suspensions.extend(suspensions);
     }
 
     fn apply(self, records: &mut Records) {
-        let Changes { backends, objects } = self;
+        let Changes { backends, objects, suspensions } = self;
         put(&mut records.backends, backends);
         put(&mut records.objects, objects);
+        put(&mut records.suspensions, suspensions);
     }
 }
 
@@ -115,5 +122,50 @@ impl Known {
     /// Nobody knows what became of a commit: from now on the disk is read.
     pub(super) fn forget(&self) {
         *self.inner() = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forgets(names: &[&str]) -> Changes {
+        let backends = names.iter().map(|name| (name.parse().unwrap(), None)).collect();
+        Changes { backends, ..Changes::default() }
+    }
+
+    fn records(names: &[&str]) -> Records {
+        let record = BackendRecord {
+            place: String::new(),
+            pool: crate::model::PoolId(String::new()),
+            owner: crate::model::Owner::unnamed(),
+            observed_at: 0,
+            ledger: None,
+        };
+        let backends = names.iter().map(|name| (name.parse().unwrap(), record.clone())).collect();
+        Records { backends, ..Records::default() }
+    }
+
+    #[test]
+    fn an_answer_speaks_for_all_that_was_handed_over_before() {
+        let known = Known::new(records(&["a", "b", "c"]));
+        let first = known.hand_over(forgets(&["a"]), || Ok(())).unwrap();
+        let second = known.hand_over(forgets(&["b"]), || Ok(())).unwrap();
+        known.hand_over(forgets(&["c"]), || Ok(())).unwrap();
+        assert_eq!(known.records().as_deref(), Some(&records(&["a", "b", "c"])));
+        known.acknowledge(second);
+        known.acknowledge(first);
+        assert_eq!(known.records().as_deref(), Some(&records(&["c"])));
+    }
+
+    #[test]
+    fn after_a_commit_of_which_nobody_knows_nothing_is_known() {
+        let known = Known::new(records(&["a"]));
+        let number = known.hand_over(forgets(&["a"]), || Ok(())).unwrap();
+        known.forget();
+        known.acknowledge(number);
+        assert_eq!(known.records(), None);
+        assert!(known.hand_over(forgets(&["a"]), || Ok(())).is_ok(), "it is for the committer to refuse");
+        assert_eq!(known.records(), None);
     }
 }

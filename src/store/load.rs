@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::model::{ObjectRecord, OpenIntent, Records, Uid};
+use crate::model::{ObjectRecord, OpenIntent, Records, Suspension, Uid};
 
 use super::codec::{self, Digest, Meta, Unreadable, kind};
 use super::commit::Lines;
@@ -113,10 +113,10 @@ pub(super) fn load(db: &Db, at_least: u64, journal: usize) -> Result<Loaded, Bad
     Ok(loaded)
 }
 
-/// The backends and objects only.
+/// The backends, objects and suspensions only.
 pub(super) fn records(db: &Db) -> Result<Records, Bad> {
     let mut rows = Rows::default();
-    for kind in [kind::BACKEND, kind::OBJECT] {
+    for kind in [kind::BACKEND, kind::OBJECT, kind::SUSPENSION] {
         values(db, &[kind], |_, _| {}, |key, json| rows.record(key, json))?;
     }
     Ok(rows.into_records())
@@ -180,6 +180,13 @@ impl Rows {
                 if self.more.len() > 1000 + self.records.objects.len() / 4 {
                     self.append();
                 }
+            }
+            kind::SUSPENSION => {
+                let suspension: Suspension = codec::decode(json)?;
+                if suspension.key() != text {
+                    return Err(impossible(key));
+                }
+                self.records.suspensions.insert(text.to_owned(), suspension);
             }
             _ => return Err(impossible(key)),
         }

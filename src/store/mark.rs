@@ -16,6 +16,9 @@ use std::path::Path;
 use super::codec::FORMAT;
 use super::lock::NO_WAIT;
 
+/// What it says of the format: what it says itself is as in the first, and which rows are newer, they say themselves.
+const WRITTEN: u16 = 1;
+
 /// The file's name.
 pub(super) const FILE: &str = "mark";
 
@@ -39,7 +42,7 @@ pub(super) enum Mark {
 pub(super) struct MarkFile(File);
 
 fn line(seq: u64) -> String {
-    let text = format!("kiln-store format={FORMAT} seq={seq:020}");
+    let text = format!("kiln-store format={WRITTEN} seq={seq:020}");
     format!("{text} crc={:08x}\n", crc32fast::hash(text.as_bytes()))
 }
 

@@ -90,7 +90,7 @@ impl Inner {
 
 impl Content {
     fn apply(&mut self, batch: Batch) {
-        let Batch { backends, objects, open, close, journal } = batch;
+        let Batch { backends, objects, suspensions, open, close, journal } = batch;
         for (name, record) in backends {
             match record {
                 Some(record) => Arc::make_mut(&mut self.records).backends.insert(name, record),
@@ -101,6 +101,12 @@ impl Content {
             match record {
                 Some(record) => Arc::make_mut(&mut self.records).objects.insert(uid, record),
                 None => Arc::make_mut(&mut self.records).objects.remove(&uid),
+            };
+        }
+        for (key, suspension) in suspensions {
+            match suspension {
+                Some(suspension) => Arc::make_mut(&mut self.records).suspensions.insert(key, suspension),
+                None => Arc::make_mut(&mut self.records).suspensions.remove(&key),
             };
         }
         self.intents.extend(open.into_iter().map(|intent| (intent.id, intent)));

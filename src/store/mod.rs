@@ -18,7 +18,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::model::{BackendRecord, IntentId, JournalEntry, Name, ObjectRecord, OpenIntent, Records, Uid};
+use crate::model::{BackendRecord, IntentId, JournalEntry, Name, ObjectRecord, OpenIntent, Records, Suspension, Uid};
 
 mod codec;
 mod commit;
@@ -47,6 +47,8 @@ pub struct Batch {
     pub backends: Vec<(Name, Option<BackendRecord>)>,
     /// Objects to write or forget.
     pub objects: Vec<(Uid, Option<ObjectRecord>)>,
+    /// Suspensions to write or lift, by [`Suspension::key`].
+    pub suspensions: Vec<(String, Option<Suspension>)>,
     /// Intents to open.
     pub open: Vec<OpenIntent>,
     /// Intents to close.

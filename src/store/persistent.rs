@@ -168,7 +168,7 @@ impl Drop for Persistent {
 }
 
 fn ops(batch: &Batch) -> Result<Vec<Op>, String> {
-    let Batch { backends, objects, open, close, journal } = batch;
+    let Batch { backends, objects, suspensions, open, close, journal } = batch;
     let mut ops = Vec::with_capacity(backends.len() + objects.len() + open.len() + close.len() + journal.len());
     for (name, record) in backends {
         let key = codec::backend_key(name);
@@ -181,6 +181,13 @@ fn ops(batch: &Batch) -> Result<Vec<Op>, String> {
         let key = codec::object_key(*uid);
         ops.push(match record {
             Some(record) => Op::Put(key, codec::encode(record)?),
+            None => Op::Remove(key),
+        });
+    }
+    for (key, suspension) in suspensions {
+        let key = codec::suspension_key(key);
+        ops.push(match suspension {
+            Some(suspension) => Op::Put(key, codec::encode(suspension)?),
             None => Op::Remove(key),
         });
     }

@@ -222,6 +222,12 @@ fn doctor_tells_what_to_tidy_up_and_that_is_no_error() {
         }
     };
     ran.says("volume/a  Expired: ").says("kiln trash purge");
+    let found = sandbox.kiln("doctor -o json").ends(0).json()["findings"][0].clone();
+    let (bytes, since) = (found["bytes"].as_u64(), found["since"].as_str());
+    assert!(
+        bytes.is_some() && since.is_some_and(|since| found["message"].as_str().unwrap().ends_with(since)),
+        "{found}"
+    );
     sandbox.kiln("trash purge --yes").ends(0);
     sandbox.kiln("doctor").ends(0).says("Nothing is wrong.");
     // What a crash left half made.

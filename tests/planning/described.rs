@@ -8,7 +8,7 @@ use kiln::driver::sim::SimDriver;
 use kiln::model::{
     ApprovalInUse, BackendRecord, Capabilities, Capacity, Clients, DriverConfig, Identity, ImageFormat, ImageLook,
     ImageRef, Images, Kind, Ledger, LedgerEntry, LedgerView, Listed, Name, NativeName, Object, ObjectRecord, Observed,
-    OnRemove, Owner, Place, PoolId, Provisioning, Records, Removal, Size, Specs, Tags, Tombstone, Uid,
+    OnRemove, Owner, Place, PoolId, Provisioning, Records, Removal, Size, Specs, Suspension, Tags, Tombstone, Uid,
 };
 use kiln::plan::{Inputs, Irreversible, View, World};
 use serde::Deserialize;
@@ -27,6 +27,8 @@ pub(crate) struct Described {
     unconfirmed: bool,
     /// What left within 24 hours and is not listed as an object.
     pub(crate) recent: Vec<Left>,
+    /// What a person suspended.
+    suspended: Vec<Suspended>,
     /// Whether the store is there.
     pub(crate) store: Option<bool>,
     /// What a look at images showed.
@@ -34,6 +36,24 @@ pub(crate) struct Described {
     /// By Backend. One that is declared and not here is seen for the first time; one that is here and not declared is only
     /// remembered.
     pub(crate) backends: BTreeMap<Name, Pool>,
+}
+
+/// `volume: db`, `snapshot: s`, or neither: everything.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Suspended {
+    volume: Option<Name>,
+    snapshot: Option<Name>,
+    because: String,
+    until: Option<u64>,
+}
+
+impl Suspended {
+    fn in_force(&self, owner: &Owner) -> Suspension {
+        let Self { volume, snapshot, because: reason, until } = self.clone();
+        let object = volume.map(|name| (Kind::Volume, name)).or_else(|| Some((Kind::Snapshot, snapshot?)));
+        Suspension { owner: owner.clone(), object, reason, since: 0, until }
+    }
 }
 
 /// An image: with a size it is good, with `why` refused, with neither not there.
@@ -184,6 +204,7 @@ pub(crate) struct Scene {
     pub(crate) world: World,
     pub(crate) records: Records,
     pub(crate) recent: Vec<Removal>,
+    pub(crate) suspended: Vec<Suspension>,
     pub(crate) approved: Vec<String>,
     pub(crate) images: Images,
     pub(crate) irreversible: Irreversible,
@@ -198,6 +219,7 @@ impl Scene {
             world: &self.world,
             records: &self.records,
             recent: &self.recent,
+            suspended: &self.suspended,
             approved: &self.approved,
             images: &self.images,
             irreversible: self.irreversible,
@@ -216,6 +238,7 @@ impl Described {
             world: World::new(),
             records: Records::default(),
             recent: Vec::new(),
+            suspended: self.suspended.iter().map(|one| one.in_force(&specs.stack.owner)).collect(),
             approved: self.approve.clone(),
             images: self.images.iter().map(Picture::seen).collect(),
             irreversible: match (self.hold, self.unattended) {

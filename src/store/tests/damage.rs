@@ -20,7 +20,8 @@ fn specimen(dir: &Path, killed: bool) -> (PathBuf, Content) {
         }
         let backends = vec![(name("fast"), Some(backend(500 * (round + 1))))];
         let objects = vec![(identity(round).uid, None)];
-        opened.store.commit(Batch { backends, objects, ..Batch::default() }).unwrap();
+        let suspensions = vec![(suspension(round).key(), Some(suspension(round)))];
+        opened.store.commit(Batch { backends, objects, suspensions, ..Batch::default() }).unwrap();
     }
     let content = Content::of(&*opened.store);
     let copy = dir.join("specimen");

@@ -10,10 +10,18 @@ fn expected_of_v1() -> Content {
         records: Records {
             backends: BTreeMap::from([(name("fast"), backend(60))]),
             objects: [1, 2].into_iter().map(|n| (identity(n).uid, object(n))).collect(),
+            suspensions: BTreeMap::new(),
         },
         intents: vec![intent(5)],
         journal: vec![line(1), line(2)],
     }
+}
+
+/// Format 2 came with suspensions.
+fn expected_of_v2() -> Content {
+    let mut content = expected_of_v1();
+    content.records.suspensions = [0, 1].map(|n| (suspension(n).key(), suspension(n))).into();
+    content
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -29,11 +37,17 @@ fn fixture(format: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn rows_of_format_1_are_read() {
+fn rows_of_every_format_are_read() {
+    for (format, expected) in [("v1", expected_of_v1()), ("v2", expected_of_v2())] {
+        rows_are_read(format, &expected);
+    }
+}
+
+fn rows_are_read(format: &str, expected: &Content) {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path(), NOW).unwrap());
     let db = db::Db::open(&dir.path().join("db")).unwrap();
-    let text = fs::read_to_string(fixture("v1")).unwrap();
+    let text = fs::read_to_string(fixture(format)).unwrap();
     let rows = text.lines().map(|line| line.split_once(' ').unwrap()).map(|(key, row)| (unhex(key), Some(unhex(row))));
     let rows: Vec<_> = rows.collect();
     assert!(rows.len() > 6, "a value of several rows is among them");
@@ -41,7 +55,7 @@ fn rows_of_format_1_are_read() {
     db.close().unwrap();
     let opened = open(dir.path(), NOW).unwrap();
     assert_eq!(opened.notes, Vec::<String>::new());
-    assert_eq!(Content::of(&*opened.store), expected_of_v1());
+    assert_eq!(Content::of(&*opened.store), *expected);
 }
 
 /// Writes the fixture of today's format; run by hand when there is a new one.
@@ -52,10 +66,11 @@ fn write_the_fixture() {
     assert!(!target.exists(), "fixtures are never written again");
     let dir = tempfile::tempdir().unwrap();
     let opened = open(dir.path(), NOW).unwrap();
-    let Content { records, intents, journal } = expected_of_v1();
+    let Content { records, intents, journal } = expected_of_v2();
     let batch = Batch {
         backends: records.backends.into_iter().map(|(name, record)| (name, Some(record))).collect(),
         objects: records.objects.into_iter().map(|(uid, record)| (uid, Some(record))).collect(),
+        suspensions: records.suspensions.into_iter().map(|(key, suspension)| (key, Some(suspension))).collect(),
         open: intents,
         close: Vec::new(),
         journal,
@@ -70,5 +85,6 @@ fn write_the_fixture() {
     })
     .unwrap();
     db.close().unwrap();
+    fs::create_dir_all(target.parent().unwrap()).unwrap();
     fs::write(target, text).unwrap();
 }

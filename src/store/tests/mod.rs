@@ -14,7 +14,7 @@ use std::path::Path;
 use super::*;
 use crate::model::{
     Action, Clients, Expect, Identity, Kind, Ledger, LedgerEntry, Object, Owner, Place, PoolId, Provisioning, Reason,
-    Risk, Size, Step, Tags,
+    Risk, Size, Step, Suspension, Tags,
 };
 
 /// 2026-02-03T04:05:06Z.
@@ -136,6 +136,11 @@ fn line(n: u64) -> JournalEntry {
     }
 }
 
+fn suspension(n: u64) -> Suspension {
+    let object = (n > 0).then(|| (Kind::Volume, identity(n).name));
+    Suspension { owner: owner(), object, reason: format!("reason {n}"), since: NOW, until: Some(NOW + n) }
+}
+
 fn put(n: u64) -> Batch {
     Batch { objects: vec![(identity(n).uid, Some(object(n)))], ..Batch::default() }
 }
@@ -225,18 +230,24 @@ fn what_was_committed_is_there_after_opening_again() {
     let batch = Batch {
         backends: vec![(name("fast"), Some(backend(3))), (name("slow"), Some(backend(0)))],
         objects: vec![(identity(1).uid, Some(object(1))), (identity(2).uid, Some(object(2)))],
+        suspensions: [0, 1].map(|n| (suspension(n).key(), Some(suspension(n)))).into(),
         open: vec![intent(7), intent(8)],
         close: vec![IntentId(7)],
         journal: vec![line(1), line(2), line(3)],
     };
     opened.store.commit(batch).unwrap();
-    let forget =
-        Batch { backends: vec![(name("slow"), None)], objects: vec![(identity(2).uid, None)], ..Batch::default() };
+    let forget = Batch {
+        backends: vec![(name("slow"), None)],
+        objects: vec![(identity(2).uid, None)],
+        suspensions: vec![("prod".to_owned(), None)],
+        ..Batch::default()
+    };
     opened.store.commit(forget).unwrap();
     let expected = Content {
         records: Records {
             backends: BTreeMap::from([(name("fast"), backend(3))]),
             objects: BTreeMap::from([(identity(1).uid, object(1))]),
+            suspensions: BTreeMap::from([("prod/volume/volume-1".to_owned(), suspension(1))]),
         },
         intents: vec![intent(8)],
         journal: vec![line(1), line(2), line(3)],

@@ -6,13 +6,15 @@ fn random_batch(random: &mut Random) -> Batch {
     let mut batch = Batch::default();
     for _ in 0..random.below(6) {
         let n = random.below(12);
-        match random.below(8) {
+        match random.below(10) {
             0 => batch.backends.push((name(&format!("b{n}")), Some(backend(random.below(3) * 400)))),
             1 => batch.backends.push((name(&format!("b{n}")), None)),
             2 | 3 => batch.objects.push((identity(n).uid, Some(object(n + random.below(2))))),
             4 => batch.objects.push((identity(n).uid, None)),
             5 => batch.open.push(intent(n)),
             6 => batch.close.push(IntentId(n)),
+            7 => batch.suspensions.push((suspension(n).key(), Some(suspension(n)))),
+            8 => batch.suspensions.push((suspension(n).key(), None)),
             _ => batch.journal.push(line(n)),
         }
     }

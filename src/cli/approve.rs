@@ -1,0 +1,11 @@
+//! `kiln approve`: a person's yes to what waits under a digest.
+
+use super::args::ApproveArgs;
+use super::context::Context;
+use super::exit::Exit;
+use super::failure::Failure;
+use crate::engine::Act;
+
+pub(crate) fn approve(context: &Context, args: ApproveArgs) -> Result<Exit, Failure> {
+    context.act_and_say(&args.specs.specs, Act::Approve(args.digest))
+}

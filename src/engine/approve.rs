@@ -1,0 +1,98 @@
+//! A person's yes to what waits, kept on the pools until it is carried out.
+
+use std::collections::BTreeSet;
+
+use crate::model::{JournalEntry, Name, Size, Step};
+use crate::plan::{ApprovalSet, Irreversible, approval_item};
+use crate::store::Batch;
+
+use super::acts::{ActError, begin, remember};
+use super::{Setup, ledger};
+
+/// Approves the set that waits now under this digest, and runs nothing: the next pass carries it out without asking, that set and
+/// nothing else. It is entered in the ledger of each pool that it is on, so that it outlives the store. Returns a sentence for each
+/// object, and the sum.
+///
+/// # Errors
+/// [`ActError::Held`] if another set waits, or none; and what every act may end with.
+pub async fn approve(setup: &Setup, digest: &str) -> Result<Vec<String>, ActError> {
+    let mut pass = begin(setup).await?;
+    let listed = pass.plan_closely(&[], Irreversible::List).await;
+    // What a plan for people shows to wait, and what a run waits for in which nobody can be asked.
+    let unattended = pass.plan(&[], Irreversible::HoldRestores);
+    let shown = [(Irreversible::List, &listed), (Irreversible::HoldRestores, &unattended)];
+    let waits = |set: &Option<ApprovalSet>| set.as_ref().is_some_and(|set| set.digest == digest);
+    let Some((irreversible, _)) = shown.into_iter().find(|(_, plan)| waits(&plan.approval)) else {
+        if listed.used.iter().any(|used| used.digest == digest) {
+            return Ok(vec![format!("{digest} is approved already; the next apply carries it out")]);
+        }
+        if let Some(unobserved) = listed.unobserved.first() {
+            return Err(ActError::Unobserved(format!("{digest} is not what waits now: {}", unobserved.message)));
+        }
+        return Err(ActError::Held(match &listed.approval {
+            None => format!("{digest} cannot be approved: nothing waits for an approval"),
+            Some(now) => format!("{digest} is not what waits now; that is {}, {}", now.digest, counted(now.set.len())),
+        }));
+    };
+    let plan = pass.plan(&[digest.to_owned()], irreversible);
+    let Some(approved) = plan.used.iter().find(|used| used.digest == digest) else {
+        return Err(ActError::Held(format!("{digest} is not what waits now: see `kiln plan`")));
+    };
+    let steps: Vec<&Step> = plan.steps.iter().filter(|step| approved.set.contains(&approval_item(step))).collect();
+    let mut written: Vec<Name> = Vec::new();
+    let backends: BTreeSet<&Name> = steps.iter().map(|step| &step.backend).collect();
+    for backend in backends {
+        if let Some(ledger) = pass.ledgers.get_mut(backend) {
+            ledger::approve(ledger, steps.iter().copied().filter(|step| step.backend == *backend), approved);
+        }
+        if let Err(error) = pass.write_now(backend).await {
+            let before = match written.as_slice() {
+                [] => String::new(),
+                several => format!(
+                    " (approved are those on {})",
+                    several.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
+                ),
+            };
+            return Err(ActError::Failed(format!("{backend}: the approval could not be written{before}: {error}")));
+        }
+        written.push(backend.clone());
+    }
+    let journal = steps.iter().map(|step| line(step, digest, pass.now, &setup.specs.revision)).collect();
+    remember(&pass, Batch { journal, ..Batch::default() }).await?;
+    let mut said: Vec<String> = steps.iter().map(|step| format!("approved: {}", sentence(step))).collect();
+    let bytes = Size(steps.iter().map(|step| step.bytes.bytes()).sum());
+    said.push(format!("{}, {bytes}: the next apply carries it out, and nothing else ({digest})", counted(steps.len())));
+    Ok(said)
+}
+
+fn counted(objects: usize) -> String {
+    match objects {
+        1 => "1 object".to_owned(),
+        several => format!("{several} objects"),
+    }
+}
+
+fn sentence(step: &Step) -> String {
+    let (kind, name) = (step.identity.kind.as_lower(), &step.identity.name);
+    format!("{} {kind}/{name} on {}, {} ({})", step.action.verb(), step.backend, step.bytes, step.action)
+}
+
+fn line(step: &Step, digest: &str, now: u64, revision: &str) -> JournalEntry {
+    JournalEntry {
+        at: now,
+        revision: revision.to_owned(),
+        owner: step.identity.owner.clone(),
+        backend: step.backend.clone(),
+        kind: step.identity.kind,
+        name: step.identity.name.clone(),
+        uid: step.identity.uid,
+        action: APPROVE.to_owned(),
+        detail: format!("{}, in {digest}", step.action),
+        outcome: "changed".to_owned(),
+        message: None,
+        millis: 0,
+    }
+}
+
+/// The action of journal lines that tell of an approval, and not of a step.
+pub(super) const APPROVE: &str = "approve";

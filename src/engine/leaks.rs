@@ -1,0 +1,245 @@
+//! What takes up room, or a name, and that nobody asks for: pure.
+//!
+//! Nothing here is an error. Each is found by looking, goes by a command, and is never removed for being found.
+
+use std::collections::HashSet;
+
+use crate::model::{Identity, Images, Kind, Ledger, Name, NativeName, Object, Observed, Place, Records, Specs, Uid};
+use crate::plan::{self, Inputs, Irreversible, View};
+
+use super::suspend::suspensions;
+use super::{Survey, rfc3339};
+
+/// Something that nobody asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leak {
+    /// Which kind of leak.
+    pub reason: LeakReason,
+    /// Of what is or was an object of ours: its kind and name.
+    pub object: Option<(Kind, Name)>,
+    /// What the backend calls it.
+    pub native: NativeName,
+    /// Where.
+    pub backend: Name,
+    /// What it takes up, where that is known, else its size; none of what is not there.
+    pub bytes: Option<u64>,
+    /// Since when, in seconds since 1970, where that is known.
+    pub since: Option<u64>,
+    /// One sentence.
+    pub message: String,
+    /// The command that resolves it.
+    pub fix: String,
+}
+
+/// Kinds of leaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LeakReason {
+    /// Ours, there, and neither declared nor released, planned for or held.
+    Unaccounted,
+    /// Left half made by a run that was interrupted.
+    LeftOver,
+    /// In the trash, past its time.
+    Expired,
+    /// Remembered, proven not to be there, and missed by nobody.
+    Remembered,
+}
+
+impl LeakReason {
+    /// As in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LeakReason::Unaccounted => "Unaccounted",
+            LeakReason::LeftOver => "LeftOver",
+            LeakReason::Expired => "Expired",
+            LeakReason::Remembered => "Remembered",
+        }
+    }
+}
+
+/// All leaks that a look shows, by kind of leak, object and place. Of backends that could not be seen nothing is said, and while it is
+/// in doubt what is declared, nothing of what nobody declares.
+pub fn leaks(survey: &Survey, specs: &Specs) -> Vec<Leak> {
+    let inputs = Inputs {
+        specs,
+        world: &survey.world,
+        records: &survey.records,
+        recent: &[],
+        suspended: &[],
+        approved: &[],
+        images: &Images::new(),
+        irreversible: Irreversible::List,
+    };
+    let usable = plan::usable(&inputs);
+    let spoken = Spoken::new(survey, specs);
+    let mut leaks = Vec::new();
+    for (backend, view) in &survey.world {
+        // Under a held writer lock what is half made is being made, and what is about to be entered is not entered yet.
+        let View::Seen { observed, .. } = view else { continue };
+        let ours = |o: &&Object| o.identity.as_ref().is_some_and(|id| id.owner == specs.stack.owner);
+        for object in observed.objects.iter().filter(ours) {
+            match object.place {
+                Place::Temporary if !observed.locked.contains(&specs.stack.owner) => {
+                    leaks.push(left_over(backend, object));
+                }
+                Place::Trash => leaks.extend(expired(survey, specs, backend, object)),
+                Place::Live if usable.contains_key(backend) && !specs.removals_in_doubt() => {
+                    leaks.extend(unaccounted(&spoken, &survey.records, backend, object));
+                }
+                Place::Temporary | Place::Live => {}
+            }
+        }
+        if !specs.removals_in_doubt() && !observed.locked.contains(&specs.stack.owner) {
+            let ledger = usable.get(backend).and_then(Option::as_ref);
+            remembered(&spoken, &survey.records, backend, observed, ledger, &mut leaks);
+        }
+    }
+    leaks.sort_by(|a, b| {
+        (a.reason, &a.object, &a.backend, &a.native).cmp(&(b.reason, &b.object, &b.backend, &b.native))
+    });
+    leaks
+}
+
+/// What documents and the plan speak of.
+struct Spoken<'a> {
+    specs: &'a Specs,
+    /// Of what is held, and old names in documents.
+    names: HashSet<(Kind, &'a Name)>,
+    uids: HashSet<Uid>,
+}
+
+impl<'a> Spoken<'a> {
+    fn new(survey: &'a Survey, specs: &'a Specs) -> Self {
+        let plan = &survey.plan;
+        let held = plan.held.iter().map(|held| (held.kind, &held.name));
+        let volumes = specs.volumes.values().filter_map(|v| Some((Kind::Volume, v.meta.renamed_from.as_ref()?)));
+        let snapshots = specs.snapshots.values().filter_map(|s| Some((Kind::Snapshot, s.meta.renamed_from.as_ref()?)));
+        let uids = plan.steps.iter().map(|step| step.identity.uid).chain(plan.held.iter().filter_map(|held| held.uid));
+        Self { specs, names: held.chain(volumes).chain(snapshots).collect(), uids: uids.collect() }
+    }
+
+    /// Whether somebody speaks for an object: a document (also as of what it used to be called), a step, or what holds it.
+    fn of(&self, identity: &Identity) -> bool {
+        let (kind, name) = (identity.kind, &identity.name);
+        let declared = match kind {
+            Kind::Volume => self.specs.volumes.contains_key(name),
+            _ => self.specs.snapshots.contains_key(name),
+        };
+        declared || self.uids.contains(&identity.uid) || self.names.contains(&(kind, name))
+    }
+}
+
+fn object_of(object: &Object) -> Option<(Kind, Name)> {
+    object.identity.as_ref().map(|identity| (identity.kind, identity.name.clone()))
+}
+
+fn bytes_of(object: &Object) -> Option<u64> {
+    Some(object.used.unwrap_or(object.size.bytes()))
+}
+
+fn left_over(backend: &Name, object: &Object) -> Leak {
+    Leak {
+        reason: LeakReason::LeftOver,
+        object: object_of(object),
+        native: object.native.clone(),
+        backend: backend.clone(),
+        bytes: bytes_of(object),
+        since: None,
+        message: format!("{} was left half made by a run that was interrupted", object.native),
+        fix: "kiln apply".to_owned(),
+    }
+}
+
+fn expired(survey: &Survey, specs: &Specs, backend: &Name, object: &Object) -> Option<Leak> {
+    let identity = object.identity.as_ref()?;
+    let expires = object.tags.expires.filter(|expires| *expires <= survey.now)?;
+    let suspended = suspensions(&survey.records, &specs.stack.owner, survey.now);
+    let (more, fix) = match plan::suspension_of(&suspended, identity.kind, &identity.name) {
+        Some(suspension) => (
+            format!("; {}", plan::suspended_because(suspension)),
+            format!("{}, then `kiln trash purge`", plan::resume(suspension)),
+        ),
+        None => (String::new(), "kiln trash purge".to_owned()),
+    };
+    Some(Leak {
+        reason: LeakReason::Expired,
+        object: object_of(object),
+        native: object.native.clone(),
+        backend: backend.clone(),
+        bytes: bytes_of(object),
+        since: Some(expires),
+        message: format!("in the trash of {backend}, past its time since {}{more}", rfc3339(expires)),
+        fix,
+    })
+}
+
+fn unaccounted(spoken: &Spoken<'_>, records: &Records, backend: &Name, object: &Object) -> Option<Leak> {
+    let identity = object.identity.as_ref().filter(|identity| !object.tags.retained && !spoken.of(identity))?;
+    let (kind, name) = (identity.kind, &identity.name);
+    Some(Leak {
+        reason: LeakReason::Unaccounted,
+        object: object_of(object),
+        native: object.native.clone(),
+        backend: backend.clone(),
+        bytes: bytes_of(object),
+        since: records.objects.get(&identity.uid).map(|record| record.seen_at),
+        message: format!("{} on {backend} is ours, not declared, and nothing is planned for it", object.native),
+        fix: format!("`kiln describe {}/{name}`; then declare it, or look at it with `kiln plan`", kind.as_lower()),
+    })
+}
+
+/// What a ledger or the store knows of a backend and a complete look does not show.
+fn remembered(
+    spoken: &Spoken<'_>,
+    records: &Records,
+    backend: &Name,
+    observed: &Observed,
+    ledger: Option<&Ledger>,
+    leaks: &mut Vec<Leak>,
+) {
+    let Some(ledger) = ledger else { return };
+    let there: HashSet<Uid> = observed.objects.iter().filter_map(Object::uid).collect();
+    let unclear: HashSet<&NativeName> =
+        observed.objects.iter().filter(|o| o.conflict.is_some()).map(|o| &o.native).collect();
+    let gone = |kind: Kind, uid: Uid, native: &NativeName| {
+        observed.listed.proves_absence_of(kind) && !there.contains(&uid) && !unclear.contains(native)
+    };
+    let mut leak = |identity: &Identity, native: &NativeName, message: String, fix: String| {
+        leaks.push(Leak {
+            reason: LeakReason::Remembered,
+            object: Some((identity.kind, identity.name.clone())),
+            native: native.clone(),
+            backend: backend.clone(),
+            bytes: None,
+            since: records.objects.get(&identity.uid).map(|record| record.seen_at),
+            message,
+            fix,
+        });
+    };
+    for (uid, entry) in ledger.whole.iter().filter(|(uid, entry)| gone(entry.kind, **uid, &entry.native)) {
+        let (kind, name) = (entry.kind, entry.name.clone());
+        let identity = Identity { owner: ledger.owner.clone(), kind, name, uid: *uid };
+        if ledger.leaving.contains(uid) || !spoken.of(&identity) {
+            let message =
+                format!("{} is gone from {backend} and missed by nobody, and its ledger has it still", entry.native);
+            leak(&identity, &entry.native, message, "kiln apply".to_owned());
+        }
+    }
+    for record in records.objects.values().filter(|record| record.backend == *backend && record.seen.is_some()) {
+        let identity = &record.identity;
+        let known = ledger.whole.contains_key(&identity.uid);
+        if known || identity.owner != ledger.owner || !gone(identity.kind, identity.uid, &record.native) {
+            continue;
+        }
+        let fix = match ledger.tombstones.contains_key(&identity.uid) {
+            true => "kiln apply".to_owned(),
+            false if spoken.of(identity) => continue,
+            false => format!("kiln forget {}/{}", identity.kind.as_lower(), identity.name),
+        };
+        let message =
+            format!("{} is gone from {backend} and missed by nobody, and the store has it still", record.native);
+        leak(identity, &record.native, message, fix);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! What only a person decides about steps to come: suspend, resume, approve.
+
+use super::sandbox::{STACK, Sandbox};
+
+/// Two pools, so that a set can be spread over them.
+fn two_pools(stack: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let slow = "---\napiVersion: kiln/v1\nkind: Backend\nmetadata: {name: slow}\n\
+                spec: {driver: local, local: {path: ../other, create: true}, maxFill: 100%}\n";
+    let stack = STACK.replace("{id: 5c1d2e8a90}", &format!("{{id: 5c1d2e8a90, {stack}}}"));
+    sandbox.write("specs/stack.yaml", &format!("{stack}{slow}"));
+    sandbox
+}
+
+fn volume_on(sandbox: &Sandbox, backend: &str, name: &str) {
+    let head = "apiVersion: kiln/v1\nkind: Volume\nmetadata:";
+    let text = format!("{head} {{name: {name}}}\nspec: {{backend: {backend}, size: 1Mi}}\n");
+    sandbox.write(&format!("specs/{name}.yaml"), &text);
+}
+
+#[test]
+fn what_is_suspended_is_left_alone_until_it_is_resumed() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("a", "size: 1Mi");
+    sandbox.volume("b", "size: 1Mi");
+    sandbox.kiln("apply").ends(0);
+    sandbox.volume("a", "size: 2Mi");
+    sandbox.volume("b", "size: 2Mi");
+    sandbox.kiln("suspend volume/a --reason fsck --for 2h").ends(0).says("volume/a is suspended until ").says(": fsck");
+    sandbox.kiln("plan").ends(4).says("Suspended").says("kiln resume volume/a");
+    sandbox.kiln("apply").ends(4);
+    assert_eq!(sandbox.data_file("volume/a").metadata().unwrap().len(), 1 << 20);
+    assert_eq!(sandbox.data_file("volume/b").metadata().unwrap().len(), 2 << 20, "the rest is done");
+    let status = sandbox.object("volume/a")["status"].clone();
+    assert_eq!((&status["condition"], &status["reason"]), (&"Held".into(), &"Suspended".into()), "{status}");
+    sandbox.kiln("doctor").ends(4).says("volume/a  Suspended: ");
+    // Again: another reason takes the place of the first.
+    sandbox.kiln("suspend volume/a --reason backup").ends(0).says("volume/a is suspended: backup");
+    sandbox.kiln("describe volume/a").ends(0).says("backup");
+    sandbox.kiln("resume").ends(2).warns("volume/a: it is suspended: backup");
+    sandbox.kiln("resume volume/a").ends(0).says("volume/a is resumed");
+    sandbox.kiln("apply").ends(0);
+    assert_eq!(sandbox.data_file("volume/a").metadata().unwrap().len(), 2 << 20);
+    sandbox.kiln("resume volume/a").ends(2).warns("volume/a is not suspended");
+    // One that needs nothing is as declared, and says so all the same.
+    sandbox.kiln("suspend volume/a --reason backup").ends(0);
+    sandbox.kiln("plan").ends(0);
+    let status = sandbox.object("volume/a")["status"].clone();
+    assert_eq!((&status["condition"], &status["reason"]), (&"Settled".into(), &"Suspended".into()), "{status}");
+    // It is kept in the store only.
+    sandbox.volume("a", "size: 3Mi");
+    sandbox.kiln("apply").ends(4);
+    sandbox.remove("state");
+    sandbox.kiln("apply").ends(0);
+}
+
+#[test]
+fn a_suspension_says_for_what_and_why() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("a", "size: 1Mi");
+    sandbox.kiln("suspend volume/a").ends(2).warns("--reason");
+    sandbox.kiln("suspend volume/a --reason x --for 2x").ends(2).warns("2x");
+    sandbox.kiln("suspend backend/fast --reason x").ends(2).warns("only volumes, snapshots and exports");
+    sandbox.kiln("suspend volume/aa --reason x").ends(2).warns("volume/aa is not declared");
+    let mut command = sandbox.command();
+    let blank = command.args(["suspend", "volume/a", "--reason", " "]).output().unwrap();
+    assert_eq!(blank.status.code(), Some(2));
+    sandbox.kiln("plan").ends(0);
+    sandbox.kiln("suspend volume/a --reason soon").ends(0);
+    sandbox.kiln("apply").ends(4).says("Suspended");
+    sandbox.kiln("resume volume/a").ends(0);
+    sandbox.kiln("apply").ends(0);
+    // What nobody declares any more can be suspended, also while its pool is away.
+    sandbox.remove("specs/a.yaml");
+    std::fs::rename(sandbox.path("pool"), sandbox.path("away")).unwrap();
+    sandbox.kiln("suspend volume/a --reason x").ends(0);
+    std::fs::rename(sandbox.path("away"), sandbox.path("pool")).unwrap();
+    sandbox.kiln("plan").ends(4).says("volume/a  remove   Suspended: ");
+}
+
+#[test]
+fn everything_is_suspended_but_for_what_is_done_by_name() {
+    let sandbox = Sandbox::new();
+    sandbox.write("specs/stack.yaml", &STACK.replace("{id: 5c1d2e8a90}", "{id: 5c1d2e8a90, trash: {ttl: 1s}}"));
+    for name in ["a", "b", "c", "d"] {
+        sandbox.volume(name, "size: 1Mi");
+    }
+    sandbox.kiln("apply").ends(0);
+    sandbox.remove("specs/a.yaml");
+    sandbox.remove("specs/b.yaml");
+    sandbox.kiln("apply").ends(0);
+    sandbox.kiln("suspend --reason moving").ends(0).says("everything of prod is suspended: moving");
+    sandbox.kiln("suspend volume/d --reason mine").ends(0);
+    sandbox.remove("specs/c.yaml");
+    sandbox.kiln("plan").ends(4).says("everything is suspended: moving").says("`kiln resume`");
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while sandbox.kiln("doctor -o json").out.matches("\"Expired\"").count() < 2 {
+        assert!(std::time::Instant::now() < patience, "it never expires");
+    }
+    sandbox.kiln("doctor").says("`kiln resume`, then `kiln trash purge`");
+    sandbox.kiln("trash purge").ends(0).says("suspended");
+    sandbox.kiln("trash list").says("volume/a").says("volume/b");
+    sandbox.kiln("trash purge volume/a --yes").ends(0).says("purged volume a");
+    sandbox.kiln("trash restore volume/b").ends(0).says("brought volume b back");
+    sandbox
+        .kiln("resume")
+        .ends(0)
+        .says("everything of prod is resumed")
+        .says("still suspended: volume/d: it is suspended: mine");
+    sandbox.kiln("apply").ends(0);
+    sandbox.kiln("trash list").says("volume/c");
+}
+
+#[test]
+fn an_approval_waits_on_the_pools_for_the_next_apply_and_covers_no_more() {
+    let sandbox = two_pools("safety: {maxRemovals: 1}");
+    for (backend, name) in [("fast", "a"), ("fast", "b"), ("fast", "c"), ("slow", "x"), ("slow", "y"), ("slow", "z")] {
+        volume_on(&sandbox, backend, name);
+    }
+    sandbox.kiln("apply").ends(0);
+    sandbox.kiln("approve 0123456789abcdef").ends(4).warns("nothing waits for an approval");
+    sandbox.remove("specs/b.yaml");
+    sandbox.remove("specs/x.yaml");
+    let digest = sandbox.kiln("plan -o json").ends(4).json()["approval"].as_str().unwrap().to_owned();
+    sandbox.kiln("approve 0123456789abcdef").ends(4).warns(&digest).warns("2 objects");
+    let ran = sandbox.kiln(&format!("approve {digest}")).ends(0);
+    let ran = ran.says("remove volume/b on fast, 1Mi").says("remove volume/x on slow, 1Mi").says("2 objects, 2Mi");
+    assert_eq!(ran.out.lines().count(), 3, "{}", ran.out);
+    sandbox.kiln("log").says("approve").says(&digest);
+    assert!(sandbox.data_file("volume/b").exists(), "nothing is run");
+    assert_eq!(sandbox.object("volume/x")["status"]["condition"], "Removing");
+    sandbox.kiln(&format!("approve {digest}")).ends(0).says("approved already");
+    sandbox.kiln("plan").ends(0);
+    // Whatever becomes of the store; what joins the set waits.
+    sandbox.remove("state");
+    sandbox.remove("specs/y.yaml");
+    sandbox.remove("specs/c.yaml");
+    let ran = sandbox.kiln("apply").ends(4).says("RemovalLimit");
+    assert!(!ran.out.contains(&digest), "{}", ran.out);
+    let trash = sandbox.kiln("trash list").out;
+    let left: Vec<&str> =
+        ["b", "x", "c", "y"].into_iter().filter(|v| trash.contains(&format!("volume/{v} "))).collect();
+    assert_eq!(left, ["b", "x"]);
+    sandbox.kiln(&format!("approve {digest}")).ends(4).warns("is not what waits now");
+}
+
+#[test]
+fn an_approval_is_struck_off_with_what_it_was_for() {
+    let sandbox = two_pools("safety: {maxRemovals: 1}");
+    for name in ["a", "b", "c", "d"] {
+        volume_on(&sandbox, "fast", name);
+    }
+    sandbox.kiln("apply").ends(0);
+    sandbox.remove("specs/b.yaml");
+    sandbox.remove("specs/c.yaml");
+    let digest = sandbox.kiln("plan -o json").ends(4).json()["approval"].as_str().unwrap().to_owned();
+    sandbox.kiln(&format!("approve {digest}")).ends(0);
+    // Suspended, it stays approved; declared again, it does not.
+    sandbox.kiln("suspend --reason wait").ends(0);
+    sandbox.kiln("apply").ends(4).says("Suspended");
+    sandbox.kiln("resume").ends(0);
+    sandbox.kiln("plan").ends(0).says("volume/b  remove");
+    volume_on(&sandbox, "fast", "b");
+    volume_on(&sandbox, "fast", "c");
+    sandbox.kiln("apply").ends(0);
+    sandbox.remove("specs/b.yaml");
+    sandbox.remove("specs/c.yaml");
+    sandbox.kiln("apply").ends(4).says("RemovalLimit");
+}
+
+#[test]
+fn a_restore_is_approved_as_the_plan_shows_it() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi");
+    sandbox.volume("gone", "size: 1Mi, onRemove: Delete");
+    sandbox.snapshot("monday", "volume: db");
+    sandbox.kiln("apply").ends(0);
+    sandbox.volume("db", "size: 1Mi, restore: {snapshot: monday, request: one}");
+    sandbox.remove("specs/gone.yaml");
+    sandbox.kiln("apply").ends(4).says("NeedsConfirmation");
+    let digest = sandbox.kiln("plan -o json").ends(0).json()["approval"].as_str().unwrap().to_owned();
+    let said = sandbox.kiln(&format!("approve {digest}")).ends(0);
+    said.says("update volume/db").says("destroy volume/gone").says("2 objects");
+    // Nobody is there to be asked, nor need be.
+    sandbox.kiln("apply").ends(0);
+    sandbox.kiln("plan").ends(0).says("othing");
+}
