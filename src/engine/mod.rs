@@ -12,6 +12,7 @@ mod ledger;
 mod look;
 mod pass;
 mod reconcile;
+mod scribe;
 mod status;
 mod unowned;
 

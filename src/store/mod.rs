@@ -54,8 +54,20 @@ pub struct Batch {
     pub journal: Vec<JournalEntry>,
 }
 
+impl Batch {
+    /// Makes this change and that one a single one. What `other` says of the same thing counts.
+    pub fn append(&mut self, other: Batch) {
+        let Batch { backends, objects, open, close, journal } = other;
+        self.backends.extend(backends);
+        self.objects.extend(objects);
+        self.open.extend(open);
+        self.close.extend(close);
+        self.journal.extend(journal);
+    }
+}
+
 /// Why the store cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// A living process has it.
     #[error("the store {path} is in use by process {pid} since {since}")]
