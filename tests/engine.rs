@@ -12,11 +12,11 @@ use kiln::driver::sim::{Fault, SimDriver, SimWorld};
 use kiln::driver::{Driver, StepContext, WriterLock};
 use kiln::engine::{Clock, Connect, Event, Options, Report, Reporter, Setup, reconcile_once};
 use kiln::model::{
-    Access, Action, BackendSpec, Capabilities, DriverError, Effect, ErrorKind, FaultRates, Kind, Ledger, NativeName,
-    Observed, Outcome, Owner, PoolId, Scope, Specs, Step,
+    Access, Action, BackendSpec, Capabilities, DriverError, Effect, ErrorKind, FaultRates, IntentId, JournalEntry,
+    Kind, Ledger, NativeName, Observed, OpenIntent, Outcome, Owner, PoolId, Records, Scope, Specs, Step,
 };
 use kiln::plan::{HeldReason, Plan};
-use kiln::store::{MemoryStore, Store};
+use kiln::store::{Batch, MemoryStore, Store, StoreError};
 use rig::{HEAD, Rig, Turned, run, snapshot, specs, volume};
 use tokio::time::{Duration, Instant};
 
@@ -357,4 +357,82 @@ fn what_was_too_much_at_once_stays_so_when_others_are_made_meanwhile() {
             rig.approve.clear();
         }
     });
+}
+
+/// A store whose commits have to be waited for, as those of a disk have.
+struct OnDisk(MemoryStore);
+
+impl Store for OnDisk {
+    fn records(&self) -> Result<Arc<Records>, StoreError> {
+        self.0.records()
+    }
+    fn intents(&self) -> Result<Vec<OpenIntent>, StoreError> {
+        self.0.intents()
+    }
+    fn next_intent(&self) -> IntentId {
+        self.0.next_intent()
+    }
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        std::thread::sleep(Duration::from_millis(1));
+        self.0.commit(batch)
+    }
+    fn journal(&self, limit: usize) -> Result<Vec<JournalEntry>, StoreError> {
+        self.0.journal(limit)
+    }
+}
+
+impl OnDisk {
+    fn is_open(&self, step: &Step) -> bool {
+        self.0.intents().unwrap().iter().any(|intent| intent.step == *step)
+    }
+    fn is_told(&self, name: &str) -> bool {
+        self.0.journal(usize::MAX).unwrap().iter().any(|entry| entry.name.as_str() == name)
+    }
+}
+
+struct Witness(Arc<OnDisk>);
+
+#[async_trait]
+impl Reporter for Witness {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Finished(_, step, _) = event {
+            assert!(
+                self.0.is_told(step.identity.name.as_str()) && !self.0.is_open(step),
+                "{step:?} before its outcome"
+            );
+        }
+    }
+    async fn confirm(&self, _: &Plan) -> bool {
+        true
+    }
+}
+
+#[test]
+fn the_intent_is_on_disk_before_the_call_and_the_outcome_before_what_follows() {
+    let mut parts = vec![volume("base", "size: 1Mi"), snapshot("s", "base", "")];
+    parts.extend((0..50).map(|n| volume(&format!("v{n}"), "size: 1Mi")));
+    let specs = join(&parts);
+    let store = Arc::new(OnDisk(MemoryStore::new()));
+    let seen = store.clone();
+    let script: Script = Box::new(move |step, _| {
+        assert!(seen.is_open(step), "{step:?} before its intent");
+        assert!(step.identity.name.as_str() != "s" || seen.is_told("base"), "before what it waits for");
+        None
+    });
+    let sim = SimDriver::new(Arc::new(Mutex::new(SimWorld::new(1))), FaultRates::NONE, 0);
+    let played = Played(Arc::new(Inner { sim, script, tries: Mutex::default(), running: Mutex::default() }));
+    let setup = Setup {
+        specs: Arc::new(specs),
+        store: Some(store.clone()),
+        connect: Arc::new(played.clone()),
+        clock: Arc::new(Turned(1_800_000_000.into())),
+    };
+    // In real time: what waits for a disk waits in a thread.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let options = Options::default();
+    let report = runtime.block_on(reconcile_once(&setup, &options, Arc::new(Witness(store.clone())))).unwrap();
+    assert_eq!((report.changed, report.failed.len()), (52, 0));
+    assert!(played.0.running.lock().unwrap().1 <= 8, "no more calls at once than the Backend takes");
+    assert!(store.0.intents().unwrap().is_empty());
+    assert!(store.0.commits() < 52, "outcomes and intents share their commits: {}", store.0.commits());
 }

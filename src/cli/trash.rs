@@ -55,16 +55,14 @@ fn restore(context: &Context, args: TrashRestoreArgs) -> Result<Exit, Failure> {
 
 fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
     let what = args.what.map_or(Purge::Expired, |what| Purge::Named(what.kind, what.name));
-    let found = match context.act(&args.specs.specs, Act::ListPurge(what.clone()))? {
-        Said::Trashed(found) => found,
-        Said::Sentences(_) => Vec::new(),
+    let (found, suspended) = match context.act(&args.specs.specs, Act::ListPurge(what.clone()))? {
+        Said::ToPurge(found, suspended) => (found, suspended),
+        Said::Sentences(_) => Default::default(),
     };
     if found.is_empty() {
-        let records = setup.store.as_ref().map(|store| store.records()).transpose()?.unwrap_or_default();
-        let suspended = engine::suspensions(&records, &setup.specs.stack.owner, setup.clock.now());
-        context.terminal.line(match suspended.is_empty() {
-            true => "Nothing in the trash is past its time.",
-            false => "Nothing is purged: what is past its time, if anything is, is suspended.",
+        context.terminal.line(match suspended {
+            0 => "Nothing in the trash is past its time.",
+            _ => "Nothing is purged: what is past its time is suspended.",
         });
         return Ok(Exit::Done);
     }

@@ -14,7 +14,7 @@ use super::schedule::After;
 use crate::engine::{self, Options, Report, Reporter, Survey, Trashed, rfc3339};
 use crate::manifest::{Problem, Reading};
 use crate::model::{DriverError, ErrorKind, Kind, Name, PurgeMode, Scope, Specs, Verb};
-use crate::plan::{Held, Plan, View};
+use crate::plan::{self, Held, Plan, View};
 use crate::store::StoreError;
 
 /// Who asks for a pass.
@@ -97,8 +97,8 @@ impl Hub {
             // Whoever asks has perhaps just mended what failed.
             self.probe(true).await;
         }
-        let report = engine::reconcile_once(&setup, &options, reporter).await.map_err(Refused::Store)?;
-        let mut after = self.note(&reading, confirm_at.is_some(), &options, &report, began, by_hand);
+        let mut report = engine::reconcile_once(&setup, &options, reporter).await.map_err(Refused::Store)?;
+        let mut after = self.note(&reading, confirm_at.is_some(), &options, &mut report, began, by_hand);
         after.due = [after.due, confirm_at].into_iter().flatten().min();
         if !by_hand && reading.problems.is_empty() && confirm_at.is_none() {
             self.purge(&setup, &report).await;
@@ -158,7 +158,7 @@ impl Hub {
         reading: &Reading,
         unconfirmed: bool,
         options: &Options,
-        report: &Report,
+        report: &mut Report,
         began: Instant,
         by_hand: bool,
     ) -> After {
@@ -208,14 +208,15 @@ impl Hub {
         if options.only.is_empty() && report.refused.is_empty() {
             let survey = Survey {
                 now: self.config.clock.now(),
-                world: report.world.clone(),
+                world: std::mem::take(&mut report.world),
                 records: self.config.store.records().unwrap_or_default(),
                 journal: Vec::new(),
                 plan: plan.clone(),
                 retries: Vec::new(),
             };
             let leaks = engine::leaks(&survey, specs);
-            self.metrics.seen(specs, &survey.world, plan, is_done, &leaks);
+            self.metrics.seen(specs, &survey.world, &survey.plan, is_done, &leaks);
+            report.world = survey.world;
         }
         self.noted(view, ending, began);
         After { interval: specs.stack.interval.into(), changed: report.changed > 0 || report.stopped, due }
@@ -314,9 +315,17 @@ impl Hub {
             return;
         }
         let ripe = {
+            let now = self.config.clock.now();
+            let records = self.config.store.records().unwrap_or_default();
+            let suspended = engine::suspensions(&records, &specs.stack.owner, now);
+            let stays = |trashed: &Trashed| {
+                let identity = trashed.object.identity.as_ref();
+                identity.is_some_and(|id| plan::suspension_of(&suspended, id.kind, &id.name).is_some())
+            };
             let trash = engine::trash_in(&report.world, &specs.stack.owner);
-            let sure: Vec<Trashed> = trash.into_iter().filter(|trashed| is_sure(trashed, specs, report)).collect();
-            self.known().expiry.ripe(&sure, self.config.clock.now(), Instant::now())
+            let is_sure = |trashed: &Trashed| is_sure(trashed, specs, report) && !stays(trashed);
+            let sure: Vec<Trashed> = trash.into_iter().filter(is_sure).collect();
+            self.known().expiry.ripe(&sure, now, Instant::now())
         };
         if ripe.is_empty() {
             return;

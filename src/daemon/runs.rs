@@ -81,7 +81,9 @@ pub(super) fn apply(hub: &Arc<Hub>, runs: &Arc<Runs>, ask: Ask) -> mpsc::Unbound
             Err(Refused::OtherRevision(revision)) => Line::Refused(format!(
                 "the plan was saved for revision {revision}, which is not what the daemon follows now"
             )),
-            Err(Refused::Unusable | Refused::Unchanged | Refused::Checkout) => Line::Refused("the Stack cannot be read".to_owned()),
+            Err(Refused::Unusable | Refused::Unchanged | Refused::Checkout) => {
+                Line::Refused("the Stack cannot be read".to_owned())
+            }
         };
         // A client that has gone away asks no more.
         let _ = lines.send(last);

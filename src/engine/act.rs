@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::approve::approve;
-use super::suspend::{resume, suspend};
 use super::Setup;
 use super::acts::{
     ActError, Purge, Trashed, adopt_owner, forget_backend, forget_object, trash_purge, trash_purge_list, trash_restore,
 };
+use super::approve::approve;
+use super::suspend::{resume, suspend};
 use crate::model::{Kind, Name, Owner, Seconds};
 
 /// What a person decided.
@@ -50,8 +50,8 @@ pub enum Act {
 pub enum Said {
     /// A sentence for each thing that was done.
     Sentences(Vec<String>),
-    /// What would be purged.
-    Trashed(Vec<Trashed>),
+    /// What would be purged, and how much more is past its time and suspended.
+    ToPurge(Vec<Trashed>, usize),
 }
 
 /// Carries a decision out.
@@ -62,7 +62,10 @@ pub async fn act(setup: &Setup, act: Act) -> Result<Said, ActError> {
     let one = |sentence: String| Said::Sentences(vec![sentence]);
     Ok(match act {
         Act::Restore(kind, name) => Said::Sentences(trash_restore(setup, kind, &name).await?),
-        Act::ListPurge(what) => Said::Trashed(trash_purge_list(setup, &what).await?),
+        Act::ListPurge(what) => {
+            let (found, suspended) = trash_purge_list(setup, &what).await?;
+            Said::ToPurge(found, suspended)
+        }
         Act::Purge(objects) => Said::Sentences(trash_purge(setup, &objects).await?),
         Act::ForgetObject(kind, name) => one(forget_object(setup, kind, &name).await?),
         Act::ForgetBackend(name) => one(forget_backend(setup, &name).await?),

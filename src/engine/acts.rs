@@ -141,15 +141,15 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Vec
     Ok(said)
 }
 
-/// What [`trash_purge`] would destroy.
+/// What [`trash_purge`] would destroy, and how much more is past its time and suspended.
 ///
 /// # Errors
 /// See [`ActError`].
-pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<Vec<Trashed>, ActError> {
+pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashed>, usize), ActError> {
     let pass = begin(setup).await?;
     let all = trash_in(&pass.looked.world, &setup.specs.stack.owner);
     match what {
-        Purge::Named(kind, name) => Ok(vec![one_of(&pass, &all, *kind, name)?.clone()]),
+        Purge::Named(kind, name) => Ok((vec![one_of(&pass, &all, *kind, name)?.clone()], 0)),
         Purge::Expired => {
             let suspended = suspensions(&pass.records, &setup.specs.stack.owner, pass.now);
             let stays = |trashed: &Trashed| {
@@ -157,7 +157,8 @@ pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<Vec<Trashed
                 identity.is_some_and(|id| plan::suspension_of(&suspended, id.kind, &id.name).is_some())
             };
             let passed = |trashed: &Trashed| trashed.expires.is_some_and(|at| at <= pass.now);
-            Ok(all.into_iter().filter(|trashed| passed(trashed) && !stays(trashed)).collect())
+            let (suspended, found): (Vec<_>, Vec<_>) = all.into_iter().filter(passed).partition(stays);
+            Ok((found, suspended.len()))
         }
     }
 }

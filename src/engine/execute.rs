@@ -18,6 +18,7 @@ use crate::model::{
 use crate::store::{Batch, Store, StoreError};
 
 use super::look::Backend;
+use super::scribe::Scribe;
 use super::{Clock, Event, Report, Reporter, ledger};
 
 /// A call is tried this often where its error may pass, with pauses that double from a tenth of a second: under two seconds in
@@ -49,6 +50,8 @@ pub(super) struct Run<'r> {
 enum Stage {
     Waiting,
     Running,
+    /// Its call is over; what came of it is being written down.
+    Called,
     Done,
     /// Failed before any effect, or not begun because one before it was not done.
     Undone,
@@ -59,6 +62,7 @@ enum Stage {
 /// What a step's task sends while it runs and when it ends.
 enum Message {
     Progress(usize, u64, u64),
+    Called(usize),
     Retrying(usize, DriverError, u64),
 }
 
@@ -76,9 +80,13 @@ impl Run<'_> {
     /// If the store fails: then no further step is begun.
     pub(super) async fn make(&mut self, steps: &[Step], report: &mut Report) -> Result<Vec<usize>, StoreError> {
         let mut stages = vec![Stage::Waiting; steps.len()];
-        let mut running: BTreeMap<&Name, (usize, usize)> = BTreeMap::new();
+        let mut running = Running::new();
         let mut tasks: JoinSet<Ended> = JoinSet::new();
         let (sender, mut messages) = mpsc::unbounded_channel();
+        let (scribe, writing) = Scribe::new(Arc::clone(&self.store));
+        // Given up with this pass, should it be.
+        let mut writer = JoinSet::new();
+        writer.spawn(writing);
         let mut unwritten: Vec<usize> = Vec::new();
         let mut write_at = Instant::now() + LEDGER_EVERY;
         let mut broken: Option<StoreError> = None;
@@ -87,18 +95,21 @@ impl Run<'_> {
             if broken.is_none() && !self.stop.is_cancelled() {
                 while let Some(index) = queue.next(steps, |step| self.has_room(step, &running)) {
                     let step = &steps[index];
-                    let slots = running.entry(&step.backend).or_default();
-                    slots.0 += 1;
-                    slots.1 += usize::from(step.action.is_long());
+                    take_slot(&mut running, step);
                     stages[index] = Stage::Running;
                     self.reporter.event(Event::Started(index, step));
-                    self.begin(index, step, &mut tasks, &sender);
+                    self.begin(index, step, &mut tasks, &scribe, &sender);
                 }
             }
             tokio::select! {
                 biased;
                 Some(message) = messages.recv() => match message {
                     Message::Progress(index, done, total) => self.reporter.event(Event::Progress(index, done, total)),
+                    // The backend has room for the next call: its intent and this outcome become durable together.
+                    Message::Called(index) => {
+                        free_slot(&mut running, &steps[index]);
+                        stages[index] = Stage::Called;
+                    }
                     Message::Retrying(index, error, millis) => {
                         self.reporter.event(Event::Retrying(index, &steps[index], &error, millis));
                     }
@@ -112,9 +123,8 @@ impl Run<'_> {
                         continue;
                     };
                     let step = &steps[ended.index];
-                    if let Some(slots) = running.get_mut(&step.backend) {
-                        slots.0 -= 1;
-                        slots.1 -= usize::from(step.action.is_long());
+                    if stages[ended.index] == Stage::Running {
+                        free_slot(&mut running, step);
                     }
                     match ended.result {
                         Err(error) => {
@@ -153,6 +163,8 @@ impl Run<'_> {
                 }
             }
         }
+        drop(scribe);
+        writer.join_next().await;
         self.enter(steps, &mut unwritten, report).await;
         let left: Vec<usize> = (0..steps.len()).filter(|index| stages[*index] == Stage::Waiting).collect();
         for index in left {
@@ -165,13 +177,20 @@ impl Run<'_> {
     }
 
     /// Whether the backend of a step takes another call. Copies get half of the calls, so that they do not block the rest.
-    fn has_room(&self, step: &Step, running: &BTreeMap<&Name, (usize, usize)>) -> bool {
+    fn has_room(&self, step: &Step, running: &Running<'_>) -> bool {
         let most = self.backends.get(&step.backend).map_or(1, |backend| backend.spec.concurrency.get() as usize);
         let (all, long) = running.get(&step.backend).copied().unwrap_or_default();
         all < most && (!step.action.is_long() || long < most.div_ceil(2))
     }
 
-    fn begin(&self, index: usize, step: &Step, tasks: &mut JoinSet<Ended>, sender: &mpsc::UnboundedSender<Message>) {
+    fn begin(
+        &self,
+        index: usize,
+        step: &Step,
+        tasks: &mut JoinSet<Ended>,
+        scribe: &Scribe,
+        sender: &mpsc::UnboundedSender<Message>,
+    ) {
         let Some(backend) = self.backends.get(&step.backend).cloned() else {
             let not_open = || DriverError::before(ErrorKind::Unreachable, "its backend is not open");
             let error = self.unready.get(&step.backend).cloned().unwrap_or_else(not_open);
@@ -183,6 +202,7 @@ impl Run<'_> {
             step: step.clone(),
             backend,
             store: Arc::clone(&self.store),
+            scribe: scribe.clone(),
             clock: Arc::clone(&self.clock),
             revision: self.revision.clone(),
             sender: sender.clone(),
@@ -254,6 +274,22 @@ impl Run<'_> {
                 tracing::warn!(%error, "what was seen could not be recorded");
             }
         }
+    }
+}
+
+/// Calls that run on each backend: all of them, and those that copy.
+type Running<'s> = BTreeMap<&'s Name, (usize, usize)>;
+
+fn take_slot<'s>(running: &mut Running<'s>, step: &'s Step) {
+    let (all, long) = running.entry(&step.backend).or_default();
+    *all += 1;
+    *long += usize::from(step.action.is_long());
+}
+
+fn free_slot(running: &mut Running<'_>, step: &Step) {
+    if let Some((all, long)) = running.get_mut(&step.backend) {
+        *all -= 1;
+        *long -= usize::from(step.action.is_long());
     }
 }
 
@@ -330,6 +366,7 @@ struct One {
     step: Step,
     backend: Backend,
     store: Arc<dyn Store>,
+    scribe: Scribe,
     clock: Arc<dyn Clock>,
     revision: String,
     sender: mpsc::UnboundedSender<Message>,
@@ -340,11 +377,14 @@ impl One {
     async fn make(self) -> Result<Result<Outcome, DriverError>, StoreError> {
         let intent = OpenIntent { id: self.store.next_intent(), step: self.step.clone(), at: self.clock.now() };
         let id = intent.id;
-        commit(&self.store, Batch { open: vec![intent], ..Batch::default() }).await?;
+        self.scribe.commit(Batch { open: vec![intent], ..Batch::default() }).await?;
         let began = Instant::now();
         let result = self.call().await;
+        if self.store.waits_for_disk() {
+            let _ = self.sender.send(Message::Called(self.index));
+        }
         let entry = journal_entry(&self.step, &self.revision, self.clock.now(), &result, began.elapsed());
-        commit(&self.store, Batch { close: vec![id], journal: vec![entry], ..Batch::default() }).await?;
+        self.scribe.commit(Batch { close: vec![id], journal: vec![entry], ..Batch::default() }).await?;
         Ok(result)
     }
 

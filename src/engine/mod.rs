@@ -17,6 +17,7 @@ mod look;
 mod pass;
 mod problems;
 mod reconcile;
+mod scribe;
 mod status;
 mod suspend;
 mod unowned;

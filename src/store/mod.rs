@@ -57,6 +57,19 @@ pub struct Batch {
     pub journal: Vec<JournalEntry>,
 }
 
+impl Batch {
+    /// Makes this change and that one a single one. What `other` says of the same thing counts.
+    pub fn append(&mut self, other: Batch) {
+        let Batch { backends, objects, suspensions, open, close, journal } = other;
+        self.backends.extend(backends);
+        self.objects.extend(objects);
+        self.suspensions.extend(suspensions);
+        self.open.extend(open);
+        self.close.extend(close);
+        self.journal.extend(journal);
+    }
+}
+
 /// Why the store cannot be used.
 #[derive(Debug, Clone, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum StoreError {

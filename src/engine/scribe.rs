@@ -1,0 +1,123 @@
+//! Writing down what steps are about to do and what came of them, for many steps at once.
+//!
+//! A commit costs the same for one step as for ten, and a step has two of them. So they are handed to one task: while a commit is on
+//! its way the next ones gather, and where a call ends as the next begins, its outcome and that one's intent are one commit.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::execute::commit;
+use crate::store::{Batch, Store, StoreError};
+
+/// What is to be written down, and who waits for it.
+type Note = (Batch, oneshot::Sender<Result<(), StoreError>>);
+
+/// Where steps hand in what is to be written down. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Scribe {
+    store: Arc<dyn Store>,
+    notes: mpsc::UnboundedSender<Note>,
+}
+
+impl Scribe {
+    /// A scribe, and its work: to be run beside the steps, it ends when no scribe is left.
+    pub(super) fn new(store: Arc<dyn Store>) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (notes, waiting) = mpsc::unbounded_channel();
+        (Self { store: Arc::clone(&store), notes }, write(store, waiting))
+    }
+
+    /// Returns when it is on disk.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(super) async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        if !self.store.waits_for_disk() {
+            return self.store.commit(batch);
+        }
+        let gone = || StoreError::Io { path: String::new(), message: "nobody writes to it any more".to_owned() };
+        let (done, answer) = oneshot::channel();
+        self.notes.send((batch, done)).map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+async fn write(store: Arc<dyn Store>, mut notes: mpsc::UnboundedReceiver<Note>) {
+    while let Some((mut batch, done)) = notes.recv().await {
+        let mut waiting = vec![done];
+        // What can go on without waiting does, and what it has to say is taken along.
+        tokio::task::yield_now().await;
+        while let Ok((more, done)) = notes.try_recv() {
+            batch.append(more);
+            waiting.push(done);
+        }
+        let written = commit(&store, batch).await;
+        for done in waiting {
+            // Who does not wait any more need not be told.
+            let _ = done.send(written.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
+    use crate::store::MemoryStore;
+
+    /// A store whose commits have to be waited for.
+    struct OnDisk(MemoryStore);
+
+    impl Store for OnDisk {
+        fn records(&self) -> Result<Arc<Records>, StoreError> {
+            self.0.records()
+        }
+        fn intents(&self) -> Result<Vec<OpenIntent>, StoreError> {
+            self.0.intents()
+        }
+        fn next_intent(&self) -> IntentId {
+            self.0.next_intent()
+        }
+        fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+            self.0.commit(batch)
+        }
+        fn journal(&self, limit: usize) -> Result<Vec<JournalEntry>, StoreError> {
+            self.0.journal(limit)
+        }
+    }
+
+    /// What eight at once are told, and how many commits that took.
+    fn eight_at_once(store: &Arc<OnDisk>) -> (Vec<Result<(), String>>, u64) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let told = runtime.block_on(async {
+            let (scribe, writing) = Scribe::new(store.clone());
+            let writer = tokio::spawn(writing);
+            let mut tasks = JoinSet::new();
+            for number in 0..8 {
+                let scribe = scribe.clone();
+                tasks.spawn(
+                    async move { scribe.commit(Batch { close: vec![IntentId(number)], ..Batch::default() }).await },
+                );
+            }
+            drop(scribe);
+            let told = tasks.join_all().await;
+            writer.await.unwrap();
+            told
+        });
+        (told.into_iter().map(|told| told.map_err(|error| error.to_string())).collect(), store.0.commits())
+    }
+
+    #[test]
+    fn what_is_handed_in_at_once_is_one_commit_and_fails_as_one() {
+        let store = Arc::new(OnDisk(MemoryStore::new()));
+        let (told, commits) = eight_at_once(&store);
+        assert!(told.iter().all(Result::is_ok), "{told:?}");
+        assert_eq!(commits, 1);
+        store.0.fail_at(2);
+        let (told, commits) = eight_at_once(&store);
+        assert!(told.iter().all(Result::is_err), "{told:?}");
+        assert_eq!(commits, 2);
+    }
+}
