@@ -130,7 +130,7 @@ impl Scene {
             irreversible: Irreversible::List,
         };
         let plan = plan(&inputs);
-        Survey { now: NOW, world, records: Arc::new(records), journal: Vec::new(), plan }
+        Survey { now: NOW, world, records: Arc::new(records), journal: Vec::new(), plan, retries: Vec::new() }
     }
 
     /// Reason, name, bytes, since, and the way out of each.
