@@ -232,7 +232,7 @@ fn one_object_that_cannot_be_purged_keeps_no_other() {
         rig.settle(&join(std::slice::from_ref(&keep)), 3, "removed").await;
         rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
         let setup = rig.setup(&join(&[keep]));
-        let listed = trash_purge_list(&setup, &Purge::Expired).await.unwrap();
+        let (listed, _) = trash_purge_list(&setup, &Purge::Expired).await.unwrap();
         assert_eq!(listed.len(), 4);
         // Between the list and the yes, one is brought back: it is left, and the others go.
         trash_restore(&setup, Kind::Volume, &name("v0")).await.unwrap();
