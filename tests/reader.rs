@@ -465,6 +465,7 @@ fn what_kept_its_meaning_is_held_beside_its_steps() {
         world: &[("fast".parse().unwrap(), seen)].into(),
         records: &Records::default(),
         recent: &[],
+        suspended: &[],
         approved: &[],
         images: &Images::default(),
         irreversible: Irreversible::List,
