@@ -19,6 +19,7 @@ use crate::model::Specs;
 use crate::plan::{HeldView, Saved, counted, render_held};
 
 /// Where an apply runs.
+#[expect(clippy::large_enum_variant, reason = "there is one of them for each run")]
 enum Place<'c> {
     Here(Setup),
     /// Inside the process that has the store.

@@ -14,6 +14,7 @@ use crate::engine::{Event, Report, Reporter};
 use crate::plan::{Plan, ProblemView};
 
 /// How an apply in the daemon ended.
+#[expect(clippy::large_enum_variant, reason = "there is one of them for each run")]
 pub(crate) enum Applied {
     /// It ran.
     Ran(Report),

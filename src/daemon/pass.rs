@@ -18,6 +18,7 @@ use crate::plan::{self, Held, Plan, View};
 use crate::store::StoreError;
 
 /// Who asks for a pass.
+#[expect(clippy::large_enum_variant, reason = "there is one of them for each pass")]
 pub(super) enum By {
     /// The loop, because manifests may have changed, and for nothing else.
     Change,
@@ -280,7 +281,7 @@ impl Hub {
             asked.spawn(async move {
                 let answer = hub.ask(&backend).await;
                 let name = &backend.meta.name;
-                let result = answer.as_ref().map(|()| ()).map_err(|error| error.message.as_str());
+                let result = answer.as_ref().copied().map_err(|error| error.message.as_str());
                 let is_back = hub.calls.breakers().probed(name, result, Instant::now());
                 if is_back {
                     tracing::info!(backend = %name, "it answers again");
