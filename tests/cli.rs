@@ -12,6 +12,8 @@ mod decide;
 mod images;
 #[path = "cli/killed.rs"]
 mod killed;
+#[path = "cli/listen.rs"]
+mod listen;
 #[path = "cli/reach.rs"]
 mod reach;
 #[path = "cli/sandbox.rs"]

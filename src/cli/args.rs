@@ -1,6 +1,7 @@
 //! The command line, as typed: commands, options, and their help.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -254,6 +255,19 @@ fn as_object(text: &std::path::Path) -> Result<ObjectName, String> {
 pub(crate) struct WatchArgs {
     #[command(flatten)]
     pub(crate) specs: SpecsArgument,
+    /// Answer /metrics, /healthz and /readyz there as well: 127.0.0.1:9641; port 0 takes a free one. What others can reach takes TLS
+    /// and a token
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = parse_address)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// The certificate for --listen, and what vouches for it, as PEM
+    #[arg(long, value_name = "FILE", requires = "listen")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The key of the certificate, as PEM; its mode must keep others out
+    #[arg(long, value_name = "FILE", requires = "listen")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Answer only who knows the token in this file (Authorization: Bearer …); its mode must keep others out
+    #[arg(long, value_name = "FILE", requires = "listen")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -548,6 +562,10 @@ pub(crate) fn parse_kind(text: &str) -> Result<Kind, String> {
             None => format!("there is no kind {text:?}; known are {}", known.join(", ")),
         }
     })
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an IP address and a port are meant: 127.0.0.1:9641, [::1]:9641".to_owned())
 }
 
 fn parse_label(text: &str) -> Result<(String, String), String> {

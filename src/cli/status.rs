@@ -104,6 +104,9 @@ fn show_daemon(out: &mut String, daemon: &DaemonView, paint: Paint) {
     if let Some(next) = &daemon.next_pass_at {
         field("next pass", format!("{next}, or when something changes"));
     }
+    if let Some(url) = &daemon.listening {
+        field("listening", url.clone());
+    }
     for resting in &daemon.resting {
         let times = resting.failures;
         field(

@@ -9,7 +9,7 @@ use super::config;
 use super::context::{BuiltIn, Context, block_on_two};
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::daemon::{self, Config, Ended};
+use crate::daemon::{self, Config, Ended, Listen, Unfit};
 use crate::engine::SystemClock;
 
 pub(crate) fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Failure> {
@@ -19,6 +19,12 @@ pub(crate) fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Failure
     }
     // What is wrong with it now is said now, and ends the command.
     context.allowed()?;
+    let listen = args.listen.map(|address| {
+        Listen::new(address, args.tls_cert.clone(), args.tls_key.clone(), args.token_file.clone())
+            .map(Arc::new)
+            .map_err(|unfit| unfit_for(Exit::Usage, unfit))
+    });
+    let listen = listen.transpose()?;
     if let Holder::Daemon(other) = context.holder()? {
         let message =
             format!("the daemon {} has the store, and follows {}", other.view.pid, other.view.specs.display());
@@ -33,10 +39,16 @@ pub(crate) fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Failure
         store,
         connect: Arc::new(BuiltIn),
         clock: Arc::new(SystemClock),
+        listen,
     };
     match block_on_two(daemon::watch(config))? {
         Ok(()) => Ok(Exit::Done),
         Err(Ended::Store(error)) => Err(error.into()),
         Err(Ended::Begin(message)) => Err(Failure::new(Exit::Failed, message)),
+        Err(Ended::Listen(unfit)) => Err(unfit_for(Exit::Failed, unfit)),
     }
+}
+
+fn unfit_for(exit: Exit, Unfit { message, unblock }: Unfit) -> Failure {
+    Failure::new(exit, message).hint(unblock)
 }

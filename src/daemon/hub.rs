@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::sync::{Notify, mpsc};
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::calls::{Calls, Watching};
 use super::expiry::Expiry;
+use super::listen::Listen;
 use super::metrics::Metrics;
 use super::protocol::{DaemonView, PassView, RestingView, RunningView, VERSION, real};
 use super::retry::Objects;
@@ -37,6 +38,8 @@ pub struct Config {
     pub connect: Arc<dyn Connect>,
     /// The host's clock: for what is written down, never for how long something is waited for.
     pub clock: Arc<dyn Clock>,
+    /// Where monitoring may ask besides the control socket.
+    pub listen: Option<Arc<Listen>>,
 }
 
 /// What the loop and its clients share.
@@ -61,6 +64,8 @@ pub(super) struct Hub {
     pub(super) stop: CancellationToken,
     /// Where passes that have ended are told to the loop.
     pub(super) ended: mpsc::UnboundedSender<Result<After, StoreError>>,
+    /// Where monitoring may ask, as a URL, once that is known.
+    pub(super) listening: OnceLock<String>,
     began: Instant,
     began_at: u64,
 }
@@ -118,6 +123,7 @@ impl Hub {
             wake: Notify::new(),
             stop: CancellationToken::new(),
             ended,
+            listening: OnceLock::new(),
             began: Instant::now(),
             began_at: config.clock.now(),
             config,
@@ -128,12 +134,15 @@ impl Hub {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the operator's file again.
+    /// Reads the operator's file again, and what is listened with.
     pub(super) fn reload(&self) {
         match (self.config.allowed)() {
             Ok(allowed) => *self.allowed.lock().unwrap_or_else(PoisonError::into_inner) = allowed,
             // What was allowed stays so: a slip of the pen must not hold everything.
             Err(error) => tracing::error!("{error}; what was allowed before still is"),
+        }
+        if let Some(listen) = &self.config.listen {
+            listen.reload();
         }
     }
 
@@ -230,6 +239,7 @@ impl Hub {
                 .map(|running| RunningView { since: rfc3339(running.since), by_hand: running.by_hand }),
             next_pass_at: known.next.map(|next| rfc3339(self.calls.wall(next))),
             ready,
+            listening: self.listening.get().cloned(),
             problems: known.reading.as_ref().map(|reading| problem_views(&reading.problems)).unwrap_or_default(),
             retries,
             resting,

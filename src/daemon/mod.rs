@@ -4,12 +4,13 @@
 //! does follows from what is there, by the same `engine::reconcile_once` as that of `kiln apply`. `hub` is what the loop and its clients
 //! share, and the one place where a pass is made, whoever asked for it. `retry` and `calls` keep what fails from being asked without
 //! end, and from slowing the rest; `expiry` knows what of the trash is past its time. `server` answers on the control socket, in the
-//! words of `protocol`; `metrics` is what monitoring sees.
+//! words of `protocol`; `metrics` is what monitoring sees, there or by way of `listen`.
 
 mod calls;
 mod expiry;
 mod files;
 mod hub;
+mod listen;
 mod metrics;
 mod pass;
 pub mod protocol;
@@ -22,4 +23,5 @@ mod tell;
 mod watch;
 
 pub use hub::Config;
+pub use listen::{Listen, Unfit};
 pub use watch::{Ended, watch};

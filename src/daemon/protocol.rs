@@ -50,7 +50,6 @@ pub struct Ask {
 
 /// What an apply says while it runs. Steps are told by their index in the plan.
 #[derive(Debug, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "one of each large one a run")]
 pub enum Line {
     /// The first: the number of the run, for `/v1/runs/ID`.
     Begun(u64),
@@ -162,6 +161,8 @@ pub struct DaemonView {
     pub next_pass_at: Option<String>,
     /// Whether every backend was seen, once.
     pub ready: bool,
+    /// Where `--listen` answers, as a URL.
+    pub listening: Option<String>,
     /// What is wrong with the manifests.
     pub problems: Vec<ProblemView>,
     /// Objects whose last step failed.

@@ -48,17 +48,24 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What serves, until it is ended.
 pub(super) struct Server {
-    socket: PathBuf,
+    /// Removed at the end.
+    socket: Option<PathBuf>,
     connections: TaskTracker,
     accepting: tokio::task::JoinHandle<()>,
 }
 
 impl Server {
+    pub(super) fn new(connections: TaskTracker, accepting: tokio::task::JoinHandle<()>) -> Self {
+        Self { socket: None, connections, accepting }
+    }
+
     /// Takes no more connections, and lets answers that are being written end.
     pub(super) async fn end(self) {
         self.accepting.abort();
-        // Nobody else has the store, so it is this daemon's socket.
-        let _ = fs::remove_file(&self.socket);
+        if let Some(socket) = &self.socket {
+            // Nobody else has the store, so it is this daemon's socket.
+            let _ = fs::remove_file(socket);
+        }
         self.connections.close();
         let _ = tokio::time::timeout(LAST_WORDS, self.connections.wait()).await;
     }
@@ -78,12 +85,12 @@ pub(super) fn serve(hub: Arc<Hub>) -> Result<Server, String> {
     let accepting = tokio::spawn(async move {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => clients.serve(stream, router.clone()).await,
+                Ok((stream, _)) => clients.serve(std::future::ready(Ok(stream)), router.clone()).await,
                 Err(error) => clients.refused(&error).await,
             }
         }
     });
-    Ok(Server { socket: state.join(SOCKET), connections, accepting })
+    Ok(Server { socket: Some(state.join(SOCKET)), ..Server::new(connections, accepting) })
 }
 
 /// Makes the socket, for this user alone from its first instant. One that is there is left over: only who has the store comes here.
@@ -113,25 +120,30 @@ impl Clients {
         Self { connections: connections.clone(), room: Arc::new(Semaphore::new(CONNECTIONS)) }
     }
 
-    /// Serves a connection, once there is room for it.
-    pub(super) async fn serve<S>(&self, stream: S, router: Router)
+    /// Serves a connection, once there is room for it, and it has been opened (with TLS a handshake is a part of that).
+    pub(super) async fn serve<S>(&self, opening: impl Future<Output = io::Result<S>> + Send + 'static, router: Router)
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         // It is never closed.
         let Ok(room) = Arc::clone(&self.room).acquire_owned().await else { return };
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(STALLED));
-        let io = TokioIo::new(Box::pin(stream));
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .serve_connection(io, TowerToHyperService::new(router));
         self.connections.spawn(async move {
+            let _room = room;
+            let mut stream = match opening.await {
+                Ok(stream) => TimeoutStream::new(stream),
+                Err(error) => {
+                    tracing::debug!(%error, "a connection came to nothing");
+                    return;
+                }
+            };
+            stream.set_write_timeout(Some(STALLED));
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD)
+                .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a client left, or did not speak HTTP");
             }
-            drop(room);
         });
     }
 

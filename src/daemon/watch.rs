@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::files::Files;
 use super::hub::{Config, Hub};
+use super::listen::Unfit;
 use super::pass::{By, Refused};
 use super::schedule::{After, Schedule};
 use super::server;
@@ -37,6 +38,9 @@ pub enum Ended {
     /// It could not begin.
     #[error("{0}")]
     Begin(String),
+    /// It could not listen.
+    #[error(transparent)]
+    Listen(#[from] Unfit),
 }
 
 /// Follows the manifests until a signal ends it.
@@ -50,6 +54,20 @@ pub async fn watch(config: Config) -> Result<(), Ended> {
     let (ended, passes) = mpsc::unbounded_channel();
     let hub = Arc::new(Hub::new(config, ended).map_err(Ended::Begin)?);
     let server = server::serve(Arc::clone(&hub)).map_err(Ended::Begin)?;
+    let listening = match &hub.config.listen {
+        None => None,
+        Some(listen) => match listen.serve(&hub).await {
+            Ok((listening, url)) => {
+                tracing::info!("listening on {url}");
+                let _ = hub.listening.set(url);
+                Some(listening)
+            }
+            Err(unfit) => {
+                server.end().await;
+                return Err(unfit.into());
+            }
+        },
+    };
     tracing::info!(specs = %hub.specs.display(), state = %hub.config.state.display(), "following the manifests");
     service.ready("making the first pass");
     let mut turning = Turning {
@@ -66,7 +84,12 @@ pub async fn watch(config: Config) -> Result<(), Ended> {
     let result = turning.turn(&mut signals).await;
     turning.service.stopping();
     turning.stop(&mut signals).await;
-    server.end().await;
+    let others = async {
+        if let Some(listening) = listening {
+            listening.end().await;
+        }
+    };
+    tokio::join!(server.end(), others);
     result
 }
 
