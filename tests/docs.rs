@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use kiln::manifest::{Limits, Source, load, schema};
 use kiln::model::Kind;
@@ -12,7 +15,7 @@ use serde_json::Value;
 mod typed;
 
 /// The documents whose links are followed.
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 10] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -21,6 +24,8 @@ const DOCUMENTS: [&str; 8] = [
     "docs/held.md",
     "docs/manifests.md",
     "docs/recovery.md",
+    "docs/watch.md",
+    "dist/README.md",
 ];
 
 fn read(path: &str) -> String {
@@ -414,7 +419,15 @@ impl Host {
                 "explain" => "volume",
                 _ => "",
             };
-            let said = self.run(&format!("kiln {command} {arguments} > /dev/null; echo $?"), 0);
+            let line = format!("kiln {command} {arguments} > /dev/null");
+            let said = match command.as_str() {
+                // Once it answers it is ended by a signal.
+                "watch" => self.run(
+                    &format!("{line} & until [ -S state/kiln.sock ] || ! kill -0 $!; do sleep 0.02; done; kill $!; wait $!; echo $?"),
+                    0,
+                ),
+                _ => self.run(&format!("{line}; echo $?"), 0),
+            };
             (command.clone(), said.trim().parse().expect("a code"))
         });
         ends.collect()
@@ -479,4 +492,139 @@ fn the_script_for_pipelines_does_what_it_says() {
     here.write("specs/volume.yaml", "size: ?\n");
     let broken = here.run(&script, 1);
     assert!(!broken.contains("held"), "{broken}");
+}
+
+/// A daemon, killed when it is let go of.
+struct Watch(std::process::Child);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // A second time if it has ended already: then nothing is there to be killed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What `/metrics` prints, as rows of the page: name, type and labels.
+fn metrics_in(text: &str) -> BTreeSet<[String; 3]> {
+    let mut types: BTreeMap<&str, (String, &str)> = BTreeMap::new();
+    for line in text.lines() {
+        let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) else { continue };
+        let suffix = if kind == "counter" { "_total" } else { "" };
+        let suffix = if kind == "info" { "_info" } else { suffix };
+        types.insert(name, (format!("{name}{suffix}"), kind));
+    }
+    let samples =
+        text.lines().filter(|line| !line.starts_with('#')).map(|line| line.split_once('{').unwrap_or((line, "")));
+    let rows = samples.map(|(sample, labels)| {
+        let sample = sample.split(' ').next().unwrap_or_default();
+        let of = |(family, (name, _)): &(&&str, &(String, &str))| {
+            sample == name
+                || sample.strip_prefix(**family).is_some_and(|rest| ["_sum", "_count", "_bucket"].contains(&rest))
+        };
+        let (_, (name, kind)) = types.iter().find(of).unwrap_or_else(|| panic!("{sample} has no type"));
+        let names: Vec<&str> = labels.split("=\"").filter_map(|part| part.rsplit([',', '{', '"']).next()).collect();
+        let names = names.into_iter().filter(|name| !name.is_empty() && *name != "le" && !name.starts_with('}'));
+        [name.clone(), (*kind).to_owned(), names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")]
+    });
+    rows.collect()
+}
+
+#[test]
+fn every_metric_is_explained_and_no_other() {
+    let page = read("docs/watch.md");
+    let (_, table) = page.split_once("\n## Metrics\n").expect("the page has a table of metrics");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `kiln_"));
+    let explained: Vec<[String; 3]> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            [format!("kiln_{}", cells[0].trim_end_matches('`')), cells[1].to_owned(), cells[2].to_owned()]
+        })
+        .collect();
+    let unique: BTreeSet<[String; 3]> = explained.iter().cloned().collect();
+    assert_eq!(unique.len(), explained.len(), "one is explained twice");
+
+    // A world in which each of them has something to tell.
+    let here = Host::new();
+    let head = "apiVersion: kiln/v1\nmetadata: {name: y}\n";
+    here.write(
+        "specs/stack.yaml",
+        &format!("{head}kind: Stack\nspec: {{id: 5c1d2e8a90, trash: {{ttl: 1s, purge: manual}}}}\n"),
+    );
+    here.write("specs/trashed.yaml", &format!("{head}kind: Volume\nspec: {{backend: x, size: 1Mi}}\n"));
+    here.run("kiln apply && rm specs/trashed.yaml && kiln apply && truncate -s 64K image.raw", 0);
+    here.declare("1Mi");
+    let image = format!("{{image: {{path: ../image.raw, format: raw, sha256: \"{:064}\"}}}}", 0);
+    here.write(
+        "specs/failing.yaml",
+        &format!(
+            "{}kind: Volume\nspec: {{backend: x, size: 1Mi, source: {image}}}\n",
+            head.replace("name: y", "name: z")
+        ),
+    );
+    #[expect(clippy::disallowed_methods, reason = "the program under test, asked while it runs")]
+    let mut kiln = std::process::Command::new(env!("CARGO_BIN_EXE_kiln"));
+    kiln.args(["--state", "state", "watch", "specs"]).current_dir(here.0.path()).stderr(std::process::Stdio::null());
+    let _watch = Watch(kiln.spawn().expect("it runs"));
+
+    let asked = || {
+        let mut stream = UnixStream::connect(here.0.path().join("state/kiln.sock")).ok()?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: kiln\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+    };
+    let begun = Instant::now();
+    loop {
+        let printed = metrics_in(&asked().unwrap_or_default());
+        let unknown: Vec<_> = printed.difference(&unique).collect();
+        assert!(unknown.is_empty(), "not explained so: {unknown:?}");
+        let silent: Vec<_> = unique.difference(&printed).collect();
+        if silent.is_empty() {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "not printed: {silent:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn metrics_are_read_as_printed() {
+    let text = "# HELP a It.\n# TYPE a counter\na_total{x=\"1\",y=\"2,3\"} 1\n# TYPE b histogram\nb_sum 1.0\nb_bucket{le=\"+Inf\"} 1\n# TYPE c info\nc_info{v=\"0\"} 1\n# EOF\n";
+    let row = |row: [&str; 3]| row.map(str::to_owned);
+    let rows = [["a_total", "counter", "`x`, `y`"], ["b", "histogram", ""], ["c_info", "info", "`v`"]];
+    assert_eq!(metrics_in(text), rows.map(row).into());
+}
+
+/// How long the daemon waits is what the page says.
+#[test]
+fn the_times_on_the_page_are_the_daemons() {
+    let page = in_words(&read("docs/watch.md"));
+    for (file, constant, said) in [
+        ("schedule", "QUIET: Duration = Duration::from_millis(300)", "0.3 s after the last change"),
+        ("schedule", "AT_MOST: Duration = Duration::from_secs(2)", "2 s after the first at the latest"),
+        ("schedule", "CONFIRM: Duration = Duration::from_secs(2)", "read at least 2 s apart"),
+        ("schedule", "VERIFY: Duration = Duration::from_secs(1)", "1 s later, to see whether that was all"),
+        ("files", "POLL: Duration = Duration::from_secs(2)", "times are compared every 2 s"),
+        ("watch", "CHECKOUT: Duration = Duration::from_millis(200)", "it is looked for again every 0.2 s"),
+        ("watch", "GRACE: Duration = Duration::from_secs(60)", "A second one, or 60 s, end it"),
+        (
+            "retry",
+            "Duration::from_secs(2), most: Duration::from_secs(300)",
+            "first for 2 s, doubled each time up to 5 minutes",
+        ),
+        ("retry", "Duration::from_secs(1), most: Duration::from_secs(60)", "after 1 s, doubled up to 60 s"),
+        ("retry", "TRIPS: u32 = 5", "five calls in a row failed"),
+        ("expiry", "GRACE: Duration = Duration::from_secs(600)", "stays for 10 minutes more"),
+        ("hub", "STUCK: Duration = Duration::from_secs(10)", "not for more than 10 s"),
+        ("listen", "TOKEN_LENGTH: usize = 16", "at least 16 characters"),
+    ] {
+        assert!(
+            read(&format!("src/daemon/{file}.rs")).contains(constant),
+            "{file} has not {constant}: mend the page, too"
+        );
+        assert!(page.contains(said), "the page does not say: {said}");
+    }
+    let grace = read("dist/kiln.service").contains("TimeoutStopSec=90s");
+    assert!(grace, "the service manager waits longer than the daemon");
 }

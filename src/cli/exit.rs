@@ -2,7 +2,7 @@
 //!
 //! | code | means |
 //! |---|---|
-//! | 0 | done, nothing left to do; also `plan` with changes pending |
+//! | 0 | done, nothing left to do; also `plan` with changes pending, and `watch` ended by a signal |
 //! | 1 | a step failed, or was left by Ctrl-C |
 //! | 2 | usage: an unknown command, option, kind or name |
 //! | 3 | changes are pending (only `plan --detailed-exitcode`) |
@@ -38,7 +38,7 @@ pub(crate) enum Exit {
 /// Shown below the help of `kiln`.
 pub(crate) const TABLE: &str = "\
 Exit codes:
-  0  done, nothing left to do; also plan with changes pending
+  0  done, nothing left to do; also plan with changes pending, and watch ended by a signal
   1  a step failed, or was left by Ctrl-C
   2  usage
   3  changes are pending (only plan --detailed-exitcode)

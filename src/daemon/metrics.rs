@@ -149,7 +149,7 @@ impl Metrics {
         registry.register_with_unit("trash", text, Unit::Bytes, metrics.trash_bytes.clone());
         registry.register("held", "What is not brought to its spec, by reason", metrics.held.clone());
         registry.register("drifted", "Fields that somebody else changed", metrics.drifted.clone());
-        let text = "Steps of the last plan that are still to be made, by action";
+        let text = "Steps of the last plan, by action, as long as not all of them are made";
         registry.register("pending_steps", text, metrics.pending_steps.clone());
         registry.register(
             "retrying",
@@ -161,7 +161,11 @@ impl Metrics {
         registry.register("orphans", "What is left over and takes up room, by what it is", metrics.leaks.clone());
         let text = "What is left over, by what it is";
         registry.register_with_unit("orphaned", text, Unit::Bytes, metrics.leaked_bytes.clone());
-        registry.register("backend_up", "Whether a backend showed itself in the last pass", metrics.backend_up.clone());
+        registry.register(
+            "backend_up",
+            "Whether a backend showed everything in the last pass",
+            metrics.backend_up.clone(),
+        );
         let text = "What a pool holds at most";
         registry.register_with_unit("pool_capacity", text, Unit::Bytes, metrics.pool_capacity.clone());
         registry.register_with_unit("pool_used", "What of a pool is taken", Unit::Bytes, metrics.pool_used.clone());
