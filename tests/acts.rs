@@ -6,9 +6,14 @@ mod rig;
 use std::sync::atomic::Ordering;
 
 use kiln::driver::sim::SimEffect;
-use kiln::engine::{ActError, Purge, adopt_owner, forget_object, trash_purge, trash_purge_list, trash_restore};
-use kiln::model::{Kind, Name, NativeName, Size, Specs};
+use kiln::engine::{
+    ActError, Options, Purge, adopt_owner, approve, forget_object, reconcile_once, resume, suspend, trash_purge,
+    trash_purge_list, trash_restore,
+};
+use kiln::model::{Kind, Name, NativeName, Seconds, Size, Specs};
 use kiln::plan::HeldReason;
+use kiln::plan::Plan;
+use kiln::store::Store;
 use rig::{Doom, HEAD, Point, Rig, objects, run, snapshot, specs, volume};
 
 fn join(parts: &[String]) -> Specs {
@@ -232,12 +237,92 @@ fn one_object_that_cannot_be_purged_keeps_no_other() {
         rig.settle(&join(std::slice::from_ref(&keep)), 3, "removed").await;
         rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
         let setup = rig.setup(&join(&[keep]));
-        let listed = trash_purge_list(&setup, &Purge::Expired).await.unwrap();
+        let (listed, _) = trash_purge_list(&setup, &Purge::Expired).await.unwrap();
         assert_eq!(listed.len(), 4);
         // Between the list and the yes, one is brought back: it is left, and the others go.
         trash_restore(&setup, Kind::Volume, &name("v0")).await.unwrap();
         assert!(matches!(trash_purge(&setup, &listed).await, Err(ActError::Failed(_))));
         assert_eq!(rig.world().trashed_objects().count(), 0);
         assert!(rig.world().live_objects().any(|(native, _)| native.as_str().contains(".v0.")));
+    });
+}
+
+/// A run in which nobody can be asked.
+async fn unattended(rig: &Rig, specs: &Specs) -> Plan {
+    let options = Options { unattended: true, ..Options::default() };
+    // Whoever asks all the same gets a yes, and the restore would be made.
+    let person = std::sync::Arc::new(rig::Person { yes: true, heard: std::sync::Mutex::default() });
+    rig.clock.0.fetch_add(1, Ordering::SeqCst);
+    let report = reconcile_once(&rig.setup(specs), &options, person).await.unwrap();
+    assert_eq!(report.breaches, Vec::<String>::new());
+    report.plan.unwrap()
+}
+
+#[test]
+fn an_unattended_run_destroys_what_is_declared_so_and_waits_with_restores() {
+    run(async {
+        let rig = Rig::new();
+        let monday = snapshot("s", "db", "");
+        let gone = volume("gone", "size: 1Mi, onRemove: Delete");
+        rig.settle(&join(&[volume("db", "size: 1Mi"), monday.clone(), gone]), 3, "made").await;
+        let asks = join(&[volume("db", "size: 1Mi, restore: {snapshot: s, request: one}"), monday]);
+        // What a plan for people shows is approved as that is shown.
+        let shown = rig.survey(&asks).await.plan.approval.unwrap();
+        assert_eq!(shown.set.len(), 2);
+        let plan = unattended(&rig, &asks).await;
+        let reasons: Vec<_> = plan.held.iter().map(|held| (held.name.as_str(), held.reason)).collect();
+        assert_eq!(reasons, [("db", HeldReason::NeedsConfirmation)]);
+        let digest = plan.approval.unwrap().digest;
+        assert_eq!(plan.held[0].unblock, format!("`kiln approve {digest}`"));
+        let restored = |rig: &Rig| rig.world().events().iter().filter(|e| e.effect == SimEffect::Restored).count();
+        let destroyed = |rig: &Rig| rig.world().events().iter().filter(|e| e.effect == SimEffect::Destroyed).count();
+        assert_eq!((restored(&rig), destroyed(&rig)), (0, 1));
+        assert!(matches!(approve(&rig.setup(&asks), &shown.digest).await, Err(ActError::Held(_))));
+        approve(&rig.setup(&asks), &digest).await.unwrap();
+        // With the store or without it.
+        for rig in [rig.fork(false), rig] {
+            assert_eq!(unattended(&rig, &asks).await.held, []);
+            assert_eq!((restored(&rig), destroyed(&rig)), (1, 1));
+        }
+    });
+}
+
+#[test]
+fn what_was_too_much_goes_on_waiting_while_its_document_is_in_doubt() {
+    run(async {
+        let rig = Rig::new();
+        let head = HEAD.replace("maxRemovedPercent: 100", "maxRemovedPercent: 50");
+        let with = |volumes: &[String]| specs(&format!("{head}{}", volumes.concat()));
+        let volumes: Vec<String> = (0..6).map(|n| volume(&format!("v{n}"), "size: 1Mi")).collect();
+        rig.settle(&with(&volumes), 3, "made").await;
+        let fewer = with(&volumes[..2]);
+        let reasons = |held: Vec<(String, HeldReason)>| held.into_iter().map(|(_, reason)| reason).collect::<Vec<_>>();
+        assert_eq!(reasons(held(&rig, &fewer).await), [HeldReason::RemovalLimit; 4]);
+        let in_doubt = Specs { unconfirmed: true, ..fewer };
+        assert_eq!(reasons(held(&rig, &in_doubt).await), [HeldReason::SourceBroken; 4]);
+        // With more volumes the share would be small enough.
+        let more: Vec<String> = (10..20).map(|n| volume(&format!("v{n}"), "size: 1Mi")).collect();
+        let more = with(&[&volumes[..2], &more].concat());
+        assert_eq!(reasons(held(&rig, &more).await), [HeldReason::RemovalLimit; 4]);
+        assert_eq!(reasons(held(&rig, &more).await), [HeldReason::RemovalLimit; 4]);
+    });
+}
+
+#[test]
+fn a_suspension_ends_with_its_time_and_is_forgotten() {
+    run(async {
+        let rig = Rig::new();
+        rig.settle(&join(&[volume("db", "size: 1Mi")]), 3, "made").await;
+        let larger = join(&[volume("db", "size: 2Mi")]);
+        let db = || Some((Kind::Volume, name("db")));
+        suspend(&rig.setup(&larger), db(), "work", Some(Seconds(60))).await.unwrap();
+        assert_eq!(held(&rig, &larger).await, [("db".to_owned(), HeldReason::Suspended)]);
+        rig.clock.0.fetch_add(60, Ordering::SeqCst);
+        assert!(matches!(resume(&rig.setup(&larger), db()).await, Err(ActError::Usage(_))), "it is over");
+        assert_eq!(rig.store.records().unwrap().suspensions.len(), 1);
+        rig.settle(&larger, 3, "grown").await;
+        assert_eq!(rig.store.records().unwrap().suspensions.len(), 0);
+        let db = native(&rig, "db");
+        assert_eq!(rig.world().live(&db).unwrap().size, Size(2 << 20));
     });
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln::manifest::{Allowed, Limits, Reader, Reading, Source, load};
-use kiln::model::{Kind, Size, Specs};
+use kiln::model::{Images, Kind, Observed, Records, Size, Specs, Verb};
+use kiln::plan::{HeldReason, Inputs, Irreversible, View, lint, plan};
 
 const STACK: &str =
     "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\nspec: {id: 5c1d2e8a90, defaults: {backend: fast}}\n";
@@ -450,6 +451,45 @@ fn what_paths_reach_is_judged_each_time() {
     assert!(desk.reader.read(&allowed).specs.not_allowed.is_empty());
 }
 
+#[test]
+fn what_kept_its_meaning_is_held_beside_its_steps() {
+    let mut desk = Desk::usual(&[("a.yaml", &volume("a", 1))]);
+    desk.good();
+    desk.write("a.yaml", &documents(&[&volume("a", 2), BAD]));
+    let reading = desk.broken();
+    let specs = &*reading.specs;
+    let driver = kiln::driver::connect(&specs.backends["fast"]).unwrap();
+    let seen = View::Seen { capabilities: driver.capabilities().clone(), observed: Observed::nothing() };
+    let inputs = Inputs {
+        specs,
+        world: &[("fast".parse().unwrap(), seen)].into(),
+        records: &Records::default(),
+        recent: &[],
+        suspended: &[],
+        approved: &[],
+        images: &Images::default(),
+        irreversible: Irreversible::List,
+    };
+    let plan = plan(&inputs);
+    assert_eq!(lint(&plan, &inputs), Vec::<String>::new());
+    let steps: Vec<_> = plan.steps.iter().map(|step| (step.action.verb(), step.identity.name.as_str())).collect();
+    assert_eq!(steps, [(Verb::Create, "a")]);
+    let held: Vec<_> = plan.held.iter().map(|held| (held.reason, held.action, held.name.as_str())).collect();
+    assert_eq!(held, [(HeldReason::SourceBroken, Verb::Update, "a"), (HeldReason::SourceBroken, Verb::Update, "bad")]);
+    assert!(plan.held[0].message.ends_with("what it last said holds") && plan.held[0].unblock.contains("kiln check"));
+    // A saved plan keeps what was known; one without any says nothing of it.
+    let json = serde_json::to_string(specs).unwrap();
+    assert_eq!(serde_json::from_str::<Specs>(&json).unwrap(), *specs);
+    assert!(!serde_json::to_string(&*Desk::usual(&[]).good().specs).unwrap().contains("unreadable"));
+}
+
+#[test]
+fn a_reader_may_be_asked_from_any_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<Reader>();
+    is_send::<Reading>();
+}
+
 /// Every kind that can be declared, and all that refers to something.
 fn rich() -> String {
     let set = "a-full-set-of-manifests-is-good/specs";
@@ -487,11 +527,11 @@ fn cut_at_every_byte(cut: &str, rest: &str) {
     assert!(all.len() > 10, "{all:?}");
     let mut edits = 0;
     for end in 0..cut.len() {
-        // From good to cut each time, as an editor does that writes in place.
         fs::write(desk.path("cut.yaml"), &cut.as_bytes()[..end]).unwrap();
         let reading = desk.reader.read(&Allowed::default());
-        if reading.problems.is_empty() {
-            // Nobody can tell it from an edit.
+        let is_edit = reading.problems.is_empty();
+        if is_edit {
+            // Nobody can tell.
             assert_eq!(desk.good().specs, reading.specs);
             edits += 1;
         } else {
@@ -501,8 +541,11 @@ fn cut_at_every_byte(cut: &str, rest: &str) {
             assert_eq!((&got.volumes, &got.backends), (&good.volumes, &good.backends), "cut at {end}");
             assert_eq!((&got.snapshots, &got.exports), (&good.snapshots, &good.exports), "cut at {end}");
         }
-        fs::write(desk.path("cut.yaml"), cut).unwrap();
-        assert!(!desk.reader.read(&Allowed::default()).specs.broken);
+        // Now from whole to cut, now from one cut to the next.
+        if is_edit || end % 8 == 0 {
+            fs::write(desk.path("cut.yaml"), cut).unwrap();
+            assert!(!desk.reader.read(&Allowed::default()).specs.broken);
+        }
     }
     assert!(edits > 0 && edits < cut.len() / 4, "{edits}");
 }

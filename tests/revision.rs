@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use kiln::manifest::{Allowed, Limits, Reader, Source, checkout_in_progress, load};
 
@@ -279,7 +279,7 @@ fn a_reader_names_the_commit_and_notices_when_it_changes() {
 fn a_checkout_in_progress_is_seen_and_a_forgotten_lock_is_not_waited_for() {
     let desk = Desk::committed("sha1");
     desk.git("repo", "worktree add -q ../other");
-    let now = SystemTime::now();
+    let now = fs::metadata(desk.path("other")).unwrap().modified().unwrap();
     for (specs, lock) in
         [("repo/specs", "repo/.git/index.lock"), ("other/specs", "repo/.git/worktrees/other/index.lock")]
     {

@@ -59,8 +59,8 @@ impl Hub {
         let since = self.config.clock.now();
         let by_hand = matches!(by, By::Hand(_));
         self.known().running = Some(Running { content: None, since, by_hand, stop: stop.clone() });
+        let _running = Ran(self);
         let result = self.make(by, stop, reporter).await;
-        self.known().running = None;
         if let Err(Refused::Store(error)) = &result {
             // The loop ends by it; if it has ended already, nobody has to be told.
             let _ = self.ended.send(Err(error.clone()));
@@ -337,6 +337,15 @@ impl Hub {
             }
             Err(error) => tracing::warn!("what is past its time in the trash could not be purged: {error}"),
         }
+    }
+}
+
+/// When it is dropped, no pass runs any more, however it ended.
+struct Ran<'h>(&'h Hub);
+
+impl Drop for Ran<'_> {
+    fn drop(&mut self) {
+        self.0.known().running = None;
     }
 }
 

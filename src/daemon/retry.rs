@@ -28,7 +28,8 @@ impl Backoff {
     fn pause(self, failures: u32, who: &str) -> Duration {
         let doubled = self.first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(self.most);
         let hash = blake3::Hasher::new().update(who.as_bytes()).update(&failures.to_le_bytes()).finalize();
-        doubled * (75 + u32::from(hash.as_bytes()[0]) * 50 / 255) / 100
+        let spread = u32::from(u16::from_le_bytes([hash.as_bytes()[0], hash.as_bytes()[1]]));
+        doubled * (750 + spread * 500 / u32::from(u16::MAX)) / 1000
     }
 }
 

@@ -15,6 +15,9 @@ pub(super) const CONFIRM: Duration = Duration::from_secs(2);
 /// changes something again: what undoes Kiln's work, over and over, does not keep it busy.
 const VERIFY: Duration = Duration::from_secs(1);
 
+/// Of whatever interval is declared.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
 /// When the next pass begins, and why.
 #[derive(Debug)]
 pub(super) struct Schedule {
@@ -72,6 +75,8 @@ impl Schedule {
 
     /// A pass has ended.
     pub(super) fn ended(&mut self, now: Instant, after: After) {
+        // A clock does not count to the end of time.
+        let after = After { interval: after.interval.min(LONGEST), ..after };
         self.want(now + after.interval);
         after.due.into_iter().for_each(|due| self.want(due));
         self.busy = if after.changed { self.busy + 1 } else { 0 };
@@ -151,12 +156,14 @@ mod tests {
     async fn the_interval_a_retry_and_a_look_whether_that_was_all() {
         let now = Instant::now();
         let pause_after = |schedule: &mut Schedule, after: After| {
-            schedule.begin(now + INTERVAL * 100);
+            schedule.begin(now + LONGEST * 2);
             schedule.ended(now, after);
             schedule.next().unwrap() - now
         };
         let mut schedule = Schedule::new(now);
         assert_eq!(pause_after(&mut schedule, after(false, None)), INTERVAL);
+        let never = After { interval: Duration::MAX, ..after(false, None) };
+        assert_eq!(pause_after(&mut schedule, never), LONGEST);
         let soon = Duration::from_secs(3);
         assert_eq!(pause_after(&mut schedule, after(false, Some(now + soon))), soon);
         let pauses: Vec<u64> = (0..9).map(|_| pause_after(&mut schedule, after(true, None)).as_secs()).collect();

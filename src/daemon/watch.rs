@@ -215,7 +215,6 @@ impl Turning {
             Ok(Err(Refused::Store(_) | Refused::Problems(_) | Refused::OtherRevision(_))) => {}
             Err(error) => {
                 tracing::error!(%error, "a pass ended in a panic (a bug in Kiln)");
-                self.hub.known().running = None;
                 self.schedule.want(Instant::now() + AFTER_PANIC);
             }
         }

@@ -176,6 +176,9 @@ pub async fn trash_purge(setup: &Setup, objects: &[Trashed]) -> Result<Vec<Strin
     objects.sort_by_key(|trashed| trashed.object.identity.as_ref().map(|id| id.kind != Kind::Snapshot));
     for trashed in objects {
         let Some(identity) = trashed.object.identity.clone() else { continue };
+        if identity.owner != setup.specs.stack.owner {
+            return Err(ActError::Usage(format!("{} is not of this owner", trashed.object.native)));
+        }
         if let Some(why) = &trashed.object.conflict {
             return Err(ActError::Held(format!("{} cannot be purged: {why}", trashed.object.native)));
         }

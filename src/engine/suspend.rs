@@ -1,5 +1,7 @@
 //! What a person suspends, and resumes. It is kept in the store alone: who loses that is asked again.
 
+use std::sync::Arc;
+
 use crate::model::{Kind, Name, Object, Owner, Place, Records, Seconds, Specs, Suspension};
 use crate::plan::{View, suspended_because};
 use crate::store::{Batch, StoreError};
@@ -82,7 +84,7 @@ fn named(suspension: &Suspension) -> String {
     }
 }
 
-fn records(setup: &Setup) -> Result<std::sync::Arc<Records>, ActError> {
+fn records(setup: &Setup) -> Result<Arc<Records>, ActError> {
     match &setup.store {
         Some(store) => Ok(store.records()?),
         None => Err(StoreError::Io { path: String::new(), message: "it is not open".to_owned() }.into()),
@@ -105,7 +107,7 @@ async fn write(
 }
 
 /// A name mistyped would suspend nothing, and nobody would notice.
-async fn must_be_known(setup: &Setup, records: &Records, kind: Kind, name: &Name) -> Result<(), ActError> {
+async fn must_be_known(setup: &Setup, records: &Arc<Records>, kind: Kind, name: &Name) -> Result<(), ActError> {
     let (specs, owner): (&Specs, _) = (&setup.specs, &setup.specs.stack.owner);
     let declared = match kind {
         Kind::Volume => specs.volumes.contains_key(name),
@@ -124,7 +126,7 @@ async fn must_be_known(setup: &Setup, records: &Records, kind: Kind, name: &Name
     if declared || records.find(owner, kind, name).is_some() || entered() {
         return Ok(());
     }
-    let pass = Pass::begin(setup, std::sync::Arc::new(records.clone()), Intent::Look).await;
+    let pass = Pass::begin(setup, Arc::clone(records), Intent::Look).await;
     let is_it = |o: &Object| o.place != Place::Temporary && o.is(owner, kind, name);
     let there = pass.looked.world.values().any(|view| match view {
         View::Seen { observed, .. } | View::Taken { observed, .. } => observed.objects.iter().any(is_it),

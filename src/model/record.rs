@@ -121,7 +121,7 @@ pub struct JournalEntry {
     pub name: Name,
     /// Which incarnation.
     pub uid: Uid,
-    /// The verb (`create`, `update`, …), as in plans.
+    /// The verb (`create`, `update`, …), as in plans; `approve` where a person approved a step to come.
     pub action: String,
     /// What in particular, in words (`grow 1Gi → 2Gi`).
     pub detail: String,

@@ -19,7 +19,7 @@ fn help_names_every_command_and_every_exit_code() {
             name
         })
         .collect();
-    let expected = "init check plan apply get describe log trash approve suspend resume forget adopt image doctor schema explain man completions";
+    let expected = "init check plan apply watch get describe status log trash approve suspend resume forget adopt image doctor schema explain man completions";
     assert_eq!(named.join(" "), expected);
     assert!(help.out.contains("order 5, 7, 6, 1, 4, 3 wins"));
     assert!(help.err.is_empty());

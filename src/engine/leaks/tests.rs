@@ -9,6 +9,9 @@ use crate::model::{
 };
 use crate::plan::plan;
 
+/// Reason, name, bytes, since, and the way out.
+type Told = (&'static str, String, Option<u64>, Option<u64>, String);
+
 const NOW: u64 = 1_795_305_600;
 
 fn name(text: &str) -> Name {
@@ -130,11 +133,10 @@ impl Scene {
             irreversible: Irreversible::List,
         };
         let plan = plan(&inputs);
-        Survey { now: NOW, world, records: Arc::new(records), journal: Vec::new(), plan }
+        Survey { now: NOW, world, records: Arc::new(records), journal: Vec::new(), plan, retries: Vec::new() }
     }
 
-    /// Reason, name, bytes, since, and the way out of each.
-    fn leaks(&self) -> Vec<(&'static str, String, Option<u64>, Option<u64>, String)> {
+    fn leaks(&self) -> Vec<Told> {
         let leaks = leaks(&self.survey(), &self.specs);
         let parts = leaks.into_iter().map(|leak| {
             let called = leak.object.map(|(_, name)| name.to_string()).unwrap_or_default();
@@ -148,13 +150,7 @@ impl Scene {
     }
 }
 
-fn leak(
-    reason: &'static str,
-    called: &str,
-    bytes: Option<u64>,
-    since: Option<u64>,
-    fix: &str,
-) -> (&'static str, String, Option<u64>, Option<u64>, String) {
+fn leak(reason: &'static str, called: &str, bytes: Option<u64>, since: Option<u64>, fix: &str) -> Told {
     (reason, called.to_owned(), bytes, since, fix.to_owned())
 }
 

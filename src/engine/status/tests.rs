@@ -157,7 +157,7 @@ fn each_condition_has_its_cause() {
     blocked.plan.held.push(held("db", HeldReason::ShrinkRefused));
     let blocked = only(&blocked, &declared).status;
     assert_eq!((blocked.condition, blocked.reason.as_str()), (Condition::Held, "ShrinkRefused"));
-    assert_eq!(blocked.unblock, Some("do this"));
+    assert_eq!(blocked.unblock.as_deref(), Some("do this"));
 
     let mut leaving = there();
     leaving.plan.steps.push(step("db", Action::Trash { ttl: Seconds(60) }));
