@@ -3,14 +3,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails; what helps the tests is not marked as one")]
 
+// First, for its macro.
+#[macro_use]
+#[path = "watch/daemon.rs"]
+mod daemon;
+
 #[path = "watch/beside.rs"]
 mod beside;
 #[path = "watch/broken.rs"]
 mod broken;
 #[path = "watch/clients.rs"]
 mod clients;
-#[path = "watch/daemon.rs"]
-mod daemon;
 #[path = "watch/drift.rs"]
 mod drift;
 #[path = "watch/editor.rs"]

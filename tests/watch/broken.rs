@@ -9,6 +9,19 @@ use serde_json::{Value, json};
 use crate::daemon::{Daemon, SECOND_LOOK, arrives, document, grows, live, patient, stack, trash, wait};
 use crate::sandbox::Sandbox;
 
+#[test]
+fn manifests_that_are_broken_or_gone() {
+    at_once!(
+        a_broken_file_holds_what_it_declared_and_the_rest_goes_on,
+        a_document_that_moves_into_a_broken_file_is_not_given_up,
+        a_document_that_goes_is_missed_twice_before_its_volume_goes,
+        a_directory_that_is_emptied_takes_nothing_with_it,
+        a_file_that_is_cut_anywhere_gives_up_nothing_unless_what_is_left_is_whole,
+        begun_with_a_broken_file_and_without_a_memory,
+        while_nobody_can_read_the_stack_nothing_is_done,
+    );
+}
+
 const MIB: u64 = 1 << 20;
 
 fn following(volumes: &[&str]) -> (Sandbox, Daemon) {
@@ -32,7 +45,6 @@ fn stand(sandbox: &Sandbox) -> (i32, Value) {
     (ran.code, stands.collect::<serde_json::Map<_, _>>().into())
 }
 
-#[test]
 fn a_broken_file_holds_what_it_declared_and_the_rest_goes_on() {
     let (sandbox, daemon) = following(&["a", "b", "gone"]);
     sandbox.volume("a", "size: 2Mi, colour: red");
@@ -65,7 +77,21 @@ fn a_broken_file_holds_what_it_declared_and_the_rest_goes_on() {
     );
 }
 
-#[test]
+fn a_document_that_moves_into_a_broken_file_is_not_given_up() {
+    let (sandbox, daemon) = following(&["a", "b", "c"]);
+    // Out of a good file, into one that cannot be read; and another document from the broken one into a good one.
+    sandbox.write("specs/a.yaml", &format!("{}---\nkind: [\n", document("b", "1Mi")));
+    sandbox.remove("specs/b.yaml");
+    sandbox.write("specs/c.yaml", &(document("c", "1Mi") + &document("a", "2Mi")));
+    grows(&sandbox, "a", 2 * MIB);
+    daemon.second_look();
+    assert_eq!((live(&sandbox), trash(&sandbox)), (owned(&["a", "b", "c"]), vec![]));
+    sandbox.write("specs/a.yaml", &document("b", "2Mi"));
+    grows(&sandbox, "b", 2 * MIB);
+    daemon.second_look();
+    assert_eq!((live(&sandbox), trash(&sandbox)), (owned(&["a", "b", "c"]), vec![]));
+}
+
 fn a_document_that_goes_is_missed_twice_before_its_volume_goes() {
     let (sandbox, daemon) = following(&["a", "back", "gone"]);
     // Gone for one look, and back.
@@ -84,7 +110,6 @@ fn a_document_that_goes_is_missed_twice_before_its_volume_goes() {
     assert_eq!(live(&sandbox), ["a", "back"]);
 }
 
-#[test]
 fn a_directory_that_is_emptied_takes_nothing_with_it() {
     let (sandbox, daemon) = following(&["a", "b"]);
     let files = ["stack", "a", "b"].map(|name| format!("specs/{name}.yaml"));
@@ -108,7 +133,6 @@ fn a_directory_that_is_emptied_takes_nothing_with_it() {
     grows(&sandbox, "b", 2 * MIB);
 }
 
-#[test]
 fn a_file_that_is_cut_anywhere_gives_up_nothing_unless_what_is_left_is_whole() {
     let text = document("first", "1Mi") + &document("second", "1Mi");
     let middle = text.rfind("---").unwrap();
@@ -140,7 +164,6 @@ fn owned(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-#[test]
 fn begun_with_a_broken_file_and_without_a_memory() {
     let sandbox = patient();
     ["a", "b", "c"].iter().for_each(|name| sandbox.volume(name, "size: 1Mi"));
@@ -156,7 +179,6 @@ fn begun_with_a_broken_file_and_without_a_memory() {
     assert_eq!(stand(&sandbox).0, 5);
 }
 
-#[test]
 fn while_nobody_can_read_the_stack_nothing_is_done() {
     let sandbox = patient();
     sandbox.volume("a", "size: 1Mi");

@@ -37,6 +37,23 @@ pub(crate) fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
     until(what, || is_so().then_some(()));
 }
 
+/// Runs tests at once, each on a thread of its name: most of their time they wait.
+pub(crate) fn all_at_once(tests: &[(&str, fn())]) {
+    let spawn =
+        |(name, test): &(&str, fn())| std::thread::Builder::new().name((*name).to_owned()).spawn(*test).unwrap();
+    let threads: Vec<_> = tests.iter().map(spawn).collect();
+    let ended = tests.iter().zip(threads).map(|((name, _), thread)| (*name, thread.join()));
+    let failed: Vec<&str> = ended.filter(|(_, end)| end.is_err()).map(|(name, _)| name).collect();
+    assert!(failed.is_empty(), "failed: {}", failed.join(", "));
+}
+
+/// [`all_at_once`], by their names.
+macro_rules! at_once {
+    ($($test:ident),+ $(,)?) => {
+        $crate::daemon::all_at_once(&[$((stringify!($test), $test as fn())),+])
+    };
+}
+
 /// A running `kiln watch`. Dropped, it is killed.
 pub(crate) struct Daemon {
     pub(crate) child: Child,
@@ -152,7 +169,10 @@ impl Drop for Daemon {
             let log = self.log();
             let last = log.lines().count().saturating_sub(60);
             let lines: Vec<&str> = log.lines().skip(last).collect();
-            eprintln!("--- the end of the daemon's log:\n{}\n---", lines.join("\n"));
+            #[expect(clippy::print_stderr, reason = "shown with a test that fails")]
+            {
+                eprintln!("--- the end of the daemon's log:\n{}\n---", lines.join("\n"));
+            }
         }
     }
 }

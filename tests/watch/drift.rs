@@ -7,6 +7,17 @@ use serde_json::{Value, json};
 use crate::daemon::{Daemon, arrives, grows, live, trash, wait, with_stack};
 use crate::sandbox::Sandbox;
 
+#[test]
+fn what_others_do_to_the_storage() {
+    at_once!(
+        a_volume_that_was_deleted_is_lost_and_not_made_again_until_a_person_says_so,
+        a_volume_that_was_cut_is_not_filled_up_with_zeroes,
+        a_volume_that_others_grew_is_held_with_both_sizes,
+        marks_that_others_took_away_are_put_back,
+        strangers_in_the_pool_are_left_alone,
+    );
+}
+
 const MIB: u64 = 1 << 20;
 
 fn following(spec: &str) -> (Sandbox, Daemon) {
@@ -37,7 +48,6 @@ fn resize(sandbox: &Sandbox, bytes: u64) {
     fs::File::options().write(true).open(image).unwrap().set_len(bytes).unwrap();
 }
 
-#[test]
 fn a_volume_that_was_deleted_is_lost_and_not_made_again_until_a_person_says_so() {
     let (sandbox, daemon) = following("size: 1Mi");
     let before = status(&sandbox);
@@ -61,7 +71,6 @@ fn a_volume_that_was_deleted_is_lost_and_not_made_again_until_a_person_says_so()
     assert_ne!(comes_to(&sandbox, "Settled", "AsDeclared")["uid"], before["uid"], "it is another one");
 }
 
-#[test]
 fn a_volume_that_was_cut_is_not_filled_up_with_zeroes() {
     let (sandbox, daemon) = following("size: 2Mi");
     resize(&sandbox, MIB);
@@ -72,16 +81,16 @@ fn a_volume_that_was_cut_is_not_filled_up_with_zeroes() {
     comes_to(&sandbox, "Settled", "AsDeclared");
 }
 
-#[test]
 fn a_volume_that_others_grew_is_held_with_both_sizes() {
     let (sandbox, daemon) = following("size: 1Mi");
     resize(&sandbox, 3 * MIB);
     daemon.second_look();
     let shown = comes_to(&sandbox, "Held", "ShrinkRefused");
     assert_eq!(shown["size"], 3 * MIB);
-    let drift = sandbox.kiln("plan -o json").json()["drift"].clone();
-    let db = drift.as_array().unwrap().iter().find(|drift| drift["path"] == "size");
-    assert!(drift.to_string().contains("db") || db.is_none(), "{drift}");
+    let drift = sandbox.kiln("plan -o json").ends(4).json()["drift"].clone();
+    let both = json!([{"kind": "Volume", "name": "db", "path": "size", "recorded": MIB, "observed": 3 * MIB}]);
+    assert_eq!(drift, both);
+    assert_eq!(daemon.metric("kiln_drifted"), 1.0);
     grows(&sandbox, "db", 3 * MIB);
     // Declared as it is, all is well; a larger one is made so.
     sandbox.volume("db", "size: 3Mi");
@@ -91,7 +100,6 @@ fn a_volume_that_others_grew_is_held_with_both_sizes() {
     assert_eq!(trash(&sandbox), Vec::<String>::new());
 }
 
-#[test]
 fn marks_that_others_took_away_are_put_back() {
     let (sandbox, daemon) = following("size: 1Mi, protected: true");
     assert_eq!(status(&sandbox)["protected"], true);
@@ -114,7 +122,6 @@ fn marks_that_others_took_away_are_put_back() {
     assert_eq!((live(&sandbox), trash(&sandbox)), (vec!["db".to_owned(), "other".to_owned()], vec![]));
 }
 
-#[test]
 fn strangers_in_the_pool_are_left_alone() {
     let (sandbox, daemon) = following("size: 1Mi");
     sandbox.write("pool/stranger/stranger.img", "theirs");

@@ -31,7 +31,10 @@ impl Random {
         #[expect(clippy::disallowed_methods, reason = "how a test is told to repeat a run")]
         let given = std::env::var("KILN_SEED").ok();
         let seed = given.map_or_else(|| u64::from(std::process::id()) << 20, |seed| seed.parse().unwrap());
-        println!("{test}: KILN_SEED={seed}");
+        #[expect(clippy::print_stdout, reason = "shown with a test that fails")]
+        {
+            println!("{test}: KILN_SEED={seed}");
+        }
         Self(seed)
     }
 

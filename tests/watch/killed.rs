@@ -17,7 +17,7 @@ fn a_daemon_that_is_killed_at_any_moment_goes_on_where_it_was() {
     let mut marks = Marks::default();
     for round in 0..15 {
         let mut daemon = Daemon::spawn(&sandbox, "state", &["watch"], &[]);
-        if round % 3 == 0 {
+        if round % 5 == 2 {
             // Long enough for removals.
             daemon.is_up();
             daemon.second_look();

@@ -3,11 +3,25 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::daemon::{Daemon, arrives, document, grows, live, patient, stack, trash};
+use crate::daemon::{Daemon, PATIENCE, arrives, document, grows, live, patient, stack, trash};
 use crate::sandbox::Sandbox;
+
+#[test]
+fn changes_that_are_easily_missed() {
+    at_once!(
+        files_in_directories_that_were_not_there_at_first,
+        saved_by_a_rename_time_and_again,
+        a_single_file_that_is_replaced,
+        a_config_map_of_kubernetes,
+        more_events_than_the_kernel_keeps,
+        something_that_changes_without_end_keeps_nothing_else_waiting,
+    );
+}
 
 const MIB: u64 = 1 << 20;
 
@@ -27,7 +41,6 @@ fn all_stay(sandbox: &Sandbox, daemon: &Daemon, names: &[&str]) {
     assert_eq!((live(sandbox), trash(sandbox)), (names.iter().map(|name| (*name).to_owned()).collect(), vec![]));
 }
 
-#[test]
 fn files_in_directories_that_were_not_there_at_first() {
     let (sandbox, daemon) = following();
     fs::create_dir_all(sandbox.path("specs/team/a")).unwrap();
@@ -53,7 +66,6 @@ fn files_in_directories_that_were_not_there_at_first() {
     drop(daemon);
 }
 
-#[test]
 fn saved_by_a_rename_time_and_again() {
     let (sandbox, daemon) = following();
     for mib in 2..5 {
@@ -75,7 +87,6 @@ fn saved_by_a_rename_time_and_again() {
     all_stay(&sandbox, &daemon, &["canary"]);
 }
 
-#[test]
 fn a_single_file_that_is_replaced() {
     let sandbox = Sandbox::new();
     let text = |size: &str| format!("{}{}", stack("interval: 1h"), document("canary", size));
@@ -97,7 +108,6 @@ fn a_single_file_that_is_replaced() {
     all_stay(&sandbox, &daemon, &["canary"]);
 }
 
-#[test]
 fn a_config_map_of_kubernetes() {
     let sandbox = Sandbox::new();
     // As the kubelet writes it: links to `..data/…`, which is a link to a directory that is never changed.
@@ -131,7 +141,6 @@ fn a_config_map_of_kubernetes() {
     assert_eq!(daemon.view()["problems"], serde_json::json!([]));
 }
 
-#[test]
 fn more_events_than_the_kernel_keeps() {
     let (sandbox, daemon) = following();
     let most: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
@@ -147,4 +156,31 @@ fn more_events_than_the_kernel_keeps() {
     sandbox.volume("after", "size: 1Mi");
     arrives(&sandbox, "after");
     all_stay(&sandbox, &daemon, &["after", "canary", "last"]);
+}
+
+fn something_that_changes_without_end_keeps_nothing_else_waiting() {
+    let (sandbox, daemon) = following();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0.. {
+                sandbox.volume("restless", &format!("size: {}Ki", 4 * (n + 1)));
+                std::thread::sleep(Duration::from_millis(100));
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        for n in 0..4 {
+            let (name, began) = (format!("quiet{n}"), Instant::now());
+            sandbox.volume(&name, "size: 1Mi");
+            arrives(&sandbox, &name);
+            assert!(began.elapsed() < PATIENCE / 3, "{:?}", began.elapsed());
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let last = fs::read_to_string(sandbox.path("specs/restless.yaml")).unwrap();
+    let size = last.rsplit_once("size: ").unwrap().1.split_once("Ki").unwrap().0.parse::<u64>().unwrap();
+    grows(&sandbox, "restless", size * 1024);
+    all_stay(&sandbox, &daemon, &["canary", "quiet0", "quiet1", "quiet2", "quiet3", "restless"]);
 }

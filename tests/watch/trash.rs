@@ -9,6 +9,17 @@ use rustix::process::Signal;
 use crate::daemon::{Daemon, arrives, live, trash, wait, with_stack};
 use crate::sandbox::Sandbox;
 
+#[test]
+fn the_trash_beside_a_daemon() {
+    at_once!(
+        declared_again_it_is_the_same_volume_with_the_same_data,
+        what_is_past_its_time_is_purged_by_the_daemon_alone,
+        where_a_person_purges_the_daemon_does_not,
+        nothing_is_purged_while_something_is_in_doubt,
+        what_has_marks_that_cannot_be_believed_is_not_purged,
+    );
+}
+
 fn following(spec: &str) -> (Sandbox, Daemon) {
     let sandbox = with_stack(spec);
     ["a", "b"].iter().for_each(|name| sandbox.volume(name, "size: 1Mi"));
@@ -22,7 +33,6 @@ fn in_trash(sandbox: &Sandbox, name: &str) {
     wait("the removal", || trash(sandbox) == [name]);
 }
 
-#[test]
 fn declared_again_it_is_the_same_volume_with_the_same_data() {
     let (sandbox, daemon) = following("interval: 1h");
     let uid = sandbox.object("volume/b")["status"]["uid"].clone();
@@ -42,7 +52,6 @@ fn declared_again_it_is_the_same_volume_with_the_same_data() {
     drop(daemon);
 }
 
-#[test]
 fn what_is_past_its_time_is_purged_by_the_daemon_alone() {
     // The interval is an hour: it knows by itself when the time has come.
     let (sandbox, daemon) = following("interval: 1h, trash: {ttl: 3s}");
@@ -58,7 +67,6 @@ fn what_is_past_its_time_is_purged_by_the_daemon_alone() {
     arrives(&sandbox, "b");
 }
 
-#[test]
 fn where_a_person_purges_the_daemon_does_not() {
     let (sandbox, daemon) = following("interval: 1s, trash: {ttl: 1s, purge: manual}");
     in_trash(&sandbox, "b");
@@ -70,7 +78,6 @@ fn where_a_person_purges_the_daemon_does_not() {
     assert_eq!(trash(&sandbox), Vec::<String>::new());
 }
 
-#[test]
 fn nothing_is_purged_while_something_is_in_doubt() {
     let (sandbox, daemon) = following("interval: 1s, trash: {ttl: 4s}");
     in_trash(&sandbox, "b");
@@ -87,7 +94,6 @@ fn nothing_is_purged_while_something_is_in_doubt() {
     assert_eq!(live(&sandbox), ["a"]);
 }
 
-#[test]
 fn what_has_marks_that_cannot_be_believed_is_not_purged() {
     let (sandbox, daemon) = following("interval: 1s, trash: {ttl: 2s}");
     // Nothing is seen of it until its marks are damaged.
