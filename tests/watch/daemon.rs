@@ -71,6 +71,16 @@ impl Daemon {
 
     pub(crate) fn spawn(sandbox: &Sandbox, state: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let log = sandbox.path(&format!("{state}.log"));
+        Self::spawn_with_log(sandbox, state, arguments, environment, log)
+    }
+
+    pub(crate) fn spawn_with_log(
+        sandbox: &Sandbox,
+        state: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        log: PathBuf,
+    ) -> Self {
         let file = File::options().create(true).append(true).open(&log).unwrap();
         #[expect(clippy::disallowed_methods, reason = "the program under test, which runs beside the test")]
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kiln"));
@@ -165,7 +175,8 @@ impl Drop for Daemon {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
+        // A device is no log to be shown.
+        if std::thread::panicking() && self.log.is_file() {
             let log = self.log();
             let last = log.lines().count().saturating_sub(60);
             let lines: Vec<&str> = log.lines().skip(last).collect();

@@ -101,6 +101,20 @@ fn a_hangup_makes_it_read_what_the_operator_allows() {
     assert_eq!(daemon.end(), Some(0));
 }
 
+#[test]
+fn a_log_that_cannot_be_written_is_no_reason_to_end() {
+    let sandbox = patient();
+    let mut daemon = Daemon::spawn_with_log(&sandbox, "state", &["watch"], &[], "/dev/full".into());
+    daemon.is_up();
+    sandbox.volume("a", "size: 1Mi");
+    arrives(&sandbox, "a");
+    sandbox.volume("a", "size: [");
+    daemon.second_look();
+    assert_eq!(daemon.metric("kiln_manifest_problems"), 1.0);
+    daemon.send(Signal::TERM);
+    assert_eq!(daemon.ended(), Some(0));
+}
+
 /// What came from the daemon, line by line.
 fn told(socket: &UnixDatagram) -> Vec<String> {
     let mut buffer = [0; 4096];
