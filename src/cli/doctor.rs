@@ -11,7 +11,7 @@ use super::context::{Context, Told, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::get::full_name;
-use crate::engine::{self, Condition, Leak, LeakReason, Survey, status};
+use crate::engine::{self, Condition, Leak, Survey, status};
 use crate::model::{SourceSpec, Specs};
 use crate::plan::{Held, Paint, counted, escape};
 use crate::store::Store;
@@ -177,11 +177,8 @@ fn look_at_world(survey: &Survey, specs: &Specs, findings: &mut Vec<Finding>) {
         ));
     }
     for leak in engine::leaks(survey, specs) {
-        let Leak { reason, object, native: _, backend, bytes, since, message, fix } = leak;
-        let what = match object.filter(|_| reason != LeakReason::LeftOver) {
-            Some((kind, name)) => format!("{}/{name}", kind.as_lower()),
-            None => format!("backend/{backend}"),
-        };
+        let what = leak.what();
+        let Leak { reason, bytes, since, message, fix, .. } = leak;
         let since = since.map(engine::rfc3339);
         findings.push(Finding { bytes, since, ..Finding::untidy(what, reason.as_str(), message, fix) });
     }

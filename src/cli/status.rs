@@ -12,7 +12,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::table::table;
 use crate::daemon::protocol::{DaemonView, PassView};
-use crate::engine::{Condition, ObjectStatus, backend_status, status as object_status};
+use crate::engine::{Condition, Leak, ObjectStatus, backend_status, leaks, rfc3339, status as object_status};
 use crate::model::{Seconds, Size};
 use crate::plan::{HeldView, Paint, counted, escape, render_held};
 
@@ -28,6 +28,31 @@ struct StatusView<'a> {
     held: Vec<HeldView>,
     /// What lets the removals go that wait for a person; null if none does.
     approval: Option<&'a str>,
+    /// What takes up room, or a name, and that nobody asks for.
+    leaks: Vec<LeakView>,
+}
+
+/// Something that nobody asks for.
+#[derive(Serialize)]
+struct LeakView {
+    /// `volume/db`, or where it lies.
+    what: String,
+    reason: &'static str,
+    /// What it takes up, where that is known.
+    bytes: Option<u64>,
+    /// In RFC 3339, where that is known.
+    since: Option<String>,
+    message: String,
+    /// The command that resolves it.
+    fix: String,
+}
+
+impl LeakView {
+    fn new(leak: Leak) -> Self {
+        let what = leak.what();
+        let Leak { reason, bytes, since, message, fix, .. } = leak;
+        Self { what, reason: reason.as_str(), bytes, since: since.map(rfc3339), message, fix }
+    }
 }
 
 pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failure> {
@@ -44,6 +69,7 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failu
         conditions,
         held: survey.plan.held.iter().map(HeldView::new).collect(),
         approval: survey.plan.approval.as_ref().map(|approval| approval.digest.as_str()),
+        leaks: leaks(&survey, &specs).into_iter().map(LeakView::new).collect(),
     };
     if args.output.is_json() {
         context.json(&view);
@@ -75,6 +101,15 @@ fn shown(view: &StatusView<'_>, paint: Paint) -> String {
             render_held(&mut out, held, width, paint);
         }
     }
+    if !view.leaks.is_empty() {
+        let _ = writeln!(out, "\n{}", paint.bold("Left over:"));
+        for LeakView { what, reason, bytes, since, message, fix } in &view.leaks {
+            let bytes = bytes.map(|bytes| format!(", {}", Size(bytes))).unwrap_or_default();
+            let since = since.as_ref().map(|since| format!(", since {since}")).unwrap_or_default();
+            let _ = writeln!(out, "  {}  {reason}{bytes}{since}: {}", escape(what), escape(message));
+            let _ = writeln!(out, "      way out: {}", escape(fix));
+        }
+    }
     if let Some(digest) = view.approval {
         let _ = writeln!(out, "\nWaiting for a person: `kiln approve {digest}` lets exactly that go.");
     }
@@ -103,6 +138,14 @@ fn show_daemon(out: &mut String, daemon: &DaemonView, paint: Paint) {
     }
     if let Some(next) = &daemon.next_pass_at {
         field("next pass", format!("{next}, or when something changes"));
+    }
+    if let Some(first) = daemon.problems.first() {
+        let place = first.file.as_ref().map(|file| format!("{file}:{}:{}: ", first.line, first.column));
+        let others = match daemon.problems.len() {
+            1 => String::new(),
+            all => format!(" (and {} more: `kiln check` shows all)", all - 1),
+        };
+        field("problem", format!("{}{}{others}", place.unwrap_or_default(), first.message));
     }
     for resting in &daemon.resting {
         let times = resting.failures;

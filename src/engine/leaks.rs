@@ -31,6 +31,16 @@ pub struct Leak {
     pub fix: String,
 }
 
+impl Leak {
+    /// Of what: `volume/db`, or where what is half made lies.
+    pub fn what(&self) -> String {
+        match self.object.as_ref().filter(|_| self.reason != LeakReason::LeftOver) {
+            Some((kind, name)) => format!("{}/{name}", kind.as_lower()),
+            None => format!("backend/{}", self.backend),
+        }
+    }
+}
+
 /// Kinds of leaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LeakReason {
