@@ -135,7 +135,7 @@ impl Context {
 
     /// The daemon that has the store, if it follows these manifests.
     fn daemon_of(&self, specs: &Path) -> Result<Option<&Daemon>, Failure> {
-        let same = |daemon: &&Daemon| specs.as_os_str() != "-" && daemon.view.specs == real(specs);
+        let same = |daemon: &&Daemon| specs.as_os_str() != "-" && real(&daemon.view.specs) == real(specs);
         Ok(self.daemon()?.filter(same))
     }
 

@@ -103,7 +103,9 @@ fn start_log(global: &Global, default: &str, terminal: &Terminal) -> Result<(), 
         Failure::new(Exit::Usage, format!("--log {wanted:?} is not a filter: {error}"))
             .hint("write a level (off, error, warn, info, debug, trace) or `kiln::engine=debug,warn`")
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // What cannot be written (a full disk, a reader that left) would be told to where it cannot be written either, by a panic.
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     match global.log_format {
         LogFormat::Text => builder.with_ansi(terminal.err_colour()).init(),
         LogFormat::Json => builder.json().init(),

@@ -186,3 +186,92 @@ impl Driver for Watched {
         call.end(self.driver.remove_ledger(owner).await)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::driver::sim::{Fault, SimDriver};
+    use crate::engine::SystemClock;
+    use crate::model::{DriverConfig, FaultRates, Meta, Percent, Seconds, SourcePlace};
+
+    struct Pool(Arc<SimDriver>);
+
+    impl Connect for Pool {
+        fn connect(&self, _backend: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
+            Ok(self.0.clone())
+        }
+    }
+
+    fn backend() -> BackendSpec {
+        let (name, place) = ("fast".parse().unwrap(), SourcePlace::default());
+        BackendSpec {
+            meta: Meta { name, labels: Default::default(), renamed_from: None, place },
+            config: DriverConfig::Sim { path: None, seed: 0, capacity: None, faults: FaultRates::NONE },
+            concurrency: 8.try_into().unwrap(),
+            timeout: Seconds(30),
+            max_fill: Percent(100),
+            overcommit: None,
+            via: Vec::new(),
+        }
+    }
+
+    /// A pool whose first calls meet faults, and how it is watched.
+    fn watching(faults: &[Fault]) -> (Arc<SimDriver>, Arc<Calls>, Watching) {
+        let sim = Arc::new(SimDriver::new(Arc::default(), FaultRates::NONE, 0));
+        faults.iter().zip(0..).for_each(|(fault, call)| sim.fail_at(call, *fault));
+        let calls = Arc::new(Calls::new(Arc::new(SystemClock), Arc::new(Metrics::new())));
+        let watching = Watching { inner: Arc::new(Pool(sim.clone())), calls: calls.clone() };
+        (sim, calls, watching)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_backend_whose_calls_fail_in_a_row_is_asked_no_more() {
+        let (sim, calls, watching) = watching(&[Fault::Error; 100]);
+        let driver = watching.connect(&backend()).unwrap();
+        for _ in 0..20 {
+            driver.observe(&Scope::All).await.unwrap_err();
+        }
+        let asked = sim.calls();
+        assert!(asked < 10, "{asked} of 20 calls were made");
+        let error = driver.lock(&"prod".parse().unwrap()).await.map(|_| ()).unwrap_err();
+        assert_eq!((error.kind, sim.calls()), (ErrorKind::Resting, asked));
+        let error = watching.connect(&backend()).map(|_| ()).unwrap_err();
+        assert!(error.message.contains("is asked again at "), "{}", error.message);
+        // An answer to another question, or time, does not close it: only a probe does.
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert_eq!(driver.observe(&Scope::All).await.unwrap_err().kind, ErrorKind::Resting);
+        assert!(calls.breakers().probed(&backend().meta.name, Ok(()), Instant::now()));
+        assert_ne!(driver.observe(&Scope::All).await.unwrap_err().kind, ErrorKind::Resting);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_given_up_opens_the_breaker_and_is_measured() {
+        let (_, calls, watching) = watching(&[Fault::Hang]);
+        let driver = watching.connect(&backend()).unwrap();
+        let limit = Duration::from_secs(30);
+        assert!(tokio::time::timeout(limit, driver.observe(&Scope::All)).await.is_err());
+        assert_eq!(driver.observe(&Scope::All).await.unwrap_err().kind, ErrorKind::Resting);
+        let line = "kiln_driver_call_seconds_count{backend=\"fast\",call=\"observe\",outcome=\"TimedOut\"} 1";
+        let text = calls.metrics.text();
+        assert!(text.lines().any(|have| have == line), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_answer_forgives_the_failures_before_it() {
+        let faults = [Fault::Error; 4];
+        let (sim, _, watching) = watching(&faults);
+        let driver = watching.connect(&backend()).unwrap();
+        for _ in 0..faults.len() {
+            driver.observe(&Scope::All).await.unwrap_err();
+        }
+        driver.observe(&Scope::All).await.unwrap();
+        let calls = sim.calls();
+        faults.iter().zip(calls..).for_each(|(fault, call)| sim.fail_at(call, *fault));
+        for _ in 0..faults.len() {
+            assert_ne!(driver.observe(&Scope::All).await.unwrap_err().kind, ErrorKind::Resting);
+        }
+        driver.observe(&Scope::All).await.unwrap();
+    }
+}

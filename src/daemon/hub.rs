@@ -13,7 +13,7 @@ use super::calls::{Calls, Watching};
 use super::expiry::Expiry;
 use super::listen::Listen;
 use super::metrics::Metrics;
-use super::protocol::{DaemonView, PassView, RestingView, RunningView, VERSION, real};
+use super::protocol::{DaemonView, PassView, RestingView, RunningView, VERSION};
 use super::retry::Objects;
 use super::schedule::{After, Confirmed};
 use crate::engine::{Clock, Connect, Retry, Setup, problem_views, rfc3339};
@@ -45,7 +45,7 @@ pub struct Config {
 /// What the loop and its clients share.
 pub(super) struct Hub {
     pub(super) config: Config,
-    /// SPECS, absolute and with no links in it: how clients know that they mean the same.
+    /// SPECS, absolute. Where its links lead is asked anew each time: they may be swapped.
     pub(super) specs: PathBuf,
     pub(super) calls: Arc<Calls>,
     pub(super) metrics: Arc<Metrics>,
@@ -111,7 +111,7 @@ impl Hub {
         let calls = Arc::new(Calls::new(Arc::clone(&config.clock), Arc::clone(&metrics)));
         let connect = Arc::new(Watching { inner: Arc::clone(&config.connect), calls: Arc::clone(&calls) });
         Ok(Self {
-            specs: real(&config.specs),
+            specs: std::path::absolute(&config.specs).unwrap_or_else(|_| config.specs.clone()),
             reader: Mutex::new(Reader::new(Source::Path(config.specs.clone()), Limits::default())),
             allowed: Mutex::new(allowed),
             calls,

@@ -143,7 +143,7 @@ pub struct DaemonView {
     pub version: String,
     /// Of the process.
     pub pid: u32,
-    /// What it follows: see [`real`].
+    /// What it follows, absolute, with the links that are in it: see [`real`].
     pub specs: PathBuf,
     /// When it began.
     pub started_at: String,

@@ -293,7 +293,7 @@ fn other_specs(hub: &Hub, theirs: &Path) -> Option<String> {
     let (pid, ours) = (std::process::id(), hub.specs.display());
     let message =
         || format!("the store is in use by the daemon {pid}, which follows {ours} and not {}", theirs.display());
-    (hub.specs != real(theirs)).then(message)
+    (real(&hub.specs) != real(theirs)).then(message)
 }
 
 async fn begin_apply(State(desk): State<Desk>, Json(ask): Json<Ask>) -> Response {
