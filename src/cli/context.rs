@@ -333,7 +333,9 @@ impl Context {
     /// # Errors
     /// Those of [`Context::good_specs`] and [`Context::writing`], and what keeps it from being carried out.
     pub(crate) fn act(&self, specs: &Path, act: Act) -> Result<Said, Failure> {
-        let declared = self.good_specs(specs)?;
+        let loaded = self.read_specs(specs)?;
+        let is_enough = loaded.specs.stack.declared && act.needs_the_owner_alone();
+        let declared = if is_enough { Arc::new(loaded.specs) } else { self.good(loaded)? };
         let Some(daemon) = self.daemon()? else {
             let setup = self.writing(declared)?;
             return Ok(block_on(async { engine::act(&setup, act).await })??);

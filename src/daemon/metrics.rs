@@ -16,7 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::engine::Leak;
-use crate::model::{Place, Specs};
+use crate::model::{Place, Specs, Verb};
 use crate::plan::{Plan, View, World};
 
 type Labels = Vec<(&'static str, String)>;
@@ -149,7 +149,7 @@ impl Metrics {
         registry.register_with_unit("trash", text, Unit::Bytes, metrics.trash_bytes.clone());
         registry.register("held", "What is not brought to its spec, by reason", metrics.held.clone());
         registry.register("drifted", "Fields that somebody else changed", metrics.drifted.clone());
-        let text = "Steps of the last plan, by action, as long as not all of them are made";
+        let text = "Steps of the last plan that are still to be made, by action";
         registry.register("pending_steps", text, metrics.pending_steps.clone());
         registry.register(
             "retrying",
@@ -173,15 +173,19 @@ impl Metrics {
         metrics
     }
 
-    /// A pass has ended, at `now` (seconds since 1970).
-    pub(super) fn pass(&self, ending: Ending, took: Duration, now: u64) {
+    /// A pass has ended.
+    pub(super) fn pass(&self, ending: Ending, took: Duration) {
         self.reconciles.get_or_create(&vec![("result", ending.to_string())]).inc();
         self.time.observe(took.as_secs_f64());
         match ending {
-            Ending::Done => drop(self.last_success.set(now as f64)),
             Ending::Failed | Ending::Invalid => drop(self.errors.inc()),
-            Ending::Stopped => {}
+            Ending::Done | Ending::Stopped => {}
         }
+    }
+
+    /// Everything that can be done is done, for good manifests, at `now` (seconds since 1970).
+    pub(super) fn success(&self, now: u64) {
+        self.last_success.set(now as f64);
     }
 
     /// A call to a backend has ended.
@@ -212,7 +216,7 @@ impl Metrics {
     }
 
     /// What a pass saw and planned, and what of it is still to be done.
-    pub(super) fn seen(&self, specs: &Specs, world: &World, plan: &Plan, is_done: bool, leaks: &[Leak]) {
+    pub(super) fn seen(&self, specs: &Specs, world: &World, plan: &Plan, left: &[Verb], leaks: &[Leak]) {
         set(
             &self.declared,
             "kind",
@@ -261,8 +265,7 @@ impl Metrics {
             self.objects.get_or_create(&vec![("kind", kind.to_owned()), ("place", place.to_owned())]).set(count);
         }
         set(&self.held, "reason", count(plan.held.iter().map(|held| held.reason.as_str())));
-        let pending = plan.steps.iter().filter(|_| !is_done).map(|step| step.action.verb().as_str());
-        set(&self.pending_steps, "action", count(pending));
+        set(&self.pending_steps, "action", count(left.iter().map(|verb| verb.as_str())));
         self.drifted.set(plan.drift.len() as i64);
         set(&self.leaks, "what", count(leaks.iter().map(|leak| leak.reason.as_str())));
         let mut leaked: BTreeMap<&str, u64> = BTreeMap::new();
@@ -304,8 +307,9 @@ mod tests {
     #[test]
     fn the_text_has_the_names_that_people_know() {
         let metrics = Metrics::new();
-        metrics.pass(Ending::Done, Duration::from_millis(20), 1_800_000_000);
-        metrics.pass(Ending::Failed, Duration::from_millis(20), 1_800_000_001);
+        metrics.pass(Ending::Done, Duration::from_millis(20));
+        metrics.success(1_800_000_000);
+        metrics.pass(Ending::Failed, Duration::from_millis(20));
         metrics.driver_call("fast", "observe", "ok", Duration::from_millis(3));
         let text = metrics.text();
         for line in [

@@ -13,7 +13,7 @@ use super::protocol::{Ask, PassView};
 use super::schedule::After;
 use crate::engine::{self, Options, Report, Reporter, Survey, Trashed, rfc3339};
 use crate::manifest::{Problem, Reading};
-use crate::model::{DriverError, ErrorKind, Kind, Name, PurgeMode, Scope, Specs, Verb};
+use crate::model::{DriverError, ErrorKind, Kind, Name, PurgeMode, Scope, Specs, Uid, Verb};
 use crate::plan::{self, Held, Plan, View};
 use crate::store::StoreError;
 
@@ -99,6 +99,10 @@ impl Hub {
             self.probe(true).await;
         }
         let mut report = engine::reconcile_once(&setup, &options, reporter).await.map_err(Refused::Store)?;
+        if !report.refused.is_empty() || !report.unknown.is_empty() {
+            // Nothing was run, and nothing of what was seen is told.
+            return Ok(report);
+        }
         let mut after = self.note(&reading, confirm_at.is_some(), &options, &mut report, began, by_hand);
         after.due = [after.due, confirm_at].into_iter().flatten().min();
         if !by_hand && reading.problems.is_empty() && confirm_at.is_none() {
@@ -193,9 +197,10 @@ impl Hub {
                 let (kind, name) = (step.identity.kind, &step.identity.name);
                 known.objects.failed(kind, name, spec_hash(specs, kind, name), &error.message, now);
             }
-            let is_whole = ending == Ending::Done && reading.problems.is_empty() && report.postponed == 0;
-            if is_whole && options.only.is_empty() && report.refused.is_empty() && report.unknown.is_empty() {
+            if ending == Ending::Done && reading.problems.is_empty() && report.postponed == 0 && options.only.is_empty()
+            {
                 known.applied = Some(specs.revision.clone());
+                self.metrics.success(self.config.clock.now());
             }
             tell_held(&mut known.told, plan, unconfirmed);
             known.objects.next()
@@ -205,8 +210,8 @@ impl Hub {
         self.metrics.steps("failed", report.failed.len());
         let intents = self.config.store.intents().map_or(0, |intents| intents.len());
         self.metrics.waiting(self.known().objects.all().count(), intents);
-        let is_done = ending == Ending::Done && report.postponed == 0;
-        if options.only.is_empty() && report.refused.is_empty() {
+        if options.only.is_empty() {
+            let left = left_of(plan, report, &options.postponed);
             let survey = Survey {
                 now: self.config.clock.now(),
                 world: std::mem::take(&mut report.world),
@@ -216,7 +221,7 @@ impl Hub {
                 retries: Vec::new(),
             };
             let leaks = engine::leaks(&survey, specs);
-            self.metrics.seen(specs, &survey.world, &survey.plan, is_done, &leaks);
+            self.metrics.seen(specs, &survey.world, &survey.plan, &left, &leaks);
             report.world = survey.world;
         }
         self.noted(view, ending, began);
@@ -237,6 +242,10 @@ impl Hub {
         }
         drop(breakers);
         let mut known = self.known();
+        if known.unseen.is_none() && specs.broken {
+            // It is not known yet which there are.
+            return;
+        }
         let unseen = known.unseen.get_or_insert_with(|| specs.backends.keys().cloned().collect());
         unseen.retain(|name| {
             let is_waited_for = matches!(report.world.get(name), Some(View::Unseen { .. }));
@@ -258,7 +267,7 @@ impl Hub {
     }
 
     fn noted(&self, view: PassView, ending: Ending, began: Instant) {
-        self.metrics.pass(ending, began.elapsed(), self.config.clock.now());
+        self.metrics.pass(ending, began.elapsed());
         self.known().last = Some(view);
     }
 
@@ -348,6 +357,25 @@ impl Drop for Ran<'_> {
     fn drop(&mut self) {
         self.0.known().running = None;
     }
+}
+
+/// What each step of a plan that is still to be made does: it failed, was postponed or stopped before, or waits for one of those.
+fn left_of(plan: &Plan, report: &Report, postponed: &BTreeSet<(Kind, Name)>) -> Vec<Verb> {
+    let not_made: BTreeSet<(Uid, Verb)> = report
+        .failed
+        .iter()
+        .map(|(step, _)| step)
+        .chain(&report.waiting)
+        .map(|step| (step.identity.uid, step.action.verb()))
+        .collect();
+    let mut left = vec![false; plan.steps.len()];
+    for (index, step) in plan.steps.iter().enumerate() {
+        left[index] = report.stopped
+            || not_made.contains(&(step.identity.uid, step.action.verb()))
+            || postponed.contains(&(step.identity.kind, step.identity.name.clone()))
+            || step.after.iter().any(|before| left[*before]);
+    }
+    plan.steps.iter().zip(left).filter(|(_, left)| *left).map(|(step, _)| step.action.verb()).collect()
 }
 
 /// Whether nothing about an object in the trash is in doubt: its backend showed everything, its marks can be believed, and nothing

@@ -45,6 +45,22 @@ pub enum Act {
     Resume(Option<(Kind, Name)>),
 }
 
+impl Act {
+    /// Whether it needs no more of the manifests than whose they are: then what is wrong with the rest of them is no obstacle.
+    pub fn needs_the_owner_alone(&self) -> bool {
+        match self {
+            Act::Suspend { .. } | Act::Resume(_) => true,
+            Act::Restore(..)
+            | Act::ListPurge(_)
+            | Act::Purge(_)
+            | Act::ForgetObject(..)
+            | Act::ForgetBackend(_)
+            | Act::AdoptOwner { .. }
+            | Act::Approve(_) => false,
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Said {
