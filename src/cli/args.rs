@@ -253,10 +253,11 @@ fn as_object(text: &std::path::Path) -> Result<ObjectName, String> {
 
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
-    #[command(flatten)]
-    pub(crate) specs: SpecsArgument,
-    /// Answer /metrics, /healthz and /readyz there as well: 127.0.0.1:9641; port 0 takes a free one. What others can reach takes TLS
-    /// and a token
+    /// Directory or file with manifests
+    #[arg(value_name = "SPECS", env = "KILN_SPECS", default_value = "./specs")]
+    pub(crate) specs: PathBuf,
+    /// Answer /metrics, /healthz and /readyz at this address over TCP: 127.0.0.1:9641; port 0 takes a free one. What others can reach
+    /// takes TLS and a token
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = parse_address)]
     pub(crate) listen: Option<SocketAddr>,
     /// The certificate for --listen, and what vouches for it, as PEM

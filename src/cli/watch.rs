@@ -13,7 +13,7 @@ use crate::daemon::{self, Config, Ended, Listen, Unfit};
 use crate::engine::SystemClock;
 
 pub(crate) fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Failure> {
-    let specs = args.specs.specs.clone();
+    let specs = args.specs.clone();
     if specs.as_os_str() == "-" {
         return Err(Failure::new(Exit::Usage, "standard input cannot be watched").hint("name a directory, or a file"));
     }
