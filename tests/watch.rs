@@ -8,6 +8,9 @@
 #[path = "watch/daemon.rs"]
 mod daemon;
 
+// Tests begin in the order of their names, and this one takes longest.
+#[path = "watch/soak.rs"]
+mod a_soak;
 #[path = "watch/beside.rs"]
 mod beside;
 #[path = "watch/broken.rs"]
@@ -28,8 +31,6 @@ mod roots;
 mod runs;
 #[path = "cli/sandbox.rs"]
 mod sandbox;
-#[path = "watch/soak.rs"]
-mod soak;
 #[path = "watch/told.rs"]
 mod told;
 #[path = "watch/traps.rs"]

@@ -19,6 +19,7 @@ fn manifests_that_are_broken_or_gone() {
         a_file_that_is_cut_anywhere_gives_up_nothing_unless_what_is_left_is_whole,
         begun_with_a_broken_file_and_without_a_memory,
         while_nobody_can_read_the_stack_nothing_is_done,
+        a_stack_that_is_gone_leaves_everything_as_it_is,
     );
 }
 
@@ -198,4 +199,26 @@ fn while_nobody_can_read_the_stack_nothing_is_done() {
     sandbox.write("specs/stack.yaml", &stack("interval: 1h, intervall: 2h"));
     sandbox.volume("later", "size: 1Mi");
     arrives(&sandbox, "later");
+}
+
+fn a_stack_that_is_gone_leaves_everything_as_it_is() {
+    let sandbox = Sandbox::new();
+    let text = stack("interval: 1s");
+    let (owner, backend) = text.split_once("---\n").unwrap();
+    sandbox.write("specs/stack.yaml", owner);
+    sandbox.write("specs/backend.yaml", backend);
+    ["a", "b"].iter().for_each(|name| sandbox.volume(name, "size: 1Mi"));
+    let daemon = Daemon::start(&sandbox);
+    // What is declared without it belongs to somebody else.
+    sandbox.remove("specs/stack.yaml");
+    sandbox.remove("specs/b.yaml");
+    sandbox.volume("a", "size: 2Mi");
+    sandbox.volume("new", "size: 1Mi");
+    daemon.second_look();
+    assert_eq!((live(&sandbox), trash(&sandbox)), (owned(&["a", "b"]), vec![]));
+    assert_eq!(sandbox.tree("pool").iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "img")).count(), 2);
+    sandbox.write("specs/stack.yaml", owner);
+    arrives(&sandbox, "new");
+    grows(&sandbox, "a", 2 * MIB);
+    wait("the removal", || trash(&sandbox) == ["b"]);
 }

@@ -11,6 +11,19 @@ use crate::beside::without_place_and_time;
 use crate::daemon::{Daemon, document, live, patient, trash, wait};
 use crate::sandbox::Sandbox;
 
+#[test]
+fn applies_beside_a_daemon() {
+    at_once!(
+        it_says_what_it_would_say_without_a_daemon,
+        ctrl_c_on_the_client_stops_the_run_at_its_next_step,
+        a_client_that_is_killed_stops_its_run_and_the_daemon_lives,
+        a_daemon_that_ends_ends_its_runs_and_their_clients,
+        runs_that_are_asked_for_at_once_come_one_after_the_other,
+        what_nobody_could_be_asked_about_waits_in_a_run_and_not_in_the_daemon,
+        what_a_person_approves_the_daemon_carries_out,
+    );
+}
+
 /// A daemon that makes no pass of its own as long as the file is there.
 fn idle() -> (Sandbox, Daemon, std::path::PathBuf) {
     let sandbox = patient();
@@ -27,7 +40,6 @@ fn idle() -> (Sandbox, Daemon, std::path::PathBuf) {
     (sandbox, daemon, lock)
 }
 
-#[test]
 fn it_says_what_it_would_say_without_a_daemon() {
     let alone = patient();
     alone.volume("first", "size: 1Mi");
@@ -113,7 +125,6 @@ fn begun(sandbox: &Sandbox) -> (Child, BufReader<impl Read + use<>>) {
     (child, out)
 }
 
-#[test]
 fn ctrl_c_on_the_client_stops_the_run_at_its_next_step() {
     let (sandbox, daemon, lock) = idle();
     let (mut child, mut out) = begun(&sandbox);
@@ -131,7 +142,6 @@ fn ctrl_c_on_the_client_stops_the_run_at_its_next_step() {
     assert_eq!(daemon.end(), Some(0));
 }
 
-#[test]
 fn a_client_that_is_killed_stops_its_run_and_the_daemon_lives() {
     let (sandbox, daemon, lock) = idle();
     let (mut child, out) = begun(&sandbox);
@@ -147,4 +157,71 @@ fn a_client_that_is_killed_stops_its_run_and_the_daemon_lives() {
     fs::remove_file(lock).unwrap();
     wait("the daemon to go on", || live(&sandbox).len() == 1 + MANY);
     assert_eq!(daemon.end(), Some(0));
+}
+
+fn a_daemon_that_ends_ends_its_runs_and_their_clients() {
+    for (signal, code, daemons) in [(Signal::TERM, 1, Some(0)), (Signal::KILL, 7, None)] {
+        let (sandbox, mut daemon, lock) = idle();
+        let (mut child, mut out) = begun(&sandbox);
+        daemon.send(signal);
+        let mut rest = String::new();
+        out.read_to_string(&mut rest).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{rest}");
+        assert_eq!(daemon.ended(), daemons);
+        let done = live(&sandbox).len();
+        assert!(done < 1 + MANY, "it was not in time");
+        fs::remove_file(lock).unwrap();
+        sandbox.kiln("apply").ends(0);
+        assert_eq!(live(&sandbox).len(), 1 + MANY);
+    }
+}
+
+fn runs_that_are_asked_for_at_once_come_one_after_the_other() {
+    let (sandbox, daemon, _lock) = idle();
+    let many: String = (0..200).map(|n| document(&format!("v{n}"), "4Ki")).collect();
+    sandbox.write("specs/many.yaml", &many);
+    let said: Vec<String> = std::thread::scope(|scope| {
+        let applies: Vec<_> = (0..4).map(|_| scope.spawn(|| sandbox.kiln("apply").ends(0).out)).collect();
+        applies.into_iter().map(|apply| apply.join().unwrap()).collect()
+    });
+    let made = said.iter().flat_map(|out| out.lines()).filter(|line| line.starts_with("created ")).count();
+    assert_eq!((made, live(&sandbox).len()), (200, 201), "each was made by one of them");
+    assert_eq!(said.iter().filter(|out| out.contains("Nothing to do.")).count(), 3, "{said:?}");
+    assert_eq!(daemon.end(), Some(0));
+}
+
+fn what_nobody_could_be_asked_about_waits_in_a_run_and_not_in_the_daemon() {
+    let (sandbox, daemon, lock) = idle();
+    sandbox.volume("fleeting", "size: 1Mi, onRemove: Delete");
+    sandbox.kiln("apply").ends(0);
+    sandbox.remove("specs/fleeting.yaml");
+    sandbox.kiln("apply").ends(4).says("NeedsConfirmation");
+    assert_eq!(live(&sandbox), ["first", "fleeting"]);
+    // That it was declared so is the daemon's confirmation.
+    fs::remove_file(lock).unwrap();
+    daemon.ask("POST /v1/reconcile");
+    wait("its end", || live(&sandbox) == ["first"]);
+    assert_eq!(trash(&sandbox), Vec::<String>::new());
+}
+
+fn what_a_person_approves_the_daemon_carries_out() {
+    let sandbox = patient();
+    (0..20).for_each(|n| sandbox.volume(&format!("v{n}"), "size: 1Mi"));
+    let daemon = Daemon::start(&sandbox);
+    (0..15).for_each(|n| sandbox.remove(&format!("specs/v{n}.yaml")));
+    daemon.second_look();
+    assert_eq!((live(&sandbox).len(), trash(&sandbox).len()), (20, 0), "that many wait");
+    let status = sandbox.kiln("status -o json").ends(0).json();
+    let digest = status["approval"].as_str().unwrap();
+    sandbox.kiln("status").says(&format!("kiln approve {digest}"));
+    // More of them are another set: what was approved is gone, and nothing else.
+    sandbox.remove("specs/v15.yaml");
+    daemon.second_look();
+    sandbox.kiln(&format!("approve {digest}"));
+    daemon.second_look();
+    assert_eq!(trash(&sandbox).len(), 0, "another set than the one that is declared away now");
+    let status = sandbox.kiln("status -o json").ends(0).json();
+    sandbox.kiln(&format!("approve {}", status["approval"].as_str().unwrap())).ends(0);
+    wait("the removals", || trash(&sandbox).len() == 16);
+    assert_eq!(live(&sandbox), ["v16", "v17", "v18", "v19"]);
 }
