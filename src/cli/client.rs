@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,6 +53,9 @@ impl Holder {
         }
         block_on(async {
             let Ok(stream) = connect(state).await else { return Holder::None };
+            if let Err(why) = believe(state, &stream) {
+                return Holder::Mute(why);
+            }
             let asked = tokio::time::timeout(PATIENCE, ask(stream, Method::GET, "/v1/daemon", Bytes::new()));
             let view = match asked.await {
                 Ok(Ok(response)) => read::<DaemonView>(response).await,
@@ -110,6 +114,17 @@ async fn connect(state: &Path) -> std::io::Result<UnixStream> {
     // The name of a socket has 107 bytes at most; that of a directory may have more.
     let directory = File::open(state)?;
     UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd())).await
+}
+
+/// Whether who serves the socket is one of those who could write the store as well: this user, root, or whose directory it is.
+fn believe(state: &Path, stream: &UnixStream) -> Result<(), String> {
+    let served_by = stream.peer_cred().map_err(|error| error.to_string())?.uid();
+    let own = rustix::process::geteuid().as_raw();
+    let owner = std::fs::metadata(state).map_err(|error| error.to_string())?.uid();
+    match served_by == own || served_by == 0 || served_by == owner {
+        true => Ok(()),
+        false => Err(format!("it is served by another user ({served_by})")),
+    }
 }
 
 async fn ask(stream: UnixStream, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, String> {

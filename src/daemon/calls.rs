@@ -1,6 +1,7 @@
 //! Between the engine and the drivers: every call is measured, and a backend that fails is left alone for a while.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -88,17 +89,25 @@ impl Connect for Watching {
             return Err(resting);
         }
         let driver = self.inner.connect(backend)?;
-        Ok(Arc::new(Watched { driver, backend: name.clone(), calls: Arc::clone(&self.calls) }))
+        Ok(Arc::new(Watched {
+            driver,
+            backend: name.clone(),
+            limit: backend.timeout.into(),
+            calls: Arc::clone(&self.calls),
+        }))
     }
 }
 
 struct Watched {
     driver: Arc<dyn Driver>,
     backend: Name,
+    /// The time that calls are given.
+    limit: Duration,
     calls: Arc<Calls>,
 }
 
-/// A call under way. Dropped before its end, it was given up: it did not answer in time.
+/// A call under way. Dropped before its end, it was given up: after its time, because it did not answer; before, because nobody asks
+/// any more.
 struct Call<'w> {
     watched: &'w Watched,
     what: &'static str,
@@ -126,7 +135,12 @@ impl Call<'_> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if !self.ended {
+        if self.ended {
+            return;
+        }
+        if self.began.elapsed() < self.watched.limit {
+            self.measure("Dropped");
+        } else {
             self.watched.calls.note::<()>(
                 &self.watched.backend,
                 &Err(DriverError::unknown(ErrorKind::TimedOut, format!("no answer to {}", self.what))),

@@ -3,23 +3,29 @@
 //! When an object may be purged is written on the backend, by the host's clock. A clock that jumps must not purge anything: so the
 //! daemon also counts for how long it has itself seen the object in the trash.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::engine::Trashed;
-use crate::model::Uid;
+use crate::model::{Name, Uid};
 
-/// What is past its time when it is first seen waits this long: a host that boots with a wrong clock has the right one by then.
-pub(super) const GRACE: Duration = Duration::from_secs(600);
+/// What is in the trash when a backend is first looked at waits this long at least, or as long as the trash is kept, if that is less:
+/// nobody knows what the clock has done before. A wrong one is noticed within a day.
+pub(super) const GRACE: Duration = Duration::from_secs(86_400);
 
 /// For how long objects in the trash have been seen there.
 #[derive(Debug, Default)]
-pub(super) struct Expiry(HashMap<Uid, Seen>);
+pub(super) struct Expiry {
+    seen: HashMap<Uid, Seen>,
+    /// Backends that have shown all of their trash before: what is new in it was removed since.
+    looked: BTreeSet<Name>,
+}
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
+    backend: Name,
     /// As written on it.
     expires: u64,
     /// By the clock that does not jump: not before this.
@@ -27,35 +33,43 @@ struct Seen {
 }
 
 impl Expiry {
-    /// Notes what is in the trash at `wall` (seconds since 1970), and gives what may be purged: its time has passed by the host's
-    /// clock, and by how long it was seen there.
-    pub(super) fn ripe(&mut self, trash: &[Trashed], wall: u64, now: Instant) -> Vec<Trashed> {
-        let mut seen = HashMap::with_capacity(trash.len());
-        let mut ripe = Vec::new();
-        for trashed in trash {
-            let (Some(uid), Some(expires)) = (trashed.object.uid(), trashed.expires) else { continue };
-            let entry = match self.0.get(&uid).filter(|seen| seen.expires == expires) {
-                Some(seen) => *seen,
-                None => {
-                    let left = expires.checked_sub(wall).filter(|left| *left > 0);
-                    let wait = left.map_or(GRACE, Duration::from_secs);
-                    // What lies beyond the end of the clock never comes.
-                    let Some(at) = now.checked_add(wait) else { continue };
-                    Seen { expires, ripe: at }
-                }
-            };
-            seen.insert(uid, entry);
-            if expires <= wall && entry.ripe <= now {
-                ripe.push(trashed.clone());
+    /// Notes what is in the trash at `wall` (seconds since 1970). `complete`: backends that showed all of it. `ttl`: how long it is kept.
+    pub(super) fn note(
+        &mut self,
+        trash: &[Trashed],
+        complete: &BTreeSet<Name>,
+        ttl: Duration,
+        wall: u64,
+        now: Instant,
+    ) {
+        // What a listing leaves out may only not have been listed.
+        let there: BTreeSet<Uid> = trash.iter().filter_map(|trashed| trashed.object.uid()).collect();
+        self.seen.retain(|uid, seen| there.contains(uid) || !complete.contains(&seen.backend));
+        for Trashed { backend, object, expires } in trash {
+            let (Some(uid), Some(expires)) = (object.uid(), *expires) else { continue };
+            if self.seen.get(&uid).is_some_and(|seen| seen.expires == expires) {
+                continue;
+            }
+            let left = Duration::from_secs(expires.saturating_sub(wall));
+            let least = if self.looked.contains(backend) { ttl } else { ttl.min(GRACE) };
+            match now.checked_add(left.max(least)) {
+                Some(ripe) => drop(self.seen.insert(uid, Seen { backend: backend.clone(), expires, ripe })),
+                // What lies beyond the end of the clock never comes.
+                None => drop(self.seen.remove(&uid)),
             }
         }
-        self.0 = seen;
-        ripe
+        self.looked.extend(complete.iter().cloned());
+    }
+
+    /// Whether an object that was noted may be purged: its time has passed by the host's clock, and by how long it was seen there.
+    pub(super) fn is_ripe(&self, trashed: &Trashed, wall: u64, now: Instant) -> bool {
+        let seen = trashed.object.uid().and_then(|uid| self.seen.get(&uid));
+        seen.is_some_and(|seen| Some(seen.expires) == trashed.expires && seen.expires <= wall && seen.ripe <= now)
     }
 
     /// When the next one may be, by the clock that does not jump.
     pub(super) fn next(&self, now: Instant) -> Option<Instant> {
-        self.0.values().map(|seen| seen.ripe).filter(|ripe| *ripe > now).min()
+        self.seen.values().map(|seen| seen.ripe).filter(|ripe| *ripe > now).min()
     }
 }
 
@@ -64,13 +78,13 @@ mod tests {
     use super::*;
     use crate::model::{Clients, Identity, Kind, Object, Owner, Place, Size, Tags};
 
-    const WEEK: u64 = 7 * 86_400;
+    const WEEK: Duration = Duration::from_secs(7 * 86_400);
     const YEAR: u64 = 365 * 86_400;
     const TODAY: u64 = 1_800_000_000;
 
     fn trashed(volume: &str, expires: u64) -> Trashed {
         let owner: Owner = "prod".parse().unwrap();
-        let (fast, name) = ("fast".parse().unwrap(), volume.parse().unwrap());
+        let (fast, name) = (fast(), volume.parse().unwrap());
         let uid = Uid::derive("5c1d2e8a90", &owner, Kind::Volume, &fast, &name, 0);
         let identity = Identity { owner, kind: Kind::Volume, name, uid };
         let object = Object {
@@ -87,52 +101,96 @@ mod tests {
         Trashed { backend: fast, object, expires: Some(expires) }
     }
 
+    fn fast() -> Name {
+        "fast".parse().unwrap()
+    }
+
+    /// Looks at one trash with a week's time, as a daemon does in every pass.
+    struct Watcher {
+        expiry: Expiry,
+        now: Instant,
+    }
+
+    impl Watcher {
+        /// One that has seen the backend before, when its trash was empty.
+        fn used() -> Self {
+            let mut watcher = Self::new();
+            assert!(!watcher.look(None, TODAY, 0));
+            watcher
+        }
+
+        fn new() -> Self {
+            Self { expiry: Expiry::default(), now: Instant::now() }
+        }
+
+        /// A complete look, so many seconds after the last by the clock that does not jump. Whether what is there may be purged.
+        fn look(&mut self, trash: Option<&Trashed>, wall: u64, later: u64) -> bool {
+            self.now += Duration::from_secs(later);
+            let trash: Vec<Trashed> = trash.into_iter().cloned().collect();
+            self.expiry.note(&trash, &BTreeSet::from([fast()]), WEEK, wall, self.now);
+            trash.iter().any(|trashed| self.expiry.is_ripe(trashed, wall, self.now))
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn it_is_ripe_when_both_clocks_say_so() {
-        let start = Instant::now();
-        let mut expiry = Expiry::default();
-        let trash = [trashed("db", TODAY + WEEK)];
-        assert_eq!(expiry.ripe(&trash, TODAY, start), []);
-        let later = start + Duration::from_secs(WEEK);
-        assert_eq!(expiry.next(start), Some(later));
-        assert_eq!(expiry.ripe(&trash, TODAY + WEEK - 1, later), [], "the host's clock was turned back by a second");
-        assert_eq!(expiry.ripe(&trash, TODAY + WEEK, later - Duration::from_secs(1)), []);
-        assert_eq!(expiry.ripe(&trash, TODAY + WEEK, later), trash);
+        let (mut watcher, week) = (Watcher::used(), WEEK.as_secs());
+        let old = trashed("db", TODAY + week);
+        assert!(!watcher.look(Some(&old), TODAY, 0));
+        assert_eq!(watcher.expiry.next(watcher.now), Some(watcher.now + WEEK));
+        assert!(!watcher.look(Some(&old), TODAY + week, week - 1), "a second too early by the daemon's own clock");
+        assert!(!watcher.look(Some(&old), TODAY + week - 1, 1), "the host's clock was turned back by a second");
+        assert!(watcher.look(Some(&old), TODAY + week, 0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_clock_that_jumps_a_year_purges_nothing() {
-        let start = Instant::now();
-        let mut expiry = Expiry::default();
-        let trash = [trashed("db", TODAY + WEEK)];
-        assert_eq!(expiry.ripe(&trash, TODAY, start), []);
-        for minutes in 1..60 {
-            let now = start + Duration::from_secs(60) * minutes;
-            assert_eq!(expiry.ripe(&trash, TODAY + YEAR, now), [], "after {minutes} minutes");
+        let mut watcher = Watcher::used();
+        let old = trashed("db", TODAY + WEEK.as_secs());
+        assert!(!watcher.look(Some(&old), TODAY, 0));
+        for minute in 1..3 * 24 * 60 {
+            assert!(!watcher.look(Some(&old), TODAY + YEAR, 60), "after {minute} minutes");
         }
-        assert_eq!(expiry.ripe(&trash, TODAY - YEAR, start + Duration::from_secs(WEEK)), []);
+        assert!(!watcher.look(Some(&old), TODAY - YEAR, WEEK.as_secs()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_past_its_time_when_first_seen_waits_for_the_clock_to_be_set() {
-        let start = Instant::now();
-        let mut expiry = Expiry::default();
-        let trash = [trashed("db", TODAY - 1)];
-        assert_eq!(expiry.ripe(&trash, TODAY, start), []);
-        assert_eq!(expiry.ripe(&trash, TODAY, start + GRACE - Duration::from_millis(1)), []);
-        assert_eq!(expiry.ripe(&trash, TODAY, start + GRACE), trash);
+    async fn a_clock_that_was_behind_when_it_was_removed_purges_nothing_when_it_is_set() {
+        let mut watcher = Watcher::used();
+        let old = trashed("db", TODAY - YEAR + WEEK.as_secs());
+        assert!(!watcher.look(Some(&old), TODAY, 0), "past its time when it is first seen");
+        assert!(!watcher.look(Some(&old), TODAY, WEEK.as_secs() - 1));
+        assert!(watcher.look(Some(&old), TODAY, 1), "it was removed while the daemon ran, and a week has passed since");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_left_the_trash_and_came_back_is_counted_anew() {
-        let start = Instant::now();
-        let mut expiry = Expiry::default();
-        assert_eq!(expiry.ripe(&[trashed("db", TODAY + 60)], TODAY, start), []);
-        let later = start + Duration::from_secs(60);
-        let again = [trashed("db", TODAY + 30)];
-        assert_eq!(expiry.ripe(&again, TODAY + 60, later), [], "another time is written on it");
-        assert_eq!(expiry.ripe(&[], TODAY + 60, later), []);
-        assert_eq!(expiry.ripe(&again, TODAY + 60, later + GRACE), [], "it was not there in between");
-        assert_eq!(expiry.next(later + GRACE), Some(later + GRACE * 2));
+    async fn a_daemon_that_begins_waits_a_day() {
+        let mut watcher = Watcher::new();
+        let old = trashed("db", TODAY - 1);
+        assert!(!watcher.look(Some(&old), TODAY, 0));
+        assert!(!watcher.look(Some(&old), TODAY, GRACE.as_secs() - 1));
+        assert!(watcher.look(Some(&old), TODAY, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_left_the_trash_and_came_back_is_counted_anew_and_what_was_not_listed_is_not() {
+        let (mut watcher, week) = (Watcher::used(), WEEK.as_secs());
+        assert!(!watcher.look(Some(&trashed("db", TODAY + week)), TODAY, 0));
+        let again = trashed("db", TODAY + 30);
+        assert!(!watcher.look(Some(&again), TODAY + week, week), "another time is written on it");
+        // A look that shows nothing of the backend changes nothing.
+        watcher.expiry.note(&[], &BTreeSet::new(), WEEK, TODAY + week, watcher.now);
+        assert!(watcher.look(Some(&again), TODAY + week, week));
+        assert!(!watcher.look(None, TODAY + week, 0));
+        assert!(!watcher.look(Some(&again), TODAY + week, week - 1), "it was not there in between");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_time_is_not_made_longer() {
+        let (mut expiry, now, ttl) = (Expiry::default(), Instant::now(), Duration::from_secs(3));
+        let old = trashed("db", TODAY);
+        expiry.note(std::slice::from_ref(&old), &BTreeSet::from([fast()]), ttl, TODAY, now);
+        assert!(!expiry.is_ripe(&old, TODAY, now + ttl - Duration::from_millis(1)));
+        assert!(expiry.is_ripe(&old, TODAY, now + ttl));
     }
 }

@@ -1,11 +1,12 @@
 //! What the loop and its clients share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -18,9 +19,11 @@ use super::retry::Objects;
 use super::schedule::{After, Confirmed};
 use crate::engine::{Clock, Connect, Retry, Setup, problem_views, rfc3339};
 use crate::manifest::{Allowed, Limits, Reader, Reading, Source, checkout_in_progress};
-use crate::model::{Name, Specs};
+use crate::model::{DriverError, Name, Owner, Specs};
 use crate::store::{Store, StoreError};
 
+/// While `git checkout` is at work, it is looked for again this often.
+pub(super) const CHECKOUT: Duration = Duration::from_millis(200);
 /// The loop turns at least once a second; so late, it does not turn.
 const STUCK: Duration = Duration::from_secs(10);
 
@@ -76,8 +79,12 @@ pub(super) struct Known {
     /// What was last read.
     pub(super) reading: Option<Reading>,
     pub(super) confirmed: Confirmed,
-    /// The content that the last pass was made for.
+    /// The content that the last pass over everything was made for.
     pub(super) passed: Option<String>,
+    /// Owner and id of the Stack that the last pass was made for.
+    pub(super) stack: Option<(Owner, String)>,
+    /// Probes of backends that have not come back yet.
+    pub(super) probes: HashMap<Name, JoinHandle<Result<(), DriverError>>>,
     pub(super) objects: Objects,
     pub(super) expiry: Expiry,
     pub(super) running: Option<Running>,
@@ -154,6 +161,13 @@ impl Hub {
             hub.reader.lock().unwrap_or_else(PoisonError::into_inner).read(&allowed)
         });
         reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// Waits until Git has changed the manifests, or is not at it any more.
+    pub(super) async fn wait_for_checkout(self: &Arc<Self>) {
+        while self.is_checked_out().await {
+            tokio::time::sleep(CHECKOUT).await;
+        }
     }
 
     /// Whether Git is just changing the manifests.

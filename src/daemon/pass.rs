@@ -13,7 +13,9 @@ use super::protocol::{Ask, PassView};
 use super::schedule::After;
 use crate::engine::{self, Options, Report, Reporter, Survey, Trashed, rfc3339};
 use crate::manifest::{Problem, Reading};
-use crate::model::{DriverError, ErrorKind, Kind, Name, PurgeMode, Scope, Specs, Uid, Verb};
+use crate::model::{
+    BackendSpec, DriverError, ErrorKind, Kind, Listed, Name, Owner, PurgeMode, Scope, Specs, Step, Uid, Verb,
+};
 use crate::plan::{self, Held, Plan, View};
 use crate::store::StoreError;
 
@@ -39,8 +41,6 @@ pub(super) enum Refused {
     Unusable,
     /// The manifests have problems, and a person's apply does nothing then.
     Problems(Arc<[Problem]>),
-    /// The saved plan is of other manifests.
-    OtherRevision(String),
     /// Nothing can be written down.
     Store(StoreError),
 }
@@ -56,9 +56,12 @@ impl Hub {
         stop: CancellationToken,
         reporter: Arc<dyn Reporter>,
     ) -> Result<Report, Refused> {
+        let by_hand = matches!(by, By::Hand(_));
+        if by_hand {
+            self.wait_for_checkout().await;
+        }
         let _turn = self.turn.lock().await;
         let since = self.config.clock.now();
-        let by_hand = matches!(by, By::Hand(_));
         self.known().running = Some(Running { content: None, since, by_hand, stop: stop.clone() });
         let _running = Ran(self);
         let result = self.make(by, stop, reporter).await;
@@ -82,7 +85,15 @@ impl Hub {
         }
         let reading = self.read().await;
         let (options, confirm_at) = self.options(by, stop, &reading, began)?;
-        if !reading.usable {
+        let (is_whole, is_foreign) = {
+            let known = self.known();
+            let stack = &reading.specs.stack;
+            // A Stack that has gone, or is another, may be in a file that is just being written: it needs a second look too.
+            let is_other = |known: &(Owner, String)| known.0 != stack.owner || known.1 != stack.id;
+            let is_foreign = confirm_at.is_some() && known.stack.as_ref().is_some_and(is_other);
+            (options.only.is_empty() && options.saved.is_none(), is_foreign)
+        };
+        if !reading.usable || is_foreign {
             let view = self.viewed(&reading, Ending::Invalid, began, &Report::default());
             self.noted(view, Ending::Invalid, began);
             self.ended_with(After { interval: reading.specs.stack.interval.into(), changed: false, due: confirm_at });
@@ -99,17 +110,25 @@ impl Hub {
             self.probe(true).await;
         }
         let mut report = engine::reconcile_once(&setup, &options, reporter).await.map_err(Refused::Store)?;
+        {
+            let mut known = self.known();
+            let stack = &reading.specs.stack;
+            known.stack = Some((stack.owner.clone(), stack.id.clone()));
+            if is_whole && !(by_hand && report.stopped) {
+                known.passed = Some(reading.content.clone());
+            }
+        }
         if !report.refused.is_empty() || !report.unknown.is_empty() {
             // Nothing was run, and nothing of what was seen is told.
             return Ok(report);
         }
         let mut after = self.note(&reading, confirm_at.is_some(), &options, &mut report, began, by_hand);
-        after.due = [after.due, confirm_at].into_iter().flatten().min();
+        self.note_trash(&specs, &report);
         if !by_hand && reading.problems.is_empty() && confirm_at.is_none() {
-            self.purge(&setup, &report).await;
-            let ripe = self.known().expiry.next(Instant::now());
-            after.due = [after.due, ripe].into_iter().flatten().min();
+            self.purge(&setup, &options, &report, &reading.content).await;
         }
+        let ripe = self.known().expiry.next(Instant::now());
+        after.due = [after.due, confirm_at, ripe].into_iter().flatten().min();
         self.ended_with(after);
         Ok(report)
     }
@@ -142,18 +161,14 @@ impl Hub {
             By::Hand(_) if !reading.problems.is_empty() => return Err(Refused::Problems(reading.problems.clone())),
             By::Hand(ask) => {
                 // What is asked for is as good as a second look. Of a part, nothing is said about the rest.
-                if ask.only.is_empty() {
+                if ask.only.is_empty() && ask.saved.is_none() && !options.stop.is_cancelled() {
                     known.confirmed.asked_for(&reading.content, now);
-                }
-                if let Some(saved) = ask.saved.as_ref().filter(|saved| saved.revision != reading.specs.revision) {
-                    return Err(Refused::OtherRevision(saved.revision.clone()));
                 }
                 options.approve = ask.approve;
                 options.only = ask.only.into_iter().collect();
                 options.saved = ask.saved.map(Arc::new);
             }
         }
-        known.passed = Some(reading.content.clone());
         Ok((options, confirm_at))
     }
 
@@ -193,7 +208,9 @@ impl Hub {
                 true => failed.contains(&(kind, name)) || options.postponed.contains(&(kind, name.clone())),
                 false => by_hand,
             });
-            for (step, error) in &report.failed {
+            // Of a backend that rests every step fails: that says nothing of the objects.
+            let of_object = |error: &DriverError| error.kind != ErrorKind::Resting;
+            for (step, error) in report.failed.iter().filter(|(_, error)| of_object(error)) {
                 let (kind, name) = (step.identity.kind, &step.identity.name);
                 known.objects.failed(kind, name, spec_hash(specs, kind, name), &error.message, now);
             }
@@ -233,11 +250,13 @@ impl Hub {
         let mut breakers = self.calls.breakers();
         breakers.retain(|name| specs.backends.contains_key(name));
         for (name, view) in &report.world {
-            if let View::Unseen { why } = view
-                && breakers.resting(name).is_none()
-            {
-                breakers.failed(name, false, why, now);
-                tracing::warn!(backend = %name, "it could not be observed, and is left alone for a while: {why}");
+            match view {
+                View::Unseen { why } if breakers.resting(name).is_none() => {
+                    breakers.failed(name, false, why, now);
+                    tracing::warn!(backend = %name, "it could not be observed, and is left alone for a while: {why}");
+                }
+                View::Seen { .. } | View::Taken { .. } => breakers.seen(name),
+                View::Unseen { .. } | View::Unbuilt => {}
             }
         }
         drop(breakers);
@@ -301,43 +320,72 @@ impl Hub {
         asked.join_all().await.into_iter().any(|is_back| is_back)
     }
 
-    /// One small call: whether the backend answers.
-    async fn ask(&self, backend: &crate::model::BackendSpec) -> Result<(), DriverError> {
-        let (connect, spec) = (Arc::clone(&self.config.connect), backend.clone());
+    /// One small call: whether the backend answers. As long as one hangs there is no other: each would keep a thread.
+    async fn ask(&self, backend: &BackendSpec) -> Result<(), DriverError> {
         let began = Instant::now();
-        let asking = async {
-            let driver = tokio::task::spawn_blocking(move || connect.connect(&spec)).await;
-            let panicked = |_| DriverError::before(ErrorKind::Permanent, "its driver failed in a panic");
-            driver.map_err(panicked)??.observe(&Scope::Objects(Vec::new())).await
-        };
+        let hanging = self.known().probes.remove(&backend.meta.name);
+        let mut asking = hanging.filter(|asking| !asking.is_finished()).unwrap_or_else(|| {
+            let (connect, spec) = (Arc::clone(&self.config.connect), backend.clone());
+            tokio::spawn(async move {
+                let driver = tokio::task::spawn_blocking(move || connect.connect(&spec)).await;
+                let panicked = |_| DriverError::before(ErrorKind::Permanent, "its driver failed in a panic");
+                driver.map_err(panicked)??.observe(&Scope::Objects(Vec::new())).await.map(|_| ())
+            })
+        });
         let limit = Duration::from_secs(backend.timeout.0);
-        let answer = tokio::time::timeout(limit, asking).await;
-        let answer = answer.unwrap_or_else(|_| Err(DriverError::timed_out(backend.timeout))).map(|_| ());
+        let answer = match tokio::time::timeout(limit, &mut asking).await {
+            Ok(answer) => {
+                answer.unwrap_or_else(|error| Err(DriverError::before(ErrorKind::Permanent, error.to_string())))
+            }
+            Err(_) => {
+                self.known().probes.insert(backend.meta.name.clone(), asking);
+                Err(DriverError::timed_out(backend.timeout))
+            }
+        };
         let outcome = answer.as_ref().map_or_else(|error| error.kind.to_string(), |()| "ok".to_owned());
         self.metrics.driver_call(backend.meta.name.as_str(), "probe", &outcome, began.elapsed());
         answer
     }
 
-    /// Purges what of the trash is past its time, where nothing is in doubt.
-    async fn purge(&self, setup: &engine::Setup, report: &Report) {
+    /// Notes for how long what is in the trash has been seen there.
+    fn note_trash(&self, specs: &Specs, report: &Report) {
+        let complete = |(name, view): (&Name, &View)| match view {
+            View::Seen { observed, .. } if observed.listed == Listed::COMPLETE => Some(name.clone()),
+            _ => None,
+        };
+        let complete = report.world.iter().filter_map(complete).collect();
+        let trash = engine::trash_in(&report.world, &specs.stack.owner);
+        let ttl = specs.stack.trash.ttl.into();
+        self.known().expiry.note(&trash, &complete, ttl, self.config.clock.now(), Instant::now());
+    }
+
+    /// Purges what of the trash is past its time, where nothing is in doubt. The pass was made for manifests with this `content`.
+    async fn purge(self: &Arc<Self>, setup: &engine::Setup, options: &Options, report: &Report, content: &str) {
         let specs = &setup.specs;
-        if specs.stack.trash.purge != PurgeMode::Auto || report.stopped {
+        if specs.stack.trash.purge != PurgeMode::Auto || report.stopped || !report.breaches.is_empty() {
             return;
         }
         let ripe = {
             let now = self.config.clock.now();
-            let records = self.config.store.records().unwrap_or_default();
+            // Who cannot say what is suspended purges nothing.
+            let Ok(records) = self.config.store.records() else { return };
             let suspended = engine::suspensions(&records, &specs.stack.owner, now);
             let stays = |trashed: &Trashed| {
                 let identity = trashed.object.identity.as_ref();
                 identity.is_some_and(|id| plan::suspension_of(&suspended, id.kind, &id.name).is_some())
             };
-            let trash = engine::trash_in(&report.world, &specs.stack.owner);
-            let is_sure = |trashed: &Trashed| is_sure(trashed, specs, report) && !stays(trashed);
-            let sure: Vec<Trashed> = trash.into_iter().filter(is_sure).collect();
-            self.known().expiry.ripe(&sure, now, Instant::now())
+            let known = self.known();
+            let is_ripe = |trashed: &Trashed| known.expiry.is_ripe(trashed, now, Instant::now());
+            let trash = engine::trash_in(&report.world, &specs.stack.owner).into_iter();
+            let sure = trash.filter(|trashed| is_ripe(trashed) && is_sure(trashed, specs, report) && !stays(trashed));
+            sure.collect::<Vec<Trashed>>()
         };
         if ripe.is_empty() {
+            return;
+        }
+        // The pass may have taken hours: what is declared again since then must stay.
+        if options.stop.is_cancelled() || self.is_checked_out().await || self.read().await.content != content {
+            self.wake.notify_one();
             return;
         }
         match engine::trash_purge(setup, &ripe).await {
@@ -385,18 +433,15 @@ fn is_sure(trashed: &Trashed, specs: &Specs, report: &Report) -> bool {
     let Some(identity) = &trashed.object.identity else { return false };
     let Some(plan) = &report.plan else { return false };
     let is_it = |kind: Kind, name: &Name| kind == identity.kind && *name == identity.name;
-    let is_busy = plan.steps.iter().any(|step| is_it(step.identity.kind, &step.identity.name))
-        || plan.held.iter().any(|held| is_it(held.kind, &held.name));
-    let is_declared = match identity.kind {
-        Kind::Volume => specs.volumes.contains_key(&identity.name),
-        _ => specs.snapshots.contains_key(&identity.name),
-    };
-    observed.listed == crate::model::Listed::COMPLETE
+    let step_on_it = |step: &Step| step.identity.uid == identity.uid || is_it(step.identity.kind, &step.identity.name);
+    let held_on_it = |held: &Held| held.uid == Some(identity.uid) || is_it(held.kind, &held.name);
+    observed.listed == Listed::COMPLETE
         && observed.gaps.is_empty()
         && trashed.object.conflict.is_none()
-        && !plan.unobserved.iter().any(|unobserved| unobserved.backend == trashed.backend)
-        && !is_busy
-        && !is_declared
+        && report.usable.contains(&trashed.backend)
+        && !plan.steps.iter().any(step_on_it)
+        && !plan.held.iter().any(held_on_it)
+        && !engine::is_wanted(specs, identity.kind, &identity.name)
 }
 
 /// What is declared of an object, as a hash: another one means that somebody changed it.

@@ -98,8 +98,18 @@ pub(super) struct Breakers(BTreeMap<Name, Breaker>);
 struct Breaker {
     /// Calls in a row, since one succeeded or the breaker last tripped.
     calls: u32,
+    /// How often in a row it has tripped or a probe has failed, since the backend last showed itself.
+    failures: u32,
     /// Set while it is open.
     resting: Option<Failing>,
+}
+
+impl Breaker {
+    fn rest(&mut self, backend: &Name, error: &str, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        let next = now + BACKEND.pause(self.failures, backend.as_str());
+        self.resting = Some(Failing { failures: self.failures, error: error.to_owned(), next });
+    }
 }
 
 impl Breakers {
@@ -117,19 +127,25 @@ impl Breakers {
         breaker.calls += 1;
         let trips = breaker.resting.is_none() && (!in_time || breaker.calls >= TRIPS);
         if trips {
-            breaker.resting = Some(Failing::again(None, BACKEND, backend.as_str(), error, now));
+            breaker.rest(backend, error, now);
         }
         trips
+    }
+
+    /// A whole look at a backend has succeeded.
+    pub(super) fn seen(&mut self, backend: &Name) {
+        if let Some(breaker) = self.0.get_mut(backend).filter(|breaker| breaker.resting.is_none()) {
+            breaker.failures = 0;
+        }
     }
 
     /// A probe of a resting backend has ended. Whether the breaker is closed now.
     pub(super) fn probed(&mut self, backend: &Name, result: Result<(), &str>, now: Instant) -> bool {
         match (result, self.0.get_mut(backend)) {
-            (Ok(()), _) => drop(self.0.remove(backend)),
-            (Err(error), Some(Breaker { resting: Some(before), .. })) => {
-                *before = Failing::again(Some(before), BACKEND, backend.as_str(), error, now);
-            }
-            (Err(_), _) => {}
+            // Half open: whoever answers a small call and fails the next one again rests longer each time.
+            (Ok(()), Some(breaker)) => (breaker.resting, breaker.calls) = (None, 0),
+            (Err(error), Some(breaker)) if breaker.resting.is_some() => breaker.rest(backend, error, now),
+            (_, _) => {}
         }
         result.is_ok()
     }
@@ -213,6 +229,24 @@ mod tests {
         assert!(second.next > first);
         assert!(breakers.probed(&fast, Ok(()), second.next));
         assert!(breakers.resting(&fast).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_backend_that_answers_probes_only_rests_longer_each_time() {
+        let (mut now, fast) = (Instant::now(), name("fast"));
+        let mut breakers = Breakers::default();
+        let mut rests = Vec::new();
+        for _ in 0..20 {
+            assert!(breakers.failed(&fast, false, "the listing hangs", now));
+            let next = breakers.resting(&fast).unwrap().next;
+            rests.push(next - now);
+            now = next;
+            assert!(breakers.probed(&fast, Ok(()), now));
+        }
+        assert!(rests[0] < Duration::from_secs(2) && rests[19] >= BACKEND.most * 3 / 4, "{rests:?}");
+        breakers.seen(&fast);
+        assert!(breakers.failed(&fast, false, "again", now));
+        assert_eq!(breakers.resting(&fast).unwrap().failures, 1, "a whole look begins anew");
     }
 
     #[tokio::test(start_paused = true)]

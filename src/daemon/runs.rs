@@ -16,6 +16,8 @@ use super::protocol::{Ask, Line};
 use crate::engine::{Event, Reporter, problem_views};
 use crate::plan::Plan;
 
+/// A question that nobody answers for so long is answered with no: meanwhile nothing else is done.
+const ANSWER: Duration = Duration::from_secs(120);
 /// How often the progress of a step is told: enough for a bar to move, and few lines for a client that has stopped reading.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
@@ -78,9 +80,6 @@ pub(super) fn apply(hub: &Arc<Hub>, runs: &Arc<Runs>, ask: Ask) -> mpsc::Unbound
             Ok(report) => Line::Done(report),
             Err(Refused::Problems(problems)) => Line::Invalid(problem_views(&problems)),
             Err(Refused::Store(error)) => Line::Store(error),
-            Err(Refused::OtherRevision(revision)) => Line::Refused(format!(
-                "the plan was saved for revision {revision}, which is not what the daemon follows now"
-            )),
             Err(Refused::Unusable | Refused::Unchanged | Refused::Checkout) => {
                 Line::Refused("the Stack cannot be read".to_owned())
             }
@@ -142,6 +141,11 @@ impl Reporter for Teller {
         tokio::select! {
             answer = answer => answer.unwrap_or(false),
             () = self.stop.cancelled() => false,
+            () = tokio::time::sleep(ANSWER) => {
+                let minutes = ANSWER.as_secs() / 60;
+                self.tell(Line::Note(format!("no answer for {minutes} minutes, and others wait: that counts as no")));
+                false
+            }
         }
     }
 }

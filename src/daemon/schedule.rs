@@ -25,6 +25,8 @@ pub(super) struct Schedule {
     changed: Option<(Instant, Instant)>,
     /// The earliest of what was asked for: by a person, a retry, the interval.
     at: Option<Instant>,
+    /// Changes were seen while a pass ran, and looked at only to know whether it is overtaken.
+    owed: bool,
     /// Passes in a row that changed something.
     busy: u32,
 }
@@ -43,7 +45,7 @@ pub(super) struct After {
 impl Schedule {
     /// The first pass begins at once.
     pub(super) fn new(now: Instant) -> Self {
-        Self { changed: None, at: Some(now), busy: 0 }
+        Self { changed: None, at: Some(now), owed: false, busy: 0 }
     }
 
     /// The manifests may have changed.
@@ -60,6 +62,11 @@ impl Schedule {
     /// When the changes seen so far have come to rest.
     pub(super) fn quiet_at(&self) -> Option<Instant> {
         self.changed.map(|(first, last)| (last + QUIET).min(first + AT_MOST))
+    }
+
+    /// While a pass runs, what has changed is looked at; the next pass takes it up.
+    pub(super) fn look(&mut self) {
+        self.owed |= self.changed.take().is_some();
     }
 
     /// When the next pass begins, as far as is known now.
@@ -79,6 +86,9 @@ impl Schedule {
         let after = After { interval: after.interval.min(LONGEST), ..after };
         self.want(now + after.interval);
         after.due.into_iter().for_each(|due| self.want(due));
+        if std::mem::take(&mut self.owed) {
+            self.changed.get_or_insert((now, now));
+        }
         self.busy = if after.changed { self.busy + 1 } else { 0 };
         if after.changed {
             self.want(now + (VERIFY * 2_u32.saturating_pow(self.busy - 1)).min(after.interval));
@@ -170,6 +180,25 @@ mod tests {
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert_eq!(pause_after(&mut schedule, after(false, None)), INTERVAL);
         assert_eq!(pause_after(&mut schedule, after(true, None)), VERIFY, "nothing to do ends the doubling");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_changes_while_a_pass_runs_is_looked_at_each_time_and_taken_up_after_it() {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(now);
+        schedule.begin(now);
+        let mut looks = 0;
+        for second in 1..=10 {
+            let at = now + Duration::from_secs(10 * second);
+            schedule.changed(at);
+            assert_eq!(schedule.quiet_at(), Some(at + QUIET));
+            schedule.look();
+            looks += 1;
+        }
+        assert_eq!((looks, schedule.quiet_at()), (10, None));
+        let end = now + Duration::from_secs(200);
+        schedule.ended(end, after(false, None));
+        assert_eq!(schedule.next(), Some(end + QUIET));
     }
 
     #[tokio::test(start_paused = true)]

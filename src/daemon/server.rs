@@ -231,15 +231,10 @@ async fn survey(State(desk): State<Desk>) -> Response {
         Some((_, bytes)) => bytes.clone(),
         None => {
             let began = Instant::now();
-            let reading = desk.hub.read().await;
-            let survey = engine::survey(&desk.hub.setup(Arc::clone(&reading.specs)), &[]).await;
-            let survey = engine::Survey { retries: desk.hub.retries(), ..survey };
-            let problems = engine::problem_views(&reading.problems);
-            let surveyed = Surveyed { specs: reading.specs, survey, problems };
-            let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&surveyed)).await;
-            let bytes = match json {
-                Ok(Ok(json)) => Bytes::from(json),
-                Ok(Err(error)) => return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+            // To its end, whether or not the client waits for it: a call that is left is no call that failed.
+            let bytes = match tokio::spawn(look(Arc::clone(&desk.hub))).await {
+                Ok(Ok(bytes)) => bytes,
+                Ok(Err(why)) => return (StatusCode::INTERNAL_SERVER_ERROR, why).into_response(),
                 Err(_) => return (StatusCode::INTERNAL_SERVER_ERROR, "a look ended in a panic").into_response(),
             };
             *looked = (desk.asking.load(Ordering::Relaxed) > 1).then(|| (began, bytes.clone()));
@@ -247,6 +242,16 @@ async fn survey(State(desk): State<Desk>) -> Response {
         }
     };
     json(bytes)
+}
+
+/// A fresh look at everything, as JSON.
+async fn look(hub: Arc<Hub>) -> Result<Bytes, String> {
+    let reading = hub.read().await;
+    let survey = engine::survey(&hub.setup(Arc::clone(&reading.specs)), &[]).await;
+    let survey = engine::Survey { retries: hub.retries(), ..survey };
+    let surveyed = Surveyed { problems: engine::problem_views(&reading.problems), specs: reading.specs, survey };
+    let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&surveyed)).await;
+    json.map_err(|error| error.to_string())?.map(Bytes::from).map_err(|error| error.to_string())
 }
 
 /// Counts as one as long as it is there.
@@ -337,7 +342,14 @@ async fn act(State(desk): State<Desk>, Json(ActRequest { specs, act }): Json<Act
     }
     // To its end, whether or not the client waits for it.
     let acted = tokio::spawn(async move {
-        let _turn = desk.hub.turn.lock().await;
+        // What is only written down need not wait for a copy that takes an hour.
+        let _turn = match act.needs_the_owner_alone() {
+            true => None,
+            false => {
+                desk.hub.wait_for_checkout().await;
+                Some(desk.hub.turn.lock().await)
+            }
+        };
         let reading = desk.hub.read().await;
         let is_enough = reading.usable && act.needs_the_owner_alone();
         if !reading.problems.is_empty() && !is_enough {
@@ -345,7 +357,13 @@ async fn act(State(desk): State<Desk>, Json(ActRequest { specs, act }): Json<Act
         }
         let answer = match engine::act(&desk.hub.setup(reading.specs), act).await {
             Ok(said) => ActAnswer::Done(said),
-            Err(error) => ActAnswer::Failed(error),
+            Err(error) => {
+                if let engine::ActError::Store(error) = &error {
+                    // The loop ends by it; if it has ended already, nobody has to be told.
+                    let _ = desk.hub.ended.send(Err(error.clone()));
+                }
+                ActAnswer::Failed(error)
+            }
         };
         // What was decided may have something to be done.
         desk.hub.wake.notify_one();

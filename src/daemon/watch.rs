@@ -9,8 +9,9 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::files::Files;
-use super::hub::{Config, Hub};
+use super::hub::{CHECKOUT, Config, Hub};
 use super::listen::Unfit;
+use super::metrics::Ending;
 use super::pass::{By, Refused};
 use super::schedule::{After, Schedule};
 use super::server;
@@ -21,8 +22,6 @@ use crate::store::StoreError;
 /// The loop turns at least this often: it looks whether SPECS is still the directory that is watched, and which backends are to be
 /// asked again.
 const TICK: Duration = Duration::from_secs(1);
-/// While `git checkout` is at work, it is looked for again this often.
-const CHECKOUT: Duration = Duration::from_millis(200);
 /// After a pass that ended in a panic: a bug, which another pass may meet again.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 /// For how long running steps are waited for when the daemon is to end. Longer than the default time-out of a call, shorter than the
@@ -75,7 +74,6 @@ pub async fn watch(config: Config) -> Result<(), Ended> {
         checking: Some(watch_files(&hub)),
         probing: None,
         running: None,
-        looked: None,
         schedule: Schedule::new(Instant::now()),
         passes,
         service,
@@ -130,8 +128,6 @@ struct Turning {
     passes: mpsc::UnboundedReceiver<Result<After, StoreError>>,
     /// The loop's own pass.
     running: Option<JoinHandle<Result<(), Refused>>>,
-    /// Until when changes were compared with what the running pass has read.
-    looked: Option<Instant>,
     /// None while it is being checked.
     files: Option<Files>,
     checking: Option<JoinHandle<Files>>,
@@ -141,7 +137,7 @@ struct Turning {
 impl Turning {
     /// Until a signal, or a store that fails.
     async fn turn(&mut self, signals: &mut Signals) -> Result<(), Ended> {
-        let beat = self.service.beat().map_or(TICK, |beat| beat.min(TICK));
+        let beat = self.service.beat().map_or(TICK, |beat| beat.clamp(Duration::from_millis(1), TICK));
         let mut tick = interval(beat);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -192,7 +188,7 @@ impl Turning {
     fn due(&self) -> Option<Instant> {
         match self.running {
             None => self.schedule.next(),
-            Some(_) => self.schedule.quiet_at().filter(|quiet| self.looked.is_none_or(|looked| looked < *quiet)),
+            Some(_) => self.schedule.quiet_at(),
         }
     }
 
@@ -215,11 +211,10 @@ impl Turning {
     fn begin(&mut self) {
         let now = Instant::now();
         if self.running.is_some() {
-            self.looked = self.schedule.quiet_at();
+            self.schedule.look();
             tokio::spawn(overtake(Arc::clone(&self.hub)));
             return;
         }
-        self.looked = None;
         let by = if self.schedule.begin(now) { By::Time } else { By::Change };
         let (hub, stop) = (Arc::clone(&self.hub), self.hub.stop.child_token());
         self.running = Some(tokio::spawn(async move { hub.pass(by, stop, Arc::new(Tell)).await.map(|_| ()) }));
@@ -235,7 +230,7 @@ impl Turning {
                 );
             }
             // Told by way of `passes`, or only ever said to a person.
-            Ok(Err(Refused::Store(_) | Refused::Problems(_) | Refused::OtherRevision(_))) => {}
+            Ok(Err(Refused::Store(_) | Refused::Problems(_))) => {}
             Err(error) => {
                 tracing::error!(%error, "a pass ended in a panic (a bug in Kiln)");
                 self.schedule.want(Instant::now() + AFTER_PANIC);
@@ -277,7 +272,9 @@ fn watch_files(hub: &Arc<Hub>) -> JoinHandle<Files> {
 async fn overtake(hub: Arc<Hub>) {
     let reading = hub.read().await;
     let known = hub.known();
-    if let Some(running) = known.running.as_ref().filter(|running| !running.by_hand)
+    // One that was stopped before it changed anything is not followed by another such: changes without end must not stop everything.
+    let is_allowed = known.last.as_ref().is_none_or(|last| last.ending != Ending::Stopped.as_str() || last.changed > 0);
+    if let Some(running) = known.running.as_ref().filter(|running| !running.by_hand && is_allowed)
         && running.content.as_ref().is_some_and(|content| *content != reading.content)
     {
         tracing::info!("the manifests have changed: the pass that runs stops at its next step");
