@@ -606,7 +606,7 @@ fn the_times_on_the_page_are_the_daemons() {
         ("schedule", "CONFIRM: Duration = Duration::from_secs(2)", "read at least 2 s apart"),
         ("schedule", "VERIFY: Duration = Duration::from_secs(1)", "1 s later, to see whether that was all"),
         ("files", "POLL: Duration = Duration::from_secs(2)", "times are compared every 2 s"),
-        ("watch", "CHECKOUT: Duration = Duration::from_millis(200)", "it is looked for again every 0.2 s"),
+        ("hub", "CHECKOUT: Duration = Duration::from_millis(200)", "it is looked for again every 0.2 s"),
         ("watch", "GRACE: Duration = Duration::from_secs(60)", "A second one, or 60 s, end it"),
         (
             "retry",
@@ -615,8 +615,10 @@ fn the_times_on_the_page_are_the_daemons() {
         ),
         ("retry", "Duration::from_secs(1), most: Duration::from_secs(60)", "after 1 s, doubled up to 60 s"),
         ("retry", "TRIPS: u32 = 5", "five calls in a row failed"),
-        ("expiry", "GRACE: Duration = Duration::from_secs(600)", "stays for 10 minutes more"),
+        ("expiry", "GRACE: Duration = Duration::from_secs(86_400)", "stays for a day at least"),
+        ("runs", "ANSWER: Duration = Duration::from_secs(120)", "no answer for 2 minutes counts as no"),
         ("hub", "STUCK: Duration = Duration::from_secs(10)", "not for more than 10 s"),
+        ("hub", "HANGS: Duration = Duration::from_secs(30)", "read for more than 30 s"),
         ("listen", "TOKEN_LENGTH: usize = 16", "at least 16 characters"),
     ] {
         assert!(

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -24,6 +25,8 @@ use crate::store::{Store, StoreError};
 
 /// While `git checkout` is at work, it is looked for again this often.
 pub(super) const CHECKOUT: Duration = Duration::from_millis(200);
+/// Manifests are read within a second; so late, their file system hangs.
+const HANGS: Duration = Duration::from_secs(30);
 /// The loop turns at least once a second; so late, it does not turn.
 const STUCK: Duration = Duration::from_secs(10);
 
@@ -59,6 +62,8 @@ pub(super) struct Hub {
     /// Whoever holds it makes a pass, or changes something by hand.
     pub(super) turn: tokio::sync::Mutex<()>,
     known: Mutex<Known>,
+    /// Numbers those who look at the file system of the manifests.
+    looks: AtomicU64,
     /// Manifests may have changed.
     pub(super) dirty: Arc<Notify>,
     /// A pass is wanted.
@@ -96,8 +101,30 @@ pub(super) struct Known {
     /// Declared backends that were never seen; `None` before the first pass.
     pub(super) unseen: Option<BTreeSet<Name>>,
     pub(super) heartbeat: Option<Instant>,
+    /// Since when the file system of the manifests is looked at, by whom.
+    looking: HashMap<u64, Instant>,
     /// What was told as held.
     pub(super) told: BTreeSet<String>,
+}
+
+/// Somebody looks at the file system of the manifests, until it is dropped.
+struct Looking<'h> {
+    hub: &'h Hub,
+    number: u64,
+}
+
+impl<'h> Looking<'h> {
+    fn new(hub: &'h Hub, began: Instant) -> Self {
+        let number = hub.looks.fetch_add(1, Ordering::Relaxed);
+        hub.known().looking.insert(number, began);
+        Self { hub, number }
+    }
+}
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        self.hub.known().looking.remove(&self.number);
+    }
 }
 
 /// A pass that is being made.
@@ -126,6 +153,7 @@ impl Hub {
             metrics,
             turn: tokio::sync::Mutex::default(),
             known: Mutex::default(),
+            looks: AtomicU64::new(0),
             dirty: Arc::default(),
             wake: Notify::new(),
             stop: CancellationToken::new(),
@@ -156,7 +184,9 @@ impl Hub {
     /// Reads the manifests, off the async threads.
     pub(super) async fn read(self: &Arc<Self>) -> Reading {
         let hub = Arc::clone(self);
+        let began = Instant::now();
         let reading = tokio::task::spawn_blocking(move || {
+            let _looking = Looking::new(&hub, began);
             let allowed = hub.allowed.lock().unwrap_or_else(PoisonError::into_inner).clone();
             hub.reader.lock().unwrap_or_else(PoisonError::into_inner).read(&allowed)
         });
@@ -174,7 +204,11 @@ impl Hub {
     pub(super) async fn is_checked_out(self: &Arc<Self>) -> bool {
         let source = Source::Path(self.config.specs.clone());
         let now = UNIX_EPOCH + Duration::from_secs(self.config.clock.now());
-        let checkout = tokio::task::spawn_blocking(move || checkout_in_progress(&source, now).is_some());
+        let (hub, began) = (Arc::clone(self), Instant::now());
+        let checkout = tokio::task::spawn_blocking(move || {
+            let _looking = Looking::new(&hub, began);
+            checkout_in_progress(&source, now).is_some()
+        });
         checkout.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
@@ -196,7 +230,11 @@ impl Hub {
     /// What is wrong with the daemon itself, if something is.
     pub(super) fn illness(&self) -> Option<String> {
         let late = self.known().heartbeat.unwrap_or(self.began).elapsed();
-        (late > STUCK).then(|| format!("the loop has not turned for {} s", late.as_secs()))
+        if late > STUCK {
+            return Some(format!("the loop has not turned for {} s", late.as_secs()));
+        }
+        let oldest = self.known().looking.values().min().map(Instant::elapsed).filter(|since| *since > HANGS);
+        oldest.map(|since| format!("the manifests have been being read for {} s", since.as_secs()))
     }
 
     /// What it has yet to see before it can be relied on, if something.
