@@ -247,6 +247,45 @@ fn one_object_that_cannot_be_purged_keeps_no_other() {
     });
 }
 
+#[test]
+fn what_a_document_wants_is_not_purged_for_its_time() {
+    run(async {
+        let rig = Rig::new();
+        let all: Vec<String> = ["again", "old", "source", "gone", "keep"].map(|name| volume(name, "size: 1Mi")).into();
+        let keep = all[4].clone();
+        rig.settle(&join(&all), 3, "made").await;
+        rig.settle(&join(std::slice::from_ref(&keep)), 3, "removed").await;
+        rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
+        let renamed = volume("new", "size: 1Mi").replace("name: new", "name: new, renamedFrom: old");
+        let clone = volume("clone", "size: 1Mi, source: {volume: source}");
+        let wanting = rig.setup(&join(&[keep.clone(), all[0].clone(), renamed, clone]));
+        let (listed, kept) = trash_purge_list(&wanting, &Purge::Expired).await.unwrap();
+        let names: Vec<String> = listed.iter().map(|t| t.object.identity.as_ref().unwrap().name.to_string()).collect();
+        assert_eq!((names, kept), (vec!["gone".to_owned()], 3));
+        // A person who names it means it.
+        let named = Purge::Named(Kind::Volume, name("old"));
+        assert_eq!(trash_purge_list(&wanting, &named).await.unwrap().0.len(), 1);
+    });
+}
+
+#[test]
+fn what_was_removed_again_in_the_meantime_has_its_time_before_it() {
+    run(async {
+        let rig = Rig::new();
+        let (old, keep) = (volume("old", "size: 1Mi"), volume("keep", "size: 1Mi"));
+        let (both, one) = (join(&[old, keep.clone()]), join(std::slice::from_ref(&keep)));
+        rig.settle(&both, 3, "made").await;
+        rig.settle(&one, 3, "removed").await;
+        rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
+        let (listed, _) = trash_purge_list(&rig.setup(&one), &Purge::Expired).await.unwrap();
+        assert_eq!(listed.len(), 1);
+        rig.settle(&both, 3, "declared again").await;
+        rig.settle(&one, 3, "removed again").await;
+        assert_eq!(trash_purge(&rig.setup(&one), &listed).await.unwrap(), Vec::<String>::new());
+        assert_eq!(rig.world().trashed_objects().count(), 1);
+    });
+}
+
 /// A run in which nobody can be asked.
 async fn unattended(rig: &Rig, specs: &Specs) -> Plan {
     let options = Options { unattended: true, ..Options::default() };

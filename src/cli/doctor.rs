@@ -112,7 +112,11 @@ fn look_at_store(context: &Context, findings: &mut Vec<Finding>) -> Option<std::
                 let fix = "nothing is lost: the next `kiln apply` rebuilds it from the backends";
                 findings.push(Finding::wrong(Exit::Store, "store", "Damaged", note, fix));
             }
-            let interrupted = opened.store.intents().unwrap_or_default();
+            // What a daemon is at now is not interrupted; what was, it has looked at when it began.
+            let interrupted = match context.daemon() {
+                Ok(Some(_)) => Vec::new(),
+                _ => opened.store.intents().unwrap_or_default(),
+            };
             for intent in interrupted {
                 let identity = &intent.step.identity;
                 let message = format!("a run was interrupted while it was at this: {}", intent.step.action);

@@ -62,7 +62,7 @@ fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
     if found.is_empty() {
         context.terminal.line(match suspended {
             0 => "Nothing in the trash is past its time.",
-            _ => "Nothing is purged: what is past its time is suspended.",
+            _ => "Nothing is purged: what is past its time is suspended, or wanted by a document.",
         });
         return Ok(Exit::Done);
     }

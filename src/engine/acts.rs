@@ -16,6 +16,7 @@ use crate::store::{Batch, StoreError};
 use super::execute::commit;
 use super::pass::Pass;
 use super::suspend::suspensions;
+use super::wanted::is_wanted;
 use super::{Event, Options, Report, Reporter, Setup, Survey, ledger};
 
 /// Why a decision by hand was not carried out.
@@ -141,7 +142,8 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Vec
     Ok(said)
 }
 
-/// What [`trash_purge`] would destroy, and how much more is past its time and suspended.
+/// What [`trash_purge`] would destroy, and how much more is past its time, and suspended or wanted by a document. Without a name, only
+/// what is on backends that this owner may use.
 ///
 /// # Errors
 /// See [`ActError`].
@@ -152,13 +154,20 @@ pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashe
         Purge::Named(kind, name) => Ok((vec![one_of(&pass, &all, *kind, name)?.clone()], 0)),
         Purge::Expired => {
             let suspended = suspensions(&pass.records, &setup.specs.stack.owner, pass.now);
-            let stays = |trashed: &Trashed| {
-                let identity = trashed.object.identity.as_ref();
-                identity.is_some_and(|id| plan::suspension_of(&suspended, id.kind, &id.name).is_some())
+            let usable = pass.with_inputs(&[], Irreversible::List, |inputs: &Inputs<'_>| plan::usable(inputs));
+            let usable: BTreeSet<&Name> = usable.keys().collect();
+            let passed = |trashed: &Trashed| {
+                trashed.expires.is_some_and(|at| at <= pass.now) && usable.contains(&trashed.backend)
             };
-            let passed = |trashed: &Trashed| trashed.expires.is_some_and(|at| at <= pass.now);
-            let (suspended, found): (Vec<_>, Vec<_>) = all.into_iter().filter(passed).partition(stays);
-            Ok((found, suspended.len()))
+            let stays = |trashed: &Trashed| {
+                let is_kept = |id: &Identity| {
+                    plan::suspension_of(&suspended, id.kind, &id.name).is_some()
+                        || is_wanted(&setup.specs, id.kind, &id.name)
+                };
+                trashed.object.identity.as_ref().is_some_and(is_kept)
+            };
+            let (kept, found): (Vec<_>, Vec<_>) = all.into_iter().filter(passed).partition(stays);
+            Ok((found, kept.len()))
         }
     }
 }
@@ -169,10 +178,16 @@ pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashe
 /// See [`ActError`].
 pub async fn trash_purge(setup: &Setup, objects: &[Trashed]) -> Result<Vec<String>, ActError> {
     let mut pass = begin(setup).await?;
+    let there = trash_in(&pass.looked.world, &setup.specs.stack.owner);
+    let is_as_it_was = |trashed: &&Trashed| {
+        let same = |other: &Trashed| other.object.uid() == trashed.object.uid() && other.backend == trashed.backend;
+        there.iter().find(|other| same(other)).is_none_or(|now| now.expires == trashed.expires)
+    };
     let mut steps = Vec::new();
     // A volume's snapshots before it: some backends refuse otherwise.
     let mut snapshots: HashMap<Uid, Vec<usize>> = HashMap::new();
-    let mut objects: Vec<&Trashed> = objects.iter().collect();
+    // What was brought back and removed again in the meantime has its time before it. (What is not there any more is so already.)
+    let mut objects: Vec<&Trashed> = objects.iter().filter(is_as_it_was).collect();
     objects.sort_by_key(|trashed| trashed.object.identity.as_ref().map(|id| id.kind != Kind::Snapshot));
     for trashed in objects {
         let Some(identity) = trashed.object.identity.clone() else { continue };

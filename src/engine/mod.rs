@@ -21,6 +21,7 @@ mod scribe;
 mod status;
 mod suspend;
 mod unowned;
+mod wanted;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub use reconcile::{JOURNAL, reconcile_once, survey, survey_while};
 pub use status::{Condition, Metadata, Moment, ObjectStatus, Status, backend_status, rfc3339, status};
 pub use suspend::{resume, suspend, suspensions};
 pub use unowned::{Unowned, unowned};
+pub use wanted::is_wanted;
 
 use crate::driver::Driver;
 use crate::model::{BackendSpec, DriverError, JournalEntry, Kind, Name, Outcome, Records, Specs, Step};
@@ -169,6 +171,9 @@ pub struct Report {
     /// What every declared backend showed before the first step. (Nobody outside of this process asks for it.)
     #[serde(skip)]
     pub world: World,
+    /// Those of them that this owner may use: which are what they were, and its own.
+    #[serde(skip)]
+    pub usable: BTreeSet<Name>,
 }
 
 /// How a pass is to be made.

@@ -159,8 +159,8 @@ impl<'s> Pass<'s> {
         for intent in intents {
             let step = &intent.step;
             let Some(View::Seen { observed, .. }) = self.looked.world.get(&step.backend) else {
-                // It cannot be looked at. The intent stays open until it can, or until its backend is declared no more.
-                if !self.specs().backends.contains_key(&step.backend) {
+                // It cannot be looked at. The intent stays open until it can, or until its backend is surely declared no more.
+                if !self.specs().backends.contains_key(&step.backend) && !self.specs().removals_in_doubt() {
                     batch.close.push(intent.id);
                 }
                 continue;
