@@ -344,7 +344,8 @@ impl<'a> Planner<'a> {
     /// Holds a document that names a path which manifests may not reach on this host.
     pub(super) fn hold_not_allowed(&mut self, about: &About<'_>) -> bool {
         let Some(barred) = self.inputs.specs.not_allowed(about.kind, about.name) else { return false };
-        self.hold(about, HeldReason::NotAllowed, barred.message.clone(), barred.unblock.clone());
+        let reason = if barred.silent { HeldReason::Unobserved } else { HeldReason::NotAllowed };
+        self.hold(about, reason, barred.message.clone(), barred.unblock.clone());
         true
     }
 
