@@ -327,6 +327,10 @@ impl<'a> Planner<'a> {
         }
         for (name, spec) in &specs.backends {
             let about = About::declared(Kind::Backend, name);
+            // One whose path did not answer is among those that were not observed.
+            if self.inputs.specs.not_allowed(Kind::Backend, name).is_some_and(|barred| barred.silent) {
+                continue;
+            }
             // A backend that may not be reached was not looked at, whatever its driver.
             if self.hold_not_allowed(&about) {
                 continue;
