@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln::manifest::{Allowed, Limits, Reader, Reading, Source, load};
-use kiln::model::{Images, Kind, Observed, Records, Size, Specs, Verb};
+use kiln::model::{Images, Kind, NotAllowed, Observed, Records, Size, Specs, Verb};
 use kiln::plan::{HeldReason, Inputs, Irreversible, View, lint, plan};
 
 const STACK: &str =
@@ -481,6 +481,43 @@ fn what_kept_its_meaning_is_held_beside_its_steps() {
     let json = serde_json::to_string(specs).unwrap();
     assert_eq!(serde_json::from_str::<Specs>(&json).unwrap(), *specs);
     assert!(!serde_json::to_string(&*Desk::usual(&[]).good().specs).unwrap().contains("unreadable"));
+}
+
+#[test]
+fn a_backend_whose_path_does_not_answer_is_not_observed_and_holds_no_other() {
+    let slow = BACKEND.replace("fast", "slow");
+    let there = volume("there", 1).replace("spec: {", "spec: {backend: slow, ");
+    let mut desk = Desk::usual(&[("slow.yaml", &slow), ("a.yaml", &volume("a", 1)), ("there.yaml", &there)]);
+    let mut specs = (*desk.good().specs).clone();
+    specs.not_allowed = vec![NotAllowed {
+        kind: Kind::Backend,
+        name: "slow".parse().unwrap(),
+        message: "/mnt/slow did not answer within 2 s".to_owned(),
+        unblock: "see what is mounted there".to_owned(),
+        silent: true,
+    }];
+    let specs = &specs;
+    let driver = kiln::driver::connect(&specs.backends["fast"]).unwrap();
+    let seen = || View::Seen { capabilities: driver.capabilities().clone(), observed: Observed::nothing() };
+    let inputs = Inputs {
+        specs,
+        // Whatever else is said of it.
+        world: &[("fast".parse().unwrap(), seen()), ("slow".parse().unwrap(), seen())].into(),
+        records: &Records::default(),
+        recent: &[],
+        suspended: &[],
+        approved: &[],
+        images: &Images::default(),
+        irreversible: Irreversible::List,
+    };
+    let plan = plan(&inputs);
+    assert_eq!(lint(&plan, &inputs), Vec::<String>::new());
+    let steps: Vec<_> = plan.steps.iter().map(|step| (step.action.verb(), step.identity.name.as_str())).collect();
+    assert_eq!(steps, [(Verb::Create, "a")]);
+    let held: Vec<_> = plan.held.iter().map(|held| (held.reason, held.name.as_str())).collect();
+    assert_eq!(held, [(HeldReason::Unobserved, "there")]);
+    assert!(plan.held[0].message.ends_with("/mnt/slow did not answer within 2 s"), "{}", plan.held[0].message);
+    assert_eq!(plan.unobserved.len(), 1, "it counts for exit code 6");
 }
 
 #[test]

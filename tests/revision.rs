@@ -256,6 +256,25 @@ fn a_repository_of_another_owner_is_read() {
 }
 
 #[test]
+fn a_pipe_in_place_of_a_file_of_the_repository_keeps_nobody() {
+    for file in ["HEAD", "commondir", "config", "packed-refs", "objects/info/alternates", "refs/heads/main"] {
+        let desk = Desk::committed("sha1");
+        let path = desk.path("repo/.git").join(file);
+        // A loose name is read when HEAD leads to it.
+        if path.exists() {
+            fs::remove_file(&path).unwrap();
+        } else {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+        }
+        if file.starts_with("refs") {
+            fs::write(desk.path("repo/.git/HEAD"), format!("ref: {file}\n")).unwrap();
+        }
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert_eq!(revision(&desk.path("repo/specs")).len(), 32, "{file}: it is the content");
+    }
+}
+
+#[test]
 fn a_reader_names_the_commit_and_notices_when_it_changes() {
     let desk = Desk::committed("sha1");
     let mut reader = Reader::new(Source::Path(desk.path("repo/specs")), Limits::default());

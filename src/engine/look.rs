@@ -120,9 +120,13 @@ pub(super) async fn look(connect: &Arc<dyn Connect>, specs: &Specs, records: &Re
     let mut looked = Looked { backends: BTreeMap::new(), world: World::new() };
     let mut tasks = JoinSet::new();
     for spec in specs.backends.values() {
-        if specs.not_allowed(Kind::Backend, &spec.meta.name).is_some() {
+        if let Some(barred) = specs.not_allowed(Kind::Backend, &spec.meta.name) {
             // Nothing is opened there, not even to look: the planner says why.
-            looked.world.insert(spec.meta.name.clone(), View::Unbuilt);
+            let view = match barred.silent {
+                true => View::Unseen { why: barred.message.clone() },
+                false => View::Unbuilt,
+            };
+            looked.world.insert(spec.meta.name.clone(), view);
             continue;
         }
         let (connect, spec, owner) = (Arc::clone(connect), spec.clone(), owner.clone());

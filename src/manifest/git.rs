@@ -137,12 +137,37 @@ impl Place {
         let real = fs::canonicalize(path).ok()?;
         let one_file = !real.is_dir();
         let directory = if one_file { real.parent()? } else { &real };
+        directory.ancestors().all(|above| can_be_read(&above.join(".git"))).then_some(())?;
         let options = gix_discover::upwards::Options { dot_git_only: true, ..Default::default() };
         let (found, _) = gix_discover::upwards_opts(directory, options).ok()?;
         let (git_dir, work_tree) = found.into_repository_and_work_tree_directories();
         let below = directory.strip_prefix(fs::canonicalize(work_tree?).ok()?).ok()?.to_owned();
         Some(Self { git_dir, below, one_file })
     }
+}
+
+/// A file, or nothing, or a directory: nothing that keeps whoever opens it.
+fn is_plain(path: &Path) -> bool {
+    fs::metadata(path).map_or(true, |meta| meta.is_file() || meta.is_dir())
+}
+
+/// Whether reading what is there of a repository cannot hang: a pipe in place of one of its files would, for good.
+fn can_be_read(git: &Path) -> bool {
+    let git_dir = match fs::metadata(git) {
+        Ok(meta) if meta.is_dir() => git.to_owned(),
+        Ok(meta) if meta.is_file() => match gix_discover::path::from_gitdir_file(git) {
+            Ok(git_dir) => git_dir,
+            Err(_) => return true,
+        },
+        Ok(_) => return false,
+        Err(_) => return true,
+    };
+    if !["HEAD", "commondir", "gitdir"].iter().all(|name| is_plain(&git_dir.join(name))) {
+        return false;
+    }
+    let common = gix_discover::path::from_plain_file_relative_to_file(&git_dir.join("commondir"));
+    let common = common.and_then(Result::ok).unwrap_or_else(|| git_dir.clone());
+    ["config", "packed-refs", "objects/info/alternates"].iter().all(|name| is_plain(&common.join(name)))
 }
 
 struct Repository {
@@ -172,7 +197,14 @@ impl Repository {
         for _ in 0..MAX_SYMBOLIC {
             match &found.target {
                 Target::Object(id) => return Some(*id),
-                Target::Symbolic(name) => found = self.references.try_find(name.as_ref()).ok()??,
+                Target::Symbolic(name) => {
+                    let path = std::str::from_utf8(name.as_bstr()).ok()?;
+                    let places = [self.references.git_dir(), self.references.common_dir_resolved()];
+                    if !places.iter().all(|place| is_plain(&place.join(path))) {
+                        return None;
+                    }
+                    found = self.references.try_find(name.as_ref()).ok()??;
+                }
             }
         }
         None

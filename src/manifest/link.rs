@@ -1,8 +1,10 @@
 //! What concerns several documents: names, references, the Stack, pools. Then the [`Specs`].
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 
 use super::kinds::{BackendBody, Body, Document, Pool, PoolPlace};
+use super::resolve::{Answers, Resolver};
 use super::text::{File, Span, closest};
 use crate::model::{DriverConfig, Kind, Name, SourcePlace, Specs, Stack};
 
@@ -50,7 +52,7 @@ pub(super) struct Linked {
 }
 
 /// Checks all documents together, and makes the specs of those with no problem.
-pub(super) fn link(files: &[&File], documents: Vec<Document>, unread: &Unread) -> Linked {
+pub(super) fn link(files: &[&File], documents: Vec<Document>, unread: &Unread, pools: &Pools) -> Linked {
     let mut linker = Linker {
         files,
         documents,
@@ -64,7 +66,7 @@ pub(super) fn link(files: &[&File], documents: Vec<Document>, unread: &Unread) -
     linker.names();
     linker.renames();
     let stack = linker.stack();
-    linker.backends(stack.as_ref().is_some_and(|stack| !stack.declared));
+    linker.backends(stack.as_ref().is_some_and(|stack| !stack.declared), pools);
     linker.volumes(stack.as_ref());
     linker.references();
     linker.finish(stack)
@@ -171,7 +173,7 @@ impl Linker<'_> {
         }
     }
 
-    fn backends(&mut self, no_stack: bool) {
+    fn backends(&mut self, no_stack: bool, known: &Pools) {
         let mut pools: BTreeMap<PoolPlace, usize> = BTreeMap::new();
         for index in 0..self.documents.len() {
             let document = &self.documents[index];
@@ -187,7 +189,7 @@ impl Linker<'_> {
                 continue;
             }
             let Some(Pool { span, place }) = pool else { continue };
-            let (span, key) = (*span, real(place));
+            let (span, key) = (*span, known.real(place));
             if let Some(first) = pools.get(&key).copied() {
                 let other = self.documents[first].name.clone();
                 let message = format!("this is the pool that Backend {other} points to");
@@ -311,10 +313,41 @@ impl Linker<'_> {
     }
 }
 
-/// The pool behind links, where it exists: two paths to one directory are one pool.
-pub(super) fn real(place: &PoolPlace) -> PoolPlace {
-    match place {
-        PoolPlace::Path(path) => PoolPlace::Path(std::fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
-        other => other.clone(),
+/// The pools that documents point to, behind links: two paths to one directory are one pool.
+pub(super) struct Pools {
+    led: Answers,
+    /// Those that did not answer in time. They are compared as they are written, which tells too few of them from one another; but as
+    /// long as one does not answer nothing is done there.
+    pub(super) silent: Vec<PathBuf>,
+}
+
+impl Pools {
+    pub(super) fn of<'d>(documents: impl Iterator<Item = &'d Document>, resolver: &Resolver) -> Self {
+        let places = documents.filter_map(pool).filter_map(|place| match place {
+            PoolPlace::Path(path) => Some(path.as_path()),
+            PoolPlace::Other(_) => None,
+        });
+        let places: BTreeSet<&Path> = places.collect();
+        let led = resolver.resolve(places.iter().map(|path| (*path, *path)));
+        let silent = places.into_iter().filter(|path| !led.contains_key(*path)).map(Path::to_owned).collect();
+        Self { led, silent }
+    }
+
+    pub(super) fn real(&self, place: &PoolPlace) -> PoolPlace {
+        match place {
+            PoolPlace::Path(path) => match self.led.get(path) {
+                Some(Ok(real)) => PoolPlace::Path(real.clone()),
+                _ => place.clone(),
+            },
+            PoolPlace::Other(_) => place.clone(),
+        }
+    }
+}
+
+/// The pool that a Backend points to.
+pub(super) fn pool(document: &Document) -> Option<&PoolPlace> {
+    match &document.body {
+        Some(Body::Backend(BackendBody { pool: Some(pool), .. })) => Some(&pool.place),
+        _ => None,
     }
 }

@@ -9,8 +9,9 @@ use std::thread;
 use super::files::{self, Raw, Refusal};
 use super::git;
 use super::kinds::{self, Document};
-use super::link::{Linked, Unread, link};
+use super::link::{Linked, Pools, Unread, link};
 use super::reach::Named;
+use super::resolve::host;
 use super::scan::{Scanned, scan};
 use super::text::{File, Span};
 use super::value::settle;
@@ -38,7 +39,8 @@ pub fn load(source: &Source, limits: &Limits) -> Loaded {
     let files: Vec<&File> = all.iter().map(|parsed| &parsed.file).collect();
     tell_of_nothing(&files, all.iter().any(|parsed| parsed.any));
     let paths = documents.iter().flat_map(Named::of).collect();
-    let Linked { mut specs, .. } = link(&files, documents, &unread);
+    let pools = Pools::of(documents.iter(), host());
+    let Linked { mut specs, .. } = link(&files, documents, &unread, &pools);
     specs.revision = revision;
     let problems = files.iter().flat_map(|file| file.problems(limits.shown)).collect();
     Loaded { specs, problems, paths }

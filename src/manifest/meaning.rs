@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt, HashSet};
 
-use super::kinds::{BackendBody, Body, Document, PoolPlace};
-use super::link::{Linked, Unread, link, real};
+use super::kinds::{Document, PoolPlace};
+use super::link::{Linked, Pools, Unread, link, pool};
 use super::reader::Entry;
 use super::text::File;
 use crate::model::{Kind, Name, Specs, Unreadable};
@@ -68,13 +68,14 @@ pub(super) fn meaning(
     mut broken: Broken,
     first: &str,
     pass: u64,
+    pools: &Pools,
 ) -> Meaning {
     for round in 1.. {
         let lapsing = entries.iter_mut().filter(|(path, _)| broken.contains_key(*path));
         lapsing.for_each(|(_, entry)| entry.lapse());
         let all = &*entries;
-        let (candidates, lost) = candidates(all, before, &broken, first);
-        let linked = link_candidates(all, &candidates);
+        let (candidates, lost) = candidates(all, before, &broken, first, pools);
+        let linked = link_candidates(all, &candidates, pools);
         let more = also_broken(all, &broken, &linked);
         all.values().for_each(Entry::cut_back);
         if !more.is_empty() && round < ROUNDS {
@@ -95,7 +96,7 @@ pub(super) fn meaning(
         });
         let meant = meant.collect();
         let written = |candidate: &&Candidate<'_>| matches!(candidate.word, Word::Written);
-        let claimed = Claims::of(candidates.iter().filter(written).map(|candidate| &*candidate.document));
+        let claimed = Claims::of(candidates.iter().filter(written).map(|candidate| &*candidate.document), pools);
         let documents = candidates.iter().map(|candidate| candidate.document.clone()).collect();
         // What a good file has taken over is never again what another one said of it.
         for last in entries.values_mut().filter_map(|entry| entry.last.as_mut()) {
@@ -112,6 +113,7 @@ fn candidates<'a>(
     before: &[Meant],
     broken: &'a Broken,
     first: &'a str,
+    pools: &Pools,
 ) -> (Vec<Candidate<'a>>, Vec<(Kind, Name, &'a str)>) {
     let is_good = |path: &Path, entry: &Entry| entry.seen && !broken.contains_key(path);
     let mut out = Vec::new();
@@ -123,7 +125,7 @@ fn candidates<'a>(
         });
         out.extend(written);
     }
-    let mut claims = Claims::of(out.iter().map(|candidate| &*candidate.document));
+    let mut claims = Claims::of(out.iter().map(|candidate| &*candidate.document), pools);
     // Out of sight, a file has the problem of the directory above it.
     let reason = |path: &Path| path.ancestors().find_map(|path| broken.get(path)).map_or(first, String::as_str);
     let with_problem = || entries.iter().filter(|(path, entry)| !is_good(path, entry));
@@ -163,7 +165,7 @@ fn candidates<'a>(
     (out, lost)
 }
 
-fn link_candidates(entries: &BTreeMap<PathBuf, Entry>, candidates: &[Candidate<'_>]) -> Linked {
+fn link_candidates(entries: &BTreeMap<PathBuf, Entry>, candidates: &[Candidate<'_>], pools: &Pools) -> Linked {
     let mut stood: BTreeMap<&str, File> = BTreeMap::new();
     for candidate in candidates {
         if let Word::Last { meant, .. } = &candidate.word {
@@ -193,7 +195,7 @@ fn link_candidates(entries: &BTreeMap<PathBuf, Entry>, candidates: &[Candidate<'
             unread.add(&entry.unread);
         }
     }
-    link(&files, documents, &unread)
+    link(&files, documents, &unread, pools)
 }
 
 /// Files that have a problem only with what stands in for others.
@@ -248,17 +250,17 @@ fn unreadable(
 }
 
 /// What documents lay claim to, which no other may then have.
-#[derive(Default)]
-struct Claims {
+struct Claims<'a> {
+    known: &'a Pools,
     /// Names, also those that objects had before.
     names: HashSet<(Kind, Name)>,
     pools: BTreeSet<PoolPlace>,
     stack: bool,
 }
 
-impl Claims {
-    fn of<'d>(documents: impl Iterator<Item = &'d Document>) -> Self {
-        let mut claims = Self::default();
+impl<'a> Claims<'a> {
+    fn of<'d>(documents: impl Iterator<Item = &'d Document>, known: &'a Pools) -> Self {
+        let mut claims = Self { known, names: HashSet::default(), pools: BTreeSet::new(), stack: false };
         documents.for_each(|document| claims.add(document));
         claims
     }
@@ -267,7 +269,7 @@ impl Claims {
         let kind = document.kind;
         self.names.insert((kind, document.name.clone()));
         self.names.extend(document.renamed_from.iter().map(|(old, _)| (kind, old.clone())));
-        self.pools.extend(pool(document));
+        self.pools.extend(pool(document).map(|place| self.known.real(place)));
         self.stack |= kind == Kind::Stack;
     }
 
@@ -277,13 +279,6 @@ impl Claims {
         !(name_taken(&document.name)
             || document.renamed_from.as_ref().is_some_and(|(old, _)| name_taken(old))
             || (self.stack && kind == Kind::Stack)
-            || pool(document).is_some_and(|pool| self.pools.contains(&pool)))
-    }
-}
-
-fn pool(document: &Document) -> Option<PoolPlace> {
-    match &document.body {
-        Some(Body::Backend(BackendBody { pool: Some(pool), .. })) => Some(real(&pool.place)),
-        _ => None,
+            || pool(document).is_some_and(|place| self.pools.contains(&self.known.real(place))))
     }
 }

@@ -7,12 +7,11 @@
 //! This is asked anew whenever manifests are read, and answered by looking at the host: a link that is changed is judged as it then is.
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::files::absolute;
 use super::kinds::Document;
+use super::resolve::{Answers, LIMIT, Resolver, host};
 use super::{Loaded, Source};
 use crate::model::{DriverConfig, Kind, Name, NotAllowed, SourceSpec, Specs};
 
@@ -36,6 +35,21 @@ impl Named {
         let (kind, name) = (document.kind, &document.name);
         document.paths.iter().map(move |path| Named { kind, name: name.clone(), path: path.clone() })
     }
+
+    /// Whether it is what a driver takes anyhow.
+    fn is_default(&self) -> bool {
+        DEFAULTS.iter().any(|(of, default)| *of == self.kind && Path::new(default) == self.path)
+    }
+
+    /// The lane to follow it in, if it has to be followed: a pool by itself, since the one beside it may be another mount. Of files,
+    /// such as images, there may be thousands: those of a directory together.
+    fn lane(&self) -> Option<(&Path, &Path)> {
+        let lane = match self.kind {
+            Kind::Backend => &self.path,
+            _ => self.path.parent().unwrap_or(&self.path),
+        };
+        (!self.is_default()).then_some((lane, self.path.as_path()))
+    }
 }
 
 /// What the operator of this host allows besides.
@@ -50,16 +64,25 @@ pub struct Allowed {
 impl Loaded {
     /// Notes in the specs which documents name a path out of reach; from then on these are held as NotAllowed.
     pub fn hold_to(&mut self, source: &Source, allowed: &Allowed) {
-        self.specs.not_allowed = out_of_reach(&self.paths, source, allowed);
+        self.specs.not_allowed = out_of_reach(&self.paths, source, allowed, host());
     }
 }
 
 /// The documents that name a path out of reach, as the host is now. One of each, sorted by kind and name.
-pub(super) fn out_of_reach(paths: &[Named], source: &Source, allowed: &Allowed) -> Vec<NotAllowed> {
+pub(super) fn out_of_reach(
+    paths: &[Named],
+    source: &Source,
+    allowed: &Allowed,
+    resolver: &Resolver,
+) -> Vec<NotAllowed> {
     if paths.is_empty() {
         return Vec::new();
     }
-    let reach = Reach::new(source, allowed);
+    judged(paths, root_of(source), allowed, resolver)
+}
+
+fn judged(paths: &[Named], root: PathBuf, allowed: &Allowed, resolver: &Resolver) -> Vec<NotAllowed> {
+    let reach = Reach::below(root, allowed, paths, resolver);
     let mut barred: Vec<NotAllowed> = paths.iter().filter_map(|named| reach.judge(named)).collect();
     // Stable: of several paths of a document the one that stands first.
     barred.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
@@ -71,7 +94,6 @@ pub(super) fn out_of_reach(paths: &[Named], source: &Source, allowed: &Allowed) 
 /// Judges specs that come from a saved plan anew: a plan file is worth no more than a manifest. Its paths must lie below `root`, or where
 /// the operator allows it; what was held when the plan was made stays held.
 pub fn hold_saved(specs: &mut Specs, root: &Path, allowed: &Allowed) {
-    let reach = Reach::below(absolute(root), allowed);
     let pools = specs.backends.values().filter_map(|backend| {
         let path = match &backend.config {
             DriverConfig::Local { path, .. } => Some(path),
@@ -86,10 +108,24 @@ pub fn hold_saved(specs: &mut Specs, root: &Path, allowed: &Allowed) {
         }
         _ => None,
     });
-    let barred: Vec<NotAllowed> = pools.chain(images).filter_map(|named| reach.judge(&named)).collect();
+    let paths: Vec<Named> = pools.chain(images).collect();
+    let barred = judged(&paths, absolute(root), allowed, host());
     specs.not_allowed.extend(barred);
     specs.not_allowed.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     specs.not_allowed.dedup_by(|a, b| (a.kind, &a.name) == (b.kind, &b.name));
+}
+
+/// By name, as paths in the files are resolved: of a link to the specs, the directory that holds the link counts.
+fn root_of(source: &Source) -> PathBuf {
+    let specs = match source {
+        Source::Path(path) => absolute(path),
+        Source::Text(_) => absolute(Path::new(".")),
+    };
+    let directory = match specs.is_dir() {
+        true => specs.as_path(),
+        false => specs.parent().unwrap_or(&specs),
+    };
+    directory.parent().unwrap_or(directory).to_owned()
 }
 
 struct Reach<'a> {
@@ -99,88 +135,53 @@ struct Reach<'a> {
     root_shown: PathBuf,
     /// Resolved: they and what is below them.
     others: Vec<PathBuf>,
+    /// Where the paths lead that are judged.
+    led: Answers,
     file: &'a Path,
 }
 
 impl<'a> Reach<'a> {
-    fn new(source: &Source, allowed: &'a Allowed) -> Self {
-        // By name, as paths in the files are resolved: of a link to the specs, the directory that holds the link counts.
-        let specs = match source {
-            Source::Path(path) => absolute(path),
-            Source::Text(_) => absolute(Path::new(".")),
-        };
-        let directory = match specs.is_dir() {
-            true => specs.as_path(),
-            false => specs.parent().unwrap_or(&specs),
-        };
-        Self::below(directory.parent().unwrap_or(directory).to_owned(), allowed)
+    /// What is reached by these paths. The root was gone through when the manifests were read, so that it answers.
+    fn below(root_shown: PathBuf, allowed: &'a Allowed, paths: &[Named], resolver: &Resolver) -> Self {
+        let others: Vec<PathBuf> = allowed.paths.iter().map(|path| absolute(path)).collect();
+        let alone = others.iter().map(|path| (path.as_path(), path.as_path()));
+        let led = resolver.resolve(paths.iter().filter_map(Named::lane).chain(alone));
+        // An allowed path that is not there yet allows what is later made there; one that does not answer allows nothing for now.
+        let others = others.iter().filter_map(|path| led.get(path)?.clone().ok()).collect();
+        Self { root: fs::canonicalize(&root_shown).ok(), root_shown, others, led, file: &allowed.file }
     }
 
-    fn below(root_shown: PathBuf, allowed: &'a Allowed) -> Self {
-        // An allowed path that is not there yet allows what is later made there.
-        let others = allowed.paths.iter().filter_map(|path| resolve(&absolute(path)).ok()).collect();
-        Self { root: fs::canonicalize(&root_shown).ok(), root_shown, others, file: &allowed.file }
-    }
-
-    fn judge(&self, Named { kind, name, path }: &Named) -> Option<NotAllowed> {
-        if DEFAULTS.iter().any(|(of, default)| of == kind && Path::new(default) == path) {
+    fn judge(&self, named: &Named) -> Option<NotAllowed> {
+        let path = &named.path;
+        if named.is_default() {
             return None;
         }
-        let (message, wanted) = match resolve(path) {
-            Err(why) => (format!("{} cannot be followed to where it leads: {why}", path.display()), None),
-            Ok(real) => {
-                let below_root = self.root.as_ref().is_some_and(|root| real != *root && real.starts_with(root));
+        let root = self.root_shown.display();
+        let (message, unblock) = match self.led.get(path) {
+            // What it leads to may be anything: it is held, and asked again whenever manifests are read.
+            None => (
+                format!("{} did not answer within {} s", path.display(), LIMIT.as_secs()),
+                "see what is mounted there, and whether its server is up".to_owned(),
+            ),
+            Some(Err(why)) => {
+                (format!("{} cannot be followed to where it leads: {why}", path.display()), "mend the path".to_owned())
+            }
+            Some(Ok(real)) => {
+                let below_root = self.root.as_ref().is_some_and(|root| real != root && real.starts_with(root));
                 if below_root || self.others.iter().any(|other| real.starts_with(other)) {
                     return None;
                 }
-                let led = if real == *path { String::new() } else { format!(", that is {},", real.display()) };
-                let message = format!("{}{led} is not below {}", path.display(), self.root_shown.display());
-                (message, Some(real))
+                let led = if real == path { String::new() } else { format!(", that is {},", real.display()) };
+                let unblock = format!(
+                    "put it below {root}, or let the operator of this host write `[allow] paths = [{:?}]` in {}",
+                    real.display().to_string(),
+                    self.file.display()
+                );
+                (format!("{}{led} is not below {root}", path.display()), unblock)
             }
         };
-        let unblock = match wanted {
-            None => "mend the path".to_owned(),
-            Some(real) => format!(
-                "put it below {}, or let the operator of this host write `[allow] paths = [{:?}]` in {}",
-                self.root_shown.display(),
-                real.display().to_string(),
-                self.file.display()
-            ),
-        };
-        Some(NotAllowed { kind: *kind, name: name.clone(), message, unblock })
-    }
-}
-
-/// Where a path leads, of which the end need not be there yet. No link is left in the answer.
-///
-/// # Errors
-/// Why that cannot be said, in words: a link that leads nowhere, a directory that may not be looked into, a link of `/proc` to what
-/// its text does not say.
-fn resolve(path: &Path) -> Result<PathBuf, String> {
-    let mut missing = Vec::new();
-    let mut there = path;
-    loop {
-        match fs::canonicalize(there) {
-            Ok(mut real) => {
-                // Links in /proc lead elsewhere than their text says: into what another process sees as its root.
-                let same = |a: &fs::Metadata, b: &fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
-                match (fs::metadata(there), fs::metadata(&real)) {
-                    (Ok(led), Ok(said)) if same(&led, &said) => {}
-                    _ => return Err(format!("{} is not what it says", there.display())),
-                }
-                real.extend(missing.iter().rev());
-                return Ok(real);
-            }
-            // What is not there is made there, and nowhere else; a link would be followed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => match (there.parent(), there.file_name()) {
-                (Some(parent), Some(name)) if fs::symlink_metadata(there).is_err() => {
-                    missing.push(name);
-                    there = parent;
-                }
-                _ => return Err(format!("{} is a link that leads nowhere", there.display())),
-            },
-            Err(error) => return Err(format!("{}: {error}", there.display())),
-        }
+        let silent = !self.led.contains_key(path);
+        Some(NotAllowed { kind: named.kind, name: named.name.clone(), message, unblock, silent })
     }
 }
 
@@ -212,7 +213,7 @@ mod tests {
             // As the reader of a file in `specs` resolves it.
             let path = absolute(&self.at("repo/specs").join(path));
             let named = Named { kind, name: "x".parse().unwrap(), path };
-            Reach::new(source, &allowed).judge(&named)
+            out_of_reach(&[named], source, &allowed, host()).pop()
         }
 
         fn allows(&self, path: &str) -> bool {

@@ -14,10 +14,11 @@ use std::sync::Arc;
 use super::files::{Raw, Refusal};
 use super::git;
 use super::kinds::Document;
-use super::link::{Linked, Unread, link};
+use super::link::{Linked, Pools, Unread, link};
 use super::load::{Parsed, content, gather, manifest, parse, tell_of_nothing};
 use super::meaning::{Broken, Meaning, Meant, meaning};
 use super::reach::{Allowed, Named, out_of_reach};
+use super::resolve::{Resolver, host};
 use super::text::{File, Mark};
 use super::{Limits, Problem, Source};
 use crate::model::{SourcePlace, Specs};
@@ -33,6 +34,9 @@ pub struct Reader {
     pass: u64,
     /// The paths that documents name.
     paths: Vec<Named>,
+    resolver: &'static Resolver,
+    /// Pools that did not answer when documents were last linked.
+    silent: Vec<PathBuf>,
     git: git::Memory,
     last: Option<Reading>,
 }
@@ -137,6 +141,8 @@ impl Reader {
             meant: Vec::new(),
             pass: 0,
             paths: Vec::new(),
+            resolver: host(),
+            silent: Vec::new(),
             git: git::Memory::default(),
             last: None,
         }
@@ -151,10 +157,10 @@ impl Reader {
         let manifests = || seen().map(|(path, entry)| manifest(path, &entry.file, entry.hash)).collect();
         let revision = self.git.revision(&self.source, &content, manifests).unwrap_or_else(|| content.clone());
         let mut reading = match self.last.take() {
-            Some(last) if !changed => last,
+            Some(last) if !changed && !self.answers_again() => last,
             _ => self.understand(),
         };
-        let not_allowed = out_of_reach(&self.paths, &self.source, allowed);
+        let not_allowed = out_of_reach(&self.paths, &self.source, allowed, self.resolver);
         if reading.specs.not_allowed != not_allowed || reading.specs.revision != revision {
             let specs = Arc::make_mut(&mut reading.specs);
             (specs.not_allowed, specs.revision) = (not_allowed, revision);
@@ -213,10 +219,24 @@ impl Reader {
         });
     }
 
+    /// Whether a pool may answer that was compared as it is written: it may turn out to be another one.
+    fn answers_again(&self) -> bool {
+        self.silent.iter().any(|path| !self.resolver.is_out(path))
+    }
+
+    /// The pools of all that is or was declared.
+    fn pools(&self) -> Pools {
+        let entries = || self.entries.values();
+        let now = entries().flat_map(|entry| &entry.documents);
+        let before = self.meant.iter().chain(entries().filter_map(|entry| entry.last.as_ref()).flatten());
+        Pools::of(now.chain(before.map(|meant| &meant.document)).map(|document| &**document), self.resolver)
+    }
+
     /// Links all documents, and finds out what those stand for that have a problem.
     fn understand(&mut self) -> Reading {
         self.pass += 1;
-        let Linked { specs, owned, shared, .. } = self.link_as_written();
+        let pools = self.pools();
+        let Linked { specs, owned, shared, .. } = self.link_as_written(&pools);
         let seen = || self.entries.iter().filter(|(_, entry)| entry.seen);
         let problems: Arc<[Problem]> = seen().flat_map(|(_, entry)| entry.file.problems(self.limits.shown)).collect();
         let first = problems.first().map(|first| format!("{}: {}", first.place, first.message)).unwrap_or_default();
@@ -234,7 +254,7 @@ impl Reader {
             (specs, owned, broken)
         } else {
             let Meaning { specs, owned, documents, meant, broken } =
-                meaning(&mut self.entries, &self.meant, broken, &first, self.pass);
+                meaning(&mut self.entries, &self.meant, broken, &first, self.pass, &pools);
             self.paths = documents.iter().flat_map(|document| Named::of(document)).collect();
             if owned {
                 self.meant = meant;
@@ -245,11 +265,12 @@ impl Reader {
         for (_, entry) in self.entries.iter_mut().filter(|(path, entry)| entry.seen && !broken.contains_key(*path)) {
             (entry.good, entry.last) = (Some(self.pass), None);
         }
+        self.silent = pools.silent;
         Reading { specs: Arc::new(specs), problems, content: String::new(), parsed: 0, usable }
     }
 
     /// All documents that can be seen, as [`super::load`] links them.
-    fn link_as_written(&self) -> Linked {
+    fn link_as_written(&self, pools: &Pools) -> Linked {
         let mut unread = Unread::default();
         let (mut files, mut documents) = (Vec::new(), Vec::new());
         for (number, entry) in self.entries.values().filter(|entry| entry.seen).enumerate() {
@@ -258,6 +279,72 @@ impl Reader {
             documents.extend(entry.documents.iter().map(|document| Document { file: number, ..(**document).clone() }));
         }
         tell_of_nothing(&files, !self.nothing_is_left());
-        link(&files, documents, &unread)
+        link(&files, documents, &unread, pools)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::super::resolve::hanging::{Hanging, wait_until_back};
+    use super::*;
+    use crate::model::{Kind, Name};
+
+    fn backend(name: &str, pool: &str) -> String {
+        format!(
+            "apiVersion: kiln/v1\nkind: Backend\nmetadata: {{name: {name}}}\nspec: {{driver: local, local: {{path: {pool}}}}}\n---\n"
+        )
+    }
+
+    fn silent(reading: &Reading) -> Vec<&str> {
+        let all = reading.specs.not_allowed.iter();
+        all.filter(|barred| barred.silent && barred.kind == Kind::Backend).map(|barred| barred.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_pool_that_hangs_holds_its_backend_and_keeps_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = fs::canonicalize(dir.path()).unwrap();
+        let at = |path: &str| real.join(path);
+        fs::create_dir_all(at("specs")).unwrap();
+        fs::create_dir_all(at("pool")).unwrap();
+        std::os::unix::fs::symlink("pool", at("dead")).unwrap();
+        fs::write(at("specs/a.yaml"), backend("a", "../dead") + &backend("b", "../other")).unwrap();
+        let hanging = Hanging::default();
+        hanging.hang(&at("dead"));
+        let resolver: &Resolver = Box::leak(Box::new(hanging.resolver(Duration::from_millis(100))));
+        let mut reader = Reader::new(Source::Path(at("specs")), Limits::default());
+        reader.resolver = resolver;
+
+        let first = reader.read(&Allowed::default());
+        assert!(first.problems.is_empty() && first.usable, "{:?}", first.problems);
+        assert_eq!(silent(&first), ["a"]);
+        let barred = first.specs.not_allowed(Kind::Backend, &"a".parse::<Name>().unwrap()).unwrap();
+        assert_eq!(barred.message, format!("{} did not answer within 2 s", at("dead").display()));
+        assert_eq!(first.specs.backends.len(), 2, "they are declared as before");
+        for _ in 0..3 {
+            assert!(Arc::ptr_eq(&first.specs, &reader.read(&Allowed::default()).specs));
+            assert_eq!(hanging.threads(), 1);
+        }
+        // Another way to the same pool: it cannot be known yet, and what hangs stays held.
+        fs::write(at("specs/a.yaml"), backend("a", "../dead") + &backend("b", "../pool")).unwrap();
+        let blind = reader.read(&Allowed::default());
+        assert!(blind.problems.is_empty() && silent(&blind) == ["a"]);
+        hanging.let_go(Path::new(&at("dead")));
+        wait_until_back(resolver, &at("dead"));
+        // Though no file changed, they are compared anew.
+        let seen = reader.read(&Allowed::default());
+        assert_eq!((seen.parsed, silent(&seen).len()), (0, 0));
+        assert!(
+            seen.problems.iter().any(|p| p.message.contains("this is the pool that Backend a points to")),
+            "{:?}",
+            seen.problems
+        );
+        fs::write(at("specs/a.yaml"), backend("a", "../dead") + &backend("b", "../other")).unwrap();
+        let last = reader.read(&Allowed::default());
+        assert!(last.problems.is_empty() && last.specs.not_allowed.is_empty(), "{:?}", last.specs.not_allowed);
     }
 }

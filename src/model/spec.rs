@@ -68,6 +68,9 @@ pub struct NotAllowed {
     pub message: String,
     /// What to do about it.
     pub unblock: String,
+    /// Whether the path did not answer in time, so that nobody knows where it leads: what is there is Unobserved until it does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub silent: bool,
 }
 
 /// A document that has no valid meaning as it is written now.

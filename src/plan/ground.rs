@@ -77,6 +77,10 @@ fn list(names: &[&Name]) -> String {
 
 fn judge<'a>(inputs: &Inputs<'a>, name: &'a Name, spec: &'a BackendSpec) -> Ground<'a> {
     if let Some(barred) = inputs.specs.not_allowed(Kind::Backend, name) {
+        // It may well be allowed, and hold anything.
+        if barred.silent {
+            return Ground::Bad(unseen(name, &barred.message));
+        }
         return Ground::Bad(Bad {
             reason: HeldReason::NotAllowed,
             message: barred.message.clone(),

@@ -327,6 +327,10 @@ impl<'a> Planner<'a> {
         }
         for (name, spec) in &specs.backends {
             let about = About::declared(Kind::Backend, name);
+            // One whose path did not answer is among those that were not observed.
+            if self.inputs.specs.not_allowed(Kind::Backend, name).is_some_and(|barred| barred.silent) {
+                continue;
+            }
             // A backend that may not be reached was not looked at, whatever its driver.
             if self.hold_not_allowed(&about) {
                 continue;
@@ -344,7 +348,8 @@ impl<'a> Planner<'a> {
     /// Holds a document that names a path which manifests may not reach on this host.
     pub(super) fn hold_not_allowed(&mut self, about: &About<'_>) -> bool {
         let Some(barred) = self.inputs.specs.not_allowed(about.kind, about.name) else { return false };
-        self.hold(about, HeldReason::NotAllowed, barred.message.clone(), barred.unblock.clone());
+        let reason = if barred.silent { HeldReason::Unobserved } else { HeldReason::NotAllowed };
+        self.hold(about, reason, barred.message.clone(), barred.unblock.clone());
         true
     }
 
