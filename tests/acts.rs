@@ -3,18 +3,20 @@
 
 mod rig;
 
-use std::sync::atomic::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use kiln::driver::sim::SimEffect;
+use kiln::driver::sim::{SimEffect, SimWorld};
 use kiln::engine::{
-    ActError, Options, Purge, adopt_owner, approve, forget_object, reconcile_once, resume, suspend, trash_purge,
-    trash_purge_list, trash_restore,
+    ActError, Options, Purge, Setup, adopt_owner, approve, forget_object, reconcile_once, resume, suspend, trash_in,
+    trash_purge, trash_purge_list, trash_restore,
 };
 use kiln::model::{Kind, Name, NativeName, Seconds, Size, Specs};
 use kiln::plan::HeldReason;
 use kiln::plan::Plan;
 use kiln::store::Store;
-use rig::{Doom, HEAD, Point, Rig, objects, run, snapshot, specs, volume};
+use rig::{Doom, HEAD, Point, Pools, Rig, objects, run, snapshot, specs, volume};
 
 fn join(parts: &[String]) -> Specs {
     specs(&format!("{HEAD}{}", parts.concat()))
@@ -265,6 +267,93 @@ fn what_a_document_wants_is_not_purged_for_its_time() {
         // A person who names it means it.
         let named = Purge::Named(Kind::Volume, name("old"));
         assert_eq!(trash_purge_list(&wanting, &named).await.unwrap().0.len(), 1);
+        let in_doubt = Specs { broken: true, ..join(&[keep]) };
+        assert_eq!(trash_purge_list(&rig.setup(&in_doubt), &Purge::Expired).await.unwrap(), (Vec::new(), 4));
+    });
+}
+
+#[test]
+fn a_backend_that_is_not_this_stacks_keeps_no_other_from_being_purged() {
+    run(async {
+        let (gone, keep) = (volume("gone", "size: 1Mi"), volume("keep", "size: 1Mi"));
+        let ours = Rig::new();
+        let theirs = Rig { world: Arc::new(Mutex::new(SimWorld::new(8))), ..Rig::new() };
+        // Another Stack of the same name.
+        let head = HEAD.replace("5c1d2e8a90", "0123456789");
+        for (rig, head, other) in [(&ours, HEAD, "mine"), (&theirs, head.as_str(), "foreign")] {
+            let other = volume(other, "size: 1Mi");
+            rig.settle(&specs(&format!("{head}{gone}{other}{keep}")), 3, "made").await;
+            rig.settle(&specs(&format!("{head}{keep}")), 3, "removed").await;
+        }
+        ours.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
+        let second =
+            "---\napiVersion: kiln/v1\nkind: Backend\nmetadata: {name: other}\nspec: {driver: sim}\n".to_owned();
+        let declared = join(&[second, keep]);
+        let worlds = [("pool", &ours), ("other", &theirs)].map(|(name, rig)| (name.to_owned(), Arc::clone(&rig.world)));
+        let pools = Pools {
+            worlds: worlds.into(),
+            rates: ours.rates,
+            seed: 0,
+            opened: AtomicU64::new(0),
+            away: AtomicBool::new(false),
+            doom: Doom::never(),
+            capabilities: ours.capabilities.clone(),
+        };
+        let setup = Setup { connect: Arc::new(pools), ..ours.setup(&declared) };
+        let person = Arc::new(rig::Person { yes: true, heard: Mutex::default() });
+        let report = reconcile_once(&setup, &Options::default(), person).await.unwrap();
+        assert_eq!(report.usable, BTreeSet::from([name("pool")]));
+        let (listed, left) = trash_purge_list(&setup, &Purge::Expired).await.unwrap();
+        assert_eq!((listed.iter().all(|t| t.backend == name("pool")), listed.len(), left), (true, 2, 2));
+        let foreign = trash_purge_list(&setup, &Purge::Named(Kind::Volume, name("foreign"))).await;
+        assert!(matches!(foreign, Err(ActError::Unobserved(_))), "{foreign:?}");
+        // The name is in both: ours is meant.
+        let (both, _) = trash_purge_list(&setup, &Purge::Named(Kind::Volume, name("gone"))).await.unwrap();
+        assert_eq!(both[0].backend, name("pool"));
+        // Should they be asked for all the same, they are left, and so is what cannot be believed; the others go.
+        let mut all = trash_in(&report.world, &declared.stack.owner);
+        let doubtful = all.iter_mut().find(|t| t.backend == name("pool")).unwrap();
+        doubtful.object.conflict = Some("two of them".to_owned());
+        assert_eq!(all.len(), 4);
+        assert!(trash_purge(&setup, &all).await.is_err());
+        assert_eq!(ours.world().trashed_objects().count(), 1);
+        assert_eq!(theirs.world().trashed_objects().count(), 2);
+        // With nothing else to purge it is told why nothing is.
+        trash_purge(&setup, &listed).await.unwrap();
+        let nothing = trash_purge_list(&setup, &Purge::Expired).await;
+        assert!(matches!(nothing, Err(ActError::Unobserved(_))), "{nothing:?}");
+        assert_eq!(theirs.world().trashed_objects().count(), 2);
+    });
+}
+
+#[test]
+fn what_was_begun_on_a_backend_that_perhaps_is_declared_stays_open() {
+    run(async {
+        let rig = Rig::new();
+        let declared = join(&[volume("db", "size: 1Mi")]);
+        let mut crashed = None;
+        for at in 0.. {
+            let mut dying = rig.fork(true);
+            dying.doom = Doom::at(at, Point::Before);
+            tokio::select! {
+                biased;
+                () = dying.doom.died.notified() => {}
+                _ = dying.pass(&declared) => panic!("it never died at a step"),
+            }
+            let dead = dying.restarted(true).await;
+            if !dead.store.intents().unwrap().is_empty() {
+                crashed = Some(dead);
+                break;
+            }
+        }
+        let crashed = crashed.unwrap();
+        let nothing = Specs { backends: BTreeMap::new(), volumes: BTreeMap::new(), ..declared };
+        for in_doubt in [Specs { broken: true, ..nothing.clone() }, Specs { unconfirmed: true, ..nothing.clone() }] {
+            crashed.pass(&in_doubt).await.unwrap();
+            assert_eq!(crashed.store.intents().unwrap().len(), 1);
+        }
+        crashed.pass(&nothing).await.unwrap();
+        assert_eq!(crashed.store.intents().unwrap(), []);
     });
 }
 
@@ -281,7 +370,8 @@ fn what_was_removed_again_in_the_meantime_has_its_time_before_it() {
         assert_eq!(listed.len(), 1);
         rig.settle(&both, 3, "declared again").await;
         rig.settle(&one, 3, "removed again").await;
-        assert_eq!(trash_purge(&rig.setup(&one), &listed).await.unwrap(), Vec::<String>::new());
+        let answer = trash_purge(&rig.setup(&one), &listed).await;
+        assert!(matches!(&answer, Err(ActError::Failed(why)) if why.contains("removed again")), "{answer:?}");
         assert_eq!(rig.world().trashed_objects().count(), 1);
     });
 }

@@ -55,14 +55,14 @@ fn restore(context: &Context, args: TrashRestoreArgs) -> Result<Exit, Failure> {
 
 fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
     let what = args.what.map_or(Purge::Expired, |what| Purge::Named(what.kind, what.name));
-    let (found, suspended) = match context.act(&args.specs.specs, Act::ListPurge(what.clone()))? {
-        Said::ToPurge(found, suspended) => (found, suspended),
+    let (found, left) = match context.act(&args.specs.specs, Act::ListPurge(what.clone()))? {
+        Said::ToPurge(found, left) => (found, left),
         Said::Sentences(_) => Default::default(),
     };
     if found.is_empty() {
-        context.terminal.line(match suspended {
+        context.terminal.line(match left {
             0 => "Nothing in the trash is past its time.",
-            _ => "Nothing is purged: what is past its time is suspended, or wanted by a document.",
+            _ => "Nothing is purged: what is past its time is suspended, wanted by a document, or in doubt.",
         });
         return Ok(Exit::Done);
     }
@@ -80,7 +80,13 @@ fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
             return Err(Failure::new(Exit::Held, "nothing was purged"));
         }
     }
-    context.act_and_say(&args.specs.specs, Act::Purge(found))
+    let exit = context.act_and_say(&args.specs.specs, Act::Purge(found))?;
+    if left > 0 {
+        context
+            .terminal
+            .line(&format!("Past their time and left, suspended, wanted by a document, or in doubt: {left}."));
+    }
+    Ok(exit)
 }
 
 fn view(trashed: &Trashed) -> TrashedView {

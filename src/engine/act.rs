@@ -66,7 +66,7 @@ impl Act {
 pub enum Said {
     /// A sentence for each thing that was done.
     Sentences(Vec<String>),
-    /// What would be purged, and how much more is past its time, and suspended or wanted by a document.
+    /// See [`trash_purge_list`].
     ToPurge(Vec<Trashed>, usize),
 }
 

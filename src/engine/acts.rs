@@ -10,7 +10,7 @@ use crate::model::{
     Action, BackendRecord, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName, Object, Owner, Place, Reason,
     Risk, Seconds, Size, Specs, Step, Tags, Uid, Verb,
 };
-use crate::plan::{self, Inputs, Irreversible, Plan, View};
+use crate::plan::{self, Irreversible, Plan, View};
 use crate::store::{Batch, StoreError};
 
 use super::execute::commit;
@@ -53,7 +53,7 @@ pub struct Trashed {
 /// What of the trash is to be purged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purge {
-    /// Everything that is past its time and not suspended.
+    /// Everything that is past its time, unless it is suspended, wanted by a document, or in doubt.
     Expired,
     /// This object, expired or not.
     Named(Kind, Name),
@@ -142,60 +142,65 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Vec
     Ok(said)
 }
 
-/// What [`trash_purge`] would destroy, and how much more is past its time, and suspended or wanted by a document. Without a name, only
-/// what is on backends that this owner may use.
+/// What [`trash_purge`] would destroy; and without a name, how much more is past its time and stays: it is suspended, wanted by a
+/// document, or in doubt (also because of its backend, which keeps no other from being purged).
 ///
 /// # Errors
-/// See [`ActError`].
+/// See [`ActError`]: also where all that is past its time is on backends that this owner may not use.
 pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashed>, usize), ActError> {
     let pass = begin(setup).await?;
-    let all = trash_in(&pass.looked.world, &setup.specs.stack.owner);
+    let (specs, all) = (pass.specs(), trash_in(&pass.looked.world, &setup.specs.stack.owner));
     match what {
-        Purge::Named(kind, name) => Ok((vec![one_of(&pass, &all, *kind, name)?.clone()], 0)),
+        Purge::Named(kind, name) => {
+            let one = one_of(&pass, &all, *kind, name)?;
+            must_be_usable(&pass, &one.backend, None)?;
+            Ok((vec![one.clone()], 0))
+        }
         Purge::Expired => {
-            let suspended = suspensions(&pass.records, &setup.specs.stack.owner, pass.now);
-            let usable = pass.with_inputs(&[], Irreversible::List, |inputs: &Inputs<'_>| plan::usable(inputs));
-            let usable: BTreeSet<&Name> = usable.keys().collect();
-            let passed = |trashed: &Trashed| {
-                trashed.expires.is_some_and(|at| at <= pass.now) && usable.contains(&trashed.backend)
+            let suspended = suspensions(&pass.records, &specs.stack.owner, pass.now);
+            let is_kept = |id: &Identity| {
+                plan::suspension_of(&suspended, id.kind, &id.name).is_some() || is_wanted(specs, id.kind, &id.name)
             };
             let stays = |trashed: &Trashed| {
-                let is_kept = |id: &Identity| {
-                    plan::suspension_of(&suspended, id.kind, &id.name).is_some()
-                        || is_wanted(&setup.specs, id.kind, &id.name)
-                };
-                trashed.object.identity.as_ref().is_some_and(is_kept)
+                // What cannot be read may want anything.
+                specs.removals_in_doubt()
+                    || !pass.usable.contains(&trashed.backend)
+                    || trashed.object.conflict.is_some()
+                    || trashed.object.identity.as_ref().is_some_and(is_kept)
             };
+            let passed = |trashed: &Trashed| trashed.expires.is_some_and(|at| at <= pass.now);
             let (kept, found): (Vec<_>, Vec<_>) = all.into_iter().filter(passed).partition(stays);
+            if found.is_empty() {
+                kept.iter().try_for_each(|trashed| must_be_usable(&pass, &trashed.backend, None))?;
+            }
             Ok((found, kept.len()))
         }
     }
 }
 
-/// Destroys what [`trash_purge_list`] gave, for good; an object that is no longer as it was then is left. Returns a sentence for each.
+/// Destroys what [`trash_purge_list`] gave, for good. Returns a sentence for each.
 ///
 /// # Errors
-/// See [`ActError`].
+/// See [`ActError`]. An object that is no longer as it was then, or cannot be purged now, is left, and is an error when all others
+/// are purged.
 pub async fn trash_purge(setup: &Setup, objects: &[Trashed]) -> Result<Vec<String>, ActError> {
     let mut pass = begin(setup).await?;
     let there = trash_in(&pass.looked.world, &setup.specs.stack.owner);
-    let is_as_it_was = |trashed: &&Trashed| {
-        let same = |other: &Trashed| other.object.uid() == trashed.object.uid() && other.backend == trashed.backend;
-        there.iter().find(|other| same(other)).is_none_or(|now| now.expires == trashed.expires)
-    };
     let mut steps = Vec::new();
+    let mut left = Ok(());
     // A volume's snapshots before it: some backends refuse otherwise.
     let mut snapshots: HashMap<Uid, Vec<usize>> = HashMap::new();
-    // What was brought back and removed again in the meantime has its time before it. (What is not there any more is so already.)
-    let mut objects: Vec<&Trashed> = objects.iter().filter(is_as_it_was).collect();
+    let mut objects: Vec<&Trashed> = objects.iter().collect();
     objects.sort_by_key(|trashed| trashed.object.identity.as_ref().map(|id| id.kind != Kind::Snapshot));
     for trashed in objects {
         let Some(identity) = trashed.object.identity.clone() else { continue };
         if identity.owner != setup.specs.stack.owner {
             return Err(ActError::Usage(format!("{} is not of this owner", trashed.object.native)));
         }
-        if let Some(why) = &trashed.object.conflict {
-            return Err(ActError::Held(format!("{} cannot be purged: {why}", trashed.object.native)));
+        let may = may_be_purged(&pass, &there, trashed);
+        if may.is_err() {
+            left = left.and(may);
+            continue;
         }
         let mut step = by_hand(trashed, identity, Action::Purge, Reason::Purged, Risk::Irreversible);
         step.expect.tags = Some(Tags { expires: None, ..trashed.object.tags.clone() });
@@ -211,7 +216,24 @@ pub async fn trash_purge(setup: &Setup, objects: &[Trashed]) -> Result<Vec<Strin
         .map(|step| format!("purged {} {} from {}", lower(step), step.identity.name, step.backend))
         .collect();
     make(&mut pass, steps, None).await?;
-    Ok(said)
+    left.map(|()| said)
+}
+
+/// Whether what was listed may be purged, as far as a look shows it. (What is not in the trash any more, the driver refuses if it was
+/// brought back.)
+fn may_be_purged(pass: &Pass<'_>, there: &[Trashed], trashed: &Trashed) -> Result<(), ActError> {
+    must_be_usable(pass, &trashed.backend, None)?;
+    let native = &trashed.object.native;
+    if let Some(why) = &trashed.object.conflict {
+        return Err(ActError::Held(format!("{native} cannot be purged: {why}")));
+    }
+    let same = |other: &&Trashed| other.object.uid() == trashed.object.uid() && other.backend == trashed.backend;
+    match there.iter().find(same) {
+        Some(now) if now.expires != trashed.expires => Err(ActError::Failed(format!(
+            "{native} is left: it was brought back and removed again in the meantime, and has its time before it"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Gives up a lost object: its name is free for another, empty one. Returns a sentence.
@@ -563,10 +585,10 @@ fn one_of<'t>(pass: &Pass<'_>, all: &'t [Trashed], kind: Kind, name: &Name) -> R
             Some(unobserved) => Err(ActError::Unobserved(unobserved.message.clone())),
             None => Err(ActError::Usage(format!("no {} {name} is in the trash", kind.as_lower()))),
         },
-        // The one that left last is the one that is missed.
+        // The one that left last is the one that is missed; of another Stack of this name none is.
         several => several
             .iter()
-            .max_by_key(|t| t.expires)
+            .max_by_key(|t| (pass.usable.contains(&t.backend), t.expires))
             .copied()
             .ok_or_else(|| ActError::Usage(format!("no {} {name} is in the trash", kind.as_lower()))),
     }
@@ -589,16 +611,7 @@ pub(super) async fn remember(pass: &Pass<'_>, batch: Batch) -> Result<(), ActErr
 /// Makes steps that a person asked for, through the same executor as a plan's. A backend that has just been `given` to this owner is
 /// usable, whatever the plan thinks of it.
 async fn make(pass: &mut Pass<'_>, steps: Vec<Step>, given: Option<&Name>) -> Result<(), ActError> {
-    let usable = pass.with_inputs(&[], Irreversible::List, |inputs: &Inputs<'_>| plan::usable(inputs));
-    for step in &steps {
-        match pass.looked.world.get(&step.backend) {
-            Some(View::Taken { by, .. }) => {
-                return Err(ActError::Held(format!("another process is writing to {}: {by}", step.backend)));
-            }
-            _ if usable.contains_key(&step.backend) || given == Some(&step.backend) => {}
-            _ => return Err(ActError::Unobserved(format!("nothing is done on {}: see `kiln plan`", step.backend))),
-        }
-    }
+    steps.iter().try_for_each(|step| must_be_usable(pass, &step.backend, given))?;
     let plan = Plan::of(pass.specs().stack.owner.clone(), pass.specs().revision.clone(), steps);
     let mut report = Report::default();
     let silent = Arc::new(Silent);
@@ -606,6 +619,14 @@ async fn make(pass: &mut Pass<'_>, steps: Vec<Step>, given: Option<&Name>) -> Re
     match report.failed.first() {
         None => Ok(()),
         Some((step, error)) => Err(ActError::Failed(format!("{} {}: {error}", lower(step), step.identity.name))),
+    }
+}
+
+fn must_be_usable(pass: &Pass<'_>, backend: &Name, given: Option<&Name>) -> Result<(), ActError> {
+    match pass.looked.world.get(backend) {
+        Some(View::Taken { by, .. }) => Err(ActError::Held(format!("another process is writing to {backend}: {by}"))),
+        _ if pass.usable.contains(backend) || given == Some(backend) => Ok(()),
+        _ => Err(ActError::Unobserved(format!("nothing is done on {backend}: see `kiln plan`"))),
     }
 }
 

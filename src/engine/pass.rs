@@ -28,6 +28,8 @@ pub(super) struct Pass<'s> {
     pub images: Images,
     /// Our ledgers on usable backends, as they are on the pools but for what was settled since; from [`Pass::settle`] on.
     pub ledgers: BTreeMap<Name, Ledger>,
+    /// The usable backends, also those that were never written to; from [`Pass::settle`] on.
+    pub usable: BTreeSet<Name>,
     /// Objects that are as declared, with nothing to do.
     settled: HashSet<Uid>,
 }
@@ -54,6 +56,7 @@ impl<'s> Pass<'s> {
             now,
             images: Images::new(),
             ledgers: BTreeMap::new(),
+            usable: BTreeSet::new(),
             settled: HashSet::new(),
         }
     }
@@ -269,6 +272,7 @@ impl<'s> Pass<'s> {
 
     /// Takes the ledgers over from the look, and settles them. Nothing is written yet.
     fn settle(&mut self, usable: BTreeMap<Name, Option<Ledger>>) {
+        self.usable = usable.keys().cloned().collect();
         for (name, ledger) in usable {
             let Some(View::Seen { observed, .. }) = self.looked.world.get(&name) else { continue };
             let Some(mut ledger) = ledger.or_else(|| {

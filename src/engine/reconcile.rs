@@ -83,7 +83,7 @@ pub async fn reconcile_once(
     }
     hold_what_was_not_done(&mut plan, &mut report);
     report.plan = Some(plan);
-    report.usable = pass.with_inputs(&[], Irreversible::Hold, |inputs| plan::usable(inputs).into_keys().collect());
+    report.usable = pass.usable;
     report.world = pass.looked.world;
     Ok(report)
 }

@@ -82,19 +82,21 @@ fn a_suspension_says_for_what_and_why() {
 fn everything_is_suspended_but_for_what_is_done_by_name() {
     let sandbox = Sandbox::new();
     sandbox.write("specs/stack.yaml", &STACK.replace("{id: 5c1d2e8a90}", "{id: 5c1d2e8a90, trash: {ttl: 1s}}"));
-    for name in ["a", "b", "c", "d"] {
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h", "i"] {
         sandbox.volume(name, "size: 1Mi");
     }
     sandbox.kiln("apply").ends(0);
-    sandbox.remove("specs/a.yaml");
-    sandbox.remove("specs/b.yaml");
+    for name in ["a", "b", "e", "f"] {
+        sandbox.remove(&format!("specs/{name}.yaml"));
+    }
     sandbox.kiln("apply").ends(0);
+    sandbox.kiln("suspend volume/e --reason forensics").ends(0);
     sandbox.kiln("suspend --reason moving").ends(0).says("everything of prod is suspended: moving");
     sandbox.kiln("suspend volume/d --reason mine").ends(0);
     sandbox.remove("specs/c.yaml");
     sandbox.kiln("plan").ends(4).says("everything is suspended: moving").says("`kiln resume`");
     let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while sandbox.kiln("doctor -o json").out.matches("\"Expired\"").count() < 2 {
+    while sandbox.kiln("doctor -o json").out.matches("\"Expired\"").count() < 4 {
         assert!(std::time::Instant::now() < patience, "it never expires");
     }
     sandbox.kiln("doctor").says("`kiln resume`, then `kiln trash purge`");
@@ -107,8 +109,12 @@ fn everything_is_suspended_but_for_what_is_done_by_name() {
         .ends(0)
         .says("everything of prod is resumed")
         .says("still suspended: volume/d: it is suspended: mine");
+    let purged = sandbox.kiln("trash purge").ends(0);
+    purged
+        .says("purged volume f from ")
+        .says("Past their time and left, suspended, wanted by a document, or in doubt: 1.");
     sandbox.kiln("apply").ends(0);
-    sandbox.kiln("trash list").says("volume/c");
+    sandbox.kiln("trash list").says("volume/c").says("volume/e");
 }
 
 #[test]
