@@ -40,7 +40,7 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
     };
     let options = Options { approve: args.approve, saved, only, ..Options::default() };
     let place = match context.daemon()? {
-        Some(daemon) => Place::Daemon(daemon, Ask::new(&source, &options)),
+        Some(daemon) => Place::Daemon(daemon, Ask::new(&source, &options, &specs)),
         None => Place::Here(context.writing(specs.clone())?),
     };
     let progress =

@@ -115,6 +115,10 @@ impl Context {
             return Ok(holder);
         }
         let found = Holder::find(&self.state)?;
+        if let Holder::Mute(why) = &found {
+            let what = "the daemon that has the store does not answer as it should";
+            self.terminal.note(&format!("{what}: {why} (SIGTERM ends one that hangs, a second SIGTERM at once)"));
+        }
         Ok(self.holder.get_or_init(|| found))
     }
 
@@ -126,10 +130,7 @@ impl Context {
         match self.holder()? {
             Holder::Daemon(daemon) => Ok(Some(daemon)),
             Holder::None => Ok(None),
-            Holder::Mute(why) => {
-                tracing::warn!("something listens on the control socket, and does not answer as a daemon does: {why}");
-                Ok(None)
-            }
+            Holder::Mute(_) => Ok(None),
         }
     }
 

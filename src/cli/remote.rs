@@ -49,7 +49,7 @@ pub(crate) async fn apply(
         };
         match line {
             None => return Err(daemon.trouble("it went away; what was running is looked at by the next run")),
-            Some(Line::Done(report)) => return Ok(Applied::Ran(report)),
+            Some(Line::Done(report)) => return Ok(Applied::Ran(*report)),
             Some(Line::Invalid(problems)) => return Ok(Applied::Invalid(problems)),
             Some(Line::Refused(message)) => {
                 let hint = "apply the specs that it follows, or give another store with --state DIR";

@@ -6,30 +6,44 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::args::StatusArgs;
-use super::client::Daemon;
+use super::client::{Daemon, Holder};
 use super::context::{Context, Looked};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::table::table;
 use crate::daemon::protocol::{DaemonView, PassView};
-use crate::engine::{Condition, Leak, ObjectStatus, backend_status, leaks, rfc3339, status as object_status};
-use crate::model::{Seconds, Size};
-use crate::plan::{HeldView, Paint, counted, escape, render_held};
+use crate::engine::{
+    Condition, Leak, ObjectStatus, backend_status, leaks, rfc3339, status as object_status, suspensions,
+};
+use crate::model::{Owner, Seconds, Size, Suspension};
+use crate::plan::{HeldView, Paint, counted, escape, render_held, resume, suspended_because};
 
 /// As in `kiln status -o json`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct StatusView<'a> {
-    /// Null if none runs.
+    /// Null if none runs, or answers.
     daemon: Option<&'a DaemonView>,
+    /// Whether there is one that does not answer.
+    mute: bool,
     backends: &'a [ObjectStatus<'a>],
     /// How many objects are in each condition.
     conditions: BTreeMap<Condition, usize>,
     held: Vec<HeldView>,
     /// What lets the removals go that wait for a person; null if none does.
     approval: Option<&'a str>,
+    /// What a person suspended, one sentence each.
+    suspended: Vec<String>,
     /// What takes up room, or a name, and that nobody asks for.
     leaks: Vec<LeakView>,
+}
+
+fn suspended(suspension: &Suspension, owner: &Owner) -> String {
+    let what = match &suspension.object {
+        Some((kind, name)) => format!("{}/{name}", kind.as_lower()),
+        None => format!("everything of {owner}"),
+    };
+    format!("{what}: {}; way out: {}", suspended_because(suspension), resume(suspension))
 }
 
 /// Something that nobody asks for.
@@ -65,10 +79,15 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failu
     }
     let view = StatusView {
         daemon,
+        mute: matches!(context.holder()?, Holder::Mute(_)),
         backends: &backends,
         conditions,
         held: survey.plan.held.iter().map(HeldView::new).collect(),
         approval: survey.plan.approval.as_ref().map(|approval| approval.digest.as_str()),
+        suspended: suspensions(&survey.records, &specs.stack.owner, survey.now)
+            .iter()
+            .map(|suspension| suspended(suspension, &specs.stack.owner))
+            .collect(),
         leaks: leaks(&survey, &specs).into_iter().map(LeakView::new).collect(),
     };
     if args.output.is_json() {
@@ -83,6 +102,7 @@ fn shown(view: &StatusView<'_>, paint: Paint) -> String {
     let mut out = String::new();
     match view.daemon {
         Some(daemon) => show_daemon(&mut out, daemon, paint),
+        None if view.mute => out.push_str("The daemon that has the store does not answer.\n"),
         None => out.push_str("No daemon runs: `kiln watch` starts one.\n"),
     }
     if !view.backends.is_empty() {
@@ -94,6 +114,12 @@ fn shown(view: &StatusView<'_>, paint: Paint) -> String {
         view.conditions.iter().map(|(condition, count)| format!("{count} {}", condition.as_str())).collect();
     let counts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
     let _ = writeln!(out, "\n{}{counts}", counted(all, "object"));
+    if !view.suspended.is_empty() {
+        let _ = writeln!(out, "\n{}", paint.bold("Suspended:"));
+        for line in &view.suspended {
+            let _ = writeln!(out, "  {}", escape(line));
+        }
+    }
     if !view.held.is_empty() {
         let _ = writeln!(out, "\n{}", paint.bold("Held:"));
         let width = view.held.iter().map(|held| held.object_name().len()).max().unwrap_or_default();

@@ -193,13 +193,6 @@ impl Hub {
         reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
-    /// Waits until Git has changed the manifests, or is not at it any more.
-    pub(super) async fn wait_for_checkout(self: &Arc<Self>) {
-        while self.is_checked_out().await {
-            tokio::time::sleep(CHECKOUT).await;
-        }
-    }
-
     /// Whether Git is just changing the manifests.
     pub(super) async fn is_checked_out(self: &Arc<Self>) -> bool {
         let source = Source::Path(self.config.specs.clone());

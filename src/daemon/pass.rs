@@ -41,6 +41,8 @@ pub(super) enum Refused {
     Unusable,
     /// The manifests have problems, and a person's apply does nothing then.
     Problems(Arc<[Problem]>),
+    /// The saved plan is of other manifests.
+    OtherSpecs,
     /// Nothing can be written down.
     Store(StoreError),
 }
@@ -57,9 +59,6 @@ impl Hub {
         reporter: Arc<dyn Reporter>,
     ) -> Result<Report, Refused> {
         let by_hand = matches!(by, By::Hand(_));
-        if by_hand {
-            self.wait_for_checkout().await;
-        }
         let _turn = self.turn.lock().await;
         let since = self.config.clock.now();
         self.known().running = Some(Running { content: None, since, by_hand, stop: stop.clone() });
@@ -80,11 +79,12 @@ impl Hub {
     ) -> Result<Report, Refused> {
         let began = Instant::now();
         let by_hand = matches!(by, By::Hand(_));
-        if !by_hand && self.is_checked_out().await {
+        let is_checked_out = self.is_checked_out().await;
+        if !by_hand && is_checked_out {
             return Err(Refused::Checkout);
         }
         let reading = self.read().await;
-        let (options, confirm_at) = self.options(by, stop, &reading, began)?;
+        let (options, confirm_at) = self.options(by, stop, &reading, is_checked_out, began)?;
         let (is_whole, is_foreign) = {
             let known = self.known();
             let stack = &reading.specs.stack;
@@ -94,6 +94,8 @@ impl Hub {
             (options.only.is_empty() && options.saved.is_none(), is_foreign)
         };
         if !reading.usable || is_foreign {
+            // What was before is another content again, when it comes back.
+            self.known().passed = Some(reading.content.clone());
             let view = self.viewed(&reading, Ending::Invalid, began, &Report::default());
             self.noted(view, Ending::Invalid, began);
             self.ended_with(After { interval: reading.specs.stack.interval.into(), changed: false, due: confirm_at });
@@ -139,6 +141,7 @@ impl Hub {
         by: By,
         stop: CancellationToken,
         reading: &Reading,
+        is_checked_out: bool,
         now: Instant,
     ) -> Result<(Options, Option<Instant>), Refused> {
         let mut known = self.known();
@@ -160,13 +163,18 @@ impl Hub {
             }
             By::Hand(_) if !reading.problems.is_empty() => return Err(Refused::Problems(reading.problems.clone())),
             By::Hand(ask) => {
-                // What is asked for is as good as a second look. Of a part, nothing is said about the rest.
-                if ask.only.is_empty() && ask.saved.is_none() && !options.stop.is_cancelled() {
+                // What is asked for is as good as a second look. Of a part, nothing is said about the rest; and what Git is just
+                // changing is not what was meant for good.
+                let is_whole = ask.only.is_empty() && ask.saved.is_none();
+                if is_whole && !is_checked_out && !options.stop.is_cancelled() {
                     known.confirmed.asked_for(&reading.content, now);
+                }
+                if ask.saved.as_ref().is_some_and(|(_, specs)| !plan::declare_the_same(specs, &reading.specs)) {
+                    return Err(Refused::OtherSpecs);
                 }
                 options.approve = ask.approve;
                 options.only = ask.only.into_iter().collect();
-                options.saved = ask.saved.map(Arc::new);
+                options.saved = ask.saved.map(|(plan, _)| Arc::new(plan));
             }
         }
         Ok((options, confirm_at))

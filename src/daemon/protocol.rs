@@ -42,8 +42,8 @@ pub struct Ask {
     pub specs: PathBuf,
     /// Digests that are approved.
     pub approve: Vec<String>,
-    /// A saved plan: this and nothing else, or nothing.
-    pub saved: Option<Plan>,
+    /// A saved plan: this and nothing else, or nothing; and the specs that it was made for.
+    pub saved: Option<(Plan, Specs)>,
     /// Only these, and what they need.
     pub only: Vec<(Kind, Name)>,
 }
@@ -70,7 +70,7 @@ pub enum Line {
     /// May the irreversible steps of this plan be made? The run waits for the answer.
     Confirm(Plan),
     /// The last, of a run that came to its end.
-    Done(Report),
+    Done(Box<Report>),
     /// The only one, where the manifests have problems.
     Invalid(Vec<ProblemView>),
     /// The last, where the run could not be made: exit code 7.
@@ -81,11 +81,11 @@ pub enum Line {
 
 impl Ask {
     /// What an apply of these options asks for.
-    pub fn new(specs: &Path, options: &Options) -> Self {
+    pub fn new(specs: &Path, options: &Options, declared: &Specs) -> Self {
         Self {
             specs: real(specs),
             approve: options.approve.clone(),
-            saved: options.saved.as_ref().map(|plan| Plan::clone(plan)),
+            saved: options.saved.as_ref().map(|plan| (Plan::clone(plan), declared.clone())),
             only: options.only.iter().cloned().collect(),
         }
     }

@@ -14,6 +14,7 @@ use super::hub::Hub;
 use super::pass::{By, Refused};
 use super::protocol::{Ask, Line};
 use crate::engine::{Event, Reporter, problem_views};
+use crate::model::Action;
 use crate::plan::Plan;
 
 /// A question that nobody answers for so long is answered with no: meanwhile nothing else is done.
@@ -77,9 +78,13 @@ pub(super) fn apply(hub: &Arc<Hub>, runs: &Arc<Runs>, ask: Ask) -> mpsc::Unbound
             teller.tell(Line::Note("the daemon is making a pass; this one comes after it".to_owned()));
         }
         let last = match hub.pass(By::Hand(ask), stop, teller).await {
-            Ok(report) => Line::Done(report),
+            Ok(report) => Line::Done(Box::new(report)),
             Err(Refused::Problems(problems)) => Line::Invalid(problem_views(&problems)),
             Err(Refused::Store(error)) => Line::Store(error),
+            Err(Refused::OtherSpecs) => {
+                let message = "the plan was saved for other manifests than those that the daemon follows now";
+                Line::Refused(message.to_owned())
+            }
             Err(Refused::Unusable | Refused::Unchanged | Refused::Checkout) => {
                 Line::Refused("the Stack cannot be read".to_owned())
             }
@@ -138,7 +143,7 @@ impl Reporter for Teller {
             None => return false,
         }
         self.tell(Line::Confirm(plan.clone()));
-        tokio::select! {
+        let yes = tokio::select! {
             answer = answer => answer.unwrap_or(false),
             () = self.stop.cancelled() => false,
             () = tokio::time::sleep(ANSWER) => {
@@ -146,6 +151,12 @@ impl Reporter for Teller {
                 self.tell(Line::Note(format!("no answer for {minutes} minutes, and others wait: that counts as no")));
                 false
             }
+        };
+        if !yes && plan.steps.iter().any(|step| matches!(step.action, Action::Destroy)) {
+            let note = "what its document removes with `onRemove: Delete` the daemon destroys all the same, by itself: \
+                        `kiln suspend KIND/NAME --reason TEXT` keeps it";
+            self.tell(Line::Note(note.to_owned()));
         }
+        yes
     }
 }

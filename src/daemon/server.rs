@@ -34,6 +34,7 @@ use super::protocol::{
 };
 use super::runs::{Runs, apply};
 use crate::engine;
+use crate::model::Specs;
 
 /// Connections at once; more wait in the kernel's queue. A person has a few, monitoring two.
 const CONNECTIONS: usize = 128;
@@ -345,18 +346,26 @@ async fn act(State(desk): State<Desk>, Json(ActRequest { specs, act }): Json<Act
         // What is only written down need not wait for a copy that takes an hour.
         let _turn = match act.needs_the_owner_alone() {
             true => None,
-            false => {
-                desk.hub.wait_for_checkout().await;
-                Some(desk.hub.turn.lock().await)
-            }
+            false => Some(desk.hub.turn.lock().await),
         };
         let reading = desk.hub.read().await;
         let is_enough = reading.usable && act.needs_the_owner_alone();
         if !reading.problems.is_empty() && !is_enough {
             return ActAnswer::Invalid(engine::problem_views(&reading.problems));
         }
-        let answer = match engine::act(&desk.hub.setup(reading.specs), act).await {
-            Ok(said) => ActAnswer::Done(said),
+        // What has been read once only may be a file that is just being written: nothing is given up for it.
+        let unconfirmed = desk.hub.known().confirmed.read(&reading.content, Instant::now()).is_some();
+        let specs = match unconfirmed {
+            true => Arc::new(Specs { unconfirmed, ..Specs::clone(&reading.specs) }),
+            false => reading.specs,
+        };
+        let answer = match engine::act(&desk.hub.setup(specs), act).await {
+            Ok(said) => {
+                if let engine::Said::Sentences(said) = &said {
+                    said.iter().for_each(|said| tracing::info!("by hand: {said}"));
+                }
+                ActAnswer::Done(said)
+            }
             Err(error) => {
                 if let engine::ActError::Store(error) = &error {
                     // The loop ends by it; if it has ended already, nobody has to be told.

@@ -230,7 +230,7 @@ impl Turning {
                 );
             }
             // Told by way of `passes`, or only ever said to a person.
-            Ok(Err(Refused::Store(_) | Refused::Problems(_))) => {}
+            Ok(Err(Refused::Store(_) | Refused::Problems(_) | Refused::OtherSpecs)) => {}
             Err(error) => {
                 tracing::error!(%error, "a pass ended in a panic (a bug in Kiln)");
                 self.schedule.want(Instant::now() + AFTER_PANIC);

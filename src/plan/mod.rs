@@ -38,7 +38,7 @@ pub use looks::{images, looks};
 pub use markdown::markdown;
 pub use plan::{plan, unobserved};
 pub use render::{Paint, counted, escape, render, render_held, render_step, summary_line};
-pub use saved::{NotSaved, SAVED_FORMAT, Saved, differences};
+pub use saved::{NotSaved, SAVED_FORMAT, Saved, declare_the_same, differences};
 pub use select::{Selected, select, without};
 pub use suspended::{resume, suspended_because, suspension_of};
 pub use types::{ApprovalSet, Drift, Held, HeldReason, Inputs, Irreversible, Plan, Unobserved, View, Warning, World};
