@@ -94,7 +94,7 @@ fn it_says_what_it_would_say_without_a_daemon() {
     let [here, there] = both.map(|sandbox| sandbox.kiln("apply e.plan").ends(4));
     assert_eq!(lines(&there.out), lines(&here.out));
     beside.volume("f", "size: 1Mi");
-    beside.kiln("apply e.plan").ends(7).warns("revision");
+    beside.kiln("apply e.plan").ends(7).warns("saved for other manifests");
     assert!(!live(&beside).contains(&"f".to_owned()));
     fs::remove_file(lock).unwrap();
     wait("what was left", || live(&beside).contains(&"f".to_owned()));
