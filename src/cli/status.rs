@@ -15,7 +15,7 @@ use crate::daemon::protocol::{DaemonView, PassView};
 use crate::engine::{
     Condition, Leak, ObjectStatus, backend_status, leaks, rfc3339, status as object_status, suspensions,
 };
-use crate::model::{Owner, Seconds, Size, Suspension};
+use crate::model::{Seconds, Size, Suspension};
 use crate::plan::{HeldView, Paint, counted, escape, render_held, resume, suspended_because};
 
 /// As in `kiln status -o json`.
@@ -38,12 +38,12 @@ struct StatusView<'a> {
     leaks: Vec<LeakView>,
 }
 
-fn suspended(suspension: &Suspension, owner: &Owner) -> String {
+fn suspended(suspension: &Suspension) -> String {
     let what = match &suspension.object {
-        Some((kind, name)) => format!("{}/{name}", kind.as_lower()),
-        None => format!("everything of {owner}"),
+        Some((kind, name)) => format!("{}/{name}: ", kind.as_lower()),
+        None => String::new(),
     };
-    format!("{what}: {}; way out: {}", suspended_because(suspension), resume(suspension))
+    format!("{what}{}; way out: {}", suspended_because(suspension), resume(suspension))
 }
 
 /// Something that nobody asks for.
@@ -84,10 +84,7 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failu
         conditions,
         held: survey.plan.held.iter().map(HeldView::new).collect(),
         approval: survey.plan.approval.as_ref().map(|approval| approval.digest.as_str()),
-        suspended: suspensions(&survey.records, &specs.stack.owner, survey.now)
-            .iter()
-            .map(|suspension| suspended(suspension, &specs.stack.owner))
-            .collect(),
+        suspended: suspensions(&survey.records, &specs.stack.owner, survey.now).iter().map(suspended).collect(),
         leaks: leaks(&survey, &specs).into_iter().map(LeakView::new).collect(),
     };
     if args.output.is_json() {
