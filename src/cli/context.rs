@@ -322,8 +322,9 @@ impl Context {
         let Surveyed { specs: declared, survey, problems } = surveyed;
         if !problems.is_empty() && told == Told::NotYet {
             // As a command that reads them itself shows them.
-            let failure = self.show_problems(&self.read_specs(specs)?.problems);
-            self.terminal.note(&format!("{}; the daemon goes on with what they last said", failure.message));
+            self.show_problems(&self.read_specs(specs)?.problems);
+            let count = counted(problems.len(), "problem");
+            self.terminal.note(&format!("the manifests have {count}; the daemon goes on with what they last said"));
         }
         let standing = Exit::Invalid.when(!problems.is_empty());
         Ok(Some(Looked { specs: declared, survey, standing }))
