@@ -202,7 +202,7 @@ impl Driver for Watched {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
@@ -210,7 +210,8 @@ mod tests {
     use crate::engine::SystemClock;
     use crate::model::{DriverConfig, FaultRates, Meta, Percent, Seconds, SourcePlace};
 
-    struct Pool(Arc<SimDriver>);
+    /// A pool, however often it is opened.
+    pub(in crate::daemon) struct Pool(pub(in crate::daemon) Arc<SimDriver>);
 
     impl Connect for Pool {
         fn connect(&self, _backend: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
@@ -218,7 +219,7 @@ mod tests {
         }
     }
 
-    fn backend() -> BackendSpec {
+    pub(in crate::daemon) fn backend() -> BackendSpec {
         let (name, place) = ("fast".parse().unwrap(), SourcePlace::default());
         BackendSpec {
             meta: Meta { name, labels: Default::default(), renamed_from: None, place },

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -15,12 +14,13 @@ use super::calls::{Calls, Watching};
 use super::expiry::Expiry;
 use super::listen::Listen;
 use super::metrics::Metrics;
+use super::probe::Probe;
 use super::protocol::{DaemonView, PassView, RestingView, RunningView, VERSION};
 use super::retry::Objects;
 use super::schedule::{After, Confirmed};
 use crate::engine::{Clock, Connect, Retry, Setup, problem_views, rfc3339};
 use crate::manifest::{Allowed, Limits, Reader, Reading, Source, checkout_in_progress};
-use crate::model::{DriverError, Name, Owner, Specs};
+use crate::model::{Name, Owner, Specs};
 use crate::store::{Store, StoreError};
 
 /// While `git checkout` is at work, it is looked for again this often.
@@ -88,8 +88,8 @@ pub(super) struct Known {
     pub(super) passed: Option<String>,
     /// Owner and id of the Stack that the last pass was made for.
     pub(super) stack: Option<(Owner, String)>,
-    /// Probes of backends that have not come back yet.
-    pub(super) probes: HashMap<Name, JoinHandle<Result<(), DriverError>>>,
+    /// Of backends that rest.
+    pub(super) probes: HashMap<Name, Probe>,
     pub(super) objects: Objects,
     pub(super) expiry: Expiry,
     pub(super) running: Option<Running>,

@@ -2,20 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::hub::{Hub, Running};
 use super::metrics::Ending;
+use super::probe::Probe;
 use super::protocol::{Ask, PassView};
 use super::schedule::After;
 use crate::engine::{self, Options, Report, Reporter, Survey, Trashed, rfc3339};
 use crate::manifest::{Problem, Reading};
-use crate::model::{
-    BackendSpec, DriverError, ErrorKind, Kind, Listed, Name, Owner, PurgeMode, Scope, Specs, Step, Uid, Verb,
-};
+use crate::model::{BackendSpec, DriverError, ErrorKind, Kind, Listed, Name, Owner, PurgeMode, Specs, Step, Uid, Verb};
 use crate::plan::{self, Held, Plan, View};
 use crate::store::StoreError;
 
@@ -151,7 +150,9 @@ impl Hub {
         }
         tell_problems(known.reading.as_ref(), reading);
         self.metrics.problems(reading.problems.len());
-        known.reading = Some(reading.clone());
+        if let Some(before) = known.reading.replace(reading.clone()) {
+            self.begin_anew(&before.specs, &reading.specs);
+        }
         let mut options = Options { stop, ..Options::default() };
         let mut confirm_at = None;
         match by {
@@ -178,6 +179,15 @@ impl Hub {
             }
         }
         Ok((options, confirm_at))
+    }
+
+    /// A backend that is reached otherwise now is asked as if it had never failed: somebody may have mended it.
+    fn begin_anew(&self, before: &Specs, now: &Specs) {
+        let mut breakers = self.calls.breakers();
+        breakers.retain(|name| match (before.backends.get(name), now.backends.get(name)) {
+            (Some(before), Some(now)) => before.is_reached_like(now),
+            (_, now) => now.is_some(),
+        });
     }
 
     /// Notes what came of a pass. When the next one is due, but for what the manifests and the trash ask for.
@@ -311,7 +321,7 @@ impl Hub {
             let breakers = self.calls.breakers();
             breakers.all().filter(|(_, failing)| all || failing.next <= now).map(|(name, _)| name.clone()).collect()
         };
-        let mut asked = tokio::task::JoinSet::new();
+        let mut asked = JoinSet::new();
         for backend in due.iter().filter_map(|name| specs.backends.get(name)).cloned() {
             let hub = Arc::clone(self);
             asked.spawn(async move {
@@ -328,30 +338,16 @@ impl Hub {
         asked.join_all().await.into_iter().any(|is_back| is_back)
     }
 
-    /// One small call: whether the backend answers. As long as one hangs there is no other: each would keep a thread.
     async fn ask(&self, backend: &BackendSpec) -> Result<(), DriverError> {
-        let began = Instant::now();
-        let hanging = self.known().probes.remove(&backend.meta.name);
-        let mut asking = hanging.filter(|asking| !asking.is_finished()).unwrap_or_else(|| {
-            let (connect, spec) = (Arc::clone(&self.config.connect), backend.clone());
-            tokio::spawn(async move {
-                let driver = tokio::task::spawn_blocking(move || connect.connect(&spec)).await;
-                let panicked = |_| DriverError::before(ErrorKind::Permanent, "its driver failed in a panic");
-                driver.map_err(panicked)??.observe(&Scope::Objects(Vec::new())).await.map(|_| ())
-            })
-        });
-        let limit = Duration::from_secs(backend.timeout.0);
-        let answer = match tokio::time::timeout(limit, &mut asking).await {
-            Ok(answer) => {
-                answer.unwrap_or_else(|error| Err(DriverError::before(ErrorKind::Permanent, error.to_string())))
-            }
-            Err(_) => {
-                self.known().probes.insert(backend.meta.name.clone(), asking);
-                Err(DriverError::timed_out(backend.timeout))
-            }
-        };
+        let (began, name) = (Instant::now(), &backend.meta.name);
+        let before = self.known().probes.remove(name).filter(|probe| probe.is_of(backend));
+        let mut probe = before.unwrap_or_else(|| Probe::new(backend.clone()));
+        let answer = probe.ask(&self.config.connect).await;
+        if answer.is_err() {
+            self.known().probes.insert(name.clone(), probe);
+        }
         let outcome = answer.as_ref().map_or_else(|error| error.kind.to_string(), |()| "ok".to_owned());
-        self.metrics.driver_call(backend.meta.name.as_str(), "probe", &outcome, began.elapsed());
+        self.metrics.driver_call(name.as_str(), "probe", &outcome, began.elapsed());
         answer
     }
 

@@ -223,6 +223,13 @@ pub struct BackendSpec {
     pub via: Vec<String>,
 }
 
+impl BackendSpec {
+    /// Whether a call reaches the same thing in the same way as under `other`: what failed there would fail here.
+    pub fn is_reached_like(&self, other: &BackendSpec) -> bool {
+        self.config == other.config && self.via == other.via && self.timeout == other.timeout
+    }
+}
+
 /// `Backend.spec.driver` with its section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DriverConfig {

@@ -50,9 +50,12 @@ fn a_backend_that_hangs_delays_only_its_own() {
     assert_eq!(daemon.metric("kiln_backend_up{backend=\"fast\"}"), 1.0);
     assert_eq!(daemon.ask("GET /healthz") + &daemon.ask("GET /readyz"), "ok\nok\n", "the daemon itself is well");
     assert_eq!(sandbox.object("volume/far")["status"]["condition"], "Unknown");
-    // Well again, it is taken up by itself.
+    until("a probe that hangs", || resting(&daemon).filter(|rests| rests["failures"].as_u64() >= Some(2)));
+    // Declared otherwise, it is taken up at once.
+    let began = Instant::now();
     with_slow(&sandbox, "driver: sim, sim: {path: ../sim.pool}, timeout: 1s");
     wait("that it answers", || sandbox.object("volume/far")["status"]["condition"] == "Settled");
+    assert!(began.elapsed() < PATIENCE / 6, "{:?}", began.elapsed());
     assert_eq!(resting(&daemon), None);
 }
 
