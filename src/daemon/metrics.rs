@@ -156,7 +156,7 @@ impl Metrics {
             "Objects whose last step failed, and that wait to be tried again",
             metrics.retrying.clone(),
         );
-        let text = "Steps that were begun, and of which the end is not known";
+        let text = "Steps that were begun or about to begin, and of which the end is not known";
         registry.register("pending_intents", text, metrics.pending_intents.clone());
         registry.register("orphans", "What is left over and takes up room, by what it is", metrics.leaks.clone());
         let text = "What is left over, by what it is";

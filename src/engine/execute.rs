@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// A step that copies much may take as long as it likes while it gets on; without progress for this many times the Backend's
 /// time-out it is given up.
 const STALLED: u32 = 10;
+/// For each call that a backend takes, the intents of so many steps are written down ahead, in one commit: a commit costs the same for
+/// one as for many.
+const AHEAD: usize = 4;
 /// What was made is entered in the ledger at least this often (architecture: "within 5 s").
 const LEDGER_EVERY: Duration = Duration::from_secs(5);
 
@@ -49,7 +52,8 @@ pub(super) struct Run<'r> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Waiting,
-    Running,
+    /// Its intent is being written down, or it waits for its call, or that runs.
+    Begun,
     /// Its call is over; what came of it is being written down.
     Called,
     Done,
@@ -61,6 +65,7 @@ enum Stage {
 
 /// What a step's task sends while it runs and when it ends.
 enum Message {
+    Begun(usize),
     Progress(usize, u64, u64),
     Called(usize),
     Retrying(usize, DriverError, u64),
@@ -68,7 +73,8 @@ enum Message {
 
 struct Ended {
     index: usize,
-    result: Result<Result<Outcome, DriverError>, StoreError>,
+    /// `None`: the pass was stopped before its call.
+    result: Result<Option<Result<Outcome, DriverError>>, StoreError>,
 }
 
 impl Run<'_> {
@@ -80,7 +86,10 @@ impl Run<'_> {
     /// If the store fails: then no further step is begun.
     pub(super) async fn make(&mut self, steps: &[Step], report: &mut Report) -> Result<Vec<usize>, StoreError> {
         let mut stages = vec![Stage::Waiting; steps.len()];
-        let mut running = Running::new();
+        let mut lanes: BTreeMap<&Name, Lane> =
+            self.backends.iter().map(|(name, open)| (name, Lane::new(open))).collect();
+        // Whatever stops the pass, or a store that fails, also keeps steps from being made that are written down already.
+        let stop = self.stop.child_token();
         let mut tasks: JoinSet<Ended> = JoinSet::new();
         let (sender, mut messages) = mpsc::unbounded_channel();
         let (scribe, writing) = Scribe::new(Arc::clone(&self.store));
@@ -92,22 +101,44 @@ impl Run<'_> {
         let mut broken: Option<StoreError> = None;
         let mut queue = Queue::new(steps);
         loop {
-            if broken.is_none() && !self.stop.is_cancelled() {
-                while let Some(index) = queue.next(steps, |step| self.has_room(step, &running)) {
+            if !stop.is_cancelled() {
+                lanes.values_mut().for_each(Lane::refill);
+                while let Some(index) =
+                    queue.next(steps, |step| lanes.get(&step.backend).is_none_or(|l| l.has_room(step)))
+                {
                     let step = &steps[index];
-                    take_slot(&mut running, step);
-                    stages[index] = Stage::Running;
-                    self.reporter.event(Event::Started(index, step));
-                    self.begin(index, step, &mut tasks, &scribe, &sender);
+                    stages[index] = Stage::Begun;
+                    let Some(lane) = lanes.get_mut(&step.backend) else {
+                        let not_open = || DriverError::before(ErrorKind::Unreachable, "its backend is not open");
+                        let error = self.unready.get(&step.backend).cloned().unwrap_or_else(not_open);
+                        self.reporter.event(Event::Started(index, step));
+                        tasks.spawn(async move { Ended { index, result: Ok(Some(Err(error))) } });
+                        continue;
+                    };
+                    lane.take(step);
+                    let one = One {
+                        index,
+                        step: step.clone(),
+                        backend: lane.backend.clone(),
+                        calls: Arc::clone(&lane.calls),
+                        stop: stop.clone(),
+                        store: Arc::clone(&self.store),
+                        scribe: scribe.clone(),
+                        clock: Arc::clone(&self.clock),
+                        revision: self.revision.clone(),
+                        sender: sender.clone(),
+                    };
+                    tasks.spawn(async move { Ended { index, result: one.make().await } });
                 }
             }
             tokio::select! {
                 biased;
                 Some(message) = messages.recv() => match message {
+                    Message::Begun(index) => self.reporter.event(Event::Started(index, &steps[index])),
                     Message::Progress(index, done, total) => self.reporter.event(Event::Progress(index, done, total)),
                     // The backend has room for the next call: its intent and this outcome become durable together.
                     Message::Called(index) => {
-                        free_slot(&mut running, &steps[index]);
+                        lanes.entry(&steps[index].backend).and_modify(|lane| lane.free(&steps[index]));
                         stages[index] = Stage::Called;
                     }
                     Message::Retrying(index, error, millis) => {
@@ -123,15 +154,17 @@ impl Run<'_> {
                         continue;
                     };
                     let step = &steps[ended.index];
-                    if stages[ended.index] == Stage::Running {
-                        free_slot(&mut running, step);
+                    if stages[ended.index] == Stage::Begun {
+                        lanes.entry(&step.backend).and_modify(|lane| lane.free(step));
                     }
                     match ended.result {
                         Err(error) => {
                             stages[ended.index] = Stage::Unsure;
                             broken = Some(error);
+                            stop.cancel();
                         }
-                        Ok(result) => {
+                        Ok(None) => stages[ended.index] = Stage::Waiting,
+                        Ok(Some(result)) => {
                             stages[ended.index] = match &result {
                                 Ok(_) => Stage::Done,
                                 Err(error) if error.effect == Effect::No => Stage::Undone,
@@ -174,40 +207,6 @@ impl Run<'_> {
         }
         let untouched = (0..steps.len()).filter(|index| matches!(stages[*index], Stage::Waiting | Stage::Undone));
         broken.map_or(Ok(untouched.collect()), Err)
-    }
-
-    /// Whether the backend of a step takes another call. Copies get half of the calls, so that they do not block the rest.
-    fn has_room(&self, step: &Step, running: &Running<'_>) -> bool {
-        let most = self.backends.get(&step.backend).map_or(1, |backend| backend.spec.concurrency.get() as usize);
-        let (all, long) = running.get(&step.backend).copied().unwrap_or_default();
-        all < most && (!step.action.is_long() || long < most.div_ceil(2))
-    }
-
-    fn begin(
-        &self,
-        index: usize,
-        step: &Step,
-        tasks: &mut JoinSet<Ended>,
-        scribe: &Scribe,
-        sender: &mpsc::UnboundedSender<Message>,
-    ) {
-        let Some(backend) = self.backends.get(&step.backend).cloned() else {
-            let not_open = || DriverError::before(ErrorKind::Unreachable, "its backend is not open");
-            let error = self.unready.get(&step.backend).cloned().unwrap_or_else(not_open);
-            tasks.spawn(async move { Ended { index, result: Ok(Err(error)) } });
-            return;
-        };
-        let one = One {
-            index,
-            step: step.clone(),
-            backend,
-            store: Arc::clone(&self.store),
-            scribe: scribe.clone(),
-            clock: Arc::clone(&self.clock),
-            revision: self.revision.clone(),
-            sender: sender.clone(),
-        };
-        tasks.spawn(async move { Ended { index, result: one.make().await } });
     }
 
     /// Looks at what was touched and enters what is seen in the ledgers. What was reported as done and is not seen so has failed.
@@ -277,19 +276,45 @@ impl Run<'_> {
     }
 }
 
-/// Calls that run on each backend: all of them, and those that copy.
-type Running<'s> = BTreeMap<&'s Name, (usize, usize)>;
-
-fn take_slot<'s>(running: &mut Running<'s>, step: &'s Step) {
-    let (all, long) = running.entry(&step.backend).or_default();
-    *all += 1;
-    *long += usize::from(step.action.is_long());
+/// The steps of one backend that are begun, and not yet over for it.
+struct Lane {
+    backend: Backend,
+    /// As many as the backend takes at once.
+    calls: Arc<Semaphore>,
+    most: usize,
+    begun: usize,
+    /// Of these, those that copy.
+    long: usize,
+    /// Whether more are begun: many at once, then none for a while, so that their intents become one commit.
+    fills: bool,
 }
 
-fn free_slot(running: &mut Running<'_>, step: &Step) {
-    if let Some((all, long)) = running.get_mut(&step.backend) {
-        *all -= 1;
-        *long -= usize::from(step.action.is_long());
+impl Lane {
+    fn new(backend: &Backend) -> Self {
+        let most = backend.spec.concurrency.get() as usize;
+        let calls = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        Self { backend: backend.clone(), calls, most, begun: 0, long: 0, fills: true }
+    }
+
+    /// To be called before steps are begun.
+    fn refill(&mut self) {
+        self.fills |= self.begun <= self.most;
+    }
+
+    /// Whether a step can be begun. Copies get half of the calls, so that they do not block the rest.
+    fn has_room(&self, step: &Step) -> bool {
+        self.fills && (!step.action.is_long() || self.long < self.most.div_ceil(2))
+    }
+
+    fn take(&mut self, step: &Step) {
+        self.begun += 1;
+        self.long += usize::from(step.action.is_long());
+        self.fills = self.begun < self.most.saturating_mul(AHEAD);
+    }
+
+    fn free(&mut self, step: &Step) {
+        self.begun -= 1;
+        self.long -= usize::from(step.action.is_long());
     }
 }
 
@@ -365,6 +390,8 @@ struct One {
     index: usize,
     step: Step,
     backend: Backend,
+    calls: Arc<Semaphore>,
+    stop: CancellationToken,
     store: Arc<dyn Store>,
     scribe: Scribe,
     clock: Arc<dyn Clock>,
@@ -373,19 +400,29 @@ struct One {
 }
 
 impl One {
-    /// The intent, the call, the outcome: each durable before the next.
-    async fn make(self) -> Result<Result<Outcome, DriverError>, StoreError> {
+    /// The intent, the call, the outcome: each durable before the next. `None` if it was stopped before its call.
+    async fn make(self) -> Result<Option<Result<Outcome, DriverError>>, StoreError> {
         let intent = OpenIntent { id: self.store.next_intent(), step: self.step.clone(), at: self.clock.now() };
         let id = intent.id;
         self.scribe.commit(Batch { open: vec![intent], ..Batch::default() }).await?;
+        let turn = self.calls.acquire().await;
+        if self.stop.is_cancelled() {
+            drop(turn);
+            self.scribe.commit(Batch { close: vec![id], ..Batch::default() }).await?;
+            return Ok(None);
+        }
+        let calling = self.scribe.calling();
+        // Nobody listening any more is no reason to stop.
+        let _ = self.sender.send(Message::Begun(self.index));
         let began = Instant::now();
         let result = self.call().await;
+        drop((turn, calling));
         if self.store.waits_for_disk() {
             let _ = self.sender.send(Message::Called(self.index));
         }
         let entry = journal_entry(&self.step, &self.revision, self.clock.now(), &result, began.elapsed());
-        self.scribe.commit(Batch { close: vec![id], journal: vec![entry], ..Batch::default() }).await?;
-        Ok(result)
+        self.scribe.commit_soon(Batch { close: vec![id], journal: vec![entry], ..Batch::default() }).await?;
+        Ok(Some(result))
     }
 
     async fn call(&self) -> Result<Outcome, DriverError> {
@@ -395,7 +432,6 @@ impl One {
                 Err(error) if error.kind.retryable() => {
                     let pausing = pause + jitter(self.step.identity.uid, pause);
                     let millis = u64::try_from(pausing.as_millis()).unwrap_or(u64::MAX);
-                    // Nobody listening any more is no reason to stop.
                     let _ = self.sender.send(Message::Retrying(self.index, error, millis));
                     tokio::time::sleep(pausing).await;
                     pause *= 2;

@@ -1,30 +1,61 @@
 //! Writing down what steps are about to do and what came of them, for many steps at once.
 //!
 //! A commit costs the same for one step as for ten, and a step has two of them. So they are handed to one task: while a commit is on
-//! its way the next ones gather, and where a call ends as the next begins, its outcome and that one's intent are one commit.
+//! its way the next ones gather, and an outcome, for which nothing has to wait, waits a little for others, or for intents.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use super::execute::commit;
 use crate::store::{Batch, Store, StoreError};
 
+/// For how long an outcome waits for others while calls run.
+const SOON: Duration = Duration::from_millis(5);
+/// So many outcomes wait for no more.
+const MANY: usize = 64;
+
 /// What is to be written down, and who waits for it.
-type Note = (Batch, oneshot::Sender<Result<(), StoreError>>);
+struct Note {
+    batch: Batch,
+    done: oneshot::Sender<Result<(), StoreError>>,
+    is_urgent: bool,
+}
 
 /// Where steps hand in what is to be written down. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Scribe {
     store: Arc<dyn Store>,
     notes: mpsc::UnboundedSender<Note>,
+    /// How many run.
+    calls: Arc<AtomicUsize>,
+}
+
+/// A call that runs. To be dropped before its outcome is handed in.
+pub(super) struct Calling(Arc<AtomicUsize>);
+
+impl Drop for Calling {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Scribe {
     /// A scribe, and its work: to be run beside the steps, it ends when no scribe is left.
     pub(super) fn new(store: Arc<dyn Store>) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (notes, waiting) = mpsc::unbounded_channel();
-        (Self { store: Arc::clone(&store), notes }, write(store, waiting))
+        let calls = Arc::new(AtomicUsize::new(0));
+        let work = write(Arc::clone(&store), Arc::clone(&calls), waiting);
+        (Self { store, notes, calls }, work)
+    }
+
+    /// To be called when a call begins: as long as one runs, outcomes wait for its.
+    pub(super) fn calling(&self) -> Calling {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        Calling(Arc::clone(&self.calls))
     }
 
     /// Returns when it is on disk.
@@ -32,24 +63,46 @@ impl Scribe {
     /// # Errors
     /// If the store fails.
     pub(super) async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.hand_in(batch, true).await
+    }
+
+    /// Likewise, within [`SOON`]: for what nothing waits for.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(super) async fn commit_soon(&self, batch: Batch) -> Result<(), StoreError> {
+        self.hand_in(batch, false).await
+    }
+
+    async fn hand_in(&self, batch: Batch, is_urgent: bool) -> Result<(), StoreError> {
         if !self.store.waits_for_disk() {
             return self.store.commit(batch);
         }
         let gone = || StoreError::Io { path: String::new(), message: "nobody writes to it any more".to_owned() };
         let (done, answer) = oneshot::channel();
-        self.notes.send((batch, done)).map_err(|_| gone())?;
+        self.notes.send(Note { batch, done, is_urgent }).map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 }
 
-async fn write(store: Arc<dyn Store>, mut notes: mpsc::UnboundedReceiver<Note>) {
-    while let Some((mut batch, done)) = notes.recv().await {
+async fn write(store: Arc<dyn Store>, calls: Arc<AtomicUsize>, mut notes: mpsc::UnboundedReceiver<Note>) {
+    while let Some(Note { mut batch, done, mut is_urgent }) = notes.recv().await {
+        let latest = Instant::now() + SOON;
         let mut waiting = vec![done];
         // What can go on without waiting does, and what it has to say is taken along.
         tokio::task::yield_now().await;
-        while let Ok((more, done)) = notes.try_recv() {
-            batch.append(more);
-            waiting.push(done);
+        loop {
+            let more = match notes.try_recv() {
+                Ok(more) => more,
+                Err(_) if is_urgent || waiting.len() >= MANY || calls.load(Ordering::SeqCst) == 0 => break,
+                Err(_) => match timeout_at(latest, notes.recv()).await {
+                    Ok(Some(more)) => more,
+                    Ok(None) | Err(_) => break,
+                },
+            };
+            batch.append(more.batch);
+            waiting.push(more.done);
+            is_urgent |= more.is_urgent;
         }
         let written = commit(&store, batch).await;
         for done in waiting {

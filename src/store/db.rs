@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use super::lock;
 
-/// The default is 1 GiB. 32 MiB were enough to scan 100,000 records in 0.1 s; this is twice that.
-const CACHE: u64 = 64 * 1024 * 1024;
+/// The default is 1 GiB. With 8 MiB, 100,000 records are scanned and written as fast as with 64, and take 60 MB less.
+const CACHE: u64 = 8 * 1024 * 1024;
 
 /// Opening 100,000 records takes 0.04 s: what takes a thousand times that has hung.
 const PATIENCE: Duration = Duration::from_secs(60);
