@@ -44,15 +44,8 @@ impl StepContext {
     }
 }
 
-/// The writer lock of one owner on one pool. Dropping it lets it go.
-#[async_trait]
-pub trait WriterLock: Send + Sync {
-    /// Looks whether it is still ours. Called before every step.
-    ///
-    /// # Errors
-    /// `OtherWriter` if it was taken over, `Unreachable` if that cannot be seen.
-    async fn check(&self) -> Result<(), DriverError>;
-}
+/// The writer lock of one owner on one pool. Dropping it lets it go, once the steps that run under it are done.
+pub trait WriterLock: Send + Sync {}
 
 /// A backend. See the module for what is promised.
 #[async_trait]
@@ -71,10 +64,11 @@ pub trait Driver: Send + Sync {
     /// How the content of a live object is opened. Pure.
     fn access(&self, object: &NativeName) -> Access;
 
-    /// Makes one step.
+    /// Makes one step. If the writer lock of its owner was taken by way of this driver, it is looked at just before.
     ///
     /// # Errors
-    /// See [`DriverError`]: how to act, and whether the effect happened.
+    /// See [`DriverError`]: how to act, and whether the effect happened. `OtherWriter` if the lock was taken over, `Unreachable` if that
+    /// cannot be seen.
     async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError>;
 
     /// Marks the pool as Kiln's, once: makes it where it may be made, and gives it its identity. A pool that has one keeps it.

@@ -443,7 +443,6 @@ impl One {
     }
 
     async fn attempt(&self) -> Result<Outcome, DriverError> {
-        self.backend.check_lock().await?;
         let ticks = Arc::new(AtomicU64::new(0));
         let progress = {
             let (ticks, sender, index) = (Arc::clone(&ticks), self.sender.clone(), self.index);

@@ -68,14 +68,6 @@ impl Backend {
         self.within(self.driver.lock(owner)).await
     }
 
-    /// Looks whether the writer lock is still ours, where one was taken.
-    pub(super) async fn check_lock(&self) -> Result<(), DriverError> {
-        match &self.lock {
-            Some(lock) => self.within(lock.check()).await,
-            None => Ok(()),
-        }
-    }
-
     /// A look, within the time limit, tried again where that may help.
     pub(super) async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
         let mut tried = 1;

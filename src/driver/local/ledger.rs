@@ -41,10 +41,10 @@ pub(super) fn read_all(pool: &Pool, gaps: &mut Vec<String>) -> BTreeMap<Owner, L
             return ledgers;
         }
     };
-    match owners(mark.as_fd(), &[MAIN, OLD]) {
+    match owners(mark, &[MAIN, OLD]) {
         Ok(owners) => {
             for owner in owners {
-                if let Some(view) = read(mark.as_fd(), &owner) {
+                if let Some(view) = read(mark, &owner) {
                     ledgers.insert(owner, view);
                 }
             }
@@ -161,7 +161,7 @@ fn keep_reserve(mark: BorrowedFd<'_>) {
 /// Whether there is a reserve. If not, the next ledger that is written makes one.
 pub(super) fn has_reserve(pool: &Pool) -> bool {
     let mark = pool.mark().ok().flatten();
-    mark.is_some_and(|mark| pool::stat_in(mark.as_fd(), RESERVE).is_ok_and(|reserve| reserve.is_some()))
+    mark.is_some_and(|mark| pool::stat_in(mark, RESERVE).is_ok_and(|reserve| reserve.is_some()))
 }
 
 /// The room that volumes can have where the reserve is still to be made: what it will take is not promised to them.
@@ -176,7 +176,7 @@ pub(super) fn remove(pool: &Pool, owner: &Owner) -> Result<(), DriverError> {
     let Some(mark) = pool.mark().map_err(failed)? else { return Ok(()) };
     // The first copy goes last: the older one alone would be taken for the truth.
     for ending in [BESIDE, OLD, MAIN] {
-        pool::remove_file(mark.as_fd(), &format!("{owner}{ending}")).map_err(failed)?;
+        pool::remove_file(mark, &format!("{owner}{ending}")).map_err(failed)?;
     }
-    pool::sync(mark.as_fd()).map_err(failed)
+    pool::sync(mark).map_err(failed)
 }

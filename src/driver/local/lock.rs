@@ -3,18 +3,16 @@
 //! The kernel lets it go when its process ends, however it ends. A step that still runs after its caller has gone (a dropped
 //! future; blocking work cannot be ended from outside) keeps the lock until it is done, so that nobody starts beside it.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use rustix::fs::{self, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::pool::{self, Closed, FILE_MODE, MARK, Pool};
-use super::{fail, ledger, observe};
+use super::pool::{self, FILE_MODE, MARK, Pool};
+use super::{fail, ledger};
 use crate::driver::WriterLock;
 use crate::model::{DriverError, ErrorKind, Owner, PoolId};
 
@@ -32,8 +30,7 @@ pub(super) struct Held {
     /// Device and inode of the file.
     which: (u64, u64),
     owner: Owner,
-    path: PathBuf,
-    pub(super) id: PoolId,
+    id: PoolId,
     /// Nobody wants it any more; only steps that are still running keep it.
     released: AtomicBool,
 }
@@ -59,8 +56,8 @@ pub(super) fn take(pool: &Pool, owner: &Owner) -> Result<Arc<Held>, DriverError>
     let shown = format!("{}/{MARK}/{name}", pool.path.display());
     let failed = |errno| fail::before(format!("taking the lock {shown}"), errno);
     let id = identity(pool)?;
-    let mark = pool::open_dir(pool.root(), MARK).map_err(failed)?;
-    let file = pool::open_in(mark.as_fd(), &name, OFlags::RDWR | OFlags::CREATE, FILE_MODE).map_err(failed)?;
+    let mark = pool.mark().and_then(|mark| mark.ok_or(Errno::NOENT)).map_err(failed)?;
+    let file = pool::open_in(mark, &name, OFlags::RDWR | OFlags::CREATE, FILE_MODE).map_err(failed)?;
     let stat = fs::fstat(&file).map_err(failed)?;
     let which = (stat.st_dev, stat.st_ino);
     let begun = Instant::now();
@@ -82,21 +79,14 @@ pub(super) fn take(pool: &Pool, owner: &Owner) -> Result<Arc<Held>, DriverError>
         if !(looked_at || only_lingering(which)) || begun.elapsed() > PATIENCE {
             return Err(DriverError::before(
                 ErrorKind::OtherWriter,
-                format!("another process is writing to {} for {owner}: {}", pool.path.display(), holder(&mark, &name)),
+                format!("another process is writing to {} for {owner}: {}", pool.path.display(), holder(mark, &name)),
             ));
         }
         std::thread::sleep(PAUSE);
     }
     // A courtesy: a pool that is full must still be one from which something can be removed.
     let _ = note_holder(&file);
-    let held = Arc::new(Held {
-        file,
-        which,
-        owner: owner.clone(),
-        path: pool.path.clone(),
-        id,
-        released: AtomicBool::new(false),
-    });
+    let held = Arc::new(Held { file, which, owner: owner.clone(), id, released: AtomicBool::new(false) });
     let mut all = HELD.lock().unwrap_or_else(PoisonError::into_inner);
     all.retain(|lock| lock.strong_count() > 0);
     all.push(Arc::downgrade(&held));
@@ -122,10 +112,10 @@ fn note_holder(file: &OwnedFd) -> Result<(), Errno> {
     rustix::io::pwrite(file, text.as_bytes(), 0).map(|_| ())
 }
 
-fn holder(mark: &OwnedFd, name: &str) -> String {
-    let who = pool::read_small(mark.as_fd(), name, 4096).ok().flatten().unwrap_or_default();
+fn holder(mark: BorrowedFd<'_>, name: &str) -> String {
+    let who = pool::read_small(mark, name, 4096).ok().flatten().unwrap_or_default();
     let who = String::from_utf8_lossy(&who).trim_end().to_owned();
-    let since = pool::stat_in(mark.as_fd(), name).ok().flatten();
+    let since = pool::stat_in(mark, name).ok().flatten();
     let since = since.and_then(|stat| jiff::Timestamp::from_second(stat.st_mtime).ok());
     match since {
         Some(since) if !who.is_empty() => format!("{who}, since {since}"),
@@ -138,8 +128,8 @@ pub(super) fn held(pool: &Pool, gaps: &mut Vec<String>) -> Vec<Owner> {
     let look = || {
         let Some(mark) = pool.mark()? else { return Ok(Vec::new()) };
         let mut held = Vec::new();
-        for owner in ledger::owners(mark.as_fd(), &[ENDING])? {
-            if is_held(&mark, &owner)? {
+        for owner in ledger::owners(mark, &[ENDING])? {
+            if is_held(mark, &owner)? {
                 held.push(owner);
             }
         }
@@ -151,8 +141,8 @@ pub(super) fn held(pool: &Pool, gaps: &mut Vec<String>) -> Vec<Owner> {
     })
 }
 
-fn is_held(mark: &OwnedFd, owner: &Owner) -> Result<bool, Errno> {
-    let file = pool::open_in(mark.as_fd(), &format!("{owner}{ENDING}"), OFlags::RDONLY, Mode::empty());
+fn is_held(mark: BorrowedFd<'_>, owner: &Owner) -> Result<bool, Errno> {
+    let file = pool::open_in(mark, &format!("{owner}{ENDING}"), OFlags::RDONLY, Mode::empty());
     let Some(file) = pool::absent_is_none(file)? else { return Ok(false) };
     match fs::flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => fs::flock(&file, FlockOperation::Unlock).map(|()| false),
@@ -170,42 +160,32 @@ impl Drop for LocalLock {
     }
 }
 
-#[async_trait]
-impl WriterLock for LocalLock {
-    async fn check(&self) -> Result<(), DriverError> {
-        let held = self.0.clone();
-        super::blocking(move || held.check()).await
-    }
-}
+impl WriterLock for LocalLock {}
 
 impl Held {
-    /// The same file must still be under the same name, in the same pool: a lock on a file that is nowhere keeps nobody out.
-    fn check(&self) -> Result<(), DriverError> {
-        let pool = match Pool::open(&self.path) {
-            Ok(pool) => pool,
-            Err(Closed::Missing) => return Err(observe::missing(&self.path)),
-            Err(Closed::Error(error)) => return Err(error),
-        };
-        if identity(&pool)? != self.id {
+    /// The same file must still be under the same name, in the same pool: a lock on a file that is nowhere keeps nobody out. And
+    /// whatever else is at the pool's path now (the directory below a file system that is no longer mounted, say) is not written to.
+    pub(super) fn check(&self, pool: &Pool) -> Result<(), DriverError> {
+        if identity(pool)? != self.id {
             return Err(DriverError::before(
                 ErrorKind::Unreachable,
-                format!("{} is not the pool that it was when the lock was taken", self.path.display()),
+                format!("{} is not the pool that it was when the lock was taken", pool.path.display()),
             ));
         }
         let name = format!("{}{ENDING}", self.owner);
         let there = pool.mark().and_then(|mark| match mark {
-            Some(mark) => pool::stat_in(mark.as_fd(), &name),
+            Some(mark) => pool::stat_in(mark, &name),
             None => Ok(None),
         });
         match there {
             Ok(Some(stat)) if (stat.st_dev, stat.st_ino) == self.which => Ok(()),
             Ok(_) => Err(DriverError::before(
                 ErrorKind::OtherWriter,
-                format!("the lock {}/{MARK}/{name} was removed or replaced", self.path.display()),
+                format!("the lock {}/{MARK}/{name} was removed or replaced", pool.path.display()),
             )),
             Err(errno) => Err(DriverError::before(
                 ErrorKind::Unreachable,
-                format!("the lock {}/{MARK}/{name} cannot be seen: {}", self.path.display(), fail::describe(errno)),
+                format!("the lock {}/{MARK}/{name} cannot be seen: {}", pool.path.display(), fail::describe(errno)),
             )),
         }
     }

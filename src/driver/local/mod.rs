@@ -210,10 +210,14 @@ impl Drop for Busy<'_> {
 
 impl Inner {
     fn pool(&self) -> Result<Pool, DriverError> {
-        Pool::open(&self.path).map_err(|closed| match closed {
+        Pool::open(&self.path).map_err(|closed| self.why(closed))
+    }
+
+    fn why(&self, closed: Closed) -> DriverError {
+        match closed {
             Closed::Missing => observe::missing(&self.path),
             Closed::Error(error) => error,
-        })
+        }
     }
 
     fn found(&self) -> Result<PoolId, DriverError> {
@@ -260,16 +264,12 @@ impl Inner {
         Busy(self, Claim::of(step))
     }
 
-    /// The pool, if it is one, and the one for which the owner's lock was taken. Whatever else is at the path now (the directory
-    /// below a file system that is no longer mounted, say) is not written to.
+    /// The pool, if it is one, and still that for which the owner's lock was taken.
     fn pool_for(&self, owner: &Owner) -> Result<Pool, DriverError> {
-        let pool = self.pool()?;
-        let id = lock::identity(&pool)?;
-        if self.lock_of(owner).is_some_and(|lock| lock.id != id) {
-            return Err(DriverError::before(
-                ErrorKind::Unreachable,
-                format!("{} is not the pool that it was when the lock was taken", self.path.display()),
-            ));
+        let pool = Pool::reach(&self.path).map_err(|closed| self.why(closed))?;
+        match self.lock_of(owner) {
+            Some(lock) => lock.check(&pool)?,
+            None => drop(lock::identity(&pool)?),
         }
         Ok(pool)
     }

@@ -221,7 +221,7 @@ impl Pool {
 
     fn adopted(&self) -> Result<Option<OwnedFd>, Errno> {
         match self.mark()? {
-            Some(mark) => pool::absent_is_none(pool::open_dir(mark.as_fd(), ADOPTED)),
+            Some(mark) => pool::absent_is_none(pool::open_dir(mark, ADOPTED)),
             None => Ok(None),
         }
     }

@@ -33,6 +33,8 @@ const LISTING_BUFFER: usize = 32 * 1024;
 /// The pool, open. Opened anew for each call, so that what is mounted at the path *now* is what is looked at.
 pub(super) struct Pool {
     root: OwnedFd,
+    /// Where the marks were when it was opened.
+    mark: Result<Option<OwnedFd>, Errno>,
     /// As declared, for messages.
     pub(super) path: PathBuf,
 }
@@ -55,8 +57,8 @@ pub(super) struct Entry {
 }
 
 impl Pool {
-    /// Opens the directory and sees that it, and its mark if it has one, can be read and written to.
-    pub(super) fn open(path: &Path) -> Result<Self, Closed> {
+    /// Opens the directory. Whether it can be written to shows when that is done.
+    pub(super) fn reach(path: &Path) -> Result<Self, Closed> {
         let unreachable = |message: String| Closed::Error(DriverError::before(ErrorKind::Unreachable, message));
         let shown = path.display();
         // The operator's own path may lead through links; only what is inside of the pool may not.
@@ -75,9 +77,17 @@ impl Pool {
             }
             Err(errno) => return Err(unreachable(format!("{shown} cannot be opened: {}", fail::describe(errno)))),
         };
-        match fs::accessat(&root, ".", fs::Access::WRITE_OK | fs::Access::EXEC_OK, AtFlags::EACCESS) {
+        let mark = absent_is_none(open_dir(root.as_fd(), MARK));
+        Ok(Self { root, mark, path: path.to_owned() })
+    }
+
+    /// Opens the directory and sees that it, and its mark if it has one, can be read and written to.
+    pub(super) fn open(path: &Path) -> Result<Self, Closed> {
+        let unreachable = |message: String| Closed::Error(DriverError::before(ErrorKind::Unreachable, message));
+        let shown = path.display();
+        let pool = Self::reach(path)?;
+        match fs::accessat(&pool.root, ".", fs::Access::WRITE_OK | fs::Access::EXEC_OK, AtFlags::EACCESS) {
             Ok(()) => {
-                let pool = Self { root, path: path.to_owned() };
                 pool.mark_usable().map_err(unreachable)?;
                 Ok(pool)
             }
@@ -106,9 +116,9 @@ impl Pool {
             .map_err(|e| fail::before(format!("making the trash {}/{TRASH}", self.path.display()), e))
     }
 
-    /// Where the marks are, if the pool has any.
-    pub(super) fn mark(&self) -> Result<Option<OwnedFd>, Errno> {
-        absent_is_none(open_dir(self.root(), MARK))
+    /// Where the marks are, if the pool had any when it was opened.
+    pub(super) fn mark(&self) -> Result<Option<BorrowedFd<'_>>, Errno> {
+        self.mark.as_ref().map(|mark| mark.as_ref().map(AsFd::as_fd)).map_err(|errno| *errno)
     }
 
     /// Sees that the ledger can be written, before there is something to enter into it, and that a mark which may not be read is
@@ -122,7 +132,7 @@ impl Pool {
             // What else is wrong with it is said where it is read.
             Ok(None) | Err(_) => return Ok(()),
         };
-        let may = |name, access| fs::accessat(&mark, name, access, AtFlags::EACCESS);
+        let may = |name, access| fs::accessat(mark, name, access, AtFlags::EACCESS);
         if may(".", fs::Access::EXEC_OK) == Err(Errno::ACCESS) || may(ID, fs::Access::READ_OK) == Err(Errno::ACCESS) {
             return Err(format!("{shown}/{MARK}/{ID} may not be read by this user: {advice}"));
         }
@@ -134,9 +144,13 @@ impl Pool {
 
     /// The pool's identity. `Err` in words if there is something that is none.
     pub(super) fn id(&self) -> Result<Option<PoolId>, String> {
+        self.id_in(self.mark())
+    }
+
+    fn id_in(&self, mark: Result<Option<BorrowedFd<'_>>, Errno>) -> Result<Option<PoolId>, String> {
         let shown = self.path.display();
-        let text = match self.mark().and_then(|mark| match mark {
-            Some(mark) => read_small(mark.as_fd(), ID, 4096),
+        let text = match mark.and_then(|mark| match mark {
+            Some(mark) => read_small(mark, ID, 4096),
             None => Ok(None),
         }) {
             Ok(None) => return Ok(None),
@@ -180,7 +194,7 @@ impl Pool {
             Err(errno) => return Err(failed(errno)),
         }
         sync(mark.as_fd()).map_err(|e| fail::after(format!("marking {shown} as a pool of Kiln's"), e))?;
-        match self.id() {
+        match self.id_in(Ok(Some(mark.as_fd()))) {
             Ok(Some(id)) => Ok(id),
             Ok(None) => {
                 Err(DriverError::unknown(ErrorKind::Transient, format!("the mark of {shown} vanished at once")))
@@ -242,9 +256,11 @@ pub(super) fn stat_in(dir: BorrowedFd<'_>, name: &str) -> Result<Option<Stat>, E
     absent_is_none(fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))
 }
 
-/// All entries but `.` and `..`, from where the descriptor stands: its beginning, if it is new.
+/// All entries but `.` and `..`.
 pub(super) fn list(dir: BorrowedFd<'_>, buffer: &mut ListBuffer) -> Result<Vec<Entry>, Errno> {
     let mut entries = Vec::new();
+    // A descriptor that was listed before stands at its end.
+    fs::seek(dir, fs::SeekFrom::Start(0))?;
     let mut raw = RawDir::new(dir, &mut buffer.0);
     while let Some(entry) = raw.next() {
         let entry = entry?;

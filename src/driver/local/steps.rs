@@ -250,11 +250,15 @@ impl Task<'_> {
 
     /// Makes an object's directory under its temporary name, whole and durable: data under its final name, and tags.
     pub(super) fn prepare(&self, tags: &Tags, data: Option<(Mode, Fill<'_>)>) -> Result<OwnedFd, DriverError> {
-        self.clear_temporary()?;
         let (native, temporary) = (self.native()?, self.temporary());
         let failed = |e| fail::before(format!("making {native}"), e);
         let result = (|| {
-            pool::mkdir(self.pool.root(), &temporary).map_err(failed)?;
+            let mut made = pool::mkdir(self.pool.root(), &temporary);
+            if made == Err(Errno::EXIST) {
+                self.clear_temporary()?;
+                made = pool::mkdir(self.pool.root(), &temporary);
+            }
+            made.map_err(failed)?;
             let own = pool::open_dir(self.pool.root(), &temporary).map_err(failed)?;
             if let Some((mode, fill)) = data {
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;

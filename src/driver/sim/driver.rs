@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,7 +16,7 @@ use crate::model::{
 
 use super::apply::{apply, leave_half};
 use super::fault::{CallKind, Fault, Faults};
-use super::file::{SimFile, random};
+use super::file::{FileLock, SimFile, random};
 use super::observe::look;
 use super::world::{BLOCK, Copies, SimWorld};
 
@@ -35,12 +35,21 @@ pub struct SimDriver {
     file: Option<Arc<SimFile>>,
     capabilities: Capabilities,
     faults: Faults,
+    /// Taken by way of this driver.
+    locks: Mutex<Vec<(Owner, Weak<Lock>)>>,
+}
+
+/// A writer lock.
+enum Lock {
+    Memory { world: Arc<Mutex<SimWorld>>, owner: Owner, token: u64 },
+    File(FileLock),
 }
 
 impl SimDriver {
     /// A driver of a world in memory.
     pub fn new(world: Arc<Mutex<SimWorld>>, faults: FaultRates, seed: u64) -> Self {
-        Self { world, file: None, capabilities: Self::everything(), faults: Faults::new(faults, seed) }
+        let faults = Faults::new(faults, seed);
+        Self { world, file: None, capabilities: Self::everything(), faults, locks: Mutex::default() }
     }
 
     /// A driver of a world in a file, which is made when the pool is founded.
@@ -147,6 +156,12 @@ impl SimDriver {
         }
     }
 
+    fn lock_of(&self, owner: &Owner) -> Option<Arc<Lock>> {
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.retain(|(_, lock)| lock.strong_count() > 0);
+        locks.iter().filter(|(of, _)| of == owner).find_map(|(_, lock)| lock.upgrade())
+    }
+
     /// What holds for all calls: errors, slowness and hanging before the effect. Returns the fault that is left to the call.
     async fn meet(&self, call: CallKind) -> Result<(Option<Fault>, u64), DriverError> {
         let (fault, choice) = self.faults.next(call);
@@ -231,7 +246,15 @@ impl Driver for SimDriver {
             Action::Create { size, origin: Some(_), .. } => Some(size.bytes()),
             _ => None,
         };
-        let answer = self.with(true, move |world| apply(world, &can, &step, now)).await.and_then(|answer| answer);
+        // Letting go of the lock takes the world: that must not happen within the access.
+        let lock = self.lock_of(&step.identity.owner);
+        let looked_at = lock.clone();
+        let act = move |world: &mut SimWorld| {
+            looked_at.as_ref().map_or(Ok(()), |lock| lock.check(world))?;
+            apply(world, &can, &step, now)
+        };
+        let answer = self.with(true, act).await.and_then(|answer| answer);
+        drop(lock);
         if let (Some(bytes), Ok(Outcome::Changed)) = (made, &answer) {
             (context.progress)(bytes, bytes);
         }
@@ -266,10 +289,10 @@ impl Driver for SimDriver {
         if !self.with(false, |world| world.pool.is_some()).await? {
             return Err(DriverError::before(ErrorKind::Permanent, "the pool does not have its mark yet"));
         }
-        let lock: Box<dyn WriterLock> = match self.file.clone() {
+        let lock = match self.file.clone() {
             Some(file) => {
                 let owner = owner.clone();
-                blocking(move || file.lock_owner(&owner)).await?
+                Lock::File(blocking(move || file.lock_owner(&owner)).await?)
             }
             None => {
                 let mut world = held(&self.world);
@@ -278,9 +301,12 @@ impl Driver for SimDriver {
                     return Err(DriverError::before(ErrorKind::OtherWriter, message));
                 }
                 let token = world.steal_lock(owner);
-                Box::new(MemoryLock { world: Arc::clone(&self.world), owner: owner.clone(), token })
+                Lock::Memory { world: Arc::clone(&self.world), owner: owner.clone(), token }
             }
         };
+        let lock = Arc::new(lock);
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner).push((owner.clone(), Arc::downgrade(&lock)));
+        let lock: Box<dyn WriterLock> = Box::new(lock);
         Self::reply(fault, Ok(lock)).await
     }
 
@@ -328,27 +354,29 @@ impl Driver for SimDriver {
     }
 }
 
-struct MemoryLock {
-    world: Arc<Mutex<SimWorld>>,
-    owner: Owner,
-    token: u64,
-}
+/// What the engine holds.
+impl WriterLock for Arc<Lock> {}
 
-#[async_trait]
-impl WriterLock for MemoryLock {
-    async fn check(&self) -> Result<(), DriverError> {
-        match held(&self.world).locks.get(&self.owner) {
-            Some(token) if *token == self.token => Ok(()),
-            _ => Err(DriverError::before(ErrorKind::OtherWriter, format!("the lock of {} was taken over", self.owner))),
+impl Lock {
+    /// Called within the access that it is looked at for.
+    fn check(&self, world: &SimWorld) -> Result<(), DriverError> {
+        match self {
+            Lock::File(lock) => lock.check(),
+            Lock::Memory { owner, token, .. } if world.locks.get(owner) == Some(token) => Ok(()),
+            Lock::Memory { owner, .. } => {
+                Err(DriverError::before(ErrorKind::OtherWriter, format!("the lock of {owner} was taken over")))
+            }
         }
     }
 }
 
-impl Drop for MemoryLock {
+impl Drop for Lock {
     fn drop(&mut self) {
-        let mut world = held(&self.world);
-        if world.locks.get(&self.owner) == Some(&self.token) {
-            world.locks.remove(&self.owner);
+        if let Lock::Memory { world, owner, token } = self {
+            let mut world = held(world);
+            if world.locks.get(owner) == Some(token) {
+                world.locks.remove(owner);
+            }
         }
     }
 }

@@ -13,11 +13,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_trait::async_trait;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::driver::WriterLock;
 use crate::model::{DriverError, ErrorKind, NativeName, Owner, PoolId, Uid};
 
 use super::world::{Copies, Delta, SimObject, SimWorld};
@@ -239,7 +237,7 @@ impl SimFile {
     }
 
     /// Takes the writer lock of an owner.
-    pub(super) fn lock_owner(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
+    pub(super) fn lock_owner(&self, owner: &Owner) -> Result<FileLock, DriverError> {
         let path = self.beside(&format!(".{owner}.lock"));
         let take = || -> io::Result<Result<FileLock, String>> {
             // Held while trying, so that a look that tries the same lock for an instant is not taken for a writer.
@@ -258,7 +256,7 @@ impl SimFile {
             Ok(Ok(FileLock { file, path: path.clone() }))
         };
         match take().map_err(|e| self.unreachable(&e))? {
-            Ok(lock) => Ok(Box::new(lock)),
+            Ok(lock) => Ok(lock),
             Err(holder) => {
                 let holder = if holder.is_empty() { "another process" } else { &holder };
                 let message = format!("{holder} is writing for {owner}");
@@ -294,7 +292,8 @@ impl SimFile {
     }
 }
 
-struct FileLock {
+/// The writer lock of an owner.
+pub(super) struct FileLock {
     file: File,
     path: PathBuf,
 }
@@ -306,9 +305,9 @@ impl Drop for FileLock {
     }
 }
 
-#[async_trait]
-impl WriterLock for FileLock {
-    async fn check(&self) -> Result<(), DriverError> {
+impl FileLock {
+    /// The same file must still be under the same name.
+    pub(super) fn check(&self) -> Result<(), DriverError> {
         let ours = self.file.metadata().map(|m| (m.dev(), m.ino()));
         let there = fs::metadata(&self.path).map(|m| (m.dev(), m.ino()));
         match (ours, there) {

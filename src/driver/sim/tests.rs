@@ -272,9 +272,9 @@ async fn a_lock_that_was_taken_over_is_no_longer_ours() {
     driver.found().await.unwrap();
     let owner = identity("db").owner;
     let lock = driver.lock(&owner).await.unwrap();
-    lock.check().await.unwrap();
+    run(&driver, &thin("a")).await.unwrap();
     driver.edit(|world| world.steal_lock(&owner)).unwrap();
-    assert_eq!(lock.check().await.unwrap_err().kind, ErrorKind::OtherWriter);
+    assert_eq!(run(&driver, &thin("b")).await.unwrap_err().kind, ErrorKind::OtherWriter);
     drop(lock);
     assert!(driver.lock(&owner).await.is_err(), "letting go of a lost lock let go of the thief's");
 }

@@ -101,9 +101,8 @@ pub(crate) async fn removed_ledger_is_gone(bench: &dyn Bench) {
 pub(crate) async fn lock_excludes_second_writer_and_is_released_on_drop(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let other: Owner = "staging".parse().unwrap();
-    for _ in 0..2 {
+    for round in 0..2 {
         let lock = kit.driver.lock(&kit.owner).await.unwrap();
-        lock.check().await.unwrap();
         for driver in [&kit.driver, &bench.another()] {
             let Err(error) = driver.lock(&kit.owner).await else { panic!("two writers") };
             assert_eq!(error.kind, ErrorKind::OtherWriter);
@@ -111,8 +110,9 @@ pub(crate) async fn lock_excludes_second_writer_and_is_released_on_drop(bench: &
             assert!(error.message.contains(&pid), "does not name the process: {error}");
         }
         let theirs = kit.driver.lock(&other).await.unwrap();
-        lock.check().await.unwrap();
-        theirs.check().await.unwrap();
+        // Neither is in the way of a step of its owner's.
+        kit.volume(&format!("db-{round}")).await;
+        drop((lock, theirs));
     }
 }
 
@@ -125,7 +125,7 @@ pub(crate) async fn locks_are_seen_while_they_are_held(bench: &dyn Bench) {
         assert_eq!(seen.locked, std::slice::from_ref(&kit.owner));
     }
     // Looking does not take the lock away, nor let it go.
-    lock.check().await.unwrap();
+    kit.volume("db").await;
     assert!(bench.another().lock(&kit.owner).await.is_err());
     drop(lock);
     assert!(kit.all().await.locked.is_empty());

@@ -62,7 +62,9 @@ async fn one_writer_for_each_owner() {
     let bench = Bench::new().await;
     let second = Local::connect(&bench.path, false);
     let lock = bench.driver.lock(&owner()).await.unwrap();
-    lock.check().await.unwrap();
+    let run =
+        async |driver: &Local, name| driver.execute(&step(volume(name), create(MIB)), &StepContext::at(NOW)).await;
+    run(&bench.driver, "a").await.unwrap();
     assert_eq!(second.observe(&Scope::All).await.unwrap().locked, [owner()]);
     let error = second.lock(&owner()).await.err().unwrap();
     assert_eq!(error.kind, ErrorKind::OtherWriter);
@@ -72,11 +74,13 @@ async fn one_writer_for_each_owner() {
     assert_eq!(second.observe(&Scope::All).await.unwrap().locked, []);
     let lock = second.lock(&owner()).await.unwrap();
     fs::rename(bench.path.join(".kiln-pool/prod.lock"), bench.path.join("elsewhere")).unwrap();
-    assert_eq!(lock.check().await.unwrap_err().kind, ErrorKind::OtherWriter);
+    assert_eq!(run(&second, "b").await.unwrap_err().kind, ErrorKind::OtherWriter);
+    fs::write(bench.path.join(".kiln-pool/prod.lock"), "").unwrap();
+    assert_eq!(run(&second, "b").await.unwrap_err().kind, ErrorKind::OtherWriter, "another file keeps nobody out");
     fs::write(bench.path.join(".kiln-pool/id"), "0".repeat(32)).unwrap();
-    assert_eq!(lock.check().await.unwrap_err().kind, ErrorKind::Unreachable);
-    let error = second.execute(&step(volume("db"), create(MIB)), &StepContext::at(NOW)).await.unwrap_err();
+    let error = run(&second, "b").await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unreachable, "another pool than the one that was locked");
+    drop(lock);
 }
 
 /// Somebody who looks, again and again, must never make a writer believe that another writer is there.
