@@ -627,6 +627,8 @@ fn the_times_on_the_page_are_the_daemons() {
         );
         assert!(page.contains(said), "the page does not say: {said}");
     }
-    let grace = read("dist/kiln.service").contains("TimeoutStopSec=90s");
-    assert!(grace, "the service manager waits longer than the daemon");
+    let unit = read("dist/kiln.service");
+    assert!(unit.contains("TimeoutStopSec=90s"), "the service manager waits longer than the daemon");
+    let refuses = unit.lines().any(|line| line.starts_with("RestrictSUIDSGID=") || line.starts_with("DynamicUser="));
+    assert!(!refuses, "systemd would refuse openat2, without which no pool can be opened");
 }

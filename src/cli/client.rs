@@ -1,6 +1,7 @@
 //! Asking the daemon that has the store, by its control socket.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,8 @@ pub(crate) enum Holder {
     Daemon(Box<Daemon>),
     /// One that does not answer as it should. The sentence says why.
     Mute(String),
+    /// Nobody knows: this user may not look.
+    Barred,
 }
 
 impl Holder {
@@ -48,11 +51,17 @@ impl Holder {
     /// # Errors
     /// Exit code 1 if the host gives no event loop.
     pub(crate) fn find(state: &Path) -> Result<Self, Failure> {
-        if !state.join(SOCKET).exists() {
-            return Ok(Holder::None);
+        match state.join(SOCKET).try_exists() {
+            Ok(true) => {}
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(Holder::Barred),
+            Ok(false) | Err(_) => return Ok(Holder::None),
         }
         block_on(async {
-            let Ok(stream) = connect(state).await else { return Holder::None };
+            let stream = match connect(state).await {
+                Ok(stream) => stream,
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => return Holder::Barred,
+                Err(_) => return Holder::None,
+            };
             if let Err(why) = believe(state, &stream) {
                 return Holder::Mute(why);
             }

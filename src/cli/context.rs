@@ -119,6 +119,10 @@ impl Context {
             let what = "the daemon that has the store does not answer as it should";
             self.terminal.note(&format!("{what}: {why} (SIGTERM ends one that hangs, a second SIGTERM at once)"));
         }
+        if matches!(found, Holder::Barred) {
+            let state = self.state.display();
+            self.terminal.note(&format!("whether a daemon runs cannot be known: this user may not look into {state}"));
+        }
         Ok(self.holder.get_or_init(|| found))
     }
 
@@ -130,7 +134,7 @@ impl Context {
         match self.holder()? {
             Holder::Daemon(daemon) => Ok(Some(daemon)),
             Holder::None => Ok(None),
-            Holder::Mute(_) => Ok(None),
+            Holder::Mute(_) | Holder::Barred => Ok(None),
         }
     }
 

@@ -119,7 +119,7 @@ fn look_at_store(context: &Context, findings: &mut Vec<Finding>) -> Option<std::
             };
             for intent in interrupted {
                 let identity = &intent.step.identity;
-                let message = format!("a run was interrupted while it was at this: {}", intent.step.action);
+                let message = format!("a run was interrupted at this, or just before: {}", intent.step.action);
                 let what = format!("{}/{}", identity.kind.as_lower(), identity.name);
                 findings.push(Finding::untidy(what, "Interrupted", message, "kiln apply"));
             }

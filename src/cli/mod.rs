@@ -22,6 +22,7 @@ mod forget;
 mod get;
 mod image;
 mod init;
+mod journal;
 mod lines;
 mod log;
 mod man;
@@ -107,6 +108,10 @@ fn start_log(global: &Global, default: &str, terminal: &Terminal) -> Result<(), 
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     match global.log_format {
+        // The journal notes the time itself.
+        LogFormat::Text if journal::is_read() => {
+            builder.with_writer(journal::Journal).without_time().with_level(false).with_ansi(false).init();
+        }
         LogFormat::Text => builder.with_ansi(terminal.err_colour()).init(),
         LogFormat::Json => builder.json().init(),
     }

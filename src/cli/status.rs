@@ -26,6 +26,8 @@ struct StatusView<'a> {
     daemon: Option<&'a DaemonView>,
     /// Whether there is one that does not answer.
     mute: bool,
+    #[serde(skip)]
+    barred: bool,
     backends: &'a [ObjectStatus<'a>],
     /// How many objects are in each condition.
     conditions: BTreeMap<Condition, usize>,
@@ -80,6 +82,7 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failu
     let view = StatusView {
         daemon,
         mute: matches!(context.holder()?, Holder::Mute(_)),
+        barred: matches!(context.holder()?, Holder::Barred),
         backends: &backends,
         conditions,
         held: survey.plan.held.iter().map(HeldView::new).collect(),
@@ -100,6 +103,7 @@ fn shown(view: &StatusView<'_>, paint: Paint) -> String {
     match view.daemon {
         Some(daemon) => show_daemon(&mut out, daemon, paint),
         None if view.mute => out.push_str("The daemon that has the store does not answer.\n"),
+        None if view.barred => out.push_str("Whether a daemon runs cannot be known.\n"),
         None => out.push_str("No daemon runs: `kiln watch` starts one.\n"),
     }
     if !view.backends.is_empty() {

@@ -1,6 +1,6 @@
 //! What the loop and its clients share.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -105,6 +105,8 @@ pub(super) struct Known {
     looking: HashMap<u64, Instant>,
     /// What was told as held.
     pub(super) told: BTreeSet<String>,
+    /// What was told as not seen of backends.
+    pub(super) gaps: BTreeMap<Name, Vec<String>>,
 }
 
 /// Somebody looks at the file system of the manifests, until it is dropped.

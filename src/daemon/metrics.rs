@@ -11,7 +11,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -82,12 +82,12 @@ pub(super) struct Metrics {
 
 /// From a pass with nothing to do over a few volumes, to one that copies for an hour.
 fn pass_seconds() -> Histogram {
-    Histogram::new(exponential_buckets(0.01, 3.0, 12))
+    Histogram::new([0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0])
 }
 
 /// From a lookup in memory, to the longest time-out that is sensible.
 fn call_seconds() -> Histogram {
-    Histogram::new(exponential_buckets(0.000_5, 3.0, 12))
+    Histogram::new([0.000_5, 0.001, 0.002_5, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0])
 }
 
 impl Metrics {

@@ -1,6 +1,6 @@
 //! A pass of the daemon, whoever asked for it: read, decide what is not to be tried now, reconcile, note what came of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -15,7 +15,7 @@ use super::schedule::After;
 use crate::engine::{self, Options, Report, Reporter, Survey, Trashed, rfc3339};
 use crate::manifest::{Problem, Reading};
 use crate::model::{BackendSpec, DriverError, ErrorKind, Kind, Listed, Name, Owner, PurgeMode, Specs, Step, Uid, Verb};
-use crate::plan::{self, Held, Plan, View};
+use crate::plan::{self, Held, Plan, View, World};
 use crate::store::StoreError;
 
 /// Who asks for a pass.
@@ -238,6 +238,7 @@ impl Hub {
                 self.metrics.success(self.config.clock.now());
             }
             tell_held(&mut known.told, plan, unconfirmed);
+            tell_gaps(&mut known.gaps, &report.world);
             known.objects.next()
         };
         self.metrics.steps("changed", report.changed);
@@ -325,7 +326,7 @@ impl Hub {
         for backend in due.iter().filter_map(|name| specs.backends.get(name)).cloned() {
             let hub = Arc::clone(self);
             asked.spawn(async move {
-                let answer = hub.ask(&backend).await;
+                let answer = hub.ask(&backend, all).await;
                 let name = &backend.meta.name;
                 let result = answer.as_ref().copied().map_err(|error| error.message.as_str());
                 let is_back = hub.calls.breakers().probed(name, result, Instant::now());
@@ -338,9 +339,11 @@ impl Hub {
         asked.join_all().await.into_iter().any(|is_back| is_back)
     }
 
-    async fn ask(&self, backend: &BackendSpec) -> Result<(), DriverError> {
+    /// Asks one. A person is not told that nothing is asked any more because too many answers are missing: then it begins anew.
+    async fn ask(&self, backend: &BackendSpec, by_hand: bool) -> Result<(), DriverError> {
         let (began, name) = (Instant::now(), &backend.meta.name);
-        let before = self.known().probes.remove(name).filter(|probe| probe.is_of(backend));
+        let before = self.known().probes.remove(name);
+        let before = before.filter(|probe| probe.is_of(backend) && !(by_hand && probe.is_full()));
         let mut probe = before.unwrap_or_else(|| Probe::new(backend.clone()));
         let answer = probe.ask(&self.config.connect).await;
         if answer.is_err() {
@@ -482,16 +485,40 @@ fn tell_problems(before: Option<&Reading>, now: &Reading) {
 /// A removal that only waits for the second look is not worth a line: it is told when it is made.
 fn tell_held(told: &mut BTreeSet<String>, plan: &Plan, unconfirmed: bool) {
     let mut now = BTreeSet::new();
-    let waits = |held: &&Held| unconfirmed && matches!(held.action, Verb::Remove | Verb::Destroy);
-    for held in plan.held.iter().filter(|held| !waits(held)) {
+    for held in &plan.held {
         let what = format!("{}/{} ({} of it): {}", held.kind.as_lower(), held.name, held.action, held.reason);
-        if !told.contains(&what) && !now.contains(&what) {
+        let is_told = told.contains(&what);
+        if unconfirmed && !is_told && matches!(held.action, Verb::Remove | Verb::Destroy) {
+            continue;
+        }
+        if !is_told && !now.contains(&what) {
             tracing::warn!("held: {what}: {}; way out: {}", held.message, held.unblock);
         }
         now.insert(what);
     }
     for gone in told.difference(&now) {
         tracing::info!("no longer held: {gone}");
+    }
+    *told = now;
+}
+
+/// Logs what of the backends cannot be seen, once for each time that it changes.
+fn tell_gaps(told: &mut BTreeMap<Name, Vec<String>>, world: &World) {
+    let mut now = BTreeMap::new();
+    for (name, view) in world {
+        let (View::Seen { observed, .. } | View::Taken { observed, .. }) = view else { continue };
+        if observed.gaps.is_empty() {
+            continue;
+        }
+        if told.get(name) != Some(&observed.gaps) {
+            tracing::warn!(backend = %name, "seen only in part: {}", observed.gaps.join("; "));
+        }
+        now.insert(name.clone(), observed.gaps.clone());
+    }
+    for name in
+        told.keys().filter(|name| matches!(world.get(*name), Some(View::Seen { .. })) && !now.contains_key(*name))
+    {
+        tracing::info!(backend = %name, "seen as a whole again");
     }
     *told = now;
 }

@@ -29,25 +29,47 @@ impl Probe {
         self.backend.is_reached_like(backend)
     }
 
-    /// Asks, and waits as long as a call may take. An answer to an earlier call is as good.
+    /// Whether all that may be asked is asked, and nothing answered.
+    pub(super) fn is_full(&self) -> bool {
+        self.calls.len() >= UNANSWERED
+    }
+
+    /// Asks, and waits as long as a call may take. That an earlier call is answered is as good; that one failed says nothing of now.
     ///
     /// # Errors
     /// Those of the driver, or that it did not answer.
     pub(super) async fn ask(&mut self, connect: &Arc<dyn Connect>) -> Result<(), DriverError> {
-        if self.calls.len() < UNANSWERED {
+        while let Some(late) = self.calls.try_join_next() {
+            if let Ok(Ok(())) = late {
+                return Ok(());
+            }
+        }
+        let mut asked = None;
+        if !self.is_full() {
             let (connect, backend) = (Arc::clone(connect), self.backend.clone());
-            self.calls.spawn(async move {
+            let call = self.calls.spawn(async move {
                 let driver = tokio::task::spawn_blocking(move || connect.connect(&backend)).await;
                 let panicked = |_| DriverError::before(ErrorKind::Permanent, "its driver failed in a panic");
                 driver.map_err(panicked)??.observe(&Scope::Objects(Vec::new())).await.map(|_| ())
             });
+            asked = Some(call.id());
         }
         let limit = Duration::from_secs(self.backend.timeout.0);
-        match tokio::time::timeout(limit, self.calls.join_next()).await {
-            Ok(Some(Ok(answer))) => answer,
-            Ok(Some(Err(died))) => Err(DriverError::before(ErrorKind::Permanent, died.to_string())),
-            Ok(None) | Err(_) => Err(DriverError::timed_out(self.backend.timeout)),
-        }
+        let answered = async {
+            while let Some(answer) = self.calls.join_next_with_id().await {
+                match answer {
+                    Ok((_, Ok(()))) => return Ok(()),
+                    Ok((call, Err(error))) if asked == Some(call) => return Err(error),
+                    Err(died) if asked == Some(died.id()) => {
+                        return Err(DriverError::before(ErrorKind::Permanent, died.to_string()));
+                    }
+                    Ok(_) | Err(_) => {}
+                }
+            }
+            Err(DriverError::timed_out(self.backend.timeout))
+        };
+        let late = Err(DriverError::timed_out(self.backend.timeout));
+        tokio::time::timeout(limit, answered).await.unwrap_or(late)
     }
 }
 
@@ -71,6 +93,18 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(probe.ask(&connect).await.unwrap_err().kind, ErrorKind::TimedOut);
         }
+        probe.ask(&connect).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_an_earlier_call_failed_says_nothing_of_now() {
+        let (_, connect, mut probe) = probing(0);
+        probe.calls.spawn(async {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            Err(DriverError::before(ErrorKind::Unreachable, "the mount was dead"))
+        });
+        probe.calls.spawn(async { Err(DriverError::before(ErrorKind::Unreachable, "so it was")) });
+        tokio::time::sleep(Duration::from_secs(1)).await;
         probe.ask(&connect).await.unwrap();
     }
 

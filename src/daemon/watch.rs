@@ -151,6 +151,7 @@ impl Turning {
                         return Ok(());
                     }
                     Told::ToReadAgain => {
+                        tracing::info!("SIGHUP: reading everything again");
                         self.service.reloading();
                         self.hub.reload();
                         self.schedule.want(Instant::now());

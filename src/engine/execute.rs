@@ -111,7 +111,7 @@ impl Run<'_> {
                     let Some(lane) = lanes.get_mut(&step.backend) else {
                         let not_open = || DriverError::before(ErrorKind::Unreachable, "its backend is not open");
                         let error = self.unready.get(&step.backend).cloned().unwrap_or_else(not_open);
-                        self.reporter.event(Event::Started(index, step));
+                        // Told when it ends: of thousands of these none is under way.
                         tasks.spawn(async move { Ended { index, result: Ok(Some(Err(error))) } });
                         continue;
                     };
@@ -134,9 +134,12 @@ impl Run<'_> {
             tokio::select! {
                 biased;
                 Some(message) = messages.recv() => match message {
+                    // With several threads a task may end before what it sent is read.
+                    Message::Begun(index) | Message::Progress(index, ..) | Message::Called(index) | Message::Retrying(index, ..)
+                        if stages[index] != Stage::Begun => {}
                     Message::Begun(index) => self.reporter.event(Event::Started(index, &steps[index])),
                     Message::Progress(index, done, total) => self.reporter.event(Event::Progress(index, done, total)),
-                    // The backend has room for the next call: its intent and this outcome become durable together.
+                    // The backend has room for the next call while this outcome is written down.
                     Message::Called(index) => {
                         lanes.entry(&steps[index].backend).and_modify(|lane| lane.free(&steps[index]));
                         stages[index] = Stage::Called;
@@ -160,7 +163,7 @@ impl Run<'_> {
                     match ended.result {
                         Err(error) => {
                             stages[ended.index] = Stage::Unsure;
-                            broken = Some(error);
+                            broken.get_or_insert(error);
                             stop.cancel();
                         }
                         Ok(None) => stages[ended.index] = Stage::Waiting,
@@ -405,12 +408,15 @@ impl One {
         let intent = OpenIntent { id: self.store.next_intent(), step: self.step.clone(), at: self.clock.now() };
         let id = intent.id;
         self.scribe.commit(Batch { open: vec![intent], ..Batch::default() }).await?;
-        let turn = self.calls.acquire().await;
-        if self.stop.is_cancelled() {
-            drop(turn);
+        let turn = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            turn = self.calls.acquire() => turn.ok(),
+        };
+        let Some(turn) = turn else {
             self.scribe.commit(Batch { close: vec![id], ..Batch::default() }).await?;
             return Ok(None);
-        }
+        };
         let calling = self.scribe.calling();
         // Nobody listening any more is no reason to stop.
         let _ = self.sender.send(Message::Begun(self.index));

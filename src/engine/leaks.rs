@@ -8,6 +8,7 @@ use crate::model::{Identity, Images, Kind, Ledger, Name, NativeName, Object, Obs
 use crate::plan::{self, Inputs, Irreversible, View};
 
 use super::suspend::suspensions;
+use super::wanted::is_wanted;
 use super::{Survey, rfc3339};
 
 /// Something that nobody asks for.
@@ -167,6 +168,14 @@ fn expired(survey: &Survey, specs: &Specs, backend: &Name, object: &Object) -> O
         Some(suspension) => (
             format!("; {}", plan::suspended_because(suspension)),
             format!("{}, then `kiln trash purge`", plan::resume(suspension)),
+        ),
+        None if is_wanted(specs, identity.kind, &identity.name) => (
+            "; a document names it, and as long as one does it stays".to_owned(),
+            format!(
+                "`kiln describe {}/{}`; or `kiln trash purge`, once none does",
+                identity.kind.as_lower(),
+                identity.name
+            ),
         ),
         None => (String::new(), "kiln trash purge".to_owned()),
     };

@@ -188,7 +188,7 @@ impl<'s> Pass<'s> {
             };
             let what = if done { "was done" } else { "was not done" };
             reporter.event(Event::Note(format!(
-                "an earlier run was interrupted while {} {} ({}): a look shows that it {what}",
+                "an earlier run was interrupted at, or just before, {} {} ({}): a look shows that it {what}",
                 step.identity.kind.as_lower(),
                 step.identity.name,
                 step.action

@@ -3,7 +3,7 @@
 use std::future::ready;
 use std::sync::Arc;
 
-use crate::model::{ErrorKind, Kind, Name, Specs, Step};
+use crate::model::{DriverError, Effect, ErrorKind, Kind, Name, Specs, Step};
 use crate::plan::{self, Held, HeldReason, Irreversible, Plan, Selected};
 use crate::store::{Store, StoreError};
 
@@ -110,11 +110,15 @@ fn has_irreversible(plan: &Plan) -> bool {
     plan.steps.iter().any(|step| step.risk == crate::model::Risk::Irreversible && waits(plan::approval_item(step)))
 }
 
+/// Whether nothing was done because somebody else is at it.
+fn is_answer(error: &DriverError) -> bool {
+    error.effect != Effect::Yes && matches!(error.kind, ErrorKind::Busy | ErrorKind::OtherWriter)
+}
+
 /// Busy and taken are answers, not failures: what they stop is held, and so is what waits for a step that was not done.
 fn hold_what_was_not_done(plan: &mut Plan, report: &mut Report) {
-    let (answers, failed): (Vec<_>, Vec<_>) = std::mem::take(&mut report.failed)
-        .into_iter()
-        .partition(|(_, error)| matches!(error.kind, ErrorKind::Busy | ErrorKind::OtherWriter));
+    let (answers, failed): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut report.failed).into_iter().partition(|(_, error)| is_answer(error));
     report.failed = failed;
     let answered = answers.into_iter().map(|(step, error)| match error.kind {
         ErrorKind::Busy => held(step, HeldReason::InUse, error.message, "close it there, then run again"),

@@ -1,7 +1,7 @@
 //! Writing down what steps are about to do and what came of them, for many steps at once.
 //!
 //! A commit costs the same for one step as for ten, and a step has two of them. So they are handed to one task: while a commit is on
-//! its way the next ones gather, and an outcome, for which nothing has to wait, waits a little for others, or for intents.
+//! its way the next ones gather, and an outcome waits a little for others, or for intents.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -66,7 +66,7 @@ impl Scribe {
         self.hand_in(batch, true).await
     }
 
-    /// Likewise, within [`SOON`]: for what nothing waits for.
+    /// Likewise, but within [`SOON`]: for what no call waits for, or only by a few links.
     ///
     /// # Errors
     /// If the store fails.

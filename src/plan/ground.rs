@@ -143,16 +143,14 @@ fn ledger<'a>(
     };
     let record = record_of(inputs, name, spec, observed);
     let place = spec.config.place();
-    let seen = match observed.gaps.as_slice() {
-        [] => String::new(),
-        gaps => format!(" ({})", gaps.join("; ")),
-    };
     match (&observed.pool, record) {
+        // A mark that cannot be read may be there all the same.
+        (None, _) if !observed.gaps.is_empty() => return Err(unseen(name, &observed.gaps.join("; "))),
         (None, Some(record)) => {
             return Err(changed(if record.place == place {
-                format!("{place} was pool {} and bears no mark of Kiln now: is it mounted?{seen}", record.pool)
+                format!("{place} was pool {} and bears no mark of Kiln now: is it mounted?", record.pool)
             } else {
-                format!("it was pool {} at {}; {place} bears no mark of Kiln{seen}", record.pool, record.place)
+                format!("it was pool {} at {}; {place} bears no mark of Kiln", record.pool, record.place)
             }));
         }
         (Some(pool), Some(record)) if record.pool != *pool => {

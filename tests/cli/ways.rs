@@ -228,6 +228,12 @@ fn doctor_tells_what_to_tidy_up_and_that_is_no_error() {
         bytes.is_some() && since.is_some_and(|since| found["message"].as_str().unwrap().ends_with(since)),
         "{found}"
     );
+    // What a document names is not purged, and no command that would not do it is told.
+    let named =
+        "apiVersion: kiln/v1\nkind: Volume\nmetadata: {name: z, renamedFrom: a}\nspec: {size: 1Mi, backend: fast}\n";
+    sandbox.write("specs/z.yaml", named);
+    sandbox.kiln("doctor").ends(4).says("a document names it, and as long as one does it stays").says("once none does");
+    sandbox.remove("specs/z.yaml");
     sandbox.kiln("trash purge --yes").ends(0);
     sandbox.kiln("doctor").ends(0).says("Nothing is wrong.");
     // What a crash left half made.

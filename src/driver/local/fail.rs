@@ -10,7 +10,7 @@ use crate::model::{DriverError, Effect, ErrorKind};
 pub(in crate::driver) fn kind_of(errno: Errno) -> ErrorKind {
     match errno {
         Errno::NOSPC | Errno::DQUOT => ErrorKind::Full,
-        Errno::ROFS | Errno::ACCESS | Errno::PERM => ErrorKind::Denied,
+        Errno::ACCESS | Errno::PERM => ErrorKind::Denied,
         // A lease (a copy is being read) or a lock is in the way.
         Errno::AGAIN | Errno::BUSY | Errno::TXTBSY => ErrorKind::Busy,
         // A link where none may be, something in the way, or something of another type.
@@ -18,7 +18,9 @@ pub(in crate::driver) fn kind_of(errno: Errno) -> ErrorKind {
             ErrorKind::Conflict
         }
         Errno::NOENT => ErrorKind::Conflict,
-        Errno::STALE | Errno::NODEV | Errno::NXIO | Errno::NOTCONN | Errno::SHUTDOWN => ErrorKind::Unreachable,
+        Errno::ROFS | Errno::STALE | Errno::NODEV | Errno::NXIO | Errno::NOTCONN | Errno::SHUTDOWN => {
+            ErrorKind::Unreachable
+        }
         Errno::TIMEDOUT => ErrorKind::TimedOut,
         Errno::NOSYS | Errno::OPNOTSUPP | Errno::FBIG => ErrorKind::Unsupported,
         Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR => ErrorKind::Transient,
@@ -45,7 +47,8 @@ pub(in crate::driver) fn conflict(message: impl Into<String>) -> DriverError {
 pub(in crate::driver) fn describe(errno: Errno) -> String {
     match errno {
         Errno::LOOP => "there is a symbolic link in the way, and none is followed".to_owned(),
-        Errno::NOSYS => "the kernel does not know this call (Linux 5.6 or later is needed)".to_owned(),
+        Errno::NOSYS => "the kernel does not know this call (Linux 5.6 or later is needed), or a sandbox forbids it (RestrictSUIDSGID= of systemd does)".to_owned(),
+        Errno::ROFS => "it is read-only: mount it for writing, or let a sandbox allow it (ReadWritePaths= of systemd, and a restart)".to_owned(),
         _ => errno.to_string(),
     }
 }

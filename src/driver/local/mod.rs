@@ -251,7 +251,7 @@ impl Inner {
     /// The lock under which a step of this owner runs, kept until the step is done.
     fn lock_of(&self, owner: &Owner) -> Option<Arc<lock::Held>> {
         let locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-        locks.iter().filter(|(of, _)| of == owner).find_map(|(_, lock)| lock.upgrade())
+        locks.iter().rev().filter(|(of, _)| of == owner).find_map(|(_, lock)| lock.upgrade())
     }
 
     /// Waits until nobody else works on anything that the step is about. All claims are taken at once: no two steps wait for each

@@ -92,7 +92,7 @@ impl Pool {
                 Ok(pool)
             }
             Err(Errno::ROFS) => {
-                Err(unreachable(format!("{shown} is on a file system mounted read-only: mount it for writing")))
+                Err(unreachable(format!("{shown} cannot be written to: {}", fail::describe(Errno::ROFS))))
             }
             Err(errno) => Err(unreachable(format!(
                 "{shown} may not be written to by this user ({errno}): give it to the user that runs kiln"

@@ -159,7 +159,7 @@ impl SimDriver {
     fn lock_of(&self, owner: &Owner) -> Option<Arc<Lock>> {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         locks.retain(|(_, lock)| lock.strong_count() > 0);
-        locks.iter().filter(|(of, _)| of == owner).find_map(|(_, lock)| lock.upgrade())
+        locks.iter().rev().filter(|(of, _)| of == owner).find_map(|(_, lock)| lock.upgrade())
     }
 
     /// What holds for all calls: errors, slowness and hanging before the effect. Returns the fault that is left to the call.
@@ -231,13 +231,22 @@ impl Driver for SimDriver {
         let (fault, _) = self.meet(CallKind::Execute).await?;
         let makes = matches!(step.action, Action::Create { .. } | Action::Snapshot { .. });
         let (step, can, now) = (step.clone(), self.capabilities.clone(), context.now);
+        // Letting go of the lock takes the world: that must not happen within the access.
+        let lock = self.lock_of(&step.identity.owner);
+        let looked_at = lock.clone();
         match fault {
             Some(Fault::Lie) => return Ok(Outcome::Changed),
             Some(Fault::Half) if !makes => {
                 return Err(DriverError::before(ErrorKind::Transient, "simulated: the call failed"));
             }
             Some(Fault::Half) => {
-                self.with(true, move |world| leave_half(world, &can, &step)).await?;
+                let act = move |world: &mut SimWorld| {
+                    looked_at.as_ref().map_or(Ok(()), |lock| lock.check(world))?;
+                    leave_half(world, &can, &step);
+                    Ok(())
+                };
+                self.with(true, act).await??;
+                drop(lock);
                 return Err(lost());
             }
             _ => (),
@@ -246,9 +255,6 @@ impl Driver for SimDriver {
             Action::Create { size, origin: Some(_), .. } => Some(size.bytes()),
             _ => None,
         };
-        // Letting go of the lock takes the world: that must not happen within the access.
-        let lock = self.lock_of(&step.identity.owner);
-        let looked_at = lock.clone();
         let act = move |world: &mut SimWorld| {
             looked_at.as_ref().map_or(Ok(()), |lock| lock.check(world))?;
             apply(world, &can, &step, now)
@@ -313,7 +319,10 @@ impl Driver for SimDriver {
     async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
         let (fault, _) = self.meet(CallKind::Upkeep).await?;
         let (ledger, file) = (ledger.clone(), self.file.clone());
+        let lock = self.lock_of(&ledger.owner);
+        let looked_at = lock.clone();
         let answer = self.with(true, move |world| {
+            looked_at.as_ref().map_or(Ok(()), |lock| lock.check(world))?;
             let locked = match file {
                 Some(file) => file.locked().contains(&ledger.owner),
                 None => world.locks.contains_key(&ledger.owner),
@@ -337,6 +346,7 @@ impl Driver for SimDriver {
             Ok(())
         });
         let answer = answer.await.and_then(|answer| answer);
+        drop(lock);
         Self::reply(fault, answer).await
     }
 

@@ -275,6 +275,8 @@ async fn a_lock_that_was_taken_over_is_no_longer_ours() {
     run(&driver, &thin("a")).await.unwrap();
     driver.edit(|world| world.steal_lock(&owner)).unwrap();
     assert_eq!(run(&driver, &thin("b")).await.unwrap_err().kind, ErrorKind::OtherWriter);
+    let ledger = crate::model::Ledger::new(all(&driver).await.pool.unwrap(), owner.clone(), String::new());
+    assert_eq!(driver.write_ledger(&ledger).await.unwrap_err().kind, ErrorKind::OtherWriter);
     drop(lock);
     assert!(driver.lock(&owner).await.is_err(), "letting go of a lost lock let go of the thief's");
 }
