@@ -260,3 +260,14 @@ fn doctor_names_programs_that_are_missing() {
     std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
     assert!(!doctor(&sandbox.path("bin")).contains("ToolMissing"));
 }
+
+#[test]
+fn a_mark_that_cannot_be_read_is_not_called_missing() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("a", "size: 1Mi");
+    sandbox.kiln("apply").ends(0);
+    sandbox.write("pool/.kiln-pool/id", "half of it");
+    sandbox.volume("b", "size: 1Mi");
+    let ran = sandbox.kiln("plan").ends(6).says("Unobserved").says("it should hold 32 hexadecimal digits");
+    assert!(!ran.out.contains("kiln forget"), "{}", ran.out);
+}

@@ -1,6 +1,7 @@
 //! Signals, and what the service manager is told.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
@@ -156,4 +157,22 @@ fn the_service_manager_is_told_how_it_goes() {
     assert_eq!(daemon.ended(), Some(0));
     arrives(&sandbox, "a");
     assert_eq!(live(&sandbox), ["a"]);
+}
+
+#[test]
+fn the_journal_is_told_how_grave_it_is() {
+    let sandbox = patient();
+    let log = sandbox.path("state.log");
+    let metadata = fs::File::create(&log).unwrap().metadata().unwrap();
+    let stream = format!("{}:{}", metadata.dev(), metadata.ino());
+    sandbox.volume("a", "size: 1Mi");
+    let mut daemon = Daemon::spawn(&sandbox, "state", &["watch"], &[("JOURNAL_STREAM", &stream)]);
+    daemon.is_up();
+    sandbox.write("specs/bad.yaml", "kind: [\n");
+    let lines = || fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect::<Vec<String>>();
+    let has = |begin: &str, part: &str| lines().iter().any(|line| line.starts_with(begin) && line.contains(part));
+    wait("a warning", || has("<4>", "bad.yaml"));
+    assert!(has("<6>", "done: create"), "{:#?}", lines());
+    daemon.send(Signal::TERM);
+    assert_eq!(daemon.ended(), Some(0));
 }
