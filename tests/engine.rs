@@ -436,3 +436,26 @@ fn the_intent_is_on_disk_before_the_call_and_the_outcome_before_what_follows() {
     assert!(store.0.intents().unwrap().is_empty());
     assert!(store.0.commits() < 52, "outcomes and intents share their commits: {}", store.0.commits());
 }
+
+#[test]
+fn of_what_was_written_down_and_not_begun_nobody_says_that_it_was_done() {
+    run(async {
+        let rig = Rig::new();
+        let clone = volume("clone", "size: 1Mi, source: {snapshot: s}");
+        let declared = join(&[volume("base", "size: 1Mi"), snapshot("s", "base", ""), clone]);
+        let plan = rig.pass(&declared).await.unwrap().plan.unwrap();
+        let made = plan.steps.iter().find(|step| step.identity.name.as_str() == "clone").unwrap();
+        // A run that was killed between writing it down and the call: the clone goes on needing its snapshot.
+        let intent = OpenIntent {
+            id: rig.store.next_intent(),
+            step: Step { action: Action::Detach, after: Vec::new(), ..made.clone() },
+            at: rig.clock.now(),
+        };
+        rig.store.commit(Batch { open: vec![intent], ..Batch::default() }).unwrap();
+        rig.pass(&declared).await.unwrap();
+        assert!(rig.store.intents().unwrap().is_empty());
+        let (journal, verb) = (rig.store.journal(usize::MAX).unwrap(), Action::Detach.verb().to_string());
+        let told: Vec<&str> = journal.iter().filter(|e| e.action == verb).map(|entry| entry.outcome.as_str()).collect();
+        assert_eq!(told, ["failed"]);
+    });
+}

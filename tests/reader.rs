@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use kiln::manifest::{Allowed, Limits, Reader, Reading, Source, load};
 use kiln::model::{Images, Kind, NotAllowed, Observed, Records, Size, Specs, Verb};
-use kiln::plan::{HeldReason, Inputs, Irreversible, View, lint, plan};
+use kiln::plan::{HeldReason, Inputs, Irreversible, Plan, View, lint, plan};
 
 const STACK: &str =
     "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\nspec: {id: 5c1d2e8a90, defaults: {backend: fast}}\n";
@@ -451,18 +451,15 @@ fn what_paths_reach_is_judged_each_time() {
     assert!(desk.reader.read(&allowed).specs.not_allowed.is_empty());
 }
 
-#[test]
-fn what_kept_its_meaning_is_held_beside_its_steps() {
-    let mut desk = Desk::usual(&[("a.yaml", &volume("a", 1))]);
-    desk.good();
-    desk.write("a.yaml", &documents(&[&volume("a", 2), BAD]));
-    let reading = desk.broken();
-    let specs = &*reading.specs;
-    let driver = kiln::driver::connect(&specs.backends["fast"]).unwrap();
-    let seen = View::Seen { capabilities: driver.capabilities().clone(), observed: Observed::nothing() };
+/// What is planned where every backend is seen, and empty.
+fn planned(specs: &Specs) -> Plan {
+    let seen = |backend| {
+        let capabilities = kiln::driver::connect(backend).unwrap().capabilities().clone();
+        View::Seen { capabilities, observed: Observed::nothing() }
+    };
     let inputs = Inputs {
         specs,
-        world: &[("fast".parse().unwrap(), seen)].into(),
+        world: &specs.backends.iter().map(|(name, backend)| (name.clone(), seen(backend))).collect(),
         records: &Records::default(),
         recent: &[],
         suspended: &[],
@@ -472,6 +469,17 @@ fn what_kept_its_meaning_is_held_beside_its_steps() {
     };
     let plan = plan(&inputs);
     assert_eq!(lint(&plan, &inputs), Vec::<String>::new());
+    plan
+}
+
+#[test]
+fn what_kept_its_meaning_is_held_beside_its_steps() {
+    let mut desk = Desk::usual(&[("a.yaml", &volume("a", 1))]);
+    desk.good();
+    desk.write("a.yaml", &documents(&[&volume("a", 2), BAD]));
+    let reading = desk.broken();
+    let specs = &*reading.specs;
+    let plan = planned(specs);
     let steps: Vec<_> = plan.steps.iter().map(|step| (step.action.verb(), step.identity.name.as_str())).collect();
     assert_eq!(steps, [(Verb::Create, "a")]);
     let held: Vec<_> = plan.held.iter().map(|held| (held.reason, held.action, held.name.as_str())).collect();
@@ -496,22 +504,7 @@ fn a_backend_whose_path_does_not_answer_is_not_observed_and_holds_no_other() {
         unblock: "see what is mounted there".to_owned(),
         silent: true,
     }];
-    let specs = &specs;
-    let driver = kiln::driver::connect(&specs.backends["fast"]).unwrap();
-    let seen = || View::Seen { capabilities: driver.capabilities().clone(), observed: Observed::nothing() };
-    let inputs = Inputs {
-        specs,
-        // Whatever else is said of it.
-        world: &[("fast".parse().unwrap(), seen()), ("slow".parse().unwrap(), seen())].into(),
-        records: &Records::default(),
-        recent: &[],
-        suspended: &[],
-        approved: &[],
-        images: &Images::default(),
-        irreversible: Irreversible::List,
-    };
-    let plan = plan(&inputs);
-    assert_eq!(lint(&plan, &inputs), Vec::<String>::new());
+    let plan = planned(&specs);
     let steps: Vec<_> = plan.steps.iter().map(|step| (step.action.verb(), step.identity.name.as_str())).collect();
     assert_eq!(steps, [(Verb::Create, "a")]);
     let held: Vec<_> = plan.held.iter().map(|held| (held.reason, held.name.as_str())).collect();

@@ -176,7 +176,14 @@ impl<'s> Pass<'s> {
                     |o: &&Object| o.uid() == Some(step.identity.uid) && o.native == step.native && o.place == place;
                 observed.objects.iter().find(ours)
             };
-            let done = shows_effect(step, find(Place::Live), find(Place::Trash));
+            // Written down ahead, it may not even have begun: nothing is taken for done that a look does not show.
+            let done = match &step.action {
+                Action::Sweep => !observed.objects.iter().any(|object| object.native == step.native),
+                Action::Detach => {
+                    find(Place::Live).or(find(Place::Trash)).is_some_and(|object| object.parent.is_none())
+                }
+                _ => shows_effect(step, find(Place::Live), find(Place::Trash)),
+            };
             let result = if done {
                 Ok(Outcome::Changed)
             } else {
