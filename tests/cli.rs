@@ -14,6 +14,8 @@ mod images;
 mod killed;
 #[path = "cli/listen.rs"]
 mod listen;
+#[path = "cli/misread.rs"]
+mod misread;
 #[path = "cli/reach.rs"]
 mod reach;
 #[path = "cli/sandbox.rs"]

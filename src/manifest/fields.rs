@@ -107,16 +107,24 @@ impl<'a> At<'a> {
         }
     }
 
-    /// A text, not empty.
+    fn is_plain(&self) -> bool {
+        matches!(&self.node.content, Content::Scalar { plain: true, .. })
+    }
+
+    /// A text, not empty, that every parser of YAML takes for text.
     pub(super) fn text(&self) -> Option<&'a str> {
         match self.scalar() {
             Some((Scalar::Text, "")) => self.wrong("must not be empty", ""),
+            Some((Scalar::Text, text)) if self.is_plain() && is_no_text_to_some(text) => {
+                let hint = if self.secret { "put it in quotes".to_owned() } else { in_quotes(text) };
+                self.wrong("can be read in two ways: not every YAML parser takes it for text", hint);
+            }
             Some((Scalar::Text, text)) => return Some(text),
             Some((Scalar::Null, _)) | None => self.expected("text", ""),
             Some((_, text)) if self.secret => {
                 self.expected("text", if text.is_empty() { "" } else { "put it in quotes" })
             }
-            Some((_, text)) => self.expected("text", format!("put it in quotes: \"{text}\"")),
+            Some((_, text)) => self.expected("text", in_quotes(text)),
         }
         None
     }
@@ -187,7 +195,12 @@ impl<'a> At<'a> {
                 self.wrong(format_args!("must be {range}, not {text}"), "");
             }
             Some((Scalar::Text, text)) if text.parse::<u64>().is_ok() => {
-                self.expected("a whole number", "remove the quotes");
+                let hint = if self.is_plain() {
+                    "write it in plain digits, without a zero before them"
+                } else {
+                    "remove the quotes"
+                };
+                self.expected("a whole number", hint);
             }
             _ => self.expected("a whole number", ""),
         }
@@ -339,6 +352,31 @@ impl<'a> At<'a> {
         };
         Some(Fields { at: *self, entries, asked: Vec::new() })
     }
+}
+
+fn in_quotes(text: &str) -> String {
+    format!("put it in quotes: \"{text}\"")
+}
+
+/// Whether a plain scalar is a number, a truth value or nothing to a parser of YAML 1.1 or of the core schema of YAML 1.2, whatever
+/// it is to Kiln's. (Dates are left out, since a parser that knows them
+/// writes them back as they were; `y` and `n` too, which hardly any takes for truth values.)
+pub(super) fn is_no_text_to_some(text: &str) -> bool {
+    const WORDS: [&str; 10] = ["~", "null", ".nan", ".inf", "true", "false", "yes", "no", "on", "off"];
+    let number = text.strip_prefix(['+', '-']).unwrap_or(text).replace('_', "");
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let based = |base: &str| {
+        let rest = number.strip_prefix(base).unwrap_or_default();
+        !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    // `010` and `1_000`, `190:20:30` in base 60, and each with a fraction.
+    let (whole, fraction) = number.split_once('.').unwrap_or((&number, ""));
+    let sexagesimal = whole.split(':').all(digits) && (fraction.is_empty() || digits(fraction));
+    let decimal = number.starts_with(|c: char| c == '.' || c.is_ascii_digit()) && number.parse::<f64>().is_ok();
+    decimal
+        || sexagesimal
+        || ["0b", "0o", "0x"].into_iter().any(based)
+        || WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
 /// Whether a person sees the character where it stands: not a control, not one that hides or reorders its neighbours.

@@ -32,15 +32,15 @@ text_schema!(Label, {
 });
 text_schema!(Size, {
     "description": "A number of bytes, or one with Ki Mi Gi Ti Pi (powers of 1024) or k M G T P (powers of 1000).",
-    "type": ["integer", "string"], "examples": ["10Gi", 1048576], "minimum": 0, "pattern": "^[0-9]+(\\.[0-9]+)?([KMGTP]iB?|[kMGTP])?$"
+    "type": ["integer", "string"], "examples": ["10Gi", 1048576], "minimum": 0, "pattern": "^(0|[1-9][0-9]*)(\\.[0-9]+)?([KMGTP]iB?|[kMGTP])?$"
 });
 text_schema!(Duration, {
     "description": "A whole number with s, m, h or d.",
-    "type": "string", "examples": ["30s", "12h", "7d"], "pattern": "^[0-9]+[smhd]$"
+    "type": "string", "examples": ["30s", "12h", "7d"], "pattern": "^(0|[1-9][0-9]*)[smhd]$"
 });
 text_schema!(Percent, {
     "description": "Whole percent, like 90%.",
-    "type": ["integer", "string"], "examples": ["90%"], "minimum": 0, "pattern": "^[0-9]+%?$"
+    "type": ["integer", "string"], "examples": ["90%"], "minimum": 0, "pattern": "^(0|[1-9][0-9]*)%?$"
 });
 
 /// Declares the raw structs: fields with their descriptions, all of them unread.

@@ -90,19 +90,7 @@ impl File {
         let lines = line_starts(&text);
         let (found, paths) = (RefCell::default(), RefCell::default());
         let mut file = Self { name, directory, text, odd, lines, found, paths };
-        // NEL, LS and PS end lines to some readers and not to others; byte order marks belong at the beginning.
-        let refused = |c: char| match c {
-            '\t' | '\n' | '\r' => false,
-            c => c.is_control() || matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}'),
-        };
-        let problem = match file.text.char_indices().find(|(_, c)| refused(*c)) {
-            Some((at, c)) => {
-                let message =
-                    format!("the file holds the character U+{:04X}, which has no place in a manifest", c as u32);
-                Some((at, message, "remove it, or write it as an escape inside double quotes"))
-            }
-            None => problem,
-        };
+        let problem = misleading(&file.text).or(problem);
         if let Some((at, message, hint)) = problem {
             file.report(file.span_of(at), message, hint);
             let text = std::mem::take(&mut file.text);
@@ -263,16 +251,38 @@ impl File {
     }
 }
 
-fn line_starts(text: &str) -> Vec<u32> {
+/// The first character that makes people and parsers read different texts: its place in bytes, what to say, and a hint.
+fn misleading(text: &str) -> Option<(usize, String, &'static str)> {
     let bytes = text.as_bytes();
-    let mut starts = vec![0];
-    for (index, byte) in bytes.iter().enumerate() {
-        let ends = *byte == b'\n' || (*byte == b'\r' && bytes.get(index + 1) != Some(&b'\n'));
-        if ends && index + 1 < bytes.len() {
-            starts.push(u32::try_from(index + 1).unwrap_or(u32::MAX));
-        }
+    let at_fault = |(at, c): &(usize, char)| match c {
+        '\t' | '\n' => false,
+        // YAML ends a line here, and a terminal writes over the one before.
+        '\r' => bytes.get(at + 1) != Some(&b'\n'),
+        c => c.is_control() || is_unseen(*c),
+    };
+    let (at, c) = text.char_indices().find(at_fault)?;
+    if c == '\r' {
+        let message = "a carriage return without a line feed: YAML begins a line here, and many tools show none";
+        return Some((at, message.to_owned(), "end lines with a line feed, or with a carriage return and a line feed"));
     }
-    starts
+    let message = format!("the file holds the character U+{:04X}, which has no place in a manifest", c as u32);
+    Some((at, message, "remove it"))
+}
+
+/// Whether a character takes no room where it stands, hides or reorders its neighbours, or ends a line for some readers only:
+/// Unicode's categories Cf, Zl and Zp, and the fillers that are letters by category. (Of version 16; variation selectors, which
+/// choose between pictures, do none of this.)
+fn is_unseen(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
+        | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
+        | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e00ff}')
+}
+
+fn line_starts(text: &str) -> Vec<u32> {
+    let ends = text.bytes().enumerate().filter(|(index, byte)| *byte == b'\n' && index + 1 < text.len());
+    std::iter::once(0).chain(ends.map(|(index, _)| u32::try_from(index + 1).unwrap_or(u32::MAX))).collect()
 }
 
 /// A value as shown in messages: in quotes, and not longer than a person reads.

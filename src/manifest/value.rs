@@ -64,10 +64,14 @@ fn agree(node: &mut Node<'_>, value: &Value, odd: &mut Vec<Span>) -> Result<(), 
                 Scalar::Text => string.trim_end_matches('\n') == text.trim_end_matches('\n'),
                 _ => *plain,
             };
-            // Signs, leading zeroes, bases and `True` are not read alike everywhere.
-            let plain_number = || text == "0" || (!text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit()));
+            // Signs, leading zeroes, bases, powers and `True` are not read alike everywhere.
+            let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+            let plain_number = |text: &str| text == "0" || (!text.starts_with('0') && digits(text));
             let is_odd = match scalar {
-                Scalar::Whole(_) => !plain_number(),
+                Scalar::Whole(_) => !plain_number(text),
+                Scalar::Float(_) => {
+                    !text.split_once('.').is_some_and(|(whole, part)| plain_number(whole) && digits(part))
+                }
                 Scalar::Bool(_) => !matches!(text.as_ref(), "true" | "false"),
                 _ => false,
             };

@@ -14,6 +14,9 @@ pub enum QuantityError {
         /// One that would do.
         example: &'static str,
     },
+    /// `010` is eight to some parsers, and ten to others.
+    #[error("begins with a zero, so that some parsers read an octal number")]
+    LeadingZero,
     /// A unit that does not exist.
     #[error("has the unknown unit {unit:?}; known are {known}")]
     Unit {
@@ -57,6 +60,13 @@ impl Size {
 const BINARY: [(&str, u32); 5] = [("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
 const DECIMAL: [(&str, u32); 5] = [("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15)];
 
+/// Refuses a zero before other digits.
+fn no_leading_zero(number: &str) -> Result<(), QuantityError> {
+    let mut bytes = number.bytes();
+    let is_octal = bytes.next() == Some(b'0') && bytes.next().is_some_and(|byte| byte.is_ascii_digit());
+    if is_octal { Err(QuantityError::LeadingZero) } else { Ok(()) }
+}
+
 /// Splits `1.5Gi` into (15, 1 decimal digit, "Gi").
 fn split(text: &str) -> Option<(u128, u32, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -74,6 +84,7 @@ impl FromStr for Size {
     type Err = QuantityError;
     fn from_str(text: &str) -> Result<Self, QuantityError> {
         let form = || QuantityError::Form { example: "10Gi" };
+        no_leading_zero(text)?;
         let (number, decimals, unit) = split(text).ok_or_else(form)?;
         let binary =
             BINARY.iter().find(|(name, _)| unit.strip_prefix(name).is_some_and(|rest| matches!(rest, "" | "B")));
@@ -128,6 +139,7 @@ impl FromStr for Seconds {
         let form = || QuantityError::Form { example: "30s, 15m, 12h or 7d" };
         let end = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(form)?;
         let (number, unit) = text.split_at(end);
+        no_leading_zero(number)?;
         let number: u64 = number.parse().map_err(|_| form())?;
         let Some((_, factor)) = SPANS.iter().find(|(name, _)| *name == unit) else {
             return Err(QuantityError::Unit { unit: unit.to_owned(), known: "s m h d" });
@@ -164,8 +176,12 @@ impl Percent {
 impl FromStr for Percent {
     type Err = QuantityError;
     fn from_str(text: &str) -> Result<Self, QuantityError> {
+        let form = || QuantityError::Form { example: "90%" };
         let number = text.strip_suffix('%').unwrap_or(text);
-        number.parse().map(Percent).map_err(|_| QuantityError::Form { example: "90%" })
+        no_leading_zero(number)?;
+        // `parse` would take a sign.
+        let is_plain = number.bytes().all(|byte| byte.is_ascii_digit());
+        number.parse().ok().filter(|_| is_plain).map(Percent).ok_or_else(form)
     }
 }
 
@@ -204,6 +220,10 @@ mod tests {
             "1 000",
             "1e9",
             "0x10",
+            "010",
+            "010Gi",
+            "00",
+            "00.5Gi",
             "8192Pi",
             "99999999999999999999",
             "1Gii",
@@ -227,8 +247,17 @@ mod tests {
     #[test]
     fn durations_have_one_unit() {
         assert_eq!("15m".parse(), Ok(Seconds(900)));
-        for text in ["", "15", "m", "1h30m", "1w", "-1s", "99999999999d"] {
+        for text in ["", "15", "m", "1h30m", "1w", "-1s", "010s", "+1s", "99999999999d"] {
             assert!(text.parse::<Seconds>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_are_plain_digits() {
+        assert_eq!("90%".parse(), Ok(Percent(90)));
+        assert_eq!("0".parse(), Ok(Percent(0)));
+        for text in ["", "%", "090%", "+90%", "-1%", "9 0%", "90%%", "0x5a"] {
+            assert!(text.parse::<Percent>().is_err(), "{text}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Body, Document, Reference, backend, export, stack, volume};
-use crate::manifest::fields::{At, Fields, showable};
+use crate::manifest::fields::{At, Fields, is_no_text_to_some, showable};
 use crate::manifest::scan::{Content, Node};
 use crate::manifest::text::{File, Span, closest, quote};
 use crate::model::{ApprovalSpec, Kind, Meta, Name, NativeName, SourcePlace};
@@ -143,9 +143,7 @@ fn labels(at: At<'_>) -> Option<BTreeMap<String, String>> {
             let message =
                 format!("the label's name {} is not one of 1 to {key_max} visible characters", quote(&key.text));
             at.file.report(key.span, message, "write a short name, like team");
-        } else if key.plain
-            && (key.text.parse::<f64>().is_ok() || matches!(&*key.text, "true" | "false" | "null" | "~"))
-        {
+        } else if key.plain && is_no_text_to_some(&key.text) {
             let message = format!("the label's name {} is not text to YAML", quote(&key.text));
             at.file.report(key.span, message, format!("put it in quotes: \"{}\"", key.text));
         }
