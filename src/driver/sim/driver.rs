@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::model::{
 };
 
 use super::apply::{apply, leave_half};
-use super::fault::{CallKind, Fault, Faults};
+use super::fault::{CallKind, Dice, Fault, Faults};
 use super::file::{FileLock, SimFile, random};
 use super::observe::look;
 use super::world::{BLOCK, Copies, SimWorld};
@@ -24,10 +24,18 @@ use super::world::{BLOCK, Copies, SimWorld};
 const SLOW: Duration = Duration::from_secs(10);
 
 /// Pools in memory live as long as the process: a daemon that connects on every pass finds the one it made.
-/// By the file that declares the Backend, and its name.
-static MEMORY: Mutex<BTreeMap<(String, String), Shared>> = Mutex::new(BTreeMap::new());
+static MEMORY: Mutex<BTreeMap<Pool, Arc<Mutex<SimWorld>>>> = Mutex::new(BTreeMap::new());
 
-type Shared = Arc<Mutex<SimWorld>>;
+/// Dice run on as long as the process, by pool and seed: a daemon that connects on every pass does not meet the same faults in each.
+static DICE: Mutex<BTreeMap<(Pool, u64), Arc<Dice>>> = Mutex::new(BTreeMap::new());
+
+/// A pool as this process tells it from others.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Pool {
+    File(PathBuf),
+    /// By the file that declares the Backend, and its name.
+    Memory(String, String),
+}
 
 /// A driver of a simulated pool. Several may share one [`SimWorld`].
 pub struct SimDriver {
@@ -48,7 +56,10 @@ enum Lock {
 impl SimDriver {
     /// A driver of a world in memory.
     pub fn new(world: Arc<Mutex<SimWorld>>, faults: FaultRates, seed: u64) -> Self {
-        let faults = Faults::new(faults, seed);
+        Self::rolling(world, Faults::new(faults, Dice::new(seed)))
+    }
+
+    fn rolling(world: Arc<Mutex<SimWorld>>, faults: Faults) -> Self {
         Self { world, file: None, capabilities: Self::everything(), faults, locks: Mutex::default() }
     }
 
@@ -60,22 +71,27 @@ impl SimDriver {
 
     /// The driver of a Backend: in its file, or in this process.
     pub fn connect(meta: &Meta, path: Option<&Path>, seed: u64, capacity: Option<Size>, faults: FaultRates) -> Self {
+        let memory = || Pool::Memory(meta.place.file.clone(), meta.name.to_string());
+        let pool = path.map_or_else(memory, |path| Pool::File(path.to_owned()));
+        let dice = Arc::clone(locked(&DICE).entry((pool.clone(), seed)).or_insert_with(|| {
+            // Every run of the command begins to count its calls anew. Without the file's age all of them would meet the
+            // same faults, and one that fails at its first effect would do so for ever.
+            let age = path.map_or(0, |path| SimFile::new(path).age());
+            Dice::new(seed ^ age.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        }));
+        let faults = Faults::new(faults, dice);
         match path {
             Some(path) => {
-                // Every run of the command begins to count its calls anew. Without the file's age all of them would meet the
-                // same faults, and one that fails at its first effect would do so for ever.
-                let age = SimFile::new(path).age();
-                Self::at(path, capacity, faults, seed ^ age.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+                let world = Arc::new(Mutex::new(SimWorld { capacity, ..SimWorld::new(seed) }));
+                Self { file: Some(Arc::new(SimFile::new(path))), ..Self::rolling(world, faults) }
             }
             None => {
-                let key = (meta.place.file.clone(), meta.name.to_string());
-                let mut worlds = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
-                let world = Arc::clone(worlds.entry(key).or_insert_with(|| {
+                let world = Arc::clone(locked(&MEMORY).entry(pool).or_insert_with(|| {
                     // Two pools of one seed are still two pools.
                     Arc::new(Mutex::new(SimWorld::new(random())))
                 }));
-                held(&world).capacity = capacity;
-                Self::new(world, faults, seed)
+                locked(&world).capacity = capacity;
+                Self::rolling(world, faults)
             }
         }
     }
@@ -122,7 +138,7 @@ impl SimDriver {
         match &self.file {
             Some(file) => file.access(&self.world, true, change),
             None => {
-                let mut world = held(&self.world);
+                let mut world = locked(&self.world);
                 let answer = change(&mut world);
                 world.settle();
                 Ok(answer)
@@ -193,8 +209,8 @@ fn lost() -> DriverError {
     DriverError::unknown(ErrorKind::Transient, "simulated: the reply was lost")
 }
 
-fn held(world: &Mutex<SimWorld>) -> MutexGuard<'_, SimWorld> {
-    world.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn blocking<T: Send + 'static>(
@@ -301,7 +317,7 @@ impl Driver for SimDriver {
                 Lock::File(blocking(move || file.lock_owner(&owner)).await?)
             }
             None => {
-                let mut world = held(&self.world);
+                let mut world = locked(&self.world);
                 if world.locks.contains_key(owner) {
                     let message = format!("process {} is writing for {owner}", std::process::id());
                     return Err(DriverError::before(ErrorKind::OtherWriter, message));
@@ -383,7 +399,7 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         if let Lock::Memory { world, owner, token } = self {
-            let mut world = held(world);
+            let mut world = locked(world);
             if world.locks.get(owner) == Some(token) {
                 world.locks.remove(owner);
             }

@@ -1,8 +1,7 @@
 //! Faults: which call meets which, from a seed or from a script.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::FaultRates;
 
@@ -51,12 +50,25 @@ impl Fault {
     }
 }
 
-/// Numbers calls from 0 and says what each meets. Equal seeds, equal faults.
+/// Numbers the calls of a pool from 0. Equal seeds give equal faults. Shared by all drivers that a process connects to the pool, so
+/// that a call which failed meets other dice when it is tried again.
+#[derive(Debug)]
+pub(super) struct Dice {
+    seed: u64,
+    state: Mutex<State>,
+}
+
+impl Dice {
+    pub(super) fn new(seed: u64) -> Arc<Self> {
+        Arc::new(Self { seed, state: Mutex::default() })
+    }
+}
+
+/// Says what each call meets.
 #[derive(Debug)]
 pub(super) struct Faults {
     rates: FaultRates,
-    seed: u64,
-    state: Mutex<State>,
+    dice: Arc<Dice>,
 }
 
 #[derive(Debug, Default)]
@@ -66,8 +78,8 @@ struct State {
 }
 
 impl Faults {
-    pub(super) fn new(rates: FaultRates, seed: u64) -> Self {
-        Self { rates, seed, state: Mutex::default() }
+    pub(super) fn new(rates: FaultRates, dice: Arc<Dice>) -> Self {
+        Self { rates, dice }
     }
 
     pub(super) fn fail_at(&self, call: u64, fault: Fault) {
@@ -79,7 +91,7 @@ impl Faults {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.dice.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the next call meets, and a number for the choices that the fault leaves open.
@@ -87,7 +99,7 @@ impl Faults {
         let mut state = self.state();
         let number = state.calls;
         state.calls += 1;
-        let mut random = SplitMix64(self.seed ^ number.wrapping_mul(0xD1B5_4A32_D192_ED03));
+        let mut random = SplitMix64(self.dice.seed ^ number.wrapping_mul(0xD1B5_4A32_D192_ED03));
         let choice = random.next();
         if let Some(fault) = state.script.remove(&number) {
             return (Some(fault).filter(|fault| fault.fits(call)), choice);
@@ -136,7 +148,7 @@ mod tests {
     fn equal_seeds_give_equal_faults_and_rates_are_kept() {
         let rates = FaultRates { error: Percent(10), lie: Percent(20), ..FaultRates::NONE };
         let draw = |seed| {
-            let faults = Faults::new(rates, seed);
+            let faults = Faults::new(rates, Dice::new(seed));
             (0..10_000).map(|_| faults.next(CallKind::Execute).0).collect::<Vec<_>>()
         };
         let drawn = draw(7);
@@ -150,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_script_hits_the_call_it_names_and_no_other() {
-        let faults = Faults::new(FaultRates::NONE, 0);
+        let faults = Faults::new(FaultRates::NONE, Dice::new(0));
         faults.fail_at(1, Fault::Hang);
         faults.fail_at(2, Fault::Lie);
         assert_eq!(faults.next(CallKind::Execute).0, None);

@@ -323,6 +323,32 @@ async fn a_pool_in_memory_is_there_for_the_next_connection_of_this_process_and_o
 }
 
 #[tokio::test]
+async fn the_dice_of_a_pool_run_on_from_one_connection_to_the_next_and_repeat_from_their_seed() {
+    let dir = tempfile::tempdir().unwrap();
+    let rates = FaultRates { error: Percent(50), ..FaultRates::NONE };
+    // As a daemon does: a connection for each pass. What a fault does to a listing is whether it fails.
+    let passes = async |path: Option<&std::path::Path>, file: &str, seed: u64| {
+        let place = crate::model::SourcePlace { file: file.to_owned(), ..Default::default() };
+        let (name, labels) = ("dice".parse().unwrap(), Default::default());
+        let meta = crate::model::Meta { name, labels, renamed_from: None, place };
+        let mut met = Vec::new();
+        for _ in 0..32 {
+            met.push(SimDriver::connect(&meta, path, seed, None, rates).observe(&Scope::All).await.is_err());
+        }
+        met
+    };
+    let (one, other) = (dir.path().join("one"), dir.path().join("other"));
+    for (first, again) in [
+        (passes(Some(&one), "", 7).await, passes(Some(&other), "", 7).await),
+        (passes(None, "dice-one.yaml", 7).await, passes(None, "dice-other.yaml", 7).await),
+    ] {
+        assert!(first.contains(&true) && first.contains(&false), "the same dice in each pass: {first:?}");
+        assert_eq!(first, again, "one seed gives the same faults");
+    }
+    assert_ne!(passes(Some(&one), "", 8).await, passes(Some(&other), "", 7).await);
+}
+
+#[tokio::test]
 async fn whatever_fails_each_object_is_made_and_destroyed_once_and_strangers_keep_theirs() {
     let percent = Percent(8);
     let rates = FaultRates {
