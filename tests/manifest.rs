@@ -277,3 +277,31 @@ proptest! {
         sane(&text.into_iter().collect::<String>())?;
     }
 }
+
+#[test]
+fn specs_differ_by_what_they_declare_whatever_its_name_and_not_by_where_it_stands() {
+    let specs = |volumes: &[&str]| {
+        let stack = "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\nspec: {id: 5c1d2e8a90}\n---\n\
+            apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: fast}\nspec: {driver: sim}\n";
+        let volume = |metadata: &&str| {
+            let spec = "spec: {backend: fast, size: 1Mi}";
+            format!("---\napiVersion: kiln/v1\nkind: Volume\nmetadata: {{{metadata}}}\n{spec}\n")
+        };
+        let text = format!("{stack}{}", volumes.iter().map(volume).collect::<String>());
+        let loaded =
+            [text.clone(), format!("# a comment\n\n{text}")].map(|text| load(&Source::Text(text), &Limits::default()));
+        assert!(loaded.iter().all(|loaded| loaded.problems.is_empty()), "{:?}", loaded[0].problems);
+        assert!(kiln::plan::declare_the_same(&loaded[0].specs, &loaded[1].specs), "{text}");
+        loaded[0].specs.clone()
+    };
+    let plain = specs(&["name: db"]);
+    for other in [
+        &["name: db, labels: {place: rack-1}"][..],
+        &["name: db, labels: {revision: a}"],
+        &["name: db", "name: place"],
+        &["name: place"],
+        &[],
+    ] {
+        assert!(!kiln::plan::declare_the_same(&plain, &specs(other)), "{other:?}");
+    }
+}

@@ -50,6 +50,45 @@ impl Specs {
         self.broken || self.unconfirmed
     }
 
+    /// What these specs declare, whatever file and line declares it and whatever the revision is called. Two specs that declare
+    /// the same are equal in it, and no others are.
+    #[must_use]
+    pub fn meaning(&self) -> Specs {
+        fn all<T: Clone>(specs: &BTreeMap<Name, T>, meta: fn(&mut T) -> &mut Meta) -> BTreeMap<Name, T> {
+            let mut specs = specs.clone();
+            specs.values_mut().for_each(|spec| meta(spec).place = SourcePlace::default());
+            specs
+        }
+        let Specs {
+            stack,
+            backends,
+            volumes,
+            snapshots,
+            targets,
+            exports,
+            approvals,
+            revision: _,
+            broken: _,
+            unconfirmed: _,
+            not_allowed,
+            unreadable,
+        } = self;
+        Specs {
+            stack: stack.clone(),
+            backends: all(backends, |spec| &mut spec.meta),
+            volumes: all(volumes, |spec| &mut spec.meta),
+            snapshots: all(snapshots, |spec| &mut spec.meta),
+            targets: all(targets, |spec| &mut spec.meta),
+            exports: all(exports, |spec| &mut spec.meta),
+            approvals: all(approvals, |spec| &mut spec.meta),
+            revision: String::new(),
+            broken: false,
+            unconfirmed: false,
+            not_allowed: not_allowed.clone(),
+            unreadable: unreadable.clone(),
+        }
+    }
+
     /// Why a document may not be acted on, if it names a path out of reach.
     pub fn not_allowed(&self, kind: Kind, name: &Name) -> Option<&NotAllowed> {
         let found = self.not_allowed.binary_search_by(|barred| (barred.kind, &barred.name).cmp(&(kind, name)));

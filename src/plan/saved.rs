@@ -27,24 +27,7 @@ pub struct Saved {
 
 /// Whether two sets of specs declare the same, wherever their documents stand and whatever their revision is called.
 pub fn declare_the_same(one: &Specs, other: &Specs) -> bool {
-    fn meaning(specs: &Specs) -> Option<serde_json::Value> {
-        let specs = Specs { revision: String::new(), broken: false, unconfirmed: false, ..specs.clone() };
-        let mut json = serde_json::to_value(specs).ok()?;
-        forget_places(&mut json);
-        Some(json)
-    }
-    fn forget_places(json: &mut serde_json::Value) {
-        match json {
-            serde_json::Value::Object(fields) => {
-                fields.remove("place");
-                fields.values_mut().for_each(forget_places);
-            }
-            serde_json::Value::Array(values) => values.iter_mut().for_each(forget_places),
-            _ => {}
-        }
-    }
-    // What cannot be written down cannot be compared.
-    meaning(one).is_some_and(|one| meaning(other) == Some(one))
+    one.meaning() == other.meaning()
 }
 
 /// What a text is that is no saved plan of this format.

@@ -93,6 +93,19 @@ fn it_says_what_it_would_say_without_a_daemon() {
     }
     let [here, there] = both.map(|sandbox| sandbox.kiln("apply e.plan").ends(4));
     assert_eq!(lines(&there.out), lines(&here.out));
+    // Manifests differ by what they declare, whatever its name is; where it stands in them is no difference.
+    let labelled = |labels: &str| format!("# moved\n{}", document("e", "1Mi").replace("name: e", labels));
+    beside.write("specs/place.yaml", &labelled("name: e, labels: {}"));
+    beside.remove("specs/e.yaml");
+    beside.kiln("apply e.plan").ends(4);
+    beside.write("specs/place.yaml", &labelled("name: e, labels: {place: rack-1}"));
+    beside.kiln("apply e.plan").ends(7).warns("saved for other manifests");
+    beside.write("specs/place.yaml", &labelled("name: e, labels: {}"));
+    beside.volume("place", "size: 1Mi");
+    beside.kiln("apply e.plan").ends(7).warns("saved for other manifests");
+    beside.remove("specs/place.yaml");
+    beside.volume("e", "size: 1Mi");
+    beside.kiln("apply e.plan").ends(4);
     beside.volume("f", "size: 1Mi");
     beside.kiln("apply e.plan").ends(7).warns("saved for other manifests");
     assert!(!live(&beside).contains(&"f".to_owned()));
