@@ -11,6 +11,8 @@ use notify::event::{EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
+use crate::manifest::{Source, commit_of};
+
 /// Where the kernel tells nothing (network file systems, FUSE, no watches left), names, sizes and times are compared this often.
 const POLL: Duration = Duration::from_secs(2);
 /// Directories below one another, as the reader of manifests has it.
@@ -28,12 +30,16 @@ pub(super) struct Files {
     polled: Option<(blake3::Hash, Instant)>,
     /// Why the kernel cannot tell, once said.
     why: Option<String>,
+    /// The commit that was checked out: another one is another revision, though no file has changed.
+    commit: Option<String>,
 }
 
 impl Files {
     /// Begins to watch. `dirty` is notified whenever there may be something new.
     pub(super) fn watch(specs: &Path, dirty: Arc<Notify>) -> Self {
-        let mut files = Self { specs: specs.to_owned(), dirty, watcher: None, root: None, polled: None, why: None };
+        let specs = specs.to_owned();
+        let mut files = Self { specs, dirty, watcher: None, root: None, polled: None, why: None, commit: None };
+        files.commit = files.commit();
         files.root = identity(&files.directory());
         files.begin();
         files
@@ -48,6 +54,10 @@ impl Files {
             }
             _ => self.specs.clone(),
         }
+    }
+
+    fn commit(&self) -> Option<String> {
+        commit_of(&Source::Path(self.specs.clone()))
     }
 
     fn begin(&mut self) {
@@ -104,6 +114,11 @@ impl Files {
         if root != self.root {
             self.root = root;
             self.begin();
+            self.dirty.notify_one();
+        }
+        let commit = self.commit();
+        if commit != self.commit {
+            self.commit = commit;
             self.dirty.notify_one();
         }
         if self.watcher.is_some() {

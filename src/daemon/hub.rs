@@ -94,8 +94,8 @@ pub(super) struct Known {
     pub(super) expiry: Expiry,
     pub(super) running: Option<Running>,
     pub(super) last: Option<PassView>,
-    /// The revision that everything was last brought to.
-    pub(super) applied: Option<String>,
+    /// What everything was last brought to.
+    pub(super) applied: Option<AppliedContent>,
     /// When the next pass begins.
     pub(super) next: Option<Instant>,
     /// Declared backends that were never seen; `None` before the first pass.
@@ -107,6 +107,13 @@ pub(super) struct Known {
     pub(super) told: BTreeSet<String>,
     /// What was told as not seen of backends.
     pub(super) gaps: BTreeMap<Name, Vec<String>>,
+}
+
+/// Manifests that everything was brought to.
+pub(super) struct AppliedContent {
+    /// A hash of them, by which they are known when a commit gives them another revision.
+    pub(super) content: String,
+    pub(super) revision: String,
 }
 
 /// Somebody looks at the file system of the manifests, until it is dropped.
@@ -277,7 +284,7 @@ impl Hub {
             specs: self.specs.clone(),
             started_at: rfc3339(self.began_at),
             uptime_seconds: self.began.elapsed().as_secs(),
-            revision_applied: known.applied.clone(),
+            revision_applied: known.applied.as_ref().map(|applied| applied.revision.clone()),
             revision_attempted: known.reading.as_ref().map(|reading| reading.specs.revision.clone()),
             last_pass: known.last.clone(),
             running: known

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::hub::{Hub, Running};
+use super::hub::{AppliedContent, Hub, Running};
 use super::metrics::Ending;
 use super::probe::Probe;
 use super::protocol::{Ask, PassView};
@@ -153,6 +153,10 @@ impl Hub {
         if let Some(before) = known.reading.replace(reading.clone()) {
             self.begin_anew(&before.specs, &reading.specs);
         }
+        // A commit of what is applied already changes what it is called, and nothing else.
+        if let Some(applied) = known.applied.as_mut().filter(|applied| applied.content == reading.content) {
+            applied.revision.clone_from(&reading.specs.revision);
+        }
         let mut options = Options { stop, ..Options::default() };
         let mut confirm_at = None;
         match by {
@@ -160,7 +164,10 @@ impl Hub {
             By::Change | By::Time => {
                 options.unattended = true;
                 confirm_at = known.confirmed.read(&reading.content, now);
-                options.postponed = known.objects.waiting(now, |kind, name| spec_hash(&reading.specs, kind, name));
+                if !known.objects.is_empty() {
+                    let meaning = reading.specs.meaning();
+                    options.postponed = known.objects.waiting(now, |kind, name| spec_hash(&meaning, kind, name));
+                }
             }
             By::Hand(_) if !reading.problems.is_empty() => return Err(Refused::Problems(reading.problems.clone())),
             By::Hand(ask) => {
@@ -228,13 +235,17 @@ impl Hub {
             });
             // Of a backend that rests every step fails: that says nothing of the objects.
             let of_object = |error: &DriverError| error.kind != ErrorKind::Resting;
-            for (step, error) in report.failed.iter().filter(|(_, error)| of_object(error)) {
-                let (kind, name) = (step.identity.kind, &step.identity.name);
-                known.objects.failed(kind, name, spec_hash(specs, kind, name), &error.message, now);
+            if !report.failed.is_empty() {
+                let meaning = specs.meaning();
+                for (step, error) in report.failed.iter().filter(|(_, error)| of_object(error)) {
+                    let (kind, name) = (step.identity.kind, &step.identity.name);
+                    known.objects.failed(kind, name, spec_hash(&meaning, kind, name), &error.message, now);
+                }
             }
             if ending == Ending::Done && reading.problems.is_empty() && report.postponed == 0 && options.only.is_empty()
             {
-                known.applied = Some(specs.revision.clone());
+                let (content, revision) = (reading.content.clone(), specs.revision.clone());
+                known.applied = Some(AppliedContent { content, revision });
                 self.metrics.success(self.config.clock.now());
             }
             tell_held(&mut known.told, plan, unconfirmed);
@@ -451,15 +462,17 @@ fn is_sure(trashed: &Trashed, specs: &Specs, report: &Report) -> bool {
         && !engine::is_wanted(specs, identity.kind, &identity.name)
 }
 
-/// What is declared of an object, as a hash: another one means that somebody changed it.
+/// A hash of what `specs` ([`Specs::meaning`]) declare of an object: it changes with the declaration, not with its file or line.
 fn spec_hash(specs: &Specs, kind: Kind, name: &Name) -> blake3::Hash {
-    let json = match kind {
-        Kind::Volume => serde_json::to_vec(&specs.volumes.get(name)),
-        Kind::Snapshot => serde_json::to_vec(&specs.snapshots.get(name)),
-        _ => serde_json::to_vec(&specs.exports.get(name)),
+    // `Debug` shows every field, and paths that are no text too. The hash never leaves the process.
+    let meaning = match kind {
+        Kind::Volume => format!("{:?}", specs.volumes.get(name)),
+        Kind::Snapshot => format!("{:?}", specs.snapshots.get(name)),
+        Kind::Export => format!("{:?}", specs.exports.get(name)),
+        // No step is of one of these.
+        Kind::Stack | Kind::Backend | Kind::Target | Kind::Approval => String::new(),
     };
-    // A path that is no text cannot be written as JSON: then only the name counts.
-    blake3::hash(&json.unwrap_or_default())
+    blake3::hash(meaning.as_bytes())
 }
 
 /// Logs what is wrong with the manifests, once for each time that it changes.

@@ -79,6 +79,11 @@ impl Objects {
         self.0.iter().filter(|(_, (failing, _))| failing.next > now).map(|(key, _)| key.clone()).collect()
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// When the next one is tried again.
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.values().map(|(failing, _)| failing.next).min()

@@ -64,11 +64,11 @@ impl Memory {
         let place = Place::of(source)?;
         // Whatever somebody may have written there, it costs the name of the revision and no more.
         let dirty = catch_unwind(AssertUnwindSafe(|| {
-            let repository = Repository::open(&place)?;
-            let head = repository.head()?;
+            let references = References::open(&place);
+            let head = references.head()?;
             let dirty = match &self.known {
                 Some((commit, known, dirty)) if *commit == head && known == content => *dirty,
-                _ => self.differs(&repository, &place, head, &files())?,
+                _ => self.differs(&Repository::open(&references)?, &place, head, &files())?,
             };
             self.known = Some((head, content.to_owned(), dirty));
             Some((head, dirty))
@@ -122,6 +122,13 @@ pub fn checkout_in_progress(source: &Source, now: SystemTime) -> Option<Duration
     }
 }
 
+/// The commit that is checked out where the manifests lie, if they lie in a Git work tree. Reads a few small files.
+pub fn commit_of(source: &Source) -> Option<String> {
+    let place = Place::of(source)?;
+    let head = catch_unwind(AssertUnwindSafe(|| References::open(&place).head())).ok().flatten();
+    head.map(|head| head.to_hex().to_string())
+}
+
 /// Where in a work tree the manifests lie.
 struct Place {
     /// What is this work tree's own: its HEAD, its index.
@@ -170,44 +177,57 @@ fn can_be_read(git: &Path) -> bool {
     ["config", "packed-refs", "objects/info/alternates"].iter().all(|name| is_plain(&common.join(name)))
 }
 
-struct Repository {
+/// The names of a repository.
+struct References {
     hash: gix_hash::Kind,
-    references: gix_ref::file::Store,
-    objects: gix_odb::Handle,
+    /// What all work trees of the repository share.
+    common: PathBuf,
+    store: gix_ref::file::Store,
 }
 
-impl Repository {
-    fn open(place: &Place) -> Option<Self> {
+impl References {
+    fn open(place: &Place) -> Self {
         let git_dir = &place.git_dir;
         let common = gix_discover::path::from_plain_file_relative_to_file(&git_dir.join("commondir"));
-        let common = common.transpose().ok()?.unwrap_or_else(|| git_dir.clone());
+        let common = common.and_then(Result::ok).unwrap_or_else(|| git_dir.clone());
         // Of the configuration only this matters: with another hash everything is called otherwise.
         let config = fs::read_to_string(common.join("config")).unwrap_or_default().to_lowercase();
         let is_sha256 = |line: &str| line.replace([' ', '\t', '"'], "").starts_with("objectformat=sha256");
         let hash = if config.lines().any(is_sha256) { gix_hash::Kind::Sha256 } else { gix_hash::Kind::Sha1 };
-        let options = gix_odb::store::init::Options { alloc_limit_bytes: Some(MAX_OBJECT), ..Default::default() };
-        let objects = gix_odb::at_opts(common.join("objects"), hash, None, options).ok()?;
-        let references = gix_ref::file::Store::for_linked_worktree(git_dir.clone(), common, hash);
-        Some(Self { hash, references, objects })
+        let store = gix_ref::file::Store::for_linked_worktree(git_dir.clone(), common.clone(), hash);
+        Self { hash, common, store }
     }
 
     /// The commit that is checked out; `None` before the first.
     fn head(&self) -> Option<ObjectId> {
-        let mut found = self.references.try_find("HEAD").ok()??;
+        let mut found = self.store.try_find("HEAD").ok()??;
         for _ in 0..MAX_SYMBOLIC {
             match &found.target {
                 Target::Object(id) => return Some(*id),
                 Target::Symbolic(name) => {
                     let path = std::str::from_utf8(name.as_bstr()).ok()?;
-                    let places = [self.references.git_dir(), self.references.common_dir_resolved()];
+                    let places = [self.store.git_dir(), self.store.common_dir_resolved()];
                     if !places.iter().all(|place| is_plain(&place.join(path))) {
                         return None;
                     }
-                    found = self.references.try_find(name.as_ref()).ok()??;
+                    found = self.store.try_find(name.as_ref()).ok()??;
                 }
             }
         }
         None
+    }
+}
+
+struct Repository {
+    hash: gix_hash::Kind,
+    objects: gix_odb::Handle,
+}
+
+impl Repository {
+    fn open(References { hash, common, store: _ }: &References) -> Option<Self> {
+        let options = gix_odb::store::init::Options { alloc_limit_bytes: Some(MAX_OBJECT), ..Default::default() };
+        let objects = gix_odb::at_opts(common.join("objects"), *hash, None, options).ok()?;
+        Some(Self { hash: *hash, objects })
     }
 }
 

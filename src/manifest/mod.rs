@@ -25,7 +25,7 @@ mod value;
 
 use std::path::PathBuf;
 
-pub use git::checkout_in_progress;
+pub use git::{checkout_in_progress, commit_of};
 pub use load::load;
 pub use reach::{Allowed, Named, hold_saved};
 pub use reader::{Reader, Reading};

@@ -15,6 +15,7 @@ fn what_fails_is_tried_again() {
         with_everything_down_calls_are_few_and_all_goes_on_when_it_is_back,
         a_pool_that_goes_away_and_comes_back,
         an_object_that_fails_waits_longer_each_time_until_it_is_declared_otherwise,
+        a_backend_that_fails_now_and_then_is_brought_to_what_is_declared,
     );
 }
 
@@ -112,7 +113,7 @@ fn failing(sandbox: &Sandbox, sha256: &str) {
 fn an_object_that_fails_waits_longer_each_time_until_it_is_declared_otherwise() {
     let sandbox = with_stack("interval: 1s");
     sandbox.write("image.raw", &"kiln".repeat(1024));
-    failing(&sandbox, &"0".repeat(64));
+    failing(&sandbox, &"f".repeat(64));
     let daemon = Daemon::start(&sandbox);
     let retry = |failures: u64| {
         let retries = daemon.view()["retries"].clone();
@@ -133,7 +134,9 @@ fn an_object_that_fails_waits_longer_each_time_until_it_is_declared_otherwise() 
     assert!(status["nextAttemptAt"].is_string());
     assert!(sandbox.kiln("status").out.contains("retrying    volume/stuck, failures in a row: 3"));
     assert_eq!(daemon.metric("kiln_retrying"), 1.0);
-    // What else changes is done at once, and does not try it again.
+    // What else changes is done at once, and does not try it again: not even what moves its document within its file.
+    let text = fs::read_to_string(sandbox.path("specs/stuck.yaml")).unwrap();
+    sandbox.write("specs/stuck.yaml", &format!("# waits for its image\n\n{text}"));
     sandbox.volume("other", "size: 1Mi");
     arrives(&sandbox, "other");
     assert!(retry(4).is_none(), "it waits its own time");
@@ -147,4 +150,13 @@ fn an_object_that_fails_waits_longer_each_time_until_it_is_declared_otherwise() 
     arrives(&sandbox, "stuck");
     assert!(at[2].elapsed() < Duration::from_secs(6), "{:?}", at[2].elapsed());
     wait("that it is forgotten", || daemon.view()["retries"] == serde_json::json!([]));
+}
+
+fn a_backend_that_fails_now_and_then_is_brought_to_what_is_declared() {
+    let sandbox = with_stack("interval: 1s");
+    // By this seed the first call of a process fails: dice that begin anew with each pass fail it in each.
+    with_slow(&sandbox, "driver: sim, sim: {seed: 30, faults: {error: 10%}}");
+    let daemon = Daemon::start(&sandbox);
+    assert!(daemon.log().contains("simulated: the call failed"), "the first call met no fault: {}", daemon.log());
+    wait("its volume", || sandbox.object("volume/far")["status"]["condition"] == "Settled");
 }

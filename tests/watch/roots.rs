@@ -16,6 +16,7 @@ fn specs_that_become_another_directory() {
         a_link_that_is_swapped,
         mounted_over_and_unmounted,
         checked_out_by_git,
+        a_commit_of_what_is_applied_becomes_the_applied_revision,
     );
 }
 
@@ -186,4 +187,36 @@ fn checked_out_by_git() {
     fs::File::options().write(true).open(&lock).unwrap().set_times(old).unwrap();
     sandbox.volume("does-not", "size: 4Ki");
     arrives(&sandbox, "does-not");
+}
+
+/// The repository is above SPECS, so that nothing below it changes with a commit.
+fn a_commit_of_what_is_applied_becomes_the_applied_revision() {
+    let sandbox = patient();
+    let git = |arguments: &str| {
+        let identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main"];
+        let arguments: Vec<&str> = identity.into_iter().chain(arguments.split(' ')).collect();
+        run("git", &arguments, &sandbox.path(""));
+    };
+    let head = || fs::read_to_string(sandbox.path(".git/refs/heads/main")).unwrap().trim().to_owned();
+    git("init -q");
+    git("add specs");
+    git("commit -qm stack");
+    let daemon = Daemon::start(&sandbox);
+    let applied = || daemon.view()["revisionApplied"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(applied(), head());
+    sandbox.volume("db", "size: 1Mi");
+    arrives(&sandbox, "db");
+    let dirty = format!("{}-dirty", head());
+    wait("the revision of what is not committed", || applied() == dirty);
+    git("add specs");
+    git("commit -qm db");
+    // The next pass is an hour away.
+    wait("the commit", || applied() == head());
+    daemon.second_look();
+    let passes = daemon.passes();
+    git("commit -q --allow-empty -m nothing");
+    wait("the next commit", || applied() == head());
+    let status = sandbox.kiln("status").ends(0).says(&head());
+    assert!(!status.out.contains("attempted"), "{}", status.out);
+    assert_eq!(daemon.passes(), passes, "a name alone is no reason for a pass");
 }
