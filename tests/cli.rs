@@ -16,8 +16,12 @@ mod killed;
 mod listen;
 #[path = "cli/misread.rs"]
 mod misread;
+#[path = "mounted/mod.rs"]
+mod mounted;
 #[path = "cli/reach.rs"]
 mod reach;
+#[path = "cli/room.rs"]
+mod room;
 #[path = "cli/sandbox.rs"]
 mod sandbox;
 #[path = "cli/saved.rs"]

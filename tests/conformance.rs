@@ -10,13 +10,17 @@
     reason = "in a test it is an assertion; clippy.toml excuses only functions marked as tests"
 )]
 
+mod mounted;
 #[path = "conformance/mod.rs"]
 mod suite;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::sync::Arc;
 
-use suite::{LocalBench, SimBench, hold_all};
+use kiln::driver::StepContext;
+use kiln::model::{Effect, ErrorKind, ImageFormat, ImageLook, ImageRef, Kind, Origin, Outcome, Size};
+use mounted::{Mounted, run};
+use suite::kit::Kit;
+use suite::{Bench, LocalBench, SimBench, hold_all};
 
 #[test]
 fn the_simulator_in_memory() {
@@ -56,59 +60,86 @@ fn local_on_the_file_system_of_the_temporary_directory() {
 #[test]
 fn local_on_ext4() {
     // As large as that of XFS: what fits there must fit here, and the image is sparse.
-    let mount = Mounted::new("ext4", "e2fsprogs", 320 << 20);
+    let mount = Mounted::new("ext4", "e2fsprogs", 320 << 20, &[]);
     hold_all("local on ext4", |_| LocalBench::below(&mount.at));
 }
 
 #[test]
 fn local_on_xfs() {
     // Below 300 MB, mkfs.xfs makes nothing.
-    let mount = Mounted::new("xfs", "xfsprogs", 320 << 20);
+    let mount = Mounted::new("xfs", "xfsprogs", 320 << 20, &[]);
     hold_all("local on XFS", |_| LocalBench::below(&mount.at));
 }
 
 #[test]
 fn local_on_btrfs() {
     // Below 109 MiB, mkfs.btrfs makes nothing.
-    let mount = Mounted::new("btrfs", "btrfs-progs", 512 << 20);
+    let mount = Mounted::new("btrfs", "btrfs-progs", 512 << 20, &[]);
     hold_all("local on btrfs", |_| LocalBench::below(&mount.at));
 }
 
-/// A new file system in a sparse image, mounted until this is dropped, also by a panic.
-struct Mounted {
-    at: PathBuf,
-    _dir: tempfile::TempDir,
-}
-
-impl Mounted {
-    fn new(kind: &str, package: &str, size: u64) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let (image, at) = (dir.path().join("image"), dir.path().join("mnt"));
-        std::fs::File::create(&image).unwrap().set_len(size).unwrap();
-        std::fs::create_dir(&at).unwrap();
-        let make = format!("mkfs.{kind}");
-        run(&make, &["-q"], &[&image], &format!("install the package {package}"));
-        let advice = "it takes root and loop devices; the package is mount";
-        run("mount", &["-t", kind, "-o", "loop"], &[&image, &at], advice);
-        Self { at, _dir: dir }
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        // Lazily: what a test that failed still has open must not keep the image mounted for ever.
-        run("umount", &["--lazy"], &[&self.at], "the package is mount");
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "making and mounting file systems is what this test needs other programs for"
-)]
-fn run(program: &str, options: &[&str], operands: &[&Path], advice: &str) {
-    match Command::new(program).args(options).args(operands).output() {
-        Ok(output) if output.status.success() => (),
-        Ok(output) => panic!("{program} failed ({advice}): {}", String::from_utf8_lossy(&output.stderr)),
-        Err(error) => panic!("{program} cannot be run ({advice}): {error}"),
-    }
+/// A copy that finds out half-way that there is no room has filled the pool for everybody else.
+#[test]
+fn a_copy_without_room_is_refused_before_it_begins() {
+    let mount = Mounted::new("ext4", "e2fsprogs", 96 << 20, &["-m", "0"]);
+    let bench = LocalBench::below(&mount.at);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let kit = Kit::new(&bench).await;
+        assert_eq!(kit.can().shares_blocks, None);
+        let volume = kit.identity(Kind::Volume, "db");
+        let size = Size(40 << 20);
+        assert_eq!(kit.act(&volume, kit.create_action(size, None)).await, Ok(Outcome::Changed));
+        let data = std::fs::OpenOptions::new().write(true).open(bench.path(&volume.native())).unwrap();
+        std::io::Write::write_all(&mut &data, &vec![7; 30 << 20]).unwrap();
+        drop(data);
+        let object = kit.reference(&volume, size);
+        // Room for one copy and not for two: the first waits at its beginning, with its room taken.
+        let (begun, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let wait = std::sync::Mutex::new(wait);
+        let waiting = StepContext {
+            now: 0,
+            progress: Arc::new(move |done, _| {
+                if done == 0 {
+                    begun.send(()).unwrap();
+                    wait.lock().unwrap().recv().unwrap();
+                }
+            }),
+        };
+        let first = kit.step(&kit.identity(Kind::Snapshot, "first"), kit.snapshot_action(&object));
+        let running = tokio::spawn({
+            let driver = Arc::clone(&kit.driver);
+            async move { driver.execute(&first, &waiting).await }
+        });
+        has_begun.recv().await.unwrap();
+        let never = || StepContext { now: 0, progress: Arc::new(|_, _| panic!("it was begun")) };
+        let elsewhere = tempfile::tempdir().unwrap();
+        let image = elsewhere.path().join("disk.qcow2");
+        let raw = bench.path(&volume.native());
+        run("qemu-img", &["convert", "-f", "raw", "-O", "qcow2"], &[&raw, &image], "the package is qemu-utils");
+        let image = ImageRef { path: image, format: ImageFormat::Qcow2, sha256: None };
+        let origin = Origin::Image { image: image.clone(), size: Some(size) };
+        for step in [
+            kit.step(&kit.identity(Kind::Snapshot, "second"), kit.snapshot_action(&object)),
+            kit.step(
+                &kit.identity(Kind::Volume, "clone"),
+                kit.create_action(size, Some(Origin::Volume(object.clone()))),
+            ),
+            kit.step(&kit.identity(Kind::Volume, "imported"), kit.create_action(size, Some(origin))),
+        ] {
+            let before = kit.all().await.objects;
+            let error = kit.driver.execute(&step, &never()).await.unwrap_err();
+            assert_eq!((error.kind, error.effect), (ErrorKind::Full, Effect::No), "{error}");
+            assert!(error.message.contains("nothing was copied"), "{error}");
+            assert_eq!(kit.all().await.objects, before, "{:?} left something", step.action);
+        }
+        let takes = match kiln::driver::image::look(&image) {
+            ImageLook::Good { used, .. } => used,
+            other => panic!("{other:?}"),
+        };
+        assert!(((30 << 20)..(31 << 20)).contains(&takes), "the data of the image, not its disk: {takes}");
+        go.send(()).unwrap();
+        assert_eq!(running.await.unwrap(), Ok(Outcome::Changed));
+    });
 }

@@ -12,8 +12,8 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::get::full_name;
 use crate::engine::{self, Condition, Leak, Survey, status};
-use crate::model::{SourceSpec, Specs};
-use crate::plan::{Held, Paint, counted, escape};
+use crate::model::{Capacity, Size, SourceSpec, Specs};
+use crate::plan::{Held, Paint, View, counted, escape};
 use crate::store::Store;
 
 /// Something that a person should see to.
@@ -93,6 +93,7 @@ pub(crate) fn doctor(context: &Context, args: &DoctorArgs) -> Result<Exit, Failu
     };
     if let Some((specs, survey)) = looked {
         look_at_world(&survey, &specs, &mut findings);
+        look_at_room(&survey, &specs, &mut findings);
         tools(&specs, &mut findings);
     }
     findings.sort_by_key(|finding| !finding.wrong);
@@ -185,6 +186,30 @@ fn look_at_world(survey: &Survey, specs: &Specs, findings: &mut Vec<Finding>) {
         let Leak { reason, bytes, since, message, fix, .. } = leak;
         let since = since.map(engine::rfc3339);
         findings.push(Finding { bytes, since, ..Finding::untidy(what, reason.as_str(), message, fix) });
+    }
+}
+
+/// Pools in which nothing more can be made, whether or not something is to be.
+fn look_at_room(survey: &Survey, specs: &Specs, findings: &mut Vec<Finding>) {
+    for (name, view) in &survey.world {
+        let (Some(spec), View::Seen { observed, .. } | View::Taken { observed, .. }) = (specs.backends.get(name), view)
+        else {
+            continue;
+        };
+        let Some(Capacity { total, used, objects }) = observed.capacity else { continue };
+        let what = format!("backend/{name}");
+        if used > spec.max_fill.of(total) {
+            let (used, total) = (Size(used), Size(total));
+            let message =
+                format!("{used} of {total} are used, and `maxFill` is {}: nothing more is made", spec.max_fill);
+            let fix = "purge trash (`kiln trash list`), or remove other files from that file system";
+            findings.push(Finding::untidy(&what, "PoolFull", message, fix));
+        }
+        if objects == Some(0) {
+            let message = "the file system has no inodes for more objects: none is made until some are free";
+            let fix = "purge trash (`kiln trash list`), or remove other files from that file system (`df -i`)";
+            findings.push(Finding::untidy(&what, "PoolFull", message, fix));
+        }
     }
 }
 

@@ -538,11 +538,10 @@ impl<'a> Look<'a> {
         let mut built = self.build(Kind::Backend, name, None, verdict, None, Some(name), None);
         built.metadata.labels = &spec.meta.labels;
         built.spec = Some(Declared::Backend(spec));
-        let Capacity { total, used } = observed.and_then(|o| o.capacity).unwrap_or(Capacity { total: 0, used: 0 });
-        let known = observed.is_some_and(|o| o.capacity.is_some());
+        let capacity: Option<Capacity> = observed.and_then(|o| o.capacity);
         let status = &mut built.status;
-        status.size = known.then_some(total);
-        status.used = known.then_some(used);
+        status.size = capacity.map(|capacity| capacity.total);
+        status.used = capacity.map(|capacity| capacity.used);
         status.observed_at = match observed {
             Some(_) => Some(Moment(self.survey.now)),
             None => record.map(|record| Moment(record.observed_at)),

@@ -41,6 +41,13 @@ pub struct Capabilities {
     pub images: bool,
     /// Whether volumes can be encrypted.
     pub encryption: bool,
+    /// The file system within which a copy shares the blocks of its source and takes no room, by its device number. `None`: every
+    /// copy takes room of its own.
+    #[serde(default)]
+    pub shares_blocks: Option<u64>,
+    /// Why no step can be made on this pool at all, as the rest of a sentence about it. `None`: steps can be made.
+    #[serde(default)]
+    pub unusable: Option<String>,
 }
 
 /// How an object is opened by what reads or writes its content.

@@ -53,6 +53,13 @@ pub enum ImageLook {
     Good {
         /// Of the disk in it: what a volume made from it must have at least.
         size: Size,
+        /// Bytes that a copy of the disk takes up at most.
+        #[serde(default)]
+        used: u64,
+        /// The device number of the file system whose blocks a copy can share ([`super::Capabilities::shares_blocks`]). `None`: the
+        /// content must be converted.
+        #[serde(default)]
+        device: Option<u64>,
     },
     /// There is no such file.
     Missing,

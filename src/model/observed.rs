@@ -81,6 +81,9 @@ pub struct Capacity {
     pub total: u64,
     /// What is taken, by whomever.
     pub used: u64,
+    /// How many more objects can be made, where something besides bytes limits that (inodes).
+    #[serde(default)]
+    pub objects: Option<u64>,
 }
 
 /// Where an object is.

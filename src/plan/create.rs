@@ -8,6 +8,7 @@ use crate::model::{
 };
 
 use super::plan::{About, Planner, Ready};
+use super::room::Room;
 use super::types::HeldReason;
 
 use super::tags::{Wanted, change, exact, first_tags, wanted_tags, word};
@@ -44,9 +45,10 @@ impl<'a> Planner<'a> {
             self.hold_if_in_the_way(&about, &spec.backend, &native)?;
         }
         self.hold_if_asked_twice(&about, &spec.backend, &native)?;
-        if !self.fits(&spec.backend, &about, size, size, provisioning == Provisioning::Thick) {
-            return None;
-        }
+        let copied = origin.as_ref().map_or(0, |origin| self.copied(&spec.backend, origin));
+        let taken = if provisioning == Provisioning::Thick { size.bytes() } else { copied };
+        self.fits(&spec.backend, &about, size, Room { provisioned: size.bytes(), taken, objects: 1 })?;
+        self.filled.insert(identity.uid, taken);
         let defaults = &self.inputs.specs.stack.defaults;
         let mut tags = wanted_tags(
             &Wanted {
@@ -186,7 +188,7 @@ impl<'a> Planner<'a> {
         let path = image.path.display();
         let seen = match self.inputs.images.get(image) {
             None => None,
-            Some(ImageLook::Good { size }) => Some(*size),
+            Some(ImageLook::Good { size, .. }) => Some(*size),
             Some(ImageLook::Missing) => {
                 let message = format!("it is to be made from the image {path}, and there is no such file");
                 let unblock = "bring the file there, correct `path`, or leave `source` out for an empty volume";
@@ -256,49 +258,6 @@ impl<'a> Planner<'a> {
             }
             _ => Some(()),
         }
-    }
-
-    /// Whether there is room; holds the object if not, and counts it if so.
-    pub(super) fn fits(&mut self, backend: &'a Name, about: &About<'_>, size: Size, more: Size, thick: bool) -> bool {
-        let Some(good) = self.good(backend) else { return false };
-        let (spec, capabilities, capacity) = (good.spec, good.capabilities, good.observed.capacity);
-        if size.bytes() > capabilities.max_size {
-            let message =
-                format!("{size} is more than the backend can hold in one object ({})", Size(capabilities.max_size));
-            self.hold(about, HeldReason::Unsupported, message, "declare a smaller size");
-            return false;
-        }
-        let provisioned = self.provisioned.get(backend).copied().unwrap_or(0).saturating_add(more.bytes());
-        let taken = self.taken.get(backend).copied().unwrap_or(0).saturating_add(if thick { more.bytes() } else { 0 });
-        let full = capacity.and_then(|capacity| {
-            let fill = spec.max_fill.of(capacity.total);
-            let used = capacity.used.saturating_add(taken);
-            let limit = spec.overcommit.map(|share| share.of(capacity.total));
-            if used > fill {
-                Some(format!(
-                    "{} of {} would be used, and `maxFill` is {}",
-                    Size(used),
-                    Size(capacity.total),
-                    spec.max_fill
-                ))
-            } else if limit.is_some_and(|limit| provisioned > limit) {
-                let share = spec.overcommit.unwrap_or(spec.max_fill);
-                Some(format!(
-                    "{} would be provisioned of a capacity of {}, and `overcommit` is {share}",
-                    Size(provisioned),
-                    Size(capacity.total)
-                ))
-            } else {
-                None
-            }
-        });
-        if let Some(message) = full {
-            self.hold(about, HeldReason::PoolFull, message, "make room, or raise the limit of the Backend");
-            return false;
-        }
-        self.provisioned.insert(backend, provisioned);
-        self.taken.insert(backend, taken);
-        true
     }
 
     pub(super) fn new_identity(&mut self, kind: Kind, name: &Name, backend: &'a Name) -> Option<(Identity, u32)> {

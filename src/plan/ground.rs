@@ -9,6 +9,9 @@ use crate::model::{
 
 use super::types::{HeldReason, Inputs, View};
 
+/// What to do about a pool on which no step can be made.
+pub(super) const UNUSABLE: &str = "use a directory on ext4, XFS, btrfs or tmpfs";
+
 /// A declared backend, judged.
 pub(super) enum Ground<'a> {
     /// It can be planned for.
@@ -110,6 +113,14 @@ fn judge<'a>(inputs: &Inputs<'a>, name: &'a Name, spec: &'a BackendSpec) -> Grou
         Some(View::Unseen { why }) => return Ground::Bad(unseen(name, why)),
         None => return Ground::Bad(unseen(name, "it was not looked at")),
     };
+    if let Some(why) = &capabilities.unusable {
+        return Ground::Bad(Bad {
+            reason: HeldReason::Unsupported,
+            message: format!("the backend {name} cannot be used: {why}"),
+            unblock: UNUSABLE.to_owned(),
+            unobserved: false,
+        });
+    }
     match ledger(inputs, name, spec, observed) {
         Ok(ledger) => Ground::Good(Good { spec, capabilities, observed, ledger, taken_by }),
         Err(bad) => Ground::Bad(bad),

@@ -21,6 +21,7 @@ mod plan;
 mod removal;
 mod render;
 mod restore;
+mod room;
 mod saved;
 mod select;
 mod snapshot;

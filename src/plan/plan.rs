@@ -121,8 +121,12 @@ pub(super) struct Planner<'a> {
     recorded: OnceCell<HashMap<(Kind, &'a Name), Vec<&'a ObjectRecord>>>,
     /// Bytes of volumes provisioned so far, by backend.
     pub provisioned: HashMap<&'a Name, u64>,
-    /// Bytes that thick volumes of this plan take at once, by backend.
+    /// Bytes that the steps of this plan take at once, by backend: thick volumes, and copies that share no blocks.
     pub taken: HashMap<&'a Name, u64>,
+    /// Objects that the steps of this plan make, by backend.
+    pub made: HashMap<&'a Name, u64>,
+    /// Bytes that each object made by this plan takes, by uid.
+    pub filled: HashMap<Uid, u64>,
     pub steps: Vec<Step>,
     /// Steps that were held after they were drafted.
     pub dropped: BTreeSet<usize>,
@@ -181,6 +185,8 @@ impl<'a> Planner<'a> {
             recorded: OnceCell::new(),
             provisioned,
             taken: HashMap::new(),
+            made: HashMap::new(),
+            filled: HashMap::new(),
             steps: Vec::new(),
             dropped: BTreeSet::new(),
             waiting: HashMap::new(),
@@ -341,6 +347,12 @@ impl<'a> Planner<'a> {
             } else if matches!(self.inputs.world.get(name), Some(View::Unbuilt)) {
                 let message = format!("the driver {:?} is not built yet", spec.config.driver());
                 self.hold(&about, HeldReason::Unsupported, message, "use a driver that this kiln has: local or sim");
+            } else if let Some(View::Seen { capabilities, .. } | View::Taken { capabilities, .. }) =
+                self.inputs.world.get(name)
+                && let Some(why) = &capabilities.unusable
+            {
+                let message = format!("the backend {name} cannot be used: {why}");
+                self.hold(&about, HeldReason::Unsupported, message, ground::UNUSABLE);
             }
         }
     }

@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use crate::model::{Action, Expect, Kind, Name, Object, ObjectRef, Place, Reason, Risk, Step, Uid, Verb};
+use crate::model::{Action, Expect, Kind, Name, Object, ObjectRef, Place, Provisioning, Reason, Risk, Step, Uid, Verb};
 
 use super::plan::{About, Planner, Ready};
+use super::room::Room;
 use super::tags::{change, exact};
 use super::types::HeldReason;
 
@@ -49,6 +50,13 @@ impl<'a> Planner<'a> {
             return None;
         }
         self.hold_if_open(&about, object, "a restore would change what its client reads")?;
+        // The new content is made beside the old one, which gives its room back only afterwards.
+        let copied = self.copy_of(&spec.backend, &snapshot);
+        let thick = tags.provisioning == Some(Provisioning::Thick);
+        let taken = if thick && self.copies(&spec.backend) { volume.size.bytes() } else { copied };
+        if taken > 0 {
+            self.fits(&spec.backend, &about, volume.size, Room { provisioned: 0, taken, objects: 1 })?;
+        }
         // After the volume's own steps, and after every snapshot and clone that is to be taken of what it holds now.
         let mut after = after;
         after.extend(made);

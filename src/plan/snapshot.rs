@@ -8,6 +8,7 @@ use crate::model::{
 
 use super::locate::Located;
 use super::plan::{About, Planner, Ready};
+use super::room::Room;
 use super::types::HeldReason;
 
 use super::tags::{Wanted, change, first_tags, wanted_tags};
@@ -94,9 +95,9 @@ impl<'a> Planner<'a> {
         let about = About { uid: Some(identity.uid), ..*about };
         let native = NativeName::of(NativeForm::Snapshot, &identity.owner, &identity.name, identity.uid);
         self.hold_if_in_the_way(&about, backend, &native)?;
-        if !self.fits(backend, &about, volume_object.size, Size(0), false) {
-            return None;
-        }
+        let taken = self.copy_of(backend, &volume_object);
+        self.fits(backend, &about, volume_object.size, Room { provisioned: 0, taken, objects: 1 })?;
+        self.filled.insert(identity.uid, taken);
         let defaults = &self.inputs.specs.stack.defaults;
         let with_defaults = Wanted {
             meta: wanted.meta,

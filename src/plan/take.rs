@@ -8,6 +8,7 @@ use crate::model::{
 };
 
 use super::plan::{About, Planner, Ready};
+use super::room::Room;
 use super::types::HeldReason;
 
 use super::tags::{Wanted, change, first_tags, tag_changes, wanted_tags};
@@ -56,6 +57,7 @@ impl<'a> Planner<'a> {
             &Wanted { on_remove: spec.on_remove.or(Some(OnRemove::Retain)), ..self.wanted_volume(spec) },
             &Tags::default(),
         );
+        self.fits(&spec.backend, &about, object.size, Room { provisioned: 0, taken: 0, objects: 1 })?;
         tags.protected |= spec.protected.is_none() && self.inputs.specs.stack.defaults.protected == Some(true);
         tags.identity = Some(Box::new(identity.clone()));
         tags.adopted = true;

@@ -12,6 +12,7 @@ use crate::model::{
 
 use super::locate::Located;
 use super::plan::{About, Planner, Ready};
+use super::room::Room;
 use super::types::HeldReason;
 
 use super::tags::{Wanted, are_wanted, change, exact, tag_changes, wanted_tags, word};
@@ -250,7 +251,8 @@ impl<'a> Planner<'a> {
         }
         let more = Size(to.bytes() - object.size.bytes());
         let thick = object.tags.provisioning == Some(Provisioning::Thick);
-        if !self.fits(&spec.backend, about, to, more, thick) {
+        let room = Room { provisioned: more.bytes(), taken: if thick { more.bytes() } else { 0 }, objects: 0 };
+        if self.fits(&spec.backend, about, to, room).is_none() {
             return object.size;
         }
         let Some(identity) = self.identity_of(about, object) else { return object.size };

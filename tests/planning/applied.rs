@@ -2,8 +2,8 @@
 //! it must be nothing.
 
 use kiln::model::{
-    Action, BackendRecord, Ledger, LedgerEntry, LedgerView, Object, ObjectRecord, Place, PoolId, Provisioning, Removal,
-    Step, Tags,
+    Action, BackendRecord, ImageLook, Ledger, LedgerEntry, LedgerView, Object, ObjectRecord, ObjectRef, Origin, Place,
+    PoolId, Provisioning, Removal, Step, Tags, Verb,
 };
 use kiln::plan::{ApprovalSet, Plan, View, approval_item, usable};
 
@@ -24,11 +24,18 @@ pub(crate) fn applied(scene: &Scene, plan: &Plan) -> Scene {
         let first = || Ledger::new(pool.clone(), stack.owner.clone(), stack.id.clone());
         let mut ledger = known.clone().unwrap_or_else(first);
         for step in steps {
+            let taken = taken(step, scene, &observed.objects, capabilities.shares_blocks.is_some());
             make(step, &mut observed.objects, capabilities.clones_depend);
-            if let (Action::Create { provisioning: Provisioning::Thick, size, .. }, Some(room)) =
-                (&step.action, &mut observed.capacity)
+            if let Some(room) = &mut observed.capacity {
+                room.used += taken;
+                if let (Verb::Create | Verb::Adopt, Some(left)) = (step.action.verb(), &mut room.objects) {
+                    *left = left.saturating_sub(1);
+                }
+            }
+            if let (Action::Create { .. } | Action::Snapshot { .. }, Some(new)) =
+                (&step.action, observed.objects.iter_mut().find(|object| is(object, step)))
             {
-                room.used += size.bytes();
+                new.used = Some(taken);
             }
             enter(step, &mut ledger, &plan.used);
             after.records.objects.retain(|uid, _| *uid != step.identity.uid);
@@ -55,6 +62,25 @@ pub(crate) fn applied(scene: &Scene, plan: &Plan) -> Scene {
     }
     after.approved.clear();
     after
+}
+
+/// What a step takes of its pool at once. (A restore gives it back when it is done.)
+fn taken(step: &Step, scene: &Scene, objects: &[Object], shares_blocks: bool) -> u64 {
+    let copy = |source: &ObjectRef| match objects.iter().find(|object| object.uid() == Some(source.uid)) {
+        _ if shares_blocks => 0,
+        Some(object) => object.used.unwrap_or(object.size.bytes()),
+        None => source.size.bytes(),
+    };
+    match &step.action {
+        Action::Create { provisioning: Provisioning::Thick, size, .. } => size.bytes(),
+        Action::Create { origin: Some(Origin::Image { image, .. }), .. } => match scene.images.get(image) {
+            Some(ImageLook::Good { used, .. }) => *used,
+            _ => 0,
+        },
+        Action::Create { origin: Some(Origin::Snapshot(source) | Origin::Volume(source)), .. } => copy(source),
+        Action::Snapshot { volume, .. } => copy(volume),
+        _ => 0,
+    }
 }
 
 fn is(object: &Object, step: &Step) -> bool {

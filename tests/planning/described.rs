@@ -64,14 +64,17 @@ struct Picture {
     format: ImageFormat,
     sha256: Option<String>,
     size: Option<String>,
+    /// What a copy takes; by default nothing.
+    used: Option<String>,
     why: Option<String>,
 }
 
 impl Picture {
     fn seen(&self) -> (ImageRef, ImageLook) {
-        let Self { path, format, sha256, size, why } = self.clone();
+        let Self { path, format, sha256, size, used, why } = self.clone();
+        let used = used.map_or(0, |used| used.parse::<Size>().unwrap().bytes());
         let look = match (size, why) {
-            (Some(size), _) => ImageLook::Good { size: size.parse().unwrap() },
+            (Some(size), _) => ImageLook::Good { size: size.parse().unwrap(), used, device: None },
             (None, Some(why)) => ImageLook::Refused { why },
             (None, None) => ImageLook::Missing,
         };
@@ -131,6 +134,8 @@ struct Approval {
 struct Room {
     total: String,
     used: String,
+    /// How many more objects can be made.
+    objects: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -153,6 +158,8 @@ pub(crate) struct Thing {
     /// Nobody's, under this native name.
     foreign: Option<String>,
     size: Option<String>,
+    /// What it takes up on the pool.
+    used: Option<String>,
     trash: bool,
     half: bool,
     labels: BTreeMap<String, String>,
@@ -359,6 +366,7 @@ impl Pool {
             capacity: self.capacity.as_ref().map(|room| Capacity {
                 total: room.total.parse::<Size>().unwrap().bytes(),
                 used: room.used.parse::<Size>().unwrap().bytes(),
+                objects: room.objects,
             }),
             locked: Vec::new(),
         };
@@ -445,7 +453,7 @@ impl Pool {
             native,
             place,
             size: size(&thing.size),
-            used: None,
+            used: thing.used.as_ref().map(|used| used.parse::<Size>().unwrap().bytes()),
             tags: Tags {
                 labels: thing.labels.clone(),
                 protected: thing.protected,

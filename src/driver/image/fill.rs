@@ -110,6 +110,7 @@ impl Source<'_> {
             (work.progress)(done, total);
             if disturbed() { Err(busy()) } else { work.check() }
         })?;
+        content::check_room(into, self.opened.used, &self.what)?;
         content::allot(into, size, thick).map_err(|errno| self.failed("making room for", errno))?;
         let limits = Limits { time: None, cpu: None, memory: CONVERTING_MEMORY, file: size };
         let names = [name_for_tools(from), name_for_tools(into)];

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use serde::Deserialize;
 
 use super::head::{self, HEAD, Qcow2, TAIL};
+use crate::driver::local::content;
 use crate::driver::local::lease::{self, Lease, Leased};
 use crate::driver::tool::{self, Limits, Said};
 use crate::model::{DriverError, ErrorKind, ImageFormat, ImageLook, ImageRef, Size};
@@ -19,7 +20,7 @@ const LOOKING: Limits = Limits { time: Some(Duration::from_secs(60)), cpu: Some(
 /// Blocks.
 pub fn look(image: &ImageRef) -> ImageLook {
     match open(image) {
-        Ok(opened) => ImageLook::Good { size: Size(opened.size) },
+        Ok(opened) => ImageLook::Good { size: Size(opened.size), used: opened.used, device: opened.device },
         Err(error) if error.kind == ErrorKind::NotFound => ImageLook::Missing,
         Err(error) => ImageLook::Refused { why: error.message },
     }
@@ -30,6 +31,10 @@ pub(super) struct Opened {
     pub(super) file: OwnedFd,
     /// Of the disk in it.
     pub(super) size: u64,
+    /// Bytes that a copy of the disk takes up at most.
+    pub(super) used: u64,
+    /// Where a copy may share its blocks.
+    device: Option<u64>,
     stamp: Stamp,
 }
 
@@ -85,16 +90,16 @@ pub(super) fn open(image: &ImageRef) -> Result<Opened, DriverError> {
             image.format
         )));
     }
-    let size = match image.format {
+    let (size, used, device) = match image.format {
         ImageFormat::Raw if length == 0 => return Err(refuse("it is empty".to_owned())),
-        ImageFormat::Raw => length,
+        ImageFormat::Raw => (length, content::allocated(&stat).min(length), Some(stat.st_dev)),
         ImageFormat::Qcow2 => {
             let header = head::qcow2(&head).map_err(refuse)?;
-            second_opinion(&file, length, &header)?;
-            header.size
+            let clusters = second_opinion(&file, length, &header)?;
+            (header.size, clusters.saturating_mul(header.cluster).min(header.size), None)
         }
     };
-    Ok(Opened { file, size, stamp: stamp(&stat) })
+    Ok(Opened { file, size, used, device, stamp: stamp(&stat) })
 }
 
 /// A part of a file; shorter at its end.
@@ -144,8 +149,8 @@ struct Data {
 }
 
 /// What QEMU thinks of an image whose header is harmless: the same, and that all of it is there. (Where a file is cut short QEMU
-/// reads zeroes and says nothing; only its check does.)
-fn second_opinion(file: &OwnedFd, length: u64, header: &Qcow2) -> Result<(), DriverError> {
+/// reads zeroes and says nothing; only its check does.) Returns how many clusters of the disk hold data.
+fn second_opinion(file: &OwnedFd, length: u64, header: &Qcow2) -> Result<u64, DriverError> {
     let refuse = |why: String| DriverError::before(ErrorKind::Conflict, why);
     let said = qemu_img(&["info", "--output=json", "-f", "qcow2"], &[name_for_tools(file)], LOOKING, &mut || Ok(()))?;
     if !said.status.success() {
@@ -177,7 +182,7 @@ fn second_opinion(file: &OwnedFd, length: u64, header: &Qcow2) -> Result<(), Dri
     if length < header.table_end || length < checked.image_end_offset && !may_end_early {
         return Err(damaged());
     }
-    Ok(())
+    Ok(checked.allocated_clusters)
 }
 
 /// Of `qemu-img check --output=json`.
@@ -185,6 +190,8 @@ fn second_opinion(file: &OwnedFd, length: u64, header: &Qcow2) -> Result<(), Dri
 #[serde(rename_all = "kebab-case")]
 struct Checked {
     image_end_offset: u64,
+    #[serde(default)]
+    allocated_clusters: u64,
     #[serde(default)]
     compressed_clusters: u64,
     #[serde(default)]

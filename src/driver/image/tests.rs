@@ -62,7 +62,7 @@ impl Bench {
 
     fn fill(&self, image: &ImageRef, size: u64, thick: bool) -> Result<PathBuf, DriverError> {
         let Size(seen) = match look(image) {
-            ImageLook::Good { size } => size,
+            ImageLook::Good { size, .. } => size,
             other => panic!("{other:?}"),
         };
         let path = self.path("volume");
@@ -115,7 +115,7 @@ fn an_image_is_copied_bit_for_bit_and_keeps_its_holes() {
         for sha256 in [None, sha256(&image.path)] {
             for (size, thick) in [(8 * MIB, false), (12 * MIB, false), (12 * MIB, true)] {
                 let image = ImageRef { sha256: sha256.clone(), ..image.clone() };
-                assert_eq!(look(&image), ImageLook::Good { size: Size(8 * MIB) });
+                assert!(matches!(look(&image), ImageLook::Good { size: Size(s), .. } if s == 8 * MIB));
                 let volume = bench.fill(&image, size, thick).unwrap();
                 let got = fs::read(&volume).unwrap();
                 assert_eq!(got.len() as u64, size);
@@ -260,7 +260,7 @@ fn a_huge_disk_costs_nothing_to_look_at() {
     bench.qemu(&["create", "-f", "qcow2", "-o", "cluster_size=2M"], &["huge.qcow2", "1P"]);
     let image = qcow2(&bench.path("huge.qcow2"));
     let size = match look(&image) {
-        ImageLook::Good { size } => size,
+        ImageLook::Good { size, .. } => size,
         // Where its tables alone are more than a look may use.
         ImageLook::Refused { .. } => return,
         ImageLook::Missing => panic!(),

@@ -1,15 +1,15 @@
 //! What is inside of a volume: allotting room, and copying.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{self, FallocateFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use super::fail;
 use super::lease::{self, Lease, Leased};
-use crate::model::{DriverError, ErrorKind};
+use crate::model::{DriverError, ErrorKind, Size};
 
 /// One call copies at most this much: about 10 ms on a fast disk and well under a second on a slow one, so that a writer who
 /// waits for our lease, a Ctrl-C, and the progress line do not wait long.
@@ -78,6 +78,7 @@ pub(in crate::driver) fn fill(
         Ok(()) => (work.progress)(length, length),
         // Every way in which a file system says that it does not share blocks, or not these.
         Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::XDEV | Errno::NOTTY | Errno::NOSYS | Errno::PERM) => {
+            take_room(into, from, length, what)?;
             copy_undisturbed(into, from, what, work)?;
         }
         Err(errno) => return Err(failed(errno)),
@@ -86,6 +87,48 @@ pub(in crate::driver) fn fill(
         make_thick(into, size).map_err(failed)?;
     }
     fs::ftruncate(into, size).map_err(failed)
+}
+
+/// Bytes that a file takes up on its file system.
+pub(in crate::driver) fn allocated(stat: &Stat) -> u64 {
+    // Blocks are counted in 512 bytes, whatever the file system's own are (stat(2)).
+    u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512)
+}
+
+/// Fails with `Full` if a file system has no room for `bytes` more, before anything of them is written: a copy that finds out
+/// half-way has filled the file system for everybody else.
+pub(in crate::driver) fn check_room(into: &OwnedFd, bytes: u64, what: &str) -> Result<(), DriverError> {
+    let stat = fs::fstatvfs(into).map_err(|errno| fail::before(format!("copying {what}"), errno))?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if bytes <= free {
+        return Ok(());
+    }
+    let message = format!("copying {what} takes {}, and {} are free: nothing was copied", Size(bytes), Size(free));
+    Err(DriverError::before(ErrorKind::Full, message))
+}
+
+/// Takes the room that a copy needs, hole by hole as in the source, or fails with `Full` before anything is copied. Copies take
+/// it one at a time, so that two of them never count on the same free bytes.
+fn take_room(into: &OwnedFd, from: &OwnedFd, length: u64, what: &str) -> Result<(), DriverError> {
+    static TAKING: Mutex<()> = Mutex::new(());
+    let failed = |errno| fail::before(format!("copying {what}"), errno);
+    let needed = allocated(&fs::fstat(from).map_err(failed)?).min(length);
+    let _alone = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    check_room(into, needed, what)?;
+    let mut at = 0;
+    while at < length {
+        let (start, end) = next_data(from, at, length).map_err(failed)?;
+        if start < end {
+            match fs::fallocate(into, FallocateFlags::empty(), start, end - start) {
+                Ok(()) => {}
+                // What was free is all that can be known here.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => break,
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+        at = end;
+    }
+    Ok(())
 }
 
 /// Whether a file system shares blocks between two files.

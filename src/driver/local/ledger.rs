@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{self, AtFlags, FallocateFlags, OFlags, RenameFlags};
+use rustix::fs::{self, FallocateFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::fail;
@@ -18,10 +18,15 @@ const HEAD: &str = "kiln-ledger 1 ";
 const LIMIT: u64 = 1 << 30;
 
 /// Room kept in the mark's directory for when there is none left: without it nothing could be removed from a full pool, for the
-/// ledger is written first.
+/// ledger is written first. The file becomes the new ledger by a rename and is written over, which takes neither room nor an inode.
 const RESERVE: &str = "reserve";
-/// A ledger of 10,000 objects takes 2 MB, the tags of those that go to the trash a block each.
+/// A ledger of 10,000 objects takes 2 MB; the reserve of a larger one grows with it.
 const RESERVE_SIZE: u64 = 4 << 20;
+/// How much of the room of a pool is kept in all, before its ledger has grown.
+const KEPT: u64 = RESERVE_SIZE + pool::SPARES * pool::SPARE_SIZE;
+
+/// Inodes that are not given to new objects, so that ledgers and tags can be written when objects leave.
+pub(super) const KEPT_INODES: u64 = 64;
 
 const MAIN: &str = ".ledger";
 const OLD: &str = ".ledger.old";
@@ -125,37 +130,65 @@ pub(super) fn write(pool: &Pool, ledger: &Ledger) -> Result<(), DriverError> {
         )));
     }
     let [main, old, beside] = [MAIN, OLD, BESIDE].map(|ending| format!("{owner}{ending}"));
-    match pool::write_beside(mark.as_fd(), &beside, &bytes) {
-        Err(Errno::NOSPC | Errno::DQUOT) if pool::remove_file(mark.as_fd(), RESERVE).map_err(failed)? => {
-            pool::sync(mark.as_fd()).map_err(failed)?;
-            pool::write_beside(mark.as_fd(), &beside, &bytes).map_err(failed)?;
-        }
-        other => {
-            other.map_err(failed)?;
-            keep_reserve(mark.as_fd());
-        }
-    }
     // What is damaged must not take the place of a second copy that may be whole.
     let main_is_whole = pool::read_small(mark.as_fd(), &main, LIMIT)
         .is_ok_and(|bytes| bytes.is_some_and(|bytes| body_of(&bytes).is_some()));
+    match pool::write_beside(mark.as_fd(), &beside, &bytes) {
+        Err(Errno::NOSPC | Errno::DQUOT) => {
+            // Without the reserve the older copy gives its room, while the newer one is whole.
+            let spare = [Some(RESERVE), main_is_whole.then_some(old.as_str())];
+            write_over(mark.as_fd(), &spare, &beside, &bytes).map_err(failed)?;
+        }
+        other => {
+            other.map_err(failed)?;
+            keep_reserve(mark.as_fd(), bytes.len() as u64);
+        }
+    }
     if main_is_whole {
         // At every moment at least one whole copy stands: the second goes only while the first is there.
         pool::remove_file(mark.as_fd(), &old).map_err(failed)?;
-        fs::linkat(&mark, &*main, &mark, &*old, AtFlags::empty()).map_err(failed)?;
+        pool::link(&mark, &main, &old).map_err(failed)?;
     }
     pool::rename(&mark, &beside, &mark, &main, RenameFlags::empty()).map_err(failed)?;
     pool::sync(mark.as_fd()).map_err(|errno| fail::after(&doing, errno))
 }
 
-/// Sees to it that there is a reserve. Not having one is no reason to fail.
-fn keep_reserve(mark: BorrowedFd<'_>) {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-    if let Ok(file) = pool::open_in(mark, RESERVE, flags, pool::FILE_MODE)
-        && fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVE_SIZE).is_err()
+/// Writes a file where there is no room for a new one: over the first of these files that is there and whose room is enough.
+fn write_over(mark: BorrowedFd<'_>, spare: &[Option<&str>], name: &str, bytes: &[u8]) -> Result<(), Errno> {
+    let mut answer = Errno::NOSPC;
+    for spare in spare.iter().flatten() {
+        pool::remove_file(mark, name)?;
+        if pool::stat_in(mark, spare)?.is_none() {
+            continue;
+        }
+        pool::rename(mark, spare, mark, name, RenameFlags::empty())?;
+        let file = pool::open_in(mark, name, OFlags::WRONLY, Mode::empty())?;
+        let written = pool::write_all(&file, bytes).and_then(|()| {
+            fs::ftruncate(&file, bytes.len() as u64)?;
+            pool::sync(file.as_fd())
+        });
+        match written {
+            Ok(()) => return Ok(()),
+            Err(errno) => answer = errno,
+        }
+    }
+    Err(answer)
+}
+
+/// Keeps a reserve for a ledger of this length, and spare inodes. Not having them is no reason to fail.
+fn keep_reserve(mark: BorrowedFd<'_>, length: u64) {
+    // A half more: a ledger grows while objects leave.
+    let wanted = RESERVE_SIZE.max((length + length / 2).next_multiple_of(1 << 20));
+    let kept = pool::stat_in(mark, RESERVE).ok().flatten();
+    if kept.as_ref().is_none_or(|kept| u64::try_from(kept.st_size).unwrap_or(0) < wanted)
+        && let Ok(file) = pool::open_in(mark, RESERVE, OFlags::WRONLY | OFlags::CREATE, pool::FILE_MODE)
+        && fs::fallocate(&file, FallocateFlags::empty(), 0, wanted).is_err()
+        && kept.is_none()
     {
         // Half a reserve would be taken for one.
         let _ = pool::remove_file(mark, RESERVE);
     }
+    pool::keep_spares(mark);
 }
 
 /// Whether there is a reserve. If not, the next ledger that is written makes one.
@@ -166,7 +199,7 @@ pub(super) fn has_reserve(pool: &Pool) -> bool {
 
 /// The room that volumes can have where the reserve is still to be made: what it will take is not promised to them.
 pub(super) fn less_reserve(room: Capacity) -> Capacity {
-    Capacity { used: room.used.saturating_add(RESERVE_SIZE).min(room.total), ..room }
+    Capacity { used: room.used.saturating_add(KEPT).min(room.total), ..room }
 }
 
 /// Removes a ledger with its copies.

@@ -18,21 +18,21 @@
 //! in which the state between is recognised: see [`object`] and [`steps`].
 
 use std::collections::HashSet;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
-use rustix::fs::{self, FallocateFlags, Mode, OFlags};
+use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{Driver, StepContext, WriterLock};
 use crate::model::{
     Access, Action, Capabilities, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome, Owner, PoolId, Scope,
-    Size, Step, Uid,
+    Step, Uid,
 };
 
+mod ability;
 pub(super) mod content;
 pub(super) mod fail;
 pub(super) mod lease;
@@ -47,7 +47,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-use pool::{Closed, FILE_MODE, Pool};
+use pool::{Closed, Pool};
 
 /// Clients use the files as block devices, whose blocks have at most this size; and it is a page.
 const GRANULARITY: u64 = 4096;
@@ -77,7 +77,7 @@ impl Local {
         Self(Arc::new(Inner {
             path: path.to_owned(),
             create,
-            capabilities: capabilities(path),
+            capabilities: ability::capabilities(path),
             busy: Mutex::default(),
             freed: Condvar::new(),
             locks: Mutex::default(),
@@ -92,65 +92,6 @@ fn parent_of(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
-}
-
-/// Two files without a name, in the pool or, if that is not made yet, where it would be.
-fn nameless_files(path: &Path) -> Option<(OwnedFd, OwnedFd)> {
-    let open = |path| fs::open(path, OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC, FILE_MODE);
-    let place = match open(path) {
-        Ok(first) => return Some((first, open(path).ok()?)),
-        Err(Errno::NOENT) => parent_of(path),
-        Err(_) => return None,
-    };
-    Some((open(place).ok()?, open(place).ok()?))
-}
-
-/// What the file system can do, found by trying it on files that have no name. Where even that cannot be done, the least.
-fn capabilities(path: &Path) -> Capabilities {
-    let (mut reflink, mut thick, mut max_size) = (false, true, Size::MAX.bytes());
-    if let Some((one, other)) = nameless_files(path) {
-        max_size = largest(&one);
-        reflink =
-            rustix::io::pwrite(&one, &[1; GRANULARITY as usize], 0).is_ok() && content::shares_blocks(&other, &one);
-        let allotted = fs::fallocate(&other, FallocateFlags::empty(), 0, GRANULARITY);
-        thick = !matches!(allotted, Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL));
-    }
-    Capabilities {
-        granularity: GRANULARITY,
-        max_size: max_size - max_size % GRANULARITY,
-        max_name: MAX_NAME,
-        thin: true,
-        thick,
-        snapshot_while_open: reflink,
-        grow_while_open: true,
-        clones_depend: false,
-        clone_volume: true,
-        restore: true,
-        rename: true,
-        own_names: true,
-        adopt: true,
-        detach: true,
-        qos: false,
-        images: true,
-        encryption: false,
-    }
-}
-
-/// The largest length that a file may have here, found by halving. Lengths take no room.
-fn largest(file: &OwnedFd) -> u64 {
-    // A limit of this process would be in the way of the volumes too; and trying past it is answered by a deadly signal.
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current.unwrap_or(u64::MAX);
-    let (mut fits, mut too_large) = (0, Size::MAX.bytes().min(limit) / GRANULARITY + 1);
-    while too_large - fits > 1 {
-        let middle = fits + (too_large - fits) / 2;
-        if fs::ftruncate(file, middle * GRANULARITY).is_ok() {
-            fits = middle;
-        } else {
-            too_large = middle;
-        }
-    }
-    let _ = fs::ftruncate(file, 0);
-    fits * GRANULARITY
 }
 
 /// Runs blocking work off the async threads.

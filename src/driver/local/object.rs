@@ -6,6 +6,7 @@ use rustix::fs::{self, FileType, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::content;
 use super::pool::{self, Entry, ListBuffer, MARK, Pool};
 use crate::model::{Identity, Kind, NativeForm, NativeName, Place, Tags};
 
@@ -265,8 +266,7 @@ impl Found {
 
     fn measure(&mut self, stat: &Stat) {
         self.size = u64::try_from(stat.st_size).unwrap_or(0);
-        // Blocks are counted in 512 bytes, whatever the file system's own are (stat(2)).
-        self.used = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
+        self.used = content::allocated(stat);
     }
 
     /// Whether there were any.

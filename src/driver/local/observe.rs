@@ -8,12 +8,14 @@ use rustix::fs::{self, OFlags};
 use rustix::io::Errno;
 
 use super::object::{Found, open_data};
-use super::pool::{self, Closed, ListBuffer, MARK, Pool, TRASH};
+use super::pool::{self, Closed, ListBuffer, MARK, Pool, TRASH, TRIES};
 use super::{fail, lease, ledger, lock};
 use crate::model::{
     Capacity, Clients, DriverError, ErrorKind, Listed, NativeForm, NativeName, Object, Observed, Place, Scope, Size,
 };
 
+/// An object is a directory, a data file and, often, a file of tags.
+const INODES: u64 = 3;
 /// How often a listing that met a stranger's renames is taken anew before it is called incomplete.
 const LISTINGS: usize = 5;
 
@@ -87,7 +89,9 @@ fn capacity(pool: &Pool) -> Option<Capacity> {
 /// the share in use is the one that `df` shows.
 fn room(stat: fs::StatVfs) -> Capacity {
     let used = stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize);
-    Capacity { total: used.saturating_add(stat.f_bavail.saturating_mul(stat.f_frsize)), used }
+    // A file system that makes inodes as they are needed (btrfs) counts none.
+    let objects = (stat.f_files > 0).then(|| stat.f_favail.saturating_sub(ledger::KEPT_INODES) / INODES);
+    Capacity { total: used.saturating_add(stat.f_bavail.saturating_mul(stat.f_frsize)), used, objects }
 }
 
 struct Look<'a> {
@@ -189,7 +193,7 @@ impl Look<'_> {
             }
             None => Vec::new(),
         };
-        let own = move |name: &str| place == Place::Live && [MARK, TRASH].contains(&name);
+        let own = move |name: &str| place == Place::Live && [MARK, TRASH, TRIES].contains(&name);
         Ok(entries.into_iter().filter(move |entry| !own(&entry.name)).map(|entry| (entry.name, entry.exact)))
     }
 

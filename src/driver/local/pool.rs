@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, Stat};
+use rustix::fs::{self, AtFlags, FallocateFlags, FileType, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::fail;
@@ -20,12 +20,22 @@ use crate::model::{DriverError, ErrorKind, NativeName, PoolId};
 pub(super) const MARK: &str = ".kiln-pool";
 /// Where objects wait to be purged.
 pub(super) const TRASH: &str = ".trash";
+/// The directory in which a connection tries what the file system can do. What a crash leaves of it is used and removed by the next
+/// connection.
+pub(super) const TRIES: &str = ".kiln-try";
 /// The identity, in [`MARK`].
 const ID: &str = "id";
 /// Directories are the owner's alone: a volume's content is nobody else's business.
 pub(super) const DIR_MODE: Mode = Mode::RWXU;
 /// Data files, tags and ledgers.
 pub(super) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// Files in [`MARK`] that are given up, one by one, where objects leave and there is no inode or block left for their tags.
+const SPARE: &str = "spare";
+/// How many: what is trashed on a full file system before trash must be purged.
+pub(super) const SPARES: u64 = 32;
+/// Room of each; the tags of an object take one block.
+pub(super) const SPARE_SIZE: u64 = 4096;
 
 /// Listings are read in pieces of this many bytes: about 250 of Kiln's names in a call, and no more than a thread's stack bears.
 const LISTING_BUFFER: usize = 32 * 1024;
@@ -86,6 +96,15 @@ impl Pool {
         let unreachable = |message: String| Closed::Error(DriverError::before(ErrorKind::Unreachable, message));
         let shown = path.display();
         let pool = Self::reach(path)?;
+        let me = rustix::process::geteuid();
+        let owner = fs::fstat(&pool.root).map_or(me.as_raw(), |stat| stat.st_uid);
+        if !me.is_root() && owner != 0 && owner != me.as_raw() {
+            return Err(unreachable(format!(
+                "{shown} belongs to the user {owner}, who could not read what this user ({}) makes in it: run kiln as that user \
+                 or as root",
+                me.as_raw()
+            )));
+        }
         match fs::accessat(&pool.root, ".", fs::Access::WRITE_OK | fs::Access::EXEC_OK, AtFlags::EACCESS) {
             Ok(()) => {
                 pool.mark_usable().map_err(unreachable)?;
@@ -114,6 +133,22 @@ impl Pool {
     pub(super) fn trash_made(&self) -> Result<OwnedFd, DriverError> {
         make_dir(self.root(), TRASH)
             .map_err(|e| fail::before(format!("making the trash {}/{TRASH}", self.path.display()), e))
+    }
+
+    /// Does what objects need to leave. Where there is no room for it, spare files are given up until there is.
+    pub(super) fn with_spares<T>(&self, work: impl Fn() -> Result<T, DriverError>) -> Result<T, DriverError> {
+        let no_room = |error: &DriverError| error.kind == ErrorKind::Full;
+        let mut answer = work();
+        let Ok(Some(mark)) = self.mark() else { return answer };
+        for n in 0..SPARES {
+            if !answer.as_ref().is_err_and(no_room) {
+                break;
+            }
+            if remove_file(mark, &format!("{SPARE}.{n}")) == Ok(true) {
+                answer = work();
+            }
+        }
+        answer
     }
 
     /// Where the marks are, if the pool had any when it was opened.
@@ -209,7 +244,7 @@ pub(super) fn check_name(native: &NativeName) -> Result<&str, DriverError> {
     let name = native.as_str();
     let bad = name.is_empty()
         || name.contains(['/', '\0'])
-        || [".", "..", MARK, TRASH].contains(&name)
+        || [".", "..", MARK, TRASH, TRIES].contains(&name)
         || name.len() > super::MAX_NAME;
     if bad {
         return Err(DriverError::before(
@@ -223,8 +258,38 @@ pub(super) fn check_name(native: &NativeName) -> Result<&str, DriverError> {
     Ok(name)
 }
 
-/// Opens one entry of a directory, never a link and never outside of it. Never waits, not even for a FIFO's other end.
+/// Opens one entry of a directory, never a link and never outside of it. Never waits, not even for a FIFO's other end. A file that
+/// is made belongs to the owner of the directory.
 pub(super) fn open_in(dir: BorrowedFd<'_>, name: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+    if !flags.contains(OFlags::CREATE) {
+        return open_entry(dir, name, flags, mode);
+    }
+    match open_entry(dir, name, flags | OFlags::EXCL, mode) {
+        Err(Errno::EXIST) if !flags.contains(OFlags::EXCL) => open_entry(dir, name, flags, mode),
+        other => {
+            let file = other?;
+            if let Err(errno) = keep_owner(dir, file.as_fd()) {
+                let _ = unlink(dir, name, AtFlags::empty());
+                return Err(errno);
+            }
+            Ok(file)
+        }
+    }
+}
+
+/// Gives what root has just made to the owner of the directory that it is in: who owns a pool can read all of it.
+fn keep_owner(dir: BorrowedFd<'_>, made: BorrowedFd<'_>) -> Result<(), Errno> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let (dir, own) = (fs::fstat(dir)?, fs::fstat(made)?);
+    if (dir.st_uid, dir.st_gid) == (own.st_uid, own.st_gid) {
+        return Ok(());
+    }
+    fs::fchown(made, Some(fs::Uid::from_raw(dir.st_uid)), Some(fs::Gid::from_raw(dir.st_gid)))
+}
+
+fn open_entry(dir: BorrowedFd<'_>, name: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     crash_point();
@@ -322,6 +387,20 @@ pub(super) fn write_beside(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Res
     write_new(dir, name, bytes)
 }
 
+/// Makes the spare files that are not there, as far as there is room.
+pub(super) fn keep_spares(mark: BorrowedFd<'_>) {
+    for n in (0..SPARES).rev() {
+        let name = format!("{SPARE}.{n}");
+        if !matches!(stat_in(mark, &name), Ok(None)) {
+            continue;
+        }
+        let made = open_in(mark, &name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, FILE_MODE);
+        if !made.is_ok_and(|file| fs::fallocate(&file, FallocateFlags::empty(), 0, SPARE_SIZE).is_ok()) {
+            return;
+        }
+    }
+}
+
 /// Writes all of it.
 pub(super) fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
     crash_point();
@@ -364,10 +443,25 @@ pub(super) fn rename(
     fs::renameat_with(from_dir, from, to_dir, to, flags)
 }
 
-/// Makes a directory, for its owner alone.
+/// Gives a file a second name in its directory.
+pub(super) fn link(dir: impl AsFd, from: &str, to: &str) -> Result<(), Errno> {
+    crash_point();
+    fs::linkat(&dir, from, &dir, to, AtFlags::empty())
+}
+
+/// Makes a directory, for the owner of the one that it is in alone.
 pub(super) fn mkdir(dir: impl AsFd, name: &str) -> Result<(), Errno> {
     crash_point();
-    fs::mkdirat(dir, name, DIR_MODE)
+    let dir = dir.as_fd();
+    fs::mkdirat(dir, name, DIR_MODE)?;
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let kept = open_dir(dir, name).and_then(|own| keep_owner(dir, own.as_fd()));
+    if kept.is_err() {
+        let _ = unlink(dir, name, AtFlags::REMOVEDIR);
+    }
+    kept
 }
 
 /// Removes an entry.

@@ -47,7 +47,7 @@ impl Task<'_> {
             return Err(fail::conflict(format!("there is another {native} in the trash: purge it first")));
         }
         self.settle(found)?;
-        self.write_tags(found, tags)?;
+        self.pool.with_spares(|| self.write_tags(found, tags))?;
         self.rename_free(root, native, &trash).map_err(|e| fail::before(format!("moving {native} to the trash"), e))?;
         self.synced(trash.as_fd())?;
         self.synced(root)
@@ -64,11 +64,11 @@ impl Task<'_> {
         }
         let own = match pool::absent_is_none(pool::open_dir(trash.as_fd(), native)).map_err(failed)? {
             Some(own) => {
-                object::write_tags(own.as_fd(), tags).map_err(failed)?;
+                self.pool.with_spares(|| object::write_tags(own.as_fd(), tags).map_err(failed))?;
                 own
             }
             None => {
-                let own = self.prepare(tags, None)?;
+                let own = self.pool.with_spares(|| self.prepare(tags, None))?;
                 pool::rename(root, &self.temporary(), &trash, native, RenameFlags::NOREPLACE).map_err(failed)?;
                 pool::sync(trash.as_fd()).map_err(failed)?;
                 own

@@ -1,6 +1,7 @@
 //! What is particular to this driver; what every driver must do is in the conformance suite.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -8,7 +9,7 @@ use std::time::Instant;
 use super::*;
 use crate::model::{
     Clients, Expect, Identity, Kind, LedgerView, Name, Object, ObjectRef, Origin, Place, Provisioning, Reason, Risk,
-    Seconds, Tags,
+    Seconds, Size, Tags,
 };
 
 pub(super) mod crash;

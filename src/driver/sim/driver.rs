@@ -122,6 +122,8 @@ impl SimDriver {
             qos: false,
             images: false,
             encryption: false,
+            shares_blocks: Some(0),
+            unusable: None,
         }
     }
 

@@ -21,7 +21,7 @@ pub(super) fn look(world: &SimWorld, scope: &Scope, fault: Option<Fault>, choice
         gaps: Vec::new(),
         objects,
         ledgers: world.ledger_views(),
-        capacity: world.capacity.map(|total| Capacity { total: total.bytes(), used: world.used() }),
+        capacity: world.capacity.map(|total| Capacity { total: total.bytes(), used: world.used(), objects: None }),
         locked,
     };
     if fault == Some(Fault::Cut) {

@@ -1,0 +1,154 @@
+//! What the file system of a pool can do, found by trying it once per connection.
+//!
+//! The tries are made on files of their own, in a directory that is removed again, within the pool's mark or, before there is one,
+//! in the pool or in the directory that will hold it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{self, AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::pool::{self, FILE_MODE, MARK, TRIES};
+use super::{GRANULARITY, MAX_NAME, content};
+use crate::model::{Capabilities, Size};
+
+const FILES: [&str; 3] = ["a", "b", "c"];
+
+/// What the tries showed.
+struct Ability {
+    shares_blocks: Option<u64>,
+    thick: bool,
+    max_size: u64,
+    exchange: bool,
+    /// What no step can do without and the file system does not have.
+    lacks: Vec<&'static str>,
+}
+
+impl Ability {
+    /// Where nothing can be tried (no room, read-only, not permitted): what every step needs is there, and nothing else is.
+    fn unknown() -> Self {
+        Self { shares_blocks: None, thick: true, max_size: Size::MAX.bytes(), exchange: true, lacks: Vec::new() }
+    }
+}
+
+/// What can be done in the pool at `path`.
+pub(super) fn capabilities(path: &Path) -> Capabilities {
+    let Ability { shares_blocks, thick, max_size, exchange, lacks } =
+        tried(path).unwrap_or_else(|_| Ability::unknown());
+    let unusable = (!lacks.is_empty())
+        .then(|| format!("the file system of {} has no {}", path.display(), lacks.join(", and no ")));
+    Capabilities {
+        granularity: GRANULARITY,
+        max_size: max_size - max_size % GRANULARITY,
+        max_name: MAX_NAME,
+        thin: true,
+        thick,
+        snapshot_while_open: shares_blocks.is_some(),
+        grow_while_open: true,
+        clones_depend: false,
+        clone_volume: true,
+        restore: exchange,
+        rename: true,
+        own_names: true,
+        adopt: true,
+        detach: true,
+        qos: false,
+        images: true,
+        encryption: false,
+        shares_blocks,
+        unusable,
+    }
+}
+
+/// The directory in which the tries are made.
+fn place(path: &Path) -> Result<OwnedFd, Errno> {
+    let open = |path: &Path| fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let pool = match open(path) {
+        Err(Errno::NOENT) => return open(super::parent_of(path)),
+        other => other?,
+    };
+    Ok(pool::absent_is_none(pool::open_dir(pool.as_fd(), MARK))?.unwrap_or(pool))
+}
+
+fn tried(path: &Path) -> Result<Ability, Errno> {
+    let place = place(path)?;
+    let synced = pool::sync(place.as_fd());
+    // Only one at a time: what another is trying in is not left behind by a crash. One that makes no progress is not waited for.
+    for _ in 0..50 {
+        match pool::mkdir(&place, TRIES) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+        let Some(dir) = pool::absent_is_none(pool::open_dir(place.as_fd(), TRIES))? else { continue };
+        // Where locks are not known, that is among what is found.
+        if fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) == Err(Errno::AGAIN) {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            continue;
+        }
+        let still = pool::stat_in(place.as_fd(), TRIES)?;
+        let own = fs::fstat(&dir)?;
+        if still.is_none_or(|still| (still.st_dev, still.st_ino) != (own.st_dev, own.st_ino)) {
+            continue;
+        }
+        clear(&dir);
+        let ability = try_in(dir.as_fd(), synced);
+        clear(&dir);
+        let _ = pool::unlink(&place, TRIES, AtFlags::REMOVEDIR);
+        return ability;
+    }
+    Err(Errno::AGAIN)
+}
+
+fn clear(dir: &OwnedFd) {
+    for name in FILES {
+        let _ = pool::remove_file(dir.as_fd(), name);
+    }
+}
+
+/// Whether an answer says that the file system does not know a call; any other error shows nothing.
+fn is_unknown(answer: Result<(), Errno>) -> bool {
+    matches!(
+        answer,
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM | Errno::NOTTY | Errno::NOLCK | Errno::MLINK)
+    )
+}
+
+fn try_in(dir: BorrowedFd<'_>, synced: Result<(), Errno>) -> Result<Ability, Errno> {
+    let [a, b, c] = FILES;
+    let open = |name| pool::open_in(dir, name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, FILE_MODE);
+    let (one, other) = (open(a)?, open(b)?);
+    let max_size = largest(&one);
+    let filled = rustix::io::pwrite(&one, &[1; GRANULARITY as usize], 0).is_ok();
+    let shares_blocks = filled && content::shares_blocks(&other, &one);
+    let device = fs::fstat(&one)?.st_dev;
+    let allotted = fs::fallocate(&other, FallocateFlags::empty(), 0, GRANULARITY);
+    let thick = !matches!(allotted, Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL));
+    let exchange = !is_unknown(pool::rename(dir, a, dir, b, RenameFlags::EXCHANGE));
+    let lock = fs::flock(&one, FlockOperation::NonBlockingLockExclusive);
+    let needed = [
+        ("rename that replaces nothing (RENAME_NOREPLACE)", pool::rename(dir, a, dir, c, RenameFlags::NOREPLACE)),
+        ("hard links", pool::link(dir, b, a)),
+        ("locks (flock)", lock),
+        ("fsync of directories", synced.and_then(|()| pool::sync(dir))),
+    ];
+    let lacks = needed.into_iter().filter(|(_, answer)| is_unknown(*answer)).map(|(what, _)| what).collect();
+    Ok(Ability { shares_blocks: shares_blocks.then_some(device), thick, max_size, exchange, lacks })
+}
+
+/// The largest length that a file may have here, found by halving. Lengths take no room.
+fn largest(file: &OwnedFd) -> u64 {
+    // A limit of this process would be in the way of the volumes too; and trying past it is answered by a deadly signal.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current.unwrap_or(u64::MAX);
+    let (mut fits, mut too_large) = (0, Size::MAX.bytes().min(limit) / GRANULARITY + 1);
+    while too_large - fits > 1 {
+        let middle = fits + (too_large - fits) / 2;
+        if fs::ftruncate(file, middle * GRANULARITY).is_ok() {
+            fits = middle;
+        } else {
+            too_large = middle;
+        }
+    }
+    let _ = fs::ftruncate(file, 0);
+    fits * GRANULARITY
+}
