@@ -358,11 +358,11 @@ fn in_quotes(text: &str) -> String {
     format!("put it in quotes: \"{text}\"")
 }
 
-/// Whether a plain scalar is a number, a truth value or nothing to a parser of YAML 1.1 or of the core schema of YAML 1.2, whatever
-/// it is to Kiln's. (Dates are left out, since a parser that knows them
-/// writes them back as they were; `y` and `n` too, which hardly any takes for truth values.)
+/// Whether a plain scalar is a number to a parser of YAML 1.1, or no text by the core schema of YAML 1.2, whatever it is to Kiln's.
+/// (Dates are left out, since a parser that knows them writes them back as they were. `yes`, `no`, `on` and `off` are text, as the
+/// manual says: no parser takes them for a number.)
 pub(super) fn is_no_text_to_some(text: &str) -> bool {
-    const WORDS: [&str; 10] = ["~", "null", ".nan", ".inf", "true", "false", "yes", "no", "on", "off"];
+    const WORDS: [&str; 6] = ["~", "null", ".nan", ".inf", "true", "false"];
     let number = text.strip_prefix(['+', '-']).unwrap_or(text).replace('_', "");
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let based = |base: &str| {
