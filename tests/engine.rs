@@ -13,7 +13,7 @@ use kiln::driver::{Driver, StepContext, WriterLock};
 use kiln::engine::{Clock, Connect, Event, Options, Report, Reporter, Setup, reconcile_once};
 use kiln::model::{
     Access, Action, BackendSpec, Capabilities, DriverError, Effect, ErrorKind, FaultRates, IntentId, JournalEntry,
-    Kind, Ledger, NativeName, Observed, OpenIntent, Outcome, Owner, PoolId, Records, Scope, Specs, Step,
+    Kind, Ledger, NativeName, Observed, OpenIntent, Outcome, Owner, PoolId, Records, Scope, Specs, Step, Suspension,
 };
 use kiln::plan::{HeldReason, Plan};
 use kiln::store::{Batch, MemoryStore, Store, StoreError};
@@ -91,6 +91,12 @@ impl Driver for Played {
     }
     async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
         self.0.sim.remove_ledger(owner).await
+    }
+    async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
+        self.0.sim.suspensions(owner).await
+    }
+    async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError> {
+        self.0.sim.write_suspension(suspension).await
     }
 }
 

@@ -35,7 +35,7 @@ fn from_owner(context: &Context, args: &AdoptArgs, from: &Owner) -> Result<Exit,
             context.terminal.line(&format!("Nothing of {from} is on {}.", args.backend));
         }
         Said::Sentences(said) => context.say(&said),
-        Said::ToPurge(..) => {}
+        Said::ToPurge(..) | Said::Recorded(_) => {}
     }
     Ok(Exit::Done)
 }

@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::terminal::Terminal;
 use crate::daemon::protocol::{ActAnswer, ActRequest, Remembered, Surveyed, real};
 use crate::driver::{self, Driver};
-use crate::engine::{self, Act, Clock, Connect, Said, Setup, Survey, SystemClock};
+use crate::engine::{self, Act, Clock, Connect, Said, Setup, Survey, SystemClock, Written};
 use crate::manifest::{self, Allowed, Limits, Loaded, Problem, Source};
 use crate::model::{BackendSpec, DriverError, Specs};
 use crate::plan::{counted, escape};
@@ -342,6 +342,20 @@ impl Context {
         let loaded = self.read_specs(specs)?;
         let is_enough = loaded.specs.stack.declared && act.needs_the_owner_alone();
         let declared = if is_enough { Arc::new(loaded.specs) } else { self.good(loaded)? };
+        // The pools take it without the store: who has that finds it there before the next step.
+        let without_store = act.needs_the_owner_alone().then(|| (Arc::clone(&declared), act.clone()));
+        match (self.act_with_store(specs, declared, act), without_store) {
+            (Err(failure), Some((declared, act))) if failure.exit == Exit::Store => {
+                self.terminal.note(&format!("{}; only the pools record it", failure.message));
+                let setup = self.setup(declared, None);
+                Ok(block_on(async { engine::act(&setup, act).await })??)
+            }
+            (result, _) => result,
+        }
+    }
+
+    /// Carries it out here, or in the daemon that has the store.
+    fn act_with_store(&self, specs: &Path, declared: Arc<Specs>, act: Act) -> Result<Said, Failure> {
         let Some(daemon) = self.daemon()? else {
             let setup = self.writing(declared)?;
             return Ok(block_on(async { engine::act(&setup, act).await })??);
@@ -364,8 +378,16 @@ impl Context {
     /// # Errors
     /// As [`Context::act`].
     pub(crate) fn act_and_say(&self, specs: &Path, act: Act) -> Result<Exit, Failure> {
-        if let Said::Sentences(said) = self.act(specs, act)? {
-            self.say(&said);
+        match self.act(specs, act)? {
+            Said::Sentences(said) => self.say(&said),
+            Said::ToPurge(..) => {}
+            Said::Recorded(Written { said, missed }) => {
+                self.say(&said);
+                for missed in &missed {
+                    self.terminal.note(missed);
+                }
+                return Ok(Exit::Unobserved.when(!missed.is_empty()));
+            }
         }
         Ok(Exit::Done)
     }

@@ -12,9 +12,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::table::table;
 use crate::daemon::protocol::{DaemonView, PassView};
-use crate::engine::{
-    Condition, Leak, ObjectStatus, backend_status, leaks, rfc3339, status as object_status, suspensions,
-};
+use crate::engine::{Condition, Leak, ObjectStatus, backend_status, leaks, rfc3339, status as object_status};
 use crate::model::{Seconds, Size, Suspension};
 use crate::plan::{HeldView, Paint, counted, escape, render_held, resume, suspended_because};
 
@@ -87,7 +85,7 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failu
         conditions,
         held: survey.plan.held.iter().map(HeldView::new).collect(),
         approval: survey.plan.approval.as_ref().map(|approval| approval.digest.as_str()),
-        suspended: suspensions(&survey.records, &specs.stack.owner, survey.now).iter().map(suspended).collect(),
+        suspended: survey.suspended.iter().map(suspended).collect(),
         leaks: leaks(&survey, &specs).into_iter().map(LeakView::new).collect(),
     };
     if args.output.is_json() {

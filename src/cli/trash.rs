@@ -57,7 +57,7 @@ fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
     let what = args.what.map_or(Purge::Expired, |what| Purge::Named(what.kind, what.name));
     let (found, left) = match context.act(&args.specs.specs, Act::ListPurge(what.clone()))? {
         Said::ToPurge(found, left) => (found, left),
-        Said::Sentences(_) => Default::default(),
+        Said::Sentences(_) | Said::Recorded(_) => Default::default(),
     };
     if found.is_empty() {
         context.terminal.line(match left {
@@ -80,7 +80,8 @@ fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
             return Err(Failure::new(Exit::Held, "nothing was purged"));
         }
     }
-    let exit = context.act_and_say(&args.specs.specs, Act::Purge(found))?;
+    let by_name = matches!(what, Purge::Named(..));
+    let exit = context.act_and_say(&args.specs.specs, Act::Purge { objects: found, by_name })?;
     if left > 0 {
         context
             .terminal

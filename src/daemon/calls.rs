@@ -12,7 +12,7 @@ use crate::driver::{Driver, StepContext, WriterLock};
 use crate::engine::{Clock, Connect, rfc3339};
 use crate::model::{
     Access, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, Name, NativeName, Observed, Outcome, Owner,
-    PoolId, Scope, Step,
+    PoolId, Scope, Step, Suspension,
 };
 
 /// What is known of calls to backends.
@@ -198,6 +198,15 @@ impl Driver for Watched {
     async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
         let call = self.call("ledger")?;
         call.end(self.driver.remove_ledger(owner).await)
+    }
+
+    // Neither is measured, and neither says how the backend is: an answer between two steps that fail does not close the breaker.
+    async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
+        self.driver.suspensions(owner).await
+    }
+
+    async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError> {
+        self.driver.write_suspension(suspension).await
     }
 }
 

@@ -263,6 +263,7 @@ impl Hub {
                 now: self.config.clock.now(),
                 world: std::mem::take(&mut report.world),
                 records: self.config.store.records().unwrap_or_default(),
+                suspended: report.suspensions.clone(),
                 journal: Vec::new(),
                 plan: plan.clone(),
                 retries: Vec::new(),
@@ -385,12 +386,9 @@ impl Hub {
         }
         let ripe = {
             let now = self.config.clock.now();
-            // Who cannot say what is suspended purges nothing.
-            let Ok(records) = self.config.store.records() else { return };
-            let suspended = engine::suspensions(&records, &specs.stack.owner, now);
             let stays = |trashed: &Trashed| {
                 let identity = trashed.object.identity.as_ref();
-                identity.is_some_and(|id| plan::suspension_of(&suspended, id.kind, &id.name).is_some())
+                identity.is_some_and(|id| plan::suspension_of(&report.suspensions, id.kind, &id.name).is_some())
             };
             let known = self.known();
             let is_ripe = |trashed: &Trashed| known.expiry.is_ripe(trashed, now, Instant::now());
@@ -406,7 +404,7 @@ impl Hub {
             self.wake.notify_one();
             return;
         }
-        match engine::trash_purge(setup, &ripe).await {
+        match engine::trash_purge_expired(setup, &ripe).await {
             Ok(said) => {
                 self.metrics.purged(said.len());
                 said.iter().for_each(|said| tracing::info!("{said}: it was past its time"));

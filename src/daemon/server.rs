@@ -361,8 +361,13 @@ async fn act(State(desk): State<Desk>, Json(ActRequest { specs, act }): Json<Act
         };
         let answer = match engine::act(&desk.hub.setup(specs), act).await {
             Ok(said) => {
-                if let engine::Said::Sentences(said) = &said {
-                    said.iter().for_each(|said| tracing::info!("by hand: {said}"));
+                match &said {
+                    engine::Said::Sentences(said) => said.iter().for_each(|said| tracing::info!("by hand: {said}")),
+                    engine::Said::ToPurge(..) => {}
+                    engine::Said::Recorded(engine::Written { said, missed }) => {
+                        said.iter().for_each(|said| tracing::info!("by hand: {said}"));
+                        missed.iter().for_each(|missed| tracing::warn!("{missed}"));
+                    }
                 }
                 ActAnswer::Done(said)
             }

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 
 use crate::model::{
     Access, BackendSpec, Capabilities, DriverConfig, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome,
-    Owner, PoolId, Scope, Step,
+    Owner, PoolId, Scope, Step, Suspension,
 };
 
 pub use local::Local;
@@ -97,6 +97,22 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// As `execute`.
     async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError>;
+
+    /// Returns every record of the owner's suspensions that was written before the call, ended ones included; none on a pool without
+    /// the mark. Needs no lock. The engine calls it before every step, so it must cost little.
+    ///
+    /// # Errors
+    /// `Unreachable` if there is a record that cannot be read: it may suspend anything.
+    async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError>;
+
+    /// Records a suspension, or its end, beside the ledger: durably, in one step, and **without** the writer lock. An ended one takes
+    /// the place of the record of its id that is in force, never the reverse. The suspension has an id, the pool its mark.
+    ///
+    /// Of ended ones at least the newest [`Suspension::MOST`] are kept.
+    ///
+    /// # Errors
+    /// As `execute`; `Permanent` if [`Suspension::MOST`] are in force.
+    async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError>;
 }
 
 /// Opens the driver that a Backend declares. Looks at the pool as far as its capabilities depend on it; changes nothing.

@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Setup;
 use super::acts::{
-    ActError, Purge, Trashed, adopt_owner, forget_backend, forget_object, trash_purge, trash_purge_list, trash_restore,
+    ActError, Purge, Trashed, adopt_owner, forget_backend, forget_object, trash_purge, trash_purge_expired,
+    trash_purge_list, trash_restore,
 };
 use super::approve::approve;
-use super::suspend::{resume, suspend};
+use super::suspend::{Written, resume, suspend};
 use crate::model::{Kind, Name, Owner, Seconds};
 
 /// What a person decided.
@@ -18,7 +19,12 @@ pub enum Act {
     /// See [`trash_purge_list`]: decides nothing yet.
     ListPurge(Purge),
     /// See [`trash_purge`].
-    Purge(Vec<Trashed>),
+    Purge {
+        /// What is destroyed.
+        objects: Vec<Trashed>,
+        /// Whether a person named each: then suspensions are no obstacle.
+        by_name: bool,
+    },
     /// See [`forget_object`].
     ForgetObject(Kind, Name),
     /// See [`forget_backend`].
@@ -52,7 +58,7 @@ impl Act {
             Act::Suspend { .. } | Act::Resume(_) => true,
             Act::Restore(..)
             | Act::ListPurge(_)
-            | Act::Purge(_)
+            | Act::Purge { .. }
             | Act::ForgetObject(..)
             | Act::ForgetBackend(_)
             | Act::AdoptOwner { .. }
@@ -68,6 +74,8 @@ pub enum Said {
     Sentences(Vec<String>),
     /// See [`trash_purge_list`].
     ToPurge(Vec<Trashed>, usize),
+    /// See [`suspend`] and [`resume`].
+    Recorded(Written),
 }
 
 /// Carries a decision out.
@@ -82,12 +90,13 @@ pub async fn act(setup: &Setup, act: Act) -> Result<Said, ActError> {
             let (found, suspended) = trash_purge_list(setup, &what).await?;
             Said::ToPurge(found, suspended)
         }
-        Act::Purge(objects) => Said::Sentences(trash_purge(setup, &objects).await?),
+        Act::Purge { objects, by_name: true } => Said::Sentences(trash_purge(setup, &objects).await?),
+        Act::Purge { objects, by_name: false } => Said::Sentences(trash_purge_expired(setup, &objects).await?),
         Act::ForgetObject(kind, name) => one(forget_object(setup, kind, &name).await?),
         Act::ForgetBackend(name) => one(forget_backend(setup, &name).await?),
         Act::AdoptOwner { backend, from } => Said::Sentences(adopt_owner(setup, &backend, &from).await?),
         Act::Approve(digest) => Said::Sentences(approve(setup, &digest).await?),
-        Act::Suspend { object, reason, length } => Said::Sentences(suspend(setup, object, &reason, length).await?),
-        Act::Resume(object) => Said::Sentences(resume(setup, object).await?),
+        Act::Suspend { object, reason, length } => Said::Recorded(suspend(setup, object, &reason, length).await?),
+        Act::Resume(object) => Said::Recorded(resume(setup, object).await?),
     })
 }

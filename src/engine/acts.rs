@@ -15,7 +15,6 @@ use crate::store::{Batch, StoreError};
 
 use super::execute::commit;
 use super::pass::Pass;
-use super::suspend::suspensions;
 use super::wanted::is_wanted;
 use super::{Event, Options, Report, Reporter, Setup, Survey, ledger};
 
@@ -157,7 +156,7 @@ pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashe
             Ok((vec![one.clone()], 0))
         }
         Purge::Expired => {
-            let suspended = suspensions(&pass.records, &specs.stack.owner, pass.now);
+            let suspended = pass.suspensions().in_force(pass.now);
             let is_kept = |id: &Identity| {
                 plan::suspension_of(&suspended, id.kind, &id.name).is_some() || is_wanted(specs, id.kind, &id.name)
             };
@@ -184,6 +183,18 @@ pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashe
 /// See [`ActError`]. An object that is no longer as it was then, or cannot be purged now, is left, and is an error when all others
 /// are purged.
 pub async fn trash_purge(setup: &Setup, objects: &[Trashed]) -> Result<Vec<String>, ActError> {
+    purge(setup, objects, true).await
+}
+
+/// As [`trash_purge`], but no person named the objects: what is suspended is left.
+///
+/// # Errors
+/// As [`trash_purge`]; [`ActError::Held`] for what is suspended, when all others are purged.
+pub async fn trash_purge_expired(setup: &Setup, objects: &[Trashed]) -> Result<Vec<String>, ActError> {
+    purge(setup, objects, false).await
+}
+
+async fn purge(setup: &Setup, objects: &[Trashed], by_name: bool) -> Result<Vec<String>, ActError> {
     let mut pass = begin(setup).await?;
     let there = trash_in(&pass.looked.world, &setup.specs.stack.owner);
     let mut steps = Vec::new();
@@ -215,7 +226,7 @@ pub async fn trash_purge(setup: &Setup, objects: &[Trashed]) -> Result<Vec<Strin
         .iter()
         .map(|step| format!("purged {} {} from {}", lower(step), step.identity.name, step.backend))
         .collect();
-    make(&mut pass, steps, None).await?;
+    make_minding(&mut pass, steps, None, by_name).await?;
     left.map(|()| said)
 }
 
@@ -611,14 +622,30 @@ pub(super) async fn remember(pass: &Pass<'_>, batch: Batch) -> Result<(), ActErr
 /// Makes steps that a person asked for, through the same executor as a plan's. A backend that has just been `given` to this owner is
 /// usable, whatever the plan thinks of it.
 async fn make(pass: &mut Pass<'_>, steps: Vec<Step>, given: Option<&Name>) -> Result<(), ActError> {
+    make_minding(pass, steps, given, true).await
+}
+
+/// As [`make`]; unless each object was named, what is suspended is left.
+async fn make_minding(
+    pass: &mut Pass<'_>,
+    steps: Vec<Step>,
+    given: Option<&Name>,
+    by_name: bool,
+) -> Result<(), ActError> {
     steps.iter().try_for_each(|step| must_be_usable(pass, &step.backend, given))?;
     let plan = Plan::of(pass.specs().stack.owner.clone(), pass.specs().revision.clone(), steps);
     let mut report = Report::default();
     let silent = Arc::new(Silent);
-    pass.make(&plan, &Options::default(), silent, &mut report).await?;
-    match report.failed.first() {
+    pass.make(&plan, &Options { by_name, ..Options::default() }, silent, &mut report).await?;
+    if let Some((step, error)) = report.failed.first() {
+        return Err(ActError::Failed(format!("{} {}: {error}", lower(step), step.identity.name)));
+    }
+    match report.suspended.first() {
         None => Ok(()),
-        Some((step, error)) => Err(ActError::Failed(format!("{} {}: {error}", lower(step), step.identity.name))),
+        Some((step, suspension)) => {
+            let why = plan::suspended_because(suspension);
+            Err(ActError::Held(format!("{} {} is left: {why}", lower(step), step.identity.name)))
+        }
     }
 }
 

@@ -13,12 +13,13 @@ use tokio_util::sync::CancellationToken;
 use crate::driver::StepContext;
 use crate::model::{
     Action, Clients, DriverError, Effect, ErrorKind, JournalEntry, Ledger, Name, Object, ObjectRecord, OpenIntent,
-    Outcome, Place, Scope, Step, Tags, Uid,
+    Outcome, Place, Scope, Step, Suspension, Tags, Uid,
 };
 use crate::store::{Batch, Store, StoreError};
 
 use super::look::Backend;
 use super::scribe::Scribe;
+use super::suspend::{Minded, MindedByOne};
 use super::{Clock, Event, Report, Reporter, ledger};
 
 /// A call is tried this often where its error may pass, with pauses that double from a tenth of a second: under two seconds in
@@ -36,6 +37,8 @@ const LEDGER_EVERY: Duration = Duration::from_secs(5);
 
 /// Everything that making steps needs.
 pub(super) struct Run<'r> {
+    /// Which suspensions hold a step, though they were made after the plan.
+    pub minded: &'r Minded,
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
     pub backends: &'r BTreeMap<Name, Backend>,
@@ -73,8 +76,17 @@ enum Message {
 
 struct Ended {
     index: usize,
-    /// `None`: the pass was stopped before its call.
-    result: Result<Option<Result<Outcome, DriverError>>, StoreError>,
+    end: Result<End, StoreError>,
+}
+
+/// How a step's task ended.
+enum End {
+    /// The pass was stopped before its call.
+    Stopped,
+    /// Its object was suspended before its call.
+    Suspended(Suspension),
+    /// Its call was made.
+    Called(Result<Outcome, DriverError>),
 }
 
 impl Run<'_> {
@@ -112,13 +124,14 @@ impl Run<'_> {
                         let not_open = || DriverError::before(ErrorKind::Unreachable, "its backend is not open");
                         let error = self.unready.get(&step.backend).cloned().unwrap_or_else(not_open);
                         // Told when it ends: of thousands of these none is under way.
-                        tasks.spawn(async move { Ended { index, result: Ok(Some(Err(error))) } });
+                        tasks.spawn(async move { Ended { index, end: Ok(End::Called(Err(error))) } });
                         continue;
                     };
                     lane.take(step);
                     let one = One {
                         index,
                         step: step.clone(),
+                        minded: self.minded.by(index),
                         backend: lane.backend.clone(),
                         calls: Arc::clone(&lane.calls),
                         stop: stop.clone(),
@@ -128,7 +141,7 @@ impl Run<'_> {
                         revision: self.revision.clone(),
                         sender: sender.clone(),
                     };
-                    tasks.spawn(async move { Ended { index, result: one.make().await } });
+                    tasks.spawn(async move { Ended { index, end: one.make().await } });
                 }
             }
             tokio::select! {
@@ -160,14 +173,21 @@ impl Run<'_> {
                     if stages[ended.index] == Stage::Begun {
                         lanes.entry(&step.backend).and_modify(|lane| lane.free(step));
                     }
-                    match ended.result {
+                    match ended.end {
                         Err(error) => {
                             stages[ended.index] = Stage::Unsure;
                             broken.get_or_insert(error);
                             stop.cancel();
                         }
-                        Ok(None) => stages[ended.index] = Stage::Waiting,
-                        Ok(Some(result)) => {
+                        Ok(End::Stopped) => stages[ended.index] = Stage::Waiting,
+                        Ok(End::Suspended(suspension)) => {
+                            stages[ended.index] = Stage::Undone;
+                            report.skipped += 1;
+                            self.reporter.event(Event::Skipped(ended.index, step, "it was suspended before its turn"));
+                            report.suspended.push((step.clone(), suspension));
+                            skip(&mut queue, ended.index, steps, &mut stages, report, &*self.reporter);
+                        }
+                        Ok(End::Called(result)) => {
                             stages[ended.index] = match &result {
                                 Ok(_) => Stage::Done,
                                 Err(error) if error.effect == Effect::No => Stage::Undone,
@@ -183,12 +203,7 @@ impl Run<'_> {
                                 unwritten.push(ended.index);
                                 queue.done(ended.index, steps);
                             } else {
-                                for index in queue.waiting_for(ended.index) {
-                                    stages[index] = Stage::Undone;
-                                    report.skipped += 1;
-                                    report.waiting.push(steps[index].clone());
-                                    self.reporter.event(Event::Skipped(index, &steps[index], "what it waits for was not done"));
-                                }
+                                skip(&mut queue, ended.index, steps, &mut stages, report, &*self.reporter);
                             }
                         }
                     }
@@ -276,6 +291,23 @@ impl Run<'_> {
                 tracing::warn!(%error, "what was seen could not be recorded");
             }
         }
+    }
+}
+
+/// Skips every step that waits for one that was not done.
+fn skip(
+    queue: &mut Queue,
+    index: usize,
+    steps: &[Step],
+    stages: &mut [Stage],
+    report: &mut Report,
+    reporter: &dyn Reporter,
+) {
+    for index in queue.waiting_for(index) {
+        stages[index] = Stage::Undone;
+        report.skipped += 1;
+        report.waiting.push(steps[index].clone());
+        reporter.event(Event::Skipped(index, &steps[index], "what it waits for was not done"));
     }
 }
 
@@ -392,6 +424,7 @@ pub(super) async fn commit(store: &Arc<dyn Store>, batch: Batch) -> Result<(), S
 struct One {
     index: usize,
     step: Step,
+    minded: MindedByOne,
     backend: Backend,
     calls: Arc<Semaphore>,
     stop: CancellationToken,
@@ -403,8 +436,8 @@ struct One {
 }
 
 impl One {
-    /// The intent, the call, the outcome: each durable before the next. `None` if it was stopped before its call.
-    async fn make(self) -> Result<Option<Result<Outcome, DriverError>>, StoreError> {
+    /// The intent, the call, the outcome: each durable before the next.
+    async fn make(self) -> Result<End, StoreError> {
         let intent = OpenIntent { id: self.store.next_intent(), step: self.step.clone(), at: self.clock.now() };
         let id = intent.id;
         self.scribe.commit(Batch { open: vec![intent], ..Batch::default() }).await?;
@@ -415,37 +448,52 @@ impl One {
         };
         let Some(turn) = turn else {
             self.scribe.commit(Batch { close: vec![id], ..Batch::default() }).await?;
-            return Ok(None);
+            return Ok(End::Stopped);
         };
         let calling = self.scribe.calling();
         // Nobody listening any more is no reason to stop.
         let _ = self.sender.send(Message::Begun(self.index));
         let began = Instant::now();
-        let result = self.call().await;
+        let called = self.call().await;
         drop((turn, calling));
+        let result = match called {
+            Ok(result) => result,
+            Err(suspension) => {
+                self.scribe.commit(Batch { close: vec![id], ..Batch::default() }).await?;
+                return Ok(End::Suspended(suspension));
+            }
+        };
         if self.store.waits_for_disk() {
             let _ = self.sender.send(Message::Called(self.index));
         }
         let entry = journal_entry(&self.step, &self.revision, self.clock.now(), &result, began.elapsed());
         self.scribe.commit_soon(Batch { close: vec![id], journal: vec![entry], ..Batch::default() }).await?;
-        Ok(Some(result))
+        Ok(End::Called(result))
     }
 
-    async fn call(&self) -> Result<Outcome, DriverError> {
+    /// Calls the driver, again where that may help. `Err`: the object is suspended, and no call was made.
+    async fn call(&self) -> Result<Result<Outcome, DriverError>, Suspension> {
         let mut pause = FIRST_PAUSE;
-        for _ in 1..TRIES {
+        let (mut failed, mut tried) = (None, 0);
+        loop {
+            tried += 1;
+            match self.minded.suspended(&self.backend, &self.step, self.clock.now()).await {
+                Ok(None) => {}
+                Ok(Some(suspension)) => return failed.map(Err).ok_or(suspension),
+                Err(error) => return Ok(Err(failed.unwrap_or(error))),
+            }
             match self.attempt().await {
-                Err(error) if error.kind.retryable() => {
+                Err(error) if error.kind.retryable() && tried < TRIES => {
+                    failed = Some(error.clone());
                     let pausing = pause + jitter(self.step.identity.uid, pause);
                     let millis = u64::try_from(pausing.as_millis()).unwrap_or(u64::MAX);
                     let _ = self.sender.send(Message::Retrying(self.index, error, millis));
                     tokio::time::sleep(pausing).await;
                     pause *= 2;
                 }
-                result => return result,
+                result => return Ok(result),
             }
         }
-        self.attempt().await
     }
 
     async fn attempt(&self) -> Result<Outcome, DriverError> {

@@ -7,7 +7,6 @@ use std::collections::HashSet;
 use crate::model::{Identity, Images, Kind, Ledger, Name, NativeName, Object, Observed, Place, Records, Specs, Uid};
 use crate::plan::{self, Inputs, Irreversible, View};
 
-use super::suspend::suspensions;
 use super::wanted::is_wanted;
 use super::{Survey, rfc3339};
 
@@ -163,8 +162,7 @@ fn left_over(backend: &Name, object: &Object) -> Leak {
 fn expired(survey: &Survey, specs: &Specs, backend: &Name, object: &Object) -> Option<Leak> {
     let identity = object.identity.as_ref()?;
     let expires = object.tags.expires.filter(|expires| *expires <= survey.now)?;
-    let suspended = suspensions(&survey.records, &specs.stack.owner, survey.now);
-    let (more, fix) = match plan::suspension_of(&suspended, identity.kind, &identity.name) {
+    let (more, fix) = match plan::suspension_of(&survey.suspended, identity.kind, &identity.name) {
         Some(suspension) => (
             format!("; {}", plan::suspended_because(suspension)),
             format!("{}, then `kiln trash purge`", plan::resume(suspension)),

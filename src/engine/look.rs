@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::driver::{Driver, WriterLock};
 use crate::model::{
     BackendSpec, DriverConfig, DriverError, ErrorKind, Kind, Ledger, Name, NativeName, Observed, Owner, Place, PoolId,
-    Records, Scope, Specs,
+    Records, Scope, Specs, Suspension,
 };
 use crate::plan::{Plan, View, World, looks};
 
@@ -63,6 +63,16 @@ impl Backend {
         self.within(self.driver.remove_ledger(owner)).await
     }
 
+    /// See [`Driver::suspensions`].
+    pub(super) async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
+        self.within(self.driver.suspensions(owner)).await
+    }
+
+    /// See [`Driver::write_suspension`].
+    pub(super) async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError> {
+        self.within(self.driver.write_suspension(suspension)).await
+    }
+
     /// The writer lock of any owner.
     pub(super) async fn lock_of(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
         self.within(self.driver.lock(owner)).await
@@ -104,12 +114,14 @@ pub(super) enum Intent {
 pub(super) struct Looked {
     pub backends: BTreeMap<Name, Backend>,
     pub world: World,
+    /// The records of this owner's suspensions on each backend that was seen.
+    pub suspensions: BTreeMap<Name, Vec<Suspension>>,
 }
 
 /// Opens and observes these backends, all at once.
 pub(super) async fn look(connect: &Arc<dyn Connect>, specs: &Specs, records: &Records, intent: Intent) -> Looked {
     let owner = &specs.stack.owner;
-    let mut looked = Looked { backends: BTreeMap::new(), world: World::new() };
+    let mut looked = Looked { backends: BTreeMap::new(), world: World::new(), suspensions: BTreeMap::new() };
     let mut tasks = JoinSet::new();
     for spec in specs.backends.values() {
         if let Some(barred) = specs.not_allowed(Kind::Backend, &spec.meta.name) {
@@ -126,12 +138,21 @@ pub(super) async fn look(connect: &Arc<dyn Connect>, specs: &Specs, records: &Re
         tasks.spawn(async move {
             let name = spec.meta.name.clone();
             let (backend, view) = look_at(connect, spec, &owner, known, intent).await;
-            (name, backend, view)
+            let suspensions = match (&backend, &view) {
+                (Some(backend), View::Seen { .. } | View::Taken { .. }) => backend.suspensions(&owner).await,
+                _ => Ok(Vec::new()),
+            };
+            match suspensions {
+                Ok(suspensions) => (name, backend, view, suspensions),
+                // What cannot be read may suspend everything there.
+                Err(error) => (name, backend, View::Unseen { why: error.message }, Vec::new()),
+            }
         });
     }
     while let Some(joined) = tasks.join_next().await {
         match joined {
-            Ok((name, backend, view)) => {
+            Ok((name, backend, view, suspensions)) => {
+                looked.suspensions.insert(name.clone(), suspensions);
                 looked.backends.extend(backend.map(|backend| (name.clone(), backend)));
                 looked.world.insert(name, view);
             }
@@ -142,17 +163,11 @@ pub(super) async fn look(connect: &Arc<dyn Connect>, specs: &Specs, records: &Re
     looked
 }
 
-async fn look_at(
-    connect: Arc<dyn Connect>,
-    spec: BackendSpec,
-    owner: &Owner,
-    known: Option<PoolId>,
-    intent: Intent,
-) -> (Option<Backend>, View) {
+/// Opens a backend, to call it outside of a pass.
+pub(super) async fn open(connect: Arc<dyn Connect>, spec: BackendSpec) -> Result<Backend, DriverError> {
     if matches!(spec.config, DriverConfig::Unbuilt { .. }) || !spec.via.is_empty() {
-        return (None, View::Unbuilt);
+        return Err(DriverError::before(ErrorKind::Unsupported, "its driver is not built yet"));
     }
-    let unseen = |error: &DriverError| View::Unseen { why: error.message.clone() };
     let opening = {
         let spec = spec.clone();
         tokio::task::spawn_blocking(move || connect.connect(&spec))
@@ -162,8 +177,19 @@ async fn look_at(
         Ok(Err(_)) => Err(DriverError::before(ErrorKind::Permanent, "its driver failed in a panic")),
         Err(_) => Err(DriverError::timed_out(spec.timeout)),
     };
-    let mut backend = match opened {
-        Ok(driver) => Backend { spec, driver, lock: None },
+    opened.map(|driver| Backend { spec, driver, lock: None })
+}
+
+async fn look_at(
+    connect: Arc<dyn Connect>,
+    spec: BackendSpec,
+    owner: &Owner,
+    known: Option<PoolId>,
+    intent: Intent,
+) -> (Option<Backend>, View) {
+    let unseen = |error: &DriverError| View::Unseen { why: error.message.clone() };
+    let mut backend = match open(connect, spec).await {
+        Ok(backend) => backend,
         Err(error) if error.kind == ErrorKind::Unsupported => return (None, View::Unbuilt),
         Err(error) => return (None, unseen(&error)),
     };

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 pub use act::{Act, Said, act};
 pub use acts::{
     ActError, Purge, Trashed, adopt_owner, forget_backend, forget_object, trash_in, trash_list, trash_purge,
-    trash_purge_list, trash_restore,
+    trash_purge_expired, trash_purge_list, trash_restore,
 };
 pub use approve::approve;
 pub use clock::SystemClock;
@@ -43,12 +43,12 @@ pub use leaks::{Leak, LeakReason, leaks};
 pub use problems::problem_views;
 pub use reconcile::{JOURNAL, reconcile_once, survey, survey_while};
 pub use status::{Condition, Metadata, Moment, ObjectStatus, Status, backend_status, rfc3339, status};
-pub use suspend::{resume, suspend, suspensions};
+pub use suspend::{Written, resume, suspend};
 pub use unowned::{Unowned, unowned};
 pub use wanted::is_wanted;
 
 use crate::driver::Driver;
-use crate::model::{BackendSpec, DriverError, JournalEntry, Kind, Name, Outcome, Records, Specs, Step};
+use crate::model::{BackendSpec, DriverError, JournalEntry, Kind, Name, Outcome, Records, Specs, Step, Suspension};
 use crate::plan::{Plan, World};
 use crate::store::Store;
 
@@ -89,6 +89,8 @@ pub struct Survey {
     pub world: World,
     /// What the store remembers.
     pub records: Arc<Records>,
+    /// What is suspended of this owner's, by its pools and the store: that of everything first.
+    pub suspended: Vec<Suspension>,
     /// Of the journal, the last [`JOURNAL`] lines.
     pub journal: Vec<JournalEntry>,
     /// What apply would do.
@@ -166,6 +168,11 @@ pub struct Report {
     /// The plan as run, with everything held (what the run itself found to be held included); where nothing was run, as it would be.
     /// Where objects were asked for by name, the part that is about them.
     pub plan: Option<Plan>,
+    /// Steps that were not made because their object was suspended while the pass ran.
+    pub suspended: Vec<(Step, Suspension)>,
+    /// What was suspended when it began.
+    #[serde(skip)]
+    pub suspensions: Vec<Suspension>,
     /// Steps of it that were postponed: not begun, and planned again by the next pass.
     pub postponed: usize,
     /// What every declared backend showed before the first step. (Nobody outside of this process asks for it.)
@@ -189,6 +196,8 @@ pub struct Options {
     pub only: BTreeSet<(Kind, Name)>,
     /// Objects whose last steps failed: neither theirs nor what waits for them is begun in this pass.
     pub postponed: BTreeSet<(Kind, Name)>,
+    /// A person named each object: what is suspended is no obstacle.
+    pub by_name: bool,
     /// Cancelled by the first Ctrl-C: running steps are finished, no other is begun.
     pub stop: CancellationToken,
 }

@@ -14,7 +14,7 @@ use crate::store::{Batch, Store, StoreError};
 
 use super::execute::{Run, commit, journal_entry, shows_effect};
 use super::look::{Intent, Looked, look};
-use super::suspend::suspensions;
+use super::suspend::Minded;
 use super::{Event, Options, Report, Reporter, Setup, ledger};
 
 /// A pass under way.
@@ -90,7 +90,7 @@ impl<'s> Pass<'s> {
         f: impl FnOnce(&Inputs<'_>) -> T,
     ) -> T {
         let recent = self.recent();
-        let suspended = suspensions(&self.records, &self.specs().stack.owner, self.now);
+        let suspended = self.suspensions().in_force(self.now);
         f(&Inputs {
             specs: self.specs(),
             world: &self.looked.world,
@@ -209,6 +209,7 @@ impl<'s> Pass<'s> {
         if !batch.close.is_empty() {
             commit(&store, batch).await?;
         }
+        self.spread_suspensions().await;
         let usable = self.with_inputs(&[], Irreversible::Hold, plan::usable);
         for name in usable.keys() {
             self.sweep(name, reporter).await;
@@ -425,7 +426,9 @@ impl<'s> Pass<'s> {
             .map(|(name, backend)| (name.clone(), backend.clone()))
             .filter(|(name, _)| !unready.contains_key(name))
             .collect();
+        let minded = if options.by_name { Minded::nothing() } else { self.minded(&plan.steps) };
         let mut run = Run {
+            minded: &minded,
             store,
             clock: Arc::clone(&self.setup.clock),
             backends: &backends,
@@ -501,8 +504,7 @@ impl<'s> Pass<'s> {
                 batch.objects.extend(seen(name, identity, &object, known.as_ref(), ledger, self.now));
             }
         }
-        let passed = known.suspensions.iter().filter(|(_, suspension)| !suspension.is_in_force(self.now));
-        batch.suspensions.extend(passed.map(|(key, _)| (key.clone(), None)));
+        batch.suspensions = self.suspensions_to_remember(&known);
         // What is buried is remembered no more.
         for ledger in self.ledgers.values() {
             let buried = |uid: &&Uid| ledger.tombstones.contains_key(uid);

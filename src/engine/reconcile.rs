@@ -34,7 +34,9 @@ pub async fn survey_while(
     pass.settle_to_look();
     let plan = pass.plan_closely(approve, Irreversible::List).await;
     let journal = store.and_then(|store| store.journal(JOURNAL).ok()).unwrap_or_default();
-    Survey { now: pass.now, world: pass.looked.world, records: pass.records, journal, plan, retries: Vec::new() }
+    let suspended = pass.suspensions().in_force(pass.now);
+    let Pass { now, looked, records, .. } = pass;
+    Survey { now, world: looked.world, records, suspended, journal, plan, retries: Vec::new() }
 }
 
 /// One pass: lock, observe, recover what a crash left, plan, check the plan, ask, execute, look again, remember, report.
@@ -49,6 +51,7 @@ pub async fn reconcile_once(
     let mut report = Report::default();
     let mut pass = Pass::begin_writing(setup).await?;
     pass.recover(reporter.as_ref()).await?;
+    report.suspensions = pass.suspensions().in_force(pass.now);
     let irreversible = if options.unattended { Irreversible::HoldRestores } else { Irreversible::List };
     let mut whole = pass.plan_closely(&options.approve, irreversible).await;
     if let Some(saved) = &options.saved {
@@ -128,7 +131,10 @@ fn hold_what_was_not_done(plan: &mut Plan, report: &mut Report) {
         let message = "a step that it waits for was not done".to_owned();
         held(step.clone(), HeldReason::DependencyHeld, message, "run again when that step can be done")
     });
-    plan.held.extend(answered.chain(waiting));
+    let suspended = std::mem::take(&mut report.suspended).into_iter().map(|(step, suspension)| {
+        held(step, HeldReason::Suspended, plan::suspended_because(&suspension), &plan::resume(&suspension))
+    });
+    plan.held.extend(answered.chain(waiting).chain(suspended));
     plan.held.sort();
 }
 

@@ -10,11 +10,10 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::approve::APPROVE;
 use super::declared::Declared;
-use super::suspend::suspensions;
 use super::{Retry, Survey};
 use crate::model::{
     Action, BackendSpec, Capacity, Clients, Identity, JournalEntry, Kind, Name, NativeName, Object, ObjectRecord,
-    Observed, OnRemove, Owner, Place, PoolId, Specs, Step, Suspension, Tags, Uid, Verb,
+    Observed, OnRemove, Owner, Place, PoolId, Specs, Step, Tags, Uid, Verb,
 };
 use crate::plan::{Drift, Held, View, resume, suspended_because, suspension_of};
 
@@ -237,7 +236,6 @@ struct Look<'a> {
     about: HashMap<(Kind, &'a Name), About<'a>>,
     /// About a name of which nothing is known.
     nothing: About<'a>,
-    suspended: Vec<Suspension>,
 }
 
 impl<'a> Look<'a> {
@@ -272,8 +270,7 @@ impl<'a> Look<'a> {
                 *meant = Some(this);
             }
         }
-        let suspended = suspensions(&survey.records, &specs.stack.owner, survey.now);
-        Self { survey, specs, about, nothing: About::default(), suspended }
+        Self { survey, specs, about, nothing: About::default() }
     }
 
     fn about<'s>(&'s self, kind: Kind, name: &'s Name) -> &'s About<'a> {
@@ -439,7 +436,7 @@ impl<'a> Look<'a> {
 
     /// That nothing would be done for an object is said of one that needs nothing, too.
     fn with_suspension(&self, kind: Kind, name: &Name, verdict: Verdict<'a>) -> Verdict<'a> {
-        match suspension_of(&self.suspended, kind, name) {
+        match suspension_of(&self.survey.suspended, kind, name) {
             Some(suspension) if verdict.condition == Condition::Settled => Verdict {
                 reason: "Suspended".into(),
                 message: format!("{}; {}", verdict.message, suspended_because(suspension)).into(),

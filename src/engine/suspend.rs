@@ -1,80 +1,102 @@
-//! What a person suspends, and resumes. It is kept in the store alone: who loses that is asked again.
+//! Suspensions: what a person suspends and resumes, recorded on every pool that can be reached and in the store.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
-use crate::model::{Kind, Name, Object, Owner, Place, Records, Seconds, Specs, Suspension};
-use crate::plan::{View, suspended_because};
-use crate::store::{Batch, StoreError};
+use tokio::task::JoinSet;
+
+use crate::model::{
+    Action, DriverError, Kind, Name, Object, Owner, Place, Records, Scope, Seconds, Specs, Step, Suspension,
+    SuspensionId, Suspensions, Uid,
+};
+use crate::plan::{View, read_by, suspended_because};
+use crate::store::Batch;
 
 use super::acts::ActError;
 use super::execute::commit;
-use super::look::Intent;
+use super::look::{Backend, Intent, open};
 use super::pass::Pass;
 use super::{Setup, rfc3339};
 
-/// This owner's suspensions whose time has not passed, that of everything first.
-pub fn suspensions(records: &Records, owner: &Owner, now: u64) -> Vec<Suspension> {
-    let counts = |suspension: &&Suspension| suspension.owner == *owner && suspension.is_in_force(now);
-    records.suspensions.values().filter(counts).cloned().collect()
+/// What came of a suspension or its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Written {
+    /// What holds now, a sentence each.
+    pub said: Vec<String>,
+    /// Backends on which it is not recorded, with why.
+    pub missed: Vec<String>,
 }
 
-/// Suspends an object, or everything of this owner: until it is resumed, or for so long. Another suspension of the same takes the
-/// place of one that there is. Nothing is looked at for an object that is declared or remembered, so this works while backends are
-/// away. Returns a sentence.
+/// Suspends an object, or everything of this owner: until it is resumed, or for so long. It takes the place of an earlier suspension
+/// of the same. No backend is observed for an object that is declared or remembered.
 ///
 /// # Errors
-/// [`ActError::Usage`] for what nobody knows, and [`ActError::Store`].
+/// [`ActError::Usage`] for an object that is not known, [`ActError::Failed`] if it is recorded nowhere, and [`ActError::Store`].
 pub async fn suspend(
     setup: &Setup,
     object: Option<(Kind, Name)>,
     reason: &str,
     length: Option<Seconds>,
-) -> Result<Vec<String>, ActError> {
-    if reason.trim().is_empty() {
+) -> Result<Written, ActError> {
+    let reason = reason.trim();
+    if reason.is_empty() {
         return Err(ActError::Usage("a suspension needs a reason: others will read it".to_owned()));
+    }
+    if reason.len() > Suspension::LONGEST_REASON {
+        let most = Suspension::LONGEST_REASON;
+        return Err(ActError::Usage(format!("a reason has at most {most} bytes, and this one has {}", reason.len())));
     }
     let records = records(setup)?;
     if let Some((kind, name)) = &object {
         must_be_known(setup, &records, *kind, name).await?;
     }
+    let pools = Pools::open(setup, &records).await;
     let (now, owner) = (setup.clock.now(), &setup.specs.stack.owner);
-    let suspension = Suspension {
+    let until = length.map(|length| now.saturating_add(length.0));
+    let id = SuspensionId::of(&format!("{owner} {object:?} {now} {reason} {}", random()));
+    let new = Suspension {
+        id: Some(id),
         owner: owner.clone(),
         object,
-        reason: reason.trim().to_owned(),
+        reason: reason.to_owned(),
         since: now,
-        until: length.map(|length| now.saturating_add(length.0)),
+        until,
+        resumed: None,
     };
-    let until = suspension.until.map(|until| format!(" until {}", rfc3339(until))).unwrap_or_default();
-    let said = format!("{} is suspended{until}: {}", named(&suspension), suspension.reason);
-    let changes = [(suspension.key(), Some(suspension))];
-    write(setup, &records, changes.into()).await?;
-    Ok(vec![said])
+    let before = pools.union(owner, &records).in_force(now).into_iter().filter(|other| other.object == new.object);
+    let before = before.map(|other| Suspension { resumed: Some(now), ..other });
+    let until = until.map(|until| format!(" until {}", rfc3339(until))).unwrap_or_default();
+    let said = vec![format!("{} is suspended{until}: {}", named(&new), new.reason)];
+    pools.write(setup, &records, std::iter::once(new.clone()).chain(before).collect(), said).await
 }
 
 /// Ends the suspension of an object, or that of everything. (Objects that are suspended by name stay so, and everything that is
-/// suspended keeps each of its objects so.) Returns what is so now, a sentence each.
+/// suspended keeps each of its objects so.) Returns what holds now.
 ///
 /// # Errors
-/// [`ActError::Usage`] if that is not suspended, and [`ActError::Store`].
-pub async fn resume(setup: &Setup, object: Option<(Kind, Name)>) -> Result<Vec<String>, ActError> {
+/// [`ActError::Usage`] if that is not suspended, [`ActError::Failed`] if it is recorded nowhere, and [`ActError::Store`].
+pub async fn resume(setup: &Setup, object: Option<(Kind, Name)>) -> Result<Written, ActError> {
     let records = records(setup)?;
-    let in_force = suspensions(&records, &setup.specs.stack.owner, setup.clock.now());
+    let pools = Pools::open(setup, &records).await;
+    let now = setup.clock.now();
+    let in_force = pools.union(&setup.specs.stack.owner, &records).in_force(now);
     let (those, others): (Vec<_>, Vec<_>) = in_force.into_iter().partition(|suspension| suspension.object == object);
     let others: Vec<String> =
         others.iter().map(|other| format!("{}: {}", named(other), suspended_because(other))).collect();
-    let Some(lifted) = those.into_iter().next() else {
+    let Some(lifted) = those.first() else {
         let what = match &object {
             Some((kind, name)) => format!("{}/{name} is not suspended by its name", kind.as_lower()),
             None => "there is no suspension of everything".to_owned(),
         };
         let instead = if others.is_empty() { "nor is anything else".to_owned() } else { others.join("; ") };
-        return Err(ActError::Usage(format!("{what}; {instead}")));
+        let unread = pools.missed.iter().map(|missed| format!("; {missed}")).collect::<String>();
+        return Err(ActError::Usage(format!("{what}; {instead}{unread}")));
     };
-    write(setup, &records, vec![(lifted.key(), None)]).await?;
-    let mut said = vec![format!("{} is resumed", named(&lifted))];
+    let mut said = vec![format!("{} is resumed", named(lifted))];
     said.extend(others.into_iter().map(|other| format!("still suspended: {other}")));
-    Ok(said)
+    let ended = those.into_iter().map(|one| Suspension { resumed: Some(now), ..one }).collect();
+    pools.write(setup, &records, ended, said).await
 }
 
 fn named(suspension: &Suspension) -> String {
@@ -84,25 +106,127 @@ fn named(suspension: &Suspension) -> String {
     }
 }
 
+/// What the store remembers. Without a store (it is in use, say) the pools alone are asked.
 fn records(setup: &Setup) -> Result<Arc<Records>, ActError> {
-    match &setup.store {
-        Some(store) => Ok(store.records()?),
-        None => Err(StoreError::Io { path: String::new(), message: "it is not open".to_owned() }.into()),
-    }
+    setup.store.as_ref().map_or_else(|| Ok(Arc::default()), |store| Ok(store.records()?))
 }
 
-/// Writes suspensions, and removes those whose time has passed.
-async fn write(
-    setup: &Setup,
-    records: &Records,
-    mut suspensions: Vec<(String, Option<Suspension>)>,
-) -> Result<(), ActError> {
-    let now = setup.clock.now();
-    let passed = records.suspensions.iter().filter(|(_, suspension)| !suspension.is_in_force(now));
-    suspensions.splice(0..0, passed.map(|(key, _)| (key.clone(), None)));
-    match &setup.store {
-        Some(store) => Ok(commit(store, Batch { suspensions, ..Batch::default() }).await?),
-        None => Ok(()),
+/// A number that no other process gets: std keys its hash maps with the system's randomness.
+fn random() -> u64 {
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    hasher.finish()
+}
+
+/// The pools of all declared backends, as far as records can be written to them.
+struct Pools {
+    reached: BTreeMap<Name, (Backend, Vec<Suspension>)>,
+    /// Those without the mark: nothing of this owner is on them yet.
+    fresh: Vec<Name>,
+    /// Why others are not reached, a sentence each.
+    missed: Vec<String>,
+}
+
+impl Pools {
+    /// Opens them side by side, each within its own time. Nothing is listed.
+    async fn open(setup: &Setup, records: &Records) -> Self {
+        let (specs, mut pools) =
+            (&setup.specs, Self { reached: BTreeMap::new(), fresh: Vec::new(), missed: Vec::new() });
+        let mut tasks = JoinSet::new();
+        for spec in specs.backends.values() {
+            let name = spec.meta.name.clone();
+            if let Some(barred) = specs.not_allowed(Kind::Backend, &name) {
+                pools.missed.push(format!("{name}: {}", barred.message));
+                continue;
+            }
+            let known = records.backends.get(&name).map(|record| record.pool.clone());
+            let (connect, spec, owner) = (Arc::clone(&setup.connect), spec.clone(), specs.stack.owner.clone());
+            tasks.spawn(async move {
+                let opened = async {
+                    let backend = open(connect, spec).await?;
+                    let pool = backend.observe(&Scope::Objects(Vec::new())).await?.pool;
+                    let on_it = backend.suspensions(&owner).await?;
+                    Ok((backend, pool, on_it))
+                };
+                let opened = opened.await.map_err(|error: DriverError| error.message);
+                (name, known, opened)
+            });
+        }
+        while let Some(joined) = tasks.join_next().await {
+            let Ok((name, known, opened)) = joined else { continue };
+            match opened {
+                Ok((_, None, _)) if known.is_none() => pools.fresh.push(name),
+                Ok((_, pool, _)) if pool.is_none() || (known.is_some() && pool != known) => {
+                    pools.missed.push(format!("{name}: another pool is there than before"));
+                }
+                Ok((backend, _, on_it)) => drop(pools.reached.insert(name, (backend, on_it))),
+                Err(why) => pools.missed.push(format!("{name}: {why}")),
+            }
+        }
+        pools.fresh.sort();
+        pools.missed.sort();
+        pools
+    }
+
+    /// Every record of an owner's suspensions, on these pools and in the store.
+    fn union(&self, owner: &Owner, records: &Records) -> Suspensions {
+        let on_pools = self.reached.values().flat_map(|(_, on_it)| on_it);
+        Suspensions::union(on_pools.chain(records.suspensions.values().filter(|one| one.owner == *owner)))
+    }
+
+    /// Writes records to the store, then to every pool.
+    async fn write(
+        mut self,
+        setup: &Setup,
+        records: &Records,
+        changed: Vec<Suspension>,
+        mut said: Vec<String>,
+    ) -> Result<Written, ActError> {
+        if let Some(store) = &setup.store {
+            let mut suspensions: Vec<(String, Option<Suspension>)> = Vec::new();
+            for one in &changed {
+                // The row that it had before suspensions had ids.
+                let old = Suspension { id: None, ..one.clone() }.key();
+                if records.suspensions.get(&old).is_some_and(|there| there.id() == one.id()) {
+                    suspensions.push((old, None));
+                }
+                suspensions.push((one.key(), Some(one.clone())));
+            }
+            commit(store, Batch { suspensions, ..Batch::default() }).await?;
+        }
+        let mut tasks = JoinSet::new();
+        for (name, (backend, _)) in std::mem::take(&mut self.reached) {
+            let changed = changed.clone();
+            tasks.spawn(async move {
+                for one in &changed {
+                    if let Err(error) = backend.write_suspension(one).await {
+                        return (name, Err(error.message));
+                    }
+                }
+                (name, Ok(()))
+            });
+        }
+        let mut reached = BTreeSet::new();
+        while let Some(joined) = tasks.join_next().await {
+            match joined {
+                Ok((name, Ok(()))) => drop(reached.insert(name)),
+                Ok((name, Err(why))) => self.missed.push(format!("{name}: {why}")),
+                Err(error) => self.missed.push(format!("a backend: {error}")),
+            }
+        }
+        self.missed.sort();
+        if setup.store.is_none() && reached.is_empty() {
+            let why = self.missed.iter().map(|missed| format!("; {missed}")).collect::<String>();
+            return Err(ActError::Failed(format!("it is recorded nowhere: no pool could be reached{why}")));
+        }
+        if !reached.is_empty() {
+            let names: Vec<&str> = reached.iter().map(Name::as_str).collect();
+            said.push(format!("recorded on {}", names.join(", ")));
+        } else if self.missed.is_empty() {
+            said.push("recorded in the store alone: no pool has been used yet".to_owned());
+        }
+        let missed = self.missed.into_iter().map(|missed| format!("not recorded on {missed}")).collect();
+        Ok(Written { said, missed })
     }
 }
 
@@ -140,4 +264,137 @@ async fn must_be_known(setup: &Setup, records: &Arc<Records>, kind: Kind, name: 
         sentence.push_str(&format!(" (but {})", unobserved.message));
     }
     Err(ActError::Usage(sentence))
+}
+
+impl Pass<'_> {
+    /// Every record of this owner's suspensions, on the pools and in the store.
+    pub(super) fn suspensions(&self) -> Suspensions {
+        let owner = &self.specs().stack.owner;
+        let stored = self.records.suspensions.values().filter(|one| one.owner == *owner);
+        Suspensions::union(self.looked.suspensions.values().flatten().chain(stored))
+    }
+
+    /// Writes to the pools whose lock is held what only others, or the store, know: a suspension that is in force, and the end of one
+    /// that is. A record that cannot be written stays where it is, and holds from there.
+    pub(super) async fn spread_suspensions(&mut self) {
+        let union = self.suspensions();
+        for (name, backend) in self.looked.backends.iter().filter(|(_, backend)| backend.lock.is_some()) {
+            let Some(on_it) = self.looked.suspensions.get_mut(name) else { continue };
+            for one in union.0.values() {
+                let there = on_it.iter().find(|other| other.id() == one.id());
+                let is_in_force_there = there.is_some_and(|there| there.resumed.is_none());
+                let record = match one.is_in_force(self.now) {
+                    true if there.is_none() => one.clone(),
+                    false if is_in_force_there => Suspension { resumed: one.resumed.or(one.until), ..one.clone() },
+                    _ => continue,
+                };
+                match backend.write_suspension(&record).await {
+                    Ok(()) => {
+                        on_it.retain(|other| other.id() != record.id());
+                        on_it.push(record);
+                    }
+                    Err(error) => tracing::warn!(backend = %name, %error, "a suspension could not be recorded"),
+                }
+            }
+        }
+    }
+
+    /// What is to change in the store so that it has what the pools have, and the ends of suspensions that a pool may not know yet.
+    pub(super) fn suspensions_to_remember(&self, known: &Records) -> Vec<(String, Option<Suspension>)> {
+        let owner = &self.specs().stack.owner;
+        let mine = || known.suspensions.iter().filter(|(_, one)| one.owner == *owner);
+        let union = Suspensions::union(mine().map(|(_, one)| one).chain(self.looked.suspensions.values().flatten()));
+        let all_reached = self.specs().backends.keys().all(|name| self.usable.contains(name));
+        let on_pools = || self.looked.suspensions.values().flatten();
+        let unaware = |one: &Suspension| on_pools().any(|other| other.resumed.is_none() && other.id() == one.id());
+        let remembered = |one: &&Suspension| match one.resumed {
+            Some(at) => (!all_reached || unaware(one)) && at + Suspension::RESUMED_DAYS * 86_400 > self.now,
+            None => one.is_in_force(self.now),
+        };
+        let kept: BTreeMap<String, &Suspension> =
+            union.0.values().filter(remembered).map(|one| (one.key(), one)).collect();
+        let gone = mine().filter(|(key, _)| !kept.contains_key(*key)).map(|(key, _)| (key.clone(), None));
+        let new = kept.iter().filter(|(key, one)| known.suspensions.get(*key) != Some(**one));
+        let new: Vec<_> = new.map(|(key, one)| (key.clone(), Some((*one).clone()))).collect();
+        gone.chain(new).collect()
+    }
+
+    /// What the steps of this pass mind while they are made.
+    pub(super) fn minded(&self, steps: &[Step]) -> Minded {
+        let ended = self.suspensions().0.into_iter().filter(|(_, one)| one.resumed.is_some()).map(|(id, _)| id);
+        // What an object is called now matters where it is renamed, and where another is made from it.
+        let mut wanted: HashMap<Uid, Vec<(Kind, Name)>> = HashMap::new();
+        for step in steps {
+            if let Action::Rename { .. } = step.action {
+                wanted.insert(step.identity.uid, Vec::new());
+            }
+            wanted.extend(read_by(step).map(|object| (object.uid, Vec::new())));
+        }
+        if !wanted.is_empty() {
+            let seen = self.looked.world.values().flat_map(|view| match view {
+                View::Seen { observed, .. } | View::Taken { observed, .. } => observed.objects.as_slice(),
+                View::Unseen { .. } | View::Unbuilt => &[],
+            });
+            let identities = seen.filter_map(|object| object.identity.as_ref());
+            for identity in identities.chain(steps.iter().map(|step| &step.identity)) {
+                if let Some(names) = wanted.get_mut(&identity.uid) {
+                    names.push((identity.kind, identity.name.clone()));
+                }
+            }
+        }
+        let about = |step: &Step| {
+            let mut about = vec![(step.identity.kind, step.identity.name.clone())];
+            let others = [Some(step.identity.uid), read_by(step).map(|object| object.uid)].into_iter().flatten();
+            about.extend(others.filter_map(|uid| wanted.get(&uid)).flatten().cloned());
+            about
+        };
+        Minded { ended: Arc::new(ended.collect()), about: steps.iter().map(about).collect() }
+    }
+}
+
+/// What steps mind while they are made: a suspension that another process records meanwhile.
+#[derive(Default)]
+pub(super) struct Minded {
+    ended: Arc<BTreeSet<SuspensionId>>,
+    /// For each step, the objects that it is about and those that it reads.
+    about: Vec<Vec<(Kind, Name)>>,
+}
+
+/// What one step minds.
+pub(super) struct MindedByOne {
+    ended: Arc<BTreeSet<SuspensionId>>,
+    about: Vec<(Kind, Name)>,
+}
+
+impl Minded {
+    /// For steps on objects that a person named.
+    pub(super) fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// Returns what the step of this index minds.
+    pub(super) fn by(&self, index: usize) -> MindedByOne {
+        let about = self.about.get(index).cloned().unwrap_or_default();
+        MindedByOne { ended: Arc::clone(&self.ended), about }
+    }
+}
+
+impl MindedByOne {
+    /// Reads the pool's records, and returns the suspension that is against making the step now.
+    pub(super) async fn suspended(
+        &self,
+        backend: &Backend,
+        step: &Step,
+        now: u64,
+    ) -> Result<Option<Suspension>, DriverError> {
+        if self.about.is_empty() {
+            return Ok(None);
+        }
+        let on_pool = backend.suspensions(&step.identity.owner).await?;
+        let is_against = |one: &Suspension| {
+            let covers = || self.about.iter().any(|(kind, name)| one.covers(*kind, name));
+            one.is_in_force(now) && !self.ended.contains(&one.id()) && covers()
+        };
+        Ok(Suspensions::union(&on_pool).in_force(now).into_iter().rev().find(is_against))
+    }
 }

@@ -14,6 +14,7 @@ mod quantity;
 mod record;
 mod spec;
 mod step;
+mod suspension;
 
 pub use capability::{Access, Capabilities};
 pub use error::{DriverError, Effect, ErrorKind};
@@ -22,10 +23,11 @@ pub use ledger::{ApprovalInUse, Ledger, LedgerEntry, LedgerView, PoolId, Removal
 pub use name::{Kind, Name, NameError, NativeForm, NativeName, Owner, Uid};
 pub use observed::{Capacity, Clients, Identity, Listed, Object, Observed, Place, Scope, Tags};
 pub use quantity::{Percent, QuantityError, Seconds, Size};
-pub use record::{BackendRecord, IntentId, JournalEntry, ObjectRecord, OpenIntent, Records, Suspension};
+pub use record::{BackendRecord, IntentId, JournalEntry, ObjectRecord, OpenIntent, Records};
 pub use spec::{
     ApprovalSpec, BackendSpec, Defaults, DriverConfig, ExportSpec, ExportedThing, FaultRates, Meta, NotAllowed,
     OnRemove, Origin, Provisioning, PurgeMode, Qos, RestoreSpec, Safety, SnapshotSpec, SourcePlace, SourceSpec, Specs,
     Stack, TargetSpec, TrashPolicy, Unreadable, VolumeSpec,
 };
 pub use step::{Action, Expect, FieldChange, ObjectRef, Outcome, Reason, Risk, Step, Verb};
+pub use suspension::{Suspension, SuspensionId, Suspensions};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Identity, Kind, Ledger, Name, NativeName, Object, Owner, PoolId, Size, Step, Tags, Uid};
+use super::{Identity, Kind, Ledger, Name, NativeName, Object, Owner, PoolId, Size, Step, Suspension, Tags, Uid};
 
 /// Everything that the planner reads of the store.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -13,44 +13,9 @@ pub struct Records {
     pub backends: BTreeMap<Name, BackendRecord>,
     /// By uid.
     pub objects: BTreeMap<Uid, ObjectRecord>,
-    /// By [`Suspension::key`]; those, too, whose time has passed.
+    /// By [`Suspension::key`]: what the pools were last seen to hold, and what is still to be written to pools that were away.
     #[serde(default)]
     pub suspensions: BTreeMap<String, Suspension>,
-}
-
-/// What a person said is to be left as it is. Only here: who loses the store is asked again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Suspension {
-    /// Whose objects.
-    pub owner: Owner,
-    /// Which of them; `None`: all.
-    pub object: Option<(Kind, Name)>,
-    /// Why, in the person's words.
-    pub reason: String,
-    /// In seconds since 1970.
-    pub since: u64,
-    /// When it ends by itself, in seconds since 1970.
-    pub until: Option<u64>,
-}
-
-impl Suspension {
-    /// `OWNER/kind/NAME`; of everything, `OWNER`.
-    pub fn key(&self) -> String {
-        match &self.object {
-            Some((kind, name)) => format!("{}/{}/{name}", self.owner, kind.as_lower()),
-            None => self.owner.to_string(),
-        }
-    }
-
-    /// Whether it still counts.
-    pub fn is_in_force(&self, now: u64) -> bool {
-        self.until.is_none_or(|until| now < until)
-    }
-
-    /// Whether it is about this object.
-    pub fn covers(&self, kind: Kind, name: &Name) -> bool {
-        self.object.as_ref().is_none_or(|(its, called)| *its == kind && called == name)
-    }
 }
 
 /// A Backend as it was last seen.

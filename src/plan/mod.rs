@@ -37,7 +37,7 @@ pub use ground::usable;
 pub use lint::lint;
 pub use looks::{images, looks};
 pub use markdown::markdown;
-pub use plan::{plan, unobserved};
+pub use plan::{plan, read_by, unobserved};
 pub use render::{Paint, counted, escape, render, render_held, render_step, summary_line};
 pub use saved::{NotSaved, SAVED_FORMAT, Saved, declare_the_same, differences};
 pub use select::{Selected, select, without};

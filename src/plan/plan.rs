@@ -439,7 +439,7 @@ impl<'a> Planner<'a> {
 }
 
 /// The object whose content a step copies, if it copies one.
-pub(super) fn read_by(step: &Step) -> Option<&ObjectRef> {
+pub fn read_by(step: &Step) -> Option<&ObjectRef> {
     match &step.action {
         Action::Create { origin, .. } => origin.as_ref().and_then(Origin::object),
         Action::Snapshot { volume: object, .. } | Action::Restore { snapshot: object, .. } => Some(object),

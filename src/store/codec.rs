@@ -19,12 +19,14 @@ use crate::model::{IntentId, Name, Uid};
 
 /// The newest that this program writes, and reads. A number of its own is given to every change of [`Meta`], of the
 /// layout of rows, or of a record that an earlier program would misread; `tests/fixtures/store` keeps rows of each.
-pub(super) const FORMAT: u16 = 2;
+pub(super) const FORMAT: u16 = 3;
 
 /// In which format a value is written: the first that had its kind, so that whoever goes back to an earlier program keeps a store
 /// that it reads. Suspensions came with 2: a store that has one is refused by earlier programs, which would act on what is suspended.
+/// Their ids came with 3: earlier programs take the key of such a row for damage.
 fn format_of(value_key: &[u8]) -> u16 {
     match value_key.first() {
+        Some(&kind::SUSPENSION) if value_key.contains(&b'@') => 3,
         Some(&kind::SUSPENSION) => 2,
         _ => 1,
     }

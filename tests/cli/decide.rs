@@ -47,11 +47,53 @@ fn what_is_suspended_is_left_alone_until_it_is_resumed() {
     sandbox.kiln("plan").ends(0);
     let status = sandbox.object("volume/a")["status"].clone();
     assert_eq!((&status["condition"], &status["reason"]), (&"Settled".into(), &"Suspended".into()), "{status}");
-    // It is kept in the store only.
+    // It is on the pool: who loses the store, or has another, finds it there.
     sandbox.volume("a", "size: 3Mi");
     sandbox.kiln("apply").ends(4);
     sandbox.remove("state");
+    sandbox.kiln("apply").ends(4).says("Suspended");
+    sandbox.kiln("apply --state elsewhere").ends(4).says("Suspended");
+    sandbox.kiln("resume volume/a --state another").ends(0).says("recorded on fast");
     sandbox.kiln("apply").ends(0);
+    assert_eq!(sandbox.data_file("volume/a").metadata().unwrap().len(), 3 << 20);
+}
+
+#[test]
+fn a_suspension_needs_no_store_that_can_be_written() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("a", "size: 1Mi");
+    sandbox.kiln("apply").ends(0);
+    sandbox.volume("a", "size: 2Mi");
+    sandbox.write("no-directory", "");
+    sandbox
+        .kiln("suspend volume/a --reason fsck --state no-directory")
+        .ends(0)
+        .says("recorded on fast")
+        .warns("only the pools record it");
+    sandbox.kiln("apply").ends(4).says("Suspended");
+    std::fs::rename(sandbox.path("pool"), sandbox.path("away")).unwrap();
+    sandbox.kiln("suspend --reason all --state no-directory").ends(1).warns("recorded nowhere");
+}
+
+#[test]
+fn a_suspension_that_cannot_be_read_holds_everything_on_its_pool() {
+    let sandbox = two_pools("safety: {maxRemovals: 100}");
+    volume_on(&sandbox, "fast", "a");
+    volume_on(&sandbox, "slow", "b");
+    sandbox.kiln("apply").ends(0);
+    sandbox.kiln("suspend volume/a --reason fsck").ends(0).says("recorded on fast, slow");
+    let records = std::fs::read_dir(sandbox.path("pool/.kiln-pool/suspended")).unwrap();
+    let record = records.flatten().next().unwrap().path();
+    std::fs::write(&record, "kiln-suspension 1 0\n{}").unwrap();
+    volume_on(&sandbox, "fast", "c");
+    volume_on(&sandbox, "slow", "d");
+    let ran = sandbox.kiln("apply").ends(6);
+    ran.says("volume/c  create   Unobserved: ").says("may suspend anything and cannot be read: it is damaged");
+    sandbox.kiln("get volume/d").ends(0).says("Settled");
+    // Removed, the other pool still knows it.
+    std::fs::remove_file(&record).unwrap();
+    sandbox.kiln("apply").ends(0);
+    assert!(record.exists(), "it was written back");
 }
 
 #[test]
@@ -73,7 +115,7 @@ fn a_suspension_says_for_what_and_why() {
     // What nobody declares any more can be suspended, also while its pool is away.
     sandbox.remove("specs/a.yaml");
     std::fs::rename(sandbox.path("pool"), sandbox.path("away")).unwrap();
-    sandbox.kiln("suspend volume/a --reason x").ends(0);
+    sandbox.kiln("suspend volume/a --reason x").ends(6).warns("not recorded on fast: ");
     std::fs::rename(sandbox.path("away"), sandbox.path("pool")).unwrap();
     sandbox.kiln("plan").ends(4).says("volume/a  remove   Suspended: ");
 }

@@ -32,6 +32,8 @@ pub(crate) trait Bench: Send + Sync {
     fn fingerprint(&self) -> String;
     /// Damages the newest copy of a ledger, or all.
     fn damage_ledger(&self, owner: &Owner, all: bool);
+    /// Damages every record of an owner's suspensions.
+    fn damage_suspensions(&self, owner: &Owner);
 
     /// Writes a stamp all over a block of a live object.
     fn write(&self, native: &NativeName, block: u64, stamp: u64) {
@@ -141,6 +143,9 @@ impl Bench for SimBench {
     fn damage_ledger(&self, owner: &Owner, all: bool) {
         self.edit(|world| world.damage_ledger(owner, all));
     }
+    fn damage_suspensions(&self, owner: &Owner) {
+        assert!(self.edit(|world| world.damage_suspensions(owner)), "there is none");
+    }
     fn write(&self, native: &NativeName, block: u64, stamp: u64) {
         assert!(self.edit(|world| world.write(native, block, stamp)), "no block {block} in {native}");
     }
@@ -215,6 +220,20 @@ impl Bench for LocalBench {
             }
         }
         assert!(damaged > 0, "there is no {newest}");
+    }
+    fn damage_suspensions(&self, owner: &Owner) {
+        let mut damaged = 0;
+        for entry in fs::read_dir(self.root.join(".kiln-pool/suspended")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_name().unwrap().to_str().unwrap().starts_with(&format!("{owner}.")) {
+                let mut bytes = fs::read(&path).unwrap();
+                let last = bytes.len() - 3;
+                bytes[last] ^= 0x10;
+                fs::write(path, bytes).unwrap();
+                damaged += 1;
+            }
+        }
+        assert!(damaged > 0, "there is none");
     }
 }
 

@@ -52,7 +52,7 @@ impl Suspended {
     fn in_force(&self, owner: &Owner) -> Suspension {
         let Self { volume, snapshot, because: reason, until } = self.clone();
         let object = volume.map(|name| (Kind::Volume, name)).or_else(|| Some((Kind::Snapshot, snapshot?)));
-        Suspension { owner: owner.clone(), object, reason, since: 0, until }
+        Suspension { id: None, owner: owner.clone(), object, reason, since: 0, until, resumed: None }
     }
 }
 

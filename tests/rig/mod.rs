@@ -19,7 +19,7 @@ use kiln::engine::{Clock, Connect, Event, Options, Report, Reporter, Setup, Surv
 use kiln::manifest::{self, Limits, Source};
 use kiln::model::{
     Access, BackendSpec, Capabilities, DriverError, ErrorKind, FaultRates, Ledger, NativeName, Observed, Outcome,
-    Owner, PoolId, Scope, Size, Specs, Step, Tags, Uid,
+    Owner, PoolId, Scope, Size, Specs, Step, Suspension, Tags, Uid,
 };
 use kiln::plan::Plan;
 use kiln::store::{MemoryStore, Store, StoreError};
@@ -92,6 +92,12 @@ impl Driver for Doomed {
     }
     async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
         self.doom.around(self.inner.remove_ledger(owner)).await
+    }
+    async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
+        self.inner.suspensions(owner).await
+    }
+    async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError> {
+        self.doom.around(self.inner.write_suspension(suspension)).await
     }
 }
 

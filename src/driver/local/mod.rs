@@ -8,6 +8,7 @@
 //! POOL/.kiln-pool/id                                    the pool's identity
 //! POOL/.kiln-pool/OWNER.lock                            the writer lock
 //! POOL/.kiln-pool/OWNER.ledger, OWNER.ledger.old        the ledger, and the one before
+//! POOL/.kiln-pool/suspended/OWNER.ID.suspended         what a person suspended; OWNER.ID.resumed once it was ended
 //! POOL/.kiln-pool/reserve                               room for a ledger when there is none left
 //! POOL/.kiln-pool/adopted/FILE.json                     tags of a file that was taken over where it is
 //! ```
@@ -29,7 +30,7 @@ use rustix::io::Errno;
 use super::{Driver, StepContext, WriterLock};
 use crate::model::{
     Access, Action, Capabilities, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome, Owner, PoolId, Scope,
-    Step, Uid,
+    Step, Suspension, Uid,
 };
 
 mod ability;
@@ -44,6 +45,7 @@ mod pool;
 mod removal;
 mod restore;
 mod steps;
+mod suspended;
 #[cfg(test)]
 mod tests;
 
@@ -67,6 +69,8 @@ struct Inner {
     freed: Condvar,
     /// The locks taken through this driver: a running step keeps its owner's, and so does a ledger being written.
     locks: Mutex<Vec<(Owner, Weak<lock::Held>)>>,
+    /// The records of suspensions that were read.
+    recorded: Mutex<suspended::Recorded>,
     /// Held while a ledger is replaced or removed: one that was given up on may still be running.
     ledgers: Mutex<()>,
 }
@@ -81,6 +85,7 @@ impl Local {
             busy: Mutex::default(),
             freed: Condvar::new(),
             locks: Mutex::default(),
+            recorded: Mutex::default(),
             ledgers: Mutex::default(),
         }))
     }
@@ -305,5 +310,24 @@ impl Driver for Local {
     async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
         let owner = owner.clone();
         self.0.clone().with_ledgers(owner.clone(), move |pool| ledger::remove(pool, &owner)).await
+    }
+
+    async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
+        let (inner, owner) = (self.0.clone(), owner.clone());
+        blocking(move || {
+            let pool = match Pool::reach(&inner.path) {
+                Ok(pool) => pool,
+                Err(Closed::Missing) if inner.create => return Ok(Vec::new()),
+                Err(closed) => return Err(inner.why(closed)),
+            };
+            let mut recorded = inner.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+            suspended::read(&pool, &owner, &mut recorded)
+        })
+        .await
+    }
+
+    async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError> {
+        let (inner, suspension) = (self.0.clone(), suspension.clone());
+        blocking(move || suspended::write(&inner.pool()?, &suspension)).await
     }
 }

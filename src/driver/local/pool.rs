@@ -491,7 +491,8 @@ pub(super) fn errno_of(error: std::io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
 
-fn random_hex() -> Result<String, Errno> {
+/// 32 hexadecimal digits that nothing else has.
+pub(super) fn random_hex() -> Result<String, Errno> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).map_err(errno_of)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use crate::driver::{Driver, StepContext, WriterLock};
 use crate::model::{
     Access, Action, Capabilities, DriverError, ErrorKind, FaultRates, Ledger, Meta, NativeName, Observed, Outcome,
-    Owner, PoolId, Scope, Size, Step,
+    Owner, PoolId, Scope, Size, Step, Suspension,
 };
 
 use super::apply::{apply, leave_half};
@@ -379,6 +379,19 @@ impl Driver for SimDriver {
             })
             .await;
         Self::reply(fault, answer).await
+    }
+
+    // Neither meets a fault, and neither is counted as a call: scripts count the calls that change objects.
+    async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
+        let owner = owner.clone();
+        let unreadable = || DriverError::before(ErrorKind::Unreachable, "the record of a suspension cannot be read");
+        self.with(false, move |world| world.suspensions_of(&owner)).await?.ok_or_else(unreadable)
+    }
+
+    async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError> {
+        let suspension = suspension.clone();
+        let full = || DriverError::before(ErrorKind::Permanent, "as many suspensions as may be are in force");
+        self.with(true, move |world| world.record_suspension(&suspension)).await?.then_some(()).ok_or_else(full)
     }
 }
 

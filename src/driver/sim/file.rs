@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DriverError, ErrorKind, NativeName, Owner, PoolId, Uid};
+use crate::model::{DriverError, ErrorKind, NativeName, Owner, PoolId, Suspension, SuspensionId, Uid};
 
 use super::world::{Copies, Delta, SimObject, SimWorld};
 
@@ -37,6 +37,7 @@ enum Row {
     Trash(NativeName, Uid, Option<SimObject>),
     Ledger(Owner, Option<Copies>),
     Pool(Option<PoolId>),
+    Suspension(Owner, SuspensionId, Option<Suspension>),
 }
 
 /// How far the world in memory has followed the file.
@@ -327,6 +328,7 @@ fn clear(world: &mut SimWorld) {
     world.live.clear();
     world.trash.clear();
     world.ledgers.clear();
+    world.suspensions.clear();
     world.before = Delta::default();
 }
 
@@ -339,24 +341,29 @@ fn put(world: &mut SimWorld, row: Row) {
         Row::Ledger(owner, Some(copies)) => drop(world.ledgers.insert(owner, copies)),
         Row::Ledger(owner, None) => drop(world.ledgers.remove(&owner)),
         Row::Pool(pool) => world.pool = pool,
+        Row::Suspension(owner, id, record) => drop(world.suspensions.insert((owner, id), record)),
     }
 }
 
 /// What the change in progress touched.
 fn changed(world: &SimWorld) -> Vec<Row> {
-    let Delta { live, trash, ledgers, pool } = &world.delta;
+    let Delta { live, trash, ledgers, suspensions, pool } = &world.delta;
     let live = live.keys().map(|native| Row::Live(native.clone(), world.live.get(native).map(|o| (**o).clone())));
     let trash = trash.keys().map(|key| Row::Trash(key.0.clone(), key.1, world.trash.get(key).map(|o| (**o).clone())));
     let ledgers = ledgers.iter().map(|owner| Row::Ledger(owner.clone(), world.ledgers.get(owner).cloned()));
     let pool = pool.then(|| Row::Pool(world.pool.clone()));
-    live.chain(trash).chain(ledgers).chain(pool).collect()
+    let record = |key: &(Owner, SuspensionId)| world.suspensions.get(key).cloned().flatten();
+    let suspensions = suspensions.iter().map(|key| Row::Suspension(key.0.clone(), key.1.clone(), record(key)));
+    live.chain(trash).chain(ledgers).chain(suspensions).chain(pool).collect()
 }
 
 fn all(world: &SimWorld) -> impl Iterator<Item = Row> {
     let live = world.live.iter().map(|(native, o)| Row::Live(native.clone(), Some((**o).clone())));
     let trash = world.trash.iter().map(|((native, uid), o)| Row::Trash(native.clone(), *uid, Some((**o).clone())));
     let ledgers = world.ledgers.iter().map(|(owner, copies)| Row::Ledger(owner.clone(), Some(copies.clone())));
-    std::iter::once(Row::Pool(world.pool.clone())).chain(ledgers).chain(live).chain(trash)
+    let suspensions = world.suspensions.iter();
+    let suspensions = suspensions.map(|((owner, id), one)| Row::Suspension(owner.clone(), id.clone(), one.clone()));
+    std::iter::once(Row::Pool(world.pool.clone())).chain(ledgers).chain(suspensions).chain(live).chain(trash)
 }
 
 fn write_line(rows: &[Row]) -> io::Result<Vec<u8>> {

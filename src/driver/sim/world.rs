@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Clients, Identity, Kind, Ledger, LedgerView, NativeForm, NativeName, Object, Owner, Place, PoolId, Size, Tags, Uid,
+    Clients, Identity, Kind, Ledger, LedgerView, NativeForm, NativeName, Object, Owner, Place, PoolId, Size,
+    Suspension, SuspensionId, Tags, Uid,
 };
 
 /// The unit of content: a stamp stands for so many bytes.
@@ -83,12 +84,14 @@ pub(super) struct Delta {
     pub(super) live: BTreeMap<NativeName, Option<Arc<SimObject>>>,
     pub(super) trash: BTreeMap<(NativeName, Uid), Option<Arc<SimObject>>>,
     pub(super) ledgers: BTreeSet<Owner>,
+    pub(super) suspensions: BTreeSet<(Owner, SuspensionId)>,
     pub(super) pool: bool,
 }
 
 impl Delta {
     pub(super) fn is_empty(&self) -> bool {
-        self.live.is_empty() && self.trash.is_empty() && self.ledgers.is_empty() && !self.pool
+        let Self { live, trash, ledgers, suspensions, pool } = self;
+        live.is_empty() && trash.is_empty() && ledgers.is_empty() && suspensions.is_empty() && !pool
     }
 }
 
@@ -142,6 +145,8 @@ pub struct SimWorld {
     pub(super) live: BTreeMap<NativeName, Arc<SimObject>>,
     pub(super) trash: BTreeMap<(NativeName, Uid), Arc<SimObject>>,
     pub(super) ledgers: BTreeMap<Owner, Copies>,
+    /// `None` stands for a record that cannot be read.
+    pub(super) suspensions: BTreeMap<(Owner, SuspensionId), Option<Suspension>>,
     pub(super) open: BTreeMap<NativeName, Vec<String>>,
     pub(super) locks: BTreeMap<Owner, u64>,
     pub(super) next_lock: u64,
@@ -161,6 +166,7 @@ impl PartialEq for SimWorld {
             live,
             trash,
             ledgers,
+            suspensions,
             open: _,
             locks: _,
             next_lock: _,
@@ -174,6 +180,7 @@ impl PartialEq for SimWorld {
             && *live == other.live
             && *trash == other.trash
             && *ledgers == other.ledgers
+            && *suspensions == other.suspensions
     }
 }
 
@@ -360,6 +367,41 @@ impl SimWorld {
     pub fn lose_ledger(&mut self, owner: &Owner) {
         self.ledgers.remove(owner);
         self.delta.ledgers.insert(owner.clone());
+    }
+
+    /// Makes every record of an owner's suspensions unreadable. Whether there was one.
+    pub fn damage_suspensions(&mut self, owner: &Owner) -> bool {
+        let keys: Vec<_> = self.suspensions.keys().filter(|(of, _)| of == owner).cloned().collect();
+        keys.iter().for_each(|key| self.put_suspension(key.clone(), None));
+        !keys.is_empty()
+    }
+
+    /// Every record of an owner's suspensions. `None`: one cannot be read.
+    pub(super) fn suspensions_of(&self, owner: &Owner) -> Option<Vec<Suspension>> {
+        self.suspensions.iter().filter(|((of, _), _)| of == owner).map(|(_, record)| record.clone()).collect()
+    }
+
+    /// Records a suspension or its end. `false`: as many as may be are in force.
+    pub(super) fn record_suspension(&mut self, suspension: &Suspension) -> bool {
+        let key = (suspension.owner.clone(), suspension.id());
+        match self.suspensions.get(&key) {
+            Some(Some(there)) if there.resumed.is_some() || suspension.resumed.is_none() => return true,
+            Some(_) => {}
+            None => {
+                let mine = || self.suspensions.iter().filter(|((of, _), _)| *of == suspension.owner);
+                let in_force = mine().filter(|(_, one)| one.as_ref().is_none_or(|one| one.resumed.is_none())).count();
+                if suspension.resumed.is_none() && in_force >= Suspension::MOST {
+                    return false;
+                }
+            }
+        }
+        self.put_suspension(key, Some(Suspension { id: Some(suspension.id()), ..suspension.clone() }));
+        true
+    }
+
+    fn put_suspension(&mut self, key: (Owner, SuspensionId), record: Option<Suspension>) {
+        self.suspensions.insert(key.clone(), record);
+        self.delta.suspensions.insert(key);
     }
 
     /// Gives the pool another identity, or takes it away: what a look shows when another pool is mounted in its place.

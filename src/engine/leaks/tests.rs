@@ -4,8 +4,8 @@ use std::sync::Arc;
 use super::*;
 use crate::manifest::{Limits, Source, load};
 use crate::model::{
-    BackendRecord, Clients, LedgerEntry, LedgerView, ObjectRecord, Owner, PoolId, Seconds, Size, Suspension, Tags,
-    Tombstone,
+    BackendRecord, Clients, LedgerEntry, LedgerView, ObjectRecord, Owner, PoolId, Seconds, Size, Suspension,
+    Suspensions, Tags, Tombstone,
 };
 use crate::plan::plan;
 
@@ -122,18 +122,20 @@ impl Scene {
             ledger: Some(self.ledger.clone()),
         };
         records.backends.insert(name("fast"), record);
+        let suspended = Suspensions::union(records.suspensions.values()).in_force(NOW);
         let inputs = Inputs {
             specs: &self.specs,
             world: &world,
             records: &records,
             recent: &[],
-            suspended: &suspensions(&records, &owner(), NOW),
+            suspended: &suspended,
             approved: &[],
             images: &Images::new(),
             irreversible: Irreversible::List,
         };
         let plan = plan(&inputs);
-        Survey { now: NOW, world, records: Arc::new(records), journal: Vec::new(), plan, retries: Vec::new() }
+        let (journal, retries) = (Vec::new(), Vec::new());
+        Survey { now: NOW, world, records: Arc::new(records), suspended, journal, plan, retries }
     }
 
     fn leaks(&self) -> Vec<Told> {
@@ -192,11 +194,13 @@ fn leftovers_count_where_nobody_is_writing() {
 fn trash_past_its_time_says_since_when_and_what_keeps_it() {
     let mut scene = Scene::new(&["db"], vec![live("db"), trashed("old", NOW - 5), trashed("kept", NOW - 5)], &[]);
     let suspension = Suspension {
+        id: None,
         owner: owner(),
         object: Some((Kind::Volume, name("kept"))),
         reason: "who needs it?".to_owned(),
         since: NOW,
         until: Some(NOW + Seconds(60).0),
+        resumed: None,
     };
     scene.records.suspensions.insert(suspension.key(), suspension);
     let resume = "`kiln resume volume/kept`, then `kiln trash purge`";

@@ -69,6 +69,7 @@ fn survey(objects: Vec<Object>) -> Survey {
         now: NOW,
         world: BTreeMap::from([(name("fast"), View::Seen { capabilities, observed })]),
         records: Arc::default(),
+        suspended: Vec::new(),
         journal: Vec::new(),
         plan: Plan::of(owner(), String::new(), Vec::new()),
         retries: Vec::new(),

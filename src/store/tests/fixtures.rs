@@ -24,6 +24,13 @@ fn expected_of_v2() -> Content {
     content
 }
 
+/// Format 3 came with the ids of suspensions.
+fn expected_of_v3() -> Content {
+    let mut content = expected_of_v2();
+    content.records.suspensions.extend([0, 1].map(|n| (recorded(n).key(), recorded(n))));
+    content
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -38,7 +45,7 @@ fn fixture(format: &str) -> std::path::PathBuf {
 
 #[test]
 fn rows_of_every_format_are_read() {
-    for (format, expected) in [("v1", expected_of_v1()), ("v2", expected_of_v2())] {
+    for (format, expected) in [("v1", expected_of_v1()), ("v2", expected_of_v2()), ("v3", expected_of_v3())] {
         rows_are_read(format, &expected);
     }
 }
@@ -66,7 +73,7 @@ fn write_the_fixture() {
     assert!(!target.exists(), "fixtures are never written again");
     let dir = tempfile::tempdir().unwrap();
     let opened = open(dir.path(), NOW).unwrap();
-    let Content { records, intents, journal } = expected_of_v2();
+    let Content { records, intents, journal } = expected_of_v3();
     let batch = Batch {
         backends: records.backends.into_iter().map(|(name, record)| (name, Some(record))).collect(),
         objects: records.objects.into_iter().map(|(uid, record)| (uid, Some(record))).collect(),

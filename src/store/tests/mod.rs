@@ -138,7 +138,13 @@ fn line(n: u64) -> JournalEntry {
 
 fn suspension(n: u64) -> Suspension {
     let object = (n > 0).then(|| (Kind::Volume, identity(n).name));
-    Suspension { owner: owner(), object, reason: format!("reason {n}"), since: NOW, until: Some(NOW + n) }
+    let reason = format!("reason {n}");
+    Suspension { id: None, owner: owner(), object, reason, since: NOW, until: Some(NOW + n), resumed: None }
+}
+
+/// As programs write it since suspensions have ids.
+fn recorded(n: u64) -> Suspension {
+    Suspension { id: Some(suspension(n).id()), ..suspension(n) }
 }
 
 fn put(n: u64) -> Batch {

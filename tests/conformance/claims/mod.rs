@@ -90,5 +90,10 @@ claims! {
         ledgers_of_owners_are_apart
         removed_ledger_is_gone
         lock_excludes_second_writer_and_is_released_on_drop
-        locks_are_seen_while_they_are_held;
+        locks_are_seen_while_they_are_held
+        suspensions_are_recorded_without_the_writer_lock
+        a_resume_takes_the_place_of_its_suspension_and_never_the_reverse
+        suspensions_of_owners_are_apart
+        a_suspension_that_cannot_be_read_is_no_absent_one
+        suspensions_in_force_have_a_limit;
 }

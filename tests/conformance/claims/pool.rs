@@ -1,6 +1,6 @@
 //! The pool's mark, ledgers and locks.
 
-use kiln::model::{ErrorKind, Kind, Ledger, LedgerEntry, LedgerView, Owner};
+use kiln::model::{ErrorKind, Kind, Ledger, LedgerEntry, LedgerView, Owner, Suspension, SuspensionId};
 
 use crate::suite::Bench;
 use crate::suite::kit::Kit;
@@ -129,4 +129,78 @@ pub(crate) async fn locks_are_seen_while_they_are_held(bench: &dyn Bench) {
     assert!(bench.another().lock(&kit.owner).await.is_err());
     drop(lock);
     assert!(kit.all().await.locked.is_empty());
+}
+
+fn suspension(owner: &Owner, reason: &str) -> Suspension {
+    let object = Some((Kind::Volume, "db".parse().unwrap()));
+    let id = Some(SuspensionId::of(reason));
+    let reason = reason.to_owned();
+    Suspension { id, owner: owner.clone(), object, reason, since: 1000, until: Some(9000), resumed: None }
+}
+
+fn ended(suspension: &Suspension) -> Suspension {
+    Suspension { resumed: Some(2000), ..suspension.clone() }
+}
+
+pub(crate) async fn suspensions_are_recorded_without_the_writer_lock(bench: &dyn Bench) {
+    let fresh = bench.another();
+    let owner: Owner = "prod".parse().unwrap();
+    assert_eq!(fresh.suspensions(&owner).await, Ok(Vec::new()), "a pool without the mark has none");
+    let kit = Kit::new(bench).await;
+    // The driver that holds the lock sees what another connection writes, without being opened anew.
+    let _lock = kit.driver.lock(&kit.owner).await.unwrap();
+    assert_eq!(kit.driver.suspensions(&kit.owner).await, Ok(Vec::new()));
+    let (one, other) = (suspension(&kit.owner, "fsck"), suspension(&kit.owner, "backup"));
+    for suspension in [&one, &other, &one] {
+        bench.another().write_suspension(suspension).await.unwrap();
+    }
+    for driver in [kit.driver.clone(), bench.another()] {
+        let mut seen = driver.suspensions(&kit.owner).await.unwrap();
+        seen.sort_by(|a, b| b.reason.cmp(&a.reason));
+        assert_eq!(seen, [one.clone(), other.clone()]);
+    }
+}
+
+pub(crate) async fn a_resume_takes_the_place_of_its_suspension_and_never_the_reverse(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (one, late) = (suspension(&kit.owner, "fsck"), suspension(&kit.owner, "late"));
+    for record in [&one, &ended(&one), &ended(&late), &one, &late] {
+        kit.driver.write_suspension(record).await.unwrap();
+    }
+    let mut seen = bench.another().suspensions(&kit.owner).await.unwrap();
+    seen.sort_by(|a, b| a.reason.cmp(&b.reason));
+    assert_eq!(seen, [ended(&one), ended(&late)]);
+}
+
+pub(crate) async fn suspensions_of_owners_are_apart(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let other: Owner = "test".parse().unwrap();
+    kit.driver.write_suspension(&suspension(&kit.owner, "fsck")).await.unwrap();
+    assert_eq!(bench.another().suspensions(&other).await, Ok(Vec::new()));
+    kit.driver.write_suspension(&ended(&suspension(&other, "fsck"))).await.unwrap();
+    assert_eq!(bench.another().suspensions(&kit.owner).await, Ok(vec![suspension(&kit.owner, "fsck")]));
+}
+
+pub(crate) async fn a_suspension_that_cannot_be_read_is_no_absent_one(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    kit.driver.write_suspension(&suspension(&kit.owner, "fsck")).await.unwrap();
+    bench.damage_suspensions(&kit.owner);
+    let error = bench.another().suspensions(&kit.owner).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
+}
+
+pub(crate) async fn suspensions_in_force_have_a_limit(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let nth = |n: usize| suspension(&kit.owner, &format!("reason {n}"));
+    // One that was ended leaves room for another.
+    kit.driver.write_suspension(&nth(0)).await.unwrap();
+    kit.driver.write_suspension(&ended(&nth(0))).await.unwrap();
+    for n in 1..=Suspension::MOST {
+        kit.driver.write_suspension(&nth(n)).await.unwrap();
+    }
+    let error = kit.driver.write_suspension(&nth(Suspension::MOST + 1)).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Permanent, "{error}");
+    kit.driver.write_suspension(&nth(1)).await.unwrap();
+    kit.driver.write_suspension(&ended(&nth(1))).await.unwrap();
+    kit.driver.write_suspension(&nth(Suspension::MOST + 1)).await.unwrap();
 }

@@ -1,0 +1,200 @@
+//! The records of suspensions: a file each in `.kiln-pool/suspended`, never changed once it has its name.
+//!
+//! A record is a line `kiln-suspension 1 BLAKE3` and, behind it, the JSON that the hash is of. It is written in full beside, made
+//! durable, and published by a rename, so that it needs no lock. Its name says whose it is, its id, and whether it was ended:
+//! `OWNER.ID.suspended`, `OWNER.ID.resumed`. The second is written before the first is removed: at every instant at least one of
+//! them says what holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::RenameFlags;
+use rustix::io::Errno;
+
+use super::fail;
+use super::pool::{self, ListBuffer, MARK, Pool};
+use crate::model::{DriverError, ErrorKind, Owner, Suspension, SuspensionId};
+
+/// In the mark's directory.
+const DIR: &str = "suspended";
+/// Before the hash; the number is the format's.
+const HEAD: &str = "kiln-suspension 1 ";
+/// A reason has at most 1,000 bytes.
+const LIMIT: u64 = 16 << 10;
+/// Entries of the directory. More than any number of owners that share a pool record.
+const ENTRIES: usize = 256 * Suspension::MOST;
+
+/// What records of one driver were read, by file name: a record is never changed.
+pub(super) type Recorded = BTreeMap<String, Suspension>;
+
+/// What a file name says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Suspended,
+    Resumed,
+}
+
+impl State {
+    fn ending(self) -> &'static str {
+        match self {
+            State::Suspended => "suspended",
+            State::Resumed => "resumed",
+        }
+    }
+}
+
+fn file_name(owner: &Owner, id: &SuspensionId, state: State) -> String {
+    format!("{owner}.{id}.{}", state.ending())
+}
+
+/// The directory, open, with the names of one owner's records in it.
+struct Records {
+    dir: OwnedFd,
+    names: BTreeMap<String, State>,
+    shown: String,
+}
+
+impl Records {
+    /// Lists the records of an owner. `None`: there is no directory.
+    fn list(pool: &Pool, owner: &Owner) -> Result<Option<Self>, DriverError> {
+        let shown = format!("{}/{MARK}/{DIR}", pool.path.display());
+        let unreadable = |errno| unreadable(&shown, &fail::describe(errno));
+        let Some(mark) = pool.mark().map_err(unreadable)? else { return Ok(None) };
+        let Some(dir) = pool::absent_is_none(pool::open_dir(mark, DIR)).map_err(unreadable)? else { return Ok(None) };
+        let entries = pool::list(dir.as_fd(), &mut ListBuffer::new()).map_err(unreadable)?;
+        if entries.len() > ENTRIES {
+            return Err(self::unreadable(&shown, &format!("it has {} entries", entries.len())));
+        }
+        let mut names = BTreeMap::new();
+        // What is being written, or was when its writer died, is not a record yet.
+        for entry in entries.into_iter().filter(|entry| !(entry.exact && entry.name.ends_with(".new"))) {
+            match parse(&entry.name).filter(|_| entry.exact) {
+                Some((of, _, state)) if of == *owner => drop(names.insert(entry.name, state)),
+                Some(_) => {}
+                // It may be a record that lost its name.
+                None => return Err(self::unreadable(&format!("{shown}/{}", entry.name), "its name is not a record's")),
+            }
+        }
+        Ok(Some(Self { dir, names, shown }))
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Suspension>, DriverError> {
+        let shown = format!("{}/{name}", self.shown);
+        let bytes = pool::read_small(self.dir.as_fd(), name, LIMIT);
+        let Some(bytes) = bytes.map_err(|errno| unreadable(&shown, &fail::describe(errno)))? else { return Ok(None) };
+        let damaged = || unreadable(&shown, "it is damaged");
+        let record: Suspension =
+            body_of(&bytes).and_then(|body| serde_json::from_slice(body).ok()).ok_or_else(damaged)?;
+        let state = if record.resumed.is_some() { State::Resumed } else { State::Suspended };
+        let is_named_so = record.id.as_ref().is_some_and(|id| file_name(&record.owner, id, state) == name);
+        if is_named_so { Ok(Some(record)) } else { Err(damaged()) }
+    }
+}
+
+fn unreadable(shown: &str, why: &str) -> DriverError {
+    DriverError::before(
+        ErrorKind::Unreachable,
+        format!(
+            "{shown} may suspend anything and cannot be read: {why}; make it readable, or remove it if nothing on this pool is to \
+             be suspended"
+        ),
+    )
+}
+
+fn parse(name: &str) -> Option<(Owner, SuspensionId, State)> {
+    let (rest, ending) = name.rsplit_once('.')?;
+    let (owner, id) = rest.rsplit_once('.')?;
+    let state = [State::Suspended, State::Resumed].into_iter().find(|state| state.ending() == ending)?;
+    Some((owner.parse().ok()?, SuspensionId::try_from(id.to_owned()).ok()?, state))
+}
+
+/// What the hash in the first line is of, if it is.
+fn body_of(bytes: &[u8]) -> Option<&[u8]> {
+    let line = bytes.iter().position(|byte| *byte == b'\n')?;
+    let (head, body) = (&bytes[..line], &bytes[line + 1..]);
+    let hash = head.strip_prefix(HEAD.as_bytes())?;
+    (hash == blake3::hash(body).to_hex().as_bytes()).then_some(body)
+}
+
+/// Reads the records of an owner; those of `known` are not read again. See [`crate::driver::Driver::suspensions`].
+pub(super) fn read(pool: &Pool, owner: &Owner, known: &mut Recorded) -> Result<Vec<Suspension>, DriverError> {
+    let Some(records) = Records::list(pool, owner)? else {
+        known.clear();
+        return Ok(Vec::new());
+    };
+    known.retain(|name, _| records.names.contains_key(name));
+    for name in records.names.keys() {
+        if !known.contains_key(name) {
+            // One that vanished since the listing was ended, or dropped after it was.
+            let Some(record) = records.read(name)? else { continue };
+            known.insert(name.clone(), record);
+        }
+    }
+    Ok(records.names.keys().filter_map(|name| known.get(name)).cloned().collect())
+}
+
+/// Writes a record. See [`crate::driver::Driver::write_suspension`].
+pub(super) fn write(pool: &Pool, record: &Suspension) -> Result<(), DriverError> {
+    let owner = &record.owner;
+    let shown = format!("{}/{MARK}/{DIR}", pool.path.display());
+    let doing = format!("recording the suspension of {owner} in {shown}");
+    let failed = |errno| fail::before(&doing, errno);
+    let id = record.id();
+    let record = Suspension { id: Some(id.clone()), ..record.clone() };
+    let state = if record.resumed.is_some() { State::Resumed } else { State::Suspended };
+    super::lock::identity(pool)?;
+    let mark = pool.mark().and_then(|mark| mark.ok_or(Errno::NOENT)).map_err(failed)?;
+    let dir = pool::make_dir(mark, DIR).map_err(failed)?;
+    let names = Records::list(pool, owner)?.map(|records| records.names).unwrap_or_default();
+    let (suspended, resumed) = (file_name(owner, &id, State::Suspended), file_name(owner, &id, State::Resumed));
+    let name = if state == State::Resumed { &resumed } else { &suspended };
+    if !names.contains_key(name) && !names.contains_key(&resumed) {
+        let in_force = names.values().filter(|state| **state == State::Suspended).count();
+        if state == State::Suspended && in_force >= Suspension::MOST {
+            let message = format!("{doing}: {in_force} are in force there; resume some, or suspend everything at once");
+            return Err(DriverError::before(ErrorKind::Permanent, message));
+        }
+        let body = serde_json::to_vec(&record)
+            .map_err(|why| DriverError::before(ErrorKind::Permanent, format!("{doing}: {why}")))?;
+        let mut bytes = format!("{HEAD}{}\n", blake3::hash(&body).to_hex()).into_bytes();
+        bytes.extend_from_slice(&body);
+        // Two writers of one record write the same bytes, each beside.
+        let beside = format!("{name}.{}.{}.new", std::process::id(), pool::random_hex().map_err(failed)?);
+        pool::write_new(dir.as_fd(), &beside, &bytes)
+            .and_then(|()| pool::rename(&dir, &beside, &dir, name, RenameFlags::empty()))
+            .map_err(|errno| {
+                // What is beside is of no use, and no record.
+                let _ = pool::remove_file(dir.as_fd(), &beside);
+                fail::before(&doing, errno)
+            })?;
+    }
+    let after = |errno| fail::after(&doing, errno);
+    pool::sync(dir.as_fd()).map_err(after)?;
+    if state == State::Resumed {
+        pool::remove_file(dir.as_fd(), &suspended).map_err(after)?;
+        forget_oldest(&Records { dir, names, shown }, &resumed).map_err(after)?;
+    }
+    Ok(())
+}
+
+/// Removes the oldest records of ended suspensions beyond [`Suspension::MOST`]. A pool that was away since holds what they ended
+/// again, until it is resumed once more.
+fn forget_oldest(records: &Records, newest: &str) -> Result<(), Errno> {
+    let ended: BTreeSet<&String> = records
+        .names
+        .iter()
+        .filter(|(name, state)| **state == State::Resumed && *name != newest)
+        .map(|(name, _)| name)
+        .collect();
+    if ended.len() < Suspension::MOST {
+        return Ok(());
+    }
+    let mut by_age = Vec::with_capacity(ended.len());
+    for name in ended {
+        let stat = pool::stat_in(records.dir.as_fd(), name)?;
+        by_age.push((stat.map(|stat| (stat.st_mtime, stat.st_mtime_nsec)), name));
+    }
+    by_age.sort();
+    let too_many = by_age.len() + 1 - Suspension::MOST;
+    by_age.iter().take(too_many).try_for_each(|(_, name)| pool::remove_file(records.dir.as_fd(), name).map(drop))
+}

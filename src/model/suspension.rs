@@ -1,0 +1,157 @@
+//! Suspensions: what a person wants left as it is, as recorded on the pools and in the store.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, Name, Owner};
+
+/// The identity of a suspension: 32 hexadecimal digits. A resume ends the suspension of its id on every pool.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SuspensionId(String);
+
+impl SuspensionId {
+    /// Returns the id that belongs to this text.
+    pub fn of(text: &str) -> Self {
+        Self(blake3::hash(text.as_bytes()).to_hex()[..32].to_owned())
+    }
+
+    /// Returns the digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for SuspensionId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let is_id = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if is_id { Ok(Self(text)) } else { Err("the id of a suspension has 32 hexadecimal digits") }
+    }
+}
+
+impl From<SuspensionId> for String {
+    fn from(id: SuspensionId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for SuspensionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// What a person said is to be left as it is. It is recorded on every pool that can be reached, beside the ledger, and in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// Its identity; `None` in stores that were written before suspensions had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<SuspensionId>,
+    /// Whose objects.
+    pub owner: Owner,
+    /// Which of them; `None`: all.
+    pub object: Option<(Kind, Name)>,
+    /// Why, in the person's words.
+    pub reason: String,
+    /// In seconds since 1970.
+    pub since: u64,
+    /// When it ends by itself, in seconds since 1970.
+    pub until: Option<u64>,
+    /// When it was ended, in seconds since 1970. A record that has this ends the suspension of its id wherever else it is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<u64>,
+}
+
+impl Suspension {
+    /// The most that may be in force for one owner on one pool. As many ended ones are kept there.
+    pub const MOST: usize = 256;
+    /// The most bytes of a reason.
+    pub const LONGEST_REASON: usize = 1000;
+    /// For how many days it is remembered that a suspension was ended, for pools that were away.
+    pub const RESUMED_DAYS: u64 = 30;
+
+    /// Returns its identity: the recorded one, else the one that belongs to its content.
+    pub fn id(&self) -> SuspensionId {
+        let Self { id, owner, object, reason, since, until: _, resumed: _ } = self;
+        id.clone().unwrap_or_else(|| {
+            let object = object.as_ref().map(|(kind, name)| format!("{}/{name}", kind.as_lower()));
+            SuspensionId::of(&format!("{owner} {} {since} {reason}", object.unwrap_or_default()))
+        })
+    }
+
+    /// Returns its key in the store: `OWNER/kind/NAME@ID`; of everything, `OWNER@ID`. Without an id, what is before the `@`.
+    pub fn key(&self) -> String {
+        let what = match &self.object {
+            Some((kind, name)) => format!("{}/{}/{name}", self.owner, kind.as_lower()),
+            None => self.owner.to_string(),
+        };
+        self.id.as_ref().map_or_else(|| what.clone(), |id| format!("{what}@{id}"))
+    }
+
+    /// Whether it still counts.
+    pub fn is_in_force(&self, now: u64) -> bool {
+        self.resumed.is_none() && self.until.is_none_or(|until| now < until)
+    }
+
+    /// Whether it is about this object.
+    pub fn covers(&self, kind: Kind, name: &Name) -> bool {
+        self.object.as_ref().is_none_or(|(its, called)| *its == kind && called == name)
+    }
+}
+
+/// Every record of the suspensions of one owner, by id: the union over its pools and the store. A resume wins.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Suspensions(pub BTreeMap<SuspensionId, Suspension>);
+
+impl Suspensions {
+    /// Unites records.
+    pub fn union<'a>(records: impl IntoIterator<Item = &'a Suspension>) -> Self {
+        let mut union: BTreeMap<SuspensionId, Suspension> = BTreeMap::new();
+        for record in records {
+            let id = record.id();
+            if record.resumed.is_some() || !union.contains_key(&id) {
+                union.insert(id.clone(), Suspension { id: Some(id), ..record.clone() });
+            }
+        }
+        Self(union)
+    }
+
+    /// Returns those in force, that of everything first.
+    pub fn in_force(&self, now: u64) -> Vec<Suspension> {
+        let mut in_force: Vec<Suspension> = self.0.values().filter(|one| one.is_in_force(now)).cloned().collect();
+        // Of several for one object, the newest is the one that is told.
+        in_force.sort_by(|a, b| (&a.object, b.since, &a.id).cmp(&(&b.object, a.since, &b.id)));
+        in_force
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn suspension(reason: &str) -> Suspension {
+        let (owner, object) = ("prod".parse().unwrap(), Some((Kind::Volume, "db".parse().unwrap())));
+        Suspension { id: None, owner, object, reason: reason.to_owned(), since: 1000, until: None, resumed: None }
+    }
+
+    #[test]
+    fn a_resume_wins_in_whatever_order_records_are_read() {
+        let (held, ended) = (suspension("fsck"), Suspension { resumed: Some(2000), ..suspension("fsck") });
+        for records in [[&held, &ended], [&ended, &held]] {
+            assert_eq!(Suspensions::union(records).in_force(3000), []);
+        }
+        let other = suspension("backup");
+        assert_eq!(Suspensions::union([&held, &ended, &other]).in_force(3000).len(), 1, "by id, not by object");
+    }
+
+    #[test]
+    fn a_suspension_without_an_id_always_gets_the_same() {
+        assert_eq!(suspension("fsck").id(), Suspension { until: Some(5), ..suspension("fsck") }.id());
+        assert_ne!(suspension("fsck").id(), suspension("backup").id());
+        assert_eq!(suspension("fsck").key(), "prod/volume/db");
+    }
+}

@@ -1,0 +1,352 @@
+//! Suspensions as records on the pools: none is lost with a store, none is missed that another process writes, and a resume wins.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+mod rig;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use kiln::driver::sim::{SimDriver, SimWorld};
+use kiln::driver::{Driver, StepContext, WriterLock};
+use kiln::engine::{
+    ActError, Clock, Connect, Options, Purge, Report, Setup, Written, reconcile_once, resume, suspend, trash_purge,
+    trash_purge_expired, trash_purge_list,
+};
+use kiln::model::{
+    Access, BackendSpec, Capabilities, DriverError, FaultRates, Kind, Ledger, Name, NativeName, Observed, Outcome,
+    Owner, PoolId, Scope, Specs, Step, Suspension, SuspensionId,
+};
+use kiln::plan::HeldReason;
+use kiln::store::{Batch, MemoryStore, Store};
+use rig::{Doom, HEAD, Person, Pools, Rig, Turned, run, snapshot, specs, volume};
+
+fn join(parts: &[String]) -> Specs {
+    specs(&format!("{HEAD}{}", parts.concat()))
+}
+
+fn object(kind: Kind, name: &str) -> Option<(Kind, Name)> {
+    Some((kind, name.parse().unwrap()))
+}
+
+fn held(report: &Report) -> Vec<(String, HeldReason)> {
+    let plan = report.plan.as_ref().unwrap();
+    plan.held.iter().map(|held| (held.name.to_string(), held.reason)).collect()
+}
+
+fn suspended(name: &str) -> Vec<(String, HeldReason)> {
+    vec![(name.to_owned(), HeldReason::Suspended)]
+}
+
+#[test]
+fn losing_the_store_loses_no_suspension() {
+    run(async {
+        let rig = Rig::new();
+        rig.settle(&join(&[volume("db", "size: 1Mi")]), 3, "made").await;
+        let larger = join(&[volume("db", "size: 2Mi")]);
+        let written = suspend(&rig.setup(&larger), object(Kind::Volume, "db"), "work", None).await.unwrap();
+        assert_eq!((written.missed.len(), written.said[1].as_str()), (0, "recorded on pool"));
+        let other = rig.fork(false);
+        assert_eq!(held(&other.pass(&larger).await.unwrap()), suspended("db"));
+        resume(&other.setup(&larger), object(Kind::Volume, "db")).await.unwrap();
+        // The first store still has it, and the pool knows that it was ended.
+        let first = Rig { world: Arc::clone(&other.world), ..rig };
+        assert_eq!(held(&first.pass(&larger).await.unwrap()), []);
+        assert_eq!(first.store.records().unwrap().suspensions.len(), 0);
+    });
+}
+
+#[test]
+fn a_suspension_of_a_store_without_ids_is_carried_over_once() {
+    run(async {
+        let rig = Rig::new();
+        rig.settle(&join(&[volume("db", "size: 1Mi")]), 3, "made").await;
+        let larger = join(&[volume("db", "size: 2Mi")]);
+        let old = Suspension {
+            id: None,
+            owner: "prod".parse().unwrap(),
+            object: object(Kind::Volume, "db"),
+            reason: "as it was written before".to_owned(),
+            since: 1_700_000_000,
+            until: None,
+            resumed: None,
+        };
+        let change = || Batch { suspensions: vec![(old.key(), Some(old.clone()))], ..Batch::default() };
+        rig.store.commit(change()).unwrap();
+        assert_eq!(held(&rig.pass(&larger).await.unwrap()), suspended("db"));
+        let keys: Vec<String> = rig.store.records().unwrap().suspensions.keys().cloned().collect();
+        assert_eq!(keys, [Suspension { id: Some(old.id()), ..old.clone() }.key()]);
+        let other = rig.fork(false);
+        assert_eq!(held(&other.pass(&larger).await.unwrap()), suspended("db"), "it is on the pool");
+        resume(&rig.setup(&larger), object(Kind::Volume, "db")).await.unwrap();
+        // A store of that time may come back.
+        rig.store.commit(change()).unwrap();
+        assert_eq!(held(&rig.pass(&larger).await.unwrap()), []);
+    });
+}
+
+#[test]
+fn records_that_cannot_be_read_hold_the_whole_pool() {
+    run(async {
+        let rig = Rig::new();
+        rig.settle(&join(&[volume("db", "size: 1Mi")]), 3, "made").await;
+        let more = join(&[volume("db", "size: 2Mi"), volume("new", "size: 1Mi")]);
+        suspend(&rig.setup(&more), object(Kind::Volume, "db"), "work", None).await.unwrap();
+        assert!(rig.world().damage_suspensions(&"prod".parse().unwrap()));
+        let events = rig.world().events().len();
+        let report = rig.pass(&more).await.unwrap();
+        assert_eq!(held(&report).iter().filter(|(_, reason)| *reason == HeldReason::Unobserved).count(), 2);
+        assert_eq!(report.plan.unwrap().unobserved.len(), 1);
+        assert_eq!(rig.world().events().len(), events);
+    });
+}
+
+#[test]
+fn a_suspension_of_the_same_object_takes_the_place_of_the_one_before() {
+    run(async {
+        let rig = Rig::new();
+        let db = join(&[volume("db", "size: 1Mi")]);
+        rig.settle(&db, 3, "made").await;
+        for reason in ["first", "second"] {
+            suspend(&rig.setup(&db), object(Kind::Volume, "db"), reason, None).await.unwrap();
+        }
+        let reasons: Vec<String> = rig.survey(&db).await.suspended.into_iter().map(|one| one.reason).collect();
+        assert_eq!(reasons, ["second"]);
+        assert_eq!(resume(&rig.setup(&db), object(Kind::Volume, "db")).await.unwrap().said[0], "volume/db is resumed");
+        assert_eq!(rig.fork(false).survey(&db).await.suspended, []);
+        // One after the other within one second, with the same words: not the one that was ended.
+        suspend(&rig.setup(&db), object(Kind::Volume, "db"), "second", None).await.unwrap();
+        assert_eq!(rig.survey(&db).await.suspended.len(), 1);
+    });
+}
+
+/// Two pools, each of which may be away.
+struct Two {
+    worlds: BTreeMap<String, Arc<Mutex<SimWorld>>>,
+    store: Arc<MemoryStore>,
+    clock: Arc<Turned>,
+}
+
+impl Two {
+    fn new() -> Self {
+        let world = |seed| Arc::new(Mutex::new(SimWorld::new(seed)));
+        let worlds = BTreeMap::from([("pool".to_owned(), world(1)), ("other".to_owned(), world(2))]);
+        let clock = Arc::new(Turned(AtomicU64::new(1_800_000_000)));
+        Self { worlds, store: Arc::new(MemoryStore::new()), clock }
+    }
+
+    fn specs(size: &str) -> Specs {
+        let other = "---\napiVersion: kiln/v1\nkind: Backend\nmetadata: {name: other}\nspec: {driver: sim}\n";
+        join(&[other.to_owned(), volume("a", size), volume("b", &format!("{size}, backend: other"))])
+    }
+
+    fn setup(&self, specs: &Specs, away: &[&str]) -> Setup {
+        let mut worlds = self.worlds.clone();
+        worlds.retain(|name, _| !away.contains(&name.as_str()));
+        let pools = Pools {
+            worlds,
+            rates: FaultRates::NONE,
+            seed: 0,
+            opened: AtomicU64::new(0),
+            away: AtomicBool::new(false),
+            doom: Doom::never(),
+            capabilities: SimDriver::everything(),
+        };
+        let (store, clock): (Arc<dyn Store>, Arc<dyn Clock>) = (self.store.clone(), self.clock.clone());
+        Setup { specs: Arc::new(specs.clone()), store: Some(store), connect: Arc::new(pools), clock }
+    }
+
+    async fn pass(&self, specs: &Specs, away: &[&str]) -> Vec<(String, HeldReason)> {
+        self.clock.0.fetch_add(1, Ordering::SeqCst);
+        let person = Arc::new(Person { yes: true, heard: Mutex::default() });
+        held(&reconcile_once(&self.setup(specs, away), &Options::default(), person).await.unwrap())
+    }
+
+    fn lose_the_store(&mut self) {
+        self.store = Arc::new(MemoryStore::new());
+    }
+}
+
+#[test]
+fn a_suspension_says_which_pools_it_reached_and_goes_to_the_others_when_they_are_back() {
+    run(async {
+        let mut two = Two::new();
+        assert_eq!(two.pass(&Two::specs("size: 1Mi"), &[]).await, []);
+        let larger = Two::specs("size: 2Mi");
+        let Written { said, missed } = suspend(&two.setup(&larger, &["other"]), None, "moving", None).await.unwrap();
+        assert_eq!(said[1], "recorded on pool");
+        assert!(missed.len() == 1 && missed[0].starts_with("not recorded on other: "), "{missed:?}");
+        let all = || [suspended("a"), suspended("b")].concat();
+        assert_eq!(two.pass(&larger, &[]).await, all());
+        // From now on the pool that was away knows it too, whatever else is gone.
+        two.lose_the_store();
+        let on_it = two.pass(&larger, &["pool"]).await;
+        assert!(on_it.contains(&suspended("b")[0]), "{on_it:?}");
+    });
+}
+
+#[test]
+fn a_resume_wins_on_a_pool_that_was_away_when_it_was_given() {
+    run(async {
+        for (lost, name) in [(false, "with the store"), (true, "without it")] {
+            let mut two = Two::new();
+            assert_eq!(two.pass(&Two::specs("size: 1Mi"), &[]).await, []);
+            let larger = Two::specs("size: 2Mi");
+            assert_eq!(suspend(&two.setup(&larger, &[]), None, "moving", None).await.unwrap().missed, [""; 0]);
+            let written = resume(&two.setup(&larger, &["other"]), None).await.unwrap();
+            assert!(written.missed[0].starts_with("not recorded on other: "), "{written:?}");
+            if lost {
+                two.lose_the_store();
+            } else {
+                // A pass meanwhile does not forget what that pool has yet to be told.
+                two.pass(&larger, &["other"]).await;
+            }
+            assert_eq!(two.pass(&larger, &[]).await, [], "{name}");
+            // It was told: it says so by itself.
+            two.lose_the_store();
+            let held = two.pass(&Two::specs("size: 3Mi"), &["pool"]).await;
+            assert!(held.iter().all(|(_, reason)| *reason != HeldReason::Suspended), "{name}: {held:?}");
+        }
+    });
+}
+
+#[test]
+fn a_resume_that_reached_no_pool_is_remembered_until_they_are_told() {
+    run(async {
+        let two = Two::new();
+        assert_eq!(two.pass(&Two::specs("size: 1Mi"), &[]).await, []);
+        let larger = Two::specs("size: 2Mi");
+        suspend(&two.setup(&larger, &[]), None, "moving", None).await.unwrap();
+        let written = resume(&two.setup(&larger, &["pool", "other"]), None).await.unwrap();
+        assert_eq!((written.said.len(), written.missed.len()), (1, 2), "{written:?}");
+        two.pass(&larger, &["pool", "other"]).await;
+        assert_eq!(two.store.records().unwrap().suspensions.len(), 1, "the pools have yet to be told");
+        assert_eq!(two.pass(&larger, &[]).await, []);
+        assert_eq!(two.store.records().unwrap().suspensions.len(), 0);
+    });
+}
+
+/// A pool on which another process suspends something while the first step is made.
+struct Meddled {
+    sim: SimDriver,
+    suspension: Suspension,
+    done: AtomicBool,
+}
+
+#[async_trait]
+impl Driver for Meddled {
+    fn capabilities(&self) -> &Capabilities {
+        self.sim.capabilities()
+    }
+    async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
+        self.sim.observe(scope).await
+    }
+    fn access(&self, object: &NativeName) -> Access {
+        self.sim.access(object)
+    }
+    async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
+        if !self.done.swap(true, Ordering::SeqCst) {
+            let other = SimDriver::new(self.sim.world(), FaultRates::NONE, 9);
+            other.write_suspension(&self.suspension).await?;
+        }
+        self.sim.execute(step, context).await
+    }
+    async fn found(&self) -> Result<PoolId, DriverError> {
+        self.sim.found().await
+    }
+    async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
+        self.sim.lock(owner).await
+    }
+    async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
+        self.sim.write_ledger(ledger).await
+    }
+    async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
+        self.sim.remove_ledger(owner).await
+    }
+    async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
+        self.sim.suspensions(owner).await
+    }
+    async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError> {
+        self.sim.write_suspension(suspension).await
+    }
+}
+
+struct Opened(Arc<Meddled>);
+
+impl Connect for Opened {
+    fn connect(&self, _: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
+        Ok(self.0.clone())
+    }
+}
+
+async fn suspended_meanwhile(what: Option<(Kind, Name)>, resumed: Option<u64>, until: Option<u64>) -> Report {
+    let suspension = Suspension {
+        id: Some(SuspensionId::of("meanwhile")),
+        owner: "prod".parse().unwrap(),
+        object: what,
+        reason: "meanwhile".to_owned(),
+        since: 0,
+        until,
+        resumed,
+    };
+    let rig = Rig::new();
+    let sim = SimDriver::new(Arc::clone(&rig.world), FaultRates::NONE, 0);
+    let meddled = Meddled { sim, suspension, done: AtomicBool::new(false) };
+    let made =
+        join(&[volume("db", "size: 1Mi"), snapshot("s", "db", ""), volume("copy", "size: 1Mi, source: {snapshot: s}")]);
+    let setup = Setup { connect: Arc::new(Opened(Arc::new(meddled))), ..rig.setup(&made) };
+    let person = Arc::new(Person { yes: true, heard: Mutex::default() });
+    let report = reconcile_once(&setup, &Options::default(), person).await.unwrap();
+    assert_eq!((report.failed.len(), report.breaches.len()), (0, 0), "{report:?}");
+    assert_eq!(rig.store.intents().unwrap(), [], "every intent is closed");
+    report
+}
+
+#[test]
+fn what_another_process_suspends_is_held_in_the_middle_of_a_pass() {
+    run(async {
+        // By its own name, by that of what it reads, and with everything; what waits for it waits on.
+        for what in [object(Kind::Snapshot, "s"), object(Kind::Volume, "db"), None] {
+            let report = suspended_meanwhile(what.clone(), None, None).await;
+            let expected = [("copy".to_owned(), HeldReason::DependencyHeld), ("s".to_owned(), HeldReason::Suspended)];
+            let mut held = held(&report);
+            held.sort();
+            assert_eq!((report.changed, held), (1, expected.to_vec()), "{what:?}");
+        }
+        let last = suspended_meanwhile(object(Kind::Volume, "copy"), None, None).await;
+        assert_eq!((last.changed, held(&last)), (2, suspended("copy")));
+        for (what, resumed, until) in
+            [(object(Kind::Volume, "elsewhere"), None, None), (None, Some(1), None), (None, None, Some(1_700_000_000))]
+        {
+            let report = suspended_meanwhile(what, resumed, until).await;
+            assert_eq!((report.changed, held(&report).len()), (3, 0));
+        }
+    });
+}
+
+#[test]
+fn what_is_suspended_after_it_was_listed_is_purged_by_its_name_only() {
+    run(async {
+        let rig = Rig::new();
+        rig.settle(&join(&[volume("a", "size: 1Mi"), volume("b", "size: 1Mi")]), 3, "made").await;
+        let none = join(&[volume("b", "size: 1Mi")]);
+        rig.settle(&none, 3, "trashed").await;
+        rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
+        rig.pass(&none).await.unwrap();
+        let setup = rig.setup(&none);
+        let (listed, _) = trash_purge_list(&setup, &Purge::Expired).await.unwrap();
+        assert_eq!(listed.len(), 1);
+        let other = Rig { store: Arc::new(MemoryStore::new()), world: Arc::clone(&rig.world), ..rig.fork(false) };
+        suspend(&other.setup(&none), None, "wait", None).await.unwrap();
+        let refused = trash_purge_expired(&setup, &listed).await;
+        assert!(
+            matches!(&refused, Err(ActError::Held(why)) if why.contains("everything is suspended: wait")),
+            "{refused:?}"
+        );
+        assert_eq!(rig.world().trashed_objects().count(), 1);
+        assert_eq!(trash_purge_list(&setup, &Purge::Expired).await.unwrap(), (Vec::new(), 1));
+        trash_purge(&setup, &listed).await.unwrap();
+        assert_eq!(rig.world().trashed_objects().count(), 0);
+    });
+}
