@@ -106,6 +106,7 @@ fn made(specs: &Specs) -> (World, Records) {
             used: None,
             tags: tags.clone(),
             conflict: None,
+            unfinished: false,
             parent: None,
             clients: Clients::Unknown,
         };

@@ -8,14 +8,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use kiln::driver::sim::{Fault, SimDriver, SimWorld};
+use kiln::driver::sim::{Fault, SimDriver, SimObject, SimWorld};
 use kiln::driver::{Driver, StepContext, WriterLock};
 use kiln::engine::{Clock, Connect, Event, Options, Report, Reporter, Setup, reconcile_once};
 use kiln::model::{
-    Access, Action, BackendSpec, Capabilities, DriverError, Effect, ErrorKind, FaultRates, IntentId, JournalEntry,
-    Kind, Ledger, NativeName, Observed, OpenIntent, Outcome, Owner, PoolId, Records, Scope, Specs, Step, Suspension,
+    Access, Action, BackendSpec, Capabilities, DriverError, Effect, ErrorKind, FaultRates, Identity, IntentId,
+    JournalEntry, Kind, Ledger, NativeName, Observed, OpenIntent, Outcome, Owner, Percent, PoolId, Records, Scope,
+    Size, Specs, Step, Suspension, Tags,
 };
-use kiln::plan::{HeldReason, Plan};
+use kiln::plan::{HeldReason, Plan, View};
 use kiln::store::{Batch, MemoryStore, Store, StoreError};
 use rig::{HEAD, Rig, Turned, run, snapshot, specs, volume};
 use tokio::time::{Duration, Instant};
@@ -37,6 +38,8 @@ struct Inner {
     script: Script,
     tries: Mutex<BTreeMap<String, u32>>,
     running: Mutex<(usize, usize)>,
+    /// A look at no object shows a pool without a mark.
+    sees_no_pool_at_first: bool,
 }
 
 #[async_trait]
@@ -45,7 +48,10 @@ impl Driver for Played {
         self.0.sim.capabilities()
     }
     async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
-        self.0.sim.observe(scope).await
+        match scope {
+            Scope::Objects(natives) if natives.is_empty() && self.0.sees_no_pool_at_first => Ok(Observed::nothing()),
+            scope => self.0.sim.observe(scope).await,
+        }
     }
     fn access(&self, object: &NativeName) -> Access {
         self.0.sim.access(object)
@@ -149,7 +155,13 @@ impl Run {
 fn play(specs: &Specs, script: impl Fn(&Step, u32) -> Option<Play> + Send + Sync + 'static) -> Run {
     run(async {
         let sim = SimDriver::new(Arc::new(Mutex::new(SimWorld::new(1))), FaultRates::NONE, 0);
-        let inner = Inner { sim, script: Box::new(script), tries: Mutex::default(), running: Mutex::default() };
+        let inner = Inner {
+            sim,
+            script: Box::new(script),
+            tries: Mutex::default(),
+            running: Mutex::default(),
+            sees_no_pool_at_first: false,
+        };
         let played = Played(Arc::new(inner));
         let store = Arc::new(MemoryStore::new());
         let dyn_store: Arc<dyn Store> = store.clone();
@@ -426,7 +438,13 @@ fn the_intent_is_on_disk_before_the_call_and_the_outcome_before_what_follows() {
         None
     });
     let sim = SimDriver::new(Arc::new(Mutex::new(SimWorld::new(1))), FaultRates::NONE, 0);
-    let played = Played(Arc::new(Inner { sim, script, tries: Mutex::default(), running: Mutex::default() }));
+    let played = Played(Arc::new(Inner {
+        sim,
+        script,
+        tries: Mutex::default(),
+        running: Mutex::default(),
+        sees_no_pool_at_first: false,
+    }));
     let setup = Setup {
         specs: Arc::new(specs),
         store: Some(store.clone()),
@@ -450,7 +468,7 @@ fn of_what_was_written_down_and_not_begun_nobody_says_that_it_was_done() {
         let clone = volume("clone", "size: 1Mi, source: {snapshot: s}");
         let declared = join(&[volume("base", "size: 1Mi"), snapshot("s", "base", ""), clone]);
         let plan = rig.pass(&declared).await.unwrap().plan.unwrap();
-        let made = plan.steps.iter().find(|step| step.identity.name.as_str() == "clone").unwrap();
+        let made = plan.steps.iter().find(|step| step.identity.name.as_str() == "s").unwrap();
         // A run that was killed between writing it down and the call: the clone goes on needing its snapshot.
         let intent = OpenIntent {
             id: rig.store.next_intent(),
@@ -463,5 +481,145 @@ fn of_what_was_written_down_and_not_begun_nobody_says_that_it_was_done() {
         let (journal, verb) = (rig.store.journal(usize::MAX).unwrap(), Action::Detach.verb().to_string());
         let told: Vec<&str> = journal.iter().filter(|e| e.action == verb).map(|entry| entry.outcome.as_str()).collect();
         assert_eq!(told, ["failed"]);
+    });
+}
+
+/// The step that makes the volume `db`, and an intent for another action on it as an interrupted run leaves it.
+async fn interrupted(rig: &Rig, declared: &Specs, action: impl FnOnce(&Step) -> Action) {
+    let plan = rig.pass(declared).await.unwrap().plan.unwrap();
+    let made = plan.steps.iter().find(|step| step.identity.name.as_str() == "db").unwrap();
+    let step = Step { action: action(made), after: Vec::new(), ..made.clone() };
+    let intent = OpenIntent { id: rig.store.next_intent(), step, at: rig.clock.now() };
+    rig.store.commit(Batch { open: vec![intent], ..Batch::default() }).unwrap();
+}
+
+/// What the journal says of the intent of [`interrupted`].
+fn told(rig: &Rig, action: &Action) -> Vec<String> {
+    let journal = rig.store.journal(usize::MAX).unwrap();
+    journal.into_iter().filter(|entry| entry.detail == action.to_string()).map(|entry| entry.outcome).collect()
+}
+
+#[test]
+fn recovery_judges_an_open_intent_by_what_it_observes() {
+    for (done, outcome) in [(true, "changed"), (false, "failed")] {
+        run(async {
+            let rig = Rig::new();
+            let declared = join(&[volume("db", "size: 1Mi")]);
+            let grow = Action::Grow { to: Size(2 << 20) };
+            interrupted(&rig, &declared, |_| grow.clone()).await;
+            if done {
+                let db = rig.world().live_objects().next().unwrap().0.clone();
+                rig.world().resize_by_hand(&db, Size(2 << 20));
+            }
+            rig.pass(&declared).await.unwrap();
+            assert_eq!(told(&rig, &grow), [outcome]);
+            assert!(rig.store.intents().unwrap().is_empty());
+        });
+    }
+}
+
+#[test]
+fn recovery_settles_no_intent_by_an_incomplete_listing() {
+    let (mut open, mut closed) = (0, 0);
+    for seed in 0..16 {
+        run(async {
+            let mut rig = Rig::new();
+            let declared = join(&[volume("db", "size: 1Mi")]);
+            interrupted(&rig, &declared, |_| Action::Destroy).await;
+            rig.rates = FaultRates { cut: Percent(100), ..FaultRates::NONE };
+            rig.seed = seed;
+            let report = rig.pass(&declared).await.unwrap();
+            let Some(View::Seen { observed, .. }) = report.world.values().next() else { panic!("not seen") };
+            let proven = observed.listed.proves_absence_of(Kind::Volume);
+            assert_eq!(rig.store.intents().unwrap().is_empty(), proven, "seed {seed}: {:?}", observed.listed);
+            assert_eq!(told(&rig, &Action::Destroy).len(), usize::from(proven), "seed {seed}");
+            if proven { closed += 1 } else { open += 1 }
+        });
+    }
+    assert!(open > 2 && closed > 0, "{open} {closed}");
+}
+
+#[test]
+fn recovery_reports_a_detach_as_done_when_no_object_names_the_snapshot() {
+    for (done, outcome) in [(true, "changed"), (false, "failed")] {
+        run(async {
+            let rig = Rig::new();
+            let clone = volume("clone", "size: 1Mi, source: {snapshot: db}");
+            let declared = join(&[volume("base", "size: 1Mi"), snapshot("db", "base", ""), clone]);
+            interrupted(&rig, &declared, |_| Action::Detach).await;
+            if done {
+                let clone = rig.world().live_objects().find(|(_, o)| o.parent.is_some()).unwrap().0.clone();
+                rig.world().detach_by_hand(&clone);
+            }
+            rig.pass(&declared).await.unwrap();
+            assert_eq!(told(&rig, &Action::Detach), [outcome]);
+        });
+    }
+}
+
+#[test]
+fn a_rename_that_keeps_the_native_name_is_not_done_because_the_object_exists() {
+    run(async {
+        let rig = Rig::new();
+        let declared = join(&[volume("db", "size: 1Mi, object: disk")]);
+        let mut action = None;
+        interrupted(&rig, &declared, |made| {
+            let Action::Create { tags, .. } = &made.action else { panic!("{made:?}") };
+            let identity = Identity { name: "new".parse().unwrap(), ..made.identity.clone() };
+            let tags = Tags { identity: Some(Box::new(identity)), ..tags.clone() };
+            action.insert(Action::Rename { from: made.native.clone(), tags }).clone()
+        })
+        .await;
+        rig.pass(&declared).await.unwrap();
+        assert_eq!(told(&rig, &action.unwrap()), ["failed"]);
+        rig.stays_settled(&declared).await;
+    });
+}
+
+#[test]
+fn a_sweep_leaves_the_temporary_objects_of_other_owners() {
+    run(async {
+        let rig = Rig::new();
+        let declared = join(&[volume("db", "size: 1Mi")]);
+        rig.settle(&declared, 3, "made").await;
+        let name = "half".parse().unwrap();
+        let temporary =
+            |owner: &str| NativeName::temporary(&owner.parse().unwrap(), &name, "aaaaaaaa".parse().unwrap());
+        for owner in ["prod", "other"] {
+            rig.world().make_by_hand(&temporary(owner), SimObject::empty(Size(4096)));
+        }
+        rig.pass(&declared).await.unwrap();
+        let left = |owner| rig.world().live(&temporary(owner)).is_some();
+        assert_eq!((left("prod"), left("other")), (false, true));
+    });
+}
+
+#[test]
+fn a_sweep_needs_the_writer_lock() {
+    run(async {
+        // Another process founds the pool and begins to make an object, between our glance at the pool and our look at it.
+        let world = Arc::new(Mutex::new(SimWorld::new(1)));
+        let sim = SimDriver::new(Arc::clone(&world), FaultRates::NONE, 0);
+        let owner: Owner = "prod".parse().unwrap();
+        sim.found().await.unwrap();
+        let _theirs = sim.lock(&owner).await.unwrap();
+        let temporary = NativeName::temporary(&owner, &"half".parse().unwrap(), "aaaaaaaa".parse().unwrap());
+        world.lock().unwrap().make_by_hand(&temporary, SimObject::empty(Size(4096)));
+        let inner = Inner {
+            sim,
+            script: Box::new(|_, _| None),
+            tries: Mutex::default(),
+            running: Mutex::default(),
+            sees_no_pool_at_first: true,
+        };
+        let setup = Setup {
+            specs: Arc::new(join(&[volume("db", "size: 1Mi")])),
+            store: Some(Arc::new(MemoryStore::new())),
+            connect: Arc::new(Played(Arc::new(inner))),
+            clock: Arc::new(Turned(1_800_000_000.into())),
+        };
+        let report = reconcile_once(&setup, &Options::default(), Arc::new(Ear::default())).await.unwrap();
+        assert_eq!(report.changed, 0, "{report:?}");
+        assert!(world.lock().unwrap().live(&temporary).is_some(), "what another process was making is gone");
     });
 }

@@ -95,6 +95,7 @@ mod tests {
             used: None,
             tags: Tags { expires: Some(expires), ..Tags::default() },
             conflict: None,
+            unfinished: false,
             parent: None,
             clients: Clients::Unknown,
         };

@@ -17,6 +17,7 @@ use crate::model::{
 };
 use crate::store::{Batch, Store, StoreError};
 
+use super::effect::Seen;
 use super::look::Backend;
 use super::scribe::Scribe;
 use super::suspend::{Minded, MindedByOne};
@@ -239,8 +240,10 @@ impl Run<'_> {
         for (name, indexes) in by_backend {
             let (Some(backend), Some(ledger)) = (self.backends.get(name), self.ledgers.get_mut(name)) else { continue };
             let natives: BTreeSet<_> = indexes.iter().map(|index| steps[*index].native.clone()).collect();
-            // One listing costs less than many looks by name.
-            let scope = if natives.len() > 64 { Scope::All } else { Scope::Objects(natives.into_iter().collect()) };
+            // One listing costs less than many looks by name; and only a listing shows all clones.
+            let detaches = indexes.iter().any(|index| steps[*index].action == Action::Detach);
+            let scope =
+                if natives.len() > 64 || detaches { Scope::All } else { Scope::Objects(natives.into_iter().collect()) };
             let seen = match backend.observe(&scope).await {
                 Ok(seen) => seen,
                 Err(error) => {
@@ -257,17 +260,14 @@ impl Run<'_> {
                 }
             };
             let now = self.clock.now();
-            let objects: BTreeMap<_, _> = seen.objects.iter().map(|o| ((&o.native, o.place), o)).collect();
+            let seen = Seen::new(&seen);
             let mut batch = Batch::default();
             let last_done = indexes.last().copied();
             for index in indexes {
                 let step = &steps[index];
-                let live =
-                    objects.get(&(&step.native, Place::Live)).copied().filter(|o| o.uid() == Some(step.identity.uid));
-                let trashed =
-                    objects.get(&(&step.native, Place::Trash)).copied().filter(|o| o.uid() == Some(step.identity.uid));
+                let (live, trashed) = (seen.find(step, Place::Live), seen.find(step, Place::Trash));
                 let is_last = last.get(&step.identity.uid) == Some(&index);
-                if is_last && !shows_effect(step, live, trashed) && seen.listed.proves_absence_of(step.identity.kind) {
+                if is_last && seen.shows(step) == Some(false) {
                     let message =
                         format!("{} was reported as done, and a look at {} does not show it", step.action, step.native);
                     let result = Err(DriverError::unknown(ErrorKind::Conflict, message));
@@ -353,22 +353,6 @@ impl Lane {
     }
 }
 
-/// Whether a look shows what a step was to bring about.
-pub(super) fn shows_effect(step: &Step, live: Option<&Object>, trashed: Option<&Object>) -> bool {
-    let tagged = |tags: &Tags| live.is_some_and(|object| Tags { expires: None, ..object.tags.clone() } == *tags);
-    match &step.action {
-        Action::Create { size, .. } => live.is_some_and(|object| object.size >= *size),
-        Action::Snapshot { .. } | Action::Rename { .. } => live.is_some(),
-        Action::Grow { to } => live.is_some_and(|object| object.size >= *to),
-        Action::Restore { request, .. } => live.is_some_and(|object| object.tags.restored.as_ref() == Some(request)),
-        Action::SetTags { tags } | Action::Adopt { tags, .. } | Action::Undelete { tags } => tagged(tags),
-        Action::Trash { .. } => live.is_none() && trashed.is_some(),
-        Action::Destroy => live.is_none(),
-        Action::Purge => trashed.is_none(),
-        Action::Sweep | Action::Detach => true,
-    }
-}
-
 /// What a step that made or took an object says that is there now.
 fn as_reported(step: &Step) -> Option<Object> {
     let (size, tags) = match &step.action {
@@ -387,6 +371,7 @@ fn as_reported(step: &Step) -> Option<Object> {
         used: None,
         tags: tags.clone(),
         conflict: None,
+        unfinished: false,
         parent: None,
         clients: Clients::Unknown,
     })

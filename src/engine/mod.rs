@@ -9,6 +9,7 @@ mod acts;
 mod approve;
 mod clock;
 mod declared;
+mod effect;
 mod execute;
 mod image;
 mod leaks;

@@ -12,7 +12,8 @@ use crate::model::{
 use crate::plan::{self, Inputs, Irreversible, Plan, Unobserved, View};
 use crate::store::{Batch, Store, StoreError};
 
-use super::execute::{Run, commit, journal_entry, shows_effect};
+use super::effect::Seen;
+use super::execute::{Run, commit, journal_entry};
 use super::look::{Intent, Looked, look};
 use super::suspend::Minded;
 use super::{Event, Options, Report, Reporter, Setup, ledger};
@@ -159,7 +160,8 @@ impl<'s> Pass<'s> {
         let intents = store.intents()?;
         let mut batch = Batch::default();
         let mut finished = Vec::new();
-        for intent in intents {
+        let mut looks: HashMap<&Name, Seen<'_>> = HashMap::new();
+        for intent in &intents {
             let step = &intent.step;
             let Some(View::Seen { observed, .. }) = self.looked.world.get(&step.backend) else {
                 // It cannot be looked at. The intent stays open until it can, or until its backend is surely declared no more.
@@ -168,22 +170,9 @@ impl<'s> Pass<'s> {
                 }
                 continue;
             };
-            if !observed.listed.proves_absence_of(step.identity.kind) {
-                continue;
-            }
-            let find = |place| {
-                let ours =
-                    |o: &&Object| o.uid() == Some(step.identity.uid) && o.native == step.native && o.place == place;
-                observed.objects.iter().find(ours)
-            };
             // Written down ahead, it may not even have begun: nothing is taken for done that a look does not show.
-            let done = match &step.action {
-                Action::Sweep => !observed.objects.iter().any(|object| object.native == step.native),
-                Action::Detach => {
-                    find(Place::Live).or(find(Place::Trash)).is_some_and(|object| object.parent.is_none())
-                }
-                _ => shows_effect(step, find(Place::Live), find(Place::Trash)),
-            };
+            let seen = looks.entry(&step.backend).or_insert_with(|| Seen::new(observed));
+            let Some(done) = seen.shows(step) else { continue };
             let result = if done {
                 Ok(Outcome::Changed)
             } else {
@@ -226,17 +215,13 @@ impl<'s> Pass<'s> {
 
     /// Tells of steps whether the look at the beginning shows what they were to bring about.
     pub(super) fn shown(&self) -> impl Fn(&Step) -> bool {
-        let mut objects: HashMap<(&Name, Uid, Place), &Object> = HashMap::new();
+        let mut seen: HashMap<&Name, Seen<'_>> = HashMap::new();
         for (name, view) in &self.looked.world {
-            let View::Seen { observed, .. } = view else { continue };
-            objects.extend(observed.objects.iter().filter_map(|o| Some(((name, o.uid()?, o.place), o))));
+            if let View::Seen { observed, .. } = view {
+                seen.insert(name, Seen::new(observed));
+            }
         }
-        move |step| {
-            let Some(View::Seen { observed, .. }) = self.looked.world.get(&step.backend) else { return false };
-            let find = |place| objects.get(&(&step.backend, step.identity.uid, place)).copied();
-            observed.listed.proves_absence_of(step.identity.kind)
-                && shows_effect(step, find(Place::Live), find(Place::Trash))
-        }
+        move |step| seen.get(&step.backend).is_some_and(|seen| seen.shows(step) == Some(true))
     }
 
     /// Removes our half-made objects. Under the writer lock they are nobody's work in progress.
@@ -494,7 +479,10 @@ impl<'s> Pass<'s> {
                 if self.settled.contains(&identity.uid) {
                     // Written anew, from what is there, if it differs.
                     known = known.filter(|record| {
-                        record.size == object.size && record.tags == Tags { expires: None, ..object.tags.clone() }
+                        record.size == object.size
+                            && record.tags == Tags { expires: None, ..object.tags.clone() }
+                            && record.native == object.native
+                            && record.identity == *identity
                     });
                 }
                 // Without a Stack, a record is what tells ours from what other manifests declare.

@@ -151,6 +151,9 @@ pub struct Object {
     /// Why its marks cannot be believed, in one sentence: tags that cannot be read or that contradict the name. Becomes
     /// Held(Conflict): nothing is done to it.
     pub conflict: Option<String>,
+    /// A rename of it was interrupted: it has its new native name, and [`Action::Rename`](super::Action) in place completes it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unfinished: bool,
     /// The object that this clone goes on needing, where `clones_depend`.
     pub parent: Option<Uid>,
     /// Who has it open.

@@ -24,6 +24,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     let mut planner = Planner::new(inputs);
     planner.hold_unreadable();
     planner.hold_what_has_no_driver();
+    planner.complete_renames();
     planner.volumes();
     for name in inputs.specs.snapshots.keys() {
         planner.snapshot(name);
@@ -146,6 +147,8 @@ pub(super) struct Planner<'a> {
     pub freeing: Vec<(usize, &'a Name, &'a Object)>,
     /// By uid: the steps that read the object.
     pub readers: HashMap<Uid, Vec<usize>>,
+    /// By uid: the step that completes an interrupted rename. All other steps on the object wait for it.
+    pub completing: HashMap<Uid, usize>,
 }
 
 impl<'a> Planner<'a> {
@@ -198,6 +201,7 @@ impl<'a> Planner<'a> {
             asked_twice: asked_twice(inputs),
             freeing: Vec::new(),
             readers: HashMap::new(),
+            completing: HashMap::new(),
         }
     }
 
@@ -255,8 +259,14 @@ impl<'a> Planner<'a> {
     }
 
     /// Drafts a step; its index is what others wait for.
-    pub(super) fn step(&mut self, step: Step) -> usize {
+    pub(super) fn step(&mut self, mut step: Step) -> usize {
         let index = self.steps.len();
+        let concerned = [Some(step.identity.uid), read_by(&step).map(|object| object.uid)];
+        for first in concerned.into_iter().flatten().filter_map(|uid| self.completing.get(&uid)) {
+            if !step.after.contains(first) {
+                step.after.push(*first);
+            }
+        }
         for needed in &step.after {
             self.waiting.entry(*needed).or_default().push(index);
         }

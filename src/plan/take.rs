@@ -7,7 +7,7 @@ use crate::model::{
     Tags, Verb, VolumeSpec,
 };
 
-use super::plan::{About, Planner, Ready};
+use super::plan::{About, Planner, Ready, good_grounds};
 use super::room::Room;
 use super::types::HeldReason;
 
@@ -144,6 +144,51 @@ impl<'a> Planner<'a> {
             bytes: Size(0),
             after: Vec::new(),
         }))
+    }
+
+    /// Completes renames of our objects that were interrupted, whether a document declares the object or not.
+    ///
+    /// An object that the ledger knows by another name was renamed on the backend by somebody else: that is held where it is located.
+    pub(super) fn complete_renames(&mut self) {
+        let mut unfinished = Vec::new();
+        for (backend, good) in good_grounds(&self.grounds) {
+            let live = good.observed.objects.iter().filter(|o| o.unfinished && o.place == Place::Live);
+            let believed =
+                live.filter(|o| o.conflict.is_none() && o.uid().is_some_and(|uid| !self.twins.contains(&uid)));
+            unfinished.extend(believed.map(|object| (backend, object)));
+        }
+        for (backend, object) in unfinished {
+            let Some(identity) = object.identity.clone().filter(|id| id.owner == self.inputs.specs.stack.owner) else {
+                continue;
+            };
+            let specs = self.inputs.specs;
+            let old = match identity.kind {
+                Kind::Volume => specs.volumes.get(&identity.name).and_then(|v| v.meta.renamed_from.as_ref()),
+                _ => specs.snapshots.get(&identity.name).and_then(|s| s.meta.renamed_from.as_ref()),
+            };
+            let known = self.known_name(Some(backend), object);
+            if known.is_some_and(|known| *known != identity.name && Some(known) != old) {
+                continue;
+            }
+            let before = old.map(|old| Identity { name: old.clone(), ..identity.clone() });
+            let from = before.map_or_else(|| object.native.clone(), |before| before.native());
+            let changes = old.map(|old| change("metadata.name", json!(old), json!(identity.name)));
+            let uid = identity.uid;
+            let now = Tags { expires: None, ..object.tags.clone() };
+            let index = self.step(Step {
+                backend: backend.clone(),
+                identity,
+                native: object.native.clone(),
+                action: Action::Rename { from, tags: now.clone() },
+                expect: Expect { place: Some(Place::Live), size: Some(object.size), tags: Some(now), idle: false },
+                risk: Risk::None,
+                reason: if old.is_some() { Reason::RenamedFrom } else { Reason::LeftOver },
+                changes: changes.into_iter().collect(),
+                bytes: Size(0),
+                after: Vec::new(),
+            });
+            self.completing.insert(uid, index);
+        }
     }
 
     pub(super) fn backend_of(&self, about: &About<'_>) -> Name {

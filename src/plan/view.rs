@@ -322,6 +322,9 @@ fn detail(step: &Step) -> String {
         }
         Action::SetTags { tags } if tags.retained => format!("release: it stays on {backend}, looked after by nobody"),
         Action::SetTags { .. } => format!("tags on {backend}"),
+        Action::Rename { from, .. } if *from == step.native && step.changes.is_empty() => {
+            format!("complete its interrupted rename on {backend}")
+        }
         Action::Rename { from, .. } => format!("rename {} on {backend}", short(from)),
         Action::Adopt { .. } => format!("take over {} on {backend}", step.native),
         Action::Trash { ttl } => format!("into the trash of {backend}, for {ttl}"),

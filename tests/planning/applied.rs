@@ -97,6 +97,7 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
         used: None,
         tags: tags.clone(),
         conflict: None,
+        unfinished: false,
         parent,
         clients: kiln::model::Clients::Unknown,
     };
@@ -126,7 +127,7 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
         Action::SetTags { tags } => object.tags = tags.clone(),
         Action::Rename { tags, .. } => {
             (object.native, object.identity) = (step.native.clone(), Some(step.identity.clone()));
-            object.tags = tags.clone();
+            (object.tags, object.unfinished) = (tags.clone(), false);
         }
         Action::Trash { ttl } => (object.place, object.tags.expires) = (Place::Trash, Some(ttl.0)),
         Action::Undelete { tags } => (object.place, object.tags) = (Place::Live, tags.clone()),

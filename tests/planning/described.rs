@@ -176,6 +176,8 @@ pub(crate) struct Thing {
     born: Option<Name>,
     born_on: Option<Name>,
     conflict: Option<String>,
+    /// Its rename was interrupted.
+    unfinished: bool,
     clients: Option<Vec<String>>,
     /// The snapshot that this clone goes on needing.
     clone_of: Option<Name>,
@@ -469,6 +471,7 @@ impl Pool {
             },
             identity,
             conflict: thing.conflict.clone(),
+            unfinished: thing.unfinished,
             parent: thing.clone_of.as_ref().map(|snapshot| named(Kind::Snapshot, snapshot)),
             clients: match &thing.clients {
                 None => Clients::Unknown,

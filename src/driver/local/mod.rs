@@ -16,7 +16,8 @@
 //! An object is made whole under its temporary name, made durable, and published by one rename; it leaves by one rename too. A
 //! restore exchanges two directories. So a crash leaves an object where it was or where it was going, and never half of one
 //! under a name that means something. What must happen in two steps (a rename, and the data file's name inside) has an order
-//! in which the state between is recognised: see [`object`] and [`steps`].
+//! in which the state between is recognised: see [`object`] and [`steps`]. An interrupted rename is observed as such
+//! ([`Object::unfinished`](crate::model::Object)), and the planner plans its completion.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

@@ -256,6 +256,12 @@ impl Pool {
 }
 
 impl Found {
+    /// Whether a rename was interrupted between the directory and its data file.
+    pub(super) fn is_unfinished(&self) -> bool {
+        let Form::Directory { image: Some(image) } = &self.form else { return false };
+        self.identity.is_some() && self.place == Place::Live && *image != image_name(&self.native)
+    }
+
     /// Nobody's, and nothing that could be taken over where it is.
     fn unfit(mut self, why: &str) -> Self {
         if self.identity.is_none() && self.conflict.is_none() && self.place == Place::Live {

@@ -269,6 +269,7 @@ fn nameless(name: String, place: Place) -> Object {
         used: None,
         tags: Default::default(),
         conflict: None,
+        unfinished: false,
         parent: None,
         clients: Clients::Unknown,
     }
@@ -277,6 +278,7 @@ fn nameless(name: String, place: Place) -> Object {
 impl Found {
     fn into_object(self, clients: Clients) -> Object {
         Object {
+            unfinished: self.is_unfinished(),
             native: NativeName::new(self.native),
             place: self.place,
             identity: self.identity,

@@ -349,6 +349,24 @@ impl SimWorld {
         self.change(native, |object| retag(&mut object.tags))
     }
 
+    /// Renames what is in the trash under a name of Kiln's. Returns whether there is such an object.
+    pub fn rename_trashed_by_hand(&mut self, from: &str, to: &str) -> bool {
+        let renamed = |native: &NativeName| {
+            let (form, owner, _, uid) = native.parse().filter(|(_, _, name, _)| name.as_str() == from)?;
+            Some((NativeName::of(form, &owner, &to.parse().ok()?, uid), uid))
+        };
+        let found = self.trash.iter().find_map(|((native, _), o)| Some((native.clone(), renamed(native)?, o.clone())));
+        let Some((old, (new, uid), object)) = found else { return false };
+        self.put_trash(&old, uid, None);
+        self.put_trash(&new, uid, Some(object));
+        true
+    }
+
+    /// Makes a clone independent of its snapshot. Returns whether there is such an object.
+    pub fn detach_by_hand(&mut self, native: &NativeName) -> bool {
+        self.change(native, |object| object.parent = None)
+    }
+
     /// Damages the tags of a live object.
     pub fn damage_tags(&mut self, native: &NativeName) -> bool {
         self.change(native, |object| object.tags_unreadable = true)
@@ -453,6 +471,7 @@ impl SimWorld {
             used: Some(object.used()),
             tags: object.tags.clone(),
             conflict,
+            unfinished: false,
             parent: object.parent,
             clients,
         }

@@ -51,6 +51,7 @@ fn object(text: &str, place: Place, tags: Tags) -> Object {
         used: (place == Place::Temporary).then_some(512),
         tags,
         conflict: None,
+        unfinished: false,
         parent: None,
         clients: Clients::Unknown,
     }

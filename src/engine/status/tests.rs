@@ -31,6 +31,7 @@ fn object(text: &str, n: u32, place: Place) -> Object {
         used: None,
         tags: Tags::default(),
         conflict: None,
+        unfinished: false,
         parent: None,
         clients: Clients::Unknown,
     }

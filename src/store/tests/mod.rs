@@ -53,6 +53,7 @@ fn object(n: u64) -> ObjectRecord {
         used: None,
         tags: tags(n),
         conflict: None,
+        unfinished: false,
         parent: None,
         clients: Clients::Some(vec!["host-1".to_owned()]),
     };

@@ -81,15 +81,22 @@ async fn a_rename_cut_short_is_seen_under_the_new_name_and_finished() {
     fs::rename(bench.dir(&db), bench.dir(&renamed)).unwrap();
     let seen = bench.only().await;
     assert_eq!((seen.identity, seen.size, seen.conflict), (Some(renamed.clone()), Size(MIB), None));
+    assert!(seen.unfinished);
     let rename = step(renamed.clone(), Action::Rename { from: db.native(), tags: labelled("t") });
     bench.twice(&rename).await;
     assert!(bench.image(&renamed).exists());
-    assert_eq!(bench.only().await.tags, labelled("t"));
+    let seen = bench.only().await;
+    assert_eq!((seen.tags, seen.unfinished), (labelled("t"), false));
     // Any other step finishes it as well.
     let again = Identity { name: "db3".parse().unwrap(), ..db.clone() };
     fs::rename(bench.dir(&renamed), bench.dir(&again)).unwrap();
     bench.twice(&step(again.clone(), Action::SetTags { tags: labelled("t") })).await;
     assert!(bench.image(&again).exists());
+    // So does a rename in place, which is what the planner plans for it.
+    let last = Identity { name: "db4".parse().unwrap(), ..db };
+    fs::rename(bench.dir(&again), bench.dir(&last)).unwrap();
+    bench.twice(&step(last.clone(), Action::Rename { from: last.native(), tags: labelled("t") })).await;
+    assert!(bench.image(&last).exists());
 }
 
 #[tokio::test]

@@ -1,0 +1,57 @@
+//! Whether a look at a backend shows what a step was to bring about. Completeness is judged, not existence: an object that is there
+//! may be half-way.
+
+use std::collections::HashMap;
+
+use crate::model::{Action, Kind, NativeName, Object, Observed, Place, Step, Tags};
+
+/// A look at one backend, by native name and place.
+pub(super) struct Seen<'o> {
+    observed: &'o Observed,
+    objects: HashMap<(&'o NativeName, Place), &'o Object>,
+}
+
+impl<'o> Seen<'o> {
+    pub(super) fn new(observed: &'o Observed) -> Self {
+        Self { observed, objects: observed.objects.iter().map(|o| ((&o.native, o.place), o)).collect() }
+    }
+
+    /// The object of a step, in a place, under the name that it has when the step is done.
+    pub(super) fn find(&self, step: &Step, place: Place) -> Option<&'o Object> {
+        self.objects.get(&(&step.native, place)).copied().filter(|o| o.uid() == Some(step.identity.uid))
+    }
+
+    /// Whether the step has had its whole effect. `None`: the listing is not complete enough to tell. Of what a step leaves behind for
+    /// a sweep nothing is asked.
+    pub(super) fn shows(&self, step: &Step) -> Option<bool> {
+        if !self.observed.listed.proves_absence_of(step.identity.kind) {
+            return None;
+        }
+        let (live, trashed) = (self.find(step, Place::Live), self.find(step, Place::Trash));
+        let tagged = |tags: &Tags| live.is_some_and(|object| Tags { expires: None, ..object.tags.clone() } == *tags);
+        Some(match &step.action {
+            Action::Create { size, .. } => live.is_some_and(|object| object.size >= *size),
+            Action::Snapshot { .. } => live.is_some(),
+            // An object with a native name of its own keeps it, so that the name alone says nothing.
+            Action::Rename { tags, .. } => {
+                let whole = |object: &Object| !object.unfinished && object.identity.as_ref() == Some(&step.identity);
+                live.is_some_and(whole) && tagged(tags)
+            }
+            Action::Grow { to } => live.is_some_and(|object| object.size >= *to),
+            Action::Restore { request, .. } => {
+                live.is_some_and(|object| object.tags.restored.as_ref() == Some(request))
+            }
+            Action::SetTags { tags } | Action::Adopt { tags, .. } | Action::Undelete { tags } => tagged(tags),
+            Action::Trash { .. } => live.is_none() && trashed.is_some(),
+            Action::Destroy => live.is_none() && trashed.is_none(),
+            Action::Purge => trashed.is_none(),
+            Action::Sweep => !self.objects.contains_key(&(&step.native, Place::Temporary)),
+            Action::Detach => {
+                if !self.observed.listed.proves_absence_of(Kind::Volume) {
+                    return None;
+                }
+                self.observed.objects.iter().all(|object| object.parent != Some(step.identity.uid))
+            }
+        })
+    }
+}
