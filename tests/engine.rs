@@ -623,3 +623,21 @@ fn a_sweep_needs_the_writer_lock() {
         assert!(world.lock().unwrap().live(&temporary).is_some(), "what another process was making is gone");
     });
 }
+
+#[test]
+fn what_cannot_be_swept_is_a_failure_until_it_can() {
+    run(async {
+        let rig = Rig::new();
+        let declared = join(&[volume("db", "size: 1Mi")]);
+        rig.settle(&declared, 3, "made").await;
+        let temporary =
+            NativeName::temporary(&"prod".parse().unwrap(), &"half".parse().unwrap(), "aaaaaaaa".parse().unwrap());
+        rig.world().make_by_hand(&temporary, SimObject::empty(Size(4096)));
+        rig.world().open(&temporary, "somebody");
+        let report = rig.pass(&declared).await.unwrap();
+        assert_eq!(report.plan.unwrap().held.len(), 1, "it is in use");
+        rig.world().close(&temporary, "somebody");
+        assert_eq!(rig.settle(&declared, 1, "swept").await, 1);
+        assert!(rig.world().live(&temporary).is_none());
+    });
+}

@@ -14,7 +14,9 @@ use super::protocol::{Ask, PassView};
 use super::schedule::After;
 use crate::engine::{self, Options, Report, Reporter, Survey, Trashed, rfc3339};
 use crate::manifest::{Problem, Reading};
-use crate::model::{BackendSpec, DriverError, ErrorKind, Kind, Listed, Name, Owner, PurgeMode, Specs, Step, Uid, Verb};
+use crate::model::{
+    Action, BackendSpec, DriverError, ErrorKind, Kind, Listed, Name, Owner, PurgeMode, Specs, Step, Uid, Verb,
+};
 use crate::plan::{self, Held, Plan, View, World};
 use crate::store::StoreError;
 
@@ -233,11 +235,12 @@ impl Hub {
                 true => failed.contains(&(kind, name)) || options.postponed.contains(&(kind, name.clone())),
                 false => by_hand,
             });
-            // Of a backend that rests every step fails: that says nothing of the objects.
-            let of_object = |error: &DriverError| error.kind != ErrorKind::Resting;
+            // Of a backend that rests every step fails: that says nothing of the objects. Nor does what an earlier run left half made.
+            let of_object =
+                |(step, error): &&(Step, DriverError)| error.kind != ErrorKind::Resting && step.action != Action::Sweep;
             if !report.failed.is_empty() {
                 let meaning = specs.meaning();
-                for (step, error) in report.failed.iter().filter(|(_, error)| of_object(error)) {
+                for (step, error) in report.failed.iter().filter(of_object) {
                     let (kind, name) = (step.identity.kind, &step.identity.name);
                     known.objects.failed(kind, name, spec_hash(&meaning, kind, name), &error.message, now);
                 }

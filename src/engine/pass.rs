@@ -31,6 +31,8 @@ pub(super) struct Pass<'s> {
     pub ledgers: BTreeMap<Name, Ledger>,
     /// The usable backends, also those that were never written to; from [`Pass::settle`] on.
     pub usable: BTreeSet<Name>,
+    /// What an earlier run left half made and could not be removed, with the error; from [`Pass::recover`] on.
+    pub unswept: Vec<(Step, DriverError)>,
     /// Objects that are as declared, with nothing to do.
     settled: HashSet<Uid>,
 }
@@ -58,6 +60,7 @@ impl<'s> Pass<'s> {
             images: Images::new(),
             ledgers: BTreeMap::new(),
             usable: BTreeSet::new(),
+            unswept: Vec::new(),
             settled: HashSet::new(),
         }
     }
@@ -253,14 +256,19 @@ impl<'s> Pass<'s> {
                     reporter
                         .event(Event::Note(format!("removed {} on {name}, which was left half made", object.native)));
                 }
-                Ok(Err(error)) => {
-                    tracing::warn!(backend = %name, object = %object.native, %error, "a half-made object could not be removed");
-                    left.push(object.native.clone());
-                }
-                Err(_) => left.push(object.native.clone()),
+                Ok(Err(error)) => left.push((step, error)),
+                Err(_) => left.push((step, DriverError::timed_out(backend.spec.timeout))),
             }
         }
-        observed.objects.retain(|object| !half_made(object) || left.contains(&object.native));
+        for (step, error) in &left {
+            let native = &step.native;
+            reporter
+                .event(Event::Note(format!("{native} on {name} was left half made and cannot be removed: {error}")));
+        }
+        observed
+            .objects
+            .retain(|object| !half_made(object) || left.iter().any(|(step, _)| step.native == object.native));
+        self.unswept.append(&mut left);
     }
 
     /// Takes the ledgers over from the look, and settles them. Nothing is written yet.

@@ -51,6 +51,7 @@ pub async fn reconcile_once(
     let mut report = Report::default();
     let mut pass = Pass::begin_writing(setup).await?;
     pass.recover(reporter.as_ref()).await?;
+    report.failed.append(&mut pass.unswept);
     report.suspensions = pass.suspensions().in_force(pass.now);
     let irreversible = if options.unattended { Irreversible::HoldRestores } else { Irreversible::List };
     let mut whole = pass.plan_closely(&options.approve, irreversible).await;

@@ -432,6 +432,29 @@ pub(super) fn remove_directory(dir: BorrowedFd<'_>, name: &str) -> Result<bool, 
     Ok(true)
 }
 
+/// Whether an object's directory holds a data file.
+pub(super) fn holds_data(dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
+    let own = pool::open_dir(dir, name)?;
+    Ok(pool::list(own.as_fd(), &mut ListBuffer::new())?.iter().any(|entry| entry.name.ends_with(IMAGE)))
+}
+
+/// The path, below `dir`, of what the immutable or append-only attribute keeps from being removed: the object's directory, or a file in
+/// it.
+pub(super) fn immutable_in(dir: BorrowedFd<'_>, name: &str) -> Option<String> {
+    let is_immutable = |dir: BorrowedFd<'_>, name: &str| {
+        let stat = fs::statx(dir, name, fs::AtFlags::SYMLINK_NOFOLLOW, fs::StatxFlags::empty());
+        let fixed = fs::StatxAttributes::IMMUTABLE | fs::StatxAttributes::APPEND;
+        stat.is_ok_and(|stat| stat.stx_attributes.intersects(fixed))
+    };
+    if is_immutable(dir, name) {
+        return Some(name.to_owned());
+    }
+    let own = pool::open_dir(dir, name).ok()?;
+    let entries = pool::list(own.as_fd(), &mut ListBuffer::new()).ok()?;
+    let fixed = entries.into_iter().find(|entry| is_immutable(own.as_fd(), &entry.name))?;
+    Some(format!("{name}/{}", fixed.name))
+}
+
 /// Whether all that stands there is what is left of an object whose data file somebody has removed. It must not be in the way of
 /// one that is to have its name. What holds data, or anything strange, is no such shell.
 pub(super) fn is_shell(dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {

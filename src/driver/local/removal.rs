@@ -2,13 +2,15 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::RenameFlags;
+use rustix::fs::{OFlags, RenameFlags};
+use rustix::io::Errno;
 
 use super::fail;
+use super::lease::{self, Lease, Leased};
 use super::object::{self, Form, Found, image_name};
 use super::pool;
-use super::steps::Task;
-use crate::model::{DriverError, ErrorKind, NativeForm, Outcome, Place, Tags};
+use super::steps::{Task, in_use};
+use crate::model::{DriverError, Effect, ErrorKind, NativeForm, Outcome, Place, Tags};
 
 impl Task<'_> {
     /// Moves the object to the trash. The time is written first: on a live object it means nothing, and nothing is in the trash
@@ -155,13 +157,16 @@ impl Task<'_> {
             && trashed.tags.expires == Some(0)
             && !found.as_ref().is_some_and(|found| self.is_it(found))
         {
-            self.idle(&trashed)?;
             return self.remove(&trashed);
         }
         let Some(found) = found else { return self.not_live() };
         self.expected(&found, None)?;
-        self.idle(&found)?;
-        if found.form == Form::File { self.destroy_file(&found) } else { self.remove(&found) }
+        if found.form == Form::File {
+            self.idle(&found)?;
+            self.destroy_file(&found)
+        } else {
+            self.remove(&found)
+        }
     }
 
     /// The tags of an adopted file are not beside it; so that no crash leaves the one without the other, it goes by the trash.
@@ -179,7 +184,6 @@ impl Task<'_> {
         match self.find(native, Place::Trash)? {
             Some(found) => {
                 self.expected(&found, None)?;
-                self.idle(&found)?;
                 self.remove(&found)
             }
             None => {
@@ -191,22 +195,59 @@ impl Task<'_> {
         }
     }
 
-    /// Removes an object's directory: first it gets the name of things that are half there, by which the rest is recognised if
-    /// this is cut short.
+    /// Removes an object's directory. It first gets its temporary name, by which a later run recognises what an interruption leaves.
+    /// As long as its data is there it goes back to where it was if it cannot be removed, or if a client opens it: a removal that fails
+    /// leaves the object where people find it.
     fn remove(&self, found: &Found) -> Result<Outcome, DriverError> {
         let (native, root, temporary) = (self.native()?, self.pool.root(), self.temporary());
-        let failed = |e| fail::before(format!("removing {native}"), e);
         let dir = self.place(found.place)?;
         self.no_stranger(found)?;
+        // A data file that cannot be opened is removed all the same: it may be damaged.
+        let data = self.open(found, OFlags::RDONLY).ok();
+        let lease = match data.as_ref().map(|data| Lease::take(data.as_fd())) {
+            Some(Leased::Idle(lease)) => Some(lease),
+            Some(Leased::Writers) => {
+                let who = data.as_ref().map(|data| lease::writers(data.as_fd()));
+                return Err(in_use(native, &who.unwrap_or_default()));
+            }
+            Some(Leased::Unknown) | None => None,
+        };
         self.clear_temporary()?;
         if found.tags.adopted {
             self.forget_adopted(found)?;
         }
-        pool::rename(&dir, native, root, &temporary, RenameFlags::NOREPLACE).map_err(failed)?;
+        pool::rename(&dir, native, root, &temporary, RenameFlags::NOREPLACE)
+            .map_err(|errno| self.not_removable(found.place, native, errno))?;
+        let back = || pool::rename(root, &temporary, &dir, native, RenameFlags::NOREPLACE);
+        if lease.as_ref().is_some_and(Lease::broken) {
+            back().map_err(|e| fail::after(format!("putting {native} back"), e))?;
+            return Err(in_use(native, &["a client that opened it just now".to_owned()]));
+        }
+        drop(lease);
         self.synced(root)?;
         self.synced(dir.as_fd())?;
-        object::remove_directory(root, &temporary).map_err(|e| fail::after(format!("removing {native}"), e))?;
+        if let Err(errno) = object::remove_directory(root, &temporary) {
+            // The data file goes first: while it is there, nothing has been removed.
+            let intact = object::holds_data(root, &temporary).unwrap_or(false);
+            if intact && back().is_ok() {
+                self.synced(dir.as_fd())?;
+                self.synced(root)?;
+                return Err(self.not_removable(found.place, native, errno));
+            }
+            let error = self.not_removable(Place::Temporary, &temporary, errno);
+            return Err(DriverError { effect: Effect::Yes, ..error });
+        }
         Ok(Outcome::Changed)
+    }
+
+    /// The error of a directory that could not be removed. What is immutable is named, with the command that helps.
+    fn not_removable(&self, place: Place, name: &str, errno: Errno) -> DriverError {
+        let error = fail::before(format!("removing {name}"), errno);
+        let dir = self.pool.place(place).ok().flatten();
+        let Some(file) = dir.and_then(|dir| object::immutable_in(dir.as_fd(), name)) else { return error };
+        let trash = if place == Place::Trash { ".trash/" } else { "" };
+        let path = format!("{}/{trash}{file}", self.pool.path.display());
+        DriverError { message: format!("{}; fix: chattr -i -a {path}", error.message), ..error }
     }
 
     /// Refuses to remove a directory into which somebody has put something.
@@ -229,7 +270,7 @@ impl Task<'_> {
             return Err(fail::conflict(format!("{native} is not the name of something half made")));
         }
         let removed = object::remove_directory(self.pool.root(), native)
-            .map_err(|e| fail::after(format!("removing {native}"), e))?;
+            .map_err(|e| DriverError { effect: Effect::Unknown, ..self.not_removable(Place::Temporary, native, e) })?;
         Ok(if removed { Outcome::Changed } else { Outcome::Unchanged })
     }
 

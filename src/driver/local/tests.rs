@@ -13,6 +13,7 @@ use crate::model::{
 };
 
 pub(super) mod crash;
+mod instants;
 mod leftovers;
 mod whole_pool;
 

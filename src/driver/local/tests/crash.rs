@@ -2,7 +2,7 @@
 //!
 //! The crash is a panic: it unwinds past the code that tidies up after errors, as a killed process never runs it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::*;
@@ -10,12 +10,23 @@ use crate::model::{ImageFormat, ImageRef};
 
 thread_local! {
     static CALLS_LEFT: Cell<Option<u32>> = const { Cell::new(None) };
+    static MEANWHILE: RefCell<Option<Meanwhile>> = const { RefCell::new(None) };
+}
+
+/// What somebody else does just before each call, which is given by its number.
+struct Meanwhile {
+    calls: u32,
+    act: Box<dyn FnMut(u32)>,
 }
 
 struct Crashed;
 
 /// Called before every call.
 pub(in crate::driver::local) fn point() {
+    if let Some(mut meanwhile) = MEANWHILE.take() {
+        (meanwhile.act)(meanwhile.calls);
+        MEANWHILE.set(Some(Meanwhile { calls: meanwhile.calls + 1, ..meanwhile }));
+    }
     CALLS_LEFT.with(|left| match left.get() {
         Some(0) => {
             left.set(None);
@@ -38,7 +49,37 @@ fn until_crash<T>(n: u32, work: impl FnOnce() -> T) -> Option<T> {
     }
 }
 
-fn now(bench: &Bench, step: &Step) -> Result<Outcome, DriverError> {
+/// Makes a step while somebody else acts just before each call.
+pub(super) fn while_each(
+    act: impl FnMut(u32) + 'static,
+    bench: &Bench,
+    step: &Step,
+) -> (Result<Outcome, DriverError>, u32) {
+    MEANWHILE.set(Some(Meanwhile { calls: 0, act: Box::new(act) }));
+    let result = now(bench, step);
+    (result, MEANWHILE.take().map_or(0, |meanwhile| meanwhile.calls))
+}
+
+/// Makes a step while somebody else acts just before the `n`-th call. `None`: the step makes fewer calls.
+pub(super) fn while_at(
+    n: u32,
+    act: impl FnOnce() + 'static,
+    bench: &Bench,
+    step: &Step,
+) -> Option<Result<Outcome, DriverError>> {
+    let mut act = Some(act);
+    let once = move |call| {
+        if call == n
+            && let Some(act) = act.take()
+        {
+            act();
+        }
+    };
+    let (result, calls) = while_each(once, bench, step);
+    (n < calls).then_some(result)
+}
+
+pub(super) fn now(bench: &Bench, step: &Step) -> Result<Outcome, DriverError> {
     let work = content::Work { now: NOW, progress: Arc::new(|_, _| ()), abandoned: Arc::default() };
     bench.driver.0.execute(step, &work)
 }
@@ -53,7 +94,7 @@ fn shape(bench: &Bench) -> Vec<(PathBuf, u32, Vec<u8>)> {
 }
 
 /// In memory where there is such a directory: there are thousands of fsyncs in here, of which no power cut makes use.
-fn home() -> tempfile::TempDir {
+pub(super) fn home() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
@@ -167,7 +208,7 @@ async fn prepared(case: &Case) -> Bench {
 
 #[tokio::test]
 async fn a_step_that_is_cut_short_at_any_call_is_finished_by_doing_it_again() {
-    let (mut points, mut seen_half, mut came_back) = (0, 0, 0);
+    let (mut points, mut seen_half, mut came_back, mut unfinished) = (0, 0, 0, 0);
     for case in cases() {
         let undisturbed = prepared(&case).await;
         let (was, foreign) = (shape(&undisturbed), undisturbed.objects().await.len());
@@ -192,6 +233,14 @@ async fn a_step_that_is_cut_short_at_any_call_is_finished_by_doing_it_again() {
             assert!(objects.iter().all(|o| o.conflict.is_none()), "{at}: {objects:#?}");
             assert!(objects.len() <= foreign + 2, "{at}: {objects:#?}");
 
+            // What is reported as complete can be opened where clients look for it.
+            for object in objects.iter().filter(|o| o.place == Place::Live && o.identity.is_some()) {
+                let file = bench.path.join(object.native.as_str());
+                let data = file.join(object::image_name(object.native.as_str()));
+                assert_eq!(object.unfinished, !file.is_file() && !data.is_file(), "{at}: {object:#?}");
+                unfinished += u32::from(object.unfinished);
+            }
+
             if let Action::Undelete { tags } = &case.step.action
                 && let Some(back) = objects.iter().filter(whole).find(|o| o.place == Place::Live)
             {
@@ -207,6 +256,7 @@ async fn a_step_that_is_cut_short_at_any_call_is_finished_by_doing_it_again() {
     }
     eprintln!("{points} crash points, {seen_half} of them half-way");
     assert!(points > 300 && seen_half > 100 && came_back > 4, "{points} {seen_half} {came_back}");
+    assert!(unfinished > 2, "{unfinished}");
 }
 
 #[tokio::test]
