@@ -33,6 +33,40 @@ impl<'a> Planner<'a> {
         None
     }
 
+    /// Holds an object in the trash whose native name something live has taken: it cannot come back beside it.
+    pub(super) fn hold_if_place_is_taken(&mut self, about: &About<'_>, trashed: &Object) -> Option<()> {
+        let native = &trashed.native;
+        let Some(other) = self.good(about.backend?)?.find(native, |place| place == Place::Live) else {
+            return Some(());
+        };
+        let (reason, message, unblock) = match &other.identity {
+            None => {
+                let message = format!("{native} is in the way of the one in the trash, and is not an object of Kiln");
+                (HeldReason::Foreign, message, format!("move {native} away on the backend"))
+            }
+            Some(_) => self.in_the_way(other),
+        };
+        self.hold(about, reason, message, unblock);
+        None
+    }
+
+    /// Holds an object that is to leave while the trash holds another of its native name.
+    pub(super) fn hold_if_trash_is_taken(&mut self, about: &About<'_>, object: &Object) -> Option<()> {
+        let native = &object.native;
+        let Some(other) = self.good(about.backend?)?.find(native, |place| place == Place::Trash) else {
+            return Some(());
+        };
+        let message = format!("the trash holds another {native} already");
+        let unblock = match &other.identity {
+            Some(id) if id.owner == self.inputs.specs.stack.owner => {
+                format!("kiln trash purge {}/{}", id.kind.as_lower(), id.name)
+            }
+            _ => format!("move {native} out of the trash on the backend"),
+        };
+        self.hold(about, HeldReason::Foreign, message, unblock);
+        None
+    }
+
     /// Once it is known what leaves, and by which step: what is made under the name of an object waits until that is gone, or is held.
     pub(super) fn give_freed_names(&mut self, left: impl Fn((&'a Name, &'a Object)) -> Option<usize>) {
         for (made, backend, object) in std::mem::take(&mut self.freeing) {

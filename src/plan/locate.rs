@@ -129,10 +129,11 @@ impl<'a> Planner<'a> {
             exact(whole),
             exact(object.size)
         );
+        // Until it is renamed it is known by its old name.
+        let name = object.identity.as_ref().map_or(about.name, |identity| &identity.name);
         let unblock = format!(
-            "bring it back on the backend; or, if it is to be used as it is, `kiln forget {}/{}` accepts its size",
-            about.kind.as_lower(),
-            about.name
+            "bring it back on the backend; or, if it is to be used as it is, `kiln forget {}/{name}` accepts its size",
+            about.kind.as_lower()
         );
         self.hold(about, HeldReason::Lost, message, unblock);
         None
@@ -268,9 +269,8 @@ impl<'a> Planner<'a> {
         let message =
             format!("{native} was whole on {at} and is not there any more; an empty one will not be put in its place");
         let unblock = format!(
-            "bring it back on the backend; or, if it is gone for good, `kiln forget {}/{}` frees the name",
-            kind.as_lower(),
-            about.name
+            "bring it back on the backend; or, if it is gone for good, `kiln forget {}/{name}` frees the name",
+            kind.as_lower()
         );
         self.hold(&about, HeldReason::Lost, message, unblock);
         true

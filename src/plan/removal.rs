@@ -99,10 +99,11 @@ impl<'a> Planner<'a> {
                 if object.place != Place::Live {
                     continue;
                 }
-                if let Some(volume) = object.tags.volume {
+                let ours = object.identity.as_ref().is_some_and(|id| id.owner == self.inputs.specs.stack.owner);
+                // A copy that somebody made of a snapshot says the same of itself, and never leaves.
+                if let Some(volume) = object.tags.volume.filter(|_| ours) {
                     leaving.needing.entry(volume).or_default().push((backend, object));
                 }
-                let ours = object.identity.as_ref().is_some_and(|id| id.owner == self.inputs.specs.stack.owner);
                 let claimed = |id: &Identity| self.known.get(&(id.kind, &id.name)).is_some_and(|known| known.claimed);
                 if ours && !object.tags.retained && !object.identity.as_ref().is_some_and(claimed) {
                     leaving.objects.push((backend, object));
@@ -144,6 +145,7 @@ impl<'a> Planner<'a> {
             let action = Action::SetTags { tags: released };
             return Some(self.step(Step { action, expect, risk: Risk::None, changes, bytes: Size(0), ..step }));
         }
+        self.hold_if_trash_is_taken(&about, object)?;
         let mut after = self.readers.get(&uid).cloned().unwrap_or_default();
         let detach = self.hold_if_needed(&about, object, leaving)?;
         if detach {
@@ -205,7 +207,14 @@ impl<'a> Planner<'a> {
         }
         if object.tags.protected || self.remembered(about.backend, object).protected {
             let message = "it is protected, and protection outlives the manifest that declared it".to_owned();
-            let unblock = "declare it again with `protected: false` and apply; then remove it";
+            let is_orphan = object.tags.volume.is_some_and(|volume| !self.by_uid.contains_key(&volume));
+            let unblock = match is_orphan {
+                true => {
+                    "its volume is gone: declare it again with `protected: false`, as a snapshot of any declared volume, and apply \
+                     (it is held as Immutable, and its protection is lifted); then remove it"
+                }
+                false => "declare it again with `protected: false` and apply; then remove it",
+            };
             self.hold(about, HeldReason::Protected, message, unblock);
             return None;
         }

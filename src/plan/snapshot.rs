@@ -57,6 +57,11 @@ impl<'a> Planner<'a> {
             }
         };
         let about = About { uid: object.uid(), action: Verb::Update, ..about };
+        let native = self.native_after(&before, object);
+        let mut after = before;
+        let now = self.tags_after(&after, object);
+        // Also of a snapshot whose volume is gone for good: without this, its protection could never be lifted.
+        self.retag(&about, &wanted, object, &native, &now, &mut after);
         if let Ready::Here { object: volume, .. } = self.volume(&spec.volume)
             && object.tags.volume != Some(volume.uid)
         {
@@ -64,10 +69,6 @@ impl<'a> Planner<'a> {
             self.hold(&about, HeldReason::Immutable, message, "give the new snapshot another name");
             return None;
         }
-        let native = self.native_after(&before, object);
-        let mut after = before;
-        let now = self.tags_after(&after, object);
-        self.retag(&about, &wanted, object, &native, &now, &mut after);
         Some(Ready::Here {
             backend: backend.clone(),
             object: ObjectRef { native, uid: object.uid()?, size: object.size },

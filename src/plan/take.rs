@@ -100,6 +100,7 @@ impl<'a> Planner<'a> {
         after: Vec<usize>,
     ) -> Option<usize> {
         let identity = object.identity.clone()?;
+        self.hold_if_place_is_taken(about, object)?;
         let now = Tags { expires: None, ..object.tags.clone() };
         let step = Step {
             backend: self.backend_of(about),
