@@ -249,6 +249,117 @@ fn one_object_that_cannot_be_purged_keeps_no_other() {
     });
 }
 
+/// A volume with two snapshots in the trash, and nothing of it declared.
+async fn in_the_trash(rig: &Rig) -> Specs {
+    let keep = volume("keep", "size: 1Mi");
+    let all = [volume("db", "size: 1Mi"), snapshot("a", "db", ""), snapshot("b", "db", ""), keep.clone()];
+    rig.settle(&join(&all), 3, "made").await;
+    let kept = join(&[keep]);
+    rig.settle(&kept, 3, "removed").await;
+    assert_eq!(rig.world().trashed_objects().count(), 3);
+    kept
+}
+
+#[test]
+fn an_interrupted_trash_restore_is_completed_by_running_it_again() {
+    run(async {
+        let rig = Rig::new();
+        let kept = in_the_trash(&rig).await;
+        let calls = {
+            let rig = rig.fork(true);
+            trash_restore(&rig.setup(&kept), Kind::Volume, &name("db")).await.unwrap();
+            rig.doom.calls.load(Ordering::SeqCst)
+        };
+        let mut halves = 0;
+        for at in 0..calls {
+            for with_store in [true, false] {
+                let mut crashed = rig.fork(true);
+                crashed.doom = Doom::at(at, Point::After);
+                let (setup, db) = (crashed.setup(&kept), name("db"));
+                tokio::select! {
+                    biased;
+                    () = crashed.doom.died.notified() => {}
+                    done = trash_restore(&setup, Kind::Volume, &db) => panic!("nobody died: {done:?}"),
+                }
+                drop(setup);
+                let crashed = crashed.restarted(with_store).await;
+                let left = crashed.world().trashed_objects().count();
+                halves += usize::from(left == 1 || left == 2);
+                let again = trash_restore(&crashed.setup(&kept), Kind::Volume, &name("db")).await;
+                assert_eq!(crashed.world().trashed_objects().count(), 0, "call {at}: {again:?}");
+                assert_eq!(again.is_ok(), left > 0, "call {at}: {again:?}");
+            }
+        }
+        assert!(halves > 1, "{halves}");
+    });
+}
+
+#[test]
+fn a_trash_restore_does_not_put_an_object_beside_a_live_one_of_its_name() {
+    run(async {
+        let rig = Rig::new();
+        let kept = in_the_trash(&rig).await;
+        // A snapshot of the same name is taken of another volume, and then another volume gets the name.
+        let other_a = [volume("keep", "size: 1Mi"), snapshot("a", "keep", "")];
+        let rig_a = rig.fork(true);
+        // Declared under the name of what is in the trash it comes back: so the trash is hidden for as long as it is made.
+        rig_a.world().rename_trashed_by_hand("a", "z");
+        rig_a.settle(&join(&other_a), 3, "another a").await;
+        rig_a.world().rename_trashed_by_hand("z", "a");
+        let said = trash_restore(&rig_a.setup(&join(&other_a)), Kind::Volume, &name("db")).await.unwrap();
+        assert!(said.iter().any(|line| line.contains("left snapshot a in the trash")), "{said:?}");
+        let trashed: Vec<String> = rig_a.world().trashed_objects().map(|(native, ..)| native.to_string()).collect();
+        assert!(trashed.len() == 1 && trashed[0].contains(".a."), "{trashed:?}");
+
+        rig.world().rename_trashed_by_hand("db", "z");
+        let other_db = join(&[volume("keep", "size: 1Mi"), volume("db", "size: 2Mi")]);
+        rig.settle(&other_db, 3, "another db").await;
+        rig.world().rename_trashed_by_hand("z", "db");
+        let before = rig.world().clone();
+        let refused = trash_restore(&rig.setup(&kept), Kind::Volume, &name("db")).await;
+        assert!(matches!(refused, Err(ActError::Usage(_))), "{refused:?}");
+        assert_eq!(objects(&before), objects(&rig.world()));
+    });
+}
+
+#[test]
+fn a_purge_leaves_what_is_not_as_it_was_listed() {
+    run(async {
+        let rig = Rig::new();
+        let kept = in_the_trash(&rig).await;
+        rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
+        let (listed, _) = trash_purge_list(&rig.setup(&kept), &Purge::Expired).await.unwrap();
+        let db = listed.iter().find(|t| t.object.is(&"prod".parse().unwrap(), Kind::Volume, &name("db"))).unwrap();
+        let native = db.object.native.clone();
+        let is_left = |rig: &Rig| rig.world().trashed_objects().any(|(n, ..)| *n == native);
+
+        // Brought back and removed again, it has another time before it.
+        let again = rig.fork(true);
+        trash_restore(&again.setup(&kept), Kind::Volume, &name("db")).await.unwrap();
+        let all =
+            [volume("db", "size: 1Mi"), snapshot("a", "db", ""), snapshot("b", "db", ""), volume("keep", "size: 1Mi")];
+        again.settle(&join(&all), 3, "taken back").await;
+        again.settle(&kept, 3, "removed again").await;
+        let refused = trash_purge(&again.setup(&kept), std::slice::from_ref(db)).await;
+        assert!(matches!(refused, Err(ActError::Failed(_))) && is_left(&again), "{refused:?}");
+
+        // Its metadata was damaged, seen in the list or since.
+        let mut odd = db.clone();
+        odd.object.conflict = Some("odd".to_owned());
+        let refused = trash_purge(&rig.setup(&kept), &[odd]).await;
+        assert!(matches!(refused, Err(ActError::Held(_))) && is_left(&rig), "{refused:?}");
+
+        // Another owner's.
+        let mut others = db.clone();
+        others.object.identity.as_mut().unwrap().owner = "other".parse().unwrap();
+        let refused = trash_purge(&rig.setup(&kept), &[others]).await;
+        assert!(matches!(refused, Err(ActError::Usage(_))) && is_left(&rig), "{refused:?}");
+
+        trash_purge(&rig.setup(&kept), &listed).await.unwrap();
+        assert_eq!(rig.world().trashed_objects().count(), 0);
+    });
+}
+
 #[test]
 fn what_a_document_wants_is_not_purged_for_its_time() {
     run(async {

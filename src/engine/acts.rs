@@ -84,31 +84,49 @@ fn key(trashed: &Trashed) -> (Option<(Kind, &Name, Uid)>, &Name) {
 }
 
 /// Brings an object back from the trash. What is not declared is tagged as retained, until it is. A volume brings back the snapshots
-/// that went with it. Returns a sentence for each object.
+/// that went with it, also if an earlier run brought back the volume only. Returns a sentence for each object.
 ///
 /// # Errors
 /// See [`ActError`].
 pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Vec<String>, ActError> {
     let mut pass = begin(setup).await?;
-    let all = trash_in(&pass.looked.world, &setup.specs.stack.owner);
-    let wanted = one_of(&pass, &all, kind, name)?;
-    let taken = pass.looked.world.values().any(|view| match view {
-        View::Seen { observed, .. } | View::Taken { observed, .. } => {
-            observed.objects.iter().any(|o| o.place == Place::Live && o.is(&setup.specs.stack.owner, kind, name))
+    let owner = &setup.specs.stack.owner;
+    let all = trash_in(&pass.looked.world, owner);
+    let live: Vec<Object> = pass.looked.world.values().flat_map(live_objects).cloned().collect();
+    let live_as = |kind: Kind, name: &Name| live.iter().find(|object| object.is(owner, kind, name));
+    let of_volume = |uid: Option<Uid>| {
+        all.iter()
+            .filter(move |t| kind == Kind::Volume && t.object.tags.volume.is_some() && t.object.tags.volume == uid)
+    };
+    let in_the_way = live_as(kind, name);
+    let is_trashed = all.iter().any(|trashed| trashed.object.is(owner, kind, name));
+    let left_behind: Vec<&Trashed> = in_the_way.map_or_else(Vec::new, |live| of_volume(live.uid()).collect());
+    let mut said = Vec::new();
+    let mut back: Vec<&Trashed> = match in_the_way {
+        None => {
+            let wanted = one_of(&pass, &all, kind, name)?;
+            std::iter::once(wanted).chain(of_volume(wanted.object.uid())).collect()
         }
-        _ => false,
+        Some(_) if !is_trashed && !left_behind.is_empty() => left_behind,
+        Some(_) => {
+            return Err(ActError::Usage(format!(
+                "{} {name} is there already: remove or rename that one first",
+                kind.as_lower()
+            )));
+        }
+    };
+    back.retain(|trashed| {
+        let Some(id) = trashed.object.identity.as_ref() else { return false };
+        let free = live_as(id.kind, &id.name).is_none();
+        if !free {
+            let what = format!("{} {}", id.kind.as_lower(), id.name);
+            said.push(format!("left {what} in the trash of {}: another {what} is live", trashed.backend));
+        }
+        free
     });
-    if taken {
-        return Err(ActError::Usage(format!(
-            "{} {name} is there already: remove or rename that one first",
-            kind.as_lower()
-        )));
-    }
-    let volume = wanted.object.uid();
-    let with_it =
-        all.iter().filter(|t| kind == Kind::Volume && t.object.tags.volume.is_some() && t.object.tags.volume == volume);
-    let steps: Vec<Step> = std::iter::once(wanted)
-        .chain(with_it)
+    let volume_comes = in_the_way.is_none() && kind == Kind::Volume;
+    let steps: Vec<Step> = back
+        .into_iter()
         .enumerate()
         .filter_map(|(index, trashed)| {
             let identity = trashed.object.identity.clone()?;
@@ -121,24 +139,34 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Vec
             let mut step = by_hand(trashed, identity, Action::Undelete { tags }, Reason::InTrash, Risk::None);
             step.expect.tags = Some(before);
             // Snapshots come after their volume.
-            step.after = if index == 0 { Vec::new() } else { vec![0] };
+            step.after = if index > 0 && volume_comes { vec![0] } else { Vec::new() };
             Some(step)
         })
         .collect();
-    let said = steps.iter().map(|step| match &step.action {
-        Action::Undelete { tags } if tags.retained => {
-            format!(
-                "brought {} {} back on {}; it is retained until it is declared",
-                lower(step),
-                step.identity.name,
-                step.backend
-            )
-        }
-        _ => format!("brought {} {} back on {}", lower(step), step.identity.name, step.backend),
-    });
-    let said: Vec<String> = said.collect();
+    said.splice(
+        0..0,
+        steps.iter().map(|step| match &step.action {
+            Action::Undelete { tags } if tags.retained => {
+                format!(
+                    "brought {} {} back on {}; it is retained until it is declared",
+                    lower(step),
+                    step.identity.name,
+                    step.backend
+                )
+            }
+            _ => format!("brought {} {} back on {}", lower(step), step.identity.name, step.backend),
+        }),
+    );
     make(&mut pass, steps, None).await?;
     Ok(said)
+}
+
+fn live_objects(view: &View) -> impl Iterator<Item = &Object> {
+    let objects = match view {
+        View::Seen { observed, .. } | View::Taken { observed, .. } => observed.objects.as_slice(),
+        View::Unseen { .. } | View::Unbuilt => &[],
+    };
+    objects.iter().filter(|object| object.place == Place::Live)
 }
 
 /// What [`trash_purge`] would destroy; and without a name, how much more is past its time and stays: it is suspended, wanted by a
