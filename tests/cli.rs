@@ -10,6 +10,8 @@ mod basics;
 mod decide;
 #[path = "cli/images.rs"]
 mod images;
+#[path = "cli/interrupted.rs"]
+mod interrupted;
 #[path = "cli/killed.rs"]
 mod killed;
 #[path = "cli/listen.rs"]
