@@ -20,6 +20,8 @@ mod listen;
 mod misread;
 #[path = "mounted/mod.rs"]
 mod mounted;
+#[path = "cli/prune.rs"]
+mod prune;
 #[path = "cli/reach.rs"]
 mod reach;
 #[path = "cli/room.rs"]

@@ -305,14 +305,15 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
             let asked = scene.specs.volumes.values().filter_map(|spec| spec.source.as_ref()).any(named);
             asked || objects(scene).any(|(_, o)| needs(o))
         }
-        HeldReason::SourceBroken => scene.specs.removals_in_doubt(),
+        HeldReason::SourceBroken => scene.specs.broken || scene.specs.unconfirmed,
         HeldReason::Suspended => !scene.suspended.is_empty(),
         HeldReason::Unobserved => !plan.unobserved.is_empty(),
         HeldReason::OtherWriter => scene.world.values().any(|view| matches!(view, View::Taken { .. })),
         HeldReason::PoolFull => scene.world.values().any(
             |view| matches!(view, View::Seen { observed, .. } | View::Taken { observed, .. } if observed.capacity.is_some()),
         ),
-        HeldReason::DependencyHeld => plan.held.iter().any(|other| other != held),
+        // What is suspended is held only if there is something to do for it.
+        HeldReason::DependencyHeld => plan.held.iter().any(|other| other != held) || !scene.suspended.is_empty(),
         HeldReason::NeedsConfirmation => scene.irreversible != kiln::plan::Irreversible::List,
         _ => true,
     }

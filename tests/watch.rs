@@ -37,3 +37,5 @@ mod told;
 mod traps;
 #[path = "watch/trash.rs"]
 mod trash;
+#[path = "watch/withdrawal.rs"]
+mod withdrawal;

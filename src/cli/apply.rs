@@ -32,11 +32,15 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         Failure::new(Exit::Usage, message).hint("write `kiln apply [SPECS|PLAN-FILE] [KIND/NAME …]`")
     })?;
     let (specs, saved) = match saved::read(&source)? {
+        Some(_) if args.prune => {
+            let message = format!("{} is a saved plan, which was made with --prune or without it", source.display());
+            return Err(Failure::new(Exit::Usage, message).hint("plan anew: `kiln plan SPECS --prune --out FILE`"));
+        }
         Some(Saved { mut specs, plan, .. }) => {
             context.hold_saved(&mut specs)?;
             (Arc::new(specs), Some(Arc::new(plan)))
         }
-        None => (declared(context, &source, json)?, None),
+        None => (declared(context, &source, json, args.prune)?, None),
     };
     let options = Options { approve: args.approve, saved, only, ..Options::default() };
     let place = match context.daemon()? {
@@ -118,8 +122,11 @@ fn left_out((steps, held): (usize, usize)) -> Option<String> {
 }
 
 /// The specs from manifests, which must be good.
-fn declared(context: &Context, source: &Path, json: bool) -> Result<Arc<Specs>, Failure> {
-    let loaded = context.read_specs(source)?;
+fn declared(context: &Context, source: &Path, json: bool, prune: bool) -> Result<Arc<Specs>, Failure> {
+    let mut loaded = context.read_specs(source)?;
+    if prune {
+        loaded.specs.coverage.prune();
+    }
     if loaded.problems.is_empty() {
         return Ok(Arc::new(loaded.specs));
     }

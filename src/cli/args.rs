@@ -186,6 +186,9 @@ pub(crate) struct PlanArgs {
     /// Save the plan here: `kiln apply FILE` then does exactly that, or refuses
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    /// Remove also what a file or standard input does not name, as of a directory
+    #[arg(long)]
+    pub(crate) prune: bool,
     /// End with 3 if changes are pending
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
@@ -211,6 +214,9 @@ pub(crate) struct ApplyArgs {
     /// Do not ask about steps that cannot be undone
     #[arg(long, short = 'y')]
     pub(crate) yes: bool,
+    /// Remove also what a file or standard input does not name, as of a directory
+    #[arg(long)]
+    pub(crate) prune: bool,
     /// Let the removals go that wait under this digest, exactly as `kiln plan` showed them
     #[arg(long, value_name = "DIGEST")]
     pub(crate) approve: Vec<String>,

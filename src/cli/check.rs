@@ -44,6 +44,7 @@ fn documents(specs: &Specs) -> usize {
         approvals,
         revision: _,
         broken: _,
+        coverage: _,
         unconfirmed: _,
         not_allowed: _,
         unreadable: _,

@@ -16,7 +16,12 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
     if let Some(Saved { specs, plan, .. }) = saved::read(&args.specs.specs)? {
         return show_saved(context, args, &specs, &plan);
     }
-    let (loaded, store) = context.read_specs_and_look(&args.specs.specs)?;
+    let (mut loaded, store) = context.read_specs_and_look(&args.specs.specs)?;
+    if args.prune {
+        loaded.specs.coverage.prune();
+    }
+    // The daemon that follows a file plans without.
+    let is_pruned = args.prune && loaded.specs.coverage.is_pruned();
     if !loaded.problems.is_empty() {
         if let Some(Annotations::Github) = args.annotations {
             annotations::problems(&context.terminal, &loaded.problems);
@@ -30,7 +35,11 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
         }
         return Err(context.show_problems(&loaded.problems));
     }
-    let Looked { specs, survey, .. } = match context.survey_of_daemon(&args.specs.specs, Told::Already)? {
+    let looked = match is_pruned {
+        true => None,
+        false => context.survey_of_daemon(&args.specs.specs, Told::Already)?,
+    };
+    let Looked { specs, survey, .. } = match looked {
         Some(looked) => looked,
         None => {
             let specs = Arc::new(loaded.specs);

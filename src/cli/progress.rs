@@ -187,11 +187,14 @@ impl Reporter for Progress {
         let steps: Vec<StepView> = plan
             .steps
             .iter()
-            .filter(|step| step.risk == Risk::Irreversible)
+            .filter(|step| plan.waits_for_yes(step))
             .map(|step| StepView::new(step, &self.specs))
             .collect();
         let width = steps.iter().map(|step| step.object_name().len()).max().unwrap_or_default();
-        let mut question = "These steps cannot be undone:\n".to_owned();
+        let mut question = match steps.iter().all(|step| step.risk == Risk::Irreversible) {
+            true => "These steps cannot be undone:\n".to_owned(),
+            false => "Standard input may have been cut short; these steps wait for a yes:\n".to_owned(),
+        };
         for step in &steps {
             render_step(&mut question, step, width, Paint::PLAIN);
         }

@@ -18,6 +18,7 @@ use super::probe::Probe;
 use super::protocol::{DaemonView, PassView, RestingView, RunningView, VERSION};
 use super::retry::Objects;
 use super::schedule::{After, Confirmed};
+use crate::driver::has_writer;
 use crate::engine::{Clock, Connect, Retry, Setup, problem_views, rfc3339};
 use crate::manifest::{Allowed, Limits, Reader, Reading, Source, checkout_in_progress};
 use crate::model::{Name, Owner, Specs};
@@ -25,6 +26,9 @@ use crate::store::{Store, StoreError};
 
 /// While `git checkout` is at work, it is looked for again this often.
 pub(super) const CHECKOUT: Duration = Duration::from_millis(200);
+/// A manifest that is open for writing is waited for this long: a generator writes for seconds, and an editor that keeps its file open must
+/// not hold everything up.
+const WRITTEN: Duration = Duration::from_secs(60);
 /// Manifests are read within a second; so late, their file system hangs.
 const HANGS: Duration = Duration::from_secs(30);
 /// The loop turns at least once a second; so late, it does not turn.
@@ -78,11 +82,24 @@ pub(super) struct Hub {
     began_at: u64,
 }
 
+/// How long the manifests have been as they are, and what a person asks for about them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Age {
+    /// When they have to be read again before something may be removed.
+    pub(super) confirm_at: Option<Instant>,
+    /// Until when they are too young to remove what a vanished directory declared.
+    pub(super) young_until: Option<Instant>,
+    /// `--prune`.
+    pub(super) prune: bool,
+}
+
 /// What is known from earlier passes.
 #[derive(Default)]
 pub(super) struct Known {
     /// What was last read.
     pub(super) reading: Option<Reading>,
+    /// Since when some manifest has been open for writing.
+    pub(super) written: Option<Instant>,
     pub(super) confirmed: Confirmed,
     /// The content that the last pass over everything was made for.
     pub(super) passed: Option<String>,
@@ -200,6 +217,45 @@ impl Hub {
             hub.reader.lock().unwrap_or_else(PoisonError::into_inner).read(&allowed)
         });
         reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// The specs of a reading, with how sure it is that what they do not name is gone.
+    pub(super) fn aged(&self, reading: &Reading, age: &Age) -> Arc<Specs> {
+        let Age { confirm_at, young_until, prune } = age;
+        if confirm_at.is_none() && young_until.is_none() && !prune {
+            return Arc::clone(&reading.specs);
+        }
+        let mut specs = Specs::clone(&reading.specs);
+        specs.unconfirmed = confirm_at.is_some();
+        specs.coverage.young = young_until.is_some();
+        if *prune {
+            specs.coverage.prune();
+        }
+        Arc::new(specs)
+    }
+
+    /// Whether a manifest that no pass was made for is open for writing. It is waited for, and that is said once.
+    pub(super) async fn is_written(self: &Arc<Self>, reading: &Reading) -> bool {
+        let coverage = &reading.specs.coverage;
+        if self.known().passed.as_ref() == Some(&reading.content) {
+            return false;
+        }
+        let files: Vec<PathBuf> = match &coverage.file {
+            Some(file) => vec![PathBuf::from(file)],
+            None => coverage.files.iter().map(|file| self.config.specs.join(file)).collect(),
+        };
+        let writer = tokio::task::spawn_blocking(move || files.into_iter().find(|file| has_writer(file)));
+        let Some(file) = writer.await.ok().flatten() else {
+            self.known().written = None;
+            return false;
+        };
+        let mut known = self.known();
+        let now = Instant::now();
+        if known.written.is_none() {
+            let seconds = WRITTEN.as_secs();
+            tracing::info!("{} is open for writing: waiting for its writer, at most {seconds} s", file.display());
+        }
+        now < *known.written.get_or_insert(now) + WRITTEN
     }
 
     /// Whether Git is just changing the manifests.

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::hub::{AppliedContent, Hub, Running};
+use super::hub::{Age, AppliedContent, Hub, Running};
 use super::metrics::Ending;
 use super::probe::Probe;
 use super::protocol::{Ask, PassView};
@@ -15,7 +15,8 @@ use super::schedule::After;
 use crate::engine::{self, Options, Report, Reporter, Survey, Trashed, rfc3339};
 use crate::manifest::{Problem, Reading};
 use crate::model::{
-    Action, BackendSpec, DriverError, ErrorKind, Kind, Listed, Name, Owner, PurgeMode, Specs, Step, Uid, Verb,
+    Action, BackendSpec, DriverError, ErrorKind, Kind, LedgerView, Listed, Name, Owner, PurgeMode, Specs, Step, Uid,
+    Verb,
 };
 use crate::plan::{self, Held, Plan, View, World};
 use crate::store::StoreError;
@@ -38,6 +39,8 @@ pub(super) enum Refused {
     Unchanged,
     /// Git is just changing them.
     Checkout,
+    /// A process is just writing one of them.
+    Written,
     /// Nobody can say whose objects these are.
     Unusable,
     /// The manifests have problems, and a person's apply does nothing then.
@@ -85,7 +88,11 @@ impl Hub {
             return Err(Refused::Checkout);
         }
         let reading = self.read().await;
-        let (options, confirm_at) = self.options(by, stop, &reading, is_checked_out, began)?;
+        if !by_hand && self.is_written(&reading).await {
+            return Err(Refused::Written);
+        }
+        let (options, age) = self.options(by, stop, &reading, is_checked_out, began)?;
+        let confirm_at = age.confirm_at;
         let (is_whole, is_foreign) = {
             let known = self.known();
             let stack = &reading.specs.stack;
@@ -102,11 +109,8 @@ impl Hub {
             self.ended_with(After { interval: reading.specs.stack.interval.into(), changed: false, due: confirm_at });
             return Err(Refused::Unusable);
         }
-        let specs = match confirm_at {
-            // A removal needs a second look at the manifests.
-            Some(_) => Arc::new(Specs { unconfirmed: true, ..Specs::clone(&reading.specs) }),
-            None => Arc::clone(&reading.specs),
-        };
+        // A removal needs a second look at the manifests.
+        let specs = self.aged(&reading, &age);
         let setup = self.setup(Arc::clone(&specs));
         if by_hand {
             // Whoever asks has perhaps just mended what failed.
@@ -131,12 +135,13 @@ impl Hub {
             self.purge(&setup, &options, &report, &reading.content).await;
         }
         let ripe = self.known().expiry.next(Instant::now());
-        after.due = [after.due, confirm_at, ripe].into_iter().flatten().min();
+        let settled = age.young_until.filter(|_| report.plan.as_ref().is_some_and(|plan| plan.unsettled));
+        after.due = [after.due, confirm_at, settled, ripe].into_iter().flatten().min();
         self.ended_with(after);
         Ok(report)
     }
 
-    /// How the pass is to be made, and when the manifests have to be read again before something may be removed.
+    /// How the pass is to be made, and how sure it is that what the manifests do not name is gone.
     fn options(
         &self,
         by: By,
@@ -144,7 +149,7 @@ impl Hub {
         reading: &Reading,
         is_checked_out: bool,
         now: Instant,
-    ) -> Result<(Options, Option<Instant>), Refused> {
+    ) -> Result<(Options, Age), Refused> {
         let mut known = self.known();
         let known = &mut *known;
         if let Some(running) = &mut known.running {
@@ -152,7 +157,9 @@ impl Hub {
         }
         tell_problems(known.reading.as_ref(), reading);
         self.metrics.problems(reading.problems.len());
-        if let Some(before) = known.reading.replace(reading.clone()) {
+        let before = known.reading.replace(reading.clone());
+        let same_facts = before.as_ref().is_some_and(|before| before.specs.coverage == reading.specs.coverage);
+        if let Some(before) = before {
             self.begin_anew(&before.specs, &reading.specs);
         }
         // A commit of what is applied already changes what it is called, and nothing else.
@@ -160,12 +167,15 @@ impl Hub {
             applied.revision.clone_from(&reading.specs.revision);
         }
         let mut options = Options { stop, ..Options::default() };
-        let mut confirm_at = None;
+        let mut age = Age::default();
         match by {
-            By::Change if known.passed.as_ref() == Some(&reading.content) => return Err(Refused::Unchanged),
+            By::Change if same_facts && known.passed.as_ref() == Some(&reading.content) => {
+                return Err(Refused::Unchanged);
+            }
             By::Change | By::Time => {
                 options.unattended = true;
-                confirm_at = known.confirmed.read(&reading.content, now);
+                age.confirm_at = known.confirmed.read(&reading.content, now);
+                age.young_until = known.confirmed.young_until(now);
                 if !known.objects.is_empty() {
                     let meaning = reading.specs.meaning();
                     options.postponed = known.objects.waiting(now, |kind, name| spec_hash(&meaning, kind, name));
@@ -182,12 +192,13 @@ impl Hub {
                 if ask.saved.as_ref().is_some_and(|(_, specs)| !plan::declare_the_same(specs, &reading.specs)) {
                     return Err(Refused::OtherSpecs);
                 }
+                age.prune = ask.prune;
                 options.approve = ask.approve;
                 options.only = ask.only.into_iter().collect();
                 options.saved = ask.saved.map(|(plan, _)| Arc::new(plan));
             }
         }
-        Ok((options, confirm_at))
+        Ok((options, age))
     }
 
     /// A backend that is reached otherwise now is asked as if it had never failed: somebody may have mended it.
@@ -451,6 +462,10 @@ fn is_sure(trashed: &Trashed, specs: &Specs, report: &Report) -> bool {
     let Some(View::Seen { observed, .. }) = report.world.get(&trashed.backend) else { return false };
     let Some(identity) = &trashed.object.identity else { return false };
     let Some(plan) = &report.plan else { return false };
+    let ledger = match observed.ledgers.get(&specs.stack.owner) {
+        Some(LedgerView::Good(ledger)) => Some(ledger),
+        Some(LedgerView::Damaged(_)) | None => None,
+    };
     let is_it = |kind: Kind, name: &Name| kind == identity.kind && *name == identity.name;
     let step_on_it = |step: &Step| step.identity.uid == identity.uid || is_it(step.identity.kind, &step.identity.name);
     let held_on_it = |held: &Held| held.uid == Some(identity.uid) || is_it(held.kind, &held.name);
@@ -461,6 +476,7 @@ fn is_sure(trashed: &Trashed, specs: &Specs, report: &Report) -> bool {
         && !plan.steps.iter().any(step_on_it)
         && !plan.held.iter().any(held_on_it)
         && !engine::is_wanted(specs, identity.kind, &identity.name)
+        && !engine::is_kept_by_reading(specs, ledger, &trashed.object)
 }
 
 /// A hash of what `specs` ([`Specs::meaning`]) declare of an object: it changes with the declaration, not with its file or line.

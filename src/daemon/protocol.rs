@@ -46,6 +46,9 @@ pub struct Ask {
     pub saved: Option<(Plan, Specs)>,
     /// Only these, and what they need.
     pub only: Vec<(Kind, Name)>,
+    /// Whether the manifests count as all that the owner has, though SPECS is a file: `--prune`.
+    #[serde(default)]
+    pub prune: bool,
 }
 
 /// What an apply says while it runs. Steps are told by their index in the plan.
@@ -87,6 +90,7 @@ impl Ask {
             approve: options.approve.clone(),
             saved: options.saved.as_ref().map(|plan| (Plan::clone(plan), declared.clone())),
             only: options.only.iter().cloned().collect(),
+            prune: declared.coverage.is_pruned(),
         }
     }
 }

@@ -85,7 +85,7 @@ pub(super) fn apply(hub: &Arc<Hub>, runs: &Arc<Runs>, ask: Ask) -> mpsc::Unbound
                 let message = "the plan was saved for other manifests than those that the daemon follows now";
                 Line::Refused(message.to_owned())
             }
-            Err(Refused::Unusable | Refused::Unchanged | Refused::Checkout) => {
+            Err(Refused::Unusable | Refused::Unchanged | Refused::Checkout | Refused::Written) => {
                 Line::Refused("the Stack cannot be read".to_owned())
             }
         };

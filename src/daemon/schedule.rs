@@ -11,6 +11,9 @@ pub(super) const QUIET: Duration = Duration::from_millis(300);
 pub(super) const AT_MOST: Duration = Duration::from_secs(2);
 /// A removal is acted on only if a second look, this much later at least, reads the same bytes.
 pub(super) const CONFIRM: Duration = Duration::from_secs(2);
+/// What a directory declared that is gone, outside of Git, is removed only if it is gone for this long: a mount, a move away and back, or a
+/// copy in the making looks like that for seconds.
+pub(super) const VANISHED: Duration = Duration::from_secs(60);
 /// After a pass that changed something another one looks whether that was all. This long after it, doubled each time that a pass
 /// changes something again: what undoes Kiln's work, over and over, does not keep it busy.
 const VERIFY: Duration = Duration::from_secs(1);
@@ -119,6 +122,12 @@ impl Confirmed {
         }
     }
 
+    /// Until when what was last read is too young to remove what a vanished directory declared; `None` if it is not.
+    pub(super) fn young_until(&self, now: Instant) -> Option<Instant> {
+        let (_, since) = self.content.as_ref().filter(|_| !self.by_hand)?;
+        Some(*since + VANISHED).filter(|until| now < *until)
+    }
+
     /// A person asked for what is there now to be applied: that is as good as a second look.
     pub(super) fn asked_for(&mut self, content: &str, now: Instant) {
         let since = self.content.take().filter(|(known, _)| known == content).map_or(now, |(_, since)| since);
@@ -221,6 +230,20 @@ mod tests {
         assert_eq!(confirmed.read("a", now + CONFIRM), None);
         assert_eq!(confirmed.read("b", now + CONFIRM), Some(now + CONFIRM * 2));
         assert_eq!(confirmed.read("a", now + CONFIRM * 2), Some(now + CONFIRM * 3), "it was gone in between");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vanished_directory_waits_longer_than_a_document() {
+        let now = Instant::now();
+        let mut confirmed = Confirmed::default();
+        confirmed.read("a", now);
+        confirmed.read("a", now + CONFIRM);
+        assert_eq!(confirmed.young_until(now + CONFIRM), Some(now + VANISHED));
+        assert_eq!(confirmed.young_until(now + VANISHED), None);
+        confirmed.read("b", now + VANISHED);
+        assert_eq!(confirmed.young_until(now + VANISHED), Some(now + VANISHED * 2), "it changed again");
+        confirmed.asked_for("b", now + VANISHED);
+        assert_eq!(confirmed.young_until(now + VANISHED), None, "a person asked for it");
     }
 
     #[tokio::test(start_paused = true)]

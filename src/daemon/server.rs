@@ -28,13 +28,12 @@ use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::task::TaskTracker;
 
-use super::hub::Hub;
+use super::hub::{Age, Hub};
 use super::protocol::{
     ActAnswer, ActRequest, Ask, DaemonView, HEADER, Line, Remembered, SOCKET, Surveyed, VERSION, real,
 };
 use super::runs::{Runs, apply};
 use crate::engine;
-use crate::model::Specs;
 
 /// Connections at once; more wait in the kernel's queue. A person has a few, monitoring two.
 const CONNECTIONS: usize = 128;
@@ -354,11 +353,12 @@ async fn act(State(desk): State<Desk>, Json(ActRequest { specs, act }): Json<Act
             return ActAnswer::Invalid(engine::problem_views(&reading.problems));
         }
         // What has been read once only may be a file that is just being written: nothing is given up for it.
-        let unconfirmed = desk.hub.known().confirmed.read(&reading.content, Instant::now()).is_some();
-        let specs = match unconfirmed {
-            true => Arc::new(Specs { unconfirmed, ..Specs::clone(&reading.specs) }),
-            false => reading.specs,
+        let age = {
+            let (mut known, now) = (desk.hub.known(), Instant::now());
+            let confirm_at = known.confirmed.read(&reading.content, now);
+            Age { confirm_at, young_until: known.confirmed.young_until(now), prune: false }
         };
+        let specs = desk.hub.aged(&reading, &age);
         let answer = match engine::act(&desk.hub.setup(specs), act).await {
             Ok(said) => {
                 match &said {

@@ -224,7 +224,7 @@ impl Turning {
     fn own_pass_ended(&mut self, ended: Result<Result<(), Refused>, JoinError>) {
         match ended {
             Ok(Ok(()) | Err(Refused::Unchanged)) => {}
-            Ok(Err(Refused::Checkout)) => self.schedule.want(Instant::now() + CHECKOUT),
+            Ok(Err(Refused::Checkout | Refused::Written)) => self.schedule.want(Instant::now() + CHECKOUT),
             Ok(Err(Refused::Unusable)) => {
                 tracing::warn!(
                     "nobody can say whose objects these are while the Stack cannot be read: nothing is done"

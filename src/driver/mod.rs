@@ -27,6 +27,7 @@ use crate::model::{
 };
 
 pub use local::Local;
+pub(crate) use local::lease::has_writer;
 
 /// What a step is given besides itself.
 #[derive(Clone)]

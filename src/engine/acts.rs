@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Action, BackendRecord, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName, Object, Owner, Place, Reason,
-    Risk, Seconds, Size, Specs, Step, Tags, Uid, Verb,
+    Risk, Seconds, Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
 };
 use crate::plan::{self, Irreversible, Plan, View};
 use crate::store::{Batch, StoreError};
@@ -190,7 +190,7 @@ pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashe
             };
             let stays = |trashed: &Trashed| {
                 // What cannot be read may want anything.
-                specs.removals_in_doubt()
+                is_kept_by_reading(specs, pass.ledgers.get(&trashed.backend), &trashed.object)
                     || !pass.usable.contains(&trashed.backend)
                     || trashed.object.conflict.is_some()
                     || trashed.object.identity.as_ref().is_some_and(is_kept)
@@ -203,6 +203,12 @@ pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashe
             Ok((found, kept.len()))
         }
     }
+}
+
+/// Whether the manifests may still declare an object in the trash, or say nothing about it.
+pub fn is_kept_by_reading(specs: &Specs, ledger: Option<&Ledger>, object: &Object) -> bool {
+    let Some(Identity { kind, name, uid, .. }) = &object.identity else { return true };
+    specs.withdraws(*kind, name, ledger, *uid) != Withdrawal::Withdrawn
 }
 
 /// Destroys what [`trash_purge_list`] gave, for good. Returns a sentence for each.

@@ -4,7 +4,9 @@
 
 use std::collections::HashSet;
 
-use crate::model::{Identity, Images, Kind, Ledger, Name, NativeName, Object, Observed, Place, Records, Specs, Uid};
+use crate::model::{
+    Identity, Images, Kind, Ledger, Name, NativeName, Object, Observed, Place, Records, Specs, Uid, Withdrawal,
+};
 use crate::plan::{self, Inputs, Irreversible, View};
 
 use super::wanted::is_wanted;
@@ -92,13 +94,14 @@ pub fn leaks(survey: &Survey, specs: &Specs) -> Vec<Leak> {
                     leaks.push(left_over(backend, object));
                 }
                 Place::Trash => leaks.extend(expired(survey, specs, backend, object)),
-                Place::Live if usable.contains_key(backend) && !specs.removals_in_doubt() => {
-                    leaks.extend(unaccounted(&spoken, &survey.records, backend, object));
+                Place::Live if usable.contains_key(backend) => {
+                    let ledger = usable.get(backend).and_then(Option::as_ref);
+                    leaks.extend(unaccounted(&spoken, &survey.records, backend, object, ledger));
                 }
                 Place::Temporary | Place::Live => {}
             }
         }
-        if !specs.removals_in_doubt() && !observed.locked.contains(&specs.stack.owner) {
+        if !observed.locked.contains(&specs.stack.owner) {
             let ledger = usable.get(backend).and_then(Option::as_ref);
             remembered(&spoken, &survey.records, backend, observed, ledger, &mut leaks);
         }
@@ -135,6 +138,12 @@ impl<'a> Spoken<'a> {
             _ => self.specs.snapshots.contains_key(name),
         };
         declared || self.uids.contains(&identity.uid) || self.names.contains(&(kind, name))
+    }
+
+    /// Whether the manifests have given an object up, and nothing speaks for it.
+    fn is_given_up(&self, identity: &Identity, ledger: Option<&Ledger>) -> bool {
+        let Identity { kind, name, uid, .. } = identity;
+        !self.of(identity) && self.specs.withdraws(*kind, name, ledger, *uid) == Withdrawal::Withdrawn
     }
 }
 
@@ -189,8 +198,15 @@ fn expired(survey: &Survey, specs: &Specs, backend: &Name, object: &Object) -> O
     })
 }
 
-fn unaccounted(spoken: &Spoken<'_>, records: &Records, backend: &Name, object: &Object) -> Option<Leak> {
-    let identity = object.identity.as_ref().filter(|identity| !object.tags.retained && !spoken.of(identity))?;
+fn unaccounted(
+    spoken: &Spoken<'_>,
+    records: &Records,
+    backend: &Name,
+    object: &Object,
+    ledger: Option<&Ledger>,
+) -> Option<Leak> {
+    let given_up = |identity: &&Identity| !object.tags.retained && spoken.is_given_up(identity, ledger);
+    let identity = object.identity.as_ref().filter(given_up)?;
     let (kind, name) = (identity.kind, &identity.name);
     Some(Leak {
         reason: LeakReason::Unaccounted,
@@ -235,7 +251,7 @@ fn remembered(
     for (uid, entry) in ledger.whole.iter().filter(|(uid, entry)| gone(entry.kind, **uid, &entry.native)) {
         let (kind, name) = (entry.kind, entry.name.clone());
         let identity = Identity { owner: ledger.owner.clone(), kind, name, uid: *uid };
-        if ledger.leaving.contains(uid) || !spoken.of(&identity) {
+        if ledger.leaving.contains(uid) || spoken.is_given_up(&identity, Some(ledger)) {
             let message =
                 format!("{} is gone from {backend} and missed by nobody, and its ledger has it still", entry.native);
             leak(&identity, &entry.native, message, "kiln apply".to_owned());
@@ -249,7 +265,7 @@ fn remembered(
         }
         let fix = match ledger.tombstones.contains_key(&identity.uid) {
             true => "kiln apply".to_owned(),
-            false if spoken.of(identity) => continue,
+            false if !spoken.is_given_up(identity, Some(ledger)) => continue,
             false => format!("kiln forget {}/{}", identity.kind.as_lower(), identity.name),
         };
         let message =

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use foldhash::{HashMap, HashMapExt};
 
 use crate::model::{
-    Action, ApprovalInUse, Identity, Kind, Ledger, LedgerEntry, Object, Observed, Owner, Place, Removal, Size, Specs,
-    Step, Uid,
+    Action, ApprovalInUse, Extent, Identity, Kind, Ledger, LedgerEntry, Object, Observed, Owner, Place, Removal, Size,
+    Specs, Step, Uid, Withdrawal,
 };
-use crate::plan::{ApprovalSet, approval_item};
+use crate::plan::{ApprovalSet, Plan, approval_item};
 
 /// Brings a ledger up to what a complete look shows, before anything is planned from it.
 ///
@@ -52,15 +52,12 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, no
         .whole
         .iter()
         .filter(|(uid, entry)| {
-            let declared = || match entry.kind {
-                Kind::Volume => specs.volumes.contains_key(&entry.name),
-                _ => specs.snapshots.contains_key(&entry.name),
-            };
+            let withdrawn = || specs.withdraws(entry.kind, &entry.name, Some(ledger), **uid) == Withdrawal::Withdrawn;
             let renamed = || specs_rename_from(specs, entry.kind, &entry.name);
             !there.contains_key(uid)
                 && !in_doubt.contains(&entry.native)
                 && observed.listed.proves_absence_of(entry.kind)
-                && (ledger.leaving.contains(uid) || (!specs.removals_in_doubt() && !declared() && !renamed()))
+                && (ledger.leaving.contains(uid) || (withdrawn() && !renamed()))
         })
         .map(|(uid, entry)| (*uid, entry.kind, entry.size))
         .collect();
@@ -124,6 +121,7 @@ pub(super) fn enter(ledger: &mut Ledger, identity: &Identity, object: &Object, n
         size: object.size,
         protected: before.is_some_and(|entry| entry.protected) || object.tags.protected,
         restored,
+        declared_in: before.and_then(|entry| entry.declared_in.clone()),
     };
     ledger.whole.insert(identity.uid, entry);
     // A look that lagged may have had it buried.
@@ -225,13 +223,63 @@ fn spend(ledger: &mut Ledger) {
 }
 
 /// Strikes approved items off that nothing is planned for any more (a person removed the object by hand, or its document came
-/// back). `pending`: `uid verb` of all steps and of all that is held.
-pub(super) fn strike_off(ledger: &mut Ledger, pending: &BTreeSet<String>) {
+/// back). `pending`: `uid verb` of all steps and of all that is held. What these manifests do not cover keeps its approvals.
+pub(super) fn strike_off(ledger: &mut Ledger, pending: &BTreeSet<String>, specs: &Specs) {
     let waits = |item: &String| item.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ");
-    for approval in &mut ledger.approvals {
-        approval.set.retain(|item| pending.contains(&waits(item)));
+    let mut approvals = std::mem::take(&mut ledger.approvals);
+    for approval in &mut approvals {
+        approval.set.retain(|item| pending.contains(&waits(item)) || is_left(ledger, item, specs));
     }
+    ledger.approvals = approvals;
     spend(ledger);
+}
+
+/// Whether these manifests say nothing about the object of an approved item.
+fn is_left(ledger: &Ledger, item: &str, specs: &Specs) -> bool {
+    let uid = item.split(' ').next().and_then(|uid| uid.parse().ok());
+    let entry = uid.and_then(|uid| Some((uid, ledger.whole.get(&uid)?)));
+    entry.is_some_and(|(uid, entry)| is_not_covered(ledger, uid, entry, specs))
+}
+
+fn is_not_covered(ledger: &Ledger, uid: Uid, entry: &LedgerEntry, specs: &Specs) -> bool {
+    specs.withdraws(entry.kind, &entry.name, Some(ledger), uid) == Withdrawal::NotCovered
+}
+
+/// Removals that waited because they were too much at once, and about which these manifests say nothing: they go on waiting.
+pub(super) fn waiting_elsewhere(ledger: &Ledger, specs: &Specs) -> BTreeSet<Uid> {
+    let is_left = |uid: &&Uid| {
+        let entry = ledger.whole.get(uid);
+        entry.is_some_and(|entry| is_not_covered(ledger, **uid, entry, specs))
+    };
+    ledger.waiting.iter().filter(is_left).copied().collect()
+}
+
+/// Enters which file declares an object. A part of the manifests does not know better than all of them did.
+pub(super) fn declare(ledger: &mut Ledger, uid: Uid, specs: &Specs) {
+    let Some(entry) = ledger.whole.get_mut(&uid) else { return };
+    let is_known = specs.coverage.extent == Extent::Partial && entry.declared_in.is_some();
+    if let Some(file) = specs.declared_in(entry.kind, &entry.name).filter(|_| !is_known) {
+        entry.declared_in = Some(file);
+    }
+}
+
+/// Enters which files declare the objects, and which manifests were read. While objects wait because these are other manifests, those
+/// before stay the ones to compare with.
+pub(super) fn read(ledger: &mut Ledger, specs: &Specs, plan: &Plan) {
+    let uids: Vec<Uid> = ledger.whole.keys().copied().collect();
+    uids.into_iter().for_each(|uid| declare(ledger, uid, specs));
+    if !specs.is_whole() || specs.coverage.stdin || specs.coverage.files.is_empty() {
+        return;
+    }
+    let waits = plan.doubted.iter().any(|uid| ledger.whole.contains_key(uid));
+    if waits && specs.is_other_source(Some(ledger)).is_some() {
+        return;
+    }
+    let declared_below = |directory: &str| {
+        let below = format!("{directory}/");
+        ledger.whole.values().any(|entry| entry.declared_in.as_ref().is_some_and(|file| file.starts_with(&below)))
+    };
+    ledger.reading = Some(specs.coverage.remembered(ledger.reading.as_ref(), declared_below));
 }
 
 /// The first ledger of an owner on a pool.

@@ -33,8 +33,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use act::{Act, Said, act};
 pub use acts::{
-    ActError, Purge, Trashed, adopt_owner, forget_backend, forget_object, trash_in, trash_list, trash_purge,
-    trash_purge_expired, trash_purge_list, trash_restore,
+    ActError, Purge, Trashed, adopt_owner, forget_backend, forget_object, is_kept_by_reading, trash_in, trash_list,
+    trash_purge, trash_purge_expired, trash_purge_list, trash_restore,
 };
 pub use approve::approve;
 pub use clock::SystemClock;

@@ -168,7 +168,7 @@ impl<'s> Pass<'s> {
             let step = &intent.step;
             let Some(View::Seen { observed, .. }) = self.looked.world.get(&step.backend) else {
                 // It cannot be looked at. The intent stays open until it can, or until its backend is surely declared no more.
-                if !self.specs().backends.contains_key(&step.backend) && !self.specs().removals_in_doubt() {
+                if !self.specs().backends.contains_key(&step.backend) && self.specs().is_whole() {
                     batch.close.push(intent.id);
                 }
                 continue;
@@ -351,11 +351,19 @@ impl<'s> Pass<'s> {
         let leaving: BTreeSet<Uid> = removed.filter_map(|held| held.uid).collect();
         let busy: HashSet<Uid> = all.iter().map(|(uid, _)| *uid).collect();
         for ledger in self.ledgers.values_mut() {
-            ledger::strike_off(ledger, &pending);
+            ledger::strike_off(ledger, &pending, &self.setup.specs);
+            ledger::read(ledger, &self.setup.specs, plan);
+            let elsewhere = ledger::waiting_elsewhere(ledger, &self.setup.specs);
             // What waited and is held for another reason now (a file that cannot be read for a moment) goes on waiting.
             let still = ledger.waiting.intersection(&leaving);
-            ledger.waiting =
-                plan.too_much.iter().chain(still).filter(|uid| ledger.whole.contains_key(uid)).copied().collect();
+            ledger.waiting = plan
+                .too_much
+                .iter()
+                .chain(still)
+                .chain(&elsewhere)
+                .filter(|uid| ledger.whole.contains_key(uid))
+                .copied()
+                .collect();
         }
         // What is as declared with nothing to do is settled as it is, whoever made it so.
         for (name, ledger) in &mut self.ledgers {
@@ -398,6 +406,10 @@ impl<'s> Pass<'s> {
             if let Some(ledger) = self.ledgers.get_mut(&name) {
                 let here = plan.steps.iter().filter(|step| step.backend == name);
                 ledger::announce(ledger, here, &plan.used);
+                // One that has just begun was not there to take note of anything.
+                if ledger.serial == 0 {
+                    ledger::read(ledger, &self.setup.specs, plan);
+                }
             }
             // A pool with nothing of ours, and nothing to be made there, is not written to.
             let idle = self.ledgers.get(&name).is_some_and(|ledger| ledger.whole.is_empty() && ledger.serial == 0)
@@ -428,6 +440,7 @@ impl<'s> Pass<'s> {
             ledgers: &mut self.ledgers,
             reporter,
             stop: options.stop.clone(),
+            specs: &self.setup.specs,
             revision: self.setup.specs.revision.clone(),
             unready: &unready,
         };

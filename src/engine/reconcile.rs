@@ -65,7 +65,7 @@ pub async fn reconcile_once(
         return Ok(report);
     }
     let asked = part.as_ref().map_or(&whole, |part| &part.plan);
-    if !options.unattended && has_irreversible(asked) && !reporter.confirm(asked).await {
+    if !options.unattended && has_steps_that_wait(asked) && !reporter.confirm(asked).await {
         whole = pass.plan(&options.approve, Irreversible::Hold);
         part = part_of(&whole, options);
     }
@@ -108,10 +108,10 @@ fn unknown(part: Option<&Selected>, specs: &Specs) -> Vec<(Kind, Name)> {
     part.into_iter().flat_map(|part| &part.silent).filter(|object| !declared(object)).cloned().collect()
 }
 
-/// Whether the plan has steps that cannot be undone and that wait for a person: an approval given earlier covers the others.
-fn has_irreversible(plan: &Plan) -> bool {
-    let waits = |item: String| plan.approval.as_ref().is_some_and(|approval| approval.set.contains(&item));
-    plan.steps.iter().any(|step| step.risk == crate::model::Risk::Irreversible && waits(plan::approval_item(step)))
+/// Whether the plan has steps that wait for a person: they cannot be undone, or come from a pipe that may have been cut short. An approval
+/// given earlier covers the others.
+fn has_steps_that_wait(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| plan.waits_for_yes(step))
 }
 
 /// Whether nothing was done because somebody else is at it.

@@ -1,23 +1,28 @@
 //! Which files there are, and their bytes: read so that no pipe blocks, no device is opened, and no link leads out of the
 //! directory.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::Limits;
+use super::coverage::Place;
 
 /// Directories below one another. Deeper is a mistake (a link that leads back up, a whole disk).
 pub(super) const MAX_DEPTH: usize = 16;
 
 /// Reads SPECS: a directory with all that is below it, in path order, or one file. What cannot be read is a file with a problem.
-pub(super) fn read(specs: &Path, limits: &Limits) -> Vec<Raw> {
+pub(super) fn read(specs: &Path, limits: &Limits) -> (Vec<Raw>, Place) {
     let shown = specs.display().to_string();
-    let lost = |message: String, hint: &'static str| vec![Raw::refused(PathBuf::new(), shown.clone(), message, hint)];
+    let lost = |message: String, hint: &'static str| {
+        (vec![Raw::refused(PathBuf::new(), shown.clone(), message, hint)], Place::default())
+    };
     let real = match fs::canonicalize(specs) {
         Ok(real) => real,
         Err(error) => {
@@ -27,9 +32,19 @@ pub(super) fn read(specs: &Path, limits: &Limits) -> Vec<Raw> {
     };
     match fs::metadata(&real) {
         Ok(meta) if meta.is_dir() => {
-            let mut walk = Walk { root: specs, real, limits, found: Vec::new(), bytes: 0, full: false };
+            let device = meta.dev();
+            let mut walk = Walk {
+                root: specs,
+                real,
+                device,
+                limits,
+                found: Vec::new(),
+                directories: BTreeMap::new(),
+                bytes: 0,
+                full: false,
+            };
             walk.directory(Path::new(""), &mut Vec::new());
-            let mut found = walk.found;
+            let (mut found, directories) = (walk.found, walk.directories);
             found.sort_by(|a, b| a.relative.cmp(&b.relative));
             if found.is_empty() {
                 return lost(
@@ -37,7 +52,7 @@ pub(super) fn read(specs: &Path, limits: &Limits) -> Vec<Raw> {
                     "put `*.yaml` files here, or make a first one with `kiln init`",
                 );
             }
-            found
+            (found, Place { directories, file: None })
         }
         Ok(_) => {
             let name = real.file_name().map(PathBuf::from).unwrap_or_default();
@@ -46,7 +61,8 @@ pub(super) fn read(specs: &Path, limits: &Limits) -> Vec<Raw> {
                 (_, Err(refusal)) => Err(refusal),
                 (None, Ok(_)) => Err(NOT_A_FILE),
             };
-            vec![Raw::new(specs, name, shown, bytes)]
+            let raw = Raw::new(specs, name, shown, bytes);
+            (vec![raw], Place { file: Some(real), ..Place::default() })
         }
         Err(error) => lost(format!("this cannot be read: {}", reason(&error)), "let this user read it"),
     }
@@ -99,8 +115,11 @@ struct Walk<'a> {
     root: &'a Path,
     /// The same with no links in it.
     real: PathBuf,
+    /// The file system that SPECS is on.
+    device: u64,
     limits: &'a Limits,
     found: Vec<Raw>,
+    directories: BTreeMap<PathBuf, bool>,
     bytes: u64,
     full: bool,
 }
@@ -144,7 +163,11 @@ impl Walk<'_> {
             let is_yaml = is_manifest(&below);
             // Follows links: a link to a directory is a directory, and is checked to stay inside.
             let is_directory = match fs::metadata(entry.path()) {
-                Ok(meta) => meta.is_dir(),
+                Ok(meta) if meta.is_dir() => {
+                    self.directories.insert(below.clone(), meta.dev() != self.device);
+                    true
+                }
+                Ok(_) => false,
                 // Perhaps a directory: what is in it is not known then. (A link that leads nowhere holds nothing.)
                 Err(error) if !is_yaml && error.kind() != std::io::ErrorKind::NotFound => {
                     let message = format!("this cannot be looked at: {}", reason(&error));

@@ -5,7 +5,7 @@
 //! matter for the same reason. Content is compared as it lies in the work tree: where filters change it on checkout (`autocrlf`),
 //! and where files of the commit are not checked out (sparse checkouts), it shows as `-dirty`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Component, Path, PathBuf};
@@ -17,6 +17,7 @@ use gix_object::{CommitRefIter, Find, TreeRefIter};
 use gix_ref::Target;
 
 use super::Source;
+use super::coverage::is_blank;
 use super::files::{MAX_DEPTH, is_manifest, passed_over};
 
 /// Whoever makes Git write to the work tree holds `index.lock` meanwhile. Checkouts of a gigabyte take less than this; a lock that is
@@ -46,35 +47,54 @@ pub(super) struct Manifest<'a> {
 /// What was found out about a repository, so that nothing is asked twice.
 #[derive(Default)]
 pub(super) struct Memory {
-    /// For this commit and content: whether they differ.
-    known: Option<(ObjectId, String, bool)>,
+    /// For this commit and content: whether they differ, and what the commit holds besides.
+    known: Option<(ObjectId, String, bool, Option<Facts>)>,
     /// Contents as Git names them.
     blobs: HashMap<blake3::Hash, ObjectId>,
 }
 
+/// The commit that is checked out.
+pub(super) struct Checkout {
+    /// Its id, with `-dirty` if what was read is anything else than what it holds.
+    pub(super) revision: String,
+    /// `None` if it does not hold SPECS, or cannot be read as a whole.
+    pub(super) facts: Option<Facts>,
+}
+
+/// What a commit holds and a reading lacks. Paths are relative to SPECS.
+#[derive(Clone)]
+pub(super) struct Facts {
+    /// Where SPECS lies below the work tree.
+    pub(super) below: String,
+    /// Directories that hold manifests in the commit, or are submodules there, and hold none in the reading.
+    pub(super) not_checked_out: BTreeSet<PathBuf>,
+    /// Files of white space alone that are not so in the commit.
+    pub(super) emptied: BTreeSet<PathBuf>,
+}
+
 impl Memory {
-    /// The commit that is checked out, with `-dirty` if what was read is anything else than what it holds. `None` outside of Git,
-    /// before the first commit, and where the repository cannot be understood.
-    pub(super) fn revision<'a>(
+    /// The commit that is checked out. `None` outside of Git, before the first commit, and where the repository cannot be understood.
+    pub(super) fn checkout<'a>(
         &mut self,
         source: &Source,
         content: &str,
         files: impl FnOnce() -> Vec<Manifest<'a>>,
-    ) -> Option<String> {
+    ) -> Option<Checkout> {
         let place = Place::of(source)?;
         // Whatever somebody may have written there, it costs the name of the revision and no more.
-        let dirty = catch_unwind(AssertUnwindSafe(|| {
+        let known = catch_unwind(AssertUnwindSafe(|| {
             let references = References::open(&place);
             let head = references.head()?;
-            let dirty = match &self.known {
-                Some((commit, known, dirty)) if *commit == head && known == content => *dirty,
-                _ => self.differs(&Repository::open(&references)?, &place, head, &files())?,
-            };
-            self.known = Some((head, content.to_owned(), dirty));
-            Some((head, dirty))
+            if !matches!(&self.known, Some((commit, known, ..)) if *commit == head && known == content) {
+                let (repository, files) = (Repository::open(&references)?, files());
+                let dirty = self.differs(&repository, &place, head, &files)?;
+                let facts = Commit::open(&repository, head).and_then(|mut commit| commit.facts(&place, &files));
+                self.known = Some((head, content.to_owned(), dirty, facts));
+            }
+            self.known.clone()
         }));
-        let (head, dirty) = dirty.ok().flatten()?;
-        Some(format!("{}{}", head.to_hex(), if dirty { "-dirty" } else { "" }))
+        let (head, _, dirty, facts) = known.ok().flatten()?;
+        Some(Checkout { revision: format!("{}{}", head.to_hex(), if dirty { "-dirty" } else { "" }), facts })
     }
 
     fn differs(
@@ -314,6 +334,69 @@ impl<'r> Commit<'r> {
             }
         }
         Some(above.last().map(|id| Entry::Tree(*id)))
+    }
+
+    /// What this commit holds and the files that were read lack.
+    fn facts(&mut self, place: &Place, files: &[Manifest<'_>]) -> Option<Facts> {
+        let Some(Entry::Tree(_)) = self.find(&place.below)? else { return None };
+        let below = place.below.display().to_string();
+        let mut facts = Facts { below, not_checked_out: BTreeSet::new(), emptied: BTreeSet::new() };
+        if place.one_file {
+            return Some(facts);
+        }
+        self.directories(&place.below, Path::new(""), 0, &mut facts.not_checked_out)?;
+        for Manifest { relative, bytes } in files {
+            for above in relative.ancestors().skip(1) {
+                facts.not_checked_out.remove(above);
+            }
+            if bytes.is_some_and(|(bytes, _)| is_blank(bytes)) && !self.holds_blank(&place.below.join(relative))? {
+                facts.emptied.insert(relative.to_path_buf());
+            }
+        }
+        Some(facts)
+    }
+
+    /// Adds the directories that hold manifests, they or those below them, and the submodules. Whether this is one of them.
+    fn directories(&mut self, root: &Path, below: &Path, depth: usize, found: &mut BTreeSet<PathBuf>) -> Option<bool> {
+        let Some(Entry::Tree(tree)) = self.find(&root.join(below))? else { return Some(false) };
+        self.visited += 1;
+        if depth > MAX_DEPTH || self.visited > MAX_TREES {
+            return None;
+        }
+        let mut holds = false;
+        for (name, entry) in self.tree(tree)?.clone() {
+            let Ok(name) = String::from_utf8(name) else { continue };
+            let path = below.join(&name);
+            if passed_over(&name) {
+                continue;
+            }
+            let entry = match entry {
+                Entry::Link(_) => self.find(&root.join(&path))?,
+                entry => Some(entry),
+            };
+            match entry {
+                Some(Entry::File(_)) => holds |= is_manifest(&path),
+                Some(Entry::Tree(_)) if !is_manifest(&path) => {
+                    holds |= self.directories(root, &path, depth + 1, found)?;
+                }
+                Some(Entry::Other) => {
+                    found.insert(path);
+                }
+                Some(Entry::Tree(_) | Entry::Link(_)) | None => {}
+            }
+        }
+        if holds {
+            found.insert(below.to_path_buf());
+        }
+        Some(holds)
+    }
+
+    /// Whether a file holds white space alone in the commit, too.
+    fn holds_blank(&mut self, path: &Path) -> Option<bool> {
+        let Some(Entry::File(id)) = self.find(path)? else { return Some(false) };
+        let mut buffer = Vec::new();
+        let data = self.repository.objects.try_find(&id, &mut buffer).ok()??;
+        Some(is_blank(data.data))
     }
 
     /// Whether there is a manifest below that was not read. `None`: it cannot be said.

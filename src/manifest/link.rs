@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::kinds::{BackendBody, Body, Document, Pool, PoolPlace};
 use super::resolve::{Answers, Resolver};
 use super::text::{File, Span, closest};
-use crate::model::{DriverConfig, Kind, Name, SourcePlace, Specs, Stack};
+use crate::model::{Coverage, DriverConfig, Kind, Name, SourcePlace, Specs, Stack};
 
 /// Names that are compared with misspelt ones, all told. A few misspelt names among ten thousand get their hint; thousands of
 /// misspelt names, each compared with all others, would take minutes. The longest names take 5 µs each: 100 ms in all.
@@ -289,6 +289,7 @@ impl Linker<'_> {
             revision: String::new(),
             broken,
             unconfirmed: false,
+            coverage: Coverage::default(),
             not_allowed: Vec::new(),
             unreadable: Vec::new(),
         };

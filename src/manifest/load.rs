@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use super::coverage::{Place, Seen, coverage, holds_stack};
 use super::files::{self, Raw, Refusal};
 use super::git;
 use super::kinds::{self, Document};
@@ -16,6 +17,7 @@ use super::scan::{Scanned, scan};
 use super::text::{File, Span};
 use super::value::settle;
 use super::{Limits, Loaded, Source};
+use crate::model::Extent;
 
 /// Files that are read in one go: fewer are read sooner than a thread is started.
 const BATCH: usize = 8;
@@ -26,10 +28,19 @@ const STDIN: &str = "<stdin>";
 /// Reads all manifests of `source` and checks them. Never fails and never panics: what is wrong is in [`Loaded::problems`], all of it
 /// at once, and what is not affected by that is in [`Loaded::specs`].
 pub fn load(source: &Source, limits: &Limits) -> Loaded {
-    let mut all = parse(gather(source, limits), limits);
+    let (raws, place) = gather(source, limits);
+    let mut all = parse(raws, limits);
     let content = content(all.iter().map(|parsed| (parsed.relative.as_path(), parsed.hash)));
     let manifests = || all.iter().map(|parsed| manifest(&parsed.relative, &parsed.file, parsed.hash)).collect();
-    let revision = git::Memory::default().revision(source, &content, manifests).unwrap_or(content);
+    let checkout = git::Memory::default().checkout(source, &content, manifests);
+    let seen = all.iter().map(|parsed| Seen {
+        relative: &parsed.relative,
+        file: &parsed.file,
+        readable: parsed.hash.is_some(),
+        holds_stack: holds_stack(parsed.documents.iter()),
+    });
+    let coverage = coverage(source, &place, seen, checkout.as_ref(), Extent::Partial);
+    let revision = checkout.map_or(content, |checkout| checkout.revision);
     let mut documents = Vec::new();
     let mut unread = Unread::default();
     for (index, parsed) in all.iter_mut().enumerate() {
@@ -41,13 +52,13 @@ pub fn load(source: &Source, limits: &Limits) -> Loaded {
     let paths = documents.iter().flat_map(Named::of).collect();
     let pools = Pools::of(documents.iter(), host());
     let Linked { mut specs, .. } = link(&files, documents, &unread, &pools);
-    specs.revision = revision;
+    (specs.revision, specs.coverage) = (revision, coverage);
     let problems = files.iter().flat_map(|file| file.problems(limits.shown)).collect();
     Loaded { specs, problems, paths }
 }
 
 /// The files of a source, as they are now.
-pub(super) fn gather(source: &Source, limits: &Limits) -> Vec<Raw> {
+pub(super) fn gather(source: &Source, limits: &Limits) -> (Vec<Raw>, Place) {
     let text = match source {
         Source::Path(path) => return files::read(path, limits),
         Source::Text(text) => text,
@@ -59,12 +70,13 @@ pub(super) fn gather(source: &Source, limits: &Limits) -> Vec<Raw> {
         hint: "split it into several files",
         hides: true,
     };
-    vec![Raw {
+    let raw = Raw {
         relative: PathBuf::new(),
         shown: STDIN.to_owned(),
         directory: files::absolute(Path::new(".")),
         bytes: if too_large { Err(refusal()) } else { Ok(text.as_bytes().to_vec()) },
-    }]
+    };
+    (vec![raw], Place::default())
 }
 
 /// Files that hold no document at all are a mistake, unless they have others that explain it.

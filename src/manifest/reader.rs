@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::coverage::{Seen, coverage, holds_stack};
 use super::files::{Raw, Refusal};
 use super::git;
 use super::kinds::Document;
@@ -21,7 +22,7 @@ use super::reach::{Allowed, Named, out_of_reach};
 use super::resolve::{Resolver, host};
 use super::text::{File, Mark};
 use super::{Limits, Problem, Source};
-use crate::model::{SourcePlace, Specs};
+use crate::model::{Extent, SourcePlace, Specs};
 
 /// Reads the manifests of one source, time and again.
 pub struct Reader {
@@ -151,19 +152,29 @@ impl Reader {
     /// Reads all files; parses those whose content is not known; links, if anything changed; judges what paths reach. Never fails and
     /// never panics, as [`super::load`].
     pub fn read(&mut self, allowed: &Allowed) -> Reading {
-        let (parsed, changed) = self.take(gather(&self.source, &self.limits));
+        let (raws, place) = gather(&self.source, &self.limits);
+        let (parsed, changed) = self.take(raws);
         let seen = || self.entries.iter().filter(|(_, entry)| entry.seen);
         let content = content(seen().map(|(path, entry)| (path.as_path(), entry.hash)));
         let manifests = || seen().map(|(path, entry)| manifest(path, &entry.file, entry.hash)).collect();
-        let revision = self.git.revision(&self.source, &content, manifests).unwrap_or_else(|| content.clone());
+        let checkout = self.git.checkout(&self.source, &content, manifests);
+        let files = seen().map(|(path, entry)| Seen {
+            relative: path,
+            file: &entry.file,
+            readable: entry.hash.is_some(),
+            holds_stack: holds_stack(entry.documents.iter().map(|document| &**document)),
+        });
+        let coverage = coverage(&self.source, &place, files, checkout.as_ref(), Extent::OneFile);
+        let revision = checkout.map_or_else(|| content.clone(), |checkout| checkout.revision);
         let mut reading = match self.last.take() {
             Some(last) if !changed && !self.answers_again() => last,
             _ => self.understand(),
         };
         let not_allowed = out_of_reach(&self.paths, &self.source, allowed, self.resolver);
-        if reading.specs.not_allowed != not_allowed || reading.specs.revision != revision {
+        let now = &reading.specs;
+        if now.not_allowed != not_allowed || now.revision != revision || now.coverage != coverage {
             let specs = Arc::make_mut(&mut reading.specs);
-            (specs.not_allowed, specs.revision) = (not_allowed, revision);
+            (specs.not_allowed, specs.revision, specs.coverage) = (not_allowed, revision, coverage);
         }
         reading.content = content;
         reading.parsed = parsed;

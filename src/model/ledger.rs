@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Name, NativeName, Owner, Size, Uid};
+use super::{Kind, LastReading, Name, NativeName, Owner, Size, Uid};
 
 /// The identity of a pool: 32 hexadecimal digits, made once when Kiln first writes to it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -59,6 +59,9 @@ pub struct Ledger {
     /// make the same removal look smaller.
     #[serde(default)]
     pub waiting: BTreeSet<Uid>,
+    /// The last whole reading of the manifests: tells another directory from an edit of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<LastReading>,
 }
 
 /// An object that the owner has.
@@ -80,6 +83,9 @@ pub struct LedgerEntry {
     /// The restores that were done: each distinct request is done once.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub restored: BTreeSet<String>,
+    /// The file that declared it last: its path relative to SPECS, or absolute where SPECS was that file. None: not known.
+    #[serde(default, rename = "declaredIn", skip_serializing_if = "Option::is_none")]
+    pub declared_in: Option<String>,
 }
 
 /// An object that is gone for good.
@@ -139,6 +145,7 @@ impl Ledger {
             approvals: Vec::new(),
             spent: BTreeSet::new(),
             waiting: BTreeSet::new(),
+            reading: None,
         }
     }
 

@@ -11,6 +11,7 @@ mod ledger;
 mod name;
 mod observed;
 mod quantity;
+mod reading;
 mod record;
 mod spec;
 mod step;
@@ -23,6 +24,7 @@ pub use ledger::{ApprovalInUse, Ledger, LedgerEntry, LedgerView, PoolId, Removal
 pub use name::{Kind, Name, NameError, NativeForm, NativeName, Owner, Uid};
 pub use observed::{Capacity, Clients, Identity, Listed, Object, Observed, Place, Scope, Tags};
 pub use quantity::{Percent, QuantityError, Seconds, Size};
+pub use reading::{Coverage, Doubt, Extent, LastReading, Withdrawal};
 pub use record::{BackendRecord, IntentId, JournalEntry, ObjectRecord, OpenIntent, Records};
 pub use spec::{
     ApprovalSpec, BackendSpec, Defaults, DriverConfig, ExportSpec, ExportedThing, FaultRates, Meta, NotAllowed,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Name, Owner, Percent, Seconds, Size};
+use super::{Coverage, Kind, Name, Owner, Percent, Seconds, Size};
 
 /// Everything that the files of one spec directory declare.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub struct Specs {
     /// Whether these files were read only once: a document that is missing may be in a file that is just being written.
     #[serde(default)]
     pub unconfirmed: bool,
+    /// What the reading covers: see [`Specs::withdraws`]. Without it (older saved plans) it is a whole reading.
+    #[serde(default)]
+    pub coverage: Coverage,
     /// Documents that name a path which manifests may not reach on this host: they are Held(NotAllowed), and nothing is opened
     /// for them. One of each, sorted by kind and name.
     pub not_allowed: Vec<NotAllowed>,
@@ -45,11 +48,6 @@ pub struct Specs {
 }
 
 impl Specs {
-    /// Whether what is missing here may be declared all the same: then nothing is removed, released, or taken for given up.
-    pub fn removals_in_doubt(&self) -> bool {
-        self.broken || self.unconfirmed
-    }
-
     /// What these specs declare, whatever file and line declares it and whatever the revision is called. Two specs that declare
     /// the same are equal in it, and no others are.
     #[must_use]
@@ -70,6 +68,7 @@ impl Specs {
             revision: _,
             broken: _,
             unconfirmed: _,
+            coverage: _,
             not_allowed,
             unreadable,
         } = self;
@@ -84,6 +83,7 @@ impl Specs {
             revision: String::new(),
             broken: false,
             unconfirmed: false,
+            coverage: Coverage::default(),
             not_allowed: not_allowed.clone(),
             unreadable: unreadable.clone(),
         }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Action, ApprovalInUse, Kind, Name, Place, Risk, Size, Step, Uid};
+use crate::model::{Action, ApprovalInUse, Extent, Kind, Name, Place, Risk, Size, Specs, Step, Uid};
 
 use super::plan::{Planner, good_grounds};
+use super::removal::because;
 use super::types::{ApprovalSet, HeldReason, Irreversible, Warning};
 
 /// The digest that names a set of waiting steps: of its sorted items, nothing else.
@@ -55,7 +56,25 @@ pub(super) fn judge(planner: &mut Planner<'_>) -> Judged {
         })
         .collect();
     planner.warnings.extend(unmatched);
+    // Approved, it is not in doubt any more.
+    let approved: Vec<Uid> = planner
+        .doubts
+        .keys()
+        .filter(|index| !planner.dropped.contains(index))
+        .map(|index| planner.steps[*index].identity.uid)
+        .collect();
+    planner.doubted.retain(|uid| !approved.contains(uid));
     judged
+}
+
+/// Whether a step takes an object away, or releases it, because a document is gone.
+fn lets_go(step: &Step) -> bool {
+    step.is_removal() || matches!(&step.action, Action::SetTags { tags } if tags.retained)
+}
+
+/// Whether what the manifests do not name may only have been cut off: a pipe that breaks ends like one that is done.
+fn may_be_cut(specs: &Specs) -> bool {
+    specs.coverage.stdin && specs.coverage.extent == Extent::Whole
 }
 
 fn judge_steps(planner: &mut Planner<'_>) -> Judged {
@@ -64,18 +83,27 @@ fn judge_steps(planner: &mut Planner<'_>) -> Judged {
     let covered = |step: &Step| begun.iter().any(|approval| approval.set.contains(&approval_item(step)));
     let live: Vec<usize> = (0..planner.steps.len()).filter(|index| !planner.dropped.contains(index)).collect();
     let uncovered: Vec<usize> = live.iter().copied().filter(|index| !covered(&planner.steps[*index])).collect();
-    let removals: Vec<usize> = uncovered.iter().copied().filter(|index| planner.steps[*index].is_removal()).collect();
+    // What is in doubt waits for a person anyway, and must not hold the rest.
+    let counts = |index: &usize| planner.steps[*index].is_removal() && !planner.doubts.contains_key(index);
+    let removals: Vec<usize> = uncovered.iter().copied().filter(counts).collect();
     let granted: Vec<usize> = live
         .into_iter()
         .filter(|index| covered(&planner.steps[*index]) && planner.steps[*index].is_removal())
         .collect();
     let over = over_the_limit(planner, &removals, &granted);
+    let is_cut = may_be_cut(planner.inputs.specs);
     let waits = |index: &usize| {
         let step = &planner.steps[*index];
-        step.risk == Risk::Irreversible || (over.is_some() && step.is_removal())
+        step.risk == Risk::Irreversible
+            || (over.is_some() && step.is_removal())
+            || planner.doubts.contains_key(index)
+            || (is_cut && lets_go(step))
     };
     let unattended = planner.inputs.irreversible == Irreversible::HoldRestores;
-    let confirmed = |index: &usize| unattended && over.is_none() && planner.steps[*index].is_removal();
+    let confirmed = |index: &usize| {
+        let is_sure = over.is_none() && !is_cut && !planner.doubts.contains_key(index);
+        unattended && is_sure && planner.steps[*index].is_removal()
+    };
     let all: Vec<usize> = uncovered.into_iter().filter(waits).collect();
     let waiting: Vec<usize> = all.iter().copied().filter(|index| !confirmed(index)).collect();
     let mut used: Vec<ApprovalSet> =
@@ -101,13 +129,28 @@ fn judge_steps(planner: &mut Planner<'_>) -> Judged {
     // Backwards: what waits for another of the set is held for its own reason, not for the other's.
     for index in waiting.into_iter().rev() {
         let step = &planner.steps[index];
-        if step.is_removal()
+        if let Some(doubt) = planner.doubts.get(&index).cloned() {
+            if step.action == Action::Detach {
+                // It is held with the removal that it comes before.
+                planner.dropped.insert(index);
+                continue;
+            }
+            let (reason, message, fix) = because(&doubt);
+            let fix = format!("{fix}; `kiln approve {}` lets exactly this set go", asked.digest);
+            planner.hold_step(index, reason, message, &fix);
+        } else if step.is_removal()
             && let Some(why) = &over
         {
             too_much.insert(step.identity.uid);
             planner.hold_step(index, HeldReason::RemovalLimit, why.clone(), &unblock);
         } else if planner.inputs.irreversible != Irreversible::List {
-            let message = "it cannot be undone, and nobody said yes".to_owned();
+            let message = match step.risk {
+                Risk::Irreversible => "it cannot be undone, and nobody said yes",
+                Risk::None | Risk::Recoverable | Risk::Disruptive => {
+                    "standard input may have been cut short, so what it does not name waits for a yes"
+                }
+            };
+            let message = message.to_owned();
             let unblock = match unattended {
                 true => format!("`kiln approve {}`", asked.digest),
                 false => format!("say yes at a terminal, or with `--yes`, or `--approve {}`", asked.digest),

@@ -1,6 +1,6 @@
 //! Objects that the store remembers in places that cannot be looked at now.
 
-use crate::model::{Kind, Name, ObjectRecord, Place, Verb};
+use crate::model::{Name, ObjectRecord, Place, Verb, Withdrawal};
 
 use super::ground::Ground;
 use super::plan::{About, Planner, good_grounds};
@@ -32,12 +32,10 @@ impl<'a> Planner<'a> {
                 Whereabouts::Hidden(why, unblock) => Some((why, unblock)),
                 Whereabouts::Undeclared => None,
             };
-            let declared = match kind {
-                Kind::Volume => specs.volumes.contains_key(name),
-                _ => specs.snapshots.contains_key(name),
-            };
-            if declared {
-                continue;
+            let ledger = inputs.records.backends.get(&record.backend).and_then(|backend| backend.ledger.as_ref());
+            match specs.withdraws(kind, name, ledger, record.identity.uid) {
+                Withdrawal::Declared | Withdrawal::NotCovered => continue,
+                Withdrawal::Withdrawn | Withdrawal::Doubted(_) => {}
             }
             let about = About {
                 kind,

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::{Action, Identity, Kind, NativeName, Object, Place, Step, Verb};
+use crate::model::{Action, Identity, Kind, NativeName, Object, Place, Step, Verb, Withdrawal};
 
+use super::approval_item;
 use super::ground::{self, Good, Ground};
 use super::suspended::suspension_of;
 use super::types::{Inputs, Plan};
@@ -54,7 +55,8 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
         let frees =
             |gone: &Step| gone.action == Action::Destroy && gone.backend == step.backend && gone.native == step.native;
         let freed = step.after.iter().filter_map(|before| plan.steps.get(*before)).any(frees);
-        check_action(inputs, good, step, object, objects, freed, &mut breach);
+        let approved = plan.used.iter().any(|used| used.set.contains(&approval_item(step)));
+        check_action(inputs, good, step, object, objects, (freed, approved), &mut breach);
     }
     if created.intersection(&left).next().is_some() {
         breaches.push("an object is made and leaves in one plan".to_owned());
@@ -69,10 +71,17 @@ fn check_action(
     step: &Step,
     object: Option<&Object>,
     objects: &HashMap<(&NativeName, Place), &Object>,
-    freed: bool,
+    (freed, approved): (bool, bool),
     breach: &mut dyn FnMut(&str),
 ) {
     let ours = |object: &Object| object.identity.as_ref().is_some_and(|id| id.uid == step.identity.uid);
+    let identity = &step.identity;
+    let is_doubted = || match inputs.specs.withdraws(identity.kind, &identity.name, good.ledger, identity.uid) {
+        Withdrawal::Doubted(doubt) => !(approved && doubt.may_be_approved()),
+        Withdrawal::NotCovered => true,
+        Withdrawal::Declared | Withdrawal::Withdrawn => false,
+    };
+    let unprotection_in_doubt = || inputs.specs.broken || inputs.specs.is_other_source(good.ledger).is_some();
     match &step.action {
         Action::Create { size, origin, .. } => {
             let borne = |place| objects.contains_key(&(&step.native, place));
@@ -103,7 +112,7 @@ fn check_action(
         Action::Trash { .. } | Action::Destroy => match object {
             Some(object) if object.tags.protected => breach("its object is protected"),
             Some(object) if !ours(object) => breach("its object is not the one observed"),
-            Some(_) if inputs.specs.removals_in_doubt() => breach("something leaves that may be declared all the same"),
+            Some(_) if is_doubted() => breach("something leaves that may be declared all the same"),
             Some(_) if declared(inputs, step) => breach("its object is declared"),
             Some(_) => {}
             None => breach("its object was not observed"),
@@ -114,13 +123,13 @@ fn check_action(
             }
         }
         Action::SetTags { tags } if tags.retained && declared(inputs, step) => breach("it lets go what is declared"),
-        Action::SetTags { tags } if tags.retained && inputs.specs.removals_in_doubt() => {
+        Action::SetTags { tags } if tags.retained && is_doubted() => {
             breach("something is released that may be declared all the same");
         }
         Action::SetTags { tags } | Action::Rename { tags, .. } | Action::Undelete { tags } => match object {
             Some(object) if !ours(object) => breach("its object is not the one observed"),
-            Some(object) if inputs.specs.broken && object.tags.protected && !tags.protected => {
-                breach("something is unprotected while a manifest has a problem");
+            Some(object) if object.tags.protected && !tags.protected && unprotection_in_doubt() => {
+                breach("something is unprotected while a manifest has a problem, or by other manifests");
             }
             _ => {}
         },

@@ -7,8 +7,8 @@ use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use smallvec::SmallVec;
 
 use crate::model::{
-    Action, Kind, Ledger, LedgerEntry, Name, Object, ObjectRecord, ObjectRef, Origin, Place, Removal, Size, Step, Uid,
-    Unreadable, Verb,
+    Action, Doubt, Kind, Ledger, LedgerEntry, Name, Object, ObjectRecord, ObjectRef, Origin, Place, Removal, Size,
+    Step, Uid, Unreadable, Verb,
 };
 
 use super::ground::{self, Bad, Good, Ground};
@@ -38,7 +38,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     planner.warn();
     let drift = drift::drift(&planner);
 
-    let Planner { grounds, mut held, warnings, steps, dropped, .. } = planner;
+    let Planner { grounds, mut held, warnings, steps, dropped, doubted, unsettled, .. } = planner;
     held.sort();
     held.dedup();
     let mut plan = Plan {
@@ -52,6 +52,8 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
         approval,
         used,
         too_much,
+        doubted,
+        unsettled,
         digest: String::new(),
     };
     plan.digest = digest::digest(&plan);
@@ -149,6 +151,12 @@ pub(super) struct Planner<'a> {
     pub readers: HashMap<Uid, Vec<usize>>,
     /// By uid: the step that completes an interrupted rename. All other steps on the object wait for it.
     pub completing: HashMap<Uid, usize>,
+    /// Steps on objects that may be declared all the same, and why.
+    pub doubts: BTreeMap<usize, Doubt>,
+    /// These objects, whatever else holds them.
+    pub doubted: BTreeSet<Uid>,
+    /// Whether something waits only for the manifests to stay as they are for longer.
+    pub unsettled: bool,
 }
 
 impl<'a> Planner<'a> {
@@ -202,6 +210,9 @@ impl<'a> Planner<'a> {
             freeing: Vec::new(),
             readers: HashMap::new(),
             completing: HashMap::new(),
+            doubts: BTreeMap::new(),
+            doubted: BTreeSet::new(),
+            unsettled: false,
         }
     }
 
@@ -333,6 +344,7 @@ impl<'a> Planner<'a> {
             let message = format!("the target driver {:?} is not built yet", target.driver);
             self.hold(&about, HeldReason::Unsupported, message, "remove the Target until it is");
         }
+        // An Export that is no longer declared will be closed only where `Specs::withdraws` says so, once exports are built.
         for name in specs.exports.keys() {
             let about = About::declared(Kind::Export, name);
             if self.hold_not_allowed(&about) {

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Expect, FieldChange, Identity, Kind, Name, NativeName, Object, OnRemove, Place, Reason, Risk, Size, Step,
-    Tags, Uid, Verb,
+    Action, Doubt, Expect, FieldChange, Identity, Kind, Name, NativeName, Object, OnRemove, Place, Reason, Risk, Size,
+    Step, Tags, Uid, Verb, Withdrawal,
 };
 
 use super::plan::{About, Planner, good_grounds};
-use super::types::HeldReason;
+use super::types::{HeldReason, Warning};
 
 /// An object by its place: a uid says less, where somebody copied something.
 type Key<'a> = (&'a Name, &'a NativeName);
@@ -63,7 +63,8 @@ impl<'a> Leaving<'a> {
 impl<'a> Planner<'a> {
     /// Plans for everything that is ours, live, and not declared: what needs another is judged before it.
     pub(super) fn removals(&mut self) {
-        let mut leaving = self.leaving();
+        let (mut leaving, not_covered) = self.leaving();
+        self.warn_not_covered(not_covered);
         for first in std::mem::take(&mut leaving.objects) {
             // With each object, how many of those that need it have been looked at. Not by recursion: chains of clones can be
             // longer than the processor's stack.
@@ -89,8 +90,10 @@ impl<'a> Planner<'a> {
         self.give_freed_names(|object| leaving.left(object));
     }
 
-    fn leaving(&self) -> Leaving<'a> {
+    /// What no document declares, and how many objects more there are that the reading does not cover.
+    fn leaving(&self) -> (Leaving<'a>, usize) {
         let mut leaving = Leaving::default();
+        let mut not_covered = 0;
         for (backend, good) in good_grounds(&self.grounds) {
             for object in good.observed.objects.iter().filter(|object| object.place != Place::Temporary) {
                 if let Some(parent) = object.parent {
@@ -106,12 +109,41 @@ impl<'a> Planner<'a> {
                 }
                 let claimed = |id: &Identity| self.known.get(&(id.kind, &id.name)).is_some_and(|known| known.claimed);
                 if ours && !object.tags.retained && !object.identity.as_ref().is_some_and(claimed) {
+                    if self.withdrawal(backend, object) == Withdrawal::NotCovered {
+                        not_covered += 1;
+                        continue;
+                    }
                     leaving.objects.push((backend, object));
                     leaving.judged.insert((backend, &object.native), Judged::NotYet);
                 }
             }
         }
-        leaving
+        (leaving, not_covered)
+    }
+
+    fn withdrawal(&self, backend: &Name, object: &Object) -> Withdrawal {
+        let Some(Identity { kind, name, uid, .. }) = &object.identity else { return Withdrawal::NotCovered };
+        self.inputs.specs.withdraws(*kind, name, self.good(backend).and_then(|good| good.ledger), *uid)
+    }
+
+    /// What a part of the manifests does not name is left as it is, and told as one count.
+    fn warn_not_covered(&mut self, count: usize) {
+        let specs = self.inputs.specs;
+        let (owner, source) = (&specs.stack.owner, specs.coverage.called());
+        let message = match count {
+            0 => return,
+            1 => format!("1 object of {owner} is not declared in {source} and is left as it is"),
+            _ => format!("{count} objects of {owner} are not declared in {source} and are left as they are"),
+        };
+        let message = format!("{message}; with `--prune` the manifests there count as all of them");
+        self.warnings.push(Warning { code: "NotCovered".to_owned(), message });
+    }
+
+    /// The object of a withdrawn document that may be declared all the same. The step is held unless a person approves it.
+    fn doubt(&mut self, step: usize, doubt: Option<&Doubt>) {
+        if let Some(doubt) = doubt {
+            self.doubts.insert(step, doubt.clone());
+        }
     }
 
     /// Drafts the removal or the release of one object, or holds it. Its last step, if it has any.
@@ -124,6 +156,14 @@ impl<'a> Planner<'a> {
         };
         let name = identity.name.clone();
         let about = About { kind, name: &name, backend: Some(backend), uid: Some(uid), action: verb };
+        let doubt = match self.withdrawal(backend, object) {
+            Withdrawal::Doubted(doubt) => Some(doubt),
+            Withdrawal::Withdrawn | Withdrawal::Declared | Withdrawal::NotCovered => None,
+        };
+        if let Some(doubt) = &doubt {
+            self.doubted.insert(uid);
+            self.hold_if_undecided(&about, doubt)?;
+        }
         self.hold_if_guarded(&about, object)?;
         let tags = Tags { expires: None, ..object.tags.clone() };
         let step = Step {
@@ -143,7 +183,9 @@ impl<'a> Planner<'a> {
             let changes = vec![FieldChange { path: "retained".to_owned(), before: json!(false), after: json!(true) }];
             let expect = Expect { idle: false, ..step.expect };
             let action = Action::SetTags { tags: released };
-            return Some(self.step(Step { action, expect, risk: Risk::None, changes, bytes: Size(0), ..step }));
+            let step = self.step(Step { action, expect, risk: Risk::None, changes, bytes: Size(0), ..step });
+            self.doubt(step, doubt.as_ref());
+            return Some(step);
         }
         self.hold_if_trash_is_taken(&about, object)?;
         let mut after = self.readers.get(&uid).cloned().unwrap_or_default();
@@ -160,7 +202,9 @@ impl<'a> Planner<'a> {
                 after: after.clone(),
                 ..step.clone()
             };
-            after.push(self.step(detach));
+            let detach = self.step(detach);
+            self.doubt(detach, doubt.as_ref());
+            after.push(detach);
         }
         self.hold_if_open(&about, object, "it will not be taken away from them")?;
         after.extend(leaving.needing(object).iter().filter_map(|needing| leaving.left(*needing)));
@@ -168,26 +212,25 @@ impl<'a> Planner<'a> {
             OnRemove::Delete => Step { action: Action::Destroy, risk: Risk::Irreversible, after, ..step },
             OnRemove::Trash | OnRemove::Detach | OnRemove::Retain => Step { after, ..step },
         };
-        Some(self.step(step))
+        let step = self.step(step);
+        self.doubt(step, doubt.as_ref());
+        Some(step)
+    }
+
+    /// Holds what no person can decide: the doubt ends by itself, or with a problem of the manifests.
+    fn hold_if_undecided(&mut self, about: &About<'_>, doubt: &Doubt) -> Option<()> {
+        if doubt.may_be_approved() {
+            return Some(());
+        }
+        self.unsettled |= matches!(doubt, Doubt::Vanished(_));
+        let (reason, message, fix) = because(doubt);
+        self.hold(about, reason, message, fix);
+        None
     }
 
     /// Guards that do not look at other objects. A release passes them too: what is in doubt is not let go either.
     fn hold_if_guarded(&mut self, about: &About<'_>, object: &Object) -> Option<()> {
         let stack = &self.inputs.specs.stack;
-        if self.inputs.specs.removals_in_doubt() {
-            let (message, unblock) = match self.inputs.specs.broken {
-                true => (
-                    "a manifest has a problem, so that its document may only be unreadable",
-                    "mend the manifests: `kiln check`",
-                ),
-                false => (
-                    "its document is missing from the manifests since the last look only; a removal waits for a second look",
-                    "nothing to do: the daemon looks again within seconds",
-                ),
-            };
-            self.hold(about, HeldReason::SourceBroken, message.to_owned(), unblock);
-            return None;
-        }
         if let Some(why) = &object.conflict {
             let message = format!("the marks of {} cannot be believed: {why}", object.native);
             self.hold(about, HeldReason::Conflict, message, format!("see to {} on the backend", object.native));
@@ -283,4 +326,62 @@ impl<'a> Planner<'a> {
         self.hold(about, HeldReason::HasDependents, message, unblock);
         None
     }
+}
+
+/// Why an object is held that may be declared all the same: the reason, the message, and what ends the doubt.
+pub(super) fn because(doubt: &Doubt) -> (HeldReason, String, String) {
+    let (reason, message, fix) = match doubt {
+        Doubt::Problem => (
+            HeldReason::SourceBroken,
+            "a manifest has a problem, so that its document may only be unreadable".to_owned(),
+            "mend the manifests: `kiln check`".to_owned(),
+        ),
+        Doubt::ReadOnce => (
+            HeldReason::SourceBroken,
+            "its document is missing from the manifests since the last look only; a removal waits for a second look"
+                .to_owned(),
+            "nothing to do: the daemon looks again within seconds".to_owned(),
+        ),
+        Doubt::Vanished(directory) => (
+            HeldReason::SourceBroken,
+            format!(
+                "the directory {directory} that declared it disappeared; a removal waits until it has been gone for 60 s"
+            ),
+            "wait if it was removed on purpose; else bring the directory back".to_owned(),
+        ),
+        Doubt::NotCheckedOut(directory) => (
+            HeldReason::SourceBroken,
+            format!("{directory} declared it, has manifests in the commit that is checked out, and has none here"),
+            format!("check {directory} out again, or remove it from Git (`git rm -r`) and commit"),
+        ),
+        Doubt::Unmounted(directory) => (
+            HeldReason::SourceBroken,
+            format!("{directory} declared it, was on another file system when last read, and is not there"),
+            format!("mount {directory} again"),
+        ),
+        Doubt::Bare(directory) => (
+            HeldReason::SourceBroken,
+            format!("{directory} declared it, and exists without manifests"),
+            format!("bring the manifests of {directory} back, or remove the directory as well"),
+        ),
+        Doubt::Emptied(file) => (
+            HeldReason::SourceBroken,
+            format!("{file} declared it, and holds only white space"),
+            format!("write {file} again, or remove the file"),
+        ),
+        Doubt::OtherFiles => (
+            HeldReason::SourceChanged,
+            "these manifests share no file with those that this Stack was last applied from".to_owned(),
+            "apply the directory that this Stack was applied from; another one needs a Stack of its own".to_owned(),
+        ),
+        Doubt::OtherPlace(before) => (
+            HeldReason::SourceChanged,
+            format!(
+                "this Stack was last applied from {} of the work tree",
+                if before.is_empty() { "the top" } else { before }
+            ),
+            "apply that directory; another one needs a Stack of its own".to_owned(),
+        ),
+    };
+    (reason, message, fix)
 }

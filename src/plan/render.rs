@@ -305,6 +305,7 @@ mod tests {
             approvals: Default::default(),
             revision: "r".to_owned(),
             broken: false,
+            coverage: Default::default(),
             unconfirmed: false,
             not_allowed: Vec::new(),
             unreadable: Vec::new(),
@@ -438,6 +439,8 @@ mod tests {
             approval: Some(ApprovalSet { digest: "abc123".to_owned(), set: Default::default() }),
             used: Vec::new(),
             too_much: std::collections::BTreeSet::new(),
+            doubted: std::collections::BTreeSet::new(),
+            unsettled: false,
             digest: "d1".to_owned(),
         }
     }

@@ -79,6 +79,8 @@ pub fn select(whole: &Plan, wanted: &BTreeSet<(Kind, Name)>) -> Selected {
         approval,
         used: whole.used.clone(),
         too_much: whole.too_much.clone(),
+        doubted: whole.doubted.clone(),
+        unsettled: whole.unsettled,
         digest: String::new(),
     };
     plan.digest = digest::digest(&plan);

@@ -96,11 +96,23 @@ pub struct Plan {
     pub used: Vec<ApprovalSet>,
     /// Removals that are held because they are too much at once: the ledgers remember them.
     pub too_much: BTreeSet<Uid>,
+    /// Objects that may be declared all the same though no document names them, or that these manifests would unprotect in place of others.
+    /// While there are any, the ledger keeps the reading that these manifests are compared with.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub doubted: BTreeSet<Uid>,
+    /// Whether a removal waits only for the manifests to stay as they are for longer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsettled: bool,
     /// Over the declared fields, identities, sizes and tags concerned, and the steps; never times or revision.
     pub digest: String,
 }
 
 impl Plan {
+    /// Whether a step is part of the set that waits for a person.
+    pub fn waits_for_yes(&self, step: &Step) -> bool {
+        self.approval.as_ref().is_some_and(|approval| approval.set.contains(&super::approval_item(step)))
+    }
+
     /// These steps, and nothing else to say.
     pub fn of(owner: Owner, revision: String, steps: Vec<Step>) -> Self {
         Self {
@@ -114,6 +126,8 @@ impl Plan {
             approval: None,
             used: Vec::new(),
             too_much: BTreeSet::new(),
+            doubted: BTreeSet::new(),
+            unsettled: false,
             digest: String::new(),
         }
     }
@@ -181,6 +195,8 @@ held_reasons! {
     RemovalLimit,
     /// A file has a problem: what is missing may only be unreadable.
     SourceBroken,
+    /// The manifests are not those that were last read whole for this Stack.
+    SourceChanged,
     /// The backend did not show enough.
     Unobserved,
     /// It was whole, and is proven absent.

@@ -158,6 +158,8 @@ impl PlanView {
             used: _,
             digest,
             too_much: _,
+            doubted: _,
+            unsettled: _,
         } = plan;
         let held: Vec<HeldView> = held.iter().map(HeldView::new).collect();
         let summary = Summary::new(steps, held.len());

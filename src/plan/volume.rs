@@ -12,6 +12,7 @@ use crate::model::{
 
 use super::locate::Located;
 use super::plan::{About, Planner, Ready};
+use super::removal::because;
 use super::room::Room;
 use super::types::HeldReason;
 
@@ -179,9 +180,20 @@ impl<'a> Planner<'a> {
         let protected = now.protected || self.remembered(about.backend, object).protected;
         let now = Tags { protected, ..now.clone() };
         let mut tags = Tags { retained: false, ..wanted_tags(wanted, &now) };
-        if now.protected && !tags.protected && self.inputs.specs.broken {
+        if !now.protected || tags.protected {
+            return tags;
+        }
+        if self.inputs.specs.broken {
             let message = "a manifest has a problem, so nothing is unprotected".to_owned();
             self.hold(about, HeldReason::SourceBroken, message, "mend the manifests: `kiln check`");
+            tags.protected = true;
+        }
+        let ledger = about.backend.and_then(|backend| self.good(backend)).and_then(|good| good.ledger);
+        if let Some(doubt) = self.inputs.specs.is_other_source(ledger) {
+            let (reason, message, fix) = because(&doubt);
+            let fix = format!("{fix}; or apply these without `protected: false` first");
+            self.hold(about, reason, format!("it is not unprotected: {message}"), fix);
+            self.doubted.extend(about.uid);
             tags.protected = true;
         }
         tags

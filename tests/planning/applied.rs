@@ -143,9 +143,19 @@ fn enter(step: &Step, ledger: &mut Ledger, used: &[ApprovalSet]) {
             _ => step.bytes,
         };
         let (name, native) = (step.identity.name.clone(), step.native.clone());
-        ledger
-            .whole
-            .insert(uid, LedgerEntry { kind, name, n, native, size, protected: false, restored: Default::default() });
+        ledger.whole.insert(
+            uid,
+            LedgerEntry {
+                kind,
+                name,
+                n,
+                native,
+                size,
+                protected: false,
+                restored: Default::default(),
+                declared_in: None,
+            },
+        );
     }
     if let Some(entry) = ledger.whole.get_mut(&uid) {
         (entry.name, entry.native) = (step.identity.name.clone(), step.native.clone());

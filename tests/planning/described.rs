@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use kiln::driver::sim::SimDriver;
 use kiln::model::{
-    ApprovalInUse, BackendRecord, Capabilities, Capacity, Clients, DriverConfig, Identity, ImageFormat, ImageLook,
-    ImageRef, Images, Kind, Ledger, LedgerEntry, LedgerView, Listed, Name, NativeName, Object, ObjectRecord, Observed,
-    OnRemove, Owner, Place, PoolId, Provisioning, Records, Removal, Size, Specs, Suspension, Tags, Tombstone, Uid,
+    ApprovalInUse, BackendRecord, Capabilities, Capacity, Clients, Coverage, DriverConfig, Identity, ImageFormat,
+    ImageLook, ImageRef, Images, Kind, LastReading, Ledger, LedgerEntry, LedgerView, Listed, Name, NativeName, Object,
+    ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Records, Removal, Size, Specs, Suspension,
+    Tags, Tombstone, Uid,
 };
 use kiln::plan::{Inputs, Irreversible, View, World};
 use serde::Deserialize;
@@ -25,6 +26,8 @@ pub(crate) struct Described {
     unattended: bool,
     /// Whether the manifests were read once only.
     unconfirmed: bool,
+    /// What the reading of the manifests covers; by default everything, with no facts that make a removal doubtful.
+    reading: Coverage,
     /// What left within 24 hours and is not listed as an object.
     pub(crate) recent: Vec<Left>,
     /// What a person suspended.
@@ -108,6 +111,8 @@ pub(crate) struct Pool {
     next: BTreeMap<String, u32>,
     approvals: Vec<Approval>,
     spent: BTreeSet<String>,
+    /// The last whole reading that the ledger knows.
+    last_reading: Option<LastReading>,
     /// Lists that were cut short: volumes, snapshots, trash.
     cut: Vec<String>,
     capacity: Option<Room>,
@@ -193,6 +198,8 @@ pub(crate) struct Thing {
     approved: bool,
     /// The ledger and the store know it as it was then.
     was: Was,
+    /// The file that declared it, by the ledger.
+    declared_in: Option<String>,
     /// Only the store does: the ledger was written by another machine since.
     newer: bool,
 }
@@ -259,6 +266,7 @@ impl Described {
             specs,
         };
         scene.specs.unconfirmed = self.unconfirmed;
+        scene.specs.coverage = self.reading.clone();
         for left in &self.recent {
             let stack = &scene.specs.stack;
             let uid = Uid::derive(&stack.id, &stack.owner, Kind::Volume, &left.on, &left.volume, 0);
@@ -342,6 +350,7 @@ impl Pool {
                 objects.push(object);
             }
         }
+        ledger.reading = self.last_reading.clone();
         for approval in &self.approvals {
             let set = approval.set.iter().map(|item| self.item(item, &objects)).collect();
             ledger.approvals.push(ApprovalInUse { digest: approval.digest.clone(), set });
@@ -506,7 +515,16 @@ impl Thing {
             let (kind, n, size) = (identity.kind, self.n, object.size);
             ledger.whole.insert(
                 uid,
-                LedgerEntry { kind, name, n, native, size, protected: false, restored: Default::default() },
+                LedgerEntry {
+                    kind,
+                    name,
+                    n,
+                    native,
+                    size,
+                    protected: false,
+                    restored: Default::default(),
+                    declared_in: self.declared_in.clone(),
+                },
             );
             if self.leaving || self.trash {
                 ledger.leaving.insert(uid);

@@ -72,6 +72,14 @@ impl Drop for Lease<'_> {
     }
 }
 
+/// Whether someone has a regular file open for writing. `false` where that cannot be known.
+pub(crate) fn has_writer(path: &std::path::Path) -> bool {
+    let flags = fs::OFlags::RDONLY | fs::OFlags::NONBLOCK | fs::OFlags::NOCTTY | fs::OFlags::CLOEXEC;
+    let is_file = std::fs::metadata(path).is_ok_and(|meta| meta.is_file());
+    let opened = is_file.then(|| fs::open(path, flags, fs::Mode::empty()).ok()).flatten();
+    opened.is_some_and(|file| matches!(Lease::take(file.as_fd()), Leased::Writers))
+}
+
 #[expect(unsafe_code, reason = "rustix has no leases; these fcntl commands take and give plain integers")]
 fn control(fd: BorrowedFd<'_>, command: libc::c_int, argument: libc::c_int) -> Result<libc::c_int, Errno> {
     // SAFETY: the descriptor is open for as long as it is borrowed; F_SETSIG, F_SETLEASE and F_GETLEASE touch no memory of ours.

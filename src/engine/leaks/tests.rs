@@ -33,7 +33,7 @@ fn specs(volumes: &[&str]) -> Specs {
     }
     let loaded = load(&Source::Text(text), &Limits::default());
     assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
-    loaded.specs
+    Specs { coverage: Default::default(), ..loaded.specs }
 }
 
 fn identity(text: &str) -> Identity {
@@ -93,6 +93,7 @@ impl Scene {
                 size: object.size,
                 protected: false,
                 restored: Default::default(),
+                declared_in: None,
             };
             scene.ledger.whole.insert(identity.uid, entry);
             let record = ObjectRecord {

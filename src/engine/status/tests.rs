@@ -58,6 +58,7 @@ fn specs(volumes: &[&str]) -> Specs {
         revision: String::new(),
         broken: false,
         unconfirmed: false,
+        coverage: Default::default(),
         not_allowed: Vec::new(),
         unreadable: Vec::new(),
     }

@@ -84,6 +84,7 @@ fn backend(objects: u64) -> BackendRecord {
                 size: Size(n),
                 protected: false,
                 restored: Default::default(),
+                declared_in: None,
             },
         );
     }

@@ -1,0 +1,278 @@
+//! What a reading of the manifests covers, and whether it withdraws an object by not naming it.
+//!
+//! The reading carries facts (files, directories, the commit that is checked out) and this module judges them. It does no input or
+//! output. What must be known of earlier readings is in the ledger of the object's pool, so that a lost store loses no protection.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, Ledger, Meta, Name, Specs, Uid};
+
+/// How much a reading withdraws by not naming it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Extent {
+    /// A directory, or a file or standard input with `--prune`: everything that it does not name.
+    #[default]
+    Whole,
+    /// A file or standard input: nothing.
+    Partial,
+    /// The file that `kiln watch FILE` follows: what this file declared before.
+    OneFile,
+}
+
+/// What a reading covers, with the facts from which that is judged. Paths are relative to SPECS, with `/` between their parts; the
+/// file of a reading of a single file has its name.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Coverage {
+    /// How much it withdraws.
+    pub extent: Extent,
+    /// SPECS, as in the places of documents.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub root: String,
+    /// The absolute path of a single file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Whether it is standard input, whose end may be that of a pipe cut short.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stdin: bool,
+    /// The files that were read.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub files: BTreeSet<String>,
+    /// The file of the Stack.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stack: Option<String>,
+    /// Files of white space alone that the commit does not hold like that, or that no commit holds.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub emptied: BTreeSet<String>,
+    /// The directories below SPECS, and whether each lies on another file system than SPECS.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub directories: BTreeMap<String, bool>,
+    /// Directories that hold manifests in the commit that is checked out, or are submodules there, and hold none here.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub not_checked_out: BTreeSet<String>,
+    /// Where SPECS lies below its Git work tree. None outside of Git, before the first commit, and where Git cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub below: Option<String>,
+    /// Whether these files were read for less time than a vanished directory waits.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub young: bool,
+}
+
+/// What the ledger keeps of the last whole reading that withdrew what it did not name.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct LastReading {
+    /// Where SPECS lay below its Git work tree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub below: Option<String>,
+    /// Its files.
+    pub files: BTreeSet<String>,
+    /// Directories that lay on another file system than SPECS.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub mounts: BTreeSet<String>,
+}
+
+/// Whether a reading withdraws an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Withdrawal {
+    /// A document declares it.
+    Declared,
+    /// No document declares it any more.
+    Withdrawn,
+    /// The reading does not cover it: it is left as it is.
+    NotCovered,
+    /// It may be declared all the same.
+    Doubted(Doubt),
+}
+
+/// Why an object that a reading does not name may be declared all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doubt {
+    /// Some manifest has a problem.
+    Problem,
+    /// The manifests were read once only.
+    ReadOnce,
+    /// This directory is gone, and has not been gone for long.
+    Vanished(String),
+    /// This directory holds manifests in the commit that is checked out, or is a submodule, and holds none here.
+    NotCheckedOut(String),
+    /// This directory lay on another file system, and is not there.
+    Unmounted(String),
+    /// This directory exists without manifests.
+    Bare(String),
+    /// This file holds white space alone.
+    Emptied(String),
+    /// The reading shares no file with the last whole one.
+    OtherFiles,
+    /// SPECS lay here in its work tree, and lies elsewhere now.
+    OtherPlace(String),
+}
+
+impl Doubt {
+    /// Whether a person may say that the object is withdrawn all the same. The other doubts end by themselves or with the manifests'
+    /// problem.
+    pub fn may_be_approved(&self) -> bool {
+        match self {
+            Doubt::Problem | Doubt::ReadOnce | Doubt::Vanished(_) => false,
+            Doubt::NotCheckedOut(_) | Doubt::Unmounted(_) | Doubt::Bare(_) | Doubt::Emptied(_) => true,
+            Doubt::OtherFiles | Doubt::OtherPlace(_) => true,
+        }
+    }
+}
+
+impl Specs {
+    /// Whether a document declares an object.
+    pub fn declares(&self, kind: Kind, name: &Name) -> bool {
+        self.meta(kind, name).is_some()
+    }
+
+    fn meta(&self, kind: Kind, name: &Name) -> Option<&Meta> {
+        match kind {
+            Kind::Volume => self.volumes.get(name).map(|spec| &spec.meta),
+            Kind::Snapshot => self.snapshots.get(name).map(|spec| &spec.meta),
+            Kind::Export => self.exports.get(name).map(|spec| &spec.meta),
+            Kind::Backend => self.backends.get(name).map(|spec| &spec.meta),
+            Kind::Stack | Kind::Target | Kind::Approval => None,
+        }
+    }
+
+    /// Whether this reading withdraws an object: the one question that is asked before an object is removed, released or purged, before
+    /// it gets a tombstone, before it is reported as an orphan and before its approvals lapse. `ledger`: that of the object's pool.
+    pub fn withdraws(&self, kind: Kind, name: &Name, ledger: Option<&Ledger>, uid: Uid) -> Withdrawal {
+        if self.declares(kind, name) {
+            return Withdrawal::Declared;
+        }
+        let declared_in = ledger.and_then(|ledger| ledger.whole.get(&uid)?.declared_in.as_deref());
+        match self.coverage.extent {
+            Extent::Whole => {}
+            Extent::Partial => return Withdrawal::NotCovered,
+            Extent::OneFile if declared_in.is_some() && declared_in == self.coverage.file.as_deref() => {}
+            Extent::OneFile => return Withdrawal::NotCovered,
+        }
+        let of_all = match (self.broken, self.unconfirmed) {
+            (true, _) => Some(Doubt::Problem),
+            (_, true) => Some(Doubt::ReadOnce),
+            _ => None,
+        };
+        let last = ledger.and_then(|ledger| ledger.reading.as_ref());
+        let doubt = of_all.or_else(|| self.is_other_source(ledger)).or_else(|| self.coverage.doubt(declared_in?, last));
+        doubt.map_or(Withdrawal::Withdrawn, Withdrawal::Doubted)
+    }
+
+    /// Whether everything that the owner has is declared here, so that a name which is missing means something.
+    pub fn is_whole(&self) -> bool {
+        self.coverage.extent == Extent::Whole && !self.broken && !self.unconfirmed
+    }
+
+    /// Why a whole reading is not of the manifests that were last read whole for a pool, if it is not.
+    pub fn is_other_source(&self, ledger: Option<&Ledger>) -> Option<Doubt> {
+        let last = ledger?.reading.as_ref()?;
+        match self.coverage.extent {
+            Extent::Whole => self.coverage.differs_from(last),
+            Extent::Partial | Extent::OneFile => None,
+        }
+    }
+
+    /// The file that declares an object, as a ledger entry keeps it. None of standard input.
+    pub fn declared_in(&self, kind: Kind, name: &Name) -> Option<String> {
+        let place = &self.meta(kind, name)?.place;
+        let Coverage { extent, root, file, stdin, .. } = &self.coverage;
+        match (file, extent) {
+            _ if *stdin => None,
+            // Another directory can hold a file of the same name.
+            (Some(file), Extent::Partial | Extent::OneFile) => Some(file.clone()),
+            (Some(_), Extent::Whole) => self.coverage.files.first().cloned(),
+            (None, _) => {
+                let below = place.file.strip_prefix(root.as_str())?.trim_start_matches('/');
+                (!below.is_empty()).then(|| below.to_owned())
+            }
+        }
+    }
+}
+
+impl Coverage {
+    /// Makes a reading of a file or of standard input a whole one: `--prune`.
+    pub fn prune(&mut self) {
+        self.extent = Extent::Whole;
+    }
+
+    /// Whether it is whole only because of `--prune`.
+    pub fn is_pruned(&self) -> bool {
+        self.extent == Extent::Whole && (self.stdin || self.file.is_some())
+    }
+
+    /// What messages call the source.
+    pub fn called(&self) -> &str {
+        if self.stdin { "standard input" } else { &self.root }
+    }
+
+    /// Whether a manifest was read in a directory or below it.
+    fn holds_manifests(&self, directory: &str) -> bool {
+        let below = format!("{directory}/");
+        self.files.range(below.clone()..).next().is_some_and(|file| file.starts_with(&below))
+    }
+
+    fn doubt(&self, declared_in: &str, last: Option<&LastReading>) -> Option<Doubt> {
+        let in_git = self.below.is_some();
+        let above = || ancestors(declared_in);
+        let without = |directory: &&str| !self.holds_manifests(directory);
+        if let Some(directory) = above().find(|directory| self.not_checked_out.contains(*directory)) {
+            return Some(Doubt::NotCheckedOut(directory.to_owned()));
+        }
+        let lay_elsewhere = |directory: &&str| last.is_some_and(|last| last.mounts.contains(*directory));
+        if let Some(directory) = above().filter(without).find(lay_elsewhere) {
+            return Some(Doubt::Unmounted(directory.to_owned()));
+        }
+        if self.emptied.contains(declared_in) {
+            return Some(Doubt::Emptied(declared_in.to_owned()));
+        }
+        if in_git || self.file.is_some() || self.stdin {
+            return None;
+        }
+        let exists = |directory: &&str| self.directories.contains_key(*directory);
+        if let Some(directory) = above().filter(without).find(exists) {
+            return Some(Doubt::Bare(directory.to_owned()));
+        }
+        // The highest one that is gone: the others went with it.
+        let gone = above().take_while(|directory| !exists(directory)).last().filter(|_| self.young);
+        gone.map(|directory| Doubt::Vanished(directory.to_owned()))
+    }
+
+    /// Whether SPECS is not what was last read whole.
+    fn differs_from(&self, last: &LastReading) -> Option<Doubt> {
+        if let (Some(before), Some(now)) = (&last.below, &self.below)
+            && before != now
+        {
+            return Some(Doubt::OtherPlace(before.clone()));
+        }
+        // The Stack's own file has the same name in most directories, so the others tell, where both readings have others.
+        let others = |files: &BTreeSet<String>| -> BTreeSet<String> {
+            files.iter().filter(|file| Some(*file) != self.stack.as_ref()).cloned().collect()
+        };
+        let (before, now) = (others(&last.files), others(&self.files));
+        let differs = match before.is_empty() || now.is_empty() {
+            true => !last.files.is_empty() && !self.files.is_empty() && last.files.is_disjoint(&self.files),
+            false => before.is_disjoint(&now),
+        };
+        differs.then_some(Doubt::OtherFiles)
+    }
+
+    /// What a ledger keeps of this reading after `last`. `is_given`: whether an object of the ledger is declared in a directory.
+    pub fn remembered(&self, last: Option<&LastReading>, is_given: impl Fn(&str) -> bool) -> LastReading {
+        let here = self.directories.iter().filter(|(name, elsewhere)| **elsewhere && self.holds_manifests(name));
+        let mut mounts: BTreeSet<String> = here.map(|(name, _)| name.clone()).collect();
+        let known = last.into_iter().flat_map(|last| &last.mounts);
+        mounts.extend(known.filter(|name| !self.holds_manifests(name) && is_given(name)).cloned());
+        LastReading { below: self.below.clone(), files: self.files.clone(), mounts }
+    }
+}
+
+/// The directories above a file, the nearest first, without SPECS itself.
+pub(super) fn ancestors(file: &str) -> impl Iterator<Item = &str> {
+    let up = |path: &str| path.rfind('/').filter(|at| *at > 0);
+    let relative = Some(file).filter(|file| !file.starts_with('/'));
+    std::iter::successors(relative, move |path| up(path).map(|at| &path[..at])).skip(1)
+}
