@@ -16,6 +16,8 @@ mod interrupted;
 mod killed;
 #[path = "cli/listen.rs"]
 mod listen;
+#[path = "cli/marks.rs"]
+mod marks;
 #[path = "cli/misread.rs"]
 mod misread;
 #[path = "mounted/mod.rs"]

@@ -162,6 +162,11 @@ impl Ledger {
             .map(|(uid, entry)| (*uid, entry))
     }
 
+    /// Whether an object is gone for good, by this ledger.
+    pub fn has_buried(&self, uid: Uid) -> bool {
+        self.tombstones.contains_key(&uid) && !self.whole.contains_key(&uid)
+    }
+
     /// Turns an entry into a tombstone: the object is gone for good and its name may be used by another.
     pub fn bury(&mut self, uid: Uid, now: u64) {
         self.leaving.remove(&uid);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use smallvec::SmallVec;
 
-use crate::model::{Kind, Ledger, Name, Object, ObjectRecord, Place, Size, Verb};
+use crate::model::{Kind, Ledger, Name, NativeName, Object, ObjectRecord, Place, Size, Verb};
 
 use super::elsewhere::Whereabouts;
 use super::ground::Ground;
@@ -266,6 +266,9 @@ impl<'a> Planner<'a> {
             self.hold(&about, HeldReason::Conflict, message, format!("see to {native} on the backend"));
             return true;
         }
+        if self.hold_if_replaced(&about, at, native) {
+            return true;
+        }
         let message =
             format!("{native} was whole on {at} and is not there any more; an empty one will not be put in its place");
         let unblock = format!(
@@ -273,6 +276,27 @@ impl<'a> Planner<'a> {
             kind.as_lower()
         );
         self.hold(&about, HeldReason::Lost, message, unblock);
+        true
+    }
+
+    /// Holds an object under whose native name another stands, which belongs to no owner: somebody replaced it, or the pool is a
+    /// copy in which its marks do not count.
+    fn hold_if_replaced(&mut self, about: &About<'_>, at: &Name, native: &NativeName) -> bool {
+        let other = self.good(at).and_then(|good| good.find(native, |place| place == Place::Live));
+        if other.is_none_or(|other| other.identity.is_some()) {
+            return false;
+        }
+        let (kind, name) = (about.kind.as_lower(), about.name);
+        let adopts = self.inputs.specs.volumes.get(name).and_then(|spec| spec.adopt.as_deref());
+        let message = format!("{native} on {at} is not the object that was {kind} {name}: it was replaced or copied");
+        let fix = match about.kind == Kind::Volume && adopts == Some(native.as_str()) {
+            true => format!(
+                "put the original back; or, if {native} holds the data of {name} now, run `kiln forget {kind}/{name}`, then \
+                 `kiln apply`, which adopts it as it is"
+            ),
+            false => format!("move {native} out of the pool and put the original back, or `kiln forget {kind}/{name}`"),
+        };
+        self.hold(about, HeldReason::Conflict, message, fix);
         true
     }
 

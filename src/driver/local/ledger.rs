@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{self, FallocateFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::fail;
 use super::pool::{self, ListBuffer, MARK, Pool};
+use super::{fail, marks};
 use crate::model::{Capacity, DriverError, ErrorKind, Ledger, LedgerView, Owner};
 
 /// Before the hash; the number is the format's.
@@ -70,7 +70,7 @@ pub(super) fn owners(mark: BorrowedFd<'_>, endings: &[&str]) -> Result<Vec<Owner
 }
 
 /// The first copy that can be believed. The first is the newer of the two: it is only ever replaced, whole, by a rename.
-fn read(mark: BorrowedFd<'_>, owner: &Owner) -> Option<LedgerView> {
+pub(super) fn read(mark: BorrowedFd<'_>, owner: &Owner) -> Option<LedgerView> {
     let mut why = Vec::new();
     for ending in [MAIN, OLD] {
         match read_copy(mark, owner, ending) {
@@ -118,16 +118,17 @@ pub(super) fn write(pool: &Pool, ledger: &Ledger) -> Result<(), DriverError> {
     bytes.extend_from_slice(&body);
 
     let mark = pool::open_dir(pool.root(), MARK).map_err(failed)?;
-    if let Some(LedgerView::Good(there)) = read(mark.as_fd(), owner)
-        && there.serial >= ledger.serial
-    {
+    if let Some(LedgerView::Good(there)) = read(mark.as_fd(), owner) {
         if there == *ledger {
             return Ok(());
         }
-        return Err(fail::conflict(format!(
-            "{doing}: number {} is there already, and this is number {}",
-            there.serial, ledger.serial
-        )));
+        if there.serial >= ledger.serial {
+            return Err(fail::conflict(format!(
+                "{doing}: number {} is there already, and this is number {}",
+                there.serial, ledger.serial
+            )));
+        }
+        marks::drop_unlisted(pool, &there, ledger);
     }
     let [main, old, beside] = [MAIN, OLD, BESIDE].map(|ending| format!("{owner}{ending}"));
     // What is damaged must not take the place of a second copy that may be whole.

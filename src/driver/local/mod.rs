@@ -10,7 +10,7 @@
 //! POOL/.kiln-pool/OWNER.ledger, OWNER.ledger.old        the ledger, and the one before
 //! POOL/.kiln-pool/suspended/OWNER.ID.suspended         what a person suspended; OWNER.ID.resumed once it was ended
 //! POOL/.kiln-pool/reserve                               room for a ledger when there is none left
-//! POOL/.kiln-pool/adopted/FILE.json                     tags of a file that was taken over where it is
+//! POOL/.kiln-pool/adopted/FILE.json                     mark of an adopted file: which file, and its tags
 //! ```
 //!
 //! An object is made whole under its temporary name, made durable, and published by one rename; it leaves by one rename too. A
@@ -40,6 +40,7 @@ pub(super) mod fail;
 pub(super) mod lease;
 mod ledger;
 mod lock;
+mod marks;
 mod object;
 mod observe;
 mod pool;
@@ -294,7 +295,9 @@ impl Driver for Local {
     async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
         let (inner, owner) = (self.0.clone(), owner.clone());
         blocking(move || {
-            let held = lock::take(&inner.pool()?, &owner)?;
+            let pool = inner.pool()?;
+            let held = lock::take(&pool, &owner)?;
+            marks::update(&pool, &owner);
             let mut locks = inner.locks.lock().unwrap_or_else(PoisonError::into_inner);
             locks.retain(|(_, lock)| lock.strong_count() > 0);
             locks.push((owner, Arc::downgrade(&held)));

@@ -4,11 +4,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{self, FileType, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::content;
-use super::pool::{self, Entry, ListBuffer, MARK, Pool};
-use crate::model::{Identity, Kind, NativeForm, NativeName, Place, Tags};
+use super::marks::FileId;
+use super::pool::{self, Entry, ListBuffer, Pool};
+use crate::model::{Identity, Kind, NativeForm, NativeName, Owner, Place, Tags, Uid};
 
 /// The tags of an object, in its directory.
 pub(super) const TAGS: &str = "tags.json";
@@ -16,12 +19,10 @@ pub(super) const TAGS: &str = "tags.json";
 const TAGS_BESIDE: &str = "tags.json.new";
 /// What data files end with.
 pub(super) const IMAGE: &str = ".img";
-/// The directory, in [`MARK`], of the tags of files that were taken over where they are.
-const ADOPTED: &str = "adopted";
 /// More than any manifest's labels; what is longer was not written by Kiln.
 const TAGS_LIMIT: u64 = 1 << 20;
 /// Of the stored tags. A newer one is a conflict: nothing is done to what is not understood.
-const TAGS_FORMAT: u32 = 1;
+pub(super) const TAGS_FORMAT: u32 = 1;
 
 /// Why a file is not taken over that has more than one name.
 const HARD_LINKS: &str = "it has other names (hard links), under which others may change it";
@@ -37,6 +38,8 @@ pub(super) struct Found {
     pub(super) used: u64,
     pub(super) tags: Tags,
     pub(super) conflict: Option<String>,
+    /// Of a plain file that is live: which file it is.
+    pub(super) file: Option<FileId>,
 }
 
 /// How it stands on disk.
@@ -131,6 +134,7 @@ impl Pool {
             used: 0,
             tags: Tags::default(),
             conflict: None,
+            file: None,
         };
         match pool::open_dir(dir, name) {
             Ok(own) => {
@@ -156,11 +160,12 @@ impl Pool {
         if is_file && place == Place::Live {
             found.form = Form::File;
             found.measure(&stat);
+            found.file = Some(FileId::of(dir, name)?);
         }
         if found.identity.is_some() {
             found.conflict = Some(format!("it should be a directory and is {}", kind_of(&stat)));
         } else if found.form == Form::File {
-            self.read_adopted(&mut found)?;
+            self.read_mark(&mut found)?;
         }
         Ok(Some(match (is_file, stat.st_nlink) {
             (true, 0 | 1) => found,
@@ -197,61 +202,6 @@ impl Pool {
         // forgotten; and it is there again once the file is put back.
         let absent = images == 0 && found.identity.is_some() && found.place != Place::Temporary;
         Ok((!absent).then_some(found))
-    }
-
-    fn read_adopted(&self, found: &mut Found) -> Result<(), Errno> {
-        match self.adopted_tags(&found.native)? {
-            None => {}
-            Some(Err(why)) => found.conflict = Some(why),
-            // The object itself is in the trash: these tags are what a crash left, and the file is someone else's.
-            Some(Ok(tags)) if self.trash_holds(&found.native, &tags)? => {}
-            Some(Ok(tags)) => {
-                found.identity = tags.identity.as_deref().cloned();
-                found.tags = tags;
-            }
-        }
-        Ok(())
-    }
-
-    fn trash_holds(&self, native: &str, tags: &Tags) -> Result<bool, Errno> {
-        let Some(trash) = self.trash()? else { return Ok(false) };
-        let Some(own) = pool::absent_is_none(pool::open_dir(trash.as_fd(), native))? else { return Ok(false) };
-        let same = matches!(read_tags(own.as_fd(), TAGS)?, Some(Ok(trashed)) if trashed.identity == tags.identity);
-        Ok(same && pool::stat_in(own.as_fd(), &image_name(native))?.is_some())
-    }
-
-    fn adopted(&self) -> Result<Option<OwnedFd>, Errno> {
-        match self.mark()? {
-            Some(mark) => pool::absent_is_none(pool::open_dir(mark, ADOPTED)),
-            None => Ok(None),
-        }
-    }
-
-    /// The tags kept for an adopted file; why not, in words, if they cannot be believed.
-    pub(super) fn adopted_tags(&self, native: &str) -> Result<Option<Result<Tags, String>>, Errno> {
-        let Some(adopted) = self.adopted()? else { return Ok(None) };
-        Ok(read_tags(adopted.as_fd(), &format!("{native}.json"))?.map(|tags| match tags {
-            Ok(tags) if tags.identity.is_none() => Err("its stored tags do not say whose it is".to_owned()),
-            other => other,
-        }))
-    }
-
-    /// Replaces the tags of an adopted file.
-    pub(super) fn write_adopted(&self, native: &str, tags: &Tags) -> Result<(), Errno> {
-        let mark = pool::open_dir(self.root(), MARK)?;
-        let adopted = pool::make_dir(mark.as_fd(), ADOPTED)?;
-        replace(adopted.as_fd(), &format!("{native}.json"), &format!("{native}.json.new"), &encode(tags))
-    }
-
-    /// Forgets the tags of an adopted file that is not there any more. Whether there were any.
-    pub(super) fn remove_adopted(&self, native: &str) -> Result<bool, Errno> {
-        let Some(adopted) = self.adopted()? else { return Ok(false) };
-        let beside = pool::remove_file(adopted.as_fd(), &format!("{native}.json.new"))?;
-        let removed = pool::remove_file(adopted.as_fd(), &format!("{native}.json"))?;
-        if beside || removed {
-            pool::sync(adopted.as_fd())?;
-        }
-        Ok(removed)
     }
 }
 
@@ -346,8 +296,21 @@ fn kind_of(stat: &Stat) -> &'static str {
     }
 }
 
-/// The tags in a file: why not, in words, if they cannot be believed.
+/// The tags in an object's directory: why not, in words, if they cannot be believed.
+pub(super) fn tags_in(own: BorrowedFd<'_>) -> Result<Option<Result<Tags, String>>, Errno> {
+    read_tags(own, TAGS)
+}
+
 fn read_tags(dir: BorrowedFd<'_>, file: &str) -> Result<Option<Result<Tags, String>>, Errno> {
+    let stored = read_stored::<Stored>(dir, file)?;
+    Ok(stored.map(|stored| stored.map(|stored| stored.tags)))
+}
+
+/// What is stored in a file of [`TAGS_FORMAT`]: why not, in words, if it cannot be believed.
+pub(super) fn read_stored<T: DeserializeOwned>(
+    dir: BorrowedFd<'_>,
+    file: &str,
+) -> Result<Option<Result<T, String>>, Errno> {
     let bytes = match pool::read_small(dir, file, TAGS_LIMIT) {
         Ok(None) => return Ok(None),
         Ok(Some(bytes)) => bytes,
@@ -356,24 +319,31 @@ fn read_tags(dir: BorrowedFd<'_>, file: &str) -> Result<Option<Result<Tags, Stri
         }
         Err(errno) => return Err(errno),
     };
-    Ok(Some(match serde_json::from_slice::<Stored>(&bytes) {
-        Ok(stored) if stored.format == TAGS_FORMAT => Ok(stored.tags),
-        Ok(stored) => Err(format!("{file} has format {}; this kiln reads {TAGS_FORMAT}", stored.format)),
-        Err(why) => Err(format!("{file} cannot be read: {why}")),
-    }))
+    let unreadable = |why| format!("{file} cannot be read: {why}");
+    Ok(Some(serde_json::from_slice::<Value>(&bytes).map_err(unreadable).and_then(|value| {
+        match value.get("format").and_then(Value::as_u64) {
+            Some(format) if format != u64::from(TAGS_FORMAT) => {
+                Err(format!("{file} has format {format}; this kiln reads {TAGS_FORMAT}"))
+            }
+            _ => serde_json::from_value(value).map_err(unreadable),
+        }
+    })))
 }
 
-pub(super) fn encode(tags: &Tags) -> Vec<u8> {
-    let stored = Stored { format: TAGS_FORMAT, tags: tags.clone() };
+pub(super) fn encode(stored: &impl Serialize) -> Vec<u8> {
     // Maps with text keys and plain values always serialise.
-    let mut bytes = serde_json::to_vec(&stored).unwrap_or_default();
+    let mut bytes = serde_json::to_vec(stored).unwrap_or_default();
     bytes.push(b'\n');
     bytes
 }
 
+fn encode_tags(tags: &Tags) -> Vec<u8> {
+    encode(&Stored { format: TAGS_FORMAT, tags: tags.clone() })
+}
+
 /// Writes the tags of an object that nobody sees yet.
 pub(super) fn write_first_tags(own: BorrowedFd<'_>, tags: &Tags) -> Result<(), Errno> {
-    if tags.is_plain() { Ok(()) } else { pool::write_new(own, TAGS, &encode(tags)) }
+    if tags.is_plain() { Ok(()) } else { pool::write_new(own, TAGS, &encode_tags(tags)) }
 }
 
 /// Replaces the tags in an object's directory by one rename, durably.
@@ -383,10 +353,10 @@ pub(super) fn write_tags(own: BorrowedFd<'_>, tags: &Tags) -> Result<(), Errno> 
         pool::remove_file(own, TAGS)?;
         return pool::sync(own);
     }
-    replace(own, TAGS, TAGS_BESIDE, &encode(tags))
+    replace(own, TAGS, TAGS_BESIDE, &encode_tags(tags))
 }
 
-fn replace(dir: BorrowedFd<'_>, name: &str, beside: &str, bytes: &[u8]) -> Result<(), Errno> {
+pub(super) fn replace(dir: BorrowedFd<'_>, name: &str, beside: &str, bytes: &[u8]) -> Result<(), Errno> {
     pool::write_beside(dir, beside, bytes)?;
     pool::rename(dir, beside, dir, name, RenameFlags::empty())?;
     pool::sync(dir)
@@ -465,6 +435,22 @@ pub(super) fn is_shell(dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
     };
     let entries = pool::list(own.as_fd(), &mut ListBuffer::new())?;
     Ok(!entries.iter().any(|entry| entry.name.ends_with(IMAGE) || is_strange(entry)))
+}
+
+/// Removes what is left of this object where somebody has removed its data file. What holds data, or anything strange, stays.
+pub(super) fn remove_shell(dir: BorrowedFd<'_>, name: &str, owner: &Owner, uid: Uid) -> Result<(), Errno> {
+    if !is_shell(dir, name)? {
+        return Ok(());
+    }
+    let by_name = NativeName::new(name).parse().map(|(_, owner, _, uid)| (owner, uid));
+    let by_tags = || match pool::open_dir(dir, name).and_then(|own| tags_in(own.as_fd())) {
+        Ok(Some(Ok(tags))) => tags.identity.map(|id| (id.owner, id.uid)),
+        _ => None,
+    };
+    if by_name.or_else(by_tags) == Some((owner.clone(), uid)) {
+        remove_directory(dir, name)?;
+    }
+    Ok(())
 }
 
 /// Opens the data of an object.

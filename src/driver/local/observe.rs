@@ -11,7 +11,8 @@ use super::object::{Found, open_data};
 use super::pool::{self, Closed, ListBuffer, MARK, Pool, TRASH, TRIES};
 use super::{fail, lease, ledger, lock};
 use crate::model::{
-    Capacity, Clients, DriverError, ErrorKind, Listed, NativeForm, NativeName, Object, Observed, Place, Scope, Size,
+    Capacity, Clients, DriverError, ErrorKind, LedgerView, Listed, NativeForm, NativeName, Object, Observed, Owner,
+    Place, Scope, Size, Tags,
 };
 
 /// An object is a directory, a data file and, often, a file of tags.
@@ -34,6 +35,7 @@ pub(super) fn observe(path: &Path, create: bool, scope: &Scope) -> Result<Observ
     }
     let Look { listed, mut gaps, mut objects, .. } = look;
     objects.sort_by(|a, b| (&a.native, a.place).cmp(&(&b.native, b.place)));
+    let marked = objects.iter().any(|object| object.tags.adopted);
     let id = pool.id().unwrap_or_else(|why| {
         gaps.push(why);
         None
@@ -41,8 +43,12 @@ pub(super) fn observe(path: &Path, create: bool, scope: &Scope) -> Result<Observ
     // The ledgers grow with the pool, and a look at a few objects should not: they belong to a whole look.
     let ledgers = match scope {
         Scope::All => ledger::read_all(&pool, &mut gaps),
+        Scope::Objects(_) if marked => ledger::read_all(&pool, &mut gaps),
         Scope::Objects(_) => BTreeMap::new(),
     };
+    for object in objects.iter_mut().filter(|object| object.place == Place::Live && object.tags.adopted) {
+        disown_buried(object, &ledgers);
+    }
     let locked = lock::held(&pool, &mut gaps);
     Ok(Observed { pool: id, listed, gaps, objects, ledgers, capacity: capacity(&pool), locked })
 }
@@ -257,6 +263,16 @@ impl Look<'_> {
 
 fn is_temporary(name: &str) -> bool {
     NativeName::new(name).parse().is_some_and(|(form, ..)| form == NativeForm::Temporary)
+}
+
+/// Makes an adopted file foreign whose object is gone for good by the ledger: its mark outlived it.
+fn disown_buried(object: &mut Object, ledgers: &BTreeMap<Owner, LedgerView>) {
+    if let Some(identity) = &object.identity
+        && let Some(LedgerView::Good(ledger)) = ledgers.get(&identity.owner)
+        && ledger.has_buried(identity.uid)
+    {
+        (object.identity, object.tags) = (None, Tags::default());
+    }
 }
 
 /// An entry whose name is no text: nobody's, and never touched.

@@ -1,12 +1,13 @@
 //! The steps by which objects leave, and the one by which they come back.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::fail;
 use super::lease::{self, Lease, Leased};
+use super::marks::FileId;
 use super::object::{self, Form, Found, image_name};
 use super::pool;
 use super::steps::{Task, in_use};
@@ -76,10 +77,22 @@ impl Task<'_> {
                 own
             }
         };
-        pool::rename(root, native, &own, &image_name(native), RenameFlags::NOREPLACE).map_err(failed)?;
-        self.synced(own.as_fd())?;
-        self.synced(root)?;
-        self.forget_adopted(found)
+        self.take_file(found, own.as_fd())?;
+        self.drop_mark()
+    }
+
+    /// Moves the file into a directory of Kiln's by one rename. One that took its place in the last instant is put back.
+    fn take_file(&self, found: &Found, own: BorrowedFd<'_>) -> Result<(), DriverError> {
+        let (native, root, image) = (self.native()?, self.pool.root(), image_name(self.native()?));
+        let failed = |e| fail::before(format!("moving {native} away"), e);
+        pool::rename(root, native, own, &image, RenameFlags::NOREPLACE).map_err(failed)?;
+        let unsure = |e| fail::after(format!("moving {native} away"), e);
+        if Some(FileId::of(own, &image).map_err(unsure)?) != found.file {
+            pool::rename(own, &image, root, native, RenameFlags::NOREPLACE).map_err(unsure)?;
+            return Err(fail::conflict(format!("{native} was replaced by another file")));
+        }
+        self.synced(own)?;
+        self.synced(root)
     }
 
     /// Brings the object back by one rename. Its tags are written before, with its time in the trash still among them: no crash
@@ -137,8 +150,9 @@ impl Task<'_> {
         let (native, root) = (self.native()?, self.pool.root());
         let failed = |e| fail::before(format!("bringing {native} back"), e);
         let own = self.own_dir(found)?;
+        let file = FileId::of(own.as_fd(), &image_name(native)).map_err(failed)?;
         // Without meaning as long as the trash holds the object.
-        self.pool.write_adopted(native, tags).map_err(failed)?;
+        self.pool.write_mark(native, file, tags).map_err(failed)?;
         pool::rename(&own, &image_name(native), root, native, RenameFlags::NOREPLACE).map_err(failed)?;
         self.synced(root)?;
         self.synced(own.as_fd())?;
@@ -151,14 +165,6 @@ impl Task<'_> {
     pub(super) fn destroy(&self) -> Result<Outcome, DriverError> {
         let native = self.native()?;
         let found = self.find(native, Place::Live)?;
-        // Through the trash, already past its time: see `destroy_file`.
-        if let Some(trashed) = self.in_trash()?
-            && trashed.tags.adopted
-            && trashed.tags.expires == Some(0)
-            && !found.as_ref().is_some_and(|found| self.is_it(found))
-        {
-            return self.remove(&trashed);
-        }
         let Some(found) = found else { return self.not_live() };
         self.expected(&found, None)?;
         if found.form == Form::File {
@@ -169,13 +175,14 @@ impl Task<'_> {
         }
     }
 
-    /// The tags of an adopted file are not beside it; so that no crash leaves the one without the other, it goes by the trash.
+    /// Destroys an adopted file: one rename takes it into a directory of things half there, which is then removed.
     fn destroy_file(&self, found: &Found) -> Result<Outcome, DriverError> {
-        self.to_trash(found, 0)?;
-        match self.in_trash()? {
-            Some(trashed) => self.remove(&trashed),
-            None => Ok(Outcome::Changed),
-        }
+        let (native, root) = (self.native()?, self.pool.root());
+        let own = self.prepare(&self.stored(&found.tags, true), None)?;
+        self.take_file(found, own.as_fd())?;
+        self.drop_mark()?;
+        object::remove_directory(root, &self.temporary()).map_err(|e| fail::after(format!("removing {native}"), e))?;
+        Ok(Outcome::Changed)
     }
 
     /// Destroys an object in the trash.
@@ -214,7 +221,7 @@ impl Task<'_> {
         };
         self.clear_temporary()?;
         if found.tags.adopted {
-            self.forget_adopted(found)?;
+            self.drop_mark()?;
         }
         pool::rename(&dir, native, root, &temporary, RenameFlags::NOREPLACE)
             .map_err(|errno| self.not_removable(found.place, native, errno))?;
@@ -276,6 +283,7 @@ impl Task<'_> {
 
     /// Removing what is not there has succeeded; what a crash left of it goes now.
     fn left_over(&self) -> Result<Outcome, DriverError> {
+        self.drop_mark()?;
         Ok(if self.clear_temporary()? { Outcome::Changed } else { Outcome::Unchanged })
     }
 
@@ -292,7 +300,7 @@ impl Task<'_> {
     /// Nothing is left to do but to forget what is kept outside for an adopted file.
     fn is_trashed(&self, trashed: &Found) -> Result<Outcome, DriverError> {
         if trashed.tags.adopted {
-            self.forget_adopted(trashed)?;
+            self.drop_mark()?;
         }
         Ok(Outcome::Unchanged)
     }
@@ -306,15 +314,10 @@ impl Task<'_> {
         Ok(self.find(self.native()?, Place::Trash)?.filter(|found| self.is_it(found)))
     }
 
-    /// Forgets the tags kept for an adopted file, if they are this object's and not those of one that stands there now.
-    fn forget_adopted(&self, found: &Found) -> Result<(), DriverError> {
-        let failed = |e| fail::after(format!("forgetting the tags kept for {}", found.native), e);
-        match self.pool.adopted_tags(&found.native).map_err(failed)? {
-            Some(Ok(tags)) if tags.identity.as_deref() == found.identity.as_ref() => {
-                self.pool.remove_adopted(&found.native).map_err(failed)?;
-            }
-            _ => {}
-        }
-        Ok(())
+    /// Drops the mark of this step's object, not that of another whose file has the same name.
+    fn drop_mark(&self) -> Result<(), DriverError> {
+        let (native, identity) = (self.native()?, &self.step.identity);
+        let failed = |e| fail::after(format!("dropping the mark of {native}"), e);
+        self.pool.drop_mark(native, &identity.owner, identity.uid).map(drop).map_err(failed)
     }
 }

@@ -6,6 +6,7 @@ use rustix::fs::{self, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::lease::{self, Lease, Leased};
+use super::marks::FileId;
 use super::object::{self, Form, Found, image_name};
 use super::pool::{self, FILE_MODE};
 use super::steps::{Task, in_use};
@@ -18,6 +19,10 @@ impl Task<'_> {
         let found = self.live()?;
         self.mine(&found)?;
         if found.tags.restored.as_deref() == Some(request) {
+            if found.form == Form::File {
+                // The mark may still name both files.
+                self.write_tags(&found, &found.tags)?;
+            }
             // What was there before the restore may still be under the temporary name.
             self.clear_temporary()?;
             return Ok(Outcome::Unchanged);
@@ -65,28 +70,43 @@ impl Task<'_> {
                 (root, temporary)
             }
         };
+        let file = match found.file {
+            Some(old) => {
+                let copy = FileId::of(own.as_fd(), &image_name(native)).map_err(failed)?;
+                // The restore is done, and seen as done, with the exchange: a crash cannot come between the two.
+                self.pool.write_mark_of_both(native, (old, &found.tags), (copy, &tags)).map_err(failed)?;
+                Some(copy)
+            }
+            None => None,
+        };
         let exchange = || pool::rename(new_dir, &new, root, native, RenameFlags::EXCHANGE);
         let opened = || lease.as_ref().is_some_and(Lease::broken);
         let late = || in_use(native, &["someone who opened it meanwhile".to_owned()]);
-        if opened() {
+        // The error to report is the one that led here.
+        let give_up = || {
+            if file.is_some() {
+                let _ = self.write_tags(&found, &found.tags);
+            }
             let _ = self.clear_temporary();
+        };
+        if opened() {
+            give_up();
             return Err(late());
         }
         exchange().map_err(|errno| {
-            let _ = self.clear_temporary();
+            give_up();
             failed(errno)
         })?;
         if opened() {
             // It was opened under the old name in the last instant: put back what they have.
             exchange().map_err(|e| fail::after(format!("putting {native} back"), e))?;
-            let _ = self.clear_temporary();
+            give_up();
             return Err(late());
         }
         self.synced(own.as_fd())?;
         self.synced(root)?;
-        if found.form == Form::File {
-            // A crash before this restores once more, from the same snapshot.
-            self.write_tags(&found, &tags)?;
+        if file.is_some() {
+            self.write_tags(&Found { file, ..found.clone() }, &tags)?;
         }
         drop(lease);
         object::remove_directory(root, &self.temporary())

@@ -80,6 +80,11 @@ impl Task<'_> {
     /// Refuses what is not as the step expects. `written`: the tags that the step itself writes, perhaps already there.
     pub(super) fn expected(&self, found: &Found, written: Option<&Tags>) -> Result<(), DriverError> {
         self.mine(found)?;
+        self.as_planned(found, written)
+    }
+
+    /// Refuses what is not as it was when the step was planned, whosever it is.
+    fn as_planned(&self, found: &Found, written: Option<&Tags>) -> Result<(), DriverError> {
         let expect = &self.step.expect;
         let name = &found.native;
         if expect.place.is_some_and(|place| place != found.place) {
@@ -137,7 +142,10 @@ impl Task<'_> {
     pub(super) fn write_tags(&self, found: &Found, tags: &Tags) -> Result<(), DriverError> {
         let failed = |e| fail::after(format!("writing the tags of {}", found.native), e);
         match found.form {
-            Form::File => self.pool.write_adopted(&found.native, tags).map_err(failed),
+            Form::File => {
+                let file = found.file.ok_or_else(|| fail::conflict(format!("{} is no file", found.native)))?;
+                self.pool.write_mark(&found.native, file, tags).map_err(failed)
+            }
             Form::Directory { .. } => object::write_tags(self.own_dir(found)?.as_fd(), tags).map_err(failed),
             Form::Other => Err(fail::conflict(format!("{} is no object", found.native))),
         }
@@ -409,7 +417,6 @@ impl Task<'_> {
 
     fn adopt(&self, tags: &Tags) -> Result<Outcome, DriverError> {
         let found = self.live()?;
-        let native = &found.native;
         let tags = self.stored(tags, true);
         if found.identity.is_some() {
             self.expected(&found, Some(&tags))?;
@@ -417,18 +424,11 @@ impl Task<'_> {
                 return Ok(Outcome::Unchanged);
             }
         } else {
+            // Whatever is no plain file of one name has a conflict.
             if let Some(why) = &found.conflict {
-                return Err(fail::conflict(format!("{native} cannot be taken over: {why}")));
+                return Err(fail::conflict(format!("{} cannot be adopted: {why}", found.native)));
             }
-            if found.form != Form::File {
-                return Err(fail::conflict(format!("{native} cannot be taken over: it is not a regular file")));
-            }
-            if self.step.expect.size.is_some_and(|size| size.bytes() != found.size) {
-                return Err(fail::conflict(format!("{native} has {} bytes, not those of the plan", found.size)));
-            }
-            if self.step.expect.idle {
-                self.idle(&found)?;
-            }
+            self.as_planned(&found, None)?;
         }
         self.write_tags(&found, &tags)?;
         Ok(Outcome::Changed)

@@ -13,8 +13,10 @@ use crate::model::{
 };
 
 pub(super) mod crash;
+mod disturbed;
 mod instants;
 mod leftovers;
+mod marks;
 mod whole_pool;
 
 const MIB: u64 = 1 << 20;

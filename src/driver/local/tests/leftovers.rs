@@ -174,11 +174,11 @@ async fn an_adopted_files_way_through_the_trash_can_be_cut_anywhere() {
     bench.twice(&undelete).await;
     assert_eq!(fs::read(&file).unwrap(), b"data");
 
-    // Destroyed as far as the trash.
-    fs::create_dir(bench.trashed("f")).unwrap();
-    let gone = String::from_utf8(trashed_tags).unwrap().replace(&(NOW + 60).to_string(), "0");
-    fs::write(bench.trashed("f").join("tags.json"), gone).unwrap();
-    fs::rename(&file, bench.trashed("f").join("f.img")).unwrap();
+    // Destroyed as far as its directory of things half there, its mark not yet dropped.
+    assert!(sidecar.exists());
+    fs::create_dir(bench.temporary(&db)).unwrap();
+    fs::rename(&file, bench.temporary(&db).join("f.img")).unwrap();
+    assert_eq!(bench.only().await.place, Place::Temporary);
     bench.twice(&at(Action::Destroy, Place::Live)).await;
     assert_eq!(bench.objects().await, Vec::new());
     assert!(!sidecar.exists());

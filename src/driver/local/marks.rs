@@ -1,0 +1,242 @@
+//! Marks of adopted files: `.kiln-pool/adopted/FILE.json`.
+//!
+//! A mark lies beside the file that it is about and can outlive it, so a file name alone proves nothing. A mark names the file by its
+//! inode and its time of birth, and counts for that file only. Any other file under the name is foreign: a stranger's, or a copy of
+//! the adopted one (a pool that was restored to another disk). Which of the two, an operator decides; until then the volume is held.
+//!
+//! - A restore replaces the file by an exchange. It first writes a mark that names both files, each with its tags, so that the
+//!   exchange itself makes the restore visible.
+//! - The marks of an object that leaves the ledger are dropped before the ledger without it is written.
+//! - Marks of earlier versions name no file. They count for a file that is not younger than the mark, and name it as soon as the
+//!   owner's writer lock is taken.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{self, AtFlags, StatxFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::ledger;
+use super::object::{self, Found, image_name};
+use super::pool::{self, ListBuffer, MARK, Pool};
+use crate::model::{Ledger, LedgerView, NativeName, Owner, Place, Tags, Uid};
+
+/// The directory, in [`MARK`], of the marks.
+const ADOPTED: &str = "adopted";
+/// What the names of marks end with.
+const ENDING: &str = ".json";
+
+/// One file, told from every other that has had its name.
+///
+/// Inode numbers are used again, often at once; a time of birth is not, and no program can set it. Device numbers change with a
+/// reboot and say nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileId {
+    inode: u64,
+    /// Seconds since 1970 and nanoseconds; none where the file system does not know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    born: Option<(i64, u32)>,
+}
+
+impl FileId {
+    /// Of an entry of a directory; links are not followed.
+    pub(super) fn of(dir: BorrowedFd<'_>, name: &str) -> Result<Self, Errno> {
+        let stat = fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::INO | StatxFlags::BTIME)?;
+        let knows_birth = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
+        let born = knows_birth.then_some((stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec));
+        Ok(Self { inode: stat.stx_ino, born })
+    }
+
+    fn is(self, other: Self) -> bool {
+        let born_differs = matches!((self.born, other.born), (Some(one), Some(another)) if one != another);
+        self.inode == other.inode && !born_differs
+    }
+}
+
+/// A mark, as it is stored.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mark {
+    format: u32,
+    tags: Tags,
+    /// The file that it is about; none in a mark of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    file: Option<FileId>,
+    /// What becomes true when an exchange puts another file in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next: Option<Next>,
+}
+
+/// A file that is about to take the place of the marked one, and its tags.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Next {
+    file: FileId,
+    tags: Tags,
+}
+
+/// A mark that was read, and when it was written.
+struct Read {
+    mark: Mark,
+    written: (i64, u32),
+}
+
+impl Read {
+    /// The tags of this file; none if the mark is about another.
+    fn tags_of(self, file: FileId) -> Option<Tags> {
+        let Mark { tags, file: marked, next, .. } = self.mark;
+        if let Some(next) = next.filter(|next| next.file.is(file)) {
+            return Some(next.tags);
+        }
+        let same = match marked {
+            Some(marked) => marked.is(file),
+            // It was written while its file was there.
+            None => file.born.is_none_or(|born| born <= self.written),
+        };
+        same.then_some(tags)
+    }
+}
+
+fn name_of(native: &str) -> String {
+    format!("{native}{ENDING}")
+}
+
+fn directory(pool: &Pool) -> Result<Option<OwnedFd>, Errno> {
+    match pool.mark()? {
+        Some(mark) => pool::absent_is_none(pool::open_dir(mark, ADOPTED)),
+        None => Ok(None),
+    }
+}
+
+/// The mark under a name; why not, in words, if it cannot be believed.
+fn read(marks: BorrowedFd<'_>, name: &str) -> Result<Option<Result<Read, String>>, Errno> {
+    let Some(written) = pool::stat_in(marks, name)? else { return Ok(None) };
+    let written = (written.st_mtime, u32::try_from(written.st_mtime_nsec).unwrap_or(0));
+    let mark: Mark = match object::read_stored(marks, name)? {
+        None => return Ok(None),
+        Some(Err(why)) => return Ok(Some(Err(why))),
+        Some(Ok(mark)) => mark,
+    };
+    let owned = mark.tags.identity.is_some();
+    let unowned = || "its stored tags do not say whose it is".to_owned();
+    Ok(Some(if owned { Ok(Read { mark, written }) } else { Err(unowned()) }))
+}
+
+impl Pool {
+    /// Takes over into what was found what the mark of its file says, if it has one.
+    pub(super) fn read_mark(&self, found: &mut Found) -> Result<(), Errno> {
+        let (Some(file), Some(marks)) = (found.file, directory(self)?) else { return Ok(()) };
+        let tags = match read(marks.as_fd(), &name_of(&found.native))? {
+            None => return Ok(()),
+            Some(Err(why)) => {
+                found.conflict = Some(why);
+                return Ok(());
+            }
+            Some(Ok(read)) => read.tags_of(file),
+        };
+        if let Some(tags) = tags
+            && !self.trash_holds(&found.native, &tags)?
+        {
+            found.identity = tags.identity.as_deref().cloned();
+            found.tags = tags;
+        }
+        Ok(())
+    }
+
+    /// Whether the object itself is in the trash: then its mark is what a crash left, and the file is somebody else's.
+    fn trash_holds(&self, native: &str, tags: &Tags) -> Result<bool, Errno> {
+        let Some(trash) = self.trash()? else { return Ok(false) };
+        let Some(own) = pool::absent_is_none(pool::open_dir(trash.as_fd(), native))? else { return Ok(false) };
+        let same = matches!(object::tags_in(own.as_fd())?, Some(Ok(trashed)) if trashed.identity == tags.identity);
+        Ok(same && pool::stat_in(own.as_fd(), &image_name(native))?.is_some())
+    }
+
+    /// Replaces the mark of a file.
+    pub(super) fn write_mark(&self, native: &str, file: FileId, tags: &Tags) -> Result<(), Errno> {
+        self.replace_mark(native, file, tags, None)
+    }
+
+    /// Replaces the mark of a file that `next` is about to take the place of, with these tags.
+    pub(super) fn write_mark_of_both(
+        &self,
+        native: &str,
+        (file, tags): (FileId, &Tags),
+        (next, next_tags): (FileId, &Tags),
+    ) -> Result<(), Errno> {
+        self.replace_mark(native, file, tags, Some(Next { file: next, tags: next_tags.clone() }))
+    }
+
+    fn replace_mark(&self, native: &str, file: FileId, tags: &Tags, next: Option<Next>) -> Result<(), Errno> {
+        let marks = pool::make_dir(pool::open_dir(self.root(), MARK)?.as_fd(), ADOPTED)?;
+        let mark = Mark { format: object::TAGS_FORMAT, tags: tags.clone(), file: Some(file), next };
+        let name = name_of(native);
+        object::replace(marks.as_fd(), &name, &format!("{name}.new"), &object::encode(&mark))
+    }
+
+    /// Removes the mark under a native name if it is this object's. Whether it was.
+    pub(super) fn drop_mark(&self, native: &str, owner: &Owner, uid: Uid) -> Result<bool, Errno> {
+        let (Some(marks), name) = (directory(self)?, name_of(native)) else { return Ok(false) };
+        match read(marks.as_fd(), &name)? {
+            Some(Ok(read)) if read.is_of(owner, uid) => {}
+            _ => return Ok(false),
+        }
+        pool::remove_file(marks.as_fd(), &format!("{name}.new"))?;
+        pool::remove_file(marks.as_fd(), &name)?;
+        pool::sync(marks.as_fd())?;
+        Ok(true)
+    }
+}
+
+impl Read {
+    fn is_of(&self, owner: &Owner, uid: Uid) -> bool {
+        self.mark.tags.identity.as_ref().is_some_and(|id| id.owner == *owner && id.uid == uid)
+    }
+}
+
+/// Drops the marks of objects that a new ledger no longer lists, before it is written: an object that Kiln has given up is not found
+/// again in a file that somebody puts under its name later. Only a help, since a mark names its file: what fails is left as it is.
+pub(super) fn drop_unlisted(pool: &Pool, old: &Ledger, new: &Ledger) {
+    for (uid, entry) in old.whole.iter().filter(|(uid, _)| !new.whole.contains_key(uid)) {
+        let Ok(native) = pool::check_name(&entry.native) else { continue };
+        let dropped = pool
+            .drop_mark(native, &old.owner, *uid)
+            .and_then(|_| object::remove_shell(pool.root(), native, &old.owner, *uid));
+        if let Err(errno) = dropped {
+            tracing::warn!(pool = %pool.path.display(), native, %errno, "the mark of an object that is gone is left");
+        }
+    }
+}
+
+/// Brings the marks that earlier versions wrote for an owner up to date, under its writer lock. Only a help: what fails is left as it
+/// is.
+pub(super) fn update(pool: &Pool, owner: &Owner) {
+    if let Err(errno) = try_update(pool, owner) {
+        tracing::debug!(pool = %pool.path.display(), %errno, "marks of earlier versions are left as they are");
+    }
+}
+
+fn try_update(pool: &Pool, owner: &Owner) -> Result<(), Errno> {
+    let (Some(marks), Some(mark)) = (directory(pool)?, pool.mark()?) else { return Ok(()) };
+    let mut ledger = None;
+    for entry in pool::list(marks.as_fd(), &mut ListBuffer::new())? {
+        let Some(native) = entry.name.strip_suffix(ENDING).filter(|_| entry.exact) else { continue };
+        let Some(Ok(read)) = read(marks.as_fd(), &entry.name)? else { continue };
+        let Some(identity) = read.mark.tags.identity.clone().filter(|id| id.owner == *owner) else { continue };
+        if read.mark.file.is_some() || pool::check_name(&NativeName::new(native)).is_err() {
+            continue;
+        }
+        let ledger = ledger.get_or_insert_with(|| ledger::read(mark, owner));
+        let Some(LedgerView::Good(ledger)) = ledger else { return Ok(()) };
+        if ledger.has_buried(identity.uid) {
+            pool.drop_mark(native, owner, identity.uid)?;
+        } else if ledger.whole.contains_key(&identity.uid)
+            && let Some(found) = pool.find(native, Place::Live)?
+            && let Some(file) = found.file
+            && found.identity.as_ref() == Some(&*identity)
+        {
+            pool.write_mark(native, file, &found.tags)?;
+        }
+    }
+    Ok(())
+}
