@@ -109,6 +109,7 @@ fn made(specs: &Specs) -> (World, Records) {
             unfinished: false,
             parent: None,
             clients: Clients::Unknown,
+            image: None,
         };
         observed.objects.push(object.clone());
         let tags = Tags { expires: None, ..tags };

@@ -8,11 +8,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::args::{AdoptArgs, AdoptFormat};
-use super::context::{Context, Looked};
+use super::context::{Context, Looked, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::table::table;
-use crate::engine::{Act, Said, Unowned, unowned};
+use crate::engine::{Act, Said, Unowned, unowned, with_content};
 use crate::manifest;
 use crate::model::{Name, Owner, Size};
 use crate::plan::counted;
@@ -59,6 +59,7 @@ struct UnownedView<'a> {
 fn what_nobody_owns(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure> {
     let backend = &args.backend;
     let Looked { specs, survey, standing } = context.survey(&args.specs.specs)?;
+    let survey = block_on(with_content(&context.setup(specs.clone(), None), survey, backend))?;
     let found = unowned(&survey, &specs, backend)?;
     let in_doubt: Vec<_> = survey.plan.unobserved.iter().filter(|unobserved| unobserved.backend == *backend).collect();
     for unobserved in &in_doubt {

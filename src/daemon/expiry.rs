@@ -98,6 +98,7 @@ mod tests {
             unfinished: false,
             parent: None,
             clients: Clients::Unknown,
+            image: None,
         };
         Trashed { backend: fast, object, expires: Some(expires) }
     }

@@ -377,6 +377,7 @@ fn as_reported(step: &Step) -> Option<Object> {
         unfinished: false,
         parent: None,
         clients: Clients::Unknown,
+        image: None,
     })
 }
 

@@ -45,7 +45,7 @@ pub use problems::problem_views;
 pub use reconcile::{JOURNAL, reconcile_once, survey, survey_while};
 pub use status::{Condition, Metadata, Moment, ObjectStatus, Status, backend_status, rfc3339, status};
 pub use suspend::{Written, resume, suspend};
-pub use unowned::{Unowned, unowned};
+pub use unowned::{Unowned, unowned, with_content};
 pub use wanted::is_wanted;
 
 use crate::driver::Driver;

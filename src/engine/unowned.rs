@@ -1,10 +1,12 @@
 //! What nobody owns on a backend, and the names under which it could be declared. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::Survey;
 use super::acts::{ActError, no_driver};
-use crate::model::{Kind, LedgerView, Name, Object, Observed, Place, Size, Specs};
+use super::{Setup, Survey};
+use crate::model::{Kind, LedgerView, Name, Object, Observed, Place, Scope, Size, Specs};
 use crate::plan::View;
 
 /// An object that nobody owns.
@@ -20,6 +22,27 @@ pub struct Unowned {
     pub declared: Option<Name>,
     /// The name under which it could be declared, or why it cannot be taken over.
     pub name: Result<Name, String>,
+}
+
+/// Observes by name what belongs to no owner on a declared backend: only then is it known which of it is an image and no raw disk.
+/// What cannot be observed so stays as the survey has it; a plan observes it again.
+pub async fn with_content(setup: &Setup, mut survey: Survey, backend: &Name) -> Survey {
+    let Some(spec) = setup.specs.backends.get(backend).cloned() else { return survey };
+    let Some(View::Seen { observed, .. } | View::Taken { observed, .. }) = survey.world.get_mut(backend) else {
+        return survey;
+    };
+    let is_foreign = |object: &Object| object.identity.is_none() && object.place == Place::Live;
+    let natives = observed.objects.iter().filter(|object| is_foreign(object)).map(|object| object.native.clone());
+    let scope = Scope::Objects(natives.collect());
+    let (connect, limit) = (Arc::clone(&setup.connect), Duration::from_secs(spec.timeout.0));
+    let opening = tokio::task::spawn_blocking(move || connect.connect(&spec));
+    let Ok(Ok(Ok(driver))) = tokio::time::timeout(limit, opening).await else { return survey };
+    let Ok(Ok(seen)) = tokio::time::timeout(limit, driver.observe(&scope)).await else { return survey };
+    let images: BTreeMap<_, _> = seen.objects.into_iter().map(|object| (object.native, object.image)).collect();
+    for object in observed.objects.iter_mut().filter(|object| is_foreign(object)) {
+        object.image = images.get(&object.native).cloned().flatten();
+    }
+    survey
 }
 
 /// Lists the objects on a declared backend that nobody owns, by native name. Each is given a name of its own, which no declared
@@ -87,6 +110,9 @@ fn why_not(object: &Object) -> Option<String> {
     let native = object.native.as_str();
     if let Some(why) = &object.conflict {
         return Some(why.clone());
+    }
+    if let Some(format) = &object.image {
+        return Some(format!("it holds an image of the format {format}, not a raw disk"));
     }
     if object.native.is_reserved() {
         return Some("its name is of the form that Kiln keeps for itself".to_owned());

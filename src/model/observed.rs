@@ -158,6 +158,10 @@ pub struct Object {
     pub parent: Option<Uid>,
     /// Who has it open.
     pub clients: Clients,
+    /// The image format (`qcow2`, `vmdk`, …) that the content of an object without an owner begins like, if any: it is then no raw
+    /// disk. Only known after an observation of this object by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 }
 
 impl Object {

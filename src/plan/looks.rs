@@ -1,4 +1,5 @@
-//! Which objects deserve a closer look before their steps are made: a listing does not tell who has an object open.
+//! Which objects deserve a closer look before their steps are made: a listing does not tell who has an object open, nor what an
+//! object that is to be adopted holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +7,7 @@ use crate::model::{Action, Clients, ImageRef, Name, NativeName, Origin, Place};
 
 use super::types::{Plan, View, World};
 
-/// By backend, the objects whose clients decide whether a step may be made and are not known yet. The caller observes them by
+/// By backend, the objects whose clients or content decide whether a step may be made and are not known yet. The caller observes them by
 /// name, puts them into the world, and plans again.
 pub fn looks(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<NativeName>> {
     let mut wanted: BTreeMap<&Name, BTreeSet<&NativeName>> = BTreeMap::new();
@@ -17,6 +18,8 @@ pub fn looks(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<NativeName>> {
         let torn = !capabilities.snapshot_while_open;
         let native = match &step.action {
             _ if step.expect.idle => &step.native,
+            // What it holds is not known from a listing.
+            Action::Adopt { .. } => &step.native,
             Action::Snapshot { volume, .. } if torn => &volume.native,
             Action::Create { origin: Some(Origin::Volume(volume)), .. } if torn => &volume.native,
             _ => continue,

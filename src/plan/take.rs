@@ -45,6 +45,20 @@ impl<'a> Planner<'a> {
             self.hold(&about, HeldReason::Conflict, message, "see to it on the backend");
             return None;
         }
+        if let Some(format) = &object.image {
+            let message = format!("{native} holds an image of the format {format}, not a raw disk");
+            // The name that `qemu-img` has for it.
+            let tool = if format == "vhd" { "vpc" } else { format };
+            let fix = match format.as_str() {
+                "qcow2" => format!(
+                    "write `source: {{image: {{path: {}, format: qcow2}}}}` instead of `adopt`, for a volume of what is in it",
+                    std::path::Path::new(&good.spec.config.place()).join(native.as_str()).display()
+                ),
+                _ => format!("`qemu-img convert -f {tool} -O raw {native} NEW`, then `adopt: {{name: NEW}}`"),
+            };
+            self.hold(&about, HeldReason::Conflict, message, fix);
+            return None;
+        }
         if self.asked_twice.contains(&(&spec.backend, native.as_str())) {
             let message = format!("several documents ask for the native name {native}");
             self.hold(&about, HeldReason::Ambiguous, message, "write it in one of them only");

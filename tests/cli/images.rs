@@ -92,9 +92,55 @@ fn what_cannot_be_made_is_held_when_planning() {
     volume(&sandbox, "gone", "4Mi", "path: ../images/gone.raw, format: raw");
     volume(&sandbox, "other", "4Mi", "path: ../images/disk.qcow2, format: raw");
     let plan = sandbox.kiln("plan").ends(4).says("backing file").says("SizeBelowSource").says("SourceMissing");
-    plan.says("looks like a file of the format qcow2").says("size: 4194304");
+    plan.says("an image of the format qcow2 by its content").says("write `format: qcow2`").says("size: 4194304");
     sandbox.kiln("apply").ends(4);
     assert!(sandbox.tree("pool").iter().all(|(path, _)| path.extension().is_none_or(|e| e != "img")));
+}
+
+#[test]
+fn an_image_of_another_format_is_neither_adopted_nor_exported_as_raw() {
+    let (sandbox, disk) = with_images();
+    let images = sandbox.path("images");
+    qemu_img(&["convert", "-f", "raw", "-O", "vmdk", "disk.raw", "disk.vmdk"], &images);
+    for file in ["disk.qcow2", "disk.vmdk", "disk.raw"] {
+        sandbox.write(&format!("pool/{file}"), "");
+        fs::copy(images.join(file), sandbox.path(&format!("pool/{file}"))).unwrap();
+    }
+    let listed = sandbox.kiln("adopt fast").ends(0).says("1 object can be taken over");
+    listed.says("an image of the format qcow2").says("an image of the format vmdk");
+    for format in ["qcow2", "vmdk", "raw"] {
+        sandbox.volume(format, &format!("size: 8Mi, adopt: {{name: disk.{format}}}"));
+    }
+    let pool = sandbox.path("pool");
+    let before = sandbox.tree("pool");
+    let held = sandbox.kiln("plan").ends(4).says("disk.qcow2 holds an image of the format qcow2, not a raw disk");
+    held.says("qemu-img convert -f vmdk -O raw disk.vmdk").says("disk.raw");
+    assert_eq!(sandbox.tree("pool"), before);
+    sandbox.kiln("apply").ends(4);
+    assert!(fs::read(pool.join("disk.raw")).unwrap()[..disk.len()] == disk);
+    for file in ["disk.qcow2", "disk.vmdk"] {
+        assert!(fs::read(pool.join(file)).unwrap() == fs::read(images.join(file)).unwrap(), "{file}");
+    }
+    // The fixes that it prints are carried out.
+    let plan = sandbox.kiln("plan -o json").json();
+    let held = plan["held"].as_array().unwrap().iter();
+    let fix = held.map(|held| held["unblock"].as_str().unwrap()).find(|fix| fix.contains("source:")).unwrap();
+    let source = fix.split('`').nth(1).unwrap();
+    sandbox.volume("qcow2", &format!("size: 8Mi, {source}"));
+    qemu_img(&["convert", "-f", "vmdk", "-O", "raw", "disk.vmdk", "NEW"], &pool);
+    sandbox.volume("vmdk", "size: 8Mi, adopt: {name: NEW}");
+    sandbox.kiln("apply").ends(0);
+    assert!(fs::read(sandbox.data_file("volume/qcow2")).unwrap()[..disk.len()] == disk);
+    assert!(fs::read(pool.join("NEW")).unwrap()[..disk.len()] == disk);
+
+    // A client wrote an image into its volume: as a raw file it would be read as that.
+    let inner = fs::read(images.join("disk.qcow2")).unwrap();
+    fs::File::options().write(true).open(pool.join("NEW")).unwrap().write_all_at(&inner, 0).unwrap();
+    sandbox.kiln("image export volume/vmdk out.raw --format raw").ends(1).warns("format qcow2").warns("--format qcow2");
+    assert!(!sandbox.has("out.raw"));
+    sandbox.kiln("image export volume/vmdk out.qcow2 --format qcow2").ends(0);
+    qemu_img(&["convert", "-f", "qcow2", "-O", "raw", "out.qcow2", "back.raw"], &sandbox.path("."));
+    assert!(fs::read(sandbox.path("back.raw")).unwrap() == fs::read(pool.join("NEW")).unwrap());
 }
 
 #[test]

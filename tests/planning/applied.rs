@@ -100,6 +100,7 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
         unfinished: false,
         parent,
         clients: kiln::model::Clients::Unknown,
+        image: None,
     };
     match &step.action {
         Action::Create { size, origin, tags, .. } => {

@@ -184,6 +184,8 @@ pub(crate) struct Thing {
     /// Its rename was interrupted.
     unfinished: bool,
     clients: Option<Vec<String>>,
+    /// The format of the image that it holds.
+    image: Option<String>,
     /// The snapshot that this clone goes on needing.
     clone_of: Option<Name>,
     /// What knows of it: the pool, the ledger, the store.
@@ -487,6 +489,7 @@ impl Pool {
                 Some(none) if none.is_empty() => Clients::None,
                 Some(some) => Clients::Some(some.clone()),
             },
+            image: thing.image.clone(),
         }
     }
 }

@@ -11,7 +11,7 @@ use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFl
 use rustix::io::Errno;
 
 use super::fill::{CONVERTING_MEMORY, conversion_failed};
-use super::look::{name_for_tools, qemu_img};
+use super::look::{format_of, name_for_tools, qemu_img};
 use crate::driver::local::content::{self, Work};
 use crate::driver::local::fail;
 use crate::driver::local::lease::{self, Lease, Leased};
@@ -49,6 +49,14 @@ pub fn export(export: &Export<'_>, progress: Arc<dyn Fn(u64, u64) + Send + Sync>
         return Err(conflict(format!("{what} is not a regular file")));
     }
     let size = u64::try_from(stat.st_size).unwrap_or(0);
+    if *format == ImageFormat::Raw
+        && let Some(other) = format_of(&source).map_err(|e| fail::before(format!("reading {what}"), e))?
+    {
+        return Err(conflict(format!(
+            "{what} holds an image of the format {other}: a raw file of it would be read as that image and not as the disk; \
+             export it with `--format qcow2`, which keeps every byte"
+        )));
+    }
     let busy = |who: String| {
         DriverError::before(
             ErrorKind::Busy,

@@ -60,7 +60,14 @@ pub(super) struct Qcow2 {
     pub(super) table_end: u64,
     /// Bytes.
     pub(super) cluster: u64,
+    /// How many internal snapshots it has; at most [`MOST_SNAPSHOTS`].
+    pub(super) snapshots: u32,
+    /// Where the list of them begins.
+    pub(super) snapshots_at: u64,
 }
+
+/// As QEMU allows.
+const MOST_SNAPSHOTS: u32 = 65536;
 
 /// Reads the header of a qcow2 file.
 ///
@@ -119,8 +126,12 @@ pub(super) fn qcow2(head: &[u8]) -> Result<Qcow2, String> {
         let next = length.checked_next_multiple_of(8).and_then(|length| at.checked_add(8 + length));
         at = next.filter(|next| *next < head.len()).ok_or_else(endless)?;
     }
+    let (snapshots, snapshots_at) = (need32(60)?, need64(64)?);
+    if snapshots > MOST_SNAPSHOTS {
+        return Err(format!("it has {snapshots} internal snapshots; {MOST_SNAPSHOTS} are read"));
+    }
     let table_end = need64(40)?.checked_add(u64::from(need32(36)?) * 8).ok_or_else(endless)?;
-    Ok(Qcow2 { size, table_end, cluster: 1 << cluster_bits })
+    Ok(Qcow2 { size, table_end, cluster: 1 << cluster_bits, snapshots, snapshots_at })
 }
 
 #[cfg(test)]
@@ -141,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_header_that_refers_to_anything_is_refused() {
-        let good = Qcow2 { size: 1 << 30, table_end: 0x3_0008, cluster: 1 << 16 };
+        let good = Qcow2 { size: 1 << 30, table_end: 0x3_0008, cluster: 1 << 16, snapshots: 0, snapshots_at: 0 };
         assert_eq!(qcow2(&header()), Ok(good));
         for (at, value, why) in [
             (15, 1, "backing file"),
@@ -153,6 +164,7 @@ mod tests {
             (79, 32, "features"),
             (72, 1, "features"),
             (23, 63, "cluster size"),
+            (61, 255, "internal snapshots"),
             (7, 4, "version 4"),
             (0, 0, "begin"),
         ] {

@@ -82,12 +82,12 @@ pub(super) fn open(image: &ImageRef) -> Result<Opened, DriverError> {
         return Err(DriverError::before(ErrorKind::Busy, format!("it is open for writing by {who}")));
     }
     let length = u64::try_from(stat.st_size).unwrap_or(0);
-    let head = read_at(&file, 0, HEAD).map_err(unread)?;
-    let tail = read_at(&file, length.saturating_sub(TAIL as u64), TAIL).map_err(unread)?;
+    let (head, tail) = ends_of(&file, length).map_err(unread)?;
     if let Some(other) = head::other_format(image.format, &head, &tail) {
         return Err(refuse(format!(
-            "it looks like a file of the format {other}: read as {}, it would be something else than whoever wrote it meant",
-            image.format
+            "it is an image of the format {other} by its content, not {}{}",
+            image.format,
+            if other == "qcow2" { ": write `format: qcow2`" } else { "" }
         )));
     }
     let (size, used, device) = match image.format {
@@ -100,6 +100,21 @@ pub(super) fn open(image: &ImageRef) -> Result<Opened, DriverError> {
         }
     };
     Ok(Opened { file, size, used, device, stamp: stamp(&stat) })
+}
+
+/// The format of which a file looks like an image: as a raw disk it would be read as something else than it is. None of a raw disk.
+///
+/// # Errors
+/// If it cannot be read.
+pub(in crate::driver) fn format_of(file: &OwnedFd) -> Result<Option<&'static str>, Errno> {
+    let length = u64::try_from(fs::fstat(file)?.st_size).unwrap_or(0);
+    let (head, tail) = ends_of(file, length)?;
+    Ok(head::other_format(ImageFormat::Raw, &head, &tail))
+}
+
+/// The beginning and the end of a file.
+fn ends_of(file: &OwnedFd, length: u64) -> Result<(Vec<u8>, Vec<u8>), Errno> {
+    Ok((read_at(file, 0, HEAD)?, read_at(file, length.saturating_sub(TAIL as u64), TAIL)?))
 }
 
 /// A part of a file; shorter at its end.
@@ -178,11 +193,34 @@ fn second_opinion(file: &OwnedFd, length: u64, header: &Qcow2) -> Result<u64, Dr
     // if it has no data, and behind compressed data. Any other last cluster is there as a whole, or part of it is lost.
     let last = header.table_end.checked_next_multiple_of(header.cluster);
     let table_is_last = last.is_some_and(|end| end >= checked.image_end_offset);
-    let may_end_early = table_is_last || checked.compressed_clusters > 0 && checked.leaks == 0;
-    if length < header.table_end || length < checked.image_end_offset && !may_end_early {
+    // A list of internal snapshots is written last, and not padded either.
+    let list_end = snapshots_end(file, header).map_err(|_| damaged())?;
+    let list_is_last =
+        list_end.checked_next_multiple_of(header.cluster).is_some_and(|end| end >= checked.image_end_offset);
+    let may_end_early =
+        table_is_last || header.snapshots > 0 && list_is_last || checked.compressed_clusters > 0 && checked.leaks == 0;
+    if length < header.table_end || length < list_end || length < checked.image_end_offset && !may_end_early {
         return Err(damaged());
     }
     Ok(checked.allocated_clusters)
+}
+
+/// Where the list of internal snapshots ends; 0 without any. A volume is made of the image's current state, not of these: they only
+/// tell whether all of the file is there.
+fn snapshots_end(file: &OwnedFd, header: &Qcow2) -> Result<u64, Errno> {
+    // The lengths in an entry, and its own without what follows: docs/interop/qcow2.txt of QEMU.
+    const ENTRY: u64 = 40;
+    let mut end = if header.snapshots == 0 { 0 } else { header.snapshots_at };
+    for _ in 0..header.snapshots {
+        let at = end.checked_next_multiple_of(8).ok_or(Errno::INVAL)?;
+        let entry = read_at(file, at, ENTRY as usize)?;
+        let u16_at = |at: usize| Some(u16::from_be_bytes(entry.get(at..at + 2)?.try_into().ok()?));
+        let extra = || Some(u32::from_be_bytes(entry.get(36..40)?.try_into().ok()?));
+        let (Some(id), Some(name), Some(extra)) = (u16_at(12), u16_at(14), extra()) else { return Err(Errno::INVAL) };
+        let length = ENTRY + u64::from(id) + u64::from(name) + u64::from(extra);
+        end = at.checked_add(length).ok_or(Errno::INVAL)?;
+    }
+    Ok(end)
 }
 
 /// Of `qemu-img check --output=json`.

@@ -14,4 +14,5 @@ mod tests;
 
 pub use export::{Export, export};
 pub(super) use fill::open;
+pub(super) use look::format_of;
 pub use look::look;

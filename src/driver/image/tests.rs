@@ -233,6 +233,25 @@ fn damage_is_refused_and_never_read_as_zeroes() {
 }
 
 #[test]
+fn internal_snapshots_are_no_damage_and_a_volume_gets_the_current_state() {
+    let bench = Bench::new();
+    let path = bench.qcow2("a.qcow2");
+    let wanted = fs::read(bench.path("disk.raw")).unwrap();
+    for snapshots in 1..=3 {
+        bench.qemu(&["snapshot", "-c", &format!("s{snapshots}")], &["a.qcow2"]);
+        let volume = bench.fill(&qcow2(&path), 8 * MIB, false).unwrap();
+        assert!(fs::read(volume).unwrap() == wanted, "{snapshots}");
+    }
+    // Its list of snapshots is the last thing in it, and ends within a cluster.
+    let bytes = fs::read(&path).unwrap();
+    assert_ne!(bytes.len() % (64 << 10), 0, "nothing is shown by this image");
+    for missing in [1, 40, 70_000] {
+        fs::write(&path, &bytes[..bytes.len() - missing]).unwrap();
+        refused(&qcow2(&path), "cut short");
+    }
+}
+
+#[test]
 fn every_way_of_writing_qcow2_is_read() {
     let bench = Bench::new();
     let wanted = fs::read(bench.disk("disk.raw")).unwrap();

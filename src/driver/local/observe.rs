@@ -7,9 +7,10 @@ use std::path::Path;
 use rustix::fs::{self, OFlags};
 use rustix::io::Errno;
 
-use super::object::{Found, open_data};
+use super::object::{Form, Found, open_data};
 use super::pool::{self, Closed, ListBuffer, MARK, Pool, TRASH, TRIES};
 use super::{fail, lease, ledger, lock};
+use crate::driver::image;
 use crate::model::{
     Capacity, Clients, DriverError, ErrorKind, LedgerView, Listed, NativeForm, NativeName, Object, Observed, Owner,
     Place, Scope, Size, Tags,
@@ -220,8 +221,8 @@ impl Look<'_> {
                 for place in [Place::Live, Place::Trash] {
                     match self.pool.find(name, place) {
                         Ok(Some(found)) => {
-                            let clients = self.clients(&found);
-                            self.objects.push(found.into_object(clients));
+                            let (clients, image) = self.content(&found);
+                            self.objects.push(Object { image, ..found.into_object(clients) });
                         }
                         Ok(None) => {}
                         Err(errno) => self.gap(name, place, fail::describe(errno)),
@@ -234,16 +235,21 @@ impl Look<'_> {
         }
     }
 
-    fn clients(&self, found: &Found) -> Clients {
+    /// Who has it open; and, of what belongs to no owner, the image format that it begins like.
+    fn content(&self, found: &Found) -> (Clients, Option<String>) {
         let file = match self.pool.place(found.place) {
             Ok(Some(dir)) => open_data(dir.as_fd(), found, OFlags::RDONLY),
-            _ => return Clients::Unknown,
+            _ => return (Clients::Unknown, None),
         };
-        match file.ok().and_then(|file| lease::writers_of(&file)) {
+        let Ok(file) = file else { return (Clients::Unknown, None) };
+        let clients = match lease::writers_of(&file) {
             Some(list) if list.is_empty() => Clients::None,
             Some(list) => Clients::Some(list),
             None => Clients::Unknown,
-        }
+        };
+        let foreign = found.identity.is_none() && found.form == Form::File;
+        let image = if foreign { image::format_of(&file).ok().flatten() } else { None };
+        (clients, image.map(str::to_owned))
     }
 
     /// Something could not be looked at: what its name says it could be is not proven absent.
@@ -288,6 +294,7 @@ fn nameless(name: String, place: Place) -> Object {
         unfinished: false,
         parent: None,
         clients: Clients::Unknown,
+        image: None,
     }
 }
 
@@ -304,6 +311,7 @@ impl Found {
             conflict: self.conflict,
             parent: None,
             clients,
+            image: None,
         }
     }
 }

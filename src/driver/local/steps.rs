@@ -429,6 +429,14 @@ impl Task<'_> {
                 return Err(fail::conflict(format!("{} cannot be adopted: {why}", found.native)));
             }
             self.as_planned(&found, None)?;
+            let data = self.open(&found, OFlags::RDONLY)?;
+            let format = image::format_of(&data).map_err(|e| fail::before(format!("reading {}", found.native), e))?;
+            if let Some(format) = format {
+                return Err(fail::conflict(format!(
+                    "{} holds an image of the format {format}, not a raw disk",
+                    found.native
+                )));
+            }
         }
         self.write_tags(&found, &tags)?;
         Ok(Outcome::Changed)

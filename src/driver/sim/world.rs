@@ -474,6 +474,7 @@ impl SimWorld {
             unfinished: false,
             parent: object.parent,
             clients,
+            image: None,
         }
     }
 

@@ -54,6 +54,7 @@ fn object(text: &str, place: Place, tags: Tags) -> Object {
         unfinished: false,
         parent: None,
         clients: Clients::Unknown,
+        image: None,
     }
 }
 

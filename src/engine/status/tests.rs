@@ -34,6 +34,7 @@ fn object(text: &str, n: u32, place: Place) -> Object {
         unfinished: false,
         parent: None,
         clients: Clients::Unknown,
+        image: None,
     }
 }
 

@@ -56,6 +56,7 @@ fn object(n: u64) -> ObjectRecord {
         unfinished: false,
         parent: None,
         clients: Clients::Some(vec!["host-1".to_owned()]),
+        image: None,
     };
     ObjectRecord {
         identity,

@@ -127,5 +127,12 @@ async fn an_adoption_checks_what_was_planned() {
     let writer = open(&file).unwrap();
     bench.refused(&idle, ErrorKind::Busy).await;
     drop(writer);
+    // An image of another format is no raw disk; it is seen before it is tried.
+    write_at(&file, 0, b"QFI\xfb");
+    let said = bench.refused(&idle, ErrorKind::Conflict).await;
+    assert!(said.contains("qcow2"), "{said}");
+    let close = bench.driver.observe(&Scope::Objects(vec![NativeName::new("file")])).await.unwrap();
+    assert_eq!(close.objects[0].image.as_deref(), Some("qcow2"));
+    write_at(&file, 0, &[1; 4]);
     bench.twice(&idle).await;
 }
