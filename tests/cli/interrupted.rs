@@ -15,6 +15,13 @@ fn half_renamed(old: &Path, new: &Path) {
     fs::rename(old, new).unwrap();
 }
 
+/// The name of the directory of an object in the pool, by the object's name.
+fn directory_of(sandbox: &Sandbox, object: &str) -> String {
+    let names =
+        fs::read_dir(sandbox.path("pool")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.into_iter().find(|name| name.starts_with(&format!("kiln.prod.{object}."))).unwrap()
+}
+
 fn with_name(directory: &Path, part: usize, text: &str) -> PathBuf {
     let name = directory.file_name().unwrap().to_str().unwrap();
     let mut parts: Vec<&str> = name.split('.').collect();
@@ -37,13 +44,13 @@ fn all_can_be_opened(sandbox: &Sandbox) -> usize {
 fn interrupted_renames_are_completed_also_without_the_store() {
     for with_store in [true, false] {
         let sandbox = Sandbox::with_stack();
-        for name in ["a", "b", "kept"] {
+        for name in ["a", "b", "c", "kept"] {
             sandbox.volume(name, "size: 1Mi");
         }
         sandbox.volume("released", "size: 1Mi, onRemove: Retain");
         sandbox.kiln("apply").ends(0);
         fs::write(sandbox.data_file("volume/a"), vec![7; 1 << 20]).unwrap();
-        for name in ["a", "b"] {
+        for name in ["a", "b", "c"] {
             let old = directory(&sandbox, &format!("volume/{name}"));
             sandbox.remove(&format!("specs/{name}.yaml"));
             let renamed = format!(
@@ -52,6 +59,10 @@ fn interrupted_renames_are_completed_also_without_the_store() {
             sandbox.write(&format!("specs/{name}{name}.yaml"), &renamed);
             half_renamed(&old, &with_name(&old, 2, &format!("{name}{name}")));
         }
+        // Of one nothing is left to do but to record it.
+        let native = directory_of(&sandbox, "cc");
+        let image = |name: &str| sandbox.path("pool").join(&native).join(format!("{name}.img"));
+        fs::rename(image(&native.replace(".cc.", ".c.")), image(&native)).unwrap();
         // One of an object that no document declares any more: its rename is completed as well.
         let released = sandbox.data_file("volume/released");
         sandbox.remove("specs/released.yaml");
@@ -64,7 +75,7 @@ fn interrupted_renames_are_completed_also_without_the_store() {
         let conditions = |name: &str| sandbox.object(name)["status"]["condition"].as_str().unwrap().to_owned();
         assert_ne!(conditions("volume/aa"), "Settled");
         sandbox.kiln("apply").ends(0);
-        assert_eq!(all_can_be_opened(&sandbox), 4);
+        assert_eq!(all_can_be_opened(&sandbox), 5);
         assert_eq!(fs::read(sandbox.data_file("volume/aa")).unwrap(), vec![7; 1 << 20]);
         // Nothing more to do, and no drift to report.
         let plan = sandbox.kiln("plan -o json --detailed-exitcode").ends(0).json();
