@@ -369,13 +369,18 @@ impl<'s> Pass<'s> {
         for (name, ledger) in &mut self.ledgers {
             let Some(View::Seen { observed, .. }) = self.looked.world.get(name) else { continue };
             for object in observed.objects.iter().filter(|o| o.place == Place::Live && o.conflict.is_none()) {
-                let declared = object
-                    .identity
-                    .as_ref()
-                    .is_some_and(|id| id.owner == plan.owner && declares(&self.setup.specs, id));
-                if let Some(uid) = object.uid().filter(|uid| declared && !busy.contains(uid)) {
-                    ledger::accept(ledger, uid, object);
-                    self.settled.insert(uid);
+                let Some(id) = object.identity.as_ref().filter(|id| id.owner == plan.owner && !busy.contains(&id.uid))
+                else {
+                    continue;
+                };
+                // What was released is as it should be, too. Its size and protection in the ledger stay: a loss must show when it is
+                // declared again.
+                let is_known_as = |name: &Name| ledger.whole.get(&id.uid).is_none_or(|entry| entry.name == *name);
+                if declares(&self.setup.specs, id) {
+                    ledger::accept(ledger, id.uid, object);
+                    self.settled.insert(id.uid);
+                } else if object.tags.retained && is_known_as(&id.name) {
+                    self.settled.insert(id.uid);
                 }
             }
         }
