@@ -110,6 +110,7 @@ fn made(specs: &Specs) -> (World, Records) {
             parent: None,
             clients: Clients::Unknown,
             image: None,
+            written: kiln::model::Written::Unknown,
         };
         observed.objects.push(object.clone());
         let tags = Tags { expires: None, ..tags };

@@ -99,6 +99,7 @@ mod tests {
             parent: None,
             clients: Clients::Unknown,
             image: None,
+            written: crate::model::Written::Unknown,
         };
         Trashed { backend: fast, object, expires: Some(expires) }
     }

@@ -574,7 +574,7 @@ fn give_trashed(steps: &mut Vec<Step>, backend: &Name, object: &Object, mine: Id
     let ttl = Seconds(object.tags.expires.unwrap_or(now).saturating_sub(now));
     let back = Step {
         action: Action::Trash { ttl },
-        expect: Expect { place: Some(Place::Live), size: Some(object.size), tags: None, idle: true },
+        expect: Expect { place: Some(Place::Live), size: Some(object.size), tags: None, idle: true, unwritten: false },
         after: vec![steps.len() + 1],
         ..renamed.clone()
     };
@@ -592,7 +592,13 @@ fn give(backend: &Name, object: &Object, mine: Identity) -> Step {
         identity: mine,
         native,
         action: Action::Rename { from: object.native.clone(), tags },
-        expect: Expect { place: Some(Place::Live), size: Some(object.size), tags: Some(before), idle: false },
+        expect: Expect {
+            place: Some(Place::Live),
+            size: Some(object.size),
+            tags: Some(before),
+            idle: false,
+            unwritten: false,
+        },
         risk: Risk::None,
         reason: Reason::OwnerGiven,
         changes: Vec::new(),
@@ -607,7 +613,13 @@ fn by_hand(trashed: &Trashed, identity: Identity, action: Action, reason: Reason
         identity,
         native: trashed.object.native.clone(),
         action,
-        expect: Expect { place: Some(Place::Trash), size: Some(trashed.object.size), tags: None, idle: false },
+        expect: Expect {
+            place: Some(Place::Trash),
+            size: Some(trashed.object.size),
+            tags: None,
+            idle: false,
+            unwritten: false,
+        },
         risk,
         reason,
         changes: Vec::new(),

@@ -378,6 +378,7 @@ fn as_reported(step: &Step) -> Option<Object> {
         parent: None,
         clients: Clients::Unknown,
         image: None,
+        written: crate::model::Written::Unknown,
     })
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::driver::{StepContext, image};
 use crate::model::{
-    Action, BackendRecord, DriverError, Effect, ErrorKind, Expect, Identity, ImageLook, ImageRef, Images, Kind, Ledger,
-    Name, Object, ObjectRecord, Outcome, Place, Reason, Records, Removal, Risk, Size, Specs, Step, Tags, Uid, Verb,
+    Action, BackendRecord, Clients, DriverError, Effect, ErrorKind, Expect, Identity, ImageLook, ImageRef, Images,
+    Kind, Ledger, Name, Object, ObjectRecord, Outcome, Place, Reason, Records, Removal, Risk, Size, Specs, Step, Tags,
+    Uid, Verb, Written,
 };
 use crate::plan::{self, Inputs, Irreversible, Plan, Unobserved, View};
 use crate::store::{Batch, Store, StoreError};
@@ -500,7 +501,7 @@ impl<'s> Pass<'s> {
             }
             for object in observed.objects.iter().filter(|o| o.place != Place::Temporary && o.conflict.is_none()) {
                 let Some(identity) = object.identity.as_ref().filter(|id| id.owner == *owner) else { continue };
-                let object = Object { clients: crate::model::Clients::Unknown, ..object.clone() };
+                let object = Object { clients: Clients::Unknown, written: Written::Unknown, ..object.clone() };
                 let mut known = known.objects.get(&identity.uid).cloned();
                 if self.settled.contains(&identity.uid) {
                     // Written anew, from what is there, if it differs.

@@ -11,7 +11,7 @@ use super::{Kind, LedgerView, Name, NativeForm, NativeName, OnRemove, Owner, Poo
 pub enum Scope {
     /// Everything on the pool, as cheaply as it can be listed. Clients are not looked for.
     All,
-    /// Only these objects, with who has them open. Objects that are not there are proven absent by being left out of a
+    /// Only these objects, with who has them open and whether they hold data. Objects that are not there are proven absent by being left out of a
     /// report whose [`Listed`] is complete.
     Objects(Vec<NativeName>),
 }
@@ -108,6 +108,24 @@ pub enum Clients {
     Some(Vec<String>),
 }
 
+/// Whether clients have written to an object since Kiln made it, by what the backend shows of its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Written {
+    /// Not observed: a listing does not show it.
+    #[default]
+    Unknown,
+    /// Never: the object holds no data, only holes and room that was reserved.
+    Never,
+    /// The object holds data, or the backend cannot tell.
+    Yes,
+}
+
+impl Written {
+    fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
+}
+
 /// Whose an object is, and which.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Identity {
@@ -162,6 +180,9 @@ pub struct Object {
     /// disk. Only known after an observation of this object by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// Whether it holds data. A report on named objects never leaves this Unknown.
+    #[serde(default, skip_serializing_if = "Written::is_unknown")]
+    pub written: Written,
 }
 
 impl Object {

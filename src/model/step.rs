@@ -259,6 +259,9 @@ pub struct Expect {
     pub tags: Option<Tags>,
     /// That nobody has it open, as far as the backend can see.
     pub idle: bool,
+    /// That it was never written to: the backend proves that it holds no data.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unwritten: bool,
 }
 
 /// What could be lost.
@@ -304,6 +307,8 @@ pub enum Reason {
     LeftOver,
     /// Clones need it.
     HasClones,
+    /// Never written to, and in the place of the object that its document was renamed from.
+    GivesWay,
 }
 
 /// One field before and after.

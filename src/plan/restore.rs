@@ -73,6 +73,7 @@ impl<'a> Planner<'a> {
                 size: Some(volume.size),
                 tags: Some(tags.into_owned()),
                 idle: true,
+                unwritten: false,
             },
             risk: Risk::Irreversible,
             reason: Reason::RestoreRequested,

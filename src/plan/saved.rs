@@ -150,7 +150,7 @@ fn why_not(now: &Plan, step: &Step) -> String {
 /// In what two steps of one object differ, as far as it matters to what is done: not in their order, nor in why they are made.
 fn changed(saved: &Step, now: &Step) -> Vec<String> {
     let Step { backend, identity, native, action, expect, risk, reason: _, changes, bytes, after: _ } = saved;
-    let Expect { place, size, tags, idle } = expect;
+    let Expect { place, size, tags, idle, unwritten } = expect;
     let mut out = Vec::new();
     let mut note = |field: &str, was: String, is: String| {
         if was != is {
@@ -165,6 +165,7 @@ fn changed(saved: &Step, now: &Step) -> Vec<String> {
     note("size", sized(size), sized(&now.expect.size));
     note("tags", tagged(tags.as_ref()), tagged(now.expect.tags.as_ref()));
     note("idle", idle.to_string(), now.expect.idle.to_string());
+    note("unwritten", unwritten.to_string(), now.expect.unwritten.to_string());
     note("what is done", action.to_string(), now.action.to_string());
     note("risk", format!("{risk:?}"), format!("{:?}", now.risk));
     note("bytes that leave", bytes.bytes().to_string(), now.bytes.bytes().to_string());

@@ -101,6 +101,7 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
         parent,
         clients: kiln::model::Clients::Unknown,
         image: None,
+        written: kiln::model::Written::Unknown,
     };
     match &step.action {
         Action::Create { size, origin, tags, .. } => {

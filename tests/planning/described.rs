@@ -490,6 +490,7 @@ impl Pool {
                 Some(some) => Clients::Some(some.clone()),
             },
             image: thing.image.clone(),
+            written: kiln::model::Written::Unknown,
         }
     }
 }

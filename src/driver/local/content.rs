@@ -45,6 +45,15 @@ pub(in crate::driver) fn allot(file: &OwnedFd, size: u64, thick: bool) -> Result
     if thick && size > 0 { fs::fallocate(file, FallocateFlags::empty(), 0, size) } else { fs::ftruncate(file, size) }
 }
 
+/// Returns whether a file holds no data: every byte lies in a hole, or in room that was reserved and never written to.
+///
+/// `SEEK_DATA` proves it (lseek(2)): it finds written blocks, blocks that are only in the page cache, and blocks that a client
+/// mapped and changed, but not what `fallocate` reserved. A file system that does not track holes says that everything is data,
+/// and every error counts as data. The number of allocated blocks proves nothing: some file systems report it late or never.
+pub(super) fn holds_no_data(file: &OwnedFd) -> bool {
+    matches!(fs::seek(file, SeekFrom::Data(0)), Err(Errno::NXIO))
+}
+
 /// Makes a file longer. With `thick`, the room is taken first, so that a full pool leaves the length as it was.
 pub(super) fn lengthen(file: &OwnedFd, from: u64, to: u64, thick: bool) -> Result<(), Errno> {
     if thick && let Err(errno) = fs::fallocate(file, FallocateFlags::KEEP_SIZE, from, to - from) {

@@ -9,11 +9,11 @@ use rustix::io::Errno;
 
 use super::object::{Form, Found, open_data};
 use super::pool::{self, Closed, ListBuffer, MARK, Pool, TRASH, TRIES};
-use super::{fail, lease, ledger, lock};
+use super::{content, fail, lease, ledger, lock};
 use crate::driver::image;
 use crate::model::{
     Capacity, Clients, DriverError, ErrorKind, LedgerView, Listed, NativeForm, NativeName, Object, Observed, Owner,
-    Place, Scope, Size, Tags,
+    Place, Scope, Size, Tags, Written,
 };
 
 /// An object is a directory, a data file and, often, a file of tags.
@@ -221,8 +221,8 @@ impl Look<'_> {
                 for place in [Place::Live, Place::Trash] {
                     match self.pool.find(name, place) {
                         Ok(Some(found)) => {
-                            let (clients, image) = self.content(&found);
-                            self.objects.push(Object { image, ..found.into_object(clients) });
+                            let (clients, image, written) = self.content(&found);
+                            self.objects.push(Object { image, written, ..found.into_object(clients) });
                         }
                         Ok(None) => {}
                         Err(errno) => self.gap(name, place, fail::describe(errno)),
@@ -235,13 +235,14 @@ impl Look<'_> {
         }
     }
 
-    /// Who has it open; and, of what belongs to no owner, the image format that it begins like.
-    fn content(&self, found: &Found) -> (Clients, Option<String>) {
+    /// Returns who has it open; of what belongs to no owner, the image format that it begins like; and whether it holds data.
+    /// What cannot be opened counts as written.
+    fn content(&self, found: &Found) -> (Clients, Option<String>, Written) {
         let file = match self.pool.place(found.place) {
             Ok(Some(dir)) => open_data(dir.as_fd(), found, OFlags::RDONLY),
-            _ => return (Clients::Unknown, None),
+            _ => return (Clients::Unknown, None, Written::Yes),
         };
-        let Ok(file) = file else { return (Clients::Unknown, None) };
+        let Ok(file) = file else { return (Clients::Unknown, None, Written::Yes) };
         let clients = match lease::writers_of(&file) {
             Some(list) if list.is_empty() => Clients::None,
             Some(list) => Clients::Some(list),
@@ -249,7 +250,8 @@ impl Look<'_> {
         };
         let foreign = found.identity.is_none() && found.form == Form::File;
         let image = if foreign { image::format_of(&file).ok().flatten() } else { None };
-        (clients, image.map(str::to_owned))
+        let written = if content::holds_no_data(&file) { Written::Never } else { Written::Yes };
+        (clients, image.map(str::to_owned), written)
     }
 
     /// Something could not be looked at: what its name says it could be is not proven absent.
@@ -295,6 +297,7 @@ fn nameless(name: String, place: Place) -> Object {
         parent: None,
         clients: Clients::Unknown,
         image: None,
+        written: Written::Unknown,
     }
 }
 
@@ -312,6 +315,7 @@ impl Found {
             parent: None,
             clients,
             image: None,
+            written: Written::Unknown,
         }
     }
 }

@@ -5,12 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::fail;
 use super::lease::{self, Lease, Leased};
 use super::marks::FileId;
 use super::object::{self, Form, Found, image_name};
 use super::pool;
 use super::steps::{Task, in_use};
+use super::{content, fail};
 use crate::model::{DriverError, Effect, ErrorKind, NativeForm, Outcome, Place, Tags};
 
 impl Task<'_> {
@@ -29,6 +29,9 @@ impl Task<'_> {
         }
         self.expected(&found, None)?;
         self.idle(&found)?;
+        if self.step.expect.unwritten && !content::holds_no_data(&self.open(&found, OFlags::RDONLY)?) {
+            return Err(fail::conflict(format!("{native} was written to since it was planned")));
+        }
         self.to_trash(&found, self.work.now.saturating_add(ttl))?;
         Ok(Outcome::Changed)
     }

@@ -423,6 +423,9 @@ impl Call<'_> {
         let Some(object) = self.ours()? else { return Ok(Outcome::Unchanged) };
         self.expected(Place::Live, &object)?;
         self.may_leave(&object)?;
+        if self.step.expect.unwritten && !object.content.is_empty() {
+            return refuse(ErrorKind::Conflict, "it was written to since it was planned");
+        }
         if self.trashed().is_some() {
             return refuse(ErrorKind::Conflict, "another object of this identity is in the trash");
         }

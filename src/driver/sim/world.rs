@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Clients, Identity, Kind, Ledger, LedgerView, NativeForm, NativeName, Object, Owner, Place, PoolId, Size,
-    Suspension, SuspensionId, Tags, Uid,
+    Suspension, SuspensionId, Tags, Uid, Written,
 };
 
 /// The unit of content: a stamp stands for so many bytes.
@@ -456,9 +456,14 @@ impl SimWorld {
         live.chain(trash).collect()
     }
 
-    pub(super) fn describe(&self, native: &NativeName, place: Place, object: &SimObject, with_clients: bool) -> Object {
+    pub(super) fn describe(&self, native: &NativeName, place: Place, object: &SimObject, closely: bool) -> Object {
         let (identity, conflict) = identity_of(native, object);
-        let clients = match (with_clients, self.open.get(native)) {
+        let written = match (closely, object.content.is_empty()) {
+            (false, _) => Written::Unknown,
+            (true, true) => Written::Never,
+            (true, false) => Written::Yes,
+        };
+        let clients = match (closely, self.open.get(native)) {
             (false, _) => Clients::Unknown,
             (true, Some(clients)) if place != Place::Trash => Clients::Some(clients.clone()),
             (true, _) => Clients::None,
@@ -475,6 +480,7 @@ impl SimWorld {
             parent: object.parent,
             clients,
             image: None,
+            written,
         }
     }
 

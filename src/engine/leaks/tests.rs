@@ -55,6 +55,7 @@ fn object(text: &str, place: Place, tags: Tags) -> Object {
         parent: None,
         clients: Clients::Unknown,
         image: None,
+        written: crate::model::Written::Unknown,
     }
 }
 

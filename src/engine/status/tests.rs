@@ -35,6 +35,7 @@ fn object(text: &str, n: u32, place: Place) -> Object {
         parent: None,
         clients: Clients::Unknown,
         image: None,
+        written: crate::model::Written::Unknown,
     }
 }
 

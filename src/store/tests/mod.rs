@@ -57,6 +57,7 @@ fn object(n: u64) -> ObjectRecord {
         parent: None,
         clients: Clients::Some(vec!["host-1".to_owned()]),
         image: None,
+        written: crate::model::Written::Unknown,
     };
     ObjectRecord {
         identity,

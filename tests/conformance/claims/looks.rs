@@ -1,6 +1,9 @@
 //! What observe shows.
 
-use kiln::model::{Action, Clients, Kind, Listed, NativeName, Observed, Origin, Outcome, Place, Scope};
+use kiln::model::{
+    Action, Clients, ErrorKind, Kind, Listed, NativeName, Observed, Origin, Outcome, Place, Provisioning, Scope,
+    Written,
+};
 
 use crate::suite::Bench;
 use crate::suite::kit::{Kit, TTL};
@@ -108,4 +111,44 @@ pub(crate) async fn half_made_objects_are_shown_as_such(bench: &dyn Bench) {
     sweep.native = temporary;
     sweep.expect.place = Some(Place::Temporary);
     assert_eq!(kit.run(&sweep).await, Ok(Outcome::Changed));
+}
+
+pub(crate) async fn a_volume_is_unwritten_until_a_client_writes(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let (thin, _) = kit.volume("thin").await;
+    let mut made = vec![thin];
+    if kit.can().thick {
+        let thick = kit.identity(Kind::Volume, "thick");
+        let mut action = kit.create_action(kit.size, None);
+        if let Action::Create { provisioning, tags, .. } = &mut action {
+            (*provisioning, tags.provisioning) = (Provisioning::Thick, Some(Provisioning::Thick));
+        }
+        assert_eq!(kit.act(&thick, action).await, Ok(Outcome::Changed));
+        made.push(thick);
+    }
+    for volume in &made {
+        assert_eq!(kit.act(volume, Action::Grow { to: kit.double() }).await, Ok(Outcome::Changed));
+        assert_eq!(kit.one(volume).await.written, Written::Never, "{volume:?}");
+    }
+    assert!(kit.all().await.objects.iter().all(|object| object.written == Written::Unknown), "a listing stays cheap");
+    let (whole, _) = kit.volume("whole").await;
+    for volume in &made {
+        // The last block, in what was grown.
+        kit.write(volume, kit.double().bytes() / 4096 - 1, 5);
+        assert_eq!(kit.one(volume).await.written, Written::Yes, "{volume:?}");
+        let mut step = kit.step(volume, Action::Trash { ttl: TTL });
+        step.expect.unwritten = true;
+        kit.refused_for("what was written", &step, &[ErrorKind::Conflict]).await;
+    }
+    let copy = kit.identity(Kind::Volume, "copy");
+    let source = kit.reference(&made[0], kit.double());
+    if kit.can().clone_volume {
+        let action = kit.create_action(kit.double(), Some(Origin::Volume(source)));
+        assert_eq!(kit.act(&copy, action).await, Ok(Outcome::Changed));
+        assert_eq!(kit.one(&copy).await.written, Written::Yes, "a copy holds what its source does");
+    }
+    let mut step = kit.step(&whole, Action::Trash { ttl: TTL });
+    step.expect.unwritten = true;
+    assert_eq!(kit.run(&step).await, Ok(Outcome::Changed));
+    assert_eq!(kit.place(&whole).await, Some(Place::Trash));
 }

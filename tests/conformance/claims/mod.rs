@@ -79,6 +79,7 @@ claims! {
     looks:
         observe_of_a_fresh_pool_is_empty_and_changes_nothing
         observe_changes_nothing
+        a_volume_is_unwritten_until_a_client_writes
         observe_sees_what_execute_said
         thousand_objects_in_one_listing
         scope_objects_reports_clients_and_proves_absence

@@ -71,13 +71,20 @@ pub(crate) async fn what_fits_the_expectation_is_done(bench: &dyn Bench) {
         let seen = kit.one(&db).await;
         // An expiry is of no meaning to the living, whatever is expected of it.
         let tags = Tags { expires: Some(1), ..seen.tags };
-        step.expect = Expect { place: Some(Place::Live), size: Some(seen.size), tags: Some(tags), idle: true };
+        step.expect =
+            Expect { place: Some(Place::Live), size: Some(seen.size), tags: Some(tags), idle: true, unwritten: false };
         assert_eq!(kit.run(&step).await, Ok(Outcome::Changed), "{:?}", step.action);
         if matches!(step.action, Action::Trash { .. }) {
             let seen = kit.one(&db).await;
             let tags = Tags { expires: None, ..seen.tags };
             let mut back = kit.step(&db, Action::Undelete { tags: tags.clone() });
-            back.expect = Expect { place: Some(Place::Trash), size: Some(seen.size), tags: Some(tags), idle: true };
+            back.expect = Expect {
+                place: Some(Place::Trash),
+                size: Some(seen.size),
+                tags: Some(tags),
+                idle: true,
+                unwritten: false,
+            };
             assert_eq!(kit.run(&back).await, Ok(Outcome::Changed));
         }
     }
