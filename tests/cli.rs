@@ -26,6 +26,8 @@ mod mounted;
 mod prune;
 #[path = "cli/reach.rs"]
 mod reach;
+#[path = "cli/renamed.rs"]
+mod renamed;
 #[path = "cli/room.rs"]
 mod room;
 #[path = "cli/sandbox.rs"]

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use kiln::driver::sim::{SimEffect, SimObject};
-use kiln::model::{FaultRates, Kind, NativeForm, NativeName, Percent, Size, Specs, Uid};
+use kiln::model::{FaultRates, Kind, NativeForm, NativeName, OnRemove, Percent, Size, Specs, Uid};
 use kiln::plan::HeldReason;
 use rig::{Dice, Doom, HEAD, Point, Rig, made_and_destroyed_once, objects, run, specs, volume};
 
@@ -26,6 +26,7 @@ const BOUND: usize = 6;
 fn declare(dice: &mut Dice, generation: u64) -> Specs {
     let mut text = HEAD.to_owned();
     let present: Vec<u64> = (0..VOLUMES).filter(|_| !dice.one_in(3)).collect();
+    let mut renamed_away = Vec::new();
     for v in &present {
         let size = 1 + generation + dice.roll(3);
         let mut spec = format!("size: {size}Mi");
@@ -54,12 +55,22 @@ fn declare(dice: &mut Dice, generation: u64) -> Specs {
         if *v == 4 {
             spec.push_str(", object: by-name");
         }
-        text.push_str(&volume(&format!("v{v}"), &spec));
+        // Some are renamed, with and without saying so.
+        let renamed = *v < 2 && dice.one_in(4);
+        let name = format!("{}{v}", if renamed { "w" } else { "v" });
+        let document = volume(&name, &spec);
+        text.push_str(&match renamed && !dice.one_in(3) {
+            true => document.replace(&format!("name: {name}"), &format!("name: {name}, renamedFrom: v{v}")),
+            false => document,
+        });
+        if renamed {
+            renamed_away.push(*v);
+        }
     }
     for s in 0..SNAPSHOTS {
         // Each snapshot is of one volume for ever; without it, it cannot be declared.
         let of = s % VOLUMES;
-        if present.contains(&of) && !dice.one_in(3) {
+        if present.contains(&of) && !renamed_away.contains(&of) && !dice.one_in(3) {
             let more = match dice.roll(5) {
                 0 => ", onRemove: Detach",
                 1 => ", onRemove: Delete",
@@ -288,7 +299,12 @@ async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
             Kind::Volume => specs.volumes.contains_key(name.as_str()),
             _ => specs.snapshots.contains_key(name.as_str()),
         };
-        let excused = declared || object.tags.retained || held.contains(&(*kind, name.clone()));
+        // What is said to be renamed from it is held, and it with that.
+        let renamed = specs.volumes.values().any(|spec| {
+            let is_it = spec.meta.renamed_from.as_ref().is_some_and(|old| old.as_str() == name);
+            is_it && *kind == Kind::Volume && held.contains(&(Kind::Volume, spec.meta.name.to_string()))
+        });
+        let excused = declared || renamed || object.tags.retained || held.contains(&(*kind, name.clone()));
         assert!(excused, "seed {seed}: {kind} {name} is there, and neither declared nor retained nor held");
     }
     let never_made =
@@ -313,6 +329,13 @@ async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
             HeldReason::SizeBelowSource => volume.is_some() && (object.is_none() || memory.meddled),
             HeldReason::DependencyHeld => plan.held.iter().any(|other| other.reason != HeldReason::DependencyHeld),
             HeldReason::RemovalLimit => object.is_some(),
+            // Two volumes, or snapshots, of which one was renamed from the other, or seems to be.
+            HeldReason::Ambiguous => specs.volumes.values().any(|spec| spec.meta.renamed_from.is_some()),
+            HeldReason::LooksLikeRename => there.iter().any(|((kind, name), object)| {
+                *kind == Kind::Volume
+                    && !specs.volumes.contains_key(name.as_str())
+                    && object.tags.on_remove() == OnRemove::Delete
+            }),
             other => panic!("seed {seed}: {other} has no cause in this story: {held:?}"),
         };
         assert!(cause, "seed {seed}: held without cause: {held:?} among {:?}\n{:#?}", plan.held, objects(&rig.world()));

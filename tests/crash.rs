@@ -94,79 +94,180 @@ async fn converges(rig: &Rig, specs: &Specs, reference: &SimWorld, what: &str) {
     rig.stays_settled(specs).await;
 }
 
+/// Dies at every point of every phase, with and without the store, and sees that it ends as if it had not. How many points there were.
+async fn sweep(mut rig: Rig, phases: Vec<(&'static str, Specs)>, clients: impl Fn(&mut SimWorld, u64)) -> usize {
+    let mut points = 0;
+    for (index, (phase, specs)) in phases.iter().enumerate() {
+        clients(&mut rig.world(), index as u64);
+        // The undisturbed run, which also counts the points.
+        let undisturbed = rig.fork(true);
+        undisturbed.settle(specs, 6, phase).await;
+        let reference = undisturbed.world().clone();
+        assert_eq!(undisturbed.survey(specs).await.plan.held, [], "{phase}: the story has nothing held");
+        assert_ne!(objects(&rig.world()), objects(&reference), "the phase {phase} does nothing");
+        let once = rig.fork(true);
+        once.pass(specs).await.expect("a store in memory");
+        let (calls, commits) = (once.doom.calls.load(std::sync::atomic::Ordering::SeqCst), once.store.commits());
+        for with_store in [true, false] {
+            for at in 0..calls {
+                for point in [Point::Before, Point::After] {
+                    let what = format!("{phase}, call {at} {point:?}, store {with_store}");
+                    let mut crashed = rig.fork(true);
+                    crashed.doom = Doom::at(at, point);
+                    tokio::select! {
+                        biased;
+                        () = crashed.doom.died.notified() => {}
+                        report = crashed.pass(specs) => panic!("{what}: nobody died: {report:?}"),
+                    }
+                    converges(&crashed.restarted(with_store).await, specs, &reference, &what).await;
+                    points += 1;
+                }
+            }
+            for at in 1..=commits {
+                for point in [CrashPoint::Before, CrashPoint::After] {
+                    let what = format!("{phase}, commit {at} {point:?}, store {with_store}");
+                    let crashed = rig.fork(true);
+                    crashed.store.crash_at(at, point);
+                    assert!(crashed.pass(specs).await.is_err(), "{what}: nobody died");
+                    converges(&crashed.restarted(with_store).await, specs, &reference, &what).await;
+                    points += 1;
+                }
+            }
+        }
+        // Crashes in the recovery of a crash: every seventh call, then every call of the run after it.
+        for at in (0..calls).step_by(7) {
+            let mut crashed = rig.fork(true);
+            crashed.doom = Doom::at(at, Point::After);
+            tokio::select! {
+                biased;
+                () = crashed.doom.died.notified() => {}
+                report = crashed.pass(specs) => panic!("nobody died: {report:?}"),
+            }
+            let crashed = crashed.restarted(true).await;
+            for second in 0.. {
+                let mut again = crashed.fork(true);
+                again.doom = Doom::at(second, Point::After);
+                let died = tokio::select! {
+                    biased;
+                    () = again.doom.died.notified() => true,
+                    report = again.pass(specs) => { report.expect("a store in memory"); false }
+                };
+                let what = format!("{phase}, call {at}, then call {second}");
+                converges(&again.restarted(second % 2 == 0).await, specs, &reference, &what).await;
+                points += 1;
+                if !died {
+                    break;
+                }
+            }
+        }
+        rig = undisturbed;
+    }
+    points
+}
+
 #[test]
 fn every_crash_point_converges_with_and_without_the_store() {
-    let mut points = 0;
-    run(async {
-        let mut rig = begin();
-        for (index, (phase, specs)) in phases().iter().enumerate() {
-            clients_write(&mut rig.world(), index as u64);
-            // The undisturbed run, which also counts the points.
-            let undisturbed = rig.fork(true);
-            undisturbed.settle(specs, 6, phase).await;
-            let reference = undisturbed.world().clone();
-            assert_eq!(undisturbed.survey(specs).await.plan.held, [], "{phase}: the story has nothing held");
-            assert_ne!(objects(&rig.world()), objects(&reference), "the phase {phase} does nothing");
-            let once = rig.fork(true);
-            once.pass(specs).await.unwrap();
-            let (calls, commits) = (once.doom.calls.load(std::sync::atomic::Ordering::SeqCst), once.store.commits());
-            for with_store in [true, false] {
-                for at in 0..calls {
-                    for point in [Point::Before, Point::After] {
-                        let what = format!("{phase}, call {at} {point:?}, store {with_store}");
-                        let mut crashed = rig.fork(true);
-                        crashed.doom = Doom::at(at, point);
-                        tokio::select! {
-                            biased;
-                            () = crashed.doom.died.notified() => {}
-                            report = crashed.pass(specs) => panic!("{what}: nobody died: {report:?}"),
-                        }
-                        converges(&crashed.restarted(with_store).await, specs, &reference, &what).await;
-                        points += 1;
-                    }
-                }
-                for at in 1..=commits {
-                    for point in [CrashPoint::Before, CrashPoint::After] {
-                        let what = format!("{phase}, commit {at} {point:?}, store {with_store}");
-                        let crashed = rig.fork(true);
-                        crashed.store.crash_at(at, point);
-                        assert!(crashed.pass(specs).await.is_err(), "{what}: nobody died");
-                        converges(&crashed.restarted(with_store).await, specs, &reference, &what).await;
-                        points += 1;
-                    }
-                }
-            }
-            // Crashes in the recovery of a crash: every seventh call, then every call of the run after it.
-            for at in (0..calls).step_by(7) {
-                let mut crashed = rig.fork(true);
-                crashed.doom = Doom::at(at, Point::After);
-                tokio::select! {
-                    biased;
-                    () = crashed.doom.died.notified() => {}
-                    report = crashed.pass(specs) => panic!("nobody died: {report:?}"),
-                }
-                let crashed = crashed.restarted(true).await;
-                for second in 0.. {
-                    let mut again = crashed.fork(true);
-                    again.doom = Doom::at(second, Point::After);
-                    let died = tokio::select! {
-                        biased;
-                        () = again.doom.died.notified() => true,
-                        report = again.pass(specs) => { report.unwrap(); false }
-                    };
-                    let what = format!("{phase}, call {at}, then call {second}");
-                    converges(&again.restarted(second % 2 == 0).await, specs, &reference, &what).await;
-                    points += 1;
-                    if !died {
-                        break;
-                    }
-                }
-            }
-            rig = undisturbed;
-        }
-    });
+    let points = run(async { sweep(begin(), phases(), clients_write).await });
     println!("{points} crash points");
     assert!(points > 500, "only {points} crash points");
+}
+
+fn renamed(name: &str, from: &str, spec: &str) -> String {
+    volume(name, spec).replace(&format!("name: {name}"), &format!("name: {name}, renamedFrom: {from}"))
+}
+
+/// Renames of what is plain, adopted, or bears a name of its own, and has snapshots; and of what is open while it is renamed.
+fn renames() -> Vec<(&'static str, Specs)> {
+    let join = |parts: &[String]| specs(&format!("{HEAD}{}", parts.concat()));
+    let declared = [
+        volume("db", "size: 1Mi, protected: true"),
+        volume("named", "size: 1Mi, object: by-name"),
+        volume("taken", "size: 1Mi, adopt: {name: theirs}"),
+        snapshot("monday", "db", ""),
+        snapshot("frozen", "taken", ", protected: true"),
+    ];
+    let said = [
+        renamed("database", "db", "size: 2Mi"),
+        renamed("called", "named", "size: 1Mi"),
+        renamed("adopted", "taken", "size: 1Mi"),
+        snapshot("monday", "database", "").replace("name: monday", "name: montag, renamedFrom: monday"),
+        snapshot("frozen", "adopted", ""),
+    ];
+    vec![("declare", join(&declared)), ("rename", join(&said))]
+}
+
+#[test]
+fn a_rename_converges_from_every_crash_point() {
+    let rig = begin();
+    let points = run(async {
+        sweep(rig, renames(), |world, phase| {
+            clients_write(world, phase);
+            // Clients hold everything open from the first phase on.
+            let names: Vec<NativeName> = world.live_objects().map(|(native, _)| native.clone()).collect();
+            names.iter().filter(|_| phase == 1).for_each(|native| assert!(world.open(native, "qemu")));
+        })
+        .await
+    });
+    println!("{points} crash points");
+    assert!(points > 100, "only {points} crash points");
+}
+
+/// A volume renamed without `renamedFrom`, which is written later: from the trash, and where the volume still is.
+fn renamed_later() -> Vec<(&'static str, Specs)> {
+    let join = |parts: &[String]| specs(&format!("{HEAD}{}", parts.concat()));
+    let kept = volume("kept", "size: 3Mi, onRemove: Retain");
+    vec![
+        ("declare", join(&[volume("db", "size: 1Mi"), kept, snapshot("monday", "db", "")])),
+        (
+            "without renamedFrom",
+            join(&[volume("database", "size: 1Mi"), volume("held", "size: 4Mi, provisioning: thick")]),
+        ),
+        (
+            "with it",
+            join(&[
+                renamed("database", "db", "size: 2Mi"),
+                renamed("held", "kept", "size: 4Mi"),
+                snapshot("monday", "database", ""),
+            ]),
+        ),
+    ]
+}
+
+#[test]
+fn renamed_from_written_later_converges_from_every_crash_point() {
+    let points = run(async {
+        let rig = Rig::new();
+        sweep(rig, renamed_later(), |world, phase| {
+            if phase == 1 {
+                clients_write(world, 7);
+            }
+        })
+        .await
+    });
+    println!("{points} crash points");
+    assert!(points > 100, "only {points} crash points");
+}
+
+#[test]
+fn renamed_from_written_later_brings_the_data_back() {
+    run(async {
+        let rig = Rig::new();
+        for (index, (phase, specs)) in renamed_later().iter().enumerate() {
+            if index == 1 {
+                clients_write(&mut rig.world(), 7);
+            }
+            rig.settle(specs, 6, phase).await;
+        }
+        let world = rig.world();
+        let stamps: Vec<(String, Option<u64>)> = world
+            .live_objects()
+            .filter_map(|(native, _)| Some((native.parse()?.2.to_string(), world.read(native, 7))))
+            .collect();
+        let of = |name: &str| stamps.iter().find(|(its, _)| its == name).and_then(|(_, stamp)| *stamp);
+        assert_eq!((of("database"), of("held"), of("db"), of("kept")), (Some(1007), Some(1007), None, None));
+        let trashed: Vec<bool> = world.trashed_objects().map(|(.., object)| object.content.is_empty()).collect();
+        assert_eq!(trashed, [true, true], "only the empty ones are in the trash");
+    });
 }
 
 /// Applies a saved plan; what it says when it is refused.

@@ -136,6 +136,8 @@ fn thing() -> BoxedStrategy<String> {
             (1, ", owner: dev"),
             (1, ", conflict: odd"),
             (1, ", clients: [qemu]"),
+            (2, ", written: true"),
+            (4, ", written: false, used: 0"),
             (1, ", recent: true"),
         ]),
     ]);
@@ -314,6 +316,15 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
         ),
         // What is suspended is held only if there is something to do for it.
         HeldReason::DependencyHeld => plan.held.iter().any(|other| other != held) || !scene.suspended.is_empty(),
+        HeldReason::LooksLikeRename => {
+            let undeclared = |o: &Object| {
+                o.identity.as_ref().is_some_and(|id| id.kind == Kind::Volume && !scene.specs.volumes.contains_key(&id.name))
+            };
+            let withdrawn = |o: &Object| o.place == Place::Live && !o.tags.retained && undeclared(o);
+            held.kind == Kind::Volume
+                && objects(scene).any(|(at, o)| Some(at) == held.backend.as_ref() && withdrawn(o))
+                && (scene.specs.unconfirmed || plan.approval.is_some())
+        }
         HeldReason::NeedsConfirmation => scene.irreversible != kiln::plan::Irreversible::List,
         _ => true,
     }
@@ -325,10 +336,13 @@ fn was_larger(scene: &Scene, uid: Uid) -> bool {
         View::Seen { observed, .. } | View::Taken { observed, .. } => Some(observed),
         _ => None,
     });
-    let ledgers = views.flat_map(|observed| observed.ledgers.values()).filter_map(|ledger| match ledger {
-        LedgerView::Good(ledger) => ledger.whole.get(&uid).map(|entry| entry.size),
+    let good = views.flat_map(|observed| observed.ledgers.values()).filter_map(|ledger| match ledger {
+        LedgerView::Good(ledger) => Some(ledger),
         LedgerView::Damaged(_) => None,
     });
+    // Where those on the pool are damaged, the store's copy counts.
+    let stored = scene.records.backends.values().filter_map(|record| record.ledger.as_ref());
+    let ledgers = good.chain(stored).filter_map(|ledger| Some(ledger.whole.get(&uid)?.size));
     let stored = scene.records.objects.get(&uid).map(|record| record.size);
     let whole = ledgers.chain(stored).max();
     objects(scene).any(|(_, object)| object.uid() == Some(uid) && whole.is_some_and(|whole| object.size < whole))

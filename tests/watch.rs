@@ -23,6 +23,8 @@ mod drift;
 mod editor;
 #[path = "watch/killed.rs"]
 mod killed;
+#[path = "watch/renamed.rs"]
+mod renamed;
 #[path = "watch/retries.rs"]
 mod retries;
 #[path = "watch/roots.rs"]

@@ -122,6 +122,8 @@ pub(super) struct Known {
     looking: HashMap<u64, Instant>,
     /// What was told as held.
     pub(super) told: BTreeSet<String>,
+    /// The warnings that were told.
+    pub(super) warned: BTreeSet<String>,
     /// What was told as not seen of backends.
     pub(super) gaps: BTreeMap<Name, Vec<String>>,
 }

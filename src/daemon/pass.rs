@@ -263,6 +263,7 @@ impl Hub {
                 self.metrics.success(self.config.clock.now());
             }
             tell_held(&mut known.told, plan, unconfirmed);
+            tell_warnings(&mut known.warned, plan);
             tell_gaps(&mut known.gaps, &report.world);
             known.objects.next()
         };
@@ -512,13 +513,14 @@ fn tell_problems(before: Option<&Reading>, now: &Reading) {
 
 /// Logs what is held, once, and that it no longer is.
 ///
-/// A removal that only waits for the second look is not worth a line: it is told when it is made.
+/// What only waits for the confirmation read (a removal, and a new volume that may be the removed one renamed) is not worth a line: it
+/// is told when it is made.
 fn tell_held(told: &mut BTreeSet<String>, plan: &Plan, unconfirmed: bool) {
     let mut now = BTreeSet::new();
     for held in &plan.held {
         let what = format!("{}/{} ({} of it): {}", held.kind.as_lower(), held.name, held.action, held.reason);
         let is_told = told.contains(&what);
-        if unconfirmed && !is_told && matches!(held.action, Verb::Remove | Verb::Destroy) {
+        if unconfirmed && !is_told && matches!(held.action, Verb::Create | Verb::Remove | Verb::Destroy) {
             continue;
         }
         if !is_told && !now.contains(&what) {
@@ -529,6 +531,13 @@ fn tell_held(told: &mut BTreeSet<String>, plan: &Plan, unconfirmed: bool) {
     for gone in told.difference(&now) {
         tracing::info!("no longer held: {gone}");
     }
+    *told = now;
+}
+
+/// Logs each warning of the plan once, for as long as the plan has it.
+fn tell_warnings(told: &mut BTreeSet<String>, plan: &Plan) {
+    let now: BTreeSet<String> = plan.warnings.iter().map(|w| format!("{}: {}", w.code, w.message)).collect();
+    now.difference(told).for_each(|warning| tracing::warn!("{warning}"));
     *told = now;
 }
 

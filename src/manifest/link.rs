@@ -138,7 +138,15 @@ impl Linker<'_> {
             }
             if self.named.contains_key(&key) {
                 let message = format!("`renamedFrom` is {old}, and there still is a {kind} of that name");
-                self.wrong(index, span, message, "remove the old document, or this field");
+                let other = &self.documents[self.named[&key]];
+                let swapped = other.renamed_from.as_ref().is_some_and(|(from, _)| *from == document.name);
+                let hint = match swapped {
+                    true => {
+                        "to swap two names, give one object a third name first, and apply; then give both their new names"
+                    }
+                    false => "remove the old document, or this field",
+                };
+                self.wrong(index, span, message, hint);
             }
             if let Some(first) = from.insert(key, index) {
                 let other = self.documents[first].name.clone();

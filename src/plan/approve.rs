@@ -84,25 +84,27 @@ fn judge_steps(planner: &mut Planner<'_>) -> Judged {
     let live: Vec<usize> = (0..planner.steps.len()).filter(|index| !planner.dropped.contains(index)).collect();
     let uncovered: Vec<usize> = live.iter().copied().filter(|index| !covered(&planner.steps[*index])).collect();
     // What is in doubt waits for a person anyway, and must not hold the rest.
-    let counts = |index: &usize| planner.steps[*index].is_removal() && !planner.doubts.contains_key(index);
+    let counts = |index: &usize| takes_away(&planner.steps[*index]) && !planner.doubts.contains_key(index);
     let removals: Vec<usize> = uncovered.iter().copied().filter(counts).collect();
     let granted: Vec<usize> = live
         .into_iter()
-        .filter(|index| covered(&planner.steps[*index]) && planner.steps[*index].is_removal())
+        .filter(|index| covered(&planner.steps[*index]) && takes_away(&planner.steps[*index]))
         .collect();
     let over = over_the_limit(planner, &removals, &granted);
+    let renamed = planner.renamed_and_destroyed();
     let is_cut = may_be_cut(planner.inputs.specs);
     let waits = |index: &usize| {
         let step = &planner.steps[*index];
         step.risk == Risk::Irreversible
-            || (over.is_some() && step.is_removal())
+            || (over.is_some() && takes_away(step))
             || planner.doubts.contains_key(index)
             || (is_cut && lets_go(step))
     };
     let unattended = planner.inputs.irreversible == Irreversible::HoldRestores;
     let confirmed = |index: &usize| {
         let is_sure = over.is_none() && !is_cut && !planner.doubts.contains_key(index);
-        unattended && is_sure && planner.steps[*index].is_removal()
+        let step = &planner.steps[*index];
+        unattended && is_sure && step.is_removal() && !renamed.contains_key(&step.identity.uid)
     };
     let all: Vec<usize> = uncovered.into_iter().filter(waits).collect();
     let waiting: Vec<usize> = all.iter().copied().filter(|index| !confirmed(index)).collect();
@@ -138,7 +140,10 @@ fn judge_steps(planner: &mut Planner<'_>) -> Judged {
             let (reason, message, fix) = because(&doubt);
             let fix = format!("{fix}; `kiln approve {}` lets exactly this set go", asked.digest);
             planner.hold_step(index, reason, message, &fix);
-        } else if step.is_removal()
+        } else if let Some(renamed) = renamed.get(&step.identity.uid) {
+            too_much.extend(over.as_ref().map(|_| step.identity.uid));
+            planner.hold_renamed(index, renamed, &unblock);
+        } else if takes_away(step)
             && let Some(why) = &over
         {
             too_much.insert(step.identity.uid);
@@ -159,6 +164,12 @@ fn judge_steps(planner: &mut Planner<'_>) -> Judged {
         }
     }
     Judged { asked: Some(asked), used, too_much }
+}
+
+/// Whether the limits count a step. What was never written to and gives way to the object that comes back in its place takes nothing
+/// away.
+fn takes_away(step: &Step) -> bool {
+    step.is_removal() && !step.expect.unwritten
 }
 
 /// Approvals in the ledgers: given earlier, and not yet done. Each ledger has the part of the set that is on its pool.

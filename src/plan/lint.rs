@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::{Action, Identity, Kind, NativeName, Object, Place, Step, Verb, Withdrawal};
+use crate::model::{Action, Identity, Kind, NativeName, Object, Place, Step, Verb, Withdrawal, Written};
 
 use super::approval_item;
 use super::ground::{self, Good, Ground};
@@ -56,7 +56,15 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
             |gone: &Step| gone.action == Action::Destroy && gone.backend == step.backend && gone.native == step.native;
         let freed = step.after.iter().filter_map(|before| plan.steps.get(*before)).any(frees);
         let approved = plan.used.iter().any(|used| used.set.contains(&approval_item(step)));
-        check_action(inputs, good, step, object, objects, (freed, approved), &mut breach);
+        let in_its_place = |other: &Step| {
+            matches!(other.action, Action::Rename { .. })
+                && other.after.contains(&index)
+                && (other.backend == step.backend && other.identity.kind == step.identity.kind)
+                && other.identity.name == step.identity.name
+        };
+        let gives_way = step.expect.unwritten && plan.steps.iter().any(in_its_place);
+        let around = Around { objects, freed, approved, gives_way };
+        check_action(inputs, good, step, object, &around, &mut breach);
     }
     if created.intersection(&left).next().is_some() {
         breaches.push("an object is made and leaves in one plan".to_owned());
@@ -65,15 +73,27 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
     breaches
 }
 
+/// What a step is judged by besides itself.
+struct Around<'a> {
+    /// What its backend showed.
+    objects: &'a HashMap<(&'a NativeName, Place), &'a Object>,
+    /// Whether the bearer of its native name is destroyed before.
+    freed: bool,
+    /// Whether a person approved it.
+    approved: bool,
+    /// Whether it removes what was never written to, and an object comes by a rename in its place.
+    gives_way: bool,
+}
+
 fn check_action(
     inputs: &Inputs<'_>,
     good: &Good<'_>,
     step: &Step,
     object: Option<&Object>,
-    objects: &HashMap<(&NativeName, Place), &Object>,
-    (freed, approved): (bool, bool),
+    around: &Around<'_>,
     breach: &mut dyn FnMut(&str),
 ) {
+    let Around { objects, freed, approved, gives_way } = *around;
     let ours = |object: &Object| object.identity.as_ref().is_some_and(|id| id.uid == step.identity.uid);
     let identity = &step.identity;
     let is_doubted = || match inputs.specs.withdraws(identity.kind, &identity.name, good.ledger, identity.uid) {
@@ -113,7 +133,11 @@ fn check_action(
             Some(object) if object.tags.protected => breach("its object is protected"),
             Some(object) if !ours(object) => breach("its object is not the one observed"),
             Some(_) if is_doubted() => breach("something leaves that may be declared all the same"),
-            Some(_) if declared(inputs, step) => breach("its object is declared"),
+            Some(_) if gives_way && (inputs.specs.broken || inputs.specs.unconfirmed) => {
+                breach("something leaves by manifests that are in doubt");
+            }
+            Some(object) if gives_way && object.written == Written::Yes => breach("its object was written to"),
+            Some(_) if declared(inputs, step) && !gives_way => breach("its object is declared"),
             Some(_) => {}
             None => breach("its object was not observed"),
         },

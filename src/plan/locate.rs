@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use smallvec::SmallVec;
 
-use crate::model::{Kind, Ledger, Name, NativeName, Object, ObjectRecord, Place, Size, Verb};
+use crate::model::{Kind, Ledger, Name, NativeName, Object, ObjectRecord, Place, Size, Uid, Verb};
 
 use super::elsewhere::Whereabouts;
 use super::ground::Ground;
@@ -18,8 +18,9 @@ pub(super) enum Located<'a> {
     Live(&'a Object),
     /// To be brought back.
     Trashed(&'a Object),
-    /// In use under the name that `renamedFrom` gives.
-    OldName(&'a Object),
+    /// Live or in the trash under the name that `renamedFrom` gives. `instead`: the volume that was made under the new name when
+    /// `renamedFrom` was not written yet, and that was never written to.
+    OldName { object: &'a Object, instead: Option<&'a Object> },
     /// Proven not to be there, nor anywhere else, and never lost.
     Absent,
     /// It cannot be said, or must not be acted on; the reason has been held.
@@ -60,15 +61,10 @@ impl<'a> Planner<'a> {
         let (here, elsewhere): (SmallVec<[_; 1]>, SmallVec<[_; 1]>) =
             self.found(kind, name, Place::Live).into_iter().partition(|(at, _)| *at == backend);
         self.claim_all(kind, name);
-        if let (Some(old), Some((_, object))) = (old, here.first())
-            && self.found(kind, old, Place::Live).iter().any(|(_, object)| !object.tags.retained)
+        if let (Some(old), [(_, new)], []) = (old, here.as_slice(), elsewhere.as_slice())
+            && let Some(located) = self.locate_both(&about, old, new)
         {
-            self.claim_all(kind, old);
-            let about = About { uid: object.uid(), action: Verb::Move, ..about };
-            let message = format!("it is there, and so is {old}, from which it is said to be renamed");
-            let unblock = format!("declare {old} again, or remove `renamedFrom` if {old} is to go");
-            self.hold(&about, HeldReason::Ambiguous, message, unblock);
-            return Located::Held;
+            return located;
         }
         match (here.as_slice(), elsewhere.as_slice()) {
             ([(_, object)], []) => self.believed(&about, object, old).map_or(Located::Held, Located::Live),
@@ -203,20 +199,80 @@ impl<'a> Planner<'a> {
         Located::Absent
     }
 
+    /// Where objects exist under the new name and the old one: the old one is what the document means, and comes back if nothing
+    /// is lost by that. `None`: there is none under the old name that could be meant.
+    fn locate_both(&mut self, about: &About<'a>, old: &'a Name, new: &'a Object) -> Option<Located<'a>> {
+        let kind = about.kind;
+        let (live, trashed) = (self.found(kind, old, Place::Live), self.found(kind, old, Place::Trash));
+        // What was removed or released under the old name may be an earlier object of that name, if this one was renamed from it.
+        let left = live.iter().all(|(_, object)| object.tags.retained);
+        if (live.is_empty() && trashed.is_empty()) || (left && !self.was_made_as(about, new)) {
+            return None;
+        }
+        self.claim_all(kind, old);
+        let about = About { uid: new.uid(), action: Verb::Move, ..*about };
+        let why = match (live.as_slice(), trashed.as_slice()) {
+            ([_], _) | ([], [_]) => self.cannot_give_way(kind, about.backend?, new),
+            _ => Some(format!("there are several objects of the name {old}")),
+        };
+        if let Some(why) = why {
+            let message = format!("{} exists beside {old}, from which it is said to be renamed, and {why}", about.name);
+            let keep = format!("remove `renamedFrom: {old}` and declare {old} again, in one edit: both are kept");
+            self.hold(&about, HeldReason::Ambiguous, message, keep);
+            return Some(Located::Held);
+        }
+        match self.locate_old_name(&about, old, about.backend?)? {
+            Located::OldName { object, .. } => self
+                .believed(&about, new, Some(old))
+                .map_or(Some(Located::Held), |new| Some(Located::OldName { object, instead: Some(new) })),
+            other => Some(other),
+        }
+    }
+
+    /// Why an object cannot leave for the one that it was renamed from: something would be lost.
+    fn cannot_give_way(&mut self, kind: Kind, backend: &Name, new: &Object) -> Option<String> {
+        if kind == Kind::Snapshot {
+            return Some("a snapshot always holds data".to_owned());
+        }
+        if !self.is_unwritten(backend, new) {
+            return Some("it was written to".to_owned());
+        }
+        let needs_it = |object: &&Object| object.parent == new.uid() || object.tags.volume == new.uid();
+        let needing = self.good(backend)?.observed.objects.iter().find(needs_it)?;
+        Some(format!("{} was made from it", needing.native))
+    }
+
+    /// Whether an object was made under the name that it has: its uid is derived from that.
+    fn was_made_as(&self, about: &About<'_>, object: &Object) -> bool {
+        let (stack, inputs) = (&self.inputs.specs.stack, self.inputs);
+        let backends = || inputs.specs.backends.keys().chain(inputs.records.backends.keys());
+        let ledger = about.backend.and_then(|backend| self.good(backend)?.ledger);
+        let Some(uid) = object.uid() else { return false };
+        let next = ledger.and_then(|l| l.next.get(&Ledger::next_key(about.kind, about.name))).copied().unwrap_or(0);
+        let entered = ledger.and_then(|ledger| ledger.whole.get(&uid)).map(|entry| entry.n);
+        let derives =
+            |n: u32| backends().any(|b| Uid::derive(&stack.id, &stack.owner, about.kind, b, about.name, n) == uid);
+        entered.map_or_else(|| (0..=next).any(derives), derives)
+    }
+
     fn locate_old_name(&mut self, about: &About<'a>, old: &'a Name, backend: &'a Name) -> Option<Located<'a>> {
         let live = self.found(about.kind, old, Place::Live);
         let trashed = self.found(about.kind, old, Place::Trash);
         let (at, object) = match (live.as_slice(), trashed.as_slice()) {
-            ([one], _) => *one,
+            ([one], _) | ([], [one]) => *one,
             ([], []) => {
                 let before = About { name: old, ..*about };
                 // Lost under the old name is lost under the new one too; otherwise the rename is done, or was never needed.
                 return self.hold_if_lost_as(&before, about).then_some(Located::Held);
             }
-            _ => {
+            (several, others) => {
+                let objects = if several.is_empty() { others } else { several };
+                let names: Vec<&str> = objects.iter().map(|(_, o)| o.native.as_str()).collect();
+                let message = format!("several objects have the old name {old}: {}", names.join(", "));
                 self.claim_all(about.kind, old);
-                let message = format!("what was declared as {old} is not in one place: it is in the trash, or doubled");
-                let unblock = format!("bring it back with `kiln trash restore {}/{old}`", about.kind.as_lower());
+                let unblock = format!(
+                    "remove `renamedFrom: {old}` to leave them as they are, or remove on the backend those that it is not"
+                );
                 self.hold(about, HeldReason::Ambiguous, message, unblock);
                 return Some(Located::Held);
             }
@@ -229,7 +285,8 @@ impl<'a> Planner<'a> {
             self.hold(&about, HeldReason::Unsupported, message, format!("declare `backend: {at}` again"));
             return Some(Located::Held);
         }
-        Some(self.believed(about, object, Some(old)).map_or(Located::Held, Located::OldName))
+        let located = |object| Located::OldName { object, instead: None };
+        Some(self.believed(about, object, Some(old)).map_or(Located::Held, located))
     }
 
     fn hold_if_lost(&mut self, about: &About<'a>) -> bool {

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Action, Clients, ImageRef, Name, NativeName, Origin, Place};
+use crate::model::{Action, Clients, ImageRef, Name, NativeName, Origin, Place, Written};
 
 use super::types::{Plan, View, World};
 
-/// By backend, the objects whose clients or content decide whether a step may be made and are not known yet. The caller observes them by
-/// name, puts them into the world, and plans again.
+/// By backend, the objects whose clients or content decide whether a step may be made and are not known yet, and those of which it
+/// must be known whether they were ever written to. The caller observes them by name, puts them into the world, and plans again.
 pub fn looks(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<NativeName>> {
     let mut wanted: BTreeMap<&Name, BTreeSet<&NativeName>> = BTreeMap::new();
     for step in &plan.steps {
@@ -26,11 +26,15 @@ pub fn looks(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<NativeName>> {
         };
         wanted.entry(&step.backend).or_default().insert(native);
     }
+    for (backend, native) in &plan.look_inside {
+        wanted.entry(backend).or_default().insert(native);
+    }
     let mut looks = BTreeMap::new();
     for (backend, natives) in wanted {
         let Some(View::Seen { observed, .. } | View::Taken { observed, .. }) = world.get(backend) else { continue };
         let unknown = |object: &&crate::model::Object| {
-            object.place == Place::Live && object.clients == Clients::Unknown && natives.contains(&object.native)
+            let seen = object.clients != Clients::Unknown && object.written != Written::Unknown;
+            object.place == Place::Live && !seen && natives.contains(&object.native)
         };
         let names: Vec<NativeName> =
             observed.objects.iter().filter(unknown).map(|object| object.native.clone()).collect();

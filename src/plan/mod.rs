@@ -4,6 +4,7 @@
 //! leaves no choice to those who run it: names and uids are chosen here, the order is one table with ties broken by name, and each
 //! step carries what it expects to find. What is not done is said, with its reason and the way out.
 
+mod alike;
 mod approve;
 mod create;
 mod digest;

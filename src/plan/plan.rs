@@ -7,8 +7,8 @@ use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use smallvec::SmallVec;
 
 use crate::model::{
-    Action, Doubt, Kind, Ledger, LedgerEntry, Name, Object, ObjectRecord, ObjectRef, Origin, Place, Removal, Size,
-    Step, Uid, Unreadable, Verb,
+    Action, Doubt, Kind, Ledger, LedgerEntry, Name, NativeName, Object, ObjectRecord, ObjectRef, Origin, Place,
+    Removal, Step, Uid, Unreadable, Verb,
 };
 
 use super::ground::{self, Bad, Good, Ground};
@@ -31,14 +31,16 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     }
     planner.restores();
     planner.removals();
+    planner.wait_for_confirmation();
     planner.hold_what_is_elsewhere();
     planner.hold_suspended();
     planner.hold_taken();
     let approve::Judged { asked: approval, used, too_much } = approve::judge(&mut planner);
-    planner.warn();
+    planner.nothing_gives_way_in_vain();
+    planner.warn_of_renames();
     let drift = drift::drift(&planner);
 
-    let Planner { grounds, mut held, warnings, steps, dropped, doubted, unsettled, .. } = planner;
+    let Planner { grounds, mut held, warnings, steps, dropped, doubted, unsettled, look_inside, .. } = planner;
     held.sort();
     held.dedup();
     let mut plan = Plan {
@@ -54,6 +56,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
         too_much,
         doubted,
         unsettled,
+        look_inside,
         digest: String::new(),
     };
     plan.digest = digest::digest(&plan);
@@ -157,6 +160,12 @@ pub(super) struct Planner<'a> {
     pub doubted: BTreeSet<Uid>,
     /// Whether something waits only for the manifests to stay as they are for longer.
     pub unsettled: bool,
+    /// Our live volumes that no document declares any more, released ones left out.
+    pub withdrawn: Vec<(&'a Name, &'a Object)>,
+    /// Steps that move an object away, each with the rename of the object that comes in its place.
+    pub giving_way: Vec<(usize, usize)>,
+    /// See [`Plan::look_inside`].
+    pub look_inside: BTreeSet<(Name, NativeName)>,
 }
 
 impl<'a> Planner<'a> {
@@ -213,6 +222,9 @@ impl<'a> Planner<'a> {
             doubts: BTreeMap::new(),
             doubted: BTreeSet::new(),
             unsettled: false,
+            withdrawn: Vec::new(),
+            giving_way: Vec::new(),
+            look_inside: BTreeSet::new(),
         }
     }
 
@@ -310,7 +322,13 @@ impl<'a> Planner<'a> {
             if !self.dropped.insert(index) {
                 continue;
             }
+            let waiting = self.waiting.remove(&index).unwrap_or_default();
             let step = &self.steps[index];
+            // What comes back to be renamed is held under the name that its document gives it.
+            let is_rename = |other: &&Step| {
+                other.identity.uid == step.identity.uid && matches!(other.action, Action::Rename { .. })
+            };
+            let step = waiting.iter().map(|other| &self.steps[*other]).find(is_rename).unwrap_or(step);
             let (identity, backend) = (step.identity.clone(), step.backend.clone());
             let about = About {
                 kind: identity.kind,
@@ -320,9 +338,11 @@ impl<'a> Planner<'a> {
                 action: step.action.verb(),
             };
             self.hold(&about, reason, message, unblock);
-            for other in self.waiting.remove(&index).unwrap_or_default() {
-                if self.steps[other].identity.uid == identity.uid {
-                    // One object is held once for one reason; what else was planned for it waits silently behind that.
+            for other in waiting {
+                let next = &self.steps[other].identity;
+                if next.uid == identity.uid || (next.kind, &next.name) == (identity.kind, &identity.name) {
+                    // One object is held once for one reason; what else was planned for it, or to come in its place, waits silently
+                    // behind that.
                     self.dropped.insert(other);
                 } else {
                     let message = format!("it waits for {} {}, which is held", identity.kind.as_lower(), identity.name);
@@ -404,52 +424,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// A volume that goes while one of the same size, or under the same native name, comes on the same backend: perhaps one was meant to
-    /// become the other.
-    fn warn(&mut self) {
-        let takes_over = |new: &Step| {
-            let gone = new.after.iter().map(|index| &self.steps[*index]);
-            gone.into_iter()
-                .find(|old| old.action == Action::Destroy && old.native == new.native && old.backend == new.backend)
-        };
-        let same_name: Vec<Warning> = self
-            .live_steps()
-            .filter(|step| matches!(step.action, Action::Create { .. }))
-            .filter_map(|new| Some((new, takes_over(new)?)))
-            .map(|(new, old)| {
-                let (old, new, native) = (&old.identity.name, &new.identity.name, &new.native);
-                let message = format!(
-                    "volume {old} is destroyed and volume {new} takes over its native name {native}, with nothing of its content: if \
-                     one is to become the other, write `renamedFrom: {old}` under the metadata of {new}"
-                );
-                Warning { code: "LooksLikeRename".to_owned(), message }
-            })
-            .collect();
-        self.warnings.extend(same_name);
-        let creates = self
-            .live_steps()
-            .filter(|s| matches!(s.action, Action::Create { origin: None, .. }) && takes_over(s).is_none());
-        let removes: Vec<(&Name, Size, &Name)> = self
-            .live_steps()
-            .filter(|s| s.identity.kind == Kind::Volume && s.is_removal())
-            .map(|s| (&s.backend, s.bytes, &s.identity.name))
-            .collect();
-        let looks_alike: Vec<Warning> = creates
-            .filter_map(|new| {
-                let size = new.changes.iter().find(|c| c.path == "size")?.after.as_u64()?;
-                let (.., old) = removes.iter().find(|(backend, bytes, _)| **backend == new.backend && bytes.bytes() == size)?;
-                let name = &new.identity.name;
-                let message = format!(
-                    "volume {old} goes and volume {name} of the same size comes, empty: if one is to become the other, write \
-                     `renamedFrom: {old}` under the metadata of {name}"
-                );
-                Some(Warning { code: "LooksLikeRename".to_owned(), message })
-            })
-            .collect();
-        self.warnings.extend(looks_alike);
-    }
-
-    fn live_steps(&self) -> impl Iterator<Item = &Step> {
+    pub(super) fn live_steps(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().enumerate().filter(|(index, _)| !self.dropped.contains(index)).map(|(_, step)| step)
     }
 

@@ -65,6 +65,8 @@ impl<'a> Planner<'a> {
     pub(super) fn removals(&mut self) {
         let (mut leaving, not_covered) = self.leaving();
         self.warn_not_covered(not_covered);
+        let is_volume = |object: &Object| object.identity.as_ref().is_some_and(|id| id.kind == Kind::Volume);
+        self.withdrawn = leaving.objects.iter().filter(|(_, object)| is_volume(object)).copied().collect();
         for first in std::mem::take(&mut leaving.objects) {
             // With each object, how many of those that need it have been looked at. Not by recursion: chains of clones can be
             // longer than the processor's stack.
@@ -235,7 +237,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Guards that do not look at other objects. A release passes them too: what is in doubt is not let go either.
-    fn hold_if_guarded(&mut self, about: &About<'_>, object: &Object) -> Option<()> {
+    pub(super) fn hold_if_guarded(&mut self, about: &About<'_>, object: &Object) -> Option<()> {
         let stack = &self.inputs.specs.stack;
         if let Some(why) = &object.conflict {
             let message = format!("the marks of {} cannot be believed: {why}", object.native);

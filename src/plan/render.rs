@@ -441,6 +441,7 @@ mod tests {
             too_much: std::collections::BTreeSet::new(),
             doubted: std::collections::BTreeSet::new(),
             unsettled: false,
+            look_inside: std::collections::BTreeSet::new(),
             digest: "d1".to_owned(),
         }
     }

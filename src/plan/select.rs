@@ -81,6 +81,7 @@ pub fn select(whole: &Plan, wanted: &BTreeSet<(Kind, Name)>) -> Selected {
         too_much: whole.too_much.clone(),
         doubted: whole.doubted.clone(),
         unsettled: whole.unsettled,
+        look_inside: whole.look_inside.clone(),
         digest: String::new(),
     };
     plan.digest = digest::digest(&plan);

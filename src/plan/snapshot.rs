@@ -51,9 +51,15 @@ impl<'a> Planner<'a> {
                 let after = self.volume_in_trash_first(&about, object)?;
                 (object, vec![self.undelete(&about, object, tags, after)?])
             }
-            Located::OldName(object) => {
+            // No snapshot gives way to another: each holds data.
+            Located::OldName { object, .. } => {
                 let about = About { uid: object.uid(), action: Verb::Move, ..about };
-                (object, vec![self.rename(&about, object)?])
+                let mut steps = match object.place {
+                    Place::Trash => self.volume_in_trash_first(&about, object)?,
+                    Place::Live | Place::Temporary => Vec::new(),
+                };
+                self.rename(&about, object, None, &mut steps)?;
+                (object, steps)
             }
         };
         let about = About { uid: object.uid(), action: Verb::Update, ..about };
@@ -133,10 +139,12 @@ impl<'a> Planner<'a> {
         // The volume that it is of, whatever the document says; one that is not declared stays where it is.
         let of = snapshot.tags.volume.and_then(|uid| self.by_uid.get(&uid));
         let in_trash = of.filter(|(_, volume)| volume.place == Place::Trash).and_then(|(_, v)| v.identity.as_ref());
-        let Some(volume) = in_trash.map(|id| &id.name).filter(|name| self.inputs.specs.volumes.contains_key(*name))
-        else {
-            return Some(Vec::new());
+        let specs = self.inputs.specs;
+        let declared = |name: &'a Name| match specs.volumes.contains_key(name) {
+            true => Some(name),
+            false => specs.volumes.values().find(|v| v.meta.renamed_from.as_ref() == Some(name)).map(|v| &v.meta.name),
         };
+        let Some(volume) = in_trash.and_then(|id| declared(&id.name)) else { return Some(Vec::new()) };
         match self.volume(volume) {
             Ready::Here { after, .. } => Some(after),
             Ready::Held | Ready::Missing | Ready::Unclear | Ready::Circle => {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Kind, Name, Suspension};
+use crate::model::{Action, Kind, Name, Step, Suspension};
 
 use super::plan::{About, Planner, read_by};
 use super::types::HeldReason;
@@ -50,10 +50,9 @@ impl Planner<'_> {
         let mut waiting = BTreeSet::new();
         for (suspension, indexes) in by_object.values() {
             // One object is held once: what is said is what would become of it in the end.
-            let Some(step) = indexes.iter().map(|index| &self.steps[*index]).min_by_key(|step| !step.is_removal())
-            else {
-                continue;
-            };
+            let steps = indexes.iter().map(|index| &self.steps[*index]);
+            let is_renamed = |step: &Step| matches!(step.action, Action::Rename { .. });
+            let Some(step) = steps.min_by_key(|step| (!step.is_removal(), !is_renamed(step))) else { continue };
             let (identity, backend, action) = (step.identity.clone(), step.backend.clone(), step.action.verb());
             let (kind, name, uid) = (identity.kind, &identity.name, Some(identity.uid));
             let about = About { kind, name, backend: Some(&backend), uid, action };

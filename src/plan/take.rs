@@ -138,7 +138,67 @@ impl<'a> Planner<'a> {
         Some(self.step(step))
     }
 
-    pub(super) fn rename(&mut self, about: &About<'a>, object: &'a Object) -> Option<usize> {
+    /// Moves a volume that was never written to into the trash: `old`, from which its document was renamed, comes in its place.
+    fn give_way(&mut self, about: &About<'a>, object: &'a Object, old: &Name) -> Option<usize> {
+        let backend = about.backend?;
+        let about = About { uid: object.uid(), action: Verb::Remove, ..*about };
+        let gives_way = format!("it was never written to and gives way to {old}");
+        if self.inputs.specs.broken || self.inputs.specs.unconfirmed {
+            let (why, unblock) = match self.inputs.specs.broken {
+                true => ("a manifest has a problem", "correct the manifests: `kiln check`"),
+                false => ("the manifests were read only once", "wait: the daemon reads again within seconds"),
+            };
+            let message = format!("{gives_way}, but {why}, so nothing is removed yet");
+            self.hold(&about, HeldReason::SourceBroken, message, unblock);
+            return None;
+        }
+        if object.tags.protected || self.remembered(about.backend, object).protected {
+            let message = format!("{gives_way}, but it is protected");
+            let unblock = format!(
+                "remove `renamedFrom: {old}`, declare {old} again, write `protected: false` here, and apply; then remove the \
+                 document of {old} and write `renamedFrom: {old}` again"
+            );
+            self.hold(&about, HeldReason::Protected, message, unblock);
+            return None;
+        }
+        self.hold_if_guarded(&about, object)?;
+        self.hold_if_open(&about, object, &format!("it does not give way to {old} meanwhile"))?;
+        Some(self.step(Step {
+            backend: backend.clone(),
+            identity: object.identity.clone()?,
+            native: object.native.clone(),
+            action: Action::Trash { ttl: self.inputs.specs.stack.trash.ttl },
+            expect: Expect {
+                place: Some(Place::Live),
+                size: Some(object.size),
+                tags: Some(Tags { expires: None, ..object.tags.clone() }),
+                idle: true,
+                unwritten: true,
+            },
+            risk: Risk::Recoverable,
+            reason: Reason::GivesWay,
+            changes: vec![change("size", json!(object.size), Value::Null)],
+            bytes: Size(0),
+            after: Vec::new(),
+        }))
+    }
+
+    /// Where what was to come in the place of an object is held, that object stays.
+    pub(super) fn nothing_gives_way_in_vain(&mut self) {
+        let held = self.giving_way.iter().filter(|(_, rename)| self.dropped.contains(rename));
+        let in_vain: Vec<usize> = held.map(|(given_way, _)| *given_way).collect();
+        self.dropped.extend(in_vain);
+    }
+
+    /// Gives an object its new name after the steps `before`, and adds its own steps to them. What bears the new name `instead`
+    /// gives way first; then an object in the trash comes back, under its old name.
+    pub(super) fn rename(
+        &mut self,
+        about: &About<'a>,
+        object: &'a Object,
+        instead: Option<&'a Object>,
+        before: &mut Vec<usize>,
+    ) -> Option<()> {
         let backend = about.backend?;
         let old = object.identity.as_ref()?;
         if !self.good(backend)?.capabilities.rename {
@@ -154,7 +214,15 @@ impl<'a> Planner<'a> {
         if native != object.native {
             self.hold_if_in_the_way(about, backend, &native)?;
         }
-        Some(self.step(Step {
+        let given_way = match instead {
+            Some(instead) => Some(self.give_way(about, instead, &old.name)?),
+            None => None,
+        };
+        before.extend(given_way);
+        if object.place == Place::Trash {
+            before.push(self.undelete(about, object, now.clone(), before.clone())?);
+        }
+        let step = self.step(Step {
             backend: backend.clone(),
             changes: vec![change("metadata.name", json!(old.name), json!(identity.name))],
             identity,
@@ -170,8 +238,11 @@ impl<'a> Planner<'a> {
             risk: Risk::None,
             reason: Reason::RenamedFrom,
             bytes: Size(0),
-            after: Vec::new(),
-        }))
+            after: before.clone(),
+        });
+        before.push(step);
+        self.giving_way.extend(given_way.map(|given_way| (given_way, step)));
+        Some(())
     }
 
     /// Completes renames of our objects that were interrupted, whether a document declares the object or not.
@@ -208,7 +279,13 @@ impl<'a> Planner<'a> {
                 identity,
                 native: object.native.clone(),
                 action: Action::Rename { from, tags: now.clone() },
-                expect: Expect { place: Some(Place::Live), size: Some(object.size), tags: Some(now), idle: false },
+                expect: Expect {
+                    place: Some(Place::Live),
+                    size: Some(object.size),
+                    tags: Some(now),
+                    idle: false,
+                    unwritten: false,
+                },
                 risk: Risk::None,
                 reason: if old.is_some() { Reason::RenamedFrom } else { Reason::LeftOver },
                 changes: changes.into_iter().collect(),

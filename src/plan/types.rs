@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    Capabilities, Images, Kind, Name, Observed, Owner, Records, Removal, Specs, Step, Suspension, Uid, Verb,
+    Capabilities, Images, Kind, Name, NativeName, Observed, Owner, Records, Removal, Specs, Step, Suspension, Uid, Verb,
 };
 
 /// Everything that the planner looks at. Equal inputs give equal plans.
@@ -103,6 +103,9 @@ pub struct Plan {
     /// Whether a removal waits only for the manifests to stay as they are for longer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unsettled: bool,
+    /// Objects of which it must be known whether they were ever written to, and is not: one looks closer, and plans again.
+    #[serde(skip)]
+    pub look_inside: BTreeSet<(Name, NativeName)>,
     /// Over the declared fields, identities, sizes and tags concerned, and the steps; never times or revision.
     pub digest: String,
 }
@@ -128,6 +131,7 @@ impl Plan {
             too_much: BTreeSet::new(),
             doubted: BTreeSet::new(),
             unsettled: false,
+            look_inside: BTreeSet::new(),
             digest: String::new(),
         }
     }
@@ -223,7 +227,7 @@ held_reasons! {
     SourceMissing,
     /// It is declared smaller than what it is to be made from.
     SizeBelowSource,
-    /// An export would switch to a new empty volume.
+    /// A volume would be destroyed, and one like it would begin empty.
     LooksLikeRename,
     /// It cannot be undone, and nobody was asked.
     NeedsConfirmation,

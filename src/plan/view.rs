@@ -160,6 +160,7 @@ impl PlanView {
             too_much: _,
             doubted: _,
             unsettled: _,
+            look_inside: _,
         } = plan;
         let held: Vec<HeldView> = held.iter().map(HeldView::new).collect();
         let summary = Summary::new(steps, held.len());

@@ -82,10 +82,11 @@ impl<'a> Planner<'a> {
                 let back = self.undelete(&about, object, tags, Vec::new())?;
                 self.bring_volume_up(spec, &about, object, vec![back])
             }
-            Located::OldName(object) => {
+            Located::OldName { object, instead } => {
                 let about = About { uid: object.uid(), action: Verb::Move, ..about };
-                let renamed = self.rename(&about, object)?;
-                self.bring_volume_up(spec, &about, object, vec![renamed])
+                let mut steps = Vec::new();
+                self.rename(&about, object, instead, &mut steps)?;
+                self.bring_volume_up(spec, &about, object, steps)
             }
         }
     }

@@ -9,7 +9,7 @@ use kiln::model::{
     ApprovalInUse, BackendRecord, Capabilities, Capacity, Clients, Coverage, DriverConfig, Identity, ImageFormat,
     ImageLook, ImageRef, Images, Kind, LastReading, Ledger, LedgerEntry, LedgerView, Listed, Name, NativeName, Object,
     ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Records, Removal, Size, Specs, Suspension,
-    Tags, Tombstone, Uid,
+    Tags, Tombstone, Uid, Written,
 };
 use kiln::plan::{Inputs, Irreversible, View, World};
 use serde::Deserialize;
@@ -186,6 +186,8 @@ pub(crate) struct Thing {
     clients: Option<Vec<String>>,
     /// The format of the image that it holds.
     image: Option<String>,
+    /// Whether it holds data; left out, only a listing was made.
+    written: Option<bool>,
     /// The snapshot that this clone goes on needing.
     clone_of: Option<Name>,
     /// What knows of it: the pool, the ledger, the store.
@@ -490,7 +492,11 @@ impl Pool {
                 Some(some) => Clients::Some(some.clone()),
             },
             image: thing.image.clone(),
-            written: kiln::model::Written::Unknown,
+            written: match thing.written {
+                None => Written::Unknown,
+                Some(false) => Written::Never,
+                Some(true) => Written::Yes,
+            },
         }
     }
 }

@@ -1,0 +1,152 @@
+//! A volume renamed in the manifests of a daemon, with and without `renamedFrom`.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::daemon::{Daemon, SECOND_LOOK, arrives, live, patient, trash, wait};
+use crate::sandbox::Sandbox;
+
+#[test]
+fn renames_beside_a_daemon() {
+    at_once!(
+        a_rename_without_renamed_from_is_told_and_can_be_taken_back,
+        a_volume_that_would_be_destroyed_waits_for_a_person_with_the_one_like_it,
+        an_approval_destroys_the_old_one_and_makes_the_new_one,
+        a_rename_in_two_edits_is_told,
+        what_resembles_nothing_does_not_wait,
+    );
+}
+
+const CANARY: &[u8] = b"canary";
+
+/// A daemon with the volume `db`, which holds data, and another.
+fn following(spec: &str) -> (Sandbox, Daemon) {
+    let sandbox = patient();
+    sandbox.volume("web", "size: 8Mi");
+    sandbox.volume("db", &format!("size: 1Mi{spec}"));
+    let daemon = Daemon::start(&sandbox);
+    let file = fs::File::options().write(true).open(live_file(&sandbox, "volume/db")).unwrap();
+    file.write_all_at(CANARY, 4096).unwrap();
+    (sandbox, daemon)
+}
+
+fn renamed(sandbox: &Sandbox, meta: &str) {
+    let text = format!(
+        "apiVersion: kiln/v1\nkind: Volume\nmetadata: {{name: database{meta}}}\nspec: {{backend: fast, size: 1Mi}}\n"
+    );
+    sandbox.write("specs/database.yaml", &text);
+}
+
+/// The data file of the live object: another may lie in the trash under its name.
+fn live_file(sandbox: &Sandbox, volume: &str) -> PathBuf {
+    let begin = format!("kiln.prod.{}.", volume.trim_start_matches("volume/"));
+    let mut names =
+        fs::read_dir(sandbox.path("pool")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let native = names.find(|name| name.starts_with(&begin)).unwrap_or_else(|| panic!("{volume} is not live"));
+    sandbox.path(&format!("pool/{native}/{native}.img"))
+}
+
+fn holds_the_data(sandbox: &Sandbox, volume: &str) -> bool {
+    let mut read = [0; 6];
+    let file = fs::File::open(live_file(sandbox, volume)).unwrap();
+    file.read_exact_at(&mut read, 4096).is_ok() && read == CANARY
+}
+
+#[track_caller]
+fn line_of(daemon: &Daemon, parts: &[&str]) -> usize {
+    let log = daemon.log();
+    let line = log.lines().position(|line| parts.iter().all(|part| line.contains(part)));
+    line.unwrap_or_else(|| panic!("no line with {parts:?} in\n{log}"))
+}
+
+fn a_rename_without_renamed_from_is_told_and_can_be_taken_back() {
+    let (sandbox, daemon) = following("");
+    let began = Instant::now();
+    renamed(&sandbox, "");
+    sandbox.remove("specs/db.yaml");
+    arrives(&sandbox, "database");
+    assert!(began.elapsed() > SECOND_LOOK, "it waited for the confirmation read: {:?}", began.elapsed());
+    wait("the removal", || trash(&sandbox) == ["db"]);
+    let told = "volume db goes to the trash, and volume database, which has its backend, size and labels, begins empty";
+    wait("that it is told", || daemon.log().contains(told));
+    let fix = "write `renamedFrom: db` under `metadata` of volume database (./specs/database.yaml:1:1)";
+    line_of(&daemon, &["LooksLikeRename", told, fix]);
+    // As the warning says.
+    renamed(&sandbox, ", renamedFrom: db");
+    wait("the exchange", || trash(&sandbox) == ["database"]);
+    wait("the rename", || live(&sandbox) == ["database", "web"]);
+    daemon.pass();
+    assert!(holds_the_data(&sandbox, "volume/database"));
+    daemon.second_look();
+    assert_eq!(
+        (live(&sandbox), trash(&sandbox)),
+        (vec!["database".to_owned(), "web".to_owned()], vec!["database".to_owned()])
+    );
+    sandbox.kiln("plan --detailed-exitcode").ends(0);
+}
+
+fn a_volume_that_would_be_destroyed_waits_for_a_person_with_the_one_like_it() {
+    let (sandbox, daemon) = following(", onRemove: Delete");
+    sandbox.remove("specs/db.yaml");
+    renamed(&sandbox, "");
+    wait("that both are told", || {
+        let log = daemon.log();
+        log.contains("held: volume/db (destroy of it): LooksLikeRename")
+            && log.contains("held: volume/database (create of it): LooksLikeRename")
+    });
+    daemon.second_look();
+    assert_eq!(live(&sandbox), ["db", "web"]);
+    let status = sandbox.kiln("status").out;
+    for part in ["LooksLikeRename", "`renamedFrom: db`", "kiln approve "] {
+        assert!(status.contains(part), "{part} in\n{status}");
+    }
+    renamed(&sandbox, ", renamedFrom: db");
+    wait("the rename", || live(&sandbox) == ["database", "web"]);
+    daemon.pass();
+    assert!(holds_the_data(&sandbox, "volume/database"));
+    assert_eq!(trash(&sandbox), Vec::<String>::new());
+}
+
+fn an_approval_destroys_the_old_one_and_makes_the_new_one() {
+    let (sandbox, daemon) = following(", onRemove: Delete");
+    sandbox.remove("specs/db.yaml");
+    renamed(&sandbox, "");
+    let line =
+        || daemon.log().lines().find(|line| line.contains("(destroy of it): LooksLikeRename")).map(str::to_owned);
+    wait("that it is told", || line().is_some());
+    let line = line().unwrap();
+    let digest = line.split("`kiln approve ").nth(1).and_then(|rest| rest.split('`').next()).unwrap();
+    sandbox.kiln(&format!("approve {digest}")).ends(0);
+    wait("both steps", || live(&sandbox) == ["database", "web"]);
+    daemon.pass();
+    assert!(!holds_the_data(&sandbox, "volume/database"));
+    assert_eq!(trash(&sandbox), Vec::<String>::new());
+}
+
+fn a_rename_in_two_edits_is_told() {
+    let (sandbox, daemon) = following("");
+    sandbox.remove("specs/db.yaml");
+    daemon.pass();
+    assert_eq!(live(&sandbox), ["db", "web"], "the removal waits for the confirmation read");
+    renamed(&sandbox, "");
+    wait("the removal", || trash(&sandbox) == ["db"]);
+    arrives(&sandbox, "database");
+    wait("that it is told", || daemon.log().contains("LooksLikeRename: volume db goes to the trash"));
+}
+
+fn what_resembles_nothing_does_not_wait() {
+    let (sandbox, daemon) = following("");
+    sandbox.remove("specs/db.yaml");
+    sandbox.volume("small", "size: 4Ki");
+    sandbox.volume("copy", "size: 8Mi, source: {volume: web}");
+    wait("the removal", || trash(&sandbox) == ["db"]);
+    daemon.pass();
+    let gone = line_of(&daemon, &["volume/db", "done: into the trash"]);
+    for name in ["volume/small", "volume/copy"] {
+        let made = line_of(&daemon, &[name, "done: create"]);
+        assert!(made < gone, "{name} in line {made}, db in {gone}");
+    }
+    assert!(!daemon.log().contains("LooksLikeRename"));
+}
