@@ -49,6 +49,7 @@ async fn ledger_of(bench: &Bench) -> Ledger {
         size: Size(8192),
         protected: false,
         restored: Default::default(),
+        declared_in: None,
     };
     ledger.whole.insert(volume("db").uid, entry);
     ledger.serial = 1;
