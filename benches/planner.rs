@@ -96,6 +96,7 @@ fn made(specs: &Specs) -> (World, Records) {
             size,
             protected: false,
             restored: Default::default(),
+            declared_in: None,
         };
         ledger.whole.insert(uid, entry);
         let object = Object {
