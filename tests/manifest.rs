@@ -305,3 +305,40 @@ fn specs_differ_by_what_they_declare_whatever_its_name_and_not_by_where_it_stand
         assert!(!kiln::plan::declare_the_same(&plain, &specs(other)), "{other:?}");
     }
 }
+
+#[test]
+fn a_document_has_at_most_so_many_values() {
+    let labels = |count: usize| {
+        let labels: Vec<String> = (0..count).map(|n| format!("k{n}: v")).collect();
+        volume("db").replace("{name: db}", &format!("{{name: db, labels: {{{}}}}}", labels.join(", ")))
+    };
+    let limits = Limits { nodes: 60, ..Limits::default() };
+    let read = |text: &str| load(&Source::Text(format!("{BACKEND}---\n{text}")), &limits);
+    assert_eq!(read(&labels(10)).problems, []);
+    let many = read(&labels(40));
+    assert!(many.specs.volumes.is_empty() && !many.problems.is_empty(), "{:?}", many.problems);
+    // A document may be long enough to have too many.
+    let flat = format!("x: [{}]\n", "1,".repeat(Limits::default().nodes));
+    assert!(flat.len() < Limits::default().document_bytes);
+    let told = read_text(&format!("{BACKEND}---\n{flat}")).problems;
+    assert!(told.iter().any(|problem| problem.message.contains("10000")), "{told:?}");
+}
+
+#[test]
+fn a_directory_has_at_most_so_many_files_and_bytes() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("a.yaml"), BACKEND).unwrap();
+    for n in 0..4 {
+        fs::write(root.path().join(format!("v{n}.yaml")), volume(&format!("v{n}"))).unwrap();
+    }
+    let source = Source::Path(root.path().to_owned());
+    let all: u64 = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+    let read = |files: usize, total_bytes: u64| load(&source, &Limits { files, total_bytes, ..Limits::default() });
+    assert_eq!(read(5, all).problems, []);
+    for over in [read(4, all), read(5, all - 200)] {
+        let told = told(root.path(), &over.problems);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].1.starts_with("there are more than"), "{told:?}");
+        assert!(over.specs.broken, "what was not read may be declared");
+    }
+}

@@ -333,3 +333,18 @@ fn a_clone_of_the_repository_elsewhere_is_the_same_and_another_directory_of_it_i
     sandbox.kiln("--config kiln.toml apply elsewhere/clone/staging").ends(4).says("SourceChanged");
     assert_eq!(volumes(&sandbox), ["anchor", "db"]);
 }
+
+#[test]
+fn a_part_of_the_manifests_purges_nothing_that_it_does_not_name() {
+    let sandbox = anchored();
+    let stack = fs::read_to_string(sandbox.path("specs/stack.yaml")).unwrap();
+    sandbox.write("specs/stack.yaml", &stack.replace("{id: 5c1d2e8a90}", "{id: 5c1d2e8a90, trash: {ttl: 1s}}"));
+    sandbox.write("specs/db.yaml", &document("db"));
+    sandbox.kiln("apply").ends(0);
+    sandbox.remove("specs/db.yaml");
+    sandbox.kiln("apply").ends(0).says("removed volume/db");
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    sandbox.kiln("trash purge --yes --specs specs/stack.yaml").ends(0);
+    sandbox.kiln("trash list").says("db");
+    sandbox.kiln("trash purge --yes").ends(0).says("purged volume db");
+}
