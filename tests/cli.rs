@@ -38,10 +38,14 @@ mod saved;
 mod signals;
 #[path = "cli/subset.rs"]
 mod subset;
+#[path = "cli/synced.rs"]
+mod synced;
 #[path = "cli/walk.rs"]
 mod walk;
 #[path = "cli/ways.rs"]
 mod ways;
+#[path = "cli/whole.rs"]
+mod whole;
 
 use self::sandbox::Sandbox;
 

@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -12,6 +11,7 @@ use super::context::{Context, Looked, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::table::table;
+use crate::driver::NewFile;
 use crate::engine::{Act, Said, Unowned, unowned, with_content};
 use crate::manifest;
 use crate::model::{Name, Owner, Size};
@@ -156,9 +156,9 @@ fn document(backend: &Name, name: &Name, unowned: &Unowned) -> String {
     out
 }
 
-/// Writes a file for each, and overwrites none.
+/// Writes a file for each, all or none, and overwrites none.
 fn write(dir: &Path, backend: &Name, new: &[(&Name, &Unowned)]) -> Result<(), Failure> {
-    let failed = |path: &Path, error: &std::io::Error| {
+    let failed = |path: &Path, error: &dyn std::fmt::Display| {
         Failure::new(Exit::Failed, format!("{} cannot be written: {error}", path.display()))
     };
     fs::create_dir_all(dir).map_err(|error| failed(dir, &error))?;
@@ -168,21 +168,28 @@ fn write(dir: &Path, backend: &Name, new: &[(&Name, &Unowned)]) -> Result<(), Fa
         return Err(Failure::new(Exit::Usage, format!("{} is there already", there.display()))
             .hint("write into another directory, or move that file away; nothing was written"));
     }
-    for (name, unowned) in new {
-        let path = path_of(name);
-        let text = format!("{}{}", modeline(), document(backend, name, unowned));
-        fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .and_then(|mut file| file.write_all(text.as_bytes()))
-            .map_err(|error| failed(&path, &error))?;
-    }
+    // All are written before the first is seen.
+    let begin = |path: PathBuf, text: String| {
+        let file = NewFile::begin(&path, 0o666).and_then(|file| file.write(text.as_bytes()).map(|()| file));
+        file.map(|file| (path.clone(), file)).map_err(|error| failed(&path, &error))
+    };
+    let text = |name, unowned| format!("{}{}", modeline(), document(backend, name, unowned));
+    let mut files =
+        new.iter().map(|(name, unowned)| begin(path_of(name), text(name, unowned))).collect::<Result<Vec<_>, _>>()?;
     let schema = dir.join(SCHEMA);
-    let text = serde_json::to_string_pretty(&manifest::schema(None)).unwrap_or_default() + "\n";
-    match fs::OpenOptions::new().write(true).create_new(true).open(&schema) {
-        Ok(mut file) => file.write_all(text.as_bytes()).map_err(|error| failed(&schema, &error)),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(failed(&schema, &error)),
+    if fs::symlink_metadata(&schema).is_err() {
+        let text = serde_json::to_string_pretty(&manifest::schema(None)).unwrap_or_default() + "\n";
+        files.push(begin(schema, text)?);
     }
+    let mut published = Vec::new();
+    for (path, file) in files {
+        if let Err(error) = file.publish(false) {
+            for path in &published {
+                let _ = fs::remove_file(path);
+            }
+            return Err(failed(&path, &error));
+        }
+        published.push(path);
+    }
+    Ok(())
 }

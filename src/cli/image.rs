@@ -2,13 +2,16 @@
 
 use std::io::IsTerminal;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio_util::sync::CancellationToken;
 
 use super::args::{ImageCommand, ImageExportArgs};
 use super::context::{Context, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
+use super::signals;
 use crate::engine::{self, ActError, ImageExport};
 
 pub(crate) fn image(context: &Context, command: ImageCommand) -> Result<Exit, Failure> {
@@ -23,6 +26,11 @@ fn export(context: &Context, args: ImageExportArgs) -> Result<Exit, Failure> {
     let form = "exporting {bytes}/{total_bytes} {wide_bar} {eta}";
     bar.set_style(ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar()));
     let shown = bar.clone();
+    let (stop, abandoned) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
+    if let Err(error) = signals::listen(stop.clone(), || ()) {
+        context.terminal.note(&format!("Ctrl-C will stop at once: {error}"));
+    }
+    let asked = Arc::clone(&abandoned);
     let export = ImageExport {
         kind: args.what.kind,
         name: args.what.name,
@@ -30,9 +38,11 @@ fn export(context: &Context, args: ImageExportArgs) -> Result<Exit, Failure> {
         format: args.format.into(),
         force: args.force,
         progress: Arc::new(move |done, all| {
+            asked.fetch_or(stop.is_cancelled(), Ordering::Relaxed);
             shown.set_length(all);
             shown.set_position(done);
         }),
+        abandoned,
     };
     let said = block_on(engine::image_export(&setup, export))?;
     bar.finish_and_clear();

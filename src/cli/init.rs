@@ -1,13 +1,14 @@
 //! `kiln init`: a Stack with a fresh id, and an example to go on from.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::args::InitArgs;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use crate::driver::NewFile;
 
 const EXAMPLE: &str = include_str!("init.yaml");
 /// Stands in the example where the id goes; as long as an id is, and no id that could be drawn.
@@ -27,16 +28,13 @@ pub(crate) fn init(context: &Context, args: &InitArgs) -> Result<Exit, Failure> 
     }
     let path = dir.join("kiln.yaml");
     let id = fresh_id().map_err(|error| failed("no random id can be drawn from /dev/urandom", &error))?;
-    // Only whoever makes the file writes it: two runs at once do not overwrite each other.
-    fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .and_then(|mut file| {
-            file.write_all(EXAMPLE.replace(ID_PLACE, &id).as_bytes())?;
-            file.sync_all()
+    // Only where there is none: two runs at once do not overwrite each other.
+    NewFile::begin(&path, 0o666)
+        .and_then(|file| {
+            file.write(EXAMPLE.replace(ID_PLACE, &id).as_bytes())?;
+            file.publish(false)
         })
-        .map_err(|error| failed(&format!("{} cannot be written", path.display()), &error))?;
+        .map_err(|error| Failure::new(Exit::Failed, format!("{} cannot be written: {error}", path.display())))?;
     context.terminal.line(&format!("Wrote {}: a stack with the id {id}, and an example.", path.display()));
     context.terminal.line(&format!("Next: edit it, then `kiln plan {0}` and `kiln apply {0}`.", dir.display()));
     Ok(Exit::Done)

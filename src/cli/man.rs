@@ -9,12 +9,13 @@ use super::args::{Cli, ManArgs};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use crate::driver::NewFile;
 
 /// Prints the page of `kiln`, or writes that of every command into a directory.
 pub(crate) fn man(context: &Context, args: &ManArgs) -> Result<Exit, Failure> {
     let mut command = Cli::command();
     command.build();
-    let failed = |what: &Path, error: &std::io::Error| {
+    let failed = |what: &Path, error: &dyn std::fmt::Display| {
         Failure::new(Exit::Failed, format!("{} cannot be written: {error}", what.display()))
     };
     let Some(dir) = &args.all else {
@@ -27,7 +28,12 @@ pub(crate) fn man(context: &Context, args: &ManArgs) -> Result<Exit, Failure> {
     while let Some((name, command)) = pages.pop() {
         let path = dir.join(format!("{name}.1"));
         let text = page(command, &name).map_err(|error| failed(&path, &error))?;
-        std::fs::write(&path, text).map_err(|error| failed(&path, &error))?;
+        NewFile::begin(&path, 0o666)
+            .and_then(|file| {
+                file.write(text.as_bytes())?;
+                file.publish(true)
+            })
+            .map_err(|error| failed(&path, &error))?;
         written += 1;
         pages.extend(command.get_subcommands().map(|below| (format!("{name}-{}", below.get_name()), below)));
     }

@@ -1,12 +1,12 @@
 //! Saved plans as files: written whole or not at all, readable by their owner alone.
 
 use std::fs;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::path::Path;
 
 use super::exit::Exit;
 use super::failure::Failure;
+use crate::driver::NewFile;
 use crate::plan::{NotSaved, Saved};
 
 /// Writes a plan beside its place and moves it there, so that a crash leaves the old file or the new one.
@@ -19,26 +19,13 @@ pub(crate) fn save(path: &Path, saved: &Saved) -> Result<(), Failure> {
             .hint("nothing was changed; give another place with --out FILE")
     };
     let text = saved.to_json().map_err(|error| failed(&error))?;
-    let name = path.file_name().ok_or_else(|| failed(&"it is no file name"))?;
-    let beside = path.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
-    let written = write(&beside, text.as_bytes()).and_then(|()| fs::rename(&beside, path));
-    written.and_then(|()| sync_directory(path)).map_err(|error| {
-        // It may never have been there; and what could not be written is worth no second message.
-        let _ = fs::remove_file(&beside);
-        failed(&error)
-    })
-}
-
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // A plan names every object and where it is: nobody else's business until its owner says so.
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-fn sync_directory(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    fs::File::open(parent.map_or_else(|| PathBuf::from("."), Path::to_path_buf))?.sync_all()
+    // A plan names every object and where it is: for its owner alone, until that one says otherwise.
+    NewFile::begin(path, 0o600)
+        .and_then(|file| {
+            file.write(text.as_bytes())?;
+            file.publish(true)
+        })
+        .map_err(|error| failed(&error))
 }
 
 /// The saved plan in a file; none where SPECS is something else, which is then to be read as manifests.

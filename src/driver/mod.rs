@@ -14,6 +14,7 @@
 
 pub mod image;
 mod local;
+mod newfile;
 pub mod sim;
 mod tool;
 
@@ -28,6 +29,7 @@ use crate::model::{
 
 pub use local::Local;
 pub(crate) use local::lease::has_writer;
+pub use newfile::NewFile;
 
 /// What a step is given besides itself.
 #[derive(Clone)]
@@ -116,7 +118,7 @@ pub trait Driver: Send + Sync {
     async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError>;
 }
 
-/// Opens the driver that a Backend declares. Looks at the pool as far as its capabilities depend on it; changes nothing.
+/// Opens the driver that a Backend declares. Tries what the pool can do, as far as its capabilities depend on it; leaves nothing.
 ///
 /// # Errors
 /// `Unsupported` for a driver that is not built, else as [`Driver::observe`].

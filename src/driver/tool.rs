@@ -238,4 +238,57 @@ mod tests {
         assert!(sh("true", LIMITS).unwrap().status.success());
         assert_eq!(run("no-such-tool", &[], LIMITS, &mut || Ok(())).unwrap_err().kind, ErrorKind::Unsupported);
     }
+
+    #[test]
+    fn a_tool_gains_no_privileges() {
+        let said = sh("grep NoNewPrivs /proc/self/status", LIMITS).unwrap();
+        assert_eq!(String::from_utf8_lossy(&said.out), "NoNewPrivs:\t1\n");
+    }
+
+    const PLACE: &str = "KILN_TEST_TOOL_CHILD";
+
+    /// The process that is killed while it waits for a tool.
+    #[test]
+    #[ignore = "run by a_tool_dies_with_its_caller, as a process of its own"]
+    #[expect(clippy::disallowed_methods, reason = "a test that is told where to write")]
+    fn child() {
+        let place = std::env::var(PLACE).expect("run by another test");
+        let _ = sh(&format!("echo $$ > {place}.new; mv {place}.new {place}; exec sleep 1000"), LIMITS);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the process that is killed must be another one than this")]
+    fn a_tool_dies_with_its_caller() {
+        let home = tempfile::tempdir().unwrap();
+        let place = home.path().join("pid");
+        let mut caller = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "driver::tool::tests::child", "--ignored"])
+            .env(PLACE, &place)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let begun = Instant::now();
+        while !place.exists() {
+            assert!(begun.elapsed() < Duration::from_secs(15), "the tool never began");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let tool: i32 = std::fs::read_to_string(&place).unwrap().trim().parse().unwrap();
+        let lives = || {
+            let stat = std::fs::read_to_string(format!("/proc/{tool}/stat")).unwrap_or_default();
+            !(stat.is_empty() || stat.contains(") Z "))
+        };
+        assert!(lives());
+        caller.kill().unwrap();
+        caller.wait().unwrap();
+        let killed = Instant::now();
+        while lives() && killed.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let left = lives();
+        if left {
+            let _ = rustix::process::kill_process(Pid::from_raw(tool).unwrap(), Signal::KILL);
+        }
+        assert!(!left, "the tool outlives its caller");
+    }
 }

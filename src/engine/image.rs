@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::Setup;
 use super::acts::ActError;
@@ -25,6 +26,8 @@ pub struct ImageExport {
     pub force: bool,
     /// Told bytes done, of bytes.
     pub progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
+    /// Set when nobody wants it any more.
+    pub abandoned: Arc<AtomicBool>,
 }
 
 /// Writes a volume or snapshot of this owner into an image file, whole or not at all. Changes nothing on the backend. Returns a
@@ -33,7 +36,7 @@ pub struct ImageExport {
 /// # Errors
 /// See [`ActError`]; `Held` if somebody has the volume open for writing.
 pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, ActError> {
-    let ImageExport { kind, name, file, format, force, progress } = wanted;
+    let ImageExport { kind, name, file, format, force, progress, abandoned } = wanted;
     let what = format!("{}/{name}", kind.as_lower());
     let records = setup.store.as_ref().and_then(|store| store.records().ok()).unwrap_or_default();
     let pass = Pass::begin(setup, records, Intent::Look).await;
@@ -75,7 +78,7 @@ pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, 
     };
     let said = format!("exported {what} of {} to {} ({format})", object.size, file.display());
     let written = tokio::task::spawn_blocking(move || {
-        export(&Export { from: &from, what: &what, file: &file, format, force }, progress)
+        export(&Export { from: &from, what: &what, file: &file, format, force, abandoned }, progress)
     });
     match written.await {
         Ok(Ok(())) => Ok(said),

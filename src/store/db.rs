@@ -96,7 +96,7 @@ impl Db {
     pub(super) fn sync(&self) -> Result<(), Trouble> {
         guarded("writing it", || {
             self.sled.flush().map_err(from_sled)?;
-            self.file.sync_data().map_err(|e| from_io(&e))
+            sync_data(&self.file).map_err(|e| from_io(&e))
         })
     }
 
@@ -110,6 +110,15 @@ impl Db {
             Ok(())
         })
     }
+}
+
+/// What was written to a file survives a power cut.
+fn sync_data(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    if !super::tests::power::syncing(file) {
+        return Ok(());
+    }
+    file.sync_data()
 }
 
 fn from_io(error: &io::Error) -> Trouble {

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
-use rustix::io::Errno;
+use rustix::fs::{self, FileType, Mode, OFlags};
 
 use super::fill::{CONVERTING_MEMORY, conversion_failed};
 use super::look::{format_of, name_for_tools, qemu_img};
+use crate::driver::NewFile;
 use crate::driver::local::content::{self, Work};
 use crate::driver::local::fail;
 use crate::driver::local::lease::{self, Lease, Leased};
@@ -31,16 +31,17 @@ pub struct Export<'a> {
     pub format: ImageFormat,
     /// Whether a file of that name is replaced.
     pub force: bool,
+    /// Set when nobody wants it any more: the export then ends without a file.
+    pub abandoned: Arc<AtomicBool>,
 }
 
-/// Writes an image, whole or not at all: under a temporary name beside, made durable, then renamed. What a crash leaves under the
-/// temporary name is replaced by the next export to that file. Blocks.
+/// Writes an image, whole or not at all ([`NewFile`]). Blocks.
 ///
 /// # Errors
 /// `Busy` if somebody has the data open for writing, or another export to the file is running; `Conflict` if the file is there;
 /// `Full`, `Denied`, …
 pub fn export(export: &Export<'_>, progress: Arc<dyn Fn(u64, u64) + Send + Sync>) -> Result<(), DriverError> {
-    let Export { from, what, file, format, force } = export;
+    let Export { from, what, file, format, force, abandoned } = export;
     let conflict = |message: String| DriverError::before(ErrorKind::Conflict, message);
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let source = fs::open(*from, flags, Mode::empty()).map_err(|e| fail::before(format!("opening {what}"), e))?;
@@ -71,44 +72,26 @@ pub fn export(export: &Export<'_>, progress: Arc<dyn Fn(u64, u64) + Send + Sync>
     let name = file.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| conflict(format!("{} names no file", file.display())))?;
     check_target(file, name, (stat.st_dev, stat.st_ino), *force)?;
-    let parent = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let dir = fs::open(parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|e| fail::before(format!("opening {}", parent.display()), e))?;
-    let temporary = format!(".{name}.kiln-tmp");
-    let target = begin(&dir, &temporary, file)?;
-    let result = (|| {
-        let work = Work { now: 0, progress: Arc::clone(&progress), abandoned: Arc::new(AtomicBool::new(false)) };
-        match format {
-            ImageFormat::Raw => {
-                // The copy asks for a lease of its own.
-                drop(lease);
-                content::fill(&target, &source, size, false, what, &work)?;
-            }
-            ImageFormat::Qcow2 => {
-                convert(&source, &target, size, what, progress.as_ref(), &|| {
-                    lease.as_ref().is_some_and(Lease::broken)
-                })?;
-            }
+    // Half an image is of no use: unless it is published, it goes.
+    let target = NewFile::begin(file, 0o600)?;
+    let work = Work { now: 0, progress, abandoned: Arc::clone(abandoned) };
+    match format {
+        ImageFormat::Raw => {
+            // The copy asks for a lease of its own.
+            drop(lease);
+            content::fill(target.file(), &source, size, false, what, &work)?;
         }
-        let after = fs::fstat(&source).map_err(|e| fail::before(format!("looking at {what}"), e))?;
-        let stamp = |s: &fs::Stat| (s.st_size, s.st_mtime, s.st_mtime_nsec);
-        if stamp(&after) != stamp(&stat) {
-            return Err(busy("someone who wrote to it meanwhile".to_owned()));
+        ImageFormat::Qcow2 => {
+            convert(&source, target.file(), size, what, &work, &|| lease.as_ref().is_some_and(Lease::broken))?;
         }
-        let failed = |e| fail::before(format!("writing {}", file.display()), e);
-        fs::fsync(&target).map_err(failed)?;
-        let flags = if *force { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-        fs::renameat_with(&dir, &temporary, &dir, name, flags).map_err(failed)
-    })();
-    if let Err(error) = result {
-        // Half an image is of no use. The error to report is the first.
-        let _ = fs::unlinkat(&dir, &temporary, AtFlags::empty());
-        return Err(error);
     }
-    fs::fsync(&dir).map_err(|e| fail::after(format!("making {} durable", file.display()), e))
+    work.check()?;
+    let after = fs::fstat(&source).map_err(|e| fail::before(format!("looking at {what}"), e))?;
+    let stamp = |s: &fs::Stat| (s.st_size, s.st_mtime, s.st_mtime_nsec);
+    if stamp(&after) != stamp(&stat) {
+        return Err(busy("someone who wrote to it meanwhile".to_owned()));
+    }
+    target.publish(*force)
 }
 
 /// Refuses to replace what should not be.
@@ -136,37 +119,12 @@ fn same(there: &Metadata, source: (u64, u64)) -> bool {
     (there.dev(), there.ino()) == source
 }
 
-/// Makes the temporary file. It is locked for as long as it is open: one that is there and not locked was left by a crash.
-fn begin(dir: &OwnedFd, temporary: &str, file: &Path) -> Result<OwnedFd, DriverError> {
-    let failed = |e| fail::before(format!("making a temporary file beside {}", file.display()), e);
-    let lock = |file: &OwnedFd| fs::flock(file, FlockOperation::NonBlockingLockExclusive);
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    for _ in 0..2 {
-        match fs::openat(dir, temporary, flags | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR) {
-            Ok(made) => {
-                lock(&made).map_err(failed)?;
-                return Ok(made);
-            }
-            Err(Errno::EXIST) => {
-                let left = fs::openat(dir, temporary, flags, Mode::empty()).map_err(failed)?;
-                if lock(&left).is_err() {
-                    let message = format!("another export to {} is running", file.display());
-                    return Err(DriverError::before(ErrorKind::Busy, message));
-                }
-                fs::unlinkat(dir, temporary, AtFlags::empty()).map_err(failed)?;
-            }
-            Err(errno) => return Err(failed(errno)),
-        }
-    }
-    Err(failed(Errno::EXIST))
-}
-
 fn convert(
     from: &OwnedFd,
     into: &OwnedFd,
     size: u64,
     what: &str,
-    progress: &(dyn Fn(u64, u64) + Send + Sync),
+    work: &Work,
     disturbed: &dyn Fn() -> bool,
 ) -> Result<(), DriverError> {
     let limits = Limits { time: None, cpu: None, memory: CONVERTING_MEMORY, file: u64::MAX };
@@ -174,8 +132,8 @@ fn convert(
     let busy = || DriverError::before(ErrorKind::Busy, format!("{what} was opened for writing meanwhile"));
     let said = qemu_img(&["convert", "-f", "raw", "-O", "qcow2"], &names, limits, &mut || {
         let written = fs::fstat(into).map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0) * 512);
-        progress(written.min(size), size);
-        if disturbed() { Err(busy()) } else { Ok(()) }
+        (work.progress)(written.min(size), size);
+        if disturbed() { Err(busy()) } else { work.check() }
     })?;
     if disturbed() {
         return Err(busy());
@@ -183,6 +141,6 @@ fn convert(
     if !said.status.success() {
         return Err(conversion_failed(what, &said));
     }
-    progress(size, size);
+    (work.progress)(size, size);
     Ok(())
 }

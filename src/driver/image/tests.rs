@@ -333,7 +333,8 @@ fn a_disk_goes_out_whole_or_not_at_all() {
     let out = bench.path("out");
     let nothing: Arc<dyn Fn(u64, u64) + Send + Sync> = Arc::new(|_, _| ());
     for format in [ImageFormat::Raw, ImageFormat::Qcow2] {
-        let mut wish = Export { from: &disk, what: "volume/db", file: &out, format, force: false };
+        let mut wish =
+            Export { from: &disk, what: "volume/db", file: &out, format, force: false, abandoned: Arc::default() };
         // What a crash left is in nobody's way.
         fs::write(bench.path(".out.kiln-tmp"), b"half").unwrap();
         export(&wish, Arc::clone(&nothing)).unwrap();
@@ -353,7 +354,7 @@ fn a_disk_goes_out_whole_or_not_at_all() {
         let beside = fs::File::create(bench.path(".out.kiln-tmp")).unwrap();
         rustix::fs::flock(&beside, rustix::fs::FlockOperation::LockExclusive).unwrap();
         let error = export(&wish, Arc::clone(&nothing)).unwrap_err();
-        assert!(error.kind == ErrorKind::Busy && error.message.contains("another export"), "{error}");
+        assert!(error.kind == ErrorKind::Busy && error.message.contains("another process"), "{error}");
         drop(beside);
         assert_eq!(fs::read(&out).unwrap(), before);
         fs::remove_file(&out).unwrap();
@@ -373,7 +374,14 @@ fn an_export_replaces_nothing_of_kilns() {
         (disk.clone(), "itself"),
         (bench.path("dir"), "regular"),
     ] {
-        let wish = Export { from: &disk, what: "volume/db", file: &file, format: ImageFormat::Raw, force: true };
+        let wish = Export {
+            from: &disk,
+            what: "volume/db",
+            file: &file,
+            format: ImageFormat::Raw,
+            force: true,
+            abandoned: Arc::default(),
+        };
         let error = export(&wish, Arc::new(|_, _| ())).unwrap_err();
         assert!(error.kind == ErrorKind::Conflict && error.message.contains(why), "{error}");
     }

@@ -20,6 +20,7 @@
 //! ([`Object::unfinished`](crate::model::Object)), and the planner plans its completion.
 
 use std::collections::HashSet;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -176,7 +177,11 @@ impl Inner {
             Err(Closed::Missing) => {
                 let parent = parent_of(&self.path);
                 let doing = format!("making {} (only the last directory of the path is made)", self.path.display());
-                match fs::mkdir(&self.path, pool::DIR_MODE) {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let opened = fs::open(parent, flags, Mode::empty());
+                let name = self.path.file_name().and_then(|name| name.to_str()).ok_or(Errno::INVAL);
+                let made = opened.as_ref().map_err(|errno| *errno).and_then(|dir| pool::mkdir(dir, name?));
+                match made {
                     // Somebody else was faster.
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(Errno::NOENT) => {
@@ -187,9 +192,8 @@ impl Inner {
                     }
                     Err(errno) => return Err(fail::before(doing, errno)),
                 }
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                fs::open(parent, flags, Mode::empty())
-                    .and_then(fs::fsync)
+                opened
+                    .and_then(|parent| pool::sync(parent.as_fd()))
                     .map_err(|e| fail::after(format!("making {} durable", self.path.display()), e))?;
                 self.pool()?.mark_made()
             }

@@ -30,7 +30,7 @@ pub(super) const DIR_MODE: Mode = Mode::RWXU;
 /// Data files, tags and ledgers.
 pub(super) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
-/// Files in [`MARK`] that are given up, one by one, where objects leave and there is no inode or block left for their tags.
+/// Files in [`MARK`] that are given up, one by one, where objects leave or are suspended and there is no inode or block left for that.
 const SPARE: &str = "spare";
 /// How many: what is trashed on a full file system before trash must be purged.
 pub(super) const SPARES: u64 = 32;
@@ -135,7 +135,7 @@ impl Pool {
             .map_err(|e| fail::before(format!("making the trash {}/{TRASH}", self.path.display()), e))
     }
 
-    /// Does what objects need to leave. Where there is no room for it, spare files are given up until there is.
+    /// Does what objects need to leave or to be suspended. Where there is no room for it, spare files are given up until there is.
     pub(super) fn with_spares<T>(&self, work: impl Fn() -> Result<T, DriverError>) -> Result<T, DriverError> {
         let no_room = |error: &DriverError| error.kind == ErrorKind::Full;
         let mut answer = work();
@@ -264,6 +264,8 @@ pub(super) fn open_in(dir: BorrowedFd<'_>, name: &str, flags: OFlags, mode: Mode
     if !flags.contains(OFlags::CREATE) {
         return open_entry(dir, name, flags, mode);
     }
+    #[cfg(test)]
+    super::tests::fault::answer(super::tests::fault::Call::Create)?;
     match open_entry(dir, name, flags | OFlags::EXCL, mode) {
         Err(Errno::EXIST) if !flags.contains(OFlags::EXCL) => open_entry(dir, name, flags, mode),
         other => {
@@ -291,7 +293,7 @@ fn keep_owner(dir: BorrowedFd<'_>, made: BorrowedFd<'_>) -> Result<(), Errno> {
 
 fn open_entry(dir: BorrowedFd<'_>, name: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK;
     crash_point();
     loop {
         match fs::openat2(dir, name, flags, mode, resolve) {
@@ -423,10 +425,16 @@ pub(super) fn remove_file(dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno
 /// Makes a file or directory durable.
 pub(super) fn sync(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     crash_point();
+    #[cfg(test)]
+    super::tests::fault::answer(super::tests::fault::Call::Sync)?;
     loop {
         match fs::fsync(fd) {
             Err(Errno::INTR) => {}
-            other => return other,
+            other => {
+                #[cfg(test)]
+                super::tests::power::synced(fd);
+                return other;
+            }
         }
     }
 }
@@ -440,12 +448,21 @@ pub(super) fn rename(
     flags: RenameFlags,
 ) -> Result<(), Errno> {
     crash_point();
+    #[cfg(test)]
+    {
+        super::tests::power::renaming((from_dir.as_fd(), from), (to_dir.as_fd(), to));
+        if !flags.is_empty() {
+            super::tests::fault::answer(super::tests::fault::Call::Rename)?;
+        }
+    }
     fs::renameat_with(from_dir, from, to_dir, to, flags)
 }
 
 /// Gives a file a second name in its directory.
 pub(super) fn link(dir: impl AsFd, from: &str, to: &str) -> Result<(), Errno> {
     crash_point();
+    #[cfg(test)]
+    super::tests::fault::answer(super::tests::fault::Call::Link)?;
     fs::linkat(&dir, from, &dir, to, AtFlags::empty())
 }
 
@@ -474,7 +491,10 @@ pub(super) fn unlink(dir: impl AsFd, name: &str, flags: AtFlags) -> Result<(), E
 #[inline]
 fn crash_point() {
     #[cfg(test)]
-    super::tests::crash::point();
+    {
+        super::tests::power::point();
+        super::tests::crash::point();
+    }
 }
 
 /// `ENOENT` is an answer, not an error.

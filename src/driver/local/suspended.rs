@@ -144,7 +144,8 @@ pub(super) fn write(pool: &Pool, record: &Suspension) -> Result<(), DriverError>
     let state = if record.resumed.is_some() { State::Resumed } else { State::Suspended };
     super::lock::identity(pool)?;
     let mark = pool.mark().and_then(|mark| mark.ok_or(Errno::NOENT)).map_err(failed)?;
-    let dir = pool::make_dir(mark, DIR).map_err(failed)?;
+    // A full pool can be suspended, too.
+    let dir = pool.with_spares(|| pool::make_dir(mark, DIR).map_err(failed))?;
     let names = Records::list(pool, owner)?.map(|records| records.names).unwrap_or_default();
     let (suspended, resumed) = (file_name(owner, &id, State::Suspended), file_name(owner, &id, State::Resumed));
     let name = if state == State::Resumed { &resumed } else { &suspended };
@@ -160,13 +161,15 @@ pub(super) fn write(pool: &Pool, record: &Suspension) -> Result<(), DriverError>
         bytes.extend_from_slice(&body);
         // Two writers of one record write the same bytes, each beside.
         let beside = format!("{name}.{}.{}.new", std::process::id(), pool::random_hex().map_err(failed)?);
-        pool::write_new(dir.as_fd(), &beside, &bytes)
-            .and_then(|()| pool::rename(&dir, &beside, &dir, name, RenameFlags::empty()))
-            .map_err(|errno| {
-                // What is beside is of no use, and no record.
-                let _ = pool::remove_file(dir.as_fd(), &beside);
-                fail::before(&doing, errno)
-            })?;
+        pool.with_spares(|| {
+            pool::write_new(dir.as_fd(), &beside, &bytes)
+                .and_then(|()| pool::rename(&dir, &beside, &dir, name, RenameFlags::empty()))
+                .map_err(|errno| {
+                    // What is beside is of no use, and no record.
+                    let _ = pool::remove_file(dir.as_fd(), &beside);
+                    fail::before(&doing, errno)
+                })
+        })?;
     }
     let after = |errno| fail::after(&doing, errno);
     pool::sync(dir.as_fd()).map_err(after)?;

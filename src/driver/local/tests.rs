@@ -12,11 +12,14 @@ use crate::model::{
     Seconds, Size, Tags,
 };
 
+mod confined;
 pub(super) mod crash;
 mod disturbed;
+pub(super) mod fault;
 mod instants;
 mod leftovers;
 mod marks;
+pub(super) mod power;
 mod whole_pool;
 
 const MIB: u64 = 1 << 20;

@@ -4,6 +4,7 @@ mod damage;
 mod durability;
 mod fixtures;
 mod measure;
+pub(super) mod power;
 mod same;
 mod trouble;
 

@@ -86,7 +86,7 @@ pub(super) fn now(bench: &Bench, step: &Step) -> Result<Outcome, DriverError> {
 
 /// The pool as paths below it: what is compared between two of them. The directories that are made when first needed, and stay,
 /// do not count.
-fn shape(bench: &Bench) -> Vec<(PathBuf, u32, Vec<u8>)> {
+pub(super) fn shape(bench: &Bench) -> Vec<(PathBuf, u32, Vec<u8>)> {
     let kept = ["", ".kiln-pool/id", ".kiln-pool/adopted", ".trash"];
     let relative = |path: PathBuf| path.strip_prefix(&bench.path).unwrap().to_owned();
     let tree = bench.tree().into_iter().map(|(path, mode, content)| match path.extension() {
@@ -119,6 +119,7 @@ fn images() -> &'static Path {
             file: &qcow2,
             format: ImageFormat::Qcow2,
             force: false,
+            abandoned: Arc::default(),
         };
         crate::driver::image::export(&export, Arc::new(|_, _| ())).unwrap();
         home
@@ -126,13 +127,13 @@ fn images() -> &'static Path {
     made.path()
 }
 
-struct Case {
-    what: &'static str,
+pub(super) struct Case {
+    pub(super) what: &'static str,
     before: Vec<Step>,
-    step: Step,
+    pub(super) step: Step,
 }
 
-fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let db = volume("db");
     let snap = identity(Kind::Snapshot, "s");
     let renamed = Identity { name: "db2".parse().unwrap(), ..db.clone() };
@@ -200,7 +201,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-async fn prepared(case: &Case) -> Bench {
+pub(super) async fn prepared(case: &Case) -> Bench {
     let bench = Bench::at(home()).await;
     fs::write(bench.path.join("file"), vec![3; 8192]).unwrap();
     for step in &case.before {

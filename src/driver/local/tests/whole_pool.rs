@@ -362,42 +362,6 @@ async fn a_full_pool_leaves_nothing_half_made() {
     assert_eq!(bench.run(&step(volume("t"), Action::Purge)).await, Ok(Outcome::Changed));
 }
 
-#[tokio::test]
-async fn a_pool_that_may_not_be_written_to_is_unreachable() {
-    let bench = Bench::new().await;
-    fs::set_permissions(&bench.path, fs::Permissions::from_mode(0o500)).unwrap();
-    let seen = bench.driver.observe(&Scope::All).await;
-    if rustix::process::geteuid().is_root() {
-        assert!(seen.is_ok(), "modes do not bind root");
-    } else {
-        let error = seen.unwrap_err();
-        assert!(error.kind == ErrorKind::Unreachable && error.message.contains("may not be written"), "{error}");
-    }
-}
-
-#[tokio::test]
-async fn a_pool_whose_mark_may_not_be_read_or_written_is_unreachable() {
-    let bench = Bench::new().await;
-    let (mark, id) = (bench.path.join(".kiln-pool"), bench.path.join(".kiln-pool/id"));
-    let changes = [(&mark, 0o500, "written to"), (&mark, 0o600, "read"), (&mark, 0o300, "read"), (&id, 0o200, "read")];
-    for (path, mode, word) in changes {
-        let before = path.metadata().unwrap().permissions();
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-        let seen = bench.driver.observe(&Scope::All).await;
-        let step = bench.driver.execute(&step(volume("db"), create(MIB)), &StepContext::at(NOW)).await;
-        fs::set_permissions(path, before).unwrap();
-        if rustix::process::geteuid().is_root() {
-            assert!(seen.is_ok() && step.is_ok(), "modes do not bind root");
-            continue;
-        }
-        for error in [seen.unwrap_err(), step.unwrap_err()] {
-            let said = error.message.contains(&format!("may not be {word} by this user"));
-            assert!(error.kind == ErrorKind::Unreachable && said, "{mode:o}: {error}");
-        }
-    }
-    assert!(bench.driver.observe(&Scope::All).await.unwrap().pool.is_some());
-}
-
 /// What a look says to be used beyond what `df` would show, taken while nobody else used any of it or gave any back.
 async fn used_beyond(driver: &Local, path: &Path) -> u64 {
     let used_and_free = || {

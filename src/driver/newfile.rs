@@ -1,0 +1,128 @@
+//! Files that are there whole or not at all: written under a temporary name beside their place, synced, and then given their name.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::local::fail;
+use crate::model::{DriverError, ErrorKind};
+
+/// A file being written. Dropped before [`NewFile::publish`], it leaves nothing. What a crash leaves under the temporary name is removed
+/// by the next that writes the same file.
+pub struct NewFile {
+    dir: OwnedFd,
+    temporary: String,
+    name: String,
+    path: PathBuf,
+    file: OwnedFd,
+    published: bool,
+}
+
+impl NewFile {
+    /// Begins a file with such a mode, which the umask of the process restricts.
+    ///
+    /// # Errors
+    /// `Busy` if another process is writing the same file; `Conflict` if the path names no file; `Full`, `Denied`, …
+    pub fn begin(path: &Path, mode: u32) -> Result<Self, DriverError> {
+        let failed = |e| fail::before(format!("making a temporary file beside {}", path.display()), e);
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.ok_or_else(|| fail::conflict(format!("{} names no file", path.display())))?;
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let dir = fs::open(parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| fail::before(format!("opening {}", parent.display()), e))?;
+        let temporary = format!(".{name}.kiln-tmp");
+        // It is locked for as long as it is open: one that is there and not locked was left by a crash.
+        let lock = |file: &OwnedFd| fs::flock(file, FlockOperation::NonBlockingLockExclusive);
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        for _ in 0..2 {
+            match fs::openat(&dir, &*temporary, flags | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(mode)) {
+                Ok(file) => {
+                    lock(&file).map_err(failed)?;
+                    let (name, path) = (name.to_owned(), path.to_owned());
+                    return Ok(Self { dir, temporary, name, path, file, published: false });
+                }
+                Err(Errno::EXIST) => {
+                    let left = fs::openat(&dir, &*temporary, flags, Mode::empty()).map_err(failed)?;
+                    if lock(&left).is_err() {
+                        let message = format!("another process is writing {}", path.display());
+                        return Err(DriverError::before(ErrorKind::Busy, message));
+                    }
+                    fs::unlinkat(&dir, &*temporary, AtFlags::empty()).map_err(failed)?;
+                }
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+        Err(failed(Errno::EXIST))
+    }
+
+    /// The file.
+    pub fn file(&self) -> &OwnedFd {
+        &self.file
+    }
+
+    /// Writes at the end of the file.
+    ///
+    /// # Errors
+    /// `Full`, …
+    pub fn write(&self, mut bytes: &[u8]) -> Result<(), DriverError> {
+        while !bytes.is_empty() {
+            match rustix::io::write(&self.file, bytes) {
+                Ok(n) => bytes = &bytes[n..],
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(self.failed(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the content durable and gives the file its name, in the place of another only if it `replaces`.
+    ///
+    /// # Errors
+    /// `Conflict` if there is a file of this name and none is replaced; `Full`, …
+    pub fn publish(mut self, replaces: bool) -> Result<(), DriverError> {
+        let (dir, temporary, name) = (self.dir.as_fd(), self.temporary.as_str(), self.name.as_str());
+        fs::fsync(&self.file).map_err(|errno| self.failed(errno))?;
+        let named = match replaces {
+            true => fs::renameat(dir, temporary, dir, name),
+            false => name_if_free(dir, temporary, name),
+        };
+        named.map_err(|errno| match errno {
+            Errno::EXIST => fail::conflict(format!("{} is there already", self.path.display())),
+            errno => self.failed(errno),
+        })?;
+        self.published = true;
+        match fs::fsync(&self.dir) {
+            // Some file systems of others know no fsync of directories.
+            Ok(()) | Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
+            Err(errno) => Err(fail::after(format!("making {} durable", self.path.display()), errno)),
+        }
+    }
+
+    fn failed(&self, errno: Errno) -> DriverError {
+        fail::before(format!("writing {}", self.path.display()), errno)
+    }
+}
+
+fn name_if_free(dir: BorrowedFd<'_>, temporary: &str, name: &str) -> Result<(), Errno> {
+    match fs::renameat_with(dir, temporary, dir, name, RenameFlags::NOREPLACE) {
+        // Not known by the file system (NFS): a second name, which must be free too, and then no first one.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            fs::linkat(dir, temporary, dir, name, AtFlags::empty())?;
+            fs::unlinkat(dir, temporary, AtFlags::empty())
+        }
+        other => other,
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.published {
+            let _ = fs::unlinkat(&self.dir, &*self.temporary, AtFlags::empty());
+        }
+    }
+}
