@@ -192,7 +192,7 @@ fn a_takeover_cut_short_anywhere_makes_nothing_anew_and_can_be_finished() {
             "gone",
         )
         .await;
-        let text = HEAD.replace("{name: prod}", "{name: neu}").replace("5c1d2e8a90", "0123456789");
+        let text = HEAD.replace("{name: prod}", "{name: neu}").replace("5c1d2e8a90", "a123456789");
         let parts = [volume("a", "size: 1Mi"), volume("b", "size: 1Mi, object: by-name"), snapshot("s", "a", "")];
         let ours = specs(&format!("{text}{}", parts.concat()));
         let (pool, prod) = (name("pool"), "prod".parse().unwrap());
@@ -393,7 +393,7 @@ fn a_backend_that_is_not_this_stacks_keeps_no_other_from_being_purged() {
         let ours = Rig::new();
         let theirs = Rig { world: Arc::new(Mutex::new(SimWorld::new(8))), ..Rig::new() };
         // Another Stack of the same name.
-        let head = HEAD.replace("5c1d2e8a90", "0123456789");
+        let head = HEAD.replace("5c1d2e8a90", "a123456789");
         for (rig, head, other) in [(&ours, HEAD, "mine"), (&theirs, head.as_str(), "foreign")] {
             let other = volume(other, "size: 1Mi");
             rig.settle(&specs(&format!("{head}{gone}{other}{keep}")), 3, "made").await;
