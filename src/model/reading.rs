@@ -249,14 +249,12 @@ impl Coverage {
             return Some(Doubt::OtherPlace(before.clone()));
         }
         // The Stack's own file has the same name in most directories, so the others tell, where both readings have others.
-        let others = |files: &BTreeSet<String>| -> BTreeSet<String> {
-            files.iter().filter(|file| Some(*file) != self.stack.as_ref()).cloned().collect()
-        };
-        let (before, now) = (others(&last.files), others(&self.files));
-        let differs = match before.is_empty() || now.is_empty() {
-            true => !last.files.is_empty() && !self.files.is_empty() && last.files.is_disjoint(&self.files),
-            false => before.is_disjoint(&now),
-        };
+        let is_other = |file: &&String| Some(*file) != self.stack.as_ref();
+        let both_have_others =
+            last.files.iter().any(|file| is_other(&file)) && self.files.iter().any(|file| is_other(&file));
+        let counts = |file: &&String| !both_have_others || is_other(file);
+        let shares_one = last.files.iter().filter(counts).any(|file| self.files.contains(file));
+        let differs = !shares_one && !last.files.is_empty() && !self.files.is_empty();
         differs.then_some(Doubt::OtherFiles)
     }
 
