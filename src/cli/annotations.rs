@@ -4,8 +4,10 @@
 //! <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>; the escapes are those that its runner
 //! undoes (`actions/toolkit`, `command.ts`).
 
+use std::path::Path;
+
 use super::terminal::Terminal;
-use crate::manifest::Problem;
+use crate::manifest::{Problem, path_in_work_tree};
 use crate::model::{Kind, Name, SourcePlace, Specs};
 use crate::plan::{Plan, escape};
 
@@ -52,8 +54,10 @@ fn say(terminal: &Terminal, level: &str, place: Option<&SourcePlace>, message: &
 
 fn command(level: &str, place: Option<&SourcePlace>, message: &str) -> String {
     let place = place.map(|place| {
-        // GitHub knows files as they are called from the top of the repository.
-        let file = place.file.strip_prefix("./").unwrap_or(&place.file);
+        // GitHub knows files by their path from the root of the repository, wherever the command runs.
+        let in_repository = path_in_work_tree(Path::new(&place.file));
+        let file = in_repository.as_deref().and_then(Path::to_str).unwrap_or(&place.file);
+        let file = file.strip_prefix("./").unwrap_or(file);
         format!(" file={},line={},col={}", property(file), place.line, place.column)
     });
     format!("::{level}{}::{}\n", place.unwrap_or_default(), data(message))
@@ -73,8 +77,8 @@ mod tests {
 
     #[test]
     fn commands_have_the_form_that_github_reads() {
-        let place = SourcePlace { file: "./specs/a.yaml".to_owned(), line: 4, column: 23 };
-        assert_eq!(command("error", Some(&place), "no"), "::error file=specs/a.yaml,line=4,col=23::no\n");
+        let place = SourcePlace { file: "./no-such-directory/a.yaml".to_owned(), line: 4, column: 23 };
+        assert_eq!(command("error", Some(&place), "no"), "::error file=no-such-directory/a.yaml,line=4,col=23::no\n");
         assert_eq!(command("warning", None, "no"), "::warning::no\n");
     }
 

@@ -164,13 +164,26 @@ impl Place {
         let real = fs::canonicalize(path).ok()?;
         let one_file = !real.is_dir();
         let directory = if one_file { real.parent()? } else { &real };
-        directory.ancestors().all(|above| can_be_read(&above.join(".git"))).then_some(())?;
-        let options = gix_discover::upwards::Options { dot_git_only: true, ..Default::default() };
-        let (found, _) = gix_discover::upwards_opts(directory, options).ok()?;
-        let (git_dir, work_tree) = found.into_repository_and_work_tree_directories();
-        let below = directory.strip_prefix(fs::canonicalize(work_tree?).ok()?).ok()?.to_owned();
+        let (git_dir, work_tree) = work_tree(directory)?;
+        let below = directory.strip_prefix(work_tree).ok()?.to_owned();
         Some(Self { git_dir, below, one_file })
     }
+}
+
+/// The Git directory and the root of the work tree that a directory lies in.
+fn work_tree(directory: &Path) -> Option<(PathBuf, PathBuf)> {
+    directory.ancestors().all(|above| can_be_read(&above.join(".git"))).then_some(())?;
+    let options = gix_discover::upwards::Options { dot_git_only: true, ..Default::default() };
+    let (found, _) = gix_discover::upwards_opts(directory, options).ok()?;
+    let (git_dir, work_tree) = found.into_repository_and_work_tree_directories();
+    Some((git_dir, fs::canonicalize(work_tree?).ok()?))
+}
+
+/// A file's path from the root of the Git work tree that it lies in, links resolved; `None` outside of Git.
+pub fn path_in_work_tree(file: &Path) -> Option<PathBuf> {
+    let real = fs::canonicalize(file).ok()?;
+    let (_, root) = work_tree(real.parent()?)?;
+    real.strip_prefix(root).ok().map(Path::to_owned)
 }
 
 /// A file, or nothing, or a directory: nothing that keeps whoever opens it.

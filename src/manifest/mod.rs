@@ -27,7 +27,7 @@ mod value;
 
 use std::path::PathBuf;
 
-pub use git::{checkout_in_progress, commit_of};
+pub use git::{checkout_in_progress, commit_of, path_in_work_tree};
 pub use load::load;
 pub use reach::{Allowed, Named, hold_saved};
 pub use reader::{Reader, Reading};

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{STACK, Sandbox};
 
 /// Content that must survive, at the beginning of a volume.
 const CANARY: &[u8] = b"what was written must be there";
@@ -460,4 +460,36 @@ fn what_init_writes_can_be_applied() {
     sandbox.write("specs/kiln.yaml", &written.replace("  driver: local\n", "  driver: local\n  maxFill: 100%\n"));
     sandbox.kiln("apply").ends(0).says("created volume/data on local");
     sandbox.kiln("apply").ends(0).says("Nothing to do.");
+}
+
+#[test]
+fn annotations_name_files_from_the_root_of_the_repository() {
+    let sandbox = Sandbox::new();
+    sandbox.write("repo/deploy/specs/stack.yaml", &format!("{STACK}colour: red\n"));
+    std::os::unix::fs::symlink("repo/deploy", sandbox.path("link")).unwrap();
+    let absolute = sandbox.path("repo/deploy/specs");
+    let runs = [
+        ("repo/deploy", "specs"),
+        ("repo/deploy", "./specs/"),
+        ("repo/deploy/specs", "."),
+        ("repo/deploy/specs", "stack.yaml"),
+        ("", "repo/deploy/specs"),
+        ("", absolute.to_str().unwrap()),
+        ("link", "specs"),
+    ];
+    let files = || -> Vec<String> {
+        let file = |(directory, specs): &(&str, &str)| {
+            let mut command = sandbox.command();
+            command.current_dir(sandbox.path(directory)).args(["check", specs, "--annotations", "github"]);
+            let output = command.output().unwrap();
+            assert_eq!(output.status.code(), Some(5));
+            let said = String::from_utf8(output.stderr).unwrap();
+            let named = said.lines().find_map(|line| line.strip_prefix("::error file="));
+            named.unwrap_or_else(|| panic!("no annotation in {said}")).split(',').next().unwrap().to_owned()
+        };
+        runs.iter().map(file).collect()
+    };
+    assert_eq!(files()[..4], ["specs/stack.yaml", "specs/stack.yaml", "stack.yaml", "stack.yaml"], "outside of Git");
+    assert_cmd::Command::new("git").args(["init", "-q"]).arg(sandbox.path("repo")).assert().success();
+    assert_eq!(files(), vec!["deploy/specs/stack.yaml"; runs.len()]);
 }
