@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Action, ApprovalInUse, Extent, Kind, Name, Place, Risk, Size, Specs, Step, Uid};
+use crate::model::{Action, ApprovalInUse, ApprovalSpec, Extent, Kind, Name, Place, Risk, Size, Specs, Step, Uid};
 
 use super::plan::{Planner, good_grounds};
 use super::removal::because;
@@ -42,7 +42,7 @@ pub(super) struct Judged {
 
 /// Holds what needs a person and has none; gives the set that waits, and the approvals that were made use of.
 pub(super) fn judge(planner: &mut Planner<'_>) -> Judged {
-    let judged = judge_steps(planner);
+    let (judged, fitting) = judge_steps(planner);
     let known = |digest: &String| {
         judged.asked.as_ref().is_some_and(|asked| asked.digest == *digest)
             || judged.used.iter().any(|used| used.digest == *digest)
@@ -56,6 +56,20 @@ pub(super) fn judge(planner: &mut Planner<'_>) -> Judged {
         })
         .collect();
     planner.warnings.extend(unmatched);
+    let spent = spent(planner);
+    let documents = planner.inputs.specs.approvals.values();
+    let used_up: Vec<Warning> = documents
+        .filter(|approval| spent.contains(&approval.digest) && fitting.contains(&approval.digest))
+        .map(|ApprovalSpec { meta, digest }| Warning {
+            code: "ApprovalSpent".to_owned(),
+            message: format!(
+                "{} approves {digest} no more: that set was approved before, and then carried out or no longer planned; a document \
+                 approves a set once; `kiln approve {digest}` approves it again",
+                meta.name
+            ),
+        })
+        .collect();
+    planner.warnings.extend(used_up);
     // Approved, it is not in doubt any more.
     let approved: Vec<Uid> = planner
         .doubts
@@ -77,7 +91,8 @@ fn may_be_cut(specs: &Specs) -> bool {
     specs.coverage.stdin && specs.coverage.extent == Extent::Whole
 }
 
-fn judge_steps(planner: &mut Planner<'_>) -> Judged {
+/// Likewise, and the digests that would let go what waits.
+fn judge_steps(planner: &mut Planner<'_>) -> (Judged, BTreeSet<String>) {
     let begun = begun(planner);
     let given: BTreeSet<String> = given(planner);
     let covered = |step: &Step| begun.iter().any(|approval| approval.set.contains(&approval_item(step)));
@@ -111,7 +126,7 @@ fn judge_steps(planner: &mut Planner<'_>) -> Judged {
     let mut used: Vec<ApprovalSet> =
         begun.into_iter().map(|approval| ApprovalSet { digest: approval.digest, set: approval.set }).collect();
     if waiting.is_empty() {
-        return Judged { used, ..Judged::default() };
+        return (Judged { used, ..Judged::default() }, BTreeSet::new());
     }
     let set_of = |indexes: &[usize]| {
         let set: BTreeSet<String> = indexes.iter().map(|index| approval_item(&planner.steps[*index])).collect();
@@ -119,9 +134,10 @@ fn judge_steps(planner: &mut Planner<'_>) -> Judged {
     };
     let asked = set_of(&waiting);
     // A person was perhaps shown also what is its own confirmation here, and approved all of that.
-    if let Some(approved) = [asked.clone(), set_of(&all)].into_iter().find(|set| given.contains(&set.digest)) {
+    let fitting = [asked.clone(), set_of(&all)];
+    if let Some(approved) = fitting.iter().find(|set| given.contains(&set.digest)).cloned() {
         used.push(approved);
-        return Judged { used, ..Judged::default() };
+        return (Judged { used, ..Judged::default() }, BTreeSet::new());
     }
     let mut too_much = BTreeSet::new();
     let unblock = match unattended {
@@ -163,7 +179,7 @@ fn judge_steps(planner: &mut Planner<'_>) -> Judged {
             planner.hold_step(index, HeldReason::NeedsConfirmation, message, &unblock);
         }
     }
-    Judged { asked: Some(asked), used, too_much }
+    (Judged { asked: Some(asked), used, too_much }, fitting.map(|set| set.digest).into())
 }
 
 /// Whether the limits count a step. What was never written to and gives way to the object that comes back in its place takes nothing
@@ -184,10 +200,14 @@ fn begun(planner: &Planner<'_>) -> Vec<ApprovalInUse> {
     by_digest.into_values().collect()
 }
 
+/// Digests of approvals that were carried out, or that lapsed because nothing was planned for them any more.
+fn spent<'p>(planner: &'p Planner<'_>) -> BTreeSet<&'p String> {
+    good_grounds(&planner.grounds).filter_map(|(_, good)| good.ledger).flat_map(|ledger| &ledger.spent).collect()
+}
+
 /// Digests that a person gives now, by hand or by commit. One that was committed holds once.
 fn given(planner: &Planner<'_>) -> BTreeSet<String> {
-    let spent: BTreeSet<&String> =
-        good_grounds(&planner.grounds).filter_map(|(_, good)| good.ledger).flat_map(|ledger| &ledger.spent).collect();
+    let spent = spent(planner);
     let by_commit = planner.inputs.specs.approvals.values().map(|approval| &approval.digest);
     by_commit.filter(|digest| !spent.contains(digest)).chain(planner.inputs.approved).cloned().collect()
 }

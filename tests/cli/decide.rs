@@ -233,3 +233,28 @@ fn a_restore_is_approved_as_the_plan_shows_it() {
     sandbox.kiln("apply").ends(0);
     sandbox.kiln("plan").ends(0).says("othing");
 }
+
+#[test]
+fn a_document_that_would_approve_a_set_again_is_not_ignored_without_a_word() {
+    let sandbox = Sandbox::new();
+    sandbox.write("specs/stack.yaml", &STACK.replace("}\n---", ", safety: {maxRemovals: 1}}\n---"));
+    let declare = || ["a", "b", "keep"].iter().for_each(|name| sandbox.volume(name, "size: 1Mi"));
+    let withdraw = || ["a", "b"].iter().for_each(|name| sandbox.remove(&format!("specs/{name}.yaml")));
+    declare();
+    sandbox.kiln("apply").ends(0);
+    withdraw();
+    let digest = sandbox.kiln("plan -o json").ends(4).json()["approval"].as_str().unwrap().to_owned();
+    sandbox.kiln(&format!("approve {digest}")).ends(0);
+    // It lapses: nothing of it is planned any more.
+    declare();
+    sandbox.kiln("apply").ends(0);
+    withdraw();
+    let document = "apiVersion: kiln/v1\nkind: Approval\nmetadata: {name: again}\nspec: {digest: DIGEST}\n";
+    sandbox.write("specs/again.yaml", &document.replace("DIGEST", &format!("\"{digest}\"")));
+    let fix = format!("`kiln approve {digest}` approves it again");
+    for command in ["plan", "apply"] {
+        sandbox.kiln(command).ends(4).says("RemovalLimit").says("ApprovalSpent: again approves").says(&fix);
+    }
+    sandbox.kiln(&format!("approve {digest}")).ends(0);
+    sandbox.kiln("apply").ends(0).says("removed volume/a").says("removed volume/b");
+}

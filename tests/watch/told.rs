@@ -176,3 +176,19 @@ fn the_journal_is_told_how_grave_it_is() {
     daemon.send(Signal::TERM);
     assert_eq!(daemon.ended(), Some(0));
 }
+
+#[test]
+fn a_warning_of_the_plan_is_logged_once_for_as_long_as_it_stands() {
+    let sandbox = patient();
+    let approval = "apiVersion: kiln/v1\nkind: Approval\nmetadata: {name: late}\nspec: {digest: abcdef0123456789}\n";
+    sandbox.write("specs/approval.yaml", approval);
+    let daemon = Daemon::start(&sandbox);
+    daemon.pass();
+    let told = || daemon.log().matches("ApprovalUnmatched").count();
+    assert_eq!(told(), 1, "{}", daemon.log());
+    sandbox.remove("specs/approval.yaml");
+    daemon.pass();
+    sandbox.write("specs/approval.yaml", approval);
+    daemon.pass();
+    assert_eq!(told(), 2, "{}", daemon.log());
+}
