@@ -8,6 +8,8 @@ mod adopt;
 mod basics;
 #[path = "cli/decide.rs"]
 mod decide;
+#[path = "cli/doctored.rs"]
+mod doctored;
 #[path = "cli/images.rs"]
 mod images;
 #[path = "cli/interrupted.rs"]

@@ -17,7 +17,7 @@ use crate::engine::{self, Act, Clock, Connect, Said, Setup, Survey, SystemClock,
 use crate::manifest::{self, Allowed, Limits, Loaded, Problem, Source};
 use crate::model::{BackendSpec, DriverError, Specs};
 use crate::plan::{counted, escape};
-use crate::store::{self, Opened, Store, StoreError};
+use crate::store::{self, Found, Opened, Store, StoreError};
 
 /// What every command is given.
 pub(crate) struct Context {
@@ -223,9 +223,15 @@ impl Context {
     /// Opens the store for looking; none if there is none yet.
     ///
     /// # Errors
-    /// Exit code 7.
+    /// Exit code 7, also if it cannot be read or believed: nothing else has what it has.
     pub(crate) fn look_store(&self, journal: usize) -> Result<Option<Arc<dyn Store>>, Failure> {
-        Ok(look_at_store(&self.state, self.daemon()?, journal)?.map(|opened| self.with_notes(opened)))
+        let Some(opened) = look_at_store(&self.state, self.daemon()?, journal)? else { return Ok(None) };
+        let fix = match opened.found {
+            Found::Whole => return Ok(Some(self.with_notes(opened))),
+            Found::Unreadable => "run it as a user that may read the store, or give another store with --state DIR",
+            Found::Damaged => "`kiln apply` sets it aside and begins a new one: what was recorded is lost",
+        };
+        Err(Failure::new(Exit::Store, opened.notes.join("; ")).hint(fix))
     }
 
     /// Opens the store for looking, with its notes for the caller.

@@ -14,7 +14,7 @@ use super::get::full_name;
 use crate::engine::{self, Condition, Leak, Survey, status};
 use crate::model::{Capacity, Size, SourceSpec, Specs};
 use crate::plan::{Held, Paint, View, counted, escape};
-use crate::store::Store;
+use crate::store::{self, Found, Store};
 
 /// Something that a person should see to.
 #[derive(Debug, Serialize)]
@@ -106,32 +106,41 @@ pub(crate) fn doctor(context: &Context, args: &DoctorArgs) -> Result<Exit, Failu
 }
 
 fn look_at_store(context: &Context, findings: &mut Vec<Finding>) -> Option<std::sync::Arc<dyn Store>> {
-    match context.look_store_quietly() {
-        Ok(None) => None,
-        Ok(Some(opened)) => {
-            for note in opened.notes {
-                let fix = "nothing is lost: the next `kiln apply` rebuilds it from the backends";
-                findings.push(Finding::wrong(Exit::Store, "store", "Damaged", note, fix));
-            }
-            // What a daemon is at now is not interrupted; what was, it has looked at when it began.
-            let interrupted = match context.daemon() {
-                Ok(Some(_)) => Vec::new(),
-                _ => opened.store.intents().unwrap_or_default(),
-            };
-            for intent in interrupted {
-                let identity = &intent.step.identity;
-                let message = format!("a run was interrupted at this, or just before: {}", intent.step.action);
-                let what = format!("{}/{}", identity.kind.as_lower(), identity.name);
-                findings.push(Finding::untidy(what, "Interrupted", message, "kiln apply"));
-            }
-            Some(opened.store)
-        }
+    let unusable =
+        |error: Failure| Finding::wrong(error.exit, "store", "Unusable", error.message, error.hint.unwrap_or_default());
+    // A daemon writes the store itself, and says what keeps it from that.
+    let has_daemon = matches!(context.daemon(), Ok(Some(_)));
+    let opened = match context.look_store_quietly() {
+        Ok(opened) => opened,
         Err(error) => {
-            let fix = error.hint.unwrap_or_default();
-            findings.push(Finding::wrong(error.exit, "store", "Unusable", error.message, fix));
-            None
+            findings.push(unusable(error));
+            return None;
         }
+    };
+    let found = opened.as_ref().map_or(Found::Whole, |opened| opened.found);
+    if !has_daemon && let Err(error) = store::try_writing(context.state()) {
+        findings.push(unusable(error.into()));
+    } else {
+        // It can be written to, so that a command which writes sets a damaged one aside, and what it reads is whole.
+        let notes = opened.iter().flat_map(|opened| &opened.notes);
+        let (reason, fix) = match found {
+            Found::Whole | Found::Damaged => {
+                ("Damaged", "nothing is lost but the journal and what was suspended: the next `kiln apply` rebuilds it")
+            }
+            Found::Unreadable => ("Unusable", "see to the cause, or give another store with --state DIR"),
+        };
+        findings.extend(notes.map(|note| Finding::wrong(Exit::Store, "store", reason, note, fix)));
     }
+    let opened = opened?;
+    // What a daemon is at now is not interrupted; what was, it has looked at when it began.
+    let interrupted = if has_daemon { Vec::new() } else { opened.store.intents().unwrap_or_default() };
+    for intent in interrupted {
+        let identity = &intent.step.identity;
+        let message = format!("a run was interrupted at this, or just before: {}", intent.step.action);
+        let what = format!("{}/{}", identity.kind.as_lower(), identity.name);
+        findings.push(Finding::untidy(what, "Interrupted", message, "kiln apply"));
+    }
+    Some(opened.store)
 }
 
 /// Damaged stores that were set aside earlier: only for whoever looks into the fault.

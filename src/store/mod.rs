@@ -35,7 +35,7 @@ mod persistent;
 mod tests;
 
 pub use memory::{CrashPoint, MemoryStore};
-pub use open::{Opened, look, look_briefly, open, told};
+pub use open::{Found, Opened, look, look_briefly, open, told, try_writing};
 
 /// How many lines of the journal are kept: years of a person's applies, a day of the busiest daemon, some 40 MB.
 pub const JOURNAL_LINES: u64 = 100_000;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,17 +27,30 @@ const KEPT: usize = 3;
 /// What sled needs to open anything: its smallest file is a segment of 512 KiB, and it writes before it reads.
 const NEEDED: usize = 1024 * 1024;
 
+/// What opening a store came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// All that was written, or nothing because nothing was.
+    Whole,
+    /// It could not be read: this says nothing of what is in it.
+    Unreadable,
+    /// It was read and cannot be believed.
+    Damaged,
+}
+
 /// A store, and what a person should know about how it was opened.
 pub struct Opened {
     /// Usable until its last handle is dropped, which closes it.
     pub store: Arc<dyn Store>,
     /// One sentence each.
     pub notes: Vec<String>,
+    /// Of a store that is opened for writing always [`Found::Whole`].
+    pub found: Found,
 }
 
 impl std::fmt::Debug for Opened {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Opened").field("notes", &self.notes).finish_non_exhaustive()
+        f.debug_struct("Opened").field("notes", &self.notes).field("found", &self.found).finish_non_exhaustive()
     }
 }
 
@@ -66,7 +79,7 @@ pub fn open(dir: &Path, now: u64) -> Result<Opened, StoreError> {
     db.sync().map_err(|trouble| unusable(dir, trouble.into()))?;
     let mark = MarkFile::open(dir, loaded.seq).map_err(|e| trouble(dir, "its mark cannot be written", &e))?;
     let store = Persistent::start(dir, lock, db, mark, loaded)?;
-    Ok(Opened { store: Arc::new(store), notes })
+    Ok(Opened { store: Arc::new(store), notes, found: Found::Whole })
 }
 
 /// The database that is there and can be believed; another is set aside.
@@ -119,10 +132,11 @@ pub fn look(dir: &Path) -> Result<Option<Opened>, StoreError> {
 /// # Errors
 /// As [`look`].
 pub fn look_briefly(dir: &Path, journal: usize) -> Result<Option<Opened>, StoreError> {
-    let without = |why: String| {
+    let empty = |found: Found, why: String| {
         let note = format!("the store {} is not used: {why}", dir.display());
-        Ok(Some(Opened { store: Arc::new(Frozen::new(dir, None)), notes: vec![note] }))
+        Ok(Some(Opened { store: Arc::new(Frozen::new(dir, None)), notes: vec![note], found }))
     };
+    let without = |why: String| empty(Found::Unreadable, why);
     match exists(dir) {
         Ok(true) => {}
         Ok(false) => return Ok(None),
@@ -156,12 +170,40 @@ pub fn look_briefly(dir: &Path, journal: usize) -> Result<Option<Opened>, StoreE
                 // What was read was checked before.
                 Err(trouble) => vec![format!("the copy of the store could not be closed: {trouble:?}")],
             };
-            Ok(Some(Opened { store: Arc::new(Frozen::new(dir, Some(loaded))), notes }))
+            Ok(Some(Opened { store: Arc::new(Frozen::new(dir, Some(loaded))), notes, found: Found::Whole }))
         }
         Err(Bad::Newer(format)) => Err(newer(dir, format)),
         Err(Bad::Io(message, errno)) => without(format!("its copy cannot be read: {}", sentence(&message, errno))),
-        Err(Bad::Damaged(how)) => without(format!("it is damaged ({how}); a command that writes will set it aside")),
+        Err(Bad::Damaged(how)) => {
+            empty(Found::Damaged, format!("it is damaged ({how}); a command that writes will set it aside"))
+        }
     }
+}
+
+/// Tries whether [`open`] would find the store in `dir` writable, with room for what it writes. Leaves everything as it was.
+///
+/// # Errors
+/// As [`open`], but for [`StoreError::Locked`] and [`StoreError::Newer`].
+pub fn try_writing(dir: &Path) -> Result<(), StoreError> {
+    let missing: Vec<&Path> =
+        dir.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.is_dir()).collect();
+    let tried = make_directory(dir).and_then(|()| make_sure_of_room(dir)).and_then(|()| open_for_writing(dir));
+    for made in missing {
+        // Where something was put into it meanwhile it stays.
+        let _ = fs::remove_dir(made);
+    }
+    tried
+}
+
+/// Opens every file of a store for writing, and writes nothing.
+fn open_for_writing(dir: &Path) -> Result<(), StoreError> {
+    let below = fs::read_dir(dir.join(DATABASE)).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = [lock::FILE, mark::FILE].into_iter().map(|name| dir.join(name)).chain(below);
+    for file in files.filter(|file| file.is_file()) {
+        let opened = File::options().write(true).custom_flags(lock::NO_WAIT).open(&file);
+        opened.map_err(|e| trouble(dir, &format!("{} cannot be opened for writing", file.display()), &e))?;
+    }
+    Ok(())
 }
 
 /// A store to look at, of what the process that has it told.
@@ -171,7 +213,8 @@ pub fn told(
     intents: Vec<crate::model::OpenIntent>,
     journal: &[crate::model::JournalEntry],
 ) -> Opened {
-    Opened { store: Arc::new(Frozen::told(dir, records, intents, journal)), notes: Vec::new() }
+    let store = Arc::new(Frozen::told(dir, records, intents, journal));
+    Opened { store, notes: Vec::new(), found: Found::Whole }
 }
 
 /// RFC 3339, in UTC.
