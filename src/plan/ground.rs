@@ -202,9 +202,7 @@ fn ledger<'a>(
         Some(ledger) if ledger.stack != inputs.specs.stack.id => Err(Bad {
             reason: HeldReason::OwnerChanged,
             message: format!("the pool is used by another Stack of the name {owner} (id {:?})", ledger.stack),
-            unblock: format!(
-                "give this Stack a name of its own; or, if it takes over, run `kiln adopt {name} --from-owner {owner}`"
-            ),
+            unblock: other_stack(inputs, name, &ledger.stack),
             unobserved: false,
         }),
         Some(ledger) => Ok(Some(ledger)),
@@ -258,12 +256,49 @@ fn other_owner(inputs: &Inputs<'_>, name: &Name, observed: &Observed) -> Option<
             clash.kind.as_lower(),
             clash.name
         ),
-        unblock: format!(
-            "take its objects over with `kiln adopt {name} --from-owner {owner}`; if the two are to live side by side, accept \
-             the pool with `kiln forget backend/{name}`"
-        ),
+        unblock: former_owner(inputs, name, owner, observed),
         unobserved: false,
     })
+}
+
+/// What to do where a pool belongs to another Stack of this name.
+fn other_stack(inputs: &Inputs<'_>, backend: &Name, id: &str) -> String {
+    let stack = &inputs.specs.stack;
+    let back = match id {
+        "" => "if this Stack document is new and its objects were made without one".to_owned(),
+        id => format!(
+            "if the id of this Stack was changed, write `spec: {{id: {id}}}` in it again; if it replaces that Stack"
+        ),
+    };
+    format!(
+        "{back}, `kiln adopt {backend} --from-owner {owner}` gives it the objects; otherwise give this Stack another name",
+        owner = stack.owner
+    )
+}
+
+/// What to do where a pool belongs to an owner that bears another name. Without a Stack document, the one that is missing is most
+/// likely that owner's: to take over its objects, or to accept the pool, would make other objects beside them.
+fn former_owner(inputs: &Inputs<'_>, backend: &Name, owner: &Owner, observed: &Observed) -> String {
+    if !inputs.specs.stack.declared && *owner != inputs.specs.stack.owner {
+        let id = match observed.ledgers.get(owner) {
+            Some(LedgerView::Good(ledger)) => ledger.stack.as_str(),
+            _ => "…",
+        };
+        return format!(
+            "no Stack is declared: bring its document back (`kind: Stack`, `metadata: {{name: {owner}}}`, `spec: {{id: {id}}}`)"
+        );
+    }
+    if *owner == Owner::unnamed() {
+        return format!(
+            "if its objects were made before this Stack was declared, `kiln adopt {backend} --from-owner {owner}` gives them to it; \
+             if they belong to other manifests, `kiln forget backend/{backend}` accepts the pool, for objects of its own beside those"
+        );
+    }
+    format!(
+        "if this Stack was renamed, write `metadata: {{name: {owner}}}` in it again, or give it the objects with `kiln adopt \
+         {backend} --from-owner {owner}`; if it is another Stack, which is to have objects of its own beside those, `kiln forget \
+         backend/{backend}` accepts the pool"
+    )
 }
 
 /// The backends that can be planned for and written to, with our ledger on each (none on first use): the one that the plan was
