@@ -91,7 +91,7 @@ fn without_the_store(sandbox: &Sandbox, arguments: &str) -> Ran {
         give(&sandbox.path("."));
         chown(&state, Some(0), Some(0)).unwrap();
     }
-    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o000)).unwrap();
     #[expect(clippy::disallowed_methods, reason = "the program under test, as another user")]
     let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
     command.current_dir(sandbox.path(".")).args(arguments.split(' ')).env_remove("KILN_STATE");
