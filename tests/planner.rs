@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "planning/bad_plans.rs"]
+mod bad_plans;
 mod planning;
 
 use std::cell::Cell;

@@ -69,6 +69,18 @@ pub async fn reconcile_once(
         whole = pass.plan(&options.approve, Irreversible::Hold);
         part = part_of(&whole, options);
     }
+    carry_out(pass, whole, part, options, reporter, report).await
+}
+
+/// Checks a plan, and makes it, or the part of it that was asked for, if it breaks no rule.
+async fn carry_out(
+    mut pass: Pass<'_>,
+    whole: Plan,
+    part: Option<Selected>,
+    options: &Options,
+    reporter: Arc<dyn Reporter>,
+    mut report: Report,
+) -> Result<Report, StoreError> {
     report.breaches = pass.with_inputs(&options.approve, Irreversible::List, |inputs| plan::lint(&whole, inputs));
     pass.take_note(&whole);
     let mut plan = match part {
@@ -151,3 +163,6 @@ fn held(step: Step, reason: HeldReason, message: String, unblock: &str) -> Held 
         unblock: unblock.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,7 +165,7 @@ struct Data {
 
 /// What QEMU thinks of an image whose header is harmless: the same, and that all of it is there. (Where a file is cut short QEMU
 /// reads zeroes and says nothing; only its check does.) Returns how many clusters of the disk hold data.
-fn second_opinion(file: &OwnedFd, length: u64, header: &Qcow2) -> Result<u64, DriverError> {
+pub(super) fn second_opinion(file: &OwnedFd, length: u64, header: &Qcow2) -> Result<u64, DriverError> {
     let refuse = |why: String| DriverError::before(ErrorKind::Conflict, why);
     let said = qemu_img(&["info", "--output=json", "-f", "qcow2"], &[name_for_tools(file)], LOOKING, &mut || Ok(()))?;
     if !said.status.success() {

@@ -185,6 +185,35 @@ fn what_refers_to_other_files_is_refused() {
     refused(&qcow2(&bench.path("vmdk")), "format vmdk");
 }
 
+/// The reader of headers refuses these images before QEMU is asked, so that QEMU is asked alone here, with the header of a good one.
+#[test]
+fn qemu_is_asked_too_whether_an_image_refers_to_other_files() {
+    let bench = Bench::new();
+    let good = bench.qcow2("good.qcow2");
+    let header = head::qcow2(&fs::read(&good).unwrap()).unwrap();
+    let asked = |name: &str| {
+        let file = fs::File::open(bench.path(name)).unwrap();
+        let length = file.metadata().unwrap().len();
+        look::second_opinion(&file.into(), length, &header).map(|_| ()).map_err(|error| error.message)
+    };
+    assert_eq!(asked("good.qcow2"), Ok(()));
+    let (data, luks) = (format!("data_file={}", bench.path("data").display()), bench.path("key"));
+    fs::write(&luks, "passphrase").unwrap();
+    let secret = format!("secret,id=s,file={}", luks.display());
+    bench.qemu(
+        &["create", "-f", "qcow2", "-b", bench.path("disk.raw").to_str().unwrap(), "-F", "raw"],
+        &["backed", "8M"],
+    );
+    bench.qemu(&["create", "-f", "qcow2", "-o", &data], &["split", "8M"]);
+    bench.qemu(&["create", "-f", "qcow2"], &["larger", "9M"]);
+    let options = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10";
+    bench.qemu(&["create", "--object", &secret, "-f", "qcow2", "-o", options], &["encrypted", "8M"]);
+    for name in ["backed", "split", "larger", "encrypted"] {
+        let answer = asked(name);
+        assert!(answer.as_ref().is_err_and(|why| why.contains("differently than is safe")), "{name}: {answer:?}");
+    }
+}
+
 #[test]
 fn the_format_is_the_one_that_is_written() {
     let bench = Bench::new();

@@ -1,0 +1,268 @@
+//! The lint of plans: each of its rules refuses a bad plan of its own, and nothing else is wrong with the plan that it was made from.
+
+use std::collections::BTreeSet;
+
+use kiln::manifest::{Limits, Source, load};
+use kiln::model::{Action, Identity, Kind, NativeName, Object, Place, Size, Specs, Suspension, Uid};
+use kiln::plan::{Plan, View, lint, plan};
+
+use crate::planning::{Described, Scene};
+
+const HEAD: &str = "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\n\
+    spec: {id: 5c1d2e8a90, defaults: {backend: fast}, safety: {maxRemovals: 100, maxRemovedPercent: 100}}\n---\n\
+    apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: fast}\nspec: {driver: sim}\n";
+
+/// Documents, `KIND NAME SPEC` each, after those of the Stack and its Backend.
+fn specs(documents: &[&str]) -> Specs {
+    let document = |text: &&str| {
+        let (kind, rest) = text.split_once(' ').unwrap();
+        let (name, spec) = rest.split_once(" size: ").or_else(|| rest.split_once(" volume: ")).unwrap();
+        let field = if kind == "Volume" { "size" } else { "volume" };
+        let (name, more) =
+            name.split_once(',').map_or((name, String::new()), |(name, more)| (name, format!(", {more}")));
+        format!("---\napiVersion: kiln/v1\nkind: {kind}\nmetadata: {{name: {name}{more}}}\nspec: {{{field}: {spec}}}\n")
+    };
+    let text = documents.iter().map(document).fold(HEAD.to_owned(), |text, document| text + &document);
+    let loaded = load(&Source::Text(text), &Limits::default());
+    assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+    loaded.specs
+}
+
+fn scene(documents: &[&str], objects: &str) -> Scene {
+    let world = format!("backends: {{fast: {{objects: [{objects}]}}}}");
+    serde_yaml::from_str::<Described>(&world).unwrap().scene(specs(documents))
+}
+
+/// What was seen of the one Backend.
+fn objects(scene: &mut Scene) -> &mut Vec<Object> {
+    match scene.world.values_mut().next().unwrap() {
+        View::Seen { observed, .. } | View::Taken { observed, .. } => &mut observed.objects,
+        _ => panic!("the Backend was seen"),
+    }
+}
+
+/// Somebody's object of this name.
+fn in_the_way(scene: &mut Scene, native: &NativeName, place: Place) {
+    let mut object = objects(scene)[0].clone();
+    (object.native, object.identity, object.place) = (native.clone(), None, place);
+    objects(scene).push(object);
+}
+
+/// Another incarnation stands where the object was.
+fn another(scene: &mut Scene) {
+    for object in objects(scene) {
+        if let Some(identity) = &mut object.identity {
+            identity.uid =
+                Uid::derive("another", &identity.owner, identity.kind, &"fast".parse().unwrap(), &identity.name, 9);
+        }
+    }
+}
+
+/// What spoils a plan, or what it was made for.
+type Spoil = fn(&mut Plan, &mut Scene);
+
+struct Bad {
+    /// What the lint says.
+    rule: &'static str,
+    documents: &'static [&'static str],
+    objects: &'static str,
+    /// Which step the plan is about.
+    step: fn(&Action) -> bool,
+    spoil: Spoil,
+}
+
+const OLD: &str = "{volume: db}, {volume: old}";
+const DB: &[&str] = &["Volume db size: 1Gi"];
+const GROWN: &[&str] = &["Volume db size: 2Gi"];
+const NEW: &[&str] = &["Volume db size: 1Gi", "Volume new size: 1Gi"];
+
+fn any(_: &Action) -> bool {
+    true
+}
+
+fn bad_plans() -> Vec<Bad> {
+    let bad = |rule, documents, objects, step, spoil| Bad { rule, documents, objects, step, spoil };
+    let removal: fn(&Action) -> bool = |action| matches!(action, Action::Trash { .. } | Action::Destroy);
+    let tagged: fn(&Action) -> bool = |action| matches!(action, Action::SetTags { .. });
+    let made: fn(&Action) -> bool = |action| matches!(action, Action::Create { .. });
+    vec![
+        bad("its backend was not observed", GROWN, "{volume: db}", any, |plan, _| {
+            plan.steps[0].backend = "slow".parse().unwrap();
+        }),
+        bad("it waits for a later step", GROWN, "{volume: db}", any, |plan, _| plan.steps[0].after = vec![0]),
+        bad("another process is writing to its backend", GROWN, "{volume: db}", any, |_, scene| {
+            for view in scene.world.values_mut() {
+                if let View::Seen { capabilities, observed } = view.clone() {
+                    *view = View::Taken { by: "somebody".to_owned(), capabilities, observed };
+                }
+            }
+        }),
+        bad("its object is another owner's", GROWN, "{volume: db}", any, |plan, _| {
+            plan.steps[0].identity.owner = "other".parse().unwrap();
+        }),
+        bad("its object is made twice", NEW, "{volume: db}", made, |plan, _| plan.steps.push(plan.steps[0].clone())),
+        bad("its object leaves twice", DB, OLD, removal, |plan, _| plan.steps.push(plan.steps[0].clone())),
+        bad("its object is suspended", GROWN, "{volume: db}", any, |_, scene| {
+            let owner = scene.specs.stack.owner.clone();
+            let object = Some((Kind::Volume, "db".parse().unwrap()));
+            scene.suspended.push(Suspension { owner, object, reason: "fsck".to_owned(), since: 0, until: None });
+        }),
+        bad("an object is made and leaves in one plan", NEW, "{volume: db}", made, |plan, _| {
+            plan.steps.push(kiln::model::Step { action: Action::Destroy, ..plan.steps[0].clone() });
+        }),
+        bad("something bears its name already", NEW, "{volume: db}", made, |plan, scene| {
+            in_the_way(scene, &plan.steps[0].native, Place::Live);
+        }),
+        bad("something bears its name already", NEW, "{volume: db}", made, |plan, scene| {
+            in_the_way(scene, &plan.steps[0].native, Place::Trash);
+        }),
+        bad(
+            "something bears its name already",
+            &["Volume db size: 1Gi", "Snapshot now volume: db"],
+            "{volume: db}",
+            |action| matches!(action, Action::Snapshot { .. }),
+            |plan, scene| in_the_way(scene, &plan.steps[0].native, Place::Live),
+        ),
+        bad(
+            "it is smaller than what it is made from, or nobody has looked how large that is",
+            &["Volume db size: 1Gi", "Volume new size: 1Gi, source: {volume: db}"],
+            "{volume: db}",
+            made,
+            |plan, _| match &mut plan.steps[0].action {
+                Action::Create { size, .. } => *size = Size(4096),
+                other => panic!("{other}"),
+            },
+        ),
+        bad("its absence is not proven", NEW, "{volume: db}", made, |_, scene| match scene.world.values_mut().next() {
+            Some(View::Seen { observed, .. }) => observed.listed.volumes = false,
+            _ => panic!("the Backend was seen"),
+        }),
+        bad(
+            "it adopts what is not there, or is somebody's",
+            &["Volume x size: 1Gi, adopt: {name: x.img}"],
+            "{foreign: x.img}",
+            any,
+            |_, scene| {
+                objects(scene).clear();
+            },
+        ),
+        bad(
+            "it adopts what is not there, or is somebody's",
+            &["Volume x size: 1Gi, adopt: {name: x.img}"],
+            "{foreign: x.img}",
+            any,
+            |plan, scene| {
+                objects(scene)[0].identity =
+                    Some(Identity { owner: "other".parse().unwrap(), ..plan.steps[0].identity.clone() });
+            },
+        ),
+        bad("it is never part of a plan", DB, OLD, removal, |plan, _| plan.steps[0].action = Action::Purge),
+        bad("it is never part of a plan", DB, OLD, removal, |plan, _| plan.steps[0].action = Action::Sweep),
+        bad("it does not grow", GROWN, "{volume: db}", any, |plan, _| {
+            plan.steps[0].action = Action::Grow { to: plan.steps[0].expect.size.unwrap() };
+        }),
+        bad("it does not grow", GROWN, "{volume: db}", any, |plan, _| plan.steps[0].expect.size = None),
+        bad("its object is protected", DB, OLD, removal, |_, scene| {
+            objects(scene).iter_mut().for_each(|object| object.tags.protected = true);
+        }),
+        bad("its object is not the one observed", DB, OLD, removal, |_, scene| another(scene)),
+        bad("something leaves that may be declared all the same", DB, OLD, removal, |_, scene| {
+            scene.specs.broken = true
+        }),
+        bad("something leaves that may be declared all the same", DB, OLD, removal, |_, scene| {
+            scene.specs.unconfirmed = true;
+        }),
+        bad("its object is declared", DB, OLD, removal, |_, scene| {
+            scene.specs = specs(&["Volume db size: 1Gi", "Volume old size: 1Gi"]);
+        }),
+        bad("its object is declared", DB, "{volume: db}, {snapshot: old, of: db}", removal, |_, scene| {
+            scene.specs = specs(&["Volume db size: 1Gi", "Snapshot old volume: db"]);
+        }),
+        bad("its object was not observed", DB, OLD, removal, |plan, scene| {
+            let native = plan.steps[0].native.clone();
+            objects(scene).retain(|object| object.native != native);
+        }),
+        bad(
+            "its object is protected",
+            &["Volume db size: 1Gi, restore: {snapshot: m, request: r}", "Snapshot m volume: db"],
+            "{volume: db}, {snapshot: m, of: db}",
+            |action| matches!(action, Action::Restore { .. }),
+            |plan, _| plan.steps[0].expect.tags.as_mut().unwrap().protected = true,
+        ),
+        bad("it lets go what is declared", DB, "{volume: db}, {volume: old, onRemove: Retain}", tagged, |_, scene| {
+            scene.specs = specs(&["Volume db size: 1Gi", "Volume old size: 1Gi"]);
+        }),
+        bad(
+            "something is released that may be declared all the same",
+            DB,
+            "{volume: db}, {volume: old, onRemove: Retain}",
+            tagged,
+            |_, scene| scene.specs.broken = true,
+        ),
+        bad(
+            "its object is not the one observed",
+            &["Volume db,labels: {a: b} size: 1Gi"],
+            "{volume: db}",
+            tagged,
+            |_, scene| {
+                another(scene);
+            },
+        ),
+        bad(
+            "its object is not the one observed",
+            &["Volume db,renamedFrom: was size: 1Gi"],
+            "{volume: was}",
+            |action| matches!(action, Action::Rename { .. }),
+            |_, scene| another(scene),
+        ),
+        bad(
+            "its object is not the one observed",
+            DB,
+            "{volume: db, trash: true}",
+            |action| matches!(action, Action::Undelete { .. }),
+            |_, scene| another(scene),
+        ),
+        bad(
+            "something is unprotected while a manifest has a problem",
+            &["Volume db size: 1Gi, protected: false"],
+            "{volume: db, protected: true}",
+            tagged,
+            |_, scene| scene.specs.broken = true,
+        ),
+        bad(
+            "its object is not the one observed",
+            &["Volume db size: 1Gi", "Volume copy size: 1Gi"],
+            "{volume: db}, {snapshot: m, of: db, onRemove: Detach}, {volume: copy, cloneOf: m}",
+            |action| matches!(action, Action::Detach),
+            |plan, scene| {
+                plan.steps.truncate(1);
+                another(scene);
+            },
+        ),
+        bad("Volume new is neither there nor planned nor held", NEW, "{volume: db}", made, |plan, _| {
+            plan.steps.clear()
+        }),
+    ]
+}
+
+#[test]
+fn each_rule_of_the_lint_refuses_a_bad_plan() {
+    let mut seen = BTreeSet::new();
+    for (number, Bad { rule, documents, objects, step, spoil }) in bad_plans().into_iter().enumerate() {
+        let mut scene = scene(documents, objects);
+        let mut plan = plan(&scene.inputs());
+        assert_eq!(lint(&plan, &scene.inputs()), [""; 0], "{number}, {rule}: the plan is good before it is spoilt");
+        assert!(plan.steps.first().is_some_and(|first| step(&first.action)), "{number}, {rule}: {:?}", plan);
+        spoil(&mut plan, &mut scene);
+        let said = lint(&plan, &scene.inputs());
+        assert!(said.iter().any(|breach| breach.ends_with(rule)), "{number}, {rule}: {said:?}");
+        seen.insert(rule);
+    }
+    // A rule that is added needs a bad plan here.
+    let source = include_str!("../../src/plan/lint.rs");
+    let rules = source.split("breach(").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
+    let rules: BTreeSet<&str> = rules.map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(rules.len() > 15, "{rules:?}");
+    let missing: Vec<_> = rules.difference(&seen).collect();
+    assert!(missing.is_empty(), "no bad plan for {missing:?}");
+}
