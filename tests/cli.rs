@@ -10,6 +10,8 @@ mod basics;
 mod decide;
 #[path = "cli/doctored.rs"]
 mod doctored;
+#[path = "cli/fixes.rs"]
+mod fixes;
 #[path = "cli/images.rs"]
 mod images;
 #[path = "cli/interrupted.rs"]

@@ -28,7 +28,7 @@ impl<'a> Planner<'a> {
         native: &NativeName,
     ) -> Option<()> {
         let Some(object) = self.good(backend)?.find(native, |place| place != Place::Temporary) else { return Some(()) };
-        let (reason, message, unblock) = self.in_the_way(object);
+        let (reason, message, unblock) = self.in_the_way(backend, object);
         self.hold(about, reason, message, unblock);
         None
     }
@@ -44,7 +44,7 @@ impl<'a> Planner<'a> {
                 let message = format!("{native} is in the way of the one in the trash, and is not an object of Kiln");
                 (HeldReason::Foreign, message, format!("move {native} away on the backend"))
             }
-            Some(_) => self.in_the_way(other),
+            Some(_) => self.in_the_way(about.backend?, other),
         };
         self.hold(about, reason, message, unblock);
         None
@@ -81,7 +81,7 @@ impl<'a> Planner<'a> {
                     self.waiting.entry(step).or_default().push(made);
                 }
                 _ => {
-                    let (reason, message, unblock) = self.in_the_way(object);
+                    let (reason, message, unblock) = self.in_the_way(backend, object);
                     self.hold_step(made, reason, message, &unblock);
                 }
             }
@@ -103,11 +103,18 @@ impl<'a> Planner<'a> {
     }
 
     /// That something bears a name and stays, and the way out.
-    fn in_the_way(&self, object: &Object) -> (HeldReason, String, String) {
+    fn in_the_way(&self, backend: &Name, object: &Object) -> (HeldReason, String, String) {
         let (specs, native) = (self.inputs.specs, &object.native);
         let Some(id) = &object.identity else {
             let message = format!("{native} is already there, and is nobody's that Kiln knows");
-            let unblock = format!("write `adopt: {{name: {native}}}` to take it over, or choose another name");
+            let unblock = match self.good(backend) {
+                Some(good) if good.capabilities.adopt && !native.is_reserved() => {
+                    format!(
+                        "write `adopt: {{name: {native}}}` in place of `object` to take it over, or choose another name"
+                    )
+                }
+                _ => "choose another name".to_owned(),
+            };
             return (HeldReason::Foreign, message, unblock);
         };
         let message = format!("{native} is already there, and is {} {} of {}", id.kind.as_lower(), id.name, id.owner);

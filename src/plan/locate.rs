@@ -183,7 +183,11 @@ impl<'a> Planner<'a> {
             several => {
                 let names: Vec<&str> = several.iter().map(|(_, o)| o.native.as_str()).collect();
                 let message = format!("the trash holds several that could be it: {}", names.join(", "));
-                let unblock = format!("purge what is not wanted with `kiln trash purge {}/{name}`", kind.as_lower());
+                // `kiln trash purge` by name takes the one that left last too, which is the one that is missed.
+                let unblock = format!(
+                    "bring back the one that left last with `kiln trash restore {}/{name}`: the others stay in the trash",
+                    kind.as_lower()
+                );
                 self.hold(&about, HeldReason::Ambiguous, message, unblock);
                 return Located::Held;
             }

@@ -272,8 +272,12 @@ impl<'a> Planner<'a> {
         if !stack.declared && !self.inputs.records.objects.contains_key(&about.uid?) {
             let message =
                 "without a Stack nothing is removed that this store has no record of: other manifests may declare it";
-            let unblock =
-                "declare it, or write a Stack and take it over with `kiln adopt BACKEND --from-owner default`";
+            let unblock = format!(
+                "declare it again; or, if no other manifests have objects on {backend}, declare a Stack, and `kiln adopt {backend} \
+                 --from-owner {owner}` gives it all of them",
+                backend = about.backend?,
+                owner = stack.owner,
+            );
             self.hold(about, HeldReason::OwnerChanged, message.to_owned(), unblock);
             return None;
         }

@@ -21,7 +21,7 @@ impl<'a> Planner<'a> {
         let good = self.good(&spec.backend)?;
         if !good.capabilities.adopt {
             let message = format!("the backend {} cannot take objects over", spec.backend);
-            self.hold(&about, HeldReason::Unsupported, message, "leave `adopt` out");
+            self.hold(&about, HeldReason::Unsupported, message, "leave `adopt` out for a new, empty volume");
             return None;
         }
         let Some(object) = good.find(native, |place| place == Place::Live) else {
@@ -31,7 +31,7 @@ impl<'a> Planner<'a> {
                 &about,
                 HeldReason::AdoptMissing,
                 message,
-                "correct the name, or leave `adopt` out for a new volume",
+                "correct the name, or leave `adopt` out for a new, empty volume",
             );
             return None;
         };
