@@ -26,6 +26,8 @@ mod tests {
     use crate::model::{Action, Expect, Identity, Kind, NativeName, Place, Reason, Risk, Size, Step, Tags, Uid, Verb};
     use crate::plan::types::{Held, HeldReason, Warning};
 
+    type Change = fn(&mut Plan);
+
     fn plan() -> Plan {
         let (owner, backend, name) = ("prod".parse().unwrap(), "fast".parse().unwrap(), "db".parse().unwrap());
         let uid = Uid::derive("5c1d2e8a90", &owner, Kind::Volume, &backend, &name, 0);
@@ -62,7 +64,7 @@ mod tests {
     #[test]
     fn a_digest_covers_the_owner_the_steps_with_what_they_expect_and_what_is_held() {
         let known = digest(&plan());
-        let changes: [(&str, fn(&mut Plan)); 12] = [
+        let changes: [(&str, Change); 12] = [
             ("owner", |plan| plan.owner = "next".parse().unwrap()),
             ("action", |plan| plan.steps[0].action = Action::Grow { to: Size(16_384) }),
             ("expected place", |plan| plan.steps[0].expect.place = Some(Place::Trash)),
