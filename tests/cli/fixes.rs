@@ -147,7 +147,7 @@ fn cases() -> Vec<Case> {
         case(
             "Renamed",
             "volume/db",
-            |sandbox| rename_by_hand(sandbox),
+            rename_by_hand,
             |sandbox, printed| {
                 sandbox.remove("specs/db.yaml");
                 let text = "apiVersion: kiln/v1\nkind: Volume\nmetadata: {name: database, RENAMED}\nspec: {backend: fast, size: 1Mi}\n";

@@ -105,7 +105,8 @@ fn bad_plans() -> Vec<Bad> {
         bad("its object is suspended", GROWN, "{volume: db}", any, |_, scene| {
             let owner = scene.specs.stack.owner.clone();
             let object = Some((Kind::Volume, "db".parse().unwrap()));
-            scene.suspended.push(Suspension { owner, object, reason: "fsck".to_owned(), since: 0, until: None });
+            let reason = "fsck".to_owned();
+            scene.suspended.push(Suspension { id: None, owner, object, reason, since: 0, until: None, resumed: None });
         }),
         bad("an object is made and leaves in one plan", NEW, "{volume: db}", made, |plan, _| {
             plan.steps.push(kiln::model::Step { action: Action::Destroy, ..plan.steps[0].clone() });
@@ -223,7 +224,7 @@ fn bad_plans() -> Vec<Bad> {
             |_, scene| another(scene),
         ),
         bad(
-            "something is unprotected while a manifest has a problem",
+            "something is unprotected while a manifest has a problem, or by other manifests",
             &["Volume db size: 1Gi, protected: false"],
             "{volume: db, protected: true}",
             tagged,

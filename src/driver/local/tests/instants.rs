@@ -46,7 +46,8 @@ async fn an_object_that_a_client_opens_while_it_is_destroyed_stays() {
                 break;
             };
             let at = format!("{place:?}, opened before call {n}");
-            match client.lock().unwrap().inode {
+            let inode = client.lock().unwrap().inode;
+            match inode {
                 Some(inode) => {
                     let error = result.expect_err(&at);
                     assert_eq!(
