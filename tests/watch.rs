@@ -23,6 +23,8 @@ mod drift;
 mod editor;
 #[path = "watch/killed.rs"]
 mod killed;
+#[path = "watch/place.rs"]
+mod place;
 #[path = "watch/renamed.rs"]
 mod renamed;
 #[path = "watch/retries.rs"]

@@ -24,6 +24,9 @@ use crate::daemon::protocol::{DaemonView, HEADER, SOCKET, VERSION};
 /// A daemon that turns answers within milliseconds; the host may be busy.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Between two tries to get into a full queue.
+const QUEUED: Duration = Duration::from_millis(20);
+
 /// A daemon that has answered.
 #[derive(Debug, Clone)]
 pub(crate) struct Daemon {
@@ -57,10 +60,11 @@ impl Holder {
             Ok(false) | Err(_) => return Ok(Holder::None),
         }
         block_on(async {
-            let stream = match connect(state).await {
-                Ok(stream) => stream,
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => return Holder::Barred,
-                Err(_) => return Holder::None,
+            let stream = match tokio::time::timeout(PATIENCE, connect(state)).await {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) if error.kind() == ErrorKind::PermissionDenied => return Holder::Barred,
+                Ok(Err(_)) => return Holder::None,
+                Err(_) => return Holder::Mute(format!("it has taken no connection for {} s", PATIENCE.as_secs())),
             };
             if let Err(why) = believe(state, &stream) {
                 return Holder::Mute(why);
@@ -122,7 +126,14 @@ impl Daemon {
 async fn connect(state: &Path) -> std::io::Result<UnixStream> {
     // The name of a socket has 107 bytes at most; that of a directory may have more.
     let directory = File::open(state)?;
-    UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd())).await
+    let path = format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd());
+    loop {
+        match UnixStream::connect(&path).await {
+            // The queue of those who wait to be taken is full: that is a daemon with many clients, and not none.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => tokio::time::sleep(QUEUED).await,
+            other => return other,
+        }
+    }
 }
 
 /// Whether who serves the socket is one of those who could write the store as well: this user, root, or whose directory it is.

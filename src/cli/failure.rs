@@ -34,6 +34,10 @@ impl From<StoreError> for Failure {
                 format!("wait until process {pid} is done, or give another store with --state DIR")
             }
             StoreError::Newer { .. } => "use the newer kiln, or give another store with --state DIR".to_owned(),
+            StoreError::Replaced { .. } => {
+                "start it again: the store is rebuilt from the backends; keep cleaners away from its directory"
+                    .to_owned()
+            }
             StoreError::Io { .. } => "make it writable or make room, or give another store with --state DIR".to_owned(),
         };
         Self::new(Exit::Store, error.to_string()).hint(hint)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::schedule::CONFIRM;
 use crate::engine::Trashed;
 use crate::model::{Name, Uid};
 
@@ -30,10 +31,13 @@ struct Seen {
     expires: u64,
     /// By the clock that does not jump: not before this.
     ripe: Instant,
+    /// Since when no reading of the manifests wants it; `None` if the last one does.
+    unwanted: Option<Instant>,
 }
 
 impl Expiry {
     /// Notes what is in the trash at `wall` (seconds since 1970). `complete`: backends that showed all of it. `ttl`: how long it is kept.
+    /// `is_wanted`: whether the manifests, as read just now, want an object, or may.
     pub(super) fn note(
         &mut self,
         trash: &[Trashed],
@@ -41,19 +45,23 @@ impl Expiry {
         ttl: Duration,
         wall: u64,
         now: Instant,
+        is_wanted: impl Fn(&Trashed) -> bool,
     ) {
         // What a listing leaves out may only not have been listed.
         let there: BTreeSet<Uid> = trash.iter().filter_map(|trashed| trashed.object.uid()).collect();
         self.seen.retain(|uid, seen| there.contains(uid) || !complete.contains(&seen.backend));
-        for Trashed { backend, object, expires } in trash {
+        for trashed in trash {
+            let Trashed { backend, object, expires } = trashed;
             let (Some(uid), Some(expires)) = (object.uid(), *expires) else { continue };
-            if self.seen.get(&uid).is_some_and(|seen| seen.expires == expires) {
+            let unwanted = (!is_wanted(trashed)).then_some(now);
+            if let Some(seen) = self.seen.get_mut(&uid).filter(|seen| seen.expires == expires) {
+                seen.unwanted = unwanted.map(|now| seen.unwanted.unwrap_or(now));
                 continue;
             }
             let left = Duration::from_secs(expires.saturating_sub(wall));
             let least = if self.looked.contains(backend) { ttl } else { ttl.min(GRACE) };
             match now.checked_add(left.max(least)) {
-                Some(ripe) => drop(self.seen.insert(uid, Seen { backend: backend.clone(), expires, ripe })),
+                Some(ripe) => drop(self.seen.insert(uid, Seen { backend: backend.clone(), expires, ripe, unwanted })),
                 // What lies beyond the end of the clock never comes.
                 None => drop(self.seen.remove(&uid)),
             }
@@ -61,15 +69,21 @@ impl Expiry {
         self.looked.extend(complete.iter().cloned());
     }
 
-    /// Whether an object that was noted may be purged: its time has passed by the host's clock, and by how long it was seen there.
+    /// Whether an object that was noted may be purged: its time has passed by the host's clock, and by how long it was seen there; and
+    /// every reading of the manifests for [`CONFIRM`] did not want it. (What else changes in them does not matter: manifests that
+    /// change all the time would stop purging for good.)
     pub(super) fn is_ripe(&self, trashed: &Trashed, wall: u64, now: Instant) -> bool {
         let seen = trashed.object.uid().and_then(|uid| self.seen.get(&uid));
-        seen.is_some_and(|seen| Some(seen.expires) == trashed.expires && seen.expires <= wall && seen.ripe <= now)
+        seen.is_some_and(|seen| {
+            let is_confirmed = seen.unwanted.is_some_and(|since| since + CONFIRM <= now);
+            Some(seen.expires) == trashed.expires && seen.expires <= wall && seen.ripe <= now && is_confirmed
+        })
     }
 
     /// When the next one may be, by the clock that does not jump.
     pub(super) fn next(&self, now: Instant) -> Option<Instant> {
-        self.seen.values().map(|seen| seen.ripe).filter(|ripe| *ripe > now).min()
+        let due = |seen: &Seen| seen.unwanted.map_or(seen.ripe, |since| seen.ripe.max(since + CONFIRM));
+        self.seen.values().map(due).filter(|due| *due > now).min()
     }
 }
 
@@ -112,6 +126,8 @@ mod tests {
     struct Watcher {
         expiry: Expiry,
         now: Instant,
+        /// Whether a document wants what is in the trash.
+        wanted: bool,
     }
 
     impl Watcher {
@@ -123,14 +139,14 @@ mod tests {
         }
 
         fn new() -> Self {
-            Self { expiry: Expiry::default(), now: Instant::now() }
+            Self { expiry: Expiry::default(), now: Instant::now(), wanted: false }
         }
 
         /// A complete look, so many seconds after the last by the clock that does not jump. Whether what is there may be purged.
         fn look(&mut self, trash: Option<&Trashed>, wall: u64, later: u64) -> bool {
             self.now += Duration::from_secs(later);
             let trash: Vec<Trashed> = trash.into_iter().cloned().collect();
-            self.expiry.note(&trash, &BTreeSet::from([fast()]), WEEK, wall, self.now);
+            self.expiry.note(&trash, &BTreeSet::from([fast()]), WEEK, wall, self.now, |_| self.wanted);
             trash.iter().any(|trashed| self.expiry.is_ripe(trashed, wall, self.now))
         }
     }
@@ -182,7 +198,7 @@ mod tests {
         let again = trashed("db", TODAY + 30);
         assert!(!watcher.look(Some(&again), TODAY + week, week), "another time is written on it");
         // A look that shows nothing of the backend changes nothing.
-        watcher.expiry.note(&[], &BTreeSet::new(), WEEK, TODAY + week, watcher.now);
+        watcher.expiry.note(&[], &BTreeSet::new(), WEEK, TODAY + week, watcher.now, |_| false);
         assert!(watcher.look(Some(&again), TODAY + week, week));
         assert!(!watcher.look(None, TODAY + week, 0));
         assert!(!watcher.look(Some(&again), TODAY + week, week - 1), "it was not there in between");
@@ -192,8 +208,25 @@ mod tests {
     async fn a_short_time_is_not_made_longer() {
         let (mut expiry, now, ttl) = (Expiry::default(), Instant::now(), Duration::from_secs(3));
         let old = trashed("db", TODAY);
-        expiry.note(std::slice::from_ref(&old), &BTreeSet::from([fast()]), ttl, TODAY, now);
+        expiry.note(std::slice::from_ref(&old), &BTreeSet::from([fast()]), ttl, TODAY, now, |_| false);
         assert!(!expiry.is_ripe(&old, TODAY, now + ttl - Duration::from_millis(1)));
         assert!(expiry.is_ripe(&old, TODAY, now + ttl));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn what_no_document_wants_is_ripe_after_a_second_reading_says_so() {
+        let (mut watcher, week) = (Watcher::used(), WEEK.as_secs());
+        let old = trashed("db", TODAY + week);
+        watcher.wanted = true;
+        assert!(!watcher.look(Some(&old), TODAY, 0));
+        assert!(!watcher.look(Some(&old), TODAY + 2 * week, 2 * week), "a document wants it");
+        watcher.wanted = false;
+        assert!(!watcher.look(Some(&old), TODAY + 2 * week, 1), "read once");
+        assert_eq!(watcher.expiry.next(watcher.now), Some(watcher.now + CONFIRM), "it is known when to read again");
+        assert!(!watcher.look(Some(&old), TODAY + 2 * week, CONFIRM.as_secs() - 1));
+        watcher.wanted = true;
+        assert!(!watcher.look(Some(&old), TODAY + 2 * week, 1), "it came back");
+        watcher.wanted = false;
+        assert!(!watcher.look(Some(&old), TODAY + 2 * week, 0), "it counts anew");
+        assert!(watcher.look(Some(&old), TODAY + 2 * week, CONFIRM.as_secs()));
     }
 }

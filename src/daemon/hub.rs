@@ -260,6 +260,13 @@ impl Hub {
         now < *known.written.get_or_insert(now) + WRITTEN
     }
 
+    /// Checks, off the async threads, that the store is still where others look for it.
+    pub(super) async fn check_store(&self) -> Result<(), StoreError> {
+        let store = Arc::clone(&self.config.store);
+        let checked = tokio::task::spawn_blocking(move || store.check_place());
+        checked.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
     /// Whether Git is just changing the manifests.
     pub(super) async fn is_checked_out(self: &Arc<Self>) -> bool {
         let source = Source::Path(self.config.specs.clone());

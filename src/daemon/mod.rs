@@ -15,12 +15,15 @@ mod metrics;
 mod pass;
 mod probe;
 pub mod protocol;
+mod purge;
 mod retry;
 mod runs;
 mod schedule;
 mod server;
 mod service;
 mod tell;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use hub::Config;

@@ -12,13 +12,10 @@ use super::metrics::Ending;
 use super::probe::Probe;
 use super::protocol::{Ask, PassView};
 use super::schedule::After;
-use crate::engine::{self, Options, Report, Reporter, Survey, Trashed, rfc3339};
+use crate::engine::{self, Options, Report, Reporter, Survey, rfc3339};
 use crate::manifest::{Problem, Reading};
-use crate::model::{
-    Action, BackendSpec, DriverError, ErrorKind, Kind, LedgerView, Listed, Name, Owner, PurgeMode, Specs, Step, Uid,
-    Verb,
-};
-use crate::plan::{self, Held, Plan, View, World};
+use crate::model::{Action, BackendSpec, DriverError, ErrorKind, Kind, Name, Owner, Specs, Step, Uid, Verb};
+use crate::plan::{self, Plan, View, World};
 use crate::store::StoreError;
 
 /// Who asks for a pass.
@@ -83,6 +80,7 @@ impl Hub {
     ) -> Result<Report, Refused> {
         let began = Instant::now();
         let by_hand = matches!(by, By::Hand(_));
+        self.check_store().await.map_err(Refused::Store)?;
         let is_checked_out = self.is_checked_out().await;
         if !by_hand && is_checked_out {
             return Err(Refused::Checkout);
@@ -130,9 +128,9 @@ impl Hub {
             return Ok(report);
         }
         let mut after = self.note(&reading, confirm_at.is_some(), &options, &mut report, began, by_hand);
-        self.note_trash(&specs, &report);
-        if !by_hand && reading.problems.is_empty() && confirm_at.is_none() {
-            self.purge(&setup, &options, &report, &reading.content).await;
+        self.note_trash(&reading, &specs, &report);
+        if !by_hand && reading.problems.is_empty() {
+            self.purge(&setup, &options, &report, &reading).await;
         }
         let ripe = self.known().expiry.next(Instant::now());
         let settled = age.young_until.filter(|_| report.plan.as_ref().is_some_and(|plan| plan.unsettled));
@@ -380,53 +378,6 @@ impl Hub {
         self.metrics.driver_call(name.as_str(), "probe", &outcome, began.elapsed());
         answer
     }
-
-    /// Notes for how long what is in the trash has been seen there.
-    fn note_trash(&self, specs: &Specs, report: &Report) {
-        let complete = |(name, view): (&Name, &View)| match view {
-            View::Seen { observed, .. } if observed.listed == Listed::COMPLETE => Some(name.clone()),
-            _ => None,
-        };
-        let complete = report.world.iter().filter_map(complete).collect();
-        let trash = engine::trash_in(&report.world, &specs.stack.owner);
-        let ttl = specs.stack.trash.ttl.into();
-        self.known().expiry.note(&trash, &complete, ttl, self.config.clock.now(), Instant::now());
-    }
-
-    /// Purges what of the trash is past its time, where nothing is in doubt. The pass was made for manifests with this `content`.
-    async fn purge(self: &Arc<Self>, setup: &engine::Setup, options: &Options, report: &Report, content: &str) {
-        let specs = &setup.specs;
-        if specs.stack.trash.purge != PurgeMode::Auto || report.stopped || !report.breaches.is_empty() {
-            return;
-        }
-        let ripe = {
-            let now = self.config.clock.now();
-            let stays = |trashed: &Trashed| {
-                let identity = trashed.object.identity.as_ref();
-                identity.is_some_and(|id| plan::suspension_of(&report.suspensions, id.kind, &id.name).is_some())
-            };
-            let known = self.known();
-            let is_ripe = |trashed: &Trashed| known.expiry.is_ripe(trashed, now, Instant::now());
-            let trash = engine::trash_in(&report.world, &specs.stack.owner).into_iter();
-            let sure = trash.filter(|trashed| is_ripe(trashed) && is_sure(trashed, specs, report) && !stays(trashed));
-            sure.collect::<Vec<Trashed>>()
-        };
-        if ripe.is_empty() {
-            return;
-        }
-        // The pass may have taken hours: what is declared again since then must stay.
-        if options.stop.is_cancelled() || self.is_checked_out().await || self.read().await.content != content {
-            self.wake.notify_one();
-            return;
-        }
-        match engine::trash_purge_expired(setup, &ripe).await {
-            Ok(said) => {
-                self.metrics.purged(said.len());
-                said.iter().for_each(|said| tracing::info!("{said}: it was past its time"));
-            }
-            Err(error) => tracing::warn!("what is past its time in the trash could not be purged: {error}"),
-        }
-    }
 }
 
 /// When it is dropped, no pass runs any more, however it ended.
@@ -455,29 +406,6 @@ fn left_of(plan: &Plan, report: &Report, postponed: &BTreeSet<(Kind, Name)>) -> 
             || step.after.iter().any(|before| left[*before]);
     }
     plan.steps.iter().zip(left).filter(|(_, left)| *left).map(|(step, _)| step.action.verb()).collect()
-}
-
-/// Whether nothing about an object in the trash is in doubt: its backend showed everything, its marks can be believed, and nothing
-/// else is planned or held for it.
-fn is_sure(trashed: &Trashed, specs: &Specs, report: &Report) -> bool {
-    let Some(View::Seen { observed, .. }) = report.world.get(&trashed.backend) else { return false };
-    let Some(identity) = &trashed.object.identity else { return false };
-    let Some(plan) = &report.plan else { return false };
-    let ledger = match observed.ledgers.get(&specs.stack.owner) {
-        Some(LedgerView::Good(ledger)) => Some(ledger),
-        Some(LedgerView::Damaged(_)) | None => None,
-    };
-    let is_it = |kind: Kind, name: &Name| kind == identity.kind && *name == identity.name;
-    let step_on_it = |step: &Step| step.identity.uid == identity.uid || is_it(step.identity.kind, &step.identity.name);
-    let held_on_it = |held: &Held| held.uid == Some(identity.uid) || is_it(held.kind, &held.name);
-    observed.listed == Listed::COMPLETE
-        && observed.gaps.is_empty()
-        && trashed.object.conflict.is_none()
-        && report.usable.contains(&trashed.backend)
-        && !plan.steps.iter().any(step_on_it)
-        && !plan.held.iter().any(held_on_it)
-        && !engine::is_wanted(specs, identity.kind, &identity.name)
-        && !engine::is_kept_by_reading(specs, ledger, &trashed.object)
 }
 
 /// A hash of what `specs` ([`Specs::meaning`]) declare of an object: it changes with the declaration, not with its file or line.

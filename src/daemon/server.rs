@@ -1,13 +1,14 @@
 //! The control socket: who may connect, what is answered, and what a client cannot do to the daemon.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
@@ -17,15 +18,19 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{Router, get, post};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::hub::{Age, Hub};
@@ -35,7 +40,8 @@ use super::protocol::{
 use super::runs::{Runs, apply};
 use crate::engine;
 
-/// Connections at once; more wait in the kernel's queue. A person has a few, monitoring two.
+/// Connections at once; a person has a few, monitoring two. One more takes the place of the one that has been idle longest; where
+/// each has a request under way, it waits in the kernel's queue.
 const CONNECTIONS: usize = 128;
 /// A request's head has to come within this time …
 const HEAD: Duration = Duration::from_secs(5);
@@ -43,13 +49,15 @@ const HEAD: Duration = Duration::from_secs(5);
 const STALLED: Duration = Duration::from_secs(60);
 /// A saved plan of a hundred thousand volumes has some 60 MB.
 const BODY: usize = 256 << 20;
+/// How often the daemon sees whether its socket is still under its name.
+const LOOK: Duration = Duration::from_secs(1);
 /// For how long answers that are being written are waited for at the end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What serves, until it is ended.
 pub(super) struct Server {
-    /// Removed at the end.
-    socket: Option<PathBuf>,
+    /// Removed at the end, if it is still this daemon's.
+    socket: Option<Arc<Mutex<Socket>>>,
     connections: TaskTracker,
     accepting: tokio::task::JoinHandle<()>,
 }
@@ -63,8 +71,10 @@ impl Server {
     pub(super) async fn end(self) {
         self.accepting.abort();
         if let Some(socket) = &self.socket {
-            // Nobody else has the store, so it is this daemon's socket.
-            let _ = fs::remove_file(socket);
+            let socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
+            if socket.is_there() {
+                let _ = fs::remove_file(&socket.path);
+            }
         }
         self.connections.close();
         let _ = tokio::time::timeout(LAST_WORDS, self.connections.wait()).await;
@@ -77,20 +87,59 @@ impl Server {
 /// What keeps it from being made.
 pub(super) fn serve(hub: Arc<Hub>) -> Result<Server, String> {
     let state = hub.config.state.clone();
-    let listener =
-        bind(&state).map_err(|error| format!("the control socket in {} cannot be made: {error}", state.display()))?;
+    let cannot = |error| format!("the control socket in {} cannot be made: {error}", state.display());
+    let mut listener = bind(&state).map_err(cannot)?;
+    let socket = Arc::new(Mutex::new(Socket::at(state.join(SOCKET)).map_err(cannot)?));
     let connections = TaskTracker::new();
     let clients = Clients::new(&connections);
-    let router = control(hub);
+    let router = control(Arc::clone(&hub));
+    let ours = Arc::clone(&socket);
     let accepting = tokio::spawn(async move {
+        let mut look = tokio::time::interval(LOOK);
+        let mut missing = 0;
         loop {
-            match listener.accept().await {
-                Ok((stream, _)) => clients.serve(std::future::ready(Ok(stream)), router.clone()).await,
-                Err(error) => clients.refused(&error).await,
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => clients.serve(std::future::ready(Ok(stream)), router.clone()).await,
+                    Err(error) => clients.refused(&error).await,
+                },
+                _ = look.tick() => {
+                    missing = if ours.lock().unwrap_or_else(PoisonError::into_inner).is_there() { 0 } else { missing + 1 };
+                    // Twice: while a directory is being removed as a whole, the store goes with it. And only who has the store
+                    // makes its socket.
+                    if missing >= 2 && hub.check_store().await.is_ok() {
+                        let made = bind(&state).and_then(|made| Ok((made, Socket::at(state.join(SOCKET))?)));
+                        match made {
+                            Ok((made, socket)) => {
+                                tracing::warn!("the control socket was removed or replaced: it is made again");
+                                (listener, *ours.lock().unwrap_or_else(PoisonError::into_inner)) = (made, socket);
+                            }
+                            Err(error) => tracing::warn!(%error, "the control socket cannot be made again"),
+                        }
+                    }
+                }
             }
         }
     });
-    Ok(Server { socket: Some(state.join(SOCKET)), ..Server::new(connections, accepting) })
+    Ok(Server { socket: Some(socket), ..Server::new(connections, accepting) })
+}
+
+/// The control socket, and which file it is.
+struct Socket {
+    path: PathBuf,
+    /// Device and inode.
+    which: (u64, u64),
+}
+
+impl Socket {
+    fn at(path: PathBuf) -> io::Result<Self> {
+        let metadata = fs::symlink_metadata(&path)?;
+        Ok(Self { which: (metadata.dev(), metadata.ino()), path })
+    }
+
+    fn is_there(&self) -> bool {
+        Self::at(self.path.clone()).is_ok_and(|there| there.which == self.which)
+    }
 }
 
 /// Makes the socket, for this user alone from its first instant. One that is there is left over: only who has the store comes here.
@@ -112,12 +161,99 @@ fn bind(state: &Path) -> io::Result<UnixListener> {
 /// Those who are connected.
 pub(super) struct Clients {
     connections: TaskTracker,
-    room: Arc<Semaphore>,
+    table: Arc<Table>,
+}
+
+/// The connections that are open.
+#[derive(Default)]
+struct Table {
+    open: Mutex<HashMap<u64, Open>>,
+    next: AtomicU64,
+    /// One has ended, or become idle.
+    changed: Notify,
+}
+
+struct Open {
+    /// Since when it has no request under way. A request begins when all of it has come.
+    idle: Option<Instant>,
+    /// Closes it.
+    close: CancellationToken,
+}
+
+/// One connection: what its requests are counted with.
+#[derive(Clone)]
+struct Connection {
+    table: Arc<Table>,
+    number: u64,
+}
+
+impl Table {
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes room for a connection, and enters it.
+    async fn enter(self: &Arc<Self>) -> (Connection, CancellationToken) {
+        loop {
+            let changed = self.changed.notified();
+            {
+                let mut open = self.open();
+                if open.len() >= CONNECTIONS {
+                    let idle = open.iter().filter_map(|(number, one)| Some((one.idle?, *number)));
+                    if let Some((_, longest)) = idle.min()
+                        && let Some(one) = open.remove(&longest)
+                    {
+                        one.close.cancel();
+                    }
+                }
+                if open.len() < CONNECTIONS {
+                    let number = self.next.fetch_add(1, Ordering::Relaxed);
+                    let close = CancellationToken::new();
+                    open.insert(number, Open { idle: Some(Instant::now()), close: close.clone() });
+                    return (Connection { table: Arc::clone(self), number }, close);
+                }
+            }
+            changed.await;
+        }
+    }
+
+    fn set(&self, number: u64, idle: Option<Instant>) {
+        if let Some(one) = self.open().get_mut(&number) {
+            one.idle = idle;
+        }
+        self.changed.notify_one();
+    }
+}
+
+/// A request is under way, until it is dropped with the last of its answer.
+struct Busy(Connection);
+
+impl Busy {
+    fn new(connection: Connection) -> Self {
+        connection.table.set(connection.number, None);
+        Self(connection)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.table.set(self.0.number, Some(Instant::now()));
+    }
+}
+
+/// Takes a connection out of the table when its task ends.
+struct Entered(Connection);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.table.open().remove(&self.0.number);
+        self.0.table.changed.notify_one();
+    }
 }
 
 impl Clients {
     pub(super) fn new(connections: &TaskTracker) -> Self {
-        Self { connections: connections.clone(), room: Arc::new(Semaphore::new(CONNECTIONS)) }
+        Self { connections: connections.clone(), table: Arc::default() }
     }
 
     /// Serves a connection, once there is room for it, and it has been opened (with TLS a handshake is a part of that).
@@ -125,10 +261,10 @@ impl Clients {
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
-        // It is never closed.
-        let Ok(room) = Arc::clone(&self.room).acquire_owned().await else { return };
-        self.connections.spawn(async move {
-            let _room = room;
+        let (connection, close) = self.table.enter().await;
+        let entered = Entered(connection.clone());
+        let served = async move {
+            let _entered = entered;
             let mut stream = match opening.await {
                 Ok(stream) => TimeoutStream::new(stream),
                 Err(error) => {
@@ -137,12 +273,23 @@ impl Clients {
                 }
             };
             stream.set_write_timeout(Some(STALLED));
+            let router = TowerToHyperService::new(router);
+            let counted = service_fn(move |mut request: hyper::Request<Incoming>| {
+                request.extensions_mut().insert(connection.clone());
+                router.call(request)
+            });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD)
-                .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
+                .serve_connection(TokioIo::new(Box::pin(stream)), counted);
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a client left, or did not speak HTTP");
+            }
+        };
+        self.connections.spawn(async move {
+            tokio::select! {
+                () = close.cancelled() => tracing::debug!("a connection was idle longest, and gave its place to another"),
+                () = served => {}
             }
         });
     }
@@ -213,7 +360,16 @@ async fn checked(request: Request, next: Next) -> Response {
     }
     let (head, body) = request.into_parts();
     match tokio::time::timeout(STALLED, to_bytes(body, BODY)).await {
-        Ok(Ok(bytes)) => next.run(Request::from_parts(head, Body::from(bytes))).await,
+        Ok(Ok(bytes)) => {
+            let busy = head.extensions.get::<Connection>().cloned().map(Busy::new);
+            let response = next.run(Request::from_parts(head, Body::from(bytes))).await;
+            response.map(|body| {
+                Body::new(body.map_frame(move |frame| {
+                    let _under_way = &busy;
+                    frame
+                }))
+            })
+        }
         Ok(Err(error)) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
         Err(_) => (StatusCode::REQUEST_TIMEOUT, "the request did not come to its end").into_response(),
     }
@@ -390,4 +546,88 @@ async fn act(State(desk): State<Desk>, Json(ActRequest { specs, act }): Json<Act
 async fn reconcile(State(desk): State<Desk>) -> StatusCode {
     desk.hub.wake.notify_one();
     StatusCode::OK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::protocol::real;
+    use super::super::schedule::CONFIRM;
+    use super::super::tests::{Bench, HOUR};
+    use super::*;
+    use crate::engine::{Act, ActError, Purge, Said};
+
+    fn desk(bench: &Bench) -> State<Desk> {
+        let hub = Arc::clone(&bench.hub);
+        State(Desk { hub, runs: Arc::default(), looked: Arc::default(), asking: Arc::default() })
+    }
+
+    async fn asks(bench: &Bench, specs: PathBuf, act: Act) -> ActAnswer {
+        super::act(desk(bench), Json(ActRequest { specs, act })).await.0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operation_by_a_person_believes_no_absence_that_was_read_once() {
+        let bench = Bench::new().await;
+        bench.remove("b.yaml");
+        bench.confirmed().await;
+        bench.write(
+            "stack.yaml",
+            &std::fs::read_to_string(bench.specs().join("stack.yaml")).unwrap().replace("1h", "2h"),
+        );
+        bench.later(HOUR).await;
+        // A pass records the time, which a purge has to agree with.
+        bench.pass().await.unwrap();
+        bench.write("more.yaml", "# just being written\n");
+        let list = || asks(&bench, bench.specs(), Act::ListPurge(Purge::Expired));
+        let answer = list().await;
+        assert!(matches!(&answer, ActAnswer::Done(Said::ToPurge(found, 1)) if found.is_empty()), "{answer:?}");
+        bench.later(CONFIRM.as_secs()).await;
+        let answer = list().await;
+        assert!(matches!(&answer, ActAnswer::Done(Said::ToPurge(found, 0)) if found.len() == 1), "{answer:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn commands_for_other_specs_are_refused() {
+        let bench = Bench::new().await;
+        let other = tempfile::tempdir().unwrap();
+        let forget = || Act::ForgetObject(crate::model::Kind::Volume, "a".parse().unwrap());
+        let answer = asks(&bench, real(other.path()), forget()).await;
+        assert!(matches!(answer, ActAnswer::OtherSpecs(_)), "{answer:?}");
+        let answer = asks(&bench, bench.specs(), forget()).await;
+        assert!(matches!(answer, ActAnswer::Failed(ActError::Usage(_))), "it is there: {answer:?}");
+        let ask = |specs| Ask { specs, approve: Vec::new(), saved: None, only: Vec::new(), prune: false };
+        let refused = begin_apply(desk(&bench), Json(ask(real(other.path())))).await;
+        let lines = to_bytes(refused.into_body(), BODY).await.unwrap();
+        let line: Line = serde_json::from_slice(&lines).unwrap();
+        assert!(matches!(line, Line::Refused(_)), "{line:?}");
+        assert_eq!(bench.live(), 2);
+    }
+
+    fn waits(table: &Arc<Table>) -> bool {
+        let entering = table.enter();
+        futures_util::FutureExt::now_or_never(entering).is_none()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_connection_that_is_idle_longest_gives_its_place_and_none_with_a_request_does() {
+        let table: Arc<Table> = Arc::default();
+        let mut all = Vec::new();
+        for _ in 0..CONNECTIONS {
+            all.push(table.enter().await);
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        // The first has a request under way, the second had one a moment ago.
+        let busy = Busy::new(all[0].0.clone());
+        drop(Busy::new(all[1].0.clone()));
+        let _one = table.enter().await;
+        let closed = |all: &[(Connection, CancellationToken)]| {
+            all.iter().enumerate().filter(|(_, (_, close))| close.is_cancelled()).map(|(n, _)| n).collect::<Vec<_>>()
+        };
+        assert_eq!(closed(&all), [2]);
+        let requests: Vec<Busy> = all.iter().skip(1).map(|(connection, _)| Busy::new(connection.clone())).collect();
+        let last = Busy::new(_one.0.clone());
+        assert!(waits(&table), "each has a request under way");
+        drop((requests, last, busy));
+        assert!(!waits(&table));
+    }
 }

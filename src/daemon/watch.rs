@@ -73,6 +73,7 @@ pub async fn watch(config: Config) -> Result<(), Ended> {
         files: None,
         checking: Some(watch_files(&hub)),
         probing: None,
+        placing: None,
         running: None,
         schedule: Schedule::new(Instant::now()),
         passes,
@@ -132,6 +133,8 @@ struct Turning {
     files: Option<Files>,
     checking: Option<JoinHandle<Files>>,
     probing: Option<JoinHandle<bool>>,
+    /// Whether the store is where it was.
+    placing: Option<JoinHandle<Result<(), StoreError>>>,
 }
 
 impl Turning {
@@ -177,6 +180,14 @@ impl Turning {
                         self.schedule.want(Instant::now());
                     }
                 }
+                placed = joined(&mut self.placing) => {
+                    self.placing = None;
+                    // A panic there is a bug, and says nothing about the store.
+                    if let Ok(Err(error)) = placed {
+                        tracing::error!("{error}");
+                        return Err(error.into());
+                    }
+                }
                 () = self.hub.dirty.notified() => self.schedule.changed(Instant::now()),
                 () = self.hub.wake.notified() => self.schedule.want(Instant::now()),
                 _ = tick.tick() => self.tick(),
@@ -202,6 +213,10 @@ impl Turning {
                 files.check();
                 files
             }));
+        }
+        if self.placing.is_none() {
+            let hub = Arc::clone(&self.hub);
+            self.placing = Some(tokio::spawn(async move { hub.check_store().await }));
         }
         if self.probing.is_none() {
             let hub = Arc::clone(&self.hub);

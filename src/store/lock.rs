@@ -1,8 +1,8 @@
 //! Who has the store. The kernel's lock on a file that is never replaced decides; what is written in the file only says whom.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,27 @@ const POLL: Duration = Duration::from_millis(5);
 /// Held until it is dropped.
 #[derive(Debug)]
 pub(super) struct Lock(File);
+
+impl Lock {
+    /// Whether the file under the lock's name is the one that is locked.
+    pub(super) fn is_at(&self, dir: &Path) -> io::Result<bool> {
+        Ok(identity(&self.0.metadata()?) == identity_at(&dir.join(FILE))?.unwrap_or_default())
+    }
+}
+
+/// Device and inode.
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Device and inode of what is at a path; `None` if nothing is.
+pub(super) fn identity_at(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(identity(&metadata))),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
 
 impl Drop for Lock {
     fn drop(&mut self) {

@@ -93,6 +93,14 @@ pub enum StoreError {
         /// What this program reads.
         known: u32,
     },
+    /// What is at its path is not what was opened: what this process writes, no other finds.
+    #[error("the store {path} was removed or replaced while it was in use: {message}")]
+    Replaced {
+        /// The store's directory.
+        path: String,
+        /// Which part of it.
+        message: String,
+    },
     /// No room, or not writable, or another trouble of the file system.
     #[error("the store {path} cannot be written: {message}")]
     Io {
@@ -125,6 +133,14 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// See [`StoreError`]. After an error the change may or may not be there.
     fn commit(&self, batch: Batch) -> Result<(), StoreError>;
+
+    /// Checks that the store's lock and database are still at the path where they were opened.
+    ///
+    /// # Errors
+    /// [`StoreError::Replaced`] if they are not; [`StoreError::Io`] if that cannot be told.
+    fn check_place(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Whether a commit waits for a disk, so that it must not be called from an async thread.
     fn waits_for_disk(&self) -> bool {

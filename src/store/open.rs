@@ -16,7 +16,7 @@ use super::mark::{self, Mark, MarkFile};
 use super::persistent::Persistent;
 use super::{Store, StoreError, lock, sentence, trouble};
 
-const DATABASE: &str = "db";
+pub(super) const DATABASE: &str = "db";
 const UNFINISHED: &str = "db.new";
 const ROOM: &str = "room";
 const DAMAGED: &str = "damaged-";

@@ -13,8 +13,9 @@ use super::commit::{Committer, Job, Lines, Op, Shared};
 use super::db::Db;
 use super::known::{Changes, Known};
 use super::load::{self, Bad, Loaded};
-use super::lock::Lock;
+use super::lock::{self, Lock};
 use super::mark::MarkFile;
+use super::open::DATABASE;
 use super::{Batch, Store, StoreError, codec, sentence, trouble};
 
 /// How long a commit is waited for. A group takes a hundredth of a second; a disk that is resetting its link, half a minute.
@@ -30,8 +31,10 @@ pub(super) struct Persistent {
     /// Whether a commit was given up.
     hangs: AtomicBool,
     known: Known,
+    /// Device and inode of the database's directory when it was opened.
+    database: Option<(u64, u64)>,
     /// Released last.
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Persistent {
@@ -63,7 +66,8 @@ impl Persistent {
             next_intent: AtomicU64::new(next),
             hangs: AtomicBool::new(false),
             known: Known::new(loaded.records),
-            _lock: lock,
+            database: lock::identity_at(&dir.join(DATABASE)).map_err(|e| trouble(dir, "it cannot be seen", &e))?,
+            lock,
         })
     }
 
@@ -98,6 +102,19 @@ impl Store for Persistent {
 
     fn intents(&self) -> Result<Vec<OpenIntent>, StoreError> {
         self.read(load::intents)
+    }
+
+    fn check_place(&self) -> Result<(), StoreError> {
+        let Some(shared) = &self.shared else { return Err(self.failed("it is closed".to_owned())) };
+        let dir = &shared.dir;
+        let unseen = |error: std::io::Error| trouble(dir, "it cannot be seen", &error);
+        let what =
+            match (self.lock.is_at(dir).map_err(unseen)?, lock::identity_at(&dir.join(DATABASE)).map_err(unseen)?) {
+                (true, there) if there == self.database => return Ok(()),
+                (true, _) => "its database",
+                (false, _) => "its lock",
+            };
+        Err(StoreError::Replaced { path: dir.display().to_string(), message: format!("{what} is not there any more") })
     }
 
     fn next_intent(&self) -> IntentId {

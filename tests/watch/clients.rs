@@ -118,3 +118,27 @@ fn the_socket_is_its_users_alone() {
     let mode = |path: &str| fs::metadata(sandbox.path(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode("state/kiln.sock"), 0o600);
 }
+
+#[test]
+fn a_thousand_idle_connections_keep_no_operator_out() {
+    let sandbox = patient();
+    sandbox.volume("a", "size: 1Mi");
+    let daemon = Daemon::start(&sandbox);
+    // As many as this process may open, up to a thousand; each is connected anew when it is closed.
+    let mut idle: Vec<UnixStream> = Vec::new();
+    while idle.len() < 1000 {
+        match UnixStream::connect(sandbox.path("state/kiln.sock")) {
+            Ok(stream) => idle.push(stream),
+            Err(_) => break,
+        }
+    }
+    assert!(idle.len() > 300, "{}", idle.len());
+    // Those that are left for the commands.
+    idle.truncate(idle.len() - 20);
+    sandbox.kiln("status").ends(0).says(&format!("process {}", daemon.child.id()));
+    sandbox.kiln("suspend volume/a --reason busy").ends(0).says("recorded on fast");
+    ask_for_all(&sandbox);
+    assert!(holds(&daemon).0 < 250, "{:?}", holds(&daemon));
+    drop(idle);
+    assert_eq!(daemon.end(), Some(0));
+}

@@ -1,0 +1,268 @@
+//! Purging what of the trash is past its time, where nothing is in doubt.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::hub::Hub;
+use crate::engine::{self, Options, Report, Trashed};
+use crate::manifest::Reading;
+use crate::model::{Identity, Kind, LedgerView, Listed, Name, PurgeMode, Specs, Step};
+use crate::plan::{self, Held, View};
+
+impl Hub {
+    /// Notes for how long what is in the trash has been seen there, and for how long no document has wanted it.
+    pub(super) fn note_trash(&self, reading: &Reading, specs: &Arc<Specs>, report: &Report) {
+        let specs = confirmed_by_object(specs);
+        let complete = |(name, view): (&Name, &View)| match view {
+            View::Seen { observed, .. } if observed.listed == Listed::COMPLETE => Some(name.clone()),
+            _ => None,
+        };
+        let complete = report.world.iter().filter_map(complete).collect();
+        let trash = engine::trash_in(&report.world, &specs.stack.owner);
+        let ttl = specs.stack.trash.ttl.into();
+        // A manifest that cannot be read may want anything.
+        let is_wanted = |trashed: &Trashed| !reading.problems.is_empty() || is_wanted(trashed, &specs, report);
+        self.known().expiry.note(&trash, &complete, ttl, self.config.clock.now(), Instant::now(), is_wanted);
+    }
+
+    /// Purges what of the trash is past its time. The pass was made for this reading, which has no problem.
+    pub(super) async fn purge(
+        self: &Arc<Self>,
+        setup: &engine::Setup,
+        options: &Options,
+        report: &Report,
+        reading: &Reading,
+    ) {
+        let specs = &confirmed_by_object(&setup.specs);
+        if specs.stack.trash.purge != PurgeMode::Auto || report.stopped || !report.breaches.is_empty() {
+            return;
+        }
+        let ripe: Vec<Trashed> = {
+            let (known, wall, now) = (self.known(), self.config.clock.now(), Instant::now());
+            let trash = engine::trash_in(&report.world, &specs.stack.owner).into_iter();
+            let sure = trash.filter(|trashed| is_sure(trashed, specs, report) && !is_suspended(trashed, report));
+            sure.filter(|trashed| known.expiry.is_ripe(trashed, wall, now)).collect()
+        };
+        if ripe.is_empty() {
+            return;
+        }
+        // The pass may have taken hours: what is declared again since then must stay.
+        let again = self.read().await;
+        let is_same_stack = again.specs.stack.owner == reading.specs.stack.owner
+            && again.specs.stack.id == reading.specs.stack.id
+            && again.specs.stack.trash == reading.specs.stack.trash;
+        // A directory that vanished since the pass began is younger than it was then.
+        let mut now = Specs::clone(&again.specs);
+        now.coverage.young = specs.coverage.young || again.content != reading.content;
+        if options.stop.is_cancelled()
+            || self.is_checked_out().await
+            || !again.problems.is_empty()
+            || !again.usable
+            || !is_same_stack
+            || ripe.iter().any(|trashed| is_wanted(trashed, &now, report))
+        {
+            self.wake.notify_one();
+            return;
+        }
+        match engine::trash_purge_expired(setup, &ripe).await {
+            Ok(said) => {
+                self.metrics.purged(said.len());
+                said.iter().for_each(|said| tracing::info!("{said}: it was past its time"));
+            }
+            Err(error) => tracing::warn!("what is past its time in the trash could not be purged: {error}"),
+        }
+    }
+}
+
+/// The specs without the doubt that they were read only once: for the trash each object is confirmed by itself.
+fn confirmed_by_object(specs: &Arc<Specs>) -> Arc<Specs> {
+    match specs.unconfirmed {
+        true => Arc::new(Specs { unconfirmed: false, ..Specs::clone(specs) }),
+        false => Arc::clone(specs),
+    }
+}
+
+/// Whether a document wants an object, or may for all that the reading says.
+fn is_wanted(trashed: &Trashed, specs: &Specs, report: &Report) -> bool {
+    let ledger = match report.world.get(&trashed.backend) {
+        Some(View::Seen { observed, .. } | View::Taken { observed, .. }) => observed.ledgers.get(&specs.stack.owner),
+        Some(View::Unseen { .. } | View::Unbuilt) | None => None,
+    };
+    let ledger = match ledger {
+        Some(LedgerView::Good(ledger)) => Some(ledger),
+        Some(LedgerView::Damaged(_)) | None => None,
+    };
+    let is_named = |id: &Identity| engine::is_wanted(specs, id.kind, &id.name);
+    trashed.object.identity.as_ref().is_none_or(is_named) || engine::is_kept_by_reading(specs, ledger, &trashed.object)
+}
+
+/// Whether it was suspended when the pass began. (What is suspended since then is held by the purge itself.)
+fn is_suspended(trashed: &Trashed, report: &Report) -> bool {
+    let identity = trashed.object.identity.as_ref();
+    identity.is_some_and(|id| plan::suspension_of(&report.suspensions, id.kind, &id.name).is_some())
+}
+
+/// Whether nothing about an object in the trash is in doubt: its backend showed everything, its marks can be believed, nothing else
+/// is planned or held for it, and no document wants it.
+fn is_sure(trashed: &Trashed, specs: &Specs, report: &Report) -> bool {
+    let Some(View::Seen { observed, .. }) = report.world.get(&trashed.backend) else { return false };
+    let Some(identity) = &trashed.object.identity else { return false };
+    let Some(plan) = &report.plan else { return false };
+    let is_it = |kind: Kind, name: &Name| kind == identity.kind && *name == identity.name;
+    let step_on_it = |step: &Step| step.identity.uid == identity.uid || is_it(step.identity.kind, &step.identity.name);
+    let held_on_it = |held: &Held| held.uid == Some(identity.uid) || is_it(held.kind, &held.name);
+    observed.listed == Listed::COMPLETE
+        && observed.gaps.is_empty()
+        && trashed.object.conflict.is_none()
+        && report.usable.contains(&trashed.backend)
+        && !plan.steps.iter().any(step_on_it)
+        && !plan.held.iter().any(held_on_it)
+        && !is_wanted(trashed, specs, report)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::driver::sim::SimDriver;
+    use crate::manifest::{self, Limits, Source};
+    use crate::model::{
+        Action, Clients, Expect, Identity, Object, Observed, Owner, Place, PoolId, Reason, Risk, Size, Tags, Uid, Verb,
+    };
+    use crate::plan::{HeldReason, Plan};
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn identity(volume: &str, n: u32) -> Identity {
+        let owner: Owner = "prod".parse().unwrap();
+        let uid = Uid::derive("5c1d2e8a90", &owner, Kind::Volume, &name("fast"), &name(volume), n);
+        Identity { owner, kind: Kind::Volume, name: name(volume), uid }
+    }
+
+    fn trashed() -> Trashed {
+        let identity = identity("db", 0);
+        let object = Object {
+            native: identity.native(),
+            place: Place::Trash,
+            identity: Some(identity),
+            size: Size(1),
+            used: None,
+            tags: Tags::default(),
+            conflict: None,
+            unfinished: false,
+            image: None,
+            written: crate::model::Written::Unknown,
+            parent: None,
+            clients: Clients::Unknown,
+        };
+        Trashed { backend: name("fast"), object, expires: Some(1) }
+    }
+
+    fn observed() -> Observed {
+        Observed { pool: Some(PoolId("p".to_owned())), objects: vec![trashed().object], ..Observed::nothing() }
+    }
+
+    fn seen(observed: Observed) -> View {
+        View::Seen { capabilities: SimDriver::everything(), observed }
+    }
+
+    /// A pass that left nothing in doubt.
+    fn report() -> Report {
+        Report {
+            plan: Some(Plan::of("prod".parse().unwrap(), String::new(), Vec::new())),
+            world: [(name("fast"), seen(observed()))].into(),
+            usable: BTreeSet::from([name("fast")]),
+            ..Report::default()
+        }
+    }
+
+    fn with_step(identity: Identity) -> Report {
+        let step = Step {
+            backend: name("fast"),
+            native: identity.native(),
+            identity,
+            action: Action::Destroy,
+            expect: Expect::default(),
+            risk: Risk::None,
+            reason: Reason::NotThere,
+            changes: Vec::new(),
+            bytes: Size(0),
+            after: Vec::new(),
+        };
+        Report { plan: Some(Plan::of("prod".parse().unwrap(), String::new(), vec![step])), ..report() }
+    }
+
+    fn with_held(volume: &str, uid: Option<Uid>) -> Report {
+        let mut report = report();
+        report.plan.as_mut().unwrap().held.push(Held {
+            kind: Kind::Volume,
+            name: name(volume),
+            action: Verb::Create,
+            backend: None,
+            uid,
+            reason: HeldReason::InUse,
+            message: String::new(),
+            unblock: String::new(),
+        });
+        report
+    }
+
+    fn in_world(view: View) -> Report {
+        Report { world: [(name("fast"), view)].into(), ..report() }
+    }
+
+    fn declared(volume: &str) -> Specs {
+        let head = "apiVersion: kiln/v1\nkind:";
+        let text = format!(
+            "{head} Stack\nmetadata: {{name: prod}}\nspec: {{id: 5c1d2e8a90, defaults: {{backend: fast}}}}\n---\n\
+             {head} Backend\nmetadata: {{name: fast}}\nspec: {{driver: sim}}\n---\n\
+             {head} Volume\nmetadata: {{name: {volume}}}\nspec: {{size: 1Mi}}\n"
+        );
+        let loaded = manifest::load(&Source::Text(text), &Limits::default());
+        assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+        let mut specs = loaded.specs;
+        // As a directory with the Stack does, it says of what it does not name that it is gone.
+        specs.coverage.prune();
+        specs
+    }
+
+    #[test]
+    fn an_object_is_purged_only_if_nothing_about_it_is_in_doubt() {
+        let specs = declared("other");
+        assert!(is_sure(&trashed(), &specs, &report()));
+        assert!(is_sure(&trashed(), &specs, &with_step(identity("other", 0))), "what is done to others is no doubt");
+        assert!(is_sure(&trashed(), &specs, &with_held("other", None)));
+        assert!(!is_sure(&trashed(), &declared("db"), &report()), "a document wants it");
+        let partly = |listed: Listed| in_world(seen(Observed { listed, ..observed() }));
+        let all = Listed::COMPLETE;
+        let conflict = Trashed {
+            object: Object { conflict: Some("its tags contradict its name".to_owned()), ..trashed().object },
+            ..trashed()
+        };
+        assert!(!is_sure(&conflict, &specs, &report()), "its marks cannot be believed");
+        let nobodys = Trashed { object: Object { identity: None, ..trashed().object }, ..trashed() };
+        assert!(!is_sure(&nobodys, &specs, &report()), "it belongs to nobody");
+        let gaps = Observed { gaps: vec!["an entry cannot be read".to_owned()], ..observed() };
+        let taken = View::Taken { by: "pid 1".to_owned(), capabilities: SimDriver::everything(), observed: observed() };
+        for (doubt, report) in [
+            ("a step is planned for it", with_step(identity("db", 0))),
+            ("a step is planned for another of its name", with_step(identity("db", 1))),
+            ("it is held by its uid", with_held("renamed", Some(identity("db", 0).uid))),
+            ("its name is held", with_held("db", None)),
+            ("volumes are not listed completely", partly(Listed { volumes: false, ..all })),
+            ("snapshots are not listed completely", partly(Listed { snapshots: false, ..all })),
+            ("the trash is not listed completely", partly(Listed { trash: false, ..all })),
+            ("something could not be seen", in_world(seen(gaps))),
+            ("another process writes there", in_world(taken)),
+            ("its backend was not seen", in_world(View::Unseen { why: "away".to_owned() })),
+            ("its backend is not this owner's", Report { usable: BTreeSet::new(), ..report() }),
+            ("there is no plan", Report { plan: None, ..report() }),
+        ] {
+            assert!(!is_sure(&trashed(), &specs, &report), "{doubt}");
+        }
+    }
+}

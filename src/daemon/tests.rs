@@ -1,0 +1,279 @@
+//! Passes of a daemon over real manifests and a simulated pool, with both clocks in the test's hand.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::hub::{Config, Hub};
+use super::pass::{By, Refused};
+use super::protocol::{Ask, real};
+use super::schedule::{After, CONFIRM};
+use super::tell::Tell;
+use crate::driver::Driver;
+use crate::driver::sim::SimDriver;
+use crate::engine::{Act, Clock, Connect, Report, suspend};
+use crate::manifest::Allowed;
+use crate::model::{BackendSpec, DriverError, FaultRates, Kind};
+use crate::store::{MemoryStore, StoreError};
+
+/// The host's clock, as the test sets it.
+pub(super) struct Wall(AtomicU64);
+
+impl Clock for Wall {
+    fn now(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+/// One simulated pool. What is to happen while a pass runs happens when it is next opened.
+struct Pool {
+    sim: Arc<SimDriver>,
+    meanwhile: Mutex<Option<Hook>>,
+}
+
+impl Connect for Pool {
+    fn connect(&self, _: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
+        if let Some(hook) = self.meanwhile.lock().unwrap().take() {
+            hook();
+        }
+        Ok(self.sim.clone())
+    }
+}
+
+/// A daemon without its loop: each pass is made by the test.
+pub(super) struct Bench {
+    dir: tempfile::TempDir,
+    pub(super) hub: Arc<Hub>,
+    clock: Arc<Wall>,
+    pool: Arc<Pool>,
+    _ended: mpsc::UnboundedReceiver<Result<After, StoreError>>,
+}
+
+const STACK: &str = "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\n\
+    spec: {id: 5c1d2e8a90, defaults: {backend: fast}, trash: {ttl: 1h}}\n---\n\
+    apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: fast}\nspec: {driver: sim}\n";
+
+pub(super) const HOUR: u64 = 3600;
+
+impl Bench {
+    /// With the volumes `a` and `b`, which are there.
+    pub(super) async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("specs")).unwrap();
+        let clock = Arc::new(Wall(AtomicU64::new(1_800_000_000)));
+        let sim = Arc::new(SimDriver::new(Arc::default(), FaultRates::NONE, 0));
+        let pool = Arc::new(Pool { sim, meanwhile: Mutex::default() });
+        let config = Config {
+            specs: dir.path().join("specs"),
+            state: dir.path().join("state"),
+            allowed: Box::new(|| Ok(Allowed::default())),
+            store: Arc::new(MemoryStore::new()),
+            connect: pool.clone(),
+            clock: clock.clone(),
+            listen: None,
+        };
+        let (ended, receiver) = mpsc::unbounded_channel();
+        let hub = Arc::new(Hub::new(config, ended).unwrap());
+        let bench = Self { dir, hub, clock, pool, _ended: receiver };
+        bench.write("stack.yaml", STACK);
+        bench.volume("a");
+        bench.volume("b");
+        bench.confirmed().await;
+        assert_eq!((bench.live(), bench.trash()), (2, 0));
+        bench
+    }
+
+    /// With `b` in the trash, past its time by both clocks but for a second.
+    async fn with_trash() -> Self {
+        let bench = Self::new().await;
+        bench.remove("b.yaml");
+        bench.confirmed().await;
+        assert_eq!((bench.live(), bench.trash()), (1, 1));
+        // As the loop does, to see whether that was all.
+        bench.pass().await.unwrap();
+        bench.later(HOUR - 1).await;
+        bench.pass().await.unwrap();
+        assert_eq!(bench.trash(), 1);
+        bench
+    }
+
+    pub(super) fn specs(&self) -> PathBuf {
+        real(&self.dir.path().join("specs"))
+    }
+
+    pub(super) fn write(&self, file: &str, text: &str) {
+        fs::write(self.dir.path().join("specs").join(file), text).unwrap();
+    }
+
+    fn volume(&self, name: &str) {
+        let head = "apiVersion: kiln/v1\nkind: Volume\nmetadata:";
+        self.write(&format!("{name}.yaml"), &format!("{head} {{name: {name}}}\nspec: {{size: 1Mi}}\n"));
+    }
+
+    pub(super) fn remove(&self, file: &str) {
+        fs::remove_file(self.dir.path().join("specs").join(file)).unwrap();
+    }
+
+    /// So many seconds pass, by both clocks.
+    pub(super) async fn later(&self, seconds: u64) {
+        self.clock.0.fetch_add(seconds, Ordering::SeqCst);
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+    }
+
+    async fn by(&self, by: By) -> Result<Report, Refused> {
+        self.hub.pass(by, CancellationToken::new(), Arc::new(Tell)).await
+    }
+
+    pub(super) async fn pass(&self) -> Result<Report, Refused> {
+        self.by(By::Time).await
+    }
+
+    /// Two passes with the confirmation read between them.
+    pub(super) async fn confirmed(&self) {
+        self.pass().await.unwrap();
+        self.later(CONFIRM.as_secs()).await;
+        self.pass().await.unwrap();
+    }
+
+    /// What happens while the next pass runs, after its first reading.
+    fn meanwhile(&self, hook: impl FnOnce() + Send + 'static) {
+        *self.pool.meanwhile.lock().unwrap() = Some(Box::new(hook));
+    }
+
+    pub(super) fn live(&self) -> usize {
+        self.pool.sim.world().lock().unwrap().live_objects().count()
+    }
+
+    pub(super) fn trash(&self) -> usize {
+        self.pool.sim.world().lock().unwrap().trashed_objects().count()
+    }
+
+    /// The next pass would purge it.
+    async fn purges(&self) {
+        self.later(CONFIRM.as_secs()).await;
+        self.pass().await.unwrap();
+        assert_eq!(self.trash(), 0);
+    }
+}
+
+fn ask(bench: &Bench) -> By {
+    By::Hand(Ask { specs: bench.specs(), approve: Vec::new(), saved: None, only: Vec::new(), prune: false })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_waits_for_the_confirmation_read() {
+    let bench = Bench::new().await;
+    bench.remove("b.yaml");
+    bench.pass().await.unwrap();
+    bench.later(CONFIRM.as_secs() - 1).await;
+    bench.pass().await.unwrap();
+    assert_eq!((bench.live(), bench.trash()), (2, 0));
+    bench.later(1).await;
+    bench.pass().await.unwrap();
+    assert_eq!((bench.live(), bench.trash()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn manifests_that_change_all_the_time_do_not_stop_purging() {
+    let bench = Bench::with_trash().await;
+    for n in 0..20 {
+        bench.write("a.yaml", &format!("{}# {n}\n", fs::read_to_string(bench.specs().join("a.yaml")).unwrap()));
+        bench.later(1).await;
+        bench.pass().await.unwrap();
+    }
+    assert_eq!((bench.live(), bench.trash()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn manifests_are_read_again_just_before_a_purge() {
+    let bench = Bench::with_trash().await;
+    let file = bench.specs().join("b.yaml");
+    let text = fs::read_to_string(bench.specs().join("a.yaml")).unwrap();
+    let (wanted, broken) = (text.replace("name: a", "name: b"), "kind: [".to_owned());
+    let stack = STACK.replace("ttl: 1h", "ttl: 1h, purge: manual");
+    let other = STACK.replace("name: prod", "name: test");
+    for (file, text) in [(file.clone(), wanted), (file, broken)] {
+        bench.later(CONFIRM.as_secs()).await;
+        let to = file.clone();
+        bench.meanwhile(move || fs::write(to, text).unwrap());
+        bench.pass().await.unwrap();
+        assert_eq!(bench.trash(), 1, "{}", fs::read_to_string(&file).unwrap());
+        fs::remove_file(file).unwrap();
+    }
+    for text in [stack, other] {
+        bench.later(CONFIRM.as_secs()).await;
+        let to = bench.specs().join("stack.yaml");
+        bench.meanwhile(move || fs::write(to, text).unwrap());
+        bench.pass().await.unwrap();
+        assert_eq!(bench.trash(), 1);
+        bench.write("stack.yaml", STACK);
+    }
+    bench.purges().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_pass_and_no_purge_is_made_in_the_middle_of_a_checkout() {
+    let bench = Bench::with_trash().await;
+    let git = bench.dir.path().join(".git");
+    fs::create_dir_all(git.join("refs")).unwrap();
+    fs::create_dir_all(git.join("objects")).unwrap();
+    fs::write(git.join("HEAD"), "ref: refs/heads/main\n").unwrap();
+    let lock = git.join("index.lock");
+    bench.later(CONFIRM.as_secs()).await;
+    let (to, clock) = (lock.clone(), Arc::clone(&bench.clock));
+    bench.meanwhile(move || {
+        fs::write(&to, "").unwrap();
+        // The lock is as young as it would be.
+        let at = std::time::UNIX_EPOCH + Duration::from_secs(clock.now());
+        fs::File::options().write(true).open(to).unwrap().set_modified(at).unwrap();
+    });
+    bench.pass().await.unwrap();
+    assert_eq!(bench.trash(), 1, "the checkout began while the pass ran");
+    bench.remove("a.yaml");
+    assert!(matches!(bench.pass().await, Err(Refused::Checkout)));
+    fs::remove_file(lock).unwrap();
+    bench.purges().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_stack_needs_the_confirmation_read() {
+    let bench = Bench::new().await;
+    bench.write("stack.yaml", &STACK.replace("name: prod", "name: test"));
+    assert!(matches!(bench.pass().await, Err(Refused::Unusable)));
+    assert_eq!(bench.live(), 2);
+    bench.later(CONFIRM.as_secs()).await;
+    let report = bench.pass().await.unwrap();
+    assert_eq!(report.plan.unwrap().owner.as_str(), "test");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_apply_by_a_person_with_broken_manifests_does_nothing() {
+    let bench = Bench::new().await;
+    bench.volume("c");
+    bench.write("broken.yaml", "kind: [");
+    assert!(matches!(bench.by(ask(&bench)).await, Err(Refused::Problems(problems)) if problems.len() == 1));
+    assert_eq!(bench.live(), 2);
+    bench.remove("broken.yaml");
+    bench.by(ask(&bench)).await.unwrap();
+    assert_eq!(bench.live(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_suspended_is_not_purged() {
+    let bench = Bench::with_trash().await;
+    let setup = bench.hub.setup(bench.hub.read().await.specs);
+    let b = Some((Kind::Volume, "b".parse().unwrap()));
+    suspend(&setup, b.clone(), "forensics", None).await.unwrap();
+    bench.later(CONFIRM.as_secs()).await;
+    bench.pass().await.unwrap();
+    assert_eq!(bench.trash(), 1);
+    crate::engine::act(&setup, Act::Resume(b)).await.unwrap();
+    bench.purges().await;
+}
