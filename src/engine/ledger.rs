@@ -67,8 +67,17 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, no
         }
         ledger.bury(uid, now);
     }
+    // What a clock that was ahead had noted would count until that time has come: it counts from now on.
+    let stones = ledger.tombstones.values_mut().map(|stone| &mut stone.at);
+    let removals = ledger.removals.iter_mut().map(|removal| &mut removal.at);
+    stones.chain(removals).filter(|at| is_of_the_future(**at, now)).for_each(|at| *at = now);
     ledger.tombstones.retain(|_, stone| stone.at + Ledger::TOMBSTONE_DAYS * 86_400 > now);
     ledger.removals.retain(|removal| removal.at + Ledger::REMOVAL_WINDOW > now);
+}
+
+/// Whether a time was noted by a clock that was ahead of this one by more than clocks of hosts differ.
+pub(super) fn is_of_the_future(at: u64, now: u64) -> bool {
+    at > now.saturating_add(300)
 }
 
 /// The name that the document of an object gives as its old one.

@@ -283,6 +283,15 @@ impl<'s> Pass<'s> {
             }) else {
                 continue;
             };
+            let ahead = ledger.removals.iter().map(|removal| removal.at).max();
+            if let Some(at) = ahead.filter(|at| ledger::is_of_the_future(*at, self.now)) {
+                let at = super::rfc3339(at);
+                tracing::warn!(
+                    backend = %name,
+                    "its ledger has removals of {at}: a clock was ahead when they were noted, or this one is behind. They count \
+                     against the limits of the Stack for 24 h from now"
+                );
+            }
             ledger::settle(&mut ledger, observed, &self.setup.specs, self.now);
             self.ledgers.insert(name, ledger);
         }

@@ -1,0 +1,42 @@
+//! A host's clock that was wrong: what it stamped counts no longer than it should.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+mod rig;
+
+use std::sync::atomic::Ordering;
+
+use kiln::engine::Report;
+use kiln::model::Specs;
+use kiln::plan::HeldReason;
+use rig::{HEAD, Rig, run, specs, volume};
+
+const DAY: u64 = 86_400;
+const YEAR: u64 = 365 * DAY;
+
+fn volumes(names: &[&str]) -> Specs {
+    let head = HEAD.replace("maxRemovals: 1000", "maxRemovals: 1");
+    let volumes: Vec<String> = names.iter().map(|name| volume(name, "size: 1Mi")).collect();
+    specs(&format!("{head}{}", volumes.concat()))
+}
+
+fn held(report: &Report) -> Vec<HeldReason> {
+    report.plan.as_ref().unwrap().held.iter().map(|held| held.reason).collect()
+}
+
+#[test]
+fn a_removal_that_a_clock_ahead_noted_counts_for_a_day_once_the_clock_is_right() {
+    run(async {
+        let rig = Rig::new();
+        rig.settle(&volumes(&["a", "b", "c", "d"]), 3, "made").await;
+        rig.clock.0.fetch_add(YEAR, Ordering::SeqCst);
+        rig.settle(&volumes(&["b", "c", "d"]), 3, "removed in a year").await;
+        rig.clock.0.fetch_sub(YEAR, Ordering::SeqCst);
+        rig.pass(&volumes(&["b", "c", "d"])).await.unwrap();
+        let fewer = volumes(&["c", "d"]);
+        let soon = rig.fork(true);
+        soon.clock.0.fetch_add(DAY - 10, Ordering::SeqCst);
+        assert_eq!(held(&soon.pass(&fewer).await.unwrap()), [HeldReason::RemovalLimit], "it still counts");
+        rig.clock.0.fetch_add(DAY, Ordering::SeqCst);
+        assert_eq!(held(&rig.pass(&fewer).await.unwrap()), [], "for a day");
+    });
+}
