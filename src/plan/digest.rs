@@ -51,6 +51,7 @@ mod tests {
                 size: Some(Size(4096)),
                 tags: Some(Tags::default()),
                 idle: false,
+                unwritten: false,
             },
             risk: Risk::None,
             reason: Reason::Grown,
@@ -64,12 +65,13 @@ mod tests {
     #[test]
     fn a_digest_covers_the_owner_the_steps_with_what_they_expect_and_what_is_held() {
         let known = digest(&plan());
-        let changes: [(&str, Change); 12] = [
+        let changes: [(&str, Change); 13] = [
             ("owner", |plan| plan.owner = "next".parse().unwrap()),
             ("action", |plan| plan.steps[0].action = Action::Grow { to: Size(16_384) }),
             ("expected place", |plan| plan.steps[0].expect.place = Some(Place::Trash)),
             ("expected size", |plan| plan.steps[0].expect.size = Some(Size(8192))),
             ("expected tags", |plan| plan.steps[0].expect.tags.as_mut().unwrap().protected = true),
+            ("expected to be unwritten", |plan| plan.steps[0].expect.unwritten = true),
             ("expected clients", |plan| plan.steps[0].expect.idle = true),
             ("no step", |plan| plan.steps.clear()),
             ("nothing held", |plan| plan.held.clear()),
