@@ -530,6 +530,57 @@ fn an_unattended_run_destroys_what_is_declared_so_and_waits_with_restores() {
     });
 }
 
+/// What a client wrote since the approval is not overwritten by it.
+#[test]
+fn an_approval_of_a_restore_covers_one_execution() {
+    run(async {
+        let asks = join(&[volume("db", "size: 1Mi, restore: {snapshot: s, request: one}"), snapshot("s", "db", "")]);
+        let restored = |rig: &Rig| rig.world().events().iter().filter(|e| e.effect == SimEffect::Restored).count();
+        let begin = async || {
+            let rig = Rig::new();
+            rig.settle(&join(&[volume("db", "size: 1Mi"), snapshot("s", "db", "")]), 3, "made").await;
+            let digest = unattended(&rig, &asks).await.approval.unwrap().digest;
+            approve(&rig.setup(&asks), &digest).await.unwrap();
+            (rig, digest)
+        };
+        // A process that dies in the call, before the effect or after it.
+        let (counted, _) = begin().await;
+        counted.pass(&asks).await.unwrap();
+        let calls = counted.doom.calls.load(Ordering::SeqCst);
+        let (mut asked_again, mut done) = (0, 0);
+        for at in 0..calls {
+            for point in [Point::Before, Point::After] {
+                let (mut rig, digest) = begin().await;
+                rig.doom = Doom::at(at, point);
+                tokio::select! {
+                    biased;
+                    () = rig.doom.died.notified() => {}
+                    _ = unattended(&rig, &asks) => {}
+                }
+                let rig = rig.restarted(at % 2 == 0).await;
+                let before = restored(&rig);
+                let db = native(&rig, "db");
+                rig.world().write(&db, 7, 4242);
+                for _ in 0..2 {
+                    let plan = unattended(&rig, &asks).await;
+                    for held in &plan.held {
+                        assert_eq!(held.reason, HeldReason::NeedsConfirmation, "call {at} {point:?}");
+                        asked_again += 1;
+                    }
+                }
+                done += before;
+                assert!(restored(&rig) <= 1, "call {at} {point:?}: restored over what a client wrote");
+                if restored(&rig) == 0 {
+                    // Asked again, a person may say yes again.
+                    approve(&rig.setup(&asks), &digest).await.unwrap();
+                    assert_eq!((unattended(&rig, &asks).await.held, restored(&rig)), (Vec::new(), 1));
+                }
+            }
+        }
+        assert!(asked_again > 0 && done > 0, "{asked_again} {done}");
+    });
+}
+
 #[test]
 fn what_was_too_much_goes_on_waiting_while_its_document_is_in_doubt() {
     run(async {

@@ -216,6 +216,61 @@ fn busy_is_held_and_no_failure() {
     assert_eq!(held.iter().map(|held| held.reason).collect::<Vec<_>>(), [HeldReason::InUse]);
 }
 
+/// What was done and could not be made sure of afterwards is no answer of another's: it is told as a failure.
+#[test]
+fn busy_after_the_effect_is_a_failure() {
+    for kind in [ErrorKind::Busy, ErrorKind::OtherWriter] {
+        for (effect, failed) in [(Effect::No, 0), (Effect::Unknown, 0), (Effect::Yes, 1)] {
+            let fails = move |step: &Step, _| {
+                let error = DriverError { effect, ..DriverError::before(kind, "somebody else") };
+                step.native.as_str().contains("bad").then_some(Play::Fail(error))
+            };
+            let report = play(&join(&[volume("bad", "size: 1Mi")]), fails).report;
+            assert_eq!(report.failed.len(), failed, "{kind} {effect:?}");
+            assert_eq!(report.plan.unwrap().held.len(), 1 - failed, "{kind} {effect:?}");
+        }
+    }
+}
+
+/// An approval is not used up by a step that certainly had no effect.
+#[test]
+fn an_approval_outlives_a_restore_that_was_not_done() {
+    run(async {
+        let asks = join(&[volume("db", "size: 1Mi, restore: {snapshot: s, request: one}"), snapshot("s", "db", "")]);
+        let rig = Rig::new();
+        rig.settle(&join(&[volume("db", "size: 1Mi"), snapshot("s", "db", "")]), 3, "made").await;
+        let setup = |tries: u32| {
+            let sim = SimDriver::new(Arc::clone(&rig.world), FaultRates::NONE, 0);
+            let script = move |step: &Step, nth| {
+                let busy = Play::Fail(DriverError::before(ErrorKind::Busy, "a client has just opened it"));
+                (matches!(step.action, Action::Restore { .. }) && nth <= tries).then_some(busy)
+            };
+            let inner = Inner {
+                sim,
+                script: Box::new(script),
+                tries: Mutex::default(),
+                running: Mutex::default(),
+                sees_no_pool_at_first: false,
+            };
+            Setup { connect: Arc::new(Played(Arc::new(inner))), ..rig.setup(&asks) }
+        };
+        let pass = async |tries: u32| {
+            let options = Options { unattended: true, ..Options::default() };
+            let report = reconcile_once(&setup(tries), &options, Arc::new(Ear::default())).await.unwrap();
+            report.plan.unwrap()
+        };
+        let digest = pass(0).await.approval.unwrap().digest;
+        kiln::engine::approve(&setup(0), &digest).await.unwrap();
+        for _ in 0..2 {
+            let held: Vec<_> = pass(9).await.held.iter().map(|held| held.reason).collect();
+            assert_eq!(held, [HeldReason::InUse]);
+        }
+        let plan = pass(0).await;
+        assert_eq!((plan.held, plan.steps.len()), (Vec::new(), 1));
+        assert_eq!(pass(0).await.steps, []);
+    });
+}
+
 #[test]
 fn what_waits_for_a_failed_step_is_held_and_the_rest_runs() {
     let all = join(&[

@@ -169,6 +169,33 @@ pub(super) fn approve<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s S
     }
 }
 
+/// Uses up the approvals of restores that are about to be made. A restore overwrites what clients wrote, so that a yes covers one
+/// execution: after a crash in it somebody is asked again. Returns what [`give_back`] takes: the index of each step that was covered,
+/// and the digest.
+pub(super) fn use_up<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = (usize, &'s Step)>) -> Vec<(usize, String)> {
+    let mut used = Vec::new();
+    for (index, step) in steps.filter(|(_, step)| matches!(step.action, Action::Restore { .. })) {
+        let item = approval_item(step);
+        for approval in &mut ledger.approvals {
+            if approval.set.remove(&item) {
+                used.push((index, approval.digest.clone()));
+            }
+        }
+    }
+    spend(ledger);
+    used
+}
+
+/// Gives the approval of a restore back that certainly had no effect.
+pub(super) fn give_back(ledger: &mut Ledger, step: &Step, digest: &str) {
+    ledger.spent.remove(digest);
+    let item = approval_item(step);
+    match ledger.approvals.iter_mut().find(|approval| approval.digest == digest) {
+        Some(approval) => drop(approval.set.insert(item)),
+        None => ledger.approvals.push(ApprovalInUse { digest: digest.to_owned(), set: BTreeSet::from([item]) }),
+    }
+}
+
 /// After a removal that was announced and certainly did not happen: what is not leaving must not be taken for gone.
 pub(super) fn stays(ledger: &mut Ledger, uid: Uid) {
     ledger.leaving.remove(&uid);

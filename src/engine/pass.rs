@@ -417,6 +417,7 @@ impl<'s> Pass<'s> {
             }
         }
         let names: Vec<Name> = self.ledgers.keys().cloned().collect();
+        let mut used_up = Vec::new();
         for name in names {
             if let Some(ledger) = self.ledgers.get_mut(&name) {
                 let here = plan.steps.iter().filter(|step| step.backend == name);
@@ -425,6 +426,8 @@ impl<'s> Pass<'s> {
                 if ledger.serial == 0 {
                     ledger::read(ledger, &self.setup.specs, plan);
                 }
+                let here = plan.steps.iter().enumerate().filter(|(_, step)| step.backend == name);
+                used_up.extend(ledger::use_up(ledger, here));
             }
             // A pool with nothing of ours, and nothing to be made there, is not written to.
             let idle = self.ledgers.get(&name).is_some_and(|ledger| ledger.whole.is_empty() && ledger.serial == 0)
@@ -465,6 +468,13 @@ impl<'s> Pass<'s> {
             if let Some(ledger) = self.ledgers.get_mut(&step.backend).filter(|l| l.leaving.contains(&step.identity.uid))
             {
                 ledger::stays(ledger, step.identity.uid);
+                changed.insert(step.backend.clone());
+            }
+        }
+        for (index, digest) in used_up.iter().filter(|(index, _)| not_done.contains(index)) {
+            let step = &plan.steps[*index];
+            if let Some(ledger) = self.ledgers.get_mut(&step.backend) {
+                ledger::give_back(ledger, step, digest);
                 changed.insert(step.backend.clone());
             }
         }
