@@ -333,18 +333,6 @@ fn cases() -> Vec<Case> {
             |sandbox, printed| run(sandbox, &printed[0]),
             &[],
         ),
-        case(
-            "Ambiguous",
-            "volume/new",
-            |sandbox| {
-                sandbox.remove("specs/db.yaml");
-                sandbox.kiln("apply").ends(0);
-                let text = "apiVersion: kiln/v1\nkind: Volume\nmetadata: {name: new, renamedFrom: db}\nspec: {backend: fast, size: 1Mi}\n";
-                sandbox.write("specs/new.yaml", text);
-            },
-            |sandbox, printed| run(sandbox, &printed[0]),
-            &[],
-        ),
     ]
 }
 
