@@ -44,6 +44,8 @@ mod signals;
 mod subset;
 #[path = "cli/synced.rs"]
 mod synced;
+#[path = "cli/trust.rs"]
+mod trust;
 #[path = "cli/walk.rs"]
 mod walk;
 #[path = "cli/ways.rs"]

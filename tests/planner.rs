@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 
 use kiln::manifest::{Limits, Source, load};
-use kiln::model::{Action, Clients, Kind, LedgerView, Name, Object, Place, SourceSpec, Step, Uid};
+use kiln::model::{Action, Clients, Kind, Name, Object, Place, SourceSpec, Step, Uid};
 use kiln::plan::{Held, HeldReason, Plan, View, lint, plan};
 use planning::{Described, Scene, applied};
 use proptest::collection::vec;
@@ -256,10 +256,7 @@ fn is_our_business(scene: &Scene, plan: &Plan, step: &Step) -> bool {
 fn was_protected(scene: &Scene, uid: Uid) -> bool {
     let entered = scene.world.values().find_map(|view| match view {
         View::Seen { observed, .. } | View::Taken { observed, .. } => {
-            observed.ledgers.values().find_map(|ledger| match ledger {
-                LedgerView::Good(ledger) => Some(ledger.whole.get(&uid)?.protected),
-                LedgerView::Damaged(_) => None,
-            })
+            observed.ledgers.values().find_map(|view| Some(view.ledger()?.whole.get(&uid)?.protected))
         }
         _ => None,
     });
@@ -339,10 +336,7 @@ fn was_larger(scene: &Scene, uid: Uid) -> bool {
         View::Seen { observed, .. } | View::Taken { observed, .. } => Some(observed),
         _ => None,
     });
-    let good = views.flat_map(|observed| observed.ledgers.values()).filter_map(|ledger| match ledger {
-        LedgerView::Good(ledger) => Some(ledger),
-        LedgerView::Damaged(_) => None,
-    });
+    let good = views.flat_map(|observed| observed.ledgers.values()).filter_map(|view| view.ledger());
     // Where those on the pool are damaged, the store's copy counts.
     let stored = scene.records.backends.values().filter_map(|record| record.ledger.as_ref());
     let ledgers = good.chain(stored).filter_map(|ledger| Some(ledger.whole.get(&uid)?.size));

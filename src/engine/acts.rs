@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Action, BackendRecord, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName, Object, Owner, Place, Reason,
-    Risk, Seconds, Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
+    Action, BackendRecord, Expect, Identity, Kind, Ledger, LedgerView, Listed, Name, NativeName, Object, Owner, Place,
+    Reason, Risk, Seconds, Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
 };
 use crate::plan::{self, Irreversible, Plan, View};
 use crate::store::{Batch, StoreError};
@@ -399,14 +399,23 @@ pub async fn forget_backend(setup: &Setup, name: &Name) -> Result<String, ActErr
         Some(View::Unseen { why }) => return Err(ActError::Unobserved(format!("{name} could not be observed: {why}"))),
         Some(View::Unbuilt) | None => return Err(no_driver(specs, name)),
     };
-    let kept = match observed.ledgers.get(owner) {
-        Some(LedgerView::Good(ledger)) if ledger.stack != specs.stack.id => {
+    // What could not be seen would be given up with what is not there.
+    if let Some(LedgerView::Unreadable(why)) = observed.ledgers.get(owner) {
+        return Err(ActError::Unobserved(format!("{name} could not be observed: {why}")));
+    }
+    if observed.listed != Listed::COMPLETE || !observed.gaps.is_empty() {
+        let gaps = observed.gaps.join("; ");
+        return Err(ActError::Unobserved(format!("{name} was seen only in part, so it cannot be accepted: {gaps}")));
+    }
+    let stored = pass.records.backends.get(name).filter(|record| Some(&record.pool) == observed.pool.as_ref());
+    let stored = stored.and_then(|record| record.ledger.as_ref()).filter(|ledger| ledger.owner == *owner);
+    let kept = match observed.ledgers.get(owner).and_then(|view| plan::believed(view, stored)) {
+        Some(ledger) if ledger.stack != specs.stack.id => {
             return Err(ActError::Held(format!(
                 "the pool is used by another Stack of the name {owner}; `kiln adopt {name} --from-owner {owner}` takes it over"
             )));
         }
-        Some(LedgerView::Good(ledger)) => Some(ledger.clone()),
-        _ => None,
+        kept => kept.cloned(),
     };
     let failed = |error: crate::model::DriverError| ActError::Failed(format!("{name}: {error}"));
     let pool = pass.found_and_lock(name).await.map_err(failed)?;
@@ -473,7 +482,11 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         Some(View::Unbuilt) | None => return Err(no_driver(specs, backend)),
     };
     let failed = |error: crate::model::DriverError| ActError::Failed(format!("{backend}: {error}"));
-    let Some(LedgerView::Good(theirs)) = observed.ledgers.get(from).cloned() else {
+    let theirs = observed.ledgers.get(from);
+    if let Some(LedgerView::Unreadable(why) | LedgerView::Damaged(why)) = theirs {
+        return Err(ActError::Unobserved(format!("{backend}: {why}")));
+    }
+    let Some(theirs) = theirs.and_then(LedgerView::ledger).cloned() else {
         if let Some(unobserved) = pass.unobserved().into_iter().find(|unobserved| unobserved.backend == *backend) {
             return Err(ActError::Unobserved(unobserved.message));
         }
@@ -492,6 +505,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
     };
     let mut ours = match observed.ledgers.get(owner) {
         Some(LedgerView::Good(ledger)) if ledger.stack == specs.stack.id => ledger.clone(),
+        Some(LedgerView::Unreadable(why)) => return Err(ActError::Unobserved(format!("{backend}: {why}"))),
         Some(_) => {
             return Err(ActError::Held(format!("the ledger of {owner} on {backend} is damaged, or another Stack's")));
         }

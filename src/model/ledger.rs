@@ -18,14 +18,28 @@ impl fmt::Display for PoolId {
     }
 }
 
-/// A ledger as a look at the pool found it.
+/// A ledger as an observation of the pool found it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::large_enum_variant, reason = "a handful per pool, and the large one is the rule")]
 pub enum LedgerView {
-    /// One of its copies is whole.
+    /// Its newest copy is whole.
     Good(Ledger),
-    /// It is there, and no copy of it can be believed. The sentence says why.
+    /// Its newest copy is damaged or missing; this is the copy before it, which lacks the last write. The sentence says why.
+    Older(Ledger, String),
+    /// No copy of it can be believed. The sentence says why.
     Damaged(String),
+    /// It exists and could not be read, or a newer program wrote it: it may be whole, and nothing is known of it. The sentence says why.
+    Unreadable(String),
+}
+
+impl LedgerView {
+    /// The newest ledger that can be believed.
+    pub fn ledger(&self) -> Option<&Ledger> {
+        match self {
+            LedgerView::Good(ledger) | LedgerView::Older(ledger, _) => Some(ledger),
+            LedgerView::Damaged(_) | LedgerView::Unreadable(_) => None,
+        }
+    }
 }
 
 /// What one owner has on one pool. It makes an absent object Lost and not new when the store is gone, and another pool under

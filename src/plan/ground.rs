@@ -180,12 +180,12 @@ fn ledger<'a>(
         .iter()
         .any(|o| o.place != Place::Temporary && o.identity.as_ref().is_some_and(|id| id.owner == *owner));
     let ledger = match observed.ledgers.get(owner) {
-        Some(LedgerView::Good(ledger)) => Some(ledger),
-        Some(LedgerView::Damaged(why)) => match stored(inputs, record) {
-            Some(ledger) => Some(ledger),
-            None => {
+        Some(LedgerView::Unreadable(why)) => return Err(unseen(name, why)),
+        Some(view) => match (believed(view, stored(inputs, record)), view) {
+            (None, LedgerView::Damaged(why)) => {
                 return Err(changed(format!("both copies of the ledger are damaged ({why}), and the store has none")));
             }
+            (ledger, _) => ledger,
         },
         None if has_objects => {
             return Err(changed(format!("there are objects of {owner} in the pool, and no ledger that knows them")));
@@ -210,6 +210,19 @@ fn ledger<'a>(
             Some(other) => Err(other),
             None => Ok(None),
         },
+    }
+}
+
+/// The newest ledger that can be believed: the one on the pool, or the store's copy where the pool's newest copy is damaged.
+pub fn believed<'a>(view: &'a LedgerView, stored: Option<&'a Ledger>) -> Option<&'a Ledger> {
+    match view {
+        LedgerView::Good(ledger) => Some(ledger),
+        LedgerView::Older(older, _) => {
+            let newer = |stored: &&Ledger| stored.serial > older.serial && stored.stack == older.stack;
+            Some(stored.filter(newer).unwrap_or(older))
+        }
+        LedgerView::Damaged(_) => stored,
+        LedgerView::Unreadable(_) => None,
     }
 }
 

@@ -34,7 +34,7 @@ mod view;
 mod volume;
 
 pub use approve::{approval_item, digest_of};
-pub use ground::usable;
+pub use ground::{believed, usable};
 pub use lint::lint;
 pub use looks::{images, looks};
 pub use markdown::markdown;

@@ -121,7 +121,8 @@ fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
-fn from_io(error: &io::Error) -> Trouble {
+/// What an answer of the file system says of the database: that it is not what was written, or only that it could not be read.
+pub(super) fn from_io(error: &io::Error) -> Trouble {
     use rustix::io::Errno;
     // What sled meets only when a file is not what it was: something else of the same name, or an offset out of thin air.
     const NOT_OURS: [Errno; 7] =

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::codec::{Digest, FORMAT, Meta};
 use super::commit::meta_rows;
-use super::db::Db;
+use super::db::{self, Db, Trouble};
 use super::frozen::Frozen;
 use super::load::{Bad, Loaded, load};
 use super::mark::{self, Mark, MarkFile};
@@ -278,8 +278,15 @@ fn read(path: &Path, mark: Mark, journal: usize) -> Result<(Db, Loaded), Bad> {
         Mark::Missing | Mark::Unreadable | Mark::Newer(_) => 0,
     };
     // sled would make what is not there; ours is only ever renamed into place when it is whole.
-    if !path.join("db").is_file() {
-        return Err(Bad::Damaged("its file is gone".to_owned()));
+    match fs::metadata(path.join("db")) {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(_) => return Err(Bad::Damaged("its file is none".to_owned())),
+        Err(error) => {
+            return Err(match db::from_io(&error) {
+                Trouble::Damaged(_) => Bad::Damaged("its file is gone".to_owned()),
+                Trouble::Io(message, errno) => Bad::Io(message, errno),
+            });
+        }
     }
     let db = Db::open(path)?;
     let loaded = load(&db, at_least, journal)?;

@@ -76,12 +76,7 @@ impl Sandbox {
     pub(crate) fn run(&self, arguments: &str, stdin: &str) -> Ran {
         let mut command = self.command();
         command.args(arguments.split_whitespace()).write_stdin(stdin.to_owned());
-        let output = command.output().unwrap();
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
+        Ran::of(command.output().unwrap())
     }
 
     pub(crate) fn command(&self) -> assert_cmd::Command {
@@ -122,6 +117,14 @@ impl Sandbox {
 }
 
 impl Ran {
+    pub(crate) fn of(output: std::process::Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// Asserts the exit code.
     #[track_caller]
     pub(crate) fn ends(self, code: i32) -> Self {

@@ -103,7 +103,7 @@ pub(crate) struct Pool {
     /// Its mark is gone.
     unmarked: bool,
     pub(crate) objects: Vec<Thing>,
-    /// `good` (default), `none`, `damaged`.
+    /// `good` (default), `none`, `damaged`, `unreadable`; `older`: an empty one, before the one that the store knows.
     ledger: Option<String>,
     /// The pool and the Stack that the ledger was written for, where they are not this one.
     ledger_pool: Option<String>,
@@ -365,6 +365,12 @@ impl Pool {
         let view = match word {
             "good" => Some(LedgerView::Good(ledger.clone())),
             "damaged" => Some(LedgerView::Damaged("neither checksum is right".to_owned())),
+            "unreadable" => Some(LedgerView::Unreadable("prod.ledger cannot be read: Permission denied".to_owned())),
+            "older" => {
+                let empty = Ledger::new(ledger.pool.clone(), ledger.owner.clone(), ledger.stack.clone());
+                ledger.serial = 2;
+                Some(LedgerView::Older(Ledger { serial: 1, ..empty }, "prod.ledger is damaged".to_owned()))
+            }
             "none" => None,
             other => panic!("ledger: {other}"),
         };

@@ -12,7 +12,11 @@ use super::pool::{self, ListBuffer, MARK, Pool};
 use super::{fail, marks};
 use crate::model::{Capacity, DriverError, ErrorKind, Ledger, LedgerView, Owner};
 
-/// Before the hash; the number is the format's.
+/// What every format begins with; its number and a blank follow.
+const MAGIC: &str = "kiln-ledger ";
+/// The format that this program writes, and reads.
+const FORMAT: u32 = 1;
+/// Before the hash.
 const HEAD: &str = "kiln-ledger 1 ";
 /// A ledger of a million objects has about 200 MB.
 const LIMIT: u64 = 1 << 30;
@@ -32,31 +36,12 @@ const MAIN: &str = ".ledger";
 const OLD: &str = ".ledger.old";
 const BESIDE: &str = ".ledger.new";
 
-/// All ledgers on the pool.
-pub(super) fn read_all(pool: &Pool, gaps: &mut Vec<String>) -> BTreeMap<Owner, LedgerView> {
-    let mut ledgers = BTreeMap::new();
-    let mut unreadable = |errno| {
-        gaps.push(format!("{}/{MARK} cannot be read: {}", pool.path.display(), fail::describe(errno)));
-    };
-    let mark = match pool.mark() {
-        Ok(Some(mark)) => mark,
-        Ok(None) => return ledgers,
-        Err(errno) => {
-            unreadable(errno);
-            return ledgers;
-        }
-    };
-    match owners(mark, &[MAIN, OLD]) {
-        Ok(owners) => {
-            for owner in owners {
-                if let Some(view) = read(mark, &owner) {
-                    ledgers.insert(owner, view);
-                }
-            }
-        }
-        Err(errno) => unreadable(errno),
-    }
-    ledgers
+/// All ledgers on the pool. `Err` in words if it cannot be said which there are: no ledger is not the same as one that cannot be seen.
+pub(super) fn read_all(pool: &Pool) -> Result<BTreeMap<Owner, LedgerView>, String> {
+    let unreadable = |errno| format!("{}/{MARK} cannot be read: {}", pool.path.display(), fail::describe(errno));
+    let Some(mark) = pool.mark().map_err(unreadable)? else { return Ok(BTreeMap::new()) };
+    let owners = owners(mark, &[MAIN, OLD]).map_err(unreadable)?;
+    Ok(owners.into_iter().filter_map(|owner| Some((owner.clone(), read(mark, &owner)?))).collect())
 }
 
 /// The owners that have a file of one of these endings beside the mark.
@@ -69,31 +54,63 @@ pub(super) fn owners(mark: BorrowedFd<'_>, endings: &[&str]) -> Result<Vec<Owner
     Ok(owners)
 }
 
-/// The first copy that can be believed. The first is the newer of the two: it is only ever replaced, whole, by a rename.
+/// What the copies say. The first is the newer of the two: it is only ever replaced, whole, by a rename. Where it cannot be read, the
+/// second says nothing: what was noted since would be forgotten.
 pub(super) fn read(mark: BorrowedFd<'_>, owner: &Owner) -> Option<LedgerView> {
-    let mut why = Vec::new();
-    for ending in [MAIN, OLD] {
-        match read_copy(mark, owner, ending) {
-            Ok(Some(ledger)) => return Some(LedgerView::Good(ledger)),
-            Ok(None) => {}
-            Err(sentence) => why.push(sentence),
+    let why = match read_copy(mark, owner, MAIN) {
+        Ok(Some(ledger)) => return Some(LedgerView::Good(ledger)),
+        Ok(None) => None,
+        Err(Bad::Unreadable(why)) => return Some(LedgerView::Unreadable(why)),
+        Err(Bad::Damaged(why)) => Some(why),
+    };
+    match (read_copy(mark, owner, OLD), why) {
+        (Ok(Some(ledger)), why) => {
+            let why = why.unwrap_or_else(|| format!("{MARK}/{owner}{MAIN} is missing"));
+            Some(LedgerView::Older(ledger, why))
         }
+        (Ok(None), None) => None,
+        (Ok(None), Some(why)) | (Err(Bad::Damaged(why)), None) => Some(LedgerView::Damaged(why)),
+        (Err(Bad::Damaged(older)), Some(why)) => Some(LedgerView::Damaged(format!("{why}; {older}"))),
+        (Err(Bad::Unreadable(why)), _) => Some(LedgerView::Unreadable(why)),
     }
-    if why.is_empty() { None } else { Some(LedgerView::Damaged(why.join("; "))) }
 }
 
-fn read_copy(mark: BorrowedFd<'_>, owner: &Owner, ending: &str) -> Result<Option<Ledger>, String> {
+/// Why a copy says nothing.
+enum Bad {
+    /// It is not what was written.
+    Damaged(String),
+    /// It may be whole: it could not be read, or not by this program.
+    Unreadable(String),
+}
+
+fn read_copy(mark: BorrowedFd<'_>, owner: &Owner, ending: &str) -> Result<Option<Ledger>, Bad> {
     let name = format!("{owner}{ending}");
     let bytes = match pool::read_small(mark, &name, LIMIT) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Ok(None),
-        Err(errno) => return Err(format!("{MARK}/{name} cannot be read: {}", fail::describe(errno))),
+        Err(errno) => {
+            let advice = match errno {
+                Errno::ACCESS | Errno::PERM => ": give it to the user that runs kiln",
+                _ => "",
+            };
+            let why = format!("{MARK}/{name} cannot be read: {}{advice}", fail::describe(errno));
+            return Err(Bad::Unreadable(why));
+        }
     };
-    let body = body_of(&bytes).ok_or_else(|| format!("{MARK}/{name} is damaged"))?;
+    let damaged = || Bad::Damaged(format!("{MARK}/{name} is damaged"));
+    let Some(body) = body_of(&bytes) else {
+        return Err(match newer_format(&bytes) {
+            Some(format) => Bad::Unreadable(format!(
+                "{MARK}/{name} has format {format}, which a newer kiln wrote: use that, or a later one"
+            )),
+            None => damaged(),
+        });
+    };
     match serde_json::from_slice::<Ledger>(body) {
         Ok(ledger) if ledger.owner == *owner => Ok(Some(ledger)),
-        Ok(ledger) => Err(format!("{MARK}/{name} is the ledger of {}", ledger.owner)),
-        Err(why) => Err(format!("{MARK}/{name} cannot be understood: {why}")),
+        Ok(ledger) => Err(Bad::Damaged(format!("{MARK}/{name} is the ledger of {}", ledger.owner))),
+        // Its checksum is right: it is what was written.
+        Err(why) => Err(Bad::Unreadable(format!("{MARK}/{name} is not understood by this kiln: {why}"))),
     }
 }
 
@@ -103,6 +120,12 @@ fn body_of(bytes: &[u8]) -> Option<&[u8]> {
     let (head, body) = (&bytes[..line], &bytes[line + 1..]);
     let hash = head.strip_prefix(HEAD.as_bytes())?;
     (hash == blake3::hash(body).to_hex().as_bytes()).then_some(body)
+}
+
+/// The format's number, if it is not this program's.
+fn newer_format(bytes: &[u8]) -> Option<u32> {
+    let number = bytes.strip_prefix(MAGIC.as_bytes())?.split(|byte| *byte == b' ').next()?;
+    std::str::from_utf8(number).ok()?.parse().ok().filter(|format| *format > FORMAT)
 }
 
 /// Replaces a ledger. See [`crate::driver::Driver::write_ledger`].
@@ -118,8 +141,12 @@ pub(super) fn write(pool: &Pool, ledger: &Ledger) -> Result<(), DriverError> {
     bytes.extend_from_slice(&body);
 
     let mark = pool::open_dir(pool.root(), MARK).map_err(failed)?;
-    if let Some(LedgerView::Good(there)) = read(mark.as_fd(), owner) {
-        if there == *ledger {
+    let view = read(mark.as_fd(), owner);
+    if let Some(LedgerView::Unreadable(why)) = &view {
+        return Err(DriverError::before(ErrorKind::Unreachable, format!("{doing}: {why}")));
+    }
+    if let Some(there) = view.as_ref().and_then(LedgerView::ledger) {
+        if there == ledger {
             return Ok(());
         }
         if there.serial >= ledger.serial {
@@ -128,12 +155,11 @@ pub(super) fn write(pool: &Pool, ledger: &Ledger) -> Result<(), DriverError> {
                 there.serial, ledger.serial
             )));
         }
-        marks::drop_unlisted(pool, &there, ledger);
+        marks::drop_unlisted(pool, there, ledger);
     }
     let [main, old, beside] = [MAIN, OLD, BESIDE].map(|ending| format!("{owner}{ending}"));
     // What is damaged must not take the place of a second copy that may be whole.
-    let main_is_whole = pool::read_small(mark.as_fd(), &main, LIMIT)
-        .is_ok_and(|bytes| bytes.is_some_and(|bytes| body_of(&bytes).is_some()));
+    let main_is_whole = matches!(view, Some(LedgerView::Good(_)));
     match pool::write_beside(mark.as_fd(), &beside, &bytes) {
         Err(Errno::NOSPC | Errno::DQUOT) => {
             // Without the reserve the older copy gives its room, while the newer one is whole.

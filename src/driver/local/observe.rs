@@ -42,9 +42,10 @@ pub(super) fn observe(path: &Path, create: bool, scope: &Scope) -> Result<Observ
         None
     });
     // The ledgers grow with the pool, and a look at a few objects should not: they belong to a whole look.
+    let unreadable = |why| DriverError::before(ErrorKind::Unreachable, why);
     let ledgers = match scope {
-        Scope::All => ledger::read_all(&pool, &mut gaps),
-        Scope::Objects(_) if marked => ledger::read_all(&pool, &mut gaps),
+        Scope::All => ledger::read_all(&pool).map_err(unreadable)?,
+        Scope::Objects(_) if marked => ledger::read_all(&pool).map_err(unreadable)?,
         Scope::Objects(_) => BTreeMap::new(),
     };
     for object in objects.iter_mut().filter(|object| object.place == Place::Live && object.tags.adopted) {
@@ -132,15 +133,23 @@ impl Look<'_> {
         let names = self.names(&mut buffer);
         self.objects.reserve(names.len());
         let mut gone = Vec::new();
-        let trash = self.pool.trash().ok().flatten();
+        let trash = self.pool.trash();
         for (place, name, exact) in names {
             if !exact {
                 self.objects.push(nameless(name, place));
                 continue;
             }
             let dir = match (place, &trash) {
-                (Place::Trash, Some(trash)) => trash.as_fd(),
-                _ => self.pool.root(),
+                (Place::Trash, Ok(Some(trash))) => trash.as_fd(),
+                (Place::Trash, Ok(None)) => {
+                    gone.push((name, place));
+                    continue;
+                }
+                (Place::Trash, Err(errno)) => {
+                    self.gap(&name, place, fail::describe(*errno));
+                    continue;
+                }
+                (Place::Live | Place::Temporary, _) => self.pool.root(),
             };
             match self.pool.look(dir, &name, place, &mut buffer) {
                 Ok(Some(found)) => self.objects.push(found.into_object(Clients::Unknown)),

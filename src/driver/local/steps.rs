@@ -106,7 +106,7 @@ impl Task<'_> {
 
     /// Busy if someone has it open for writing, as far as that can be seen.
     pub(super) fn idle(&self, found: &Found) -> Result<(), DriverError> {
-        let Ok(data) = self.open(found, OFlags::RDONLY) else { return Ok(()) };
+        let data = self.open(found, OFlags::RDONLY)?;
         match lease::writers_of(&data) {
             Some(who) if !who.is_empty() => Err(in_use(&found.native, &who)),
             _ => Ok(()),

@@ -392,7 +392,8 @@ async fn links_are_never_followed() {
     fs::remove_file(bench.path.join(".trash")).unwrap();
     fs::rename(bench.path.join(".kiln-pool"), outside.path().join("mark")).unwrap();
     symlink(outside.path().join("mark"), bench.path.join(".kiln-pool")).unwrap();
-    assert_eq!(bench.look().await.pool, None);
+    let error = bench.driver.observe(&Scope::All).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
     bench.refused(&step(db.clone(), Action::Destroy), ErrorKind::Unreachable).await;
     assert_eq!(fs::read(&victim).unwrap(), vec![1; 8192]);
 }

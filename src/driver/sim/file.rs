@@ -167,6 +167,11 @@ impl SimFile {
         };
         let mut header = [0; HEADER];
         let read = file.read_exact(&mut header);
+        if let Err(error) = &read
+            && error.kind() != io::ErrorKind::UnexpectedEof
+        {
+            return Err(io::Error::new(error.kind(), error.to_string()));
+        }
         let header = std::str::from_utf8(&header).ok().and_then(|text| text.strip_prefix(MAGIC));
         let Some(generation) = read.ok().and(header).and_then(|rest| rest.strip_suffix('\n')) else {
             return Err(io::Error::other("is not a pool of this simulator"));

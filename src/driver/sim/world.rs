@@ -442,9 +442,11 @@ impl SimWorld {
 
     /// What a look sees of the ledgers.
     pub(super) fn ledger_views(&self) -> BTreeMap<Owner, LedgerView> {
-        let view = |copies: &Copies| match copies.0.iter().flatten().max_by_key(|ledger| ledger.serial) {
-            Some(ledger) => LedgerView::Good(ledger.clone()),
-            None => LedgerView::Damaged("no copy of it has a checksum that fits".to_owned()),
+        let damaged = || "its newest copy has a checksum that does not fit".to_owned();
+        let view = |copies: &Copies| match copies.0.as_slice() {
+            [Some(newest), ..] => LedgerView::Good(newest.clone()),
+            [None, Some(older), ..] => LedgerView::Older(older.clone(), damaged()),
+            _ => LedgerView::Damaged("no copy of it has a checksum that fits".to_owned()),
         };
         self.ledgers.iter().map(|(owner, copies)| (owner.clone(), view(copies))).collect()
     }

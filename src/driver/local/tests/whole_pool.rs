@@ -190,7 +190,7 @@ async fn a_ledger_survives_the_loss_of_either_copy() {
     *flipped.last_mut().unwrap() ^= 1;
     for damage in [&b""[..], &whole[..whole.len() / 2], &flipped] {
         fs::write(&main, damage).unwrap();
-        assert_eq!(view().await, Some(LedgerView::Good(previous.clone())));
+        assert!(matches!(view().await, Some(LedgerView::Older(older, _)) if older == previous));
         // Writing over a damaged one does not push the whole copy out.
         ledger.serial = 4;
         bench.driver.write_ledger(&ledger).await.unwrap();
@@ -204,12 +204,82 @@ async fn a_ledger_survives_the_loss_of_either_copy() {
     // What a crash leaves between the two renames, and beside.
     fs::remove_file(&main).unwrap();
     fs::write(bench.path.join(".kiln-pool/prod.ledger.new"), b"half").unwrap();
-    assert_eq!(view().await, Some(LedgerView::Good(previous)));
+    assert!(matches!(view().await, Some(LedgerView::Older(older, _)) if older == previous));
     bench.driver.write_ledger(&ledger).await.unwrap();
     assert_eq!(view().await, Some(LedgerView::Good(ledger.clone())));
     bench.driver.remove_ledger(&owner()).await.unwrap();
     bench.driver.remove_ledger(&owner()).await.unwrap();
     assert_eq!(view().await, None);
+}
+
+/// A copy that cannot be read may be whole, and newer than the other: neither is used, and neither is replaced.
+#[tokio::test]
+async fn an_unreadable_newest_ledger_is_not_passed_over_for_the_older_copy() {
+    let bench = Bench::new().await;
+    let mut ledger = Ledger::new(bench.look().await.pool.unwrap(), owner(), "stack".to_owned());
+    for serial in 1..=2 {
+        ledger.serial = serial;
+        bench.driver.write_ledger(&ledger).await.unwrap();
+    }
+    let main = bench.path.join(".kiln-pool/prod.ledger");
+    let whole = fs::read(&main).unwrap();
+    let body = br#"{"pool": "what a later kiln calls otherwise"}"#;
+    let understood = [format!("kiln-ledger 1 {}\n", blake3::hash(body).to_hex()).into_bytes(), body.to_vec()].concat();
+    let newer = [b"kiln-ledger 2 ".to_vec(), whole["kiln-ledger 1 ".len()..].to_vec()].concat();
+    let link: &dyn Fn() = &|| symlink("elsewhere", &main).unwrap();
+    let directory: &dyn Fn() = &|| fs::create_dir(&main).unwrap();
+    let write = |bytes: Vec<u8>| move |main: &Path| fs::write(main, &bytes).unwrap();
+    let (newer, understood) = (write(newer), write(understood));
+    fs::remove_file(&main).unwrap();
+    for make in [link, directory, &|| newer(&main), &|| understood(&main)] {
+        make();
+        let view = bench.look().await.ledgers.remove(&owner());
+        assert!(matches!(view, Some(LedgerView::Unreadable(_))), "{view:?}");
+        let before = bench.tree();
+        ledger.serial = 3;
+        let error = bench.driver.write_ledger(&ledger).await.unwrap_err();
+        assert_eq!((error.kind, error.effect), (ErrorKind::Unreachable, crate::model::Effect::No), "{error}");
+        assert_eq!(bench.tree(), before, "it was written over");
+        if main.symlink_metadata().unwrap().is_dir() {
+            fs::remove_dir(&main).unwrap();
+        } else {
+            fs::remove_file(&main).unwrap();
+        }
+    }
+    // Where the newest is damaged or missing, a second copy that cannot be read may be the one that counts.
+    let old = bench.path.join(".kiln-pool/prod.ledger.old");
+    fs::remove_file(&old).unwrap();
+    symlink("elsewhere", &old).unwrap();
+    for newest in [None, Some(b"damaged")] {
+        newest.map(|bytes| fs::write(&main, bytes).unwrap());
+        let view = bench.look().await.ledgers.remove(&owner());
+        assert!(matches!(view, Some(LedgerView::Unreadable(_))), "{view:?}");
+    }
+}
+
+#[tokio::test]
+async fn ledgers_that_cannot_be_listed_are_not_taken_for_none() {
+    let bench = Bench::new().await;
+    let mark = bench.path.join(".kiln-pool");
+    fs::rename(&mark, bench.path.join("elsewhere")).unwrap();
+    symlink("elsewhere", &mark).unwrap();
+    let error = bench.driver.observe(&Scope::All).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
+}
+
+#[tokio::test]
+async fn an_object_whose_clients_cannot_be_looked_for_is_not_removed() {
+    let bench = Bench::new().await;
+    let db = bench.volume("db", MIB).await;
+    let pool = Pool::open(&bench.path).ok().unwrap();
+    let found = pool.find(db.native().as_str(), Place::Live).unwrap().unwrap();
+    // As a disk's read error would: the file cannot be opened any more.
+    fs::rename(bench.image(&db), bench.path.join("elsewhere")).unwrap();
+    symlink("../elsewhere", bench.image(&db)).unwrap();
+    let removal = step(db, Action::Destroy);
+    let context = content::Work { now: NOW, progress: Arc::new(|_, _| ()), abandoned: Arc::default() };
+    let task = steps::Task { pool: &pool, step: &removal, work: &context };
+    assert!(task.idle(&found).is_err(), "nobody knows whether somebody has it open");
 }
 
 #[tokio::test]
