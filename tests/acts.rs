@@ -35,6 +35,11 @@ fn native(rig: &Rig, object: &str) -> NativeName {
         .unwrap()
 }
 
+fn size_of(rig: &Rig, object: &str) -> Size {
+    let native = native(rig, object);
+    rig.world().live(&native).unwrap().size
+}
+
 async fn held(rig: &Rig, specs: &Specs) -> Vec<(String, HeldReason)> {
     let plan = rig.pass(specs).await.unwrap().plan.unwrap();
     plan.held.iter().map(|held| (held.name.to_string(), held.reason)).collect()
@@ -61,12 +66,32 @@ fn a_volume_that_was_cut_is_lost_until_a_person_accepts_it() {
             let expected = [("c", HeldReason::DependencyHeld), ("db", HeldReason::Lost), ("s", HeldReason::Lost)];
             assert_eq!(reasons, expected.map(|(name, reason)| (name.to_owned(), reason)));
         }
-        forget_object(&rig.setup(&declared), Kind::Volume, &name("db")).await.unwrap();
-        forget_object(&rig.setup(&declared), Kind::Snapshot, &name("s")).await.unwrap();
-        rig.settle(&declared, 3, "accepted").await;
-        let db = native(&rig, "db");
-        assert_eq!(rig.world().live(&db).unwrap().size, Size(4 << 20), "then it grows to what is declared");
-        assert_eq!(held(&rig, &declared).await, []);
+        forget_object(&rig.setup(&declared), Kind::Volume, &name("db"), None).await.unwrap();
+        forget_object(&rig.setup(&declared), Kind::Snapshot, &name("s"), None).await.unwrap();
+        // Accepted, it is used as it is, and not grown back as zeroes while its document says what it said.
+        for rig in [&rig, &rig.fork(false)] {
+            for _ in 0..2 {
+                assert_eq!(held(rig, &declared).await, [("db".to_owned(), HeldReason::GrowRefused)]);
+            }
+            assert_eq!(held(rig, &with_clone).await, [("db".to_owned(), HeldReason::GrowRefused)]);
+            assert_eq!(size_of(rig, "db"), Size(1 << 20));
+        }
+        // Another size asks for growing anew; so does an approval.
+        let larger = join(&[volume("db", "size: 5Mi"), snapshot("s", "db", "")]);
+        let other = rig.fork(true);
+        other.settle(&larger, 3, "declared anew").await;
+        assert_eq!(size_of(&other, "db"), Size(5 << 20));
+        let mut approving = rig.fork(true);
+        let digest = approving.pass(&declared).await.unwrap().plan.unwrap().approval.unwrap().digest;
+        approving.approve = vec![digest];
+        approving.settle(&declared, 3, "approved").await;
+        assert_eq!(size_of(&approving, "db"), Size(4 << 20));
+        approving.approve.clear();
+        assert_eq!(held(&approving, &declared).await, []);
+        // Cut again, it is Lost again.
+        let db = native(&approving, "db");
+        approving.world().resize_by_hand(&db, Size(1 << 20));
+        assert_eq!(held(&approving, &declared).await, [("db".to_owned(), HeldReason::Lost)]);
     });
 }
 
@@ -165,7 +190,7 @@ fn an_object_under_another_name_is_not_lost() {
         let db = native(&rig, "db");
         let moved = NativeName::new(db.as_str().replace(".db.", ".moved."));
         rig.world().rename_by_hand(&db, &moved);
-        let answer = forget_object(&rig.setup(&declared), Kind::Volume, &name("db")).await;
+        let answer = forget_object(&rig.setup(&declared), Kind::Volume, &name("db"), None).await;
         assert!(matches!(answer, Err(ActError::Held(_))), "{answer:?}");
         assert!(held(&rig, &declared).await.iter().all(|(_, reason)| *reason == HeldReason::Renamed));
     });

@@ -7,6 +7,14 @@ use super::failure::Failure;
 use crate::engine::Act;
 use crate::model::Kind;
 
+/// Who runs the command, for the journal: who asked `sudo` for it, if that was used.
+#[expect(clippy::disallowed_methods, reason = "no option of Kiln's: who it is, is known from the session alone")]
+fn person() -> Option<String> {
+    let fit = |name: &String| (1..=64).contains(&name.len()) && !name.contains(char::is_control);
+    let named = |variable| std::env::var(variable).ok().filter(fit);
+    named("SUDO_USER").or_else(|| named("USER")).or_else(|| named("LOGNAME"))
+}
+
 pub(crate) fn forget(context: &Context, args: &ForgetArgs) -> Result<Exit, Failure> {
     let ObjectName { kind, name } = args.what.clone();
     if !matches!(kind, Kind::Volume | Kind::Snapshot | Kind::Backend) {
@@ -14,8 +22,8 @@ pub(crate) fn forget(context: &Context, args: &ForgetArgs) -> Result<Exit, Failu
         return Err(Failure::new(Exit::Usage, message).hint("what can be forgotten: volume, snapshot, backend"));
     }
     let act = match kind {
-        Kind::Backend => Act::ForgetBackend(name),
-        _ => Act::ForgetObject(kind, name),
+        Kind::Backend => Act::ForgetBackend(name, person()),
+        _ => Act::ForgetObject(kind, name, person()),
     };
     context.act_and_say(&args.specs.specs, act)
 }

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Setup;
 use super::acts::{
-    ActError, Purge, Trashed, adopt_owner, forget_backend, forget_object, trash_purge, trash_purge_expired,
-    trash_purge_list, trash_restore,
+    ActError, Purge, Trashed, adopt_owner, trash_purge, trash_purge_expired, trash_purge_list, trash_restore,
 };
 use super::approve::approve;
+use super::forget::{forget_backend, forget_object};
 use super::suspend::{Written, resume, suspend};
 use crate::model::{Kind, Name, Owner, Seconds};
 
@@ -25,10 +25,10 @@ pub enum Act {
         /// Whether a person named each: then suspensions are no obstacle.
         by_name: bool,
     },
-    /// See [`forget_object`].
-    ForgetObject(Kind, Name),
-    /// See [`forget_backend`].
-    ForgetBackend(Name),
+    /// See [`forget_object`]; and who says so.
+    ForgetObject(Kind, Name, Option<String>),
+    /// See [`forget_backend`]; and who says so.
+    ForgetBackend(Name, Option<String>),
     /// See [`adopt_owner`].
     AdoptOwner {
         /// The declared Backend.
@@ -60,7 +60,7 @@ impl Act {
             | Act::ListPurge(_)
             | Act::Purge { .. }
             | Act::ForgetObject(..)
-            | Act::ForgetBackend(_)
+            | Act::ForgetBackend(..)
             | Act::AdoptOwner { .. }
             | Act::Approve(_) => false,
         }
@@ -92,8 +92,8 @@ pub async fn act(setup: &Setup, act: Act) -> Result<Said, ActError> {
         }
         Act::Purge { objects, by_name: true } => Said::Sentences(trash_purge(setup, &objects).await?),
         Act::Purge { objects, by_name: false } => Said::Sentences(trash_purge_expired(setup, &objects).await?),
-        Act::ForgetObject(kind, name) => one(forget_object(setup, kind, &name).await?),
-        Act::ForgetBackend(name) => one(forget_backend(setup, &name).await?),
+        Act::ForgetObject(kind, name, by) => one(forget_object(setup, kind, &name, by.as_deref()).await?),
+        Act::ForgetBackend(name, by) => one(forget_backend(setup, &name, by.as_deref()).await?),
         Act::AdoptOwner { backend, from } => Said::Sentences(adopt_owner(setup, &backend, &from).await?),
         Act::Approve(digest) => Said::Sentences(approve(setup, &digest).await?),
         Act::Suspend { object, reason, length } => Said::Recorded(suspend(setup, object, &reason, length).await?),

@@ -1,21 +1,21 @@
 //! What a person decides by hand: the trash, what is given up, whose objects are whose. Each makes its steps as a pass does.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Action, BackendRecord, Expect, Identity, Kind, Ledger, LedgerView, Listed, Name, NativeName, Object, Owner, Place,
-    Reason, Risk, Seconds, Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
+    Action, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName, Object, Owner, Place, Reason, Risk, Seconds,
+    Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
 };
 use crate::plan::{self, Irreversible, Plan, View};
 use crate::store::{Batch, StoreError};
 
 use super::execute::commit;
 use super::pass::Pass;
-use super::wanted::is_wanted;
+use super::wanted::Wanted;
 use super::{Event, Options, Report, Reporter, Setup, Survey, ledger};
 
 /// Why a decision by hand was not carried out.
@@ -185,8 +185,9 @@ pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashe
         }
         Purge::Expired => {
             let suspended = pass.suspensions().in_force(pass.now);
+            let wanted = Wanted::of(specs);
             let is_kept = |id: &Identity| {
-                plan::suspension_of(&suspended, id.kind, &id.name).is_some() || is_wanted(specs, id.kind, &id.name)
+                plan::suspension_of(&suspended, id.kind, &id.name).is_some() || wanted.contains(id.kind, &id.name)
             };
             let stays = |trashed: &Trashed| {
                 // What cannot be read may want anything.
@@ -231,6 +232,8 @@ pub async fn trash_purge_expired(setup: &Setup, objects: &[Trashed]) -> Result<V
 async fn purge(setup: &Setup, objects: &[Trashed], by_name: bool) -> Result<Vec<String>, ActError> {
     let mut pass = begin(setup).await?;
     let there = trash_in(&pass.looked.world, &setup.specs.stack.owner);
+    let there: HashMap<(&Name, Option<Uid>), &Trashed> =
+        there.iter().map(|trashed| ((&trashed.backend, trashed.object.uid()), trashed)).collect();
     let mut steps = Vec::new();
     let mut left = Ok(());
     // A volume's snapshots before it: some backends refuse otherwise.
@@ -266,198 +269,22 @@ async fn purge(setup: &Setup, objects: &[Trashed], by_name: bool) -> Result<Vec<
 
 /// Whether what was listed may be purged, as far as a look shows it. (What is not in the trash any more, the driver refuses if it was
 /// brought back.)
-fn may_be_purged(pass: &Pass<'_>, there: &[Trashed], trashed: &Trashed) -> Result<(), ActError> {
+fn may_be_purged(
+    pass: &Pass<'_>,
+    there: &HashMap<(&Name, Option<Uid>), &Trashed>,
+    trashed: &Trashed,
+) -> Result<(), ActError> {
     must_be_usable(pass, &trashed.backend, None)?;
     let native = &trashed.object.native;
     if let Some(why) = &trashed.object.conflict {
         return Err(ActError::Held(format!("{native} cannot be purged: {why}")));
     }
-    let same = |other: &&Trashed| other.object.uid() == trashed.object.uid() && other.backend == trashed.backend;
-    match there.iter().find(same) {
+    match there.get(&(&trashed.backend, trashed.object.uid())) {
         Some(now) if now.expires != trashed.expires => Err(ActError::Failed(format!(
             "{native} is left: it was brought back and removed again in the meantime, and has its time before it"
         ))),
         _ => Ok(()),
     }
-}
-
-/// Gives up a lost object: its name is free for another, empty one. Returns a sentence.
-///
-/// # Errors
-/// See [`ActError`].
-pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name) -> Result<String, ActError> {
-    let mut pass = begin(setup).await?;
-    let owner = &setup.specs.stack.owner;
-    let there = pass.looked.world.iter().find_map(|(backend, view)| {
-        let (View::Seen { observed, .. } | View::Taken { observed, .. }) = view else { return None };
-        let object = observed.objects.iter().find(|o| o.place != Place::Temporary && o.is(owner, kind, name))?;
-        Some((backend.clone(), object.clone()))
-    });
-    if let Some((backend, object)) = there {
-        return accept_as_it_is(&mut pass, &backend, &object, kind, name).await;
-    }
-    if let Some(unobserved) = pass.plan(&[], Irreversible::List).unobserved.first() {
-        return Err(ActError::Unobserved(format!("{}: it may still be there", unobserved.message)));
-    }
-    // What was on a backend that is not even opened may be there as well.
-    let records = pass.records.objects.values();
-    let mut remembered =
-        records.filter(|r| r.identity.owner == *owner && r.identity.kind == kind && r.identity.name == *name);
-    let closed = |backend: &Name| matches!(pass.looked.world.get(backend), Some(View::Unbuilt));
-    if let Some(record) = remembered.find(|record| closed(&record.backend)) {
-        return Err(ActError::Held(format!("{}: it may still be there", no_driver(&setup.specs, &record.backend))));
-    }
-    let seen: BTreeSet<Uid> = pass.looked.world.values().flat_map(all_uids).collect();
-    for ledger in pass.ledgers.values() {
-        if let Some((uid, entry)) = ledger.expected(kind, name).filter(|(uid, _)| seen.contains(uid)) {
-            return Err(ActError::Held(format!(
-                "{} {name} is not lost: {uid} stands under another name, and {} is what it was called",
-                kind.as_lower(),
-                entry.native
-            )));
-        }
-    }
-    let now = pass.now;
-    let mut forgotten = Vec::new();
-    for (backend, ledger) in &mut pass.ledgers {
-        while let Some((uid, _)) = ledger.expected(kind, name) {
-            ledger.bury(uid, now);
-            forgotten.push((backend.clone(), uid));
-        }
-    }
-    let mut batch = Batch::default();
-    for record in pass.records.objects.values() {
-        let id = &record.identity;
-        if id.owner == *owner && id.kind == kind && id.name == *name {
-            batch.objects.push((id.uid, None));
-        }
-    }
-    if forgotten.is_empty() && batch.objects.is_empty() {
-        return Err(ActError::Usage(format!("no {} {name} is lost", kind.as_lower())));
-    }
-    let backends: Vec<Name> = forgotten.into_iter().map(|(backend, _)| backend).collect();
-    for backend in backends {
-        pass.write_now(&backend).await.map_err(|error| ActError::Failed(format!("{backend}: {error}")))?;
-    }
-    remember(&pass, batch).await?;
-    Ok(format!("{} {name} is forgotten; if it is declared, the next apply makes a new one", kind.as_lower()))
-}
-
-fn all_uids(view: &View) -> Vec<Uid> {
-    match view {
-        View::Seen { observed, .. } | View::Taken { observed, .. } => {
-            observed.objects.iter().filter_map(Object::uid).collect()
-        }
-        View::Unseen { .. } | View::Unbuilt => Vec::new(),
-    }
-}
-
-/// Gives up what is lost of an object that is there and smaller than it was.
-async fn accept_as_it_is(
-    pass: &mut Pass<'_>,
-    backend: &Name,
-    object: &Object,
-    kind: Kind,
-    name: &Name,
-) -> Result<String, ActError> {
-    let nothing_lost =
-        || ActError::Usage(format!("{} {name} is there: only what is lost is forgotten", kind.as_lower()));
-    let uid = object.uid().ok_or_else(nothing_lost)?;
-    let entry = pass.ledgers.get_mut(backend).and_then(|ledger| ledger.whole.get_mut(&uid));
-    let entry = entry.filter(|entry| entry.size > object.size).ok_or_else(nothing_lost)?;
-    entry.size = object.size;
-    pass.write_now(backend).await.map_err(|error| ActError::Failed(format!("{backend}: {error}")))?;
-    remember(pass, Batch { objects: vec![(uid, None)], ..Batch::default() }).await?;
-    Ok(format!("{} {name} is accepted as it is, with {}", kind.as_lower(), object.size))
-}
-
-/// Accepts the pool under a declared Backend as it is seen now; or drops what is remembered of one that is no longer declared. Returns a
-/// sentence.
-///
-/// # Errors
-/// See [`ActError`].
-pub async fn forget_backend(setup: &Setup, name: &Name) -> Result<String, ActError> {
-    let specs = &setup.specs;
-    let owner = &specs.stack.owner;
-    let mut pass = begin(setup).await?;
-    let mut batch = Batch::default();
-    let on_it = pass.records.objects.values().filter(|record| record.backend == *name);
-    batch.objects.extend(on_it.map(|record| (record.identity.uid, None)));
-    batch.backends.push((name.clone(), None));
-    if !specs.backends.contains_key(name) {
-        if !pass.records.backends.contains_key(name) && batch.objects.is_empty() {
-            return Err(ActError::Usage(format!("no Backend {name} is declared or remembered")));
-        }
-        remember(&pass, batch).await?;
-        return Ok(format!("backend {name} is forgotten; what is on it is left as it is"));
-    }
-    let observed = match pass.looked.world.get(name) {
-        Some(View::Seen { observed, .. }) => observed.clone(),
-        Some(View::Taken { by, .. }) => {
-            return Err(ActError::Held(format!("another process is writing to {name}: {by}")));
-        }
-        Some(View::Unseen { why }) => return Err(ActError::Unobserved(format!("{name} could not be observed: {why}"))),
-        Some(View::Unbuilt) | None => return Err(no_driver(specs, name)),
-    };
-    // What could not be seen would be given up with what is not there.
-    if let Some(LedgerView::Unreadable(why)) = observed.ledgers.get(owner) {
-        return Err(ActError::Unobserved(format!("{name} could not be observed: {why}")));
-    }
-    if observed.listed != Listed::COMPLETE || !observed.gaps.is_empty() {
-        let gaps = observed.gaps.join("; ");
-        return Err(ActError::Unobserved(format!("{name} was seen only in part, so it cannot be accepted: {gaps}")));
-    }
-    let stored = pass.records.backends.get(name).filter(|record| Some(&record.pool) == observed.pool.as_ref());
-    let stored = stored.and_then(|record| record.ledger.as_ref()).filter(|ledger| ledger.owner == *owner);
-    let kept = match observed.ledgers.get(owner).and_then(|view| plan::believed(view, stored)) {
-        Some(ledger) if ledger.stack != specs.stack.id => {
-            return Err(ActError::Held(format!(
-                "the pool is used by another Stack of the name {owner}; `kiln adopt {name} --from-owner {owner}` takes it over"
-            )));
-        }
-        kept => kept.cloned(),
-    };
-    let failed = |error: crate::model::DriverError| ActError::Failed(format!("{name}: {error}"));
-    let pool = pass.found_and_lock(name).await.map_err(failed)?;
-    let mut ledger = match kept {
-        Some(ledger) => Ledger { pool: pool.clone(), ..ledger },
-        None => ledger::first(pool.clone(), owner, specs),
-    };
-    // As it is seen: what is not there is not missed.
-    let missing: Vec<Uid> = {
-        let there: BTreeSet<Uid> = observed.objects.iter().filter_map(Object::uid).collect();
-        ledger.whole.keys().filter(|uid| !there.contains(uid)).copied().collect()
-    };
-    let mut given_up: BTreeSet<String> = missing
-        .iter()
-        .filter_map(|uid| ledger.whole.get(uid))
-        .map(|entry| format!("{} {}", entry.kind.as_lower(), entry.name))
-        .collect();
-    let elsewhere = pass.records.objects.values().filter(|record| record.backend == *name && record.seen.is_some());
-    let gone = elsewhere.filter(|record| observed.objects.iter().all(|o| o.uid() != Some(record.identity.uid)));
-    given_up.extend(gone.map(|record| format!("{} {}", record.identity.kind.as_lower(), record.identity.name)));
-    for uid in missing {
-        ledger.bury(uid, pass.now);
-    }
-    ledger::settle(&mut ledger, &observed, specs, pass.now);
-    let objects = ledger.whole.len();
-    pass.ledgers.insert(name.clone(), ledger);
-    pass.write_now(name).await.map_err(failed)?;
-    let record = BackendRecord {
-        place: specs.backends[name].config.place(),
-        pool: pool.clone(),
-        owner: owner.clone(),
-        observed_at: pass.now,
-        ledger: pass.ledgers.get(name).cloned(),
-    };
-    batch.backends = vec![(name.clone(), Some(record))];
-    remember(&pass, batch).await?;
-    let mut said = format!("backend {name} is accepted as it is: pool {pool}, objects of {owner}: {objects}");
-    if !given_up.is_empty() {
-        said.push_str("; not there, and given up: ");
-        said.push_str(&given_up.into_iter().collect::<Vec<_>>().join(", "));
-    }
-    Ok(said)
 }
 
 /// Gives all objects of `from` on a declared backend to this Stack, under their names and uids. Returns a sentence for each.
@@ -512,6 +339,17 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         None => ledger::first(pool, owner, specs),
     };
     take_over(&mut ours, &theirs);
+    // Names in use: ours, and theirs that are live.
+    let (mut taken, mut live) = (HashSet::new(), HashSet::new());
+    for object in observed.objects.iter().filter(|o| o.place != Place::Temporary) {
+        let Some(identity) = &object.identity else { continue };
+        let key = (identity.kind, &identity.name);
+        if identity.owner == *owner {
+            taken.insert(key);
+        } else if identity.owner == *from && object.place == Place::Live {
+            live.insert(key);
+        }
+    }
     let mut steps = Vec::new();
     let mut left = 0;
     for object in observed.objects.iter().filter(|o| o.place != Place::Temporary) {
@@ -520,13 +358,12 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         if let Some(why) = &object.conflict {
             return Err(ActError::Held(format!("{} cannot be given away: {why}", object.native)));
         }
-        if observed.objects.iter().any(|o| o.place != Place::Temporary && o.is(owner, mine.kind, &mine.name)) {
+        if taken.contains(&(mine.kind, &mine.name)) {
             let sentence = format!("{owner} has a {} {} on {backend} already", mine.kind.as_lower(), mine.name);
             return Err(ActError::Usage(sentence));
         }
-        let live = observed.objects.iter().any(|o| o.place == Place::Live && o.is(from, mine.kind, &mine.name));
         match object.place {
-            Place::Trash if live => left += 1,
+            Place::Trash if live.contains(&(mine.kind, &mine.name)) => left += 1,
             Place::Trash => give_trashed(&mut steps, backend, object, mine, pass.now),
             _ => steps.push(give(backend, object, mine)),
         }
@@ -568,6 +405,9 @@ fn take_over(ours: &mut Ledger, theirs: &Ledger) {
             ours.whole.insert(*uid, entry.clone());
             if theirs.leaving.contains(uid) {
                 ours.leaving.insert(*uid);
+            }
+            if theirs.destroying.contains(uid) {
+                ours.destroying.insert(*uid);
             }
         }
     }

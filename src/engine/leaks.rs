@@ -5,11 +5,12 @@
 use std::collections::HashSet;
 
 use crate::model::{
-    Identity, Images, Kind, Ledger, Name, NativeName, Object, Observed, Place, Records, Specs, Uid, Withdrawal,
+    Identity, Images, Kind, Ledger, Name, NativeName, Object, Observed, Place, Records, Specs, Suspension, Uid,
+    Withdrawal,
 };
 use crate::plan::{self, Inputs, Irreversible, View};
 
-use super::wanted::is_wanted;
+use super::wanted::Wanted;
 use super::{Survey, rfc3339};
 
 /// Something that nobody asks for.
@@ -83,6 +84,7 @@ pub fn leaks(survey: &Survey, specs: &Specs) -> Vec<Leak> {
     };
     let usable = plan::usable(&inputs);
     let spoken = Spoken::new(survey, specs);
+    let wanted = Wanted::of(specs);
     let mut leaks = Vec::new();
     for (backend, view) in &survey.world {
         // Under a held writer lock what is half made is being made, and what is about to be entered is not entered yet.
@@ -93,7 +95,7 @@ pub fn leaks(survey: &Survey, specs: &Specs) -> Vec<Leak> {
                 Place::Temporary if !observed.locked.contains(&specs.stack.owner) => {
                     leaks.push(left_over(backend, object));
                 }
-                Place::Trash => leaks.extend(expired(survey, specs, backend, object)),
+                Place::Trash => leaks.extend(expired(survey.now, &survey.suspended, &wanted, backend, object)),
                 Place::Live if usable.contains_key(backend) => {
                     let ledger = usable.get(backend).and_then(Option::as_ref);
                     leaks.extend(unaccounted(&spoken, &survey.records, backend, object, ledger));
@@ -168,15 +170,15 @@ fn left_over(backend: &Name, object: &Object) -> Leak {
     }
 }
 
-fn expired(survey: &Survey, specs: &Specs, backend: &Name, object: &Object) -> Option<Leak> {
+fn expired(now: u64, suspended: &[Suspension], wanted: &Wanted<'_>, backend: &Name, object: &Object) -> Option<Leak> {
     let identity = object.identity.as_ref()?;
-    let expires = object.tags.expires.filter(|expires| *expires <= survey.now)?;
-    let (more, fix) = match plan::suspension_of(&survey.suspended, identity.kind, &identity.name) {
+    let expires = object.tags.expires.filter(|expires| *expires <= now)?;
+    let (more, fix) = match plan::suspension_of(suspended, identity.kind, &identity.name) {
         Some(suspension) => (
             format!("; {}", plan::suspended_because(suspension)),
             format!("{}, then `kiln trash purge`", plan::resume(suspension)),
         ),
-        None if is_wanted(specs, identity.kind, &identity.name) => (
+        None if wanted.contains(identity.kind, &identity.name) => (
             "; a document names it, and as long as one does it stays".to_owned(),
             format!(
                 "`kiln describe {}/{}`; or `kiln trash purge`, once none does",

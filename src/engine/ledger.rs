@@ -41,19 +41,23 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, no
         }
         match object.place {
             Place::Trash => leave(ledger, *uid, identity.kind, object.size, now),
-            _ => {
+            Place::Live | Place::Temporary => {
                 ledger.leaving.remove(uid);
-                ledger.removals.retain(|removal| removal.uid != *uid);
+                ledger.destroying.remove(uid);
             }
         }
     }
+    let mut counted = BTreeSet::new();
+    let is_live = |uid| there.get(&uid).is_some_and(|(object, _)| object.place == Place::Live);
+    ledger.removals.retain(|removal| !is_live(removal.uid) && counted.insert(removal.uid));
     let in_doubt: BTreeSet<_> = observed.objects.iter().filter(|o| o.conflict.is_some()).map(|o| &o.native).collect();
+    let renamed = old_names(specs);
     let gone: Vec<(Uid, Kind, Size)> = ledger
         .whole
         .iter()
         .filter(|(uid, entry)| {
             let withdrawn = || specs.withdraws(entry.kind, &entry.name, Some(ledger), **uid) == Withdrawal::Withdrawn;
-            let renamed = || specs_rename_from(specs, entry.kind, &entry.name);
+            let renamed = || renamed.contains(&(entry.kind == Kind::Volume, &entry.name));
             !there.contains_key(uid)
                 && !in_doubt.contains(&entry.native)
                 && observed.listed.proves_absence_of(entry.kind)
@@ -62,7 +66,7 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, no
         .map(|(uid, entry)| (*uid, entry.kind, entry.size))
         .collect();
     for (uid, kind, size) in gone {
-        if ledger.leaving.contains(&uid) {
+        if ledger.destroying.contains(&uid) {
             leave(ledger, uid, kind, size, now);
         }
         ledger.bury(uid, now);
@@ -97,11 +101,10 @@ fn rename(ledger: &mut Ledger, identity: &Identity, object: &Object, n: u32) {
     enter(ledger, identity, object, n);
 }
 
-fn specs_rename_from(specs: &Specs, kind: Kind, old: &crate::model::Name) -> bool {
-    match kind {
-        Kind::Volume => specs.volumes.values().any(|v| v.meta.renamed_from.as_ref() == Some(old)),
-        _ => specs.snapshots.values().any(|s| s.meta.renamed_from.as_ref() == Some(old)),
-    }
+/// The names that documents give as old ones: of volumes (`true`) and of snapshots.
+fn old_names(specs: &Specs) -> BTreeSet<(bool, &crate::model::Name)> {
+    let volumes = specs.volumes.values().filter_map(|v| Some((true, v.meta.renamed_from.as_ref()?)));
+    volumes.chain(specs.snapshots.values().filter_map(|s| Some((false, s.meta.renamed_from.as_ref()?)))).collect()
 }
 
 /// Which of its name's uids an object bears, where nobody noted it: uids are derived, so the first that fits. One that fits none
@@ -131,17 +134,19 @@ pub(super) fn enter(ledger: &mut Ledger, identity: &Identity, object: &Object, n
         protected: before.is_some_and(|entry| entry.protected) || object.tags.protected,
         restored,
         declared_in: before.and_then(|entry| entry.declared_in.clone()),
+        accepted: before.and_then(|entry| entry.accepted),
     };
     ledger.whole.insert(identity.uid, entry);
     // A look that lagged may have had it buried.
     ledger.tombstones.remove(&identity.uid);
     ledger.leaving.remove(&identity.uid);
+    ledger.destroying.remove(&identity.uid);
 }
 
-/// Notes that an object has left, once.
+/// Notes that an object has left. It counts as a removal once, when it is first found to have left.
 fn leave(ledger: &mut Ledger, uid: Uid, kind: Kind, size: Size, now: u64) {
-    ledger.leaving.insert(uid);
-    if ledger.removals.iter().all(|removal| removal.uid != uid) && !ledger.tombstones.contains_key(&uid) {
+    ledger.destroying.remove(&uid);
+    if ledger.leaving.insert(uid) && !ledger.tombstones.contains_key(&uid) {
         let approved = ledger.approvals.iter().any(|approval| covers(approval, uid));
         ledger.removals.push(Removal { uid, kind, size, at: now, approved });
     }
@@ -151,10 +156,12 @@ fn covers(approval: &ApprovalInUse, uid: Uid) -> bool {
     approval.set.iter().any(|item| item.split(' ').next() == Some(uid.as_str()))
 }
 
-/// Before the first step of a pass: what is about to leave is entered as leaving, and approvals that are made use of as
-/// such.
+/// Before the first step of a pass: enters what is about to be destroyed, and the approvals that are made use of.
+///
+/// What goes to the trash is not entered: whether it went there shows in the trash.
 pub(super) fn announce<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s Step> + Clone, used: &[ApprovalSet]) {
-    ledger.leaving.extend(steps.clone().filter(|step| step.is_removal()).map(|step| step.identity.uid));
+    let destroys = |step: &&Step| matches!(step.action, Action::Destroy);
+    ledger.destroying.extend(steps.clone().filter(destroys).map(|step| step.identity.uid));
     for approval in used {
         approve(ledger, steps.clone(), approval);
     }
@@ -196,11 +203,6 @@ pub(super) fn give_back(ledger: &mut Ledger, step: &Step, digest: &str) {
     }
 }
 
-/// After a removal that was announced and certainly did not happen: what is not leaving must not be taken for gone.
-pub(super) fn stays(ledger: &mut Ledger, uid: Uid) {
-    ledger.leaving.remove(&uid);
-}
-
 /// After a step whose effect was seen: `object` is what a look shows of it now, if it is there.
 pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, now: u64) {
     let uid = step.identity.uid;
@@ -211,7 +213,6 @@ pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, no
         (Action::Undelete { .. }, Some(object)) => {
             let n = ledger.whole.get(&uid).map_or(0, |entry| entry.n);
             enter(ledger, &step.identity, object, n);
-            ledger.removals.retain(|removal| removal.uid != uid);
         }
         (
             Action::Rename { .. } | Action::Grow { .. } | Action::Restore { .. } | Action::SetTags { .. },
@@ -233,6 +234,11 @@ pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, no
     {
         entry.protected = tags.protected;
     }
+    if let Action::Grow { .. } = &step.action
+        && let Some(entry) = ledger.whole.get_mut(&uid)
+    {
+        entry.accepted = None;
+    }
     // What was approved and is done is struck off; an approval with nothing left is spent.
     let done = approval_item(step);
     for approval in &mut ledger.approvals {
@@ -247,7 +253,28 @@ pub(super) fn accept(ledger: &mut Ledger, uid: Uid, object: &Object) {
     if let Some(entry) = ledger.whole.get_mut(&uid) {
         entry.size = object.size;
         entry.protected = object.tags.protected;
+        entry.accepted = None;
     }
+}
+
+/// Accepts an object that is smaller than it was, or than `declared`, as it is. What it was, if it is smaller than that.
+///
+/// `known`: its size as far as anything remembers it.
+pub(super) fn accept_smaller(
+    ledger: &mut Ledger,
+    uid: Uid,
+    object: &Object,
+    declared: Option<Size>,
+    known: Option<Size>,
+) -> Option<Size> {
+    let entry = ledger.whole.get_mut(&uid)?;
+    let was = known.into_iter().chain([entry.size]).max().filter(|was| *was > object.size);
+    entry.size = object.size;
+    if entry.kind == Kind::Volume {
+        // Without a document, one may come back that declares what it was.
+        entry.accepted = declared.or(was).filter(|size| *size > object.size).or(entry.accepted);
+    }
+    was.or(declared.filter(|declared| *declared > object.size))
 }
 
 /// Moves approvals with nothing left to do to the spent ones.

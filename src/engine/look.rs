@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -27,6 +28,8 @@ pub(super) struct Backend {
     pub driver: Arc<dyn Driver>,
     /// Held while writing.
     pub lock: Option<Arc<dyn WriterLock>>,
+    /// Whether the last ledger that was written may not be on the pool.
+    unsure: Arc<AtomicBool>,
 }
 
 impl Backend {
@@ -55,7 +58,16 @@ impl Backend {
     /// Writes a ledger that was changed, under its next number.
     pub(super) async fn write_ledger_again(&self, ledger: &mut Ledger) -> Result<(), DriverError> {
         ledger.serial += 1;
-        self.write_ledger(ledger).await
+        self.unsure.store(true, Ordering::Relaxed);
+        self.write_ledger(ledger).await?;
+        self.unsure.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether the pool certainly has the ledger as it is in memory, but for what was settled since. Only such a ledger may be recorded:
+    /// a pool whose ledger is older than the recorded one was rolled back.
+    pub(super) fn has_ledger(&self) -> bool {
+        !self.unsure.load(Ordering::Relaxed)
     }
 
     /// See [`Driver::remove_ledger`].
@@ -177,7 +189,7 @@ pub(super) async fn open(connect: Arc<dyn Connect>, spec: BackendSpec) -> Result
         Ok(Err(_)) => Err(DriverError::before(ErrorKind::Permanent, "its driver failed in a panic")),
         Err(_) => Err(DriverError::timed_out(spec.timeout)),
     };
-    opened.map(|driver| Backend { spec, driver, lock: None })
+    opened.map(|driver| Backend { spec, driver, lock: None, unsure: Arc::default() })
 }
 
 async fn look_at(

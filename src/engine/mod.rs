@@ -11,6 +11,7 @@ mod clock;
 mod declared;
 mod effect;
 mod execute;
+mod forget;
 mod image;
 mod leaks;
 mod ledger;
@@ -33,12 +34,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use act::{Act, Said, act};
 pub use acts::{
-    ActError, Purge, Trashed, adopt_owner, forget_backend, forget_object, is_kept_by_reading, trash_in, trash_list,
-    trash_purge, trash_purge_expired, trash_purge_list, trash_restore,
+    ActError, Purge, Trashed, adopt_owner, is_kept_by_reading, trash_in, trash_list, trash_purge, trash_purge_expired,
+    trash_purge_list, trash_restore,
 };
 pub use approve::approve;
 pub use clock::SystemClock;
 pub use declared::Declared;
+pub use forget::{forget_backend, forget_object};
 pub use image::{ImageExport, image_export};
 pub use leaks::{Leak, LeakReason, leaks};
 pub use problems::problem_views;
@@ -46,7 +48,7 @@ pub use reconcile::{JOURNAL, reconcile_once, survey, survey_while};
 pub use status::{Condition, Metadata, Moment, ObjectStatus, Status, backend_status, rfc3339, status};
 pub use suspend::{Written, resume, suspend};
 pub use unowned::{Unowned, unowned, with_content};
-pub use wanted::is_wanted;
+pub use wanted::{Wanted, is_wanted};
 
 use crate::driver::Driver;
 use crate::model::{BackendSpec, DriverError, JournalEntry, Kind, Name, Outcome, Records, Specs, Step, Suspension};

@@ -15,7 +15,7 @@ use crate::store::{Batch, Store, StoreError};
 
 use super::effect::Seen;
 use super::execute::{Run, commit, journal_entry};
-use super::look::{Intent, Looked, look};
+use super::look::{Backend, Intent, Looked, look};
 use super::suspend::Minded;
 use super::{Event, Options, Report, Reporter, Setup, ledger};
 
@@ -163,7 +163,7 @@ impl<'s> Pass<'s> {
         let Some(store) = self.store.clone() else { return Ok(()) };
         let intents = store.intents()?;
         let mut batch = Batch::default();
-        let mut finished = Vec::new();
+        let (mut finished, mut not_done) = (Vec::new(), Vec::new());
         let mut looks: HashMap<&Name, Seen<'_>> = HashMap::new();
         for intent in &intents {
             let step = &intent.step;
@@ -193,8 +193,10 @@ impl<'s> Pass<'s> {
                 step.identity.name,
                 step.action
             )));
-            if done {
-                finished.push(step.clone());
+            match done {
+                true => finished.push(step.clone()),
+                false if step.is_removal() => not_done.push((step.backend.clone(), step.identity.uid)),
+                false => {}
             }
             batch.close.push(intent.id);
             batch.journal.push(journal_entry(step, "", self.now, &result, Duration::ZERO));
@@ -203,9 +205,15 @@ impl<'s> Pass<'s> {
             commit(&store, batch).await?;
         }
         self.spread_suspensions().await;
-        let usable = self.with_inputs(&[], Irreversible::Hold, plan::usable);
+        let mut usable = self.with_inputs(&[], Irreversible::Hold, plan::usable);
         for name in usable.keys() {
             self.sweep(name, reporter).await;
+        }
+        // What did not leave has not left: an object that vanished since is Lost. (Earlier versions entered it as leaving beforehand.)
+        for (name, uid) in not_done {
+            if let Some(Some(ledger)) = usable.get_mut(&name) {
+                ledger.leaving.remove(&uid);
+            }
         }
         self.settle(usable);
         // What was done and not entered (protection lifted, an approved item) is entered now.
@@ -464,13 +472,6 @@ impl<'s> Pass<'s> {
         };
         let not_done = run.make(&plan.steps, report).await?;
         let mut changed = BTreeSet::new();
-        for step in not_done.iter().map(|index| &plan.steps[*index]).filter(|step| step.is_removal()) {
-            if let Some(ledger) = self.ledgers.get_mut(&step.backend).filter(|l| l.leaving.contains(&step.identity.uid))
-            {
-                ledger::stays(ledger, step.identity.uid);
-                changed.insert(step.backend.clone());
-            }
-        }
         for (index, digest) in used_up.iter().filter(|(index, _)| not_done.contains(index)) {
             let step = &plan.steps[*index];
             if let Some(ledger) = self.ledgers.get_mut(&step.backend) {
@@ -500,7 +501,7 @@ impl<'s> Pass<'s> {
         for (name, ledger) in &self.ledgers {
             let Some(View::Seen { observed, .. }) = self.looked.world.get(name) else { continue };
             let spec = &self.specs().backends[name];
-            if ledger.serial > 0 {
+            if ledger.serial > 0 && self.looked.backends.get(name).is_some_and(Backend::has_ledger) {
                 let record = BackendRecord {
                     place: spec.config.place(),
                     pool: ledger.pool.clone(),

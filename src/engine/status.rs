@@ -10,6 +10,7 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::approve::APPROVE;
 use super::declared::Declared;
+use super::forget::FORGET;
 use super::{Retry, Survey};
 use crate::model::{
     Action, BackendSpec, Capacity, Clients, Identity, JournalEntry, Kind, Name, NativeName, Object, ObjectRecord,
@@ -251,7 +252,9 @@ impl<'a> Look<'a> {
         for drift in &survey.plan.drift {
             about.entry((drift.kind, &drift.name)).or_default().drift.get_or_insert(drift);
         }
-        let of_steps = |entry: &&JournalEntry| entry.owner == specs.stack.owner && entry.action != APPROVE;
+        let of_steps = |entry: &&JournalEntry| {
+            entry.owner == specs.stack.owner && ![APPROVE, FORGET].contains(&entry.action.as_str())
+        };
         for entry in survey.journal.iter().filter(of_steps) {
             about.entry((entry.kind, &entry.name)).or_default().last = Some(entry);
         }

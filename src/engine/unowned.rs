@@ -1,6 +1,6 @@
 //! What nobody owns on a backend, and the names under which it could be declared. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,10 +67,13 @@ pub fn unowned(survey: &Survey, specs: &Specs, backend: &Name) -> Result<Vec<Uno
             taken.extend(names_of(observed, specs));
         }
     }
+    let here = specs.volumes.values().filter(|volume| volume.backend == *backend);
+    let adopting: HashMap<&str, &Name> =
+        here.filter_map(|volume| Some((volume.adopt.as_deref()?, &volume.meta.name))).collect();
     let mut strangers: Vec<&Object> =
         observed.objects.iter().filter(|object| object.identity.is_none() && object.place == Place::Live).collect();
     strangers.sort_by(|a, b| a.native.cmp(&b.native));
-    Ok(strangers.into_iter().map(|object| judge(object, specs, backend, &mut taken)).collect())
+    Ok(strangers.into_iter().map(|object| judge(object, &adopting, &mut taken)).collect())
 }
 
 /// The names of volumes of this owner that are there, and of those that are missed.
@@ -84,13 +87,10 @@ fn names_of(observed: &Observed, specs: &Specs) -> Vec<Name> {
     names
 }
 
-fn judge(object: &Object, specs: &Specs, backend: &Name, taken: &mut BTreeSet<Name>) -> Unowned {
+/// `adopting`: by the native name, the volume that is declared to take the object over.
+fn judge(object: &Object, adopting: &HashMap<&str, &Name>, taken: &mut BTreeSet<Name>) -> Unowned {
     let native = object.native.as_str();
-    let declared = specs
-        .volumes
-        .values()
-        .find(|volume| volume.backend == *backend && volume.adopt.as_deref() == Some(native))
-        .map(|volume| volume.meta.name.clone());
+    let declared = adopting.get(native).map(|name| (*name).clone());
     let name = match (&declared, why_not(object)) {
         (Some(name), _) => Ok(name.clone()),
         (None, Some(why)) => Err(why),

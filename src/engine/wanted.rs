@@ -1,36 +1,53 @@
 //! What documents ask for, by kind and name.
 
+use std::collections::HashSet;
+
 use crate::model::{ExportedThing, Kind, Name, SourceSpec, Specs};
 
-/// Whether a document declares an object, names it as what it was called, or cannot do without it (`source`, `restore`, the volume of a
-/// snapshot, what is exported): then it must not be destroyed, whatever time has passed.
+/// The objects that a document declares, names as what they were called, or cannot do without (`source`, `restore`, the volume of a
+/// snapshot, what is exported): they must not be destroyed, whatever time has passed.
+pub struct Wanted<'a> {
+    volumes: HashSet<&'a Name>,
+    snapshots: HashSet<&'a Name>,
+}
+
+/// Whether [`Wanted`] has one object. For many, ask it once.
 pub fn is_wanted(specs: &Specs, kind: Kind, name: &Name) -> bool {
-    let volumes = || specs.volumes.values();
-    let snapshots = || specs.snapshots.values();
-    match kind {
-        Kind::Volume => {
-            specs.volumes.contains_key(name)
-                || volumes().any(|volume| {
-                    volume.meta.renamed_from.as_ref() == Some(name)
-                        || matches!(&volume.source, Some(SourceSpec::Volume(source)) if source == name)
-                })
-                || snapshots().any(|snapshot| snapshot.volume == *name)
-                || specs
-                    .exports
-                    .values()
-                    .any(|export| matches!(&export.what, ExportedThing::Volume(what) if what == name))
+    Wanted::of(specs).contains(kind, name)
+}
+
+impl<'a> Wanted<'a> {
+    /// All that these documents ask for.
+    pub fn of(specs: &'a Specs) -> Self {
+        let mut volumes: HashSet<&Name> = specs.volumes.keys().collect();
+        let mut snapshots: HashSet<&Name> = specs.snapshots.keys().collect();
+        for volume in specs.volumes.values() {
+            volumes.extend(&volume.meta.renamed_from);
+            snapshots.extend(volume.restore.as_ref().map(|restore| &restore.snapshot));
+            match &volume.source {
+                Some(SourceSpec::Volume(source)) => drop(volumes.insert(source)),
+                Some(SourceSpec::Snapshot(source)) => drop(snapshots.insert(source)),
+                Some(SourceSpec::Image(_)) | None => {}
+            }
         }
-        _ => {
-            specs.snapshots.contains_key(name)
-                || snapshots().any(|snapshot| snapshot.meta.renamed_from.as_ref() == Some(name))
-                || volumes().any(|volume| {
-                    matches!(&volume.source, Some(SourceSpec::Snapshot(source)) if source == name)
-                        || volume.restore.as_ref().is_some_and(|restore| restore.snapshot == *name)
-                })
-                || specs
-                    .exports
-                    .values()
-                    .any(|export| matches!(&export.what, ExportedThing::Snapshot(what) if what == name))
+        for snapshot in specs.snapshots.values() {
+            snapshots.extend(&snapshot.meta.renamed_from);
+            volumes.insert(&snapshot.volume);
+        }
+        for export in specs.exports.values() {
+            match &export.what {
+                ExportedThing::Volume(what) => volumes.insert(what),
+                ExportedThing::Snapshot(what) => snapshots.insert(what),
+            };
+        }
+        Self { volumes, snapshots }
+    }
+
+    /// Whether an object of this kind and name is among them.
+    pub fn contains(&self, kind: Kind, name: &Name) -> bool {
+        match kind {
+            Kind::Volume => self.volumes.contains(name),
+            _ => self.snapshots.contains(name),
         }
     }
 }

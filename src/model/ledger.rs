@@ -56,8 +56,12 @@ pub struct Ledger {
     pub serial: u64,
     /// Objects that were made whole and not yet proven gone: live, in the trash, or Lost.
     pub whole: BTreeMap<Uid, LedgerEntry>,
-    /// Those of `whole` that are leaving or have left for the trash: absent and leaving is a tombstone, not Lost.
+    /// Those of `whole` that have left for the trash: one that is absent is gone for good, and not Lost.
     pub leaving: BTreeSet<Uid>,
+    /// Those of `whole` that a step was about to destroy. One that is absent counts as a removal; it is gone for good only if no document
+    /// declares it, or if the store shows that the step was begun.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub destroying: BTreeSet<Uid>,
     /// Objects that are gone for good; kept for 30 days.
     pub tombstones: BTreeMap<Uid, Tombstone>,
     /// For each kind and name that ever left, one more than the highest `n` (see [`Uid::derive`]) it had. Kept for ever: a
@@ -100,6 +104,10 @@ pub struct LedgerEntry {
     /// The file that declared it last: its path relative to SPECS, or absolute where SPECS was that file. None: not known.
     #[serde(default, rename = "declaredIn", skip_serializing_if = "Option::is_none")]
     pub declared_in: Option<String>,
+    /// Set when a person accepted the object although it is smaller than it was: the size that was declared then. Growing it back would
+    /// put zeroes where data was, so it is not grown while its document declares this size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Size>,
 }
 
 /// An object that is gone for good.
@@ -153,6 +161,7 @@ impl Ledger {
             serial: 0,
             whole: BTreeMap::new(),
             leaving: BTreeSet::new(),
+            destroying: BTreeSet::new(),
             tombstones: BTreeMap::new(),
             next: BTreeMap::new(),
             removals: Vec::new(),
@@ -184,6 +193,7 @@ impl Ledger {
     /// Turns an entry into a tombstone: the object is gone for good and its name may be used by another.
     pub fn bury(&mut self, uid: Uid, now: u64) {
         self.leaving.remove(&uid);
+        self.destroying.remove(&uid);
         if let Some(entry) = self.whole.remove(&uid) {
             let next = self.next.entry(Self::next_key(entry.kind, &entry.name)).or_default();
             *next = (*next).max(entry.n + 1);

@@ -6,6 +6,7 @@ use crate::model::{Action, ApprovalInUse, ApprovalSpec, Extent, Kind, Name, Plac
 
 use super::plan::{Planner, good_grounds};
 use super::removal::because;
+use super::tags::writable;
 use super::types::{ApprovalSet, HeldReason, Irreversible, Warning};
 
 /// The digest that names a set of waiting steps: of its sorted items, nothing else.
@@ -18,13 +19,14 @@ pub fn digest_of(set: &BTreeSet<String>) -> String {
     hash.finalize().to_hex().as_str()[..16].to_owned()
 }
 
-/// `uid action [snapshot request]`: how a step is named in an approval. (Two restores of one request from two snapshots are two
-/// things to say yes to.)
+/// `uid action [snapshot request | size]`: how a step is named in an approval. (Two restores of one request from two snapshots are two
+/// things to say yes to; so are two sizes.)
 pub fn approval_item(step: &Step) -> String {
     match &step.action {
         Action::Restore { snapshot, request } => {
             format!("{} {} {} {request}", step.identity.uid, step.action.verb(), snapshot.uid)
         }
+        Action::Grow { to } => format!("{} {} {}", step.identity.uid, step.action.verb(), to.bytes()),
         _ => format!("{} {}", step.identity.uid, step.action.verb()),
     }
 }
@@ -113,6 +115,7 @@ fn judge_steps(planner: &mut Planner<'_>) -> (Judged, BTreeSet<String>) {
         step.risk == Risk::Irreversible
             || (over.is_some() && takes_away(step))
             || planner.doubts.contains_key(index)
+            || planner.withheld.contains_key(index)
             || (is_cut && lets_go(step))
     };
     let unattended = planner.inputs.irreversible == Irreversible::HoldRestores;
@@ -159,6 +162,11 @@ fn judge_steps(planner: &mut Planner<'_>) -> (Judged, BTreeSet<String>) {
         } else if let Some(renamed) = renamed.get(&step.identity.uid) {
             too_much.extend(over.as_ref().map(|_| step.identity.uid));
             planner.hold_renamed(index, renamed, &unblock);
+        } else if let Some(why) = planner.withheld.get(&index).cloned() {
+            let size = writable(step.expect.size.unwrap_or_default());
+            let unblock =
+                format!("write `size: {size}` to keep it as it is, or another size to grow it to that; or {unblock}");
+            planner.hold_step(index, HeldReason::GrowRefused, why, &unblock);
         } else if takes_away(step)
             && let Some(why) = &over
         {

@@ -32,11 +32,16 @@ pub(super) struct Good<'a> {
 }
 
 impl<'a> Good<'a> {
-    /// The object of a native name in such a place. A report is sorted by native name.
+    /// The object of a native name in such a place.
     pub(super) fn find(&self, native: &NativeName, place: impl Fn(Place) -> bool) -> Option<&'a Object> {
+        self.bearing(native).find(|object| place(object.place))
+    }
+
+    /// The objects of a native name. A report is sorted by native name.
+    pub(super) fn bearing<'n>(&self, native: &'n NativeName) -> impl Iterator<Item = &'a Object> + use<'a, 'n> {
         let objects = &self.observed.objects;
         let first = objects.partition_point(|object| object.native < *native);
-        objects[first..].iter().take_while(|object| object.native == *native).find(|object| place(object.place))
+        objects[first..].iter().take_while(|object| object.native == *native)
     }
 }
 
@@ -193,7 +198,10 @@ fn ledger<'a>(
         None if record.is_some_and(|r| r.owner == *owner && r.ledger.as_ref().is_some_and(|l| !l.whole.is_empty())) => {
             return Err(changed("the pool's ledger is gone, and so are the objects it listed".to_owned()));
         }
-        None => None,
+        // It knows of no object, but of names that were used up and approvals that are spent.
+        None => {
+            record.filter(|record| Some(&record.pool) == observed.pool.as_ref()).and_then(|r| stored(inputs, Some(r)))
+        }
     };
     match ledger {
         Some(ledger) if Some(&ledger.pool) != observed.pool.as_ref() => {
@@ -205,7 +213,22 @@ fn ledger<'a>(
             unblock: other_stack(inputs, name, &ledger.stack),
             unobserved: false,
         }),
-        Some(ledger) => Ok(Some(ledger)),
+        Some(ledger) => match stored(inputs, record).filter(|k| k.stack == ledger.stack && k.serial > ledger.serial) {
+            None => Ok(Some(ledger)),
+            Some(known) => Err(Bad {
+                reason: HeldReason::BackendChanged,
+                message: format!(
+                    "the pool is older than Kiln left it: its ledger is number {}, and number {} was written; it was rolled back, or \
+                     restored from a backup",
+                    ledger.serial, known.serial
+                ),
+                unblock: format!(
+                    "bring the pool back to its newest state; if it is right as it is, `kiln forget backend/{name}` accepts it, and every \
+                     volume keeps the size it has"
+                ),
+                unobserved: true,
+            }),
+        },
         None => match other_owner(inputs, name, observed) {
             Some(other) => Err(other),
             None => Ok(None),

@@ -65,6 +65,9 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
         let gives_way = step.expect.unwritten && plan.steps.iter().any(in_its_place);
         let around = Around { objects, freed, approved, gives_way };
         check_action(inputs, good, step, object, &around, &mut breach);
+        if matches!(step.action, Action::Grow { .. }) && is_grown_back(inputs, good, step) && !approved {
+            breach("it grows an object back that a person accepted as smaller");
+        }
     }
     if created.intersection(&left).next().is_some() {
         breaches.push("an object is made and leaves in one plan".to_owned());
@@ -162,6 +165,12 @@ fn check_action(
             _ => {}
         },
     }
+}
+
+fn is_grown_back(inputs: &Inputs<'_>, good: &Good<'_>, step: &Step) -> bool {
+    let entry = good.ledger.and_then(|ledger| ledger.whole.get(&step.identity.uid));
+    let declared = inputs.specs.volumes.get(&step.identity.name).map(|spec| spec.size);
+    entry.is_some_and(|entry| entry.accepted.is_some() && entry.accepted == declared)
 }
 
 fn declared(inputs: &Inputs<'_>, step: &Step) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use smallvec::SmallVec;
 
-use crate::model::{Kind, Ledger, Name, NativeName, Object, ObjectRecord, Place, Size, Uid, Verb};
+use crate::model::{Kind, Ledger, LedgerEntry, Name, NativeName, Object, ObjectRecord, Place, Size, Uid, Verb};
 
 use super::elsewhere::Whereabouts;
 use super::ground::Ground;
@@ -35,6 +35,8 @@ pub(super) struct Remembered {
     pub protected: bool,
     /// Restores that were done.
     pub restored: BTreeSet<String>,
+    /// The size that was declared when a person accepted that the object is smaller.
+    pub accepted: Option<Size>,
 }
 
 impl<'a> Planner<'a> {
@@ -128,7 +130,7 @@ impl<'a> Planner<'a> {
         // Until it is renamed it is known by its old name.
         let name = object.identity.as_ref().map_or(about.name, |identity| &identity.name);
         let unblock = format!(
-            "bring it back on the backend; or, if it is to be used as it is, `kiln forget {}/{name}` accepts its size",
+            "bring it back on the backend; or, if it is to be used as it is, `kiln forget {}/{name}` accepts its size, and it is not grown back",
             about.kind.as_lower()
         );
         self.hold(about, HeldReason::Lost, message, unblock);
@@ -137,17 +139,19 @@ impl<'a> Planner<'a> {
 
     /// What an object was when Kiln last settled it: by the ledger or, where it is not in there yet, by the store.
     pub(super) fn remembered(&self, backend: Option<&Name>, object: &Object) -> Remembered {
-        let nothing = Remembered { size: Size(0), protected: false, restored: BTreeSet::new() };
+        let nothing = Remembered { size: Size(0), protected: false, restored: BTreeSet::new(), accepted: None };
         let Some(uid) = object.uid() else { return nothing };
         let ledger = backend.and_then(|backend| self.good(backend)).and_then(|good| good.ledger);
         if let Some(entry) = ledger.and_then(|ledger| ledger.whole.get(&uid)) {
-            return Remembered { size: entry.size, protected: entry.protected, restored: entry.restored.clone() };
+            let LedgerEntry { size, protected, restored, accepted, .. } = entry;
+            return Remembered { size: *size, protected: *protected, restored: restored.clone(), accepted: *accepted };
         }
         match self.inputs.records.objects.get(&uid) {
             Some(record) => Remembered {
                 size: record.size,
                 protected: record.tags.protected,
                 restored: record.tags.restored.clone().into_iter().collect(),
+                accepted: None,
             },
             None => nothing,
         }
@@ -320,8 +324,7 @@ impl<'a> Planner<'a> {
             self.hold(&about, HeldReason::Renamed, message, unblock);
             return true;
         }
-        let in_doubt = |object: &&Object| object.native == *native && object.conflict.is_some();
-        let object = self.good(at).and_then(|good| good.observed.objects.iter().find(in_doubt));
+        let object = self.good(at).and_then(|good| good.bearing(native).find(|object| object.conflict.is_some()));
         if let Some(why) = object.and_then(|object| object.conflict.as_ref()) {
             let message = format!("the marks of {native} cannot be believed: {why}");
             self.hold(&about, HeldReason::Conflict, message, format!("see to {native} on the backend"));

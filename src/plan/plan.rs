@@ -30,6 +30,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
         planner.snapshot(name);
     }
     planner.restores();
+    planner.growths_back();
     planner.removals();
     planner.wait_for_confirmation();
     planner.hold_what_is_elsewhere();
@@ -144,13 +145,17 @@ pub(super) struct Planner<'a> {
     pub depth: usize,
     /// Live volumes with a restore to be planned when all snapshots are known.
     pub to_restore: Vec<(&'a Name, &'a Object)>,
+    /// Volumes that a person accepted as smaller than they were, and that are declared as large as before.
+    pub to_grow_back: Vec<(&'a Name, &'a Object)>,
+    /// Steps that need an approval of their own, and why.
+    pub withheld: BTreeMap<usize, String>,
     /// Uids given out in this plan.
     pub given: HashSet<Uid>,
     /// Native names that several documents ask for, by backend: which of them is to have it cannot be said.
     pub asked_twice: HashSet<(&'a Name, &'a str)>,
     /// Steps that make something under a native name which an object of ours bears, with that object.
     pub freeing: Vec<(usize, &'a Name, &'a Object)>,
-    /// By uid: the steps that read the object.
+    /// By uid: the steps that read the object; of a volume that is restored, that step too.
     pub readers: HashMap<Uid, Vec<usize>>,
     /// By uid: the step that completes an interrupted rename. All other steps on the object wait for it.
     pub completing: HashMap<Uid, usize>,
@@ -214,6 +219,8 @@ impl<'a> Planner<'a> {
             warnings: Vec::new(),
             depth: 0,
             to_restore: Vec::new(),
+            to_grow_back: Vec::new(),
+            withheld: BTreeMap::new(),
             given: HashSet::new(),
             asked_twice: asked_twice(inputs),
             freeing: Vec::new(),

@@ -45,7 +45,10 @@ impl<'a> Planner<'a> {
         let (snapshot, made) = self.snapshot_to_restore(&about, &request.snapshot, volume.uid)?;
         if snapshot.size > volume.size {
             let message = format!("the snapshot has {}, and the volume {}", exact(snapshot.size), exact(volume.size));
-            let unblock = format!("declare at least `size: {}`", snapshot.size.bytes());
+            let unblock = match spec.size < snapshot.size {
+                true => format!("declare at least `size: {}`", snapshot.size.bytes()),
+                false => format!("let the volume grow first: `kiln describe volume/{name}` says what holds that"),
+            };
             self.hold(&about, HeldReason::SizeBelowSource, message, unblock);
             return None;
         }
@@ -62,7 +65,7 @@ impl<'a> Planner<'a> {
         after.extend(made);
         after.extend(self.readers.get(&volume.uid).into_iter().flatten());
         let identity = self.identity_of(&about, object)?;
-        self.step(Step {
+        let index = self.step(Step {
             backend: spec.backend.clone(),
             identity,
             native: volume.native.clone(),
@@ -80,6 +83,7 @@ impl<'a> Planner<'a> {
             bytes: volume.size,
             after,
         });
+        self.readers.entry(volume.uid).or_default().push(index);
         Some(())
     }
 

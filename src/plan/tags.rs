@@ -106,6 +106,12 @@ pub(super) fn exact(size: Size) -> String {
     if short.parse() == Ok(size) { short } else { format!("{} bytes", size.bytes()) }
 }
 
+/// A size as it can be written in a manifest, whatever its number of bytes.
+pub(super) fn writable(size: Size) -> String {
+    let short = size.to_string();
+    if short.parse() == Ok(size) { short } else { size.bytes().to_string() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

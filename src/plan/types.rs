@@ -187,6 +187,8 @@ held_reasons! {
     Unsupported,
     /// The declared size is smaller than what is there.
     ShrinkRefused,
+    /// It was accepted as smaller than it was, and its document declares the size from before.
+    GrowRefused,
     /// The field cannot change once the object is there.
     Immutable,
     /// Protection blocks a step that could lose data.

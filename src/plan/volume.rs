@@ -127,7 +127,15 @@ impl<'a> Planner<'a> {
         }
         let wanted = self.wanted_volume(spec);
         self.retag(about, &wanted, object, &native, &tags_now, &mut after);
-        let size = self.grow(spec, about, object, &native, &mut after);
+        let would_grow_back =
+            spec.size > object.size && self.remembered(about.backend, object).accepted == Some(spec.size);
+        let size = match would_grow_back {
+            true => {
+                self.to_grow_back.push((&spec.meta.name, object));
+                object.size
+            }
+            false => self.grow(spec, about, object, &native, &mut after),
+        };
         let done = |request: &String| self.remembered(about.backend, object).restored.contains(request);
         let asks = |request: &String| tags_now.restored.as_ref() != Some(request) && !done(request);
         if spec.restore.as_ref().is_some_and(|restore| asks(&restore.request)) {
@@ -240,6 +248,38 @@ impl<'a> Planner<'a> {
         };
         let index = self.step(step);
         after.push(index);
+    }
+
+    /// Growths that would put zeroes where data was. They come after everything that reads or changes the volume, so that nothing waits
+    /// for the approval they need.
+    pub(super) fn growths_back(&mut self) {
+        for (name, object) in std::mem::take(&mut self.to_grow_back) {
+            self.grow_back(name, object);
+        }
+    }
+
+    fn grow_back(&mut self, name: &'a Name, object: &'a Object) -> Option<()> {
+        let spec = self.inputs.specs.volumes.get(name)?;
+        let Some(Ready::Here { object: volume, mut after, .. }) = self.ready(Kind::Volume, name).cloned() else {
+            return None;
+        };
+        let about = About {
+            kind: Kind::Volume,
+            name,
+            backend: Some(&spec.backend),
+            uid: Some(volume.uid),
+            action: Verb::Update,
+        };
+        after.extend(self.readers.get(&volume.uid).into_iter().flatten());
+        let before = self.steps.len();
+        self.grow(spec, &about, object, &volume.native, &mut after);
+        if self.steps.len() > before {
+            let (was, now) = (exact(spec.size), exact(object.size));
+            let why =
+                format!("it was accepted with {now}, and growing it back to {was} would put zeroes where data was");
+            self.withheld.insert(before, why);
+        }
+        Some(())
     }
 
     /// Grows a volume, or holds it where that cannot be; the size that it will have.

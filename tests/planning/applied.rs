@@ -156,6 +156,7 @@ fn enter(step: &Step, ledger: &mut Ledger, used: &[ApprovalSet]) {
                 protected: false,
                 restored: Default::default(),
                 declared_in: None,
+                accepted: None,
             },
         );
     }

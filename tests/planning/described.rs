@@ -103,7 +103,8 @@ pub(crate) struct Pool {
     /// Its mark is gone.
     unmarked: bool,
     pub(crate) objects: Vec<Thing>,
-    /// `good` (default), `none`, `damaged`, `unreadable`; `older`: an empty one, before the one that the store knows.
+    /// `good` (default), `none`, `damaged`, `unreadable`; `older`: an empty one, before the one that the store knows; `rolled-back`:
+    /// the pool has one from before the one that the store knows.
     ledger: Option<String>,
     /// The pool and the Stack that the ledger was written for, where they are not this one.
     ledger_pool: Option<String>,
@@ -197,6 +198,8 @@ pub(crate) struct Thing {
     /// The ledger knows that it is leaving; that it is gone for good.
     leaving: bool,
     buried: bool,
+    /// It was accepted as smaller than it was when this size was declared.
+    accepted: Option<String>,
     /// It left within 24 hours.
     recent: bool,
     approved: bool,
@@ -371,6 +374,11 @@ impl Pool {
                 ledger.serial = 2;
                 Some(LedgerView::Older(Ledger { serial: 1, ..empty }, "prod.ledger is damaged".to_owned()))
             }
+            "rolled-back" => {
+                let view = LedgerView::Good(ledger.clone());
+                ledger.serial = 9;
+                Some(view)
+            }
             "none" => None,
             other => panic!("ledger: {other}"),
         };
@@ -540,6 +548,7 @@ impl Thing {
                     protected: false,
                     restored: Default::default(),
                     declared_in: self.declared_in.clone(),
+                    accepted: self.accepted.as_ref().map(|text| text.parse().unwrap()),
                 },
             );
             if self.leaving || self.trash {

@@ -96,6 +96,7 @@ impl Scene {
                 protected: false,
                 restored: Default::default(),
                 declared_in: None,
+                accepted: None,
             };
             scene.ledger.whole.insert(identity.uid, entry);
             let record = ObjectRecord {

@@ -88,6 +88,7 @@ fn backend(objects: u64) -> BackendRecord {
                 protected: false,
                 restored: Default::default(),
                 declared_in: None,
+                accepted: None,
             },
         );
     }

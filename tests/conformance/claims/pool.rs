@@ -29,6 +29,7 @@ fn ledger(kit: &Kit<'_>, serial: u64) -> Ledger {
         protected: true,
         restored: ["once".to_owned()].into(),
         declared_in: Some("storage/db.yaml".to_owned()),
+        accepted: None,
     };
     let mut ledger = Ledger::new(kit.pool.clone(), kit.owner.clone(), "5c1d2e8a90".to_owned());
     ledger.serial = serial;

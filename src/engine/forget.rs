@@ -1,0 +1,276 @@
+//! What a person gives up or accepts: lost objects, objects that were cut, pools as they are now.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::model::{
+    BackendRecord, Identity, JournalEntry, Kind, Ledger, LedgerEntry, LedgerView, Listed, Name, Object, ObjectRecord,
+    Place, Size, Specs, Uid,
+};
+use crate::plan::{self, Irreversible, View};
+use crate::store::Batch;
+
+use super::acts::{ActError, begin, no_driver, remember};
+use super::pass::Pass;
+use super::{Setup, ledger};
+
+/// Gives up a lost object, so that its name is free for another, empty one; or accepts one that is smaller than it was. Returns a
+/// sentence. `by`: the person, for the journal.
+///
+/// # Errors
+/// See [`ActError`].
+pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&str>) -> Result<String, ActError> {
+    let mut pass = begin(setup).await?;
+    let owner = &setup.specs.stack.owner;
+    let there = pass.looked.world.iter().find_map(|(backend, view)| {
+        let (View::Seen { observed, .. } | View::Taken { observed, .. }) = view else { return None };
+        let object = observed.objects.iter().find(|o| o.place != Place::Temporary && o.is(owner, kind, name))?;
+        Some((backend.clone(), object.clone()))
+    });
+    if let Some((backend, object)) = there {
+        return accept_as_it_is(&mut pass, &backend, &object, by).await;
+    }
+    if let Some(unobserved) = pass.plan(&[], Irreversible::List).unobserved.first() {
+        return Err(ActError::Unobserved(format!("{}: it may still be there", unobserved.message)));
+    }
+    // What was on a backend that is not even opened may be there as well.
+    let records = pass.records.objects.values();
+    let mut remembered =
+        records.filter(|r| r.identity.owner == *owner && r.identity.kind == kind && r.identity.name == *name);
+    let closed = |backend: &Name| matches!(pass.looked.world.get(backend), Some(View::Unbuilt));
+    if let Some(record) = remembered.find(|record| closed(&record.backend)) {
+        return Err(ActError::Held(format!("{}: it may still be there", no_driver(&setup.specs, &record.backend))));
+    }
+    let seen: BTreeSet<Uid> = pass.looked.world.values().flat_map(all_uids).collect();
+    for ledger in pass.ledgers.values() {
+        if let Some((uid, entry)) = ledger.expected(kind, name).filter(|(uid, _)| seen.contains(uid)) {
+            return Err(ActError::Held(format!(
+                "{} {name} is not lost: {uid} stands under another name, and {} is what it was called",
+                kind.as_lower(),
+                entry.native
+            )));
+        }
+    }
+    let now = pass.now;
+    let mut batch = Batch::default();
+    let mut forgotten = Vec::new();
+    for (backend, ledger) in &mut pass.ledgers {
+        while let Some((uid, _)) = ledger.expected(kind, name) {
+            ledger.bury(uid, now);
+            let identity = Identity { owner: owner.clone(), kind, name: name.clone(), uid };
+            batch.journal.push(decided(&pass.setup.specs.revision, now, backend, &identity, GIVEN_UP.to_owned(), by));
+            forgotten.push((backend.clone(), uid));
+        }
+    }
+    for record in pass.records.objects.values() {
+        let id = &record.identity;
+        if id.owner == *owner && id.kind == kind && id.name == *name {
+            batch.objects.push((id.uid, None));
+        }
+    }
+    if forgotten.is_empty() && batch.objects.is_empty() {
+        return Err(ActError::Usage(format!("no {} {name} is lost", kind.as_lower())));
+    }
+    let backends: Vec<Name> = forgotten.into_iter().map(|(backend, _)| backend).collect();
+    for backend in backends {
+        pass.write_now(&backend).await.map_err(|error| ActError::Failed(format!("{backend}: {error}")))?;
+    }
+    remember(&pass, batch).await?;
+    Ok(format!("{} {name} is forgotten; if it is declared, the next apply makes a new one", kind.as_lower()))
+}
+
+fn all_uids(view: &View) -> Vec<Uid> {
+    match view {
+        View::Seen { observed, .. } | View::Taken { observed, .. } => {
+            observed.objects.iter().filter_map(Object::uid).collect()
+        }
+        View::Unseen { .. } | View::Unbuilt => Vec::new(),
+    }
+}
+
+/// Accepts an object that is smaller than it was. It is not grown back while its document declares the size from before.
+async fn accept_as_it_is(
+    pass: &mut Pass<'_>,
+    backend: &Name,
+    object: &Object,
+    by: Option<&str>,
+) -> Result<String, ActError> {
+    let Some(identity) = object.identity.clone() else {
+        return Err(ActError::Usage(format!("{} has no owner", object.native)));
+    };
+    let (kind, name) = (identity.kind.as_lower(), &identity.name);
+    let declared = declared_size(&pass.setup.specs, &identity);
+    let entry = pass.ledgers.get(backend).and_then(|ledger| ledger.whole.get(&identity.uid));
+    if entry.is_none_or(|entry| entry.size <= object.size) {
+        return Err(ActError::Usage(format!("{kind} {name} is there: only what is lost is forgotten")));
+    }
+    let ledger = pass.ledgers.get_mut(backend);
+    let was = ledger.and_then(|ledger| ledger::accept_smaller(ledger, identity.uid, object, declared, None));
+    let Some(was) = was else {
+        return Err(ActError::Usage(format!("{kind} {name} is there: only what is lost is forgotten")));
+    };
+    pass.write_now(backend).await.map_err(|error| ActError::Failed(format!("{backend}: {error}")))?;
+    let line = decided(&pass.setup.specs.revision, pass.now, backend, &identity, accepted(object.size, was), by);
+    let batch = Batch { objects: vec![(identity.uid, None)], journal: vec![line], ..Batch::default() };
+    remember(pass, batch).await?;
+    let mut said = format!("{kind} {name} is accepted as it is, with {}", object.size);
+    if let Some(declared) = declared.filter(|declared| *declared > object.size) {
+        said.push_str(&format!(
+            "; it is not grown back to {declared} until that is approved or another size is declared"
+        ));
+    }
+    Ok(said)
+}
+
+/// The size that is declared for a volume, under its name or as what it is to be renamed from.
+fn declared_size(specs: &Specs, identity: &Identity) -> Option<Size> {
+    let renamed = || specs.volumes.values().find(|volume| volume.meta.renamed_from.as_ref() == Some(&identity.name));
+    let volume = || specs.volumes.get(&identity.name).or_else(renamed);
+    (identity.kind == Kind::Volume).then(volume).flatten().map(|volume| volume.size)
+}
+
+/// The action of journal lines about what a person accepted, and not about a step.
+pub(super) const FORGET: &str = "forget";
+
+const GIVEN_UP: &str = "given up as lost";
+
+fn accepted(size: Size, was: Size) -> String {
+    format!("accepted with {size}, instead of {was}")
+}
+
+/// The journal's line about what a person accepted.
+fn decided(
+    revision: &str,
+    now: u64,
+    backend: &Name,
+    identity: &Identity,
+    what: String,
+    by: Option<&str>,
+) -> JournalEntry {
+    JournalEntry {
+        at: now,
+        revision: revision.to_owned(),
+        owner: identity.owner.clone(),
+        backend: backend.clone(),
+        kind: identity.kind,
+        name: identity.name.clone(),
+        uid: identity.uid,
+        action: FORGET.to_owned(),
+        detail: by.map_or_else(|| what.clone(), |by| format!("{what}, by {by}")),
+        outcome: "changed".to_owned(),
+        message: None,
+        millis: 0,
+    }
+}
+
+/// Accepts the pool under a declared Backend as it is seen now; or drops what is remembered of one that is no longer declared. Returns a
+/// sentence. `by`: the person, for the journal.
+///
+/// Nothing is grown by that: a volume that is smaller than the store, the ledger or its document says keeps its size until another is
+/// declared, or the growth is approved.
+///
+/// # Errors
+/// See [`ActError`].
+pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Result<String, ActError> {
+    let specs = &setup.specs;
+    let owner = &specs.stack.owner;
+    let mut pass = begin(setup).await?;
+    let mut batch = Batch::default();
+    let on_it = pass.records.objects.values().filter(|record| record.backend == *name);
+    batch.objects.extend(on_it.map(|record| (record.identity.uid, None)));
+    batch.backends.push((name.clone(), None));
+    if !specs.backends.contains_key(name) {
+        if !pass.records.backends.contains_key(name) && batch.objects.is_empty() {
+            return Err(ActError::Usage(format!("no Backend {name} is declared or remembered")));
+        }
+        remember(&pass, batch).await?;
+        return Ok(format!("backend {name} is forgotten; what is on it is left as it is"));
+    }
+    let observed = match pass.looked.world.get(name) {
+        Some(View::Seen { observed, .. }) => observed.clone(),
+        Some(View::Taken { by, .. }) => {
+            return Err(ActError::Held(format!("another process is writing to {name}: {by}")));
+        }
+        Some(View::Unseen { why }) => return Err(ActError::Unobserved(format!("{name} could not be observed: {why}"))),
+        Some(View::Unbuilt) | None => return Err(no_driver(specs, name)),
+    };
+    // What could not be seen would be given up with what is not there.
+    if let Some(LedgerView::Unreadable(why)) = observed.ledgers.get(owner) {
+        return Err(ActError::Unobserved(format!("{name} could not be observed: {why}")));
+    }
+    if observed.listed != Listed::COMPLETE || !observed.gaps.is_empty() {
+        let gaps = observed.gaps.join("; ");
+        return Err(ActError::Unobserved(format!("{name} was seen only in part, so it cannot be accepted: {gaps}")));
+    }
+    let known = pass.records.backends.get(name).filter(|record| Some(&record.pool) == observed.pool.as_ref());
+    let known =
+        known.and_then(|record| record.ledger.clone()).filter(|l| l.owner == *owner && l.stack == specs.stack.id);
+    let kept = match observed.ledgers.get(owner).and_then(|view| plan::believed(view, known.as_ref())) {
+        Some(ledger) if ledger.stack != specs.stack.id => {
+            return Err(ActError::Held(format!(
+                "the pool is used by another Stack of the name {owner}; `kiln adopt {name} --from-owner {owner}` takes it over"
+            )));
+        }
+        kept => kept.cloned(),
+    };
+    let failed = |error: crate::model::DriverError| ActError::Failed(format!("{name}: {error}"));
+    let pool = pass.found_and_lock(name).await.map_err(failed)?;
+    let mut ledger = match kept {
+        Some(ledger) => Ledger { pool: pool.clone(), ..ledger },
+        None => ledger::first(pool.clone(), owner, specs),
+    };
+    // Whoever knows the pool by a later ledger is to take this one for the newest.
+    ledger.serial = ledger.serial.max(known.as_ref().map_or(0, |known| known.serial));
+    let there: HashMap<Uid, &Object> =
+        observed.objects.iter().filter_map(|object| Some((object.uid()?, object))).collect();
+    // As it is seen: what is not there is not missed.
+    let mut gone: BTreeMap<Uid, Identity> = BTreeMap::new();
+    for (uid, entry) in ledger.whole.iter().filter(|(uid, _)| !there.contains_key(uid)) {
+        let LedgerEntry { kind, name, .. } = entry.clone();
+        gone.insert(*uid, Identity { owner: owner.clone(), kind, name, uid: *uid });
+    }
+    for uid in gone.keys() {
+        ledger.bury(*uid, pass.now);
+    }
+    let records = pass.records.objects.values().filter(|record| record.backend == *name);
+    let remembered: HashMap<Uid, &ObjectRecord> = records.map(|record| (record.identity.uid, record)).collect();
+    let unseen = remembered.values().filter(|r| r.seen.is_some() && !there.contains_key(&r.identity.uid));
+    gone.extend(unseen.map(|record| (record.identity.uid, record.identity.clone())));
+    ledger::settle(&mut ledger, &observed, specs, pass.now);
+    let objects = ledger.whole.len();
+    let line = |identity: &Identity, what: String| decided(&specs.revision, pass.now, name, identity, what, by);
+    batch.journal.extend(gone.values().map(|identity| line(identity, GIVEN_UP.to_owned())));
+    let mut smaller = Vec::new();
+    for (uid, object) in &there {
+        let Some(identity) = object.identity.as_ref().filter(|_| object.conflict.is_none()) else { continue };
+        let stored = known.as_ref().and_then(|ledger| Some(ledger.whole.get(uid)?.size));
+        let known = stored.into_iter().chain(remembered.get(uid).map(|record| record.size)).max();
+        let declared = declared_size(specs, identity);
+        if let Some(was) = ledger::accept_smaller(&mut ledger, *uid, object, declared, known) {
+            batch.journal.push(line(identity, accepted(object.size, was)));
+            smaller.push(format!("{} {} ({}, was {was})", identity.kind.as_lower(), identity.name, object.size));
+        }
+    }
+    smaller.sort();
+    pass.ledgers.insert(name.clone(), ledger);
+    pass.write_now(name).await.map_err(failed)?;
+    let record = BackendRecord {
+        place: specs.backends[name].config.place(),
+        pool: pool.clone(),
+        owner: owner.clone(),
+        observed_at: pass.now,
+        ledger: pass.ledgers.get(name).cloned(),
+    };
+    batch.backends = vec![(name.clone(), Some(record))];
+    remember(&pass, batch).await?;
+    let mut said = format!("backend {name} is accepted as it is: pool {pool}, objects of {owner}: {objects}");
+    if !gone.is_empty() {
+        let gone: BTreeSet<String> = gone.values().map(|id| format!("{} {}", id.kind.as_lower(), id.name)).collect();
+        said.push_str("; not there, and given up: ");
+        said.push_str(&gone.into_iter().collect::<Vec<_>>().join(", "));
+    }
+    if !smaller.is_empty() {
+        said.push_str("; smaller than before or than declared, and not grown until that is approved or another size is declared: ");
+        said.push_str(&smaller.join(", "));
+    }
+    Ok(said)
+}
