@@ -97,6 +97,7 @@ fn made(specs: &Specs) -> (World, Records) {
             protected: false,
             restored: Default::default(),
             declared_in: None,
+            accepted: None,
         };
         ledger.whole.insert(uid, entry);
         let object = Object {

@@ -89,10 +89,7 @@ fn is_wanted(trashed: &Trashed, specs: &Specs, report: &Report) -> bool {
         Some(View::Seen { observed, .. } | View::Taken { observed, .. }) => observed.ledgers.get(&specs.stack.owner),
         Some(View::Unseen { .. } | View::Unbuilt) | None => None,
     };
-    let ledger = match ledger {
-        Some(LedgerView::Good(ledger)) => Some(ledger),
-        Some(LedgerView::Damaged(_)) | None => None,
-    };
+    let ledger = ledger.and_then(LedgerView::ledger);
     let is_named = |id: &Identity| engine::is_wanted(specs, id.kind, &id.name);
     trashed.object.identity.as_ref().is_none_or(is_named) || engine::is_kept_by_reading(specs, ledger, &trashed.object)
 }

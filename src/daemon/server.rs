@@ -590,7 +590,7 @@ mod tests {
     async fn commands_for_other_specs_are_refused() {
         let bench = Bench::new().await;
         let other = tempfile::tempdir().unwrap();
-        let forget = || Act::ForgetObject(crate::model::Kind::Volume, "a".parse().unwrap());
+        let forget = || Act::ForgetObject(crate::model::Kind::Volume, "a".parse().unwrap(), None);
         let answer = asks(&bench, real(other.path()), forget()).await;
         assert!(matches!(answer, ActAnswer::OtherSpecs(_)), "{answer:?}");
         let answer = asks(&bench, bench.specs(), forget()).await;

@@ -67,6 +67,8 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, no
         .collect();
     for (uid, kind, size) in gone {
         if ledger.destroying.contains(&uid) {
+            // It has not been counted.
+            ledger.leaving.remove(&uid);
             leave(ledger, uid, kind, size, now);
         }
         ledger.bury(uid, now);
@@ -349,3 +351,6 @@ pub(super) fn read(ledger: &mut Ledger, specs: &Specs, plan: &Plan) {
 pub(super) fn first(pool: crate::model::PoolId, owner: &Owner, specs: &Specs) -> Ledger {
     Ledger::new(pool, owner.clone(), specs.stack.id.clone())
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,8 @@ mod approve;
 mod clock;
 mod declared;
 mod effect;
+#[cfg(test)]
+mod effort;
 mod execute;
 mod forget;
 mod image;

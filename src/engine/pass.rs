@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::driver::{StepContext, image};
 use crate::model::{
     Action, BackendRecord, Clients, DriverError, Effect, ErrorKind, Expect, Identity, ImageLook, ImageRef, Images,
-    Kind, Ledger, Name, Object, ObjectRecord, Outcome, Place, Reason, Records, Removal, Risk, Size, Specs, Step, Tags,
-    Uid, Verb, Written,
+    Kind, Ledger, LedgerView, Name, Object, ObjectRecord, Outcome, Place, Reason, Records, Removal, Risk, Size, Specs,
+    Step, Tags, Uid, Verb, Written,
 };
 use crate::plan::{self, Inputs, Irreversible, Plan, Unobserved, View};
 use crate::store::{Batch, Store, StoreError};
@@ -163,7 +163,7 @@ impl<'s> Pass<'s> {
         let Some(store) = self.store.clone() else { return Ok(()) };
         let intents = store.intents()?;
         let mut batch = Batch::default();
-        let (mut finished, mut not_done) = (Vec::new(), Vec::new());
+        let mut finished = Vec::new();
         let mut looks: HashMap<&Name, Seen<'_>> = HashMap::new();
         for intent in &intents {
             let step = &intent.step;
@@ -193,10 +193,8 @@ impl<'s> Pass<'s> {
                 step.identity.name,
                 step.action
             )));
-            match done {
-                true => finished.push(step.clone()),
-                false if step.is_removal() => not_done.push((step.backend.clone(), step.identity.uid)),
-                false => {}
+            if done {
+                finished.push(step.clone());
             }
             batch.close.push(intent.id);
             batch.journal.push(journal_entry(step, "", self.now, &result, Duration::ZERO));
@@ -205,15 +203,19 @@ impl<'s> Pass<'s> {
             commit(&store, batch).await?;
         }
         self.spread_suspensions().await;
-        let mut usable = self.with_inputs(&[], Irreversible::Hold, plan::usable);
+        // What was destroyed is not Lost, although the ledger on the pool does not say so yet.
+        for Step { backend, identity, .. } in finished.iter().filter(|step| matches!(step.action, Action::Destroy)) {
+            if let Some(View::Seen { observed, .. }) = self.looked.world.get_mut(backend)
+                && let Some(LedgerView::Good(ledger) | LedgerView::Older(ledger, _)) =
+                    observed.ledgers.get_mut(&identity.owner)
+                && ledger.whole.contains_key(&identity.uid)
+            {
+                ledger.leaving.insert(identity.uid);
+            }
+        }
+        let usable = self.with_inputs(&[], Irreversible::Hold, plan::usable);
         for name in usable.keys() {
             self.sweep(name, reporter).await;
-        }
-        // What did not leave has not left: an object that vanished since is Lost. (Earlier versions entered it as leaving beforehand.)
-        for (name, uid) in not_done {
-            if let Some(Some(ledger)) = usable.get_mut(&name) {
-                ledger.leaving.remove(&uid);
-            }
         }
         self.settle(usable);
         // What was done and not entered (protection lifted, an approved item) is entered now.

@@ -20,7 +20,6 @@ impl fmt::Display for PoolId {
 
 /// A ledger as an observation of the pool found it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "a handful per pool, and the large one is the rule")]
 pub enum LedgerView {
     /// Its newest copy is whole.
     Good(Ledger),

@@ -22,6 +22,8 @@ pub use error::{DriverError, Effect, ErrorKind};
 pub use image::{ImageFormat, ImageLook, ImageRef, Images};
 pub use ledger::{ApprovalInUse, Ledger, LedgerEntry, LedgerView, PoolId, Removal, Tombstone};
 pub use name::{Kind, Name, NameError, NativeForm, NativeName, Owner, Uid};
+#[cfg(test)]
+pub(crate) use observed::COMPARED;
 pub use observed::{Capacity, Clients, Identity, Listed, Object, Observed, Place, Scope, Tags, Written};
 pub use quantity::{Percent, QuantityError, Seconds, Size};
 pub use reading::{Coverage, Doubt, Extent, LastReading, Withdrawal};

@@ -185,14 +185,24 @@ pub struct Object {
     pub written: Written,
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often an object was looked at to compare it with another, on this thread.
+    pub(crate) static COMPARED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 impl Object {
     /// Whether it is an object of `owner` under this kind and name.
     pub fn is(&self, owner: &Owner, kind: Kind, name: &Name) -> bool {
+        #[cfg(test)]
+        COMPARED.set(COMPARED.get() + 1);
         self.identity.as_ref().is_some_and(|id| id.owner == *owner && id.kind == kind && id.name == *name)
     }
 
     /// Its uid, where it has an owner.
     pub fn uid(&self) -> Option<Uid> {
+        #[cfg(test)]
+        COMPARED.set(COMPARED.get() + 1);
         self.identity.as_ref().map(|id| id.uid)
     }
 }

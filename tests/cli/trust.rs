@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::sandbox::{Ran, Sandbox};
@@ -13,6 +13,7 @@ use crate::sandbox::{Ran, Sandbox};
 const OTHER: u32 = 65_534;
 
 /// Runs `kiln` as a user who can read everything but these paths.
+#[expect(clippy::disallowed_methods, reason = "only so can it be run as another user")]
 fn without_access(sandbox: &Sandbox, paths: &[&str], arguments: &str) -> Ran {
     let is_root = rustix::process::geteuid().is_root();
     let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
@@ -24,7 +25,7 @@ fn without_access(sandbox: &Sandbox, paths: &[&str], arguments: &str) -> Ran {
     }
     let modes: Vec<_> = paths.iter().map(|path| fs::metadata(sandbox.path(path)).unwrap().permissions()).collect();
     for path in paths {
-        fs::set_permissions(sandbox.path(path), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(sandbox.path(path), fs::Permissions::from_mode(0o000)).unwrap();
     }
     let ran = Ran::of(command.output().unwrap());
     for (path, mode) in paths.iter().zip(modes) {
@@ -99,4 +100,91 @@ fn a_store_that_cannot_be_read_is_not_set_aside_as_damaged() {
         0
     );
     sandbox.kiln("log").ends(0).says("volume/db");
+}
+
+/// Cuts a volume's data file.
+fn cut(sandbox: &Sandbox, name: &str) -> PathBuf {
+    let file = sandbox.data_file(name);
+    fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(4096).unwrap();
+    file
+}
+
+#[test]
+fn a_cut_volume_that_was_forgotten_keeps_its_size_until_growing_is_asked_for_anew() {
+    let sandbox = Sandbox::with_stack();
+    for name in ["a", "b", "c"] {
+        sandbox.volume(name, "size: 1Mi");
+    }
+    sandbox.kiln("apply").ends(0);
+    let files = ["volume/a", "volume/b", "volume/c"].map(|name| cut(&sandbox, name));
+    sandbox.kiln("apply").ends(4).says("Lost");
+    for name in ["a", "b", "c"] {
+        let mut command = sandbox.command();
+        command.env("SUDO_USER", "alice").args(["forget", &format!("volume/{name}")]);
+        Ran::of(command.output().unwrap()).ends(0).says("is accepted as it is, with 4Ki").says("not grown back to 1Mi");
+    }
+    sandbox.kiln("log volume/a").ends(0).says("forget").says("accepted with 4Ki, instead of 1Mi, by alice");
+    for state in ["state", "elsewhere"] {
+        sandbox.kiln(&format!("apply --yes --state {state}")).ends(4).says("GrowRefused").says("write `size: 4Ki`");
+    }
+    assert_eq!(files.each_ref().map(|file| length(file)), [4096; 3], "they were grown back as zeroes");
+    sandbox.kiln("forget volume/a").ends(2);
+    // The three ways that the plan names.
+    sandbox.volume("a", "size: 4Ki");
+    sandbox.volume("b", "size: 2Mi");
+    let ran = sandbox.kiln("apply").ends(4).says("GrowRefused");
+    assert_eq!(files.each_ref().map(|file| length(file)), [4096, 2 << 20, 4096]);
+    let digest = ran.out.split("--approve ").nth(1).unwrap().split('`').next().unwrap().to_owned();
+    sandbox.kiln(&format!("apply --approve {digest}")).ends(0).says("grew volume/c");
+    assert_eq!(length(&files[2]), 1 << 20);
+    sandbox.kiln("plan --detailed-exitcode").ends(0);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a backup keeps owners, modes and times")]
+fn a_pool_restored_from_a_backup_under_a_kept_store_is_not_grown_with_zeroes() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi");
+    sandbox.kiln("apply").ends(0);
+    let backup = Command::new("cp").args(["-a", "pool", "backup"]).current_dir(sandbox.path(".")).status().unwrap();
+    assert!(backup.success());
+    sandbox.volume("db", "size: 4Mi");
+    sandbox.kiln("apply").ends(0);
+    sandbox.remove("pool");
+    fs::rename(sandbox.path("backup"), sandbox.path("pool")).unwrap();
+    sandbox.kiln("plan").ends(6).says("BackendChanged").says("rolled back, or restored from a backup");
+    sandbox.kiln("apply --yes").ends(6);
+    sandbox.kiln("forget backend/fast").ends(0).says("volume db (1Mi, was 4Mi)");
+    let db = sandbox.data_file("volume/db");
+    let digest = sandbox.kiln("plan -o json").ends(4).json()["approval"].as_str().unwrap().to_owned();
+    for command in ["apply --yes", "apply --state elsewhere"] {
+        sandbox.kiln(command).ends(4).says("GrowRefused");
+        assert_eq!(length(&db), 1 << 20);
+    }
+    sandbox.kiln(&format!("approve {digest}")).ends(0).says("grow to 4Mi");
+    sandbox.kiln("apply").ends(0).says("grew volume/db");
+    assert_eq!(length(&db), 4 << 20);
+}
+
+#[test]
+fn a_volume_that_vanished_before_its_removal_is_lost_and_not_made_anew() {
+    let sandbox = Sandbox::with_stack();
+    for name in ["db", "other", "third"] {
+        sandbox.volume(name, "size: 1Mi");
+    }
+    sandbox.kiln("apply").ends(0);
+    let db = sandbox.data_file("volume/db");
+    sandbox.remove("specs/db.yaml");
+    // The removal is announced, and fails before the move: the trash is a file.
+    sandbox.remove("pool/.trash");
+    sandbox.write("pool/.trash", "");
+    let ran = sandbox.kiln("apply --yes");
+    assert_ne!(ran.code, 0, "{}", ran.out);
+    sandbox.remove("pool/.trash");
+    fs::remove_dir_all(db.parent().unwrap()).unwrap();
+    sandbox.volume("db", "size: 1Mi");
+    for state in ["state", "elsewhere"] {
+        sandbox.kiln(&format!("apply --yes --state {state}")).ends(4).says("Lost");
+        assert!(!db.exists());
+    }
 }

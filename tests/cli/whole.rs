@@ -71,7 +71,7 @@ fn an_interrupted_export_says_so_and_leaves_nothing() {
         while !temporary.exists() && child.try_wait().unwrap().is_none() {
             std::thread::yield_now();
         }
-        let _ = send(&child, Signal::INT);
+        send(&child, Signal::INT);
         let output = child.wait_with_output().unwrap();
         if output.status.success() {
             fs::remove_file(sandbox.path("out.raw")).unwrap();

@@ -50,6 +50,7 @@ async fn ledger_of(bench: &Bench) -> Ledger {
         protected: false,
         restored: Default::default(),
         declared_in: None,
+        accepted: None,
     };
     ledger.whole.insert(volume("db").uid, entry);
     ledger.serial = 1;

@@ -251,7 +251,9 @@ async fn an_unreadable_newest_ledger_is_not_passed_over_for_the_older_copy() {
     fs::remove_file(&old).unwrap();
     symlink("elsewhere", &old).unwrap();
     for newest in [None, Some(b"damaged")] {
-        newest.map(|bytes| fs::write(&main, bytes).unwrap());
+        if let Some(bytes) = newest {
+            fs::write(&main, bytes).unwrap();
+        }
         let view = bench.look().await.ledgers.remove(&owner());
         assert!(matches!(view, Some(LedgerView::Unreadable(_))), "{view:?}");
     }

@@ -1,0 +1,167 @@
+use super::*;
+use crate::manifest::{Limits, Source, load};
+use crate::model::{Clients, Listed, Name, PoolId, Tags};
+
+const NOW: u64 = 1_795_305_600;
+
+fn owner() -> Owner {
+    "prod".parse().unwrap()
+}
+
+fn identity(kind: Kind, text: &str) -> Identity {
+    let (backend, name): (Name, Name) = ("fast".parse().unwrap(), text.parse().unwrap());
+    let uid = Uid::derive("5c1d2e8a90", &owner(), kind, &backend, &name, 0);
+    Identity { owner: owner(), kind, name, uid }
+}
+
+fn object(kind: Kind, text: &str) -> Object {
+    let identity = identity(kind, text);
+    Object {
+        native: identity.native(),
+        place: Place::Live,
+        identity: Some(identity),
+        size: Size(1 << 20),
+        used: None,
+        tags: Tags::default(),
+        conflict: None,
+        parent: None,
+        clients: Clients::Unknown,
+        unfinished: false,
+        image: None,
+        written: Default::default(),
+    }
+}
+
+/// Specs that declare a volume `kept` and nothing else.
+fn specs() -> Specs {
+    let head = "apiVersion: kiln/v1\nkind:";
+    let text = format!(
+        "{head} Stack\nmetadata: {{name: prod}}\nspec: {{id: 5c1d2e8a90, defaults: {{backend: fast}}}}\n---\n\
+         {head} Backend\nmetadata: {{name: fast}}\nspec: {{driver: sim}}\n---\n\
+         {head} Volume\nmetadata: {{name: kept}}\nspec: {{size: 1Mi}}\n"
+    );
+    let loaded = load(&Source::Text(text), &Limits::default());
+    assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+    loaded.specs
+}
+
+/// A ledger that knows these objects.
+fn knows(objects: &[Object]) -> Ledger {
+    let mut ledger = Ledger::new(PoolId("p".to_owned()), owner(), "5c1d2e8a90".to_owned());
+    for object in objects {
+        enter(&mut ledger, object.identity.as_ref().unwrap(), object, 0);
+    }
+    ledger
+}
+
+/// Which objects that are not declared, and not seen, are given up.
+fn buried(observed: &Observed, specs: &Specs) -> BTreeSet<Name> {
+    let gone = [object(Kind::Volume, "volume"), object(Kind::Snapshot, "snapshot")];
+    let mut ledger = knows(&gone);
+    settle(&mut ledger, observed, specs, NOW);
+    assert!(gone.iter().all(|object| {
+        let uid = object.uid().unwrap();
+        ledger.whole.contains_key(&uid) != ledger.tombstones.contains_key(&uid)
+    }));
+    ledger.tombstones.into_values().map(|stone| stone.name).collect()
+}
+
+fn names(names: &[&str]) -> BTreeSet<Name> {
+    names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+#[test]
+fn no_tombstone_is_made_on_an_incomplete_listing() {
+    let listed =
+        |volumes, snapshots, trash| Observed { listed: Listed { volumes, snapshots, trash }, ..Observed::nothing() };
+    assert_eq!(buried(&listed(true, true, true), &specs()), names(&["volume", "snapshot"]));
+    assert_eq!(buried(&listed(false, true, true), &specs()), names(&["snapshot"]));
+    assert_eq!(buried(&listed(true, false, true), &specs()), names(&["volume"]));
+    assert_eq!(buried(&listed(true, true, false), &specs()), names(&[]));
+}
+
+#[test]
+fn no_tombstone_is_made_on_inconsistent_metadata() {
+    let doubtful = Object { conflict: Some("two data files".to_owned()), ..object(Kind::Volume, "volume") };
+    let nameless = Object { identity: None, ..doubtful.clone() };
+    for doubtful in [doubtful, nameless] {
+        let observed = Observed { objects: vec![doubtful], ..Observed::nothing() };
+        assert_eq!(buried(&observed, &specs()), names(&["snapshot"]));
+    }
+}
+
+#[test]
+fn no_tombstone_is_made_while_a_manifest_is_broken() {
+    let nothing = Observed::nothing();
+    assert_eq!(buried(&nothing, &Specs { broken: true, ..specs() }), names(&[]));
+    assert_eq!(buried(&nothing, &Specs { unconfirmed: true, ..specs() }), names(&[]));
+}
+
+#[test]
+fn a_tombstone_goes_when_its_object_exists_again() {
+    let back = object(Kind::Volume, "kept");
+    let uid = back.uid().unwrap();
+    let mut ledger = knows(std::slice::from_ref(&back));
+    ledger.bury(uid, NOW);
+    let observed = Observed { objects: vec![back], ..Observed::nothing() };
+    settle(&mut ledger, &observed, &specs(), NOW);
+    assert!(ledger.tombstones.is_empty() && ledger.whole.contains_key(&uid));
+}
+
+#[test]
+fn an_object_in_the_trash_is_counted_once() {
+    let trashed = Object { place: Place::Trash, ..object(Kind::Volume, "volume") };
+    let mut ledger = knows(std::slice::from_ref(&trashed));
+    let observed = Observed { objects: vec![trashed], ..Observed::nothing() };
+    for days in 0..5 {
+        settle(&mut ledger, &observed, &specs(), NOW + days * 86_400);
+        let at: Vec<u64> = ledger.removals.iter().map(|removal| removal.at).collect();
+        assert_eq!(at, if days == 0 { vec![NOW] } else { vec![] }, "after {days} days");
+    }
+    // Brought back, and removed again, it counts again.
+    let live = Observed { objects: vec![object(Kind::Volume, "volume")], ..Observed::nothing() };
+    settle(&mut ledger, &live, &specs(), NOW + 5 * 86_400);
+    settle(&mut ledger, &observed, &specs(), NOW + 5 * 86_400);
+    assert_eq!(ledger.removals.len(), 1);
+}
+
+#[test]
+fn what_emptied_the_trash_leaves_nothing_lost() {
+    let kept = object(Kind::Volume, "kept");
+    let uid = kept.uid().unwrap();
+    let mut ledger = knows(std::slice::from_ref(&kept));
+    let trashed = Observed { objects: vec![Object { place: Place::Trash, ..kept }], ..Observed::nothing() };
+    settle(&mut ledger, &trashed, &specs(), NOW);
+    settle(&mut ledger, &Observed::nothing(), &specs(), NOW);
+    assert!(ledger.tombstones.contains_key(&uid), "it was in the trash, and its document came back since");
+}
+
+#[test]
+fn an_accepted_size_stays_until_the_object_is_grown_or_declared_as_it_is() {
+    let cut = Object { size: Size(4096), ..object(Kind::Volume, "kept") };
+    let uid = cut.uid().unwrap();
+    let mut ledger = knows(&[object(Kind::Volume, "kept")]);
+    let was = accept_smaller(&mut ledger, uid, &cut, Some(Size(1 << 20)), None);
+    assert_eq!(was, Some(Size(1 << 20)));
+    let accepted = |ledger: &Ledger| ledger.whole[&uid].accepted;
+    // Neither an observation nor another step of the object forgets it, nor a second acceptance.
+    settle(&mut ledger, &Observed { objects: vec![cut.clone()], ..Observed::nothing() }, &specs(), NOW);
+    enter(&mut ledger, cut.identity.as_ref().unwrap(), &cut, 0);
+    assert_eq!(accept_smaller(&mut ledger, uid, &cut, None, None), None);
+    assert_eq!(accepted(&ledger), Some(Size(1 << 20)));
+    let json = serde_json::to_string(&ledger).unwrap();
+    assert_eq!(serde_json::from_str::<Ledger>(&json).unwrap(), ledger);
+    accept(&mut ledger, uid, &cut);
+    assert_eq!(accepted(&ledger), None);
+    // Without a document, what it was is what may be declared again.
+    let mut undeclared = knows(&[object(Kind::Volume, "kept")]);
+    accept_smaller(&mut undeclared, uid, &cut, None, Some(Size(1 << 30)));
+    assert_eq!(accepted(&undeclared), Some(Size(1 << 30)));
+}
+
+#[test]
+fn a_ledger_of_an_earlier_version_is_read_and_written_as_it_was() {
+    let json = r#"{"pool":"0123","owner":"prod","stack":"5c1d2e8a90","serial":3,"whole":{},"leaving":[],"tombstones":{},"next":{},"removals":[],"approvals":[],"spent":[],"waiting":[]}"#;
+    let ledger: Ledger = serde_json::from_str(json).unwrap();
+    assert_eq!(serde_json::to_string(&ledger).unwrap(), json);
+}
