@@ -263,7 +263,9 @@ fn one_object_that_cannot_be_purged_keeps_no_other() {
         rig.settle(&join(&[parts.concat(), keep.clone()]), 3, "made").await;
         rig.settle(&join(std::slice::from_ref(&keep)), 3, "removed").await;
         rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
-        let setup = rig.setup(&join(&[keep]));
+        let kept = join(&[keep]);
+        rig.pass(&kept).await.unwrap();
+        let setup = rig.setup(&kept);
         let (listed, _) = trash_purge_list(&setup, &Purge::Expired).await.unwrap();
         assert_eq!(listed.len(), 4);
         // Between the list and the yes, one is brought back: it is left, and the others go.
@@ -356,6 +358,7 @@ fn a_purge_leaves_what_is_not_as_it_was_listed() {
         let rig = Rig::new();
         let kept = in_the_trash(&rig).await;
         rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
+        rig.pass(&kept).await.unwrap();
         let (listed, _) = trash_purge_list(&rig.setup(&kept), &Purge::Expired).await.unwrap();
         let db = listed.iter().find(|t| t.object.is(&"prod".parse().unwrap(), Kind::Volume, &name("db"))).unwrap();
         let native = db.object.native.clone();
@@ -397,6 +400,7 @@ fn what_a_document_wants_is_not_purged_for_its_time() {
         rig.settle(&join(&all), 3, "made").await;
         rig.settle(&join(std::slice::from_ref(&keep)), 3, "removed").await;
         rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
+        rig.pass(&join(std::slice::from_ref(&keep))).await.unwrap();
         let renamed = volume("new", "size: 1Mi").replace("name: new", "name: new, renamedFrom: old");
         let clone = volume("clone", "size: 1Mi, source: {volume: source}");
         let wanting = rig.setup(&join(&[keep.clone(), all[0].clone(), renamed, clone]));
@@ -505,6 +509,7 @@ fn what_was_removed_again_in_the_meantime_has_its_time_before_it() {
         rig.settle(&both, 3, "made").await;
         rig.settle(&one, 3, "removed").await;
         rig.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
+        rig.pass(&one).await.unwrap();
         let (listed, _) = trash_purge_list(&rig.setup(&one), &Purge::Expired).await.unwrap();
         assert_eq!(listed.len(), 1);
         rig.settle(&both, 3, "declared again").await;

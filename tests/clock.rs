@@ -1,11 +1,11 @@
-//! A host's clock that was wrong: what it stamped counts no longer than it should.
+//! A host's clock that is wrong, or was: what it stamped counts no longer than it should, and a single run does not destroy by it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod rig;
 
 use std::sync::atomic::Ordering;
 
-use kiln::engine::Report;
+use kiln::engine::{Purge, Report, trash_purge_list};
 use kiln::model::Specs;
 use kiln::plan::HeldReason;
 use rig::{HEAD, Rig, run, specs, volume};
@@ -38,5 +38,28 @@ fn a_removal_that_a_clock_ahead_noted_counts_for_a_day_once_the_clock_is_right()
         assert_eq!(held(&soon.pass(&fewer).await.unwrap()), [HeldReason::RemovalLimit], "it still counts");
         rig.clock.0.fetch_add(DAY, Ordering::SeqCst);
         assert_eq!(held(&rig.pass(&fewer).await.unwrap()), [], "for a day");
+    });
+}
+
+#[test]
+fn a_single_purge_does_not_believe_a_clock_that_jumped_ahead() {
+    run(async {
+        let rig = Rig::new();
+        rig.settle(&volumes(&["a", "b"]), 3, "made").await;
+        let fewer = volumes(&["b"]);
+        rig.settle(&fewer, 3, "removed").await;
+        let listed = async |rig: &Rig| {
+            let (found, left) = trash_purge_list(&rig.setup(&fewer), &Purge::Expired).await.unwrap();
+            (found.len(), left)
+        };
+        assert_eq!(listed(&rig).await, (0, 0), "its week has not passed");
+        rig.clock.0.fetch_add(YEAR, Ordering::SeqCst);
+        assert_eq!(listed(&rig).await, (0, 1), "no record confirms that a year has passed");
+        assert_eq!(listed(&rig).await, (0, 1), "asking twice confirms nothing");
+        assert_eq!(listed(&rig.fork(false)).await, (0, 1), "nor does a new store");
+        rig.clock.0.fetch_sub(YEAR - 6 * DAY - 10, Ordering::SeqCst);
+        rig.pass(&fewer).await.unwrap();
+        rig.clock.0.fetch_add(2 * DAY, Ordering::SeqCst);
+        assert_eq!(listed(&rig).await, (1, 0), "a run less than a day before its end recorded the time");
     });
 }

@@ -1,6 +1,6 @@
 //! What a person decides by hand: the trash, what is given up, whose objects are whose. Each makes its steps as a pass does.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,7 +16,7 @@ use crate::store::{Batch, StoreError};
 use super::execute::commit;
 use super::pass::Pass;
 use super::wanted::Wanted;
-use super::{Event, Options, Report, Reporter, Setup, Survey, ledger};
+use super::{Event, Options, Report, Reporter, Setup, Survey, ledger, rfc3339};
 
 /// Why a decision by hand was not carried out.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
@@ -197,7 +197,9 @@ pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashe
                     || trashed.object.identity.as_ref().is_some_and(is_kept)
             };
             let passed = |trashed: &Trashed| trashed.expires.is_some_and(|at| at <= pass.now);
-            let (kept, found): (Vec<_>, Vec<_>) = all.into_iter().filter(passed).partition(stays);
+            let (mut kept, found): (Vec<_>, Vec<_>) = all.into_iter().filter(passed).partition(stays);
+            let (doubted, found) = by_recorded_times(&pass, found);
+            kept.extend(doubted);
             if found.is_empty() {
                 kept.iter().try_for_each(|trashed| must_be_usable(&pass, &trashed.backend, None))?;
             }
@@ -210,6 +212,50 @@ pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashe
 pub fn is_kept_by_reading(specs: &Specs, ledger: Option<&Ledger>, object: &Object) -> bool {
     let Some(Identity { kind, name, uid, .. }) = &object.identity else { return true };
     specs.withdraws(*kind, name, ledger, *uid) != Withdrawal::Withdrawn
+}
+
+/// How far a single run believes its clock beyond the newest time that earlier runs recorded of a pool. It has no second clock.
+const CLOCK_LEAD: u64 = 86_400;
+
+/// Splits off, and warns of, what is past its time only by a clock that is far ahead of all that was recorded: it may have jumped.
+fn by_recorded_times(pass: &Pass<'_>, expired: Vec<Trashed>) -> (Vec<Trashed>, Vec<Trashed>) {
+    let mut doubted: BTreeMap<Name, usize> = BTreeMap::new();
+    let recorded: BTreeMap<&Name, u64> =
+        pass.looked.world.iter().map(|(name, view)| (name, last_recorded(pass, name, view))).collect();
+    let last = |backend: &Name| recorded.get(backend).copied().unwrap_or_default();
+    let split = expired.into_iter().partition(|trashed| {
+        let is_ahead = trashed.expires.is_none_or(|at| at > last(&trashed.backend).saturating_add(CLOCK_LEAD));
+        if is_ahead {
+            *doubted.entry(trashed.backend.clone()).or_default() += 1;
+        }
+        is_ahead
+    });
+    for (backend, objects) in &doubted {
+        tracing::warn!(
+            %backend,
+            objects,
+            "not purged: by the host's clock (now {}) their time is over, but the last recorded time of this pool is {}. If the \
+             clock is right, run `kiln apply`, which records the time, and purge again",
+            rfc3339(pass.now),
+            rfc3339(last(backend)),
+        );
+    }
+    split
+}
+
+/// The newest time, not after now, that earlier runs recorded of a pool: in the store, and in its ledger as it is on the pool.
+fn last_recorded(pass: &Pass<'_>, backend: &Name, view: &View) -> u64 {
+    let stored = pass.records.backends.get(backend).map(|record| record.observed_at);
+    let ledger = match view {
+        View::Seen { observed, .. } | View::Taken { observed, .. } => observed.ledgers.get(&pass.specs().stack.owner),
+        View::Unseen { .. } | View::Unbuilt => None,
+    };
+    let ledger = if let Some(LedgerView::Good(ledger)) = ledger { Some(ledger) } else { None };
+    let noted = ledger.into_iter().flat_map(|ledger| {
+        let stones = ledger.tombstones.values().map(|stone| stone.at);
+        stones.chain(ledger.removals.iter().map(|removal| removal.at))
+    });
+    stored.into_iter().chain(noted).filter(|at| *at <= pass.now).max().unwrap_or_default()
 }
 
 /// Destroys what [`trash_purge_list`] gave, for good. Returns a sentence for each.
