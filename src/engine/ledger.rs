@@ -28,7 +28,9 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, no
             None => enter(ledger, identity, object, guess_n(specs, identity, ledger)),
             // A rename of ours that a crash kept from being entered.
             Some(LedgerEntry { name, n, .. })
-                if *name != identity.name && Some(name) == specs_renamed_from(specs, identity) =>
+                if *name != identity.name
+                    && (ledger.renaming.get(uid) == Some(&identity.name)
+                        || Some(name) == specs_renamed_from(specs, identity)) =>
             {
                 rename(ledger, identity, object, *n);
             }
@@ -143,6 +145,9 @@ pub(super) fn enter(ledger: &mut Ledger, identity: &Identity, object: &Object, n
     ledger.tombstones.remove(&identity.uid);
     ledger.leaving.remove(&identity.uid);
     ledger.destroying.remove(&identity.uid);
+    if ledger.renaming.get(&identity.uid) == Some(&identity.name) {
+        ledger.renaming.remove(&identity.uid);
+    }
 }
 
 /// Notes that an object has left. It counts as a removal once, when it is first found to have left.
@@ -158,12 +163,14 @@ fn covers(approval: &ApprovalInUse, uid: Uid) -> bool {
     approval.set.iter().any(|item| item.split(' ').next() == Some(uid.as_str()))
 }
 
-/// Before the first step of a pass: enters what is about to be destroyed, and the approvals that are made use of.
+/// Before the first step of a pass: enters what is about to be destroyed or renamed, and the approvals that are made use of.
 ///
 /// What goes to the trash is not entered: whether it went there shows in the trash.
 pub(super) fn announce<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s Step> + Clone, used: &[ApprovalSet]) {
     let destroys = |step: &&Step| matches!(step.action, Action::Destroy);
     ledger.destroying.extend(steps.clone().filter(destroys).map(|step| step.identity.uid));
+    let renames = steps.clone().filter(|step| matches!(step.action, Action::Rename { .. }));
+    ledger.renaming.extend(renames.map(|step| (step.identity.uid, step.identity.name.clone())));
     for approval in used {
         approve(ledger, steps.clone(), approval);
     }

@@ -72,6 +72,10 @@ pub struct Ledger {
     pub approvals: Vec<ApprovalInUse>,
     /// Digests of approvals that are done: an Approval document with one of them no longer approves anything.
     pub spent: BTreeSet<String>,
+    /// Objects that are about to get another name, with that name: found under it, Kiln renamed them, whatever the manifests say by
+    /// then.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub renaming: BTreeMap<Uid, Name>,
     /// Objects whose removal was too much at once, and that wait for a person. Without this, objects made in the meantime would
     /// make the same removal look smaller.
     #[serde(default)]
@@ -166,6 +170,7 @@ impl Ledger {
             removals: Vec::new(),
             approvals: Vec::new(),
             spent: BTreeSet::new(),
+            renaming: BTreeMap::new(),
             waiting: BTreeSet::new(),
             reading: None,
         }
@@ -193,6 +198,7 @@ impl Ledger {
     pub fn bury(&mut self, uid: Uid, now: u64) {
         self.leaving.remove(&uid);
         self.destroying.remove(&uid);
+        self.renaming.remove(&uid);
         if let Some(entry) = self.whole.remove(&uid) {
             let next = self.next.entry(Self::next_key(entry.kind, &entry.name)).or_default();
             *next = (*next).max(entry.n + 1);

@@ -160,7 +160,11 @@ impl<'a> Planner<'a> {
     /// The name under which an object's uid is known: by the ledger or, where it is not in there yet, by the store.
     pub(super) fn known_name(&self, backend: Option<&Name>, object: &Object) -> Option<&'a Name> {
         let (ledger, uid): (Option<&'a Ledger>, _) = (self.good(backend?)?.ledger, object.uid()?);
-        let entered = ledger.and_then(|ledger| ledger.whole.get(&uid)).map(|entry| &entry.name);
+        // A rename of ours that a crash kept from being entered.
+        let renamed = ledger
+            .and_then(|ledger| ledger.renaming.get(&uid))
+            .filter(|new| object.identity.as_ref().is_some_and(|id| id.name == **new));
+        let entered = renamed.or_else(|| Some(&ledger?.whole.get(&uid)?.name));
         entered.or_else(|| self.inputs.records.objects.get(&uid).map(|record| &record.identity.name))
     }
 
