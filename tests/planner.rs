@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 
 use kiln::manifest::{Limits, Source, load};
-use kiln::model::{Action, Clients, Kind, Name, Object, Place, SourceSpec, Step, Uid};
+use kiln::model::{Action, Clients, Kind, LedgerEntry, Name, Object, Place, SourceSpec, Step, Uid};
 use kiln::plan::{Held, HeldReason, Plan, View, lint, plan};
 use planning::{Described, Scene, applied};
 use proptest::collection::vec;
@@ -294,9 +294,16 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
         }
         HeldReason::Foreign => {
             let natives = volume.map(|spec| [spec.object.as_deref(), spec.adopt.as_deref()]);
-            natives.into_iter().flatten().flatten().any(|native| objects(scene).any(|(_, o)| o.native.as_str() == native))
+            let asked =
+                natives.into_iter().flatten().flatten().any(|native| objects(scene).any(|(_, o)| o.native.as_str() == native));
+            // What comes back from the trash needs its own name.
+            let in_the_way = |own: &Object| objects(scene).any(|(_, o)| o.native == own.native && o.uid() != own.uid());
+            asked || object.is_some_and(|own| own.place == Place::Trash && in_the_way(own))
         }
-        HeldReason::Conflict => objects(scene).any(|(_, o)| o.conflict.is_some()),
+        HeldReason::Conflict => {
+            let replaced = |uid: Uid| entries(scene, uid).any(|entry| objects(scene).any(|(_, o)| o.native == entry.native));
+            objects(scene).any(|(_, o)| o.conflict.is_some()) || (object.is_none() && held.uid.is_some_and(replaced))
+        }
         HeldReason::InUse => objects(scene).any(|(_, o)| matches!(o.clients, Clients::Some(_))),
         HeldReason::HasDependents => {
             let needs = |o: &Object| o.parent == held.uid || o.tags.volume == held.uid;
@@ -330,8 +337,8 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
     }
 }
 
-/// Whether an object is smaller than a ledger or the store knows it.
-fn was_larger(scene: &Scene, uid: Uid) -> bool {
+/// What the ledgers on the pools, and the store's copies of them, enter under a uid.
+fn entries(scene: &Scene, uid: Uid) -> impl Iterator<Item = &LedgerEntry> {
     let views = scene.world.values().filter_map(|view| match view {
         View::Seen { observed, .. } | View::Taken { observed, .. } => Some(observed),
         _ => None,
@@ -339,9 +346,13 @@ fn was_larger(scene: &Scene, uid: Uid) -> bool {
     let good = views.flat_map(|observed| observed.ledgers.values()).filter_map(|view| view.ledger());
     // Where those on the pool are damaged, the store's copy counts.
     let stored = scene.records.backends.values().filter_map(|record| record.ledger.as_ref());
-    let ledgers = good.chain(stored).filter_map(|ledger| Some(ledger.whole.get(&uid)?.size));
+    good.chain(stored).filter_map(move |ledger| ledger.whole.get(&uid))
+}
+
+/// Whether an object is smaller than a ledger or the store knows it.
+fn was_larger(scene: &Scene, uid: Uid) -> bool {
     let stored = scene.records.objects.get(&uid).map(|record| record.size);
-    let whole = ledgers.chain(stored).max();
+    let whole = entries(scene, uid).map(|entry| entry.size).chain(stored).max();
     objects(scene).any(|(_, object)| object.uid() == Some(uid) && whole.is_some_and(|whole| object.size < whole))
 }
 

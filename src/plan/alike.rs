@@ -254,10 +254,11 @@ impl<'a> Planner<'a> {
         let warning = |renamed: &Renamed<'a>| {
             let fate = match renamed.old.uid().and_then(|uid| last.get(&uid)) {
                 Some(Action::Destroy) => "is destroyed",
+                // Any unused volume could be meant. `renamedFrom` can still be written when the old one is missed.
+                _ if renamed.successors.iter().all(|one| one.made.is_none()) => return None,
                 Some(Action::Trash { .. }) => "goes to the trash",
                 Some(Action::SetTags { .. }) => "is released",
-                _ if renamed.successors.iter().any(|one| one.made.is_some()) => "is no longer declared",
-                _ => return None,
+                _ => "is no longer declared",
             };
             Some(Warning { code: "LooksLikeRename".to_owned(), message: self.rename_warning(renamed, fate) })
         };

@@ -87,12 +87,12 @@ fn a_native_name_passes_on_in_one_run_when_its_bearer_is_destroyed() {
     sandbox.kiln("apply").ends(0);
     put_canary(&sandbox, "volume/old");
     sandbox.remove("specs/old.yaml");
-    sandbox.volume("new", "size: 1Mi, object: x.img");
+    sandbox.volume("new", "size: 2Mi, object: x.img");
     sandbox.kiln("apply").ends(4).says("NeedsConfirmation").says("it waits for volume old");
     assert_canary(&sandbox, "volume/old");
     sandbox.kiln("apply --yes").ends(0).says("destroyed volume/old").says("created volume/new");
     let new = std::fs::read(sandbox.data_file("volume/new")).unwrap();
-    assert!(new.len() == 1 << 20 && new.iter().all(|byte| *byte == 0), "nothing of the old volume is in the new one");
+    assert!(new.len() == 2 << 20 && new.iter().all(|byte| *byte == 0), "nothing of the old volume is in the new one");
     sandbox.kiln("apply").ends(0).says("Nothing to do.");
 }
 
@@ -262,7 +262,7 @@ fn what_cannot_be_undone_is_held_where_nobody_can_be_asked() {
     sandbox.kiln("apply").ends(0);
     let file = sandbox.data_file("volume/db");
     sandbox.remove("specs/db.yaml");
-    sandbox.volume("new", "size: 1Mi");
+    sandbox.volume("new", "size: 2Mi");
     sandbox.kiln("plan").ends(0).says("! volume/db").says("irreversible");
     // The rest is done.
     sandbox.kiln("apply").ends(4).says("NeedsConfirmation").says("created volume/new");

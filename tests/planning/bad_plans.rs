@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kiln::manifest::{Limits, Source, load};
-use kiln::model::{Action, Identity, Kind, NativeName, Object, Place, Size, Specs, Suspension, Uid};
+use kiln::model::{Action, Identity, Kind, NativeName, Object, Place, Size, Specs, Suspension, Uid, Written};
 use kiln::plan::{Plan, View, lint, plan};
 
 use crate::planning::{Described, Scene};
@@ -74,6 +74,9 @@ struct Bad {
 const OLD: &str = "{volume: db}, {volume: old}";
 const DB: &[&str] = &["Volume db size: 1Gi"];
 const GROWN: &[&str] = &["Volume db size: 2Gi"];
+/// An unused volume gives way to the one that it was renamed from.
+const RENAMED_LATER: &[&str] = &["Volume database, renamedFrom: db size: 1Gi"];
+const GIVES_WAY: &str = "{volume: db, trash: true}, {volume: database, written: false}";
 const NEW: &[&str] = &["Volume db size: 1Gi", "Volume new size: 1Gi"];
 
 fn any(_: &Action) -> bool {
@@ -240,6 +243,14 @@ fn bad_plans() -> Vec<Bad> {
                 another(scene);
             },
         ),
+        bad("its object was written to", RENAMED_LATER, GIVES_WAY, removal, |_, scene| {
+            for object in objects(scene) {
+                object.written = Written::Yes;
+            }
+        }),
+        bad("something leaves by manifests that are in doubt", RENAMED_LATER, GIVES_WAY, removal, |_, scene| {
+            scene.specs.unconfirmed = true;
+        }),
         bad("Volume new is neither there nor planned nor held", NEW, "{volume: db}", made, |plan, _| {
             plan.steps.clear()
         }),
