@@ -7,8 +7,10 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Json;
@@ -18,8 +20,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{Router, get, post};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -241,6 +242,33 @@ impl Drop for Busy {
     }
 }
 
+/// The answer to a request that is under way until all of it has been sent.
+struct UnderWay {
+    body: Body,
+    _busy: Option<Busy>,
+}
+
+impl HttpBody for UnderWay {
+    type Data = <Body as HttpBody>::Data;
+    type Error = <Body as HttpBody>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    /// Without it an answer of known length would be sent in chunks.
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// Takes a connection out of the table when its task ends.
 struct Entered(Connection);
 
@@ -363,12 +391,7 @@ async fn checked(request: Request, next: Next) -> Response {
         Ok(Ok(bytes)) => {
             let busy = head.extensions.get::<Connection>().cloned().map(Busy::new);
             let response = next.run(Request::from_parts(head, Body::from(bytes))).await;
-            response.map(|body| {
-                Body::new(body.map_frame(move |frame| {
-                    let _under_way = &busy;
-                    frame
-                }))
-            })
+            response.map(|body| Body::new(UnderWay { body, _busy: busy }))
         }
         Ok(Err(error)) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
         Err(_) => (StatusCode::REQUEST_TIMEOUT, "the request did not come to its end").into_response(),
