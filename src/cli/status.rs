@@ -12,7 +12,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::table::table;
 use crate::daemon::protocol::{DaemonView, PassView};
-use crate::engine::{Condition, Leak, ObjectStatus, backend_status, leaks, rfc3339, status as object_status};
+use crate::engine::{Condition, Leak, ObjectStatus, backend_status, leaks, rfc3339, status as object_status, writers};
 use crate::model::{Seconds, Size, Suspension};
 use crate::plan::{HeldView, Paint, counted, escape, render_held, resume, suspended_because};
 
@@ -26,6 +26,8 @@ struct StatusView<'a> {
     mute: bool,
     #[serde(skip)]
     barred: bool,
+    /// Other processes that write to the pools, with other stores: a sentence each.
+    writers: Vec<String>,
     backends: &'a [ObjectStatus<'a>],
     /// How many objects are in each condition.
     conditions: BTreeMap<Condition, usize>,
@@ -81,6 +83,7 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failu
         daemon,
         mute: matches!(context.holder()?, Holder::Mute(_)),
         barred: matches!(context.holder()?, Holder::Barred),
+        writers: writers(&survey.world, &specs.stack.owner, daemon.map(|daemon| daemon.pid)),
         backends: &backends,
         conditions,
         held: survey.plan.held.iter().map(HeldView::new).collect(),
@@ -102,7 +105,11 @@ fn shown(view: &StatusView<'_>, paint: Paint) -> String {
         Some(daemon) => show_daemon(&mut out, daemon, paint),
         None if view.mute => out.push_str("The daemon that has the store does not answer.\n"),
         None if view.barred => out.push_str("Whether a daemon runs cannot be known.\n"),
+        None if !view.writers.is_empty() => out.push_str("No daemon runs with this store.\n"),
         None => out.push_str("No daemon runs: `kiln watch` starts one.\n"),
+    }
+    for writer in &view.writers {
+        let _ = writeln!(out, "{}", escape(writer));
     }
     if !view.backends.is_empty() {
         out.push('\n');

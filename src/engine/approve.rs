@@ -7,6 +7,7 @@ use crate::plan::{ApprovalSet, Irreversible, approval_item};
 use crate::store::Batch;
 
 use super::acts::{ActError, begin, remember};
+use super::suspend::writers;
 use super::{Setup, ledger};
 
 /// Approves the set that waits now under this digest, and runs nothing: the next pass carries it out without asking, that set and
@@ -62,6 +63,7 @@ pub async fn approve(setup: &Setup, digest: &str) -> Result<Vec<String>, ActErro
     let mut said: Vec<String> = steps.iter().map(|step| format!("approved: {}", sentence(step))).collect();
     let bytes = Size(steps.iter().map(|step| step.bytes.bytes()).sum());
     said.push(format!("{}, {bytes}: the next apply carries it out, and nothing else ({digest})", counted(steps.len())));
+    said.extend(writers(&pass.looked.world, &setup.specs.stack.owner, None));
     Ok(said)
 }
 

@@ -48,7 +48,7 @@ pub use leaks::{Leak, LeakReason, leaks};
 pub use problems::problem_views;
 pub use reconcile::{JOURNAL, reconcile_once, survey, survey_while};
 pub use status::{Condition, Metadata, Moment, ObjectStatus, Status, backend_status, rfc3339, status};
-pub use suspend::{Written, resume, suspend};
+pub use suspend::{Written, resume, suspend, writers};
 pub use unowned::{Unowned, unowned, with_content};
 pub use wanted::{Wanted, is_wanted};
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::model::{
-    Action, DriverError, Kind, Name, Object, Owner, Place, Records, Scope, Seconds, Specs, Step, Suspension,
-    SuspensionId, Suspensions, Uid,
+    Action, DriverError, Kind, Name, Object, Observed, Owner, Place, Records, Scope, Seconds, Specs, Step, Suspension,
+    SuspensionId, Suspensions, Uid, Writer,
 };
-use crate::plan::{View, read_by, suspended_because};
+use crate::plan::{View, World, read_by, suspended_because};
 use crate::store::Batch;
 
 use super::acts::ActError;
@@ -121,6 +121,8 @@ fn random() -> u64 {
 /// The pools of all declared backends, as far as records can be written to them.
 struct Pools {
     reached: BTreeMap<Name, (Backend, Vec<Suspension>)>,
+    /// Other processes that write there for this owner, a sentence each.
+    writers: Vec<String>,
     /// Those without the mark: nothing of this owner is on them yet.
     fresh: Vec<Name>,
     /// Why others are not reached, a sentence each.
@@ -130,8 +132,10 @@ struct Pools {
 impl Pools {
     /// Opens them side by side, each within its own time. Nothing is listed.
     async fn open(setup: &Setup, records: &Records) -> Self {
-        let (specs, mut pools) =
-            (&setup.specs, Self { reached: BTreeMap::new(), fresh: Vec::new(), missed: Vec::new() });
+        let (specs, mut pools) = (
+            &setup.specs,
+            Self { reached: BTreeMap::new(), writers: Vec::new(), fresh: Vec::new(), missed: Vec::new() },
+        );
         let mut tasks = JoinSet::new();
         for spec in specs.backends.values() {
             let name = spec.meta.name.clone();
@@ -144,9 +148,9 @@ impl Pools {
             tasks.spawn(async move {
                 let opened = async {
                     let backend = open(connect, spec).await?;
-                    let pool = backend.observe(&Scope::Objects(Vec::new())).await?.pool;
+                    let seen = backend.observe(&Scope::Objects(Vec::new())).await?;
                     let on_it = backend.suspensions(&owner).await?;
-                    Ok((backend, pool, on_it))
+                    Ok((backend, seen, on_it))
                 };
                 let opened = opened.await.map_err(|error: DriverError| error.message);
                 (name, known, opened)
@@ -155,11 +159,14 @@ impl Pools {
         while let Some(joined) = tasks.join_next().await {
             let Ok((name, known, opened)) = joined else { continue };
             match opened {
-                Ok((_, None, _)) if known.is_none() => pools.fresh.push(name),
-                Ok((_, pool, _)) if pool.is_none() || (known.is_some() && pool != known) => {
+                Ok((_, seen, _)) if seen.pool.is_none() && known.is_none() => pools.fresh.push(name),
+                Ok((_, seen, _)) if seen.pool.is_none() || (known.is_some() && seen.pool != known) => {
                     pools.missed.push(format!("{name}: another pool is there than before"));
                 }
-                Ok((backend, _, on_it)) => drop(pools.reached.insert(name, (backend, on_it))),
+                Ok((backend, seen, on_it)) => {
+                    pools.writers.extend(writers_in(&name, &seen, &specs.stack.owner, None));
+                    pools.reached.insert(name, (backend, on_it));
+                }
                 Err(why) => pools.missed.push(format!("{name}: {why}")),
             }
         }
@@ -225,9 +232,33 @@ impl Pools {
         } else if self.missed.is_empty() {
             said.push("recorded in the store alone: no pool has been used yet".to_owned());
         }
+        self.writers.sort();
+        said.append(&mut self.writers);
         let missed = self.missed.into_iter().map(|missed| format!("not recorded on {missed}")).collect();
         Ok(Written { said, missed })
     }
+}
+
+/// The other processes that write to these backends for this owner, a sentence each; `daemon` is the one that is known already. They
+/// work with another store (or their daemon is mute): no command reaches them through this one.
+pub fn writers(world: &World, owner: &Owner, daemon: Option<u32>) -> Vec<String> {
+    let of_one = |(name, view): (&Name, &View)| match view {
+        View::Seen { observed, .. } | View::Taken { observed, .. } => writers_in(name, observed, owner, daemon),
+        View::Unseen { .. } | View::Unbuilt => Vec::new(),
+    };
+    world.iter().flat_map(of_one).collect()
+}
+
+fn writers_in(backend: &Name, observed: &Observed, owner: &Owner, daemon: Option<u32>) -> Vec<String> {
+    let others = observed.writers.get(owner).into_iter().flatten().filter(|writer| Some(writer.pid) != daemon);
+    let sentence = |Writer { pid, command }: &Writer| {
+        let command = if command.is_empty() { String::new() } else { format!(" ({command})") };
+        format!(
+            "process {pid}{command} on this host writes to {backend} for {owner}, and does not answer through this store: name its \
+             store (`--state`, KILN_STATE), or end it"
+        )
+    };
+    others.map(sentence).collect()
 }
 
 /// A name mistyped would suspend nothing, and nobody would notice.

@@ -24,7 +24,7 @@ pub use ledger::{ApprovalInUse, Ledger, LedgerEntry, LedgerView, PoolId, Removal
 pub use name::{Kind, Name, NameError, NativeForm, NativeName, Owner, Uid};
 #[cfg(test)]
 pub(crate) use observed::COMPARED;
-pub use observed::{Capacity, Clients, Identity, Listed, Object, Observed, Place, Scope, Tags, Written};
+pub use observed::{Capacity, Clients, Identity, Listed, Object, Observed, Place, Scope, Tags, Writer, Written};
 pub use quantity::{Percent, QuantityError, Seconds, Size};
 pub use reading::{Coverage, Doubt, Extent, LastReading, Withdrawal};
 pub use record::{BackendRecord, IntentId, JournalEntry, ObjectRecord, OpenIntent, Records};

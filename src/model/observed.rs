@@ -33,6 +33,18 @@ pub struct Observed {
     pub capacity: Option<Capacity>,
     /// Owners whose writer lock was held when this look was taken: their temporary objects are work in progress.
     pub locked: Vec<Owner>,
+    /// For each owner, the other living processes of this host that have written to the pool, as far as they are known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub writers: BTreeMap<Owner, Vec<Writer>>,
+}
+
+/// A living process that has written to a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Writer {
+    /// Its number on this host.
+    pub pid: u32,
+    /// Its command line, cut to a length that can be shown; empty if it cannot be read.
+    pub command: String,
 }
 
 impl Observed {
@@ -46,6 +58,7 @@ impl Observed {
             ledgers: BTreeMap::new(),
             capacity: None,
             locked: Vec::new(),
+            writers: BTreeMap::new(),
         }
     }
 }

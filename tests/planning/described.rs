@@ -307,6 +307,7 @@ fn empty() -> Observed {
         ledgers: BTreeMap::new(),
         capacity: None,
         locked: Vec::new(),
+        writers: BTreeMap::new(),
     }
 }
 
@@ -398,6 +399,7 @@ impl Pool {
                 objects: room.objects,
             }),
             locked: Vec::new(),
+            writers: BTreeMap::new(),
         };
         self.remember(scene, backend, pool, ledger);
         let Some(spec) = scene.specs.backends.get(backend) else { return };

@@ -11,6 +11,7 @@ fn beside_what_others_do_to_its_store() {
         a_daemon_whose_store_was_replaced_leaves_the_socket_of_the_other_alone,
         a_socket_that_was_removed_is_made_again,
         what_another_store_suspends_is_held_by_the_daemon,
+        a_daemon_with_another_store_is_named_while_it_lives,
     );
 }
 
@@ -63,4 +64,33 @@ fn what_another_store_suspends_is_held_by_the_daemon() {
     sandbox.kiln("status").says("volume/b: it is suspended: forensics");
     sandbox.kiln("resume volume/b --state a-third").ends(0);
     wait("the removal of this one", || live(&sandbox) == ["c"]);
+}
+
+fn a_daemon_with_another_store_is_named_while_it_lives() {
+    let sandbox = with_stack("interval: 1h, safety: {maxRemovals: 1, maxRemovedPercent: 100%}");
+    ["a", "b", "c"].iter().for_each(|name| sandbox.volume(name, "size: 1Mi, onRemove: Delete"));
+    let daemon = Daemon::start(&sandbox);
+    assert_eq!(live(&sandbox), ["a", "b", "c"]);
+    let pid = daemon.child.id();
+    let named = |out: &str| out.contains(&format!("process {pid} (")) && out.contains("writes to fast for prod");
+    let status = || sandbox.kiln("status --state elsewhere").ends(0).out;
+    let out = status();
+    assert!(named(&out) && out.contains(" watch)") && !out.contains("`kiln watch` starts one"), "{out}");
+    let ran = sandbox.kiln("suspend volume/c --reason forensics --state elsewhere").ends(0);
+    assert!(named(&ran.out), "{}", ran.out);
+    // Its own store leads to it: it is no other.
+    assert!(!sandbox.kiln("status").ends(0).says(&format!("process {pid}")).out.contains("writes to"));
+
+    ["a", "b"].iter().for_each(|name| sandbox.remove(&format!("specs/{name}.yaml")));
+    let waits = sandbox.kiln("status -o json --state elsewhere").ends(0).json();
+    let digest = waits["approval"].as_str().unwrap();
+    let ran = sandbox.kiln(&format!("approve {digest} --state elsewhere")).ends(0);
+    assert!(named(&ran.out), "{}", ran.out);
+    // The command had the pool's lock after the daemon.
+    let out = status();
+    assert!(named(&out), "{out}");
+    assert_eq!(out.matches("writes to fast").count(), 1, "a process that has ended is not named: {out}");
+    assert_eq!(daemon.end(), Some(0));
+    let out = status();
+    assert!(!out.contains("writes to") && out.contains("`kiln watch` starts one"), "{out}");
 }

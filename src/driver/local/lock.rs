@@ -3,6 +3,7 @@
 //! The kernel lets it go when its process ends, however it ends. A step that still runs after its caller has gone (a dropped
 //! future; blocking work cannot be ended from outside) keeps the lock until it is done, so that nobody starts beside it.
 
+use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -14,7 +15,7 @@ use rustix::io::Errno;
 use super::pool::{self, FILE_MODE, MARK, Pool};
 use super::{fail, ledger};
 use crate::driver::WriterLock;
-use crate::model::{DriverError, ErrorKind, Owner, PoolId};
+use crate::model::{DriverError, ErrorKind, Owner, PoolId, Writer};
 
 const ENDING: &str = ".lock";
 
@@ -85,7 +86,7 @@ pub(super) fn take(pool: &Pool, owner: &Owner) -> Result<Arc<Held>, DriverError>
         std::thread::sleep(PAUSE);
     }
     // A courtesy: a pool that is full must still be one from which something can be removed.
-    let _ = note_holder(&file);
+    let _ = note_holder(&file, &read_notes(mark, &name));
     let held = Arc::new(Held { file, which, owner: owner.clone(), id, released: AtomicBool::new(false) });
     let mut all = HELD.lock().unwrap_or_else(PoisonError::into_inner);
     all.retain(|lock| lock.strong_count() > 0);
@@ -104,17 +105,77 @@ pub(super) fn identity(pool: &Pool) -> Result<PoolId, DriverError> {
     })
 }
 
+/// A line of the lock's file is `pid 12 on host, begun 34`. The first is the process that took it last, the others took it before and
+/// still live. A process's number can be used again, but not with the time at which it began (in ticks since the host did).
+const BEGUN: &str = ", begun ";
+/// How many processes are noted.
+const MOST_NOTED: usize = 16;
+/// How much of a command line is shown.
+const SHOWN: usize = 200;
+
 /// Says in the file who holds it, for whoever is kept out; since when is the file's own time.
-fn note_holder(file: &OwnedFd) -> Result<(), Errno> {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let text = format!("pid {} on {}\n", std::process::id(), host.trim_end());
-    fs::ftruncate(file, 0)?;
-    rustix::io::pwrite(file, text.as_bytes(), 0).map(|_| ())
+fn note_holder(file: &OwnedFd, before: &str) -> Result<(), Errno> {
+    let begun = begun(std::process::id()).map(|begun| format!("{BEGUN}{begun}")).unwrap_or_default();
+    let mut text = format!("pid {} on {}{begun}\n", std::process::id(), host());
+    for (line, _) in living(before).take(MOST_NOTED - 1) {
+        text.push_str(line);
+        text.push('\n');
+    }
+    rustix::io::pwrite(file, text.as_bytes(), 0)?;
+    fs::ftruncate(file, text.len() as u64)
+}
+
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim_end().to_owned()
+}
+
+/// When a living process of this host began.
+fn begun(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the program, in parentheses, may hold anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let has_ended = matches!(fields.next()?, "Z" | "X");
+    fields.nth(18).filter(|_| !has_ended)?.parse().ok()
+}
+
+fn read_notes(mark: BorrowedFd<'_>, name: &str) -> String {
+    let text = pool::read_small(mark, name, 4096).ok().flatten().unwrap_or_default();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// The lines of other processes of this host that live.
+fn living(notes: &str) -> impl Iterator<Item = (&str, u32)> {
+    let host = host();
+    notes.lines().filter_map(move |line| {
+        let (pid, rest) = line.strip_prefix("pid ")?.split_once(" on ")?;
+        let (on, noted) = rest.rsplit_once(BEGUN)?;
+        let (pid, noted): (u32, u64) = (pid.parse().ok()?, noted.parse().ok()?);
+        let lives = on == host && pid != std::process::id() && begun(pid) == Some(noted);
+        lives.then_some((line, pid))
+    })
+}
+
+/// For each owner, the other processes of this host that took its lock and still live. A courtesy: what cannot be read says nothing.
+pub(super) fn writers(pool: &Pool) -> BTreeMap<Owner, Vec<Writer>> {
+    let Ok(Some(mark)) = pool.mark() else { return BTreeMap::new() };
+    let owners = ledger::owners(mark, &[ENDING]).unwrap_or_default();
+    let of = |owner: &Owner| {
+        let notes = read_notes(mark, &format!("{owner}{ENDING}"));
+        living(&notes).map(|(_, pid)| Writer { pid, command: command(pid) }).collect::<Vec<_>>()
+    };
+    owners.into_iter().map(|owner| (owner.clone(), of(&owner))).filter(|(_, writers)| !writers.is_empty()).collect()
+}
+
+fn command(pid: u32) -> String {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    line.trim_end().chars().take(SHOWN).collect()
 }
 
 fn holder(mark: BorrowedFd<'_>, name: &str) -> String {
-    let who = pool::read_small(mark, name, 4096).ok().flatten().unwrap_or_default();
-    let who = String::from_utf8_lossy(&who).trim_end().to_owned();
+    let notes = read_notes(mark, name);
+    let who = notes.lines().next().unwrap_or_default();
+    let who = who.rsplit_once(BEGUN).map_or(who, |(who, _)| who);
     let since = pool::stat_in(mark, name).ok().flatten();
     let since = since.and_then(|stat| jiff::Timestamp::from_second(stat.st_mtime).ok());
     match since {

@@ -52,7 +52,8 @@ pub(super) fn observe(path: &Path, create: bool, scope: &Scope) -> Result<Observ
         disown_buried(object, &ledgers);
     }
     let locked = lock::held(&pool, &mut gaps);
-    Ok(Observed { pool: id, listed, gaps, objects, ledgers, capacity: capacity(&pool), locked })
+    let writers = lock::writers(&pool);
+    Ok(Observed { pool: id, listed, gaps, objects, ledgers, capacity: capacity(&pool), locked, writers })
 }
 
 /// The sentence for a pool that is not there and may not be made.

@@ -1,5 +1,6 @@
 //! A look at the simulated pool, and what faults make of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{Capacity, Kind, Listed, NativeName, Object, Observed, Owner, Place, Scope, Uid};
@@ -23,6 +24,7 @@ pub(super) fn look(world: &SimWorld, scope: &Scope, fault: Option<Fault>, choice
         ledgers: world.ledger_views(),
         capacity: world.capacity.map(|total| Capacity { total: total.bytes(), used: world.used(), objects: None }),
         locked,
+        writers: BTreeMap::new(),
     };
     if fault == Some(Fault::Cut) {
         cut(&mut seen, choice);

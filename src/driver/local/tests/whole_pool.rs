@@ -83,6 +83,33 @@ async fn one_writer_for_each_owner() {
     drop(lock);
 }
 
+/// The number of a process is used again, also on other hosts.
+#[tokio::test]
+async fn a_process_that_wrote_is_named_while_it_lives() {
+    let bench = Bench::new().await;
+    drop(bench.driver.lock(&owner()).await.unwrap());
+    let file = bench.path.join(".kiln-pool/prod.lock");
+    let parent = std::os::unix::process::parent_id();
+    let stat = fs::read_to_string(format!("/proc/{parent}/stat")).unwrap();
+    let begun: u64 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
+    let me = fs::read_to_string(&file).unwrap();
+    let host = me.split_once(" on ").unwrap().1.split_once(", begun ").unwrap().0.to_owned();
+    let lives = format!("pid {parent} on {host}, begun {begun}\n");
+    let earlier = format!("pid {parent} on {host}, begun {}\n", begun - 1);
+    let elsewhere = format!("pid {parent} on not-{host}, begun {begun}\n");
+    let older = format!("pid {parent} on {host}\n");
+    for (notes, expected) in [(&lives, 1), (&earlier, 0), (&elsewhere, 0), (&older, 0)] {
+        fs::write(&file, notes).unwrap();
+        // Also after this process has had the lock.
+        for _ in 0..2 {
+            let writers = bench.driver.observe(&Scope::All).await.unwrap().writers;
+            let pids: Vec<u32> = writers.values().flatten().map(|writer| writer.pid).collect();
+            assert_eq!(pids, vec![parent; expected], "{notes}");
+            drop(bench.driver.lock(&owner()).await.unwrap());
+        }
+    }
+}
+
 /// Somebody who looks, again and again, must never make a writer believe that another writer is there.
 #[tokio::test]
 async fn looking_never_takes_the_lock_from_a_writer() {
