@@ -107,6 +107,8 @@ struct Memory {
     meddled: bool,
     /// Whether calls may have lied.
     lied: bool,
+    /// Whether a store was lost with a run that died.
+    forgot: bool,
 }
 
 fn uid_of(native: &NativeName) -> Option<(NativeForm, Uid)> {
@@ -216,7 +218,9 @@ async fn story(seed: u64) -> usize {
                     () = rig.doom.died.notified() => {}
                     _ = rig.pass(&last) => {}
                 }
-                rig = rig.restarted(!dice.one_in(3)).await;
+                let keeps_store = !dice.one_in(3);
+                memory.forgot |= !keeps_store;
+                rig = rig.restarted(keeps_store).await;
             } else {
                 rig.pass(&last).await.unwrap();
             }
@@ -309,6 +313,8 @@ async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
     }
     let never_made =
         |uid: Uid| rig.world().events().iter().all(|event| event.uid != uid || event.effect != SimEffect::Created);
+    let destroyed =
+        |uid: Uid| rig.world().events().iter().any(|event| event.uid == uid && event.effect == SimEffect::Destroyed);
     for held in &plan.held {
         let object = there.get(&(held.kind, held.name.to_string()));
         let volume = specs.volumes.get(held.name.as_str());
@@ -322,7 +328,12 @@ async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
             }
             HeldReason::ShrinkRefused => object.zip(volume).is_some_and(|(object, spec)| spec.size < object.size),
             // A call that lied about a create, where the look afterwards failed too, is believed: rather missed than made twice.
-            HeldReason::Lost => memory.meddled || (object.is_none() && memory.lied && held.uid.is_some_and(never_made)),
+            // And without the store nothing tells what a run that died had destroyed from what vanished.
+            HeldReason::Lost => {
+                let unknown_end = memory.forgot && held.uid.is_some_and(destroyed);
+                memory.meddled
+                    || (object.is_none() && (unknown_end || (memory.lied && held.uid.is_some_and(never_made))))
+            }
             HeldReason::Immutable | HeldReason::HasDependents => object.is_some(),
             // A snapshot's source is its volume: missing only where that is made from the snapshot.
             HeldReason::SourceMissing => volume.is_some() || object.is_none(),

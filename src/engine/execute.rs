@@ -457,7 +457,10 @@ impl One {
             let _ = self.sender.send(Message::Called(self.index));
         }
         let entry = journal_entry(&self.step, &self.revision, self.clock.now(), &result, began.elapsed());
-        self.scribe.commit_soon(Batch { close: vec![id], journal: vec![entry], ..Batch::default() }).await?;
+        // Without a known end the intent stays open: the next observation says whether there was an effect.
+        let is_known = result.as_ref().err().is_none_or(|error| error.effect != Effect::Unknown);
+        let close = if is_known { vec![id] } else { Vec::new() };
+        self.scribe.commit_soon(Batch { close, journal: vec![entry], ..Batch::default() }).await?;
         Ok(End::Called(result))
     }
 

@@ -16,6 +16,7 @@ use crate::store::{Batch, Store, StoreError};
 use super::effect::Seen;
 use super::execute::{Run, commit, journal_entry};
 use super::look::{Backend, Intent, Looked, look};
+use super::reconcile::JOURNAL;
 use super::suspend::Minded;
 use super::{Event, Options, Report, Reporter, Setup, ledger};
 
@@ -188,7 +189,7 @@ impl<'s> Pass<'s> {
             };
             let what = if done { "was done" } else { "was not done" };
             reporter.event(Event::Note(format!(
-                "an earlier run was interrupted at, or just before, {} {} ({}): a look shows that it {what}",
+                "an earlier run did not learn the end of {} {} ({}): the backend shows that it {what}",
                 step.identity.kind.as_lower(),
                 step.identity.name,
                 step.action
@@ -203,14 +204,19 @@ impl<'s> Pass<'s> {
             commit(&store, batch).await?;
         }
         self.spread_suspensions().await;
-        // What was destroyed is not Lost, although the ledger on the pool does not say so yet.
-        for Step { backend, identity, .. } in finished.iter().filter(|step| matches!(step.action, Action::Destroy)) {
-            if let Some(View::Seen { observed, .. }) = self.looked.world.get_mut(backend)
-                && let Some(LedgerView::Good(ledger) | LedgerView::Older(ledger, _)) =
-                    observed.ledgers.get_mut(&identity.owner)
-                && ledger.whole.contains_key(&identity.uid)
+        // What was destroyed is not Lost, although the ledger on the pool does not say so yet: the run ended before the step's outcome
+        // was written down, or between that and the ledger.
+        let recovered = finished.iter().filter(|step| matches!(step.action, Action::Destroy));
+        let mut destroyed: HashSet<Uid> = recovered.map(|step| step.identity.uid).collect();
+        let owner = self.setup.specs.stack.owner.clone();
+        for view in self.looked.world.values_mut() {
+            if let View::Seen { observed, .. } = view
+                && let Some(LedgerView::Good(ledger) | LedgerView::Older(ledger, _)) = observed.ledgers.get_mut(&owner)
             {
-                ledger.leaving.insert(identity.uid);
+                if !ledger.destroying.is_empty() {
+                    destroyed.extend(journaled_destructions(&store, ledger.destroying.len())?);
+                }
+                ledger.leaving.extend(destroyed.iter().filter(|uid| ledger.whole.contains_key(uid)));
             }
         }
         let usable = self.with_inputs(&[], Irreversible::Hold, plan::usable);
@@ -550,6 +556,15 @@ impl<'s> Pass<'s> {
         drop(known);
         if batch == Batch::default() { Ok(()) } else { commit(store, batch).await }
     }
+}
+
+/// The objects whose destruction the journal reports as done. `announced`: how many destructions the ledger does not know the end of.
+fn journaled_destructions(store: &Arc<dyn Store>, announced: usize) -> Result<Vec<Uid>, StoreError> {
+    // Between two writes of the ledger other steps end too.
+    let lines = store.journal(JOURNAL + 4 * announced)?;
+    let destroys = Action::Destroy.to_string();
+    let done = lines.into_iter().filter(|line| line.detail == destroys && line.outcome == "changed");
+    Ok(done.map(|line| line.uid).collect())
 }
 
 /// The record to be written for an object as it was seen before the steps of this pass, if it is not there already. What was
