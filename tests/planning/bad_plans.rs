@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use kiln::manifest::{Limits, Source, load};
-use kiln::model::{Action, Identity, Kind, NativeName, Object, Place, Size, Specs, Suspension, Uid, Written};
+use kiln::model::{
+    Action, Identity, Kind, LedgerView, NativeName, Object, Place, Size, Specs, Suspension, Uid, Written,
+};
 use kiln::plan::{Plan, View, lint, plan};
 
 use crate::planning::{Described, Scene};
@@ -251,6 +253,21 @@ fn bad_plans() -> Vec<Bad> {
         bad("something leaves by manifests that are in doubt", RENAMED_LATER, GIVES_WAY, removal, |_, scene| {
             scene.specs.unconfirmed = true;
         }),
+        bad(
+            "it grows an object back that a person accepted as smaller",
+            GROWN,
+            "{volume: db}",
+            |action| matches!(action, Action::Grow { .. }),
+            |_, scene| {
+                let View::Seen { observed, .. } = scene.world.values_mut().next().unwrap() else {
+                    panic!("it was seen")
+                };
+                for ledger in observed.ledgers.values_mut() {
+                    let LedgerView::Good(ledger) = ledger else { panic!("it is whole") };
+                    ledger.whole.values_mut().for_each(|entry| entry.accepted = Some(Size(2 << 30)));
+                }
+            },
+        ),
         bad("Volume new is neither there nor planned nor held", NEW, "{volume: db}", made, |plan, _| {
             plan.steps.clear()
         }),
