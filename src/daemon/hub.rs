@@ -239,8 +239,13 @@ impl Hub {
     /// Whether a manifest that no pass was made for is open for writing. It is waited for, and that is said once.
     pub(super) async fn is_written(self: &Arc<Self>, reading: &Reading) -> bool {
         let coverage = &reading.specs.coverage;
-        if self.known().passed.as_ref() == Some(&reading.content) {
-            return false;
+        {
+            let mut known = self.known();
+            if known.passed.as_ref() == Some(&reading.content) {
+                // The next writer is waited for anew.
+                known.written = None;
+                return false;
+            }
         }
         let files: Vec<PathBuf> = match &coverage.file {
             Some(file) => vec![PathBuf::from(file)],
