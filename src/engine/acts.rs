@@ -455,12 +455,18 @@ fn take_over(ours: &mut Ledger, theirs: &Ledger) {
             if theirs.destroying.contains(uid) {
                 ours.destroying.insert(*uid);
             }
+            if let Some(name) = theirs.renaming.get(uid) {
+                ours.renaming.insert(*uid, name.clone());
+            }
         }
     }
     let counted: BTreeSet<Uid> = ours.removals.iter().map(|removal| removal.uid).collect();
     ours.removals.extend(theirs.removals.iter().filter(|removal| !counted.contains(&removal.uid)).cloned());
     ours.spent.extend(theirs.spent.iter().cloned());
     ours.waiting.extend(theirs.waiting.iter().copied());
+    if ours.reading.is_none() {
+        ours.reading.clone_from(&theirs.reading);
+    }
 }
 
 /// The steps by which an object in the trash becomes another owner's: out of it, renamed, and back for the time that was left. A

@@ -175,6 +175,10 @@ impl<'s> Pass<'s> {
                 }
                 continue;
             };
+            // A pool that is not the one it was is not locked, and what it lacks says nothing of the step.
+            if self.looked.backends.get(&step.backend).is_none_or(|open| open.lock.is_none()) {
+                continue;
+            }
             // Written down ahead, it may not even have begun: nothing is taken for done that a look does not show.
             let seen = looks.entry(&step.backend).or_insert_with(|| Seen::new(observed));
             let Some(done) = seen.shows(step) else { continue };

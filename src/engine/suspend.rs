@@ -314,9 +314,14 @@ impl Pass<'_> {
             for one in union.0.values() {
                 let there = on_it.iter().find(|other| other.id() == one.id());
                 let is_in_force_there = there.is_some_and(|there| there.resumed.is_none());
+                // One whose time has passed ends for good only a day later: a clock may have jumped.
+                let is_over =
+                    one.resumed.is_some() || one.until.is_some_and(|until| until.saturating_add(86_400) <= self.now);
                 let record = match one.is_in_force(self.now) {
                     true if there.is_none() => one.clone(),
-                    false if is_in_force_there => Suspension { resumed: one.resumed.or(one.until), ..one.clone() },
+                    false if is_in_force_there && is_over => {
+                        Suspension { resumed: one.resumed.or(one.until), ..one.clone() }
+                    }
                     _ => continue,
                 };
                 match backend.write_suspension(&record).await {
