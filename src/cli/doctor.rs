@@ -125,7 +125,7 @@ fn look_at_store(context: &Context, findings: &mut Vec<Finding>) -> Option<std::
         let notes = opened.iter().flat_map(|opened| &opened.notes);
         let (reason, fix) = match found {
             Found::Whole | Found::Damaged => {
-                ("Damaged", "nothing is lost but the journal and what was suspended: the next `kiln apply` rebuilds it")
+                ("Damaged", "only the journal is lost: the next `kiln apply` rebuilds the rest from the pools")
             }
             Found::Unreadable => ("Unusable", "see to the cause, or give another store with --state DIR"),
         };

@@ -99,6 +99,8 @@ pub enum Doubt {
     Vanished(String),
     /// This directory holds manifests in the commit that is checked out, or is a submodule, and holds none here.
     NotCheckedOut(String),
+    /// This directory is gone, and SPECS, which lay in a Git work tree, does not now as far as can be read.
+    GitUnreadable(String),
     /// This directory lay on another file system, and is not there.
     Unmounted(String),
     /// This directory exists without manifests.
@@ -117,7 +119,8 @@ impl Doubt {
     pub fn may_be_approved(&self) -> bool {
         match self {
             Doubt::Problem | Doubt::ReadOnce | Doubt::Vanished(_) => false,
-            Doubt::NotCheckedOut(_) | Doubt::Unmounted(_) | Doubt::Bare(_) | Doubt::Emptied(_) => true,
+            Doubt::NotCheckedOut(_) | Doubt::GitUnreadable(_) => true,
+            Doubt::Unmounted(_) | Doubt::Bare(_) | Doubt::Emptied(_) => true,
             Doubt::OtherFiles | Doubt::OtherPlace(_) => true,
         }
     }
@@ -237,8 +240,11 @@ impl Coverage {
             return Some(Doubt::Bare(directory.to_owned()));
         }
         // The highest one that is gone: the others went with it.
-        let gone = above().take_while(|directory| !exists(directory)).last().filter(|_| self.young);
-        gone.map(|directory| Doubt::Vanished(directory.to_owned()))
+        let gone = above().take_while(|directory| !exists(directory)).last()?;
+        if last.is_some_and(|last| last.below.is_some()) {
+            return Some(Doubt::GitUnreadable(gone.to_owned()));
+        }
+        self.young.then(|| Doubt::Vanished(gone.to_owned()))
     }
 
     /// Whether SPECS is not what was last read whole.
@@ -264,7 +270,9 @@ impl Coverage {
         let mut mounts: BTreeSet<String> = here.map(|(name, _)| name.clone()).collect();
         let known = last.into_iter().flat_map(|last| &last.mounts);
         mounts.extend(known.filter(|name| !self.holds_manifests(name) && is_given(name)).cloned());
-        LastReading { below: self.below.clone(), files: self.files.clone(), mounts }
+        // A repository that cannot be read for once is not forgotten.
+        let below = self.below.clone().or_else(|| last?.below.clone());
+        LastReading { below, files: self.files.clone(), mounts }
     }
 }
 

@@ -366,6 +366,11 @@ pub(super) fn because(doubt: &Doubt) -> (HeldReason, String, String) {
             format!("{directory} declared it, has manifests in the commit that is checked out, and has none here"),
             format!("check {directory} out again, or remove it from Git (`git rm -r`) and commit"),
         ),
+        Doubt::GitUnreadable(directory) => (
+            HeldReason::SourceBroken,
+            format!("{directory} declared it and is gone, and the Git repository of the manifests cannot be read"),
+            "make the repository readable to this user, complete (no partial clone)".to_owned(),
+        ),
         Doubt::Unmounted(directory) => (
             HeldReason::SourceBroken,
             format!("{directory} declared it, was on another file system when last read, and is not there"),
