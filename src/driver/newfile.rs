@@ -43,6 +43,12 @@ impl NewFile {
             match fs::openat(&dir, &*temporary, flags | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(mode)) {
                 Ok(file) => {
                     lock(&file).map_err(failed)?;
+                    // Before it was locked, another process may have taken it for one that a crash left.
+                    let own = fs::fstat(&file).map_err(failed)?;
+                    let there = fs::statat(&dir, &*temporary, AtFlags::SYMLINK_NOFOLLOW);
+                    if there.map(|there| (there.st_dev, there.st_ino)) != Ok((own.st_dev, own.st_ino)) {
+                        continue;
+                    }
                     let (name, path) = (name.to_owned(), path.to_owned());
                     return Ok(Self { dir, temporary, name, path, file, published: false });
                 }

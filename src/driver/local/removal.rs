@@ -115,8 +115,14 @@ impl Task<'_> {
                 let tags = self.stored(tags, live.form == Form::File);
                 // What was prepared in the trash for a file that is back.
                 let left = match self.pool.trash().map_err(|e| fail::before("opening the trash", e))? {
-                    Some(trash) if live.form == Form::File => object::remove_directory(trash.as_fd(), native)
-                        .map_err(|e| fail::before(format!("clearing {native} out of the trash"), e))?,
+                    Some(trash) if live.form == Form::File => {
+                        let clear = || match object::is_shell(trash.as_fd(), native)? {
+                            true => object::remove_directory(trash.as_fd(), native),
+                            // Another object of this native name, with its data.
+                            false => Ok(false),
+                        };
+                        clear().map_err(|e| fail::before(format!("clearing {native} out of the trash"), e))?
+                    }
                     _ => false,
                 };
                 if live.tags == tags {
