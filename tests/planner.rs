@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 
 use kiln::manifest::{Limits, Source, load};
-use kiln::model::{Action, Clients, Kind, LedgerEntry, Name, Object, Place, SourceSpec, Step, Uid};
+use kiln::model::{Action, Clients, Kind, Ledger, Name, Object, Place, SourceSpec, Step, Uid};
 use kiln::plan::{Held, HeldReason, Plan, View, lint, plan};
 use planning::{Described, Scene, applied};
 use proptest::collection::vec;
@@ -301,8 +301,10 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
             asked || object.is_some_and(|own| own.place == Place::Trash && in_the_way(own))
         }
         HeldReason::Conflict => {
-            let replaced = |uid: Uid| entries(scene, uid).any(|entry| objects(scene).any(|(_, o)| o.native == entry.native));
-            objects(scene).any(|(_, o)| o.conflict.is_some()) || (object.is_none() && held.uid.is_some_and(replaced))
+            let replaced = ledgers(scene).flat_map(|ledger| ledger.whole.values()).any(|entry| {
+                entry.kind == held.kind && entry.name == held.name && objects(scene).any(|(_, o)| o.native == entry.native)
+            });
+            objects(scene).any(|(_, o)| o.conflict.is_some()) || (object.is_none() && replaced)
         }
         HeldReason::InUse => objects(scene).any(|(_, o)| matches!(o.clients, Clients::Some(_))),
         HeldReason::HasDependents => {
@@ -337,8 +339,8 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
     }
 }
 
-/// What the ledgers on the pools, and the store's copies of them, enter under a uid.
-fn entries(scene: &Scene, uid: Uid) -> impl Iterator<Item = &LedgerEntry> {
+/// The ledgers on the pools, and the store's copies of them.
+fn ledgers(scene: &Scene) -> impl Iterator<Item = &Ledger> {
     let views = scene.world.values().filter_map(|view| match view {
         View::Seen { observed, .. } | View::Taken { observed, .. } => Some(observed),
         _ => None,
@@ -346,13 +348,14 @@ fn entries(scene: &Scene, uid: Uid) -> impl Iterator<Item = &LedgerEntry> {
     let good = views.flat_map(|observed| observed.ledgers.values()).filter_map(|view| view.ledger());
     // Where those on the pool are damaged, the store's copy counts.
     let stored = scene.records.backends.values().filter_map(|record| record.ledger.as_ref());
-    good.chain(stored).filter_map(move |ledger| ledger.whole.get(&uid))
+    good.chain(stored)
 }
 
 /// Whether an object is smaller than a ledger or the store knows it.
 fn was_larger(scene: &Scene, uid: Uid) -> bool {
     let stored = scene.records.objects.get(&uid).map(|record| record.size);
-    let whole = entries(scene, uid).map(|entry| entry.size).chain(stored).max();
+    let entered = ledgers(scene).filter_map(|ledger| Some(ledger.whole.get(&uid)?.size));
+    let whole = entered.chain(stored).max();
     objects(scene).any(|(_, object)| object.uid() == Some(uid) && whole.is_some_and(|whole| object.size < whole))
 }
 
