@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::Source;
-use super::git::Checkout;
+use super::git::{Checkout, place_in_work_tree};
 use super::kinds::Document;
 use super::text::File;
 use crate::model::{Coverage, Extent, Kind};
@@ -59,6 +59,8 @@ pub(super) fn coverage<'a>(
     }
     let shown = |path: &PathBuf| path.display().to_string();
     coverage.directories = place.directories.iter().map(|(path, elsewhere)| (shown(path), *elsewhere)).collect();
+    coverage.place = place_in_work_tree(source);
+    coverage.untracked = facts.into_iter().flat_map(|facts| &facts.untracked).map(shown).collect();
     coverage.not_checked_out = facts.into_iter().flat_map(|facts| &facts.not_checked_out).map(shown).collect();
     coverage
 }

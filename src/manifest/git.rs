@@ -68,6 +68,8 @@ pub(super) struct Facts {
     pub(super) below: String,
     /// Directories that hold manifests in the commit, or are submodules there, and hold none in the reading.
     pub(super) not_checked_out: BTreeSet<PathBuf>,
+    /// Directories that hold manifests in the reading, and none in the commit.
+    pub(super) untracked: BTreeSet<PathBuf>,
     /// Files of white space alone that are not so in the commit.
     pub(super) emptied: BTreeSet<PathBuf>,
 }
@@ -147,6 +149,11 @@ pub fn commit_of(source: &Source) -> Option<String> {
     let place = Place::of(source)?;
     let head = catch_unwind(AssertUnwindSafe(|| References::open(&place).head())).ok().flatten();
     head.map(|head| head.to_hex().to_string())
+}
+
+/// Where SPECS lies below the work tree that it lies in, whether or not a commit holds it. `None` outside of Git.
+pub(super) fn place_in_work_tree(source: &Source) -> Option<String> {
+    Place::of(source).map(|place| place.below.display().to_string())
 }
 
 /// Where in a work tree the manifests lie.
@@ -353,14 +360,20 @@ impl<'r> Commit<'r> {
     fn facts(&mut self, place: &Place, files: &[Manifest<'_>]) -> Option<Facts> {
         let Some(Entry::Tree(_)) = self.find(&place.below)? else { return None };
         let below = place.below.display().to_string();
-        let mut facts = Facts { below, not_checked_out: BTreeSet::new(), emptied: BTreeSet::new() };
+        let (not_checked_out, untracked, emptied) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut facts = Facts { below, not_checked_out, untracked, emptied };
         if place.one_file {
             return Some(facts);
         }
-        self.directories(&place.below, Path::new(""), 0, &mut facts.not_checked_out)?;
+        let mut held = BTreeSet::new();
+        self.directories(&place.below, Path::new(""), 0, &mut held)?;
+        facts.not_checked_out.clone_from(&held);
         for Manifest { relative, bytes } in files {
             for above in relative.ancestors().skip(1) {
                 facts.not_checked_out.remove(above);
+                if !held.contains(above) {
+                    facts.untracked.insert(above.to_path_buf());
+                }
             }
             if bytes.is_some_and(|(bytes, _)| is_blank(bytes)) && !self.holds_blank(&place.below.join(relative))? {
                 facts.emptied.insert(relative.to_path_buf());

@@ -53,6 +53,12 @@ pub struct Coverage {
     /// Directories that hold manifests in the commit that is checked out, or are submodules there, and hold none here.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub not_checked_out: BTreeSet<String>,
+    /// Where SPECS lies below the Git work tree that it lies in, whether or not a commit holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// Directories that hold manifests here, and none in the commit that is checked out.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub untracked: BTreeSet<String>,
     /// Where SPECS lies below its Git work tree. None outside of Git, before the first commit, and where Git cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub below: Option<String>,
@@ -73,6 +79,9 @@ pub struct LastReading {
     /// Directories that lay on another file system than SPECS.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub mounts: BTreeSet<String>,
+    /// Directories that held manifests, and none in the commit: what Git cannot say of them is asked as outside of Git.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub untracked: BTreeSet<String>,
 }
 
 /// Whether a reading withdraws an object.
@@ -232,16 +241,18 @@ impl Coverage {
         if self.emptied.contains(declared_in) {
             return Some(Doubt::Emptied(declared_in.to_owned()));
         }
-        if in_git || self.file.is_some() || self.stdin {
+        if self.file.is_some() || self.stdin {
             return None;
         }
+        // Of a directory that the commit never held, Git says as little as outside of Git.
+        let unknown_to_git = |directory: &&str| !in_git || last.is_some_and(|last| last.untracked.contains(*directory));
         let exists = |directory: &&str| self.directories.contains_key(*directory);
-        if let Some(directory) = above().filter(without).find(exists) {
+        if let Some(directory) = above().filter(unknown_to_git).filter(without).find(exists) {
             return Some(Doubt::Bare(directory.to_owned()));
         }
         // The highest one that is gone: the others went with it.
-        let gone = above().take_while(|directory| !exists(directory)).last()?;
-        if last.is_some_and(|last| last.below.is_some()) {
+        let gone = above().filter(unknown_to_git).take_while(|directory| !exists(directory)).last()?;
+        if !in_git && last.is_some_and(|last| last.below.is_some()) {
             return Some(Doubt::GitUnreadable(gone.to_owned()));
         }
         self.young.then(|| Doubt::Vanished(gone.to_owned()))
@@ -249,7 +260,7 @@ impl Coverage {
 
     /// Whether SPECS is not what was last read whole.
     fn differs_from(&self, last: &LastReading) -> Option<Doubt> {
-        if let (Some(before), Some(now)) = (&last.below, &self.below)
+        if let (Some(before), Some(now)) = (&last.below, self.place.as_ref().or(self.below.as_ref()))
             && before != now
         {
             return Some(Doubt::OtherPlace(before.clone()));
@@ -268,11 +279,13 @@ impl Coverage {
     pub fn remembered(&self, last: Option<&LastReading>, is_given: impl Fn(&str) -> bool) -> LastReading {
         let here = self.directories.iter().filter(|(name, elsewhere)| **elsewhere && self.holds_manifests(name));
         let mut mounts: BTreeSet<String> = here.map(|(name, _)| name.clone()).collect();
-        let known = last.into_iter().flat_map(|last| &last.mounts);
-        mounts.extend(known.filter(|name| !self.holds_manifests(name) && is_given(name)).cloned());
+        let still = |name: &&String| !self.holds_manifests(name) && is_given(name);
+        mounts.extend(last.into_iter().flat_map(|last| &last.mounts).filter(still).cloned());
+        let mut untracked = self.untracked.clone();
+        untracked.extend(last.into_iter().flat_map(|last| &last.untracked).filter(still).cloned());
         // A repository that cannot be read for once is not forgotten.
         let below = self.below.clone().or_else(|| last?.below.clone());
-        LastReading { below, files: self.files.clone(), mounts }
+        LastReading { below, files: self.files.clone(), mounts, untracked }
     }
 }
 

@@ -189,6 +189,36 @@ fn a_directory_that_the_commit_holds_is_missed_until_its_removal_is_committed() 
 }
 
 #[test]
+fn in_git_a_directory_that_the_commit_never_held_is_missed_like_outside_of_git() {
+    let sandbox = anchored();
+    git(&sandbox, "init -q");
+    commit(&sandbox);
+    sandbox.write("specs/team/db.yaml", &document("db"));
+    sandbox.kiln("apply").ends(0);
+    let away = sandbox.path("db.yaml.away");
+    fs::rename(sandbox.path("specs/team/db.yaml"), &away).unwrap();
+    sandbox.remove("state");
+    sandbox.kiln("apply").ends(4).says("SourceBroken");
+    sandbox.kiln("apply").ends(4).says("SourceBroken");
+    assert_eq!(volumes(&sandbox), ["anchor", "db"]);
+    fs::rename(&away, sandbox.path("specs/team/db.yaml")).unwrap();
+    sandbox.kiln("apply").ends(0).says("Nothing to do.");
+}
+
+#[test]
+fn another_directory_of_the_work_tree_is_another_source_though_no_commit_holds_it() {
+    let sandbox = anchored();
+    sandbox.write("specs/db.yaml", &document("db"));
+    git(&sandbox, "init -q");
+    commit(&sandbox);
+    sandbox.kiln("apply").ends(0);
+    run("cp", "-r specs copy", &sandbox.path("."));
+    sandbox.remove("copy/db.yaml");
+    sandbox.kiln("apply copy").ends(4).says("SourceChanged");
+    assert_eq!(volumes(&sandbox), ["anchor", "db"]);
+}
+
+#[test]
 fn a_submodule_that_is_not_checked_out_removes_nothing() {
     let sandbox = anchored();
     sandbox.write("sub/db.yaml", &document("db"));
