@@ -196,7 +196,8 @@ fn ledger<'a>(
             return Err(changed(format!("there are objects of {owner} in the pool, and no ledger that knows them")));
         }
         None if record.is_some_and(|r| r.owner == *owner && r.ledger.as_ref().is_some_and(|l| !l.whole.is_empty())) => {
-            return Err(changed("the pool's ledger is gone, and so are the objects it listed".to_owned()));
+            return Err(given_away(name, observed, record)
+                .unwrap_or_else(|| changed("the pool's ledger is gone, and so are the objects it listed".to_owned())));
         }
         // It knows of no object, but of names that were used up and approvals that are spent.
         None => {
@@ -293,6 +294,19 @@ fn other_owner(inputs: &Inputs<'_>, name: &Name, observed: &Observed) -> Option<
             clash.name
         ),
         unblock: former_owner(inputs, name, owner, observed),
+        unobserved: false,
+    })
+}
+
+/// A pool without our ledger, where another owner has objects that our last ledger listed: `kiln adopt --from-owner` gave them away.
+fn given_away(name: &Name, observed: &Observed, record: Option<&BackendRecord>) -> Option<Bad> {
+    let ours = &record?.ledger.as_ref()?.whole;
+    let given = observed.objects.iter().filter_map(|object| object.identity.as_ref());
+    let other = &given.into_iter().find(|identity| ours.contains_key(&identity.uid))?.owner;
+    Some(Bad {
+        reason: HeldReason::OwnerChanged,
+        message: format!("the objects of this Stack on the pool were given to {other}"),
+        unblock: format!("to take them back, `kiln adopt {name} --from-owner {other}`"),
         unobserved: false,
     })
 }

@@ -493,3 +493,19 @@ fn annotations_name_files_from_the_root_of_the_repository() {
     assert_cmd::Command::new("git").args(["init", "-q"]).arg(sandbox.path("repo")).assert().success();
     assert_eq!(files(), vec!["deploy/specs/stack.yaml"; runs.len()]);
 }
+
+#[test]
+fn what_another_stack_took_over_is_taken_back_as_told_and_not_made_anew() {
+    let sandbox = with_db();
+    put_canary(&sandbox, "volume/db");
+    let stack = fs::read_to_string(sandbox.path("specs/stack.yaml")).unwrap();
+    sandbox
+        .write("specs/stack.yaml", &stack.replace("{name: prod}", "{name: new}").replace("5c1d2e8a90", "6c1d2e8a90"));
+    sandbox.kiln("adopt fast --from-owner prod").ends(0);
+    sandbox.write("specs/stack.yaml", &stack);
+    let told = sandbox.kiln("apply").ends(4).says("OwnerChanged").says("`kiln adopt fast --from-owner new`");
+    assert!(!told.out.contains("forget backend"), "it would make empty ones: {}", told.out);
+    sandbox.kiln("adopt fast --from-owner new").ends(0);
+    sandbox.kiln("apply").ends(0).says("Nothing to do.");
+    assert_canary(&sandbox, "volume/db");
+}
