@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 
 use kiln::manifest::{Limits, Source, load};
-use kiln::model::{Action, Clients, Kind, Ledger, Name, Object, Place, SourceSpec, Step, Uid};
+use kiln::model::{Action, Clients, Kind, Ledger, Name, NativeName, Object, Place, SourceSpec, Step, Uid};
 use kiln::plan::{Held, HeldReason, Plan, View, lint, plan};
 use planning::{Described, Scene, applied};
 use proptest::collection::vec;
@@ -301,9 +301,14 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
             asked || object.is_some_and(|own| own.place == Place::Trash && in_the_way(own))
         }
         HeldReason::Conflict => {
-            let replaced = ledgers(scene).flat_map(|ledger| ledger.whole.values()).any(|entry| {
-                entry.kind == held.kind && entry.name == held.name && objects(scene).any(|(_, o)| o.native == entry.native)
-            });
+            // Some other object has the native name of one that the ledgers, or the store, know under this name.
+            let is_taken = |native: &NativeName| objects(scene).any(|(_, o)| o.native == *native);
+            let mut entries = ledgers(scene).flat_map(|ledger| ledger.whole.values());
+            let mut records = scene.records.objects.values();
+            let replaced = entries.any(|e| e.kind == held.kind && e.name == held.name && is_taken(&e.native))
+                || records.any(|r| {
+                    r.identity.kind == held.kind && r.identity.name == held.name && is_taken(&r.native)
+                });
             objects(scene).any(|(_, o)| o.conflict.is_some()) || (object.is_none() && replaced)
         }
         HeldReason::InUse => objects(scene).any(|(_, o)| matches!(o.clients, Clients::Some(_))),
@@ -393,6 +398,15 @@ fn wrong(scene: &Scene, first: &Plan) -> Vec<String> {
     let second = plan(&later.inputs());
     // What this plan makes is whole in the next one, so that what was too large a share may no longer be one.
     let limited = first.held.iter().any(|held| held.reason == HeldReason::RemovalLimit);
+    // What is held for the sake of another object may be free when the steps of this plan are done: then a few more plans settle it.
+    // So may be what is held for an object that is made again under another name.
+    let is_made = |held: &Held| first.steps.iter().any(|step| Some(step.identity.uid) == held.uid);
+    let lifted = !first.steps.is_empty() && first.held.iter().any(|held| is_for_another(held.reason) || is_made(held));
+    let (mut later, mut second) = (later, second);
+    for _ in 0..if lifted { 3 } else { 0 } {
+        later = applied(&later, &second);
+        second = plan(&later.inputs());
+    }
     let left = second.steps.iter().filter(|step| !(limited && step.is_removal()));
     wrong.extend(left.map(|step| format!("left once applied: {} {}", step.action, step.native)));
     if !wrong.is_empty() {
@@ -400,6 +414,14 @@ fn wrong(scene: &Scene, first: &Plan) -> Vec<String> {
         wrong.extend(first.held.iter().map(|h| format!("held: {} {} {} {}", h.reason, h.action, h.kind, h.name)));
     }
     wrong
+}
+
+/// Whether such a hold is about what another object is like, which a step of the same plan can change.
+fn is_for_another(reason: HeldReason) -> bool {
+    matches!(
+        reason,
+        HeldReason::Ambiguous | HeldReason::DependencyHeld | HeldReason::LooksLikeRename | HeldReason::SourceMissing
+    )
 }
 
 #[test]
