@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use kiln::driver::sim::{SimEffect, SimWorld};
+use kiln::driver::Driver;
+use kiln::driver::sim::{SimDriver, SimEffect, SimWorld};
 use kiln::engine::{
     ActError, Options, Purge, Setup, adopt_owner, approve, forget_object, reconcile_once, resume, suspend, trash_in,
     trash_purge, trash_purge_list, trash_restore,
 };
-use kiln::model::{Kind, Name, NativeName, Seconds, Size, Specs};
+use kiln::model::{FaultRates, Kind, Name, NativeName, Seconds, Size, Specs};
 use kiln::plan::HeldReason;
 use kiln::plan::Plan;
 use kiln::store::Store;
@@ -221,9 +222,12 @@ fn a_takeover_cut_short_anywhere_makes_nothing_anew_and_can_be_finished() {
         let parts = [volume("a", "size: 1Mi"), volume("b", "size: 1Mi, object: by-name"), snapshot("s", "a", "")];
         let ours = specs(&format!("{text}{}", parts.concat()));
         let (pool, prod) = (name("pool"), "prod".parse().unwrap());
+        let s = || Some((Kind::Snapshot, name("s")));
+        suspend(&old.setup(&theirs), s(), "audit", None).await.unwrap();
         assert!(held(&old.fork(false), &ours).await.iter().all(|(_, reason)| *reason == HeldReason::OwnerChanged));
         let whole = old.fork(false);
-        adopt_owner(&whole.setup(&ours), &pool, &prod).await.unwrap();
+        let said = adopt_owner(&whole.setup(&ours), &pool, &prod).await.unwrap();
+        assert!(said.contains(&"still suspended: snapshot/s: it is suspended: audit".to_owned()), "{said:?}");
         let calls = whole.doom.calls.load(Ordering::SeqCst);
         whole.settle(&ours, 3, "taken over").await;
         let reference = objects(&whole.world());
@@ -242,10 +246,21 @@ fn a_takeover_cut_short_anywhere_makes_nothing_anew_and_can_be_finished() {
                 let crashed = crashed.restarted(false).await;
                 let made = crashed.world().events().iter().filter(|e| e.effect == SimEffect::Created).count();
                 crashed.pass(&ours).await.unwrap();
+                let driver = SimDriver::new(Arc::clone(&crashed.world), FaultRates::NONE, 0);
+                let neu = "neu".parse().unwrap();
+                let is_ours = crashed.world().live_objects().any(|(native, _)| native.as_str().contains("neu"));
+                let suspended = driver.suspensions(&neu).await.unwrap().iter().any(|one| one.object == s());
+                assert!(suspended || !is_ours, "call {at} {point:?}: an object lost its suspension");
                 let after = crashed.world().events().iter().filter(|e| e.effect == SimEffect::Created).count();
                 assert_eq!(made, after, "call {at} {point:?}: something was made anew");
                 if crashed.world().ledger(&prod).is_some() {
-                    adopt_owner(&crashed.setup(&ours), &pool, &prod).await.unwrap();
+                    // What was resumed meanwhile is not suspended again.
+                    let resumed = resume(&crashed.setup(&ours), s()).await.is_ok();
+                    let said = adopt_owner(&crashed.setup(&ours), &pool, &prod).await.unwrap();
+                    assert_eq!(said.iter().any(|said| said.contains("suspended")), !resumed, "{said:?}");
+                    let on_pool = driver.suspensions(&neu).await.unwrap();
+                    let in_force = on_pool.iter().filter(|one| one.resumed.is_none()).count();
+                    assert_eq!(in_force, usize::from(!resumed), "call {at} {point:?}: {on_pool:?}");
                 }
                 crashed.settle(&ours, 4, "finished").await;
                 assert_eq!(objects(&crashed.world()), reference, "call {at} {point:?}");
@@ -270,7 +285,7 @@ fn one_object_that_cannot_be_purged_keeps_no_other() {
         assert_eq!(listed.len(), 4);
         // Between the list and the yes, one is brought back: it is left, and the others go.
         trash_restore(&setup, Kind::Volume, &name("v0")).await.unwrap();
-        assert!(matches!(trash_purge(&setup, &listed).await, Err(ActError::Failed(_))));
+        assert!(matches!(trash_purge(&setup, &Purge::Expired, &listed).await, Err(ActError::Failed(_))));
         assert_eq!(rig.world().trashed_objects().count(), 0);
         assert!(rig.world().live_objects().any(|(native, _)| native.as_str().contains(".v0.")));
     });
@@ -371,22 +386,22 @@ fn a_purge_leaves_what_is_not_as_it_was_listed() {
             [volume("db", "size: 1Mi"), snapshot("a", "db", ""), snapshot("b", "db", ""), volume("keep", "size: 1Mi")];
         again.settle(&join(&all), 3, "taken back").await;
         again.settle(&kept, 3, "removed again").await;
-        let refused = trash_purge(&again.setup(&kept), std::slice::from_ref(db)).await;
+        let refused = trash_purge(&again.setup(&kept), &Purge::Expired, std::slice::from_ref(db)).await;
         assert!(matches!(refused, Err(ActError::Failed(_))) && is_left(&again), "{refused:?}");
 
         // Its metadata was damaged, seen in the list or since.
         let mut odd = db.clone();
         odd.object.conflict = Some("odd".to_owned());
-        let refused = trash_purge(&rig.setup(&kept), &[odd]).await;
+        let refused = trash_purge(&rig.setup(&kept), &Purge::Expired, &[odd]).await;
         assert!(matches!(refused, Err(ActError::Held(_))) && is_left(&rig), "{refused:?}");
 
         // Another owner's.
         let mut others = db.clone();
         others.object.identity.as_mut().unwrap().owner = "other".parse().unwrap();
-        let refused = trash_purge(&rig.setup(&kept), &[others]).await;
+        let refused = trash_purge(&rig.setup(&kept), &Purge::Expired, &[others]).await;
         assert!(matches!(refused, Err(ActError::Usage(_))) && is_left(&rig), "{refused:?}");
 
-        trash_purge(&rig.setup(&kept), &listed).await.unwrap();
+        trash_purge(&rig.setup(&kept), &Purge::Expired, &listed).await.unwrap();
         assert_eq!(rig.world().trashed_objects().count(), 0);
     });
 }
@@ -410,8 +425,21 @@ fn what_a_document_wants_is_not_purged_for_its_time() {
         // A person who names it means it.
         let named = Purge::Named(Kind::Volume, name("old"));
         assert_eq!(trash_purge_list(&wanting, &named).await.unwrap().0.len(), 1);
-        let in_doubt = Specs { broken: true, ..join(&[keep]) };
+        let in_doubt = Specs { broken: true, ..join(std::slice::from_ref(&keep)) };
         assert_eq!(trash_purge_list(&rig.setup(&in_doubt), &Purge::Expired).await.unwrap(), (Vec::new(), 4));
+        // What is written into the manifests after the list was made counts as well.
+        let (all, _) = trash_purge_list(&rig.setup(&join(&[keep])), &Purge::Expired).await.unwrap();
+        assert_eq!(all.len(), 4);
+        let refused = trash_purge(&rig.setup(&in_doubt), &Purge::Expired, &all).await;
+        assert!(matches!(&refused, Err(ActError::Held(_))), "{refused:?}");
+        assert_eq!(rig.world().trashed_objects().count(), 4);
+        let refused = trash_purge(&wanting, &Purge::Expired, &all).await;
+        assert!(matches!(&refused, Err(ActError::Held(why)) if why.contains("a document needs it")), "{refused:?}");
+        assert_eq!(rig.world().trashed_objects().count(), 3);
+        // The consent to destroy one object covers no other.
+        let refused = trash_purge(&wanting, &named, &all).await;
+        assert!(matches!(&refused, Err(ActError::Usage(_))), "{refused:?}");
+        assert_eq!(rig.world().trashed_objects().count(), 3);
     });
 }
 
@@ -458,11 +486,11 @@ fn a_backend_that_is_not_this_stacks_keeps_no_other_from_being_purged() {
         let doubtful = all.iter_mut().find(|t| t.backend == name("pool")).unwrap();
         doubtful.object.conflict = Some("two of them".to_owned());
         assert_eq!(all.len(), 4);
-        assert!(trash_purge(&setup, &all).await.is_err());
+        assert!(trash_purge(&setup, &Purge::Expired, &all).await.is_err());
         assert_eq!(ours.world().trashed_objects().count(), 1);
         assert_eq!(theirs.world().trashed_objects().count(), 2);
         // With nothing else to purge it is told why nothing is.
-        trash_purge(&setup, &listed).await.unwrap();
+        trash_purge(&setup, &Purge::Expired, &listed).await.unwrap();
         let nothing = trash_purge_list(&setup, &Purge::Expired).await;
         assert!(matches!(nothing, Err(ActError::Unobserved(_))), "{nothing:?}");
         assert_eq!(theirs.world().trashed_objects().count(), 2);
@@ -514,7 +542,7 @@ fn what_was_removed_again_in_the_meantime_has_its_time_before_it() {
         assert_eq!(listed.len(), 1);
         rig.settle(&both, 3, "declared again").await;
         rig.settle(&one, 3, "removed again").await;
-        let answer = trash_purge(&rig.setup(&one), &listed).await;
+        let answer = trash_purge(&rig.setup(&one), &Purge::Expired, &listed).await;
         assert!(matches!(&answer, Err(ActError::Failed(why)) if why.contains("removed again")), "{answer:?}");
         assert_eq!(rig.world().trashed_objects().count(), 1);
     });

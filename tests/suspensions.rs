@@ -12,7 +12,7 @@ use kiln::driver::sim::{SimDriver, SimWorld};
 use kiln::driver::{Driver, StepContext, WriterLock};
 use kiln::engine::{
     ActError, Clock, Connect, Options, Purge, Report, Setup, Written, reconcile_once, resume, suspend, trash_purge,
-    trash_purge_expired, trash_purge_list,
+    trash_purge_list,
 };
 use kiln::model::{
     Access, BackendSpec, Capabilities, DriverError, FaultRates, Kind, Ledger, Name, NativeName, Observed, Outcome,
@@ -339,14 +339,14 @@ fn what_is_suspended_after_it_was_listed_is_purged_by_its_name_only() {
         assert_eq!(listed.len(), 1);
         let other = Rig { store: Arc::new(MemoryStore::new()), world: Arc::clone(&rig.world), ..rig.fork(false) };
         suspend(&other.setup(&none), None, "wait", None).await.unwrap();
-        let refused = trash_purge_expired(&setup, &listed).await;
+        let refused = trash_purge(&setup, &Purge::Expired, &listed).await;
         assert!(
             matches!(&refused, Err(ActError::Held(why)) if why.contains("everything is suspended: wait")),
             "{refused:?}"
         );
         assert_eq!(rig.world().trashed_objects().count(), 1);
         assert_eq!(trash_purge_list(&setup, &Purge::Expired).await.unwrap(), (Vec::new(), 1));
-        trash_purge(&setup, &listed).await.unwrap();
+        trash_purge(&setup, &Purge::Named(Kind::Volume, "a".parse().unwrap()), &listed).await.unwrap();
         assert_eq!(rig.world().trashed_objects().count(), 0);
     });
 }

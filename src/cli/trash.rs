@@ -80,8 +80,7 @@ fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
             return Err(Failure::new(Exit::Held, "nothing was purged"));
         }
     }
-    let by_name = matches!(what, Purge::Named(..));
-    let exit = context.act_and_say(&args.specs.specs, Act::Purge { objects: found, by_name })?;
+    let exit = context.act_and_say(&args.specs.specs, Act::Purge { what, objects: found })?;
     if left > 0 {
         context
             .terminal

@@ -130,7 +130,7 @@ impl Hub {
         let mut after = self.note(&reading, confirm_at.is_some(), &options, &mut report, began, by_hand);
         self.note_trash(&reading, &specs, &report);
         if !by_hand && reading.problems.is_empty() {
-            self.purge(&setup, &options, &report, &reading).await;
+            self.purge(&specs, &options, &report, &reading).await;
         }
         let ripe = self.known().expiry.next(Instant::now());
         let settled = age.young_until.filter(|_| report.plan.as_ref().is_some_and(|plan| plan.unsettled));

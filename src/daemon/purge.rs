@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::hub::Hub;
-use crate::engine::{self, Options, Report, Trashed};
+use crate::engine::{self, Options, Purge, Report, Trashed, Wanted};
 use crate::manifest::Reading;
-use crate::model::{Identity, Kind, LedgerView, Listed, Name, PurgeMode, Specs, Step};
+use crate::model::{Kind, LedgerView, Listed, Name, PurgeMode, Specs, Step};
 use crate::plan::{self, Held, View};
 
 impl Hub {
@@ -21,27 +21,30 @@ impl Hub {
         let complete = report.world.iter().filter_map(complete).collect();
         let trash = engine::trash_in(&report.world, &specs.stack.owner);
         let ttl = specs.stack.trash.ttl.into();
+        let wanted = Wanted::of(&specs);
         // A manifest that cannot be read may want anything.
-        let is_wanted = |trashed: &Trashed| !reading.problems.is_empty() || is_wanted(trashed, &specs, report);
+        let is_wanted = |trashed: &Trashed| !reading.problems.is_empty() || is_wanted(trashed, &wanted, &specs, report);
         self.known().expiry.note(&trash, &complete, ttl, self.config.clock.now(), Instant::now(), is_wanted);
     }
 
     /// Purges what of the trash is past its time. The pass was made for this reading, which has no problem.
     pub(super) async fn purge(
         self: &Arc<Self>,
-        setup: &engine::Setup,
+        specs: &Arc<Specs>,
         options: &Options,
         report: &Report,
         reading: &Reading,
     ) {
-        let specs = &confirmed_by_object(&setup.specs);
+        let specs = &confirmed_by_object(specs);
         if specs.stack.trash.purge != PurgeMode::Auto || report.stopped || !report.breaches.is_empty() {
             return;
         }
-        let ripe: Vec<Trashed> = {
+        let mut ripe: Vec<Trashed> = {
+            let wanted = Wanted::of(specs);
             let (known, wall, now) = (self.known(), self.config.clock.now(), Instant::now());
             let trash = engine::trash_in(&report.world, &specs.stack.owner).into_iter();
-            let sure = trash.filter(|trashed| is_sure(trashed, specs, report) && !is_suspended(trashed, report));
+            let sure =
+                trash.filter(|trashed| is_sure(trashed, &wanted, specs, report) && !is_suspended(trashed, report));
             sure.filter(|trashed| known.expiry.is_ripe(trashed, wall, now)).collect()
         };
         if ripe.is_empty() {
@@ -55,17 +58,18 @@ impl Hub {
         // A directory that vanished since the pass began is younger than it was then.
         let mut now = Specs::clone(&again.specs);
         now.coverage.young = specs.coverage.young || again.content != reading.content;
-        if options.stop.is_cancelled()
-            || self.is_checked_out().await
-            || !again.problems.is_empty()
-            || !again.usable
-            || !is_same_stack
-            || ripe.iter().any(|trashed| is_wanted(trashed, &now, report))
-        {
+        let may_go_on = !options.stop.is_cancelled()
+            && !self.is_checked_out().await
+            && again.problems.is_empty()
+            && again.usable
+            && is_same_stack;
+        let wanted = Wanted::of(&now);
+        ripe.retain(|trashed| may_go_on && !is_wanted(trashed, &wanted, &now, report));
+        if ripe.is_empty() {
             self.wake.notify_one();
             return;
         }
-        match engine::trash_purge_expired(setup, &ripe).await {
+        match engine::trash_purge(&self.setup(Arc::new(now)), &Purge::Expired, &ripe).await {
             Ok(said) => {
                 self.metrics.purged(said.len());
                 said.iter().for_each(|said| tracing::info!("{said}: it was past its time"));
@@ -83,15 +87,15 @@ fn confirmed_by_object(specs: &Arc<Specs>) -> Arc<Specs> {
     }
 }
 
-/// Whether a document wants an object, or may for all that the reading says.
-fn is_wanted(trashed: &Trashed, specs: &Specs, report: &Report) -> bool {
+/// Whether a document needs an object, or may for all that the reading says. `wanted` is of these specs.
+fn is_wanted(trashed: &Trashed, wanted: &Wanted<'_>, specs: &Specs, report: &Report) -> bool {
     let ledger = match report.world.get(&trashed.backend) {
         Some(View::Seen { observed, .. } | View::Taken { observed, .. }) => observed.ledgers.get(&specs.stack.owner),
         Some(View::Unseen { .. } | View::Unbuilt) | None => None,
     };
     let ledger = ledger.and_then(LedgerView::ledger);
-    let is_named = |id: &Identity| engine::is_wanted(specs, id.kind, &id.name);
-    trashed.object.identity.as_ref().is_none_or(is_named) || engine::is_kept_by_reading(specs, ledger, &trashed.object)
+    let is_named = trashed.object.identity.as_ref().is_none_or(|id| wanted.contains(id.kind, &id.name));
+    is_named || engine::is_kept_by_reading(specs, ledger, &trashed.object)
 }
 
 /// Whether it was suspended when the pass began. (What is suspended since then is held by the purge itself.)
@@ -102,7 +106,7 @@ fn is_suspended(trashed: &Trashed, report: &Report) -> bool {
 
 /// Whether nothing about an object in the trash is in doubt: its backend showed everything, its marks can be believed, nothing else
 /// is planned or held for it, and no document wants it.
-fn is_sure(trashed: &Trashed, specs: &Specs, report: &Report) -> bool {
+fn is_sure(trashed: &Trashed, wanted: &Wanted<'_>, specs: &Specs, report: &Report) -> bool {
     let Some(View::Seen { observed, .. }) = report.world.get(&trashed.backend) else { return false };
     let Some(identity) = &trashed.object.identity else { return false };
     let Some(plan) = &report.plan else { return false };
@@ -115,7 +119,7 @@ fn is_sure(trashed: &Trashed, specs: &Specs, report: &Report) -> bool {
         && report.usable.contains(&trashed.backend)
         && !plan.steps.iter().any(step_on_it)
         && !plan.held.iter().any(held_on_it)
-        && !is_wanted(trashed, specs, report)
+        && !is_wanted(trashed, wanted, specs, report)
 }
 
 #[cfg(test)]
@@ -227,22 +231,26 @@ mod tests {
         specs
     }
 
+    fn sure(trashed: &Trashed, specs: &Specs, report: &Report) -> bool {
+        is_sure(trashed, &Wanted::of(specs), specs, report)
+    }
+
     #[test]
     fn an_object_is_purged_only_if_nothing_about_it_is_in_doubt() {
         let specs = declared("other");
-        assert!(is_sure(&trashed(), &specs, &report()));
-        assert!(is_sure(&trashed(), &specs, &with_step(identity("other", 0))), "what is done to others is no doubt");
-        assert!(is_sure(&trashed(), &specs, &with_held("other", None)));
-        assert!(!is_sure(&trashed(), &declared("db"), &report()), "a document wants it");
+        assert!(sure(&trashed(), &specs, &report()));
+        assert!(sure(&trashed(), &specs, &with_step(identity("other", 0))), "what is done to others is no doubt");
+        assert!(sure(&trashed(), &specs, &with_held("other", None)));
+        assert!(!sure(&trashed(), &declared("db"), &report()), "a document wants it");
         let partly = |listed: Listed| in_world(seen(Observed { listed, ..observed() }));
         let all = Listed::COMPLETE;
         let conflict = Trashed {
             object: Object { conflict: Some("its tags contradict its name".to_owned()), ..trashed().object },
             ..trashed()
         };
-        assert!(!is_sure(&conflict, &specs, &report()), "its marks cannot be believed");
+        assert!(!sure(&conflict, &specs, &report()), "its marks cannot be believed");
         let nobodys = Trashed { object: Object { identity: None, ..trashed().object }, ..trashed() };
-        assert!(!is_sure(&nobodys, &specs, &report()), "it belongs to nobody");
+        assert!(!sure(&nobodys, &specs, &report()), "it belongs to nobody");
         let gaps = Observed { gaps: vec!["an entry cannot be read".to_owned()], ..observed() };
         let taken = View::Taken { by: "pid 1".to_owned(), capabilities: SimDriver::everything(), observed: observed() };
         for (doubt, report) in [
@@ -259,7 +267,7 @@ mod tests {
             ("its backend is not this owner's", Report { usable: BTreeSet::new(), ..report() }),
             ("there is no plan", Report { plan: None, ..report() }),
         ] {
-            assert!(!is_sure(&trashed(), &specs, &report), "{doubt}");
+            assert!(!sure(&trashed(), &specs, &report), "{doubt}");
         }
     }
 }

@@ -3,9 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Setup;
-use super::acts::{
-    ActError, Purge, Trashed, adopt_owner, trash_purge, trash_purge_expired, trash_purge_list, trash_restore,
-};
+use super::acts::{ActError, Purge, Trashed, adopt_owner, trash_purge, trash_purge_list, trash_restore};
 use super::approve::approve;
 use super::forget::{forget_backend, forget_object};
 use super::suspend::{Written, resume, suspend};
@@ -20,10 +18,10 @@ pub enum Act {
     ListPurge(Purge),
     /// See [`trash_purge`].
     Purge {
+        /// The purge that listed the objects: its rules hold until each of them is destroyed.
+        what: Purge,
         /// What is destroyed.
         objects: Vec<Trashed>,
-        /// Whether a person named each: then suspensions are no obstacle.
-        by_name: bool,
     },
     /// See [`forget_object`]; and who says so.
     ForgetObject(Kind, Name, Option<String>),
@@ -90,8 +88,7 @@ pub async fn act(setup: &Setup, act: Act) -> Result<Said, ActError> {
             let (found, suspended) = trash_purge_list(setup, &what).await?;
             Said::ToPurge(found, suspended)
         }
-        Act::Purge { objects, by_name: true } => Said::Sentences(trash_purge(setup, &objects).await?),
-        Act::Purge { objects, by_name: false } => Said::Sentences(trash_purge_expired(setup, &objects).await?),
+        Act::Purge { what, objects } => Said::Sentences(trash_purge(setup, &what, &objects).await?),
         Act::ForgetObject(kind, name, by) => one(forget_object(setup, kind, &name, by.as_deref()).await?),
         Act::ForgetBackend(name, by) => one(forget_backend(setup, &name, by.as_deref()).await?),
         Act::AdoptOwner { backend, from } => Said::Sentences(adopt_owner(setup, &backend, &from).await?),

@@ -176,7 +176,7 @@ fn live_objects(view: &View) -> impl Iterator<Item = &Object> {
 /// See [`ActError`]: also where all that is past its time is on backends that this owner may not use.
 pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashed>, usize), ActError> {
     let pass = begin(setup).await?;
-    let (specs, all) = (pass.specs(), trash_in(&pass.looked.world, &setup.specs.stack.owner));
+    let all = trash_in(&pass.looked.world, &setup.specs.stack.owner);
     match what {
         Purge::Named(kind, name) => {
             let one = one_of(&pass, &all, *kind, name)?;
@@ -184,20 +184,10 @@ pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashe
             Ok((vec![one.clone()], 0))
         }
         Purge::Expired => {
-            let suspended = pass.suspensions().in_force(pass.now);
-            let wanted = Wanted::of(specs);
-            let is_kept = |id: &Identity| {
-                plan::suspension_of(&suspended, id.kind, &id.name).is_some() || wanted.contains(id.kind, &id.name)
-            };
-            let stays = |trashed: &Trashed| {
-                // What cannot be read may want anything.
-                is_kept_by_reading(specs, pass.ledgers.get(&trashed.backend), &trashed.object)
-                    || !pass.usable.contains(&trashed.backend)
-                    || trashed.object.conflict.is_some()
-                    || trashed.object.identity.as_ref().is_some_and(is_kept)
-            };
+            let stays = stays(&pass);
             let passed = |trashed: &Trashed| trashed.expires.is_some_and(|at| at <= pass.now);
-            let (mut kept, found): (Vec<_>, Vec<_>) = all.into_iter().filter(passed).partition(stays);
+            let (mut kept, found): (Vec<_>, Vec<_>) =
+                all.into_iter().filter(passed).partition(|trashed| stays(trashed).is_some());
             let (doubted, found) = by_recorded_times(&pass, found);
             kept.extend(doubted);
             if found.is_empty() {
@@ -205,6 +195,37 @@ pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashe
             }
             Ok((found, kept.len()))
         }
+    }
+}
+
+/// Why an object in the trash is not purged for its time alone. Listing and purging ask the same.
+fn stays<'p>(pass: &'p Pass<'_>) -> impl Fn(&Trashed) -> Option<ActError> + 'p {
+    let (specs, wanted) = (pass.specs(), Wanted::of(pass.specs()));
+    let suspended = pass.suspensions().in_force(pass.now);
+    move |trashed| {
+        let Trashed { backend, object, expires } = trashed;
+        let left = |why: &str| Some(ActError::Held(format!("{} is left: {why}", object.native)));
+        if let Err(unusable) = must_be_usable(pass, backend, None) {
+            return Some(unusable);
+        }
+        let Some(id) = &object.identity else { return left("no tags say whose it is") };
+        if let Some(why) = &object.conflict {
+            return left(why);
+        }
+        if let Some(suspension) = plan::suspension_of(&suspended, id.kind, &id.name) {
+            return left(&plan::suspended_because(suspension));
+        }
+        if wanted.contains(id.kind, &id.name) {
+            return left("a document needs it");
+        }
+        // What cannot be read may want anything.
+        if is_kept_by_reading(specs, pass.ledgers.get(backend), object) {
+            return left("the manifests do not say that it is removed");
+        }
+        if expires.is_none_or(|at| at > pass.now) {
+            return left("its time is not over");
+        }
+        None
     }
 }
 
@@ -258,28 +279,29 @@ fn last_recorded(pass: &Pass<'_>, backend: &Name, view: &View) -> u64 {
     stored.into_iter().chain(noted).filter(|at| *at <= pass.now).max().unwrap_or_default()
 }
 
-/// Destroys what [`trash_purge_list`] gave, for good. Returns a sentence for each.
+/// Destroys what [`trash_purge_list`] gave for the same purge, for good. Returns a sentence for each. A purge of what is past its time
+/// asks again whether each object stays; manifests and suspensions may have changed since the list was made.
 ///
 /// # Errors
 /// See [`ActError`]. An object that is no longer as it was then, or cannot be purged now, is left, and is an error when all others
 /// are purged.
-pub async fn trash_purge(setup: &Setup, objects: &[Trashed]) -> Result<Vec<String>, ActError> {
-    purge(setup, objects, true).await
-}
-
-/// As [`trash_purge`], but no person named the objects: what is suspended is left.
-///
-/// # Errors
-/// As [`trash_purge`]; [`ActError::Held`] for what is suspended, when all others are purged.
-pub async fn trash_purge_expired(setup: &Setup, objects: &[Trashed]) -> Result<Vec<String>, ActError> {
-    purge(setup, objects, false).await
-}
-
-async fn purge(setup: &Setup, objects: &[Trashed], by_name: bool) -> Result<Vec<String>, ActError> {
+pub async fn trash_purge(setup: &Setup, what: &Purge, objects: &[Trashed]) -> Result<Vec<String>, ActError> {
+    let by_name = match what {
+        Purge::Expired => false,
+        Purge::Named(kind, name) => {
+            let owner = &setup.specs.stack.owner;
+            if let Some(other) = objects.iter().find(|trashed| !trashed.object.is(owner, *kind, name)) {
+                let (named, native) = (format!("{}/{name}", kind.as_lower()), &other.object.native);
+                return Err(ActError::Usage(format!("{native} is not {named} of {owner}")));
+            }
+            true
+        }
+    };
     let mut pass = begin(setup).await?;
     let there = trash_in(&pass.looked.world, &setup.specs.stack.owner);
     let there: HashMap<(&Name, Option<Uid>), &Trashed> =
         there.iter().map(|trashed| ((&trashed.backend, trashed.object.uid()), trashed)).collect();
+    let stays = (!by_name).then(|| stays(&pass));
     let mut steps = Vec::new();
     let mut left = Ok(());
     // A volume's snapshots before it: some backends refuse otherwise.
@@ -291,7 +313,8 @@ async fn purge(setup: &Setup, objects: &[Trashed], by_name: bool) -> Result<Vec<
         if identity.owner != setup.specs.stack.owner {
             return Err(ActError::Usage(format!("{} is not of this owner", trashed.object.native)));
         }
-        let may = may_be_purged(&pass, &there, trashed);
+        let stays = stays.as_ref().and_then(|stays| stays(trashed)).map_or(Ok(()), Err);
+        let may = stays.and_then(|()| may_be_purged(&pass, &there, trashed));
         if may.is_err() {
             left = left.and(may);
             continue;
@@ -309,6 +332,7 @@ async fn purge(setup: &Setup, objects: &[Trashed], by_name: bool) -> Result<Vec<
         .iter()
         .map(|step| format!("purged {} {} from {}", lower(step), step.identity.name, step.backend))
         .collect();
+    drop(stays);
     make_minding(&mut pass, steps, None, by_name).await?;
     left.map(|()| said)
 }

@@ -86,7 +86,7 @@ async fn comparisons(count: usize) -> BTreeMap<&'static str, usize> {
     assert_eq!(leaks(&surveyed, &later.specs).len(), count / 2);
     count_of("orphans");
     let (listed, _) = trash_purge_list(&later, &Purge::Expired).await.unwrap();
-    assert_eq!(trash_purge(&later, &listed).await.unwrap().len(), count / 2);
+    assert_eq!(trash_purge(&later, &Purge::Expired, &listed).await.unwrap().len(), count / 2);
     count_of("trash purge");
     assert_eq!(world.lock().unwrap().live_objects().count(), count / 2);
     counts

@@ -36,8 +36,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use act::{Act, Said, act};
 pub use acts::{
-    ActError, Purge, Trashed, adopt_owner, is_kept_by_reading, trash_in, trash_list, trash_purge, trash_purge_expired,
-    trash_purge_list, trash_restore,
+    ActError, Purge, Trashed, adopt_owner, is_kept_by_reading, trash_in, trash_list, trash_purge, trash_purge_list,
+    trash_restore,
 };
 pub use approve::approve;
 pub use clock::SystemClock;
@@ -50,7 +50,7 @@ pub use reconcile::{JOURNAL, reconcile_once, survey, survey_while};
 pub use status::{Condition, Metadata, Moment, ObjectStatus, Status, backend_status, rfc3339, status};
 pub use suspend::{Written, resume, suspend, writers};
 pub use unowned::{Unowned, unowned, with_content};
-pub use wanted::{Wanted, is_wanted};
+pub use wanted::Wanted;
 
 use crate::driver::Driver;
 use crate::model::{BackendSpec, DriverError, JournalEntry, Kind, Name, Outcome, Records, Specs, Step, Suspension};

@@ -11,11 +11,6 @@ pub struct Wanted<'a> {
     snapshots: HashSet<&'a Name>,
 }
 
-/// Whether [`Wanted`] has one object. For many, ask it once.
-pub fn is_wanted(specs: &Specs, kind: Kind, name: &Name) -> bool {
-    Wanted::of(specs).contains(kind, name)
-}
-
 impl<'a> Wanted<'a> {
     /// All that these documents ask for.
     pub fn of(specs: &'a Specs) -> Self {
