@@ -357,7 +357,8 @@ fn may_be_purged(
     }
 }
 
-/// Gives all objects of `from` on a declared backend to this Stack, under their names and uids. Returns a sentence for each.
+/// Gives all objects of `from` on a declared backend to this Stack, under their names and uids. What `from` suspended stays suspended.
+/// Returns a sentence for each object and each suspension.
 ///
 /// # Errors
 /// See [`ActError`].
@@ -438,12 +439,15 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
             _ => steps.push(give(backend, object, mine)),
         }
     }
+    // Before the first object is this owner's: whatever cuts this short, none loses its suspension.
+    let suspended = pass.take_over_suspensions(backend, from).await.map_err(failed)?;
     pass.ledgers.insert(backend.clone(), ours);
     pass.write_now(backend).await.map_err(failed)?;
     let renames = steps.iter().filter(|step| step.action.verb() == Verb::Move);
     let mut said: Vec<String> =
         renames.map(|step| format!("{} {} is now {}", lower(step), step.identity.name, step.native)).collect();
     make(&mut pass, steps, Some(backend)).await?;
+    said.extend(suspended);
     if left > 0 {
         said.push(format!("in the trash of {from} stay objects whose names are taken: {left}"));
     } else if let Some(open) = pass.looked.backends.get(backend) {

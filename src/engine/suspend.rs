@@ -305,6 +305,27 @@ impl Pass<'_> {
         Suspensions::union(self.looked.suspensions.values().flatten().chain(stored))
     }
 
+    /// Records on a backend, for this owner, what another owner suspended and did not resume: the objects that are taken over stay
+    /// suspended. May be done again; what this owner resumed since stays resumed. Returns a sentence for each that is in force.
+    pub(super) async fn take_over_suspensions(&self, name: &Name, from: &Owner) -> Result<Vec<String>, DriverError> {
+        let Some(backend) = self.looked.backends.get(name) else { return Ok(Vec::new()) };
+        let on_pool = backend.suspensions(from).await?;
+        let stored = self.records.suspensions.values().filter(|one| one.owner == *from);
+        let ours = self.suspensions();
+        let mut said = Vec::new();
+        for theirs in Suspensions::union(on_pool.iter().chain(stored)).0.into_values() {
+            if theirs.resumed.is_some() || ours.0.contains_key(&theirs.id()) {
+                continue;
+            }
+            let mine = Suspension { owner: self.specs().stack.owner.clone(), ..theirs };
+            backend.write_suspension(&mine).await?;
+            if mine.is_in_force(self.now) {
+                said.push(format!("still suspended: {}: {}", named(&mine), suspended_because(&mine)));
+            }
+        }
+        Ok(said)
+    }
+
     /// Writes to the pools whose lock is held what only others, or the store, know: a suspension that is in force, and the end of one
     /// that is. A record that cannot be written stays where it is, and holds from there.
     pub(super) async fn spread_suspensions(&mut self) {
