@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::{JournalEntry, Name, Size, Step};
-use crate::plan::{ApprovalSet, Irreversible, approval_item};
+use crate::plan::{ApprovalSet, Irreversible, Plan, approval_item};
 use crate::store::Batch;
 
 use super::acts::{ActError, begin, remember};
@@ -30,10 +30,7 @@ pub async fn approve(setup: &Setup, digest: &str) -> Result<Vec<String>, ActErro
         if let Some(unobserved) = listed.unobserved.first() {
             return Err(ActError::Unobserved(format!("{digest} is not what waits now: {}", unobserved.message)));
         }
-        return Err(ActError::Held(match &listed.approval {
-            None => format!("{digest} cannot be approved: nothing waits for an approval"),
-            Some(now) => format!("{digest} is not what waits now; that is {}, {}", now.digest, counted(now.set.len())),
-        }));
+        return Err(ActError::Held(unmatched(digest, &listed)));
     };
     let plan = pass.plan(&[digest.to_owned()], irreversible);
     let Some(approved) = plan.used.iter().find(|used| used.digest == digest) else {
@@ -65,6 +62,14 @@ pub async fn approve(setup: &Setup, digest: &str) -> Result<Vec<String>, ActErro
     said.push(format!("{}, {bytes}: the next apply carries it out, and nothing else ({digest})", counted(steps.len())));
     said.extend(writers(&pass.looked.world, &setup.specs.stack.owner, None));
     Ok(said)
+}
+
+/// That a plan has no set of this digest that waits for a person.
+pub(super) fn unmatched(digest: &str, plan: &Plan) -> String {
+    match &plan.approval {
+        None => format!("{digest} cannot be approved: nothing waits for an approval"),
+        Some(now) => format!("{digest} is not what waits now; that is {}, {}", now.digest, counted(now.set.len())),
+    }
 }
 
 fn counted(objects: usize) -> String {

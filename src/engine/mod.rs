@@ -164,7 +164,8 @@ pub struct Report {
     pub stopped: bool,
     /// Breaches that the lint found in the plan: a bug in the planner, and nothing was run.
     pub breaches: Vec<String>,
-    /// Why the plan is not the saved one that was to be applied, one sentence each: nothing was run.
+    /// Why nothing was run, one sentence each: the plan is not the saved one that was to be applied, or a digest that is approved is not
+    /// what waits.
     pub refused: Vec<String>,
     /// Objects that were asked for by name, and are neither declared nor anything that the plan is about: nothing was run.
     pub unknown: Vec<(Kind, Name)>,

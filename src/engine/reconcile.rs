@@ -7,6 +7,7 @@ use crate::model::{DriverError, Effect, ErrorKind, Kind, Name, Specs, Step};
 use crate::plan::{self, Held, HeldReason, Irreversible, Plan, Selected};
 use crate::store::{Store, StoreError};
 
+use super::approve;
 use super::look::Intent;
 use super::pass::Pass;
 use super::{Event, Options, Report, Reporter, Setup, Survey};
@@ -58,6 +59,9 @@ pub async fn reconcile_once(
     if let Some(saved) = &options.saved {
         report.refused = plan::differences(saved, &whole, pass.shown());
     }
+    // Who approves something else than what waits has not seen what would be done now.
+    let unmatched = options.approve.iter().filter(|digest| !whole.knows_approval(digest));
+    report.refused.extend(unmatched.map(|digest| approve::unmatched(digest, &whole)));
     let mut part = part_of(&whole, options);
     report.unknown = unknown(part.as_ref(), &setup.specs);
     if !report.refused.is_empty() || !report.unknown.is_empty() {

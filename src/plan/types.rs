@@ -116,6 +116,11 @@ impl Plan {
         self.approval.as_ref().is_some_and(|approval| approval.set.contains(&super::approval_item(step)))
     }
 
+    /// Whether a digest names the set that waits for a person, or one whose approval this plan makes use of.
+    pub fn knows_approval(&self, digest: &str) -> bool {
+        self.approval.iter().chain(&self.used).any(|set| set.digest == digest)
+    }
+
     /// These steps, and nothing else to say.
     pub fn of(owner: Owner, revision: String, steps: Vec<Step>) -> Self {
         Self {
