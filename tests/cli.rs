@@ -26,6 +26,8 @@ mod marks;
 mod misread;
 #[path = "mounted/mod.rs"]
 mod mounted;
+#[path = "cli/pasted.rs"]
+mod pasted;
 #[path = "cli/prune.rs"]
 mod prune;
 #[path = "cli/reach.rs"]

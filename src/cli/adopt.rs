@@ -84,17 +84,19 @@ fn what_nobody_owns(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure
     }
     let Some(dir) = &args.write else {
         if args.format == AdoptFormat::Text && !new.is_empty() {
-            let next = format!("`kiln adopt {backend} --write DIR` writes manifests that take them over");
+            let next = context.terminal.commands().command(&format!("kiln adopt {backend} --write DIR"));
+            let next = format!("`{next}` writes manifests that take them over");
             context.terminal.line(&format!("{} can be taken over: {next}.", counted(new.len(), "object")));
         }
         return Ok(Exit::combine([standing, Exit::Unobserved.when(!in_doubt.is_empty())]));
     };
     write(dir, backend, &new)?;
     let said = format!("Wrote {} to {}", counted(new.len(), "manifest"), dir.display());
+    let commands = context.terminal.commands();
     match args.format {
-        AdoptFormat::Text => context
-            .terminal
-            .line(&format!("{said}; once they are among your specs, `kiln plan` shows what is adopted.")),
+        AdoptFormat::Text => context.terminal.line(
+            &commands.complete(&format!("{said}; once they are among your specs, `kiln plan` shows what is adopted.")),
+        ),
         // Standard output has the data.
         _ => context.terminal.note(&said),
     }
@@ -115,11 +117,12 @@ fn view<'a>(backend: &'a Name, unowned: &'a Unowned) -> UnownedView<'a> {
 }
 
 fn as_table(context: &Context, found: &[Unowned]) -> String {
+    let commands = context.terminal.commands();
     let rows: Vec<[String; 4]> = found
         .iter()
         .map(|unowned| {
             let what = match (&unowned.declared, &unowned.name) {
-                (Some(name), _) => format!("declared as volume/{name}: `kiln apply` takes it over"),
+                (Some(name), _) => commands.complete(&format!("declared as volume/{name}: `kiln apply` takes it over")),
                 (None, Ok(name)) => format!("could be volume/{name}"),
                 (None, Err(why)) => format!("cannot be taken over: {why}"),
             };

@@ -14,20 +14,35 @@ use crate::plan::{Plan, escape};
 /// Problems of manifests, as errors.
 pub(crate) fn problems(terminal: &Terminal, problems: &[Problem]) {
     for problem in problems {
-        let hint = problem.hint.as_ref().map(|hint| format!("\n{}", escape(hint))).unwrap_or_default();
+        let hint = problem
+            .hint
+            .as_ref()
+            .map(|hint| format!("\n{}", escape(&terminal.commands().complete(hint))))
+            .unwrap_or_default();
         say(terminal, "error", Some(&problem.place), &format!("{}{hint}", escape(&problem.message)));
     }
 }
 
 /// What a plan does not do, and what deserves a second look, as warnings; backends that were not seen as errors.
 pub(crate) fn plan(terminal: &Terminal, plan: &Plan, specs: &Specs) {
+    let commands = terminal.commands();
     for held in &plan.held {
         let object = format!("{}/{}", held.kind.as_lower(), held.name);
-        let text = format!("{object} is held ({}): {}\n{}", held.reason, escape(&held.message), escape(&held.unblock));
+        let text = format!(
+            "{object} is held ({}): {}\n{}",
+            held.reason,
+            escape(&commands.complete(&held.message)),
+            escape(&commands.complete(&held.unblock))
+        );
         say(terminal, "warning", place_of(specs, held.kind, &held.name), &text);
     }
     for warning in &plan.warnings {
-        say(terminal, "warning", None, &format!("{}: {}", escape(&warning.code), escape(&warning.message)));
+        say(
+            terminal,
+            "warning",
+            None,
+            &format!("{}: {}", escape(&warning.code), escape(&commands.complete(&warning.message))),
+        );
     }
     for unobserved in &plan.unobserved {
         let text = format!("backend/{} was not observed: {}", unobserved.backend, escape(&unobserved.message));

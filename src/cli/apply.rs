@@ -16,7 +16,7 @@ use super::{lines, saved, signals};
 use crate::daemon::protocol::Ask;
 use crate::engine::{self, Options, Report, Reporter, Setup};
 use crate::model::Specs;
-use crate::plan::{HeldView, Saved, counted, render_held};
+use crate::plan::{Commands, HeldView, Saved, counted, render_held};
 
 /// Where an apply runs.
 #[expect(clippy::large_enum_variant, reason = "there is one of them for each run")]
@@ -37,6 +37,7 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
             return Err(Failure::new(Exit::Usage, message).hint("plan anew: `kiln plan SPECS --prune --out FILE`"));
         }
         Some(Saved { mut specs, plan, .. }) => {
+            context.terminal.is_about_saved(&specs);
             context.hold_saved(&mut specs)?;
             (Arc::new(specs), Some(Arc::new(plan)))
         }
@@ -86,13 +87,17 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         context.terminal.note(what);
     }
     if !report.refused.is_empty() {
-        context.terminal.error(
-            "the saved plan no longer holds, and nothing was done",
-            Some("look at what is to be done now with `kiln plan`, and save that with `--out FILE`"),
-        );
+        let (message, fix) = match options.saved {
+            Some(_) => (
+                "the saved plan no longer holds, and nothing was done",
+                "look at what is to be done now with `kiln plan`, and save that with `--out FILE`",
+            ),
+            None => ("what was approved is not what waits, and nothing was done", "`kiln plan` shows what waits now"),
+        };
+        context.terminal.error(message, Some(fix));
     }
     if lines.is_none() {
-        progress.say(&summary(&report, &progress));
+        progress.say(&summary(&report, &progress, &context.terminal.commands()));
     }
     if let Some(text) = left_out(report.left_out) {
         context.terminal.note(&text);
@@ -102,7 +107,7 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
     let failed = Exit::Failed.when(!report.failed.is_empty() || !report.breaches.is_empty() || is_left);
     let exit = Exit::combine([held, failed, Exit::Held.when(!report.refused.is_empty())]);
     if let Some(lines) = lines {
-        lines.end(&summary_line(&report, exit));
+        lines.end(&summary_line(&report, exit, &context.terminal.commands()));
     }
     Ok(exit)
 }
@@ -136,7 +141,7 @@ fn declared(context: &Context, source: &Path, json: bool, prune: bool) -> Result
     Err(context.show_problems(&loaded.problems))
 }
 
-fn summary_line(report: &Report, exit: Exit) -> Summary {
+fn summary_line(report: &Report, exit: Exit, commands: &Commands) -> Summary {
     Summary {
         changed: report.changed,
         unchanged: report.unchanged,
@@ -144,7 +149,7 @@ fn summary_line(report: &Report, exit: Exit) -> Summary {
         skipped: report.skipped,
         not_asked_for: report.left_out.0,
         stopped: report.stopped,
-        held: report.plan.iter().flat_map(|plan| &plan.held).map(HeldView::new).collect(),
+        held: report.plan.iter().flat_map(|plan| &plan.held).map(|held| HeldView::new(held, commands)).collect(),
         refused: report.refused.clone(),
         breaches: report.breaches.clone(),
         exit_code: exit.code(),
@@ -152,9 +157,10 @@ fn summary_line(report: &Report, exit: Exit) -> Summary {
 }
 
 /// What the run found to be held that the plan did not know, and a last line with the counts; nothing where the plan said it all.
-fn summary(report: &Report, progress: &Progress) -> String {
+fn summary(report: &Report, progress: &Progress, commands: &Commands) -> String {
     let mut out = String::new();
-    let held: Vec<HeldView> = report.plan.iter().flat_map(|plan| &plan.held).map(HeldView::new).collect();
+    let held: Vec<HeldView> =
+        report.plan.iter().flat_map(|plan| &plan.held).map(|held| HeldView::new(held, commands)).collect();
     let found: Vec<&HeldView> = held.iter().filter(|held| !progress.was_shown(held)).collect();
     if !found.is_empty() {
         let width = found.iter().map(|held| held.object_name().len()).max().unwrap_or_default();

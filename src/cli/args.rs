@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -10,6 +10,7 @@ use clap_complete::Shell;
 
 use super::exit;
 use crate::model::{ImageFormat, Kind, Name, Owner, Seconds};
+use crate::plan::Commands;
 
 /// Keeps block storage in the shape that a directory of YAML files declares.
 #[derive(Debug, Parser)]
@@ -22,12 +23,75 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+impl Cli {
+    /// What commands that are printed must carry to mean what this one does. What comes from the environment is written out as well: it
+    /// may not be set where they are pasted.
+    pub(crate) fn commands(&self) -> Commands {
+        let (specs, prune, only) = match &self.command {
+            Command::Apply(args) => {
+                // What cannot be split is refused before anything is printed.
+                let (specs, only) = args.split().unwrap_or_else(|_| (args.specs.clone(), BTreeSet::new()));
+                (Some(specs), args.prune, only.into_iter().collect())
+            }
+            Command::Plan(args) => (Some(args.specs.specs.clone()), args.prune, Vec::new()),
+            other => (other.specs().cloned(), false, Vec::new()),
+        };
+        let text = |path: &PathBuf| path.display().to_string();
+        let plain = |path: &Path| path.strip_prefix(".").unwrap_or(path).to_owned();
+        let other_than = |path: &PathBuf, default: &str| (plain(path) != plain(Path::new(default))).then(|| text(path));
+        Commands {
+            specs: specs.and_then(|specs| other_than(&specs, SPECS)),
+            state: other_than(&self.global.state, STATE),
+            plan: None,
+            config: self.global.config.as_ref().map(text),
+            prune,
+            only,
+        }
+    }
+}
+
+impl Command {
+    /// SPECS, of a command that takes it.
+    fn specs(&self) -> Option<&PathBuf> {
+        match self {
+            Command::Check(args) => Some(&args.specs.specs),
+            Command::Plan(args) => Some(&args.specs.specs),
+            Command::Apply(args) => Some(&args.specs),
+            Command::Watch(args) => Some(&args.specs),
+            Command::Get(args) => Some(&args.specs.specs),
+            Command::Describe(args) => Some(&args.specs.specs),
+            Command::Status(args) => Some(&args.specs.specs),
+            Command::Trash(TrashCommand::List(args)) => Some(&args.specs.specs),
+            Command::Trash(TrashCommand::Restore(args)) => Some(&args.specs.specs),
+            Command::Trash(TrashCommand::Purge(args)) => Some(&args.specs.specs),
+            Command::Approve(args) => Some(&args.specs.specs),
+            Command::Suspend(args) => Some(&args.specs.specs),
+            Command::Resume(args) => Some(&args.specs.specs),
+            Command::Forget(args) => Some(&args.specs.specs),
+            Command::Adopt(args) => Some(&args.specs.specs),
+            Command::Image(ImageCommand::Export(args)) => Some(&args.specs.specs),
+            Command::Doctor(args) => Some(&args.specs.specs),
+            Command::Init(_)
+            | Command::Log(_)
+            | Command::Schema(_)
+            | Command::Explain(_)
+            | Command::Man(_)
+            | Command::Completions(_) => None,
+        }
+    }
+}
+
+/// SPECS, where none is given.
+const SPECS: &str = "./specs";
+/// The store, where none is given.
+const STATE: &str = "./state";
+
 /// Options of every command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The store: what Kiln remembers between runs
-    #[arg(long, global = true, value_name = "DIR", env = "KILN_STATE", default_value = "./state")]
+    #[arg(long, global = true, value_name = "DIR", env = "KILN_STATE", default_value = STATE)]
     pub(crate) state: PathBuf,
     /// What manifests may reach on this host; without it /etc/kiln/kiln.toml, if that is there
     #[arg(long, global = true, value_name = "FILE", env = "KILN_CONFIG")]
@@ -109,7 +173,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct SpecsArgument {
     /// Directory or file with manifests; `-` for standard input
-    #[arg(value_name = "SPECS", env = "KILN_SPECS", default_value = "./specs")]
+    #[arg(value_name = "SPECS", env = "KILN_SPECS", default_value = SPECS)]
     pub(crate) specs: PathBuf,
 }
 
@@ -117,7 +181,7 @@ pub(crate) struct SpecsArgument {
 #[derive(Debug, Args)]
 pub(crate) struct SpecsOption {
     /// Directory or file with manifests; `-` for standard input
-    #[arg(long = "specs", value_name = "SPECS", env = "KILN_SPECS", default_value = "./specs")]
+    #[arg(long = "specs", value_name = "SPECS", env = "KILN_SPECS", default_value = SPECS)]
     pub(crate) specs: PathBuf,
 }
 
@@ -209,7 +273,7 @@ pub(crate) struct ApplyArgs {
     #[arg(value_name = "SPECS|PLAN-FILE|KIND/NAME")]
     pub(crate) what: Vec<PathBuf>,
     /// What SPECS is where it is not the first argument. Not shown: for this command it is the first argument
-    #[arg(long = "specs", value_name = "SPECS", env = "KILN_SPECS", default_value = "./specs", hide = true)]
+    #[arg(long = "specs", value_name = "SPECS", env = "KILN_SPECS", default_value = SPECS, hide = true)]
     pub(crate) specs: PathBuf,
     /// Do not ask about steps that cannot be undone
     #[arg(long, short = 'y')]
@@ -260,7 +324,7 @@ fn as_object(text: &std::path::Path) -> Result<ObjectName, String> {
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
     /// Directory or file with manifests
-    #[arg(value_name = "SPECS", env = "KILN_SPECS", default_value = "./specs")]
+    #[arg(value_name = "SPECS", env = "KILN_SPECS", default_value = SPECS)]
     pub(crate) specs: PathBuf,
     /// Answer /metrics, /healthz and /readyz at this address over TCP: 127.0.0.1:9641; port 0 takes a free one. What others can reach
     /// takes TLS and a token
@@ -612,10 +676,28 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::plan::Takes;
 
     #[test]
     fn the_command_line_contradicts_itself_nowhere() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn printed_commands_take_what_the_command_line_takes() {
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            let inner = command.get_subcommands().next().unwrap_or(command);
+            let has_option = inner.get_arguments().any(|arg| arg.get_long() == Some("specs") && !arg.is_hide_set());
+            let mut positional = inner.get_positionals().filter_map(|arg| arg.get_value_names()?.first());
+            let takes = match positional.next().is_some_and(|name| name.starts_with("SPECS")) {
+                true => Some(Takes::Argument),
+                false => has_option.then_some(Takes::Option),
+            };
+            // The log is the store's; the others read neither.
+            let takes = takes.or((name == "log").then_some(Takes::Nothing));
+            assert_eq!(crate::plan::takes(name), takes, "kiln {name}");
+        }
     }
 
     #[test]

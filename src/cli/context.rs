@@ -184,7 +184,7 @@ impl Context {
     pub(crate) fn show_problems(&self, problems: &[Problem]) -> Failure {
         for problem in problems {
             // A problem makes the text in it safe itself: it knows which of its line breaks are its own.
-            self.terminal.talk(&format!("{problem}\n"));
+            self.terminal.talk(&format!("{}\n", self.terminal.commands().complete(&problem.to_string())));
         }
         let message = format!("the manifests have {}; nothing was done", counted(problems.len(), "problem"));
         Failure::new(Exit::Invalid, message).hint("each is shown above with its file, line and column")
@@ -301,7 +301,7 @@ impl Context {
     /// Prints sentences about what was done. Text from outside in them is made safe.
     pub(crate) fn say(&self, sentences: &[String]) {
         for sentence in sentences {
-            self.terminal.line(&escape(sentence));
+            self.terminal.line(&escape(&self.terminal.commands().complete(sentence)));
         }
     }
 

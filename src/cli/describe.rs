@@ -30,7 +30,7 @@ pub(crate) fn describe(context: &Context, args: &DescribeArgs) -> Result<Exit, F
     let ObjectName { kind, name } = &args.what;
     must_be_shown(*kind)?;
     let Looked { specs, survey, standing } = context.survey(&args.specs.specs)?;
-    let objects = select(&survey, &specs, Some(&Selector { kind: *kind, name: Some(name.clone()) }))?;
+    let objects = select(context, &survey, &specs, Some(&Selector { kind: *kind, name: Some(name.clone()) }))?;
     let mut history: Vec<Line> = survey
         .journal
         .iter()

@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::get::full_name;
 use crate::engine::{self, Condition, Leak, Survey, status};
 use crate::model::{Capacity, Size, SourceSpec, Specs};
-use crate::plan::{Held, Paint, View, counted, escape};
+use crate::plan::{Held, Paint, View, counted, escape, quoted};
 use crate::store::{self, Found, Store};
 
 /// Something that a person should see to.
@@ -96,6 +96,10 @@ pub(crate) fn doctor(context: &Context, args: &DoctorArgs) -> Result<Exit, Failu
         look_at_room(&survey, &specs, &mut findings);
         tools(&specs, &mut findings);
     }
+    let commands = context.terminal.commands();
+    for Finding { message, fix, .. } in &mut findings {
+        (*message, *fix) = (commands.complete(message), commands.complete(fix));
+    }
     findings.sort_by_key(|finding| !finding.wrong);
     if args.output.is_json() {
         context.json(&Diagnosis { findings: &findings });
@@ -138,7 +142,7 @@ fn look_at_store(context: &Context, findings: &mut Vec<Finding>) -> Option<std::
         let identity = &intent.step.identity;
         let message = format!("a run was interrupted at this, or just before: {}", intent.step.action);
         let what = format!("{}/{}", identity.kind.as_lower(), identity.name);
-        findings.push(Finding::untidy(what, "Interrupted", message, "kiln apply"));
+        findings.push(Finding::untidy(what, "Interrupted", message, "`kiln apply`"));
     }
     Some(opened.store)
 }
@@ -153,7 +157,8 @@ fn set_aside(state: &Path, findings: &mut Vec<Finding>) {
     aside.sort();
     for path in aside {
         let message = "a damaged store was set aside here, and rebuilt";
-        let fix = format!("find out what damaged it (the disk?), then: rm -r {}", path.display());
+        let fix =
+            format!("find out what damaged it (the disk?), then: `rm -r {}`", quoted(&path.display().to_string()));
         findings.push(Finding::untidy("store", "SetAside", message, fix));
     }
 }

@@ -18,7 +18,7 @@ pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     // The process is about to end: taking all of it apart would take longer than showing it.
     let all = ManuallyDrop::new(context.survey(&args.specs.specs)?);
     let Looked { specs, survey, standing } = &*all;
-    let mut shown = ManuallyDrop::new(select(survey, specs, args.what.as_ref())?);
+    let mut shown = ManuallyDrop::new(select(context, survey, specs, args.what.as_ref())?);
     shown.retain(|object| args.labels.iter().all(|(key, value)| object.metadata.labels.get(key) == Some(value)));
     match args.format {
         GetFormat::Json => context.json(&*shown),
@@ -47,15 +47,20 @@ pub(crate) fn full_name(object: &ObjectStatus<'_>) -> String {
 /// # Errors
 /// Exit code 2 for a name that is neither declared nor there.
 pub(crate) fn select<'a>(
+    context: &Context,
     survey: &'a Survey,
     specs: &'a Specs,
     what: Option<&Selector>,
 ) -> Result<Vec<ObjectStatus<'a>>, Failure> {
-    let Some(Selector { kind, name }) = what else { return Ok(status(survey, specs)) };
-    let mut all = match kind {
-        Kind::Backend => backend_status(survey, specs),
+    let mut all = match what {
+        Some(Selector { kind: Kind::Backend, .. }) => backend_status(survey, specs),
         _ => status(survey, specs),
     };
+    let commands = context.terminal.commands();
+    for fix in all.iter_mut().filter_map(|object| object.status.unblock.as_mut()) {
+        *fix = commands.complete(fix).into();
+    }
+    let Some(Selector { kind, name }) = what else { return Ok(all) };
     all.retain(|object| object.kind == *kind && name.as_ref().is_none_or(|n| object.metadata.name == n));
     match name {
         Some(name) if all.is_empty() => {

@@ -9,6 +9,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::driver::NewFile;
+use crate::plan::quoted;
 
 const EXAMPLE: &str = include_str!("init.yaml");
 /// Stands in the example where the id goes; as long as an id is, and no id that could be drawn.
@@ -36,7 +37,9 @@ pub(crate) fn init(context: &Context, args: &InitArgs) -> Result<Exit, Failure> 
         })
         .map_err(|error| Failure::new(Exit::Failed, format!("{} cannot be written: {error}", path.display())))?;
     context.terminal.line(&format!("Wrote {}: a stack with the id {id}, and an example.", path.display()));
-    context.terminal.line(&format!("Next: edit it, then `kiln plan {0}` and `kiln apply {0}`.", dir.display()));
+    let dir = quoted(&dir.display().to_string());
+    let next = format!("Next: edit it, then `kiln plan {dir}` and `kiln apply {dir}`.");
+    context.terminal.line(&context.terminal.commands().complete(&next));
     Ok(Exit::Done)
 }
 

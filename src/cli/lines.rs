@@ -96,7 +96,7 @@ pub(crate) struct Summary {
     pub(crate) stopped: bool,
     /// Everything held, with what the run itself found to be held.
     pub(crate) held: Vec<HeldView>,
-    /// Why the saved plan no longer holds: nothing was run.
+    /// Why nothing was run: the saved plan no longer holds, or what was approved is not what waits.
     pub(crate) refused: Vec<String>,
     /// Rules that the plan broke: a bug, and nothing was run.
     pub(crate) breaches: Vec<String>,
@@ -157,9 +157,11 @@ fn write(terminal: &Terminal, line: &impl Serialize) {
 impl Reporter for Lines {
     fn event(&self, event: Event<'_>) {
         match &event {
-            Event::Note(message) => self.line(&Line::Note { message }),
+            Event::Note(message) => self.line(&Line::Note { message: &self.terminal.commands().complete(message) }),
             Event::Planned(plan) => {
-                self.line(&Line::Planned { plan: Box::new(PlanView::new(plan, &self.specs)) });
+                self.line(&Line::Planned {
+                    plan: Box::new(PlanView::new(plan, &self.specs, &self.terminal.commands())),
+                });
             }
             Event::Started(step, about) => self.line(&Line::Started { step: *step, object: Object::of(about) }),
             Event::Progress(step, done, total) if self.is_due(*step) => {
@@ -209,7 +211,7 @@ mod tests {
 
     #[test]
     fn progress_is_told_at_most_once_a_second_for_each_step() {
-        let terminal = Terminal::new(ColorChoice::Never);
+        let terminal = Terminal::new(ColorChoice::Never, Default::default());
         let specs = crate::manifest::load(&crate::manifest::Source::Text(String::new()), &Default::default()).specs;
         let specs = Arc::new(specs);
         let people = Arc::new(Progress::new(terminal.clone(), specs.clone(), true, false, Default::default()));

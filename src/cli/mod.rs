@@ -59,7 +59,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()));
         }
     };
-    let terminal = Terminal::new(cli.global.color);
+    let terminal = Terminal::new(cli.global.color, cli.commands());
     let default = if matches!(cli.command, Command::Watch(_)) { "kiln=info,warn" } else { "warn" };
     let ended = start_log(&cli.global, default, &terminal)
         .and_then(|()| run(cli.command, &Context::new(terminal.clone(), cli.global.state, cli.global.config)));

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::saved;
 use crate::engine::Survey;
 use crate::model::Specs;
-use crate::plan::{Plan, PlanView, Saved, markdown, render};
+use crate::plan::{Plan, PlanView, Saved, markdown, quoted, render};
 
 pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
     if let Some(Saved { specs, plan, .. }) = saved::read(&args.specs.specs)? {
@@ -54,7 +54,8 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
     match &args.out {
         Some(path) => {
             saved::save(path, &Saved::new(Arc::unwrap_or_clone(specs), plan))?;
-            context.terminal.note(&format!("saved: `kiln apply {}` does exactly this, or refuses", path.display()));
+            let path = quoted(&path.display().to_string());
+            context.terminal.note(&format!("saved: `kiln apply {path}` does exactly this, or refuses"));
         }
         None => std::mem::forget(specs),
     }
@@ -67,12 +68,13 @@ fn show_saved(context: &Context, args: &PlanArgs, specs: &Specs, plan: &Plan) ->
         let message = format!("{} is a saved plan already", args.specs.specs.display());
         return Err(Failure::new(Exit::Usage, message).hint("copy the file, or plan anew from its specs"));
     }
+    context.terminal.is_about_saved(specs);
     context.terminal.note("this is a saved plan as it was; nothing was looked at now");
     Ok(show(context, args, specs, plan))
 }
 
 fn show(context: &Context, args: &PlanArgs, specs: &Specs, plan: &Plan) -> Exit {
-    let view = PlanView::new(plan, specs);
+    let view = PlanView::new(plan, specs, &context.terminal.commands());
     context.terminal.out(&match args.format {
         PlanFormat::Text => render(&view, context.terminal.paint),
         PlanFormat::Json => view.to_json(),

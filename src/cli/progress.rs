@@ -152,10 +152,10 @@ impl Reporter for Progress {
         match event {
             Event::Note(text) => self.bars.suspend(|| self.terminal.note(&text)),
             Event::Planned(plan) => {
-                let mut view = PlanView::new(plan, &self.specs);
+                let mut view = PlanView::new(plan, &self.specs, &self.terminal.commands());
                 if plan.held.is_empty() {
                     // What waited for a person has had its answer, and is about to run.
-                    view.approval = None;
+                    (view.approval, view.approve) = (None, None);
                 }
                 self.say(&render(&view, self.terminal.paint));
                 *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = view.held.unwrap_or_default();

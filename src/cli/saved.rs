@@ -39,7 +39,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<Saved>, Failure> {
         Ok(saved) => Ok(Some(saved)),
         Err(NotSaved::Other) => Ok(None),
         Err(error) => Err(Failure::new(Exit::Invalid, format!("{}: {error}", path.display()))
-            .hint("make a new one with `kiln plan --out FILE`")),
+            .hint("make a new one with `kiln plan SPECS --out FILE`")),
     }
 }
 

@@ -14,7 +14,7 @@ use super::table::table;
 use crate::daemon::protocol::{DaemonView, PassView};
 use crate::engine::{Condition, Leak, ObjectStatus, backend_status, leaks, rfc3339, status as object_status, writers};
 use crate::model::{Seconds, Size, Suspension};
-use crate::plan::{HeldView, Paint, counted, escape, render_held, resume, suspended_because};
+use crate::plan::{Commands, HeldView, Paint, counted, escape, render_held, resume, suspended_because};
 
 /// As in `kiln status -o json`.
 #[derive(Serialize)]
@@ -40,12 +40,12 @@ struct StatusView<'a> {
     leaks: Vec<LeakView>,
 }
 
-fn suspended(suspension: &Suspension) -> String {
+fn suspended(suspension: &Suspension, commands: &Commands) -> String {
     let what = match &suspension.object {
         Some((kind, name)) => format!("{}/{name}: ", kind.as_lower()),
         None => String::new(),
     };
-    format!("{what}{}; way out: {}", suspended_because(suspension), resume(suspension))
+    format!("{what}{}; way out: {}", suspended_because(suspension), commands.complete(&resume(suspension)))
 }
 
 /// Something that nobody asks for.
@@ -64,9 +64,10 @@ struct LeakView {
 }
 
 impl LeakView {
-    fn new(leak: Leak) -> Self {
+    fn new(leak: Leak, commands: &Commands) -> Self {
         let what = leak.what();
         let Leak { reason, bytes, since, message, fix, .. } = leak;
+        let fix = commands.complete(&fix);
         Self { what, reason: reason.as_str(), bytes, since: since.map(rfc3339), message, fix }
     }
 }
@@ -79,6 +80,7 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failu
     for object in object_status(&survey, &specs) {
         *conditions.entry(object.status.condition).or_default() += 1;
     }
+    let commands = context.terminal.commands();
     let view = StatusView {
         daemon,
         mute: matches!(context.holder()?, Holder::Mute(_)),
@@ -86,27 +88,27 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failu
         writers: writers(&survey.world, &specs.stack.owner, daemon.map(|daemon| daemon.pid)),
         backends: &backends,
         conditions,
-        held: survey.plan.held.iter().map(HeldView::new).collect(),
+        held: survey.plan.held.iter().map(|held| HeldView::new(held, &commands)).collect(),
         approval: survey.plan.approval.as_ref().map(|approval| approval.digest.as_str()),
-        suspended: survey.suspended.iter().map(suspended).collect(),
-        leaks: leaks(&survey, &specs).into_iter().map(LeakView::new).collect(),
+        suspended: survey.suspended.iter().map(|one| suspended(one, &commands)).collect(),
+        leaks: leaks(&survey, &specs).into_iter().map(|leak| LeakView::new(leak, &commands)).collect(),
     };
     if args.output.is_json() {
         context.json(&view);
     } else {
-        context.terminal.out(&shown(&view, context.terminal.paint));
+        context.terminal.out(&shown(&view, context.terminal.paint, &commands));
     }
     Ok(Exit::combine([standing, Exit::Unobserved.when(!survey.plan.unobserved.is_empty())]))
 }
 
-fn shown(view: &StatusView<'_>, paint: Paint) -> String {
+fn shown(view: &StatusView<'_>, paint: Paint, commands: &Commands) -> String {
     let mut out = String::new();
     match view.daemon {
-        Some(daemon) => show_daemon(&mut out, daemon, paint),
+        Some(daemon) => show_daemon(&mut out, daemon, paint, commands),
         None if view.mute => out.push_str("The daemon that has the store does not answer.\n"),
         None if view.barred => out.push_str("Whether a daemon runs cannot be known.\n"),
         None if !view.writers.is_empty() => out.push_str("No daemon runs with this store.\n"),
-        None => out.push_str("No daemon runs: `kiln watch` starts one.\n"),
+        None => out.push_str(&commands.complete("No daemon runs: `kiln watch` starts one.\n")),
     }
     for writer in &view.writers {
         let _ = writeln!(out, "{}", escape(writer));
@@ -143,12 +145,13 @@ fn shown(view: &StatusView<'_>, paint: Paint) -> String {
         }
     }
     if let Some(digest) = view.approval {
-        let _ = writeln!(out, "\nWaiting for a person: `kiln approve {digest}` lets exactly that go.");
+        let approve = commands.complete(&format!("`kiln approve {digest}`"));
+        let _ = writeln!(out, "\nWaiting for a person: {} lets exactly that go.", escape(&approve));
     }
     out
 }
 
-fn show_daemon(out: &mut String, daemon: &DaemonView, paint: Paint) {
+fn show_daemon(out: &mut String, daemon: &DaemonView, paint: Paint, commands: &Commands) {
     let mut field = |name: &str, value: String| {
         let _ = writeln!(out, "{}  {}", paint.bold(&format!("{name:<10}")), escape(&value));
     };
@@ -178,7 +181,7 @@ fn show_daemon(out: &mut String, daemon: &DaemonView, paint: Paint) {
         let place = first.file.as_ref().map(|file| format!("{file}:{}:{}: ", first.line, first.column));
         let others = match daemon.problems.len() {
             1 => String::new(),
-            all => format!(" (and {} more: `kiln check` shows all)", all - 1),
+            all => commands.complete(&format!(" (and {} more: `kiln check` shows all)", all - 1)),
         };
         field("problem", format!("{}{}{others}", place.unwrap_or_default(), first.message));
     }

@@ -9,7 +9,8 @@ use indicatif::ProgressBar;
 use super::args::ColorChoice;
 use super::failure::Failure;
 use crate::cli::exit::Exit;
-use crate::plan::{Paint, escape};
+use crate::model::Specs;
+use crate::plan::{Commands, Paint, escape};
 
 /// How often a line about what is running is drawn anew: often enough to be seen alive.
 pub(crate) const TICK: Duration = Duration::from_millis(120);
@@ -24,6 +25,8 @@ pub(crate) struct Terminal {
     gone: Arc<Mutex<Option<io::Error>>>,
     /// The line that says what is waited for.
     busy: Arc<Mutex<Option<ProgressBar>>>,
+    /// Completes the commands that are printed.
+    commands: Arc<Mutex<Commands>>,
 }
 
 /// Says on a terminal, until it is dropped, what is waited for.
@@ -40,7 +43,7 @@ impl Drop for Busy {
 
 impl Terminal {
     /// Colour where the streams are terminals, unless told otherwise.
-    pub(crate) fn new(color: ColorChoice) -> Self {
+    pub(crate) fn new(color: ColorChoice, commands: Commands) -> Self {
         // https://no-color.org: present and not empty means no colour. A choice on the command line is stronger.
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
@@ -56,7 +59,21 @@ impl Terminal {
             err_paint: paint(io::stderr().is_terminal()),
             gone: Arc::default(),
             busy: Arc::default(),
+            commands: Arc::new(Mutex::new(commands)),
         }
+    }
+
+    /// Completes the commands that are printed: see [`Commands`].
+    pub(crate) fn commands(&self) -> Commands {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says that what stands in the place of SPECS is a saved plan. Which manifests it was made from it does not say: other commands than
+    /// `apply` leave that to the reader.
+    pub(crate) fn is_about_saved(&self, specs: &Specs) {
+        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        commands.plan = commands.specs.replace("SPECS".to_owned());
+        commands.prune = specs.coverage.is_pruned();
     }
 
     /// Whether standard error may be painted.
@@ -112,14 +129,15 @@ impl Terminal {
 
     /// Says something in passing, on standard error. Text from outside in it is made safe.
     pub(crate) fn note(&self, text: &str) {
-        self.talk(&format!("{} {}\n", self.err_paint.bold("note:"), escape(text)));
+        self.talk(&format!("{} {}\n", self.err_paint.bold("note:"), escape(&self.commands().complete(text))));
     }
 
     /// Says what went wrong, and what to do next.
     pub(crate) fn error(&self, message: &str, hint: Option<&str>) {
-        self.talk(&format!("{} {}\n", self.err_paint.with("1;31", "error:"), escape(message)));
+        let complete = |text| self.commands().complete(text);
+        self.talk(&format!("{} {}\n", self.err_paint.with("1;31", "error:"), escape(&complete(message))));
         if let Some(hint) = hint {
-            self.talk(&format!("{} {}\n", self.err_paint.with("1;36", "hint:"), escape(hint)));
+            self.talk(&format!("{} {}\n", self.err_paint.with("1;36", "hint:"), escape(&complete(hint))));
         }
     }
 

@@ -11,6 +11,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use crate::daemon::{self, Config, Ended, Listen, Unfit};
 use crate::engine::SystemClock;
+use crate::plan::Commands;
 
 pub(crate) fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Failure> {
     let specs = args.specs.clone();
@@ -40,12 +41,24 @@ pub(crate) fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Failure
         connect: Arc::new(BuiltIn),
         clock: Arc::new(SystemClock),
         listen,
+        commands: everywhere(context.terminal.commands(), args, context.state()),
     };
     match block_on_two(daemon::watch(config))? {
         Ok(()) => Ok(Exit::Done),
         Err(Ended::Store(error)) => Err(error.into()),
         Err(Ended::Begin(message)) => Err(Failure::new(Exit::Failed, message)),
         Err(Ended::Listen(unfit)) => Err(unfit_for(Exit::Failed, unfit)),
+    }
+}
+
+/// The commands of the daemon's log: they are pasted where the working directory is another.
+fn everywhere(commands: Commands, args: &WatchArgs, state: &Path) -> Commands {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+    Commands {
+        specs: Some(absolute(&args.specs)),
+        state: Some(absolute(state)),
+        config: commands.config.as_deref().map(|config| absolute(Path::new(config))),
+        ..commands
     }
 }
 

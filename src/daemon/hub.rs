@@ -22,6 +22,7 @@ use crate::driver::has_writer;
 use crate::engine::{Clock, Connect, Retry, Setup, problem_views, rfc3339};
 use crate::manifest::{Allowed, Limits, Reader, Reading, Source, checkout_in_progress};
 use crate::model::{Name, Owner, Specs};
+use crate::plan::Commands;
 use crate::store::{Store, StoreError};
 
 /// While `git checkout` is at work, it is looked for again this often.
@@ -50,6 +51,8 @@ pub struct Config {
     pub clock: Arc<dyn Clock>,
     /// Where monitoring may ask besides the control socket.
     pub listen: Option<Arc<Listen>>,
+    /// Completes the commands that the log names.
+    pub commands: Commands,
 }
 
 /// What the loop and its clients share.

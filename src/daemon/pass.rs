@@ -15,7 +15,7 @@ use super::schedule::After;
 use crate::engine::{self, Options, Report, Reporter, Survey, rfc3339};
 use crate::manifest::{Problem, Reading};
 use crate::model::{Action, BackendSpec, DriverError, ErrorKind, Kind, Name, Owner, Specs, Step, Uid, Verb};
-use crate::plan::{self, Plan, View, World};
+use crate::plan::{self, Commands, Plan, View, World};
 use crate::store::StoreError;
 
 /// Who asks for a pass.
@@ -260,8 +260,8 @@ impl Hub {
                 known.applied = Some(AppliedContent { content, revision });
                 self.metrics.success(self.config.clock.now());
             }
-            tell_held(&mut known.told, plan, unconfirmed);
-            tell_warnings(&mut known.warned, plan);
+            tell_held(&mut known.told, plan, unconfirmed, &self.config.commands);
+            tell_warnings(&mut known.warned, plan, &self.config.commands);
             tell_gaps(&mut known.gaps, &report.world);
             known.objects.next()
         };
@@ -443,7 +443,7 @@ fn tell_problems(before: Option<&Reading>, now: &Reading) {
 ///
 /// What only waits for the confirmation read (a removal, and a new volume that may be the removed one renamed) is not worth a line: it
 /// is told when it is made.
-fn tell_held(told: &mut BTreeSet<String>, plan: &Plan, unconfirmed: bool) {
+fn tell_held(told: &mut BTreeSet<String>, plan: &Plan, unconfirmed: bool, commands: &Commands) {
     let mut now = BTreeSet::new();
     for held in &plan.held {
         let what = format!("{}/{} ({} of it): {}", held.kind.as_lower(), held.name, held.action, held.reason);
@@ -452,7 +452,8 @@ fn tell_held(told: &mut BTreeSet<String>, plan: &Plan, unconfirmed: bool) {
             continue;
         }
         if !is_told && !now.contains(&what) {
-            tracing::warn!("held: {what}: {}; way out: {}", held.message, held.unblock);
+            let (message, fix) = (commands.complete(&held.message), commands.complete(&held.unblock));
+            tracing::warn!("held: {what}: {message}; way out: {fix}");
         }
         now.insert(what);
     }
@@ -463,9 +464,9 @@ fn tell_held(told: &mut BTreeSet<String>, plan: &Plan, unconfirmed: bool) {
 }
 
 /// Logs each warning of the plan once, for as long as the plan has it.
-fn tell_warnings(told: &mut BTreeSet<String>, plan: &Plan) {
+fn tell_warnings(told: &mut BTreeSet<String>, plan: &Plan, commands: &Commands) {
     let now: BTreeSet<String> = plan.warnings.iter().map(|w| format!("{}: {}", w.code, w.message)).collect();
-    now.difference(told).for_each(|warning| tracing::warn!("{warning}"));
+    now.difference(told).for_each(|warning| tracing::warn!("{}", commands.complete(warning)));
     *told = now;
 }
 

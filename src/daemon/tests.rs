@@ -78,6 +78,7 @@ impl Bench {
             connect: pool.clone(),
             clock: clock.clone(),
             listen: None,
+            commands: Default::default(),
         };
         let (ended, receiver) = mpsc::unbounded_channel();
         let hub = Arc::new(Hub::new(config, ended).unwrap());

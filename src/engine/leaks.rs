@@ -166,7 +166,7 @@ fn left_over(backend: &Name, object: &Object) -> Leak {
         bytes: bytes_of(object),
         since: None,
         message: format!("{} was left half made by a run that was interrupted", object.native),
-        fix: "kiln apply".to_owned(),
+        fix: "`kiln apply`".to_owned(),
     }
 }
 
@@ -186,7 +186,7 @@ fn expired(now: u64, suspended: &[Suspension], wanted: &Wanted<'_>, backend: &Na
                 identity.name
             ),
         ),
-        None => (String::new(), "kiln trash purge".to_owned()),
+        None => (String::new(), "`kiln trash purge`".to_owned()),
     };
     Some(Leak {
         reason: LeakReason::Expired,
@@ -256,7 +256,7 @@ fn remembered(
         if ledger.leaving.contains(uid) || spoken.is_given_up(&identity, Some(ledger)) {
             let message =
                 format!("{} is gone from {backend} and missed by nobody, and its ledger has it still", entry.native);
-            leak(&identity, &entry.native, message, "kiln apply".to_owned());
+            leak(&identity, &entry.native, message, "`kiln apply`".to_owned());
         }
     }
     for record in records.objects.values().filter(|record| record.backend == *backend && record.seen.is_some()) {
@@ -266,9 +266,9 @@ fn remembered(
             continue;
         }
         let fix = match ledger.tombstones.contains_key(&identity.uid) {
-            true => "kiln apply".to_owned(),
+            true => "`kiln apply`".to_owned(),
             false if !spoken.is_given_up(identity, Some(ledger)) => continue,
-            false => format!("kiln forget {}/{}", identity.kind.as_lower(), identity.name),
+            false => format!("`kiln forget {}/{}`", identity.kind.as_lower(), identity.name),
         };
         let message =
             format!("{} is gone from {backend} and missed by nobody, and the store has it still", record.native);

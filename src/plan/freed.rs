@@ -59,7 +59,7 @@ impl<'a> Planner<'a> {
         let message = format!("the trash holds another {native} already");
         let unblock = match &other.identity {
             Some(id) if id.owner == self.inputs.specs.stack.owner => {
-                format!("kiln trash purge {}/{}", id.kind.as_lower(), id.name)
+                format!("`kiln trash purge {}/{}`", id.kind.as_lower(), id.name)
             }
             _ => format!("move {native} out of the trash on the backend"),
         };

@@ -44,10 +44,10 @@ pub fn markdown(view: &PlanView) -> String {
         vec![safe(&place), safe(&problem.message), safe(problem.hint.as_deref().unwrap_or_default())]
     });
     table(&mut out, "Problems", &["where", "what", "hint"], &problems.collect::<Vec<_>>());
-    if let Some(digest) = &view.approval {
+    if let Some(command) = &view.approve {
         line(&mut out, "");
         // Not in backticks: there a backslash is a backslash.
-        let command = format!("<code>kiln apply --approve {}</code>", safe(digest));
+        let command = format!("<code>{}</code>", safe(command));
         line(&mut out, &format!("To approve exactly what waits for it: {command}"));
     }
     out

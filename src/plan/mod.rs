@@ -6,6 +6,7 @@
 
 mod alike;
 mod approve;
+mod commands;
 mod create;
 mod digest;
 mod drift;
@@ -34,6 +35,7 @@ mod view;
 mod volume;
 
 pub use approve::{approval_item, digest_of};
+pub use commands::{Commands, Takes, quoted, takes};
 pub use ground::{believed, usable};
 pub use lint::lint;
 pub use looks::{images, looks};

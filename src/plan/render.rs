@@ -121,8 +121,8 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
         out.push('\n');
     }
     line(&mut out, format_args!("{}", summary_line(view)));
-    if let Some(digest) = &view.approval {
-        line(&mut out, format_args!("To approve exactly what waits for it: kiln apply --approve {}", escape(digest)));
+    if let Some(command) = &view.approve {
+        line(&mut out, format_args!("To approve exactly what waits for it: {}", escape(command)));
     }
     out
 }
@@ -247,7 +247,7 @@ mod tests {
         Action, Expect, FieldChange, Identity, Kind, Name, NativeName, ObjectRef, Origin, Provisioning, Reason,
         Seconds, Specs, Stack, Step, Tags, Uid,
     };
-    use crate::plan::{ApprovalSet, Drift, Held, HeldReason, Plan, ProblemView, Unobserved, Warning};
+    use crate::plan::{ApprovalSet, Commands, Drift, Held, HeldReason, Plan, ProblemView, Unobserved, Warning};
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
@@ -469,25 +469,28 @@ mod tests {
 
     #[test]
     fn everything_that_can_be_shown_is_shown() {
-        let view = PlanView::new(&everything(), &specs());
+        let view = PlanView::new(&everything(), &specs(), &Commands::default());
         golden("everything.txt", &render(&view, Paint::PLAIN));
     }
 
     #[test]
     fn markdown_shows_everything_too() {
-        golden("everything.md", &crate::plan::markdown(&PlanView::new(&everything(), &specs())));
+        golden("everything.md", &crate::plan::markdown(&PlanView::new(&everything(), &specs(), &Commands::default())));
     }
 
     #[test]
     fn the_json_has_the_keys_of_the_contract_in_their_order() {
-        let view = PlanView::new(&everything(), &specs());
+        let view = PlanView::new(&everything(), &specs(), &Commands::default());
         golden("everything.json", &view.to_json());
-        golden("nothing.json", &PlanView::new(&nothing(), &specs()).to_json());
+        golden("nothing.json", &PlanView::new(&nothing(), &specs(), &Commands::default()).to_json());
     }
 
     #[test]
     fn nothing_to_do_is_one_line() {
-        assert_eq!(render(&PlanView::new(&nothing(), &specs()), Paint::PLAIN), "Nothing to do.\n");
+        assert_eq!(
+            render(&PlanView::new(&nothing(), &specs(), &Commands::default()), Paint::PLAIN),
+            "Nothing to do.\n"
+        );
     }
 
     #[test]
@@ -501,7 +504,7 @@ mod tests {
 
     #[test]
     fn colour_only_repeats() {
-        let view = PlanView::new(&everything(), &specs());
+        let view = PlanView::new(&everything(), &specs(), &Commands::default());
         let painted = render(&view, Paint { colour: true });
         let mut plain = String::new();
         let mut rest = painted.as_str();
@@ -521,7 +524,7 @@ mod tests {
         let mut plan = everything();
         plan.steps[0].native = NativeName::new("x\u{7}");
         plan.held[0].message = "\u{1b}]0;title\u{7}".to_owned();
-        let shown = render(&PlanView::new(&plan, &specs()), Paint::PLAIN);
+        let shown = render(&PlanView::new(&plan, &specs(), &Commands::default()), Paint::PLAIN);
         assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown}");
     }
 }

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Drift, Plan, Unobserved, Warning};
+use super::{Commands, Drift, Plan, Unobserved, Warning};
 use crate::model::{Action, Kind, NativeName, Origin, Risk, Size, Specs, Step, Verb};
 
 /// The `format` of the JSON form.
@@ -41,6 +41,9 @@ pub struct PlanView {
     /// What is wrong with the manifests: exit code 5.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ProblemView>,
+    /// The command that approves exactly what waits; none if nothing does.
+    #[serde(skip)]
+    pub approve: Option<String>,
 }
 
 /// A step as shown.
@@ -143,8 +146,9 @@ pub struct ProblemView {
 }
 
 impl PlanView {
-    /// The view of a plan. `specs` are those it was made for: from them it is known which sizes were rounded.
-    pub fn new(plan: &Plan, specs: &Specs) -> Self {
+    /// The view of a plan. `specs` are those it was made for: from them it is known which sizes were rounded. `commands` completes the
+    /// commands that its texts name.
+    pub fn new(plan: &Plan, specs: &Specs, commands: &Commands) -> Self {
         let Plan {
             owner,
             revision,
@@ -162,7 +166,7 @@ impl PlanView {
             unsettled: _,
             look_inside: _,
         } = plan;
-        let held: Vec<HeldView> = held.iter().map(HeldView::new).collect();
+        let held: Vec<HeldView> = held.iter().map(|held| HeldView::new(held, commands)).collect();
         let summary = Summary::new(steps, held.len());
         Self {
             format: PLAN_FORMAT,
@@ -173,10 +177,11 @@ impl PlanView {
             steps: Some(steps.iter().map(|step| StepView::new(step, specs)).collect()),
             held: Some(held),
             drift: Some(drift.clone()),
-            warnings: Some(warnings.clone()),
+            warnings: Some(warnings.iter().map(|warning| completed(warning, commands)).collect()),
             summary: Some(summary),
             unobserved: unobserved.clone(),
             problems: Vec::new(),
+            approve: approval.as_ref().map(|set| commands.command(&format!("kiln apply --approve {}", set.digest))),
         }
     }
 
@@ -195,6 +200,7 @@ impl PlanView {
             summary: None,
             unobserved: Vec::new(),
             problems,
+            approve: None,
         }
     }
 
@@ -205,6 +211,10 @@ impl PlanView {
         text.push('\n');
         text
     }
+}
+
+fn completed(Warning { code, message }: &Warning, commands: &Commands) -> Warning {
+    Warning { code: code.clone(), message: commands.complete(message) }
 }
 
 impl Summary {
@@ -249,7 +259,7 @@ impl Summary {
 
 impl HeldView {
     /// The view of what is held.
-    pub fn new(held: &super::Held) -> Self {
+    pub fn new(held: &super::Held, commands: &Commands) -> Self {
         let super::Held { kind, name, action, backend, uid, reason, message, unblock } = held;
         Self {
             action: *action,
@@ -258,8 +268,8 @@ impl HeldView {
             backend: backend.as_ref().map(ToString::to_string),
             uid: uid.map(|uid| uid.to_string()),
             reason: reason.to_string(),
-            message: message.clone(),
-            unblock: unblock.clone(),
+            message: commands.complete(message),
+            unblock: commands.complete(unblock),
         }
     }
 

@@ -227,6 +227,10 @@ fn what_a_person_approves_the_daemon_carries_out() {
     let status = sandbox.kiln("status -o json").ends(0).json();
     let digest = status["approval"].as_str().unwrap();
     sandbox.kiln("status").says(&format!("kiln approve {digest}"));
+    // Who reads the log is somewhere else.
+    let place = |dir: &str| std::fs::canonicalize(sandbox.path(dir)).unwrap().display().to_string();
+    let whole = format!("`kiln approve {digest} --specs {} --state {}`", place("specs"), place("state"));
+    assert!(daemon.log().contains(&whole), "no {whole} in {}", daemon.log());
     // More of them are another set: what was approved is gone, and nothing else.
     sandbox.remove("specs/v15.yaml");
     daemon.second_look();

@@ -190,7 +190,7 @@ fn leftovers_count_where_nobody_is_writing() {
     let mut scene = Scene::new(&["db", "new"], vec![live("db"), half], &[]);
     scene.forget_in_ledger("new");
     scene.records.objects.remove(&identity("new").uid);
-    assert_eq!(scene.leaks(), [leak("LeftOver", "new", Some(512), None, "kiln apply")]);
+    assert_eq!(scene.leaks(), [leak("LeftOver", "new", Some(512), None, "`kiln apply`")]);
     scene.observed.locked = vec![owner()];
     assert_eq!(scene.leaks(), []);
 }
@@ -212,7 +212,7 @@ fn trash_past_its_time_says_since_when_and_what_keeps_it() {
     let size = Some(1 << 30);
     let expected = [
         leak("Expired", "kept", size, Some(NOW - 5), resume),
-        leak("Expired", "old", size, Some(NOW - 5), "kiln trash purge"),
+        leak("Expired", "old", size, Some(NOW - 5), "`kiln trash purge`"),
     ];
     assert_eq!(scene.leaks(), expected);
 }
@@ -227,9 +227,9 @@ fn what_is_remembered_and_gone_is_told_until_it_is_buried() {
     scene.ledger.tombstones.insert(identity("stone").uid, stone);
     let seen = Some(NOW - 60);
     let expected = [
-        leak("Remembered", "dropped", None, seen, "kiln apply"),
-        leak("Remembered", "stone", None, seen, "kiln apply"),
-        leak("Remembered", "storeonly", None, seen, "kiln forget volume/storeonly"),
+        leak("Remembered", "dropped", None, seen, "`kiln apply`"),
+        leak("Remembered", "stone", None, seen, "`kiln apply`"),
+        leak("Remembered", "storeonly", None, seen, "`kiln forget volume/storeonly`"),
     ];
     assert_eq!(scene.leaks(), expected);
     scene.observed.listed.volumes = false;

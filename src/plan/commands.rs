@@ -1,0 +1,199 @@
+//! The commands that texts name, completed, so that each means the same when a person pastes it.
+//!
+//! The planner and the engine write `kiln apply` or `kiln forget volume/db` between backticks, and know neither SPECS nor the store. What
+//! prints such a text completes it here, from the options that its own command was given.
+
+use crate::model::{Kind, Name};
+
+/// What a printed command must carry besides its own words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Commands {
+    /// SPECS as typed; none where it is the default.
+    pub specs: Option<String>,
+    /// The saved plan that `apply` was given in its place.
+    pub plan: Option<String>,
+    /// `--state`; none where it is the default.
+    pub state: Option<String>,
+    /// `--config`, where it is given.
+    pub config: Option<String>,
+    /// Whether the manifests were read with `--prune`.
+    pub prune: bool,
+    /// The objects that `apply` was limited to.
+    pub only: Vec<(Kind, Name)>,
+}
+
+/// Where a command takes SPECS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// As its first argument.
+    Argument,
+    /// As `--specs`.
+    Option,
+    /// Nowhere.
+    Nothing,
+}
+
+/// What a command of Kiln takes; none of one that takes none of it.
+pub fn takes(command: &str) -> Option<Takes> {
+    match command {
+        "check" | "plan" | "apply" | "watch" => Some(Takes::Argument),
+        "get" | "describe" | "status" | "trash" | "approve" | "suspend" | "resume" | "forget" | "adopt" | "image"
+        | "doctor" => Some(Takes::Option),
+        "log" => Some(Takes::Nothing),
+        _ => None,
+    }
+}
+
+impl Commands {
+    /// Completes each command that stands between backticks in a text. What a command says itself stays: a completed text stays as it is.
+    pub fn complete(&self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        for (index, part) in text.split('`').enumerate() {
+            if index > 0 {
+                out.push('`');
+            }
+            match index % 2 == 1 && part.starts_with("kiln ") {
+                true => out.push_str(&self.command(part)),
+                false => out.push_str(part),
+            }
+        }
+        out
+    }
+
+    /// Completes one command.
+    pub fn command(&self, text: &str) -> String {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let Some(takes) = words.get(1).and_then(|command| takes(command)) else { return text.to_owned() };
+        // Brackets stand in the form of a command, and in no command.
+        if text.contains('[') {
+            return text.to_owned();
+        }
+        let command = words[1];
+        let plan = self.plan.as_deref().filter(|_| command == "apply");
+        let specs = plan.or(self.specs.as_deref()).map(quoted);
+        let first = words.get(2).filter(|word| !is_option(word)).copied();
+        let names_specs = first.is_some_and(|first| !is_object(first) || specs.as_deref() == Some(first));
+        let (head, rest) = text.split_at(text.find(command).map_or(text.len(), |at| at + command.len()));
+        let mut out = head.to_owned();
+        if takes == Takes::Argument && !names_specs {
+            out.extend(specs.iter().map(|specs| format!(" {specs}")));
+            // What `apply` was limited to, it stays limited to.
+            if command == "apply" && first.is_none() {
+                out.extend(self.only.iter().map(|(kind, name)| format!(" {}/{name}", kind.as_lower())));
+            }
+        }
+        out.push_str(rest);
+        let mut add = |option: &str, value: Option<&str>| {
+            if !words.contains(&option) {
+                out.push_str(&format!(" {option}"));
+                out.extend(value.map(|value| format!(" {}", quoted(value))));
+            }
+        };
+        if let Some(specs) = self.specs.as_ref().filter(|_| takes == Takes::Option) {
+            add("--specs", Some(specs));
+        }
+        if self.prune && plan.is_none() && matches!(command, "plan" | "apply") {
+            add("--prune", None);
+        }
+        if let Some(state) = self.state.as_ref().filter(|_| command != "check") {
+            add("--state", Some(state));
+        }
+        if let Some(config) = self.config.as_ref().filter(|_| takes != Takes::Nothing) {
+            add("--config", Some(config));
+        }
+        out
+    }
+}
+
+fn is_option(word: &str) -> bool {
+    word.starts_with('-') && word != "-"
+}
+
+/// Whether a word is `volume/db`.
+fn is_object(word: &str) -> bool {
+    let name_of = |(kind, name): (&str, &str)| Kind::parse_loosely(kind).and_then(|_| name.parse::<Name>().ok());
+    word.split_once('/').and_then(name_of).is_some()
+}
+
+/// A value as a POSIX shell reads it back.
+pub fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+=,".contains(c);
+    let text = if is_option(text) { format!("./{text}") } else { text.to_owned() };
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Commands {
+        let text = |text: &str| Some(text.to_owned());
+        Commands { specs: text("st"), state: text("X"), config: text("c d.toml"), ..Commands::default() }
+    }
+
+    #[test]
+    fn a_command_gets_what_it_takes() {
+        for (bare, complete) in [
+            ("kiln apply", "kiln apply st --state X --config 'c d.toml'"),
+            ("kiln apply --approve 12ab", "kiln apply st --approve 12ab --state X --config 'c d.toml'"),
+            ("kiln apply volume/db", "kiln apply st volume/db --state X --config 'c d.toml'"),
+            ("kiln apply plan.json", "kiln apply plan.json --state X --config 'c d.toml'"),
+            ("kiln plan", "kiln plan st --state X --config 'c d.toml'"),
+            ("kiln check", "kiln check st --config 'c d.toml'"),
+            ("kiln forget volume/db", "kiln forget volume/db --specs st --state X --config 'c d.toml'"),
+            ("kiln trash purge", "kiln trash purge --specs st --state X --config 'c d.toml'"),
+            ("kiln log", "kiln log --state X"),
+            ("kiln init", "kiln init"),
+            ("kiln explain KIND", "kiln explain KIND"),
+            ("kiln apply [SPECS|PLAN-FILE]", "kiln apply [SPECS|PLAN-FILE]"),
+        ] {
+            assert_eq!(all().command(bare), complete);
+            assert_eq!(all().command(complete), complete, "a complete command stays");
+            assert_eq!(Commands::default().command(bare), bare);
+        }
+    }
+
+    #[test]
+    fn pruning_and_chosen_objects_stay_with_plan_and_apply() {
+        let pruned = Commands { specs: Some("-".to_owned()), prune: true, ..Commands::default() };
+        assert_eq!(pruned.command("kiln apply --approve 12ab"), "kiln apply - --approve 12ab --prune");
+        assert_eq!(pruned.command("kiln plan"), "kiln plan - --prune");
+        assert_eq!(pruned.command("kiln get"), "kiln get --specs -");
+        let chosen = Commands { only: vec![(Kind::Volume, "db".parse().unwrap())], specs: Some("st".into()), ..pruned };
+        assert_eq!(chosen.command("kiln apply --approve 1"), "kiln apply st volume/db --approve 1 --prune");
+        let saved = Commands { plan: Some("p".into()), specs: Some("SPECS".into()), ..chosen.clone() };
+        assert_eq!(saved.command("kiln apply --approve 1"), "kiln apply p volume/db --approve 1");
+        assert_eq!(saved.command("kiln plan"), "kiln plan SPECS --prune");
+        assert_eq!(chosen.command("kiln apply volume/b"), "kiln apply st volume/b --prune");
+    }
+
+    #[test]
+    fn only_commands_between_backticks_change() {
+        let text =
+            "bring it back; or `kiln forget volume/db`, then `kiln apply`, and kiln apply goes on with `size: 1Gi`";
+        let specs = Commands { specs: Some("st".to_owned()), ..Commands::default() };
+        let complete = "bring it back; or `kiln forget volume/db --specs st`, then `kiln apply st`, and kiln apply goes on with \
+                        `size: 1Gi`";
+        assert_eq!(specs.complete(text), complete);
+        assert_eq!(specs.complete(complete), complete);
+    }
+
+    #[test]
+    fn values_survive_the_shell() {
+        for (value, shown) in [
+            ("st", "st"),
+            ("/srv/my specs", "'/srv/my specs'"),
+            ("a'b", r"'a'\''b'"),
+            ("$(reboot)", "'$(reboot)'"),
+            ("~x", "'~x'"),
+            ("-", "-"),
+            ("-x", "./-x"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(value), shown);
+        }
+    }
+}
