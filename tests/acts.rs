@@ -17,28 +17,10 @@ use kiln::model::{FaultRates, Kind, Name, NativeName, Seconds, Size, Specs};
 use kiln::plan::HeldReason;
 use kiln::plan::Plan;
 use kiln::store::Store;
-use rig::{Doom, HEAD, Point, Pools, Rig, objects, run, snapshot, specs, volume};
-
-fn join(parts: &[String]) -> Specs {
-    specs(&format!("{HEAD}{}", parts.concat()))
-}
+use rig::{Doom, HEAD, Point, Pools, Rig, join, objects, run, snapshot, specs, volume, volumes_from};
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
-}
-
-fn native(rig: &Rig, object: &str) -> NativeName {
-    let world = rig.world();
-    world
-        .live_objects()
-        .map(|(native, _)| native.clone())
-        .find(|n| n.as_str().contains(&format!(".{object}.")))
-        .unwrap()
-}
-
-fn size_of(rig: &Rig, object: &str) -> Size {
-    let native = native(rig, object);
-    rig.world().live(&native).unwrap().size
 }
 
 async fn held(rig: &Rig, specs: &Specs) -> Vec<(String, HeldReason)> {
@@ -53,7 +35,7 @@ fn a_volume_that_was_cut_is_lost_until_a_person_accepts_it() {
         let declared = join(&[volume("db", "size: 4Mi"), snapshot("s", "db", "")]);
         rig.settle(&declared, 3, "made").await;
         for object in ["db", "s"] {
-            let native = native(&rig, object);
+            let native = rig.native(object);
             rig.world().resize_by_hand(&native, Size(1 << 20));
         }
         // Neither grown back as zeroes, nor used: a clone of the snapshot would be of what is left of it.
@@ -75,22 +57,22 @@ fn a_volume_that_was_cut_is_lost_until_a_person_accepts_it() {
                 assert_eq!(held(rig, &declared).await, [("db".to_owned(), HeldReason::GrowRefused)]);
             }
             assert_eq!(held(rig, &with_clone).await, [("db".to_owned(), HeldReason::GrowRefused)]);
-            assert_eq!(size_of(rig, "db"), Size(1 << 20));
+            assert_eq!(rig.size_of("db"), Size(1 << 20));
         }
         // Another size asks for growing anew; so does an approval.
         let larger = join(&[volume("db", "size: 5Mi"), snapshot("s", "db", "")]);
         let other = rig.fork(true);
         other.settle(&larger, 3, "declared anew").await;
-        assert_eq!(size_of(&other, "db"), Size(5 << 20));
+        assert_eq!(other.size_of("db"), Size(5 << 20));
         let mut approving = rig.fork(true);
         let digest = approving.pass(&declared).await.unwrap().plan.unwrap().approval.unwrap().digest;
         approving.approve = vec![digest];
         approving.settle(&declared, 3, "approved").await;
-        assert_eq!(size_of(&approving, "db"), Size(4 << 20));
+        assert_eq!(approving.size_of("db"), Size(4 << 20));
         approving.approve.clear();
         assert_eq!(held(&approving, &declared).await, []);
         // Cut again, it is Lost again.
-        let db = native(&approving, "db");
+        let db = approving.native("db");
         approving.world().resize_by_hand(&db, Size(1 << 20));
         assert_eq!(held(&approving, &declared).await, [("db".to_owned(), HeldReason::Lost)]);
     });
@@ -102,7 +84,7 @@ fn protection_outlives_its_tag() {
         let rig = Rig::new();
         let other = volume("other", "size: 1Mi");
         rig.settle(&join(&[volume("db", "size: 1Mi, protected: true"), other.clone()]), 3, "made").await;
-        let db = native(&rig, "db");
+        let db = rig.native("db");
         rig.world().retag_by_hand(&db, |tags| tags.protected = false);
         for rig in [&rig, &rig.fork(false)] {
             assert_eq!(
@@ -133,8 +115,7 @@ fn each_distinct_restore_is_done_once() {
         for request in ["one", "two", "one", "two"] {
             rig.settle(&asks(request), 3, request).await;
         }
-        let restored = rig.world().events().iter().filter(|event| event.effect == SimEffect::Restored).count();
-        assert_eq!(restored, 2);
+        assert_eq!(rig.count(SimEffect::Restored), 2);
     });
 }
 
@@ -144,7 +125,7 @@ fn a_removal_that_failed_does_not_make_a_later_loss_look_like_one() {
         let rig = Rig::new();
         let both = join(&[volume("db", "size: 1Mi"), volume("other", "size: 1Mi")]);
         rig.settle(&both, 3, "made").await;
-        let db = native(&rig, "db");
+        let db = rig.native("db");
         rig.world().open(&db, "a client");
         let without = join(&[volume("other", "size: 1Mi")]);
         assert_eq!(held(&rig, &without).await, [("db".to_owned(), HeldReason::InUse)]);
@@ -157,28 +138,14 @@ fn a_removal_that_failed_does_not_make_a_later_loss_look_like_one() {
 #[test]
 fn what_was_removed_before_a_crash_counts_against_the_limits() {
     run(async {
-        let text = HEAD.replace("maxRemovals: 1000", "maxRemovals: 3");
-        let all = |from: u32| {
-            let volumes: Vec<String> = (from..9).map(|n| volume(&format!("v{n}"), "size: 1Mi")).collect();
-            specs(&format!("{text}{}", volumes.concat()))
-        };
+        let from = |n| volumes_from(n, "size: 1Mi");
         let rig = Rig::new();
-        rig.settle(&all(0), 3, "made").await;
+        rig.settle(&from(0), 3, "made").await;
         // Killed at the last call of a run that removes three: they are in the trash, and not yet counted.
-        let undisturbed = rig.fork(true);
-        undisturbed.pass(&all(3)).await.unwrap();
-        let calls = undisturbed.doom.calls.load(Ordering::SeqCst);
-        let fewer = all(3);
-        let mut crashed = rig.fork(true);
-        crashed.doom = Doom::at(calls - 1, Point::Before);
-        tokio::select! {
-            biased;
-            () = crashed.doom.died.notified() => {}
-            _ = crashed.pass(&fewer) => panic!("nobody died"),
-        }
-        let crashed = crashed.restarted(false).await;
+        let calls = rig.calls_of(async |rig| rig.pass(&from(3)).await).await;
+        let crashed = rig.killed(calls - 1, Point::Before, false, async |rig| rig.pass(&from(3)).await).await;
         assert_eq!(crashed.world().trashed_objects().count(), 3);
-        assert_eq!(held(&crashed, &all(6)).await.len(), 3, "three more are too many");
+        assert_eq!(held(&crashed, &from(6)).await.len(), 3, "three more are too many");
     });
 }
 
@@ -188,7 +155,7 @@ fn an_object_under_another_name_is_not_lost() {
         let rig = Rig::new();
         let declared = join(&[volume("db", "size: 1Mi")]);
         rig.settle(&declared, 3, "made").await;
-        let db = native(&rig, "db");
+        let db = rig.native("db");
         let moved = NativeName::new(db.as_str().replace(".db.", ".moved."));
         rig.world().rename_by_hand(&db, &moved);
         let answer = forget_object(&rig.setup(&declared), Kind::Volume, &name("db"), None).await;
@@ -209,7 +176,7 @@ fn a_takeover_cut_short_anywhere_makes_nothing_anew_and_can_be_finished() {
         ]);
         old.settle(&theirs, 3, "made").await;
         for object in ["a", "s"] {
-            let native = native(&old, object);
+            let native = old.native(object);
             old.world().write(&native, 1, 11);
         }
         old.settle(
@@ -225,38 +192,30 @@ fn a_takeover_cut_short_anywhere_makes_nothing_anew_and_can_be_finished() {
         let s = || Some((Kind::Snapshot, name("s")));
         suspend(&old.setup(&theirs), s(), "audit", None).await.unwrap();
         assert!(held(&old.fork(false), &ours).await.iter().all(|(_, reason)| *reason == HeldReason::OwnerChanged));
+        let old = old.fork(false);
+        let adopt = async |rig: &Rig| adopt_owner(&rig.setup(&ours), &pool, &prod).await;
+        let calls = old.calls_of(adopt).await;
         let whole = old.fork(false);
-        let said = adopt_owner(&whole.setup(&ours), &pool, &prod).await.unwrap();
+        let said = adopt(&whole).await.unwrap();
         assert!(said.contains(&"still suspended: snapshot/s: it is suspended: audit".to_owned()), "{said:?}");
-        let calls = whole.doom.calls.load(Ordering::SeqCst);
         whole.settle(&ours, 3, "taken over").await;
         let reference = objects(&whole.world());
         assert_eq!(reference.1.len(), 1, "the trash comes along");
         for at in 0..calls {
             for point in [Point::Before, Point::After] {
-                let mut crashed = old.fork(false);
-                crashed.doom = Doom::at(at, point);
-                let setup = crashed.setup(&ours);
-                tokio::select! {
-                    biased;
-                    () = crashed.doom.died.notified() => {}
-                    _ = adopt_owner(&setup, &pool, &prod) => panic!("call {at}: nobody died"),
-                }
-                drop(setup);
-                let crashed = crashed.restarted(false).await;
-                let made = crashed.world().events().iter().filter(|e| e.effect == SimEffect::Created).count();
+                let crashed = old.killed(at, point, false, adopt).await;
+                let made = crashed.count(SimEffect::Created);
                 crashed.pass(&ours).await.unwrap();
                 let driver = SimDriver::new(Arc::clone(&crashed.world), FaultRates::NONE, 0);
                 let neu = "neu".parse().unwrap();
                 let is_ours = crashed.world().live_objects().any(|(native, _)| native.as_str().contains("neu"));
                 let suspended = driver.suspensions(&neu).await.unwrap().iter().any(|one| one.object == s());
                 assert!(suspended || !is_ours, "call {at} {point:?}: an object lost its suspension");
-                let after = crashed.world().events().iter().filter(|e| e.effect == SimEffect::Created).count();
-                assert_eq!(made, after, "call {at} {point:?}: something was made anew");
+                assert_eq!(made, crashed.count(SimEffect::Created), "call {at} {point:?}: something was made anew");
                 if crashed.world().ledger(&prod).is_some() {
                     // What was resumed meanwhile is not suspended again.
                     let resumed = resume(&crashed.setup(&ours), s()).await.is_ok();
-                    let said = adopt_owner(&crashed.setup(&ours), &pool, &prod).await.unwrap();
+                    let said = adopt(&crashed).await.unwrap();
                     assert_eq!(said.iter().any(|said| said.contains("suspended")), !resumed, "{said:?}");
                     let on_pool = driver.suspensions(&neu).await.unwrap();
                     let in_force = on_pool.iter().filter(|one| one.resumed.is_none()).count();
@@ -307,27 +266,15 @@ fn an_interrupted_trash_restore_is_completed_by_running_it_again() {
     run(async {
         let rig = Rig::new();
         let kept = in_the_trash(&rig).await;
-        let calls = {
-            let rig = rig.fork(true);
-            trash_restore(&rig.setup(&kept), Kind::Volume, &name("db")).await.unwrap();
-            rig.doom.calls.load(Ordering::SeqCst)
-        };
+        let restore = async |rig: &Rig| trash_restore(&rig.setup(&kept), Kind::Volume, &name("db")).await;
+        let calls = rig.calls_of(restore).await;
         let mut halves = 0;
         for at in 0..calls {
             for with_store in [true, false] {
-                let mut crashed = rig.fork(true);
-                crashed.doom = Doom::at(at, Point::After);
-                let (setup, db) = (crashed.setup(&kept), name("db"));
-                tokio::select! {
-                    biased;
-                    () = crashed.doom.died.notified() => {}
-                    done = trash_restore(&setup, Kind::Volume, &db) => panic!("nobody died: {done:?}"),
-                }
-                drop(setup);
-                let crashed = crashed.restarted(with_store).await;
+                let crashed = rig.killed(at, Point::After, with_store, restore).await;
                 let left = crashed.world().trashed_objects().count();
                 halves += usize::from(left == 1 || left == 2);
-                let again = trash_restore(&crashed.setup(&kept), Kind::Volume, &name("db")).await;
+                let again = restore(&crashed).await;
                 assert_eq!(crashed.world().trashed_objects().count(), 0, "call {at}: {again:?}");
                 assert_eq!(again.is_ok(), left > 0, "call {at}: {again:?}");
                 // What an interruption of ours left is nobody's drift.
@@ -502,22 +449,14 @@ fn what_was_begun_on_a_backend_that_perhaps_is_declared_stays_open() {
     run(async {
         let rig = Rig::new();
         let declared = join(&[volume("db", "size: 1Mi")]);
-        let mut crashed = None;
-        for at in 0.. {
-            let mut dying = rig.fork(true);
-            dying.doom = Doom::at(at, Point::Before);
-            tokio::select! {
-                biased;
-                () = dying.doom.died.notified() => {}
-                _ = dying.pass(&declared) => panic!("it never died at a step"),
-            }
-            let dead = dying.restarted(true).await;
-            if !dead.store.intents().unwrap().is_empty() {
-                crashed = Some(dead);
+        let killed = async |at| rig.killed(at, Point::Before, true, async |rig| rig.pass(&declared).await).await;
+        let mut crashed = killed(0).await;
+        for at in 1.. {
+            if !crashed.store.intents().unwrap().is_empty() {
                 break;
             }
+            crashed = killed(at).await;
         }
-        let crashed = crashed.unwrap();
         let nothing = Specs { backends: BTreeMap::new(), volumes: BTreeMap::new(), ..declared };
         for in_doubt in [Specs { broken: true, ..nothing.clone() }, Specs { unconfirmed: true, ..nothing.clone() }] {
             crashed.pass(&in_doubt).await.unwrap();
@@ -575,15 +514,13 @@ fn an_unattended_run_destroys_what_is_declared_so_and_waits_with_restores() {
         assert_eq!(reasons, [("db", HeldReason::NeedsConfirmation)]);
         let digest = plan.approval.unwrap().digest;
         assert_eq!(plan.held[0].unblock, format!("`kiln approve {digest}`"));
-        let restored = |rig: &Rig| rig.world().events().iter().filter(|e| e.effect == SimEffect::Restored).count();
-        let destroyed = |rig: &Rig| rig.world().events().iter().filter(|e| e.effect == SimEffect::Destroyed).count();
-        assert_eq!((restored(&rig), destroyed(&rig)), (0, 1));
+        assert_eq!((rig.count(SimEffect::Restored), rig.count(SimEffect::Destroyed)), (0, 1));
         assert!(matches!(approve(&rig.setup(&asks), &shown.digest).await, Err(ActError::Held(_))));
         approve(&rig.setup(&asks), &digest).await.unwrap();
         // With the store or without it.
         for rig in [rig.fork(false), rig] {
             assert_eq!(unattended(&rig, &asks).await.held, []);
-            assert_eq!((restored(&rig), destroyed(&rig)), (1, 1));
+            assert_eq!((rig.count(SimEffect::Restored), rig.count(SimEffect::Destroyed)), (1, 1));
         }
     });
 }
@@ -593,7 +530,6 @@ fn an_unattended_run_destroys_what_is_declared_so_and_waits_with_restores() {
 fn an_approval_of_a_restore_covers_one_execution() {
     run(async {
         let asks = join(&[volume("db", "size: 1Mi, restore: {snapshot: s, request: one}"), snapshot("s", "db", "")]);
-        let restored = |rig: &Rig| rig.world().events().iter().filter(|e| e.effect == SimEffect::Restored).count();
         let begin = async || {
             let rig = Rig::new();
             rig.settle(&join(&[volume("db", "size: 1Mi"), snapshot("s", "db", "")]), 3, "made").await;
@@ -602,9 +538,7 @@ fn an_approval_of_a_restore_covers_one_execution() {
             (rig, digest)
         };
         // A process that dies in the call, before the effect or after it.
-        let (counted, _) = begin().await;
-        counted.pass(&asks).await.unwrap();
-        let calls = counted.doom.calls.load(Ordering::SeqCst);
+        let calls = begin().await.0.calls_of(async |rig| rig.pass(&asks).await).await;
         let (mut asked_again, mut done) = (0, 0);
         for at in 0..calls {
             for point in [Point::Before, Point::After] {
@@ -616,8 +550,8 @@ fn an_approval_of_a_restore_covers_one_execution() {
                     _ = unattended(&rig, &asks) => {}
                 }
                 let rig = rig.restarted(at % 2 == 0).await;
-                let before = restored(&rig);
-                let db = native(&rig, "db");
+                let before = rig.count(SimEffect::Restored);
+                let db = rig.native("db");
                 rig.world().write(&db, 7, 4242);
                 for _ in 0..2 {
                     let plan = unattended(&rig, &asks).await;
@@ -627,11 +561,11 @@ fn an_approval_of_a_restore_covers_one_execution() {
                     }
                 }
                 done += before;
-                assert!(restored(&rig) <= 1, "call {at} {point:?}: restored over what a client wrote");
-                if restored(&rig) == 0 {
+                assert!(rig.count(SimEffect::Restored) <= 1, "call {at} {point:?}: restored over what a client wrote");
+                if rig.count(SimEffect::Restored) == 0 {
                     // Asked again, a person may say yes again.
                     approve(&rig.setup(&asks), &digest).await.unwrap();
-                    assert_eq!((unattended(&rig, &asks).await.held, restored(&rig)), (Vec::new(), 1));
+                    assert_eq!((unattended(&rig, &asks).await.held, rig.count(SimEffect::Restored)), (Vec::new(), 1));
                 }
             }
         }
@@ -674,7 +608,7 @@ fn a_suspension_ends_with_its_time_and_is_forgotten() {
         assert_eq!(rig.store.records().unwrap().suspensions.len(), 1);
         rig.settle(&larger, 3, "grown").await;
         assert_eq!(rig.store.records().unwrap().suspensions.len(), 0);
-        let db = native(&rig, "db");
+        let db = rig.native("db");
         assert_eq!(rig.world().live(&db).unwrap().size, Size(2 << 20));
     });
 }

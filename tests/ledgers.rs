@@ -3,130 +3,16 @@
 
 mod rig;
 
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
-use kiln::driver::sim::{SimDriver, SimEffect};
-use kiln::driver::{Driver, StepContext, WriterLock};
-use kiln::engine::{ActError, Connect, Options, Report, Setup, adopt_owner, forget_backend, reconcile_once};
-use kiln::model::{
-    Access, Action, BackendSpec, Capabilities, DriverError, ErrorKind, FaultRates, Ledger, Name, NativeName, Observed,
-    Outcome, Owner, PoolId, Scope, Size, Specs, Step, Suspension,
-};
+use kiln::driver::sim::SimEffect;
+use kiln::engine::{ActError, adopt_owner, forget_backend};
+use kiln::model::{Action, Name, Owner, PoolId, Size};
 use kiln::plan::HeldReason;
 use kiln::store::Store;
-use rig::{Doom, HEAD, Person, Point, Rig, run, snapshot, specs, volume};
-
-type Meanwhile = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
-
-/// What happens to the calls of a driver.
-#[derive(Default)]
-struct Spy {
-    locks: AtomicUsize,
-    executed: AtomicBool,
-    /// Done by another just before a lock is taken.
-    before_lock: Mutex<Option<Meanwhile>>,
-    /// After the first step, nothing can be observed.
-    blind: bool,
-    /// After the first step, no ledger can be written; `Some(true)`: it is written, and that is not reported.
-    mute: Option<bool>,
-    /// Nothing can be destroyed.
-    keeps: bool,
-}
-
-struct Spied {
-    sim: SimDriver,
-    spy: Arc<Spy>,
-}
-
-fn failed(message: &str) -> DriverError {
-    DriverError::before(ErrorKind::Permanent, message)
-}
-
-#[async_trait]
-impl Driver for Spied {
-    fn capabilities(&self) -> &Capabilities {
-        self.sim.capabilities()
-    }
-    async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
-        if self.spy.blind && self.spy.executed.load(Ordering::SeqCst) {
-            return Err(failed("the pool cannot be observed"));
-        }
-        self.sim.observe(scope).await
-    }
-    fn access(&self, object: &NativeName) -> Access {
-        self.sim.access(object)
-    }
-    async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
-        if self.spy.keeps && step.action == Action::Destroy {
-            return Err(failed("it cannot be destroyed"));
-        }
-        let done = self.sim.execute(step, context).await;
-        self.spy.executed.store(true, Ordering::SeqCst);
-        done
-    }
-    async fn found(&self) -> Result<PoolId, DriverError> {
-        self.sim.found().await
-    }
-    async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
-        let meanwhile = self.spy.before_lock.lock().unwrap().take();
-        if let Some(meanwhile) = meanwhile {
-            meanwhile().await;
-        }
-        self.spy.locks.fetch_add(1, Ordering::SeqCst);
-        self.sim.lock(owner).await
-    }
-    async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
-        match self.spy.mute.filter(|_| self.spy.executed.load(Ordering::SeqCst)) {
-            None => self.sim.write_ledger(ledger).await,
-            Some(written) => {
-                if written {
-                    self.sim.write_ledger(ledger).await?;
-                }
-                Err(DriverError::unknown(ErrorKind::Transient, "the ledger cannot be written"))
-            }
-        }
-    }
-    async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
-        self.sim.remove_ledger(owner).await
-    }
-    async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
-        self.sim.suspensions(owner).await
-    }
-    async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError> {
-        self.sim.write_suspension(suspension).await
-    }
-}
-
-struct One(Arc<Spied>);
-
-impl Connect for One {
-    fn connect(&self, _: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
-        Ok(self.0.clone())
-    }
-}
-
-fn spied(rig: &Rig, specs: &Specs, spy: Spy) -> (Setup, Arc<Spy>) {
-    let spy = Arc::new(spy);
-    let sim = SimDriver::new(Arc::clone(&rig.world), FaultRates::NONE, 0);
-    let driver = Arc::new(Spied { sim, spy: Arc::clone(&spy) });
-    (Setup { connect: Arc::new(One(driver)), ..rig.setup(specs) }, spy)
-}
-
-async fn pass(setup: &Setup) -> Report {
-    let person = Arc::new(Person { yes: true, heard: Mutex::default() });
-    reconcile_once(setup, &Options::default(), person).await.unwrap()
-}
-
-fn held(report: &Report) -> Vec<(&str, HeldReason)> {
-    report.plan.as_ref().unwrap().held.iter().map(|held| (held.name.as_str(), held.reason)).collect()
-}
-
-fn join(parts: &[String]) -> Specs {
-    specs(&format!("{HEAD}{}", parts.concat()))
-}
+use rig::spy::{Meanwhile, Spy, spied};
+use rig::{HEAD, Point, Rig, held, join, once, run, snapshot, specs, volume, volumes_from};
 
 fn pool() -> Name {
     "pool".parse().unwrap()
@@ -136,22 +22,6 @@ fn prod() -> Owner {
     "prod".parse().unwrap()
 }
 
-fn native(rig: &Rig, object: &str) -> NativeName {
-    let world = rig.world();
-    let found =
-        world.live_objects().map(|(native, _)| native.clone()).find(|n| n.as_str().contains(&format!(".{object}.")));
-    found.unwrap()
-}
-
-fn size_of(rig: &Rig, object: &str) -> Size {
-    let native = native(rig, object);
-    rig.world().live(&native).unwrap().size
-}
-
-fn made(rig: &Rig) -> usize {
-    rig.world().events().iter().filter(|event| event.effect == SimEffect::Created).count()
-}
-
 #[test]
 fn a_pool_that_is_not_the_recorded_one_is_not_locked() {
     run(async {
@@ -159,11 +29,11 @@ fn a_pool_that_is_not_the_recorded_one_is_not_locked() {
         let declared = join(&[volume("db", "size: 1Mi")]);
         rig.settle(&declared, 3, "made").await;
         let (setup, spy) = spied(&rig, &declared, Spy::default());
-        pass(&setup).await;
+        once(&setup).await;
         assert_eq!(spy.locks.load(Ordering::SeqCst), 1, "the recorded one is locked");
         rig.world().swap_pool(Some(PoolId("0".repeat(32))));
         let (setup, spy) = spied(&rig, &declared, Spy::default());
-        let report = pass(&setup).await;
+        let report = once(&setup).await;
         assert_eq!(held(&report), [("db", HeldReason::BackendChanged)]);
         assert_eq!(spy.locks.load(Ordering::SeqCst), 0);
     });
@@ -181,7 +51,7 @@ fn a_controller_that_begins_between_observation_and_lock_is_not_overwritten() {
             })
         });
         let (setup, _) = spied(&rig, &ours, Spy { before_lock: Mutex::new(Some(meanwhile)), ..Spy::default() });
-        let report = pass(&setup).await;
+        let report = once(&setup).await;
         assert_eq!(held(&report), [("mine", HeldReason::OtherWriter)]);
         let world = rig.world();
         let names: Vec<String> = world.ledger(&prod()).unwrap().whole.values().map(|e| e.name.to_string()).collect();
@@ -195,9 +65,9 @@ fn an_object_that_was_made_and_cannot_be_observed_is_missed_when_it_vanishes() {
         let rig = Rig::new();
         let declared = join(&[volume("db", "size: 1Mi")]);
         let (setup, _) = spied(&rig, &declared, Spy { blind: true, ..Spy::default() });
-        let report = pass(&setup).await;
+        let report = once(&setup).await;
         assert!(report.failed[0].1.message.contains("could not be looked at afterwards"), "{:?}", report.failed);
-        let db = native(&rig, "db");
+        let db = rig.native("db");
         assert_eq!(rig.world().ledger(&prod()).unwrap().whole.len(), 1);
         rig.world().delete_by_hand(&db);
         let report = rig.fork(false).pass(&declared).await.unwrap();
@@ -213,7 +83,7 @@ fn a_ledger_that_cannot_be_written_afterwards_is_reported_and_is_not_taken_for_k
             rig.settle(&join(&[volume("other", "size: 1Mi")]), 3, "made").await;
             let declared = join(&[volume("other", "size: 1Mi"), volume("db", "size: 1Mi")]);
             let (setup, _) = spied(&rig, &declared, Spy { mute: Some(written), ..Spy::default() });
-            let report = pass(&setup).await;
+            let report = once(&setup).await;
             let failed: Vec<&str> = report.failed.iter().map(|(step, _)| step.identity.name.as_str()).collect();
             assert_eq!(failed, ["db"], "written: {written}");
             assert!(report.failed[0].1.message.contains("the ledger of pool could not be written"));
@@ -235,9 +105,9 @@ fn a_removal_that_failed_leaves_no_mark_that_hides_a_later_loss() {
         let both = join(&[volume("db", "size: 1Mi, onRemove: Delete"), other.clone()]);
         rig.settle(&both, 3, "made").await;
         let (setup, _) = spied(&rig, &join(&[other]), Spy { keeps: true, ..Spy::default() });
-        let report = pass(&setup).await;
+        let report = once(&setup).await;
         assert_eq!(report.failed.len(), 1);
-        let db = native(&rig, "db");
+        let db = rig.native("db");
         rig.world().delete_by_hand(&db);
         for rig in [&rig, &rig.fork(false)] {
             assert_eq!(held(&rig.pass(&both).await.unwrap()), [("db", HeldReason::Lost)]);
@@ -255,29 +125,20 @@ fn a_removal_that_never_began_does_not_hide_that_the_volume_vanished() {
             let both = join(&[volume("db", &format!("size: 1Mi, onRemove: {on_remove}")), other.clone()]);
             rig.settle(&both, 3, "made").await;
             let without = join(&[other]);
-            let undisturbed = rig.fork(true);
-            undisturbed.pass(&without).await.unwrap();
-            let calls = undisturbed.doom.calls.load(Ordering::SeqCst);
+            let calls = rig.calls_of(async |rig| rig.pass(&without).await).await;
             let mut vanished = 0;
             for (at, with_store) in (0..calls).flat_map(|at| [(at, true), (at, false)]) {
-                let mut crashed = rig.fork(true);
-                crashed.doom = Doom::at(at, Point::Before);
-                tokio::select! {
-                    biased;
-                    () = crashed.doom.died.notified() => {}
-                    _ = crashed.pass(&without) => panic!("call {at}: nobody died"),
-                }
-                let crashed = crashed.restarted(with_store).await;
-                let db = native(&rig, "db");
+                let crashed = rig.killed(at, Point::Before, with_store, async |rig| rig.pass(&without).await).await;
+                let db = rig.native("db");
                 // An object that is gone with its destruction begun was destroyed: nothing tells who did it.
                 let begun = crashed.store.intents().unwrap().iter().any(|i| i.step.action == Action::Destroy);
                 if begun || !crashed.world().delete_by_hand(&db) {
                     continue;
                 }
-                let before = made(&crashed);
+                let before = crashed.count(SimEffect::Created);
                 let report = crashed.pass(&both).await.unwrap();
                 let what = format!("{on_remove}, call {at}, store: {with_store}");
-                assert_eq!(made(&crashed), before, "{what}: it was made anew");
+                assert_eq!(crashed.count(SimEffect::Created), before, "{what}: it was made anew");
                 assert_eq!(held(&report), [("db", HeldReason::Lost)], "{what}");
                 vanished += 1;
             }
@@ -294,19 +155,10 @@ fn what_a_removal_destroyed_before_a_crash_is_not_lost_when_its_document_comes_b
         let both = join(&[volume("db", "size: 1Mi, onRemove: Delete"), other.clone()]);
         rig.settle(&both, 3, "made").await;
         let without = join(&[other]);
-        let undisturbed = rig.fork(true);
-        undisturbed.pass(&without).await.unwrap();
-        let calls = undisturbed.doom.calls.load(Ordering::SeqCst);
+        let calls = rig.calls_of(async |rig| rig.pass(&without).await).await;
         let mut destroyed = 0;
         for at in 0..calls {
-            let mut crashed = rig.fork(true);
-            crashed.doom = Doom::at(at, Point::After);
-            tokio::select! {
-                biased;
-                () = crashed.doom.died.notified() => {}
-                _ = crashed.pass(&without) => panic!("call {at}: nobody died"),
-            }
-            let crashed = crashed.restarted(true).await;
+            let crashed = rig.killed(at, Point::After, true, async |rig| rig.pass(&without).await).await;
             if crashed.world().live_objects().count() == 1 {
                 let report = crashed.pass(&both).await.unwrap();
                 assert_eq!((held(&report), report.changed), (vec![], 1), "call {at}");
@@ -320,28 +172,13 @@ fn what_a_removal_destroyed_before_a_crash_is_not_lost_when_its_document_comes_b
 #[test]
 fn what_a_removal_destroyed_before_a_crash_counts_against_the_limits_without_the_store() {
     run(async {
-        let text = HEAD.replace("maxRemovals: 1000", "maxRemovals: 3");
-        let all = |from: u32| {
-            let volumes: Vec<String> =
-                (from..9).map(|n| volume(&format!("v{n}"), "size: 1Mi, onRemove: Delete")).collect();
-            specs(&format!("{text}{}", volumes.concat()))
-        };
+        let from = |n| volumes_from(n, "size: 1Mi, onRemove: Delete");
         let rig = Rig::new();
-        rig.settle(&all(0), 3, "made").await;
-        let undisturbed = rig.fork(true);
-        undisturbed.pass(&all(3)).await.unwrap();
-        let calls = undisturbed.doom.calls.load(Ordering::SeqCst);
-        let mut crashed = rig.fork(true);
-        crashed.doom = Doom::at(calls - 1, Point::Before);
-        let fewer = all(3);
-        tokio::select! {
-            biased;
-            () = crashed.doom.died.notified() => {}
-            _ = crashed.pass(&fewer) => panic!("nobody died"),
-        }
-        let crashed = crashed.restarted(false).await;
+        rig.settle(&from(0), 3, "made").await;
+        let calls = rig.calls_of(async |rig| rig.pass(&from(3)).await).await;
+        let crashed = rig.killed(calls - 1, Point::Before, false, async |rig| rig.pass(&from(3)).await).await;
         assert_eq!(crashed.world().live_objects().count(), 6);
-        let report = crashed.pass(&all(6)).await.unwrap();
+        let report = crashed.pass(&from(6)).await.unwrap();
         assert_eq!(held(&report).len(), 3, "three more are too many");
     });
 }
@@ -349,11 +186,7 @@ fn what_a_removal_destroyed_before_a_crash_counts_against_the_limits_without_the
 #[test]
 fn what_lies_in_the_trash_counts_against_the_limits_for_one_day() {
     run(async {
-        let text = HEAD.replace("maxRemovals: 1000", "maxRemovals: 3");
-        let all = |from: u32| {
-            let volumes: Vec<String> = (from..9).map(|n| volume(&format!("v{n}"), "size: 1Mi")).collect();
-            specs(&format!("{text}{}", volumes.concat()))
-        };
+        let all = |from| volumes_from(from, "size: 1Mi");
         let rig = Rig::new();
         rig.settle(&all(0), 3, "made").await;
         rig.settle(&all(3), 3, "removed").await;
@@ -372,7 +205,7 @@ fn the_store_knows_an_object_as_it_was_last_observed() {
         let rig = Rig::new();
         let declared = join(&[volume("db", "size: 1Mi")]);
         rig.settle(&declared, 3, "made").await;
-        let db = native(&rig, "db");
+        let db = rig.native("db");
         rig.world().resize_by_hand(&db, Size(2 << 20));
         assert_eq!(held(&rig.pass(&declared).await.unwrap()), [("db", HeldReason::ShrinkRefused)]);
         let records = rig.store.records().unwrap();
@@ -387,7 +220,7 @@ fn what_has_inconsistent_metadata_is_not_given_to_another_owner() {
     run(async {
         let rig = Rig::new();
         rig.settle(&join(&[volume("a", "size: 1Mi"), volume("b", "size: 1Mi")]), 3, "made").await;
-        let b = native(&rig, "b");
+        let b = rig.native("b");
         rig.world().damage_tags(&b);
         let before = rig.world().clone();
         let text = HEAD.replace("{name: prod}", "{name: neu}").replace("5c1d2e8a90", "ab12cd34ef");
@@ -417,7 +250,7 @@ fn a_pool_that_was_rolled_back_is_not_grown_with_zeroes() {
             );
             assert_eq!(report.plan.unwrap().unobserved.len(), 1);
         }
-        assert_eq!(size_of(&rig, "db"), Size(1 << 20));
+        assert_eq!(rig.size_of("db"), Size(1 << 20));
         let said = forget_backend(&rig.setup(&of("size: 4Mi")), &pool(), Some("alice")).await.unwrap();
         assert!(said.contains("volume db (1Mi, was 4Mi)") && !said.contains("same"), "{said}");
         let journal = rig.store.journal(1).unwrap();
@@ -426,16 +259,16 @@ fn a_pool_that_was_rolled_back_is_not_grown_with_zeroes() {
             for _ in 0..2 {
                 assert_eq!(held(&rig.pass(&of("size: 4Mi")).await.unwrap()), [("db", HeldReason::GrowRefused)]);
             }
-            assert_eq!(size_of(rig, "db"), Size(1 << 20));
+            assert_eq!(rig.size_of("db"), Size(1 << 20));
         }
         // A store that knew the pool as it was takes what was accepted for newer.
         let other = rig.fork(true);
         other.settle(&of("size: 5Mi"), 3, "declared anew").await;
-        assert_eq!(size_of(&other, "db"), Size(5 << 20));
+        assert_eq!(other.size_of("db"), Size(5 << 20));
         // Declared as it is, it is settled; what is declared then asks anew.
         rig.settle(&of("size: 1Mi"), 3, "as it is").await;
         rig.settle(&of("size: 4Mi"), 3, "and grown").await;
-        assert_eq!(size_of(&rig, "db"), Size(4 << 20));
+        assert_eq!(rig.size_of("db"), Size(4 << 20));
     });
 }
 
@@ -447,10 +280,10 @@ fn forgetting_a_backend_accepts_the_sizes_of_what_no_document_declares() {
         let declared = join(&[volume("db", "size: 4Mi, onRemove: Retain"), other.clone()]);
         rig.settle(&declared, 3, "made").await;
         rig.settle(&join(std::slice::from_ref(&other)), 3, "released").await;
-        let db = native(&rig, "db");
+        let db = rig.native("db");
         rig.world().resize_by_hand(&db, Size(1 << 20));
         forget_backend(&rig.setup(&join(&[other])), &pool(), None).await.unwrap();
         assert_eq!(held(&rig.pass(&declared).await.unwrap()), [("db", HeldReason::GrowRefused)]);
-        assert_eq!(size_of(&rig, "db"), Size(1 << 20));
+        assert_eq!(rig.size_of("db"), Size(1 << 20));
     });
 }

@@ -7,36 +7,21 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
+use kiln::driver::Driver as _;
 use kiln::driver::sim::{SimDriver, SimWorld};
-use kiln::driver::{Driver, StepContext, WriterLock};
-use kiln::engine::{
-    ActError, Clock, Connect, Options, Purge, Report, Setup, Written, reconcile_once, resume, suspend, trash_purge,
-    trash_purge_list,
-};
-use kiln::model::{
-    Access, BackendSpec, Capabilities, DriverError, FaultRates, Kind, Ledger, Name, NativeName, Observed, Outcome,
-    Owner, PoolId, Scope, Specs, Step, Suspension, SuspensionId,
-};
+use kiln::engine::{ActError, Clock, Purge, Report, Setup, Written, resume, suspend, trash_purge, trash_purge_list};
+use kiln::model::{FaultRates, Kind, Name, Specs, Suspension, SuspensionId};
 use kiln::plan::HeldReason;
 use kiln::store::{Batch, MemoryStore, Store};
-use rig::{Doom, HEAD, Person, Pools, Rig, Turned, run, snapshot, specs, volume};
-
-fn join(parts: &[String]) -> Specs {
-    specs(&format!("{HEAD}{}", parts.concat()))
-}
+use rig::spy::{Meanwhile, Spy, spied};
+use rig::{Doom, Pools, Rig, Turned, held, join, once, run, snapshot, volume};
 
 fn object(kind: Kind, name: &str) -> Option<(Kind, Name)> {
     Some((kind, name.parse().unwrap()))
 }
 
-fn held(report: &Report) -> Vec<(String, HeldReason)> {
-    let plan = report.plan.as_ref().unwrap();
-    plan.held.iter().map(|held| (held.name.to_string(), held.reason)).collect()
-}
-
-fn suspended(name: &str) -> Vec<(String, HeldReason)> {
-    vec![(name.to_owned(), HeldReason::Suspended)]
+fn suspended(name: &str) -> Vec<(&str, HeldReason)> {
+    vec![(name, HeldReason::Suspended)]
 }
 
 #[test]
@@ -157,10 +142,9 @@ impl Two {
         Setup { specs: Arc::new(specs.clone()), store: Some(store), connect: Arc::new(pools), clock }
     }
 
-    async fn pass(&self, specs: &Specs, away: &[&str]) -> Vec<(String, HeldReason)> {
+    async fn pass(&self, specs: &Specs, away: &[&str]) -> Report {
         self.clock.0.fetch_add(1, Ordering::SeqCst);
-        let person = Arc::new(Person { yes: true, heard: Mutex::default() });
-        held(&reconcile_once(&self.setup(specs, away), &Options::default(), person).await.unwrap())
+        once(&self.setup(specs, away)).await
     }
 
     fn lose_the_store(&mut self) {
@@ -172,17 +156,17 @@ impl Two {
 fn a_suspension_says_which_pools_it_reached_and_goes_to_the_others_when_they_are_back() {
     run(async {
         let mut two = Two::new();
-        assert_eq!(two.pass(&Two::specs("size: 1Mi"), &[]).await, []);
+        assert_eq!(held(&two.pass(&Two::specs("size: 1Mi"), &[]).await), []);
         let larger = Two::specs("size: 2Mi");
         let Written { said, missed } = suspend(&two.setup(&larger, &["other"]), None, "moving", None).await.unwrap();
         assert_eq!(said[1], "recorded on pool");
         assert!(missed.len() == 1 && missed[0].starts_with("not recorded on other: "), "{missed:?}");
         let all = || [suspended("a"), suspended("b")].concat();
-        assert_eq!(two.pass(&larger, &[]).await, all());
+        assert_eq!(held(&two.pass(&larger, &[]).await), all());
         // From now on the pool that was away knows it too, whatever else is gone.
         two.lose_the_store();
         let on_it = two.pass(&larger, &["pool"]).await;
-        assert!(on_it.contains(&suspended("b")[0]), "{on_it:?}");
+        assert!(held(&on_it).contains(&suspended("b")[0]), "{:?}", held(&on_it));
     });
 }
 
@@ -191,7 +175,7 @@ fn a_resume_wins_on_a_pool_that_was_away_when_it_was_given() {
     run(async {
         for (lost, name) in [(false, "with the store"), (true, "without it")] {
             let mut two = Two::new();
-            assert_eq!(two.pass(&Two::specs("size: 1Mi"), &[]).await, []);
+            assert_eq!(held(&two.pass(&Two::specs("size: 1Mi"), &[]).await), []);
             let larger = Two::specs("size: 2Mi");
             assert_eq!(suspend(&two.setup(&larger, &[]), None, "moving", None).await.unwrap().missed, [""; 0]);
             let written = resume(&two.setup(&larger, &["other"]), None).await.unwrap();
@@ -202,10 +186,11 @@ fn a_resume_wins_on_a_pool_that_was_away_when_it_was_given() {
                 // A pass meanwhile does not forget what that pool has yet to be told.
                 two.pass(&larger, &["other"]).await;
             }
-            assert_eq!(two.pass(&larger, &[]).await, [], "{name}");
+            assert_eq!(held(&two.pass(&larger, &[]).await), [], "{name}");
             // It was told: it says so by itself.
             two.lose_the_store();
-            let held = two.pass(&Two::specs("size: 3Mi"), &["pool"]).await;
+            let report = two.pass(&Two::specs("size: 3Mi"), &["pool"]).await;
+            let held = held(&report);
             assert!(held.iter().all(|(_, reason)| *reason != HeldReason::Suspended), "{name}: {held:?}");
         }
     });
@@ -215,69 +200,16 @@ fn a_resume_wins_on_a_pool_that_was_away_when_it_was_given() {
 fn a_resume_that_reached_no_pool_is_remembered_until_they_are_told() {
     run(async {
         let two = Two::new();
-        assert_eq!(two.pass(&Two::specs("size: 1Mi"), &[]).await, []);
+        assert_eq!(held(&two.pass(&Two::specs("size: 1Mi"), &[]).await), []);
         let larger = Two::specs("size: 2Mi");
         suspend(&two.setup(&larger, &[]), None, "moving", None).await.unwrap();
         let written = resume(&two.setup(&larger, &["pool", "other"]), None).await.unwrap();
         assert_eq!((written.said.len(), written.missed.len()), (1, 2), "{written:?}");
         two.pass(&larger, &["pool", "other"]).await;
         assert_eq!(two.store.records().unwrap().suspensions.len(), 1, "the pools have yet to be told");
-        assert_eq!(two.pass(&larger, &[]).await, []);
+        assert_eq!(held(&two.pass(&larger, &[]).await), []);
         assert_eq!(two.store.records().unwrap().suspensions.len(), 0);
     });
-}
-
-/// A pool on which another process suspends something while the first step is made.
-struct Meddled {
-    sim: SimDriver,
-    suspension: Suspension,
-    done: AtomicBool,
-}
-
-#[async_trait]
-impl Driver for Meddled {
-    fn capabilities(&self) -> &Capabilities {
-        self.sim.capabilities()
-    }
-    async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
-        self.sim.observe(scope).await
-    }
-    fn access(&self, object: &NativeName) -> Access {
-        self.sim.access(object)
-    }
-    async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
-        if !self.done.swap(true, Ordering::SeqCst) {
-            let other = SimDriver::new(self.sim.world(), FaultRates::NONE, 9);
-            other.write_suspension(&self.suspension).await?;
-        }
-        self.sim.execute(step, context).await
-    }
-    async fn found(&self) -> Result<PoolId, DriverError> {
-        self.sim.found().await
-    }
-    async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
-        self.sim.lock(owner).await
-    }
-    async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
-        self.sim.write_ledger(ledger).await
-    }
-    async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
-        self.sim.remove_ledger(owner).await
-    }
-    async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
-        self.sim.suspensions(owner).await
-    }
-    async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError> {
-        self.sim.write_suspension(suspension).await
-    }
-}
-
-struct Opened(Arc<Meddled>);
-
-impl Connect for Opened {
-    fn connect(&self, _: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
-        Ok(self.0.clone())
-    }
 }
 
 async fn suspended_meanwhile(what: Option<(Kind, Name)>, resumed: Option<u64>, until: Option<u64>) -> Report {
@@ -291,14 +223,15 @@ async fn suspended_meanwhile(what: Option<(Kind, Name)>, resumed: Option<u64>, u
         resumed,
     };
     let rig = Rig::new();
-    let sim = SimDriver::new(Arc::clone(&rig.world), FaultRates::NONE, 0);
-    let meddled = Meddled { sim, suspension, done: AtomicBool::new(false) };
     let made =
         join(&[volume("db", "size: 1Mi"), snapshot("s", "db", ""), volume("copy", "size: 1Mi, source: {snapshot: s}")]);
-    let setup = Setup { connect: Arc::new(Opened(Arc::new(meddled))), ..rig.setup(&made) };
-    let person = Arc::new(Person { yes: true, heard: Mutex::default() });
-    let report = reconcile_once(&setup, &Options::default(), person).await.unwrap();
-    assert_eq!((report.failed.len(), report.breaches.len()), (0, 0), "{report:?}");
+    let world = Arc::clone(&rig.world);
+    let meanwhile: Meanwhile = Box::new(move || {
+        Box::pin(async move { SimDriver::new(world, FaultRates::NONE, 9).write_suspension(&suspension).await.unwrap() })
+    });
+    let (setup, _) = spied(&rig, &made, Spy { before_step: Mutex::new(Some(meanwhile)), ..Spy::default() });
+    let report = once(&setup).await;
+    assert_eq!(report.failed.len(), 0, "{report:?}");
     assert_eq!(rig.store.intents().unwrap(), [], "every intent is closed");
     report
 }
@@ -309,7 +242,7 @@ fn what_another_process_suspends_is_held_in_the_middle_of_a_pass() {
         // By its own name, by that of what it reads, and with everything; what waits for it waits on.
         for what in [object(Kind::Snapshot, "s"), object(Kind::Volume, "db"), None] {
             let report = suspended_meanwhile(what.clone(), None, None).await;
-            let expected = [("copy".to_owned(), HeldReason::DependencyHeld), ("s".to_owned(), HeldReason::Suspended)];
+            let expected = [("copy", HeldReason::DependencyHeld), ("s", HeldReason::Suspended)];
             let mut held = held(&report);
             held.sort();
             assert_eq!((report.changed, held), (1, expected.to_vec()), "{what:?}");

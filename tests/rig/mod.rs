@@ -8,6 +8,8 @@
     reason = "each test binary uses a part of the rig"
 )]
 
+pub mod spy;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,7 +23,7 @@ use kiln::model::{
     Access, BackendSpec, Capabilities, DriverError, ErrorKind, FaultRates, Ledger, NativeName, Observed, Outcome,
     Owner, PoolId, Scope, Size, Specs, Step, Suspension, Tags, Uid,
 };
-use kiln::plan::Plan;
+use kiln::plan::{HeldReason, Plan};
 use kiln::store::{MemoryStore, Store, StoreError};
 use tokio::sync::Notify;
 
@@ -200,6 +202,31 @@ impl Rig {
         }
     }
 
+    /// How many driver calls some work takes.
+    pub async fn calls_of<T>(&self, work: impl AsyncFnOnce(&Self) -> T) -> u64 {
+        let undisturbed = self.fork(true);
+        work(&undisturbed).await;
+        undisturbed.doom.calls.load(Ordering::SeqCst)
+    }
+
+    /// Another process that dies in its n-th driver call, and a new one after it.
+    pub async fn killed<T: std::fmt::Debug>(
+        &self,
+        at: u64,
+        point: Point,
+        with_store: bool,
+        work: impl AsyncFnOnce(&Self) -> T,
+    ) -> Self {
+        let mut dying = self.fork(true);
+        dying.doom = Doom::at(at, point);
+        tokio::select! {
+            biased;
+            () = dying.doom.died.notified() => {}
+            done = work(&dying) => panic!("call {at} {point:?}: the process did not die: {done:?}"),
+        }
+        dying.restarted(with_store).await
+    }
+
     /// A new process after the last one died, when the runtime has let go of all that one held.
     pub async fn restarted(mut self, with_store: bool) -> Self {
         while Arc::strong_count(&self.world) > 1 {
@@ -241,6 +268,24 @@ impl Rig {
         report
     }
 
+    /// The native name of a live object.
+    pub fn native(&self, object: &str) -> NativeName {
+        let part = format!(".{object}.");
+        let world = self.world();
+        let mut natives = world.live_objects().map(|(native, _)| native);
+        natives.find(|native| native.as_str().contains(&part)).unwrap().clone()
+    }
+
+    pub fn size_of(&self, object: &str) -> Size {
+        let native = self.native(object);
+        self.world().live(&native).unwrap().size
+    }
+
+    /// How many effects of a kind there were.
+    pub fn count(&self, effect: SimEffect) -> usize {
+        self.world().events().iter().filter(|event| event.effect == effect).count()
+    }
+
     pub async fn survey(&self, specs: &Specs) -> Survey {
         survey(&self.setup(specs), &[]).await
     }
@@ -252,8 +297,8 @@ impl Rig {
             let report = self.pass(specs).await.unwrap();
             let plan = report.plan.as_ref().unwrap();
             // The lock of a process that died is let go when the runtime gets to it: until then it is another writer's.
-            let passing = |held: &kiln::plan::Held| held.reason == kiln::plan::HeldReason::OtherWriter;
-            if plan.steps.is_empty() && report.failed.is_empty() && !plan.held.iter().any(passing) {
+            let passing = plan.held.iter().any(|held| held.reason == HeldReason::OtherWriter);
+            if plan.steps.is_empty() && report.failed.is_empty() && !passing {
                 return pass;
             }
             last = Some(report);
@@ -281,6 +326,30 @@ pub fn specs(text: &str) -> Specs {
     assert_eq!(problems, Vec::<String>::new(), "{text}");
     // As a directory that holds them.
     Specs { coverage: Default::default(), ..loaded.specs }
+}
+
+/// One pass in which a person says yes.
+pub async fn once(setup: &Setup) -> Report {
+    let person = Arc::new(Person { yes: true, heard: Mutex::default() });
+    let report = reconcile_once(setup, &Options::default(), person).await.unwrap();
+    assert_eq!(report.breaches, Vec::<String>::new(), "the lint found a breach");
+    report
+}
+
+/// What a pass held.
+pub fn held(report: &Report) -> Vec<(&str, HeldReason)> {
+    report.plan.as_ref().unwrap().held.iter().map(|held| (held.name.as_str(), held.reason)).collect()
+}
+
+/// Documents behind [`HEAD`].
+pub fn join(parts: &[String]) -> Specs {
+    specs(&format!("{HEAD}{}", parts.concat()))
+}
+
+/// The volumes from `v<from>` to `v8` of a Stack that lets three objects leave in a day.
+pub fn volumes_from(from: u32, spec: &str) -> Specs {
+    let volumes: String = (from..9).map(|n| volume(&format!("v{n}"), spec)).collect();
+    specs(&format!("{}{volumes}", HEAD.replace("maxRemovals: 1000", "maxRemovals: 3")))
 }
 
 /// The beginning of every set of manifests here.

@@ -1,0 +1,121 @@
+//! A driver of the simulator to whose calls something happens.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use kiln::driver::sim::SimDriver;
+use kiln::driver::{Driver, StepContext, WriterLock};
+use kiln::engine::{Connect, Setup};
+use kiln::model::{
+    Access, Action, BackendSpec, Capabilities, DriverError, ErrorKind, FaultRates, Ledger, NativeName, Observed,
+    Outcome, Owner, PoolId, Scope, Specs, Step, Suspension,
+};
+
+use super::Rig;
+
+/// What another process does.
+pub type Meanwhile = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+/// What happens to the calls of a driver.
+#[derive(Default)]
+pub struct Spy {
+    pub locks: AtomicUsize,
+    pub executed: AtomicBool,
+    /// Done by another just before a lock is taken.
+    pub before_lock: Mutex<Option<Meanwhile>>,
+    /// Done by another just before the first step is made.
+    pub before_step: Mutex<Option<Meanwhile>>,
+    /// After the first step, nothing can be observed.
+    pub blind: bool,
+    /// After the first step, no ledger can be written; `Some(true)`: it is written, and that is not reported.
+    pub mute: Option<bool>,
+    /// Nothing can be destroyed.
+    pub keeps: bool,
+}
+
+struct Spied {
+    sim: SimDriver,
+    spy: Arc<Spy>,
+}
+
+async fn meanwhile(what: &Mutex<Option<Meanwhile>>) {
+    let what = what.lock().unwrap().take();
+    if let Some(what) = what {
+        what().await;
+    }
+}
+
+fn failed(message: &str) -> DriverError {
+    DriverError::before(ErrorKind::Permanent, message)
+}
+
+#[async_trait]
+impl Driver for Spied {
+    fn capabilities(&self) -> &Capabilities {
+        self.sim.capabilities()
+    }
+    async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
+        if self.spy.blind && self.spy.executed.load(Ordering::SeqCst) {
+            return Err(failed("the pool cannot be observed"));
+        }
+        self.sim.observe(scope).await
+    }
+    fn access(&self, object: &NativeName) -> Access {
+        self.sim.access(object)
+    }
+    async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
+        if self.spy.keeps && step.action == Action::Destroy {
+            return Err(failed("it cannot be destroyed"));
+        }
+        meanwhile(&self.spy.before_step).await;
+        let done = self.sim.execute(step, context).await;
+        self.spy.executed.store(true, Ordering::SeqCst);
+        done
+    }
+    async fn found(&self) -> Result<PoolId, DriverError> {
+        self.sim.found().await
+    }
+    async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
+        meanwhile(&self.spy.before_lock).await;
+        self.spy.locks.fetch_add(1, Ordering::SeqCst);
+        self.sim.lock(owner).await
+    }
+    async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
+        match self.spy.mute.filter(|_| self.spy.executed.load(Ordering::SeqCst)) {
+            None => self.sim.write_ledger(ledger).await,
+            Some(written) => {
+                if written {
+                    self.sim.write_ledger(ledger).await?;
+                }
+                Err(DriverError::unknown(ErrorKind::Transient, "the ledger cannot be written"))
+            }
+        }
+    }
+    async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
+        self.sim.remove_ledger(owner).await
+    }
+    async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
+        self.sim.suspensions(owner).await
+    }
+    async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError> {
+        self.sim.write_suspension(suspension).await
+    }
+}
+
+struct One(Arc<Spied>);
+
+impl Connect for One {
+    fn connect(&self, _: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
+        Ok(self.0.clone())
+    }
+}
+
+/// The setup of a rig whose driver is spied on.
+pub fn spied(rig: &Rig, specs: &Specs, spy: Spy) -> (Setup, Arc<Spy>) {
+    let spy = Arc::new(spy);
+    let sim = SimDriver::new(Arc::clone(&rig.world), FaultRates::NONE, 0);
+    let driver = Arc::new(Spied { sim, spy: Arc::clone(&spy) });
+    (Setup { connect: Arc::new(One(driver)), ..rig.setup(specs) }, spy)
+}
