@@ -1,9 +1,12 @@
 //! A directory to run `kiln` in, and what a run gave.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+
+const CANARY: &[u8] = b"canary";
 
 /// A fresh directory: `specs/`, `state/` and `pool/` in it are what the tests are about.
 pub(crate) struct Sandbox {
@@ -99,6 +102,26 @@ impl Sandbox {
     pub(crate) fn data_file(&self, name: &str) -> PathBuf {
         let native = self.object(name)["status"]["object"].as_str().unwrap().to_owned();
         self.path("pool").join(&native).join(format!("{native}.img"))
+    }
+
+    /// The data file of the live object of a volume: another may be in the trash under its name.
+    pub(crate) fn live_file(&self, volume: &str) -> PathBuf {
+        let begin = format!("kiln.prod.{volume}.");
+        let entries = fs::read_dir(self.path("pool")).unwrap();
+        let mut names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let native = names.find(|name| name.starts_with(&begin)).unwrap_or_else(|| panic!("{volume} is not live"));
+        self.path(&format!("pool/{native}/{native}.img"))
+    }
+
+    /// Writes to a volume as a client does.
+    pub(crate) fn write_data(&self, volume: &str) {
+        fs::File::options().write(true).open(self.live_file(volume)).unwrap().write_all_at(CANARY, 4096).unwrap();
+    }
+
+    /// Whether a volume holds what [`Self::write_data`] wrote.
+    pub(crate) fn holds_data(&self, volume: &str) -> bool {
+        let mut read = [0; CANARY.len()];
+        fs::File::open(self.live_file(volume)).unwrap().read_exact_at(&mut read, 4096).is_ok() && read == CANARY
     }
 
     /// Every file below a directory with its content, for "nothing was touched".

@@ -2,8 +2,8 @@
 //! it must be nothing.
 
 use kiln::model::{
-    Action, BackendRecord, ImageLook, Ledger, LedgerEntry, LedgerView, Object, ObjectRecord, ObjectRef, Origin, Place,
-    PoolId, Provisioning, Removal, Step, Tags, Verb,
+    Action, BackendRecord, ImageLook, Ledger, LedgerView, Object, ObjectRecord, ObjectRef, Origin, Place, PoolId,
+    Provisioning, Removal, Step, Tags, Verb,
 };
 use kiln::plan::{ApprovalSet, Plan, View, approval_item, usable};
 
@@ -144,21 +144,7 @@ fn enter(step: &Step, ledger: &mut Ledger, used: &[ApprovalSet]) {
             Action::Create { size, .. } => *size,
             _ => step.bytes,
         };
-        let (name, native) = (step.identity.name.clone(), step.native.clone());
-        ledger.whole.insert(
-            uid,
-            LedgerEntry {
-                kind,
-                name,
-                n,
-                native,
-                size,
-                protected: false,
-                restored: Default::default(),
-                declared_in: None,
-                accepted: None,
-            },
-        );
+        ledger.whole.insert(uid, super::entry(&step.identity, n, &step.native, size));
     }
     if let Some(entry) = ledger.whole.get_mut(&uid) {
         (entry.name, entry.native) = (step.identity.name.clone(), step.native.clone());

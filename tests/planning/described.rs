@@ -538,21 +538,10 @@ impl Thing {
         } else if !self.no_ledger {
             let known = Identity { name: name.clone(), ..identity.clone() };
             let native = if was.is_some() { known.native() } else { object.native.clone() };
-            let (kind, n, size) = (identity.kind, self.n, object.size);
-            ledger.whole.insert(
-                uid,
-                LedgerEntry {
-                    kind,
-                    name,
-                    n,
-                    native,
-                    size,
-                    protected: false,
-                    restored: Default::default(),
-                    declared_in: self.declared_in.clone(),
-                    accepted: self.accepted.as_ref().map(|text| text.parse().unwrap()),
-                },
-            );
+            let declared_in = self.declared_in.clone();
+            let accepted = self.accepted.as_ref().map(|text| text.parse().unwrap());
+            let entry = super::entry(&known, self.n, &native, object.size);
+            ledger.whole.insert(uid, LedgerEntry { declared_in, accepted, ..entry });
             if self.leaving || self.trash {
                 ledger.leaving.insert(uid);
             }

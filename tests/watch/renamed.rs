@@ -1,8 +1,5 @@
 //! A volume renamed in the manifests of a daemon, with and without `renamedFrom`.
 
-use std::fs;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::daemon::{Daemon, SECOND_LOOK, arrives, live, patient, trash, wait};
@@ -19,16 +16,13 @@ fn renames_beside_a_daemon() {
     );
 }
 
-const CANARY: &[u8] = b"canary";
-
 /// A daemon with the volume `db`, which holds data, and another.
 fn following(spec: &str) -> (Sandbox, Daemon) {
     let sandbox = patient();
     sandbox.volume("web", "size: 8Mi");
     sandbox.volume("db", &format!("size: 1Mi{spec}"));
     let daemon = Daemon::start(&sandbox);
-    let file = fs::File::options().write(true).open(live_file(&sandbox, "volume/db")).unwrap();
-    file.write_all_at(CANARY, 4096).unwrap();
+    sandbox.write_data("db");
     (sandbox, daemon)
 }
 
@@ -37,21 +31,6 @@ fn renamed(sandbox: &Sandbox, meta: &str) {
         "apiVersion: kiln/v1\nkind: Volume\nmetadata: {{name: database{meta}}}\nspec: {{backend: fast, size: 1Mi}}\n"
     );
     sandbox.write("specs/database.yaml", &text);
-}
-
-/// The data file of the live object: another may lie in the trash under its name.
-fn live_file(sandbox: &Sandbox, volume: &str) -> PathBuf {
-    let begin = format!("kiln.prod.{}.", volume.trim_start_matches("volume/"));
-    let mut names =
-        fs::read_dir(sandbox.path("pool")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let native = names.find(|name| name.starts_with(&begin)).unwrap_or_else(|| panic!("{volume} is not live"));
-    sandbox.path(&format!("pool/{native}/{native}.img"))
-}
-
-fn holds_the_data(sandbox: &Sandbox, volume: &str) -> bool {
-    let mut read = [0; 6];
-    let file = fs::File::open(live_file(sandbox, volume)).unwrap();
-    file.read_exact_at(&mut read, 4096).is_ok() && read == CANARY
 }
 
 #[track_caller]
@@ -78,7 +57,7 @@ fn a_rename_without_renamed_from_is_told_and_can_be_taken_back() {
     wait("the exchange", || trash(&sandbox) == ["database"]);
     wait("the rename", || live(&sandbox) == ["database", "web"]);
     daemon.pass();
-    assert!(holds_the_data(&sandbox, "volume/database"));
+    assert!(sandbox.holds_data("database"));
     daemon.second_look();
     assert_eq!(
         (live(&sandbox), trash(&sandbox)),
@@ -105,7 +84,7 @@ fn a_volume_that_would_be_destroyed_waits_for_a_person_with_the_one_like_it() {
     renamed(&sandbox, ", renamedFrom: db");
     wait("the rename", || live(&sandbox) == ["database", "web"]);
     daemon.pass();
-    assert!(holds_the_data(&sandbox, "volume/database"));
+    assert!(sandbox.holds_data("database"));
     assert_eq!(trash(&sandbox), Vec::<String>::new());
 }
 
@@ -121,7 +100,7 @@ fn an_approval_destroys_the_old_one_and_makes_the_new_one() {
     sandbox.kiln(&format!("approve {digest}")).ends(0);
     wait("both steps", || live(&sandbox) == ["database", "web"]);
     daemon.pass();
-    assert!(!holds_the_data(&sandbox, "volume/database"));
+    assert!(!sandbox.holds_data("database"));
     assert_eq!(trash(&sandbox), Vec::<String>::new());
 }
 
