@@ -127,7 +127,7 @@ impl Memory {
         if differs || place.one_file {
             return Some(differs);
         }
-        commit.holds_more(&place.below, Path::new(""), &read, 0)
+        commit.holds_more(&place.below, &read)
     }
 }
 
@@ -281,6 +281,13 @@ enum Entry {
     Other,
 }
 
+/// What a walk through a commit meets.
+#[derive(Clone, Copy)]
+enum Visited {
+    Manifest,
+    Submodule,
+}
+
 struct Commit<'r> {
     repository: &'r Repository,
     root: ObjectId,
@@ -365,8 +372,12 @@ impl<'r> Commit<'r> {
         if place.one_file {
             return Some(facts);
         }
+        // Directories with a manifest in them or below, and submodules.
         let mut held = BTreeSet::new();
-        self.directories(&place.below, Path::new(""), 0, &mut held)?;
+        self.walk(&place.below, Path::new(""), 0, &mut |path, visited| match visited {
+            Visited::Manifest => held.extend(path.ancestors().skip(1).map(Path::to_path_buf)),
+            Visited::Submodule => held.extend([path.to_path_buf()]),
+        })?;
         facts.not_checked_out.clone_from(&held);
         for Manifest { relative, bytes } in files {
             for above in relative.ancestors().skip(1) {
@@ -382,14 +393,13 @@ impl<'r> Commit<'r> {
         Some(facts)
     }
 
-    /// Adds the directories that hold manifests, they or those below them, and the submodules. Whether this is one of them.
-    fn directories(&mut self, root: &Path, below: &Path, depth: usize, found: &mut BTreeSet<PathBuf>) -> Option<bool> {
-        let Some(Entry::Tree(tree)) = self.find(&root.join(below))? else { return Some(false) };
+    /// Visits the manifests and the submodules below a directory. `None`: not all of them can be read.
+    fn walk(&mut self, root: &Path, below: &Path, depth: usize, visit: &mut dyn FnMut(&Path, Visited)) -> Option<()> {
+        let Some(Entry::Tree(tree)) = self.find(&root.join(below))? else { return Some(()) };
         self.visited += 1;
         if depth > MAX_DEPTH || self.visited > MAX_TREES {
             return None;
         }
-        let mut holds = false;
         for (name, entry) in self.tree(tree)?.clone() {
             let Ok(name) = String::from_utf8(name) else { continue };
             let path = below.join(&name);
@@ -401,20 +411,13 @@ impl<'r> Commit<'r> {
                 entry => Some(entry),
             };
             match entry {
-                Some(Entry::File(_)) => holds |= is_manifest(&path),
-                Some(Entry::Tree(_)) if !is_manifest(&path) => {
-                    holds |= self.directories(root, &path, depth + 1, found)?;
-                }
-                Some(Entry::Other) => {
-                    found.insert(path);
-                }
-                Some(Entry::Tree(_) | Entry::Link(_)) | None => {}
+                Some(Entry::File(_)) if is_manifest(&path) => visit(&path, Visited::Manifest),
+                Some(Entry::Tree(_)) if !is_manifest(&path) => self.walk(root, &path, depth + 1, visit)?,
+                Some(Entry::Other) => visit(&path, Visited::Submodule),
+                Some(Entry::File(_) | Entry::Tree(_) | Entry::Link(_)) | None => {}
             }
         }
-        if holds {
-            found.insert(below.to_path_buf());
-        }
-        Some(holds)
+        Some(())
     }
 
     /// Whether a file holds white space alone in the commit, too.
@@ -426,32 +429,13 @@ impl<'r> Commit<'r> {
     }
 
     /// Whether there is a manifest below that was not read. `None`: it cannot be said.
-    fn holds_more(&mut self, root: &Path, below: &Path, read: &HashSet<&Path>, depth: usize) -> Option<bool> {
-        let Some(Entry::Tree(tree)) = self.find(&root.join(below))? else { return Some(false) };
-        self.visited += 1;
-        if depth > MAX_DEPTH || self.visited > MAX_TREES {
-            return None;
-        }
-        for (name, entry) in self.tree(tree)?.clone() {
-            let Ok(name) = String::from_utf8(name) else { continue };
-            let path = below.join(&name);
-            if passed_over(&name) {
-                continue;
-            }
-            let entry = match entry {
-                Entry::Link(_) => self.find(&root.join(&path))?,
-                entry => Some(entry),
-            };
-            let more = match entry {
-                Some(Entry::File(_)) => is_manifest(&path) && !read.contains(&*path),
-                Some(Entry::Tree(_)) if !is_manifest(&path) => self.holds_more(root, &path, read, depth + 1)?,
-                _ => false,
-            };
-            if more {
-                return Some(true);
-            }
-        }
-        Some(false)
+    fn holds_more(&mut self, root: &Path, read: &HashSet<&Path>) -> Option<bool> {
+        let mut more = false;
+        let walked = self.walk(root, Path::new(""), 0, &mut |path, visited| match visited {
+            Visited::Manifest => more |= !read.contains(path),
+            Visited::Submodule => {}
+        });
+        if more { Some(true) } else { walked.map(|()| false) }
     }
 }
 
