@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Identity, Name, NativeName, Origin, Place, Provisioning, Seconds, Size, Tags, Uid};
+use super::{Identity, Name, NativeName, Object, Origin, Place, Provisioning, Seconds, Size, Tags, Uid};
 
 /// One driver call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -262,6 +262,19 @@ pub struct Expect {
     /// That it was never written to: the backend proves that it holds no data.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unwritten: bool,
+}
+
+impl Expect {
+    /// Expects a live object to be as it was observed.
+    pub fn live(object: &Object) -> Self {
+        Self {
+            place: Some(Place::Live),
+            size: Some(object.size),
+            tags: Some(Tags { expires: None, ..object.tags.clone() }),
+            idle: false,
+            unwritten: false,
+        }
+    }
 }
 
 /// What could be lost.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::model::{Action, Expect, Kind, Name, Object, ObjectRef, Place, Provisioning, Reason, Risk, Step, Uid, Verb};
+use crate::model::{Action, Expect, Kind, Name, Object, ObjectRef, Place, Provisioning, Reason, Risk, Step, Uid};
 
 use super::plan::{About, Planner, Ready};
 use super::room::Room;
@@ -19,18 +19,8 @@ impl<'a> Planner<'a> {
     }
 
     pub(super) fn restore(&mut self, name: &'a Name, object: &'a Object) -> Option<()> {
-        let spec = self.inputs.specs.volumes.get(name)?;
+        let (spec, about, volume, mut after) = self.volume_to_update(name)?;
         let request = spec.restore.as_ref()?;
-        let Some(Ready::Here { object: volume, after, .. }) = self.ready(Kind::Volume, name).cloned() else {
-            return None;
-        };
-        let about = About {
-            kind: Kind::Volume,
-            name,
-            backend: Some(&spec.backend),
-            uid: Some(volume.uid),
-            action: Verb::Update,
-        };
         if !self.good(&spec.backend)?.capabilities.restore {
             let message = format!("the backend {} cannot bring a volume back to a snapshot", spec.backend);
             self.hold(&about, HeldReason::Unsupported, message, "declare a new volume with the snapshot as its source");
@@ -61,7 +51,6 @@ impl<'a> Planner<'a> {
             self.fits(&spec.backend, &about, volume.size, Room { provisioned: 0, taken, objects: 1 })?;
         }
         // After the volume's own steps, and after every snapshot and clone that is to be taken of what it holds now.
-        let mut after = after;
         after.extend(made);
         after.extend(self.readers.get(&volume.uid).into_iter().flatten());
         let identity = self.identity_of(&about, object)?;

@@ -84,13 +84,7 @@ impl<'a> Planner<'a> {
             identity,
             native: native.clone(),
             action: Action::Adopt { tags, n },
-            expect: Expect {
-                place: Some(Place::Live),
-                size: Some(object.size),
-                tags: Some(Tags::default()),
-                idle: false,
-                unwritten: false,
-            },
+            expect: Expect { tags: Some(Tags::default()), ..Expect::live(object) },
             risk: Risk::None,
             reason: Reason::AdoptRequested,
             changes,
@@ -123,13 +117,7 @@ impl<'a> Planner<'a> {
             native: object.native.clone(),
             changes: tag_changes(&now, &tags),
             action: Action::Undelete { tags },
-            expect: Expect {
-                place: Some(Place::Trash),
-                size: Some(object.size),
-                tags: Some(now),
-                idle: false,
-                unwritten: false,
-            },
+            expect: Expect { place: Some(Place::Trash), ..Expect::live(object) },
             risk: Risk::None,
             reason: Reason::InTrash,
             bytes: Size(0),
@@ -168,13 +156,7 @@ impl<'a> Planner<'a> {
             identity: object.identity.clone()?,
             native: object.native.clone(),
             action: Action::Trash { ttl: self.inputs.specs.stack.trash.ttl },
-            expect: Expect {
-                place: Some(Place::Live),
-                size: Some(object.size),
-                tags: Some(Tags { expires: None, ..object.tags.clone() }),
-                idle: true,
-                unwritten: true,
-            },
+            expect: Expect { idle: true, unwritten: true, ..Expect::live(object) },
             risk: Risk::Recoverable,
             reason: Reason::GivesWay,
             changes: vec![change("size", json!(object.size), Value::Null)],
@@ -220,7 +202,7 @@ impl<'a> Planner<'a> {
         };
         before.extend(given_way);
         if object.place == Place::Trash {
-            before.push(self.undelete(about, object, now.clone(), before.clone())?);
+            before.push(self.undelete(about, object, now, before.clone())?);
         }
         let step = self.step(Step {
             backend: backend.clone(),
@@ -228,13 +210,7 @@ impl<'a> Planner<'a> {
             identity,
             native,
             action: Action::Rename { from: object.native.clone(), tags },
-            expect: Expect {
-                place: Some(Place::Live),
-                size: Some(object.size),
-                tags: Some(now),
-                idle: false,
-                unwritten: false,
-            },
+            expect: Expect::live(object),
             risk: Risk::None,
             reason: Reason::RenamedFrom,
             bytes: Size(0),
@@ -278,14 +254,8 @@ impl<'a> Planner<'a> {
                 backend: backend.clone(),
                 identity,
                 native: object.native.clone(),
-                action: Action::Rename { from, tags: now.clone() },
-                expect: Expect {
-                    place: Some(Place::Live),
-                    size: Some(object.size),
-                    tags: Some(now),
-                    idle: false,
-                    unwritten: false,
-                },
+                action: Action::Rename { from, tags: now },
+                expect: Expect::live(object),
                 risk: Risk::None,
                 reason: if old.is_some() { Reason::RenamedFrom } else { Reason::LeftOver },
                 changes: changes.into_iter().collect(),

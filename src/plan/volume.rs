@@ -258,18 +258,22 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn grow_back(&mut self, name: &'a Name, object: &'a Object) -> Option<()> {
+    /// A declared volume that exists: its document, the volume as this plan leaves it, and the steps to wait for.
+    pub(super) fn volume_to_update(
+        &self,
+        name: &'a Name,
+    ) -> Option<(&'a VolumeSpec, About<'a>, ObjectRef, Vec<usize>)> {
         let spec = self.inputs.specs.volumes.get(name)?;
-        let Some(Ready::Here { object: volume, mut after, .. }) = self.ready(Kind::Volume, name).cloned() else {
+        let Some(Ready::Here { object, after, .. }) = self.ready(Kind::Volume, name).cloned() else {
             return None;
         };
-        let about = About {
-            kind: Kind::Volume,
-            name,
-            backend: Some(&spec.backend),
-            uid: Some(volume.uid),
-            action: Verb::Update,
-        };
+        let backend = Some(&spec.backend);
+        let about = About { kind: Kind::Volume, name, backend, uid: Some(object.uid), action: Verb::Update };
+        Some((spec, about, object, after))
+    }
+
+    fn grow_back(&mut self, name: &'a Name, object: &'a Object) -> Option<()> {
+        let (spec, about, volume, mut after) = self.volume_to_update(name)?;
         after.extend(self.readers.get(&volume.uid).into_iter().flatten());
         let before = self.steps.len();
         self.grow(spec, &about, object, &volume.native, &mut after);
