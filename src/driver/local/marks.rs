@@ -42,13 +42,21 @@ pub(super) struct FileId {
 impl FileId {
     /// Of an entry of a directory; links are not followed.
     pub(super) fn of(dir: BorrowedFd<'_>, name: &str) -> Result<Self, Errno> {
-        let stat = fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::INO | StatxFlags::BTIME)?;
-        let knows_birth = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
-        let born = knows_birth.then_some((stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec));
-        Ok(Self { inode: stat.stx_ino, born })
+        Ok(Self::from_call(&fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::INO | StatxFlags::BTIME)?))
     }
 
-    fn is(self, other: Self) -> bool {
+    fn from_call(stat: &fs::Statx) -> Self {
+        let knows_birth = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
+        let born = knows_birth.then_some((stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec));
+        Self { inode: stat.stx_ino, born }
+    }
+
+    /// Of an open file.
+    pub(super) fn of_open(file: BorrowedFd<'_>) -> Result<Self, Errno> {
+        Ok(Self::from_call(&fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::BTIME)?))
+    }
+
+    pub(super) fn is(self, other: Self) -> bool {
         let born_differs = matches!((self.born, other.born), (Some(one), Some(another)) if one != another);
         self.inode == other.inode && !born_differs
     }
@@ -149,7 +157,8 @@ impl Pool {
         let Some(trash) = self.trash()? else { return Ok(false) };
         let Some(own) = pool::absent_is_none(pool::open_dir(trash.as_fd(), native))? else { return Ok(false) };
         let same = matches!(object::tags_in(own.as_fd())?, Some(Ok(trashed)) if trashed.identity == tags.identity);
-        Ok(same && pool::stat_in(own.as_fd(), &image_name(native))?.is_some())
+        let is_there = || Ok(pool::stat_in(own.as_fd(), &image_name(native))?.is_some());
+        Ok(same && object::displaced_in(own.as_fd())?.is_none() && is_there()?)
     }
 
     /// Replaces the mark of a file.

@@ -61,6 +61,9 @@ pub(super) enum Form {
 struct Stored {
     format: u32,
     tags: Tags,
+    /// Of a directory that an adopted file is moved into: which files may be its data. Any, if none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    files: Vec<FileId>,
 }
 
 /// The data file's name in the directory of an object.
@@ -194,6 +197,10 @@ impl Pool {
             found.identity = found.tags.identity.as_deref().cloned();
             if found.identity.is_some() || found.conflict.is_some() {
                 images = found.take_image(own, &pool::list(own, buffer)?)?;
+            }
+            if displaced_in(own)?.is_some() {
+                (found.identity, found.tags) = (None, Tags::default());
+                found.conflict = Some("its data is not the file that was adopted under this name".to_owned());
             }
         } else if let Some(stat) = pool::stat_in(own, &image_name(&found.native))? {
             found.measure(&stat);
@@ -337,13 +344,14 @@ pub(super) fn encode(stored: &impl Serialize) -> Vec<u8> {
     bytes
 }
 
-fn encode_tags(tags: &Tags) -> Vec<u8> {
-    encode(&Stored { format: TAGS_FORMAT, tags: tags.clone() })
+fn encode_tags(tags: &Tags, files: &[FileId]) -> Vec<u8> {
+    encode(&Stored { format: TAGS_FORMAT, tags: tags.clone(), files: files.to_vec() })
 }
 
-/// Writes the tags of an object that nobody sees yet.
-pub(super) fn write_first_tags(own: BorrowedFd<'_>, tags: &Tags) -> Result<(), Errno> {
-    if tags.is_plain() { Ok(()) } else { pool::write_new(own, TAGS, &encode_tags(tags)) }
+/// Writes the tags of an object that nobody sees yet. `files`: see [`displaced_in`].
+pub(super) fn write_first_tags(own: BorrowedFd<'_>, tags: &Tags, files: &[FileId]) -> Result<(), Errno> {
+    let nothing_to_say = tags.is_plain() && files.is_empty();
+    if nothing_to_say { Ok(()) } else { pool::write_new(own, TAGS, &encode_tags(tags, files)) }
 }
 
 /// Replaces the tags in an object's directory by one rename, durably.
@@ -353,7 +361,29 @@ pub(super) fn write_tags(own: BorrowedFd<'_>, tags: &Tags) -> Result<(), Errno> 
         pool::remove_file(own, TAGS)?;
         return pool::sync(own);
     }
-    replace(own, TAGS, TAGS_BESIDE, &encode_tags(tags))
+    write_tags_of(own, tags, &[])
+}
+
+/// Replaces the tags in a directory that an adopted file is moved into. `files`: see [`displaced_in`].
+pub(super) fn write_tags_of(own: BorrowedFd<'_>, tags: &Tags, files: &[FileId]) -> Result<(), Errno> {
+    replace(own, TAGS, TAGS_BESIDE, &encode_tags(tags, files))
+}
+
+/// Returns the name of the data file in a directory that an adopted file was to be moved into, if it is another file: one that
+/// somebody put in its place just before the rename. A process that was killed between the rename and its check leaves that.
+pub(super) fn displaced_in(own: BorrowedFd<'_>) -> Result<Option<String>, Errno> {
+    let Some(Ok(Stored { files, .. })) = read_stored(own, TAGS)? else { return Ok(None) };
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let entries = pool::list(own, &mut ListBuffer::new())?;
+    for Entry { name, .. } in entries.into_iter().filter(|entry| entry.exact && entry.name.ends_with(IMAGE)) {
+        let file = FileId::of(own, &name)?;
+        if !files.iter().any(|named| named.is(file)) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 pub(super) fn replace(dir: BorrowedFd<'_>, name: &str, beside: &str, bytes: &[u8]) -> Result<(), Errno> {
@@ -453,14 +483,23 @@ pub(super) fn remove_shell(dir: BorrowedFd<'_>, name: &str, owner: &Owner, uid: 
     Ok(())
 }
 
-/// Opens the data of an object.
+/// Another file bears the name of the one that was found.
+pub(super) const REPLACED: Errno = Errno::STALE;
+
+/// Opens the data of an object. [`REPLACED`]: a plain file is not the one that was found.
 pub(super) fn open_data(dir: BorrowedFd<'_>, found: &Found, flags: OFlags) -> Result<OwnedFd, Errno> {
     let data = match &found.form {
         Form::Directory { image: Some(image) } => {
             let own = pool::open_dir(dir, &found.native)?;
             pool::open_in(own.as_fd(), image, flags, fs::Mode::empty())?
         }
-        Form::File => pool::open_in(dir, &found.native, flags, fs::Mode::empty())?,
+        Form::File => {
+            let data = pool::open_in(dir, &found.native, flags, fs::Mode::empty())?;
+            match found.file {
+                Some(file) if !file.is(FileId::of_open(data.as_fd())?) => return Err(REPLACED),
+                _ => data,
+            }
+        }
         Form::Directory { image: None } | Form::Other => return Err(Errno::NOENT),
     };
     match FileType::from_raw_mode(fs::fstat(&data)?.st_mode) {

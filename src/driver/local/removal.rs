@@ -9,7 +9,7 @@ use super::lease::{self, Lease, Leased};
 use super::marks::FileId;
 use super::object::{self, Form, Found, image_name};
 use super::pool;
-use super::steps::{Task, in_use};
+use super::steps::{Task, in_use, replaced};
 use super::{content, fail};
 use crate::model::{DriverError, Effect, ErrorKind, NativeForm, Outcome, Place, Tags};
 
@@ -19,6 +19,11 @@ impl Task<'_> {
     pub(super) fn trash(&self, ttl: u64) -> Result<Outcome, DriverError> {
         let native = self.native()?;
         let Some(found) = self.find(native, Place::Live)? else {
+            if let Some(trash) = self.pool.trash().map_err(|e| fail::before("opening the trash", e))?
+                && self.give_back(trash.as_fd(), native)?
+            {
+                return Err(replaced(native));
+            }
             return self.not_live();
         };
         if !self.is_it(&found)
@@ -70,32 +75,73 @@ impl Task<'_> {
         }
         let own = match pool::absent_is_none(pool::open_dir(trash.as_fd(), native)).map_err(failed)? {
             Some(own) => {
-                self.pool.with_spares(|| object::write_tags(own.as_fd(), tags).map_err(failed))?;
+                let files = Vec::from_iter(found.file);
+                self.pool.with_spares(|| object::write_tags_of(own.as_fd(), tags, &files).map_err(failed))?;
                 own
             }
             None => {
-                let own = self.pool.with_spares(|| self.prepare(tags, None))?;
+                let own = self.pool.with_spares(|| self.prepare(tags, found.file, None))?;
                 pool::rename(root, &self.temporary(), &trash, native, RenameFlags::NOREPLACE).map_err(failed)?;
                 pool::sync(trash.as_fd()).map_err(failed)?;
                 own
             }
         };
         self.take_file(found, own.as_fd())?;
-        self.drop_mark()
+        self.taken(own.as_fd(), tags)
     }
 
-    /// Moves the file into a directory of Kiln's by one rename. One that took its place in the last instant is put back.
+    /// Forgets what was kept while an adopted file was moved to the trash: its mark, and in its tags which file it is. In a copy of the
+    /// pool it is another.
+    fn taken(&self, own: BorrowedFd<'_>, tags: &Tags) -> Result<(), DriverError> {
+        self.drop_mark()?;
+        // The file is in the trash all the same.
+        let _ = object::write_tags(own, tags);
+        Ok(())
+    }
+
+    /// Moves the file into a directory of Kiln's by one rename. A file that took its place in the last instant is put back: now, or if
+    /// this process is killed in between, by the next that clears the directory.
     fn take_file(&self, found: &Found, own: BorrowedFd<'_>) -> Result<(), DriverError> {
         let (native, root, image) = (self.native()?, self.pool.root(), image_name(self.native()?));
         let failed = |e| fail::before(format!("moving {native} away"), e);
+        self.is_still(found, root, native)?;
         pool::rename(root, native, own, &image, RenameFlags::NOREPLACE).map_err(failed)?;
-        let unsure = |e| fail::after(format!("moving {native} away"), e);
-        if Some(FileId::of(own, &image).map_err(unsure)?) != found.file {
-            pool::rename(own, &image, root, native, RenameFlags::NOREPLACE).map_err(unsure)?;
-            return Err(fail::conflict(format!("{native} was replaced by another file")));
+        if let Err(error) = self.is_still(found, own, &image) {
+            pool::rename(own, &image, root, native, RenameFlags::NOREPLACE)
+                .map_err(|e| fail::after(format!("putting {native} back"), e))?;
+            return Err(error);
         }
         self.synced(own)?;
         self.synced(root)
+    }
+
+    /// Refuses another file than the one that was found. Of what has a directory nothing is asked.
+    pub(super) fn is_still(&self, found: &Found, dir: BorrowedFd<'_>, name: &str) -> Result<(), DriverError> {
+        let Some(file) = found.file else { return Ok(()) };
+        match FileId::of(dir, name) {
+            Ok(there) if there.is(file) => Ok(()),
+            Ok(_) | Err(Errno::NOENT) => Err(replaced(&found.native)),
+            Err(errno) => Err(fail::before(format!("checking {}", found.native), errno)),
+        }
+    }
+
+    /// Gives a file of others its name back that a killed process moved into a directory of Kiln's. Whether there was one.
+    pub(super) fn give_back(&self, dir: BorrowedFd<'_>, name: &str) -> Result<bool, DriverError> {
+        let failed = |e| fail::before(format!("putting back what is in {name}"), e);
+        let Some(own) = pool::absent_is_none(pool::open_dir(dir, name)).map_err(failed)? else { return Ok(false) };
+        let Some(image) = object::displaced_in(own.as_fd()).map_err(failed)? else { return Ok(false) };
+        let native = image.strip_suffix(object::IMAGE).unwrap_or(&image);
+        match pool::rename(&own, &image, self.pool.root(), native, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => Err(fail::conflict(format!(
+                "{name}/{image} is not Kiln's: it bore the name {native}, which another file has now; move one of them away"
+            ))),
+            other => {
+                other.map_err(failed)?;
+                self.synced(self.pool.root())?;
+                self.synced(own.as_fd())?;
+                Ok(true)
+            }
+        }
     }
 
     /// Brings the object back by one rename. Its tags are written before, with its time in the trash still among them: no crash
@@ -187,7 +233,7 @@ impl Task<'_> {
     /// Destroys an adopted file: one rename takes it into a directory of things half there, which is then removed.
     fn destroy_file(&self, found: &Found) -> Result<Outcome, DriverError> {
         let (native, root) = (self.native()?, self.pool.root());
-        let own = self.prepare(&self.stored(&found.tags, true), None)?;
+        let own = self.prepare(&self.stored(&found.tags, true), found.file, None)?;
         self.take_file(found, own.as_fd())?;
         self.drop_mark()?;
         object::remove_directory(root, &self.temporary()).map_err(|e| fail::after(format!("removing {native}"), e))?;
@@ -285,6 +331,7 @@ impl Task<'_> {
         if !matches!(self.step.native.parse(), Some((NativeForm::Temporary, ..))) {
             return Err(fail::conflict(format!("{native} is not the name of something half made")));
         }
+        self.give_back(self.pool.root(), native)?;
         let removed = object::remove_directory(self.pool.root(), native)
             .map_err(|e| DriverError { effect: Effect::Unknown, ..self.not_removable(Place::Temporary, native, e) })?;
         Ok(if removed { Outcome::Changed } else { Outcome::Unchanged })
@@ -292,8 +339,9 @@ impl Task<'_> {
 
     /// Removing what is not there has succeeded; what a crash left of it goes now.
     fn left_over(&self) -> Result<Outcome, DriverError> {
+        let cleared = self.clear_temporary()?;
         self.drop_mark()?;
-        Ok(if self.clear_temporary()? { Outcome::Changed } else { Outcome::Unchanged })
+        Ok(if cleared { Outcome::Changed } else { Outcome::Unchanged })
     }
 
     fn not_live(&self) -> Result<Outcome, DriverError> {
@@ -309,7 +357,7 @@ impl Task<'_> {
     /// Nothing is left to do but to forget what is kept outside for an adopted file.
     fn is_trashed(&self, trashed: &Found) -> Result<Outcome, DriverError> {
         if trashed.tags.adopted {
-            self.drop_mark()?;
+            self.taken(self.own_dir(trashed)?.as_fd(), &trashed.tags)?;
         }
         Ok(Outcome::Unchanged)
     }

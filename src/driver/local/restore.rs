@@ -54,6 +54,7 @@ impl Task<'_> {
         let thick = tags.provisioning == Some(Provisioning::Thick);
         let own = self.prepare(
             &tags,
+            found.file,
             Some((FILE_MODE, &|data| {
                 content::fill(data, &source, found.size, thick, snapshot.native.as_str(), self.work)?;
                 // Whoever could open the volume before can do so after.
@@ -93,10 +94,16 @@ impl Task<'_> {
             give_up();
             return Err(late());
         }
+        self.is_still(&found, root, native).inspect_err(|_| give_up())?;
         exchange().map_err(|errno| {
             give_up();
             failed(errno)
         })?;
+        if let Err(error) = self.is_still(&found, new_dir, &new) {
+            exchange().map_err(|e| fail::after(format!("putting {native} back"), e))?;
+            give_up();
+            return Err(error);
+        }
         if opened() {
             // It was opened under the old name in the last instant: put back what they have.
             exchange().map_err(|e| fail::after(format!("putting {native} back"), e))?;

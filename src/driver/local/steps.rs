@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::content::{self, Work};
 use super::lease;
+use super::marks::FileId;
 use super::object::{self, Form, Found, image_name};
 use super::pool::{self, FILE_MODE, Pool};
 use super::{GRANULARITY, fail};
@@ -120,7 +121,10 @@ impl Task<'_> {
 
     pub(super) fn open(&self, found: &Found, flags: OFlags) -> Result<OwnedFd, DriverError> {
         let dir = self.place(found.place)?;
-        object::open_data(dir.as_fd(), found, flags).map_err(|e| fail::before(format!("opening {}", found.native), e))
+        object::open_data(dir.as_fd(), found, flags).map_err(|e| match e {
+            object::REPLACED => replaced(&found.native),
+            e => fail::before(format!("opening {}", found.native), e),
+        })
     }
 
     /// The directory of an object that has one.
@@ -154,6 +158,9 @@ impl Task<'_> {
     /// Removes what a crash left under the temporary name of this object. Whether there was anything.
     pub(super) fn clear_temporary(&self) -> Result<bool, DriverError> {
         let name = self.temporary();
+        if self.give_back(self.pool.root(), &name)? {
+            return Err(replaced(self.native()?));
+        }
         object::remove_directory(self.pool.root(), &name)
             .map_err(|e| fail::before(format!("removing what was left at {name}"), e))
     }
@@ -256,8 +263,14 @@ impl Task<'_> {
         self.open(&found, OFlags::RDONLY)
     }
 
-    /// Makes an object's directory under its temporary name, whole and durable: data under its final name, and tags.
-    pub(super) fn prepare(&self, tags: &Tags, data: Option<(Mode, Fill<'_>)>) -> Result<OwnedFd, DriverError> {
+    /// Makes an object's directory under its temporary name, whole and durable: data under its final name, and tags. `takes`: the
+    /// adopted file that is to be moved into it.
+    pub(super) fn prepare(
+        &self,
+        tags: &Tags,
+        takes: Option<FileId>,
+        data: Option<(Mode, Fill<'_>)>,
+    ) -> Result<OwnedFd, DriverError> {
         let (native, temporary) = (self.native()?, self.temporary());
         let failed = |e| fail::before(format!("making {native}"), e);
         let result = (|| {
@@ -268,13 +281,17 @@ impl Task<'_> {
             }
             made.map_err(failed)?;
             let own = pool::open_dir(self.pool.root(), &temporary).map_err(failed)?;
+            let mut files = Vec::from_iter(takes);
             if let Some((mode, fill)) = data {
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
                 let data = pool::open_in(own.as_fd(), &image_name(native), flags, mode).map_err(failed)?;
                 fill(&data)?;
                 pool::sync(data.as_fd()).map_err(failed)?;
+                if !files.is_empty() {
+                    files.push(FileId::of_open(data.as_fd()).map_err(failed)?);
+                }
             }
-            object::write_first_tags(own.as_fd(), tags).map_err(failed)?;
+            object::write_first_tags(own.as_fd(), tags, &files).map_err(failed)?;
             pool::sync(own.as_fd()).map_err(failed)?;
             Ok(own)
         })();
@@ -291,7 +308,7 @@ impl Task<'_> {
         mode: Mode,
         fill: impl Fn(&OwnedFd) -> Result<(), DriverError>,
     ) -> Result<Outcome, DriverError> {
-        self.prepare(&self.stored(tags, false), Some((mode, &fill)))?;
+        self.prepare(&self.stored(tags, false), None, Some((mode, &fill)))?;
         let (native, temporary, root) = (self.native()?, self.temporary(), self.pool.root());
         if let Err(errno) = self.rename_free(root, &temporary, root) {
             let _ = self.clear_temporary();
@@ -459,6 +476,10 @@ fn same_object(found: &Found, identity: &Identity) -> Result<(), DriverError> {
 /// The tags that a plan can speak of: the rest is bookkeeping of the backend, and whose it is was checked by its uid.
 fn comparable(tags: &Tags) -> Tags {
     Tags { expires: None, restoring: None, identity: None, adopted: false, ..tags.clone() }
+}
+
+pub(super) fn replaced(native: &str) -> DriverError {
+    fail::conflict(format!("{native} was replaced by another file"))
 }
 
 pub(super) fn in_use(native: &str, who: &[String]) -> DriverError {

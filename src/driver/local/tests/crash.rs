@@ -38,7 +38,7 @@ pub(in crate::driver::local) fn point() {
 }
 
 /// Runs until just before the `n`-th call. `None`: crashed.
-fn until_crash<T>(n: u32, work: impl FnOnce() -> T) -> Option<T> {
+pub(super) fn until_crash<T>(n: u32, work: impl FnOnce() -> T) -> Option<T> {
     CALLS_LEFT.set(Some(n));
     let result = catch_unwind(AssertUnwindSafe(work));
     CALLS_LEFT.set(None);
@@ -49,15 +49,20 @@ fn until_crash<T>(n: u32, work: impl FnOnce() -> T) -> Option<T> {
     }
 }
 
+/// Does something while somebody else acts just before each call. How many calls there were.
+pub(super) fn meanwhile<T>(act: impl FnMut(u32) + 'static, work: impl FnOnce() -> T) -> (T, u32) {
+    MEANWHILE.set(Some(Meanwhile { calls: 0, act: Box::new(act) }));
+    let result = work();
+    (result, MEANWHILE.take().map_or(0, |meanwhile| meanwhile.calls))
+}
+
 /// Makes a step while somebody else acts just before each call.
 pub(super) fn while_each(
     act: impl FnMut(u32) + 'static,
     bench: &Bench,
     step: &Step,
 ) -> (Result<Outcome, DriverError>, u32) {
-    MEANWHILE.set(Some(Meanwhile { calls: 0, act: Box::new(act) }));
-    let result = now(bench, step);
-    (result, MEANWHILE.take().map_or(0, |meanwhile| meanwhile.calls))
+    meanwhile(act, || now(bench, step))
 }
 
 /// Makes a step while somebody else acts just before the `n`-th call. `None`: the step makes fewer calls.
@@ -276,6 +281,62 @@ async fn a_step_that_is_cut_short_at_any_call_is_finished_by_doing_it_again() {
     eprintln!("{points} crash points, {seen_half} of them half-way");
     assert!(points > 300 && seen_half > 100 && came_back > 4, "{points} {seen_half} {came_back}");
     assert!(unfinished > 2, "{unfinished}");
+}
+
+/// Somebody replaces an adopted file before any call of a step, and the process is killed before any of the next calls.
+#[tokio::test]
+async fn a_killed_step_leaves_no_file_to_be_destroyed_that_took_the_place_of_an_adopted_one() {
+    let steps = ["restore a file", "trash a file", "destroy a file"];
+    let (mut points, mut displaced) = (0, 0);
+    for case in cases().into_iter().filter(|case| steps.contains(&case.what)) {
+        for replaced_at in 0.. {
+            let mut done = false;
+            for killed_at in replaced_at + 1..=replaced_at + 4 {
+                let bench = prepared(&case).await;
+                let file = bench.path.join("file");
+                let (from, to) = (file.clone(), bench._home.path().join("away"));
+                let replace = move |call| {
+                    if call == replaced_at && fs::rename(&from, &to).is_ok() {
+                        fs::write(&from, b"stranger").unwrap();
+                    }
+                };
+                let (outcome, calls) = meanwhile(replace, || until_crash(killed_at, || now(&bench, &case.step)));
+                done = calls <= replaced_at;
+                if outcome.is_some() || !bench._home.path().join("away").exists() {
+                    break;
+                }
+                points += 1;
+                displaced += u32::from(fs::read(&file).ok().as_deref() != Some(b"stranger"));
+                let at = format!("{}: replaced before call {replaced_at}, killed before call {killed_at}", case.what);
+                let seen = bench.objects().await;
+                let ours = |place| move |o: &&Object| o.place == place && o.uid() == Some(case.step.identity.uid);
+                assert!(!seen.iter().any(|o| ours(Place::Trash)(&o)), "{at}: {seen:#?}");
+                // Whatever is done next: the same step, a sweep, a purge.
+                for _ in 0..2 {
+                    let _ = now(&bench, &case.step);
+                    for object in bench.objects().await.iter().filter(ours(Place::Temporary)) {
+                        let _ = now(
+                            &bench,
+                            &step_on(volume("db"), object.native.clone(), Action::Sweep, Expect::default()),
+                        );
+                    }
+                    let purge = Expect { place: Some(Place::Trash), ..Expect::default() };
+                    let _ = now(&bench, &step_on(volume("db"), NativeName::new("file"), Action::Purge, purge));
+                }
+                let theirs = blake3::hash(b"stranger");
+                let kept = bench.tree().into_iter().filter(|(.., content)| content.starts_with(theirs.as_bytes()));
+                let kept: Vec<_> = kept.map(|(path, ..)| path).collect();
+                // A restore had put its copy under the name.
+                let is_given_back = kept == [file] || case.what == "restore a file" && kept.len() == 1;
+                assert!(is_given_back, "{at}: {kept:?}\n{:#?}", bench.tree());
+            }
+            if done {
+                break;
+            }
+        }
+    }
+    // Only who is killed right after the rename leaves it to the next.
+    assert!(points > 60 && displaced == 3, "{points} {displaced}");
 }
 
 #[tokio::test]

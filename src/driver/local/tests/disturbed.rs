@@ -85,30 +85,55 @@ async fn no_client_is_left_with_a_file_that_a_restore_put_away() {
 /// A file that takes an adopted one's place in the last instant is not removed for it.
 #[tokio::test]
 async fn a_file_that_is_put_in_place_of_an_adopted_one_meanwhile_is_not_removed() {
-    for action in [Action::Trash { ttl: Seconds(9) }, Action::Destroy] {
-        let (mut refused, mut done) = (0, 0);
+    let restore = |bench: &Bench| {
+        let snap = identity(Kind::Snapshot, "s");
+        let of = ObjectRef { native: NativeName::new("file"), uid: volume("db").uid, size: Size(8) };
+        let tags = Tags { volume: Some(of.uid), ..Tags::default() };
+        now(bench, &step(snap.clone(), Action::Snapshot { volume: of, tags, n: 0 })).unwrap();
+        Action::Restore { snapshot: reference(&snap, 8), request: "r".into() }
+    };
+    for what in ["trash", "destroy", "restore", "grow"] {
+        let (mut refused, mut done, mut moved) = (0, 0, 0);
         for n in 0.. {
             let bench = Bench::at(home()).await;
             let (file, away) = (bench.path.join("file"), bench.path.join("away"));
-            fs::write(&file, b"adopted").unwrap();
+            fs::write(&file, b"adopted!").unwrap();
             assert_eq!(now(&bench, &file_step(Action::Adopt { tags: Tags::default(), n: 0 })), Ok(Outcome::Changed));
+            let action = match what {
+                "trash" => Action::Trash { ttl: Seconds(9) },
+                "destroy" => Action::Destroy,
+                "restore" => restore(&bench),
+                _ => Action::Grow { to: Size(4096) },
+            };
             let (from, to) = (file.clone(), away.clone());
+            let written = Arc::new(Mutex::new(None));
+            let told = written.clone();
             let exchange = move || {
                 // A client's own way of replacing a file. Nothing once it is gone.
                 if fs::rename(&from, &to).is_ok() {
                     fs::write(&from, b"stranger").unwrap();
+                    *told.lock().unwrap() = Some(changed(&from));
                 }
             };
-            let Some(outcome) = while_at(n, exchange, &bench, &file_step(action.clone())) else { break };
-            let at = format!("{action}, before call {n}: {outcome:?}");
-            if away.exists() {
+            let Some(outcome) = while_at(n, exchange, &bench, &file_step(action)) else { break };
+            let at = format!("{what}, before call {n}: {outcome:?}");
+            let written = *written.lock().unwrap();
+            if written.is_some() && away.exists() {
                 assert_eq!(fs::read(&file).ok().as_deref(), Some(&b"stranger"[..]), "{at}");
                 refused += u32::from(outcome.is_err());
+                moved += u32::from(Some(changed(&file)) != written);
+                assert!(!bench.temporary(&volume("db")).exists() || what == "destroy", "{at}");
             } else {
                 done += u32::from(outcome.is_ok());
             }
         }
-        assert!(refused > 3 && done > 1, "{action}: {refused} {done}");
+        // Only a file that comes in the very last instant is moved, and moved back.
+        let expected = match what {
+            "grow" => refused > 0 && moved == 0,
+            "restore" => refused > 3 && moved == 1,
+            _ => refused > 3 && done > 1 && moved == 1,
+        };
+        assert!(expected, "{what}: {refused} {done} {moved}");
     }
 }
 
