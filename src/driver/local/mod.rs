@@ -302,6 +302,7 @@ impl Driver for Local {
             let pool = inner.pool()?;
             let held = lock::take(&pool, &owner)?;
             marks::update(&pool, &owner);
+            suspended::clean(&pool);
             let mut locks = inner.locks.lock().unwrap_or_else(PoisonError::into_inner);
             locks.retain(|(_, lock)| lock.strong_count() > 0);
             locks.push((owner, Arc::downgrade(&held)));

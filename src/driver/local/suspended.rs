@@ -1,24 +1,27 @@
 //! The records of suspensions: a file each in `.kiln-pool/suspended`, never changed once it has its name.
 //!
 //! A record is a line `kiln-suspension 1 BLAKE3` and, behind it, the JSON that the hash is of. It is written in full beside, made
-//! durable, and published by a rename, so that it needs no lock. Its name says whose it is, its id, and whether it was ended:
+//! durable, and published by a rename, so that it needs no lock. What is written beside is locked until then: what is not locked was left
+//! by a killed process, and [`clean`] removes it. Its name says whose it is, its id, and whether it was ended:
 //! `OWNER.ID.suspended`, `OWNER.ID.resumed`. The second is written before the first is removed: at every instant at least one of
 //! them says what holds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::RenameFlags;
+use rustix::fs::{self, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::fail;
-use super::pool::{self, ListBuffer, MARK, Pool};
+use super::pool::{self, Entry, FILE_MODE, ListBuffer, MARK, Pool};
 use crate::model::{DriverError, ErrorKind, Owner, Suspension, SuspensionId};
 
 /// In the mark's directory.
 const DIR: &str = "suspended";
 /// Before the hash; the number is the format's.
 const HEAD: &str = "kiln-suspension 1 ";
+/// What the names of files end with that are not records yet.
+const BESIDE: &str = ".new";
 /// A reason has at most 1,000 bytes.
 const LIMIT: u64 = 16 << 10;
 /// Entries of the directory. More than any number of owners that share a pool record.
@@ -67,7 +70,7 @@ impl Records {
         }
         let mut names = BTreeMap::new();
         // What is being written, or was when its writer died, is not a record yet.
-        for entry in entries.into_iter().filter(|entry| !(entry.exact && entry.name.ends_with(".new"))) {
+        for entry in entries.into_iter().filter(|entry| !is_beside(entry)) {
             match parse(&entry.name).filter(|_| entry.exact) {
                 Some((of, _, state)) if of == *owner => drop(names.insert(entry.name, state)),
                 Some(_) => {}
@@ -159,16 +162,13 @@ pub(super) fn write(pool: &Pool, record: &Suspension) -> Result<(), DriverError>
             .map_err(|why| DriverError::before(ErrorKind::Permanent, format!("{doing}: {why}")))?;
         let mut bytes = format!("{HEAD}{}\n", blake3::hash(&body).to_hex()).into_bytes();
         bytes.extend_from_slice(&body);
-        // Two writers of one record write the same bytes, each beside.
-        let beside = format!("{name}.{}.{}.new", std::process::id(), pool::random_hex().map_err(failed)?);
         pool.with_spares(|| {
-            pool::write_new(dir.as_fd(), &beside, &bytes)
-                .and_then(|()| pool::rename(&dir, &beside, &dir, name, RenameFlags::empty()))
-                .map_err(|errno| {
-                    // What is beside is of no use, and no record.
-                    let _ = pool::remove_file(dir.as_fd(), &beside);
-                    fail::before(&doing, errno)
-                })
+            let published = match publish(dir.as_fd(), name, &bytes) {
+                // It was not locked yet, and was taken for what a killed process left.
+                Err(Errno::NOENT) => publish(dir.as_fd(), name, &bytes),
+                other => other,
+            };
+            published.map_err(failed)
         })?;
     }
     let after = |errno| fail::after(&doing, errno);
@@ -178,6 +178,46 @@ pub(super) fn write(pool: &Pool, record: &Suspension) -> Result<(), DriverError>
         forget_oldest(&Records { dir, names, shown }, &resumed).map_err(after)?;
     }
     Ok(())
+}
+
+/// Writes a file beside, and gives it its name. Two writers of one record write the same bytes, each beside.
+fn publish(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<(), Errno> {
+    let beside = format!("{name}.{}.{}{BESIDE}", std::process::id(), pool::random_hex()?);
+    let write = || {
+        let file = pool::open_in(dir, &beside, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, FILE_MODE)?;
+        // Waits for a cleaner at most, which lets go at once.
+        fs::flock(&file, FlockOperation::LockExclusive)?;
+        pool::write_all(&file, bytes)?;
+        pool::sync(file.as_fd())?;
+        pool::rename(dir, &beside, dir, name, RenameFlags::empty())
+    };
+    write().inspect_err(|_| {
+        // What is beside is of no use, and no record.
+        let _ = pool::remove_file(dir, &beside);
+    })
+}
+
+/// Removes what killed processes left beside. Only a help: what fails is left as it is.
+pub(super) fn clean(pool: &Pool) {
+    let left = || {
+        let Some(mark) = pool.mark()? else { return Ok(()) };
+        let Some(dir) = pool::absent_is_none(pool::open_dir(mark, DIR))? else { return Ok(()) };
+        let entries = pool::list(dir.as_fd(), &mut ListBuffer::new())?;
+        for Entry { name, .. } in entries.into_iter().filter(is_beside) {
+            let file = pool::absent_is_none(pool::open_in(dir.as_fd(), &name, OFlags::RDONLY, Mode::empty()))?;
+            if file.is_some_and(|file| fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()) {
+                pool::remove_file(dir.as_fd(), &name)?;
+            }
+        }
+        Ok(())
+    };
+    if let Err(errno) = left() as Result<(), Errno> {
+        tracing::debug!(pool = %pool.path.display(), %errno, "what killed processes left of suspensions stays");
+    }
+}
+
+fn is_beside(entry: &Entry) -> bool {
+    entry.exact && entry.name.ends_with(BESIDE)
 }
 
 /// Removes the oldest records of ended suspensions beyond [`Suspension::MOST`]. A pool that was away since holds what they ended

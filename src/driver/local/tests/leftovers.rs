@@ -1,6 +1,7 @@
 //! What a crash leaves, made by hand: every state in between, also those that other versions or a power cut could leave.
 
 use super::*;
+use crate::model::Suspension;
 
 #[tokio::test]
 async fn what_a_crash_leaves_of_a_create_is_cleared_and_made_anew() {
@@ -182,6 +183,82 @@ async fn an_adopted_files_way_through_the_trash_can_be_cut_anywhere() {
     bench.twice(&at(Action::Destroy, Place::Live)).await;
     assert_eq!(bench.objects().await, Vec::new());
     assert!(!sidecar.exists());
+}
+
+#[tokio::test]
+async fn an_undelete_that_was_done_before_leaves_another_objects_data_in_the_trash() {
+    let bench = Bench::new().await;
+    let file = bench.path.join("f");
+    let at = |of: &str, action, place| {
+        step_on(volume(of), NativeName::new("f"), action, Expect { place: Some(place), ..Expect::default() })
+    };
+    // The native name was used before, by what is in the trash now.
+    for name in ["old", "db"] {
+        fs::write(&file, name).unwrap();
+        bench.twice(&at(name, Action::Adopt { tags: Tags::default(), n: 0 }, Place::Live)).await;
+        if name == "old" {
+            bench.twice(&at(name, Action::Trash { ttl: Seconds(60) }, Place::Live)).await;
+        }
+    }
+    let undelete = at("db", Action::Undelete { tags: labelled("u") }, Place::Trash);
+    bench.twice(&undelete).await;
+    assert_eq!(fs::read(bench.trashed("f").join("f.img")).unwrap(), b"old");
+    assert_eq!(bench.objects().await.len(), 2);
+}
+
+fn suspension(reason: &str) -> Suspension {
+    let (reason, since) = (reason.to_owned(), NOW);
+    Suspension { id: None, owner: owner(), object: None, reason, since, until: None, resumed: None }
+}
+
+fn beside(bench: &Bench) -> usize {
+    let dir = bench.path.join(".kiln-pool/suspended");
+    let names = fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_str().unwrap().ends_with(".new")).count()
+}
+
+#[tokio::test]
+async fn what_a_killed_suspend_leaves_is_removed_by_the_next_writer() {
+    let (mut points, mut left) = (0, 0);
+    for n in 0.. {
+        let bench = Bench::at(crash::home()).await;
+        let pool = Pool::open(&bench.path).ok().unwrap();
+        let done = crash::until_crash(n, || suspended::write(&pool, &suspension("killed")));
+        left += beside(&bench);
+        let before = bench.driver.suspensions(&owner()).await.unwrap().len();
+        drop(bench.driver.lock(&owner()).await.unwrap());
+        assert_eq!(beside(&bench), 0, "killed before call {n}");
+        assert_eq!(bench.driver.suspensions(&owner()).await.unwrap().len(), before, "killed before call {n}");
+        if done.is_some() {
+            break;
+        }
+        points += 1;
+    }
+    assert!(points > 4 && left > 2, "{points} {left}");
+}
+
+#[tokio::test]
+async fn a_suspension_that_is_being_written_is_not_taken_for_what_was_left() {
+    for n in 0.. {
+        let bench = Bench::at(crash::home()).await;
+        let pool = Pool::open(&bench.path).ok().unwrap();
+        let path = bench.path.clone();
+        let clean = move |call| {
+            if call == n {
+                suspended::clean(&Pool::open(&path).ok().unwrap());
+            }
+        };
+        let (done, calls) = crash::meanwhile(clean, || suspended::write(&pool, &suspension("busy")));
+        assert_eq!(done, Ok(()), "before call {n}");
+        assert_eq!(
+            (bench.driver.suspensions(&owner()).await.unwrap().len(), beside(&bench)),
+            (1, 0),
+            "before call {n}"
+        );
+        if calls <= n {
+            break;
+        }
+    }
 }
 
 /// Only the `.img` was deleted, by hand.
