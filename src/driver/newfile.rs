@@ -42,6 +42,8 @@ impl NewFile {
         for _ in 0..2 {
             match fs::openat(&dir, &*temporary, flags | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(mode)) {
                 Ok(file) => {
+                    #[cfg(test)]
+                    tests::made();
                     lock(&file).map_err(failed)?;
                     // Before it was locked, another process may have taken it for one that a crash left.
                     let own = fs::fstat(&file).map_err(failed)?;
@@ -130,5 +132,53 @@ impl Drop for NewFile {
         if !self.published {
             let _ = fs::unlinkat(&self.dir, &*self.temporary, AtFlags::empty());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    type Act = Box<dyn FnOnce()>;
+
+    thread_local! {
+        static MEANWHILE: RefCell<Option<Act>> = const { RefCell::new(None) };
+    }
+
+    /// Called when a temporary file has been made and is not locked yet.
+    pub(super) fn made() {
+        if let Some(act) = MEANWHILE.take() {
+            act();
+        }
+    }
+
+    #[test]
+    fn two_writers_of_one_file_never_publish_the_others_half() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("file");
+        // Another takes what was just made for what a crash left, and begins its own.
+        let slot = std::rc::Rc::new(RefCell::new(None));
+        let (theirs, at) = (slot.clone(), path.clone());
+        MEANWHILE.set(Some(Box::new(move || {
+            let other = NewFile::begin(&at, 0o600).unwrap();
+            other.write(b"ha").unwrap();
+            *theirs.borrow_mut() = Some(other);
+        })));
+        let ours = NewFile::begin(&path, 0o600).map(|_| ()).map_err(|error| error.kind);
+        assert_eq!(ours, Err(ErrorKind::Busy));
+        let other = slot.borrow_mut().take().unwrap();
+        other.write(b"lf").unwrap();
+        other.publish(false).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"half");
+        // The other one ends before ours is locked: ours is made anew.
+        let at = path.clone();
+        MEANWHILE.set(Some(Box::new(move || drop(NewFile::begin(&at, 0o600).unwrap()))));
+        let ours = NewFile::begin(&path, 0o600).unwrap();
+        ours.write(b"ours").unwrap();
+        ours.publish(true).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"ours");
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1);
     }
 }
