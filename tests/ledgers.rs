@@ -287,3 +287,28 @@ fn forgetting_a_backend_accepts_the_sizes_of_what_no_document_declares() {
         assert_eq!(rig.size_of("db"), Size(1 << 20));
     });
 }
+
+#[test]
+fn a_renamed_backend_is_accepted_with_what_is_remembered_of_its_pool() {
+    run(async {
+        let rig = Rig::new();
+        let of = |size: &str| join(&[volume("db", size)]);
+        rig.settle(&of("size: 1Mi"), 3, "made").await;
+        let backup = rig.world().clone();
+        rig.settle(&of("size: 4Mi"), 3, "grown").await;
+        let serial_of = |rig: &Rig| {
+            let records = rig.store.records().unwrap();
+            records.backends.values().filter_map(|record| record.ledger.as_ref()).map(|ledger| ledger.serial).max()
+        };
+        let known = serial_of(&rig);
+        *rig.world() = backup;
+        let head = HEAD.replace("backend: pool", "backend: quick").replace("name: pool", "name: quick");
+        let renamed = specs(&format!("{head}{}", volume("db", "size: 2Mi")));
+        let (setup, _) = spied(&rig, &renamed, Spy::default());
+        let said = forget_backend(&setup, &"quick".parse().unwrap(), None).await.unwrap();
+        assert!(said.contains("volume db (1Mi, was 4Mi)"), "{said}");
+        assert!(serial_of(&rig) > known, "a store that knows the later ledger would take it for an older one");
+        assert_eq!(held(&once(&setup).await), [("db", HeldReason::GrowRefused)]);
+        assert_eq!(rig.size_of("db"), Size(1 << 20));
+    });
+}

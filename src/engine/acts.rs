@@ -1,6 +1,6 @@
 //! What a person decides by hand: the trash, what is given up, whose objects are whose. Each makes its steps as a pass does.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -266,17 +266,20 @@ fn by_recorded_times(pass: &Pass<'_>, expired: Vec<Trashed>) -> (Vec<Trashed>, V
 
 /// The newest time, not after now, that earlier runs recorded of a pool: in the store, and in its ledger as it is on the pool.
 fn last_recorded(pass: &Pass<'_>, backend: &Name, view: &View) -> u64 {
-    let stored = pass.records.backends.get(backend).map(|record| record.observed_at);
-    let ledger = match view {
-        View::Seen { observed, .. } | View::Taken { observed, .. } => observed.ledgers.get(&pass.specs().stack.owner),
+    let observed = match view {
+        View::Seen { observed, .. } | View::Taken { observed, .. } => Some(observed),
         View::Unseen { .. } | View::Unbuilt => None,
     };
+    let by_pool = observed.and_then(|observed| observed.pool.as_ref()).map(|pool| pass.records.of_pool(pool));
+    let records = pass.records.backends.get(backend).into_iter().chain(by_pool.into_iter().flatten().map(|(_, of)| of));
+    let stored = records.map(|record| record.observed_at);
+    let ledger = observed.and_then(|observed| observed.ledgers.get(&pass.specs().stack.owner));
     let ledger = if let Some(LedgerView::Good(ledger)) = ledger { Some(ledger) } else { None };
     let noted = ledger.into_iter().flat_map(|ledger| {
         let stones = ledger.tombstones.values().map(|stone| stone.at);
         stones.chain(ledger.removals.iter().map(|removal| removal.at))
     });
-    stored.into_iter().chain(noted).filter(|at| *at <= pass.now).max().unwrap_or_default()
+    stored.chain(noted).filter(|at| *at <= pass.now).max().unwrap_or_default()
 }
 
 /// Destroys what [`trash_purge_list`] gave for the same purge, for good. Returns a sentence for each. A purge of what is past its time
@@ -409,7 +412,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         }
         None => ledger::first(pool, owner, specs),
     };
-    take_over(&mut ours, &theirs);
+    ledger::take_over(&mut ours, &theirs);
     // Names in use: ours, and theirs that are live.
     let (mut taken, mut live) = (HashSet::new(), HashSet::new());
     for object in observed.objects.iter().filter(|o| o.place != Place::Temporary) {
@@ -461,39 +464,6 @@ pub(super) fn no_driver(specs: &Specs, backend: &Name) -> ActError {
     match specs.not_allowed(Kind::Backend, backend) {
         Some(barred) => ActError::Held(format!("{backend}: {}", barred.message)),
         None => ActError::Usage(format!("the driver of {backend} is not built yet")),
-    }
-}
-
-/// Enters what another owner's ledger knows into ours, before the first object is renamed: from then on each of them is expected
-/// under the new owner, so that none can be made anew if this is cut short. What was lost stays lost. May be done again.
-fn take_over(ours: &mut Ledger, theirs: &Ledger) {
-    for (name, next) in &theirs.next {
-        let known = ours.next.entry(name.clone()).or_default();
-        *known = (*known).max(*next);
-    }
-    for (uid, stone) in &theirs.tombstones {
-        ours.tombstones.entry(*uid).or_insert_with(|| stone.clone());
-    }
-    for (uid, entry) in theirs.whole.iter().filter(|(uid, _)| !ours.tombstones.contains_key(uid)) {
-        if !ours.whole.contains_key(uid) {
-            ours.whole.insert(*uid, entry.clone());
-            if theirs.leaving.contains(uid) {
-                ours.leaving.insert(*uid);
-            }
-            if theirs.destroying.contains(uid) {
-                ours.destroying.insert(*uid);
-            }
-            if let Some(name) = theirs.renaming.get(uid) {
-                ours.renaming.insert(*uid, name.clone());
-            }
-        }
-    }
-    let counted: BTreeSet<Uid> = ours.removals.iter().map(|removal| removal.uid).collect();
-    ours.removals.extend(theirs.removals.iter().filter(|removal| !counted.contains(&removal.uid)).cloned());
-    ours.spent.extend(theirs.spent.iter().cloned());
-    ours.waiting.extend(theirs.waiting.iter().copied());
-    if ours.reading.is_none() {
-        ours.reading.clone_from(&theirs.reading);
     }
 }
 

@@ -201,9 +201,12 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
         let gaps = observed.gaps.join("; ");
         return Err(ActError::Unobserved(format!("{name} was seen only in part, so it cannot be accepted: {gaps}")));
     }
-    let known = pass.records.backends.get(name).filter(|record| Some(&record.pool) == observed.pool.as_ref());
-    let known =
-        known.and_then(|record| record.ledger.clone()).filter(|l| l.owner == *owner && l.stack == specs.stack.id);
+    // The Backend may have had another name.
+    let of_pool: Vec<_> = observed.pool.iter().flat_map(|pool| pass.records.of_pool(pool)).collect();
+    let is_ours = |ledger: &&Ledger| ledger.owner == *owner && ledger.stack == specs.stack.id;
+    let ledgers = of_pool.iter().filter_map(|(_, record)| record.ledger.as_ref()).filter(is_ours);
+    let known = ledgers.max_by_key(|ledger| ledger.serial).cloned();
+    let names: BTreeSet<Name> = of_pool.into_iter().map(|(of, _)| of.clone()).chain([name.clone()]).collect();
     let kept = match observed.ledgers.get(owner).and_then(|view| plan::believed(view, known.as_ref())) {
         Some(ledger) if ledger.stack != specs.stack.id => {
             return Err(ActError::Held(format!(
@@ -231,10 +234,11 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     for uid in gone.keys() {
         ledger.bury(*uid, pass.now);
     }
-    let records = pass.records.objects.values().filter(|record| record.backend == *name);
+    let records = pass.records.objects.values().filter(|record| names.contains(&record.backend));
     let remembered: HashMap<Uid, &ObjectRecord> = records.map(|record| (record.identity.uid, record)).collect();
     let unseen = remembered.values().filter(|r| r.seen.is_some() && !there.contains_key(&r.identity.uid));
     gone.extend(unseen.map(|record| (record.identity.uid, record.identity.clone())));
+    batch.objects = remembered.keys().map(|uid| (*uid, None)).collect();
     ledger::settle(&mut ledger, &observed, specs, pass.now);
     let objects = ledger.whole.len();
     let line = |identity: &Identity, what: String| decided(&specs.revision, pass.now, name, identity, what, by);

@@ -359,5 +359,56 @@ pub(super) fn first(pool: crate::model::PoolId, owner: &Owner, specs: &Specs) ->
     Ledger::new(pool, owner.clone(), specs.stack.id.clone())
 }
 
+/// Enters what another owner's ledger knows into ours, before the first object is renamed: from then on each of them is expected
+/// under the new owner, so that none can be made anew if this is cut short. What was lost stays lost. May be done again.
+pub(super) fn take_over(ours: &mut Ledger, theirs: &Ledger) {
+    // An approval covers what its owner does, and is not handed on.
+    let Ledger {
+        pool: _,
+        owner: _,
+        stack: _,
+        serial: _,
+        approvals: _,
+        whole,
+        leaving,
+        destroying,
+        tombstones,
+        next,
+        removals,
+        spent,
+        renaming,
+        waiting,
+        reading,
+    } = theirs;
+    for (name, next) in next {
+        let known = ours.next.entry(name.clone()).or_default();
+        *known = (*known).max(*next);
+    }
+    for (uid, stone) in tombstones {
+        ours.tombstones.entry(*uid).or_insert_with(|| stone.clone());
+    }
+    for (uid, entry) in whole.iter().filter(|(uid, _)| !ours.tombstones.contains_key(uid)) {
+        if !ours.whole.contains_key(uid) {
+            ours.whole.insert(*uid, entry.clone());
+            if leaving.contains(uid) {
+                ours.leaving.insert(*uid);
+            }
+            if destroying.contains(uid) {
+                ours.destroying.insert(*uid);
+            }
+            if let Some(name) = renaming.get(uid) {
+                ours.renaming.insert(*uid, name.clone());
+            }
+        }
+    }
+    let counted: BTreeSet<Uid> = ours.removals.iter().map(|removal| removal.uid).collect();
+    ours.removals.extend(removals.iter().filter(|removal| !counted.contains(&removal.uid)).cloned());
+    ours.spent.extend(spent.iter().cloned());
+    ours.waiting.extend(waiting.iter().copied());
+    if ours.reading.is_none() {
+        ours.reading.clone_from(reading);
+    }
+}
+
 #[cfg(test)]
 mod tests;

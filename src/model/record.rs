@@ -18,6 +18,13 @@ pub struct Records {
     pub suspensions: BTreeMap<String, Suspension>,
 }
 
+impl Records {
+    /// Returns what is remembered of a pool, under every Backend name: a Backend that was renamed is the pool that it points to.
+    pub fn of_pool<'r>(&'r self, pool: &'r PoolId) -> impl Iterator<Item = (&'r Name, &'r BackendRecord)> {
+        self.backends.iter().filter(move |(_, record)| record.pool == *pool)
+    }
+}
+
 /// A Backend as it was last seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackendRecord {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::manifest::{Limits, Source, load};
-use crate::model::{Clients, Listed, Name, PoolId, Tags};
+use crate::model::{Clients, LastReading, Listed, Name, PoolId, Tags};
 
 const NOW: u64 = 1_795_305_600;
 
@@ -165,4 +165,30 @@ fn a_ledger_of_an_earlier_version_is_read_and_written_as_it_was() {
     let json = r#"{"pool":"0123","owner":"prod","stack":"5c1d2e8a90","serial":3,"whole":{},"leaving":[],"tombstones":{},"next":{},"removals":[],"approvals":[],"spent":[],"waiting":[]}"#;
     let ledger: Ledger = serde_json::from_str(json).unwrap();
     assert_eq!(serde_json::to_string(&ledger).unwrap(), json);
+}
+
+#[test]
+fn another_owners_ledger_hands_on_what_protects_its_objects() {
+    let objects = ["leaving", "destroying", "renaming"].map(|text| object(Kind::Volume, text));
+    let [leaving, destroying, renaming] = [0, 1, 2].map(|n: usize| objects[n].uid().unwrap());
+    let mut theirs = Ledger { owner: "old".parse().unwrap(), ..knows(&objects) };
+    theirs.leaving.insert(leaving);
+    theirs.destroying.insert(destroying);
+    theirs.renaming.insert(renaming, "new".parse().unwrap());
+    theirs.waiting.insert(destroying);
+    theirs.spent.insert("digest".to_owned());
+    theirs.reading = Some(LastReading { files: ["a.yaml".to_owned()].into(), ..LastReading::default() });
+    theirs.approvals.push(ApprovalInUse { digest: "open".to_owned(), set: ["item".to_owned()].into() });
+    let first = knows(&[]);
+    let mut ours = first.clone();
+    for _ in 0..2 {
+        take_over(&mut ours, &theirs);
+        let (pool, owner, stack) = (first.pool.clone(), first.owner.clone(), first.stack.clone());
+        assert_eq!(ours, Ledger { pool, owner, stack, serial: 0, approvals: Vec::new(), ..theirs.clone() });
+    }
+    // What is known of our own reading stays.
+    let mine = LastReading { files: ["b.yaml".to_owned()].into(), ..LastReading::default() };
+    ours.reading = Some(mine.clone());
+    take_over(&mut ours, &theirs);
+    assert_eq!(ours.reading, Some(mine));
 }
