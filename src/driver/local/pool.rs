@@ -10,7 +10,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, AtFlags, FallocateFlags, FileType, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, Stat};
+use rustix::fs::{
+    self, AtFlags, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, Stat,
+};
 use rustix::io::Errno;
 
 use super::fail;
@@ -437,6 +439,12 @@ pub(super) fn sync(fd: BorrowedFd<'_>) -> Result<(), Errno> {
             }
         }
     }
+}
+
+/// Locks a file until it is closed. Waits for another that has it.
+pub(super) fn lock(file: impl AsFd) -> Result<(), Errno> {
+    crash_point();
+    fs::flock(file, FlockOperation::LockExclusive)
 }
 
 /// Renames an entry: with [`RenameFlags`], for what must be free, or change places.

@@ -186,7 +186,7 @@ fn publish(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<(), Errno> {
     let write = || {
         let file = pool::open_in(dir, &beside, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, FILE_MODE)?;
         // Waits for a cleaner at most, which lets go at once.
-        fs::flock(&file, FlockOperation::LockExclusive)?;
+        pool::lock(&file)?;
         pool::write_all(&file, bytes)?;
         pool::sync(file.as_fd())?;
         pool::rename(dir, &beside, dir, name, RenameFlags::empty())

@@ -294,7 +294,8 @@ async fn a_killed_step_leaves_no_file_to_be_destroyed_that_took_the_place_of_an_
             for killed_at in replaced_at + 1..=replaced_at + 4 {
                 let bench = prepared(&case).await;
                 let file = bench.path.join("file");
-                let (from, to) = (file.clone(), bench._home.path().join("away"));
+                let away = bench._home.path().join("away");
+                let (from, to) = (file.clone(), away.clone());
                 let replace = move |call| {
                     if call == replaced_at && fs::rename(&from, &to).is_ok() {
                         fs::write(&from, b"stranger").unwrap();
@@ -302,7 +303,7 @@ async fn a_killed_step_leaves_no_file_to_be_destroyed_that_took_the_place_of_an_
                 };
                 let (outcome, calls) = meanwhile(replace, || until_crash(killed_at, || now(&bench, &case.step)));
                 done = calls <= replaced_at;
-                if outcome.is_some() || !bench._home.path().join("away").exists() {
+                if outcome.is_some() || !away.exists() {
                     break;
                 }
                 points += 1;
@@ -311,6 +312,23 @@ async fn a_killed_step_leaves_no_file_to_be_destroyed_that_took_the_place_of_an_
                 let seen = bench.objects().await;
                 let ours = |place| move |o: &&Object| o.place == place && o.uid() == Some(case.step.identity.uid);
                 assert!(!seen.iter().any(|o| ours(Place::Trash)(&o)), "{at}: {seen:#?}");
+                if case.what != "restore a file" {
+                    // The adopted file, once it is put back, is the object again: at once, and when the step has been refused.
+                    for is_refused in [false, true] {
+                        let aside = bench._home.path().join("aside");
+                        let is_given_back = fs::rename(&file, &aside).is_ok();
+                        fs::rename(&away, &file).unwrap();
+                        let seen = bench.objects().await;
+                        assert_eq!(seen.iter().filter(ours(Place::Live)).count(), 1, "{at}, {is_refused}: {seen:#?}");
+                        fs::rename(&file, &away).unwrap();
+                        if is_given_back {
+                            fs::rename(&aside, &file).unwrap();
+                        }
+                        if !is_refused {
+                            now(&bench, &case.step).expect_err(&at);
+                        }
+                    }
+                }
                 // Whatever is done next: the same step, a sweep, a purge.
                 for _ in 0..2 {
                     let _ = now(&bench, &case.step);

@@ -211,9 +211,9 @@ fn suspension(reason: &str) -> Suspension {
     Suspension { id: None, owner: owner(), object: None, reason, since, until: None, resumed: None }
 }
 
-fn beside(bench: &Bench) -> usize {
-    let dir = bench.path.join(".kiln-pool/suspended");
-    let names = fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap().file_name());
+fn beside(pool: &Path) -> usize {
+    let names =
+        fs::read_dir(pool.join(".kiln-pool/suspended")).into_iter().flatten().map(|entry| entry.unwrap().file_name());
     names.filter(|name| name.to_str().unwrap().ends_with(".new")).count()
 }
 
@@ -224,10 +224,10 @@ async fn what_a_killed_suspend_leaves_is_removed_by_the_next_writer() {
         let bench = Bench::at(crash::home()).await;
         let pool = Pool::open(&bench.path).ok().unwrap();
         let done = crash::until_crash(n, || suspended::write(&pool, &suspension("killed")));
-        left += beside(&bench);
+        left += beside(&bench.path);
         let before = bench.driver.suspensions(&owner()).await.unwrap().len();
         drop(bench.driver.lock(&owner()).await.unwrap());
-        assert_eq!(beside(&bench), 0, "killed before call {n}");
+        assert_eq!(beside(&bench.path), 0, "killed before call {n}");
         assert_eq!(bench.driver.suspensions(&owner()).await.unwrap().len(), before, "killed before call {n}");
         if done.is_some() {
             break;
@@ -239,19 +239,22 @@ async fn what_a_killed_suspend_leaves_is_removed_by_the_next_writer() {
 
 #[tokio::test]
 async fn a_suspension_that_is_being_written_is_not_taken_for_what_was_left() {
+    let taken = Arc::new(Mutex::new(0));
     for n in 0.. {
         let bench = Bench::at(crash::home()).await;
         let pool = Pool::open(&bench.path).ok().unwrap();
-        let path = bench.path.clone();
+        let (path, counted) = (bench.path.clone(), taken.clone());
         let clean = move |call| {
             if call == n {
+                let before = beside(&path);
                 suspended::clean(&Pool::open(&path).ok().unwrap());
+                *counted.lock().unwrap() += before - beside(&path);
             }
         };
         let (done, calls) = crash::meanwhile(clean, || suspended::write(&pool, &suspension("busy")));
         assert_eq!(done, Ok(()), "before call {n}");
         assert_eq!(
-            (bench.driver.suspensions(&owner()).await.unwrap().len(), beside(&bench)),
+            (bench.driver.suspensions(&owner()).await.unwrap().len(), beside(&bench.path)),
             (1, 0),
             "before call {n}"
         );
@@ -259,6 +262,7 @@ async fn a_suspension_that_is_being_written_is_not_taken_for_what_was_left() {
             break;
         }
     }
+    assert_eq!(*taken.lock().unwrap(), 1, "it is taken for that until it is locked, and is then written anew");
 }
 
 /// Only the `.img` was deleted, by hand.
