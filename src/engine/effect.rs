@@ -55,3 +55,71 @@ impl<'o> Seen<'o> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Clients, Expect, Identity, Listed, Reason, Risk, Seconds, Size, Uid, Written};
+
+    fn identity() -> Identity {
+        let (owner, backend, name) = ("prod".parse().unwrap(), "fast".parse().unwrap(), "db".parse().unwrap());
+        let uid = Uid::derive("stack", &owner, Kind::Volume, &backend, &name, 0);
+        Identity { owner, kind: Kind::Volume, name, uid }
+    }
+
+    fn object(place: Place) -> Object {
+        let identity = identity();
+        Object {
+            native: identity.native(),
+            place,
+            identity: Some(identity),
+            size: Size(4096),
+            used: None,
+            tags: Tags::default(),
+            conflict: None,
+            unfinished: false,
+            parent: None,
+            clients: Clients::Unknown,
+            image: None,
+            written: Written::Unknown,
+        }
+    }
+
+    #[test]
+    fn a_removal_is_judged_by_both_places() {
+        use Place::{Live, Trash};
+        let trash = Action::Trash { ttl: Seconds(60) };
+        // Gone from where it was is not enough: somebody may have put it into the trash, or destroyed it.
+        for (action, places, done) in [
+            (&Action::Destroy, &[][..], true),
+            (&Action::Destroy, &[Live], false),
+            (&Action::Destroy, &[Trash], false),
+            (&Action::Destroy, &[Live, Trash], false),
+            (&trash, &[], false),
+            (&trash, &[Live], false),
+            (&trash, &[Trash], true),
+            (&trash, &[Live, Trash], false),
+            (&Action::Purge, &[], true),
+            (&Action::Purge, &[Live], true),
+            (&Action::Purge, &[Trash], false),
+        ] {
+            let step = Step {
+                backend: "fast".parse().unwrap(),
+                identity: identity(),
+                native: identity().native(),
+                action: action.clone(),
+                expect: Expect::default(),
+                risk: Risk::None,
+                reason: Reason::NotThere,
+                changes: Vec::new(),
+                bytes: Size(0),
+                after: Vec::new(),
+            };
+            let objects: Vec<Object> = places.iter().map(|place| object(*place)).collect();
+            let seen = Observed { objects, ..Observed::nothing() };
+            assert_eq!(Seen::new(&seen).shows(&step), Some(done), "{action} with {places:?}");
+            let partly = Observed { listed: Listed { volumes: false, trash: false, ..seen.listed }, ..seen };
+            assert_eq!(Seen::new(&partly).shows(&step), None, "{action}, not all of it seen");
+        }
+    }
+}

@@ -161,3 +161,17 @@ async fn an_adoption_checks_what_was_planned() {
     write_at(&file, 0, &[1; 4]);
     bench.twice(&idle).await;
 }
+
+#[tokio::test]
+async fn an_adopted_file_that_a_client_writes_to_is_not_removed() {
+    let bench = Bench::new().await;
+    let file = bench.path.join("file");
+    fs::write(&file, vec![1; 8192]).unwrap();
+    bench.twice(&file_step(Action::Adopt { tags: Tags::default(), n: 0 })).await;
+    let writer = open(&file).unwrap();
+    for action in [Action::Trash { ttl: Seconds(60) }, Action::Destroy] {
+        bench.refused(&file_step(action), ErrorKind::Busy).await;
+    }
+    drop(writer);
+    bench.twice(&file_step(Action::Destroy)).await;
+}

@@ -151,13 +151,20 @@ async fn a_tombstone_outweighs_a_mark_that_an_earlier_version_left() {
     ledger.bury(volume("db").uid, NOW);
     ledger.serial = 2;
     bench.driver.write_ledger(&ledger).await.unwrap();
-    fs::write(mark_of(&bench), text).unwrap();
+    fs::write(mark_of(&bench), &text).unwrap();
     let seen = bench.only().await;
     assert_eq!((seen.identity, seen.tags), (None, Tags::default()));
     let close = bench.driver.observe(&Scope::Objects(vec![NativeName::new(FILE)])).await.unwrap();
     assert_eq!(close.objects[0].identity, None);
     drop(bench.driver.lock(&owner()).await.unwrap());
     assert!(!mark_of(&bench).exists() && file.exists());
+    // Long afterwards, when the tombstone is gone as well, such a mark does not come to name the file that is there.
+    ledger.tombstones.clear();
+    ledger.serial = 3;
+    bench.driver.write_ledger(&ledger).await.unwrap();
+    fs::write(mark_of(&bench), text).unwrap();
+    drop(bench.driver.lock(&owner()).await.unwrap());
+    assert!(!fs::read_to_string(mark_of(&bench)).unwrap().contains("inode"));
 }
 
 #[tokio::test]
