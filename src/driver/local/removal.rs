@@ -139,6 +139,8 @@ impl Task<'_> {
                 other.map_err(failed)?;
                 self.synced(self.pool.root())?;
                 self.synced(own.as_fd())?;
+                let pool = self.pool.path.display();
+                tracing::warn!(%pool, native, "the file has its name back: a killed run had moved it away for the adopted one");
                 Ok(true)
             }
         }
