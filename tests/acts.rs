@@ -444,19 +444,40 @@ fn a_backend_that_is_not_this_stacks_keeps_no_other_from_being_purged() {
     });
 }
 
+/// A run that died when it had written down its first step on `declared`, and nothing else of it.
+async fn died_at_a_step(rig: &Rig, declared: &Specs) -> Rig {
+    for at in 0.. {
+        let dead = rig.killed(at, Point::Before, true, async |rig| rig.pass(declared).await).await;
+        if !dead.store.intents().unwrap().is_empty() {
+            return dead;
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn an_intent_stays_open_while_its_pool_is_not_mounted() {
+    run(async {
+        let rig = Rig::new();
+        rig.settle(&join(&[volume("a", "size: 1Mi")]), 3, "made").await;
+        let declared = join(&[volume("a", "size: 1Mi"), volume("db", "size: 1Mi")]);
+        let mut crashed = died_at_a_step(&rig, &declared).await;
+        // The empty directory below the mount point answers, and has nothing.
+        let mounted = std::mem::replace(&mut crashed.world, Arc::new(Mutex::new(SimWorld::new(8))));
+        crashed.pass(&declared).await.unwrap();
+        assert_eq!(crashed.store.intents().unwrap().len(), 1, "nothing was seen of the pool that the step was on");
+        crashed.world = mounted;
+        crashed.settle(&declared, 3, "mounted again").await;
+        assert_eq!(crashed.store.intents().unwrap(), []);
+    });
+}
+
 #[test]
 fn what_was_begun_on_a_backend_that_perhaps_is_declared_stays_open() {
     run(async {
         let rig = Rig::new();
         let declared = join(&[volume("db", "size: 1Mi")]);
-        let killed = async |at| rig.killed(at, Point::Before, true, async |rig| rig.pass(&declared).await).await;
-        let mut crashed = killed(0).await;
-        for at in 1.. {
-            if !crashed.store.intents().unwrap().is_empty() {
-                break;
-            }
-            crashed = killed(at).await;
-        }
+        let crashed = died_at_a_step(&rig, &declared).await;
         let nothing = Specs { backends: BTreeMap::new(), volumes: BTreeMap::new(), ..declared };
         for in_doubt in [Specs { broken: true, ..nothing.clone() }, Specs { unconfirmed: true, ..nothing.clone() }] {
             crashed.pass(&in_doubt).await.unwrap();

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use kiln::driver::Driver as _;
 use kiln::driver::sim::{SimDriver, SimWorld};
 use kiln::engine::{ActError, Clock, Purge, Report, Setup, Written, resume, suspend, trash_purge, trash_purge_list};
-use kiln::model::{FaultRates, Kind, Name, Specs, Suspension, SuspensionId};
+use kiln::model::{FaultRates, Kind, Name, Seconds, Specs, Suspension, SuspensionId};
 use kiln::plan::HeldReason;
 use kiln::store::{Batch, MemoryStore, Store};
 use rig::spy::{Meanwhile, Spy, spied};
@@ -68,6 +68,29 @@ fn a_suspension_of_a_store_without_ids_is_carried_over_once() {
         // A store of that time may come back.
         rig.store.commit(change()).unwrap();
         assert_eq!(held(&rig.pass(&larger).await.unwrap()), []);
+    });
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_ends_no_suspension_for_good() {
+    run(async {
+        let rig = Rig::new();
+        let (made, larger) = (join(&[volume("db", "size: 1Mi")]), join(&[volume("db", "size: 2Mi")]));
+        rig.settle(&made, 3, "made").await;
+        suspend(&rig.setup(&made), object(Kind::Volume, "db"), "fsck", Some(Seconds(600))).await.unwrap();
+        let jump = |by: u64| rig.clock.0.fetch_add(by, Ordering::SeqCst);
+        jump(3600);
+        for _ in 0..2 {
+            assert_eq!(held(&rig.pass(&made).await.unwrap()), []);
+        }
+        rig.clock.0.fetch_sub(3600, Ordering::SeqCst);
+        assert_eq!(held(&rig.pass(&larger).await.unwrap()), suspended("db"));
+        // A day after its time it ends for good, and its record on the pool says so.
+        jump(600 + 86_400);
+        rig.pass(&larger).await.unwrap();
+        let driver = SimDriver::new(Arc::clone(&rig.world), FaultRates::NONE, 0);
+        let records = driver.suspensions(&"prod".parse().unwrap()).await.unwrap();
+        assert!(records.iter().all(|one| one.resumed.is_some()), "{records:?}");
     });
 }
 

@@ -1,6 +1,7 @@
 //! Passes of a daemon over real manifests and a simulated pool, with both clocks in the test's hand.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -179,6 +180,29 @@ async fn a_removal_waits_for_the_confirmation_read() {
     bench.later(1).await;
     bench.pass().await.unwrap();
     assert_eq!((bench.live(), bench.trash()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_writer_of_a_manifest_is_waited_for() {
+    let bench = Bench::new().await;
+    let truncate = |file: &str| fs::File::create(bench.specs().join(file)).unwrap();
+    let mut first = fs::File::options().append(true).open(bench.specs().join("a.yaml")).unwrap();
+    first.write_all(b"# edited\n").unwrap();
+    assert!(matches!(bench.pass().await, Err(Refused::Written)));
+    bench.later(59).await;
+    assert!(matches!(bench.pass().await, Err(Refused::Written)));
+    // It does not hold everything up for ever.
+    bench.later(1).await;
+    bench.pass().await.unwrap();
+    drop(first);
+    bench.pass().await.unwrap();
+    bench.later(HOUR).await;
+    let second = truncate("b.yaml");
+    assert!(matches!(bench.pass().await, Err(Refused::Written)), "the second writer is waited for as the first was");
+    drop(second);
+    bench.volume("b");
+    bench.confirmed().await;
+    assert_eq!((bench.live(), bench.trash()), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]
