@@ -30,21 +30,28 @@ pub(super) enum By {
 }
 
 /// Why a pass was not made.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
     /// The manifests are as they were for the last pass, and nothing else asked for one.
+    #[error("the manifests have not changed since the last pass")]
     Unchanged,
     /// Git is just changing them.
+    #[error("Git is changing the manifests")]
     Checkout,
     /// A process is just writing one of them.
+    #[error("a process is writing a manifest")]
     Written,
     /// Nobody can say whose objects these are.
+    #[error("the Stack cannot be read")]
     Unusable,
     /// The manifests have problems, and a person's apply does nothing then.
+    #[error("the manifests have problems")]
     Problems(Arc<[Problem]>),
     /// The saved plan is of other manifests.
+    #[error("the plan was saved for other manifests than those that the daemon follows now")]
     OtherSpecs,
     /// Nothing can be written down.
+    #[error(transparent)]
     Store(StoreError),
 }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::hub::Hub;
 use super::pass::{By, Refused};
 use super::protocol::{Ask, Line};
-use crate::engine::{Event, Reporter, problem_views};
+use crate::engine::{Event, Report, Reporter, problem_views};
 use crate::model::Action;
 use crate::plan::Plan;
 
@@ -61,7 +61,7 @@ pub(super) fn apply(hub: &Arc<Hub>, runs: &Arc<Runs>, ask: Ask) -> mpsc::Unbound
     let stop = hub.stop.child_token();
     runs.running().insert(run, Run { stop: stop.clone(), question: None });
     let gone = (lines.clone(), stop.clone());
-    tokio::spawn(async move {
+    let gone = tokio::spawn(async move {
         gone.0.closed().await;
         gone.1.cancel();
     });
@@ -77,23 +77,30 @@ pub(super) fn apply(hub: &Arc<Hub>, runs: &Arc<Runs>, ask: Ask) -> mpsc::Unbound
         if hub.turn.try_lock().is_err() {
             teller.tell(Line::Note("the daemon is making a pass; this one comes after it".to_owned()));
         }
-        let last = match hub.pass(By::Hand(ask), stop, teller).await {
-            Ok(report) => Line::Done(Box::new(report)),
-            Err(Refused::Problems(problems)) => Line::Invalid(problem_views(&problems)),
-            Err(Refused::Store(error)) => Line::Store(error),
-            Err(Refused::OtherSpecs) => {
-                let message = "the plan was saved for other manifests than those that the daemon follows now";
-                Line::Refused(message.to_owned())
-            }
-            Err(Refused::Unusable | Refused::Unchanged | Refused::Checkout | Refused::Written) => {
-                Line::Refused("the Stack cannot be read".to_owned())
-            }
-        };
+        let last = last_line(hub.pass(By::Hand(ask), stop, teller).await);
         // A client that has gone away asks no more.
         let _ = lines.send(last);
         runs.running().remove(&run);
+        // It keeps the channel open.
+        gone.abort();
     });
     receiver
+}
+
+/// What a client is told at the end. A pass that was not made is never told as one that was.
+fn last_line(result: Result<Report, Refused>) -> Line {
+    match result {
+        Ok(report) => Line::Done(Box::new(report)),
+        Err(Refused::Problems(problems)) => Line::Invalid(problem_views(&problems)),
+        Err(Refused::Store(error)) => Line::Store(error),
+        Err(
+            refused @ (Refused::OtherSpecs
+            | Refused::Unusable
+            | Refused::Unchanged
+            | Refused::Checkout
+            | Refused::Written),
+        ) => Line::Refused(refused.to_string()),
+    }
 }
 
 struct Teller {
@@ -158,5 +165,47 @@ impl Reporter for Teller {
             self.tell(Line::Note(note.to_owned()));
         }
         yes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::daemon::tests::{Bench, ask};
+    use crate::store::StoreError;
+
+    #[test]
+    fn a_pass_that_was_not_made_is_told_with_its_own_reason() {
+        let others = [Refused::OtherSpecs, Refused::Unusable, Refused::Unchanged, Refused::Checkout, Refused::Written];
+        for refused in others {
+            let why = refused.to_string();
+            let line = last_line(Err(refused));
+            assert!(matches!(&line, Line::Refused(told) if *told == why), "{why}: {line:?}");
+        }
+        let full = StoreError::Io { path: "state".to_owned(), message: "no space".to_owned() };
+        let line = last_line(Err(Refused::Store(full)));
+        assert!(matches!(&line, Line::Store(told) if told.to_string().contains("no space")), "{line:?}");
+        assert!(matches!(last_line(Err(Refused::Problems(Arc::new([])))), Line::Invalid(_)));
+        assert!(matches!(last_line(Ok(Report::default())), Line::Done(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_saved_plan_of_other_manifests_is_refused_and_changes_nothing() {
+        let bench = Bench::new().await;
+        let reading = bench.hub.read().await;
+        let By::Hand(ask) = ask(&bench) else { unreachable!() };
+        let plan = bench.pass().await.unwrap().plan.unwrap();
+        bench.volume("c");
+        let ask = Ask { saved: Some((plan, crate::model::Specs::clone(&reading.specs))), ..ask };
+        let mut lines = apply(&bench.hub, &Arc::default(), ask);
+        let mut told = Vec::new();
+        while let Some(line) = lines.recv().await {
+            told.push(line);
+        }
+        let last = told.last();
+        assert!(matches!(last, Some(Line::Refused(why)) if why.contains("other manifests")), "{told:?}");
+        assert_eq!(bench.live(), 2);
     }
 }

@@ -114,7 +114,7 @@ impl Bench {
         fs::write(self.dir.path().join("specs").join(file), text).unwrap();
     }
 
-    fn volume(&self, name: &str) {
+    pub(super) fn volume(&self, name: &str) {
         let head = "apiVersion: kiln/v1\nkind: Volume\nmetadata:";
         self.write(&format!("{name}.yaml"), &format!("{head} {{name: {name}}}\nspec: {{size: 1Mi}}\n"));
     }
@@ -165,7 +165,7 @@ impl Bench {
     }
 }
 
-fn ask(bench: &Bench) -> By {
+pub(super) fn ask(bench: &Bench) -> By {
     By::Hand(Ask { specs: bench.specs(), approve: Vec::new(), saved: None, only: Vec::new(), prune: false })
 }
 
