@@ -15,6 +15,7 @@ use crate::store::{Batch, StoreError};
 
 use super::execute::commit;
 use super::pass::Pass;
+use super::stackless::refuse_without_stack;
 use super::wanted::Wanted;
 use super::{Event, Options, Report, Reporter, Setup, Survey, ledger, rfc3339};
 
@@ -382,6 +383,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         }
         Some(View::Unbuilt) | None => return Err(no_driver(specs, backend)),
     };
+    refuse_without_stack(specs, backend, Some(&observed), pass.records.backends.get(backend))?;
     let failed = |error: crate::model::DriverError| ActError::Failed(format!("{backend}: {error}"));
     let theirs = observed.ledgers.get(from);
     if let Some(LedgerView::Unreadable(why) | LedgerView::Damaged(why)) = theirs {

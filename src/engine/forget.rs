@@ -11,6 +11,7 @@ use crate::store::Batch;
 
 use super::acts::{ActError, begin, no_driver, remember};
 use super::pass::Pass;
+use super::stackless::refuse_without_stack;
 use super::{Setup, ledger};
 
 /// Gives up a lost object, so that its name is free for another, empty one; or accepts one that is smaller than it was. Returns a
@@ -174,6 +175,11 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     let specs = &setup.specs;
     let owner = &specs.stack.owner;
     let mut pass = begin(setup).await?;
+    let seen = match pass.looked.world.get(name) {
+        Some(View::Seen { observed, .. } | View::Taken { observed, .. }) => Some(observed),
+        Some(View::Unseen { .. } | View::Unbuilt) | None => None,
+    };
+    refuse_without_stack(specs, name, seen, pass.records.backends.get(name))?;
     let mut batch = Batch::default();
     let on_it = pass.records.objects.values().filter(|record| record.backend == *name);
     batch.objects.extend(on_it.map(|record| (record.identity.uid, None)));

@@ -22,6 +22,7 @@ mod pass;
 mod problems;
 mod reconcile;
 mod scribe;
+mod stackless;
 mod status;
 mod suspend;
 mod unowned;

@@ -279,17 +279,19 @@ fn other_owner(inputs: &Inputs<'_>, name: &Name, observed: &Observed) -> Option<
         }
         _ => false,
     };
-    let clash = observed
-        .objects
-        .iter()
-        .filter(|o| o.place == Place::Live)
-        .filter_map(|o| o.identity.as_ref())
-        .find(|id| id.owner != specs.stack.owner && declared_here(id.kind, &id.name))?;
+    let live = observed.objects.iter().filter(|o| o.place == Place::Live).filter_map(|o| o.identity.as_ref());
+    let mut clashes = live.filter(|id| id.owner != specs.stack.owner && declared_here(id.kind, &id.name));
+    let clash = clashes.next()?;
     let owner: &Owner = &clash.owner;
+    // It is said of everything that is declared on the backend: of what the other owner has, and of what it does not have.
+    let others = match clashes.filter(|id| id.owner == *owner).count() {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
     Some(Bad {
         reason: HeldReason::OwnerChanged,
         message: format!(
-            "the pool has been used by {owner}, which has a {} {} there too",
+            "the pool has been used by {owner}, which has objects on it that are declared here: {} {}{others}",
             clash.kind.as_lower(),
             clash.name
         ),
@@ -330,13 +332,7 @@ fn other_stack(inputs: &Inputs<'_>, backend: &Name, id: &str) -> String {
 /// likely that owner's: to take over its objects, or to accept the pool, would make other objects beside them.
 fn former_owner(inputs: &Inputs<'_>, backend: &Name, owner: &Owner, observed: &Observed) -> String {
     if !inputs.specs.stack.declared && *owner != inputs.specs.stack.owner {
-        let id = match observed.ledgers.get(owner) {
-            Some(LedgerView::Good(ledger)) => ledger.stack.as_str(),
-            _ => "…",
-        };
-        return format!(
-            "no Stack is declared: bring its document back (`kind: Stack`, `metadata: {{name: {owner}}}`, `spec: {{id: {id}}}`)"
-        );
+        return missing_stack(owner, observed);
     }
     if *owner == Owner::unnamed() {
         return format!(
@@ -348,6 +344,17 @@ fn former_owner(inputs: &Inputs<'_>, backend: &Name, owner: &Owner, observed: &O
         "if this Stack was renamed, write `metadata: {{name: {owner}}}` in it again, or give it the objects with `kiln adopt \
          {backend} --from-owner {owner}`; if it is another Stack, which is to have objects of its own beside those, `kiln forget \
          backend/{backend}` accepts the pool"
+    )
+}
+
+/// What to do where no Stack is declared and another owner's objects are on a pool.
+pub fn missing_stack(owner: &Owner, observed: &Observed) -> String {
+    let id = match observed.ledgers.get(owner) {
+        Some(LedgerView::Good(ledger)) => ledger.stack.as_str(),
+        _ => "…",
+    };
+    format!(
+        "no Stack is declared: bring its document back (`kind: Stack`, `metadata: {{name: {owner}}}`, `spec: {{id: {id}}}`)"
     )
 }
 

@@ -36,7 +36,7 @@ mod volume;
 
 pub use approve::{approval_item, digest_of};
 pub use commands::{Commands, Takes, quoted, takes};
-pub use ground::{believed, usable};
+pub use ground::{believed, missing_stack, usable};
 pub use lint::lint;
 pub use looks::{images, looks};
 pub use markdown::markdown;

@@ -7,6 +7,7 @@ use crate::model::{
     Tags, Verb, VolumeSpec,
 };
 
+use super::commands::quoted;
 use super::plan::{About, Planner, Ready, good_grounds};
 use super::room::Room;
 use super::types::HeldReason;
@@ -49,12 +50,22 @@ impl<'a> Planner<'a> {
             let message = format!("{native} holds an image of the format {format}, not a raw disk");
             // The name that `qemu-img` has for it.
             let tool = if format == "vhd" { "vpc" } else { format };
+            let place = good.spec.config.place();
+            let path = |name: &str| std::path::Path::new(&place).join(name).display().to_string();
             let fix = match format.as_str() {
                 "qcow2" => format!(
                     "write `source: {{image: {{path: {}, format: qcow2}}}}` instead of `adopt`, for a volume of what is in it",
-                    std::path::Path::new(&good.spec.config.place()).join(native.as_str()).display()
+                    path(native.as_str())
                 ),
-                _ => format!("`qemu-img convert -f {tool} -O raw {native} NEW`, then `adopt: {{name: NEW}}`"),
+                _ => {
+                    // `qemu-img` overwrites what bears the name.
+                    let is_free = |name: &String| good.observed.objects.iter().all(|o| o.native.as_str() != name);
+                    let mut names = std::iter::once(format!("{native}.raw"))
+                        .chain((2..=u32::MAX).map(|n| format!("{native}.{n}.raw")));
+                    let new = names.find(is_free).unwrap_or_default();
+                    let (from, to) = (quoted(&path(native.as_str())), quoted(&path(&new)));
+                    format!("`qemu-img convert -f {tool} -O raw {from} {to}`, then `adopt: {{name: {new}}}`")
+                }
             };
             self.hold(&about, HeldReason::Conflict, message, fix);
             return None;

@@ -258,3 +258,53 @@ fn a_document_that_would_approve_a_set_again_is_not_ignored_without_a_word() {
     sandbox.kiln(&format!("approve {digest}")).ends(0);
     sandbox.kiln("apply").ends(0).says("removed volume/a").says("removed volume/b");
 }
+
+/// The Backend without its Stack.
+fn backend_alone() -> &'static str {
+    STACK.split_once("---\n").unwrap().1
+}
+
+#[test]
+fn without_its_stack_a_pool_is_neither_accepted_nor_taken_over() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi");
+    sandbox.kiln("apply").ends(0);
+    sandbox.write("specs/stack.yaml", "");
+    sandbox.write("specs/backend.yaml", backend_alone());
+    for command in ["adopt fast --from-owner prod", "forget backend/fast"] {
+        let ran = sandbox.kiln(command).ends(4).warns("no Stack is declared");
+        assert!(ran.err.contains("`metadata: {name: prod}`") && ran.err.contains("5c1d2e8a90"), "{}", ran.err);
+    }
+    // Nor is what the store knows of a Backend dropped that went with the Stack.
+    sandbox.write("specs/backend.yaml", &backend_alone().replace("fast", "other").replace("../pool", "../second"));
+    sandbox.write("specs/db.yaml", "");
+    sandbox.kiln("forget backend/fast").ends(4).warns("no Stack is declared");
+    sandbox.write("specs/backend.yaml", backend_alone());
+    sandbox.volume("db", "size: 1Mi");
+    sandbox.kiln("apply").ends(4).says("OwnerChanged");
+    let made = std::fs::read_dir(sandbox.path("pool")).unwrap().flatten();
+    let made = made.filter(|entry| entry.file_name().to_string_lossy().starts_with("kiln.")).count();
+    assert_eq!(made, 1, "an empty twin was made");
+    sandbox.write("specs/stack.yaml", STACK);
+    sandbox.remove("specs/backend.yaml");
+    sandbox.kiln("apply").ends(0);
+}
+
+#[test]
+fn manifests_that_never_had_a_stack_decide_for_the_owner_default() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi");
+    sandbox.kiln("apply").ends(0);
+    sandbox.write("own/backend.yaml", backend_alone());
+    let web = "apiVersion: kiln/v1\nkind: Volume\nmetadata: {name: web}\nspec: {backend: fast, size: 1Mi}\n";
+    sandbox.write("own/web.yaml", web);
+    sandbox.kiln("apply own --state own-state").ends(0);
+    // A pool that is used by nobody else is accepted; so is one on which `default` has objects.
+    for ledger in ["default.ledger", "default.ledger.old"] {
+        sandbox.remove(&format!("pool/.kiln-pool/{ledger}"));
+    }
+    sandbox.kiln("plan own --state own-state").ends(6).says("BackendChanged");
+    sandbox.kiln("forget backend/fast --specs own --state own-state").ends(0);
+    sandbox.kiln("apply own --state own-state").ends(0);
+    sandbox.kiln("adopt fast --from-owner prod --specs own --state own-state").ends(0).says("db");
+}

@@ -108,13 +108,15 @@ fn an_image_of_another_format_is_neither_adopted_nor_exported_as_raw() {
     }
     let listed = sandbox.kiln("adopt fast").ends(0).says("1 object can be taken over");
     listed.says("an image of the format qcow2").says("an image of the format vmdk");
+    sandbox.write("pool/disk.vmdk.raw", "of somebody else");
     for format in ["qcow2", "vmdk", "raw"] {
         sandbox.volume(format, &format!("size: 8Mi, adopt: {{name: disk.{format}}}"));
     }
     let pool = sandbox.path("pool");
     let before = sandbox.tree("pool");
     let held = sandbox.kiln("plan").ends(4).says("disk.qcow2 holds an image of the format qcow2, not a raw disk");
-    held.says("qemu-img convert -f vmdk -O raw disk.vmdk").says("disk.raw");
+    // A file of the new name is not overwritten.
+    held.says("/pool/disk.vmdk.2.raw`").says("disk.raw");
     assert_eq!(sandbox.tree("pool"), before);
     sandbox.kiln("apply").ends(4);
     assert!(fs::read(pool.join("disk.raw")).unwrap()[..disk.len()] == disk);
@@ -127,20 +129,24 @@ fn an_image_of_another_format_is_neither_adopted_nor_exported_as_raw() {
     let fix = held.map(|held| held["unblock"].as_str().unwrap()).find(|fix| fix.contains("source:")).unwrap();
     let source = fix.split('`').nth(1).unwrap();
     sandbox.volume("qcow2", &format!("size: 8Mi, {source}"));
-    qemu_img(&["convert", "-f", "vmdk", "-O", "raw", "disk.vmdk", "NEW"], &pool);
-    sandbox.volume("vmdk", "size: 8Mi, adopt: {name: NEW}");
+    let held = plan["held"].as_array().unwrap().iter();
+    let fix = held.map(|held| held["unblock"].as_str().unwrap()).find(|fix| fix.contains("qemu-img")).unwrap();
+    let printed: Vec<&str> = fix.split('`').skip(1).step_by(2).collect();
+    let converted = std::process::Command::new("sh").args(["-c", printed[0]]).current_dir(sandbox.path(".")).status();
+    assert!(converted.unwrap().success(), "{fix}");
+    sandbox.volume("vmdk", &format!("size: 8Mi, {}", printed[1]));
     sandbox.kiln("apply").ends(0);
     assert!(fs::read(sandbox.data_file("volume/qcow2")).unwrap()[..disk.len()] == disk);
-    assert!(fs::read(pool.join("NEW")).unwrap()[..disk.len()] == disk);
+    assert!(fs::read(pool.join("disk.vmdk.2.raw")).unwrap()[..disk.len()] == disk);
 
     // A client wrote an image into its volume: as a raw file it would be read as that.
     let inner = fs::read(images.join("disk.qcow2")).unwrap();
-    fs::File::options().write(true).open(pool.join("NEW")).unwrap().write_all_at(&inner, 0).unwrap();
+    fs::File::options().write(true).open(pool.join("disk.vmdk.2.raw")).unwrap().write_all_at(&inner, 0).unwrap();
     sandbox.kiln("image export volume/vmdk out.raw --format raw").ends(1).warns("format qcow2").warns("--format qcow2");
     assert!(!sandbox.has("out.raw"));
     sandbox.kiln("image export volume/vmdk out.qcow2 --format qcow2").ends(0);
     qemu_img(&["convert", "-f", "qcow2", "-O", "raw", "out.qcow2", "back.raw"], &sandbox.path("."));
-    assert!(fs::read(sandbox.path("back.raw")).unwrap() == fs::read(pool.join("NEW")).unwrap());
+    assert!(fs::read(sandbox.path("back.raw")).unwrap() == fs::read(pool.join("disk.vmdk.2.raw")).unwrap());
 }
 
 #[test]

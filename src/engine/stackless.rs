@@ -1,0 +1,44 @@
+//! What a person may not decide for the owner `default`, which stands in where no Stack is declared.
+
+use crate::model::{BackendRecord, LedgerView, Name, Observed, Specs};
+use crate::plan;
+
+use super::acts::ActError;
+
+/// Refuses to accept a pool, or to take objects over, where no Stack is declared and another owner uses the pool: most likely the Stack's
+/// document is missing, and the owner `default` would have empty twins of its objects. Where `default` has objects on the pool, the manifests
+/// never had a Stack, and it is the owner.
+///
+/// `observed` is none of a Backend that is not declared. `record` is what the store knows of it.
+///
+/// # Errors
+/// [`ActError::Held`], with the document that is missing.
+pub(super) fn refuse_without_stack(
+    specs: &Specs,
+    backend: &Name,
+    observed: Option<&Observed>,
+    record: Option<&BackendRecord>,
+) -> Result<(), ActError> {
+    let own = &specs.stack.owner;
+    if specs.stack.declared {
+        return Ok(());
+    }
+    let knows_objects = |view: &LedgerView| view.ledger().is_none_or(|ledger| !ledger.whole.is_empty());
+    let ledgers =
+        || observed.into_iter().flat_map(|observed| &observed.ledgers).filter(|(_, view)| knows_objects(view));
+    let mut objects = observed.into_iter().flat_map(|observed| &observed.objects).filter_map(|o| o.identity.as_ref());
+    if ledgers().any(|(owner, _)| owner == own) || objects.any(|identity| identity.owner == *own) {
+        return Ok(());
+    }
+    let on_pool = ledgers().map(|(owner, _)| owner).find(|owner| *owner != own);
+    let Some(other) = on_pool.or_else(|| record.map(|record| &record.owner).filter(|owner| *owner != own)) else {
+        return Ok(());
+    };
+    let fix = match observed {
+        Some(observed) => plan::missing_stack(other, observed),
+        None => format!("no Stack is declared: bring back the document of {other}"),
+    };
+    Err(ActError::Held(format!(
+        "{backend} belongs to {other}, and nothing is done with it for the owner {own}; {fix}, or declare a Stack that is to have it"
+    )))
+}
