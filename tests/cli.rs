@@ -42,6 +42,8 @@ mod sandbox;
 mod saved;
 #[path = "cli/signals.rs"]
 mod signals;
+#[path = "cli/situations.rs"]
+mod situations;
 #[path = "cli/subset.rs"]
 mod subset;
 #[path = "cli/synced.rs"]

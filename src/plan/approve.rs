@@ -182,7 +182,10 @@ fn judge_steps(planner: &mut Planner<'_>) -> (Judged, BTreeSet<String>) {
             let message = message.to_owned();
             let unblock = match unattended {
                 true => format!("`kiln approve {}`", asked.digest),
-                false => format!("say yes at a terminal, or with `--yes`, or `--approve {}`", asked.digest),
+                false => format!(
+                    "say yes at a terminal, or with `kiln apply --yes`, or `kiln apply --approve {}`",
+                    asked.digest
+                ),
             };
             planner.hold_step(index, HeldReason::NeedsConfirmation, message, &unblock);
         }

@@ -119,7 +119,8 @@ impl<'a> Planner<'a> {
             Ready::Here { backend, object, after } => (backend, object, after),
             Ready::Held => {
                 let message = format!("it is to be made from {what}, which is held");
-                self.hold(about, HeldReason::DependencyHeld, message, format!("see what holds {what}"));
+                let fix = format!("see what holds it: `kiln describe {}/{name}`", kind.as_lower());
+                self.hold(about, HeldReason::DependencyHeld, message, fix);
                 return None;
             }
             Ready::Missing => {

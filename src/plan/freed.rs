@@ -135,7 +135,11 @@ impl<'a> Planner<'a> {
         }
         if object.tags.on_remove() == OnRemove::Delete {
             let message = format!("{message}, which does not go");
-            return (HeldReason::DependencyHeld, message, format!("see what holds {what}, or {another}"));
+            return (
+                HeldReason::DependencyHeld,
+                message,
+                format!("see what holds it: `kiln describe {what}`, or {another}"),
+            );
         }
         let unblock =
             format!("{another}, or let that one go for good: `kiln trash purge {what}` once it is in the trash");

@@ -353,7 +353,8 @@ impl<'a> Planner<'a> {
                     self.dropped.insert(other);
                 } else {
                     let message = format!("it waits for {} {}, which is held", identity.kind.as_lower(), identity.name);
-                    let unblock = format!("see what holds {} {}", identity.kind.as_lower(), identity.name);
+                    let unblock =
+                        format!("see what holds it: `kiln describe {}/{}`", identity.kind.as_lower(), identity.name);
                     todo.push((other, HeldReason::DependencyHeld, message, unblock));
                 }
             }

@@ -92,7 +92,7 @@ impl<'a> Planner<'a> {
                 Ready::Held => (
                     HeldReason::DependencyHeld,
                     format!("it is to be brought back to snapshot {name}, which is held"),
-                    format!("see what holds snapshot {name}"),
+                    format!("see what holds it: `kiln describe snapshot/{name}`"),
                 ),
                 Ready::Unclear => (
                     HeldReason::Ambiguous,

@@ -93,7 +93,12 @@ impl<'a> Planner<'a> {
             }
             Ready::Held | Ready::Missing | Ready::Unclear => {
                 let message = format!("it is of volume {volume}, which is held");
-                self.hold(about, HeldReason::DependencyHeld, message, format!("see what holds volume {volume}"));
+                self.hold(
+                    about,
+                    HeldReason::DependencyHeld,
+                    message,
+                    format!("see what holds it: `kiln describe volume/{volume}`"),
+                );
                 return None;
             }
         };
@@ -149,7 +154,12 @@ impl<'a> Planner<'a> {
             Ready::Here { after, .. } => Some(after),
             Ready::Held | Ready::Missing | Ready::Unclear | Ready::Circle => {
                 let message = format!("its volume {volume} is held");
-                self.hold(about, HeldReason::DependencyHeld, message, format!("see what holds volume {volume}"));
+                self.hold(
+                    about,
+                    HeldReason::DependencyHeld,
+                    message,
+                    format!("see what holds it: `kiln describe volume/{volume}`"),
+                );
                 None
             }
         }

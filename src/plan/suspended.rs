@@ -66,7 +66,12 @@ impl Planner<'_> {
         for (index, kind, name) in waiting {
             let what = format!("{} {name}", kind.as_lower());
             let message = format!("it waits for {what}, which is held");
-            self.hold_step(index, HeldReason::DependencyHeld, message, &format!("see what holds {what}"));
+            self.hold_step(
+                index,
+                HeldReason::DependencyHeld,
+                message,
+                &format!("see what holds it: `kiln describe {}/{name}`", kind.as_lower()),
+            );
         }
         self.hold_readers_of_suspended();
     }

@@ -132,8 +132,8 @@ fn an_image_of_another_format_is_neither_adopted_nor_exported_as_raw() {
     let held = plan["held"].as_array().unwrap().iter();
     let fix = held.map(|held| held["unblock"].as_str().unwrap()).find(|fix| fix.contains("qemu-img")).unwrap();
     let printed: Vec<&str> = fix.split('`').skip(1).step_by(2).collect();
-    let converted = std::process::Command::new("sh").args(["-c", printed[0]]).current_dir(sandbox.path(".")).status();
-    assert!(converted.unwrap().success(), "{fix}");
+    let mut shell = assert_cmd::Command::new("sh");
+    shell.args(["-c", printed[0]]).current_dir(sandbox.path(".")).assert().success();
     sandbox.volume("vmdk", &format!("size: 8Mi, {}", printed[1]));
     sandbox.kiln("apply").ends(0);
     assert!(fs::read(sandbox.data_file("volume/qcow2")).unwrap()[..disk.len()] == disk);
