@@ -17,9 +17,9 @@ use super::schedule::{After, CONFIRM};
 use super::tell::Tell;
 use crate::driver::Driver;
 use crate::driver::sim::SimDriver;
-use crate::engine::{Act, Clock, Connect, Report, suspend};
+use crate::engine::{Act, Clock, Connect, Options, Report, suspend};
 use crate::manifest::Allowed;
-use crate::model::{BackendSpec, DriverError, FaultRates, Kind};
+use crate::model::{BackendSpec, DriverError, FaultRates, Kind, PurgeMode, Specs};
 use crate::store::{MemoryStore, StoreError};
 
 /// The host's clock, as the test sets it.
@@ -301,4 +301,43 @@ async fn what_is_suspended_is_not_purged() {
     assert_eq!(bench.trash(), 1);
     crate::engine::act(&setup, Act::Resume(b)).await.unwrap();
     bench.purges().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_daemon_alone_purges_and_not_after_a_pass_in_doubt() {
+    let bench = Bench::with_trash().await;
+    bench.later(CONFIRM.as_secs()).await;
+    // An apply by a person purges nothing.
+    let report = bench.by(ask(&bench)).await.unwrap();
+    assert_eq!(bench.trash(), 1);
+    let reading = bench.hub.read().await;
+    let purge = async |specs: &Arc<Specs>, options: &Options, report: &Report| {
+        bench.hub.purge(specs, options, report, &reading).await;
+        bench.trash()
+    };
+    let (specs, options) = (&reading.specs, &Options::default());
+    let mut manual = Specs::clone(specs);
+    manual.stack.trash.purge = PurgeMode::Manual;
+    assert_eq!(purge(&Arc::new(manual), options, &report).await, 1, "the Stack says that a person purges");
+    let breaks_a_rule = Report { breaches: vec!["a rule".to_owned()], ..report.clone() };
+    assert_eq!(purge(specs, options, &breaks_a_rule).await, 1, "the plan was refused");
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let stopped = Options { stop, ..Options::default() };
+    assert_eq!(purge(specs, &stopped, &report).await, 1, "the daemon is told to end");
+    assert_eq!(purge(specs, options, &report).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_apply_of_a_part_confirms_no_removal() {
+    let bench = Bench::new().await;
+    bench.remove("b.yaml");
+    let By::Hand(of_a_part) = ask(&bench) else { unreachable!() };
+    let only = vec![(Kind::Volume, "a".parse().unwrap())];
+    bench.by(By::Hand(Ask { only, ..of_a_part })).await.unwrap();
+    bench.pass().await.unwrap();
+    assert_eq!((bench.live(), bench.trash()), (2, 0));
+    bench.later(CONFIRM.as_secs()).await;
+    bench.pass().await.unwrap();
+    assert_eq!((bench.live(), bench.trash()), (1, 1));
 }
