@@ -3,10 +3,10 @@
 //!
 //! Every check is a function from what was read to complaints, so that each is shown to complain about a bad sample, beside it.
 
+#[path = "architecture/breaches.rs"]
+mod breaches;
 #[path = "architecture/circles.rs"]
 mod circles;
-#[path = "architecture/known.rs"]
-mod known;
 #[path = "architecture/project.rs"]
 mod project;
 #[path = "architecture/rules.rs"]
@@ -18,7 +18,7 @@ mod types;
 #[path = "architecture/words.rs"]
 mod words;
 
-use known::check_known;
+use breaches::check_known;
 use project::{FILES, File, SOURCES};
 use source::Source;
 
