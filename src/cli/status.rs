@@ -13,8 +13,10 @@ use super::failure::Failure;
 use super::table::table;
 use crate::daemon::protocol::{DaemonView, PassView};
 use crate::engine::{Condition, Leak, ObjectStatus, backend_status, leaks, rfc3339, status as object_status, writers};
-use crate::model::{Seconds, Size, Suspension};
-use crate::plan::{Commands, HeldView, Paint, counted, escape, render_held, resume, suspended_because};
+use crate::model::{Seconds, Size, Step, Suspension};
+use crate::plan::{
+    Commands, Held, HeldView, Paint, Plan, approval_item, counted, escape, render_held, resume, suspended_because,
+};
 
 /// As in `kiln status -o json`.
 #[derive(Serialize)]
@@ -32,12 +34,35 @@ struct StatusView<'a> {
     /// How many objects are in each condition.
     conditions: BTreeMap<Condition, usize>,
     held: Vec<HeldView>,
-    /// What lets the removals go that wait for a person; null if none does.
+    /// What lets the steps go that wait for a person; null if none does.
     approval: Option<&'a str>,
+    /// These steps: `destroy volume/db`.
+    awaiting_approval: Vec<String>,
     /// What a person suspended, one sentence each.
     suspended: Vec<String>,
     /// What takes up room, or a name, and that nobody asks for.
     leaks: Vec<LeakView>,
+}
+
+/// How many of the steps that wait for a person are named.
+const NAMED: usize = 5;
+
+/// The steps that wait for a person, with all that the same approval lets go; none if a daemon makes each of them by itself.
+fn awaiting_approval(plan: &Plan, by_daemon: bool) -> Vec<String> {
+    let Some(approval) = &plan.approval else { return Vec::new() };
+    let asked: Vec<&Step> = plan.steps.iter().filter(|step| approval.set.contains(&approval_item(step))).collect();
+    let holds =
+        |held: &&Held| held.uid.is_some_and(|uid| approval.set.iter().any(|item| item.starts_with(&uid.to_string())));
+    let held: Vec<&Held> = plan.held.iter().filter(holds).collect();
+    // The daemon destroys what was declared with `onRemove: Delete` without being told.
+    if held.is_empty() && by_daemon && asked.iter().all(|step| step.is_removal()) {
+        return Vec::new();
+    }
+    let held = held.into_iter().map(|held| format!("{} {}/{}", held.action, held.kind.as_lower(), held.name));
+    let asked = asked.into_iter();
+    let asked =
+        asked.map(|step| format!("{} {}/{}", step.action.verb(), step.identity.kind.as_lower(), step.identity.name));
+    held.chain(asked).collect()
 }
 
 fn suspended(suspension: &Suspension, commands: &Commands) -> String {
@@ -81,6 +106,7 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failu
         *conditions.entry(object.status.condition).or_default() += 1;
     }
     let commands = context.terminal.commands();
+    let awaiting = awaiting_approval(&survey.plan, daemon.is_some());
     let view = StatusView {
         daemon,
         mute: matches!(context.holder()?, Holder::Mute(_)),
@@ -89,7 +115,13 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failu
         backends: &backends,
         conditions,
         held: survey.plan.held.iter().map(|held| HeldView::new(held, &commands)).collect(),
-        approval: survey.plan.approval.as_ref().map(|approval| approval.digest.as_str()),
+        approval: survey
+            .plan
+            .approval
+            .as_ref()
+            .filter(|_| !awaiting.is_empty())
+            .map(|approval| approval.digest.as_str()),
+        awaiting_approval: awaiting,
         suspended: survey.suspended.iter().map(|one| suspended(one, &commands)).collect(),
         leaks: leaks(&survey, &specs).into_iter().map(|leak| LeakView::new(leak, &commands)).collect(),
     };
@@ -145,8 +177,12 @@ fn shown(view: &StatusView<'_>, paint: Paint, commands: &Commands) -> String {
         }
     }
     if let Some(digest) = view.approval {
+        let steps = &view.awaiting_approval;
+        let mut named: Vec<String> = steps.iter().take(NAMED).map(|step| escape(step).into_owned()).collect();
+        named.extend((steps.len() > NAMED).then(|| format!("{} more", steps.len() - NAMED)));
+        let named = named.join(", ");
         let approve = commands.complete(&format!("`kiln approve {digest}`"));
-        let _ = writeln!(out, "\nWaiting for a person: {} lets exactly that go.", escape(&approve));
+        let _ = writeln!(out, "\nWaiting for a person: {named}. {} lets exactly that go.", escape(&approve));
     }
     out
 }

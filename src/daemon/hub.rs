@@ -90,8 +90,8 @@ pub(super) struct Hub {
 pub(super) struct Age {
     /// When they have to be read again before something may be removed.
     pub(super) confirm_at: Option<Instant>,
-    /// Until when they are too young to remove what a vanished directory declared.
-    pub(super) young_until: Option<Instant>,
+    /// Until when what a vanished directory declared is not removed.
+    pub(super) settles_at: Option<Instant>,
     /// `--prune`.
     pub(super) prune: bool,
 }
@@ -226,13 +226,14 @@ impl Hub {
 
     /// The specs of a reading, with how sure it is that what they do not name is gone.
     pub(super) fn aged(&self, reading: &Reading, age: &Age) -> Arc<Specs> {
-        let Age { confirm_at, young_until, prune } = age;
-        if confirm_at.is_none() && young_until.is_none() && !prune {
+        let Age { confirm_at, settles_at, prune } = age;
+        if confirm_at.is_none() && settles_at.is_none() && !prune {
             return Arc::clone(&reading.specs);
         }
         let mut specs = Specs::clone(&reading.specs);
         specs.unconfirmed = confirm_at.is_some();
-        specs.coverage.young = young_until.is_some();
+        specs.coverage.young = settles_at.is_some();
+        specs.coverage.young_until = settles_at.map(|at| self.calls.wall(at));
         if *prune {
             specs.coverage.prune();
         }

@@ -140,7 +140,7 @@ impl Hub {
             self.purge(&specs, &options, &report, &reading).await;
         }
         let ripe = self.known().expiry.next(Instant::now());
-        let settled = age.young_until.filter(|_| report.plan.as_ref().is_some_and(|plan| plan.unsettled));
+        let settled = age.settles_at.filter(|_| report.plan.as_ref().is_some_and(|plan| plan.unsettled));
         after.due = [after.due, confirm_at, settled, ripe].into_iter().flatten().min();
         self.ended_with(after);
         Ok(report)
@@ -172,7 +172,7 @@ impl Hub {
             applied.revision.clone_from(&reading.specs.revision);
         }
         let mut options = Options { stop, ..Options::default() };
-        let mut age = Age::default();
+        let mut age = Age { settles_at: known.confirmed.settles_at(&reading.content, now), ..Age::default() };
         match by {
             By::Change if same_facts && known.passed.as_ref() == Some(&reading.content) => {
                 return Err(Refused::Unchanged);
@@ -180,7 +180,6 @@ impl Hub {
             By::Change | By::Time => {
                 options.unattended = true;
                 age.confirm_at = known.confirmed.read(&reading.content, now);
-                age.young_until = known.confirmed.young_until(now);
                 if !known.objects.is_empty() {
                     let meaning = reading.specs.meaning();
                     options.postponed = known.objects.waiting(now, |kind, name| spec_hash(&meaning, kind, name));

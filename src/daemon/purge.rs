@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::hub::Hub;
+use super::schedule::VANISHED;
 use crate::engine::{self, Options, Purge, Report, Trashed, Wanted};
 use crate::manifest::Reading;
 use crate::model::{Kind, LedgerView, Listed, Name, PurgeMode, Specs, Step};
@@ -58,6 +59,8 @@ impl Hub {
         // A directory that vanished since the pass began is younger than it was then.
         let mut now = Specs::clone(&again.specs);
         now.coverage.young = specs.coverage.young || again.content != reading.content;
+        now.coverage.young_until =
+            now.coverage.young.then(|| self.config.clock.now().saturating_add(VANISHED.as_secs()));
         let may_go_on = !options.stop.is_cancelled()
             && !self.is_checked_out().await
             && again.problems.is_empty()

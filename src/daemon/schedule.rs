@@ -122,10 +122,11 @@ impl Confirmed {
         }
     }
 
-    /// Until when what was last read is too young to remove what a vanished directory declared; `None` if it is not.
-    pub(super) fn young_until(&self, now: Instant) -> Option<Instant> {
-        let (_, since) = self.content.as_ref().filter(|_| !self.by_hand)?;
-        Some(*since + VANISHED).filter(|until| now < *until)
+    /// Until when nothing that a vanished directory declared is removed by what is read now; `None` if it has been so for long enough.
+    pub(super) fn settles_at(&self, content: &str, now: Instant) -> Option<Instant> {
+        let before = self.content.as_ref().filter(|(known, _)| known == content);
+        let since = before.map_or(now, |(_, since)| *since);
+        Some(since + VANISHED).filter(|until| now < *until)
     }
 
     /// A person asked for what is there now to be applied: that is as good as a second look.
@@ -238,12 +239,18 @@ mod tests {
         let mut confirmed = Confirmed::default();
         confirmed.read("a", now);
         confirmed.read("a", now + CONFIRM);
-        assert_eq!(confirmed.young_until(now + CONFIRM), Some(now + VANISHED));
-        assert_eq!(confirmed.young_until(now + VANISHED), None);
+        let settles = |confirmed: &Confirmed, content: &str, at: Instant| confirmed.settles_at(content, at);
+        assert_eq!(settles(&confirmed, "a", now + CONFIRM), Some(now + VANISHED));
+        assert_eq!(settles(&confirmed, "a", now + VANISHED), None);
+        assert_eq!(settles(&confirmed, "b", now + VANISHED), Some(now + VANISHED * 2), "another content begins anew");
         confirmed.read("b", now + VANISHED);
-        assert_eq!(confirmed.young_until(now + VANISHED), Some(now + VANISHED * 2), "it changed again");
+        assert_eq!(settles(&confirmed, "b", now + VANISHED), Some(now + VANISHED * 2), "it changed again");
         confirmed.asked_for("b", now + VANISHED);
-        assert_eq!(confirmed.young_until(now + VANISHED), None, "a person asked for it");
+        assert_eq!(
+            settles(&confirmed, "b", now + VANISHED),
+            Some(now + VANISHED * 2),
+            "an apply does not shorten the wait"
+        );
     }
 
     #[tokio::test(start_paused = true)]

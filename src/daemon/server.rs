@@ -426,9 +426,12 @@ async fn survey(State(desk): State<Desk>) -> Response {
 /// A fresh look at everything, as JSON.
 async fn look(hub: Arc<Hub>) -> Result<Bytes, String> {
     let reading = hub.read().await;
-    let survey = engine::survey(&hub.setup(Arc::clone(&reading.specs)), &[]).await;
+    // What a person may do at once they see at once; for a vanished directory they wait like the daemon.
+    let settles_at = hub.known().confirmed.settles_at(&reading.content, Instant::now());
+    let specs = hub.aged(&reading, &Age { settles_at, ..Age::default() });
+    let survey = engine::survey(&hub.setup(Arc::clone(&specs)), &[]).await;
     let survey = engine::Survey { retries: hub.retries(), ..survey };
-    let surveyed = Surveyed { problems: engine::problem_views(&reading.problems), specs: reading.specs, survey };
+    let surveyed = Surveyed { problems: engine::problem_views(&reading.problems), specs, survey };
     let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&surveyed)).await;
     json.map_err(|error| error.to_string())?.map(Bytes::from).map_err(|error| error.to_string())
 }
@@ -535,7 +538,7 @@ async fn act(State(desk): State<Desk>, Json(ActRequest { specs, act }): Json<Act
         let age = {
             let (mut known, now) = (desk.hub.known(), Instant::now());
             let confirm_at = known.confirmed.read(&reading.content, now);
-            Age { confirm_at, young_until: known.confirmed.young_until(now), prune: false }
+            Age { confirm_at, settles_at: known.confirmed.settles_at(&reading.content, now), prune: false }
         };
         let specs = desk.hub.aged(&reading, &age);
         let answer = match engine::act(&desk.hub.setup(specs), act).await {

@@ -39,7 +39,8 @@ pub fn load(source: &Source, limits: &Limits) -> Loaded {
         readable: parsed.hash.is_some(),
         holds_stack: holds_stack(parsed.documents.iter()),
     });
-    let coverage = coverage(source, &place, seen, checkout.as_ref(), Extent::Partial);
+    let mut coverage = coverage(source, &place, seen, checkout.as_ref(), Extent::Partial);
+    coverage.young = true;
     let revision = checkout.map_or(content, |checkout| checkout.revision);
     let mut documents = Vec::new();
     let mut unread = Unread::default();

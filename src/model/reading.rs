@@ -62,9 +62,12 @@ pub struct Coverage {
     /// Where SPECS lies below its Git work tree. None outside of Git, before the first commit, and where Git cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub below: Option<String>,
-    /// Whether these files were read for less time than a vanished directory waits.
+    /// Whether these files have been as they are for less time than a vanished directory waits, as far as is known: it may come back.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub young: bool,
+    /// Until when young files are so, in seconds since 1970. None where a command reads once, and knows nothing of the time before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub young_until: Option<u64>,
 }
 
 /// What the ledger keeps of the last whole reading that withdrew what it did not name.
@@ -104,8 +107,9 @@ pub enum Doubt {
     Problem,
     /// The manifests were read once only.
     ReadOnce,
-    /// This directory is gone, and has not been gone for long.
-    Vanished(String),
+    /// This directory is gone, and has not been gone for long as far as is known. If it is known until when it is to be waited for, in
+    /// seconds since 1970.
+    Vanished(String, Option<u64>),
     /// This directory holds manifests in the commit that is checked out, or is a submodule, and holds none here.
     NotCheckedOut(String),
     /// This directory is gone, and SPECS, which lay in a Git work tree, does not now as far as can be read.
@@ -123,12 +127,12 @@ pub enum Doubt {
 }
 
 impl Doubt {
-    /// Whether a person may say that the object is withdrawn all the same. The other doubts end by themselves or with the manifests'
+    /// Whether a person may say that the object is withdrawn all the same. The other doubts end within seconds or with the manifests'
     /// problem.
     pub fn may_be_approved(&self) -> bool {
         match self {
-            Doubt::Problem | Doubt::ReadOnce | Doubt::Vanished(_) => false,
-            Doubt::NotCheckedOut(_) | Doubt::GitUnreadable(_) => true,
+            Doubt::Problem | Doubt::ReadOnce => false,
+            Doubt::Vanished(..) | Doubt::NotCheckedOut(_) | Doubt::GitUnreadable(_) => true,
             Doubt::Unmounted(_) | Doubt::Bare(_) | Doubt::Emptied(_) => true,
             Doubt::OtherFiles | Doubt::OtherPlace(_) => true,
         }
@@ -172,6 +176,18 @@ impl Specs {
         let last = ledger.and_then(|ledger| ledger.reading.as_ref());
         let doubt = of_all.or_else(|| self.is_other_source(ledger)).or_else(|| self.coverage.doubt(declared_in?, last));
         doubt.map_or(Withdrawal::Withdrawn, Withdrawal::Doubted)
+    }
+
+    /// The doubt that keeps a withdrawn object from being destroyed: its directory is gone, and a reading by a command that reads once
+    /// cannot tell for how long. What a person can take back is withdrawn all the same.
+    pub fn doubts_destruction(&self, ledger: Option<&Ledger>, uid: Uid) -> Option<Doubt> {
+        let Coverage { extent: Extent::Whole, young: true, young_until: None, .. } = &self.coverage else {
+            return None;
+        };
+        let ledger = ledger?;
+        let declared_in = ledger.whole.get(&uid)?.declared_in.as_deref()?;
+        let gone = self.coverage.vanished(declared_in, ledger.reading.as_ref())?;
+        Some(Doubt::Vanished(gone.to_owned(), None))
     }
 
     /// Whether everything that the owner has is declared here, so that a name which is missing means something.
@@ -244,18 +260,32 @@ impl Coverage {
         if self.file.is_some() || self.stdin {
             return None;
         }
-        // Of a directory that the commit never held, Git says as little as outside of Git.
-        let unknown_to_git = |directory: &&str| !in_git || last.is_some_and(|last| last.untracked.contains(*directory));
+        let unknown_to_git = |directory: &&str| self.is_unknown_to_git(directory, last);
         let exists = |directory: &&str| self.directories.contains_key(*directory);
         if let Some(directory) = above().filter(unknown_to_git).filter(without).find(exists) {
             return Some(Doubt::Bare(directory.to_owned()));
         }
-        // The highest one that is gone: the others went with it.
-        let gone = above().filter(unknown_to_git).take_while(|directory| !exists(directory)).last()?;
+        let gone = self.vanished(declared_in, last)?;
         if !in_git && last.is_some_and(|last| last.below.is_some()) {
             return Some(Doubt::GitUnreadable(gone.to_owned()));
         }
-        self.young.then(|| Doubt::Vanished(gone.to_owned()))
+        let until = self.young_until.filter(|_| self.young)?;
+        Some(Doubt::Vanished(gone.to_owned(), Some(until)))
+    }
+
+    /// The highest directory above a file that is gone (the others went with it), if Git cannot say that it was removed.
+    fn vanished<'f>(&self, declared_in: &'f str, last: Option<&LastReading>) -> Option<&'f str> {
+        if self.file.is_some() || self.stdin {
+            return None;
+        }
+        let unknown_to_git = |directory: &&str| self.is_unknown_to_git(directory, last);
+        let above = ancestors(declared_in).filter(unknown_to_git);
+        above.take_while(|directory| !self.directories.contains_key(*directory)).last()
+    }
+
+    /// Of a directory that the commit never held, Git says as little as outside of Git.
+    fn is_unknown_to_git(&self, directory: &str, last: Option<&LastReading>) -> bool {
+        self.below.is_none() || last.is_some_and(|last| last.untracked.contains(directory))
     }
 
     /// Whether SPECS is not what was last read whole.

@@ -104,6 +104,7 @@ fn check_action(
         Withdrawal::NotCovered => true,
         Withdrawal::Declared | Withdrawal::Withdrawn => false,
     };
+    let is_gone = || inputs.specs.doubts_destruction(good.ledger, identity.uid).is_some();
     let unprotection_in_doubt = || inputs.specs.broken || inputs.specs.is_other_source(good.ledger).is_some();
     match &step.action {
         Action::Create { size, origin, .. } => {
@@ -136,6 +137,9 @@ fn check_action(
             Some(object) if object.tags.protected => breach("its object is protected"),
             Some(object) if !ours(object) => breach("its object is not the one observed"),
             Some(_) if is_doubted() => breach("something leaves that may be declared all the same"),
+            Some(_) if step.action == Action::Destroy && !approved && !gives_way && is_gone() => {
+                breach("something is destroyed whose directory may come back");
+            }
             Some(_) if gives_way && (inputs.specs.broken || inputs.specs.unconfirmed) => {
                 breach("something leaves by manifests that are in doubt");
             }

@@ -10,6 +10,7 @@ use crate::model::{
 };
 
 use super::plan::{About, Planner, good_grounds};
+use super::suspended::at;
 use super::types::{HeldReason, Warning};
 
 /// An object by its place: a uid says less, where somebody copied something.
@@ -162,6 +163,8 @@ impl<'a> Planner<'a> {
             Withdrawal::Doubted(doubt) => Some(doubt),
             Withdrawal::Withdrawn | Withdrawal::Declared | Withdrawal::NotCovered => None,
         };
+        let once = || self.inputs.specs.doubts_destruction(self.good(backend).and_then(|good| good.ledger), uid);
+        let doubt = doubt.or_else(|| once().filter(|_| verb == Verb::Destroy));
         if let Some(doubt) = &doubt {
             self.doubted.insert(uid);
             self.hold_if_undecided(&about, doubt)?;
@@ -219,12 +222,12 @@ impl<'a> Planner<'a> {
         Some(step)
     }
 
-    /// Holds what no person can decide: the doubt ends by itself, or with a problem of the manifests.
+    /// Holds what no person can decide: the doubt ends within seconds, or with a problem of the manifests.
     fn hold_if_undecided(&mut self, about: &About<'_>, doubt: &Doubt) -> Option<()> {
+        self.unsettled |= matches!(doubt, Doubt::Vanished(_, Some(_)));
         if doubt.may_be_approved() {
             return Some(());
         }
-        self.unsettled |= matches!(doubt, Doubt::Vanished(_));
         let (reason, message, fix) = because(doubt);
         self.hold(about, reason, message, fix);
         None
@@ -348,12 +351,22 @@ pub(super) fn because(doubt: &Doubt) -> (HeldReason, String, String) {
                 .to_owned(),
             "nothing to do: the daemon looks again within seconds".to_owned(),
         ),
-        Doubt::Vanished(directory) => (
+        Doubt::Vanished(directory, Some(time)) => (
             HeldReason::SourceBroken,
             format!(
-                "the directory {directory} that declared it disappeared; a removal waits until it has been gone for 60 s"
+                "the directory {directory} that declared it disappeared; its removal waits until {}, when the directory has been gone \
+                 for 60 s",
+                at(*time)
             ),
-            "wait if it was removed on purpose; else bring the directory back".to_owned(),
+            format!("wait if {directory} was removed on purpose, or else bring it back"),
+        ),
+        Doubt::Vanished(directory, None) => (
+            HeldReason::SourceBroken,
+            format!(
+                "the directory {directory} that declared it disappeared, and one reading cannot tell for how long; `--yes` alone does not \
+                 destroy it"
+            ),
+            format!("bring {directory} back if it was not removed on purpose"),
         ),
         Doubt::NotCheckedOut(directory) => (
             HeldReason::SourceBroken,

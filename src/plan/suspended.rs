@@ -24,9 +24,14 @@ pub fn resume(suspension: &Suspension) -> String {
 /// What a person said, in one sentence: `it is suspended until 2026-11-27T10:00:00Z: the disk is being exchanged`.
 pub fn suspended_because(suspension: &Suspension) -> String {
     let what = if suspension.object.is_some() { "it is" } else { "everything is" };
-    let until = suspension.until.and_then(|until| jiff::Timestamp::from_second(i64::try_from(until).ok()?).ok());
-    let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
+    let until = suspension.until.map(|until| format!(" until {}", at(until))).unwrap_or_default();
     format!("{what} suspended{until}: {}", suspension.reason)
+}
+
+/// A time in seconds since 1970, in RFC 3339.
+pub(super) fn at(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.map_or_else(|| format!("{seconds} seconds after 1970"), |time| time.to_string())
 }
 
 impl Planner<'_> {

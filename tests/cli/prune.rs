@@ -304,6 +304,29 @@ fn edits_that_take_documents_away_remove() {
 }
 
 #[test]
+fn yes_alone_does_not_destroy_what_a_vanished_directory_declared() {
+    let sandbox = anchored();
+    let destroyed = |name: &str| document(name).replace("size:", "onRemove: Delete, size:");
+    sandbox.write("specs/team/db.yaml", &format!("{}{}", destroyed("db"), document("kept")));
+    sandbox.write("specs/other.yaml", &destroyed("other"));
+    sandbox.kiln("apply").ends(0);
+    let before = volumes(&sandbox);
+    fs::rename(sandbox.path("specs/team"), sandbox.path("team.away")).unwrap();
+    sandbox.remove("specs/other.yaml");
+    // What can be taken back goes, and so does what a single file declared.
+    for done in ["removed volume/kept", "SourceBroken"] {
+        sandbox.kiln("apply --yes").ends(4).says(done).says("the directory team that declared it disappeared");
+    }
+    assert_eq!(
+        (before, volumes(&sandbox)),
+        (["anchor", "db", "kept", "other"].map(String::from).into(), ["anchor", "db"].map(String::from).into())
+    );
+    let plan: serde_json::Value = serde_json::from_str(&sandbox.kiln("plan -o json").ends(4).out).unwrap();
+    let digest = plan["approval"].as_str().unwrap();
+    sandbox.kiln(&format!("apply --approve {digest}")).ends(0).says("destroyed volume/db");
+}
+
+#[test]
 fn a_release_that_is_swapped_and_a_config_map_that_is_updated_remove() {
     let sandbox = Sandbox::new();
     let stack = format!("{STACK}{}", document("anchor")).replace("../pool", sandbox.path("pool").to_str().unwrap());

@@ -532,6 +532,7 @@ fn specs() -> Specs {
             untracked: texts("new.yaml"),
             below: Some("specs".to_owned()),
             young: true,
+            young_until: Some(1_764_357_600),
         },
         not_allowed: vec![NotAllowed {
             kind: Kind::Volume,

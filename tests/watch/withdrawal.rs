@@ -58,7 +58,17 @@ fn a_directory_that_is_away_for_a_moment_loses_nothing() {
     let before = natives(&sandbox);
     fs::rename(sandbox.path("specs/team"), sandbox.path("away")).unwrap();
     daemon.second_look();
-    assert!(daemon.log().contains("until it has been gone for 60 s"), "{}", daemon.log());
+    assert!(daemon.log().contains("when the directory has been gone for 60 s"), "{}", daemon.log());
+    assert_eq!(natives(&sandbox), before);
+    // Each command says what waits and until when, and an apply by a person waits too.
+    for command in ["status", "plan", "get -o json volume/db", "apply --yes"] {
+        let ran = sandbox.kiln(command);
+        let ran = ran.says("SourceBroken").says("its removal waits until 20").says("gone for 60 s");
+        assert!(!ran.out.contains("- volume/db"), "{command}: {}", ran.out);
+    }
+    sandbox.kiln("status").says("Waiting for a person: destroy volume/db. `kiln approve ");
+    sandbox.kiln("apply --yes").ends(4);
+    daemon.second_look();
     assert_eq!(natives(&sandbox), before);
     // What was deleted by itself is gone after the second look.
     sandbox.volume("extra", "size: 1Mi");
@@ -73,9 +83,11 @@ fn a_directory_that_is_away_for_a_moment_loses_nothing() {
     fs::rename(sandbox.path("away"), sandbox.path("specs/team")).unwrap();
     daemon.second_look();
     assert_eq!(natives(&sandbox), before);
-    // A person who says so does not wait.
+    // A person who approves it does not wait.
     fs::rename(sandbox.path("specs/team"), sandbox.path("away")).unwrap();
-    sandbox.kiln("apply --yes").ends(0).says("destroyed volume/db");
+    let plan: serde_json::Value = serde_json::from_str(&sandbox.kiln("plan -o json").ends(4).out).unwrap();
+    let digest = plan["approval"].as_str().unwrap();
+    sandbox.kiln(&format!("apply --approve {digest}")).ends(0).says("destroyed volume/db");
 }
 
 fn a_mount_that_is_not_there_when_the_daemon_starts_loses_nothing() {
