@@ -107,8 +107,10 @@ struct Memory {
     meddled: bool,
     /// Whether calls may have lied.
     lied: bool,
-    /// Whether a store was lost with a run that died.
-    forgot: bool,
+    /// What runs destroyed that died, since a pass came to its end.
+    destroyed: BTreeSet<Uid>,
+    /// Of this, what no journal tells of, because the store was lost with the run.
+    forgotten: BTreeSet<Uid>,
 }
 
 fn uid_of(native: &NativeName) -> Option<(NativeForm, Uid)> {
@@ -219,10 +221,16 @@ async fn story(seed: u64) -> usize {
                     _ = rig.pass(&last) => {}
                 }
                 let keeps_store = !dice.one_in(3);
-                memory.forgot |= !keeps_store;
                 rig = rig.restarted(keeps_store).await;
+                let world = rig.world();
+                let destroyed = world.events()[events..].iter().filter(|event| event.effect == SimEffect::Destroyed);
+                memory.destroyed.extend(destroyed.map(|event| event.uid));
+                if !keeps_store {
+                    memory.forgotten.append(&mut memory.destroyed);
+                }
             } else {
                 rig.pass(&last).await.unwrap();
+                memory.destroyed.clear();
             }
             passes += 1;
             rig.seed = rig.seed.wrapping_add(1_000_003);
@@ -313,8 +321,6 @@ async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
     }
     let never_made =
         |uid: Uid| rig.world().events().iter().all(|event| event.uid != uid || event.effect != SimEffect::Created);
-    let destroyed =
-        |uid: Uid| rig.world().events().iter().any(|event| event.uid == uid && event.effect == SimEffect::Destroyed);
     for held in &plan.held {
         let object = there.get(&(held.kind, held.name.to_string()));
         let volume = specs.volumes.get(held.name.as_str());
@@ -328,9 +334,9 @@ async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
             }
             HeldReason::ShrinkRefused => object.zip(volume).is_some_and(|(object, spec)| spec.size < object.size),
             // A call that lied about a create, where the look afterwards failed too, is believed: rather missed than made twice.
-            // And without the store nothing tells what a run that died had destroyed from what vanished.
+            // And without the store nothing tells what the run that died with it had destroyed from what vanished.
             HeldReason::Lost => {
-                let unknown_end = memory.forgot && held.uid.is_some_and(destroyed);
+                let unknown_end = held.uid.is_some_and(|uid| memory.forgotten.contains(&uid));
                 memory.meddled
                     || (object.is_none() && (unknown_end || (memory.lied && held.uid.is_some_and(never_made))))
             }
