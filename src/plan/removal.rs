@@ -10,8 +10,7 @@ use crate::model::{
 };
 
 use super::plan::{About, Planner, good_grounds};
-use super::suspended::at;
-use super::types::{HeldReason, Warning};
+use super::types::{HeldReason, Warning, at};
 
 /// An object by its place: a uid says less, where somebody copied something.
 type Key<'a> = (&'a Name, &'a NativeName);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::{Action, Kind, Name, Step, Suspension};
 
 use super::plan::{About, Planner, read_by};
-use super::types::HeldReason;
+use super::types::{HeldReason, at};
 
 /// The suspension of an object: its own, else that of everything.
 pub fn suspension_of<'a>(suspended: &'a [Suspension], kind: Kind, name: &Name) -> Option<&'a Suspension> {
@@ -26,12 +26,6 @@ pub fn suspended_because(suspension: &Suspension) -> String {
     let what = if suspension.object.is_some() { "it is" } else { "everything is" };
     let until = suspension.until.map(|until| format!(" until {}", at(until))).unwrap_or_default();
     format!("{what} suspended{until}: {}", suspension.reason)
-}
-
-/// A time in seconds since 1970, in RFC 3339.
-pub(super) fn at(seconds: u64) -> String {
-    let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    time.map_or_else(|| format!("{seconds} seconds after 1970"), |time| time.to_string())
 }
 
 impl Planner<'_> {
