@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use kiln::driver::Driver;
+use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimDriver, SimEffect, SimWorld};
 use kiln::engine::{
     ActError, Options, Purge, Setup, adopt_owner, approve, forget_object, reconcile_once, resume, suspend, trash_in,
     trash_purge, trash_purge_list, trash_restore,
 };
-use kiln::model::{FaultRates, Kind, Name, NativeName, Seconds, Size, Specs};
+use kiln::model::{Kind, Name, NativeName, Seconds, Size, Specs};
 use kiln::plan::HeldReason;
 use kiln::plan::Plan;
 use kiln::store::Store;

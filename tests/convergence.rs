@@ -11,8 +11,9 @@ mod rig;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
+use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimEffect, SimObject};
-use kiln::model::{FaultRates, Kind, NativeForm, NativeName, OnRemove, Percent, Size, Specs, Uid};
+use kiln::model::{Kind, NativeForm, NativeName, OnRemove, Percent, Size, Specs, Uid};
 use kiln::plan::HeldReason;
 use rig::{Dice, Doom, HEAD, Point, Rig, made_and_destroyed_once, objects, run, specs, volume};
 

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{Fault, SimDriver, SimObject, SimWorld};
 use kiln::driver::{Driver, StepContext, WriterLock};
 use kiln::engine::{Clock, Connect, Event, Options, Report, Reporter, Setup, reconcile_once};
 use kiln::model::{
-    Access, Action, BackendSpec, Capabilities, DriverError, Effect, ErrorKind, FaultRates, Identity, IntentId,
-    JournalEntry, Kind, Ledger, NativeName, Observed, OpenIntent, Outcome, Owner, Percent, PoolId, Records, Scope,
-    Size, Specs, Step, Suspension, Tags,
+    Access, Action, BackendSpec, Capabilities, DriverError, Effect, ErrorKind, Identity, IntentId, JournalEntry, Kind,
+    Ledger, NativeName, Observed, OpenIntent, Outcome, Owner, Percent, PoolId, Records, Scope, Size, Specs, Step,
+    Suspension, Tags,
 };
 use kiln::plan::{HeldReason, Plan, View};
 use kiln::store::{Batch, MemoryStore, Store, StoreError};

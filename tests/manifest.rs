@@ -7,8 +7,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use kiln::driver::LocalSettings;
+use kiln::driver::settings::config;
 use kiln::manifest::{Limits, Loaded, Problem, Source, load};
-use kiln::model::{DriverConfig, ImageFormat, ImageRef, Name, Percent, Seconds, Size, SourceSpec};
+use kiln::model::{ImageFormat, ImageRef, Name, Percent, Seconds, Size, SourceSpec};
 use proptest::prelude::*;
 
 const BACKEND: &str = "apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: fast}\nspec: {driver: sim}\n";
@@ -124,7 +126,8 @@ fn values_and_defaults_are_what_the_contract_says() {
     assert_eq!(loaded.problems, []);
     let name: Name = "fast".parse().unwrap();
     let backend = &loaded.specs.backends[&name];
-    assert_eq!(backend.config, DriverConfig::Local { path: root.path().join("pool"), create: false });
+    let settings = LocalSettings { path: root.path().join("pool"), create: false };
+    assert_eq!(backend.config, config("local", settings.values()));
     let rest = (backend.concurrency.get(), backend.timeout, backend.max_fill, backend.overcommit);
     assert_eq!(rest, (8, Seconds(30), Percent(90), Some(Percent(100))));
     let db = &loaded.specs.volumes["db"];

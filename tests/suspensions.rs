@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use kiln::driver::Driver as _;
-use kiln::driver::sim::{SimDriver, SimWorld};
+use kiln::driver::sim::{FaultRates, SimDriver, SimWorld};
 use kiln::engine::{ActError, Clock, Purge, Report, Setup, Written, resume, suspend, trash_purge, trash_purge_list};
-use kiln::model::{FaultRates, Kind, Name, Seconds, Specs, Suspension, SuspensionId};
+use kiln::model::{Kind, Name, Seconds, Specs, Suspension, SuspensionId};
 use kiln::plan::HeldReason;
 use kiln::store::{Batch, MemoryStore, Store};
 use rig::spy::{Meanwhile, Spy, spied};

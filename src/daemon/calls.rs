@@ -215,9 +215,11 @@ pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::driver::sim::FaultRates;
     use crate::driver::sim::{Fault, SimDriver};
     use crate::engine::SystemClock;
-    use crate::model::{DriverConfig, FaultRates, Meta, Percent, Seconds, SourcePlace};
+    use crate::model::table::{Setting, Settings};
+    use crate::model::{Meta, Percent, Seconds, SourcePlace};
 
     /// A pool, however often it is opened.
     pub(in crate::daemon) struct Pool(pub(in crate::daemon) Arc<SimDriver>);
@@ -232,7 +234,7 @@ pub(super) mod tests {
         let (name, place) = ("fast".parse().unwrap(), SourcePlace::default());
         BackendSpec {
             meta: Meta { name, labels: Default::default(), renamed_from: None, place },
-            config: DriverConfig::Sim { path: None, seed: 0, capacity: None, faults: FaultRates::NONE },
+            config: crate::driver::settings::config("sim", Settings::default().with("seed", Some(Setting::Whole(0)))),
             concurrency: 8.try_into().unwrap(),
             timeout: Seconds(30),
             max_fill: Percent(100),

@@ -77,8 +77,8 @@ impl Probe {
 mod tests {
     use super::super::calls::tests::{Pool, backend};
     use super::*;
+    use crate::driver::sim::FaultRates;
     use crate::driver::sim::{Fault, SimDriver};
-    use crate::model::FaultRates;
 
     /// A pool whose first calls are never answered.
     fn probing(hanging: u64) -> (Arc<SimDriver>, Arc<dyn Connect>, Probe) {

@@ -16,10 +16,10 @@ use super::protocol::{Ask, real};
 use super::schedule::{After, CONFIRM};
 use super::tell::Tell;
 use crate::driver::Driver;
-use crate::driver::sim::SimDriver;
+use crate::driver::sim::{FaultRates, SimDriver};
 use crate::engine::{Act, Clock, Connect, Options, Report, suspend};
 use crate::manifest::Allowed;
-use crate::model::{BackendSpec, DriverError, FaultRates, Kind, PurgeMode, Specs};
+use crate::model::{BackendSpec, DriverError, Kind, PurgeMode, Specs};
 use crate::store::{MemoryStore, StoreError};
 
 /// The host's clock, as the test sets it.

@@ -15,7 +15,11 @@
 pub mod image;
 mod local;
 mod newfile;
+mod rbd;
+mod registry;
+pub mod settings;
 pub mod sim;
+mod tgt;
 mod tool;
 
 use std::sync::Arc;
@@ -23,13 +27,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{
-    Access, BackendSpec, Capabilities, DriverConfig, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome,
-    Owner, PoolId, Scope, Step, Suspension,
+    Access, Capabilities, DriverError, Ledger, NativeName, Observed, Outcome, Owner, PoolId, Scope, Step, Suspension,
 };
 
-pub use local::Local;
 pub(crate) use local::lease::has_writer;
+pub use local::{Local, LocalSettings};
 pub use newfile::NewFile;
+pub use registry::connect;
 
 /// What a step is given besides itself.
 #[derive(Clone)]
@@ -116,20 +120,4 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// As `execute`; `Permanent` if [`Suspension::MOST`] are in force.
     async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError>;
-}
-
-/// Opens the driver that a Backend declares. Tries what the pool can do, as far as its capabilities depend on it; leaves nothing.
-///
-/// # Errors
-/// `Unsupported` for a driver that is not built, else as [`Driver::observe`].
-pub fn connect(backend: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
-    match &backend.config {
-        DriverConfig::Local { path, create } => Ok(Arc::new(Local::connect(path, *create))),
-        DriverConfig::Sim { path, seed, capacity, faults } => {
-            Ok(Arc::new(sim::SimDriver::connect(&backend.meta, path.as_deref(), *seed, *capacity, *faults)))
-        }
-        DriverConfig::Unbuilt { driver } => {
-            Err(DriverError::before(ErrorKind::Unsupported, format!("the driver {driver:?} is not built yet")))
-        }
-    }
 }

@@ -2,12 +2,10 @@
 //! sizes in bytes.
 
 use serde::{Serialize, Serializer};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-use crate::model::{
-    BackendSpec, DriverConfig, ExportSpec, ExportedThing, ImageRef, Kind, Meta, Name, Provisioning, Qos, SnapshotSpec,
-    SourceSpec, Specs, VolumeSpec,
-};
+use crate::model::table::{self, Settings};
+use crate::model::{BackendSpec, ExportSpec, Kind, Meta, Name, SnapshotSpec, Specs, VolumeSpec};
 
 /// The spec of one object. Its JSON is made where it is shown: a table of a hundred thousand shows none.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,10 +43,10 @@ impl<'a> Declared<'a> {
     /// In the form of the manifest, with sizes in bytes.
     pub fn json(self) -> Value {
         match self {
-            Self::Volume(spec) => volume_json(spec),
-            Self::Snapshot(spec) => snapshot_json(spec),
-            Self::Export(spec) => export_json(spec),
-            Self::Backend(spec) => backend_json(spec),
+            Self::Volume(spec) => spec.values().json(),
+            Self::Snapshot(spec) => spec.values().json(),
+            Self::Export(spec) => spec.values().json(),
+            Self::Backend(spec) => backend(spec).json(),
         }
     }
 }
@@ -59,115 +57,10 @@ impl Serialize for Declared<'_> {
     }
 }
 
-/// Only what is written (null is what is not), under the names that manifests use.
-fn written<const N: usize>(fields: [(&str, Value); N]) -> Value {
-    let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
-    Value::Object(fields.map(|(key, value)| (key.to_owned(), value)).collect::<Map<_, _>>())
-}
-
-fn volume_json(spec: &VolumeSpec) -> Value {
-    let VolumeSpec {
-        meta: _,
-        backend,
-        size,
-        provisioning,
-        source,
-        protected,
-        on_remove,
-        object,
-        adopt,
-        restore,
-        qos,
-        encrypted,
-    } = spec;
-    written([
-        ("backend", json!(backend)),
-        ("size", json!(size)),
-        (
-            "provisioning",
-            json!(provisioning.map(|p| match p {
-                Provisioning::Thin => "thin",
-                Provisioning::Thick => "thick",
-            })),
-        ),
-        (
-            "source",
-            match source {
-                None => Value::Null,
-                Some(SourceSpec::Snapshot(name)) => json!({"snapshot": name}),
-                Some(SourceSpec::Volume(name)) => json!({"volume": name}),
-                Some(SourceSpec::Image(ImageRef { path, format, sha256 })) => {
-                    let path = path.display().to_string();
-                    json!({"image": written([("path", json!(path)), ("format", json!(format)), ("sha256", json!(sha256))])})
-                }
-            },
-        ),
-        ("protected", json!(protected)),
-        ("onRemove", json!(on_remove)),
-        ("object", json!(object)),
-        ("adopt", adopt.as_ref().map_or(Value::Null, |name| json!({"name": name}))),
-        ("restore", restore.as_ref().map_or(Value::Null, |r| json!({"snapshot": r.snapshot, "request": r.request}))),
-        (
-            "qos",
-            qos.as_ref().map_or(Value::Null, |qos| {
-                let Qos { iops, read_iops, write_iops, bps, read_bps, write_bps, iops_burst, bps_burst } = qos;
-                written([
-                    ("iops", json!(iops)),
-                    ("readIops", json!(read_iops)),
-                    ("writeIops", json!(write_iops)),
-                    ("bps", json!(bps)),
-                    ("readBps", json!(read_bps)),
-                    ("writeBps", json!(write_bps)),
-                    ("iopsBurst", json!(iops_burst)),
-                    ("bpsBurst", json!(bps_burst)),
-                ])
-            }),
-        ),
-        ("encryption", if *encrypted { json!({}) } else { Value::Null }),
-    ])
-}
-
-fn snapshot_json(spec: &SnapshotSpec) -> Value {
-    let SnapshotSpec { meta: _, volume, protected, on_remove, adopt } = spec;
-    written([
-        ("volume", json!(volume)),
-        ("protected", json!(protected)),
-        ("onRemove", json!(on_remove)),
-        ("adopt", adopt.as_ref().map_or(Value::Null, |name| json!({"name": name}))),
-    ])
-}
-
-fn export_json(spec: &ExportSpec) -> Value {
-    let ExportSpec { meta: _, what, target, protocol } = spec;
-    let (volume, snapshot) = match what {
-        ExportedThing::Volume(name) => (json!(name), Value::Null),
-        ExportedThing::Snapshot(name) => (Value::Null, json!(name)),
-    };
-    written([("volume", volume), ("snapshot", snapshot), ("target", json!(target)), ("protocol", json!(protocol))])
-}
-
-fn backend_json(spec: &BackendSpec) -> Value {
-    let BackendSpec { meta: _, config, concurrency, timeout, max_fill, overcommit, via } = spec;
-    let path = |path: &std::path::Path| json!(path.display().to_string());
-    let (section, values) = match config {
-        DriverConfig::Local { path: pool, create } => ("local", json!({"path": path(pool), "create": create})),
-        DriverConfig::Sim { path: file, seed, capacity, faults: _ } => (
-            "sim",
-            written([
-                ("path", file.as_deref().map_or(Value::Null, path)),
-                ("seed", json!(seed)),
-                ("capacity", json!(capacity)),
-            ]),
-        ),
-        DriverConfig::Unbuilt { .. } => ("", Value::Null),
-    };
-    written([
-        ("driver", json!(config.driver())),
-        (section, values),
-        ("concurrency", json!(concurrency)),
-        ("timeout", json!(timeout.to_string())),
-        ("maxFill", json!(max_fill.to_string())),
-        ("overcommit", overcommit.map_or(Value::Null, |share| json!(f64::from(share.0) / 100.0))),
-        ("via", if via.is_empty() { Value::Null } else { json!(via) }),
-    ])
+/// With the driver and its section, of which nothing is known if this Kiln does not know the driver.
+fn backend(spec: &BackendSpec) -> Settings {
+    let driver = spec.config.driver();
+    let settings = Some(&spec.config.settings).filter(|settings| **settings != Settings::default());
+    let values = spec.values().with("driver", Some(table::Setting::Text(driver.to_owned())));
+    values.with(driver, settings.cloned().map(table::Setting::Map))
 }

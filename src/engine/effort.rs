@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 
 use super::*;
+use crate::driver::sim::FaultRates;
 use crate::driver::sim::{SimDriver, SimWorld};
 use crate::manifest::{Limits, Source, load};
-use crate::model::{COMPARED, FaultRates};
+use crate::model::COMPARED;
 use crate::store::MemoryStore;
 
 struct Fixed(u64);

@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 
 use crate::driver::{Driver, WriterLock};
 use crate::model::{
-    BackendSpec, DriverConfig, DriverError, ErrorKind, Kind, Ledger, Name, NativeName, Observed, Owner, Place, PoolId,
-    Records, Scope, Specs, Suspension,
+    BackendSpec, DriverError, ErrorKind, Kind, Ledger, Name, NativeName, Observed, Owner, Place, PoolId, Records,
+    Scope, Specs, Suspension,
 };
 use crate::plan::{Plan, View, World, looks};
 
@@ -177,7 +177,7 @@ pub(super) async fn look(connect: &Arc<dyn Connect>, specs: &Specs, records: &Re
 
 /// Opens a backend, to call it outside of a pass.
 pub(super) async fn open(connect: Arc<dyn Connect>, spec: BackendSpec) -> Result<Backend, DriverError> {
-    if matches!(spec.config, DriverConfig::Unbuilt { .. }) || !spec.via.is_empty() {
+    if !spec.config.is_built() || !spec.via.is_empty() {
         return Err(DriverError::before(ErrorKind::Unsupported, "its driver is not built yet"));
     }
     let opening = {

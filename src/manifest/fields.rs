@@ -52,6 +52,14 @@ impl<'a> At<'a> {
         }
     }
 
+    /// What `read` returns, without the problems that it reports.
+    pub(super) fn quietly<T>(self, read: impl FnOnce(Self) -> T) -> T {
+        let mark = self.file.mark();
+        let value = read(self);
+        self.file.cut_back(mark);
+        value
+    }
+
     /// Reports that this map lacks a field.
     pub(super) fn missing(&self, name: &str, hint: &str) {
         let message = match self.field {
@@ -295,8 +303,8 @@ impl<'a> At<'a> {
         Some(Percent((value * 100.0).round() as u32))
     }
 
-    /// One of a few words.
-    pub(super) fn choice<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+    /// One of a few words, each with what it means.
+    pub(super) fn choice(&self, words: &[(&'static str, &str)]) -> Option<&'static str> {
         let all = words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
         let text = match self.scalar() {
             Some((Scalar::Text, text)) => text,
@@ -305,8 +313,8 @@ impl<'a> At<'a> {
                 return None;
             }
         };
-        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
-            return Some(*value);
+        if let Some((word, _)) = words.iter().find(|(word, _)| *word == text) {
+            return Some(*word);
         }
         let hint = match closest(text, words.iter().map(|(word, _)| *word)) {
             Some(word) => format!("did you mean {word}?"),
@@ -330,7 +338,7 @@ impl<'a> At<'a> {
     }
 
     /// Every item of a list, read by `read`; `None` if one of them is wrong, after all were looked at.
-    pub(super) fn each<T>(&self, min: usize, max: usize, read: impl Fn(At<'a>) -> Option<T>) -> Option<Vec<T>> {
+    pub(super) fn each<T>(&self, min: usize, max: usize, read: impl FnMut(At<'a>) -> Option<T>) -> Option<Vec<T>> {
         let items: Vec<Option<T>> = self.items(min, max)?.into_iter().map(read).collect();
         items.into_iter().collect()
     }

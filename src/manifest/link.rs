@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::kinds::{BackendBody, Body, Document, Pool, PoolPlace};
 use super::resolve::{Answers, Resolver};
 use super::text::{File, Span, closest};
-use crate::model::{Coverage, DriverConfig, Kind, Name, SourcePlace, Specs, Stack};
+use crate::driver::settings as drivers;
+use crate::model::{Coverage, Kind, Name, SourcePlace, Specs, Stack};
 
 /// Names that are compared with misspelt ones, all told. A few misspelt names among ten thousand get their hint; thousands of
 /// misspelt names, each compared with all others, would take minutes. The longest names take 5 µs each: 100 ms in all.
@@ -186,14 +187,12 @@ impl Linker<'_> {
         for index in 0..self.documents.len() {
             let document = &self.documents[index];
             let Some(Body::Backend(BackendBody { spec, driver_span, pool })) = &document.body else { continue };
-            if let (true, DriverConfig::Unbuilt { driver }) = (no_stack, &spec.config) {
-                let message = format!("the driver {driver} needs a Stack, and there is none");
-                self.wrong(
-                    index,
-                    *driver_span,
-                    message,
-                    "make a Stack with `kiln init`; without one only local and sim can be used",
-                );
+            if no_stack && drivers::needs_stack(spec.config.driver()) {
+                let message = format!("the driver {} needs a Stack, and there is none", spec.config.driver());
+                let others = drivers::tables(Kind::Backend).filter(|table| !table.needs_stack).map(|table| table.name);
+                let others = others.collect::<Vec<_>>().join(" and ");
+                let hint = format!("make a Stack with `kiln init`; without one only {others} can be used");
+                self.wrong(index, *driver_span, message, hint);
                 continue;
             }
             let Some(Pool { span, place }) = pool else { continue };

@@ -1,11 +1,11 @@
 //! YAML → [`Specs`]: walk the directory, parse with places, check everything, report all problems at once.
 //!
 //! `files` finds and reads the files; `text` cuts each into documents; `scan` runs the parser's events over a document and refuses
-//! what is dangerous or ambiguous before any value is built; `value` adds what the scalars mean; `kinds` reads the fields of each kind
-//! with the cursor of `fields`, which reports everything that is wrong and not only the first thing; `link` checks the documents
-//! together and makes the specs. `reach` judges the paths that are named, `resolve` follows them. `git` names the commit, and `coverage` says
+//! what is dangerous or ambiguous before any value is built; `value` adds what the scalars mean; `read` reads maps by the tables of
+//! their fields, with the cursor of `fields`, which reports everything that is wrong and not only the first thing; `kinds` makes documents of
+//! them; `link` checks the documents together and makes the specs. `reach` judges the paths that are named, `resolve` follows them. `git` names the commit, and `coverage` says
 //! what the reading covers. `load` goes this way once, `reader` again and
-//! again, and `meaning` says what holds while some files have a problem. `render` shows a problem, `schema` describes the same fields, as `raw` lists them, to editors.
+//! again, and `meaning` says what holds while some files have a problem. `render` shows a problem, `schema` describes the same tables to editors.
 
 mod coverage;
 mod fields;
@@ -15,8 +15,8 @@ mod kinds;
 mod link;
 mod load;
 mod meaning;
-mod raw;
 mod reach;
+mod read;
 mod reader;
 mod render;
 mod resolve;

@@ -13,10 +13,8 @@ use super::files::absolute;
 use super::kinds::Document;
 use super::resolve::{Answers, LIMIT, Resolver, host};
 use super::{Loaded, Source};
-use crate::model::{DriverConfig, Kind, Name, NotAllowed, SourceSpec, Specs};
-
-/// What drivers use where nothing is written: to write it out is not to reach further.
-const DEFAULTS: [(Kind, &str); 2] = [(Kind::Backend, "/etc/ceph/ceph.conf"), (Kind::Target, "/run/tgtd")];
+use crate::driver::settings as drivers;
+use crate::model::{Kind, Name, NotAllowed, Specs};
 
 /// A path that a document names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +36,7 @@ impl Named {
 
     /// Whether it is what a driver takes anyhow.
     fn is_default(&self) -> bool {
-        DEFAULTS.iter().any(|(of, default)| *of == self.kind && Path::new(default) == self.path)
+        drivers::default_paths(self.kind).any(|default| Path::new(default) == self.path)
     }
 
     /// The lane to follow it in, if it has to be followed: a pool by itself, since the one beside it may be another mount. Of files,
@@ -94,25 +92,28 @@ fn judged(paths: &[Named], root: PathBuf, allowed: &Allowed, resolver: &Resolver
 /// Judges specs that come from a saved plan anew: a plan file is worth no more than a manifest. Its paths must lie below `root`, or where
 /// the operator allows it; what was held when the plan was made stays held.
 pub fn hold_saved(specs: &mut Specs, root: &Path, allowed: &Allowed) {
-    let pools = specs.backends.values().filter_map(|backend| {
-        let path = match &backend.config {
-            DriverConfig::Local { path, .. } => Some(path),
-            DriverConfig::Sim { path, .. } => path.as_ref(),
-            DriverConfig::Unbuilt { .. } => None,
-        };
-        Some(Named { kind: Kind::Backend, name: backend.meta.name.clone(), path: path?.clone() })
-    });
-    let images = specs.volumes.values().filter_map(|volume| match &volume.source {
-        Some(SourceSpec::Image(image)) => {
-            Some(Named { kind: Kind::Volume, name: volume.meta.name.clone(), path: image.path.clone() })
-        }
-        _ => None,
-    });
-    let paths: Vec<Named> = pools.chain(images).collect();
+    for backend in specs.backends.values_mut() {
+        // Where the pool is follows from the settings, and is not believed beside them.
+        let settings = std::mem::take(&mut backend.config.settings);
+        backend.config = drivers::config(backend.config.driver(), settings);
+    }
+    let mut paths = Vec::new();
+    for (name, backend) in &specs.backends {
+        name_all(Kind::Backend, name, |out| backend.config.settings.paths(out), &mut paths);
+    }
+    for (name, volume) in &specs.volumes {
+        name_all(Kind::Volume, name, |out| volume.paths(out), &mut paths);
+    }
     let barred = judged(&paths, absolute(root), allowed, host());
     specs.not_allowed.extend(barred);
     specs.not_allowed.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     specs.not_allowed.dedup_by(|a, b| (a.kind, &a.name) == (b.kind, &b.name));
+}
+
+fn name_all<'s>(kind: Kind, name: &Name, paths: impl FnOnce(&mut Vec<&'s Path>), out: &mut Vec<Named>) {
+    let mut found = Vec::new();
+    paths(&mut found);
+    out.extend(found.into_iter().map(|path| Named { kind, name: name.clone(), path: path.to_owned() }));
 }
 
 /// By name, as paths in the files are resolved: of a link to the specs, the directory that holds the link counts.

@@ -1,108 +1,181 @@
-//! The same fields for editors: JSON Schema, and the help text of each field.
-//!
-//! The structs of `raw` are the form of documents and are never filled: documents are read field by field with a cursor
-//! (`kinds`), since values read by derived code stop at the first thing that is wrong. A test holds the two together.
+//! The tables of fields for editors: JSON Schema, of which `kiln explain` is made too.
 
-use schemars::{SchemaGenerator, generate::SchemaSettings};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::raw::{ApprovalSpec, BackendSpec, ExportSpec, Metadata, SnapshotSpec, StackSpec, TargetSpec, VolumeSpec};
-use crate::model::Kind;
+use crate::driver::settings as drivers;
+use crate::model::table::{Choices, Default, FieldForm, FieldRule, FieldTable, Text};
+use crate::model::{Kind, Meta, Percent};
 
 /// The JSON Schema (draft 2020-12) of documents of a kind; without one, of every kind, told apart by `kind`.
 pub fn schema(kind: Option<Kind>) -> Value {
-    let mut generator = SchemaSettings::draft2020_12().into_generator();
-    let schemas: Vec<Value> = kind
-        .map_or_else(|| Kind::ALL.to_vec(), |kind| vec![kind])
-        .into_iter()
-        .map(|kind| document(&mut generator, kind))
-        .collect();
-    let mut root = match <[Value; 1]>::try_from(schemas) {
-        Ok([one]) => one,
-        Err(schemas) => json!({
+    let mut definitions = Definitions::default();
+    let mut root = match kind {
+        Some(kind) => definitions.document(kind),
+        None => json!({
             "title": "Kiln manifest",
-            "oneOf": schemas,
+            "oneOf": Kind::ALL.map(|kind| definitions.document(kind)),
             "discriminator": {"propertyName": "kind"},
         }),
     };
     root["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
-    root["$defs"] = Value::Object(generator.take_definitions(true));
-    without_null(&mut root);
+    root["$defs"] = Value::Object(definitions.0);
     root
 }
 
-/// What may be left out is an `Option` here, which schemars takes for "may be null". In a manifest it may not: a field with no
-/// value is most likely half-written.
-fn without_null(value: &mut Value) {
-    let is_null = |value: &Value| *value == json!("null") || *value == json!({"type": "null"});
-    match value {
-        Value::Object(map) => {
-            for key in ["type", "anyOf"] {
-                let Some(Value::Array(choices)) = map.get_mut(key) else { continue };
-                choices.retain(|choice| !is_null(choice));
-                if let [one] = choices.as_mut_slice() {
-                    match (key, one.take()) {
-                        ("anyOf", Value::Object(fields)) => {
-                            map.remove(key);
-                            map.extend(fields);
-                        }
-                        (_, one) => drop(map.insert(key.to_owned(), one)),
-                    }
-                }
+/// What is referred to, by name.
+#[derive(Default)]
+struct Definitions(Map<String, Value>);
+
+impl Definitions {
+    fn document(&mut self, kind: Kind) -> Value {
+        let table = kind.table();
+        let (name, spec) = table.example;
+        let spec: Value = serde_json::from_str(spec).unwrap_or_default();
+        json!({
+            "title": kind.as_str(),
+            "description": table.doc,
+            "type": "object",
+            "properties": {
+                "apiVersion": {"description": "The version of the format.", "const": "kiln/v1"},
+                "kind": {"description": "What the document declares.", "const": kind.as_str()},
+                "metadata": self.table(&Meta::TABLE, None),
+                "spec": self.table(table.spec, Some(kind)),
+            },
+            "required": ["apiVersion", "kind", "metadata", "spec"],
+            "additionalProperties": false,
+            "examples": [{"apiVersion": "kiln/v1", "kind": kind.as_str(), "metadata": {"name": name}, "spec": spec}],
+        })
+    }
+
+    /// The map of a table, with the sections of the drivers for a kind.
+    fn table(&mut self, table: &FieldTable, spec_of: Option<Kind>) -> Value {
+        if !self.0.contains_key(table.name) {
+            let mut properties: Map<String, Value> =
+                table.all().map(|field| (field.name.to_owned(), self.field(field))).collect();
+            let required: Vec<&str> = table.all().filter(|f| f.required.is_some()).map(|field| field.name).collect();
+            let mut map = json!({"type": "object", "description": table.doc, "additionalProperties": false});
+            for driver in spec_of.into_iter().flat_map(drivers::tables) {
+                let mut section = self.table(&driver.settings, None);
+                section["description"] = json!(format!("For `driver: {}`.", driver.name));
+                properties.insert(driver.name.to_owned(), section);
+                // Of other drivers.
+                map["additionalProperties"] = json!({"type": "object"});
             }
-            map.retain(|key, value| !(key == "default" && value.is_null()));
-            map.values_mut().for_each(without_null);
+            map["properties"] = Value::Object(properties);
+            if !required.is_empty() {
+                map["required"] = json!(required);
+            }
+            if !table.one_of.is_empty() && table.all().all(|field| table.one_of.contains(&field.name)) {
+                map["minProperties"] = json!(1);
+                map["maxProperties"] = json!(1);
+            }
+            self.0.insert(table.name.to_owned(), map);
         }
-        Value::Array(items) => items.iter_mut().for_each(without_null),
-        _ => {}
+        refer(table.name)
+    }
+
+    fn field(&mut self, field: &FieldRule) -> Value {
+        let mut value = self.form(&field.form);
+        let default = match field.default {
+            Some(Default::OfDriver) => Some(of_drivers()),
+            default => default.and_then(Default::shown),
+        };
+        let sentences = [Some(field.doc.to_owned()), default.map(|default| format!("Default: {default}."))];
+        value["description"] = json!(sentences.into_iter().flatten().collect::<Vec<_>>().join(" "));
+        value
+    }
+
+    fn form(&mut self, form: &FieldForm) -> Value {
+        match *form {
+            FieldForm::Bool => json!({"type": "boolean"}),
+            // The limit of the type says nothing to a person.
+            FieldForm::Whole { min, max } if max > u64::from(u32::MAX) => json!({"type": "integer", "minimum": min}),
+            FieldForm::Whole { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
+            FieldForm::Factor => json!({"type": "number", "minimum": 0.01, "maximum": 1000}),
+            FieldForm::Size { .. } => self.named(
+                "Size",
+                json!({
+                    "description": "A number of bytes, or one with Ki Mi Gi Ti Pi (powers of 1024) or k M G T P (powers of 1000).",
+                    "type": ["integer", "string"],
+                    "examples": ["10Gi", 1048576],
+                    "minimum": 0,
+                    "pattern": "^(0|[1-9][0-9]*)(\\.[0-9]+)?([KMGTP]iB?|[kMGTP])?$",
+                }),
+            ),
+            FieldForm::Duration { .. } => self.named(
+                "Duration",
+                json!({
+                    "description": "A whole number with s, m, h or d.",
+                    "type": "string",
+                    "examples": ["30s", "12h", "7d"],
+                    "pattern": "^(0|[1-9][0-9]*)[smhd]$",
+                }),
+            ),
+            FieldForm::Share { .. } => self.named(
+                "Percent",
+                json!({
+                    "description": "Whole percent, like 90%.",
+                    "type": ["integer", "string"],
+                    "examples": ["90%"],
+                    "minimum": 0,
+                    "pattern": "^(0|[1-9][0-9]*)%?$",
+                }),
+            ),
+            FieldForm::Name(_) => self.named(
+                "Label",
+                json!({
+                    "description": "A DNS-1123 label of at most 63 characters.",
+                    "type": "string",
+                    "examples": ["db-1"],
+                    "maxLength": 63,
+                    "pattern": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+                }),
+            ),
+            FieldForm::Path => json!({"type": "string"}),
+            FieldForm::Text(Text { max, pattern, check: _ }) => {
+                let mut text = json!({"type": "string"});
+                if let Some(max) = max {
+                    text["minLength"] = json!(1);
+                    text["maxLength"] = json!(max);
+                }
+                if let Some(pattern) = pattern {
+                    text["pattern"] = json!(pattern);
+                }
+                text
+            }
+            FieldForm::Choice(choices) => self.named(choices.name, words(choices)),
+            FieldForm::List { of, min, max } => {
+                json!({"type": "array", "items": self.form(of), "minItems": min, "maxItems": max})
+            }
+            FieldForm::Map(table) => self.table(table, None),
+            FieldForm::Labels => json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        }
+    }
+
+    fn named(&mut self, name: &str, value: Value) -> Value {
+        self.0.insert(name.to_owned(), value);
+        refer(name)
     }
 }
 
-fn document(generator: &mut SchemaGenerator, kind: Kind) -> Value {
-    let (spec, description) = match kind {
-        Kind::Stack => {
-            (generator.subschema_for::<StackSpec>(), "The owner of all objects, and its policy. At most one.")
-        }
-        Kind::Backend => (generator.subschema_for::<BackendSpec>(), "A pool of storage behind a driver."),
-        Kind::Volume => (generator.subschema_for::<VolumeSpec>(), "A volume."),
-        Kind::Snapshot => {
-            (generator.subschema_for::<SnapshotSpec>(), "What a volume held when this was made; never changes.")
-        }
-        Kind::Target => (generator.subschema_for::<TargetSpec>(), "A server that exports volumes to clients."),
-        Kind::Export => (generator.subschema_for::<ExportSpec>(), "A volume or snapshot offered to clients."),
-        Kind::Approval => (generator.subschema_for::<ApprovalSpec>(), "Lets a held set of removals go, by commit."),
-    };
-    json!({
-        "title": kind.as_str(),
-        "description": description,
-        "type": "object",
-        "properties": {
-            "apiVersion": {"description": "The version of the format.", "const": "kiln/v1"},
-            "kind": {"description": "What the document declares.", "const": kind.as_str()},
-            "metadata": generator.subschema_for::<Metadata>(),
-            "spec": spec,
-        },
-        "required": ["apiVersion", "kind", "metadata", "spec"],
-        "additionalProperties": false,
-        "examples": [example(kind)],
-    })
+fn refer(name: &str) -> Value {
+    json!({"$ref": format!("#/$defs/{name}")})
 }
 
-/// A document of a kind that could be written as it is.
-fn example(kind: Kind) -> Value {
-    let (name, spec) = match kind {
-        Kind::Stack => ("prod", json!({"id": "5c1d2e8a90", "trash": {"ttl": "7d"}})),
-        Kind::Backend => ("fast", json!({"driver": "local", "local": {"path": "../pool", "create": true}})),
-        Kind::Volume => ("db", json!({"backend": "fast", "size": "10Gi", "protected": true})),
-        Kind::Snapshot => ("db-monday", json!({"volume": "db"})),
-        Kind::Target => ("san", json!({"driver": "tgt", "tgt": {"iqnPrefix": "iqn.2026-01.org.example"}})),
-        Kind::Export => (
-            "db",
-            json!({"volume": "db", "target": "san", "protocol": "iscsi", "initiators": ["iqn.2026-01.org.example:host1"]}),
-        ),
-        Kind::Approval => ("spring-clean", json!({"digest": "0123456789abcdef"})),
+fn words(choices: &Choices) -> Value {
+    let words = choices.words.iter().map(|(word, doc)| json!({"const": word, "description": doc, "type": "string"}));
+    json!({"description": choices.doc, "oneOf": words.collect::<Vec<_>>()})
+}
+
+/// What most drivers have, and those that differ.
+fn of_drivers() -> String {
+    let shown = |share: Option<Percent>| {
+        share.map_or("no limit".to_owned(), |share| format!("{:.1}", f64::from(share.0) / 100.0))
     };
-    json!({"apiVersion": "kiln/v1", "kind": kind.as_str(), "metadata": {"name": name}, "spec": spec})
+    let usual = drivers::overcommit("");
+    let others = drivers::tables(Kind::Backend).filter(|driver| driver.overcommit != usual);
+    let others = others.map(|driver| format!("; {}: {}", driver.name, shown(driver.overcommit)));
+    others.fold(shown(usual), |all, other| all + &other)
 }
 
 #[cfg(test)]
@@ -125,7 +198,7 @@ mod tests {
         for (depth, name) in path.iter().enumerate().rev() {
             inner = json!({name: inner});
             // A section is read only for its driver.
-            if depth == 1 && ["local", "sim", "rbd", "tgt"].contains(&name.as_str()) {
+            if depth == 1 && drivers::tables(kind).any(|driver| driver.name == name) {
                 inner["driver"] = json!(name);
             }
         }
@@ -181,6 +254,33 @@ mod tests {
         }
         // Seven documents with metadata and spec each, and what is inside.
         assert!(maps > 40, "{maps}");
+    }
+
+    /// Every field of a table is in the schema (and so in `kiln explain`, and by tests/docs.rs on the page), those of drivers by their
+    /// registration alone.
+    #[test]
+    fn every_field_of_every_table_is_in_the_schema() {
+        fn holds(root: &Value, value: &Value, table: &FieldTable, fields: &mut usize) {
+            for field in table.all() {
+                let found = &resolve(root, value)["properties"][field.name];
+                assert!(found.is_object(), "{} lacks {}", table.name, field.name);
+                *fields += 1;
+                if let FieldForm::Map(inner) = field.form {
+                    holds(root, found, inner, fields);
+                }
+            }
+        }
+        let (mut fields, mut drivers) = (0, 0);
+        for kind in Kind::ALL {
+            let root = schema(Some(kind));
+            let spec = resolve(&root, &root["properties"]["spec"]);
+            holds(&root, spec, kind.table().spec, &mut fields);
+            for driver in drivers::tables(kind) {
+                holds(&root, &spec["properties"][driver.name], &driver.settings, &mut fields);
+                drivers += 1;
+            }
+        }
+        assert!(fields > 80 && drivers >= 4, "{fields} fields, {drivers} drivers");
     }
 
     #[test]

@@ -7,25 +7,17 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Size;
+use super::table::{Complaint, FieldCheck, FieldForm, FieldRule, FieldValue, Setting, Text, choices, fields};
 
-/// The format of an image. It is always written, never guessed: a raw disk whose guest wrote a qcow2 header into it could name any
-/// file of the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ImageFormat {
-    /// The bytes of the disk, one after the other.
-    Raw,
-    /// QEMU's format, version 2 or 3.
-    Qcow2,
-}
-
-impl ImageFormat {
-    /// As in manifests, and as `qemu-img` calls it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ImageFormat::Raw => "raw",
-            ImageFormat::Qcow2 => "qcow2",
-        }
+choices! {
+    /// The format of an image.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum ImageFormat("ImageFormat") {
+        /// Bytes as they are.
+        "raw" => Raw,
+        /// QEMU's.
+        "qcow2" => Qcow2,
     }
 }
 
@@ -35,15 +27,41 @@ impl fmt::Display for ImageFormat {
     }
 }
 
-/// An image as a manifest names it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ImageRef {
-    /// Resolved against the file that names it.
-    pub path: PathBuf,
-    /// As written.
-    pub format: ImageFormat,
-    /// Of the file's bytes, in lower-case hexadecimal.
-    pub sha256: Option<String>,
+fields! {
+    /// A file with an image.
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    pub struct ImageRef("Image") {
+        /// The file, relative to the one that names it.
+        "path" => path: PathBuf =
+            FieldRule::required("write the path of the image, relative to this file", FieldForm::Path),
+        // A raw disk whose guest wrote a qcow2 header into it could otherwise name any file of the host.
+        /// Never guessed.
+        "format" => format: ImageFormat =
+            FieldRule::required("write `format: raw` or `format: qcow2`", FieldForm::Choice(&ImageFormat::CHOICES)),
+        /// Of the file, in hexadecimal.
+        "sha256" => sha256: Option<String>, with LowerCase = FieldRule::optional(FieldForm::Text(SHA256)),
+    }
+}
+
+const SHA256: Text = Text { pattern: Some("^[0-9a-fA-F]{64}$"), ..Text::of(is_sha256) };
+
+fn is_sha256(text: &str) -> FieldCheck {
+    let fits = text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit());
+    Complaint::unless(fits, "must be 64 hexadecimal digits", "`sha256sum FILE` prints them")
+}
+
+/// Kept in lower case.
+struct LowerCase;
+
+impl LowerCase {
+    #[expect(clippy::option_option, reason = "a field that may not be written, of a form that its table excludes")]
+    fn read(value: Option<Setting>) -> Option<Option<String>> {
+        Some(Option::<String>::from_field(value)?.map(|text| text.to_ascii_lowercase()))
+    }
+
+    fn write(text: &Option<String>) -> Option<Setting> {
+        text.to_value()
+    }
 }
 
 /// What a look at an image showed.

@@ -5,6 +5,7 @@
 //! Nothing here does input or output, and nothing here imports another module of Kiln.
 
 mod capability;
+mod document;
 mod error;
 mod image;
 mod ledger;
@@ -16,8 +17,14 @@ mod record;
 mod spec;
 mod step;
 mod suspension;
+pub mod table;
 
 pub use capability::{Access, Capabilities};
+pub use document::{
+    ApprovalSpec, BackendSpec, Defaults, DriverConfig, DriverTable, ExportSpec, ExportedThing, Meta, OnRemove,
+    Provisioning, PurgeMode, Qos, RestoreSpec, Safety, SnapshotSpec, SourcePlace, SourceSpec, Stack, TargetSpec,
+    TrashPolicy, VolumeSpec,
+};
 pub use error::{DriverError, Effect, ErrorKind};
 pub use image::{ImageFormat, ImageLook, ImageRef, Images};
 pub use ledger::{ApprovalInUse, Ledger, LedgerEntry, LedgerView, PoolId, Removal, Tombstone};
@@ -28,10 +35,7 @@ pub use observed::{Capacity, Clients, Identity, Listed, Object, Observed, Place,
 pub use quantity::{Percent, QuantityError, Seconds, Size};
 pub use reading::{Coverage, Doubt, Extent, LastReading, Withdrawal};
 pub use record::{BackendRecord, IntentId, JournalEntry, ObjectRecord, OpenIntent, Records};
-pub use spec::{
-    ApprovalSpec, BackendSpec, Defaults, DriverConfig, ExportSpec, ExportedThing, FaultRates, Meta, NotAllowed,
-    OnRemove, Origin, Provisioning, PurgeMode, Qos, RestoreSpec, Safety, SnapshotSpec, SourcePlace, SourceSpec, Specs,
-    Stack, TargetSpec, TrashPolicy, Unreadable, VolumeSpec,
-};
+pub use spec::{NotAllowed, Origin, Specs, Unreadable};
 pub use step::{Action, Expect, FieldChange, ObjectRef, Outcome, Reason, Risk, Step, Verb};
 pub use suspension::{Suspension, SuspensionId, Suspensions};
+pub use table::DocumentTable;

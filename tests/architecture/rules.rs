@@ -7,7 +7,7 @@ use crate::source::{Role, Source};
 /// For each module at the top of `src`: what it may import, itself apart. `None`: anything.
 const MAY_IMPORT: [(&str, Option<&[&str]>); 8] = [
     ("model", Some(&[])),
-    ("manifest", Some(&["model"])),
+    ("manifest", Some(&["model", "driver"])),
     ("plan", Some(&["model"])),
     ("driver", Some(&["model"])),
     ("store", Some(&["model"])),
@@ -15,6 +15,9 @@ const MAY_IMPORT: [(&str, Option<&[&str]>); 8] = [
     ("daemon", Some(&["model", "manifest", "plan", "driver", "store", "engine"])),
     ("cli", None),
 ];
+
+/// Of `driver`, manifests know what may be said to drivers, and call none.
+const MANIFEST_OF_DRIVER: &str = "settings";
 
 /// Lines of a file under `src` without its tests. A longer file is more than one thing.
 const MAX_LINES: usize = 800;
@@ -48,6 +51,17 @@ pub(crate) fn check_imports(source: &Source) -> Vec<String> {
     };
     let forbidden = imports(source).into_iter().filter(|(_, import)| *import != module && !allowed.contains(import));
     complaints.extend(forbidden.map(|(line, import)| format!("{path}:{line}: {module} must not import {import}")));
+    if module == "manifest" {
+        let of_driver = source
+            .names
+            .iter()
+            .filter(|name| name.path[0] == "crate" && name.path.get(1).is_some_and(|m| m == "driver"));
+        let others = of_driver.filter(|name| name.path.get(2).is_none_or(|name| name != MANIFEST_OF_DRIVER));
+        complaints.extend(
+            others
+                .map(|name| format!("{path}:{}: of driver, manifest may import {MANIFEST_OF_DRIVER} only", name.line)),
+        );
+    }
     complaints
 }
 

@@ -7,11 +7,11 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kiln::driver::settings::config;
+use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimDriver, SimObject};
-use kiln::driver::{Driver, connect};
-use kiln::model::{
-    Access, BackendSpec, DriverConfig, FaultRates, Meta, NativeName, Owner, Percent, Seconds, Size, SourcePlace,
-};
+use kiln::driver::{Driver, LocalSettings, connect};
+use kiln::model::{Access, BackendSpec, DriverConfig, Meta, NativeName, Owner, Percent, Seconds, Size, SourcePlace};
 
 /// The unit in which claims write and read content.
 pub(crate) const BLOCK: u64 = 4096;
@@ -180,7 +180,7 @@ impl LocalBench {
 
 impl Bench for LocalBench {
     fn driver(&self) -> Arc<dyn Driver> {
-        connect(&backend(DriverConfig::Local { path: self.root.clone(), create: true })).unwrap()
+        connect(&backend(config("local", LocalSettings { path: self.root.clone(), create: true }.values()))).unwrap()
     }
     fn make_foreign(&self, native: &NativeName, size: u64, stamp: u64) {
         // Where the name is one of Kiln's, the object has Kiln's form too: it may be another owner's.

@@ -4,13 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use kiln::driver::LocalSettings;
+use kiln::driver::settings::config;
+use kiln::driver::sim::{FaultRates, SimSettings};
 use kiln::model::{
     Action, ApprovalInUse, ApprovalSpec, BackendRecord, BackendSpec, Clients, Coverage, Defaults, DriverConfig, Expect,
-    ExportSpec, ExportedThing, Extent, FaultRates, FieldChange, Identity, ImageFormat, ImageRef, IntentId,
-    JournalEntry, Kind, LastReading, Ledger, LedgerEntry, Meta, Name, NativeName, NotAllowed, Object, ObjectRecord,
-    ObjectRef, OnRemove, OpenIntent, Origin, Percent, Place, PoolId, Provisioning, PurgeMode, Qos, Reason, Removal,
-    RestoreSpec, Risk, Safety, Seconds, Size, SnapshotSpec, SourcePlace, SourceSpec, Specs, Stack, Step, Suspension,
-    SuspensionId, Tags, TargetSpec, Tombstone, TrashPolicy, Uid, Unreadable, Verb, VolumeSpec, Written,
+    ExportSpec, ExportedThing, Extent, FieldChange, Identity, ImageFormat, ImageRef, IntentId, JournalEntry, Kind,
+    LastReading, Ledger, LedgerEntry, Meta, Name, NativeName, NotAllowed, Object, ObjectRecord, ObjectRef, OnRemove,
+    OpenIntent, Origin, Percent, Place, PoolId, Provisioning, PurgeMode, Qos, Reason, Removal, RestoreSpec, Risk,
+    Safety, Seconds, Size, SnapshotSpec, SourcePlace, SourceSpec, Specs, Stack, Step, Suspension, SuspensionId, Tags,
+    TargetSpec, Tombstone, TrashPolicy, Uid, Unreadable, Verb, VolumeSpec, Written,
 };
 use kiln::plan::{ApprovalSet, Drift, Held, HeldReason, Plan, Saved, Unobserved, Warning, approval_item};
 use serde::Serialize;
@@ -157,11 +160,6 @@ words! {
         DependencyHeld => "DependencyHeld",
         Mirrored => "Mirrored",
     }
-    words_of_drivers: DriverConfig {
-        Local = local() => "Local",
-        Sim = sim() => "Sim",
-        Unbuilt = DriverConfig::Unbuilt { driver: "ceph".to_owned() } => "Unbuilt",
-    }
     words_of_sources: SourceSpec {
         Snapshot = SourceSpec::Snapshot(name("db-1")) => "Snapshot",
         Volume = SourceSpec::Volume(name("db")) => "Volume",
@@ -222,6 +220,12 @@ fn words_within_stored_texts() {
         item("update"),
     ];
     assert_eq!(items, expected);
+}
+
+#[test]
+fn words_of_drivers() {
+    let configs = [local(), sim(), DriverConfig::unbuilt("ceph".to_owned())];
+    assert_eq!(configs.each_ref().map(word), ["Local", "Sim", "Unbuilt"]);
 }
 
 /// All fields of everything that is stored, as `fields.json` has them.
@@ -299,7 +303,7 @@ fn image() -> ImageRef {
 }
 
 fn local() -> DriverConfig {
-    DriverConfig::Local { path: "/srv/pool".into(), create: true }
+    config("local", LocalSettings { path: "/srv/pool".into(), create: true }.values())
 }
 
 fn sim() -> DriverConfig {
@@ -313,7 +317,9 @@ fn sim() -> DriverConfig {
         hang: Percent(7),
         lie: Percent(8),
     };
-    DriverConfig::Sim { path: Some("/srv/sim".into()), seed: 1, capacity: Some(Size(4096)), faults }
+    let settings =
+        SimSettings { path: Some("/srv/sim".into()), seed: 1, capacity: Some(Size(4096)), faults: Some(faults) };
+    config("sim", settings.values())
 }
 
 fn reference() -> ObjectRef {
@@ -473,11 +479,11 @@ fn specs() -> Specs {
         iops: Some(1),
         read_iops: Some(2),
         write_iops: Some(3),
-        bps: Some(4),
-        read_bps: Some(5),
-        write_bps: Some(6),
+        bps: Some(Size(4)),
+        read_bps: Some(Size(5)),
+        write_bps: Some(Size(6)),
         iops_burst: Some(7),
-        bps_burst: Some(8),
+        bps_burst: Some(Size(8)),
     };
     let volume = VolumeSpec {
         meta: meta("db"),

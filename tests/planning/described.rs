@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use kiln::driver::sim::SimDriver;
 use kiln::model::{
-    ApprovalInUse, BackendRecord, Capabilities, Capacity, Clients, Coverage, DriverConfig, Identity, ImageFormat,
-    ImageLook, ImageRef, Images, Kind, LastReading, Ledger, LedgerEntry, LedgerView, Listed, Name, NativeName, Object,
+    ApprovalInUse, BackendRecord, Capabilities, Capacity, Clients, Coverage, Identity, ImageFormat, ImageLook,
+    ImageRef, Images, Kind, LastReading, Ledger, LedgerEntry, LedgerView, Listed, Name, NativeName, Object,
     ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Records, Removal, Size, Specs, Suspension,
     Tags, Tombstone, Uid, Written,
 };
@@ -281,8 +281,8 @@ impl Described {
             scene.recent.push(Removal { uid, kind: Kind::Volume, size, at: 0, approved: left.approved });
         }
         for (name, spec) in &scene.specs.backends {
-            let view = match (&spec.config, spec.via.is_empty()) {
-                (DriverConfig::Unbuilt { .. }, _) | (_, false) => View::Unbuilt,
+            let view = match (spec.config.is_built(), spec.via.is_empty()) {
+                (false, _) | (_, false) => View::Unbuilt,
                 _ => View::Seen { capabilities: SimDriver::everything(), observed: empty() },
             };
             scene.world.insert(name.clone(), view);
@@ -403,7 +403,7 @@ impl Pool {
         };
         self.remember(scene, backend, pool, ledger);
         let Some(spec) = scene.specs.backends.get(backend) else { return };
-        if matches!(spec.config, DriverConfig::Unbuilt { .. }) || !spec.via.is_empty() {
+        if !spec.config.is_built() || !spec.via.is_empty() {
             return;
         }
         let capabilities = self.capabilities();

@@ -15,13 +15,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimDriver, SimEffect, SimWorld};
 use kiln::driver::{Driver, StepContext, WriterLock};
 use kiln::engine::{Clock, Connect, Event, Options, Report, Reporter, Setup, Survey, reconcile_once, survey};
 use kiln::manifest::{self, Limits, Source};
 use kiln::model::{
-    Access, BackendSpec, Capabilities, DriverError, ErrorKind, FaultRates, Ledger, NativeName, Observed, Outcome,
-    Owner, PoolId, Scope, Size, Specs, Step, Suspension, Tags, Uid,
+    Access, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome, Owner, PoolId,
+    Scope, Size, Specs, Step, Suspension, Tags, Uid,
 };
 use kiln::plan::{HeldReason, Plan};
 use kiln::store::{MemoryStore, Store, StoreError};

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::SimDriver;
 use kiln::driver::{Driver, StepContext, WriterLock};
 use kiln::engine::{Connect, Setup};
 use kiln::model::{
-    Access, Action, BackendSpec, Capabilities, DriverError, ErrorKind, FaultRates, Ledger, NativeName, Observed,
-    Outcome, Owner, PoolId, Scope, Specs, Step, Suspension,
+    Access, Action, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome, Owner,
+    PoolId, Scope, Specs, Step, Suspension,
 };
 
 use super::Rig;

@@ -31,8 +31,8 @@ use rustix::io::Errno;
 
 use super::{Driver, StepContext, WriterLock};
 use crate::model::{
-    Access, Action, Capabilities, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome, Owner, PoolId, Scope,
-    Step, Suspension, Uid,
+    Access, Action, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome, Owner,
+    PoolId, Scope, Step, Suspension, Uid,
 };
 
 mod ability;
@@ -47,12 +47,15 @@ mod observe;
 mod pool;
 mod removal;
 mod restore;
+mod settings;
 mod steps;
 mod suspended;
 #[cfg(test)]
 mod tests;
 
 use pool::{Closed, Pool};
+pub use settings::LocalSettings;
+pub(super) use settings::TABLE;
 
 /// Clients use the files as block devices, whose blocks have at most this size; and it is a page.
 const GRANULARITY: u64 = 4096;
@@ -92,6 +95,12 @@ impl Local {
             ledgers: Mutex::default(),
         }))
     }
+}
+
+/// Opens the pool of a Backend; `None` if its settings are not those of this driver.
+pub(super) fn open(backend: &BackendSpec) -> Option<Arc<dyn Driver>> {
+    let LocalSettings { path, create } = LocalSettings::from_values(&mut backend.config.settings.clone())?;
+    Some(Arc::new(Local::connect(&path, create)))
 }
 
 /// The directory that holds the pool.

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use crate::driver::{Driver, StepContext, WriterLock};
 use crate::model::{
-    Access, Action, Capabilities, DriverError, ErrorKind, FaultRates, Ledger, Meta, NativeName, Observed, Outcome,
+    Access, Action, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, Meta, NativeName, Observed, Outcome,
     Owner, PoolId, Scope, Size, Step, Suspension,
 };
 
@@ -18,6 +18,7 @@ use super::apply::{apply, leave_half};
 use super::fault::{CallKind, Dice, Fault, Faults};
 use super::file::{FileLock, SimFile, random};
 use super::observe::look;
+use super::settings::{FaultRates, SimSettings};
 use super::world::{BLOCK, Copies, SimWorld};
 
 /// How long a slow call takes: longer than people wait, shorter than the default time-out.
@@ -70,7 +71,9 @@ impl SimDriver {
     }
 
     /// The driver of a Backend: in its file, or in this process.
-    pub fn connect(meta: &Meta, path: Option<&Path>, seed: u64, capacity: Option<Size>, faults: FaultRates) -> Self {
+    pub fn connect(meta: &Meta, settings: SimSettings) -> Self {
+        let SimSettings { path, seed, capacity, faults } = settings;
+        let (path, faults) = (path.as_deref(), faults.unwrap_or(FaultRates::NONE));
         let memory = || Pool::Memory(meta.place.file.clone(), meta.name.to_string());
         let pool = path.map_or_else(memory, |path| Pool::File(path.to_owned()));
         let dice = Arc::clone(locked(&DICE).entry((pool.clone(), seed)).or_insert_with(|| {
@@ -205,6 +208,12 @@ impl SimDriver {
             _ => answer,
         }
     }
+}
+
+/// Opens the pool of a Backend; `None` if its settings are not those of this driver.
+pub(in crate::driver) fn open(backend: &BackendSpec) -> Option<Arc<dyn Driver>> {
+    let settings = SimSettings::from_values(&mut backend.config.settings.clone())?;
+    Some(Arc::new(SimDriver::connect(&backend.meta, settings)))
 }
 
 fn lost() -> DriverError {

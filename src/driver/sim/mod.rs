@@ -14,10 +14,14 @@ mod driver;
 mod fault;
 mod file;
 mod observe;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod world;
 
 pub use driver::SimDriver;
+pub(super) use driver::open;
 pub use fault::Fault;
+pub(super) use settings::TABLE;
+pub use settings::{FaultRates, SimSettings};
 pub use world::{BLOCK, SimEffect, SimEvent, SimObject, SimWorld};

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::*;
+use crate::driver::sim::{FaultRates, SimSettings};
 use crate::driver::{Driver, StepContext};
 use crate::model::{
-    Action, DriverError, Effect, ErrorKind, Expect, FaultRates, Identity, Kind, Listed, NativeName, ObjectRef,
-    Observed, Origin, Outcome, Percent, Place, PoolId, Provisioning, Reason, Risk, Scope, Seconds, Size, Step, Tags,
-    Uid,
+    Action, DriverError, Effect, ErrorKind, Expect, Identity, Kind, Listed, NativeName, ObjectRef, Observed, Origin,
+    Outcome, Percent, Place, PoolId, Provisioning, Reason, Risk, Scope, Seconds, Size, Step, Tags, Uid,
 };
 
 const SIZE: Size = Size(1 << 20);
@@ -297,8 +297,10 @@ async fn the_ledger_is_written_only_with_the_lock_and_for_this_pool() {
 #[tokio::test]
 async fn a_pool_in_memory_is_there_for_the_next_connection_of_this_process_and_of_its_backend_only() {
     let connect = |name: &str| {
-        let config =
-            crate::model::DriverConfig::Sim { path: None, seed: 0, capacity: Some(SIZE), faults: FaultRates::NONE };
+        let config = crate::driver::settings::config(
+            "sim",
+            SimSettings { path: None, seed: 0, capacity: Some(SIZE), faults: None }.values(),
+        );
         let place = crate::model::SourcePlace { file: "in-memory-test.yaml".to_owned(), ..Default::default() };
         let meta =
             crate::model::Meta { name: name.parse().unwrap(), labels: Default::default(), renamed_from: None, place };
@@ -331,9 +333,10 @@ async fn the_dice_of_a_pool_run_on_from_one_connection_to_the_next_and_repeat_fr
         let place = crate::model::SourcePlace { file: file.to_owned(), ..Default::default() };
         let (name, labels) = ("dice".parse().unwrap(), Default::default());
         let meta = crate::model::Meta { name, labels, renamed_from: None, place };
+        let settings = SimSettings { path: path.map(Into::into), seed, capacity: None, faults: Some(rates) };
         let mut met = Vec::new();
         for _ in 0..32 {
-            met.push(SimDriver::connect(&meta, path, seed, None, rates).observe(&Scope::All).await.is_err());
+            met.push(SimDriver::connect(&meta, settings.clone()).observe(&Scope::All).await.is_err());
         }
         met
     };

@@ -4,10 +4,11 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::driver::Driver;
+use crate::driver::sim::FaultRates;
 use crate::driver::sim::{SimDriver, SimWorld};
 use crate::engine::{Clock, Connect};
 use crate::manifest::{Limits, Source, load};
-use crate::model::{Action, BackendSpec, FaultRates};
+use crate::model::{Action, BackendSpec};
 use crate::store::MemoryStore;
 
 struct Pool(Arc<Mutex<SimWorld>>);

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::{Body, Document, Reference, backend, export, stack, volume};
-use crate::manifest::fields::{At, Fields, is_no_text_to_some, showable};
+use super::{Body, Document, Reference, backend, checks};
+use crate::manifest::fields::{At, Fields};
+use crate::manifest::read;
 use crate::manifest::scan::{Content, Node};
 use crate::manifest::text::{File, Span, closest, quote};
-use crate::model::{ApprovalSpec, Kind, Meta, Name, NativeName, SourcePlace};
+use crate::model::table::{FieldValue, Setting};
+use crate::model::{
+    ApprovalSpec, ExportSpec, Kind, Meta, Name, Owner, SnapshotSpec, SourcePlace, Stack, TargetSpec, VolumeSpec,
+};
 
 /// The only version there is.
 const API_VERSION: &str = "kiln/v1";
-
-/// Labels per object, characters per key, characters per value: what fits the tags of every backend (LVM has the smallest room)
-/// if used with measure, and bounds what a document can make Kiln write.
-const LABELS: (usize, usize, usize) = (64, 128, 1024);
 
 /// Reads a document; `before` it, so many problems were known of its file. `None`: its kind or name cannot be known; the problems say
 /// why.
@@ -36,15 +36,7 @@ pub(in crate::manifest) fn document(file: &File, node: &Node<'_>, before: usize)
     let meta = named.as_ref().map(|named| named.meta.clone());
     let spec_fields = spec.and_then(|at| at.fields());
     let backend_written = spec_fields.as_ref().is_some_and(|fields| fields.peek("backend").is_some());
-    let body = spec_fields.and_then(|fields| match kind {
-        Kind::Stack => stack::read(fields, name_at, meta, &mut references).map(Body::Stack),
-        Kind::Backend => backend::read(fields, meta).map(Body::Backend),
-        Kind::Volume => volume::read(fields, meta, &mut references).map(Body::Volume),
-        Kind::Snapshot => volume::read_snapshot(fields, meta, &mut references).map(Body::Snapshot),
-        Kind::Target => export::read_target(fields, meta).map(Body::Target),
-        Kind::Export => export::read(fields, meta, &mut references).map(Body::Export),
-        Kind::Approval => approval(fields, meta).map(Body::Approval),
-    });
+    let body = spec_fields.and_then(|fields| body(fields, kind, name_at, meta, &mut references));
     // Which document it is cannot be said where that is written twice.
     let metadata = entries(node, "metadata");
     let twice = entries(node, "kind").len() > 1
@@ -63,6 +55,54 @@ pub(in crate::manifest) fn document(file: &File, node: &Node<'_>, before: usize)
         paths: file.take_paths(),
         body: body.filter(|_| file.count() == before),
     })
+}
+
+/// What `spec` declares.
+fn body(
+    mut fields: Fields<'_>,
+    kind: Kind,
+    name: Option<At<'_>>,
+    meta: Option<Meta>,
+    references: &mut Vec<Reference>,
+) -> Option<Body> {
+    let mut values = read::table(&mut fields, kind.table().spec, references);
+    match kind {
+        Kind::Stack => {
+            // The owner is part of every native name, so that it is shorter than other names.
+            let owner: Option<Owner> = name.filter(|_| meta.is_some()).and_then(|at| at.label());
+            fields.finish();
+            Stack::from_values(&mut values, owner?, true).map(Body::Stack)
+        }
+        Kind::Backend => backend::backend(fields, values, meta, references).map(Body::Backend),
+        Kind::Volume => {
+            checks::volume(&fields);
+            let backend_written = fields.peek("backend").is_some();
+            fields.finish();
+            let meta = meta?;
+            if !backend_written {
+                values.set("backend", Setting::Name(meta.name.clone()));
+            }
+            VolumeSpec::from_values(&mut values, meta).map(Body::Volume)
+        }
+        Kind::Snapshot => {
+            fields.finish();
+            SnapshotSpec::from_values(&mut values, meta?).map(Body::Snapshot)
+        }
+        Kind::Target => {
+            let driver = values.get("driver").map(Setting::shown);
+            backend::section(fields, kind, driver.as_deref(), references);
+            TargetSpec::from_values(&mut values, meta?).map(Body::Target)
+        }
+        Kind::Export => {
+            checks::export(&fields, &values);
+            fields.finish();
+            ExportSpec::from_values(&mut values, meta?).map(Body::Export)
+        }
+        Kind::Approval => {
+            fields.finish();
+            ApprovalSpec::from_values(&mut values, meta?).map(Body::Approval)
+        }
+    }
 }
 
 /// What a map holds under a key: one value, or several that were reported.
@@ -103,11 +143,13 @@ struct Named {
 }
 
 fn read_metadata(mut fields: Fields<'_>, kind: Option<Kind>, place: SourcePlace) -> Option<Named> {
-    let at = fields.need("name", "give it a name, like db-1");
-    let labels = fields.get("labels").map(labels);
-    let renamed = fields.get("renamedFrom").and_then(|at| Some((at.name()?, at)));
+    let mut values = read::table(&mut fields, &Meta::TABLE, &mut Vec::new());
+    let (at, renamed_at) = (fields.peek("name"), fields.peek("renamedFrom"));
     fields.finish();
-    let name = at.and_then(|at| at.name());
+    let mut name_in = |field| values.take(field).and_then(Name::from_value);
+    let name = name_in("name");
+    let renamed = name_in("renamedFrom").zip(renamed_at);
+    let labels = values.take("labels").and_then(labels);
     if let (Some((_, at)), Some(kind @ (Kind::Stack | Kind::Approval | Kind::Target))) = (&renamed, kind) {
         let hint = match kind {
             Kind::Stack => "its objects are taken over with `kiln adopt --from-owner`",
@@ -125,105 +167,11 @@ fn read_metadata(mut fields: Fields<'_>, kind: Option<Kind>, place: SourcePlace)
     }
     let at = at?;
     let renamed_from = renamed.as_ref().map(|(old, _)| old.clone());
-    let meta = Meta { name: name?, labels: labels.flatten().unwrap_or_default(), renamed_from, place };
+    let meta = Meta { name: name?, labels: labels.unwrap_or_default(), renamed_from, place };
     Some(Named { meta, name_span: at.span(), renamed_from: renamed.map(|(old, at)| (old, at.span())) })
 }
 
-fn labels(at: At<'_>) -> Option<BTreeMap<String, String>> {
-    let (most, key_max, value_max) = LABELS;
-    let entries = at.entries()?;
-    if entries.len() > most {
-        at.wrong(format_args!("has {} entries; at most {most} are allowed", entries.len()), "remove some");
-        return None;
-    }
-    let mut labels = BTreeMap::new();
-    for (key, value) in entries {
-        let key_ok = !key.text.is_empty() && key.text.chars().count() <= key_max && key.text.chars().all(showable);
-        if !key_ok {
-            let message =
-                format!("the label's name {} is not one of 1 to {key_max} visible characters", quote(&key.text));
-            at.file.report(key.span, message, "write a short name, like team");
-        } else if key.plain && is_no_text_to_some(&key.text) {
-            let message = format!("the label's name {} is not text to YAML", quote(&key.text));
-            at.file.report(key.span, message, format!("put it in quotes: \"{}\"", key.text));
-        }
-        // An empty value is fine: the label is a mark.
-        let text = if value.is_text("") { Some("") } else { value.line(value_max) };
-        if let Some(text) = text {
-            labels.insert(key.text.to_string(), text.to_owned());
-        }
-    }
-    Some(labels)
-}
-
-fn approval(mut fields: Fields<'_>, meta: Option<Meta>) -> Option<ApprovalSpec> {
-    let digest = fields.need("digest", "copy the digest that `kiln plan` prints").and_then(|at| {
-        let text = at.text()?;
-        let fits =
-            (8..=80).contains(&text.len()) && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='z' | '-' | ':'));
-        if !fits {
-            at.wrong(
-                format_args!("is {}, which is not a digest", quote(text)),
-                "copy the digest that `kiln plan` prints",
-            );
-        }
-        fits.then(|| text.to_owned())
-    });
-    fields.finish();
-    Some(ApprovalSpec { meta: meta?, digest: digest? })
-}
-
-/// A native name of an object on a backend: nothing that could be taken for a path, an option, or a hidden file.
-/// `ours`: Kiln will give this name, which must then not look like those it makes by itself.
-pub(super) fn native_name(at: At<'_>, ours: bool) -> Option<String> {
-    let text = at.line(255)?;
-    let hint = "write the name alone, as the backend lists it";
-    if text.contains('/') {
-        at.wrong(format_args!("is {}, and a `/` cannot be in a name", quote(text)), hint);
-    } else if text.starts_with(['.', '-']) {
-        at.wrong(format_args!("is {}, and must not begin with `.` or `-`", quote(text)), hint);
-    } else if ours && NativeName::new(text).is_reserved() {
-        let hint = "take a name that does not begin with kiln., kiln-snap. or kiln-tmp.";
-        at.wrong(format_args!("is {}, a name that Kiln keeps for itself", quote(text)), hint);
-    } else {
-        return Some(text.to_owned());
-    }
-    None
-}
-
-/// `adopt: {name: …}`.
-pub(super) fn adopt(at: At<'_>) -> Option<String> {
-    let mut fields = at.fields()?;
-    let name = fields.need("name", "write the name that the backend lists").and_then(|at| native_name(at, false));
-    fields.finish();
-    name
-}
-
-/// A path, relative ones resolved against the directory of the file.
-pub(super) fn path(at: At<'_>) -> Option<std::path::PathBuf> {
-    let text = at.line(4095)?;
-    if text.starts_with('~') {
-        at.wrong(
-            format_args!("is {}, and `~` is not expanded", quote(text)),
-            "write the path in full, or relative to this file",
-        );
-        return None;
-    }
-    let path = crate::manifest::files::absolute(&at.file.directory.join(text));
-    // Every path of every kind comes by here, so that none escapes the question whether it may be reached.
-    at.file.note_path(path.clone());
-    Some(path)
-}
-
-/// A reference, noted for the check of all documents.
-pub(super) fn refer(
-    at: Option<At<'_>>,
-    kind: Kind,
-    field: &'static str,
-    references: &mut Vec<Reference>,
-) -> Option<Name> {
-    let reference = Reference::new(kind, at?, field)?;
-    let name = reference.name.clone();
-    references.push(reference);
-    Some(name)
+fn labels(value: Setting) -> Option<BTreeMap<String, String>> {
+    let Setting::Map(labels) = value else { return None };
+    labels.into_iter().map(|(key, value)| Some((key.to_string(), String::from_value(value)?))).collect()
 }

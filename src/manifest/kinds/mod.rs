@@ -1,10 +1,8 @@
 //! One document at a time: its tree to what it declares. What concerns several documents is in [`super::link`].
 
 mod backend;
-mod export;
+mod checks;
 mod head;
-mod stack;
-mod volume;
 
 pub(super) use head::document;
 
@@ -77,10 +75,4 @@ pub(super) enum PoolPlace {
     Path(std::path::PathBuf),
     /// Anything else: driver and coordinates.
     Other(Vec<String>),
-}
-
-impl Reference {
-    fn new(kind: Kind, at: super::fields::At<'_>, field: &'static str) -> Option<Self> {
-        Some(Self { kind, name: at.name()?, span: at.span(), field })
-    }
 }

@@ -1,0 +1,44 @@
+//! What manifests may say to the drivers that Kiln knows. No function here calls a driver.
+
+use super::registry::{DRIVERS, find};
+use crate::model::table::{Default, FieldForm, FieldTable, Settings};
+use crate::model::{DriverConfig, DriverTable, Kind, Percent};
+
+/// The drivers for documents of a kind.
+pub fn tables(kind: Kind) -> impl Iterator<Item = &'static DriverTable> {
+    DRIVERS.iter().map(|(table, _)| table).filter(move |table| table.kind == kind)
+}
+
+/// A Backend's settings under a driver, by the driver's table; of a driver that Kiln does not know nothing is kept.
+pub fn config(driver: &str, settings: Settings) -> DriverConfig {
+    match find(driver) {
+        Some((table, open)) => table.config(settings, open.is_some()),
+        None => DriverConfig::unbuilt(driver.to_owned()),
+    }
+}
+
+/// Whether a Backend with the driver needs a Stack.
+pub fn needs_stack(driver: &str) -> bool {
+    find(driver).is_none_or(|(table, _)| table.needs_stack)
+}
+
+/// How many bytes may be provisioned by capacity where the Backend does not say it; `None`: without limit.
+pub fn overcommit(driver: &str) -> Option<Percent> {
+    find(driver).map_or(Some(Percent(100)), |(table, _)| table.overcommit)
+}
+
+/// The paths that are used where nothing is written, in documents of a kind: to write one in full is not to reach further.
+pub fn default_paths(kind: Kind) -> impl Iterator<Item = &'static str> {
+    fn of(table: &FieldTable, out: &mut Vec<&'static str>) {
+        for field in table.all() {
+            match (field.form, field.default) {
+                (FieldForm::Map(table), _) => of(table, out),
+                (_, Some(Default::Path(path))) => out.push(path),
+                _ => {}
+            }
+        }
+    }
+    let mut out = Vec::new();
+    tables(kind).for_each(|driver| of(&driver.settings, &mut out));
+    out.into_iter()
+}

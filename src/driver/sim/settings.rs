@@ -1,0 +1,83 @@
+//! The section `sim` of a Backend.
+
+use std::path::PathBuf;
+
+use crate::model::table::{Default, FieldForm, FieldRule, FieldValue, Setting, fields};
+use crate::model::{DriverTable, Kind, Percent, Size};
+
+pub(in crate::driver) const TABLE: DriverTable = DriverTable {
+    kind: Kind::Backend,
+    name: "sim",
+    settings: SimSettings::TABLE,
+    required: None,
+    needs_stack: false,
+    overcommit: None,
+    place: "memory",
+};
+
+fields! {
+    /// The simulator.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct SimSettings("Sim") {
+        /// The file that keeps it, relative to the file; in memory without one.
+        "path" => path: Option<PathBuf> = FieldRule::optional(FieldForm::Path).key(),
+        /// Of its faults.
+        "seed" => seed: u64 = FieldRule::default(FieldForm::Whole { min: 0, max: u64::MAX }, Default::Whole(0)),
+        /// Default: without limit.
+        "capacity" => capacity: Option<Size> = FieldRule::optional(FieldForm::size(1)),
+        /// How often each fault occurs. Default: never.
+        "faults" => faults: Option<FaultRates> = FieldRule::optional(FieldForm::Map(&FaultRates::TABLE)),
+    }
+}
+
+/// A fault that is not named never occurs.
+struct Rate;
+
+impl Rate {
+    fn read(rate: Option<Setting>) -> Option<Percent> {
+        Some(Option::<Percent>::from_field(rate)?.unwrap_or(Percent(0)))
+    }
+
+    fn write(rate: &Percent) -> Option<Setting> {
+        if rate.0 == 0 { None } else { rate.to_value() }
+    }
+}
+
+const RATE: FieldRule = FieldRule::optional(FieldForm::Share { min: 0, max: 100 });
+
+fields! {
+    /// How often each fault occurs, per call.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct FaultRates("Faults") {
+        /// An error before the effect.
+        "error" => error: Percent, with Rate = RATE,
+        /// The effect, with its reply lost.
+        "lostReply" => lost_reply: Percent, with Rate = RATE,
+        /// Half an effect.
+        "half" => half: Percent, with Rate = RATE,
+        /// A listing that shows the world as it was one call ago.
+        "stale" => stale: Percent, with Rate = RATE,
+        /// A listing that is cut short, and says so.
+        "cut" => cut: Percent, with Rate = RATE,
+        /// A call that takes ten seconds.
+        "slow" => slow: Percent, with Rate = RATE,
+        /// A call that never ends.
+        "hang" => hang: Percent, with Rate = RATE,
+        /// Success is reported, and nothing was done.
+        "lie" => lie: Percent, with Rate = RATE,
+    }
+}
+
+impl FaultRates {
+    /// No faults.
+    pub const NONE: FaultRates = FaultRates {
+        error: Percent(0),
+        lost_reply: Percent(0),
+        half: Percent(0),
+        stale: Percent(0),
+        cut: Percent(0),
+        slow: Percent(0),
+        hang: Percent(0),
+        lie: Percent(0),
+    };
+}

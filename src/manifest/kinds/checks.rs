@@ -1,0 +1,50 @@
+//! What fields of one document have to do with one another: a table says only what each may be by itself.
+
+use crate::manifest::fields::{At, Fields};
+use crate::manifest::text::quote;
+use crate::model::table::{Setting, Settings};
+
+/// Of a Volume.
+pub(super) fn volume(fields: &Fields<'_>) {
+    if fields.peek("adopt").is_some() {
+        for at in ["source", "object"].into_iter().filter_map(|name| fields.peek(name)) {
+            let hint = "keep `adopt` to take over what exists, or remove it to make a new volume";
+            at.wrong("has no meaning together with `adopt`", hint);
+        }
+    }
+}
+
+/// Of an Export.
+pub(super) fn export(fields: &Fields<'_>, values: &Settings) {
+    let is = |field: &str, value: bool| values.get(field) == Some(&Setting::Bool(value));
+    if let (Some(at), Some(_)) = (fields.peek("readOnly").filter(|_| is("readOnly", false)), values.get("snapshot")) {
+        let hint = "remove the field, or export a volume made from the snapshot";
+        at.wrong("is false, and a snapshot never changes", hint);
+    }
+    let listed = fields.peek("initiators").or_else(|| fields.peek("networks")).is_some();
+    if let Some(at) = fields.peek("openToAll").filter(|_| listed && is("openToAll", true)) {
+        at.wrong("contradicts the initiators or networks that are listed", "keep one of them");
+    }
+    let protocol = match values.get("protocol") {
+        Some(Setting::Text(protocol)) => protocol.as_str(),
+        _ => "",
+    };
+    let names =
+        fields.peek("initiators").into_iter().flat_map(|at| at.quietly(|at| at.items(1, 1024)).unwrap_or_default());
+    names.for_each(|at| initiator(at, protocol));
+}
+
+fn initiator(at: At<'_>, protocol: &str) {
+    // What is wrong with it as a text has been said.
+    let Some(text) = at.quietly(|at| at.line(223)) else { return };
+    let prefixes: &[&str] = match protocol {
+        "iscsi" | "iser" => &["iqn.", "eui.", "naa."],
+        "nvme-tcp" | "nvme-rdma" => &["nqn."],
+        _ => &[""],
+    };
+    let fits = prefixes.iter().any(|prefix| text.starts_with(prefix)) && !text.contains(char::is_whitespace);
+    if !fits {
+        let hint = format!("names begin with {} here", prefixes.join(" or "));
+        at.wrong(format_args!("has {}, which is not the name of an initiator", quote(text)), hint);
+    }
+}

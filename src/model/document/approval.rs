@@ -1,0 +1,32 @@
+//! `kind: Approval`.
+
+use serde::{Deserialize, Serialize};
+
+use super::Meta;
+use crate::model::table::{Complaint, DocumentTable, FieldCheck, FieldForm, FieldRule, Text, fields};
+
+pub(super) const APPROVAL: DocumentTable = DocumentTable {
+    doc: "Lets a held set of removals go, by commit.",
+    spec: &ApprovalSpec::TABLE,
+    example: ("spring-clean", r#"{"digest": "0123456789abcdef"}"#),
+};
+
+fields! {
+    /// A person's decision.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct ApprovalSpec("ApprovalSpec") {
+        given {
+            /// `metadata`.
+            meta: Meta,
+        }
+        /// As `kiln plan` prints it: it covers exactly that set.
+        "digest" => digest: String = FieldRule::required(COPY, FieldForm::Text(Text::of(is_digest))),
+    }
+}
+
+const COPY: &str = "copy the digest that `kiln plan` prints";
+
+fn is_digest(text: &str) -> FieldCheck {
+    let fits = (8..=80).contains(&text.len()) && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='z' | '-' | ':'));
+    Complaint::unless(fits, "is {}, which is not a digest", COPY)
+}

@@ -1,0 +1,106 @@
+//! `kind: Stack`.
+
+use serde::{Deserialize, Serialize};
+
+use super::OnRemove;
+use super::volume::ON_REMOVE;
+use crate::model::table::{
+    Complaint, Default as Is, DocumentTable, FieldCheck, FieldForm, FieldRule, Text, choices, fields,
+};
+use crate::model::{Kind, Name, Owner, Percent, Seconds, Size};
+
+pub(super) const STACK: DocumentTable = DocumentTable {
+    doc: "The owner of all objects, and its policy. At most one.",
+    spec: &Stack::TABLE,
+    example: ("prod", r#"{"id": "5c1d2e8a90", "trash": {"ttl": "7d"}}"#),
+};
+
+fields! {
+    /// Policy of the owner.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct Stack("StackSpec") {
+        given {
+            /// `metadata.name`.
+            owner: Owner,
+            /// Whether there is a Stack document. Without one `id` is empty.
+            declared: bool,
+        }
+        /// 8 to 40 of a-z, 0-9 and '-', made once by `kiln init`. Tells two stacks of one name apart; must never change.
+        "id" => id: String = FieldRule::required("make one with `kiln init`, once; it must never change", FieldForm::Text(ID)),
+        /// For what documents leave out.
+        "defaults" => defaults: Defaults = FieldRule::default(FieldForm::Map(&Defaults::TABLE), Is::Map(&Defaults::TABLE)),
+        /// Watch mode: how often everything is observed again.
+        "interval" => interval: Seconds = FieldRule::default(FieldForm::Duration { min: 1 }, Is::Duration(Seconds(60))),
+        /// How long removed objects can be brought back.
+        "trash" => trash: TrashPolicy =
+            FieldRule::default(FieldForm::Map(&TrashPolicy::TABLE), Is::Map(&TrashPolicy::TABLE)),
+        /// How much may leave within 24 hours without a person's approval.
+        "safety" => safety: Safety = FieldRule::default(FieldForm::Map(&Safety::TABLE), Is::Map(&Safety::TABLE)),
+    }
+}
+
+impl Stack {
+    /// What holds without a Stack document.
+    pub fn unnamed() -> Self {
+        let mut values = Self::TABLE.defaults();
+        values.set("id", crate::model::table::Setting::Text(String::new()));
+        let stack = Self::from_values(&mut values, Owner::unnamed(), false);
+        stack.unwrap_or_else(|| unreachable!("every other field of a Stack has a default"))
+    }
+}
+
+const ID: Text = Text { pattern: Some("^[a-z0-9-]{8,40}$"), ..Text::of(is_id) };
+
+fn is_id(text: &str) -> FieldCheck {
+    let fits = (8..=40).contains(&text.len()) && text.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-'));
+    Complaint::unless(fits, "is {}, and must be 8 to 40 of a-z, 0-9 and '-'", "make one with `kiln init`")
+}
+
+fields! {
+    /// For what documents leave out.
+    #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+    pub struct Defaults("StackDefaults") {
+        /// The Backend of volumes that name none. No default.
+        "backend" => backend: Option<Name> = FieldRule::optional(FieldForm::Name(Some(Kind::Backend))),
+        /// For objects that are being created. Default: Trash.
+        "onRemove" => on_remove: Option<OnRemove> = FieldRule::optional(FieldForm::Choice(&ON_REMOVE)),
+        /// For objects that are being created. Default: false.
+        "protected" => protected: Option<bool> = FieldRule::optional(FieldForm::Bool),
+    }
+}
+
+fields! {
+    /// How long removed objects can be brought back.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct TrashPolicy("Trash") {
+        /// How long they are kept at least.
+        "ttl" => ttl: Seconds = FieldRule::default(FieldForm::Duration { min: 1 }, Is::Duration(Seconds(7 * 86_400))),
+        /// auto: the daemon purges what is past its time; manual: only `kiln trash purge` does.
+        "purge" => purge: PurgeMode = FieldRule::default(FieldForm::Choice(&PurgeMode::CHOICES), Is::Text("auto")),
+    }
+}
+
+choices! {
+    /// Who purges the trash.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    pub enum PurgeMode("Purge") {
+        /// The daemon purges what is past its time.
+        "auto" => Auto,
+        /// Only `kiln trash purge` does.
+        "manual" => Manual,
+    }
+}
+
+fields! {
+    /// How much may leave within 24 hours without a person's approval.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct Safety("Safety") {
+        /// Volumes and snapshots.
+        "maxRemovals" => max_removals: u32 = FieldRule::default(FieldForm::Whole { min: 0, max: 1_000_000 }, Is::Whole(10)),
+        /// Their share of all there are.
+        "maxRemovedPercent" => max_removed_percent: Percent =
+            FieldRule::default(FieldForm::Share { min: 0, max: 100 }, Is::Share(Percent(50))),
+        /// Their bytes.
+        "maxRemovedBytes" => max_removed_bytes: Size = FieldRule::default(FieldForm::size(0), Is::Size(Size(1 << 40))),
+    }
+}
