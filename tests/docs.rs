@@ -314,15 +314,15 @@ fn the_defaults_and_limits_on_the_page_are_the_readers() {
         _ => format!("{},{:03}", number / 1000, number % 1000),
     };
     for row in [
-        format!("| one file, and standard input | {} MiB |", file_bytes >> 20),
+        format!("| one file, and stdin | {} MiB |", file_bytes >> 20),
         format!("| all files together | {} MiB |", total_bytes >> 20),
         format!("| files | {} |", thousands(files)),
         format!("| documents in a file | {} |", thousands(documents)),
         format!("| one document | {} KiB |", document_bytes >> 10),
         format!("| values and keys in a document | {} |", thousands(nodes)),
-        format!("| lists and maps within one another | {depth} |"),
-        format!("| problems that are shown of one file | {shown} |"),
-        format!("| directories within one another | {directories} |"),
+        format!("| nested lists and maps | {depth} |"),
+        format!("| problems shown per file | {shown} |"),
+        format!("| nested directories | {directories} |"),
     ] {
         assert!(text.contains(&row), "the page lacks {row}");
     }
