@@ -17,7 +17,7 @@ metadata: {name: disk}
 spec:
   driver: local
   local: {path: pool, create: true}
-  maxFill: 100%   # a disk that is nearly full will do for an example
+  maxFill: 100%   # so that the example also works on a nearly full disk
 YAML
 
 for node in $(seq -w 1 "$1"); do
