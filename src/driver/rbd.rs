@@ -1,7 +1,7 @@
 //! The section `rbd` of a Backend. The driver is not built yet; its settings are checked, so that what is written today does not turn
 //! out to be wrong on the day that it is.
 
-use crate::model::table::{Choices, Complaint, Default, FieldCheck, FieldForm, FieldRule, FieldTable, Text};
+use crate::model::table::{Choices, Complaint, FieldCheck, FieldForm, FieldRule, FieldTable, Text};
 use crate::model::{DriverTable, Kind, Percent, Size};
 
 pub(super) const TABLE: DriverTable = DriverTable {
@@ -24,11 +24,11 @@ const SETTINGS: FieldTable = FieldTable::of(
         FieldRule::optional(NAME).key().named("namespace", "The namespace in it. Default: none."),
         FieldRule::optional(NAME).named("dataPool", "The pool for data, where the images' headers are in another."),
         FieldRule::optional(NAME).named("user", "The CephX user, without `client.`."),
-        FieldRule::default(FieldForm::Path, Default::Path("/etc/ceph/ceph.conf"))
+        FieldRule::default(FieldForm::Path, "/etc/ceph/ceph.conf")
             .key()
             .named("conf", "The cluster's configuration file, relative to the file."),
         FieldRule::optional(FieldForm::Path).named("keyring", "The user's key ring, relative to the file."),
-        FieldRule::default(FieldForm::Size { min: 4096, check: Some(is_object_size) }, Default::Size(Size(4 << 20)))
+        FieldRule::default(FieldForm::Size { min: 4096, check: Some(is_object_size) }, "4Mi")
             .named("objectSize", "Bytes per RADOS object: a power of two, 4Ki to 32Mi."),
         FieldRule::optional(FieldForm::List { of: &FieldForm::Choice(&FEATURE), min: 1, max: 16 })
             .named("features", "Features of new images."),

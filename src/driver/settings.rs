@@ -1,7 +1,7 @@
 //! What manifests may say to the drivers that Kiln knows. No function here calls a driver.
 
 use super::registry::{DRIVERS, find};
-use crate::model::table::{Default, FieldForm, FieldTable, Settings};
+use crate::model::table::{FieldForm, FieldTable, Settings};
 use crate::model::{DriverConfig, DriverTable, Kind, Percent};
 
 /// The drivers for documents of a kind.
@@ -33,7 +33,7 @@ pub fn default_paths(kind: Kind) -> impl Iterator<Item = &'static str> {
         for field in table.all() {
             match (field.form, field.default) {
                 (FieldForm::Map(table), _) => of(table, out),
-                (_, Some(Default::Path(path))) => out.push(path),
+                (FieldForm::Path, Some(path)) => out.push(path),
                 _ => {}
             }
         }

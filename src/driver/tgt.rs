@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::model::table::{Complaint, Default, FieldCheck, FieldForm, FieldRule, FieldTable, Text};
+use crate::model::table::{Complaint, FieldCheck, FieldForm, FieldRule, FieldTable, Text};
 use crate::model::{DriverTable, Kind};
 
 pub(super) const TABLE: DriverTable = DriverTable {
@@ -21,13 +21,13 @@ const SETTINGS: FieldTable = FieldTable::of(
     &[
         FieldRule::default(
             FieldForm::List { of: &FieldForm::Text(Text::of(is_portal)), min: 1, max: 64 },
-            Default::Texts(&["127.0.0.1:3260"]),
+            "127.0.0.1:3260",
         )
         .named("portals", "ADDRESS:PORT on which clients are served."),
         // tgtd's own limit on control ports.
-        FieldRule::default(FieldForm::Whole { min: 0, max: 32_767 }, Default::Whole(0))
+        FieldRule::default(FieldForm::Whole { min: 0, max: 32_767 }, "0")
             .named("control", "The daemon's control number."),
-        FieldRule::default(FieldForm::Path, Default::Path("/run/tgtd")).named("socket", "The daemon's control socket."),
+        FieldRule::default(FieldForm::Path, "/run/tgtd").named("socket", "The daemon's control socket."),
         FieldRule::required(
             "write `iqnPrefix: iqn.2026-01.org.example`: year, month and a domain of yours",
             FieldForm::Text(Text::of(is_iqn)),

@@ -28,7 +28,7 @@ pub(super) fn table(fields: &mut Fields<'_>, table: &'static FieldTable, referen
         };
         let read = match at {
             Some(at) => value(if field.is_secret { at.secret() } else { at }, field, &field.form, references),
-            None => field.default.and_then(|default| default.value()),
+            None => field.default_value(),
         };
         if let Some(value) = read {
             values.set(field.name, value);

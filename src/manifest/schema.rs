@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::driver::settings as drivers;
-use crate::model::table::{Choices, Default, FieldForm, FieldRule, FieldTable, Text};
+use crate::model::table::{Choices, FieldForm, FieldRule, FieldTable, Text};
 use crate::model::{Kind, Meta, Percent};
 
 /// The JSON Schema (draft 2020-12) of documents of a kind; without one, of every kind, told apart by `kind`.
@@ -76,9 +76,10 @@ impl Definitions {
 
     fn field(&mut self, field: &FieldRule) -> Value {
         let mut value = self.form(&field.form);
-        let default = match field.default {
-            Some(Default::OfDriver) => Some(of_drivers()),
-            default => default.and_then(Default::shown),
+        let default = match (field.form, field.default) {
+            (FieldForm::Map(_), _) => None,
+            (FieldForm::Factor, None) => Some(of_drivers()),
+            (_, default) => default.map(str::to_owned),
         };
         let sentences = [Some(field.doc.to_owned()), default.map(|default| format!("Default: {default}."))];
         value["description"] = json!(sentences.into_iter().flatten().collect::<Vec<_>>().join(" "));
@@ -167,7 +168,7 @@ fn words(choices: &Choices) -> Value {
     json!({"description": choices.doc, "oneOf": words.collect::<Vec<_>>()})
 }
 
-/// What most drivers have, and those that differ.
+/// The overcommit of most drivers, and of those that differ.
 fn of_drivers() -> String {
     let shown = |share: Option<Percent>| {
         share.map_or("no limit".to_owned(), |share| format!("{:.1}", f64::from(share.0) / 100.0))
@@ -264,6 +265,8 @@ mod tests {
             for field in table.all() {
                 let found = &resolve(root, value)["properties"][field.name];
                 assert!(found.is_object(), "{} lacks {}", table.name, field.name);
+                let default = field.default.map(|default| (default, field.default_value().is_some()));
+                assert!(default.is_none_or(|(_, is_read)| is_read), "{}.{}: {default:?}", table.name, field.name);
                 *fields += 1;
                 if let FieldForm::Map(inner) = field.form {
                     holds(root, found, inner, fields);

@@ -43,7 +43,7 @@ impl FieldTable {
 
     /// What holds where nothing is written.
     pub fn defaults(&self) -> Settings {
-        let defaults = self.all().filter_map(|field| Some((field.name, field.default?.value()?)));
+        let defaults = self.all().filter_map(|field| Some((field.name, field.default_value()?)));
         Settings(defaults.map(|(name, value)| (SmolStr::new_static(name), value)).collect())
     }
 }
@@ -70,8 +70,8 @@ pub struct FieldRule {
     pub form: FieldForm,
     /// What to write where it is missing, if it must be there.
     pub required: Option<&'static str>,
-    /// What holds where it is not written.
-    pub default: Option<Default>,
+    /// What holds where it is not written, in the form of the manifest; `{}` for the defaults of a map.
+    pub default: Option<&'static str>,
     /// Whether a person may write a secret here by mistake: no value at or below it is repeated in a problem.
     pub is_secret: bool,
     /// Whether it says which pool a Backend is: two Backends must not be equal in all of these.
@@ -90,8 +90,13 @@ impl FieldRule {
     }
 
     /// A field that may be left out, and what then holds.
-    pub const fn default(form: FieldForm, default: Default) -> Self {
+    pub const fn default(form: FieldForm, default: &'static str) -> Self {
         Self { default: Some(default), ..Self::optional(form) }
+    }
+
+    /// What holds where it is not written.
+    pub fn default_value(&self) -> Option<Setting> {
+        self.form.value(self.default?)
     }
 
     /// The same, holding where secrets are.
@@ -125,7 +130,7 @@ pub enum FieldForm {
         /// At most.
         max: u64,
     },
-    /// A number from 0.01 to 1000, kept in whole hundredths.
+    /// A number from 0.01 to 1000, kept in whole hundredths. What is not written is the driver's to say.
     Factor,
     /// A number of bytes.
     Size {
@@ -173,6 +178,23 @@ impl FieldForm {
     /// A number of bytes, at least `min`.
     pub const fn size(min: u64) -> Self {
         Self::Size { min, check: None }
+    }
+
+    /// The value of a default. A list has one item.
+    fn value(&self, text: &'static str) -> Option<Setting> {
+        Some(match self {
+            Self::Bool => Setting::Bool(text.parse().ok()?),
+            Self::Whole { .. } => Setting::Whole(text.parse().ok()?),
+            Self::Factor | Self::Labels => return None,
+            Self::Size { .. } => Setting::Size(text.parse().ok()?),
+            Self::Duration { .. } => Setting::Duration(text.parse().ok()?),
+            Self::Share { .. } => Setting::Share(text.parse().ok()?),
+            Self::Text(_) | Self::Choice(_) => Setting::Text(text.to_owned()),
+            Self::Name(_) => Setting::Name(text.parse().ok()?),
+            Self::Path => Setting::Path(text.into()),
+            Self::List { of, .. } => Setting::List(vec![of.value(text)?]),
+            Self::Map(table) => Setting::Map(table.defaults()),
+        })
     }
 }
 
@@ -238,63 +260,6 @@ pub struct Choices {
     pub words: &'static [(&'static str, &'static str)],
     /// A word that has no meaning here: word, message, hint.
     pub refused: Option<(&'static str, &'static str, &'static str)>,
-}
-
-/// What holds where a field is not written.
-#[derive(Debug, Clone, Copy)]
-pub enum Default {
-    /// See [`FieldForm::Bool`], and so on.
-    Bool(bool),
-    /// A number.
-    Whole(u64),
-    /// Bytes.
-    Size(Size),
-    /// A time.
-    Duration(Seconds),
-    /// Percent.
-    Share(Percent),
-    /// A text or a word.
-    Text(&'static str),
-    /// A path. Writing it in full is always allowed.
-    Path(&'static str),
-    /// Texts.
-    Texts(&'static [&'static str]),
-    /// The defaults of a map.
-    Map(&'static FieldTable),
-    /// Each driver has its own: [`super::DriverTable::overcommit`].
-    OfDriver,
-}
-
-impl Default {
-    /// As the field's value.
-    pub fn value(self) -> Option<Setting> {
-        Some(match self {
-            Self::Bool(value) => Setting::Bool(value),
-            Self::Whole(value) => Setting::Whole(value),
-            Self::Size(value) => Setting::Size(value),
-            Self::Duration(value) => Setting::Duration(value),
-            Self::Share(value) => Setting::Share(value),
-            Self::Text(value) => Setting::Text(value.to_owned()),
-            Self::Path(value) => Setting::Path(value.into()),
-            Self::Texts(values) => Setting::List(values.iter().map(|text| Setting::Text((*text).to_owned())).collect()),
-            Self::Map(table) => Setting::Map(table.defaults()),
-            Self::OfDriver => return None,
-        })
-    }
-
-    /// As manifests write it; nothing for a map, whose fields say it, and where drivers differ.
-    pub fn shown(self) -> Option<String> {
-        Some(match self {
-            Self::Bool(value) => value.to_string(),
-            Self::Whole(value) => value.to_string(),
-            Self::Size(value) => value.to_string(),
-            Self::Duration(value) => value.to_string(),
-            Self::Share(value) => value.to_string(),
-            Self::Text(value) | Self::Path(value) => value.to_owned(),
-            Self::Texts(values) => values.join(", "),
-            Self::Map(_) | Self::OfDriver => return None,
-        })
-    }
 }
 
 /// A checked value of a field, relative paths resolved.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::model::table::{Default, FieldForm, FieldRule, fields};
+use crate::model::table::{FieldForm, FieldRule, fields};
 use crate::model::{DriverTable, Kind, Percent};
 
 pub(in crate::driver) const TABLE: DriverTable = DriverTable {
@@ -23,6 +23,6 @@ fields! {
         "path" => path: PathBuf =
             FieldRule::required("write the directory of the pool, relative to this file", FieldForm::Path).key(),
         /// Makes the directory on first use.
-        "create" => create: bool = FieldRule::default(FieldForm::Bool, Default::Bool(false)),
+        "create" => create: bool = FieldRule::default(FieldForm::Bool, "false"),
     }
 }

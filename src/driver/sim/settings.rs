@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::model::table::{Default, FieldForm, FieldRule, FieldValue, Setting, fields};
+use crate::model::table::{FieldForm, FieldRule, FieldValue, Setting, fields};
 use crate::model::{DriverTable, Kind, Percent, Size};
 
 pub(in crate::driver) const TABLE: DriverTable = DriverTable {
@@ -22,7 +22,7 @@ fields! {
         /// The file that keeps it, relative to the file; in memory without one.
         "path" => path: Option<PathBuf> = FieldRule::optional(FieldForm::Path).key(),
         /// Of its faults.
-        "seed" => seed: u64 = FieldRule::default(FieldForm::Whole { min: 0, max: u64::MAX }, Default::Whole(0)),
+        "seed" => seed: u64 = FieldRule::default(FieldForm::Whole { min: 0, max: u64::MAX }, "0"),
         /// Default: without limit.
         "capacity" => capacity: Option<Size> = FieldRule::optional(FieldForm::size(1)),
         /// How often each fault occurs. Default: never.

@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Meta;
 use crate::model::table::{
-    Complaint, Default, DocumentTable, FieldCheck, FieldForm, FieldRule, FieldTable, FieldValue, Setting, Settings,
-    Text, fields,
+    Complaint, DocumentTable, FieldCheck, FieldForm, FieldRule, FieldTable, FieldValue, Setting, Settings, Text, fields,
 };
 use crate::model::{Kind, Percent, Seconds, Size};
 
@@ -30,13 +29,13 @@ fields! {
             config: DriverConfig,
         }
         /// Calls in flight at once.
-        "concurrency" => concurrency: NonZeroU32 = FieldRule::default(FieldForm::Whole { min: 1, max: 1024 }, Default::Whole(8)),
+        "concurrency" => concurrency: NonZeroU32 = FieldRule::default(FieldForm::Whole { min: 1, max: 1024 }, "8"),
         /// Of one call.
-        "timeout" => timeout: Seconds = FieldRule::default(FieldForm::Duration { min: 1 }, Default::Duration(Seconds(30))),
+        "timeout" => timeout: Seconds = FieldRule::default(FieldForm::Duration { min: 1 }, "30s"),
         /// Share of the capacity past which nothing is created or grown.
-        "maxFill" => max_fill: Percent = FieldRule::default(FieldForm::Share { min: 1, max: 100 }, Default::Share(Percent(90))),
+        "maxFill" => max_fill: Percent = FieldRule::default(FieldForm::Share { min: 1, max: 100 }, "90%"),
         /// Provisioned bytes by capacity, for thin volumes.
-        "overcommit" => overcommit: Option<Percent>, with Overcommit = FieldRule::default(FieldForm::Factor, Default::OfDriver),
+        "overcommit" => overcommit: Option<Percent>, with Overcommit = FieldRule::optional(FieldForm::Factor),
         /// Runs the driver elsewhere, over this command's standard streams, like [ssh, storage-1].
         "via" => via: Vec<String> =
             FieldRule::optional(FieldForm::List { of: &FieldForm::Text(Text::line(4096)), min: 1, max: 64 }),

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Meta;
 use super::secret::LOGIN;
 use crate::model::table::{
-    Choices, Complaint, Default, DocumentTable, FieldCheck, FieldForm, FieldRule, FieldTable, FieldValue, Settings,
-    Text,
+    Choices, Complaint, DocumentTable, FieldCheck, FieldForm, FieldRule, FieldTable, FieldValue, Settings, Text,
 };
 use crate::model::{Kind, Name};
 
@@ -52,12 +51,11 @@ impl ExportSpec {
                 .named("initiators", "Names of clients. Where networks are given too, both must match."),
             FieldRule::optional(FieldForm::List { of: &FieldForm::Text(Text::of(is_network)), min: 1, max: 1024 })
                 .named("networks", "Addresses of clients, like 10.0.0.0/24."),
-            FieldRule::default(FieldForm::Bool, Default::Bool(false))
+            FieldRule::default(FieldForm::Bool, "false")
                 .named("openToAll", "Admits every client that can reach the target."),
             FieldRule::optional(FieldForm::Map(&AUTH)).secret().named("auth", "How clients log in."),
-            FieldRule::default(FieldForm::Bool, Default::Bool(false)).named("shared", "More than one writer."),
-            FieldRule::default(FieldForm::Bool, Default::Bool(false))
-                .named("force", "May be taken away from connected clients."),
+            FieldRule::default(FieldForm::Bool, "false").named("shared", "More than one writer."),
+            FieldRule::default(FieldForm::Bool, "false").named("force", "May be taken away from connected clients."),
         ],
         one_of: &["volume", "snapshot"],
         ..FieldTable::of(

@@ -4,9 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::OnRemove;
 use super::volume::ON_REMOVE;
-use crate::model::table::{
-    Complaint, Default as Is, DocumentTable, FieldCheck, FieldForm, FieldRule, Text, choices, fields,
-};
+use crate::model::table::{Complaint, DocumentTable, FieldCheck, FieldForm, FieldRule, Text, choices, fields};
 use crate::model::{Kind, Name, Owner, Percent, Seconds, Size};
 
 pub(super) const STACK: DocumentTable = DocumentTable {
@@ -28,14 +26,14 @@ fields! {
         /// 8 to 40 of a-z, 0-9 and '-', made once by `kiln init`. Tells two stacks of one name apart; must never change.
         "id" => id: String = FieldRule::required("make one with `kiln init`, once; it must never change", FieldForm::Text(ID)),
         /// For what documents leave out.
-        "defaults" => defaults: Defaults = FieldRule::default(FieldForm::Map(&Defaults::TABLE), Is::Map(&Defaults::TABLE)),
+        "defaults" => defaults: Defaults = FieldRule::default(FieldForm::Map(&Defaults::TABLE), "{}"),
         /// Watch mode: how often everything is observed again.
-        "interval" => interval: Seconds = FieldRule::default(FieldForm::Duration { min: 1 }, Is::Duration(Seconds(60))),
+        "interval" => interval: Seconds = FieldRule::default(FieldForm::Duration { min: 1 }, "1m"),
         /// How long removed objects can be brought back.
         "trash" => trash: TrashPolicy =
-            FieldRule::default(FieldForm::Map(&TrashPolicy::TABLE), Is::Map(&TrashPolicy::TABLE)),
+            FieldRule::default(FieldForm::Map(&TrashPolicy::TABLE), "{}"),
         /// How much may leave within 24 hours without a person's approval.
-        "safety" => safety: Safety = FieldRule::default(FieldForm::Map(&Safety::TABLE), Is::Map(&Safety::TABLE)),
+        "safety" => safety: Safety = FieldRule::default(FieldForm::Map(&Safety::TABLE), "{}"),
     }
 }
 
@@ -74,9 +72,9 @@ fields! {
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     pub struct TrashPolicy("Trash") {
         /// How long they are kept at least.
-        "ttl" => ttl: Seconds = FieldRule::default(FieldForm::Duration { min: 1 }, Is::Duration(Seconds(7 * 86_400))),
+        "ttl" => ttl: Seconds = FieldRule::default(FieldForm::Duration { min: 1 }, "7d"),
         /// auto: the daemon purges what is past its time; manual: only `kiln trash purge` does.
-        "purge" => purge: PurgeMode = FieldRule::default(FieldForm::Choice(&PurgeMode::CHOICES), Is::Text("auto")),
+        "purge" => purge: PurgeMode = FieldRule::default(FieldForm::Choice(&PurgeMode::CHOICES), "auto"),
     }
 }
 
@@ -96,11 +94,11 @@ fields! {
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     pub struct Safety("Safety") {
         /// Volumes and snapshots.
-        "maxRemovals" => max_removals: u32 = FieldRule::default(FieldForm::Whole { min: 0, max: 1_000_000 }, Is::Whole(10)),
+        "maxRemovals" => max_removals: u32 = FieldRule::default(FieldForm::Whole { min: 0, max: 1_000_000 }, "10"),
         /// Their share of all there are.
         "maxRemovedPercent" => max_removed_percent: Percent =
-            FieldRule::default(FieldForm::Share { min: 0, max: 100 }, Is::Share(Percent(50))),
+            FieldRule::default(FieldForm::Share { min: 0, max: 100 }, "50%"),
         /// Their bytes.
-        "maxRemovedBytes" => max_removed_bytes: Size = FieldRule::default(FieldForm::size(0), Is::Size(Size(1 << 40))),
+        "maxRemovedBytes" => max_removed_bytes: Size = FieldRule::default(FieldForm::size(0), "1Ti"),
     }
 }
