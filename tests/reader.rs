@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use kiln::manifest::{Allowed, Limits, Reader, Reading, Source, load};
 use kiln::model::{Images, Kind, NotAllowed, Observed, Records, Size, Specs, Verb};
-use kiln::plan::{HeldReason, Inputs, Irreversible, Plan, View, lint, plan};
+use kiln::plan::{HeldReason, Inputs, Irreversible, Observation, Plan, lint, plan};
 
 const STACK: &str =
     "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\nspec: {id: 5c1d2e8a90, defaults: {backend: fast}}\n";
@@ -75,6 +75,9 @@ impl Desk {
         if fresh.problems.is_empty() {
             let mut specs = (*reading.specs).clone();
             specs.not_allowed.clear();
+            // One reading cannot tell for how long the manifests have been as they are; who reads again and again can.
+            assert!(fresh.specs.coverage.young && !specs.coverage.young);
+            specs.coverage.young = true;
             assert_eq!(specs, fresh.specs);
             assert!(reading.usable && reading.specs.unreadable.is_empty());
         }
@@ -112,7 +115,7 @@ fn unreadable(reading: &Reading) -> Vec<(Kind, String, bool)> {
         .map(|one| {
             let known = one.message.ends_with("; what it last said holds");
             assert!(known || one.message.ends_with("; nothing is known of what it said before"), "{one:?}");
-            assert!(one.message.contains(".yaml:") && one.unblock.contains("kiln check"), "{one:?}");
+            assert!(one.message.contains(".yaml:") && one.fix.contains("kiln check"), "{one:?}");
             (one.kind, one.name.to_string(), known)
         })
         .collect();
@@ -455,7 +458,7 @@ fn what_paths_reach_is_judged_each_time() {
 fn planned(specs: &Specs) -> Plan {
     let seen = |backend| {
         let capabilities = kiln::driver::connect(backend).unwrap().capabilities().clone();
-        View::Seen { capabilities, observed: Observed::nothing() }
+        Observation::Seen { capabilities, observed: Observed::nothing() }
     };
     let inputs = Inputs {
         specs,
@@ -484,7 +487,7 @@ fn what_kept_its_meaning_is_held_beside_its_steps() {
     assert_eq!(steps, [(Verb::Create, "a")]);
     let held: Vec<_> = plan.held.iter().map(|held| (held.reason, held.action, held.name.as_str())).collect();
     assert_eq!(held, [(HeldReason::SourceBroken, Verb::Update, "a"), (HeldReason::SourceBroken, Verb::Update, "bad")]);
-    assert!(plan.held[0].message.ends_with("what it last said holds") && plan.held[0].unblock.contains("kiln check"));
+    assert!(plan.held[0].message.ends_with("what it last said holds") && plan.held[0].fix.contains("kiln check"));
     // A saved plan keeps what was known; one without any says nothing of it.
     let json = serde_json::to_string(specs).unwrap();
     assert_eq!(serde_json::from_str::<Specs>(&json).unwrap(), *specs);
@@ -501,7 +504,7 @@ fn a_backend_whose_path_does_not_answer_is_not_observed_and_holds_no_other() {
         kind: Kind::Backend,
         name: "slow".parse().unwrap(),
         message: "/mnt/slow did not answer within 2 s".to_owned(),
-        unblock: "see what is mounted there".to_owned(),
+        fix: "see what is mounted there".to_owned(),
         silent: true,
     }];
     let plan = planned(&specs);
