@@ -15,7 +15,7 @@ use kiln::model::{
     Action, BackendRecord, Clients, Images, Ledger, LedgerEntry, LedgerView, Name, Object, ObjectRecord, Observed,
     Place, PoolId, Records, Specs, Step, Tags,
 };
-use kiln::plan::{Inputs, Irreversible, View, World, plan};
+use kiln::plan::{Inputs, Irreversible, Observation, World, plan};
 
 /// An odd number, for a median.
 const ROUNDS: usize = 5;
@@ -78,8 +78,9 @@ fn inputs<'a>(specs: &'a Specs, world: &'a World, records: &'a Records) -> Input
 /// The world and the store once everything is made.
 fn made(specs: &Specs) -> (World, Records) {
     let backend: Name = "pool".parse().unwrap();
-    let seen =
-        |observed| World::from([(backend.clone(), View::Seen { capabilities: SimDriver::everything(), observed })]);
+    let seen = |observed| {
+        World::from([(backend.clone(), Observation::Seen { capabilities: SimDriver::everything(), observed })])
+    };
     let (world, records) = (seen(Observed::nothing()), Records::default());
     let first = plan(&inputs(specs, &world, &records));
     let pool = PoolId("bench".to_owned());
@@ -99,7 +100,7 @@ fn made(specs: &Specs) -> (World, Records) {
             declared_in: None,
             accepted: None,
         };
-        ledger.whole.insert(uid, entry);
+        ledger.complete.insert(uid, entry);
         let object = Object {
             native: native.clone(),
             place: Place::Live,

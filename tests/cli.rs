@@ -28,10 +28,10 @@ mod misread;
 mod mounted;
 #[path = "cli/pasted.rs"]
 mod pasted;
+#[path = "cli/reach.rs"]
+mod path_policy;
 #[path = "cli/prune.rs"]
 mod prune;
-#[path = "cli/reach.rs"]
-mod reach;
 #[path = "cli/renamed.rs"]
 mod renamed;
 #[path = "cli/room.rs"]

@@ -166,7 +166,7 @@ fn strangers_meddle(dice: &mut Dice, rig: &Rig, memory: &mut Memory) {
     // What was made seconds before a crash and is not in the ledger yet cannot be told from what never was, once the store is lost
     // too: ARCHITECTURE says so. Strangers in these stories leave it alone.
     let Some(ledger) = world.ledger(&"prod".parse().unwrap()) else { return };
-    let ours: Vec<NativeName> = ledger.whole.values().map(|entry| entry.native.clone()).collect();
+    let ours: Vec<NativeName> = ledger.complete.values().map(|entry| entry.native.clone()).collect();
     let ours: Vec<NativeName> = ours.into_iter().filter(|native| world.live(native).is_some()).collect();
     if ours.is_empty() {
         return;
@@ -263,7 +263,7 @@ async fn story(seed: u64) -> usize {
     judge(&rig, &last, &memory, seed).await;
     // O12: a process that knows nothing sees it as settled too.
     let stranger = rig.fork(false);
-    let plan = stranger.survey(&last).await.plan;
+    let plan = stranger.overview(&last).await.plan;
     assert_eq!(plan.steps, [], "seed {seed}: without the store there is something to do");
     assert_eq!(rig.world().read(&foreign, 1), Some(99), "seed {seed}: what is not ours was touched");
     passes
@@ -272,8 +272,8 @@ async fn story(seed: u64) -> usize {
 /// I3 and the other side of every guard: what is declared is there or held, what is there is declared, retained or held, and what is
 /// held has its cause.
 async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
-    let survey = rig.survey(specs).await;
-    let plan = survey.plan;
+    let overview = rig.overview(specs).await;
+    let plan = overview.plan;
     let held: BTreeSet<(Kind, String)> = plan.held.iter().map(|held| (held.kind, held.name.to_string())).collect();
     let mut there: BTreeMap<(Kind, String), SimObject> = BTreeMap::new();
     for (native, object) in rig.world().live_objects().filter(|(native, _)| native.as_str() != "foreign") {
@@ -281,7 +281,7 @@ async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
             (Some(identity), _) => (identity.kind, identity.name.to_string()),
             (None, Some((NativeForm::Snapshot, _, name, _))) => (Kind::Snapshot, name.to_string()),
             (None, Some((NativeForm::Volume, _, name, _))) => (Kind::Volume, name.to_string()),
-            _ => panic!("seed {seed}: {native} leaked"),
+            _ => panic!("seed {seed}: {native} orphaned"),
         };
         assert!(there.insert(identity, object.clone()).is_none(), "seed {seed}: {native} is there twice");
     }
@@ -330,7 +330,7 @@ async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
             HeldReason::Protected => {
                 let ledger = rig.world().ledger(&"prod".parse().unwrap()).cloned();
                 let entered =
-                    |uid| ledger.and_then(|l| l.whole.get(&uid).map(|entry| entry.protected)).unwrap_or(false);
+                    |uid| ledger.and_then(|l| l.complete.get(&uid).map(|entry| entry.protected)).unwrap_or(false);
                 object.is_some_and(|object| object.tags.protected) || held.uid.is_some_and(entered)
             }
             HeldReason::ShrinkRefused => object.zip(volume).is_some_and(|(object, spec)| spec.size < object.size),

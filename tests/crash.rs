@@ -1,6 +1,6 @@
 //! The crash sweep: in every phase of a story, the process dies at every driver call (before it, and after it with nobody to hear
 //! the reply) and at every store write (before and after); with the store and without it, the next process must end where the
-//! undisturbed one ends, with nothing made twice, nothing leaked and nothing lost.
+//! undisturbed one ends, with nothing made twice, nothing orphaned and nothing lost.
 
 mod rig;
 
@@ -85,7 +85,7 @@ fn begin() -> Rig {
 /// What must hold of a world in which a crashed run was followed by others.
 async fn converges(rig: &Rig, specs: &Specs, reference: &SimWorld, what: &str) {
     rig.settle(specs, 6, what).await;
-    let held = rig.survey(specs).await.plan.held;
+    let held = rig.overview(specs).await.plan.held;
     {
         let world = rig.world();
         made_and_destroyed_once(&world);
@@ -103,7 +103,7 @@ async fn sweep(mut rig: Rig, phases: Vec<(&'static str, Specs)>, clients: impl F
         let undisturbed = rig.fork(true);
         undisturbed.settle(specs, 6, phase).await;
         let reference = undisturbed.world().clone();
-        assert_eq!(undisturbed.survey(specs).await.plan.held, [], "{phase}: the story has nothing held");
+        assert_eq!(undisturbed.overview(specs).await.plan.held, [], "{phase}: the story has nothing held");
         assert_ne!(objects(&rig.world()), objects(&reference), "the phase {phase} does nothing");
         let once = rig.fork(true);
         once.pass(specs).await.expect("a store in memory");
@@ -284,7 +284,7 @@ fn a_saved_plan_goes_on_after_a_crash_at_any_call() {
         let mut rig = begin();
         for (index, (phase, specs)) in phases().iter().enumerate() {
             clients_write(&mut rig.world(), index as u64);
-            let saved = Saved::new(specs.clone(), rig.survey(specs).await.plan);
+            let saved = Saved::new(specs.clone(), rig.overview(specs).await.plan);
             let saved = Saved::parse(&saved.to_json().unwrap()).unwrap();
             let undisturbed = rig.fork(true);
             assert_eq!(apply_saved(&undisturbed, &saved).await, Vec::<String>::new(), "{phase}");
@@ -320,7 +320,7 @@ fn a_saved_plan_is_refused_when_the_world_moved_and_nothing_is_done() {
         let before = specs(&format!("{HEAD}{}{}", volume("db", "size: 1Mi"), volume("old", "size: 1Mi")));
         rig.settle(&before, 2, "before").await;
         let wanted = specs(&format!("{HEAD}{}{}", volume("db", "size: 4Mi"), volume("web", "size: 1Mi")));
-        let saved = Saved::new(wanted.clone(), rig.survey(&wanted).await.plan);
+        let saved = Saved::new(wanted.clone(), rig.overview(&wanted).await.plan);
         assert_eq!(saved.plan.steps.len(), 3);
 
         // Somebody else grows db, and by another plan a volume comes.

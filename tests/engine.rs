@@ -17,7 +17,7 @@ use kiln::model::{
     Ledger, NativeName, Observed, OpenIntent, Outcome, Owner, Percent, PoolId, Records, Scope, Size, Specs, Step,
     Suspension, Tags,
 };
-use kiln::plan::{HeldReason, Plan, View};
+use kiln::plan::{HeldReason, Observation, Plan};
 use kiln::store::{Batch, MemoryStore, Store, StoreError};
 use rig::{HEAD, Rig, Turned, run, snapshot, specs, volume};
 use tokio::time::{Duration, Instant};
@@ -87,8 +87,8 @@ impl Driver for Played {
         self.0.running.lock().unwrap().0 -= 1;
         result
     }
-    async fn found(&self) -> Result<PoolId, DriverError> {
-        self.0.sim.found().await
+    async fn init_pool(&self) -> Result<PoolId, DriverError> {
+        self.0.sim.init_pool().await
     }
     async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
         self.0.sim.lock(owner).await
@@ -585,7 +585,7 @@ fn recovery_settles_no_intent_by_an_incomplete_listing() {
             rig.rates = FaultRates { cut: Percent(100), ..FaultRates::NONE };
             rig.seed = seed;
             let report = rig.pass(&declared).await.unwrap();
-            let Some(View::Seen { observed, .. }) = report.world.values().next() else { panic!("not seen") };
+            let Some(Observation::Seen { observed, .. }) = report.world.values().next() else { panic!("not seen") };
             let proven = observed.listed.proves_absence_of(Kind::Volume);
             assert_eq!(rig.store.intents().unwrap().is_empty(), proven, "seed {seed}: {:?}", observed.listed);
             assert_eq!(told(&rig, &Action::Destroy).len(), usize::from(proven), "seed {seed}");
@@ -657,7 +657,7 @@ fn a_sweep_needs_the_writer_lock() {
         let world = Arc::new(Mutex::new(SimWorld::new(1)));
         let sim = SimDriver::new(Arc::clone(&world), FaultRates::NONE, 0);
         let owner: Owner = "prod".parse().unwrap();
-        sim.found().await.unwrap();
+        sim.init_pool().await.unwrap();
         let _theirs = sim.lock(&owner).await.unwrap();
         let temporary = NativeName::temporary(&owner, &"half".parse().unwrap(), "aaaaaaaa".parse().unwrap());
         world.lock().unwrap().make_by_hand(&temporary, SimObject::empty(Size(4096)));

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use kiln::driver::sim::SimEffect;
-use kiln::engine::{ActError, adopt_owner, forget_backend};
+use kiln::engine::{OperationError, adopt_owner, forget_backend};
 use kiln::model::{Action, Name, Owner, PoolId, Size};
 use kiln::plan::HeldReason;
 use kiln::store::Store;
@@ -54,7 +54,7 @@ fn a_controller_that_begins_between_observation_and_lock_is_not_overwritten() {
         let report = once(&setup).await;
         assert_eq!(held(&report), [("mine", HeldReason::OtherWriter)]);
         let world = rig.world();
-        let names: Vec<String> = world.ledger(&prod()).unwrap().whole.values().map(|e| e.name.to_string()).collect();
+        let names: Vec<String> = world.ledger(&prod()).unwrap().complete.values().map(|e| e.name.to_string()).collect();
         assert_eq!(names, ["theirs"], "the other's ledger was overwritten");
     });
 }
@@ -68,7 +68,7 @@ fn an_object_that_was_made_and_cannot_be_observed_is_missed_when_it_vanishes() {
         let report = once(&setup).await;
         assert!(report.failed[0].1.message.contains("could not be looked at afterwards"), "{:?}", report.failed);
         let db = rig.native("db");
-        assert_eq!(rig.world().ledger(&prod()).unwrap().whole.len(), 1);
+        assert_eq!(rig.world().ledger(&prod()).unwrap().complete.len(), 1);
         rig.world().delete_by_hand(&db);
         let report = rig.fork(false).pass(&declared).await.unwrap();
         assert_eq!(held(&report), [("db", HeldReason::Lost)]);
@@ -226,7 +226,7 @@ fn what_has_inconsistent_metadata_is_not_given_to_another_owner() {
         let text = HEAD.replace("{name: prod}", "{name: neu}").replace("5c1d2e8a90", "ab12cd34ef");
         let ours = specs(&format!("{text}{}{}", volume("a", "size: 1Mi"), volume("b", "size: 1Mi")));
         let answer = adopt_owner(&rig.setup(&ours), &pool(), &prod()).await;
-        assert!(matches!(answer, Err(ActError::Held(_))), "{answer:?}");
+        assert!(matches!(answer, Err(OperationError::Held(_))), "{answer:?}");
         assert!(*rig.world() == before, "something was given");
     });
 }

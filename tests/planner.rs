@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 
 use kiln::manifest::{Limits, Source, load};
 use kiln::model::{Action, Clients, Kind, Ledger, Name, NativeName, Object, Place, SourceSpec, Step, Uid};
-use kiln::plan::{Held, HeldReason, Plan, View, lint, plan};
+use kiln::plan::{Held, HeldReason, Observation, Plan, lint, plan};
 use planning::{Described, Scene, applied};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -205,7 +205,7 @@ fn world() -> BoxedStrategy<String> {
 /// No two objects under one name in one place: no backend holds such.
 fn is_possible(scene: &Scene) -> bool {
     scene.world.values().all(|view| match view {
-        View::Seen { observed, .. } | View::Taken { observed, .. } => {
+        Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => {
             observed.objects.windows(2).all(|pair| (&pair[0].native, pair[0].place) != (&pair[1].native, pair[1].place))
                 && observed.objects.iter().enumerate().all(|(index, object)| {
                     object.place == Place::Temporary
@@ -239,7 +239,7 @@ fn is_made_of_others(scene: &Scene) -> bool {
 /// All objects that are seen and whole, with their Backends.
 fn objects(scene: &Scene) -> impl Iterator<Item = (&Name, &Object)> {
     scene.world.iter().flat_map(|(backend, view)| match view {
-        View::Seen { observed, .. } | View::Taken { observed, .. } => observed
+        Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => observed
             .objects
             .iter()
             .filter(|o| o.place != Place::Temporary)
@@ -273,8 +273,8 @@ fn is_our_business(scene: &Scene, plan: &Plan, step: &Step) -> bool {
 /// Whether the ledgers, or where none speaks of it the store, remember an object as protected.
 fn was_protected(scene: &Scene, uid: Uid) -> bool {
     let entered = scene.world.values().find_map(|view| match view {
-        View::Seen { observed, .. } | View::Taken { observed, .. } => {
-            observed.ledgers.values().find_map(|view| Some(view.ledger()?.whole.get(&uid)?.protected))
+        Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => {
+            observed.ledgers.values().find_map(|view| Some(view.ledger()?.complete.get(&uid)?.protected))
         }
         _ => None,
     });
@@ -321,7 +321,7 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
         HeldReason::Conflict => {
             // Some other object has the native name of one that the ledgers, or the store, know under this name.
             let is_taken = |native: &NativeName| objects(scene).any(|(_, o)| o.native == *native);
-            let mut entries = ledgers(scene).flat_map(|ledger| ledger.whole.values());
+            let mut entries = ledgers(scene).flat_map(|ledger| ledger.complete.values());
             let mut records = scene.records.objects.values();
             let replaced = entries.any(|e| e.kind == held.kind && e.name == held.name && is_taken(&e.native))
                 || records.any(|r| {
@@ -342,9 +342,9 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
         HeldReason::SourceBroken => scene.specs.broken || scene.specs.unconfirmed,
         HeldReason::Suspended => !scene.suspended.is_empty(),
         HeldReason::Unobserved => !plan.unobserved.is_empty(),
-        HeldReason::OtherWriter => scene.world.values().any(|view| matches!(view, View::Taken { .. })),
+        HeldReason::OtherWriter => scene.world.values().any(|view| matches!(view, Observation::LockedBy { .. })),
         HeldReason::PoolFull => scene.world.values().any(
-            |view| matches!(view, View::Seen { observed, .. } | View::Taken { observed, .. } if observed.capacity.is_some()),
+            |view| matches!(view, Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } if observed.capacity.is_some()),
         ),
         // What is suspended is held only if there is something to do for it.
         HeldReason::DependencyHeld => plan.held.iter().any(|other| other != held) || !scene.suspended.is_empty(),
@@ -365,7 +365,7 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
 /// The ledgers on the pools, and the store's copies of them.
 fn ledgers(scene: &Scene) -> impl Iterator<Item = &Ledger> {
     let views = scene.world.values().filter_map(|view| match view {
-        View::Seen { observed, .. } | View::Taken { observed, .. } => Some(observed),
+        Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => Some(observed),
         _ => None,
     });
     let good = views.flat_map(|observed| observed.ledgers.values()).filter_map(|view| view.ledger());
@@ -377,7 +377,7 @@ fn ledgers(scene: &Scene) -> impl Iterator<Item = &Ledger> {
 /// Whether an object is smaller than a ledger or the store knows it.
 fn was_larger(scene: &Scene, uid: Uid) -> bool {
     let stored = scene.records.objects.get(&uid).map(|record| record.size);
-    let entered = ledgers(scene).filter_map(|ledger| Some(ledger.whole.get(&uid)?.size));
+    let entered = ledgers(scene).filter_map(|ledger| Some(ledger.complete.get(&uid)?.size));
     let whole = entered.chain(stored).max();
     objects(scene).any(|(_, object)| object.uid() == Some(uid) && whole.is_some_and(|whole| object.size < whole))
 }

@@ -63,7 +63,7 @@ fn shown(plan: &Plan, scene: &Scene) -> String {
         let which = if held.uid.is_some() { "" } else { " (no uid)" };
         line(format!("HELD {} {} {} {}{at}{which}", held.reason, held.action, held.kind, held.name));
         line(format!("      {}", held.message));
-        line(format!("      way out: {}", held.unblock));
+        line(format!("      fix: {}", held.fix));
     }
     for drift in &plan.drift {
         line(format!("DRIFT {} {} {}: {} -> {}", drift.kind, drift.name, drift.path, drift.recorded, drift.observed));

@@ -9,15 +9,17 @@ use std::sync::{Arc, Mutex};
 
 use kiln::driver::Driver as _;
 use kiln::driver::sim::{FaultRates, SimDriver, SimWorld};
-use kiln::engine::{ActError, Clock, Purge, Report, Setup, Written, resume, suspend, trash_purge, trash_purge_list};
-use kiln::model::{Kind, Name, Seconds, Specs, Suspension, SuspensionId};
+use kiln::engine::{
+    Clock, OperationError, Purge, Report, Setup, Written, resume, suspend, trash_purge, trash_purge_list,
+};
+use kiln::model::{Kind, ObjectId, Seconds, Specs, Suspension, SuspensionId};
 use kiln::plan::HeldReason;
 use kiln::store::{Batch, MemoryStore, Store};
 use rig::spy::{Meanwhile, Spy, spied};
 use rig::{Doom, Pools, Rig, Turned, held, join, once, run, snapshot, volume};
 
-fn object(kind: Kind, name: &str) -> Option<(Kind, Name)> {
-    Some((kind, name.parse().unwrap()))
+fn object(kind: Kind, name: &str) -> Option<ObjectId> {
+    Some(ObjectId::new(kind, &name.parse().unwrap()))
 }
 
 fn suspended(name: &str) -> Vec<(&str, HeldReason)> {
@@ -119,13 +121,13 @@ fn a_suspension_of_the_same_object_takes_the_place_of_the_one_before() {
         for reason in ["first", "second"] {
             suspend(&rig.setup(&db), object(Kind::Volume, "db"), reason, None).await.unwrap();
         }
-        let reasons: Vec<String> = rig.survey(&db).await.suspended.into_iter().map(|one| one.reason).collect();
+        let reasons: Vec<String> = rig.overview(&db).await.suspended.into_iter().map(|one| one.reason).collect();
         assert_eq!(reasons, ["second"]);
         assert_eq!(resume(&rig.setup(&db), object(Kind::Volume, "db")).await.unwrap().said[0], "volume/db is resumed");
-        assert_eq!(rig.fork(false).survey(&db).await.suspended, []);
+        assert_eq!(rig.fork(false).overview(&db).await.suspended, []);
         // One after the other within one second, with the same words: not the one that was ended.
         suspend(&rig.setup(&db), object(Kind::Volume, "db"), "second", None).await.unwrap();
-        assert_eq!(rig.survey(&db).await.suspended.len(), 1);
+        assert_eq!(rig.overview(&db).await.suspended.len(), 1);
     });
 }
 
@@ -235,7 +237,7 @@ fn a_resume_that_reached_no_pool_is_remembered_until_they_are_told() {
     });
 }
 
-async fn suspended_meanwhile(what: Option<(Kind, Name)>, resumed: Option<u64>, until: Option<u64>) -> Report {
+async fn suspended_meanwhile(what: Option<ObjectId>, resumed: Option<u64>, until: Option<u64>) -> Report {
     let suspension = Suspension {
         id: Some(SuspensionId::of("meanwhile")),
         owner: "prod".parse().unwrap(),
@@ -297,12 +299,12 @@ fn what_is_suspended_after_it_was_listed_is_purged_by_its_name_only() {
         suspend(&other.setup(&none), None, "wait", None).await.unwrap();
         let refused = trash_purge(&setup, &Purge::Expired, &listed).await;
         assert!(
-            matches!(&refused, Err(ActError::Held(why)) if why.contains("everything is suspended: wait")),
+            matches!(&refused, Err(OperationError::Held(why)) if why.contains("everything is suspended: wait")),
             "{refused:?}"
         );
         assert_eq!(rig.world().trashed_objects().count(), 1);
         assert_eq!(trash_purge_list(&setup, &Purge::Expired).await.unwrap(), (Vec::new(), 1));
-        trash_purge(&setup, &Purge::Named(Kind::Volume, "a".parse().unwrap()), &listed).await.unwrap();
+        trash_purge(&setup, &Purge::Named((Kind::Volume, "a".parse().unwrap()).into()), &listed).await.unwrap();
         assert_eq!(rig.world().trashed_objects().count(), 0);
     });
 }

@@ -12,7 +12,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::table::table;
 use crate::driver::NewFile;
-use crate::engine::{Act, Said, Unowned, unowned, with_content};
+use crate::engine::{Operation, OperationResult, Unowned, unowned, with_content};
 use crate::manifest;
 use crate::model::{Name, Owner, Size};
 use crate::plan::counted;
@@ -28,14 +28,14 @@ pub(crate) fn adopt(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure
 }
 
 fn from_owner(context: &Context, args: &AdoptArgs, from: &Owner) -> Result<Exit, Failure> {
-    let act = Act::AdoptOwner { backend: args.backend.clone(), from: from.clone() };
+    let act = Operation::AdoptOwner { backend: args.backend.clone(), from: from.clone() };
     let said = context.act(&args.specs.specs, act)?;
     match said {
-        Said::Sentences(said) if said.is_empty() => {
+        OperationResult::Sentences(said) if said.is_empty() => {
             context.terminal.line(&format!("Nothing of {from} is on {}.", args.backend));
         }
-        Said::Sentences(said) => context.say(&said),
-        Said::ToPurge(..) | Said::Recorded(_) => {}
+        OperationResult::Sentences(said) => context.say(&said),
+        OperationResult::ToPurge(..) | OperationResult::Recorded(_) => {}
     }
     Ok(Exit::Done)
 }
@@ -58,10 +58,11 @@ struct UnownedView<'a> {
 
 fn what_nobody_owns(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure> {
     let backend = &args.backend;
-    let Looked { specs, survey, standing } = context.survey(&args.specs.specs)?;
-    let survey = block_on(with_content(&context.setup(specs.clone(), None), survey, backend))?;
-    let found = unowned(&survey, &specs, backend)?;
-    let in_doubt: Vec<_> = survey.plan.unobserved.iter().filter(|unobserved| unobserved.backend == *backend).collect();
+    let Looked { specs, overview, standing } = context.overview(&args.specs.specs)?;
+    let overview = block_on(with_content(&context.setup(specs.clone(), None), overview, backend))?;
+    let found = unowned(&overview, &specs, backend)?;
+    let in_doubt: Vec<_> =
+        overview.plan.unobserved.iter().filter(|unobserved| unobserved.backend == *backend).collect();
     for unobserved in &in_doubt {
         context.terminal.note(&format!("backend/{backend}: {}", unobserved.message));
     }

@@ -32,7 +32,7 @@ pub(crate) fn plan(terminal: &Terminal, plan: &Plan, specs: &Specs) {
             "{object} is held ({}): {}\n{}",
             held.reason,
             escape(&commands.complete(&held.message)),
-            escape(&commands.complete(&held.unblock))
+            escape(&commands.complete(&held.fix))
         );
         say(terminal, "warning", place_of(specs, held.kind, &held.name), &text);
     }

@@ -13,7 +13,7 @@ use super::plan::standing;
 use super::progress::Progress;
 use super::remote::{self, Applied};
 use super::{lines, saved, signals};
-use crate::daemon::protocol::Ask;
+use crate::daemon::protocol::ApplyRequest;
 use crate::engine::{self, Options, Report, Reporter, Setup};
 use crate::model::Specs;
 use crate::plan::{Commands, HeldView, Saved, counted, render_held};
@@ -23,7 +23,7 @@ use crate::plan::{Commands, HeldView, Saved, counted, render_held};
 enum Place<'c> {
     Here(Setup),
     /// Inside the process that has the store.
-    Daemon(&'c Daemon, Ask),
+    Daemon(&'c Daemon, ApplyRequest),
 }
 
 pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure> {
@@ -38,14 +38,14 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         }
         Some(Saved { mut specs, plan, .. }) => {
             context.terminal.is_about_saved(&specs);
-            context.hold_saved(&mut specs)?;
+            context.judge_saved_paths(&mut specs)?;
             (Arc::new(specs), Some(Arc::new(plan)))
         }
         None => (declared(context, &source, json, args.prune)?, None),
     };
     let options = Options { approve: args.approve, saved, only, ..Options::default() };
     let place = match context.daemon()? {
-        Some(daemon) => Place::Daemon(daemon, Ask::new(&source, &options, &specs)),
+        Some(daemon) => Place::Daemon(daemon, ApplyRequest::new(&source, &options, &specs)),
         None => Place::Here(context.writing(specs.clone())?),
     };
     let progress =
@@ -79,8 +79,8 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
             Some("this is a bug in Kiln: please report it with the output of `kiln plan -o json`"),
         );
     }
-    if let [(kind, name), ..] = report.unknown.as_slice() {
-        let message = format!("{}/{name} is neither declared nor anything that the plan is about", kind.as_lower());
+    if let [object, ..] = report.unknown.as_slice() {
+        let message = format!("{object} is neither declared nor anything that the plan is about");
         return Err(Failure::new(Exit::Usage, message).hint("nothing was done; `kiln plan` shows what there is to do"));
     }
     for what in &report.refused {

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::exit;
-use crate::model::{ImageFormat, Kind, Name, Owner, Seconds};
+use crate::model::{ImageFormat, Kind, Name, ObjectId, Owner, Seconds};
 use crate::plan::Commands;
 
 /// Keeps block storage in the shape that a directory of YAML files declares.
@@ -297,7 +297,7 @@ impl ApplyArgs {
     ///
     /// # Errors
     /// One sentence about an argument that is neither.
-    pub(crate) fn split(&self) -> Result<(PathBuf, BTreeSet<(Kind, Name)>), String> {
+    pub(crate) fn split(&self) -> Result<(PathBuf, BTreeSet<ObjectId>), String> {
         let mut rest = self.what.as_slice();
         let specs = match rest.split_first() {
             Some((first, others)) if as_object(first).is_err() || first.exists() => {
@@ -307,18 +307,20 @@ impl ApplyArgs {
             _ => self.specs.clone(),
         };
         let objects = rest.iter().map(|text| {
-            let ObjectName { kind, name } = as_object(text)?;
-            match kind {
-                Kind::Volume | Kind::Snapshot | Kind::Export => Ok((kind, name)),
-                _ => Err(format!("no step is ever made for a {}: name volumes, snapshots or exports", kind.as_lower())),
+            let object = as_object(text)?;
+            match object.kind {
+                Kind::Volume | Kind::Snapshot | Kind::Export => Ok(object),
+                kind => {
+                    Err(format!("no step is ever made for a {}: name volumes, snapshots or exports", kind.as_lower()))
+                }
             }
         });
         Ok((specs, objects.collect::<Result<_, String>>()?))
     }
 }
 
-fn as_object(text: &std::path::Path) -> Result<ObjectName, String> {
-    text.to_str().ok_or_else(|| format!("{text:?} is no KIND/NAME"))?.parse()
+fn as_object(text: &std::path::Path) -> Result<ObjectId, String> {
+    parse_object(text.to_str().ok_or_else(|| format!("{text:?} is no KIND/NAME"))?)
 }
 
 #[derive(Debug, Args)]
@@ -393,8 +395,8 @@ pub(crate) struct GetArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DescribeArgs {
     /// Which object
-    #[arg(value_name = "KIND/NAME")]
-    pub(crate) what: ObjectName,
+    #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
+    pub(crate) what: ObjectId,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
     /// How data is printed
@@ -429,8 +431,8 @@ pub(crate) struct ManArgs {
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
     /// Only of this object
-    #[arg(value_name = "KIND/NAME")]
-    pub(crate) what: Option<ObjectName>,
+    #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
+    pub(crate) what: Option<ObjectId>,
     /// At most so many lines, the newest
     #[arg(short = 'n', long = "lines", value_name = "N", default_value_t = 50)]
     pub(crate) lines: usize,
@@ -459,8 +461,8 @@ pub(crate) struct TrashListArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TrashRestoreArgs {
     /// Which object
-    #[arg(value_name = "KIND/NAME")]
-    pub(crate) what: ObjectName,
+    #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
+    pub(crate) what: ObjectId,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
 }
@@ -468,8 +470,8 @@ pub(crate) struct TrashRestoreArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TrashPurgeArgs {
     /// Which object, past its time or not
-    #[arg(value_name = "KIND/NAME")]
-    pub(crate) what: Option<ObjectName>,
+    #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
+    pub(crate) what: Option<ObjectId>,
     /// Do not ask
     #[arg(long, short = 'y')]
     pub(crate) yes: bool,
@@ -480,8 +482,8 @@ pub(crate) struct TrashPurgeArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ForgetArgs {
     /// A lost volume or snapshot (its name is then free for an empty one), or backend/NAME (accepts the pool as it is seen)
-    #[arg(value_name = "KIND/NAME")]
-    pub(crate) what: ObjectName,
+    #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
+    pub(crate) what: ObjectId,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
 }
@@ -498,8 +500,8 @@ pub(crate) struct ApproveArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SuspendArgs {
     /// A volume, snapshot or export; without it everything of this Stack
-    #[arg(value_name = "KIND/NAME")]
-    pub(crate) what: Option<ObjectName>,
+    #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
+    pub(crate) what: Option<ObjectId>,
     /// Why: shown to everyone who looks
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: String,
@@ -513,8 +515,8 @@ pub(crate) struct SuspendArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ResumeArgs {
     /// Which object; without it, what was suspended without one
-    #[arg(value_name = "KIND/NAME")]
-    pub(crate) what: Option<ObjectName>,
+    #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
+    pub(crate) what: Option<ObjectId>,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
 }
@@ -576,8 +578,8 @@ impl From<ImageFormatChoice> for ImageFormat {
 #[derive(Debug, Args)]
 pub(crate) struct ImageExportArgs {
     /// volume/NAME or snapshot/NAME
-    #[arg(value_name = "KIND/NAME")]
-    pub(crate) what: ObjectName,
+    #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
+    pub(crate) what: ObjectId,
     /// The file to make
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
@@ -604,24 +606,11 @@ pub(crate) struct CompletionsArgs {
     pub(crate) shell: Shell,
 }
 
-/// `volume/db`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ObjectName {
-    pub(crate) kind: Kind,
-    pub(crate) name: Name,
-}
-
 /// `volumes`, or `volume/db`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Selector {
     pub(crate) kind: Kind,
     pub(crate) name: Option<Name>,
-}
-
-impl std::fmt::Display for ObjectName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.kind.as_lower(), self.name)
-    }
 }
 
 pub(crate) fn parse_kind(text: &str) -> Result<Kind, String> {
@@ -660,14 +649,11 @@ impl FromStr for Selector {
     }
 }
 
-impl FromStr for ObjectName {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let Selector { kind, name } = text.parse()?;
-        match name {
-            Some(name) => Ok(Self { kind, name }),
-            None => Err(format!("a kind alone is not enough: write {}/NAME", kind.as_lower())),
-        }
+fn parse_object(text: &str) -> Result<ObjectId, String> {
+    let Selector { kind, name } = text.parse()?;
+    match name {
+        Some(name) => Ok(ObjectId { kind, name }),
+        None => Err(format!("a kind alone is not enough: write {}/NAME", kind.as_lower())),
     }
 }
 
@@ -706,30 +692,30 @@ mod tests {
             let cli = Cli::try_parse_from(["kiln", "apply"].into_iter().chain(arguments.split_whitespace())).unwrap();
             let Command::Apply(args) = cli.command else { panic!("{arguments} is no apply") };
             args.split().map(|(specs, objects)| {
-                let objects: Vec<String> = objects.into_iter().map(|(kind, name)| format!("{kind}/{name}")).collect();
+                let objects: Vec<String> = objects.iter().map(ToString::to_string).collect();
                 (specs.display().to_string(), objects.join(" "))
             })
         };
         let both = |specs: &str, objects: &str| Ok((specs.to_owned(), objects.to_owned()));
         assert_eq!(split("dir"), both("dir", ""));
-        assert_eq!(split("dir volume/a snapshots/b"), both("dir", "Volume/a Snapshot/b"));
-        assert_eq!(split("--specs x volume/a"), both("x", "Volume/a"));
+        assert_eq!(split("dir volume/a snapshots/b"), both("dir", "volume/a snapshot/b"));
+        assert_eq!(split("--specs x volume/a"), both("x", "volume/a"));
         // What is no kind can only be a path.
-        assert_eq!(split("prod/eu volume/a"), both("prod/eu", "Volume/a"));
+        assert_eq!(split("prod/eu volume/a"), both("prod/eu", "volume/a"));
         assert!(split("dir other").is_err() && split("dir volume").is_err() && split("volume/a dir").is_err());
         assert!(split("dir backend/fast").unwrap_err().contains("volumes, snapshots or exports"));
     }
 
     #[test]
     fn objects_are_named_by_kind_and_name() {
-        let db = ObjectName { kind: Kind::Volume, name: "db".parse().unwrap() };
-        assert_eq!("volume/db".parse(), Ok(db.clone()));
-        assert_eq!("Volumes/db".parse(), Ok(db));
+        let db = ObjectId::new(Kind::Volume, &"db".parse().unwrap());
+        assert_eq!(parse_object("volume/db"), Ok(db.clone()));
+        assert_eq!(parse_object("Volumes/db"), Ok(db));
         assert_eq!("snapshots".parse(), Ok(Selector { kind: Kind::Snapshot, name: None }));
         for bad in ["", "db", "volume/", "volume/Db", "volume/a/b", "volume/../x", "/db"] {
-            assert!(bad.parse::<ObjectName>().is_err(), "{bad}");
+            assert!(parse_object(bad).is_err(), "{bad}");
         }
-        assert!("volume".parse::<ObjectName>().unwrap_err().contains("volume/NAME"));
-        assert!("volumne/x".parse::<ObjectName>().unwrap_err().contains("did you mean \"volume\""));
+        assert!(parse_object("volume").unwrap_err().contains("volume/NAME"));
+        assert!(parse_object("volumne/x").unwrap_err().contains("did you mean \"volume\""));
     }
 }

@@ -11,9 +11,9 @@ use super::config;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::terminal::Terminal;
-use crate::daemon::protocol::{ActAnswer, ActRequest, Remembered, Surveyed, real};
+use crate::daemon::protocol::{OperationAnswer, OperationRequest, OverviewAnswer, Remembered, real};
 use crate::driver::{self, Driver};
-use crate::engine::{self, Act, Clock, Connect, Said, Setup, Survey, SystemClock, Written};
+use crate::engine::{self, Clock, Connect, Operation, OperationResult, Overview, Setup, SystemClock, Written};
 use crate::manifest::{self, Allowed, Limits, Loaded, Problem, Source};
 use crate::model::{BackendSpec, DriverError, Specs};
 use crate::plan::{counted, escape};
@@ -42,7 +42,7 @@ pub(crate) struct Looked {
     /// What is declared.
     pub(crate) specs: Arc<Specs>,
     /// What is there, and what would be done.
-    pub(crate) survey: Survey,
+    pub(crate) overview: Overview,
     /// Whether the manifests have problems, in spite of which the daemon goes on with what they last said.
     pub(crate) standing: Exit,
 }
@@ -167,7 +167,7 @@ impl Context {
             if specs.as_os_str() == "-" { Source::Text(read_stdin()?) } else { Source::Path(specs.to_owned()) };
         let _busy = self.terminal.busy("reading the manifests");
         let mut loaded = manifest::load(&source, &Limits::default());
-        loaded.hold_to(&source, &allowed);
+        loaded.apply_path_policy(&source, &allowed);
         Ok(loaded)
     }
 
@@ -175,8 +175,8 @@ impl Context {
     ///
     /// # Errors
     /// Exit code 2 if the operator's file cannot be read.
-    pub(crate) fn hold_saved(&self, specs: &mut Specs) -> Result<(), Failure> {
-        manifest::hold_saved(specs, Path::new("."), &self.allowed()?);
+    pub(crate) fn judge_saved_paths(&self, specs: &mut Specs) -> Result<(), Failure> {
+        manifest::judge_saved_paths(specs, Path::new("."), &self.allowed()?);
         Ok(())
     }
 
@@ -309,14 +309,14 @@ impl Context {
     ///
     /// # Errors
     /// Those of [`Context::good_specs`]; exit code 1 if the host gives no event loop.
-    pub(crate) fn survey(&self, specs: &Path) -> Result<Looked, Failure> {
+    pub(crate) fn overview(&self, specs: &Path) -> Result<Looked, Failure> {
         if let Some(looked) = self.survey_of_daemon(specs, Told::NotYet)? {
             return Ok(looked);
         }
         let (loaded, store) = self.read_specs_and_look(specs)?;
         let specs = self.good(loaded)?;
-        let survey = self.survey_of(&specs, store)?;
-        Ok(Looked { specs, survey, standing: Exit::Done })
+        let overview = self.survey_of(&specs, store)?;
+        Ok(Looked { specs, overview, standing: Exit::Done })
     }
 
     /// What the daemon shows, if one follows these manifests. Problems with them are shown; it goes on with what they last said.
@@ -325,11 +325,11 @@ impl Context {
     /// Exit code 7 if the daemon goes away.
     pub(crate) fn survey_of_daemon(&self, specs: &Path, told: Told) -> Result<Option<Looked>, Failure> {
         let Some(daemon) = self.daemon_of(specs)? else { return Ok(None) };
-        let surveyed: Surveyed = {
+        let overview: OverviewAnswer = {
             let _busy = self.terminal.busy("looking at the backends");
-            block_on(daemon.get("/v1/survey"))??
+            block_on(daemon.get("/v1/overview"))??
         };
-        let Surveyed { specs: declared, survey, problems } = surveyed;
+        let OverviewAnswer { specs: declared, overview, problems } = overview;
         if !problems.is_empty() && told == Told::NotYet {
             // As a command that reads them itself shows them.
             self.show_problems(&self.read_specs(specs)?.problems);
@@ -337,14 +337,14 @@ impl Context {
             self.terminal.note(&format!("the manifests have {count}; the daemon goes on with what they last said"));
         }
         let standing = Exit::Invalid.when(!problems.is_empty());
-        Ok(Some(Looked { specs: declared, survey, standing }))
+        Ok(Some(Looked { specs: declared, overview, standing }))
     }
 
     /// Carries out what a person decided: here, or in the daemon that has the store.
     ///
     /// # Errors
     /// Those of [`Context::good_specs`] and [`Context::writing`], and what keeps it from being carried out.
-    pub(crate) fn act(&self, specs: &Path, act: Act) -> Result<Said, Failure> {
+    pub(crate) fn act(&self, specs: &Path, act: Operation) -> Result<OperationResult, Failure> {
         let loaded = self.read_specs(specs)?;
         let is_enough = loaded.specs.stack.declared && act.needs_the_owner_alone();
         let declared = if is_enough { Arc::new(loaded.specs) } else { self.good(loaded)? };
@@ -354,27 +354,27 @@ impl Context {
             (Err(failure), Some((declared, act))) if failure.exit == Exit::Store => {
                 self.terminal.note(&format!("{}; only the pools record it", failure.message));
                 let setup = self.setup(declared, None);
-                Ok(block_on(async { engine::act(&setup, act).await })??)
+                Ok(block_on(async { engine::operate(&setup, act).await })??)
             }
             (result, _) => result,
         }
     }
 
     /// Carries it out here, or in the daemon that has the store.
-    fn act_with_store(&self, specs: &Path, declared: Arc<Specs>, act: Act) -> Result<Said, Failure> {
+    fn act_with_store(&self, specs: &Path, declared: Arc<Specs>, act: Operation) -> Result<OperationResult, Failure> {
         let Some(daemon) = self.daemon()? else {
             let setup = self.writing(declared)?;
-            return Ok(block_on(async { engine::act(&setup, act).await })??);
+            return Ok(block_on(async { engine::operate(&setup, act).await })??);
         };
-        let request = ActRequest { specs: real(specs), act };
+        let request = OperationRequest { specs: real(specs), act };
         match block_on(daemon.post("/v1/act", &request))?? {
-            ActAnswer::Done(said) => Ok(said),
-            ActAnswer::Failed(error) => Err(error.into()),
-            ActAnswer::Invalid(problems) => {
+            OperationAnswer::Done(said) => Ok(said),
+            OperationAnswer::Failed(error) => Err(error.into()),
+            OperationAnswer::Invalid(problems) => {
                 let message = format!("the manifests have {}; nothing was done", counted(problems.len(), "problem"));
                 Err(Failure::new(Exit::Invalid, message).hint("`kiln check` shows each"))
             }
-            ActAnswer::OtherSpecs(message) => Err(Failure::new(Exit::Store, message)
+            OperationAnswer::OtherSpecs(message) => Err(Failure::new(Exit::Store, message)
                 .hint("name the specs that it follows, or give another store with --state DIR")),
         }
     }
@@ -383,11 +383,11 @@ impl Context {
     ///
     /// # Errors
     /// As [`Context::act`].
-    pub(crate) fn act_and_say(&self, specs: &Path, act: Act) -> Result<Exit, Failure> {
+    pub(crate) fn act_and_say(&self, specs: &Path, act: Operation) -> Result<Exit, Failure> {
         match self.act(specs, act)? {
-            Said::Sentences(said) => self.say(&said),
-            Said::ToPurge(..) => {}
-            Said::Recorded(Written { said, missed }) => {
+            OperationResult::Sentences(said) => self.say(&said),
+            OperationResult::ToPurge(..) => {}
+            OperationResult::Recorded(Written { said, missed }) => {
                 self.say(&said);
                 for missed in &missed {
                     self.terminal.note(missed);
@@ -402,14 +402,14 @@ impl Context {
     ///
     /// # Errors
     /// Exit code 1 if the host gives no event loop.
-    pub(crate) fn survey_of(&self, specs: &Arc<Specs>, store: LookedStore) -> Result<Survey, Failure> {
+    pub(crate) fn survey_of(&self, specs: &Arc<Specs>, store: LookedStore) -> Result<Overview, Failure> {
         let setup = self.setup(specs.clone(), None);
         let opening = async {
             let opened = tokio::task::spawn_blocking(move || store.opened()).await;
             self.or_without(opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())))
         };
         let _busy = self.terminal.busy("looking at the backends");
-        block_on(async { engine::survey_while(&setup, opening, &[]).await })
+        block_on(async { engine::overview_while(&setup, opening, &[]).await })
     }
 }
 

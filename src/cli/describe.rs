@@ -5,14 +5,14 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::args::{DescribeArgs, DescribeFormat, ObjectName, Selector};
+use super::args::{DescribeArgs, DescribeFormat, Selector};
 use super::context::{Context, Looked};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::get::{full_name, is_in_doubt, must_be_shown, select};
 use super::log::{Line, lines_as_table};
 use crate::engine::ObjectStatus;
-use crate::model::Size;
+use crate::model::{ObjectId, Size};
 use crate::plan::{Paint, escape};
 
 /// How much history is shown; `kiln log` has the rest.
@@ -27,18 +27,18 @@ struct Described<'a> {
 }
 
 pub(crate) fn describe(context: &Context, args: &DescribeArgs) -> Result<Exit, Failure> {
-    let ObjectName { kind, name } = &args.what;
+    let ObjectId { kind, name } = &args.what;
     must_be_shown(*kind)?;
-    let Looked { specs, survey, standing } = context.survey(&args.specs.specs)?;
-    let objects = select(context, &survey, &specs, Some(&Selector { kind: *kind, name: Some(name.clone()) }))?;
-    let mut history: Vec<Line> = survey
+    let Looked { specs, overview, standing } = context.overview(&args.specs.specs)?;
+    let objects = select(context, &overview, &specs, Some(&Selector { kind: *kind, name: Some(name.clone()) }))?;
+    let mut history: Vec<Line> = overview
         .journal
         .iter()
         .filter(|entry| entry.owner == specs.stack.owner && entry.kind == *kind && entry.name == *name)
         .map(Line::new)
         .collect();
     history.drain(..history.len().saturating_sub(HISTORY));
-    let exit = Exit::combine([standing, Exit::Unobserved.when(is_in_doubt(&survey, &objects, true))]);
+    let exit = Exit::combine([standing, Exit::Unobserved.when(is_in_doubt(&overview, &objects, true))]);
     match args.format {
         DescribeFormat::Text => {}
         DescribeFormat::Json => {
@@ -74,7 +74,7 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, paint: Paint) {
     let status = &object.status;
     field("condition", Some(format!("{} ({})", status.condition.as_str(), status.reason)));
     field("why", Some(status.message.to_string()));
-    field("way out", status.unblock.as_deref().map(ToOwned::to_owned));
+    field("fix", status.fix.as_deref().map(ToOwned::to_owned));
     field("owner", Some(status.owner.to_string()));
     field("backend", status.backend.map(ToString::to_string));
     field("location", status.location.clone());

@@ -11,9 +11,9 @@ use super::context::{Context, Told, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::get::full_name;
-use crate::engine::{self, Condition, Leak, Survey, status};
+use crate::engine::{self, Condition, Orphan, Overview, status};
 use crate::model::{Capacity, Size, SourceSpec, Specs};
-use crate::plan::{Held, Paint, View, counted, escape, quoted};
+use crate::plan::{Held, Observation, Paint, counted, escape, quoted};
 use crate::store::{self, Found, Store};
 
 /// Something that a person should see to.
@@ -83,17 +83,17 @@ pub(crate) fn doctor(context: &Context, args: &DoctorArgs) -> Result<Exit, Failu
     set_aside(context.state(), &mut findings);
     // With problems in the manifests nobody can say what should be there: that comes first. (A daemon knows what they last said.)
     let looked = match context.survey_of_daemon(&args.specs.specs, Told::Already)? {
-        Some(looked) => Some((looked.specs, looked.survey)),
+        Some(looked) => Some((looked.specs, looked.overview)),
         None if loaded.problems.is_empty() => {
             let specs = std::sync::Arc::new(loaded.specs);
             let setup = context.setup(specs.clone(), store);
-            Some((specs, block_on(async move { engine::survey(&setup, &[]).await })?))
+            Some((specs, block_on(async move { engine::overview(&setup, &[]).await })?))
         }
         None => None,
     };
-    if let Some((specs, survey)) = looked {
-        look_at_world(&survey, &specs, &mut findings);
-        look_at_room(&survey, &specs, &mut findings);
+    if let Some((specs, overview)) = looked {
+        look_at_world(&overview, &specs, &mut findings);
+        look_at_room(&overview, &specs, &mut findings);
         tools(&specs, &mut findings);
     }
     let commands = context.terminal.commands();
@@ -163,8 +163,8 @@ fn set_aside(state: &Path, findings: &mut Vec<Finding>) {
     }
 }
 
-fn look_at_world(survey: &Survey, specs: &Specs, findings: &mut Vec<Finding>) {
-    let plan = &survey.plan;
+fn look_at_world(overview: &Overview, specs: &Specs, findings: &mut Vec<Finding>) {
+    let plan = &overview.plan;
     // What is held for nothing but its backend is told with the backend: of ten thousand volumes on one that is away, once.
     let mut told = BTreeSet::new();
     for unobserved in &plan.unobserved {
@@ -172,7 +172,7 @@ fn look_at_world(survey: &Survey, specs: &Specs, findings: &mut Vec<Finding>) {
             |held: &&Held| held.backend.as_ref() == Some(&unobserved.backend) && held.message == unobserved.message;
         let waiting: Vec<&Held> = plan.held.iter().filter(waits).collect();
         let what = format!("backend/{}", unobserved.backend);
-        let fix = waiting.first().map_or("mend the backend, then run again", |held| held.unblock.as_str());
+        let fix = waiting.first().map_or("mend the backend, then run again", |held| held.fix.as_str());
         let message = match waiting.len() {
             0 => unobserved.message.clone(),
             count => format!("{}; {} on it waiting", unobserved.message, counted(count, "object")),
@@ -182,11 +182,11 @@ fn look_at_world(survey: &Survey, specs: &Specs, findings: &mut Vec<Finding>) {
     }
     for held in plan.held.iter().filter(|held| !told.contains(held)) {
         let what = format!("{}/{}", held.kind.as_lower(), held.name);
-        let (message, fix) = (held.message.clone(), held.unblock.clone());
+        let (message, fix) = (held.message.clone(), held.fix.clone());
         findings.push(Finding::wrong(Exit::Held, what, held.reason.as_str(), message, fix));
     }
-    for object in status(survey, specs).iter().filter(|object| object.status.condition == Condition::Failed) {
-        let fix = object.status.unblock.as_deref().unwrap_or("see to the cause, then `kiln apply`");
+    for object in status(overview, specs).iter().filter(|object| object.status.condition == Condition::Failed) {
+        let fix = object.status.fix.as_deref().unwrap_or("see to the cause, then `kiln apply`");
         findings.push(Finding::wrong(
             Exit::Failed,
             full_name(object),
@@ -195,18 +195,19 @@ fn look_at_world(survey: &Survey, specs: &Specs, findings: &mut Vec<Finding>) {
             fix,
         ));
     }
-    for leak in engine::leaks(survey, specs) {
-        let what = leak.what();
-        let Leak { reason, bytes, since, message, fix, .. } = leak;
+    for orphan in engine::orphans(overview, specs) {
+        let what = orphan.what();
+        let Orphan { reason, bytes, since, message, fix, .. } = orphan;
         let since = since.map(engine::rfc3339);
         findings.push(Finding { bytes, since, ..Finding::untidy(what, reason.as_str(), message, fix) });
     }
 }
 
 /// Pools in which nothing more can be made, whether or not something is to be.
-fn look_at_room(survey: &Survey, specs: &Specs, findings: &mut Vec<Finding>) {
-    for (name, view) in &survey.world {
-        let (Some(spec), View::Seen { observed, .. } | View::Taken { observed, .. }) = (specs.backends.get(name), view)
+fn look_at_room(overview: &Overview, specs: &Specs, findings: &mut Vec<Finding>) {
+    for (name, view) in &overview.world {
+        let (Some(spec), Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) =
+            (specs.backends.get(name), view)
         else {
             continue;
         };
@@ -264,7 +265,7 @@ fn shown(findings: &[Finding], paint: Paint) -> String {
             let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
             let Finding { what, reason, message, fix, .. } = finding;
             let _ = writeln!(out, "  {}{more}  {reason}: {}", escape(what), escape(message));
-            let _ = writeln!(out, "      way out: {}", escape(fix));
+            let _ = writeln!(out, "      fix: {}", escape(fix));
         }
     }
     let wrong = findings.iter().filter(|finding| finding.wrong).count();

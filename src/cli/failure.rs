@@ -1,7 +1,7 @@
 //! What ends a command early: one sentence, what to do next, and the exit code.
 
 use super::exit::Exit;
-use crate::engine::ActError;
+use crate::engine::OperationError;
 use crate::store::StoreError;
 
 /// Printed as `error: …` and `hint: …` on standard error.
@@ -44,20 +44,20 @@ impl From<StoreError> for Failure {
     }
 }
 
-impl From<ActError> for Failure {
-    fn from(error: ActError) -> Self {
+impl From<OperationError> for Failure {
+    fn from(error: OperationError) -> Self {
         match error {
-            ActError::Usage(message) => {
+            OperationError::Usage(message) => {
                 Self::new(Exit::Usage, message).hint("`kiln get` and `kiln trash list` show what there is")
             }
-            ActError::Unobserved(message) => {
+            OperationError::Unobserved(message) => {
                 Self::new(Exit::Unobserved, message).hint("`kiln get backends` shows which backends can be seen")
             }
-            ActError::Held(message) => Self::new(Exit::Held, message).hint("`kiln plan` shows the way out"),
-            ActError::Failed(message) => {
+            OperationError::Held(message) => Self::new(Exit::Held, message).hint("`kiln plan` shows the way out"),
+            OperationError::Failed(message) => {
                 Self::new(Exit::Failed, message).hint("nothing is lost: `kiln plan` shows what is left to do")
             }
-            ActError::Store(error) => error.into(),
+            OperationError::Store(error) => error.into(),
         }
     }
 }

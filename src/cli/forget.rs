@@ -1,10 +1,10 @@
 //! `kiln forget`: gives up what is lost, or accepts a backend as it is now.
 
-use super::args::{ForgetArgs, ObjectName};
+use super::args::ForgetArgs;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::engine::Act;
+use crate::engine::Operation;
 use crate::model::Kind;
 
 /// Who runs the command, for the journal: who asked `sudo` for it, if that was used.
@@ -16,14 +16,14 @@ fn person() -> Option<String> {
 }
 
 pub(crate) fn forget(context: &Context, args: &ForgetArgs) -> Result<Exit, Failure> {
-    let ObjectName { kind, name } = args.what.clone();
-    if !matches!(kind, Kind::Volume | Kind::Snapshot | Kind::Backend) {
-        let message = format!("{}/{name}: only what is on a backend, and backends, are remembered", kind.as_lower());
+    let what = &args.what;
+    if !matches!(what.kind, Kind::Volume | Kind::Snapshot | Kind::Backend) {
+        let message = format!("{what}: only what is on a backend, and backends, are remembered");
         return Err(Failure::new(Exit::Usage, message).hint("what can be forgotten: volume, snapshot, backend"));
     }
-    let act = match kind {
-        Kind::Backend => Act::ForgetBackend(name, person()),
-        _ => Act::ForgetObject(kind, name, person()),
+    let act = match what.kind {
+        Kind::Backend => Operation::ForgetBackend(what.name.clone(), person()),
+        _ => Operation::ForgetObject(what.clone(), person()),
     };
     context.act_and_say(&args.specs.specs, act)
 }

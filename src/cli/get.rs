@@ -8,7 +8,7 @@ use super::context::{Context, Looked};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::table::table;
-use crate::engine::{Condition, ObjectStatus, Survey, backend_status, status};
+use crate::engine::{Condition, ObjectStatus, Overview, backend_status, status};
 use crate::model::{Kind, Size, Specs};
 
 pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
@@ -16,9 +16,9 @@ pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
         must_be_shown(what.kind)?;
     }
     // The process is about to end: taking all of it apart would take longer than showing it.
-    let all = ManuallyDrop::new(context.survey(&args.specs.specs)?);
-    let Looked { specs, survey, standing } = &*all;
-    let mut shown = ManuallyDrop::new(select(context, survey, specs, args.what.as_ref())?);
+    let all = ManuallyDrop::new(context.overview(&args.specs.specs)?);
+    let Looked { specs, overview, standing } = &*all;
+    let mut shown = ManuallyDrop::new(select(context, overview, specs, args.what.as_ref())?);
     shown.retain(|object| args.labels.iter().all(|(key, value)| object.metadata.labels.get(key) == Some(value)));
     match args.format {
         GetFormat::Json => context.json(&*shown),
@@ -34,7 +34,7 @@ pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
         GetFormat::Wide => context.terminal.out(&as_wide_table(context, &shown)),
     }
     let is_one = args.what.as_ref().is_some_and(|what| what.name.is_some());
-    Ok(Exit::combine([*standing, Exit::Unobserved.when(is_in_doubt(survey, &shown, is_one))]))
+    Ok(Exit::combine([*standing, Exit::Unobserved.when(is_in_doubt(overview, &shown, is_one))]))
 }
 
 /// `volume/db`.
@@ -48,16 +48,16 @@ pub(crate) fn full_name(object: &ObjectStatus<'_>) -> String {
 /// Exit code 2 for a name that is neither declared nor there.
 pub(crate) fn select<'a>(
     context: &Context,
-    survey: &'a Survey,
+    overview: &'a Overview,
     specs: &'a Specs,
     what: Option<&Selector>,
 ) -> Result<Vec<ObjectStatus<'a>>, Failure> {
     let mut all = match what {
-        Some(Selector { kind: Kind::Backend, .. }) => backend_status(survey, specs),
-        _ => status(survey, specs),
+        Some(Selector { kind: Kind::Backend, .. }) => backend_status(overview, specs),
+        _ => status(overview, specs),
     };
     let commands = context.terminal.commands();
-    for fix in all.iter_mut().filter_map(|object| object.status.unblock.as_mut()) {
+    for fix in all.iter_mut().filter_map(|object| object.status.fix.as_mut()) {
         *fix = commands.complete(fix).into();
     }
     let Some(Selector { kind, name }) = what else { return Ok(all) };
@@ -72,8 +72,8 @@ pub(crate) fn select<'a>(
 }
 
 /// Whether something shown could not be looked at: of one object its own backend counts, else all of them.
-pub(crate) fn is_in_doubt(survey: &Survey, shown: &[ObjectStatus<'_>], is_one: bool) -> bool {
-    survey
+pub(crate) fn is_in_doubt(overview: &Overview, shown: &[ObjectStatus<'_>], is_one: bool) -> bool {
+    overview
         .plan
         .unobserved
         .iter()

@@ -12,7 +12,7 @@ use super::context::{Context, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::signals;
-use crate::engine::{self, ActError, ImageExport};
+use crate::engine::{self, ImageExport, OperationError};
 
 pub(crate) fn image(context: &Context, command: ImageCommand) -> Result<Exit, Failure> {
     match command {
@@ -48,8 +48,10 @@ fn export(context: &Context, args: ImageExportArgs) -> Result<Exit, Failure> {
     bar.finish_and_clear();
     let said = said.map_err(|error| {
         let hint = match &error {
-            ActError::Held(_) => Some("close it there, or declare a Snapshot of it and export that: snapshot/NAME"),
-            ActError::Failed(_) => Some("no image was written; what was there is as it was"),
+            OperationError::Held(_) => {
+                Some("close it there, or declare a Snapshot of it and export that: snapshot/NAME")
+            }
+            OperationError::Failed(_) => Some("no image was written; what was there is as it was"),
             _ => None,
         };
         let failure = Failure::from(error);

@@ -8,7 +8,7 @@ use super::context::{Context, Looked, Told};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::saved;
-use crate::engine::Survey;
+use crate::engine::Overview;
 use crate::model::Specs;
 use crate::plan::{Plan, PlanView, Saved, markdown, quoted, render};
 
@@ -39,15 +39,15 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
         true => None,
         false => context.survey_of_daemon(&args.specs.specs, Told::Already)?,
     };
-    let Looked { specs, survey, .. } = match looked {
+    let Looked { specs, overview, .. } = match looked {
         Some(looked) => looked,
         None => {
             let specs = Arc::new(loaded.specs);
-            let survey = context.survey_of(&specs, store)?;
-            Looked { specs, survey, standing: Exit::Done }
+            let overview = context.survey_of(&specs, store)?;
+            Looked { specs, overview, standing: Exit::Done }
         }
     };
-    let Survey { plan, world, records, .. } = survey;
+    let Overview { plan, world, records, .. } = overview;
     // The process is about to end: taking apart what was seen would take as long as planning from it.
     std::mem::forget((world, records));
     let exit = show(context, args, &specs, &plan);

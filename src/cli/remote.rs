@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::client::Daemon;
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::daemon::protocol::{Ask, Line};
+use crate::daemon::protocol::{ApplyRequest, Line};
 use crate::engine::{Event, Report, Reporter};
 use crate::plan::{Plan, ProblemView};
 
@@ -28,7 +28,7 @@ pub(crate) enum Applied {
 /// Exit code 7: the daemon refuses, or went away.
 pub(crate) async fn apply(
     daemon: &Daemon,
-    ask: &Ask,
+    ask: &ApplyRequest,
     stop: &CancellationToken,
     reporter: Arc<dyn Reporter>,
 ) -> Result<Applied, Failure> {

@@ -12,7 +12,9 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::table::table;
 use crate::daemon::protocol::{DaemonView, PassView};
-use crate::engine::{Condition, Leak, ObjectStatus, backend_status, leaks, rfc3339, status as object_status, writers};
+use crate::engine::{
+    Condition, ObjectStatus, Orphan, backend_status, orphans, rfc3339, status as object_status, writers,
+};
 use crate::model::{Seconds, Size, Step, Suspension};
 use crate::plan::{
     Commands, Held, HeldView, Paint, Plan, approval_item, counted, escape, render_held, resume, suspended_because,
@@ -41,7 +43,7 @@ struct StatusView<'a> {
     /// What a person suspended, one sentence each.
     suspended: Vec<String>,
     /// What takes up room, or a name, and that nobody asks for.
-    leaks: Vec<LeakView>,
+    orphans: Vec<OrphanView>,
 }
 
 /// How many of the steps that wait for a person are named.
@@ -67,15 +69,15 @@ fn awaiting_approval(plan: &Plan, by_daemon: bool) -> Vec<String> {
 
 fn suspended(suspension: &Suspension, commands: &Commands) -> String {
     let what = match &suspension.object {
-        Some((kind, name)) => format!("{}/{name}: ", kind.as_lower()),
+        Some(object) => format!("{object}: "),
         None => String::new(),
     };
-    format!("{what}{}; way out: {}", suspended_because(suspension), commands.complete(&resume(suspension)))
+    format!("{what}{}; fix: {}", suspended_because(suspension), commands.complete(&resume(suspension)))
 }
 
 /// Something that nobody asks for.
 #[derive(Serialize)]
-struct LeakView {
+struct OrphanView {
     /// `volume/db`, or where it lies.
     what: String,
     reason: &'static str,
@@ -88,10 +90,10 @@ struct LeakView {
     fix: String,
 }
 
-impl LeakView {
-    fn new(leak: Leak, commands: &Commands) -> Self {
-        let what = leak.what();
-        let Leak { reason, bytes, since, message, fix, .. } = leak;
+impl OrphanView {
+    fn new(orphan: Orphan, commands: &Commands) -> Self {
+        let what = orphan.what();
+        let Orphan { reason, bytes, since, message, fix, .. } = orphan;
         let fix = commands.complete(&fix);
         Self { what, reason: reason.as_str(), bytes, since: since.map(rfc3339), message, fix }
     }
@@ -99,38 +101,38 @@ impl LeakView {
 
 pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failure> {
     let daemon = context.daemon()?.map(|Daemon { view, .. }| view);
-    let Looked { specs, survey, standing } = context.survey(&args.specs.specs)?;
-    let backends = backend_status(&survey, &specs);
+    let Looked { specs, overview, standing } = context.overview(&args.specs.specs)?;
+    let backends = backend_status(&overview, &specs);
     let mut conditions: BTreeMap<Condition, usize> = BTreeMap::new();
-    for object in object_status(&survey, &specs) {
+    for object in object_status(&overview, &specs) {
         *conditions.entry(object.status.condition).or_default() += 1;
     }
     let commands = context.terminal.commands();
-    let awaiting = awaiting_approval(&survey.plan, daemon.is_some());
+    let awaiting = awaiting_approval(&overview.plan, daemon.is_some());
     let view = StatusView {
         daemon,
         mute: matches!(context.holder()?, Holder::Mute(_)),
         barred: matches!(context.holder()?, Holder::Barred),
-        writers: writers(&survey.world, &specs.stack.owner, daemon.map(|daemon| daemon.pid)),
+        writers: writers(&overview.world, &specs.stack.owner, daemon.map(|daemon| daemon.pid)),
         backends: &backends,
         conditions,
-        held: survey.plan.held.iter().map(|held| HeldView::new(held, &commands)).collect(),
-        approval: survey
+        held: overview.plan.held.iter().map(|held| HeldView::new(held, &commands)).collect(),
+        approval: overview
             .plan
             .approval
             .as_ref()
             .filter(|_| !awaiting.is_empty())
             .map(|approval| approval.digest.as_str()),
         awaiting_approval: awaiting,
-        suspended: survey.suspended.iter().map(|one| suspended(one, &commands)).collect(),
-        leaks: leaks(&survey, &specs).into_iter().map(|leak| LeakView::new(leak, &commands)).collect(),
+        suspended: overview.suspended.iter().map(|one| suspended(one, &commands)).collect(),
+        orphans: orphans(&overview, &specs).into_iter().map(|orphan| OrphanView::new(orphan, &commands)).collect(),
     };
     if args.output.is_json() {
         context.json(&view);
     } else {
         context.terminal.out(&shown(&view, context.terminal.paint, &commands));
     }
-    Ok(Exit::combine([standing, Exit::Unobserved.when(!survey.plan.unobserved.is_empty())]))
+    Ok(Exit::combine([standing, Exit::Unobserved.when(!overview.plan.unobserved.is_empty())]))
 }
 
 fn shown(view: &StatusView<'_>, paint: Paint, commands: &Commands) -> String {
@@ -167,13 +169,13 @@ fn shown(view: &StatusView<'_>, paint: Paint, commands: &Commands) -> String {
             render_held(&mut out, held, width, paint);
         }
     }
-    if !view.leaks.is_empty() {
+    if !view.orphans.is_empty() {
         let _ = writeln!(out, "\n{}", paint.bold("Left over:"));
-        for LeakView { what, reason, bytes, since, message, fix } in &view.leaks {
+        for OrphanView { what, reason, bytes, since, message, fix } in &view.orphans {
             let bytes = bytes.map(|bytes| format!(", {}", Size(bytes))).unwrap_or_default();
             let since = since.as_ref().map(|since| format!(", since {since}")).unwrap_or_default();
             let _ = writeln!(out, "  {}  {reason}{bytes}{since}: {}", escape(what), escape(message));
-            let _ = writeln!(out, "      way out: {}", escape(fix));
+            let _ = writeln!(out, "      fix: {}", escape(fix));
         }
     }
     if let Some(digest) = view.approval {
@@ -221,13 +223,13 @@ fn show_daemon(out: &mut String, daemon: &DaemonView, paint: Paint, commands: &C
         };
         field("problem", format!("{}{}{others}", place.unwrap_or_default(), first.message));
     }
-    for resting in &daemon.resting {
-        let times = resting.failures;
+    for breaker in &daemon.open_breakers {
+        let times = breaker.failures;
         field(
-            "resting",
+            "breaker",
             format!(
                 "backend/{}, failures in a row: {times}; asked again at {}",
-                resting.backend, resting.next_attempt_at
+                breaker.backend, breaker.next_attempt_at
             ),
         );
     }

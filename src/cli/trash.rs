@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::table::table;
 use super::terminal::Terminal;
-use crate::engine::{self, Act, Purge, Said, Trashed, rfc3339};
+use crate::engine::{self, Operation, OperationResult, Purge, Trashed, rfc3339};
 use crate::plan::{Paint, counted};
 
 /// As in `kiln trash list -o json`.
@@ -34,8 +34,8 @@ pub(crate) fn trash(context: &Context, command: TrashCommand) -> Result<Exit, Fa
 }
 
 fn list(context: &Context, args: &TrashListArgs) -> Result<Exit, Failure> {
-    let Looked { specs, survey, standing } = context.survey(&args.specs.specs)?;
-    let trashed = engine::trash_list(&survey, &specs.stack.owner);
+    let Looked { specs, overview, standing } = context.overview(&args.specs.specs)?;
+    let trashed = engine::trash_list(&overview, &specs.stack.owner);
     if args.output.is_json() {
         context.json(&trashed.iter().map(view).collect::<Vec<_>>());
     } else if trashed.is_empty() {
@@ -43,21 +43,21 @@ fn list(context: &Context, args: &TrashListArgs) -> Result<Exit, Failure> {
     } else {
         context.terminal.out(&as_table(&trashed, context.terminal.paint));
     }
-    for unobserved in &survey.plan.unobserved {
+    for unobserved in &overview.plan.unobserved {
         context.terminal.note(&format!("backend/{}: {}", unobserved.backend, unobserved.message));
     }
-    Ok(Exit::combine([standing, Exit::Unobserved.when(!survey.plan.unobserved.is_empty())]))
+    Ok(Exit::combine([standing, Exit::Unobserved.when(!overview.plan.unobserved.is_empty())]))
 }
 
 fn restore(context: &Context, args: TrashRestoreArgs) -> Result<Exit, Failure> {
-    context.act_and_say(&args.specs.specs, Act::Restore(args.what.kind, args.what.name))
+    context.act_and_say(&args.specs.specs, Operation::Restore(args.what))
 }
 
 fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
-    let what = args.what.map_or(Purge::Expired, |what| Purge::Named(what.kind, what.name));
-    let (found, left) = match context.act(&args.specs.specs, Act::ListPurge(what.clone()))? {
-        Said::ToPurge(found, left) => (found, left),
-        Said::Sentences(_) | Said::Recorded(_) => Default::default(),
+    let what = args.what.map_or(Purge::Expired, Purge::Named);
+    let (found, left) = match context.act(&args.specs.specs, Operation::ListPurge(what.clone()))? {
+        OperationResult::ToPurge(found, left) => (found, left),
+        OperationResult::Sentences(_) | OperationResult::Recorded(_) => Default::default(),
     };
     if found.is_empty() {
         context.terminal.line(match left {
@@ -80,7 +80,7 @@ fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
             return Err(Failure::new(Exit::Held, "nothing was purged"));
         }
     }
-    let exit = context.act_and_say(&args.specs.specs, Act::Purge { what, objects: found })?;
+    let exit = context.act_and_say(&args.specs.specs, Operation::Purge { what, objects: found })?;
     if left > 0 {
         context
             .terminal

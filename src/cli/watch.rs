@@ -9,7 +9,7 @@ use super::config;
 use super::context::{BuiltIn, Context, block_on_two};
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::daemon::{self, Config, Ended, Listen, Unfit};
+use crate::daemon::{self, DaemonConfig, Ended, Listen, Unfit};
 use crate::engine::SystemClock;
 use crate::plan::Commands;
 
@@ -33,7 +33,7 @@ pub(crate) fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Failure
     }
     let store = context.open_store()?;
     let named = context.config().map(Path::to_owned);
-    let config = Config {
+    let config = DaemonConfig {
         specs,
         state: context.state().to_owned(),
         allowed: Box::new(move || config::read(named.as_deref()).map_err(|failure| failure.message)),
@@ -62,6 +62,6 @@ fn everywhere(commands: Commands, args: &WatchArgs, state: &Path) -> Commands {
     }
 }
 
-fn unfit_for(exit: Exit, Unfit { message, unblock }: Unfit) -> Failure {
-    Failure::new(exit, message).hint(unblock)
+fn unfit_for(exit: Exit, Unfit { message, fix }: Unfit) -> Failure {
+    Failure::new(exit, message).hint(fix)
 }

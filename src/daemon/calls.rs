@@ -36,12 +36,12 @@ impl Calls {
         self.clock.now().saturating_add(at.saturating_duration_since(Instant::now()).as_secs())
     }
 
-    fn resting(&self, backend: &Name) -> Option<DriverError> {
-        let Failing { failures, error, next } = self.breakers().resting(backend)?.clone();
+    fn open(&self, backend: &Name) -> Option<DriverError> {
+        let Failing { failures, error, next } = self.breakers().open(backend)?.clone();
         let again = rfc3339(self.wall(next));
         let times = if failures == 1 { "once".to_owned() } else { format!("{failures} times in a row") };
         let message = format!("{error} (it failed {times}, and is asked again at {again})");
-        Some(DriverError::before(ErrorKind::Resting, message))
+        Some(DriverError::before(ErrorKind::BreakerOpen, message))
     }
 
     fn note<T>(&self, backend: &Name, result: &Result<T, DriverError>) {
@@ -55,7 +55,7 @@ impl Calls {
                     self.breakers().failed(backend, true, &error.message, Instant::now())
                 }
                 ErrorKind::TimedOut => self.breakers().failed(backend, false, &error.message, Instant::now()),
-                ErrorKind::Resting => false,
+                ErrorKind::BreakerOpen => false,
                 // It answered, if not as one would like.
                 ErrorKind::Busy
                 | ErrorKind::Conflict
@@ -85,8 +85,8 @@ pub(super) struct Watching {
 impl Connect for Watching {
     fn connect(&self, backend: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
         let name = &backend.meta.name;
-        if let Some(resting) = self.calls.resting(name) {
-            return Err(resting);
+        if let Some(open) = self.calls.open(name) {
+            return Err(open);
         }
         let driver = self.inner.connect(backend)?;
         Ok(Arc::new(Watched {
@@ -152,8 +152,8 @@ impl Drop for Call<'_> {
 
 impl Watched {
     fn call(&self, what: &'static str) -> Result<Call<'_>, DriverError> {
-        match self.calls.resting(&self.backend) {
-            Some(resting) => Err(resting),
+        match self.calls.open(&self.backend) {
+            Some(open) => Err(open),
             None => Ok(Call { watched: self, what, began: Instant::now(), ended: false }),
         }
     }
@@ -179,9 +179,9 @@ impl Driver for Watched {
         call.end(self.driver.execute(step, context).await)
     }
 
-    async fn found(&self) -> Result<PoolId, DriverError> {
+    async fn init_pool(&self) -> Result<PoolId, DriverError> {
         let call = self.call("found")?;
-        call.end(self.driver.found().await)
+        call.end(self.driver.init_pool().await)
     }
 
     async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
@@ -262,14 +262,14 @@ pub(super) mod tests {
         let asked = sim.calls();
         assert!(asked < 10, "{asked} of 20 calls were made");
         let error = driver.lock(&"prod".parse().unwrap()).await.map(|_| ()).unwrap_err();
-        assert_eq!((error.kind, sim.calls()), (ErrorKind::Resting, asked));
+        assert_eq!((error.kind, sim.calls()), (ErrorKind::BreakerOpen, asked));
         let error = watching.connect(&backend()).map(|_| ()).unwrap_err();
         assert!(error.message.contains("is asked again at "), "{}", error.message);
         // An answer to another question, or time, does not close it: only a probe does.
         tokio::time::sleep(Duration::from_secs(600)).await;
-        assert_eq!(driver.observe(&Scope::All).await.unwrap_err().kind, ErrorKind::Resting);
+        assert_eq!(driver.observe(&Scope::All).await.unwrap_err().kind, ErrorKind::BreakerOpen);
         assert!(calls.breakers().probed(&backend().meta.name, Ok(()), Instant::now()));
-        assert_ne!(driver.observe(&Scope::All).await.unwrap_err().kind, ErrorKind::Resting);
+        assert_ne!(driver.observe(&Scope::All).await.unwrap_err().kind, ErrorKind::BreakerOpen);
     }
 
     #[tokio::test(start_paused = true)]
@@ -278,7 +278,7 @@ pub(super) mod tests {
         let driver = watching.connect(&backend()).unwrap();
         let limit = Duration::from_secs(30);
         assert!(tokio::time::timeout(limit, driver.observe(&Scope::All)).await.is_err());
-        assert_eq!(driver.observe(&Scope::All).await.unwrap_err().kind, ErrorKind::Resting);
+        assert_eq!(driver.observe(&Scope::All).await.unwrap_err().kind, ErrorKind::BreakerOpen);
         let line = "kiln_driver_call_seconds_count{backend=\"fast\",call=\"observe\",outcome=\"TimedOut\"} 1";
         let text = calls.metrics.text();
         assert!(text.lines().any(|have| have == line), "{text}");
@@ -296,7 +296,7 @@ pub(super) mod tests {
         let calls = sim.calls();
         faults.iter().zip(calls..).for_each(|(fault, call)| sim.fail_at(call, *fault));
         for _ in 0..faults.len() {
-            assert_ne!(driver.observe(&Scope::All).await.unwrap_err().kind, ErrorKind::Resting);
+            assert_ne!(driver.observe(&Scope::All).await.unwrap_err().kind, ErrorKind::BreakerOpen);
         }
         driver.observe(&Scope::All).await.unwrap();
     }

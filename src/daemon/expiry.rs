@@ -37,7 +37,7 @@ struct Seen {
 
 impl Expiry {
     /// Notes what is in the trash at `wall` (seconds since 1970). `complete`: backends that showed all of it. `ttl`: how long it is kept.
-    /// `is_wanted`: whether the manifests, as read just now, want an object, or may.
+    /// `is_referenced`: whether the manifests, as read just now, want an object, or may.
     pub(super) fn note(
         &mut self,
         trash: &[Trashed],
@@ -45,7 +45,7 @@ impl Expiry {
         ttl: Duration,
         wall: u64,
         now: Instant,
-        is_wanted: impl Fn(&Trashed) -> bool,
+        is_referenced: impl Fn(&Trashed) -> bool,
     ) {
         // What a listing leaves out may only not have been listed.
         let there: BTreeSet<Uid> = trash.iter().filter_map(|trashed| trashed.object.uid()).collect();
@@ -53,7 +53,7 @@ impl Expiry {
         for trashed in trash {
             let Trashed { backend, object, expires } = trashed;
             let (Some(uid), Some(expires)) = (object.uid(), *expires) else { continue };
-            let unwanted = (!is_wanted(trashed)).then_some(now);
+            let unwanted = (!is_referenced(trashed)).then_some(now);
             if let Some(seen) = self.seen.get_mut(&uid).filter(|seen| seen.expires == expires) {
                 seen.unwanted = unwanted.map(|now| seen.unwanted.unwrap_or(now));
                 continue;

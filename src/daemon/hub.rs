@@ -15,7 +15,7 @@ use super::expiry::Expiry;
 use super::listen::Listen;
 use super::metrics::Metrics;
 use super::probe::Probe;
-use super::protocol::{DaemonView, PassView, RestingView, RunningView, VERSION};
+use super::protocol::{BreakerView, DaemonView, PassView, RunningView, VERSION};
 use super::retry::Objects;
 use super::schedule::{After, Confirmed};
 use crate::driver::has_writer;
@@ -36,7 +36,7 @@ const HANGS: Duration = Duration::from_secs(30);
 const STUCK: Duration = Duration::from_secs(10);
 
 /// What a daemon is made of.
-pub struct Config {
+pub struct DaemonConfig {
     /// The directory or file that it follows.
     pub specs: PathBuf,
     /// The store's directory, where the control socket is.
@@ -57,7 +57,7 @@ pub struct Config {
 
 /// What the loop and its clients share.
 pub(super) struct Hub {
-    pub(super) config: Config,
+    pub(super) config: DaemonConfig,
     /// SPECS, absolute. Where its links lead is asked anew each time: they may be swapped.
     pub(super) specs: PathBuf,
     pub(super) calls: Arc<Calls>,
@@ -68,7 +68,7 @@ pub(super) struct Hub {
     allowed: Mutex<Allowed>,
     /// Whoever holds it makes a pass, or changes something by hand.
     pub(super) turn: tokio::sync::Mutex<()>,
-    known: Mutex<Known>,
+    known: Mutex<DaemonState>,
     /// Numbers those who look at the file system of the manifests.
     looks: AtomicU64,
     /// Manifests may have changed.
@@ -98,7 +98,7 @@ pub(super) struct Age {
 
 /// What is known from earlier passes.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct DaemonState {
     /// What was last read.
     pub(super) reading: Option<Reading>,
     /// Since when some manifest has been open for writing.
@@ -170,7 +170,10 @@ pub(super) struct Running {
 impl Hub {
     /// # Errors
     /// What keeps the operator's file from being read.
-    pub(super) fn new(config: Config, ended: mpsc::UnboundedSender<Result<After, StoreError>>) -> Result<Self, String> {
+    pub(super) fn new(
+        config: DaemonConfig,
+        ended: mpsc::UnboundedSender<Result<After, StoreError>>,
+    ) -> Result<Self, String> {
         let allowed = (config.allowed)()?;
         let metrics = Arc::new(Metrics::new());
         let calls = Arc::new(Calls::new(Arc::clone(&config.clock), Arc::clone(&metrics)));
@@ -196,7 +199,7 @@ impl Hub {
         })
     }
 
-    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+    pub(super) fn known(&self) -> MutexGuard<'_, DaemonState> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -328,9 +331,9 @@ impl Hub {
     /// Objects whose last step failed.
     pub(super) fn retries(&self) -> Vec<Retry> {
         let known = self.known();
-        let all = known.objects.all().map(|((kind, name), failing)| Retry {
-            kind: *kind,
-            name: name.clone(),
+        let all = known.objects.all().map(|(object, failing)| Retry {
+            kind: object.kind,
+            name: object.name.clone(),
             failures: failing.failures,
             error: failing.error.clone(),
             next_attempt_at: rfc3339(self.calls.wall(failing.next)),
@@ -342,13 +345,13 @@ impl Hub {
     pub(super) fn view(&self) -> DaemonView {
         let retries = self.retries();
         let breakers = self.calls.breakers();
-        let resting = breakers.all().map(|(backend, failing)| RestingView {
+        let open_breakers = breakers.all().map(|(backend, failing)| BreakerView {
             backend: backend.clone(),
             failures: failing.failures,
             error: failing.error.clone(),
             next_attempt_at: rfc3339(self.calls.wall(failing.next)),
         });
-        let resting = resting.collect();
+        let open_breakers = open_breakers.collect();
         drop(breakers);
         let ready = self.unready().is_none();
         let known = self.known();
@@ -370,7 +373,7 @@ impl Hub {
             listening: self.listening.get().cloned(),
             problems: known.reading.as_ref().map(|reading| problem_views(&reading.problems)).unwrap_or_default(),
             retries,
-            resting,
+            open_breakers,
         }
     }
 }

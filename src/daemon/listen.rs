@@ -72,12 +72,12 @@ pub struct Unfit {
     /// One sentence.
     pub message: String,
     /// What to do about it.
-    pub unblock: String,
+    pub fix: String,
 }
 
 impl Unfit {
-    fn new(message: impl Into<String>, unblock: impl Into<String>) -> Self {
-        Self { message: message.into(), unblock: unblock.into() }
+    fn new(message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { message: message.into(), fix: fix.into() }
     }
 }
 
@@ -131,8 +131,8 @@ impl Listen {
     pub(super) async fn serve(self: &Arc<Self>, hub: &Arc<Hub>) -> Result<(Server, String), Unfit> {
         let address = self.address;
         let cannot = |error: std::io::Error| {
-            let unblock = "end what has the address, or give another: --listen ADDRESS:PORT (port 0 takes a free one)";
-            Unfit::new(format!("{address} cannot be listened on: {error}"), unblock)
+            let fix = "end what has the address, or give another: --listen ADDRESS:PORT (port 0 takes a free one)";
+            Unfit::new(format!("{address} cannot be listened on: {error}"), fix)
         };
         let listener = TcpListener::bind(address).await.map_err(cannot)?;
         let bound = listener.local_addr().map_err(cannot)?;
@@ -182,12 +182,12 @@ fn read_tls(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, Unfit> 
     let chain: Vec<CertificateDer<'static>> =
         CertificateDer::pem_slice_iter(&read(certificate)?).collect::<Result<_, _>>().unwrap_or_default();
     if chain.is_empty() {
-        let unblock = "it has to be PEM: -----BEGIN CERTIFICATE-----, the server's own first, then what vouches for it";
-        return Err(Unfit::new(format!("{} holds no certificate that can be read", certificate.display()), unblock));
+        let fix = "it has to be PEM: -----BEGIN CERTIFICATE-----, the server's own first, then what vouches for it";
+        return Err(Unfit::new(format!("{} holds no certificate that can be read", certificate.display()), fix));
     }
     let private = PrivateKeyDer::from_pem_slice(&read_secret(key)?).map_err(|_| {
-        let unblock = "it has to be PEM, without a passphrase: -----BEGIN PRIVATE KEY-----";
-        Unfit::new(format!("{} holds no private key that can be read", key.display()), unblock)
+        let fix = "it has to be PEM, without a passphrase: -----BEGIN PRIVATE KEY-----";
+        Unfit::new(format!("{} holds no private key that can be read", key.display()), fix)
     })?;
     let unfit = |error: TlsError| {
         let message = format!("{} and {} are of no use together: {error}", certificate.display(), key.display());

@@ -15,9 +15,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::engine::Leak;
+use crate::engine::Orphan;
 use crate::model::{Place, Specs, Verb};
-use crate::plan::{Plan, View, World};
+use crate::plan::{Observation, Plan, World};
 
 type Labels = Vec<(&'static str, String)>;
 type Gauges = Family<Labels, Gauge>;
@@ -73,7 +73,7 @@ pub(super) struct Metrics {
     pending_steps: Gauges,
     retrying: Gauge,
     pending_intents: Gauge,
-    leaks: Gauges,
+    orphans: Gauges,
     leaked_bytes: Gauges,
     backend_up: Gauges,
     pool_capacity: Gauges,
@@ -113,7 +113,7 @@ impl Metrics {
             pending_steps: Family::default(),
             retrying: Gauge::default(),
             pending_intents: Gauge::default(),
-            leaks: Family::default(),
+            orphans: Family::default(),
             leaked_bytes: Family::default(),
             backend_up: Family::default(),
             pool_capacity: Family::default(),
@@ -158,7 +158,7 @@ impl Metrics {
         );
         let text = "Steps that were begun or about to begin, and of which the end is not known";
         registry.register("pending_intents", text, metrics.pending_intents.clone());
-        registry.register("orphans", "What is left over and takes up room, by what it is", metrics.leaks.clone());
+        registry.register("orphans", "What is left over and takes up room, by what it is", metrics.orphans.clone());
         let text = "What is left over, by what it is";
         registry.register_with_unit("orphaned", text, Unit::Bytes, metrics.leaked_bytes.clone());
         registry.register(
@@ -216,7 +216,7 @@ impl Metrics {
     }
 
     /// What a pass saw and planned, and what of it is still to be done.
-    pub(super) fn seen(&self, specs: &Specs, world: &World, plan: &Plan, left: &[Verb], leaks: &[Leak]) {
+    pub(super) fn seen(&self, specs: &Specs, world: &World, plan: &Plan, left: &[Verb], orphans: &[Orphan]) {
         set(
             &self.declared,
             "kind",
@@ -231,7 +231,7 @@ impl Metrics {
         let mut objects: BTreeMap<(&str, &str), i64> = BTreeMap::new();
         let (mut up, mut capacity, mut used) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (backend, view) in world {
-            let (View::Seen { observed, .. } | View::Taken { observed, .. }) = view else {
+            let (Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) = view else {
                 up.insert(backend.as_str(), 0_u64);
                 continue;
             };
@@ -267,12 +267,12 @@ impl Metrics {
         set(&self.held, "reason", count(plan.held.iter().map(|held| held.reason.as_str())));
         set(&self.pending_steps, "action", count(left.iter().map(|verb| verb.as_str())));
         self.drifted.set(plan.drift.len() as i64);
-        set(&self.leaks, "what", count(leaks.iter().map(|leak| leak.reason.as_str())));
-        let mut leaked: BTreeMap<&str, u64> = BTreeMap::new();
-        for leak in leaks {
-            *leaked.entry(leak.reason.as_str()).or_default() += leak.bytes.unwrap_or_default();
+        set(&self.orphans, "what", count(orphans.iter().map(|orphan| orphan.reason.as_str())));
+        let mut orphaned: BTreeMap<&str, u64> = BTreeMap::new();
+        for orphan in orphans {
+            *orphaned.entry(orphan.reason.as_str()).or_default() += orphan.bytes.unwrap_or_default();
         }
-        set(&self.leaked_bytes, "what", leaked);
+        set(&self.leaked_bytes, "what", orphaned);
     }
 
     /// As text, for whoever scrapes it.

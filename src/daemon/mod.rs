@@ -11,6 +11,7 @@ mod expiry;
 mod files;
 mod hub;
 mod listen;
+mod log_reporter;
 mod metrics;
 mod pass;
 mod probe;
@@ -21,11 +22,10 @@ mod runs;
 mod schedule;
 mod server;
 mod service;
-mod tell;
 #[cfg(test)]
 mod tests;
 mod watch;
 
-pub use hub::Config;
+pub use hub::DaemonConfig;
 pub use listen::{Listen, Unfit};
 pub use watch::{Ended, watch};

@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 use super::hub::{Age, AppliedContent, Hub, Running};
 use super::metrics::Ending;
 use super::probe::Probe;
-use super::protocol::{Ask, PassView};
+use super::protocol::{ApplyRequest, PassView};
 use super::schedule::After;
-use crate::engine::{self, Options, Report, Reporter, Survey, rfc3339};
+use crate::engine::{self, Options, Overview, Report, Reporter, rfc3339};
 use crate::manifest::{Problem, Reading};
-use crate::model::{Action, BackendSpec, DriverError, ErrorKind, Kind, Name, Owner, Specs, Step, Uid, Verb};
-use crate::plan::{self, Commands, Plan, View, World};
+use crate::model::{Action, BackendSpec, DriverError, ErrorKind, Kind, Name, ObjectId, Owner, Specs, Step, Uid, Verb};
+use crate::plan::{self, Commands, Observation, Plan, World};
 use crate::store::StoreError;
 
 /// Who asks for a pass.
@@ -26,7 +26,7 @@ pub(super) enum By {
     /// The loop, for another reason.
     Time,
     /// A person.
-    Hand(Ask),
+    Hand(ApplyRequest),
 }
 
 /// Why a pass was not made.
@@ -247,12 +247,13 @@ impl Hub {
                 plan.steps.iter().map(|step| (step.identity.kind, &step.identity.name)).collect();
             // What was done, and what nothing is to be done for any more, has no failures to count.
             known.objects.retain(|kind, name| match planned.contains(&(kind, name)) {
-                true => failed.contains(&(kind, name)) || options.postponed.contains(&(kind, name.clone())),
+                true => failed.contains(&(kind, name)) || options.postponed.contains(&ObjectId::new(kind, name)),
                 false => by_hand,
             });
             // Of a backend that rests every step fails: that says nothing of the objects. Nor does what an earlier run left half made.
-            let of_object =
-                |(step, error): &&(Step, DriverError)| error.kind != ErrorKind::Resting && step.action != Action::Sweep;
+            let of_object = |(step, error): &&(Step, DriverError)| {
+                error.kind != ErrorKind::BreakerOpen && step.action != Action::Sweep
+            };
             if !report.failed.is_empty() {
                 let meaning = specs.meaning();
                 for (step, error) in report.failed.iter().filter(of_object) {
@@ -278,7 +279,7 @@ impl Hub {
         self.metrics.waiting(self.known().objects.all().count(), intents);
         if options.only.is_empty() {
             let left = left_of(plan, report, &options.postponed);
-            let survey = Survey {
+            let overview = Overview {
                 now: self.config.clock.now(),
                 world: std::mem::take(&mut report.world),
                 records: self.config.store.records().unwrap_or_default(),
@@ -287,9 +288,9 @@ impl Hub {
                 plan: plan.clone(),
                 retries: Vec::new(),
             };
-            let leaks = engine::leaks(&survey, specs);
-            self.metrics.seen(specs, &survey.world, &survey.plan, &left, &leaks);
-            report.world = survey.world;
+            let orphans = engine::orphans(&overview, specs);
+            self.metrics.seen(specs, &overview.world, &overview.plan, &left, &orphans);
+            report.world = overview.world;
         }
         self.noted(view, ending, began);
         After { interval: specs.stack.interval.into(), changed: report.changed > 0 || report.stopped, due }
@@ -301,12 +302,12 @@ impl Hub {
         breakers.retain(|name| specs.backends.contains_key(name));
         for (name, view) in &report.world {
             match view {
-                View::Unseen { why } if breakers.resting(name).is_none() => {
+                Observation::Failed { why } if breakers.open(name).is_none() => {
                     breakers.failed(name, false, why, now);
                     tracing::warn!(backend = %name, "it could not be observed, and is left alone for a while: {why}");
                 }
-                View::Seen { .. } | View::Taken { .. } => breakers.seen(name),
-                View::Unseen { .. } | View::Unbuilt => {}
+                Observation::Seen { .. } | Observation::LockedBy { .. } => breakers.seen(name),
+                Observation::Failed { .. } | Observation::Unsupported => {}
             }
         }
         drop(breakers);
@@ -317,7 +318,7 @@ impl Hub {
         }
         let unseen = known.unseen.get_or_insert_with(|| specs.backends.keys().cloned().collect());
         unseen.retain(|name| {
-            let is_waited_for = matches!(report.world.get(name), Some(View::Unseen { .. }));
+            let is_waited_for = matches!(report.world.get(name), Some(Observation::Failed { .. }));
             specs.backends.contains_key(name) && is_waited_for
         });
     }
@@ -396,7 +397,7 @@ impl Drop for Ran<'_> {
 }
 
 /// What each step of a plan that is still to be made does: it failed, was postponed or stopped before, or waits for one of those.
-fn left_of(plan: &Plan, report: &Report, postponed: &BTreeSet<(Kind, Name)>) -> Vec<Verb> {
+fn left_of(plan: &Plan, report: &Report, postponed: &BTreeSet<ObjectId>) -> Vec<Verb> {
     let not_made: BTreeSet<(Uid, Verb)> = report
         .failed
         .iter()
@@ -408,7 +409,7 @@ fn left_of(plan: &Plan, report: &Report, postponed: &BTreeSet<(Kind, Name)>) -> 
     for (index, step) in plan.steps.iter().enumerate() {
         left[index] = report.stopped
             || not_made.contains(&(step.identity.uid, step.action.verb()))
-            || postponed.contains(&(step.identity.kind, step.identity.name.clone()))
+            || postponed.contains(&step.identity.id())
             || step.after.iter().any(|before| left[*before]);
     }
     plan.steps.iter().zip(left).filter(|(_, left)| *left).map(|(step, _)| step.action.verb()).collect()
@@ -458,8 +459,8 @@ fn tell_held(told: &mut BTreeSet<String>, plan: &Plan, unconfirmed: bool, comman
             continue;
         }
         if !is_told && !now.contains(&what) {
-            let (message, fix) = (commands.complete(&held.message), commands.complete(&held.unblock));
-            tracing::warn!("held: {what}: {message}; way out: {fix}");
+            let (message, fix) = (commands.complete(&held.message), commands.complete(&held.fix));
+            tracing::warn!("held: {what}: {message}; fix: {fix}");
         }
         now.insert(what);
     }
@@ -480,7 +481,7 @@ fn tell_warnings(told: &mut BTreeSet<String>, plan: &Plan, commands: &Commands) 
 fn tell_gaps(told: &mut BTreeMap<Name, Vec<String>>, world: &World) {
     let mut now = BTreeMap::new();
     for (name, view) in world {
-        let (View::Seen { observed, .. } | View::Taken { observed, .. }) = view else { continue };
+        let (Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) = view else { continue };
         if observed.gaps.is_empty() {
             continue;
         }
@@ -489,8 +490,9 @@ fn tell_gaps(told: &mut BTreeMap<Name, Vec<String>>, world: &World) {
         }
         now.insert(name.clone(), observed.gaps.clone());
     }
-    for name in
-        told.keys().filter(|name| matches!(world.get(*name), Some(View::Seen { .. })) && !now.contains_key(*name))
+    for name in told
+        .keys()
+        .filter(|name| matches!(world.get(*name), Some(Observation::Seen { .. })) && !now.contains_key(*name))
     {
         tracing::info!(backend = %name, "seen as a whole again");
     }

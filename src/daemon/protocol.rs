@@ -3,12 +3,12 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/daemon` | [`DaemonView`] |
-//! | `GET /v1/survey` | [`Surveyed`]: a fresh look at everything |
+//! | `GET /v1/overview` | [`OverviewAnswer`]: a fresh look at everything |
 //! | `GET /v1/store?journal=N` | [`Remembered`]: what the store has, with at most N lines of the journal |
-//! | `POST /v1/apply` with [`Ask`] | lines of [`Line`], as it happens |
+//! | `POST /v1/apply` with [`ApplyRequest`] | lines of [`Line`], as it happens |
 //! | `POST /v1/runs/ID/answer` with `true` or `false` | the answer to [`Line::Confirm`] |
 //! | `POST /v1/runs/ID/stop` | finishes the running steps, and begins no other |
-//! | `POST /v1/act` with [`ActRequest`] | `Result<Said, ActError>` |
+//! | `POST /v1/act` with [`OperationRequest`] | `Result<OperationResult, OperationError>` |
 //! | `POST /v1/reconcile` | makes a pass soon |
 //!
 //! Answers other than 200 carry a sentence. Both ends are of one version: [`VERSION`] is in every request, and another is refused.
@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{ActError, Options, Report, Retry, Survey};
-use crate::model::{DriverError, JournalEntry, Kind, Name, OpenIntent, Outcome, Records, Specs};
+use crate::engine::{OperationError, Options, Overview, Report, Retry};
+use crate::model::{DriverError, JournalEntry, Name, ObjectId, OpenIntent, Outcome, Records, Specs};
 use crate::plan::{Plan, ProblemView};
 use crate::store::StoreError;
 
@@ -37,7 +37,7 @@ pub fn real(path: &Path) -> PathBuf {
 
 /// What a person asks to be applied.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Ask {
+pub struct ApplyRequest {
     /// See [`real`].
     pub specs: PathBuf,
     /// Digests that are approved.
@@ -45,7 +45,7 @@ pub struct Ask {
     /// A saved plan: this and nothing else, or nothing; and the specs that it was made for.
     pub saved: Option<(Plan, Specs)>,
     /// Only these, and what they need.
-    pub only: Vec<(Kind, Name)>,
+    pub only: Vec<ObjectId>,
     /// Whether the manifests count as all that the owner has, though SPECS is a file: `--prune`.
     #[serde(default)]
     pub prune: bool,
@@ -82,7 +82,7 @@ pub enum Line {
     Store(StoreError),
 }
 
-impl Ask {
+impl ApplyRequest {
     /// What an apply of these options asks for.
     pub fn new(specs: &Path, options: &Options, declared: &Specs) -> Self {
         Self {
@@ -97,20 +97,20 @@ impl Ask {
 
 /// A decision by hand, and for which manifests.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct ActRequest {
+pub struct OperationRequest {
     /// See [`real`].
     pub specs: PathBuf,
     /// What to do.
-    pub act: crate::engine::Act,
+    pub act: crate::engine::Operation,
 }
 
 /// What came of a decision by hand.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum ActAnswer {
+pub enum OperationAnswer {
     /// It was carried out.
-    Done(crate::engine::Said),
+    Done(crate::engine::OperationResult),
     /// It was not.
-    Failed(ActError),
+    Failed(OperationError),
     /// The manifests have problems.
     Invalid(Vec<ProblemView>),
     /// The daemon follows other manifests: exit code 7.
@@ -119,11 +119,11 @@ pub enum ActAnswer {
 
 /// A fresh look at everything.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Surveyed {
+pub struct OverviewAnswer {
     /// What is declared; of files with a problem, what they last said.
     pub specs: Arc<Specs>,
     /// What was seen and planned.
-    pub survey: Survey,
+    pub overview: Overview,
     /// What is wrong with the manifests.
     pub problems: Vec<ProblemView>,
 }
@@ -172,7 +172,7 @@ pub struct DaemonView {
     /// Objects whose last step failed.
     pub retries: Vec<Retry>,
     /// Backends that are left alone for a while.
-    pub resting: Vec<RestingView>,
+    pub open_breakers: Vec<BreakerView>,
 }
 
 /// A pass that has ended.
@@ -210,7 +210,7 @@ pub struct RunningView {
 /// A backend that is left alone for a while.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RestingView {
+pub struct BreakerView {
     /// Which.
     pub backend: Name,
     /// In a row.

@@ -6,26 +6,27 @@ use tokio::time::Instant;
 
 use super::hub::Hub;
 use super::schedule::VANISHED;
-use crate::engine::{self, Options, Purge, Report, Trashed, Wanted};
+use crate::engine::{self, Options, Purge, Referenced, Report, Trashed};
 use crate::manifest::Reading;
 use crate::model::{Kind, LedgerView, Listed, Name, PurgeMode, Specs, Step};
-use crate::plan::{self, Held, View};
+use crate::plan::{self, Held, Observation};
 
 impl Hub {
     /// Notes for how long what is in the trash has been seen there, and for how long no document has wanted it.
     pub(super) fn note_trash(&self, reading: &Reading, specs: &Arc<Specs>, report: &Report) {
         let specs = confirmed_by_object(specs);
-        let complete = |(name, view): (&Name, &View)| match view {
-            View::Seen { observed, .. } if observed.listed == Listed::COMPLETE => Some(name.clone()),
+        let complete = |(name, view): (&Name, &Observation)| match view {
+            Observation::Seen { observed, .. } if observed.listed == Listed::COMPLETE => Some(name.clone()),
             _ => None,
         };
         let complete = report.world.iter().filter_map(complete).collect();
         let trash = engine::trash_in(&report.world, &specs.stack.owner);
         let ttl = specs.stack.trash.ttl.into();
-        let wanted = Wanted::of(&specs);
+        let wanted = Referenced::of(&specs);
         // A manifest that cannot be read may want anything.
-        let is_wanted = |trashed: &Trashed| !reading.problems.is_empty() || is_wanted(trashed, &wanted, &specs, report);
-        self.known().expiry.note(&trash, &complete, ttl, self.config.clock.now(), Instant::now(), is_wanted);
+        let is_referenced =
+            |trashed: &Trashed| !reading.problems.is_empty() || is_referenced(trashed, &wanted, &specs, report);
+        self.known().expiry.note(&trash, &complete, ttl, self.config.clock.now(), Instant::now(), is_referenced);
     }
 
     /// Purges what of the trash is past its time. The pass was made for this reading, which has no problem.
@@ -41,7 +42,7 @@ impl Hub {
             return;
         }
         let mut ripe: Vec<Trashed> = {
-            let wanted = Wanted::of(specs);
+            let wanted = Referenced::of(specs);
             let (known, wall, now) = (self.known(), self.config.clock.now(), Instant::now());
             let trash = engine::trash_in(&report.world, &specs.stack.owner).into_iter();
             let sure =
@@ -66,8 +67,8 @@ impl Hub {
             && again.problems.is_empty()
             && again.usable
             && is_same_stack;
-        let wanted = Wanted::of(&now);
-        ripe.retain(|trashed| may_go_on && !is_wanted(trashed, &wanted, &now, report));
+        let wanted = Referenced::of(&now);
+        ripe.retain(|trashed| may_go_on && !is_referenced(trashed, &wanted, &now, report));
         if ripe.is_empty() {
             self.wake.notify_one();
             return;
@@ -91,10 +92,12 @@ fn confirmed_by_object(specs: &Arc<Specs>) -> Arc<Specs> {
 }
 
 /// Whether a document needs an object, or may for all that the reading says. `wanted` is of these specs.
-fn is_wanted(trashed: &Trashed, wanted: &Wanted<'_>, specs: &Specs, report: &Report) -> bool {
+fn is_referenced(trashed: &Trashed, wanted: &Referenced<'_>, specs: &Specs, report: &Report) -> bool {
     let ledger = match report.world.get(&trashed.backend) {
-        Some(View::Seen { observed, .. } | View::Taken { observed, .. }) => observed.ledgers.get(&specs.stack.owner),
-        Some(View::Unseen { .. } | View::Unbuilt) | None => None,
+        Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) => {
+            observed.ledgers.get(&specs.stack.owner)
+        }
+        Some(Observation::Failed { .. } | Observation::Unsupported) | None => None,
     };
     let ledger = ledger.and_then(LedgerView::ledger);
     let is_named = trashed.object.identity.as_ref().is_none_or(|id| wanted.contains(id.kind, &id.name));
@@ -109,8 +112,8 @@ fn is_suspended(trashed: &Trashed, report: &Report) -> bool {
 
 /// Whether nothing about an object in the trash is in doubt: its backend showed everything, its marks can be believed, nothing else
 /// is planned or held for it, and no document wants it.
-fn is_sure(trashed: &Trashed, wanted: &Wanted<'_>, specs: &Specs, report: &Report) -> bool {
-    let Some(View::Seen { observed, .. }) = report.world.get(&trashed.backend) else { return false };
+fn is_sure(trashed: &Trashed, wanted: &Referenced<'_>, specs: &Specs, report: &Report) -> bool {
+    let Some(Observation::Seen { observed, .. }) = report.world.get(&trashed.backend) else { return false };
     let Some(identity) = &trashed.object.identity else { return false };
     let Some(plan) = &report.plan else { return false };
     let is_it = |kind: Kind, name: &Name| kind == identity.kind && *name == identity.name;
@@ -122,7 +125,7 @@ fn is_sure(trashed: &Trashed, wanted: &Wanted<'_>, specs: &Specs, report: &Repor
         && report.usable.contains(&trashed.backend)
         && !plan.steps.iter().any(step_on_it)
         && !plan.held.iter().any(held_on_it)
-        && !is_wanted(trashed, wanted, specs, report)
+        && !is_referenced(trashed, wanted, specs, report)
 }
 
 #[cfg(test)]
@@ -170,8 +173,8 @@ mod tests {
         Observed { pool: Some(PoolId("p".to_owned())), objects: vec![trashed().object], ..Observed::nothing() }
     }
 
-    fn seen(observed: Observed) -> View {
-        View::Seen { capabilities: SimDriver::everything(), observed }
+    fn seen(observed: Observed) -> Observation {
+        Observation::Seen { capabilities: SimDriver::everything(), observed }
     }
 
     /// A pass that left nothing in doubt.
@@ -210,12 +213,12 @@ mod tests {
             uid,
             reason: HeldReason::InUse,
             message: String::new(),
-            unblock: String::new(),
+            fix: String::new(),
         });
         report
     }
 
-    fn in_world(view: View) -> Report {
+    fn in_world(view: Observation) -> Report {
         Report { world: [(name("fast"), view)].into(), ..report() }
     }
 
@@ -235,7 +238,7 @@ mod tests {
     }
 
     fn sure(trashed: &Trashed, specs: &Specs, report: &Report) -> bool {
-        is_sure(trashed, &Wanted::of(specs), specs, report)
+        is_sure(trashed, &Referenced::of(specs), specs, report)
     }
 
     #[test]
@@ -255,7 +258,11 @@ mod tests {
         let nobodys = Trashed { object: Object { identity: None, ..trashed().object }, ..trashed() };
         assert!(!sure(&nobodys, &specs, &report()), "it belongs to nobody");
         let gaps = Observed { gaps: vec!["an entry cannot be read".to_owned()], ..observed() };
-        let taken = View::Taken { by: "pid 1".to_owned(), capabilities: SimDriver::everything(), observed: observed() };
+        let taken = Observation::LockedBy {
+            by: "pid 1".to_owned(),
+            capabilities: SimDriver::everything(),
+            observed: observed(),
+        };
         for (doubt, report) in [
             ("a step is planned for it", with_step(identity("db", 0))),
             ("a step is planned for another of its name", with_step(identity("db", 1))),
@@ -266,7 +273,7 @@ mod tests {
             ("the trash is not listed completely", partly(Listed { trash: false, ..all })),
             ("something could not be seen", in_world(seen(gaps))),
             ("another process writes there", in_world(taken)),
-            ("its backend was not seen", in_world(View::Unseen { why: "away".to_owned() })),
+            ("its backend was not seen", in_world(Observation::Failed { why: "away".to_owned() })),
             ("its backend is not this owner's", Report { usable: BTreeSet::new(), ..report() }),
             ("there is no plan", Report { plan: None, ..report() }),
         ] {

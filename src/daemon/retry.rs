@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::{Kind, Name};
+use crate::model::{Kind, Name, ObjectId};
 
 /// Pauses of objects: from the time that a hiccup takes, to one after which nobody waits for it any more.
 const OBJECT: Backoff = Backoff { first: Duration::from_secs(2), most: Duration::from_secs(300) };
@@ -53,12 +53,12 @@ impl Failing {
 
 /// Objects whose last step failed.
 #[derive(Debug, Default)]
-pub(super) struct Objects(BTreeMap<(Kind, Name), (Failing, blake3::Hash)>);
+pub(super) struct Objects(BTreeMap<ObjectId, (Failing, blake3::Hash)>);
 
 impl Objects {
     /// A step of an object failed; `spec` is a hash of what is declared of it.
     pub(super) fn failed(&mut self, kind: Kind, name: &Name, spec: blake3::Hash, error: &str, now: Instant) {
-        let key = (kind, name.clone());
+        let key = ObjectId::new(kind, name);
         let before = self.0.get(&key).map(|(failing, _)| failing);
         let failing = Failing::again(before, OBJECT, name.as_str(), error, now);
         self.0.insert(key, (failing, spec));
@@ -66,7 +66,7 @@ impl Objects {
 
     /// Forgets what `keep` does not want: nothing is to be done for it any more, or it succeeded.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(Kind, &Name) -> bool) {
-        self.0.retain(|(kind, name), _| keep(*kind, name));
+        self.0.retain(|object, _| keep(object.kind, &object.name));
     }
 
     /// Those whose time has not come. What is declared otherwise now than when it failed begins anew: somebody may have mended it.
@@ -74,8 +74,8 @@ impl Objects {
         &mut self,
         now: Instant,
         mut spec: impl FnMut(Kind, &Name) -> blake3::Hash,
-    ) -> BTreeSet<(Kind, Name)> {
-        self.0.retain(|(kind, name), (_, known)| *known == spec(*kind, name));
+    ) -> BTreeSet<ObjectId> {
+        self.0.retain(|object, (_, known)| *known == spec(object.kind, &object.name));
         self.0.iter().filter(|(_, (failing, _))| failing.next > now).map(|(key, _)| key.clone()).collect()
     }
 
@@ -90,7 +90,7 @@ impl Objects {
     }
 
     /// All of them.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&(Kind, Name), &Failing)> {
+    pub(super) fn all(&self) -> impl Iterator<Item = (&ObjectId, &Failing)> {
         self.0.iter().map(|(key, (failing, _))| (key, failing))
     }
 }
@@ -106,14 +106,14 @@ struct Breaker {
     /// How often in a row it has tripped or a probe has failed, since the backend last showed itself.
     failures: u32,
     /// Set while it is open.
-    resting: Option<Failing>,
+    open: Option<Failing>,
 }
 
 impl Breaker {
     fn rest(&mut self, backend: &Name, error: &str, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         let next = now + BACKEND.pause(self.failures, backend.as_str());
-        self.resting = Some(Failing { failures: self.failures, error: error.to_owned(), next });
+        self.open = Some(Failing { failures: self.failures, error: error.to_owned(), next });
     }
 }
 
@@ -121,7 +121,7 @@ impl Breakers {
     /// A call was answered.
     pub(super) fn answered(&mut self, backend: &Name) {
         // What an open one is asked for is a probe, and only a probe closes it.
-        if let Some(breaker) = self.0.get_mut(backend).filter(|breaker| breaker.resting.is_none()) {
+        if let Some(breaker) = self.0.get_mut(backend).filter(|breaker| breaker.open.is_none()) {
             breaker.calls = 0;
         }
     }
@@ -130,7 +130,7 @@ impl Breakers {
     pub(super) fn failed(&mut self, backend: &Name, in_time: bool, error: &str, now: Instant) -> bool {
         let breaker = self.0.entry(backend.clone()).or_default();
         breaker.calls += 1;
-        let trips = breaker.resting.is_none() && (!in_time || breaker.calls >= TRIPS);
+        let trips = breaker.open.is_none() && (!in_time || breaker.calls >= TRIPS);
         if trips {
             breaker.rest(backend, error, now);
         }
@@ -139,30 +139,30 @@ impl Breakers {
 
     /// A whole look at a backend has succeeded.
     pub(super) fn seen(&mut self, backend: &Name) {
-        if let Some(breaker) = self.0.get_mut(backend).filter(|breaker| breaker.resting.is_none()) {
+        if let Some(breaker) = self.0.get_mut(backend).filter(|breaker| breaker.open.is_none()) {
             breaker.failures = 0;
         }
     }
 
-    /// A probe of a resting backend has ended. Whether the breaker is closed now.
+    /// A probe of a open backend has ended. Whether the breaker is closed now.
     pub(super) fn probed(&mut self, backend: &Name, result: Result<(), &str>, now: Instant) -> bool {
         match (result, self.0.get_mut(backend)) {
             // Half open: whoever answers a small call and fails the next one again rests longer each time.
-            (Ok(()), Some(breaker)) => (breaker.resting, breaker.calls) = (None, 0),
-            (Err(error), Some(breaker)) if breaker.resting.is_some() => breaker.rest(backend, error, now),
+            (Ok(()), Some(breaker)) => (breaker.open, breaker.calls) = (None, 0),
+            (Err(error), Some(breaker)) if breaker.open.is_some() => breaker.rest(backend, error, now),
             (_, _) => {}
         }
         result.is_ok()
     }
 
     /// Why a backend is not asked now, if it is not.
-    pub(super) fn resting(&self, backend: &Name) -> Option<&Failing> {
-        self.0.get(backend)?.resting.as_ref()
+    pub(super) fn open(&self, backend: &Name) -> Option<&Failing> {
+        self.0.get(backend)?.open.as_ref()
     }
 
     /// All that rest.
     pub(super) fn all(&self) -> impl Iterator<Item = (&Name, &Failing)> {
-        self.0.iter().filter_map(|(name, breaker)| Some((name, breaker.resting.as_ref()?)))
+        self.0.iter().filter_map(|(name, breaker)| Some((name, breaker.open.as_ref()?)))
     }
 
     /// Forgets backends that are declared no more.
@@ -204,8 +204,8 @@ mod tests {
     async fn an_object_waits_until_its_time_or_until_it_is_declared_otherwise() {
         let now = Instant::now();
         let mut objects = Objects::default();
-        let db = (Kind::Volume, name("db"));
-        objects.failed(db.0, &db.1, spec("a"), "no", now);
+        let db = ObjectId::new(Kind::Volume, &name("db"));
+        objects.failed(db.kind, &db.name, spec("a"), "no", now);
         assert_eq!(objects.waiting(now, |_, _| spec("a")), BTreeSet::from([db.clone()]));
         assert_eq!(objects.waiting(objects.next().unwrap(), |_, _| spec("a")), BTreeSet::new());
         assert_eq!(objects.all().count(), 1, "its failures go on being counted");
@@ -226,14 +226,14 @@ mod tests {
         let tripped: Vec<bool> = (0..TRIPS).map(|_| breakers.failed(&fast, true, "no", now)).collect();
         assert_eq!(tripped, [false, false, false, false, true]);
         breakers.answered(&fast);
-        assert!(breakers.resting(&fast).is_some(), "an answer that was on its way closes nothing");
-        let first = breakers.resting(&fast).unwrap().next;
+        assert!(breakers.open(&fast).is_some(), "an answer that was on its way closes nothing");
+        let first = breakers.open(&fast).unwrap().next;
         assert!(!breakers.probed(&fast, Err("still not"), first));
-        let second = breakers.resting(&fast).unwrap().clone();
+        let second = breakers.open(&fast).unwrap().clone();
         assert_eq!((second.failures, second.error.as_str()), (2, "still not"));
         assert!(second.next > first);
         assert!(breakers.probed(&fast, Ok(()), second.next));
-        assert!(breakers.resting(&fast).is_none());
+        assert!(breakers.open(&fast).is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -243,7 +243,7 @@ mod tests {
         let mut rests = Vec::new();
         for _ in 0..20 {
             assert!(breakers.failed(&fast, false, "the listing hangs", now));
-            let next = breakers.resting(&fast).unwrap().next;
+            let next = breakers.open(&fast).unwrap().next;
             rests.push(next - now);
             now = next;
             assert!(breakers.probed(&fast, Ok(()), now));
@@ -251,7 +251,7 @@ mod tests {
         assert!(rests[0] < Duration::from_secs(2) && rests[19] >= BACKEND.most * 3 / 4, "{rests:?}");
         breakers.seen(&fast);
         assert!(breakers.failed(&fast, false, "again", now));
-        assert_eq!(breakers.resting(&fast).unwrap().failures, 1, "a whole look begins anew");
+        assert_eq!(breakers.open(&fast).unwrap().failures, 1, "a whole look begins anew");
     }
 
     #[tokio::test(start_paused = true)]

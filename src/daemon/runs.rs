@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::hub::Hub;
 use super::pass::{By, Refused};
-use super::protocol::{Ask, Line};
+use super::protocol::{ApplyRequest, Line};
 use crate::engine::{Event, Report, Reporter, problem_views};
 use crate::model::Action;
 use crate::plan::Plan;
@@ -54,7 +54,7 @@ impl Runs {
 
 /// Begins an apply. What it has to say comes out of the channel, until it is closed; who lets go of the channel has gone away, which stops
 /// the run as a first Ctrl-C does.
-pub(super) fn apply(hub: &Arc<Hub>, runs: &Arc<Runs>, ask: Ask) -> mpsc::UnboundedReceiver<Line> {
+pub(super) fn apply(hub: &Arc<Hub>, runs: &Arc<Runs>, ask: ApplyRequest) -> mpsc::UnboundedReceiver<Line> {
     let (lines, receiver) = mpsc::unbounded_channel();
     let (hub, runs) = (Arc::clone(hub), Arc::clone(runs));
     let run = runs.next.fetch_add(1, Ordering::Relaxed);
@@ -66,18 +66,18 @@ pub(super) fn apply(hub: &Arc<Hub>, runs: &Arc<Runs>, ask: Ask) -> mpsc::Unbound
         gone.1.cancel();
     });
     tokio::spawn(async move {
-        let teller = Arc::new(Teller {
+        let reporter = Arc::new(RunReporter {
             run,
             lines: lines.clone(),
             runs: Arc::clone(&runs),
             stop: stop.clone(),
             told: Mutex::default(),
         });
-        teller.tell(Line::Begun(run));
+        reporter.tell(Line::Begun(run));
         if hub.turn.try_lock().is_err() {
-            teller.tell(Line::Note("the daemon is making a pass; this one comes after it".to_owned()));
+            reporter.tell(Line::Note("the daemon is making a pass; this one comes after it".to_owned()));
         }
-        let last = last_line(hub.pass(By::Hand(ask), stop, teller).await);
+        let last = last_line(hub.pass(By::Hand(ask), stop, reporter).await);
         // A client that has gone away asks no more.
         let _ = lines.send(last);
         runs.running().remove(&run);
@@ -103,7 +103,7 @@ fn last_line(result: Result<Report, Refused>) -> Line {
     }
 }
 
-struct Teller {
+struct RunReporter {
     run: u64,
     lines: mpsc::UnboundedSender<Line>,
     runs: Arc<Runs>,
@@ -112,7 +112,7 @@ struct Teller {
     told: Mutex<HashMap<usize, Instant>>,
 }
 
-impl Teller {
+impl RunReporter {
     fn tell(&self, line: Line) {
         // Who listens no more has stopped the run already.
         let _ = self.lines.send(line);
@@ -129,7 +129,7 @@ impl Teller {
 }
 
 #[async_trait]
-impl Reporter for Teller {
+impl Reporter for RunReporter {
     fn event(&self, event: Event<'_>) {
         match event {
             Event::Note(note) => self.tell(Line::Note(note)),
@@ -198,7 +198,7 @@ mod tests {
         let By::Hand(ask) = ask(&bench) else { unreachable!() };
         let plan = bench.pass().await.unwrap().plan.unwrap();
         bench.volume("c");
-        let ask = Ask { saved: Some((plan, crate::model::Specs::clone(&reading.specs))), ..ask };
+        let ask = ApplyRequest { saved: Some((plan, crate::model::Specs::clone(&reading.specs))), ..ask };
         let mut lines = apply(&bench.hub, &Arc::default(), ask);
         let mut told = Vec::new();
         while let Some(line) = lines.recv().await {

@@ -36,7 +36,8 @@ use tokio_util::task::TaskTracker;
 
 use super::hub::{Age, Hub};
 use super::protocol::{
-    ActAnswer, ActRequest, Ask, DaemonView, HEADER, Line, Remembered, SOCKET, Surveyed, VERSION, real,
+    ApplyRequest, DaemonView, HEADER, Line, OperationAnswer, OperationRequest, OverviewAnswer, Remembered, SOCKET,
+    VERSION, real,
 };
 use super::runs::{Runs, apply};
 use crate::engine;
@@ -345,12 +346,12 @@ fn control(hub: Arc<Hub>) -> Router {
     let desk = Desk { hub, runs: Arc::default(), looked: Arc::default(), asking: Arc::default() };
     Router::new()
         .route("/v1/daemon", get(daemon))
-        .route("/v1/survey", get(survey))
+        .route("/v1/overview", get(overview))
         .route("/v1/store", get(store))
         .route("/v1/apply", post(begin_apply))
         .route("/v1/runs/{run}/answer", post(answer))
         .route("/v1/runs/{run}/stop", post(stop))
-        .route("/v1/act", post(act))
+        .route("/v1/act", post(operate))
         .route("/v1/reconcile", post(reconcile))
         .layer(middleware::from_fn(checked))
         .with_state(desk)
@@ -402,7 +403,7 @@ async fn daemon(State(desk): State<Desk>) -> Json<DaemonView> {
     Json(desk.hub.view())
 }
 
-async fn survey(State(desk): State<Desk>) -> Response {
+async fn overview(State(desk): State<Desk>) -> Response {
     let asked = Instant::now();
     let _asking = Counted::new(&desk.asking);
     let mut looked = desk.looked.lock().await;
@@ -429,10 +430,10 @@ async fn look(hub: Arc<Hub>) -> Result<Bytes, String> {
     // What a person may do at once they see at once; for a vanished directory they wait like the daemon.
     let settles_at = hub.known().confirmed.settles_at(&reading.content, Instant::now());
     let specs = hub.aged(&reading, &Age { settles_at, ..Age::default() });
-    let survey = engine::survey(&hub.setup(Arc::clone(&specs)), &[]).await;
-    let survey = engine::Survey { retries: hub.retries(), ..survey };
-    let surveyed = Surveyed { problems: engine::problem_views(&reading.problems), specs, survey };
-    let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&surveyed)).await;
+    let overview = engine::overview(&hub.setup(Arc::clone(&specs)), &[]).await;
+    let overview = engine::Overview { retries: hub.retries(), ..overview };
+    let overview = OverviewAnswer { problems: engine::problem_views(&reading.problems), specs, overview };
+    let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&overview)).await;
     json.map_err(|error| error.to_string())?.map(Bytes::from).map_err(|error| error.to_string())
 }
 
@@ -483,7 +484,7 @@ fn other_specs(hub: &Hub, theirs: &Path) -> Option<String> {
     (real(&hub.specs) != real(theirs)).then(message)
 }
 
-async fn begin_apply(State(desk): State<Desk>, Json(ask): Json<Ask>) -> Response {
+async fn begin_apply(State(desk): State<Desk>, Json(ask): Json<ApplyRequest>) -> Response {
     let mut lines = match other_specs(&desk.hub, &ask.specs).filter(|_| ask.saved.is_none()) {
         Some(message) => {
             let (sender, lines) = tokio::sync::mpsc::unbounded_channel();
@@ -518,9 +519,12 @@ fn found(is_found: bool) -> StatusCode {
     if is_found { StatusCode::OK } else { StatusCode::NOT_FOUND }
 }
 
-async fn act(State(desk): State<Desk>, Json(ActRequest { specs, act }): Json<ActRequest>) -> Json<ActAnswer> {
+async fn operate(
+    State(desk): State<Desk>,
+    Json(OperationRequest { specs, act }): Json<OperationRequest>,
+) -> Json<OperationAnswer> {
     if let Some(message) = other_specs(&desk.hub, &specs) {
-        return Json(ActAnswer::OtherSpecs(message));
+        return Json(OperationAnswer::OtherSpecs(message));
     }
     // To its end, whether or not the client waits for it.
     let acted = tokio::spawn(async move {
@@ -532,7 +536,7 @@ async fn act(State(desk): State<Desk>, Json(ActRequest { specs, act }): Json<Act
         let reading = desk.hub.read().await;
         let is_enough = reading.usable && act.needs_the_owner_alone();
         if !reading.problems.is_empty() && !is_enough {
-            return ActAnswer::Invalid(engine::problem_views(&reading.problems));
+            return OperationAnswer::Invalid(engine::problem_views(&reading.problems));
         }
         // What has been read once only may be a file that is just being written: nothing is given up for it.
         let age = {
@@ -541,31 +545,33 @@ async fn act(State(desk): State<Desk>, Json(ActRequest { specs, act }): Json<Act
             Age { confirm_at, settles_at: known.confirmed.settles_at(&reading.content, now), prune: false }
         };
         let specs = desk.hub.aged(&reading, &age);
-        let answer = match engine::act(&desk.hub.setup(specs), act).await {
+        let answer = match engine::operate(&desk.hub.setup(specs), act).await {
             Ok(said) => {
                 match &said {
-                    engine::Said::Sentences(said) => said.iter().for_each(|said| tracing::info!("by hand: {said}")),
-                    engine::Said::ToPurge(..) => {}
-                    engine::Said::Recorded(engine::Written { said, missed }) => {
+                    engine::OperationResult::Sentences(said) => {
+                        said.iter().for_each(|said| tracing::info!("by hand: {said}"))
+                    }
+                    engine::OperationResult::ToPurge(..) => {}
+                    engine::OperationResult::Recorded(engine::Written { said, missed }) => {
                         said.iter().for_each(|said| tracing::info!("by hand: {said}"));
                         missed.iter().for_each(|missed| tracing::warn!("{missed}"));
                     }
                 }
-                ActAnswer::Done(said)
+                OperationAnswer::Done(said)
             }
             Err(error) => {
-                if let engine::ActError::Store(error) = &error {
+                if let engine::OperationError::Store(error) = &error {
                     // The loop ends by it; if it has ended already, nobody has to be told.
                     let _ = desk.hub.ended.send(Err(error.clone()));
                 }
-                ActAnswer::Failed(error)
+                OperationAnswer::Failed(error)
             }
         };
         // What was decided may have something to be done.
         desk.hub.wake.notify_one();
         answer
     });
-    let panicked = |_| ActAnswer::Failed(engine::ActError::Failed("it ended in a panic".to_owned()));
+    let panicked = |_| OperationAnswer::Failed(engine::OperationError::Failed("it ended in a panic".to_owned()));
     Json(acted.await.unwrap_or_else(panicked))
 }
 
@@ -580,15 +586,15 @@ mod tests {
     use super::super::schedule::CONFIRM;
     use super::super::tests::{Bench, HOUR};
     use super::*;
-    use crate::engine::{Act, ActError, Purge, Said};
+    use crate::engine::{Operation, OperationError, OperationResult, Purge};
 
     fn desk(bench: &Bench) -> State<Desk> {
         let hub = Arc::clone(&bench.hub);
         State(Desk { hub, runs: Arc::default(), looked: Arc::default(), asking: Arc::default() })
     }
 
-    async fn asks(bench: &Bench, specs: PathBuf, act: Act) -> ActAnswer {
-        super::act(desk(bench), Json(ActRequest { specs, act })).await.0
+    async fn asks(bench: &Bench, specs: PathBuf, act: Operation) -> OperationAnswer {
+        super::operate(desk(bench), Json(OperationRequest { specs, act })).await.0
     }
 
     #[tokio::test(start_paused = true)]
@@ -604,24 +610,30 @@ mod tests {
         // A pass records the time, which a purge has to agree with.
         bench.pass().await.unwrap();
         bench.write("more.yaml", "# just being written\n");
-        let list = || asks(&bench, bench.specs(), Act::ListPurge(Purge::Expired));
+        let list = || asks(&bench, bench.specs(), Operation::ListPurge(Purge::Expired));
         let answer = list().await;
-        assert!(matches!(&answer, ActAnswer::Done(Said::ToPurge(found, 1)) if found.is_empty()), "{answer:?}");
+        assert!(
+            matches!(&answer, OperationAnswer::Done(OperationResult::ToPurge(found, 1)) if found.is_empty()),
+            "{answer:?}"
+        );
         bench.later(CONFIRM.as_secs()).await;
         let answer = list().await;
-        assert!(matches!(&answer, ActAnswer::Done(Said::ToPurge(found, 0)) if found.len() == 1), "{answer:?}");
+        assert!(
+            matches!(&answer, OperationAnswer::Done(OperationResult::ToPurge(found, 0)) if found.len() == 1),
+            "{answer:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn commands_for_other_specs_are_refused() {
         let bench = Bench::new().await;
         let other = tempfile::tempdir().unwrap();
-        let forget = || Act::ForgetObject(crate::model::Kind::Volume, "a".parse().unwrap(), None);
+        let forget = || Operation::ForgetObject((crate::model::Kind::Volume, "a".parse().unwrap()).into(), None);
         let answer = asks(&bench, real(other.path()), forget()).await;
-        assert!(matches!(answer, ActAnswer::OtherSpecs(_)), "{answer:?}");
+        assert!(matches!(answer, OperationAnswer::OtherSpecs(_)), "{answer:?}");
         let answer = asks(&bench, bench.specs(), forget()).await;
-        assert!(matches!(answer, ActAnswer::Failed(ActError::Usage(_))), "it is there: {answer:?}");
-        let ask = |specs| Ask { specs, approve: Vec::new(), saved: None, only: Vec::new(), prune: false };
+        assert!(matches!(answer, OperationAnswer::Failed(OperationError::Usage(_))), "it is there: {answer:?}");
+        let ask = |specs| ApplyRequest { specs, approve: Vec::new(), saved: None, only: Vec::new(), prune: false };
         let refused = begin_apply(desk(&bench), Json(ask(real(other.path())))).await;
         let lines = to_bytes(refused.into_body(), BODY).await.unwrap();
         let line: Line = serde_json::from_slice(&lines).unwrap();

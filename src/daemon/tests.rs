@@ -10,14 +10,14 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::hub::{Config, Hub};
+use super::hub::{DaemonConfig, Hub};
+use super::log_reporter::LogReporter;
 use super::pass::{By, Refused};
-use super::protocol::{Ask, real};
+use super::protocol::{ApplyRequest, real};
 use super::schedule::{After, CONFIRM};
-use super::tell::Tell;
 use crate::driver::Driver;
 use crate::driver::sim::{FaultRates, SimDriver};
-use crate::engine::{Act, Clock, Connect, Options, Report, suspend};
+use crate::engine::{Clock, Connect, Operation, Options, Report, suspend};
 use crate::manifest::Allowed;
 use crate::model::{BackendSpec, DriverError, Kind, PurgeMode, Specs};
 use crate::store::{MemoryStore, StoreError};
@@ -71,7 +71,7 @@ impl Bench {
         let clock = Arc::new(Wall(AtomicU64::new(1_800_000_000)));
         let sim = Arc::new(SimDriver::new(Arc::default(), FaultRates::NONE, 0));
         let pool = Arc::new(Pool { sim, meanwhile: Mutex::default() });
-        let config = Config {
+        let config = DaemonConfig {
             specs: dir.path().join("specs"),
             state: dir.path().join("state"),
             allowed: Box::new(|| Ok(Allowed::default())),
@@ -130,7 +130,7 @@ impl Bench {
     }
 
     async fn by(&self, by: By) -> Result<Report, Refused> {
-        self.hub.pass(by, CancellationToken::new(), Arc::new(Tell)).await
+        self.hub.pass(by, CancellationToken::new(), Arc::new(LogReporter)).await
     }
 
     pub(super) async fn pass(&self) -> Result<Report, Refused> {
@@ -166,7 +166,7 @@ impl Bench {
 }
 
 pub(super) fn ask(bench: &Bench) -> By {
-    By::Hand(Ask { specs: bench.specs(), approve: Vec::new(), saved: None, only: Vec::new(), prune: false })
+    By::Hand(ApplyRequest { specs: bench.specs(), approve: Vec::new(), saved: None, only: Vec::new(), prune: false })
 }
 
 #[tokio::test(start_paused = true)]
@@ -294,12 +294,12 @@ async fn an_apply_by_a_person_with_broken_manifests_does_nothing() {
 async fn what_is_suspended_is_not_purged() {
     let bench = Bench::with_trash().await;
     let setup = bench.hub.setup(bench.hub.read().await.specs);
-    let b = Some((Kind::Volume, "b".parse().unwrap()));
+    let b = Some((Kind::Volume, "b".parse().unwrap()).into());
     suspend(&setup, b.clone(), "forensics", None).await.unwrap();
     bench.later(CONFIRM.as_secs()).await;
     bench.pass().await.unwrap();
     assert_eq!(bench.trash(), 1);
-    crate::engine::act(&setup, Act::Resume(b)).await.unwrap();
+    crate::engine::operate(&setup, Operation::Resume(b)).await.unwrap();
     bench.purges().await;
 }
 
@@ -333,8 +333,8 @@ async fn an_apply_of_a_part_confirms_no_removal() {
     let bench = Bench::new().await;
     bench.remove("b.yaml");
     let By::Hand(of_a_part) = ask(&bench) else { unreachable!() };
-    let only = vec![(Kind::Volume, "a".parse().unwrap())];
-    bench.by(By::Hand(Ask { only, ..of_a_part })).await.unwrap();
+    let only = vec![(Kind::Volume, "a".parse().unwrap()).into()];
+    bench.by(By::Hand(ApplyRequest { only, ..of_a_part })).await.unwrap();
     bench.pass().await.unwrap();
     assert_eq!((bench.live(), bench.trash()), (2, 0));
     bench.later(CONFIRM.as_secs()).await;

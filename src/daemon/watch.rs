@@ -9,14 +9,14 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::files::Files;
-use super::hub::{CHECKOUT, Config, Hub};
+use super::hub::{CHECKOUT, DaemonConfig, Hub};
 use super::listen::Unfit;
+use super::log_reporter::LogReporter;
 use super::metrics::Ending;
 use super::pass::{By, Refused};
 use super::schedule::{After, Schedule};
 use super::server;
 use super::service::Service;
-use super::tell::Tell;
 use crate::store::StoreError;
 
 /// The loop turns at least this often: it looks whether SPECS is still the directory that is watched, and which backends are to be
@@ -46,7 +46,7 @@ pub enum Ended {
 ///
 /// # Errors
 /// See [`Ended`].
-pub async fn watch(config: Config) -> Result<(), Ended> {
+pub async fn watch(config: DaemonConfig) -> Result<(), Ended> {
     let begin = |what: &str, error: std::io::Error| Ended::Begin(format!("{what}: {error}"));
     let mut signals = Signals::new().map_err(|error| begin("signals cannot be caught", error))?;
     let service = Service::new();
@@ -233,7 +233,7 @@ impl Turning {
         }
         let by = if self.schedule.begin(now) { By::Time } else { By::Change };
         let (hub, stop) = (Arc::clone(&self.hub), self.hub.stop.child_token());
-        self.running = Some(tokio::spawn(async move { hub.pass(by, stop, Arc::new(Tell)).await.map(|_| ()) }));
+        self.running = Some(tokio::spawn(async move { hub.pass(by, stop, Arc::new(LogReporter)).await.map(|_| ()) }));
     }
 
     fn own_pass_ended(&mut self, ended: Result<Result<(), Refused>, JoinError>) {

@@ -83,7 +83,7 @@ pub trait Driver: Send + Sync {
     ///
     /// # Errors
     /// `Unreachable`, `Denied` or `Full`.
-    async fn found(&self) -> Result<PoolId, DriverError>;
+    async fn init_pool(&self) -> Result<PoolId, DriverError>;
 
     /// Takes the writer lock of `owner`. The pool must have its mark.
     ///

@@ -141,10 +141,10 @@ mod tests {
 
     use super::*;
 
-    type Act = Box<dyn FnOnce()>;
+    type Operation = Box<dyn FnOnce()>;
 
     thread_local! {
-        static MEANWHILE: RefCell<Option<Act>> = const { RefCell::new(None) };
+        static MEANWHILE: RefCell<Option<Operation>> = const { RefCell::new(None) };
     }
 
     /// Called when a temporary file has been made and is not locked yet.

@@ -40,13 +40,13 @@ pub(super) struct Limits {
 
 /// What a tool that ended by itself said.
 #[derive(Debug)]
-pub(super) struct Said {
+pub(super) struct ToolOutput {
     pub(super) status: ExitStatus,
     pub(super) out: Vec<u8>,
     err: Vec<u8>,
 }
 
-impl Said {
+impl ToolOutput {
     /// The last line of its complaint, without control characters.
     pub(super) fn complaint(&self) -> String {
         let text = String::from_utf8_lossy(&self.err);
@@ -64,7 +64,7 @@ pub(super) fn run(
     arguments: &[String],
     limits: Limits,
     go_on: &mut dyn FnMut() -> Result<(), DriverError>,
-) -> Result<Said, DriverError> {
+) -> Result<ToolOutput, DriverError> {
     let mut running = Running(start(name, arguments, limits)?);
     let failed = |what: &str, why: String| DriverError {
         kind: ErrorKind::Transient,
@@ -123,7 +123,7 @@ pub(super) fn run(
         alive = alive && !ready[2];
     }
     let status = running.0.wait().map_err(|error| failed("waiting for", error.to_string()))?;
-    Ok(Said { status, out: out_said, err: err_said })
+    Ok(ToolOutput { status, out: out_said, err: err_said })
 }
 
 /// The path of a tool.
@@ -184,7 +184,7 @@ mod tests {
 
     const LIMITS: Limits = Limits { time: Some(Duration::from_secs(20)), cpu: Some(5), memory: 1 << 30, file: 1 << 20 };
 
-    fn sh(script: &str, limits: Limits) -> Result<Said, DriverError> {
+    fn sh(script: &str, limits: Limits) -> Result<ToolOutput, DriverError> {
         run("sh", &["-c".to_owned(), script.to_owned()], limits, &mut || Ok(()))
     }
 

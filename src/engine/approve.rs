@@ -6,7 +6,7 @@ use crate::model::{JournalEntry, Name, Size, Step};
 use crate::plan::{ApprovalSet, Irreversible, Plan, approval_item};
 use crate::store::Batch;
 
-use super::acts::{ActError, begin, remember};
+use super::operations::{OperationError, begin, remember};
 use super::suspend::writers;
 use super::{Setup, ledger};
 
@@ -15,8 +15,8 @@ use super::{Setup, ledger};
 /// object, and the sum.
 ///
 /// # Errors
-/// [`ActError::Held`] if another set waits, or none; and what every act may end with.
-pub async fn approve(setup: &Setup, digest: &str) -> Result<Vec<String>, ActError> {
+/// [`OperationError::Held`] if another set waits, or none; and what every act may end with.
+pub async fn approve(setup: &Setup, digest: &str) -> Result<Vec<String>, OperationError> {
     let mut pass = begin(setup).await?;
     let listed = pass.plan_closely(&[], Irreversible::List).await;
     // What a plan for people shows to wait, and what a run waits for in which nobody can be asked.
@@ -28,13 +28,13 @@ pub async fn approve(setup: &Setup, digest: &str) -> Result<Vec<String>, ActErro
             return Ok(vec![format!("{digest} is approved already; the next apply carries it out")]);
         }
         if let Some(unobserved) = listed.unobserved.first() {
-            return Err(ActError::Unobserved(format!("{digest} is not what waits now: {}", unobserved.message)));
+            return Err(OperationError::Unobserved(format!("{digest} is not what waits now: {}", unobserved.message)));
         }
-        return Err(ActError::Held(unmatched(digest, &listed)));
+        return Err(OperationError::Held(unmatched(digest, &listed)));
     };
     let plan = pass.plan(&[digest.to_owned()], irreversible);
     let Some(approved) = plan.used.iter().find(|used| used.digest == digest) else {
-        return Err(ActError::Held(format!("{digest} is not what waits now: see `kiln plan`")));
+        return Err(OperationError::Held(format!("{digest} is not what waits now: see `kiln plan`")));
     };
     let steps: Vec<&Step> = plan.steps.iter().filter(|step| approved.set.contains(&approval_item(step))).collect();
     let mut written: Vec<Name> = Vec::new();
@@ -51,7 +51,9 @@ pub async fn approve(setup: &Setup, digest: &str) -> Result<Vec<String>, ActErro
                     several.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
                 ),
             };
-            return Err(ActError::Failed(format!("{backend}: the approval could not be written{before}: {error}")));
+            return Err(OperationError::Failed(format!(
+                "{backend}: the approval could not be written{before}: {error}"
+            )));
         }
         written.push(backend.clone());
     }
@@ -60,7 +62,7 @@ pub async fn approve(setup: &Setup, digest: &str) -> Result<Vec<String>, ActErro
     let mut said: Vec<String> = steps.iter().map(|step| format!("approved: {}", sentence(step))).collect();
     let bytes = Size(steps.iter().map(|step| step.bytes.bytes()).sum());
     said.push(format!("{}, {bytes}: the next apply carries it out, and nothing else ({digest})", counted(steps.len())));
-    said.extend(writers(&pass.looked.world, &setup.specs.stack.owner, None));
+    said.extend(writers(&pass.observations.world, &setup.specs.stack.owner, None));
     Ok(said)
 }
 

@@ -17,10 +17,10 @@ use crate::model::{
 };
 use crate::store::{Batch, Store, StoreError};
 
+use super::batch_writer::BatchWriter;
 use super::effect::Seen;
-use super::look::Backend;
-use super::scribe::Scribe;
-use super::suspend::{Minded, MindedByOne};
+use super::observe::Backend;
+use super::suspend::{ObjectSuspensions, StepSuspensions};
 use super::{Clock, Event, Report, Reporter, ledger};
 
 /// A call is tried this often where its error may pass, with pauses that double from a tenth of a second: under two seconds in
@@ -39,7 +39,7 @@ const LEDGER_EVERY: Duration = Duration::from_secs(5);
 /// Everything that making steps needs.
 pub(super) struct Run<'r> {
     /// Which suspensions hold a step, though they were made after the plan.
-    pub minded: &'r Minded,
+    pub step_suspensions: &'r StepSuspensions,
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
     pub backends: &'r BTreeMap<Name, Backend>,
@@ -106,7 +106,7 @@ impl Run<'_> {
         let stop = self.stop.child_token();
         let mut tasks: JoinSet<Ended> = JoinSet::new();
         let (sender, mut messages) = mpsc::unbounded_channel();
-        let (scribe, writing) = Scribe::new(Arc::clone(&self.store));
+        let (batch_writer, writing) = BatchWriter::new(Arc::clone(&self.store));
         // Given up with this pass, should it be.
         let mut writer = JoinSet::new();
         writer.spawn(writing);
@@ -133,12 +133,12 @@ impl Run<'_> {
                     let one = One {
                         index,
                         step: step.clone(),
-                        minded: self.minded.by(index),
+                        step_suspensions: self.step_suspensions.by(index),
                         backend: lane.backend.clone(),
                         calls: Arc::clone(&lane.calls),
                         stop: stop.clone(),
                         store: Arc::clone(&self.store),
-                        scribe: scribe.clone(),
+                        batch_writer: batch_writer.clone(),
                         clock: Arc::clone(&self.clock),
                         revision: self.revision.clone(),
                         sender: sender.clone(),
@@ -216,7 +216,7 @@ impl Run<'_> {
                 }
             }
         }
-        drop(scribe);
+        drop(batch_writer);
         writer.join_next().await;
         self.enter(steps, &mut unwritten, report).await;
         let left: Vec<usize> = (0..steps.len()).filter(|index| stages[*index] == Stage::Waiting).collect();
@@ -414,12 +414,12 @@ pub(super) async fn commit(store: &Arc<dyn Store>, batch: Batch) -> Result<(), S
 struct One {
     index: usize,
     step: Step,
-    minded: MindedByOne,
+    step_suspensions: ObjectSuspensions,
     backend: Backend,
     calls: Arc<Semaphore>,
     stop: CancellationToken,
     store: Arc<dyn Store>,
-    scribe: Scribe,
+    batch_writer: BatchWriter,
     clock: Arc<dyn Clock>,
     revision: String,
     sender: mpsc::UnboundedSender<Message>,
@@ -430,17 +430,17 @@ impl One {
     async fn make(self) -> Result<End, StoreError> {
         let intent = OpenIntent { id: self.store.next_intent(), step: self.step.clone(), at: self.clock.now() };
         let id = intent.id;
-        self.scribe.commit(Batch { open: vec![intent], ..Batch::default() }).await?;
+        self.batch_writer.commit(Batch { open: vec![intent], ..Batch::default() }).await?;
         let turn = tokio::select! {
             biased;
             () = self.stop.cancelled() => None,
             turn = self.calls.acquire() => turn.ok(),
         };
         let Some(turn) = turn else {
-            self.scribe.commit(Batch { close: vec![id], ..Batch::default() }).await?;
+            self.batch_writer.commit(Batch { close: vec![id], ..Batch::default() }).await?;
             return Ok(End::Stopped);
         };
-        let calling = self.scribe.calling();
+        let calling = self.batch_writer.calling();
         // Nobody listening any more is no reason to stop.
         let _ = self.sender.send(Message::Begun(self.index));
         let began = Instant::now();
@@ -449,7 +449,7 @@ impl One {
         let result = match called {
             Ok(result) => result,
             Err(suspension) => {
-                self.scribe.commit(Batch { close: vec![id], ..Batch::default() }).await?;
+                self.batch_writer.commit(Batch { close: vec![id], ..Batch::default() }).await?;
                 return Ok(End::Suspended(suspension));
             }
         };
@@ -460,7 +460,7 @@ impl One {
         // Without a known end the intent stays open: the next observation says whether there was an effect.
         let is_known = result.as_ref().err().is_none_or(|error| error.effect != Effect::Unknown);
         let close = if is_known { vec![id] } else { Vec::new() };
-        self.scribe.commit_soon(Batch { close, journal: vec![entry], ..Batch::default() }).await?;
+        self.batch_writer.commit_soon(Batch { close, journal: vec![entry], ..Batch::default() }).await?;
         Ok(End::Called(result))
     }
 
@@ -470,7 +470,7 @@ impl One {
         let (mut failed, mut tried) = (None, 0);
         loop {
             tried += 1;
-            match self.minded.suspended(&self.backend, &self.step, self.clock.now()).await {
+            match self.step_suspensions.suspended(&self.backend, &self.step, self.clock.now()).await {
                 Ok(None) => {}
                 Ok(Some(suspension)) => return failed.map(Err).ok_or(suspension),
                 Err(error) => return Ok(Err(failed.unwrap_or(error))),

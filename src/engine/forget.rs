@@ -6,10 +6,10 @@ use crate::model::{
     BackendRecord, Identity, JournalEntry, Kind, Ledger, LedgerEntry, LedgerView, Listed, Name, Object, ObjectRecord,
     Place, Size, Specs, Uid,
 };
-use crate::plan::{self, Irreversible, View};
+use crate::plan::{self, Irreversible, Observation};
 use crate::store::Batch;
 
-use super::acts::{ActError, begin, no_driver, remember};
+use super::operations::{OperationError, begin, no_driver, remember};
 use super::pass::Pass;
 use super::stackless::refuse_without_stack;
 use super::{Setup, ledger};
@@ -18,12 +18,12 @@ use super::{Setup, ledger};
 /// sentence. `by`: the person, for the journal.
 ///
 /// # Errors
-/// See [`ActError`].
-pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&str>) -> Result<String, ActError> {
+/// See [`OperationError`].
+pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&str>) -> Result<String, OperationError> {
     let mut pass = begin(setup).await?;
     let owner = &setup.specs.stack.owner;
-    let there = pass.looked.world.iter().find_map(|(backend, view)| {
-        let (View::Seen { observed, .. } | View::Taken { observed, .. }) = view else { return None };
+    let there = pass.observations.world.iter().find_map(|(backend, view)| {
+        let (Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) = view else { return None };
         let object = observed.objects.iter().find(|o| o.place != Place::Temporary && o.is(owner, kind, name))?;
         Some((backend.clone(), object.clone()))
     });
@@ -31,20 +31,23 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
         return accept_as_it_is(&mut pass, &backend, &object, by).await;
     }
     if let Some(unobserved) = pass.plan(&[], Irreversible::List).unobserved.first() {
-        return Err(ActError::Unobserved(format!("{}: it may still be there", unobserved.message)));
+        return Err(OperationError::Unobserved(format!("{}: it may still be there", unobserved.message)));
     }
     // What was on a backend that is not even opened may be there as well.
     let records = pass.records.objects.values();
     let mut remembered =
         records.filter(|r| r.identity.owner == *owner && r.identity.kind == kind && r.identity.name == *name);
-    let closed = |backend: &Name| matches!(pass.looked.world.get(backend), Some(View::Unbuilt));
+    let closed = |backend: &Name| matches!(pass.observations.world.get(backend), Some(Observation::Unsupported));
     if let Some(record) = remembered.find(|record| closed(&record.backend)) {
-        return Err(ActError::Held(format!("{}: it may still be there", no_driver(&setup.specs, &record.backend))));
+        return Err(OperationError::Held(format!(
+            "{}: it may still be there",
+            no_driver(&setup.specs, &record.backend)
+        )));
     }
-    let seen: BTreeSet<Uid> = pass.looked.world.values().flat_map(all_uids).collect();
+    let seen: BTreeSet<Uid> = pass.observations.world.values().flat_map(all_uids).collect();
     for ledger in pass.ledgers.values() {
         if let Some((uid, entry)) = ledger.expected(kind, name).filter(|(uid, _)| seen.contains(uid)) {
-            return Err(ActError::Held(format!(
+            return Err(OperationError::Held(format!(
                 "{} {name} is not lost: {uid} stands under another name, and {} is what it was called",
                 kind.as_lower(),
                 entry.native
@@ -56,7 +59,7 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
     let mut forgotten = Vec::new();
     for (backend, ledger) in &mut pass.ledgers {
         while let Some((uid, _)) = ledger.expected(kind, name) {
-            ledger.bury(uid, now);
+            ledger.add_tombstone(uid, now);
             let identity = Identity { owner: owner.clone(), kind, name: name.clone(), uid };
             batch.journal.push(decided(&pass.setup.specs.revision, now, backend, &identity, GIVEN_UP.to_owned(), by));
             forgotten.push((backend.clone(), uid));
@@ -69,22 +72,22 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
         }
     }
     if forgotten.is_empty() && batch.objects.is_empty() {
-        return Err(ActError::Usage(format!("no {} {name} is lost", kind.as_lower())));
+        return Err(OperationError::Usage(format!("no {} {name} is lost", kind.as_lower())));
     }
     let backends: Vec<Name> = forgotten.into_iter().map(|(backend, _)| backend).collect();
     for backend in backends {
-        pass.write_now(&backend).await.map_err(|error| ActError::Failed(format!("{backend}: {error}")))?;
+        pass.write_now(&backend).await.map_err(|error| OperationError::Failed(format!("{backend}: {error}")))?;
     }
     remember(&pass, batch).await?;
     Ok(format!("{} {name} is forgotten; if it is declared, the next apply makes a new one", kind.as_lower()))
 }
 
-fn all_uids(view: &View) -> Vec<Uid> {
+fn all_uids(view: &Observation) -> Vec<Uid> {
     match view {
-        View::Seen { observed, .. } | View::Taken { observed, .. } => {
+        Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => {
             observed.objects.iter().filter_map(Object::uid).collect()
         }
-        View::Unseen { .. } | View::Unbuilt => Vec::new(),
+        Observation::Failed { .. } | Observation::Unsupported => Vec::new(),
     }
 }
 
@@ -94,22 +97,22 @@ async fn accept_as_it_is(
     backend: &Name,
     object: &Object,
     by: Option<&str>,
-) -> Result<String, ActError> {
+) -> Result<String, OperationError> {
     let Some(identity) = object.identity.clone() else {
-        return Err(ActError::Usage(format!("{} has no owner", object.native)));
+        return Err(OperationError::Usage(format!("{} has no owner", object.native)));
     };
     let (kind, name) = (identity.kind.as_lower(), &identity.name);
     let declared = declared_size(&pass.setup.specs, &identity);
-    let entry = pass.ledgers.get(backend).and_then(|ledger| ledger.whole.get(&identity.uid));
+    let entry = pass.ledgers.get(backend).and_then(|ledger| ledger.complete.get(&identity.uid));
     if entry.is_none_or(|entry| entry.size <= object.size) {
-        return Err(ActError::Usage(format!("{kind} {name} is there: only what is lost is forgotten")));
+        return Err(OperationError::Usage(format!("{kind} {name} is there: only what is lost is forgotten")));
     }
     let ledger = pass.ledgers.get_mut(backend);
     let was = ledger.and_then(|ledger| ledger::accept_smaller(ledger, identity.uid, object, declared, None));
     let Some(was) = was else {
-        return Err(ActError::Usage(format!("{kind} {name} is there: only what is lost is forgotten")));
+        return Err(OperationError::Usage(format!("{kind} {name} is there: only what is lost is forgotten")));
     };
-    pass.write_now(backend).await.map_err(|error| ActError::Failed(format!("{backend}: {error}")))?;
+    pass.write_now(backend).await.map_err(|error| OperationError::Failed(format!("{backend}: {error}")))?;
     let line = decided(&pass.setup.specs.revision, pass.now, backend, &identity, accepted(object.size, was), by);
     let batch = Batch { objects: vec![(identity.uid, None)], journal: vec![line], ..Batch::default() };
     remember(pass, batch).await?;
@@ -170,14 +173,14 @@ fn decided(
 /// declared, or the growth is approved.
 ///
 /// # Errors
-/// See [`ActError`].
-pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Result<String, ActError> {
+/// See [`OperationError`].
+pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Result<String, OperationError> {
     let specs = &setup.specs;
     let owner = &specs.stack.owner;
     let mut pass = begin(setup).await?;
-    let seen = match pass.looked.world.get(name) {
-        Some(View::Seen { observed, .. } | View::Taken { observed, .. }) => Some(observed),
-        Some(View::Unseen { .. } | View::Unbuilt) | None => None,
+    let seen = match pass.observations.world.get(name) {
+        Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) => Some(observed),
+        Some(Observation::Failed { .. } | Observation::Unsupported) | None => None,
     };
     refuse_without_stack(specs, name, seen, pass.records.backends.get(name))?;
     let mut batch = Batch::default();
@@ -186,26 +189,30 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     batch.backends.push((name.clone(), None));
     if !specs.backends.contains_key(name) {
         if !pass.records.backends.contains_key(name) && batch.objects.is_empty() {
-            return Err(ActError::Usage(format!("no Backend {name} is declared or remembered")));
+            return Err(OperationError::Usage(format!("no Backend {name} is declared or remembered")));
         }
         remember(&pass, batch).await?;
         return Ok(format!("backend {name} is forgotten; what is on it is left as it is"));
     }
-    let observed = match pass.looked.world.get(name) {
-        Some(View::Seen { observed, .. }) => observed.clone(),
-        Some(View::Taken { by, .. }) => {
-            return Err(ActError::Held(format!("another process is writing to {name}: {by}")));
+    let observed = match pass.observations.world.get(name) {
+        Some(Observation::Seen { observed, .. }) => observed.clone(),
+        Some(Observation::LockedBy { by, .. }) => {
+            return Err(OperationError::Held(format!("another process is writing to {name}: {by}")));
         }
-        Some(View::Unseen { why }) => return Err(ActError::Unobserved(format!("{name} could not be observed: {why}"))),
-        Some(View::Unbuilt) | None => return Err(no_driver(specs, name)),
+        Some(Observation::Failed { why }) => {
+            return Err(OperationError::Unobserved(format!("{name} could not be observed: {why}")));
+        }
+        Some(Observation::Unsupported) | None => return Err(no_driver(specs, name)),
     };
     // What could not be seen would be given up with what is not there.
     if let Some(LedgerView::Unreadable(why)) = observed.ledgers.get(owner) {
-        return Err(ActError::Unobserved(format!("{name} could not be observed: {why}")));
+        return Err(OperationError::Unobserved(format!("{name} could not be observed: {why}")));
     }
     if observed.listed != Listed::COMPLETE || !observed.gaps.is_empty() {
         let gaps = observed.gaps.join("; ");
-        return Err(ActError::Unobserved(format!("{name} was seen only in part, so it cannot be accepted: {gaps}")));
+        return Err(OperationError::Unobserved(format!(
+            "{name} was seen only in part, so it cannot be accepted: {gaps}"
+        )));
     }
     // The Backend may have had another name.
     let of_pool: Vec<_> = observed.pool.iter().flat_map(|pool| pass.records.of_pool(pool)).collect();
@@ -215,13 +222,13 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     let names: BTreeSet<Name> = of_pool.into_iter().map(|(of, _)| of.clone()).chain([name.clone()]).collect();
     let kept = match observed.ledgers.get(owner).and_then(|view| plan::believed(view, known.as_ref())) {
         Some(ledger) if ledger.stack != specs.stack.id => {
-            return Err(ActError::Held(format!(
+            return Err(OperationError::Held(format!(
                 "the pool is used by another Stack of the name {owner}; `kiln adopt {name} --from-owner {owner}` takes it over"
             )));
         }
         kept => kept.cloned(),
     };
-    let failed = |error: crate::model::DriverError| ActError::Failed(format!("{name}: {error}"));
+    let failed = |error: crate::model::DriverError| OperationError::Failed(format!("{name}: {error}"));
     let pool = pass.found_and_lock(name).await.map_err(failed)?;
     let mut ledger = match kept {
         Some(ledger) => Ledger { pool: pool.clone(), ..ledger },
@@ -233,12 +240,12 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
         observed.objects.iter().filter_map(|object| Some((object.uid()?, object))).collect();
     // As it is seen: what is not there is not missed.
     let mut gone: BTreeMap<Uid, Identity> = BTreeMap::new();
-    for (uid, entry) in ledger.whole.iter().filter(|(uid, _)| !there.contains_key(uid)) {
+    for (uid, entry) in ledger.complete.iter().filter(|(uid, _)| !there.contains_key(uid)) {
         let LedgerEntry { kind, name, .. } = entry.clone();
         gone.insert(*uid, Identity { owner: owner.clone(), kind, name, uid: *uid });
     }
     for uid in gone.keys() {
-        ledger.bury(*uid, pass.now);
+        ledger.add_tombstone(*uid, pass.now);
     }
     let records = pass.records.objects.values().filter(|record| names.contains(&record.backend));
     let remembered: HashMap<Uid, &ObjectRecord> = records.map(|record| (record.identity.uid, record)).collect();
@@ -246,13 +253,13 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     gone.extend(unseen.map(|record| (record.identity.uid, record.identity.clone())));
     batch.objects = remembered.keys().map(|uid| (*uid, None)).collect();
     ledger::settle(&mut ledger, &observed, specs, pass.now);
-    let objects = ledger.whole.len();
+    let objects = ledger.complete.len();
     let line = |identity: &Identity, what: String| decided(&specs.revision, pass.now, name, identity, what, by);
     batch.journal.extend(gone.values().map(|identity| line(identity, GIVEN_UP.to_owned())));
     let mut smaller = Vec::new();
     for (uid, object) in &there {
         let Some(identity) = object.identity.as_ref().filter(|_| object.conflict.is_none()) else { continue };
-        let stored = known.as_ref().and_then(|ledger| Some(ledger.whole.get(uid)?.size));
+        let stored = known.as_ref().and_then(|ledger| Some(ledger.complete.get(uid)?.size));
         let known = stored.into_iter().chain(remembered.get(uid).map(|record| record.size)).max();
         let declared = declared_size(specs, identity);
         if let Some(was) = ledger::accept_smaller(&mut ledger, *uid, object, declared, known) {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::Setup;
-use super::acts::ActError;
-use super::look::Intent;
+use super::observe::Intent;
+use super::operations::OperationError;
 use super::pass::Pass;
 use crate::driver::image::{Export, export};
 use crate::model::{Access, ErrorKind, ImageFormat, Kind, Name, Object, Place};
-use crate::plan::View;
+use crate::plan::Observation;
 
 /// What to write where.
 pub struct ImageExport {
@@ -34,8 +34,8 @@ pub struct ImageExport {
 /// sentence.
 ///
 /// # Errors
-/// See [`ActError`]; `Held` if somebody has the volume open for writing.
-pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, ActError> {
+/// See [`OperationError`]; `Held` if somebody has the volume open for writing.
+pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, OperationError> {
     let ImageExport { kind, name, file, format, force, progress, abandoned } = wanted;
     let what = format!("{}/{name}", kind.as_lower());
     let records = setup.store.as_ref().and_then(|store| store.records().ok()).unwrap_or_default();
@@ -43,9 +43,9 @@ pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, 
     let owner = &setup.specs.stack.owner;
     let mut found: Vec<(&Name, &Object)> = Vec::new();
     let mut unseen = Vec::new();
-    for (backend, view) in &pass.looked.world {
+    for (backend, view) in &pass.observations.world {
         match view {
-            View::Seen { observed, .. } | View::Taken { observed, .. } => {
+            Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => {
                 let ours = |object: &&Object| object.place == Place::Live && object.is(owner, kind, &name);
                 found.extend(observed.objects.iter().filter(ours).map(|object| (backend, object)));
                 // What a listing that was cut short shows is there; what it does not show may be there too.
@@ -53,8 +53,8 @@ pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, 
                     unseen.push(format!("{backend} did not show everything"));
                 }
             }
-            View::Unseen { why } => unseen.push(format!("{backend}: {why}")),
-            View::Unbuilt => {}
+            Observation::Failed { why } => unseen.push(format!("{backend}: {why}")),
+            Observation::Unsupported => {}
         }
     }
     if found.is_empty() && unseen.is_empty() {
@@ -63,18 +63,18 @@ pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, 
     let (backend, object) = match found[..] {
         [one] => one,
         [] if !unseen.is_empty() => {
-            return Err(ActError::Unobserved(format!("{what} was not found, and {}", unseen.join(", "))));
+            return Err(OperationError::Unobserved(format!("{what} was not found, and {}", unseen.join(", "))));
         }
-        [] => return Err(ActError::Usage(format!("{what} is not there"))),
-        _ => return Err(ActError::Held(format!("there are several objects that are {what}"))),
+        [] => return Err(OperationError::Usage(format!("{what} is not there"))),
+        _ => return Err(OperationError::Held(format!("there are several objects that are {what}"))),
     };
     if let Some(why) = &object.conflict {
-        return Err(ActError::Held(format!("{what} cannot be believed: {why}")));
+        return Err(OperationError::Held(format!("{what} cannot be believed: {why}")));
     }
-    let driver = pass.looked.backends.get(backend).map(|backend| Arc::clone(&backend.driver));
+    let driver = pass.observations.backends.get(backend).map(|backend| Arc::clone(&backend.driver));
     let from = match driver.map(|driver| driver.access(&object.native)) {
         Some(Access::File(path)) => path,
-        _ => return Err(ActError::Failed(format!("the driver of {backend} gives no file to read {what} from"))),
+        _ => return Err(OperationError::Failed(format!("the driver of {backend} gives no file to read {what} from"))),
     };
     let said = format!("exported {what} of {} to {} ({format})", object.size, file.display());
     let written = tokio::task::spawn_blocking(move || {
@@ -82,8 +82,8 @@ pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, 
     });
     match written.await {
         Ok(Ok(())) => Ok(said),
-        Ok(Err(error)) if error.kind == ErrorKind::Busy => Err(ActError::Held(error.message)),
-        Ok(Err(error)) => Err(ActError::Failed(error.message)),
-        Err(_) => Err(ActError::Failed("the export ended in a panic".to_owned())),
+        Ok(Err(error)) if error.kind == ErrorKind::Busy => Err(OperationError::Held(error.message)),
+        Ok(Err(error)) => Err(OperationError::Failed(error.message)),
+        Err(_) => Err(OperationError::Failed("the export ended in a panic".to_owned())),
     }
 }

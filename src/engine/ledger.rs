@@ -24,7 +24,7 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, no
         }
     }
     for (uid, (object, identity)) in &there {
-        match ledger.whole.get(uid) {
+        match ledger.complete.get(uid) {
             None => enter(ledger, identity, object, guess_n(specs, identity, ledger)),
             // A rename of ours that a crash kept from being entered.
             Some(LedgerEntry { name, n, .. })
@@ -37,7 +37,7 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, no
             Some(_) => {}
         }
         // Name and size are not touched: what a stranger renamed or cut must show. Protection is lifted by a step of ours only.
-        if let Some(entry) = ledger.whole.get_mut(uid) {
+        if let Some(entry) = ledger.complete.get_mut(uid) {
             entry.protected |= object.tags.protected;
             entry.restored.extend(object.tags.restored.clone());
         }
@@ -55,7 +55,7 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, no
     let in_doubt: BTreeSet<_> = observed.objects.iter().filter(|o| o.conflict.is_some()).map(|o| &o.native).collect();
     let renamed = old_names(specs);
     let gone: Vec<(Uid, Kind, Size)> = ledger
-        .whole
+        .complete
         .iter()
         .filter(|(uid, entry)| {
             let withdrawn = || specs.withdraws(entry.kind, &entry.name, Some(ledger), **uid) == Withdrawal::Withdrawn;
@@ -73,7 +73,7 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, no
             ledger.leaving.remove(&uid);
             leave(ledger, uid, kind, size, now);
         }
-        ledger.bury(uid, now);
+        ledger.add_tombstone(uid, now);
     }
     // What a clock that was ahead had noted would count until that time has come: it counts from now on.
     let stones = ledger.tombstones.values_mut().map(|stone| &mut stone.at);
@@ -98,7 +98,7 @@ fn specs_renamed_from<'s>(specs: &'s Specs, identity: &Identity) -> Option<&'s c
 
 /// Enters an object under its new name. The old name has used its number up: what is declared under it later is another object.
 fn rename(ledger: &mut Ledger, identity: &Identity, object: &Object, n: u32) {
-    if let Some(old) = ledger.whole.get(&identity.uid) {
+    if let Some(old) = ledger.complete.get(&identity.uid) {
         let next = ledger.next.entry(Ledger::next_key(old.kind, &old.name)).or_default();
         *next = (*next).max(old.n + 1);
     }
@@ -126,7 +126,7 @@ fn guess_n(specs: &Specs, identity: &Identity, ledger: &Ledger) -> u32 {
 
 /// Enters an object as whole.
 pub(super) fn enter(ledger: &mut Ledger, identity: &Identity, object: &Object, n: u32) {
-    let before = ledger.whole.get(&identity.uid);
+    let before = ledger.complete.get(&identity.uid);
     let mut restored = before.map(|entry| entry.restored.clone()).unwrap_or_default();
     restored.extend(object.tags.restored.clone());
     let entry = LedgerEntry {
@@ -140,7 +140,7 @@ pub(super) fn enter(ledger: &mut Ledger, identity: &Identity, object: &Object, n
         declared_in: before.and_then(|entry| entry.declared_in.clone()),
         accepted: before.and_then(|entry| entry.accepted),
     };
-    ledger.whole.insert(identity.uid, entry);
+    ledger.complete.insert(identity.uid, entry);
     // A look that lagged may have had it buried.
     ledger.tombstones.remove(&identity.uid);
     ledger.leaving.remove(&identity.uid);
@@ -220,31 +220,31 @@ pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, no
             enter(ledger, &step.identity, object, *n);
         }
         (Action::Undelete { .. }, Some(object)) => {
-            let n = ledger.whole.get(&uid).map_or(0, |entry| entry.n);
+            let n = ledger.complete.get(&uid).map_or(0, |entry| entry.n);
             enter(ledger, &step.identity, object, n);
         }
         (
             Action::Rename { .. } | Action::Grow { .. } | Action::Restore { .. } | Action::SetTags { .. },
             Some(object),
         ) => {
-            let n = ledger.whole.get(&uid).map_or(0, |entry| entry.n);
+            let n = ledger.complete.get(&uid).map_or(0, |entry| entry.n);
             enter(ledger, &step.identity, object, n);
         }
         (Action::Trash { .. }, _) => leave(ledger, uid, step.identity.kind, step.bytes, now),
         (Action::Destroy, None) => {
             leave(ledger, uid, step.identity.kind, step.bytes, now);
-            ledger.bury(uid, now);
+            ledger.add_tombstone(uid, now);
         }
-        (Action::Purge, None) => ledger.bury(uid, now),
+        (Action::Purge, None) => ledger.add_tombstone(uid, now),
         _ => {}
     }
     if let Action::SetTags { tags } | Action::Undelete { tags } = &step.action
-        && let Some(entry) = ledger.whole.get_mut(&uid)
+        && let Some(entry) = ledger.complete.get_mut(&uid)
     {
         entry.protected = tags.protected;
     }
     if let Action::Grow { .. } = &step.action
-        && let Some(entry) = ledger.whole.get_mut(&uid)
+        && let Some(entry) = ledger.complete.get_mut(&uid)
     {
         entry.accepted = None;
     }
@@ -259,7 +259,7 @@ pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, no
 /// Enters an object that is as declared, with nothing to do: whoever grew it, its document followed; and protection that no
 /// document asks for is lifted.
 pub(super) fn accept(ledger: &mut Ledger, uid: Uid, object: &Object) {
-    if let Some(entry) = ledger.whole.get_mut(&uid) {
+    if let Some(entry) = ledger.complete.get_mut(&uid) {
         entry.size = object.size;
         entry.protected = object.tags.protected;
         entry.accepted = None;
@@ -276,7 +276,7 @@ pub(super) fn accept_smaller(
     declared: Option<Size>,
     known: Option<Size>,
 ) -> Option<Size> {
-    let entry = ledger.whole.get_mut(&uid)?;
+    let entry = ledger.complete.get_mut(&uid)?;
     let was = known.into_iter().chain([entry.size]).max().filter(|was| *was > object.size);
     entry.size = object.size;
     if entry.kind == Kind::Volume {
@@ -296,7 +296,7 @@ fn spend(ledger: &mut Ledger) {
 
 /// Strikes approved items off that nothing is planned for any more (a person removed the object by hand, or its document came
 /// back). `pending`: `uid verb` of all steps and of all that is held. What these manifests do not cover keeps its approvals.
-pub(super) fn strike_off(ledger: &mut Ledger, pending: &BTreeSet<String>, specs: &Specs) {
+pub(super) fn drop_stale(ledger: &mut Ledger, pending: &BTreeSet<String>, specs: &Specs) {
     let waits = |item: &String| item.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ");
     let mut approvals = std::mem::take(&mut ledger.approvals);
     for approval in &mut approvals {
@@ -309,7 +309,7 @@ pub(super) fn strike_off(ledger: &mut Ledger, pending: &BTreeSet<String>, specs:
 /// Whether these manifests say nothing about the object of an approved item.
 fn is_left(ledger: &Ledger, item: &str, specs: &Specs) -> bool {
     let uid = item.split(' ').next().and_then(|uid| uid.parse().ok());
-    let entry = uid.and_then(|uid| Some((uid, ledger.whole.get(&uid)?)));
+    let entry = uid.and_then(|uid| Some((uid, ledger.complete.get(&uid)?)));
     entry.is_some_and(|(uid, entry)| is_not_covered(ledger, uid, entry, specs))
 }
 
@@ -320,7 +320,7 @@ fn is_not_covered(ledger: &Ledger, uid: Uid, entry: &LedgerEntry, specs: &Specs)
 /// Removals that waited because they were too much at once, and about which these manifests say nothing: they go on waiting.
 pub(super) fn waiting_elsewhere(ledger: &Ledger, specs: &Specs) -> BTreeSet<Uid> {
     let is_left = |uid: &&Uid| {
-        let entry = ledger.whole.get(uid);
+        let entry = ledger.complete.get(uid);
         entry.is_some_and(|entry| is_not_covered(ledger, **uid, entry, specs))
     };
     ledger.waiting.iter().filter(is_left).copied().collect()
@@ -328,7 +328,7 @@ pub(super) fn waiting_elsewhere(ledger: &Ledger, specs: &Specs) -> BTreeSet<Uid>
 
 /// Enters which file declares an object. A part of the manifests does not know better than all of them did.
 pub(super) fn declare(ledger: &mut Ledger, uid: Uid, specs: &Specs) {
-    let Some(entry) = ledger.whole.get_mut(&uid) else { return };
+    let Some(entry) = ledger.complete.get_mut(&uid) else { return };
     let is_known = specs.coverage.extent == Extent::Partial && entry.declared_in.is_some();
     if let Some(file) = specs.declared_in(entry.kind, &entry.name).filter(|_| !is_known) {
         entry.declared_in = Some(file);
@@ -338,18 +338,18 @@ pub(super) fn declare(ledger: &mut Ledger, uid: Uid, specs: &Specs) {
 /// Enters which files declare the objects, and which manifests were read. While objects wait because these are other manifests, those
 /// before stay the ones to compare with.
 pub(super) fn read(ledger: &mut Ledger, specs: &Specs, plan: &Plan) {
-    let uids: Vec<Uid> = ledger.whole.keys().copied().collect();
+    let uids: Vec<Uid> = ledger.complete.keys().copied().collect();
     uids.into_iter().for_each(|uid| declare(ledger, uid, specs));
     if !specs.is_whole() || specs.coverage.stdin || specs.coverage.files.is_empty() {
         return;
     }
-    let waits = plan.doubted.iter().any(|uid| ledger.whole.contains_key(uid));
+    let waits = plan.doubted.iter().any(|uid| ledger.complete.contains_key(uid));
     if waits && specs.is_other_source(Some(ledger)).is_some() {
         return;
     }
     let declared_below = |directory: &str| {
         let below = format!("{directory}/");
-        ledger.whole.values().any(|entry| entry.declared_in.as_ref().is_some_and(|file| file.starts_with(&below)))
+        ledger.complete.values().any(|entry| entry.declared_in.as_ref().is_some_and(|file| file.starts_with(&below)))
     };
     ledger.reading = Some(specs.coverage.remembered(ledger.reading.as_ref(), declared_below));
 }
@@ -369,7 +369,7 @@ pub(super) fn take_over(ours: &mut Ledger, theirs: &Ledger) {
         stack: _,
         serial: _,
         approvals: _,
-        whole,
+        complete,
         leaving,
         destroying,
         tombstones,
@@ -387,9 +387,9 @@ pub(super) fn take_over(ours: &mut Ledger, theirs: &Ledger) {
     for (uid, stone) in tombstones {
         ours.tombstones.entry(*uid).or_insert_with(|| stone.clone());
     }
-    for (uid, entry) in whole.iter().filter(|(uid, _)| !ours.tombstones.contains_key(uid)) {
-        if !ours.whole.contains_key(uid) {
-            ours.whole.insert(*uid, entry.clone());
+    for (uid, entry) in complete.iter().filter(|(uid, _)| !ours.tombstones.contains_key(uid)) {
+        if !ours.complete.contains_key(uid) {
+            ours.complete.insert(*uid, entry.clone());
             if leaving.contains(uid) {
                 ours.leaving.insert(*uid);
             }

@@ -1,12 +1,11 @@
 //! Making it so: observe, plan, execute, look again, report.
 //!
-//! [`reconcile_once`] is the whole story of a pass; [`survey`] is the same up to the plan, and changes nothing. What a person decides by
+//! [`reconcile_once`] is the whole story of a pass; [`overview`] is the same up to the plan, and changes nothing. What a person decides by
 //! hand (the trash, `forget`, `adopt`) is in `acts`, and makes its steps in the same way; what a person says about
 //! steps to come is in `approve` and `suspend`.
 
-mod act;
-mod acts;
 mod approve;
+mod batch_writer;
 mod clock;
 mod declared;
 mod effect;
@@ -15,18 +14,19 @@ mod effort;
 mod execute;
 mod forget;
 mod image;
-mod leaks;
 mod ledger;
-mod look;
+mod observe;
+mod operation;
+mod operations;
+mod orphans;
 mod pass;
 mod problems;
 mod reconcile;
-mod scribe;
+mod referenced;
 mod stackless;
 mod status;
 mod suspend;
 mod unowned;
-mod wanted;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -35,26 +35,28 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-pub use act::{Act, Said, act};
-pub use acts::{
-    ActError, Purge, Trashed, adopt_owner, is_kept_by_reading, trash_in, trash_list, trash_purge, trash_purge_list,
-    trash_restore,
-};
 pub use approve::approve;
 pub use clock::SystemClock;
 pub use declared::Declared;
 pub use forget::{forget_backend, forget_object};
 pub use image::{ImageExport, image_export};
-pub use leaks::{Leak, LeakReason, leaks};
+pub use operation::{Operation, OperationResult, operate};
+pub use operations::{
+    OperationError, Purge, Trashed, adopt_owner, is_kept_by_reading, trash_in, trash_list, trash_purge,
+    trash_purge_list, trash_restore,
+};
+pub use orphans::{Orphan, OrphanReason, orphans};
 pub use problems::problem_views;
-pub use reconcile::{JOURNAL, reconcile_once, survey, survey_while};
+pub use reconcile::{JOURNAL, overview, overview_while, reconcile_once};
+pub use referenced::Referenced;
 pub use status::{Condition, Metadata, Moment, ObjectStatus, Status, backend_status, rfc3339, status};
 pub use suspend::{Written, resume, suspend, writers};
 pub use unowned::{Unowned, unowned, with_content};
-pub use wanted::Wanted;
 
 use crate::driver::Driver;
-use crate::model::{BackendSpec, DriverError, JournalEntry, Kind, Name, Outcome, Records, Specs, Step, Suspension};
+use crate::model::{
+    BackendSpec, DriverError, JournalEntry, Kind, Name, ObjectId, Outcome, Records, Specs, Step, Suspension,
+};
 use crate::plan::{Plan, World};
 use crate::store::Store;
 
@@ -88,7 +90,7 @@ pub struct Setup {
 
 /// A look at everything, with the plan that follows from it. Nothing was changed.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Survey {
+pub struct Overview {
     /// When, in seconds since 1970.
     pub now: u64,
     /// What every declared backend showed.
@@ -169,7 +171,7 @@ pub struct Report {
     /// what waits.
     pub refused: Vec<String>,
     /// Objects that were asked for by name, and are neither declared nor anything that the plan is about: nothing was run.
-    pub unknown: Vec<(Kind, Name)>,
+    pub unknown: Vec<ObjectId>,
     /// Steps, and things held, that were left out because others were asked for by name.
     pub left_out: (usize, usize),
     /// The plan as run, with everything held (what the run itself found to be held included); where nothing was run, as it would be.
@@ -200,9 +202,9 @@ pub struct Options {
     /// A plan that was saved: this and nothing else is to be run, or the run is refused.
     pub saved: Option<Arc<Plan>>,
     /// Only these objects and what they need, unless there are none here: then all.
-    pub only: BTreeSet<(Kind, Name)>,
+    pub only: BTreeSet<ObjectId>,
     /// Objects whose last steps failed: neither theirs nor what waits for them is begun in this pass.
-    pub postponed: BTreeSet<(Kind, Name)>,
+    pub postponed: BTreeSet<ObjectId>,
     /// A person named each object: what is suspended is no obstacle.
     pub by_name: bool,
     /// Cancelled by the first Ctrl-C: running steps are finished, no other is begun.

@@ -10,14 +10,14 @@ use crate::model::{
     Kind, Ledger, LedgerView, Name, Object, ObjectRecord, Outcome, Place, Reason, Records, Removal, Risk, Size, Specs,
     Step, Tags, Uid, Verb, Written,
 };
-use crate::plan::{self, Inputs, Irreversible, Plan, Unobserved, View};
+use crate::plan::{self, Inputs, Irreversible, Observation, Plan, Unobserved};
 use crate::store::{Batch, Store, StoreError};
 
 use super::effect::Seen;
 use super::execute::{Run, commit, journal_entry};
-use super::look::{Backend, Intent, Looked, look};
+use super::observe::{Backend, Intent, Observations, look};
 use super::reconcile::JOURNAL;
-use super::suspend::Minded;
+use super::suspend::StepSuspensions;
 use super::{Event, Options, Report, Reporter, Setup, ledger};
 
 /// A pass under way.
@@ -25,7 +25,7 @@ pub(super) struct Pass<'s> {
     pub setup: &'s Setup,
     pub store: Option<Arc<dyn Store>>,
     pub records: Arc<Records>,
-    pub looked: Looked,
+    pub observations: Observations,
     pub now: u64,
     /// What looks at images showed, in this pass.
     pub images: Images,
@@ -51,13 +51,13 @@ impl<'s> Pass<'s> {
     /// Looks at every declared backend, with these records in mind.
     pub(super) async fn begin(setup: &'s Setup, records: Arc<Records>, intent: Intent) -> Self {
         let specs = &setup.specs;
-        let looked = look(&setup.connect, specs, &records, intent).await;
+        let observations = look(&setup.connect, specs, &records, intent).await;
         let now = setup.clock.now();
         Self {
             setup,
             store: setup.store.clone(),
             records,
-            looked,
+            observations,
             now,
             images: Images::new(),
             ledgers: BTreeMap::new(),
@@ -99,7 +99,7 @@ impl<'s> Pass<'s> {
         let suspended = self.suspensions().in_force(self.now);
         f(&Inputs {
             specs: self.specs(),
-            world: &self.looked.world,
+            world: &self.observations.world,
             records: &self.records,
             recent: &recent,
             suspended: &suspended,
@@ -136,14 +136,14 @@ impl<'s> Pass<'s> {
     /// that a set that waits is the same whoever asks for it.
     pub(super) async fn plan_closely(&mut self, approved: &[String], irreversible: Irreversible) -> Plan {
         let first = self.plan(approved, Irreversible::List);
-        let clients = self.looked.look_closer(&first).await;
-        let images = self.look_at_images(plan::images(&first)).await;
+        let clients = self.observations.ask(&first).await;
+        let images = self.inspect_images(plan::images(&first)).await;
         let differs = irreversible != Irreversible::List && first.approval.is_some();
         if clients || images || differs { self.plan(approved, irreversible) } else { first }
     }
 
     /// Looks at images. Whether there were any.
-    async fn look_at_images(&mut self, wanted: BTreeSet<ImageRef>) -> bool {
+    async fn inspect_images(&mut self, wanted: BTreeSet<ImageRef>) -> bool {
         let any = !wanted.is_empty();
         for image in wanted {
             let look = {
@@ -168,7 +168,7 @@ impl<'s> Pass<'s> {
         let mut looks: HashMap<&Name, Seen<'_>> = HashMap::new();
         for intent in &intents {
             let step = &intent.step;
-            let Some(View::Seen { observed, .. }) = self.looked.world.get(&step.backend) else {
+            let Some(Observation::Seen { observed, .. }) = self.observations.world.get(&step.backend) else {
                 // It cannot be looked at. The intent stays open until it can, or until its backend is surely declared no more.
                 if !self.specs().backends.contains_key(&step.backend) && self.specs().is_whole() {
                     batch.close.push(intent.id);
@@ -176,7 +176,7 @@ impl<'s> Pass<'s> {
                 continue;
             };
             // A pool that is not the one it was is not locked, and what it lacks says nothing of the step.
-            if self.looked.backends.get(&step.backend).is_none_or(|open| open.lock.is_none()) {
+            if self.observations.backends.get(&step.backend).is_none_or(|open| open.lock.is_none()) {
                 continue;
             }
             // Written down ahead, it may not even have begun: nothing is taken for done that a look does not show.
@@ -213,14 +213,14 @@ impl<'s> Pass<'s> {
         let recovered = finished.iter().filter(|step| matches!(step.action, Action::Destroy));
         let mut destroyed: HashSet<Uid> = recovered.map(|step| step.identity.uid).collect();
         let owner = self.setup.specs.stack.owner.clone();
-        for view in self.looked.world.values_mut() {
-            if let View::Seen { observed, .. } = view
+        for view in self.observations.world.values_mut() {
+            if let Observation::Seen { observed, .. } = view
                 && let Some(LedgerView::Good(ledger) | LedgerView::Older(ledger, _)) = observed.ledgers.get_mut(&owner)
             {
                 if !ledger.destroying.is_empty() {
                     destroyed.extend(journaled_destructions(&store, ledger.destroying.len())?);
                 }
-                ledger.leaving.extend(destroyed.iter().filter(|uid| ledger.whole.contains_key(uid)));
+                ledger.leaving.extend(destroyed.iter().filter(|uid| ledger.complete.contains_key(uid)));
             }
         }
         let usable = self.with_inputs(&[], Irreversible::Hold, plan::usable);
@@ -240,8 +240,8 @@ impl<'s> Pass<'s> {
     /// Tells of steps whether the look at the beginning shows what they were to bring about.
     pub(super) fn shown(&self) -> impl Fn(&Step) -> bool {
         let mut seen: HashMap<&Name, Seen<'_>> = HashMap::new();
-        for (name, view) in &self.looked.world {
-            if let View::Seen { observed, .. } = view {
+        for (name, view) in &self.observations.world {
+            if let Observation::Seen { observed, .. } = view {
                 seen.insert(name, Seen::new(observed));
             }
         }
@@ -251,8 +251,10 @@ impl<'s> Pass<'s> {
     /// Removes our half-made objects. Under the writer lock they are nobody's work in progress.
     async fn sweep(&mut self, name: &Name, reporter: &dyn Reporter) {
         let owner = self.specs().stack.owner.clone();
-        let Some(backend) = self.looked.backends.get(name).filter(|backend| backend.lock.is_some()) else { return };
-        let Some(View::Seen { observed, .. }) = self.looked.world.get_mut(name) else { return };
+        let Some(backend) = self.observations.backends.get(name).filter(|backend| backend.lock.is_some()) else {
+            return;
+        };
+        let Some(Observation::Seen { observed, .. }) = self.observations.world.get_mut(name) else { return };
         let half_made =
             |o: &Object| o.place == Place::Temporary && o.identity.as_ref().is_some_and(|id| id.owner == owner);
         let mut left = Vec::new();
@@ -296,7 +298,7 @@ impl<'s> Pass<'s> {
     fn settle(&mut self, usable: BTreeMap<Name, Option<Ledger>>) {
         self.usable = usable.keys().cloned().collect();
         for (name, ledger) in usable {
-            let Some(View::Seen { observed, .. }) = self.looked.world.get(&name) else { continue };
+            let Some(Observation::Seen { observed, .. }) = self.observations.world.get(&name) else { continue };
             let Some(mut ledger) = ledger.or_else(|| {
                 let pool = observed.pool.clone()?;
                 Some(ledger::first(pool, &self.setup.specs.stack.owner, &self.setup.specs))
@@ -320,11 +322,11 @@ impl<'s> Pass<'s> {
     /// Makes sure that a backend can be written to: its pool founded, its lock held, its ledger begun.
     async fn ready(&mut self, name: &Name) -> Result<(), DriverError> {
         let owner = self.setup.specs.stack.owner.clone();
-        let Some(backend) = self.looked.backends.get_mut(name) else {
+        let Some(backend) = self.observations.backends.get_mut(name) else {
             return Err(DriverError::before(ErrorKind::Unreachable, "it is not open"));
         };
         if backend.lock.is_none() {
-            let pool = backend.found().await?;
+            let pool = backend.init_pool().await?;
             backend.lock(&owner).await?;
             // Between the look and the lock another may have begun here.
             let again = backend.observe(&crate::model::Scope::All).await?;
@@ -340,10 +342,10 @@ impl<'s> Pass<'s> {
     /// Makes a backend ready to be written to, whatever the planner thinks of it: a person decided.
     pub(super) async fn found_and_lock(&mut self, name: &Name) -> Result<crate::model::PoolId, DriverError> {
         let owner = self.setup.specs.stack.owner.clone();
-        let Some(backend) = self.looked.backends.get_mut(name) else {
+        let Some(backend) = self.observations.backends.get_mut(name) else {
             return Err(DriverError::before(ErrorKind::Unreachable, "it is not open"));
         };
-        let pool = backend.found().await?;
+        let pool = backend.init_pool().await?;
         if backend.lock.is_none() {
             backend.lock(&owner).await?;
         }
@@ -352,7 +354,7 @@ impl<'s> Pass<'s> {
 
     /// Writes a ledger now.
     pub(super) async fn write_now(&mut self, name: &Name) -> Result<(), DriverError> {
-        let (Some(backend), Some(ledger)) = (self.looked.backends.get(name), self.ledgers.get_mut(name)) else {
+        let (Some(backend), Some(ledger)) = (self.observations.backends.get(name), self.ledgers.get_mut(name)) else {
             return Ok(());
         };
         backend.write_ledger_again(ledger).await
@@ -360,8 +362,8 @@ impl<'s> Pass<'s> {
 
     /// Writes a ledger if it is not what the pool has.
     async fn write_ledger(&mut self, name: &Name) -> Result<(), DriverError> {
-        let on_pool = match self.looked.world.get(name) {
-            Some(View::Seen { observed, .. }) => observed.ledgers.get(&self.setup.specs.stack.owner),
+        let on_pool = match self.observations.world.get(name) {
+            Some(Observation::Seen { observed, .. }) => observed.ledgers.get(&self.setup.specs.stack.owner),
             _ => None,
         };
         if matches!(on_pool, Some(crate::model::LedgerView::Good(there)) if Some(there) == self.ledgers.get(name)) {
@@ -381,7 +383,7 @@ impl<'s> Pass<'s> {
         let leaving: BTreeSet<Uid> = removed.filter_map(|held| held.uid).collect();
         let busy: HashSet<Uid> = all.iter().map(|(uid, _)| *uid).collect();
         for ledger in self.ledgers.values_mut() {
-            ledger::strike_off(ledger, &pending, &self.setup.specs);
+            ledger::drop_stale(ledger, &pending, &self.setup.specs);
             ledger::read(ledger, &self.setup.specs, plan);
             let elsewhere = ledger::waiting_elsewhere(ledger, &self.setup.specs);
             // What waited and is held for another reason now (a file that cannot be read for a moment) goes on waiting.
@@ -391,13 +393,13 @@ impl<'s> Pass<'s> {
                 .iter()
                 .chain(still)
                 .chain(&elsewhere)
-                .filter(|uid| ledger.whole.contains_key(uid))
+                .filter(|uid| ledger.complete.contains_key(uid))
                 .copied()
                 .collect();
         }
         // What is as declared with nothing to do is settled as it is, whoever made it so.
         for (name, ledger) in &mut self.ledgers {
-            let Some(View::Seen { observed, .. }) = self.looked.world.get(name) else { continue };
+            let Some(Observation::Seen { observed, .. }) = self.observations.world.get(name) else { continue };
             for object in observed.objects.iter().filter(|o| o.place == Place::Live && o.conflict.is_none()) {
                 let Some(id) = object.identity.as_ref().filter(|id| id.owner == plan.owner && !busy.contains(&id.uid))
                 else {
@@ -405,7 +407,7 @@ impl<'s> Pass<'s> {
                 };
                 // What was released is as it should be, too. Its size and protection in the ledger stay: a loss must show when it is
                 // declared again.
-                let is_known_as = |name: &Name| ledger.whole.get(&id.uid).is_none_or(|entry| entry.name == *name);
+                let is_known_as = |name: &Name| ledger.complete.get(&id.uid).is_none_or(|entry| entry.name == *name);
                 if declares(&self.setup.specs, id) {
                     ledger::accept(ledger, id.uid, object);
                     self.settled.insert(id.uid);
@@ -450,7 +452,7 @@ impl<'s> Pass<'s> {
                 used_up.extend(ledger::use_up(ledger, here));
             }
             // A pool with nothing of ours, and nothing to be made there, is not written to.
-            let idle = self.ledgers.get(&name).is_some_and(|ledger| ledger.whole.is_empty() && ledger.serial == 0)
+            let idle = self.ledgers.get(&name).is_some_and(|ledger| ledger.complete.is_empty() && ledger.serial == 0)
                 && !plan.steps.iter().any(|step| step.backend == name);
             if idle {
                 continue;
@@ -463,15 +465,16 @@ impl<'s> Pass<'s> {
             reporter.event(Event::Note(format!("nothing is done on {name}: {error}")));
         }
         let backends: BTreeMap<Name, _> = self
-            .looked
+            .observations
             .backends
             .iter()
             .map(|(name, backend)| (name.clone(), backend.clone()))
             .filter(|(name, _)| !unready.contains_key(name))
             .collect();
-        let minded = if options.by_name { Minded::nothing() } else { self.minded(&plan.steps) };
+        let step_suspensions =
+            if options.by_name { StepSuspensions::nothing() } else { self.step_suspensions(&plan.steps) };
         let mut run = Run {
-            minded: &minded,
+            step_suspensions: &step_suspensions,
             store,
             clock: Arc::clone(&self.setup.clock),
             backends: &backends,
@@ -511,9 +514,9 @@ impl<'s> Pass<'s> {
         let owner = &self.specs().stack.owner;
         let mut batch = Batch::default();
         for (name, ledger) in &self.ledgers {
-            let Some(View::Seen { observed, .. }) = self.looked.world.get(name) else { continue };
+            let Some(Observation::Seen { observed, .. }) = self.observations.world.get(name) else { continue };
             let spec = &self.specs().backends[name];
-            if ledger.serial > 0 && self.looked.backends.get(name).is_some_and(Backend::has_ledger) {
+            if ledger.serial > 0 && self.observations.backends.get(name).is_some_and(Backend::has_ledger) {
                 let record = BackendRecord {
                     place: spec.config.place(),
                     pool: ledger.pool.clone(),

@@ -3,29 +3,29 @@
 use std::future::ready;
 use std::sync::Arc;
 
-use crate::model::{DriverError, Effect, ErrorKind, Kind, Name, Specs, Step};
+use crate::model::{DriverError, Effect, ErrorKind, Kind, ObjectId, Specs, Step};
 use crate::plan::{self, Held, HeldReason, Irreversible, Plan, Selected};
 use crate::store::{Store, StoreError};
 
 use super::approve;
-use super::look::Intent;
+use super::observe::Intent;
 use super::pass::Pass;
-use super::{Event, Options, Report, Reporter, Setup, Survey};
+use super::{Event, Options, Overview, Report, Reporter, Setup};
 
-/// How many of the journal's last lines a survey has.
+/// How many of the journal's last lines a overview has.
 pub const JOURNAL: usize = 1000;
 
 /// Looks at everything and plans; changes nothing. Never fails: what cannot be seen is in the plan's `unobserved` and `held`.
-pub async fn survey(setup: &Setup, approve: &[String]) -> Survey {
-    survey_while(setup, ready(setup.store.clone()), approve).await
+pub async fn overview(setup: &Setup, approve: &[String]) -> Overview {
+    overview_while(setup, ready(setup.store.clone()), approve).await
 }
 
-/// Like [`survey`], with a store that may still be being opened: meanwhile the backends are looked at.
-pub async fn survey_while(
+/// Like [`overview`], with a store that may still be being opened: meanwhile the backends are looked at.
+pub async fn overview_while(
     setup: &Setup,
     opening: impl Future<Output = Option<Arc<dyn Store>>>,
     approve: &[String],
-) -> Survey {
+) -> Overview {
     let (mut pass, store) = tokio::join!(Pass::begin(setup, Arc::default(), Intent::Look), opening);
     match store.as_ref().map(|store| store.records()) {
         None => {}
@@ -36,8 +36,8 @@ pub async fn survey_while(
     let plan = pass.plan_closely(approve, Irreversible::List).await;
     let journal = store.and_then(|store| store.journal(JOURNAL).ok()).unwrap_or_default();
     let suspended = pass.suspensions().in_force(pass.now);
-    let Pass { now, looked, records, .. } = pass;
-    Survey { now, world: looked.world, records, suspended, journal, plan, retries: Vec::new() }
+    let Pass { now, observations, records, .. } = pass;
+    Overview { now, world: observations.world, records, suspended, journal, plan, retries: Vec::new() }
 }
 
 /// One pass: lock, observe, recover what a crash left, plan, check the plan, ask, execute, look again, remember, report.
@@ -104,7 +104,7 @@ async fn carry_out(
     hold_what_was_not_done(&mut plan, &mut report);
     report.plan = Some(plan);
     report.usable = pass.usable;
-    report.world = pass.looked.world;
+    report.world = pass.observations.world;
     Ok(report)
 }
 
@@ -114,8 +114,8 @@ fn part_of(whole: &Plan, options: &Options) -> Option<Selected> {
 }
 
 /// What was asked for that nobody knows: a name mistyped, most likely.
-fn unknown(part: Option<&Selected>, specs: &Specs) -> Vec<(Kind, Name)> {
-    let declared = |(kind, name): &&(Kind, Name)| match kind {
+fn unknown(part: Option<&Selected>, specs: &Specs) -> Vec<ObjectId> {
+    let declared = |ObjectId { kind, name }: &&ObjectId| match kind {
         Kind::Volume => specs.volumes.contains_key(name),
         Kind::Snapshot => specs.snapshots.contains_key(name),
         Kind::Export => specs.exports.contains_key(name),
@@ -155,7 +155,7 @@ fn hold_what_was_not_done(plan: &mut Plan, report: &mut Report) {
     plan.held.sort();
 }
 
-fn held(step: Step, reason: HeldReason, message: String, unblock: &str) -> Held {
+fn held(step: Step, reason: HeldReason, message: String, fix: &str) -> Held {
     Held {
         action: step.action.verb(),
         kind: step.identity.kind,
@@ -164,7 +164,7 @@ fn held(step: Step, reason: HeldReason, message: String, unblock: &str) -> Held 
         uid: Some(step.identity.uid),
         reason,
         message,
-        unblock: unblock.to_owned(),
+        fix: fix.to_owned(),
     }
 }
 

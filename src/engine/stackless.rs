@@ -3,7 +3,7 @@
 use crate::model::{BackendRecord, LedgerView, Name, Observed, Specs};
 use crate::plan;
 
-use super::acts::ActError;
+use super::operations::OperationError;
 
 /// Refuses to accept a pool, or to take objects over, where no Stack is declared and another owner uses the pool: most likely the Stack's
 /// document is missing, and the owner `default` would have empty twins of its objects. Where `default` has objects on the pool, the manifests
@@ -12,18 +12,18 @@ use super::acts::ActError;
 /// `observed` is none of a Backend that is not declared. `record` is what the store knows of it.
 ///
 /// # Errors
-/// [`ActError::Held`], with the document that is missing.
+/// [`OperationError::Held`], with the document that is missing.
 pub(super) fn refuse_without_stack(
     specs: &Specs,
     backend: &Name,
     observed: Option<&Observed>,
     record: Option<&BackendRecord>,
-) -> Result<(), ActError> {
+) -> Result<(), OperationError> {
     let own = &specs.stack.owner;
     if specs.stack.declared {
         return Ok(());
     }
-    let knows_objects = |view: &LedgerView| view.ledger().is_none_or(|ledger| !ledger.whole.is_empty());
+    let knows_objects = |view: &LedgerView| view.ledger().is_none_or(|ledger| !ledger.complete.is_empty());
     let ledgers =
         || observed.into_iter().flat_map(|observed| &observed.ledgers).filter(|(_, view)| knows_objects(view));
     let mut objects = observed.into_iter().flat_map(|observed| &observed.objects).filter_map(|o| o.identity.as_ref());
@@ -38,7 +38,7 @@ pub(super) fn refuse_without_stack(
         Some(observed) => plan::missing_stack(other, observed),
         None => format!("no Stack is declared: bring back the document of {other}"),
     };
-    Err(ActError::Held(format!(
+    Err(OperationError::Held(format!(
         "{backend} belongs to {other}, and nothing is done with it for the owner {own}; {fix}, or declare a Stack that is to have it"
     )))
 }

@@ -11,12 +11,12 @@ use smol_str::{SmolStr, format_smolstr};
 use super::approve::APPROVE;
 use super::declared::Declared;
 use super::forget::FORGET;
-use super::{Retry, Survey};
+use super::{Overview, Retry};
 use crate::model::{
     Action, BackendSpec, Capacity, Clients, Identity, JournalEntry, Kind, Name, NativeName, Object, ObjectRecord,
     Observed, OnRemove, Owner, Place, PoolId, Specs, Step, Tags, Uid, Verb,
 };
-use crate::plan::{Drift, Held, View, resume, suspended_because, suspension_of};
+use crate::plan::{Drift, Held, Observation, resume, suspended_because, suspension_of};
 
 /// One object, as in `kiln get -o json`. What is known of it already is referred to and not copied: there may be a hundred thousand.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -59,7 +59,7 @@ pub struct Status<'a> {
     /// Why, in one sentence.
     pub message: Cow<'a, str>,
     /// What to do about it.
-    pub unblock: Option<Cow<'a, str>>,
+    pub fix: Option<Cow<'a, str>>,
     /// Which incarnation.
     pub uid: Option<Uid>,
     /// Whose.
@@ -158,27 +158,27 @@ pub fn rfc3339(seconds: u64) -> String {
 
 /// Every volume, snapshot and export that is declared, that is there under this owner (the trash included), or that was there
 /// when its backend was last seen; sorted by kind, name and uid.
-pub fn status<'a>(survey: &'a Survey, specs: &'a Specs) -> Vec<ObjectStatus<'a>> {
-    let look = Look::new(survey, specs);
+pub fn status<'a>(overview: &'a Overview, specs: &'a Specs) -> Vec<ObjectStatus<'a>> {
+    let look = Look::new(overview, specs);
     let remembered = look.remembered();
     let last_seen: HashSet<(Kind, &Name)> = remembered.iter().map(|r| (r.identity.kind, &r.identity.name)).collect();
     let is_met = |kind, name| look.about(kind, name).meant.is_some() || last_seen.contains(&(kind, name));
-    let mut all: Vec<ObjectStatus<'a>> = owned(survey, specs).map(|found| look.present(&found)).collect();
+    let mut all: Vec<ObjectStatus<'a>> = owned(overview, specs).map(|found| look.present(&found)).collect();
     all.extend(remembered.iter().map(|record| look.last_seen(record)));
     // What is declared and was not met above is not there yet, or is not known to be.
     let declared = look.declared().filter(|(kind, name, _)| !is_met(*kind, name));
     all.extend(declared.map(|(kind, name, backend)| look.absent(kind, name, backend)));
     // What is held and is none of these (lost, and no longer declared) is shown too: it waits for a person.
     let is_shown = |kind, name| Declared::find(specs, kind, name).is_some() || is_met(kind, name);
-    let others = survey.plan.held.iter().filter(|held| !is_shown(held.kind, &held.name));
+    let others = overview.plan.held.iter().filter(|held| !is_shown(held.kind, &held.name));
     all.extend(others.map(|held| look.absent(held.kind, &held.name, held.backend.as_ref())));
     all.sort_by(|a, b| (a.kind, a.metadata.name, a.status.uid).cmp(&(b.kind, b.metadata.name, b.status.uid)));
     all
 }
 
 /// Every declared backend, by name.
-pub fn backend_status<'a>(survey: &'a Survey, specs: &'a Specs) -> Vec<ObjectStatus<'a>> {
-    let look = Look::new(survey, specs);
+pub fn backend_status<'a>(overview: &'a Overview, specs: &'a Specs) -> Vec<ObjectStatus<'a>> {
+    let look = Look::new(overview, specs);
     specs.backends.values().map(|spec| look.backend(spec)).collect()
 }
 
@@ -191,8 +191,8 @@ struct Found<'a> {
 }
 
 /// What every backend that could be seen shows of this owner's. What is half made is not an object yet.
-fn owned<'a>(survey: &'a Survey, specs: &'a Specs) -> impl Iterator<Item = Found<'a>> {
-    survey
+fn owned<'a>(overview: &'a Overview, specs: &'a Specs) -> impl Iterator<Item = Found<'a>> {
+    overview
         .world
         .iter()
         .filter_map(|(backend, view)| Some((backend, seen(view)?)))
@@ -232,7 +232,7 @@ impl<'a> About<'a> {
 }
 
 struct Look<'a> {
-    survey: &'a Survey,
+    overview: &'a Overview,
     specs: &'a Specs,
     about: HashMap<(Kind, &'a Name), About<'a>>,
     /// About a name of which nothing is known.
@@ -240,25 +240,25 @@ struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    fn new(survey: &'a Survey, specs: &'a Specs) -> Self {
-        let objects = survey.world.values().filter_map(seen).map(|observed| observed.objects.len()).sum();
+    fn new(overview: &'a Overview, specs: &'a Specs) -> Self {
+        let objects = overview.world.values().filter_map(seen).map(|observed| observed.objects.len()).sum();
         let mut about: HashMap<(Kind, &'a Name), About<'a>> = HashMap::with_capacity(objects);
-        for held in &survey.plan.held {
+        for held in &overview.plan.held {
             about.entry((held.kind, &held.name)).or_default().held.push(held);
         }
-        for step in &survey.plan.steps {
+        for step in &overview.plan.steps {
             about.entry((step.identity.kind, &step.identity.name)).or_default().steps.push(step);
         }
-        for drift in &survey.plan.drift {
+        for drift in &overview.plan.drift {
             about.entry((drift.kind, &drift.name)).or_default().drift.get_or_insert(drift);
         }
         let of_steps = |entry: &&JournalEntry| {
             entry.owner == specs.stack.owner && ![APPROVE, FORGET].contains(&entry.action.as_str())
         };
-        for entry in survey.journal.iter().filter(of_steps) {
+        for entry in overview.journal.iter().filter(of_steps) {
             about.entry((entry.kind, &entry.name)).or_default().last = Some(entry);
         }
-        for retry in &survey.retries {
+        for retry in &overview.retries {
             about.entry((retry.kind, &retry.name)).or_default().retry = Some(retry);
         }
         // The spec is about what lives where it is declared, else about what lives elsewhere, else about what is in the trash.
@@ -266,14 +266,14 @@ impl<'a> Look<'a> {
             let declared = specs.volumes.get(name).filter(|_| kind == Kind::Volume).map(|volume| &volume.backend);
             (object.place != Place::Live, declared.is_some_and(|declared| declared != backend))
         };
-        for Found { identity: Identity { kind, name, .. }, backend, object } in owned(survey, specs) {
+        for Found { identity: Identity { kind, name, .. }, backend, object } in owned(overview, specs) {
             let meant = &mut about.entry((*kind, name)).or_default().meant;
             let this = (backend, object);
             if meant.is_none_or(|other| rank(name, *kind, this) < rank(name, *kind, other)) {
                 *meant = Some(this);
             }
         }
-        Self { survey, specs, about, nothing: About::default() }
+        Self { overview, specs, about, nothing: About::default() }
     }
 
     fn about<'s>(&'s self, kind: Kind, name: &'s Name) -> &'s About<'a> {
@@ -283,7 +283,7 @@ impl<'a> Look<'a> {
     /// Records of objects that were there, on backends that cannot be seen now (or cannot be seen whole), which do not show them.
     fn remembered(&self) -> Vec<&'a ObjectRecord> {
         let mut found: Vec<&'a ObjectRecord> = self
-            .survey
+            .overview
             .records
             .objects
             .values()
@@ -291,7 +291,7 @@ impl<'a> Look<'a> {
             .filter(|record| self.in_doubt(&record.backend, record.identity.kind))
             .collect();
         if !found.is_empty() {
-            let shown: HashSet<Uid> = owned(self.survey, self.specs).map(|found| found.identity.uid).collect();
+            let shown: HashSet<Uid> = owned(self.overview, self.specs).map(|found| found.identity.uid).collect();
             found.retain(|record| !shown.contains(&record.identity.uid));
         }
         found
@@ -300,7 +300,7 @@ impl<'a> Look<'a> {
     /// Whether what a backend does not show may be there all the same.
     fn in_doubt(&self, backend: &Name, kind: Kind) -> bool {
         self.is_unobserved(backend)
-            || match self.survey.world.get(backend).and_then(seen) {
+            || match self.overview.world.get(backend).and_then(seen) {
                 Some(observed) => !observed.listed.proves_absence_of(kind),
                 None => true,
             }
@@ -326,7 +326,7 @@ impl<'a> Look<'a> {
         let declared = Declared::find(self.specs, kind, name).filter(|_| is_meant);
         let verdict = Self::judge(about, object.uid(), Some(found), declared.is_some());
         let verdict = self.with_suspension(kind, name, verdict);
-        self.build(kind, name, declared, verdict, Some(object), Some(backend), Some(self.survey.now))
+        self.build(kind, name, declared, verdict, Some(object), Some(backend), Some(self.overview.now))
     }
 
     /// An object that was there when its backend was last seen.
@@ -346,7 +346,7 @@ impl<'a> Look<'a> {
             Some(backend) if self.is_unobserved(backend) => self.unknown(about, None, backend),
             _ => Self::judge(about, None, None, declared.is_some()),
         };
-        let observed_at = backend.and_then(|b| self.survey.world.get(b)).and_then(seen).map(|_| self.survey.now);
+        let observed_at = backend.and_then(|b| self.overview.world.get(b)).and_then(seen).map(|_| self.overview.now);
         let mut built = self.build(kind, name, declared, verdict, None, backend, observed_at);
         let planned = about.step(None).map(|step| step.identity.uid);
         built.status.uid = planned.or_else(|| about.held(None)?.uid);
@@ -355,8 +355,8 @@ impl<'a> Look<'a> {
 
     /// Whether nothing is known of a backend now: it did not answer, or is not the one it was.
     fn is_unobserved(&self, backend: &Name) -> bool {
-        matches!(self.survey.world.get(backend), Some(View::Unseen { .. }))
-            || self.survey.plan.unobserved.iter().any(|unobserved| unobserved.backend == *backend)
+        matches!(self.overview.world.get(backend), Some(Observation::Failed { .. }))
+            || self.overview.plan.unobserved.iter().any(|unobserved| unobserved.backend == *backend)
     }
 
     /// Of an object on a backend that does not show it: with the reason and the way out for which it is held, if it is.
@@ -368,18 +368,20 @@ impl<'a> Look<'a> {
     }
 
     fn unobserved(&self, backend: &Name) -> Verdict<'a> {
-        let why = self.survey.plan.unobserved.iter().find(|u| u.backend == *backend).map(|u| u.message.as_str());
-        let message = match self.survey.world.get(backend) {
-            Some(View::Unseen { why }) => format!("the backend {backend} could not be observed: {why}").into(),
-            Some(View::Unbuilt) => match self.specs.not_allowed(Kind::Backend, backend) {
+        let why = self.overview.plan.unobserved.iter().find(|u| u.backend == *backend).map(|u| u.message.as_str());
+        let message = match self.overview.world.get(backend) {
+            Some(Observation::Failed { why }) => format!("the backend {backend} could not be observed: {why}").into(),
+            Some(Observation::Unsupported) => match self.specs.not_allowed(Kind::Backend, backend) {
                 Some(barred) => Cow::Borrowed(barred.message.as_str()),
                 None => format!("the driver of the backend {backend} is not built").into(),
             },
-            Some(View::Seen { observed, .. } | View::Taken { observed, .. }) => match (why, observed.gaps.first()) {
-                (Some(why), _) => Cow::Borrowed(why),
-                (None, Some(gap)) => format!("the backend {backend} did not show everything: {gap}").into(),
-                (None, None) => format!("the backend {backend} did not show everything").into(),
-            },
+            Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) => {
+                match (why, observed.gaps.first()) {
+                    (Some(why), _) => Cow::Borrowed(why),
+                    (None, Some(gap)) => format!("the backend {backend} did not show everything: {gap}").into(),
+                    (None, None) => format!("the backend {backend} did not show everything").into(),
+                }
+            }
             None => format!("the backend {backend} is no longer declared, so nobody looks at it").into(),
         };
         Verdict::new(Condition::Unknown, "Unobserved", message)
@@ -439,11 +441,11 @@ impl<'a> Look<'a> {
 
     /// That nothing would be done for an object is said of one that needs nothing, too.
     fn with_suspension(&self, kind: Kind, name: &Name, verdict: Verdict<'a>) -> Verdict<'a> {
-        match suspension_of(&self.survey.suspended, kind, name) {
+        match suspension_of(&self.overview.suspended, kind, name) {
             Some(suspension) if verdict.condition == Condition::Settled => Verdict {
                 reason: "Suspended".into(),
                 message: format!("{}; {}", verdict.message, suspended_because(suspension)).into(),
-                unblock: Some(resume(suspension).into()),
+                fix: Some(resume(suspension).into()),
                 ..verdict
             },
             _ => verdict,
@@ -464,7 +466,7 @@ impl<'a> Look<'a> {
         static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
         let meta = declared.map(Declared::meta);
         let tags = object.map(|object| &object.tags);
-        let Verdict { condition, reason, message, unblock } = verdict;
+        let Verdict { condition, reason, message, fix } = verdict;
         ObjectStatus {
             api_version: "kiln/v1",
             kind,
@@ -478,7 +480,7 @@ impl<'a> Look<'a> {
                 condition,
                 reason,
                 message,
-                unblock,
+                fix,
                 uid: object.and_then(Object::uid),
                 owner: &self.specs.stack.owner,
                 backend,
@@ -510,30 +512,30 @@ impl<'a> Look<'a> {
 
     fn backend(&self, spec: &'a BackendSpec) -> ObjectStatus<'a> {
         let name = &spec.meta.name;
-        let view = self.survey.world.get(name);
+        let view = self.overview.world.get(name);
         let observed = view.and_then(seen);
-        let record = self.survey.records.backends.get(name);
-        let unobserved = self.survey.plan.unobserved.iter().find(|u| u.backend == *name);
+        let record = self.overview.records.backends.get(name);
+        let unobserved = self.overview.plan.unobserved.iter().find(|u| u.backend == *name);
         let verdict = match (view, unobserved) {
-            (Some(View::Seen { .. } | View::Taken { .. }), Some(unobserved)) => {
-                Verdict::new(Condition::Unknown, "NotAsItWas", unobserved.message.as_str())
+            (Some(Observation::Seen { .. } | Observation::LockedBy { .. }), Some(unobserved)) => {
+                Verdict::new(Condition::Unknown, "PoolChanged", unobserved.message.as_str())
             }
-            (Some(View::Seen { observed, .. }), None) if !observed.gaps.is_empty() => {
+            (Some(Observation::Seen { observed, .. }), None) if !observed.gaps.is_empty() => {
                 Verdict::new(Condition::Unknown, "Unobserved", observed.gaps.join("; "))
             }
-            (Some(View::Seen { observed, .. }), None) if observed.pool.is_none() => {
+            (Some(Observation::Seen { observed, .. }), None) if observed.pool.is_none() => {
                 Verdict::new(Condition::Progressing, "NotThere", "not used yet")
             }
-            (Some(View::Seen { .. }), None) => Verdict::new(Condition::Settled, "Observed", "observed"),
-            (Some(View::Taken { by, .. }), None) => Verdict::new(Condition::Held, "OtherWriter", by.as_str()),
-            (Some(View::Unbuilt), _) if let Some(held) = self.about(Kind::Backend, name).held(None) => {
+            (Some(Observation::Seen { .. }), None) => Verdict::new(Condition::Settled, "Observed", "observed"),
+            (Some(Observation::LockedBy { by, .. }), None) => Verdict::new(Condition::Held, "OtherWriter", by.as_str()),
+            (Some(Observation::Unsupported), _) if let Some(held) = self.about(Kind::Backend, name).held(None) => {
                 Verdict::held(held)
             }
-            (Some(View::Unbuilt), _) => {
+            (Some(Observation::Unsupported), _) => {
                 let driver = spec.config.driver();
                 Verdict::new(Condition::Held, "Unsupported", format!("the driver {driver} is not built"))
             }
-            (Some(View::Unseen { .. }) | None, _) => self.unobserved(name),
+            (Some(Observation::Failed { .. }) | None, _) => self.unobserved(name),
         };
         let mut built = self.build(Kind::Backend, name, None, verdict, None, Some(name), None);
         built.metadata.labels = &spec.meta.labels;
@@ -543,7 +545,7 @@ impl<'a> Look<'a> {
         status.size = capacity.map(|capacity| capacity.total);
         status.used = capacity.map(|capacity| capacity.used);
         status.observed_at = match observed {
-            Some(_) => Some(Moment(self.survey.now)),
+            Some(_) => Some(Moment(self.overview.now)),
             None => record.map(|record| Moment(record.observed_at)),
         };
         status.location = Some(spec.config.place());
@@ -558,12 +560,12 @@ struct Verdict<'a> {
     condition: Condition,
     reason: SmolStr,
     message: Cow<'a, str>,
-    unblock: Option<Cow<'a, str>>,
+    fix: Option<Cow<'a, str>>,
 }
 
 impl<'a> Verdict<'a> {
     fn new(condition: Condition, reason: &'static str, message: impl Into<Cow<'a, str>>) -> Self {
-        Self { condition, reason: SmolStr::new_static(reason), message: message.into(), unblock: None }
+        Self { condition, reason: SmolStr::new_static(reason), message: message.into(), fix: None }
     }
 
     fn held(held: &'a Held) -> Self {
@@ -571,15 +573,15 @@ impl<'a> Verdict<'a> {
             condition: Condition::Held,
             reason: format_smolstr!("{}", held.reason),
             message: held.message.as_str().into(),
-            unblock: Some(held.unblock.as_str().into()).filter(|text: &Cow<'a, str>| !text.is_empty()),
+            fix: Some(held.fix.as_str().into()).filter(|text: &Cow<'a, str>| !text.is_empty()),
         }
     }
 }
 
-fn seen(view: &View) -> Option<&Observed> {
+fn seen(view: &Observation) -> Option<&Observed> {
     match view {
-        View::Seen { observed, .. } | View::Taken { observed, .. } => Some(observed),
-        View::Unseen { .. } | View::Unbuilt => None,
+        Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => Some(observed),
+        Observation::Failed { .. } | Observation::Unsupported => None,
     }
 }
 

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::model::{
-    Action, DriverError, Kind, Name, Object, Observed, Owner, Place, Records, Scope, Seconds, Specs, Step, Suspension,
-    SuspensionId, Suspensions, Uid, Writer,
+    Action, DriverError, Kind, Name, Object, ObjectId, Observed, Owner, Place, Records, Scope, Seconds, Specs, Step,
+    Suspension, SuspensionId, Suspensions, Uid, Writer,
 };
-use crate::plan::{View, World, read_by, suspended_because};
+use crate::plan::{Observation, World, read_by, suspended_because};
 use crate::store::Batch;
 
-use super::acts::ActError;
 use super::execute::commit;
-use super::look::{Backend, Intent, open};
+use super::observe::{Backend, Intent, open};
+use super::operations::OperationError;
 use super::pass::Pass;
 use super::{Setup, rfc3339};
 
@@ -32,23 +32,26 @@ pub struct Written {
 /// of the same. No backend is observed for an object that is declared or remembered.
 ///
 /// # Errors
-/// [`ActError::Usage`] for an object that is not known, [`ActError::Failed`] if it is recorded nowhere, and [`ActError::Store`].
+/// [`OperationError::Usage`] for an object that is not known, [`OperationError::Failed`] if it is recorded nowhere, and [`OperationError::Store`].
 pub async fn suspend(
     setup: &Setup,
-    object: Option<(Kind, Name)>,
+    object: Option<ObjectId>,
     reason: &str,
     length: Option<Seconds>,
-) -> Result<Written, ActError> {
+) -> Result<Written, OperationError> {
     let reason = reason.trim();
     if reason.is_empty() {
-        return Err(ActError::Usage("a suspension needs a reason: others will read it".to_owned()));
+        return Err(OperationError::Usage("a suspension needs a reason: others will read it".to_owned()));
     }
     if reason.len() > Suspension::LONGEST_REASON {
         let most = Suspension::LONGEST_REASON;
-        return Err(ActError::Usage(format!("a reason has at most {most} bytes, and this one has {}", reason.len())));
+        return Err(OperationError::Usage(format!(
+            "a reason has at most {most} bytes, and this one has {}",
+            reason.len()
+        )));
     }
     let records = records(setup)?;
-    if let Some((kind, name)) = &object {
+    if let Some(ObjectId { kind, name }) = &object {
         must_be_known(setup, &records, *kind, name).await?;
     }
     let pools = Pools::open(setup, &records).await;
@@ -75,8 +78,8 @@ pub async fn suspend(
 /// suspended keeps each of its objects so.) Returns what holds now.
 ///
 /// # Errors
-/// [`ActError::Usage`] if that is not suspended, [`ActError::Failed`] if it is recorded nowhere, and [`ActError::Store`].
-pub async fn resume(setup: &Setup, object: Option<(Kind, Name)>) -> Result<Written, ActError> {
+/// [`OperationError::Usage`] if that is not suspended, [`OperationError::Failed`] if it is recorded nowhere, and [`OperationError::Store`].
+pub async fn resume(setup: &Setup, object: Option<ObjectId>) -> Result<Written, OperationError> {
     let records = records(setup)?;
     let pools = Pools::open(setup, &records).await;
     let now = setup.clock.now();
@@ -86,12 +89,12 @@ pub async fn resume(setup: &Setup, object: Option<(Kind, Name)>) -> Result<Writt
         others.iter().map(|other| format!("{}: {}", named(other), suspended_because(other))).collect();
     let Some(lifted) = those.first() else {
         let what = match &object {
-            Some((kind, name)) => format!("{}/{name} is not suspended by its name", kind.as_lower()),
+            Some(object) => format!("{object} is not suspended by its name"),
             None => "there is no suspension of everything".to_owned(),
         };
         let instead = if others.is_empty() { "nor is anything else".to_owned() } else { others.join("; ") };
         let unread = pools.missed.iter().map(|missed| format!("; {missed}")).collect::<String>();
-        return Err(ActError::Usage(format!("{what}; {instead}{unread}")));
+        return Err(OperationError::Usage(format!("{what}; {instead}{unread}")));
     };
     let mut said = vec![format!("{} is resumed", named(lifted))];
     said.extend(others.into_iter().map(|other| format!("still suspended: {other}")));
@@ -101,13 +104,13 @@ pub async fn resume(setup: &Setup, object: Option<(Kind, Name)>) -> Result<Writt
 
 fn named(suspension: &Suspension) -> String {
     match &suspension.object {
-        Some((kind, name)) => format!("{}/{name}", kind.as_lower()),
+        Some(object) => object.to_string(),
         None => format!("everything of {}", suspension.owner),
     }
 }
 
 /// What the store remembers. Without a store (it is in use, say) the pools alone are asked.
-fn records(setup: &Setup) -> Result<Arc<Records>, ActError> {
+fn records(setup: &Setup) -> Result<Arc<Records>, OperationError> {
     setup.store.as_ref().map_or_else(|| Ok(Arc::default()), |store| Ok(store.records()?))
 }
 
@@ -188,7 +191,7 @@ impl Pools {
         records: &Records,
         changed: Vec<Suspension>,
         mut said: Vec<String>,
-    ) -> Result<Written, ActError> {
+    ) -> Result<Written, OperationError> {
         if let Some(store) = &setup.store {
             let mut suspensions: Vec<(String, Option<Suspension>)> = Vec::new();
             for one in &changed {
@@ -224,7 +227,7 @@ impl Pools {
         self.missed.sort();
         if setup.store.is_none() && reached.is_empty() {
             let why = self.missed.iter().map(|missed| format!("; {missed}")).collect::<String>();
-            return Err(ActError::Failed(format!("it is recorded nowhere: no pool could be reached{why}")));
+            return Err(OperationError::Failed(format!("it is recorded nowhere: no pool could be reached{why}")));
         }
         if !reached.is_empty() {
             let names: Vec<&str> = reached.iter().map(Name::as_str).collect();
@@ -242,9 +245,11 @@ impl Pools {
 /// The other processes that write to these backends for this owner, a sentence each; `daemon` is the one that is known already. They
 /// work with another store (or their daemon is mute): no command reaches them through this one.
 pub fn writers(world: &World, owner: &Owner, daemon: Option<u32>) -> Vec<String> {
-    let of_one = |(name, view): (&Name, &View)| match view {
-        View::Seen { observed, .. } | View::Taken { observed, .. } => writers_in(name, observed, owner, daemon),
-        View::Unseen { .. } | View::Unbuilt => Vec::new(),
+    let of_one = |(name, view): (&Name, &Observation)| match view {
+        Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => {
+            writers_in(name, observed, owner, daemon)
+        }
+        Observation::Failed { .. } | Observation::Unsupported => Vec::new(),
     };
     world.iter().flat_map(of_one).collect()
 }
@@ -262,7 +267,7 @@ fn writers_in(backend: &Name, observed: &Observed, owner: &Owner, daemon: Option
 }
 
 /// A name mistyped would suspend nothing, and nobody would notice.
-async fn must_be_known(setup: &Setup, records: &Arc<Records>, kind: Kind, name: &Name) -> Result<(), ActError> {
+async fn must_be_known(setup: &Setup, records: &Arc<Records>, kind: Kind, name: &Name) -> Result<(), OperationError> {
     let (specs, owner): (&Specs, _) = (&setup.specs, &setup.specs.stack.owner);
     let declared = match kind {
         Kind::Volume => specs.volumes.contains_key(name),
@@ -270,22 +275,24 @@ async fn must_be_known(setup: &Setup, records: &Arc<Records>, kind: Kind, name: 
         Kind::Export => specs.exports.contains_key(name),
         Kind::Stack | Kind::Backend | Kind::Target | Kind::Approval => {
             let sentence = format!("a {} cannot be suspended: only volumes, snapshots and exports", kind.as_lower());
-            return Err(ActError::Usage(sentence));
+            return Err(OperationError::Usage(sentence));
         }
     };
     let ledgers = || records.backends.values().filter_map(|record| record.ledger.as_ref());
     let entered = || {
         let ours = ledgers().filter(|ledger| ledger.owner == *owner);
-        ours.flat_map(|ledger| ledger.whole.values()).any(|entry| entry.kind == kind && entry.name == *name)
+        ours.flat_map(|ledger| ledger.complete.values()).any(|entry| entry.kind == kind && entry.name == *name)
     };
     if declared || records.find(owner, kind, name).is_some() || entered() {
         return Ok(());
     }
     let pass = Pass::begin(setup, Arc::clone(records), Intent::Look).await;
     let is_it = |o: &Object| o.place != Place::Temporary && o.is(owner, kind, name);
-    let there = pass.looked.world.values().any(|view| match view {
-        View::Seen { observed, .. } | View::Taken { observed, .. } => observed.objects.iter().any(is_it),
-        View::Unseen { .. } | View::Unbuilt => false,
+    let there = pass.observations.world.values().any(|view| match view {
+        Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => {
+            observed.objects.iter().any(is_it)
+        }
+        Observation::Failed { .. } | Observation::Unsupported => false,
     });
     if there {
         return Ok(());
@@ -294,7 +301,7 @@ async fn must_be_known(setup: &Setup, records: &Arc<Records>, kind: Kind, name: 
     if let Some(unobserved) = pass.unobserved().first() {
         sentence.push_str(&format!(" (but {})", unobserved.message));
     }
-    Err(ActError::Usage(sentence))
+    Err(OperationError::Usage(sentence))
 }
 
 impl Pass<'_> {
@@ -302,13 +309,13 @@ impl Pass<'_> {
     pub(super) fn suspensions(&self) -> Suspensions {
         let owner = &self.specs().stack.owner;
         let stored = self.records.suspensions.values().filter(|one| one.owner == *owner);
-        Suspensions::union(self.looked.suspensions.values().flatten().chain(stored))
+        Suspensions::union(self.observations.suspensions.values().flatten().chain(stored))
     }
 
     /// Records on a backend, for this owner, what another owner suspended and did not resume: the objects that are taken over stay
     /// suspended. May be done again; what this owner resumed since stays resumed. Returns a sentence for each that is in force.
     pub(super) async fn take_over_suspensions(&self, name: &Name, from: &Owner) -> Result<Vec<String>, DriverError> {
-        let Some(backend) = self.looked.backends.get(name) else { return Ok(Vec::new()) };
+        let Some(backend) = self.observations.backends.get(name) else { return Ok(Vec::new()) };
         let on_pool = backend.suspensions(from).await?;
         let stored = self.records.suspensions.values().filter(|one| one.owner == *from);
         let ours = self.suspensions();
@@ -330,8 +337,8 @@ impl Pass<'_> {
     /// that is. A record that cannot be written stays where it is, and holds from there.
     pub(super) async fn spread_suspensions(&mut self) {
         let union = self.suspensions();
-        for (name, backend) in self.looked.backends.iter().filter(|(_, backend)| backend.lock.is_some()) {
-            let Some(on_it) = self.looked.suspensions.get_mut(name) else { continue };
+        for (name, backend) in self.observations.backends.iter().filter(|(_, backend)| backend.lock.is_some()) {
+            let Some(on_it) = self.observations.suspensions.get_mut(name) else { continue };
             for one in union.0.values() {
                 let there = on_it.iter().find(|other| other.id() == one.id());
                 let is_in_force_there = there.is_some_and(|there| there.resumed.is_none());
@@ -360,9 +367,10 @@ impl Pass<'_> {
     pub(super) fn suspensions_to_remember(&self, known: &Records) -> Vec<(String, Option<Suspension>)> {
         let owner = &self.specs().stack.owner;
         let mine = || known.suspensions.iter().filter(|(_, one)| one.owner == *owner);
-        let union = Suspensions::union(mine().map(|(_, one)| one).chain(self.looked.suspensions.values().flatten()));
+        let union =
+            Suspensions::union(mine().map(|(_, one)| one).chain(self.observations.suspensions.values().flatten()));
         let all_reached = self.specs().backends.keys().all(|name| self.usable.contains(name));
-        let on_pools = || self.looked.suspensions.values().flatten();
+        let on_pools = || self.observations.suspensions.values().flatten();
         let unaware = |one: &Suspension| on_pools().any(|other| other.resumed.is_none() && other.id() == one.id());
         let remembered = |one: &&Suspension| match one.resumed {
             Some(at) => (!all_reached || unaware(one)) && at + Suspension::RESUMED_DAYS * 86_400 > self.now,
@@ -377,10 +385,10 @@ impl Pass<'_> {
     }
 
     /// What the steps of this pass mind while they are made.
-    pub(super) fn minded(&self, steps: &[Step]) -> Minded {
+    pub(super) fn step_suspensions(&self, steps: &[Step]) -> StepSuspensions {
         let ended = self.suspensions().0.into_iter().filter(|(_, one)| one.resumed.is_some()).map(|(id, _)| id);
         // What an object is called now matters where it is renamed, and where another is made from it.
-        let mut wanted: HashMap<Uid, Vec<(Kind, Name)>> = HashMap::new();
+        let mut wanted: HashMap<Uid, Vec<ObjectId>> = HashMap::new();
         for step in steps {
             if let Action::Rename { .. } = step.action {
                 wanted.insert(step.identity.uid, Vec::new());
@@ -388,55 +396,57 @@ impl Pass<'_> {
             wanted.extend(read_by(step).map(|object| (object.uid, Vec::new())));
         }
         if !wanted.is_empty() {
-            let seen = self.looked.world.values().flat_map(|view| match view {
-                View::Seen { observed, .. } | View::Taken { observed, .. } => observed.objects.as_slice(),
-                View::Unseen { .. } | View::Unbuilt => &[],
+            let seen = self.observations.world.values().flat_map(|view| match view {
+                Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => {
+                    observed.objects.as_slice()
+                }
+                Observation::Failed { .. } | Observation::Unsupported => &[],
             });
             let identities = seen.filter_map(|object| object.identity.as_ref());
             for identity in identities.chain(steps.iter().map(|step| &step.identity)) {
                 if let Some(names) = wanted.get_mut(&identity.uid) {
-                    names.push((identity.kind, identity.name.clone()));
+                    names.push(identity.id());
                 }
             }
         }
         let about = |step: &Step| {
-            let mut about = vec![(step.identity.kind, step.identity.name.clone())];
+            let mut about = vec![step.identity.id()];
             let others = [Some(step.identity.uid), read_by(step).map(|object| object.uid)].into_iter().flatten();
             about.extend(others.filter_map(|uid| wanted.get(&uid)).flatten().cloned());
             about
         };
-        Minded { ended: Arc::new(ended.collect()), about: steps.iter().map(about).collect() }
+        StepSuspensions { ended: Arc::new(ended.collect()), about: steps.iter().map(about).collect() }
     }
 }
 
 /// What steps mind while they are made: a suspension that another process records meanwhile.
 #[derive(Default)]
-pub(super) struct Minded {
+pub(super) struct StepSuspensions {
     ended: Arc<BTreeSet<SuspensionId>>,
     /// For each step, the objects that it is about and those that it reads.
-    about: Vec<Vec<(Kind, Name)>>,
+    about: Vec<Vec<ObjectId>>,
 }
 
 /// What one step minds.
-pub(super) struct MindedByOne {
+pub(super) struct ObjectSuspensions {
     ended: Arc<BTreeSet<SuspensionId>>,
-    about: Vec<(Kind, Name)>,
+    about: Vec<ObjectId>,
 }
 
-impl Minded {
+impl StepSuspensions {
     /// For steps on objects that a person named.
     pub(super) fn nothing() -> Self {
         Self::default()
     }
 
     /// Returns what the step of this index minds.
-    pub(super) fn by(&self, index: usize) -> MindedByOne {
+    pub(super) fn by(&self, index: usize) -> ObjectSuspensions {
         let about = self.about.get(index).cloned().unwrap_or_default();
-        MindedByOne { ended: Arc::clone(&self.ended), about }
+        ObjectSuspensions { ended: Arc::clone(&self.ended), about }
     }
 }
 
-impl MindedByOne {
+impl ObjectSuspensions {
     /// Reads the pool's records, and returns the suspension that is against making the step now.
     pub(super) async fn suspended(
         &self,
@@ -449,7 +459,7 @@ impl MindedByOne {
         }
         let on_pool = backend.suspensions(&step.identity.owner).await?;
         let is_against = |one: &Suspension| {
-            let covers = || self.about.iter().any(|(kind, name)| one.covers(*kind, name));
+            let covers = || self.about.iter().any(|object| one.covers(object.kind, &object.name));
             one.is_in_force(now) && !self.ended.contains(&one.id()) && covers()
         };
         Ok(Suspensions::union(&on_pool).in_force(now).into_iter().rev().find(is_against))

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::acts::{ActError, no_driver};
-use super::{Setup, Survey};
+use super::operations::{OperationError, no_driver};
+use super::{Overview, Setup};
 use crate::model::{Kind, LedgerView, Name, Object, Observed, Place, Scope, Size, Specs};
-use crate::plan::View;
+use crate::plan::Observation;
 
 /// An object that nobody owns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,45 +25,47 @@ pub struct Unowned {
 }
 
 /// Observes by name what belongs to no owner on a declared backend: only then is it known which of it is an image and no raw disk.
-/// What cannot be observed so stays as the survey has it; a plan observes it again.
-pub async fn with_content(setup: &Setup, mut survey: Survey, backend: &Name) -> Survey {
-    let Some(spec) = setup.specs.backends.get(backend).cloned() else { return survey };
-    let Some(View::Seen { observed, .. } | View::Taken { observed, .. }) = survey.world.get_mut(backend) else {
-        return survey;
+/// What cannot be observed so stays as the overview has it; a plan observes it again.
+pub async fn with_content(setup: &Setup, mut overview: Overview, backend: &Name) -> Overview {
+    let Some(spec) = setup.specs.backends.get(backend).cloned() else { return overview };
+    let Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) =
+        overview.world.get_mut(backend)
+    else {
+        return overview;
     };
     let is_foreign = |object: &Object| object.identity.is_none() && object.place == Place::Live;
     let natives = observed.objects.iter().filter(|object| is_foreign(object)).map(|object| object.native.clone());
     let scope = Scope::Objects(natives.collect());
     let (connect, limit) = (Arc::clone(&setup.connect), Duration::from_secs(spec.timeout.0));
     let opening = tokio::task::spawn_blocking(move || connect.connect(&spec));
-    let Ok(Ok(Ok(driver))) = tokio::time::timeout(limit, opening).await else { return survey };
-    let Ok(Ok(seen)) = tokio::time::timeout(limit, driver.observe(&scope)).await else { return survey };
+    let Ok(Ok(Ok(driver))) = tokio::time::timeout(limit, opening).await else { return overview };
+    let Ok(Ok(seen)) = tokio::time::timeout(limit, driver.observe(&scope)).await else { return overview };
     let images: BTreeMap<_, _> = seen.objects.into_iter().map(|object| (object.native, object.image)).collect();
     for object in observed.objects.iter_mut().filter(|object| is_foreign(object)) {
         object.image = images.get(&object.native).cloned().flatten();
     }
-    survey
+    overview
 }
 
 /// Lists the objects on a declared backend that nobody owns, by native name. Each is given a name of its own, which no declared
 /// volume has, no volume that is there or in the trash, and none that is missed.
 ///
 /// # Errors
-/// See [`ActError`]: the backend is not declared, may not be reached, or could not be observed.
-pub fn unowned(survey: &Survey, specs: &Specs, backend: &Name) -> Result<Vec<Unowned>, ActError> {
+/// See [`OperationError`]: the backend is not declared, may not be reached, or could not be observed.
+pub fn unowned(overview: &Overview, specs: &Specs, backend: &Name) -> Result<Vec<Unowned>, OperationError> {
     if !specs.backends.contains_key(backend) {
-        return Err(ActError::Usage(format!("no Backend {backend} is declared")));
+        return Err(OperationError::Usage(format!("no Backend {backend} is declared")));
     }
-    let observed = match survey.world.get(backend) {
-        Some(View::Seen { observed, .. } | View::Taken { observed, .. }) => observed,
-        Some(View::Unseen { why }) => {
-            return Err(ActError::Unobserved(format!("{backend} could not be observed: {why}")));
+    let observed = match overview.world.get(backend) {
+        Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) => observed,
+        Some(Observation::Failed { why }) => {
+            return Err(OperationError::Unobserved(format!("{backend} could not be observed: {why}")));
         }
-        Some(View::Unbuilt) | None => return Err(no_driver(specs, backend)),
+        Some(Observation::Unsupported) | None => return Err(no_driver(specs, backend)),
     };
     let mut taken: BTreeSet<Name> = specs.volumes.keys().cloned().collect();
-    for view in survey.world.values() {
-        if let View::Seen { observed, .. } | View::Taken { observed, .. } = view {
+    for view in overview.world.values() {
+        if let Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } = view {
             taken.extend(names_of(observed, specs));
         }
     }
@@ -82,7 +84,9 @@ fn names_of(observed: &Observed, specs: &Specs) -> Vec<Name> {
     let there = observed.objects.iter().filter_map(|object| object.identity.as_ref());
     let mut names: Vec<Name> = there.filter(|id| id.owner == *owner).map(|id| id.name.clone()).collect();
     if let Some(ledger) = observed.ledgers.get(owner).and_then(LedgerView::ledger) {
-        names.extend(ledger.whole.values().filter(|entry| entry.kind == Kind::Volume).map(|entry| entry.name.clone()));
+        names.extend(
+            ledger.complete.values().filter(|entry| entry.kind == Kind::Volume).map(|entry| entry.name.clone()),
+        );
     }
     names
 }

@@ -11,7 +11,7 @@ use super::files::{self, Raw, Refusal};
 use super::git;
 use super::kinds::{self, Document};
 use super::link::{Linked, Pools, Unread, link};
-use super::reach::Named;
+use super::path_policy::Named;
 use super::resolve::host;
 use super::scan::{Scanned, scan};
 use super::text::{File, Span};

@@ -12,10 +12,10 @@ mod fields;
 mod files;
 mod git;
 mod kinds;
+mod last_good;
 mod link;
 mod load;
-mod meaning;
-mod reach;
+mod path_policy;
 mod read;
 mod reader;
 mod render;
@@ -29,7 +29,7 @@ use std::path::PathBuf;
 
 pub use git::{checkout_in_progress, commit_of, path_in_work_tree};
 pub use load::load;
-pub use reach::{Allowed, Named, hold_saved};
+pub use path_policy::{Allowed, Named, judge_saved_paths};
 pub use reader::{Reader, Reading};
 pub use schema::schema;
 
@@ -90,7 +90,7 @@ pub struct Loaded {
     pub specs: Specs,
     /// In order of file, line and column. Not empty: a one-shot command ends with exit code 5.
     pub problems: Vec<Problem>,
-    /// Every path that is named, with the document that names it: see [`Loaded::hold_to`].
+    /// Every path that is named, with the document that names it: see [`Loaded::apply_path_policy`].
     pub paths: Vec<Named>,
 }
 

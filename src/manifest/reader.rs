@@ -15,10 +15,10 @@ use super::coverage::{Seen, coverage, holds_stack};
 use super::files::{Raw, Refusal};
 use super::git;
 use super::kinds::Document;
+use super::last_good::{Broken, LastGood, Meaning, meaning};
 use super::link::{Linked, Pools, Unread, link};
 use super::load::{Parsed, content, gather, manifest, parse, tell_of_nothing};
-use super::meaning::{Broken, Meaning, Meant, meaning};
-use super::reach::{Allowed, Named, out_of_reach};
+use super::path_policy::{Allowed, Named, refused_paths};
 use super::resolve::{Resolver, host};
 use super::text::{File, Mark};
 use super::{Limits, Problem, Source};
@@ -30,7 +30,7 @@ pub struct Reader {
     limits: Limits,
     entries: BTreeMap<PathBuf, Entry>,
     /// What is declared by good files, or by what stood in for others, as of the last reading.
-    meant: Vec<Meant>,
+    meant: Vec<LastGood>,
     /// Readings that understood something new.
     pass: u64,
     /// The paths that documents name.
@@ -71,7 +71,7 @@ pub(super) struct Entry {
     /// In which pass this content was last without any problem.
     pub(super) good: Option<u64>,
     /// What an earlier content meant that was good, while this one is not. `None`: none ever was.
-    pub(super) last: Option<Vec<Meant>>,
+    pub(super) last: Option<Vec<LastGood>>,
     /// Whether it was found by the reading now made. One that was not, and is kept, lies below what could not be read.
     pub(super) seen: bool,
     /// Likewise by the one before.
@@ -79,7 +79,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn new(parsed: Parsed, last: Option<Vec<Meant>>) -> Self {
+    fn new(parsed: Parsed, last: Option<Vec<LastGood>>) -> Self {
         let Parsed { relative: _, file, hash, refusal, documents, any, unread } = parsed;
         let documents = documents.into_iter().map(Arc::new).collect();
         Self {
@@ -111,9 +111,9 @@ impl Entry {
         }
     }
 
-    fn meant(&self, pass: u64) -> impl Iterator<Item = Meant> {
+    fn meant(&self, pass: u64) -> impl Iterator<Item = LastGood> {
         let file: Arc<str> = self.file.name.as_str().into();
-        self.documents.iter().map(move |document| Meant { document: document.clone(), file: file.clone(), pass })
+        self.documents.iter().map(move |document| LastGood { document: document.clone(), file: file.clone(), pass })
     }
 
     pub(super) fn is_refused(&self) -> bool {
@@ -170,7 +170,7 @@ impl Reader {
             Some(last) if !changed && !self.answers_again() => last,
             _ => self.understand(),
         };
-        let not_allowed = out_of_reach(&self.paths, &self.source, allowed, self.resolver);
+        let not_allowed = refused_paths(&self.paths, &self.source, allowed, self.resolver);
         let now = &reading.specs;
         if now.not_allowed != not_allowed || now.revision != revision || now.coverage != coverage {
             let specs = Arc::make_mut(&mut reading.specs);

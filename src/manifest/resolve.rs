@@ -42,11 +42,11 @@ pub(super) type Answers = HashMap<PathBuf, Led>;
 /// The directories that were followed in one go.
 type Directories = HashMap<PathBuf, Led>;
 
-type Ask = dyn Fn(&Path, &mut Directories) -> Led + Send + Sync;
+type PathQuestion = dyn Fn(&Path, &mut Directories) -> Led + Send + Sync;
 
 /// Asks the host.
 pub(super) struct Resolver {
-    ask: Arc<Ask>,
+    ask: Arc<PathQuestion>,
     limit: Duration,
     out: Arc<Out>,
 }
@@ -164,7 +164,7 @@ impl Resolver {
 }
 
 impl Batch {
-    fn run(&self, ask: &Ask, out: &Out) {
+    fn run(&self, ask: &PathQuestion, out: &Out) {
         let mut directories = Directories::new();
         loop {
             let lane = {

@@ -53,7 +53,7 @@ pub enum ErrorKind {
     /// Another process holds, or has taken, the writer lock of this owner on this pool.
     OtherWriter,
     /// The backend failed lately, and is not asked now. A later pass does.
-    Resting,
+    BreakerOpen,
     /// Everything else that will not go away by itself: damage, wrong arguments.
     Permanent,
 }
@@ -73,7 +73,7 @@ impl ErrorKind {
             | ErrorKind::Denied
             | ErrorKind::Unsupported
             | ErrorKind::OtherWriter
-            | ErrorKind::Resting
+            | ErrorKind::BreakerOpen
             | ErrorKind::Permanent => false,
         }
     }

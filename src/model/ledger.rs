@@ -54,7 +54,8 @@ pub struct Ledger {
     /// Counts writes, so that the newer of two copies is known.
     pub serial: u64,
     /// Objects that were made whole and not yet proven gone: live, in the trash, or Lost.
-    pub whole: BTreeMap<Uid, LedgerEntry>,
+    #[serde(rename = "whole")]
+    pub complete: BTreeMap<Uid, LedgerEntry>,
     /// Those of `whole` that have left for the trash: one that is absent is gone for good, and not Lost.
     pub leaving: BTreeSet<Uid>,
     /// Those of `whole` that a step was about to destroy. One that is absent counts as a removal; it is gone for good only if no document
@@ -162,7 +163,7 @@ impl Ledger {
             owner,
             stack,
             serial: 0,
-            whole: BTreeMap::new(),
+            complete: BTreeMap::new(),
             leaving: BTreeSet::new(),
             destroying: BTreeSet::new(),
             tombstones: BTreeMap::new(),
@@ -183,23 +184,23 @@ impl Ledger {
 
     /// The entry of a name that is neither leaving nor gone: an object of this name must be there.
     pub fn expected(&self, kind: Kind, name: &Name) -> Option<(Uid, &LedgerEntry)> {
-        self.whole
+        self.complete
             .iter()
             .find(|(uid, entry)| entry.kind == kind && entry.name == *name && !self.leaving.contains(uid))
             .map(|(uid, entry)| (*uid, entry))
     }
 
     /// Whether an object is gone for good, by this ledger.
-    pub fn has_buried(&self, uid: Uid) -> bool {
-        self.tombstones.contains_key(&uid) && !self.whole.contains_key(&uid)
+    pub fn has_tombstone(&self, uid: Uid) -> bool {
+        self.tombstones.contains_key(&uid) && !self.complete.contains_key(&uid)
     }
 
     /// Turns an entry into a tombstone: the object is gone for good and its name may be used by another.
-    pub fn bury(&mut self, uid: Uid, now: u64) {
+    pub fn add_tombstone(&mut self, uid: Uid, now: u64) {
         self.leaving.remove(&uid);
         self.destroying.remove(&uid);
         self.renaming.remove(&uid);
-        if let Some(entry) = self.whole.remove(&uid) {
+        if let Some(entry) = self.complete.remove(&uid) {
             let next = self.next.entry(Self::next_key(entry.kind, &entry.name)).or_default();
             *next = (*next).max(entry.n + 1);
             self.tombstones.insert(uid, Tombstone { kind: entry.kind, name: entry.name, at: now });

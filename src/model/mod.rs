@@ -28,7 +28,7 @@ pub use document::{
 pub use error::{DriverError, Effect, ErrorKind};
 pub use image::{ImageFormat, ImageLook, ImageRef, Images};
 pub use ledger::{ApprovalInUse, Ledger, LedgerEntry, LedgerView, PoolId, Removal, Tombstone};
-pub use name::{Kind, Name, NameError, NativeForm, NativeName, Owner, Uid};
+pub use name::{Kind, Name, NameError, NativeForm, NativeName, ObjectId, Owner, Uid};
 #[cfg(test)]
 pub(crate) use observed::COMPARED;
 pub use observed::{Capacity, Clients, Identity, Listed, Object, Observed, Place, Scope, Tags, Writer, Written};

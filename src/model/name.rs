@@ -179,6 +179,41 @@ impl fmt::Display for Kind {
     }
 }
 
+/// A document, or the object that it declares, by kind and name: `volume/db`. It is stored as a pair.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "(Kind, Name)", into = "(Kind, Name)")]
+pub struct ObjectId {
+    /// The kind of document.
+    pub kind: Kind,
+    /// `metadata.name`.
+    pub name: Name,
+}
+
+impl ObjectId {
+    /// Returns the id of this kind and name.
+    pub fn new(kind: Kind, name: &Name) -> Self {
+        Self { kind, name: name.clone() }
+    }
+}
+
+impl From<(Kind, Name)> for ObjectId {
+    fn from((kind, name): (Kind, Name)) -> Self {
+        Self { kind, name }
+    }
+}
+
+impl From<ObjectId> for (Kind, Name) {
+    fn from(id: ObjectId) -> Self {
+        (id.kind, id.name)
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}/{}", self.kind.as_lower(), self.name))
+    }
+}
+
 /// Eight base32 characters (`a-z2-7`, 40 bits) that tell one incarnation of an object from all others in its pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "SmolStr", into = "SmolStr")]

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, LedgerView, Name, NativeForm, NativeName, OnRemove, Owner, PoolId, Provisioning, Size, Uid};
+use super::{
+    Kind, LedgerView, Name, NativeForm, NativeName, ObjectId, OnRemove, Owner, PoolId, Provisioning, Size, Uid,
+};
 
 /// What to look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,6 +155,11 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Returns the id of the document that declares the object.
+    pub fn id(&self) -> ObjectId {
+        ObjectId::new(self.kind, &self.name)
+    }
+
     /// The native name that Kiln gives to an object of this identity.
     pub fn native(&self) -> NativeName {
         let form = match self.kind {

@@ -161,7 +161,7 @@ impl Specs {
         if self.declares(kind, name) {
             return Withdrawal::Declared;
         }
-        let declared_in = ledger.and_then(|ledger| ledger.whole.get(&uid)?.declared_in.as_deref());
+        let declared_in = ledger.and_then(|ledger| ledger.complete.get(&uid)?.declared_in.as_deref());
         match self.coverage.extent {
             Extent::Whole => {}
             Extent::Partial => return Withdrawal::NotCovered,
@@ -185,7 +185,7 @@ impl Specs {
             return None;
         };
         let ledger = ledger?;
-        let declared_in = ledger.whole.get(&uid)?.declared_in.as_deref()?;
+        let declared_in = ledger.complete.get(&uid)?.declared_in.as_deref()?;
         let gone = self.coverage.vanished(declared_in, ledger.reading.as_ref())?;
         Some(Doubt::Vanished(gone.to_owned(), None))
     }

@@ -107,7 +107,8 @@ pub struct NotAllowed {
     /// Why, in one sentence.
     pub message: String,
     /// What to do about it.
-    pub unblock: String,
+    #[serde(rename = "unblock")]
+    pub fix: String,
     /// Whether the path did not answer in time, so that nobody knows where it leads: what is there is Unobserved until it does.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub silent: bool,
@@ -123,7 +124,8 @@ pub struct Unreadable {
     /// Where and what the problem is, and whether what it said last holds, in one sentence.
     pub message: String,
     /// What to do about it.
-    pub unblock: String,
+    #[serde(rename = "unblock")]
+    pub fix: String,
 }
 
 /// Where the content of a new volume comes from, found on the backend. Its fields are those of the object at plan time.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Name, Owner};
+use super::{Kind, Name, ObjectId, Owner};
 
 /// The identity of a suspension: 32 hexadecimal digits. A resume ends the suspension of its id on every pool.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ pub struct Suspension {
     /// Whose objects.
     pub owner: Owner,
     /// Which of them; `None`: all.
-    pub object: Option<(Kind, Name)>,
+    pub object: Option<ObjectId>,
     /// Why, in the person's words.
     pub reason: String,
     /// In seconds since 1970.
@@ -78,7 +78,7 @@ impl Suspension {
     pub fn id(&self) -> SuspensionId {
         let Self { id, owner, object, reason, since, until: _, resumed: _ } = self;
         id.clone().unwrap_or_else(|| {
-            let object = object.as_ref().map(|(kind, name)| format!("{}/{name}", kind.as_lower()));
+            let object = object.as_ref().map(ToString::to_string);
             SuspensionId::of(&format!("{owner} {} {since} {reason}", object.unwrap_or_default()))
         })
     }
@@ -86,7 +86,7 @@ impl Suspension {
     /// Returns its key in the store: `OWNER/kind/NAME@ID`; of everything, `OWNER@ID`. Without an id, what is before the `@`.
     pub fn key(&self) -> String {
         let what = match &self.object {
-            Some((kind, name)) => format!("{}/{}/{name}", self.owner, kind.as_lower()),
+            Some(object) => format!("{}/{object}", self.owner),
             None => self.owner.to_string(),
         };
         self.id.as_ref().map_or_else(|| what.clone(), |id| format!("{what}@{id}"))
@@ -99,7 +99,7 @@ impl Suspension {
 
     /// Whether it is about this object.
     pub fn covers(&self, kind: Kind, name: &Name) -> bool {
-        self.object.as_ref().is_none_or(|(its, called)| *its == kind && called == name)
+        self.object.as_ref().is_none_or(|object| object.kind == kind && object.name == *name)
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     fn suspension(reason: &str) -> Suspension {
-        let (owner, object) = ("prod".parse().unwrap(), Some((Kind::Volume, "db".parse().unwrap())));
+        let (owner, object) = ("prod".parse().unwrap(), Some(ObjectId::new(Kind::Volume, &"db".parse().unwrap())));
         Suspension { id: None, owner, object, reason: reason.to_owned(), since: 1000, until: None, resumed: None }
     }
 

@@ -124,10 +124,10 @@ impl<'a> Planner<'a> {
             } else if closely {
                 let unused = unused.get_or_insert_with(|| self.unused());
                 let like = unused.get(&(*backend, found.old.size, &found.old.tags.labels)).copied();
-                let Some(Some(twin)) = like else { continue };
-                let (twin_name, never_written) =
-                    (twin.identity.as_ref().map(|id| &id.name), self.is_unwritten(backend, twin));
-                if let (Some(name), true) = (twin_name, never_written)
+                let Some(Some(duplicate)) = like else { continue };
+                let (duplicate_name, never_written) =
+                    (duplicate.identity.as_ref().map(|id| &id.name), self.is_unwritten(backend, duplicate));
+                if let (Some(name), true) = (duplicate_name, never_written)
                     && self.holds_data(backend, found.old)
                 {
                     let successor = Successor { name, likeness: Likeness::Same, made: None };
@@ -199,10 +199,10 @@ impl<'a> Planner<'a> {
                      confirmation read with it",
                     resembles(likeness)
                 );
-                let unblock =
+                let fix =
                     format!("{}; otherwise wait: the daemon reads again within seconds", self.rename_fix(old, name));
                 if let Some(made) = made {
-                    self.hold_step(made, HeldReason::LooksLikeRename, message, &unblock);
+                    self.hold_step(made, HeldReason::LooksLikeRename, message, &fix);
                 }
             }
         }
@@ -224,14 +224,14 @@ impl<'a> Planner<'a> {
     pub(super) fn hold_renamed(&mut self, destroy: usize, renamed: &Renamed<'a>, approve: &str) {
         let Some(successor) = renamed.only_successor() else { return };
         let (old, new) = (renamed.name, successor.name);
-        let unblock = format!("{}; if {old} is to be destroyed, {approve}", self.rename_fix(old, new));
+        let fix = format!("{}; if {old} is to be destroyed, {approve}", self.rename_fix(old, new));
         let message = match successor.made {
             Some(made) => {
                 let message = format!(
                     "it would begin empty, and volume {old}, {}, would be destroyed: this looks like a rename",
                     resembles(successor.likeness)
                 );
-                self.hold_step(made, HeldReason::LooksLikeRename, message, &unblock);
+                self.hold_step(made, HeldReason::LooksLikeRename, message, &fix);
                 format!("it would be destroyed, and the new volume {new} would begin empty: this looks like a rename")
             }
             None => format!(
@@ -239,7 +239,7 @@ impl<'a> Planner<'a> {
                 has(successor.likeness)
             ),
         };
-        self.hold_step(destroy, HeldReason::LooksLikeRename, message, &unblock);
+        self.hold_step(destroy, HeldReason::LooksLikeRename, message, &fix);
         self.withdrawn.retain(|(_, object)| object.uid() != renamed.old.uid());
     }
 

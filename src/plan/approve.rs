@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Action, ApprovalInUse, ApprovalSpec, Extent, Kind, Name, Place, Risk, Size, Specs, Step, Uid};
 
-use super::plan::{Planner, good_grounds};
+use super::plan::{Planner, usable_backends};
 use super::removal::because;
 use super::tags::writable;
 use super::types::{ApprovalSet, HeldReason, Irreversible, Warning};
@@ -143,7 +143,7 @@ fn judge_steps(planner: &mut Planner<'_>) -> (Judged, BTreeSet<String>) {
         return (Judged { used, ..Judged::default() }, BTreeSet::new());
     }
     let mut too_much = BTreeSet::new();
-    let unblock = match unattended {
+    let fix = match unattended {
         true => format!("`kiln approve {}` lets exactly this set go", asked.digest),
         false => format!("`kiln apply --approve {}` lets exactly this set go", asked.digest),
     };
@@ -161,17 +161,16 @@ fn judge_steps(planner: &mut Planner<'_>) -> (Judged, BTreeSet<String>) {
             planner.hold_step(index, reason, message, &fix);
         } else if let Some(renamed) = renamed.get(&step.identity.uid) {
             too_much.extend(over.as_ref().map(|_| step.identity.uid));
-            planner.hold_renamed(index, renamed, &unblock);
+            planner.hold_renamed(index, renamed, &fix);
         } else if let Some(why) = planner.withheld.get(&index).cloned() {
             let size = writable(step.expect.size.unwrap_or_default());
-            let unblock =
-                format!("write `size: {size}` to keep it as it is, or another size to grow it to that; or {unblock}");
-            planner.hold_step(index, HeldReason::GrowRefused, why, &unblock);
+            let fix = format!("write `size: {size}` to keep it as it is, or another size to grow it to that; or {fix}");
+            planner.hold_step(index, HeldReason::GrowRefused, why, &fix);
         } else if takes_away(step)
             && let Some(why) = &over
         {
             too_much.insert(step.identity.uid);
-            planner.hold_step(index, HeldReason::RemovalLimit, why.clone(), &unblock);
+            planner.hold_step(index, HeldReason::RemovalLimit, why.clone(), &fix);
         } else if planner.inputs.irreversible != Irreversible::List {
             let message = match step.risk {
                 Risk::Irreversible => "it cannot be undone, and nobody said yes",
@@ -180,14 +179,14 @@ fn judge_steps(planner: &mut Planner<'_>) -> (Judged, BTreeSet<String>) {
                 }
             };
             let message = message.to_owned();
-            let unblock = match unattended {
+            let fix = match unattended {
                 true => format!("`kiln approve {}`", asked.digest),
                 false => format!(
                     "say yes at a terminal, or with `kiln apply --yes`, or `kiln apply --approve {}`",
                     asked.digest
                 ),
             };
-            planner.hold_step(index, HeldReason::NeedsConfirmation, message, &unblock);
+            planner.hold_step(index, HeldReason::NeedsConfirmation, message, &fix);
         }
     }
     (Judged { asked: Some(asked), used, too_much }, fitting.map(|set| set.digest).into())
@@ -202,7 +201,7 @@ fn takes_away(step: &Step) -> bool {
 /// Approvals in the ledgers: given earlier, and not yet done. Each ledger has the part of the set that is on its pool.
 fn begun(planner: &Planner<'_>) -> Vec<ApprovalInUse> {
     let mut by_digest: BTreeMap<&String, ApprovalInUse> = BTreeMap::new();
-    for approval in good_grounds(&planner.grounds).filter_map(|(_, good)| good.ledger).flat_map(|l| &l.approvals) {
+    for approval in usable_backends(&planner.backends).filter_map(|(_, good)| good.ledger).flat_map(|l| &l.approvals) {
         let whole = by_digest
             .entry(&approval.digest)
             .or_insert_with(|| ApprovalInUse { digest: approval.digest.clone(), set: BTreeSet::new() });
@@ -213,7 +212,7 @@ fn begun(planner: &Planner<'_>) -> Vec<ApprovalInUse> {
 
 /// Digests of approvals that were carried out, or that lapsed because nothing was planned for them any more.
 fn spent<'p>(planner: &'p Planner<'_>) -> BTreeSet<&'p String> {
-    good_grounds(&planner.grounds).filter_map(|(_, good)| good.ledger).flat_map(|ledger| &ledger.spent).collect()
+    usable_backends(&planner.backends).filter_map(|(_, good)| good.ledger).flat_map(|ledger| &ledger.spent).collect()
 }
 
 /// Digests that a person gives now, by hand or by commit. One that was committed holds once.
@@ -264,7 +263,7 @@ fn over_the_limit(planner: &Planner<'_>, removals: &[usize], granted: &[usize]) 
 
 /// Whether one of them was held by these limits in an earlier run: what was made since does not let it go.
 fn waited_before(planner: &Planner<'_>, removals: &[usize]) -> Option<String> {
-    let ledgers = || good_grounds(&planner.grounds).filter_map(|(_, good)| good.ledger);
+    let ledgers = || usable_backends(&planner.backends).filter_map(|(_, good)| good.ledger);
     let waits = |index: &usize| {
         let uid = &planner.steps[*index].identity.uid;
         ledgers().any(|ledger| ledger.waiting.contains(uid))

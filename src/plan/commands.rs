@@ -3,7 +3,7 @@
 //! The planner and the engine write `kiln apply` or `kiln forget volume/db` between backticks, and know neither SPECS nor the store. What
 //! prints such a text completes it here, from the options that its own command was given.
 
-use crate::model::{Kind, Name};
+use crate::model::{Kind, Name, ObjectId};
 
 /// What a printed command must carry besides its own words.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,7 +19,7 @@ pub struct Commands {
     /// Whether the manifests were read with `--prune`.
     pub prune: bool,
     /// The objects that `apply` was limited to.
-    pub only: Vec<(Kind, Name)>,
+    pub only: Vec<ObjectId>,
 }
 
 /// Where a command takes SPECS.
@@ -79,7 +79,7 @@ impl Commands {
             out.extend(specs.iter().map(|specs| format!(" {specs}")));
             // What `apply` was limited to, it stays limited to.
             if command == "apply" && first.is_none() {
-                out.extend(self.only.iter().map(|(kind, name)| format!(" {}/{name}", kind.as_lower())));
+                out.extend(self.only.iter().map(|object| format!(" {object}")));
             }
         }
         out.push_str(rest);
@@ -162,7 +162,8 @@ mod tests {
         assert_eq!(pruned.command("kiln apply --approve 12ab"), "kiln apply - --approve 12ab --prune");
         assert_eq!(pruned.command("kiln plan"), "kiln plan - --prune");
         assert_eq!(pruned.command("kiln get"), "kiln get --specs -");
-        let chosen = Commands { only: vec![(Kind::Volume, "db".parse().unwrap())], specs: Some("st".into()), ..pruned };
+        let chosen =
+            Commands { only: vec![(Kind::Volume, "db".parse().unwrap()).into()], specs: Some("st".into()), ..pruned };
         assert_eq!(chosen.command("kiln apply --approve 1"), "kiln apply st volume/db --approve 1 --prune");
         let saved = Commands { plan: Some("p".into()), specs: Some("SPECS".into()), ..chosen.clone() };
         assert_eq!(saved.command("kiln apply --approve 1"), "kiln apply p volume/db --approve 1");

@@ -7,15 +7,15 @@ use crate::model::{
     Provisioning, Reason, Risk, Size, SourceSpec, Step, Tags, Uid, Verb, VolumeSpec,
 };
 
-use super::plan::{About, Planner, Ready};
+use super::plan::{Planner, Ready, Subject};
 use super::room::Room;
 use super::types::HeldReason;
 
-use super::tags::{Wanted, change, exact, first_tags, wanted_tags, word};
+use super::tags::{DesiredTags, change, desired_tags, exact, first_tags, word};
 
 impl<'a> Planner<'a> {
     /// A new volume.
-    pub(super) fn create(&mut self, spec: &'a VolumeSpec, about: &About<'a>) -> Option<Ready> {
+    pub(super) fn create(&mut self, spec: &'a VolumeSpec, about: &Subject<'a>) -> Option<Ready> {
         if self.hold_not_allowed(about) {
             return None;
         }
@@ -35,7 +35,7 @@ impl<'a> Planner<'a> {
         let size = spec.size.round_up(capabilities.granularity);
         let (origin, after) = self.origin(spec, about, size)?;
         let (identity, n) = self.new_identity(Kind::Volume, &spec.meta.name, &spec.backend)?;
-        let about = About { uid: Some(identity.uid), ..*about };
+        let about = Subject { uid: Some(identity.uid), ..*about };
         let native = match &spec.object {
             None => identity.native(),
             Some(name) => self.own_name(spec, &about, name)?,
@@ -50,8 +50,8 @@ impl<'a> Planner<'a> {
         self.fits(&spec.backend, &about, size, Room { provisioned: size.bytes(), taken, objects: 1 })?;
         self.filled.insert(identity.uid, taken);
         let defaults = &self.inputs.specs.stack.defaults;
-        let mut tags = wanted_tags(
-            &Wanted {
+        let mut tags = desired_tags(
+            &DesiredTags {
                 meta: &spec.meta,
                 protected: spec.protected.or(defaults.protected),
                 on_remove: spec.on_remove.or(defaults.on_remove),
@@ -97,7 +97,7 @@ impl<'a> Planner<'a> {
     pub(super) fn origin(
         &mut self,
         spec: &'a VolumeSpec,
-        about: &About<'a>,
+        about: &Subject<'a>,
         size: Size,
     ) -> Option<(Option<Origin>, Vec<usize>)> {
         let Some(source) = &spec.source else { return Some((None, Vec::new())) };
@@ -162,8 +162,8 @@ impl<'a> Planner<'a> {
         }
         if size < object.size {
             let message = format!("it is declared as {}, and {what} has {}", exact(spec.size), exact(object.size));
-            let unblock = format!("declare at least `size: {}`", object.size.bytes());
-            self.hold(about, HeldReason::SizeBelowSource, message, unblock);
+            let fix = format!("declare at least `size: {}`", object.size.bytes());
+            self.hold(about, HeldReason::SizeBelowSource, message, fix);
             return None;
         }
         if kind == Kind::Volume {
@@ -178,9 +178,9 @@ impl<'a> Planner<'a> {
 
     /// The image that a new volume's content comes from.
     ///
-    /// One that nobody has looked at yet is planned as if it were good: [`super::looks::images`] names it, and after a look one plans
+    /// One that nobody has looked at yet is planned as if it were good: [`super::questions::images`] names it, and after a look one plans
     /// again. So images are looked at only when something is really to be made from them.
-    fn image(&mut self, spec: &VolumeSpec, about: &About<'_>, size: Size, image: &ImageRef) -> Option<Origin> {
+    fn image(&mut self, spec: &VolumeSpec, about: &Subject<'_>, size: Size, image: &ImageRef) -> Option<Origin> {
         if !self.good(&spec.backend)?.capabilities.images {
             let message = format!("the backend {} makes no volumes from images", spec.backend);
             self.hold(about, HeldReason::Unsupported, message, "leave `source` out");
@@ -192,22 +192,22 @@ impl<'a> Planner<'a> {
             Some(ImageLook::Good { size, .. }) => Some(*size),
             Some(ImageLook::Missing) => {
                 let message = format!("it is to be made from the image {path}, and there is no such file");
-                let unblock = "bring the file there, correct `path`, or leave `source` out for an empty volume";
-                self.hold(about, HeldReason::SourceMissing, message, unblock);
+                let fix = "bring the file there, correct `path`, or leave `source` out for an empty volume";
+                self.hold(about, HeldReason::SourceMissing, message, fix);
                 return None;
             }
             Some(ImageLook::Refused { why }) => {
                 let message = format!("it is to be made from the {} image {path}, and {why}", image.format);
-                let unblock = "give an image that is whole in itself and of the format that is written; \
+                let fix = "give an image that is whole in itself and of the format that is written; \
                                `qemu-img convert` on a host that trusts it makes one";
-                self.hold(about, HeldReason::Unsupported, message, unblock);
+                self.hold(about, HeldReason::Unsupported, message, fix);
                 return None;
             }
         };
         if let Some(needed) = seen.filter(|needed| size < *needed) {
             let message = format!("it is declared as {}, and the image {path} has {}", exact(spec.size), exact(needed));
-            let unblock = format!("declare at least `size: {}`", needed.bytes());
-            self.hold(about, HeldReason::SizeBelowSource, message, unblock);
+            let fix = format!("declare at least `size: {}`", needed.bytes());
+            self.hold(about, HeldReason::SizeBelowSource, message, fix);
             return None;
         }
         Some(Origin::Image { image: image.clone(), size: seen })
@@ -219,7 +219,7 @@ impl<'a> Planner<'a> {
             [] => Ready::Missing,
             [(backend, object)] if object.conflict.is_none() => {
                 let Some(uid) = object.uid() else { return Ready::Missing };
-                let about = About { kind, name, backend: Some(backend), uid: Some(uid), action: Verb::Remove };
+                let about = Subject { kind, name, backend: Some(backend), uid: Some(uid), action: Verb::Remove };
                 if self.hold_if_cut(&about, object).is_none() {
                     self.claim_all(kind, name);
                     return Ready::Held;
@@ -239,7 +239,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Holds what would copy from a volume that somebody is writing to, where such a copy would be torn.
-    pub(super) fn hold_if_torn(&mut self, about: &About<'_>, backend: &Name, volume: &ObjectRef) -> Option<()> {
+    pub(super) fn hold_if_torn(&mut self, about: &Subject<'_>, backend: &Name, volume: &ObjectRef) -> Option<()> {
         let good = self.good(backend)?;
         if good.capabilities.snapshot_while_open {
             return Some(());
@@ -250,7 +250,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Holds an object that somebody is known to have open.
-    pub(super) fn hold_if_open(&mut self, about: &About<'_>, object: &Object, why: &str) -> Option<()> {
+    pub(super) fn hold_if_open(&mut self, about: &Subject<'_>, object: &Object, why: &str) -> Option<()> {
         match &object.clients {
             crate::model::Clients::Some(who) => {
                 let message = format!("{} is open by {}: {why}", object.native, who.join(", "));
@@ -268,7 +268,7 @@ impl<'a> Planner<'a> {
         let known = |uid: &Uid| {
             self.by_uid.contains_key(uid)
                 || self.given.contains(uid)
-                || ledger.is_some_and(|l| l.whole.contains_key(uid) || l.tombstones.contains_key(uid))
+                || ledger.is_some_and(|l| l.complete.contains_key(uid) || l.tombstones.contains_key(uid))
         };
         let (uid, n) = (first..)
             .map(|n| (Uid::derive(&stack.id, &stack.owner, kind, backend, name, n), n))
@@ -277,7 +277,7 @@ impl<'a> Planner<'a> {
         Some((Identity { owner: stack.owner.clone(), kind, name: name.clone(), uid }, n))
     }
 
-    pub(super) fn own_name(&mut self, spec: &VolumeSpec, about: &About<'_>, name: &str) -> Option<NativeName> {
+    pub(super) fn own_name(&mut self, spec: &VolumeSpec, about: &Subject<'_>, name: &str) -> Option<NativeName> {
         let capabilities = self.good(&spec.backend)?.capabilities;
         if !capabilities.own_names {
             let message = format!("the backend {} gives names of its own", spec.backend);
@@ -293,7 +293,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Holds an object for which more than one document writes the native name.
-    fn hold_if_asked_twice(&mut self, about: &About<'_>, backend: &'a Name, native: &NativeName) -> Option<()> {
+    fn hold_if_asked_twice(&mut self, about: &Subject<'_>, backend: &'a Name, native: &NativeName) -> Option<()> {
         if !self.asked_twice.contains(&(backend, native.as_str())) {
             return Some(());
         }

@@ -39,7 +39,7 @@ mod tests {
             uid: Some(uid),
             reason: HeldReason::InUse,
             message: "somebody has it open".to_owned(),
-            unblock: "close it".to_owned(),
+            fix: "close it".to_owned(),
         };
         let step = Step {
             backend,
@@ -91,7 +91,7 @@ mod tests {
     fn a_digest_does_not_depend_on_the_revision_or_on_words() {
         let mut other = plan();
         other.revision = "def".to_owned();
-        (other.held[0].message, other.held[0].unblock) = ("other words".to_owned(), "other fix".to_owned());
+        (other.held[0].message, other.held[0].fix) = ("other words".to_owned(), "other fix".to_owned());
         other.warnings.push(Warning { code: "Code".to_owned(), message: "words".to_owned() });
         assert_eq!(digest(&other), digest(&plan()));
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::model::{Object, ObjectRecord, Place, Tags};
 
-use super::ground::Ground;
+use super::backend_state::BackendState;
 use super::plan::Planner;
 use super::types::Drift;
 
@@ -32,8 +32,8 @@ pub(super) fn drift(planner: &Planner<'_>) -> Vec<Drift> {
 /// Whether a live object of a record is proven to be absent now.
 fn is_proven(planner: &Planner<'_>, record: &ObjectRecord) -> bool {
     let was_live = record.seen.as_ref().is_some_and(|o| o.place == Place::Live);
-    let there = match planner.grounds.get(&record.backend) {
-        Some(Ground::Good(good)) => {
+    let there = match planner.backends.get(&record.backend) {
+        Some(BackendState::Usable(good)) => {
             let left = good.ledger.is_some_and(|l| {
                 l.leaving.contains(&record.identity.uid) || l.tombstones.contains_key(&record.identity.uid)
             });

@@ -5,28 +5,28 @@ use std::collections::{HashMap, HashSet};
 use crate::model::{Action, Identity, Kind, NativeName, Object, Place, Step, Verb, Withdrawal, Written};
 
 use super::approval_item;
-use super::ground::{self, Good, Ground};
+use super::backend_state::{self, BackendState, Usable};
 use super::suspended::suspension_of;
 use super::types::{Inputs, Plan};
 
 /// Every breach, one sentence each; none in a plan that may run.
 pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
     let mut breaches = Vec::new();
-    let grounds = ground::survey(inputs);
+    let backends = backend_state::states(inputs);
     let mut created = HashSet::new();
     let mut left = HashSet::new();
     let mut indexes: HashMap<&crate::model::Name, HashMap<(&NativeName, Place), &Object>> = HashMap::new();
     for (index, step) in plan.steps.iter().enumerate() {
         let mut breach =
             |what: &str| breaches.push(format!("step {index}, {} {}: {what}", step.action.verb(), step.native));
-        let Some(Ground::Good(good)) = grounds.get(&step.backend) else {
+        let Some(BackendState::Usable(good)) = backends.get(&step.backend) else {
             breach("its backend was not observed");
             continue;
         };
         if step.after.iter().any(|needed| *needed >= index) {
             breach("it waits for a later step");
         }
-        if good.taken_by.is_some() {
+        if good.locked_by.is_some() {
             breach("another process is writing to its backend");
         }
         if step.identity.owner != inputs.specs.stack.owner {
@@ -72,7 +72,7 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
     if created.intersection(&left).next().is_some() {
         breaches.push("an object is made and leaves in one plan".to_owned());
     }
-    breaches.extend(forgotten(plan, inputs, &grounds));
+    breaches.extend(forgotten(plan, inputs, &backends));
     breaches
 }
 
@@ -90,7 +90,7 @@ struct Around<'a> {
 
 fn check_action(
     inputs: &Inputs<'_>,
-    good: &Good<'_>,
+    good: &Usable<'_>,
     step: &Step,
     object: Option<&Object>,
     around: &Around<'_>,
@@ -171,8 +171,8 @@ fn check_action(
     }
 }
 
-fn is_grown_back(inputs: &Inputs<'_>, good: &Good<'_>, step: &Step) -> bool {
-    let entry = good.ledger.and_then(|ledger| ledger.whole.get(&step.identity.uid));
+fn is_grown_back(inputs: &Inputs<'_>, good: &Usable<'_>, step: &Step) -> bool {
+    let entry = good.ledger.and_then(|ledger| ledger.complete.get(&step.identity.uid));
     let declared = inputs.specs.volumes.get(&step.identity.name).map(|spec| spec.size);
     entry.is_some_and(|entry| entry.accepted.is_some() && entry.accepted == declared)
 }
@@ -188,14 +188,14 @@ fn declared(inputs: &Inputs<'_>, step: &Step) -> bool {
 fn forgotten(
     plan: &Plan,
     inputs: &Inputs<'_>,
-    grounds: &std::collections::BTreeMap<&crate::model::Name, Ground<'_>>,
+    backends: &std::collections::BTreeMap<&crate::model::Name, BackendState<'_>>,
 ) -> Vec<String> {
     let mut spoken: HashSet<(Kind, &crate::model::Name)> = HashSet::new();
     spoken.extend(plan.held.iter().map(|held| (held.kind, &held.name)));
     let brings = |step: &&Step| matches!(step.action.verb(), Verb::Create | Verb::Adopt | Verb::Move | Verb::Update);
     spoken.extend(plan.steps.iter().filter(brings).map(|step| (step.identity.kind, &step.identity.name)));
-    for ground in grounds.values() {
-        if let Ground::Good(good) = ground {
+    for ground in backends.values() {
+        if let BackendState::Usable(good) = ground {
             let live = good.observed.objects.iter().filter(|object| object.place == Place::Live);
             let ours = live.filter_map(|o| o.identity.as_ref()).filter(|id| id.owner == inputs.specs.stack.owner);
             spoken.extend(ours.map(|id| (id.kind, &id.name)));

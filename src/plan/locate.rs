@@ -6,11 +6,11 @@ use smallvec::SmallVec;
 
 use crate::model::{Kind, Ledger, LedgerEntry, Name, NativeName, Object, ObjectRecord, Place, Size, Uid, Verb};
 
-use super::elsewhere::Whereabouts;
-use super::ground::Ground;
-use super::plan::{About, Planner, good_grounds};
+use super::backend_state::BackendState;
+use super::plan::{Planner, Subject, usable_backends};
 use super::tags::exact;
 use super::types::HeldReason;
+use super::unreachable::Whereabouts;
 
 /// Where a declared object is.
 pub(super) enum Located<'a> {
@@ -48,16 +48,16 @@ impl<'a> Planner<'a> {
         backend: &'a Name,
         old: Option<&'a Name>,
     ) -> Located<'a> {
-        let about = About { kind, name, backend: Some(backend), uid: None, action: Verb::Create };
-        if let Some(Ground::Bad(bad)) = self.grounds.get(backend) {
-            let (reason, message, unblock) = (bad.reason, bad.message.clone(), bad.unblock.clone());
+        let about = Subject { kind, name, backend: Some(backend), uid: None, action: Verb::Create };
+        if let Some(BackendState::Blocked(bad)) = self.backends.get(backend) {
+            let (reason, message, fix) = (bad.reason, bad.message.clone(), bad.fix.clone());
             let known = self.recorded(kind, name).first().copied();
             let about = match known {
-                Some(record) => About { uid: Some(record.identity.uid), action: Verb::Update, ..about },
+                Some(record) => Subject { uid: Some(record.identity.uid), action: Verb::Update, ..about },
                 None => about,
             };
             self.claim_all(kind, name);
-            self.hold(&about, reason, message, unblock);
+            self.hold(&about, reason, message, fix);
             return Located::Held;
         }
         let (here, elsewhere): (SmallVec<[_; 1]>, SmallVec<[_; 1]>) =
@@ -72,7 +72,7 @@ impl<'a> Planner<'a> {
             ([(_, object)], []) => self.believed(&about, object, old).map_or(Located::Held, Located::Live),
             ([], []) => self.locate_not_live(about, old),
             ([], [(at, object)]) => {
-                let about = About { uid: object.uid(), action: Verb::Move, ..about };
+                let about = Subject { uid: object.uid(), action: Verb::Move, ..about };
                 let message = format!("it is on the backend {at}; moving it to {backend} is not built yet");
                 self.hold(&about, HeldReason::Unsupported, message, format!("declare `backend: {at}` again"));
                 Located::Held
@@ -81,8 +81,8 @@ impl<'a> Planner<'a> {
                 let names: Vec<String> =
                     several.iter().chain(others).map(|(at, o)| format!("{} on {at}", o.native)).collect();
                 let message = format!("two or more objects could be it: {}", names.join(", "));
-                let unblock = "rename or remove on the backend what is not it";
-                self.hold(&about, HeldReason::Ambiguous, message, unblock);
+                let fix = "rename or remove on the backend what is not it";
+                self.hold(&about, HeldReason::Ambiguous, message, fix);
                 Located::Held
             }
         }
@@ -94,9 +94,9 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether the marks of a found object can be believed.
-    fn believed(&mut self, about: &About<'_>, object: &'a Object, old: Option<&Name>) -> Option<&'a Object> {
+    fn believed(&mut self, about: &Subject<'_>, object: &'a Object, old: Option<&Name>) -> Option<&'a Object> {
         let action = if object.place == Place::Trash { Verb::Adopt } else { Verb::Update };
-        let about = About { uid: object.uid(), action, backend: about.backend, ..*about };
+        let about = Subject { uid: object.uid(), action, backend: about.backend, ..*about };
         if let Some(why) = &object.conflict {
             let message = format!("the marks of {} cannot be believed: {why}", object.native);
             self.hold(&about, HeldReason::Conflict, message, format!("see to {} on the backend", object.native));
@@ -106,9 +106,9 @@ impl<'a> Planner<'a> {
             self.known_name(about.backend, object).filter(|known| *known != about.name && Some(*known) != old)
         {
             let message = format!("{} is known as {other}, and somebody renamed it on the backend", object.native);
-            let unblock =
+            let fix =
                 format!("name it {other} again on the backend, or write `renamedFrom: {other}` under its metadata");
-            self.hold(&about, HeldReason::Renamed, message, unblock);
+            self.hold(&about, HeldReason::Renamed, message, fix);
             return None;
         }
         self.hold_if_cut(&about, object)?;
@@ -116,7 +116,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Holds an object that is smaller than it was: it is neither grown back as zeroes nor copied from.
-    pub(super) fn hold_if_cut(&mut self, about: &About<'_>, object: &Object) -> Option<()> {
+    pub(super) fn hold_if_cut(&mut self, about: &Subject<'_>, object: &Object) -> Option<()> {
         let whole = self.remembered(about.backend, object).size;
         if object.size >= whole {
             return Some(());
@@ -129,11 +129,11 @@ impl<'a> Planner<'a> {
         );
         // Until it is renamed it is known by its old name.
         let name = object.identity.as_ref().map_or(about.name, |identity| &identity.name);
-        let unblock = format!(
+        let fix = format!(
             "bring it back on the backend; or, if it is to be used as it is, `kiln forget {}/{name}` accepts its size, and it is not grown back",
             about.kind.as_lower()
         );
-        self.hold(about, HeldReason::Lost, message, unblock);
+        self.hold(about, HeldReason::Lost, message, fix);
         None
     }
 
@@ -142,7 +142,7 @@ impl<'a> Planner<'a> {
         let nothing = Remembered { size: Size(0), protected: false, restored: BTreeSet::new(), accepted: None };
         let Some(uid) = object.uid() else { return nothing };
         let ledger = backend.and_then(|backend| self.good(backend)).and_then(|good| good.ledger);
-        if let Some(entry) = ledger.and_then(|ledger| ledger.whole.get(&uid)) {
+        if let Some(entry) = ledger.and_then(|ledger| ledger.complete.get(&uid)) {
             let LedgerEntry { size, protected, restored, accepted, .. } = entry;
             return Remembered { size: *size, protected: *protected, restored: restored.clone(), accepted: *accepted };
         }
@@ -164,11 +164,11 @@ impl<'a> Planner<'a> {
         let renamed = ledger
             .and_then(|ledger| ledger.renaming.get(&uid))
             .filter(|new| object.identity.as_ref().is_some_and(|id| id.name == **new));
-        let entered = renamed.or_else(|| Some(&ledger?.whole.get(&uid)?.name));
+        let entered = renamed.or_else(|| Some(&ledger?.complete.get(&uid)?.name));
         entered.or_else(|| self.inputs.records.objects.get(&uid).map(|record| &record.identity.name))
     }
 
-    fn locate_not_live(&mut self, about: About<'a>, old: Option<&'a Name>) -> Located<'a> {
+    fn locate_not_live(&mut self, about: Subject<'a>, old: Option<&'a Name>) -> Located<'a> {
         let (kind, name, Some(backend)) = (about.kind, about.name, about.backend) else { return Located::Held };
         if let Some(old) = old
             && let Some(located) = self.locate_old_name(&about, old, backend)
@@ -182,21 +182,21 @@ impl<'a> Planner<'a> {
                 return self.believed(&about, object, old).map_or(Located::Held, Located::Trashed);
             }
             [(at, object)] => {
-                let about = About { uid: object.uid(), action: Verb::Adopt, ..about };
+                let about = Subject { uid: object.uid(), action: Verb::Adopt, ..about };
                 let message = format!("it is in the trash of the backend {at}, not of {backend}");
-                let unblock = format!("declare `backend: {at}`, or `kiln trash purge {}/{name}`", kind.as_lower());
-                self.hold(&about, HeldReason::Unsupported, message, unblock);
+                let fix = format!("declare `backend: {at}`, or `kiln trash purge {}/{name}`", kind.as_lower());
+                self.hold(&about, HeldReason::Unsupported, message, fix);
                 return Located::Held;
             }
             several => {
                 let names: Vec<&str> = several.iter().map(|(_, o)| o.native.as_str()).collect();
                 let message = format!("the trash holds several that could be it: {}", names.join(", "));
                 // `kiln trash purge` by name takes the one that left last too, which is the one that is missed.
-                let unblock = format!(
+                let fix = format!(
                     "bring back the one that left last with `kiln trash restore {}/{name}`: the others stay in the trash",
                     kind.as_lower()
                 );
-                self.hold(&about, HeldReason::Ambiguous, message, unblock);
+                self.hold(&about, HeldReason::Ambiguous, message, fix);
                 return Located::Held;
             }
         }
@@ -213,7 +213,7 @@ impl<'a> Planner<'a> {
 
     /// Where objects exist under the new name and the old one: the old one is what the document means, and comes back if nothing
     /// is lost by that. `None`: there is none under the old name that could be meant.
-    fn locate_both(&mut self, about: &About<'a>, old: &'a Name, new: &'a Object) -> Option<Located<'a>> {
+    fn locate_both(&mut self, about: &Subject<'a>, old: &'a Name, new: &'a Object) -> Option<Located<'a>> {
         let kind = about.kind;
         let (live, trashed) = (self.found(kind, old, Place::Live), self.found(kind, old, Place::Trash));
         // What was removed or released under the old name may be an earlier object of that name, if this one was renamed from it.
@@ -222,7 +222,7 @@ impl<'a> Planner<'a> {
             return None;
         }
         self.claim_all(kind, old);
-        let about = About { uid: new.uid(), action: Verb::Move, ..*about };
+        let about = Subject { uid: new.uid(), action: Verb::Move, ..*about };
         let why = match (live.as_slice(), trashed.as_slice()) {
             ([_], _) | ([], [_]) => self.cannot_give_way(kind, about.backend?, new),
             _ => Some(format!("there are several objects of the name {old}")),
@@ -255,25 +255,25 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether an object was made under the name that it has: its uid is derived from that.
-    fn was_made_as(&self, about: &About<'_>, object: &Object) -> bool {
+    fn was_made_as(&self, about: &Subject<'_>, object: &Object) -> bool {
         let (stack, inputs) = (&self.inputs.specs.stack, self.inputs);
         let backends = || inputs.specs.backends.keys().chain(inputs.records.backends.keys());
         let ledger = about.backend.and_then(|backend| self.good(backend)?.ledger);
         let Some(uid) = object.uid() else { return false };
         let next = ledger.and_then(|l| l.next.get(&Ledger::next_key(about.kind, about.name))).copied().unwrap_or(0);
-        let entered = ledger.and_then(|ledger| ledger.whole.get(&uid)).map(|entry| entry.n);
+        let entered = ledger.and_then(|ledger| ledger.complete.get(&uid)).map(|entry| entry.n);
         let derives =
             |n: u32| backends().any(|b| Uid::derive(&stack.id, &stack.owner, about.kind, b, about.name, n) == uid);
         entered.map_or_else(|| (0..=next).any(derives), derives)
     }
 
-    fn locate_old_name(&mut self, about: &About<'a>, old: &'a Name, backend: &'a Name) -> Option<Located<'a>> {
+    fn locate_old_name(&mut self, about: &Subject<'a>, old: &'a Name, backend: &'a Name) -> Option<Located<'a>> {
         let live = self.found(about.kind, old, Place::Live);
         let trashed = self.found(about.kind, old, Place::Trash);
         let (at, object) = match (live.as_slice(), trashed.as_slice()) {
             ([one], _) | ([], [one]) => *one,
             ([], []) => {
-                let before = About { name: old, ..*about };
+                let before = Subject { name: old, ..*about };
                 // Lost under the old name is lost under the new one too; otherwise the rename is done, or was never needed.
                 return self.hold_if_lost_as(&before, about).then_some(Located::Held);
             }
@@ -282,16 +282,16 @@ impl<'a> Planner<'a> {
                 let names: Vec<&str> = objects.iter().map(|(_, o)| o.native.as_str()).collect();
                 let message = format!("several objects have the old name {old}: {}", names.join(", "));
                 self.claim_all(about.kind, old);
-                let unblock = format!(
+                let fix = format!(
                     "remove `renamedFrom: {old}` to leave them as they are, or remove on the backend those that it is not"
                 );
-                self.hold(about, HeldReason::Ambiguous, message, unblock);
+                self.hold(about, HeldReason::Ambiguous, message, fix);
                 return Some(Located::Held);
             }
         };
         self.claim_all(about.kind, old);
         if at != backend {
-            let about = About { uid: object.uid(), action: Verb::Move, ..*about };
+            let about = Subject { uid: object.uid(), action: Verb::Move, ..*about };
             let message =
                 format!("what was declared as {old} is on the backend {at}; moving it to {backend} is not built yet");
             self.hold(&about, HeldReason::Unsupported, message, format!("declare `backend: {at}` again"));
@@ -301,13 +301,13 @@ impl<'a> Planner<'a> {
         Some(self.believed(about, object, Some(old)).map_or(Located::Held, located))
     }
 
-    fn hold_if_lost(&mut self, about: &About<'a>) -> bool {
+    fn hold_if_lost(&mut self, about: &Subject<'a>) -> bool {
         self.hold_if_lost_as(about, about)
     }
 
     /// Holds `shown` if an object under the name of `about` was whole and is absent: on this backend or another, by the ledgers
     /// or, for the seconds before a create is entered there, by the store.
-    fn hold_if_lost_as(&mut self, about: &About<'a>, shown: &About<'a>) -> bool {
+    fn hold_if_lost_as(&mut self, about: &Subject<'a>, shown: &Subject<'a>) -> bool {
         let (kind, name) = (about.kind, about.name);
         let by_ledger = self.entered(kind, name).map(|(at, uid, entry)| (at, uid, &entry.native));
         let by_store = || {
@@ -315,17 +315,17 @@ impl<'a> Planner<'a> {
             Some((&record.backend, record.identity.uid, &record.native))
         };
         let Some((at, uid, native)) = by_ledger.or_else(by_store) else { return false };
-        let about = About { uid: Some(uid), ..*shown };
+        let about = Subject { uid: Some(uid), ..*shown };
         if let Some((_, object)) = self.by_uid.get(&uid)
             && let Some(identity) = &object.identity
             && (identity.name != *name || identity.owner != self.inputs.specs.stack.owner)
         {
             let message = format!("its object stands on {at} as {}: somebody renamed it", object.native);
-            let unblock = format!(
+            let fix = format!(
                 "name it {native} again on the backend, or declare it as {} with `renamedFrom: {name}`",
                 identity.name
             );
-            self.hold(&about, HeldReason::Renamed, message, unblock);
+            self.hold(&about, HeldReason::Renamed, message, fix);
             return true;
         }
         let object = self.good(at).and_then(|good| good.bearing(native).find(|object| object.conflict.is_some()));
@@ -339,17 +339,17 @@ impl<'a> Planner<'a> {
         }
         let message =
             format!("{native} was whole on {at} and is not there any more; an empty one will not be put in its place");
-        let unblock = format!(
+        let fix = format!(
             "bring it back on the backend; or, if it is gone for good, `kiln forget {}/{name}` frees the name",
             kind.as_lower()
         );
-        self.hold(&about, HeldReason::Lost, message, unblock);
+        self.hold(&about, HeldReason::Lost, message, fix);
         true
     }
 
     /// Holds an object under whose native name another stands, which belongs to no owner: somebody replaced it, or the pool is a
     /// copy in which its marks do not count.
-    fn hold_if_replaced(&mut self, about: &About<'_>, at: &Name, native: &NativeName) -> bool {
+    fn hold_if_replaced(&mut self, about: &Subject<'_>, at: &Name, native: &NativeName) -> bool {
         let other = self.good(at).and_then(|good| good.find(native, |place| place == Place::Live));
         if other.is_none_or(|other| other.identity.is_some()) {
             return false;
@@ -375,44 +375,44 @@ impl<'a> Planner<'a> {
         let left = |ledger: &Ledger| {
             ledger.leaving.contains(&uid)
                 || ledger.tombstones.contains_key(&uid)
-                || ledger.whole.get(&uid).is_some_and(|entry| entry.name != record.identity.name)
+                || ledger.complete.get(&uid).is_some_and(|entry| entry.name != record.identity.name)
         };
-        let left_somewhere = good_grounds(&self.grounds).filter_map(|(_, good)| good.ledger).any(left);
+        let left_somewhere = usable_backends(&self.backends).filter_map(|(_, good)| good.ledger).any(left);
         record.seen.as_ref().is_some_and(|o| o.place == Place::Live)
             && !left_somewhere
             && matches!(self.whereabouts(record), Whereabouts::Visible)
     }
 
     /// Holds an object that may be on a backend that cannot be looked at.
-    fn hold_if_hidden(&mut self, about: &About<'a>) -> bool {
+    fn hold_if_hidden(&mut self, about: &Subject<'a>) -> bool {
         let records = self.recorded(about.kind, about.name).to_vec();
         for record in records.iter().filter(|r| r.seen.is_some()) {
-            let about = About { uid: Some(record.identity.uid), action: Verb::Move, ..*about };
+            let about = Subject { uid: Some(record.identity.uid), action: Verb::Move, ..*about };
             match self.whereabouts(record) {
                 Whereabouts::Visible => continue,
                 Whereabouts::Undeclared => {
-                    let about = About { backend: Some(&record.backend), ..about };
+                    let about = Subject { backend: Some(&record.backend), ..about };
                     self.hold_undeclared(&about);
                 }
-                Whereabouts::Hidden((reason, message), unblock) => {
+                Whereabouts::Hidden((reason, message), fix) => {
                     let message = format!("it was last seen on {}: {message}", record.backend);
-                    self.hold(&about, reason, message, unblock);
+                    self.hold(&about, reason, message, fix);
                 }
             }
             return true;
         }
         // A backend that this store has never seen, and that cannot be seen now, may hold anything. But where nothing was ever made, in no place that can be seen and by nothing that is remembered, nothing is hidden.
         let records = &self.inputs.records.backends;
-        let first = records.is_empty() && good_grounds(&self.grounds).all(|(_, good)| good.ledger.is_none());
-        let unknown = self.grounds.iter().find_map(|(other, ground)| match ground {
-            Ground::Bad(bad) if bad.unobserved && !records.contains_key(*other) && !first => {
-                Some((*other, bad.message.clone(), bad.unblock.clone()))
+        let first = records.is_empty() && usable_backends(&self.backends).all(|(_, good)| good.ledger.is_none());
+        let unknown = self.backends.iter().find_map(|(other, ground)| match ground {
+            BackendState::Blocked(bad) if bad.unobserved && !records.contains_key(*other) && !first => {
+                Some((*other, bad.message.clone(), bad.fix.clone()))
             }
             _ => None,
         });
-        let Some((other, message, unblock)) = unknown else { return false };
+        let Some((other, message, fix)) = unknown else { return false };
         let message = format!("it may be on the backend {other}, of which nothing is remembered: {message}");
-        self.hold(about, HeldReason::Unobserved, message, unblock);
+        self.hold(about, HeldReason::Unobserved, message, fix);
         true
     }
 }

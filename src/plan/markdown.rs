@@ -21,9 +21,9 @@ pub fn markdown(view: &PlanView) -> String {
     table(&mut out, "Steps", &["", "object", "action", "what", "fields", "risk"], &step_rows);
     let held = view.held.iter().flatten().map(|held| {
         let what = vec![held.object_name(), held.action.to_string(), held.reason.clone()];
-        what.into_iter().chain([held.message.clone(), held.unblock.clone()]).map(|text| safe(&text)).collect()
+        what.into_iter().chain([held.message.clone(), held.fix.clone()]).map(|text| safe(&text)).collect()
     });
-    table(&mut out, "Held", &["object", "action", "reason", "why", "way out"], &held.collect::<Vec<_>>());
+    table(&mut out, "Held", &["object", "action", "reason", "why", "fix"], &held.collect::<Vec<_>>());
     let drift = view.drift.iter().flatten().map(|drift| {
         let change = |of: &Value| value(&drift.path, of);
         vec![

@@ -4,22 +4,22 @@
 //! leaves no choice to those who run it: names and uids are chosen here, the order is one table with ties broken by name, and each
 //! step carries what it expects to find. What is not done is said, with its reason and the way out.
 
+mod adopt;
 mod alike;
 mod approve;
+mod backend_state;
 mod commands;
 mod create;
 mod digest;
 mod drift;
-mod elsewhere;
-mod freed;
-mod ground;
 mod lint;
 mod locate;
-mod looks;
 mod markdown;
+mod name_conflict;
 mod order;
 #[expect(clippy::module_inception, reason = "the headline function lives in a file that bears its name")]
 mod plan;
+mod questions;
 mod removal;
 mod render;
 mod restore;
@@ -29,21 +29,23 @@ mod select;
 mod snapshot;
 mod suspended;
 mod tags;
-mod take;
 mod types;
+mod unreachable;
 mod view;
 mod volume;
 
 pub use approve::{approval_item, digest_of};
+pub use backend_state::{believed, missing_stack, usable};
 pub use commands::{Commands, Takes, quoted, takes};
-pub use ground::{believed, missing_stack, usable};
 pub use lint::lint;
-pub use looks::{images, looks};
 pub use markdown::markdown;
 pub use plan::{plan, read_by, unobserved};
+pub use questions::{images, looks};
 pub use render::{Paint, counted, escape, render, render_held, render_step, summary_line};
 pub use saved::{NotSaved, SAVED_FORMAT, Saved, declare_the_same, differences};
 pub use select::{Selected, select, without};
 pub use suspended::{resume, suspended_because, suspension_of};
-pub use types::{ApprovalSet, Drift, Held, HeldReason, Inputs, Irreversible, Plan, Unobserved, View, Warning, World};
+pub use types::{
+    ApprovalSet, Drift, Held, HeldReason, Inputs, Irreversible, Observation, Plan, Unobserved, Warning, World,
+};
 pub use view::{ChangeView, HeldView, PLAN_FORMAT, PlanView, ProblemView, StepView, Summary};

@@ -11,8 +11,8 @@ use crate::model::{
     Removal, Step, Uid, Unreadable, Verb,
 };
 
-use super::ground::{self, Bad, Good, Ground};
-use super::types::{Held, HeldReason, Inputs, Plan, Unobserved, View, Warning};
+use super::backend_state::{self, BackendState, Blocked, Usable};
+use super::types::{Held, HeldReason, Inputs, Observation, Plan, Unobserved, Warning};
 use super::{approve, digest, drift, order};
 
 /// Compares what is declared with what is there, and says which steps bring the second to the first.
@@ -33,15 +33,15 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     planner.growths_back();
     planner.removals();
     planner.wait_for_confirmation();
-    planner.hold_what_is_elsewhere();
+    planner.hold_unreachable();
     planner.hold_suspended();
-    planner.hold_taken();
+    planner.hold_locked();
     let approve::Judged { asked: approval, used, too_much } = approve::judge(&mut planner);
     planner.nothing_gives_way_in_vain();
     planner.warn_of_renames();
     let drift = drift::drift(&planner);
 
-    let Planner { grounds, mut held, warnings, steps, dropped, doubted, unsettled, look_inside, .. } = planner;
+    let Planner { backends, mut held, warnings, steps, dropped, doubted, unsettled, look_inside, .. } = planner;
     held.sort();
     held.dedup();
     let mut plan = Plan {
@@ -51,7 +51,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
         held,
         drift,
         warnings,
-        unobserved: not_good(grounds),
+        unobserved: not_good(backends),
         approval,
         used,
         too_much,
@@ -66,15 +66,17 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
 
 /// The backends of which the look shows nothing to go by, or not all.
 pub fn unobserved(inputs: &Inputs<'_>) -> Vec<Unobserved> {
-    not_good(ground::survey(inputs))
+    not_good(backend_state::states(inputs))
 }
 
-fn not_good(grounds: BTreeMap<&Name, Ground<'_>>) -> Vec<Unobserved> {
-    grounds
+fn not_good(backends: BTreeMap<&Name, BackendState<'_>>) -> Vec<Unobserved> {
+    backends
         .into_iter()
         .filter_map(|(name, ground)| match ground {
-            Ground::Bad(Bad { unobserved: true, message, .. }) => Some(Unobserved { backend: name.clone(), message }),
-            Ground::Good(good) if !good.observed.gaps.is_empty() => {
+            BackendState::Blocked(Blocked { unobserved: true, message, .. }) => {
+                Some(Unobserved { backend: name.clone(), message })
+            }
+            BackendState::Usable(good) if !good.observed.gaps.is_empty() => {
                 let message = format!("{name} was seen only in part: {}", good.observed.gaps.join("; "));
                 Some(Unobserved { backend: name.clone(), message })
             }
@@ -100,7 +102,7 @@ pub(super) enum Ready {
 
 /// What there is under a kind and name, and what was found out about it so far.
 #[derive(Default)]
-pub(super) struct Known<'a> {
+pub(super) struct PlannedObject<'a> {
     /// Our objects, live or in the trash, on good ground.
     pub objects: SmallVec<[(&'a Name, &'a Object); 1]>,
     /// A document speaks for these objects: they are not removed.
@@ -115,13 +117,13 @@ type Entered<'a> = (&'a Name, Uid, &'a LedgerEntry);
 /// A plan in the making.
 pub(super) struct Planner<'a> {
     pub inputs: &'a Inputs<'a>,
-    pub grounds: BTreeMap<&'a Name, Ground<'a>>,
+    pub backends: BTreeMap<&'a Name, BackendState<'a>>,
     /// All that is ours, and all that is declared once it was asked for.
-    pub known: HashMap<(Kind, &'a Name), Known<'a>>,
-    /// Every uid on good ground, with the object that bears it.
+    pub known: HashMap<(Kind, &'a Name), PlannedObject<'a>>,
+    /// Every uid on good backend_state, with the object that bears it.
     pub by_uid: HashMap<Uid, (&'a Name, &'a Object)>,
     /// Uids that more than one object bears: copies that somebody made.
-    pub twins: HashSet<Uid>,
+    pub duplicates: HashSet<Uid>,
     /// See [`Planner::entered`].
     entered: OnceCell<HashMap<(Kind, &'a Name), Entered<'a>>>,
     /// See [`Planner::recorded`].
@@ -175,15 +177,15 @@ pub(super) struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn new(inputs: &'a Inputs<'a>) -> Self {
-        let grounds = ground::survey(inputs);
+        let backends = backend_state::states(inputs);
         let owner = &inputs.specs.stack.owner;
-        let all: usize = good_grounds(&grounds).map(|(_, good)| good.observed.objects.len()).sum();
+        let all: usize = usable_backends(&backends).map(|(_, good)| good.observed.objects.len()).sum();
         let declared = inputs.specs.volumes.len() + inputs.specs.snapshots.len();
-        let mut known: HashMap<_, Known<'_>> = HashMap::with_capacity(all.max(declared));
+        let mut known: HashMap<_, PlannedObject<'_>> = HashMap::with_capacity(all.max(declared));
         let mut by_uid = HashMap::with_capacity(all);
-        let mut twins = HashSet::new();
+        let mut duplicates = HashSet::new();
         let mut provisioned = HashMap::new();
-        for (backend, good) in good_grounds(&grounds) {
+        for (backend, good) in usable_backends(&backends) {
             for object in &good.observed.objects {
                 let Some(identity) = &object.identity else { continue };
                 if object.place == Place::Temporary {
@@ -193,7 +195,7 @@ impl<'a> Planner<'a> {
                     *provisioned.entry(backend).or_default() += object.size.bytes();
                 }
                 if by_uid.insert(identity.uid, (backend, object)).is_some() {
-                    twins.insert(identity.uid);
+                    duplicates.insert(identity.uid);
                 }
                 if identity.owner == *owner {
                     known.entry((identity.kind, &identity.name)).or_default().objects.push((backend, object));
@@ -202,10 +204,10 @@ impl<'a> Planner<'a> {
         }
         Self {
             inputs,
-            grounds,
+            backends,
             known,
             by_uid,
-            twins,
+            duplicates,
             entered: OnceCell::new(),
             recorded: OnceCell::new(),
             provisioned,
@@ -236,9 +238,9 @@ impl<'a> Planner<'a> {
     }
 
     /// The ground under a backend, where it is good.
-    pub(super) fn good(&self, backend: &Name) -> Option<&Good<'a>> {
-        match self.grounds.get(backend) {
-            Some(Ground::Good(good)) => Some(good),
+    pub(super) fn good(&self, backend: &Name) -> Option<&Usable<'a>> {
+        match self.backends.get(backend) {
+            Some(BackendState::Usable(good)) => Some(good),
             _ => None,
         }
     }
@@ -262,9 +264,10 @@ impl<'a> Planner<'a> {
     pub(super) fn entered(&self, kind: Kind, name: &Name) -> Option<Entered<'a>> {
         let all = self.entered.get_or_init(|| {
             let mut entered = HashMap::new();
-            for (backend, good) in good_grounds(&self.grounds) {
+            for (backend, good) in usable_backends(&self.backends) {
                 let ledger: Option<&'a Ledger> = good.ledger;
-                let whole = ledger.into_iter().flat_map(|l| l.whole.iter().filter(|(uid, _)| !l.leaving.contains(uid)));
+                let whole =
+                    ledger.into_iter().flat_map(|l| l.complete.iter().filter(|(uid, _)| !l.leaving.contains(uid)));
                 for (uid, entry) in whole {
                     entered.entry((entry.kind, &entry.name)).or_insert((backend, *uid, entry));
                 }
@@ -308,7 +311,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Holds an object.
-    pub(super) fn hold(&mut self, about: &About<'_>, reason: HeldReason, message: String, unblock: impl Into<String>) {
+    pub(super) fn hold(&mut self, about: &Subject<'_>, reason: HeldReason, message: String, fix: impl Into<String>) {
         self.held.push(Held {
             kind: about.kind,
             name: about.name.clone(),
@@ -317,15 +320,15 @@ impl<'a> Planner<'a> {
             uid: about.uid,
             reason,
             message,
-            unblock: unblock.into(),
+            fix: fix.into(),
         });
     }
 
     /// Turns a drafted step into something held, with every step that waits for it.
-    pub(super) fn hold_step(&mut self, index: usize, reason: HeldReason, message: String, unblock: &str) {
+    pub(super) fn hold_step(&mut self, index: usize, reason: HeldReason, message: String, fix: &str) {
         // Not by recursion: chains of clones can be longer than the processor's stack.
-        let mut todo = vec![(index, reason, message, unblock.to_owned())];
-        while let Some((index, reason, message, unblock)) = todo.pop() {
+        let mut todo = vec![(index, reason, message, fix.to_owned())];
+        while let Some((index, reason, message, fix)) = todo.pop() {
             if !self.dropped.insert(index) {
                 continue;
             }
@@ -337,14 +340,14 @@ impl<'a> Planner<'a> {
             };
             let step = waiting.iter().map(|other| &self.steps[*other]).find(is_rename).unwrap_or(step);
             let (identity, backend) = (step.identity.clone(), step.backend.clone());
-            let about = About {
+            let about = Subject {
                 kind: identity.kind,
                 name: &identity.name,
                 backend: Some(&backend),
                 uid: Some(identity.uid),
                 action: step.action.verb(),
             };
-            self.hold(&about, reason, message, unblock);
+            self.hold(&about, reason, message, fix);
             for other in waiting {
                 let next = &self.steps[other].identity;
                 if next.uid == identity.uid || (next.kind, &next.name) == (identity.kind, &identity.name) {
@@ -353,9 +356,9 @@ impl<'a> Planner<'a> {
                     self.dropped.insert(other);
                 } else {
                     let message = format!("it waits for {} {}, which is held", identity.kind.as_lower(), identity.name);
-                    let unblock =
+                    let fix =
                         format!("see what holds it: `kiln describe {}/{}`", identity.kind.as_lower(), identity.name);
-                    todo.push((other, HeldReason::DependencyHeld, message, unblock));
+                    todo.push((other, HeldReason::DependencyHeld, message, fix));
                 }
             }
         }
@@ -365,7 +368,7 @@ impl<'a> Planner<'a> {
     fn hold_what_has_no_driver(&mut self) {
         let specs = self.inputs.specs;
         for (name, target) in &specs.targets {
-            let about = About::declared(Kind::Target, name);
+            let about = Subject::declared(Kind::Target, name);
             if self.hold_not_allowed(&about) {
                 continue;
             }
@@ -374,7 +377,7 @@ impl<'a> Planner<'a> {
         }
         // An Export that is no longer declared will be closed only where `Specs::withdraws` says so, once exports are built.
         for name in specs.exports.keys() {
-            let about = About::declared(Kind::Export, name);
+            let about = Subject::declared(Kind::Export, name);
             if self.hold_not_allowed(&about) {
                 continue;
             }
@@ -382,7 +385,7 @@ impl<'a> Planner<'a> {
             self.hold(&about, HeldReason::Unsupported, message, "remove the Export until one is");
         }
         for (name, spec) in &specs.backends {
-            let about = About::declared(Kind::Backend, name);
+            let about = Subject::declared(Kind::Backend, name);
             // One whose path did not answer is among those that were not observed.
             if self.inputs.specs.not_allowed(Kind::Backend, name).is_some_and(|barred| barred.silent) {
                 continue;
@@ -394,39 +397,39 @@ impl<'a> Planner<'a> {
             if !spec.via.is_empty() {
                 let message = "`via` is off: manifests may not run commands".to_owned();
                 self.hold(&about, HeldReason::NotAllowed, message, "remove `via`");
-            } else if matches!(self.inputs.world.get(name), Some(View::Unbuilt)) {
+            } else if matches!(self.inputs.world.get(name), Some(Observation::Unsupported)) {
                 let message = format!("the driver {:?} is not built yet", spec.config.driver());
                 self.hold(&about, HeldReason::Unsupported, message, "use a driver that this kiln has: local or sim");
-            } else if let Some(View::Seen { capabilities, .. } | View::Taken { capabilities, .. }) =
+            } else if let Some(Observation::Seen { capabilities, .. } | Observation::LockedBy { capabilities, .. }) =
                 self.inputs.world.get(name)
                 && let Some(why) = &capabilities.unusable
             {
                 let message = format!("the backend {name} cannot be used: {why}");
-                self.hold(&about, HeldReason::Unsupported, message, ground::UNUSABLE);
+                self.hold(&about, HeldReason::Unsupported, message, backend_state::UNUSABLE);
             }
         }
     }
 
     /// Holds a document that names a path which manifests may not reach on this host.
-    pub(super) fn hold_not_allowed(&mut self, about: &About<'_>) -> bool {
+    pub(super) fn hold_not_allowed(&mut self, about: &Subject<'_>) -> bool {
         let Some(barred) = self.inputs.specs.not_allowed(about.kind, about.name) else { return false };
         let reason = if barred.silent { HeldReason::Unobserved } else { HeldReason::NotAllowed };
-        self.hold(about, reason, barred.message.clone(), barred.unblock.clone());
+        self.hold(about, reason, barred.message.clone(), barred.fix.clone());
         true
     }
 
     /// Documents without a valid meaning now, beside whatever is planned by what they said last.
     fn hold_unreadable(&mut self) {
-        for Unreadable { kind, name, message, unblock } in &self.inputs.specs.unreadable {
-            let about = About { action: Verb::Update, ..About::declared(*kind, name) };
-            self.hold(&about, HeldReason::SourceBroken, message.clone(), unblock.clone());
+        for Unreadable { kind, name, message, fix } in &self.inputs.specs.unreadable {
+            let about = Subject { action: Verb::Update, ..Subject::declared(*kind, name) };
+            self.hold(&about, HeldReason::SourceBroken, message.clone(), fix.clone());
         }
     }
 
     /// Steps on a backend to which another process is writing.
-    fn hold_taken(&mut self) {
+    fn hold_locked(&mut self) {
         for index in 0..self.steps.len() {
-            let Some(by) = self.good(&self.steps[index].backend).and_then(|good| good.taken_by) else { continue };
+            let Some(by) = self.good(&self.steps[index].backend).and_then(|good| good.locked_by) else { continue };
             let message = format!("another process is writing to the pool for this owner: {by}");
             self.hold_step(index, HeldReason::OtherWriter, message, "wait for it to end, or stop it, then run again");
         }
@@ -463,7 +466,7 @@ fn asked_twice<'a>(inputs: &Inputs<'a>) -> HashSet<(&'a Name, &'a str)> {
 }
 
 /// Which object, and what would be done to it: what every Held says.
-pub(super) struct About<'n> {
+pub(super) struct Subject<'n> {
     pub kind: Kind,
     pub name: &'n Name,
     pub backend: Option<&'n Name>,
@@ -471,18 +474,18 @@ pub(super) struct About<'n> {
     pub action: Verb,
 }
 
-impl<'n> About<'n> {
+impl<'n> Subject<'n> {
     fn declared(kind: Kind, name: &'n Name) -> Self {
         Self { kind, name, backend: None, uid: None, action: Verb::Create }
     }
 }
 
 /// Backends that can be planned for.
-pub(super) fn good_grounds<'g, 'a>(
-    grounds: &'g BTreeMap<&'a Name, Ground<'a>>,
-) -> impl Iterator<Item = (&'a Name, &'g Good<'a>)> {
-    grounds.iter().filter_map(|(name, ground)| match ground {
-        Ground::Good(good) => Some((*name, good)),
-        Ground::Bad(_) => None,
+pub(super) fn usable_backends<'g, 'a>(
+    backends: &'g BTreeMap<&'a Name, BackendState<'a>>,
+) -> impl Iterator<Item = (&'a Name, &'g Usable<'a>)> {
+    backends.iter().filter_map(|(name, ground)| match ground {
+        BackendState::Usable(good) => Some((*name, good)),
+        BackendState::Blocked(_) => None,
     })
 }

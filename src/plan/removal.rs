@@ -9,7 +9,7 @@ use crate::model::{
     Step, Tags, Uid, Verb, Withdrawal,
 };
 
-use super::plan::{About, Planner, good_grounds};
+use super::plan::{Planner, Subject, usable_backends};
 use super::types::{HeldReason, Warning, at};
 
 /// An object by its place: a uid says less, where somebody copied something.
@@ -96,7 +96,7 @@ impl<'a> Planner<'a> {
     fn leaving(&self) -> (Leaving<'a>, usize) {
         let mut leaving = Leaving::default();
         let mut not_covered = 0;
-        for (backend, good) in good_grounds(&self.grounds) {
+        for (backend, good) in usable_backends(&self.backends) {
             for object in good.observed.objects.iter().filter(|object| object.place != Place::Temporary) {
                 if let Some(parent) = object.parent {
                     leaving.needing.entry(parent).or_default().push((backend, object));
@@ -157,7 +157,7 @@ impl<'a> Planner<'a> {
             _ => Verb::Remove,
         };
         let name = identity.name.clone();
-        let about = About { kind, name: &name, backend: Some(backend), uid: Some(uid), action: verb };
+        let about = Subject { kind, name: &name, backend: Some(backend), uid: Some(uid), action: verb };
         let doubt = match self.withdrawal(backend, object) {
             Withdrawal::Doubted(doubt) => Some(doubt),
             Withdrawal::Withdrawn | Withdrawal::Declared | Withdrawal::NotCovered => None,
@@ -222,7 +222,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Holds what no person can decide: the doubt ends within seconds, or with a problem of the manifests.
-    fn hold_if_undecided(&mut self, about: &About<'_>, doubt: &Doubt) -> Option<()> {
+    fn hold_if_undecided(&mut self, about: &Subject<'_>, doubt: &Doubt) -> Option<()> {
         self.unsettled |= matches!(doubt, Doubt::Vanished(_, Some(_)));
         if doubt.may_be_approved() {
             return Some(());
@@ -233,7 +233,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Guards that do not look at other objects. A release passes them too: what is in doubt is not let go either.
-    pub(super) fn hold_if_guarded(&mut self, about: &About<'_>, object: &Object) -> Option<()> {
+    pub(super) fn hold_if_guarded(&mut self, about: &Subject<'_>, object: &Object) -> Option<()> {
         let stack = &self.inputs.specs.stack;
         if let Some(why) = &object.conflict {
             let message = format!("the marks of {} cannot be believed: {why}", object.native);
@@ -246,7 +246,7 @@ impl<'a> Planner<'a> {
             self.hold(about, HeldReason::Renamed, message, format!("name it {known} again on the backend"));
             return None;
         }
-        if about.uid.is_some_and(|uid| self.twins.contains(&uid)) {
+        if about.uid.is_some_and(|uid| self.duplicates.contains(&uid)) {
             let message =
                 format!("{} is there more than once, or in the trash too: which of them is it?", object.native);
             self.hold(about, HeldReason::Ambiguous, message, "remove on the backend what is not it");
@@ -255,26 +255,26 @@ impl<'a> Planner<'a> {
         if object.tags.protected || self.remembered(about.backend, object).protected {
             let message = "it is protected, and protection outlives the manifest that declared it".to_owned();
             let is_orphan = object.tags.volume.is_some_and(|volume| !self.by_uid.contains_key(&volume));
-            let unblock = match is_orphan {
+            let fix = match is_orphan {
                 true => {
                     "its volume is gone: declare it again with `protected: false`, as a snapshot of any declared volume, and apply \
                      (it is held as Immutable, and its protection is lifted); then remove it"
                 }
                 false => "declare it again with `protected: false` and apply; then remove it",
             };
-            self.hold(about, HeldReason::Protected, message, unblock);
+            self.hold(about, HeldReason::Protected, message, fix);
             return None;
         }
         if !stack.declared && !self.inputs.records.objects.contains_key(&about.uid?) {
             let message =
                 "without a Stack nothing is removed that this store has no record of: other manifests may declare it";
-            let unblock = format!(
+            let fix = format!(
                 "declare it again; or, if no other manifests have objects on {backend}, declare a Stack, and `kiln adopt {backend} \
                  --from-owner {owner}` gives it all of them",
                 backend = about.backend?,
                 owner = stack.owner,
             );
-            self.hold(about, HeldReason::OwnerChanged, message.to_owned(), unblock);
+            self.hold(about, HeldReason::OwnerChanged, message.to_owned(), fix);
             return None;
         }
         let listed = self.good(about.backend?)?.observed.listed;
@@ -287,7 +287,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Holds what others need. `Some(true)`: its clones must be detached first.
-    fn hold_if_needed(&mut self, about: &About<'_>, object: &'a Object, leaving: &Leaving<'a>) -> Option<bool> {
+    fn hold_if_needed(&mut self, about: &Subject<'_>, object: &'a Object, leaving: &Leaving<'a>) -> Option<bool> {
         let uid = object.uid()?;
         let capabilities = self.good(about.backend?)?.capabilities;
         let inside = capabilities.clones_depend;
@@ -308,9 +308,9 @@ impl<'a> Planner<'a> {
         }
         if !snapshots.is_empty() {
             let message = format!("it has snapshots that stay: {}", snapshots.join(", "));
-            let unblock = "let those go first: see what holds them, or, if they were released, declare them again with \
+            let fix = "let those go first: see what holds them, or, if they were released, declare them again with \
                            another `onRemove`";
-            self.hold(about, HeldReason::HasDependents, message, unblock);
+            self.hold(about, HeldReason::HasDependents, message, fix);
             return None;
         }
         let clones_it = |step: &usize| matches!(self.steps[*step].action, Action::Create { .. });
@@ -325,13 +325,13 @@ impl<'a> Planner<'a> {
             true => "a clone of it is being made, which goes on needing it".to_owned(),
             false => format!("clones go on needing it: {}", clones.join(", ")),
         };
-        let unblock = match about.kind {
+        let fix = match about.kind {
             Kind::Snapshot if capabilities.detach => {
                 "declare it again with `onRemove: Detach` and apply; then remove it"
             }
             _ => "remove and purge the clones first",
         };
-        self.hold(about, HeldReason::HasDependents, message, unblock);
+        self.hold(about, HeldReason::HasDependents, message, fix);
         None
     }
 }

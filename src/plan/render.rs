@@ -215,8 +215,8 @@ pub fn render_held(out: &mut String, held: &HeldView, width: usize, paint: Paint
             escape(&held.message)
         ),
     );
-    if !held.unblock.is_empty() {
-        line(out, format_args!("      way out: {}", escape(&held.unblock)));
+    if !held.fix.is_empty() {
+        line(out, format_args!("      fix: {}", escape(&held.fix)));
     }
 }
 
@@ -422,7 +422,7 @@ mod tests {
                 uid: Some(identity(Kind::Volume, "kept").uid),
                 reason: HeldReason::Protected,
                 message: "it is protected".to_owned(),
-                unblock: "declare it with `protected: false` first".to_owned(),
+                fix: "declare it with `protected: false` first".to_owned(),
             }],
             drift: vec![Drift {
                 kind: Kind::Volume,

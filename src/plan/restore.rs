@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::model::{Action, Expect, Kind, Name, Object, ObjectRef, Place, Provisioning, Reason, Risk, Step, Uid};
 
-use super::plan::{About, Planner, Ready};
+use super::plan::{Planner, Ready, Subject};
 use super::room::Room;
 use super::tags::{change, exact};
 use super::types::HeldReason;
@@ -35,11 +35,11 @@ impl<'a> Planner<'a> {
         let (snapshot, made) = self.snapshot_to_restore(&about, &request.snapshot, volume.uid)?;
         if snapshot.size > volume.size {
             let message = format!("the snapshot has {}, and the volume {}", exact(snapshot.size), exact(volume.size));
-            let unblock = match spec.size < snapshot.size {
+            let fix = match spec.size < snapshot.size {
                 true => format!("declare at least `size: {}`", snapshot.size.bytes()),
                 false => format!("let the volume grow first: `kiln describe volume/{name}` says what holds that"),
             };
-            self.hold(&about, HeldReason::SizeBelowSource, message, unblock);
+            self.hold(&about, HeldReason::SizeBelowSource, message, fix);
             return None;
         }
         self.hold_if_open(&about, object, "a restore would change what its client reads")?;
@@ -79,7 +79,7 @@ impl<'a> Planner<'a> {
     /// The snapshot that a volume is to be brought back to, and the steps after which it is there; or holds the restore.
     fn snapshot_to_restore(
         &mut self,
-        about: &About<'a>,
+        about: &Subject<'a>,
         name: &'a Name,
         volume: Uid,
     ) -> Option<(ObjectRef, Vec<usize>)> {
@@ -88,7 +88,7 @@ impl<'a> Planner<'a> {
             ready => ready,
         };
         let Ready::Here { backend, object, after } = ready else {
-            let (reason, message, unblock) = match ready {
+            let (reason, message, fix) = match ready {
                 Ready::Held => (
                     HeldReason::DependencyHeld,
                     format!("it is to be brought back to snapshot {name}, which is held"),
@@ -105,7 +105,7 @@ impl<'a> Planner<'a> {
                     "correct the snapshot's name, or remove `restore`".to_owned(),
                 ),
             };
-            self.hold(about, reason, message, unblock);
+            self.hold(about, reason, message, fix);
             return None;
         };
         let of_it = match self.by_uid.get(&object.uid) {

@@ -2,7 +2,7 @@
 
 use crate::model::{Capacity, ImageLook, Name, ObjectRef, Origin, Size};
 
-use super::plan::{About, Planner};
+use super::plan::{Planner, Subject};
 use super::types::HeldReason;
 
 /// What a step asks of a pool.
@@ -18,7 +18,7 @@ pub(super) struct Room {
 
 impl<'a> Planner<'a> {
     /// Counts what a step takes of a pool, beside what earlier steps of this plan take; `None` and holds it if there is no room.
-    pub(super) fn fits(&mut self, backend: &'a Name, about: &About<'_>, size: Size, room: Room) -> Option<()> {
+    pub(super) fn fits(&mut self, backend: &'a Name, about: &Subject<'_>, size: Size, room: Room) -> Option<()> {
         let good = self.good(backend)?;
         let (spec, capabilities, capacity) = (good.spec, good.capabilities, good.observed.capacity);
         if size.bytes() > capabilities.max_size {
@@ -62,11 +62,11 @@ impl<'a> Planner<'a> {
             }
         });
         if let Some(message) = full {
-            let unblock = match capacity.and_then(|capacity| capacity.objects) {
+            let fix = match capacity.and_then(|capacity| capacity.objects) {
                 Some(left) if made > left => "remove files from that file system, or purge trash: `kiln trash list`",
                 _ => "make room, or raise the limit of the Backend",
             };
-            self.hold(about, HeldReason::PoolFull, message, unblock);
+            self.hold(about, HeldReason::PoolFull, message, fix);
             return None;
         }
         self.provisioned.insert(backend, provisioned);

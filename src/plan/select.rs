@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Held, HeldReason, Plan, approval_item, digest};
-use crate::model::{Kind, Name, Step};
+use crate::model::{Kind, Name, ObjectId, Step};
 
 /// A part of a plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,12 +16,12 @@ pub struct Selected {
     /// What is held, and left out.
     pub other_held: usize,
     /// Objects that were asked for and that the plan says nothing about: as declared, or unknown.
-    pub silent: BTreeSet<(Kind, Name)>,
+    pub silent: BTreeSet<ObjectId>,
 }
 
 /// The part of `whole` that is about these objects. Steps keep their order.
-pub fn select(whole: &Plan, wanted: &BTreeSet<(Kind, Name)>) -> Selected {
-    let asked = |kind: Kind, name: &Name| wanted.contains(&(kind, name.clone()));
+pub fn select(whole: &Plan, wanted: &BTreeSet<ObjectId>) -> Selected {
+    let asked = |kind: Kind, name: &Name| wanted.contains(&ObjectId::new(kind, name));
     // What is made in the place of something is what was asked for; that this goes was not.
     let mut barred: Vec<Option<&Step>> = Vec::with_capacity(whole.steps.len());
     for step in &whole.steps {
@@ -55,10 +55,10 @@ pub fn select(whole: &Plan, wanted: &BTreeSet<(Kind, Name)>) -> Selected {
     }
     held.sort();
     held.dedup();
-    let told: BTreeSet<(Kind, Name)> = steps
+    let told: BTreeSet<ObjectId> = steps
         .iter()
-        .map(|step| (step.identity.kind, step.identity.name.clone()))
-        .chain(held.iter().map(|held| (held.kind, held.name.clone())))
+        .map(|step| step.identity.id())
+        .chain(held.iter().map(|held| ObjectId::new(held.kind, &held.name)))
         .collect();
     let items: BTreeSet<String> = steps.iter().map(approval_item).collect();
     // The approval stays that of the whole set: a person approves all of it or nothing.
@@ -95,8 +95,8 @@ pub fn select(whole: &Plan, wanted: &BTreeSet<(Kind, Name)>) -> Selected {
 
 /// The plan without the steps of these objects and what waits for them; none if that is all of it. Everything else is as in the whole
 /// plan.
-pub fn without(whole: &Plan, postponed: &BTreeSet<(Kind, Name)>) -> Option<Plan> {
-    let is_postponed = |step: &Step| postponed.contains(&(step.identity.kind, step.identity.name.clone()));
+pub fn without(whole: &Plan, postponed: &BTreeSet<ObjectId>) -> Option<Plan> {
+    let is_postponed = |step: &Step| postponed.contains(&step.identity.id());
     if postponed.is_empty() || !whole.steps.iter().any(is_postponed) {
         return None;
     }
@@ -114,7 +114,7 @@ pub fn without(whole: &Plan, postponed: &BTreeSet<(Kind, Name)>) -> Option<Plan>
 
 /// A step that was asked for, and that waits until something goes which was not.
 fn waits_for_removal(step: &Step, gone: &Step) -> Held {
-    let what = format!("{}/{}", gone.identity.kind.as_lower(), gone.identity.name);
+    let what = gone.identity.id();
     Held {
         kind: step.identity.kind,
         name: step.identity.name.clone(),
@@ -123,7 +123,7 @@ fn waits_for_removal(step: &Step, gone: &Step) -> Held {
         uid: Some(step.identity.uid),
         reason: HeldReason::DependencyHeld,
         message: format!("{what} must go first, and that was not asked for"),
-        unblock: format!("name {what} too, or apply everything"),
+        fix: format!("name {what} too, or apply everything"),
     }
 }
 
@@ -163,13 +163,13 @@ mod tests {
             uid: None,
             reason: HeldReason::Protected,
             message: String::new(),
-            unblock: String::new(),
+            fix: String::new(),
         };
         Plan { held: vec![held], digest: "whole".to_owned(), ..Plan::of("prod".parse().unwrap(), String::new(), steps) }
     }
 
-    fn wanted(names: &[&str]) -> BTreeSet<(Kind, Name)> {
-        names.iter().map(|text| (Kind::Volume, name(text))).collect()
+    fn wanted(names: &[&str]) -> BTreeSet<ObjectId> {
+        names.iter().map(|text| ObjectId::new(Kind::Volume, &name(text))).collect()
     }
 
     #[test]

@@ -7,11 +7,11 @@ use crate::model::{
 };
 
 use super::locate::Located;
-use super::plan::{About, Planner, Ready};
+use super::plan::{Planner, Ready, Subject};
 use super::room::Room;
 use super::types::HeldReason;
 
-use super::tags::{Wanted, change, first_tags, wanted_tags};
+use super::tags::{DesiredTags, change, desired_tags, first_tags};
 
 impl<'a> Planner<'a> {
     /// Plans a declared snapshot, once; what others may count on.
@@ -32,13 +32,13 @@ impl<'a> Planner<'a> {
         let specs = self.inputs.specs;
         let spec = specs.snapshots.get(name)?;
         let backend = &specs.volumes.get(&spec.volume)?.backend;
-        let wanted = Wanted { meta: &spec.meta, protected: spec.protected, on_remove: spec.on_remove };
+        let wanted = DesiredTags { meta: &spec.meta, protected: spec.protected, on_remove: spec.on_remove };
         let located = self.locate(Kind::Snapshot, name, backend, spec.meta.renamed_from.as_ref());
-        let about = About { kind: Kind::Snapshot, name, backend: Some(backend), uid: None, action: Verb::Create };
+        let about = Subject { kind: Kind::Snapshot, name, backend: Some(backend), uid: None, action: Verb::Create };
         let (object, before) = match located {
             Located::Held => return None,
             Located::Absent if spec.adopt.is_some() => {
-                let about = About { action: Verb::Adopt, ..about };
+                let about = Subject { action: Verb::Adopt, ..about };
                 let message = "taking over snapshots is not built yet".to_owned();
                 self.hold(&about, HeldReason::Unsupported, message, "leave `adopt` out for a new snapshot");
                 return None;
@@ -46,14 +46,14 @@ impl<'a> Planner<'a> {
             Located::Absent => return self.take_snapshot(&spec.volume, &about, &wanted),
             Located::Live(object) => (object, Vec::new()),
             Located::Trashed(object) => {
-                let about = About { uid: object.uid(), action: Verb::Adopt, ..about };
+                let about = Subject { uid: object.uid(), action: Verb::Adopt, ..about };
                 let tags = self.declared_tags(&about, &wanted, object, &object.tags);
                 let after = self.volume_in_trash_first(&about, object)?;
                 (object, vec![self.undelete(&about, object, tags, after)?])
             }
             // No snapshot gives way to another: each holds data.
             Located::OldName { object, .. } => {
-                let about = About { uid: object.uid(), action: Verb::Move, ..about };
+                let about = Subject { uid: object.uid(), action: Verb::Move, ..about };
                 let mut steps = match object.place {
                     Place::Trash => self.volume_in_trash_first(&about, object)?,
                     Place::Live | Place::Temporary => Vec::new(),
@@ -62,7 +62,7 @@ impl<'a> Planner<'a> {
                 (object, steps)
             }
         };
-        let about = About { uid: object.uid(), action: Verb::Update, ..about };
+        let about = Subject { uid: object.uid(), action: Verb::Update, ..about };
         let native = self.native_after(&before, object);
         let mut after = before;
         let now = self.tags_after(&after, object);
@@ -82,7 +82,12 @@ impl<'a> Planner<'a> {
         })
     }
 
-    pub(super) fn take_snapshot(&mut self, volume: &'a Name, about: &About<'a>, wanted: &Wanted<'_>) -> Option<Ready> {
+    pub(super) fn take_snapshot(
+        &mut self,
+        volume: &'a Name,
+        about: &Subject<'a>,
+        wanted: &DesiredTags<'_>,
+    ) -> Option<Ready> {
         let backend = about.backend?;
         let (volume_object, after) = match self.volume(volume) {
             Ready::Here { object, after, .. } => (object, after),
@@ -104,19 +109,19 @@ impl<'a> Planner<'a> {
         };
         self.hold_if_torn(about, backend, &volume_object)?;
         let (identity, n) = self.new_identity(Kind::Snapshot, about.name, backend)?;
-        let about = About { uid: Some(identity.uid), ..*about };
+        let about = Subject { uid: Some(identity.uid), ..*about };
         let native = NativeName::of(NativeForm::Snapshot, &identity.owner, &identity.name, identity.uid);
         self.hold_if_in_the_way(&about, backend, &native)?;
         let taken = self.copy_of(backend, &volume_object);
         self.fits(backend, &about, volume_object.size, Room { provisioned: 0, taken, objects: 1 })?;
         self.filled.insert(identity.uid, taken);
         let defaults = &self.inputs.specs.stack.defaults;
-        let with_defaults = Wanted {
+        let with_defaults = DesiredTags {
             meta: wanted.meta,
             protected: wanted.protected.or(defaults.protected),
             on_remove: wanted.on_remove.or(defaults.on_remove),
         };
-        let mut tags = wanted_tags(&with_defaults, &Tags::default());
+        let mut tags = desired_tags(&with_defaults, &Tags::default());
         tags.volume = Some(volume_object.uid);
         let uid = identity.uid;
         let mut changes =
@@ -140,7 +145,7 @@ impl<'a> Planner<'a> {
 
     /// A volume comes back before its snapshots: on some backends they are inside of it. A snapshot of a volume that is gone for
     /// good waits for none.
-    fn volume_in_trash_first(&mut self, about: &About<'a>, snapshot: &'a Object) -> Option<Vec<usize>> {
+    fn volume_in_trash_first(&mut self, about: &Subject<'a>, snapshot: &'a Object) -> Option<Vec<usize>> {
         // The volume that it is of, whatever the document says; one that is not declared stays where it is.
         let of = snapshot.tags.volume.and_then(|uid| self.by_uid.get(&uid));
         let in_trash = of.filter(|(_, volume)| volume.place == Place::Trash).and_then(|(_, v)| v.identity.as_ref());

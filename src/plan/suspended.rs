@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Action, Kind, Name, Step, Suspension};
 
-use super::plan::{About, Planner, read_by};
+use super::plan::{Planner, Subject, read_by};
 use super::types::{HeldReason, at};
 
 /// The suspension of an object: its own, else that of everything.
@@ -16,7 +16,7 @@ pub fn suspension_of<'a>(suspended: &'a [Suspension], kind: Kind, name: &Name) -
 /// The command that ends it.
 pub fn resume(suspension: &Suspension) -> String {
     match &suspension.object {
-        Some((kind, name)) => format!("`kiln resume {}/{name}`", kind.as_lower()),
+        Some(object) => format!("`kiln resume {object}`"),
         None => "`kiln resume`".to_owned(),
     }
 }
@@ -54,7 +54,7 @@ impl Planner<'_> {
             let Some(step) = steps.min_by_key(|step| (!step.is_removal(), !is_renamed(step))) else { continue };
             let (identity, backend, action) = (step.identity.clone(), step.backend.clone(), step.action.verb());
             let (kind, name, uid) = (identity.kind, &identity.name, Some(identity.uid));
-            let about = About { kind, name, backend: Some(&backend), uid, action };
+            let about = Subject { kind, name, backend: Some(&backend), uid, action };
             self.hold(&about, HeldReason::Suspended, suspended_because(suspension), resume(suspension));
             self.dropped.extend(indexes);
             for index in indexes {

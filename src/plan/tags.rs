@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 use crate::model::{FieldChange, Meta, OnRemove, Provisioning, Size, Tags};
 
 /// What a document says about the tags of its object.
-pub(super) struct Wanted<'s> {
+pub(super) struct DesiredTags<'s> {
     pub meta: &'s Meta,
     pub protected: Option<bool>,
     pub on_remove: Option<OnRemove>,
 }
 
 /// The tags that a document asks for on an object that has `now`: as written, else as tagged.
-pub(super) fn wanted_tags(wanted: &Wanted<'_>, now: &Tags) -> Tags {
+pub(super) fn desired_tags(wanted: &DesiredTags<'_>, now: &Tags) -> Tags {
     let Tags {
         labels: _,
         protected,
@@ -47,8 +47,8 @@ pub(super) fn wanted_tags(wanted: &Wanted<'_>, now: &Tags) -> Tags {
     }
 }
 
-/// Whether tags are already what a document asks for: what [`wanted_tags`] would give, at no cost.
-pub(super) fn are_wanted(wanted: &Wanted<'_>, now: &Tags) -> bool {
+/// Whether tags are already what a document asks for: what [`desired_tags`] would give, at no cost.
+pub(super) fn are_desired(wanted: &DesiredTags<'_>, now: &Tags) -> bool {
     let on_remove = match wanted.on_remove {
         Some(OnRemove::Trash) => now.on_remove.is_none(),
         Some(other) => now.on_remove == Some(other),
@@ -128,7 +128,7 @@ mod tests {
             let meta = Meta { name, labels, renamed_from: None, place: SourcePlace::default() };
             for (wanted_kind, kind) in kinds.iter().flat_map(|a| kinds.iter().map(move |b| (*a, *b))) {
                 for protected in [None, Some(false), Some(true)] {
-                    let wanted = Wanted { meta: &meta, protected, on_remove: wanted_kind };
+                    let wanted = DesiredTags { meta: &meta, protected, on_remove: wanted_kind };
                     let now = Tags {
                         labels: labels_of(bit(1)),
                         protected: bit(2),
@@ -137,8 +137,8 @@ mod tests {
                         on_remove: kind,
                         ..Tags::default()
                     };
-                    let changed = Tags { retained: false, ..wanted_tags(&wanted, &now) } != now;
-                    assert_eq!(are_wanted(&wanted, &now), !changed, "{protected:?} {wanted_kind:?} {now:?}");
+                    let changed = Tags { retained: false, ..desired_tags(&wanted, &now) } != now;
+                    assert_eq!(are_desired(&wanted, &now), !changed, "{protected:?} {wanted_kind:?} {now:?}");
                     *if changed { &mut other } else { &mut same } += 1;
                 }
             }

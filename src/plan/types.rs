@@ -43,11 +43,11 @@ pub enum Irreversible {
 }
 
 /// By the name of the Backend: one view of each that is declared.
-pub type World = BTreeMap<Name, View>;
+pub type World = BTreeMap<Name, Observation>;
 
 /// What is known of a backend now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum View {
+pub enum Observation {
     /// It answered, perhaps with gaps.
     Seen {
         /// What it can do.
@@ -56,14 +56,14 @@ pub enum View {
         observed: Observed,
     },
     /// It did not answer: all that was on it is Unknown.
-    Unseen {
+    Failed {
         /// One sentence.
         why: String,
     },
     /// Its driver is not built.
-    Unbuilt,
+    Unsupported,
     /// Another process is writing to it for this owner: looked at, but not to be written to.
-    Taken {
+    LockedBy {
         /// Who, in one sentence.
         by: String,
         /// What it can do.
@@ -169,7 +169,8 @@ pub struct Held {
     /// Why not, in one sentence.
     pub message: String,
     /// What to do about it: a command where there is one.
-    pub unblock: String,
+    #[serde(rename = "unblock")]
+    pub fix: String,
 }
 
 macro_rules! held_reasons {

@@ -104,7 +104,7 @@ pub struct HeldView {
     /// Why, in one sentence.
     pub message: String,
     /// The way out.
-    pub unblock: String,
+    pub fix: String,
 }
 
 /// Counts of steps by verb, of what is held, and the bytes that steps take out of reach.
@@ -260,7 +260,7 @@ impl Summary {
 impl HeldView {
     /// The view of what is held.
     pub fn new(held: &super::Held, commands: &Commands) -> Self {
-        let super::Held { kind, name, action, backend, uid, reason, message, unblock } = held;
+        let super::Held { kind, name, action, backend, uid, reason, message, fix } = held;
         Self {
             action: *action,
             kind: *kind,
@@ -269,7 +269,7 @@ impl HeldView {
             uid: uid.map(|uid| uid.to_string()),
             reason: reason.to_string(),
             message: commands.complete(message),
-            unblock: commands.complete(unblock),
+            fix: commands.complete(fix),
         }
     }
 

@@ -11,12 +11,12 @@ use crate::model::{
 };
 
 use super::locate::Located;
-use super::plan::{About, Planner, Ready};
+use super::plan::{Planner, Ready, Subject};
 use super::removal::because;
 use super::room::Room;
 use super::types::HeldReason;
 
-use super::tags::{Wanted, are_wanted, change, exact, tag_changes, wanted_tags, word};
+use super::tags::{DesiredTags, are_desired, change, desired_tags, exact, tag_changes, word};
 
 /// Volumes that may wait for one another to be resolved. Sources are planned before what is made from them, so that only a circle
 /// gets deep, and one that is longer need not be followed to its end.
@@ -65,7 +65,7 @@ impl<'a> Planner<'a> {
     pub(super) fn volume_unless_held(&mut self, spec: &'a VolumeSpec) -> Option<Ready> {
         let (name, backend) = (&spec.meta.name, &spec.backend);
         let located = self.locate(Kind::Volume, name, backend, spec.meta.renamed_from.as_ref());
-        let about = About { kind: Kind::Volume, name, backend: Some(backend), uid: None, action: Verb::Create };
+        let about = Subject { kind: Kind::Volume, name, backend: Some(backend), uid: None, action: Verb::Create };
         match located {
             Located::Held => None,
             Located::Absent => match &spec.adopt {
@@ -73,17 +73,17 @@ impl<'a> Planner<'a> {
                 None => self.create(spec, &about),
             },
             Located::Live(object) => {
-                let about = About { uid: object.uid(), action: Verb::Update, ..about };
+                let about = Subject { uid: object.uid(), action: Verb::Update, ..about };
                 self.bring_volume_up(spec, &about, object, Vec::new())
             }
             Located::Trashed(object) => {
-                let about = About { uid: object.uid(), action: Verb::Adopt, ..about };
+                let about = Subject { uid: object.uid(), action: Verb::Adopt, ..about };
                 let tags = self.declared_tags(&about, &self.wanted_volume(spec), object, &object.tags);
                 let back = self.undelete(&about, object, tags, Vec::new())?;
                 self.bring_volume_up(spec, &about, object, vec![back])
             }
             Located::OldName { object, instead } => {
-                let about = About { uid: object.uid(), action: Verb::Move, ..about };
+                let about = Subject { uid: object.uid(), action: Verb::Move, ..about };
                 let mut steps = Vec::new();
                 self.rename(&about, object, instead, &mut steps)?;
                 self.bring_volume_up(spec, &about, object, steps)
@@ -91,15 +91,15 @@ impl<'a> Planner<'a> {
         }
     }
 
-    pub(super) fn wanted_volume(&self, spec: &'a VolumeSpec) -> Wanted<'a> {
-        Wanted { meta: &spec.meta, protected: spec.protected, on_remove: spec.on_remove }
+    pub(super) fn wanted_volume(&self, spec: &'a VolumeSpec) -> DesiredTags<'a> {
+        DesiredTags { meta: &spec.meta, protected: spec.protected, on_remove: spec.on_remove }
     }
 
     /// Size, tags and restore of a volume that is there, or comes back by the steps `before`.
     pub(super) fn bring_volume_up(
         &mut self,
         spec: &'a VolumeSpec,
-        about: &About<'a>,
+        about: &Subject<'a>,
         object: &'a Object,
         before: Vec<usize>,
     ) -> Option<Ready> {
@@ -109,11 +109,11 @@ impl<'a> Planner<'a> {
         let tags_now = self.tags_after(&after, object);
         if let Some(object_name) = spec.object.as_deref().filter(|n| *n != native.as_str() && !tags_now.adopted) {
             let message = format!("`object: {object_name}` cannot change: the volume is called {native}");
-            let unblock = match native.is_reserved() {
+            let fix = match native.is_reserved() {
                 true => "leave `object` out".to_owned(),
                 false => format!("write `object: {native}`, or leave it out"),
             };
-            self.hold(about, HeldReason::Immutable, message, unblock);
+            self.hold(about, HeldReason::Immutable, message, fix);
         }
         let made = tags_now.provisioning.unwrap_or(Provisioning::Thin);
         if spec.provisioning.is_some_and(|wanted| wanted != made) {
@@ -160,7 +160,7 @@ impl<'a> Planner<'a> {
         Cow::Owned(last.unwrap_or_else(|| Tags { expires: None, ..object.tags.clone() }))
     }
 
-    pub(super) fn hold_unsupported_fields(&mut self, spec: &VolumeSpec, about: &About<'_>) -> Option<()> {
+    pub(super) fn hold_unsupported_fields(&mut self, spec: &VolumeSpec, about: &Subject<'_>) -> Option<()> {
         let capabilities = self.good(&spec.backend)?.capabilities;
         let missing = [
             (spec.qos.is_some() && !capabilities.qos, "limit rates (`qos`)"),
@@ -180,15 +180,15 @@ impl<'a> Planner<'a> {
     /// The tags that a document asks for on an object that has `now`, as far as they may be had.
     pub(super) fn declared_tags(
         &mut self,
-        about: &About<'_>,
-        wanted: &Wanted<'_>,
+        about: &Subject<'_>,
+        wanted: &DesiredTags<'_>,
         object: &Object,
         now: &Tags,
     ) -> Tags {
         // A tag that somebody took away is put back: only a written `false` lifts protection.
         let protected = now.protected || self.remembered(about.backend, object).protected;
         let now = Tags { protected, ..now.clone() };
-        let mut tags = Tags { retained: false, ..wanted_tags(wanted, &now) };
+        let mut tags = Tags { retained: false, ..desired_tags(wanted, &now) };
         if !now.protected || tags.protected {
             return tags;
         }
@@ -211,15 +211,15 @@ impl<'a> Planner<'a> {
     /// Tags of an object that is there, brought to what its document says.
     pub(super) fn retag(
         &mut self,
-        about: &About<'a>,
-        wanted: &Wanted<'_>,
+        about: &Subject<'a>,
+        wanted: &DesiredTags<'_>,
         object: &Object,
         native: &NativeName,
         now: &Tags,
         after: &mut Vec<usize>,
     ) {
         let forgotten = || !now.protected && self.remembered(about.backend, object).protected;
-        if are_wanted(wanted, now) && !forgotten() {
+        if are_desired(wanted, now) && !forgotten() {
             return;
         }
         let tags = self.declared_tags(about, wanted, object, now);
@@ -262,13 +262,13 @@ impl<'a> Planner<'a> {
     pub(super) fn volume_to_update(
         &self,
         name: &'a Name,
-    ) -> Option<(&'a VolumeSpec, About<'a>, ObjectRef, Vec<usize>)> {
+    ) -> Option<(&'a VolumeSpec, Subject<'a>, ObjectRef, Vec<usize>)> {
         let spec = self.inputs.specs.volumes.get(name)?;
         let Some(Ready::Here { object, after, .. }) = self.ready(Kind::Volume, name).cloned() else {
             return None;
         };
         let backend = Some(&spec.backend);
-        let about = About { kind: Kind::Volume, name, backend, uid: Some(object.uid), action: Verb::Update };
+        let about = Subject { kind: Kind::Volume, name, backend, uid: Some(object.uid), action: Verb::Update };
         Some((spec, about, object, after))
     }
 
@@ -290,7 +290,7 @@ impl<'a> Planner<'a> {
     pub(super) fn grow(
         &mut self,
         spec: &'a VolumeSpec,
-        about: &About<'a>,
+        about: &Subject<'a>,
         object: &Object,
         native: &NativeName,
         after: &mut Vec<usize>,
@@ -300,8 +300,8 @@ impl<'a> Planner<'a> {
         if to < object.size {
             let message =
                 format!("it is {} and is declared as {}; volumes only grow", exact(object.size), exact(spec.size));
-            let unblock = format!("declare `size: {}`, or make a smaller volume and copy", object.size.bytes());
-            self.hold(about, HeldReason::ShrinkRefused, message, unblock);
+            let fix = format!("declare `size: {}`, or make a smaller volume and copy", object.size.bytes());
+            self.hold(about, HeldReason::ShrinkRefused, message, fix);
             return object.size;
         }
         // What was made elsewhere and adopted may have a size between two multiples: that is no reason to grow it.

@@ -2,7 +2,7 @@
 //!
 //! sled 0.34 panics on damaged files, in our threads and in its own; sometimes a call then never returns, or its destructor
 //! does not. So every call runs under `catch_unwind`, those that open and close run on threads of their own with a deadline,
-//! and a database that was found to be damaged is leaked and not dropped. Its `flush` ends before the disk has the data:
+//! and a database that was found to be damaged is orphaned and not dropped. Its `flush` ends before the disk has the data:
 //! [`Db::sync`] adds the `fdatasync`.
 
 use std::cell::Cell;
@@ -100,7 +100,7 @@ impl Db {
         })
     }
 
-    /// Closes it. One that is only dropped is leaked, as must be with a damaged database, whose destructor may never end.
+    /// Closes it. One that is only dropped is orphaned, as must be with a damaged database, whose destructor may never end.
     pub(super) fn close(self) -> Result<(), Trouble> {
         let Db { sled, file: _ } = self;
         let sled = ManuallyDrop::into_inner(sled);

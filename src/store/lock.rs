@@ -50,7 +50,7 @@ pub(super) fn identity_at(path: &Path) -> io::Result<Option<(u64, u64)>> {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Said and not left to the closing of the file: a child that is just being started has a copy of it until it becomes its tool.
+        // OperationResult and not left to the closing of the file: a child that is just being started has a copy of it until it becomes its tool.
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }

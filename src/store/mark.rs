@@ -30,7 +30,7 @@ pub(super) enum Mark {
     /// It is not a mark: damaged, or cut short by a power cut.
     Unreadable,
     /// Of this format.
-    Known {
+    RecordCache {
         /// The number of a batch that was on disk.
         seq: u64,
     },
@@ -57,7 +57,7 @@ fn parse(bytes: &[u8]) -> Option<Mark> {
     match format.parse::<u32>().ok()? {
         0 => None,
         newer if newer > u32::from(FORMAT) => Some(Mark::Newer(newer)),
-        _ => Some(Mark::Known { seq: rest.strip_prefix("seq=")?.parse().ok()? }),
+        _ => Some(Mark::RecordCache { seq: rest.strip_prefix("seq=")?.parse().ok()? }),
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn a_mark_is_read_back_and_no_flipped_bit_is() {
         let good = line(1234);
-        assert_eq!(parse(good.as_bytes()), Some(Mark::Known { seq: 1234 }));
+        assert_eq!(parse(good.as_bytes()), Some(Mark::RecordCache { seq: 1234 }));
         // The line feed at the end means nothing.
         for bit in 0..(good.len() - 1) * 8 {
             let mut bytes = good.clone().into_bytes();

@@ -24,13 +24,13 @@ mod codec;
 mod commit;
 mod db;
 mod frozen;
-mod known;
 mod load;
 mod lock;
 mod mark;
 mod memory;
 mod open;
 mod persistent;
+mod record_cache;
 #[cfg(test)]
 mod tests;
 

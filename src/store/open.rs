@@ -87,7 +87,7 @@ fn existing(dir: &Path, mark: Mark, now: u64, notes: &mut Vec<String>) -> Result
     let database = dir.join(DATABASE);
     if !exists(&database).map_err(|e| trouble(dir, "it cannot be read", &e))? {
         notes.push(match mark {
-            Mark::Missing | Mark::Known { seq: 0 } => format!("a new store was made in {}", dir.display()),
+            Mark::Missing | Mark::RecordCache { seq: 0 } => format!("a new store was made in {}", dir.display()),
             _ => format!(
                 "the store's database {} was gone; a new one was made, and is rebuilt from what the backends show",
                 database.display()
@@ -274,7 +274,7 @@ pub(super) fn make_sure_of_room(dir: &Path) -> Result<(), StoreError> {
 /// Opens a database and reads all of it.
 fn read(path: &Path, mark: Mark, journal: usize) -> Result<(Db, Loaded), Bad> {
     let at_least = match mark {
-        Mark::Known { seq } => seq,
+        Mark::RecordCache { seq } => seq,
         Mark::Missing | Mark::Unreadable | Mark::Newer(_) => 0,
     };
     // sled would make what is not there; ours is only ever renamed into place when it is whole.
@@ -313,7 +313,7 @@ fn make(dir: &Path) -> Result<(Db, Loaded), StoreError> {
     MarkFile::open(dir, 0).map_err(io)?;
     fs::rename(&unfinished, dir.join(DATABASE)).map_err(io)?;
     sync_directory(dir).map_err(io)?;
-    read(&dir.join(DATABASE), Mark::Known { seq: 0 }, 0).map_err(cannot)
+    read(&dir.join(DATABASE), Mark::RecordCache { seq: 0 }, 0).map_err(cannot)
 }
 
 fn remove_unfinished(dir: &Path) -> Result<(), StoreError> {

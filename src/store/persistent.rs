@@ -11,11 +11,11 @@ use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
 
 use super::commit::{Committer, Job, Lines, Op, Shared};
 use super::db::Db;
-use super::known::{Changes, Known};
 use super::load::{self, Bad, Loaded};
 use super::lock::{self, Lock};
 use super::mark::MarkFile;
 use super::open::DATABASE;
+use super::record_cache::{Changes, RecordCache};
 use super::{Batch, Store, StoreError, codec, sentence, trouble};
 
 /// How long a commit is waited for. A group takes a hundredth of a second; a disk that is resetting its link, half a minute.
@@ -30,7 +30,7 @@ pub(super) struct Persistent {
     next_intent: AtomicU64,
     /// Whether a commit was given up.
     hangs: AtomicBool,
-    known: Known,
+    known: RecordCache,
     /// Device and inode of the database's directory when it was opened.
     database: Option<(u64, u64)>,
     /// Released last.
@@ -65,7 +65,7 @@ impl Persistent {
             committer: Some(thread.map_err(|e| trouble(dir, "no thread can be started", &e))?),
             next_intent: AtomicU64::new(next),
             hangs: AtomicBool::new(false),
-            known: Known::new(loaded.records),
+            known: RecordCache::new(loaded.records),
             database: lock::identity_at(&dir.join(DATABASE)).map_err(|e| trouble(dir, "it cannot be seen", &e))?,
             lock,
         })

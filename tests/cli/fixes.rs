@@ -61,7 +61,7 @@ fn held(sandbox: &Sandbox) -> Vec<Held> {
         .map(|held| Held {
             reason: text(&held["reason"]),
             object: format!("{}/{}", text(&held["kind"]).to_lowercase(), text(&held["name"])),
-            fix: text(&held["unblock"]),
+            fix: text(&held["fix"]),
         })
         .collect()
 }

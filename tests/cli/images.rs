@@ -126,11 +126,11 @@ fn an_image_of_another_format_is_neither_adopted_nor_exported_as_raw() {
     // The fixes that it prints are carried out.
     let plan = sandbox.kiln("plan -o json").json();
     let held = plan["held"].as_array().unwrap().iter();
-    let fix = held.map(|held| held["unblock"].as_str().unwrap()).find(|fix| fix.contains("source:")).unwrap();
+    let fix = held.map(|held| held["fix"].as_str().unwrap()).find(|fix| fix.contains("source:")).unwrap();
     let source = fix.split('`').nth(1).unwrap();
     sandbox.volume("qcow2", &format!("size: 8Mi, {source}"));
     let held = plan["held"].as_array().unwrap().iter();
-    let fix = held.map(|held| held["unblock"].as_str().unwrap()).find(|fix| fix.contains("qemu-img")).unwrap();
+    let fix = held.map(|held| held["fix"].as_str().unwrap()).find(|fix| fix.contains("qemu-img")).unwrap();
     let printed: Vec<&str> = fix.split('`').skip(1).step_by(2).collect();
     let mut shell = assert_cmd::Command::new("sh");
     shell.args(["-c", printed[0]]).current_dir(sandbox.path(".")).assert().success();

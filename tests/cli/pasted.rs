@@ -140,7 +140,7 @@ fn an_approval_that_is_pasted_removes_what_was_shown_and_nothing_else() {
         let sandbox = elsewhere();
         let shown = match json {
             false => there(&sandbox, &["plan", "st dir"]).ends(4).out,
-            true => there(&sandbox, &["plan", "st dir", "-o", "json"]).ends(4).json()["held"][0]["unblock"].to_string(),
+            true => there(&sandbox, &["plan", "st dir", "-o", "json"]).ends(4).json()["held"][0]["fix"].to_string(),
         };
         let line = commands(&shown).pop().unwrap();
         let before = objects(&sandbox, "pool");

@@ -58,7 +58,7 @@ fn growing_keeps_the_content_and_shrinking_is_held() {
     assert_eq!(sandbox.object("volume/db")["status"]["size"], 2 << 20);
     assert_canary(&sandbox, "volume/db");
     sandbox.volume("db", "size: 1Mi");
-    sandbox.kiln("apply").ends(4).says("ShrinkRefused").says("way out: ");
+    sandbox.kiln("apply").ends(4).says("ShrinkRefused").says("fix: ");
     sandbox.kiln("apply --allow-held").ends(0);
     assert_eq!(sandbox.object("volume/db")["status"]["condition"], "Held");
     assert_eq!(fs::metadata(sandbox.data_file("volume/db")).unwrap().len(), 2 << 20);
@@ -135,7 +135,7 @@ fn protection_outlives_the_manifest_that_declared_it() {
     sandbox.kiln("apply").ends(0);
     assert_eq!(sandbox.object("volume/db")["status"]["protected"], true);
     sandbox.remove("specs/db.yaml");
-    sandbox.kiln("apply").ends(4).says("Protected").says("way out: ");
+    sandbox.kiln("apply").ends(4).says("Protected").says("fix: ");
     assert!(sandbox.data_file("volume/db").exists());
     sandbox.volume("db", "size: 1Mi, protected: false");
     sandbox.kiln("apply").ends(0);

@@ -164,7 +164,7 @@ fn doctor_tells_what_is_wrong_and_the_command_that_mends_it() {
 
     // A problem in the manifests, in the way of everything else.
     sandbox.volume("broken", "size: 1Zi");
-    let ran = sandbox.kiln("doctor").ends(5).says("specs/broken.yaml:4:").says("way out: ");
+    let ran = sandbox.kiln("doctor").ends(5).says("specs/broken.yaml:4:").says("fix: ");
     assert!(!ran.out.contains("Lost"));
     sandbox.remove("specs/broken.yaml");
 

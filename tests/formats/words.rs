@@ -267,7 +267,7 @@ fn fields_of_everything_that_is_stored() {
         "suspension": Suspension {
             id: Some(SuspensionId::of("db")),
             owner: "prod".parse().unwrap(),
-            object: Some((Kind::Volume, name("db"))),
+            object: Some((Kind::Volume, name("db")).into()),
             reason: "fsck".to_owned(),
             since: 1000,
             until: Some(2000),
@@ -415,7 +415,7 @@ fn ledger() -> Ledger {
         owner: "prod".parse().unwrap(),
         stack: "5c1d2e8a90".to_owned(),
         serial: 7,
-        whole: BTreeMap::from([(
+        complete: BTreeMap::from([(
             uid,
             LedgerEntry {
                 kind: Kind::Volume,
@@ -512,7 +512,7 @@ fn specs() -> Specs {
         target: name("san"),
         protocol: "iscsi".to_owned(),
     };
-    let (message, unblock) = ("out of reach".to_owned(), "allow it".to_owned());
+    let (message, fix) = ("out of reach".to_owned(), "allow it".to_owned());
     Specs {
         stack,
         backends: BTreeMap::from([(name("fast"), backend)]),
@@ -544,10 +544,10 @@ fn specs() -> Specs {
             kind: Kind::Volume,
             name: name("db"),
             message: message.clone(),
-            unblock: unblock.clone(),
+            fix: fix.clone(),
             silent: true,
         }],
-        unreadable: vec![Unreadable { kind: Kind::Volume, name: name("db"), message, unblock }],
+        unreadable: vec![Unreadable { kind: Kind::Volume, name: name("db"), message, fix }],
     }
 }
 
@@ -565,7 +565,7 @@ fn plan() -> Plan {
             uid: Some(identity().uid),
             reason: HeldReason::InUse,
             message: "it is open".to_owned(),
-            unblock: "close it".to_owned(),
+            fix: "close it".to_owned(),
         }],
         drift: vec![Drift {
             kind: Kind::Volume,

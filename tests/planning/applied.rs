@@ -5,16 +5,16 @@ use kiln::model::{
     Action, BackendRecord, ImageLook, Ledger, LedgerView, Object, ObjectRecord, ObjectRef, Origin, Place, PoolId,
     Provisioning, Removal, Step, Tags, Verb,
 };
-use kiln::plan::{ApprovalSet, Plan, View, approval_item, usable};
+use kiln::plan::{ApprovalSet, Observation, Plan, approval_item, usable};
 
 use super::Scene;
 
 /// The scene in which every step of the plan was made and recorded.
 pub(crate) fn applied(scene: &Scene, plan: &Plan) -> Scene {
     let mut after = scene.clone();
-    let grounds = usable(&scene.inputs());
-    for (backend, known) in &grounds {
-        let Some(View::Seen { capabilities, observed }) = after.world.get_mut(backend) else { continue };
+    let backends = usable(&scene.inputs());
+    for (backend, known) in &backends {
+        let Some(Observation::Seen { capabilities, observed }) = after.world.get_mut(backend) else { continue };
         let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.backend == *backend).collect();
         if steps.is_empty() {
             continue;
@@ -144,9 +144,9 @@ fn enter(step: &Step, ledger: &mut Ledger, used: &[ApprovalSet]) {
             Action::Create { size, .. } => *size,
             _ => step.bytes,
         };
-        ledger.whole.insert(uid, super::entry(&step.identity, n, &step.native, size));
+        ledger.complete.insert(uid, super::entry(&step.identity, n, &step.native, size));
     }
-    if let Some(entry) = ledger.whole.get_mut(&uid) {
+    if let Some(entry) = ledger.complete.get_mut(&uid) {
         (entry.name, entry.native) = (step.identity.name.clone(), step.native.clone());
     }
     if step.is_removal() {
@@ -156,7 +156,7 @@ fn enter(step: &Step, ledger: &mut Ledger, used: &[ApprovalSet]) {
     match step.action {
         Action::Trash { .. } => drop(ledger.leaving.insert(uid)),
         Action::Undelete { .. } => drop(ledger.leaving.remove(&uid)),
-        Action::Destroy => ledger.bury(uid, 1),
+        Action::Destroy => ledger.add_tombstone(uid, 1),
         _ => {}
     }
 }

@@ -6,7 +6,7 @@ use kiln::manifest::{Limits, Source, load};
 use kiln::model::{
     Action, Identity, Kind, LedgerView, NativeName, Object, Place, Size, Specs, Suspension, Uid, Written,
 };
-use kiln::plan::{Plan, View, lint, plan};
+use kiln::plan::{Observation, Plan, lint, plan};
 
 use crate::planning::{Described, Scene};
 
@@ -38,7 +38,7 @@ fn scene(documents: &[&str], objects: &str) -> Scene {
 /// What was seen of the one Backend.
 fn objects(scene: &mut Scene) -> &mut Vec<Object> {
     match scene.world.values_mut().next().unwrap() {
-        View::Seen { observed, .. } | View::Taken { observed, .. } => &mut observed.objects,
+        Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => &mut observed.objects,
         _ => panic!("the Backend was seen"),
     }
 }
@@ -97,8 +97,8 @@ fn bad_plans() -> Vec<Bad> {
         bad("it waits for a later step", GROWN, "{volume: db}", any, |plan, _| plan.steps[0].after = vec![0]),
         bad("another process is writing to its backend", GROWN, "{volume: db}", any, |_, scene| {
             for view in scene.world.values_mut() {
-                if let View::Seen { capabilities, observed } = view.clone() {
-                    *view = View::Taken { by: "somebody".to_owned(), capabilities, observed };
+                if let Observation::Seen { capabilities, observed } = view.clone() {
+                    *view = Observation::LockedBy { by: "somebody".to_owned(), capabilities, observed };
                 }
             }
         }),
@@ -109,7 +109,7 @@ fn bad_plans() -> Vec<Bad> {
         bad("its object leaves twice", DB, OLD, removal, |plan, _| plan.steps.push(plan.steps[0].clone())),
         bad("its object is suspended", GROWN, "{volume: db}", any, |_, scene| {
             let owner = scene.specs.stack.owner.clone();
-            let object = Some((Kind::Volume, "db".parse().unwrap()));
+            let object = Some((Kind::Volume, "db".parse().unwrap()).into());
             let reason = "fsck".to_owned();
             scene.suspended.push(Suspension { id: None, owner, object, reason, since: 0, until: None, resumed: None });
         }),
@@ -140,7 +140,7 @@ fn bad_plans() -> Vec<Bad> {
             },
         ),
         bad("its absence is not proven", NEW, "{volume: db}", made, |_, scene| match scene.world.values_mut().next() {
-            Some(View::Seen { observed, .. }) => observed.listed.volumes = false,
+            Some(Observation::Seen { observed, .. }) => observed.listed.volumes = false,
             _ => panic!("the Backend was seen"),
         }),
         bad(
@@ -259,12 +259,12 @@ fn bad_plans() -> Vec<Bad> {
             "{volume: db}",
             |action| matches!(action, Action::Grow { .. }),
             |_, scene| {
-                let View::Seen { observed, .. } = scene.world.values_mut().next().unwrap() else {
+                let Observation::Seen { observed, .. } = scene.world.values_mut().next().unwrap() else {
                     panic!("it was seen")
                 };
                 for ledger in observed.ledgers.values_mut() {
                     let LedgerView::Good(ledger) = ledger else { panic!("it is whole") };
-                    ledger.whole.values_mut().for_each(|entry| entry.accepted = Some(Size(2 << 30)));
+                    ledger.complete.values_mut().for_each(|entry| entry.accepted = Some(Size(2 << 30)));
                 }
             },
         ),

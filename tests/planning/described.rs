@@ -11,7 +11,7 @@ use kiln::model::{
     ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Records, Removal, Size, Specs, Suspension,
     Tags, Tombstone, Uid, Written,
 };
-use kiln::plan::{Inputs, Irreversible, View, World};
+use kiln::plan::{Inputs, Irreversible, Observation, World};
 use serde::Deserialize;
 
 /// The whole file.
@@ -54,7 +54,8 @@ struct Suspended {
 impl Suspended {
     fn in_force(&self, owner: &Owner) -> Suspension {
         let Self { volume, snapshot, because: reason, until } = self.clone();
-        let object = volume.map(|name| (Kind::Volume, name)).or_else(|| Some((Kind::Snapshot, snapshot?)));
+        let object =
+            volume.map(|name| (Kind::Volume, name)).or_else(|| Some((Kind::Snapshot, snapshot?))).map(Into::into);
         Suspension { id: None, owner: owner.clone(), object, reason, since: 0, until, resumed: None }
     }
 }
@@ -282,8 +283,8 @@ impl Described {
         }
         for (name, spec) in &scene.specs.backends {
             let view = match (spec.config.is_built(), spec.via.is_empty()) {
-                (false, _) | (_, false) => View::Unbuilt,
-                _ => View::Seen { capabilities: SimDriver::everything(), observed: empty() },
+                (false, _) | (_, false) => Observation::Unsupported,
+                _ => Observation::Seen { capabilities: SimDriver::everything(), observed: empty() },
             };
             scene.world.insert(name.clone(), view);
         }
@@ -317,7 +318,7 @@ impl Scene {
         let mut names: BTreeSet<Name> = specs.volumes.keys().chain(specs.snapshots.keys()).cloned().collect();
         let backends: BTreeSet<Name> = specs.backends.keys().cloned().chain(more.cloned()).collect();
         for view in self.world.values() {
-            if let View::Seen { observed, .. } | View::Taken { observed, .. } = view {
+            if let Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } = view {
                 names.extend(observed.objects.iter().filter_map(|o| Some(o.identity.as_ref()?.name.clone())));
             }
         }
@@ -408,9 +409,9 @@ impl Pool {
         }
         let capabilities = self.capabilities();
         let view = match (&self.away, &self.taken) {
-            (Some(why), _) => View::Unseen { why: why.clone() },
-            (None, Some(by)) => View::Taken { by: by.clone(), capabilities, observed },
-            (None, None) => View::Seen { capabilities, observed },
+            (Some(why), _) => Observation::Failed { why: why.clone() },
+            (None, Some(by)) => Observation::LockedBy { by: by.clone(), capabilities, observed },
+            (None, None) => Observation::Seen { capabilities, observed },
         };
         scene.world.insert(backend.clone(), view);
     }
@@ -541,7 +542,7 @@ impl Thing {
             let declared_in = self.declared_in.clone();
             let accepted = self.accepted.as_ref().map(|text| text.parse().unwrap());
             let entry = super::entry(&known, self.n, &native, object.size);
-            ledger.whole.insert(uid, LedgerEntry { declared_in, accepted, ..entry });
+            ledger.complete.insert(uid, LedgerEntry { declared_in, accepted, ..entry });
             if self.leaving || self.trash {
                 ledger.leaving.insert(uid);
             }

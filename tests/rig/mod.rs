@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimDriver, SimEffect, SimWorld};
 use kiln::driver::{Driver, StepContext, WriterLock};
-use kiln::engine::{Clock, Connect, Event, Options, Report, Reporter, Setup, Survey, reconcile_once, survey};
+use kiln::engine::{Clock, Connect, Event, Options, Overview, Report, Reporter, Setup, overview, reconcile_once};
 use kiln::manifest::{self, Limits, Source};
 use kiln::model::{
     Access, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome, Owner, PoolId,
@@ -84,8 +84,8 @@ impl Driver for Doomed {
     async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
         self.doom.around(self.inner.execute(step, context)).await
     }
-    async fn found(&self) -> Result<PoolId, DriverError> {
-        self.doom.around(self.inner.found()).await
+    async fn init_pool(&self) -> Result<PoolId, DriverError> {
+        self.doom.around(self.inner.init_pool()).await
     }
     async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
         self.doom.around(self.inner.lock(owner)).await
@@ -287,8 +287,8 @@ impl Rig {
         self.world().events().iter().filter(|event| event.effect == effect).count()
     }
 
-    pub async fn survey(&self, specs: &Specs) -> Survey {
-        survey(&self.setup(specs), &[]).await
+    pub async fn overview(&self, specs: &Specs) -> Overview {
+        overview(&self.setup(specs), &[]).await
     }
 
     /// Passes until nothing is left to do; how many it took.

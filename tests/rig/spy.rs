@@ -75,8 +75,8 @@ impl Driver for Spied {
         self.spy.executed.store(true, Ordering::SeqCst);
         done
     }
-    async fn found(&self) -> Result<PoolId, DriverError> {
-        self.sim.found().await
+    async fn init_pool(&self) -> Result<PoolId, DriverError> {
+        self.sim.init_pool().await
     }
     async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
         meanwhile(&self.spy.before_lock).await;

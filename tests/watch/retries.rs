@@ -25,8 +25,8 @@ fn with_slow(sandbox: &Sandbox, backend: &str) {
     sandbox.write("specs/slow.yaml", &(backend + &document("far", "1Mi").replace("fast", "slow")));
 }
 
-fn resting(daemon: &Daemon) -> Option<Value> {
-    daemon.view()["resting"].as_array()?.first().cloned()
+fn open_breaker(daemon: &Daemon) -> Option<Value> {
+    daemon.view()["openBreakers"].as_array()?.first().cloned()
 }
 
 fn a_backend_that_hangs_delays_only_its_own() {
@@ -35,7 +35,7 @@ fn a_backend_that_hangs_delays_only_its_own() {
     let daemon = Daemon::start(&sandbox);
     wait("its volume", || sandbox.object("volume/far")["status"]["condition"] == "Settled");
     with_slow(&sandbox, "driver: sim, sim: {path: ../sim.pool, faults: {hang: 100%}}, timeout: 1s");
-    until("that it rests", || resting(&daemon));
+    until("that it rests", || open_breaker(&daemon));
     // Each as soon as if the other were well, but for a probe that is just being waited for.
     for n in 0..5 {
         let began = Instant::now();
@@ -44,20 +44,20 @@ fn a_backend_that_hangs_delays_only_its_own() {
         assert!(began.elapsed() < PATIENCE / 6, "{:?}", began.elapsed());
     }
     let status = sandbox.kiln("status").ends(6);
-    assert!(status.out.contains("resting") && status.out.contains("asked again at "), "{}", status.out);
-    let rests = resting(&daemon).unwrap();
+    assert!(status.out.contains("breaker") && status.out.contains("asked again at "), "{}", status.out);
+    let rests = open_breaker(&daemon).unwrap();
     assert!(rests["failures"].as_u64() >= Some(1) && rests["nextAttemptAt"].is_string(), "{rests}");
     assert_eq!(daemon.metric("kiln_backend_up{backend=\"slow\"}"), 0.0);
     assert_eq!(daemon.metric("kiln_backend_up{backend=\"fast\"}"), 1.0);
     assert_eq!(daemon.ask("GET /healthz") + &daemon.ask("GET /readyz"), "ok\nok\n", "the daemon itself is well");
     assert_eq!(sandbox.object("volume/far")["status"]["condition"], "Unknown");
-    until("a probe that hangs", || resting(&daemon).filter(|rests| rests["failures"].as_u64() >= Some(2)));
+    until("a probe that hangs", || open_breaker(&daemon).filter(|rests| rests["failures"].as_u64() >= Some(2)));
     // Declared otherwise, it is taken up at once.
     let began = Instant::now();
     with_slow(&sandbox, "driver: sim, sim: {path: ../sim.pool}, timeout: 1s");
     wait("that it answers", || sandbox.object("volume/far")["status"]["condition"] == "Settled");
     assert!(began.elapsed() < PATIENCE / 6, "{:?}", began.elapsed());
-    assert_eq!(resting(&daemon), None);
+    assert_eq!(open_breaker(&daemon), None);
 }
 
 fn with_everything_down_calls_are_few_and_all_goes_on_when_it_is_back() {
@@ -69,7 +69,7 @@ fn with_everything_down_calls_are_few_and_all_goes_on_when_it_is_back() {
     let daemon = Daemon::start(&sandbox);
     assert!(daemon.try_ask("GET /readyz").is_none(), "they were never seen");
     assert!(daemon.try_ask("GET /healthz").is_some());
-    wait("that both rest", || daemon.view()["resting"].as_array().is_some_and(|all| all.len() == 2));
+    wait("that both rest", || daemon.view()["openBreakers"].as_array().is_some_and(|all| all.len() == 2));
     let (window, began) = (Duration::from_secs(5), Instant::now());
     let (calls, passes) = (daemon.metric("kiln_driver_call_seconds_count"), daemon.passes());
     // Not for luck: it is counted what happens meanwhile.
@@ -81,7 +81,7 @@ fn with_everything_down_calls_are_few_and_all_goes_on_when_it_is_back() {
     assert_eq!(live(&sandbox), Vec::<String>::new());
     fs::create_dir(sandbox.path("pool")).unwrap();
     wait("all of them", || live(&sandbox).len() == 30);
-    wait("that one rests", || daemon.view()["resting"].as_array().is_some_and(|all| all.len() == 1));
+    wait("that one rests", || daemon.view()["openBreakers"].as_array().is_some_and(|all| all.len() == 1));
 }
 
 fn a_pool_that_goes_away_and_comes_back() {

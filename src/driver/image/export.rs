@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use rustix::fs::{self, FileType, Mode, OFlags};
 
 use super::fill::{CONVERTING_MEMORY, conversion_failed};
-use super::look::{format_of, name_for_tools, qemu_img};
+use super::inspect::{format_of, name_for_tools, qemu_img};
 use crate::driver::NewFile;
 use crate::driver::local::content::{self, Work};
 use crate::driver::local::fail;

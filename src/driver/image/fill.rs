@@ -7,7 +7,7 @@ use rustix::fs;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use super::look::{self, name_for_tools, qemu_img};
+use super::inspect::{self, name_for_tools, qemu_img};
 use crate::driver::local::content::{self, Work};
 use crate::driver::local::lease::{Lease, Leased};
 use crate::driver::tool::Limits;
@@ -22,7 +22,7 @@ pub(super) const CONVERTING_MEMORY: u64 = 8 << 30;
 /// An image that was looked at and may be copied; open.
 pub(in crate::driver) struct Source<'a> {
     image: &'a ImageRef,
-    opened: look::Opened,
+    opened: inspect::Opened,
     what: String,
 }
 
@@ -32,7 +32,7 @@ pub(in crate::driver) struct Source<'a> {
 /// `NotFound`; `Busy` if somebody writes to it; `Conflict` if it is not what was planned with, too large, or may not be used.
 pub(in crate::driver) fn open(image: &ImageRef, seen: Option<Size>, size: u64) -> Result<Source<'_>, DriverError> {
     let what = format!("the {} image {}", image.format, image.path.display());
-    let opened = look::open(image)
+    let opened = inspect::open(image)
         .map_err(|error| DriverError { message: format!("{what} is not used: {}", error.message), ..error })?;
     let conflict = |message| Err(DriverError::before(ErrorKind::Conflict, message));
     if seen != Some(Size(opened.size)) {
@@ -170,7 +170,7 @@ impl Source<'_> {
 }
 
 /// What to make of a conversion that failed. The target is of no use.
-pub(super) fn conversion_failed(what: &str, said: &crate::driver::tool::Said) -> DriverError {
+pub(super) fn conversion_failed(what: &str, said: &crate::driver::tool::ToolOutput) -> DriverError {
     let complaint = said.complaint();
     let kind = if complaint.contains("No space left") { ErrorKind::Full } else { ErrorKind::Permanent };
     DriverError::before(kind, format!("converting {what} failed ({}): {complaint}", said.status))

@@ -101,7 +101,7 @@ pub(super) fn qcow2(head: &[u8]) -> Result<Qcow2, String> {
     let (features, length) = if version == 2 { (0, 72) } else { (need64(72)?, need32(100)?) };
     for (bit, why) in [
         (1, "it is marked as corrupt"),
-        (0, "it was not closed cleanly, or is in use; `qemu-img check -r leaks` settles that"),
+        (0, "it was not closed cleanly, or is in use; `qemu-img check -r orphans` settles that"),
         (2, "it has a data file: its data is in another file, which it chooses"),
     ] {
         if features & (1 << bit) != 0 {

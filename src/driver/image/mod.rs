@@ -8,11 +8,11 @@
 mod export;
 mod fill;
 mod head;
-mod look;
+mod inspect;
 #[cfg(test)]
 mod tests;
 
 pub use export::{Export, export};
 pub(super) use fill::open;
-pub(super) use look::format_of;
-pub use look::look;
+pub(super) use inspect::format_of;
+pub use inspect::look;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::look::qemu_img;
+use super::inspect::qemu_img;
 use super::*;
 use crate::driver::local::content::Work;
 use crate::driver::tool::Limits;
@@ -194,7 +194,7 @@ fn qemu_is_asked_too_whether_an_image_refers_to_other_files() {
     let asked = |name: &str| {
         let file = fs::File::open(bench.path(name)).unwrap();
         let length = file.metadata().unwrap().len();
-        look::second_opinion(&file.into(), length, &header).map(|_| ()).map_err(|error| error.message)
+        inspect::second_opinion(&file.into(), length, &header).map(|_| ()).map_err(|error| error.message)
     };
     assert_eq!(asked("good.qcow2"), Ok(()));
     let (data, luks) = (format!("data_file={}", bench.path("data").display()), bench.path("key"));

@@ -206,7 +206,7 @@ impl Read {
 /// Drops the marks of objects that a new ledger no longer lists, before it is written: an object that Kiln has given up is not found
 /// again in a file that somebody puts under its name later. Only a help, since a mark names its file: what fails is left as it is.
 pub(super) fn drop_unlisted(pool: &Pool, old: &Ledger, new: &Ledger) {
-    for (uid, entry) in old.whole.iter().filter(|(uid, _)| !new.whole.contains_key(uid)) {
+    for (uid, entry) in old.complete.iter().filter(|(uid, _)| !new.complete.contains_key(uid)) {
         let Ok(native) = pool::check_name(&entry.native) else { continue };
         let dropped = pool
             .drop_mark(native, &old.owner, *uid)
@@ -237,9 +237,9 @@ fn try_update(pool: &Pool, owner: &Owner) -> Result<(), Errno> {
         }
         let ledger = ledger.get_or_insert_with(|| ledger::read(mark, owner));
         let Some(LedgerView::Good(ledger)) = ledger else { return Ok(()) };
-        if ledger.has_buried(identity.uid) {
+        if ledger.has_tombstone(identity.uid) {
             pool.drop_mark(native, owner, identity.uid)?;
-        } else if ledger.whole.contains_key(&identity.uid)
+        } else if ledger.complete.contains_key(&identity.uid)
             && let Some(found) = pool.find(native, Place::Live)?
             && let Some(file) = found.file
             && found.identity.as_ref() == Some(&*identity)

@@ -178,7 +178,7 @@ impl Inner {
         }
     }
 
-    fn found(&self) -> Result<PoolId, DriverError> {
+    fn init_pool(&self) -> Result<PoolId, DriverError> {
         match Pool::open(&self.path) {
             Ok(pool) => pool.mark_made(),
             Err(Closed::Error(error)) => Err(error),
@@ -300,9 +300,9 @@ impl Driver for Local {
         .await
     }
 
-    async fn found(&self) -> Result<PoolId, DriverError> {
+    async fn init_pool(&self) -> Result<PoolId, DriverError> {
         let inner = self.0.clone();
-        blocking(move || inner.found()).await
+        blocking(move || inner.init_pool()).await
     }
 
     async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {

@@ -287,7 +287,7 @@ fn is_temporary(name: &str) -> bool {
 fn disown_buried(object: &mut Object, ledgers: &BTreeMap<Owner, LedgerView>) {
     if let Some(identity) = &object.identity
         && let Some(LedgerView::Good(ledger)) = ledgers.get(&identity.owner)
-        && ledger.has_buried(identity.uid)
+        && ledger.has_tombstone(identity.uid)
     {
         (object.identity, object.tags) = (None, Tags::default());
     }

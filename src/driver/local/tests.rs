@@ -103,7 +103,7 @@ impl Bench {
     async fn at(home: tempfile::TempDir) -> Self {
         let path = home.path().join("pool");
         let driver = Local::connect(&path, true);
-        driver.found().await.unwrap();
+        driver.init_pool().await.unwrap();
         Self { driver, path, _home: home }
     }
 

@@ -294,7 +294,7 @@ impl Driver for SimDriver {
         Self::reply(fault, answer).await
     }
 
-    async fn found(&self) -> Result<PoolId, DriverError> {
+    async fn init_pool(&self) -> Result<PoolId, DriverError> {
         let (fault, _) = self.meet(CallKind::Upkeep).await?;
         let file = self.file.clone();
         if let Some(file) = file.clone() {

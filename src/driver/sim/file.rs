@@ -306,7 +306,7 @@ pub(super) struct FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // Said and not left to the closing of the file: a child that is just being started has a copy of it.
+        // OperationResult and not left to the closing of the file: a child that is just being started has a copy of it.
         let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }

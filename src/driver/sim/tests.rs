@@ -269,7 +269,7 @@ async fn tags_that_contradict_the_name_are_a_conflict_and_nothing_is_done_to_the
 #[tokio::test]
 async fn a_lock_that_was_taken_over_is_no_longer_ours() {
     let driver = driver();
-    driver.found().await.unwrap();
+    driver.init_pool().await.unwrap();
     let owner = identity("db").owner;
     let lock = driver.lock(&owner).await.unwrap();
     run(&driver, &thin("a")).await.unwrap();
@@ -284,7 +284,7 @@ async fn a_lock_that_was_taken_over_is_no_longer_ours() {
 #[tokio::test]
 async fn the_ledger_is_written_only_with_the_lock_and_for_this_pool() {
     let driver = driver();
-    let pool = driver.found().await.unwrap();
+    let pool = driver.init_pool().await.unwrap();
     let owner = identity("db").owner;
     let ledger = crate::model::Ledger::new(pool, owner.clone(), String::new());
     assert_eq!(driver.write_ledger(&ledger).await.unwrap_err().kind, ErrorKind::Permanent);
@@ -315,13 +315,13 @@ async fn a_pool_in_memory_is_there_for_the_next_connection_of_this_process_and_o
         })
         .unwrap()
     };
-    let pool = connect("one").found().await.unwrap();
+    let pool = connect("one").init_pool().await.unwrap();
     connect("one").execute(&thin("db"), &StepContext::at(0)).await.unwrap();
     let seen = connect("one").observe(&Scope::All).await.unwrap();
     assert_eq!((seen.pool, seen.objects.len()), (Some(pool.clone()), 1));
     assert_eq!(seen.capacity.unwrap().total, SIZE.bytes());
     assert_eq!(connect("two").observe(&Scope::All).await.unwrap().pool, None);
-    assert_ne!(connect("two").found().await.unwrap(), pool, "two pools of one seed");
+    assert_ne!(connect("two").init_pool().await.unwrap(), pool, "two pools of one seed");
 }
 
 #[tokio::test]
@@ -408,7 +408,7 @@ async fn drivers_of_one_file_see_each_other_and_a_new_one_sees_all() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("made/on/founding.sim");
     let (first, second) = (at(&path), at(&path));
-    assert_eq!(second.found().await.unwrap(), first.found().await.unwrap());
+    assert_eq!(second.init_pool().await.unwrap(), first.init_pool().await.unwrap());
     run(&first, &thin("a")).await.unwrap();
     run(&second, &thin("b")).await.unwrap();
     let clone = Action::Create {
@@ -423,7 +423,7 @@ async fn drivers_of_one_file_see_each_other_and_a_new_one_sees_all() {
     run(&first, &trash("b")).await.unwrap();
     let owner = identity("a").owner;
     let lock = second.lock(&owner).await.unwrap();
-    let pool = first.found().await.unwrap();
+    let pool = first.init_pool().await.unwrap();
     second.write_ledger(&crate::model::Ledger::new(pool, owner, String::new())).await.unwrap();
     drop(lock);
     let expected = all(&first).await;
@@ -434,7 +434,7 @@ async fn drivers_of_one_file_see_each_other_and_a_new_one_sees_all() {
     }
     assert_eq!(world(&at_read(&path).await).read(&identity("c").native(), 3), Some(33));
     // Another file of the same seed is another pool.
-    assert_ne!(at(&dir.path().join("other.sim")).found().await.unwrap(), expected.pool.unwrap());
+    assert_ne!(at(&dir.path().join("other.sim")).init_pool().await.unwrap(), expected.pool.unwrap());
 }
 
 async fn at_read(path: &std::path::Path) -> SimDriver {
@@ -448,7 +448,7 @@ async fn a_torn_last_line_is_a_change_that_never_was_at_every_byte() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pool.sim");
     let driver = at(&path);
-    driver.found().await.unwrap();
+    driver.init_pool().await.unwrap();
     run(&driver, &thin("a")).await.unwrap();
     let before = (fs::read(&path).unwrap(), world(&driver));
     run(&driver, &thin("b")).await.unwrap();
@@ -467,7 +467,7 @@ async fn damage_is_never_read_as_an_empty_pool() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pool.sim");
     let driver = at(&path);
-    driver.found().await.unwrap();
+    driver.init_pool().await.unwrap();
     for name in ["a", "b", "c"] {
         run(&driver, &thin(name)).await.unwrap();
     }
@@ -503,7 +503,7 @@ async fn the_log_is_written_anew_before_it_grows_without_end() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pool.sim");
     let (driver, reader) = (at(&path), at(&path));
-    driver.found().await.unwrap();
+    driver.init_pool().await.unwrap();
     let (mut largest, mut shrank, mut last) = (0, 0, 0);
     for i in 0..1500_u64 {
         driver
@@ -527,7 +527,7 @@ async fn a_hundred_thousand_objects_are_read_in_time() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pool.sim");
     let driver = at(&path);
-    driver.found().await.unwrap();
+    driver.init_pool().await.unwrap();
     let many = if cfg!(debug_assertions) { 20_000 } else { 100_000 };
     driver
         .edit(|world| {

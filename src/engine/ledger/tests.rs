@@ -62,7 +62,7 @@ fn buried(observed: &Observed, specs: &Specs) -> BTreeSet<Name> {
     settle(&mut ledger, observed, specs, NOW);
     assert!(gone.iter().all(|object| {
         let uid = object.uid().unwrap();
-        ledger.whole.contains_key(&uid) != ledger.tombstones.contains_key(&uid)
+        ledger.complete.contains_key(&uid) != ledger.tombstones.contains_key(&uid)
     }));
     ledger.tombstones.into_values().map(|stone| stone.name).collect()
 }
@@ -103,10 +103,10 @@ fn a_tombstone_goes_when_its_object_exists_again() {
     let back = object(Kind::Volume, "kept");
     let uid = back.uid().unwrap();
     let mut ledger = knows(std::slice::from_ref(&back));
-    ledger.bury(uid, NOW);
+    ledger.add_tombstone(uid, NOW);
     let observed = Observed { objects: vec![back], ..Observed::nothing() };
     settle(&mut ledger, &observed, &specs(), NOW);
-    assert!(ledger.tombstones.is_empty() && ledger.whole.contains_key(&uid));
+    assert!(ledger.tombstones.is_empty() && ledger.complete.contains_key(&uid));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn an_accepted_size_stays_until_the_object_is_grown_or_declared_as_it_is() {
     let mut ledger = knows(&[object(Kind::Volume, "kept")]);
     let was = accept_smaller(&mut ledger, uid, &cut, Some(Size(1 << 20)), None);
     assert_eq!(was, Some(Size(1 << 20)));
-    let accepted = |ledger: &Ledger| ledger.whole[&uid].accepted;
+    let accepted = |ledger: &Ledger| ledger.complete[&uid].accepted;
     // Neither an observation nor another step of the object forgets it, nor a second acceptance.
     settle(&mut ledger, &Observed { objects: vec![cut.clone()], ..Observed::nothing() }, &specs(), NOW);
     enter(&mut ledger, cut.identity.as_ref().unwrap(), &cut, 0);

@@ -66,12 +66,12 @@ fn specs(volumes: &[&str]) -> Specs {
     }
 }
 
-fn survey(objects: Vec<Object>) -> Survey {
+fn overview(objects: Vec<Object>) -> Overview {
     let capabilities = crate::driver::sim::SimDriver::everything();
     let observed = Observed { objects, ..Observed::nothing() };
-    Survey {
+    Overview {
         now: NOW,
-        world: BTreeMap::from([(name("fast"), View::Seen { capabilities, observed })]),
+        world: BTreeMap::from([(name("fast"), Observation::Seen { capabilities, observed })]),
         records: Arc::default(),
         suspended: Vec::new(),
         journal: Vec::new(),
@@ -105,12 +105,12 @@ fn held(text: &str, reason: HeldReason) -> Held {
         uid: None,
         reason,
         message: "why".to_owned(),
-        unblock: "do this".to_owned(),
+        fix: "do this".to_owned(),
     }
 }
 
-fn only<'a>(survey: &'a Survey, specs: &'a Specs) -> ObjectStatus<'a> {
-    let mut all = status(survey, specs);
+fn only<'a>(overview: &'a Overview, specs: &'a Specs) -> ObjectStatus<'a> {
+    let mut all = status(overview, specs);
     assert_eq!(all.len(), 1, "{all:?}");
     all.remove(0)
 }
@@ -125,10 +125,10 @@ fn each_condition_has_its_cause() {
         n: 0,
     };
     let declared = specs(&["db"]);
-    let there = || survey(vec![object("db", 0, Place::Live)]);
+    let there = || overview(vec![object("db", 0, Place::Live)]);
     assert_eq!(only(&there(), &declared).status.condition, Condition::Settled);
 
-    let mut missing = survey(Vec::new());
+    let mut missing = overview(Vec::new());
     missing.plan.steps.push(step("db", create));
     assert_eq!(only(&missing, &declared).status.condition, Condition::Progressing);
 
@@ -162,7 +162,7 @@ fn each_condition_has_its_cause() {
     blocked.plan.held.push(held("db", HeldReason::ShrinkRefused));
     let blocked = only(&blocked, &declared).status;
     assert_eq!((blocked.condition, blocked.reason.as_str()), (Condition::Held, "ShrinkRefused"));
-    assert_eq!(blocked.unblock.as_deref(), Some("do this"));
+    assert_eq!(blocked.fix.as_deref(), Some("do this"));
 
     let mut leaving = there();
     leaving.plan.steps.push(step("db", Action::Trash { ttl: Seconds(60) }));
@@ -170,15 +170,15 @@ fn each_condition_has_its_cause() {
     let leaving = only(&leaving, &nothing);
     assert_eq!((leaving.status.condition, leaving.spec), (Condition::Removing, None));
 
-    let trashed = survey(vec![object("db", 0, Place::Trash)]);
+    let trashed = overview(vec![object("db", 0, Place::Trash)]);
     assert_eq!(only(&trashed, &nothing).status.condition, Condition::Trashed);
 }
 
 #[test]
 fn a_backend_that_is_away_gives_the_last_observation_with_its_time() {
-    let mut survey = survey(Vec::new());
-    survey.world.insert(name("fast"), View::Unseen { why: "gone".to_owned() });
-    survey.plan.unobserved.push(Unobserved { backend: name("fast"), message: "gone".to_owned() });
+    let mut overview = overview(Vec::new());
+    overview.world.insert(name("fast"), Observation::Failed { why: "gone".to_owned() });
+    overview.plan.unobserved.push(Unobserved { backend: name("fast"), message: "gone".to_owned() });
     let seen = object("db", 0, Place::Live);
     let identity = identity("db", 0);
     let record = ObjectRecord {
@@ -190,10 +190,10 @@ fn a_backend_that_is_away_gives_the_last_observation_with_its_time() {
         seen_at: NOW - 3600,
         identity: identity.clone(),
     };
-    survey.plan.held.push(held("db", HeldReason::Unobserved));
-    Arc::make_mut(&mut survey.records).objects.insert(identity.uid, record);
+    overview.plan.held.push(held("db", HeldReason::Unobserved));
+    Arc::make_mut(&mut overview.records).objects.insert(identity.uid, record);
     let declared = specs(&["db", "other"]);
-    let all = status(&survey, &declared);
+    let all = status(&overview, &declared);
     assert_eq!(all.len(), 2);
     assert_eq!(all[0].status.condition, Condition::Unknown);
     assert_eq!(all[0].status.size, Some(4096));
@@ -204,9 +204,9 @@ fn a_backend_that_is_away_gives_the_last_observation_with_its_time() {
 
 #[test]
 fn of_two_objects_of_one_name_the_spec_is_that_of_the_live_one() {
-    let survey = survey(vec![object("db", 0, Place::Trash), object("db", 1, Place::Live)]);
+    let overview = overview(vec![object("db", 0, Place::Trash), object("db", 1, Place::Live)]);
     let declared = specs(&["db"]);
-    let all = status(&survey, &declared);
+    let all = status(&overview, &declared);
     let shown: Vec<_> = all.iter().map(|o| (o.status.condition, o.spec.is_some())).collect();
     assert_eq!(shown.len(), 2);
     assert!(shown.contains(&(Condition::Trashed, false)), "{shown:?}");
@@ -220,22 +220,22 @@ fn what_is_not_ours_or_half_made_is_not_shown() {
     let mut theirs = object("y", 0, Place::Live);
     theirs.identity.as_mut().unwrap().owner = "other".parse().unwrap();
     let half = object("z", 0, Place::Temporary);
-    assert_eq!(status(&survey(vec![foreign, theirs, half]), &specs(&[])), []);
+    assert_eq!(status(&overview(vec![foreign, theirs, half]), &specs(&[])), []);
 }
 
 #[test]
 fn what_is_lost_and_not_declared_is_shown_while_it_waits() {
-    let mut survey = survey(Vec::new());
-    survey.plan.held.push(held("gone", HeldReason::Lost));
+    let mut overview = overview(Vec::new());
+    overview.plan.held.push(held("gone", HeldReason::Lost));
     let declared = specs(&[]);
-    let lost = only(&survey, &declared);
+    let lost = only(&overview, &declared);
     assert_eq!((lost.metadata.name.as_str(), lost.status.condition), ("gone", Condition::Held));
 }
 
 #[test]
 fn the_json_is_that_of_the_contract() {
-    let (survey, declared) = (survey(vec![object("db", 0, Place::Live)]), specs(&["db"]));
-    let shown = only(&survey, &declared);
+    let (overview, declared) = (overview(vec![object("db", 0, Place::Live)]), specs(&["db"]));
+    let shown = only(&overview, &declared);
     let json = serde_json::to_value(&shown).unwrap();
     assert_eq!(json["apiVersion"], "kiln/v1");
     assert_eq!(json["kind"], "Volume");

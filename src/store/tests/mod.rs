@@ -77,7 +77,7 @@ fn backend(objects: u64) -> BackendRecord {
         Ledger::new(PoolId("0123456789abcdef0123456789abcdef".to_owned()), owner(), "0123456789".to_owned());
     for n in 0..objects {
         let Identity { kind, name, uid, .. } = identity(n);
-        ledger.whole.insert(
+        ledger.complete.insert(
             uid,
             LedgerEntry {
                 kind,
@@ -143,7 +143,7 @@ fn line(n: u64) -> JournalEntry {
 }
 
 fn suspension(n: u64) -> Suspension {
-    let object = (n > 0).then(|| (Kind::Volume, identity(n).name));
+    let object = (n > 0).then(|| identity(n).id());
     let reason = format!("reason {n}");
     Suspension { id: None, owner: owner(), object, reason, since: NOW, until: Some(NOW + n), resumed: None }
 }

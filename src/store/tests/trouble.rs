@@ -196,7 +196,7 @@ fn others_cannot_read_what_is_remembered() {
 
 #[test]
 fn a_newer_format_is_refused_and_left_alone() {
-    // Known by the mark.
+    // RecordCache by the mark.
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path(), NOW).unwrap());
     let text = "kiln-store format=9 of=the-future";
@@ -208,7 +208,7 @@ fn a_newer_format_is_refused_and_left_alone() {
     let after = listing(dir.path()).into_iter().filter(|(name, _)| name != "lock").collect::<Vec<_>>();
     assert_eq!(after, before);
 
-    // Known by a row, with no mark.
+    // RecordCache by a row, with no mark.
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path(), NOW).unwrap());
     fs::remove_file(dir.path().join("mark")).unwrap();

@@ -2,8 +2,8 @@
 
 mod changes;
 mod leaving;
-mod looks;
 mod making;
+mod observation;
 mod ours;
 mod pool;
 
@@ -76,7 +76,7 @@ claims! {
         what_fits_the_expectation_is_done
         foreign_objects_are_never_touched
         objects_of_another_owner_are_never_touched;
-    looks:
+    observation:
         observe_of_a_fresh_pool_is_empty_and_changes_nothing
         observe_changes_nothing
         a_volume_is_unwritten_until_a_client_writes

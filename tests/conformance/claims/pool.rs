@@ -7,11 +7,11 @@ use crate::suite::kit::Kit;
 
 pub(crate) async fn found_twice_gives_one_id(bench: &dyn Bench) {
     let (first, second) = (bench.another(), bench.another());
-    let pool = first.found().await.unwrap();
+    let pool = first.init_pool().await.unwrap();
     assert!(pool.0.len() == 32 && pool.0.bytes().all(|b| b.is_ascii_hexdigit()), "{pool:?}");
     let before = bench.fingerprint();
     for driver in [first, second, bench.another()] {
-        assert_eq!(driver.found().await.unwrap(), pool);
+        assert_eq!(driver.init_pool().await.unwrap(), pool);
         assert_eq!(driver.observe(&kiln::model::Scope::All).await.unwrap().pool, Some(pool.clone()));
     }
     assert_eq!(bench.fingerprint(), before);
@@ -33,7 +33,7 @@ fn ledger(kit: &Kit<'_>, serial: u64) -> Ledger {
     };
     let mut ledger = Ledger::new(kit.pool.clone(), kit.owner.clone(), "5c1d2e8a90".to_owned());
     ledger.serial = serial;
-    ledger.whole.insert(db.uid, entry);
+    ledger.complete.insert(db.uid, entry);
     ledger.next.insert("volume/ключ".to_owned(), u32::try_from(serial).unwrap());
     ledger
 }
@@ -142,7 +142,7 @@ pub(crate) async fn locks_are_seen_while_they_are_held(bench: &dyn Bench) {
 }
 
 fn suspension(owner: &Owner, reason: &str) -> Suspension {
-    let object = Some((Kind::Volume, "db".parse().unwrap()));
+    let object = Some((Kind::Volume, "db".parse().unwrap()).into());
     let id = Some(SuspensionId::of(reason));
     let reason = reason.to_owned();
     Suspension { id, owner: owner.clone(), object, reason, since: 1000, until: Some(9000), resumed: None }

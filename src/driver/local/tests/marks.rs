@@ -52,7 +52,7 @@ async fn ledger_of(bench: &Bench) -> Ledger {
         declared_in: None,
         accepted: None,
     };
-    ledger.whole.insert(volume("db").uid, entry);
+    ledger.complete.insert(volume("db").uid, entry);
     ledger.serial = 1;
     bench.driver.write_ledger(&ledger).await.unwrap();
     ledger
@@ -148,7 +148,7 @@ async fn a_tombstone_outweighs_a_mark_that_an_earlier_version_left() {
     age_mark(&bench);
     let mut ledger = ledger_of(&bench).await;
     let text = fs::read(mark_of(&bench)).unwrap();
-    ledger.bury(volume("db").uid, NOW);
+    ledger.add_tombstone(volume("db").uid, NOW);
     ledger.serial = 2;
     bench.driver.write_ledger(&ledger).await.unwrap();
     fs::write(mark_of(&bench), &text).unwrap();
@@ -176,8 +176,8 @@ async fn what_leaves_the_ledger_takes_its_marks_along() {
     let native = NativeName::new("vm1");
     let made = step_on(own.clone(), native.clone(), create(4096), Expect::default());
     assert_eq!(bench.run(&made).await, Ok(Outcome::Changed));
-    let entry = LedgerEntry { name: own.name.clone(), native, ..ledger.whole[&volume("db").uid].clone() };
-    ledger.whole.insert(own.uid, entry);
+    let entry = LedgerEntry { name: own.name.clone(), native, ..ledger.complete[&volume("db").uid].clone() };
+    ledger.complete.insert(own.uid, entry);
     ledger.serial = 2;
     bench.driver.write_ledger(&ledger).await.unwrap();
     fs::remove_file(bench.path.join("vm1/vm1.img")).unwrap();
@@ -185,7 +185,7 @@ async fn what_leaves_the_ledger_takes_its_marks_along() {
     assert!(mark_of(&bench).exists() && bench.path.join("vm1").exists());
 
     for uid in [own.uid, volume("db").uid] {
-        ledger.bury(uid, NOW);
+        ledger.add_tombstone(uid, NOW);
     }
     ledger.serial = 3;
     bench.driver.write_ledger(&ledger).await.unwrap();
@@ -213,7 +213,7 @@ async fn a_mark_of_another_owner_is_not_dropped() {
     ours.owner = given.owner.clone();
     bench.driver.write_ledger(&ours).await.unwrap();
     assert_eq!(bench.run(&step_on(given.clone(), file, rename, Expect::default())).await, Ok(Outcome::Changed));
-    ledger.bury(given.uid, NOW);
+    ledger.add_tombstone(given.uid, NOW);
     ledger.serial = 2;
     bench.driver.write_ledger(&ledger).await.unwrap();
     assert_eq!(bench.only().await.identity, Some(given));

@@ -258,16 +258,16 @@ fn a_power_cut_leaves_no_identity_or_the_one_that_was_given() {
     let home = home();
     let path = home.path().join("pool");
     let driver = Local::connect(&path, true);
-    let (id, images) = recorded(home.path(), "founding", || driver.0.found());
+    let (id, images) = recorded(home.path(), "founding", || driver.0.init_pool());
     let id = id.unwrap();
     for (n, image) in images.iter().enumerate() {
         let home = super::crash::home();
         make(image, home.path());
         let driver = Local::connect(&home.path().join("pool"), true);
-        let again = driver.0.found();
+        let again = driver.0.init_pool();
         assert!(again.is_ok(), "cut {n}: {again:?}");
     }
-    assert_eq!(driver.0.found(), Ok(id));
+    assert_eq!(driver.0.init_pool(), Ok(id));
     assert!(images.len() > 5, "{}", images.len());
 }
 

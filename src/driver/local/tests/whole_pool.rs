@@ -28,19 +28,19 @@ async fn a_pool_that_is_not_there_is_unreachable_or_to_be_made() {
     let path = home.path().join("pool");
     let kind = async |driver: Local| driver.observe(&Scope::All).await.unwrap_err().kind;
     assert_eq!(kind(Local::connect(&path, false)).await, ErrorKind::Unreachable);
-    assert_eq!(Local::connect(&path, false).found().await.unwrap_err().kind, ErrorKind::Unreachable);
+    assert_eq!(Local::connect(&path, false).init_pool().await.unwrap_err().kind, ErrorKind::Unreachable);
     let seen = Local::connect(&path, true).observe(&Scope::All).await.unwrap();
     assert_eq!((seen.pool, seen.objects.len(), seen.gaps.len()), (None, 0, 0));
     assert!(!path.exists(), "looking makes nothing");
     let deep = home.path().join("not/there");
     assert_eq!(kind(Local::connect(&deep, true)).await, ErrorKind::Unreachable);
-    assert_eq!(Local::connect(&deep, true).found().await.unwrap_err().kind, ErrorKind::Unreachable);
+    assert_eq!(Local::connect(&deep, true).init_pool().await.unwrap_err().kind, ErrorKind::Unreachable);
     fs::write(&path, b"").unwrap();
     assert_eq!(kind(Local::connect(&path, true)).await, ErrorKind::Unreachable);
     fs::remove_file(&path).unwrap();
 
     let driver = Local::connect(&path, true);
-    let ids = [driver.found(), driver.found(), driver.found()];
+    let ids = [driver.init_pool(), driver.init_pool(), driver.init_pool()];
     let [a, b, c] = ids;
     let (a, b, c) = tokio::join!(a, b, c);
     let id = a.unwrap();
@@ -51,7 +51,7 @@ async fn a_pool_that_is_not_there_is_unreachable_or_to_be_made() {
     fs::write(path.join(".kiln-pool/id"), "zz").unwrap();
     let seen = driver.observe(&Scope::All).await.unwrap();
     assert_eq!((seen.pool, seen.gaps.len()), (None, 1));
-    assert_eq!(driver.found().await.unwrap_err().kind, ErrorKind::Permanent);
+    assert_eq!(driver.init_pool().await.unwrap_err().kind, ErrorKind::Permanent);
     // Nothing is written into what has lost its mark: it may be the directory below a mount that is gone.
     let refused = driver.execute(&step(volume("db"), create(MIB)), &StepContext::at(NOW)).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Unreachable);
@@ -485,7 +485,7 @@ async fn the_reserve_that_is_to_be_made_is_no_room_for_volumes() {
     let driver = Local::connect(&path, true);
     let reserve = 4 * MIB + 32 * 4096;
     assert_eq!(used_beyond(&driver, home.path()).await, reserve, "not made yet");
-    let id = driver.found().await.unwrap();
+    let id = driver.init_pool().await.unwrap();
     assert_eq!(used_beyond(&driver, &path).await, reserve, "marked");
     driver.write_ledger(&Ledger::new(id, owner(), "stack".to_owned())).await.unwrap();
     assert!(path.join(".kiln-pool/reserve").metadata().unwrap().blocks() * 512 >= 4 * MIB);

@@ -2,8 +2,8 @@
 
 use crate::model::{Name, ObjectRecord, Place, Verb, Withdrawal};
 
-use super::ground::Ground;
-use super::plan::{About, Planner, good_grounds};
+use super::backend_state::BackendState;
+use super::plan::{Planner, Subject, usable_backends};
 use super::types::HeldReason;
 
 /// Where a record's object could be found.
@@ -18,7 +18,7 @@ pub(super) enum Whereabouts {
 
 impl<'a> Planner<'a> {
     /// What the store remembers on backends that cannot be looked at, and that no document speaks for.
-    pub(super) fn hold_what_is_elsewhere(&mut self) {
+    pub(super) fn hold_unreachable(&mut self) {
         let inputs = self.inputs;
         let specs = inputs.specs;
         for record in inputs.records.objects.values() {
@@ -29,7 +29,7 @@ impl<'a> Planner<'a> {
             }
             let hidden = match self.whereabouts(record) {
                 Whereabouts::Visible => continue,
-                Whereabouts::Hidden(why, unblock) => Some((why, unblock)),
+                Whereabouts::Hidden(why, fix) => Some((why, fix)),
                 Whereabouts::Undeclared => None,
             };
             let ledger = inputs.records.backends.get(&record.backend).and_then(|backend| backend.ledger.as_ref());
@@ -37,7 +37,7 @@ impl<'a> Planner<'a> {
                 Withdrawal::Declared | Withdrawal::NotCovered => continue,
                 Withdrawal::Withdrawn | Withdrawal::Doubted(_) => {}
             }
-            let about = About {
+            let about = Subject {
                 kind,
                 name,
                 backend: Some(&record.backend),
@@ -45,29 +45,28 @@ impl<'a> Planner<'a> {
                 action: Verb::Remove,
             };
             match hidden {
-                Some(((reason, message), unblock)) => self.hold(&about, reason, message, unblock),
+                Some(((reason, message), fix)) => self.hold(&about, reason, message, fix),
                 None => self.hold_undeclared(&about),
             }
         }
     }
 
-    pub(super) fn hold_undeclared(&mut self, about: &About<'_>) {
+    pub(super) fn hold_undeclared(&mut self, about: &Subject<'_>) {
         let backend = about.backend.map(Name::as_str).unwrap_or_default();
         let message = format!("it is on the backend {backend}, which is no longer declared");
-        let unblock =
-            format!("declare the Backend again, or give up what is there with `kiln forget backend/{backend}`");
-        self.hold(about, HeldReason::BackendUndeclared, message, unblock);
+        let fix = format!("declare the Backend again, or give up what is there with `kiln forget backend/{backend}`");
+        self.hold(about, HeldReason::BackendUndeclared, message, fix);
     }
 
     /// Whether the place where the store last saw an object can be looked at.
     pub(super) fn whereabouts(&self, record: &ObjectRecord) -> Whereabouts {
         let pool = self.inputs.records.backends.get(&record.backend).map(|b| &b.pool);
         let seen_under_another_name =
-            || pool.is_some() && good_grounds(&self.grounds).any(|(_, good)| good.observed.pool.as_ref() == pool);
-        match self.grounds.get(&record.backend) {
-            Some(Ground::Good(_)) => Whereabouts::Visible,
+            || pool.is_some() && usable_backends(&self.backends).any(|(_, good)| good.observed.pool.as_ref() == pool);
+        match self.backends.get(&record.backend) {
+            Some(BackendState::Usable(_)) => Whereabouts::Visible,
             _ if seen_under_another_name() => Whereabouts::Visible,
-            Some(Ground::Bad(bad)) => Whereabouts::Hidden((bad.reason, bad.message.clone()), bad.unblock.clone()),
+            Some(BackendState::Blocked(bad)) => Whereabouts::Hidden((bad.reason, bad.message.clone()), bad.fix.clone()),
             None => Whereabouts::Undeclared,
         }
     }

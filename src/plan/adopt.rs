@@ -8,16 +8,16 @@ use crate::model::{
 };
 
 use super::commands::quoted;
-use super::plan::{About, Planner, Ready, good_grounds};
+use super::plan::{Planner, Ready, Subject, usable_backends};
 use super::room::Room;
 use super::types::HeldReason;
 
-use super::tags::{Wanted, change, first_tags, tag_changes, wanted_tags};
+use super::tags::{DesiredTags, change, desired_tags, first_tags, tag_changes};
 
 impl<'a> Planner<'a> {
     /// Takes over an object that nobody owns.
-    pub(super) fn adopt(&mut self, spec: &'a VolumeSpec, about: &About<'a>, native: &NativeName) -> Option<Ready> {
-        let about = About { action: Verb::Adopt, ..*about };
+    pub(super) fn adopt(&mut self, spec: &'a VolumeSpec, about: &Subject<'a>, native: &NativeName) -> Option<Ready> {
+        let about = Subject { action: Verb::Adopt, ..*about };
         self.hold_unsupported_fields(spec, &about)?;
         let good = self.good(&spec.backend)?;
         if !good.capabilities.adopt {
@@ -76,10 +76,10 @@ impl<'a> Planner<'a> {
             return None;
         }
         let (identity, n) = self.new_identity(Kind::Volume, &spec.meta.name, &spec.backend)?;
-        let about = About { uid: Some(identity.uid), ..about };
-        let mut tags = wanted_tags(
+        let about = Subject { uid: Some(identity.uid), ..about };
+        let mut tags = desired_tags(
             // What was taken over is only let go when its manifest goes, unless the document says otherwise.
-            &Wanted { on_remove: spec.on_remove.or(Some(OnRemove::Retain)), ..self.wanted_volume(spec) },
+            &DesiredTags { on_remove: spec.on_remove.or(Some(OnRemove::Retain)), ..self.wanted_volume(spec) },
             &Tags::default(),
         );
         self.fits(&spec.backend, &about, object.size, Room { provisioned: 0, taken: 0, objects: 1 })?;
@@ -114,7 +114,7 @@ impl<'a> Planner<'a> {
 
     pub(super) fn undelete(
         &mut self,
-        about: &About<'_>,
+        about: &Subject<'_>,
         object: &Object,
         tags: Tags,
         after: Vec<usize>,
@@ -138,26 +138,26 @@ impl<'a> Planner<'a> {
     }
 
     /// Moves a volume that was never written to into the trash: `old`, from which its document was renamed, comes in its place.
-    fn give_way(&mut self, about: &About<'a>, object: &'a Object, old: &Name) -> Option<usize> {
+    fn give_way(&mut self, about: &Subject<'a>, object: &'a Object, old: &Name) -> Option<usize> {
         let backend = about.backend?;
-        let about = About { uid: object.uid(), action: Verb::Remove, ..*about };
+        let about = Subject { uid: object.uid(), action: Verb::Remove, ..*about };
         let gives_way = format!("it was never written to and gives way to {old}");
         if self.inputs.specs.broken || self.inputs.specs.unconfirmed {
-            let (why, unblock) = match self.inputs.specs.broken {
+            let (why, fix) = match self.inputs.specs.broken {
                 true => ("a manifest has a problem", "correct the manifests: `kiln check`"),
                 false => ("the manifests were read only once", "wait: the daemon reads again within seconds"),
             };
             let message = format!("{gives_way}, but {why}, so nothing is removed yet");
-            self.hold(&about, HeldReason::SourceBroken, message, unblock);
+            self.hold(&about, HeldReason::SourceBroken, message, fix);
             return None;
         }
         if object.tags.protected || self.remembered(about.backend, object).protected {
             let message = format!("{gives_way}, but it is protected");
-            let unblock = format!(
+            let fix = format!(
                 "remove `renamedFrom: {old}`, declare {old} again, write `protected: false` here, and apply; then remove the \
                  document of {old} and write `renamedFrom: {old}` again"
             );
-            self.hold(&about, HeldReason::Protected, message, unblock);
+            self.hold(&about, HeldReason::Protected, message, fix);
             return None;
         }
         self.hold_if_guarded(&about, object)?;
@@ -187,7 +187,7 @@ impl<'a> Planner<'a> {
     /// gives way first; then an object in the trash comes back, under its old name.
     pub(super) fn rename(
         &mut self,
-        about: &About<'a>,
+        about: &Subject<'a>,
         object: &'a Object,
         instead: Option<&'a Object>,
         before: &mut Vec<usize>,
@@ -237,10 +237,10 @@ impl<'a> Planner<'a> {
     /// An object that the ledger knows by another name was renamed on the backend by somebody else: that is held where it is located.
     pub(super) fn complete_renames(&mut self) {
         let mut unfinished = Vec::new();
-        for (backend, good) in good_grounds(&self.grounds) {
+        for (backend, good) in usable_backends(&self.backends) {
             let live = good.observed.objects.iter().filter(|o| o.unfinished && o.place == Place::Live);
             let believed =
-                live.filter(|o| o.conflict.is_none() && o.uid().is_some_and(|uid| !self.twins.contains(&uid)));
+                live.filter(|o| o.conflict.is_none() && o.uid().is_some_and(|uid| !self.duplicates.contains(&uid)));
             unfinished.extend(believed.map(|object| (backend, object)));
         }
         for (backend, object) in unfinished {
@@ -277,12 +277,12 @@ impl<'a> Planner<'a> {
         }
     }
 
-    pub(super) fn backend_of(&self, about: &About<'_>) -> Name {
+    pub(super) fn backend_of(&self, about: &Subject<'_>) -> Name {
         about.backend.cloned().unwrap_or_else(|| about.name.clone())
     }
 
     /// The identity that an object has under the document's name.
-    pub(super) fn identity_of(&self, about: &About<'_>, object: &Object) -> Option<Identity> {
+    pub(super) fn identity_of(&self, about: &Subject<'_>, object: &Object) -> Option<Identity> {
         let identity = object.identity.clone()?;
         Some(Identity { name: about.name.clone(), ..identity })
     }

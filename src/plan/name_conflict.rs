@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use crate::model::{Action, Kind, Name, NativeName, Object, OnRemove, Place};
 
-use super::plan::{About, Planner};
+use super::plan::{Planner, Subject};
 use super::types::HeldReason;
 
 impl<'a> Planner<'a> {
@@ -23,47 +23,47 @@ impl<'a> Planner<'a> {
     /// Holds an object whose native name something bears already.
     pub(super) fn hold_if_in_the_way(
         &mut self,
-        about: &About<'_>,
+        about: &Subject<'_>,
         backend: &'a Name,
         native: &NativeName,
     ) -> Option<()> {
         let Some(object) = self.good(backend)?.find(native, |place| place != Place::Temporary) else { return Some(()) };
-        let (reason, message, unblock) = self.in_the_way(backend, object);
-        self.hold(about, reason, message, unblock);
+        let (reason, message, fix) = self.in_the_way(backend, object);
+        self.hold(about, reason, message, fix);
         None
     }
 
     /// Holds an object in the trash whose native name something live has taken: it cannot come back beside it.
-    pub(super) fn hold_if_place_is_taken(&mut self, about: &About<'_>, trashed: &Object) -> Option<()> {
+    pub(super) fn hold_if_place_is_taken(&mut self, about: &Subject<'_>, trashed: &Object) -> Option<()> {
         let native = &trashed.native;
         let Some(other) = self.good(about.backend?)?.find(native, |place| place == Place::Live) else {
             return Some(());
         };
-        let (reason, message, unblock) = match &other.identity {
+        let (reason, message, fix) = match &other.identity {
             None => {
                 let message = format!("{native} is in the way of the one in the trash, and is not an object of Kiln");
                 (HeldReason::Foreign, message, format!("move {native} away on the backend"))
             }
             Some(_) => self.in_the_way(about.backend?, other),
         };
-        self.hold(about, reason, message, unblock);
+        self.hold(about, reason, message, fix);
         None
     }
 
     /// Holds an object that is to leave while the trash holds another of its native name.
-    pub(super) fn hold_if_trash_is_taken(&mut self, about: &About<'_>, object: &Object) -> Option<()> {
+    pub(super) fn hold_if_trash_is_taken(&mut self, about: &Subject<'_>, object: &Object) -> Option<()> {
         let native = &object.native;
         let Some(other) = self.good(about.backend?)?.find(native, |place| place == Place::Trash) else {
             return Some(());
         };
         let message = format!("the trash holds another {native} already");
-        let unblock = match &other.identity {
+        let fix = match &other.identity {
             Some(id) if id.owner == self.inputs.specs.stack.owner => {
                 format!("`kiln trash purge {}/{}`", id.kind.as_lower(), id.name)
             }
             _ => format!("move {native} out of the trash on the backend"),
         };
-        self.hold(about, HeldReason::Foreign, message, unblock);
+        self.hold(about, HeldReason::Foreign, message, fix);
         None
     }
 
@@ -81,8 +81,8 @@ impl<'a> Planner<'a> {
                     self.waiting.entry(step).or_default().push(made);
                 }
                 _ => {
-                    let (reason, message, unblock) = self.in_the_way(backend, object);
-                    self.hold_step(made, reason, message, &unblock);
+                    let (reason, message, fix) = self.in_the_way(backend, object);
+                    self.hold_step(made, reason, message, &fix);
                 }
             }
         }
@@ -107,7 +107,7 @@ impl<'a> Planner<'a> {
         let (specs, native) = (self.inputs.specs, &object.native);
         let Some(id) = &object.identity else {
             let message = format!("{native} is already there, and is nobody's that Kiln knows");
-            let unblock = match self.good(backend) {
+            let fix = match self.good(backend) {
                 Some(good) if good.capabilities.adopt && !native.is_reserved() => {
                     format!(
                         "write `adopt: {{name: {native}}}` in place of `object` to take it over, or choose another name"
@@ -115,7 +115,7 @@ impl<'a> Planner<'a> {
                 }
                 _ => "choose another name".to_owned(),
             };
-            return (HeldReason::Foreign, message, unblock);
+            return (HeldReason::Foreign, message, fix);
         };
         let message = format!("{native} is already there, and is {} {} of {}", id.kind.as_lower(), id.name, id.owner);
         let declared = match id.kind {
@@ -141,8 +141,7 @@ impl<'a> Planner<'a> {
                 format!("see what holds it: `kiln describe {what}`, or {another}"),
             );
         }
-        let unblock =
-            format!("{another}, or let that one go for good: `kiln trash purge {what}` once it is in the trash");
-        (HeldReason::Foreign, message, unblock)
+        let fix = format!("{another}, or let that one go for good: `kiln trash purge {what}` once it is in the trash");
+        (HeldReason::Foreign, message, fix)
     }
 }

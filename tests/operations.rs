@@ -11,10 +11,10 @@ use kiln::driver::Driver;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimDriver, SimEffect, SimWorld};
 use kiln::engine::{
-    ActError, Options, Purge, Setup, adopt_owner, approve, forget_object, reconcile_once, resume, suspend, trash_in,
-    trash_purge, trash_purge_list, trash_restore,
+    OperationError, Options, Purge, Setup, adopt_owner, approve, forget_object, reconcile_once, resume, suspend,
+    trash_in, trash_purge, trash_purge_list, trash_restore,
 };
-use kiln::model::{Kind, Name, NativeName, Seconds, Size, Specs};
+use kiln::model::{Kind, Name, NativeName, ObjectId, Seconds, Size, Specs};
 use kiln::plan::HeldReason;
 use kiln::plan::Plan;
 use kiln::store::Store;
@@ -160,7 +160,7 @@ fn an_object_under_another_name_is_not_lost() {
         let moved = NativeName::new(db.as_str().replace(".db.", ".moved."));
         rig.world().rename_by_hand(&db, &moved);
         let answer = forget_object(&rig.setup(&declared), Kind::Volume, &name("db"), None).await;
-        assert!(matches!(answer, Err(ActError::Held(_))), "{answer:?}");
+        assert!(matches!(answer, Err(OperationError::Held(_))), "{answer:?}");
         assert!(held(&rig, &declared).await.iter().all(|(_, reason)| *reason == HeldReason::Renamed));
     });
 }
@@ -190,7 +190,7 @@ fn a_takeover_cut_short_anywhere_makes_nothing_anew_and_can_be_finished() {
         let parts = [volume("a", "size: 1Mi"), volume("b", "size: 1Mi, object: by-name"), snapshot("s", "a", "")];
         let ours = specs(&format!("{text}{}", parts.concat()));
         let (pool, prod) = (name("pool"), "prod".parse().unwrap());
-        let s = || Some((Kind::Snapshot, name("s")));
+        let s = || Some(ObjectId::new(Kind::Snapshot, &name("s")));
         suspend(&old.setup(&theirs), s(), "audit", None).await.unwrap();
         assert!(held(&old.fork(false), &ours).await.iter().all(|(_, reason)| *reason == HeldReason::OwnerChanged));
         let old = old.fork(false);
@@ -245,7 +245,7 @@ fn one_object_that_cannot_be_purged_keeps_no_other() {
         assert_eq!(listed.len(), 4);
         // Between the list and the yes, one is brought back: it is left, and the others go.
         trash_restore(&setup, Kind::Volume, &name("v0")).await.unwrap();
-        assert!(matches!(trash_purge(&setup, &Purge::Expired, &listed).await, Err(ActError::Failed(_))));
+        assert!(matches!(trash_purge(&setup, &Purge::Expired, &listed).await, Err(OperationError::Failed(_))));
         assert_eq!(rig.world().trashed_objects().count(), 0);
         assert!(rig.world().live_objects().any(|(native, _)| native.as_str().contains(".v0.")));
     });
@@ -310,7 +310,7 @@ fn a_trash_restore_does_not_put_an_object_beside_a_live_one_of_its_name() {
         rig.world().rename_trashed_by_hand("z", "db");
         let before = rig.world().clone();
         let refused = trash_restore(&rig.setup(&kept), Kind::Volume, &name("db")).await;
-        assert!(matches!(refused, Err(ActError::Usage(_))), "{refused:?}");
+        assert!(matches!(refused, Err(OperationError::Usage(_))), "{refused:?}");
         assert_eq!(objects(&before), objects(&rig.world()));
     });
 }
@@ -335,19 +335,19 @@ fn a_purge_leaves_what_is_not_as_it_was_listed() {
         again.settle(&join(&all), 3, "taken back").await;
         again.settle(&kept, 3, "removed again").await;
         let refused = trash_purge(&again.setup(&kept), &Purge::Expired, std::slice::from_ref(db)).await;
-        assert!(matches!(refused, Err(ActError::Failed(_))) && is_left(&again), "{refused:?}");
+        assert!(matches!(refused, Err(OperationError::Failed(_))) && is_left(&again), "{refused:?}");
 
         // Its metadata was damaged, seen in the list or since.
         let mut odd = db.clone();
         odd.object.conflict = Some("odd".to_owned());
         let refused = trash_purge(&rig.setup(&kept), &Purge::Expired, &[odd]).await;
-        assert!(matches!(refused, Err(ActError::Held(_))) && is_left(&rig), "{refused:?}");
+        assert!(matches!(refused, Err(OperationError::Held(_))) && is_left(&rig), "{refused:?}");
 
         // Another owner's.
         let mut others = db.clone();
         others.object.identity.as_mut().unwrap().owner = "other".parse().unwrap();
         let refused = trash_purge(&rig.setup(&kept), &Purge::Expired, &[others]).await;
-        assert!(matches!(refused, Err(ActError::Usage(_))) && is_left(&rig), "{refused:?}");
+        assert!(matches!(refused, Err(OperationError::Usage(_))) && is_left(&rig), "{refused:?}");
 
         trash_purge(&rig.setup(&kept), &Purge::Expired, &listed).await.unwrap();
         assert_eq!(rig.world().trashed_objects().count(), 0);
@@ -371,7 +371,7 @@ fn what_a_document_wants_is_not_purged_for_its_time() {
         let names: Vec<String> = listed.iter().map(|t| t.object.identity.as_ref().unwrap().name.to_string()).collect();
         assert_eq!((names, kept), (vec!["gone".to_owned()], 3));
         // A person who names it means it.
-        let named = Purge::Named(Kind::Volume, name("old"));
+        let named = Purge::Named(ObjectId::new(Kind::Volume, &name("old")));
         assert_eq!(trash_purge_list(&wanting, &named).await.unwrap().0.len(), 1);
         let in_doubt = Specs { broken: true, ..join(std::slice::from_ref(&keep)) };
         assert_eq!(trash_purge_list(&rig.setup(&in_doubt), &Purge::Expired).await.unwrap(), (Vec::new(), 4));
@@ -379,14 +379,17 @@ fn what_a_document_wants_is_not_purged_for_its_time() {
         let (all, _) = trash_purge_list(&rig.setup(&join(&[keep])), &Purge::Expired).await.unwrap();
         assert_eq!(all.len(), 4);
         let refused = trash_purge(&rig.setup(&in_doubt), &Purge::Expired, &all).await;
-        assert!(matches!(&refused, Err(ActError::Held(_))), "{refused:?}");
+        assert!(matches!(&refused, Err(OperationError::Held(_))), "{refused:?}");
         assert_eq!(rig.world().trashed_objects().count(), 4);
         let refused = trash_purge(&wanting, &Purge::Expired, &all).await;
-        assert!(matches!(&refused, Err(ActError::Held(why)) if why.contains("a document needs it")), "{refused:?}");
+        assert!(
+            matches!(&refused, Err(OperationError::Held(why)) if why.contains("a document needs it")),
+            "{refused:?}"
+        );
         assert_eq!(rig.world().trashed_objects().count(), 3);
         // The consent to destroy one object covers no other.
         let refused = trash_purge(&wanting, &named, &all).await;
-        assert!(matches!(&refused, Err(ActError::Usage(_))), "{refused:?}");
+        assert!(matches!(&refused, Err(OperationError::Usage(_))), "{refused:?}");
         assert_eq!(rig.world().trashed_objects().count(), 3);
     });
 }
@@ -424,10 +427,11 @@ fn a_backend_that_is_not_this_stacks_keeps_no_other_from_being_purged() {
         assert_eq!(report.usable, BTreeSet::from([name("pool")]));
         let (listed, left) = trash_purge_list(&setup, &Purge::Expired).await.unwrap();
         assert_eq!((listed.iter().all(|t| t.backend == name("pool")), listed.len(), left), (true, 2, 2));
-        let foreign = trash_purge_list(&setup, &Purge::Named(Kind::Volume, name("foreign"))).await;
-        assert!(matches!(foreign, Err(ActError::Unobserved(_))), "{foreign:?}");
+        let foreign = trash_purge_list(&setup, &Purge::Named(ObjectId::new(Kind::Volume, &name("foreign")))).await;
+        assert!(matches!(foreign, Err(OperationError::Unobserved(_))), "{foreign:?}");
         // The name is in both: ours is meant.
-        let (both, _) = trash_purge_list(&setup, &Purge::Named(Kind::Volume, name("gone"))).await.unwrap();
+        let (both, _) =
+            trash_purge_list(&setup, &Purge::Named(ObjectId::new(Kind::Volume, &name("gone")))).await.unwrap();
         assert_eq!(both[0].backend, name("pool"));
         // Should they be asked for all the same, they are left, and so is what cannot be believed; the others go.
         let mut all = trash_in(&report.world, &declared.stack.owner);
@@ -440,7 +444,7 @@ fn a_backend_that_is_not_this_stacks_keeps_no_other_from_being_purged() {
         // With nothing else to purge it is told why nothing is.
         trash_purge(&setup, &Purge::Expired, &listed).await.unwrap();
         let nothing = trash_purge_list(&setup, &Purge::Expired).await;
-        assert!(matches!(nothing, Err(ActError::Unobserved(_))), "{nothing:?}");
+        assert!(matches!(nothing, Err(OperationError::Unobserved(_))), "{nothing:?}");
         assert_eq!(theirs.world().trashed_objects().count(), 2);
     });
 }
@@ -504,7 +508,7 @@ fn what_was_removed_again_in_the_meantime_has_its_time_before_it() {
         rig.settle(&both, 3, "declared again").await;
         rig.settle(&one, 3, "removed again").await;
         let answer = trash_purge(&rig.setup(&one), &Purge::Expired, &listed).await;
-        assert!(matches!(&answer, Err(ActError::Failed(why)) if why.contains("removed again")), "{answer:?}");
+        assert!(matches!(&answer, Err(OperationError::Failed(why)) if why.contains("removed again")), "{answer:?}");
         assert_eq!(rig.world().trashed_objects().count(), 1);
     });
 }
@@ -529,15 +533,15 @@ fn an_unattended_run_destroys_what_is_declared_so_and_waits_with_restores() {
         rig.settle(&join(&[volume("db", "size: 1Mi"), monday.clone(), gone]), 3, "made").await;
         let asks = join(&[volume("db", "size: 1Mi, restore: {snapshot: s, request: one}"), monday]);
         // What a plan for people shows is approved as that is shown.
-        let shown = rig.survey(&asks).await.plan.approval.unwrap();
+        let shown = rig.overview(&asks).await.plan.approval.unwrap();
         assert_eq!(shown.set.len(), 2);
         let plan = unattended(&rig, &asks).await;
         let reasons: Vec<_> = plan.held.iter().map(|held| (held.name.as_str(), held.reason)).collect();
         assert_eq!(reasons, [("db", HeldReason::NeedsConfirmation)]);
         let digest = plan.approval.unwrap().digest;
-        assert_eq!(plan.held[0].unblock, format!("`kiln approve {digest}`"));
+        assert_eq!(plan.held[0].fix, format!("`kiln approve {digest}`"));
         assert_eq!((rig.count(SimEffect::Restored), rig.count(SimEffect::Destroyed)), (0, 1));
-        assert!(matches!(approve(&rig.setup(&asks), &shown.digest).await, Err(ActError::Held(_))));
+        assert!(matches!(approve(&rig.setup(&asks), &shown.digest).await, Err(OperationError::Held(_))));
         approve(&rig.setup(&asks), &digest).await.unwrap();
         // With the store or without it.
         for rig in [rig.fork(false), rig] {
@@ -622,11 +626,11 @@ fn a_suspension_ends_with_its_time_and_is_forgotten() {
         let rig = Rig::new();
         rig.settle(&join(&[volume("db", "size: 1Mi")]), 3, "made").await;
         let larger = join(&[volume("db", "size: 2Mi")]);
-        let db = || Some((Kind::Volume, name("db")));
+        let db = || Some(ObjectId::new(Kind::Volume, &name("db")));
         suspend(&rig.setup(&larger), db(), "work", Some(Seconds(60))).await.unwrap();
         assert_eq!(held(&rig, &larger).await, [("db".to_owned(), HeldReason::Suspended)]);
         rig.clock.0.fetch_add(60, Ordering::SeqCst);
-        assert!(matches!(resume(&rig.setup(&larger), db()).await, Err(ActError::Usage(_))), "it is over");
+        assert!(matches!(resume(&rig.setup(&larger), db()).await, Err(OperationError::Usage(_))), "it is over");
         assert_eq!(rig.store.records().unwrap().suspensions.len(), 1);
         rig.settle(&larger, 3, "grown").await;
         assert_eq!(rig.store.records().unwrap().suspensions.len(), 0);

@@ -22,7 +22,7 @@ const ROUNDS: usize = 4;
 
 /// A document that was declared by a file without any problem.
 #[derive(Clone)]
-pub(super) struct Meant {
+pub(super) struct LastGood {
     pub(super) document: Arc<Document>,
     /// The name of the file.
     pub(super) file: Arc<str>,
@@ -40,16 +40,16 @@ pub(super) struct Meaning {
     /// All documents that were linked, in their order, good or not.
     pub(super) documents: Vec<Arc<Document>>,
     /// Those that are known well enough to stand in later.
-    pub(super) meant: Vec<Meant>,
+    pub(super) meant: Vec<LastGood>,
     pub(super) broken: Broken,
 }
 
 /// On whose word a document is taken.
-enum Word<'a> {
+enum Provenance<'a> {
     /// A file without problems.
     Written,
     /// What the file with this problem declared before it.
-    Last { meant: Meant, reason: &'a str },
+    Last { meant: LastGood, reason: &'a str },
     /// A file with this problem that never was without one.
     Alone { reason: &'a str },
 }
@@ -58,13 +58,13 @@ struct Candidate<'a> {
     document: Arc<Document>,
     /// The file as it is now; `None` for what it was before.
     file: Option<&'a File>,
-    word: Word<'a>,
+    word: Provenance<'a>,
 }
 
 /// Links what manifests mean, as often as it takes. `before`: what they meant in the last reading; `first`: the first problem of all.
 pub(super) fn meaning(
     entries: &mut BTreeMap<PathBuf, Entry>,
-    before: &[Meant],
+    before: &[LastGood],
     mut broken: Broken,
     first: &str,
     pass: u64,
@@ -87,15 +87,15 @@ pub(super) fn meaning(
         specs.unreadable = unreadable(all, &candidates, &bad, &lost, &broken);
         let good = candidates.iter().enumerate().filter(|(index, _)| !bad.contains_key(index));
         let meant = good.filter_map(|(_, candidate)| match &candidate.word {
-            Word::Written => {
+            Provenance::Written => {
                 let file = candidate.file?.name.as_str().into();
-                Some(Meant { document: candidate.document.clone(), file, pass })
+                Some(LastGood { document: candidate.document.clone(), file, pass })
             }
-            Word::Last { meant, .. } => Some(meant.clone()),
-            Word::Alone { .. } => None,
+            Provenance::Last { meant, .. } => Some(meant.clone()),
+            Provenance::Alone { .. } => None,
         });
         let meant = meant.collect();
-        let written = |candidate: &&Candidate<'_>| matches!(candidate.word, Word::Written);
+        let written = |candidate: &&Candidate<'_>| matches!(candidate.word, Provenance::Written);
         let claimed = Claims::of(candidates.iter().filter(written).map(|candidate| &*candidate.document), pools);
         let documents = candidates.iter().map(|candidate| candidate.document.clone()).collect();
         // What a good file has taken over is never again what another one said of it.
@@ -110,7 +110,7 @@ pub(super) fn meaning(
 /// What is linked, what is known best before all else; and what is known of and left out, with the problem that made it so.
 fn candidates<'a>(
     entries: &'a BTreeMap<PathBuf, Entry>,
-    before: &[Meant],
+    before: &[LastGood],
     broken: &'a Broken,
     first: &'a str,
     pools: &Pools,
@@ -121,7 +121,7 @@ fn candidates<'a>(
         let written = entry.documents.iter().map(|document| Candidate {
             document: document.clone(),
             file: Some(&entry.file),
-            word: Word::Written,
+            word: Provenance::Written,
         });
         out.extend(written);
     }
@@ -148,7 +148,7 @@ fn candidates<'a>(
         let document = meant.document.clone();
         if claims.admit(&document) {
             claims.add(&document);
-            out.push(Candidate { document, file: None, word: Word::Last { meant, reason } });
+            out.push(Candidate { document, file: None, word: Provenance::Last { meant, reason } });
         } else if !claims.names.contains(&(document.kind, document.name.clone())) {
             lost.push((document.kind, document.name.clone(), reason));
         }
@@ -159,7 +159,7 @@ fn candidates<'a>(
         out.extend(admitted.map(|document| Candidate {
             document: document.clone(),
             file: Some(&entry.file),
-            word: Word::Alone { reason: reason(path) },
+            word: Provenance::Alone { reason: reason(path) },
         }));
     }
     (out, lost)
@@ -168,7 +168,7 @@ fn candidates<'a>(
 fn link_candidates(entries: &BTreeMap<PathBuf, Entry>, candidates: &[Candidate<'_>], pools: &Pools) -> Linked {
     let mut stood: BTreeMap<&str, File> = BTreeMap::new();
     for candidate in candidates {
-        if let Word::Last { meant, .. } = &candidate.word {
+        if let Provenance::Last { meant, .. } = &candidate.word {
             stood.entry(&meant.file).or_insert_with(|| File::named(meant.file.to_string()));
         }
     }
@@ -177,7 +177,7 @@ fn link_candidates(entries: &BTreeMap<PathBuf, Entry>, candidates: &[Candidate<'
     let mut documents = Vec::with_capacity(candidates.len());
     for candidate in candidates {
         let file = match (&candidate.word, candidate.file) {
-            (Word::Last { meant, .. }, _) => stood.get(&*meant.file),
+            (Provenance::Last { meant, .. }, _) => stood.get(&*meant.file),
             (_, file) => file,
         };
         let Some(file) = file else { continue };
@@ -220,14 +220,14 @@ fn unreadable(
         taken.insert((document.kind, &document.name));
         let why = bad.get(&index).map(|why| why.as_deref().unwrap_or("what it depends on has a problem"));
         let message = match (word, why) {
-            (Word::Last { reason, .. }, None) => format!("{reason}; {HOLDS}"),
-            (Word::Last { reason, .. }, Some(why)) => format!("{reason}; what it last said cannot hold: {why}"),
-            (Word::Alone { reason }, Some(_)) => format!("{reason}; {NOTHING}"),
-            (Word::Written, Some(why)) => {
+            (Provenance::Last { reason, .. }, None) => format!("{reason}; {HOLDS}"),
+            (Provenance::Last { reason, .. }, Some(why)) => format!("{reason}; what it last said cannot hold: {why}"),
+            (Provenance::Alone { reason }, Some(_)) => format!("{reason}; {NOTHING}"),
+            (Provenance::Written, Some(why)) => {
                 let place = file.map(|file| file.place(document.name_span)).unwrap_or_default();
                 format!("{place}: {why}; {NOTHING}")
             }
-            (Word::Written | Word::Alone { .. }, None) => continue,
+            (Provenance::Written | Provenance::Alone { .. }, None) => continue,
         };
         all.entry((document.kind, document.name.clone())).or_insert(message);
     }
@@ -243,9 +243,8 @@ fn unreadable(
             }
         }
     }
-    let unblock = "mend the manifest: `kiln check`";
-    let made =
-        all.into_iter().map(|((kind, name), message)| Unreadable { kind, name, message, unblock: unblock.to_owned() });
+    let fix = "mend the manifest: `kiln check`";
+    let made = all.into_iter().map(|((kind, name), message)| Unreadable { kind, name, message, fix: fix.to_owned() });
     made.collect()
 }
 

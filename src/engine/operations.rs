@@ -7,21 +7,21 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Action, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName, Object, Owner, Place, Reason, Risk, Seconds,
-    Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
+    Action, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName, Object, ObjectId, Owner, Place, Reason, Risk,
+    Seconds, Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
 };
-use crate::plan::{self, Irreversible, Plan, View};
+use crate::plan::{self, Irreversible, Observation, Plan};
 use crate::store::{Batch, StoreError};
 
 use super::execute::commit;
 use super::pass::Pass;
+use super::referenced::Referenced;
 use super::stackless::refuse_without_stack;
-use super::wanted::Wanted;
-use super::{Event, Options, Report, Reporter, Setup, Survey, ledger, rfc3339};
+use super::{Event, Options, Overview, Report, Reporter, Setup, ledger, rfc3339};
 
 /// Why a decision by hand was not carried out.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
-pub enum ActError {
+pub enum OperationError {
     /// The name is not known, or the object is not in the place that the command is about. Exit code 2.
     #[error("{0}")]
     Usage(String),
@@ -56,19 +56,19 @@ pub enum Purge {
     /// Everything that is past its time, unless it is suspended, wanted by a document, or in doubt.
     Expired,
     /// This object, expired or not.
-    Named(Kind, Name),
+    Named(ObjectId),
 }
 
-/// Lists this owner's trash on every backend of a survey, by kind and name.
-pub fn trash_list(survey: &Survey, owner: &Owner) -> Vec<Trashed> {
-    trash_in(&survey.world, owner)
+/// Lists this owner's trash on every backend of a overview, by kind and name.
+pub fn trash_list(overview: &Overview, owner: &Owner) -> Vec<Trashed> {
+    trash_in(&overview.world, owner)
 }
 
 /// Lists an owner's trash on every backend that was seen, by kind and name.
 pub fn trash_in(world: &plan::World, owner: &Owner) -> Vec<Trashed> {
     let mut found = Vec::new();
     for (backend, view) in world {
-        let (View::Seen { observed, .. } | View::Taken { observed, .. }) = view else { continue };
+        let (Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) = view else { continue };
         let ours = |o: &&Object| o.place == Place::Trash && o.identity.as_ref().is_some_and(|id| id.owner == *owner);
         found.extend(observed.objects.iter().filter(ours).map(|object| Trashed {
             backend: backend.clone(),
@@ -88,12 +88,12 @@ fn key(trashed: &Trashed) -> (Option<(Kind, &Name, Uid)>, &Name) {
 /// that went with it, also if an earlier run brought back the volume only. Returns a sentence for each object.
 ///
 /// # Errors
-/// See [`ActError`].
-pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Vec<String>, ActError> {
+/// See [`OperationError`].
+pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Vec<String>, OperationError> {
     let mut pass = begin(setup).await?;
     let owner = &setup.specs.stack.owner;
-    let all = trash_in(&pass.looked.world, owner);
-    let live: Vec<Object> = pass.looked.world.values().flat_map(live_objects).cloned().collect();
+    let all = trash_in(&pass.observations.world, owner);
+    let live: Vec<Object> = pass.observations.world.values().flat_map(live_objects).cloned().collect();
     let live_as = |kind: Kind, name: &Name| live.iter().find(|object| object.is(owner, kind, name));
     let of_volume = |uid: Option<Uid>| {
         all.iter()
@@ -110,7 +110,7 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Vec
         }
         Some(_) if !is_trashed && !left_behind.is_empty() => left_behind,
         Some(_) => {
-            return Err(ActError::Usage(format!(
+            return Err(OperationError::Usage(format!(
                 "{} {name} is there already: remove or rename that one first",
                 kind.as_lower()
             )));
@@ -162,10 +162,10 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Vec
     Ok(said)
 }
 
-fn live_objects(view: &View) -> impl Iterator<Item = &Object> {
+fn live_objects(view: &Observation) -> impl Iterator<Item = &Object> {
     let objects = match view {
-        View::Seen { observed, .. } | View::Taken { observed, .. } => observed.objects.as_slice(),
-        View::Unseen { .. } | View::Unbuilt => &[],
+        Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => observed.objects.as_slice(),
+        Observation::Failed { .. } | Observation::Unsupported => &[],
     };
     objects.iter().filter(|object| object.place == Place::Live)
 }
@@ -174,12 +174,12 @@ fn live_objects(view: &View) -> impl Iterator<Item = &Object> {
 /// document, or in doubt (also because of its backend, which keeps no other from being purged).
 ///
 /// # Errors
-/// See [`ActError`]: also where all that is past its time is on backends that this owner may not use.
-pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashed>, usize), ActError> {
+/// See [`OperationError`]: also where all that is past its time is on backends that this owner may not use.
+pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashed>, usize), OperationError> {
     let pass = begin(setup).await?;
-    let all = trash_in(&pass.looked.world, &setup.specs.stack.owner);
+    let all = trash_in(&pass.observations.world, &setup.specs.stack.owner);
     match what {
-        Purge::Named(kind, name) => {
+        Purge::Named(ObjectId { kind, name }) => {
             let one = one_of(&pass, &all, *kind, name)?;
             must_be_usable(&pass, &one.backend, None)?;
             Ok((vec![one.clone()], 0))
@@ -200,12 +200,12 @@ pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashe
 }
 
 /// Why an object in the trash is not purged for its time alone. Listing and purging ask the same.
-fn stays<'p>(pass: &'p Pass<'_>) -> impl Fn(&Trashed) -> Option<ActError> + 'p {
-    let (specs, wanted) = (pass.specs(), Wanted::of(pass.specs()));
+fn stays<'p>(pass: &'p Pass<'_>) -> impl Fn(&Trashed) -> Option<OperationError> + 'p {
+    let (specs, wanted) = (pass.specs(), Referenced::of(pass.specs()));
     let suspended = pass.suspensions().in_force(pass.now);
     move |trashed| {
         let Trashed { backend, object, expires } = trashed;
-        let left = |why: &str| Some(ActError::Held(format!("{} is left: {why}", object.native)));
+        let left = |why: &str| Some(OperationError::Held(format!("{} is left: {why}", object.native)));
         if let Err(unusable) = must_be_usable(pass, backend, None) {
             return Some(unusable);
         }
@@ -243,7 +243,7 @@ const CLOCK_LEAD: u64 = 86_400;
 fn by_recorded_times(pass: &Pass<'_>, expired: Vec<Trashed>) -> (Vec<Trashed>, Vec<Trashed>) {
     let mut doubted: BTreeMap<Name, usize> = BTreeMap::new();
     let recorded: BTreeMap<&Name, u64> =
-        pass.looked.world.iter().map(|(name, view)| (name, last_recorded(pass, name, view))).collect();
+        pass.observations.world.iter().map(|(name, view)| (name, last_recorded(pass, name, view))).collect();
     let last = |backend: &Name| recorded.get(backend).copied().unwrap_or_default();
     let split = expired.into_iter().partition(|trashed| {
         let is_ahead = trashed.expires.is_none_or(|at| at > last(&trashed.backend).saturating_add(CLOCK_LEAD));
@@ -266,10 +266,10 @@ fn by_recorded_times(pass: &Pass<'_>, expired: Vec<Trashed>) -> (Vec<Trashed>, V
 }
 
 /// The newest time, not after now, that earlier runs recorded of a pool: in the store, and in its ledger as it is on the pool.
-fn last_recorded(pass: &Pass<'_>, backend: &Name, view: &View) -> u64 {
+fn last_recorded(pass: &Pass<'_>, backend: &Name, view: &Observation) -> u64 {
     let observed = match view {
-        View::Seen { observed, .. } | View::Taken { observed, .. } => Some(observed),
-        View::Unseen { .. } | View::Unbuilt => None,
+        Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => Some(observed),
+        Observation::Failed { .. } | Observation::Unsupported => None,
     };
     let by_pool = observed.and_then(|observed| observed.pool.as_ref()).map(|pool| pass.records.of_pool(pool));
     let records = pass.records.backends.get(backend).into_iter().chain(by_pool.into_iter().flatten().map(|(_, of)| of));
@@ -287,22 +287,22 @@ fn last_recorded(pass: &Pass<'_>, backend: &Name, view: &View) -> u64 {
 /// asks again whether each object stays; manifests and suspensions may have changed since the list was made.
 ///
 /// # Errors
-/// See [`ActError`]. An object that is no longer as it was then, or cannot be purged now, is left, and is an error when all others
+/// See [`OperationError`]. An object that is no longer as it was then, or cannot be purged now, is left, and is an error when all others
 /// are purged.
-pub async fn trash_purge(setup: &Setup, what: &Purge, objects: &[Trashed]) -> Result<Vec<String>, ActError> {
+pub async fn trash_purge(setup: &Setup, what: &Purge, objects: &[Trashed]) -> Result<Vec<String>, OperationError> {
     let by_name = match what {
         Purge::Expired => false,
-        Purge::Named(kind, name) => {
+        Purge::Named(ObjectId { kind, name }) => {
             let owner = &setup.specs.stack.owner;
             if let Some(other) = objects.iter().find(|trashed| !trashed.object.is(owner, *kind, name)) {
                 let (named, native) = (format!("{}/{name}", kind.as_lower()), &other.object.native);
-                return Err(ActError::Usage(format!("{native} is not {named} of {owner}")));
+                return Err(OperationError::Usage(format!("{native} is not {named} of {owner}")));
             }
             true
         }
     };
     let mut pass = begin(setup).await?;
-    let there = trash_in(&pass.looked.world, &setup.specs.stack.owner);
+    let there = trash_in(&pass.observations.world, &setup.specs.stack.owner);
     let there: HashMap<(&Name, Option<Uid>), &Trashed> =
         there.iter().map(|trashed| ((&trashed.backend, trashed.object.uid()), trashed)).collect();
     let stays = (!by_name).then(|| stays(&pass));
@@ -315,7 +315,7 @@ pub async fn trash_purge(setup: &Setup, what: &Purge, objects: &[Trashed]) -> Re
     for trashed in objects {
         let Some(identity) = trashed.object.identity.clone() else { continue };
         if identity.owner != setup.specs.stack.owner {
-            return Err(ActError::Usage(format!("{} is not of this owner", trashed.object.native)));
+            return Err(OperationError::Usage(format!("{} is not of this owner", trashed.object.native)));
         }
         let stays = stays.as_ref().and_then(|stays| stays(trashed)).map_or(Ok(()), Err);
         let may = stays.and_then(|()| may_be_purged(&pass, &there, trashed));
@@ -347,14 +347,14 @@ fn may_be_purged(
     pass: &Pass<'_>,
     there: &HashMap<(&Name, Option<Uid>), &Trashed>,
     trashed: &Trashed,
-) -> Result<(), ActError> {
+) -> Result<(), OperationError> {
     must_be_usable(pass, &trashed.backend, None)?;
     let native = &trashed.object.native;
     if let Some(why) = &trashed.object.conflict {
-        return Err(ActError::Held(format!("{native} cannot be purged: {why}")));
+        return Err(OperationError::Held(format!("{native} cannot be purged: {why}")));
     }
     match there.get(&(&trashed.backend, trashed.object.uid())) {
-        Some(now) if now.expires != trashed.expires => Err(ActError::Failed(format!(
+        Some(now) if now.expires != trashed.expires => Err(OperationError::Failed(format!(
             "{native} is left: it was brought back and removed again in the meantime, and has its time before it"
         ))),
         _ => Ok(()),
@@ -365,35 +365,35 @@ fn may_be_purged(
 /// Returns a sentence for each object and each suspension.
 ///
 /// # Errors
-/// See [`ActError`].
-pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<Vec<String>, ActError> {
+/// See [`OperationError`].
+pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<Vec<String>, OperationError> {
     let specs = &setup.specs;
     let owner = &specs.stack.owner;
     if !specs.backends.contains_key(backend) {
-        return Err(ActError::Usage(format!("no Backend {backend} is declared")));
+        return Err(OperationError::Usage(format!("no Backend {backend} is declared")));
     }
     let mut pass = begin(setup).await?;
-    let observed = match pass.looked.world.get(backend) {
-        Some(View::Seen { observed, .. }) => observed.clone(),
-        Some(View::Taken { by, .. }) => {
-            return Err(ActError::Held(format!("another process is writing to {backend}: {by}")));
+    let observed = match pass.observations.world.get(backend) {
+        Some(Observation::Seen { observed, .. }) => observed.clone(),
+        Some(Observation::LockedBy { by, .. }) => {
+            return Err(OperationError::Held(format!("another process is writing to {backend}: {by}")));
         }
-        Some(View::Unseen { why }) => {
-            return Err(ActError::Unobserved(format!("{backend} could not be observed: {why}")));
+        Some(Observation::Failed { why }) => {
+            return Err(OperationError::Unobserved(format!("{backend} could not be observed: {why}")));
         }
-        Some(View::Unbuilt) | None => return Err(no_driver(specs, backend)),
+        Some(Observation::Unsupported) | None => return Err(no_driver(specs, backend)),
     };
     refuse_without_stack(specs, backend, Some(&observed), pass.records.backends.get(backend))?;
-    let failed = |error: crate::model::DriverError| ActError::Failed(format!("{backend}: {error}"));
+    let failed = |error: crate::model::DriverError| OperationError::Failed(format!("{backend}: {error}"));
     let theirs = observed.ledgers.get(from);
     if let Some(LedgerView::Unreadable(why) | LedgerView::Damaged(why)) = theirs {
-        return Err(ActError::Unobserved(format!("{backend}: {why}")));
+        return Err(OperationError::Unobserved(format!("{backend}: {why}")));
     }
     let Some(theirs) = theirs.and_then(LedgerView::ledger).cloned() else {
         if let Some(unobserved) = pass.unobserved().into_iter().find(|unobserved| unobserved.backend == *backend) {
-            return Err(ActError::Unobserved(unobserved.message));
+            return Err(OperationError::Unobserved(unobserved.message));
         }
-        return Err(ActError::Usage(format!("{from} has no ledger on {backend}")));
+        return Err(OperationError::Usage(format!("{from} has no ledger on {backend}")));
     };
     let pool = pass.found_and_lock(backend).await.map_err(failed)?;
     if from == owner {
@@ -402,15 +402,17 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         pass.write_now(backend).await.map_err(failed)?;
         return Ok(vec![format!("{backend} now belongs to this Stack (id {})", specs.stack.id)]);
     }
-    let _their_lock = match pass.looked.backends.get(backend) {
-        Some(open) => open.lock_of(from).await.map_err(|error| ActError::Held(format!("{backend}: {error}")))?,
-        None => return Err(ActError::Unobserved(format!("{backend} is not open"))),
+    let _their_lock = match pass.observations.backends.get(backend) {
+        Some(open) => open.lock_of(from).await.map_err(|error| OperationError::Held(format!("{backend}: {error}")))?,
+        None => return Err(OperationError::Unobserved(format!("{backend} is not open"))),
     };
     let mut ours = match observed.ledgers.get(owner) {
         Some(LedgerView::Good(ledger)) if ledger.stack == specs.stack.id => ledger.clone(),
-        Some(LedgerView::Unreadable(why)) => return Err(ActError::Unobserved(format!("{backend}: {why}"))),
+        Some(LedgerView::Unreadable(why)) => return Err(OperationError::Unobserved(format!("{backend}: {why}"))),
         Some(_) => {
-            return Err(ActError::Held(format!("the ledger of {owner} on {backend} is damaged, or another Stack's")));
+            return Err(OperationError::Held(format!(
+                "the ledger of {owner} on {backend} is damaged, or another Stack's"
+            )));
         }
         None => ledger::first(pool, owner, specs),
     };
@@ -432,11 +434,11 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         let Some(identity) = object.identity.as_ref().filter(|id| id.owner == *from) else { continue };
         let mine = Identity { owner: owner.clone(), ..identity.clone() };
         if let Some(why) = &object.conflict {
-            return Err(ActError::Held(format!("{} cannot be given away: {why}", object.native)));
+            return Err(OperationError::Held(format!("{} cannot be given away: {why}", object.native)));
         }
         if taken.contains(&(mine.kind, &mine.name)) {
             let sentence = format!("{owner} has a {} {} on {backend} already", mine.kind.as_lower(), mine.name);
-            return Err(ActError::Usage(sentence));
+            return Err(OperationError::Usage(sentence));
         }
         match object.place {
             Place::Trash if live.contains(&(mine.kind, &mine.name)) => left += 1,
@@ -455,17 +457,17 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
     said.extend(suspended);
     if left > 0 {
         said.push(format!("in the trash of {from} stay objects whose names are taken: {left}"));
-    } else if let Some(open) = pass.looked.backends.get(backend) {
+    } else if let Some(open) = pass.observations.backends.get(backend) {
         open.remove_ledger(from).await.map_err(failed)?;
     }
     Ok(said)
 }
 
 /// Why a declared backend is not even opened.
-pub(super) fn no_driver(specs: &Specs, backend: &Name) -> ActError {
+pub(super) fn no_driver(specs: &Specs, backend: &Name) -> OperationError {
     match specs.not_allowed(Kind::Backend, backend) {
-        Some(barred) => ActError::Held(format!("{backend}: {}", barred.message)),
-        None => ActError::Usage(format!("the driver of {backend} is not built yet")),
+        Some(barred) => OperationError::Held(format!("{backend}: {}", barred.message)),
+        None => OperationError::Usage(format!("the driver of {backend} is not built yet")),
     }
 }
 
@@ -539,32 +541,32 @@ fn lower(step: &Step) -> &'static str {
 }
 
 /// The one object in the trash that is meant.
-fn one_of<'t>(pass: &Pass<'_>, all: &'t [Trashed], kind: Kind, name: &Name) -> Result<&'t Trashed, ActError> {
+fn one_of<'t>(pass: &Pass<'_>, all: &'t [Trashed], kind: Kind, name: &Name) -> Result<&'t Trashed, OperationError> {
     let named = |t: &&Trashed| t.object.is(&pass.specs().stack.owner, kind, name);
     let found: Vec<&Trashed> = all.iter().filter(named).collect();
     match found.as_slice() {
         [one] => Ok(one),
         [] => match pass.plan(&[], Irreversible::List).unobserved.first() {
-            Some(unobserved) => Err(ActError::Unobserved(unobserved.message.clone())),
-            None => Err(ActError::Usage(format!("no {} {name} is in the trash", kind.as_lower()))),
+            Some(unobserved) => Err(OperationError::Unobserved(unobserved.message.clone())),
+            None => Err(OperationError::Usage(format!("no {} {name} is in the trash", kind.as_lower()))),
         },
         // The one that left last is the one that is missed; of another Stack of this name none is.
         several => several
             .iter()
             .max_by_key(|t| (pass.usable.contains(&t.backend), t.expires))
             .copied()
-            .ok_or_else(|| ActError::Usage(format!("no {} {name} is in the trash", kind.as_lower()))),
+            .ok_or_else(|| OperationError::Usage(format!("no {} {name} is in the trash", kind.as_lower()))),
     }
 }
 
 /// Begins by looking and recovering, as every pass does.
-pub(super) async fn begin(setup: &Setup) -> Result<Pass<'_>, ActError> {
+pub(super) async fn begin(setup: &Setup) -> Result<Pass<'_>, OperationError> {
     let mut pass = Pass::begin_writing(setup).await?;
     pass.recover(&Silent).await?;
     Ok(pass)
 }
 
-pub(super) async fn remember(pass: &Pass<'_>, batch: Batch) -> Result<(), ActError> {
+pub(super) async fn remember(pass: &Pass<'_>, batch: Batch) -> Result<(), OperationError> {
     match &pass.store {
         Some(store) => Ok(commit(store, batch).await?),
         None => Ok(()),
@@ -573,7 +575,7 @@ pub(super) async fn remember(pass: &Pass<'_>, batch: Batch) -> Result<(), ActErr
 
 /// Makes steps that a person asked for, through the same executor as a plan's. A backend that has just been `given` to this owner is
 /// usable, whatever the plan thinks of it.
-async fn make(pass: &mut Pass<'_>, steps: Vec<Step>, given: Option<&Name>) -> Result<(), ActError> {
+async fn make(pass: &mut Pass<'_>, steps: Vec<Step>, given: Option<&Name>) -> Result<(), OperationError> {
     make_minding(pass, steps, given, true).await
 }
 
@@ -583,29 +585,31 @@ async fn make_minding(
     steps: Vec<Step>,
     given: Option<&Name>,
     by_name: bool,
-) -> Result<(), ActError> {
+) -> Result<(), OperationError> {
     steps.iter().try_for_each(|step| must_be_usable(pass, &step.backend, given))?;
     let plan = Plan::of(pass.specs().stack.owner.clone(), pass.specs().revision.clone(), steps);
     let mut report = Report::default();
     let silent = Arc::new(Silent);
     pass.make(&plan, &Options { by_name, ..Options::default() }, silent, &mut report).await?;
     if let Some((step, error)) = report.failed.first() {
-        return Err(ActError::Failed(format!("{} {}: {error}", lower(step), step.identity.name)));
+        return Err(OperationError::Failed(format!("{} {}: {error}", lower(step), step.identity.name)));
     }
     match report.suspended.first() {
         None => Ok(()),
         Some((step, suspension)) => {
             let why = plan::suspended_because(suspension);
-            Err(ActError::Held(format!("{} {} is left: {why}", lower(step), step.identity.name)))
+            Err(OperationError::Held(format!("{} {} is left: {why}", lower(step), step.identity.name)))
         }
     }
 }
 
-fn must_be_usable(pass: &Pass<'_>, backend: &Name, given: Option<&Name>) -> Result<(), ActError> {
-    match pass.looked.world.get(backend) {
-        Some(View::Taken { by, .. }) => Err(ActError::Held(format!("another process is writing to {backend}: {by}"))),
+fn must_be_usable(pass: &Pass<'_>, backend: &Name, given: Option<&Name>) -> Result<(), OperationError> {
+    match pass.observations.world.get(backend) {
+        Some(Observation::LockedBy { by, .. }) => {
+            Err(OperationError::Held(format!("another process is writing to {backend}: {by}")))
+        }
         _ if pass.usable.contains(backend) || given == Some(backend) => Ok(()),
-        _ => Err(ActError::Unobserved(format!("nothing is done on {backend}: see `kiln plan`"))),
+        _ => Err(OperationError::Unobserved(format!("nothing is done on {backend}: see `kiln plan`"))),
     }
 }
 

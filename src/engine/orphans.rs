@@ -5,21 +5,21 @@
 use std::collections::HashSet;
 
 use crate::model::{
-    Identity, Images, Kind, Ledger, Name, NativeName, Object, Observed, Place, Records, Specs, Suspension, Uid,
-    Withdrawal,
+    Identity, Images, Kind, Ledger, Name, NativeName, Object, ObjectId, Observed, Place, Records, Specs, Suspension,
+    Uid, Withdrawal,
 };
-use crate::plan::{self, Inputs, Irreversible, View};
+use crate::plan::{self, Inputs, Irreversible, Observation};
 
-use super::wanted::Wanted;
-use super::{Survey, rfc3339};
+use super::referenced::Referenced;
+use super::{Overview, rfc3339};
 
 /// Something that nobody asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leak {
-    /// Which kind of leak.
-    pub reason: LeakReason,
+pub struct Orphan {
+    /// Which kind of orphan.
+    pub reason: OrphanReason,
     /// Of what is or was an object of ours: its kind and name.
-    pub object: Option<(Kind, Name)>,
+    pub object: Option<ObjectId>,
     /// What the backend calls it.
     pub native: NativeName,
     /// Where.
@@ -34,48 +34,48 @@ pub struct Leak {
     pub fix: String,
 }
 
-impl Leak {
+impl Orphan {
     /// Of what: `volume/db`, or where what is half made lies.
     pub fn what(&self) -> String {
-        match self.object.as_ref().filter(|_| self.reason != LeakReason::LeftOver) {
-            Some((kind, name)) => format!("{}/{name}", kind.as_lower()),
+        match self.object.as_ref().filter(|_| self.reason != OrphanReason::HalfMade) {
+            Some(object) => object.to_string(),
             None => format!("backend/{}", self.backend),
         }
     }
 }
 
-/// Kinds of leaks.
+/// Kinds of orphans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LeakReason {
+pub enum OrphanReason {
     /// Ours, there, and neither declared nor released, planned for or held.
     Unaccounted,
     /// Left half made by a run that was interrupted.
-    LeftOver,
+    HalfMade,
     /// In the trash, past its time.
     Expired,
     /// Remembered, proven not to be there, and missed by nobody.
     Remembered,
 }
 
-impl LeakReason {
+impl OrphanReason {
     /// As in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
-            LeakReason::Unaccounted => "Unaccounted",
-            LeakReason::LeftOver => "LeftOver",
-            LeakReason::Expired => "Expired",
-            LeakReason::Remembered => "Remembered",
+            OrphanReason::Unaccounted => "Unaccounted",
+            OrphanReason::HalfMade => "LeftOver",
+            OrphanReason::Expired => "Expired",
+            OrphanReason::Remembered => "Remembered",
         }
     }
 }
 
-/// All leaks that a look shows, by kind of leak, object and place. Of backends that could not be seen nothing is said, and while it is
+/// All orphans that a look shows, by kind of orphan, object and place. Of backends that could not be seen nothing is said, and while it is
 /// in doubt what is declared, nothing of what nobody declares.
-pub fn leaks(survey: &Survey, specs: &Specs) -> Vec<Leak> {
+pub fn orphans(overview: &Overview, specs: &Specs) -> Vec<Orphan> {
     let inputs = Inputs {
         specs,
-        world: &survey.world,
-        records: &survey.records,
+        world: &overview.world,
+        records: &overview.records,
         recent: &[],
         suspended: &[],
         approved: &[],
@@ -83,35 +83,35 @@ pub fn leaks(survey: &Survey, specs: &Specs) -> Vec<Leak> {
         irreversible: Irreversible::List,
     };
     let usable = plan::usable(&inputs);
-    let spoken = Spoken::new(survey, specs);
-    let wanted = Wanted::of(specs);
-    let mut leaks = Vec::new();
-    for (backend, view) in &survey.world {
+    let spoken = Spoken::new(overview, specs);
+    let wanted = Referenced::of(specs);
+    let mut orphans = Vec::new();
+    for (backend, view) in &overview.world {
         // Under a held writer lock what is half made is being made, and what is about to be entered is not entered yet.
-        let View::Seen { observed, .. } = view else { continue };
+        let Observation::Seen { observed, .. } = view else { continue };
         let ours = |o: &&Object| o.identity.as_ref().is_some_and(|id| id.owner == specs.stack.owner);
         for object in observed.objects.iter().filter(ours) {
             match object.place {
                 Place::Temporary if !observed.locked.contains(&specs.stack.owner) => {
-                    leaks.push(left_over(backend, object));
+                    orphans.push(left_over(backend, object));
                 }
-                Place::Trash => leaks.extend(expired(survey.now, &survey.suspended, &wanted, backend, object)),
+                Place::Trash => orphans.extend(expired(overview.now, &overview.suspended, &wanted, backend, object)),
                 Place::Live if usable.contains_key(backend) => {
                     let ledger = usable.get(backend).and_then(Option::as_ref);
-                    leaks.extend(unaccounted(&spoken, &survey.records, backend, object, ledger));
+                    orphans.extend(unaccounted(&spoken, &overview.records, backend, object, ledger));
                 }
                 Place::Temporary | Place::Live => {}
             }
         }
         if !observed.locked.contains(&specs.stack.owner) {
             let ledger = usable.get(backend).and_then(Option::as_ref);
-            remembered(&spoken, &survey.records, backend, observed, ledger, &mut leaks);
+            remembered(&spoken, &overview.records, backend, observed, ledger, &mut orphans);
         }
     }
-    leaks.sort_by(|a, b| {
+    orphans.sort_by(|a, b| {
         (a.reason, &a.object, &a.backend, &a.native).cmp(&(b.reason, &b.object, &b.backend, &b.native))
     });
-    leaks
+    orphans
 }
 
 /// What documents and the plan speak of.
@@ -123,8 +123,8 @@ struct Spoken<'a> {
 }
 
 impl<'a> Spoken<'a> {
-    fn new(survey: &'a Survey, specs: &'a Specs) -> Self {
-        let plan = &survey.plan;
+    fn new(overview: &'a Overview, specs: &'a Specs) -> Self {
+        let plan = &overview.plan;
         let held = plan.held.iter().map(|held| (held.kind, &held.name));
         let volumes = specs.volumes.values().filter_map(|v| Some((Kind::Volume, v.meta.renamed_from.as_ref()?)));
         let snapshots = specs.snapshots.values().filter_map(|s| Some((Kind::Snapshot, s.meta.renamed_from.as_ref()?)));
@@ -149,17 +149,17 @@ impl<'a> Spoken<'a> {
     }
 }
 
-fn object_of(object: &Object) -> Option<(Kind, Name)> {
-    object.identity.as_ref().map(|identity| (identity.kind, identity.name.clone()))
+fn object_of(object: &Object) -> Option<ObjectId> {
+    object.identity.as_ref().map(Identity::id)
 }
 
 fn bytes_of(object: &Object) -> Option<u64> {
     Some(object.used.unwrap_or(object.size.bytes()))
 }
 
-fn left_over(backend: &Name, object: &Object) -> Leak {
-    Leak {
-        reason: LeakReason::LeftOver,
+fn left_over(backend: &Name, object: &Object) -> Orphan {
+    Orphan {
+        reason: OrphanReason::HalfMade,
         object: object_of(object),
         native: object.native.clone(),
         backend: backend.clone(),
@@ -170,7 +170,13 @@ fn left_over(backend: &Name, object: &Object) -> Leak {
     }
 }
 
-fn expired(now: u64, suspended: &[Suspension], wanted: &Wanted<'_>, backend: &Name, object: &Object) -> Option<Leak> {
+fn expired(
+    now: u64,
+    suspended: &[Suspension],
+    wanted: &Referenced<'_>,
+    backend: &Name,
+    object: &Object,
+) -> Option<Orphan> {
     let identity = object.identity.as_ref()?;
     let expires = object.tags.expires.filter(|expires| *expires <= now)?;
     let (more, fix) = match plan::suspension_of(suspended, identity.kind, &identity.name) {
@@ -188,8 +194,8 @@ fn expired(now: u64, suspended: &[Suspension], wanted: &Wanted<'_>, backend: &Na
         ),
         None => (String::new(), "`kiln trash purge`".to_owned()),
     };
-    Some(Leak {
-        reason: LeakReason::Expired,
+    Some(Orphan {
+        reason: OrphanReason::Expired,
         object: object_of(object),
         native: object.native.clone(),
         backend: backend.clone(),
@@ -206,12 +212,12 @@ fn unaccounted(
     backend: &Name,
     object: &Object,
     ledger: Option<&Ledger>,
-) -> Option<Leak> {
+) -> Option<Orphan> {
     let given_up = |identity: &&Identity| !object.tags.retained && spoken.is_given_up(identity, ledger);
     let identity = object.identity.as_ref().filter(given_up)?;
     let (kind, name) = (identity.kind, &identity.name);
-    Some(Leak {
-        reason: LeakReason::Unaccounted,
+    Some(Orphan {
+        reason: OrphanReason::Unaccounted,
         object: object_of(object),
         native: object.native.clone(),
         backend: backend.clone(),
@@ -229,7 +235,7 @@ fn remembered(
     backend: &Name,
     observed: &Observed,
     ledger: Option<&Ledger>,
-    leaks: &mut Vec<Leak>,
+    orphans: &mut Vec<Orphan>,
 ) {
     let Some(ledger) = ledger else { return };
     let there: HashSet<Uid> = observed.objects.iter().filter_map(Object::uid).collect();
@@ -238,10 +244,10 @@ fn remembered(
     let gone = |kind: Kind, uid: Uid, native: &NativeName| {
         observed.listed.proves_absence_of(kind) && !there.contains(&uid) && !unclear.contains(native)
     };
-    let mut leak = |identity: &Identity, native: &NativeName, message: String, fix: String| {
-        leaks.push(Leak {
-            reason: LeakReason::Remembered,
-            object: Some((identity.kind, identity.name.clone())),
+    let mut orphan = |identity: &Identity, native: &NativeName, message: String, fix: String| {
+        orphans.push(Orphan {
+            reason: OrphanReason::Remembered,
+            object: Some(identity.id()),
             native: native.clone(),
             backend: backend.clone(),
             bytes: None,
@@ -250,18 +256,18 @@ fn remembered(
             fix,
         });
     };
-    for (uid, entry) in ledger.whole.iter().filter(|(uid, entry)| gone(entry.kind, **uid, &entry.native)) {
+    for (uid, entry) in ledger.complete.iter().filter(|(uid, entry)| gone(entry.kind, **uid, &entry.native)) {
         let (kind, name) = (entry.kind, entry.name.clone());
         let identity = Identity { owner: ledger.owner.clone(), kind, name, uid: *uid };
         if ledger.leaving.contains(uid) || spoken.is_given_up(&identity, Some(ledger)) {
             let message =
                 format!("{} is gone from {backend} and missed by nobody, and its ledger has it still", entry.native);
-            leak(&identity, &entry.native, message, "`kiln apply`".to_owned());
+            orphan(&identity, &entry.native, message, "`kiln apply`".to_owned());
         }
     }
     for record in records.objects.values().filter(|record| record.backend == *backend && record.seen.is_some()) {
         let identity = &record.identity;
-        let known = ledger.whole.contains_key(&identity.uid);
+        let known = ledger.complete.contains_key(&identity.uid);
         if known || identity.owner != ledger.owner || !gone(identity.kind, identity.uid, &record.native) {
             continue;
         }
@@ -272,7 +278,7 @@ fn remembered(
         };
         let message =
             format!("{} is gone from {backend} and missed by nobody, and the store has it still", record.native);
-        leak(identity, &record.native, message, fix);
+        orphan(identity, &record.native, message, fix);
     }
 }
 

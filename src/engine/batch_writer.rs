@@ -27,7 +27,7 @@ struct Note {
 
 /// Where steps hand in what is to be written down. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Scribe {
+pub(super) struct BatchWriter {
     store: Arc<dyn Store>,
     notes: mpsc::UnboundedSender<Note>,
     /// How many run.
@@ -43,8 +43,8 @@ impl Drop for Calling {
     }
 }
 
-impl Scribe {
-    /// A scribe, and its work: to be run beside the steps, it ends when no scribe is left.
+impl BatchWriter {
+    /// A batch_writer, and its work: to be run beside the steps, it ends when no batch_writer is left.
     pub(super) fn new(store: Arc<dyn Store>) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (notes, waiting) = mpsc::unbounded_channel();
         let calls = Arc::new(AtomicUsize::new(0));
@@ -145,16 +145,16 @@ mod tests {
     fn eight_at_once(store: &Arc<OnDisk>) -> (Vec<Result<(), String>>, u64) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let told = runtime.block_on(async {
-            let (scribe, writing) = Scribe::new(store.clone());
+            let (batch_writer, writing) = BatchWriter::new(store.clone());
             let writer = tokio::spawn(writing);
             let mut tasks = JoinSet::new();
             for number in 0..8 {
-                let scribe = scribe.clone();
-                tasks.spawn(
-                    async move { scribe.commit(Batch { close: vec![IntentId(number)], ..Batch::default() }).await },
-                );
+                let batch_writer = batch_writer.clone();
+                tasks.spawn(async move {
+                    batch_writer.commit(Batch { close: vec![IntentId(number)], ..Batch::default() }).await
+                });
             }
-            drop(scribe);
+            drop(batch_writer);
             let told = tasks.join_all().await;
             writer.await.unwrap();
             told

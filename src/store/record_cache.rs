@@ -60,7 +60,7 @@ fn put<K: Ord, V>(there: &mut BTreeMap<K, V>, changes: BTreeMap<K, Option<V>>) {
 }
 
 /// The records, while they are known without reading.
-pub(super) struct Known(Mutex<Option<Inner>>);
+pub(super) struct RecordCache(Mutex<Option<Inner>>);
 
 struct Inner {
     records: Arc<Records>,
@@ -72,11 +72,11 @@ struct Inner {
     next: u64,
 }
 
-impl Known {
-    pub(super) fn new(records: Records) -> Known {
+impl RecordCache {
+    pub(super) fn new(records: Records) -> RecordCache {
         let inner =
             Inner { records: Arc::new(records), acknowledged: Changes::default(), sent: VecDeque::new(), next: 0 };
-        Known(Mutex::new(Some(inner)))
+        RecordCache(Mutex::new(Some(inner)))
     }
 
     fn inner(&self) -> MutexGuard<'_, Option<Inner>> {
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn an_answer_speaks_for_all_that_was_handed_over_before() {
-        let known = Known::new(records(&["a", "b", "c"]));
+        let known = RecordCache::new(records(&["a", "b", "c"]));
         let first = known.hand_over(forgets(&["a"]), || Ok(())).unwrap();
         let second = known.hand_over(forgets(&["b"]), || Ok(())).unwrap();
         known.hand_over(forgets(&["c"]), || Ok(())).unwrap();
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn after_a_commit_of_which_nobody_knows_nothing_is_known() {
-        let known = Known::new(records(&["a"]));
+        let known = RecordCache::new(records(&["a"]));
         let number = known.hand_over(forgets(&["a"]), || Ok(())).unwrap();
         known.forget();
         known.acknowledge(number);

@@ -6,12 +6,12 @@ use crate::model::{ExportedThing, Kind, Name, SourceSpec, Specs};
 
 /// The objects that a document declares, names as what they were called, or cannot do without (`source`, `restore`, the volume of a
 /// snapshot, what is exported): they must not be destroyed, whatever time has passed.
-pub struct Wanted<'a> {
+pub struct Referenced<'a> {
     volumes: HashSet<&'a Name>,
     snapshots: HashSet<&'a Name>,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> Referenced<'a> {
     /// All that these documents ask for.
     pub fn of(specs: &'a Specs) -> Self {
         let mut volumes: HashSet<&Name> = specs.volumes.keys().collect();

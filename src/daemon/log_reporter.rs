@@ -7,14 +7,14 @@ use crate::model::{Outcome, Step};
 use crate::plan::Plan;
 
 /// Logs a pass.
-pub(super) struct Tell;
+pub(super) struct LogReporter;
 
 fn object(step: &Step) -> String {
     format!("{}/{}", step.identity.kind.as_lower(), step.identity.name)
 }
 
 #[async_trait]
-impl Reporter for Tell {
+impl Reporter for LogReporter {
     fn event(&self, event: Event<'_>) {
         match event {
             Event::Note(note) => tracing::info!("{note}"),

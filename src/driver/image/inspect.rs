@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::head::{self, HEAD, Qcow2, TAIL};
 use crate::driver::local::content;
 use crate::driver::local::lease::{self, Lease, Leased};
-use crate::driver::tool::{self, Limits, Said};
+use crate::driver::tool::{self, Limits, ToolOutput};
 use crate::model::{DriverError, ErrorKind, ImageFormat, ImageLook, ImageRef, Size};
 
 /// What a look may cost: reading all tables of a qcow2 image of 10 TiB takes some seconds.
@@ -197,8 +197,9 @@ pub(super) fn second_opinion(file: &OwnedFd, length: u64, header: &Qcow2) -> Res
     let list_end = snapshots_end(file, header).map_err(|_| damaged())?;
     let list_is_last =
         list_end.checked_next_multiple_of(header.cluster).is_some_and(|end| end >= checked.image_end_offset);
-    let may_end_early =
-        table_is_last || header.snapshots > 0 && list_is_last || checked.compressed_clusters > 0 && checked.leaks == 0;
+    let may_end_early = table_is_last
+        || header.snapshots > 0 && list_is_last
+        || checked.compressed_clusters > 0 && checked.orphans == 0;
     if length < header.table_end || length < list_end || length < checked.image_end_offset && !may_end_early {
         return Err(damaged());
     }
@@ -233,7 +234,7 @@ struct Checked {
     #[serde(default)]
     compressed_clusters: u64,
     #[serde(default)]
-    leaks: u64,
+    orphans: u64,
 }
 
 /// Runs `qemu-img`, the formats among the options, operands apart.
@@ -242,7 +243,7 @@ pub(super) fn qemu_img(
     operands: &[String],
     limits: Limits,
     go_on: &mut dyn FnMut() -> Result<(), DriverError>,
-) -> Result<Said, DriverError> {
+) -> Result<ToolOutput, DriverError> {
     let options = options.iter().map(|option| (*option).to_owned());
     let arguments: Vec<String> = options.chain(["--".to_owned()]).chain(operands.iter().cloned()).collect();
     tool::run("qemu-img", &arguments, limits, go_on).map_err(|error| match error.kind {

@@ -7,31 +7,31 @@ use crate::model::{
     Place, PoolId,
 };
 
-use super::types::{HeldReason, Inputs, View};
+use super::types::{HeldReason, Inputs, Observation};
 
 /// What to do about a pool on which no step can be made.
 pub(super) const UNUSABLE: &str = "use a directory on ext4, XFS, btrfs or tmpfs";
 
 /// A declared backend, judged.
-pub(super) enum Ground<'a> {
+pub(super) enum BackendState<'a> {
     /// It can be planned for.
-    Good(Good<'a>),
+    Usable(Usable<'a>),
     /// Nothing on it is touched.
-    Bad(Bad),
+    Blocked(Blocked),
 }
 
 /// A backend that can be planned for.
-pub(super) struct Good<'a> {
+pub(super) struct Usable<'a> {
     pub spec: &'a BackendSpec,
     pub capabilities: &'a Capabilities,
     pub observed: &'a Observed,
     /// Ours on this pool; none on first use.
     pub ledger: Option<&'a Ledger>,
     /// Another process is writing: steps are held.
-    pub taken_by: Option<&'a str>,
+    pub locked_by: Option<&'a str>,
 }
 
-impl<'a> Good<'a> {
+impl<'a> Usable<'a> {
     /// The object of a native name in such a place.
     pub(super) fn find(&self, native: &NativeName, place: impl Fn(Place) -> bool) -> Option<&'a Object> {
         self.bearing(native).find(|object| place(object.place))
@@ -46,97 +46,97 @@ impl<'a> Good<'a> {
 }
 
 /// Why nothing on a backend is touched.
-pub(super) struct Bad {
+pub(super) struct Blocked {
     pub reason: HeldReason,
     pub message: String,
-    pub unblock: String,
+    pub fix: String,
     /// Whether it counts as unobserved (exit code 6).
     pub unobserved: bool,
 }
 
 /// Judges every declared backend.
-pub(super) fn survey<'a>(inputs: &Inputs<'a>) -> BTreeMap<&'a Name, Ground<'a>> {
-    let mut grounds: BTreeMap<&Name, Ground<'_>> =
+pub(super) fn states<'a>(inputs: &Inputs<'a>) -> BTreeMap<&'a Name, BackendState<'a>> {
+    let mut backends: BTreeMap<&Name, BackendState<'_>> =
         inputs.specs.backends.iter().map(|(name, spec)| (name, judge(inputs, name, spec))).collect();
     // Two Backends that turn out to be one pool: which of them an object belongs to cannot be said.
     let mut by_pool: BTreeMap<&PoolId, Vec<&Name>> = BTreeMap::new();
-    for (name, ground) in &grounds {
-        if let Ground::Good(Good { observed: Observed { pool: Some(pool), .. }, .. }) = ground {
+    for (name, ground) in &backends {
+        if let BackendState::Usable(Usable { observed: Observed { pool: Some(pool), .. }, .. }) = ground {
             by_pool.entry(pool).or_default().push(name);
         }
     }
     for names in by_pool.into_values().filter(|names| names.len() > 1) {
         for name in &names {
-            let bad = Bad {
+            let bad = Blocked {
                 reason: HeldReason::Ambiguous,
                 message: format!("the Backends {} are one and the same pool", list(&names)),
-                unblock: "declare the pool once".to_owned(),
+                fix: "declare the pool once".to_owned(),
                 unobserved: false,
             };
-            grounds.insert(name, Ground::Bad(bad));
+            backends.insert(name, BackendState::Blocked(bad));
         }
     }
-    grounds
+    backends
 }
 
 fn list(names: &[&Name]) -> String {
     names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" and ")
 }
 
-fn judge<'a>(inputs: &Inputs<'a>, name: &'a Name, spec: &'a BackendSpec) -> Ground<'a> {
+fn judge<'a>(inputs: &Inputs<'a>, name: &'a Name, spec: &'a BackendSpec) -> BackendState<'a> {
     if let Some(barred) = inputs.specs.not_allowed(Kind::Backend, name) {
         // It may well be allowed, and hold anything.
         if barred.silent {
-            return Ground::Bad(unseen(name, &barred.message));
+            return BackendState::Blocked(unseen(name, &barred.message));
         }
-        return Ground::Bad(Bad {
+        return BackendState::Blocked(Blocked {
             reason: HeldReason::NotAllowed,
             message: barred.message.clone(),
-            unblock: barred.unblock.clone(),
+            fix: barred.fix.clone(),
             unobserved: false,
         });
     }
     if !spec.via.is_empty() {
-        return Ground::Bad(Bad {
+        return BackendState::Blocked(Blocked {
             reason: HeldReason::NotAllowed,
             message: "`via` is off: manifests may not run commands".to_owned(),
-            unblock: "remove `via`".to_owned(),
+            fix: "remove `via`".to_owned(),
             unobserved: false,
         });
     }
-    let (capabilities, observed, taken_by) = match inputs.world.get(name) {
-        Some(View::Seen { capabilities, observed }) => (capabilities, observed, None),
-        Some(View::Taken { by, capabilities, observed }) => (capabilities, observed, Some(by.as_str())),
-        Some(View::Unbuilt) => {
-            return Ground::Bad(Bad {
+    let (capabilities, observed, locked_by) = match inputs.world.get(name) {
+        Some(Observation::Seen { capabilities, observed }) => (capabilities, observed, None),
+        Some(Observation::LockedBy { by, capabilities, observed }) => (capabilities, observed, Some(by.as_str())),
+        Some(Observation::Unsupported) => {
+            return BackendState::Blocked(Blocked {
                 reason: HeldReason::Unsupported,
                 message: format!("the driver {:?} is not built yet", spec.config.driver()),
-                unblock: "use a driver that this kiln has: local or sim".to_owned(),
+                fix: "use a driver that this kiln has: local or sim".to_owned(),
                 unobserved: false,
             });
         }
-        Some(View::Unseen { why }) => return Ground::Bad(unseen(name, why)),
-        None => return Ground::Bad(unseen(name, "it was not looked at")),
+        Some(Observation::Failed { why }) => return BackendState::Blocked(unseen(name, why)),
+        None => return BackendState::Blocked(unseen(name, "it was not looked at")),
     };
     if let Some(why) = &capabilities.unusable {
-        return Ground::Bad(Bad {
+        return BackendState::Blocked(Blocked {
             reason: HeldReason::Unsupported,
             message: format!("the backend {name} cannot be used: {why}"),
-            unblock: UNUSABLE.to_owned(),
+            fix: UNUSABLE.to_owned(),
             unobserved: false,
         });
     }
     match ledger(inputs, name, spec, observed) {
-        Ok(ledger) => Ground::Good(Good { spec, capabilities, observed, ledger, taken_by }),
-        Err(bad) => Ground::Bad(bad),
+        Ok(ledger) => BackendState::Usable(Usable { spec, capabilities, observed, ledger, locked_by }),
+        Err(bad) => BackendState::Blocked(bad),
     }
 }
 
-fn unseen(name: &Name, why: &str) -> Bad {
-    Bad {
+fn unseen(name: &Name, why: &str) -> Blocked {
+    Blocked {
         reason: HeldReason::Unobserved,
         message: format!("the backend {name} could not be observed: {why}"),
-        unblock: "mend the backend, then run again".to_owned(),
+        fix: "mend the backend, then run again".to_owned(),
         unobserved: true,
     }
 }
@@ -147,12 +147,12 @@ fn ledger<'a>(
     name: &Name,
     spec: &BackendSpec,
     observed: &'a Observed,
-) -> Result<Option<&'a Ledger>, Bad> {
+) -> Result<Option<&'a Ledger>, Blocked> {
     let owner = &inputs.specs.stack.owner;
-    let changed = |message: String| Bad {
+    let changed = |message: String| Blocked {
         reason: HeldReason::BackendChanged,
         message,
-        unblock: format!(
+        fix: format!(
             "point the Backend back to its pool; if this pool is right as it is, `kiln forget backend/{name}` accepts it"
         ),
         unobserved: true,
@@ -195,7 +195,9 @@ fn ledger<'a>(
         None if has_objects => {
             return Err(changed(format!("there are objects of {owner} in the pool, and no ledger that knows them")));
         }
-        None if record.is_some_and(|r| r.owner == *owner && r.ledger.as_ref().is_some_and(|l| !l.whole.is_empty())) => {
+        None if record
+            .is_some_and(|r| r.owner == *owner && r.ledger.as_ref().is_some_and(|l| !l.complete.is_empty())) =>
+        {
             return Err(given_away(name, observed, record)
                 .unwrap_or_else(|| changed("the pool's ledger is gone, and so are the objects it listed".to_owned())));
         }
@@ -208,22 +210,22 @@ fn ledger<'a>(
         Some(ledger) if Some(&ledger.pool) != observed.pool.as_ref() => {
             Err(changed(format!("the ledger in the pool was written for another pool, {}", ledger.pool)))
         }
-        Some(ledger) if ledger.stack != inputs.specs.stack.id => Err(Bad {
+        Some(ledger) if ledger.stack != inputs.specs.stack.id => Err(Blocked {
             reason: HeldReason::OwnerChanged,
             message: format!("the pool is used by another Stack of the name {owner} (id {:?})", ledger.stack),
-            unblock: other_stack(inputs, name, &ledger.stack),
+            fix: other_stack(inputs, name, &ledger.stack),
             unobserved: false,
         }),
         Some(ledger) => match stored(inputs, record).filter(|k| k.stack == ledger.stack && k.serial > ledger.serial) {
             None => Ok(Some(ledger)),
-            Some(known) => Err(Bad {
+            Some(known) => Err(Blocked {
                 reason: HeldReason::BackendChanged,
                 message: format!(
                     "the pool is older than Kiln left it: its ledger is number {}, and number {} was written; it was rolled back, or \
                      restored from a backup",
                     ledger.serial, known.serial
                 ),
-                unblock: format!(
+                fix: format!(
                     "bring the pool back to its newest state; if it is right as it is, `kiln forget backend/{name}` accepts it, and every \
                      volume keeps the size it has"
                 ),
@@ -270,7 +272,7 @@ fn stored<'a>(inputs: &Inputs<'a>, record: Option<&'a BackendRecord>) -> Option<
 
 /// A pool that we have never used, where another owner's objects bear names that we declare: most likely the Stack was renamed,
 /// or got its first name.
-fn other_owner(inputs: &Inputs<'_>, name: &Name, observed: &Observed) -> Option<Bad> {
+fn other_owner(inputs: &Inputs<'_>, name: &Name, observed: &Observed) -> Option<Blocked> {
     let specs = inputs.specs;
     let declared_here = |kind: Kind, object: &Name| match kind {
         Kind::Volume => specs.volumes.get(object).is_some_and(|v| v.backend == *name),
@@ -288,27 +290,27 @@ fn other_owner(inputs: &Inputs<'_>, name: &Name, observed: &Observed) -> Option<
         0 => String::new(),
         others => format!(" and {others} more"),
     };
-    Some(Bad {
+    Some(Blocked {
         reason: HeldReason::OwnerChanged,
         message: format!(
             "the pool has been used by {owner}, which has objects on it that are declared here: {} {}{others}",
             clash.kind.as_lower(),
             clash.name
         ),
-        unblock: former_owner(inputs, name, owner, observed),
+        fix: former_owner(inputs, name, owner, observed),
         unobserved: false,
     })
 }
 
 /// A pool without our ledger, where another owner has objects that our last ledger listed: `kiln adopt --from-owner` gave them away.
-fn given_away(name: &Name, observed: &Observed, record: Option<&BackendRecord>) -> Option<Bad> {
-    let ours = &record?.ledger.as_ref()?.whole;
+fn given_away(name: &Name, observed: &Observed, record: Option<&BackendRecord>) -> Option<Blocked> {
+    let ours = &record?.ledger.as_ref()?.complete;
     let given = observed.objects.iter().filter_map(|object| object.identity.as_ref());
     let other = &given.into_iter().find(|identity| ours.contains_key(&identity.uid))?.owner;
-    Some(Bad {
+    Some(Blocked {
         reason: HeldReason::OwnerChanged,
         message: format!("the objects of this Stack on the pool were given to {other}"),
-        unblock: format!("to take them back, `kiln adopt {name} --from-owner {other}`"),
+        fix: format!("to take them back, `kiln adopt {name} --from-owner {other}`"),
         unobserved: false,
     })
 }
@@ -361,10 +363,10 @@ pub fn missing_stack(owner: &Owner, observed: &Observed) -> String {
 /// The backends that can be planned for and written to, with our ledger on each (none on first use): the one that the plan was
 /// made with, which is the store's copy where those on the pool are damaged.
 pub fn usable(inputs: &Inputs<'_>) -> BTreeMap<Name, Option<Ledger>> {
-    let grounds = survey(inputs).into_iter();
-    grounds
+    let backends = states(inputs).into_iter();
+    backends
         .filter_map(|(name, ground)| match ground {
-            Ground::Good(good) if good.taken_by.is_none() => Some((name.clone(), good.ledger.cloned())),
+            BackendState::Usable(good) if good.locked_by.is_none() => Some((name.clone(), good.ledger.cloned())),
             _ => None,
         })
         .collect()

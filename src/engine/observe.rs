@@ -12,7 +12,7 @@ use crate::model::{
     BackendSpec, DriverError, ErrorKind, Kind, Ledger, Name, NativeName, Observed, Owner, Place, PoolId, Records,
     Scope, Specs, Suspension,
 };
-use crate::plan::{Plan, View, World, looks};
+use crate::plan::{Observation, Plan, World, looks};
 
 use super::Connect;
 
@@ -45,9 +45,9 @@ impl Backend {
         }
     }
 
-    /// See [`Driver::found`].
-    pub(super) async fn found(&self) -> Result<PoolId, DriverError> {
-        self.within(self.driver.found()).await
+    /// See [`Driver::init_pool`].
+    pub(super) async fn init_pool(&self) -> Result<PoolId, DriverError> {
+        self.within(self.driver.init_pool()).await
     }
 
     /// See [`Driver::write_ledger`].
@@ -123,7 +123,7 @@ pub(super) enum Intent {
 }
 
 /// All backends that could be opened, and a view of every one.
-pub(super) struct Looked {
+pub(super) struct Observations {
     pub backends: BTreeMap<Name, Backend>,
     pub world: World,
     /// The records of this owner's suspensions on each backend that was seen.
@@ -131,18 +131,19 @@ pub(super) struct Looked {
 }
 
 /// Opens and observes these backends, all at once.
-pub(super) async fn look(connect: &Arc<dyn Connect>, specs: &Specs, records: &Records, intent: Intent) -> Looked {
+pub(super) async fn look(connect: &Arc<dyn Connect>, specs: &Specs, records: &Records, intent: Intent) -> Observations {
     let owner = &specs.stack.owner;
-    let mut looked = Looked { backends: BTreeMap::new(), world: World::new(), suspensions: BTreeMap::new() };
+    let mut observations =
+        Observations { backends: BTreeMap::new(), world: World::new(), suspensions: BTreeMap::new() };
     let mut tasks = JoinSet::new();
     for spec in specs.backends.values() {
         if let Some(barred) = specs.not_allowed(Kind::Backend, &spec.meta.name) {
             // Nothing is opened there, not even to look: the planner says why.
             let view = match barred.silent {
-                true => View::Unseen { why: barred.message.clone() },
-                false => View::Unbuilt,
+                true => Observation::Failed { why: barred.message.clone() },
+                false => Observation::Unsupported,
             };
-            looked.world.insert(spec.meta.name.clone(), view);
+            observations.world.insert(spec.meta.name.clone(), view);
             continue;
         }
         let (connect, spec, owner) = (Arc::clone(connect), spec.clone(), owner.clone());
@@ -151,28 +152,30 @@ pub(super) async fn look(connect: &Arc<dyn Connect>, specs: &Specs, records: &Re
             let name = spec.meta.name.clone();
             let (backend, view) = look_at(connect, spec, &owner, known, intent).await;
             let suspensions = match (&backend, &view) {
-                (Some(backend), View::Seen { .. } | View::Taken { .. }) => backend.suspensions(&owner).await,
+                (Some(backend), Observation::Seen { .. } | Observation::LockedBy { .. }) => {
+                    backend.suspensions(&owner).await
+                }
                 _ => Ok(Vec::new()),
             };
             match suspensions {
                 Ok(suspensions) => (name, backend, view, suspensions),
                 // What cannot be read may suspend everything there.
-                Err(error) => (name, backend, View::Unseen { why: error.message }, Vec::new()),
+                Err(error) => (name, backend, Observation::Failed { why: error.message }, Vec::new()),
             }
         });
     }
     while let Some(joined) = tasks.join_next().await {
         match joined {
             Ok((name, backend, view, suspensions)) => {
-                looked.suspensions.insert(name.clone(), suspensions);
-                looked.backends.extend(backend.map(|backend| (name.clone(), backend)));
-                looked.world.insert(name, view);
+                observations.suspensions.insert(name.clone(), suspensions);
+                observations.backends.extend(backend.map(|backend| (name.clone(), backend)));
+                observations.world.insert(name, view);
             }
             // A driver that panics is a backend that did not answer; the planner holds what has no view.
             Err(error) => tracing::error!(%error, "a look ended in a panic"),
         }
     }
-    looked
+    observations
 }
 
 /// Opens a backend, to call it outside of a pass.
@@ -198,11 +201,11 @@ async fn look_at(
     owner: &Owner,
     known: Option<PoolId>,
     intent: Intent,
-) -> (Option<Backend>, View) {
-    let unseen = |error: &DriverError| View::Unseen { why: error.message.clone() };
+) -> (Option<Backend>, Observation) {
+    let unseen = |error: &DriverError| Observation::Failed { why: error.message.clone() };
     let mut backend = match open(connect, spec).await {
         Ok(backend) => backend,
-        Err(error) if error.kind == ErrorKind::Unsupported => return (None, View::Unbuilt),
+        Err(error) if error.kind == ErrorKind::Unsupported => return (None, Observation::Unsupported),
         Err(error) => return (None, unseen(&error)),
     };
     let mut taken = None;
@@ -224,8 +227,8 @@ async fn look_at(
         Ok(observed) => {
             let capabilities = backend.driver.capabilities().clone();
             match taken {
-                None => View::Seen { capabilities, observed },
-                Some(by) => View::Taken { by, capabilities, observed },
+                None => Observation::Seen { capabilities, observed },
+                Some(by) => Observation::LockedBy { by, capabilities, observed },
             }
         }
         Err(error) => unseen(&error),
@@ -233,10 +236,10 @@ async fn look_at(
     (Some(backend), view)
 }
 
-impl Looked {
+impl Observations {
     /// Looks closer at what the plan asks about (who has an object open) and puts it into the world. Whether anything was learnt:
     /// then one plans again.
-    pub(super) async fn look_closer(&mut self, plan: &Plan) -> bool {
+    pub(super) async fn ask(&mut self, plan: &Plan) -> bool {
         let mut learnt = false;
         for (name, natives) in looks(plan, &self.world) {
             let Some(backend) = self.backends.get(&name) else { continue };
@@ -254,7 +257,11 @@ impl Looked {
 
     /// Replaces what is known of live objects by what a look at them by name showed.
     fn put(&mut self, name: &Name, seen: Observed) {
-        let Some(View::Seen { observed, .. } | View::Taken { observed, .. }) = self.world.get_mut(name) else { return };
+        let Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) =
+            self.world.get_mut(name)
+        else {
+            return;
+        };
         let mut closer: BTreeMap<NativeName, _> =
             seen.objects.into_iter().filter(|o| o.place == Place::Live).map(|o| (o.native.clone(), o)).collect();
         for object in observed.objects.iter_mut().filter(|object| object.place == Place::Live) {

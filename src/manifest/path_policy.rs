@@ -61,13 +61,13 @@ pub struct Allowed {
 
 impl Loaded {
     /// Notes in the specs which documents name a path out of reach; from then on these are held as NotAllowed.
-    pub fn hold_to(&mut self, source: &Source, allowed: &Allowed) {
-        self.specs.not_allowed = out_of_reach(&self.paths, source, allowed, host());
+    pub fn apply_path_policy(&mut self, source: &Source, allowed: &Allowed) {
+        self.specs.not_allowed = refused_paths(&self.paths, source, allowed, host());
     }
 }
 
 /// The documents that name a path out of reach, as the host is now. One of each, sorted by kind and name.
-pub(super) fn out_of_reach(
+pub(super) fn refused_paths(
     paths: &[Named],
     source: &Source,
     allowed: &Allowed,
@@ -91,7 +91,7 @@ fn judged(paths: &[Named], root: PathBuf, allowed: &Allowed, resolver: &Resolver
 
 /// Judges specs that come from a saved plan anew: a plan file is worth no more than a manifest. Its paths must lie below `root`, or where
 /// the operator allows it; what was held when the plan was made stays held.
-pub fn hold_saved(specs: &mut Specs, root: &Path, allowed: &Allowed) {
+pub fn judge_saved_paths(specs: &mut Specs, root: &Path, allowed: &Allowed) {
     for backend in specs.backends.values_mut() {
         // Where the pool is follows from the settings, and is not believed beside them.
         let settings = std::mem::take(&mut backend.config.settings);
@@ -158,7 +158,7 @@ impl<'a> Reach<'a> {
             return None;
         }
         let root = self.root_shown.display();
-        let (message, unblock) = match self.led.get(path) {
+        let (message, fix) = match self.led.get(path) {
             // What it leads to may be anything: it is held, and asked again whenever manifests are read.
             None => (
                 format!("{} did not answer within {} s", path.display(), LIMIT.as_secs()),
@@ -173,16 +173,16 @@ impl<'a> Reach<'a> {
                     return None;
                 }
                 let led = if real == path { String::new() } else { format!(", that is {},", real.display()) };
-                let unblock = format!(
+                let fix = format!(
                     "put it below {root}, or let the operator of this host write `[allow] paths = [{:?}]` in {}",
                     real.display().to_string(),
                     self.file.display()
                 );
-                (format!("{}{led} is not below {root}", path.display()), unblock)
+                (format!("{}{led} is not below {root}", path.display()), fix)
             }
         };
         let silent = !self.led.contains_key(path);
-        Some(NotAllowed { kind: named.kind, name: named.name.clone(), message, unblock, silent })
+        Some(NotAllowed { kind: named.kind, name: named.name.clone(), message, fix, silent })
     }
 }
 
@@ -214,7 +214,7 @@ mod tests {
             // As the reader of a file in `specs` resolves it.
             let path = absolute(&self.at("repo/specs").join(path));
             let named = Named { kind, name: "x".parse().unwrap(), path };
-            out_of_reach(&[named], source, &allowed, host()).pop()
+            refused_paths(&[named], source, &allowed, host()).pop()
         }
 
         fn allows(&self, path: &str) -> bool {
@@ -273,7 +273,7 @@ mod tests {
         }
         let why = host.judged(&Source::Path(host.at("repo/specs")), Kind::Backend, "../link").unwrap();
         assert!(why.message.contains(&host.at("outside").display().to_string()), "{why:?}");
-        assert!(why.unblock.contains("[allow] paths = [") && why.unblock.contains("kiln.toml"), "{why:?}");
+        assert!(why.fix.contains("[allow] paths = [") && why.fix.contains("kiln.toml"), "{why:?}");
         // What is not there yet would be made where such a link leads.
         fs::remove_file(&link).unwrap();
         symlink(host.at("outside/not-yet"), &link).unwrap();

@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Action, Clients, ImageRef, Name, NativeName, Origin, Place, Written};
 
-use super::types::{Plan, View, World};
+use super::types::{Observation, Plan, World};
 
 /// By backend, the objects whose clients or content decide whether a step may be made and are not known yet, and those of which it
 /// must be known whether they were ever written to. The caller observes them by name, puts them into the world, and plans again.
 pub fn looks(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<NativeName>> {
     let mut wanted: BTreeMap<&Name, BTreeSet<&NativeName>> = BTreeMap::new();
     for step in &plan.steps {
-        let Some(View::Seen { capabilities, .. } | View::Taken { capabilities, .. }) = world.get(&step.backend) else {
+        let Some(Observation::Seen { capabilities, .. } | Observation::LockedBy { capabilities, .. }) =
+            world.get(&step.backend)
+        else {
             continue;
         };
         let torn = !capabilities.snapshot_while_open;
@@ -31,7 +33,10 @@ pub fn looks(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<NativeName>> {
     }
     let mut looks = BTreeMap::new();
     for (backend, natives) in wanted {
-        let Some(View::Seen { observed, .. } | View::Taken { observed, .. }) = world.get(backend) else { continue };
+        let Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) = world.get(backend)
+        else {
+            continue;
+        };
         let unknown = |object: &&crate::model::Object| {
             let seen = object.clients != Clients::Unknown && object.written != Written::Unknown;
             object.place == Place::Live && !seen && natives.contains(&object.native)

@@ -98,7 +98,7 @@ impl Scene {
                 declared_in: None,
                 accepted: None,
             };
-            scene.ledger.whole.insert(identity.uid, entry);
+            scene.ledger.complete.insert(identity.uid, entry);
             let record = ObjectRecord {
                 identity: identity.clone(),
                 backend: name("fast"),
@@ -113,11 +113,11 @@ impl Scene {
         scene
     }
 
-    fn survey(&self) -> Survey {
+    fn overview(&self) -> Overview {
         let mut observed = self.observed.clone();
         observed.ledgers.insert(owner(), LedgerView::Good(self.ledger.clone()));
         let capabilities = crate::driver::sim::SimDriver::everything();
-        let world = BTreeMap::from([(name("fast"), View::Seen { capabilities, observed })]);
+        let world = BTreeMap::from([(name("fast"), Observation::Seen { capabilities, observed })]);
         let mut records = self.records.clone();
         let record = BackendRecord {
             place: "memory".to_owned(),
@@ -140,24 +140,24 @@ impl Scene {
         };
         let plan = plan(&inputs);
         let (journal, retries) = (Vec::new(), Vec::new());
-        Survey { now: NOW, world, records: Arc::new(records), suspended, journal, plan, retries }
+        Overview { now: NOW, world, records: Arc::new(records), suspended, journal, plan, retries }
     }
 
-    fn leaks(&self) -> Vec<Told> {
-        let leaks = leaks(&self.survey(), &self.specs);
-        let parts = leaks.into_iter().map(|leak| {
-            let called = leak.object.map(|(_, name)| name.to_string()).unwrap_or_default();
-            (leak.reason.as_str(), called, leak.bytes, leak.since, leak.fix)
+    fn orphans(&self) -> Vec<Told> {
+        let orphans = orphans(&self.overview(), &self.specs);
+        let parts = orphans.into_iter().map(|orphan| {
+            let called = orphan.object.map(|object| object.name.to_string()).unwrap_or_default();
+            (orphan.reason.as_str(), called, orphan.bytes, orphan.since, orphan.fix)
         });
         parts.collect()
     }
 
     fn forget_in_ledger(&mut self, text: &str) {
-        self.ledger.whole.remove(&identity(text).uid);
+        self.ledger.complete.remove(&identity(text).uid);
     }
 }
 
-fn leak(reason: &'static str, called: &str, bytes: Option<u64>, since: Option<u64>, fix: &str) -> Told {
+fn orphan(reason: &'static str, called: &str, bytes: Option<u64>, since: Option<u64>, fix: &str) -> Told {
     (reason, called.to_owned(), bytes, since, fix.to_owned())
 }
 
@@ -167,21 +167,21 @@ fn what_is_declared_planned_held_or_released_is_no_leak() {
     let protected = object("protected", Place::Live, Tags { protected: true, ..Tags::default() });
     let objects = vec![live("db"), live("leaves"), protected, released, trashed("kept", NOW + 1)];
     // `lost` is declared and gone: it is held, and missed.
-    assert_eq!(Scene::new(&["db", "new", "lost"], objects, &["lost"]).leaks(), []);
+    assert_eq!(Scene::new(&["db", "new", "lost"], objects, &["lost"]).orphans(), []);
 }
 
 #[test]
 fn an_object_for_which_nobody_speaks_is_told() {
     let scene = Scene::new(&["db"], vec![live("db"), live("stray")], &[]);
-    let mut survey = scene.survey();
+    let mut overview = scene.overview();
     // The planner plans for all that is ours; this is for the day on which it does not.
-    survey.plan.steps.clear();
-    let found = leaks(&survey, &scene.specs);
+    overview.plan.steps.clear();
+    let found = orphans(&overview, &scene.specs);
     assert_eq!(found.len(), 1, "{found:?}");
-    assert_eq!((found[0].reason, found[0].bytes), (LeakReason::Unaccounted, Some(1 << 30)));
+    assert_eq!((found[0].reason, found[0].bytes), (OrphanReason::Unaccounted, Some(1 << 30)));
     assert_eq!((found[0].since, found[0].native.clone()), (Some(NOW - 60), identity("stray").native()));
     let in_doubt = Specs { unconfirmed: true, ..scene.specs };
-    assert_eq!(leaks(&survey, &in_doubt), [], "it may be declared all the same");
+    assert_eq!(orphans(&overview, &in_doubt), [], "it may be declared all the same");
 }
 
 #[test]
@@ -190,9 +190,9 @@ fn leftovers_count_where_nobody_is_writing() {
     let mut scene = Scene::new(&["db", "new"], vec![live("db"), half], &[]);
     scene.forget_in_ledger("new");
     scene.records.objects.remove(&identity("new").uid);
-    assert_eq!(scene.leaks(), [leak("LeftOver", "new", Some(512), None, "`kiln apply`")]);
+    assert_eq!(scene.orphans(), [orphan("LeftOver", "new", Some(512), None, "`kiln apply`")]);
     scene.observed.locked = vec![owner()];
-    assert_eq!(scene.leaks(), []);
+    assert_eq!(scene.orphans(), []);
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn trash_past_its_time_says_since_when_and_what_keeps_it() {
     let suspension = Suspension {
         id: None,
         owner: owner(),
-        object: Some((Kind::Volume, name("kept"))),
+        object: Some(ObjectId::new(Kind::Volume, &name("kept"))),
         reason: "who needs it?".to_owned(),
         since: NOW,
         until: Some(NOW + Seconds(60).0),
@@ -211,10 +211,10 @@ fn trash_past_its_time_says_since_when_and_what_keeps_it() {
     let resume = "`kiln resume volume/kept`, then `kiln trash purge`";
     let size = Some(1 << 30);
     let expected = [
-        leak("Expired", "kept", size, Some(NOW - 5), resume),
-        leak("Expired", "old", size, Some(NOW - 5), "`kiln trash purge`"),
+        orphan("Expired", "kept", size, Some(NOW - 5), resume),
+        orphan("Expired", "old", size, Some(NOW - 5), "`kiln trash purge`"),
     ];
-    assert_eq!(scene.leaks(), expected);
+    assert_eq!(scene.orphans(), expected);
 }
 
 #[test]
@@ -227,11 +227,11 @@ fn what_is_remembered_and_gone_is_told_until_it_is_buried() {
     scene.ledger.tombstones.insert(identity("stone").uid, stone);
     let seen = Some(NOW - 60);
     let expected = [
-        leak("Remembered", "dropped", None, seen, "`kiln apply`"),
-        leak("Remembered", "stone", None, seen, "`kiln apply`"),
-        leak("Remembered", "storeonly", None, seen, "`kiln forget volume/storeonly`"),
+        orphan("Remembered", "dropped", None, seen, "`kiln apply`"),
+        orphan("Remembered", "stone", None, seen, "`kiln apply`"),
+        orphan("Remembered", "storeonly", None, seen, "`kiln forget volume/storeonly`"),
     ];
-    assert_eq!(scene.leaks(), expected);
+    assert_eq!(scene.orphans(), expected);
     scene.observed.listed.volumes = false;
-    assert_eq!(scene.leaks(), [], "an absence that is not proven says nothing");
+    assert_eq!(scene.orphans(), [], "an absence that is not proven says nothing");
 }

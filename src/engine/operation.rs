@@ -1,0 +1,107 @@
+//! Every decision by hand, as data: it is carried out here, or by the daemon that has the store.
+
+use serde::{Deserialize, Serialize};
+
+use super::Setup;
+use super::approve::approve;
+use super::forget::{forget_backend, forget_object};
+use super::operations::{OperationError, Purge, Trashed, adopt_owner, trash_purge, trash_purge_list, trash_restore};
+use super::suspend::{Written, resume, suspend};
+use crate::model::{Name, ObjectId, Owner, Seconds};
+
+/// What a person decided.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Operation {
+    /// See [`trash_restore`].
+    Restore(ObjectId),
+    /// See [`trash_purge_list`]: decides nothing yet.
+    ListPurge(Purge),
+    /// See [`trash_purge`].
+    Purge {
+        /// The purge that listed the objects: its rules hold until each of them is destroyed.
+        what: Purge,
+        /// What is destroyed.
+        objects: Vec<Trashed>,
+    },
+    /// See [`forget_object`]; and who says so.
+    ForgetObject(ObjectId, Option<String>),
+    /// See [`forget_backend`]; and who says so.
+    ForgetBackend(Name, Option<String>),
+    /// See [`adopt_owner`].
+    AdoptOwner {
+        /// The declared Backend.
+        backend: Name,
+        /// Whose the objects are.
+        from: Owner,
+    },
+    /// See [`approve`].
+    Approve(String),
+    /// See [`suspend`].
+    Suspend {
+        /// Everything, if none.
+        object: Option<ObjectId>,
+        /// Why.
+        reason: String,
+        /// For how long; until it is resumed, if not said.
+        length: Option<Seconds>,
+    },
+    /// See [`resume`].
+    Resume(Option<ObjectId>),
+}
+
+impl Operation {
+    /// Whether it needs no more of the manifests than whose they are: then what is wrong with the rest of them is no obstacle.
+    pub fn needs_the_owner_alone(&self) -> bool {
+        match self {
+            Operation::Suspend { .. } | Operation::Resume(_) => true,
+            Operation::Restore(..)
+            | Operation::ListPurge(_)
+            | Operation::Purge { .. }
+            | Operation::ForgetObject(..)
+            | Operation::ForgetBackend(..)
+            | Operation::AdoptOwner { .. }
+            | Operation::Approve(_) => false,
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OperationResult {
+    /// A sentence for each thing that was done.
+    Sentences(Vec<String>),
+    /// See [`trash_purge_list`].
+    ToPurge(Vec<Trashed>, usize),
+    /// See [`suspend`] and [`resume`].
+    Recorded(Written),
+}
+
+/// Carries a decision out.
+///
+/// # Errors
+/// See [`OperationError`].
+pub async fn operate(setup: &Setup, operation: Operation) -> Result<OperationResult, OperationError> {
+    let one = |sentence: String| OperationResult::Sentences(vec![sentence]);
+    Ok(match operation {
+        Operation::Restore(ObjectId { kind, name }) => {
+            OperationResult::Sentences(trash_restore(setup, kind, &name).await?)
+        }
+        Operation::ListPurge(what) => {
+            let (found, suspended) = trash_purge_list(setup, &what).await?;
+            OperationResult::ToPurge(found, suspended)
+        }
+        Operation::Purge { what, objects } => OperationResult::Sentences(trash_purge(setup, &what, &objects).await?),
+        Operation::ForgetObject(ObjectId { kind, name }, by) => {
+            one(forget_object(setup, kind, &name, by.as_deref()).await?)
+        }
+        Operation::ForgetBackend(name, by) => one(forget_backend(setup, &name, by.as_deref()).await?),
+        Operation::AdoptOwner { backend, from } => {
+            OperationResult::Sentences(adopt_owner(setup, &backend, &from).await?)
+        }
+        Operation::Approve(digest) => OperationResult::Sentences(approve(setup, &digest).await?),
+        Operation::Suspend { object, reason, length } => {
+            OperationResult::Recorded(suspend(setup, object, &reason, length).await?)
+        }
+        Operation::Resume(object) => OperationResult::Recorded(resume(setup, object).await?),
+    })
+}
