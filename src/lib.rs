@@ -60,7 +60,7 @@
 //! );
 //! let mut loaded = load(&source, &Limits::default());
 //! assert!(loaded.problems.is_empty());
-//! loaded.hold_to(&source, &Allowed::default()); // the path policy of the host
+//! loaded.apply_path_policy(&source, &Allowed::default());
 //!
 //! let setup = Setup {
 //!     specs: Arc::new(loaded.specs),
@@ -78,7 +78,7 @@
 //! assert!(report.failed.is_empty());
 //! ```
 //!
-//! [`engine::survey`] returns the plan without applying it.
+//! [`engine::overview`] returns the plan without applying it.
 
 pub mod cli;
 pub mod daemon;
