@@ -88,6 +88,27 @@ fn every_link_leads_somewhere() {
     assert!(followed > 20, "only {followed} links were found");
 }
 
+/// The Rust sources that a document names in code, with their directories.
+fn sources_in(text: &str) -> Vec<&str> {
+    let named = text.split('`').skip(1).step_by(2).map(|code| code.split("::").next().unwrap_or_default());
+    named.filter(|code| code.contains('/') && code.ends_with(".rs") && !code.contains(' ')).collect()
+}
+
+#[test]
+fn every_source_that_a_document_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut named = 0;
+    for document in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        for source in without_code(&read(document)).as_str().lines().flat_map(sources_in) {
+            let exists = [root.join(source), root.join("src").join(source)].iter().any(|path| path.exists());
+            assert!(exists, "{document}: there is no {source}");
+            named += 1;
+        }
+    }
+    assert!(named > 20, "only {named} sources were found");
+    assert_eq!(sources_in("`a/b.rs`, `c.rs`, `d/e.rs::f` and `cargo run g/h.rs`"), ["a/b.rs", "d/e.rs"]);
+}
+
 #[test]
 fn links_and_anchors_are_read_as_written() {
     assert_eq!(links("see [a](b.md#c), [d](https://e) (f)"), ["b.md#c", "https://e"]);
