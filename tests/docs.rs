@@ -118,9 +118,9 @@ fn links_and_anchors_are_read_as_written() {
     assert_eq!(headings("# a\n## b\ntext\n### c\n## d"), ["b", "c", "d"]);
 }
 
-/// What a page says of a field.
+/// The text and the examples of a field on a page.
 #[derive(Debug, Default, PartialEq)]
-struct OperationResult {
+struct FieldText {
     /// In running words: one blank between words, and no marks of code.
     text: String,
     /// Only where the field has a section of its own, and not a row of a table.
@@ -128,9 +128,9 @@ struct OperationResult {
 }
 
 /// The fields that a page is about, by path: sections of the third level, and rows of tables that begin with one.
-fn fields_on(page: &str) -> BTreeMap<String, OperationResult> {
-    let mut fields: BTreeMap<String, OperationResult> = BTreeMap::new();
-    let mut add = |path: &str, said: OperationResult| {
+fn fields_on(page: &str) -> BTreeMap<String, FieldText> {
+    let mut fields: BTreeMap<String, FieldText> = BTreeMap::new();
+    let mut add = |path: &str, said: FieldText| {
         assert!(fields.insert(path.to_owned(), said).is_none(), "{path} is explained twice");
     };
     for section in page.split("\n### ").skip(1) {
@@ -139,11 +139,11 @@ fn fields_on(page: &str) -> BTreeMap<String, OperationResult> {
         let mut own = String::new();
         for line in without_code(body).lines() {
             match line.strip_prefix("| `").and_then(|row| row.split_once("` |")) {
-                Some((path, text)) => add(path, OperationResult { text: in_words(text), examples: None }),
+                Some((path, text)) => add(path, FieldText { text: in_words(text), examples: None }),
                 None => own.extend([line, "\n"]),
             }
         }
-        add(path, OperationResult { text: in_words(&own), examples: Some(code(body, "yaml")) });
+        add(path, FieldText { text: in_words(&own), examples: Some(code(body, "yaml")) });
     }
     fields
 }
@@ -218,7 +218,7 @@ fn every_field_of_the_schema_is_explained_and_no_other() {
     let unknown: Vec<_> = explained.difference(&known).collect();
     assert!(forgotten.is_empty() && unknown.is_empty(), "not explained: {forgotten:?}; not in the schema: {unknown:?}");
     for (path, field) in &schema {
-        let OperationResult { text, .. } = &page[path];
+        let FieldText { text, .. } = &page[path];
         assert_eq!(text.contains("Required"), field.required, "{path}: whether it is required: {text}");
         if let Some(default) = &field.default {
             assert!(says_default(text, default), "{path}: its default is {default}: {text}");
@@ -273,7 +273,7 @@ fn every_example_of_a_manifest_is_good() {
         assert!(specs.stack.declared && !specs.broken);
     }
     // Every section of a field shows it.
-    for (path, OperationResult { examples, .. }) in fields_on(&text) {
+    for (path, FieldText { examples, .. }) in fields_on(&text) {
         let Some(examples) = examples else { continue };
         let (kind, rest) = match path.split_once('.') {
             Some((kind, rest)) if rest.starts_with("spec") => (Some(kind), rest),
@@ -296,9 +296,9 @@ fn pages_of_fields_are_read_as_written() {
     assert_eq!(fields.keys().collect::<Vec<_>>(), ["a.spec.b", "a.spec.b.c"]);
     assert_eq!(
         fields["a.spec.b"],
-        OperationResult { text: "It is b. |---|---|".into(), examples: Some(vec!["b: 1\n".into()]) }
+        FieldText { text: "It is b. |---|---|".into(), examples: Some(vec!["b: 1\n".into()]) }
     );
-    assert_eq!(fields["a.spec.b.c"], OperationResult { text: "Text. Required. |".into(), examples: None });
+    assert_eq!(fields["a.spec.b.c"], FieldText { text: "Text. Required. |".into(), examples: None });
     assert!(says_default("A. Default: 1; B", "1") && !says_default("Default: 10", "1") && !says_default("A. 1", "1"));
     let (one, two) = ("kind: X\nmetadata: {name: a}\n", "kind: X\nmetadata: {name: b}\n");
     assert_eq!(framed(one, &format!("{one}---\n{two}")), format!("{one}---\n{two}"));
@@ -326,7 +326,7 @@ fn the_defaults_and_limits_on_the_page_are_the_readers() {
         ("backend.spec.maxFill", backend.max_fill.to_string()),
         ("backend.spec.overcommit", format!("{overcommit:.1}")),
     ] {
-        let OperationResult { text, .. } = &fields[path];
+        let FieldText { text, .. } = &fields[path];
         assert!(says_default(text, &default), "{path}: the default is {default}: {text}");
     }
     let Limits { file_bytes, total_bytes, files, documents, document_bytes, nodes, depth, shown } = Limits::default();
