@@ -88,3 +88,4 @@ pub mod manifest;
 pub mod model;
 pub mod plan;
 pub mod store;
+pub mod text;

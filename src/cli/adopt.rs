@@ -10,12 +10,11 @@ use super::args::{AdoptArgs, AdoptFormat};
 use super::context::{Context, Looked, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::table::table;
 use crate::driver::NewFile;
 use crate::engine::{Operation, OperationResult, Unowned, unowned, with_content};
 use crate::manifest;
 use crate::model::{Name, Owner, Size};
-use crate::plan::counted;
+use crate::text::{counted, table};
 
 /// The schema that the manifests point editors to; it is written beside them. Not read as a manifest.
 const SCHEMA: &str = "kiln.schema.json";

@@ -9,7 +9,8 @@ use std::path::Path;
 use super::terminal::Terminal;
 use crate::manifest::{Problem, path_in_work_tree};
 use crate::model::{Kind, Name, SourcePlace, Specs};
-use crate::plan::{Plan, escape};
+use crate::plan::Plan;
+use crate::text::escape;
 
 /// Problems of manifests, as errors.
 pub(crate) fn problems(terminal: &Terminal, problems: &[Problem]) {

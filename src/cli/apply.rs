@@ -16,7 +16,8 @@ use super::{lines, saved, signals};
 use crate::daemon::protocol::ApplyRequest;
 use crate::engine::{self, Options, Report, Reporter, Setup};
 use crate::model::Specs;
-use crate::plan::{Commands, HeldView, Saved, counted, render_held};
+use crate::plan::{Commands, HeldView, Saved, render_held};
+use crate::text::counted;
 
 /// Where an apply runs.
 #[expect(clippy::large_enum_variant, reason = "there is one of them for each run")]

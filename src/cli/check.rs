@@ -8,7 +8,8 @@ use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::model::Specs;
-use crate::plan::{ProblemView, counted};
+use crate::plan::ProblemView;
+use crate::text::counted;
 
 #[derive(Serialize)]
 struct Checked {

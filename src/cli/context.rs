@@ -16,8 +16,8 @@ use crate::driver::{self, Driver};
 use crate::engine::{self, Clock, Connect, Operation, OperationResult, Overview, Setup, SystemClock, Written};
 use crate::manifest::{self, Allowed, Limits, Loaded, Problem, Source};
 use crate::model::{BackendSpec, DriverError, Specs};
-use crate::plan::{counted, escape};
 use crate::store::{self, Found, Opened, Store, StoreError};
+use crate::text::{counted, escape};
 
 /// What every command is given.
 pub(crate) struct Context {

@@ -13,7 +13,7 @@ use super::get::{full_name, is_in_doubt, must_be_shown, select};
 use super::log::{Line, lines_as_table};
 use crate::engine::ObjectStatus;
 use crate::model::{ObjectId, Size};
-use crate::plan::{Paint, escape};
+use crate::text::{Paint, escape};
 
 /// How much history is shown; `kiln log` has the rest.
 const HISTORY: usize = 10;

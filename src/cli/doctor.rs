@@ -13,8 +13,9 @@ use super::failure::Failure;
 use super::get::full_name;
 use crate::engine::{self, Condition, Orphan, Overview, status};
 use crate::model::{Capacity, Size, SourceSpec, Specs};
-use crate::plan::{Held, Observation, Paint, counted, escape, quoted};
+use crate::plan::{Held, Observation};
 use crate::store::{self, Found, Store};
+use crate::text::{Paint, counted, escape, quoted, rfc3339};
 
 /// Something that a person should see to.
 #[derive(Debug, Serialize)]
@@ -198,7 +199,7 @@ fn look_at_world(overview: &Overview, specs: &Specs, findings: &mut Vec<Finding>
     for orphan in engine::orphans(overview, specs) {
         let what = orphan.what();
         let Orphan { reason, bytes, since, message, fix, .. } = orphan;
-        let since = since.map(engine::rfc3339);
+        let since = since.map(rfc3339);
         findings.push(Finding { bytes, since, ..Finding::untidy(what, reason.as_str(), message, fix) });
     }
 }

@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use crate::manifest;
 use crate::model::Kind;
-use crate::plan::Paint;
+use crate::text::Paint;
 
 pub(crate) fn explain(context: &Context, args: &ExplainArgs) -> Result<Exit, Failure> {
     let Some(path) = &args.path else {

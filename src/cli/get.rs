@@ -7,9 +7,9 @@ use super::args::{GetArgs, GetFormat, Selector};
 use super::context::{Context, Looked};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::table::table;
 use crate::engine::{Condition, ObjectStatus, Overview, backend_status, status};
 use crate::model::{Kind, Size, Specs};
+use crate::text::table;
 
 pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     if let Some(what) = &args.what {

@@ -9,7 +9,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::driver::NewFile;
-use crate::plan::quoted;
+use crate::text::quoted;
 
 const EXAMPLE: &str = include_str!("init.yaml");
 /// Stands in the example where the id goes; as long as an id is, and no id that could be drawn.

@@ -6,10 +6,8 @@ use super::args::LogArgs;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::table::table;
-use crate::engine::rfc3339;
 use crate::model::JournalEntry;
-use crate::plan::Paint;
+use crate::text::{Paint, rfc3339, table};
 
 /// A line of the journal, as shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -34,7 +34,6 @@ mod schema;
 mod signals;
 mod status;
 mod suspend;
-mod table;
 mod terminal;
 mod trash;
 mod watch;

@@ -10,7 +10,8 @@ use super::failure::Failure;
 use super::saved;
 use crate::engine::Overview;
 use crate::model::Specs;
-use crate::plan::{Plan, PlanView, Saved, markdown, quoted, render};
+use crate::plan::{Plan, PlanView, Saved, markdown, render};
+use crate::text::quoted;
 
 pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
     if let Some(Saved { specs, plan, .. }) = saved::read(&args.specs.specs)? {

@@ -10,15 +10,11 @@ use super::client::{Daemon, Holder};
 use super::context::{Context, Looked};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::table::table;
 use crate::daemon::protocol::{DaemonView, PassView};
-use crate::engine::{
-    Condition, ObjectStatus, Orphan, backend_status, orphans, rfc3339, status as object_status, writers,
-};
+use crate::engine::{Condition, ObjectStatus, Orphan, backend_status, orphans, status as object_status, writers};
 use crate::model::{Seconds, Size, Step, Suspension};
-use crate::plan::{
-    Commands, Held, HeldView, Paint, Plan, approval_item, counted, escape, render_held, resume, suspended_because,
-};
+use crate::plan::{Commands, Held, HeldView, Plan, approval_item, render_held, resume, suspended_because};
+use crate::text::{Paint, counted, escape, rfc3339, table};
 
 /// As in `kiln status -o json`.
 #[derive(Serialize)]

@@ -10,7 +10,8 @@ use super::args::ColorChoice;
 use super::failure::Failure;
 use crate::cli::exit::Exit;
 use crate::model::Specs;
-use crate::plan::{Commands, Paint, escape};
+use crate::plan::Commands;
+use crate::text::{Paint, escape};
 
 /// How often a line about what is running is drawn anew: often enough to be seen alive.
 pub(crate) const TICK: Duration = Duration::from_millis(120);

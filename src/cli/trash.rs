@@ -6,10 +6,9 @@ use super::args::{TrashCommand, TrashListArgs, TrashPurgeArgs, TrashRestoreArgs}
 use super::context::{Context, Looked};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::table::table;
 use super::terminal::Terminal;
-use crate::engine::{self, Operation, OperationResult, Purge, Trashed, rfc3339};
-use crate::plan::{Paint, counted};
+use crate::engine::{self, Operation, OperationResult, Purge, Trashed};
+use crate::text::{Paint, counted, rfc3339, table};
 
 /// As in `kiln trash list -o json`.
 #[derive(Serialize)]

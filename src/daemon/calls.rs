@@ -9,11 +9,12 @@ use tokio::time::Instant;
 use super::metrics::Metrics;
 use super::retry::{Breakers, Failing};
 use crate::driver::{Driver, StepContext, WriterLock};
-use crate::engine::{Clock, Connect, rfc3339};
+use crate::engine::{Clock, Connect};
 use crate::model::{
     Access, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, Name, NativeName, Observed, Outcome, Owner,
     PoolId, Scope, Step, Suspension,
 };
+use crate::text::rfc3339;
 
 /// What is known of calls to backends.
 pub(super) struct Calls {

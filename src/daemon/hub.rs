@@ -19,11 +19,12 @@ use super::protocol::{BreakerView, DaemonView, PassView, RunningView, VERSION};
 use super::retry::Objects;
 use super::schedule::{After, Confirmed};
 use crate::driver::has_writer;
-use crate::engine::{Clock, Connect, Retry, Setup, problem_views, rfc3339};
+use crate::engine::{Clock, Connect, Retry, Setup, problem_views};
 use crate::manifest::{Allowed, Limits, Reader, Reading, Source, checkout_in_progress};
 use crate::model::{Name, Owner, Specs};
 use crate::plan::Commands;
 use crate::store::{Store, StoreError};
+use crate::text::rfc3339;
 
 /// While `git checkout` is at work, it is looked for again this often.
 pub(super) const CHECKOUT: Duration = Duration::from_millis(200);

@@ -12,11 +12,12 @@ use super::metrics::Ending;
 use super::probe::Probe;
 use super::protocol::{ApplyRequest, PassView};
 use super::schedule::After;
-use crate::engine::{self, Options, Overview, Report, Reporter, rfc3339};
+use crate::engine::{self, Options, Overview, Report, Reporter};
 use crate::manifest::{Problem, Reading};
 use crate::model::{Action, BackendSpec, DriverError, ErrorKind, Kind, Name, ObjectId, Owner, Specs, Step, Uid, Verb};
 use crate::plan::{self, Commands, Observation, Plan, World};
 use crate::store::StoreError;
+use crate::text::rfc3339;
 
 /// Who asks for a pass.
 #[expect(clippy::large_enum_variant, reason = "there is one of them for each pass")]

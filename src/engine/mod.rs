@@ -49,7 +49,7 @@ pub use orphans::{Orphan, OrphanReason, orphans};
 pub use problems::problem_views;
 pub use reconcile::{JOURNAL, overview, overview_while, reconcile_once};
 pub use referenced::Referenced;
-pub use status::{Condition, Metadata, Moment, ObjectStatus, Status, backend_status, rfc3339, status};
+pub use status::{Condition, Metadata, ObjectStatus, Status, backend_status, status};
 pub use suspend::{Written, resume, suspend, writers};
 pub use unowned::{Unowned, unowned, with_content};
 

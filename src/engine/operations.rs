@@ -12,12 +12,13 @@ use crate::model::{
 };
 use crate::plan::{self, Irreversible, Observation, Plan};
 use crate::store::{Batch, StoreError};
+use crate::text::rfc3339;
 
 use super::execute::commit;
 use super::pass::Pass;
 use super::referenced::Referenced;
 use super::stackless::refuse_without_stack;
-use super::{Event, Options, Overview, Report, Reporter, Setup, ledger, rfc3339};
+use super::{Event, Options, Overview, Report, Reporter, Setup, ledger};
 
 /// Why a decision by hand was not carried out.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]

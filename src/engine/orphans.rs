@@ -9,9 +9,10 @@ use crate::model::{
     Uid, Withdrawal,
 };
 use crate::plan::{self, Inputs, Irreversible, Observation};
+use crate::text::rfc3339;
 
+use super::Overview;
 use super::referenced::Referenced;
-use super::{Overview, rfc3339};
 
 /// Something that nobody asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use crate::model::{
 };
 use crate::plan::{self, Inputs, Irreversible, Observation, Plan, Unobserved};
 use crate::store::{Batch, Store, StoreError};
+use crate::text::rfc3339;
 
 use super::effect::Seen;
 use super::execute::{Run, commit, journal_entry};
@@ -307,7 +308,7 @@ impl<'s> Pass<'s> {
             };
             let ahead = ledger.removals.iter().map(|removal| removal.at).max();
             if let Some(at) = ahead.filter(|at| ledger::is_of_the_future(*at, self.now)) {
-                let at = super::rfc3339(at);
+                let at = rfc3339(at);
                 tracing::warn!(
                     backend = %name,
                     "its ledger has removals of {at}: a clock was ahead when they were noted, or this one is behind. They count \

@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 
 use foldhash::{HashMap, HashMapExt, HashSet};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::approve::APPROVE;
@@ -17,6 +16,7 @@ use crate::model::{
     Observed, OnRemove, Owner, Place, PoolId, Specs, Step, Tags, Uid, Verb,
 };
 use crate::plan::{Drift, Held, Observation, resume, suspended_because, suspension_of};
+use crate::text::{Moment, rfc3339};
 
 /// One object, as in `kiln get -o json`. What is known of it already is referred to and not copied: there may be a hundred thousand.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -95,22 +95,6 @@ pub struct Status<'a> {
     pub pool: Option<&'a PoolId>,
 }
 
-/// Seconds since 1970; shown in RFC 3339.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Moment(pub u64);
-
-impl fmt::Display for Moment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&rfc3339(self.0))
-    }
-}
-
-impl Serialize for Moment {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 /// How an object stands to its spec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Condition {
@@ -146,14 +130,6 @@ impl Condition {
             Condition::Unknown => "Unknown",
         }
     }
-}
-
-/// Seconds since 1970 in RFC 3339, in UTC. What no calendar has (past the year 9999) is shown as the number.
-pub fn rfc3339(seconds: u64) -> String {
-    i64::try_from(seconds)
-        .ok()
-        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
-        .map_or_else(|| seconds.to_string(), |time| time.to_string())
 }
 
 /// Every volume, snapshot and export that is declared, that is there under this owner (the trash included), or that was there

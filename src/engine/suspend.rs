@@ -12,12 +12,13 @@ use crate::model::{
 };
 use crate::plan::{Observation, World, read_by, suspended_because};
 use crate::store::Batch;
+use crate::text::rfc3339;
 
+use super::Setup;
 use super::execute::commit;
 use super::observe::{Backend, Intent, open};
 use super::operations::OperationError;
 use super::pass::Pass;
-use super::{Setup, rfc3339};
 
 /// What came of a suspension or its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

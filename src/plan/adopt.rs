@@ -6,8 +6,8 @@ use crate::model::{
     Action, Expect, Identity, Kind, Name, NativeName, Object, ObjectRef, OnRemove, Place, Reason, Risk, Size, Step,
     Tags, Verb, VolumeSpec,
 };
+use crate::text::quoted;
 
-use super::commands::quoted;
 use super::plan::{Planner, Ready, Subject, usable_backends};
 use super::room::Room;
 use super::types::HeldReason;

@@ -4,6 +4,7 @@
 //! prints such a text completes it here, from the options that its own command was given.
 
 use crate::model::{Kind, Name, ObjectId};
+use crate::text::quoted;
 
 /// What a printed command must carry besides its own words.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -115,16 +116,6 @@ fn is_object(word: &str) -> bool {
     word.split_once('/').and_then(name_of).is_some()
 }
 
-/// A value as a POSIX shell reads it back.
-pub fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+=,".contains(c);
-    let text = if is_option(text) { format!("./{text}") } else { text.to_owned() };
-    match !text.is_empty() && text.chars().all(is_plain) {
-        true => text,
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,21 +171,5 @@ mod tests {
                         `size: 1Gi`";
         assert_eq!(specs.complete(text), complete);
         assert_eq!(specs.complete(complete), complete);
-    }
-
-    #[test]
-    fn values_survive_the_shell() {
-        for (value, shown) in [
-            ("st", "st"),
-            ("/srv/my specs", "'/srv/my specs'"),
-            ("a'b", r"'a'\''b'"),
-            ("$(reboot)", "'$(reboot)'"),
-            ("~x", "'~x'"),
-            ("-", "-"),
-            ("-x", "./-x"),
-            ("", "''"),
-        ] {
-            assert_eq!(quoted(value), shown);
-        }
     }
 }

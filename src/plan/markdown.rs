@@ -6,9 +6,10 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::render::{counted, escape, exact, summary_line};
+use super::render::summary_line;
 use super::view::{ChangeView, PlanView, StepView};
 use crate::model::{Risk, Size};
+use crate::text::{counted, escape, exact};
 
 /// The whole plan. The first line says how many bytes are at risk and whose clients are hit.
 pub fn markdown(view: &PlanView) -> String {

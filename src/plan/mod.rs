@@ -36,12 +36,12 @@ mod volume;
 
 pub use approve::{approval_item, digest_of};
 pub use backend_state::{believed, missing_stack, usable};
-pub use commands::{Commands, Takes, quoted, takes};
+pub use commands::{Commands, Takes, takes};
 pub use lint::lint;
 pub use markdown::markdown;
 pub use plan::{plan, read_by, unobserved};
 pub use questions::{images, looks};
-pub use render::{Paint, counted, escape, render, render_held, render_step, summary_line};
+pub use render::{render, render_held, render_step, summary_line};
 pub use saved::{NotSaved, SAVED_FORMAT, Saved, declare_the_same, differences};
 pub use select::{Selected, select, without};
 pub use suspended::{resume, suspended_because, suspension_of};

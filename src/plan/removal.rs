@@ -8,9 +8,10 @@ use crate::model::{
     Action, Doubt, Expect, FieldChange, Identity, Kind, Name, NativeName, Object, OnRemove, Place, Reason, Risk, Size,
     Step, Tags, Uid, Verb, Withdrawal,
 };
+use crate::text::rfc3339;
 
 use super::plan::{Planner, Subject, usable_backends};
-use super::types::{HeldReason, Warning, at};
+use super::types::{HeldReason, Warning};
 
 /// An object by its place: a uid says less, where somebody copied something.
 type Key<'a> = (&'a Name, &'a NativeName);
@@ -355,7 +356,7 @@ pub(super) fn because(doubt: &Doubt) -> (HeldReason, String, String) {
             format!(
                 "the directory {directory} that declared it disappeared; its removal waits until {}, when the directory has been gone \
                  for 60 s",
-                at(*time)
+                rfc3339(*time)
             ),
             format!("wait if {directory} was removed on purpose, or else bring it back"),
         ),

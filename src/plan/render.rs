@@ -3,74 +3,13 @@
 //! Every step begins with the glyph of its verb; colour only repeats what the glyph says. Text that comes from manifests or
 //! backends is escaped: nothing of it can move the cursor or reverse the line.
 
-use std::borrow::Cow;
 use std::fmt::Write;
 
 use serde_json::Value;
 
 use super::view::{ChangeView, HeldView, PlanView, StepView, Summary};
 use crate::model::{Risk, Size, Verb};
-
-/// How text is painted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Paint {
-    /// Whether escape sequences may be written.
-    pub colour: bool,
-}
-
-impl Paint {
-    /// No colour.
-    pub const PLAIN: Paint = Paint { colour: false };
-
-    /// `text` with a Select Graphic Rendition code (ECMA-48) before it and a reset after.
-    pub fn with(self, code: &str, text: &str) -> String {
-        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
-    }
-
-    /// For headings and names.
-    pub fn bold(self, text: &str) -> String {
-        self.with("1", text)
-    }
-
-    /// For what is only said in passing.
-    pub fn dim(self, text: &str) -> String {
-        self.with("2", text)
-    }
-
-    /// The glyph of a verb in its colour.
-    pub fn glyph(self, verb: Verb) -> String {
-        let code = match verb {
-            Verb::Create => "32",
-            Verb::Update => "33",
-            Verb::Move | Verb::Adopt => "36",
-            Verb::Remove => "31",
-            Verb::Destroy => "1;31",
-        };
-        self.with(code, &verb.glyph().to_string())
-    }
-}
-
-/// Makes text from outside safe to show: control characters (escape sequences begin with one), and the characters that change the
-/// direction of a line or are invisible, are shown as `\u{…}`.
-pub fn escape(text: &str) -> Cow<'_, str> {
-    fn is_unsafe(c: char) -> bool {
-        c.is_control()
-            || matches!(c,
-                '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-    }
-    if !text.contains(is_unsafe) {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(text.chars().fold(String::with_capacity(text.len() + 16), |mut out, c| {
-        if is_unsafe(c) {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
-        out
-    }))
-}
+use crate::text::{Paint, counted, escape, exact};
 
 /// The whole plan, with a summary as its last line.
 pub fn render(view: &PlanView, paint: Paint) -> String {
@@ -153,11 +92,6 @@ pub fn summary_line(view: &PlanView) -> String {
     }
 }
 
-/// `1 document`, `2 documents`.
-pub fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
-}
-
 fn section(out: &mut String, paint: Paint, title: &str) {
     if !out.is_empty() {
         out.push('\n');
@@ -230,12 +164,6 @@ pub(super) fn value(path: &str, value: &Value) -> String {
         Value::String(text) => escape(text).into_owned(),
         other => escape(&other.to_string()).into_owned(),
     }
-}
-
-/// A size, with its bytes where the short form is not exact: two sizes that differ never look alike.
-pub(super) fn exact(size: Size) -> String {
-    let short = size.to_string();
-    if short.parse() == Ok(size) { short } else { format!("{short} ({} bytes)", size.bytes()) }
 }
 
 #[cfg(test)]
@@ -519,8 +447,6 @@ mod tests {
 
     #[test]
     fn text_from_outside_cannot_steer_the_terminal() {
-        assert_eq!(escape("a\u{1b}[31m\n\u{202e}\u{9b}"), "a\\u{1b}[31m\\u{a}\\u{202e}\\u{9b}");
-        assert!(matches!(escape("plain → text, äöü 日本"), Cow::Borrowed(_)));
         let mut plan = everything();
         plan.steps[0].native = NativeName::new("x\u{7}");
         plan.held[0].message = "\u{1b}]0;title\u{7}".to_owned();

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Action, Kind, Name, Step, Suspension};
+use crate::text::rfc3339;
 
 use super::plan::{Planner, Subject, read_by};
-use super::types::{HeldReason, at};
+use super::types::HeldReason;
 
 /// The suspension of an object: its own, else that of everything.
 pub fn suspension_of<'a>(suspended: &'a [Suspension], kind: Kind, name: &Name) -> Option<&'a Suspension> {
@@ -24,7 +25,7 @@ pub fn resume(suspension: &Suspension) -> String {
 /// What a person said, in one sentence: `it is suspended until 2026-11-27T10:00:00Z: the disk is being exchanged`.
 pub fn suspended_because(suspension: &Suspension) -> String {
     let what = if suspension.object.is_some() { "it is" } else { "everything is" };
-    let until = suspension.until.map(|until| format!(" until {}", at(until))).unwrap_or_default();
+    let until = suspension.until.map(|until| format!(" until {}", rfc3339(until))).unwrap_or_default();
     format!("{what} suspended{until}: {}", suspension.reason)
 }
 

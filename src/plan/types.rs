@@ -293,9 +293,3 @@ pub struct Unobserved {
     /// Why, in one sentence.
     pub message: String,
 }
-
-/// A time in seconds since 1970, in RFC 3339.
-pub(super) fn at(seconds: u64) -> String {
-    let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    time.map_or_else(|| format!("{seconds} seconds after 1970"), |time| time.to_string())
-}

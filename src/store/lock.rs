@@ -10,6 +10,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::process::{Pid, test_kill_process};
 
 use super::{StoreError, trouble};
+use crate::text::rfc3339;
 
 /// The file's name.
 pub(super) const FILE: &str = "lock";
@@ -77,7 +78,7 @@ pub(super) fn exclusive(dir: &Path, now: u64) -> Result<Lock, StoreError> {
         flock(&file, FlockOperation::Unlock).map_err(|e| trouble(dir, "its lock cannot be released", &e.into()))?;
         std::thread::sleep(POLL);
     }
-    let text = format!("pid {}\nsince {}\n", std::process::id(), super::open::rfc3339(now));
+    let text = format!("pid {}\nsince {}\n", std::process::id(), rfc3339(now));
     file.set_len(0)
         .and_then(|()| file.write_all_at(text.as_bytes(), 0))
         .map_err(|e| trouble(dir, "its lock cannot be written", &e))?;

@@ -15,6 +15,7 @@ use super::load::{Bad, Loaded, load};
 use super::mark::{self, Mark, MarkFile};
 use super::persistent::Persistent;
 use super::{Store, StoreError, lock, sentence, trouble};
+use crate::text::rfc3339;
 
 pub(super) const DATABASE: &str = "db";
 const UNFINISHED: &str = "db.new";
@@ -215,14 +216,6 @@ pub fn told(
 ) -> Opened {
     let store = Arc::new(Frozen::told(dir, records, intents, journal));
     Opened { store, notes: Vec::new(), found: Found::Whole }
-}
-
-/// RFC 3339, in UTC.
-pub(super) fn rfc3339(seconds: u64) -> String {
-    i64::try_from(seconds)
-        .ok()
-        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
-        .map_or_else(|| format!("{seconds} seconds after 1970"), |time| time.to_string())
 }
 
 fn newer(dir: &Path, found: u32) -> StoreError {

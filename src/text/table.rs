@@ -1,13 +1,13 @@
-//! Tables of text: columns as wide as what stands in them.
+//! Tables of text, each column as wide as its widest cell.
 
 use std::borrow::Cow;
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::plan::{Paint, escape};
+use super::{Paint, escape};
 
-/// Rows under a heading. Text from outside is made safe; the last column is not padded.
-pub(crate) fn table<'a, C: Into<Cow<'a, str>>, const N: usize>(
+/// Formats rows below a heading. Cells are escaped; the last column is not padded.
+pub fn table<'a, C: Into<Cow<'a, str>>, const N: usize>(
     heading: [&str; N],
     rows: impl IntoIterator<Item = [C; N]>,
     paint: Paint,
@@ -44,7 +44,7 @@ pub(crate) fn table<'a, C: Into<Cow<'a, str>>, const N: usize>(
     out
 }
 
-/// Nearly every cell; such text takes one column for each byte, and needs no second look.
+/// Whether text is printable ASCII: it needs no escaping, and its width is its length. Nearly every cell is.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_and_text_from_outside_is_safe() {
+    fn columns_line_up_and_cells_are_escaped() {
         let rows = [["volume/db", "a\u{1b}[2Jb"], ["é", ""]];
         let shown = table(["NAME", "WHY"], rows, Paint::PLAIN);
         assert_eq!(shown, "NAME       WHY\nvolume/db  a\\u{1b}[2Jb\né\n");

@@ -1,0 +1,14 @@
+//! Counts and sizes in sentences.
+
+use crate::model::Size;
+
+/// Formats a count with its noun: `1 document`, `2 documents`.
+pub fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// Formats a size, with its bytes where the short form is rounded: different sizes never read alike.
+pub fn exact(size: Size) -> String {
+    let short = size.to_string();
+    if short.parse() == Ok(size) { short } else { format!("{short} ({} bytes)", size.bytes()) }
+}
