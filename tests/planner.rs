@@ -290,6 +290,10 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
         let ours = |o: &Object| o.is(&scene.specs.stack.owner, kind, name);
         objects(scene).any(|(at, o)| Some(at) == held.backend.as_ref() && ours(o))
     };
+    let live = |kind: Kind, name: &Name| {
+        let ours = |o: &Object| o.place == Place::Live && o.is(&scene.specs.stack.owner, kind, name);
+        objects(scene).any(|(at, o)| Some(at) == held.backend.as_ref() && ours(o))
+    };
     match held.reason {
         HeldReason::Protected => {
             let declared = volume.is_some_and(|spec| spec.protected == Some(true));
@@ -306,8 +310,9 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
             let old = volume.and_then(|spec| spec.meta.renamed_from.clone());
             let snapshot = scene.specs.snapshots.get(&held.name).filter(|_| held.kind == Kind::Snapshot);
             let old = old.or_else(|| snapshot.and_then(|spec| spec.meta.renamed_from.clone()));
+            // An earlier one of the name in the trash does not make up for it.
             let gone = object.is_none()
-                && (!seen(held.kind, &held.name) || old.is_some_and(|old| !seen(held.kind, &old)));
+                && (!live(held.kind, &held.name) || old.is_some_and(|old| !seen(held.kind, &old)));
             gone || held.uid.is_some_and(|uid| was_larger(scene, uid))
         }
         HeldReason::Foreign => {

@@ -162,6 +162,11 @@ fn check_action(
             Some(object) if object.tags.protected && !tags.protected && unprotection_in_doubt() => {
                 breach("something is unprotected while a manifest has a problem, or by other manifests");
             }
+            Some(object)
+                if comes_under_a_name(step, object) && !good.observed.listed.proves_absence_of(identity.kind) =>
+            {
+                breach("that its name is free is not proven");
+            }
             _ => {}
         },
         Action::Detach => match object {
@@ -169,6 +174,12 @@ fn check_action(
             _ => {}
         },
     }
+}
+
+/// Whether a step gives an object that is there a name that it does not bear in use yet.
+fn comes_under_a_name(step: &Step, object: &Object) -> bool {
+    let renamed = object.identity.as_ref().is_some_and(|id| id.name != step.identity.name);
+    object.place == Place::Trash || (matches!(step.action, Action::Rename { .. }) && renamed)
 }
 
 fn is_grown_back(inputs: &Inputs<'_>, good: &Usable<'_>, step: &Step) -> bool {

@@ -48,6 +48,16 @@ impl<'a> Planner<'a> {
         backend: &'a Name,
         old: Option<&'a Name>,
     ) -> Located<'a> {
+        let located = self.locate_now(kind, name, backend, old);
+        match (&located, old) {
+            // While it is held, too: what is to be renamed is not removed.
+            (Located::OldName { .. } | Located::Held, Some(old)) => self.claim_all(kind, old),
+            (Located::Live(_) | Located::Trashed(_) | Located::Absent, _) | (_, None) => {}
+        }
+        located
+    }
+
+    fn locate_now(&mut self, kind: Kind, name: &'a Name, backend: &'a Name, old: Option<&'a Name>) -> Located<'a> {
         let about = Subject { kind, name, backend: Some(backend), uid: None, action: Verb::Create };
         if let Some(BackendState::Blocked(bad)) = self.backends.get(backend) {
             let (reason, message, fix) = (bad.reason, bad.message.clone(), bad.fix.clone());
@@ -170,6 +180,9 @@ impl<'a> Planner<'a> {
 
     fn locate_not_live(&mut self, about: Subject<'a>, old: Option<&'a Name>) -> Located<'a> {
         let (kind, name, Some(backend)) = (about.kind, about.name, about.backend) else { return Located::Held };
+        if self.hold_unless_free(&about, backend, old) {
+            return Located::Held;
+        }
         if let Some(old) = old
             && let Some(located) = self.locate_old_name(&about, old, backend)
         {
@@ -200,15 +213,18 @@ impl<'a> Planner<'a> {
                 return Located::Held;
             }
         }
-        if !self.good(backend).is_some_and(|good| good.observed.listed.proves_absence_of(kind)) {
-            let message = format!("the listing of {backend} is not complete, so it may be there");
-            self.hold(&about, HeldReason::Unobserved, message, "run again when the backend can be listed");
-            return Located::Held;
-        }
-        if self.hold_if_lost(&about) || self.hold_if_hidden(&about) {
-            return Located::Held;
-        }
         Located::Absent
+    }
+
+    /// Holds what is to get a name that another object may bear. Whatever is made, renamed or brought back under a name hides a
+    /// loss if the object of that name is lost, and is the second of the name if that object only cannot be seen.
+    fn hold_unless_free(&mut self, about: &Subject<'a>, backend: &Name, old: Option<&Name>) -> bool {
+        if !self.good(backend).is_some_and(|good| good.observed.listed.proves_absence_of(about.kind)) {
+            let message = format!("the listing of {backend} is not complete, so it may be there");
+            self.hold(about, HeldReason::Unobserved, message, "run again when the backend can be listed");
+            return true;
+        }
+        self.hold_if_lost(about, about.name, old) || self.hold_if_hidden(about, about.name)
     }
 
     /// Where objects exist under the new name and the old one: the old one is what the document means, and comes back if nothing
@@ -221,7 +237,6 @@ impl<'a> Planner<'a> {
         if (live.is_empty() && trashed.is_empty()) || (left && !self.was_made_as(about, new)) {
             return None;
         }
-        self.claim_all(kind, old);
         let about = Subject { uid: new.uid(), action: Verb::Move, ..*about };
         let why = match (live.as_slice(), trashed.as_slice()) {
             ([_], _) | ([], [_]) => self.cannot_give_way(kind, about.backend?, new),
@@ -273,15 +288,14 @@ impl<'a> Planner<'a> {
         let (at, object) = match (live.as_slice(), trashed.as_slice()) {
             ([one], _) | ([], [one]) => *one,
             ([], []) => {
-                let before = Subject { name: old, ..*about };
-                // Lost under the old name is lost under the new one too; otherwise the rename is done, or was never needed.
-                return self.hold_if_lost_as(&before, about).then_some(Located::Held);
+                // Lost or hidden under the old name is so under the new one too; otherwise the rename is done, or was never needed.
+                let held = self.hold_if_lost(about, old, None) || self.hold_if_hidden(about, old);
+                return held.then_some(Located::Held);
             }
             (several, others) => {
                 let objects = if several.is_empty() { others } else { several };
                 let names: Vec<&str> = objects.iter().map(|(_, o)| o.native.as_str()).collect();
                 let message = format!("several objects have the old name {old}: {}", names.join(", "));
-                self.claim_all(about.kind, old);
                 let fix = format!(
                     "remove `renamedFrom: {old}` to leave them as they are, or remove on the backend those that it is not"
                 );
@@ -289,7 +303,6 @@ impl<'a> Planner<'a> {
                 return Some(Located::Held);
             }
         };
-        self.claim_all(about.kind, old);
         if at != backend {
             let about = Subject { uid: object.uid(), action: Verb::Move, ..*about };
             let message =
@@ -301,21 +314,22 @@ impl<'a> Planner<'a> {
         Some(self.believed(about, object, Some(old)).map_or(Located::Held, located))
     }
 
-    fn hold_if_lost(&mut self, about: &Subject<'a>) -> bool {
-        self.hold_if_lost_as(about, about)
-    }
-
-    /// Holds `shown` if an object under the name of `about` was whole and is absent: on this backend or another, by the ledgers
-    /// or, for the seconds before a create is entered there, by the store.
-    fn hold_if_lost_as(&mut self, about: &Subject<'a>, shown: &Subject<'a>) -> bool {
-        let (kind, name) = (about.kind, about.name);
-        let by_ledger = self.entered(kind, name).map(|(at, uid, entry)| (at, uid, &entry.native));
+    /// Holds an object that was complete under `name` and is absent: on this backend or another, by the ledgers or, for the
+    /// seconds before a create is entered there, by the store. What bears `old` is no loss: it is about to be renamed.
+    fn hold_if_lost(&mut self, about: &Subject<'a>, name: &'a Name, old: Option<&Name>) -> bool {
+        let kind = about.kind;
+        let is_seen = |uid| self.is_seen_as(uid, kind, name) || old.is_some_and(|old| self.is_seen_as(uid, kind, old));
+        let by_ledger = || {
+            let (at, uid, entry) = self.entered(kind, name).iter().find(|(_, uid, _)| !is_seen(*uid))?;
+            Some((*at, *uid, &entry.native))
+        };
         let by_store = || {
-            let record: &'a ObjectRecord = self.recorded(kind, name).iter().find(|record| self.was_live(record))?;
+            let was_live = |record: &&&'a ObjectRecord| self.was_live(record) && !is_seen(record.identity.uid);
+            let record: &'a ObjectRecord = self.recorded(kind, name).iter().find(was_live)?;
             Some((&record.backend, record.identity.uid, &record.native))
         };
-        let Some((at, uid, native)) = by_ledger.or_else(by_store) else { return false };
-        let about = Subject { uid: Some(uid), ..*shown };
+        let Some((at, uid, native)) = by_ledger().or_else(by_store) else { return false };
+        let about = Subject { uid: Some(uid), ..*about };
         if let Some((_, object)) = self.by_uid.get(&uid)
             && let Some(identity) = &object.identity
             && (identity.name != *name || identity.owner != self.inputs.specs.stack.owner)
@@ -345,6 +359,11 @@ impl<'a> Planner<'a> {
         );
         self.hold(&about, HeldReason::Lost, message, fix);
         true
+    }
+
+    /// Whether an object of ours bears a name, live or in the trash.
+    fn is_seen_as(&self, uid: Uid, kind: Kind, name: &Name) -> bool {
+        self.by_uid.get(&uid).is_some_and(|(_, object)| object.is(&self.inputs.specs.stack.owner, kind, name))
     }
 
     /// Holds an object under whose native name another stands, which belongs to no owner: somebody replaced it, or the pool is a
@@ -383,9 +402,9 @@ impl<'a> Planner<'a> {
             && matches!(self.whereabouts(record), Whereabouts::Visible)
     }
 
-    /// Holds an object that may be on a backend that cannot be looked at.
-    fn hold_if_hidden(&mut self, about: &Subject<'a>) -> bool {
-        let records = self.recorded(about.kind, about.name).to_vec();
+    /// Holds an object that may be, as `name`, on a backend that cannot be observed.
+    fn hold_if_hidden(&mut self, about: &Subject<'a>, name: &'a Name) -> bool {
+        let records = self.recorded(about.kind, name).to_vec();
         for record in records.iter().filter(|r| r.seen.is_some()) {
             let about = Subject { uid: Some(record.identity.uid), action: Verb::Move, ..*about };
             match self.whereabouts(record) {

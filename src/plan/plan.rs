@@ -125,7 +125,7 @@ pub(super) struct Planner<'a> {
     /// Uids that more than one object bears: copies that somebody made.
     pub duplicates: HashSet<Uid>,
     /// See [`Planner::entered`].
-    entered: OnceCell<HashMap<(Kind, &'a Name), Entered<'a>>>,
+    entered: OnceCell<HashMap<(Kind, &'a Name), SmallVec<[Entered<'a>; 1]>>>,
     /// See [`Planner::recorded`].
     recorded: OnceCell<HashMap<(Kind, &'a Name), Vec<&'a ObjectRecord>>>,
     /// Bytes of volumes provisioned so far, by backend.
@@ -260,21 +260,21 @@ impl<'a> Planner<'a> {
         self.known.entry((kind, name)).or_default().ready = Some(ready);
     }
 
-    /// By the ledgers, the object of ours that must be there under this name. (Only what is not there is asked for.)
-    pub(super) fn entered(&self, kind: Kind, name: &Name) -> Option<Entered<'a>> {
+    /// By the ledgers, the objects of ours that must be there under this name. (Only what is not live is asked for.)
+    pub(super) fn entered(&self, kind: Kind, name: &'a Name) -> &[Entered<'a>] {
         let all = self.entered.get_or_init(|| {
-            let mut entered = HashMap::new();
+            let mut entered: HashMap<_, SmallVec<_>> = HashMap::new();
             for (backend, good) in usable_backends(&self.backends) {
                 let ledger: Option<&'a Ledger> = good.ledger;
                 let whole =
                     ledger.into_iter().flat_map(|l| l.complete.iter().filter(|(uid, _)| !l.leaving.contains(uid)));
                 for (uid, entry) in whole {
-                    entered.entry((entry.kind, &entry.name)).or_insert((backend, *uid, entry));
+                    entered.entry((entry.kind, &entry.name)).or_default().push((backend, *uid, entry));
                 }
             }
             entered
         });
-        all.get(&(kind, name)).copied()
+        all.get(&(kind, name)).map_or(&[], SmallVec::as_slice)
     }
 
     /// What the store knows of our objects under this name. (Asked for like [`Planner::entered`].)

@@ -24,7 +24,9 @@ impl<'a> Planner<'a> {
         for record in inputs.records.objects.values() {
             let (kind, name) = (record.identity.kind, &record.identity.name);
             let there = record.seen.as_ref().is_some_and(|o| o.place == Place::Live && !o.tags.retained);
-            if record.identity.owner != specs.stack.owner || !there {
+            // What a document renames is held under its new name.
+            let claimed = self.known.get(&(kind, name)).is_some_and(|known| known.claimed);
+            if record.identity.owner != specs.stack.owner || !there || claimed {
                 continue;
             }
             let hidden = match self.whereabouts(record) {

@@ -50,6 +50,14 @@ fn in_the_way(scene: &mut Scene, native: &NativeName, place: Place) {
     objects(scene).push(object);
 }
 
+/// The list of volumes was cut short.
+fn cut(scene: &mut Scene) {
+    match scene.world.values_mut().next() {
+        Some(Observation::Seen { observed, .. }) => observed.listed.volumes = false,
+        _ => panic!("the Backend was seen"),
+    }
+}
+
 /// Another incarnation stands where the object was.
 fn another(scene: &mut Scene) {
     for object in objects(scene) {
@@ -74,6 +82,7 @@ struct Bad {
 }
 
 const OLD: &str = "{volume: db}, {volume: old}";
+const DESTROYED: &str = "{volume: db}, {volume: old, onRemove: Delete, declaredIn: gone/web.yaml}";
 const DB: &[&str] = &["Volume db size: 1Gi"];
 const GROWN: &[&str] = &["Volume db size: 2Gi"];
 /// An unused volume gives way to the one that it was renamed from.
@@ -139,10 +148,7 @@ fn bad_plans() -> Vec<Bad> {
                 other => panic!("{other}"),
             },
         ),
-        bad("its absence is not proven", NEW, "{volume: db}", made, |_, scene| match scene.world.values_mut().next() {
-            Some(Observation::Seen { observed, .. }) => observed.listed.volumes = false,
-            _ => panic!("the Backend was seen"),
-        }),
+        bad("its absence is not proven", NEW, "{volume: db}", made, |_, scene| cut(scene)),
         bad(
             "it adopts what is not there, or is somebody's",
             &["Volume x size: 1Gi, adopt: {name: x.img}"],
@@ -245,6 +251,23 @@ fn bad_plans() -> Vec<Bad> {
                 another(scene);
             },
         ),
+        bad(
+            "that its name is free is not proven",
+            &["Volume db,renamedFrom: was size: 1Gi"],
+            "{volume: was}",
+            |action| matches!(action, Action::Rename { .. }),
+            |_, scene| cut(scene),
+        ),
+        bad(
+            "that its name is free is not proven",
+            DB,
+            "{volume: db, trash: true}",
+            |action| matches!(action, Action::Undelete { .. }),
+            |_, scene| cut(scene),
+        ),
+        bad("something is destroyed whose directory may come back", DB, DESTROYED, removal, |_, scene| {
+            scene.specs.coverage = serde_yaml::from_str("{root: specs, files: [kiln.yaml], young: true}").unwrap();
+        }),
         bad("its object was written to", RENAMED_LATER, GIVES_WAY, removal, |_, scene| {
             for object in objects(scene) {
                 object.written = Written::Yes;
