@@ -355,6 +355,44 @@ fn stopping_finishes_what_runs_and_begins_nothing_more() {
     assert!(run.store.intents().unwrap().is_empty());
 }
 
+/// Every Backend is the pool of this driver.
+struct One(Arc<SimDriver>);
+
+impl Connect for One {
+    fn connect(&self, _: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
+        Ok(self.0.clone())
+    }
+}
+
+#[test]
+fn a_rename_never_makes_a_second_volume_of_a_name() {
+    // Every call in turn lies, or lists what was there one change ago, or a part of it.
+    let made = join(&[volume("old", "size: 1Mi"), volume("new", "size: 1Mi")]);
+    let renamed = join(&[volume("new, renamedFrom: old", "size: 1Mi")]);
+    let (mut failed, mut held) = (0, 0);
+    for (call, fault) in (0..24).flat_map(|call| [Fault::Lie, Fault::Stale, Fault::Cut].map(|fault| (call, fault))) {
+        run(async {
+            let rig = Rig::new();
+            rig.settle(&made, 3, "made").await;
+            let old = rig.native("old");
+            rig.world().write(&old, 1, 7);
+            let driver = Arc::new(SimDriver::new(Arc::clone(&rig.world), FaultRates::NONE, 0));
+            driver.fail_at(call, fault);
+            let setup = Setup { connect: Arc::new(One(driver)), ..rig.setup(&renamed) };
+            let report = reconcile_once(&setup, &Options::default(), Arc::new(Ear::default())).await.unwrap();
+            let live: Vec<String> = rig.world().live_objects().map(|(native, _)| native.to_string()).collect();
+            let new = live.iter().filter(|native| native.contains(".new.")).count();
+            assert!(new <= 1, "call {call}, {fault:?}: {live:?}");
+            failed += usize::from(!report.failed.is_empty());
+            held += report.plan.map_or(0, |plan| plan.held.len());
+            rig.settle(&renamed, 4, "renamed").await;
+            let new = rig.native("new");
+            assert_eq!(rig.world().read(&new, 1), Some(7), "call {call}, {fault:?}");
+        });
+    }
+    assert!(failed > 1 && held > 1, "{failed} passes failed, {held} volumes were held");
+}
+
 #[test]
 fn what_was_reported_as_done_is_done() {
     // Every call of a driver in turn lies: what it says is believed only when a look agrees.
@@ -371,12 +409,6 @@ fn what_was_reported_as_done_is_done() {
             let world = Arc::clone(&rig.world);
             let driver = Arc::new(SimDriver::new(world, FaultRates::NONE, 0));
             driver.fail_at(call, Fault::Lie);
-            struct One(Arc<SimDriver>);
-            impl Connect for One {
-                fn connect(&self, _: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
-                    Ok(self.0.clone())
-                }
-            }
             let setup = Setup { connect: Arc::new(One(driver)), ..rig.setup(&declared) };
             let report = reconcile_once(&setup, &Options::default(), Arc::new(Ear::default())).await.unwrap();
             let there = rig.world().live_objects().count();

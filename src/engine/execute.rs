@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::driver::StepContext;
 use crate::model::{
     Action, Clients, DriverError, Effect, ErrorKind, JournalEntry, Ledger, Name, Object, ObjectRecord, OpenIntent,
-    Outcome, Place, Scope, Specs, Step, Suspension, Tags, Uid,
+    Outcome, Place, Reason, Scope, Specs, Step, Suspension, Tags, Uid,
 };
 use crate::store::{Batch, Store, StoreError};
 
@@ -270,9 +270,7 @@ impl Run<'_> {
                 let (live, trashed) = (seen.find(step, Place::Live), seen.find(step, Place::Trash));
                 let is_last = last.get(&step.identity.uid) == Some(&index);
                 if is_last && seen.shows(step) == Some(false) {
-                    let message =
-                        format!("{} was reported as done, and a look at {} does not show it", step.action, step.native);
-                    let result = Err(DriverError::unknown(ErrorKind::Conflict, message));
+                    let result = Err(not_seen(step));
                     self.reporter.event(Event::Finished(index, step, &result));
                     batch.journal.push(journal_entry(step, &self.revision, now, &result, Duration::ZERO));
                     report.changed = report.changed.saturating_sub(1);
@@ -295,6 +293,11 @@ impl Run<'_> {
             }
         }
     }
+}
+
+fn not_seen(step: &Step) -> DriverError {
+    let message = format!("{} was reported as done, and a look at {} does not show it", step.action, step.native);
+    DriverError::unknown(ErrorKind::Conflict, message)
 }
 
 /// Skips every step that waits for one that was not done.
@@ -447,7 +450,8 @@ impl One {
         let called = self.call().await;
         drop((turn, calling));
         let result = match called {
-            Ok(result) => result,
+            Ok(Ok(outcome)) => self.seen_to_give_way().await.map(|()| outcome),
+            Ok(failed) => failed,
             Err(suspension) => {
                 self.batch_writer.commit(Batch { close: vec![id], ..Batch::default() }).await?;
                 return Ok(End::Suspended(suspension));
@@ -486,6 +490,20 @@ impl One {
                 }
                 result => return Ok(result),
             }
+        }
+    }
+
+    /// Checks that what gives way is gone: by its name alone no driver can refuse the rename that comes in its place, and there
+    /// would be two objects of one name. Every other report is checked when all steps are done.
+    async fn seen_to_give_way(&self) -> Result<(), DriverError> {
+        if self.step.reason != Reason::GivesWay {
+            return Ok(());
+        }
+        let seen = self.backend.observe(&Scope::Objects(vec![self.step.native.clone()])).await;
+        let seen = seen.map_err(|error| DriverError { effect: Effect::Unknown, ..error })?;
+        match Seen::new(&seen).shows(&self.step) {
+            Some(true) => Ok(()),
+            Some(false) | None => Err(not_seen(&self.step)),
         }
     }
 
