@@ -27,7 +27,7 @@ const ASK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// What a tool may use.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct ToolLimits {
     /// By the clock; `None` for work that takes as long as there is data, and is ended by its caller.
     pub(super) time: Option<Duration>,
     /// Seconds of processor time.
@@ -62,10 +62,10 @@ impl ToolOutput {
 pub(super) fn run(
     name: &str,
     arguments: &[String],
-    limits: Limits,
+    limits: ToolLimits,
     go_on: &mut dyn FnMut() -> Result<(), DriverError>,
 ) -> Result<ToolOutput, DriverError> {
-    let mut running = Running(start(name, arguments, limits)?);
+    let mut running = RunningTool(start(name, arguments, limits)?);
     let failed = |what: &str, why: String| DriverError {
         kind: ErrorKind::Transient,
         effect: Effect::No,
@@ -148,7 +148,7 @@ pub(super) fn while_none_starts<T>(work: impl FnOnce() -> T) -> T {
 /// `prlimit` and `setpriv`, both of util-linux, set the limits and then become the tool: there is one process, which never runs
 /// without them.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-fn start(name: &str, arguments: &[String], limits: Limits) -> Result<Child, DriverError> {
+fn start(name: &str, arguments: &[String], limits: ToolLimits) -> Result<Child, DriverError> {
     let fsize = if limits.file == u64::MAX { "unlimited".to_owned() } else { limits.file.to_string() };
     let mut command = Command::new(find("prlimit")?);
     command.arg(format!("--as={}", limits.memory)).arg(format!("--fsize={fsize}")).arg("--core=0");
@@ -164,9 +164,9 @@ fn start(name: &str, arguments: &[String], limits: Limits) -> Result<Child, Driv
 }
 
 /// A process that does not outlive its use.
-struct Running(Child);
+struct RunningTool(Child);
 
-impl Drop for Running {
+impl Drop for RunningTool {
     fn drop(&mut self) {
         // Once it has been waited for, its id may be another's.
         if let Ok(None) = self.0.try_wait() {
@@ -182,9 +182,10 @@ impl Drop for Running {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { time: Some(Duration::from_secs(20)), cpu: Some(5), memory: 1 << 30, file: 1 << 20 };
+    const LIMITS: ToolLimits =
+        ToolLimits { time: Some(Duration::from_secs(20)), cpu: Some(5), memory: 1 << 30, file: 1 << 20 };
 
-    fn sh(script: &str, limits: Limits) -> Result<ToolOutput, DriverError> {
+    fn sh(script: &str, limits: ToolLimits) -> Result<ToolOutput, DriverError> {
         run("sh", &["-c".to_owned(), script.to_owned()], limits, &mut || Ok(()))
     }
 
@@ -210,7 +211,7 @@ mod tests {
         let file = home.path().join("pid");
         let script = format!("sleep 1000 & echo $! > {}; wait", file.display());
         let begun = Instant::now();
-        let error = sh(&script, Limits { time: Some(Duration::from_millis(500)), ..LIMITS }).unwrap_err();
+        let error = sh(&script, ToolLimits { time: Some(Duration::from_millis(500)), ..LIMITS }).unwrap_err();
         assert_eq!((error.kind, error.effect), (ErrorKind::TimedOut, Effect::No), "{error}");
         assert!(begun.elapsed() < Duration::from_secs(15));
         let child = std::fs::read_to_string(file).unwrap();

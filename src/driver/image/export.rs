@@ -12,10 +12,10 @@ use rustix::fs::{self, FileType, Mode, OFlags};
 use super::fill::{CONVERTING_MEMORY, conversion_failed};
 use super::inspect::{format_of, name_for_tools, qemu_img};
 use crate::driver::NewFile;
-use crate::driver::local::content::{self, Work};
+use crate::driver::local::content::{self, CopyWork};
 use crate::driver::local::fail;
 use crate::driver::local::lease::{self, Lease, Leased};
-use crate::driver::tool::Limits;
+use crate::driver::tool::ToolLimits;
 use crate::model::{DriverError, ErrorKind, ImageFormat, NativeName};
 
 /// What to write where.
@@ -74,7 +74,7 @@ pub fn export(export: &Export<'_>, progress: Arc<dyn Fn(u64, u64) + Send + Sync>
     check_target(file, name, (stat.st_dev, stat.st_ino), *force)?;
     // Half an image is of no use: unless it is published, it goes.
     let target = NewFile::begin(file, 0o600)?;
-    let work = Work { now: 0, progress, abandoned: Arc::clone(abandoned) };
+    let work = CopyWork { now: 0, progress, abandoned: Arc::clone(abandoned) };
     match format {
         ImageFormat::Raw => {
             // The copy asks for a lease of its own.
@@ -124,10 +124,10 @@ fn convert(
     into: &OwnedFd,
     size: u64,
     what: &str,
-    work: &Work,
+    work: &CopyWork,
     disturbed: &dyn Fn() -> bool,
 ) -> Result<(), DriverError> {
-    let limits = Limits { time: None, cpu: None, memory: CONVERTING_MEMORY, file: u64::MAX };
+    let limits = ToolLimits { time: None, cpu: None, memory: CONVERTING_MEMORY, file: u64::MAX };
     let names = [name_for_tools(from), name_for_tools(into)];
     let busy = || DriverError::before(ErrorKind::Busy, format!("{what} was opened for writing meanwhile"));
     let said = qemu_img(&["convert", "-f", "raw", "-O", "qcow2"], &names, limits, &mut || {

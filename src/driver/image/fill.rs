@@ -8,9 +8,9 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::inspect::{self, name_for_tools, qemu_img};
-use crate::driver::local::content::{self, Work};
+use crate::driver::local::content::{self, CopyWork};
 use crate::driver::local::lease::{Lease, Leased};
-use crate::driver::tool::Limits;
+use crate::driver::tool::ToolLimits;
 use crate::model::{DriverError, ErrorKind, ImageFormat, ImageRef, Size};
 
 /// Read at once while hashing: large enough that the calls cost nothing.
@@ -20,9 +20,9 @@ const BUFFER: usize = 1 << 20;
 pub(super) const CONVERTING_MEMORY: u64 = 8 << 30;
 
 /// An image that was looked at and may be copied; open.
-pub(in crate::driver) struct Source<'a> {
+pub(in crate::driver) struct ImageSource<'a> {
     image: &'a ImageRef,
-    opened: inspect::Opened,
+    opened: inspect::OpenedImage,
     what: String,
 }
 
@@ -30,7 +30,7 @@ pub(in crate::driver) struct Source<'a> {
 ///
 /// # Errors
 /// `NotFound`; `Busy` if somebody writes to it; `Conflict` if it is not what was planned with, too large, or may not be used.
-pub(in crate::driver) fn open(image: &ImageRef, seen: Option<Size>, size: u64) -> Result<Source<'_>, DriverError> {
+pub(in crate::driver) fn open(image: &ImageRef, seen: Option<Size>, size: u64) -> Result<ImageSource<'_>, DriverError> {
     let what = format!("the {} image {}", image.format, image.path.display());
     let opened = inspect::open(image)
         .map_err(|error| DriverError { message: format!("{what} is not used: {}", error.message), ..error })?;
@@ -41,10 +41,10 @@ pub(in crate::driver) fn open(image: &ImageRef, seen: Option<Size>, size: u64) -
     if opened.size > size {
         return conflict(format!("{what} has a disk of {} bytes, and the volume {size}", opened.size));
     }
-    Ok(Source { image, opened, what })
+    Ok(ImageSource { image, opened, what })
 }
 
-impl Source<'_> {
+impl ImageSource<'_> {
     /// Fills a new, empty file with the disk of the image, followed by zeroes up to `size`.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl Source<'_> {
         into: &OwnedFd,
         size: u64,
         thick: bool,
-        work: &Work,
+        work: &CopyWork,
     ) -> Result<(), DriverError> {
         match self.image.format {
             ImageFormat::Raw => self.copy(into, size, thick, work)?,
@@ -73,11 +73,11 @@ impl Source<'_> {
     }
 
     /// What is hashed is the copy, which nobody else can reach: so what was checked is what is published.
-    fn copy(&self, into: &OwnedFd, size: u64, thick: bool, work: &Work) -> Result<(), DriverError> {
+    fn copy(&self, into: &OwnedFd, size: u64, thick: bool, work: &CopyWork) -> Result<(), DriverError> {
         let length = self.opened.size;
         let rounds = if self.image.sha256.is_some() { 2 } else { 1 };
         let tell = Arc::clone(&work.progress);
-        let copying = Work {
+        let copying = CopyWork {
             now: work.now,
             progress: Arc::new(move |done, total| tell(done, total * rounds)),
             abandoned: Arc::clone(&work.abandoned),
@@ -89,7 +89,7 @@ impl Source<'_> {
         })
     }
 
-    fn convert(&self, into: &OwnedFd, size: u64, thick: bool, work: &Work) -> Result<(), DriverError> {
+    fn convert(&self, into: &OwnedFd, size: u64, thick: bool, work: &CopyWork) -> Result<(), DriverError> {
         let from = &self.opened.file;
         let busy = || {
             let message = format!("{} was opened for writing while it was being read", self.what);
@@ -112,7 +112,7 @@ impl Source<'_> {
         })?;
         content::check_room(into, self.opened.used, &self.what)?;
         content::allot(into, size, thick).map_err(|errno| self.failed("making room for", errno))?;
-        let limits = Limits { time: None, cpu: None, memory: CONVERTING_MEMORY, file: size };
+        let limits = ToolLimits { time: None, cpu: None, memory: CONVERTING_MEMORY, file: size };
         let names = [name_for_tools(from), name_for_tools(into)];
         // The target is there, is all zeroes, and keeps its length: the tool writes data only.
         let options = ["convert", "-n", "--target-is-zero", "-f", "qcow2", "-O", "raw"];

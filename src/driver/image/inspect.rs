@@ -10,11 +10,11 @@ use serde::Deserialize;
 use super::head::{self, HEAD, Qcow2, TAIL};
 use crate::driver::local::content;
 use crate::driver::local::lease::{self, Lease, Leased};
-use crate::driver::tool::{self, Limits, ToolOutput};
+use crate::driver::tool::{self, ToolLimits, ToolOutput};
 use crate::model::{DriverError, ErrorKind, ImageFormat, ImageLook, ImageRef, Size};
 
 /// What a look may cost: reading all tables of a qcow2 image of 10 TiB takes some seconds.
-const LOOKING: Limits = Limits { time: Some(Duration::from_secs(60)), cpu: Some(30), memory: 1 << 30, file: 0 };
+const LOOKING: ToolLimits = ToolLimits { time: Some(Duration::from_secs(60)), cpu: Some(30), memory: 1 << 30, file: 0 };
 
 /// Looks at an image: whether it is there, is of the format that is written, refers to nothing else, and how large its disk is.
 /// Blocks.
@@ -27,7 +27,7 @@ pub fn look(image: &ImageRef) -> ImageLook {
 }
 
 /// An image that was looked at, open.
-pub(super) struct Opened {
+pub(super) struct OpenedImage {
     pub(super) file: OwnedFd,
     /// Of the disk in it.
     pub(super) size: u64,
@@ -47,7 +47,7 @@ fn stamp(stat: &fs::Stat) -> Stamp {
     (stat.st_size, modified, stat.st_mtime_nsec.into(), changed, stat.st_ctime_nsec.into())
 }
 
-impl Opened {
+impl OpenedImage {
     /// Whether it is still as it was before it was looked at. Whoever may write to an image could otherwise put a reference to
     /// another file into it after the look.
     pub(super) fn is_unchanged(&self) -> Result<bool, Errno> {
@@ -60,7 +60,7 @@ impl Opened {
 /// # Errors
 /// `NotFound`; `Denied`; `Conflict` if it is not what is written or refers to others; `Unsupported` without `qemu-img`. The message is
 /// the rest of a sentence about the image.
-pub(super) fn open(image: &ImageRef) -> Result<Opened, DriverError> {
+pub(super) fn open(image: &ImageRef) -> Result<OpenedImage, DriverError> {
     // A FIFO is not waited for.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = fs::open(&image.path, flags, Mode::empty()).map_err(|errno| {
@@ -99,7 +99,7 @@ pub(super) fn open(image: &ImageRef) -> Result<Opened, DriverError> {
             (header.size, clusters.saturating_mul(header.cluster).min(header.size), None)
         }
     };
-    Ok(Opened { file, size, used, device, stamp: stamp(&stat) })
+    Ok(OpenedImage { file, size, used, device, stamp: stamp(&stat) })
 }
 
 /// The format of which a file looks like an image: as a raw disk it would be read as something else than it is. None of a raw disk.
@@ -187,7 +187,7 @@ pub(super) fn second_opinion(file: &OwnedFd, length: u64, header: &Qcow2) -> Res
         Some(2) => return Err(damaged()),
         _ => return Err(refuse(format!("qemu-img cannot check it ({}): {}", said.status, said.complaint()))),
     }
-    let checked: Checked = serde_json::from_slice(&said.out)
+    let checked: CheckedImage = serde_json::from_slice(&said.out)
         .map_err(|error| refuse(format!("what qemu-img says of it is not understood: {error}")))?;
     // QEMU minds only when more than a cluster is missing at the end, because an image may end within one: behind its first table,
     // if it has no data, and behind compressed data. Any other last cluster is there as a whole, or part of it is lost.
@@ -227,7 +227,7 @@ fn snapshots_end(file: &OwnedFd, header: &Qcow2) -> Result<u64, Errno> {
 /// Of `qemu-img check --output=json`.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Checked {
+struct CheckedImage {
     image_end_offset: u64,
     #[serde(default)]
     allocated_clusters: u64,
@@ -241,7 +241,7 @@ struct Checked {
 pub(super) fn qemu_img(
     options: &[&str],
     operands: &[String],
-    limits: Limits,
+    limits: ToolLimits,
     go_on: &mut dyn FnMut() -> Result<(), DriverError>,
 ) -> Result<ToolOutput, DriverError> {
     let options = options.iter().map(|option| (*option).to_owned());

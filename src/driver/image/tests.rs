@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 
 use super::inspect::qemu_img;
 use super::*;
-use crate::driver::local::content::Work;
-use crate::driver::tool::Limits;
+use crate::driver::local::content::CopyWork;
+use crate::driver::tool::ToolLimits;
 use crate::model::{DriverError, ErrorKind, ImageFormat, ImageLook, ImageRef, Size};
 
 const MIB: u64 = 1 << 20;
@@ -48,7 +48,7 @@ impl Bench {
             }
         };
         let operands: Vec<String> = operands.iter().map(named).collect();
-        let limits = Limits { time: Some(Duration::from_secs(60)), cpu: None, memory: 8 << 30, file: u64::MAX };
+        let limits = ToolLimits { time: Some(Duration::from_secs(60)), cpu: None, memory: 8 << 30, file: u64::MAX };
         let said = qemu_img(options, &operands, limits, &mut || Ok(())).unwrap();
         assert!(said.status.success(), "{options:?}: {}", said.complaint());
     }
@@ -71,7 +71,7 @@ impl Bench {
         let into = fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
         let told = Arc::new(std::sync::Mutex::new(Vec::new()));
         let tell = Arc::clone(&told);
-        let work = Work {
+        let work = CopyWork {
             now: 0,
             progress: Arc::new(move |done, all| tell.lock().unwrap().push((done, all))),
             abandoned: Arc::default(),
@@ -345,7 +345,7 @@ fn what_is_put_into_an_image_after_the_look_is_never_followed() {
         writer.set_modified(std::time::UNIX_EPOCH).unwrap();
         drop(writer);
         let into = fs::File::create_new(bench.path("volume")).unwrap();
-        let work = Work { now: 0, progress: Arc::new(|_, _| ()), abandoned: Arc::default() };
+        let work = CopyWork { now: 0, progress: Arc::new(|_, _| ()), abandoned: Arc::default() };
         let error = source.fill(&into.into(), 8 * MIB, false, &work).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Busy, "{error}");
         let got = fs::read(bench.path("volume")).unwrap();

@@ -9,8 +9,8 @@ use std::path::Path;
 use rustix::fs::{self, AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::pool::{self, FILE_MODE, MARK, TRIES};
-use super::{GRANULARITY, MAX_NAME, content};
+use super::content::{self, GRANULARITY};
+use super::pool::{self, FILE_MODE, MARK, MAX_NAME, TRIES};
 use crate::model::{Capabilities, Size};
 
 const FILES: [&str; 3] = ["a", "b", "c"];
@@ -65,7 +65,7 @@ pub(super) fn capabilities(path: &Path) -> Capabilities {
 fn place(path: &Path) -> Result<OwnedFd, Errno> {
     let open = |path: &Path| fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let pool = match open(path) {
-        Err(Errno::NOENT) => return open(super::parent_of(path)),
+        Err(Errno::NOENT) => return open(pool::parent_of(path)),
         other => other?,
     };
     Ok(pool::absent_is_none(pool::open_dir(pool.as_fd(), MARK))?.unwrap_or(pool))

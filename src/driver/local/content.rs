@@ -11,6 +11,9 @@ use super::fail;
 use super::lease::{self, Lease, Leased};
 use crate::model::{DriverError, ErrorKind, Size};
 
+/// The granularity of sizes in bytes: the largest block size of the clients that use the files as block devices, and a page.
+pub(super) const GRANULARITY: u64 = 4096;
+
 /// One call copies at most this much: about 10 ms on a fast disk and well under a second on a slow one, so that a writer who
 /// waits for our lease, a Ctrl-C, and the progress line do not wait long.
 const PIECE: u64 = 8 << 20;
@@ -18,14 +21,14 @@ const PIECE: u64 = 8 << 20;
 const BUFFER: usize = 1 << 20;
 
 /// What long work reports to, and is stopped by.
-pub(in crate::driver) struct Work {
+pub(in crate::driver) struct CopyWork {
     pub(in crate::driver) now: u64,
     pub(in crate::driver) progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
     /// The caller has gone: stop at the next safe place.
     pub(in crate::driver) abandoned: Arc<AtomicBool>,
 }
 
-impl Work {
+impl CopyWork {
     /// An error once the caller has gone.
     pub(in crate::driver) fn check(&self) -> Result<(), DriverError> {
         check(&self.abandoned)
@@ -74,7 +77,7 @@ pub(in crate::driver) fn fill(
     size: u64,
     thick: bool,
     what: &str,
-    work: &Work,
+    work: &CopyWork,
 ) -> Result<(), DriverError> {
     let failed = |errno| fail::before(format!("copying {what}"), errno);
     let length = length(&fs::fstat(from).map_err(failed)?);
@@ -158,7 +161,7 @@ fn length(stat: &Stat) -> u64 {
 }
 
 /// Copies while nobody writes; Busy if somebody does, or begins to.
-fn copy_undisturbed(into: &OwnedFd, from: &OwnedFd, what: &str, work: &Work) -> Result<(), DriverError> {
+fn copy_undisturbed(into: &OwnedFd, from: &OwnedFd, what: &str, work: &CopyWork) -> Result<(), DriverError> {
     let busy = |who: Vec<String>| {
         DriverError::before(
             ErrorKind::Busy,

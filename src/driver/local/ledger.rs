@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{self, FallocateFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::pool::{self, ListBuffer, MARK, Pool};
+use super::pool::{self, ListBuffer, LocalPool, MARK};
 use super::{fail, marks};
 use crate::model::{Capacity, DriverError, ErrorKind, Ledger, LedgerView, Owner};
 
@@ -37,7 +37,7 @@ const OLD: &str = ".ledger.old";
 const BESIDE: &str = ".ledger.new";
 
 /// All ledgers on the pool. `Err` in words if it cannot be said which there are: no ledger is not the same as one that cannot be seen.
-pub(super) fn read_all(pool: &Pool) -> Result<BTreeMap<Owner, LedgerView>, String> {
+pub(super) fn read_all(pool: &LocalPool) -> Result<BTreeMap<Owner, LedgerView>, String> {
     let unreadable = |errno| format!("{}/{MARK} cannot be read: {}", pool.path.display(), fail::describe(errno));
     let Some(mark) = pool.mark().map_err(unreadable)? else { return Ok(BTreeMap::new()) };
     let owners = owners(mark, &[MAIN, OLD]).map_err(unreadable)?;
@@ -54,14 +54,19 @@ pub(super) fn owners(mark: BorrowedFd<'_>, endings: &[&str]) -> Result<Vec<Owner
     Ok(owners)
 }
 
+/// What the copies of an owner's ledger say; none if the pool has no mark or the mark cannot be opened.
+pub(super) fn read_of(pool: &LocalPool, owner: &Owner) -> Option<LedgerView> {
+    read(pool.mark().ok().flatten()?, owner)
+}
+
 /// What the copies say. The first is the newer of the two: it is only ever replaced, whole, by a rename. Where it cannot be read, the
 /// second says nothing: what was noted since would be forgotten.
 pub(super) fn read(mark: BorrowedFd<'_>, owner: &Owner) -> Option<LedgerView> {
     let why = match read_copy(mark, owner, MAIN) {
         Ok(Some(ledger)) => return Some(LedgerView::Good(ledger)),
         Ok(None) => None,
-        Err(Bad::Unreadable(why)) => return Some(LedgerView::Unreadable(why)),
-        Err(Bad::Damaged(why)) => Some(why),
+        Err(CopyError::Unreadable(why)) => return Some(LedgerView::Unreadable(why)),
+        Err(CopyError::Damaged(why)) => Some(why),
     };
     match (read_copy(mark, owner, OLD), why) {
         (Ok(Some(ledger)), why) => {
@@ -69,21 +74,21 @@ pub(super) fn read(mark: BorrowedFd<'_>, owner: &Owner) -> Option<LedgerView> {
             Some(LedgerView::Older(ledger, why))
         }
         (Ok(None), None) => None,
-        (Ok(None), Some(why)) | (Err(Bad::Damaged(why)), None) => Some(LedgerView::Damaged(why)),
-        (Err(Bad::Damaged(older)), Some(why)) => Some(LedgerView::Damaged(format!("{why}; {older}"))),
-        (Err(Bad::Unreadable(why)), _) => Some(LedgerView::Unreadable(why)),
+        (Ok(None), Some(why)) | (Err(CopyError::Damaged(why)), None) => Some(LedgerView::Damaged(why)),
+        (Err(CopyError::Damaged(older)), Some(why)) => Some(LedgerView::Damaged(format!("{why}; {older}"))),
+        (Err(CopyError::Unreadable(why)), _) => Some(LedgerView::Unreadable(why)),
     }
 }
 
 /// Why a copy says nothing.
-enum Bad {
+enum CopyError {
     /// It is not what was written.
     Damaged(String),
     /// It may be whole: it could not be read, or not by this program.
     Unreadable(String),
 }
 
-fn read_copy(mark: BorrowedFd<'_>, owner: &Owner, ending: &str) -> Result<Option<Ledger>, Bad> {
+fn read_copy(mark: BorrowedFd<'_>, owner: &Owner, ending: &str) -> Result<Option<Ledger>, CopyError> {
     let name = format!("{owner}{ending}");
     let bytes = match pool::read_small(mark, &name, LIMIT) {
         Ok(Some(bytes)) => bytes,
@@ -94,13 +99,13 @@ fn read_copy(mark: BorrowedFd<'_>, owner: &Owner, ending: &str) -> Result<Option
                 _ => "",
             };
             let why = format!("{MARK}/{name} cannot be read: {}{advice}", fail::describe(errno));
-            return Err(Bad::Unreadable(why));
+            return Err(CopyError::Unreadable(why));
         }
     };
-    let damaged = || Bad::Damaged(format!("{MARK}/{name} is damaged"));
+    let damaged = || CopyError::Damaged(format!("{MARK}/{name} is damaged"));
     let Some(body) = body_of(&bytes) else {
         return Err(match newer_format(&bytes) {
-            Some(format) => Bad::Unreadable(format!(
+            Some(format) => CopyError::Unreadable(format!(
                 "{MARK}/{name} has format {format}, which a newer kiln wrote: use that, or a later one"
             )),
             None => damaged(),
@@ -108,9 +113,9 @@ fn read_copy(mark: BorrowedFd<'_>, owner: &Owner, ending: &str) -> Result<Option
     };
     match serde_json::from_slice::<Ledger>(body) {
         Ok(ledger) if ledger.owner == *owner => Ok(Some(ledger)),
-        Ok(ledger) => Err(Bad::Damaged(format!("{MARK}/{name} is the ledger of {}", ledger.owner))),
+        Ok(ledger) => Err(CopyError::Damaged(format!("{MARK}/{name} is the ledger of {}", ledger.owner))),
         // Its checksum is right: it is what was written.
-        Err(why) => Err(Bad::Unreadable(format!("{MARK}/{name} is not understood by this kiln: {why}"))),
+        Err(why) => Err(CopyError::Unreadable(format!("{MARK}/{name} is not understood by this kiln: {why}"))),
     }
 }
 
@@ -131,7 +136,7 @@ fn newer_format(bytes: &[u8]) -> Option<u32> {
 /// Replaces a ledger. See [`crate::driver::Driver::write_ledger`].
 ///
 /// Only by a newer one: a write that was given up on, and comes late, must not undo what was noted since.
-pub(super) fn write(pool: &Pool, ledger: &Ledger) -> Result<(), DriverError> {
+pub(super) fn write(pool: &LocalPool, ledger: &Ledger) -> Result<(), DriverError> {
     let owner = &ledger.owner;
     let doing = format!("writing the ledger of {owner} in {}/{MARK}", pool.path.display());
     let failed = |errno| fail::before(&doing, errno);
@@ -219,7 +224,7 @@ fn keep_reserve(mark: BorrowedFd<'_>, length: u64) {
 }
 
 /// Whether there is a reserve. If not, the next ledger that is written makes one.
-pub(super) fn has_reserve(pool: &Pool) -> bool {
+pub(super) fn has_reserve(pool: &LocalPool) -> bool {
     let mark = pool.mark().ok().flatten();
     mark.is_some_and(|mark| pool::stat_in(mark, RESERVE).is_ok_and(|reserve| reserve.is_some()))
 }
@@ -230,7 +235,7 @@ pub(super) fn less_reserve(room: Capacity) -> Capacity {
 }
 
 /// Removes a ledger with its copies.
-pub(super) fn remove(pool: &Pool, owner: &Owner) -> Result<(), DriverError> {
+pub(super) fn remove(pool: &LocalPool, owner: &Owner) -> Result<(), DriverError> {
     let doing = format!("removing the ledger of {owner} in {}/{MARK}", pool.path.display());
     let failed = |errno| fail::after(&doing, errno);
     let Some(mark) = pool.mark().map_err(failed)? else { return Ok(()) };

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{self, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::pool::{self, FILE_MODE, MARK, Pool};
+use super::pool::{self, FILE_MODE, LocalPool, MARK};
 use super::{fail, ledger};
 use crate::driver::WriterLock;
 use crate::model::{DriverError, ErrorKind, Owner, PoolId, Writer};
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// The lock as it is held.
-pub(super) struct Held {
+pub(super) struct HeldLock {
     file: OwnedFd,
     /// Device and inode of the file.
     which: (u64, u64),
@@ -36,7 +36,7 @@ pub(super) struct Held {
     released: AtomicBool,
 }
 
-impl Drop for Held {
+impl Drop for HeldLock {
     fn drop(&mut self) {
         // A child process between fork and exec may have a copy of the descriptor: closing ours alone would not let it go.
         let _ = fs::flock(&self.file, FlockOperation::Unlock);
@@ -44,7 +44,7 @@ impl Drop for Held {
 }
 
 /// Those held by this process: to tell a living writer from steps that outlived theirs.
-static HELD: Mutex<Vec<Weak<Held>>> = Mutex::new(Vec::new());
+static HELD: Mutex<Vec<Weak<HeldLock>>> = Mutex::new(Vec::new());
 
 fn only_lingering(which: (u64, u64)) -> bool {
     let held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,7 +52,7 @@ fn only_lingering(which: (u64, u64)) -> bool {
 }
 
 /// Takes the lock. See [`crate::driver::Driver::lock`].
-pub(super) fn take(pool: &Pool, owner: &Owner) -> Result<Arc<Held>, DriverError> {
+pub(super) fn take(pool: &LocalPool, owner: &Owner) -> Result<Arc<HeldLock>, DriverError> {
     let name = format!("{owner}{ENDING}");
     let shown = format!("{}/{MARK}/{name}", pool.path.display());
     let failed = |errno| fail::before(format!("taking the lock {shown}"), errno);
@@ -87,7 +87,7 @@ pub(super) fn take(pool: &Pool, owner: &Owner) -> Result<Arc<Held>, DriverError>
     }
     // A courtesy: a pool that is full must still be one from which something can be removed.
     let _ = note_holder(&file, &read_notes(mark, &name));
-    let held = Arc::new(Held { file, which, owner: owner.clone(), id, released: AtomicBool::new(false) });
+    let held = Arc::new(HeldLock { file, which, owner: owner.clone(), id, released: AtomicBool::new(false) });
     let mut all = HELD.lock().unwrap_or_else(PoisonError::into_inner);
     all.retain(|lock| lock.strong_count() > 0);
     all.push(Arc::downgrade(&held));
@@ -95,7 +95,7 @@ pub(super) fn take(pool: &Pool, owner: &Owner) -> Result<Arc<Held>, DriverError>
 }
 
 /// The identity that a pool must have to be written to.
-pub(super) fn identity(pool: &Pool) -> Result<PoolId, DriverError> {
+pub(super) fn identity(pool: &LocalPool) -> Result<PoolId, DriverError> {
     let unreachable = |why| DriverError::before(ErrorKind::Unreachable, why);
     pool.id().map_err(unreachable)?.ok_or_else(|| {
         unreachable(format!(
@@ -156,7 +156,7 @@ fn living(notes: &str) -> impl Iterator<Item = (&str, u32)> {
 }
 
 /// For each owner, the other processes of this host that took its lock and still live. A courtesy: what cannot be read says nothing.
-pub(super) fn writers(pool: &Pool) -> BTreeMap<Owner, Vec<Writer>> {
+pub(super) fn writers(pool: &LocalPool) -> BTreeMap<Owner, Vec<Writer>> {
     let Ok(Some(mark)) = pool.mark() else { return BTreeMap::new() };
     let owners = ledger::owners(mark, &[ENDING]).unwrap_or_default();
     let of = |owner: &Owner| {
@@ -185,7 +185,7 @@ fn holder(mark: BorrowedFd<'_>, name: &str) -> String {
 }
 
 /// Owners whose lock is held now, by whomever.
-pub(super) fn held(pool: &Pool, gaps: &mut Vec<String>) -> Vec<Owner> {
+pub(super) fn held(pool: &LocalPool, gaps: &mut Vec<String>) -> Vec<Owner> {
     let look = || {
         let Some(mark) = pool.mark()? else { return Ok(Vec::new()) };
         let mut held = Vec::new();
@@ -213,7 +213,7 @@ fn is_held(mark: BorrowedFd<'_>, owner: &Owner) -> Result<bool, Errno> {
 }
 
 /// What the engine holds.
-pub(super) struct LocalLock(pub(super) Arc<Held>);
+pub(super) struct LocalLock(pub(super) Arc<HeldLock>);
 
 impl Drop for LocalLock {
     fn drop(&mut self) {
@@ -223,10 +223,10 @@ impl Drop for LocalLock {
 
 impl WriterLock for LocalLock {}
 
-impl Held {
+impl HeldLock {
     /// The same file must still be under the same name, in the same pool: a lock on a file that is nowhere keeps nobody out. And
     /// whatever else is at the pool's path now (the directory below a file system that is no longer mounted, say) is not written to.
-    pub(super) fn check(&self, pool: &Pool) -> Result<(), DriverError> {
+    pub(super) fn check(&self, pool: &LocalPool) -> Result<(), DriverError> {
         if identity(pool)? != self.id {
             return Err(DriverError::before(
                 ErrorKind::Unreachable,

@@ -12,13 +12,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, AtFlags, StatxFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::ledger;
-use super::object::{self, Found, image_name};
-use super::pool::{self, ListBuffer, MARK, Pool};
+use super::file_id::FileId;
+use super::object::{self, FoundObject, image_name};
+use super::pool::{self, ListBuffer, LocalPool, MARK};
 use crate::model::{Ledger, LedgerView, NativeName, Owner, Place, Tags, Uid};
 
 /// The directory, in [`MARK`], of the marks.
@@ -26,46 +25,10 @@ const ADOPTED: &str = "adopted";
 /// What the names of marks end with.
 const ENDING: &str = ".json";
 
-/// One file, told from every other that has had its name.
-///
-/// Inode numbers are used again, often at once; a time of birth is not, and no program can set it. Device numbers change with a
-/// reboot and say nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileId {
-    inode: u64,
-    /// Seconds since 1970 and nanoseconds; none where the file system does not know it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    born: Option<(i64, u32)>,
-}
-
-impl FileId {
-    /// Of an entry of a directory; links are not followed.
-    pub(super) fn of(dir: BorrowedFd<'_>, name: &str) -> Result<Self, Errno> {
-        Ok(Self::from_call(&fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::INO | StatxFlags::BTIME)?))
-    }
-
-    fn from_call(stat: &fs::Statx) -> Self {
-        let knows_birth = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
-        let born = knows_birth.then_some((stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec));
-        Self { inode: stat.stx_ino, born }
-    }
-
-    /// Of an open file.
-    pub(super) fn of_open(file: BorrowedFd<'_>) -> Result<Self, Errno> {
-        Ok(Self::from_call(&fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::BTIME)?))
-    }
-
-    pub(super) fn is(self, other: Self) -> bool {
-        let born_differs = matches!((self.born, other.born), (Some(one), Some(another)) if one != another);
-        self.inode == other.inode && !born_differs
-    }
-}
-
 /// A mark, as it is stored.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Mark {
+struct AdoptedMark {
     format: u32,
     tags: Tags,
     /// The file that it is about; none in a mark of an earlier version.
@@ -85,22 +48,22 @@ struct Next {
 }
 
 /// A mark that was read, and when it was written.
-struct Read {
-    mark: Mark,
+struct StoredMark {
+    mark: AdoptedMark,
     written: (i64, u32),
 }
 
-impl Read {
+impl StoredMark {
     /// The tags of this file; none if the mark is about another.
     fn tags_of(self, file: FileId) -> Option<Tags> {
-        let Mark { tags, file: marked, next, .. } = self.mark;
+        let AdoptedMark { tags, file: marked, next, .. } = self.mark;
         if let Some(next) = next.filter(|next| next.file.is(file)) {
             return Some(next.tags);
         }
         let same = match marked {
             Some(marked) => marked.is(file),
             // It was written while its file was there.
-            None => file.born.is_none_or(|born| born <= self.written),
+            None => !file.is_born_after(self.written),
         };
         same.then_some(tags)
     }
@@ -110,7 +73,7 @@ fn name_of(native: &str) -> String {
     format!("{native}{ENDING}")
 }
 
-fn directory(pool: &Pool) -> Result<Option<OwnedFd>, Errno> {
+fn directory(pool: &LocalPool) -> Result<Option<OwnedFd>, Errno> {
     match pool.mark()? {
         Some(mark) => pool::absent_is_none(pool::open_dir(mark, ADOPTED)),
         None => Ok(None),
@@ -118,22 +81,22 @@ fn directory(pool: &Pool) -> Result<Option<OwnedFd>, Errno> {
 }
 
 /// The mark under a name; why not, in words, if it cannot be believed.
-fn read(marks: BorrowedFd<'_>, name: &str) -> Result<Option<Result<Read, String>>, Errno> {
+fn read(marks: BorrowedFd<'_>, name: &str) -> Result<Option<Result<StoredMark, String>>, Errno> {
     let Some(written) = pool::stat_in(marks, name)? else { return Ok(None) };
     let written = (written.st_mtime, u32::try_from(written.st_mtime_nsec).unwrap_or(0));
-    let mark: Mark = match object::read_stored(marks, name)? {
+    let mark: AdoptedMark = match object::read_stored(marks, name)? {
         None => return Ok(None),
         Some(Err(why)) => return Ok(Some(Err(why))),
         Some(Ok(mark)) => mark,
     };
     let owned = mark.tags.identity.is_some();
     let unowned = || "its stored tags do not say whose it is".to_owned();
-    Ok(Some(if owned { Ok(Read { mark, written }) } else { Err(unowned()) }))
+    Ok(Some(if owned { Ok(StoredMark { mark, written }) } else { Err(unowned()) }))
 }
 
-impl Pool {
+impl LocalPool {
     /// Takes over into what was found what the mark of its file says, if it has one.
-    pub(super) fn read_mark(&self, found: &mut Found) -> Result<(), Errno> {
+    pub(super) fn read_mark(&self, found: &mut FoundObject) -> Result<(), Errno> {
         let (Some(file), Some(marks)) = (found.file, directory(self)?) else { return Ok(()) };
         let tags = match read(marks.as_fd(), &name_of(&found.native))? {
             None => return Ok(()),
@@ -178,7 +141,7 @@ impl Pool {
 
     fn replace_mark(&self, native: &str, file: FileId, tags: &Tags, next: Option<Next>) -> Result<(), Errno> {
         let marks = pool::make_dir(pool::open_dir(self.root(), MARK)?.as_fd(), ADOPTED)?;
-        let mark = Mark { format: object::TAGS_FORMAT, tags: tags.clone(), file: Some(file), next };
+        let mark = AdoptedMark { format: object::TAGS_FORMAT, tags: tags.clone(), file: Some(file), next };
         let name = name_of(native);
         object::replace(marks.as_fd(), &name, &format!("{name}.new"), &object::encode(&mark))
     }
@@ -197,7 +160,7 @@ impl Pool {
     }
 }
 
-impl Read {
+impl StoredMark {
     fn is_of(&self, owner: &Owner, uid: Uid) -> bool {
         self.mark.tags.identity.as_ref().is_some_and(|id| id.owner == *owner && id.uid == uid)
     }
@@ -205,7 +168,7 @@ impl Read {
 
 /// Drops the marks of objects that a new ledger no longer lists, before it is written: an object that Kiln has given up is not found
 /// again in a file that somebody puts under its name later. Only a help, since a mark names its file: what fails is left as it is.
-pub(super) fn drop_unlisted(pool: &Pool, old: &Ledger, new: &Ledger) {
+pub(super) fn drop_unlisted(pool: &LocalPool, old: &Ledger, new: &Ledger) {
     for (uid, entry) in old.complete.iter().filter(|(uid, _)| !new.complete.contains_key(uid)) {
         let Ok(native) = pool::check_name(&entry.native) else { continue };
         let dropped = pool
@@ -219,15 +182,15 @@ pub(super) fn drop_unlisted(pool: &Pool, old: &Ledger, new: &Ledger) {
 
 /// Brings the marks that earlier versions wrote for an owner up to date, under its writer lock. Only a help: what fails is left as it
 /// is.
-pub(super) fn update(pool: &Pool, owner: &Owner) {
-    if let Err(errno) = try_update(pool, owner) {
+pub(super) fn update(pool: &LocalPool, owner: &Owner, ledger: impl Fn() -> Option<LedgerView>) {
+    if let Err(errno) = try_update(pool, owner, ledger) {
         tracing::debug!(pool = %pool.path.display(), %errno, "marks of earlier versions are left as they are");
     }
 }
 
-fn try_update(pool: &Pool, owner: &Owner) -> Result<(), Errno> {
-    let (Some(marks), Some(mark)) = (directory(pool)?, pool.mark()?) else { return Ok(()) };
-    let mut ledger = None;
+fn try_update(pool: &LocalPool, owner: &Owner, ledger: impl Fn() -> Option<LedgerView>) -> Result<(), Errno> {
+    let Some(marks) = directory(pool)? else { return Ok(()) };
+    let mut view = None;
     for entry in pool::list(marks.as_fd(), &mut ListBuffer::new())? {
         let Some(native) = entry.name.strip_suffix(ENDING).filter(|_| entry.exact) else { continue };
         let Some(Ok(read)) = read(marks.as_fd(), &entry.name)? else { continue };
@@ -235,8 +198,8 @@ fn try_update(pool: &Pool, owner: &Owner) -> Result<(), Errno> {
         if read.mark.file.is_some() || pool::check_name(&NativeName::new(native)).is_err() {
             continue;
         }
-        let ledger = ledger.get_or_insert_with(|| ledger::read(mark, owner));
-        let Some(LedgerView::Good(ledger)) = ledger else { return Ok(()) };
+        // Read only where there is a mark of an earlier version.
+        let Some(LedgerView::Good(ledger)) = view.get_or_insert_with(&ledger) else { return Ok(()) };
         if ledger.has_tombstone(identity.uid) {
             pool.drop_mark(native, owner, identity.uid)?;
         } else if ledger.complete.contains_key(&identity.uid)

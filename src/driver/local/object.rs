@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::content;
-use super::marks::FileId;
-use super::pool::{self, Entry, ListBuffer, Pool};
+use super::file_id::FileId;
+use super::pool::{self, DirEntry, ListBuffer, LocalPool};
 use crate::model::{Identity, Kind, NativeForm, NativeName, Owner, Place, Tags, Uid};
 
 /// The tags of an object, in its directory.
@@ -29,7 +29,7 @@ const HARD_LINKS: &str = "it has other names (hard links), under which others ma
 
 /// An object, or something that stands where objects do.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Found {
+pub(super) struct FoundObject {
     pub(super) native: String,
     pub(super) place: Place,
     pub(super) form: Form,
@@ -86,7 +86,7 @@ impl AsFd for PlaceDir<'_> {
     }
 }
 
-impl Pool {
+impl LocalPool {
     /// The directory in which the objects of a place are; `None`: there is no trash yet.
     pub(super) fn place(&self, place: Place) -> Result<Option<PlaceDir<'_>>, Errno> {
         match place {
@@ -96,7 +96,7 @@ impl Pool {
     }
 
     /// Looks for one object in one place. `None`: it is not there.
-    pub(super) fn find(&self, native: &str, place: Place) -> Result<Option<Found>, Errno> {
+    pub(super) fn find(&self, native: &str, place: Place) -> Result<Option<FoundObject>, Errno> {
         let mut buffer = ListBuffer::new();
         // A stranger's rename between two of our calls shows as ENOENT: look again. Three such in a row are no accident.
         for _ in 0..3 {
@@ -120,7 +120,7 @@ impl Pool {
         name: &str,
         place: Place,
         buffer: &mut ListBuffer,
-    ) -> Result<Option<Found>, Errno> {
+    ) -> Result<Option<FoundObject>, Errno> {
         let native = NativeName::new(name);
         let parsed = native.parse().filter(|(form, ..)| *form != NativeForm::Temporary || place != Place::Trash);
         let by_name = parsed.map(|(form, owner, name, uid)| {
@@ -128,7 +128,7 @@ impl Pool {
             (form, Identity { owner, kind, name, uid })
         });
         let temporary = by_name.as_ref().is_some_and(|(form, _)| *form == NativeForm::Temporary);
-        let mut found = Found {
+        let mut found = FoundObject {
             native: name.to_owned(),
             place: if temporary { Place::Temporary } else { place },
             form: Form::Other,
@@ -179,10 +179,10 @@ impl Pool {
 
     fn look_inside(
         &self,
-        mut found: Found,
+        mut found: FoundObject,
         own: BorrowedFd<'_>,
         buffer: &mut ListBuffer,
-    ) -> Result<Option<Found>, Errno> {
+    ) -> Result<Option<FoundObject>, Errno> {
         found.form = Form::Directory { image: None };
         let mut images = 0;
         let named = found.identity.is_some();
@@ -212,7 +212,7 @@ impl Pool {
     }
 }
 
-impl Found {
+impl FoundObject {
     /// Whether a rename was interrupted between the directory and its data file.
     pub(super) fn is_unfinished(&self) -> bool {
         let Form::Directory { image: Some(image) } = &self.form else { return false };
@@ -254,7 +254,7 @@ impl Found {
     }
 
     /// Finds the data file among what is in the object's directory. How many there are that could be it.
-    fn take_image(&mut self, own: BorrowedFd<'_>, entries: &[Entry]) -> Result<usize, Errno> {
+    fn take_image(&mut self, own: BorrowedFd<'_>, entries: &[DirEntry]) -> Result<usize, Errno> {
         let images: Vec<&str> =
             entries.iter().filter(|e| e.exact && e.name.ends_with(IMAGE)).map(|e| e.name.as_str()).collect();
         let image = match images[..] {
@@ -377,7 +377,7 @@ pub(super) fn displaced_in(own: BorrowedFd<'_>) -> Result<Option<String>, Errno>
         return Ok(None);
     }
     let entries = pool::list(own, &mut ListBuffer::new())?;
-    for Entry { name, .. } in entries.into_iter().filter(|entry| entry.exact && entry.name.ends_with(IMAGE)) {
+    for DirEntry { name, .. } in entries.into_iter().filter(|entry| entry.exact && entry.name.ends_with(IMAGE)) {
         let file = FileId::of(own, &name)?;
         if !files.iter().any(|named| named.is(file)) {
             return Ok(Some(name));
@@ -393,7 +393,7 @@ pub(super) fn replace(dir: BorrowedFd<'_>, name: &str, beside: &str, bytes: &[u8
 }
 
 /// Sees to it that the data file bears the directory's name: what a rename that was cut short left to do.
-pub(super) fn settle_image(own: BorrowedFd<'_>, found: &Found) -> Result<bool, Errno> {
+pub(super) fn settle_image(own: BorrowedFd<'_>, found: &FoundObject) -> Result<bool, Errno> {
     let Form::Directory { image: Some(image) } = &found.form else { return Ok(false) };
     let wanted = image_name(&found.native);
     if *image == wanted {
@@ -410,7 +410,7 @@ pub(super) fn stranger_in(own: BorrowedFd<'_>) -> Result<Option<String>, Errno> 
     Ok(entries.into_iter().find(is_strange).map(|entry| entry.name))
 }
 
-fn is_strange(entry: &Entry) -> bool {
+fn is_strange(entry: &DirEntry) -> bool {
     let known = entry.name.ends_with(IMAGE) || [TAGS, TAGS_BESIDE].contains(&entry.name.as_str());
     !known || !entry.exact || entry.file_type == FileType::Directory
 }
@@ -487,7 +487,7 @@ pub(super) fn remove_shell(dir: BorrowedFd<'_>, name: &str, owner: &Owner, uid: 
 pub(super) const REPLACED: Errno = Errno::STALE;
 
 /// Opens the data of an object. [`REPLACED`]: a plain file is not the one that was found.
-pub(super) fn open_data(dir: BorrowedFd<'_>, found: &Found, flags: OFlags) -> Result<OwnedFd, Errno> {
+pub(super) fn open_data(dir: BorrowedFd<'_>, found: &FoundObject, flags: OFlags) -> Result<OwnedFd, Errno> {
     let data = match &found.form {
         Form::Directory { image: Some(image) } => {
             let own = pool::open_dir(dir, &found.native)?;

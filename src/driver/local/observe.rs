@@ -7,8 +7,8 @@ use std::path::Path;
 use rustix::fs::{self, OFlags};
 use rustix::io::Errno;
 
-use super::object::{Form, Found, open_data};
-use super::pool::{self, Closed, ListBuffer, MARK, Pool, TRASH, TRIES};
+use super::object::{Form, FoundObject, open_data};
+use super::pool::{self, Closed, ListBuffer, LocalPool, MARK, TRASH, TRIES};
 use super::{content, fail, lease, ledger, lock};
 use crate::driver::image;
 use crate::model::{
@@ -23,18 +23,18 @@ const LISTINGS: usize = 5;
 
 /// Looks. See [`crate::driver::Driver::observe`].
 pub(super) fn observe(path: &Path, create: bool, scope: &Scope) -> Result<Observed, DriverError> {
-    let pool = match Pool::open(path) {
+    let pool = match LocalPool::open(path) {
         Ok(pool) => pool,
         Err(Closed::Missing) if create => return may_be_made(path),
         Err(Closed::Missing) => return Err(missing(path)),
         Err(Closed::Error(error)) => return Err(error),
     };
-    let mut look = Look { pool: &pool, listed: Listed::COMPLETE, gaps: Vec::new(), objects: Vec::new() };
+    let mut look = PoolReader { pool: &pool, listed: Listed::COMPLETE, gaps: Vec::new(), objects: Vec::new() };
     match scope {
         Scope::All => look.all(),
         Scope::Objects(natives) => look.some(natives),
     }
-    let Look { listed, mut gaps, mut objects, .. } = look;
+    let PoolReader { listed, mut gaps, mut objects, .. } = look;
     objects.sort_by(|a, b| (&a.native, a.place).cmp(&(&b.native, b.place)));
     let marked = objects.iter().any(|object| object.tags.adopted);
     let id = pool.id().unwrap_or_else(|why| {
@@ -69,8 +69,8 @@ pub(super) fn missing(path: &Path) -> DriverError {
 
 /// An empty pool that `found` would make, if its parent is there.
 fn may_be_made(path: &Path) -> Result<Observed, DriverError> {
-    let parent = super::parent_of(path);
-    match Pool::open(parent) {
+    let parent = pool::parent_of(path);
+    match LocalPool::open(parent) {
         Ok(_) => {
             let capacity = fs::statvfs(parent).ok().map(|stat| ledger::less_reserve(room(stat)));
             Ok(Observed { capacity, ..Observed::nothing() })
@@ -89,7 +89,7 @@ fn may_be_made(path: &Path) -> Result<Observed, DriverError> {
     }
 }
 
-fn capacity(pool: &Pool) -> Option<Capacity> {
+fn capacity(pool: &LocalPool) -> Option<Capacity> {
     let room = fs::fstatvfs(pool.root()).ok().map(room)?;
     Some(if ledger::has_reserve(pool) { room } else { ledger::less_reserve(room) })
 }
@@ -103,14 +103,14 @@ fn room(stat: fs::StatVfs) -> Capacity {
     Capacity { total: used.saturating_add(stat.f_bavail.saturating_mul(stat.f_frsize)), used, objects }
 }
 
-struct Look<'a> {
-    pool: &'a Pool,
+struct PoolReader<'a> {
+    pool: &'a LocalPool,
     listed: Listed,
     gaps: Vec<String>,
     objects: Vec<Object>,
 }
 
-impl Look<'_> {
+impl PoolReader<'_> {
     fn all(&mut self) {
         let before = (self.listed, self.gaps.clone());
         for last in (1..=LISTINGS).map(|n| n == LISTINGS) {
@@ -247,7 +247,7 @@ impl Look<'_> {
 
     /// Returns who has it open; of what belongs to no owner, the image format that it begins like; and whether it holds data.
     /// What cannot be opened counts as written.
-    fn content(&self, found: &Found) -> (Clients, Option<String>, Written) {
+    fn content(&self, found: &FoundObject) -> (Clients, Option<String>, Written) {
         let file = match self.pool.place(found.place) {
             Ok(Some(dir)) => open_data(dir.as_fd(), found, OFlags::RDONLY),
             _ => return (Clients::Unknown, None, Written::Yes),
@@ -311,7 +311,7 @@ fn nameless(name: String, place: Place) -> Object {
     }
 }
 
-impl Found {
+impl FoundObject {
     fn into_object(self, clients: Clients) -> Object {
         Object {
             unfinished: self.is_unfinished(),

@@ -39,11 +39,15 @@ pub(super) const SPARES: u64 = 32;
 /// Room of each; the tags of an object take one block.
 pub(super) const SPARE_SIZE: u64 = 4096;
 
+/// The length of an object's name in bytes. File names have at most 255 on every file system in use; `.img` and `.json.new` are
+/// appended.
+pub(super) const MAX_NAME: usize = 240;
+
 /// Listings are read in pieces of this many bytes: about 250 of Kiln's names in a call, and no more than a thread's stack bears.
 const LISTING_BUFFER: usize = 32 * 1024;
 
 /// The pool, open. Opened anew for each call, so that what is mounted at the path *now* is what is looked at.
-pub(super) struct Pool {
+pub(super) struct LocalPool {
     root: OwnedFd,
     /// Where the marks were when it was opened.
     mark: Result<Option<OwnedFd>, Errno>,
@@ -61,14 +65,14 @@ pub(super) enum Closed {
 
 /// An entry of a directory: its name, and its type where the file system tells it without asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct DirEntry {
     pub(super) name: String,
     /// False where the name on disk is no UTF-8: then `name` is only for people and opens nothing.
     pub(super) exact: bool,
     pub(super) file_type: FileType,
 }
 
-impl Pool {
+impl LocalPool {
     /// Opens the directory. Whether it can be written to shows when that is done.
     pub(super) fn reach(path: &Path) -> Result<Self, Closed> {
         let unreachable = |message: String| Closed::Error(DriverError::before(ErrorKind::Unreachable, message));
@@ -241,19 +245,27 @@ impl Pool {
     }
 }
 
+/// The directory that holds the pool.
+pub(super) fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
 /// Whether a name may stand in the pool as an object's.
 pub(super) fn check_name(native: &NativeName) -> Result<&str, DriverError> {
     let name = native.as_str();
     let bad = name.is_empty()
         || name.contains(['/', '\0'])
         || [".", "..", MARK, TRASH, TRIES].contains(&name)
-        || name.len() > super::MAX_NAME;
+        || name.len() > MAX_NAME;
     if bad {
         return Err(DriverError::before(
             ErrorKind::Permanent,
             format!(
                 "{name:?} cannot be the name of an object: it must be a plain file name of at most {} bytes",
-                super::MAX_NAME
+                MAX_NAME
             ),
         ));
     }
@@ -326,7 +338,7 @@ pub(super) fn stat_in(dir: BorrowedFd<'_>, name: &str) -> Result<Option<Stat>, E
 }
 
 /// All entries but `.` and `..`.
-pub(super) fn list(dir: BorrowedFd<'_>, buffer: &mut ListBuffer) -> Result<Vec<Entry>, Errno> {
+pub(super) fn list(dir: BorrowedFd<'_>, buffer: &mut ListBuffer) -> Result<Vec<DirEntry>, Errno> {
     let mut entries = Vec::new();
     // A descriptor that was listed before stands at its end.
     fs::seek(dir, fs::SeekFrom::Start(0))?;
@@ -348,7 +360,7 @@ pub(super) fn list(dir: BorrowedFd<'_>, buffer: &mut ListBuffer) -> Result<Vec<E
                 None => {}
             }
         }
-        entries.push(Entry { name, exact, file_type });
+        entries.push(DirEntry { name, exact, file_type });
     }
     Ok(entries)
 }

@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::file_id::FileId;
 use super::lease::{self, Lease, Leased};
-use super::marks::FileId;
-use super::object::{self, Form, Found, image_name};
+use super::object::{self, Form, FoundObject, image_name};
 use super::pool;
 use super::steps::{Task, in_use, replaced};
 use super::{content, fail};
@@ -41,7 +41,7 @@ impl Task<'_> {
         Ok(Outcome::Changed)
     }
 
-    fn to_trash(&self, found: &Found, expires: u64) -> Result<(), DriverError> {
+    fn to_trash(&self, found: &FoundObject, expires: u64) -> Result<(), DriverError> {
         let mut tags = self.stored(&found.tags, found.form == Form::File);
         tags.expires = Some(expires);
         match found.form {
@@ -50,7 +50,7 @@ impl Task<'_> {
         }
     }
 
-    fn directory_to_trash(&self, found: &Found, tags: &Tags) -> Result<(), DriverError> {
+    fn directory_to_trash(&self, found: &FoundObject, tags: &Tags) -> Result<(), DriverError> {
         let (native, root) = (self.native()?, self.pool.root());
         let trash = self.pool.trash_made()?;
         // Before the expiry is written: a rename that fails would leave it on the living.
@@ -66,7 +66,7 @@ impl Task<'_> {
 
     /// A file that was taken over where it stood gets a directory in the trash, with its tags; the file follows by one rename,
     /// and only then are the tags forgotten that are kept for it outside.
-    fn file_to_trash(&self, found: &Found, tags: &Tags) -> Result<(), DriverError> {
+    fn file_to_trash(&self, found: &FoundObject, tags: &Tags) -> Result<(), DriverError> {
         let (native, root) = (self.native()?, self.pool.root());
         let failed = |e| fail::before(format!("moving {native} to the trash"), e);
         let trash = self.pool.trash_made()?;
@@ -101,7 +101,7 @@ impl Task<'_> {
 
     /// Moves the file into a directory of Kiln's by one rename. A file that took its place in the last instant is put back: now, or if
     /// this process is killed in between, by the next that clears the directory.
-    fn take_file(&self, found: &Found, own: BorrowedFd<'_>) -> Result<(), DriverError> {
+    fn take_file(&self, found: &FoundObject, own: BorrowedFd<'_>) -> Result<(), DriverError> {
         let (native, root, image) = (self.native()?, self.pool.root(), image_name(self.native()?));
         let failed = |e| fail::before(format!("moving {native} away"), e);
         self.is_still(found, root, native)?;
@@ -116,7 +116,7 @@ impl Task<'_> {
     }
 
     /// Refuses another file than the one that was found. Of what has a directory nothing is asked.
-    pub(super) fn is_still(&self, found: &Found, dir: BorrowedFd<'_>, name: &str) -> Result<(), DriverError> {
+    pub(super) fn is_still(&self, found: &FoundObject, dir: BorrowedFd<'_>, name: &str) -> Result<(), DriverError> {
         let Some(file) = found.file else { return Ok(()) };
         match FileId::of(dir, name) {
             Ok(there) if there.is(file) => Ok(()),
@@ -193,7 +193,7 @@ impl Task<'_> {
         }
     }
 
-    fn directory_back(&self, found: &Found, tags: &Tags) -> Result<(), DriverError> {
+    fn directory_back(&self, found: &FoundObject, tags: &Tags) -> Result<(), DriverError> {
         let (native, root) = (self.native()?, self.pool.root());
         self.write_tags(found, &Tags { expires: found.tags.expires, ..tags.clone() })?;
         let trash = self.place(Place::Trash)?;
@@ -203,7 +203,7 @@ impl Task<'_> {
         self.write_tags(&self.live()?, tags)
     }
 
-    fn file_back(&self, found: &Found, tags: &Tags) -> Result<(), DriverError> {
+    fn file_back(&self, found: &FoundObject, tags: &Tags) -> Result<(), DriverError> {
         let (native, root) = (self.native()?, self.pool.root());
         let failed = |e| fail::before(format!("bringing {native} back"), e);
         let own = self.own_dir(found)?;
@@ -233,7 +233,7 @@ impl Task<'_> {
     }
 
     /// Destroys an adopted file: one rename takes it into a directory of things half there, which is then removed.
-    fn destroy_file(&self, found: &Found) -> Result<Outcome, DriverError> {
+    fn destroy_file(&self, found: &FoundObject) -> Result<Outcome, DriverError> {
         let (native, root) = (self.native()?, self.pool.root());
         let own = self.prepare(&self.stored(&found.tags, true), found.file, None)?;
         self.take_file(found, own.as_fd())?;
@@ -262,7 +262,7 @@ impl Task<'_> {
     /// Removes an object's directory. It first gets its temporary name, by which a later run recognises what an interruption leaves.
     /// As long as its data is there it goes back to where it was if it cannot be removed, or if a client opens it: a removal that fails
     /// leaves the object where people find it.
-    fn remove(&self, found: &Found) -> Result<Outcome, DriverError> {
+    fn remove(&self, found: &FoundObject) -> Result<Outcome, DriverError> {
         let (native, root, temporary) = (self.native()?, self.pool.root(), self.temporary());
         let dir = self.place(found.place)?;
         self.no_stranger(found)?;
@@ -315,7 +315,7 @@ impl Task<'_> {
     }
 
     /// Refuses to remove a directory into which somebody has put something.
-    pub(super) fn no_stranger(&self, found: &Found) -> Result<(), DriverError> {
+    pub(super) fn no_stranger(&self, found: &FoundObject) -> Result<(), DriverError> {
         let native = &found.native;
         let stranger = object::stranger_in(self.own_dir(found)?.as_fd())
             .map_err(|e| fail::before(format!("looking into {native}"), e))?;
@@ -357,19 +357,19 @@ impl Task<'_> {
     }
 
     /// Nothing is left to do but to forget what is kept outside for an adopted file.
-    fn is_trashed(&self, trashed: &Found) -> Result<Outcome, DriverError> {
+    fn is_trashed(&self, trashed: &FoundObject) -> Result<Outcome, DriverError> {
         if trashed.tags.adopted {
             self.taken(self.own_dir(trashed)?.as_fd(), &trashed.tags)?;
         }
         Ok(Outcome::Unchanged)
     }
 
-    fn is_it(&self, found: &Found) -> bool {
+    fn is_it(&self, found: &FoundObject) -> bool {
         found.identity.as_ref().is_some_and(|id| id.uid == self.step.identity.uid)
     }
 
     /// This object, if it is in the trash.
-    fn in_trash(&self) -> Result<Option<Found>, DriverError> {
+    fn in_trash(&self) -> Result<Option<FoundObject>, DriverError> {
         Ok(self.find(self.native()?, Place::Trash)?.filter(|found| self.is_it(found)))
     }
 

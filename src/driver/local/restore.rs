@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::file_id::FileId;
 use super::lease::{self, Lease, Leased};
-use super::marks::FileId;
-use super::object::{self, Form, Found, image_name};
+use super::object::{self, Form, FoundObject, image_name};
 use super::pool::{self, FILE_MODE};
 use super::steps::{Task, in_use};
 use super::{content, fail};
@@ -37,7 +37,7 @@ impl Task<'_> {
         }
 
         // Held until the exchange is done: whoever opens the volume for writing meanwhile would write to what is put away.
-        let old = self.open(&Found { form: settled(&found), ..found.clone() }, OFlags::RDONLY)?;
+        let old = self.open(&FoundObject { form: settled(&found), ..found.clone() }, OFlags::RDONLY)?;
         let lease = match Lease::take(old.as_fd()) {
             Leased::Idle(lease) => Some(lease),
             Leased::Writers => return Err(in_use(native, &lease::writers(old.as_fd()))),
@@ -113,7 +113,7 @@ impl Task<'_> {
         self.synced(own.as_fd())?;
         self.synced(root)?;
         if file.is_some() {
-            self.write_tags(&Found { file, ..found.clone() }, &tags)?;
+            self.write_tags(&FoundObject { file, ..found.clone() }, &tags)?;
         }
         drop(lease);
         object::remove_directory(root, &self.temporary())
@@ -123,7 +123,7 @@ impl Task<'_> {
 }
 
 /// The form once a rename that was cut short is finished.
-fn settled(found: &Found) -> Form {
+fn settled(found: &FoundObject) -> Form {
     match &found.form {
         Form::Directory { image: Some(_) } => Form::Directory { image: Some(image_name(&found.native)) },
         other => other.clone(),

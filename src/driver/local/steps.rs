@@ -7,12 +7,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::content::{self, Work};
+use super::content::GRANULARITY;
+use super::content::{self, CopyWork};
+use super::fail;
+use super::file_id::FileId;
 use super::lease;
-use super::marks::FileId;
-use super::object::{self, Form, Found, image_name};
-use super::pool::{self, FILE_MODE, Pool};
-use super::{GRANULARITY, fail};
+use super::object::{self, Form, FoundObject, image_name};
+use super::pool::{self, FILE_MODE, LocalPool};
 use crate::driver::image;
 use crate::model::{
     Action, DriverError, ErrorKind, Identity, Kind, NativeForm, NativeName, ObjectRef, Origin, Outcome, Place,
@@ -27,9 +28,9 @@ type Fill<'a> = &'a dyn Fn(&OwnedFd) -> Result<(), DriverError>;
 
 /// A step being made.
 pub(super) struct Task<'a> {
-    pub(super) pool: &'a Pool,
+    pub(super) pool: &'a LocalPool,
     pub(super) step: &'a Step,
-    pub(super) work: &'a Work,
+    pub(super) work: &'a CopyWork,
 }
 
 impl Task<'_> {
@@ -69,23 +70,23 @@ impl Task<'_> {
         NativeName::temporary(owner, name, *uid).as_str().to_owned()
     }
 
-    pub(super) fn find(&self, native: &str, place: Place) -> Result<Option<Found>, DriverError> {
+    pub(super) fn find(&self, native: &str, place: Place) -> Result<Option<FoundObject>, DriverError> {
         self.pool.find(native, place).map_err(|e| fail::before(format!("looking at {native}"), e))
     }
 
     /// Refuses what is another's, or whose marks cannot be believed.
-    pub(super) fn mine(&self, found: &Found) -> Result<(), DriverError> {
+    pub(super) fn mine(&self, found: &FoundObject) -> Result<(), DriverError> {
         same_object(found, &self.step.identity)
     }
 
     /// Refuses what is not as the step expects. `written`: the tags that the step itself writes, perhaps already there.
-    pub(super) fn expected(&self, found: &Found, written: Option<&Tags>) -> Result<(), DriverError> {
+    pub(super) fn expected(&self, found: &FoundObject, written: Option<&Tags>) -> Result<(), DriverError> {
         self.mine(found)?;
         self.as_planned(found, written)
     }
 
     /// Refuses what is not as it was when the step was planned, whosever it is.
-    fn as_planned(&self, found: &Found, written: Option<&Tags>) -> Result<(), DriverError> {
+    fn as_planned(&self, found: &FoundObject, written: Option<&Tags>) -> Result<(), DriverError> {
         let expect = &self.step.expect;
         let name = &found.native;
         if expect.place.is_some_and(|place| place != found.place) {
@@ -106,7 +107,7 @@ impl Task<'_> {
     }
 
     /// Busy if someone has it open for writing, as far as that can be seen.
-    pub(super) fn idle(&self, found: &Found) -> Result<(), DriverError> {
+    pub(super) fn idle(&self, found: &FoundObject) -> Result<(), DriverError> {
         let data = self.open(found, OFlags::RDONLY)?;
         match lease::writers_of(&data) {
             Some(who) if !who.is_empty() => Err(in_use(&found.native, &who)),
@@ -119,7 +120,7 @@ impl Task<'_> {
         self.pool.place(place).map_err(failed)?.ok_or_else(|| failed(Errno::NOENT))
     }
 
-    pub(super) fn open(&self, found: &Found, flags: OFlags) -> Result<OwnedFd, DriverError> {
+    pub(super) fn open(&self, found: &FoundObject, flags: OFlags) -> Result<OwnedFd, DriverError> {
         let dir = self.place(found.place)?;
         object::open_data(dir.as_fd(), found, flags).map_err(|e| match e {
             object::REPLACED => replaced(&found.native),
@@ -128,7 +129,7 @@ impl Task<'_> {
     }
 
     /// The directory of an object that has one.
-    pub(super) fn own_dir(&self, found: &Found) -> Result<OwnedFd, DriverError> {
+    pub(super) fn own_dir(&self, found: &FoundObject) -> Result<OwnedFd, DriverError> {
         pool::open_dir(self.place(found.place)?.as_fd(), &found.native)
             .map_err(|e| fail::before(format!("opening {}", found.native), e))
     }
@@ -143,7 +144,7 @@ impl Task<'_> {
         tags
     }
 
-    pub(super) fn write_tags(&self, found: &Found, tags: &Tags) -> Result<(), DriverError> {
+    pub(super) fn write_tags(&self, found: &FoundObject, tags: &Tags) -> Result<(), DriverError> {
         let failed = |e| fail::after(format!("writing the tags of {}", found.native), e);
         match found.form {
             Form::File => {
@@ -324,7 +325,7 @@ impl Task<'_> {
     }
 
     /// Finishes a rename that was cut short. Whether there was one.
-    pub(super) fn settle(&self, found: &Found) -> Result<bool, DriverError> {
+    pub(super) fn settle(&self, found: &FoundObject) -> Result<bool, DriverError> {
         if !matches!(found.form, Form::Directory { .. }) {
             return Ok(false);
         }
@@ -333,7 +334,7 @@ impl Task<'_> {
     }
 
     /// The live object of this step, or the error that it is not there.
-    pub(super) fn live(&self) -> Result<Found, DriverError> {
+    pub(super) fn live(&self) -> Result<FoundObject, DriverError> {
         let native = self.native()?;
         match self.find(native, Place::Live)? {
             Some(found) => Ok(found),
@@ -422,7 +423,7 @@ impl Task<'_> {
         }
     }
 
-    fn finish_rename(&self, found: &Found, tags: &Tags) -> Result<Outcome, DriverError> {
+    fn finish_rename(&self, found: &FoundObject, tags: &Tags) -> Result<Outcome, DriverError> {
         self.mine(found)?;
         let settled = self.settle(found)?;
         if found.tags == *tags {
@@ -461,7 +462,7 @@ impl Task<'_> {
 }
 
 /// Refuses what is another's, or whose marks cannot be believed.
-fn same_object(found: &Found, identity: &Identity) -> Result<(), DriverError> {
+fn same_object(found: &FoundObject, identity: &Identity) -> Result<(), DriverError> {
     let native = &found.native;
     if let Some(why) = &found.conflict {
         return Err(fail::conflict(format!("{native} cannot be believed: {why}")));

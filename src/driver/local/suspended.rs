@@ -13,7 +13,7 @@ use rustix::fs::{self, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::fail;
-use super::pool::{self, Entry, FILE_MODE, ListBuffer, MARK, Pool};
+use super::pool::{self, DirEntry, FILE_MODE, ListBuffer, LocalPool, MARK};
 use crate::model::{DriverError, ErrorKind, Owner, Suspension, SuspensionId};
 
 /// In the mark's directory.
@@ -32,34 +32,34 @@ pub(super) type Recorded = BTreeMap<String, Suspension>;
 
 /// What a file name says.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum RecordState {
     Suspended,
     Resumed,
 }
 
-impl State {
+impl RecordState {
     fn ending(self) -> &'static str {
         match self {
-            State::Suspended => "suspended",
-            State::Resumed => "resumed",
+            RecordState::Suspended => "suspended",
+            RecordState::Resumed => "resumed",
         }
     }
 }
 
-fn file_name(owner: &Owner, id: &SuspensionId, state: State) -> String {
+fn file_name(owner: &Owner, id: &SuspensionId, state: RecordState) -> String {
     format!("{owner}.{id}.{}", state.ending())
 }
 
 /// The directory, open, with the names of one owner's records in it.
-struct Records {
+struct RecordDir {
     dir: OwnedFd,
-    names: BTreeMap<String, State>,
+    names: BTreeMap<String, RecordState>,
     shown: String,
 }
 
-impl Records {
+impl RecordDir {
     /// Lists the records of an owner. `None`: there is no directory.
-    fn list(pool: &Pool, owner: &Owner) -> Result<Option<Self>, DriverError> {
+    fn list(pool: &LocalPool, owner: &Owner) -> Result<Option<Self>, DriverError> {
         let shown = format!("{}/{MARK}/{DIR}", pool.path.display());
         let unreadable = |errno| unreadable(&shown, &fail::describe(errno));
         let Some(mark) = pool.mark().map_err(unreadable)? else { return Ok(None) };
@@ -88,7 +88,7 @@ impl Records {
         let damaged = || unreadable(&shown, "it is damaged");
         let record: Suspension =
             body_of(&bytes).and_then(|body| serde_json::from_slice(body).ok()).ok_or_else(damaged)?;
-        let state = if record.resumed.is_some() { State::Resumed } else { State::Suspended };
+        let state = if record.resumed.is_some() { RecordState::Resumed } else { RecordState::Suspended };
         let is_named_so = record.id.as_ref().is_some_and(|id| file_name(&record.owner, id, state) == name);
         if is_named_so { Ok(Some(record)) } else { Err(damaged()) }
     }
@@ -104,10 +104,10 @@ fn unreadable(shown: &str, why: &str) -> DriverError {
     )
 }
 
-fn parse(name: &str) -> Option<(Owner, SuspensionId, State)> {
+fn parse(name: &str) -> Option<(Owner, SuspensionId, RecordState)> {
     let (rest, ending) = name.rsplit_once('.')?;
     let (owner, id) = rest.rsplit_once('.')?;
-    let state = [State::Suspended, State::Resumed].into_iter().find(|state| state.ending() == ending)?;
+    let state = [RecordState::Suspended, RecordState::Resumed].into_iter().find(|state| state.ending() == ending)?;
     Some((owner.parse().ok()?, SuspensionId::try_from(id.to_owned()).ok()?, state))
 }
 
@@ -120,8 +120,8 @@ fn body_of(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// Reads the records of an owner; those of `known` are not read again. See [`crate::driver::Driver::suspensions`].
-pub(super) fn read(pool: &Pool, owner: &Owner, known: &mut Recorded) -> Result<Vec<Suspension>, DriverError> {
-    let Some(records) = Records::list(pool, owner)? else {
+pub(super) fn read(pool: &LocalPool, owner: &Owner, known: &mut Recorded) -> Result<Vec<Suspension>, DriverError> {
+    let Some(records) = RecordDir::list(pool, owner)? else {
         known.clear();
         return Ok(Vec::new());
     };
@@ -137,24 +137,25 @@ pub(super) fn read(pool: &Pool, owner: &Owner, known: &mut Recorded) -> Result<V
 }
 
 /// Writes a record. See [`crate::driver::Driver::write_suspension`].
-pub(super) fn write(pool: &Pool, record: &Suspension) -> Result<(), DriverError> {
+pub(super) fn write(pool: &LocalPool, record: &Suspension) -> Result<(), DriverError> {
     let owner = &record.owner;
     let shown = format!("{}/{MARK}/{DIR}", pool.path.display());
     let doing = format!("recording the suspension of {owner} in {shown}");
     let failed = |errno| fail::before(&doing, errno);
     let id = record.id();
     let record = Suspension { id: Some(id.clone()), ..record.clone() };
-    let state = if record.resumed.is_some() { State::Resumed } else { State::Suspended };
+    let state = if record.resumed.is_some() { RecordState::Resumed } else { RecordState::Suspended };
     super::lock::identity(pool)?;
     let mark = pool.mark().and_then(|mark| mark.ok_or(Errno::NOENT)).map_err(failed)?;
     // A full pool can be suspended, too.
     let dir = pool.with_spares(|| pool::make_dir(mark, DIR).map_err(failed))?;
-    let names = Records::list(pool, owner)?.map(|records| records.names).unwrap_or_default();
-    let (suspended, resumed) = (file_name(owner, &id, State::Suspended), file_name(owner, &id, State::Resumed));
-    let name = if state == State::Resumed { &resumed } else { &suspended };
+    let names = RecordDir::list(pool, owner)?.map(|records| records.names).unwrap_or_default();
+    let (suspended, resumed) =
+        (file_name(owner, &id, RecordState::Suspended), file_name(owner, &id, RecordState::Resumed));
+    let name = if state == RecordState::Resumed { &resumed } else { &suspended };
     if !names.contains_key(name) && !names.contains_key(&resumed) {
-        let in_force = names.values().filter(|state| **state == State::Suspended).count();
-        if state == State::Suspended && in_force >= Suspension::MOST {
+        let in_force = names.values().filter(|state| **state == RecordState::Suspended).count();
+        if state == RecordState::Suspended && in_force >= Suspension::MOST {
             let message = format!("{doing}: {in_force} are in force there; resume some, or suspend everything at once");
             return Err(DriverError::before(ErrorKind::Permanent, message));
         }
@@ -173,9 +174,9 @@ pub(super) fn write(pool: &Pool, record: &Suspension) -> Result<(), DriverError>
     }
     let after = |errno| fail::after(&doing, errno);
     pool::sync(dir.as_fd()).map_err(after)?;
-    if state == State::Resumed {
+    if state == RecordState::Resumed {
         pool::remove_file(dir.as_fd(), &suspended).map_err(after)?;
-        forget_oldest(&Records { dir, names, shown }, &resumed).map_err(after)?;
+        forget_oldest(&RecordDir { dir, names, shown }, &resumed).map_err(after)?;
     }
     Ok(())
 }
@@ -198,12 +199,12 @@ fn publish(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<(), Errno> {
 }
 
 /// Removes what killed processes left beside. Only a help: what fails is left as it is.
-pub(super) fn clean(pool: &Pool) {
+pub(super) fn clean(pool: &LocalPool) {
     let left = || {
         let Some(mark) = pool.mark()? else { return Ok(()) };
         let Some(dir) = pool::absent_is_none(pool::open_dir(mark, DIR))? else { return Ok(()) };
         let entries = pool::list(dir.as_fd(), &mut ListBuffer::new())?;
-        for Entry { name, .. } in entries.into_iter().filter(is_beside) {
+        for DirEntry { name, .. } in entries.into_iter().filter(is_beside) {
             let file = pool::absent_is_none(pool::open_in(dir.as_fd(), &name, OFlags::RDONLY, Mode::empty()))?;
             if file.is_some_and(|file| fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()) {
                 pool::remove_file(dir.as_fd(), &name)?;
@@ -216,17 +217,17 @@ pub(super) fn clean(pool: &Pool) {
     }
 }
 
-fn is_beside(entry: &Entry) -> bool {
+fn is_beside(entry: &DirEntry) -> bool {
     entry.exact && entry.name.ends_with(BESIDE)
 }
 
 /// Removes the oldest records of ended suspensions beyond [`Suspension::MOST`]. A pool that was away since holds what they ended
 /// again, until it is resumed once more.
-fn forget_oldest(records: &Records, newest: &str) -> Result<(), Errno> {
+fn forget_oldest(records: &RecordDir, newest: &str) -> Result<(), Errno> {
     let ended: BTreeSet<&String> = records
         .names
         .iter()
-        .filter(|(name, state)| **state == State::Resumed && *name != newest)
+        .filter(|(name, state)| **state == RecordState::Resumed && *name != newest)
         .map(|(name, _)| name)
         .collect();
     if ended.len() < Suspension::MOST {

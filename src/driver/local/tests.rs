@@ -1,15 +1,24 @@
 //! What is particular to this driver; what every driver must do is in the conformance suite.
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::pool::LocalPool;
 use super::*;
+use crate::driver::{Driver, StepContext};
 use crate::model::{
-    Clients, Expect, Identity, Kind, LedgerView, Name, Object, ObjectRef, Origin, Place, Provisioning, Reason, Risk,
-    Seconds, Size, Tags,
+    Access, Action, Clients, DriverError, ErrorKind, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName,
+    Object, ObjectRef, Observed, Origin, Outcome, Owner, Place, Provisioning, Reason, Risk, Scope, Seconds, Size, Step,
+    Tags, Uid,
 };
 
 mod confined;
@@ -505,7 +514,7 @@ async fn copying_by_hand_copies_as_the_kernel_does() {
     fs::write(&source, &content).unwrap();
     let into: OwnedFd = fs::OpenOptions::new().create(true).append(true).read(true).open(&target).unwrap().into();
     let from: OwnedFd = fs::File::open(&source).unwrap().into();
-    let work = content::Work { now: 0, progress: Arc::new(|_, _| ()), abandoned: Arc::default() };
+    let work = content::CopyWork { now: 0, progress: Arc::new(|_, _| ()), abandoned: Arc::default() };
     // An append-only descriptor makes copy_file_range answer EBADF, which is not one of the ways of saying "by hand".
     let refused = content::fill(&into, &from, 3 * MIB, false, "x", &work);
     assert!(refused.is_err());

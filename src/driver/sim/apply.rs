@@ -21,26 +21,26 @@ fn refuse<T>(kind: ErrorKind, message: impl Into<String>) -> Result<T> {
 
 /// Makes a step. On an error nothing was changed.
 pub(super) fn apply(world: &mut SimWorld, can: &Capabilities, step: &Step, now: u64) -> Result<Outcome> {
-    Call { world, can, step }.make(now)
+    SimCall { world, can, step }.make(now)
 }
 
 /// Makes of a step what a crash in its middle would leave: the object under its temporary name, and nothing under its own.
 /// Steps that make no object have no middle; then nothing is done.
 pub(super) fn leave_half(world: &mut SimWorld, can: &Capabilities, step: &Step) {
-    let mut call = Call { world, can, step };
+    let mut call = SimCall { world, can, step };
     if let Ok(Some(object)) = call.made() {
         call.fill(object);
         world.record(step.identity.uid, &step.native, SimEffect::HalfMade);
     }
 }
 
-struct Call<'a> {
+struct SimCall<'a> {
     world: &'a mut SimWorld,
     can: &'a Capabilities,
     step: &'a Step,
 }
 
-impl Call<'_> {
+impl SimCall<'_> {
     fn make(&mut self, now: u64) -> Result<Outcome> {
         if is_temporary(&self.step.native) != (self.step.action == Action::Sweep) {
             return refuse(ErrorKind::Conflict, "temporary names are only ever swept, and nothing else is");
@@ -200,7 +200,7 @@ impl Call<'_> {
 
     /// The object that the step makes; `None`: it is there already.
     fn made(&self) -> Result<Option<SimObject>> {
-        let Call { world, can, step } = self;
+        let SimCall { world, can, step } = self;
         self.name_fits()?;
         self.needs(can.own_names || step.native.is_reserved(), "names of one's own")?;
         let object = match &step.action {

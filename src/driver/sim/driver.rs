@@ -25,14 +25,14 @@ use super::world::{BLOCK, Copies, SimWorld};
 const SLOW: Duration = Duration::from_secs(10);
 
 /// Pools in memory live as long as the process: a daemon that connects on every pass finds the one it made.
-static MEMORY: Mutex<BTreeMap<Pool, Arc<Mutex<SimWorld>>>> = Mutex::new(BTreeMap::new());
+static MEMORY: Mutex<BTreeMap<PoolKey, Arc<Mutex<SimWorld>>>> = Mutex::new(BTreeMap::new());
 
 /// Dice run on as long as the process, by pool and seed: a daemon that connects on every pass does not meet the same faults in each.
-static DICE: Mutex<BTreeMap<(Pool, u64), Arc<Dice>>> = Mutex::new(BTreeMap::new());
+static DICE: Mutex<BTreeMap<(PoolKey, u64), Arc<Dice>>> = Mutex::new(BTreeMap::new());
 
 /// A pool as this process tells it from others.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Pool {
+enum PoolKey {
     File(PathBuf),
     /// By the file that declares the Backend, and its name.
     Memory(String, String),
@@ -45,11 +45,11 @@ pub struct SimDriver {
     capabilities: Capabilities,
     faults: Faults,
     /// Taken by way of this driver.
-    locks: Mutex<Vec<(Owner, Weak<Lock>)>>,
+    locks: Mutex<Vec<(Owner, Weak<SimLock>)>>,
 }
 
 /// A writer lock.
-enum Lock {
+enum SimLock {
     Memory { world: Arc<Mutex<SimWorld>>, owner: Owner, token: u64 },
     File(FileLock),
 }
@@ -74,8 +74,8 @@ impl SimDriver {
     pub fn connect(meta: &Meta, settings: SimSettings) -> Self {
         let SimSettings { path, seed, capacity, faults } = settings;
         let (path, faults) = (path.as_deref(), faults.unwrap_or(FaultRates::NONE));
-        let memory = || Pool::Memory(meta.place.file.clone(), meta.name.to_string());
-        let pool = path.map_or_else(memory, |path| Pool::File(path.to_owned()));
+        let memory = || PoolKey::Memory(meta.place.file.clone(), meta.name.to_string());
+        let pool = path.map_or_else(memory, |path| PoolKey::File(path.to_owned()));
         let dice = Arc::clone(locked(&DICE).entry((pool.clone(), seed)).or_insert_with(|| {
             // Every run of the command begins to count its calls anew. Without the file's age all of them would meet the
             // same faults, and one that fails at its first effect would do so for ever.
@@ -177,7 +177,7 @@ impl SimDriver {
         }
     }
 
-    fn lock_of(&self, owner: &Owner) -> Option<Arc<Lock>> {
+    fn lock_of(&self, owner: &Owner) -> Option<Arc<SimLock>> {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         locks.retain(|(_, lock)| lock.strong_count() > 0);
         locks.iter().rev().filter(|(of, _)| of == owner).find_map(|(_, lock)| lock.upgrade())
@@ -325,7 +325,7 @@ impl Driver for SimDriver {
         let lock = match self.file.clone() {
             Some(file) => {
                 let owner = owner.clone();
-                Lock::File(blocking(move || file.lock_owner(&owner)).await?)
+                SimLock::File(blocking(move || file.lock_owner(&owner)).await?)
             }
             None => {
                 let mut world = locked(&self.world);
@@ -334,7 +334,7 @@ impl Driver for SimDriver {
                     return Err(DriverError::before(ErrorKind::OtherWriter, message));
                 }
                 let token = world.steal_lock(owner);
-                Lock::Memory { world: Arc::clone(&self.world), owner: owner.clone(), token }
+                SimLock::Memory { world: Arc::clone(&self.world), owner: owner.clone(), token }
             }
         };
         let lock = Arc::new(lock);
@@ -405,24 +405,24 @@ impl Driver for SimDriver {
 }
 
 /// What the engine holds.
-impl WriterLock for Arc<Lock> {}
+impl WriterLock for Arc<SimLock> {}
 
-impl Lock {
+impl SimLock {
     /// Called within the access that it is looked at for.
     fn check(&self, world: &SimWorld) -> Result<(), DriverError> {
         match self {
-            Lock::File(lock) => lock.check(),
-            Lock::Memory { owner, token, .. } if world.locks.get(owner) == Some(token) => Ok(()),
-            Lock::Memory { owner, .. } => {
+            SimLock::File(lock) => lock.check(),
+            SimLock::Memory { owner, token, .. } if world.locks.get(owner) == Some(token) => Ok(()),
+            SimLock::Memory { owner, .. } => {
                 Err(DriverError::before(ErrorKind::OtherWriter, format!("the lock of {owner} was taken over")))
             }
         }
     }
 }
 
-impl Drop for Lock {
+impl Drop for SimLock {
     fn drop(&mut self) {
-        if let Lock::Memory { world, owner, token } = self {
+        if let SimLock::Memory { world, owner, token } = self {
             let mut world = locked(world);
             if world.locks.get(owner) == Some(token) {
                 world.locks.remove(owner);

@@ -55,7 +55,7 @@ impl Fault {
 #[derive(Debug)]
 pub(super) struct Dice {
     seed: u64,
-    state: Mutex<State>,
+    state: Mutex<FaultState>,
 }
 
 impl Dice {
@@ -72,7 +72,7 @@ pub(super) struct Faults {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct FaultState {
     calls: u64,
     script: BTreeMap<u64, Fault>,
 }
@@ -90,7 +90,7 @@ impl Faults {
         self.state().calls
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> std::sync::MutexGuard<'_, FaultState> {
         self.dice.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -45,7 +45,7 @@ async fn names_lead_nowhere_but_into_their_directory() {
     fs::write(bench._home.path().join("outside"), b"x").unwrap();
     symlink("sub", bench.path.join("link")).unwrap();
     symlink("sub/file", bench.path.join("linked")).unwrap();
-    let pool = Pool::open(&bench.path).ok().unwrap();
+    let pool = LocalPool::open(&bench.path).ok().unwrap();
     let open = |dir, name: &str| pool::open_in(dir, name, OFlags::RDONLY, Mode::empty()).map(drop);
     let absolute = bench.path.join("sub/file");
     assert_eq!(open(pool.root(), "sub/file"), Ok(()));

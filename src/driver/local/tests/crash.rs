@@ -85,7 +85,7 @@ pub(super) fn while_at(
 }
 
 pub(super) fn now(bench: &Bench, step: &Step) -> Result<Outcome, DriverError> {
-    let work = content::Work { now: NOW, progress: Arc::new(|_, _| ()), abandoned: Arc::default() };
+    let work = content::CopyWork { now: NOW, progress: Arc::new(|_, _| ()), abandoned: Arc::default() };
     bench.driver.0.execute(step, &work)
 }
 
@@ -362,7 +362,7 @@ async fn a_ledger_being_written_is_the_old_one_or_the_new_one() {
     let mut points = 0;
     for n in 0.. {
         let bench = Bench::at(home()).await;
-        let pool = Pool::open(&bench.path).ok().unwrap();
+        let pool = LocalPool::open(&bench.path).ok().unwrap();
         let mut ledger = Ledger::new(bench.look().await.pool.unwrap(), owner(), "stack".to_owned());
         for serial in 1..=2 {
             ledger.serial = serial;

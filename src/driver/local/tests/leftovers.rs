@@ -222,7 +222,7 @@ async fn what_a_killed_suspend_leaves_is_removed_by_the_next_writer() {
     let (mut points, mut left) = (0, 0);
     for n in 0.. {
         let bench = Bench::at(crash::home()).await;
-        let pool = Pool::open(&bench.path).ok().unwrap();
+        let pool = LocalPool::open(&bench.path).ok().unwrap();
         let done = crash::until_crash(n, || suspended::write(&pool, &suspension("killed")));
         left += beside(&bench.path);
         let before = bench.driver.suspensions(&owner()).await.unwrap().len();
@@ -242,12 +242,12 @@ async fn a_suspension_that_is_being_written_is_not_taken_for_what_was_left() {
     let taken = Arc::new(Mutex::new(0));
     for n in 0.. {
         let bench = Bench::at(crash::home()).await;
-        let pool = Pool::open(&bench.path).ok().unwrap();
+        let pool = LocalPool::open(&bench.path).ok().unwrap();
         let (path, counted) = (bench.path.clone(), taken.clone());
         let clean = move |call| {
             if call == n {
                 let before = beside(&path);
-                suspended::clean(&Pool::open(&path).ok().unwrap());
+                suspended::clean(&LocalPool::open(&path).ok().unwrap());
                 *counted.lock().unwrap() += before - beside(&path);
             }
         };

@@ -225,7 +225,7 @@ async fn a_power_cut_undoes_no_step_and_any_cut_step_is_finished_by_doing_it_aga
 #[tokio::test]
 async fn a_power_cut_leaves_the_ledger_before_or_the_one_after() {
     let bench = Bench::at(home()).await;
-    let pool = Pool::open(&bench.path).ok().unwrap();
+    let pool = LocalPool::open(&bench.path).ok().unwrap();
     let mut ledger = Ledger::new(bench.look().await.pool.unwrap(), owner(), "stack".to_owned());
     let mut cuts = 0;
     for serial in 1..=4 {
@@ -287,10 +287,10 @@ async fn a_power_cut_undoes_no_suspension() {
     let after_cut = |image: &Image| {
         let home = home();
         make(image, home.path());
-        let pool = Pool::open(home.path()).ok().unwrap();
+        let pool = LocalPool::open(home.path()).ok().unwrap();
         suspended::read(&pool, &owner(), &mut BTreeMap::new()).unwrap()
     };
-    let pool = Pool::open(&bench.path).ok().unwrap();
+    let pool = LocalPool::open(&bench.path).ok().unwrap();
     let (done, images) = recorded(&bench.path, "a suspension", || suspended::write(&pool, &record));
     done.unwrap();
     assert!(images.iter().all(|image| after_cut(image).len() <= 1));

@@ -1,5 +1,6 @@
 //! The pool as a whole: its mark, its locks and ledgers, its listings, and what else is in the directory.
 
+use super::super::claims::StepClaims;
 use super::*;
 
 #[tokio::test]
@@ -119,7 +120,7 @@ async fn looking_never_takes_the_lock_from_a_writer() {
     let looker = std::thread::spawn({
         let (path, stop) = (bench.path.clone(), stop.clone());
         move || {
-            let pool = Pool::open(&path).ok().unwrap();
+            let pool = LocalPool::open(&path).ok().unwrap();
             while !stop.load(Ordering::Relaxed) {
                 lock::held(&pool, &mut Vec::new());
             }
@@ -173,8 +174,7 @@ async fn a_step_whose_caller_has_gone_stops_and_keeps_the_lock_until_then() {
 /// A step that was given up on may still be running: nothing else is begun meanwhile on its object, nor on its native names.
 #[test]
 fn one_step_at_a_time_on_an_object_and_on_a_native_name() {
-    let home = tempfile::tempdir().unwrap();
-    let driver = Local::connect(home.path(), false);
+    let claims = StepClaims::default();
     let at = |identity, native: &str, action| {
         step_on(identity, NativeName::new(native), action, Expect { place: Some(Place::Live), ..Expect::default() })
     };
@@ -188,13 +188,12 @@ fn one_step_at_a_time_on_an_object_and_on_a_native_name() {
         (at(volume("b"), "other", rename("new")), true),
         (at(volume("b"), "other", create(MIB)), false),
     ] {
-        let alone = driver.0.alone(&first());
-        let what = format!("{:?} on {}", second.action, second.native);
-        assert_eq!(Claim::taken(&driver.0.busy.lock().unwrap(), &second), waits, "{what}");
-        drop(alone);
-        drop(driver.0.alone(&second));
+        let running = claims.take(&first());
+        assert_eq!(claims.must_wait(&second), waits, "{:?} on {}", second.action, second.native);
+        drop(running);
+        assert!(!claims.must_wait(&second) && !claims.must_wait(&first()));
+        drop(claims.take(&second));
     }
-    assert!(driver.0.busy.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -300,13 +299,13 @@ async fn ledgers_that_cannot_be_listed_are_not_taken_for_none() {
 async fn an_object_whose_clients_cannot_be_looked_for_is_not_removed() {
     let bench = Bench::new().await;
     let db = bench.volume("db", MIB).await;
-    let pool = Pool::open(&bench.path).ok().unwrap();
+    let pool = LocalPool::open(&bench.path).ok().unwrap();
     let found = pool.find(db.native().as_str(), Place::Live).unwrap().unwrap();
     // As a disk's read error would: the file cannot be opened any more.
     fs::rename(bench.image(&db), bench.path.join("elsewhere")).unwrap();
     symlink("../elsewhere", bench.image(&db)).unwrap();
     let removal = step(db, Action::Destroy);
-    let context = content::Work { now: NOW, progress: Arc::new(|_, _| ()), abandoned: Arc::default() };
+    let context = content::CopyWork { now: NOW, progress: Arc::new(|_, _| ()), abandoned: Arc::default() };
     let task = steps::Task { pool: &pool, step: &removal, work: &context };
     assert!(task.idle(&found).is_err(), "nobody knows whether somebody has it open");
 }

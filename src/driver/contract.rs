@@ -1,0 +1,97 @@
+//! The interface that every driver implements.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::model::{
+    Access, Capabilities, DriverError, Ledger, NativeName, Observed, Outcome, Owner, PoolId, Scope, Step, Suspension,
+};
+
+/// What a driver is given with a step.
+#[derive(Clone)]
+pub struct StepContext {
+    /// The host's clock, in seconds since 1970. The expiry of trashed objects is computed from it.
+    pub now: u64,
+    /// Reports the progress of a copy: bytes done and bytes in total. Called often and from any thread; must be cheap.
+    pub progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
+}
+
+impl StepContext {
+    /// A context that reports no progress.
+    pub fn at(now: u64) -> Self {
+        Self { now, progress: Arc::new(|_, _| ()) }
+    }
+}
+
+/// The writer lock of one owner on one pool. Dropping it releases the lock when the steps that run under it have ended.
+pub trait WriterLock: Send + Sync {}
+
+/// A backend. The [module](crate::driver) lists the guarantees.
+#[async_trait]
+pub trait Driver: Send + Sync {
+    /// What the backend can do on this pool.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Observes the pool, in as few calls as the backend allows. Changes nothing.
+    ///
+    /// A pool that does not exist and may be made (`create: true`) is observed as an empty pool without [`Observed::pool`].
+    ///
+    /// # Errors
+    /// `Unreachable` if nothing can be observed or written. What cannot be observed in part is listed in [`Observed::gaps`].
+    async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError>;
+
+    /// How clients open the content of a live object. Pure.
+    fn access(&self, object: &NativeName) -> Access;
+
+    /// Executes one step. If the owner's writer lock was taken through this driver, the driver checks just before the effect that the
+    /// lock is still held.
+    ///
+    /// # Errors
+    /// [`DriverError`] says how to react and whether the effect happened. `OtherWriter` if another process took over the lock,
+    /// `Unreachable` if the lock cannot be checked.
+    async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError>;
+
+    /// Makes the pool one of Kiln's: creates it where it may be created, and gives it its identity. A pool that has an identity keeps
+    /// it. Called only on a pool that was observed without one.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Denied` or `Full`.
+    async fn init_pool(&self) -> Result<PoolId, DriverError>;
+
+    /// Takes the writer lock of `owner`. The pool must have its identity.
+    ///
+    /// # Errors
+    /// `OtherWriter`, naming the process, if a living process holds it; `Unreachable`.
+    async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError>;
+
+    /// Replaces the owner's ledger durably and in one step, and keeps the previous one as the second copy. The caller holds the
+    /// writer lock.
+    ///
+    /// # Errors
+    /// As `execute`.
+    async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError>;
+
+    /// Removes the ledger of an owner whose objects have all been transferred to another owner (`kiln adopt --from-owner`). The caller
+    /// holds the writer lock of the former owner.
+    ///
+    /// # Errors
+    /// As `execute`.
+    async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError>;
+
+    /// Returns every record of the owner's suspensions that was written before the call, ended ones included, and none on a pool
+    /// without an identity. Needs no lock. The engine calls it before every step, so it must be cheap.
+    ///
+    /// # Errors
+    /// `Unreachable` if a record cannot be read: it may suspend anything.
+    async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError>;
+
+    /// Records a suspension, or its end, beside the ledger: durably, in one step, and **without** the writer lock. An ended record
+    /// replaces the record in force of the same id, never the reverse. The suspension has an id, and the pool has an identity.
+    ///
+    /// At least the newest [`Suspension::MOST`] ended records are kept.
+    ///
+    /// # Errors
+    /// As `execute`; `Permanent` if [`Suspension::MOST`] are in force.
+    async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError>;
+}

@@ -1,0 +1,49 @@
+//! The identity of a file.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{self, AtFlags, StatxFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+/// One file, told from every other that has had its name.
+///
+/// Inode numbers are used again, often at once; a time of birth is not, and no program can set it. Device numbers change with a
+/// reboot and say nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileId {
+    inode: u64,
+    /// Seconds since 1970 and nanoseconds; none where the file system does not know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    born: Option<(i64, u32)>,
+}
+
+impl FileId {
+    /// Of an entry of a directory; links are not followed.
+    pub(super) fn of(dir: BorrowedFd<'_>, name: &str) -> Result<Self, Errno> {
+        Ok(Self::from_call(&fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::INO | StatxFlags::BTIME)?))
+    }
+
+    fn from_call(stat: &fs::Statx) -> Self {
+        let knows_birth = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
+        let born = knows_birth.then_some((stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec));
+        Self { inode: stat.stx_ino, born }
+    }
+
+    /// Of an open file.
+    pub(super) fn of_open(file: BorrowedFd<'_>) -> Result<Self, Errno> {
+        Ok(Self::from_call(&fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::BTIME)?))
+    }
+
+    /// Whether the file is known to have been born after this time, in seconds since 1970 and nanoseconds.
+    pub(super) fn is_born_after(self, time: (i64, u32)) -> bool {
+        self.born.is_some_and(|born| born > time)
+    }
+
+    /// Whether both are the same file, as far as the file system tells.
+    pub(super) fn is(self, other: Self) -> bool {
+        let born_differs = matches!((self.born, other.born), (Some(one), Some(another)) if one != another);
+        self.inode == other.inode && !born_differs
+    }
+}
