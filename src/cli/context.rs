@@ -16,7 +16,7 @@ use crate::driver::{self, Driver};
 use crate::engine::{self, Clock, Connect, Operation, OperationResult, Overview, Setup, SystemClock, Written};
 use crate::manifest::{self, Allowed, Limits, Loaded, Problem, Source};
 use crate::model::{BackendSpec, DriverError, Specs};
-use crate::store::{self, Found, Opened, Store, StoreError};
+use crate::store::{self, OpenedStore, Store, StoreCondition, StoreError};
 use crate::text::{counted, escape};
 
 /// What every command is given.
@@ -53,7 +53,7 @@ pub(crate) struct LookedStore {
     /// Asked instead, where it has the store.
     daemon: Option<Daemon>,
     /// None where the host gives no thread: then it is opened when it is asked for.
-    looking: Option<JoinHandle<Result<Option<Opened>, StoreError>>>,
+    looking: Option<JoinHandle<Result<Option<OpenedStore>, StoreError>>>,
 }
 
 impl LookedStore {
@@ -65,7 +65,7 @@ impl LookedStore {
     }
 
     /// What it came to.
-    fn opened(mut self) -> Result<Option<Opened>, StoreError> {
+    fn opened(mut self) -> Result<Option<OpenedStore>, StoreError> {
         match self.looking.take() {
             Some(looking) => looking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             None => look_at_store(&self.state, self.daemon.as_ref(), engine::JOURNAL),
@@ -83,7 +83,7 @@ impl Drop for LookedStore {
 }
 
 /// What the store has, from whoever has it.
-fn look_at_store(state: &Path, daemon: Option<&Daemon>, journal: usize) -> Result<Option<Opened>, StoreError> {
+fn look_at_store(state: &Path, daemon: Option<&Daemon>, journal: usize) -> Result<Option<OpenedStore>, StoreError> {
     let Some(daemon) = daemon else { return store::look_briefly(state, journal) };
     let trouble = |failure: Failure| StoreError::Io { path: state.display().to_string(), message: failure.message };
     let path = format!("/v1/store?journal={journal}");
@@ -227,9 +227,11 @@ impl Context {
     pub(crate) fn look_store(&self, journal: usize) -> Result<Option<Arc<dyn Store>>, Failure> {
         let Some(opened) = look_at_store(&self.state, self.daemon()?, journal)? else { return Ok(None) };
         let fix = match opened.found {
-            Found::Whole => return Ok(Some(self.with_notes(opened))),
-            Found::Unreadable => "run it as a user that may read the store, or give another store with --state DIR",
-            Found::Damaged => "`kiln apply` sets it aside and begins a new one: what was recorded is lost",
+            StoreCondition::Whole => return Ok(Some(self.with_notes(opened))),
+            StoreCondition::Unreadable => {
+                "run it as a user that may read the store, or give another store with --state DIR"
+            }
+            StoreCondition::Damaged => "`kiln apply` sets it aside and begins a new one: what was recorded is lost",
         };
         Err(Failure::new(Exit::Store, opened.notes.join("; ")).hint(fix))
     }
@@ -238,11 +240,11 @@ impl Context {
     ///
     /// # Errors
     /// Exit code 7.
-    pub(crate) fn look_store_quietly(&self) -> Result<Option<Opened>, Failure> {
+    pub(crate) fn look_store_quietly(&self) -> Result<Option<OpenedStore>, Failure> {
         Ok(look_at_store(&self.state, self.daemon()?, engine::JOURNAL)?)
     }
 
-    fn with_notes(&self, opened: Opened) -> Arc<dyn Store> {
+    fn with_notes(&self, opened: OpenedStore) -> Arc<dyn Store> {
         for note in &opened.notes {
             self.terminal.note(note);
         }
@@ -267,7 +269,7 @@ impl Context {
         Ok(self.setup(specs, store))
     }
 
-    fn or_without(&self, looked: Result<Option<Opened>, StoreError>) -> Option<Arc<dyn Store>> {
+    fn or_without(&self, looked: Result<Option<OpenedStore>, StoreError>) -> Option<Arc<dyn Store>> {
         match looked {
             Ok(opened) => opened.map(|opened| self.with_notes(opened)),
             Err(error) => {

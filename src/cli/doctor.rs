@@ -14,7 +14,7 @@ use super::get::full_name;
 use crate::engine::{self, Condition, Orphan, Overview, status};
 use crate::model::{Capacity, Size, SourceSpec, Specs};
 use crate::plan::{Held, Observation};
-use crate::store::{self, Found, Store};
+use crate::store::{self, Store, StoreCondition};
 use crate::text::{Paint, counted, escape, quoted, rfc3339};
 
 /// Something that a person should see to.
@@ -122,17 +122,17 @@ fn look_at_store(context: &Context, findings: &mut Vec<Finding>) -> Option<std::
             return None;
         }
     };
-    let found = opened.as_ref().map_or(Found::Whole, |opened| opened.found);
+    let found = opened.as_ref().map_or(StoreCondition::Whole, |opened| opened.found);
     if !has_daemon && let Err(error) = store::try_writing(context.state()) {
         findings.push(unusable(error.into()));
     } else {
         // It can be written to, so that a command which writes sets a damaged one aside, and what it reads is whole.
         let notes = opened.iter().flat_map(|opened| &opened.notes);
         let (reason, fix) = match found {
-            Found::Whole | Found::Damaged => {
+            StoreCondition::Whole | StoreCondition::Damaged => {
                 ("Damaged", "only the journal is lost: the next `kiln apply` rebuilds the rest from the pools")
             }
-            Found::Unreadable => ("Unusable", "see to the cause, or give another store with --state DIR"),
+            StoreCondition::Unreadable => ("Unusable", "see to the cause, or give another store with --state DIR"),
         };
         findings.extend(notes.map(|note| Finding::wrong(Exit::Store, "store", reason, note, fix)));
     }

@@ -9,7 +9,7 @@
 //! row:   checksum (16 bytes) · format (2) · rows of this value (2) · JSON
 //! ```
 //!
-//! The checksums of all rows, XORed, are the digest of the store ([`Meta`]): rows that are missing, doubled, exchanged or of
+//! The checksums of all rows, XORed, are the digest of the store ([`StoreMeta`]): rows that are missing, doubled, exchanged or of
 //! another time change it. (It finds damage; it does not resist someone who forges rows.)
 
 use serde::de::DeserializeOwned;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{IntentId, Name, Uid};
 
-/// The newest that this program writes, and reads. A number of its own is given to every change of [`Meta`], of the
+/// The newest that this program writes, and reads. A number of its own is given to every change of [`StoreMeta`], of the
 /// layout of rows, or of a record that an earlier program would misread; `tests/fixtures/store` keeps rows of each.
 pub(super) const FORMAT: u16 = 3;
 
@@ -59,7 +59,7 @@ impl Digest {
 
 /// What a row says about the whole store. Written with every batch, and never part of its own digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Meta {
+pub(super) struct StoreMeta {
     /// Counts batches: see `mark`.
     pub(super) seq: u64,
     /// How many rows there are, this one left out.
@@ -70,7 +70,7 @@ pub(super) struct Meta {
 
 /// Why a row or a value cannot be read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unreadable {
+pub(super) enum RowError {
     /// A newer program wrote it: it is whole.
     Newer(u16),
     /// It is not what was written. The sentence says how.
@@ -179,8 +179,8 @@ pub(super) fn rows_of_format(value_key: &[u8], json: &[u8], format: u16) -> Vec<
 }
 
 /// How many rows the value of this row has, and the part of its JSON that the row holds.
-pub(super) fn open_row<'a>(row_key: &[u8], row: &'a [u8]) -> Result<(usize, &'a [u8]), Unreadable> {
-    let damaged = |how: &str| Unreadable::Damaged(format!("a row of {} bytes {how}", row.len()));
+pub(super) fn open_row<'a>(row_key: &[u8], row: &'a [u8]) -> Result<(usize, &'a [u8]), RowError> {
+    let damaged = |how: &str| RowError::Damaged(format!("a row of {} bytes {how}", row.len()));
     let (header, json) = row.split_at_checked(HEADER).ok_or_else(|| damaged("is too short"))?;
     if header[..SUM] != checksum(row_key, &row[SUM..]) {
         return Err(damaged("does not have the checksum of its content"));
@@ -189,11 +189,11 @@ pub(super) fn open_row<'a>(row_key: &[u8], row: &'a [u8]) -> Result<(usize, &'a 
     match format {
         0 => Err(damaged("has the format 0")),
         1..=FORMAT => Ok((usize::from(u16::from_be_bytes([header[SUM + 2], header[SUM + 3]])), json)),
-        newer => Err(Unreadable::Newer(newer)),
+        newer => Err(RowError::Newer(newer)),
     }
 }
 
 /// Reads the JSON of a value, as [`FORMAT`] or as any earlier format: none has changed what an earlier one had.
-pub(super) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Unreadable> {
-    serde_json::from_slice(json).map_err(|e| Unreadable::Damaged(format!("a row does not hold what its key says: {e}")))
+pub(super) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, RowError> {
+    serde_json::from_slice(json).map_err(|e| RowError::Damaged(format!("a row does not hold what its key says: {e}")))
 }

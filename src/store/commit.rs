@@ -9,10 +9,13 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::codec::{self, Digest, Meta};
-use super::db::{Db, Trouble, Write};
+use super::codec::{self, Digest, StoreMeta};
+use super::contract::JOURNAL_LINES;
+use super::db::{Db, DbError, Write};
+use super::dir::make_sure_of_room;
+use super::error::{StoreError, sentence};
+use super::load::JournalRange;
 use super::mark::MarkFile;
-use super::{JOURNAL_LINES, StoreError, open, sentence};
 
 /// A group is closed at this many operations, or after [`GATHER`]: measured, larger ones gain little and delay the first.
 const GROUP: usize = 256;
@@ -23,7 +26,7 @@ const GATHER: Duration = Duration::from_millis(2);
 const PRUNE: u64 = 1_000;
 
 /// One thing to do, as rows know it.
-pub(super) enum Op {
+pub(super) enum RowChange {
     /// Write this JSON under this key.
     Put(Vec<u8>, Vec<u8>),
     /// Remove what is under this key.
@@ -33,16 +36,9 @@ pub(super) enum Op {
 }
 
 /// A batch that waits, and who is to be told.
-pub(super) struct Job {
-    pub(super) ops: Vec<Op>,
+pub(super) struct QueuedBatch {
+    pub(super) ops: Vec<RowChange>,
     pub(super) done: SyncSender<Result<(), StoreError>>,
-}
-
-/// The numbers of the journal's lines: from the first, to before the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Lines {
-    pub(super) first: u64,
-    pub(super) next: u64,
 }
 
 /// What readers and the committer share.
@@ -51,13 +47,13 @@ pub(super) struct Shared {
     pub(super) db: Db,
     /// Held for writing while a batch goes in: a reader sees all of a batch or nothing.
     pub(super) gate: RwLock<()>,
-    pub(super) lines: Mutex<Lines>,
+    pub(super) lines: Mutex<JournalRange>,
 }
 
 impl Shared {
     /// What to say of a write that failed with `why`: sled's words for a full disk are not for people, and not always the same.
     fn why_not(&self, why: String) -> String {
-        match open::make_sure_of_room(&self.dir) {
+        match make_sure_of_room(&self.dir) {
             Err(StoreError::Io { message, .. }) => message,
             _ => why,
         }
@@ -78,7 +74,7 @@ pub(super) struct Committer {
 
 impl Committer {
     /// Runs until the last sender is gone.
-    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+    pub(super) fn run(mut self, jobs: &Receiver<QueuedBatch>) {
         while let Ok(first) = jobs.recv() {
             let began = Instant::now();
             let mut count = first.ops.len();
@@ -110,18 +106,18 @@ impl Committer {
         }
     }
 
-    fn commit(&mut self, ops: impl Iterator<Item = Op>) -> Result<(), String> {
+    fn commit(&mut self, ops: impl Iterator<Item = RowChange>) -> Result<(), String> {
         let say = |trouble| match trouble {
-            Trouble::Damaged(how) => how,
-            Trouble::Io(message, errno) => sentence(&message, errno),
+            DbError::Damaged(how) => how,
+            DbError::Io(message, errno) => sentence(&message, errno),
         };
         let mut lines = *self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let mut changes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
         for op in ops {
             match op {
-                Op::Put(key, json) => changes.insert(key, Some(json)),
-                Op::Remove(key) => changes.insert(key, None),
-                Op::Journal(json) => {
+                RowChange::Put(key, json) => changes.insert(key, Some(json)),
+                RowChange::Remove(key) => changes.insert(key, None),
+                RowChange::Journal(json) => {
                     lines.next += 1;
                     changes.insert(codec::journal_key(lines.next - 1), Some(json))
                 }
@@ -158,7 +154,7 @@ impl Committer {
             return Ok(());
         }
         let seq = self.seq + 1;
-        writes.extend(meta_rows(&Meta { seq, rows, digest: digest.to_hex() })?);
+        writes.extend(meta_rows(&StoreMeta { seq, rows, digest: digest.to_hex() })?);
         {
             let _gate = self.shared.gate.write().unwrap_or_else(PoisonError::into_inner);
             self.shared.db.write(writes).map_err(say)?;
@@ -170,17 +166,17 @@ impl Committer {
         Ok(())
     }
 
-    fn rows_under(&self, key: &[u8]) -> Result<Vec<Vec<u8>>, Trouble> {
+    fn rows_under(&self, key: &[u8]) -> Result<Vec<Vec<u8>>, DbError> {
         let mut rows = Vec::new();
         let mut count = 1;
         while rows.len() < count {
             let row_key = codec::row_key(key, rows.len());
             match self.shared.db.get(&row_key)? {
                 None if rows.is_empty() => break,
-                None => return Err(Trouble::Damaged("a row is gone that was there".to_owned())),
+                None => return Err(DbError::Damaged("a row is gone that was there".to_owned())),
                 Some(row) => {
                     let opened = codec::open_row(&row_key, &row);
-                    count = opened.map_err(|e| Trouble::Damaged(format!("a row has changed by itself: {e:?}")))?.0;
+                    count = opened.map_err(|e| DbError::Damaged(format!("a row has changed by itself: {e:?}")))?.0;
                     rows.push(row);
                 }
             }
@@ -190,7 +186,7 @@ impl Committer {
 }
 
 /// The row that says what all others are.
-pub(super) fn meta_rows(meta: &Meta) -> Result<Vec<Write>, String> {
+pub(super) fn meta_rows(meta: &StoreMeta) -> Result<Vec<Write>, String> {
     let json = codec::encode(meta)?;
     let key = codec::meta_key();
     let rows = codec::rows(&key, &json).into_iter().enumerate();

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What sled made of a call.
 #[derive(Debug, Clone)]
-pub(super) enum Trouble {
+pub(super) enum DbError {
     /// The files are not what sled wrote.
     Damaged(String),
     /// The file system refused.
@@ -44,9 +44,9 @@ pub(super) type Write = (Vec<u8>, Option<Vec<u8>>);
 
 impl Db {
     /// Opens what is in `dir`; makes it if there is nothing.
-    pub(super) fn open(dir: &Path) -> Result<Db, Trouble> {
+    pub(super) fn open(dir: &Path) -> Result<Db, DbError> {
         if !lock::wait_until_free(&dir.join("db"), PATIENCE) {
-            return Err(Trouble::Io("another program has its files locked".to_owned(), None));
+            return Err(DbError::Io("another program has its files locked".to_owned(), None));
         }
         let path = dir.to_owned();
         on_own_thread("opening it", move || {
@@ -58,17 +58,17 @@ impl Db {
     }
 
     /// The row under this key.
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Trouble> {
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, DbError> {
         guarded("reading it", || Ok(self.sled.get(key).map_err(from_sled)?.map(|row| row.to_vec())))
     }
 
     /// Calls `each` with every row whose key begins with `prefix`, in the order of keys, until it fails.
-    pub(super) fn scan<E: From<Trouble>>(
+    pub(super) fn scan<E: From<DbError>>(
         &self,
         prefix: &[u8],
         mut each: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let ended: Result<Result<(), E>, Trouble> = guarded("reading it", || {
+        let ended: Result<Result<(), E>, DbError> = guarded("reading it", || {
             for row in self.sled.scan_prefix(prefix) {
                 let (key, row) = row.map_err(from_sled)?;
                 if let Err(e) = each(&key, &row) {
@@ -81,7 +81,7 @@ impl Db {
     }
 
     /// Writes all of these or, after a crash, none. On disk after the next [`sync`](Self::sync).
-    pub(super) fn write(&self, rows: Vec<Write>) -> Result<(), Trouble> {
+    pub(super) fn write(&self, rows: Vec<Write>) -> Result<(), DbError> {
         let mut batch = sled::Batch::default();
         for (key, row) in rows {
             match row {
@@ -93,7 +93,7 @@ impl Db {
     }
 
     /// Returns when what was written survives a power cut.
-    pub(super) fn sync(&self) -> Result<(), Trouble> {
+    pub(super) fn sync(&self) -> Result<(), DbError> {
         guarded("writing it", || {
             self.sled.flush().map_err(from_sled)?;
             sync_data(&self.file).map_err(|e| from_io(&e))
@@ -101,7 +101,7 @@ impl Db {
     }
 
     /// Closes it. One that is only dropped is orphaned, as must be with a damaged database, whose destructor may never end.
-    pub(super) fn close(self) -> Result<(), Trouble> {
+    pub(super) fn close(self) -> Result<(), DbError> {
         let Db { sled, file: _ } = self;
         let sled = ManuallyDrop::into_inner(sled);
         on_own_thread("closing it", move || {
@@ -122,21 +122,21 @@ fn sync_data(file: &File) -> io::Result<()> {
 }
 
 /// What an answer of the file system says of the database: that it is not what was written, or only that it could not be read.
-pub(super) fn from_io(error: &io::Error) -> Trouble {
+pub(super) fn from_io(error: &io::Error) -> DbError {
     use rustix::io::Errno;
     // What sled meets only when a file is not what it was: something else of the same name, or an offset out of thin air.
     const NOT_OURS: [Errno; 7] =
         [Errno::NOENT, Errno::NOTDIR, Errno::ISDIR, Errno::LOOP, Errno::EXIST, Errno::INVAL, Errno::FBIG];
     match Errno::from_io_error(error) {
-        Some(errno) if !NOT_OURS.contains(&errno) => Trouble::Io(error.to_string(), Some(errno.raw_os_error())),
-        _ => Trouble::Damaged(error.to_string()),
+        Some(errno) if !NOT_OURS.contains(&errno) => DbError::Io(error.to_string(), Some(errno.raw_os_error())),
+        _ => DbError::Damaged(error.to_string()),
     }
 }
 
-fn from_sled(error: sled::Error) -> Trouble {
+fn from_sled(error: sled::Error) -> DbError {
     match error {
         sled::Error::Io(e) => from_io(&e),
-        other => Trouble::Damaged(other.to_string()),
+        other => DbError::Damaged(other.to_string()),
     }
 }
 
@@ -163,7 +163,7 @@ fn hush() {
 }
 
 /// Makes one call of sled's, and a panic of it an error.
-fn guarded<T>(doing: &str, call: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
+fn guarded<T>(doing: &str, call: impl FnOnce() -> Result<T, DbError>) -> Result<T, DbError> {
     hush();
     let before = QUIET.replace(true);
     // Whatever a panic leaves half done is inside of sled's database, and nothing is asked of that again.
@@ -176,29 +176,29 @@ fn guarded<T>(doing: &str, call: impl FnOnce() -> Result<T, Trouble>) -> Result<
             _ => "no message",
         };
         let first = message.lines().next().unwrap_or_default();
-        Err(Trouble::Damaged(format!("{doing} failed inside sled ({})", first.chars().take(120).collect::<String>())))
+        Err(DbError::Damaged(format!("{doing} failed inside sled ({})", first.chars().take(120).collect::<String>())))
     })
 }
 
 /// Makes a call that may never return. After [`PATIENCE`] its thread is left to itself.
 fn on_own_thread<T: Send + 'static>(
     doing: &'static str,
-    call: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
-) -> Result<T, Trouble> {
+    call: impl FnOnce() -> Result<T, DbError> + Send + 'static,
+) -> Result<T, DbError> {
     let (send, receive) = sync_channel(1);
     let thread = std::thread::Builder::new().name("kiln-store".to_owned()).spawn(move || {
         // Whoever asked may have gone.
         let _ = send.send(guarded(doing, call));
     });
     if let Err(e) = thread {
-        return Err(Trouble::Io(format!("no thread can be started: {e}"), e.raw_os_error()));
+        return Err(DbError::Io(format!("no thread can be started: {e}"), e.raw_os_error()));
     }
     match receive.recv_timeout(PATIENCE) {
         Ok(result) => result,
         Err(RecvTimeoutError::Timeout) => {
-            Err(Trouble::Damaged(format!("{doing} did not end within {} s", PATIENCE.as_secs())))
+            Err(DbError::Damaged(format!("{doing} did not end within {} s", PATIENCE.as_secs())))
         }
-        Err(RecvTimeoutError::Disconnected) => Err(Trouble::Damaged(format!("{doing} ended without an answer"))),
+        Err(RecvTimeoutError::Disconnected) => Err(DbError::Damaged(format!("{doing} ended without an answer"))),
     }
 }
 
@@ -213,10 +213,10 @@ mod tests {
     #[test]
     #[ignore = "run by a_panic_of_sleds_is_an_error_and_says_nothing_on_the_terminal, as a process of its own"]
     fn child() {
-        let inside = on_own_thread("reading it", || -> Result<(), Trouble> { panic!("{CAUGHT}, in a thread") });
-        assert!(matches!(inside, Err(Trouble::Damaged(how)) if how.contains(CAUGHT)));
-        let here = guarded("reading it", || -> Result<(), Trouble> { panic!("{CAUGHT}") });
-        assert!(matches!(here, Err(Trouble::Damaged(how)) if how.contains(CAUGHT)));
+        let inside = on_own_thread("reading it", || -> Result<(), DbError> { panic!("{CAUGHT}, in a thread") });
+        assert!(matches!(inside, Err(DbError::Damaged(how)) if how.contains(CAUGHT)));
+        let here = guarded("reading it", || -> Result<(), DbError> { panic!("{CAUGHT}") });
+        assert!(matches!(here, Err(DbError::Damaged(how)) if how.contains(CAUGHT)));
         let sleds = std::thread::Builder::new().name("sled-io-1".to_owned()).spawn(|| panic!("{CAUGHT}")).unwrap();
         assert!(sleds.join().is_err());
         let others = std::thread::spawn(|| panic!("{OTHERS}"));

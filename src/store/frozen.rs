@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
 
-use super::load::Loaded;
-use super::{Batch, Store, StoreError, codec};
+use super::codec;
+use super::contract::{Batch, Store};
+use super::error::StoreError;
+use super::load::LoadedStore;
 
 /// What was there.
 pub(super) struct Frozen {
@@ -22,9 +24,9 @@ pub(super) struct Frozen {
 
 impl Frozen {
     /// What was read; with nothing, an empty store.
-    pub(super) fn new(dir: &Path, loaded: Option<Loaded>) -> Frozen {
+    pub(super) fn new(dir: &Path, loaded: Option<LoadedStore>) -> Frozen {
         let (records, intents, journal) = match loaded {
-            Some(Loaded { records, intents, journal, .. }) => (records, intents, journal),
+            Some(LoadedStore { records, intents, journal, .. }) => (records, intents, journal),
             None => Default::default(),
         };
         let next = intents.iter().map(|intent| intent.id.0.saturating_add(1)).max().unwrap_or(1);

@@ -4,13 +4,12 @@ use std::collections::VecDeque;
 
 use crate::model::{ObjectRecord, OpenIntent, Records, Suspension, Uid};
 
-use super::codec::{self, Digest, Meta, Unreadable, kind};
-use super::commit::Lines;
-use super::db::{Db, Trouble};
+use super::codec::{self, Digest, RowError, StoreMeta, kind};
+use super::db::{Db, DbError};
 
 /// Why a database cannot be used.
 #[derive(Debug)]
-pub(super) enum Bad {
+pub(super) enum LoadError {
     /// A newer program wrote it.
     Newer(u32),
     /// It is not what was written.
@@ -19,29 +18,36 @@ pub(super) enum Bad {
     Io(String, Option<i32>),
 }
 
-impl From<Trouble> for Bad {
-    fn from(trouble: Trouble) -> Bad {
+impl From<DbError> for LoadError {
+    fn from(trouble: DbError) -> LoadError {
         match trouble {
-            Trouble::Damaged(how) => Bad::Damaged(how),
-            Trouble::Io(message, errno) => Bad::Io(message, errno),
+            DbError::Damaged(how) => LoadError::Damaged(how),
+            DbError::Io(message, errno) => LoadError::Io(message, errno),
         }
     }
 }
 
-impl From<Unreadable> for Bad {
-    fn from(unreadable: Unreadable) -> Bad {
+impl From<RowError> for LoadError {
+    fn from(unreadable: RowError) -> LoadError {
         match unreadable {
-            Unreadable::Newer(format) => Bad::Newer(u32::from(format)),
-            Unreadable::Damaged(how) => Bad::Damaged(how),
+            RowError::Newer(format) => LoadError::Newer(u32::from(format)),
+            RowError::Damaged(how) => LoadError::Damaged(how),
         }
     }
+}
+
+/// The numbers of the journal's lines: from the first, to before the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct JournalRange {
+    pub(super) first: u64,
+    pub(super) next: u64,
 }
 
 /// All that a database holds.
-pub(super) struct Loaded {
+pub(super) struct LoadedStore {
     pub(super) records: Records,
     pub(super) intents: Vec<OpenIntent>,
-    pub(super) lines: Lines,
+    pub(super) lines: JournalRange,
     /// The JSON of the journal's last lines, as many as were asked for.
     pub(super) journal: VecDeque<Vec<u8>>,
     pub(super) seq: u64,
@@ -50,17 +56,17 @@ pub(super) struct Loaded {
 }
 
 /// Reads and checks everything. `at_least`: the number of a batch that the database must have. `journal`: how many of its last lines.
-pub(super) fn load(db: &Db, at_least: u64, journal: usize) -> Result<Loaded, Bad> {
-    let mut loaded = Loaded {
+pub(super) fn load(db: &Db, at_least: u64, journal: usize) -> Result<LoadedStore, LoadError> {
+    let mut loaded = LoadedStore {
         records: Records::default(),
         intents: Vec::new(),
-        lines: Lines::default(),
+        lines: JournalRange::default(),
         journal: VecDeque::new(),
         seq: 0,
         rows: 0,
         digest: Digest::default(),
     };
-    let mut meta: Option<Meta> = None;
+    let mut meta: Option<StoreMeta> = None;
     let (mut rows, mut digest) = (0, Digest::default());
     let mut rows_read = Rows::default();
     let each_row = |key: &[u8], row: &[u8]| {
@@ -74,8 +80,8 @@ pub(super) fn load(db: &Db, at_least: u64, journal: usize) -> Result<Loaded, Bad
             Some(&kind::META) => meta = Some(codec::decode(json)?),
             Some(&kind::JOURNAL) => {
                 let number = codec::number_of(key).ok_or_else(|| impossible(key))?;
-                if loaded.lines == Lines::default() {
-                    loaded.lines = Lines { first: number, next: number };
+                if loaded.lines == JournalRange::default() {
+                    loaded.lines = JournalRange { first: number, next: number };
                 }
                 if number != loaded.lines.next {
                     return Err(impossible(key));
@@ -100,21 +106,21 @@ pub(super) fn load(db: &Db, at_least: u64, journal: usize) -> Result<Loaded, Bad
         Ok(())
     })?;
     loaded.records = rows_read.into_records();
-    let Some(meta) = meta else { return Err(Bad::Damaged("its rows are gone".to_owned())) };
+    let Some(meta) = meta else { return Err(LoadError::Damaged("its rows are gone".to_owned())) };
     if meta.rows != rows || meta.digest != digest.to_hex() {
         let how = format!("it has {rows} rows that are not the {} rows that were written", meta.rows);
-        return Err(Bad::Damaged(how));
+        return Err(LoadError::Damaged(how));
     }
     if meta.seq < at_least {
         let how = format!("it ends at batch {}, and batch {at_least} was written", meta.seq);
-        return Err(Bad::Damaged(how));
+        return Err(LoadError::Damaged(how));
     }
     (loaded.seq, loaded.rows, loaded.digest) = (meta.seq, rows, digest);
     Ok(loaded)
 }
 
 /// The backends, objects and suspensions only.
-pub(super) fn records(db: &Db) -> Result<Records, Bad> {
+pub(super) fn records(db: &Db) -> Result<Records, LoadError> {
     let mut rows = Rows::default();
     for kind in [kind::BACKEND, kind::OBJECT, kind::SUSPENSION] {
         values(db, &[kind], |_, _| {}, |key, json| rows.record(key, json))?;
@@ -123,7 +129,7 @@ pub(super) fn records(db: &Db) -> Result<Records, Bad> {
 }
 
 /// The open intents only, by number.
-pub(super) fn intents(db: &Db) -> Result<Vec<OpenIntent>, Bad> {
+pub(super) fn intents(db: &Db) -> Result<Vec<OpenIntent>, LoadError> {
     let mut intents = Vec::new();
     values(
         db,
@@ -138,7 +144,7 @@ pub(super) fn intents(db: &Db) -> Result<Vec<OpenIntent>, Bad> {
 }
 
 /// The JSON of one value.
-pub(super) fn value(db: &Db, key: &[u8]) -> Result<Option<Vec<u8>>, Bad> {
+pub(super) fn value(db: &Db, key: &[u8]) -> Result<Option<Vec<u8>>, LoadError> {
     let mut whole = Vec::new();
     let mut index = 0;
     loop {
@@ -168,7 +174,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn record(&mut self, key: &[u8], json: &[u8]) -> Result<(), Bad> {
+    fn record(&mut self, key: &[u8], json: &[u8]) -> Result<(), LoadError> {
         let text = key.get(1..).and_then(|rest| std::str::from_utf8(rest).ok()).ok_or_else(|| impossible(key))?;
         match key[0] {
             kind::BACKEND => {
@@ -203,8 +209,8 @@ impl Rows {
     }
 }
 
-fn impossible(key: &[u8]) -> Bad {
-    Bad::Damaged(format!("it has a row that no kiln writes, {:?}", String::from_utf8_lossy(key)))
+fn impossible(key: &[u8]) -> LoadError {
+    LoadError::Damaged(format!("it has a row that no kiln writes, {:?}", String::from_utf8_lossy(key)))
 }
 
 /// Calls `each_row` with every row, and `each` with every value put together from them.
@@ -212,8 +218,8 @@ fn values(
     db: &Db,
     prefix: &[u8],
     mut each_row: impl FnMut(&[u8], &[u8]),
-    mut each: impl FnMut(&[u8], &[u8]) -> Result<(), Bad>,
-) -> Result<(), Bad> {
+    mut each: impl FnMut(&[u8], &[u8]) -> Result<(), LoadError>,
+) -> Result<(), LoadError> {
     // The value whose rows are being gathered: its key, how many rows it has, how many were there, what they hold.
     let mut open: Option<(Vec<u8>, usize, usize, Vec<u8>)> = None;
     db.scan(prefix, |row_key, row| {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::process::{Pid, test_kill_process};
 
-use super::{StoreError, trouble};
+use super::error::{StoreError, trouble};
 use crate::text::rfc3339;
 
 /// The file's name.
@@ -26,9 +26,9 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// Held until it is dropped.
 #[derive(Debug)]
-pub(super) struct Lock(File);
+pub(super) struct StoreLock(File);
 
-impl Lock {
+impl StoreLock {
     /// Whether the file under the lock's name is the one that is locked.
     pub(super) fn is_at(&self, dir: &Path) -> io::Result<bool> {
         Ok(identity(&self.0.metadata()?) == identity_at(&dir.join(FILE))?.unwrap_or_default())
@@ -49,7 +49,7 @@ pub(super) fn identity_at(path: &Path) -> io::Result<Option<(u64, u64)>> {
     }
 }
 
-impl Drop for Lock {
+impl Drop for StoreLock {
     fn drop(&mut self) {
         // OperationResult and not left to the closing of the file: a child that is just being started has a copy of it until it becomes its tool.
         let _ = flock(&self.0, FlockOperation::Unlock);
@@ -57,7 +57,7 @@ impl Drop for Lock {
 }
 
 /// Takes the lock for writing, and writes down who has it since when.
-pub(super) fn exclusive(dir: &Path, now: u64) -> Result<Lock, StoreError> {
+pub(super) fn exclusive(dir: &Path, now: u64) -> Result<StoreLock, StoreError> {
     let path = dir.join(FILE);
     let file = OpenOptions::new()
         .read(true)
@@ -82,18 +82,18 @@ pub(super) fn exclusive(dir: &Path, now: u64) -> Result<Lock, StoreError> {
     file.set_len(0)
         .and_then(|()| file.write_all_at(text.as_bytes(), 0))
         .map_err(|e| trouble(dir, "its lock cannot be written", &e))?;
-    Ok(Lock(file))
+    Ok(StoreLock(file))
 }
 
 /// Takes the lock for looking, without writing anything. `None`: there is nothing to lock, so nobody writes.
-pub(super) fn shared(dir: &Path) -> Result<Option<Lock>, StoreError> {
+pub(super) fn shared(dir: &Path) -> Result<Option<StoreLock>, StoreError> {
     let file = match OpenOptions::new().read(true).custom_flags(NO_WAIT).open(dir.join(FILE)) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(trouble(dir, "its lock cannot be opened", &e)),
     };
     match try_lock(dir, &file, FlockOperation::NonBlockingLockShared)? {
-        true => Ok(Some(Lock(file))),
+        true => Ok(Some(StoreLock(file))),
         false => Err(holder(dir, &file)),
     }
 }

@@ -24,13 +24,13 @@ pub(super) const FILE: &str = "mark";
 
 /// What the file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(super) enum StoreMark {
     /// There is none.
     Missing,
     /// It is not a mark: damaged, or cut short by a power cut.
     Unreadable,
     /// Of this format.
-    RecordCache {
+    Current {
         /// The number of a batch that was on disk.
         seq: u64,
     },
@@ -46,7 +46,7 @@ fn line(seq: u64) -> String {
     format!("{text} crc={:08x}\n", crc32fast::hash(text.as_bytes()))
 }
 
-fn parse(bytes: &[u8]) -> Option<Mark> {
+fn parse(bytes: &[u8]) -> Option<StoreMark> {
     let first = bytes.split(|b| *b == b'\n').next()?;
     let (text, crc) = std::str::from_utf8(first).ok()?.rsplit_once(" crc=")?;
     if format!("{:08x}", crc32fast::hash(text.as_bytes())) != crc {
@@ -56,22 +56,22 @@ fn parse(bytes: &[u8]) -> Option<Mark> {
     let (format, rest) = rest.split_once(' ').unwrap_or((rest, ""));
     match format.parse::<u32>().ok()? {
         0 => None,
-        newer if newer > u32::from(FORMAT) => Some(Mark::Newer(newer)),
-        _ => Some(Mark::RecordCache { seq: rest.strip_prefix("seq=")?.parse().ok()? }),
+        newer if newer > u32::from(FORMAT) => Some(StoreMark::Newer(newer)),
+        _ => Some(StoreMark::Current { seq: rest.strip_prefix("seq=")?.parse().ok()? }),
     }
 }
 
 /// Reads the mark of the store in `dir`.
-pub(super) fn read(dir: &Path) -> io::Result<Mark> {
+pub(super) fn read(dir: &Path) -> io::Result<StoreMark> {
     let path = dir.join(FILE);
     match std::fs::metadata(&path) {
         // Reading a FIFO would wait for ever.
-        Ok(metadata) if !metadata.is_file() => return Ok(Mark::Unreadable),
+        Ok(metadata) if !metadata.is_file() => return Ok(StoreMark::Unreadable),
         _ => {}
     }
     match std::fs::read(path) {
-        Ok(bytes) => Ok(parse(&bytes).unwrap_or(Mark::Unreadable)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Mark::Missing),
+        Ok(bytes) => Ok(parse(&bytes).unwrap_or(StoreMark::Unreadable)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(StoreMark::Missing),
         Err(e) => Err(e),
     }
 }
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn a_mark_is_read_back_and_no_flipped_bit_is() {
         let good = line(1234);
-        assert_eq!(parse(good.as_bytes()), Some(Mark::RecordCache { seq: 1234 }));
+        assert_eq!(parse(good.as_bytes()), Some(StoreMark::Current { seq: 1234 }));
         // The line feed at the end means nothing.
         for bit in 0..(good.len() - 1) * 8 {
             let mut bytes = good.clone().into_bytes();
@@ -120,6 +120,6 @@ mod tests {
     fn a_newer_format_is_known_whatever_else_it_says() {
         let text = "kiln-store format=7 something=else";
         let newer = format!("{text} crc={:08x}\nmore lines\n", crc32fast::hash(text.as_bytes()));
-        assert_eq!(parse(newer.as_bytes()), Some(Mark::Newer(7)));
+        assert_eq!(parse(newer.as_bytes()), Some(StoreMark::Newer(7)));
     }
 }

@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
 
-use super::{Batch, JOURNAL_LINES, Store, StoreError};
+use super::contract::{Batch, JOURNAL_LINES, Store};
+use super::error::StoreError;
 
 /// Where, in a commit, the process is to die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,15 +19,15 @@ pub enum CrashPoint {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Content {
+struct StoredContent {
     records: Arc<Records>,
     intents: BTreeMap<IntentId, OpenIntent>,
     journal: Vec<JournalEntry>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
-    content: Content,
+struct MemoryState {
+    content: StoredContent,
     next_intent: u64,
     commits: u64,
     fail_at: Option<u64>,
@@ -37,7 +38,7 @@ struct Inner {
 /// A store that is gone with its last handle. As with the one on disk, a commit that failed is the last that is tried: every
 /// later one fails too, until [`reopen`](Self::reopen).
 #[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<Inner>);
+pub struct MemoryStore(Mutex<MemoryState>);
 
 impl MemoryStore {
     /// An empty one.
@@ -70,10 +71,10 @@ impl MemoryStore {
     pub fn reopen(&self) -> MemoryStore {
         let inner = self.inner();
         let content = inner.content.clone();
-        MemoryStore(Mutex::new(Inner { content, ..Inner::default() }))
+        MemoryStore(Mutex::new(MemoryState { content, ..MemoryState::default() }))
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, MemoryState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -82,13 +83,13 @@ fn dead() -> StoreError {
     StoreError::Io { path: "(in memory)".to_owned(), message: "it was made to fail".to_owned() }
 }
 
-impl Inner {
+impl MemoryState {
     fn alive(&self) -> Result<(), StoreError> {
         if self.dead { Err(dead()) } else { Ok(()) }
     }
 }
 
-impl Content {
+impl StoredContent {
     fn apply(&mut self, batch: Batch) {
         let Batch { backends, objects, suspensions, open, close, journal } = batch;
         for (name, record) in backends {

@@ -7,30 +7,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::codec::{Digest, FORMAT, Meta};
+use super::codec::{Digest, FORMAT, StoreMeta};
 use super::commit::meta_rows;
-use super::db::{self, Db, Trouble};
+use super::contract::Store;
+use super::db::{self, Db, DbError};
+use super::dir::{DATABASE, exists, make_directory, make_sure_of_room, sync_directory};
+use super::error::{StoreError, sentence, trouble};
 use super::frozen::Frozen;
-use super::load::{Bad, Loaded, load};
-use super::mark::{self, Mark, MarkFile};
+use super::load::{LoadError, LoadedStore, load};
+use super::lock;
+use super::mark::{self, MarkFile, StoreMark};
 use super::persistent::Persistent;
-use super::{Store, StoreError, lock, sentence, trouble};
 use crate::text::rfc3339;
 
-pub(super) const DATABASE: &str = "db";
 const UNFINISHED: &str = "db.new";
-const ROOM: &str = "room";
 const DAMAGED: &str = "damaged-";
 
 /// How many damaged stores are kept: enough to look into a fault that comes again, and an end to what they take up.
 const KEPT: usize = 3;
 
-/// What sled needs to open anything: its smallest file is a segment of 512 KiB, and it writes before it reads.
-const NEEDED: usize = 1024 * 1024;
-
 /// What opening a store came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum StoreCondition {
     /// All that was written, or nothing because nothing was.
     Whole,
     /// It could not be read: this says nothing of what is in it.
@@ -40,18 +38,18 @@ pub enum Found {
 }
 
 /// A store, and what a person should know about how it was opened.
-pub struct Opened {
+pub struct OpenedStore {
     /// Usable until its last handle is dropped, which closes it.
     pub store: Arc<dyn Store>,
     /// One sentence each.
     pub notes: Vec<String>,
-    /// Of a store that is opened for writing always [`Found::Whole`].
-    pub found: Found,
+    /// Of a store that is opened for writing always [`StoreCondition::Whole`].
+    pub found: StoreCondition,
 }
 
-impl std::fmt::Debug for Opened {
+impl std::fmt::Debug for OpenedStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Opened").field("notes", &self.notes).field("found", &self.found).finish_non_exhaustive()
+        f.debug_struct("OpenedStore").field("notes", &self.notes).field("found", &self.found).finish_non_exhaustive()
     }
 }
 
@@ -61,12 +59,12 @@ impl std::fmt::Debug for Opened {
 /// # Errors
 /// [`StoreError::Locked`] while a living process has it open, [`StoreError::Newer`], and [`StoreError::Io`] where the directory
 /// cannot be made or written to or has no room. In none of these cases is anything of the content changed.
-pub fn open(dir: &Path, now: u64) -> Result<Opened, StoreError> {
+pub fn open(dir: &Path, now: u64) -> Result<OpenedStore, StoreError> {
     make_directory(dir)?;
     let lock = lock::exclusive(dir, now)?;
     make_sure_of_room(dir)?;
     let mark = mark::read(dir).map_err(|e| trouble(dir, "its mark cannot be read", &e))?;
-    if let Mark::Newer(found) = mark {
+    if let StoreMark::Newer(found) = mark {
         return Err(newer(dir, found));
     }
     remove_unfinished(dir)?;
@@ -80,15 +78,20 @@ pub fn open(dir: &Path, now: u64) -> Result<Opened, StoreError> {
     db.sync().map_err(|trouble| unusable(dir, trouble.into()))?;
     let mark = MarkFile::open(dir, loaded.seq).map_err(|e| trouble(dir, "its mark cannot be written", &e))?;
     let store = Persistent::start(dir, lock, db, mark, loaded)?;
-    Ok(Opened { store: Arc::new(store), notes, found: Found::Whole })
+    Ok(OpenedStore { store: Arc::new(store), notes, found: StoreCondition::Whole })
 }
 
 /// The database that is there and can be believed; another is set aside.
-fn existing(dir: &Path, mark: Mark, now: u64, notes: &mut Vec<String>) -> Result<Option<(Db, Loaded)>, StoreError> {
+fn existing(
+    dir: &Path,
+    mark: StoreMark,
+    now: u64,
+    notes: &mut Vec<String>,
+) -> Result<Option<(Db, LoadedStore)>, StoreError> {
     let database = dir.join(DATABASE);
     if !exists(&database).map_err(|e| trouble(dir, "it cannot be read", &e))? {
         notes.push(match mark {
-            Mark::Missing | Mark::RecordCache { seq: 0 } => format!("a new store was made in {}", dir.display()),
+            StoreMark::Missing | StoreMark::Current { seq: 0 } => format!("a new store was made in {}", dir.display()),
             _ => format!(
                 "the store's database {} was gone; a new one was made, and is rebuilt from what the backends show",
                 database.display()
@@ -98,13 +101,13 @@ fn existing(dir: &Path, mark: Mark, now: u64, notes: &mut Vec<String>) -> Result
     }
     match read(&database, mark, 0) {
         Ok(both) => {
-            if mark == Mark::Unreadable {
+            if mark == StoreMark::Unreadable {
                 let path = dir.join(mark::FILE);
                 notes.push(format!("the store's mark {} was damaged and is written anew", path.display()));
             }
             Ok(Some(both))
         }
-        Err(Bad::Damaged(how)) => {
+        Err(LoadError::Damaged(how)) => {
             // A full disk can look like damage from inside of sled.
             make_sure_of_room(dir)?;
             let aside = set_aside(dir, now).map_err(|e| trouble(dir, "it is damaged and cannot be set aside", &e))?;
@@ -124,7 +127,7 @@ fn existing(dir: &Path, mark: Mark, now: u64, notes: &mut Vec<String>) -> Result
 ///
 /// # Errors
 /// [`StoreError::Locked`] and [`StoreError::Newer`], as with [`open`]; never [`StoreError::Io`].
-pub fn look(dir: &Path) -> Result<Option<Opened>, StoreError> {
+pub fn look(dir: &Path) -> Result<Option<OpenedStore>, StoreError> {
     look_briefly(dir, usize::MAX)
 }
 
@@ -132,12 +135,12 @@ pub fn look(dir: &Path) -> Result<Option<Opened>, StoreError> {
 ///
 /// # Errors
 /// As [`look`].
-pub fn look_briefly(dir: &Path, journal: usize) -> Result<Option<Opened>, StoreError> {
-    let empty = |found: Found, why: String| {
+pub fn look_briefly(dir: &Path, journal: usize) -> Result<Option<OpenedStore>, StoreError> {
+    let empty = |found: StoreCondition, why: String| {
         let note = format!("the store {} is not used: {why}", dir.display());
-        Ok(Some(Opened { store: Arc::new(Frozen::new(dir, None)), notes: vec![note], found }))
+        Ok(Some(OpenedStore { store: Arc::new(Frozen::new(dir, None)), notes: vec![note], found }))
     };
-    let without = |why: String| empty(Found::Unreadable, why);
+    let without = |why: String| empty(StoreCondition::Unreadable, why);
     match exists(dir) {
         Ok(true) => {}
         Ok(false) => return Ok(None),
@@ -149,7 +152,7 @@ pub fn look_briefly(dir: &Path, journal: usize) -> Result<Option<Opened>, StoreE
         Err(other) => return Err(other),
     };
     let mark = match mark::read(dir) {
-        Ok(Mark::Newer(found)) => return Err(newer(dir, found)),
+        Ok(StoreMark::Newer(found)) => return Err(newer(dir, found)),
         Ok(mark) => mark,
         Err(e) => return without(format!("its mark cannot be read: {}", sentence(&e.to_string(), e.raw_os_error()))),
     };
@@ -171,12 +174,18 @@ pub fn look_briefly(dir: &Path, journal: usize) -> Result<Option<Opened>, StoreE
                 // What was read was checked before.
                 Err(trouble) => vec![format!("the copy of the store could not be closed: {trouble:?}")],
             };
-            Ok(Some(Opened { store: Arc::new(Frozen::new(dir, Some(loaded))), notes, found: Found::Whole }))
+            Ok(Some(OpenedStore {
+                store: Arc::new(Frozen::new(dir, Some(loaded))),
+                notes,
+                found: StoreCondition::Whole,
+            }))
         }
-        Err(Bad::Newer(format)) => Err(newer(dir, format)),
-        Err(Bad::Io(message, errno)) => without(format!("its copy cannot be read: {}", sentence(&message, errno))),
-        Err(Bad::Damaged(how)) => {
-            empty(Found::Damaged, format!("it is damaged ({how}); a command that writes will set it aside"))
+        Err(LoadError::Newer(format)) => Err(newer(dir, format)),
+        Err(LoadError::Io(message, errno)) => {
+            without(format!("its copy cannot be read: {}", sentence(&message, errno)))
+        }
+        Err(LoadError::Damaged(how)) => {
+            empty(StoreCondition::Damaged, format!("it is damaged ({how}); a command that writes will set it aside"))
         }
     }
 }
@@ -213,20 +222,20 @@ pub fn told(
     records: Arc<crate::model::Records>,
     intents: Vec<crate::model::OpenIntent>,
     journal: &[crate::model::JournalEntry],
-) -> Opened {
+) -> OpenedStore {
     let store = Arc::new(Frozen::told(dir, records, intents, journal));
-    Opened { store, notes: Vec::new(), found: Found::Whole }
+    OpenedStore { store, notes: Vec::new(), found: StoreCondition::Whole }
 }
 
 fn newer(dir: &Path, found: u32) -> StoreError {
     StoreError::Newer { path: dir.display().to_string(), found, known: u32::from(FORMAT) }
 }
 
-fn unusable(dir: &Path, bad: Bad) -> StoreError {
+fn unusable(dir: &Path, bad: LoadError) -> StoreError {
     match bad {
-        Bad::Newer(format) => newer(dir, format),
-        Bad::Damaged(how) => failed(dir, how),
-        Bad::Io(message, errno) => failed(dir, sentence(&message, errno)),
+        LoadError::Newer(format) => newer(dir, format),
+        LoadError::Damaged(how) => failed(dir, how),
+        LoadError::Io(message, errno) => failed(dir, sentence(&message, errno)),
     }
 }
 
@@ -234,50 +243,20 @@ fn failed(dir: &Path, message: String) -> StoreError {
     StoreError::Io { path: dir.display().to_string(), message }
 }
 
-/// Whether something is there, be it a link that leads nowhere.
-fn exists(path: &Path) -> io::Result<bool> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(e),
-    }
-}
-
-fn make_directory(dir: &Path) -> Result<(), StoreError> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    // What is remembered names every volume: other users have no business in it.
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|e| trouble(dir, "the directory cannot be made", &e))
-}
-
-/// Tries whether there is room for what sled is about to write. sled itself, opened on a full disk, panics or takes the data
-/// for damaged. (The free space that a file system reports does not know quotas; writing does.)
-pub(super) fn make_sure_of_room(dir: &Path) -> Result<(), StoreError> {
-    let path = dir.join(ROOM);
-    let written = fs::write(&path, vec![0; NEEDED]);
-    let removed = match fs::remove_file(&path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
-    };
-    written.and(removed).map_err(|e| trouble(dir, "nothing can be written in it", &e))
-}
-
 /// Opens a database and reads all of it.
-fn read(path: &Path, mark: Mark, journal: usize) -> Result<(Db, Loaded), Bad> {
+fn read(path: &Path, mark: StoreMark, journal: usize) -> Result<(Db, LoadedStore), LoadError> {
     let at_least = match mark {
-        Mark::RecordCache { seq } => seq,
-        Mark::Missing | Mark::Unreadable | Mark::Newer(_) => 0,
+        StoreMark::Current { seq } => seq,
+        StoreMark::Missing | StoreMark::Unreadable | StoreMark::Newer(_) => 0,
     };
     // sled would make what is not there; ours is only ever renamed into place when it is whole.
     match fs::metadata(path.join("db")) {
         Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => return Err(Bad::Damaged("its file is none".to_owned())),
+        Ok(_) => return Err(LoadError::Damaged("its file is none".to_owned())),
         Err(error) => {
             return Err(match db::from_io(&error) {
-                Trouble::Damaged(_) => Bad::Damaged("its file is gone".to_owned()),
-                Trouble::Io(message, errno) => Bad::Io(message, errno),
+                DbError::Damaged(_) => LoadError::Damaged("its file is gone".to_owned()),
+                DbError::Io(message, errno) => LoadError::Io(message, errno),
             });
         }
     }
@@ -287,12 +266,12 @@ fn read(path: &Path, mark: Mark, journal: usize) -> Result<(Db, Loaded), Bad> {
 }
 
 /// Makes an empty database under another name, and gives it its name when it is whole and on disk.
-fn make(dir: &Path) -> Result<(Db, Loaded), StoreError> {
-    let cannot = |bad: Bad| unusable(dir, bad);
+fn make(dir: &Path) -> Result<(Db, LoadedStore), StoreError> {
+    let cannot = |bad: LoadError| unusable(dir, bad);
     let unfinished = dir.join(UNFINISHED);
     let io = |e: io::Error| trouble(dir, "a new one cannot be made", &e);
     DirBuilder::new().mode(0o700).create(&unfinished).map_err(io)?;
-    let first = Meta { seq: 0, rows: 0, digest: Digest::default().to_hex() };
+    let first = StoreMeta { seq: 0, rows: 0, digest: Digest::default().to_hex() };
     let db = Db::open(&unfinished).map_err(|e| cannot(e.into()))?;
     db.write(meta_rows(&first).map_err(|message| failed(dir, message))?).map_err(|e| cannot(e.into()))?;
     db.sync().map_err(|e| cannot(e.into()))?;
@@ -306,7 +285,7 @@ fn make(dir: &Path) -> Result<(Db, Loaded), StoreError> {
     MarkFile::open(dir, 0).map_err(io)?;
     fs::rename(&unfinished, dir.join(DATABASE)).map_err(io)?;
     sync_directory(dir).map_err(io)?;
-    read(&dir.join(DATABASE), Mark::RecordCache { seq: 0 }, 0).map_err(cannot)
+    read(&dir.join(DATABASE), StoreMark::Current { seq: 0 }, 0).map_err(cannot)
 }
 
 fn remove_unfinished(dir: &Path) -> Result<(), StoreError> {
@@ -316,10 +295,6 @@ fn remove_unfinished(dir: &Path) -> Result<(), StoreError> {
         }
         _ => Ok(()),
     }
-}
-
-fn sync_directory(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 /// Moves the database and its mark away, and returns where they are.

@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
 
-use super::commit::{Committer, Job, Lines, Op, Shared};
+use super::codec;
+use super::commit::{Committer, QueuedBatch, RowChange, Shared};
+use super::contract::{Batch, Store};
 use super::db::Db;
-use super::load::{self, Bad, Loaded};
-use super::lock::{self, Lock};
+use super::dir::DATABASE;
+use super::error::{StoreError, sentence, trouble};
+use super::load::{self, JournalRange, LoadError, LoadedStore};
+use super::lock::{self, StoreLock};
 use super::mark::MarkFile;
-use super::open::DATABASE;
 use super::record_cache::{Changes, RecordCache};
-use super::{Batch, Store, StoreError, codec, sentence, trouble};
 
 /// How long a commit is waited for. A group takes a hundredth of a second; a disk that is resetting its link, half a minute.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -25,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) struct Persistent {
     /// Taken when dropped.
     shared: Option<Arc<Shared>>,
-    jobs: Option<Sender<Job>>,
+    jobs: Option<Sender<QueuedBatch>>,
     committer: Option<JoinHandle<()>>,
     next_intent: AtomicU64,
     /// Whether a commit was given up.
@@ -34,17 +36,17 @@ pub(super) struct Persistent {
     /// Device and inode of the database's directory when it was opened.
     database: Option<(u64, u64)>,
     /// Released last.
-    lock: Lock,
+    lock: StoreLock,
 }
 
 impl Persistent {
     /// Starts the committer of a database that was opened and read.
     pub(super) fn start(
         dir: &Path,
-        lock: Lock,
+        lock: StoreLock,
         db: Db,
         mark: MarkFile,
-        loaded: Loaded,
+        loaded: LoadedStore,
     ) -> Result<Persistent, StoreError> {
         let next = loaded.intents.iter().map(|intent| intent.id.0.saturating_add(1)).max().unwrap_or(1);
         let shared =
@@ -57,7 +59,7 @@ impl Persistent {
             mark,
             failed: None,
         };
-        let (jobs, queue): (Sender<Job>, Receiver<Job>) = channel();
+        let (jobs, queue): (Sender<QueuedBatch>, Receiver<QueuedBatch>) = channel();
         let thread = std::thread::Builder::new().name("kiln-commit".to_owned()).spawn(move || committer.run(&queue));
         Ok(Persistent {
             shared: Some(shared),
@@ -77,17 +79,17 @@ impl Persistent {
     }
 
     /// Reads with no batch going in meanwhile.
-    fn read<T>(&self, read: impl FnOnce(&Db) -> Result<T, Bad>) -> Result<T, StoreError> {
+    fn read<T>(&self, read: impl FnOnce(&Db) -> Result<T, LoadError>) -> Result<T, StoreError> {
         let Some(shared) = &self.shared else { return Err(self.failed("it is closed".to_owned())) };
         let _gate = shared.gate.read().unwrap_or_else(PoisonError::into_inner);
         read(&shared.db).map_err(|bad| match bad {
-            Bad::Newer(found) => {
+            LoadError::Newer(found) => {
                 self.failed(format!("rows of format {found} have appeared in it while this kiln had it open"))
             }
-            Bad::Damaged(how) => {
+            LoadError::Damaged(how) => {
                 self.failed(format!("it was damaged while it was in use ({how}); run again, and it is set aside"))
             }
-            Bad::Io(message, errno) => self.failed(sentence(&message, errno)),
+            LoadError::Io(message, errno) => self.failed(sentence(&message, errno)),
         })
     }
 }
@@ -129,7 +131,7 @@ impl Store for Persistent {
         let gone = || self.failed("the thread that writes it has ended".to_owned());
         let (done, answer) = sync_channel(1);
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        let send = || jobs.send(Job { ops, done }).map_err(|_| gone());
+        let send = || jobs.send(QueuedBatch { ops, done }).map_err(|_| gone());
         let number = self.known.hand_over(Changes::of(batch), send)?;
         let result = match answer.recv_timeout(PATIENCE) {
             Ok(result) => result,
@@ -150,7 +152,7 @@ impl Store for Persistent {
         self.read(|db| {
             let lines = match &self.shared {
                 Some(shared) => *shared.lines.lock().unwrap_or_else(PoisonError::into_inner),
-                None => Lines::default(),
+                None => JournalRange::default(),
             };
             let first = lines.first.max(lines.next.saturating_sub(limit as u64));
             let mut entries = Vec::new();
@@ -184,38 +186,38 @@ impl Drop for Persistent {
     }
 }
 
-fn ops(batch: &Batch) -> Result<Vec<Op>, String> {
+fn ops(batch: &Batch) -> Result<Vec<RowChange>, String> {
     let Batch { backends, objects, suspensions, open, close, journal } = batch;
     let mut ops = Vec::with_capacity(backends.len() + objects.len() + open.len() + close.len() + journal.len());
     for (name, record) in backends {
         let key = codec::backend_key(name);
         ops.push(match record {
-            Some(record) => Op::Put(key, codec::encode(record)?),
-            None => Op::Remove(key),
+            Some(record) => RowChange::Put(key, codec::encode(record)?),
+            None => RowChange::Remove(key),
         });
     }
     for (uid, record) in objects {
         let key = codec::object_key(*uid);
         ops.push(match record {
-            Some(record) => Op::Put(key, codec::encode(record)?),
-            None => Op::Remove(key),
+            Some(record) => RowChange::Put(key, codec::encode(record)?),
+            None => RowChange::Remove(key),
         });
     }
     for (key, suspension) in suspensions {
         let key = codec::suspension_key(key);
         ops.push(match suspension {
-            Some(suspension) => Op::Put(key, codec::encode(suspension)?),
-            None => Op::Remove(key),
+            Some(suspension) => RowChange::Put(key, codec::encode(suspension)?),
+            None => RowChange::Remove(key),
         });
     }
     for intent in open {
-        ops.push(Op::Put(codec::intent_key(intent.id), codec::encode(intent)?));
+        ops.push(RowChange::Put(codec::intent_key(intent.id), codec::encode(intent)?));
     }
     for id in close {
-        ops.push(Op::Remove(codec::intent_key(*id)));
+        ops.push(RowChange::Remove(codec::intent_key(*id)));
     }
     for entry in journal {
-        ops.push(Op::Journal(codec::encode(entry)?));
+        ops.push(RowChange::Journal(codec::encode(entry)?));
     }
     Ok(ops)
 }

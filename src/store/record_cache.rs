@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Batch, StoreError};
+use super::contract::Batch;
+use super::error::StoreError;
 use crate::model::{BackendRecord, Name, ObjectRecord, Records, Suspension, Uid};
 
 /// What a batch changes of the records.
@@ -60,9 +61,9 @@ fn put<K: Ord, V>(there: &mut BTreeMap<K, V>, changes: BTreeMap<K, Option<V>>) {
 }
 
 /// The records, while they are known without reading.
-pub(super) struct RecordCache(Mutex<Option<Inner>>);
+pub(super) struct RecordCache(Mutex<Option<CachedRecords>>);
 
-struct Inner {
+struct CachedRecords {
     records: Arc<Records>,
     /// Acknowledged, and put in when somebody asks next: by then, most often, nobody has the records of before any more, and
     /// they need not be copied.
@@ -74,12 +75,16 @@ struct Inner {
 
 impl RecordCache {
     pub(super) fn new(records: Records) -> RecordCache {
-        let inner =
-            Inner { records: Arc::new(records), acknowledged: Changes::default(), sent: VecDeque::new(), next: 0 };
+        let inner = CachedRecords {
+            records: Arc::new(records),
+            acknowledged: Changes::default(),
+            sent: VecDeque::new(),
+            next: 0,
+        };
         RecordCache(Mutex::new(Some(inner)))
     }
 
-    fn inner(&self) -> MutexGuard<'_, Option<Inner>> {
+    fn inner(&self) -> MutexGuard<'_, Option<CachedRecords>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -86,7 +86,7 @@ fn write_the_fixture() {
     drop(opened);
     let db = db::Db::open(&dir.path().join("db")).unwrap();
     let mut text = String::new();
-    db.scan(b"", |key, row| -> Result<(), db::Trouble> {
+    db.scan(b"", |key, row| -> Result<(), db::DbError> {
         text.push_str(&format!("{} {}\n", hex(key), hex(row)));
         Ok(())
     })

@@ -11,11 +11,13 @@ mod trouble;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::*;
 use crate::model::{
-    Action, Clients, Expect, Identity, Kind, Ledger, LedgerEntry, Object, Owner, Place, PoolId, Provisioning, Reason,
-    Risk, Size, Step, Suspension, Tags,
+    Action, BackendRecord, Clients, Expect, Identity, IntentId, JournalEntry, Kind, Ledger, LedgerEntry, Name, Object,
+    ObjectRecord, OpenIntent, Owner, Place, PoolId, Provisioning, Reason, Records, Risk, Size, Step, Suspension, Tags,
+    Uid,
 };
 
 /// 2026-02-03T04:05:06Z.

@@ -53,7 +53,7 @@ fn watch(dir: &Path) {
 }
 
 /// Opens what a cut leaves of the store in `dir`.
-fn after_cut(dir: &Path) -> (Opened, tempfile::TempDir) {
+fn after_cut(dir: &Path) -> (OpenedStore, tempfile::TempDir) {
     let copy = tempfile::tempdir().unwrap();
     copy_dir(dir, &copy.path().join("state"));
     fs::write(copy.path().join("state/db/db"), with(dir, |one| one.synced.clone())).unwrap();

@@ -230,7 +230,7 @@ fn a_store_is_of_the_first_format_but_for_what_later_ones_brought() {
         open(dir.path(), NOW).unwrap().store.commit(batch).unwrap();
         let db = db::Db::open(&dir.path().join("db")).unwrap();
         let mut formats = BTreeMap::new();
-        db.scan(b"", |key, row| -> Result<(), db::Trouble> {
+        db.scan(b"", |key, row| -> Result<(), db::DbError> {
             formats.entry(key[0] as char).or_insert_with(Vec::new).push(u16::from_be_bytes([row[16], row[17]]));
             Ok(())
         })
