@@ -13,7 +13,7 @@ use kiln::driver::sim::SimDriver;
 use kiln::manifest::{Limits, Source, load};
 use kiln::model::{
     Action, BackendRecord, Clients, Images, Ledger, LedgerEntry, LedgerView, Name, Object, ObjectRecord, Observed,
-    Place, PoolId, Records, Specs, Step, Tags,
+    Place, PoolId, Reading, Records, Step, Tags,
 };
 use kiln::plan::{Inputs, Irreversible, Observation, World, plan};
 
@@ -22,9 +22,9 @@ const ROUNDS: usize = 5;
 
 fn main() {
     for volumes in [1_000, 10_000, 100_000] {
-        let specs = specs(volumes);
-        let (world, records) = made(&specs);
-        let inputs = inputs(&specs, &world, &records);
+        let reading = reading(volumes);
+        let (world, records) = made(&reading);
+        let inputs = inputs(&reading, &world, &records);
         let mut seconds: Vec<f64> = (0..ROUNDS)
             .map(|_| {
                 let began = Instant::now();
@@ -44,7 +44,7 @@ fn main() {
     }
 }
 
-fn specs(volumes: usize) -> Specs {
+fn reading(volumes: usize) -> Reading {
     let mut text = "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: bench}\n\
                     spec: {id: n5b8h1c4ks, defaults: {backend: pool}}\n---\n\
                     apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: pool}\nspec: {driver: sim}\n"
@@ -58,13 +58,13 @@ fn specs(volumes: usize) -> Specs {
     let limits = Limits { file_bytes: 1 << 30, documents: usize::MAX, ..Limits::default() };
     let loaded = load(&Source::Text(text), &limits);
     assert!(loaded.problems.is_empty());
-    Specs { coverage: Default::default(), ..loaded.specs }
+    Reading { coverage: Default::default(), ..loaded.reading }
 }
 
-fn inputs<'a>(specs: &'a Specs, world: &'a World, records: &'a Records) -> Inputs<'a> {
+fn inputs<'a>(reading: &'a Reading, world: &'a World, records: &'a Records) -> Inputs<'a> {
     static IMAGES: Images = Images::new();
     Inputs {
-        specs,
+        reading,
         world,
         records,
         recent: &[],
@@ -76,15 +76,15 @@ fn inputs<'a>(specs: &'a Specs, world: &'a World, records: &'a Records) -> Input
 }
 
 /// The world and the store once everything is made.
-fn made(specs: &Specs) -> (World, Records) {
+fn made(reading: &Reading) -> (World, Records) {
     let backend: Name = "pool".parse().unwrap();
     let seen = |observed| {
         World::from([(backend.clone(), Observation::Seen { capabilities: SimDriver::everything(), observed })])
     };
     let (world, records) = (seen(Observed::nothing()), Records::default());
-    let first = plan(&inputs(specs, &world, &records));
+    let first = plan(&inputs(reading, &world, &records));
     let pool = PoolId("bench".to_owned());
-    let mut ledger = Ledger::new(pool.clone(), specs.stack.owner.clone(), specs.stack.id.clone());
+    let mut ledger = Ledger::new(pool.clone(), reading.specs.stack.owner.clone(), reading.specs.stack.id.clone());
     let (mut observed, mut records) = (Observed { pool: Some(pool.clone()), ..Observed::nothing() }, records);
     for Step { identity, native, action, .. } in first.steps {
         let Action::Create { size, tags, n, .. } = action else { panic!("an empty pool is filled by making things") };
@@ -122,8 +122,8 @@ fn made(specs: &Specs) -> (World, Records) {
         records.objects.insert(uid, record);
     }
     observed.objects.sort_by(|a, b| a.native.cmp(&b.native));
-    let place = specs.backends[&backend].config.place();
-    let owner = specs.stack.owner.clone();
+    let place = reading.specs.backends[&backend].config.place();
+    let owner = reading.specs.stack.owner.clone();
     let record = BackendRecord { place, pool, owner: owner.clone(), observed_at: 1, ledger: Some(ledger.clone()) };
     records.backends.insert(backend.clone(), record);
     observed.ledgers.insert(owner, LedgerView::Good(ledger));

@@ -6,14 +6,14 @@ mod rig;
 use std::sync::atomic::Ordering;
 
 use kiln::engine::{Purge, Report, trash_purge_list};
-use kiln::model::Specs;
+use kiln::model::Reading;
 use kiln::plan::HeldReason;
 use rig::{HEAD, Rig, run, specs, volume};
 
 const DAY: u64 = 86_400;
 const YEAR: u64 = 365 * DAY;
 
-fn volumes(names: &[&str]) -> Specs {
+fn volumes(names: &[&str]) -> Reading {
     let head = HEAD.replace("maxRemovals: 1000", "maxRemovals: 1");
     let volumes: Vec<String> = names.iter().map(|name| volume(name, "size: 1Mi")).collect();
     specs(&format!("{head}{}", volumes.concat()))

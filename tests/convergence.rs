@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimEffect, SimObject};
-use kiln::model::{Kind, NativeForm, NativeName, OnRemove, Percent, Size, Specs, Uid};
+use kiln::model::{Kind, NativeForm, NativeName, OnRemove, Percent, Reading, Size, Uid};
 use kiln::plan::HeldReason;
 use rig::{Dice, Doom, HEAD, Point, Rig, made_and_destroyed_once, objects, run, specs, volume};
 
@@ -24,7 +24,7 @@ const SNAPSHOTS: u64 = 4;
 const BOUND: usize = 6;
 
 /// A random set of manifests. Volumes come and go; sizes only grow within a story, most of the time.
-fn declare(dice: &mut Dice, generation: u64) -> Specs {
+fn declare(dice: &mut Dice, generation: u64) -> Reading {
     let mut text = HEAD.to_owned();
     let present: Vec<u64> = (0..VOLUMES).filter(|_| !dice.one_in(3)).collect();
     let mut renamed_away = Vec::new();
@@ -273,7 +273,7 @@ async fn story(seed: u64) -> usize {
 
 /// I3 and the other side of every guard: what is declared is there or held, what is there is declared, retained or held, and what is
 /// held has its cause.
-async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
+async fn judge(rig: &Rig, specs: &Reading, memory: &Memory, seed: u64) {
     let overview = rig.overview(specs).await;
     let plan = overview.plan;
     let held: BTreeSet<(Kind, String)> = plan.held.iter().map(|held| (held.kind, held.name.to_string())).collect();
@@ -287,7 +287,7 @@ async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
         };
         assert!(there.insert(identity, object.clone()).is_none(), "seed {seed}: {native} is there twice");
     }
-    for (name, spec) in &specs.volumes {
+    for (name, spec) in &specs.specs.volumes {
         let key = (Kind::Volume, name.to_string());
         match there.get(&key) {
             Some(object) if !held.contains(&key) => {
@@ -302,7 +302,7 @@ async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
             Some(_) => {}
         }
     }
-    for name in specs.snapshots.keys() {
+    for name in specs.specs.snapshots.keys() {
         let key = (Kind::Snapshot, name.to_string());
         assert!(
             there.contains_key(&key) || held.contains(&key),
@@ -311,11 +311,11 @@ async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
     }
     for ((kind, name), object) in &there {
         let declared = match kind {
-            Kind::Volume => specs.volumes.contains_key(name.as_str()),
-            _ => specs.snapshots.contains_key(name.as_str()),
+            Kind::Volume => specs.specs.volumes.contains_key(name.as_str()),
+            _ => specs.specs.snapshots.contains_key(name.as_str()),
         };
         // What is said to be renamed from it is held, and it with that.
-        let renamed = specs.volumes.values().any(|spec| {
+        let renamed = specs.specs.volumes.values().any(|spec| {
             let is_it = spec.meta.renamed_from.as_ref().is_some_and(|old| old.as_str() == name);
             is_it && *kind == Kind::Volume && held.contains(&(Kind::Volume, spec.meta.name.to_string()))
         });
@@ -326,7 +326,7 @@ async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
         |uid: Uid| rig.world().events().iter().all(|event| event.uid != uid || event.effect != SimEffect::Created);
     for held in &plan.held {
         let object = there.get(&(held.kind, held.name.to_string()));
-        let volume = specs.volumes.get(held.name.as_str());
+        let volume = specs.specs.volumes.get(held.name.as_str());
         let cause = match held.reason {
             // By its tag or, where a stranger or a crash got in between, by the ledger.
             HeldReason::Protected => {
@@ -352,10 +352,10 @@ async fn judge(rig: &Rig, specs: &Specs, memory: &Memory, seed: u64) {
             HeldReason::DependencyHeld => plan.held.iter().any(|other| other.reason != HeldReason::DependencyHeld),
             HeldReason::RemovalLimit => object.is_some(),
             // Two volumes, or snapshots, of which one was renamed from the other, or seems to be.
-            HeldReason::Ambiguous => specs.volumes.values().any(|spec| spec.meta.renamed_from.is_some()),
+            HeldReason::Ambiguous => specs.specs.volumes.values().any(|spec| spec.meta.renamed_from.is_some()),
             HeldReason::LooksLikeRename => there.iter().any(|((kind, name), object)| {
                 *kind == Kind::Volume
-                    && !specs.volumes.contains_key(name.as_str())
+                    && !specs.specs.volumes.contains_key(name.as_str())
                     && object.tags.on_remove() == OnRemove::Delete
             }),
             other => panic!("seed {seed}: {other} has no cause in this story: {held:?}"),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use kiln::driver::sim::{SimObject, SimWorld};
 use kiln::engine::{Options, reconcile_once};
-use kiln::model::{NativeName, Size, Specs};
+use kiln::model::{NativeName, Reading, Size};
 use kiln::plan::Saved;
 use kiln::store::CrashPoint;
 use rig::{
@@ -16,7 +16,7 @@ use rig::{
 };
 
 /// The story: each phase is what is declared, and what clients write before it is.
-fn phases() -> Vec<(&'static str, Specs)> {
+fn phases() -> Vec<(&'static str, Reading)> {
     let join = |parts: &[String]| specs(&format!("{HEAD}{}", parts.concat()));
     let db = |more: &str| volume("db", &format!("size: 1Mi{more}"));
     vec![
@@ -83,7 +83,7 @@ fn begin() -> Rig {
 }
 
 /// What must hold of a world in which a crashed run was followed by others.
-async fn converges(rig: &Rig, specs: &Specs, reference: &SimWorld, what: &str) {
+async fn converges(rig: &Rig, specs: &Reading, reference: &SimWorld, what: &str) {
     rig.settle(specs, 6, what).await;
     let held = rig.overview(specs).await.plan.held;
     {
@@ -95,7 +95,7 @@ async fn converges(rig: &Rig, specs: &Specs, reference: &SimWorld, what: &str) {
 }
 
 /// Dies at every point of every phase, with and without the store, and sees that it ends as if it had not. How many points there were.
-async fn sweep(mut rig: Rig, phases: Vec<(&'static str, Specs)>, clients: impl Fn(&mut SimWorld, u64)) -> usize {
+async fn sweep(mut rig: Rig, phases: Vec<(&'static str, Reading)>, clients: impl Fn(&mut SimWorld, u64)) -> usize {
     let mut points = 0;
     for (index, (phase, specs)) in phases.iter().enumerate() {
         clients(&mut rig.world(), index as u64);
@@ -177,7 +177,7 @@ fn renamed(name: &str, from: &str, spec: &str) -> String {
 }
 
 /// Renames of what is plain, adopted, or bears a name of its own, and has snapshots; and of what is open while it is renamed.
-fn renames() -> Vec<(&'static str, Specs)> {
+fn renames() -> Vec<(&'static str, Reading)> {
     let join = |parts: &[String]| specs(&format!("{HEAD}{}", parts.concat()));
     let declared = [
         volume("db", "size: 1Mi, protected: true"),
@@ -213,7 +213,7 @@ fn a_rename_converges_from_every_crash_point() {
 }
 
 /// A volume renamed without `renamedFrom`, which is written later: from the trash, and where the volume still is.
-fn renamed_later() -> Vec<(&'static str, Specs)> {
+fn renamed_later() -> Vec<(&'static str, Reading)> {
     let join = |parts: &[String]| specs(&format!("{HEAD}{}", parts.concat()));
     let kept = volume("kept", "size: 3Mi, onRemove: Retain");
     vec![
@@ -274,7 +274,7 @@ fn renamed_from_written_later_brings_the_data_back() {
 async fn apply_saved(rig: &Rig, saved: &Saved) -> Vec<String> {
     let options = Options { saved: Some(Arc::new(saved.plan.clone())), ..Options::default() };
     let person = Arc::new(Person { yes: true, heard: Mutex::default() });
-    reconcile_once(&rig.setup(&saved.specs), &options, person).await.expect("a store in memory").refused
+    reconcile_once(&rig.setup(&saved.reading), &options, person).await.expect("a store in memory").refused
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn shown(case: &Path) -> String {
     let specs = ["specs", "specs.yaml"].map(|name| case.join(name)).into_iter().find(|path| path.exists());
     let specs = specs.unwrap_or_else(|| case.join("specs"));
     let loaded = load(&Source::Path(specs), &Limits::default());
-    assert_eq!(loaded.specs.broken, !loaded.problems.is_empty(), "{}", case.display());
+    assert_eq!(loaded.reading.broken, !loaded.problems.is_empty(), "{}", case.display());
     let text: String = loaded.problems.iter().map(|problem| format!("{problem}\n\n")).collect();
     text.replace(&format!("{}/", case.display()), "")
 }

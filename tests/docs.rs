@@ -236,11 +236,11 @@ fn says_default(text: &str, default: &str) -> bool {
 }
 
 /// Loads documents, which must be good.
-fn good(text: &str) -> kiln::model::Specs {
+fn good(text: &str) -> kiln::model::Reading {
     let loaded = load(&Source::Text(text.to_owned()), &Limits::default());
     let problems: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
     assert!(problems.is_empty(), "{}\n\n{text}", problems.join("\n"));
-    loaded.specs
+    loaded.reading
 }
 
 /// The documents of a block, parsed.
@@ -269,8 +269,8 @@ fn every_example_of_a_manifest_is_good() {
     assert_eq!(blocks.len(), text.matches("```").count() / 2, "a block is not one of manifests");
     assert!(blocks.len() > 45, "there are only {} examples", blocks.len());
     for block in &blocks {
-        let specs = good(&framed(block, &frame));
-        assert!(specs.stack.declared && !specs.broken);
+        let reading = good(&framed(block, &frame));
+        assert!(reading.specs.stack.declared && !reading.broken);
     }
     // Every section of a field shows it.
     for (path, FieldText { examples, .. }) in fields_on(&text) {
@@ -310,9 +310,10 @@ fn the_defaults_and_limits_on_the_page_are_the_readers() {
     let text = read("docs/manifests.md");
     let fields = fields_on(&text);
     let head = "apiVersion: kiln/v1\nmetadata: {name: x}\n";
-    let specs = good(&format!(
+    let reading = good(&format!(
         "{head}kind: Stack\nspec: {{id: 5c1d2e8a90}}\n---\n{head}kind: Backend\nspec: {{driver: local, local: {{path: pool}}}}"
     ));
+    let specs = &reading.specs;
     let (stack, backend) = (&specs.stack, specs.backends.values().next().expect("there is a Backend"));
     let overcommit = f64::from(backend.overcommit.expect("local has a limit").0) / 100.0;
     for (path, default) in [

@@ -14,7 +14,7 @@ use kiln::driver::{Driver, StepContext, WriterLock};
 use kiln::engine::{Clock, Connect, Event, Options, Report, Reporter, Setup, reconcile_once};
 use kiln::model::{
     Access, Action, BackendSpec, Capabilities, DriverError, Effect, ErrorKind, Identity, IntentId, JournalEntry, Kind,
-    Ledger, NativeName, Observed, OpenIntent, Outcome, Owner, Percent, PoolId, Records, Scope, Size, Specs, Step,
+    Ledger, NativeName, Observed, OpenIntent, Outcome, Owner, Percent, PoolId, Reading, Records, Scope, Size, Step,
     Suspension, Tags,
 };
 use kiln::plan::{HeldReason, Observation, Plan};
@@ -153,7 +153,7 @@ impl Run {
     }
 }
 
-fn play(specs: &Specs, script: impl Fn(&Step, u32) -> Option<Play> + Send + Sync + 'static) -> Run {
+fn play(specs: &Reading, script: impl Fn(&Step, u32) -> Option<Play> + Send + Sync + 'static) -> Run {
     run(async {
         let sim = SimDriver::new(Arc::new(Mutex::new(SimWorld::new(1))), FaultRates::NONE, 0);
         let inner = Inner {
@@ -167,8 +167,12 @@ fn play(specs: &Specs, script: impl Fn(&Step, u32) -> Option<Play> + Send + Sync
         let store = Arc::new(MemoryStore::new());
         let dyn_store: Arc<dyn Store> = store.clone();
         let clock: Arc<dyn Clock> = Arc::new(Turned(1_800_000_000.into()));
-        let setup =
-            Setup { specs: Arc::new(specs.clone()), store: Some(dyn_store), connect: Arc::new(played.clone()), clock };
+        let setup = Setup {
+            reading: Arc::new(specs.clone()),
+            store: Some(dyn_store),
+            connect: Arc::new(played.clone()),
+            clock,
+        };
         let ear = Arc::new(Ear::default());
         let stop = tokio_util::sync::CancellationToken::new();
         *ear.1.lock().unwrap() = Some((Instant::now(), stop.clone()));
@@ -179,7 +183,7 @@ fn play(specs: &Specs, script: impl Fn(&Step, u32) -> Option<Play> + Send + Sync
     })
 }
 
-fn join(parts: &[String]) -> Specs {
+fn join(parts: &[String]) -> Reading {
     specs(&format!("{HEAD}{}", parts.concat()))
 }
 
@@ -534,7 +538,7 @@ fn the_intent_is_on_disk_before_the_call_and_the_outcome_before_what_follows() {
         sees_no_pool_at_first: false,
     }));
     let setup = Setup {
-        specs: Arc::new(specs),
+        reading: Arc::new(specs),
         store: Some(store.clone()),
         connect: Arc::new(played.clone()),
         clock: Arc::new(Turned(1_800_000_000.into())),
@@ -573,7 +577,7 @@ fn of_what_was_written_down_and_not_begun_nobody_says_that_it_was_done() {
 }
 
 /// The step that makes the volume `db`, and an intent for another action on it as an interrupted run leaves it.
-async fn interrupted(rig: &Rig, declared: &Specs, action: impl FnOnce(&Step) -> Action) {
+async fn interrupted(rig: &Rig, declared: &Reading, action: impl FnOnce(&Step) -> Action) {
     let plan = rig.pass(declared).await.unwrap().plan.unwrap();
     let made = plan.steps.iter().find(|step| step.identity.name.as_str() == "db").unwrap();
     let step = Step { action: action(made), after: Vec::new(), ..made.clone() };
@@ -701,7 +705,7 @@ fn a_sweep_needs_the_writer_lock() {
             sees_no_pool_at_first: true,
         };
         let setup = Setup {
-            specs: Arc::new(join(&[volume("db", "size: 1Mi")])),
+            reading: Arc::new(join(&[volume("db", "size: 1Mi")])),
             store: Some(Arc::new(MemoryStore::new())),
             connect: Arc::new(Played(Arc::new(inner))),
             clock: Arc::new(Turned(1_800_000_000.into())),

@@ -10,7 +10,7 @@ use std::path::Path;
 use kiln::driver::LocalSettings;
 use kiln::driver::settings::config;
 use kiln::manifest::{Limits, Loaded, Problem, Source, load};
-use kiln::model::{ImageFormat, ImageRef, Name, Percent, Seconds, Size, SourceSpec};
+use kiln::model::{ImageFormat, ImageRef, Kind, Name, Percent, Seconds, Size, SourceSpec};
 use proptest::prelude::*;
 
 const BACKEND: &str = "apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: fast}\nspec: {driver: sim}\n";
@@ -70,9 +70,9 @@ fn special_files_are_problems_and_block_nothing() {
     for ((file, message), (want_file, want)) in got.iter().zip(expect) {
         assert!(file == want_file && message.starts_with(want), "{file}: {message}, and not {want_file}: {want}");
     }
-    assert!(loaded.specs.broken);
+    assert!(loaded.reading.broken);
     // What could not be read may hold the Stack: under which owner the rest would be is not known.
-    assert!(loaded.specs.backends.is_empty());
+    assert!(loaded.reading.specs.backends.is_empty());
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn links_that_stay_inside_are_followed() {
     symlink(at("..data/b.yaml"), at("b.yaml")).unwrap();
     let loaded = read(root.path());
     assert_eq!(loaded.problems, []);
-    assert_eq!((loaded.specs.backends.len(), loaded.specs.volumes.len()), (1, 1));
+    assert_eq!((loaded.reading.specs.backends.len(), loaded.reading.specs.volumes.len()), (1, 1));
 }
 
 #[test]
@@ -125,39 +125,41 @@ fn values_and_defaults_are_what_the_contract_says() {
     let loaded = read(&specs);
     assert_eq!(loaded.problems, []);
     let name: Name = "fast".parse().unwrap();
-    let backend = &loaded.specs.backends[&name];
+    let backend = &loaded.reading.specs.backends[&name];
     let settings = LocalSettings { path: root.path().join("pool"), create: false };
     assert_eq!(backend.config, config("local", settings.values()));
     let rest = (backend.concurrency.get(), backend.timeout, backend.max_fill, backend.overcommit);
     assert_eq!(rest, (8, Seconds(30), Percent(90), Some(Percent(100))));
-    let db = &loaded.specs.volumes["db"];
+    let db = &loaded.reading.specs.volumes["db"];
     assert_eq!((&db.backend, db.size), (&name, Size(3 << 29)));
     assert_eq!((db.protected, db.on_remove, db.provisioning), (None, None, None), "what is not written is not made up");
+    let place = loaded.reading.place(Kind::Volume, &db.meta.name).unwrap();
     let image = SourceSpec::Image(ImageRef { path: root.path().join("i.raw"), format: ImageFormat::Raw, sha256: None });
     assert_eq!(db.source, Some(image));
-    assert_eq!((db.meta.place.line, db.meta.place.column), (1, 1));
+    assert_eq!((place.line, place.column), (1, 1));
     // The same files elsewhere have the same revision; other bytes have another.
     let moved = root.path().join("moved");
     fs::rename(&specs, &moved).unwrap();
-    assert_eq!(read(&moved).specs.revision, loaded.specs.revision);
+    assert_eq!(read(&moved).reading.revision, loaded.reading.revision);
     fs::write(moved.join("stack.yaml"), format!("{stack}# more\n")).unwrap();
-    assert_ne!(read(&moved).specs.revision, loaded.specs.revision);
+    assert_ne!(read(&moved).reading.revision, loaded.reading.revision);
 }
 
 /// Of a document that says twice which it is nobody knows what is missing without it: a Stack, perhaps.
 #[test]
 fn a_document_that_says_twice_which_it_is_counts_as_unreadable() {
-    let of = |document: &str| read_text(&format!("{document}---\n{BACKEND}---\n{}", volume("db"))).specs;
+    let of = |document: &str| read_text(&format!("{document}---\n{BACKEND}---\n{}", volume("db"))).reading;
     let stack = "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\nspec: {id: 5c1d2e8a90}\n";
-    assert_eq!(of(stack).volumes.len(), 1);
+    assert_eq!(of(stack).specs.volumes.len(), 1);
     for twice in [
         stack.replace("kind: Stack", "kind: Volume\nkind: Stack"),
         stack.replace("kind: Stack", "kind: Stack\nkind: Volume"),
         stack.replace("metadata:", "metadata: {name: other}\nmetadata:"),
         stack.replace("{name: prod}", "{name: prod, name: other}"),
     ] {
-        let specs = of(&twice);
-        assert!(specs.broken && specs.volumes.is_empty() && specs.backends.is_empty(), "{twice}");
+        let reading = of(&twice);
+        let specs = &reading.specs;
+        assert!(reading.broken && specs.volumes.is_empty() && specs.backends.is_empty(), "{twice}");
     }
 }
 
@@ -171,9 +173,9 @@ fn a_problem_costs_its_document_and_what_depends_on_it() {
         read_text(&[BACKEND, &volume("good"), &bad, &snapshot("a", "good"), &snapshot("b", "bad")].join("---\n"));
     assert_eq!(loaded.problems.len(), 1, "{:?}", loaded.problems);
     let names = |names: Vec<&Name>| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
-    assert_eq!(names(loaded.specs.volumes.keys().collect()), ["good"]);
-    assert_eq!(names(loaded.specs.snapshots.keys().collect()), ["a"]);
-    assert!(loaded.specs.broken);
+    assert_eq!(names(loaded.reading.specs.volumes.keys().collect()), ["good"]);
+    assert_eq!(names(loaded.reading.specs.snapshots.keys().collect()), ["a"]);
+    assert!(loaded.reading.broken);
 }
 
 #[test]
@@ -181,8 +183,13 @@ fn without_a_readable_stack_nothing_is_acted_on() {
     let stack = "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\nspec: {id: BAD}\n";
     for broken in [stack, "kind: [\n", "kind: Stack\n  bad\n"] {
         let loaded = read_text(&[BACKEND, broken, &volume("db")].join("---\n"));
-        assert!(loaded.specs.broken && loaded.specs.volumes.is_empty() && loaded.specs.backends.is_empty(), "{broken}");
-        assert!(!loaded.specs.stack.declared);
+        assert!(
+            loaded.reading.broken
+                && loaded.reading.specs.volumes.is_empty()
+                && loaded.reading.specs.backends.is_empty(),
+            "{broken}"
+        );
+        assert!(!loaded.reading.specs.stack.declared);
     }
 }
 
@@ -224,8 +231,8 @@ fn a_secret_is_never_repeated() {
 
 /// What must hold whatever the bytes are.
 fn sane(text: &str) -> Result<(), TestCaseError> {
-    let Loaded { specs, problems, paths: _ } = read_text(text);
-    prop_assert_eq!(specs.broken, !problems.is_empty());
+    let Loaded { reading, problems, paths: _ } = read_text(text);
+    prop_assert_eq!(reading.broken, !problems.is_empty());
     let lines = text.replace("\r\n", "\n").replace('\r', "\n").split('\n').count() as u32 + 1;
     for problem in &problems {
         let place = &problem.place;
@@ -237,8 +244,8 @@ fn sane(text: &str) -> Result<(), TestCaseError> {
     }
     let places: Vec<(u32, u32)> = problems.iter().map(|problem| (problem.place.line, problem.place.column)).collect();
     prop_assert!(places.is_sorted(), "{:?}", places);
-    prop_assert!(specs.volumes.values().all(|volume| specs.backends.contains_key(&volume.backend)));
-    prop_assert!(specs.snapshots.values().all(|snapshot| specs.volumes.contains_key(&snapshot.volume)));
+    prop_assert!(reading.specs.volumes.values().all(|volume| reading.specs.backends.contains_key(&volume.backend)));
+    prop_assert!(reading.specs.snapshots.values().all(|snapshot| reading.specs.volumes.contains_key(&snapshot.volume)));
     Ok(())
 }
 
@@ -258,7 +265,7 @@ proptest! {
         let root = tempfile::tempdir()?;
         let path = root.path().join("x.yaml");
         fs::write(&path, &bytes)?;
-        prop_assert!(read(&path).specs.broken);
+        prop_assert!(read(&path).reading.broken);
         sane(&String::from_utf8_lossy(&bytes))?;
     }
 
@@ -294,8 +301,9 @@ fn specs_differ_by_what_they_declare_whatever_its_name_and_not_by_where_it_stand
         let loaded =
             [text.clone(), format!("# a comment\n\n{text}")].map(|text| load(&Source::Text(text), &Limits::default()));
         assert!(loaded.iter().all(|loaded| loaded.problems.is_empty()), "{:?}", loaded[0].problems);
-        assert!(kiln::plan::declare_the_same(&loaded[0].specs, &loaded[1].specs), "{text}");
-        loaded[0].specs.clone()
+        assert_eq!(loaded[0].reading.specs, loaded[1].reading.specs, "{text}");
+        assert_ne!(loaded[0].reading.places, loaded[1].reading.places);
+        loaded[0].reading.specs.clone()
     };
     let plain = specs(&["name: db"]);
     for other in [
@@ -305,7 +313,7 @@ fn specs_differ_by_what_they_declare_whatever_its_name_and_not_by_where_it_stand
         &["name: place"],
         &[],
     ] {
-        assert!(!kiln::plan::declare_the_same(&plain, &specs(other)), "{other:?}");
+        assert_ne!(plain, specs(other), "{other:?}");
     }
 }
 
@@ -319,7 +327,7 @@ fn a_document_has_at_most_so_many_values() {
     let read = |text: &str| load(&Source::Text(format!("{BACKEND}---\n{text}")), &limits);
     assert_eq!(read(&labels(10)).problems, []);
     let many = read(&labels(40));
-    assert!(many.specs.volumes.is_empty() && !many.problems.is_empty(), "{:?}", many.problems);
+    assert!(many.reading.specs.volumes.is_empty() && !many.problems.is_empty(), "{:?}", many.problems);
     // A document may be long enough to have too many.
     let flat = format!("x: [{}]\n", "1,".repeat(Limits::default().nodes));
     assert!(flat.len() < Limits::default().document_bytes);
@@ -342,6 +350,6 @@ fn a_directory_has_at_most_so_many_files_and_bytes() {
         let told = told(root.path(), &over.problems);
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].1.starts_with("there are more than"), "{told:?}");
-        assert!(over.specs.broken, "what was not read may be declared");
+        assert!(over.reading.broken, "what was not read may be declared");
     }
 }

@@ -14,7 +14,7 @@ use kiln::engine::{
     OperationError, Options, Purge, Setup, adopt_owner, approve, forget_object, reconcile_once, resume, suspend,
     trash_in, trash_purge, trash_purge_list, trash_restore,
 };
-use kiln::model::{Kind, Name, NativeName, ObjectId, Seconds, Size, Specs};
+use kiln::model::{Kind, Name, NativeName, ObjectId, Reading, Seconds, Size};
 use kiln::plan::HeldReason;
 use kiln::plan::Plan;
 use kiln::store::Store;
@@ -24,7 +24,7 @@ fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-async fn held(rig: &Rig, specs: &Specs) -> Vec<(String, HeldReason)> {
+async fn held(rig: &Rig, specs: &Reading) -> Vec<(String, HeldReason)> {
     let plan = rig.pass(specs).await.unwrap().plan.unwrap();
     plan.held.iter().map(|held| (held.name.to_string(), held.reason)).collect()
 }
@@ -252,7 +252,7 @@ fn one_object_that_cannot_be_purged_keeps_no_other() {
 }
 
 /// A volume with two snapshots in the trash, and nothing of it declared.
-async fn in_the_trash(rig: &Rig) -> Specs {
+async fn in_the_trash(rig: &Rig) -> Reading {
     let keep = volume("keep", "size: 1Mi");
     let all = [volume("db", "size: 1Mi"), snapshot("a", "db", ""), snapshot("b", "db", ""), keep.clone()];
     rig.settle(&join(&all), 3, "made").await;
@@ -373,7 +373,7 @@ fn what_a_document_wants_is_not_purged_for_its_time() {
         // A person who names it means it.
         let named = Purge::Named(ObjectId::new(Kind::Volume, &name("old")));
         assert_eq!(trash_purge_list(&wanting, &named).await.unwrap().0.len(), 1);
-        let in_doubt = Specs { broken: true, ..join(std::slice::from_ref(&keep)) };
+        let in_doubt = Reading { broken: true, ..join(std::slice::from_ref(&keep)) };
         assert_eq!(trash_purge_list(&rig.setup(&in_doubt), &Purge::Expired).await.unwrap(), (Vec::new(), 4));
         // What is written into the manifests after the list was made counts as well.
         let (all, _) = trash_purge_list(&rig.setup(&join(&[keep])), &Purge::Expired).await.unwrap();
@@ -434,7 +434,7 @@ fn a_backend_that_is_not_this_stacks_keeps_no_other_from_being_purged() {
             trash_purge_list(&setup, &Purge::Named(ObjectId::new(Kind::Volume, &name("gone")))).await.unwrap();
         assert_eq!(both[0].backend, name("pool"));
         // Should they be asked for all the same, they are left, and so is what cannot be believed; the others go.
-        let mut all = trash_in(&report.world, &declared.stack.owner);
+        let mut all = trash_in(&report.world, &declared.specs.stack.owner);
         let doubtful = all.iter_mut().find(|t| t.backend == name("pool")).unwrap();
         doubtful.object.conflict = Some("two of them".to_owned());
         assert_eq!(all.len(), 4);
@@ -450,7 +450,7 @@ fn a_backend_that_is_not_this_stacks_keeps_no_other_from_being_purged() {
 }
 
 /// A run that died when it had written down its first step on `declared`, and nothing else of it.
-async fn died_at_a_step(rig: &Rig, declared: &Specs) -> Rig {
+async fn died_at_a_step(rig: &Rig, declared: &Reading) -> Rig {
     for at in 0.. {
         let dead = rig.killed(at, Point::Before, true, async |rig| rig.pass(declared).await).await;
         if !dead.store.intents().unwrap().is_empty() {
@@ -483,8 +483,10 @@ fn what_was_begun_on_a_backend_that_perhaps_is_declared_stays_open() {
         let rig = Rig::new();
         let declared = join(&[volume("db", "size: 1Mi")]);
         let crashed = died_at_a_step(&rig, &declared).await;
-        let nothing = Specs { backends: BTreeMap::new(), volumes: BTreeMap::new(), ..declared };
-        for in_doubt in [Specs { broken: true, ..nothing.clone() }, Specs { unconfirmed: true, ..nothing.clone() }] {
+        let mut nothing = declared;
+        (nothing.specs_mut().backends, nothing.specs_mut().volumes) = (BTreeMap::new(), BTreeMap::new());
+        for in_doubt in [Reading { broken: true, ..nothing.clone() }, Reading { unconfirmed: true, ..nothing.clone() }]
+        {
             crashed.pass(&in_doubt).await.unwrap();
             assert_eq!(crashed.store.intents().unwrap().len(), 1);
         }
@@ -514,7 +516,7 @@ fn what_was_removed_again_in_the_meantime_has_its_time_before_it() {
 }
 
 /// A run in which nobody can be asked.
-async fn unattended(rig: &Rig, specs: &Specs) -> Plan {
+async fn unattended(rig: &Rig, specs: &Reading) -> Plan {
     let options = Options { unattended: true, ..Options::default() };
     // Whoever asks all the same gets a yes, and the restore would be made.
     let person = std::sync::Arc::new(rig::Person { yes: true, heard: std::sync::Mutex::default() });
@@ -610,7 +612,7 @@ fn what_was_too_much_goes_on_waiting_while_its_document_is_in_doubt() {
         let fewer = with(&volumes[..2]);
         let reasons = |held: Vec<(String, HeldReason)>| held.into_iter().map(|(_, reason)| reason).collect::<Vec<_>>();
         assert_eq!(reasons(held(&rig, &fewer).await), [HeldReason::RemovalLimit; 4]);
-        let in_doubt = Specs { unconfirmed: true, ..fewer };
+        let in_doubt = Reading { unconfirmed: true, ..fewer };
         assert_eq!(reasons(held(&rig, &in_doubt).await), [HeldReason::SourceBroken; 4]);
         // With more volumes the share would be small enough.
         let more: Vec<String> = (10..20).map(|n| volume(&format!("v{n}"), "size: 1Mi")).collect();

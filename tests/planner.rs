@@ -285,13 +285,13 @@ fn was_protected(scene: &Scene, uid: Uid) -> bool {
 fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
     let of_uid = |uid: Option<Uid>| objects(scene).map(|(_, o)| o).find(move |o| uid.is_some() && o.uid() == uid);
     let object = of_uid(held.uid);
-    let volume = scene.specs.volumes.get(&held.name).filter(|_| held.kind == Kind::Volume);
+    let volume = scene.reading.specs.volumes.get(&held.name).filter(|_| held.kind == Kind::Volume);
     let seen = |kind: Kind, name: &Name| {
-        let ours = |o: &Object| o.is(&scene.specs.stack.owner, kind, name);
+        let ours = |o: &Object| o.is(&scene.reading.specs.stack.owner, kind, name);
         objects(scene).any(|(at, o)| Some(at) == held.backend.as_ref() && ours(o))
     };
     let live = |kind: Kind, name: &Name| {
-        let ours = |o: &Object| o.place == Place::Live && o.is(&scene.specs.stack.owner, kind, name);
+        let ours = |o: &Object| o.place == Place::Live && o.is(&scene.reading.specs.stack.owner, kind, name);
         objects(scene).any(|(at, o)| Some(at) == held.backend.as_ref() && ours(o))
     };
     match held.reason {
@@ -308,7 +308,7 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
         }
         HeldReason::Lost => {
             let old = volume.and_then(|spec| spec.meta.renamed_from.clone());
-            let snapshot = scene.specs.snapshots.get(&held.name).filter(|_| held.kind == Kind::Snapshot);
+            let snapshot = scene.reading.specs.snapshots.get(&held.name).filter(|_| held.kind == Kind::Snapshot);
             let old = old.or_else(|| snapshot.and_then(|spec| spec.meta.renamed_from.clone()));
             // An earlier one of the name in the trash does not make up for it.
             let gone = object.is_none()
@@ -341,10 +341,10 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
                 SourceSpec::Volume(name) | SourceSpec::Snapshot(name) => *name == held.name,
                 SourceSpec::Image(_) => false,
             };
-            let asked = scene.specs.volumes.values().filter_map(|spec| spec.source.as_ref()).any(named);
+            let asked = scene.reading.specs.volumes.values().filter_map(|spec| spec.source.as_ref()).any(named);
             asked || objects(scene).any(|(_, o)| needs(o))
         }
-        HeldReason::SourceBroken => scene.specs.broken || scene.specs.unconfirmed,
+        HeldReason::SourceBroken => scene.reading.broken || scene.reading.unconfirmed,
         HeldReason::Suspended => !scene.suspended.is_empty(),
         HeldReason::Unobserved => !plan.unobserved.is_empty(),
         HeldReason::OtherWriter => scene.world.values().any(|view| matches!(view, Observation::LockedBy { .. })),
@@ -355,12 +355,12 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
         HeldReason::DependencyHeld => plan.held.iter().any(|other| other != held) || !scene.suspended.is_empty(),
         HeldReason::LooksLikeRename => {
             let undeclared = |o: &Object| {
-                o.identity.as_ref().is_some_and(|id| id.kind == Kind::Volume && !scene.specs.volumes.contains_key(&id.name))
+                o.identity.as_ref().is_some_and(|id| id.kind == Kind::Volume && !scene.reading.specs.volumes.contains_key(&id.name))
             };
             let withdrawn = |o: &Object| o.place == Place::Live && !o.tags.retained && undeclared(o);
             held.kind == Kind::Volume
                 && objects(scene).any(|(at, o)| Some(at) == held.backend.as_ref() && withdrawn(o))
-                && (scene.specs.unconfirmed || plan.approval.is_some())
+                && (scene.reading.unconfirmed || plan.approval.is_some())
         }
         HeldReason::NeedsConfirmation => scene.irreversible != kiln::plan::Irreversible::List,
         _ => true,
@@ -389,12 +389,12 @@ fn was_larger(scene: &Scene, uid: Uid) -> bool {
 
 /// Whether every declared object is as declared, or has a step, or is held.
 fn forgotten(scene: &Scene, plan: &Plan) -> Vec<String> {
-    let volumes = scene.specs.volumes.values().map(|spec| (Kind::Volume, &spec.meta.name));
-    let declared = volumes.chain(scene.specs.snapshots.values().map(|spec| (Kind::Snapshot, &spec.meta.name)));
+    let volumes = scene.reading.specs.volumes.values().map(|spec| (Kind::Volume, &spec.meta.name));
+    let declared = volumes.chain(scene.reading.specs.snapshots.values().map(|spec| (Kind::Snapshot, &spec.meta.name)));
     let spoken = |kind: Kind, name: &Name| {
         plan.held.iter().any(|h| h.kind == kind && h.name == *name)
             || plan.steps.iter().any(|s| s.identity.kind == kind && s.identity.name == *name && !s.is_removal())
-            || objects(scene).any(|(_, o)| o.place == Place::Live && o.is(&scene.specs.stack.owner, kind, name))
+            || objects(scene).any(|(_, o)| o.place == Place::Live && o.is(&scene.reading.specs.stack.owner, kind, name))
     };
     declared
         .filter(|(kind, name)| !spoken(*kind, name))
@@ -466,10 +466,10 @@ fn any_specs_in_any_world_get_a_sound_plan() {
         let mut loaded = load(&Source::Text(specs.clone()), &Limits::default());
         prop_assume!(loaded.problems.is_empty());
         // As if there were one more file, with a problem.
-        loaded.specs.broken = broken == 0;
+        loaded.reading.broken = broken == 0;
         let described: Described =
             serde_yaml::from_str(&world).map_err(|error| TestCaseError::fail(format!("{error}\n{world}")))?;
-        let scene = described.scene(loaded.specs);
+        let scene = described.scene(loaded.reading);
         prop_assume!(is_possible(&scene) && is_made_of_others(&scene));
         let first = plan(&scene.inputs());
         steps.set(steps.get() + first.steps.len());
@@ -500,13 +500,13 @@ fn chains_of_clones_are_planned_however_long() {
     let scene = |text: String| {
         let loaded = load(&Source::Text(text), &Limits { file_bytes: 8 << 20, ..Limits::default() });
         assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
-        Described::default().scene(loaded.specs)
+        Described::default().scene(loaded.reading)
     };
     let first = scene(specs);
     let made = plan(&first.inputs());
     assert_eq!((made.steps.len(), made.held.len()), (10_000, 0));
     assert_eq!(made.steps[0].identity.name.as_str(), "v09999");
-    let later = Scene { specs: scene(without).specs, ..applied(&first, &made) };
+    let later = Scene { reading: scene(without).reading, ..applied(&first, &made) };
     let gone = plan(&later.inputs());
     assert_eq!(lint(&gone, &later.inputs()), [""; 0]);
     let limited = gone.held.iter().filter(|held| held.reason == HeldReason::RemovalLimit).count();

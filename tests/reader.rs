@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kiln::manifest::{Allowed, Limits, Reader, Reading, Source, load};
-use kiln::model::{Images, Kind, NotAllowed, Observed, Records, Size, Specs, Verb};
+use kiln::manifest::{Allowed, Limits, ManifestState, Reader, Source, load};
+use kiln::model::{Images, Kind, NotAllowed, Observed, Reading, Records, Size, Specs, Verb};
 use kiln::plan::{HeldReason, Inputs, Irreversible, Observation, Plan, lint, plan};
 
 const STACK: &str =
@@ -67,35 +67,35 @@ impl Desk {
     }
 
     /// Reads, and compares what must be the same with a reading that remembers nothing.
-    fn read(&mut self) -> Reading {
-        let reading = self.reader.read(&Allowed::default());
+    fn read(&mut self) -> ManifestState {
+        let manifests = self.reader.read(&Allowed::default());
         let fresh = load(&Source::Path(self.dir.path().join("specs")), &Limits::default());
-        assert_eq!(reading.problems.to_vec(), fresh.problems);
-        assert_eq!(reading.specs.broken, !fresh.problems.is_empty());
+        assert_eq!(manifests.problems.to_vec(), fresh.problems);
+        assert_eq!(manifests.reading.broken, !fresh.problems.is_empty());
         if fresh.problems.is_empty() {
-            let mut specs = (*reading.specs).clone();
-            specs.not_allowed.clear();
+            let mut reading = (*manifests.reading).clone();
+            reading.not_allowed.clear();
             // One reading cannot tell for how long the manifests have been as they are; who reads again and again can.
-            assert!(fresh.specs.coverage.young && !specs.coverage.young);
-            specs.coverage.young = true;
-            assert_eq!(specs, fresh.specs);
-            assert!(reading.usable && reading.specs.unreadable.is_empty());
+            assert!(fresh.reading.coverage.young && !reading.coverage.young);
+            reading.coverage.young = true;
+            assert_eq!(reading, fresh.reading);
+            assert!(manifests.usable && manifests.reading.unreadable.is_empty());
         }
-        reading
+        manifests
     }
 
     /// Reads what must be good.
-    fn good(&mut self) -> Reading {
-        let reading = self.read();
-        assert_eq!(reading.problems.to_vec(), []);
-        reading
+    fn good(&mut self) -> ManifestState {
+        let manifests = self.read();
+        assert_eq!(manifests.problems.to_vec(), []);
+        manifests
     }
 
     /// Reads what must have a problem.
-    fn broken(&mut self) -> Reading {
-        let reading = self.read();
-        assert!(reading.specs.broken && !reading.problems.is_empty());
-        reading
+    fn broken(&mut self) -> ManifestState {
+        let manifests = self.read();
+        assert!(manifests.reading.broken && !manifests.problems.is_empty());
+        manifests
     }
 }
 
@@ -109,8 +109,8 @@ fn sizes(all: &[(&str, u64)]) -> Vec<(String, u64)> {
 }
 
 /// What is said of the documents without a valid meaning: kind, name, and how the sentence ends.
-fn unreadable(reading: &Reading) -> Vec<(Kind, String, bool)> {
-    let all = reading.specs.unreadable.iter();
+fn unreadable(manifests: &ManifestState) -> Vec<(Kind, String, bool)> {
+    let all = manifests.reading.unreadable.iter();
     let all: Vec<_> = all
         .map(|one| {
             let known = one.message.ends_with("; what it last said holds");
@@ -131,23 +131,23 @@ fn nothing_that_is_known_is_parsed_or_linked_again() {
         desk.write(&format!("deep/{n}.yaml"), text);
     }
     let first = desk.good();
-    assert_eq!((first.parsed, first.specs.volumes.len()), (22, 20));
+    assert_eq!((first.parsed, first.reading.specs.volumes.len()), (22, 20));
     let second = desk.good();
     assert_eq!(second.parsed, 0);
-    assert!(Arc::ptr_eq(&first.specs, &second.specs) && Arc::ptr_eq(&first.problems, &second.problems));
+    assert!(Arc::ptr_eq(&first.reading.specs, &second.reading.specs) && Arc::ptr_eq(&first.problems, &second.problems));
     assert_eq!(first.content, second.content);
     desk.write("deep/7.yaml", &volume("v7", 2));
     let third = desk.good();
-    assert_eq!((third.parsed, third.specs.volumes["v7"].size), (1, Size(2 << 30)));
+    assert_eq!((third.parsed, third.reading.specs.volumes["v7"].size), (1, Size(2 << 30)));
     assert_ne!(third.content, second.content);
     // Gone, and there again: it was not kept.
     desk.remove("deep/7.yaml");
     let fourth = desk.good();
-    assert_eq!((fourth.parsed, fourth.specs.volumes.len()), (0, 19));
+    assert_eq!((fourth.parsed, fourth.reading.specs.volumes.len()), (0, 19));
     desk.write("deep/7.yaml", &volume("v7", 2));
     let fifth = desk.good();
     assert_eq!((fifth.parsed, &fifth.content), (1, &third.content));
-    assert_eq!(fifth.specs, third.specs);
+    assert_eq!(fifth.reading.specs, third.reading.specs);
     // The same content under another name is another file.
     fs::rename(desk.path("deep/7.yaml"), desk.path("deep/8b.yaml")).unwrap();
     assert_eq!(desk.good().parsed, 1);
@@ -155,21 +155,10 @@ fn nothing_that_is_known_is_parsed_or_linked_again() {
     desk.write("deep/8b.yaml", &format!("\u{feff}{}", volume("v7", 2)));
     let marked = desk.good();
     assert_eq!((marked.parsed, desk.good().parsed), (1, 0));
-    assert_eq!(
-        marked.specs.volumes,
-        fifth
-            .specs
-            .volumes
-            .clone()
-            .into_iter()
-            .map(|(name, mut volume)| {
-                if name == "v7".parse().unwrap() {
-                    volume.meta.place.file = volume.meta.place.file.replace("/7.yaml", "/8b.yaml");
-                }
-                (name, volume)
-            })
-            .collect()
-    );
+    assert_eq!(marked.reading.specs, fifth.reading.specs, "the file of a document is no part of what it declares");
+    let v7 = "v7".parse().unwrap();
+    let files = [&fifth, &marked].map(|manifests| manifests.reading.place(Kind::Volume, &v7).unwrap().file.clone());
+    assert_eq!(files[1].to_string(), files[0].replace("/7.yaml", "/8b.yaml"));
 }
 
 #[test]
@@ -181,36 +170,36 @@ fn a_file_with_a_problem_keeps_what_it_last_said() {
     let bad = documents(&[&volume("b", 1).replace("1Gi", "1Gb?"), &volume("c", 9), &volume("new", 9)]);
     desk.write("b.yaml", &bad);
     desk.write("a.yaml", &documents(&[&volume("a", 2), &snapshot("s", "c")]));
-    let reading = desk.broken();
-    assert!(reading.usable);
-    assert_eq!(volumes(&reading.specs), sizes(&[("a", 2), ("b", 1), ("c", 1)]));
-    assert_eq!(reading.specs.snapshots.len(), 1, "it is of a volume that is known");
+    let manifests = desk.broken();
+    assert!(manifests.usable);
+    assert_eq!(volumes(&manifests.reading.specs), sizes(&[("a", 2), ("b", 1), ("c", 1)]));
+    assert_eq!(manifests.reading.specs.snapshots.len(), 1, "it is of a volume that is known");
     let said = |kind, name: &str, known| (kind, name.to_owned(), known);
     let volume_said = |name, known| said(Kind::Volume, name, known);
-    assert_eq!(unreadable(&reading), [volume_said("b", true), volume_said("c", true), volume_said("new", false)]);
-    let message = &reading.specs.unreadable[0].message;
-    let first = reading.problems.iter().find(|problem| problem.place.file.ends_with("b.yaml")).unwrap();
+    assert_eq!(unreadable(&manifests), [volume_said("b", true), volume_said("c", true), volume_said("new", false)]);
+    let message = &manifests.reading.unreadable[0].message;
+    let first = manifests.problems.iter().find(|problem| problem.place.file.ends_with("b.yaml")).unwrap();
     assert!(message.starts_with(&format!("{}: {}; ", first.place, first.message)), "{message}");
     // Asked again, the same; and what it said last stays that, however often it is broken in another way.
     let again = desk.broken();
-    assert!(Arc::ptr_eq(&again.specs, &reading.specs) && again.parsed == 0);
+    assert!(Arc::ptr_eq(&again.reading.specs, &manifests.reading.specs) && again.parsed == 0);
     desk.write("b.yaml", "kind: [\n");
-    let reading = desk.broken();
-    assert_eq!(volumes(&reading.specs), sizes(&[("a", 2), ("b", 1), ("c", 1)]));
+    let manifests = desk.broken();
+    assert_eq!(volumes(&manifests.reading.specs), sizes(&[("a", 2), ("b", 1), ("c", 1)]));
     // Mended, it acts as written.
     desk.write("b.yaml", &documents(&[&volume("b", 3), &volume("new", 9)]));
     desk.write("a.yaml", &volume("a", 2));
-    assert_eq!(volumes(&desk.good().specs), sizes(&[("a", 2), ("b", 3), ("new", 9)]));
+    assert_eq!(volumes(&desk.good().reading.specs), sizes(&[("a", 2), ("b", 3), ("new", 9)]));
 }
 
 #[test]
 fn a_file_that_never_was_good_acts_by_its_good_documents() {
     let mut desk = Desk::usual(&[("b.yaml", &documents(&[&volume("b", 1), BAD]))]);
-    let reading = desk.broken();
-    assert_eq!(volumes(&reading.specs), sizes(&[("b", 1)]));
-    assert_eq!(unreadable(&reading), [(Kind::Volume, "bad".to_owned(), false)]);
+    let manifests = desk.broken();
+    assert_eq!(volumes(&manifests.reading.specs), sizes(&[("b", 1)]));
+    assert_eq!(unreadable(&manifests), [(Kind::Volume, "bad".to_owned(), false)]);
     desk.write("b.yaml", &documents(&[&volume("b", 2), BAD]));
-    assert_eq!(volumes(&desk.broken().specs), sizes(&[("b", 2)]));
+    assert_eq!(volumes(&desk.broken().reading.specs), sizes(&[("b", 2)]));
 }
 
 #[test]
@@ -220,17 +209,17 @@ fn what_linking_finds_is_found_anew_each_time() {
     desk.write("a.yaml", &volume("b", 1));
     for _ in 0..3 {
         // The snapshot is of nothing now: its file keeps what it said, which cannot hold without its volume.
-        let reading = desk.broken();
-        assert_eq!(volumes(&reading.specs), sizes(&[("b", 1)]));
-        assert!(reading.specs.snapshots.is_empty());
-        let message = &reading.specs.unreadable[0].message;
+        let manifests = desk.broken();
+        assert_eq!(volumes(&manifests.reading.specs), sizes(&[("b", 1)]));
+        assert!(manifests.reading.specs.snapshots.is_empty());
+        let message = &manifests.reading.unreadable[0].message;
         assert!(message.contains("what it last said cannot hold: `volume` is a"), "{message}");
         desk.write("other.yaml", &volume("other", 1));
         desk.broken();
         desk.remove("other.yaml");
     }
     desk.write("a.yaml", &documents(&[&volume("a", 1), &volume("b", 1)]));
-    assert_eq!(desk.good().specs.snapshots.len(), 1);
+    assert_eq!(desk.good().reading.specs.snapshots.len(), 1);
 }
 
 #[test]
@@ -242,9 +231,9 @@ fn what_refers_to_something_new_in_a_broken_file_keeps_what_it_said() {
     desk.good();
     desk.write("a.yaml", &documents(&[&volume("a", 1), &volume("b", 1), &volume("new", 1), BAD]));
     desk.write("s.yaml", &documents(&[&snapshot("s", "new"), &volume("c", 5)]));
-    let reading = desk.broken();
-    assert_eq!(volumes(&reading.specs), sizes(&[("a", 1), ("b", 1), ("c", 1)]));
-    assert_eq!(reading.specs.snapshots["s"].volume.as_str(), "a");
+    let manifests = desk.broken();
+    assert_eq!(volumes(&manifests.reading.specs), sizes(&[("a", 1), ("b", 1), ("c", 1)]));
+    assert_eq!(manifests.reading.specs.snapshots["s"].volume.as_str(), "a");
 }
 
 #[test]
@@ -254,12 +243,12 @@ fn a_copied_file_takes_nothing_over_whatever_it_is_called() {
         desk.good();
         // Already edited where it was copied.
         desk.write(copy, &documents(&[&volume("a", 7), &volume("b", 1), &volume("c", 1)]));
-        let reading = desk.broken();
-        assert_eq!(volumes(&reading.specs), sizes(&[("a", 1), ("b", 1), ("c", 1)]), "{copy}");
-        let said: Vec<_> = unreadable(&reading).into_iter().map(|(_, name, known)| (name, known)).collect();
+        let manifests = desk.broken();
+        assert_eq!(volumes(&manifests.reading.specs), sizes(&[("a", 1), ("b", 1), ("c", 1)]), "{copy}");
+        let said: Vec<_> = unreadable(&manifests).into_iter().map(|(_, name, known)| (name, known)).collect();
         assert_eq!(said, [("a".to_owned(), true), ("b".to_owned(), true)], "{copy}");
         desk.remove("a.yaml");
-        assert_eq!(volumes(&desk.good().specs), sizes(&[("a", 7), ("b", 1), ("c", 1)]));
+        assert_eq!(volumes(&desk.good().reading.specs), sizes(&[("a", 7), ("b", 1), ("c", 1)]));
     }
 }
 
@@ -270,10 +259,10 @@ fn two_files_may_be_swapped() {
     desk.good();
     // Seen half-way.
     desk.write("a.yaml", &b);
-    let reading = desk.broken();
-    assert_eq!(volumes(&reading.specs), sizes(&[("a", 1), ("b", 1)]));
+    let manifests = desk.broken();
+    assert_eq!(volumes(&manifests.reading.specs), sizes(&[("a", 1), ("b", 1)]));
     desk.write("b.yaml", &a);
-    assert_eq!(volumes(&desk.good().specs), sizes(&[("a", 1), ("b", 1)]));
+    assert_eq!(volumes(&desk.good().reading.specs), sizes(&[("a", 1), ("b", 1)]));
 }
 
 #[test]
@@ -284,11 +273,11 @@ fn a_document_moved_into_a_broken_file_keeps_its_meaning() {
         desk.write("a.yaml", &volume("a", 1));
         desk.write("b.yaml", &documents(&[&volume("b", 1), &volume("x", 9), BAD]));
         for _ in 0..2 {
-            assert_eq!(volumes(&desk.broken().specs), sizes(&[("a", 1), ("b", 1), ("x", 1)]));
+            assert_eq!(volumes(&desk.broken().reading.specs), sizes(&[("a", 1), ("b", 1), ("x", 1)]));
             desk.write("b.yaml", &documents(&[&volume("b", 1), &volume("x", 10), BAD]));
         }
         desk.write("b.yaml", &documents(&[&volume("b", 1), &volume("x", 10)]));
-        assert_eq!(volumes(&desk.good().specs), sizes(&[("a", 1), ("b", 1), ("x", 10)]));
+        assert_eq!(volumes(&desk.good().reading.specs), sizes(&[("a", 1), ("b", 1), ("x", 10)]));
     }
 }
 
@@ -299,9 +288,13 @@ fn what_a_good_file_took_over_does_not_come_back() {
     desk.good();
     desk.write("a.yaml", "kind: [\n");
     desk.write("b.yaml", &documents(&[&volume("b", 1), &volume("x", 5)]));
-    assert_eq!(volumes(&desk.broken().specs), sizes(&[("a", 1), ("b", 1), ("x", 5)]));
+    assert_eq!(volumes(&desk.broken().reading.specs), sizes(&[("a", 1), ("b", 1), ("x", 5)]));
     desk.write("b.yaml", &volume("b", 1));
-    assert_eq!(volumes(&desk.broken().specs), sizes(&[("a", 1), ("b", 1)]), "not as it was before it was moved");
+    assert_eq!(
+        volumes(&desk.broken().reading.specs),
+        sizes(&[("a", 1), ("b", 1)]),
+        "not as it was before it was moved"
+    );
 }
 
 #[test]
@@ -312,20 +305,20 @@ fn a_new_name_in_a_good_file_ends_the_old_one_in_a_broken_file() {
     desk.write("a.yaml", "kind: [\n");
     let renamed = volume("new", 1).replace("{name: new}", "{name: new, renamedFrom: old}");
     desk.write("b.yaml", &documents(&[&volume("b", 1), &renamed]));
-    assert_eq!(volumes(&desk.broken().specs), sizes(&[("a", 1), ("b", 1), ("new", 1)]));
+    assert_eq!(volumes(&desk.broken().reading.specs), sizes(&[("a", 1), ("b", 1), ("new", 1)]));
     // The field may go once it is done, and the old name stays what it is: gone.
     desk.write("b.yaml", &documents(&[&volume("b", 1), &volume("new", 1)]));
-    assert_eq!(volumes(&desk.broken().specs), sizes(&[("a", 1), ("b", 1), ("new", 1)]));
+    assert_eq!(volumes(&desk.broken().reading.specs), sizes(&[("a", 1), ("b", 1), ("new", 1)]));
 }
 
 #[test]
 fn the_stack_that_is_known_stays_while_there_is_a_problem() {
     let mut desk = Desk::usual(&[("a.yaml", &volume("a", 1))]);
     desk.good();
-    let owned = |reading: Reading, why: &str| {
-        let stack = &reading.specs.stack;
-        assert!(reading.usable && stack.declared && stack.owner.to_string() == "prod", "{why}");
-        assert_eq!(volumes(&reading.specs), sizes(&[("a", 1)]), "{why}");
+    let owned = |manifests: ManifestState, why: &str| {
+        let stack = &manifests.reading.specs.stack;
+        assert!(manifests.usable && stack.declared && stack.owner.to_string() == "prod", "{why}");
+        assert_eq!(volumes(&manifests.reading.specs), sizes(&[("a", 1)]), "{why}");
     };
     desk.write("stack.yaml", "kind: Stack\n  bad\n");
     owned(desk.broken(), "its file is broken");
@@ -349,14 +342,19 @@ fn the_stack_that_is_known_stays_while_there_is_a_problem() {
 fn without_any_knowledge_of_the_stack_nothing_can_be_used() {
     for broken in ["kind: Stack\n  bad\n", &STACK.replace("5c1d2e8a90", "BAD"), "kind: [\n", "\u{7}"] {
         let mut desk = Desk::new(&[("a.yaml", BACKEND), ("b.yaml", &volume("b", 1)), ("stack.yaml", broken)]);
-        let reading = desk.broken();
-        assert!(!reading.usable && reading.specs.volumes.is_empty() && reading.specs.backends.is_empty(), "{broken}");
+        let manifests = desk.broken();
+        assert!(
+            !manifests.usable
+                && manifests.reading.specs.volumes.is_empty()
+                && manifests.reading.specs.backends.is_empty(),
+            "{broken}"
+        );
         desk.write("stack.yaml", STACK);
         assert!(desk.good().usable);
         // And from then on it is known.
         desk.write("stack.yaml", broken);
-        let reading = desk.broken();
-        assert!(reading.usable && reading.specs.volumes.len() == 1, "{broken}");
+        let manifests = desk.broken();
+        assert!(manifests.usable && manifests.reading.specs.volumes.len() == 1, "{broken}");
     }
     // No Stack is a meaning too, and a file that was good is known to have held none.
     let backend = BACKEND.replace("name: fast", "name: b");
@@ -378,19 +376,19 @@ fn what_cannot_be_looked_into_keeps_everything_below_it() {
     fs::rename(&d, &away).unwrap();
     std::os::unix::fs::symlink(&away, &d).unwrap();
     for _ in 0..2 {
-        let reading = desk.broken();
-        assert!(reading.usable && reading.parsed == 0);
-        assert_eq!(volumes(&reading.specs), volumes(&before.specs));
+        let manifests = desk.broken();
+        assert!(manifests.usable && manifests.parsed == 0);
+        assert_eq!(volumes(&manifests.reading.specs), volumes(&before.reading.specs));
         desk.write("dd.yaml", &documents(&[&volume("c", 1), "# a comment\n"]));
         desk.reader.read(&Allowed::default());
     }
     fs::remove_file(&d).unwrap();
     fs::rename(&away, &d).unwrap();
-    let reading = desk.good();
-    assert_eq!((reading.parsed, volumes(&reading.specs)), (0, volumes(&before.specs)));
+    let manifests = desk.good();
+    assert_eq!((manifests.parsed, volumes(&manifests.reading.specs)), (0, volumes(&before.reading.specs)));
     // Simply gone is an edit.
     fs::rename(&d, &away).unwrap();
-    assert_eq!(volumes(&desk.good().specs), sizes(&[("c", 1)]));
+    assert_eq!(volumes(&desk.good().reading.specs), sizes(&[("c", 1)]));
 }
 
 #[test]
@@ -400,10 +398,10 @@ fn a_root_that_is_gone_or_empty_or_without_documents_keeps_everything() {
     let before = desk.good();
     let (specs, away) = (desk.dir.path().join("specs"), desk.dir.path().join("away"));
     fs::rename(&specs, &away).unwrap();
-    let same = |reading: Reading, why: &str| {
-        assert!(reading.usable && reading.specs.stack.declared, "{why}");
-        assert_eq!(volumes(&reading.specs), volumes(&before.specs), "{why}");
-        assert_eq!(reading.specs.unreadable.len(), 4, "{why}: {:?}", reading.specs.unreadable);
+    let same = |manifests: ManifestState, why: &str| {
+        assert!(manifests.usable && manifests.reading.specs.stack.declared, "{why}");
+        assert_eq!(volumes(&manifests.reading.specs), volumes(&before.reading.specs), "{why}");
+        assert_eq!(manifests.reading.unreadable.len(), 4, "{why}: {:?}", manifests.reading.unreadable);
     };
     same(desk.broken(), "gone");
     fs::create_dir(&specs).unwrap();
@@ -413,7 +411,7 @@ fn a_root_that_is_gone_or_empty_or_without_documents_keeps_everything() {
     same(desk.broken(), "still none");
     fs::remove_dir_all(&specs).unwrap();
     fs::rename(&away, &specs).unwrap();
-    assert_eq!(volumes(&desk.good().specs), volumes(&before.specs));
+    assert_eq!(volumes(&desk.good().reading.specs), volumes(&before.reading.specs));
     // Of no manifests at all nobody can say whose they were.
     let mut empty = Desk::new(&[("a.yaml", "# only this\n")]);
     assert!(!empty.broken().usable);
@@ -430,13 +428,15 @@ fn a_single_file_and_standard_input_are_read_the_same_way() {
             Some(text) => desk.write("all.yaml", text),
             None => desk.remove("all.yaml"),
         }
-        let reading = reader.read(&Allowed::default());
-        assert!(reading.usable && reading.specs.broken, "{text:?}");
-        assert_eq!(volumes(&reading.specs), volumes(&first.specs), "{text:?}");
+        let manifests = reader.read(&Allowed::default());
+        assert!(manifests.usable && manifests.reading.broken, "{text:?}");
+        assert_eq!(volumes(&manifests.reading.specs), volumes(&first.reading.specs), "{text:?}");
     }
     let mut reader = Reader::new(Source::Text(BACKEND.to_owned()), Limits::default());
     let first = reader.read(&Allowed::default());
-    assert!(first.problems.is_empty() && Arc::ptr_eq(&first.specs, &reader.read(&Allowed::default()).specs));
+    assert!(
+        first.problems.is_empty() && Arc::ptr_eq(&first.reading.specs, &reader.read(&Allowed::default()).reading.specs)
+    );
 }
 
 #[test]
@@ -445,24 +445,24 @@ fn what_paths_reach_is_judged_each_time() {
         "apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: fast}\nspec: {driver: local, local: {path: ../pool}}\n";
     let mut desk = Desk::new(&[("a.yaml", backend)]);
     let first = desk.good();
-    assert!(first.specs.not_allowed.is_empty());
+    assert!(first.reading.not_allowed.is_empty());
     std::os::unix::fs::symlink("/etc", desk.dir.path().join("pool")).unwrap();
     let second = desk.reader.read(&Allowed::default());
-    assert_eq!((second.parsed, second.specs.not_allowed.len()), (0, 1));
-    assert!(first.specs.not_allowed.is_empty(), "what was handed out is not changed");
+    assert_eq!((second.parsed, second.reading.not_allowed.len()), (0, 1));
+    assert!(first.reading.not_allowed.is_empty(), "what was handed out is not changed");
     let allowed = Allowed { paths: vec!["/etc".into()], file: "kiln.toml".into() };
-    assert!(desk.reader.read(&allowed).specs.not_allowed.is_empty());
+    assert!(desk.reader.read(&allowed).reading.not_allowed.is_empty());
 }
 
 /// What is planned where every backend is seen, and empty.
-fn planned(specs: &Specs) -> Plan {
+fn planned(reading: &Reading) -> Plan {
     let seen = |backend| {
         let capabilities = kiln::driver::connect(backend).unwrap().capabilities().clone();
         Observation::Seen { capabilities, observed: Observed::nothing() }
     };
     let inputs = Inputs {
-        specs,
-        world: &specs.backends.iter().map(|(name, backend)| (name.clone(), seen(backend))).collect(),
+        reading,
+        world: &reading.specs.backends.iter().map(|(name, backend)| (name.clone(), seen(backend))).collect(),
         records: &Records::default(),
         recent: &[],
         suspended: &[],
@@ -480,18 +480,18 @@ fn what_kept_its_meaning_is_held_beside_its_steps() {
     let mut desk = Desk::usual(&[("a.yaml", &volume("a", 1))]);
     desk.good();
     desk.write("a.yaml", &documents(&[&volume("a", 2), BAD]));
-    let reading = desk.broken();
-    let specs = &*reading.specs;
-    let plan = planned(specs);
+    let manifests = desk.broken();
+    let reading = &*manifests.reading;
+    let plan = planned(reading);
     let steps: Vec<_> = plan.steps.iter().map(|step| (step.action.verb(), step.identity.name.as_str())).collect();
     assert_eq!(steps, [(Verb::Create, "a")]);
     let held: Vec<_> = plan.held.iter().map(|held| (held.reason, held.action, held.name.as_str())).collect();
     assert_eq!(held, [(HeldReason::SourceBroken, Verb::Update, "a"), (HeldReason::SourceBroken, Verb::Update, "bad")]);
     assert!(plan.held[0].message.ends_with("what it last said holds") && plan.held[0].fix.contains("kiln check"));
     // A saved plan keeps what was known; one without any says nothing of it.
-    let json = serde_json::to_string(specs).unwrap();
-    assert_eq!(serde_json::from_str::<Specs>(&json).unwrap(), *specs);
-    assert!(!serde_json::to_string(&*Desk::usual(&[]).good().specs).unwrap().contains("unreadable"));
+    let json = serde_json::to_string(reading).unwrap();
+    assert_eq!(serde_json::from_str::<Reading>(&json).unwrap(), *reading);
+    assert!(!serde_json::to_string(&*Desk::usual(&[]).good().reading).unwrap().contains("unreadable"));
 }
 
 #[test]
@@ -499,15 +499,15 @@ fn a_backend_whose_path_does_not_answer_is_not_observed_and_holds_no_other() {
     let slow = BACKEND.replace("fast", "slow");
     let there = volume("there", 1).replace("spec: {", "spec: {backend: slow, ");
     let mut desk = Desk::usual(&[("slow.yaml", &slow), ("a.yaml", &volume("a", 1)), ("there.yaml", &there)]);
-    let mut specs = (*desk.good().specs).clone();
-    specs.not_allowed = vec![NotAllowed {
+    let mut reading = (*desk.good().reading).clone();
+    reading.not_allowed = vec![NotAllowed {
         kind: Kind::Backend,
         name: "slow".parse().unwrap(),
         message: "/mnt/slow did not answer within 2 s".to_owned(),
         fix: "see what is mounted there".to_owned(),
         silent: true,
     }];
-    let plan = planned(&specs);
+    let plan = planned(&reading);
     let steps: Vec<_> = plan.steps.iter().map(|step| (step.action.verb(), step.identity.name.as_str())).collect();
     assert_eq!(steps, [(Verb::Create, "a")]);
     let held: Vec<_> = plan.held.iter().map(|held| (held.reason, held.name.as_str())).collect();
@@ -520,7 +520,7 @@ fn a_backend_whose_path_does_not_answer_is_not_observed_and_holds_no_other() {
 fn a_reader_may_be_asked_from_any_thread() {
     fn is_send<T: Send>() {}
     is_send::<Reader>();
-    is_send::<Reading>();
+    is_send::<ManifestState>();
 }
 
 /// Every kind that can be declared, and all that refers to something.
@@ -556,28 +556,28 @@ fn named(specs: &Specs) -> Vec<(Kind, String)> {
 fn cut_at_every_byte(cut: &str, rest: &str) {
     let mut desk = Desk::new(&[("cut.yaml", cut), ("rest.yaml", rest)]);
     let whole = desk.good();
-    let (all, stack) = (named(&whole.specs), whole.specs.stack.clone());
+    let (all, stack) = (named(&whole.reading.specs), whole.reading.specs.stack.clone());
     assert!(all.len() > 10, "{all:?}");
     let mut edits = 0;
     for end in 0..cut.len() {
         fs::write(desk.path("cut.yaml"), &cut.as_bytes()[..end]).unwrap();
-        let reading = desk.reader.read(&Allowed::default());
-        let is_edit = reading.problems.is_empty();
+        let manifests = desk.reader.read(&Allowed::default());
+        let is_edit = manifests.problems.is_empty();
         if is_edit {
             // Nobody can tell.
-            assert_eq!(desk.good().specs, reading.specs);
+            assert_eq!(desk.good().reading.specs, manifests.reading.specs);
             edits += 1;
         } else {
-            assert!(reading.usable && reading.specs.stack == stack, "cut at {end}");
-            assert_eq!(named(&reading.specs), all, "cut at {end}");
-            let (got, good) = (&reading.specs, &whole.specs);
+            assert!(manifests.usable && manifests.reading.specs.stack == stack, "cut at {end}");
+            assert_eq!(named(&manifests.reading.specs), all, "cut at {end}");
+            let (got, good) = (&manifests.reading.specs, &whole.reading.specs);
             assert_eq!((&got.volumes, &got.backends), (&good.volumes, &good.backends), "cut at {end}");
             assert_eq!((&got.snapshots, &got.exports), (&good.snapshots, &good.exports), "cut at {end}");
         }
         // Now from whole to cut, now from one cut to the next.
         if is_edit || end % 8 == 0 {
             fs::write(desk.path("cut.yaml"), cut).unwrap();
-            assert!(!desk.reader.read(&Allowed::default()).specs.broken);
+            assert!(!desk.reader.read(&Allowed::default()).reading.broken);
         }
     }
     assert!(edits > 0 && edits < cut.len() / 4, "{edits}");
@@ -594,7 +594,7 @@ fn a_file_cut_between_documents_is_edited() {
     let mut desk = Desk::usual(&[("a.yaml", &documents(&[&volume("a", 1), &volume("b", 1)]))]);
     desk.good();
     desk.write("a.yaml", &volume("a", 1));
-    assert_eq!(volumes(&desk.good().specs), sizes(&[("a", 1)]));
+    assert_eq!(volumes(&desk.good().reading.specs), sizes(&[("a", 1)]));
     desk.write("a.yaml", "");
-    assert_eq!(volumes(&desk.good().specs), []);
+    assert_eq!(volumes(&desk.good().reading.specs), []);
 }

@@ -83,7 +83,7 @@ impl Desk {
 }
 
 fn revision(specs: &Path) -> String {
-    load(&Source::Path(specs.to_owned()), &Limits::default()).specs.revision
+    load(&Source::Path(specs.to_owned()), &Limits::default()).reading.revision
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn outside_of_git_and_before_the_first_commit_it_is_the_content() {
     fs::rename(desk.path("repo/.git/objects"), desk.path("repo/.git/elsewhere")).unwrap();
     assert_eq!(desk.revision("repo/specs"), content, "no objects");
     let text = Source::Text(BACKEND.to_owned());
-    assert_eq!(load(&text, &Limits::default()).specs.revision.len(), 32, "standard input lies nowhere");
+    assert_eq!(load(&text, &Limits::default()).reading.revision.len(), 32, "standard input lies nowhere");
 }
 
 #[test]
@@ -280,18 +280,18 @@ fn a_reader_names_the_commit_and_notices_when_it_changes() {
     let mut reader = Reader::new(Source::Path(desk.path("repo/specs")), Limits::default());
     let mut read = || reader.read(&Allowed::default());
     let first = read();
-    assert_eq!(first.specs.revision, desk.head());
-    assert_ne!(first.specs.revision, first.content);
-    assert!(Arc::ptr_eq(&first.specs, &read().specs));
+    assert_eq!(first.reading.revision, desk.head());
+    assert_ne!(first.reading.revision, first.content);
+    assert!(Arc::ptr_eq(&first.reading.specs, &read().reading.specs));
     desk.write("repo/specs/deep/a.yaml", &volume("a", 2));
     let second = read();
-    assert_eq!(second.specs.revision, format!("{}-dirty", desk.head()));
+    assert_eq!(second.reading.revision, format!("{}-dirty", desk.head()));
     desk.commit();
     let third = read();
     assert_eq!((third.parsed, &third.content), (0, &second.content));
-    assert_eq!(third.specs.revision, desk.head());
-    assert_eq!(third.specs.volumes, second.specs.volumes);
-    assert!(Arc::ptr_eq(&third.specs, &read().specs));
+    assert_eq!(third.reading.revision, desk.head());
+    assert_eq!(third.reading.specs.volumes, second.reading.specs.volumes);
+    assert!(Arc::ptr_eq(&third.reading.specs, &read().reading.specs));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use kiln::driver::sim::{FaultRates, SimDriver, SimWorld};
 use kiln::engine::{
     Clock, OperationError, Purge, Report, Setup, Written, resume, suspend, trash_purge, trash_purge_list,
 };
-use kiln::model::{Kind, ObjectId, Seconds, Specs, Suspension, SuspensionId};
+use kiln::model::{Kind, ObjectId, Reading, Seconds, Suspension, SuspensionId};
 use kiln::plan::HeldReason;
 use kiln::store::{Batch, MemoryStore, Store};
 use rig::spy::{Meanwhile, Spy, spied};
@@ -146,12 +146,12 @@ impl Two {
         Self { worlds, store: Arc::new(MemoryStore::new()), clock }
     }
 
-    fn specs(size: &str) -> Specs {
+    fn specs(size: &str) -> Reading {
         let other = "---\napiVersion: kiln/v1\nkind: Backend\nmetadata: {name: other}\nspec: {driver: sim}\n";
         join(&[other.to_owned(), volume("a", size), volume("b", &format!("{size}, backend: other"))])
     }
 
-    fn setup(&self, specs: &Specs, away: &[&str]) -> Setup {
+    fn setup(&self, specs: &Reading, away: &[&str]) -> Setup {
         let mut worlds = self.worlds.clone();
         worlds.retain(|name, _| !away.contains(&name.as_str()));
         let pools = Pools {
@@ -164,10 +164,10 @@ impl Two {
             capabilities: SimDriver::everything(),
         };
         let (store, clock): (Arc<dyn Store>, Arc<dyn Clock>) = (self.store.clone(), self.clock.clone());
-        Setup { specs: Arc::new(specs.clone()), store: Some(store), connect: Arc::new(pools), clock }
+        Setup { reading: Arc::new(specs.clone()), store: Some(store), connect: Arc::new(pools), clock }
     }
 
-    async fn pass(&self, specs: &Specs, away: &[&str]) -> Report {
+    async fn pass(&self, specs: &Reading, away: &[&str]) -> Report {
         self.clock.0.fetch_add(1, Ordering::SeqCst);
         once(&self.setup(specs, away)).await
     }

@@ -57,9 +57,9 @@ struct UnownedView<'a> {
 
 fn what_nobody_owns(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure> {
     let backend = &args.backend;
-    let Looked { specs, overview, standing } = context.overview(&args.specs.specs)?;
-    let overview = block_on(with_content(&context.setup(specs.clone(), None), overview, backend))?;
-    let found = unowned(&overview, &specs, backend)?;
+    let Looked { reading, overview, standing } = context.overview(&args.specs.specs)?;
+    let overview = block_on(with_content(&context.setup(reading.clone(), None), overview, backend))?;
+    let found = unowned(&overview, &reading, backend)?;
     let in_doubt: Vec<_> =
         overview.plan.unobserved.iter().filter(|unobserved| unobserved.backend == *backend).collect();
     for unobserved in &in_doubt {

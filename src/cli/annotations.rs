@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::terminal::Terminal;
 use crate::manifest::{Problem, path_in_work_tree};
-use crate::model::{Kind, Name, SourcePlace, Specs};
+use crate::model::{Kind, Reading, SourcePlace};
 use crate::plan::Plan;
 use crate::text::escape;
 
@@ -25,7 +25,7 @@ pub(crate) fn problems(terminal: &Terminal, problems: &[Problem]) {
 }
 
 /// What a plan does not do, and what deserves a second look, as warnings; backends that were not seen as errors.
-pub(crate) fn plan(terminal: &Terminal, plan: &Plan, specs: &Specs) {
+pub(crate) fn plan(terminal: &Terminal, plan: &Plan, reading: &Reading) {
     let commands = terminal.commands();
     for held in &plan.held {
         let object = format!("{}/{}", held.kind.as_lower(), held.name);
@@ -35,7 +35,7 @@ pub(crate) fn plan(terminal: &Terminal, plan: &Plan, specs: &Specs) {
             escape(&commands.complete(&held.message)),
             escape(&commands.complete(&held.fix))
         );
-        say(terminal, "warning", place_of(specs, held.kind, &held.name), &text);
+        say(terminal, "warning", reading.place(held.kind, &held.name), &text);
     }
     for warning in &plan.warnings {
         say(
@@ -47,21 +47,8 @@ pub(crate) fn plan(terminal: &Terminal, plan: &Plan, specs: &Specs) {
     }
     for unobserved in &plan.unobserved {
         let text = format!("backend/{} was not observed: {}", unobserved.backend, escape(&unobserved.message));
-        say(terminal, "error", place_of(specs, Kind::Backend, &unobserved.backend), &text);
+        say(terminal, "error", reading.place(Kind::Backend, &unobserved.backend), &text);
     }
-}
-
-/// Where an object is declared; nowhere if it is not any more.
-fn place_of<'s>(specs: &'s Specs, kind: Kind, name: &Name) -> Option<&'s SourcePlace> {
-    let meta = match kind {
-        Kind::Volume => specs.volumes.get(name).map(|spec| &spec.meta),
-        Kind::Snapshot => specs.snapshots.get(name).map(|spec| &spec.meta),
-        Kind::Backend => specs.backends.get(name).map(|spec| &spec.meta),
-        Kind::Target => specs.targets.get(name).map(|spec| &spec.meta),
-        Kind::Export => specs.exports.get(name).map(|spec| &spec.meta),
-        Kind::Approval | Kind::Stack => None,
-    };
-    meta.map(|meta| &meta.place)
 }
 
 fn say(terminal: &Terminal, level: &str, place: Option<&SourcePlace>, message: &str) {
@@ -71,7 +58,7 @@ fn say(terminal: &Terminal, level: &str, place: Option<&SourcePlace>, message: &
 fn command(level: &str, place: Option<&SourcePlace>, message: &str) -> String {
     let place = place.map(|place| {
         // GitHub knows files by their path from the root of the repository, wherever the command runs.
-        let in_repository = path_in_work_tree(Path::new(&place.file));
+        let in_repository = path_in_work_tree(Path::new(&*place.file));
         let file = in_repository.as_deref().and_then(Path::to_str).unwrap_or(&place.file);
         let file = file.strip_prefix("./").unwrap_or(file);
         format!(" file={},line={},col={}", property(file), place.line, place.column)
@@ -93,14 +80,14 @@ mod tests {
 
     #[test]
     fn commands_have_the_form_that_github_reads() {
-        let place = SourcePlace { file: "./no-such-directory/a.yaml".to_owned(), line: 4, column: 23 };
+        let place = SourcePlace { file: "./no-such-directory/a.yaml".into(), line: 4, column: 23 };
         assert_eq!(command("error", Some(&place), "no"), "::error file=no-such-directory/a.yaml,line=4,col=23::no\n");
         assert_eq!(command("warning", None, "no"), "::warning::no\n");
     }
 
     #[test]
     fn no_text_ends_a_command_or_begins_another() {
-        let place = SourcePlace { file: "a,line=9::x\n::error::y%".to_owned(), line: 1, column: 1 };
+        let place = SourcePlace { file: "a,line=9::x\n::error::y%".into(), line: 1, column: 1 };
         let shown = command("error", Some(&place), "50%\r\n::error::not me");
         assert_eq!(
             shown,

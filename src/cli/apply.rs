@@ -15,7 +15,7 @@ use super::remote::{self, Applied};
 use super::{lines, saved, signals};
 use crate::daemon::protocol::ApplyRequest;
 use crate::engine::{self, Options, Report, Reporter, Setup};
-use crate::model::Specs;
+use crate::model::Reading;
 use crate::plan::{Commands, HeldView, Saved, render_held};
 use crate::text::counted;
 
@@ -32,30 +32,30 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
     let (source, only) = args.split().map_err(|message| {
         Failure::new(Exit::Usage, message).hint("write `kiln apply [SPECS|PLAN-FILE] [KIND/NAME …]`")
     })?;
-    let (specs, saved) = match saved::read(&source)? {
+    let (reading, saved) = match saved::read(&source)? {
         Some(_) if args.prune => {
             let message = format!("{} is a saved plan, which was made with --prune or without it", source.display());
             return Err(Failure::new(Exit::Usage, message).hint("plan anew: `kiln plan SPECS --prune --out FILE`"));
         }
-        Some(Saved { mut specs, plan, .. }) => {
-            context.terminal.is_about_saved(&specs);
-            context.judge_saved_paths(&mut specs)?;
-            (Arc::new(specs), Some(Arc::new(plan)))
+        Some(Saved { mut reading, plan, .. }) => {
+            context.terminal.is_about_saved(&reading);
+            context.judge_saved_paths(&mut reading)?;
+            (Arc::new(reading), Some(Arc::new(plan)))
         }
         None => (declared(context, &source, json, args.prune)?, None),
     };
     let options = Options { approve: args.approve, saved, only, ..Options::default() };
     let place = match context.daemon()? {
-        Some(daemon) => Place::Daemon(daemon, ApplyRequest::new(&source, &options, &specs)),
-        None => Place::Here(context.writing(specs.clone())?),
+        Some(daemon) => Place::Daemon(daemon, ApplyRequest::new(&source, &options, &reading)),
+        None => Place::Here(context.writing(reading.clone())?),
     };
     let progress =
-        Arc::new(Progress::new(context.terminal.clone(), specs.clone(), json, args.yes, options.stop.clone()));
+        Arc::new(Progress::new(context.terminal.clone(), reading.specs.clone(), json, args.yes, options.stop.clone()));
     let announcer = progress.clone();
     if let Err(error) = signals::listen(options.stop.clone(), move || announcer.announce_stop()) {
         context.terminal.note(&format!("Ctrl-C will stop at once: {error}"));
     }
-    let lines = json.then(|| Arc::new(Lines::begin(context.terminal.clone(), specs, progress.clone())));
+    let lines = json.then(|| Arc::new(Lines::begin(context.terminal.clone(), &reading, progress.clone())));
     let reporter: Arc<dyn Reporter> = match &lines {
         Some(lines) => lines.clone(),
         None => progress.clone(),
@@ -127,14 +127,14 @@ fn left_out((steps, held): (usize, usize)) -> Option<String> {
     (!parts.is_empty()).then(|| format!("{}: `kiln plan` shows all", parts.join("; ")))
 }
 
-/// The specs from manifests, which must be good.
-fn declared(context: &Context, source: &Path, json: bool, prune: bool) -> Result<Arc<Specs>, Failure> {
+/// The reading of manifests, which must be good.
+fn declared(context: &Context, source: &Path, json: bool, prune: bool) -> Result<Arc<Reading>, Failure> {
     let mut loaded = context.read_specs(source)?;
     if prune {
-        loaded.specs.coverage.prune();
+        loaded.reading.coverage.prune();
     }
     if loaded.problems.is_empty() {
-        return Ok(Arc::new(loaded.specs));
+        return Ok(Arc::new(loaded.reading));
     }
     if json {
         lines::invalid(&context.terminal, engine::problem_views(&loaded.problems));

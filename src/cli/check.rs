@@ -26,7 +26,7 @@ pub(crate) fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure
         return Ok(Exit::Invalid.when(!loaded.problems.is_empty()));
     }
     if loaded.problems.is_empty() {
-        context.terminal.line(&format!("{}, no problem", counted(documents(&loaded.specs), "document")));
+        context.terminal.line(&format!("{}, no problem", counted(documents(&loaded.reading.specs), "document")));
         return Ok(Exit::Done);
     }
     let mut failure = context.show_problems(&loaded.problems);
@@ -35,21 +35,7 @@ pub(crate) fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure
 }
 
 fn documents(specs: &Specs) -> usize {
-    let Specs {
-        stack,
-        backends,
-        volumes,
-        snapshots,
-        targets,
-        exports,
-        approvals,
-        revision: _,
-        broken: _,
-        coverage: _,
-        unconfirmed: _,
-        not_allowed: _,
-        unreadable: _,
-    } = specs;
+    let Specs { stack, backends, volumes, snapshots, targets, exports, approvals } = specs;
     usize::from(stack.declared)
         + backends.len()
         + volumes.len()

@@ -15,7 +15,7 @@ use crate::daemon::protocol::{OperationAnswer, OperationRequest, OverviewAnswer,
 use crate::driver::{self, Driver};
 use crate::engine::{self, Clock, Connect, Operation, OperationResult, Overview, Setup, SystemClock, Written};
 use crate::manifest::{self, Allowed, Limits, Loaded, Problem, Source};
-use crate::model::{BackendSpec, DriverError, Specs};
+use crate::model::{BackendSpec, DriverError, Reading};
 use crate::store::{self, OpenedStore, Store, StoreCondition, StoreError};
 use crate::text::{counted, escape};
 
@@ -40,7 +40,7 @@ pub(crate) enum Told {
 /// What a look at everything came to.
 pub(crate) struct Looked {
     /// What is declared.
-    pub(crate) specs: Arc<Specs>,
+    pub(crate) reading: Arc<Reading>,
     /// What is there, and what would be done.
     pub(crate) overview: Overview,
     /// Whether the manifests have problems, in spite of which the daemon goes on with what they last said.
@@ -175,8 +175,8 @@ impl Context {
     ///
     /// # Errors
     /// Exit code 2 if the operator's file cannot be read.
-    pub(crate) fn judge_saved_paths(&self, specs: &mut Specs) -> Result<(), Failure> {
-        manifest::judge_saved_paths(specs, Path::new("."), &self.allowed()?);
+    pub(crate) fn judge_saved_paths(&self, reading: &mut Reading) -> Result<(), Failure> {
+        manifest::judge_saved_paths(reading, Path::new("."), &self.allowed()?);
         Ok(())
     }
 
@@ -203,12 +203,16 @@ impl Context {
     ///
     /// # Errors
     /// Exit code 5 if they have any problem; all are shown then.
-    pub(crate) fn good_specs(&self, specs: &Path) -> Result<Arc<Specs>, Failure> {
+    pub(crate) fn good_specs(&self, specs: &Path) -> Result<Arc<Reading>, Failure> {
         self.good(self.read_specs(specs)?)
     }
 
-    fn good(&self, loaded: Loaded) -> Result<Arc<Specs>, Failure> {
-        if loaded.problems.is_empty() { Ok(Arc::new(loaded.specs)) } else { Err(self.show_problems(&loaded.problems)) }
+    fn good(&self, loaded: Loaded) -> Result<Arc<Reading>, Failure> {
+        if loaded.problems.is_empty() {
+            Ok(Arc::new(loaded.reading))
+        } else {
+            Err(self.show_problems(&loaded.problems))
+        }
     }
 
     /// Opens the store for writing.
@@ -255,18 +259,18 @@ impl Context {
     ///
     /// # Errors
     /// Exit code 7 if the store cannot be used.
-    pub(crate) fn writing(&self, specs: Arc<Specs>) -> Result<Setup, Failure> {
+    pub(crate) fn writing(&self, reading: Arc<Reading>) -> Result<Setup, Failure> {
         let store = Some(self.open_store()?);
-        Ok(Setup { specs, store, connect: Arc::new(BuiltIn), clock: Arc::new(SystemClock) })
+        Ok(Setup { reading, store, connect: Arc::new(BuiltIn), clock: Arc::new(SystemClock) })
     }
 
     /// A setup that only looks: without the store where it is not there, or somebody else has it.
     ///
     /// # Errors
     /// As [`Context::holder`].
-    pub(crate) fn looking(&self, specs: Arc<Specs>) -> Result<Setup, Failure> {
+    pub(crate) fn looking(&self, reading: Arc<Reading>) -> Result<Setup, Failure> {
         let store = self.or_without(look_at_store(&self.state, self.daemon()?, 0));
-        Ok(self.setup(specs, store))
+        Ok(self.setup(reading, store))
     }
 
     fn or_without(&self, looked: Result<Option<OpenedStore>, StoreError>) -> Option<Arc<dyn Store>> {
@@ -280,8 +284,8 @@ impl Context {
     }
 
     /// A setup that only looks, with a store that was opened for looking.
-    pub(crate) fn setup(&self, specs: Arc<Specs>, store: Option<Arc<dyn Store>>) -> Setup {
-        Setup { specs, store, connect: Arc::new(BuiltIn), clock: Arc::new(SystemClock) }
+    pub(crate) fn setup(&self, reading: Arc<Reading>, store: Option<Arc<dyn Store>>) -> Setup {
+        Setup { reading, store, connect: Arc::new(BuiltIn), clock: Arc::new(SystemClock) }
     }
 
     /// Where the store is.
@@ -316,9 +320,9 @@ impl Context {
             return Ok(looked);
         }
         let (loaded, store) = self.read_specs_and_look(specs)?;
-        let specs = self.good(loaded)?;
-        let overview = self.survey_of(&specs, store)?;
-        Ok(Looked { specs, overview, standing: Exit::Done })
+        let reading = self.good(loaded)?;
+        let overview = self.survey_of(&reading, store)?;
+        Ok(Looked { reading, overview, standing: Exit::Done })
     }
 
     /// What the daemon shows, if one follows these manifests. Problems with them are shown; it goes on with what they last said.
@@ -331,7 +335,7 @@ impl Context {
             let _busy = self.terminal.busy("looking at the backends");
             block_on(daemon.get("/v1/overview"))??
         };
-        let OverviewAnswer { specs: declared, overview, problems } = overview;
+        let OverviewAnswer { reading, overview, problems } = overview;
         if !problems.is_empty() && told == Told::NotYet {
             // As a command that reads them itself shows them.
             self.show_problems(&self.read_specs(specs)?.problems);
@@ -339,7 +343,7 @@ impl Context {
             self.terminal.note(&format!("the manifests have {count}; the daemon goes on with what they last said"));
         }
         let standing = Exit::Invalid.when(!problems.is_empty());
-        Ok(Some(Looked { specs: declared, overview, standing }))
+        Ok(Some(Looked { reading, overview, standing }))
     }
 
     /// Carries out what a person decided: here, or in the daemon that has the store.
@@ -348,8 +352,8 @@ impl Context {
     /// Those of [`Context::good_specs`] and [`Context::writing`], and what keeps it from being carried out.
     pub(crate) fn act(&self, specs: &Path, act: Operation) -> Result<OperationResult, Failure> {
         let loaded = self.read_specs(specs)?;
-        let is_enough = loaded.specs.stack.declared && act.needs_the_owner_alone();
-        let declared = if is_enough { Arc::new(loaded.specs) } else { self.good(loaded)? };
+        let is_enough = loaded.reading.specs.stack.declared && act.needs_the_owner_alone();
+        let declared = if is_enough { Arc::new(loaded.reading) } else { self.good(loaded)? };
         // The pools take it without the store: who has that finds it there before the next step.
         let without_store = act.needs_the_owner_alone().then(|| (Arc::clone(&declared), act.clone()));
         match (self.act_with_store(specs, declared, act), without_store) {
@@ -363,7 +367,7 @@ impl Context {
     }
 
     /// Carries it out here, or in the daemon that has the store.
-    fn act_with_store(&self, specs: &Path, declared: Arc<Specs>, act: Operation) -> Result<OperationResult, Failure> {
+    fn act_with_store(&self, specs: &Path, declared: Arc<Reading>, act: Operation) -> Result<OperationResult, Failure> {
         let Some(daemon) = self.daemon()? else {
             let setup = self.writing(declared)?;
             return Ok(block_on(async { engine::operate(&setup, act).await })??);
@@ -404,8 +408,8 @@ impl Context {
     ///
     /// # Errors
     /// Exit code 1 if the host gives no event loop.
-    pub(crate) fn survey_of(&self, specs: &Arc<Specs>, store: LookedStore) -> Result<Overview, Failure> {
-        let setup = self.setup(specs.clone(), None);
+    pub(crate) fn survey_of(&self, reading: &Arc<Reading>, store: LookedStore) -> Result<Overview, Failure> {
+        let setup = self.setup(reading.clone(), None);
         let opening = async {
             let opened = tokio::task::spawn_blocking(move || store.opened()).await;
             self.or_without(opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())))

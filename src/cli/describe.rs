@@ -29,12 +29,12 @@ struct Described<'a> {
 pub(crate) fn describe(context: &Context, args: &DescribeArgs) -> Result<Exit, Failure> {
     let ObjectId { kind, name } = &args.what;
     must_be_shown(*kind)?;
-    let Looked { specs, overview, standing } = context.overview(&args.specs.specs)?;
-    let objects = select(context, &overview, &specs, Some(&Selector { kind: *kind, name: Some(name.clone()) }))?;
+    let Looked { reading, overview, standing } = context.overview(&args.specs.specs)?;
+    let objects = select(context, &overview, &reading, Some(&Selector { kind: *kind, name: Some(name.clone()) }))?;
     let mut history: Vec<Line> = overview
         .journal
         .iter()
-        .filter(|entry| entry.owner == specs.stack.owner && entry.kind == *kind && entry.name == *name)
+        .filter(|entry| entry.owner == reading.specs.stack.owner && entry.kind == *kind && entry.name == *name)
         .map(Line::new)
         .collect();
     history.drain(..history.len().saturating_sub(HISTORY));

@@ -12,7 +12,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::get::full_name;
 use crate::engine::{self, Condition, Orphan, Overview, status};
-use crate::model::{Capacity, Size, SourceSpec, Specs};
+use crate::model::{Capacity, Reading, Size, SourceSpec, Specs};
 use crate::plan::{Held, Observation};
 use crate::store::{self, Store, StoreCondition};
 use crate::text::{Paint, counted, escape, quoted, rfc3339};
@@ -84,18 +84,18 @@ pub(crate) fn doctor(context: &Context, args: &DoctorArgs) -> Result<Exit, Failu
     set_aside(context.state(), &mut findings);
     // With problems in the manifests nobody can say what should be there: that comes first. (A daemon knows what they last said.)
     let looked = match context.survey_of_daemon(&args.specs.specs, Told::Already)? {
-        Some(looked) => Some((looked.specs, looked.overview)),
+        Some(looked) => Some((looked.reading, looked.overview)),
         None if loaded.problems.is_empty() => {
-            let specs = std::sync::Arc::new(loaded.specs);
-            let setup = context.setup(specs.clone(), store);
-            Some((specs, block_on(async move { engine::overview(&setup, &[]).await })?))
+            let reading = std::sync::Arc::new(loaded.reading);
+            let setup = context.setup(reading.clone(), store);
+            Some((reading, block_on(async move { engine::overview(&setup, &[]).await })?))
         }
         None => None,
     };
-    if let Some((specs, overview)) = looked {
-        look_at_world(&overview, &specs, &mut findings);
-        look_at_room(&overview, &specs, &mut findings);
-        tools(&specs, &mut findings);
+    if let Some((reading, overview)) = looked {
+        look_at_world(&overview, &reading, &mut findings);
+        look_at_room(&overview, &reading.specs, &mut findings);
+        tools(&reading.specs, &mut findings);
     }
     let commands = context.terminal.commands();
     for Finding { message, fix, .. } in &mut findings {
@@ -164,7 +164,7 @@ fn set_aside(state: &Path, findings: &mut Vec<Finding>) {
     }
 }
 
-fn look_at_world(overview: &Overview, specs: &Specs, findings: &mut Vec<Finding>) {
+fn look_at_world(overview: &Overview, reading: &Reading, findings: &mut Vec<Finding>) {
     let plan = &overview.plan;
     // What is held for nothing but its backend is told with the backend: of ten thousand volumes on one that is away, once.
     let mut told = BTreeSet::new();
@@ -186,7 +186,7 @@ fn look_at_world(overview: &Overview, specs: &Specs, findings: &mut Vec<Finding>
         let (message, fix) = (held.message.clone(), held.fix.clone());
         findings.push(Finding::wrong(Exit::Held, what, held.reason.as_str(), message, fix));
     }
-    for object in status(overview, specs).iter().filter(|object| object.status.condition == Condition::Failed) {
+    for object in status(overview, reading).iter().filter(|object| object.status.condition == Condition::Failed) {
         let fix = object.status.fix.as_deref().unwrap_or("see to the cause, then `kiln apply`");
         findings.push(Finding::wrong(
             Exit::Failed,
@@ -196,7 +196,7 @@ fn look_at_world(overview: &Overview, specs: &Specs, findings: &mut Vec<Finding>
             fix,
         ));
     }
-    for orphan in engine::orphans(overview, specs) {
+    for orphan in engine::orphans(overview, reading) {
         let what = orphan.what();
         let Orphan { reason, bytes, since, message, fix, .. } = orphan;
         let since = since.map(rfc3339);

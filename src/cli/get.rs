@@ -8,7 +8,7 @@ use super::context::{Context, Looked};
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::engine::{Condition, ObjectStatus, Overview, backend_status, status};
-use crate::model::{Kind, Size, Specs};
+use crate::model::{Kind, Reading, Size};
 use crate::text::table;
 
 pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
@@ -17,8 +17,8 @@ pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     }
     // The process is about to end: taking all of it apart would take longer than showing it.
     let all = ManuallyDrop::new(context.overview(&args.specs.specs)?);
-    let Looked { specs, overview, standing } = &*all;
-    let mut shown = ManuallyDrop::new(select(context, overview, specs, args.what.as_ref())?);
+    let Looked { reading, overview, standing } = &*all;
+    let mut shown = ManuallyDrop::new(select(context, overview, reading, args.what.as_ref())?);
     shown.retain(|object| args.labels.iter().all(|(key, value)| object.metadata.labels.get(key) == Some(value)));
     match args.format {
         GetFormat::Json => context.json(&*shown),
@@ -49,12 +49,12 @@ pub(crate) fn full_name(object: &ObjectStatus<'_>) -> String {
 pub(crate) fn select<'a>(
     context: &Context,
     overview: &'a Overview,
-    specs: &'a Specs,
+    reading: &'a Reading,
     what: Option<&Selector>,
 ) -> Result<Vec<ObjectStatus<'a>>, Failure> {
     let mut all = match what {
-        Some(Selector { kind: Kind::Backend, .. }) => backend_status(overview, specs),
-        _ => status(overview, specs),
+        Some(Selector { kind: Kind::Backend, .. }) => backend_status(overview, reading),
+        _ => status(overview, reading),
     };
     let commands = context.terminal.commands();
     for fix in all.iter_mut().filter_map(|object| object.status.fix.as_mut()) {

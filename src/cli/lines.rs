@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::progress::Progress;
 use super::terminal::Terminal;
 use crate::engine::{Event, Reporter};
-use crate::model::{DriverError, Kind, Outcome, Specs, Step, Verb};
+use crate::model::{DriverError, Kind, Outcome, Reading, Specs, Step, Verb};
 use crate::plan::{HeldView, Plan, PlanView, ProblemView};
 
 /// The `format` of the first line.
@@ -115,11 +115,11 @@ pub(crate) struct Lines {
 
 impl Lines {
     /// Writes the first line.
-    pub(crate) fn begin(terminal: Terminal, specs: Arc<Specs>, people: Arc<Progress>) -> Self {
-        let owner = Some(specs.stack.owner.as_str());
-        let head = Head { format: FORMAT, owner, revision: Some(&specs.revision), problems: Vec::new() };
+    pub(crate) fn begin(terminal: Terminal, reading: &Reading, people: Arc<Progress>) -> Self {
+        let owner = Some(reading.specs.stack.owner.as_str());
+        let head = Head { format: FORMAT, owner, revision: Some(&reading.revision), problems: Vec::new() };
         write(&terminal, &head);
-        Self { terminal, specs, people, told: Mutex::default() }
+        Self { terminal, specs: reading.specs.clone(), people, told: Mutex::default() }
     }
 
     /// Writes the last line.
@@ -212,8 +212,8 @@ mod tests {
     #[test]
     fn progress_is_told_at_most_once_a_second_for_each_step() {
         let terminal = Terminal::new(ColorChoice::Never, Default::default());
-        let specs = crate::manifest::load(&crate::manifest::Source::Text(String::new()), &Default::default()).specs;
-        let specs = Arc::new(specs);
+        let specs =
+            crate::manifest::load(&crate::manifest::Source::Text(String::new()), &Default::default()).reading.specs;
         let people = Arc::new(Progress::new(terminal.clone(), specs.clone(), true, false, Default::default()));
         let lines = Lines { terminal, specs, people, told: Mutex::default() };
         assert!(lines.is_due(0) && lines.is_due(1));

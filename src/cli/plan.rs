@@ -9,20 +9,20 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::saved;
 use crate::engine::Overview;
-use crate::model::Specs;
+use crate::model::Reading;
 use crate::plan::{Plan, PlanView, Saved, markdown, render};
 use crate::text::quoted;
 
 pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
-    if let Some(Saved { specs, plan, .. }) = saved::read(&args.specs.specs)? {
-        return show_saved(context, args, &specs, &plan);
+    if let Some(Saved { reading, plan, .. }) = saved::read(&args.specs.specs)? {
+        return show_saved(context, args, &reading, &plan);
     }
     let (mut loaded, store) = context.read_specs_and_look(&args.specs.specs)?;
     if args.prune {
-        loaded.specs.coverage.prune();
+        loaded.reading.coverage.prune();
     }
     // The daemon that follows a file plans without.
-    let is_pruned = args.prune && loaded.specs.coverage.is_pruned();
+    let is_pruned = args.prune && loaded.reading.coverage.is_pruned();
     if !loaded.problems.is_empty() {
         if let Some(Annotations::Github) = args.annotations {
             annotations::problems(&context.terminal, &loaded.problems);
@@ -40,49 +40,49 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
         true => None,
         false => context.survey_of_daemon(&args.specs.specs, Told::Already)?,
     };
-    let Looked { specs, overview, .. } = match looked {
+    let Looked { reading, overview, .. } = match looked {
         Some(looked) => looked,
         None => {
-            let specs = Arc::new(loaded.specs);
-            let overview = context.survey_of(&specs, store)?;
-            Looked { specs, overview, standing: Exit::Done }
+            let reading = Arc::new(loaded.reading);
+            let overview = context.survey_of(&reading, store)?;
+            Looked { reading, overview, standing: Exit::Done }
         }
     };
     let Overview { plan, world, records, .. } = overview;
     // The process is about to end: taking apart what was seen would take as long as planning from it.
     std::mem::forget((world, records));
-    let exit = show(context, args, &specs, &plan);
+    let exit = show(context, args, &reading, &plan);
     match &args.out {
         Some(path) => {
-            saved::save(path, &Saved::new(Arc::unwrap_or_clone(specs), plan))?;
+            saved::save(path, &Saved::new(Arc::unwrap_or_clone(reading), plan))?;
             let path = quoted(&path.display().to_string());
             context.terminal.note(&format!("saved: `kiln apply {path}` does exactly this, or refuses"));
         }
-        None => std::mem::forget(specs),
+        None => std::mem::forget(reading),
     }
     Ok(exit)
 }
 
 /// A saved plan as it was: what `kiln apply FILE` would do, or refuse. Nothing is looked at.
-fn show_saved(context: &Context, args: &PlanArgs, specs: &Specs, plan: &Plan) -> Result<Exit, Failure> {
+fn show_saved(context: &Context, args: &PlanArgs, reading: &Reading, plan: &Plan) -> Result<Exit, Failure> {
     if args.out.is_some() {
         let message = format!("{} is a saved plan already", args.specs.specs.display());
         return Err(Failure::new(Exit::Usage, message).hint("copy the file, or plan anew from its specs"));
     }
-    context.terminal.is_about_saved(specs);
+    context.terminal.is_about_saved(reading);
     context.terminal.note("this is a saved plan as it was; nothing was looked at now");
-    Ok(show(context, args, specs, plan))
+    Ok(show(context, args, reading, plan))
 }
 
-fn show(context: &Context, args: &PlanArgs, specs: &Specs, plan: &Plan) -> Exit {
-    let view = PlanView::new(plan, specs, &context.terminal.commands());
+fn show(context: &Context, args: &PlanArgs, reading: &Reading, plan: &Plan) -> Exit {
+    let view = PlanView::new(plan, &reading.specs, &context.terminal.commands());
     context.terminal.out(&match args.format {
         PlanFormat::Text => render(&view, context.terminal.paint),
         PlanFormat::Json => view.to_json(),
         PlanFormat::Markdown => markdown(&view),
     });
     if let Some(Annotations::Github) = args.annotations {
-        annotations::plan(&context.terminal, plan, specs);
+        annotations::plan(&context.terminal, plan, reading);
     }
     let changes = Exit::Changes.when(args.detailed_exitcode && !plan.steps.is_empty());
     Exit::combine([standing(plan, args.allow_held), changes])

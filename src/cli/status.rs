@@ -97,10 +97,10 @@ impl OrphanView {
 
 pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failure> {
     let daemon = context.daemon()?.map(|Daemon { view, .. }| view);
-    let Looked { specs, overview, standing } = context.overview(&args.specs.specs)?;
-    let backends = backend_status(&overview, &specs);
+    let Looked { reading, overview, standing } = context.overview(&args.specs.specs)?;
+    let backends = backend_status(&overview, &reading);
     let mut conditions: BTreeMap<Condition, usize> = BTreeMap::new();
-    for object in object_status(&overview, &specs) {
+    for object in object_status(&overview, &reading) {
         *conditions.entry(object.status.condition).or_default() += 1;
     }
     let commands = context.terminal.commands();
@@ -109,7 +109,7 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failu
         daemon,
         mute: matches!(context.holder()?, Holder::Mute(_)),
         barred: matches!(context.holder()?, Holder::Barred),
-        writers: writers(&overview.world, &specs.stack.owner, daemon.map(|daemon| daemon.pid)),
+        writers: writers(&overview.world, &reading.specs.stack.owner, daemon.map(|daemon| daemon.pid)),
         backends: &backends,
         conditions,
         held: overview.plan.held.iter().map(|held| HeldView::new(held, &commands)).collect(),
@@ -121,7 +121,7 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failu
             .map(|approval| approval.digest.as_str()),
         awaiting_approval: awaiting,
         suspended: overview.suspended.iter().map(|one| suspended(one, &commands)).collect(),
-        orphans: orphans(&overview, &specs).into_iter().map(|orphan| OrphanView::new(orphan, &commands)).collect(),
+        orphans: orphans(&overview, &reading).into_iter().map(|orphan| OrphanView::new(orphan, &commands)).collect(),
     };
     if args.output.is_json() {
         context.json(&view);

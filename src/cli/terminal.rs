@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use super::args::ColorChoice;
 use super::failure::Failure;
 use crate::cli::exit::Exit;
-use crate::model::Specs;
+use crate::model::Reading;
 use crate::plan::Commands;
 use crate::text::{Paint, escape};
 
@@ -71,10 +71,10 @@ impl Terminal {
 
     /// Says that what stands in the place of SPECS is a saved plan. Which manifests it was made from it does not say: other commands than
     /// `apply` leave that to the reader.
-    pub(crate) fn is_about_saved(&self, specs: &Specs) {
+    pub(crate) fn is_about_saved(&self, reading: &Reading) {
         let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
         commands.plan = commands.specs.replace("SPECS".to_owned());
-        commands.prune = specs.coverage.is_pruned();
+        commands.prune = reading.coverage.is_pruned();
     }
 
     /// Whether standard error may be painted.

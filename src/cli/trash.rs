@@ -33,8 +33,8 @@ pub(crate) fn trash(context: &Context, command: TrashCommand) -> Result<Exit, Fa
 }
 
 fn list(context: &Context, args: &TrashListArgs) -> Result<Exit, Failure> {
-    let Looked { specs, overview, standing } = context.overview(&args.specs.specs)?;
-    let trashed = engine::trash_list(&overview, &specs.stack.owner);
+    let Looked { reading, overview, standing } = context.overview(&args.specs.specs)?;
+    let trashed = engine::trash_list(&overview, &reading.specs.stack.owner);
     if args.output.is_json() {
         context.json(&trashed.iter().map(view).collect::<Vec<_>>());
     } else if trashed.is_empty() {

@@ -220,7 +220,7 @@ pub(super) mod tests {
     use crate::driver::sim::{Fault, SimDriver};
     use crate::engine::SystemClock;
     use crate::model::table::{Setting, Settings};
-    use crate::model::{Meta, Percent, Seconds, SourcePlace};
+    use crate::model::{Meta, Percent, Seconds};
 
     /// A pool, however often it is opened.
     pub(in crate::daemon) struct Pool(pub(in crate::daemon) Arc<SimDriver>);
@@ -232,9 +232,9 @@ pub(super) mod tests {
     }
 
     pub(in crate::daemon) fn backend() -> BackendSpec {
-        let (name, place) = ("fast".parse().unwrap(), SourcePlace::default());
+        let name = "fast".parse().unwrap();
         BackendSpec {
-            meta: Meta { name, labels: Default::default(), renamed_from: None, place },
+            meta: Meta { name, labels: Default::default(), renamed_from: None },
             config: crate::driver::settings::config("sim", Settings::default().with("seed", Some(Setting::Whole(0)))),
             concurrency: 8.try_into().unwrap(),
             timeout: Seconds(30),

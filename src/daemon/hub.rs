@@ -20,8 +20,8 @@ use super::retry::Objects;
 use super::schedule::{After, Confirmed};
 use crate::driver::has_writer;
 use crate::engine::{Clock, Connect, Retry, Setup, problem_views};
-use crate::manifest::{Allowed, Limits, Reader, Reading, Source, checkout_in_progress};
-use crate::model::{Name, Owner, Specs};
+use crate::manifest::{Allowed, Limits, ManifestState, Reader, Source, checkout_in_progress};
+use crate::model::{Name, Owner, Reading};
 use crate::plan::Commands;
 use crate::store::{Store, StoreError};
 use crate::text::rfc3339;
@@ -101,7 +101,7 @@ pub(super) struct Age {
 #[derive(Default)]
 pub(super) struct DaemonState {
     /// What was last read.
-    pub(super) reading: Option<Reading>,
+    pub(super) manifests: Option<ManifestState>,
     /// Since when some manifest has been open for writing.
     pub(super) written: Option<Instant>,
     pub(super) confirmed: Confirmed,
@@ -217,39 +217,39 @@ impl Hub {
     }
 
     /// Reads the manifests, off the async threads.
-    pub(super) async fn read(self: &Arc<Self>) -> Reading {
+    pub(super) async fn read(self: &Arc<Self>) -> ManifestState {
         let hub = Arc::clone(self);
         let began = Instant::now();
-        let reading = tokio::task::spawn_blocking(move || {
+        let manifests = tokio::task::spawn_blocking(move || {
             let _looking = Looking::new(&hub, began);
             let allowed = hub.allowed.lock().unwrap_or_else(PoisonError::into_inner).clone();
             hub.reader.lock().unwrap_or_else(PoisonError::into_inner).read(&allowed)
         });
-        reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        manifests.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
-    /// The specs of a reading, with how sure it is that what they do not name is gone.
-    pub(super) fn aged(&self, reading: &Reading, age: &Age) -> Arc<Specs> {
+    /// The reading, with how sure it is that what it does not name is gone.
+    pub(super) fn aged(&self, manifests: &ManifestState, age: &Age) -> Arc<Reading> {
         let Age { confirm_at, settles_at, prune } = age;
         if confirm_at.is_none() && settles_at.is_none() && !prune {
-            return Arc::clone(&reading.specs);
+            return Arc::clone(&manifests.reading);
         }
-        let mut specs = Specs::clone(&reading.specs);
-        specs.unconfirmed = confirm_at.is_some();
-        specs.coverage.young = settles_at.is_some();
-        specs.coverage.young_until = settles_at.map(|at| self.calls.wall(at));
+        let mut reading = Reading::clone(&manifests.reading);
+        reading.unconfirmed = confirm_at.is_some();
+        reading.coverage.young = settles_at.is_some();
+        reading.coverage.young_until = settles_at.map(|at| self.calls.wall(at));
         if *prune {
-            specs.coverage.prune();
+            reading.coverage.prune();
         }
-        Arc::new(specs)
+        Arc::new(reading)
     }
 
     /// Whether a manifest that no pass was made for is open for writing. It is waited for, and that is said once.
-    pub(super) async fn is_written(self: &Arc<Self>, reading: &Reading) -> bool {
-        let coverage = &reading.specs.coverage;
+    pub(super) async fn is_written(self: &Arc<Self>, manifests: &ManifestState) -> bool {
+        let coverage = &manifests.reading.coverage;
         {
             let mut known = self.known();
-            if known.passed.as_ref() == Some(&reading.content) {
+            if known.passed.as_ref() == Some(&manifests.content) {
                 // The next writer is waited for anew.
                 known.written = None;
                 return false;
@@ -293,9 +293,9 @@ impl Hub {
     }
 
     /// What a pass or an act is made with.
-    pub(super) fn setup(&self, specs: Arc<Specs>) -> Setup {
+    pub(super) fn setup(&self, reading: Arc<Reading>) -> Setup {
         Setup {
-            specs,
+            reading,
             store: Some(Arc::clone(&self.config.store)),
             connect: Arc::clone(&self.connect),
             clock: Arc::clone(&self.config.clock),
@@ -363,7 +363,7 @@ impl Hub {
             started_at: rfc3339(self.began_at),
             uptime_seconds: self.began.elapsed().as_secs(),
             revision_applied: known.applied.as_ref().map(|applied| applied.revision.clone()),
-            revision_attempted: known.reading.as_ref().map(|reading| reading.specs.revision.clone()),
+            revision_attempted: known.manifests.as_ref().map(|manifests| manifests.reading.revision.clone()),
             last_pass: known.last.clone(),
             running: known
                 .running
@@ -372,7 +372,7 @@ impl Hub {
             next_pass_at: known.next.map(|next| rfc3339(self.calls.wall(next))),
             ready,
             listening: self.listening.get().cloned(),
-            problems: known.reading.as_ref().map(|reading| problem_views(&reading.problems)).unwrap_or_default(),
+            problems: known.manifests.as_ref().map(|manifests| problem_views(&manifests.problems)).unwrap_or_default(),
             retries,
             open_breakers,
         }

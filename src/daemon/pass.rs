@@ -13,9 +13,11 @@ use super::probe::Probe;
 use super::protocol::{ApplyRequest, PassView};
 use super::schedule::After;
 use crate::engine::{self, Options, Overview, Report, Reporter};
-use crate::manifest::{Problem, Reading};
-use crate::model::{Action, BackendSpec, DriverError, ErrorKind, Kind, Name, ObjectId, Owner, Specs, Step, Uid, Verb};
-use crate::plan::{self, Commands, Observation, Plan, World};
+use crate::manifest::{ManifestState, Problem};
+use crate::model::{
+    Action, BackendSpec, DriverError, ErrorKind, Kind, Name, ObjectId, Owner, Reading, Specs, Step, Uid, Verb,
+};
+use crate::plan::{Commands, Observation, Plan, World};
 use crate::store::StoreError;
 use crate::text::rfc3339;
 
@@ -93,31 +95,35 @@ impl Hub {
         if !by_hand && is_checked_out {
             return Err(Refused::Checkout);
         }
-        let reading = self.read().await;
-        if !by_hand && self.is_written(&reading).await {
+        let manifests = self.read().await;
+        if !by_hand && self.is_written(&manifests).await {
             return Err(Refused::Written);
         }
-        let (options, age) = self.options(by, stop, &reading, is_checked_out, began)?;
+        let (options, age) = self.options(by, stop, &manifests, is_checked_out, began)?;
         let confirm_at = age.confirm_at;
         let (is_whole, is_foreign) = {
             let known = self.known();
-            let stack = &reading.specs.stack;
+            let stack = &manifests.reading.specs.stack;
             // A Stack that has gone, or is another, may be in a file that is just being written: it needs a second look too.
             let is_other = |known: &(Owner, String)| known.0 != stack.owner || known.1 != stack.id;
             let is_foreign = confirm_at.is_some() && known.stack.as_ref().is_some_and(is_other);
             (options.only.is_empty() && options.saved.is_none(), is_foreign)
         };
-        if !reading.usable || is_foreign {
+        if !manifests.usable || is_foreign {
             // What was before is another content again, when it comes back.
-            self.known().passed = Some(reading.content.clone());
-            let view = self.viewed(&reading, Ending::Invalid, began, &Report::default());
+            self.known().passed = Some(manifests.content.clone());
+            let view = self.viewed(&manifests, Ending::Invalid, began, &Report::default());
             self.noted(view, Ending::Invalid, began);
-            self.ended_with(After { interval: reading.specs.stack.interval.into(), changed: false, due: confirm_at });
+            self.ended_with(After {
+                interval: manifests.reading.specs.stack.interval.into(),
+                changed: false,
+                due: confirm_at,
+            });
             return Err(Refused::Unusable);
         }
         // A removal needs a second look at the manifests.
-        let specs = self.aged(&reading, &age);
-        let setup = self.setup(Arc::clone(&specs));
+        let reading = self.aged(&manifests, &age);
+        let setup = self.setup(Arc::clone(&reading));
         if by_hand {
             // Whoever asks has perhaps just mended what failed.
             self.probe(true).await;
@@ -125,20 +131,20 @@ impl Hub {
         let mut report = engine::reconcile_once(&setup, &options, reporter).await.map_err(Refused::Store)?;
         {
             let mut known = self.known();
-            let stack = &reading.specs.stack;
+            let stack = &manifests.reading.specs.stack;
             known.stack = Some((stack.owner.clone(), stack.id.clone()));
             if is_whole && !(by_hand && report.stopped) {
-                known.passed = Some(reading.content.clone());
+                known.passed = Some(manifests.content.clone());
             }
         }
         if !report.refused.is_empty() || !report.unknown.is_empty() {
             // Nothing was run, and nothing of what was seen is told.
             return Ok(report);
         }
-        let mut after = self.note(&reading, confirm_at.is_some(), &options, &mut report, began, by_hand);
-        self.note_trash(&reading, &specs, &report);
-        if !by_hand && reading.problems.is_empty() {
-            self.purge(&specs, &options, &report, &reading).await;
+        let mut after = self.note(&manifests, confirm_at.is_some(), &options, &mut report, began, by_hand);
+        self.note_trash(&manifests, &reading, &report);
+        if !by_hand && manifests.problems.is_empty() {
+            self.purge(&reading, &options, &report, &manifests).await;
         }
         let ripe = self.known().expiry.next(Instant::now());
         let settled = age.settles_at.filter(|_| report.plan.as_ref().is_some_and(|plan| plan.unsettled));
@@ -152,49 +158,49 @@ impl Hub {
         &self,
         by: By,
         stop: CancellationToken,
-        reading: &Reading,
+        manifests: &ManifestState,
         is_checked_out: bool,
         now: Instant,
     ) -> Result<(Options, Age), Refused> {
         let mut known = self.known();
         let known = &mut *known;
         if let Some(running) = &mut known.running {
-            running.content = Some(reading.content.clone());
+            running.content = Some(manifests.content.clone());
         }
-        tell_problems(known.reading.as_ref(), reading);
-        self.metrics.problems(reading.problems.len());
-        let before = known.reading.replace(reading.clone());
-        let same_facts = before.as_ref().is_some_and(|before| before.specs.coverage == reading.specs.coverage);
+        tell_problems(known.manifests.as_ref(), manifests);
+        self.metrics.problems(manifests.problems.len());
+        let before = known.manifests.replace(manifests.clone());
+        let same_facts = before.as_ref().is_some_and(|before| before.reading.coverage == manifests.reading.coverage);
         if let Some(before) = before {
-            self.begin_anew(&before.specs, &reading.specs);
+            self.begin_anew(&before.reading.specs, &manifests.reading.specs);
         }
         // A commit of what is applied already changes what it is called, and nothing else.
-        if let Some(applied) = known.applied.as_mut().filter(|applied| applied.content == reading.content) {
-            applied.revision.clone_from(&reading.specs.revision);
+        if let Some(applied) = known.applied.as_mut().filter(|applied| applied.content == manifests.content) {
+            applied.revision.clone_from(&manifests.reading.revision);
         }
         let mut options = Options { stop, ..Options::default() };
-        let mut age = Age { settles_at: known.confirmed.settles_at(&reading.content, now), ..Age::default() };
+        let mut age = Age { settles_at: known.confirmed.settles_at(&manifests.content, now), ..Age::default() };
         match by {
-            By::Change if same_facts && known.passed.as_ref() == Some(&reading.content) => {
+            By::Change if same_facts && known.passed.as_ref() == Some(&manifests.content) => {
                 return Err(Refused::Unchanged);
             }
             By::Change | By::Time => {
                 options.unattended = true;
-                age.confirm_at = known.confirmed.read(&reading.content, now);
+                age.confirm_at = known.confirmed.read(&manifests.content, now);
                 if !known.objects.is_empty() {
-                    let meaning = reading.specs.meaning();
-                    options.postponed = known.objects.waiting(now, |kind, name| spec_hash(&meaning, kind, name));
+                    let specs = &manifests.reading.specs;
+                    options.postponed = known.objects.waiting(now, |kind, name| spec_hash(specs, kind, name));
                 }
             }
-            By::Hand(_) if !reading.problems.is_empty() => return Err(Refused::Problems(reading.problems.clone())),
+            By::Hand(_) if !manifests.problems.is_empty() => return Err(Refused::Problems(manifests.problems.clone())),
             By::Hand(ask) => {
                 // What is asked for is as good as a second look. Of a part, nothing is said about the rest; and what Git is just
                 // changing is not what was meant for good.
                 let is_whole = ask.only.is_empty() && ask.saved.is_none();
                 if is_whole && !is_checked_out && !options.stop.is_cancelled() {
-                    known.confirmed.asked_for(&reading.content, now);
+                    known.confirmed.asked_for(&manifests.content, now);
                 }
-                if ask.saved.as_ref().is_some_and(|(_, specs)| !plan::declare_the_same(specs, &reading.specs)) {
+                if ask.saved.as_ref().is_some_and(|(_, saved)| !saved.declares_the_same(&manifests.reading)) {
                     return Err(Refused::OtherSpecs);
                 }
                 age.prune = ask.prune;
@@ -218,14 +224,14 @@ impl Hub {
     /// Notes what came of a pass. When the next one is due, but for what the manifests and the trash ask for.
     fn note(
         &self,
-        reading: &Reading,
+        manifests: &ManifestState,
         unconfirmed: bool,
         options: &Options,
         report: &mut Report,
         began: Instant,
         by_hand: bool,
     ) -> After {
-        let (now, specs) = (Instant::now(), &reading.specs);
+        let (now, specs) = (Instant::now(), &manifests.reading.specs);
         let no_plan = Plan::of(specs.stack.owner.clone(), String::new(), Vec::new());
         let plan = report.plan.as_ref().unwrap_or(&no_plan);
         let is_failed = !report.failed.is_empty() || !report.breaches.is_empty() || !plan.unobserved.is_empty();
@@ -237,8 +243,8 @@ impl Hub {
         for breach in &report.breaches {
             tracing::error!("the plan breaks a rule of its own, and nothing of it was run (a bug in Kiln): {breach}");
         }
-        self.note_backends(specs, report, now);
-        let view = self.viewed(reading, ending, began, report);
+        self.note_backends(&manifests.reading, report, now);
+        let view = self.viewed(manifests, ending, began, report);
         let due = {
             let mut known = self.known();
             let known = &mut *known;
@@ -256,15 +262,17 @@ impl Hub {
                 error.kind != ErrorKind::BreakerOpen && step.action != Action::Sweep
             };
             if !report.failed.is_empty() {
-                let meaning = specs.meaning();
                 for (step, error) in report.failed.iter().filter(of_object) {
                     let (kind, name) = (step.identity.kind, &step.identity.name);
-                    known.objects.failed(kind, name, spec_hash(&meaning, kind, name), &error.message, now);
+                    known.objects.failed(kind, name, spec_hash(specs, kind, name), &error.message, now);
                 }
             }
-            if ending == Ending::Done && reading.problems.is_empty() && report.postponed == 0 && options.only.is_empty()
+            if ending == Ending::Done
+                && manifests.problems.is_empty()
+                && report.postponed == 0
+                && options.only.is_empty()
             {
-                let (content, revision) = (reading.content.clone(), specs.revision.clone());
+                let (content, revision) = (manifests.content.clone(), manifests.reading.revision.clone());
                 known.applied = Some(AppliedContent { content, revision });
                 self.metrics.success(self.config.clock.now());
             }
@@ -289,7 +297,7 @@ impl Hub {
                 plan: plan.clone(),
                 retries: Vec::new(),
             };
-            let orphans = engine::orphans(&overview, specs);
+            let orphans = engine::orphans(&overview, &manifests.reading);
             self.metrics.seen(specs, &overview.world, &overview.plan, &left, &orphans);
             report.world = overview.world;
         }
@@ -298,7 +306,8 @@ impl Hub {
     }
 
     /// A backend that did not show itself at all is left alone for a while.
-    fn note_backends(&self, specs: &Specs, report: &Report, now: Instant) {
+    fn note_backends(&self, reading: &Reading, report: &Report, now: Instant) {
+        let specs = &reading.specs;
         let mut breakers = self.calls.breakers();
         breakers.retain(|name| specs.backends.contains_key(name));
         for (name, view) in &report.world {
@@ -313,7 +322,7 @@ impl Hub {
         }
         drop(breakers);
         let mut known = self.known();
-        if known.unseen.is_none() && specs.broken {
+        if known.unseen.is_none() && reading.broken {
             // It is not known yet which there are.
             return;
         }
@@ -324,11 +333,11 @@ impl Hub {
         });
     }
 
-    fn viewed(&self, reading: &Reading, ending: Ending, began: Instant, report: &Report) -> PassView {
+    fn viewed(&self, manifests: &ManifestState, ending: Ending, began: Instant, report: &Report) -> PassView {
         PassView {
             began_at: rfc3339(self.config.clock.now().saturating_sub(began.elapsed().as_secs())),
             millis: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            revision: reading.specs.revision.clone(),
+            revision: manifests.reading.revision.clone(),
             ending: ending.to_string(),
             changed: report.changed,
             failed: report.failed.len(),
@@ -349,7 +358,9 @@ impl Hub {
 
     /// Asks backends that rest whether they are back: those whose time has come, or all. Whether one is.
     pub(super) async fn probe(self: &Arc<Self>, all: bool) -> bool {
-        let Some(specs) = self.known().reading.as_ref().map(|reading| Arc::clone(&reading.specs)) else { return false };
+        let Some(specs) = self.known().manifests.as_ref().map(|manifests| Arc::clone(&manifests.reading.specs)) else {
+            return false;
+        };
         let now = Instant::now();
         let due: Vec<Name> = {
             let breakers = self.calls.breakers();
@@ -416,22 +427,22 @@ fn left_of(plan: &Plan, report: &Report, postponed: &BTreeSet<ObjectId>) -> Vec<
     plan.steps.iter().zip(left).filter(|(_, left)| *left).map(|(step, _)| step.action.verb()).collect()
 }
 
-/// A hash of what `specs` ([`Specs::meaning`]) declare of an object: it changes with the declaration, not with its file or line.
+/// A hash of what is declared of an object.
 fn spec_hash(specs: &Specs, kind: Kind, name: &Name) -> blake3::Hash {
     // `Debug` shows every field, and paths that are no text too. The hash never leaves the process.
-    let meaning = match kind {
+    let declared = match kind {
         Kind::Volume => format!("{:?}", specs.volumes.get(name)),
         Kind::Snapshot => format!("{:?}", specs.snapshots.get(name)),
         Kind::Export => format!("{:?}", specs.exports.get(name)),
         // No step is of one of these.
         Kind::Stack | Kind::Backend | Kind::Target | Kind::Approval => String::new(),
     };
-    blake3::hash(meaning.as_bytes())
+    blake3::hash(declared.as_bytes())
 }
 
 /// Logs what is wrong with the manifests, once for each time that it changes.
-fn tell_problems(before: Option<&Reading>, now: &Reading) {
-    let same = |before: &Reading| before.problems == now.problems;
+fn tell_problems(before: Option<&ManifestState>, now: &ManifestState) {
+    let same = |before: &ManifestState| before.problems == now.problems;
     if before.is_some_and(same) {
         return;
     }

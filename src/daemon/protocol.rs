@@ -19,7 +19,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{OperationError, Options, Overview, Report, Retry};
-use crate::model::{DriverError, JournalEntry, Name, ObjectId, OpenIntent, Outcome, Records, Specs};
+use crate::model::{DriverError, JournalEntry, Name, ObjectId, OpenIntent, Outcome, Reading, Records};
 use crate::plan::{Plan, ProblemView};
 use crate::store::StoreError;
 
@@ -42,8 +42,8 @@ pub struct ApplyRequest {
     pub specs: PathBuf,
     /// Digests that are approved.
     pub approve: Vec<String>,
-    /// A saved plan: this and nothing else, or nothing; and the specs that it was made for.
-    pub saved: Option<(Plan, Specs)>,
+    /// A saved plan: this and nothing else, or nothing; and the reading that it was made for.
+    pub saved: Option<(Plan, Reading)>,
     /// Only these, and what they need.
     pub only: Vec<ObjectId>,
     /// Whether the manifests count as all that the owner has, though SPECS is a file: `--prune`.
@@ -84,13 +84,13 @@ pub enum Line {
 
 impl ApplyRequest {
     /// What an apply of these options asks for.
-    pub fn new(specs: &Path, options: &Options, declared: &Specs) -> Self {
+    pub fn new(specs: &Path, options: &Options, reading: &Reading) -> Self {
         Self {
             specs: real(specs),
             approve: options.approve.clone(),
-            saved: options.saved.as_ref().map(|plan| (Plan::clone(plan), declared.clone())),
+            saved: options.saved.as_ref().map(|plan| (Plan::clone(plan), reading.clone())),
             only: options.only.iter().cloned().collect(),
-            prune: declared.coverage.is_pruned(),
+            prune: reading.coverage.is_pruned(),
         }
     }
 }
@@ -121,7 +121,7 @@ pub enum OperationAnswer {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct OverviewAnswer {
     /// What is declared; of files with a problem, what they last said.
-    pub specs: Arc<Specs>,
+    pub reading: Arc<Reading>,
     /// What was seen and planned.
     pub overview: Overview,
     /// What is wrong with the manifests.

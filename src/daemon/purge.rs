@@ -7,14 +7,15 @@ use tokio::time::Instant;
 use super::hub::Hub;
 use super::schedule::VANISHED;
 use crate::engine::{self, Options, Purge, Referenced, Report, Trashed};
-use crate::manifest::Reading;
-use crate::model::{Kind, LedgerView, Listed, Name, PurgeMode, Specs, Step};
+use crate::manifest::ManifestState;
+use crate::model::{Kind, LedgerView, Listed, Name, PurgeMode, Reading, Step};
 use crate::plan::{self, Held, Observation};
 
 impl Hub {
     /// Notes for how long what is in the trash has been seen there, and for how long no document has wanted it.
-    pub(super) fn note_trash(&self, reading: &Reading, specs: &Arc<Specs>, report: &Report) {
-        let specs = confirmed_by_object(specs);
+    pub(super) fn note_trash(&self, manifests: &ManifestState, reading: &Arc<Reading>, report: &Report) {
+        let reading = confirmed_by_object(reading);
+        let specs = &reading.specs;
         let complete = |(name, view): (&Name, &Observation)| match view {
             Observation::Seen { observed, .. } if observed.listed == Listed::COMPLETE => Some(name.clone()),
             _ => None,
@@ -22,22 +23,23 @@ impl Hub {
         let complete = report.world.iter().filter_map(complete).collect();
         let trash = engine::trash_in(&report.world, &specs.stack.owner);
         let ttl = specs.stack.trash.ttl.into();
-        let wanted = Referenced::of(&specs);
+        let wanted = Referenced::of(specs);
         // A manifest that cannot be read may want anything.
         let is_referenced =
-            |trashed: &Trashed| !reading.problems.is_empty() || is_referenced(trashed, &wanted, &specs, report);
+            |trashed: &Trashed| !manifests.problems.is_empty() || is_referenced(trashed, &wanted, &reading, report);
         self.known().expiry.note(&trash, &complete, ttl, self.config.clock.now(), Instant::now(), is_referenced);
     }
 
     /// Purges what of the trash is past its time. The pass was made for this reading, which has no problem.
     pub(super) async fn purge(
         self: &Arc<Self>,
-        specs: &Arc<Specs>,
+        reading: &Arc<Reading>,
         options: &Options,
         report: &Report,
-        reading: &Reading,
+        manifests: &ManifestState,
     ) {
-        let specs = &confirmed_by_object(specs);
+        let reading = confirmed_by_object(reading);
+        let specs = &reading.specs;
         if specs.stack.trash.purge != PurgeMode::Auto || report.stopped || !report.breaches.is_empty() {
             return;
         }
@@ -46,7 +48,7 @@ impl Hub {
             let (known, wall, now) = (self.known(), self.config.clock.now(), Instant::now());
             let trash = engine::trash_in(&report.world, &specs.stack.owner).into_iter();
             let sure =
-                trash.filter(|trashed| is_sure(trashed, &wanted, specs, report) && !is_suspended(trashed, report));
+                trash.filter(|trashed| is_sure(trashed, &wanted, &reading, report) && !is_suspended(trashed, report));
             sure.filter(|trashed| known.expiry.is_ripe(trashed, wall, now)).collect()
         };
         if ripe.is_empty() {
@@ -54,12 +56,12 @@ impl Hub {
         }
         // The pass may have taken hours: what is declared again since then must stay.
         let again = self.read().await;
-        let is_same_stack = again.specs.stack.owner == reading.specs.stack.owner
-            && again.specs.stack.id == reading.specs.stack.id
-            && again.specs.stack.trash == reading.specs.stack.trash;
+        let is_same_stack = again.reading.specs.stack.owner == manifests.reading.specs.stack.owner
+            && again.reading.specs.stack.id == manifests.reading.specs.stack.id
+            && again.reading.specs.stack.trash == manifests.reading.specs.stack.trash;
         // A directory that vanished since the pass began is younger than it was then.
-        let mut now = Specs::clone(&again.specs);
-        now.coverage.young = specs.coverage.young || again.content != reading.content;
+        let mut now = Reading::clone(&again.reading);
+        now.coverage.young = reading.coverage.young || again.content != manifests.content;
         now.coverage.young_until =
             now.coverage.young.then(|| self.config.clock.now().saturating_add(VANISHED.as_secs()));
         let may_go_on = !options.stop.is_cancelled()
@@ -67,7 +69,7 @@ impl Hub {
             && again.problems.is_empty()
             && again.usable
             && is_same_stack;
-        let wanted = Referenced::of(&now);
+        let wanted = Referenced::of(&now.specs);
         ripe.retain(|trashed| may_go_on && !is_referenced(trashed, &wanted, &now, report));
         if ripe.is_empty() {
             self.wake.notify_one();
@@ -83,25 +85,25 @@ impl Hub {
     }
 }
 
-/// The specs without the doubt that they were read only once: for the trash each object is confirmed by itself.
-fn confirmed_by_object(specs: &Arc<Specs>) -> Arc<Specs> {
-    match specs.unconfirmed {
-        true => Arc::new(Specs { unconfirmed: false, ..Specs::clone(specs) }),
-        false => Arc::clone(specs),
+/// The reading without the doubt that it was the only one: for the trash each object is confirmed by itself.
+fn confirmed_by_object(reading: &Arc<Reading>) -> Arc<Reading> {
+    match reading.unconfirmed {
+        true => Arc::new(Reading { unconfirmed: false, ..Reading::clone(reading) }),
+        false => Arc::clone(reading),
     }
 }
 
-/// Whether a document needs an object, or may for all that the reading says. `wanted` is of these specs.
-fn is_referenced(trashed: &Trashed, wanted: &Referenced<'_>, specs: &Specs, report: &Report) -> bool {
+/// Whether a document needs an object, or may for all that the reading says. `wanted` is of its specs.
+fn is_referenced(trashed: &Trashed, wanted: &Referenced<'_>, reading: &Reading, report: &Report) -> bool {
     let ledger = match report.world.get(&trashed.backend) {
         Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) => {
-            observed.ledgers.get(&specs.stack.owner)
+            observed.ledgers.get(&reading.specs.stack.owner)
         }
         Some(Observation::Failed { .. } | Observation::Unsupported) | None => None,
     };
     let ledger = ledger.and_then(LedgerView::ledger);
     let is_named = trashed.object.identity.as_ref().is_none_or(|id| wanted.contains(id.kind, &id.name));
-    is_named || engine::is_kept_by_reading(specs, ledger, &trashed.object)
+    is_named || engine::is_kept_by_reading(reading, ledger, &trashed.object)
 }
 
 /// Whether it was suspended when the pass began. (What is suspended since then is held by the purge itself.)
@@ -112,7 +114,7 @@ fn is_suspended(trashed: &Trashed, report: &Report) -> bool {
 
 /// Whether nothing about an object in the trash is in doubt: its backend showed everything, its marks can be believed, nothing else
 /// is planned or held for it, and no document wants it.
-fn is_sure(trashed: &Trashed, wanted: &Referenced<'_>, specs: &Specs, report: &Report) -> bool {
+fn is_sure(trashed: &Trashed, wanted: &Referenced<'_>, reading: &Reading, report: &Report) -> bool {
     let Some(Observation::Seen { observed, .. }) = report.world.get(&trashed.backend) else { return false };
     let Some(identity) = &trashed.object.identity else { return false };
     let Some(plan) = &report.plan else { return false };
@@ -125,7 +127,7 @@ fn is_sure(trashed: &Trashed, wanted: &Referenced<'_>, specs: &Specs, report: &R
         && report.usable.contains(&trashed.backend)
         && !plan.steps.iter().any(step_on_it)
         && !plan.held.iter().any(held_on_it)
-        && !is_referenced(trashed, wanted, specs, report)
+        && !is_referenced(trashed, wanted, reading, report)
 }
 
 #[cfg(test)]
@@ -222,7 +224,7 @@ mod tests {
         Report { world: [(name("fast"), view)].into(), ..report() }
     }
 
-    fn declared(volume: &str) -> Specs {
+    fn declared(volume: &str) -> Reading {
         let head = "apiVersion: kiln/v1\nkind:";
         let text = format!(
             "{head} Stack\nmetadata: {{name: prod}}\nspec: {{id: 5c1d2e8a90, defaults: {{backend: fast}}}}\n---\n\
@@ -231,22 +233,22 @@ mod tests {
         );
         let loaded = manifest::load(&Source::Text(text), &Limits::default());
         assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
-        let mut specs = loaded.specs;
+        let mut reading = loaded.reading;
         // As a directory with the Stack does, it says of what it does not name that it is gone.
-        specs.coverage.prune();
-        specs
+        reading.coverage.prune();
+        reading
     }
 
-    fn sure(trashed: &Trashed, specs: &Specs, report: &Report) -> bool {
-        is_sure(trashed, &Referenced::of(specs), specs, report)
+    fn sure(trashed: &Trashed, reading: &Reading, report: &Report) -> bool {
+        is_sure(trashed, &Referenced::of(&reading.specs), reading, report)
     }
 
     #[test]
     fn an_object_is_purged_only_if_nothing_about_it_is_in_doubt() {
-        let specs = declared("other");
-        assert!(sure(&trashed(), &specs, &report()));
-        assert!(sure(&trashed(), &specs, &with_step(identity("other", 0))), "what is done to others is no doubt");
-        assert!(sure(&trashed(), &specs, &with_held("other", None)));
+        let reading = declared("other");
+        assert!(sure(&trashed(), &reading, &report()));
+        assert!(sure(&trashed(), &reading, &with_step(identity("other", 0))), "what is done to others is no doubt");
+        assert!(sure(&trashed(), &reading, &with_held("other", None)));
         assert!(!sure(&trashed(), &declared("db"), &report()), "a document wants it");
         let partly = |listed: Listed| in_world(seen(Observed { listed, ..observed() }));
         let all = Listed::COMPLETE;
@@ -254,9 +256,9 @@ mod tests {
             object: Object { conflict: Some("its tags contradict its name".to_owned()), ..trashed().object },
             ..trashed()
         };
-        assert!(!sure(&conflict, &specs, &report()), "its marks cannot be believed");
+        assert!(!sure(&conflict, &reading, &report()), "its marks cannot be believed");
         let nobodys = Trashed { object: Object { identity: None, ..trashed().object }, ..trashed() };
-        assert!(!sure(&nobodys, &specs, &report()), "it belongs to nobody");
+        assert!(!sure(&nobodys, &reading, &report()), "it belongs to nobody");
         let gaps = Observed { gaps: vec!["an entry cannot be read".to_owned()], ..observed() };
         let taken = Observation::LockedBy {
             by: "pid 1".to_owned(),
@@ -277,7 +279,7 @@ mod tests {
             ("its backend is not this owner's", Report { usable: BTreeSet::new(), ..report() }),
             ("there is no plan", Report { plan: None, ..report() }),
         ] {
-            assert!(!sure(&trashed(), &specs, &report), "{doubt}");
+            assert!(!sure(&trashed(), &reading, &report), "{doubt}");
         }
     }
 }

@@ -194,11 +194,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_saved_plan_of_other_manifests_is_refused_and_changes_nothing() {
         let bench = Bench::new().await;
-        let reading = bench.hub.read().await;
+        let manifests = bench.hub.read().await;
         let By::Hand(ask) = ask(&bench) else { unreachable!() };
         let plan = bench.pass().await.unwrap().plan.unwrap();
         bench.volume("c");
-        let ask = ApplyRequest { saved: Some((plan, crate::model::Specs::clone(&reading.specs))), ..ask };
+        let ask = ApplyRequest { saved: Some((plan, crate::model::Reading::clone(&manifests.reading))), ..ask };
         let mut lines = apply(&bench.hub, &Arc::default(), ask);
         let mut told = Vec::new();
         while let Some(line) = lines.recv().await {

@@ -426,13 +426,13 @@ async fn overview(State(desk): State<Desk>) -> Response {
 
 /// A fresh look at everything, as JSON.
 async fn look(hub: Arc<Hub>) -> Result<Bytes, String> {
-    let reading = hub.read().await;
+    let manifests = hub.read().await;
     // What a person may do at once they see at once; for a vanished directory they wait like the daemon.
-    let settles_at = hub.known().confirmed.settles_at(&reading.content, Instant::now());
-    let specs = hub.aged(&reading, &Age { settles_at, ..Age::default() });
-    let overview = engine::overview(&hub.setup(Arc::clone(&specs)), &[]).await;
+    let settles_at = hub.known().confirmed.settles_at(&manifests.content, Instant::now());
+    let reading = hub.aged(&manifests, &Age { settles_at, ..Age::default() });
+    let overview = engine::overview(&hub.setup(Arc::clone(&reading)), &[]).await;
     let overview = engine::Overview { retries: hub.retries(), ..overview };
-    let overview = OverviewAnswer { problems: engine::problem_views(&reading.problems), specs, overview };
+    let overview = OverviewAnswer { problems: engine::problem_views(&manifests.problems), reading, overview };
     let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&overview)).await;
     json.map_err(|error| error.to_string())?.map(Bytes::from).map_err(|error| error.to_string())
 }
@@ -533,19 +533,19 @@ async fn operate(
             true => None,
             false => Some(desk.hub.turn.lock().await),
         };
-        let reading = desk.hub.read().await;
-        let is_enough = reading.usable && act.needs_the_owner_alone();
-        if !reading.problems.is_empty() && !is_enough {
-            return OperationAnswer::Invalid(engine::problem_views(&reading.problems));
+        let manifests = desk.hub.read().await;
+        let is_enough = manifests.usable && act.needs_the_owner_alone();
+        if !manifests.problems.is_empty() && !is_enough {
+            return OperationAnswer::Invalid(engine::problem_views(&manifests.problems));
         }
         // What has been read once only may be a file that is just being written: nothing is given up for it.
         let age = {
             let (mut known, now) = (desk.hub.known(), Instant::now());
-            let confirm_at = known.confirmed.read(&reading.content, now);
-            Age { confirm_at, settles_at: known.confirmed.settles_at(&reading.content, now), prune: false }
+            let confirm_at = known.confirmed.read(&manifests.content, now);
+            Age { confirm_at, settles_at: known.confirmed.settles_at(&manifests.content, now), prune: false }
         };
-        let specs = desk.hub.aged(&reading, &age);
-        let answer = match engine::operate(&desk.hub.setup(specs), act).await {
+        let reading = desk.hub.aged(&manifests, &age);
+        let answer = match engine::operate(&desk.hub.setup(reading), act).await {
             Ok(said) => {
                 match &said {
                     engine::OperationResult::Sentences(said) => {

@@ -19,7 +19,7 @@ use crate::driver::Driver;
 use crate::driver::sim::{FaultRates, SimDriver};
 use crate::engine::{Clock, Connect, Operation, Options, Report, suspend};
 use crate::manifest::Allowed;
-use crate::model::{BackendSpec, DriverError, Kind, PurgeMode, Specs};
+use crate::model::{BackendSpec, DriverError, Kind, PurgeMode, Reading};
 use crate::store::{MemoryStore, StoreError};
 
 /// The host's clock, as the test sets it.
@@ -293,7 +293,7 @@ async fn an_apply_by_a_person_with_broken_manifests_does_nothing() {
 #[tokio::test(start_paused = true)]
 async fn what_is_suspended_is_not_purged() {
     let bench = Bench::with_trash().await;
-    let setup = bench.hub.setup(bench.hub.read().await.specs);
+    let setup = bench.hub.setup(bench.hub.read().await.reading);
     let b = Some((Kind::Volume, "b".parse().unwrap()).into());
     suspend(&setup, b.clone(), "forensics", None).await.unwrap();
     bench.later(CONFIRM.as_secs()).await;
@@ -310,22 +310,22 @@ async fn the_daemon_alone_purges_and_not_after_a_pass_in_doubt() {
     // An apply by a person purges nothing.
     let report = bench.by(ask(&bench)).await.unwrap();
     assert_eq!(bench.trash(), 1);
-    let reading = bench.hub.read().await;
-    let purge = async |specs: &Arc<Specs>, options: &Options, report: &Report| {
-        bench.hub.purge(specs, options, report, &reading).await;
+    let manifests = bench.hub.read().await;
+    let purge = async |reading: &Arc<Reading>, options: &Options, report: &Report| {
+        bench.hub.purge(reading, options, report, &manifests).await;
         bench.trash()
     };
-    let (specs, options) = (&reading.specs, &Options::default());
-    let mut manual = Specs::clone(specs);
-    manual.stack.trash.purge = PurgeMode::Manual;
+    let (reading, options) = (&manifests.reading, &Options::default());
+    let mut manual = Reading::clone(reading);
+    manual.specs_mut().stack.trash.purge = PurgeMode::Manual;
     assert_eq!(purge(&Arc::new(manual), options, &report).await, 1, "the Stack says that a person purges");
     let breaks_a_rule = Report { breaches: vec!["a rule".to_owned()], ..report.clone() };
-    assert_eq!(purge(specs, options, &breaks_a_rule).await, 1, "the plan was refused");
+    assert_eq!(purge(reading, options, &breaks_a_rule).await, 1, "the plan was refused");
     let stop = CancellationToken::new();
     stop.cancel();
     let stopped = Options { stop, ..Options::default() };
-    assert_eq!(purge(specs, &stopped, &report).await, 1, "the daemon is told to end");
-    assert_eq!(purge(specs, options, &report).await, 0);
+    assert_eq!(purge(reading, &stopped, &report).await, 1, "the daemon is told to end");
+    assert_eq!(purge(reading, options, &report).await, 0);
 }
 
 #[tokio::test(start_paused = true)]

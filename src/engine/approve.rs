@@ -57,12 +57,12 @@ pub async fn approve(setup: &Setup, digest: &str) -> Result<Vec<String>, Operati
         }
         written.push(backend.clone());
     }
-    let journal = steps.iter().map(|step| line(step, digest, pass.now, &setup.specs.revision)).collect();
+    let journal = steps.iter().map(|step| line(step, digest, pass.now, &setup.reading.revision)).collect();
     remember(&pass, Batch { journal, ..Batch::default() }).await?;
     let mut said: Vec<String> = steps.iter().map(|step| format!("approved: {}", sentence(step))).collect();
     let bytes = Size(steps.iter().map(|step| step.bytes.bytes()).sum());
     said.push(format!("{}, {bytes}: the next apply carries it out, and nothing else ({digest})", counted(steps.len())));
-    said.extend(writers(&pass.observations.world, &setup.specs.stack.owner, None));
+    said.extend(writers(&pass.observations.world, &setup.reading.specs.stack.owner, None));
     Ok(said)
 }
 

@@ -38,7 +38,7 @@ impl Reporter for Yes {
     }
 }
 
-fn specs(owner: &str, volumes: usize) -> Specs {
+fn specs(owner: &str, volumes: usize) -> Reading {
     let head = "apiVersion: kiln/v1\nkind:";
     let mut text = format!(
         "{head} Stack\nmetadata: {{name: {owner}}}\nspec: {{id: 5c1d2e8a90, defaults: {{backend: pool}}, \
@@ -51,15 +51,15 @@ fn specs(owner: &str, volumes: usize) -> Specs {
     let loaded = load(&Source::Text(text), &Limits::default());
     assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
     // As a directory that holds it.
-    Specs { coverage: Default::default(), ..loaded.specs }
+    Reading { coverage: Default::default(), ..loaded.reading }
 }
 
 /// How often each operation on a backend of `count` objects looks at one of them to compare it.
 async fn comparisons(count: usize) -> BTreeMap<&'static str, usize> {
     let world = Arc::new(Mutex::new(SimWorld::new(7)));
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let setup = |specs: Specs, now: u64| Setup {
-        specs: Arc::new(specs),
+    let setup = |specs: Reading, now: u64| Setup {
+        reading: Arc::new(specs),
         store: Some(Arc::clone(&store)),
         connect: Arc::new(One(Arc::clone(&world))),
         clock: Arc::new(Fixed(1_800_000_000 + now)),
@@ -84,7 +84,7 @@ async fn comparisons(count: usize) -> BTreeMap<&'static str, usize> {
     let later = setup(specs("new", count / 2), 30 * 86_400);
     let overview = overview(&later, &[]).await;
     COMPARED.take();
-    assert_eq!(orphans(&overview, &later.specs).len(), count / 2);
+    assert_eq!(orphans(&overview, &later.reading).len(), count / 2);
     count_of("orphans");
     let (listed, _) = trash_purge_list(&later, &Purge::Expired).await.unwrap();
     assert_eq!(trash_purge(&later, &Purge::Expired, &listed).await.unwrap().len(), count / 2);

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::driver::StepContext;
 use crate::model::{
     Action, Clients, DriverError, Effect, ErrorKind, JournalEntry, Ledger, Name, Object, ObjectRecord, OpenIntent,
-    Outcome, Place, Reason, Scope, Specs, Step, Suspension, Tags, Uid,
+    Outcome, Place, Reading, Reason, Scope, Step, Suspension, Tags, Uid,
 };
 use crate::store::{Batch, Store, StoreError};
 
@@ -47,7 +47,7 @@ pub(super) struct Run<'r> {
     pub ledgers: &'r mut BTreeMap<Name, Ledger>,
     pub reporter: Arc<dyn Reporter>,
     pub stop: CancellationToken,
-    pub specs: &'r Specs,
+    pub reading: &'r Reading,
     pub revision: String,
     /// Why steps on a backend that is not among `backends` cannot be made.
     pub unready: &'r BTreeMap<Name, DriverError>,
@@ -251,7 +251,7 @@ impl Run<'_> {
                     // What the calls said is entered all the same: what vanishes now must not look like what never was.
                     for index in &indexes {
                         ledger::note(ledger, &steps[*index], as_reported(&steps[*index]).as_ref(), self.clock.now());
-                        ledger::declare(ledger, steps[*index].identity.uid, self.specs);
+                        ledger::declare(ledger, steps[*index].identity.uid, self.reading);
                     }
                     let written = backend.write_ledger_again(ledger).await;
                     let and = if written.is_ok() { "" } else { ", nor could its ledger be written" };
@@ -278,7 +278,7 @@ impl Run<'_> {
                     continue;
                 }
                 ledger::note(ledger, step, live.or(trashed), now);
-                ledger::declare(ledger, step.identity.uid, self.specs);
+                ledger::declare(ledger, step.identity.uid, self.reading);
                 batch.objects.push(record(step, live, trashed, now));
             }
             let written = backend.write_ledger_again(ledger).await;

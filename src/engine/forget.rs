@@ -21,7 +21,7 @@ use super::{Setup, ledger};
 /// See [`OperationError`].
 pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&str>) -> Result<String, OperationError> {
     let mut pass = begin(setup).await?;
-    let owner = &setup.specs.stack.owner;
+    let owner = &setup.reading.specs.stack.owner;
     let there = pass.observations.world.iter().find_map(|(backend, view)| {
         let (Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) = view else { return None };
         let object = observed.objects.iter().find(|o| o.place != Place::Temporary && o.is(owner, kind, name))?;
@@ -41,7 +41,7 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
     if let Some(record) = remembered.find(|record| closed(&record.backend)) {
         return Err(OperationError::Held(format!(
             "{}: it may still be there",
-            no_driver(&setup.specs, &record.backend)
+            no_driver(&setup.reading, &record.backend)
         )));
     }
     let seen: BTreeSet<Uid> = pass.observations.world.values().flat_map(all_uids).collect();
@@ -61,7 +61,7 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
         while let Some((uid, _)) = ledger.expected(kind, name) {
             ledger.add_tombstone(uid, now);
             let identity = Identity { owner: owner.clone(), kind, name: name.clone(), uid };
-            batch.journal.push(decided(&pass.setup.specs.revision, now, backend, &identity, GIVEN_UP.to_owned(), by));
+            batch.journal.push(decided(&pass.setup.reading.revision, now, backend, &identity, GIVEN_UP.to_owned(), by));
             forgotten.push((backend.clone(), uid));
         }
     }
@@ -102,7 +102,7 @@ async fn accept_as_it_is(
         return Err(OperationError::Usage(format!("{} has no owner", object.native)));
     };
     let (kind, name) = (identity.kind.as_lower(), &identity.name);
-    let declared = declared_size(&pass.setup.specs, &identity);
+    let declared = declared_size(&pass.setup.reading.specs, &identity);
     let entry = pass.ledgers.get(backend).and_then(|ledger| ledger.complete.get(&identity.uid));
     if entry.is_none_or(|entry| entry.size <= object.size) {
         return Err(OperationError::Usage(format!("{kind} {name} is there: only what is lost is forgotten")));
@@ -113,7 +113,7 @@ async fn accept_as_it_is(
         return Err(OperationError::Usage(format!("{kind} {name} is there: only what is lost is forgotten")));
     };
     pass.write_now(backend).await.map_err(|error| OperationError::Failed(format!("{backend}: {error}")))?;
-    let line = decided(&pass.setup.specs.revision, pass.now, backend, &identity, accepted(object.size, was), by);
+    let line = decided(&pass.setup.reading.revision, pass.now, backend, &identity, accepted(object.size, was), by);
     let batch = Batch { objects: vec![(identity.uid, None)], journal: vec![line], ..Batch::default() };
     remember(pass, batch).await?;
     let mut said = format!("{kind} {name} is accepted as it is, with {}", object.size);
@@ -175,7 +175,7 @@ fn decided(
 /// # Errors
 /// See [`OperationError`].
 pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Result<String, OperationError> {
-    let specs = &setup.specs;
+    let specs = &setup.reading.specs;
     let owner = &specs.stack.owner;
     let mut pass = begin(setup).await?;
     let seen = match pass.observations.world.get(name) {
@@ -202,7 +202,7 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
         Some(Observation::Failed { why }) => {
             return Err(OperationError::Unobserved(format!("{name} could not be observed: {why}")));
         }
-        Some(Observation::Unsupported) | None => return Err(no_driver(specs, name)),
+        Some(Observation::Unsupported) | None => return Err(no_driver(&setup.reading, name)),
     };
     // What could not be seen would be given up with what is not there.
     if let Some(LedgerView::Unreadable(why)) = observed.ledgers.get(owner) {
@@ -252,9 +252,9 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     let unseen = remembered.values().filter(|r| r.seen.is_some() && !there.contains_key(&r.identity.uid));
     gone.extend(unseen.map(|record| (record.identity.uid, record.identity.clone())));
     batch.objects = remembered.keys().map(|uid| (*uid, None)).collect();
-    ledger::settle(&mut ledger, &observed, specs, pass.now);
+    ledger::settle(&mut ledger, &observed, &setup.reading, pass.now);
     let objects = ledger.complete.len();
-    let line = |identity: &Identity, what: String| decided(&specs.revision, pass.now, name, identity, what, by);
+    let line = |identity: &Identity, what: String| decided(&setup.reading.revision, pass.now, name, identity, what, by);
     batch.journal.extend(gone.values().map(|identity| line(identity, GIVEN_UP.to_owned())));
     let mut smaller = Vec::new();
     for (uid, object) in &there {

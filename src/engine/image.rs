@@ -40,7 +40,7 @@ pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, 
     let what = format!("{}/{name}", kind.as_lower());
     let records = setup.store.as_ref().and_then(|store| store.records().ok()).unwrap_or_default();
     let pass = Pass::begin(setup, records, Intent::Look).await;
-    let owner = &setup.specs.stack.owner;
+    let owner = &setup.reading.specs.stack.owner;
     let mut found: Vec<(&Name, &Object)> = Vec::new();
     let mut unseen = Vec::new();
     for (backend, view) in &pass.observations.world {

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use foldhash::{HashMap, HashMapExt};
 
 use crate::model::{
-    Action, ApprovalInUse, Extent, Identity, Kind, Ledger, LedgerEntry, Object, Observed, Owner, Place, Removal, Size,
-    Specs, Step, Uid, Withdrawal,
+    Action, ApprovalInUse, Extent, Identity, Kind, Ledger, LedgerEntry, Object, Observed, Owner, Place, Reading,
+    Removal, Size, Specs, Step, Uid, Withdrawal,
 };
 use crate::plan::{ApprovalSet, Plan, approval_item};
 
@@ -16,7 +16,7 @@ use crate::plan::{ApprovalSet, Plan, approval_item};
 /// - what was leaving and is gone is buried; so is what is Lost and no longer declared;
 /// - what left and was not counted, is counted (a crash before its count);
 /// - what is too old to matter is dropped.
-pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, now: u64) {
+pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, reading: &Reading, now: u64) {
     let mut there: HashMap<Uid, (&Object, &Identity)> = HashMap::with_capacity(observed.objects.len());
     for object in observed.objects.iter().filter(|o| o.place != Place::Temporary && o.conflict.is_none()) {
         if let Some(identity) = object.identity.as_ref().filter(|id| id.owner == ledger.owner) {
@@ -25,12 +25,12 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, no
     }
     for (uid, (object, identity)) in &there {
         match ledger.complete.get(uid) {
-            None => enter(ledger, identity, object, guess_n(specs, identity, ledger)),
+            None => enter(ledger, identity, object, guess_n(&reading.specs, identity, ledger)),
             // A rename of ours that a crash kept from being entered.
             Some(LedgerEntry { name, n, .. })
                 if *name != identity.name
                     && (ledger.renaming.get(uid) == Some(&identity.name)
-                        || Some(name) == specs_renamed_from(specs, identity)) =>
+                        || Some(name) == specs_renamed_from(&reading.specs, identity)) =>
             {
                 rename(ledger, identity, object, *n);
             }
@@ -53,12 +53,12 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, specs: &Specs, no
     let is_live = |uid| there.get(&uid).is_some_and(|(object, _)| object.place == Place::Live);
     ledger.removals.retain(|removal| !is_live(removal.uid) && counted.insert(removal.uid));
     let in_doubt: BTreeSet<_> = observed.objects.iter().filter(|o| o.conflict.is_some()).map(|o| &o.native).collect();
-    let renamed = old_names(specs);
+    let renamed = old_names(&reading.specs);
     let gone: Vec<(Uid, Kind, Size)> = ledger
         .complete
         .iter()
         .filter(|(uid, entry)| {
-            let withdrawn = || specs.withdraws(entry.kind, &entry.name, Some(ledger), **uid) == Withdrawal::Withdrawn;
+            let withdrawn = || reading.withdraws(entry.kind, &entry.name, Some(ledger), **uid) == Withdrawal::Withdrawn;
             let renamed = || renamed.contains(&(entry.kind == Kind::Volume, &entry.name));
             !there.contains_key(uid)
                 && !in_doubt.contains(&entry.native)
@@ -296,62 +296,62 @@ fn spend(ledger: &mut Ledger) {
 
 /// Strikes approved items off that nothing is planned for any more (a person removed the object by hand, or its document came
 /// back). `pending`: `uid verb` of all steps and of all that is held. What these manifests do not cover keeps its approvals.
-pub(super) fn drop_stale(ledger: &mut Ledger, pending: &BTreeSet<String>, specs: &Specs) {
+pub(super) fn drop_stale(ledger: &mut Ledger, pending: &BTreeSet<String>, reading: &Reading) {
     let waits = |item: &String| item.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ");
     let mut approvals = std::mem::take(&mut ledger.approvals);
     for approval in &mut approvals {
-        approval.set.retain(|item| pending.contains(&waits(item)) || is_left(ledger, item, specs));
+        approval.set.retain(|item| pending.contains(&waits(item)) || is_left(ledger, item, reading));
     }
     ledger.approvals = approvals;
     spend(ledger);
 }
 
 /// Whether these manifests say nothing about the object of an approved item.
-fn is_left(ledger: &Ledger, item: &str, specs: &Specs) -> bool {
+fn is_left(ledger: &Ledger, item: &str, reading: &Reading) -> bool {
     let uid = item.split(' ').next().and_then(|uid| uid.parse().ok());
     let entry = uid.and_then(|uid| Some((uid, ledger.complete.get(&uid)?)));
-    entry.is_some_and(|(uid, entry)| is_not_covered(ledger, uid, entry, specs))
+    entry.is_some_and(|(uid, entry)| is_not_covered(ledger, uid, entry, reading))
 }
 
-fn is_not_covered(ledger: &Ledger, uid: Uid, entry: &LedgerEntry, specs: &Specs) -> bool {
-    specs.withdraws(entry.kind, &entry.name, Some(ledger), uid) == Withdrawal::NotCovered
+fn is_not_covered(ledger: &Ledger, uid: Uid, entry: &LedgerEntry, reading: &Reading) -> bool {
+    reading.withdraws(entry.kind, &entry.name, Some(ledger), uid) == Withdrawal::NotCovered
 }
 
 /// Removals that waited because they were too much at once, and about which these manifests say nothing: they go on waiting.
-pub(super) fn waiting_elsewhere(ledger: &Ledger, specs: &Specs) -> BTreeSet<Uid> {
+pub(super) fn waiting_elsewhere(ledger: &Ledger, reading: &Reading) -> BTreeSet<Uid> {
     let is_left = |uid: &&Uid| {
         let entry = ledger.complete.get(uid);
-        entry.is_some_and(|entry| is_not_covered(ledger, **uid, entry, specs))
+        entry.is_some_and(|entry| is_not_covered(ledger, **uid, entry, reading))
     };
     ledger.waiting.iter().filter(is_left).copied().collect()
 }
 
 /// Enters which file declares an object. A part of the manifests does not know better than all of them did.
-pub(super) fn declare(ledger: &mut Ledger, uid: Uid, specs: &Specs) {
+pub(super) fn declare(ledger: &mut Ledger, uid: Uid, reading: &Reading) {
     let Some(entry) = ledger.complete.get_mut(&uid) else { return };
-    let is_known = specs.coverage.extent == Extent::Partial && entry.declared_in.is_some();
-    if let Some(file) = specs.declared_in(entry.kind, &entry.name).filter(|_| !is_known) {
+    let is_known = reading.coverage.extent == Extent::Partial && entry.declared_in.is_some();
+    if let Some(file) = reading.declared_in(entry.kind, &entry.name).filter(|_| !is_known) {
         entry.declared_in = Some(file);
     }
 }
 
 /// Enters which files declare the objects, and which manifests were read. While objects wait because these are other manifests, those
 /// before stay the ones to compare with.
-pub(super) fn read(ledger: &mut Ledger, specs: &Specs, plan: &Plan) {
+pub(super) fn read(ledger: &mut Ledger, reading: &Reading, plan: &Plan) {
     let uids: Vec<Uid> = ledger.complete.keys().copied().collect();
-    uids.into_iter().for_each(|uid| declare(ledger, uid, specs));
-    if !specs.is_whole() || specs.coverage.stdin || specs.coverage.files.is_empty() {
+    uids.into_iter().for_each(|uid| declare(ledger, uid, reading));
+    if !reading.is_whole() || reading.coverage.stdin || reading.coverage.files.is_empty() {
         return;
     }
     let waits = plan.doubted.iter().any(|uid| ledger.complete.contains_key(uid));
-    if waits && specs.is_other_source(Some(ledger)).is_some() {
+    if waits && reading.is_other_source(Some(ledger)).is_some() {
         return;
     }
     let declared_below = |directory: &str| {
         let below = format!("{directory}/");
         ledger.complete.values().any(|entry| entry.declared_in.as_ref().is_some_and(|file| file.starts_with(&below)))
     };
-    ledger.reading = Some(specs.coverage.remembered(ledger.reading.as_ref(), declared_below));
+    ledger.reading = Some(reading.coverage.remembered(ledger.reading.as_ref(), declared_below));
 }
 
 /// The first ledger of an owner on a pool.

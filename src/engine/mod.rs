@@ -55,7 +55,7 @@ pub use unowned::{Unowned, unowned, with_content};
 
 use crate::driver::Driver;
 use crate::model::{
-    BackendSpec, DriverError, JournalEntry, Kind, Name, ObjectId, Outcome, Records, Specs, Step, Suspension,
+    BackendSpec, DriverError, JournalEntry, Kind, Name, ObjectId, Outcome, Reading, Records, Step, Suspension,
 };
 use crate::plan::{Plan, World};
 use crate::store::Store;
@@ -78,8 +78,8 @@ pub trait Connect: Send + Sync {
 /// What every pass needs.
 #[derive(Clone)]
 pub struct Setup {
-    /// What is declared.
-    pub specs: Arc<Specs>,
+    /// What is declared, and how far it can be relied on.
+    pub reading: Arc<Reading>,
     /// What is remembered; none when only looking while the store cannot be opened.
     pub store: Option<Arc<dyn Store>>,
     /// Where drivers come from.

@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 
 use crate::driver::{Driver, WriterLock};
 use crate::model::{
-    BackendSpec, DriverError, ErrorKind, Kind, Ledger, Name, NativeName, Observed, Owner, Place, PoolId, Records,
-    Scope, Specs, Suspension,
+    BackendSpec, DriverError, ErrorKind, Kind, Ledger, Name, NativeName, Observed, Owner, Place, PoolId, Reading,
+    Records, Scope, Suspension,
 };
 use crate::plan::{Observation, Plan, World, looks};
 
@@ -131,13 +131,19 @@ pub(super) struct Observations {
 }
 
 /// Opens and observes these backends, all at once.
-pub(super) async fn look(connect: &Arc<dyn Connect>, specs: &Specs, records: &Records, intent: Intent) -> Observations {
+pub(super) async fn look(
+    connect: &Arc<dyn Connect>,
+    reading: &Reading,
+    records: &Records,
+    intent: Intent,
+) -> Observations {
+    let specs = &reading.specs;
     let owner = &specs.stack.owner;
     let mut observations =
         Observations { backends: BTreeMap::new(), world: World::new(), suspensions: BTreeMap::new() };
     let mut tasks = JoinSet::new();
     for spec in specs.backends.values() {
-        if let Some(barred) = specs.not_allowed(Kind::Backend, &spec.meta.name) {
+        if let Some(barred) = reading.not_allowed(Kind::Backend, &spec.meta.name) {
             // Nothing is opened there, not even to look: the planner says why.
             let view = match barred.silent {
                 true => Observation::Failed { why: barred.message.clone() },

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Action, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName, Object, ObjectId, Owner, Place, Reason, Risk,
-    Seconds, Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
+    Action, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName, Object, ObjectId, Owner, Place, Reading,
+    Reason, Risk, Seconds, Size, Step, Tags, Uid, Verb, Withdrawal,
 };
 use crate::plan::{self, Irreversible, Observation, Plan};
 use crate::store::{Batch, StoreError};
@@ -92,7 +92,7 @@ fn key(trashed: &Trashed) -> (Option<(Kind, &Name, Uid)>, &Name) {
 /// See [`OperationError`].
 pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Vec<String>, OperationError> {
     let mut pass = begin(setup).await?;
-    let owner = &setup.specs.stack.owner;
+    let owner = &setup.reading.specs.stack.owner;
     let all = trash_in(&pass.observations.world, owner);
     let live: Vec<Object> = pass.observations.world.values().flat_map(live_objects).cloned().collect();
     let live_as = |kind: Kind, name: &Name| live.iter().find(|object| object.is(owner, kind, name));
@@ -133,8 +133,8 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Vec
         .filter_map(|(index, trashed)| {
             let identity = trashed.object.identity.clone()?;
             let declared = match identity.kind {
-                Kind::Volume => setup.specs.volumes.contains_key(&identity.name),
-                _ => setup.specs.snapshots.contains_key(&identity.name),
+                Kind::Volume => setup.reading.specs.volumes.contains_key(&identity.name),
+                _ => setup.reading.specs.snapshots.contains_key(&identity.name),
             };
             let before = Tags { expires: None, ..trashed.object.tags.clone() };
             let tags = Tags { retained: !declared, ..before.clone() };
@@ -178,7 +178,7 @@ fn live_objects(view: &Observation) -> impl Iterator<Item = &Object> {
 /// See [`OperationError`]: also where all that is past its time is on backends that this owner may not use.
 pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashed>, usize), OperationError> {
     let pass = begin(setup).await?;
-    let all = trash_in(&pass.observations.world, &setup.specs.stack.owner);
+    let all = trash_in(&pass.observations.world, &setup.reading.specs.stack.owner);
     match what {
         Purge::Named(ObjectId { kind, name }) => {
             let one = one_of(&pass, &all, *kind, name)?;
@@ -202,7 +202,7 @@ pub async fn trash_purge_list(setup: &Setup, what: &Purge) -> Result<(Vec<Trashe
 
 /// Why an object in the trash is not purged for its time alone. Listing and purging ask the same.
 fn stays<'p>(pass: &'p Pass<'_>) -> impl Fn(&Trashed) -> Option<OperationError> + 'p {
-    let (specs, wanted) = (pass.specs(), Referenced::of(pass.specs()));
+    let wanted = Referenced::of(pass.specs());
     let suspended = pass.suspensions().in_force(pass.now);
     move |trashed| {
         let Trashed { backend, object, expires } = trashed;
@@ -221,7 +221,7 @@ fn stays<'p>(pass: &'p Pass<'_>) -> impl Fn(&Trashed) -> Option<OperationError> 
             return left("a document needs it");
         }
         // What cannot be read may want anything.
-        if is_kept_by_reading(specs, pass.ledgers.get(backend), object) {
+        if is_kept_by_reading(pass.reading(), pass.ledgers.get(backend), object) {
             return left("the manifests do not say that it is removed");
         }
         if expires.is_none_or(|at| at > pass.now) {
@@ -232,9 +232,9 @@ fn stays<'p>(pass: &'p Pass<'_>) -> impl Fn(&Trashed) -> Option<OperationError> 
 }
 
 /// Whether the manifests may still declare an object in the trash, or say nothing about it.
-pub fn is_kept_by_reading(specs: &Specs, ledger: Option<&Ledger>, object: &Object) -> bool {
+pub fn is_kept_by_reading(reading: &Reading, ledger: Option<&Ledger>, object: &Object) -> bool {
     let Some(Identity { kind, name, uid, .. }) = &object.identity else { return true };
-    specs.withdraws(*kind, name, ledger, *uid) != Withdrawal::Withdrawn
+    reading.withdraws(*kind, name, ledger, *uid) != Withdrawal::Withdrawn
 }
 
 /// How far a single run believes its clock beyond the newest time that earlier runs recorded of a pool. It has no second clock.
@@ -294,7 +294,7 @@ pub async fn trash_purge(setup: &Setup, what: &Purge, objects: &[Trashed]) -> Re
     let by_name = match what {
         Purge::Expired => false,
         Purge::Named(ObjectId { kind, name }) => {
-            let owner = &setup.specs.stack.owner;
+            let owner = &setup.reading.specs.stack.owner;
             if let Some(other) = objects.iter().find(|trashed| !trashed.object.is(owner, *kind, name)) {
                 let (named, native) = (format!("{}/{name}", kind.as_lower()), &other.object.native);
                 return Err(OperationError::Usage(format!("{native} is not {named} of {owner}")));
@@ -303,7 +303,7 @@ pub async fn trash_purge(setup: &Setup, what: &Purge, objects: &[Trashed]) -> Re
         }
     };
     let mut pass = begin(setup).await?;
-    let there = trash_in(&pass.observations.world, &setup.specs.stack.owner);
+    let there = trash_in(&pass.observations.world, &setup.reading.specs.stack.owner);
     let there: HashMap<(&Name, Option<Uid>), &Trashed> =
         there.iter().map(|trashed| ((&trashed.backend, trashed.object.uid()), trashed)).collect();
     let stays = (!by_name).then(|| stays(&pass));
@@ -315,7 +315,7 @@ pub async fn trash_purge(setup: &Setup, what: &Purge, objects: &[Trashed]) -> Re
     objects.sort_by_key(|trashed| trashed.object.identity.as_ref().map(|id| id.kind != Kind::Snapshot));
     for trashed in objects {
         let Some(identity) = trashed.object.identity.clone() else { continue };
-        if identity.owner != setup.specs.stack.owner {
+        if identity.owner != setup.reading.specs.stack.owner {
             return Err(OperationError::Usage(format!("{} is not of this owner", trashed.object.native)));
         }
         let stays = stays.as_ref().and_then(|stays| stays(trashed)).map_or(Ok(()), Err);
@@ -368,7 +368,7 @@ fn may_be_purged(
 /// # Errors
 /// See [`OperationError`].
 pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<Vec<String>, OperationError> {
-    let specs = &setup.specs;
+    let specs = &setup.reading.specs;
     let owner = &specs.stack.owner;
     if !specs.backends.contains_key(backend) {
         return Err(OperationError::Usage(format!("no Backend {backend} is declared")));
@@ -382,7 +382,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         Some(Observation::Failed { why }) => {
             return Err(OperationError::Unobserved(format!("{backend} could not be observed: {why}")));
         }
-        Some(Observation::Unsupported) | None => return Err(no_driver(specs, backend)),
+        Some(Observation::Unsupported) | None => return Err(no_driver(pass.reading(), backend)),
     };
     refuse_without_stack(specs, backend, Some(&observed), pass.records.backends.get(backend))?;
     let failed = |error: crate::model::DriverError| OperationError::Failed(format!("{backend}: {error}"));
@@ -465,8 +465,8 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
 }
 
 /// Why a declared backend is not even opened.
-pub(super) fn no_driver(specs: &Specs, backend: &Name) -> OperationError {
-    match specs.not_allowed(Kind::Backend, backend) {
+pub(super) fn no_driver(reading: &Reading, backend: &Name) -> OperationError {
+    match reading.not_allowed(Kind::Backend, backend) {
         Some(barred) => OperationError::Held(format!("{backend}: {}", barred.message)),
         None => OperationError::Usage(format!("the driver of {backend} is not built yet")),
     }
@@ -588,7 +588,7 @@ async fn make_minding(
     by_name: bool,
 ) -> Result<(), OperationError> {
     steps.iter().try_for_each(|step| must_be_usable(pass, &step.backend, given))?;
-    let plan = Plan::of(pass.specs().stack.owner.clone(), pass.specs().revision.clone(), steps);
+    let plan = Plan::of(pass.specs().stack.owner.clone(), pass.reading().revision.clone(), steps);
     let mut report = Report::default();
     let silent = Arc::new(Silent);
     pass.make(&plan, &Options { by_name, ..Options::default() }, silent, &mut report).await?;

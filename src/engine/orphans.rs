@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use crate::model::{
-    Identity, Images, Kind, Ledger, Name, NativeName, Object, ObjectId, Observed, Place, Records, Specs, Suspension,
+    Identity, Images, Kind, Ledger, Name, NativeName, Object, ObjectId, Observed, Place, Reading, Records, Suspension,
     Uid, Withdrawal,
 };
 use crate::plan::{self, Inputs, Irreversible, Observation};
@@ -72,9 +72,10 @@ impl OrphanReason {
 
 /// All orphans that a look shows, by kind of orphan, object and place. Of backends that could not be seen nothing is said, and while it is
 /// in doubt what is declared, nothing of what nobody declares.
-pub fn orphans(overview: &Overview, specs: &Specs) -> Vec<Orphan> {
+pub fn orphans(overview: &Overview, reading: &Reading) -> Vec<Orphan> {
+    let specs = &*reading.specs;
     let inputs = Inputs {
-        specs,
+        reading,
         world: &overview.world,
         records: &overview.records,
         recent: &[],
@@ -84,7 +85,7 @@ pub fn orphans(overview: &Overview, specs: &Specs) -> Vec<Orphan> {
         irreversible: Irreversible::List,
     };
     let usable = plan::usable(&inputs);
-    let spoken = Spoken::new(overview, specs);
+    let spoken = Spoken::new(overview, reading);
     let wanted = Referenced::of(specs);
     let mut orphans = Vec::new();
     for (backend, view) in &overview.world {
@@ -117,28 +118,29 @@ pub fn orphans(overview: &Overview, specs: &Specs) -> Vec<Orphan> {
 
 /// What documents and the plan speak of.
 struct Spoken<'a> {
-    specs: &'a Specs,
+    reading: &'a Reading,
     /// Of what is held, and old names in documents.
     names: HashSet<(Kind, &'a Name)>,
     uids: HashSet<Uid>,
 }
 
 impl<'a> Spoken<'a> {
-    fn new(overview: &'a Overview, specs: &'a Specs) -> Self {
+    fn new(overview: &'a Overview, reading: &'a Reading) -> Self {
+        let specs = &reading.specs;
         let plan = &overview.plan;
         let held = plan.held.iter().map(|held| (held.kind, &held.name));
         let volumes = specs.volumes.values().filter_map(|v| Some((Kind::Volume, v.meta.renamed_from.as_ref()?)));
         let snapshots = specs.snapshots.values().filter_map(|s| Some((Kind::Snapshot, s.meta.renamed_from.as_ref()?)));
         let uids = plan.steps.iter().map(|step| step.identity.uid).chain(plan.held.iter().filter_map(|held| held.uid));
-        Self { specs, names: held.chain(volumes).chain(snapshots).collect(), uids: uids.collect() }
+        Self { reading, names: held.chain(volumes).chain(snapshots).collect(), uids: uids.collect() }
     }
 
     /// Whether somebody speaks for an object: a document (also as of what it used to be called), a step, or what holds it.
     fn of(&self, identity: &Identity) -> bool {
         let (kind, name) = (identity.kind, &identity.name);
         let declared = match kind {
-            Kind::Volume => self.specs.volumes.contains_key(name),
-            _ => self.specs.snapshots.contains_key(name),
+            Kind::Volume => self.reading.specs.volumes.contains_key(name),
+            _ => self.reading.specs.snapshots.contains_key(name),
         };
         declared || self.uids.contains(&identity.uid) || self.names.contains(&(kind, name))
     }
@@ -146,7 +148,7 @@ impl<'a> Spoken<'a> {
     /// Whether the manifests have given an object up, and nothing speaks for it.
     fn is_given_up(&self, identity: &Identity, ledger: Option<&Ledger>) -> bool {
         let Identity { kind, name, uid, .. } = identity;
-        !self.of(identity) && self.specs.withdraws(*kind, name, ledger, *uid) == Withdrawal::Withdrawn
+        !self.of(identity) && self.reading.withdraws(*kind, name, ledger, *uid) == Withdrawal::Withdrawn
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::driver::{StepContext, image};
 use crate::model::{
     Action, BackendRecord, Clients, DriverError, Effect, ErrorKind, Expect, Identity, ImageLook, ImageRef, Images,
-    Kind, Ledger, LedgerView, Name, Object, ObjectRecord, Outcome, Place, Reason, Records, Removal, Risk, Size, Specs,
-    Step, Tags, Uid, Verb, Written,
+    Kind, Ledger, LedgerView, Name, Object, ObjectRecord, Outcome, Place, Reading, Reason, Records, Removal, Risk,
+    Size, Specs, Step, Tags, Uid, Verb, Written,
 };
 use crate::plan::{self, Inputs, Irreversible, Observation, Plan, Unobserved};
 use crate::store::{Batch, Store, StoreError};
@@ -51,8 +51,7 @@ fn declares(specs: &Specs, identity: &Identity) -> bool {
 impl<'s> Pass<'s> {
     /// Looks at every declared backend, with these records in mind.
     pub(super) async fn begin(setup: &'s Setup, records: Arc<Records>, intent: Intent) -> Self {
-        let specs = &setup.specs;
-        let observations = look(&setup.connect, specs, &records, intent).await;
+        let observations = look(&setup.connect, &setup.reading, &records, intent).await;
         let now = setup.clock.now();
         Self {
             setup,
@@ -80,8 +79,12 @@ impl<'s> Pass<'s> {
         Ok(Self::begin(setup, records, Intent::Write).await)
     }
 
+    pub(super) fn reading(&self) -> &Reading {
+        &self.setup.reading
+    }
+
     pub(super) fn specs(&self) -> &Specs {
-        &self.setup.specs
+        &self.setup.reading.specs
     }
 
     /// Plans from what is known now.
@@ -99,7 +102,7 @@ impl<'s> Pass<'s> {
         let recent = self.recent();
         let suspended = self.suspensions().in_force(self.now);
         f(&Inputs {
-            specs: self.specs(),
+            reading: self.reading(),
             world: &self.observations.world,
             records: &self.records,
             recent: &recent,
@@ -171,7 +174,7 @@ impl<'s> Pass<'s> {
             let step = &intent.step;
             let Some(Observation::Seen { observed, .. }) = self.observations.world.get(&step.backend) else {
                 // It cannot be looked at. The intent stays open until it can, or until its backend is surely declared no more.
-                if !self.specs().backends.contains_key(&step.backend) && self.specs().is_whole() {
+                if !self.specs().backends.contains_key(&step.backend) && self.reading().is_whole() {
                     batch.close.push(intent.id);
                 }
                 continue;
@@ -213,7 +216,7 @@ impl<'s> Pass<'s> {
         // was written down, or between that and the ledger.
         let recovered = finished.iter().filter(|step| matches!(step.action, Action::Destroy));
         let mut destroyed: HashSet<Uid> = recovered.map(|step| step.identity.uid).collect();
-        let owner = self.setup.specs.stack.owner.clone();
+        let owner = self.setup.reading.specs.stack.owner.clone();
         for view in self.observations.world.values_mut() {
             if let Observation::Seen { observed, .. } = view
                 && let Some(LedgerView::Good(ledger) | LedgerView::Older(ledger, _)) = observed.ledgers.get_mut(&owner)
@@ -302,7 +305,7 @@ impl<'s> Pass<'s> {
             let Some(Observation::Seen { observed, .. }) = self.observations.world.get(&name) else { continue };
             let Some(mut ledger) = ledger.or_else(|| {
                 let pool = observed.pool.clone()?;
-                Some(ledger::first(pool, &self.setup.specs.stack.owner, &self.setup.specs))
+                Some(ledger::first(pool, &self.setup.reading.specs.stack.owner, &self.setup.reading.specs))
             }) else {
                 continue;
             };
@@ -315,14 +318,14 @@ impl<'s> Pass<'s> {
                      against the limits of the Stack for 24 h from now"
                 );
             }
-            ledger::settle(&mut ledger, observed, &self.setup.specs, self.now);
+            ledger::settle(&mut ledger, observed, &self.setup.reading, self.now);
             self.ledgers.insert(name, ledger);
         }
     }
 
     /// Makes sure that a backend can be written to: its pool founded, its lock held, its ledger begun.
     async fn ready(&mut self, name: &Name) -> Result<(), DriverError> {
-        let owner = self.setup.specs.stack.owner.clone();
+        let owner = self.setup.reading.specs.stack.owner.clone();
         let Some(backend) = self.observations.backends.get_mut(name) else {
             return Err(DriverError::before(ErrorKind::Unreachable, "it is not open"));
         };
@@ -335,14 +338,14 @@ impl<'s> Pass<'s> {
                 let message = "another process has just begun to use the pool for this owner";
                 return Err(DriverError::before(ErrorKind::OtherWriter, message));
             }
-            self.ledgers.insert(name.clone(), ledger::first(pool, &owner, &self.setup.specs));
+            self.ledgers.insert(name.clone(), ledger::first(pool, &owner, &self.setup.reading.specs));
         }
         Ok(())
     }
 
     /// Makes a backend ready to be written to, whatever the planner thinks of it: a person decided.
     pub(super) async fn found_and_lock(&mut self, name: &Name) -> Result<crate::model::PoolId, DriverError> {
-        let owner = self.setup.specs.stack.owner.clone();
+        let owner = self.setup.reading.specs.stack.owner.clone();
         let Some(backend) = self.observations.backends.get_mut(name) else {
             return Err(DriverError::before(ErrorKind::Unreachable, "it is not open"));
         };
@@ -364,7 +367,7 @@ impl<'s> Pass<'s> {
     /// Writes a ledger if it is not what the pool has.
     async fn write_ledger(&mut self, name: &Name) -> Result<(), DriverError> {
         let on_pool = match self.observations.world.get(name) {
-            Some(Observation::Seen { observed, .. }) => observed.ledgers.get(&self.setup.specs.stack.owner),
+            Some(Observation::Seen { observed, .. }) => observed.ledgers.get(&self.setup.reading.specs.stack.owner),
             _ => None,
         };
         if matches!(on_pool, Some(crate::model::LedgerView::Good(there)) if Some(there) == self.ledgers.get(name)) {
@@ -384,9 +387,9 @@ impl<'s> Pass<'s> {
         let leaving: BTreeSet<Uid> = removed.filter_map(|held| held.uid).collect();
         let busy: HashSet<Uid> = all.iter().map(|(uid, _)| *uid).collect();
         for ledger in self.ledgers.values_mut() {
-            ledger::drop_stale(ledger, &pending, &self.setup.specs);
-            ledger::read(ledger, &self.setup.specs, plan);
-            let elsewhere = ledger::waiting_elsewhere(ledger, &self.setup.specs);
+            ledger::drop_stale(ledger, &pending, &self.setup.reading);
+            ledger::read(ledger, &self.setup.reading, plan);
+            let elsewhere = ledger::waiting_elsewhere(ledger, &self.setup.reading);
             // What waited and is held for another reason now (a file that cannot be read for a moment) goes on waiting.
             let still = ledger.waiting.intersection(&leaving);
             ledger.waiting = plan
@@ -409,7 +412,7 @@ impl<'s> Pass<'s> {
                 // What was released is as it should be, too. Its size and protection in the ledger stay: a loss must show when it is
                 // declared again.
                 let is_known_as = |name: &Name| ledger.complete.get(&id.uid).is_none_or(|entry| entry.name == *name);
-                if declares(&self.setup.specs, id) {
+                if declares(&self.setup.reading.specs, id) {
                     ledger::accept(ledger, id.uid, object);
                     self.settled.insert(id.uid);
                 } else if object.tags.retained && is_known_as(&id.name) {
@@ -447,7 +450,7 @@ impl<'s> Pass<'s> {
                 ledger::announce(ledger, here, &plan.used);
                 // One that has just begun was not there to take note of anything.
                 if ledger.serial == 0 {
-                    ledger::read(ledger, &self.setup.specs, plan);
+                    ledger::read(ledger, &self.setup.reading, plan);
                 }
                 let here = plan.steps.iter().enumerate().filter(|(_, step)| step.backend == name);
                 used_up.extend(ledger::use_up(ledger, here));
@@ -482,8 +485,8 @@ impl<'s> Pass<'s> {
             ledgers: &mut self.ledgers,
             reporter,
             stop: options.stop.clone(),
-            specs: &self.setup.specs,
-            revision: self.setup.specs.revision.clone(),
+            reading: &self.setup.reading,
+            revision: self.setup.reading.revision.clone(),
             unready: &unready,
         };
         let not_done = run.make(&plan.steps, report).await?;

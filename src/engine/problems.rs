@@ -6,7 +6,7 @@ use crate::plan::ProblemView;
 /// Problems as programs see them.
 pub fn problem_views(problems: &[Problem]) -> Vec<ProblemView> {
     let view = |problem: &Problem| ProblemView {
-        file: Some(problem.place.file.clone()),
+        file: Some(problem.place.file.to_string()),
         line: problem.place.line,
         column: problem.place.column,
         message: problem.message.clone(),

@@ -63,7 +63,7 @@ pub async fn reconcile_once(
     let unmatched = options.approve.iter().filter(|digest| !whole.knows_approval(digest));
     report.refused.extend(unmatched.map(|digest| approve::unmatched(digest, &whole)));
     let mut part = part_of(&whole, options);
-    report.unknown = unknown(part.as_ref(), &setup.specs);
+    report.unknown = unknown(part.as_ref(), &setup.reading.specs);
     if !report.refused.is_empty() || !report.unknown.is_empty() {
         report.plan = Some(whole);
         return Ok(report);

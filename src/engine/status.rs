@@ -13,7 +13,7 @@ use super::forget::FORGET;
 use super::{Overview, Retry};
 use crate::model::{
     Action, BackendSpec, Capacity, Clients, Identity, JournalEntry, Kind, Name, NativeName, Object, ObjectRecord,
-    Observed, OnRemove, Owner, Place, PoolId, Specs, Step, Tags, Uid, Verb,
+    Observed, OnRemove, Owner, Place, PoolId, Reading, Specs, Step, Tags, Uid, Verb,
 };
 use crate::plan::{Drift, Held, Observation, resume, suspended_because, suspension_of};
 use crate::text::{Moment, rfc3339};
@@ -134,18 +134,18 @@ impl Condition {
 
 /// Every volume, snapshot and export that is declared, that is there under this owner (the trash included), or that was there
 /// when its backend was last seen; sorted by kind, name and uid.
-pub fn status<'a>(overview: &'a Overview, specs: &'a Specs) -> Vec<ObjectStatus<'a>> {
-    let look = Look::new(overview, specs);
+pub fn status<'a>(overview: &'a Overview, reading: &'a Reading) -> Vec<ObjectStatus<'a>> {
+    let look = Look::new(overview, reading);
     let remembered = look.remembered();
     let last_seen: HashSet<(Kind, &Name)> = remembered.iter().map(|r| (r.identity.kind, &r.identity.name)).collect();
     let is_met = |kind, name| look.about(kind, name).meant.is_some() || last_seen.contains(&(kind, name));
-    let mut all: Vec<ObjectStatus<'a>> = owned(overview, specs).map(|found| look.present(&found)).collect();
+    let mut all: Vec<ObjectStatus<'a>> = owned(overview, &reading.specs).map(|found| look.present(&found)).collect();
     all.extend(remembered.iter().map(|record| look.last_seen(record)));
     // What is declared and was not met above is not there yet, or is not known to be.
     let declared = look.declared().filter(|(kind, name, _)| !is_met(*kind, name));
     all.extend(declared.map(|(kind, name, backend)| look.absent(kind, name, backend)));
     // What is held and is none of these (lost, and no longer declared) is shown too: it waits for a person.
-    let is_shown = |kind, name| Declared::find(specs, kind, name).is_some() || is_met(kind, name);
+    let is_shown = |kind, name| Declared::find(&reading.specs, kind, name).is_some() || is_met(kind, name);
     let others = overview.plan.held.iter().filter(|held| !is_shown(held.kind, &held.name));
     all.extend(others.map(|held| look.absent(held.kind, &held.name, held.backend.as_ref())));
     all.sort_by(|a, b| (a.kind, a.metadata.name, a.status.uid).cmp(&(b.kind, b.metadata.name, b.status.uid)));
@@ -153,9 +153,9 @@ pub fn status<'a>(overview: &'a Overview, specs: &'a Specs) -> Vec<ObjectStatus<
 }
 
 /// Every declared backend, by name.
-pub fn backend_status<'a>(overview: &'a Overview, specs: &'a Specs) -> Vec<ObjectStatus<'a>> {
-    let look = Look::new(overview, specs);
-    specs.backends.values().map(|spec| look.backend(spec)).collect()
+pub fn backend_status<'a>(overview: &'a Overview, reading: &'a Reading) -> Vec<ObjectStatus<'a>> {
+    let look = Look::new(overview, reading);
+    reading.specs.backends.values().map(|spec| look.backend(spec)).collect()
 }
 
 /// An object of ours, and the backend that showed it.
@@ -209,6 +209,7 @@ impl<'a> About<'a> {
 
 struct Look<'a> {
     overview: &'a Overview,
+    reading: &'a Reading,
     specs: &'a Specs,
     about: HashMap<(Kind, &'a Name), About<'a>>,
     /// About a name of which nothing is known.
@@ -216,7 +217,8 @@ struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    fn new(overview: &'a Overview, specs: &'a Specs) -> Self {
+    fn new(overview: &'a Overview, reading: &'a Reading) -> Self {
+        let specs = &*reading.specs;
         let objects = overview.world.values().filter_map(seen).map(|observed| observed.objects.len()).sum();
         let mut about: HashMap<(Kind, &'a Name), About<'a>> = HashMap::with_capacity(objects);
         for held in &overview.plan.held {
@@ -249,7 +251,7 @@ impl<'a> Look<'a> {
                 *meant = Some(this);
             }
         }
-        Self { overview, specs, about, nothing: About::default() }
+        Self { overview, reading, specs, about, nothing: About::default() }
     }
 
     fn about<'s>(&'s self, kind: Kind, name: &'s Name) -> &'s About<'a> {
@@ -347,7 +349,7 @@ impl<'a> Look<'a> {
         let why = self.overview.plan.unobserved.iter().find(|u| u.backend == *backend).map(|u| u.message.as_str());
         let message = match self.overview.world.get(backend) {
             Some(Observation::Failed { why }) => format!("the backend {backend} could not be observed: {why}").into(),
-            Some(Observation::Unsupported) => match self.specs.not_allowed(Kind::Backend, backend) {
+            Some(Observation::Unsupported) => match self.reading.not_allowed(Kind::Backend, backend) {
                 Some(barred) => Cow::Borrowed(barred.message.as_str()),
                 None => format!("the driver of the backend {backend} is not built").into(),
             },

@@ -56,7 +56,7 @@ pub async fn suspend(
         must_be_known(setup, &records, *kind, name).await?;
     }
     let pools = Pools::open(setup, &records).await;
-    let (now, owner) = (setup.clock.now(), &setup.specs.stack.owner);
+    let (now, owner) = (setup.clock.now(), &setup.reading.specs.stack.owner);
     let until = length.map(|length| now.saturating_add(length.0));
     let id = SuspensionId::of(&format!("{owner} {object:?} {now} {reason} {}", random()));
     let new = Suspension {
@@ -84,7 +84,7 @@ pub async fn resume(setup: &Setup, object: Option<ObjectId>) -> Result<Written, 
     let records = records(setup)?;
     let pools = Pools::open(setup, &records).await;
     let now = setup.clock.now();
-    let in_force = pools.union(&setup.specs.stack.owner, &records).in_force(now);
+    let in_force = pools.union(&setup.reading.specs.stack.owner, &records).in_force(now);
     let (those, others): (Vec<_>, Vec<_>) = in_force.into_iter().partition(|suspension| suspension.object == object);
     let others: Vec<String> =
         others.iter().map(|other| format!("{}: {}", named(other), suspended_because(other))).collect();
@@ -137,13 +137,13 @@ impl Pools {
     /// Opens them side by side, each within its own time. Nothing is listed.
     async fn open(setup: &Setup, records: &Records) -> Self {
         let (specs, mut pools) = (
-            &setup.specs,
+            &setup.reading.specs,
             Self { reached: BTreeMap::new(), writers: Vec::new(), fresh: Vec::new(), missed: Vec::new() },
         );
         let mut tasks = JoinSet::new();
         for spec in specs.backends.values() {
             let name = spec.meta.name.clone();
-            if let Some(barred) = specs.not_allowed(Kind::Backend, &name) {
+            if let Some(barred) = setup.reading.not_allowed(Kind::Backend, &name) {
                 pools.missed.push(format!("{name}: {}", barred.message));
                 continue;
             }
@@ -269,7 +269,7 @@ fn writers_in(backend: &Name, observed: &Observed, owner: &Owner, daemon: Option
 
 /// A name mistyped would suspend nothing, and nobody would notice.
 async fn must_be_known(setup: &Setup, records: &Arc<Records>, kind: Kind, name: &Name) -> Result<(), OperationError> {
-    let (specs, owner): (&Specs, _) = (&setup.specs, &setup.specs.stack.owner);
+    let (specs, owner): (&Specs, _) = (&setup.reading.specs, &setup.reading.specs.stack.owner);
     let declared = match kind {
         Kind::Volume => specs.volumes.contains_key(name),
         Kind::Snapshot => specs.snapshots.contains_key(name),

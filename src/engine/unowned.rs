@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::operations::{OperationError, no_driver};
 use super::{Overview, Setup};
-use crate::model::{Kind, LedgerView, Name, Object, Observed, Place, Scope, Size, Specs};
+use crate::model::{Kind, LedgerView, Name, Object, Observed, Place, Reading, Scope, Size, Specs};
 use crate::plan::Observation;
 
 /// An object that nobody owns.
@@ -27,7 +27,7 @@ pub struct Unowned {
 /// Observes by name what belongs to no owner on a declared backend: only then is it known which of it is an image and no raw disk.
 /// What cannot be observed so stays as the overview has it; a plan observes it again.
 pub async fn with_content(setup: &Setup, mut overview: Overview, backend: &Name) -> Overview {
-    let Some(spec) = setup.specs.backends.get(backend).cloned() else { return overview };
+    let Some(spec) = setup.reading.specs.backends.get(backend).cloned() else { return overview };
     let Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) =
         overview.world.get_mut(backend)
     else {
@@ -52,7 +52,8 @@ pub async fn with_content(setup: &Setup, mut overview: Overview, backend: &Name)
 ///
 /// # Errors
 /// See [`OperationError`]: the backend is not declared, may not be reached, or could not be observed.
-pub fn unowned(overview: &Overview, specs: &Specs, backend: &Name) -> Result<Vec<Unowned>, OperationError> {
+pub fn unowned(overview: &Overview, reading: &Reading, backend: &Name) -> Result<Vec<Unowned>, OperationError> {
+    let specs = &reading.specs;
     if !specs.backends.contains_key(backend) {
         return Err(OperationError::Usage(format!("no Backend {backend} is declared")));
     }
@@ -61,7 +62,7 @@ pub fn unowned(overview: &Overview, specs: &Specs, backend: &Name) -> Result<Vec
         Some(Observation::Failed { why }) => {
             return Err(OperationError::Unobserved(format!("{backend} could not be observed: {why}")));
         }
-        Some(Observation::Unsupported) | None => return Err(no_driver(specs, backend)),
+        Some(Observation::Unsupported) | None => return Err(no_driver(reading, backend)),
     };
     let mut taken: BTreeSet<Name> = specs.volumes.keys().cloned().collect();
     for view in overview.world.values() {

@@ -1,6 +1,6 @@
-//! What a reading covers: the facts that tell an edit from a directory that is not there. [`Specs::withdraws`] judges them.
+//! What a reading covers: the facts that tell an edit from a directory that is not there. [`Reading::withdraws`] judges them.
 //!
-//! [`Specs::withdraws`]: crate::model::Specs::withdraws
+//! [`Reading::withdraws`]: crate::model::Reading::withdraws
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -14,7 +14,7 @@ use super::kinds::{Document, PoolPlace};
 use super::link::{Linked, Pools, Unread, link, pool};
 use super::reader::Entry;
 use super::text::File;
-use crate::model::{Kind, Name, Specs, Unreadable};
+use crate::model::{Kind, Name, Reading, Unreadable};
 
 /// How often files are stood in for that have a problem only because of what stands in for others. Each time is a linking; what
 /// still has a problem then is left out, and nothing is removed for it.
@@ -35,7 +35,7 @@ pub(super) type Broken = BTreeMap<PathBuf, String>;
 
 /// What manifests with problems came to.
 pub(super) struct Meaning {
-    pub(super) specs: Specs,
+    pub(super) reading: Reading,
     pub(super) owned: bool,
     /// All documents that were linked, in their order, good or not.
     pub(super) documents: Vec<Arc<Document>>,
@@ -82,13 +82,13 @@ pub(super) fn meaning(
             broken.extend(more);
             continue;
         }
-        let Linked { mut specs, owned, bad, .. } = linked;
-        specs.broken = true;
-        specs.unreadable = unreadable(all, &candidates, &bad, &lost, &broken);
+        let Linked { mut reading, owned, bad, .. } = linked;
+        reading.broken = true;
+        reading.unreadable = unreadable(all, &candidates, &bad, &lost, &broken);
         let good = candidates.iter().enumerate().filter(|(index, _)| !bad.contains_key(index));
         let meant = good.filter_map(|(_, candidate)| match &candidate.word {
             Provenance::Written => {
-                let file = candidate.file?.name.as_str().into();
+                let file = candidate.file?.name.clone();
                 Some(LastGood { document: candidate.document.clone(), file, pass })
             }
             Provenance::Last { meant, .. } => Some(meant.clone()),
@@ -102,7 +102,7 @@ pub(super) fn meaning(
         for last in entries.values_mut().filter_map(|entry| entry.last.as_mut()) {
             last.retain(|meant| !claimed.names.contains(&(meant.document.kind, meant.document.name.clone())));
         }
-        return Meaning { specs, owned, documents, meant, broken };
+        return Meaning { reading, owned, documents, meant, broken };
     }
     unreachable!("the rounds end")
 }
@@ -169,7 +169,7 @@ fn link_candidates(entries: &BTreeMap<PathBuf, Entry>, candidates: &[Candidate<'
     let mut stood: BTreeMap<&str, File> = BTreeMap::new();
     for candidate in candidates {
         if let Provenance::Last { meant, .. } = &candidate.word {
-            stood.entry(&meant.file).or_insert_with(|| File::named(meant.file.to_string()));
+            stood.entry(&meant.file).or_insert_with(|| File::named(meant.file.clone()));
         }
     }
     let mut files: Vec<&File> = Vec::new();

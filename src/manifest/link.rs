@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::kinds::{BackendBody, Body, Document, Pool, PoolPlace};
 use super::resolve::{Answers, Resolver};
 use super::text::{File, Span, closest};
 use crate::driver::settings as drivers;
-use crate::model::{Coverage, Kind, Name, SourcePlace, Specs, Stack};
+use crate::model::{Kind, Name, Reading, SourcePlace, Specs, Stack};
 
 /// Names that are compared with misspelt ones, all told. A few misspelt names among ten thousand get their hint; thousands of
 /// misspelt names, each compared with all others, would take minutes. The longest names take 5 µs each: 100 ms in all.
@@ -41,15 +42,15 @@ impl Unread {
 
 /// What documents came to together.
 pub(super) struct Linked {
-    /// Those with no problem. The revision is for the caller to write.
-    pub(super) specs: Specs,
+    /// Those with no problem. The revision and the coverage are for the caller to write.
+    pub(super) reading: Reading,
     /// Whether it is known under which owner they are.
     pub(super) owned: bool,
     /// Of the documents that must not be acted on: why, where it was reported here.
     pub(super) bad: BTreeMap<usize, Option<String>>,
     /// Files, by name, that share a problem which is reported of another one: where, and what. A problem of two documents is
     /// reported of the second; which of them is the mistake nobody can know.
-    pub(super) shared: HashMap<String, (SourcePlace, String)>,
+    pub(super) shared: HashMap<Arc<str>, (SourcePlace, String)>,
 }
 
 /// Checks all documents together, and makes the specs of those with no problem.
@@ -84,7 +85,7 @@ struct Linker<'f> {
     words: HashSet<&'f str>,
     /// How many names may still be compared for a "did you mean".
     guesses: usize,
-    shared: HashMap<String, (SourcePlace, String)>,
+    shared: HashMap<Arc<str>, (SourcePlace, String)>,
 }
 
 impl Linker<'_> {
@@ -285,26 +286,14 @@ impl Linker<'_> {
     fn finish(self, stack: Option<Stack>) -> Linked {
         let owned = stack.is_some();
         let broken = self.unread.any() || !self.bad.is_empty() || self.files.iter().any(|file| file.count() > 0);
-        let mut specs = Specs {
-            stack: stack.unwrap_or_else(Stack::unnamed),
-            backends: BTreeMap::new(),
-            volumes: BTreeMap::new(),
-            snapshots: BTreeMap::new(),
-            targets: BTreeMap::new(),
-            exports: BTreeMap::new(),
-            approvals: BTreeMap::new(),
-            revision: String::new(),
-            broken,
-            unconfirmed: false,
-            coverage: Coverage::default(),
-            not_allowed: Vec::new(),
-            unreadable: Vec::new(),
-        };
-        let bad = self.bad;
+        let mut specs = Specs::of(stack.unwrap_or_else(Stack::unnamed));
+        let (bad, files) = (self.bad, self.files);
         let good = self.documents.into_iter().enumerate().filter(|(index, _)| owned && !bad.contains_key(index));
         // Of these there are many: a map that is made of all of them at once takes less than one that grows by them.
         let (mut volumes, mut snapshots) = (Vec::new(), Vec::new());
-        for (_, Document { name, body, .. }) in good {
+        let mut places: BTreeMap<Kind, Vec<(Name, SourcePlace)>> = BTreeMap::new();
+        for (_, Document { file, kind, name, span, body, .. }) in good {
+            places.entry(kind).or_default().push((name.clone(), files[file].place(span)));
             match body {
                 Some(Body::Backend(backend)) => drop(specs.backends.insert(name, backend.spec)),
                 Some(Body::Volume(volume)) => volumes.push((name, volume)),
@@ -317,7 +306,9 @@ impl Linker<'_> {
         }
         specs.volumes = volumes.into_iter().collect();
         specs.snapshots = snapshots.into_iter().collect();
-        Linked { specs, owned, bad, shared: self.shared }
+        let places = places.into_iter().map(|(kind, places)| (kind, places.into_iter().collect())).collect();
+        let reading = Reading { broken, places: Arc::new(places), ..Reading::of(specs) };
+        Linked { reading, owned, bad, shared: self.shared }
     }
 }
 

@@ -26,7 +26,7 @@ const BATCH: usize = 8;
 const STDIN: &str = "<stdin>";
 
 /// Reads all manifests of `source` and checks them. Never fails and never panics: what is wrong is in [`Loaded::problems`], all of it
-/// at once, and what is not affected by that is in [`Loaded::specs`].
+/// at once, and what is not affected by that is in [`Loaded::reading`].
 pub fn load(source: &Source, limits: &Limits) -> Loaded {
     let (raws, place) = gather(source, limits);
     let mut all = parse(raws, limits);
@@ -52,10 +52,10 @@ pub fn load(source: &Source, limits: &Limits) -> Loaded {
     tell_of_nothing(&files, all.iter().any(|parsed| parsed.any));
     let paths = documents.iter().flat_map(Named::of).collect();
     let pools = Pools::of(documents.iter(), host());
-    let Linked { mut specs, .. } = link(&files, documents, &unread, &pools);
-    (specs.revision, specs.coverage) = (revision, coverage);
+    let Linked { mut reading, .. } = link(&files, documents, &unread, &pools);
+    (reading.revision, reading.coverage) = (revision, coverage);
     let problems = files.iter().flat_map(|file| file.problems(limits.shown)).collect();
-    Loaded { specs, problems, paths }
+    Loaded { reading, problems, paths }
 }
 
 /// The files of a source, as they are now.

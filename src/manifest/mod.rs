@@ -30,10 +30,10 @@ use std::path::PathBuf;
 pub use git::{checkout_in_progress, commit_of, path_in_work_tree};
 pub use load::load;
 pub use path_policy::{Allowed, Named, judge_saved_paths};
-pub use reader::{Reader, Reading};
+pub use reader::{ManifestState, Reader};
 pub use schema::schema;
 
-use crate::model::{SourcePlace, Specs};
+use crate::model::{Reading, SourcePlace};
 
 /// What reading may cost. With the defaults no file makes it take more than 64 MiB or 200 ms.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,8 +86,8 @@ pub enum Source {
 /// What was read, and everything that was wrong with it.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// What is good of it; `specs.broken` if there is any problem.
-    pub specs: Specs,
+    /// What is good of it; `broken` if there is any problem.
+    pub reading: Reading,
     /// In order of file, line and column. Not empty: a one-shot command ends with exit code 5.
     pub problems: Vec<Problem>,
     /// Every path that is named, with the document that names it: see [`Loaded::apply_path_policy`].

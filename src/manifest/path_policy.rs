@@ -14,7 +14,7 @@ use super::kinds::Document;
 use super::resolve::{Answers, LIMIT, Resolver, host};
 use super::{Loaded, Source};
 use crate::driver::settings as drivers;
-use crate::model::{Kind, Name, NotAllowed, Specs};
+use crate::model::{Kind, Name, NotAllowed, Reading};
 
 /// A path that a document names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,9 +60,9 @@ pub struct Allowed {
 }
 
 impl Loaded {
-    /// Notes in the specs which documents name a path out of reach; from then on these are held as NotAllowed.
+    /// Notes in the reading which documents name a path out of reach; from then on these are held as NotAllowed.
     pub fn apply_path_policy(&mut self, source: &Source, allowed: &Allowed) {
-        self.specs.not_allowed = refused_paths(&self.paths, source, allowed, host());
+        self.reading.not_allowed = refused_paths(&self.paths, source, allowed, host());
     }
 }
 
@@ -89,9 +89,10 @@ fn judged(paths: &[Named], root: PathBuf, allowed: &Allowed, resolver: &Resolver
     barred
 }
 
-/// Judges specs that come from a saved plan anew: a plan file is worth no more than a manifest. Its paths must lie below `root`, or where
+/// Judges the reading of a saved plan anew: a plan file is worth no more than a manifest. Its paths must lie below `root`, or where
 /// the operator allows it; what was held when the plan was made stays held.
-pub fn judge_saved_paths(specs: &mut Specs, root: &Path, allowed: &Allowed) {
+pub fn judge_saved_paths(reading: &mut Reading, root: &Path, allowed: &Allowed) {
+    let specs = reading.specs_mut();
     for backend in specs.backends.values_mut() {
         // Where the pool is follows from the settings, and is not believed beside them.
         let settings = std::mem::take(&mut backend.config.settings);
@@ -105,9 +106,9 @@ pub fn judge_saved_paths(specs: &mut Specs, root: &Path, allowed: &Allowed) {
         name_all(Kind::Volume, name, |out| volume.paths(out), &mut paths);
     }
     let barred = judged(&paths, absolute(root), allowed, host());
-    specs.not_allowed.extend(barred);
-    specs.not_allowed.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
-    specs.not_allowed.dedup_by(|a, b| (a.kind, &a.name) == (b.kind, &b.name));
+    reading.not_allowed.extend(barred);
+    reading.not_allowed.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    reading.not_allowed.dedup_by(|a, b| (a.kind, &a.name) == (b.kind, &b.name));
 }
 
 fn name_all<'s>(kind: Kind, name: &Name, paths: impl FnOnce(&mut Vec<&'s Path>), out: &mut Vec<Named>) {

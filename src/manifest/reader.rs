@@ -22,7 +22,7 @@ use super::path_policy::{Allowed, Named, refused_paths};
 use super::resolve::{Resolver, host};
 use super::text::{File, Mark};
 use super::{Limits, Problem, Source};
-use crate::model::{Extent, SourcePlace, Specs};
+use crate::model::{Extent, Reading, SourcePlace};
 
 /// Reads the manifests of one source, time and again.
 pub struct Reader {
@@ -39,14 +39,14 @@ pub struct Reader {
     /// Pools that did not answer when documents were last linked.
     silent: Vec<PathBuf>,
     git: git::Memory,
-    last: Option<Reading>,
+    last: Option<ManifestState>,
 }
 
-/// What a reading came to.
+/// The manifests as they were read last.
 #[derive(Debug, Clone)]
-pub struct Reading {
+pub struct ManifestState {
     /// The very same as before if nothing changed: neither a file, nor what may be reached, nor the revision.
-    pub specs: Arc<Specs>,
+    pub reading: Arc<Reading>,
     /// As [`super::load`] gives them.
     pub problems: Arc<[Problem]>,
     /// A hash of the content of all files with their paths.
@@ -112,7 +112,7 @@ impl Entry {
     }
 
     fn meant(&self, pass: u64) -> impl Iterator<Item = LastGood> {
-        let file: Arc<str> = self.file.name.as_str().into();
+        let file = self.file.name.clone();
         self.documents.iter().map(move |document| LastGood { document: document.clone(), file: file.clone(), pass })
     }
 
@@ -121,7 +121,7 @@ impl Entry {
     }
 
     /// The first problem of the file, or one that it has a share in, with its place.
-    pub(super) fn first_problem(&self, shared: &HashMap<String, (SourcePlace, String)>) -> Option<String> {
+    pub(super) fn first_problem(&self, shared: &HashMap<Arc<str>, (SourcePlace, String)>) -> Option<String> {
         let own = self.file.problems(1).into_iter().next().map(|problem| (problem.place, problem.message));
         own.or_else(|| shared.get(&self.file.name).cloned()).map(|(place, message)| format!("{place}: {message}"))
     }
@@ -151,7 +151,7 @@ impl Reader {
 
     /// Reads all files; parses those whose content is not known; links, if anything changed; judges what paths reach. Never fails and
     /// never panics, as [`super::load`].
-    pub fn read(&mut self, allowed: &Allowed) -> Reading {
+    pub fn read(&mut self, allowed: &Allowed) -> ManifestState {
         let (raws, place) = gather(&self.source, &self.limits);
         let (parsed, changed) = self.take(raws);
         let seen = || self.entries.iter().filter(|(_, entry)| entry.seen);
@@ -166,20 +166,20 @@ impl Reader {
         });
         let coverage = coverage(&self.source, &place, files, checkout.as_ref(), Extent::OneFile);
         let revision = checkout.map_or_else(|| content.clone(), |checkout| checkout.revision);
-        let mut reading = match self.last.take() {
+        let mut state = match self.last.take() {
             Some(last) if !changed && !self.answers_again() => last,
             _ => self.understand(),
         };
         let not_allowed = refused_paths(&self.paths, &self.source, allowed, self.resolver);
-        let now = &reading.specs;
+        let now = &state.reading;
         if now.not_allowed != not_allowed || now.revision != revision || now.coverage != coverage {
-            let specs = Arc::make_mut(&mut reading.specs);
-            (specs.not_allowed, specs.revision, specs.coverage) = (not_allowed, revision, coverage);
+            let reading = Arc::make_mut(&mut state.reading);
+            (reading.not_allowed, reading.revision, reading.coverage) = (not_allowed, revision, coverage);
         }
-        reading.content = content;
-        reading.parsed = parsed;
-        self.last = Some(reading.clone());
-        reading
+        state.content = content;
+        state.parsed = parsed;
+        self.last = Some(state.clone());
+        state
     }
 
     /// Brings the entries to what was found: how many files were parsed, and whether anything changed.
@@ -244,10 +244,10 @@ impl Reader {
     }
 
     /// Links all documents, and finds out what those stand for that have a problem.
-    fn understand(&mut self) -> Reading {
+    fn understand(&mut self) -> ManifestState {
         self.pass += 1;
         let pools = self.pools();
-        let Linked { specs, owned, shared, .. } = self.link_as_written(&pools);
+        let Linked { reading, owned, shared, .. } = self.link_as_written(&pools);
         let seen = || self.entries.iter().filter(|(_, entry)| entry.seen);
         let problems: Arc<[Problem]> = seen().flat_map(|(_, entry)| entry.file.problems(self.limits.shown)).collect();
         let first = problems.first().map(|first| format!("{}: {}", first.place, first.message)).unwrap_or_default();
@@ -259,25 +259,25 @@ impl Reader {
             })
             .collect();
         self.entries.values().for_each(Entry::cut_back);
-        let (specs, usable, broken) = if broken.is_empty() {
+        let (reading, usable, broken) = if broken.is_empty() {
             self.meant = self.entries.values().flat_map(|entry| entry.meant(self.pass)).collect();
             self.paths = self.meant.iter().flat_map(|meant| Named::of(&meant.document)).collect();
-            (specs, owned, broken)
+            (reading, owned, broken)
         } else {
-            let Meaning { specs, owned, documents, meant, broken } =
+            let Meaning { reading, owned, documents, meant, broken } =
                 meaning(&mut self.entries, &self.meant, broken, &first, self.pass, &pools);
             self.paths = documents.iter().flat_map(|document| Named::of(document)).collect();
             if owned {
                 self.meant = meant;
             }
             // Of no manifests at all nobody can say whose they were.
-            (specs, owned && !(nothing && documents.is_empty()), broken)
+            (reading, owned && !(nothing && documents.is_empty()), broken)
         };
         for (_, entry) in self.entries.iter_mut().filter(|(path, entry)| entry.seen && !broken.contains_key(*path)) {
             (entry.good, entry.last) = (Some(self.pass), None);
         }
         self.silent = pools.silent;
-        Reading { specs: Arc::new(specs), problems, content: String::new(), parsed: 0, usable }
+        ManifestState { reading: Arc::new(reading), problems, content: String::new(), parsed: 0, usable }
     }
 
     /// All documents that can be seen, as [`super::load`] links them.
@@ -310,8 +310,8 @@ mod tests {
         )
     }
 
-    fn silent(reading: &Reading) -> Vec<&str> {
-        let all = reading.specs.not_allowed.iter();
+    fn silent(state: &ManifestState) -> Vec<&str> {
+        let all = state.reading.not_allowed.iter();
         all.filter(|barred| barred.silent && barred.kind == Kind::Backend).map(|barred| barred.name.as_str()).collect()
     }
 
@@ -333,11 +333,11 @@ mod tests {
         let first = reader.read(&Allowed::default());
         assert!(first.problems.is_empty() && first.usable, "{:?}", first.problems);
         assert_eq!(silent(&first), ["a"]);
-        let barred = first.specs.not_allowed(Kind::Backend, &"a".parse::<Name>().unwrap()).unwrap();
+        let barred = first.reading.not_allowed(Kind::Backend, &"a".parse::<Name>().unwrap()).unwrap();
         assert_eq!(barred.message, format!("{} did not answer within 2 s", at("dead").display()));
-        assert_eq!(first.specs.backends.len(), 2, "they are declared as before");
+        assert_eq!(first.reading.specs.backends.len(), 2, "they are declared as before");
         for _ in 0..3 {
-            assert!(Arc::ptr_eq(&first.specs, &reader.read(&Allowed::default()).specs));
+            assert!(Arc::ptr_eq(&first.reading, &reader.read(&Allowed::default()).reading));
             assert_eq!(hanging.threads(), 1);
         }
         // Another way to the same pool: it cannot be known yet, and what hangs stays held.
@@ -356,6 +356,6 @@ mod tests {
         );
         fs::write(at("specs/a.yaml"), backend("a", "../dead") + &backend("b", "../other")).unwrap();
         let last = reader.read(&Allowed::default());
-        assert!(last.problems.is_empty() && last.specs.not_allowed.is_empty(), "{:?}", last.specs.not_allowed);
+        assert!(last.problems.is_empty() && last.reading.not_allowed.is_empty(), "{:?}", last.reading.not_allowed);
     }
 }

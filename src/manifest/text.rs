@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Problem;
 use super::render::clip;
@@ -41,7 +42,7 @@ pub(super) struct Chunk<'a> {
 /// One file of manifests, read.
 pub(super) struct File {
     /// As shown: what was given on the command line, and the path below it.
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     /// What relative paths in it are relative to; absolute.
     pub(super) directory: PathBuf,
     text: String,
@@ -69,7 +70,7 @@ struct Found {
 
 impl File {
     /// `bytes` must be UTF-8 without control characters; otherwise the file has no text, and the problem says why.
-    pub(super) fn new(name: String, directory: PathBuf, bytes: Vec<u8>) -> Self {
+    pub(super) fn new(name: impl Into<Arc<str>>, directory: PathBuf, bytes: Vec<u8>) -> Self {
         let mut odd = None;
         let (bytes, problem) = match String::from_utf8(bytes) {
             Ok(text) => (text, None),
@@ -89,7 +90,7 @@ impl File {
         };
         let lines = line_starts(&text);
         let (found, paths) = (RefCell::default(), RefCell::default());
-        let mut file = Self { name, directory, text, odd, lines, found, paths };
+        let mut file = Self { name: name.into(), directory, text, odd, lines, found, paths };
         let problem = misleading(&file.text).or(problem);
         if let Some((at, message, hint)) = problem {
             file.report(file.span_of(at), message, hint);
@@ -100,7 +101,7 @@ impl File {
     }
 
     /// No file but its name: where documents stand of which only the meaning is still known.
-    pub(super) fn named(name: String) -> Self {
+    pub(super) fn named(name: Arc<str>) -> Self {
         Self {
             name,
             directory: PathBuf::new(),
@@ -113,8 +114,8 @@ impl File {
     }
 
     /// A file that could not be read, or the whole of SPECS; its problems stand at 1:1.
-    pub(super) fn unread(name: String, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        let file = Self::named(name);
+    pub(super) fn unread(name: impl Into<Arc<str>>, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        let file = Self::named(name.into());
         file.report(Span::START, message, hint);
         file
     }

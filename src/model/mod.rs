@@ -5,6 +5,7 @@
 //! Nothing here does input or output, and nothing here imports another module of Kiln.
 
 mod capability;
+mod coverage;
 mod document;
 mod error;
 mod image;
@@ -20,6 +21,7 @@ mod suspension;
 pub mod table;
 
 pub use capability::{Access, Capabilities};
+pub use coverage::{Coverage, Doubt, Extent, LastReading};
 pub use document::{
     ApprovalSpec, BackendSpec, Defaults, DriverConfig, DriverTable, ExportSpec, ExportedThing, Meta, OnRemove,
     Provisioning, PurgeMode, Qos, RestoreSpec, Safety, SnapshotSpec, SourcePlace, SourceSpec, Stack, TargetSpec,
@@ -33,9 +35,9 @@ pub use name::{Kind, Name, NameError, NativeForm, NativeName, ObjectId, Owner, U
 pub(crate) use observed::COMPARED;
 pub use observed::{Capacity, Clients, Identity, Listed, Object, Observed, Place, Scope, Tags, Writer, Written};
 pub use quantity::{Percent, QuantityError, Seconds, Size};
-pub use reading::{Coverage, Doubt, Extent, LastReading, Withdrawal};
+pub use reading::{NotAllowed, Places, Reading, Unreadable, Withdrawal};
 pub use record::{BackendRecord, IntentId, JournalEntry, ObjectRecord, OpenIntent, Records};
-pub use spec::{NotAllowed, Origin, Specs, Unreadable};
+pub use spec::{Origin, Specs};
 pub use step::{Action, Expect, FieldChange, ObjectRef, Outcome, Reason, Risk, Step, Verb};
 pub use suspension::{Suspension, SuspensionId, Suspensions};
 pub use table::DocumentTable;

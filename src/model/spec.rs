@@ -5,12 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    ApprovalSpec, BackendSpec, Coverage, ExportSpec, Kind, Meta, Name, Size, SnapshotSpec, SourcePlace, Stack,
-    TargetSpec, VolumeSpec,
-};
+use super::{ApprovalSpec, BackendSpec, ExportSpec, Kind, Name, Size, SnapshotSpec, Stack, TargetSpec, VolumeSpec};
 
-/// Everything that the files of one spec directory declare.
+/// Everything that the files of one spec directory declare, wherever in them it stands: specs that declare the same are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Specs {
     /// The Stack; without one, [`Stack::unnamed`].
@@ -27,105 +24,32 @@ pub struct Specs {
     pub exports: BTreeMap<Name, ExportSpec>,
     /// Approvals.
     pub approvals: BTreeMap<Name, ApprovalSpec>,
-    /// In a Git work tree the id of the commit, with `-dirty` after it if what was read is anything else. Elsewhere a hash of the content
-    /// of all files with their paths. Equal specs, equal revision, on any machine.
-    pub revision: String,
-    /// Whether some file had a problem, so that what is missing here may only be unreadable. One-shot commands refuse before
-    /// it matters; the daemon goes on with what is good, and then nothing is removed.
-    pub broken: bool,
-    /// Whether these files were read only once: a document that is missing may be in a file that is just being written.
-    #[serde(default)]
-    pub unconfirmed: bool,
-    /// What the reading covers: see [`Specs::withdraws`]. Without it (older saved plans) it is a whole reading.
-    #[serde(default)]
-    pub coverage: Coverage,
-    /// Documents that name a path which manifests may not reach on this host: they are Held(NotAllowed), and nothing is opened
-    /// for them. One of each, sorted by kind and name.
-    pub not_allowed: Vec<NotAllowed>,
-    /// Documents that have no valid meaning as they are written now. One-shot commands never have any, since they refuse; the
-    /// daemon goes on, by what these said last where that is known. One of each, sorted by kind and name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unreadable: Vec<Unreadable>,
 }
 
 impl Specs {
-    /// What these specs declare, whatever file and line declares it and whatever the revision is called. Two specs that declare
-    /// the same are equal in it, and no others are.
-    #[must_use]
-    pub fn meaning(&self) -> Specs {
-        fn all<T: Clone>(specs: &BTreeMap<Name, T>, meta: fn(&mut T) -> &mut Meta) -> BTreeMap<Name, T> {
-            let mut specs = specs.clone();
-            specs.values_mut().for_each(|spec| meta(spec).place = SourcePlace::default());
-            specs
-        }
-        let Specs {
+    /// Specs that declare nothing but a Stack.
+    pub fn of(stack: Stack) -> Self {
+        Self {
             stack,
-            backends,
-            volumes,
-            snapshots,
-            targets,
-            exports,
-            approvals,
-            revision: _,
-            broken: _,
-            unconfirmed: _,
-            coverage: _,
-            not_allowed,
-            unreadable,
-        } = self;
-        Specs {
-            stack: stack.clone(),
-            backends: all(backends, |spec| &mut spec.meta),
-            volumes: all(volumes, |spec| &mut spec.meta),
-            snapshots: all(snapshots, |spec| &mut spec.meta),
-            targets: all(targets, |spec| &mut spec.meta),
-            exports: all(exports, |spec| &mut spec.meta),
-            approvals: all(approvals, |spec| &mut spec.meta),
-            revision: String::new(),
-            broken: false,
-            unconfirmed: false,
-            coverage: Coverage::default(),
-            not_allowed: not_allowed.clone(),
-            unreadable: unreadable.clone(),
+            backends: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            exports: BTreeMap::new(),
+            approvals: BTreeMap::new(),
         }
     }
 
-    /// Why a document may not be acted on, if it names a path out of reach.
-    pub fn not_allowed(&self, kind: Kind, name: &Name) -> Option<&NotAllowed> {
-        let found = self.not_allowed.binary_search_by(|barred| (barred.kind, &barred.name).cmp(&(kind, name)));
-        found.ok().map(|index| &self.not_allowed[index])
+    /// Whether a document declares an object.
+    pub fn declares(&self, kind: Kind, name: &Name) -> bool {
+        match kind {
+            Kind::Volume => self.volumes.contains_key(name),
+            Kind::Snapshot => self.snapshots.contains_key(name),
+            Kind::Export => self.exports.contains_key(name),
+            Kind::Backend => self.backends.contains_key(name),
+            Kind::Stack | Kind::Target | Kind::Approval => false,
+        }
     }
-}
-
-/// A path that manifests may not reach, and the document that names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NotAllowed {
-    /// Of the document.
-    pub kind: Kind,
-    /// Of the document.
-    pub name: Name,
-    /// Why, in one sentence.
-    pub message: String,
-    /// What to do about it.
-    #[serde(rename = "unblock")]
-    pub fix: String,
-    /// Whether the path did not answer in time, so that nobody knows where it leads: what is there is Unobserved until it does.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub silent: bool,
-}
-
-/// A document that has no valid meaning as it is written now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unreadable {
-    /// Of the document.
-    pub kind: Kind,
-    /// Of the document.
-    pub name: Name,
-    /// Where and what the problem is, and whether what it said last holds, in one sentence.
-    pub message: String,
-    /// What to do about it.
-    #[serde(rename = "unblock")]
-    pub fix: String,
 }
 
 /// Where the content of a new volume comes from, found on the backend. Its fields are those of the object at plan time.

@@ -83,7 +83,7 @@ impl<'a> Planner<'a> {
             &Tags::default(),
         );
         self.fits(&spec.backend, &about, object.size, Room { provisioned: 0, taken: 0, objects: 1 })?;
-        tags.protected |= spec.protected.is_none() && self.inputs.specs.stack.defaults.protected == Some(true);
+        tags.protected |= spec.protected.is_none() && self.inputs.reading.specs.stack.defaults.protected == Some(true);
         tags.identity = Some(Box::new(identity.clone()));
         tags.adopted = true;
         tags.restored = spec.restore.as_ref().map(|restore| restore.request.clone());
@@ -142,8 +142,8 @@ impl<'a> Planner<'a> {
         let backend = about.backend?;
         let about = Subject { uid: object.uid(), action: Verb::Remove, ..*about };
         let gives_way = format!("it was never written to and gives way to {old}");
-        if self.inputs.specs.broken || self.inputs.specs.unconfirmed {
-            let (why, fix) = match self.inputs.specs.broken {
+        if self.inputs.reading.broken || self.inputs.reading.unconfirmed {
+            let (why, fix) = match self.inputs.reading.broken {
                 true => ("a manifest has a problem", "correct the manifests: `kiln check`"),
                 false => ("the manifests were read only once", "wait: the daemon reads again within seconds"),
             };
@@ -166,7 +166,7 @@ impl<'a> Planner<'a> {
             backend: backend.clone(),
             identity: object.identity.clone()?,
             native: object.native.clone(),
-            action: Action::Trash { ttl: self.inputs.specs.stack.trash.ttl },
+            action: Action::Trash { ttl: self.inputs.reading.specs.stack.trash.ttl },
             expect: Expect { idle: true, unwritten: true, ..Expect::live(object) },
             risk: Risk::Recoverable,
             reason: Reason::GivesWay,
@@ -244,10 +244,11 @@ impl<'a> Planner<'a> {
             unfinished.extend(believed.map(|object| (backend, object)));
         }
         for (backend, object) in unfinished {
-            let Some(identity) = object.identity.clone().filter(|id| id.owner == self.inputs.specs.stack.owner) else {
+            let Some(identity) = object.identity.clone().filter(|id| id.owner == self.inputs.reading.specs.stack.owner)
+            else {
                 continue;
             };
-            let specs = self.inputs.specs;
+            let specs = &*self.inputs.reading.specs;
             let old = match identity.kind {
                 Kind::Volume => specs.volumes.get(&identity.name).and_then(|v| v.meta.renamed_from.as_ref()),
                 _ => specs.snapshots.get(&identity.name).and_then(|s| s.meta.renamed_from.as_ref()),

@@ -101,7 +101,7 @@ impl<'a> Planner<'a> {
         if self.withdrawn.is_empty() {
             return Vec::new();
         }
-        let specs = self.inputs.specs;
+        let specs = &*self.inputs.reading.specs;
         let withdrawn = std::mem::take(&mut self.withdrawn);
         let found: Vec<Renamed<'a>> = {
             let made = self.made();
@@ -156,7 +156,9 @@ impl<'a> Planner<'a> {
     fn unused(&self) -> HashMap<(&'a Name, Size, &'a Labels), Option<&'a Object>> {
         let mut unused = HashMap::new();
         for ((kind, name), known) in &self.known {
-            let Some(spec) = self.inputs.specs.volumes.get(*name).filter(|_| *kind == Kind::Volume) else { continue };
+            let Some(spec) = self.inputs.reading.specs.volumes.get(*name).filter(|_| *kind == Kind::Volume) else {
+                continue;
+            };
             // What becomes another by this plan is compared when it has.
             let settled = |object: &Object| spec.meta.labels == object.tags.labels && spec.size <= object.size;
             for (backend, object) in known.objects.iter().filter(|(_, object)| settled(object)) {
@@ -188,7 +190,7 @@ impl<'a> Planner<'a> {
 
     /// Holds every new volume that looks like one whose removal waits for the confirmation read.
     pub(super) fn wait_for_confirmation(&mut self) {
-        if !self.inputs.specs.unconfirmed {
+        if !self.inputs.reading.unconfirmed {
             return;
         }
         for renamed in self.renamed(false) {
@@ -246,7 +248,7 @@ impl<'a> Planner<'a> {
     /// Warns of every volume that leaves and may have been renamed.
     pub(super) fn warn_of_renames(&mut self) {
         // While a manifest has a problem nothing leaves, and what seems withdrawn may only be unreadable.
-        if self.inputs.specs.broken {
+        if self.inputs.reading.broken {
             return;
         }
         let renamed = self.renamed(true);
@@ -291,7 +293,7 @@ impl<'a> Planner<'a> {
 
     /// What to write, and where, if a volume was renamed.
     pub(super) fn rename_fix(&self, old: &Name, new: &Name) -> String {
-        let place = self.inputs.specs.volumes.get(new).map(|spec| &spec.meta.place);
+        let place = self.inputs.reading.place(Kind::Volume, new);
         let place = place.filter(|place| !place.file.is_empty()).map(|place| format!(" ({place})"));
         let place = place.unwrap_or_default();
         format!("if {old} was renamed, write `renamedFrom: {old}` under `metadata` of volume {new}{place}")

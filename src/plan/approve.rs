@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Action, ApprovalInUse, ApprovalSpec, Extent, Kind, Name, Place, Risk, Size, Specs, Step, Uid};
+use crate::model::{Action, ApprovalInUse, ApprovalSpec, Extent, Kind, Name, Place, Reading, Risk, Size, Step, Uid};
 
 use super::plan::{Planner, usable_backends};
 use super::removal::because;
@@ -59,7 +59,7 @@ pub(super) fn judge(planner: &mut Planner<'_>) -> Judged {
         .collect();
     planner.warnings.extend(unmatched);
     let spent = spent(planner);
-    let documents = planner.inputs.specs.approvals.values();
+    let documents = planner.inputs.reading.specs.approvals.values();
     let used_up: Vec<Warning> = documents
         .filter(|approval| spent.contains(&approval.digest) && fitting.contains(&approval.digest))
         .map(|ApprovalSpec { meta, digest }| Warning {
@@ -89,8 +89,8 @@ fn lets_go(step: &Step) -> bool {
 }
 
 /// Whether what the manifests do not name may only have been cut off: a pipe that breaks ends like one that is done.
-fn may_be_cut(specs: &Specs) -> bool {
-    specs.coverage.stdin && specs.coverage.extent == Extent::Whole
+fn may_be_cut(reading: &Reading) -> bool {
+    reading.coverage.stdin && reading.coverage.extent == Extent::Whole
 }
 
 /// Likewise, and the digests that would let go what waits.
@@ -109,7 +109,7 @@ fn judge_steps(planner: &mut Planner<'_>) -> (Judged, BTreeSet<String>) {
         .collect();
     let over = over_the_limit(planner, &removals, &granted);
     let renamed = planner.renamed_and_destroyed();
-    let is_cut = may_be_cut(planner.inputs.specs);
+    let is_cut = may_be_cut(planner.inputs.reading);
     let waits = |index: &usize| {
         let step = &planner.steps[*index];
         step.risk == Risk::Irreversible
@@ -218,7 +218,7 @@ fn spent<'p>(planner: &'p Planner<'_>) -> BTreeSet<&'p String> {
 /// Digests that a person gives now, by hand or by commit. One that was committed holds once.
 fn given(planner: &Planner<'_>) -> BTreeSet<String> {
     let spent = spent(planner);
-    let by_commit = planner.inputs.specs.approvals.values().map(|approval| &approval.digest);
+    let by_commit = planner.inputs.reading.specs.approvals.values().map(|approval| &approval.digest);
     by_commit.filter(|digest| !spent.contains(digest)).chain(planner.inputs.approved).cloned().collect()
 }
 
@@ -229,7 +229,7 @@ fn over_the_limit(planner: &Planner<'_>, removals: &[usize], granted: &[usize]) 
     if removals.is_empty() {
         return None;
     }
-    let safety = &planner.inputs.specs.stack.safety;
+    let safety = &planner.inputs.reading.specs.stack.safety;
     let before = planner.counted();
     let count = removals.len() + before.len();
     let bytes = removals.iter().map(|index| planner.steps[*index].bytes.bytes()).sum::<u64>()
@@ -296,7 +296,7 @@ fn last_volume(planner: &Planner<'_>, removals: &[usize], granted: &[usize]) -> 
             if *left == 0 {
                 return Some(format!(
                     "it would leave no volume of {} on {}",
-                    planner.inputs.specs.stack.owner, step.backend
+                    planner.inputs.reading.specs.stack.owner, step.backend
                 ));
             }
         }

@@ -57,7 +57,7 @@ pub(super) struct Blocked {
 /// Judges every declared backend.
 pub(super) fn states<'a>(inputs: &Inputs<'a>) -> BTreeMap<&'a Name, BackendState<'a>> {
     let mut backends: BTreeMap<&Name, BackendState<'_>> =
-        inputs.specs.backends.iter().map(|(name, spec)| (name, judge(inputs, name, spec))).collect();
+        inputs.reading.specs.backends.iter().map(|(name, spec)| (name, judge(inputs, name, spec))).collect();
     // Two Backends that turn out to be one pool: which of them an object belongs to cannot be said.
     let mut by_pool: BTreeMap<&PoolId, Vec<&Name>> = BTreeMap::new();
     for (name, ground) in &backends {
@@ -84,7 +84,7 @@ fn list(names: &[&Name]) -> String {
 }
 
 fn judge<'a>(inputs: &Inputs<'a>, name: &'a Name, spec: &'a BackendSpec) -> BackendState<'a> {
-    if let Some(barred) = inputs.specs.not_allowed(Kind::Backend, name) {
+    if let Some(barred) = inputs.reading.not_allowed(Kind::Backend, name) {
         // It may well be allowed, and hold anything.
         if barred.silent {
             return BackendState::Blocked(unseen(name, &barred.message));
@@ -148,7 +148,7 @@ fn ledger<'a>(
     spec: &BackendSpec,
     observed: &'a Observed,
 ) -> Result<Option<&'a Ledger>, Blocked> {
-    let owner = &inputs.specs.stack.owner;
+    let owner = &inputs.reading.specs.stack.owner;
     let changed = |message: String| Blocked {
         reason: HeldReason::BackendChanged,
         message,
@@ -210,7 +210,7 @@ fn ledger<'a>(
         Some(ledger) if Some(&ledger.pool) != observed.pool.as_ref() => {
             Err(changed(format!("the ledger in the pool was written for another pool, {}", ledger.pool)))
         }
-        Some(ledger) if ledger.stack != inputs.specs.stack.id => Err(Blocked {
+        Some(ledger) if ledger.stack != inputs.reading.specs.stack.id => Err(Blocked {
             reason: HeldReason::OwnerChanged,
             message: format!("the pool is used by another Stack of the name {owner} (id {:?})", ledger.stack),
             fix: other_stack(inputs, name, &ledger.stack),
@@ -267,13 +267,13 @@ fn record_of<'a>(
 }
 
 fn stored<'a>(inputs: &Inputs<'a>, record: Option<&'a BackendRecord>) -> Option<&'a Ledger> {
-    record?.ledger.as_ref().filter(|ledger| ledger.owner == inputs.specs.stack.owner)
+    record?.ledger.as_ref().filter(|ledger| ledger.owner == inputs.reading.specs.stack.owner)
 }
 
 /// A pool that we have never used, where another owner's objects bear names that we declare: most likely the Stack was renamed,
 /// or got its first name.
 fn other_owner(inputs: &Inputs<'_>, name: &Name, observed: &Observed) -> Option<Blocked> {
-    let specs = inputs.specs;
+    let specs = &*inputs.reading.specs;
     let declared_here = |kind: Kind, object: &Name| match kind {
         Kind::Volume => specs.volumes.get(object).is_some_and(|v| v.backend == *name),
         Kind::Snapshot => {
@@ -317,7 +317,7 @@ fn given_away(name: &Name, observed: &Observed, record: Option<&BackendRecord>) 
 
 /// What to do where a pool belongs to another Stack of this name.
 fn other_stack(inputs: &Inputs<'_>, backend: &Name, id: &str) -> String {
-    let stack = &inputs.specs.stack;
+    let stack = &inputs.reading.specs.stack;
     let back = match id {
         "" => "if this Stack document is new and its objects were made without one".to_owned(),
         id => format!(
@@ -333,7 +333,7 @@ fn other_stack(inputs: &Inputs<'_>, backend: &Name, id: &str) -> String {
 /// What to do where a pool belongs to an owner that bears another name. Without a Stack document, the one that is missing is most
 /// likely that owner's: to take over its objects, or to accept the pool, would make other objects beside them.
 fn former_owner(inputs: &Inputs<'_>, backend: &Name, owner: &Owner, observed: &Observed) -> String {
-    if !inputs.specs.stack.declared && *owner != inputs.specs.stack.owner {
+    if !inputs.reading.specs.stack.declared && *owner != inputs.reading.specs.stack.owner {
         return missing_stack(owner, observed);
     }
     if *owner == Owner::unnamed() {

@@ -49,7 +49,7 @@ impl<'a> Planner<'a> {
         let taken = if provisioning == Provisioning::Thick { size.bytes() } else { copied };
         self.fits(&spec.backend, &about, size, Room { provisioned: size.bytes(), taken, objects: 1 })?;
         self.filled.insert(identity.uid, taken);
-        let defaults = &self.inputs.specs.stack.defaults;
+        let defaults = &self.inputs.reading.specs.stack.defaults;
         let mut tags = desired_tags(
             &DesiredTags {
                 meta: &spec.meta,
@@ -262,7 +262,7 @@ impl<'a> Planner<'a> {
     }
 
     pub(super) fn new_identity(&mut self, kind: Kind, name: &Name, backend: &'a Name) -> Option<(Identity, u32)> {
-        let stack = &self.inputs.specs.stack;
+        let stack = &self.inputs.reading.specs.stack;
         let ledger: Option<&Ledger> = self.good(backend)?.ledger;
         let first = ledger.and_then(|l| l.next.get(&Ledger::next_key(kind, name))).copied().unwrap_or(0);
         let known = |uid: &Uid| {

@@ -13,7 +13,7 @@ pub(super) fn drift(planner: &Planner<'_>) -> Vec<Drift> {
     let inputs = planner.inputs;
     let mut found = Vec::new();
     for record in inputs.records.objects.values() {
-        if record.identity.owner != inputs.specs.stack.owner {
+        if record.identity.owner != inputs.reading.specs.stack.owner {
             continue;
         }
         match planner.by_uid.get(&record.identity.uid) {

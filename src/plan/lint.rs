@@ -29,7 +29,7 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
         if good.locked_by.is_some() {
             breach("another process is writing to its backend");
         }
-        if step.identity.owner != inputs.specs.stack.owner {
+        if step.identity.owner != inputs.reading.specs.stack.owner {
             breach("its object is another owner's");
         }
         match step.action {
@@ -99,13 +99,13 @@ fn check_action(
     let Around { objects, freed, approved, gives_way } = *around;
     let ours = |object: &Object| object.identity.as_ref().is_some_and(|id| id.uid == step.identity.uid);
     let identity = &step.identity;
-    let is_doubted = || match inputs.specs.withdraws(identity.kind, &identity.name, good.ledger, identity.uid) {
+    let is_doubted = || match inputs.reading.withdraws(identity.kind, &identity.name, good.ledger, identity.uid) {
         Withdrawal::Doubted(doubt) => !(approved && doubt.may_be_approved()),
         Withdrawal::NotCovered => true,
         Withdrawal::Declared | Withdrawal::Withdrawn => false,
     };
-    let is_gone = || inputs.specs.doubts_destruction(good.ledger, identity.uid).is_some();
-    let unprotection_in_doubt = || inputs.specs.broken || inputs.specs.is_other_source(good.ledger).is_some();
+    let is_gone = || inputs.reading.doubts_destruction(good.ledger, identity.uid).is_some();
+    let unprotection_in_doubt = || inputs.reading.broken || inputs.reading.is_other_source(good.ledger).is_some();
     match &step.action {
         Action::Create { size, origin, .. } => {
             let borne = |place| objects.contains_key(&(&step.native, place));
@@ -140,7 +140,7 @@ fn check_action(
             Some(_) if step.action == Action::Destroy && !approved && !gives_way && is_gone() => {
                 breach("something is destroyed whose directory may come back");
             }
-            Some(_) if gives_way && (inputs.specs.broken || inputs.specs.unconfirmed) => {
+            Some(_) if gives_way && (inputs.reading.broken || inputs.reading.unconfirmed) => {
                 breach("something leaves by manifests that are in doubt");
             }
             Some(object) if gives_way && object.written == Written::Yes => breach("its object was written to"),
@@ -184,14 +184,14 @@ fn comes_under_a_name(step: &Step, object: &Object) -> bool {
 
 fn is_grown_back(inputs: &Inputs<'_>, good: &Usable<'_>, step: &Step) -> bool {
     let entry = good.ledger.and_then(|ledger| ledger.complete.get(&step.identity.uid));
-    let declared = inputs.specs.volumes.get(&step.identity.name).map(|spec| spec.size);
+    let declared = inputs.reading.specs.volumes.get(&step.identity.name).map(|spec| spec.size);
     entry.is_some_and(|entry| entry.accepted.is_some() && entry.accepted == declared)
 }
 
 fn declared(inputs: &Inputs<'_>, step: &Step) -> bool {
     match step.identity.kind {
-        Kind::Volume => inputs.specs.volumes.contains_key(&step.identity.name),
-        _ => inputs.specs.snapshots.contains_key(&step.identity.name),
+        Kind::Volume => inputs.reading.specs.volumes.contains_key(&step.identity.name),
+        _ => inputs.reading.specs.snapshots.contains_key(&step.identity.name),
     }
 }
 
@@ -208,12 +208,13 @@ fn forgotten(
     for ground in backends.values() {
         if let BackendState::Usable(good) = ground {
             let live = good.observed.objects.iter().filter(|object| object.place == Place::Live);
-            let ours = live.filter_map(|o| o.identity.as_ref()).filter(|id| id.owner == inputs.specs.stack.owner);
+            let ours =
+                live.filter_map(|o| o.identity.as_ref()).filter(|id| id.owner == inputs.reading.specs.stack.owner);
             spoken.extend(ours.map(|id| (id.kind, &id.name)));
         }
     }
-    let volumes = inputs.specs.volumes.keys().map(|name| (Kind::Volume, name));
-    let all = volumes.chain(inputs.specs.snapshots.keys().map(|name| (Kind::Snapshot, name)));
+    let volumes = inputs.reading.specs.volumes.keys().map(|name| (Kind::Volume, name));
+    let all = volumes.chain(inputs.reading.specs.snapshots.keys().map(|name| (Kind::Snapshot, name)));
     all.filter(|key| !spoken.contains(key))
         .map(|(kind, name)| format!("{kind} {name} is neither there nor planned nor held"))
         .collect()

@@ -271,8 +271,8 @@ impl<'a> Planner<'a> {
 
     /// Whether an object was made under the name that it has: its uid is derived from that.
     fn was_made_as(&self, about: &Subject<'_>, object: &Object) -> bool {
-        let (stack, inputs) = (&self.inputs.specs.stack, self.inputs);
-        let backends = || inputs.specs.backends.keys().chain(inputs.records.backends.keys());
+        let (stack, inputs) = (&self.inputs.reading.specs.stack, self.inputs);
+        let backends = || inputs.reading.specs.backends.keys().chain(inputs.records.backends.keys());
         let ledger = about.backend.and_then(|backend| self.good(backend)?.ledger);
         let Some(uid) = object.uid() else { return false };
         let next = ledger.and_then(|l| l.next.get(&Ledger::next_key(about.kind, about.name))).copied().unwrap_or(0);
@@ -332,7 +332,7 @@ impl<'a> Planner<'a> {
         let about = Subject { uid: Some(uid), ..*about };
         if let Some((_, object)) = self.by_uid.get(&uid)
             && let Some(identity) = &object.identity
-            && (identity.name != *name || identity.owner != self.inputs.specs.stack.owner)
+            && (identity.name != *name || identity.owner != self.inputs.reading.specs.stack.owner)
         {
             let message = format!("its object stands on {at} as {}: somebody renamed it", object.native);
             let fix = format!(
@@ -363,7 +363,7 @@ impl<'a> Planner<'a> {
 
     /// Whether an object of ours bears a name, live or in the trash.
     fn is_seen_as(&self, uid: Uid, kind: Kind, name: &Name) -> bool {
-        self.by_uid.get(&uid).is_some_and(|(_, object)| object.is(&self.inputs.specs.stack.owner, kind, name))
+        self.by_uid.get(&uid).is_some_and(|(_, object)| object.is(&self.inputs.reading.specs.stack.owner, kind, name))
     }
 
     /// Holds an object under whose native name another stands, which belongs to no owner: somebody replaced it, or the pool is a
@@ -374,7 +374,7 @@ impl<'a> Planner<'a> {
             return false;
         }
         let (kind, name) = (about.kind.as_lower(), about.name);
-        let adopts = self.inputs.specs.volumes.get(name).and_then(|spec| spec.adopt.as_deref());
+        let adopts = self.inputs.reading.specs.volumes.get(name).and_then(|spec| spec.adopt.as_deref());
         let message = format!("{native} on {at} is not the object that was {kind} {name}: it was replaced or copied");
         let fix = match about.kind == Kind::Volume && adopts == Some(native.as_str()) {
             true => format!(

@@ -42,7 +42,7 @@ pub use markdown::markdown;
 pub use plan::{plan, read_by, unobserved};
 pub use questions::{images, looks};
 pub use render::{render, render_held, render_step, summary_line};
-pub use saved::{NotSaved, SAVED_FORMAT, Saved, declare_the_same, differences};
+pub use saved::{NotSaved, SAVED_FORMAT, Saved, differences};
 pub use select::{Selected, select, without};
 pub use suspended::{resume, suspended_because, suspension_of};
 pub use types::{

@@ -15,7 +15,7 @@ impl<'a> Planner<'a> {
     pub(super) fn perhaps_leaving(&self, backend: &Name, native: &NativeName) -> Option<&'a Object> {
         let good = self.good(backend)?;
         let object = good.find(native, |place| place == Place::Live)?;
-        let ours = object.identity.as_ref()?.owner == self.inputs.specs.stack.owner;
+        let ours = object.identity.as_ref()?.owner == self.inputs.reading.specs.stack.owner;
         let for_good = object.tags.on_remove() == OnRemove::Delete;
         (ours && for_good && good.find(native, |place| place == Place::Trash).is_none()).then_some(object)
     }
@@ -58,7 +58,7 @@ impl<'a> Planner<'a> {
         };
         let message = format!("the trash holds another {native} already");
         let fix = match &other.identity {
-            Some(id) if id.owner == self.inputs.specs.stack.owner => {
+            Some(id) if id.owner == self.inputs.reading.specs.stack.owner => {
                 format!("`kiln trash purge {}/{}`", id.kind.as_lower(), id.name)
             }
             _ => format!("move {native} out of the trash on the backend"),
@@ -104,7 +104,7 @@ impl<'a> Planner<'a> {
 
     /// That something bears a name and stays, and the way out.
     fn in_the_way(&self, backend: &Name, object: &Object) -> (HeldReason, String, String) {
-        let (specs, native) = (self.inputs.specs, &object.native);
+        let (specs, native) = (&self.inputs.reading.specs, &object.native);
         let Some(id) = &object.identity else {
             let message = format!("{native} is already there, and is nobody's that Kiln knows");
             let fix = match self.good(backend) {

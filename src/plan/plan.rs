@@ -26,7 +26,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     planner.hold_what_has_no_driver();
     planner.complete_renames();
     planner.volumes();
-    for name in inputs.specs.snapshots.keys() {
+    for name in inputs.reading.specs.snapshots.keys() {
         planner.snapshot(name);
     }
     planner.restores();
@@ -45,8 +45,8 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     held.sort();
     held.dedup();
     let mut plan = Plan {
-        owner: inputs.specs.stack.owner.clone(),
-        revision: inputs.specs.revision.clone(),
+        owner: inputs.reading.specs.stack.owner.clone(),
+        revision: inputs.reading.revision.clone(),
         steps: order::order(steps, &dropped),
         held,
         drift,
@@ -178,9 +178,9 @@ pub(super) struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn new(inputs: &'a Inputs<'a>) -> Self {
         let backends = backend_state::states(inputs);
-        let owner = &inputs.specs.stack.owner;
+        let owner = &inputs.reading.specs.stack.owner;
         let all: usize = usable_backends(&backends).map(|(_, good)| good.observed.objects.len()).sum();
-        let declared = inputs.specs.volumes.len() + inputs.specs.snapshots.len();
+        let declared = inputs.reading.specs.volumes.len() + inputs.reading.specs.snapshots.len();
         let mut known: HashMap<_, PlannedObject<'_>> = HashMap::with_capacity(all.max(declared));
         let mut by_uid = HashMap::with_capacity(all);
         let mut duplicates = HashSet::new();
@@ -282,7 +282,7 @@ impl<'a> Planner<'a> {
         let inputs = self.inputs;
         let all = self.recorded.get_or_init(|| {
             let mut recorded: HashMap<_, Vec<_>> = HashMap::new();
-            let ours = |record: &&ObjectRecord| record.identity.owner == inputs.specs.stack.owner;
+            let ours = |record: &&ObjectRecord| record.identity.owner == inputs.reading.specs.stack.owner;
             for record in inputs.records.objects.values().filter(ours) {
                 recorded.entry((record.identity.kind, &record.identity.name)).or_default().push(record);
             }
@@ -366,7 +366,7 @@ impl<'a> Planner<'a> {
 
     /// Documents for which nothing is built yet.
     fn hold_what_has_no_driver(&mut self) {
-        let specs = self.inputs.specs;
+        let specs = &*self.inputs.reading.specs;
         for (name, target) in &specs.targets {
             let about = Subject::declared(Kind::Target, name);
             if self.hold_not_allowed(&about) {
@@ -375,7 +375,7 @@ impl<'a> Planner<'a> {
             let message = format!("the target driver {:?} is not built yet", target.driver);
             self.hold(&about, HeldReason::Unsupported, message, "remove the Target until it is");
         }
-        // An Export that is no longer declared will be closed only where `Specs::withdraws` says so, once exports are built.
+        // An Export that is no longer declared will be closed only where `Reading::withdraws` says so, once exports are built.
         for name in specs.exports.keys() {
             let about = Subject::declared(Kind::Export, name);
             if self.hold_not_allowed(&about) {
@@ -387,7 +387,7 @@ impl<'a> Planner<'a> {
         for (name, spec) in &specs.backends {
             let about = Subject::declared(Kind::Backend, name);
             // One whose path did not answer is among those that were not observed.
-            if self.inputs.specs.not_allowed(Kind::Backend, name).is_some_and(|barred| barred.silent) {
+            if self.inputs.reading.not_allowed(Kind::Backend, name).is_some_and(|barred| barred.silent) {
                 continue;
             }
             // A backend that may not be reached was not looked at, whatever its driver.
@@ -412,7 +412,7 @@ impl<'a> Planner<'a> {
 
     /// Holds a document that names a path which manifests may not reach on this host.
     pub(super) fn hold_not_allowed(&mut self, about: &Subject<'_>) -> bool {
-        let Some(barred) = self.inputs.specs.not_allowed(about.kind, about.name) else { return false };
+        let Some(barred) = self.inputs.reading.not_allowed(about.kind, about.name) else { return false };
         let reason = if barred.silent { HeldReason::Unobserved } else { HeldReason::NotAllowed };
         self.hold(about, reason, barred.message.clone(), barred.fix.clone());
         true
@@ -420,7 +420,7 @@ impl<'a> Planner<'a> {
 
     /// Documents without a valid meaning now, beside whatever is planned by what they said last.
     fn hold_unreadable(&mut self) {
-        for Unreadable { kind, name, message, fix } in &self.inputs.specs.unreadable {
+        for Unreadable { kind, name, message, fix } in &self.inputs.reading.unreadable {
             let about = Subject { action: Verb::Update, ..Subject::declared(*kind, name) };
             self.hold(&about, HeldReason::SourceBroken, message.clone(), fix.clone());
         }
@@ -458,7 +458,7 @@ pub fn read_by(step: &Step) -> Option<&ObjectRef> {
 /// Native names that more than one document writes, by backend.
 fn asked_twice<'a>(inputs: &Inputs<'a>) -> HashSet<(&'a Name, &'a str)> {
     let mut asked = HashSet::new();
-    let written = inputs.specs.volumes.values().filter_map(|spec| {
+    let written = inputs.reading.specs.volumes.values().filter_map(|spec| {
         let name = spec.object.as_deref().or(spec.adopt.as_deref())?;
         Some((&spec.backend, name))
     });

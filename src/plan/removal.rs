@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Doubt, Expect, FieldChange, Identity, Kind, Name, NativeName, Object, OnRemove, Place, Reason, Risk, Size,
-    Step, Tags, Uid, Verb, Withdrawal,
+    Action, Doubt, Expect, FieldChange, Identity, Kind, Name, NativeName, Object, OnRemove, Place, Reading, Reason,
+    Risk, Size, Step, Tags, Uid, Verb, Withdrawal,
 };
 use crate::text::rfc3339;
 
@@ -105,7 +105,7 @@ impl<'a> Planner<'a> {
                 if object.place != Place::Live {
                     continue;
                 }
-                let ours = object.identity.as_ref().is_some_and(|id| id.owner == self.inputs.specs.stack.owner);
+                let ours = object.identity.as_ref().is_some_and(|id| id.owner == self.inputs.reading.specs.stack.owner);
                 // A copy that somebody made of a snapshot says the same of itself, and never leaves.
                 if let Some(volume) = object.tags.volume.filter(|_| ours) {
                     leaving.needing.entry(volume).or_default().push((backend, object));
@@ -126,13 +126,13 @@ impl<'a> Planner<'a> {
 
     fn withdrawal(&self, backend: &Name, object: &Object) -> Withdrawal {
         let Some(Identity { kind, name, uid, .. }) = &object.identity else { return Withdrawal::NotCovered };
-        self.inputs.specs.withdraws(*kind, name, self.good(backend).and_then(|good| good.ledger), *uid)
+        self.inputs.reading.withdraws(*kind, name, self.good(backend).and_then(|good| good.ledger), *uid)
     }
 
     /// What a part of the manifests does not name is left as it is, and told as one count.
     fn warn_not_covered(&mut self, count: usize) {
-        let specs = self.inputs.specs;
-        let (owner, source) = (&specs.stack.owner, specs.coverage.called());
+        let Reading { specs, coverage, .. } = self.inputs.reading;
+        let (owner, source) = (&specs.stack.owner, coverage.called());
         let message = match count {
             0 => return,
             1 => format!("1 object of {owner} is not declared in {source} and is left as it is"),
@@ -163,7 +163,7 @@ impl<'a> Planner<'a> {
             Withdrawal::Doubted(doubt) => Some(doubt),
             Withdrawal::Withdrawn | Withdrawal::Declared | Withdrawal::NotCovered => None,
         };
-        let once = || self.inputs.specs.doubts_destruction(self.good(backend).and_then(|good| good.ledger), uid);
+        let once = || self.inputs.reading.doubts_destruction(self.good(backend).and_then(|good| good.ledger), uid);
         let doubt = doubt.or_else(|| once().filter(|_| verb == Verb::Destroy));
         if let Some(doubt) = &doubt {
             self.doubted.insert(uid);
@@ -175,7 +175,7 @@ impl<'a> Planner<'a> {
             backend: backend.clone(),
             identity,
             native: object.native.clone(),
-            action: Action::Trash { ttl: self.inputs.specs.stack.trash.ttl },
+            action: Action::Trash { ttl: self.inputs.reading.specs.stack.trash.ttl },
             expect: Expect { idle: true, ..Expect::live(object) },
             risk: Risk::Recoverable,
             reason: Reason::NotDeclared,
@@ -235,7 +235,7 @@ impl<'a> Planner<'a> {
 
     /// Guards that do not look at other objects. A release passes them too: what is in doubt is not let go either.
     pub(super) fn hold_if_guarded(&mut self, about: &Subject<'_>, object: &Object) -> Option<()> {
-        let stack = &self.inputs.specs.stack;
+        let stack = &self.inputs.reading.specs.stack;
         if let Some(why) = &object.conflict {
             let message = format!("the marks of {} cannot be believed: {why}", object.native);
             self.hold(about, HeldReason::Conflict, message, format!("see to {} on the backend", object.native));

@@ -223,23 +223,9 @@ mod tests {
     }
 
     fn specs() -> Specs {
-        let mut specs = Specs {
-            stack: Stack::unnamed(),
-            backends: Default::default(),
-            volumes: Default::default(),
-            snapshots: Default::default(),
-            targets: Default::default(),
-            exports: Default::default(),
-            approvals: Default::default(),
-            revision: "r".to_owned(),
-            broken: false,
-            coverage: Default::default(),
-            unconfirmed: false,
-            not_allowed: Vec::new(),
-            unreadable: Vec::new(),
-        };
+        let mut specs = Specs::of(Stack::unnamed());
         let odd: crate::model::VolumeSpec = serde_json::from_value(json!({
-            "meta": {"name": "odd", "labels": {}, "renamed_from": null, "place": {"file": "", "line": 1, "column": 1}},
+            "meta": {"name": "odd", "labels": {}, "renamed_from": null},
             "backend": "fast", "size": 1_000_000, "provisioning": null, "source": null, "protected": null,
             "on_remove": null, "object": null, "adopt": null, "restore": null, "qos": null, "encrypted": false,
         }))

@@ -111,7 +111,9 @@ impl<'a> Planner<'a> {
         let of_it = match self.by_uid.get(&object.uid) {
             Some((_, seen)) => seen.tags.volume == Some(volume),
             // It is made by this plan.
-            None => self.inputs.specs.snapshots.get(name).is_some_and(|snapshot| snapshot.volume == *about.name),
+            None => {
+                self.inputs.reading.specs.snapshots.get(name).is_some_and(|snapshot| snapshot.volume == *about.name)
+            }
         };
         if !of_it || Some(&backend) != about.backend {
             let message = format!("the snapshot {name} is not one of this volume");

@@ -9,25 +9,20 @@ use std::mem::discriminant;
 use serde::{Deserialize, Serialize};
 
 use super::{Held, Plan, approval_item};
-use crate::model::{Expect, Kind, Name, Size, Specs, Step, Tags, Uid};
+use crate::model::{Expect, Kind, Name, Reading, Size, Step, Tags, Uid};
 
 /// The `format` of a saved plan.
-pub const SAVED_FORMAT: &str = "kiln.saved/v1";
+pub const SAVED_FORMAT: &str = "kiln.saved/v2";
 
 /// A plan with what it was made for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Saved {
     /// [`SAVED_FORMAT`].
     format: String,
-    /// What was declared, with the settings of the backends.
-    pub specs: Specs,
+    /// What was declared, with the settings of the backends, and how far it could be relied on.
+    pub reading: Reading,
     /// What was shown.
     pub plan: Plan,
-}
-
-/// Whether two sets of specs declare the same, wherever their documents stand and whatever their revision is called.
-pub fn declare_the_same(one: &Specs, other: &Specs) -> bool {
-    one.meaning() == other.meaning()
 }
 
 /// What a text is that is no saved plan of this format.
@@ -52,8 +47,8 @@ struct Head {
 
 impl Saved {
     /// A plan made for these specs.
-    pub fn new(specs: Specs, plan: Plan) -> Self {
-        Self { format: SAVED_FORMAT.to_owned(), specs, plan }
+    pub fn new(reading: Reading, plan: Plan) -> Self {
+        Self { format: SAVED_FORMAT.to_owned(), reading, plan }
     }
 
     /// As it stands in its file, with a newline at the end.

@@ -19,7 +19,7 @@ impl<'a> Planner<'a> {
         if let Some(ready) = self.ready(Kind::Snapshot, name) {
             return ready.clone();
         }
-        if !self.inputs.specs.snapshots.contains_key(name) {
+        if !self.inputs.reading.specs.snapshots.contains_key(name) {
             return Ready::Missing;
         }
         self.set_ready(Kind::Snapshot, name, Ready::Circle);
@@ -29,7 +29,7 @@ impl<'a> Planner<'a> {
     }
 
     pub(super) fn snapshot_unless_held(&mut self, name: &'a Name) -> Option<Ready> {
-        let specs = self.inputs.specs;
+        let specs = &*self.inputs.reading.specs;
         let spec = specs.snapshots.get(name)?;
         let backend = &specs.volumes.get(&spec.volume)?.backend;
         let wanted = DesiredTags { meta: &spec.meta, protected: spec.protected, on_remove: spec.on_remove };
@@ -115,7 +115,7 @@ impl<'a> Planner<'a> {
         let taken = self.copy_of(backend, &volume_object);
         self.fits(backend, &about, volume_object.size, Room { provisioned: 0, taken, objects: 1 })?;
         self.filled.insert(identity.uid, taken);
-        let defaults = &self.inputs.specs.stack.defaults;
+        let defaults = &self.inputs.reading.specs.stack.defaults;
         let with_defaults = DesiredTags {
             meta: wanted.meta,
             protected: wanted.protected.or(defaults.protected),
@@ -149,7 +149,7 @@ impl<'a> Planner<'a> {
         // The volume that it is of, whatever the document says; one that is not declared stays where it is.
         let of = snapshot.tags.volume.and_then(|uid| self.by_uid.get(&uid));
         let in_trash = of.filter(|(_, volume)| volume.place == Place::Trash).and_then(|(_, v)| v.identity.as_ref());
-        let specs = self.inputs.specs;
+        let specs = &*self.inputs.reading.specs;
         let declared = |name: &'a Name| match specs.volumes.contains_key(name) {
             true => Some(name),
             false => specs.volumes.values().find(|v| v.meta.renamed_from.as_ref() == Some(name)).map(|v| &v.meta.name),

@@ -115,7 +115,6 @@ pub(super) fn writable(size: Size) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::SourcePlace;
 
     #[test]
     fn tags_are_wanted_exactly_if_wanting_them_changes_nothing() {
@@ -125,7 +124,7 @@ mod tests {
         for bits in 0..32_u8 {
             let bit = |index: u8| bits >> index & 1 == 1;
             let (name, labels) = ("db".parse().unwrap(), labels_of(bit(0)));
-            let meta = Meta { name, labels, renamed_from: None, place: SourcePlace::default() };
+            let meta = Meta { name, labels, renamed_from: None };
             for (wanted_kind, kind) in kinds.iter().flat_map(|a| kinds.iter().map(move |b| (*a, *b))) {
                 for protected in [None, Some(false), Some(true)] {
                     let wanted = DesiredTags { meta: &meta, protected, on_remove: wanted_kind };

@@ -6,14 +6,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    Capabilities, Images, Kind, Name, NativeName, Observed, Owner, Records, Removal, Specs, Step, Suspension, Uid, Verb,
+    Capabilities, Images, Kind, Name, NativeName, Observed, Owner, Reading, Records, Removal, Step, Suspension, Uid,
+    Verb,
 };
 
 /// Everything that the planner looks at. Equal inputs give equal plans.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
-    /// What is declared.
-    pub specs: &'a Specs,
+    /// What is declared, and how far it can be relied on.
+    pub reading: &'a Reading,
     /// What every declared backend showed.
     pub world: &'a World,
     /// What the store remembers.
@@ -169,7 +170,6 @@ pub struct Held {
     /// Why not, in one sentence.
     pub message: String,
     /// What to do about it: a command where there is one.
-    #[serde(rename = "unblock")]
     pub fix: String,
 }
 

@@ -20,7 +20,7 @@ impl<'a> Planner<'a> {
     /// What the store remembers on backends that cannot be looked at, and that no document speaks for.
     pub(super) fn hold_unreachable(&mut self) {
         let inputs = self.inputs;
-        let specs = inputs.specs;
+        let specs = &*inputs.reading.specs;
         for record in inputs.records.objects.values() {
             let (kind, name) = (record.identity.kind, &record.identity.name);
             let there = record.seen.as_ref().is_some_and(|o| o.place == Place::Live && !o.tags.retained);
@@ -35,7 +35,7 @@ impl<'a> Planner<'a> {
                 Whereabouts::Undeclared => None,
             };
             let ledger = inputs.records.backends.get(&record.backend).and_then(|backend| backend.ledger.as_ref());
-            match specs.withdraws(kind, name, ledger, record.identity.uid) {
+            match inputs.reading.withdraws(kind, name, ledger, record.identity.uid) {
                 Withdrawal::Declared | Withdrawal::NotCovered => continue,
                 Withdrawal::Withdrawn | Withdrawal::Doubted(_) => {}
             }

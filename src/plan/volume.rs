@@ -25,7 +25,7 @@ const DEEPEST: usize = 50;
 impl<'a> Planner<'a> {
     /// Plans all declared volumes, each after the one that it would be made from.
     pub(super) fn volumes(&mut self) {
-        let specs = self.inputs.specs;
+        let specs = &*self.inputs.reading.specs;
         let origin = |name: &Name| match specs.volumes.get(name)?.source.as_ref()? {
             SourceSpec::Volume(volume) => Some(volume),
             SourceSpec::Snapshot(snapshot) => specs.snapshots.get(snapshot).map(|snapshot| &snapshot.volume),
@@ -50,7 +50,7 @@ impl<'a> Planner<'a> {
         if let Some(ready) = self.ready(Kind::Volume, name) {
             return ready.clone();
         }
-        let Some(spec) = self.inputs.specs.volumes.get(name) else { return Ready::Missing };
+        let Some(spec) = self.inputs.reading.specs.volumes.get(name) else { return Ready::Missing };
         if self.depth == DEEPEST {
             return Ready::Circle;
         }
@@ -192,13 +192,13 @@ impl<'a> Planner<'a> {
         if !now.protected || tags.protected {
             return tags;
         }
-        if self.inputs.specs.broken {
+        if self.inputs.reading.broken {
             let message = "a manifest has a problem, so nothing is unprotected".to_owned();
             self.hold(about, HeldReason::SourceBroken, message, "mend the manifests: `kiln check`");
             tags.protected = true;
         }
         let ledger = about.backend.and_then(|backend| self.good(backend)).and_then(|good| good.ledger);
-        if let Some(doubt) = self.inputs.specs.is_other_source(ledger) {
+        if let Some(doubt) = self.inputs.reading.is_other_source(ledger) {
             let (reason, message, fix) = because(&doubt);
             let fix = format!("{fix}; or apply these without `protected: false` first");
             self.hold(about, reason, format!("it is not unprotected: {message}"), fix);
@@ -263,7 +263,7 @@ impl<'a> Planner<'a> {
         &self,
         name: &'a Name,
     ) -> Option<(&'a VolumeSpec, Subject<'a>, ObjectRef, Vec<usize>)> {
-        let spec = self.inputs.specs.volumes.get(name)?;
+        let spec = self.inputs.reading.specs.volumes.get(name)?;
         let Some(Ready::Here { object, after, .. }) = self.ready(Kind::Volume, name).cloned() else {
             return None;
         };

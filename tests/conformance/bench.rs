@@ -11,7 +11,7 @@ use kiln::driver::settings::config;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimDriver, SimObject};
 use kiln::driver::{Driver, LocalSettings, connect};
-use kiln::model::{Access, BackendSpec, DriverConfig, Meta, NativeName, Owner, Percent, Seconds, Size, SourcePlace};
+use kiln::model::{Access, BackendSpec, DriverConfig, Meta, NativeName, Owner, Percent, Seconds, Size};
 
 /// The unit in which claims write and read content.
 pub(crate) const BLOCK: u64 = 4096;
@@ -66,12 +66,7 @@ pub(crate) trait Bench: Send + Sync {
 
 fn backend(config: DriverConfig) -> BackendSpec {
     BackendSpec {
-        meta: Meta {
-            name: "bench".parse().unwrap(),
-            labels: BTreeMap::new(),
-            renamed_from: None,
-            place: SourcePlace::default(),
-        },
+        meta: Meta { name: "bench".parse().unwrap(), labels: BTreeMap::new(), renamed_from: None },
         config,
         concurrency: 8.try_into().unwrap(),
         timeout: Seconds(30),

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::sync::Arc;
 
 use kiln::driver::LocalSettings;
 use kiln::driver::settings::config;
@@ -11,9 +12,9 @@ use kiln::model::{
     Action, ApprovalInUse, ApprovalSpec, BackendRecord, BackendSpec, Clients, Coverage, Defaults, DriverConfig, Expect,
     ExportSpec, ExportedThing, Extent, FieldChange, Identity, ImageFormat, ImageRef, IntentId, JournalEntry, Kind,
     LastReading, Ledger, LedgerEntry, Meta, Name, NativeName, NotAllowed, Object, ObjectRecord, ObjectRef, OnRemove,
-    OpenIntent, Origin, Percent, Place, PoolId, Provisioning, PurgeMode, Qos, Reason, Removal, RestoreSpec, Risk,
-    Safety, Seconds, Size, SnapshotSpec, SourcePlace, SourceSpec, Specs, Stack, Step, Suspension, SuspensionId, Tags,
-    TargetSpec, Tombstone, TrashPolicy, Uid, Unreadable, Verb, VolumeSpec, Written,
+    OpenIntent, Origin, Percent, Place, PoolId, Provisioning, PurgeMode, Qos, Reading, Reason, Removal, RestoreSpec,
+    Risk, Safety, Seconds, Size, SnapshotSpec, SourcePlace, SourceSpec, Specs, Stack, Step, Suspension, SuspensionId,
+    Tags, TargetSpec, Tombstone, TrashPolicy, Uid, Unreadable, Verb, VolumeSpec, Written,
 };
 use kiln::plan::{ApprovalSet, Drift, Held, HeldReason, Plan, Saved, Unobserved, Warning, approval_item};
 use serde::Serialize;
@@ -223,9 +224,12 @@ fn words_within_stored_texts() {
 }
 
 #[test]
-fn words_of_drivers() {
-    let configs = [local(), sim(), DriverConfig::unbuilt("ceph".to_owned())];
-    assert_eq!(configs.each_ref().map(word), ["Local", "Sim", "Unbuilt"]);
+fn fields_of_drivers() {
+    for config in [local(), sim(), DriverConfig::unbuilt("ceph".to_owned())] {
+        let json = serde_json::to_value(&config).unwrap();
+        assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), ["built", "driver", "place", "settings"]);
+        assert_eq!(serde_json::from_value::<DriverConfig>(json).unwrap(), config);
+    }
 }
 
 /// All fields of everything that is stored, as `fields.json` has them.
@@ -273,7 +277,7 @@ fn fields_of_everything_that_is_stored() {
             until: Some(2000),
             resumed: Some(1500),
         },
-        "saved plan": Saved::new(specs(), plan()),
+        "saved plan": Saved::new(reading(), plan()),
     });
     let path = super::directory().join("fields.json");
     let kept: Value = fs::read_to_string(&path).map_or(Value::Null, |text| serde_json::from_str(&text).unwrap());
@@ -283,7 +287,7 @@ fn fields_of_everything_that_is_stored() {
         panic!("{} is not {}, which is what is written now", path.display(), beside.display());
     }
     let again: Saved = serde_json::from_value(kept["saved plan"].clone()).unwrap();
-    assert_eq!(again, Saved::new(specs(), plan()));
+    assert_eq!(again, Saved::new(reading(), plan()));
 }
 
 fn name(text: &str) -> Name {
@@ -452,11 +456,10 @@ fn meta(text: &str) -> Meta {
         name: name(text),
         labels: BTreeMap::from([("tier".to_owned(), "gold".to_owned())]),
         renamed_from: Some(name("old")),
-        place: SourcePlace { file: "specs/db.yaml".to_owned(), line: 1, column: 2 },
     }
 }
 
-fn specs() -> Specs {
+fn reading() -> Reading {
     let stack = Stack {
         owner: "prod".parse().unwrap(),
         id: "5c1d2e8a90".to_owned(),
@@ -513,7 +516,8 @@ fn specs() -> Specs {
         protocol: "iscsi".to_owned(),
     };
     let (message, fix) = ("out of reach".to_owned(), "allow it".to_owned());
-    Specs {
+    let place = SourcePlace { file: "specs/db.yaml".into(), line: 1, column: 2 };
+    let specs = Specs {
         stack,
         backends: BTreeMap::from([(name("fast"), backend)]),
         volumes: BTreeMap::from([(name("db"), volume)]),
@@ -521,6 +525,9 @@ fn specs() -> Specs {
         targets: BTreeMap::from([(name("san"), TargetSpec { meta: meta("san"), driver: "tgt".to_owned() })]),
         exports: BTreeMap::from([(name("db"), export)]),
         approvals: BTreeMap::from([(name("go"), ApprovalSpec { meta: meta("go"), digest: "00ff".to_owned() })]),
+    };
+    Reading {
+        specs: Arc::new(specs),
         revision: "0123abcd".to_owned(),
         broken: true,
         unconfirmed: true,
@@ -540,6 +547,7 @@ fn specs() -> Specs {
             young: true,
             young_until: Some(1_764_357_600),
         },
+        places: Arc::new(BTreeMap::from([(Kind::Volume, BTreeMap::from([(name("db"), place)]))])),
         not_allowed: vec![NotAllowed {
             kind: Kind::Volume,
             name: name("db"),

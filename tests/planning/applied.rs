@@ -19,7 +19,7 @@ pub(crate) fn applied(scene: &Scene, plan: &Plan) -> Scene {
         if steps.is_empty() {
             continue;
         }
-        let stack = &scene.specs.stack;
+        let stack = &scene.reading.specs.stack;
         let pool = observed.pool.get_or_insert_with(|| PoolId(backend.to_string())).clone();
         let first = || Ledger::new(pool.clone(), stack.owner.clone(), stack.id.clone());
         let mut ledger = known.clone().unwrap_or_else(first);
@@ -54,7 +54,7 @@ pub(crate) fn applied(scene: &Scene, plan: &Plan) -> Scene {
         }
         observed.objects.sort_by(|a, b| (&a.native, a.place).cmp(&(&b.native, b.place)));
         after.recent.extend(ledger.removals.iter().filter(|r| r.at == 1).cloned());
-        let place = scene.specs.backends[backend].config.place();
+        let place = scene.reading.specs.backends[backend].config.place();
         let record =
             BackendRecord { place, pool, owner: stack.owner.clone(), observed_at: 1, ledger: Some(ledger.clone()) };
         after.records.backends.insert(backend.clone(), record);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use kiln::manifest::{Limits, Source, load};
 use kiln::model::{
-    Action, Identity, Kind, LedgerView, NativeName, Object, Place, Size, Specs, Suspension, Uid, Written,
+    Action, Identity, Kind, LedgerView, NativeName, Object, Place, Reading, Size, Suspension, Uid, Written,
 };
 use kiln::plan::{Observation, Plan, lint, plan};
 
@@ -15,7 +15,7 @@ const HEAD: &str = "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\n\
     apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: fast}\nspec: {driver: sim}\n";
 
 /// Documents, `KIND NAME SPEC` each, after those of the Stack and its Backend.
-fn specs(documents: &[&str]) -> Specs {
+fn specs(documents: &[&str]) -> Reading {
     let document = |text: &&str| {
         let (kind, rest) = text.split_once(' ').unwrap();
         let (name, spec) = rest.split_once(" size: ").or_else(|| rest.split_once(" volume: ")).unwrap();
@@ -27,7 +27,7 @@ fn specs(documents: &[&str]) -> Specs {
     let text = documents.iter().map(document).fold(HEAD.to_owned(), |text, document| text + &document);
     let loaded = load(&Source::Text(text), &Limits::default());
     assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
-    loaded.specs
+    loaded.reading
 }
 
 fn scene(documents: &[&str], objects: &str) -> Scene {
@@ -117,7 +117,7 @@ fn bad_plans() -> Vec<Bad> {
         bad("its object is made twice", NEW, "{volume: db}", made, |plan, _| plan.steps.push(plan.steps[0].clone())),
         bad("its object leaves twice", DB, OLD, removal, |plan, _| plan.steps.push(plan.steps[0].clone())),
         bad("its object is suspended", GROWN, "{volume: db}", any, |_, scene| {
-            let owner = scene.specs.stack.owner.clone();
+            let owner = scene.reading.specs.stack.owner.clone();
             let object = Some((Kind::Volume, "db".parse().unwrap()).into());
             let reason = "fsck".to_owned();
             scene.suspended.push(Suspension { id: None, owner, object, reason, since: 0, until: None, resumed: None });
@@ -179,16 +179,16 @@ fn bad_plans() -> Vec<Bad> {
         }),
         bad("its object is not the one observed", DB, OLD, removal, |_, scene| another(scene)),
         bad("something leaves that may be declared all the same", DB, OLD, removal, |_, scene| {
-            scene.specs.broken = true
+            scene.reading.broken = true
         }),
         bad("something leaves that may be declared all the same", DB, OLD, removal, |_, scene| {
-            scene.specs.unconfirmed = true;
+            scene.reading.unconfirmed = true;
         }),
         bad("its object is declared", DB, OLD, removal, |_, scene| {
-            scene.specs = specs(&["Volume db size: 1Gi", "Volume old size: 1Gi"]);
+            scene.reading = specs(&["Volume db size: 1Gi", "Volume old size: 1Gi"]);
         }),
         bad("its object is declared", DB, "{volume: db}, {snapshot: old, of: db}", removal, |_, scene| {
-            scene.specs = specs(&["Volume db size: 1Gi", "Snapshot old volume: db"]);
+            scene.reading = specs(&["Volume db size: 1Gi", "Snapshot old volume: db"]);
         }),
         bad("its object was not observed", DB, OLD, removal, |plan, scene| {
             let native = plan.steps[0].native.clone();
@@ -202,14 +202,14 @@ fn bad_plans() -> Vec<Bad> {
             |plan, _| plan.steps[0].expect.tags.as_mut().unwrap().protected = true,
         ),
         bad("it lets go what is declared", DB, "{volume: db}, {volume: old, onRemove: Retain}", tagged, |_, scene| {
-            scene.specs = specs(&["Volume db size: 1Gi", "Volume old size: 1Gi"]);
+            scene.reading = specs(&["Volume db size: 1Gi", "Volume old size: 1Gi"]);
         }),
         bad(
             "something is released that may be declared all the same",
             DB,
             "{volume: db}, {volume: old, onRemove: Retain}",
             tagged,
-            |_, scene| scene.specs.broken = true,
+            |_, scene| scene.reading.broken = true,
         ),
         bad(
             "its object is not the one observed",
@@ -239,7 +239,7 @@ fn bad_plans() -> Vec<Bad> {
             &["Volume db size: 1Gi, protected: false"],
             "{volume: db, protected: true}",
             tagged,
-            |_, scene| scene.specs.broken = true,
+            |_, scene| scene.reading.broken = true,
         ),
         bad(
             "its object is not the one observed",
@@ -266,7 +266,7 @@ fn bad_plans() -> Vec<Bad> {
             |_, scene| cut(scene),
         ),
         bad("something is destroyed whose directory may come back", DB, DESTROYED, removal, |_, scene| {
-            scene.specs.coverage = serde_yaml::from_str("{root: specs, files: [kiln.yaml], young: true}").unwrap();
+            scene.reading.coverage = serde_yaml::from_str("{root: specs, files: [kiln.yaml], young: true}").unwrap();
         }),
         bad("its object was written to", RENAMED_LATER, GIVES_WAY, removal, |_, scene| {
             for object in objects(scene) {
@@ -274,7 +274,7 @@ fn bad_plans() -> Vec<Bad> {
             }
         }),
         bad("something leaves by manifests that are in doubt", RENAMED_LATER, GIVES_WAY, removal, |_, scene| {
-            scene.specs.unconfirmed = true;
+            scene.reading.unconfirmed = true;
         }),
         bad(
             "it grows an object back that a person accepted as smaller",

@@ -8,7 +8,7 @@ use kiln::driver::sim::SimDriver;
 use kiln::model::{
     ApprovalInUse, BackendRecord, Capabilities, Capacity, Clients, Coverage, Identity, ImageFormat, ImageLook,
     ImageRef, Images, Kind, LastReading, Ledger, LedgerEntry, LedgerView, Listed, Name, NativeName, Object,
-    ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Records, Removal, Size, Specs, Suspension,
+    ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Reading, Records, Removal, Size, Suspension,
     Tags, Tombstone, Uid, Written,
 };
 use kiln::plan::{Inputs, Irreversible, Observation, World};
@@ -224,7 +224,7 @@ struct Was {
 /// Everything that the planner looks at.
 #[derive(Debug, Clone)]
 pub(crate) struct Scene {
-    pub(crate) specs: Specs,
+    pub(crate) reading: Reading,
     pub(crate) world: World,
     pub(crate) records: Records,
     pub(crate) recent: Vec<Removal>,
@@ -239,7 +239,7 @@ pub(crate) struct Scene {
 impl Scene {
     pub(crate) fn inputs(&self) -> Inputs<'_> {
         Inputs {
-            specs: &self.specs,
+            reading: &self.reading,
             world: &self.world,
             records: &self.records,
             recent: &self.recent,
@@ -256,13 +256,13 @@ fn size(text: &Option<String>) -> Size {
 }
 
 impl Described {
-    /// The scene of these specs in this world.
-    pub(crate) fn scene(&self, specs: Specs) -> Scene {
+    /// The scene of this reading in this world.
+    pub(crate) fn scene(&self, reading: Reading) -> Scene {
         let mut scene = Scene {
             world: World::new(),
             records: Records::default(),
             recent: Vec::new(),
-            suspended: self.suspended.iter().map(|one| one.in_force(&specs.stack.owner)).collect(),
+            suspended: self.suspended.iter().map(|one| one.in_force(&reading.specs.stack.owner)).collect(),
             approved: self.approve.clone(),
             images: self.images.iter().map(Picture::seen).collect(),
             irreversible: match (self.hold, self.unattended) {
@@ -271,17 +271,17 @@ impl Described {
                 (false, false) => Irreversible::List,
             },
             uids: BTreeMap::new(),
-            specs,
+            reading,
         };
-        scene.specs.unconfirmed = self.unconfirmed;
-        scene.specs.coverage = self.reading.clone();
+        scene.reading.unconfirmed = self.unconfirmed;
+        scene.reading.coverage = self.reading.clone();
         for left in &self.recent {
-            let stack = &scene.specs.stack;
+            let stack = &scene.reading.specs.stack;
             let uid = Uid::derive(&stack.id, &stack.owner, Kind::Volume, &left.on, &left.volume, 0);
             let size = left.size.parse().unwrap();
             scene.recent.push(Removal { uid, kind: Kind::Volume, size, at: 0, approved: left.approved });
         }
-        for (name, spec) in &scene.specs.backends {
+        for (name, spec) in &scene.reading.specs.backends {
             let view = match (spec.config.is_built(), spec.via.is_empty()) {
                 (false, _) | (_, false) => Observation::Unsupported,
                 _ => Observation::Seen { capabilities: SimDriver::everything(), observed: empty() },
@@ -314,7 +314,7 @@ fn empty() -> Observed {
 
 impl Scene {
     fn name_uids<'n>(&mut self, more: impl Iterator<Item = &'n Name>) {
-        let specs = &self.specs;
+        let specs = &self.reading.specs;
         let mut names: BTreeSet<Name> = specs.volumes.keys().chain(specs.snapshots.keys()).cloned().collect();
         let backends: BTreeSet<Name> = specs.backends.keys().cloned().chain(more.cloned()).collect();
         for view in self.world.values() {
@@ -337,7 +337,7 @@ impl Scene {
 
 impl Pool {
     fn add_to(&self, scene: &mut Scene, backend: &Name) {
-        let stack = scene.specs.stack.clone();
+        let stack = scene.reading.specs.stack.clone();
         let pool = PoolId(self.pool.clone().unwrap_or_else(|| backend.to_string()));
         let mut ledger = Ledger::new(
             PoolId(self.ledger_pool.clone().unwrap_or_else(|| pool.0.clone())),
@@ -403,7 +403,7 @@ impl Pool {
             writers: BTreeMap::new(),
         };
         self.remember(scene, backend, pool, ledger);
-        let Some(spec) = scene.specs.backends.get(backend) else { return };
+        let Some(spec) = scene.reading.specs.backends.get(backend) else { return };
         if !spec.config.is_built() || !spec.via.is_empty() {
             return;
         }
@@ -421,11 +421,12 @@ impl Pool {
         if remembered.nothing {
             return;
         }
-        let place = scene.specs.backends.get(backend).map_or_else(|| "memory".to_owned(), |spec| spec.config.place());
+        let place =
+            scene.reading.specs.backends.get(backend).map_or_else(|| "memory".to_owned(), |spec| spec.config.place());
         let record = BackendRecord {
             place,
             pool: remembered.pool.map_or(pool, PoolId),
-            owner: remembered.owner.unwrap_or_else(|| scene.specs.stack.owner.clone()),
+            owner: remembered.owner.unwrap_or_else(|| scene.reading.specs.stack.owner.clone()),
             observed_at: 0,
             ledger: (!remembered.no_ledger).then_some(ledger),
         };

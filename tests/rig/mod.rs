@@ -22,7 +22,7 @@ use kiln::engine::{Clock, Connect, Event, Options, Overview, Report, Reporter, S
 use kiln::manifest::{self, Limits, Source};
 use kiln::model::{
     Access, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome, Owner, PoolId,
-    Scope, Size, Specs, Step, Suspension, Tags, Uid,
+    Reading, Scope, Size, Step, Suspension, Tags, Uid,
 };
 use kiln::plan::{HeldReason, Plan};
 use kiln::store::{MemoryStore, Store, StoreError};
@@ -242,7 +242,7 @@ impl Rig {
         self.world.lock().unwrap()
     }
 
-    pub fn setup(&self, specs: &Specs) -> Setup {
+    pub fn setup(&self, specs: &Reading) -> Setup {
         let worlds = BTreeMap::from([("pool".to_owned(), Arc::clone(&self.world))]);
         let pools = Pools {
             worlds,
@@ -255,10 +255,10 @@ impl Rig {
         };
         let store: Arc<dyn Store> = self.store.clone();
         let clock: Arc<dyn Clock> = self.clock.clone();
-        Setup { specs: Arc::new(specs.clone()), store: Some(store), connect: Arc::new(pools), clock }
+        Setup { reading: Arc::new(specs.clone()), store: Some(store), connect: Arc::new(pools), clock }
     }
 
-    pub async fn pass(&self, specs: &Specs) -> Result<Report, StoreError> {
+    pub async fn pass(&self, specs: &Reading) -> Result<Report, StoreError> {
         let person = Arc::new(Person { yes: self.yes, heard: Mutex::default() });
         let options = Options { approve: self.approve.clone(), ..Options::default() };
         self.clock.0.fetch_add(1, Ordering::SeqCst);
@@ -287,12 +287,12 @@ impl Rig {
         self.world().events().iter().filter(|event| event.effect == effect).count()
     }
 
-    pub async fn overview(&self, specs: &Specs) -> Overview {
+    pub async fn overview(&self, specs: &Reading) -> Overview {
         overview(&self.setup(specs), &[]).await
     }
 
     /// Passes until nothing is left to do; how many it took.
-    pub async fn settle(&self, specs: &Specs, most: usize, what: &str) -> usize {
+    pub async fn settle(&self, specs: &Reading, most: usize, what: &str) -> usize {
         let mut last = None;
         for pass in 1..=most {
             let report = self.pass(specs).await.unwrap();
@@ -308,7 +308,7 @@ impl Rig {
     }
 
     /// Three more passes: no effect (O5), and the plan stays empty.
-    pub async fn stays_settled(&self, specs: &Specs) {
+    pub async fn stays_settled(&self, specs: &Reading) {
         let before = self.world().clone();
         let events = self.world().events().len();
         for _ in 0..3 {
@@ -321,12 +321,12 @@ impl Rig {
 }
 
 /// Reads manifests from text; they must be good.
-pub fn specs(text: &str) -> Specs {
+pub fn specs(text: &str) -> Reading {
     let loaded = manifest::load(&Source::Text(text.to_owned()), &Limits::default());
     let problems: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
     assert_eq!(problems, Vec::<String>::new(), "{text}");
     // As a directory that holds them.
-    Specs { coverage: Default::default(), ..loaded.specs }
+    Reading { coverage: Default::default(), ..loaded.reading }
 }
 
 /// One pass in which a person says yes.
@@ -343,12 +343,12 @@ pub fn held(report: &Report) -> Vec<(&str, HeldReason)> {
 }
 
 /// Documents behind [`HEAD`].
-pub fn join(parts: &[String]) -> Specs {
+pub fn join(parts: &[String]) -> Reading {
     specs(&format!("{HEAD}{}", parts.concat()))
 }
 
 /// The volumes from `v<from>` to `v8` of a Stack that lets three objects leave in a day.
-pub fn volumes_from(from: u32, spec: &str) -> Specs {
+pub fn volumes_from(from: u32, spec: &str) -> Reading {
     let volumes: String = (from..9).map(|n| volume(&format!("v{n}"), spec)).collect();
     specs(&format!("{}{volumes}", HEAD.replace("maxRemovals: 1000", "maxRemovals: 3")))
 }

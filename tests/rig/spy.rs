@@ -11,7 +11,7 @@ use kiln::driver::{Driver, StepContext, WriterLock};
 use kiln::engine::{Connect, Setup};
 use kiln::model::{
     Access, Action, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome, Owner,
-    PoolId, Scope, Specs, Step, Suspension,
+    PoolId, Reading, Scope, Step, Suspension,
 };
 
 use super::Rig;
@@ -114,7 +114,7 @@ impl Connect for One {
 }
 
 /// The setup of a rig whose driver is spied on.
-pub fn spied(rig: &Rig, specs: &Specs, spy: Spy) -> (Setup, Arc<Spy>) {
+pub fn spied(rig: &Rig, specs: &Reading, spy: Spy) -> (Setup, Arc<Spy>) {
     let spy = Arc::new(spy);
     let sim = SimDriver::new(Arc::clone(&rig.world), FaultRates::NONE, 0);
     let driver = Arc::new(Spied { sim, spy: Arc::clone(&spy) });

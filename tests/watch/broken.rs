@@ -150,7 +150,7 @@ fn a_file_that_is_cut_anywhere_gives_up_nothing_unless_what_is_left_is_whole() {
             let loaded = load(&Source::Path(sandbox.path("specs")), &Limits::default());
             // Outside of Git, a file that is emptied gives up nothing.
             let is_no_edit = !loaded.problems.is_empty() || text[..cut].trim().is_empty();
-            let stays = |name: &str| is_no_edit || loaded.specs.volumes.keys().any(|n| n.as_str() == name);
+            let stays = |name: &str| is_no_edit || loaded.reading.specs.volumes.keys().any(|n| n.as_str() == name);
             let (kept, gone): (Vec<&str>, _) = ["canary", "first", "second"].iter().partition(|name| stays(name));
             let said = format!("cut at {cut}: {:?}", &text[..cut]);
             assert_eq!((live(&sandbox), trash(&sandbox)), (owned(&kept), owned(&gone)), "{said}");

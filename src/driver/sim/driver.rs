@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use crate::driver::{Driver, StepContext, WriterLock};
 use crate::model::{
-    Access, Action, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, Meta, NativeName, Observed, Outcome,
+    Access, Action, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, Name, NativeName, Observed, Outcome,
     Owner, PoolId, Scope, Size, Step, Suspension,
 };
 
@@ -34,8 +34,8 @@ static DICE: Mutex<BTreeMap<(PoolKey, u64), Arc<Dice>>> = Mutex::new(BTreeMap::n
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum PoolKey {
     File(PathBuf),
-    /// By the file that declares the Backend, and its name.
-    Memory(String, String),
+    /// By the name of the Backend.
+    Memory(Name),
 }
 
 /// A driver of a simulated pool. Several may share one [`SimWorld`].
@@ -71,10 +71,10 @@ impl SimDriver {
     }
 
     /// The driver of a Backend: in its file, or in this process.
-    pub fn connect(meta: &Meta, settings: SimSettings) -> Self {
+    pub fn connect(name: &Name, settings: SimSettings) -> Self {
         let SimSettings { path, seed, capacity, faults } = settings;
         let (path, faults) = (path.as_deref(), faults.unwrap_or(FaultRates::NONE));
-        let memory = || PoolKey::Memory(meta.place.file.clone(), meta.name.to_string());
+        let memory = || PoolKey::Memory(name.clone());
         let pool = path.map_or_else(memory, |path| PoolKey::File(path.to_owned()));
         let dice = Arc::clone(locked(&DICE).entry((pool.clone(), seed)).or_insert_with(|| {
             // Every run of the command begins to count its calls anew. Without the file's age all of them would meet the
@@ -213,7 +213,7 @@ impl SimDriver {
 /// Opens the pool of a Backend; `None` if its settings are not those of this driver.
 pub(in crate::driver) fn open(backend: &BackendSpec) -> Option<Arc<dyn Driver>> {
     let settings = SimSettings::from_values(&mut backend.config.settings.clone())?;
-    Some(Arc::new(SimDriver::connect(&backend.meta, settings)))
+    Some(Arc::new(SimDriver::connect(&backend.meta.name, settings)))
 }
 
 fn lost() -> DriverError {

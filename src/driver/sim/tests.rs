@@ -301,9 +301,7 @@ async fn a_pool_in_memory_is_there_for_the_next_connection_of_this_process_and_o
             "sim",
             SimSettings { path: None, seed: 0, capacity: Some(SIZE), faults: None }.values(),
         );
-        let place = crate::model::SourcePlace { file: "in-memory-test.yaml".to_owned(), ..Default::default() };
-        let meta =
-            crate::model::Meta { name: name.parse().unwrap(), labels: Default::default(), renamed_from: None, place };
+        let meta = crate::model::Meta { name: name.parse().unwrap(), labels: Default::default(), renamed_from: None };
         crate::driver::connect(&crate::model::BackendSpec {
             meta,
             config,
@@ -329,26 +327,24 @@ async fn the_dice_of_a_pool_run_on_from_one_connection_to_the_next_and_repeat_fr
     let dir = tempfile::tempdir().unwrap();
     let rates = FaultRates { error: Percent(50), ..FaultRates::NONE };
     // As a daemon does: a connection for each pass. What a fault does to a listing is whether it fails.
-    let passes = async |path: Option<&std::path::Path>, file: &str, seed: u64| {
-        let place = crate::model::SourcePlace { file: file.to_owned(), ..Default::default() };
-        let (name, labels) = ("dice".parse().unwrap(), Default::default());
-        let meta = crate::model::Meta { name, labels, renamed_from: None, place };
+    let passes = async |path: Option<&std::path::Path>, name: &str, seed: u64| {
+        let name = name.parse().unwrap();
         let settings = SimSettings { path: path.map(Into::into), seed, capacity: None, faults: Some(rates) };
         let mut met = Vec::new();
         for _ in 0..32 {
-            met.push(SimDriver::connect(&meta, settings.clone()).observe(&Scope::All).await.is_err());
+            met.push(SimDriver::connect(&name, settings.clone()).observe(&Scope::All).await.is_err());
         }
         met
     };
     let (one, other) = (dir.path().join("one"), dir.path().join("other"));
     for (first, again) in [
-        (passes(Some(&one), "", 7).await, passes(Some(&other), "", 7).await),
-        (passes(None, "dice-one.yaml", 7).await, passes(None, "dice-other.yaml", 7).await),
+        (passes(Some(&one), "dice", 7).await, passes(Some(&other), "dice", 7).await),
+        (passes(None, "dice-one", 7).await, passes(None, "dice-other", 7).await),
     ] {
         assert!(first.contains(&true) && first.contains(&false), "the same dice in each pass: {first:?}");
         assert_eq!(first, again, "one seed gives the same faults");
     }
-    assert_ne!(passes(Some(&one), "", 8).await, passes(Some(&other), "", 7).await);
+    assert_ne!(passes(Some(&one), "", 8).await, passes(Some(&other), "dice", 7).await);
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ fn object(kind: Kind, text: &str) -> Object {
 }
 
 /// Specs that declare a volume `kept` and nothing else.
-fn specs() -> Specs {
+fn specs() -> Reading {
     let head = "apiVersion: kiln/v1\nkind:";
     let text = format!(
         "{head} Stack\nmetadata: {{name: prod}}\nspec: {{id: 5c1d2e8a90, defaults: {{backend: fast}}}}\n---\n\
@@ -43,7 +43,7 @@ fn specs() -> Specs {
     let loaded = load(&Source::Text(text), &Limits::default());
     assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
     // As a directory that holds it.
-    Specs { coverage: Default::default(), ..loaded.specs }
+    Reading { coverage: Default::default(), ..loaded.reading }
 }
 
 /// A ledger that knows these objects.
@@ -56,7 +56,7 @@ fn knows(objects: &[Object]) -> Ledger {
 }
 
 /// Which objects that are not declared, and not seen, are given up.
-fn buried(observed: &Observed, specs: &Specs) -> BTreeSet<Name> {
+fn buried(observed: &Observed, specs: &Reading) -> BTreeSet<Name> {
     let gone = [object(Kind::Volume, "volume"), object(Kind::Snapshot, "snapshot")];
     let mut ledger = knows(&gone);
     settle(&mut ledger, observed, specs, NOW);
@@ -94,8 +94,8 @@ fn no_tombstone_is_made_on_inconsistent_metadata() {
 #[test]
 fn no_tombstone_is_made_while_a_manifest_is_broken() {
     let nothing = Observed::nothing();
-    assert_eq!(buried(&nothing, &Specs { broken: true, ..specs() }), names(&[]));
-    assert_eq!(buried(&nothing, &Specs { unconfirmed: true, ..specs() }), names(&[]));
+    assert_eq!(buried(&nothing, &Reading { broken: true, ..specs() }), names(&[]));
+    assert_eq!(buried(&nothing, &Reading { unconfirmed: true, ..specs() }), names(&[]));
 }
 
 #[test]

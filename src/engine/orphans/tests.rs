@@ -22,7 +22,7 @@ fn owner() -> Owner {
     "prod".parse().unwrap()
 }
 
-fn specs(volumes: &[&str]) -> Specs {
+fn specs(volumes: &[&str]) -> Reading {
     let head = "apiVersion: kiln/v1\nkind:";
     let mut text = format!(
         "{head} Stack\nmetadata: {{name: prod}}\nspec: {{id: 5c1d2e8a90, defaults: {{backend: fast}}}}\n---\n\
@@ -33,7 +33,7 @@ fn specs(volumes: &[&str]) -> Specs {
     }
     let loaded = load(&Source::Text(text), &Limits::default());
     assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
-    Specs { coverage: Default::default(), ..loaded.specs }
+    Reading { coverage: Default::default(), ..loaded.reading }
 }
 
 fn identity(text: &str) -> Identity {
@@ -69,7 +69,7 @@ fn trashed(text: &str, expires: u64) -> Object {
 
 /// A pool with these objects, whose ledger knows them and `gone`, as does the store.
 struct Scene {
-    specs: Specs,
+    specs: Reading,
     ledger: Ledger,
     observed: Observed,
     records: Records,
@@ -129,7 +129,7 @@ impl Scene {
         records.backends.insert(name("fast"), record);
         let suspended = Suspensions::union(records.suspensions.values()).in_force(NOW);
         let inputs = Inputs {
-            specs: &self.specs,
+            reading: &self.specs,
             world: &world,
             records: &records,
             recent: &[],
@@ -180,7 +180,7 @@ fn an_object_for_which_nobody_speaks_is_told() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!((found[0].reason, found[0].bytes), (OrphanReason::Unaccounted, Some(1 << 30)));
     assert_eq!((found[0].since, found[0].native.clone()), (Some(NOW - 60), identity("stray").native()));
-    let in_doubt = Specs { unconfirmed: true, ..scene.specs };
+    let in_doubt = Reading { unconfirmed: true, ..scene.specs };
     assert_eq!(orphans(&overview, &in_doubt), [], "it may be declared all the same");
 }
 

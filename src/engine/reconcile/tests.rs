@@ -48,7 +48,7 @@ async fn a_plan_that_breaks_a_rule_is_reported_and_not_carried_out() {
     assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
     let world: Arc<Mutex<SimWorld>> = Arc::default();
     let setup = Setup {
-        specs: Arc::new(loaded.specs),
+        reading: Arc::new(loaded.reading),
         store: Some(Arc::new(MemoryStore::new())),
         connect: Arc::new(Pool(Arc::clone(&world))),
         clock: Arc::new(Noon),

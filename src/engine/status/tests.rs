@@ -39,31 +39,17 @@ fn object(text: &str, n: u32, place: Place) -> Object {
     }
 }
 
-fn specs(volumes: &[&str]) -> Specs {
+fn specs(volumes: &[&str]) -> Reading {
     let volume = |text: &str| -> VolumeSpec {
         serde_json::from_value(json!({
-            "meta": {"name": text, "labels": {"a": "b"}, "renamed_from": null,
-                     "place": {"file": "", "line": 1, "column": 1}},
+            "meta": {"name": text, "labels": {"a": "b"}, "renamed_from": null},
             "backend": "fast", "size": 4096, "provisioning": null, "source": null, "protected": null,
             "on_remove": null, "object": null, "adopt": null, "restore": null, "qos": null, "encrypted": false,
         }))
         .unwrap()
     };
-    Specs {
-        stack: Stack::unnamed(),
-        backends: BTreeMap::new(),
-        volumes: volumes.iter().map(|text| (name(text), volume(text))).collect(),
-        snapshots: BTreeMap::new(),
-        targets: BTreeMap::new(),
-        exports: BTreeMap::new(),
-        approvals: BTreeMap::new(),
-        revision: String::new(),
-        broken: false,
-        unconfirmed: false,
-        coverage: Default::default(),
-        not_allowed: Vec::new(),
-        unreadable: Vec::new(),
-    }
+    let volumes = volumes.iter().map(|text| (name(text), volume(text))).collect();
+    Reading::of(Specs { volumes, ..Specs::of(Stack::unnamed()) })
 }
 
 fn overview(objects: Vec<Object>) -> Overview {
@@ -109,7 +95,7 @@ fn held(text: &str, reason: HeldReason) -> Held {
     }
 }
 
-fn only<'a>(overview: &'a Overview, specs: &'a Specs) -> ObjectStatus<'a> {
+fn only<'a>(overview: &'a Overview, specs: &'a Reading) -> ObjectStatus<'a> {
     let mut all = status(overview, specs);
     assert_eq!(all.len(), 1, "{all:?}");
     all.remove(0)

@@ -8,9 +8,7 @@ use crate::manifest::read;
 use crate::manifest::scan::{Content, Node};
 use crate::manifest::text::{File, Span, closest, quote};
 use crate::model::table::{FieldValue, Setting};
-use crate::model::{
-    ApprovalSpec, ExportSpec, Kind, Meta, Name, Owner, SnapshotSpec, SourcePlace, Stack, TargetSpec, VolumeSpec,
-};
+use crate::model::{ApprovalSpec, ExportSpec, Kind, Meta, Name, Owner, SnapshotSpec, Stack, TargetSpec, VolumeSpec};
 
 /// The only version there is.
 const API_VERSION: &str = "kiln/v1";
@@ -28,7 +26,7 @@ pub(in crate::manifest) fn document(file: &File, node: &Node<'_>, before: usize)
     let spec = fields.need("spec", "write `spec:` with the fields of the kind");
     fields.finish();
     let name_at = metadata.as_ref().and_then(|fields| fields.peek("name"));
-    let named = metadata.and_then(|fields| read_metadata(fields, kind, file.place(at.span())));
+    let named = metadata.and_then(|fields| read_metadata(fields, kind));
     // Readers fall back to defaults where a value is wrong: that was reported, and drops the whole document below.
     // Nothing below `spec` can be judged without the kind, but with it everything can, whatever else is wrong.
     let kind = kind?;
@@ -47,6 +45,7 @@ pub(in crate::manifest) fn document(file: &File, node: &Node<'_>, before: usize)
         file: 0,
         kind,
         name: meta.name,
+        span: at.span(),
         name_span,
         spec_span: spec.map_or(Span::START, |at| at.span()),
         renamed_from,
@@ -142,7 +141,7 @@ struct Named {
     renamed_from: Option<(Name, Span)>,
 }
 
-fn read_metadata(mut fields: Fields<'_>, kind: Option<Kind>, place: SourcePlace) -> Option<Named> {
+fn read_metadata(mut fields: Fields<'_>, kind: Option<Kind>) -> Option<Named> {
     let mut values = read::table(&mut fields, &Meta::TABLE, &mut Vec::new());
     let (at, renamed_at) = (fields.peek("name"), fields.peek("renamedFrom"));
     fields.finish();
@@ -167,7 +166,7 @@ fn read_metadata(mut fields: Fields<'_>, kind: Option<Kind>, place: SourcePlace)
     }
     let at = at?;
     let renamed_from = renamed.as_ref().map(|(old, _)| old.clone());
-    let meta = Meta { name: name?, labels: labels.unwrap_or_default(), renamed_from, place };
+    let meta = Meta { name: name?, labels: labels.unwrap_or_default(), renamed_from };
     Some(Named { meta, name_span: at.span(), renamed_from: renamed.map(|(old, at)| (old, at.span())) })
 }
 

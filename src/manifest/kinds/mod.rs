@@ -16,6 +16,8 @@ pub(super) struct Document {
     pub(super) file: usize,
     pub(super) kind: Kind,
     pub(super) name: Name,
+    /// Of the whole document.
+    pub(super) span: Span,
     /// Of `metadata.name`.
     pub(super) name_span: Span,
     /// Of `spec`.

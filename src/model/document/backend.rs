@@ -1,16 +1,14 @@
 //! `kind: Backend`, and what a driver adds to it.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::Meta;
 use crate::model::table::{
-    Complaint, DocumentTable, FieldCheck, FieldForm, FieldRule, FieldTable, FieldValue, Setting, Settings, Text, fields,
+    Complaint, DocumentTable, FieldCheck, FieldForm, FieldRule, FieldTable, Setting, Settings, Text, fields,
 };
-use crate::model::{Kind, Percent, Seconds, Size};
+use crate::model::{Kind, Percent, Seconds};
 
 pub(super) const BACKEND: DocumentTable = DocumentTable {
     doc: "A pool of storage behind a driver.",
@@ -119,7 +117,6 @@ impl DriverTable {
 
 /// `Backend.spec.driver` with its section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "StoredConfig", into = "StoredConfig")]
 pub struct DriverConfig {
     driver: String,
     /// The section, checked by the driver's table, with its defaults.
@@ -147,123 +144,5 @@ impl DriverConfig {
     /// Where the pool is, in words for people; equal for two Backends that certainly point to one pool.
     pub fn place(&self) -> String {
         self.place.clone()
-    }
-}
-
-/// As saved plans hold it: `local` and `sim` in the form that they had while the model knew each driver's settings, others as values.
-#[derive(Clone, Serialize, Deserialize)]
-enum StoredConfig {
-    Local { path: PathBuf, create: bool },
-    Sim { path: Option<PathBuf>, seed: u64, capacity: Option<Size>, faults: BTreeMap<String, Percent> },
-    Unbuilt { driver: String },
-    Driver { driver: String, settings: Settings, place: String },
-}
-
-/// The faults of `sim`: as stored, and in manifests.
-const FAULTS: [(&str, &str); 8] = [
-    ("error", "error"),
-    ("lost_reply", "lostReply"),
-    ("half", "half"),
-    ("stale", "stale"),
-    ("cut", "cut"),
-    ("slow", "slow"),
-    ("hang", "hang"),
-    ("lie", "lie"),
-];
-
-impl From<StoredConfig> for DriverConfig {
-    fn from(stored: StoredConfig) -> Self {
-        let built = |driver: &str, place: Option<&PathBuf>, settings| Self {
-            driver: driver.to_owned(),
-            place: place.map_or("memory".to_owned(), |path| path.display().to_string()),
-            settings,
-            built: true,
-        };
-        match stored {
-            StoredConfig::Local { path, create } => {
-                let settings = Settings::default().with("path", path.to_value()).with("create", create.to_value());
-                built("local", Some(&path), settings)
-            }
-            StoredConfig::Sim { path, seed, capacity, faults } => {
-                let rates = FAULTS.iter().fold(Settings::default(), |rates, (stored, name)| {
-                    rates.with(name, faults.get(*stored).filter(|rate| rate.0 > 0).and_then(Percent::to_value))
-                });
-                let settings = Settings::default().with("path", path.to_value()).with("seed", seed.to_value());
-                let faults = (rates != Settings::default()).then_some(Setting::Map(rates));
-                built("sim", path.as_ref(), settings.with("capacity", capacity.to_value()).with("faults", faults))
-            }
-            StoredConfig::Unbuilt { driver } => Self::unbuilt(driver),
-            StoredConfig::Driver { driver, settings, place } => Self { driver, settings, place, built: true },
-        }
-    }
-}
-
-impl From<DriverConfig> for StoredConfig {
-    fn from(config: DriverConfig) -> Self {
-        if !config.built {
-            return Self::Unbuilt { driver: config.driver };
-        }
-        let mut left = config.settings.clone();
-        let old = match config.driver.as_str() {
-            "local" => local(&mut left),
-            "sim" => sim(&mut left),
-            _ => None,
-        };
-        let DriverConfig { driver, settings, place, built: _ } = config;
-        old.unwrap_or(Self::Driver { driver, settings, place })
-    }
-}
-
-fn local(settings: &mut Settings) -> Option<StoredConfig> {
-    let path = PathBuf::from_field(settings.take("path"))?;
-    Some(StoredConfig::Local { path, create: bool::from_field(settings.take("create"))? })
-}
-
-fn sim(settings: &mut Settings) -> Option<StoredConfig> {
-    let mut rates = match settings.take("faults") {
-        Some(Setting::Map(rates)) => rates,
-        _ => Settings::default(),
-    };
-    let faults = FAULTS.iter().map(|(stored, name)| {
-        let rate = Option::<Percent>::from_field(rates.take(name))?.unwrap_or(Percent(0));
-        Some(((*stored).to_owned(), rate))
-    });
-    Some(StoredConfig::Sim {
-        faults: faults.collect::<Option<_>>()?,
-        path: FieldValue::from_field(settings.take("path"))?,
-        seed: FieldValue::from_field(settings.take("seed"))?,
-        capacity: FieldValue::from_field(settings.take("capacity"))?,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_driver_is_stored_as_it_was_before_there_were_tables() {
-        for (text, driver, place, settings) in [
-            (
-                json!({"Local": {"path": "/srv/pool", "create": true}}),
-                "local",
-                "/srv/pool",
-                json!({"path": "/srv/pool", "create": true}),
-            ),
-            (
-                json!({"Sim": {"path": null, "seed": 7, "capacity": 4096, "faults": {"error": 10, "lost_reply": 5, "half": 0,
-                    "stale": 0, "cut": 0, "slow": 0, "hang": 0, "lie": 0}}}),
-                "sim",
-                "memory",
-                json!({"seed": 7, "capacity": 4096, "faults": {"error": "10%", "lostReply": "5%"}}),
-            ),
-            (json!({"Unbuilt": {"driver": "rbd"}}), "rbd", "rbd", json!({})),
-        ] {
-            let config: DriverConfig = serde_json::from_value(text.clone()).unwrap();
-            assert_eq!((config.driver(), config.place().as_str()), (driver, place));
-            assert_eq!((config.is_built(), config.settings.json()), (driver != "rbd", settings));
-            assert_eq!(serde_json::to_value(&config).unwrap(), text);
-        }
     }
 }

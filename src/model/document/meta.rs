@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +20,6 @@ pub struct Meta {
     /// The name it used to be declared under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renamed_from: Option<Name>,
-    /// Where the document begins.
-    pub place: SourcePlace,
 }
 
 impl Meta {
@@ -40,7 +39,7 @@ const FIELDS: &[FieldRule] = &[
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct SourcePlace {
     /// The file, as given on the command line and found below it.
-    pub file: String,
+    pub file: Arc<str>,
     /// From 1.
     pub line: u32,
     /// From 1, in characters.

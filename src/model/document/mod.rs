@@ -71,12 +71,7 @@ mod tests {
 
     #[test]
     fn every_field_that_a_table_keeps_is_kept_and_given_back() {
-        let meta = || Meta {
-            name: "x".parse().unwrap(),
-            labels: Default::default(),
-            renamed_from: None,
-            place: Default::default(),
-        };
+        let meta = || Meta { name: "x".parse().unwrap(), labels: Default::default(), renamed_from: None };
         for kind in Kind::ALL {
             let written = samples(kind.table().spec);
             let mut values = written.clone();
