@@ -63,7 +63,7 @@
 //! loaded.apply_path_policy(&source, &Allowed::default());
 //!
 //! let setup = Setup {
-//!     specs: Arc::new(loaded.specs),
+//!     reading: Arc::new(loaded.reading),
 //!     store: Some(Arc::new(MemoryStore::new())),
 //!     connect: Arc::new(Drivers),
 //!     clock: Arc::new(SystemClock),

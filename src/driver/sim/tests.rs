@@ -344,7 +344,7 @@ async fn the_dice_of_a_pool_run_on_from_one_connection_to_the_next_and_repeat_fr
         assert!(first.contains(&true) && first.contains(&false), "the same dice in each pass: {first:?}");
         assert_eq!(first, again, "one seed gives the same faults");
     }
-    assert_ne!(passes(Some(&one), "", 8).await, passes(Some(&other), "dice", 7).await);
+    assert_ne!(passes(Some(&one), "dice", 8).await, passes(Some(&other), "dice", 7).await);
 }
 
 #[tokio::test]
