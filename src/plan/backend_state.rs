@@ -22,6 +22,7 @@ pub(super) enum BackendState<'a> {
 
 /// A backend that can be planned for.
 pub(super) struct Usable<'a> {
+    pub name: &'a Name,
     pub spec: &'a BackendSpec,
     pub capabilities: &'a Capabilities,
     pub observed: &'a Observed,
@@ -127,7 +128,7 @@ fn judge<'a>(inputs: &Inputs<'a>, name: &'a Name, spec: &'a BackendSpec) -> Back
         });
     }
     match ledger(inputs, name, spec, observed) {
-        Ok(ledger) => BackendState::Usable(Usable { spec, capabilities, observed, ledger, locked_by }),
+        Ok(ledger) => BackendState::Usable(Usable { name, spec, capabilities, observed, ledger, locked_by }),
         Err(bad) => BackendState::Blocked(bad),
     }
 }

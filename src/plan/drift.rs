@@ -4,22 +4,21 @@ use serde_json::{Value, json};
 
 use crate::model::{Object, ObjectRecord, Place, Tags};
 
-use super::backend_state::BackendState;
-use super::plan::Planner;
+use super::inventory::Inventory;
 use super::types::Drift;
 
 /// Compares every record with what its backend shows now.
-pub(super) fn drift(planner: &Planner<'_>) -> Vec<Drift> {
-    let inputs = planner.inputs;
+pub(super) fn drift(inventory: &Inventory<'_>) -> Vec<Drift> {
+    let inputs = inventory.inputs;
     let mut found = Vec::new();
     for record in inputs.records.objects.values() {
         if record.identity.owner != inputs.reading.specs.stack.owner {
             continue;
         }
-        match planner.by_uid.get(&record.identity.uid) {
-            Some((_, object)) if object.place == Place::Live => compare(record, object, &mut found),
+        match inventory.by_uid.get(&record.identity.uid) {
+            Some(object) if object.place == Place::Live => compare(record, object, &mut found),
             Some(_) => {}
-            None if is_proven(planner, record) => {
+            None if is_proven(inventory, record) => {
                 found.push(entry(record, "object", json!(record.native), Value::Null));
             }
             None => {}
@@ -30,18 +29,18 @@ pub(super) fn drift(planner: &Planner<'_>) -> Vec<Drift> {
 }
 
 /// Whether a live object of a record is proven to be absent now.
-fn is_proven(planner: &Planner<'_>, record: &ObjectRecord) -> bool {
+fn is_proven(inventory: &Inventory<'_>, record: &ObjectRecord) -> bool {
     let was_live = record.seen.as_ref().is_some_and(|o| o.place == Place::Live);
-    let there = match planner.backends.get(&record.backend) {
-        Some(BackendState::Usable(good)) => {
+    let there = match inventory.usable(&record.backend) {
+        Some(good) => {
             let left = good.ledger.is_some_and(|l| {
                 l.leaving.contains(&record.identity.uid) || l.tombstones.contains_key(&record.identity.uid)
             });
             good.observed.listed.proves_absence_of(record.identity.kind) && !left
         }
-        _ => false,
+        None => false,
     };
-    was_live && there && planner.inputs.world.contains_key(&record.backend)
+    was_live && there && inventory.inputs.world.contains_key(&record.backend)
 }
 
 fn compare(record: &ObjectRecord, object: &Object, found: &mut Vec<Drift>) {

@@ -6,7 +6,7 @@ use crate::model::{Action, Identity, Kind, NativeName, Object, Place, Step, Verb
 
 use super::approval_item;
 use super::backend_state::{self, BackendState, Usable};
-use super::suspended::suspension_of;
+use super::gate::suspension_of;
 use super::types::{Inputs, Plan};
 
 /// Every breach, one sentence each; none in a plan that may run.

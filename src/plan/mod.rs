@@ -4,47 +4,47 @@
 //! leaves no choice to those who run it: names and uids are chosen here, the order is one table with ties broken by name, and each
 //! step carries what it expects to find. What is not done is said, with its reason and the way out.
 
-mod adopt;
-mod alike;
-mod approve;
+mod approval_item;
 mod backend_state;
 mod commands;
-mod create;
 mod digest;
+mod doubt;
+mod draft;
 mod drift;
+mod gate;
+mod hold;
+mod inventory;
+mod kind;
 mod lint;
 mod locate;
+mod lost;
 mod markdown;
 mod name_conflict;
 mod order;
 #[expect(clippy::module_inception, reason = "the headline function lives in a file that bears its name")]
 mod plan;
 mod questions;
-mod removal;
 mod render;
-mod restore;
 mod room;
 mod saved;
 mod select;
-mod snapshot;
-mod suspended;
 mod tags;
 mod types;
 mod unreachable;
 mod view;
-mod volume;
 
-pub use approve::{approval_item, digest_of};
+pub use approval_item::{approval_item, digest_of};
 pub use backend_state::{believed, missing_stack, usable};
 pub use commands::{Commands, Takes, takes};
+pub use draft::read_by;
+pub use gate::{resume, suspended_because, suspension_of};
 pub use lint::lint;
 pub use markdown::markdown;
-pub use plan::{plan, read_by, unobserved};
+pub use plan::{plan, unobserved};
 pub use questions::{images, looks};
 pub use render::{render, render_held, render_step, summary_line};
 pub use saved::{NotSaved, SAVED_FORMAT, Saved, differences};
 pub use select::{Selected, select, without};
-pub use suspended::{resume, suspended_because, suspension_of};
 pub use types::{
     ApprovalSet, Drift, Held, HeldReason, Inputs, Irreversible, Observation, Plan, Unobserved, Warning, World,
 };

@@ -114,7 +114,7 @@ pub struct Plan {
 impl Plan {
     /// Whether a step is part of the set that waits for a person.
     pub fn waits_for_yes(&self, step: &Step) -> bool {
-        self.approval.as_ref().is_some_and(|approval| approval.set.contains(&super::approval_item(step)))
+        self.approval.as_ref().is_some_and(|approval| approval.set.contains(&super::approval_item::approval_item(step)))
     }
 
     /// Whether a digest names the set that waits for a person, or one whose approval this plan makes use of.

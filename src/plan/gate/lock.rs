@@ -1,0 +1,15 @@
+//! Backends to which another process is writing.
+
+use crate::plan::draft::Draft;
+use crate::plan::inventory::Inventory;
+use crate::plan::types::HeldReason;
+
+/// Holds every step on a backend to which another process is writing.
+pub(in crate::plan) fn hold_locked(inventory: &Inventory<'_>, draft: &mut Draft<'_>) {
+    for index in 0..draft.steps.len() {
+        let usable = inventory.usable(&draft.steps[index].backend);
+        let Some(by) = usable.and_then(|usable| usable.locked_by) else { continue };
+        let message = format!("another process is writing to the pool for this owner: {by}");
+        draft.hold_step(index, HeldReason::OtherWriter, message, "wait for it to end, or stop it, then run again");
+    }
+}

@@ -1,0 +1,86 @@
+//! What a person suspended: nothing is done to it, and nothing is made from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{Action, Kind, Name, Step, Suspension};
+
+use crate::plan::draft::{Draft, read_by};
+use crate::plan::hold::{Subject, see_what_holds};
+use crate::plan::inventory::Inventory;
+use crate::plan::types::HeldReason;
+use crate::text::rfc3339;
+
+/// The suspension of an object: its own, else that of everything.
+pub fn suspension_of<'a>(suspended: &'a [Suspension], kind: Kind, name: &Name) -> Option<&'a Suspension> {
+    let covering = || suspended.iter().filter(|suspension| suspension.covers(kind, name));
+    covering().find(|suspension| suspension.object.is_some()).or_else(|| covering().next())
+}
+
+/// The command that ends it.
+pub fn resume(suspension: &Suspension) -> String {
+    match &suspension.object {
+        Some(object) => format!("`kiln resume {object}`"),
+        None => "`kiln resume`".to_owned(),
+    }
+}
+
+/// What a person said, in one sentence: `it is suspended until 2026-11-27T10:00:00Z: the disk is being exchanged`.
+pub fn suspended_because(suspension: &Suspension) -> String {
+    let what = if suspension.object.is_some() { "it is" } else { "everything is" };
+    let until = suspension.until.map(|until| format!(" until {}", rfc3339(until))).unwrap_or_default();
+    format!("{what} suspended{until}: {}", suspension.reason)
+}
+
+/// Holds every step on what is suspended, with all that waits for it, and every step that would read it.
+pub(in crate::plan) fn hold_suspended(inventory: &Inventory<'_>, draft: &mut Draft<'_>) {
+    let suspended = inventory.inputs.suspended;
+    if suspended.is_empty() {
+        return;
+    }
+    let mut by_object: BTreeMap<_, (&Suspension, Vec<usize>)> = BTreeMap::new();
+    for (index, step) in draft.live_steps() {
+        // An object that is being renamed is suspended under either name.
+        let identity = &step.identity;
+        let existing = inventory.by_uid.get(&identity.uid).map(|object| object.identity);
+        let suspension = suspension_of(suspended, identity.kind, &identity.name)
+            .or_else(|| suspension_of(suspended, identity.kind, &existing?.name));
+        if let Some(suspension) = suspension {
+            by_object.entry(step.identity.uid).or_insert((suspension, Vec::new())).1.push(index);
+        }
+    }
+    let mut waiting = BTreeSet::new();
+    for (suspension, indexes) in by_object.values() {
+        // One object is held once: what is said is what would become of it in the end.
+        let steps = indexes.iter().map(|index| &draft.steps[*index]);
+        let is_renamed = |step: &Step| matches!(step.action, Action::Rename { .. });
+        let Some(step) = steps.min_by_key(|step| (!step.is_removal(), !is_renamed(step))) else { continue };
+        let subject = Subject::existing(&step.identity, &step.backend, step.action.verb());
+        let hold = subject.hold(HeldReason::Suspended, suspended_because(suspension), resume(suspension));
+        let (kind, name) = (step.identity.kind, step.identity.name.clone());
+        draft.hold(hold);
+        waiting.extend(draft.drop_steps(indexes).into_iter().map(|other| (other, kind, name.clone())));
+    }
+    for (index, kind, name) in waiting {
+        let message = format!("it waits for {} {name}, which is held", kind.as_lower());
+        draft.hold_step(index, HeldReason::DependencyHeld, message, &see_what_holds(kind, &name));
+    }
+    hold_readers_of_suspended(inventory, draft);
+}
+
+/// Holds every step that would copy from what is suspended: the person who suspended it may be changing it now.
+fn hold_readers_of_suspended(inventory: &Inventory<'_>, draft: &mut Draft<'_>) {
+    for index in 0..draft.steps.len() {
+        let source = read_by(&draft.steps[index]).and_then(|object| inventory.by_uid.get(&object.uid));
+        let Some(identity) = source.map(|object| object.identity) else { continue };
+        let Some(suspension) = suspension_of(inventory.inputs.suspended, identity.kind, &identity.name) else {
+            continue;
+        };
+        let message = format!(
+            "it takes its content from {} {}, which is suspended: {}",
+            identity.kind.as_lower(),
+            identity.name,
+            suspension.reason
+        );
+        draft.hold_step(index, HeldReason::DependencyHeld, message, &resume(suspension));
+    }
+}

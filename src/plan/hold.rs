@@ -1,0 +1,66 @@
+//! Why one object is not changed: what a rule of the planner returns instead of a step.
+
+use crate::model::{Identity, Kind, Name, Uid, Verb};
+
+use super::types::{Held, HeldReason};
+
+/// Why an object is held. A rule returns it as an error; the caller that plans the object puts it into the draft.
+pub(super) struct Hold(Box<Held>);
+
+impl Hold {
+    pub(super) fn into_held(self) -> Held {
+        *self.0
+    }
+}
+
+/// Which object, and what would be done to it: what every [`Held`] says.
+#[derive(Clone, Copy)]
+pub(super) struct Subject<'n> {
+    pub kind: Kind,
+    pub name: &'n Name,
+    pub backend: Option<&'n Name>,
+    pub uid: Option<Uid>,
+    pub action: Verb,
+}
+
+impl<'n> Subject<'n> {
+    /// A declared object of which no incarnation is known.
+    pub(super) fn declared(kind: Kind, name: &'n Name) -> Self {
+        Self { kind, name, backend: None, uid: None, action: Verb::Create }
+    }
+
+    /// An object that exists on a backend.
+    pub(super) fn existing(identity: &'n Identity, backend: &'n Name, action: Verb) -> Self {
+        let Identity { kind, name, uid, owner: _ } = identity;
+        Self { kind: *kind, name, backend: Some(backend), uid: Some(*uid), action }
+    }
+
+    /// The identity of an object under the name of its document.
+    pub(super) fn identity(&self, of: &Identity) -> Identity {
+        Identity { name: self.name.clone(), ..of.clone() }
+    }
+
+    /// Holds it.
+    pub(super) fn hold(&self, reason: HeldReason, message: impl Into<String>, fix: impl Into<String>) -> Hold {
+        Hold(Box::new(Held {
+            kind: self.kind,
+            name: self.name.clone(),
+            action: self.action,
+            backend: self.backend.cloned(),
+            uid: self.uid,
+            reason,
+            message: message.into(),
+            fix: fix.into(),
+        }))
+    }
+
+    /// Holds it because an object that it needs is held.
+    pub(super) fn waits_for_held(&self, message: String, kind: Kind, needed: &Name) -> Hold {
+        self.hold(HeldReason::DependencyHeld, message, see_what_holds(kind, needed))
+    }
+}
+
+/// The command that says why an object is held.
+pub(super) fn see_what_holds(kind: Kind, name: &Name) -> String {
+    format!("see what holds it: `kiln describe {}/{name}`", kind.as_lower())
+}

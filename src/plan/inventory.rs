@@ -1,0 +1,252 @@
+//! What the planner reads: every backend judged once, and the objects on them by name and uid. Nothing here changes while a plan
+//! is made.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
+
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
+use smallvec::SmallVec;
+
+use crate::model::{
+    Identity, Kind, Ledger, LedgerEntry, Name, Object, ObjectRecord, ObjectRef, Place, Reading, Removal, Size, Specs,
+    Stack, Uid,
+};
+
+use super::backend_state::{self, BackendState, Usable};
+use super::types::Inputs;
+
+/// An object with an identity, and the backend that it is on.
+#[derive(Clone, Copy)]
+pub(super) struct OwnedObject<'a> {
+    pub backend: &'a Name,
+    pub identity: &'a Identity,
+    pub object: &'a Object,
+}
+
+impl<'a> OwnedObject<'a> {
+    pub(super) fn of(backend: &'a Name, object: &'a Object) -> Option<Self> {
+        Some(Self { backend, identity: object.identity.as_ref()?, object })
+    }
+
+    pub(super) fn uid(&self) -> Uid {
+        self.identity.uid
+    }
+
+    /// What a step on another object says of this one.
+    pub(super) fn reference(&self) -> ObjectRef {
+        ObjectRef { native: self.native.clone(), uid: self.uid(), size: self.size }
+    }
+}
+
+impl Deref for OwnedObject<'_> {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        self.object
+    }
+}
+
+/// Objects of one name: one, except where somebody copied it.
+pub(super) type OwnedObjects<'a> = SmallVec<[OwnedObject<'a>; 1]>;
+
+/// An entry of one of our ledgers, with the backend that the ledger is on.
+pub(super) struct EnteredObject<'a> {
+    pub backend: &'a Name,
+    pub uid: Uid,
+    pub entry: &'a LedgerEntry,
+}
+
+/// What an object was when Kiln last settled it.
+#[derive(Default)]
+pub(super) struct SettledState {
+    /// Found smaller, the object has lost data.
+    pub size: Size,
+    /// Tags can be lost; only a document lifts protection.
+    pub protected: bool,
+    /// Restores that were done.
+    pub restored: BTreeSet<String>,
+    /// The size that was declared when a person accepted that the object is smaller.
+    pub accepted: Option<Size>,
+}
+
+/// What the planner reads.
+pub(super) struct Inventory<'a> {
+    pub inputs: &'a Inputs<'a>,
+    pub backends: BTreeMap<&'a Name, BackendState<'a>>,
+    /// Objects of this owner on usable backends, live or in the trash.
+    pub by_name: HashMap<(Kind, &'a Name), OwnedObjects<'a>>,
+    /// Objects of any owner on usable backends, live or in the trash.
+    pub by_uid: HashMap<Uid, OwnedObject<'a>>,
+    /// Uids that more than one object has, because somebody copied one.
+    pub duplicates: HashSet<Uid>,
+    /// Bytes of all volumes of a backend, of all owners.
+    pub provisioned: HashMap<&'a Name, u64>,
+    /// Native names that several documents ask for, by backend.
+    pub asked_twice: HashSet<(&'a Name, &'a str)>,
+    /// See [`Inventory::entered`].
+    entered: OnceCell<HashMap<(Kind, &'a Name), SmallVec<[EnteredObject<'a>; 1]>>>,
+    /// See [`Inventory::recorded`].
+    recorded: OnceCell<HashMap<(Kind, &'a Name), Vec<&'a ObjectRecord>>>,
+}
+
+impl<'a> Inventory<'a> {
+    pub(super) fn new(inputs: &'a Inputs<'a>) -> Self {
+        let backends = backend_state::states(inputs);
+        let owner = &inputs.reading.specs.stack.owner;
+        let all: usize = usable_backends(&backends).map(|usable| usable.observed.objects.len()).sum();
+        let mut by_name: HashMap<_, OwnedObjects<'_>> = HashMap::with_capacity(all);
+        let mut by_uid = HashMap::with_capacity(all);
+        let mut duplicates = HashSet::new();
+        let mut provisioned = HashMap::new();
+        for usable in usable_backends(&backends) {
+            for object in &usable.observed.objects {
+                let Some(object) = OwnedObject::of(usable.name, object) else { continue };
+                if object.place == Place::Temporary {
+                    continue;
+                }
+                let identity = object.identity;
+                if identity.kind == Kind::Volume {
+                    *provisioned.entry(usable.name).or_default() += object.size.bytes();
+                }
+                if by_uid.insert(identity.uid, object).is_some() {
+                    duplicates.insert(identity.uid);
+                }
+                if identity.owner == *owner {
+                    by_name.entry((identity.kind, &identity.name)).or_default().push(object);
+                }
+            }
+        }
+        let asked_twice = asked_twice(&inputs.reading.specs);
+        let (entered, recorded) = (OnceCell::new(), OnceCell::new());
+        Self { inputs, backends, by_name, by_uid, duplicates, provisioned, asked_twice, entered, recorded }
+    }
+
+    pub(super) fn reading(&self) -> &'a Reading {
+        self.inputs.reading
+    }
+
+    pub(super) fn specs(&self) -> &'a Specs {
+        &self.reading().specs
+    }
+
+    pub(super) fn stack(&self) -> &'a Stack {
+        &self.specs().stack
+    }
+
+    /// The backend, if it can be planned for.
+    pub(super) fn usable(&self, backend: &Name) -> Option<&Usable<'a>> {
+        match self.backends.get(backend) {
+            Some(BackendState::Usable(usable)) => Some(usable),
+            Some(BackendState::Blocked(_)) | None => None,
+        }
+    }
+
+    /// The backends that can be planned for.
+    pub(super) fn usable_backends(&self) -> impl Iterator<Item = &Usable<'a>> {
+        usable_backends(&self.backends)
+    }
+
+    /// Our ledgers.
+    pub(super) fn ledgers(&self) -> impl Iterator<Item = &'a Ledger> {
+        self.usable_backends().filter_map(|usable| usable.ledger)
+    }
+
+    /// Our ledger on a backend.
+    pub(super) fn ledger(&self, backend: &Name) -> Option<&'a Ledger> {
+        self.usable(backend)?.ledger
+    }
+
+    /// Our objects of a name in a place.
+    pub(super) fn find(&self, kind: Kind, name: &Name, place: Place) -> OwnedObjects<'a> {
+        let all = self.by_name.get(&(kind, name)).map_or(&[][..], |objects| objects);
+        all.iter().copied().filter(|object| object.place == place).collect()
+    }
+
+    /// The objects of ours that must exist under this name, by the ledgers. (Asked only for objects that are not live.)
+    pub(super) fn entered(&self, kind: Kind, name: &'a Name) -> &[EnteredObject<'a>] {
+        let all = self.entered.get_or_init(|| {
+            let mut entered: HashMap<_, SmallVec<_>> = HashMap::new();
+            for usable in self.usable_backends() {
+                let ledger: Option<&'a Ledger> = usable.ledger;
+                let complete = ledger
+                    .into_iter()
+                    .flat_map(|ledger| ledger.complete.iter().filter(|(uid, _)| !ledger.leaving.contains(uid)));
+                for (uid, entry) in complete {
+                    let object = EnteredObject { backend: usable.name, uid: *uid, entry };
+                    entered.entry((entry.kind, &entry.name)).or_default().push(object);
+                }
+            }
+            entered
+        });
+        all.get(&(kind, name)).map_or(&[], SmallVec::as_slice)
+    }
+
+    /// What the store remembers of our objects under this name. (Asked only for objects that are not live.)
+    pub(super) fn recorded(&self, kind: Kind, name: &'a Name) -> &[&'a ObjectRecord] {
+        let all = self.recorded.get_or_init(|| {
+            let mut recorded: HashMap<_, Vec<_>> = HashMap::new();
+            let ours = |record: &&ObjectRecord| record.identity.owner == self.stack().owner;
+            for record in self.inputs.records.objects.values().filter(ours) {
+                recorded.entry((record.identity.kind, &record.identity.name)).or_default().push(record);
+            }
+            recorded
+        });
+        all.get(&(kind, name)).map_or(&[], Vec::as_slice)
+    }
+
+    /// What an object was when Kiln last settled it: by the ledger or, where the ledger does not have it yet, by the store.
+    pub(super) fn settled(&self, object: &OwnedObject<'_>) -> SettledState {
+        let uid = object.uid();
+        if let Some(entry) = self.ledger(object.backend).and_then(|ledger| ledger.complete.get(&uid)) {
+            let LedgerEntry { size, protected, restored, accepted, .. } = entry;
+            return SettledState {
+                size: *size,
+                protected: *protected,
+                restored: restored.clone(),
+                accepted: *accepted,
+            };
+        }
+        match self.inputs.records.objects.get(&uid) {
+            Some(record) => SettledState {
+                size: record.size,
+                protected: record.tags.protected,
+                restored: record.tags.restored.clone().into_iter().collect(),
+                accepted: None,
+            },
+            None => SettledState::default(),
+        }
+    }
+
+    /// The name under which an object's uid is known: by the ledger or, where the ledger does not have it yet, by the store.
+    pub(super) fn known_name(&self, object: &OwnedObject<'_>) -> Option<&'a Name> {
+        let (ledger, uid) = (self.ledger(object.backend), object.uid());
+        // A rename of ours that a crash kept from being entered.
+        let renamed = ledger.and_then(|ledger| ledger.renaming.get(&uid)).filter(|new| object.identity.name == **new);
+        let entered = renamed.or_else(|| Some(&ledger?.complete.get(&uid)?.name));
+        entered.or_else(|| self.inputs.records.objects.get(&uid).map(|record| &record.identity.name))
+    }
+
+    /// Removals of the last 24 hours that count: not approved, and not brought back since.
+    pub(super) fn recent_removals(&self) -> Vec<&'a Removal> {
+        let back = |uid: Uid| self.by_uid.get(&uid).is_some_and(|object| object.place == Place::Live);
+        self.inputs.recent.iter().filter(|removal| !removal.approved && !back(removal.uid)).collect()
+    }
+}
+
+/// Native names that more than one document writes, by backend.
+fn asked_twice(specs: &Specs) -> HashSet<(&Name, &str)> {
+    let mut asked = HashSet::new();
+    let written = specs.volumes.values().filter_map(|spec| {
+        let name = spec.object.as_deref().or(spec.adopt.as_deref())?;
+        Some((&spec.backend, name))
+    });
+    written.filter(|name| !asked.insert(*name)).collect()
+}
+
+fn usable_backends<'g, 'a>(backends: &'g BTreeMap<&'a Name, BackendState<'a>>) -> impl Iterator<Item = &'g Usable<'a>> {
+    backends.values().filter_map(|state| match state {
+        BackendState::Usable(usable) => Some(usable),
+        BackendState::Blocked(_) => None,
+    })
+}

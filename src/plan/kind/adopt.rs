@@ -1,0 +1,116 @@
+//! Objects of no owner that a document adopts.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::model::{
+    Action, Expect, Kind, NativeName, Object, ObjectRef, OnRemove, Place, Reason, Risk, Size, Step, Tags, Verb,
+    VolumeSpec,
+};
+
+use crate::plan::backend_state::Usable;
+use crate::plan::draft::{Availability, Draft};
+use crate::plan::hold::{Hold, Subject};
+use crate::plan::inventory::{Inventory, OwnedObject};
+use crate::plan::name_conflict::check_asked_once;
+use crate::plan::room::{Room, take_room};
+use crate::plan::tags::{DesiredTags, change, desired_tags, first_tags};
+use crate::plan::types::HeldReason;
+use crate::text::quoted;
+
+use super::checks::new_identity;
+use super::volume::{check_fields, desired_by, grow};
+
+/// Adopts an object that no owner has.
+pub(super) fn adopt<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    usable: &Usable<'a>,
+    spec: &'a VolumeSpec,
+    native: &NativeName,
+) -> Result<Availability, Hold> {
+    let backend = usable.name;
+    let subject =
+        Subject { backend: Some(backend), action: Verb::Adopt, ..Subject::declared(Kind::Volume, &spec.meta.name) };
+    check_fields(usable, &subject, spec)?;
+    if !usable.capabilities.adopt {
+        let message = format!("the backend {backend} cannot take objects over");
+        let fix = "leave `adopt` out for a new, empty volume";
+        return Err(subject.hold(HeldReason::Unsupported, message, fix));
+    }
+    let Some(object) = usable.find(native, |place| place == Place::Live) else {
+        let message = format!("{native} was never seen on {backend}; an empty volume is not what was asked for");
+        let fix = "correct the name, or leave `adopt` out for a new, empty volume";
+        return Err(subject.hold(HeldReason::AdoptMissing, message, fix));
+    };
+    check_adoptable(usable, &subject, object)?;
+    check_asked_once(inventory, usable, &subject, native)?;
+    let (identity, n) = new_identity(inventory, draft, usable, Kind::Volume, &spec.meta.name);
+    let subject = Subject { uid: Some(identity.uid), ..subject };
+    let mut tags = desired_tags(
+        // What was taken over is only let go when its manifest goes, unless the document says otherwise.
+        &DesiredTags { on_remove: spec.on_remove.or(Some(OnRemove::Retain)), ..desired_by(spec) },
+        &Tags::default(),
+    );
+    take_room(draft, usable, &subject, object.size, Room { provisioned: 0, taken: 0, objects: 1 })?;
+    tags.protected |= spec.protected.is_none() && inventory.stack().defaults.protected == Some(true);
+    tags.identity = Some(Box::new(identity.clone()));
+    tags.adopted = true;
+    tags.restored = spec.restore.as_ref().map(|restore| restore.request.clone());
+    let mut changes = vec![change("adopt.name", Value::Null, json!(native))];
+    changes.extend(first_tags(&tags));
+    let step = draft.add(Step {
+        backend: backend.clone(),
+        identity: identity.clone(),
+        native: native.clone(),
+        action: Action::Adopt { tags, n },
+        expect: Expect { tags: Some(Tags::default()), ..Expect::live(object) },
+        risk: Risk::None,
+        reason: Reason::AdoptRequested,
+        changes,
+        bytes: Size(0),
+        after: Vec::new(),
+    });
+    let mut after = vec![step];
+    let adopted = OwnedObject { backend, identity: &identity, object };
+    let grown = grow(draft, usable, &subject, &adopted, native, spec.size, &mut after);
+    let size = draft.accept(grown).unwrap_or(object.size);
+    let object = ObjectRef { native: native.clone(), uid: identity.uid, size };
+    Ok(Availability::Here { backend: backend.clone(), object, after })
+}
+
+/// Holds an object that cannot be adopted: it has an owner, its marks contradict each other, or it is an image and not a raw disk.
+fn check_adoptable(usable: &Usable<'_>, subject: &Subject<'_>, object: &Object) -> Result<(), Hold> {
+    let native = &object.native;
+    if let Some(id) = &object.identity {
+        let message = format!("{native} is {} {} of {}", id.kind.as_lower(), id.name, id.owner);
+        return Err(subject.hold(HeldReason::Foreign, message, "adopt only what nobody owns"));
+    }
+    if let Some(why) = &object.conflict {
+        let message = format!("{native} cannot be taken over: {why}");
+        return Err(subject.hold(HeldReason::Conflict, message, "see to it on the backend"));
+    }
+    let Some(format) = &object.image else { return Ok(()) };
+    let message = format!("{native} holds an image of the format {format}, not a raw disk");
+    // The name that `qemu-img` has for it.
+    let tool = if format == "vhd" { "vpc" } else { format };
+    let place = usable.spec.config.place();
+    let path = |name: &str| Path::new(&place).join(name).display().to_string();
+    let fix = match format.as_str() {
+        "qcow2" => format!(
+            "write `source: {{image: {{path: {}, format: qcow2}}}}` instead of `adopt`, for a volume of what is in it",
+            path(native.as_str())
+        ),
+        _ => {
+            // `qemu-img` overwrites what bears the name.
+            let is_free = |name: &String| usable.observed.objects.iter().all(|o| o.native.as_str() != name);
+            let mut names =
+                std::iter::once(format!("{native}.raw")).chain((2..=u32::MAX).map(|n| format!("{native}.{n}.raw")));
+            let new = names.find(is_free).unwrap_or_default();
+            let (from, to) = (quoted(&path(native.as_str())), quoted(&path(&new)));
+            format!("`qemu-img convert -f {tool} -O raw {from} {to}`, then `adopt: {{name: {new}}}`")
+        }
+    };
+    Err(subject.hold(HeldReason::Conflict, message, fix))
+}

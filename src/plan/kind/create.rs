@@ -1,0 +1,254 @@
+//! New volumes: where their content comes from, what they are called, whether there is room.
+
+use serde_json::{Value, json};
+
+use crate::model::{
+    Action, Expect, Identity, ImageLook, ImageRef, Kind, Name, NativeName, ObjectRef, Origin, Provisioning, Reason,
+    Risk, Size, SourceSpec, Step, Tags, VolumeSpec,
+};
+
+use crate::plan::backend_state::Usable;
+use crate::plan::draft::{Availability, Draft};
+use crate::plan::hold::{Hold, Subject};
+use crate::plan::inventory::Inventory;
+use crate::plan::name_conflict::{check_asked_once, check_name_is_free, perhaps_leaving};
+use crate::plan::room::{Room, copied, take_room};
+use crate::plan::tags::{DesiredTags, change, desired_tags, exact, first_tags, word};
+use crate::plan::types::HeldReason;
+
+use super::checks::{check_allowed, check_not_torn, new_identity};
+use super::volume::check_fields;
+
+/// What a new volume is to be made from.
+pub(super) enum ContentSource<'a> {
+    /// A volume or a snapshot, and what the plan knows of it.
+    Object(Kind, &'a Name, Availability),
+    Image(&'a ImageRef),
+}
+
+/// Holds a new volume that its backend cannot make, whatever it is made from; how it is provisioned.
+pub(super) fn check(
+    inventory: &Inventory<'_>,
+    usable: &Usable<'_>,
+    subject: &Subject<'_>,
+    spec: &VolumeSpec,
+) -> Result<Provisioning, Hold> {
+    check_allowed(inventory, subject)?;
+    check_fields(usable, subject, spec)?;
+    let capabilities = usable.capabilities;
+    let provisioning =
+        spec.provisioning.unwrap_or(if capabilities.thin { Provisioning::Thin } else { Provisioning::Thick });
+    let can = match provisioning {
+        Provisioning::Thin => capabilities.thin,
+        Provisioning::Thick => capabilities.thick,
+    };
+    if can {
+        return Ok(provisioning);
+    }
+    let message = format!("the backend {} cannot make {} volumes", usable.name, word(provisioning));
+    Err(subject.hold(HeldReason::Unsupported, message, "leave `provisioning` out"))
+}
+
+/// A new volume.
+pub(super) fn create<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    usable: &Usable<'a>,
+    subject: &Subject<'a>,
+    spec: &'a VolumeSpec,
+    provisioning: Provisioning,
+    source: Option<ContentSource<'_>>,
+) -> Result<Availability, Hold> {
+    let size = spec.size.round_up(usable.capabilities.granularity);
+    let (origin, after) = match source {
+        None => (None, Vec::new()),
+        Some(ContentSource::Image(image)) => {
+            (Some(image_origin(inventory, usable, subject, spec, size, image)?), Vec::new())
+        }
+        Some(ContentSource::Object(kind, name, available)) => {
+            let needed = Needed { kind, name, size };
+            let (object, after) = needed.object(inventory, usable, subject, spec, available)?;
+            let origin = if kind == Kind::Snapshot { Origin::Snapshot(object) } else { Origin::Volume(object) };
+            (Some(origin), after)
+        }
+    };
+    let (identity, n) = new_identity(inventory, draft, usable, Kind::Volume, &spec.meta.name);
+    let subject = Subject { uid: Some(identity.uid), ..*subject };
+    let native = native_name(usable, &subject, spec, &identity)?;
+    let leaving = perhaps_leaving(inventory, usable, &native);
+    if leaving.is_none() {
+        check_name_is_free(inventory, usable, &subject, &native)?;
+    }
+    check_asked_once(inventory, usable, &subject, &native)?;
+    let copied = origin.as_ref().map_or(0, |origin| copied(inventory, draft, usable, origin));
+    let taken = if provisioning == Provisioning::Thick { size.bytes() } else { copied };
+    let room = Room { provisioned: size.bytes(), taken, objects: 1 };
+    take_room(draft, usable, &subject, size, room)?;
+    draft.room.of_object.insert(identity.uid, taken);
+    let mut tags = desired_tags(
+        &DesiredTags {
+            meta: &spec.meta,
+            protected: spec.protected.or(inventory.stack().defaults.protected),
+            on_remove: spec.on_remove.or(inventory.stack().defaults.on_remove),
+        },
+        &Tags::default(),
+    );
+    tags.provisioning = (provisioning == Provisioning::Thick).then_some(provisioning);
+    tags.identity = (native != identity.native()).then(|| Box::new(identity.clone()));
+    // A restore that is asked for before there is anything to bring back has nothing to do: it counts as done.
+    tags.restored = spec.restore.as_ref().map(|restore| restore.request.clone());
+    let object = ObjectRef { native: native.clone(), uid: identity.uid, size };
+    let step = draft.add(Step {
+        backend: spec.backend.clone(),
+        identity,
+        native,
+        changes: changes(spec, size, provisioning, &tags),
+        action: Action::Create { size, provisioning, origin, tags, n },
+        expect: Expect::default(),
+        risk: Risk::None,
+        reason: Reason::NotThere,
+        bytes: Size(0),
+        after,
+    });
+    draft.freeing.extend(leaving.map(|object| (step, object)));
+    Ok(Availability::Here { backend: spec.backend.clone(), object, after: vec![step] })
+}
+
+/// What people see of a new volume.
+fn changes(spec: &VolumeSpec, size: Size, provisioning: Provisioning, tags: &Tags) -> Vec<crate::model::FieldChange> {
+    let mut changes = vec![change("size", Value::Null, json!(size))];
+    if let Some(source) = &spec.source {
+        let (path, name) = match source {
+            SourceSpec::Snapshot(name) => ("source.snapshot", name.to_string()),
+            SourceSpec::Volume(name) => ("source.volume", name.to_string()),
+            SourceSpec::Image(image) => ("source.image", image.path.display().to_string()),
+        };
+        changes.push(change(path, Value::Null, json!(name)));
+    }
+    if provisioning == Provisioning::Thick {
+        changes.push(change("provisioning", Value::Null, json!(provisioning)));
+    }
+    changes.extend(first_tags(tags));
+    changes
+}
+
+/// An object that a new volume of a size needs.
+struct Needed<'a> {
+    kind: Kind,
+    name: &'a Name,
+    size: Size,
+}
+
+impl Needed<'_> {
+    /// The object that a new volume's content comes from, and the steps to wait for.
+    fn object(
+        &self,
+        inventory: &Inventory<'_>,
+        usable: &Usable<'_>,
+        subject: &Subject<'_>,
+        spec: &VolumeSpec,
+        available: Availability,
+    ) -> Result<(ObjectRef, Vec<usize>), Hold> {
+        let Self { kind, name, size } = *self;
+        let what = format!("{} {name}", kind.as_lower());
+        let (backend, object, after) = match available {
+            Availability::Here { backend, object, after } => (backend, object, after),
+            Availability::Held => {
+                return Err(subject.waits_for_held(format!("it is to be made from {what}, which is held"), kind, name));
+            }
+            Availability::Missing => {
+                let message = format!("it is to be made from {what}, which is neither declared nor there");
+                let fix = "declare it, or leave `source` out for an empty volume";
+                return Err(subject.hold(HeldReason::SourceMissing, message, fix));
+            }
+            Availability::Unclear => {
+                let message =
+                    format!("it is to be made from {what}, of which there are several, or with doubtful marks");
+                let fix = format!("declare {what}, and see what holds it");
+                return Err(subject.hold(HeldReason::Ambiguous, message, fix));
+            }
+            Availability::Circle => {
+                let message = format!("it is to be made from {what}, which is to be made from it");
+                return Err(subject.hold(HeldReason::SourceMissing, message, "break the circle of sources"));
+            }
+        };
+        if backend != spec.backend {
+            let message = format!("{what} is on the backend {backend}; copying between backends is not built yet");
+            return Err(subject.hold(HeldReason::Unsupported, message, format!("declare `backend: {backend}`")));
+        }
+        if kind == Kind::Volume && !usable.capabilities.clone_volume {
+            let message = format!("the backend {backend} clones snapshots only");
+            let fix = "declare a Snapshot of the volume, and that as the source";
+            return Err(subject.hold(HeldReason::Unsupported, message, fix));
+        }
+        if size < object.size {
+            let message = format!("it is declared as {}, and {what} has {}", exact(spec.size), exact(object.size));
+            let fix = format!("declare at least `size: {}`", object.size.bytes());
+            return Err(subject.hold(HeldReason::SizeBelowSource, message, fix));
+        }
+        if kind == Kind::Volume {
+            check_not_torn(inventory, usable, subject, &object)?;
+        }
+        Ok((object, after))
+    }
+}
+
+/// The image that a new volume's content comes from.
+///
+/// One that was not inspected yet is planned as if it were good: [`images`](crate::plan::images) names it, and after an inspection
+/// one plans again. So images are inspected only when something is really to be made from them.
+fn image_origin(
+    inventory: &Inventory<'_>,
+    usable: &Usable<'_>,
+    subject: &Subject<'_>,
+    spec: &VolumeSpec,
+    size: Size,
+    image: &ImageRef,
+) -> Result<Origin, Hold> {
+    if !usable.capabilities.images {
+        let message = format!("the backend {} makes no volumes from images", usable.name);
+        return Err(subject.hold(HeldReason::Unsupported, message, "leave `source` out"));
+    }
+    let path = image.path.display();
+    let seen = match inventory.inputs.images.get(image) {
+        None => None,
+        Some(ImageLook::Good { size, .. }) => Some(*size),
+        Some(ImageLook::Missing) => {
+            let message = format!("it is to be made from the image {path}, and there is no such file");
+            let fix = "bring the file there, correct `path`, or leave `source` out for an empty volume";
+            return Err(subject.hold(HeldReason::SourceMissing, message, fix));
+        }
+        Some(ImageLook::Refused { why }) => {
+            let message = format!("it is to be made from the {} image {path}, and {why}", image.format);
+            let fix = "give an image that is whole in itself and of the format that is written; \
+                       `qemu-img convert` on a host that trusts it makes one";
+            return Err(subject.hold(HeldReason::Unsupported, message, fix));
+        }
+    };
+    if let Some(needed) = seen.filter(|needed| size < *needed) {
+        let message = format!("it is declared as {}, and the image {path} has {}", exact(spec.size), exact(needed));
+        let fix = format!("declare at least `size: {}`", needed.bytes());
+        return Err(subject.hold(HeldReason::SizeBelowSource, message, fix));
+    }
+    Ok(Origin::Image { image: image.clone(), size: seen })
+}
+
+/// The native name of a new volume: what its document writes, else what its identity gives.
+fn native_name(
+    usable: &Usable<'_>,
+    subject: &Subject<'_>,
+    spec: &VolumeSpec,
+    identity: &Identity,
+) -> Result<NativeName, Hold> {
+    let Some(name) = &spec.object else { return Ok(identity.native()) };
+    let capabilities = usable.capabilities;
+    if !capabilities.own_names {
+        let message = format!("the backend {} gives names of its own", usable.name);
+        return Err(subject.hold(HeldReason::Unsupported, message, "leave `object` out"));
+    }
+    if name.len() > capabilities.max_name {
+        let message = format!("`object` has {} bytes; the backend allows {}", name.len(), capabilities.max_name);
+        return Err(subject.hold(HeldReason::NameTooLong, message, "choose a shorter name"));
+    }
+    Ok(NativeName::new(name))
+}

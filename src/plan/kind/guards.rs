@@ -1,0 +1,58 @@
+//! What keeps an object from leaving, whatever depends on it.
+
+use crate::model::Kind;
+
+use crate::plan::backend_state::Usable;
+use crate::plan::hold::{Hold, Subject};
+use crate::plan::inventory::{Inventory, OwnedObject};
+use crate::plan::types::HeldReason;
+
+/// Holds an object that may not leave. A release passes these guards too: what is in doubt is not let go either.
+pub(super) fn check_guards(
+    inventory: &Inventory<'_>,
+    usable: &Usable<'_>,
+    subject: &Subject<'_>,
+    object: &OwnedObject<'_>,
+) -> Result<(), Hold> {
+    let (stack, backend, native) = (inventory.stack(), usable.name, &object.native);
+    if let Some(why) = &object.conflict {
+        let message = format!("the marks of {native} cannot be believed: {why}");
+        return Err(subject.hold(HeldReason::Conflict, message, format!("see to {native} on the backend")));
+    }
+    if let Some(known) = inventory.known_name(object).filter(|known| *known != subject.name) {
+        let message = format!("{native} is known as {known}, and somebody renamed it on the backend");
+        return Err(subject.hold(HeldReason::Renamed, message, format!("name it {known} again on the backend")));
+    }
+    if inventory.duplicates.contains(&object.uid()) {
+        let message = format!("{native} is there more than once, or in the trash too: which of them is it?");
+        return Err(subject.hold(HeldReason::Ambiguous, message, "remove on the backend what is not it"));
+    }
+    if object.tags.protected || inventory.settled(object).protected {
+        let message = "it is protected, and protection outlives the manifest that declared it";
+        let has_no_volume = object.tags.volume.is_some_and(|volume| !inventory.by_uid.contains_key(&volume));
+        let fix = match has_no_volume {
+            true => {
+                "its volume is gone: declare it again with `protected: false`, as a snapshot of any declared volume, and apply \
+                 (it is held as Immutable, and its protection is lifted); then remove it"
+            }
+            false => "declare it again with `protected: false` and apply; then remove it",
+        };
+        return Err(subject.hold(HeldReason::Protected, message, fix));
+    }
+    if !stack.declared && !inventory.inputs.records.objects.contains_key(&object.uid()) {
+        let message =
+            "without a Stack nothing is removed that this store has no record of: other manifests may declare it";
+        let fix = format!(
+            "declare it again; or, if no other manifests have objects on {backend}, declare a Stack, and `kiln adopt {backend} \
+             --from-owner {owner}` gives it all of them",
+            owner = stack.owner,
+        );
+        return Err(subject.hold(HeldReason::OwnerChanged, message, fix));
+    }
+    let listed = usable.observed.listed;
+    if !listed.proves_absence_of(Kind::Snapshot) || !listed.proves_absence_of(Kind::Volume) {
+        let message = "the listing of its backend is not complete, so what depends on it is not known";
+        return Err(subject.hold(HeldReason::Unobserved, message, "run again when the backend can be listed"));
+    }
+    Ok(())
+}

@@ -1,0 +1,24 @@
+//! What is planned for each kind of object, one file a kind of change.
+//!
+//! `resolve` plans every declared object once, what it needs first; each other file drafts one kind of change and returns a
+//! [`Hold`](super::hold::Hold) where a rule forbids it.
+
+mod adopt;
+mod checks;
+mod create;
+mod guards;
+mod removal;
+mod rename;
+mod resolve;
+mod restore;
+mod retag;
+mod snapshot;
+mod unbuilt;
+mod volume;
+
+pub(super) use removal::removals;
+pub(super) use rename::{complete_renames, keep_what_gives_way_in_vain};
+pub(super) use resolve::{snapshots, volumes};
+pub(super) use restore::restores;
+pub(super) use unbuilt::{hold_unbuilt, hold_unreadable};
+pub(super) use volume::growths_back;

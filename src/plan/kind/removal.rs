@@ -1,0 +1,292 @@
+//! Objects of ours that no document declares: what lets them go, and what holds them.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use crate::model::{
+    Action, Doubt, Expect, Kind, Name, NativeName, Object, OnRemove, Place, Reason, Risk, Size, Step, Tags, Uid, Verb,
+    Withdrawal,
+};
+
+use crate::plan::backend_state::Usable;
+use crate::plan::doubt::because;
+use crate::plan::draft::Draft;
+use crate::plan::hold::{Hold, Subject};
+use crate::plan::inventory::{Inventory, OwnedObject};
+use crate::plan::name_conflict::{check_trash_is_free, give_freed_names};
+use crate::plan::tags::change;
+use crate::plan::types::HeldReason;
+
+use super::checks::check_not_open;
+use super::guards::check_guards;
+
+/// An object by its place: a uid says less, where somebody copied something.
+type PlaceKey<'a> = (&'a Name, &'a NativeName);
+
+/// An object on a usable backend, of any owner or none.
+type Placed<'a> = (&'a Name, &'a Object);
+
+/// What became of an object that no document declares.
+#[derive(Clone, Copy)]
+enum Fate {
+    Open,
+    /// It is being planned, or it stays.
+    Stays,
+    /// It leaves or is released by this step.
+    Leaves(usize),
+}
+
+/// What leaves, and what needs what, on usable backends.
+#[derive(Default)]
+struct Leaving<'a> {
+    /// Ours, live, and declared by no document.
+    objects: Vec<OwnedObject<'a>>,
+    /// What became of each of them.
+    fates: HashMap<PlaceKey<'a>, (OwnedObject<'a>, Fate)>,
+    /// By uid: the live snapshots of a volume, and the clones, live or in the trash, that go on needing it.
+    needing: HashMap<Uid, Vec<Placed<'a>>>,
+}
+
+impl<'a> Leaving<'a> {
+    fn needing(&self, object: &OwnedObject<'_>) -> &[Placed<'a>] {
+        self.needing.get(&object.uid()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The object, if it is to be planned and has not been; from now on it has.
+    fn begin(&mut self, (backend, object): Placed<'a>) -> Option<OwnedObject<'a>> {
+        match self.fates.get_mut(&(backend, &object.native)) {
+            Some((object, fate @ Fate::Open)) => {
+                *fate = Fate::Stays;
+                Some(*object)
+            }
+            Some((_, Fate::Stays | Fate::Leaves(_))) | None => None,
+        }
+    }
+
+    fn leaves_by(&self, (backend, object): Placed<'a>) -> Option<usize> {
+        match self.fates.get(&(backend, &object.native)) {
+            Some((_, Fate::Leaves(step))) => Some(*step),
+            Some((_, Fate::Open | Fate::Stays)) | None => None,
+        }
+    }
+}
+
+/// Plans for everything that is ours, live, and not declared: what needs another is planned before it.
+pub(in crate::plan) fn removals<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
+    let (mut leaving, not_covered) = leaving(inventory, draft);
+    warn_not_covered(inventory, draft, not_covered);
+    let is_volume = |object: &&OwnedObject<'_>| object.identity.kind == Kind::Volume;
+    draft.withdrawn = leaving.objects.iter().filter(is_volume).copied().collect();
+    for first in std::mem::take(&mut leaving.objects) {
+        // With each object, how many of those that need it have been planned. Not by recursion: chains of clones can be longer than
+        // the processor's stack.
+        let mut open: Vec<_> =
+            leaving.begin((first.backend, first.object)).map(|first| (first, 0)).into_iter().collect();
+        while let Some((object, planned)) = open.last_mut() {
+            let object = *object;
+            *planned += 1;
+            match leaving.needing(&object).get(*planned - 1).copied() {
+                Some(needing) => open.extend(leaving.begin(needing).map(|needing| (needing, 0))),
+                None => {
+                    open.pop();
+                    let Some(usable) = inventory.usable(object.backend) else { continue };
+                    let removed = remove(inventory, draft, usable, &object, &leaving);
+                    if let Some(step) = draft.accept(removed) {
+                        leaving.fates.insert((object.backend, &object.object.native), (object, Fate::Leaves(step)));
+                    }
+                }
+            }
+        }
+    }
+    give_freed_names(inventory, draft, |object| leaving.leaves_by((object.backend, object.object)));
+}
+
+/// What no document declares, and how many objects more there are that the reading does not cover.
+fn leaving<'a>(inventory: &Inventory<'a>, draft: &Draft<'a>) -> (Leaving<'a>, usize) {
+    let mut leaving = Leaving::default();
+    let mut not_covered = 0;
+    for usable in inventory.usable_backends() {
+        let backend = usable.name;
+        for object in usable.observed.objects.iter().filter(|object| object.place != Place::Temporary) {
+            if let Some(parent) = object.parent {
+                leaving.needing.entry(parent).or_default().push((backend, object));
+            }
+            let Some(ours) = OwnedObject::of(backend, object).filter(|o| o.identity.owner == inventory.stack().owner)
+            else {
+                continue;
+            };
+            if object.place != Place::Live {
+                continue;
+            }
+            // A copy that somebody made of a snapshot says the same of itself, and never leaves.
+            if let Some(volume) = object.tags.volume {
+                leaving.needing.entry(volume).or_default().push((backend, object));
+            }
+            if object.tags.retained || draft.is_claimed(ours.identity.kind, &ours.identity.name) {
+                continue;
+            }
+            if withdrawal(inventory, &ours) == Withdrawal::NotCovered {
+                not_covered += 1;
+                continue;
+            }
+            leaving.objects.push(ours);
+            leaving.fates.insert((backend, &object.native), (ours, Fate::Open));
+        }
+    }
+    (leaving, not_covered)
+}
+
+fn withdrawal(inventory: &Inventory<'_>, object: &OwnedObject<'_>) -> Withdrawal {
+    let identity = object.identity;
+    inventory.reading().withdraws(identity.kind, &identity.name, inventory.ledger(object.backend), identity.uid)
+}
+
+/// What a part of the manifests does not name is left as it is, and told as one count.
+fn warn_not_covered(inventory: &Inventory<'_>, draft: &mut Draft<'_>, count: usize) {
+    let (owner, source) = (&inventory.stack().owner, inventory.reading().coverage.called());
+    let message = match count {
+        0 => return,
+        1 => format!("1 object of {owner} is not declared in {source} and is left as it is"),
+        _ => format!("{count} objects of {owner} are not declared in {source} and are left as they are"),
+    };
+    draft.warn("NotCovered", format!("{message}; with `--prune` the manifests there count as all of them"));
+}
+
+/// Drafts the removal or the release of one object; its last step.
+fn remove<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    usable: &Usable<'a>,
+    object: &OwnedObject<'a>,
+    leaving: &Leaving<'a>,
+) -> Result<usize, Hold> {
+    let on_remove = object.tags.on_remove();
+    let verb = match on_remove {
+        OnRemove::Delete => Verb::Destroy,
+        OnRemove::Trash | OnRemove::Detach | OnRemove::Retain => Verb::Remove,
+    };
+    let (uid, subject) = (object.uid(), Subject::existing(object.identity, object.backend, verb));
+    let doubt = doubt(inventory, usable, object, verb);
+    if let Some(doubt) = &doubt {
+        draft.doubted.insert(uid);
+        draft.unsettled |= matches!(doubt, Doubt::Vanished(_, Some(_)));
+        check_decidable(&subject, doubt)?;
+    }
+    check_guards(inventory, usable, &subject, object)?;
+    let tags = Tags { expires: None, ..object.tags.clone() };
+    let step = Step {
+        backend: object.backend.clone(),
+        identity: object.identity.clone(),
+        native: object.native.clone(),
+        action: Action::Trash { ttl: inventory.stack().trash.ttl },
+        expect: Expect { idle: true, ..Expect::live(object) },
+        risk: Risk::Recoverable,
+        reason: Reason::NotDeclared,
+        changes: vec![change("size", json!(object.size), Value::Null)],
+        bytes: object.size,
+        after: Vec::new(),
+    };
+    if on_remove == OnRemove::Retain {
+        let released = Tags { retained: true, ..tags };
+        let changes = vec![change("retained", json!(false), json!(true))];
+        let expect = Expect { idle: false, ..step.expect };
+        let action = Action::SetTags { tags: released };
+        return Ok(draft
+            .add_doubted(Step { action, expect, risk: Risk::None, changes, bytes: Size(0), ..step }, doubt.as_ref()));
+    }
+    check_trash_is_free(inventory, usable, &subject, object)?;
+    let mut after = draft.readers_of(uid).to_vec();
+    let detaches = check_not_needed(draft, usable, &subject, object, leaving)?;
+    if detaches {
+        let detach = Step {
+            action: Action::Detach,
+            risk: Risk::None,
+            reason: Reason::HasClones,
+            changes: Vec::new(),
+            bytes: Size(0),
+            expect: Expect { idle: false, ..step.expect.clone() },
+            after: after.clone(),
+            ..step.clone()
+        };
+        after.push(draft.add_doubted(detach, doubt.as_ref()));
+    }
+    check_not_open(&subject, object, "it will not be taken away from them")?;
+    after.extend(leaving.needing(object).iter().filter_map(|needing| leaving.leaves_by(*needing)));
+    let step = match on_remove {
+        OnRemove::Delete => Step { action: Action::Destroy, risk: Risk::Irreversible, after, ..step },
+        OnRemove::Trash | OnRemove::Detach | OnRemove::Retain => Step { after, ..step },
+    };
+    Ok(draft.add_doubted(step, doubt.as_ref()))
+}
+
+/// Why an object may be declared although no document of this reading names it.
+fn doubt(inventory: &Inventory<'_>, usable: &Usable<'_>, object: &OwnedObject<'_>, verb: Verb) -> Option<Doubt> {
+    match withdrawal(inventory, object) {
+        Withdrawal::Doubted(doubt) => Some(doubt),
+        Withdrawal::Withdrawn | Withdrawal::Declared | Withdrawal::NotCovered if verb == Verb::Destroy => {
+            inventory.reading().doubts_destruction(usable.ledger, object.uid())
+        }
+        Withdrawal::Withdrawn | Withdrawal::Declared | Withdrawal::NotCovered => None,
+    }
+}
+
+/// Holds what no person can decide: the doubt ends within seconds, or with a problem of the manifests.
+fn check_decidable(subject: &Subject<'_>, doubt: &Doubt) -> Result<(), Hold> {
+    if doubt.may_be_approved() {
+        return Ok(());
+    }
+    let (reason, message, fix) = because(doubt);
+    Err(subject.hold(reason, message, fix))
+}
+
+/// Holds what others need. `true`: its clones must be detached first.
+fn check_not_needed<'a>(
+    draft: &Draft<'a>,
+    usable: &Usable<'a>,
+    subject: &Subject<'_>,
+    object: &OwnedObject<'a>,
+    leaving: &Leaving<'a>,
+) -> Result<bool, Hold> {
+    let uid = object.uid();
+    let capabilities = usable.capabilities;
+    let inside = capabilities.clones_depend;
+    let (mut snapshots, mut clones) = (Vec::new(), Vec::new());
+    for needing in leaving.needing(object) {
+        let (other, step) = (needing.1, leaving.leaves_by(*needing).map(|step| &draft.steps[step]));
+        let leaves = step.is_some_and(Step::is_removal);
+        // A released snapshot stays for itself where it does not live inside its volume.
+        let released = other.tags.retained || (step.is_some() && !leaves);
+        if other.tags.volume == Some(uid) && !leaves && (inside || !released) {
+            snapshots.push(other.native.as_str());
+        }
+        // In the trash a clone needs it still.
+        let destroyed = step.is_some_and(|step| matches!(step.action, Action::Destroy));
+        if other.parent == Some(uid) && !destroyed {
+            clones.push(other.native.as_str());
+        }
+    }
+    if !snapshots.is_empty() {
+        let message = format!("it has snapshots that stay: {}", snapshots.join(", "));
+        let fix = "let those go first: see what holds them, or, if they were released, declare them again with \
+                   another `onRemove`";
+        return Err(subject.hold(HeldReason::HasDependents, message, fix));
+    }
+    let clones_it = |step: &usize| matches!(draft.steps[*step].action, Action::Create { .. });
+    let made_now = inside && draft.readers_of(uid).iter().any(clones_it);
+    if clones.is_empty() && !made_now {
+        return Ok(false);
+    }
+    if object.tags.on_remove() == OnRemove::Detach && capabilities.detach {
+        return Ok(true);
+    }
+    let message = match clones.is_empty() {
+        true => "a clone of it is being made, which goes on needing it".to_owned(),
+        false => format!("clones go on needing it: {}", clones.join(", ")),
+    };
+    let fix = match subject.kind == Kind::Snapshot && capabilities.detach {
+        true => "declare it again with `onRemove: Detach` and apply; then remove it",
+        false => "remove and purge the clones first",
+    };
+    Err(subject.hold(HeldReason::HasDependents, message, fix))
+}

@@ -1,0 +1,186 @@
+//! Objects that come back from the trash, or get the name that their document has now.
+
+use serde_json::{Value, json};
+
+use crate::model::{Action, Expect, Identity, Kind, Name, Place, Reason, Risk, Size, Step, Tags, Verb};
+
+use crate::plan::backend_state::Usable;
+use crate::plan::draft::Draft;
+use crate::plan::hold::{Hold, Subject};
+use crate::plan::inventory::{Inventory, OwnedObject};
+use crate::plan::name_conflict::{check_name_is_free, check_place_is_free};
+use crate::plan::tags::{change, tag_changes};
+use crate::plan::types::HeldReason;
+
+use super::checks::check_not_open;
+use super::guards::check_guards;
+
+/// Brings an object back from the trash with these tags, after the steps `after`.
+pub(super) fn undelete<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    usable: &Usable<'a>,
+    subject: &Subject<'_>,
+    object: &OwnedObject<'a>,
+    tags: Tags,
+    after: Vec<usize>,
+) -> Result<usize, Hold> {
+    check_place_is_free(inventory, usable, subject, object)?;
+    let now = Tags { expires: None, ..object.tags.clone() };
+    Ok(draft.add(Step {
+        backend: usable.name.clone(),
+        identity: object.identity.clone(),
+        native: object.native.clone(),
+        changes: tag_changes(&now, &tags),
+        action: Action::Undelete { tags },
+        expect: Expect { place: Some(Place::Trash), ..Expect::live(object) },
+        risk: Risk::None,
+        reason: Reason::InTrash,
+        bytes: Size(0),
+        after,
+    }))
+}
+
+/// Gives an object its new name after the steps `before`, and adds its own steps to them. What has the new name `instead`
+/// gives way first; then an object in the trash comes back, under its old name.
+pub(super) fn rename<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    usable: &Usable<'a>,
+    subject: &Subject<'a>,
+    object: &OwnedObject<'a>,
+    instead: Option<OwnedObject<'a>>,
+    before: &mut Vec<usize>,
+) -> Result<(), Hold> {
+    let old = object.identity;
+    if !usable.capabilities.rename {
+        let message = format!("the backend {} cannot rename", usable.name);
+        return Err(subject.hold(HeldReason::Unsupported, message, format!("keep the name {}", old.name)));
+    }
+    let identity = subject.identity(old);
+    let own_name = object.tags.identity.is_some();
+    let native = if own_name { object.native.clone() } else { identity.native() };
+    let now = Tags { expires: None, ..object.tags.clone() };
+    let tags = Tags { identity: own_name.then(|| Box::new(identity.clone())), ..now.clone() };
+    if native != object.native {
+        check_name_is_free(inventory, usable, subject, &native)?;
+    }
+    let given_way = match instead {
+        Some(instead) => Some(give_way(inventory, draft, usable, subject, &instead, &old.name)?),
+        None => None,
+    };
+    before.extend(given_way);
+    if object.place == Place::Trash {
+        let back = undelete(inventory, draft, usable, subject, object, now, before.clone())?;
+        before.push(back);
+    }
+    let step = draft.add(Step {
+        backend: usable.name.clone(),
+        changes: vec![change("metadata.name", json!(old.name), json!(identity.name))],
+        identity,
+        native,
+        action: Action::Rename { from: object.native.clone(), tags },
+        expect: Expect::live(object),
+        risk: Risk::None,
+        reason: Reason::RenamedFrom,
+        bytes: Size(0),
+        after: before.clone(),
+    });
+    before.push(step);
+    draft.giving_way.extend(given_way.map(|given_way| (given_way, step)));
+    Ok(())
+}
+
+/// Moves a volume that was never written to into the trash: `old`, from which its document was renamed, takes its place.
+fn give_way<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    usable: &Usable<'a>,
+    subject: &Subject<'a>,
+    object: &OwnedObject<'a>,
+    old: &Name,
+) -> Result<usize, Hold> {
+    let subject = Subject { uid: Some(object.uid()), action: Verb::Remove, ..*subject };
+    let gives_way = format!("it was never written to and gives way to {old}");
+    let reading = inventory.reading();
+    if reading.broken || reading.unconfirmed {
+        let (why, fix) = match reading.broken {
+            true => ("a manifest has a problem", "correct the manifests: `kiln check`"),
+            false => ("the manifests were read only once", "wait: the daemon reads again within seconds"),
+        };
+        let message = format!("{gives_way}, but {why}, so nothing is removed yet");
+        return Err(subject.hold(HeldReason::SourceBroken, message, fix));
+    }
+    if object.tags.protected || inventory.settled(object).protected {
+        let message = format!("{gives_way}, but it is protected");
+        let fix = format!(
+            "remove `renamedFrom: {old}`, declare {old} again, write `protected: false` here, and apply; then remove the \
+             document of {old} and write `renamedFrom: {old}` again"
+        );
+        return Err(subject.hold(HeldReason::Protected, message, fix));
+    }
+    check_guards(inventory, usable, &subject, object)?;
+    check_not_open(&subject, object, &format!("it does not give way to {old} meanwhile"))?;
+    Ok(draft.add(Step {
+        backend: usable.name.clone(),
+        identity: object.identity.clone(),
+        native: object.native.clone(),
+        action: Action::Trash { ttl: inventory.stack().trash.ttl },
+        expect: Expect { idle: true, unwritten: true, ..Expect::live(object) },
+        risk: Risk::Recoverable,
+        reason: Reason::GivesWay,
+        changes: vec![change("size", json!(object.size), Value::Null)],
+        bytes: Size(0),
+        after: Vec::new(),
+    }))
+}
+
+/// Completes renames of our objects that were interrupted, whether a document declares the object or not.
+///
+/// An object that the ledger knows by another name was renamed on the backend by somebody else: that is held where it is located.
+pub(in crate::plan) fn complete_renames<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
+    for usable in inventory.usable_backends() {
+        let unfinished = usable.observed.objects.iter().filter(|o| o.unfinished && o.place == Place::Live);
+        let unfinished = unfinished.filter_map(|object| OwnedObject::of(usable.name, object));
+        let ours = unfinished.filter(|object| object.identity.owner == inventory.stack().owner);
+        for object in ours.filter(|o| o.conflict.is_none() && !inventory.duplicates.contains(&o.uid())) {
+            complete_rename(inventory, draft, &object);
+        }
+    }
+}
+
+fn complete_rename<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, object: &OwnedObject<'a>) {
+    let (specs, identity) = (inventory.specs(), object.identity);
+    let old = match identity.kind {
+        Kind::Volume => specs.volumes.get(&identity.name).and_then(|v| v.meta.renamed_from.as_ref()),
+        Kind::Snapshot => specs.snapshots.get(&identity.name).and_then(|s| s.meta.renamed_from.as_ref()),
+        Kind::Stack | Kind::Backend | Kind::Target | Kind::Export | Kind::Approval => None,
+    };
+    let known = inventory.known_name(object);
+    if known.is_some_and(|known| *known != identity.name && Some(known) != old) {
+        return;
+    }
+    let before = old.map(|old| Identity { name: old.clone(), ..identity.clone() });
+    let from = before.map_or_else(|| object.native.clone(), |before| before.native());
+    let changes = old.map(|old| change("metadata.name", json!(old), json!(identity.name)));
+    let step = draft.add(Step {
+        backend: object.backend.clone(),
+        identity: identity.clone(),
+        native: object.native.clone(),
+        action: Action::Rename { from, tags: Tags { expires: None, ..object.tags.clone() } },
+        expect: Expect::live(object),
+        risk: Risk::None,
+        reason: if old.is_some() { Reason::RenamedFrom } else { Reason::LeftOver },
+        changes: changes.into_iter().collect(),
+        bytes: Size(0),
+        after: Vec::new(),
+    });
+    draft.completing.insert(object.uid(), step);
+}
+
+/// Drops every step that moves an object away for another that is held: that object stays.
+pub(in crate::plan) fn keep_what_gives_way_in_vain(draft: &mut Draft<'_>) {
+    let held = draft.giving_way.iter().filter(|(_, rename)| draft.dropped.contains(rename));
+    let in_vain: Vec<usize> = held.map(|(given_way, _)| *given_way).collect();
+    draft.dropped.extend(in_vain);
+}

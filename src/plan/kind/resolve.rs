@@ -1,0 +1,234 @@
+//! Plans every declared volume and snapshot once, after what it is made from.
+
+use std::collections::HashSet;
+
+use crate::model::{Kind, Name, NativeName, Place, SnapshotSpec, SourceSpec, Verb, VolumeSpec};
+
+use crate::plan::draft::{Availability, Draft};
+use crate::plan::hold::{Hold, Subject};
+use crate::plan::inventory::{Inventory, OwnedObject};
+use crate::plan::locate::{Located, locate};
+use crate::plan::lost::check_not_shrunk;
+use crate::plan::types::HeldReason;
+
+use super::create::ContentSource;
+use super::{adopt, create, rename, retag, snapshot, volume};
+
+/// Volumes that may wait for one another to be planned. Sources are planned before what is made from them, so that only a circle
+/// gets deep, and one that is longer need not be followed to its end.
+const DEEPEST: usize = 50;
+
+/// Plans all declared volumes, each after the one that it would be made from.
+pub(in crate::plan) fn volumes<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
+    let specs = inventory.specs();
+    let origin = |name: &Name| match specs.volumes.get(name)?.source.as_ref()? {
+        SourceSpec::Volume(volume) => Some(volume),
+        SourceSpec::Snapshot(snapshot) => specs.snapshots.get(snapshot).map(|snapshot| &snapshot.volume),
+        SourceSpec::Image(_) => None,
+    };
+    let mut begun = HashSet::new();
+    for (first, spec) in &specs.volumes {
+        if spec.source.is_none() {
+            resolve_volume(inventory, draft, first);
+            continue;
+        }
+        let chain = std::iter::successors(Some(first), |name| origin(name));
+        let chain: Vec<&Name> = chain.take_while(|name| begun.insert(*name)).collect();
+        for name in chain.into_iter().rev() {
+            resolve_volume(inventory, draft, name);
+        }
+    }
+}
+
+/// Plans all declared snapshots.
+pub(in crate::plan) fn snapshots<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
+    for name in inventory.specs().snapshots.keys() {
+        resolve_snapshot(inventory, draft, name);
+    }
+}
+
+/// Plans an object that another is to be made from, or brought back to; declared or not.
+pub(super) fn resolve_source<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    kind: Kind,
+    name: &'a Name,
+) -> Availability {
+    let declared = match kind {
+        Kind::Volume => resolve_volume(inventory, draft, name),
+        Kind::Snapshot => resolve_snapshot(inventory, draft, name),
+        Kind::Stack | Kind::Backend | Kind::Target | Kind::Export | Kind::Approval => Availability::Missing,
+    };
+    match declared {
+        Availability::Missing => undeclared(inventory, draft, kind, name),
+        Availability::Here { .. } | Availability::Held | Availability::Unclear | Availability::Circle => declared,
+    }
+}
+
+/// Plans a declared volume, once; what others may count on.
+fn resolve_volume<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, name: &'a Name) -> Availability {
+    if let Some(availability) = draft.availability(Kind::Volume, name) {
+        return availability.clone();
+    }
+    let Some(spec) = inventory.specs().volumes.get(name) else { return Availability::Missing };
+    if draft.depth == DEEPEST {
+        return Availability::Circle;
+    }
+    draft.depth += 1;
+    draft.set_availability(Kind::Volume, name, Availability::Circle);
+    let planned = plan_volume(inventory, draft, spec);
+    let availability = draft.accept(planned).unwrap_or(Availability::Held);
+    draft.depth -= 1;
+    draft.set_availability(Kind::Volume, name, availability.clone());
+    availability
+}
+
+/// Plans a declared snapshot, once; what others may count on.
+fn resolve_snapshot<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, name: &'a Name) -> Availability {
+    if let Some(availability) = draft.availability(Kind::Snapshot, name) {
+        return availability.clone();
+    }
+    let Some(spec) = inventory.specs().snapshots.get(name) else { return Availability::Missing };
+    draft.set_availability(Kind::Snapshot, name, Availability::Circle);
+    let planned = plan_snapshot(inventory, draft, spec);
+    let availability = draft.accept(planned).unwrap_or(Availability::Held);
+    draft.set_availability(Kind::Snapshot, name, availability.clone());
+    availability
+}
+
+fn plan_volume<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    spec: &'a VolumeSpec,
+) -> Result<Availability, Hold> {
+    let name = &spec.meta.name;
+    let subject = Subject { backend: Some(&spec.backend), ..Subject::declared(Kind::Volume, name) };
+    let (usable, located) = locate(inventory, draft, &subject, &spec.backend, spec.meta.renamed_from.as_ref())?;
+    let (object, action) = match located {
+        Located::Absent => {
+            if let Some(native) = &spec.adopt {
+                return adopt::adopt(inventory, draft, usable, spec, &NativeName::new(native));
+            }
+            let provisioning = create::check(inventory, usable, &subject, spec)?;
+            let source = match &spec.source {
+                None => None,
+                Some(SourceSpec::Image(image)) => Some(ContentSource::Image(image)),
+                Some(SourceSpec::Snapshot(name)) => {
+                    let snapshot = resolve_source(inventory, draft, Kind::Snapshot, name);
+                    Some(ContentSource::Object(Kind::Snapshot, name, snapshot))
+                }
+                Some(SourceSpec::Volume(name)) => {
+                    let volume = resolve_source(inventory, draft, Kind::Volume, name);
+                    Some(ContentSource::Object(Kind::Volume, name, volume))
+                }
+            };
+            return create::create(inventory, draft, usable, &subject, spec, provisioning, source);
+        }
+        Located::Live(object) => (object, Verb::Update),
+        Located::Trashed(object) => (object, Verb::Adopt),
+        Located::OldName { object, instead } => {
+            let subject = Subject { uid: Some(object.uid()), action: Verb::Move, ..subject };
+            let mut steps = Vec::new();
+            rename::rename(inventory, draft, usable, &subject, &object, instead, &mut steps)?;
+            return volume::update(inventory, draft, usable, &subject, spec, &object, steps);
+        }
+    };
+    let subject = Subject { uid: Some(object.uid()), action, ..subject };
+    let before = match object.place {
+        Place::Trash => {
+            let wanted = volume::desired_by(spec);
+            let tags = retag::declared_tags(inventory, draft, &subject, &wanted, &object, &object.tags);
+            vec![rename::undelete(inventory, draft, usable, &subject, &object, tags, Vec::new())?]
+        }
+        Place::Live | Place::Temporary => Vec::new(),
+    };
+    volume::update(inventory, draft, usable, &subject, spec, &object, before)
+}
+
+fn plan_snapshot<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    spec: &'a SnapshotSpec,
+) -> Result<Availability, Hold> {
+    let name = &spec.meta.name;
+    let Some(volume) = inventory.specs().volumes.get(&spec.volume) else { return Ok(Availability::Held) };
+    let subject = Subject { backend: Some(&volume.backend), ..Subject::declared(Kind::Snapshot, name) };
+    let (usable, located) = locate(inventory, draft, &subject, &volume.backend, spec.meta.renamed_from.as_ref())?;
+    let (object, before) = match located {
+        Located::Absent if spec.adopt.is_some() => {
+            let subject = Subject { action: Verb::Adopt, ..subject };
+            let message = "taking over snapshots is not built yet";
+            return Err(subject.hold(HeldReason::Unsupported, message, "leave `adopt` out for a new snapshot"));
+        }
+        Located::Absent => {
+            let volume = resolve_volume(inventory, draft, &spec.volume);
+            return snapshot::take(inventory, draft, usable, &subject, spec, volume);
+        }
+        Located::Live(object) => (object, Vec::new()),
+        Located::Trashed(object) => {
+            let subject = Subject { uid: Some(object.uid()), action: Verb::Adopt, ..subject };
+            let wanted = snapshot::desired_by(spec);
+            let tags = retag::declared_tags(inventory, draft, &subject, &wanted, &object, &object.tags);
+            let after = after_volume_in_trash(inventory, draft, &subject, &object)?;
+            (object, vec![rename::undelete(inventory, draft, usable, &subject, &object, tags, after)?])
+        }
+        // No snapshot gives way to another: each holds data.
+        Located::OldName { object, instead: _ } => {
+            let subject = Subject { uid: Some(object.uid()), action: Verb::Move, ..subject };
+            let mut steps = match object.place {
+                Place::Trash => after_volume_in_trash(inventory, draft, &subject, &object)?,
+                Place::Live | Place::Temporary => Vec::new(),
+            };
+            rename::rename(inventory, draft, usable, &subject, &object, None, &mut steps)?;
+            (object, steps)
+        }
+    };
+    let subject = Subject { uid: Some(object.uid()), action: Verb::Update, ..subject };
+    let volume = resolve_volume(inventory, draft, &spec.volume);
+    snapshot::update(inventory, draft, &subject, spec, &object, before, volume)
+}
+
+/// The steps after which a snapshot can come back from the trash: its volume comes back first, since on some backends the snapshot
+/// is inside of it. A snapshot of a volume that is gone for good waits for none.
+fn after_volume_in_trash<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    subject: &Subject<'a>,
+    snapshot: &OwnedObject<'a>,
+) -> Result<Vec<usize>, Hold> {
+    // The volume that it is of, whatever the document says; one that is not declared stays where it is.
+    let of = snapshot.tags.volume.and_then(|uid| inventory.by_uid.get(&uid));
+    let in_trash = of.filter(|volume| volume.place == Place::Trash).map(|volume| volume.identity);
+    let specs = inventory.specs();
+    let declared = |name: &'a Name| match specs.volumes.contains_key(name) {
+        true => Some(name),
+        false => specs.volumes.values().find(|v| v.meta.renamed_from.as_ref() == Some(name)).map(|v| &v.meta.name),
+    };
+    let Some(volume) = in_trash.and_then(|id| declared(&id.name)) else { return Ok(Vec::new()) };
+    match resolve_volume(inventory, draft, volume) {
+        Availability::Here { after, .. } => Ok(after),
+        Availability::Held | Availability::Missing | Availability::Unclear | Availability::Circle => {
+            Err(subject.waits_for_held(format!("its volume {volume} is held"), Kind::Volume, volume))
+        }
+    }
+}
+
+/// An object that no document declares, and that is ours and exists.
+fn undeclared<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, kind: Kind, name: &'a Name) -> Availability {
+    match inventory.find(kind, name, Place::Live).as_slice() {
+        [] => Availability::Missing,
+        [object] if object.conflict.is_none() => {
+            let subject = Subject { name, ..Subject::existing(object.identity, object.backend, Verb::Remove) };
+            if draft.accept(check_not_shrunk(inventory, &subject, object)).is_none() {
+                draft.claim(kind, name);
+                return Availability::Held;
+            }
+            Availability::Here { backend: object.backend.clone(), object: object.reference(), after: Vec::new() }
+        }
+        _ => {
+            // None of them leaves while it is in doubt which was meant.
+            draft.claim(kind, name);
+            Availability::Unclear
+        }
+    }
+}

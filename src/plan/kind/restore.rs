@@ -1,0 +1,132 @@
+//! Restores: a volume's content brought back to a snapshot's.
+
+use serde_json::json;
+
+use crate::model::{Action, Expect, Kind, Name, ObjectRef, Place, Provisioning, Reason, Risk, Step, Uid};
+
+use crate::plan::draft::{Availability, Draft};
+use crate::plan::hold::{Hold, Subject};
+use crate::plan::inventory::{Inventory, OwnedObject};
+use crate::plan::room::{Room, copies, copy_of, take_room};
+use crate::plan::tags::{change, exact};
+use crate::plan::types::HeldReason;
+
+use super::checks::check_not_open;
+use super::resolve::resolve_source;
+use super::volume::{PlannedVolume, planned};
+
+/// Plans restores, when all snapshots are drafted: a snapshot that is to be made is made of what the volume holds before it is
+/// brought back.
+pub(in crate::plan) fn restores<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
+    for (name, object) in std::mem::take(&mut draft.to_restore) {
+        let restored = restore(inventory, draft, name, &object);
+        draft.accept(restored);
+    }
+}
+
+fn restore<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    name: &'a Name,
+    object: &OwnedObject<'a>,
+) -> Result<(), Hold> {
+    let Some(PlannedVolume { spec, subject, object: volume, mut after }) = planned(inventory, draft, name) else {
+        return Ok(());
+    };
+    let (Some(request), Some(usable)) = (&spec.restore, inventory.usable(&spec.backend)) else { return Ok(()) };
+    if !usable.capabilities.restore {
+        let message = format!("the backend {} cannot bring a volume back to a snapshot", spec.backend);
+        let fix = "declare a new volume with the snapshot as its source";
+        return Err(subject.hold(HeldReason::Unsupported, message, fix));
+    }
+    let tags = draft.tags_after(&after, object);
+    if tags.protected {
+        let message = "it is protected, and a restore loses what was written since the snapshot";
+        return Err(subject.hold(
+            HeldReason::Protected,
+            message,
+            "write `protected: false` for the time of the restore",
+        ));
+    }
+    let (snapshot, made) = snapshot_to_restore(inventory, draft, &subject, &request.snapshot, volume.uid)?;
+    if snapshot.size > volume.size {
+        let message = format!("the snapshot has {}, and the volume {}", exact(snapshot.size), exact(volume.size));
+        let fix = match spec.size < snapshot.size {
+            true => format!("declare at least `size: {}`", snapshot.size.bytes()),
+            false => format!("let the volume grow first: `kiln describe volume/{name}` says what holds that"),
+        };
+        return Err(subject.hold(HeldReason::SizeBelowSource, message, fix));
+    }
+    check_not_open(&subject, object, "a restore would change what its client reads")?;
+    // The new content is made beside the old one, which gives its room back only afterwards.
+    let thick = tags.provisioning == Some(Provisioning::Thick);
+    let taken = match thick && copies(usable) {
+        true => volume.size.bytes(),
+        false => copy_of(inventory, draft, usable, &snapshot),
+    };
+    if taken > 0 {
+        let room = Room { provisioned: 0, taken, objects: 1 };
+        take_room(draft, usable, &subject, volume.size, room)?;
+    }
+    // After the volume's own steps, and after every snapshot and clone that is to be taken of what it holds now.
+    after.extend(made);
+    after.extend(draft.readers_of(volume.uid));
+    let step = draft.add(Step {
+        backend: spec.backend.clone(),
+        identity: subject.identity(object.identity),
+        native: volume.native.clone(),
+        changes: vec![change("restore.request", json!(tags.restored), json!(request.request))],
+        action: Action::Restore { snapshot, request: request.request.clone() },
+        expect: Expect {
+            place: Some(Place::Live),
+            size: Some(volume.size),
+            tags: Some(tags.into_owned()),
+            idle: true,
+            unwritten: false,
+        },
+        risk: Risk::Irreversible,
+        reason: Reason::RestoreRequested,
+        bytes: volume.size,
+        after,
+    });
+    draft.readers.entry(volume.uid).or_default().push(step);
+    Ok(())
+}
+
+/// The snapshot that a volume is to be brought back to, and the steps after which it exists.
+fn snapshot_to_restore<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    subject: &Subject<'a>,
+    name: &'a Name,
+    volume: Uid,
+) -> Result<(ObjectRef, Vec<usize>), Hold> {
+    let (backend, object, after) = match resolve_source(inventory, draft, Kind::Snapshot, name) {
+        Availability::Here { backend, object, after } => (backend, object, after),
+        Availability::Held => {
+            let message = format!("it is to be brought back to snapshot {name}, which is held");
+            return Err(subject.waits_for_held(message, Kind::Snapshot, name));
+        }
+        Availability::Unclear => {
+            let message = format!("there are several snapshots {name}, or one with doubtful marks");
+            let fix = format!("declare snapshot {name}, and see what holds it");
+            return Err(subject.hold(HeldReason::Ambiguous, message, fix));
+        }
+        Availability::Missing | Availability::Circle => {
+            let message = format!("the snapshot {name} is not there");
+            let fix = "correct the snapshot's name, or remove `restore`";
+            return Err(subject.hold(HeldReason::SourceMissing, message, fix));
+        }
+    };
+    let of_it = match inventory.by_uid.get(&object.uid) {
+        Some(seen) => seen.tags.volume == Some(volume),
+        // It is made by this plan.
+        None => inventory.specs().snapshots.get(name).is_some_and(|snapshot| snapshot.volume == *subject.name),
+    };
+    if !of_it || Some(&backend) != subject.backend {
+        let message = format!("the snapshot {name} is not one of this volume");
+        let fix = "name a snapshot of this volume, or remove `restore`";
+        return Err(subject.hold(HeldReason::SourceMissing, message, fix));
+    }
+    Ok((object, after))
+}

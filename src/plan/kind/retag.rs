@@ -1,0 +1,74 @@
+//! Tags of an object that exists, brought to what its document says.
+
+use crate::model::{Action, Expect, Place, Reason, Risk, Size, Step, Tags};
+
+use crate::plan::doubt::because;
+use crate::plan::draft::Draft;
+use crate::plan::hold::Subject;
+use crate::plan::inventory::{Inventory, OwnedObject};
+use crate::plan::tags::{DesiredTags, are_desired, desired_tags, tag_changes};
+use crate::plan::types::HeldReason;
+
+/// The tags that a document asks for on an object that has `now`. Protection that may not be lifted stays, and is held.
+pub(super) fn declared_tags<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    subject: &Subject<'_>,
+    wanted: &DesiredTags<'_>,
+    object: &OwnedObject<'a>,
+    now: &Tags,
+) -> Tags {
+    // A tag that somebody took away is put back: only a written `false` lifts protection.
+    let protected = now.protected || inventory.settled(object).protected;
+    let now = Tags { protected, ..now.clone() };
+    let mut tags = Tags { retained: false, ..desired_tags(wanted, &now) };
+    if !now.protected || tags.protected {
+        return tags;
+    }
+    if inventory.reading().broken {
+        let message = "a manifest has a problem, so nothing is unprotected";
+        draft.hold(subject.hold(HeldReason::SourceBroken, message, "mend the manifests: `kiln check`"));
+        tags.protected = true;
+    }
+    if let Some(doubt) = inventory.reading().is_other_source(inventory.ledger(object.backend)) {
+        let (reason, message, fix) = because(&doubt);
+        let fix = format!("{fix}; or apply these without `protected: false` first");
+        draft.hold(subject.hold(reason, format!("it is not unprotected: {message}"), fix));
+        draft.doubted.insert(object.uid());
+        tags.protected = true;
+    }
+    tags
+}
+
+/// Brings the tags of a live object to what its document says, after the steps `after`, and adds its own step to them.
+pub(super) fn retag<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    subject: &Subject<'a>,
+    wanted: &DesiredTags<'_>,
+    object: &OwnedObject<'a>,
+    after: &mut Vec<usize>,
+) {
+    let now: &Tags = &draft.tags_after(after, object);
+    let forgotten = || !now.protected && inventory.settled(object).protected;
+    if are_desired(wanted, now) && !forgotten() {
+        return;
+    }
+    let tags = declared_tags(inventory, draft, subject, wanted, object, now);
+    if tags == *now {
+        return;
+    }
+    let step = Step {
+        backend: object.backend.clone(),
+        identity: subject.identity(object.identity),
+        native: draft.native_after(after, object),
+        changes: tag_changes(now, &tags),
+        action: Action::SetTags { tags },
+        expect: Expect { place: Some(Place::Live), size: None, tags: Some(now.clone()), idle: false, unwritten: false },
+        risk: Risk::None,
+        reason: if now.retained { Reason::WasRetained } else { Reason::TagsDiffer },
+        bytes: Size(0),
+        after: after.clone(),
+    };
+    after.push(draft.add(step));
+}

@@ -1,0 +1,105 @@
+//! Declared snapshots: new ones, and those that exist.
+
+use serde_json::{Value, json};
+
+use crate::model::{
+    Action, Expect, Kind, NativeForm, NativeName, ObjectRef, Reason, Risk, Size, SnapshotSpec, Step, Tags,
+};
+
+use crate::plan::backend_state::Usable;
+use crate::plan::draft::{Availability, Draft};
+use crate::plan::hold::{Hold, Subject};
+use crate::plan::inventory::{Inventory, OwnedObject};
+use crate::plan::name_conflict::check_name_is_free;
+use crate::plan::room::{Room, copy_of, take_room};
+use crate::plan::tags::{DesiredTags, change, desired_tags, first_tags};
+use crate::plan::types::HeldReason;
+
+use super::checks::{check_not_torn, new_identity};
+use super::retag;
+
+/// What a document says about the tags of its snapshot.
+pub(super) fn desired_by(spec: &SnapshotSpec) -> DesiredTags<'_> {
+    DesiredTags { meta: &spec.meta, protected: spec.protected, on_remove: spec.on_remove }
+}
+
+/// Brings a snapshot that exists, or comes back by the steps `before`, to what its document says. `volume`: the one that the
+/// document names.
+pub(super) fn update<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    subject: &Subject<'a>,
+    spec: &'a SnapshotSpec,
+    object: &OwnedObject<'a>,
+    before: Vec<usize>,
+    volume: Availability,
+) -> Result<Availability, Hold> {
+    let native = draft.native_after(&before, object);
+    let mut after = before;
+    // Also of a snapshot whose volume is gone for good: without this, its protection could never be lifted.
+    retag::retag(inventory, draft, subject, &desired_by(spec), object, &mut after);
+    if let Availability::Here { object: volume, .. } = volume
+        && object.tags.volume != Some(volume.uid)
+    {
+        let message = format!("`volume` cannot change: the snapshot is of another volume than {}", spec.volume);
+        return Err(subject.hold(HeldReason::Immutable, message, "give the new snapshot another name"));
+    }
+    let reference = ObjectRef { native, ..object.reference() };
+    Ok(Availability::Here { backend: object.backend.clone(), object: reference, after })
+}
+
+/// A new snapshot of a volume.
+pub(super) fn take<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    usable: &Usable<'a>,
+    subject: &Subject<'a>,
+    spec: &'a SnapshotSpec,
+    volume: Availability,
+) -> Result<Availability, Hold> {
+    let name = &spec.volume;
+    let (volume, after) = match volume {
+        Availability::Here { object, after, .. } => (object, after),
+        Availability::Circle => {
+            let message = format!("it is of volume {name}, which is to be made from it");
+            return Err(subject.hold(HeldReason::SourceMissing, message, "break the circle of sources"));
+        }
+        Availability::Held | Availability::Missing | Availability::Unclear => {
+            let message = format!("it is of volume {name}, which is held");
+            return Err(subject.waits_for_held(message, Kind::Volume, name));
+        }
+    };
+    check_not_torn(inventory, usable, subject, &volume)?;
+    let (identity, n) = new_identity(inventory, draft, usable, Kind::Snapshot, subject.name);
+    let subject = Subject { uid: Some(identity.uid), ..*subject };
+    let native = NativeName::of(NativeForm::Snapshot, &identity.owner, &identity.name, identity.uid);
+    check_name_is_free(inventory, usable, &subject, &native)?;
+    let taken = copy_of(inventory, draft, usable, &volume);
+    let (size, room) = (volume.size, Room { provisioned: 0, taken, objects: 1 });
+    take_room(draft, usable, &subject, size, room)?;
+    draft.room.of_object.insert(identity.uid, taken);
+    let defaults = &inventory.stack().defaults;
+    let with_defaults = DesiredTags {
+        meta: &spec.meta,
+        protected: spec.protected.or(defaults.protected),
+        on_remove: spec.on_remove.or(defaults.on_remove),
+    };
+    let mut tags = desired_tags(&with_defaults, &Tags::default());
+    tags.volume = Some(volume.uid);
+    let mut changes = vec![change("volume", Value::Null, json!(name)), change("size", Value::Null, json!(size))];
+    changes.extend(first_tags(&tags));
+    let object = ObjectRef { native: native.clone(), uid: identity.uid, size };
+    let step = draft.add(Step {
+        backend: usable.name.clone(),
+        identity,
+        native,
+        action: Action::Snapshot { volume, tags, n },
+        expect: Expect::default(),
+        risk: Risk::None,
+        reason: Reason::NotThere,
+        changes,
+        bytes: Size(0),
+        after,
+    });
+    Ok(Availability::Here { backend: usable.name.clone(), object, after: vec![step] })
+}

@@ -1,0 +1,182 @@
+//! Declared volumes that exist, or come back: fields, size, tags.
+
+use serde_json::json;
+
+use crate::model::{
+    Action, Expect, Kind, Name, NativeName, ObjectRef, Place, Provisioning, Reason, Risk, Size, Step, Verb, VolumeSpec,
+};
+
+use crate::plan::backend_state::Usable;
+use crate::plan::draft::{Availability, Draft};
+use crate::plan::hold::{Hold, Subject};
+use crate::plan::inventory::{Inventory, OwnedObject};
+use crate::plan::room::{Room, take_room};
+use crate::plan::tags::{DesiredTags, change, exact, word};
+use crate::plan::types::HeldReason;
+
+use super::checks::check_not_open;
+use super::retag;
+
+/// What a document says about the tags of its volume.
+pub(super) fn desired_by(spec: &VolumeSpec) -> DesiredTags<'_> {
+    DesiredTags { meta: &spec.meta, protected: spec.protected, on_remove: spec.on_remove }
+}
+
+/// Brings a volume that exists, or comes back by the steps `before`, to what its document says.
+pub(super) fn update<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    usable: &Usable<'a>,
+    subject: &Subject<'a>,
+    spec: &'a VolumeSpec,
+    object: &OwnedObject<'a>,
+    before: Vec<usize>,
+) -> Result<Availability, Hold> {
+    check_fields(usable, subject, spec)?;
+    let native = draft.native_after(&before, object);
+    let mut after = before;
+    let tags_now = draft.tags_after(&after, object);
+    if let Some(object_name) = spec.object.as_deref().filter(|n| *n != native.as_str() && !tags_now.adopted) {
+        let message = format!("`object: {object_name}` cannot change: the volume is called {native}");
+        let fix = match native.is_reserved() {
+            true => "leave `object` out".to_owned(),
+            false => format!("write `object: {native}`, or leave it out"),
+        };
+        draft.hold(subject.hold(HeldReason::Immutable, message, fix));
+    }
+    let made = tags_now.provisioning.unwrap_or(Provisioning::Thin);
+    if spec.provisioning.is_some_and(|wanted| wanted != made) {
+        let message = format!("`provisioning` cannot change: the volume was made {}", word(made));
+        let fix = format!("write `provisioning: {}`, or leave it out", word(made));
+        draft.hold(subject.hold(HeldReason::Immutable, message, fix));
+    }
+    retag::retag(inventory, draft, subject, &desired_by(spec), object, &mut after);
+    let would_grow_back = spec.size > object.size && inventory.settled(object).accepted == Some(spec.size);
+    let size = match would_grow_back {
+        true => {
+            draft.to_grow_back.push((&spec.meta.name, *object));
+            object.size
+        }
+        false => {
+            let grown = grow(draft, usable, subject, object, &native, spec.size, &mut after);
+            draft.accept(grown).unwrap_or(object.size)
+        }
+    };
+    let done = |request: &String| inventory.settled(object).restored.contains(request);
+    let asks = |request: &String| tags_now.restored.as_ref() != Some(request) && !done(request);
+    if spec.restore.as_ref().is_some_and(|restore| asks(&restore.request)) {
+        draft.to_restore.push((&spec.meta.name, *object));
+    }
+    let object = ObjectRef { native, uid: object.uid(), size };
+    Ok(Availability::Here { backend: spec.backend.clone(), object, after })
+}
+
+/// Holds a volume with fields that its backend does not have.
+pub(super) fn check_fields(usable: &Usable<'_>, subject: &Subject<'_>, spec: &VolumeSpec) -> Result<(), Hold> {
+    let missing = [
+        (spec.qos.is_some() && !usable.capabilities.qos, "limit rates (`qos`)"),
+        (spec.encrypted && !usable.capabilities.encryption, "encrypt (`encryption`)"),
+    ];
+    match missing.into_iter().find_map(|(missing, what)| missing.then_some(what)) {
+        None => Ok(()),
+        Some(what) => {
+            let message = format!("the backend {} cannot {what}", usable.name);
+            Err(subject.hold(HeldReason::Unsupported, message, "leave the field out, or choose another backend"))
+        }
+    }
+}
+
+/// Growths that would put zeroes where data was. They come after everything that reads or changes the volume, so that nothing waits
+/// for the approval they need.
+pub(in crate::plan) fn growths_back<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
+    for (name, object) in std::mem::take(&mut draft.to_grow_back) {
+        let grown = grow_back(inventory, draft, name, &object);
+        draft.accept(grown);
+    }
+}
+
+/// A declared volume that exists, as the steps drafted so far leave it.
+pub(super) struct PlannedVolume<'a> {
+    pub spec: &'a VolumeSpec,
+    pub subject: Subject<'a>,
+    pub object: ObjectRef,
+    /// The steps to wait for.
+    pub after: Vec<usize>,
+}
+
+/// A declared volume that exists by the draft.
+pub(super) fn planned<'a>(inventory: &Inventory<'a>, draft: &Draft<'a>, name: &'a Name) -> Option<PlannedVolume<'a>> {
+    let spec = inventory.specs().volumes.get(name)?;
+    let Some(Availability::Here { object, after, .. }) = draft.availability(Kind::Volume, name).cloned() else {
+        return None;
+    };
+    let backend = Some(&spec.backend);
+    let subject = Subject { kind: Kind::Volume, name, backend, uid: Some(object.uid), action: Verb::Update };
+    Some(PlannedVolume { spec, subject, object, after })
+}
+
+fn grow_back<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    name: &'a Name,
+    object: &OwnedObject<'a>,
+) -> Result<(), Hold> {
+    let Some(PlannedVolume { spec, subject, object: volume, mut after }) = planned(inventory, draft, name) else {
+        return Ok(());
+    };
+    let Some(usable) = inventory.usable(&spec.backend) else { return Ok(()) };
+    after.extend(draft.readers_of(volume.uid));
+    let before = draft.steps.len();
+    grow(draft, usable, &subject, object, &volume.native, spec.size, &mut after)?;
+    if draft.steps.len() > before {
+        let (was, now) = (exact(spec.size), exact(object.size));
+        let why = format!("it was accepted with {now}, and growing it back to {was} would put zeroes where data was");
+        draft.withheld.insert(before, why);
+    }
+    Ok(())
+}
+
+/// Grows a volume after the steps `after` if its document declares a larger one, and adds the step to them; the size that it will
+/// have.
+pub(super) fn grow<'a>(
+    draft: &mut Draft<'a>,
+    usable: &Usable<'a>,
+    subject: &Subject<'_>,
+    object: &OwnedObject<'_>,
+    native: &NativeName,
+    declared: Size,
+    after: &mut Vec<usize>,
+) -> Result<Size, Hold> {
+    let to = declared.round_up(usable.capabilities.granularity);
+    if to < object.size {
+        let message = format!("it is {} and is declared as {}; volumes only grow", exact(object.size), exact(declared));
+        let fix = format!("declare `size: {}`, or make a smaller volume and copy", object.size.bytes());
+        return Err(subject.hold(HeldReason::ShrinkRefused, message, fix));
+    }
+    // What was made elsewhere and adopted may have a size between two multiples: that is no reason to grow it.
+    if declared <= object.size {
+        return Ok(object.size);
+    }
+    let idle = !usable.capabilities.grow_while_open;
+    if idle {
+        check_not_open(subject, object, "the backend cannot grow it meanwhile")?;
+    }
+    let more = Size(to.bytes() - object.size.bytes());
+    let thick = object.tags.provisioning == Some(Provisioning::Thick);
+    let room = Room { provisioned: more.bytes(), taken: if thick { more.bytes() } else { 0 }, objects: 0 };
+    take_room(draft, usable, subject, to, room)?;
+    let step = Step {
+        backend: usable.name.clone(),
+        identity: subject.identity(object.identity),
+        native: native.clone(),
+        action: Action::Grow { to },
+        expect: Expect { place: Some(Place::Live), size: Some(object.size), tags: None, idle, unwritten: false },
+        risk: Risk::None,
+        reason: Reason::Grown,
+        changes: vec![change("size", json!(object.size), json!(to))],
+        bytes: Size(0),
+        after: after.clone(),
+    };
+    after.push(draft.add(step));
+    Ok(to)
+}

@@ -1,0 +1,157 @@
+//! Objects that should exist and do not show: lost, shrunk, replaced, or on a backend that cannot be observed.
+
+use crate::model::{Kind, Ledger, Name, NativeName, ObjectRecord, Place, Verb};
+
+use super::backend_state::BackendState;
+use super::hold::{Hold, Subject};
+use super::inventory::{Inventory, OwnedObject};
+use super::tags::exact;
+use super::types::HeldReason;
+use super::unreachable::{Whereabouts, undeclared_backend, whereabouts};
+
+/// Holds an object that is smaller than it was: it is neither grown back as zeroes nor copied from.
+pub(super) fn check_not_shrunk(
+    inventory: &Inventory<'_>,
+    subject: &Subject<'_>,
+    object: &OwnedObject<'_>,
+) -> Result<(), Hold> {
+    let complete = inventory.settled(object).size;
+    if object.size >= complete {
+        return Ok(());
+    }
+    let message = format!(
+        "{} was {} and is {} now: what was at its end is lost",
+        object.native,
+        exact(complete),
+        exact(object.size)
+    );
+    // Until it is renamed it is known by its old name.
+    let (kind, name) = (subject.kind.as_lower(), &object.identity.name);
+    let fix = format!(
+        "bring it back on the backend; or, if it is to be used as it is, `kiln forget {kind}/{name}` accepts its size, and it is not grown back"
+    );
+    Err(subject.hold(HeldReason::Lost, message, fix))
+}
+
+/// Holds an object that was complete under `name` and is absent: on this backend or another, by the ledgers or, for the
+/// seconds before a create is entered there, by the store. An object of the name `old` is no loss: it is about to be renamed.
+pub(super) fn check_not_lost<'a>(
+    inventory: &Inventory<'a>,
+    subject: &Subject<'a>,
+    name: &'a Name,
+    old: Option<&Name>,
+) -> Result<(), Hold> {
+    let kind = subject.kind;
+    let is_seen = |uid| {
+        let is = |object: &OwnedObject<'_>, name| object.is(&inventory.stack().owner, kind, name);
+        inventory.by_uid.get(&uid).is_some_and(|object| is(object, name) || old.is_some_and(|old| is(object, old)))
+    };
+    let by_ledger = || {
+        let entered = inventory.entered(kind, name).iter().find(|entered| !is_seen(entered.uid))?;
+        Some((entered.backend, entered.uid, &entered.entry.native))
+    };
+    let by_store = || {
+        let was_live = |record: &&&ObjectRecord| was_live(inventory, record) && !is_seen(record.identity.uid);
+        let record: &ObjectRecord = inventory.recorded(kind, name).iter().find(was_live)?;
+        Some((&record.backend, record.identity.uid, &record.native))
+    };
+    let Some((at, uid, native)) = by_ledger().or_else(by_store) else { return Ok(()) };
+    let subject = Subject { uid: Some(uid), ..*subject };
+    if let Some(object) = inventory.by_uid.get(&uid)
+        && (object.identity.name != *name || object.identity.owner != inventory.stack().owner)
+    {
+        let message = format!("its object stands on {at} as {}: somebody renamed it", object.native);
+        let fix = format!(
+            "name it {native} again on the backend, or declare it as {} with `renamedFrom: {name}`",
+            object.identity.name
+        );
+        return Err(subject.hold(HeldReason::Renamed, message, fix));
+    }
+    let object =
+        inventory.usable(at).and_then(|usable| usable.bearing(native).find(|object| object.conflict.is_some()));
+    if let Some(why) = object.and_then(|object| object.conflict.as_ref()) {
+        let message = format!("the marks of {native} cannot be believed: {why}");
+        return Err(subject.hold(HeldReason::Conflict, message, format!("see to {native} on the backend")));
+    }
+    check_not_replaced(inventory, &subject, at, native)?;
+    let message =
+        format!("{native} was whole on {at} and is not there any more; an empty one will not be put in its place");
+    let fix = format!(
+        "bring it back on the backend; or, if it is gone for good, `kiln forget {}/{name}` frees the name",
+        kind.as_lower()
+    );
+    Err(subject.hold(HeldReason::Lost, message, fix))
+}
+
+/// Holds an object under whose native name another stands, which belongs to no owner: somebody replaced it, or the pool is a
+/// copy in which its marks do not count.
+fn check_not_replaced(
+    inventory: &Inventory<'_>,
+    subject: &Subject<'_>,
+    at: &Name,
+    native: &NativeName,
+) -> Result<(), Hold> {
+    let other = inventory.usable(at).and_then(|usable| usable.find(native, |place| place == Place::Live));
+    if other.is_none_or(|other| other.identity.is_some()) {
+        return Ok(());
+    }
+    let (kind, name) = (subject.kind.as_lower(), subject.name);
+    let adopts = inventory.specs().volumes.get(name).and_then(|spec| spec.adopt.as_deref());
+    let message = format!("{native} on {at} is not the object that was {kind} {name}: it was replaced or copied");
+    let fix = match subject.kind == Kind::Volume && adopts == Some(native.as_str()) {
+        true => format!(
+            "put the original back; or, if {native} holds the data of {name} now, run `kiln forget {kind}/{name}`, then \
+             `kiln apply`, which adopts it as it is"
+        ),
+        false => format!("move {native} out of the pool and put the original back, or `kiln forget {kind}/{name}`"),
+    };
+    Err(subject.hold(HeldReason::Conflict, message, fix))
+}
+
+/// Whether the store last saw the object live on a pool that can be observed now, and no ledger says that it left or that it
+/// was renamed since.
+fn was_live(inventory: &Inventory<'_>, record: &ObjectRecord) -> bool {
+    let uid = record.identity.uid;
+    let left = |ledger: &Ledger| {
+        ledger.leaving.contains(&uid)
+            || ledger.tombstones.contains_key(&uid)
+            || ledger.complete.get(&uid).is_some_and(|entry| entry.name != record.identity.name)
+    };
+    record.seen.as_ref().is_some_and(|o| o.place == Place::Live)
+        && !inventory.ledgers().any(left)
+        && matches!(whereabouts(inventory, record), Whereabouts::Visible)
+}
+
+/// Holds an object that may be, as `name`, on a backend that cannot be observed.
+pub(super) fn check_not_hidden<'a>(
+    inventory: &Inventory<'a>,
+    subject: &Subject<'a>,
+    name: &'a Name,
+) -> Result<(), Hold> {
+    for record in inventory.recorded(subject.kind, name).iter().filter(|record| record.seen.is_some()) {
+        let subject = Subject { uid: Some(record.identity.uid), action: Verb::Move, ..*subject };
+        match whereabouts(inventory, record) {
+            Whereabouts::Visible => {}
+            Whereabouts::Undeclared => {
+                return Err(undeclared_backend(&Subject { backend: Some(&record.backend), ..subject }));
+            }
+            Whereabouts::Hidden(blocked) => {
+                let message = format!("it was last seen on {}: {}", record.backend, blocked.message);
+                return Err(subject.hold(blocked.reason, message, blocked.fix.clone()));
+            }
+        }
+    }
+    // A backend that this store has never seen, and that cannot be observed now, may hold anything. But where nothing was ever
+    // made, in no place that can be observed and by nothing that is remembered, nothing is hidden.
+    let records = &inventory.inputs.records.backends;
+    let first = records.is_empty() && inventory.ledgers().next().is_none();
+    let unknown = inventory.backends.iter().find_map(|(other, state)| match state {
+        BackendState::Blocked(blocked) if blocked.unobserved && !records.contains_key(*other) && !first => {
+            Some((*other, blocked))
+        }
+        BackendState::Blocked(_) | BackendState::Usable(_) => None,
+    });
+    let Some((other, blocked)) = unknown else { return Ok(()) };
+    let message = format!("it may be on the backend {other}, of which nothing is remembered: {}", blocked.message);
+    Err(subject.hold(HeldReason::Unobserved, message, blocked.fix.clone()))
+}
