@@ -108,7 +108,7 @@ struct Memory {
     meddled: bool,
     /// Whether calls may have lied.
     lied: bool,
-    /// What runs destroyed that died, and of which the ledger does not tell yet that it is gone.
+    /// What runs destroyed, and of which the ledger does not tell yet that it is gone.
     destroyed: BTreeSet<Uid>,
     /// Of this, what no journal tells of, because the store was lost with the run.
     forgotten: BTreeSet<Uid>,
@@ -119,6 +119,14 @@ fn uid_of(native: &NativeName) -> Option<(NativeForm, Uid)> {
 }
 
 impl Memory {
+    fn destroyed(&mut self, rig: &Rig, events: usize) {
+        let world = rig.world();
+        let gone = world.events()[events..].iter().filter(|event| event.effect == SimEffect::Destroyed);
+        self.destroyed.extend(gone.map(|event| event.uid));
+        let ledger = world.ledger(&"prod".parse().unwrap());
+        self.destroyed.retain(|uid| ledger.is_some_and(|ledger| ledger.destroying.contains(uid)));
+    }
+
     /// I4: a snapshot's content never changes; a volume's only by what clients write and by a restore.
     fn check(&mut self, rig: &Rig, seed: u64) {
         let world = rig.world();
@@ -223,17 +231,13 @@ async fn story(seed: u64) -> usize {
                 }
                 let keeps_store = !dice.one_in(3);
                 rig = rig.restarted(keeps_store).await;
-                let world = rig.world();
-                let destroyed = world.events()[events..].iter().filter(|event| event.effect == SimEffect::Destroyed);
-                memory.destroyed.extend(destroyed.map(|event| event.uid));
+                memory.destroyed(&rig, events);
                 if !keeps_store {
                     memory.forgotten.append(&mut memory.destroyed);
                 }
             } else {
                 rig.pass(&last).await.unwrap();
-                let world = rig.world();
-                let ledger = world.ledger(&"prod".parse().unwrap());
-                memory.destroyed.retain(|uid| ledger.is_some_and(|ledger| ledger.destroying.contains(uid)));
+                memory.destroyed(&rig, events);
             }
             passes += 1;
             rig.seed = rig.seed.wrapping_add(1_000_003);
@@ -351,8 +355,14 @@ async fn judge(rig: &Rig, specs: &Reading, memory: &Memory, seed: u64) {
             HeldReason::SizeBelowSource => volume.is_some() && (object.is_none() || memory.meddled),
             HeldReason::DependencyHeld => plan.held.iter().any(|other| other.reason != HeldReason::DependencyHeld),
             HeldReason::RemovalLimit => object.is_some(),
-            // Two volumes, or snapshots, of which one was renamed from the other, or seems to be.
-            HeldReason::Ambiguous => specs.specs.volumes.values().any(|spec| spec.meta.renamed_from.is_some()),
+            // Two volumes, or snapshots, of which one was renamed from the other, or seems to be; or that both left under one name.
+            HeldReason::Ambiguous => {
+                let world = rig.world();
+                let trashed = world
+                    .trashed_objects()
+                    .filter(|(native, ..)| native.parse().is_some_and(|(_, _, name, _)| name == held.name));
+                trashed.count() > 1 || specs.specs.volumes.values().any(|spec| spec.meta.renamed_from.is_some())
+            }
             HeldReason::LooksLikeRename => there.iter().any(|((kind, name), object)| {
                 *kind == Kind::Volume
                     && !specs.specs.volumes.contains_key(name.as_str())
