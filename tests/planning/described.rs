@@ -196,6 +196,8 @@ pub(crate) struct Thing {
     gone: bool,
     no_ledger: bool,
     no_store: bool,
+    /// It went to the trash, and neither the ledger nor the store knows of that.
+    unannounced: bool,
     /// The ledger knows that it is leaving; that it is gone for good.
     leaving: bool,
     buried: bool,
@@ -544,7 +546,7 @@ impl Thing {
             let accepted = self.accepted.as_ref().map(|text| text.parse().unwrap());
             let entry = super::entry(&known, self.n, &native, object.size);
             ledger.complete.insert(uid, LedgerEntry { declared_in, accepted, ..entry });
-            if self.leaving || self.trash {
+            if self.leaving || (self.trash && !self.unannounced) {
                 ledger.leaving.insert(uid);
             }
         }
@@ -560,7 +562,8 @@ impl Thing {
             ..object.tags.clone()
         };
         let size = self.was.size.as_ref().map_or(object.size, |text| text.parse().unwrap());
-        let seen = (!self.buried).then(|| object.clone());
+        let place = if self.unannounced { Place::Live } else { object.place };
+        let seen = (!self.buried).then(|| Object { place, ..object.clone() });
         ObjectRecord { identity, backend: backend.clone(), native, size, tags, seen, seen_at: 0 }
     }
 }
