@@ -430,9 +430,11 @@ fn wrong(scene: &Scene, first: &Plan) -> Vec<String> {
         };
         first.held.iter().filter(of_it).any(|held| is_for_another(held.reason) || is_made(held))
     };
-    let is_freed = !first.steps.is_empty() && !second.steps.is_empty() && second.steps.iter().all(was_held);
+    let is_of_limit = |step: &Step| limited && step.is_removal();
+    let is_expected = |step: &Step| was_held(step) || is_of_limit(step);
+    let is_freed = !first.steps.is_empty() && !second.steps.is_empty() && second.steps.iter().all(is_expected);
     let last = if is_freed { plan(&applied(&later, &second).inputs()) } else { second };
-    let left = last.steps.iter().filter(|step| !(limited && step.is_removal()));
+    let left = last.steps.iter().filter(|step| !is_of_limit(step));
     wrong.extend(left.map(|step| format!("left once applied: {} {}", step.action, step.native)));
     if !wrong.is_empty() {
         wrong.extend(first.steps.iter().map(|step| format!("step: {} {}", step.action, step.native)));
