@@ -265,7 +265,7 @@ fn an_approval_outlives_a_restore_that_was_not_done() {
             report.plan.unwrap()
         };
         let digest = pass(0).await.approval.unwrap().digest;
-        kiln::engine::approve(&setup(0), &digest).await.unwrap();
+        kiln::engine::approve(&setup(0), &digest, None).await.unwrap();
         for _ in 0..2 {
             let held: Vec<_> = pass(9).await.held.iter().map(|held| held.reason).collect();
             assert_eq!(held, [HeldReason::InUse]);

@@ -11,8 +11,8 @@ use kiln::driver::Driver;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimDriver, SimEffect, SimWorld};
 use kiln::engine::{
-    OperationError, Options, Purge, Setup, adopt_owner, approve, forget_object, reconcile_once, resume, suspend,
-    trash_in, trash_purge, trash_purge_list, trash_restore,
+    Executed, OperationError, Options, Purge, Setup, adopt_owner, approve, forget_object, reconcile_once, resume,
+    suspend, trash_in, trash_purge, trash_purge_list, trash_restore,
 };
 use kiln::model::{Kind, Name, NativeName, ObjectId, Reading, Seconds, Size};
 use kiln::plan::HeldReason;
@@ -197,7 +197,7 @@ fn a_takeover_cut_short_anywhere_makes_nothing_anew_and_can_be_finished() {
         let adopt = async |rig: &Rig| adopt_owner(&rig.setup(&ours), &pool, &prod).await;
         let calls = old.calls_of(adopt).await;
         let whole = old.fork(false);
-        let said = adopt(&whole).await.unwrap();
+        let said = adopt(&whole).await.unwrap().done;
         assert!(said.contains(&"still suspended: snapshot/s: it is suspended: audit".to_owned()), "{said:?}");
         whole.settle(&ours, 3, "taken over").await;
         let reference = objects(&whole.world());
@@ -216,7 +216,7 @@ fn a_takeover_cut_short_anywhere_makes_nothing_anew_and_can_be_finished() {
                 if crashed.world().ledger(&prod).is_some() {
                     // What was resumed meanwhile is not suspended again.
                     let resumed = resume(&crashed.setup(&ours), s()).await.is_ok();
-                    let said = adopt(&crashed).await.unwrap();
+                    let said = adopt(&crashed).await.unwrap().done;
                     assert_eq!(said.iter().any(|said| said.contains("suspended")), !resumed, "{said:?}");
                     let on_pool = driver.suspensions(&neu).await.unwrap();
                     let in_force = on_pool.iter().filter(|one| one.resumed.is_none()).count();
@@ -227,6 +227,13 @@ fn a_takeover_cut_short_anywhere_makes_nothing_anew_and_can_be_finished() {
             }
         }
     });
+}
+
+/// Why an operation did nothing.
+fn refusal(result: Result<Executed, OperationError>) -> OperationError {
+    let mut executed = result.unwrap();
+    assert_eq!(executed.done, Vec::<String>::new());
+    executed.left.remove(0)
 }
 
 #[test]
@@ -245,7 +252,9 @@ fn one_object_that_cannot_be_purged_keeps_no_other() {
         assert_eq!(listed.len(), 4);
         // Between the list and the yes, one is brought back: it is left, and the others go.
         trash_restore(&setup, Kind::Volume, &name("v0")).await.unwrap();
-        assert!(matches!(trash_purge(&setup, &Purge::Expired, &listed).await, Err(OperationError::Failed(_))));
+        let Executed { done, left } = trash_purge(&setup, &Purge::Expired, &listed).await.unwrap();
+        assert_eq!(done, ["v1", "v2", "v3"].map(|name| format!("purged volume {name} from pool")));
+        assert!(matches!(left.as_slice(), [OperationError::Failed(why)] if why.contains("v0")), "{left:?}");
         assert_eq!(rig.world().trashed_objects().count(), 0);
         assert!(rig.world().live_objects().any(|(native, _)| native.as_str().contains(".v0.")));
     });
@@ -299,7 +308,7 @@ fn a_trash_restore_does_not_put_an_object_beside_a_live_one_of_its_name() {
         rig_a.world().rename_trashed_by_hand("a", "z");
         rig_a.settle(&join(&other_a), 3, "another a").await;
         rig_a.world().rename_trashed_by_hand("z", "a");
-        let said = trash_restore(&rig_a.setup(&join(&other_a)), Kind::Volume, &name("db")).await.unwrap();
+        let said = trash_restore(&rig_a.setup(&join(&other_a)), Kind::Volume, &name("db")).await.unwrap().done;
         assert!(said.iter().any(|line| line.contains("left snapshot a in the trash")), "{said:?}");
         let trashed: Vec<String> = rig_a.world().trashed_objects().map(|(native, ..)| native.to_string()).collect();
         assert!(trashed.len() == 1 && trashed[0].contains(".a."), "{trashed:?}");
@@ -335,13 +344,13 @@ fn a_purge_leaves_what_is_not_as_it_was_listed() {
         again.settle(&join(&all), 3, "taken back").await;
         again.settle(&kept, 3, "removed again").await;
         let refused = trash_purge(&again.setup(&kept), &Purge::Expired, std::slice::from_ref(db)).await;
-        assert!(matches!(refused, Err(OperationError::Failed(_))) && is_left(&again), "{refused:?}");
+        assert!(matches!(refusal(refused), OperationError::Failed(_)) && is_left(&again));
 
         // Its metadata was damaged, seen in the list or since.
         let mut odd = db.clone();
         odd.object.conflict = Some("odd".to_owned());
         let refused = trash_purge(&rig.setup(&kept), &Purge::Expired, &[odd]).await;
-        assert!(matches!(refused, Err(OperationError::Held(_))) && is_left(&rig), "{refused:?}");
+        assert!(matches!(refusal(refused), OperationError::Held(_)) && is_left(&rig));
 
         // Another owner's.
         let mut others = db.clone();
@@ -379,13 +388,13 @@ fn what_a_document_wants_is_not_purged_for_its_time() {
         let (all, _) = trash_purge_list(&rig.setup(&join(&[keep])), &Purge::Expired).await.unwrap();
         assert_eq!(all.len(), 4);
         let refused = trash_purge(&rig.setup(&in_doubt), &Purge::Expired, &all).await;
-        assert!(matches!(&refused, Err(OperationError::Held(_))), "{refused:?}");
+        assert!(matches!(refusal(refused), OperationError::Held(_)));
         assert_eq!(rig.world().trashed_objects().count(), 4);
-        let refused = trash_purge(&wanting, &Purge::Expired, &all).await;
-        assert!(
-            matches!(&refused, Err(OperationError::Held(why)) if why.contains("a document needs it")),
-            "{refused:?}"
-        );
+        let Executed { done, left } = trash_purge(&wanting, &Purge::Expired, &all).await.unwrap();
+        assert_eq!((done.len(), left.len()), (1, 3), "{left:?}");
+        let is_needed =
+            |why: &OperationError| matches!(why, OperationError::Held(why) if why.contains("a document needs it"));
+        assert!(left.iter().all(is_needed), "{left:?}");
         assert_eq!(rig.world().trashed_objects().count(), 3);
         // The consent to destroy one object covers no other.
         let refused = trash_purge(&wanting, &named, &all).await;
@@ -438,7 +447,8 @@ fn a_backend_that_is_not_this_stacks_keeps_no_other_from_being_purged() {
         let doubtful = all.iter_mut().find(|t| t.backend == name("pool")).unwrap();
         doubtful.object.conflict = Some("two of them".to_owned());
         assert_eq!(all.len(), 4);
-        assert!(trash_purge(&setup, &Purge::Expired, &all).await.is_err());
+        let Executed { done, left } = trash_purge(&setup, &Purge::Expired, &all).await.unwrap();
+        assert_eq!((done.len(), left.len()), (1, 3), "{left:?}");
         assert_eq!(ours.world().trashed_objects().count(), 1);
         assert_eq!(theirs.world().trashed_objects().count(), 2);
         // With nothing else to purge it is told why nothing is.
@@ -510,7 +520,8 @@ fn what_was_removed_again_in_the_meantime_has_its_time_before_it() {
         rig.settle(&both, 3, "declared again").await;
         rig.settle(&one, 3, "removed again").await;
         let answer = trash_purge(&rig.setup(&one), &Purge::Expired, &listed).await;
-        assert!(matches!(&answer, Err(OperationError::Failed(why)) if why.contains("removed again")), "{answer:?}");
+        let why = refusal(answer);
+        assert!(matches!(&why, OperationError::Failed(why) if why.contains("removed again")), "{why:?}");
         assert_eq!(rig.world().trashed_objects().count(), 1);
     });
 }
@@ -543,8 +554,8 @@ fn an_unattended_run_destroys_what_is_declared_so_and_waits_with_restores() {
         let digest = plan.approval.unwrap().digest;
         assert_eq!(plan.held[0].fix, format!("`kiln approve {digest}`"));
         assert_eq!((rig.count(SimEffect::Restored), rig.count(SimEffect::Destroyed)), (0, 1));
-        assert!(matches!(approve(&rig.setup(&asks), &shown.digest).await, Err(OperationError::Held(_))));
-        approve(&rig.setup(&asks), &digest).await.unwrap();
+        assert!(matches!(approve(&rig.setup(&asks), &shown.digest, None).await, Err(OperationError::Held(_))));
+        approve(&rig.setup(&asks), &digest, None).await.unwrap();
         // With the store or without it.
         for rig in [rig.fork(false), rig] {
             assert_eq!(unattended(&rig, &asks).await.held, []);
@@ -562,7 +573,7 @@ fn an_approval_of_a_restore_covers_one_execution() {
             let rig = Rig::new();
             rig.settle(&join(&[volume("db", "size: 1Mi"), snapshot("s", "db", "")]), 3, "made").await;
             let digest = unattended(&rig, &asks).await.approval.unwrap().digest;
-            approve(&rig.setup(&asks), &digest).await.unwrap();
+            approve(&rig.setup(&asks), &digest, None).await.unwrap();
             (rig, digest)
         };
         // A process that dies in the call, before the effect or after it.
@@ -592,7 +603,7 @@ fn an_approval_of_a_restore_covers_one_execution() {
                 assert!(rig.count(SimEffect::Restored) <= 1, "call {at} {point:?}: restored over what a client wrote");
                 if rig.count(SimEffect::Restored) == 0 {
                     // Asked again, a person may say yes again.
-                    approve(&rig.setup(&asks), &digest).await.unwrap();
+                    approve(&rig.setup(&asks), &digest, None).await.unwrap();
                     assert_eq!((unattended(&rig, &asks).await.held, rig.count(SimEffect::Restored)), (Vec::new(), 1));
                 }
             }

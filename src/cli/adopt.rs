@@ -11,7 +11,7 @@ use super::context::{Context, Looked, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::driver::NewFile;
-use crate::engine::{Operation, OperationResult, Unowned, unowned, with_content};
+use crate::engine::{Executed, Operation, OperationResult, Unowned, unowned, with_content};
 use crate::manifest;
 use crate::model::{Name, Owner, Size};
 use crate::text::{counted, table};
@@ -28,15 +28,11 @@ pub(crate) fn adopt(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure
 
 fn from_owner(context: &Context, args: &AdoptArgs, from: &Owner) -> Result<Exit, Failure> {
     let act = Operation::AdoptOwner { backend: args.backend.clone(), from: from.clone() };
-    let said = context.act(&args.specs.specs, act)?;
-    match said {
-        OperationResult::Sentences(said) if said.is_empty() => {
-            context.terminal.line(&format!("Nothing of {from} is on {}.", args.backend));
-        }
-        OperationResult::Sentences(said) => context.say(&said),
-        OperationResult::ToPurge(..) | OperationResult::Recorded(_) => {}
+    let result = context.act(&args.specs.specs, act)?;
+    if matches!(&result, OperationResult::Executed(Executed { done, left }) if done.is_empty() && left.is_empty()) {
+        context.terminal.line(&format!("Nothing of {from} is on {}.", args.backend));
     }
-    Ok(Exit::Done)
+    Ok(context.say_result(result))
 }
 
 /// As in `kiln adopt -o json`.

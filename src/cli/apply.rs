@@ -9,6 +9,7 @@ use super::context::{Context, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::lines::{Lines, Summary};
+use super::person::person;
 use super::plan::standing;
 use super::progress::Progress;
 use super::remote::{self, Applied};
@@ -44,7 +45,7 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         }
         None => (declared(context, &source, json, args.prune)?, None),
     };
-    let options = Options { approve: args.approve, saved, only, ..Options::default() };
+    let options = Options { approve: args.approve, by: person(), saved, only, ..Options::default() };
     let place = match context.daemon()? {
         Some(daemon) => Place::Daemon(daemon, ApplyRequest::new(&source, &options, &reading)),
         None => Place::Here(context.writing(reading.clone())?),

@@ -4,8 +4,9 @@ use super::args::ApproveArgs;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::person::person;
 use crate::engine::Operation;
 
 pub(crate) fn approve(context: &Context, args: ApproveArgs) -> Result<Exit, Failure> {
-    context.act_and_say(&args.specs.specs, Operation::Approve(args.digest))
+    context.act_and_say(&args.specs.specs, Operation::Approve(args.digest, person()))
 }

@@ -13,7 +13,9 @@ use super::failure::Failure;
 use super::terminal::Terminal;
 use crate::daemon::protocol::{OperationAnswer, OperationRequest, OverviewAnswer, Remembered, real};
 use crate::driver::{self, Driver};
-use crate::engine::{self, Clock, Connect, Operation, OperationResult, Overview, Setup, SystemClock, Written};
+use crate::engine::{
+    self, Clock, Connect, Executed, Operation, OperationResult, Overview, Setup, SystemClock, Written,
+};
 use crate::manifest::{self, Allowed, Limits, Loaded, Problem, Source};
 use crate::model::{BackendSpec, DriverError, Reading};
 use crate::store::{self, OpenedStore, Store, StoreCondition, StoreError};
@@ -390,18 +392,32 @@ impl Context {
     /// # Errors
     /// As [`Context::act`].
     pub(crate) fn act_and_say(&self, specs: &Path, act: Operation) -> Result<Exit, Failure> {
-        match self.act(specs, act)? {
+        Ok(self.say_result(self.act(specs, act)?))
+    }
+
+    /// Says what an operation did, and what it left and why.
+    pub(crate) fn say_result(&self, result: OperationResult) -> Exit {
+        match result {
             OperationResult::Sentences(said) => self.say(&said),
             OperationResult::ToPurge(..) => {}
+            OperationResult::Executed(Executed { done, left }) => {
+                self.say(&done);
+                let left: Vec<Failure> = left.into_iter().map(Failure::from).collect();
+                for (index, Failure { message, hint, .. }) in left.iter().enumerate() {
+                    let is_hinted_next = left.get(index + 1).is_some_and(|next| next.hint == *hint);
+                    self.terminal.error(message, hint.as_deref().filter(|_| !is_hinted_next));
+                }
+                return Exit::combine(left.iter().map(|failure| failure.exit));
+            }
             OperationResult::Recorded(Written { said, missed }) => {
                 self.say(&said);
                 for missed in &missed {
                     self.terminal.note(missed);
                 }
-                return Ok(Exit::Unobserved.when(!missed.is_empty()));
+                return Exit::Unobserved.when(!missed.is_empty());
             }
         }
-        Ok(Exit::Done)
+        Exit::Done
     }
 
     /// Looks at everything.

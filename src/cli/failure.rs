@@ -55,7 +55,7 @@ impl From<OperationError> for Failure {
             }
             OperationError::Held(message) => Self::new(Exit::Held, message).hint("`kiln plan` shows the way out"),
             OperationError::Failed(message) => {
-                Self::new(Exit::Failed, message).hint("nothing is lost: `kiln plan` shows what is left to do")
+                Self::new(Exit::Failed, message).hint("`kiln plan` shows what is left to do")
             }
             OperationError::Store(error) => error.into(),
         }

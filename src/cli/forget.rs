@@ -4,16 +4,9 @@ use super::args::ForgetArgs;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::person::person;
 use crate::engine::Operation;
 use crate::model::Kind;
-
-/// Who runs the command, for the journal: who asked `sudo` for it, if that was used.
-#[expect(clippy::disallowed_methods, reason = "no option of Kiln's: who it is, is known from the session alone")]
-fn person() -> Option<String> {
-    let fit = |name: &String| (1..=64).contains(&name.len()) && !name.contains(char::is_control);
-    let named = |variable| std::env::var(variable).ok().filter(fit);
-    named("SUDO_USER").or_else(|| named("USER")).or_else(|| named("LOGNAME"))
-}
 
 pub(crate) fn forget(context: &Context, args: &ForgetArgs) -> Result<Exit, Failure> {
     let what = &args.what;

@@ -56,7 +56,9 @@ fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
     let what = args.what.map_or(Purge::Expired, Purge::Named);
     let (found, left) = match context.act(&args.specs.specs, Operation::ListPurge(what.clone()))? {
         OperationResult::ToPurge(found, left) => (found, left),
-        OperationResult::Sentences(_) | OperationResult::Recorded(_) => Default::default(),
+        OperationResult::Sentences(_) | OperationResult::Executed(_) | OperationResult::Recorded(_) => {
+            Default::default()
+        }
     };
     if found.is_empty() {
         context.terminal.line(match left {

@@ -200,6 +200,12 @@ impl Hub {
         })
     }
 
+    /// Ends the loop, because the store cannot be used.
+    pub(super) fn end(&self, error: &StoreError) {
+        // A loop that has ended need not be told.
+        let _ = self.ended.send(Err(error.clone()));
+    }
+
     pub(super) fn known(&self) -> MutexGuard<'_, DaemonState> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -76,8 +76,7 @@ impl Hub {
         let _running = Ran(self);
         let result = self.make(by, stop, reporter).await;
         if let Err(Refused::Store(error)) = &result {
-            // The loop ends by it; if it has ended already, nobody has to be told.
-            let _ = self.ended.send(Err(error.clone()));
+            self.end(error);
         }
         result
     }
@@ -205,6 +204,7 @@ impl Hub {
                 }
                 age.prune = ask.prune;
                 options.approve = ask.approve;
+                options.by = ask.by;
                 options.only = ask.only.into_iter().collect();
                 options.saved = ask.saved.map(|(plan, _)| Arc::new(plan));
             }

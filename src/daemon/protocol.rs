@@ -42,6 +42,9 @@ pub struct ApplyRequest {
     pub specs: PathBuf,
     /// Digests that are approved.
     pub approve: Vec<String>,
+    /// The person who asks, for the journal.
+    #[serde(default)]
+    pub by: Option<String>,
     /// A saved plan: this and nothing else, or nothing; and the reading that it was made for.
     pub saved: Option<(Plan, Reading)>,
     /// Only these, and what they need.
@@ -88,6 +91,7 @@ impl ApplyRequest {
         Self {
             specs: real(specs),
             approve: options.approve.clone(),
+            by: options.by.clone(),
             saved: options.saved.as_ref().map(|plan| (Plan::clone(plan), reading.clone())),
             only: options.only.iter().cloned().collect(),
             prune: reading.coverage.is_pruned(),

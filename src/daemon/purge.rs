@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::hub::Hub;
 use super::schedule::VANISHED;
-use crate::engine::{self, Options, Purge, Referenced, Report, Trashed};
+use crate::engine::{self, Executed, Options, Purge, Referenced, Report, Trashed};
 use crate::manifest::ManifestState;
 use crate::model::{Kind, LedgerView, Listed, Name, PurgeMode, Reading, Step};
 use crate::plan::{self, Held, Observation};
@@ -76,9 +76,10 @@ impl Hub {
             return;
         }
         match engine::trash_purge(&self.setup(Arc::new(now)), &Purge::Expired, &ripe).await {
-            Ok(said) => {
-                self.metrics.purged(said.len());
-                said.iter().for_each(|said| tracing::info!("{said}: it was past its time"));
+            Ok(Executed { done, left }) => {
+                self.metrics.purged(done.len());
+                done.iter().for_each(|done| tracing::info!("{done}: it was past its time"));
+                left.iter().for_each(|why| tracing::warn!("what is past its time in the trash was not purged: {why}"));
             }
             Err(error) => tracing::warn!("what is past its time in the trash could not be purged: {error}"),
         }

@@ -545,11 +545,21 @@ async fn operate(
             Age { confirm_at, settles_at: known.confirmed.settles_at(&manifests.content, now), prune: false }
         };
         let reading = desk.hub.aged(&manifests, &age);
+        let end_if_store = |error: &engine::OperationError| {
+            if let engine::OperationError::Store(error) = error {
+                desk.hub.end(error);
+            }
+        };
         let answer = match engine::operate(&desk.hub.setup(reading), act).await {
             Ok(said) => {
                 match &said {
                     engine::OperationResult::Sentences(said) => {
                         said.iter().for_each(|said| tracing::info!("by hand: {said}"))
+                    }
+                    engine::OperationResult::Executed(engine::Executed { done, left }) => {
+                        done.iter().for_each(|done| tracing::info!("by hand: {done}"));
+                        left.iter().for_each(|why| tracing::warn!("by hand: {why}"));
+                        left.iter().for_each(end_if_store);
                     }
                     engine::OperationResult::ToPurge(..) => {}
                     engine::OperationResult::Recorded(engine::Written { said, missed }) => {
@@ -560,10 +570,7 @@ async fn operate(
                 OperationAnswer::Done(said)
             }
             Err(error) => {
-                if let engine::OperationError::Store(error) = &error {
-                    // The loop ends by it; if it has ended already, nobody has to be told.
-                    let _ = desk.hub.ended.send(Err(error.clone()));
-                }
+                end_if_store(&error);
                 OperationAnswer::Failed(error)
             }
         };
@@ -633,7 +640,8 @@ mod tests {
         assert!(matches!(answer, OperationAnswer::OtherSpecs(_)), "{answer:?}");
         let answer = asks(&bench, bench.specs(), forget()).await;
         assert!(matches!(answer, OperationAnswer::Failed(OperationError::Usage(_))), "it is there: {answer:?}");
-        let ask = |specs| ApplyRequest { specs, approve: Vec::new(), saved: None, only: Vec::new(), prune: false };
+        let ask =
+            |specs| ApplyRequest { specs, approve: Vec::new(), by: None, saved: None, only: Vec::new(), prune: false };
         let refused = begin_apply(desk(&bench), Json(ask(real(other.path())))).await;
         let lines = to_bytes(refused.into_body(), BODY).await.unwrap();
         let line: Line = serde_json::from_slice(&lines).unwrap();

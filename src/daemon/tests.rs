@@ -166,7 +166,14 @@ impl Bench {
 }
 
 pub(super) fn ask(bench: &Bench) -> By {
-    By::Hand(ApplyRequest { specs: bench.specs(), approve: Vec::new(), saved: None, only: Vec::new(), prune: false })
+    By::Hand(ApplyRequest {
+        specs: bench.specs(),
+        approve: Vec::new(),
+        by: None,
+        saved: None,
+        only: Vec::new(),
+        prune: false,
+    })
 }
 
 #[tokio::test(start_paused = true)]

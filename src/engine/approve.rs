@@ -8,15 +8,15 @@ use crate::store::Batch;
 
 use super::operations::{OperationError, begin, remember};
 use super::suspend::writers;
-use super::{Setup, ledger};
+use super::{Options, Setup, ledger};
 
 /// Approves the set that waits now under this digest, and runs nothing: the next pass carries it out without asking, that set and
 /// nothing else. It is entered in the ledger of each pool that it is on, so that it outlives the store. Returns a sentence for each
-/// object, and the sum.
+/// object, and the sum. `by`: the person, for the journal.
 ///
 /// # Errors
 /// [`OperationError::Held`] if another set waits, or none; and what every act may end with.
-pub async fn approve(setup: &Setup, digest: &str) -> Result<Vec<String>, OperationError> {
+pub async fn approve(setup: &Setup, digest: &str, by: Option<&str>) -> Result<Vec<String>, OperationError> {
     let mut pass = begin(setup).await?;
     let listed = pass.plan_closely(&[], Irreversible::List).await;
     // What a plan for people shows to wait, and what a run waits for in which nobody can be asked.
@@ -39,11 +39,13 @@ pub async fn approve(setup: &Setup, digest: &str) -> Result<Vec<String>, Operati
     let steps: Vec<&Step> = plan.steps.iter().filter(|step| approved.set.contains(&approval_item(step))).collect();
     let mut written: Vec<Name> = Vec::new();
     let backends: BTreeSet<&Name> = steps.iter().map(|step| &step.backend).collect();
+    let mut failed = None;
     for backend in backends {
         if let Some(ledger) = pass.ledgers.get_mut(backend) {
             ledger::approve(ledger, steps.iter().copied().filter(|step| step.backend == *backend), approved);
         }
         if let Err(error) = pass.write_now(backend).await {
+            // Some pools may have it: the journal says so.
             let before = match written.as_slice() {
                 [] => String::new(),
                 several => format!(
@@ -51,14 +53,17 @@ pub async fn approve(setup: &Setup, digest: &str) -> Result<Vec<String>, Operati
                     several.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
                 ),
             };
-            return Err(OperationError::Failed(format!(
-                "{backend}: the approval could not be written{before}: {error}"
-            )));
+            failed = Some(format!("{backend}: the approval could not be written{before}: {error}"));
+            break;
         }
         written.push(backend.clone());
     }
-    let journal = steps.iter().map(|step| line(step, digest, pass.now, &setup.reading.revision)).collect();
+    let recorded = steps.iter().filter(|step| written.contains(&step.backend));
+    let journal = recorded.map(|step| line(step, Some(digest), by, pass.now, &setup.reading.revision)).collect();
     remember(&pass, Batch { journal, ..Batch::default() }).await?;
+    if let Some(why) = failed {
+        return Err(OperationError::Failed(why));
+    }
     let mut said: Vec<String> = steps.iter().map(|step| format!("approved: {}", sentence(step))).collect();
     let bytes = Size(steps.iter().map(|step| step.bytes.bytes()).sum());
     said.push(format!("{}, {bytes}: the next apply carries it out, and nothing else ({digest})", counted(steps.len())));
@@ -86,7 +91,22 @@ fn sentence(step: &Step) -> String {
     format!("{} {kind}/{name} on {}, {} ({})", step.action.verb(), step.backend, step.bytes, step.action)
 }
 
-fn line(step: &Step, digest: &str, now: u64, revision: &str) -> JournalEntry {
+/// The journal's lines about what a person approves with a run: under a digest that was given to it, or with a yes to its question.
+pub(super) fn approved_with_run(plan: &Plan, options: &Options, confirmed: bool, now: u64) -> Vec<JournalEntry> {
+    let given: Vec<&ApprovalSet> = plan.used.iter().filter(|used| options.approve.contains(&used.digest)).collect();
+    let approved = plan.steps.iter().filter_map(|step| {
+        let item = approval_item(step);
+        let digest = given.iter().find(|used| used.set.contains(&item)).map(|used| used.digest.as_str());
+        let is_approved = digest.is_some() || (confirmed && plan.waits_for_yes(step));
+        is_approved.then(|| line(step, digest, options.by.as_deref(), now, &plan.revision))
+    });
+    approved.collect()
+}
+
+/// The journal's line about a step that a person approves, under a digest unless the run asked about it.
+fn line(step: &Step, digest: Option<&str>, by: Option<&str>, now: u64, revision: &str) -> JournalEntry {
+    let digest = digest.map(|digest| format!(", in {digest}")).unwrap_or_default();
+    let by = by.map(|by| format!(", by {by}")).unwrap_or_default();
     JournalEntry {
         at: now,
         revision: revision.to_owned(),
@@ -96,7 +116,7 @@ fn line(step: &Step, digest: &str, now: u64, revision: &str) -> JournalEntry {
         name: step.identity.name.clone(),
         uid: step.identity.uid,
         action: APPROVE.to_owned(),
-        detail: format!("{}, in {digest}", step.action),
+        detail: format!("{}{digest}{by}", step.action),
         outcome: "changed".to_owned(),
         message: None,
         millis: 0,

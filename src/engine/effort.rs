@@ -75,7 +75,7 @@ async fn comparisons(count: usize) -> BTreeMap<&'static str, usize> {
     apply(setup(specs("old", count / 2), 1)).await;
     COMPARED.take();
     let given = setup(specs("new", count / 2), 2);
-    assert_eq!(adopt_owner(&given, &pool, &old).await.unwrap().len(), count);
+    assert_eq!(adopt_owner(&given, &pool, &old).await.unwrap().done.len(), count);
     count_of("adopt --from-owner");
     forget_backend(&given, &pool, None).await.unwrap();
     count_of("forget backend");
@@ -87,7 +87,7 @@ async fn comparisons(count: usize) -> BTreeMap<&'static str, usize> {
     assert_eq!(orphans(&overview, &later.reading).len(), count / 2);
     count_of("orphans");
     let (listed, _) = trash_purge_list(&later, &Purge::Expired).await.unwrap();
-    assert_eq!(trash_purge(&later, &Purge::Expired, &listed).await.unwrap().len(), count / 2);
+    assert_eq!(trash_purge(&later, &Purge::Expired, &listed).await.unwrap().done.len(), count / 2);
     count_of("trash purge");
     assert_eq!(world.lock().unwrap().live_objects().count(), count / 2);
     counts

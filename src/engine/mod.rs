@@ -42,7 +42,7 @@ pub use forget::{forget_backend, forget_object};
 pub use image::{ImageExport, image_export};
 pub use operation::{Operation, OperationResult, operate};
 pub use operations::{
-    OperationError, Purge, Trashed, adopt_owner, is_kept_by_reading, trash_in, trash_list, trash_purge,
+    Executed, OperationError, Purge, Trashed, adopt_owner, is_kept_by_reading, trash_in, trash_list, trash_purge,
     trash_purge_list, trash_restore,
 };
 pub use orphans::{Orphan, OrphanReason, orphans};
@@ -197,6 +197,8 @@ pub struct Report {
 pub struct Options {
     /// Digests that a person approves now.
     pub approve: Vec<String>,
+    /// The person who runs it, for the journal.
+    pub by: Option<String>,
     /// Nobody is there to be asked, nor looks at the plan before it runs: see [`Irreversible::HoldRestores`](crate::plan::Irreversible).
     pub unattended: bool,
     /// A plan that was saved: this and nothing else is to be run, or the run is refused.

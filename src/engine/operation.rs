@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::Setup;
 use super::approve::approve;
 use super::forget::{forget_backend, forget_object};
-use super::operations::{OperationError, Purge, Trashed, adopt_owner, trash_purge, trash_purge_list, trash_restore};
+use super::operations::{
+    Executed, OperationError, Purge, Trashed, adopt_owner, trash_purge, trash_purge_list, trash_restore,
+};
 use super::suspend::{Written, resume, suspend};
 use crate::model::{Name, ObjectId, Owner, Seconds};
 
@@ -34,8 +36,8 @@ pub enum Operation {
         /// Whose the objects are.
         from: Owner,
     },
-    /// See [`approve`].
-    Approve(String),
+    /// See [`approve`]; and who says so.
+    Approve(String, Option<String>),
     /// See [`suspend`].
     Suspend {
         /// Everything, if none.
@@ -60,16 +62,18 @@ impl Operation {
             | Operation::ForgetObject(..)
             | Operation::ForgetBackend(..)
             | Operation::AdoptOwner { .. }
-            | Operation::Approve(_) => false,
+            | Operation::Approve(..) => false,
         }
     }
 }
 
 /// What came of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum OperationResult {
     /// A sentence for each thing that was done.
     Sentences(Vec<String>),
+    /// Steps were made: what was done, and what was not.
+    Executed(Executed),
     /// See [`trash_purge_list`].
     ToPurge(Vec<Trashed>, usize),
     /// See [`suspend`] and [`resume`].
@@ -84,21 +88,21 @@ pub async fn operate(setup: &Setup, operation: Operation) -> Result<OperationRes
     let one = |sentence: String| OperationResult::Sentences(vec![sentence]);
     Ok(match operation {
         Operation::Restore(ObjectId { kind, name }) => {
-            OperationResult::Sentences(trash_restore(setup, kind, &name).await?)
+            OperationResult::Executed(trash_restore(setup, kind, &name).await?)
         }
         Operation::ListPurge(what) => {
             let (found, suspended) = trash_purge_list(setup, &what).await?;
             OperationResult::ToPurge(found, suspended)
         }
-        Operation::Purge { what, objects } => OperationResult::Sentences(trash_purge(setup, &what, &objects).await?),
+        Operation::Purge { what, objects } => OperationResult::Executed(trash_purge(setup, &what, &objects).await?),
         Operation::ForgetObject(ObjectId { kind, name }, by) => {
             one(forget_object(setup, kind, &name, by.as_deref()).await?)
         }
         Operation::ForgetBackend(name, by) => one(forget_backend(setup, &name, by.as_deref()).await?),
         Operation::AdoptOwner { backend, from } => {
-            OperationResult::Sentences(adopt_owner(setup, &backend, &from).await?)
+            OperationResult::Executed(adopt_owner(setup, &backend, &from).await?)
         }
-        Operation::Approve(digest) => OperationResult::Sentences(approve(setup, &digest).await?),
+        Operation::Approve(digest, by) => OperationResult::Sentences(approve(setup, &digest, by.as_deref()).await?),
         Operation::Suspend { object, reason, length } => {
             OperationResult::Recorded(suspend(setup, object, &reason, length).await?)
         }

@@ -1,14 +1,14 @@
 //! What a person decides by hand: the trash, what is given up, whose objects are whose. Each makes its steps as a pass does.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Action, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName, Object, ObjectId, Owner, Place, Reading,
-    Reason, Risk, Seconds, Size, Step, Tags, Uid, Verb, Withdrawal,
+    Action, Effect, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName, Object, ObjectId, Owner, Place,
+    Reading, Reason, Risk, Seconds, Size, Step, Tags, Uid, Verb, Withdrawal,
 };
 use crate::plan::{self, Irreversible, Observation, Plan};
 use crate::store::{Batch, StoreError};
@@ -38,6 +38,15 @@ pub enum OperationError {
     /// The store cannot be written. Exit code 7.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// The result of steps that a person asked for. Steps that are done stay done when another one fails, so both are reported.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Executed {
+    /// A sentence for each thing that was done.
+    pub done: Vec<String>,
+    /// Why each other thing was not done, or not completely.
+    pub left: Vec<OperationError>,
 }
 
 /// An object in the trash.
@@ -86,11 +95,11 @@ fn key(trashed: &Trashed) -> (Option<(Kind, &Name, Uid)>, &Name) {
 }
 
 /// Brings an object back from the trash. What is not declared is tagged as retained, until it is. A volume brings back the snapshots
-/// that went with it, also if an earlier run brought back the volume only. Returns a sentence for each object.
+/// that went with it, also if an earlier run brought back the volume only.
 ///
 /// # Errors
-/// See [`OperationError`].
-pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Vec<String>, OperationError> {
+/// See [`OperationError`]. Then no object was brought back.
+pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Executed, OperationError> {
     let mut pass = begin(setup).await?;
     let owner = &setup.reading.specs.stack.owner;
     let all = trash_in(&pass.observations.world, owner);
@@ -145,22 +154,16 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Vec
             Some(step)
         })
         .collect();
-    said.splice(
-        0..0,
-        steps.iter().map(|step| match &step.action {
-            Action::Undelete { tags } if tags.retained => {
-                format!(
-                    "brought {} {} back on {}; it is retained until it is declared",
-                    lower(step),
-                    step.identity.name,
-                    step.backend
-                )
-            }
-            _ => format!("brought {} {} back on {}", lower(step), step.identity.name, step.backend),
-        }),
-    );
-    make(&mut pass, steps, None).await?;
-    Ok(said)
+    let brought = |step: &Step| {
+        let back = format!("brought {} {} back on {}", lower(step), step.identity.name, step.backend);
+        Some(match &step.action {
+            Action::Undelete { tags } if tags.retained => format!("{back}; it is retained until it is declared"),
+            _ => back,
+        })
+    };
+    let mut executed = make(&mut pass, steps, brought, None, true).await?;
+    executed.done.append(&mut said);
+    Ok(executed)
 }
 
 fn live_objects(view: &Observation) -> impl Iterator<Item = &Object> {
@@ -284,13 +287,13 @@ fn last_recorded(pass: &Pass<'_>, backend: &Name, view: &Observation) -> u64 {
     stored.chain(noted).filter(|at| *at <= pass.now).max().unwrap_or_default()
 }
 
-/// Destroys what [`trash_purge_list`] gave for the same purge, for good. Returns a sentence for each. A purge of what is past its time
-/// asks again whether each object stays; manifests and suspensions may have changed since the list was made.
+/// Destroys what [`trash_purge_list`] gave for the same purge, for good. A purge of what is past its time asks again whether each object
+/// stays; manifests and suspensions may have changed since the list was made. An object that is no longer as it was then, or cannot be
+/// purged now, is left.
 ///
 /// # Errors
-/// See [`OperationError`]. An object that is no longer as it was then, or cannot be purged now, is left, and is an error when all others
-/// are purged.
-pub async fn trash_purge(setup: &Setup, what: &Purge, objects: &[Trashed]) -> Result<Vec<String>, OperationError> {
+/// See [`OperationError`]. Then no object was purged.
+pub async fn trash_purge(setup: &Setup, what: &Purge, objects: &[Trashed]) -> Result<Executed, OperationError> {
     let by_name = match what {
         Purge::Expired => false,
         Purge::Named(ObjectId { kind, name }) => {
@@ -308,7 +311,7 @@ pub async fn trash_purge(setup: &Setup, what: &Purge, objects: &[Trashed]) -> Re
         there.iter().map(|trashed| ((&trashed.backend, trashed.object.uid()), trashed)).collect();
     let stays = (!by_name).then(|| stays(&pass));
     let mut steps = Vec::new();
-    let mut left = Ok(());
+    let mut left = Vec::new();
     // A volume's snapshots before it: some backends refuse otherwise.
     let mut snapshots: HashMap<Uid, Vec<usize>> = HashMap::new();
     let mut objects: Vec<&Trashed> = objects.iter().collect();
@@ -319,9 +322,8 @@ pub async fn trash_purge(setup: &Setup, what: &Purge, objects: &[Trashed]) -> Re
             return Err(OperationError::Usage(format!("{} is not of this owner", trashed.object.native)));
         }
         let stays = stays.as_ref().and_then(|stays| stays(trashed)).map_or(Ok(()), Err);
-        let may = stays.and_then(|()| may_be_purged(&pass, &there, trashed));
-        if may.is_err() {
-            left = left.and(may);
+        if let Err(why) = stays.and_then(|()| may_be_purged(&pass, &there, trashed)) {
+            left.push(why);
             continue;
         }
         let mut step = by_hand(trashed, identity, Action::Purge, Reason::Purged, Risk::Irreversible);
@@ -333,13 +335,11 @@ pub async fn trash_purge(setup: &Setup, what: &Purge, objects: &[Trashed]) -> Re
         }
         steps.push(step);
     }
-    let said = steps
-        .iter()
-        .map(|step| format!("purged {} {} from {}", lower(step), step.identity.name, step.backend))
-        .collect();
     drop(stays);
-    make_minding(&mut pass, steps, None, by_name).await?;
-    left.map(|()| said)
+    let purged = |step: &Step| Some(format!("purged {} {} from {}", lower(step), step.identity.name, step.backend));
+    let mut executed = make(&mut pass, steps, purged, None, by_name).await?;
+    executed.left.splice(0..0, left);
+    Ok(executed)
 }
 
 /// Whether what was listed may be purged, as far as a look shows it. (What is not in the trash any more, the driver refuses if it was
@@ -363,11 +363,10 @@ fn may_be_purged(
 }
 
 /// Gives all objects of `from` on a declared backend to this Stack, under their names and uids. What `from` suspended stays suspended.
-/// Returns a sentence for each object and each suspension.
 ///
 /// # Errors
-/// See [`OperationError`].
-pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<Vec<String>, OperationError> {
+/// See [`OperationError`]. Then no object was given.
+pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<Executed, OperationError> {
     let specs = &setup.reading.specs;
     let owner = &specs.stack.owner;
     if !specs.backends.contains_key(backend) {
@@ -401,7 +400,8 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         let ledger = Ledger { stack: specs.stack.id.clone(), ..theirs };
         pass.ledgers.insert(backend.clone(), ledger);
         pass.write_now(backend).await.map_err(failed)?;
-        return Ok(vec![format!("{backend} now belongs to this Stack (id {})", specs.stack.id)]);
+        let done = vec![format!("{backend} now belongs to this Stack (id {})", specs.stack.id)];
+        return Ok(Executed { done, left: Vec::new() });
     }
     let _their_lock = match pass.observations.backends.get(backend) {
         Some(open) => open.lock_of(from).await.map_err(|error| OperationError::Held(format!("{backend}: {error}")))?,
@@ -451,17 +451,21 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
     let suspended = pass.take_over_suspensions(backend, from).await.map_err(failed)?;
     pass.ledgers.insert(backend.clone(), ours);
     pass.write_now(backend).await.map_err(failed)?;
-    let renames = steps.iter().filter(|step| step.action.verb() == Verb::Move);
-    let mut said: Vec<String> =
-        renames.map(|step| format!("{} {} is now {}", lower(step), step.identity.name, step.native)).collect();
-    make(&mut pass, steps, Some(backend)).await?;
-    said.extend(suspended);
+    let given = |step: &Step| {
+        let is_rename = step.action.verb() == Verb::Move;
+        is_rename.then(|| format!("{} {} is now {}", lower(step), step.identity.name, step.native))
+    };
+    let mut executed = make(&mut pass, steps, given, Some(backend), true).await?;
+    executed.done.extend(suspended);
     if left > 0 {
-        said.push(format!("in the trash of {from} stay objects whose names are taken: {left}"));
-    } else if let Some(open) = pass.observations.backends.get(backend) {
-        open.remove_ledger(from).await.map_err(failed)?;
+        executed.done.push(format!("in the trash of {from} stay objects whose names are taken: {left}"));
+    } else if executed.left.is_empty()
+        && let Some(open) = pass.observations.backends.get(backend)
+        && let Err(error) = open.remove_ledger(from).await
+    {
+        executed.left.push(failed(error));
     }
-    Ok(said)
+    Ok(executed)
 }
 
 /// Why a declared backend is not even opened.
@@ -574,34 +578,41 @@ pub(super) async fn remember(pass: &Pass<'_>, batch: Batch) -> Result<(), Operat
     }
 }
 
-/// Makes steps that a person asked for, through the same executor as a plan's. A backend that has just been `given` to this owner is
-/// usable, whatever the plan thinks of it.
-async fn make(pass: &mut Pass<'_>, steps: Vec<Step>, given: Option<&Name>) -> Result<(), OperationError> {
-    make_minding(pass, steps, given, true).await
-}
-
-/// As [`make`]; unless each object was named, what is suspended is left.
-async fn make_minding(
+/// Makes steps that a person asked for, through the same executor as a plan's. `sentence` says what a step did. A backend that has just
+/// been `given` to this owner is usable, whatever the plan thinks of it. Unless a person named each object (`by_name`), what is suspended is
+/// left.
+///
+/// # Errors
+/// If a backend is not usable. Then no step was begun.
+async fn make(
     pass: &mut Pass<'_>,
     steps: Vec<Step>,
+    sentence: impl Fn(&Step) -> Option<String>,
     given: Option<&Name>,
     by_name: bool,
-) -> Result<(), OperationError> {
+) -> Result<Executed, OperationError> {
     steps.iter().try_for_each(|step| must_be_usable(pass, &step.backend, given))?;
     let plan = Plan::of(pass.specs().stack.owner.clone(), pass.reading().revision.clone(), steps);
     let mut report = Report::default();
-    let silent = Arc::new(Silent);
-    pass.make(&plan, &Options { by_name, ..Options::default() }, silent, &mut report).await?;
-    if let Some((step, error)) = report.failed.first() {
-        return Err(OperationError::Failed(format!("{} {}: {error}", lower(step), step.identity.name)));
-    }
-    match report.suspended.first() {
-        None => Ok(()),
-        Some((step, suspension)) => {
-            let why = plan::suspended_because(suspension);
-            Err(OperationError::Held(format!("{} {} is left: {why}", lower(step), step.identity.name)))
-        }
-    }
+    let effects = Arc::new(Effects::default());
+    let options = Options { by_name, ..Options::default() };
+    let made = pass.make(&plan, &options, Arc::clone(&effects) as Arc<dyn Reporter>, &mut report).await;
+    let done = effects.steps().iter().filter_map(|index| sentence(plan.steps.get(*index)?)).collect();
+    let is_left = |step: &Step, why: String| format!("{} {} is left: {why}", lower(step), step.identity.name);
+    let failed = report
+        .failed
+        .iter()
+        .map(|(step, error)| OperationError::Failed(format!("{} {}: {error}", lower(step), step.identity.name)));
+    let suspended = report
+        .suspended
+        .iter()
+        .map(|(step, suspension)| OperationError::Held(is_left(step, plan::suspended_because(suspension))));
+    let waiting = report
+        .waiting
+        .iter()
+        .map(|step| OperationError::Failed(is_left(step, "a step that has to come first was not done".to_owned())));
+    let store = made.err().map(OperationError::Store);
+    Ok(Executed { done, left: failed.chain(suspended).chain(waiting).chain(store).collect() })
 }
 
 fn must_be_usable(pass: &Pass<'_>, backend: &Name, given: Option<&Name>) -> Result<(), OperationError> {
@@ -614,7 +625,38 @@ fn must_be_usable(pass: &Pass<'_>, backend: &Name, given: Option<&Name>) -> Resu
     }
 }
 
-/// A reporter for acts: what they did is their result. Notes go to the log.
+/// Notes which steps had their effect: an operation returns that as its result. Notes go to the log.
+#[derive(Default)]
+struct Effects(Mutex<BTreeSet<usize>>);
+
+impl Effects {
+    /// The steps, by their index.
+    fn steps(&self) -> BTreeSet<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl Reporter for Effects {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Finished(index, _, result) = &event {
+            let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            match result {
+                Ok(_) => drop(steps.insert(*index)),
+                Err(error) if error.effect == Effect::Yes => drop(steps.insert(*index)),
+                // Also a step that was reported as done and is not seen to be.
+                Err(_) => drop(steps.remove(index)),
+            }
+        }
+        Silent.event(event);
+    }
+
+    async fn confirm(&self, plan: &Plan) -> bool {
+        Silent.confirm(plan).await
+    }
+}
+
+/// Reports nothing to a person; notes go to the log.
 struct Silent;
 
 #[async_trait]

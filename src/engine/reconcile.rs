@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::model::{DriverError, Effect, ErrorKind, Kind, ObjectId, Specs, Step};
 use crate::plan::{self, Held, HeldReason, Irreversible, Plan, Selected};
-use crate::store::{Store, StoreError};
+use crate::store::{Batch, Store, StoreError};
 
 use super::approve;
+use super::execute::commit;
 use super::observe::Intent;
 use super::pass::Pass;
 use super::{Event, Options, Overview, Report, Reporter, Setup};
@@ -69,19 +70,24 @@ pub async fn reconcile_once(
         return Ok(report);
     }
     let asked = part.as_ref().map_or(&whole, |part| &part.plan);
-    if !options.unattended && has_steps_that_wait(asked) && !reporter.confirm(asked).await {
-        whole = pass.plan(&options.approve, Irreversible::Hold);
-        part = part_of(&whole, options);
+    let mut confirmed = false;
+    if !options.unattended && has_steps_that_wait(asked) {
+        confirmed = reporter.confirm(asked).await;
+        if !confirmed {
+            whole = pass.plan(&options.approve, Irreversible::Hold);
+            part = part_of(&whole, options);
+        }
     }
-    carry_out(pass, whole, part, options, reporter, report).await
+    carry_out(pass, whole, part, options, confirmed, reporter, report).await
 }
 
-/// Checks a plan, and makes it, or the part of it that was asked for, if it breaks no rule.
+/// Checks a plan, and makes it, or the part of it that was asked for, if it breaks no rule. `confirmed`: a person said yes to it.
 async fn carry_out(
     mut pass: Pass<'_>,
     whole: Plan,
     part: Option<Selected>,
     options: &Options,
+    confirmed: bool,
     reporter: Arc<dyn Reporter>,
     mut report: Report,
 ) -> Result<Report, StoreError> {
@@ -98,7 +104,13 @@ async fn carry_out(
     if report.breaches.is_empty() {
         let begun = plan::without(&plan, &options.postponed);
         report.postponed = begun.as_ref().map_or(0, |begun| plan.steps.len() - begun.steps.len());
-        pass.make(begun.as_ref().unwrap_or(&plan), options, reporter, &mut report).await?;
+        let begun = begun.as_ref().unwrap_or(&plan);
+        // The journal says who approved a step before the step is made.
+        let journal = approve::approved_with_run(begun, options, confirmed, pass.now);
+        if let (Some(store), false) = (&pass.store, journal.is_empty()) {
+            commit(store, Batch { journal, ..Batch::default() }).await?;
+        }
+        pass.make(begun, options, reporter, &mut report).await?;
         pass.remember().await?;
     }
     hold_what_was_not_done(&mut plan, &mut report);

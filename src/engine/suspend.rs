@@ -19,6 +19,7 @@ use super::execute::commit;
 use super::observe::{Backend, Intent, open};
 use super::operations::OperationError;
 use super::pass::Pass;
+use super::stackless::refuse_without_stack;
 
 /// What came of a suspension or its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -52,10 +53,10 @@ pub async fn suspend(
         )));
     }
     let records = records(setup)?;
+    let pools = Pools::open(setup, &records).await?;
     if let Some(ObjectId { kind, name }) = &object {
         must_be_known(setup, &records, *kind, name).await?;
     }
-    let pools = Pools::open(setup, &records).await;
     let (now, owner) = (setup.clock.now(), &setup.reading.specs.stack.owner);
     let until = length.map(|length| now.saturating_add(length.0));
     let id = SuspensionId::of(&format!("{owner} {object:?} {now} {reason} {}", random()));
@@ -82,7 +83,7 @@ pub async fn suspend(
 /// [`OperationError::Usage`] if that is not suspended, [`OperationError::Failed`] if it is recorded nowhere, and [`OperationError::Store`].
 pub async fn resume(setup: &Setup, object: Option<ObjectId>) -> Result<Written, OperationError> {
     let records = records(setup)?;
-    let pools = Pools::open(setup, &records).await;
+    let pools = Pools::open(setup, &records).await?;
     let now = setup.clock.now();
     let in_force = pools.union(&setup.reading.specs.stack.owner, &records).in_force(now);
     let (those, others): (Vec<_>, Vec<_>) = in_force.into_iter().partition(|suspension| suspension.object == object);
@@ -134,8 +135,11 @@ struct Pools {
 }
 
 impl Pools {
-    /// Opens them side by side, each within its own time. Nothing is listed.
-    async fn open(setup: &Setup, records: &Records) -> Self {
+    /// Opens them side by side, each within its own time. Nothing is listed where a Stack is declared.
+    ///
+    /// # Errors
+    /// As [`refuse_without_stack`]: a suspension for `default` would not hold the objects of the Stack that is missing.
+    async fn open(setup: &Setup, records: &Records) -> Result<Self, OperationError> {
         let (specs, mut pools) = (
             &setup.reading.specs,
             Self { reached: BTreeMap::new(), writers: Vec::new(), fresh: Vec::new(), missed: Vec::new() },
@@ -149,10 +153,12 @@ impl Pools {
             }
             let known = records.backends.get(&name).map(|record| record.pool.clone());
             let (connect, spec, owner) = (Arc::clone(&setup.connect), spec.clone(), specs.stack.owner.clone());
+            // Without a Stack the ledgers tell whose the pool is, and only a whole listing has them.
+            let scope = if specs.stack.declared { Scope::Objects(Vec::new()) } else { Scope::All };
             tasks.spawn(async move {
                 let opened = async {
                     let backend = open(connect, spec).await?;
-                    let seen = backend.observe(&Scope::Objects(Vec::new())).await?;
+                    let seen = backend.observe(&scope).await?;
                     let on_it = backend.suspensions(&owner).await?;
                     Ok((backend, seen, on_it))
                 };
@@ -162,6 +168,8 @@ impl Pools {
         }
         while let Some(joined) = tasks.join_next().await {
             let Ok((name, known, opened)) = joined else { continue };
+            let observed = opened.as_ref().ok().map(|(_, seen, _)| seen);
+            refuse_without_stack(specs, &name, observed, records.backends.get(&name))?;
             match opened {
                 Ok((_, seen, _)) if seen.pool.is_none() && known.is_none() => pools.fresh.push(name),
                 Ok((_, seen, _)) if seen.pool.is_none() || (known.is_some() && seen.pool != known) => {
@@ -176,7 +184,7 @@ impl Pools {
         }
         pools.fresh.sort();
         pools.missed.sort();
-        pools
+        Ok(pools)
     }
 
     /// Every record of an owner's suspensions, on these pools and in the store.

@@ -171,10 +171,10 @@ fn an_approval_waits_on_the_pools_for_the_next_apply_and_covers_no_more() {
     sandbox.remove("specs/x.yaml");
     let digest = sandbox.kiln("plan -o json").ends(4).json()["approval"].as_str().unwrap().to_owned();
     sandbox.kiln("approve 0123456789abcdef").ends(4).warns(&digest).warns("2 objects");
-    let ran = sandbox.kiln(&format!("approve {digest}")).ends(0);
+    let ran = sandbox.kiln_by("alice", &format!("approve {digest}")).ends(0);
     let ran = ran.says("remove volume/b on fast, 1Mi").says("remove volume/x on slow, 1Mi").says("2 objects, 2Mi");
     assert_eq!(ran.out.lines().count(), 3, "{}", ran.out);
-    sandbox.kiln("log").says("approve").says(&digest);
+    sandbox.kiln("log volume/b").says("approve").says(&format!("in {digest}, by alice"));
     assert!(sandbox.data_file("volume/b").exists(), "nothing is run");
     assert_eq!(sandbox.object("volume/x")["status"]["condition"], "Removing");
     sandbox.kiln(&format!("approve {digest}")).ends(0).says("approved already");
@@ -190,6 +190,60 @@ fn an_approval_waits_on_the_pools_for_the_next_apply_and_covers_no_more() {
         ["b", "x", "c", "y"].into_iter().filter(|v| trash.contains(&format!("volume/{v} "))).collect();
     assert_eq!(left, ["b", "x"]);
     sandbox.kiln(&format!("approve {digest}")).ends(4).warns("is not what waits now");
+    // Approved with a run, the journal says so as well, and only of what the set has.
+    let digest = sandbox.kiln("plan -o json").ends(4).json()["approval"].as_str().unwrap().to_owned();
+    sandbox.volume("new", "size: 1Mi");
+    sandbox.kiln_by("bob", &format!("apply --approve {digest}")).ends(0);
+    for name in ["c", "y"] {
+        sandbox.kiln(&format!("log volume/{name}")).says("approve").says(&format!("in {digest}, by bob"));
+    }
+    assert!(!sandbox.kiln("log volume/new").says("create").out.contains("bob"));
+}
+
+#[test]
+fn the_journal_says_who_said_yes() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi, onRemove: Delete");
+    sandbox.volume("other", "size: 1Mi");
+    sandbox.volume("keep", "size: 1Mi");
+    sandbox.kiln("apply").ends(0);
+    sandbox.remove("specs/db.yaml");
+    sandbox.remove("specs/other.yaml");
+    sandbox.kiln_by("carol", "apply").ends(4);
+    assert!(!sandbox.kiln("log").ends(0).out.contains("carol"), "nothing was approved");
+    sandbox.kiln_by("carol", "apply --yes").ends(0).says("destroyed volume/db");
+    sandbox.kiln("log volume/db").says("approve").says("destroy, by carol");
+    assert!(!sandbox.kiln("log volume/other").ends(0).out.contains("carol"), "it waited for nobody");
+    // A line about a person is none about a step.
+    assert!(!sandbox.kiln("get -o json").ends(0).out.contains("carol"));
+}
+
+#[test]
+fn nothing_is_suspended_for_the_default_owner_of_manifests_whose_stack_is_missing() {
+    let sandbox = Sandbox::with_stack();
+    let (stack, backend) = STACK.split_once("---\n").unwrap();
+    sandbox.write("specs/stack.yaml", stack);
+    sandbox.write("specs/backend.yaml", backend);
+    sandbox.volume("db", "size: 1Mi");
+    sandbox.kiln("apply").ends(0);
+    let before = sandbox.tree("pool");
+    sandbox.write("specs/stack.yaml", "");
+    for command in ["suspend --reason audit", "suspend volume/db --reason audit", "resume"] {
+        let ran = sandbox.kiln(command).ends(4).warns("fast belongs to prod").warns("for the owner default");
+        assert!(!ran.out.contains("suspended"), "{ran:?}");
+        // The store knows it as well as the pool; and without the store the pool alone.
+        sandbox.kiln(&format!("{command} --state elsewhere")).ends(4).warns("fast belongs to prod");
+    }
+    assert_eq!(sandbox.tree("pool"), before);
+    // Manifests that never had a Stack have the owner default.
+    let never = Sandbox::new();
+    never.write("specs/backend.yaml", backend);
+    never.volume("db", "size: 1Mi");
+    never.kiln("suspend --reason early").ends(0);
+    never.kiln("resume").ends(0);
+    never.kiln("apply").ends(0);
+    never.kiln("suspend --reason audit").ends(0).says("recorded on fast");
+    never.kiln("resume").ends(0);
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use crate::sandbox::{STACK, Sandbox};
+use crate::sandbox::{STACK, Sandbox, pin};
 
 /// The directory of an object in the pool.
 fn directory(sandbox: &Sandbox, name: &str) -> PathBuf {
@@ -104,20 +105,6 @@ fn an_interrupted_adoption_of_all_objects_of_an_owner_is_completed() {
     sandbox.kiln("plan --detailed-exitcode").ends(0);
 }
 
-/// Keeps a file from being removed, as `chattr +i` does (as root; else the mode of its directory does).
-fn pin(file: &Path, pinned: bool) {
-    use std::os::unix::fs::PermissionsExt;
-    if rustix::process::geteuid().is_root() {
-        let file = fs::File::open(file).unwrap();
-        let mut flags = rustix::fs::ioctl_getflags(&file).unwrap();
-        flags.set(rustix::fs::IFlags::IMMUTABLE, pinned);
-        rustix::fs::ioctl_setflags(&file, flags).unwrap();
-    } else {
-        let mode = if pinned { 0o500 } else { 0o700 };
-        fs::set_permissions(file.parent().unwrap(), fs::Permissions::from_mode(mode)).unwrap();
-    }
-}
-
 #[test]
 fn a_purge_that_fails_keeps_the_object_listed_and_ends_with_1() {
     let sandbox = Sandbox::with_stack();
@@ -148,6 +135,33 @@ fn a_purge_that_fails_keeps_the_object_listed_and_ends_with_1() {
     sandbox.kiln("trash purge volume/db --yes").ends(0);
     assert!(!trashed.exists());
     assert!(!sandbox.kiln("trash list").ends(0).out.contains("db"));
+}
+
+#[test]
+fn a_purge_reports_what_it_destroyed_also_where_it_leaves_an_object() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.write("specs/stack.yaml", &STACK.replace("id: 5c1d2e8a90", "id: 5c1d2e8a90, trash: {ttl: 1s}"));
+    for name in ["a", "b", "c", "keep"] {
+        sandbox.volume(name, "size: 1Mi");
+    }
+    sandbox.kiln("apply").ends(0);
+    let file = sandbox.data_file("volume/b");
+    ["a", "b", "c"].iter().for_each(|name| sandbox.remove(&format!("specs/{name}.yaml")));
+    sandbox.kiln("apply --yes").ends(0);
+    let directory = file.parent().unwrap();
+    let trashed = sandbox.path("pool/.trash").join(directory.file_name().unwrap()).join(file.file_name().unwrap());
+    pin(&trashed, true);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let ran = loop {
+        let ran = sandbox.kiln("trash purge");
+        if !ran.out.contains("Nothing in the trash is past its time") || Instant::now() > deadline {
+            break ran;
+        }
+    };
+    pin(&trashed, false);
+    let ran = ran.ends(1).says("purged volume a from fast").says("purged volume c from fast");
+    let ran = ran.warns("error: volume b: ").warns("Operation not permitted");
+    assert!(!ran.out.contains("purged volume b") && !ran.err.contains("nothing is lost"), "{ran:?}");
 }
 
 #[test]

@@ -75,6 +75,13 @@ impl Sandbox {
         self.run(arguments, "")
     }
 
+    /// Runs `kiln` as a person of this name does with `sudo`.
+    pub(crate) fn kiln_by(&self, person: &str, arguments: &str) -> Ran {
+        let mut command = self.command();
+        command.env("SUDO_USER", person).args(arguments.split_whitespace());
+        Ran::of(command.output().unwrap())
+    }
+
     /// Runs `kiln` with something on standard input.
     pub(crate) fn run(&self, arguments: &str, stdin: &str) -> Ran {
         let mut command = self.command();
@@ -174,6 +181,20 @@ impl Ran {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out)
             .unwrap_or_else(|error| panic!("{error}\n--- stdout\n{}\n--- stderr\n{}", self.out, self.err))
+    }
+}
+
+/// Keeps a file from being removed, as `chattr +i` does (as root; else the mode of its directory does).
+pub(crate) fn pin(file: &Path, pinned: bool) {
+    use std::os::unix::fs::PermissionsExt;
+    if rustix::process::geteuid().is_root() {
+        let file = fs::File::open(file).unwrap();
+        let mut flags = rustix::fs::ioctl_getflags(&file).unwrap();
+        flags.set(rustix::fs::IFlags::IMMUTABLE, pinned);
+        rustix::fs::ioctl_setflags(&file, flags).unwrap();
+    } else {
+        let mode = if pinned { 0o500 } else { 0o700 };
+        fs::set_permissions(file.parent().unwrap(), fs::Permissions::from_mode(mode)).unwrap();
     }
 }
 

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::daemon::{Daemon, arrives, live, trash, wait, with_stack};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, pin};
 
 #[test]
 fn the_trash_beside_a_daemon() {
     at_once!(
         declared_again_it_is_the_same_volume_with_the_same_data,
         what_is_past_its_time_is_purged_by_the_daemon_alone,
+        what_the_daemon_purged_is_counted_also_where_it_leaves_an_object,
         where_a_person_purges_the_daemon_does_not,
         nothing_is_purged_while_something_is_in_doubt,
         what_has_marks_that_cannot_be_believed_is_not_purged,
@@ -65,6 +66,24 @@ fn what_is_past_its_time_is_purged_by_the_daemon_alone() {
     // Declared again it is another one.
     sandbox.volume("b", "size: 1Mi");
     arrives(&sandbox, "b");
+}
+
+fn what_the_daemon_purged_is_counted_also_where_it_leaves_an_object() {
+    let (sandbox, daemon) = following("interval: 1h, safety: {maxRemovedPercent: 100%}, trash: {ttl: 3s}");
+    sandbox.volume("keep", "size: 1Mi");
+    arrives(&sandbox, "keep");
+    let file = sandbox.data_file("volume/b");
+    ["a", "b"].iter().for_each(|name| sandbox.remove(&format!("specs/{name}.yaml")));
+    wait("the removals", || trash(&sandbox) == ["a", "b"]);
+    let directory = file.parent().unwrap();
+    let trashed = sandbox.path("pool/.trash").join(directory.file_name().unwrap()).join(file.file_name().unwrap());
+    pin(&trashed, true);
+    wait("the purge of the other", || daemon.metric("kiln_trash_purged_total") >= 1.0);
+    let (log, purged) = (daemon.log(), daemon.metric("kiln_trash_purged_total"));
+    pin(&trashed, false);
+    assert!(log.contains("purged volume a from fast: it was past its time"), "{log}");
+    assert!(log.contains("was not purged: volume b: "), "{log}");
+    assert!(purged == 1.0 && !log.contains("purged volume b "), "{log}");
 }
 
 fn where_a_person_purges_the_daemon_does_not() {

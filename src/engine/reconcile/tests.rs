@@ -72,7 +72,8 @@ async fn a_plan_that_breaks_a_rule_is_reported_and_not_carried_out() {
     let made = made.plan.unwrap().steps[0].clone();
     let expect = crate::model::Expect { place: Some(crate::model::Place::Live), ..made.expect.clone() };
     whole.steps.push(Step { action: Action::Destroy, expect, ..made });
-    let report = carry_out(pass, whole, None, &Options::default(), Arc::new(Yes), Report::default()).await.unwrap();
+    let report =
+        carry_out(pass, whole, None, &Options::default(), false, Arc::new(Yes), Report::default()).await.unwrap();
     assert_eq!(report.breaches.len(), 1, "{:?}", report.breaches);
     assert!(report.breaches[0].ends_with("its object is declared"), "{:?}", report.breaches);
     assert_eq!((report.changed, report.unchanged, report.failed.len()), (0, 0, 0));
