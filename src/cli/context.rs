@@ -86,12 +86,12 @@ impl Drop for LookedStore {
 
 /// What the store has, from whoever has it.
 fn look_at_store(state: &Path, daemon: Option<&Daemon>, journal: usize) -> Result<Option<OpenedStore>, StoreError> {
-    let Some(daemon) = daemon else { return store::look_briefly(state, journal) };
+    let Some(daemon) = daemon else { return store::open_read_only_with(state, journal) };
     let trouble = |failure: Failure| StoreError::Io { path: state.display().to_string(), message: failure.message };
     let path = format!("/v1/store?journal={journal}");
     let Remembered { records, intents, journal } =
         block_on(daemon.get::<Remembered>(&path)).and_then(|told| told).map_err(trouble)?;
-    Ok(Some(store::told(state, records, intents, &journal)))
+    Ok(Some(store::from_daemon(state, records, intents, &journal)))
 }
 
 /// The drivers that are built in.

@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all: written under a temporary name beside their place, synced, and then given their name.
+//! Files that are written completely or not at all: under a temporary name in the same directory, then synced and renamed.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use rustix::io::Errno;
 use super::local::fail;
 use crate::model::{DriverError, ErrorKind};
 
-/// A file being written. Dropped before [`NewFile::publish`], it leaves nothing. What a crash leaves under the temporary name is removed
-/// by the next that writes the same file.
+/// A file that is being written. Dropping it before [`NewFile::publish`] removes it. The next process that writes the same file removes
+/// a temporary file that a crash left.
 pub struct NewFile {
     dir: OwnedFd,
     temporary: String,
@@ -21,10 +21,10 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// Begins a file with such a mode, which the umask of the process restricts.
+    /// Begins a file with this mode, restricted by the umask of the process.
     ///
     /// # Errors
-    /// `Busy` if another process is writing the same file; `Conflict` if the path names no file; `Full`, `Denied`, …
+    /// `Busy` if another process is writing the same file; `Conflict` if the path does not name a file; `Full`, `Denied`, …
     pub fn begin(path: &Path, mode: u32) -> Result<Self, DriverError> {
         let failed = |e| fail::before(format!("making a temporary file beside {}", path.display()), e);
         let name = path.file_name().and_then(|name| name.to_str());
@@ -36,7 +36,7 @@ impl NewFile {
         let dir = fs::open(parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| fail::before(format!("opening {}", parent.display()), e))?;
         let temporary = format!(".{name}.kiln-tmp");
-        // It is locked for as long as it is open: one that is there and not locked was left by a crash.
+        // A temporary file is locked while it is open: one that is not locked was left by a crash.
         let lock = |file: &OwnedFd| fs::flock(file, FlockOperation::NonBlockingLockExclusive);
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         for _ in 0..2 {
@@ -45,7 +45,7 @@ impl NewFile {
                     #[cfg(test)]
                     tests::made();
                     lock(&file).map_err(failed)?;
-                    // Before it was locked, another process may have taken it for one that a crash left.
+                    // Another process may have removed it before it was locked.
                     let own = fs::fstat(&file).map_err(failed)?;
                     let there = fs::statat(&dir, &*temporary, AtFlags::SYMLINK_NOFOLLOW);
                     if there.map(|there| (there.st_dev, there.st_ino)) != Ok((own.st_dev, own.st_ino)) {
@@ -88,10 +88,10 @@ impl NewFile {
         Ok(())
     }
 
-    /// Makes the content durable and gives the file its name, in the place of another only if it `replaces`.
+    /// Makes the content durable and gives the file its name. Replaces an existing file only if `replaces`.
     ///
     /// # Errors
-    /// `Conflict` if there is a file of this name and none is replaced; `Full`, …
+    /// `Conflict` if a file of this name exists and is not to be replaced; `Full`, …
     pub fn publish(mut self, replaces: bool) -> Result<(), DriverError> {
         let (dir, temporary, name) = (self.dir.as_fd(), self.temporary.as_str(), self.name.as_str());
         fs::fsync(&self.file).map_err(|errno| self.failed(errno))?;
@@ -100,12 +100,12 @@ impl NewFile {
             false => name_if_free(dir, temporary, name),
         };
         named.map_err(|errno| match errno {
-            Errno::EXIST => fail::conflict(format!("{} is there already", self.path.display())),
+            Errno::EXIST => fail::conflict(format!("{} exists", self.path.display())),
             errno => self.failed(errno),
         })?;
         self.published = true;
         match fs::fsync(&self.dir) {
-            // Some file systems of others know no fsync of directories.
+            // Some file systems do not support fsync of directories.
             Ok(()) | Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
             Err(errno) => Err(fail::after(format!("making {} durable", self.path.display()), errno)),
         }
@@ -118,7 +118,7 @@ impl NewFile {
 
 fn name_if_free(dir: BorrowedFd<'_>, temporary: &str, name: &str) -> Result<(), Errno> {
     match fs::renameat_with(dir, temporary, dir, name, RenameFlags::NOREPLACE) {
-        // Not known by the file system (NFS): a second name, which must be free too, and then no first one.
+        // Not supported by the file system (NFS): make a hard link, which also needs a free name, and remove the first name.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             fs::linkat(dir, temporary, dir, name, AtFlags::empty())?;
             fs::unlinkat(dir, temporary, AtFlags::empty())

@@ -1,8 +1,9 @@
-//! The one place that runs external tools.
+//! Runs external tools. No other file does.
 //!
 //! A tool is run by its absolute path with an argument vector, never through a shell; with an empty environment but for `LC_ALL=C`,
 //! nothing on its standard input, bounded output, limits on memory, processor time and file size, in a process group of its own
-//! which is killed when its time is up or nobody waits any more. It dies with the thread that waits for it, and so with this process.
+//! which is killed at its time limit or when its caller stops waiting. It dies with the thread that waits for it, and so with this
+//! process.
 
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -18,14 +19,14 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::model::{DriverError, Effect, ErrorKind};
 
-/// Where distributions put tools. `PATH` is not asked: it is the caller's, and this may run as root.
+/// The directories of tools. `PATH` is not used: it belongs to the caller, and kiln may run as root.
 const PLACES: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
 /// Of standard output and of standard error each. What `qemu-img info` says of an image with a few hundred snapshots is 100 kB.
 const OUTPUT_LIMIT: usize = 1 << 20;
-/// How often the caller is asked whether to go on while a tool is silent: often enough for a progress line.
+/// How often the caller is asked whether to continue while a tool is silent: often enough for a progress line.
 const ASK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// What a tool may use.
+/// The limits of a tool.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ToolLimits {
     /// By the clock; `None` for work that takes as long as there is data, and is ended by its caller.
@@ -38,7 +39,7 @@ pub(super) struct ToolLimits {
     pub(super) file: u64,
 }
 
-/// What a tool that ended by itself said.
+/// The result of a tool that was not killed.
 #[derive(Debug)]
 pub(super) struct ToolOutput {
     pub(super) status: ExitStatus,
@@ -47,7 +48,7 @@ pub(super) struct ToolOutput {
 }
 
 impl ToolOutput {
-    /// The last line of its complaint, without control characters.
+    /// The last line of its standard error, without control characters.
     pub(super) fn complaint(&self) -> String {
         let text = String::from_utf8_lossy(&self.err);
         let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it gave no reason");
@@ -108,7 +109,7 @@ pub(super) fn run(
             let mut buffer = [0; 8192];
             let n = from.read(&mut buffer).map_err(|error| failed("listening to", error.to_string()))?;
             if said.len() + n > OUTPUT_LIMIT {
-                let message = format!("{name} said more than {OUTPUT_LIMIT} bytes");
+                let message = format!("{name} wrote more than {OUTPUT_LIMIT} bytes");
                 return Err(DriverError::before(ErrorKind::Permanent, message));
             }
             said.extend_from_slice(&buffer[..n]);
@@ -133,12 +134,12 @@ pub(super) fn run(
 fn find(name: &str) -> Result<PathBuf, DriverError> {
     let paths = PLACES.map(|place| PathBuf::from(place).join(name));
     paths.into_iter().find(|path| path.is_file()).ok_or_else(|| {
-        let message = format!("the tool {name} is not installed (looked in {})", PLACES.join(", "));
+        let message = format!("the tool {name} is not installed (searched {})", PLACES.join(", "));
         DriverError::before(ErrorKind::Unsupported, message)
     })
 }
 
-/// Does something while no tool is between being forked and being itself: until then it has all our files open.
+/// Runs `work` while no tool is between fork and exec: until exec, a child has all our files open.
 pub(super) fn while_none_starts<T>(work: impl FnOnce() -> T) -> T {
     static STARTING: Mutex<()> = Mutex::new(());
     let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -147,7 +148,7 @@ pub(super) fn while_none_starts<T>(work: impl FnOnce() -> T) -> T {
 
 /// `prlimit` and `setpriv`, both of util-linux, set the limits and then become the tool: there is one process, which never runs
 /// without them.
-#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+#[expect(clippy::disallowed_methods, reason = "the only function that starts tools")]
 fn start(name: &str, arguments: &[String], limits: ToolLimits) -> Result<Child, DriverError> {
     let fsize = if limits.file == u64::MAX { "unlimited".to_owned() } else { limits.file.to_string() };
     let mut command = Command::new(find("prlimit")?);
@@ -163,12 +164,12 @@ fn start(name: &str, arguments: &[String], limits: ToolLimits) -> Result<Child, 
         .map_err(|error| DriverError::before(ErrorKind::Transient, format!("starting {name}: {error}")))
 }
 
-/// A process that does not outlive its use.
+/// A process that is killed on drop.
 struct RunningTool(Child);
 
 impl Drop for RunningTool {
     fn drop(&mut self) {
-        // Once it has been waited for, its id may be another's.
+        // Once it has been waited for, its id may belong to another process.
         if let Ok(None) = self.0.try_wait() {
             if let Some(group) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
                 let _ = kill_process_group(group, Signal::KILL);
@@ -222,7 +223,7 @@ mod tests {
             std::thread::yield_now();
         }
         let error = sh("while :; do echo much; done", LIMITS).unwrap_err();
-        assert!(error.message.contains("said more than"), "{error}");
+        assert!(error.message.contains("wrote more than"), "{error}");
         assert!(!sh("exec dd if=/dev/zero of=/dev/null bs=2G count=1", LIMITS).unwrap().status.success(), "memory");
         let large = format!("dd if=/dev/zero of={}/x bs=1M count=2", home.path().display());
         assert!(!sh(&large, LIMITS).unwrap().status.success(), "file size");

@@ -1,4 +1,4 @@
-//! How a value becomes rows, and how rows prove that they are whole.
+//! Encodes values as rows, with checksums that prove that the rows are complete.
 //!
 //! A value is JSON: records gain fields more often than any other part of Kiln, and JSON lets old values be read without a
 //! schema of their time. It is cut into rows of at most [`CHUNK`] bytes, each of which carries a checksum over its key and its
@@ -9,8 +9,8 @@
 //! row:   checksum (16 bytes) · format (2) · rows of this value (2) · JSON
 //! ```
 //!
-//! The checksums of all rows, XORed, are the digest of the store ([`StoreMeta`]): rows that are missing, doubled, exchanged or of
-//! another time change it. (It finds damage; it does not resist someone who forges rows.)
+//! The digest of the store ([`StoreMeta`]) is the XOR of the checksums of all rows: missing, duplicate, exchanged and stale rows change
+//! it. (It detects damage, not forged rows.)
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -21,9 +21,9 @@ use crate::model::{IntentId, Name, Uid};
 /// layout of rows, or of a record that an earlier program would misread; `tests/fixtures/store` keeps rows of each.
 pub(super) const FORMAT: u16 = 3;
 
-/// In which format a value is written: the first that had its kind, so that whoever goes back to an earlier program keeps a store
-/// that it reads. Suspensions came with 2: a store that has one is refused by earlier programs, which would act on what is suspended.
-/// Their ids came with 3: earlier programs take the key of such a row for damage.
+/// The format in which a value is written: the first that had its kind, so that earlier programs can read the store after a downgrade.
+/// Suspensions came with 2: earlier programs, which would not respect them, refuse a store that has one. Their ids came with 3: earlier
+/// programs take the key of such a row for damage.
 fn format_of(value_key: &[u8]) -> u16 {
     match value_key.first() {
         Some(&kind::SUSPENSION) if value_key.contains(&b'@') => 3,
@@ -151,7 +151,7 @@ fn checksum(row_key: &[u8], body: &[u8]) -> [u8; SUM] {
 pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
     let json = serde_json::to_vec(value).map_err(|e| format!("a value cannot be written as JSON: {e}"))?;
     if json.len() > CHUNK * usize::from(u16::MAX) {
-        return Err(format!("a value of {} bytes is too large to be kept", json.len()));
+        return Err(format!("a value of {} bytes is too large for the store", json.len()));
     }
     Ok(json)
 }
@@ -183,7 +183,7 @@ pub(super) fn open_row<'a>(row_key: &[u8], row: &'a [u8]) -> Result<(usize, &'a 
     let damaged = |how: &str| RowError::Damaged(format!("a row of {} bytes {how}", row.len()));
     let (header, json) = row.split_at_checked(HEADER).ok_or_else(|| damaged("is too short"))?;
     if header[..SUM] != checksum(row_key, &row[SUM..]) {
-        return Err(damaged("does not have the checksum of its content"));
+        return Err(damaged("has a wrong checksum"));
     }
     let format = u16::from_be_bytes([header[SUM], header[SUM + 1]]);
     match format {
@@ -195,5 +195,6 @@ pub(super) fn open_row<'a>(row_key: &[u8], row: &'a [u8]) -> Result<(usize, &'a 
 
 /// Reads the JSON of a value, as [`FORMAT`] or as any earlier format: none has changed what an earlier one had.
 pub(super) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, RowError> {
-    serde_json::from_slice(json).map_err(|e| RowError::Damaged(format!("a row does not hold what its key says: {e}")))
+    serde_json::from_slice(json)
+        .map_err(|e| RowError::Damaged(format!("the content of a row does not match its key: {e}")))
 }

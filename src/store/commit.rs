@@ -1,7 +1,7 @@
-//! The committer: one thread through which every change goes.
+//! The group commit: one thread writes all batches.
 //!
-//! It takes what is waiting, makes one batch of it, has that written and synchronised, and only then answers everyone. While
-//! it does, the next ones gather: the more writers, the larger the groups, and nobody ever waits for company.
+//! A commit costs the same for one batch as for a hundred, so the thread gathers the batches that wait, writes and synchronises them
+//! as one, and only then answers their callers. While it does, the next ones gather. No batch waits for others to come.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,15 +17,15 @@ use super::error::{StoreError, sentence};
 use super::load::JournalRange;
 use super::mark::MarkFile;
 
-/// A group is closed at this many operations, or after [`GATHER`]: measured, larger ones gain little and delay the first.
+/// A group is closed at this many changes, or after [`GATHER`]: measured, larger groups gain little and delay the first batch.
 const GROUP: usize = 256;
 const GATHER: Duration = Duration::from_millis(2);
 
-/// The journal is cut when it is this much longer than it may be, and by at most this much at once: a cut costs one removal
-/// for each line, and should not be paid for with every commit.
+/// The journal is cut when it exceeds its limit by this many lines, and by this many at once: each line costs one removal, and not
+/// every commit should pay for one.
 const PRUNE: u64 = 1_000;
 
-/// One thing to do, as rows know it.
+/// A change of the database.
 pub(super) enum RowChange {
     /// Write this JSON under this key.
     Put(Vec<u8>, Vec<u8>),
@@ -35,23 +35,23 @@ pub(super) enum RowChange {
     Journal(Vec<u8>),
 }
 
-/// A batch that waits, and who is to be told.
+/// A batch that waits to be written, and the channel for its result.
 pub(super) struct QueuedBatch {
     pub(super) ops: Vec<RowChange>,
     pub(super) done: SyncSender<Result<(), StoreError>>,
 }
 
-/// What readers and the committer share.
+/// What readers share with the thread that writes.
 pub(super) struct Shared {
     pub(super) dir: PathBuf,
     pub(super) db: Db,
-    /// Held for writing while a batch goes in: a reader sees all of a batch or nothing.
+    /// Held for writing while a group is applied, so that a reader sees all of a batch or none of it.
     pub(super) gate: RwLock<()>,
     pub(super) lines: Mutex<JournalRange>,
 }
 
 impl Shared {
-    /// What to say of a write that failed with `why`: sled's words for a full disk are not for people, and not always the same.
+    /// The message about a write that failed with `why`. sled reports a full disk in words that vary and are not written for users.
     fn why_not(&self, why: String) -> String {
         match make_sure_of_room(&self.dir) {
             Err(StoreError::Io { message, .. }) => message,
@@ -60,20 +60,20 @@ impl Shared {
     }
 }
 
-/// The committer's own.
+/// The state of the thread that writes.
 pub(super) struct Committer {
     pub(super) shared: Arc<Shared>,
     pub(super) seq: u64,
     pub(super) rows: u64,
     pub(super) digest: Digest,
     pub(super) mark: MarkFile,
-    /// Why nothing more is written. After one failed write nobody knows what the disk has (a second `fsync` reports success
-    /// for pages that the first one lost), so none is tried.
+    /// Why nothing more is written. After a failed write the content of the disk is unknown (a second `fsync` reports success for
+    /// pages that the first one lost), so no further write is tried.
     pub(super) failed: Option<String>,
 }
 
 impl Committer {
-    /// Runs until the last sender is gone.
+    /// Writes what is queued until the last sender is dropped.
     pub(super) fn run(mut self, jobs: &Receiver<QueuedBatch>) {
         while let Ok(first) = jobs.recv() {
             let began = Instant::now();
@@ -96,12 +96,12 @@ impl Committer {
                         Err(StoreError::Io { path, message: message.clone() })
                     }
                 };
-                // Who does not wait any more need not be told.
+                // A caller that has given up does not receive it.
                 let _ = done.send(answer);
             }
         }
         if self.failed.is_none() {
-            // The batches are durable; only the mark may be behind, which is allowed.
+            // The batches are durable. Only the mark may be behind, which is allowed.
             let _ = self.mark.sync();
         }
     }
@@ -173,10 +173,12 @@ impl Committer {
             let row_key = codec::row_key(key, rows.len());
             match self.shared.db.get(&row_key)? {
                 None if rows.is_empty() => break,
-                None => return Err(DbError::Damaged("a row is gone that was there".to_owned())),
+                None => return Err(DbError::Damaged("a row has disappeared".to_owned())),
                 Some(row) => {
                     let opened = codec::open_row(&row_key, &row);
-                    count = opened.map_err(|e| DbError::Damaged(format!("a row has changed by itself: {e:?}")))?.0;
+                    count = opened
+                        .map_err(|e| DbError::Damaged(format!("a row has changed since it was written: {e:?}")))?
+                        .0;
                     rows.push(row);
                 }
             }
@@ -185,7 +187,7 @@ impl Committer {
     }
 }
 
-/// The row that says what all others are.
+/// The row that describes all others.
 pub(super) fn meta_rows(meta: &StoreMeta) -> Result<Vec<Write>, String> {
     let json = codec::encode(meta)?;
     let key = codec::meta_key();

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use super::error::StoreError;
 use crate::model::{BackendRecord, IntentId, JournalEntry, Name, ObjectRecord, OpenIntent, Records, Suspension, Uid};
 
-/// How many lines of the journal are kept: years of a person's applies, a day of the busiest daemon, some 40 MB.
+/// The number of journal lines that are kept: years of manual applies, a day of the busiest daemon, some 40 MB.
 pub const JOURNAL_LINES: u64 = 100_000;
 
-/// One durable change: all of it or none.
+/// One atomic and durable change.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
-    /// Backends to write (`Some`) or forget (`None`).
+    /// Backends to write (`Some`) or remove (`None`).
     pub backends: Vec<(Name, Option<BackendRecord>)>,
-    /// Objects to write or forget.
+    /// Objects to write or remove.
     pub objects: Vec<(Uid, Option<ObjectRecord>)>,
-    /// Suspensions to write or lift, by [`Suspension::key`].
+    /// Suspensions to write or remove, by [`Suspension::key`].
     pub suspensions: Vec<(String, Option<Suspension>)>,
     /// Intents to open.
     pub open: Vec<OpenIntent>,
@@ -26,7 +26,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Makes this change and that one a single one. What `other` says of the same thing counts.
+    /// Appends `other` to this change. Where both change the same record, `other` counts.
     pub fn append(&mut self, other: Batch) {
         let Batch { backends, objects, suspensions, open, close, journal } = other;
         self.backends.extend(backends);
@@ -38,7 +38,7 @@ impl Batch {
     }
 }
 
-/// What the engine asks of a store. Calls block (a commit until it is on disk) and come from any thread.
+/// A store. Calls block (a commit until it is on disk) and may come from any thread.
 pub trait Store: Send + Sync {
     /// All records.
     ///
@@ -46,30 +46,30 @@ pub trait Store: Send + Sync {
     /// See [`StoreError`].
     fn records(&self) -> Result<Arc<Records>, StoreError>;
 
-    /// Intents that were opened and not closed: what was running when a process died.
+    /// The intents that were opened and not closed: the steps that were running when a process died.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn intents(&self) -> Result<Vec<OpenIntent>, StoreError>;
 
-    /// A number that no intent, open or closed, has had since the store was opened, larger than those open.
+    /// A number that no intent has had since the store was opened, larger than the number of every open intent.
     fn next_intent(&self) -> IntentId;
 
-    /// Makes a change durable: when it returns, a power cut does not undo it. Concurrent calls are gathered into one.
+    /// Makes a change durable: when it returns, a power cut does not undo it. Concurrent calls are written as one.
     ///
     /// # Errors
-    /// See [`StoreError`]. After an error the change may or may not be there.
+    /// See [`StoreError`]. After an error the change may or may not have been made.
     fn commit(&self, batch: Batch) -> Result<(), StoreError>;
 
     /// Checks that the store's lock and database are still at the path where they were opened.
     ///
     /// # Errors
-    /// [`StoreError::Replaced`] if they are not; [`StoreError::Io`] if that cannot be told.
+    /// [`StoreError::Replaced`] if they are not; [`StoreError::Io`] if that cannot be checked.
     fn check_place(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Whether a commit waits for a disk, so that it must not be called from an async thread.
+    /// Whether a commit waits for a disk and must not be called from an async thread.
     fn waits_for_disk(&self) -> bool {
         true
     }

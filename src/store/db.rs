@@ -1,4 +1,4 @@
-//! The only file that knows sled: rows in, rows out, and nothing that it does wrong gets any further.
+//! The only file that uses sled. It contains the faults of sled.
 //!
 //! sled 0.34 panics on damaged files, in our threads and in its own; sometimes a call then never returns, or its destructor
 //! does not. So every call runs under `catch_unwind`, those that open and close run on threads of their own with a deadline,
@@ -145,7 +145,7 @@ thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Keeps the messages of sled's panics from the terminal: they would look like a bug of Kiln to someone whose disk is failing,
+/// Keeps the messages of sled's panics from the terminal: to a user whose disk is failing they would appear to be a bug of Kiln,
 /// and what matters of them is in the note. Panics of all other threads go to the hook that was there.
 fn hush() {
     static ONCE: Once = Once::new();
@@ -187,7 +187,7 @@ fn on_own_thread<T: Send + 'static>(
 ) -> Result<T, DbError> {
     let (send, receive) = sync_channel(1);
     let thread = std::thread::Builder::new().name("kiln-store".to_owned()).spawn(move || {
-        // Whoever asked may have gone.
+        // The caller may have given up.
         let _ = send.send(guarded(doing, call));
     });
     if let Err(e) = thread {
@@ -206,7 +206,7 @@ fn on_own_thread<T: Send + 'static>(
 mod tests {
     use super::*;
 
-    /// What [`a_panic_of_sleds_is_an_error_and_says_nothing_on_the_terminal`] looks for.
+    /// What [`a_panic_of_sleds_is_an_error_and_says_nothing_on_the_terminal`] searches for.
     const CAUGHT: &str = "this one is caught";
     const OTHERS: &str = "this one is somebody else's";
 

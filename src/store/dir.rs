@@ -10,10 +10,10 @@ use super::error::{StoreError, trouble};
 pub(super) const DATABASE: &str = "db";
 const ROOM: &str = "room";
 
-/// What sled needs to open anything: its smallest file is a segment of 512 KiB, and it writes before it reads.
+/// The space in bytes that sled needs to open a database: its smallest file is a segment of 512 KiB, and it writes before it reads.
 const NEEDED: usize = 1024 * 1024;
 
-/// Whether something is there, be it a link that leads nowhere.
+/// Whether an entry exists. A dangling link does.
 pub(super) fn exists(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
@@ -26,13 +26,13 @@ pub(super) fn make_directory(dir: &Path) -> Result<(), StoreError> {
     if dir.is_dir() {
         return Ok(());
     }
-    // What is remembered names every volume: other users have no business in it.
+    // Readable by this user only: the records name every volume.
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(|e| trouble(dir, "the directory cannot be made", &e))
 }
 
-/// Tries whether there is room for what sled is about to write. sled itself, opened on a full disk, panics or takes the data
-/// for damaged. (The free space that a file system reports does not know quotas; writing does.)
+/// Checks by writing that there is space for what sled is about to write. On a full disk, sled panics or reports damage. (The free space
+/// that a file system reports does not include quotas.)
 pub(super) fn make_sure_of_room(dir: &Path) -> Result<(), StoreError> {
     let path = dir.join(ROOM);
     let written = fs::write(&path, vec![0; NEEDED]);
@@ -40,7 +40,7 @@ pub(super) fn make_sure_of_room(dir: &Path) -> Result<(), StoreError> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),
     };
-    written.and(removed).map_err(|e| trouble(dir, "nothing can be written in it", &e))
+    written.and(removed).map_err(|e| trouble(dir, "no file can be written in it", &e))
 }
 
 pub(super) fn sync_directory(dir: &Path) -> io::Result<()> {

@@ -6,52 +6,54 @@ use std::path::Path;
 /// Why the store cannot be used.
 #[derive(Debug, Clone, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum StoreError {
-    /// A living process has it.
+    /// A running process has it open.
     #[error("the store {path} is in use by process {pid} since {since}")]
     Locked {
         /// The store's directory.
         path: String,
-        /// Of the process that holds it.
+        /// The process that has it open.
         pid: u32,
-        /// In RFC 3339.
+        /// The time when that process opened it, in RFC 3339.
         since: String,
     },
-    /// Written by a newer Kiln.
-    #[error("the store {path} has format {found}; this kiln reads up to {known}")]
+    /// A newer version of Kiln wrote it.
+    #[error("the store {path} has format {found}; this version of kiln reads formats up to {known}")]
     Newer {
         /// The store's directory.
         path: String,
-        /// What it has.
+        /// The format of the store.
         found: u32,
-        /// What this program reads.
+        /// The newest format that this program reads.
         known: u32,
     },
-    /// What is at its path is not what was opened: what this process writes, no other finds.
+    /// The path no longer leads to the store that was opened, so no other process would find what this one writes.
     #[error("the store {path} was removed or replaced while it was in use: {message}")]
     Replaced {
         /// The store's directory.
         path: String,
-        /// Which part of it.
+        /// The part that was replaced.
         message: String,
     },
-    /// No room, or not writable, or another trouble of the file system.
+    /// An error of the file system: no space, not writable, and so on.
     #[error("the store {path} cannot be written: {message}")]
     Io {
         /// The store's directory.
         path: String,
-        /// One sentence.
+        /// The cause and, where known, the fix.
         message: String,
     },
 }
 
-/// What to tell a person about an error of the file system: what it means and what to do, where that is known.
+/// Translates an error of the file system for users: its meaning and the fix, where known.
 pub(super) fn sentence(message: &str, errno: Option<i32>) -> String {
     use rustix::io::Errno;
     match errno.map(Errno::from_raw_os_error) {
-        Some(Errno::NOSPC | Errno::DQUOT) => "no room is left there; free some, or choose another place with --state",
-        Some(Errno::ROFS) => "the file system is read-only; choose another place with --state",
-        Some(Errno::ACCESS | Errno::PERM) => "this user may not; give it the directory, or choose another with --state",
-        Some(Errno::MFILE | Errno::NFILE) => "too many files are open; raise the limit",
+        Some(Errno::NOSPC | Errno::DQUOT) => "no space is left; free some, or choose another directory with --state",
+        Some(Errno::ROFS) => "the file system is read-only; choose another directory with --state",
+        Some(Errno::ACCESS | Errno::PERM) => {
+            "permission denied; chown the directory to this user, or choose another with --state"
+        }
+        Some(Errno::MFILE | Errno::NFILE) => "too many files are open; raise the limit (ulimit -n)",
         _ => return message.to_owned(),
     }
     .to_owned()

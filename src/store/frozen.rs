@@ -1,4 +1,4 @@
-//! A store as a look found it: all of it in memory, and nothing to be written.
+//! A read-only store in memory.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -12,18 +12,18 @@ use super::contract::{Batch, Store};
 use super::error::StoreError;
 use super::load::LoadedStore;
 
-/// What was there.
+/// A read-only store.
 pub(super) struct Frozen {
     dir: PathBuf,
     records: Arc<Records>,
     intents: Vec<OpenIntent>,
-    /// As JSON: most who look want a few lines, and a hundred thousand take half a second to read.
+    /// As JSON: most commands need a few lines, and decoding a hundred thousand takes half a second.
     journal: VecDeque<Vec<u8>>,
     next_intent: AtomicU64,
 }
 
 impl Frozen {
-    /// What was read; with nothing, an empty store.
+    /// A store with what was loaded; empty for `None`.
     pub(super) fn new(dir: &Path, loaded: Option<LoadedStore>) -> Frozen {
         let (records, intents, journal) = match loaded {
             Some(LoadedStore { records, intents, journal, .. }) => (records, intents, journal),
@@ -34,14 +34,14 @@ impl Frozen {
         Frozen { dir: dir.to_owned(), records, intents, journal, next_intent: AtomicU64::new(next) }
     }
 
-    /// What a living process told of its store.
-    pub(super) fn told(
+    /// A store with the content that the daemon reported.
+    pub(super) fn from_daemon(
         dir: &Path,
         records: Arc<Records>,
         intents: Vec<OpenIntent>,
         journal: &[JournalEntry],
     ) -> Frozen {
-        // What was decoded a moment ago can be encoded.
+        // These entries were just decoded, so they can be encoded.
         let journal = journal.iter().filter_map(|entry| codec::encode(entry).ok()).collect();
         let next = intents.iter().map(|intent| intent.id.0.saturating_add(1)).max().unwrap_or(1);
         Frozen { dir: dir.to_owned(), records, intents, journal, next_intent: AtomicU64::new(next) }
@@ -66,12 +66,12 @@ impl Store for Frozen {
     }
 
     fn commit(&self, _: Batch) -> Result<(), StoreError> {
-        Err(self.failed("it was opened only to look"))
+        Err(self.failed("it was opened read-only"))
     }
 
     fn journal(&self, limit: usize) -> Result<Vec<JournalEntry>, StoreError> {
         let lines = self.journal.iter().skip(self.journal.len().saturating_sub(limit));
         let entries: Result<_, _> = lines.map(|json| codec::decode(json)).collect();
-        entries.map_err(|_| self.failed("its journal has a line that this kiln cannot read"))
+        entries.map_err(|_| self.failed("its journal has a line that this version of kiln cannot read"))
     }
 }

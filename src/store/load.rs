@@ -1,4 +1,4 @@
-//! Reading a database from end to end, believing nothing.
+//! Reads a complete database and checks all of it.
 
 use std::collections::VecDeque;
 
@@ -12,9 +12,9 @@ use super::db::{Db, DbError};
 pub(super) enum LoadError {
     /// A newer program wrote it.
     Newer(u32),
-    /// It is not what was written.
+    /// It is damaged.
     Damaged(String),
-    /// The file system refused: it may be fine.
+    /// It could not be read, and may be complete.
     Io(String, Option<i32>),
 }
 
@@ -106,9 +106,9 @@ pub(super) fn load(db: &Db, at_least: u64, journal: usize) -> Result<LoadedStore
         Ok(())
     })?;
     loaded.records = rows_read.into_records();
-    let Some(meta) = meta else { return Err(LoadError::Damaged("its rows are gone".to_owned())) };
+    let Some(meta) = meta else { return Err(LoadError::Damaged("its rows are missing".to_owned())) };
     if meta.rows != rows || meta.digest != digest.to_hex() {
-        let how = format!("it has {rows} rows that are not the {} rows that were written", meta.rows);
+        let how = format!("its {rows} rows are not the {} rows that were written", meta.rows);
         return Err(LoadError::Damaged(how));
     }
     if meta.seq < at_least {
@@ -210,7 +210,7 @@ impl Rows {
 }
 
 fn impossible(key: &[u8]) -> LoadError {
-    LoadError::Damaged(format!("it has a row that no kiln writes, {:?}", String::from_utf8_lossy(key)))
+    LoadError::Damaged(format!("it has a row that kiln does not write, {:?}", String::from_utf8_lossy(key)))
 }
 
 /// Calls `each_row` with every row, and `each` with every value put together from them.

@@ -1,4 +1,4 @@
-//! Who has the store. The kernel's lock on a file that is never replaced decides; what is written in the file only says whom.
+//! The lock of the store: a kernel lock on a file that is never replaced. The text in the file only names the holder for messages.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -15,16 +15,15 @@ use crate::text::rfc3339;
 /// The file's name.
 pub(super) const FILE: &str = "lock";
 
-/// How long a writer waits for those who only look: they hold the lock while they copy the database, which takes a second
-/// where it is a gigabyte.
-const WAIT_FOR_LOOKERS: Duration = Duration::from_secs(10);
+/// How long a writer waits for readers: they hold the lock while they copy the database, which takes a second for a gigabyte.
+const WAIT_FOR_READERS: Duration = Duration::from_secs(10);
 
-/// A FIFO under the name of one of our files is not waited for.
+/// The flag with which files are opened, so that a FIFO under the name of one of them does not block.
 pub(super) const NO_WAIT: i32 = OFlags::NONBLOCK.bits() as i32;
 
 const POLL: Duration = Duration::from_millis(5);
 
-/// Held until it is dropped.
+/// The lock, held until dropped.
 #[derive(Debug)]
 pub(super) struct StoreLock(File);
 
@@ -51,12 +50,12 @@ pub(super) fn identity_at(path: &Path) -> io::Result<Option<(u64, u64)>> {
 
 impl Drop for StoreLock {
     fn drop(&mut self) {
-        // OperationResult and not left to the closing of the file: a child that is just being started has a copy of it until it becomes its tool.
+        // Closing the file is not enough: a child process has a copy of the descriptor until it executes its tool.
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
 
-/// Takes the lock for writing, and writes down who has it since when.
+/// Takes the lock for writing, and writes the holder and the time into the file.
 pub(super) fn exclusive(dir: &Path, now: u64) -> Result<StoreLock, StoreError> {
     let path = dir.join(FILE);
     let file = OpenOptions::new()
@@ -68,11 +67,11 @@ pub(super) fn exclusive(dir: &Path, now: u64) -> Result<StoreLock, StoreError> {
         .custom_flags(NO_WAIT)
         .open(path)
         .map_err(|e| trouble(dir, "its lock cannot be opened", &e))?;
-    let give_up = Instant::now() + WAIT_FOR_LOOKERS;
+    let give_up = Instant::now() + WAIT_FOR_READERS;
     while !try_lock(dir, &file, FlockOperation::NonBlockingLockExclusive)? {
-        // Only those who look let another look: then it is worth waiting.
-        let looked_at = try_lock(dir, &file, FlockOperation::NonBlockingLockShared)?;
-        if !looked_at || Instant::now() >= give_up {
+        // A shared lock is possible beside readers only. Their locks are worth waiting for.
+        let is_read = try_lock(dir, &file, FlockOperation::NonBlockingLockShared)?;
+        if !is_read || Instant::now() >= give_up {
             return Err(holder(dir, &file));
         }
         flock(&file, FlockOperation::Unlock).map_err(|e| trouble(dir, "its lock cannot be released", &e.into()))?;
@@ -85,7 +84,7 @@ pub(super) fn exclusive(dir: &Path, now: u64) -> Result<StoreLock, StoreError> {
     Ok(StoreLock(file))
 }
 
-/// Takes the lock for looking, without writing anything. `None`: there is nothing to lock, so nobody writes.
+/// Takes the lock for reading, without writing anything. `None` if there is no lock file, and so no writer.
 pub(super) fn shared(dir: &Path) -> Result<Option<StoreLock>, StoreError> {
     let file = match OpenOptions::new().read(true).custom_flags(NO_WAIT).open(dir.join(FILE)) {
         Ok(file) => file,
@@ -106,7 +105,7 @@ fn try_lock(dir: &Path, file: &File, operation: FlockOperation) -> Result<bool, 
     }
 }
 
-/// Waits until nobody has this file of sled's locked: its threads let go of it a moment after it was closed.
+/// Waits until no thread or process has this file of sled locked: sled's threads release it a moment after it was closed.
 pub(super) fn wait_until_free(path: &Path, limit: Duration) -> bool {
     let Ok(file) = File::open(path) else { return true };
     let give_up = Instant::now() + limit;
@@ -119,8 +118,8 @@ pub(super) fn wait_until_free(path: &Path, limit: Duration) -> bool {
     true
 }
 
-/// Who has it, as far as the file says. Between taking the lock and writing down its name, a process finds that of the one
-/// before it there: a name that nobody living bears is read again, for a moment.
+/// The holder that the file names. A process that has just taken the lock has not written its name yet, so a holder that does not run
+/// any more is read again for a moment.
 fn holder(dir: &Path, file: &File) -> StoreError {
     let mut tries = 20;
     let (pid, since) = loop {
@@ -143,6 +142,6 @@ fn holder(dir: &Path, file: &File) -> StoreError {
 }
 
 fn lives(pid: Pid) -> bool {
-    // Anything but "no such process" comes from one that is there.
+    // Every other error comes from a process that exists.
     test_kill_process(pid) != Err(rustix::io::Errno::SRCH)
 }

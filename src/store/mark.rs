@@ -1,4 +1,4 @@
-//! The mark: what the store must be at least, in one line beside the database.
+//! The mark: one line beside the database with the number of the last batch that the database must contain.
 //!
 //! sled, when the end of its log is damaged, can come up as it was some batches ago: whole, and old. Nothing inside of it can
 //! tell. So after each batch is on disk its number is written to the file `mark`, outside of sled. A database with a smaller
@@ -22,14 +22,14 @@ const WRITTEN: u16 = 1;
 /// The file's name.
 pub(super) const FILE: &str = "mark";
 
-/// What the file says.
+/// The content of the mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StoreMark {
-    /// There is none.
+    /// The file does not exist.
     Missing,
     /// It is not a mark: damaged, or cut short by a power cut.
     Unreadable,
-    /// Of this format.
+    /// A format that this program reads.
     Current {
         /// The number of a batch that was on disk.
         seq: u64,

@@ -1,4 +1,4 @@
-//! A store in memory, for tests: the same answers, no disk, and trouble on demand.
+//! A store in memory, for tests: the same answers without a disk, and failures on demand.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
 use super::contract::{Batch, JOURNAL_LINES, Store};
 use super::error::StoreError;
 
-/// Where, in a commit, the process is to die.
+/// The point of a commit at which the process crashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CrashPoint {
-    /// Before anything of it is durable.
+    /// Before any of it is durable.
     Before,
-    /// When it is durable, and before the caller hears of it.
+    /// When it is durable, before the call returns.
     After,
 }
 
@@ -35,29 +35,29 @@ struct MemoryState {
     dead: bool,
 }
 
-/// A store that is gone with its last handle. As with the one on disk, a commit that failed is the last that is tried: every
-/// later one fails too, until [`reopen`](Self::reopen).
+/// A store that is lost with its last handle. As with the store on disk, every commit after a failed one fails too, until
+/// [`reopen`](Self::reopen).
 #[derive(Debug, Default)]
 pub struct MemoryStore(Mutex<MemoryState>);
 
 impl MemoryStore {
-    /// An empty one.
+    /// An empty store.
     pub fn new() -> MemoryStore {
         MemoryStore::default()
     }
 
-    /// How many commits were begun, those included that failed.
+    /// The number of commits that were begun, failed ones included.
     pub fn commits(&self) -> u64 {
         self.inner().commits
     }
 
-    /// Makes the `n`-th commit (from 1, counted from the beginning) fail as on a full disk, with nothing of it done.
+    /// Makes the `n`-th commit (counted from 1) fail as on a full disk, without effect.
     pub fn fail_at(&self, n: u64) {
         self.inner().fail_at = Some(n);
     }
 
-    /// Makes the process die in the `n`-th commit (from 1, counted from the beginning): that call and all that come after it
-    /// fail, and [`reopen`](Self::reopen) shows what had become durable.
+    /// Makes the process crash in the `n`-th commit (counted from 1): that call and all later ones fail, and
+    /// [`reopen`](Self::reopen) returns the durable content.
     pub fn crash_at(&self, n: u64, point: CrashPoint) {
         self.inner().crash_at = Some((n, point));
     }
@@ -67,7 +67,7 @@ impl MemoryStore {
         self.inner().dead
     }
 
-    /// What a new process finds: the content, and nothing that was set or counted.
+    /// The store as a new process finds it: its content, without the settings and counts of this one.
     pub fn reopen(&self) -> MemoryStore {
         let inner = self.inner();
         let content = inner.content.clone();
@@ -80,7 +80,7 @@ impl MemoryStore {
 }
 
 fn dead() -> StoreError {
-    StoreError::Io { path: "(in memory)".to_owned(), message: "it was made to fail".to_owned() }
+    StoreError::Io { path: "(in memory)".to_owned(), message: "simulated failure".to_owned() }
 }
 
 impl MemoryState {

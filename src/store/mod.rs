@@ -1,18 +1,18 @@
 //! The store: what Kiln remembers between runs, behind a trait. Never the only truth.
 //!
-//! [`open`] takes the store's directory for writing, [`look`] reads it and changes nothing. Whatever they find there, they end
-//! in a store that can be used or in one of the three errors of [`StoreError`]: a damaged database is set aside under its own
-//! directory, and a new one begun, which the next pass fills from what the backends show.
+//! [`open`] opens the store's directory for writing, [`open_read_only`] reads it and changes nothing. Both return a usable store or a
+//! [`StoreError`]: a damaged database is moved to a directory of its own and replaced by a new one, which the next pass fills from the
+//! observed backends.
 //!
 //! ```text
-//! DIR/lock         who has it: a lock of the kernel's, see `lock`
-//! DIR/mark         the format, and the number of the last batch: what the database must have at least, see `mark`
+//! DIR/lock         the process that has it open: a kernel lock, see `lock`
+//! DIR/mark         the format, and the number of the last batch, which the database must have, see `mark`
 //! DIR/db/          the database: rows with checksums, and one row about all others, see `codec`
-//! DIR/db.new/      a database being made; it becomes `db` by a rename, so a `db` without its rows is a damaged one
-//! DIR/damaged-…/   databases that could not be believed
+//! DIR/db.new/      a database being made. It is renamed to `db` when it is complete, so a `db` without its rows is damaged
+//! DIR/damaged-…/   damaged databases
 //! ```
 //!
-//! Changes go through one thread (`commit`), which gathers what is waiting into one batch. Only `db` knows sled.
+//! One thread (`commit`) writes all changes, and gathers those that wait into one. Only `db` uses sled.
 
 mod codec;
 mod commit;
@@ -34,4 +34,4 @@ mod tests;
 pub use contract::{Batch, JOURNAL_LINES, Store};
 pub use error::StoreError;
 pub use memory::{CrashPoint, MemoryStore};
-pub use open::{OpenedStore, StoreCondition, look, look_briefly, open, told, try_writing};
+pub use open::{OpenedStore, StoreCondition, from_daemon, open, open_read_only, open_read_only_with, try_writing};

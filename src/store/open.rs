@@ -1,4 +1,4 @@
-//! Opening the store: for writing, or to look.
+//! Opens the store, for writing or read-only.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -23,27 +23,27 @@ use crate::text::rfc3339;
 const UNFINISHED: &str = "db.new";
 const DAMAGED: &str = "damaged-";
 
-/// How many damaged stores are kept: enough to look into a fault that comes again, and an end to what they take up.
+/// The number of damaged databases that are kept: enough to analyse a recurring fault, and a limit on their space.
 const KEPT: usize = 3;
 
-/// What opening a store came to.
+/// The condition in which a store was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreCondition {
-    /// All that was written, or nothing because nothing was.
+    /// Complete, or new and empty.
     Whole,
-    /// It could not be read: this says nothing of what is in it.
+    /// It could not be read. Its content may be complete.
     Unreadable,
-    /// It was read and cannot be believed.
+    /// It was read and is damaged.
     Damaged,
 }
 
-/// A store, and what a person should know about how it was opened.
+/// An open store, with notes for the user.
 pub struct OpenedStore {
-    /// Usable until its last handle is dropped, which closes it.
+    /// Dropping the last handle closes it.
     pub store: Arc<dyn Store>,
     /// One sentence each.
     pub notes: Vec<String>,
-    /// Of a store that is opened for writing always [`StoreCondition::Whole`].
+    /// Always [`StoreCondition::Whole`] for a store that is opened for writing.
     pub found: StoreCondition,
 }
 
@@ -53,12 +53,12 @@ impl std::fmt::Debug for OpenedStore {
     }
 }
 
-/// Opens the store in `dir` for writing, at `now` (seconds since 1970), making the directory and the store where there are
-/// none. A damaged one is set aside and a new one begun, which a note says. Blocks; all of the content is read and checked.
+/// Opens the store in `dir` for writing, at `now` (seconds since 1970). Makes the directory and the store if they do not exist. A damaged
+/// database is set aside and replaced by an empty one; a note says so. Blocks: all of the content is read and checked.
 ///
 /// # Errors
-/// [`StoreError::Locked`] while a living process has it open, [`StoreError::Newer`], and [`StoreError::Io`] where the directory
-/// cannot be made or written to or has no room. In none of these cases is anything of the content changed.
+/// [`StoreError::Locked`] while another process has it open, [`StoreError::Newer`], and [`StoreError::Io`] if the directory cannot be
+/// made or written to or has no space. An error leaves the content unchanged.
 pub fn open(dir: &Path, now: u64) -> Result<OpenedStore, StoreError> {
     make_directory(dir)?;
     let lock = lock::exclusive(dir, now)?;
@@ -73,15 +73,15 @@ pub fn open(dir: &Path, now: u64) -> Result<OpenedStore, StoreError> {
         Some(both) => both,
         None => make(dir)?,
     };
-    // What a killed process had written and not made durable was read from memory: it has to be on disk before the mark asks
-    // for it, or a power cut would make a whole database look like one that went back in time.
+    // Batches that a killed process wrote and did not sync were read from the page cache. They must be on disk before the mark requires
+    // them; otherwise, after a power cut, a complete database would seem to have lost a batch.
     db.sync().map_err(|trouble| unusable(dir, trouble.into()))?;
     let mark = MarkFile::open(dir, loaded.seq).map_err(|e| trouble(dir, "its mark cannot be written", &e))?;
     let store = Persistent::start(dir, lock, db, mark, loaded)?;
     Ok(OpenedStore { store: Arc::new(store), notes, found: StoreCondition::Whole })
 }
 
-/// The database that is there and can be believed; another is set aside.
+/// The existing database. A damaged one is set aside.
 fn existing(
     dir: &Path,
     mark: StoreMark,
@@ -93,7 +93,7 @@ fn existing(
         notes.push(match mark {
             StoreMark::Missing | StoreMark::Current { seq: 0 } => format!("a new store was made in {}", dir.display()),
             _ => format!(
-                "the store's database {} was gone; a new one was made, and is rebuilt from what the backends show",
+                "the store's database {} was missing; a new one was made and is rebuilt from the observed backends",
                 database.display()
             ),
         });
@@ -103,16 +103,16 @@ fn existing(
         Ok(both) => {
             if mark == StoreMark::Unreadable {
                 let path = dir.join(mark::FILE);
-                notes.push(format!("the store's mark {} was damaged and is written anew", path.display()));
+                notes.push(format!("the store's mark {} was damaged and has been rewritten", path.display()));
             }
             Ok(Some(both))
         }
         Err(LoadError::Damaged(how)) => {
-            // A full disk can look like damage from inside of sled.
+            // sled can report a full disk as damage.
             make_sure_of_room(dir)?;
             let aside = set_aside(dir, now).map_err(|e| trouble(dir, "it is damaged and cannot be set aside", &e))?;
             notes.push(format!(
-                "the store was damaged ({how}); it was set aside as {} and is rebuilt from what the backends show",
+                "the store was damaged ({how}); it was set aside as {} and is rebuilt from the observed backends",
                 aside.display()
             ));
             Ok(None)
@@ -121,21 +121,21 @@ fn existing(
     }
 }
 
-/// Reads the store in `dir` for a command that only looks. Writes nothing there, sets nothing aside, and does not keep others
-/// from opening it afterwards: what it gives is a copy in memory. `None`: there is no store. One that is damaged or cannot be
-/// read is given as an empty one, with a note: that is all that a command which writes would start from, too.
+/// Reads the store in `dir` into memory for a read-only command. Changes nothing there, and does not keep other processes from opening
+/// it afterwards. `None` if there is no store. A store that is damaged or cannot be read is returned as an empty one, with a note: a
+/// command that writes would also start from an empty one.
 ///
 /// # Errors
 /// [`StoreError::Locked`] and [`StoreError::Newer`], as with [`open`]; never [`StoreError::Io`].
-pub fn look(dir: &Path) -> Result<Option<OpenedStore>, StoreError> {
-    look_briefly(dir, usize::MAX)
+pub fn open_read_only(dir: &Path) -> Result<Option<OpenedStore>, StoreError> {
+    open_read_only_with(dir, usize::MAX)
 }
 
-/// Like [`look`], with only so many of the journal's last lines.
+/// As [`open_read_only`], with only the last `journal` lines of the journal.
 ///
 /// # Errors
-/// As [`look`].
-pub fn look_briefly(dir: &Path, journal: usize) -> Result<Option<OpenedStore>, StoreError> {
+/// As [`open_read_only`].
+pub fn open_read_only_with(dir: &Path, journal: usize) -> Result<Option<OpenedStore>, StoreError> {
     let empty = |found: StoreCondition, why: String| {
         let note = format!("the store {} is not used: {why}", dir.display());
         Ok(Some(OpenedStore { store: Arc::new(Frozen::new(dir, None)), notes: vec![note], found }))
@@ -165,13 +165,13 @@ pub fn look_briefly(dir: &Path, journal: usize) -> Result<Option<OpenedStore>, S
     drop(held);
     let scratch = match scratch {
         Ok(scratch) => scratch,
-        Err(e) => return without(format!("it cannot be copied to look at it: {e}")),
+        Err(e) => return without(format!("it cannot be copied for reading: {e}")),
     };
     match read(&scratch.0, mark, journal) {
         Ok((db, loaded)) => {
             let notes = match db.close() {
                 Ok(()) => Vec::new(),
-                // What was read was checked before.
+                // The content has been checked already.
                 Err(trouble) => vec![format!("the copy of the store could not be closed: {trouble:?}")],
             };
             Ok(Some(OpenedStore {
@@ -185,12 +185,12 @@ pub fn look_briefly(dir: &Path, journal: usize) -> Result<Option<OpenedStore>, S
             without(format!("its copy cannot be read: {}", sentence(&message, errno)))
         }
         Err(LoadError::Damaged(how)) => {
-            empty(StoreCondition::Damaged, format!("it is damaged ({how}); a command that writes will set it aside"))
+            empty(StoreCondition::Damaged, format!("it is damaged ({how}); the next command that writes sets it aside"))
         }
     }
 }
 
-/// Tries whether [`open`] would find the store in `dir` writable, with room for what it writes. Leaves everything as it was.
+/// Checks whether [`open`] would find the store in `dir` writable, with enough space. Changes nothing.
 ///
 /// # Errors
 /// As [`open`], but for [`StoreError::Locked`] and [`StoreError::Newer`].
@@ -199,13 +199,13 @@ pub fn try_writing(dir: &Path) -> Result<(), StoreError> {
         dir.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.is_dir()).collect();
     let tried = make_directory(dir).and_then(|()| make_sure_of_room(dir)).and_then(|()| open_for_writing(dir));
     for made in missing {
-        // Where something was put into it meanwhile it stays.
+        // A directory that is no longer empty stays.
         let _ = fs::remove_dir(made);
     }
     tried
 }
 
-/// Opens every file of a store for writing, and writes nothing.
+/// Opens every file of a store for writing, without writing.
 fn open_for_writing(dir: &Path) -> Result<(), StoreError> {
     let below = fs::read_dir(dir.join(DATABASE)).into_iter().flatten().flatten().map(|entry| entry.path());
     let files = [lock::FILE, mark::FILE].into_iter().map(|name| dir.join(name)).chain(below);
@@ -216,14 +216,14 @@ fn open_for_writing(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A store to look at, of what the process that has it told.
-pub fn told(
+/// A read-only store with the content that the daemon reported.
+pub fn from_daemon(
     dir: &Path,
     records: Arc<crate::model::Records>,
     intents: Vec<crate::model::OpenIntent>,
     journal: &[crate::model::JournalEntry],
 ) -> OpenedStore {
-    let store = Arc::new(Frozen::told(dir, records, intents, journal));
+    let store = Arc::new(Frozen::from_daemon(dir, records, intents, journal));
     OpenedStore { store, notes: Vec::new(), found: StoreCondition::Whole }
 }
 
@@ -249,13 +249,13 @@ fn read(path: &Path, mark: StoreMark, journal: usize) -> Result<(Db, LoadedStore
         StoreMark::Current { seq } => seq,
         StoreMark::Missing | StoreMark::Unreadable | StoreMark::Newer(_) => 0,
     };
-    // sled would make what is not there; ours is only ever renamed into place when it is whole.
+    // sled would create a missing file. A database gets its name only when it is complete, so a missing file is damage.
     match fs::metadata(path.join("db")) {
         Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => return Err(LoadError::Damaged("its file is none".to_owned())),
+        Ok(_) => return Err(LoadError::Damaged("its file is not a regular file".to_owned())),
         Err(error) => {
             return Err(match db::from_io(&error) {
-                DbError::Damaged(_) => LoadError::Damaged("its file is gone".to_owned()),
+                DbError::Damaged(_) => LoadError::Damaged("its file is missing".to_owned()),
                 DbError::Io(message, errno) => LoadError::Io(message, errno),
             });
         }
@@ -265,7 +265,7 @@ fn read(path: &Path, mark: StoreMark, journal: usize) -> Result<(Db, LoadedStore
     Ok((db, loaded))
 }
 
-/// Makes an empty database under another name, and gives it its name when it is whole and on disk.
+/// Makes an empty database under another name, and renames it when it is complete and on disk.
 fn make(dir: &Path) -> Result<(Db, LoadedStore), StoreError> {
     let cannot = |bad: LoadError| unusable(dir, bad);
     let unfinished = dir.join(UNFINISHED);
@@ -281,7 +281,7 @@ fn make(dir: &Path) -> Result<(Db, LoadedStore), StoreError> {
         File::open(path).and_then(|file| file.sync_all()).map_err(io)?;
     }
     sync_directory(&unfinished).map_err(io)?;
-    // The mark first: an old one would ask for more than the new database has.
+    // The mark first: an old one would require batches that the new database does not have.
     MarkFile::open(dir, 0).map_err(io)?;
     fs::rename(&unfinished, dir.join(DATABASE)).map_err(io)?;
     sync_directory(dir).map_err(io)?;
@@ -291,13 +291,13 @@ fn make(dir: &Path) -> Result<(Db, LoadedStore), StoreError> {
 fn remove_unfinished(dir: &Path) -> Result<(), StoreError> {
     match fs::remove_dir_all(dir.join(UNFINISHED)) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(trouble(dir, "what an earlier run left half made cannot be removed", &e))
+            Err(trouble(dir, "an incomplete database of an earlier run cannot be removed", &e))
         }
         _ => Ok(()),
     }
 }
 
-/// Moves the database and its mark away, and returns where they are.
+/// Moves the database and its mark to a new directory, and returns its path.
 fn set_aside(dir: &Path, now: u64) -> io::Result<PathBuf> {
     let since: String = rfc3339(now).chars().filter(|c| !matches!(c, '-' | ':' | ' ')).collect();
     let mut number = 1;
@@ -318,7 +318,7 @@ fn set_aside(dir: &Path, now: u64) -> io::Result<PathBuf> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name();
-        // Only what this function has made: `damaged-`, digits with T and Z, a number.
+        // Only directories that this function has made: `damaged-`, digits with T and Z, a number.
         let Some((since, number)) = name.to_str().and_then(|n| n.strip_prefix(DAMAGED)?.rsplit_once('-')) else {
             continue;
         };
@@ -327,7 +327,7 @@ fn set_aside(dir: &Path, now: u64) -> io::Result<PathBuf> {
             older.push((entry.metadata()?.modified()?, number, entry.path()));
         }
     }
-    // By when they were moved, not by the times in their names: clocks are turned back.
+    // By modification time, not by the time in the name: clocks are turned back.
     older.sort();
     for (.., path) in older.iter().rev().skip(KEPT - 1) {
         fs::remove_dir_all(path)?;
@@ -336,7 +336,7 @@ fn set_aside(dir: &Path, now: u64) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-/// A copy of a database, in the directory for temporary files, as long as someone looks at it. sled writes when it opens.
+/// A temporary copy of a database for reading, removed on drop. sled writes when it opens a database.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -344,7 +344,7 @@ impl Scratch {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let scratch = loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
-            let path = std::env::temp_dir().join(format!("kiln-look-{}-{count}", std::process::id()));
+            let path = std::env::temp_dir().join(format!("kiln-read-{}-{count}", std::process::id()));
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => break Scratch(path),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
@@ -358,7 +358,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What stays is in the directory whose content is swept by the system.
+        // What cannot be removed is in the system's directory for temporary files.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -367,7 +367,7 @@ fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (path, target) = (entry.path(), to.join(entry.file_name()));
-        // Links are followed as sled follows them; what is neither file nor directory is none of sled's and could block.
+        // Links are followed as sled follows them. Other file types do not belong to sled and could block.
         let metadata = fs::metadata(&path)?;
         if metadata.is_dir() && entry.file_type()?.is_dir() {
             fs::create_dir(&target)?;

@@ -20,19 +20,19 @@ use super::lock::{self, StoreLock};
 use super::mark::MarkFile;
 use super::record_cache::{Changes, RecordCache};
 
-/// How long a commit is waited for. A group takes a hundredth of a second; a disk that is resetting its link, half a minute.
+/// How long to wait for a commit. A group takes a hundredth of a second; a disk that resets its link, half a minute.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A database that is open for writing.
 pub(super) struct Persistent {
-    /// Taken when dropped.
+    /// `None` only while dropping.
     shared: Option<Arc<Shared>>,
     jobs: Option<Sender<QueuedBatch>>,
     committer: Option<JoinHandle<()>>,
     next_intent: AtomicU64,
-    /// Whether a commit was given up.
+    /// Whether a commit has timed out.
     hangs: AtomicBool,
-    known: RecordCache,
+    cache: RecordCache,
     /// Device and inode of the database's directory when it was opened.
     database: Option<(u64, u64)>,
     /// Released last.
@@ -40,7 +40,7 @@ pub(super) struct Persistent {
 }
 
 impl Persistent {
-    /// Starts the committer of a database that was opened and read.
+    /// Starts the writing thread of a database that was opened and read.
     pub(super) fn start(
         dir: &Path,
         lock: StoreLock,
@@ -67,8 +67,8 @@ impl Persistent {
             committer: Some(thread.map_err(|e| trouble(dir, "no thread can be started", &e))?),
             next_intent: AtomicU64::new(next),
             hangs: AtomicBool::new(false),
-            known: RecordCache::new(loaded.records),
-            database: lock::identity_at(&dir.join(DATABASE)).map_err(|e| trouble(dir, "it cannot be seen", &e))?,
+            cache: RecordCache::new(loaded.records),
+            database: lock::identity_at(&dir.join(DATABASE)).map_err(|e| trouble(dir, "it cannot be checked", &e))?,
             lock,
         })
     }
@@ -78,17 +78,17 @@ impl Persistent {
         StoreError::Io { path, message }
     }
 
-    /// Reads with no batch going in meanwhile.
+    /// Reads while no batch is applied.
     fn read<T>(&self, read: impl FnOnce(&Db) -> Result<T, LoadError>) -> Result<T, StoreError> {
         let Some(shared) = &self.shared else { return Err(self.failed("it is closed".to_owned())) };
         let _gate = shared.gate.read().unwrap_or_else(PoisonError::into_inner);
         read(&shared.db).map_err(|bad| match bad {
             LoadError::Newer(found) => {
-                self.failed(format!("rows of format {found} have appeared in it while this kiln had it open"))
+                self.failed(format!("rows of format {found} have appeared in it while this process had it open"))
             }
-            LoadError::Damaged(how) => {
-                self.failed(format!("it was damaged while it was in use ({how}); run again, and it is set aside"))
-            }
+            LoadError::Damaged(how) => self.failed(format!(
+                "it was damaged while it was in use ({how}); run the command again, which sets it aside"
+            )),
             LoadError::Io(message, errno) => self.failed(sentence(&message, errno)),
         })
     }
@@ -96,7 +96,7 @@ impl Persistent {
 
 impl Store for Persistent {
     fn records(&self) -> Result<Arc<Records>, StoreError> {
-        match self.known.records() {
+        match self.cache.records() {
             Some(records) => Ok(records),
             None => self.read(load::records).map(Arc::new),
         }
@@ -109,14 +109,17 @@ impl Store for Persistent {
     fn check_place(&self) -> Result<(), StoreError> {
         let Some(shared) = &self.shared else { return Err(self.failed("it is closed".to_owned())) };
         let dir = &shared.dir;
-        let unseen = |error: std::io::Error| trouble(dir, "it cannot be seen", &error);
+        let unseen = |error: std::io::Error| trouble(dir, "it cannot be checked", &error);
         let what =
             match (self.lock.is_at(dir).map_err(unseen)?, lock::identity_at(&dir.join(DATABASE)).map_err(unseen)?) {
                 (true, there) if there == self.database => return Ok(()),
                 (true, _) => "its database",
                 (false, _) => "its lock",
             };
-        Err(StoreError::Replaced { path: dir.display().to_string(), message: format!("{what} is not there any more") })
+        Err(StoreError::Replaced {
+            path: dir.display().to_string(),
+            message: format!("{what} was removed or replaced"),
+        })
     }
 
     fn next_intent(&self) -> IntentId {
@@ -128,11 +131,11 @@ impl Store for Persistent {
             self.next_intent.fetch_max(highest.saturating_add(1), Ordering::Relaxed);
         }
         let ops = ops(&batch).map_err(|message| self.failed(message))?;
-        let gone = || self.failed("the thread that writes it has ended".to_owned());
+        let gone = || self.failed("its writing thread has ended".to_owned());
         let (done, answer) = sync_channel(1);
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
         let send = || jobs.send(QueuedBatch { ops, done }).map_err(|_| gone());
-        let number = self.known.hand_over(Changes::of(batch), send)?;
+        let number = self.cache.hand_over(Changes::of(batch), send)?;
         let result = match answer.recv_timeout(PATIENCE) {
             Ok(result) => result,
             Err(RecvTimeoutError::Disconnected) => Err(gone()),
@@ -142,8 +145,8 @@ impl Store for Persistent {
             }
         };
         match result {
-            Ok(()) => self.known.acknowledge(number),
-            Err(_) => self.known.forget(),
+            Ok(()) => self.cache.acknowledge(number),
+            Err(_) => self.cache.forget(),
         }
         result
     }
@@ -157,7 +160,7 @@ impl Store for Persistent {
             let first = lines.first.max(lines.next.saturating_sub(limit as u64));
             let mut entries = Vec::new();
             for number in first..lines.next {
-                // A line that is not there was cut off since we looked at the numbers.
+                // A missing line was cut off after the range was read.
                 if let Some(json) = load::value(db, &codec::journal_key(number))? {
                     entries.push(codec::decode(&json)?);
                 }
@@ -169,18 +172,18 @@ impl Store for Persistent {
 
 impl Drop for Persistent {
     fn drop(&mut self) {
-        // The committer ends when nobody can send any more, after what is waiting.
+        // The writing thread ends after the queued batches when the last sender is dropped.
         drop(self.jobs.take());
         if *self.hangs.get_mut() {
-            // It would be waited for in vain. It and the database are left to the end of the process.
+            // The thread may never end. It and the database stay until the end of the process.
             return;
         }
         if let Some(committer) = self.committer.take() {
-            // A panic there has been seen by those who waited for it.
+            // The callers that waited have received the error of a panic.
             let _ = committer.join();
         }
         if let Some(Ok(shared)) = self.shared.take().map(Arc::try_unwrap) {
-            // All that was acknowledged is on disk: there is nothing to lose and nobody to tell.
+            // All acknowledged batches are on disk, so an error loses nothing.
             let _ = shared.db.close();
         }
     }

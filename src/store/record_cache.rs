@@ -1,9 +1,8 @@
-//! The records in memory, as the acknowledged commits left them: a process that runs for months does not read them anew for
-//! each pass.
+//! The records in memory, as of the acknowledged commits. A daemon does not read them from disk for each pass.
 //!
-//! Commits come from any thread, and their answers wake those threads in any order. So each is given its place when it is handed
-//! to the committer, which works in that order, and none after one that failed: an answer speaks for all that were handed over
-//! before. After a commit of which nobody knows what became, the disk alone knows, and is read.
+//! Commits come from any thread, and their results wake those threads in any order. So each commit gets a number when it is queued; the
+//! writer works in that order, and does nothing after a failure. The result of one commit therefore covers all that were queued before
+//! it. After a commit with an unknown result, the records are read from disk.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +11,7 @@ use super::contract::Batch;
 use super::error::StoreError;
 use crate::model::{BackendRecord, Name, ObjectRecord, Records, Suspension, Uid};
 
-/// What a batch changes of the records.
+/// The changes of a batch to the records.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     backends: BTreeMap<Name, Option<BackendRecord>>,
@@ -21,7 +20,7 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Of what is written twice, the last is what holds.
+    /// The last change to a record counts.
     pub(super) fn of(batch: Batch) -> Changes {
         let Batch { backends, objects, suspensions, open: _, close: _, journal: _ } = batch;
         Changes {
@@ -60,15 +59,15 @@ fn put<K: Ord, V>(there: &mut BTreeMap<K, V>, changes: BTreeMap<K, Option<V>>) {
     }
 }
 
-/// The records, while they are known without reading.
+/// The records, unless they must be read from disk.
 pub(super) struct RecordCache(Mutex<Option<CachedRecords>>);
 
 struct CachedRecords {
     records: Arc<Records>,
-    /// Acknowledged, and put in when somebody asks next: by then, most often, nobody has the records of before any more, and
-    /// they need not be copied.
+    /// Acknowledged changes. They are applied at the next request: by then the previous records usually have no other user, so they
+    /// need not be copied.
     acknowledged: Changes,
-    /// With the committer, oldest first.
+    /// Queued changes, oldest first.
     sent: VecDeque<(u64, Changes)>,
     next: u64,
 }
@@ -88,7 +87,7 @@ impl RecordCache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All of them; `None`: they have to be read.
+    /// All records. `None` if they must be read from disk.
     pub(super) fn records(&self) -> Option<Arc<Records>> {
         let mut inner = self.inner();
         let inner = inner.as_mut()?;
@@ -98,7 +97,7 @@ impl RecordCache {
         Some(Arc::clone(&inner.records))
     }
 
-    /// Hands changes over by `send`; their number in the order in which that was done.
+    /// Queues changes by `send`, and returns their number.
     pub(super) fn hand_over(
         &self,
         changes: Changes,
@@ -113,7 +112,7 @@ impl RecordCache {
         Ok(number)
     }
 
-    /// The changes of this number, and all that were handed over before, are on disk.
+    /// Acknowledges the changes of this number and all before: they are on disk.
     pub(super) fn acknowledge(&self, number: u64) {
         let mut inner = self.inner();
         let Some(inner) = inner.as_mut() else { return };
@@ -124,7 +123,7 @@ impl RecordCache {
         }
     }
 
-    /// Nobody knows what became of a commit: from now on the disk is read.
+    /// Records that the result of a commit is unknown. From now on, records are read from disk.
     pub(super) fn forget(&self) {
         *self.inner() = None;
     }
@@ -152,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_speaks_for_all_that_was_handed_over_before() {
+    fn a_result_covers_all_commits_that_were_queued_before() {
         let known = RecordCache::new(records(&["a", "b", "c"]));
         let first = known.hand_over(forgets(&["a"]), || Ok(())).unwrap();
         let second = known.hand_over(forgets(&["b"]), || Ok(())).unwrap();
@@ -164,13 +163,13 @@ mod tests {
     }
 
     #[test]
-    fn after_a_commit_of_which_nobody_knows_nothing_is_known() {
+    fn after_a_commit_with_an_unknown_result_records_are_read_from_disk() {
         let known = RecordCache::new(records(&["a"]));
         let number = known.hand_over(forgets(&["a"]), || Ok(())).unwrap();
         known.forget();
         known.acknowledge(number);
         assert_eq!(known.records(), None);
-        assert!(known.hand_over(forgets(&["a"]), || Ok(())).is_ok(), "it is for the committer to refuse");
+        assert!(known.hand_over(forgets(&["a"]), || Ok(())).is_ok(), "the writer refuses it");
         assert_eq!(known.records(), None);
     }
 }

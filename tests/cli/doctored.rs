@@ -52,7 +52,7 @@ fn doctor_finds_a_store_without_room_and_one_that_is_read_only() {
     sandbox.kiln("doctor").ends(0).says("Nothing is wrong.");
     assert!(!sandbox.has("state"), "doctor makes no store");
     let state = Tmpfs::at(sandbox.path("state"), "size=256k");
-    both_end_with_7(&sandbox, "no room is left");
+    both_end_with_7(&sandbox, "no space is left");
     state.remount("size=64m");
     sandbox.kiln("apply").ends(0);
     sandbox.kiln("doctor").ends(0).says("Nothing is wrong.");
@@ -60,7 +60,7 @@ fn doctor_finds_a_store_without_room_and_one_that_is_read_only() {
     // The store itself has its room already: what is missing is that for the next records.
     let filled = std::fs::write(&filler, vec![1; 64 << 20]);
     assert!(filled.is_err(), "the file system is not full");
-    both_end_with_7(&sandbox, "no room is left");
+    both_end_with_7(&sandbox, "no space is left");
     std::fs::remove_file(filler).unwrap();
     state.remount("ro");
     both_end_with_7(&sandbox, "the file system is read-only");

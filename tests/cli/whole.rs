@@ -79,7 +79,7 @@ fn an_interrupted_export_says_so_and_leaves_nothing() {
         }
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains("stopped before it was done") && said.contains("no image was written"), "{said}");
+        assert!(said.contains("stopped before it was complete") && said.contains("no image was written"), "{said}");
         assert!(!temporary.exists() && !sandbox.has("out.raw"), "{:?}", names(&sandbox.path(".")));
         caught = true;
         break;

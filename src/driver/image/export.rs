@@ -1,4 +1,4 @@
-//! From a volume or snapshot into an image file.
+//! Writes a volume or snapshot to an image file.
 
 use std::fs::Metadata;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,34 +18,34 @@ use crate::driver::local::lease::{self, Lease, Leased};
 use crate::driver::tool::ToolLimits;
 use crate::model::{DriverError, ErrorKind, ImageFormat, NativeName};
 
-/// What to write where.
+/// The source and the target of an export.
 #[derive(Debug, Clone)]
 pub struct Export<'a> {
-    /// The data: a regular file that holds the disk as it is.
+    /// The source: a regular file with the raw disk.
     pub from: &'a Path,
-    /// What that is, for messages.
+    /// The name of the source in messages.
     pub what: &'a str,
-    /// The file to make.
+    /// The target.
     pub file: &'a Path,
-    /// Of that file.
+    /// The format of the target.
     pub format: ImageFormat,
-    /// Whether a file of that name is replaced.
+    /// Whether to replace an existing target.
     pub force: bool,
-    /// Set when nobody wants it any more: the export then ends without a file.
+    /// Set to abandon the export, which then leaves no file.
     pub abandoned: Arc<AtomicBool>,
 }
 
-/// Writes an image, whole or not at all ([`NewFile`]). Blocks.
+/// Writes an image, completely or not at all ([`NewFile`]). Blocks.
 ///
 /// # Errors
-/// `Busy` if somebody has the data open for writing, or another export to the file is running; `Conflict` if the file is there;
+/// `Busy` if a process has the source open for writing, or another export to the file is running; `Conflict` if the file exists;
 /// `Full`, `Denied`, …
 pub fn export(export: &Export<'_>, progress: Arc<dyn Fn(u64, u64) + Send + Sync>) -> Result<(), DriverError> {
     let Export { from, what, file, format, force, abandoned } = export;
     let conflict = |message: String| DriverError::before(ErrorKind::Conflict, message);
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let source = fs::open(*from, flags, Mode::empty()).map_err(|e| fail::before(format!("opening {what}"), e))?;
-    let stat = fs::fstat(&source).map_err(|e| fail::before(format!("looking at {what}"), e))?;
+    let stat = fs::fstat(&source).map_err(|e| fail::before(format!("reading {what}"), e))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(conflict(format!("{what} is not a regular file")));
     }
@@ -61,7 +61,7 @@ pub fn export(export: &Export<'_>, progress: Arc<dyn Fn(u64, u64) + Send + Sync>
     let busy = |who: String| {
         DriverError::before(
             ErrorKind::Busy,
-            format!("{what} is open for writing by {who}: an image of it would be torn"),
+            format!("{what} is open for writing by {who}; an image of it would be inconsistent"),
         )
     };
     let lease = match Lease::take(source.as_fd()) {
@@ -70,14 +70,14 @@ pub fn export(export: &Export<'_>, progress: Arc<dyn Fn(u64, u64) + Send + Sync>
         Leased::Unknown => None,
     };
     let name = file.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| conflict(format!("{} names no file", file.display())))?;
+    let name = name.ok_or_else(|| conflict(format!("{} does not name a file", file.display())))?;
     check_target(file, name, (stat.st_dev, stat.st_ino), *force)?;
-    // Half an image is of no use: unless it is published, it goes.
+    // An incomplete image is removed on drop.
     let target = NewFile::begin(file, 0o600)?;
     let work = CopyWork { now: 0, progress, abandoned: Arc::clone(abandoned) };
     match format {
         ImageFormat::Raw => {
-            // The copy asks for a lease of its own.
+            // The copy takes a lease of its own.
             drop(lease);
             content::fill(target.file(), &source, size, false, what, &work)?;
         }
@@ -86,31 +86,31 @@ pub fn export(export: &Export<'_>, progress: Arc<dyn Fn(u64, u64) + Send + Sync>
         }
     }
     work.check()?;
-    let after = fs::fstat(&source).map_err(|e| fail::before(format!("looking at {what}"), e))?;
+    let after = fs::fstat(&source).map_err(|e| fail::before(format!("reading {what}"), e))?;
     let stamp = |s: &fs::Stat| (s.st_size, s.st_mtime, s.st_mtime_nsec);
     if stamp(&after) != stamp(&stat) {
-        return Err(busy("someone who wrote to it meanwhile".to_owned()));
+        return Err(busy("a process that wrote to it meanwhile".to_owned()));
     }
     target.publish(*force)
 }
 
-/// Refuses to replace what should not be.
+/// Refuses a target that must not be replaced.
 fn check_target(file: &Path, name: &str, source: (u64, u64), force: bool) -> Result<(), DriverError> {
     let conflict =
         |message: &str| Err(DriverError::before(ErrorKind::Conflict, format!("{}: {message}", file.display())));
-    // A relative path may begin inside of an object's directory.
+    // A relative path may begin inside the directory of an object.
     let whole = file
         .parent()
         .and_then(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent }.canonicalize().ok());
     let ours = |name: &str| NativeName::new(name.strip_suffix(".img").unwrap_or(name)).parse().is_some();
     if ours(name) || whole.is_some_and(|dir| dir.iter().any(|part| part.to_str().is_some_and(ours))) {
-        return conflict("that is where Kiln keeps an object of its own");
+        return conflict("this path belongs to an object of Kiln");
     }
     match file.symlink_metadata() {
         Err(_) => Ok(()),
-        Ok(_) if !force => conflict("it is there already; --force replaces it"),
-        Ok(there) if same(&there, source) => conflict("that is the volume itself"),
-        Ok(there) if !there.is_file() => conflict("what is there is not a regular file, and is not replaced"),
+        Ok(_) if !force => conflict("the file exists; --force replaces it"),
+        Ok(there) if same(&there, source) => conflict("this is the volume itself"),
+        Ok(there) if !there.is_file() => conflict("it is not a regular file, and is not replaced"),
         Ok(_) => Ok(()),
     }
 }

@@ -19,7 +19,7 @@ const BUFFER: usize = 1 << 20;
 /// used.
 pub(super) const CONVERTING_MEMORY: u64 = 8 << 30;
 
-/// An image that was looked at and may be copied; open.
+/// An open image that was inspected and may be copied.
 pub(in crate::driver) struct ImageSource<'a> {
     image: &'a ImageRef,
     opened: inspect::OpenedImage,
@@ -36,7 +36,7 @@ pub(in crate::driver) fn open(image: &ImageRef, seen: Option<Size>, size: u64) -
         .map_err(|error| DriverError { message: format!("{what} is not used: {}", error.message), ..error })?;
     let conflict = |message| Err(DriverError::before(ErrorKind::Conflict, message));
     if seen != Some(Size(opened.size)) {
-        return conflict(format!("{what} is not the one that was looked at: its disk has {} bytes", opened.size));
+        return conflict(format!("{what} has changed since it was inspected: its disk has {} bytes", opened.size));
     }
     if opened.size > size {
         return conflict(format!("{what} has a disk of {} bytes, and the volume {size}", opened.size));
@@ -63,16 +63,16 @@ impl ImageSource<'_> {
         self.unchanged()
     }
 
-    /// Refuses an image that somebody wrote to since before it was looked at.
+    /// Refuses an image that was written to after the inspection began.
     fn unchanged(&self) -> Result<(), DriverError> {
-        if self.opened.is_unchanged().map_err(|errno| self.failed("looking at", errno))? {
+        if self.opened.is_unchanged().map_err(|errno| self.failed("reading", errno))? {
             return Ok(());
         }
-        let message = format!("{} was changed after it was looked at", self.what);
+        let message = format!("{} was changed after it was inspected", self.what);
         Err(DriverError::before(ErrorKind::Busy, message))
     }
 
-    /// What is hashed is the copy, which nobody else can reach: so what was checked is what is published.
+    /// The hash is of the copy, which no other process can reach, so the content that was checked is the content that is published.
     fn copy(&self, into: &OwnedFd, size: u64, thick: bool, work: &CopyWork) -> Result<(), DriverError> {
         let length = self.opened.size;
         let rounds = if self.image.sha256.is_some() { 2 } else { 1 };
@@ -101,7 +101,7 @@ impl ImageSource<'_> {
             Leased::Unknown => None,
         };
         let disturbed = || lease.as_ref().is_some_and(Lease::broken);
-        // From here on whoever opens it to write is noticed; before, it was not written to.
+        // From here on a process that opens it for writing is noticed. Before, it was not written to.
         self.unchanged()?;
         let length = fs::fstat(from).map(|stat| u64::try_from(stat.st_size).unwrap_or(0)).unwrap_or(0);
         let first = if self.image.sha256.is_some() { length } else { 0 };

@@ -2,10 +2,10 @@
 
 use crate::model::ImageFormat;
 
-/// How much of the beginning is looked at: the longest qcow2 header that QEMU writes is far shorter, and an ISO 9660 volume begins at
+/// How much of the beginning is read: the longest qcow2 header that QEMU writes is far shorter, and an ISO 9660 volume begins at
 /// 32 KiB.
 pub(super) const HEAD: usize = 64 << 10;
-/// How much of the end is looked at: a sector.
+/// How much of the end is read: a sector.
 pub(super) const TAIL: usize = 512;
 
 /// What tells a format by bytes at an offset from the beginning. From `block/*.c` of QEMU and the formats' descriptions.
@@ -27,7 +27,7 @@ const FOOTERS: &[(&str, &[u8])] = &[("vhd", b"conectix"), ("dmg", b"koly")];
 /// What a disk begins with, as opposed to an image of one. In a qcow2 file these places are in its header.
 const DISK_MARKS: &[(&str, usize, &[u8])] = &[("iso", 0x8001, b"CD001"), ("mbr", 510, &[0x55, 0xaa])];
 
-/// Names the first format, other than the one that is written, that a file looks like.
+/// Names the first format, other than the declared one, that a file appears to have.
 pub(super) fn other_format(format: ImageFormat, head: &[u8], tail: &[u8]) -> Option<&'static str> {
     let marks = match format {
         ImageFormat::Raw => MARKS.iter().chain(&[]),

@@ -1,4 +1,4 @@
-//! Looking at an image before anything is made from it.
+//! Inspects an image before anything is made from it.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::driver::local::lease::{self, Lease, Leased};
 use crate::driver::tool::{self, ToolLimits, ToolOutput};
 use crate::model::{DriverError, ErrorKind, ImageFormat, ImageLook, ImageRef, Size};
 
-/// What a look may cost: reading all tables of a qcow2 image of 10 TiB takes some seconds.
+/// The limits of an inspection: reading all tables of a qcow2 image of 10 TiB takes some seconds.
 const LOOKING: ToolLimits = ToolLimits { time: Some(Duration::from_secs(60)), cpu: Some(30), memory: 1 << 30, file: 0 };
 
-/// Looks at an image: whether it is there, is of the format that is written, refers to nothing else, and how large its disk is.
+/// Inspects an image: whether it exists, has the declared format and refers to no other file, and how large its disk is.
 /// Blocks.
 pub fn look(image: &ImageRef) -> ImageLook {
     match open(image) {
@@ -26,7 +26,7 @@ pub fn look(image: &ImageRef) -> ImageLook {
     }
 }
 
-/// An image that was looked at, open.
+/// An open image that was inspected.
 pub(super) struct OpenedImage {
     pub(super) file: OwnedFd,
     /// Of the disk in it.
@@ -48,14 +48,14 @@ fn stamp(stat: &fs::Stat) -> Stamp {
 }
 
 impl OpenedImage {
-    /// Whether it is still as it was before it was looked at. Whoever may write to an image could otherwise put a reference to
-    /// another file into it after the look.
+    /// Whether it is still as it was before the inspection. Otherwise a user who may write to the image could put a reference to
+    /// another file into it afterwards.
     pub(super) fn is_unchanged(&self) -> Result<bool, Errno> {
         Ok(stamp(&fs::fstat(&self.file)?) == self.stamp)
     }
 }
 
-/// Opens an image and looks at it.
+/// Opens and inspects an image.
 ///
 /// # Errors
 /// `NotFound`; `Denied`; `Conflict` if it is not what is written or refers to others; `Unsupported` without `qemu-img`. The message is
@@ -102,7 +102,7 @@ pub(super) fn open(image: &ImageRef) -> Result<OpenedImage, DriverError> {
     Ok(OpenedImage { file, size, used, device, stamp: stamp(&stat) })
 }
 
-/// The format of which a file looks like an image: as a raw disk it would be read as something else than it is. None of a raw disk.
+/// The image format that a file appears to have, and as which it would be read. `None` for a raw disk.
 ///
 /// # Errors
 /// If it cannot be read.

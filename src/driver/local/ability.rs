@@ -1,7 +1,6 @@
 //! What the file system of a pool can do, found by trying it once per connection.
 //!
-//! The tries are made on files of their own, in a directory that is removed again, within the pool's mark or, before there is one,
-//! in the pool or in the directory that will hold it.
+//! The trials use files of their own in a temporary directory: in `.kiln-pool` or, before that exists, in the pool or its parent.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -15,24 +14,24 @@ use crate::model::{Capabilities, Size};
 
 const FILES: [&str; 3] = ["a", "b", "c"];
 
-/// What the tries showed.
+/// The result of the trials.
 struct Ability {
     shares_blocks: Option<u64>,
     thick: bool,
     max_size: u64,
     exchange: bool,
-    /// What no step can do without and the file system does not have.
+    /// What every step needs and the file system does not support.
     lacks: Vec<&'static str>,
 }
 
 impl Ability {
-    /// Where nothing can be tried (no room, read-only, not permitted): what every step needs is there, and nothing else is.
+    /// The assumption if nothing can be tried (no space, read-only, not permitted): everything that a step needs, and nothing else.
     fn unknown() -> Self {
         Self { shares_blocks: None, thick: true, max_size: Size::MAX.bytes(), exchange: true, lacks: Vec::new() }
     }
 }
 
-/// What can be done in the pool at `path`.
+/// The capabilities of the pool at `path`.
 pub(super) fn capabilities(path: &Path) -> Capabilities {
     let Ability { shares_blocks, thick, max_size, exchange, lacks } =
         tried(path).unwrap_or_else(|_| Ability::unknown());
@@ -61,7 +60,7 @@ pub(super) fn capabilities(path: &Path) -> Capabilities {
     }
 }
 
-/// The directory in which the tries are made.
+/// The directory for the trials.
 fn place(path: &Path) -> Result<OwnedFd, Errno> {
     let open = |path: &Path| fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let pool = match open(path) {
@@ -74,14 +73,14 @@ fn place(path: &Path) -> Result<OwnedFd, Errno> {
 fn tried(path: &Path) -> Result<Ability, Errno> {
     let place = place(path)?;
     let synced = pool::sync(place.as_fd());
-    // Only one at a time: what another is trying in is not left behind by a crash. One that makes no progress is not waited for.
+    // One trial at a time: a directory that another process uses was not left by a crash. The wait is bounded.
     for _ in 0..50 {
         match pool::mkdir(&place, TRIES) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
         }
         let Some(dir) = pool::absent_is_none(pool::open_dir(place.as_fd(), TRIES))? else { continue };
-        // Where locks are not known, that is among what is found.
+        // If locks are not supported, the trial reports it.
         if fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) == Err(Errno::AGAIN) {
             std::thread::sleep(std::time::Duration::from_millis(2));
             continue;
@@ -106,7 +105,7 @@ fn clear(dir: &OwnedFd) {
     }
 }
 
-/// Whether an answer says that the file system does not know a call; any other error shows nothing.
+/// Whether an error says that the file system does not support a call. Any other error proves nothing.
 fn is_unknown(answer: Result<(), Errno>) -> bool {
     matches!(
         answer,
@@ -136,9 +135,9 @@ fn try_in(dir: BorrowedFd<'_>, synced: Result<(), Errno>) -> Result<Ability, Err
     Ok(Ability { shares_blocks: shares_blocks.then_some(device), thick, max_size, exchange, lacks })
 }
 
-/// The largest length that a file may have here, found by halving. Lengths take no room.
+/// The largest length of a file on this file system, found by bisection. Sparse files need no space.
 fn largest(file: &OwnedFd) -> u64 {
-    // A limit of this process would be in the way of the volumes too; and trying past it is answered by a deadly signal.
+    // A resource limit of this process also limits volumes, and exceeding it would raise a fatal signal.
     let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current.unwrap_or(u64::MAX);
     let (mut fits, mut too_large) = (0, Size::MAX.bytes().min(limit) / GRANULARITY + 1);
     while too_large - fits > 1 {

@@ -1,4 +1,4 @@
-//! What is inside of a volume: allotting room, and copying.
+//! The content of volumes: allocating space, and copying.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,41 +14,41 @@ use crate::model::{DriverError, ErrorKind, Size};
 /// The granularity of sizes in bytes: the largest block size of the clients that use the files as block devices, and a page.
 pub(super) const GRANULARITY: u64 = 4096;
 
-/// One call copies at most this much: about 10 ms on a fast disk and well under a second on a slow one, so that a writer who
-/// waits for our lease, a Ctrl-C, and the progress line do not wait long.
+/// One call copies at most this many bytes: about 10 ms on a fast disk and well under a second on a slow one, which bounds the wait of
+/// a writer for the lease, of Ctrl-C, and of the progress line.
 const PIECE: u64 = 8 << 20;
 /// Where the kernel does not copy by itself.
 const BUFFER: usize = 1 << 20;
 
-/// What long work reports to, and is stopped by.
+/// The context of a long copy: progress, and cancellation.
 pub(in crate::driver) struct CopyWork {
     pub(in crate::driver) now: u64,
     pub(in crate::driver) progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
-    /// The caller has gone: stop at the next safe place.
+    /// Set when the caller no longer waits: the copy stops at the next safe point.
     pub(in crate::driver) abandoned: Arc<AtomicBool>,
 }
 
 impl CopyWork {
-    /// An error once the caller has gone.
+    /// Fails if the work is abandoned.
     pub(in crate::driver) fn check(&self) -> Result<(), DriverError> {
         check(&self.abandoned)
     }
 }
 
-/// An error once the caller has gone.
+/// Fails if the work is abandoned.
 pub(super) fn check(abandoned: &AtomicBool) -> Result<(), DriverError> {
     if abandoned.load(Ordering::Relaxed) {
-        return Err(DriverError::before(ErrorKind::Transient, "stopped before it was done"));
+        return Err(DriverError::before(ErrorKind::Transient, "stopped before it was complete"));
     }
     Ok(())
 }
 
-/// Gives a new file its length, all zeroes.
+/// Gives a new file its length, filled with zeroes.
 pub(in crate::driver) fn allot(file: &OwnedFd, size: u64, thick: bool) -> Result<(), Errno> {
     if thick && size > 0 { fs::fallocate(file, FallocateFlags::empty(), 0, size) } else { fs::ftruncate(file, size) }
 }
 
-/// Returns whether a file holds no data: every byte lies in a hole, or in room that was reserved and never written to.
+/// Returns whether a file holds no data: every byte lies in a hole, or in space that was allocated and never written.
 ///
 /// `SEEK_DATA` proves it (lseek(2)): it finds written blocks, blocks that are only in the page cache, and blocks that a client
 /// mapped and changed, but not what `fallocate` reserved. A file system that does not track holes says that everything is data,
@@ -57,10 +57,10 @@ pub(super) fn holds_no_data(file: &OwnedFd) -> bool {
     matches!(fs::seek(file, SeekFrom::Data(0)), Err(Errno::NXIO))
 }
 
-/// Makes a file longer. With `thick`, the room is taken first, so that a full pool leaves the length as it was.
+/// Extends a file. With `thick`, space is allocated first, so that a full pool leaves the length unchanged.
 pub(super) fn lengthen(file: &OwnedFd, from: u64, to: u64, thick: bool) -> Result<(), Errno> {
     if thick && let Err(errno) = fs::fallocate(file, FallocateFlags::KEEP_SIZE, from, to - from) {
-        // Gives back what was taken past the end.
+        // Frees what was allocated past the end.
         let _ = fs::ftruncate(file, from);
         return Err(errno);
     }
@@ -70,7 +70,7 @@ pub(super) fn lengthen(file: &OwnedFd, from: u64, to: u64, thick: bool) -> Resul
 /// Fills a new, empty file with what another holds, followed by zeroes up to `size`.
 ///
 /// Shares the blocks where the file system can (then the source may be in use: the copy is of one moment), else copies them and
-/// keeps holes; then nobody may be writing to the source. `what` names the source for messages.
+/// keeps holes; then no process may have the source open for writing. `what` names the source for messages.
 pub(in crate::driver) fn fill(
     into: &OwnedFd,
     from: &OwnedFd,
@@ -82,13 +82,11 @@ pub(in crate::driver) fn fill(
     let failed = |errno| fail::before(format!("copying {what}"), errno);
     let length = length(&fs::fstat(from).map_err(failed)?);
     if length > size {
-        return Err(fail::conflict(format!(
-            "{what} has {length} bytes, more than the {size} of what it is to be copied to"
-        )));
+        return Err(fail::conflict(format!("{what} has {length} bytes, more than the {size} of its copy")));
     }
     match fs::ioctl_ficlone(into, from) {
         Ok(()) => (work.progress)(length, length),
-        // Every way in which a file system says that it does not share blocks, or not these.
+        // Every error by which a file system says that it does not share blocks, or not these.
         Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::XDEV | Errno::NOTTY | Errno::NOSYS | Errno::PERM) => {
             take_room(into, from, length, what)?;
             copy_undisturbed(into, from, what, work)?;
@@ -101,26 +99,26 @@ pub(in crate::driver) fn fill(
     fs::ftruncate(into, size).map_err(failed)
 }
 
-/// Bytes that a file takes up on its file system.
+/// The bytes that a file occupies on its file system.
 pub(in crate::driver) fn allocated(stat: &Stat) -> u64 {
     // Blocks are counted in 512 bytes, whatever the file system's own are (stat(2)).
     u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512)
 }
 
-/// Fails with `Full` if a file system has no room for `bytes` more, before anything of them is written: a copy that finds out
-/// half-way has filled the file system for everybody else.
+/// Fails with `Full` if a file system has no space for `bytes` more, before anything is written: a copy that fails halfway has filled
+/// the file system for all other users.
 pub(in crate::driver) fn check_room(into: &OwnedFd, bytes: u64, what: &str) -> Result<(), DriverError> {
     let stat = fs::fstatvfs(into).map_err(|errno| fail::before(format!("copying {what}"), errno))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if bytes <= free {
         return Ok(());
     }
-    let message = format!("copying {what} takes {}, and {} are free: nothing was copied", Size(bytes), Size(free));
+    let message = format!("copying {what} needs {}, and {} are free; nothing was copied", Size(bytes), Size(free));
     Err(DriverError::before(ErrorKind::Full, message))
 }
 
-/// Takes the room that a copy needs, hole by hole as in the source, or fails with `Full` before anything is copied. Copies take
-/// it one at a time, so that two of them never count on the same free bytes.
+/// Allocates the space that a copy needs, with the holes of the source, or fails with `Full` before anything is copied. Copies allocate
+/// one at a time, so that no two count on the same free bytes.
 fn take_room(into: &OwnedFd, from: &OwnedFd, length: u64, what: &str) -> Result<(), DriverError> {
     static TAKING: Mutex<()> = Mutex::new(());
     let failed = |errno| fail::before(format!("copying {what}"), errno);
@@ -133,7 +131,7 @@ fn take_room(into: &OwnedFd, from: &OwnedFd, length: u64, what: &str) -> Result<
         if start < end {
             match fs::fallocate(into, FallocateFlags::empty(), start, end - start) {
                 Ok(()) => {}
-                // What was free is all that can be known here.
+                // The free space is all that is known here.
                 Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => break,
                 Err(errno) => return Err(failed(errno)),
             }
@@ -148,7 +146,7 @@ pub(super) fn shares_blocks(into: &OwnedFd, from: &OwnedFd) -> bool {
     fs::ioctl_ficlone(into, from).is_ok()
 }
 
-/// Takes room of its own for every block, shared ones included where the file system can say so.
+/// Allocates space for every block, shared blocks included where the file system supports that.
 fn make_thick(file: &OwnedFd, size: u64) -> Result<(), Errno> {
     match fs::fallocate(file, FallocateFlags::UNSHARE_RANGE, 0, size) {
         Err(Errno::OPNOTSUPP | Errno::INVAL) => fs::fallocate(file, FallocateFlags::empty(), 0, size),
@@ -160,12 +158,12 @@ fn length(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
-/// Copies while nobody writes; Busy if somebody does, or begins to.
+/// Copies a file that no process writes to. Busy if one does, or begins to.
 fn copy_undisturbed(into: &OwnedFd, from: &OwnedFd, what: &str, work: &CopyWork) -> Result<(), DriverError> {
     let busy = |who: Vec<String>| {
         DriverError::before(
             ErrorKind::Busy,
-            format!("{what} is open for writing by {}: a copy would be torn", who.join(", ")),
+            format!("{what} is open for writing by {}; a copy would be inconsistent", who.join(", ")),
         )
     };
     let failed = |errno| fail::before(format!("copying {what}"), errno);
@@ -178,21 +176,21 @@ fn copy_undisturbed(into: &OwnedFd, from: &OwnedFd, what: &str, work: &CopyWork)
     let disturbed = || lease.as_ref().is_some_and(Lease::broken);
     copy(into, from, length(&before), &mut |done, total| {
         if disturbed() {
-            return Err(busy(vec!["someone who opened it while it was being copied".to_owned()]));
+            return Err(busy(vec!["a process that opened it during the copy".to_owned()]));
         }
         (work.progress)(done, total);
         work.check()
     })
     .map_err(|stopped| match stopped {
         Stopped::Kernel(errno) => failed(errno),
-        Stopped::Shorter => busy(vec!["someone who cut it short while it was being copied".to_owned()]),
+        Stopped::Shorter => busy(vec!["a process that shortened it during the copy".to_owned()]),
         Stopped::Told(error) => error,
     })?;
     let after = fs::fstat(from).map_err(failed)?;
-    // The one sign there is where leases are not known.
+    // Without leases, the timestamps are the only evidence.
     let stamp = |s: &Stat| (s.st_size, s.st_mtime, s.st_mtime_nsec);
     if disturbed() || stamp(&before) != stamp(&after) {
-        return Err(busy(vec!["someone who wrote to it while it was being copied".to_owned()]));
+        return Err(busy(vec!["a process that wrote to it during the copy".to_owned()]));
     }
     Ok(())
 }
@@ -203,7 +201,7 @@ enum Stopped {
     Told(DriverError),
 }
 
-/// Copies `length` bytes, keeping holes. `go_on` hears of every piece and may end it.
+/// Copies `length` bytes, keeping holes. `go_on` is called for every piece, and an error from it ends the copy.
 fn copy(
     into: &OwnedFd,
     from: &OwnedFd,
@@ -221,13 +219,13 @@ fn copy(
             let piece = (end - at).min(PIECE);
             let done = if by_kernel { copy_by_kernel(into, from, at, piece) } else { Ok(0) };
             let done = match done {
-                // Old kernels answer 0 where they cannot.
+                // Old kernels return 0 if they cannot copy.
                 Ok(0) => {
                     by_kernel = false;
                     copy_by_hand(into, from, at, piece)
                 }
                 Err(Errno::INVAL | Errno::XDEV | Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM | Errno::IO) => {
-                    // An unreadable block answers EIO here as well, and says so again when read by hand.
+                    // An unreadable block fails with EIO here and again in the copy with read and write.
                     by_kernel = false;
                     Ok(Some(0))
                 }
@@ -244,12 +242,12 @@ fn copy(
     go_on(length, length).map_err(Stopped::Told)
 }
 
-/// The next part at or behind `at` that is no hole; (`length`, `length`) behind the last.
+/// The next range of data at or after `at`; (`length`, `length`) after the last.
 fn next_data(from: &OwnedFd, at: u64, length: u64) -> Result<(u64, u64), Errno> {
     let start = match fs::seek(from, SeekFrom::Data(at)) {
         Ok(start) => start.min(length),
         Err(Errno::NXIO) => return Ok((length, length)),
-        // Holes are not known here: all is data.
+        // The file system does not track holes: all is data.
         Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok((at, length)),
         Err(errno) => return Err(errno),
     };
@@ -269,7 +267,7 @@ fn copy_by_kernel(into: &OwnedFd, from: &OwnedFd, at: u64, piece: u64) -> Result
     }
 }
 
-/// `None`: the source ends here.
+/// `None` at the end of the source.
 pub(super) fn copy_by_hand(into: &OwnedFd, from: &OwnedFd, at: u64, piece: u64) -> Result<Option<u64>, Errno> {
     let mut buffer = vec![0; usize::try_from(piece).unwrap_or(BUFFER).min(BUFFER)];
     let read = loop {

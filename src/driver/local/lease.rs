@@ -1,7 +1,7 @@
-//! Whether someone has a file open for writing, and noticing when someone opens it meanwhile: `fcntl` leases.
+//! Detects processes that have a file open for writing, or that open it meanwhile, by `fcntl` leases.
 //!
-//! A read lease is granted only on a file that nobody has open for writing, and holds up whoever opens it so until it is given
-//! back: that is noticed here ([`Lease::broken`]) and the lease given back at once. Readers are neither seen nor disturbed.
+//! A read lease is granted only on a file that no process has open for writing. It delays a process that opens it so until it is given
+//! back: [`Lease::broken`] notices the delay, and the lease is given back at once. Readers are neither noticed nor delayed.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -10,41 +10,41 @@ use rustix::io::Errno;
 
 use crate::driver::tool;
 
-/// Which signal announces a break: the number in Linux's `asm-generic/fcntl.h`, which `libc` leaves out.
+/// The command that sets the signal for a break: the number in Linux's `asm-generic/fcntl.h`, which `libc` leaves out.
 const F_SETSIG: libc::c_int = 10;
 
-/// A read lease; given back when dropped.
+/// A read lease, given back on drop.
 pub(in crate::driver) struct Lease<'fd> {
     fd: BorrowedFd<'fd>,
 }
 
-/// What asking for a lease showed.
+/// The result of taking a lease.
 pub(in crate::driver) enum Leased<'fd> {
-    /// Nobody writes, and nobody begins to without being noticed.
+    /// No process writes, and one that begins to is noticed.
     Idle(Lease<'fd>),
-    /// Someone has it open for writing.
+    /// A process has the file open for writing.
     Writers,
-    /// The file system does not know leases, or the file is another user's: nothing is known.
+    /// Unknown: the file system does not support leases, or the file belongs to another user.
     Unknown,
 }
 
-/// How often, and how far apart, a lease is asked for again: 50 ms in all, many times what a fork takes to its exec on a busy
-/// machine, and not felt by who really waits for a writer.
+/// How often, and at which interval, taking a lease is retried: 50 ms in all, many times the time from fork to exec on a busy machine,
+/// and short for a caller if there is a real writer.
 const PATIENCE: u32 = 10;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 
 impl<'fd> Lease<'fd> {
-    /// Asks for a lease on a file opened only for reading.
+    /// Takes a lease on a file that is opened for reading only.
     pub(in crate::driver) fn take(fd: BorrowedFd<'fd>) -> Leased<'fd> {
         // The kernel announces a break by a signal, SIGIO by default, which ends the process. SIGURG is ignored by default; the
-        // break is looked for instead.
+        // break is polled for instead.
         if control(fd, F_SETSIG, libc::SIGURG).is_err() {
             return Leased::Unknown;
         }
         let ask = || control(fd, libc::F_SETLEASE, libc::F_RDLCK);
-        // A child that is just being started has what we have open, until it becomes its tool: that is nobody who writes.
+        // A child process has our files open until it executes its tool. It is not a writer.
         let mut answer = ask().or_else(|_| tool::while_none_starts(ask));
-        // The same of a child that something else in this process starts: its copy is gone at its exec, a writer stays.
+        // The same holds for a child that another part of this process starts: its copy is closed at its exec; a writer stays.
         for _ in 0..PATIENCE {
             if answer != Err(Errno::AGAIN) {
                 break;
@@ -59,7 +59,7 @@ impl<'fd> Lease<'fd> {
         }
     }
 
-    /// Whether someone has opened it for writing, or is waiting to, since.
+    /// Whether a process has opened the file for writing since, or waits to.
     pub(in crate::driver) fn broken(&self) -> bool {
         control(self.fd, libc::F_GETLEASE, 0) != Ok(libc::F_RDLCK)
     }
@@ -72,7 +72,7 @@ impl Drop for Lease<'_> {
     }
 }
 
-/// Whether someone has a regular file open for writing. `false` where that cannot be known.
+/// Whether a process has a regular file open for writing. `false` if that cannot be known.
 pub(crate) fn has_writer(path: &std::path::Path) -> bool {
     let flags = fs::OFlags::RDONLY | fs::OFlags::NONBLOCK | fs::OFlags::NOCTTY | fs::OFlags::CLOEXEC;
     let is_file = std::fs::metadata(path).is_ok_and(|meta| meta.is_file());
@@ -87,8 +87,8 @@ fn control(fd: BorrowedFd<'_>, command: libc::c_int, argument: libc::c_int) -> R
     if answer == -1 { Err(super::pool::errno_of(std::io::Error::last_os_error())) } else { Ok(answer) }
 }
 
-/// Who has a file open for writing, as far as `/proc` shows this user. Slow (all descriptors of the host are looked at): only
-/// asked once a lease has said that there is someone.
+/// The processes that have a file open for writing, as far as `/proc` shows them to this user. Slow (reads all descriptors of the host): only
+/// called after a lease has shown that there is a writer.
 pub(in crate::driver) fn writers(file: BorrowedFd<'_>) -> Vec<String> {
     let mut found = Vec::new();
     if let Ok(wanted) = fs::fstat(file) {
@@ -105,7 +105,7 @@ pub(in crate::driver) fn writers(file: BorrowedFd<'_>) -> Vec<String> {
         }
     }
     if found.is_empty() {
-        found.push("someone whom this user cannot see (a loop device, or another user's process)".to_owned());
+        found.push("a writer that this user cannot see (a loop device, or another user's process)".to_owned());
     }
     found
 }
@@ -122,7 +122,7 @@ fn opened_for_writing(process: u32, fd: u32) -> bool {
     flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32
 }
 
-/// Who writes to a file: `None` if it cannot be known, empty if nobody does.
+/// The processes that write to a file. `None` if that cannot be known.
 pub(in crate::driver) fn writers_of(file: &impl AsFd) -> Option<Vec<String>> {
     match Lease::take(file.as_fd()) {
         Leased::Idle(_) => Some(Vec::new()),

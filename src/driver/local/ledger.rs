@@ -1,6 +1,6 @@
 //! The ledgers: two copies each, with checksums, replaced by renames.
 //!
-//! A ledger is a line `kiln-ledger 1 BLAKE3` and, behind it, the JSON that the hash is of.
+//! A ledger is a line `kiln-ledger 1 HASH`, followed by JSON. HASH is the BLAKE3 hash of the JSON.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,31 +12,31 @@ use super::pool::{self, ListBuffer, LocalPool, MARK};
 use super::{fail, marks};
 use crate::model::{Capacity, DriverError, ErrorKind, Ledger, LedgerView, Owner};
 
-/// What every format begins with; its number and a blank follow.
+/// The beginning of every format. The number of the format and a space follow.
 const MAGIC: &str = "kiln-ledger ";
 /// The format that this program writes, and reads.
 const FORMAT: u32 = 1;
-/// Before the hash.
+/// The text before the hash.
 const HEAD: &str = "kiln-ledger 1 ";
-/// A ledger of a million objects has about 200 MB.
+/// The largest ledger in bytes. A ledger of a million objects has about 200 MB.
 const LIMIT: u64 = 1 << 30;
 
-/// Room kept in the mark's directory for when there is none left: without it nothing could be removed from a full pool, for the
-/// ledger is written first. The file becomes the new ledger by a rename and is written over, which takes neither room nor an inode.
+/// The file that reserves space for a ledger on a full pool: the ledger is written before an object is removed. The reserve is renamed
+/// and overwritten to become the new ledger, which needs neither space nor an inode.
 const RESERVE: &str = "reserve";
 /// A ledger of 10,000 objects takes 2 MB; the reserve of a larger one grows with it.
 const RESERVE_SIZE: u64 = 4 << 20;
-/// How much of the room of a pool is kept in all, before its ledger has grown.
+/// The space in bytes that is reserved in all, before the ledger has grown.
 const KEPT: u64 = RESERVE_SIZE + pool::SPARES * pool::SPARE_SIZE;
 
-/// Inodes that are not given to new objects, so that ledgers and tags can be written when objects leave.
+/// The inodes that are not used for new objects, so that ledgers and tags can be written when objects are removed.
 pub(super) const KEPT_INODES: u64 = 64;
 
 const MAIN: &str = ".ledger";
 const OLD: &str = ".ledger.old";
 const BESIDE: &str = ".ledger.new";
 
-/// All ledgers on the pool. `Err` in words if it cannot be said which there are: no ledger is not the same as one that cannot be seen.
+/// All ledgers on the pool. `Err` is the message if they cannot be listed: an unreadable ledger is not a missing one.
 pub(super) fn read_all(pool: &LocalPool) -> Result<BTreeMap<Owner, LedgerView>, String> {
     let unreadable = |errno| format!("{}/{MARK} cannot be read: {}", pool.path.display(), fail::describe(errno));
     let Some(mark) = pool.mark().map_err(unreadable)? else { return Ok(BTreeMap::new()) };
@@ -54,13 +54,13 @@ pub(super) fn owners(mark: BorrowedFd<'_>, endings: &[&str]) -> Result<Vec<Owner
     Ok(owners)
 }
 
-/// What the copies of an owner's ledger say; none if the pool has no mark or the mark cannot be opened.
+/// Reads an owner's ledger. `None` if the pool has none, or its mark cannot be opened.
 pub(super) fn read_of(pool: &LocalPool, owner: &Owner) -> Option<LedgerView> {
     read(pool.mark().ok().flatten()?, owner)
 }
 
-/// What the copies say. The first is the newer of the two: it is only ever replaced, whole, by a rename. Where it cannot be read, the
-/// second says nothing: what was noted since would be forgotten.
+/// Reads both copies of a ledger. The first is the newer one, and is only ever replaced by a rename. If it cannot be read, the second
+/// is not used: entries made since would be lost.
 pub(super) fn read(mark: BorrowedFd<'_>, owner: &Owner) -> Option<LedgerView> {
     let why = match read_copy(mark, owner, MAIN) {
         Ok(Some(ledger)) => return Some(LedgerView::Good(ledger)),
@@ -80,11 +80,11 @@ pub(super) fn read(mark: BorrowedFd<'_>, owner: &Owner) -> Option<LedgerView> {
     }
 }
 
-/// Why a copy says nothing.
+/// Why a copy cannot be used.
 enum CopyError {
-    /// It is not what was written.
+    /// It is damaged.
     Damaged(String),
-    /// It may be whole: it could not be read, or not by this program.
+    /// It may be complete: it could not be read, or not by this version.
     Unreadable(String),
 }
 
@@ -95,7 +95,7 @@ fn read_copy(mark: BorrowedFd<'_>, owner: &Owner, ending: &str) -> Result<Option
         Ok(None) => return Ok(None),
         Err(errno) => {
             let advice = match errno {
-                Errno::ACCESS | Errno::PERM => ": give it to the user that runs kiln",
+                Errno::ACCESS | Errno::PERM => "; chown it to the user that runs kiln",
                 _ => "",
             };
             let why = format!("{MARK}/{name} cannot be read: {}{advice}", fail::describe(errno));
@@ -106,7 +106,7 @@ fn read_copy(mark: BorrowedFd<'_>, owner: &Owner, ending: &str) -> Result<Option
     let Some(body) = body_of(&bytes) else {
         return Err(match newer_format(&bytes) {
             Some(format) => CopyError::Unreadable(format!(
-                "{MARK}/{name} has format {format}, which a newer kiln wrote: use that, or a later one"
+                "{MARK}/{name} has format {format}, which a newer version of kiln wrote; use that version or a later one"
             )),
             None => damaged(),
         });
@@ -114,12 +114,12 @@ fn read_copy(mark: BorrowedFd<'_>, owner: &Owner, ending: &str) -> Result<Option
     match serde_json::from_slice::<Ledger>(body) {
         Ok(ledger) if ledger.owner == *owner => Ok(Some(ledger)),
         Ok(ledger) => Err(CopyError::Damaged(format!("{MARK}/{name} is the ledger of {}", ledger.owner))),
-        // Its checksum is right: it is what was written.
-        Err(why) => Err(CopyError::Unreadable(format!("{MARK}/{name} is not understood by this kiln: {why}"))),
+        // Its checksum is right, so it is not damaged.
+        Err(why) => Err(CopyError::Unreadable(format!("{MARK}/{name} cannot be read by this version of kiln: {why}"))),
     }
 }
 
-/// What the hash in the first line is of, if it is.
+/// The JSON after the first line, if the hash matches.
 fn body_of(bytes: &[u8]) -> Option<&[u8]> {
     let line = bytes.iter().position(|byte| *byte == b'\n')?;
     let (head, body) = (&bytes[..line], &bytes[line + 1..]);
@@ -127,7 +127,7 @@ fn body_of(bytes: &[u8]) -> Option<&[u8]> {
     (hash == blake3::hash(body).to_hex().as_bytes()).then_some(body)
 }
 
-/// The format's number, if it is not this program's.
+/// The number of a newer format.
 fn newer_format(bytes: &[u8]) -> Option<u32> {
     let number = bytes.strip_prefix(MAGIC.as_bytes())?.split(|byte| *byte == b' ').next()?;
     std::str::from_utf8(number).ok()?.parse().ok().filter(|format| *format > FORMAT)
@@ -135,7 +135,7 @@ fn newer_format(bytes: &[u8]) -> Option<u32> {
 
 /// Replaces a ledger. See [`crate::driver::Driver::write_ledger`].
 ///
-/// Only by a newer one: a write that was given up on, and comes late, must not undo what was noted since.
+/// Only a newer ledger replaces one: an abandoned write that comes late must not undo later entries.
 pub(super) fn write(pool: &LocalPool, ledger: &Ledger) -> Result<(), DriverError> {
     let owner = &ledger.owner;
     let doing = format!("writing the ledger of {owner} in {}/{MARK}", pool.path.display());
@@ -156,18 +156,18 @@ pub(super) fn write(pool: &LocalPool, ledger: &Ledger) -> Result<(), DriverError
         }
         if there.serial >= ledger.serial {
             return Err(fail::conflict(format!(
-                "{doing}: number {} is there already, and this is number {}",
+                "{doing}: the pool already has number {}, and this is number {}",
                 there.serial, ledger.serial
             )));
         }
         marks::drop_unlisted(pool, there, ledger);
     }
     let [main, old, beside] = [MAIN, OLD, BESIDE].map(|ending| format!("{owner}{ending}"));
-    // What is damaged must not take the place of a second copy that may be whole.
+    // A damaged first copy must not replace a second copy that may be complete.
     let main_is_whole = matches!(view, Some(LedgerView::Good(_)));
     match pool::write_beside(mark.as_fd(), &beside, &bytes) {
         Err(Errno::NOSPC | Errno::DQUOT) => {
-            // Without the reserve the older copy gives its room, while the newer one is whole.
+            // Without a reserve, the older copy is overwritten if the newer one is complete.
             let spare = [Some(RESERVE), main_is_whole.then_some(old.as_str())];
             write_over(mark.as_fd(), &spare, &beside, &bytes).map_err(failed)?;
         }
@@ -177,7 +177,7 @@ pub(super) fn write(pool: &LocalPool, ledger: &Ledger) -> Result<(), DriverError
         }
     }
     if main_is_whole {
-        // At every moment at least one whole copy stands: the second goes only while the first is there.
+        // At least one complete copy exists at any time: the second is removed only while the first exists.
         pool::remove_file(mark.as_fd(), &old).map_err(failed)?;
         pool::link(&mark, &main, &old).map_err(failed)?;
     }
@@ -185,7 +185,7 @@ pub(super) fn write(pool: &LocalPool, ledger: &Ledger) -> Result<(), DriverError
     pool::sync(mark.as_fd()).map_err(|errno| fail::after(&doing, errno))
 }
 
-/// Writes a file where there is no room for a new one: over the first of these files that is there and whose room is enough.
+/// Writes a file when there is no space for a new one: overwrites the first of these files that exists and is large enough.
 fn write_over(mark: BorrowedFd<'_>, spare: &[Option<&str>], name: &str, bytes: &[u8]) -> Result<(), Errno> {
     let mut answer = Errno::NOSPC;
     for spare in spare.iter().flatten() {
@@ -207,9 +207,9 @@ fn write_over(mark: BorrowedFd<'_>, spare: &[Option<&str>], name: &str, bytes: &
     Err(answer)
 }
 
-/// Keeps a reserve for a ledger of this length, and spare inodes. Not having them is no reason to fail.
+/// Keeps a reserve for a ledger of this length, and spare inodes. Errors are ignored.
 fn keep_reserve(mark: BorrowedFd<'_>, length: u64) {
-    // A half more: a ledger grows while objects leave.
+    // Half as much again: a ledger grows while objects are removed.
     let wanted = RESERVE_SIZE.max((length + length / 2).next_multiple_of(1 << 20));
     let kept = pool::stat_in(mark, RESERVE).ok().flatten();
     if kept.as_ref().is_none_or(|kept| u64::try_from(kept.st_size).unwrap_or(0) < wanted)
@@ -217,7 +217,7 @@ fn keep_reserve(mark: BorrowedFd<'_>, length: u64) {
         && fs::fallocate(&file, FallocateFlags::empty(), 0, wanted).is_err()
         && kept.is_none()
     {
-        // Half a reserve would be taken for one.
+        // An incomplete reserve would be taken for a complete one.
         let _ = pool::remove_file(mark, RESERVE);
     }
     pool::keep_spares(mark);
@@ -229,7 +229,7 @@ pub(super) fn has_reserve(pool: &LocalPool) -> bool {
     mark.is_some_and(|mark| pool::stat_in(mark, RESERVE).is_ok_and(|reserve| reserve.is_some()))
 }
 
-/// The room that volumes can have where the reserve is still to be made: what it will take is not promised to them.
+/// The capacity for volumes on a pool without a reserve: the space of the future reserve is not available to them.
 pub(super) fn less_reserve(room: Capacity) -> Capacity {
     Capacity { used: room.used.saturating_add(KEPT).min(room.total), ..room }
 }
@@ -239,7 +239,7 @@ pub(super) fn remove(pool: &LocalPool, owner: &Owner) -> Result<(), DriverError>
     let doing = format!("removing the ledger of {owner} in {}/{MARK}", pool.path.display());
     let failed = |errno| fail::after(&doing, errno);
     let Some(mark) = pool.mark().map_err(failed)? else { return Ok(()) };
-    // The first copy goes last: the older one alone would be taken for the truth.
+    // The first copy is removed last: the older one alone would be taken for the current ledger.
     for ending in [BESIDE, OLD, MAIN] {
         pool::remove_file(mark, &format!("{owner}{ending}")).map_err(failed)?;
     }

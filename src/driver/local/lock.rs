@@ -1,7 +1,7 @@
 //! The writer lock: `flock` on a file that is never replaced.
 //!
-//! The kernel lets it go when its process ends, however it ends. A step that still runs after its caller has gone (a dropped
-//! future; blocking work cannot be ended from outside) keeps the lock until it is done, so that nobody starts beside it.
+//! The kernel releases it when its process ends, however it ends. An abandoned step (its future was dropped, and blocking work cannot
+//! be ended from outside) keeps the lock until it has ended, so that no other writer starts beside it.
 
 use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -19,31 +19,31 @@ use crate::model::{DriverError, ErrorKind, Owner, PoolId, Writer};
 
 const ENDING: &str = ".lock";
 
-/// How long a lock is waited for that is only being looked at, or kept by a step whose caller has gone. Looking takes
-/// microseconds; such a step is told to stop and notices within one piece of a copy, well under a second on a disk.
+/// How long to wait for a lock that is only being checked, or that an abandoned step keeps. A check takes microseconds; an abandoned
+/// step notices within one piece of a copy, well under a second on a disk.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two tries.
+/// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// The lock as it is held.
+/// A writer lock that this process holds.
 pub(super) struct HeldLock {
     file: OwnedFd,
     /// Device and inode of the file.
     which: (u64, u64),
     owner: Owner,
     id: PoolId,
-    /// Nobody wants it any more; only steps that are still running keep it.
+    /// Whether the engine has released it, so that only running steps keep it.
     released: AtomicBool,
 }
 
 impl Drop for HeldLock {
     fn drop(&mut self) {
-        // A child process between fork and exec may have a copy of the descriptor: closing ours alone would not let it go.
+        // A child process between fork and exec may have a copy of the descriptor, so closing ours would not release the lock.
         let _ = fs::flock(&self.file, FlockOperation::Unlock);
     }
 }
 
-/// Those held by this process: to tell a living writer from steps that outlived theirs.
+/// The locks that this process holds, to distinguish a writer from steps that outlived theirs.
 static HELD: Mutex<Vec<Weak<HeldLock>>> = Mutex::new(Vec::new());
 
 fn only_lingering(which: (u64, u64)) -> bool {
@@ -68,7 +68,7 @@ pub(super) fn take(pool: &LocalPool, owner: &Owner) -> Result<Arc<HeldLock>, Dri
             Err(Errno::AGAIN) => {}
             Err(errno) => return Err(failed(errno)),
         }
-        // Shared locks are those of somebody who looks whether it is held, for a moment: another can be had beside them.
+        // A shared lock is taken briefly by a process that checks the lock. Another can be taken beside it.
         let looked_at = match fs::flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => {
                 fs::flock(&file, FlockOperation::Unlock).map_err(failed)?;
@@ -85,7 +85,7 @@ pub(super) fn take(pool: &LocalPool, owner: &Owner) -> Result<Arc<HeldLock>, Dri
         }
         std::thread::sleep(PAUSE);
     }
-    // A courtesy: a pool that is full must still be one from which something can be removed.
+    // Errors are ignored: removals must be possible on a full pool.
     let _ = note_holder(&file, &read_notes(mark, &name));
     let held = Arc::new(HeldLock { file, which, owner: owner.clone(), id, released: AtomicBool::new(false) });
     let mut all = HELD.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,12 +94,12 @@ pub(super) fn take(pool: &LocalPool, owner: &Owner) -> Result<Arc<HeldLock>, Dri
     Ok(held)
 }
 
-/// The identity that a pool must have to be written to.
+/// The identity of the pool, without which it is not written to.
 pub(super) fn identity(pool: &LocalPool) -> Result<PoolId, DriverError> {
     let unreachable = |why| DriverError::before(ErrorKind::Unreachable, why);
     pool.id().map_err(unreachable)?.ok_or_else(|| {
         unreachable(format!(
-            "{0} has no mark of Kiln's ({0}/{MARK}/id): is the right file system mounted?",
+            "{0} is not a pool of Kiln ({0}/{MARK}/id does not exist); check that the right file system is mounted",
             pool.path.display()
         ))
     })
@@ -108,12 +108,12 @@ pub(super) fn identity(pool: &LocalPool) -> Result<PoolId, DriverError> {
 /// A line of the lock's file is `pid 12 on host, begun 34`. The first is the process that took it last, the others took it before and
 /// still live. A process's number can be used again, but not with the time at which it began (in ticks since the host did).
 const BEGUN: &str = ", begun ";
-/// How many processes are noted.
+/// The number of processes in the file.
 const MOST_NOTED: usize = 16;
-/// How much of a command line is shown.
+/// The length of a command line in messages.
 const SHOWN: usize = 200;
 
-/// Says in the file who holds it, for whoever is kept out; since when is the file's own time.
+/// Writes the holder into the file, for the messages of other processes. The time since when is that of the file.
 fn note_holder(file: &OwnedFd, before: &str) -> Result<(), Errno> {
     let begun = begun(std::process::id()).map(|begun| format!("{BEGUN}{begun}")).unwrap_or_default();
     let mut text = format!("pid {} on {}{begun}\n", std::process::id(), host());
@@ -129,10 +129,10 @@ fn host() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim_end().to_owned()
 }
 
-/// When a living process of this host began.
+/// The start time of a running process of this host.
 fn begun(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the program, in parentheses, may hold anything.
+    // The program name, in parentheses, may contain any character.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let has_ended = matches!(fields.next()?, "Z" | "X");
     fields.nth(18).filter(|_| !has_ended)?.parse().ok()
@@ -143,7 +143,7 @@ fn read_notes(mark: BorrowedFd<'_>, name: &str) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// The lines of other processes of this host that live.
+/// The lines of other running processes of this host.
 fn living(notes: &str) -> impl Iterator<Item = (&str, u32)> {
     let host = host();
     notes.lines().filter_map(move |line| {
@@ -155,7 +155,7 @@ fn living(notes: &str) -> impl Iterator<Item = (&str, u32)> {
     })
 }
 
-/// For each owner, the other processes of this host that took its lock and still live. A courtesy: what cannot be read says nothing.
+/// For each owner, the other processes of this host that took its lock and still run. Errors are ignored.
 pub(super) fn writers(pool: &LocalPool) -> BTreeMap<Owner, Vec<Writer>> {
     let Ok(Some(mark)) = pool.mark() else { return BTreeMap::new() };
     let owners = ledger::owners(mark, &[ENDING]).unwrap_or_default();
@@ -180,13 +180,13 @@ fn holder(mark: BorrowedFd<'_>, name: &str) -> String {
     let since = since.and_then(|stat| jiff::Timestamp::from_second(stat.st_mtime).ok());
     match since {
         Some(since) if !who.is_empty() => format!("{who}, since {since}"),
-        _ => "it does not say who it is".to_owned(),
+        _ => "the lock does not name its holder".to_owned(),
     }
 }
 
-/// Owners whose lock is held now, by whomever.
+/// The owners whose lock is held now, by any process.
 pub(super) fn held(pool: &LocalPool, gaps: &mut Vec<String>) -> Vec<Owner> {
-    let look = || {
+    let read = || {
         let Some(mark) = pool.mark()? else { return Ok(Vec::new()) };
         let mut held = Vec::new();
         for owner in ledger::owners(mark, &[ENDING])? {
@@ -196,8 +196,8 @@ pub(super) fn held(pool: &LocalPool, gaps: &mut Vec<String>) -> Vec<Owner> {
         }
         Ok(held)
     };
-    look().unwrap_or_else(|errno: Errno| {
-        gaps.push(format!("the locks in {}/{MARK} cannot be seen: {}", pool.path.display(), fail::describe(errno)));
+    read().unwrap_or_else(|errno: Errno| {
+        gaps.push(format!("the locks in {}/{MARK} cannot be read: {}", pool.path.display(), fail::describe(errno)));
         Vec::new()
     })
 }
@@ -212,7 +212,7 @@ fn is_held(mark: BorrowedFd<'_>, owner: &Owner) -> Result<bool, Errno> {
     }
 }
 
-/// What the engine holds.
+/// The handle that the engine holds.
 pub(super) struct LocalLock(pub(super) Arc<HeldLock>);
 
 impl Drop for LocalLock {
@@ -224,13 +224,13 @@ impl Drop for LocalLock {
 impl WriterLock for LocalLock {}
 
 impl HeldLock {
-    /// The same file must still be under the same name, in the same pool: a lock on a file that is nowhere keeps nobody out. And
-    /// whatever else is at the pool's path now (the directory below a file system that is no longer mounted, say) is not written to.
+    /// Checks that the locked file still has its name, in the same pool: a lock on an unlinked file excludes no other process, and
+    /// another pool at the path (for example the directory below a file system that is no longer mounted) must not be written to.
     pub(super) fn check(&self, pool: &LocalPool) -> Result<(), DriverError> {
         if identity(pool)? != self.id {
             return Err(DriverError::before(
                 ErrorKind::Unreachable,
-                format!("{} is not the pool that it was when the lock was taken", pool.path.display()),
+                format!("{} is no longer the pool on which the lock was taken", pool.path.display()),
             ));
         }
         let name = format!("{}{ENDING}", self.owner);
@@ -246,7 +246,7 @@ impl HeldLock {
             )),
             Err(errno) => Err(DriverError::before(
                 ErrorKind::Unreachable,
-                format!("the lock {}/{MARK}/{name} cannot be seen: {}", pool.path.display(), fail::describe(errno)),
+                format!("the lock {}/{MARK}/{name} cannot be checked: {}", pool.path.display(), fail::describe(errno)),
             )),
         }
     }

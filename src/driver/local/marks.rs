@@ -1,13 +1,13 @@
 //! Marks of adopted files: `.kiln-pool/adopted/FILE.json`.
 //!
-//! A mark lies beside the file that it is about and can outlive it, so a file name alone proves nothing. A mark names the file by its
-//! inode and its time of birth, and counts for that file only. Any other file under the name is foreign: a stranger's, or a copy of
-//! the adopted one (a pool that was restored to another disk). Which of the two, an operator decides; until then the volume is held.
+//! A mark is stored apart from its file and can outlive it, so a file name alone proves nothing. A mark identifies the file by its inode
+//! and birth time, and applies to that file only. Any other file under the name is foreign: made by another program, or a copy of the
+//! adopted file (a pool that was restored to another disk). An operator decides which; until then the volume is held.
 //!
 //! - A restore replaces the file by an exchange. It first writes a mark that names both files, each with its tags, so that the
 //!   exchange itself makes the restore visible.
 //! - The marks of an object that leaves the ledger are dropped before the ledger without it is written.
-//! - Marks of earlier versions name no file. They count for a file that is not younger than the mark, and name it as soon as the
+//! - Marks of earlier versions do not identify a file. They apply to a file that is not younger than the mark, and are updated when the
 //!   owner's writer lock is taken.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,7 +22,7 @@ use crate::model::{Ledger, LedgerView, NativeName, Owner, Place, Tags, Uid};
 
 /// The directory, in [`MARK`], of the marks.
 const ADOPTED: &str = "adopted";
-/// What the names of marks end with.
+/// The suffix of the names of marks.
 const ENDING: &str = ".json";
 
 /// A mark, as it is stored.
@@ -34,7 +34,7 @@ struct AdoptedMark {
     /// The file that it is about; none in a mark of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     file: Option<FileId>,
-    /// What becomes true when an exchange puts another file in its place.
+    /// The file that an exchange puts in its place, with its tags.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next: Option<Next>,
 }
@@ -54,7 +54,7 @@ struct StoredMark {
 }
 
 impl StoredMark {
-    /// The tags of this file; none if the mark is about another.
+    /// The tags of this file. `None` if the mark is about another file.
     fn tags_of(self, file: FileId) -> Option<Tags> {
         let AdoptedMark { tags, file: marked, next, .. } = self.mark;
         if let Some(next) = next.filter(|next| next.file.is(file)) {
@@ -62,7 +62,7 @@ impl StoredMark {
         }
         let same = match marked {
             Some(marked) => marked.is(file),
-            // It was written while its file was there.
+            // The mark was written while its file existed.
             None => !file.is_born_after(self.written),
         };
         same.then_some(tags)
@@ -80,7 +80,7 @@ fn directory(pool: &LocalPool) -> Result<Option<OwnedFd>, Errno> {
     }
 }
 
-/// The mark under a name; why not, in words, if it cannot be believed.
+/// The mark under a name. The inner `Err` is the message about a mark that is inconsistent.
 fn read(marks: BorrowedFd<'_>, name: &str) -> Result<Option<Result<StoredMark, String>>, Errno> {
     let Some(written) = pool::stat_in(marks, name)? else { return Ok(None) };
     let written = (written.st_mtime, u32::try_from(written.st_mtime_nsec).unwrap_or(0));
@@ -90,12 +90,12 @@ fn read(marks: BorrowedFd<'_>, name: &str) -> Result<Option<Result<StoredMark, S
         Some(Ok(mark)) => mark,
     };
     let owned = mark.tags.identity.is_some();
-    let unowned = || "its stored tags do not say whose it is".to_owned();
+    let unowned = || "its stored tags do not contain its identity".to_owned();
     Ok(Some(if owned { Ok(StoredMark { mark, written }) } else { Err(unowned()) }))
 }
 
 impl LocalPool {
-    /// Takes over into what was found what the mark of its file says, if it has one.
+    /// Adds the identity and tags in the mark of a file to the object, if there is a mark.
     pub(super) fn read_mark(&self, found: &mut FoundObject) -> Result<(), Errno> {
         let (Some(file), Some(marks)) = (found.file, directory(self)?) else { return Ok(()) };
         let tags = match read(marks.as_fd(), &name_of(&found.native))? {
@@ -115,7 +115,7 @@ impl LocalPool {
         Ok(())
     }
 
-    /// Whether the object itself is in the trash: then its mark is what a crash left, and the file is somebody else's.
+    /// Whether the object is in the trash. Then a crash left the mark, and the file is another one.
     fn trash_holds(&self, native: &str, tags: &Tags) -> Result<bool, Errno> {
         let Some(trash) = self.trash()? else { return Ok(false) };
         let Some(own) = pool::absent_is_none(pool::open_dir(trash.as_fd(), native))? else { return Ok(false) };
@@ -146,7 +146,7 @@ impl LocalPool {
         object::replace(marks.as_fd(), &name, &format!("{name}.new"), &object::encode(&mark))
     }
 
-    /// Removes the mark under a native name if it is this object's. Whether it was.
+    /// Removes the mark under a native name if it belongs to this object. Returns whether it did.
     pub(super) fn drop_mark(&self, native: &str, owner: &Owner, uid: Uid) -> Result<bool, Errno> {
         let (Some(marks), name) = (directory(self)?, name_of(native)) else { return Ok(false) };
         match read(marks.as_fd(), &name)? {
@@ -166,8 +166,8 @@ impl StoredMark {
     }
 }
 
-/// Drops the marks of objects that a new ledger no longer lists, before it is written: an object that Kiln has given up is not found
-/// again in a file that somebody puts under its name later. Only a help, since a mark names its file: what fails is left as it is.
+/// Removes the marks of objects that a new ledger no longer lists, before the ledger is written, so that a later file under the same name
+/// is not taken for the object. Errors are ignored: a mark identifies its file anyway.
 pub(super) fn drop_unlisted(pool: &LocalPool, old: &Ledger, new: &Ledger) {
     for (uid, entry) in old.complete.iter().filter(|(uid, _)| !new.complete.contains_key(uid)) {
         let Ok(native) = pool::check_name(&entry.native) else { continue };
@@ -175,16 +175,15 @@ pub(super) fn drop_unlisted(pool: &LocalPool, old: &Ledger, new: &Ledger) {
             .drop_mark(native, &old.owner, *uid)
             .and_then(|_| object::remove_shell(pool.root(), native, &old.owner, *uid));
         if let Err(errno) = dropped {
-            tracing::warn!(pool = %pool.path.display(), native, %errno, "the mark of an object that is gone is left");
+            tracing::warn!(pool = %pool.path.display(), native, %errno, "the mark of a removed object cannot be removed");
         }
     }
 }
 
-/// Brings the marks that earlier versions wrote for an owner up to date, under its writer lock. Only a help: what fails is left as it
-/// is.
+/// Updates the marks that earlier versions wrote for an owner, under its writer lock. Errors are ignored.
 pub(super) fn update(pool: &LocalPool, owner: &Owner, ledger: impl Fn() -> Option<LedgerView>) {
     if let Err(errno) = try_update(pool, owner, ledger) {
-        tracing::debug!(pool = %pool.path.display(), %errno, "marks of earlier versions are left as they are");
+        tracing::debug!(pool = %pool.path.display(), %errno, "marks of earlier versions cannot be updated");
     }
 }
 

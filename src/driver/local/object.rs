@@ -1,4 +1,4 @@
-//! One object as it stands on disk: how it is recognised, and how its tags are kept.
+//! An object on disk: how it is recognised, and how its tags are stored.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -15,19 +15,19 @@ use crate::model::{Identity, Kind, NativeForm, NativeName, Owner, Place, Tags, U
 
 /// The tags of an object, in its directory.
 pub(super) const TAGS: &str = "tags.json";
-/// The tags being replaced: of no meaning, whatever it holds.
+/// The new tags during a replacement. The file has no meaning, whatever its content.
 const TAGS_BESIDE: &str = "tags.json.new";
-/// What data files end with.
+/// The suffix of data files.
 pub(super) const IMAGE: &str = ".img";
-/// More than any manifest's labels; what is longer was not written by Kiln.
+/// The limit of a tags file in bytes: more than the labels of any manifest. Kiln did not write a longer one.
 const TAGS_LIMIT: u64 = 1 << 20;
-/// Of the stored tags. A newer one is a conflict: nothing is done to what is not understood.
+/// The format of the stored tags. A newer one is a conflict: Kiln does not change what it cannot read.
 pub(super) const TAGS_FORMAT: u32 = 1;
 
-/// Why a file is not taken over that has more than one name.
-const HARD_LINKS: &str = "it has other names (hard links), under which others may change it";
+/// Why a file with several names is not adopted.
+const HARD_LINKS: &str = "it has other names (hard links), under which other programs may change it";
 
-/// An object, or something that stands where objects do.
+/// An object, or another entry in the place of objects.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct FoundObject {
     pub(super) native: String,
@@ -38,21 +38,21 @@ pub(super) struct FoundObject {
     pub(super) used: u64,
     pub(super) tags: Tags,
     pub(super) conflict: Option<String>,
-    /// Of a plain file that is live: which file it is.
+    /// The identity of a live plain file.
     pub(super) file: Option<FileId>,
 }
 
-/// How it stands on disk.
+/// The form of an object on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Form {
-    /// A directory with its data file, whose name is that of the directory, unless a rename was cut short.
+    /// A directory with its data file, which has the name of the directory unless a rename was interrupted.
     Directory {
         /// The data file.
         image: Option<String>,
     },
-    /// A plain file: made by others, adopted or not.
+    /// A plain file that another program made, adopted or not.
     File,
-    /// Neither: nothing that Kiln would touch.
+    /// Any other entry, which Kiln never changes.
     Other,
 }
 
@@ -61,7 +61,7 @@ pub(super) enum Form {
 struct Stored {
     format: u32,
     tags: Tags,
-    /// Of a directory that an adopted file is moved into: which files may be its data. Any, if none is named.
+    /// In a directory that an adopted file is moved into: the files that may be its data. Empty for any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     files: Vec<FileId>,
 }
@@ -71,7 +71,7 @@ pub(super) fn image_name(native: &str) -> String {
     format!("{native}{IMAGE}")
 }
 
-/// The directory that a place is.
+/// The directory of a place.
 pub(super) enum PlaceDir<'a> {
     Root(BorrowedFd<'a>),
     Trash(OwnedFd),
@@ -87,7 +87,7 @@ impl AsFd for PlaceDir<'_> {
 }
 
 impl LocalPool {
-    /// The directory in which the objects of a place are; `None`: there is no trash yet.
+    /// The directory with the objects of a place. `None` if there is no trash yet.
     pub(super) fn place(&self, place: Place) -> Result<Option<PlaceDir<'_>>, Errno> {
         match place {
             Place::Live | Place::Temporary => Ok(Some(PlaceDir::Root(self.root()))),
@@ -95,13 +95,13 @@ impl LocalPool {
         }
     }
 
-    /// Looks for one object in one place. `None`: it is not there.
+    /// Finds one object in one place. `None` if it does not exist.
     pub(super) fn find(&self, native: &str, place: Place) -> Result<Option<FoundObject>, Errno> {
         let mut buffer = ListBuffer::new();
-        // A stranger's rename between two of our calls shows as ENOENT: look again. Three such in a row are no accident.
+        // Another program's rename between two calls appears as ENOENT: try again. Three in a row are not a coincidence.
         for _ in 0..3 {
             let Some(dir) = self.place(place)? else { return Ok(None) };
-            match self.look(dir.as_fd(), native, place, &mut buffer) {
+            match self.read_entry(dir.as_fd(), native, place, &mut buffer) {
                 Err(Errno::NOENT) if pool::stat_in(dir.as_fd(), native)?.is_none() => return Ok(None),
                 Err(Errno::NOENT) => {}
                 other => return other,
@@ -110,11 +110,11 @@ impl LocalPool {
         Err(Errno::AGAIN)
     }
 
-    /// Looks at an entry of a place.
+    /// Reads an entry of a place.
     ///
-    /// `Ok(None)`: nothing of meaning stands there (the trash prepared for an adopted file that has not moved yet; the directory of
-    /// an object without its data file). `ENOENT`: it, or something in it, has just gone: look again.
-    pub(super) fn look(
+    /// `Ok(None)`: the entry has no meaning (the trash prepared for an adopted file that has not moved yet; the directory of
+    /// an object without its data file). `ENOENT`: it, or something in it, has just been removed: try again.
+    pub(super) fn read_entry(
         &self,
         dir: BorrowedFd<'_>,
         name: &str,
@@ -143,17 +143,17 @@ impl LocalPool {
             Ok(own) => {
                 return match self.look_inside(found, own.as_fd(), buffer)? {
                     Some(found) => Ok(Some(found.unfit("it is a directory and not a regular file"))),
-                    // What is removed loses its data file, but not under its name: what stood here may have been exchanged for
-                    // another since it was opened.
+                    // A removal does not remove the data file under this name: the entry may have been exchanged for another
+                    // after it was opened.
                     None if is_still(dir, name, &own)? => Ok(None),
                     None => Err(Errno::NOENT),
                 };
             }
             Err(Errno::NOTDIR | Errno::LOOP) => {}
-            // `lost+found`, say. What Kiln makes it can open: a directory that bears none of its names is somebody else's.
+            // For example `lost+found`. Kiln can open what it makes, so a directory without one of its names is not Kiln's.
             Err(Errno::ACCESS) if found.identity.is_none() => {
                 found.form = Form::Directory { image: None };
-                found.conflict = Some("it may not be opened by this user".to_owned());
+                found.conflict = Some("this user may not open it".to_owned());
                 return Ok(Some(found));
             }
             Err(errno) => return Err(errno),
@@ -166,7 +166,7 @@ impl LocalPool {
             found.file = Some(FileId::of(dir, name)?);
         }
         if found.identity.is_some() {
-            found.conflict = Some(format!("it should be a directory and is {}", kind_of(&stat)));
+            found.conflict = Some(format!("it must be a directory and is {}", kind_of(&stat)));
         } else if found.form == Form::File {
             self.read_mark(&mut found)?;
         }
@@ -193,7 +193,7 @@ impl LocalPool {
             }
             images = found.take_image(own, &entries)?;
         } else if found.read_tags(own, TAGS)? {
-            // A directory under a name of its own choice is ours only by its tags.
+            // A directory under any other name belongs to Kiln only by its tags.
             found.identity = found.tags.identity.as_deref().cloned();
             if found.identity.is_some() || found.conflict.is_some() {
                 images = found.take_image(own, &pool::list(own, buffer)?)?;
@@ -205,8 +205,8 @@ impl LocalPool {
         } else if let Some(stat) = pool::stat_in(own, &image_name(&found.native))? {
             found.measure(&stat);
         }
-        // Without its data an object is not there, whatever else somebody has left of it: only then is it Lost, and can be
-        // forgotten; and it is there again once the file is put back.
+        // An object without its data file does not exist, whatever else is left of it: only then is it Lost and can be forgotten. It
+        // exists again when the file is put back.
         let absent = images == 0 && found.identity.is_some() && found.place != Place::Temporary;
         Ok((!absent).then_some(found))
     }
@@ -219,7 +219,7 @@ impl FoundObject {
         self.identity.is_some() && self.place == Place::Live && *image != image_name(&self.native)
     }
 
-    /// Nobody's, and nothing that could be taken over where it is.
+    /// Not an object of Kiln, and not one that could be adopted.
     fn unfit(mut self, why: &str) -> Self {
         if self.identity.is_none() && self.conflict.is_none() && self.place == Place::Live {
             self.conflict = Some(why.to_owned());
@@ -232,7 +232,7 @@ impl FoundObject {
         self.used = content::allocated(stat);
     }
 
-    /// Whether there were any.
+    /// Returns whether there were any.
     fn read_tags(&mut self, own: BorrowedFd<'_>, file: &str) -> Result<bool, Errno> {
         let temporary = self.place == Place::Temporary;
         match read_tags(own, file)? {
@@ -243,7 +243,7 @@ impl FoundObject {
                     && said != named
                 {
                     self.conflict = Some(format!(
-                        "its tags say {} {}/{} ({}), its name another",
+                        "its tags name {} {}/{} ({}), and its name another",
                         said.kind, said.owner, said.name, said.uid
                     ));
                 }
@@ -253,18 +253,18 @@ impl FoundObject {
         Ok(true)
     }
 
-    /// Finds the data file among what is in the object's directory. How many there are that could be it.
+    /// Finds the data file in the object's directory. Returns the number of candidates.
     fn take_image(&mut self, own: BorrowedFd<'_>, entries: &[DirEntry]) -> Result<usize, Errno> {
         let images: Vec<&str> =
             entries.iter().filter(|e| e.exact && e.name.ends_with(IMAGE)).map(|e| e.name.as_str()).collect();
         let image = match images[..] {
             [only] => only.to_owned(),
             [] => {
-                self.complain("its directory holds no data file (*.img)".to_owned());
+                self.complain("its directory contains no data file (*.img)".to_owned());
                 return Ok(0);
             }
             ref several => {
-                self.complain(format!("its directory holds several data files: {}", several.join(", ")));
+                self.complain(format!("its directory contains several data files: {}", several.join(", ")));
                 return Ok(several.len());
             }
         };
@@ -278,7 +278,7 @@ impl FoundObject {
         Ok(1)
     }
 
-    /// What is half made has no form to keep to.
+    /// An incomplete object has no required form.
     fn complain(&mut self, why: String) {
         if self.place != Place::Temporary && self.conflict.is_none() {
             self.conflict = Some(why);
@@ -286,7 +286,7 @@ impl FoundObject {
     }
 }
 
-/// Whether a name is still that of an open directory.
+/// Whether an open directory still has this name.
 fn is_still(dir: BorrowedFd<'_>, name: &str, own: &OwnedFd) -> Result<bool, Errno> {
     let own = fs::fstat(own)?;
     Ok(pool::stat_in(dir, name)?.is_some_and(|there| (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)))
@@ -303,7 +303,7 @@ fn kind_of(stat: &Stat) -> &'static str {
     }
 }
 
-/// The tags in an object's directory: why not, in words, if they cannot be believed.
+/// The tags in an object's directory. The inner `Err` is the message about tags that are inconsistent.
 pub(super) fn tags_in(own: BorrowedFd<'_>) -> Result<Option<Result<Tags, String>>, Errno> {
     read_tags(own, TAGS)
 }
@@ -313,7 +313,7 @@ fn read_tags(dir: BorrowedFd<'_>, file: &str) -> Result<Option<Result<Tags, Stri
     Ok(stored.map(|stored| stored.map(|stored| stored.tags)))
 }
 
-/// What is stored in a file of [`TAGS_FORMAT`]: why not, in words, if it cannot be believed.
+/// The content of a file of [`TAGS_FORMAT`]. The inner `Err` is the message about content that is inconsistent.
 pub(super) fn read_stored<T: DeserializeOwned>(
     dir: BorrowedFd<'_>,
     file: &str,
@@ -330,7 +330,7 @@ pub(super) fn read_stored<T: DeserializeOwned>(
     Ok(Some(serde_json::from_slice::<Value>(&bytes).map_err(unreadable).and_then(|value| {
         match value.get("format").and_then(Value::as_u64) {
             Some(format) if format != u64::from(TAGS_FORMAT) => {
-                Err(format!("{file} has format {format}; this kiln reads {TAGS_FORMAT}"))
+                Err(format!("{file} has format {format}; this version of kiln reads {TAGS_FORMAT}"))
             }
             _ => serde_json::from_value(value).map_err(unreadable),
         }
@@ -338,7 +338,7 @@ pub(super) fn read_stored<T: DeserializeOwned>(
 }
 
 pub(super) fn encode(stored: &impl Serialize) -> Vec<u8> {
-    // Maps with text keys and plain values always serialise.
+    // Maps with text keys and plain values can always be serialised.
     let mut bytes = serde_json::to_vec(stored).unwrap_or_default();
     bytes.push(b'\n');
     bytes
@@ -348,7 +348,7 @@ fn encode_tags(tags: &Tags, files: &[FileId]) -> Vec<u8> {
     encode(&Stored { format: TAGS_FORMAT, tags: tags.clone(), files: files.to_vec() })
 }
 
-/// Writes the tags of an object that nobody sees yet. `files`: see [`displaced_in`].
+/// Writes the tags of an object that is not published yet. `files`: see [`displaced_in`].
 pub(super) fn write_first_tags(own: BorrowedFd<'_>, tags: &Tags, files: &[FileId]) -> Result<(), Errno> {
     let nothing_to_say = tags.is_plain() && files.is_empty();
     if nothing_to_say { Ok(()) } else { pool::write_new(own, TAGS, &encode_tags(tags, files)) }
@@ -369,8 +369,8 @@ pub(super) fn write_tags_of(own: BorrowedFd<'_>, tags: &Tags, files: &[FileId]) 
     replace(own, TAGS, TAGS_BESIDE, &encode_tags(tags, files))
 }
 
-/// Returns the name of the data file in a directory that an adopted file was to be moved into, if it is another file: one that
-/// somebody put in its place just before the rename. A process that was killed between the rename and its check leaves that.
+/// Returns the name of the data file in a directory that an adopted file was to be moved into, if it is another file, which replaced
+/// the adopted one just before the rename. A process that is killed between the rename and its check leaves that state.
 pub(super) fn displaced_in(own: BorrowedFd<'_>) -> Result<Option<String>, Errno> {
     let Some(Ok(Stored { files, .. })) = read_stored(own, TAGS)? else { return Ok(None) };
     if files.is_empty() {
@@ -392,7 +392,7 @@ pub(super) fn replace(dir: BorrowedFd<'_>, name: &str, beside: &str, bytes: &[u8
     pool::sync(dir)
 }
 
-/// Sees to it that the data file bears the directory's name: what a rename that was cut short left to do.
+/// Gives the data file the name of the directory, which completes an interrupted rename.
 pub(super) fn settle_image(own: BorrowedFd<'_>, found: &FoundObject) -> Result<bool, Errno> {
     let Form::Directory { image: Some(image) } = &found.form else { return Ok(false) };
     let wanted = image_name(&found.native);
@@ -404,7 +404,7 @@ pub(super) fn settle_image(own: BorrowedFd<'_>, found: &FoundObject) -> Result<b
     Ok(true)
 }
 
-/// What in an object's directory is not of Kiln's making, and keeps it from being removed.
+/// The entry in an object's directory that Kiln did not make and that keeps the directory from being removed.
 pub(super) fn stranger_in(own: BorrowedFd<'_>) -> Result<Option<String>, Errno> {
     let entries = pool::list(own, &mut ListBuffer::new())?;
     Ok(entries.into_iter().find(is_strange).map(|entry| entry.name))
@@ -415,8 +415,8 @@ fn is_strange(entry: &DirEntry) -> bool {
     !known || !entry.exact || entry.file_type == FileType::Directory
 }
 
-/// Removes an object's directory with what Kiln puts into one, data first: what is left by a crash is still known by its tags.
-/// Whether there was one. Anything strange in it makes this `ENOTEMPTY`, and then nothing is removed.
+/// Removes an object's directory with the files that Kiln puts into one, the data first: what a crash leaves is still identified by its
+/// tags. Returns whether there was one. Another entry in it makes this `ENOTEMPTY`, and then nothing is removed.
 pub(super) fn remove_directory(dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
     let Some(own) = pool::absent_is_none(pool::open_dir(dir, name))? else { return Ok(false) };
     let mut entries = pool::list(own.as_fd(), &mut ListBuffer::new())?;
@@ -438,8 +438,7 @@ pub(super) fn holds_data(dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno>
     Ok(pool::list(own.as_fd(), &mut ListBuffer::new())?.iter().any(|entry| entry.name.ends_with(IMAGE)))
 }
 
-/// The path, below `dir`, of what the immutable or append-only attribute keeps from being removed: the object's directory, or a file in
-/// it.
+/// The path, below `dir`, that cannot be removed because it is immutable or append-only: the object's directory, or a file in it.
 pub(super) fn immutable_in(dir: BorrowedFd<'_>, name: &str) -> Option<String> {
     let is_immutable = |dir: BorrowedFd<'_>, name: &str| {
         let stat = fs::statx(dir, name, fs::AtFlags::SYMLINK_NOFOLLOW, fs::StatxFlags::empty());
@@ -455,8 +454,8 @@ pub(super) fn immutable_in(dir: BorrowedFd<'_>, name: &str) -> Option<String> {
     Some(format!("{name}/{}", fixed.name))
 }
 
-/// Whether all that stands there is what is left of an object whose data file somebody has removed. It must not be in the way of
-/// one that is to have its name. What holds data, or anything strange, is no such shell.
+/// Whether the entry is a shell: the directory of an object whose data file was removed by another program. A shell does not block its
+/// name for another object. A directory with data, or with entries that Kiln did not make, is not a shell.
 pub(super) fn is_shell(dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
     let own = match pool::open_dir(dir, name) {
         Ok(own) => own,
@@ -467,7 +466,7 @@ pub(super) fn is_shell(dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
     Ok(!entries.iter().any(|entry| entry.name.ends_with(IMAGE) || is_strange(entry)))
 }
 
-/// Removes what is left of this object where somebody has removed its data file. What holds data, or anything strange, stays.
+/// Removes the shell of this object. A directory with data, or with entries that Kiln did not make, stays.
 pub(super) fn remove_shell(dir: BorrowedFd<'_>, name: &str, owner: &Owner, uid: Uid) -> Result<(), Errno> {
     if !is_shell(dir, name)? {
         return Ok(());
@@ -483,10 +482,10 @@ pub(super) fn remove_shell(dir: BorrowedFd<'_>, name: &str, owner: &Owner, uid: 
     Ok(())
 }
 
-/// Another file bears the name of the one that was found.
+/// The error of a plain file that was replaced after it was found.
 pub(super) const REPLACED: Errno = Errno::STALE;
 
-/// Opens the data of an object. [`REPLACED`]: a plain file is not the one that was found.
+/// Opens the data of an object. Fails with [`REPLACED`] if a plain file is not the one that was found.
 pub(super) fn open_data(dir: BorrowedFd<'_>, found: &FoundObject, flags: OFlags) -> Result<OwnedFd, Errno> {
     let data = match &found.form {
         Form::Directory { image: Some(image) } => {

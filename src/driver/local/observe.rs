@@ -1,4 +1,4 @@
-//! One look at the pool.
+//! An observation of the pool.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
@@ -21,7 +21,7 @@ const INODES: u64 = 3;
 /// How often a listing that met a stranger's renames is taken anew before it is called incomplete.
 const LISTINGS: usize = 5;
 
-/// Looks. See [`crate::driver::Driver::observe`].
+/// Observes the pool. See [`crate::driver::Driver::observe`].
 pub(super) fn observe(path: &Path, create: bool, scope: &Scope) -> Result<Observed, DriverError> {
     let pool = match LocalPool::open(path) {
         Ok(pool) => pool,
@@ -29,19 +29,19 @@ pub(super) fn observe(path: &Path, create: bool, scope: &Scope) -> Result<Observ
         Err(Closed::Missing) => return Err(missing(path)),
         Err(Closed::Error(error)) => return Err(error),
     };
-    let mut look = PoolReader { pool: &pool, listed: Listed::COMPLETE, gaps: Vec::new(), objects: Vec::new() };
+    let mut reader = PoolReader { pool: &pool, listed: Listed::COMPLETE, gaps: Vec::new(), objects: Vec::new() };
     match scope {
-        Scope::All => look.all(),
-        Scope::Objects(natives) => look.some(natives),
+        Scope::All => reader.all(),
+        Scope::Objects(natives) => reader.some(natives),
     }
-    let PoolReader { listed, mut gaps, mut objects, .. } = look;
+    let PoolReader { listed, mut gaps, mut objects, .. } = reader;
     objects.sort_by(|a, b| (&a.native, a.place).cmp(&(&b.native, b.place)));
     let marked = objects.iter().any(|object| object.tags.adopted);
     let id = pool.id().unwrap_or_else(|why| {
         gaps.push(why);
         None
     });
-    // The ledgers grow with the pool, and a look at a few objects should not: they belong to a whole look.
+    // The cost of reading ledgers grows with the pool, so an observation of a few objects does not read them.
     let unreadable = |why| DriverError::before(ErrorKind::Unreachable, why);
     let ledgers = match scope {
         Scope::All => ledger::read_all(&pool).map_err(unreadable)?,
@@ -122,13 +122,13 @@ impl PoolReader<'_> {
             }
             if last {
                 for (name, place) in gone {
-                    self.gap(&name, place, "it comes and goes while it is looked at".to_owned());
+                    self.gap(&name, place, "it appears and disappears while it is read".to_owned());
                 }
             }
         }
     }
 
-    /// Lists both places and looks at every entry. Returns what was in a listing and not there when looked at.
+    /// Lists both places and reads every entry. Returns the entries that were listed and did not exist when they were read.
     fn listing(&mut self) -> Vec<(String, Place)> {
         let mut buffer = ListBuffer::new();
         let names = self.names(&mut buffer);
@@ -152,7 +152,7 @@ impl PoolReader<'_> {
                 }
                 (Place::Live | Place::Temporary, _) => self.pool.root(),
             };
-            match self.pool.look(dir, &name, place, &mut buffer) {
+            match self.pool.read_entry(dir, &name, place, &mut buffer) {
                 Ok(Some(found)) => self.objects.push(found.into_object(Clients::Unknown)),
                 Ok(None) => {}
                 // What was half made has been published or removed by its writer: as absent as if we had come a moment later,
@@ -225,7 +225,7 @@ impl PoolReader<'_> {
     fn some(&mut self, natives: &[NativeName]) {
         for native in natives.iter().collect::<BTreeSet<_>>() {
             let Ok(name) = pool::check_name(native) else { continue };
-            // An object that moves while it is looked for can be missed in both places: absent is what was so twice.
+            // An object that moves meanwhile can be missed in both places, so only one that is missed twice is absent.
             for _ in 0..2 {
                 let (count, gaps) = (self.objects.len(), self.gaps.len());
                 for place in [Place::Live, Place::Trash] {
@@ -264,7 +264,7 @@ impl PoolReader<'_> {
         (clients, image.map(str::to_owned), written)
     }
 
-    /// Something could not be looked at: what its name says it could be is not proven absent.
+    /// Records that an entry could not be read. The object that its name belongs to is then not proven absent.
     fn gap(&mut self, name: &str, place: Place, why: String) {
         let form = NativeName::new(name).parse().map(|(form, ..)| form);
         match (place, form) {
@@ -275,7 +275,7 @@ impl PoolReader<'_> {
             (_, None) => (self.listed.volumes, self.listed.snapshots) = (false, false),
         }
         let trash = if place == Place::Trash { ".trash/" } else { "" };
-        self.gaps.push(format!("{}/{trash}{name} cannot be looked at: {why}", self.pool.path.display()));
+        self.gaps.push(format!("{}/{trash}{name} cannot be read: {why}", self.pool.path.display()));
     }
 }
 
@@ -293,7 +293,7 @@ fn disown_buried(object: &mut Object, ledgers: &BTreeMap<Owner, LedgerView>) {
     }
 }
 
-/// An entry whose name is no text: nobody's, and never touched.
+/// An entry whose name is not UTF-8: not an object of Kiln, and never changed.
 fn nameless(name: String, place: Place) -> Object {
     Object {
         native: NativeName::new(name),

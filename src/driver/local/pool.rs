@@ -1,7 +1,7 @@
-//! The directory that is the pool, and the few ways in which files inside of it are reached.
+//! The pool directory, and the only functions that access files inside it.
 //!
-//! Everything is resolved relative to a descriptor of the pool by `openat2`, beneath it and through no symbolic link: a link put
-//! in the way while Kiln runs is refused by the kernel, not looked for beforehand.
+//! Every path is resolved by `openat2` relative to a descriptor of the pool, beneath it and through no symbolic link. So the kernel
+//! refuses a link that is put in the path while Kiln runs; there is no check beforehand that could be outrun.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -18,38 +18,37 @@ use rustix::io::Errno;
 use super::fail;
 use crate::model::{DriverError, ErrorKind, NativeName, PoolId};
 
-/// Where the pool's identity, locks, ledgers and tags of adopted files are.
+/// The directory of the pool's identity, locks, ledgers and tags of adopted files.
 pub(super) const MARK: &str = ".kiln-pool";
-/// Where objects wait to be purged.
+/// The directory of the objects that wait to be purged.
 pub(super) const TRASH: &str = ".trash";
-/// The directory in which a connection tries what the file system can do. What a crash leaves of it is used and removed by the next
-/// connection.
+/// The directory in which a connection tries what the file system can do. The next connection uses and removes one that a crash left.
 pub(super) const TRIES: &str = ".kiln-try";
 /// The identity, in [`MARK`].
 const ID: &str = "id";
-/// Directories are the owner's alone: a volume's content is nobody else's business.
+/// Only the owner can access directories, and so the content of volumes.
 pub(super) const DIR_MODE: Mode = Mode::RWXU;
 /// Data files, tags and ledgers.
 pub(super) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
-/// Files in [`MARK`] that are given up, one by one, where objects leave or are suspended and there is no inode or block left for that.
+/// Files in [`MARK`] that are removed one by one when an object is to be removed or suspended and no inode or block is left for it.
 const SPARE: &str = "spare";
-/// How many: what is trashed on a full file system before trash must be purged.
+/// The number of spare files: as many objects can be trashed on a full file system before trash must be purged.
 pub(super) const SPARES: u64 = 32;
-/// Room of each; the tags of an object take one block.
+/// The size of each in bytes. The tags of an object take one block.
 pub(super) const SPARE_SIZE: u64 = 4096;
 
 /// The length of an object's name in bytes. File names have at most 255 on every file system in use; `.img` and `.json.new` are
 /// appended.
 pub(super) const MAX_NAME: usize = 240;
 
-/// Listings are read in pieces of this many bytes: about 250 of Kiln's names in a call, and no more than a thread's stack bears.
+/// Listings are read in pieces of this many bytes: about 250 of Kiln's names in a call, and small enough for a thread's stack.
 const LISTING_BUFFER: usize = 32 * 1024;
 
-/// The pool, open. Opened anew for each call, so that what is mounted at the path *now* is what is looked at.
+/// The open pool. It is opened for each call, so that the call sees what is mounted at the path at that time.
 pub(super) struct LocalPool {
     root: OwnedFd,
-    /// Where the marks were when it was opened.
+    /// The directory [`MARK`], as it was when the pool was opened.
     mark: Result<Option<OwnedFd>, Errno>,
     /// As declared, for messages.
     pub(super) path: PathBuf,
@@ -57,38 +56,38 @@ pub(super) struct LocalPool {
 
 /// Why the pool could not be opened.
 pub(super) enum Closed {
-    /// Nothing is there.
+    /// The path does not exist.
     Missing,
-    /// Something is wrong with it.
+    /// It exists and cannot be used.
     Error(DriverError),
 }
 
-/// An entry of a directory: its name, and its type where the file system tells it without asking.
+/// An entry of a directory: its name, and its type if the listing tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DirEntry {
     pub(super) name: String,
-    /// False where the name on disk is no UTF-8: then `name` is only for people and opens nothing.
+    /// False if the name on disk is not UTF-8. Then `name` is for messages only and opens nothing.
     pub(super) exact: bool,
     pub(super) file_type: FileType,
 }
 
 impl LocalPool {
-    /// Opens the directory. Whether it can be written to shows when that is done.
+    /// Opens the directory, without checking that it can be written to.
     pub(super) fn reach(path: &Path) -> Result<Self, Closed> {
         let unreachable = |message: String| Closed::Error(DriverError::before(ErrorKind::Unreachable, message));
         let shown = path.display();
-        // The operator's own path may lead through links; only what is inside of the pool may not.
+        // The configured path may lead through links. Only paths inside the pool may not.
         let root = match fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
             Ok(root) => root,
             Err(Errno::NOENT) => return Err(Closed::Missing),
             Err(Errno::NOTDIR) => {
                 return Err(unreachable(format!(
-                    "{shown} is not a directory: correct spec.local.path, or move away what is there"
+                    "{shown} is not a directory; correct spec.local.path, or move that file away"
                 )));
             }
             Err(Errno::ACCESS) => {
                 return Err(unreachable(format!(
-                    "{shown} may not be read by this user: give it to the user that runs kiln"
+                    "this user may not read {shown}; chown it to the user that runs kiln"
                 )));
             }
             Err(errno) => return Err(unreachable(format!("{shown} cannot be opened: {}", fail::describe(errno)))),
@@ -97,7 +96,7 @@ impl LocalPool {
         Ok(Self { root, mark, path: path.to_owned() })
     }
 
-    /// Opens the directory and sees that it, and its mark if it has one, can be read and written to.
+    /// Opens the directory, and checks that it and its [`MARK`], if there is one, can be read and written to.
     pub(super) fn open(path: &Path) -> Result<Self, Closed> {
         let unreachable = |message: String| Closed::Error(DriverError::before(ErrorKind::Unreachable, message));
         let shown = path.display();
@@ -106,8 +105,8 @@ impl LocalPool {
         let owner = fs::fstat(&pool.root).map_or(me.as_raw(), |stat| stat.st_uid);
         if !me.is_root() && owner != 0 && owner != me.as_raw() {
             return Err(unreachable(format!(
-                "{shown} belongs to the user {owner}, who could not read what this user ({}) makes in it: run kiln as that user \
-                 or as root",
+                "{shown} belongs to user {owner}, who could not read the files that this user ({}) makes in it; run kiln as user \
+                 {owner} or as root",
                 me.as_raw()
             )));
         }
@@ -120,7 +119,7 @@ impl LocalPool {
                 Err(unreachable(format!("{shown} cannot be written to: {}", fail::describe(Errno::ROFS))))
             }
             Err(errno) => Err(unreachable(format!(
-                "{shown} may not be written to by this user ({errno}): give it to the user that runs kiln"
+                "this user may not write to {shown} ({errno}); chown it to the user that runs kiln"
             ))),
         }
     }
@@ -130,18 +129,18 @@ impl LocalPool {
         self.root.as_fd()
     }
 
-    /// Where the trash is, if there is one.
+    /// The trash directory, if it exists.
     pub(super) fn trash(&self) -> Result<Option<OwnedFd>, Errno> {
         absent_is_none(open_dir(self.root(), TRASH))
     }
 
-    /// Where the trash is; made if there is none.
+    /// The trash directory, which is made if it does not exist.
     pub(super) fn trash_made(&self) -> Result<OwnedFd, DriverError> {
         make_dir(self.root(), TRASH)
             .map_err(|e| fail::before(format!("making the trash {}/{TRASH}", self.path.display()), e))
     }
 
-    /// Does what objects need to leave or to be suspended. Where there is no room for it, spare files are given up until there is.
+    /// Does work that removes or suspends an object. If there is no space for it, removes spare files until there is.
     pub(super) fn with_spares<T>(&self, work: impl Fn() -> Result<T, DriverError>) -> Result<T, DriverError> {
         let no_room = |error: &DriverError| error.kind == ErrorKind::Full;
         let mut answer = work();
@@ -157,33 +156,33 @@ impl LocalPool {
         answer
     }
 
-    /// Where the marks are, if the pool had any when it was opened.
+    /// The directory [`MARK`], if the pool had one when it was opened.
     pub(super) fn mark(&self) -> Result<Option<BorrowedFd<'_>>, Errno> {
         self.mark.as_ref().map(|mark| mark.as_ref().map(AsFd::as_fd)).map_err(|errno| *errno)
     }
 
-    /// Sees that the ledger can be written, before there is something to enter into it, and that a mark which may not be read is
-    /// not taken for none. `Err` in words.
+    /// Checks that the ledger can be written before there is anything to enter into it, and that an unreadable [`MARK`] is not taken
+    /// for a missing one. `Err` is the message.
     fn mark_usable(&self) -> Result<(), String> {
         let shown = self.path.display();
-        let advice = "give it, and what is in it, to the user that runs kiln";
+        let advice = "chown it, with its content, to the user that runs kiln";
         let mark = match self.mark() {
             Ok(Some(mark)) => mark,
-            Err(Errno::ACCESS) => return Err(format!("{shown}/{MARK} may not be read by this user: {advice}")),
-            // What else is wrong with it is said where it is read.
+            Err(Errno::ACCESS) => return Err(format!("this user may not read {shown}/{MARK}; {advice}")),
+            // Other errors are reported where the content is read.
             Ok(None) | Err(_) => return Ok(()),
         };
         let may = |name, access| fs::accessat(mark, name, access, AtFlags::EACCESS);
         if may(".", fs::Access::EXEC_OK) == Err(Errno::ACCESS) || may(ID, fs::Access::READ_OK) == Err(Errno::ACCESS) {
-            return Err(format!("{shown}/{MARK}/{ID} may not be read by this user: {advice}"));
+            return Err(format!("this user may not read {shown}/{MARK}/{ID}; {advice}"));
         }
         match may(".", fs::Access::WRITE_OK) {
             Ok(()) => Ok(()),
-            Err(errno) => Err(format!("{shown}/{MARK} may not be written to by this user ({errno}): {advice}")),
+            Err(errno) => Err(format!("this user may not write to {shown}/{MARK} ({errno}); {advice}")),
         }
     }
 
-    /// The pool's identity. `Err` in words if there is something that is none.
+    /// The pool's identity. `Err` is the message about one that cannot be read.
     pub(super) fn id(&self) -> Result<Option<PoolId>, String> {
         self.id_in(self.mark())
     }
@@ -204,16 +203,16 @@ impl LocalPool {
                 Ok(Some(PoolId(id.to_owned())))
             }
             _ => Err(format!(
-                "{shown}/{MARK}/{ID} is damaged: it should hold 32 hexadecimal digits; put them back from a copy, or remove the \
-                 file to have the pool marked anew"
+                "{shown}/{MARK}/{ID} is damaged: it must hold 32 hexadecimal digits; restore it from a copy, or remove the file to \
+                 give the pool a new identity"
             )),
         }
     }
 
-    /// Gives the pool its identity. Of two at once, both return the one that was first.
+    /// Gives the pool its identity. Two concurrent calls both return the first.
     pub(super) fn mark_made(&self) -> Result<PoolId, DriverError> {
         let shown = self.path.display();
-        let failed = |e| fail::before(format!("marking {shown} as a pool of Kiln's"), e);
+        let failed = |e| fail::before(format!("giving the pool {shown} its identity"), e);
         match self.id() {
             Ok(Some(id)) => return Ok(id),
             Ok(None) => {}
@@ -222,24 +221,25 @@ impl LocalPool {
         let mark = make_dir(self.root(), MARK).map_err(failed)?;
         self.trash_made()?;
         let id = random_hex().map_err(failed)?;
-        // Written in full beside, then published under a name that must be free: half an identity is never there.
+        // Written under another name, then renamed to a name that must be free: an incomplete identity never has this name.
         let beside = format!("{ID}.{id}");
         write_new(mark.as_fd(), &beside, format!("{id}\n").as_bytes()).map_err(failed)?;
         let published = rename(&mark, &beside, &mark, ID, RenameFlags::NOREPLACE);
         if published.is_err() {
-            // Whatever it was, what is beside is of no use.
+            // The temporary file is of no use, whatever the error.
             let _ = unlink(&mark, &beside, AtFlags::empty());
         }
         match published {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(failed(errno)),
         }
-        sync(mark.as_fd()).map_err(|e| fail::after(format!("marking {shown} as a pool of Kiln's"), e))?;
+        sync(mark.as_fd()).map_err(|e| fail::after(format!("giving the pool {shown} its identity"), e))?;
         match self.id_in(Ok(Some(mark.as_fd()))) {
             Ok(Some(id)) => Ok(id),
-            Ok(None) => {
-                Err(DriverError::unknown(ErrorKind::Transient, format!("the mark of {shown} vanished at once")))
-            }
+            Ok(None) => Err(DriverError::unknown(
+                ErrorKind::Transient,
+                format!("the identity of {shown} vanished after it was written"),
+            )),
             Err(why) => Err(DriverError::unknown(ErrorKind::Permanent, why)),
         }
     }
@@ -253,7 +253,7 @@ pub(super) fn parent_of(path: &Path) -> &Path {
     }
 }
 
-/// Whether a name may stand in the pool as an object's.
+/// Returns the name if it can be the name of an object in the pool.
 pub(super) fn check_name(native: &NativeName) -> Result<&str, DriverError> {
     let name = native.as_str();
     let bad = name.is_empty()
@@ -264,7 +264,7 @@ pub(super) fn check_name(native: &NativeName) -> Result<&str, DriverError> {
         return Err(DriverError::before(
             ErrorKind::Permanent,
             format!(
-                "{name:?} cannot be the name of an object: it must be a plain file name of at most {} bytes",
+                "{name:?} cannot be the name of an object; it must be a file name without `/` of at most {} bytes",
                 MAX_NAME
             ),
         ));
@@ -272,8 +272,8 @@ pub(super) fn check_name(native: &NativeName) -> Result<&str, DriverError> {
     Ok(name)
 }
 
-/// Opens one entry of a directory, never a link and never outside of it. Never waits, not even for a FIFO's other end. A file that
-/// is made belongs to the owner of the directory.
+/// Opens one entry of a directory, never through a link and never outside it. Does not block, even on a FIFO. A new file belongs to
+/// the owner of the directory.
 pub(super) fn open_in(dir: BorrowedFd<'_>, name: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
     if !flags.contains(OFlags::CREATE) {
         return open_entry(dir, name, flags, mode);
@@ -293,7 +293,7 @@ pub(super) fn open_in(dir: BorrowedFd<'_>, name: &str, flags: OFlags, mode: Mode
     }
 }
 
-/// Gives what root has just made to the owner of the directory that it is in: who owns a pool can read all of it.
+/// Gives an entry that root has just made to the owner of its directory, so that the owner of a pool can read all of it.
 fn keep_owner(dir: BorrowedFd<'_>, made: BorrowedFd<'_>) -> Result<(), Errno> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
@@ -317,12 +317,12 @@ fn open_entry(dir: BorrowedFd<'_>, name: &str, flags: OFlags, mode: Mode) -> Res
     }
 }
 
-/// Opens a directory inside of another.
+/// Opens a directory inside another.
 pub(super) fn open_dir(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
     open_in(dir, name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
 }
 
-/// Opens a directory inside of another; makes it, durably, if it is not there.
+/// Opens a directory inside another. Makes it, durably, if it does not exist.
 pub(super) fn make_dir(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
     match mkdir(dir, name) {
         Ok(()) => sync(dir)?,
@@ -332,7 +332,7 @@ pub(super) fn make_dir(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno
     open_dir(dir, name)
 }
 
-/// What is there under a name, links not followed; `None` if nothing.
+/// The status of an entry, links not followed. `None` if it does not exist.
 pub(super) fn stat_in(dir: BorrowedFd<'_>, name: &str) -> Result<Option<Stat>, Errno> {
     absent_is_none(fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))
 }

@@ -1,4 +1,4 @@
-//! The steps by which objects leave, and the one by which they come back.
+//! The steps that trash, destroy, purge and sweep objects, and the step that restores one from the trash.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -14,7 +14,7 @@ use super::{content, fail};
 use crate::model::{DriverError, Effect, ErrorKind, NativeForm, Outcome, Place, Tags};
 
 impl Task<'_> {
-    /// Moves the object to the trash. The time is written first: on a live object it means nothing, and nothing is in the trash
+    /// Moves the object to the trash. The expiry is written first: on a live object it has no meaning, and no object is in the trash
     /// without one.
     pub(super) fn trash(&self, ttl: u64) -> Result<Outcome, DriverError> {
         let native = self.native()?;
@@ -29,13 +29,13 @@ impl Task<'_> {
         if !self.is_it(&found)
             && let Some(trashed) = self.in_trash()?
         {
-            // A stranger has put something where it was.
+            // Another program has put an entry under its name.
             return self.is_trashed(&trashed);
         }
         self.expected(&found, None)?;
         self.idle(&found)?;
         if self.step.expect.unwritten && !content::holds_no_data(&self.open(&found, OFlags::RDONLY)?) {
-            return Err(fail::conflict(format!("{native} was written to since it was planned")));
+            return Err(fail::conflict(format!("{native} was written to after the plan was made")));
         }
         self.to_trash(&found, self.work.now.saturating_add(ttl))?;
         Ok(Outcome::Changed)
@@ -53,9 +53,9 @@ impl Task<'_> {
     fn directory_to_trash(&self, found: &FoundObject, tags: &Tags) -> Result<(), DriverError> {
         let (native, root) = (self.native()?, self.pool.root());
         let trash = self.pool.trash_made()?;
-        // Before the expiry is written: a rename that fails would leave it on the living.
+        // Checked before the expiry is written: a failing rename would leave the expiry on a live object.
         if self.find(native, Place::Trash)?.is_some() {
-            return Err(fail::conflict(format!("there is another {native} in the trash: purge it first")));
+            return Err(fail::conflict(format!("another {native} is in the trash; purge it first")));
         }
         self.settle(found)?;
         self.pool.with_spares(|| self.write_tags(found, tags))?;
@@ -64,14 +64,14 @@ impl Task<'_> {
         self.synced(root)
     }
 
-    /// A file that was taken over where it stood gets a directory in the trash, with its tags; the file follows by one rename,
-    /// and only then are the tags forgotten that are kept for it outside.
+    /// Moves an adopted file to the trash: makes a directory with its tags there, moves the file into it by one rename, and only then
+    /// removes its mark.
     fn file_to_trash(&self, found: &FoundObject, tags: &Tags) -> Result<(), DriverError> {
         let (native, root) = (self.native()?, self.pool.root());
         let failed = |e| fail::before(format!("moving {native} to the trash"), e);
         let trash = self.pool.trash_made()?;
         if self.find(native, Place::Trash)?.is_some() {
-            return Err(fail::conflict(format!("there is another {native} in the trash: purge it first")));
+            return Err(fail::conflict(format!("another {native} is in the trash; purge it first")));
         }
         let own = match pool::absent_is_none(pool::open_dir(trash.as_fd(), native)).map_err(failed)? {
             Some(own) => {
@@ -90,32 +90,32 @@ impl Task<'_> {
         self.taken(own.as_fd(), tags)
     }
 
-    /// Forgets what was kept while an adopted file was moved to the trash: its mark, and in its tags which file it is. In a copy of the
-    /// pool it is another.
+    /// Removes what was kept while an adopted file was moved to the trash: its mark, and the file identity in its tags, which would be
+    /// wrong in a copy of the pool.
     fn taken(&self, own: BorrowedFd<'_>, tags: &Tags) -> Result<(), DriverError> {
         self.drop_mark()?;
-        // The file is in the trash all the same.
+        // The file is in the trash even if this fails.
         let _ = object::write_tags(own, tags);
         Ok(())
     }
 
-    /// Moves the file into a directory of Kiln's by one rename. A file that took its place in the last instant is put back: now, or if
-    /// this process is killed in between, by the next that clears the directory.
+    /// Moves the file into a directory of Kiln by one rename. If another file replaced it just before, that file is moved back: now or,
+    /// if this process is killed first, by the next one that clears the directory.
     fn take_file(&self, found: &FoundObject, own: BorrowedFd<'_>) -> Result<(), DriverError> {
         let (native, root, image) = (self.native()?, self.pool.root(), image_name(self.native()?));
-        let failed = |e| fail::before(format!("moving {native} away"), e);
+        let failed = |e| fail::before(format!("moving {native}"), e);
         self.is_still(found, root, native)?;
         pool::rename(root, native, own, &image, RenameFlags::NOREPLACE).map_err(failed)?;
         if let Err(error) = self.is_still(found, own, &image) {
             pool::rename(own, &image, root, native, RenameFlags::NOREPLACE)
-                .map_err(|e| fail::after(format!("putting {native} back"), e))?;
+                .map_err(|e| fail::after(format!("moving {native} back"), e))?;
             return Err(error);
         }
         self.synced(own)?;
         self.synced(root)
     }
 
-    /// Refuses another file than the one that was found. Of what has a directory nothing is asked.
+    /// Refuses a file that is not the one that was found. Objects with a directory are not checked.
     pub(super) fn is_still(&self, found: &FoundObject, dir: BorrowedFd<'_>, name: &str) -> Result<(), DriverError> {
         let Some(file) = found.file else { return Ok(()) };
         match FileId::of(dir, name) {
@@ -125,29 +125,29 @@ impl Task<'_> {
         }
     }
 
-    /// Gives a file of others its name back that a killed process moved into a directory of Kiln's. Whether there was one.
+    /// Moves back a file of another program that a killed process moved into a directory of Kiln. Returns whether there was one.
     pub(super) fn give_back(&self, dir: BorrowedFd<'_>, name: &str) -> Result<bool, DriverError> {
-        let failed = |e| fail::before(format!("putting back what is in {name}"), e);
+        let failed = |e| fail::before(format!("moving back the file in {name}"), e);
         let Some(own) = pool::absent_is_none(pool::open_dir(dir, name)).map_err(failed)? else { return Ok(false) };
         let Some(image) = object::displaced_in(own.as_fd()).map_err(failed)? else { return Ok(false) };
         let native = image.strip_suffix(object::IMAGE).unwrap_or(&image);
         match pool::rename(&own, &image, self.pool.root(), native, RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => Err(fail::conflict(format!(
-                "{name}/{image} is not Kiln's: it bore the name {native}, which another file has now; move one of them away"
+                "{name}/{image} does not belong to Kiln: it had the name {native}, which another file has now; move one of them away"
             ))),
             other => {
                 other.map_err(failed)?;
                 self.synced(self.pool.root())?;
                 self.synced(own.as_fd())?;
                 let pool = self.pool.path.display();
-                tracing::warn!(%pool, native, "the file has its name back: a killed run had moved it away for the adopted one");
+                tracing::warn!(%pool, native, "moved a file back that an interrupted run had moved in place of the adopted one");
                 Ok(true)
             }
         }
     }
 
-    /// Brings the object back by one rename. Its tags are written before, with its time in the trash still among them: no crash
-    /// leaves it live with those it left with, by which the next plan could remove it again.
+    /// Restores the object from the trash by one rename. Its new tags are written before, still with the expiry: after a crash, no live
+    /// object has its old tags, because of which the next plan could remove it again.
     pub(super) fn undelete(&self, tags: &Tags) -> Result<Outcome, DriverError> {
         let native = self.native()?;
         let trashed = self.in_trash()?;
@@ -155,21 +155,21 @@ impl Task<'_> {
         match (live, trashed) {
             (None, None) => Err(DriverError::before(ErrorKind::NotFound, format!("{native} is not in the trash"))),
             (Some(live), Some(_)) => {
-                Err(fail::conflict(format!("{} is in the way of the one in the trash", live.native)))
+                Err(fail::conflict(format!("{} is live; the object in the trash needs its name", live.native)))
             }
             (Some(live), None) => {
                 self.mine(&live)?;
                 self.settle(&live)?;
                 let tags = self.stored(tags, live.form == Form::File);
-                // What was prepared in the trash for a file that is back.
+                // The directory in the trash of a file that is live again.
                 let left = match self.pool.trash().map_err(|e| fail::before("opening the trash", e))? {
                     Some(trash) if live.form == Form::File => {
                         let clear = || match object::is_shell(trash.as_fd(), native)? {
                             true => object::remove_directory(trash.as_fd(), native),
-                            // Another object of this native name, with its data.
+                            // Another object with this native name, and its data.
                             false => Ok(false),
                         };
-                        clear().map_err(|e| fail::before(format!("clearing {native} out of the trash"), e))?
+                        clear().map_err(|e| fail::before(format!("removing {native} from the trash"), e))?
                     }
                     _ => false,
                 };
@@ -197,7 +197,8 @@ impl Task<'_> {
         let (native, root) = (self.native()?, self.pool.root());
         self.write_tags(found, &Tags { expires: found.tags.expires, ..tags.clone() })?;
         let trash = self.place(Place::Trash)?;
-        self.rename_free(&trash, native, root).map_err(|e| fail::before(format!("bringing {native} back"), e))?;
+        self.rename_free(&trash, native, root)
+            .map_err(|e| fail::before(format!("restoring {native} from the trash"), e))?;
         self.synced(root)?;
         self.synced(trash.as_fd())?;
         self.write_tags(&self.live()?, tags)
@@ -205,16 +206,16 @@ impl Task<'_> {
 
     fn file_back(&self, found: &FoundObject, tags: &Tags) -> Result<(), DriverError> {
         let (native, root) = (self.native()?, self.pool.root());
-        let failed = |e| fail::before(format!("bringing {native} back"), e);
+        let failed = |e| fail::before(format!("restoring {native} from the trash"), e);
         let own = self.own_dir(found)?;
         let file = FileId::of(own.as_fd(), &image_name(native)).map_err(failed)?;
-        // Without meaning as long as the trash holds the object.
+        // The mark has no meaning while the object is in the trash.
         self.pool.write_mark(native, file, tags).map_err(failed)?;
         pool::rename(&own, &image_name(native), root, native, RenameFlags::NOREPLACE).map_err(failed)?;
         self.synced(root)?;
         self.synced(own.as_fd())?;
         object::remove_directory(self.place(Place::Trash)?.as_fd(), native)
-            .map_err(|e| fail::after(format!("clearing {native} out of the trash"), e))?;
+            .map_err(|e| fail::after(format!("removing {native} from the trash"), e))?;
         Ok(())
     }
 
@@ -232,7 +233,7 @@ impl Task<'_> {
         }
     }
 
-    /// Destroys an adopted file: one rename takes it into a directory of things half there, which is then removed.
+    /// Destroys an adopted file: moves it by one rename into a temporary directory, which is then removed.
     fn destroy_file(&self, found: &FoundObject) -> Result<Outcome, DriverError> {
         let (native, root) = (self.native()?, self.pool.root());
         let own = self.prepare(&self.stored(&found.tags, true), found.file, None)?;
@@ -252,21 +253,20 @@ impl Task<'_> {
             }
             None => {
                 if self.find(native, Place::Live)?.is_some_and(|live| self.is_it(&live)) {
-                    return Err(fail::conflict(format!("{native} is not in the trash any more: it was brought back")));
+                    return Err(fail::conflict(format!("{native} is no longer in the trash: it was restored")));
                 }
                 self.left_over()
             }
         }
     }
 
-    /// Removes an object's directory. It first gets its temporary name, by which a later run recognises what an interruption leaves.
-    /// As long as its data is there it goes back to where it was if it cannot be removed, or if a client opens it: a removal that fails
-    /// leaves the object where people find it.
+    /// Removes an object's directory. It is first renamed to its temporary name, by which a later run recognises an interrupted removal.
+    /// If its data cannot be removed, or a client opens it, the directory is renamed back: a failed removal leaves the object in place.
     fn remove(&self, found: &FoundObject) -> Result<Outcome, DriverError> {
         let (native, root, temporary) = (self.native()?, self.pool.root(), self.temporary());
         let dir = self.place(found.place)?;
         self.no_stranger(found)?;
-        // A data file that cannot be opened is removed all the same: it may be damaged.
+        // A data file that cannot be opened may be damaged, and is removed too.
         let data = self.open(found, OFlags::RDONLY).ok();
         let lease = match data.as_ref().map(|data| Lease::take(data.as_fd())) {
             Some(Leased::Idle(lease)) => Some(lease),
@@ -284,14 +284,14 @@ impl Task<'_> {
             .map_err(|errno| self.not_removable(found.place, native, errno))?;
         let back = || pool::rename(root, &temporary, &dir, native, RenameFlags::NOREPLACE);
         if lease.as_ref().is_some_and(Lease::broken) {
-            back().map_err(|e| fail::after(format!("putting {native} back"), e))?;
-            return Err(in_use(native, &["a client that opened it just now".to_owned()]));
+            back().map_err(|e| fail::after(format!("moving {native} back"), e))?;
+            return Err(in_use(native, &["a client that has just opened it".to_owned()]));
         }
         drop(lease);
         self.synced(root)?;
         self.synced(dir.as_fd())?;
         if let Err(errno) = object::remove_directory(root, &temporary) {
-            // The data file goes first: while it is there, nothing has been removed.
+            // The data file is removed first: while it exists, nothing has been removed.
             let intact = object::holds_data(root, &temporary).unwrap_or(false);
             if intact && back().is_ok() {
                 self.synced(dir.as_fd())?;
@@ -304,7 +304,7 @@ impl Task<'_> {
         Ok(Outcome::Changed)
     }
 
-    /// The error of a directory that could not be removed. What is immutable is named, with the command that helps.
+    /// The error of a directory that could not be removed. Names an immutable file with the command that fixes it.
     fn not_removable(&self, place: Place, name: &str, errno: Errno) -> DriverError {
         let error = fail::before(format!("removing {name}"), errno);
         let dir = self.pool.place(place).ok().flatten();
@@ -314,15 +314,15 @@ impl Task<'_> {
         DriverError { message: format!("{}; fix: chattr -i -a {path}", error.message), ..error }
     }
 
-    /// Refuses to remove a directory into which somebody has put something.
+    /// Refuses to remove a directory with a file that Kiln did not put there.
     pub(super) fn no_stranger(&self, found: &FoundObject) -> Result<(), DriverError> {
         let native = &found.native;
         let stranger = object::stranger_in(self.own_dir(found)?.as_fd())
-            .map_err(|e| fail::before(format!("looking into {native}"), e))?;
+            .map_err(|e| fail::before(format!("reading {native}"), e))?;
         match stranger {
             None => Ok(()),
             Some(stranger) => Err(fail::conflict(format!(
-                "{native} holds {stranger:?}, which Kiln did not put there: move it away, and run again"
+                "{native} contains {stranger:?}, which Kiln did not put there; move it away and run the command again"
             ))),
         }
     }
@@ -331,7 +331,7 @@ impl Task<'_> {
     pub(super) fn sweep(&self) -> Result<Outcome, DriverError> {
         let native = self.native()?;
         if !matches!(self.step.native.parse(), Some((NativeForm::Temporary, ..))) {
-            return Err(fail::conflict(format!("{native} is not the name of something half made")));
+            return Err(fail::conflict(format!("{native} is not a temporary name")));
         }
         self.give_back(self.pool.root(), native)?;
         let removed = object::remove_directory(self.pool.root(), native)
@@ -339,7 +339,7 @@ impl Task<'_> {
         Ok(if removed { Outcome::Changed } else { Outcome::Unchanged })
     }
 
-    /// Removing what is not there has succeeded; what a crash left of it goes now.
+    /// Succeeds for an object that does not exist, and removes what a crash left of it.
     fn left_over(&self) -> Result<Outcome, DriverError> {
         let cleared = self.clear_temporary()?;
         self.drop_mark()?;
@@ -356,7 +356,7 @@ impl Task<'_> {
         }
     }
 
-    /// Nothing is left to do but to forget what is kept outside for an adopted file.
+    /// Removes the mark of an adopted file, the only thing that is left.
     fn is_trashed(&self, trashed: &FoundObject) -> Result<Outcome, DriverError> {
         if trashed.tags.adopted {
             self.taken(self.own_dir(trashed)?.as_fd(), &trashed.tags)?;
@@ -373,10 +373,10 @@ impl Task<'_> {
         Ok(self.find(self.native()?, Place::Trash)?.filter(|found| self.is_it(found)))
     }
 
-    /// Drops the mark of this step's object, not that of another whose file has the same name.
+    /// Removes the mark of this step's object, not that of another object whose file has the same name.
     fn drop_mark(&self) -> Result<(), DriverError> {
         let (native, identity) = (self.native()?, &self.step.identity);
-        let failed = |e| fail::after(format!("dropping the mark of {native}"), e);
+        let failed = |e| fail::after(format!("removing the mark of {native}"), e);
         self.pool.drop_mark(native, &identity.owner, identity.uid).map(drop).map_err(failed)
     }
 }

@@ -1,4 +1,4 @@
-//! Bringing a volume's content back to a snapshot's: made beside, and exchanged with what is there.
+//! Restores a volume from a snapshot: the copy is made under another name and then exchanged with the volume's content.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -23,7 +23,7 @@ impl Task<'_> {
                 // The mark may still name both files.
                 self.write_tags(&found, &found.tags)?;
             }
-            // What was there before the restore may still be under the temporary name.
+            // The content from before the restore may still be under the temporary name.
             self.clear_temporary()?;
             return Ok(Outcome::Unchanged);
         }
@@ -32,11 +32,11 @@ impl Task<'_> {
         let native = self.native()?;
         let failed = |e| fail::before(format!("restoring {native}"), e);
         if found.form != Form::File {
-            // It would be put away with the old content, and could then not be removed with it.
+            // It would be moved away with the old content, which could then not be removed.
             self.no_stranger(&found)?;
         }
 
-        // Held until the exchange is done: whoever opens the volume for writing meanwhile would write to what is put away.
+        // Held until after the exchange: a process that opens the volume for writing before it would write to the old content.
         let old = self.open(&FoundObject { form: settled(&found), ..found.clone() }, OFlags::RDONLY)?;
         let lease = match Lease::take(old.as_fd()) {
             Leased::Idle(lease) => Some(lease),
@@ -57,7 +57,7 @@ impl Task<'_> {
             found.file,
             Some((FILE_MODE, &|data| {
                 content::fill(data, &source, found.size, thick, snapshot.native.as_str(), self.work)?;
-                // Whoever could open the volume before can do so after.
+                // The copy keeps the permissions of the volume.
                 let stat = fs::fstat(&old).map_err(failed)?;
                 keep_access(data, &stat).map_err(failed)
             })),
@@ -74,7 +74,7 @@ impl Task<'_> {
         let file = match found.file {
             Some(old) => {
                 let copy = FileId::of(own.as_fd(), &image_name(native)).map_err(failed)?;
-                // The restore is done, and seen as done, with the exchange: a crash cannot come between the two.
+                // The exchange completes the restore and makes it visible: a crash cannot come between the two.
                 self.pool.write_mark_of_both(native, (old, &found.tags), (copy, &tags)).map_err(failed)?;
                 Some(copy)
             }
@@ -82,8 +82,8 @@ impl Task<'_> {
         };
         let exchange = || pool::rename(new_dir, &new, root, native, RenameFlags::EXCHANGE);
         let opened = || lease.as_ref().is_some_and(Lease::broken);
-        let late = || in_use(native, &["someone who opened it meanwhile".to_owned()]);
-        // The error to report is the one that led here.
+        let late = || in_use(native, &["a process that opened it meanwhile".to_owned()]);
+        // The first error is the one to report.
         let give_up = || {
             if file.is_some() {
                 let _ = self.write_tags(&found, &found.tags);
@@ -100,13 +100,13 @@ impl Task<'_> {
             failed(errno)
         })?;
         if let Err(error) = self.is_still(&found, new_dir, &new) {
-            exchange().map_err(|e| fail::after(format!("putting {native} back"), e))?;
+            exchange().map_err(|e| fail::after(format!("moving {native} back"), e))?;
             give_up();
             return Err(error);
         }
         if opened() {
-            // It was opened under the old name in the last instant: put back what they have.
-            exchange().map_err(|e| fail::after(format!("putting {native} back"), e))?;
+            // A process opened it just before the exchange: exchange again.
+            exchange().map_err(|e| fail::after(format!("moving {native} back"), e))?;
             give_up();
             return Err(late());
         }
@@ -117,12 +117,12 @@ impl Task<'_> {
         }
         drop(lease);
         object::remove_directory(root, &self.temporary())
-            .map_err(|e| fail::after(format!("removing what was in {native} before"), e))?;
+            .map_err(|e| fail::after(format!("removing the previous content of {native}"), e))?;
         Ok(Outcome::Changed)
     }
 }
 
-/// The form once a rename that was cut short is finished.
+/// The form after an interrupted rename is completed.
 fn settled(found: &FoundObject) -> Form {
     match &found.form {
         Form::Directory { image: Some(_) } => Form::Directory { image: Some(image_name(&found.native)) },
@@ -130,7 +130,7 @@ fn settled(found: &FoundObject) -> Form {
     }
 }
 
-/// Gives a new file or directory the owner and the mode of the one whose place it takes.
+/// Gives a new file or directory the owner and the mode of the one that it replaces.
 fn keep_access(new: &OwnedFd, old: &fs::Stat) -> Result<(), Errno> {
     let stat = fs::fstat(new)?;
     if (stat.st_uid, stat.st_gid) != (old.st_uid, old.st_gid) {

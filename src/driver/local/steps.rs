@@ -1,6 +1,8 @@
-//! The steps. Each looks first: what is already so is Unchanged, what is not as expected is Conflict; then comes the effect, as
-//! one rename where that is possible, in an order in which every state that a crash can leave is one that the next look reads
-//! rightly and the same step finishes.
+//! The steps on a pool directory.
+//!
+//! Each step first finds its object: if the effect is already there, the step is Unchanged; if the object is not as expected, it is a
+//! Conflict. Then follows the effect, as one rename where possible. The order of calls is such that the next observation recognises
+//! every state that a crash can leave, and the same step completes it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -20,13 +22,13 @@ use crate::model::{
     Provisioning, Size, Step, Tags,
 };
 
-/// Snapshots are not written to, by anybody.
+/// Snapshots are read-only.
 const SNAPSHOT_MODE: Mode = Mode::RUSR;
 
 /// Fills a new data file.
 type Fill<'a> = &'a dyn Fn(&OwnedFd) -> Result<(), DriverError>;
 
-/// A step being made.
+/// A step that is being executed.
 pub(super) struct Task<'a> {
     pub(super) pool: &'a LocalPool,
     pub(super) step: &'a Step,
@@ -34,11 +36,11 @@ pub(super) struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// Makes it. See [`crate::driver::Driver::execute`].
+    /// Executes the step. See [`crate::driver::Driver::execute`].
     pub(super) fn run(&self) -> Result<Outcome, DriverError> {
         let form = NativeName::new(self.native()?).parse().map(|(form, ..)| form);
         if (form == Some(NativeForm::Temporary)) != (self.step.action == Action::Sweep) {
-            return Err(fail::conflict("temporary names are only ever swept, and nothing else is"));
+            return Err(fail::conflict("only a sweep works on a temporary name, and a sweep on nothing else"));
         }
         match &self.step.action {
             Action::Create { size, provisioning, origin, tags, n: _ } => {
@@ -55,7 +57,7 @@ impl Task<'_> {
             Action::Destroy => self.destroy(),
             Action::Purge => self.purge(),
             Action::Sweep => self.sweep(),
-            // No clone of a file goes on needing its source.
+            // No clone of a file depends on its source.
             Action::Detach => Ok(Outcome::Unchanged),
         }
     }
@@ -64,49 +66,49 @@ impl Task<'_> {
         pool::check_name(&self.step.native)
     }
 
-    /// The name under which this object is made and unmade.
+    /// The name under which this object is created and removed.
     pub(super) fn temporary(&self) -> String {
         let Identity { owner, name, uid, .. } = &self.step.identity;
         NativeName::temporary(owner, name, *uid).as_str().to_owned()
     }
 
     pub(super) fn find(&self, native: &str, place: Place) -> Result<Option<FoundObject>, DriverError> {
-        self.pool.find(native, place).map_err(|e| fail::before(format!("looking at {native}"), e))
+        self.pool.find(native, place).map_err(|e| fail::before(format!("reading {native}"), e))
     }
 
-    /// Refuses what is another's, or whose marks cannot be believed.
+    /// Refuses an object with another identity or with inconsistent metadata.
     pub(super) fn mine(&self, found: &FoundObject) -> Result<(), DriverError> {
         same_object(found, &self.step.identity)
     }
 
-    /// Refuses what is not as the step expects. `written`: the tags that the step itself writes, perhaps already there.
+    /// Refuses an object that is not as the step expects. `written`: the tags that the step itself writes; they may be there already.
     pub(super) fn expected(&self, found: &FoundObject, written: Option<&Tags>) -> Result<(), DriverError> {
         self.mine(found)?;
         self.as_planned(found, written)
     }
 
-    /// Refuses what is not as it was when the step was planned, whosever it is.
+    /// Refuses an object that is not as it was when the step was planned, whatever its identity.
     fn as_planned(&self, found: &FoundObject, written: Option<&Tags>) -> Result<(), DriverError> {
         let expect = &self.step.expect;
         let name = &found.native;
         if expect.place.is_some_and(|place| place != found.place) {
-            return Err(fail::conflict(format!("{name} is not where it was planned to be")));
+            return Err(fail::conflict(format!("{name} is not where the plan expects it")));
         }
         if let Some(size) = expect.size
             && size.bytes() != found.size
         {
-            return Err(fail::conflict(format!("{name} has {} bytes, not the {size} of the plan", found.size)));
+            return Err(fail::conflict(format!("{name} has {} bytes, and the plan expects {size}", found.size)));
         }
         if let Some(tags) = &expect.tags {
             let there = comparable(&found.tags);
             if there != comparable(tags) && written.map(comparable).as_ref() != Some(&there) {
-                return Err(fail::conflict(format!("the tags of {name} were changed since it was planned")));
+                return Err(fail::conflict(format!("the tags of {name} have changed since it was planned")));
             }
         }
         if expect.idle { self.idle(found) } else { Ok(()) }
     }
 
-    /// Busy if someone has it open for writing, as far as that can be seen.
+    /// Busy if a process is known to have the object open for writing.
     pub(super) fn idle(&self, found: &FoundObject) -> Result<(), DriverError> {
         let data = self.open(found, OFlags::RDONLY)?;
         match lease::writers_of(&data) {
@@ -134,7 +136,7 @@ impl Task<'_> {
             .map_err(|e| fail::before(format!("opening {}", found.native), e))
     }
 
-    /// The tags as they are stored: an object whose name does not say whose it is must have that among them.
+    /// The tags as they are stored. They include the identity of an object whose name does not.
     pub(super) fn stored(&self, tags: &Tags, adopted: bool) -> Tags {
         let mut tags = tags.clone();
         if self.step.native.parse().is_none() && tags.identity.is_none() {
@@ -148,15 +150,15 @@ impl Task<'_> {
         let failed = |e| fail::after(format!("writing the tags of {}", found.native), e);
         match found.form {
             Form::File => {
-                let file = found.file.ok_or_else(|| fail::conflict(format!("{} is no file", found.native)))?;
+                let file = found.file.ok_or_else(|| fail::conflict(format!("{} is not a file", found.native)))?;
                 self.pool.write_mark(&found.native, file, tags).map_err(failed)
             }
             Form::Directory { .. } => object::write_tags(self.own_dir(found)?.as_fd(), tags).map_err(failed),
-            Form::Other => Err(fail::conflict(format!("{} is no object", found.native))),
+            Form::Other => Err(fail::conflict(format!("{} is not an object", found.native))),
         }
     }
 
-    /// Removes what a crash left under the temporary name of this object. Whether there was anything.
+    /// Removes what a crash left under the temporary name of this object. Returns whether anything was there.
     pub(super) fn clear_temporary(&self) -> Result<bool, DriverError> {
         let name = self.temporary();
         if self.give_back(self.pool.root(), &name)? {
@@ -166,8 +168,8 @@ impl Task<'_> {
             .map_err(|e| fail::before(format!("removing what was left at {name}"), e))
     }
 
-    /// Renames to this step's native name, which must be free. A shell that bears it changes places with what is renamed, so that
-    /// no crash leaves neither, and is then cleared away.
+    /// Renames to this step's native name, which must be free. A shell under that name is exchanged with the renamed entry, so that a
+    /// crash never leaves both names empty, and is then removed.
     pub(super) fn rename_free(&self, from_dir: impl AsFd, from: &str, to_dir: impl AsFd) -> Result<(), Errno> {
         let to = self.step.native.as_str();
         let free = pool::rename(&from_dir, from, &to_dir, to, RenameFlags::NOREPLACE);
@@ -177,11 +179,11 @@ impl Task<'_> {
         let exchange = || pool::rename(&from_dir, from, &to_dir, to, RenameFlags::EXCHANGE);
         exchange()?;
         if object::is_shell(from_dir.as_fd(), from)? {
-            // It is of no meaning where it is now; the next who is in its way clears it again.
+            // The shell has no meaning at its new place; the next step that needs the name removes it.
             let _ = object::remove_directory(from_dir.as_fd(), from);
             return Ok(());
         }
-        // In that instant the file was put back.
+        // The file was put back between the two calls.
         exchange()?;
         Err(Errno::EXIST)
     }
@@ -200,7 +202,7 @@ impl Task<'_> {
         }
         match origin {
             None => self.make(tags, FILE_MODE, |data| {
-                content::allot(data, size, thick).map_err(|e| fail::before("making room", e))
+                content::allot(data, size, thick).map_err(|e| fail::before("allocating space", e))
             }),
             Some(Origin::Snapshot(object) | Origin::Volume(object)) => {
                 let source = self.source(object)?;
@@ -220,14 +222,14 @@ impl Task<'_> {
             return Ok(Outcome::Unchanged);
         }
         let source = self.source(volume)?;
-        let stat = fs::fstat(&source).map_err(|e| fail::before(format!("looking at {}", volume.native), e))?;
+        let stat = fs::fstat(&source).map_err(|e| fail::before(format!("reading {}", volume.native), e))?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         self.make(tags, SNAPSHOT_MODE, |data| {
             content::fill(data, &source, size, false, volume.native.as_str(), self.work)
         })
     }
 
-    /// Whether the object that is to be made is there, whole.
+    /// Whether the object already exists, complete.
     fn already_made(&self, size: Option<u64>) -> Result<bool, DriverError> {
         let native = self.native()?;
         if let Some(found) = self.find(native, Place::Live)? {
@@ -235,7 +237,7 @@ impl Task<'_> {
             if let Some(size) = size
                 && found.size != size
             {
-                return Err(fail::conflict(format!("{native} is there with {} bytes instead of {size}", found.size)));
+                return Err(fail::conflict(format!("{native} exists with {} bytes instead of {size}", found.size)));
             }
             self.settle(&found)?;
             self.clear_temporary()?;
@@ -249,14 +251,14 @@ impl Task<'_> {
         }
     }
 
-    /// Opens the content of another object, if it is that one.
+    /// Opens the content of another object after checking its identity.
     pub(super) fn source(&self, source: &ObjectRef) -> Result<OwnedFd, DriverError> {
         let native = pool::check_name(&source.native)?;
         let found = self.find(native, Place::Live)?.ok_or_else(|| {
-            DriverError::before(ErrorKind::NotFound, format!("{native}, from which it is to be copied, is not there"))
+            DriverError::before(ErrorKind::NotFound, format!("{native}, the source of the copy, does not exist"))
         })?;
         if let Some(why) = &found.conflict {
-            return Err(fail::conflict(format!("{native} cannot be believed: {why}")));
+            return Err(fail::conflict(format!("the metadata of {native} is inconsistent: {why}")));
         }
         if found.identity.as_ref().map(|id| id.uid) != Some(source.uid) {
             return Err(fail::conflict(format!("{native} is not the object {} of the plan", source.uid)));
@@ -264,8 +266,8 @@ impl Task<'_> {
         self.open(&found, OFlags::RDONLY)
     }
 
-    /// Makes an object's directory under its temporary name, whole and durable: data under its final name, and tags. `takes`: the
-    /// adopted file that is to be moved into it.
+    /// Makes an object's directory under its temporary name, complete and durable: the data file under its final name, and tags.
+    /// `takes`: the adopted file that is to be moved into it.
     pub(super) fn prepare(
         &self,
         tags: &Tags,
@@ -297,7 +299,7 @@ impl Task<'_> {
             Ok(own)
         })();
         if result.is_err() {
-            // Half of it is of no use, and takes room that may be what was missing. The error to report is the first.
+            // An incomplete object is of no use, and takes space that may be missing. The first error is the one to report.
             let _ = self.clear_temporary();
         }
         result
@@ -319,12 +321,12 @@ impl Task<'_> {
         Ok(Outcome::Changed)
     }
 
-    /// Makes a directory's entries durable, after the effect.
+    /// Makes the entries of a directory durable, after the effect.
     pub(super) fn synced(&self, dir: BorrowedFd<'_>) -> Result<(), DriverError> {
         pool::sync(dir).map_err(|e| fail::after(format!("making the change of {} durable", self.step.native), e))
     }
 
-    /// Finishes a rename that was cut short. Whether there was one.
+    /// Completes an interrupted rename. Returns whether there was one.
     pub(super) fn settle(&self, found: &FoundObject) -> Result<bool, DriverError> {
         if !matches!(found.form, Form::Directory { .. }) {
             return Ok(false);
@@ -333,12 +335,12 @@ impl Task<'_> {
             .map_err(|e| fail::after(format!("finishing the rename of {}", found.native), e))
     }
 
-    /// The live object of this step, or the error that it is not there.
+    /// The live object of this step, or the error that it does not exist.
     pub(super) fn live(&self) -> Result<FoundObject, DriverError> {
         let native = self.native()?;
         match self.find(native, Place::Live)? {
             Some(found) => Ok(found),
-            None => Err(fail::conflict(format!("{native} is not there"))),
+            None => Err(fail::conflict(format!("{native} does not exist"))),
         }
     }
 
@@ -347,14 +349,17 @@ impl Task<'_> {
         let found = self.live()?;
         self.mine(&found)?;
         if self.step.identity.kind == Kind::Snapshot {
-            return Err(fail::conflict("a snapshot never changes"));
+            return Err(fail::conflict("a snapshot cannot be resized"));
         }
         if found.size == to {
             return Ok(Outcome::Unchanged);
         }
         self.expected(&found, None)?;
         if found.size > to {
-            return Err(fail::conflict(format!("its size is {} already; nothing is ever shrunk", Size(found.size))));
+            return Err(fail::conflict(format!(
+                "its size is already {}; Kiln never shrinks an object",
+                Size(found.size)
+            )));
         }
         let doing = format!("growing {}", found.native);
         let data = self.open(&found, OFlags::WRONLY)?;
@@ -369,11 +374,11 @@ impl Task<'_> {
         let place = self.step.expect.place.unwrap_or(Place::Live);
         let found = self
             .find(native, place)?
-            .ok_or_else(|| fail::conflict(format!("{native} is not where it was planned to be")))?;
+            .ok_or_else(|| fail::conflict(format!("{native} is not where the plan expects it")))?;
         self.mine(&found)?;
         let mut tags = self.stored(tags, found.form == Form::File);
         if place == Place::Trash && tags.expires.is_none() {
-            // What is in the trash keeps its time, whatever else is said about it.
+            // An object in the trash keeps its expiry.
             tags.expires = found.tags.expires;
         }
         self.expected(&found, Some(&tags))?;
@@ -394,10 +399,10 @@ impl Task<'_> {
         let (old, new) = (self.find(from, Place::Live)?, self.find(to, Place::Live)?);
         let old = old.filter(|old| old.identity.as_ref().is_some_and(|id| id.uid == self.step.identity.uid));
         match (old, new) {
-            (Some(_), Some(_)) => Err(fail::conflict(format!("both {from} and {to} are there"))),
+            (Some(_), Some(_)) => Err(fail::conflict(format!("both {from} and {to} exist"))),
             (None, None) => Err(DriverError::before(
                 ErrorKind::NotFound,
-                format!("neither {from} nor {to} of this identity is there"),
+                format!("neither {from} nor {to} of this identity exists"),
             )),
             (None, Some(found)) => self.finish_rename(&found, &tags),
             (Some(found), None) => {
@@ -405,12 +410,12 @@ impl Task<'_> {
                 if !matches!(found.form, Form::Directory { .. }) {
                     return Err(DriverError::before(
                         ErrorKind::Unsupported,
-                        format!("{from} is a file that was taken over where it is; it keeps its name"),
+                        format!("{from} is an adopted file, which keeps its name"),
                     ));
                 }
                 let named = |name: &str| NativeName::new(name).parse().is_some();
                 if !(named(from) && named(to)) {
-                    // Where a name says nothing the tags must, before the old name is gone.
+                    // A name without the identity needs it in the tags before the old name is gone.
                     let said = Tags { identity: Some(Box::new(self.step.identity.clone())), ..tags.clone() };
                     self.write_tags(&found, &said)?;
                 }
@@ -442,7 +447,7 @@ impl Task<'_> {
                 return Ok(Outcome::Unchanged);
             }
         } else {
-            // Whatever is no plain file of one name has a conflict.
+            // Anything but a regular file with one name has a conflict.
             if let Some(why) = &found.conflict {
                 return Err(fail::conflict(format!("{} cannot be adopted: {why}", found.native)));
             }
@@ -461,20 +466,20 @@ impl Task<'_> {
     }
 }
 
-/// Refuses what is another's, or whose marks cannot be believed.
+/// Refuses an object with another identity or with inconsistent metadata.
 fn same_object(found: &FoundObject, identity: &Identity) -> Result<(), DriverError> {
     let native = &found.native;
     if let Some(why) = &found.conflict {
-        return Err(fail::conflict(format!("{native} cannot be believed: {why}")));
+        return Err(fail::conflict(format!("the metadata of {native} is inconsistent: {why}")));
     }
     match &found.identity {
         Some(there) if there.uid == identity.uid && there.kind == identity.kind => Ok(()),
         Some(there) => Err(fail::conflict(format!("{native} is {} {} ({})", there.kind, there.name, there.uid))),
-        None => Err(fail::conflict(format!("{native} is not an object of Kiln's"))),
+        None => Err(fail::conflict(format!("{native} is not an object of Kiln"))),
     }
 }
 
-/// The tags that a plan can speak of: the rest is bookkeeping of the backend, and whose it is was checked by its uid.
+/// The tags that a plan compares. The others belong to the backend, and the identity was checked by its uid.
 fn comparable(tags: &Tags) -> Tags {
     Tags { expires: None, restoring: None, identity: None, adopted: false, ..tags.clone() }
 }

@@ -1,10 +1,9 @@
 //! The records of suspensions: a file each in `.kiln-pool/suspended`, never changed once it has its name.
 //!
-//! A record is a line `kiln-suspension 1 BLAKE3` and, behind it, the JSON that the hash is of. It is written in full beside, made
-//! durable, and published by a rename, so that it needs no lock. What is written beside is locked until then: what is not locked was left
-//! by a killed process, and [`clean`] removes it. Its name says whose it is, its id, and whether it was ended:
-//! `OWNER.ID.suspended`, `OWNER.ID.resumed`. The second is written before the first is removed: at every instant at least one of
-//! them says what holds.
+//! A record is a line `kiln-suspension 1 HASH`, followed by JSON. HASH is the BLAKE3 hash of the JSON. It is written under a temporary
+//! name, made durable, and published by a rename, so it needs no writer lock. A temporary file is locked until then: one that is not
+//! locked was left by a killed process, and [`clean`] removes it. The name of a record contains its owner, its id, and whether it has
+//! ended: `OWNER.ID.suspended`, `OWNER.ID.resumed`. The second is written before the first is removed, so at least one exists at any time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,21 +15,21 @@ use super::fail;
 use super::pool::{self, DirEntry, FILE_MODE, ListBuffer, LocalPool, MARK};
 use crate::model::{DriverError, ErrorKind, Owner, Suspension, SuspensionId};
 
-/// In the mark's directory.
+/// The directory of the records, in [`MARK`].
 const DIR: &str = "suspended";
-/// Before the hash; the number is the format's.
+/// The text before the hash. The number is that of the format.
 const HEAD: &str = "kiln-suspension 1 ";
-/// What the names of files end with that are not records yet.
+/// The suffix of temporary files.
 const BESIDE: &str = ".new";
-/// A reason has at most 1,000 bytes.
+/// The largest record in bytes. A reason has at most 1,000.
 const LIMIT: u64 = 16 << 10;
-/// Entries of the directory. More than any number of owners that share a pool record.
+/// The limit of entries in the directory: more than the owners of any shared pool write.
 const ENTRIES: usize = 256 * Suspension::MOST;
 
-/// What records of one driver were read, by file name: a record is never changed.
+/// The records that a driver has read, by file name. A record never changes.
 pub(super) type Recorded = BTreeMap<String, Suspension>;
 
-/// What a file name says.
+/// The state that a file name contains.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RecordState {
     Suspended,
@@ -50,7 +49,7 @@ fn file_name(owner: &Owner, id: &SuspensionId, state: RecordState) -> String {
     format!("{owner}.{id}.{}", state.ending())
 }
 
-/// The directory, open, with the names of one owner's records in it.
+/// The open directory, with the names of one owner's records.
 struct RecordDir {
     dir: OwnedFd,
     names: BTreeMap<String, RecordState>,
@@ -58,7 +57,7 @@ struct RecordDir {
 }
 
 impl RecordDir {
-    /// Lists the records of an owner. `None`: there is no directory.
+    /// Lists the records of an owner. `None` if there is no directory.
     fn list(pool: &LocalPool, owner: &Owner) -> Result<Option<Self>, DriverError> {
         let shown = format!("{}/{MARK}/{DIR}", pool.path.display());
         let unreadable = |errno| unreadable(&shown, &fail::describe(errno));
@@ -69,13 +68,18 @@ impl RecordDir {
             return Err(self::unreadable(&shown, &format!("it has {} entries", entries.len())));
         }
         let mut names = BTreeMap::new();
-        // What is being written, or was when its writer died, is not a record yet.
+        // A temporary file is not a record.
         for entry in entries.into_iter().filter(|entry| !is_beside(entry)) {
             match parse(&entry.name).filter(|_| entry.exact) {
                 Some((of, _, state)) if of == *owner => drop(names.insert(entry.name, state)),
                 Some(_) => {}
-                // It may be a record that lost its name.
-                None => return Err(self::unreadable(&format!("{shown}/{}", entry.name), "its name is not a record's")),
+                // It may be a record that was renamed.
+                None => {
+                    return Err(self::unreadable(
+                        &format!("{shown}/{}", entry.name),
+                        "its name is not that of a record",
+                    ));
+                }
             }
         }
         Ok(Some(Self { dir, names, shown }))
@@ -111,7 +115,7 @@ fn parse(name: &str) -> Option<(Owner, SuspensionId, RecordState)> {
     Some((owner.parse().ok()?, SuspensionId::try_from(id.to_owned()).ok()?, state))
 }
 
-/// What the hash in the first line is of, if it is.
+/// The JSON after the first line, if the hash matches.
 fn body_of(bytes: &[u8]) -> Option<&[u8]> {
     let line = bytes.iter().position(|byte| *byte == b'\n')?;
     let (head, body) = (&bytes[..line], &bytes[line + 1..]);
@@ -128,7 +132,7 @@ pub(super) fn read(pool: &LocalPool, owner: &Owner, known: &mut Recorded) -> Res
     known.retain(|name, _| records.names.contains_key(name));
     for name in records.names.keys() {
         if !known.contains_key(name) {
-            // One that vanished since the listing was ended, or dropped after it was.
+            // A record that vanished after the listing was ended, or removed after its end.
             let Some(record) = records.read(name)? else { continue };
             known.insert(name.clone(), record);
         }
@@ -147,7 +151,7 @@ pub(super) fn write(pool: &LocalPool, record: &Suspension) -> Result<(), DriverE
     let state = if record.resumed.is_some() { RecordState::Resumed } else { RecordState::Suspended };
     super::lock::identity(pool)?;
     let mark = pool.mark().and_then(|mark| mark.ok_or(Errno::NOENT)).map_err(failed)?;
-    // A full pool can be suspended, too.
+    // A suspension must be possible on a full pool.
     let dir = pool.with_spares(|| pool::make_dir(mark, DIR).map_err(failed))?;
     let names = RecordDir::list(pool, owner)?.map(|records| records.names).unwrap_or_default();
     let (suspended, resumed) =
@@ -156,7 +160,8 @@ pub(super) fn write(pool: &LocalPool, record: &Suspension) -> Result<(), DriverE
     if !names.contains_key(name) && !names.contains_key(&resumed) {
         let in_force = names.values().filter(|state| **state == RecordState::Suspended).count();
         if state == RecordState::Suspended && in_force >= Suspension::MOST {
-            let message = format!("{doing}: {in_force} are in force there; resume some, or suspend everything at once");
+            let message =
+                format!("{doing}: {in_force} suspensions are in force; resume some, or suspend the whole owner");
             return Err(DriverError::before(ErrorKind::Permanent, message));
         }
         let body = serde_json::to_vec(&record)
@@ -165,7 +170,7 @@ pub(super) fn write(pool: &LocalPool, record: &Suspension) -> Result<(), DriverE
         bytes.extend_from_slice(&body);
         pool.with_spares(|| {
             let published = match publish(dir.as_fd(), name, &bytes) {
-                // It was not locked yet, and was taken for what a killed process left.
+                // Another process removed the temporary file before it was locked.
                 Err(Errno::NOENT) => publish(dir.as_fd(), name, &bytes),
                 other => other,
             };
@@ -181,24 +186,24 @@ pub(super) fn write(pool: &LocalPool, record: &Suspension) -> Result<(), DriverE
     Ok(())
 }
 
-/// Writes a file beside, and gives it its name. Two writers of one record write the same bytes, each beside.
+/// Writes a temporary file, and renames it. Two writers of one record write the same bytes, each in a file of its own.
 fn publish(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<(), Errno> {
     let beside = format!("{name}.{}.{}{BESIDE}", std::process::id(), pool::random_hex()?);
     let write = || {
         let file = pool::open_in(dir, &beside, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, FILE_MODE)?;
-        // Waits for a cleaner at most, which lets go at once.
+        // Waits for [`clean`] in another process at most, which unlocks the file at once.
         pool::lock(&file)?;
         pool::write_all(&file, bytes)?;
         pool::sync(file.as_fd())?;
         pool::rename(dir, &beside, dir, name, RenameFlags::empty())
     };
     write().inspect_err(|_| {
-        // What is beside is of no use, and no record.
+        // The temporary file is of no use.
         let _ = pool::remove_file(dir, &beside);
     })
 }
 
-/// Removes what killed processes left beside. Only a help: what fails is left as it is.
+/// Removes the temporary files of killed processes. Errors are ignored.
 pub(super) fn clean(pool: &LocalPool) {
     let left = || {
         let Some(mark) = pool.mark()? else { return Ok(()) };
@@ -213,7 +218,7 @@ pub(super) fn clean(pool: &LocalPool) {
         Ok(())
     };
     if let Err(errno) = left() as Result<(), Errno> {
-        tracing::debug!(pool = %pool.path.display(), %errno, "what killed processes left of suspensions stays");
+        tracing::debug!(pool = %pool.path.display(), %errno, "temporary files of suspensions cannot be removed");
     }
 }
 
@@ -221,8 +226,8 @@ fn is_beside(entry: &DirEntry) -> bool {
     entry.exact && entry.name.ends_with(BESIDE)
 }
 
-/// Removes the oldest records of ended suspensions beyond [`Suspension::MOST`]. A pool that was away since holds what they ended
-/// again, until it is resumed once more.
+/// Removes the oldest records of ended suspensions beyond [`Suspension::MOST`]. On a pool that was not reachable meanwhile, such a
+/// suspension is in force again until it is resumed once more.
 fn forget_oldest(records: &RecordDir, newest: &str) -> Result<(), Errno> {
     let ended: BTreeSet<&String> = records
         .names

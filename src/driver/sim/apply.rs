@@ -19,13 +19,13 @@ fn refuse<T>(kind: ErrorKind, message: impl Into<String>) -> Result<T> {
     Err(DriverError::before(kind, message))
 }
 
-/// Makes a step. On an error nothing was changed.
+/// Executes a step. An error changes nothing.
 pub(super) fn apply(world: &mut SimWorld, can: &Capabilities, step: &Step, now: u64) -> Result<Outcome> {
     SimCall { world, can, step }.make(now)
 }
 
-/// Makes of a step what a crash in its middle would leave: the object under its temporary name, and nothing under its own.
-/// Steps that make no object have no middle; then nothing is done.
+/// Executes half of a step, as a crash would leave it: the object under its temporary name, and nothing under its final name. Does
+/// nothing for steps that create no object.
 pub(super) fn leave_half(world: &mut SimWorld, can: &Capabilities, step: &Step) {
     let mut call = SimCall { world, can, step };
     if let Ok(Some(object)) = call.made() {
@@ -43,7 +43,7 @@ struct SimCall<'a> {
 impl SimCall<'_> {
     fn make(&mut self, now: u64) -> Result<Outcome> {
         if is_temporary(&self.step.native) != (self.step.action == Action::Sweep) {
-            return refuse(ErrorKind::Conflict, "temporary names are only ever swept, and nothing else is");
+            return refuse(ErrorKind::Conflict, "only a sweep works on a temporary name, and a sweep on nothing else");
         }
         match &self.step.action {
             Action::Create { .. } | Action::Snapshot { .. } => self.create(),
@@ -70,7 +70,7 @@ impl SimCall<'_> {
         Ok(Outcome::Changed)
     }
 
-    // Looking.
+    // Checks.
 
     /// The live object that the step is about, once it is certain that it is the one; `None`: nothing bears its name.
     fn ours(&self) -> Result<Option<Arc<SimObject>>> {
@@ -94,7 +94,7 @@ impl SimCall<'_> {
         self.world.trash.get(&(self.step.native.clone(), self.id().uid)).cloned()
     }
 
-    /// What the step expects, against what is there.
+    /// Compares the object with what the step expects.
     fn expected(&self, place: Place, object: &SimObject) -> Result<()> {
         let expect = &self.step.expect;
         if let Some(wanted) = expect.place.filter(|wanted| *wanted != place) {
@@ -104,7 +104,7 @@ impl SimCall<'_> {
             return refuse(ErrorKind::Conflict, format!("its size is {} and not {wanted}", object.size));
         }
         if expect.tags.as_ref().is_some_and(|wanted| lasting(wanted) != lasting(&object.tags)) {
-            return refuse(ErrorKind::Conflict, "its tags are not those that were seen");
+            return refuse(ErrorKind::Conflict, "its tags have changed since it was observed");
         }
         if expect.idle { self.idle(&self.step.native, place) } else { Ok(()) }
     }
@@ -139,7 +139,7 @@ impl SimCall<'_> {
     /// A live object that the step reads, with its kind.
     fn source(&self, source: &ObjectRef, kind: Kind) -> Result<Arc<SimObject>> {
         let Some(object) = self.world.live.get(&source.native) else {
-            return refuse(ErrorKind::NotFound, format!("the source {} is not there", source.native));
+            return refuse(ErrorKind::NotFound, format!("the source {} does not exist", source.native));
         };
         match identity_of(&source.native, object) {
             (Some(id), None) if id.uid == source.uid && id.kind == kind && !is_temporary(&source.native) => {
@@ -151,7 +151,7 @@ impl SimCall<'_> {
 
     fn sound_size(&self, size: Size) -> Result<()> {
         if size.bytes() == 0 || !size.bytes().is_multiple_of(self.can.granularity) || size.bytes() > self.can.max_size {
-            let message = format!("{} bytes are not a size of this backend", size.bytes());
+            let message = format!("{} bytes is not a size of this backend", size.bytes());
             return refuse(ErrorKind::Permanent, message);
         }
         Ok(())
@@ -160,7 +160,7 @@ impl SimCall<'_> {
     fn room_for(&self, more: u64) -> Result<()> {
         match self.world.capacity {
             Some(capacity) if more > 0 && self.world.used().saturating_add(more) > capacity.bytes() => {
-                refuse(ErrorKind::Full, format!("no room for {} more", Size(more)))
+                refuse(ErrorKind::Full, format!("no space for {} more", Size(more)))
             }
             _ => Ok(()),
         }
@@ -193,23 +193,23 @@ impl SimCall<'_> {
     }
 
     fn needs(&self, can: bool, what: &str) -> Result<()> {
-        if can { Ok(()) } else { refuse(ErrorKind::Unsupported, format!("this backend has no {what}")) }
+        if can { Ok(()) } else { refuse(ErrorKind::Unsupported, format!("this backend does not support {what}")) }
     }
 
-    // Making.
+    // Creation.
 
-    /// The object that the step makes; `None`: it is there already.
+    /// The object that the step creates. `None` if it already exists.
     fn made(&self) -> Result<Option<SimObject>> {
         let SimCall { world, can, step } = self;
         self.name_fits()?;
-        self.needs(can.own_names || step.native.is_reserved(), "names of one's own")?;
+        self.needs(can.own_names || step.native.is_reserved(), "chosen names")?;
         let object = match &step.action {
             Action::Create { size, provisioning, origin, tags, n: _ } => {
                 self.sound_size(*size)?;
                 if let Some(there) = self.ours()? {
                     return match there.size == *size {
                         true => Ok(None),
-                        false => Err(conflict(format!("it is there with a size of {}", there.size))),
+                        false => Err(conflict(format!("it exists with a size of {}", there.size))),
                     };
                 }
                 let mut object = SimObject { tags: tags.clone(), ..SimObject::empty(*size) };
@@ -226,11 +226,11 @@ impl SimCall<'_> {
                             (from, self.source(from, Kind::Volume)?)
                         }
                         Origin::Image { .. } => {
-                            return refuse(ErrorKind::Unsupported, "the simulator holds no data of real images");
+                            return refuse(ErrorKind::Unsupported, "the simulator cannot hold the data of an image");
                         }
                     };
                     if source.size > *size {
-                        return Err(conflict(format!("its source has {}, which is more", source.size)));
+                        return Err(conflict(format!("its source has {}, which is larger", source.size)));
                     }
                     object.content = Arc::clone(&source.content);
                     object.parent = can.clones_depend.then_some(from.uid);
@@ -244,7 +244,7 @@ impl SimCall<'_> {
                 if let Some(there) = self.ours()? {
                     return match there.tags.volume == tags.volume {
                         true => Ok(None),
-                        false => Err(conflict("it is there as a snapshot of another volume")),
+                        false => Err(conflict("it exists as a snapshot of another volume")),
                     };
                 }
                 let source = self.source(volume, Kind::Volume)?;
@@ -254,14 +254,14 @@ impl SimCall<'_> {
                 let content = Arc::clone(&source.content);
                 SimObject { tags: tags.clone(), content, ..SimObject::empty(source.size) }
             }
-            _ => return Err(conflict("this step makes nothing")),
+            _ => return Err(conflict("this step creates nothing")),
         };
         self.tags_fit(&object.tags)?;
         if self.trashed().is_some() {
             return Err(conflict("it is in the trash"));
         }
         if step.expect.place.is_some() {
-            return Err(conflict("it is expected to be there, and is not"));
+            return Err(conflict("it is expected to exist, and does not"));
         }
         if world.capacity.is_some() && object.thick {
             self.room_for(object.used())?;
@@ -290,20 +290,23 @@ impl SimCall<'_> {
         self.done(SimEffect::Created)
     }
 
-    // Changing.
+    // Changes.
 
     fn grow(&mut self, to: Size) -> Result<Outcome> {
         self.sound_size(to)?;
         let object = self.ours_to_change()?;
         if self.id().kind != Kind::Volume {
-            return refuse(ErrorKind::Conflict, "a snapshot never changes");
+            return refuse(ErrorKind::Conflict, "a snapshot cannot be resized");
         }
         if object.size == to {
             return Ok(Outcome::Unchanged);
         }
         self.expected(Place::Live, &object)?;
         if object.size > to {
-            return refuse(ErrorKind::Conflict, format!("its size is {} already; nothing is ever shrunk", object.size));
+            return refuse(
+                ErrorKind::Conflict,
+                format!("its size is already {}; Kiln never shrinks an object", object.size),
+            );
         }
         if !self.can.grow_while_open {
             self.idle(&self.step.native, Place::Live)?;
@@ -369,7 +372,7 @@ impl SimCall<'_> {
                 let object = self.ours_to_change()?;
                 return match lasting(&object.tags) == lasting(tags) {
                     true => Ok(Outcome::Unchanged),
-                    false => refuse(ErrorKind::Conflict, format!("{from} is not there, and {to} has other tags")),
+                    false => refuse(ErrorKind::Conflict, format!("{from} does not exist, and {to} has other tags")),
                 };
             }
             (_, Some((_, Some(why)))) => return refuse(ErrorKind::Conflict, format!("{from}: {why}")),
@@ -385,7 +388,7 @@ impl SimCall<'_> {
             return self.retag(&object, tags, SimEffect::Renamed);
         }
         if self.world.live.contains_key(to) {
-            return refuse(ErrorKind::Conflict, format!("{to} is there already"));
+            return refuse(ErrorKind::Conflict, format!("{to} exists"));
         }
         self.expected(Place::Live, &object)?;
         if self.step.expect.idle {
@@ -407,24 +410,24 @@ impl SimCall<'_> {
         self.tags_fit(tags)?;
         let native = &self.step.native;
         let Some(object) = self.world.live.get(native).cloned() else {
-            return refuse(ErrorKind::NotFound, format!("{native} is not there"));
+            return refuse(ErrorKind::NotFound, format!("{native} does not exist"));
         };
         match identity_of(native, &object) {
             (None, None) if !native.is_reserved() => (),
             (Some(id), None) if id == *self.id() && !native.is_reserved() => (),
-            _ => return refuse(ErrorKind::Conflict, format!("{native} is somebody's already")),
+            _ => return refuse(ErrorKind::Conflict, format!("{native} belongs to another object")),
         }
         self.retag(&object, tags, SimEffect::Adopted)
     }
 
-    // Leaving, and coming back.
+    // Removal, and restoring from the trash.
 
     fn trash(&mut self, expires: u64) -> Result<Outcome> {
         let Some(object) = self.ours()? else { return Ok(Outcome::Unchanged) };
         self.expected(Place::Live, &object)?;
         self.may_leave(&object)?;
         if self.step.expect.unwritten && !object.content.is_empty() {
-            return refuse(ErrorKind::Conflict, "it was written to since it was planned");
+            return refuse(ErrorKind::Conflict, "it was written to after the plan was made");
         }
         if self.trashed().is_some() {
             return refuse(ErrorKind::Conflict, "another object of this identity is in the trash");
@@ -484,7 +487,7 @@ impl SimCall<'_> {
     fn sweep(&mut self) -> Result<Outcome> {
         // A temporary name does not say what kind it was to become.
         if self.step.native != self.temporary() {
-            return refuse(ErrorKind::Conflict, format!("{} is not what this object leaves", self.step.native));
+            return refuse(ErrorKind::Conflict, format!("{} is not a temporary name of this object", self.step.native));
         }
         let Some(object) = self.world.live.get(&self.step.native).cloned() else { return Ok(Outcome::Unchanged) };
         self.expected(Place::Temporary, &object)?;
@@ -494,7 +497,7 @@ impl SimCall<'_> {
     }
 
     fn detach(&mut self) -> Result<Outcome> {
-        self.needs(self.can.detach, "way to make clones independent")?;
+        self.needs(self.can.detach, "making clones independent")?;
         let object = self.ours_to_change()?;
         let uid = self.step.identity.uid;
         if self.world.dependents(uid).is_empty() {

@@ -17,11 +17,11 @@ use crate::model::{
 use super::apply::{apply, leave_half};
 use super::fault::{CallKind, Dice, Fault, Faults};
 use super::file::{FileLock, SimFile, random};
-use super::observe::look;
+use super::observe::observe;
 use super::settings::{FaultRates, SimSettings};
 use super::world::{BLOCK, Copies, SimWorld};
 
-/// How long a slow call takes: longer than people wait, shorter than the default time-out.
+/// The duration of a slow call: longer than a user waits, shorter than the default timeout.
 const SLOW: Duration = Duration::from_secs(10);
 
 /// Pools in memory live as long as the process: a daemon that connects on every pass finds the one it made.
@@ -245,7 +245,7 @@ impl Driver for SimDriver {
                 Some(file) => file.locked(),
                 None => world.locks.keys().cloned().collect(),
             };
-            look(world, &scope, fault, choice, locked)
+            observe(world, &scope, fault, choice, locked)
         })
         .await
     }
@@ -408,7 +408,7 @@ impl Driver for SimDriver {
 impl WriterLock for Arc<SimLock> {}
 
 impl SimLock {
-    /// Called within the access that it is looked at for.
+    /// Called within the access that it guards.
     fn check(&self, world: &SimWorld) -> Result<(), DriverError> {
         match self {
             SimLock::File(lock) => lock.check(),

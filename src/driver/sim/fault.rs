@@ -14,7 +14,7 @@ pub enum Fault {
     LostReply,
     /// What is being made stays under its temporary name, with no reply. On a call that makes nothing: as `Error`.
     Half,
-    /// A listing shows the world as it was before the last change, and calls itself complete. Look-ups of named objects do not
+    /// A listing shows the world as it was before the last change, and calls itself complete. Lookups of named objects do not
     /// lag: on no backend that Kiln knows do they.
     Stale,
     /// A listing ends early and says so.

@@ -87,10 +87,10 @@ impl SimFile {
         Self { path: path.to_owned(), position: Mutex::default() }
     }
 
-    /// Brings `world` up to date and looks at it or changes it. Changes are on disk when this returns.
+    /// Brings `world` up to date and reads or changes it. Changes are on disk when this returns.
     ///
     /// # Errors
-    /// `Unreachable` if the file cannot be read; if it cannot be written, nobody knows whether the change is there.
+    /// `Unreachable` if the file cannot be read; if it cannot be written, it is unknown whether the change was made.
     pub(super) fn access<T>(
         &self,
         world: &Mutex<SimWorld>,
@@ -139,7 +139,7 @@ impl SimFile {
         name.into()
     }
 
-    /// The lock of one access. Only looking makes no file: without one there is nobody to wait for.
+    /// The lock of one access. Reading makes no file: if none exists, there is no other access to wait for.
     fn guard(&self, write: bool) -> io::Result<Option<File>> {
         let path = self.beside(".lock");
         let file = match write {
@@ -246,7 +246,7 @@ impl SimFile {
     pub(super) fn lock_owner(&self, owner: &Owner) -> Result<FileLock, DriverError> {
         let path = self.beside(&format!(".{owner}.lock"));
         let take = || -> io::Result<Result<FileLock, String>> {
-            // Held while trying, so that a look that tries the same lock for an instant is not taken for a writer.
+            // Held while trying, so that an observation that briefly tries the same lock is not taken for a writer.
             let _guard = self.guard(true)?;
             let mut file = open_lock(&path)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {

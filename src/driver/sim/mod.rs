@@ -1,8 +1,8 @@
 //! The simulator: a backend that is stricter than any real one, and fails on request.
 //!
-//! It is part of the binary (`driver: sim`), so that a person can try Kiln with no storage at all, and it is the world in which the
-//! planner and the engine are tested. The pool is a [`SimWorld`], in memory or kept in a file by [`file`]; a step on it is one
-//! function, [`apply`], which checks all that a backend could check and then acts whole or not at all; a look at it is
+//! It is part of the binary (`driver: sim`), so that a user can try Kiln without any storage, and the planner and the engine are tested
+//! on it. The pool is a [`SimWorld`], in memory or kept in a file by [`file`]; a step on it is one
+//! function, [`apply`], which checks all that a backend could check and then acts completely or not at all; an observation is
 //! [`observe`]. The driver around them, [`SimDriver`], puts in the faults of [`fault`]: from rates and a seed, or from a script.
 //!
 //! Stricter means: a clone goes on needing what it was made from, so that its source can neither be trashed nor destroyed; an open

@@ -1,4 +1,4 @@
-//! A look at the simulated pool, and what faults make of it.
+//! Observations of the simulated pool, and the effect of faults on them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,8 +8,14 @@ use crate::model::{Capacity, Kind, Listed, NativeName, Object, Observed, Owner, 
 use super::fault::Fault;
 use super::world::{SimObject, SimWorld};
 
-/// What a look sees. `choice` decides where a cut listing ends.
-pub(super) fn look(world: &SimWorld, scope: &Scope, fault: Option<Fault>, choice: u64, locked: Vec<Owner>) -> Observed {
+/// Observes the pool. `choice` decides where a truncated listing ends.
+pub(super) fn observe(
+    world: &SimWorld,
+    scope: &Scope,
+    fault: Option<Fault>,
+    choice: u64,
+    locked: Vec<Owner>,
+) -> Observed {
     let mut objects = match scope {
         Scope::All if fault == Some(Fault::Stale) => lagging(world),
         Scope::All => everything(world),

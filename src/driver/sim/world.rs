@@ -74,7 +74,7 @@ impl SimObject {
     }
 }
 
-/// Both copies of a ledger, the newest first. `None` stands for a copy that cannot be believed.
+/// Both copies of a ledger, the newest first. `None` stands for a damaged copy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Copies(pub(super) Vec<Option<Ledger>>);
 
@@ -135,7 +135,7 @@ pub enum SimEffect {
     Detached,
 }
 
-/// The simulated pool. Clones share content and are cheap; two are equal when a look at the backend could not tell them apart
+/// The simulated pool. Clones share content and are cheap; two are equal when an observation could not distinguish them
 /// (open objects, locks, events and counters are left out).
 #[derive(Debug, Clone, Default)]
 pub struct SimWorld {
@@ -184,7 +184,7 @@ impl PartialEq for SimWorld {
     }
 }
 
-/// What `name` and `tags` say about whose an object is, and why they cannot be believed where they cannot.
+/// The identity that `name` and `tags` give an object, or why they contradict each other.
 pub(super) fn identity_of(native: &NativeName, object: &SimObject) -> (Option<Identity>, Option<String>) {
     let by_name = native.parse().map(|(form, owner, name, uid)| {
         let kind = if form == NativeForm::Snapshot { Kind::Snapshot } else { Kind::Volume };
@@ -199,7 +199,7 @@ pub(super) fn identity_of(native: &NativeName, object: &SimObject) -> (Option<Id
             (Some(name), Some(message))
         }
         (Some(name), _) => (Some(name), None),
-        // What lies in Kiln's name space without being one of its names is nobody's, whatever its tags say.
+        // An entry in Kiln's name space whose name is not one of Kiln's has no identity, whatever its tags say.
         (None, _) if native.is_reserved() => (None, None),
         (None, tags) => (tags.cloned(), None),
     }
@@ -422,13 +422,13 @@ impl SimWorld {
         self.delta.suspensions.insert(key);
     }
 
-    /// Gives the pool another identity, or takes it away: what a look shows when another pool is mounted in its place.
+    /// Gives the pool another identity, or none: what an observation shows when another pool is mounted in its place.
     pub fn swap_pool(&mut self, pool: Option<PoolId>) {
         self.pool = pool;
         self.delta.pool = true;
     }
 
-    /// Takes over the writer lock of an owner: whoever had it finds that at its next check.
+    /// Takes over the writer lock of an owner. Its previous holder notices at its next check.
     pub fn steal_lock(&mut self, owner: &Owner) -> u64 {
         self.next_lock += 1;
         self.locks.insert(owner.clone(), self.next_lock);
@@ -440,7 +440,7 @@ impl SimWorld {
         self.live.values().chain(self.trash.values()).map(|object| object.used()).sum()
     }
 
-    /// What a look sees of the ledgers.
+    /// The ledgers as an observation shows them.
     pub(super) fn ledger_views(&self) -> BTreeMap<Owner, LedgerView> {
         let damaged = || "its newest copy has a checksum that does not fit".to_owned();
         let view = |copies: &Copies| match copies.0.as_slice() {

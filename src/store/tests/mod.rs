@@ -271,7 +271,7 @@ fn what_was_committed_is_there_after_opening_again() {
     assert_eq!(opened.store.next_intent(), IntentId(9));
     drop(opened);
 
-    let looked = look(&path).unwrap().unwrap();
+    let looked = open_read_only(&path).unwrap().unwrap();
     assert_eq!(looked.notes, Vec::<String>::new());
     assert_eq!(Content::of(&*looked.store), expected);
     assert_eq!(looked.store.journal(2).unwrap(), [line(2), line(3)]);

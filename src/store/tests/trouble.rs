@@ -44,7 +44,7 @@ fn io_message(result: Result<impl std::fmt::Debug, StoreError>) -> String {
 fn a_living_holder_is_named_and_a_dead_one_is_not_in_the_way() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open(dir.path(), NOW).unwrap();
-    for result in [open(dir.path(), NOW + 1).map(drop), look(dir.path()).map(drop)] {
+    for result in [open(dir.path(), NOW + 1).map(drop), open_read_only(dir.path()).map(drop)] {
         match result {
             Err(StoreError::Locked { pid, since, .. }) => {
                 assert_eq!(pid, std::process::id());
@@ -57,7 +57,7 @@ fn a_living_holder_is_named_and_a_dead_one_is_not_in_the_way() {
     drop(opened);
     // As a dead process leaves it, with a pid that some other living process has now.
     fs::write(dir.path().join("lock"), "pid 1\nsince 2020-01-01T00:00:00Z\n").unwrap();
-    assert!(look(dir.path()).unwrap().is_some());
+    assert!(open_read_only(dir.path()).unwrap().is_some());
     let again = open(dir.path(), NOW).unwrap();
     assert_eq!(again.notes, Vec::<String>::new());
     assert_eq!(again.store.records().unwrap().objects.len(), 1);
@@ -72,7 +72,7 @@ fn those_who_look_are_in_no_writers_way() {
         let looker = scope.spawn(|| {
             let mut looks = 0;
             while looks == 0 || !done.load(std::sync::atomic::Ordering::Relaxed) {
-                match look(dir.path()) {
+                match open_read_only(dir.path()) {
                     Ok(Some(_)) => looks += 1,
                     // A writer has it.
                     Err(StoreError::Locked { .. }) => {}
@@ -89,18 +89,18 @@ fn those_who_look_are_in_no_writers_way() {
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(looker.join().unwrap() > 0);
     });
-    assert_eq!(look(dir.path()).unwrap().unwrap().store.records().unwrap().objects.len(), 20);
+    assert_eq!(open_read_only(dir.path()).unwrap().unwrap().store.records().unwrap().objects.len(), 20);
 }
 
 #[test]
 fn looking_makes_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(look(&dir.path().join("none")).unwrap().is_none());
-    assert!(look(dir.path()).unwrap().is_none());
+    assert!(open_read_only(&dir.path().join("none")).unwrap().is_none());
+    assert!(open_read_only(dir.path()).unwrap().is_none());
     assert!(listing(dir.path()).is_empty());
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    let looked = look(&file).unwrap();
+    let looked = open_read_only(&file).unwrap();
     assert!(looked.is_none_or(|opened| opened.notes.len() == 1));
     assert!(io_message(open(&file, NOW)).contains("directory"));
 }
@@ -111,7 +111,7 @@ fn a_full_disk_is_said_when_opening() {
     // Full before there is a store.
     let filler = tmpfs.0.path().join("filler");
     fs::write(&filler, vec![1; 1800 << 10]).unwrap();
-    assert!(io_message(open(&tmpfs.path(), NOW)).contains("no room"));
+    assert!(io_message(open(&tmpfs.path(), NOW)).contains("no space"));
     fs::remove_file(&filler).unwrap();
     drop(tmpfs);
 
@@ -123,9 +123,9 @@ fn a_full_disk_is_said_when_opening() {
     drop(opened);
     fs::write(&filler, vec![1; 64 << 20]).unwrap_err();
     let before = listing(&tmpfs.path().join("db"));
-    assert!(io_message(open(&tmpfs.path(), NOW)).contains("no room"));
+    assert!(io_message(open(&tmpfs.path(), NOW)).contains("no space"));
     assert_eq!(listing(&tmpfs.path().join("db")), before);
-    let looked = look(&tmpfs.path()).unwrap().unwrap();
+    let looked = open_read_only(&tmpfs.path()).unwrap().unwrap();
     assert_eq!(looked.notes, Vec::<String>::new());
     assert_eq!(looked.store.records().unwrap().objects.len(), 1);
     fs::remove_file(&filler).unwrap();
@@ -148,7 +148,7 @@ fn a_disk_that_fills_up_fails_the_commit_and_loses_nothing() {
             }
             assert!(acknowledged < 100_000, "it never fills up");
         };
-        assert!(matches!(&error, StoreError::Io { message, .. } if message.contains("no room")), "{error}");
+        assert!(matches!(&error, StoreError::Io { message, .. } if message.contains("no space")), "{error}");
         println!("{kib} KiB: {acknowledged} commits, then: {error}");
         assert!(opened.store.commit(put(0)).is_err(), "after a failed write nothing is written");
         drop(opened);
@@ -166,12 +166,12 @@ fn a_disk_that_fills_up_fails_the_commit_and_loses_nothing() {
 #[test]
 fn a_read_only_place_can_be_looked_at() {
     let Some(tmpfs) = Tmpfs::of(16 << 10) else { return };
-    assert!(look(&tmpfs.path()).unwrap().is_none());
+    assert!(open_read_only(&tmpfs.path()).unwrap().is_none());
     let opened = open(&tmpfs.path(), NOW).unwrap();
     opened.store.commit(put(1)).unwrap();
     drop(opened);
     mount_remount(tmpfs.0.path(), MountFlags::RDONLY, c"").unwrap();
-    let looked = look(&tmpfs.path()).unwrap().unwrap();
+    let looked = open_read_only(&tmpfs.path()).unwrap().unwrap();
     assert_eq!(looked.notes, Vec::<String>::new());
     assert_eq!(looked.store.records().unwrap().objects.len(), 1);
     assert!(io_message(open(&tmpfs.path(), NOW)).contains("read-only"));
@@ -202,7 +202,7 @@ fn a_newer_format_is_refused_and_left_alone() {
     let text = "kiln-store format=9 of=the-future";
     fs::write(dir.path().join("mark"), format!("{text} crc={:08x}\n", crc32fast::hash(text.as_bytes()))).unwrap();
     let before = listing(dir.path()).into_iter().filter(|(name, _)| name != "lock").collect::<Vec<_>>();
-    for result in [open(dir.path(), NOW).map(drop), look(dir.path()).map(drop)] {
+    for result in [open(dir.path(), NOW).map(drop), open_read_only(dir.path()).map(drop)] {
         assert!(matches!(result, Err(StoreError::Newer { found: 9, known: 3, .. })), "{result:?}");
     }
     let after = listing(dir.path()).into_iter().filter(|(name, _)| name != "lock").collect::<Vec<_>>();
@@ -217,7 +217,7 @@ fn a_newer_format_is_refused_and_left_alone() {
     let rows = codec::rows_of_format(&key, b"who knows", codec::FORMAT + 1);
     db.write(vec![(codec::row_key(&key, 0), rows.into_iter().next())]).unwrap();
     db.close().unwrap();
-    for result in [open(dir.path(), NOW).map(drop), look(dir.path()).map(drop)] {
+    for result in [open(dir.path(), NOW).map(drop), open_read_only(dir.path()).map(drop)] {
         assert!(matches!(result, Err(StoreError::Newer { found: 4, known: 3, .. })), "{result:?}");
     }
     assert!(!listing(dir.path()).keys().any(|name| name.starts_with("damaged")));

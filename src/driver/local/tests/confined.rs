@@ -125,8 +125,8 @@ async fn a_mark_that_cannot_be_read_or_written_makes_the_pool_unreachable() {
     let bench = Bench::new().await;
     let (mark, id) = (bench.path.join(".kiln-pool"), bench.path.join(".kiln-pool/id"));
     let changes = [
-        (&bench.path, 0o500, "written to"),
-        (&mark, 0o500, "written to"),
+        (&bench.path, 0o500, "write to"),
+        (&mark, 0o500, "write to"),
         (&mark, 0o600, "read"),
         (&mark, 0o300, "read"),
         (&id, 0o200, "read"),
@@ -138,7 +138,7 @@ async fn a_mark_that_cannot_be_read_or_written_makes_the_pool_unreachable() {
             let seen = observe_all(&bench);
             fs::set_permissions(path, before).unwrap();
             let error = seen.unwrap_err();
-            let said = error.message.contains(&format!("may not be {word} by this user"));
+            let said = error.message.contains(&format!("this user may not {word} "));
             assert!(error.kind == ErrorKind::Unreachable && said, "{mode:o} of {}: {error}", path.display());
         });
     }
@@ -164,7 +164,7 @@ async fn a_pool_of_another_user_is_refused() {
         thread.join().unwrap()
     });
     let error = seen.unwrap_err();
-    assert!(error.kind == ErrorKind::Unreachable && error.message.contains("belongs to the user 12345"), "{error}");
+    assert!(error.kind == ErrorKind::Unreachable && error.message.contains("belongs to user 12345"), "{error}");
 }
 
 #[test]
