@@ -1,8 +1,10 @@
 //! The sources hold to ARCHITECTURE.md: who may import whom, what only one place may do, how long a file may be, no circles of files,
-//! one home and one name for each type, plain words, and invariants that name tests which exist.
+//! no wildcard arm over kinds, actions and reasons to hold, one home and one name for each type, plain words, and invariants that name tests which exist.
 //!
 //! Every check is a function from what was read to complaints, so that each is shown to complain about a bad sample, beside it.
 
+#[path = "architecture/arms.rs"]
+mod arms;
 #[path = "architecture/breaches.rs"]
 mod breaches;
 #[path = "architecture/circles.rs"]
@@ -67,6 +69,14 @@ fn the_project_stands_alone() {
 #[test]
 fn files_form_no_circles() {
     assert_none(check_known("circles", &circles::circles(&SOURCES)));
+}
+
+#[test]
+fn kinds_actions_and_reasons_are_matched_one_by_one() {
+    let is_test = |path: &str| SOURCES.iter().any(|source| source.path == path && source.is_test);
+    let files = FILES.iter().map(|file| (file.path.as_str(), file.text.as_str()));
+    let files = files.filter(|(path, _)| path.starts_with("src/") && path.ends_with(".rs") && !is_test(path));
+    assert_none(check_known("wildcard_arms", &arms::wildcard_arms(files)));
 }
 
 #[test]

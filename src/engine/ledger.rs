@@ -90,10 +90,7 @@ pub(super) fn is_of_the_future(at: u64, now: u64) -> bool {
 
 /// The name that the document of an object gives as its old one.
 fn specs_renamed_from<'s>(specs: &'s Specs, identity: &Identity) -> Option<&'s crate::model::Name> {
-    match identity.kind {
-        Kind::Volume => specs.volumes.get(&identity.name)?.meta.renamed_from.as_ref(),
-        _ => specs.snapshots.get(&identity.name)?.meta.renamed_from.as_ref(),
-    }
+    specs.document(identity.kind, &identity.name)?.renamed_from.as_ref()
 }
 
 /// Enters an object under its new name. The old name has used its number up: what is declared under it later is another object.

@@ -141,10 +141,7 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
         .enumerate()
         .filter_map(|(index, trashed)| {
             let identity = trashed.object.identity.clone()?;
-            let declared = match identity.kind {
-                Kind::Volume => setup.reading.specs.volumes.contains_key(&identity.name),
-                _ => setup.reading.specs.snapshots.contains_key(&identity.name),
-            };
+            let declared = setup.reading.specs.declares(identity.kind, &identity.name);
             let before = Tags { expires: None, ..trashed.object.tags.clone() };
             let tags = Tags { retained: !declared, ..before.clone() };
             let mut step = by_hand(trashed, identity, Action::Undelete { tags }, Reason::InTrash, Risk::None);

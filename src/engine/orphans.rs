@@ -138,11 +138,9 @@ impl<'a> Spoken<'a> {
     /// Whether somebody speaks for an object: a document (also as of what it used to be called), a step, or what holds it.
     fn of(&self, identity: &Identity) -> bool {
         let (kind, name) = (identity.kind, &identity.name);
-        let declared = match kind {
-            Kind::Volume => self.reading.specs.volumes.contains_key(name),
-            _ => self.reading.specs.snapshots.contains_key(name),
-        };
-        declared || self.uids.contains(&identity.uid) || self.names.contains(&(kind, name))
+        self.reading.specs.declares(kind, name)
+            || self.uids.contains(&identity.uid)
+            || self.names.contains(&(kind, name))
     }
 
     /// Whether the manifests have given an object up, and nothing speaks for it.

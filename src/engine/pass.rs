@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::driver::{StepContext, image};
 use crate::model::{
     Action, BackendRecord, Clients, DriverError, Effect, ErrorKind, Expect, Identity, ImageLook, ImageRef, Images,
-    Kind, Ledger, LedgerView, Name, Object, ObjectRecord, Outcome, Place, Reading, Reason, Records, Removal, Risk,
-    Size, Specs, Step, Tags, Uid, Verb, Written,
+    Ledger, LedgerView, Name, Object, ObjectRecord, Outcome, Place, Reading, Reason, Records, Removal, Risk, Size,
+    Specs, Step, Tags, Uid, Verb, Written,
 };
 use crate::plan::{self, Inputs, Irreversible, Observation, Plan, Unobserved};
 use crate::store::{Batch, Store, StoreError};
@@ -38,14 +38,6 @@ pub(super) struct Pass<'s> {
     pub unswept: Vec<(Step, DriverError)>,
     /// Objects that are as declared, with nothing to do.
     settled: HashSet<Uid>,
-}
-
-/// Whether the specs declare an object of this kind and name.
-fn declares(specs: &Specs, identity: &Identity) -> bool {
-    match identity.kind {
-        Kind::Volume => specs.volumes.contains_key(&identity.name),
-        _ => specs.snapshots.contains_key(&identity.name),
-    }
 }
 
 impl<'s> Pass<'s> {
@@ -412,7 +404,7 @@ impl<'s> Pass<'s> {
                 // What was released is as it should be, too. Its size and protection in the ledger stay: a loss must show when it is
                 // declared again.
                 let is_known_as = |name: &Name| ledger.complete.get(&id.uid).is_none_or(|entry| entry.name == *name);
-                if declares(&self.setup.reading.specs, id) {
+                if self.setup.reading.specs.declares(id.kind, &id.name) {
                     ledger::accept(ledger, id.uid, object);
                     self.settled.insert(id.uid);
                 } else if object.tags.retained && is_known_as(&id.name) {
@@ -552,7 +544,10 @@ impl<'s> Pass<'s> {
                     });
                 }
                 // Without a Stack, a record is what tells ours from what other manifests declare.
-                if known.is_none() && !self.specs().stack.declared && !declares(self.specs(), identity) {
+                if known.is_none()
+                    && !self.specs().stack.declared
+                    && !self.specs().declares(identity.kind, &identity.name)
+                {
                     continue;
                 }
                 batch.objects.extend(seen(name, identity, &object, known.as_ref(), ledger, self.now));

@@ -42,7 +42,9 @@ impl<'a> Referenced<'a> {
     pub fn contains(&self, kind: Kind, name: &Name) -> bool {
         match kind {
             Kind::Volume => self.volumes.contains(name),
-            _ => self.snapshots.contains(name),
+            Kind::Snapshot => self.snapshots.contains(name),
+            // None of these lies in a trash; what does is kept.
+            Kind::Stack | Kind::Backend | Kind::Target | Kind::Export | Kind::Approval => true,
         }
     }
 }

@@ -84,7 +84,9 @@ impl Listed {
     pub fn proves_absence_of(self, kind: Kind) -> bool {
         match kind {
             Kind::Snapshot => self.snapshots && self.trash,
-            _ => self.volumes && self.trash,
+            Kind::Volume | Kind::Stack | Kind::Backend | Kind::Target | Kind::Export | Kind::Approval => {
+                self.volumes && self.trash
+            }
         }
     }
 }
@@ -164,7 +166,9 @@ impl Identity {
     pub fn native(&self) -> NativeName {
         let form = match self.kind {
             Kind::Snapshot => NativeForm::Snapshot,
-            _ => NativeForm::Volume,
+            Kind::Volume | Kind::Stack | Kind::Backend | Kind::Target | Kind::Export | Kind::Approval => {
+                NativeForm::Volume
+            }
         };
         NativeName::of(form, &self.owner, &self.name, self.uid)
     }

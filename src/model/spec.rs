@@ -5,7 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ApprovalSpec, BackendSpec, ExportSpec, Kind, Name, Size, SnapshotSpec, Stack, TargetSpec, VolumeSpec};
+use super::{
+    ApprovalSpec, BackendSpec, ExportSpec, Kind, Meta, Name, Size, SnapshotSpec, Stack, TargetSpec, VolumeSpec,
+};
 
 /// Everything that the files of one spec directory declare, wherever in them it stands: specs that declare the same are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,15 +42,22 @@ impl Specs {
         }
     }
 
+    /// The `metadata` of a document. None of the Stack, whose name is that of the owner.
+    pub fn document(&self, kind: Kind, name: &Name) -> Option<&Meta> {
+        match kind {
+            Kind::Stack => None,
+            Kind::Backend => self.backends.get(name).map(|spec| &spec.meta),
+            Kind::Volume => self.volumes.get(name).map(|spec| &spec.meta),
+            Kind::Snapshot => self.snapshots.get(name).map(|spec| &spec.meta),
+            Kind::Target => self.targets.get(name).map(|spec| &spec.meta),
+            Kind::Export => self.exports.get(name).map(|spec| &spec.meta),
+            Kind::Approval => self.approvals.get(name).map(|spec| &spec.meta),
+        }
+    }
+
     /// Whether a document declares an object.
     pub fn declares(&self, kind: Kind, name: &Name) -> bool {
-        match kind {
-            Kind::Volume => self.volumes.contains_key(name),
-            Kind::Snapshot => self.snapshots.contains_key(name),
-            Kind::Export => self.exports.contains_key(name),
-            Kind::Backend => self.backends.contains_key(name),
-            Kind::Stack | Kind::Target | Kind::Approval => false,
-        }
+        self.document(kind, name).is_some()
     }
 }
 

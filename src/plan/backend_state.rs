@@ -280,7 +280,7 @@ fn other_owner(inputs: &Inputs<'_>, name: &Name, observed: &Observed) -> Option<
         Kind::Snapshot => {
             specs.snapshots.get(object).and_then(|s| specs.volumes.get(&s.volume)).is_some_and(|v| v.backend == *name)
         }
-        _ => false,
+        Kind::Stack | Kind::Backend | Kind::Target | Kind::Export | Kind::Approval => false,
     };
     let live = observed.objects.iter().filter(|o| o.place == Place::Live).filter_map(|o| o.identity.as_ref());
     let mut clashes = live.filter(|id| id.owner != specs.stack.owner && declared_here(id.kind, &id.name));

@@ -189,10 +189,7 @@ fn is_grown_back(inputs: &Inputs<'_>, good: &Usable<'_>, step: &Step) -> bool {
 }
 
 fn declared(inputs: &Inputs<'_>, step: &Step) -> bool {
-    match step.identity.kind {
-        Kind::Volume => inputs.reading.specs.volumes.contains_key(&step.identity.name),
-        _ => inputs.reading.specs.snapshots.contains_key(&step.identity.name),
-    }
+    inputs.reading.specs.declares(step.identity.kind, &step.identity.name)
 }
 
 /// Declared objects that are not there, have no step and are not held: what is not done must be said.

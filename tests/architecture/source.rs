@@ -308,11 +308,11 @@ fn absolute(scope: &[String], written: &[String]) -> Vec<String> {
     path
 }
 
-fn is_cfg_test(attribute: &Attribute) -> bool {
+pub(crate) fn is_cfg_test(attribute: &Attribute) -> bool {
     attribute.path().is_ident("cfg") && attribute.parse_args::<syn::Ident>().is_ok_and(|what| what == "test")
 }
 
-fn attributes(item: &Item) -> &[Attribute] {
+pub(crate) fn attributes(item: &Item) -> &[Attribute] {
     match item {
         Item::Const(item) => &item.attrs,
         Item::Enum(item) => &item.attrs,
