@@ -87,5 +87,6 @@ pub mod engine;
 pub mod manifest;
 pub mod model;
 pub mod plan;
+pub mod report;
 pub mod store;
 pub mod text;

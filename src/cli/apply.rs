@@ -17,7 +17,8 @@ use super::{lines, saved, signals};
 use crate::daemon::protocol::ApplyRequest;
 use crate::engine::{self, Options, Report, Reporter, Setup};
 use crate::model::Reading;
-use crate::plan::{Commands, HeldView, Saved, render_held};
+use crate::plan::Saved;
+use crate::report::{Commands, HeldView, render_held};
 use crate::text::counted;
 
 /// Where an apply runs.
@@ -138,7 +139,7 @@ fn declared(context: &Context, source: &Path, json: bool, prune: bool) -> Result
         return Ok(Arc::new(loaded.reading));
     }
     if json {
-        lines::invalid(&context.terminal, engine::problem_views(&loaded.problems));
+        lines::invalid(&context.terminal, crate::manifest::problem_views(&loaded.problems));
     }
     Err(context.show_problems(&loaded.problems))
 }

@@ -10,7 +10,7 @@ use clap_complete::Shell;
 
 use super::exit;
 use crate::model::{ImageFormat, Kind, Name, ObjectId, Owner, Seconds};
-use crate::plan::Commands;
+use crate::report::Commands;
 
 /// Keeps block storage in the shape that a directory of YAML files declares.
 #[derive(Debug, Parser)]
@@ -659,10 +659,10 @@ fn parse_object(text: &str) -> Result<ObjectId, String> {
 
 #[cfg(test)]
 mod tests {
+    use crate::report::Takes;
     use clap::CommandFactory;
 
     use super::*;
-    use crate::plan::Takes;
 
     #[test]
     fn the_command_line_contradicts_itself_nowhere() {
@@ -682,7 +682,7 @@ mod tests {
             };
             // The log is the store's; the others read neither.
             let takes = takes.or((name == "log").then_some(Takes::Nothing));
-            assert_eq!(crate::plan::takes(name), takes, "kiln {name}");
+            assert_eq!(crate::report::takes(name), takes, "kiln {name}");
         }
     }
 

@@ -7,8 +7,7 @@ use super::args::{Annotations, CheckArgs};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::model::Specs;
-use crate::plan::ProblemView;
+use crate::model::{ProblemView, Specs};
 use crate::text::counted;
 
 #[derive(Serialize)]
@@ -22,7 +21,7 @@ pub(crate) fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure
         annotations::problems(&context.terminal, &loaded.problems);
     }
     if args.output.is_json() {
-        context.json(&Checked { problems: crate::engine::problem_views(&loaded.problems) });
+        context.json(&Checked { problems: crate::manifest::problem_views(&loaded.problems) });
         return Ok(Exit::Invalid.when(!loaded.problems.is_empty()));
     }
     if loaded.problems.is_empty() {

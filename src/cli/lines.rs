@@ -13,8 +13,9 @@ use serde::Serialize;
 use super::progress::Progress;
 use super::terminal::Terminal;
 use crate::engine::{Event, Reporter};
-use crate::model::{DriverError, Kind, Outcome, Reading, Specs, Step, Verb};
-use crate::plan::{HeldView, Plan, PlanView, ProblemView};
+use crate::model::{DriverError, Kind, Outcome, ProblemView, Reading, Specs, Step, Verb};
+use crate::plan::Plan;
+use crate::report::{HeldView, PlanView};
 
 /// The `format` of the first line.
 const FORMAT: &str = "kiln.apply/v1";

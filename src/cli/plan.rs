@@ -10,7 +10,8 @@ use super::failure::Failure;
 use super::saved;
 use crate::engine::Overview;
 use crate::model::Reading;
-use crate::plan::{Plan, PlanView, Saved, markdown, render};
+use crate::plan::{Plan, Saved};
+use crate::report::{PlanView, markdown, render};
 use crate::text::quoted;
 
 pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
@@ -27,7 +28,7 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
         if let Some(Annotations::Github) = args.annotations {
             annotations::problems(&context.terminal, &loaded.problems);
         }
-        let view = PlanView::invalid(crate::engine::problem_views(&loaded.problems));
+        let view = PlanView::invalid(crate::manifest::problem_views(&loaded.problems));
         match args.format {
             // The problems themselves, on standard error, say all of it.
             PlanFormat::Text => {}

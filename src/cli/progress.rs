@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::terminal::{Busy, TICK, Terminal};
 use crate::engine::{Event, Reporter};
 use crate::model::{Action, DriverError, Outcome, Risk, Specs, Step};
-use crate::plan::{HeldView, Plan, PlanView, StepView, render, render_step};
+use crate::plan::Plan;
+use crate::report::{HeldView, PlanView, StepView, render, render_step};
 use crate::text::{Paint, counted, escape};
 
 /// Tells a person about a pass, and asks them.

@@ -11,7 +11,8 @@ use super::exit::Exit;
 use super::failure::Failure;
 use crate::daemon::protocol::{ApplyRequest, Line};
 use crate::engine::{Event, Report, Reporter};
-use crate::plan::{Plan, ProblemView};
+use crate::model::ProblemView;
+use crate::plan::Plan;
 
 /// How an apply in the daemon ended.
 #[expect(clippy::large_enum_variant, reason = "there is one of them for each run")]

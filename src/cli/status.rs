@@ -13,7 +13,8 @@ use super::failure::Failure;
 use crate::daemon::protocol::{DaemonView, PassView};
 use crate::engine::{Condition, ObjectStatus, Orphan, backend_status, orphans, status as object_status, writers};
 use crate::model::{Seconds, Size, Step, Suspension};
-use crate::plan::{Commands, Held, HeldView, Plan, approval_item, render_held, resume, suspended_because};
+use crate::plan::{Held, Plan, approval_item, resume, suspended_because};
+use crate::report::{Commands, HeldView, render_held};
 use crate::text::{Paint, counted, escape, rfc3339, table};
 
 /// As in `kiln status -o json`.

@@ -10,7 +10,7 @@ use super::args::ColorChoice;
 use super::failure::Failure;
 use crate::cli::exit::Exit;
 use crate::model::Reading;
-use crate::plan::Commands;
+use crate::report::Commands;
 use crate::text::{Paint, escape};
 
 /// How often a line about what is running is drawn anew: often enough to be seen alive.

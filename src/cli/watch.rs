@@ -11,7 +11,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use crate::daemon::{self, DaemonConfig, Ended, Listen, Unfit};
 use crate::engine::SystemClock;
-use crate::plan::Commands;
+use crate::report::Commands;
 
 pub(crate) fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Failure> {
     let specs = args.specs.clone();

@@ -19,10 +19,10 @@ use super::protocol::{BreakerView, DaemonView, PassView, RunningView, VERSION};
 use super::retry::Objects;
 use super::schedule::{After, Confirmed};
 use crate::driver::has_writer;
-use crate::engine::{Clock, Connect, Retry, Setup, problem_views};
-use crate::manifest::{Allowed, Limits, ManifestState, Reader, Source, checkout_in_progress};
+use crate::engine::{Clock, Connect, Retry, Setup};
+use crate::manifest::{Allowed, Limits, ManifestState, Reader, Source, checkout_in_progress, problem_views};
 use crate::model::{Name, Owner, Reading};
-use crate::plan::Commands;
+use crate::report::Commands;
 use crate::store::{Store, StoreError};
 use crate::text::rfc3339;
 

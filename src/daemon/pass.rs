@@ -17,7 +17,8 @@ use crate::manifest::{ManifestState, Problem};
 use crate::model::{
     Action, BackendSpec, DriverError, ErrorKind, Kind, Name, ObjectId, Owner, Reading, Specs, Step, Uid, Verb,
 };
-use crate::plan::{Commands, Observation, Plan, World};
+use crate::plan::{Observation, Plan, World};
+use crate::report::Commands;
 use crate::store::StoreError;
 use crate::text::rfc3339;
 

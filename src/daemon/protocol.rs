@@ -19,8 +19,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{OperationError, Options, Overview, Report, Retry};
-use crate::model::{DriverError, JournalEntry, Name, ObjectId, OpenIntent, Outcome, Reading, Records};
-use crate::plan::{Plan, ProblemView};
+use crate::model::{DriverError, JournalEntry, Name, ObjectId, OpenIntent, Outcome, ProblemView, Reading, Records};
+use crate::plan::Plan;
 use crate::store::StoreError;
 
 /// The socket's name in the store's directory.

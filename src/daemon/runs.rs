@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::hub::Hub;
 use super::pass::{By, Refused};
 use super::protocol::{ApplyRequest, Line};
-use crate::engine::{Event, Report, Reporter, problem_views};
+use crate::engine::{Event, Report, Reporter};
+use crate::manifest::problem_views;
 use crate::model::Action;
 use crate::plan::Plan;
 

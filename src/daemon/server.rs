@@ -432,7 +432,7 @@ async fn look(hub: Arc<Hub>) -> Result<Bytes, String> {
     let reading = hub.aged(&manifests, &Age { settles_at, ..Age::default() });
     let overview = engine::overview(&hub.setup(Arc::clone(&reading)), &[]).await;
     let overview = engine::Overview { retries: hub.retries(), ..overview };
-    let overview = OverviewAnswer { problems: engine::problem_views(&manifests.problems), reading, overview };
+    let overview = OverviewAnswer { problems: crate::manifest::problem_views(&manifests.problems), reading, overview };
     let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&overview)).await;
     json.map_err(|error| error.to_string())?.map(Bytes::from).map_err(|error| error.to_string())
 }
@@ -536,7 +536,7 @@ async fn operate(
         let manifests = desk.hub.read().await;
         let is_enough = manifests.usable && act.needs_the_owner_alone();
         if !manifests.problems.is_empty() && !is_enough {
-            return OperationAnswer::Invalid(engine::problem_views(&manifests.problems));
+            return OperationAnswer::Invalid(crate::manifest::problem_views(&manifests.problems));
         }
         // What has been read once only may be a file that is just being written: nothing is given up for it.
         let age = {

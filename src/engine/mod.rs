@@ -20,7 +20,6 @@ mod operation;
 mod operations;
 mod orphans;
 mod pass;
-mod problems;
 mod reconcile;
 mod referenced;
 mod stackless;
@@ -46,7 +45,6 @@ pub use operations::{
     trash_purge_list, trash_restore,
 };
 pub use orphans::{Orphan, OrphanReason, orphans};
-pub use problems::problem_views;
 pub use reconcile::{JOURNAL, overview, overview_while, reconcile_once};
 pub use referenced::Referenced;
 pub use status::{Condition, Metadata, ObjectStatus, Status, backend_status, status};

@@ -31,6 +31,7 @@ pub use git::{checkout_in_progress, commit_of, path_in_work_tree};
 pub use load::load;
 pub use path_policy::{Allowed, Named, judge_saved_paths};
 pub use reader::{ManifestState, Reader};
+pub use render::problem_views;
 pub use schema::schema;
 
 use crate::model::{Reading, SourcePlace};

@@ -6,6 +6,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use unicode_width::UnicodeWidthStr;
 
 use super::Problem;
+use crate::model::ProblemView;
 
 /// Columns of a line that are shown around the caret: fits a terminal of 80 with the line number before it.
 const WINDOW: usize = 72;
@@ -31,6 +32,18 @@ pub(super) fn clip(text: &str, max: usize) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
+}
+
+/// Problems as data, for programs.
+pub fn problem_views(problems: &[Problem]) -> Vec<ProblemView> {
+    let view = |problem: &Problem| ProblemView {
+        file: Some(problem.place.file.to_string()),
+        line: problem.place.line,
+        column: problem.place.column,
+        message: problem.message.clone(),
+        hint: problem.hint.clone(),
+    };
+    problems.iter().map(view).collect()
 }
 
 impl fmt::Display for Problem {

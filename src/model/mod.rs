@@ -12,6 +12,7 @@ mod image;
 mod ledger;
 mod name;
 mod observed;
+mod problem;
 mod quantity;
 mod reading;
 mod record;
@@ -34,6 +35,7 @@ pub use name::{Kind, Name, NameError, NativeForm, NativeName, ObjectId, Owner, U
 #[cfg(test)]
 pub(crate) use observed::COMPARED;
 pub use observed::{Capacity, Clients, Identity, Listed, Object, Observed, Place, Scope, Tags, Writer, Written};
+pub use problem::ProblemView;
 pub use quantity::{Percent, QuantityError, Seconds, Size};
 pub use reading::{NotAllowed, Places, Reading, Unreadable, Withdrawal};
 pub use record::{BackendRecord, IntentId, JournalEntry, ObjectRecord, OpenIntent, Records};

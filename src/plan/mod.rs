@@ -6,7 +6,6 @@
 
 mod approval_item;
 mod backend_state;
-mod commands;
 mod digest;
 mod doubt;
 mod draft;
@@ -18,34 +17,27 @@ mod kind;
 mod lint;
 mod locate;
 mod lost;
-mod markdown;
 mod name_conflict;
 mod order;
 #[expect(clippy::module_inception, reason = "the headline function lives in a file that bears its name")]
 mod plan;
 mod questions;
-mod render;
 mod room;
 mod saved;
 mod select;
 mod tags;
 mod types;
 mod unreachable;
-mod view;
 
 pub use approval_item::{approval_item, digest_of};
 pub use backend_state::{believed, missing_stack, usable};
-pub use commands::{Commands, Takes, takes};
 pub use draft::read_by;
 pub use gate::{resume, suspended_because, suspension_of};
 pub use lint::lint;
-pub use markdown::markdown;
 pub use plan::{plan, unobserved};
 pub use questions::{images, looks};
-pub use render::{render, render_held, render_step, summary_line};
 pub use saved::{NotSaved, SAVED_FORMAT, Saved, differences};
 pub use select::{Selected, select, without};
 pub use types::{
     ApprovalSet, Drift, Held, HeldReason, Inputs, Irreversible, Observation, Plan, Unobserved, Warning, World,
 };
-pub use view::{ChangeView, HeldView, PLAN_FORMAT, PlanView, ProblemView, StepView, Summary};

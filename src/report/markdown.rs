@@ -6,8 +6,8 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::render::summary_line;
-use super::view::{ChangeView, PlanView, StepView};
+use super::plan_text::summary_line;
+use super::plan_view::{ChangeView, PlanView, StepView};
 use crate::model::{Risk, Size};
 use crate::text::{counted, escape, exact};
 
@@ -98,7 +98,7 @@ fn change(change: &ChangeView) -> String {
 }
 
 fn value(path: &str, value: &Value) -> String {
-    safe(&super::render::value(path, value))
+    safe(&super::plan_text::value(path, value))
 }
 
 /// A heading and a table below it; nothing where there are no rows. The cells are Markdown.
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn without_a_plan_the_problems_are_shown() {
-        let problem = super::super::ProblemView {
+        let problem = crate::model::ProblemView {
             file: Some("specs/a.yaml".to_owned()),
             line: 4,
             column: 7,

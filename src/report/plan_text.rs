@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::view::{ChangeView, HeldView, PlanView, StepView, Summary};
+use super::plan_view::{ChangeView, HeldView, PlanView, StepView, Summary};
 use crate::model::{Risk, Size, Verb};
 use crate::text::{Paint, counted, escape, exact};
 
@@ -172,10 +172,11 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Action, Expect, FieldChange, Identity, Kind, Name, NativeName, ObjectRef, Origin, Provisioning, Reason,
-        Seconds, Specs, Stack, Step, Tags, Uid,
+        Action, Expect, FieldChange, Identity, Kind, Name, NativeName, ObjectRef, Origin, ProblemView, Provisioning,
+        Reason, Seconds, Specs, Stack, Step, Tags, Uid,
     };
-    use crate::plan::{ApprovalSet, Commands, Drift, Held, HeldReason, Plan, ProblemView, Unobserved, Warning};
+    use crate::plan::{ApprovalSet, Drift, Held, HeldReason, Plan, Unobserved, Warning};
+    use crate::report::Commands;
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
@@ -389,7 +390,10 @@ mod tests {
 
     #[test]
     fn markdown_shows_everything_too() {
-        golden("everything.md", &crate::plan::markdown(&PlanView::new(&everything(), &specs(), &Commands::default())));
+        golden(
+            "everything.md",
+            &crate::report::markdown(&PlanView::new(&everything(), &specs(), &Commands::default())),
+        );
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //!
 //! Serialized, a [`PlanView`] is the JSON contract, field by field in its order; what only people need is skipped there.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
-use super::{Commands, Drift, Plan, Unobserved, Warning};
-use crate::model::{Action, Kind, NativeName, Origin, Risk, Size, Specs, Step, Verb};
+use super::Commands;
+use crate::model::{Action, Kind, NativeName, Origin, ProblemView, Provisioning, Risk, Size, Specs, Step, Verb};
+use crate::plan::{Drift, Held, Plan, Unobserved, Warning};
 
 /// The `format` of the JSON form.
 pub const PLAN_FORMAT: &str = "kiln.plan/v1";
@@ -130,21 +131,6 @@ pub struct Summary {
     pub bytes_at_risk: u64,
 }
 
-/// A problem of the manifests, as shown to programs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProblemView {
-    /// The file; null where no file is meant.
-    pub file: Option<String>,
-    /// From 1.
-    pub line: u32,
-    /// From 1, in characters.
-    pub column: u32,
-    /// One sentence.
-    pub message: String,
-    /// What to do next.
-    pub hint: Option<String>,
-}
-
 impl PlanView {
     /// The view of a plan. `specs` are those it was made for: from them it is known which sizes were rounded. `commands` completes the
     /// commands that its texts name.
@@ -259,8 +245,8 @@ impl Summary {
 
 impl HeldView {
     /// The view of what is held.
-    pub fn new(held: &super::Held, commands: &Commands) -> Self {
-        let super::Held { kind, name, action, backend, uid, reason, message, fix } = held;
+    pub fn new(held: &Held, commands: &Commands) -> Self {
+        let Held { kind, name, action, backend, uid, reason, message, fix } = held;
         Self {
             action: *action,
             kind: *kind,
@@ -317,8 +303,8 @@ fn detail(step: &Step) -> String {
     match &step.action {
         Action::Create { size, provisioning, origin, tags: _, n: _ } => {
             let kind = match provisioning {
-                crate::model::Provisioning::Thin => "",
-                crate::model::Provisioning::Thick => ", thick",
+                Provisioning::Thin => "",
+                Provisioning::Thick => ", thick",
             };
             let origin = match origin {
                 None => String::new(),
