@@ -11,9 +11,10 @@ use super::context::{Context, Looked, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::driver::NewFile;
-use crate::engine::{Executed, Operation, OperationResult, Unowned, unowned, with_content};
+use crate::engine::{Executed, Operation, OperationResult, with_content};
 use crate::manifest;
 use crate::model::{Name, Owner, Size};
+use crate::report::{Unowned, unowned};
 use crate::text::{counted, table};
 
 /// The schema that the manifests point editors to; it is written beside them. Not read as a manifest.

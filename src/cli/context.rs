@@ -13,11 +13,10 @@ use super::failure::Failure;
 use super::terminal::Terminal;
 use crate::daemon::protocol::{OperationAnswer, OperationRequest, OverviewAnswer, Remembered, real};
 use crate::driver::{self, Driver};
-use crate::engine::{
-    self, Clock, Connect, Executed, Operation, OperationResult, Overview, Setup, SystemClock, Written,
-};
+use crate::engine::{self, Clock, Connect, Executed, Operation, OperationResult, Setup, SystemClock, Written};
 use crate::manifest::{self, Allowed, Limits, Loaded, Problem, Source};
 use crate::model::{BackendSpec, DriverError, Reading};
+use crate::plan::Overview;
 use crate::store::{self, OpenedStore, Store, StoreCondition, StoreError};
 use crate::text::{counted, escape};
 

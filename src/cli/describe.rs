@@ -11,8 +11,8 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::get::{full_name, is_in_doubt, must_be_shown, select};
 use super::log::{Line, lines_as_table};
-use crate::engine::ObjectStatus;
 use crate::model::{ObjectId, Size};
+use crate::report::ObjectStatus;
 use crate::text::{Paint, escape};
 
 /// How much history is shown; `kiln log` has the rest.

@@ -11,9 +11,10 @@ use super::context::{Context, Told, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::get::full_name;
-use crate::engine::{self, Condition, Orphan, Overview, status};
+use crate::engine;
 use crate::model::{Capacity, Reading, Size, SourceSpec, Specs};
-use crate::plan::{Held, Observation};
+use crate::plan::{Held, Observation, Overview};
+use crate::report::{Condition, Orphan, status};
 use crate::store::{self, Store, StoreCondition};
 use crate::text::{Paint, counted, escape, quoted, rfc3339};
 
@@ -196,7 +197,7 @@ fn look_at_world(overview: &Overview, reading: &Reading, findings: &mut Vec<Find
             fix,
         ));
     }
-    for orphan in engine::orphans(overview, reading) {
+    for orphan in crate::report::orphans(overview, reading) {
         let what = orphan.what();
         let Orphan { reason, bytes, since, message, fix, .. } = orphan;
         let since = since.map(rfc3339);

@@ -2,6 +2,7 @@
 
 use super::exit::Exit;
 use crate::engine::OperationError;
+use crate::report::NotListed;
 use crate::store::StoreError;
 
 /// Printed as `error: …` and `hint: …` on standard error.
@@ -41,6 +42,17 @@ impl From<StoreError> for Failure {
             StoreError::Io { .. } => "make it writable or make room, or give another store with --state DIR".to_owned(),
         };
         Self::new(Exit::Store, error.to_string()).hint(hint)
+    }
+}
+
+impl From<NotListed> for Failure {
+    fn from(error: NotListed) -> Self {
+        let message = error.to_string();
+        match error {
+            NotListed::NotDeclared(_) | NotListed::Unsupported(_) => OperationError::Usage(message).into(),
+            NotListed::Unobserved(..) => OperationError::Unobserved(message).into(),
+            NotListed::NotAllowed(..) => OperationError::Held(message).into(),
+        }
     }
 }
 

@@ -7,8 +7,9 @@ use super::args::{GetArgs, GetFormat, Selector};
 use super::context::{Context, Looked};
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::engine::{Condition, ObjectStatus, Overview, backend_status, status};
 use crate::model::{Kind, Reading, Size};
+use crate::plan::Overview;
+use crate::report::{Condition, ObjectStatus, backend_status, status};
 use crate::text::table;
 
 pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {

@@ -8,9 +8,8 @@ use super::context::{Context, Looked, Told};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::saved;
-use crate::engine::Overview;
 use crate::model::Reading;
-use crate::plan::{Plan, Saved};
+use crate::plan::{Overview, Plan, Saved};
 use crate::report::{PlanView, markdown, render};
 use crate::text::quoted;
 

@@ -11,10 +11,12 @@ use super::context::{Context, Looked};
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::daemon::protocol::{DaemonView, PassView};
-use crate::engine::{Condition, ObjectStatus, Orphan, backend_status, orphans, status as object_status, writers};
+use crate::engine::writers;
 use crate::model::{Seconds, Size, Step, Suspension};
 use crate::plan::{Held, Plan, approval_item, resume, suspended_because};
-use crate::report::{Commands, HeldView, render_held};
+use crate::report::{
+    Commands, Condition, HeldView, ObjectStatus, Orphan, backend_status, orphans, render_held, status as object_status,
+};
 use crate::text::{Paint, counted, escape, rfc3339, table};
 
 /// As in `kiln status -o json`.

@@ -34,7 +34,7 @@ pub(crate) fn trash(context: &Context, command: TrashCommand) -> Result<Exit, Fa
 
 fn list(context: &Context, args: &TrashListArgs) -> Result<Exit, Failure> {
     let Looked { reading, overview, standing } = context.overview(&args.specs.specs)?;
-    let trashed = engine::trash_list(&overview, &reading.specs.stack.owner);
+    let trashed = engine::trash_in(&overview.world, &reading.specs.stack.owner);
     if args.output.is_json() {
         context.json(&trashed.iter().map(view).collect::<Vec<_>>());
     } else if trashed.is_empty() {

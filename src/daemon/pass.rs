@@ -12,12 +12,12 @@ use super::metrics::Ending;
 use super::probe::Probe;
 use super::protocol::{ApplyRequest, PassView};
 use super::schedule::After;
-use crate::engine::{self, Options, Overview, Report, Reporter};
+use crate::engine::{self, Options, Report, Reporter};
 use crate::manifest::{ManifestState, Problem};
 use crate::model::{
     Action, BackendSpec, DriverError, ErrorKind, Kind, Name, ObjectId, Owner, Reading, Specs, Step, Uid, Verb,
 };
-use crate::plan::{Observation, Plan, World};
+use crate::plan::{Observation, Overview, Plan, World};
 use crate::report::Commands;
 use crate::store::StoreError;
 use crate::text::rfc3339;
@@ -298,7 +298,7 @@ impl Hub {
                 plan: plan.clone(),
                 retries: Vec::new(),
             };
-            let orphans = engine::orphans(&overview, &manifests.reading);
+            let orphans = crate::report::orphans(&overview, &manifests.reading);
             self.metrics.seen(specs, &overview.world, &overview.plan, &left, &orphans);
             report.world = overview.world;
         }

@@ -18,9 +18,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{OperationError, Options, Overview, Report, Retry};
+use crate::engine::{OperationError, Options, Report};
 use crate::model::{DriverError, JournalEntry, Name, ObjectId, OpenIntent, Outcome, ProblemView, Reading, Records};
-use crate::plan::Plan;
+use crate::plan::{Overview, Plan, Retry};
 use crate::store::StoreError;
 
 /// The socket's name in the store's directory.

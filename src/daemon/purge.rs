@@ -6,10 +6,10 @@ use tokio::time::Instant;
 
 use super::hub::Hub;
 use super::schedule::VANISHED;
-use crate::engine::{self, Executed, Options, Purge, Referenced, Report, Trashed};
+use crate::engine::{self, Executed, Options, Purge, Report, Trashed};
 use crate::manifest::ManifestState;
 use crate::model::{Kind, LedgerView, Listed, Name, PurgeMode, Reading, Step};
-use crate::plan::{self, Held, Observation};
+use crate::plan::{self, Held, Observation, Referenced};
 
 impl Hub {
     /// Notes for how long what is in the trash has been seen there, and for how long no document has wanted it.

@@ -41,6 +41,7 @@ use super::protocol::{
 };
 use super::runs::{Runs, apply};
 use crate::engine;
+use crate::plan::Overview;
 
 /// Connections at once; a person has a few, monitoring two. One more takes the place of the one that has been idle longest; where
 /// each has a request under way, it waits in the kernel's queue.
@@ -431,7 +432,7 @@ async fn look(hub: Arc<Hub>) -> Result<Bytes, String> {
     let settles_at = hub.known().confirmed.settles_at(&manifests.content, Instant::now());
     let reading = hub.aged(&manifests, &Age { settles_at, ..Age::default() });
     let overview = engine::overview(&hub.setup(Arc::clone(&reading)), &[]).await;
-    let overview = engine::Overview { retries: hub.retries(), ..overview };
+    let overview = Overview { retries: hub.retries(), ..overview };
     let overview = OverviewAnswer { problems: crate::manifest::problem_views(&manifests.problems), reading, overview };
     let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&overview)).await;
     json.map_err(|error| error.to_string())?.map(Bytes::from).map_err(|error| error.to_string())

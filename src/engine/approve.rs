@@ -115,13 +115,10 @@ fn line(step: &Step, digest: Option<&str>, by: Option<&str>, now: u64, revision:
         kind: step.identity.kind,
         name: step.identity.name.clone(),
         uid: step.identity.uid,
-        action: APPROVE.to_owned(),
+        action: JournalEntry::APPROVE.to_owned(),
         detail: format!("{}{digest}{by}", step.action),
         outcome: "changed".to_owned(),
         message: None,
         millis: 0,
     }
 }
-
-/// The action of journal lines that tell of an approval, and not of a step.
-pub(super) const APPROVE: &str = "approve";

@@ -132,9 +132,6 @@ fn declared_size(specs: &Specs, identity: &Identity) -> Option<Size> {
     (identity.kind == Kind::Volume).then(volume).flatten().map(|volume| volume.size)
 }
 
-/// The action of journal lines about what a person accepted, and not about a step.
-pub(super) const FORGET: &str = "forget";
-
 const GIVEN_UP: &str = "given up as lost";
 
 fn accepted(size: Size, was: Size) -> String {
@@ -158,7 +155,7 @@ fn decided(
         kind: identity.kind,
         name: identity.name.clone(),
         uid: identity.uid,
-        action: FORGET.to_owned(),
+        action: JournalEntry::FORGET.to_owned(),
         detail: by.map_or_else(|| what.clone(), |by| format!("{what}, by {by}")),
         outcome: "changed".to_owned(),
         message: None,

@@ -7,25 +7,21 @@
 mod approve;
 mod batch_writer;
 mod clock;
-mod declared;
 mod effect;
 #[cfg(test)]
 mod effort;
 mod execute;
+mod foreign;
 mod forget;
 mod image;
 mod ledger;
 mod observe;
 mod operation;
 mod operations;
-mod orphans;
 mod pass;
 mod reconcile;
-mod referenced;
 mod stackless;
-mod status;
 mod suspend;
-mod unowned;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,25 +32,19 @@ use tokio_util::sync::CancellationToken;
 
 pub use approve::approve;
 pub use clock::SystemClock;
-pub use declared::Declared;
+pub use foreign::with_content;
 pub use forget::{forget_backend, forget_object};
 pub use image::{ImageExport, image_export};
 pub use operation::{Operation, OperationResult, operate};
 pub use operations::{
-    Executed, OperationError, Purge, Trashed, adopt_owner, is_kept_by_reading, trash_in, trash_list, trash_purge,
-    trash_purge_list, trash_restore,
+    Executed, OperationError, Purge, Trashed, adopt_owner, is_kept_by_reading, trash_in, trash_purge, trash_purge_list,
+    trash_restore,
 };
-pub use orphans::{Orphan, OrphanReason, orphans};
 pub use reconcile::{JOURNAL, overview, overview_while, reconcile_once};
-pub use referenced::Referenced;
-pub use status::{Condition, Metadata, ObjectStatus, Status, backend_status, status};
 pub use suspend::{Written, resume, suspend, writers};
-pub use unowned::{Unowned, unowned, with_content};
 
 use crate::driver::Driver;
-use crate::model::{
-    BackendSpec, DriverError, JournalEntry, Kind, Name, ObjectId, Outcome, Reading, Records, Step, Suspension,
-};
+use crate::model::{BackendSpec, DriverError, Name, ObjectId, Outcome, Reading, Step, Suspension};
 use crate::plan::{Plan, World};
 use crate::store::Store;
 
@@ -84,41 +74,6 @@ pub struct Setup {
     pub connect: Arc<dyn Connect>,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
-}
-
-/// A look at everything, with the plan that follows from it. Nothing was changed.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Overview {
-    /// When, in seconds since 1970.
-    pub now: u64,
-    /// What every declared backend showed.
-    pub world: World,
-    /// What the store remembers.
-    pub records: Arc<Records>,
-    /// What is suspended of this owner's, by its pools and the store: that of everything first.
-    pub suspended: Vec<Suspension>,
-    /// Of the journal, the last [`JOURNAL`] lines.
-    pub journal: Vec<JournalEntry>,
-    /// What apply would do.
-    pub plan: Plan,
-    /// Objects whose last step failed, and that the daemon tries again.
-    pub retries: Vec<Retry>,
-}
-
-/// An object whose last step failed, and that the daemon tries again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Retry {
-    /// Of the object.
-    pub kind: Kind,
-    /// Of the object.
-    pub name: Name,
-    /// In a row.
-    pub failures: u32,
-    /// The last one.
-    pub error: String,
-    /// When it is tried again, in RFC 3339.
-    pub next_attempt_at: String,
 }
 
 /// What a pass tells while it runs.

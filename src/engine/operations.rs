@@ -10,15 +10,14 @@ use crate::model::{
     Action, Effect, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName, Object, ObjectId, Owner, Place,
     Reading, Reason, Risk, Seconds, Size, Step, Tags, Uid, Verb, Withdrawal,
 };
-use crate::plan::{self, Irreversible, Observation, Plan};
+use crate::plan::{self, Irreversible, Observation, Plan, Referenced};
 use crate::store::{Batch, StoreError};
 use crate::text::rfc3339;
 
 use super::execute::commit;
 use super::pass::Pass;
-use super::referenced::Referenced;
 use super::stackless::refuse_without_stack;
-use super::{Event, Options, Overview, Report, Reporter, Setup, ledger};
+use super::{Event, Options, Report, Reporter, Setup, ledger};
 
 /// Why a decision by hand was not carried out.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
@@ -67,11 +66,6 @@ pub enum Purge {
     Expired,
     /// This object, expired or not.
     Named(ObjectId),
-}
-
-/// Lists this owner's trash on every backend of a overview, by kind and name.
-pub fn trash_list(overview: &Overview, owner: &Owner) -> Vec<Trashed> {
-    trash_in(&overview.world, owner)
 }
 
 /// Lists an owner's trash on every backend that was seen, by kind and name.

@@ -4,14 +4,14 @@ use std::future::ready;
 use std::sync::Arc;
 
 use crate::model::{DriverError, Effect, ErrorKind, Kind, ObjectId, Specs, Step};
-use crate::plan::{self, Held, HeldReason, Irreversible, Plan, Selected};
+use crate::plan::{self, Held, HeldReason, Irreversible, Overview, Plan, Selected};
 use crate::store::{Batch, Store, StoreError};
 
 use super::approve;
 use super::execute::commit;
 use super::observe::Intent;
 use super::pass::Pass;
-use super::{Event, Options, Overview, Report, Reporter, Setup};
+use super::{Event, Options, Report, Reporter, Setup};
 
 /// How many of the journal's last lines a overview has.
 pub const JOURNAL: usize = 1000;

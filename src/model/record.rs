@@ -105,6 +105,18 @@ pub struct JournalEntry {
     pub millis: u64,
 }
 
+impl JournalEntry {
+    /// The action of an entry that records an approval.
+    pub const APPROVE: &str = "approve";
+    /// The action of an entry that records what a person gave up.
+    pub const FORGET: &str = "forget";
+
+    /// Whether the entry records a step, and not a decision of a person.
+    pub fn is_step(&self) -> bool {
+        ![Self::APPROVE, Self::FORGET].contains(&self.action.as_str())
+    }
+}
+
 impl Records {
     /// The record of an object under a name, wherever it is. With several, the last seen.
     pub fn find(&self, owner: &Owner, kind: Kind, name: &Name) -> Option<&ObjectRecord> {

@@ -19,9 +19,11 @@ mod locate;
 mod lost;
 mod name_conflict;
 mod order;
+mod overview;
 #[expect(clippy::module_inception, reason = "the headline function lives in a file that bears its name")]
 mod plan;
 mod questions;
+mod referenced;
 mod room;
 mod saved;
 mod select;
@@ -34,8 +36,10 @@ pub use backend_state::{believed, missing_stack, usable};
 pub use draft::read_by;
 pub use gate::{resume, suspended_because, suspension_of};
 pub use lint::lint;
+pub use overview::{Overview, Retry};
 pub use plan::{plan, unobserved};
 pub use questions::{images, looks};
+pub use referenced::Referenced;
 pub use saved::{NotSaved, SAVED_FORMAT, Saved, differences};
 pub use select::{Selected, select, without};
 pub use types::{

@@ -18,13 +18,13 @@ use async_trait::async_trait;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimDriver, SimEffect, SimWorld};
 use kiln::driver::{Driver, StepContext, WriterLock};
-use kiln::engine::{Clock, Connect, Event, Options, Overview, Report, Reporter, Setup, overview, reconcile_once};
+use kiln::engine::{Clock, Connect, Event, Options, Report, Reporter, Setup, overview, reconcile_once};
 use kiln::manifest::{self, Limits, Source};
 use kiln::model::{
     Access, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome, Owner, PoolId,
     Reading, Scope, Size, Step, Suspension, Tags, Uid,
 };
-use kiln::plan::{HeldReason, Plan};
+use kiln::plan::{HeldReason, Overview, Plan};
 use kiln::store::{MemoryStore, Store, StoreError};
 use tokio::sync::Notify;
 

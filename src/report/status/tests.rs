@@ -3,14 +3,11 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::*;
-use crate::model::{Expect, NativeName, Owner, Provisioning, Reason, Risk, Seconds, Size, Stack, VolumeSpec};
+use crate::model::{Expect, NativeName, Owner, Provisioning, Reason, Risk, Seconds, Size, Stack};
 use crate::plan::{HeldReason, Plan, Unobserved};
+use crate::report::fixtures::{capabilities, name, reading};
 
 const NOW: u64 = 1_795_305_600;
-
-fn name(text: &str) -> Name {
-    text.parse().unwrap()
-}
 
 fn owner() -> Owner {
     Owner::unnamed()
@@ -39,21 +36,8 @@ fn object(text: &str, n: u32, place: Place) -> Object {
     }
 }
 
-fn specs(volumes: &[&str]) -> Reading {
-    let volume = |text: &str| -> VolumeSpec {
-        serde_json::from_value(json!({
-            "meta": {"name": text, "labels": {"a": "b"}, "renamed_from": null},
-            "backend": "fast", "size": 4096, "provisioning": null, "source": null, "protected": null,
-            "on_remove": null, "object": null, "adopt": null, "restore": null, "qos": null, "encrypted": false,
-        }))
-        .unwrap()
-    };
-    let volumes = volumes.iter().map(|text| (name(text), volume(text))).collect();
-    Reading::of(Specs { volumes, ..Specs::of(Stack::unnamed()) })
-}
-
 fn overview(objects: Vec<Object>) -> Overview {
-    let capabilities = crate::driver::sim::SimDriver::everything();
+    let capabilities = capabilities();
     let observed = Observed { objects, ..Observed::nothing() };
     Overview {
         now: NOW,
@@ -110,7 +94,7 @@ fn each_condition_has_its_cause() {
         tags: Tags::default(),
         n: 0,
     };
-    let declared = specs(&["db"]);
+    let declared = reading(Stack::unnamed(), &["db"]);
     let there = || overview(vec![object("db", 0, Place::Live)]);
     assert_eq!(only(&there(), &declared).status.condition, Condition::Settled);
 
@@ -152,7 +136,7 @@ fn each_condition_has_its_cause() {
 
     let mut leaving = there();
     leaving.plan.steps.push(step("db", Action::Trash { ttl: Seconds(60) }));
-    let nothing = specs(&[]);
+    let nothing = reading(Stack::unnamed(), &[]);
     let leaving = only(&leaving, &nothing);
     assert_eq!((leaving.status.condition, leaving.spec), (Condition::Removing, None));
 
@@ -178,7 +162,7 @@ fn a_backend_that_is_away_gives_the_last_observation_with_its_time() {
     };
     overview.plan.held.push(held("db", HeldReason::Unobserved));
     Arc::make_mut(&mut overview.records).objects.insert(identity.uid, record);
-    let declared = specs(&["db", "other"]);
+    let declared = reading(Stack::unnamed(), &["db", "other"]);
     let all = status(&overview, &declared);
     assert_eq!(all.len(), 2);
     assert_eq!(all[0].status.condition, Condition::Unknown);
@@ -191,7 +175,7 @@ fn a_backend_that_is_away_gives_the_last_observation_with_its_time() {
 #[test]
 fn of_two_objects_of_one_name_the_spec_is_that_of_the_live_one() {
     let overview = overview(vec![object("db", 0, Place::Trash), object("db", 1, Place::Live)]);
-    let declared = specs(&["db"]);
+    let declared = reading(Stack::unnamed(), &["db"]);
     let all = status(&overview, &declared);
     let shown: Vec<_> = all.iter().map(|o| (o.status.condition, o.spec.is_some())).collect();
     assert_eq!(shown.len(), 2);
@@ -206,21 +190,21 @@ fn what_is_not_ours_or_half_made_is_not_shown() {
     let mut theirs = object("y", 0, Place::Live);
     theirs.identity.as_mut().unwrap().owner = "other".parse().unwrap();
     let half = object("z", 0, Place::Temporary);
-    assert_eq!(status(&overview(vec![foreign, theirs, half]), &specs(&[])), []);
+    assert_eq!(status(&overview(vec![foreign, theirs, half]), &reading(Stack::unnamed(), &[])), []);
 }
 
 #[test]
 fn what_is_lost_and_not_declared_is_shown_while_it_waits() {
     let mut overview = overview(Vec::new());
     overview.plan.held.push(held("gone", HeldReason::Lost));
-    let declared = specs(&[]);
+    let declared = reading(Stack::unnamed(), &[]);
     let lost = only(&overview, &declared);
     assert_eq!((lost.metadata.name.as_str(), lost.status.condition), ("gone", Condition::Held));
 }
 
 #[test]
 fn the_json_is_that_of_the_contract() {
-    let (overview, declared) = (overview(vec![object("db", 0, Place::Live)]), specs(&["db"]));
+    let (overview, declared) = (overview(vec![object("db", 0, Place::Live)]), reading(Stack::unnamed(), &["db"]));
     let shown = only(&overview, &declared);
     let json = serde_json::to_value(&shown).unwrap();
     assert_eq!(json["apiVersion"], "kiln/v1");

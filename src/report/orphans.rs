@@ -8,11 +8,8 @@ use crate::model::{
     Identity, Images, Kind, Ledger, Name, NativeName, Object, ObjectId, Observed, Place, Reading, Records, Suspension,
     Uid, Withdrawal,
 };
-use crate::plan::{self, Inputs, Irreversible, Observation};
+use crate::plan::{self, Inputs, Irreversible, Observation, Overview, Referenced};
 use crate::text::rfc3339;
-
-use super::Overview;
-use super::referenced::Referenced;
 
 /// Something that nobody asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,38 +2,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::manifest::{Limits, Source, load};
 use crate::model::{
-    BackendRecord, Clients, LedgerEntry, LedgerView, ObjectRecord, Owner, PoolId, Seconds, Size, Suspension,
+    BackendRecord, Clients, LedgerEntry, LedgerView, ObjectRecord, Owner, PoolId, Seconds, Size, Stack, Suspension,
     Suspensions, Tags, Tombstone,
 };
 use crate::plan::plan;
+use crate::report::fixtures::{capabilities, name, reading};
 
 /// Reason, name, bytes, since, and the way out.
 type Told = (&'static str, String, Option<u64>, Option<u64>, String);
 
 const NOW: u64 = 1_795_305_600;
 
-fn name(text: &str) -> Name {
-    text.parse().unwrap()
-}
-
 fn owner() -> Owner {
     "prod".parse().unwrap()
 }
 
-fn specs(volumes: &[&str]) -> Reading {
-    let head = "apiVersion: kiln/v1\nkind:";
-    let mut text = format!(
-        "{head} Stack\nmetadata: {{name: prod}}\nspec: {{id: 5c1d2e8a90, defaults: {{backend: fast}}}}\n---\n\
-         {head} Backend\nmetadata: {{name: fast}}\nspec: {{driver: sim}}\n"
-    );
-    for volume in volumes {
-        text.push_str(&format!("---\n{head} Volume\nmetadata: {{name: {volume}}}\nspec: {{size: 1Gi}}\n"));
-    }
-    let loaded = load(&Source::Text(text), &Limits::default());
-    assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
-    Reading { coverage: Default::default(), ..loaded.reading }
+fn declared(volumes: &[&str]) -> Reading {
+    reading(Stack { owner: owner(), declared: true, id: "5c1d2e8a90".to_owned(), ..Stack::unnamed() }, volumes)
 }
 
 fn identity(text: &str) -> Identity {
@@ -79,7 +65,7 @@ impl Scene {
     fn new(declared: &[&str], objects: Vec<Object>, gone: &[&str]) -> Self {
         let pool = PoolId("p".to_owned());
         let mut scene = Self {
-            specs: specs(declared),
+            specs: self::declared(declared),
             ledger: Ledger::new(pool.clone(), owner(), "5c1d2e8a90".to_owned()),
             observed: Observed { pool: Some(pool), objects, ..Observed::nothing() },
             records: Records::default(),
@@ -116,7 +102,7 @@ impl Scene {
     fn overview(&self) -> Overview {
         let mut observed = self.observed.clone();
         observed.ledgers.insert(owner(), LedgerView::Good(self.ledger.clone()));
-        let capabilities = crate::driver::sim::SimDriver::everything();
+        let capabilities = capabilities();
         let world = BTreeMap::from([(name("fast"), Observation::Seen { capabilities, observed })]);
         let mut records = self.records.clone();
         let record = BackendRecord {

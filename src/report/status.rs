@@ -7,15 +7,12 @@ use foldhash::{HashMap, HashMapExt, HashSet};
 use serde::Serialize;
 use smol_str::{SmolStr, format_smolstr};
 
-use super::approve::APPROVE;
 use super::declared::Declared;
-use super::forget::FORGET;
-use super::{Overview, Retry};
 use crate::model::{
     Action, BackendSpec, Capacity, Clients, Identity, JournalEntry, Kind, Name, NativeName, Object, ObjectRecord,
     Observed, OnRemove, Owner, Place, PoolId, Reading, Specs, Step, Tags, Uid, Verb,
 };
-use crate::plan::{Drift, Held, Observation, resume, suspended_because, suspension_of};
+use crate::plan::{Drift, Held, Observation, Overview, Retry, resume, suspended_because, suspension_of};
 use crate::text::{Moment, rfc3339};
 
 /// One object, as in `kiln get -o json`. What is known of it already is referred to and not copied: there may be a hundred thousand.
@@ -230,9 +227,7 @@ impl<'a> Look<'a> {
         for drift in &overview.plan.drift {
             about.entry((drift.kind, &drift.name)).or_default().drift.get_or_insert(drift);
         }
-        let of_steps = |entry: &&JournalEntry| {
-            entry.owner == specs.stack.owner && ![APPROVE, FORGET].contains(&entry.action.as_str())
-        };
+        let of_steps = |entry: &&JournalEntry| entry.owner == specs.stack.owner && entry.is_step();
         for entry in overview.journal.iter().filter(of_steps) {
             about.entry((entry.kind, &entry.name)).or_default().last = Some(entry);
         }

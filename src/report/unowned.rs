@@ -1,13 +1,11 @@
 //! What nobody owns on a backend, and the names under which it could be declared. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::{BTreeSet, HashMap};
 
-use super::operations::{OperationError, no_driver};
-use super::{Overview, Setup};
-use crate::model::{Kind, LedgerView, Name, Object, Observed, Place, Reading, Scope, Size, Specs};
-use crate::plan::Observation;
+use thiserror::Error;
+
+use crate::model::{Kind, LedgerView, Name, Object, Observed, Place, Reading, Size, Specs};
+use crate::plan::{Observation, Overview};
 
 /// An object that nobody owns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,45 +22,44 @@ pub struct Unowned {
     pub name: Result<Name, String>,
 }
 
-/// Observes by name what belongs to no owner on a declared backend: only then is it known which of it is an image and no raw disk.
-/// What cannot be observed so stays as the overview has it; a plan observes it again.
-pub async fn with_content(setup: &Setup, mut overview: Overview, backend: &Name) -> Overview {
-    let Some(spec) = setup.reading.specs.backends.get(backend).cloned() else { return overview };
-    let Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) =
-        overview.world.get_mut(backend)
-    else {
-        return overview;
-    };
-    let is_foreign = |object: &Object| object.identity.is_none() && object.place == Place::Live;
-    let natives = observed.objects.iter().filter(|object| is_foreign(object)).map(|object| object.native.clone());
-    let scope = Scope::Objects(natives.collect());
-    let (connect, limit) = (Arc::clone(&setup.connect), Duration::from_secs(spec.timeout.0));
-    let opening = tokio::task::spawn_blocking(move || connect.connect(&spec));
-    let Ok(Ok(Ok(driver))) = tokio::time::timeout(limit, opening).await else { return overview };
-    let Ok(Ok(seen)) = tokio::time::timeout(limit, driver.observe(&scope)).await else { return overview };
-    let images: BTreeMap<_, _> = seen.objects.into_iter().map(|object| (object.native, object.image)).collect();
-    for object in observed.objects.iter_mut().filter(|object| is_foreign(object)) {
-        object.image = images.get(&object.native).cloned().flatten();
-    }
-    overview
+/// Why the objects on a backend cannot be listed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NotListed {
+    /// No document declares the backend.
+    #[error("no Backend {0} is declared")]
+    NotDeclared(Name),
+    /// The observation failed.
+    #[error("{0} could not be observed: {1}")]
+    Unobserved(Name, String),
+    /// The host configuration forbids it.
+    #[error("{0}: {1}")]
+    NotAllowed(Name, String),
+    /// This Kiln has no such driver.
+    #[error("the driver of {0} is not built yet")]
+    Unsupported(Name),
 }
 
 /// Lists the objects on a declared backend that nobody owns, by native name. Each is given a name of its own, which no declared
 /// volume has, no volume that is there or in the trash, and none that is missed.
 ///
 /// # Errors
-/// See [`OperationError`]: the backend is not declared, may not be reached, or could not be observed.
-pub fn unowned(overview: &Overview, reading: &Reading, backend: &Name) -> Result<Vec<Unowned>, OperationError> {
+/// See [`NotListed`].
+pub fn unowned(overview: &Overview, reading: &Reading, backend: &Name) -> Result<Vec<Unowned>, NotListed> {
     let specs = &reading.specs;
     if !specs.backends.contains_key(backend) {
-        return Err(OperationError::Usage(format!("no Backend {backend} is declared")));
+        return Err(NotListed::NotDeclared(backend.clone()));
     }
     let observed = match overview.world.get(backend) {
         Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) => observed,
         Some(Observation::Failed { why }) => {
-            return Err(OperationError::Unobserved(format!("{backend} could not be observed: {why}")));
+            return Err(NotListed::Unobserved(backend.clone(), why.clone()));
         }
-        Some(Observation::Unsupported) | None => return Err(no_driver(reading, backend)),
+        Some(Observation::Unsupported) | None => {
+            return Err(match reading.not_allowed(Kind::Backend, backend) {
+                Some(barred) => NotListed::NotAllowed(backend.clone(), barred.message.clone()),
+                None => NotListed::Unsupported(backend.clone()),
+            });
+        }
     };
     let mut taken: BTreeSet<Name> = specs.volumes.keys().cloned().collect();
     for view in overview.world.values() {
