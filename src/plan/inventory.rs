@@ -57,6 +57,9 @@ pub(super) struct EnteredObject<'a> {
     pub entry: &'a LedgerEntry,
 }
 
+/// Entries of one name: one, except where ledgers disagree.
+type EnteredObjects<'a> = SmallVec<[EnteredObject<'a>; 1]>;
+
 /// What an object was when Kiln last settled it.
 #[derive(Default)]
 pub(super) struct SettledState {
@@ -85,7 +88,7 @@ pub(super) struct Inventory<'a> {
     /// Native names that several documents ask for, by backend.
     pub asked_twice: HashSet<(&'a Name, &'a str)>,
     /// See [`Inventory::entered`].
-    entered: OnceCell<HashMap<(Kind, &'a Name), SmallVec<[EnteredObject<'a>; 1]>>>,
+    entered: OnceCell<HashMap<(Kind, &'a Name), EnteredObjects<'a>>>,
     /// See [`Inventory::recorded`].
     recorded: OnceCell<HashMap<(Kind, &'a Name), Vec<&'a ObjectRecord>>>,
 }
@@ -166,7 +169,7 @@ impl<'a> Inventory<'a> {
     /// The objects of ours that must exist under this name, by the ledgers. (Asked only for objects that are not live.)
     pub(super) fn entered(&self, kind: Kind, name: &'a Name) -> &[EnteredObject<'a>] {
         let all = self.entered.get_or_init(|| {
-            let mut entered: HashMap<_, SmallVec<_>> = HashMap::new();
+            let mut entered: HashMap<_, EnteredObjects<'_>> = HashMap::new();
             for usable in self.usable_backends() {
                 let ledger: Option<&'a Ledger> = usable.ledger;
                 let complete = ledger
