@@ -1,6 +1,6 @@
 //! What only a person decides about steps to come: suspend, resume, approve.
 
-use super::sandbox::{STACK, Sandbox};
+use super::sandbox::{Ran, STACK, Sandbox};
 
 /// Two pools, so that a set can be spread over them.
 fn two_pools(stack: &str) -> Sandbox {
@@ -10,6 +10,13 @@ fn two_pools(stack: &str) -> Sandbox {
     let stack = STACK.replace("{id: 5c1d2e8a90}", &format!("{{id: 5c1d2e8a90, {stack}}}"));
     sandbox.write("specs/stack.yaml", &format!("{stack}{slow}"));
     sandbox
+}
+
+/// Runs `kiln` as a person of this name does with `sudo`.
+pub(super) fn kiln_by(sandbox: &Sandbox, person: &str, arguments: &str) -> Ran {
+    let mut command = sandbox.command();
+    command.env("SUDO_USER", person).args(arguments.split_whitespace());
+    Ran::of(command.output().unwrap())
 }
 
 fn volume_on(sandbox: &Sandbox, backend: &str, name: &str) {
@@ -171,7 +178,7 @@ fn an_approval_waits_on_the_pools_for_the_next_apply_and_covers_no_more() {
     sandbox.remove("specs/x.yaml");
     let digest = sandbox.kiln("plan -o json").ends(4).json()["approval"].as_str().unwrap().to_owned();
     sandbox.kiln("approve 0123456789abcdef").ends(4).warns(&digest).warns("2 objects");
-    let ran = sandbox.kiln_by("alice", &format!("approve {digest}")).ends(0);
+    let ran = kiln_by(&sandbox, "alice", &format!("approve {digest}")).ends(0);
     let ran = ran.says("remove volume/b on fast, 1Mi").says("remove volume/x on slow, 1Mi").says("2 objects, 2Mi");
     assert_eq!(ran.out.lines().count(), 3, "{}", ran.out);
     sandbox.kiln("log volume/b").says("approve").says(&format!("in {digest}, by alice"));
@@ -193,7 +200,7 @@ fn an_approval_waits_on_the_pools_for_the_next_apply_and_covers_no_more() {
     // Approved with a run, the journal says so as well, and only of what the set has.
     let digest = sandbox.kiln("plan -o json").ends(4).json()["approval"].as_str().unwrap().to_owned();
     sandbox.volume("new", "size: 1Mi");
-    sandbox.kiln_by("bob", &format!("apply --approve {digest}")).ends(0);
+    kiln_by(&sandbox, "bob", &format!("apply --approve {digest}")).ends(0);
     for name in ["c", "y"] {
         sandbox.kiln(&format!("log volume/{name}")).says("approve").says(&format!("in {digest}, by bob"));
     }
@@ -209,9 +216,9 @@ fn the_journal_says_who_said_yes() {
     sandbox.kiln("apply").ends(0);
     sandbox.remove("specs/db.yaml");
     sandbox.remove("specs/other.yaml");
-    sandbox.kiln_by("carol", "apply").ends(4);
+    kiln_by(&sandbox, "carol", "apply").ends(4);
     assert!(!sandbox.kiln("log").ends(0).out.contains("carol"), "nothing was approved");
-    sandbox.kiln_by("carol", "apply --yes").ends(0).says("destroyed volume/db");
+    kiln_by(&sandbox, "carol", "apply --yes").ends(0).says("destroyed volume/db");
     sandbox.kiln("log volume/db").says("approve").says("destroy, by carol");
     assert!(!sandbox.kiln("log volume/other").ends(0).out.contains("carol"), "it waited for nobody");
     // A line about a person is none about a step.

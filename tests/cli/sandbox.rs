@@ -75,13 +75,6 @@ impl Sandbox {
         self.run(arguments, "")
     }
 
-    /// Runs `kiln` as a person of this name does with `sudo`.
-    pub(crate) fn kiln_by(&self, person: &str, arguments: &str) -> Ran {
-        let mut command = self.command();
-        command.env("SUDO_USER", person).args(arguments.split_whitespace());
-        Ran::of(command.output().unwrap())
-    }
-
     /// Runs `kiln` with something on standard input.
     pub(crate) fn run(&self, arguments: &str, stdin: &str) -> Ran {
         let mut command = self.command();
