@@ -75,7 +75,10 @@ fn a_daemon_with_another_store_is_named_while_it_lives() {
     let named = |out: &str| out.contains(&format!("process {pid} (")) && out.contains("writes to fast for prod");
     let status = || sandbox.kiln("status --state elsewhere").ends(0).out;
     let out = status();
-    assert!(named(&out) && out.contains(" watch)") && !out.contains("`kiln watch` starts one"), "{out}");
+    assert!(
+        named(&out) && out.contains(" watch)") && !out.contains("`kiln watch --state elsewhere` starts one"),
+        "{out}"
+    );
     let ran = sandbox.kiln("suspend volume/c --reason forensics --state elsewhere").ends(0);
     assert!(named(&ran.out), "{}", ran.out);
     // Its own store leads to it: it is no other.
@@ -92,5 +95,5 @@ fn a_daemon_with_another_store_is_named_while_it_lives() {
     assert_eq!(out.matches("writes to fast").count(), 1, "a process that has ended is not named: {out}");
     assert_eq!(daemon.end(), Some(0));
     let out = status();
-    assert!(!out.contains("writes to") && out.contains("`kiln watch` starts one"), "{out}");
+    assert!(!out.contains("writes to") && out.contains("`kiln watch --state elsewhere` starts one"), "{out}");
 }
