@@ -18,7 +18,7 @@ fn a_saved_plan_is_applied_whatever_the_specs_say_by_then() {
     let mode = std::fs::metadata(sandbox.path("db.plan")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let saved: serde_json::Value = serde_json::from_slice(&std::fs::read(sandbox.path("db.plan")).unwrap()).unwrap();
-    assert_eq!(saved["format"], "kiln.saved/v1");
+    assert_eq!(saved["format"], "kiln.saved/v2");
     sandbox.remove("specs");
     sandbox.kiln("plan db.plan").ends(0).says("+ volume/db").warns("as it was");
     sandbox.kiln("plan db.plan --out other").ends(2);
@@ -65,8 +65,8 @@ fn a_saved_plan_waits_for_a_yes_like_any_other() {
 fn what_is_no_saved_plan_of_this_format_is_not_applied() {
     let sandbox = with_saved_plan();
     let good = std::fs::read_to_string(sandbox.path("db.plan")).unwrap();
-    sandbox.write("newer", &good.replace("kiln.saved/v1", "kiln.saved/v2"));
-    sandbox.kiln("apply newer").ends(5).warns("kiln.saved/v2").warns("kiln.saved/v1");
+    sandbox.write("newer", &good.replace("kiln.saved/v2", "kiln.saved/v3"));
+    sandbox.kiln("apply newer").ends(5).warns("kiln.saved/v3").warns("kiln.saved/v2");
     sandbox.write("cut", &good[..good.len() / 2]);
     sandbox.kiln("apply cut").ends(5);
     sandbox.write("damaged", &good.replace("\"specs\":{", "\"specs\":{\"stack\":1,"));

@@ -268,6 +268,6 @@ fn a_mark_that_cannot_be_read_is_not_called_missing() {
     sandbox.kiln("apply").ends(0);
     sandbox.write("pool/.kiln-pool/id", "half of it");
     sandbox.volume("b", "size: 1Mi");
-    let ran = sandbox.kiln("plan").ends(6).says("Unobserved").says("it should hold 32 hexadecimal digits");
+    let ran = sandbox.kiln("plan").ends(6).says("Unobserved").says("it must hold 32 hexadecimal digits");
     assert!(!ran.out.contains("kiln forget"), "{}", ran.out);
 }
