@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::driver::{StepContext, image};
 use crate::model::{
     Action, BackendRecord, Clients, DriverError, Effect, ErrorKind, Expect, Identity, ImageLook, ImageRef, Images,
-    Ledger, LedgerView, Name, Object, ObjectRecord, Outcome, Place, Reading, Reason, Records, Removal, Risk, Size,
-    Specs, Step, Tags, Uid, Verb, Written,
+    JournalEntry, Ledger, LedgerView, Name, Object, ObjectRecord, Outcome, Place, Reading, Reason, Records, Removal,
+    Risk, Size, Specs, Step, Tags, Uid, Verb, Written,
 };
 use crate::plan::{self, Inputs, Irreversible, Observation, Plan, Unobserved};
 use crate::store::{Batch, Store, StoreError};
@@ -569,7 +569,9 @@ fn journaled_destructions(store: &Arc<dyn Store>, announced: usize) -> Result<Ve
     // Between two writes of the ledger other steps end too.
     let lines = store.journal(JOURNAL + 4 * announced)?;
     let destroys = Action::Destroy.to_string();
-    let done = lines.into_iter().filter(|line| line.detail == destroys && line.outcome == "changed");
+    // An approval is no step, though it names the one that it lets go.
+    let is_done = |line: &JournalEntry| line.is_step() && line.detail == destroys && line.outcome == "changed";
+    let done = lines.into_iter().filter(is_done);
     Ok(done.map(|line| line.uid).collect())
 }
 
