@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use super::backoff::{Breakers, Failing};
 use super::metrics::Metrics;
-use super::retry::{Breakers, Failing};
 use crate::driver::{Driver, StepContext, WriterLock};
 use crate::engine::{Clock, Connect};
 use crate::model::{

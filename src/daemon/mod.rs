@@ -1,31 +1,29 @@
-//! `kiln watch`: keeps storage in the declared shape for as long as it runs.
+//! `kiln watch`: the daemon. It keeps backends as the manifests declare them for as long as it runs.
 //!
-//! [`watch`] is the loop. What it is told (by `files`, a signal, a clock, a client) only wakes it, by way of `schedule`; what a pass
-//! does follows from what is there, by the same `engine::reconcile_once` as that of `kiln apply`. `hub` is what the loop and its clients
-//! share, and the one place where a pass is made, whoever asked for it. `retry`, `calls` and `probe` keep what fails from being
-//! asked without end, and from slowing the rest; `expiry` knows what of the trash is past its time. `server` answers on the control socket, in the
-//! words of `protocol`; `metrics` is what monitoring sees, there or by way of `listen`.
+//! `run_loop` waits for whatever may call for a pass (a changed manifest, a signal, a timer, a client) and `schedule` decides when the next
+//! pass begins. `reconciler` makes every pass, whether the loop or a client asked for it, with the same `engine::reconcile_once` as
+//! `kiln apply`; `state` is what passes, the loop and clients share. `backoff`, `calls` and `probe` keep a failing object or backend from
+//! being tried without end; `expiry` and `purge` empty the trash. `api` answers clients on the control socket and serves monitoring.
 
+mod api;
+mod backoff;
 mod calls;
 mod expiry;
-mod files;
-mod hub;
-mod listen;
 mod log_reporter;
 mod metrics;
 mod pass;
 mod probe;
-pub mod protocol;
 mod purge;
-mod retry;
-mod runs;
+mod reconciler;
+mod run_loop;
 mod schedule;
-mod server;
 mod service;
+
 #[cfg(test)]
 mod tests;
-mod watch;
+mod watch_files;
 
-pub use hub::DaemonConfig;
-pub use listen::{Listen, Unfit};
-pub use watch::{Ended, watch};
+pub use api::monitoring::{Listen, Unfit};
+pub use api::protocol;
+pub use reconciler::DaemonConfig;
+pub use run_loop::{Ended, watch};

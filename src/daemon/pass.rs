@@ -7,10 +7,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::hub::{Age, AppliedContent, Hub, Running};
+use super::api::protocol::{ApplyRequest, PassView};
 use super::metrics::Ending;
 use super::probe::Probe;
-use super::protocol::{ApplyRequest, PassView};
+use super::reconciler::{Age, AppliedContent, Reconciler, Running};
 use super::schedule::After;
 use crate::engine::{self, Options, Report, Reporter};
 use crate::manifest::{ManifestState, Problem};
@@ -59,7 +59,7 @@ pub(super) enum Refused {
     Store(StoreError),
 }
 
-impl Hub {
+impl Reconciler {
     /// Makes a pass, when it is its turn.
     ///
     /// # Errors
@@ -369,12 +369,12 @@ impl Hub {
         };
         let mut asked = JoinSet::new();
         for backend in due.iter().filter_map(|name| specs.backends.get(name)).cloned() {
-            let hub = Arc::clone(self);
+            let reconciler = Arc::clone(self);
             asked.spawn(async move {
-                let answer = hub.ask(&backend, all).await;
+                let answer = reconciler.ask(&backend, all).await;
                 let name = &backend.meta.name;
                 let result = answer.as_ref().copied().map_err(|error| error.message.as_str());
-                let is_back = hub.calls.breakers().probed(name, result, Instant::now());
+                let is_back = reconciler.calls.breakers().probed(name, result, Instant::now());
                 if is_back {
                     tracing::info!(backend = %name, "it answers again");
                 }
@@ -401,7 +401,7 @@ impl Hub {
 }
 
 /// When it is dropped, no pass runs any more, however it ended.
-struct Ran<'h>(&'h Hub);
+struct Ran<'r>(&'r Reconciler);
 
 impl Drop for Ran<'_> {
     fn drop(&mut self) {

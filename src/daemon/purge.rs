@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::hub::Hub;
+use super::reconciler::Reconciler;
 use super::schedule::VANISHED;
 use crate::engine::{self, Executed, Options, Purge, Report, Trashed};
 use crate::manifest::ManifestState;
 use crate::model::{Kind, LedgerView, Listed, Name, PurgeMode, Reading, Step};
 use crate::plan::{self, Held, Observation, Referenced};
 
-impl Hub {
+impl Reconciler {
     /// Notes for how long what is in the trash has been seen there, and for how long no document has wanted it.
     pub(super) fn note_trash(&self, manifests: &ManifestState, reading: &Arc<Reading>, report: &Report) {
         let reading = confirmed_by_object(reading);

@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::hub::{DaemonConfig, Hub};
+use super::api::protocol::{ApplyRequest, real};
 use super::log_reporter::LogReporter;
 use super::pass::{By, Refused};
-use super::protocol::{ApplyRequest, real};
+use super::reconciler::{DaemonConfig, Reconciler};
 use super::schedule::{After, CONFIRM};
 use crate::driver::Driver;
 use crate::driver::sim::{FaultRates, SimDriver};
@@ -51,7 +51,7 @@ impl Connect for Pool {
 /// A daemon without its loop: each pass is made by the test.
 pub(super) struct Bench {
     dir: tempfile::TempDir,
-    pub(super) hub: Arc<Hub>,
+    pub(super) reconciler: Arc<Reconciler>,
     clock: Arc<Wall>,
     pool: Arc<Pool>,
     _ended: mpsc::UnboundedReceiver<Result<After, StoreError>>,
@@ -82,8 +82,8 @@ impl Bench {
             commands: Default::default(),
         };
         let (ended, receiver) = mpsc::unbounded_channel();
-        let hub = Arc::new(Hub::new(config, ended).unwrap());
-        let bench = Self { dir, hub, clock, pool, _ended: receiver };
+        let reconciler = Arc::new(Reconciler::new(config, ended).unwrap());
+        let bench = Self { dir, reconciler, clock, pool, _ended: receiver };
         bench.write("stack.yaml", STACK);
         bench.volume("a");
         bench.volume("b");
@@ -130,7 +130,7 @@ impl Bench {
     }
 
     async fn by(&self, by: By) -> Result<Report, Refused> {
-        self.hub.pass(by, CancellationToken::new(), Arc::new(LogReporter)).await
+        self.reconciler.pass(by, CancellationToken::new(), Arc::new(LogReporter)).await
     }
 
     pub(super) async fn pass(&self) -> Result<Report, Refused> {
@@ -300,7 +300,7 @@ async fn an_apply_by_a_person_with_broken_manifests_does_nothing() {
 #[tokio::test(start_paused = true)]
 async fn what_is_suspended_is_not_purged() {
     let bench = Bench::with_trash().await;
-    let setup = bench.hub.setup(bench.hub.read().await.reading);
+    let setup = bench.reconciler.setup(bench.reconciler.read().await.reading);
     let b = Some((Kind::Volume, "b".parse().unwrap()).into());
     suspend(&setup, b.clone(), "forensics", None).await.unwrap();
     bench.later(CONFIRM.as_secs()).await;
@@ -317,9 +317,9 @@ async fn the_daemon_alone_purges_and_not_after_a_pass_in_doubt() {
     // An apply by a person purges nothing.
     let report = bench.by(ask(&bench)).await.unwrap();
     assert_eq!(bench.trash(), 1);
-    let manifests = bench.hub.read().await;
+    let manifests = bench.reconciler.read().await;
     let purge = async |reading: &Arc<Reading>, options: &Options, report: &Report| {
-        bench.hub.purge(reading, options, report, &manifests).await;
+        bench.reconciler.purge(reading, options, report, &manifests).await;
         bench.trash()
     };
     let (reading, options) = (&manifests.reading, &Options::default());

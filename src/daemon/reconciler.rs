@@ -10,13 +10,13 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::api::monitoring::Listen;
+use super::api::protocol::{BreakerView, DaemonView, PassView, RunningView, VERSION};
+use super::backoff::Objects;
 use super::calls::{Calls, Watching};
 use super::expiry::Expiry;
-use super::listen::Listen;
 use super::metrics::Metrics;
 use super::probe::Probe;
-use super::protocol::{BreakerView, DaemonView, PassView, RunningView, VERSION};
-use super::retry::Objects;
 use super::schedule::{After, Confirmed};
 use crate::driver::has_writer;
 use crate::engine::{Clock, Connect, Setup};
@@ -58,7 +58,7 @@ pub struct DaemonConfig {
 }
 
 /// What the loop and its clients share.
-pub(super) struct Hub {
+pub(super) struct Reconciler {
     pub(super) config: DaemonConfig,
     /// SPECS, absolute. Where its links lead is asked anew each time: they may be swapped.
     pub(super) specs: PathBuf,
@@ -141,22 +141,22 @@ pub(super) struct AppliedContent {
 }
 
 /// Somebody looks at the file system of the manifests, until it is dropped.
-struct Looking<'h> {
-    hub: &'h Hub,
+struct Looking<'r> {
+    reconciler: &'r Reconciler,
     number: u64,
 }
 
-impl<'h> Looking<'h> {
-    fn new(hub: &'h Hub, began: Instant) -> Self {
-        let number = hub.looks.fetch_add(1, Ordering::Relaxed);
-        hub.known().looking.insert(number, began);
-        Self { hub, number }
+impl<'r> Looking<'r> {
+    fn new(reconciler: &'r Reconciler, began: Instant) -> Self {
+        let number = reconciler.looks.fetch_add(1, Ordering::Relaxed);
+        reconciler.known().looking.insert(number, began);
+        Self { reconciler, number }
     }
 }
 
 impl Drop for Looking<'_> {
     fn drop(&mut self) {
-        self.hub.known().looking.remove(&self.number);
+        self.reconciler.known().looking.remove(&self.number);
     }
 }
 
@@ -169,7 +169,7 @@ pub(super) struct Running {
     pub(super) stop: CancellationToken,
 }
 
-impl Hub {
+impl Reconciler {
     /// # Errors
     /// What keeps the operator's file from being read.
     pub(super) fn new(
@@ -225,12 +225,12 @@ impl Hub {
 
     /// Reads the manifests, off the async threads.
     pub(super) async fn read(self: &Arc<Self>) -> ManifestState {
-        let hub = Arc::clone(self);
+        let reconciler = Arc::clone(self);
         let began = Instant::now();
         let manifests = tokio::task::spawn_blocking(move || {
-            let _looking = Looking::new(&hub, began);
-            let allowed = hub.allowed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            hub.reader.lock().unwrap_or_else(PoisonError::into_inner).read(&allowed)
+            let _looking = Looking::new(&reconciler, began);
+            let allowed = reconciler.allowed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            reconciler.reader.lock().unwrap_or_else(PoisonError::into_inner).read(&allowed)
         });
         manifests.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
@@ -291,9 +291,9 @@ impl Hub {
     pub(super) async fn is_checked_out(self: &Arc<Self>) -> bool {
         let source = Source::Path(self.config.specs.clone());
         let now = UNIX_EPOCH + Duration::from_secs(self.config.clock.now());
-        let (hub, began) = (Arc::clone(self), Instant::now());
+        let (reconciler, began) = (Arc::clone(self), Instant::now());
         let checkout = tokio::task::spawn_blocking(move || {
-            let _looking = Looking::new(&hub, began);
+            let _looking = Looking::new(&reconciler, began);
             checkout_in_progress(&source, now).is_some()
         });
         checkout.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))

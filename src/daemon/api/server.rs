@@ -34,7 +34,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::hub::{Age, Hub};
+use super::super::reconciler::{Age, Reconciler};
 use super::protocol::{
     ApplyRequest, DaemonView, HEADER, Line, OperationAnswer, OperationRequest, OverviewAnswer, Remembered, SOCKET,
     VERSION, real,
@@ -58,7 +58,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What serves, until it is ended.
-pub(super) struct Server {
+pub(in crate::daemon) struct Server {
     /// Removed at the end, if it is still this daemon's.
     socket: Option<Arc<Mutex<Socket>>>,
     connections: TaskTracker,
@@ -66,12 +66,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(connections: TaskTracker, accepting: tokio::task::JoinHandle<()>) -> Self {
+    pub(in crate::daemon) fn new(connections: TaskTracker, accepting: tokio::task::JoinHandle<()>) -> Self {
         Self { socket: None, connections, accepting }
     }
 
     /// Takes no more connections, and lets answers that are being written end.
-    pub(super) async fn end(self) {
+    pub(in crate::daemon) async fn end(self) {
         self.accepting.abort();
         if let Some(socket) = &self.socket {
             let socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,14 +88,14 @@ impl Server {
 ///
 /// # Errors
 /// What keeps it from being made.
-pub(super) fn serve(hub: Arc<Hub>) -> Result<Server, String> {
-    let state = hub.config.state.clone();
+pub(in crate::daemon) fn serve(reconciler: Arc<Reconciler>) -> Result<Server, String> {
+    let state = reconciler.config.state.clone();
     let cannot = |error| format!("the control socket in {} cannot be made: {error}", state.display());
     let mut listener = bind(&state).map_err(cannot)?;
     let socket = Arc::new(Mutex::new(Socket::at(state.join(SOCKET)).map_err(cannot)?));
     let connections = TaskTracker::new();
     let clients = Clients::new(&connections);
-    let router = control(Arc::clone(&hub));
+    let router = control(Arc::clone(&reconciler));
     let ours = Arc::clone(&socket);
     let accepting = tokio::spawn(async move {
         let mut look = tokio::time::interval(LOOK);
@@ -110,7 +110,7 @@ pub(super) fn serve(hub: Arc<Hub>) -> Result<Server, String> {
                     missing = if ours.lock().unwrap_or_else(PoisonError::into_inner).is_there() { 0 } else { missing + 1 };
                     // Twice: while a directory is being removed as a whole, the store goes with it. And only who has the store
                     // makes its socket.
-                    if missing >= 2 && hub.check_store().await.is_ok() {
+                    if missing >= 2 && reconciler.check_store().await.is_ok() {
                         let made = bind(&state).and_then(|made| Ok((made, Socket::at(state.join(SOCKET))?)));
                         match made {
                             Ok((made, socket)) => {
@@ -162,7 +162,7 @@ fn bind(state: &Path) -> io::Result<UnixListener> {
 }
 
 /// Those who are connected.
-pub(super) struct Clients {
+pub(in crate::daemon) struct Clients {
     connections: TaskTracker,
     table: Arc<Table>,
 }
@@ -282,13 +282,16 @@ impl Drop for Entered {
 }
 
 impl Clients {
-    pub(super) fn new(connections: &TaskTracker) -> Self {
+    pub(in crate::daemon) fn new(connections: &TaskTracker) -> Self {
         Self { connections: connections.clone(), table: Arc::default() }
     }
 
     /// Serves a connection, once there is room for it, and it has been opened (with TLS a handshake is a part of that).
-    pub(super) async fn serve<S>(&self, opening: impl Future<Output = io::Result<S>> + Send + 'static, router: Router)
-    where
+    pub(in crate::daemon) async fn serve<S>(
+        &self,
+        opening: impl Future<Output = io::Result<S>> + Send + 'static,
+        router: Router,
+    ) where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         let (connection, close) = self.table.enter().await;
@@ -325,7 +328,7 @@ impl Clients {
     }
 
     /// Out of descriptors, most likely: others will be closed.
-    pub(super) async fn refused(&self, error: &io::Error) {
+    pub(in crate::daemon) async fn refused(&self, error: &io::Error) {
         tracing::warn!(%error, "a connection could not be taken");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -334,7 +337,7 @@ impl Clients {
 /// What the answers are made from.
 #[derive(Clone)]
 struct Desk {
-    hub: Arc<Hub>,
+    reconciler: Arc<Reconciler>,
     runs: Arc<Runs>,
     /// The last look, and when it began: who asked before that is answered with it.
     looked: Arc<tokio::sync::Mutex<Option<(Instant, Bytes)>>>,
@@ -342,9 +345,9 @@ struct Desk {
     asking: Arc<AtomicUsize>,
 }
 
-fn control(hub: Arc<Hub>) -> Router {
-    let monitoring = monitoring(Arc::clone(&hub));
-    let desk = Desk { hub, runs: Arc::default(), looked: Arc::default(), asking: Arc::default() };
+fn control(reconciler: Arc<Reconciler>) -> Router {
+    let monitoring = monitoring(Arc::clone(&reconciler));
+    let desk = Desk { reconciler, runs: Arc::default(), looked: Arc::default(), asking: Arc::default() };
     Router::new()
         .route("/v1/daemon", get(daemon))
         .route("/v1/overview", get(overview))
@@ -360,17 +363,17 @@ fn control(hub: Arc<Hub>) -> Router {
 }
 
 /// What monitoring asks for.
-pub(super) fn monitoring(hub: Arc<Hub>) -> Router {
+pub(in crate::daemon) fn monitoring(reconciler: Arc<Reconciler>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
-        .route("/healthz", get(async |State(hub): State<Arc<Hub>>| health(hub.illness())))
-        .route("/readyz", get(async |State(hub): State<Arc<Hub>>| health(hub.unready())))
-        .with_state(hub)
+        .route("/healthz", get(async |State(reconciler): State<Arc<Reconciler>>| health(reconciler.illness())))
+        .route("/readyz", get(async |State(reconciler): State<Arc<Reconciler>>| health(reconciler.unready())))
+        .with_state(reconciler)
 }
 
-async fn metrics(State(hub): State<Arc<Hub>>) -> Response {
+async fn metrics(State(reconciler): State<Arc<Reconciler>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], hub.metrics.text()).into_response()
+    ([(header::CONTENT_TYPE, kind)], reconciler.metrics.text()).into_response()
 }
 
 fn health(trouble: Option<String>) -> (StatusCode, String) {
@@ -401,7 +404,7 @@ async fn checked(request: Request, next: Next) -> Response {
 }
 
 async fn daemon(State(desk): State<Desk>) -> Json<DaemonView> {
-    Json(desk.hub.view())
+    Json(desk.reconciler.view())
 }
 
 async fn overview(State(desk): State<Desk>) -> Response {
@@ -413,7 +416,7 @@ async fn overview(State(desk): State<Desk>) -> Response {
         None => {
             let began = Instant::now();
             // To its end, whether or not the client waits for it: a call that is left is no call that failed.
-            let bytes = match tokio::spawn(look(Arc::clone(&desk.hub))).await {
+            let bytes = match tokio::spawn(look(Arc::clone(&desk.reconciler))).await {
                 Ok(Ok(bytes)) => bytes,
                 Ok(Err(why)) => return (StatusCode::INTERNAL_SERVER_ERROR, why).into_response(),
                 Err(_) => return (StatusCode::INTERNAL_SERVER_ERROR, "a look ended in a panic").into_response(),
@@ -426,13 +429,13 @@ async fn overview(State(desk): State<Desk>) -> Response {
 }
 
 /// A fresh look at everything, as JSON.
-async fn look(hub: Arc<Hub>) -> Result<Bytes, String> {
-    let manifests = hub.read().await;
+async fn look(reconciler: Arc<Reconciler>) -> Result<Bytes, String> {
+    let manifests = reconciler.read().await;
     // What a person may do at once they see at once; for a vanished directory they wait like the daemon.
-    let settles_at = hub.known().confirmed.settles_at(&manifests.content, Instant::now());
-    let reading = hub.aged(&manifests, &Age { settles_at, ..Age::default() });
-    let overview = engine::overview(&hub.setup(Arc::clone(&reading)), &[]).await;
-    let overview = Overview { retries: hub.retries(), ..overview };
+    let settles_at = reconciler.known().confirmed.settles_at(&manifests.content, Instant::now());
+    let reading = reconciler.aged(&manifests, &Age { settles_at, ..Age::default() });
+    let overview = engine::overview(&reconciler.setup(Arc::clone(&reading)), &[]).await;
+    let overview = Overview { retries: reconciler.retries(), ..overview };
     let overview = OverviewAnswer { problems: crate::manifest::problem_views(&manifests.problems), reading, overview };
     let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&overview)).await;
     json.map_err(|error| error.to_string())?.map(Bytes::from).map_err(|error| error.to_string())
@@ -464,7 +467,7 @@ struct StoreQuery {
 }
 
 async fn store(State(desk): State<Desk>, Query(query): Query<StoreQuery>) -> Response {
-    let store = Arc::clone(&desk.hub.config.store);
+    let store = Arc::clone(&desk.reconciler.config.store);
     let read = tokio::task::spawn_blocking(move || {
         let (records, intents, journal) = (store.records()?, store.intents()?, store.journal(query.journal)?);
         Ok::<_, crate::store::StoreError>(serde_json::to_vec(&Remembered { records, intents, journal }))
@@ -478,22 +481,22 @@ async fn store(State(desk): State<Desk>, Query(query): Query<StoreQuery>) -> Res
 }
 
 /// What a client is told that means other manifests.
-fn other_specs(hub: &Hub, theirs: &Path) -> Option<String> {
-    let (pid, ours) = (std::process::id(), hub.specs.display());
+fn other_specs(reconciler: &Reconciler, theirs: &Path) -> Option<String> {
+    let (pid, ours) = (std::process::id(), reconciler.specs.display());
     let message =
         || format!("the store is in use by the daemon {pid}, which follows {ours} and not {}", theirs.display());
-    (real(&hub.specs) != real(theirs)).then(message)
+    (real(&reconciler.specs) != real(theirs)).then(message)
 }
 
 async fn begin_apply(State(desk): State<Desk>, Json(ask): Json<ApplyRequest>) -> Response {
-    let mut lines = match other_specs(&desk.hub, &ask.specs).filter(|_| ask.saved.is_none()) {
+    let mut lines = match other_specs(&desk.reconciler, &ask.specs).filter(|_| ask.saved.is_none()) {
         Some(message) => {
             let (sender, lines) = tokio::sync::mpsc::unbounded_channel();
             // It is received below.
             let _ = sender.send(Line::Refused(message));
             lines
         }
-        None => apply(&desk.hub, &desk.runs, ask),
+        None => apply(&desk.reconciler, &desk.runs, ask),
     };
     let stream = futures_util::stream::poll_fn(move |context| {
         lines.poll_recv(context).map(|line| {
@@ -524,7 +527,7 @@ async fn operate(
     State(desk): State<Desk>,
     Json(OperationRequest { specs, act }): Json<OperationRequest>,
 ) -> Json<OperationAnswer> {
-    if let Some(message) = other_specs(&desk.hub, &specs) {
+    if let Some(message) = other_specs(&desk.reconciler, &specs) {
         return Json(OperationAnswer::OtherSpecs(message));
     }
     // To its end, whether or not the client waits for it.
@@ -532,26 +535,26 @@ async fn operate(
         // What is only written down need not wait for a copy that takes an hour.
         let _turn = match act.needs_the_owner_alone() {
             true => None,
-            false => Some(desk.hub.turn.lock().await),
+            false => Some(desk.reconciler.turn.lock().await),
         };
-        let manifests = desk.hub.read().await;
+        let manifests = desk.reconciler.read().await;
         let is_enough = manifests.usable && act.needs_the_owner_alone();
         if !manifests.problems.is_empty() && !is_enough {
             return OperationAnswer::Invalid(crate::manifest::problem_views(&manifests.problems));
         }
         // What has been read once only may be a file that is just being written: nothing is given up for it.
         let age = {
-            let (mut known, now) = (desk.hub.known(), Instant::now());
+            let (mut known, now) = (desk.reconciler.known(), Instant::now());
             let confirm_at = known.confirmed.read(&manifests.content, now);
             Age { confirm_at, settles_at: known.confirmed.settles_at(&manifests.content, now), prune: false }
         };
-        let reading = desk.hub.aged(&manifests, &age);
+        let reading = desk.reconciler.aged(&manifests, &age);
         let end_if_store = |error: &engine::OperationError| {
             if let engine::OperationError::Store(error) = error {
-                desk.hub.end(error);
+                desk.reconciler.end(error);
             }
         };
-        let answer = match engine::operate(&desk.hub.setup(reading), act).await {
+        let answer = match engine::operate(&desk.reconciler.setup(reading), act).await {
             Ok(said) => {
                 match &said {
                     engine::OperationResult::Sentences(said) => {
@@ -576,7 +579,7 @@ async fn operate(
             }
         };
         // What was decided may have something to be done.
-        desk.hub.wake.notify_one();
+        desk.reconciler.wake.notify_one();
         answer
     });
     let panicked = |_| OperationAnswer::Failed(engine::OperationError::Failed("it ended in a panic".to_owned()));
@@ -584,21 +587,21 @@ async fn operate(
 }
 
 async fn reconcile(State(desk): State<Desk>) -> StatusCode {
-    desk.hub.wake.notify_one();
+    desk.reconciler.wake.notify_one();
     StatusCode::OK
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::schedule::CONFIRM;
+    use super::super::super::tests::{Bench, HOUR};
     use super::super::protocol::real;
-    use super::super::schedule::CONFIRM;
-    use super::super::tests::{Bench, HOUR};
     use super::*;
     use crate::engine::{Operation, OperationError, OperationResult, Purge};
 
     fn desk(bench: &Bench) -> State<Desk> {
-        let hub = Arc::clone(&bench.hub);
-        State(Desk { hub, runs: Arc::default(), looked: Arc::default(), asking: Arc::default() })
+        let reconciler = Arc::clone(&bench.reconciler);
+        State(Desk { reconciler, runs: Arc::default(), looked: Arc::default(), asking: Arc::default() })
     }
 
     async fn asks(bench: &Bench, specs: PathBuf, act: Operation) -> OperationAnswer {

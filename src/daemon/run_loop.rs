@@ -8,15 +8,15 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::files::Files;
-use super::hub::{CHECKOUT, DaemonConfig, Hub};
-use super::listen::Unfit;
+use super::api::monitoring::Unfit;
+use super::api::server;
 use super::log_reporter::LogReporter;
 use super::metrics::Ending;
 use super::pass::{By, Refused};
+use super::reconciler::{CHECKOUT, DaemonConfig, Reconciler};
 use super::schedule::{After, Schedule};
-use super::server;
 use super::service::Service;
+use super::watch_files::Files;
 use crate::store::StoreError;
 
 /// The loop turns at least this often: it looks whether SPECS is still the directory that is watched, and which backends are to be
@@ -51,14 +51,14 @@ pub async fn watch(config: DaemonConfig) -> Result<(), Ended> {
     let mut signals = Signals::new().map_err(|error| begin("signals cannot be caught", error))?;
     let service = Service::new();
     let (ended, passes) = mpsc::unbounded_channel();
-    let hub = Arc::new(Hub::new(config, ended).map_err(Ended::Begin)?);
-    let server = server::serve(Arc::clone(&hub)).map_err(Ended::Begin)?;
-    let listening = match &hub.config.listen {
+    let reconciler = Arc::new(Reconciler::new(config, ended).map_err(Ended::Begin)?);
+    let server = server::serve(Arc::clone(&reconciler)).map_err(Ended::Begin)?;
+    let listening = match &reconciler.config.listen {
         None => None,
-        Some(listen) => match listen.serve(&hub).await {
+        Some(listen) => match listen.serve(&reconciler).await {
             Ok((listening, url)) => {
                 tracing::info!("listening on {url}");
-                let _ = hub.listening.set(url);
+                let _ = reconciler.listening.set(url);
                 Some(listening)
             }
             Err(unfit) => {
@@ -67,18 +67,18 @@ pub async fn watch(config: DaemonConfig) -> Result<(), Ended> {
             }
         },
     };
-    tracing::info!(specs = %hub.specs.display(), state = %hub.config.state.display(), "following the manifests");
+    tracing::info!(specs = %reconciler.specs.display(), state = %reconciler.config.state.display(), "following the manifests");
     service.ready("making the first pass");
     let mut turning = Turning {
         files: None,
-        checking: Some(watch_files(&hub)),
+        checking: Some(watch_files(&reconciler)),
         probing: None,
         placing: None,
         running: None,
         schedule: Schedule::new(Instant::now()),
         passes,
         service,
-        hub: Arc::clone(&hub),
+        reconciler: Arc::clone(&reconciler),
     };
     let result = turning.turn(&mut signals).await;
     turning.service.stopping();
@@ -122,7 +122,7 @@ impl Signals {
 }
 
 struct Turning {
-    hub: Arc<Hub>,
+    reconciler: Arc<Reconciler>,
     service: Service,
     schedule: Schedule,
     /// Passes that have ended, whoever made them.
@@ -145,7 +145,7 @@ impl Turning {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self.due();
-            self.hub.known().next = self.schedule.next();
+            self.reconciler.known().next = self.schedule.next();
             tokio::select! {
                 biased;
                 told = signals.next() => match told {
@@ -156,7 +156,7 @@ impl Turning {
                     Told::ToReadAgain => {
                         tracing::info!("SIGHUP: reading everything again");
                         self.service.reloading();
-                        self.hub.reload();
+                        self.reconciler.reload();
                         self.schedule.want(Instant::now());
                         self.service.ready("reading everything again");
                     }
@@ -171,7 +171,7 @@ impl Turning {
                     match files {
                         Ok(files) => self.files = Some(files),
                         // A panic there is a bug.
-                        Err(_) => self.checking = Some(watch_files(&self.hub)),
+                        Err(_) => self.checking = Some(watch_files(&self.reconciler)),
                     }
                 }
                 back = joined(&mut self.probing) => {
@@ -188,8 +188,8 @@ impl Turning {
                         return Err(error.into());
                     }
                 }
-                () = self.hub.dirty.notified() => self.schedule.changed(Instant::now()),
-                () = self.hub.wake.notified() => self.schedule.want(Instant::now()),
+                () = self.reconciler.dirty.notified() => self.schedule.changed(Instant::now()),
+                () = self.reconciler.wake.notified() => self.schedule.want(Instant::now()),
                 _ = tick.tick() => self.tick(),
                 () = until(due) => self.begin(),
             }
@@ -205,7 +205,7 @@ impl Turning {
     }
 
     fn tick(&mut self) {
-        self.hub.beat();
+        self.reconciler.beat();
         self.service.alive();
         // Off the loop, as everything that may hang.
         if let Some(mut files) = self.files.take() {
@@ -215,12 +215,12 @@ impl Turning {
             }));
         }
         if self.placing.is_none() {
-            let hub = Arc::clone(&self.hub);
-            self.placing = Some(tokio::spawn(async move { hub.check_store().await }));
+            let reconciler = Arc::clone(&self.reconciler);
+            self.placing = Some(tokio::spawn(async move { reconciler.check_store().await }));
         }
         if self.probing.is_none() {
-            let hub = Arc::clone(&self.hub);
-            self.probing = Some(tokio::spawn(async move { hub.probe(false).await }));
+            let reconciler = Arc::clone(&self.reconciler);
+            self.probing = Some(tokio::spawn(async move { reconciler.probe(false).await }));
         }
     }
 
@@ -228,12 +228,13 @@ impl Turning {
         let now = Instant::now();
         if self.running.is_some() {
             self.schedule.look();
-            tokio::spawn(overtake(Arc::clone(&self.hub)));
+            tokio::spawn(overtake(Arc::clone(&self.reconciler)));
             return;
         }
         let by = if self.schedule.begin(now) { By::Time } else { By::Change };
-        let (hub, stop) = (Arc::clone(&self.hub), self.hub.stop.child_token());
-        self.running = Some(tokio::spawn(async move { hub.pass(by, stop, Arc::new(LogReporter)).await.map(|_| ()) }));
+        let (reconciler, stop) = (Arc::clone(&self.reconciler), self.reconciler.stop.child_token());
+        self.running =
+            Some(tokio::spawn(async move { reconciler.pass(by, stop, Arc::new(LogReporter)).await.map(|_| ()) }));
     }
 
     fn own_pass_ended(&mut self, ended: Result<Result<(), Refused>, JoinError>) {
@@ -252,7 +253,7 @@ impl Turning {
                 self.schedule.want(Instant::now() + AFTER_PANIC);
             }
         }
-        if let Some(last) = &self.hub.known().last {
+        if let Some(last) = &self.reconciler.known().last {
             let held = if last.held > 0 { format!(", {} held", last.held) } else { String::new() };
             self.service.says(&format!("last pass {}: {}{held}", last.began_at, last.ending));
         }
@@ -260,7 +261,7 @@ impl Turning {
 
     /// Lets the running steps end, for a while, or until a second signal.
     async fn stop(&mut self, signals: &mut Signals) {
-        self.hub.stop.cancel();
+        self.reconciler.stop.cancel();
         let again = async {
             loop {
                 if let Told::ToEnd(signal) = signals.next().await {
@@ -269,7 +270,7 @@ impl Turning {
             }
         };
         tokio::select! {
-            _turn = self.hub.turn.lock() => tracing::info!("ended"),
+            _turn = self.reconciler.turn.lock() => tracing::info!("ended"),
             signal = again => tracing::warn!("{signal} again: ended at once; what was running is looked at by the next run"),
             () = tokio::time::sleep(GRACE) => {
                 tracing::warn!("steps still run after {} s: they are left, and looked at by the next run", GRACE.as_secs());
@@ -279,15 +280,15 @@ impl Turning {
 }
 
 /// Begins to watch the manifests, off the loop: a file system that hangs must not hang it.
-fn watch_files(hub: &Arc<Hub>) -> JoinHandle<Files> {
-    let hub = Arc::clone(hub);
-    tokio::task::spawn_blocking(move || Files::watch(&hub.config.specs, Arc::clone(&hub.dirty)))
+fn watch_files(reconciler: &Arc<Reconciler>) -> JoinHandle<Files> {
+    let reconciler = Arc::clone(reconciler);
+    tokio::task::spawn_blocking(move || Files::watch(&reconciler.config.specs, Arc::clone(&reconciler.dirty)))
 }
 
 /// Stops a pass whose manifests are no longer those that are there, at its next step.
-async fn overtake(hub: Arc<Hub>) {
-    let reading = hub.read().await;
-    let known = hub.known();
+async fn overtake(reconciler: Arc<Reconciler>) {
+    let reading = reconciler.read().await;
+    let known = reconciler.known();
     // One that was stopped before it changed anything is not followed by another such: changes without end must not stop everything.
     let is_allowed = known.last.as_ref().is_none_or(|last| last.ending != Ending::Stopped.as_str() || last.changed > 0);
     if let Some(running) = known.running.as_ref().filter(|running| !running.by_hand && is_allowed)

@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::hub::Hub;
-use super::pass::{By, Refused};
+use super::super::pass::{By, Refused};
+use super::super::reconciler::Reconciler;
 use super::protocol::{ApplyRequest, Line};
 use crate::engine::{Event, Report, Reporter};
 use crate::manifest::problem_views;
@@ -25,7 +25,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// The applies that run now.
 #[derive(Default)]
-pub(super) struct Runs {
+pub(in crate::daemon) struct Runs {
     next: AtomicU64,
     running: Mutex<HashMap<u64, Run>>,
 }
@@ -42,24 +42,28 @@ impl Runs {
     }
 
     /// Answers the question of a run. Whether there was one.
-    pub(super) fn answer(&self, run: u64, yes: bool) -> bool {
+    pub(in crate::daemon) fn answer(&self, run: u64, yes: bool) -> bool {
         let question = self.running().get_mut(&run).and_then(|run| run.question.take());
         question.is_some_and(|question| question.send(yes).is_ok())
     }
 
     /// Lets the running steps of a run end, and begins no other. Whether there is such a run.
-    pub(super) fn stop(&self, run: u64) -> bool {
+    pub(in crate::daemon) fn stop(&self, run: u64) -> bool {
         self.running().get(&run).map(|run| run.stop.cancel()).is_some()
     }
 }
 
 /// Begins an apply. What it has to say comes out of the channel, until it is closed; who lets go of the channel has gone away, which stops
 /// the run as a first Ctrl-C does.
-pub(super) fn apply(hub: &Arc<Hub>, runs: &Arc<Runs>, ask: ApplyRequest) -> mpsc::UnboundedReceiver<Line> {
+pub(in crate::daemon) fn apply(
+    reconciler: &Arc<Reconciler>,
+    runs: &Arc<Runs>,
+    ask: ApplyRequest,
+) -> mpsc::UnboundedReceiver<Line> {
     let (lines, receiver) = mpsc::unbounded_channel();
-    let (hub, runs) = (Arc::clone(hub), Arc::clone(runs));
+    let (reconciler, runs) = (Arc::clone(reconciler), Arc::clone(runs));
     let run = runs.next.fetch_add(1, Ordering::Relaxed);
-    let stop = hub.stop.child_token();
+    let stop = reconciler.stop.child_token();
     runs.running().insert(run, Run { stop: stop.clone(), question: None });
     let gone = (lines.clone(), stop.clone());
     let gone = tokio::spawn(async move {
@@ -75,10 +79,10 @@ pub(super) fn apply(hub: &Arc<Hub>, runs: &Arc<Runs>, ask: ApplyRequest) -> mpsc
             told: Mutex::default(),
         });
         reporter.tell(Line::Begun(run));
-        if hub.turn.try_lock().is_err() {
+        if reconciler.turn.try_lock().is_err() {
             reporter.tell(Line::Note("the daemon is making a pass; this one comes after it".to_owned()));
         }
-        let last = last_line(hub.pass(By::Hand(ask), stop, reporter).await);
+        let last = last_line(reconciler.pass(By::Hand(ask), stop, reporter).await);
         // A client that has gone away asks no more.
         let _ = lines.send(last);
         runs.running().remove(&run);
@@ -195,12 +199,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_saved_plan_of_other_manifests_is_refused_and_changes_nothing() {
         let bench = Bench::new().await;
-        let manifests = bench.hub.read().await;
+        let manifests = bench.reconciler.read().await;
         let By::Hand(ask) = ask(&bench) else { unreachable!() };
         let plan = bench.pass().await.unwrap().plan.unwrap();
         bench.volume("c");
         let ask = ApplyRequest { saved: Some((plan, crate::model::Reading::clone(&manifests.reading))), ..ask };
-        let mut lines = apply(&bench.hub, &Arc::default(), ask);
+        let mut lines = apply(&bench.reconciler, &Arc::default(), ask);
         let mut told = Vec::new();
         while let Some(line) = lines.recv().await {
             told.push(line);

@@ -24,7 +24,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{Error as TlsError, ServerConfig};
 use tokio_util::task::TaskTracker;
 
-use super::hub::Hub;
+use super::super::reconciler::Reconciler;
 use super::server::{Clients, Server, monitoring};
 
 /// A handshake is two round trips and a signature; who takes longer keeps the room of others.
@@ -112,7 +112,7 @@ impl Listen {
     }
 
     /// Reads certificate, key and token again, for the connections and requests to come.
-    pub(super) fn reload(&self) {
+    pub(in crate::daemon) fn reload(&self) {
         match self.files.read() {
             Ok(secrets) => *self.secrets.write().unwrap_or_else(PoisonError::into_inner) = secrets,
             // Whoever writes them anew may not have finished.
@@ -128,7 +128,10 @@ impl Listen {
     ///
     /// # Errors
     /// If the address cannot be had.
-    pub(super) async fn serve(self: &Arc<Self>, hub: &Arc<Hub>) -> Result<(Server, String), Unfit> {
+    pub(in crate::daemon) async fn serve(
+        self: &Arc<Self>,
+        reconciler: &Arc<Reconciler>,
+    ) -> Result<(Server, String), Unfit> {
         let address = self.address;
         let cannot = |error: std::io::Error| {
             let fix = "end what has the address, or give another: --listen ADDRESS:PORT (port 0 takes a free one)";
@@ -138,7 +141,8 @@ impl Listen {
         let bound = listener.local_addr().map_err(cannot)?;
         let scheme = if self.files.tls.is_some() { "https" } else { "http" };
         let listen = Arc::clone(self);
-        let router = monitoring(Arc::clone(hub)).layer(middleware::from_fn_with_state(Arc::clone(self), admitted));
+        let router =
+            monitoring(Arc::clone(reconciler)).layer(middleware::from_fn_with_state(Arc::clone(self), admitted));
         let connections = TaskTracker::new();
         // Of its own: whoever comes by TCP cannot take the room of those at the control socket.
         let clients = Clients::new(&connections);
