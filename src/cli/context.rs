@@ -11,7 +11,7 @@ use super::config;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::terminal::Terminal;
-use crate::daemon::protocol::{OperationAnswer, OperationRequest, OverviewAnswer, Remembered, real};
+use crate::daemon::protocol::{OperationAnswer, OperationRequest, OverviewAnswer, StoreAnswer, real};
 use crate::driver::{self, Driver};
 use crate::engine::{self, Clock, Connect, Executed, Operation, OperationResult, Setup, SystemClock, Written};
 use crate::manifest::{self, Allowed, Limits, Loaded, Problem, Source};
@@ -88,8 +88,8 @@ fn look_at_store(state: &Path, daemon: Option<&Daemon>, journal: usize) -> Resul
     let Some(daemon) = daemon else { return store::open_read_only_with(state, journal) };
     let trouble = |failure: Failure| StoreError::Io { path: state.display().to_string(), message: failure.message };
     let path = format!("/v1/store?journal={journal}");
-    let Remembered { records, intents, journal } =
-        block_on(daemon.get::<Remembered>(&path)).and_then(|told| told).map_err(trouble)?;
+    let StoreAnswer { records, intents, journal } =
+        block_on(daemon.get::<StoreAnswer>(&path)).and_then(|told| told).map_err(trouble)?;
     Ok(Some(store::from_daemon(state, records, intents, &journal)))
 }
 
@@ -373,8 +373,8 @@ impl Context {
             let setup = self.writing(declared)?;
             return Ok(block_on(async { engine::operate(&setup, act).await })??);
         };
-        let request = OperationRequest { specs: real(specs), act };
-        match block_on(daemon.post("/v1/act", &request))?? {
+        let request = OperationRequest { specs: real(specs), operation: act };
+        match block_on(daemon.post("/v1/operation", &request))?? {
             OperationAnswer::Done(said) => Ok(said),
             OperationAnswer::Failed(error) => Err(error.into()),
             OperationAnswer::Invalid(problems) => {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::client::Daemon;
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::daemon::protocol::{ApplyRequest, Line};
+use crate::daemon::protocol::{ApplyRequest, RunLine};
 use crate::engine::{Event, Report, Reporter};
 use crate::model::ProblemView;
 use crate::plan::Plan;
@@ -33,8 +33,8 @@ pub(crate) async fn apply(
     stop: &CancellationToken,
     reporter: Arc<dyn Reporter>,
 ) -> Result<Applied, Failure> {
-    let mut lines = Lines { body: daemon.begin("/v1/apply", ask).await?.into_body(), rest: Vec::new() };
-    let mut run: Option<Run> = None;
+    let mut lines = RunLines { body: daemon.begin("/v1/apply", ask).await?.into_body(), rest: Vec::new() };
+    let mut run: Option<DaemonRun> = None;
     let mut is_stopping = false;
     loop {
         let line = tokio::select! {
@@ -50,14 +50,16 @@ pub(crate) async fn apply(
         };
         match line {
             None => return Err(daemon.trouble("it went away; what was running is looked at by the next run")),
-            Some(Line::Done(report)) => return Ok(Applied::Ran(*report)),
-            Some(Line::Invalid(problems)) => return Ok(Applied::Invalid(problems)),
-            Some(Line::Refused(message)) => {
+            Some(RunLine::Done(report)) => return Ok(Applied::Ran(*report)),
+            Some(RunLine::Invalid(problems)) => return Ok(Applied::Invalid(problems)),
+            Some(RunLine::Refused(message)) => {
                 let hint = "apply the specs that it follows, or give another store with --state DIR";
                 return Err(Failure::new(Exit::Store, message).hint(hint));
             }
-            Some(Line::Store(error)) => return Err(error.into()),
-            Some(Line::Begun(number)) => run = Some(Run { number, reporter: Arc::clone(&reporter), plan: None }),
+            Some(RunLine::Store(error)) => return Err(error.into()),
+            Some(RunLine::Begun(number)) => {
+                run = Some(DaemonRun { number, reporter: Arc::clone(&reporter), plan: None })
+            }
             Some(line) => {
                 if let Some(run) = &mut run {
                     run.tell(line, daemon).await?;
@@ -68,57 +70,57 @@ pub(crate) async fn apply(
 }
 
 /// A run that has begun there.
-struct Run {
+struct DaemonRun {
     number: u64,
     reporter: Arc<dyn Reporter>,
     plan: Option<Plan>,
 }
 
-impl Run {
+impl DaemonRun {
     /// Passes a line on as the event that it was.
-    async fn tell(&mut self, line: Line, daemon: &Daemon) -> Result<(), Failure> {
+    async fn tell(&mut self, line: RunLine, daemon: &Daemon) -> Result<(), Failure> {
         let reporter = &self.reporter;
         let step = |index: usize| self.plan.as_ref()?.steps.get(index);
         match line {
-            Line::Note(note) => reporter.event(Event::Note(note)),
-            Line::Progress(index, done, all) => reporter.event(Event::Progress(index, done, all)),
-            Line::Planned(plan) => {
+            RunLine::Note(note) => reporter.event(Event::Note(note)),
+            RunLine::Progress(index, done, all) => reporter.event(Event::Progress(index, done, all)),
+            RunLine::Planned(plan) => {
                 reporter.event(Event::Planned(&plan));
                 self.plan = Some(plan);
             }
-            Line::Confirm(plan) => {
+            RunLine::Confirm(plan) => {
                 let yes = reporter.confirm(&plan).await;
                 // One that comes too late has been taken for a no, as the lines to come say.
                 let _ = daemon.begin(&format!("/v1/runs/{}/answer", self.number), &yes).await;
             }
-            Line::Started(index) => {
+            RunLine::Started(index) => {
                 step(index).into_iter().for_each(|step| reporter.event(Event::Started(index, step)));
             }
-            Line::Retrying(index, error, millis) => {
+            RunLine::Retrying(index, error, millis) => {
                 step(index).into_iter().for_each(|step| reporter.event(Event::Retrying(index, step, &error, millis)));
             }
-            Line::Finished(index, result) => {
+            RunLine::Finished(index, result) => {
                 step(index).into_iter().for_each(|step| reporter.event(Event::Finished(index, step, &result)));
             }
-            Line::Skipped(index, why) => {
+            RunLine::Skipped(index, why) => {
                 step(index).into_iter().for_each(|step| reporter.event(Event::Skipped(index, step, &why)));
             }
             // First and last lines are the caller's.
-            Line::Begun(_) | Line::Done(_) | Line::Invalid(_) | Line::Refused(_) | Line::Store(_) => {}
+            RunLine::Begun(_) | RunLine::Done(_) | RunLine::Invalid(_) | RunLine::Refused(_) | RunLine::Store(_) => {}
         }
         Ok(())
     }
 }
 
 /// Lines of JSON, as they come.
-struct Lines {
+struct RunLines {
     body: Incoming,
     rest: Vec<u8>,
 }
 
-impl Lines {
+impl RunLines {
     /// The next one; none at the end.
-    async fn next(&mut self) -> Result<Option<Line>, String> {
+    async fn next(&mut self) -> Result<Option<RunLine>, String> {
         let mut searched = 0;
         loop {
             if let Some(end) = self.rest[searched..].iter().position(|byte| *byte == b'\n') {

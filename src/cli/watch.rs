@@ -9,7 +9,7 @@ use super::config;
 use super::context::{BuiltIn, Context, block_on_two};
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::daemon::{self, DaemonConfig, Ended, Listen, Unfit};
+use crate::daemon::{self, DaemonConfig, DaemonError, Listen, ListenError};
 use crate::engine::SystemClock;
 use crate::report::Commands;
 
@@ -23,7 +23,7 @@ pub(crate) fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Failure
     let listen = args.listen.map(|address| {
         Listen::new(address, args.tls_cert.clone(), args.tls_key.clone(), args.token_file.clone())
             .map(Arc::new)
-            .map_err(|unfit| unfit_for(Exit::Usage, unfit))
+            .map_err(|error| listen_failure(Exit::Usage, error))
     });
     let listen = listen.transpose()?;
     if let Holder::Daemon(other) = context.holder()? {
@@ -45,9 +45,9 @@ pub(crate) fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Failure
     };
     match block_on_two(daemon::watch(config))? {
         Ok(()) => Ok(Exit::Done),
-        Err(Ended::Store(error)) => Err(error.into()),
-        Err(Ended::Begin(message)) => Err(Failure::new(Exit::Failed, message)),
-        Err(Ended::Listen(unfit)) => Err(unfit_for(Exit::Failed, unfit)),
+        Err(DaemonError::Store(error)) => Err(error.into()),
+        Err(DaemonError::Start(message)) => Err(Failure::new(Exit::Failed, message)),
+        Err(DaemonError::Listen(error)) => Err(listen_failure(Exit::Failed, error)),
     }
 }
 
@@ -62,6 +62,6 @@ fn everywhere(commands: Commands, args: &WatchArgs, state: &Path) -> Commands {
     }
 }
 
-fn unfit_for(exit: Exit, Unfit { message, fix }: Unfit) -> Failure {
+fn listen_failure(exit: Exit, ListenError { message, fix }: ListenError) -> Failure {
     Failure::new(exit, message).hint(fix)
 }

@@ -1,4 +1,4 @@
-//! When what failed is tried again: objects one by one, backends as wholes. Pure.
+//! When a failed object is tried again: pauses that double, with jitter. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,69 +7,64 @@ use tokio::time::Instant;
 
 use crate::model::{Kind, Name, ObjectId};
 
-/// Pauses of objects: from the time that a hiccup takes, to one after which nobody waits for it any more.
+/// Pauses of objects: first long enough for a brief fault to pass, at last long enough not to load the backend.
 const OBJECT: Backoff = Backoff { first: Duration::from_secs(2), most: Duration::from_secs(300) };
-/// Pauses of backends. A probe is one small call, so it can be made more often than steps are.
-const BACKEND: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(60) };
-/// A backend of which so many calls in a row have failed is left alone. One that did not answer in time is, at once: each such call
-/// costs its whole time-out.
-const TRIPS: u32 = 5;
 
 /// Pauses that double, with jitter.
 #[derive(Debug, Clone, Copy)]
-struct Backoff {
-    first: Duration,
-    most: Duration,
+pub(super) struct Backoff {
+    pub(super) first: Duration,
+    pub(super) most: Duration,
 }
 
 impl Backoff {
-    /// The pause after so many failures in a row, up to a quarter shorter or longer, by `who`: what failed together is not tried again
-    /// together, and a run can be repeated exactly.
-    fn pause(self, failures: u32, who: &str) -> Duration {
+    /// Returns the pause after `failures` failures in a row, varied by up to a quarter. The jitter is derived from `name`, so that names
+    /// that failed together are not tried again together, and a run can be reproduced.
+    pub(super) fn pause(self, failures: u32, name: &str) -> Duration {
         let doubled = self.first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(self.most);
-        let hash = blake3::Hasher::new().update(who.as_bytes()).update(&failures.to_le_bytes()).finalize();
+        let hash = blake3::Hasher::new().update(name.as_bytes()).update(&failures.to_le_bytes()).finalize();
         let spread = u32::from(u16::from_le_bytes([hash.as_bytes()[0], hash.as_bytes()[1]]));
         doubled * (750 + spread * 500 / u32::from(u16::MAX)) / 1000
     }
 }
 
-/// Something that failed.
+/// The failures of an object or backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failing {
-    /// In a row.
+    /// How many in a row.
     pub(super) failures: u32,
     /// The last error.
     pub(super) error: String,
-    /// When it is tried again.
+    /// When the next attempt is due.
     pub(super) next: Instant,
 }
 
 impl Failing {
-    fn again(before: Option<&Failing>, backoff: Backoff, who: &str, error: &str, now: Instant) -> Self {
+    fn once_more(before: Option<&Failing>, name: &str, error: &str, now: Instant) -> Self {
         let failures = before.map_or(0, |before| before.failures).saturating_add(1);
-        Self { failures, error: error.to_owned(), next: now + backoff.pause(failures, who) }
+        Self { failures, error: error.to_owned(), next: now + OBJECT.pause(failures, name) }
     }
 }
 
 /// Objects whose last step failed.
 #[derive(Debug, Default)]
-pub(super) struct Objects(BTreeMap<ObjectId, (Failing, blake3::Hash)>);
+pub(super) struct ObjectFailures(BTreeMap<ObjectId, (Failing, blake3::Hash)>);
 
-impl Objects {
-    /// A step of an object failed; `spec` is a hash of what is declared of it.
+impl ObjectFailures {
+    /// Records that a step of an object failed; `spec` is a hash of its declaration.
     pub(super) fn failed(&mut self, kind: Kind, name: &Name, spec: blake3::Hash, error: &str, now: Instant) {
         let key = ObjectId::new(kind, name);
         let before = self.0.get(&key).map(|(failing, _)| failing);
-        let failing = Failing::again(before, OBJECT, name.as_str(), error, now);
+        let failing = Failing::once_more(before, name.as_str(), error, now);
         self.0.insert(key, (failing, spec));
     }
 
-    /// Forgets what `keep` does not want: nothing is to be done for it any more, or it succeeded.
+    /// Forgets the objects that `keep` rejects: they succeeded, or need no step any more.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(Kind, &Name) -> bool) {
         self.0.retain(|object, _| keep(object.kind, &object.name));
     }
 
-    /// Those whose time has not come. What is declared otherwise now than when it failed begins anew: somebody may have mended it.
+    /// Returns the objects whose next attempt is not due. An object whose declaration has changed since it failed is tried at once.
     pub(super) fn waiting(
         &mut self,
         now: Instant,
@@ -79,95 +74,19 @@ impl Objects {
         self.0.iter().filter(|(_, (failing, _))| failing.next > now).map(|(key, _)| key.clone()).collect()
     }
 
-    /// Whether there are none.
+    /// Whether no object has failures.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// When the next one is tried again.
+    /// When the first of the next attempts is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.values().map(|(failing, _)| failing.next).min()
     }
 
-    /// All of them.
+    /// All objects with failures.
     pub(super) fn all(&self) -> impl Iterator<Item = (&ObjectId, &Failing)> {
         self.0.iter().map(|(key, (failing, _))| (key, failing))
-    }
-}
-
-/// Backends whose calls fail.
-#[derive(Debug, Default)]
-pub(super) struct Breakers(BTreeMap<Name, Breaker>);
-
-#[derive(Debug, Default)]
-struct Breaker {
-    /// Calls in a row, since one succeeded or the breaker last tripped.
-    calls: u32,
-    /// How often in a row it has tripped or a probe has failed, since the backend last showed itself.
-    failures: u32,
-    /// Set while it is open.
-    open: Option<Failing>,
-}
-
-impl Breaker {
-    fn rest(&mut self, backend: &Name, error: &str, now: Instant) {
-        self.failures = self.failures.saturating_add(1);
-        let next = now + BACKEND.pause(self.failures, backend.as_str());
-        self.open = Some(Failing { failures: self.failures, error: error.to_owned(), next });
-    }
-}
-
-impl Breakers {
-    /// A call was answered.
-    pub(super) fn answered(&mut self, backend: &Name) {
-        // What an open one is asked for is a probe, and only a probe closes it.
-        if let Some(breaker) = self.0.get_mut(backend).filter(|breaker| breaker.open.is_none()) {
-            breaker.calls = 0;
-        }
-    }
-
-    /// A call failed in a way that says something of the backend. Whether that opened its breaker.
-    pub(super) fn failed(&mut self, backend: &Name, in_time: bool, error: &str, now: Instant) -> bool {
-        let breaker = self.0.entry(backend.clone()).or_default();
-        breaker.calls += 1;
-        let trips = breaker.open.is_none() && (!in_time || breaker.calls >= TRIPS);
-        if trips {
-            breaker.rest(backend, error, now);
-        }
-        trips
-    }
-
-    /// A whole look at a backend has succeeded.
-    pub(super) fn seen(&mut self, backend: &Name) {
-        if let Some(breaker) = self.0.get_mut(backend).filter(|breaker| breaker.open.is_none()) {
-            breaker.failures = 0;
-        }
-    }
-
-    /// A probe of a open backend has ended. Whether the breaker is closed now.
-    pub(super) fn probed(&mut self, backend: &Name, result: Result<(), &str>, now: Instant) -> bool {
-        match (result, self.0.get_mut(backend)) {
-            // Half open: whoever answers a small call and fails the next one again rests longer each time.
-            (Ok(()), Some(breaker)) => (breaker.open, breaker.calls) = (None, 0),
-            (Err(error), Some(breaker)) if breaker.open.is_some() => breaker.rest(backend, error, now),
-            (_, _) => {}
-        }
-        result.is_ok()
-    }
-
-    /// Why a backend is not asked now, if it is not.
-    pub(super) fn open(&self, backend: &Name) -> Option<&Failing> {
-        self.0.get(backend)?.open.as_ref()
-    }
-
-    /// All that rest.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&Name, &Failing)> {
-        self.0.iter().filter_map(|(name, breaker)| Some((name, breaker.open.as_ref()?)))
-    }
-
-    /// Forgets backends that are declared no more.
-    pub(super) fn retain(&mut self, declared: impl Fn(&Name) -> bool) {
-        self.0.retain(|name, _| declared(name));
     }
 }
 
@@ -184,9 +103,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pauses_double_to_a_bound_and_are_spread() {
+    async fn pauses_double_up_to_a_limit_and_are_spread() {
         let start = Instant::now();
-        let mut objects = Objects::default();
+        let mut objects = ObjectFailures::default();
         let mut last = Duration::ZERO;
         for failures in 1..40 {
             objects.failed(Kind::Volume, &name("db"), spec("a"), "no", start);
@@ -201,64 +120,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_object_waits_until_its_time_or_until_it_is_declared_otherwise() {
+    async fn an_object_waits_until_its_next_attempt_is_due_or_its_declaration_changes() {
         let now = Instant::now();
-        let mut objects = Objects::default();
+        let mut objects = ObjectFailures::default();
         let db = ObjectId::new(Kind::Volume, &name("db"));
         objects.failed(db.kind, &db.name, spec("a"), "no", now);
         assert_eq!(objects.waiting(now, |_, _| spec("a")), BTreeSet::from([db.clone()]));
         assert_eq!(objects.waiting(objects.next().unwrap(), |_, _| spec("a")), BTreeSet::new());
-        assert_eq!(objects.all().count(), 1, "its failures go on being counted");
+        assert_eq!(objects.all().count(), 1, "its failures are still counted");
         assert_eq!(objects.waiting(now, |_, _| spec("b")), BTreeSet::new());
-        assert_eq!(objects.all().count(), 0, "another spec begins anew");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_breaker_opens_after_failures_in_a_row_and_closes_by_a_probe_alone() {
-        let (now, fast) = (Instant::now(), name("fast"));
-        let mut breakers = Breakers::default();
-        for _ in 0..3 {
-            for _ in 1..TRIPS {
-                assert!(!breakers.failed(&fast, true, "no", now));
-            }
-            breakers.answered(&fast);
-        }
-        let tripped: Vec<bool> = (0..TRIPS).map(|_| breakers.failed(&fast, true, "no", now)).collect();
-        assert_eq!(tripped, [false, false, false, false, true]);
-        breakers.answered(&fast);
-        assert!(breakers.open(&fast).is_some(), "an answer that was on its way closes nothing");
-        let first = breakers.open(&fast).unwrap().next;
-        assert!(!breakers.probed(&fast, Err("still not"), first));
-        let second = breakers.open(&fast).unwrap().clone();
-        assert_eq!((second.failures, second.error.as_str()), (2, "still not"));
-        assert!(second.next > first);
-        assert!(breakers.probed(&fast, Ok(()), second.next));
-        assert!(breakers.open(&fast).is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_backend_that_answers_probes_only_rests_longer_each_time() {
-        let (mut now, fast) = (Instant::now(), name("fast"));
-        let mut breakers = Breakers::default();
-        let mut rests = Vec::new();
-        for _ in 0..20 {
-            assert!(breakers.failed(&fast, false, "the listing hangs", now));
-            let next = breakers.open(&fast).unwrap().next;
-            rests.push(next - now);
-            now = next;
-            assert!(breakers.probed(&fast, Ok(()), now));
-        }
-        assert!(rests[0] < Duration::from_secs(2) && rests[19] >= BACKEND.most * 3 / 4, "{rests:?}");
-        breakers.seen(&fast);
-        assert!(breakers.failed(&fast, false, "again", now));
-        assert_eq!(breakers.open(&fast).unwrap().failures, 1, "a whole look begins anew");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_call_that_hangs_opens_it() {
-        let (now, fast) = (Instant::now(), name("fast"));
-        let mut breakers = Breakers::default();
-        assert!(breakers.failed(&fast, false, "no answer", now));
-        assert!(!breakers.failed(&fast, false, "no answer", now), "it is open already");
+        assert_eq!(objects.all().count(), 0, "a changed declaration resets its failures");
     }
 }

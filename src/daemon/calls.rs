@@ -1,4 +1,4 @@
-//! Between the engine and the drivers: every call is measured, and a backend that fails is left alone for a while.
+//! A wrapper around every driver: it measures each call and feeds the circuit breakers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::backoff::{Breakers, Failing};
+use super::backoff::Failing;
+use super::breaker::Breakers;
 use super::metrics::Metrics;
 use crate::driver::{Driver, StepContext, WriterLock};
 use crate::engine::{Clock, Connect};
@@ -16,7 +17,7 @@ use crate::model::{
 };
 use crate::text::rfc3339;
 
-/// What is known of calls to backends.
+/// The circuit breakers and metrics of driver calls.
 pub(super) struct Calls {
     breakers: Mutex<Breakers>,
     clock: Arc<dyn Clock>,
@@ -32,7 +33,7 @@ impl Calls {
         self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When an instant comes, by the host's clock.
+    /// Converts an instant to the time of the wall clock.
     pub(super) fn wall(&self, at: Instant) -> u64 {
         self.clock.now().saturating_add(at.saturating_duration_since(Instant::now()).as_secs())
     }
@@ -41,12 +42,12 @@ impl Calls {
         let Failing { failures, error, next } = self.breakers().open(backend)?.clone();
         let again = rfc3339(self.wall(next));
         let times = if failures == 1 { "once".to_owned() } else { format!("{failures} times in a row") };
-        let message = format!("{error} (it failed {times}, and is asked again at {again})");
+        let message = format!("{error} (circuit breaker open: failed {times}, next probe at {again})");
         Some(DriverError::before(ErrorKind::BreakerOpen, message))
     }
 
-    fn note<T>(&self, backend: &Name, result: &Result<T, DriverError>) {
-        let tripped = match result {
+    fn record<T>(&self, backend: &Name, result: &Result<T, DriverError>) {
+        let opened = match result {
             Ok(_) => {
                 self.breakers().answered(backend);
                 false
@@ -57,7 +58,7 @@ impl Calls {
                 }
                 ErrorKind::TimedOut => self.breakers().failed(backend, false, &error.message, Instant::now()),
                 ErrorKind::BreakerOpen => false,
-                // It answered, if not as one would like.
+                // An error that the backend answered with.
                 ErrorKind::Busy
                 | ErrorKind::Conflict
                 | ErrorKind::NotFound
@@ -71,26 +72,26 @@ impl Calls {
                 }
             },
         };
-        if tripped {
-            tracing::warn!(%backend, "its calls fail: it is left alone for a while");
+        if opened {
+            tracing::warn!(%backend, "circuit breaker opened after failed calls");
         }
     }
 }
 
-/// Opens drivers whose calls are watched.
-pub(super) struct Watching {
+/// Opens drivers whose calls are measured and guarded.
+pub(super) struct WatchedConnect {
     pub(super) inner: Arc<dyn Connect>,
     pub(super) calls: Arc<Calls>,
 }
 
-impl Connect for Watching {
+impl Connect for WatchedConnect {
     fn connect(&self, backend: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
         let name = &backend.meta.name;
         if let Some(open) = self.calls.open(name) {
             return Err(open);
         }
         let driver = self.inner.connect(backend)?;
-        Ok(Arc::new(Watched {
+        Ok(Arc::new(WatchedDriver {
             driver,
             backend: name.clone(),
             limit: backend.timeout.into(),
@@ -99,27 +100,27 @@ impl Connect for Watching {
     }
 }
 
-struct Watched {
+struct WatchedDriver {
     driver: Arc<dyn Driver>,
     backend: Name,
-    /// The time that calls are given.
+    /// The time-out of calls.
     limit: Duration,
     calls: Arc<Calls>,
 }
 
-/// A call under way. Dropped before its end, it was given up: after its time, because it did not answer; before, because nobody asks
-/// any more.
-struct Call<'w> {
-    watched: &'w Watched,
+/// A call in progress. Dropped before [`MeasuredCall::end`], it was abandoned: after the time-out because the backend did not answer, before
+/// it because the caller stopped.
+struct MeasuredCall<'w> {
+    watched: &'w WatchedDriver,
     what: &'static str,
     began: Instant,
     ended: bool,
 }
 
-impl Call<'_> {
+impl MeasuredCall<'_> {
     fn end<T>(mut self, result: Result<T, DriverError>) -> Result<T, DriverError> {
         self.ended = true;
-        self.watched.calls.note(&self.watched.backend, &result);
+        self.watched.calls.record(&self.watched.backend, &result);
         let outcome = match &result {
             Ok(_) => "ok".to_owned(),
             Err(error) => error.kind.to_string(),
@@ -134,7 +135,7 @@ impl Call<'_> {
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for MeasuredCall<'_> {
     fn drop(&mut self) {
         if self.ended {
             return;
@@ -142,7 +143,7 @@ impl Drop for Call<'_> {
         if self.began.elapsed() < self.watched.limit {
             self.measure("Dropped");
         } else {
-            self.watched.calls.note::<()>(
+            self.watched.calls.record::<()>(
                 &self.watched.backend,
                 &Err(DriverError::unknown(ErrorKind::TimedOut, format!("no answer to {}", self.what))),
             );
@@ -151,17 +152,17 @@ impl Drop for Call<'_> {
     }
 }
 
-impl Watched {
-    fn call(&self, what: &'static str) -> Result<Call<'_>, DriverError> {
+impl WatchedDriver {
+    fn call(&self, what: &'static str) -> Result<MeasuredCall<'_>, DriverError> {
         match self.calls.open(&self.backend) {
             Some(open) => Err(open),
-            None => Ok(Call { watched: self, what, began: Instant::now(), ended: false }),
+            None => Ok(MeasuredCall { watched: self, what, began: Instant::now(), ended: false }),
         }
     }
 }
 
 #[async_trait]
-impl Driver for Watched {
+impl Driver for WatchedDriver {
     fn capabilities(&self) -> &Capabilities {
         self.driver.capabilities()
     }
@@ -181,7 +182,7 @@ impl Driver for Watched {
     }
 
     async fn init_pool(&self) -> Result<PoolId, DriverError> {
-        let call = self.call("found")?;
+        let call = self.call("init")?;
         call.end(self.driver.init_pool().await)
     }
 
@@ -190,9 +191,9 @@ impl Driver for Watched {
         call.end(self.driver.lock(owner).await)
     }
 
-    // What a pass has done is written down whatever rests: it is the last call of a pass, and the one that must not be missed.
+    // Called even while the breaker is open: the last call of a pass, which records what the pass did.
     async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
-        let call = Call { watched: self, what: "ledger", began: Instant::now(), ended: false };
+        let call = MeasuredCall { watched: self, what: "ledger", began: Instant::now(), ended: false };
         call.end(self.driver.write_ledger(ledger).await)
     }
 
@@ -201,7 +202,7 @@ impl Driver for Watched {
         call.end(self.driver.remove_ledger(owner).await)
     }
 
-    // Neither is measured, and neither says how the backend is: an answer between two steps that fail does not close the breaker.
+    // Suspensions are neither measured nor counted: their answers between failing steps must not reset the breaker.
     async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
         self.driver.suspensions(owner).await
     }
@@ -222,10 +223,10 @@ pub(super) mod tests {
     use crate::model::table::{Setting, Settings};
     use crate::model::{Meta, Percent, Seconds};
 
-    /// A pool, however often it is opened.
-    pub(in crate::daemon) struct Pool(pub(in crate::daemon) Arc<SimDriver>);
+    /// The same simulated pool for every connection.
+    pub(in crate::daemon) struct OnePool(pub(in crate::daemon) Arc<SimDriver>);
 
-    impl Connect for Pool {
+    impl Connect for OnePool {
         fn connect(&self, _backend: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
             Ok(self.0.clone())
         }
@@ -244,17 +245,17 @@ pub(super) mod tests {
         }
     }
 
-    /// A pool whose first calls meet faults, and how it is watched.
-    fn watching(faults: &[Fault]) -> (Arc<SimDriver>, Arc<Calls>, Watching) {
+    /// A pool whose first calls fail with `faults`, behind the wrapper.
+    fn watching(faults: &[Fault]) -> (Arc<SimDriver>, Arc<Calls>, WatchedConnect) {
         let sim = Arc::new(SimDriver::new(Arc::default(), FaultRates::NONE, 0));
         faults.iter().zip(0..).for_each(|(fault, call)| sim.fail_at(call, *fault));
         let calls = Arc::new(Calls::new(Arc::new(SystemClock), Arc::new(Metrics::new())));
-        let watching = Watching { inner: Arc::new(Pool(sim.clone())), calls: calls.clone() };
+        let watching = WatchedConnect { inner: Arc::new(OnePool(sim.clone())), calls: calls.clone() };
         (sim, calls, watching)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_backend_whose_calls_fail_in_a_row_is_asked_no_more() {
+    async fn a_backend_whose_calls_fail_in_a_row_is_not_called_any_more() {
         let (sim, calls, watching) = watching(&[Fault::Error; 100]);
         let driver = watching.connect(&backend()).unwrap();
         for _ in 0..20 {
@@ -265,8 +266,8 @@ pub(super) mod tests {
         let error = driver.lock(&"prod".parse().unwrap()).await.map(|_| ()).unwrap_err();
         assert_eq!((error.kind, sim.calls()), (ErrorKind::BreakerOpen, asked));
         let error = watching.connect(&backend()).map(|_| ()).unwrap_err();
-        assert!(error.message.contains("is asked again at "), "{}", error.message);
-        // An answer to another question, or time, does not close it: only a probe does.
+        assert!(error.message.contains("next probe at "), "{}", error.message);
+        // Neither another answer nor time closes it: only a probe does.
         tokio::time::sleep(Duration::from_secs(600)).await;
         assert_eq!(driver.observe(&Scope::All).await.unwrap_err().kind, ErrorKind::BreakerOpen);
         assert!(calls.breakers().probed(&backend().meta.name, Ok(()), Instant::now()));
@@ -274,7 +275,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_is_given_up_opens_the_breaker_and_is_measured() {
+    async fn an_abandoned_call_opens_the_breaker_and_is_measured() {
         let (_, calls, watching) = watching(&[Fault::Hang]);
         let driver = watching.connect(&backend()).unwrap();
         let limit = Duration::from_secs(30);
@@ -286,7 +287,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_answer_forgives_the_failures_before_it() {
+    async fn one_answer_resets_the_failed_calls_before_it() {
         let faults = [Fault::Error; 4];
         let (sim, _, watching) = watching(&faults);
         let driver = watching.connect(&backend()).unwrap();

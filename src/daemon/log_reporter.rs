@@ -1,4 +1,4 @@
-//! What the daemon's own passes tell: lines of the log.
+//! Reports the events of the loop's passes to the log.
 
 use async_trait::async_trait;
 
@@ -6,7 +6,7 @@ use crate::engine::{Event, Reporter};
 use crate::model::{Outcome, Step};
 use crate::plan::Plan;
 
-/// Logs a pass.
+/// Logs the events of a pass.
 pub(super) struct LogReporter;
 
 fn object(step: &Step) -> String {
@@ -41,7 +41,7 @@ impl Reporter for LogReporter {
     }
 
     async fn confirm(&self, _plan: &Plan) -> bool {
-        // Nobody is there to say yes.
+        // No person is present to confirm.
         false
     }
 }

@@ -1,4 +1,4 @@
-//! What Kiln tells monitoring, in the OpenMetrics text format. Names are those that people know from controllers, and storage's own.
+//! The metrics, in the OpenMetrics text format. Their names follow those of controllers and of storage systems.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,19 +19,19 @@ use crate::model::{Place, Specs, Verb};
 use crate::plan::{Observation, Plan, World};
 use crate::report::Orphan;
 
-type Labels = Vec<(&'static str, String)>;
-type Gauges = Family<Labels, Gauge>;
+type MetricLabels = Vec<(&'static str, String)>;
+type Gauges = Family<MetricLabels, Gauge>;
 
 /// How a pass ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// Everything that could be done is done.
+    /// No step failed and every backend answered.
     Done,
-    /// It was stopped before its end: overtaken by newer manifests, or because the daemon ends.
+    /// It was stopped: the manifests changed, or the daemon is ending.
     Stopped,
     /// A step failed, or a backend did not answer.
     Failed,
-    /// The manifests could not be used.
+    /// The Stack could not be read.
     Invalid,
 }
 
@@ -55,11 +55,11 @@ impl fmt::Display for Ending {
 /// All metrics.
 pub(super) struct Metrics {
     registry: Mutex<Registry>,
-    reconciles: Family<Labels, Counter>,
+    reconciles: Family<MetricLabels, Counter>,
     errors: Counter,
     time: Histogram,
-    calls: Family<Labels, Histogram>,
-    steps: Family<Labels, Counter>,
+    calls: Family<MetricLabels, Histogram>,
+    steps: Family<MetricLabels, Counter>,
     purged: Counter,
     last_success: Gauge<f64, AtomicU64>,
     problems: Gauge,
@@ -74,18 +74,18 @@ pub(super) struct Metrics {
     retrying: Gauge,
     pending_intents: Gauge,
     orphans: Gauges,
-    leaked_bytes: Gauges,
+    orphaned_bytes: Gauges,
     backend_up: Gauges,
     pool_capacity: Gauges,
     pool_used: Gauges,
 }
 
-/// From a pass with nothing to do over a few volumes, to one that copies for an hour.
+/// Buckets from a pass over a few volumes without steps to one that copies for an hour.
 fn pass_seconds() -> Histogram {
     Histogram::new([0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0])
 }
 
-/// From a lookup in memory, to the longest time-out that is sensible.
+/// Buckets from a lookup in memory to the longest reasonable time-out.
 fn call_seconds() -> Histogram {
     Histogram::new([0.000_5, 0.001, 0.002_5, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0])
 }
@@ -114,66 +114,62 @@ impl Metrics {
             retrying: Gauge::default(),
             pending_intents: Gauge::default(),
             orphans: Family::default(),
-            leaked_bytes: Family::default(),
+            orphaned_bytes: Family::default(),
             backend_up: Family::default(),
             pool_capacity: Family::default(),
             pool_used: Family::default(),
         };
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version that runs", build);
-        registry.register("reconcile", "Passes, by how they ended", metrics.reconciles.clone());
+        registry.register("reconcile", "Passes, by result", metrics.reconciles.clone());
         registry.register("reconcile_errors", "Passes that failed", metrics.errors.clone());
-        registry.register_with_unit("reconcile_time", "How long passes took", Unit::Seconds, metrics.time.clone());
+        registry.register_with_unit("reconcile_time", "Duration of passes", Unit::Seconds, metrics.time.clone());
         registry.register_with_unit(
             "driver_call",
-            "How long calls to backends took",
+            "Duration of calls to backends",
             Unit::Seconds,
             metrics.calls.clone(),
         );
-        registry.register("steps", "Steps that were made, by what came of them", metrics.steps.clone());
+        registry.register("steps", "Executed steps, by outcome", metrics.steps.clone());
         registry.register("trash_purged", "Objects that the daemon purged from the trash", metrics.purged.clone());
-        let text = "When everything that could be done was last done";
+        let text = "Time of the last pass that applied the manifests completely";
         registry.register_with_unit("last_success_timestamp", text, Unit::Seconds, metrics.last_success.clone());
-        registry.register("manifest_problems", "What is wrong with the manifests", metrics.problems.clone());
-        registry.register("declared", "Documents, by kind", metrics.declared.clone());
+        registry.register("manifest_problems", "Problems of the manifests", metrics.problems.clone());
+        registry.register("declared", "Declared documents, by kind", metrics.declared.clone());
         registry.register(
             "objects",
             "Objects of this owner on the backends, by kind and place",
             metrics.objects.clone(),
         );
-        let text = "Sizes of the declared volumes added up, by backend";
+        let text = "Total size of the declared volumes, by backend";
         registry.register_with_unit("desired", text, Unit::Bytes, metrics.desired_bytes.clone());
-        let text = "Sizes of this owner's live volumes added up, by backend";
+        let text = "Total size of this owner's live volumes, by backend";
         registry.register_with_unit("actual", text, Unit::Bytes, metrics.actual_bytes.clone());
-        let text = "Sizes of this owner's volumes in the trash added up, by backend";
+        let text = "Total size of this owner's volumes in the trash, by backend";
         registry.register_with_unit("trash", text, Unit::Bytes, metrics.trash_bytes.clone());
-        registry.register("held", "What is not brought to its spec, by reason", metrics.held.clone());
-        registry.register("drifted", "Fields that somebody else changed", metrics.drifted.clone());
-        let text = "Steps of the last plan that are still to be made, by action";
+        registry.register("held", "Held objects, by reason", metrics.held.clone());
+        registry.register("drifted", "Fields that something other than Kiln changed", metrics.drifted.clone());
+        let text = "Pending steps of the last plan, by action";
         registry.register("pending_steps", text, metrics.pending_steps.clone());
-        registry.register(
-            "retrying",
-            "Objects whose last step failed, and that wait to be tried again",
-            metrics.retrying.clone(),
-        );
-        let text = "Steps that were begun or about to begin, and of which the end is not known";
+        registry.register("retrying", "Objects whose last step failed and is to be retried", metrics.retrying.clone());
+        let text = "Steps whose result is not known";
         registry.register("pending_intents", text, metrics.pending_intents.clone());
-        registry.register("orphans", "What is left over and takes up room, by what it is", metrics.orphans.clone());
-        let text = "What is left over, by what it is";
-        registry.register_with_unit("orphaned", text, Unit::Bytes, metrics.leaked_bytes.clone());
+        registry.register("orphans", "Orphans that take up space, by reason", metrics.orphans.clone());
+        let text = "Space that orphans take up, by reason";
+        registry.register_with_unit("orphaned", text, Unit::Bytes, metrics.orphaned_bytes.clone());
         registry.register(
             "backend_up",
-            "Whether a backend showed everything in the last pass",
+            "Whether the last pass observed the backend completely",
             metrics.backend_up.clone(),
         );
-        let text = "What a pool holds at most";
+        let text = "Capacity of the pool";
         registry.register_with_unit("pool_capacity", text, Unit::Bytes, metrics.pool_capacity.clone());
-        registry.register_with_unit("pool_used", "What of a pool is taken", Unit::Bytes, metrics.pool_used.clone());
+        registry.register_with_unit("pool_used", "Used space of the pool", Unit::Bytes, metrics.pool_used.clone());
         metrics.registry = Mutex::new(registry);
         metrics
     }
 
-    /// A pass has ended.
+    /// Records the end of a pass.
     pub(super) fn pass(&self, ending: Ending, took: Duration) {
         self.reconciles.get_or_create(&vec![("result", ending.to_string())]).inc();
         self.time.observe(took.as_secs_f64());
@@ -183,40 +179,40 @@ impl Metrics {
         }
     }
 
-    /// Everything that can be done is done, for good manifests, at `now` (seconds since 1970).
+    /// Records that manifests without problems were applied completely at `now` (seconds since 1970).
     pub(super) fn success(&self, now: u64) {
         self.last_success.set(now as f64);
     }
 
-    /// A call to a backend has ended.
+    /// Records a call to a backend.
     pub(super) fn driver_call(&self, backend: &str, call: &str, outcome: &str, took: Duration) {
         let labels = vec![("backend", backend.to_owned()), ("call", call.to_owned()), ("outcome", outcome.to_owned())];
         self.calls.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
-    /// Steps of a pass.
+    /// Counts steps of a pass.
     pub(super) fn steps(&self, outcome: &str, count: usize) {
         self.steps.get_or_create(&vec![("outcome", outcome.to_owned())]).inc_by(count as u64);
     }
 
-    /// Objects were purged.
+    /// Counts purged objects.
     pub(super) fn purged(&self, count: usize) {
         self.purged.inc_by(count as u64);
     }
 
-    /// What is wrong with the manifests.
+    /// Sets the number of problems of the manifests.
     pub(super) fn problems(&self, count: usize) {
         self.problems.set(count as i64);
     }
 
-    /// What waits.
+    /// Sets the number of objects to retry and of open intents.
     pub(super) fn waiting(&self, retrying: usize, intents: usize) {
         self.retrying.set(retrying as i64);
         self.pending_intents.set(intents as i64);
     }
 
-    /// What a pass saw and planned, and what of it is still to be done.
-    pub(super) fn seen(&self, specs: &Specs, world: &World, plan: &Plan, left: &[Verb], orphans: &[Orphan]) {
+    /// Sets the gauges of what a pass observed and planned, and of the steps that are pending.
+    pub(super) fn observed(&self, specs: &Specs, world: &World, plan: &Plan, pending: &[Verb], orphans: &[Orphan]) {
         set(
             &self.declared,
             "kind",
@@ -265,17 +261,17 @@ impl Metrics {
             self.objects.get_or_create(&vec![("kind", kind.to_owned()), ("place", place.to_owned())]).set(count);
         }
         set(&self.held, "reason", count(plan.held.iter().map(|held| held.reason.as_str())));
-        set(&self.pending_steps, "action", count(left.iter().map(|verb| verb.as_str())));
+        set(&self.pending_steps, "action", count(pending.iter().map(|verb| verb.as_str())));
         self.drifted.set(plan.drift.len() as i64);
         set(&self.orphans, "what", count(orphans.iter().map(|orphan| orphan.reason.as_str())));
         let mut orphaned: BTreeMap<&str, u64> = BTreeMap::new();
         for orphan in orphans {
             *orphaned.entry(orphan.reason.as_str()).or_default() += orphan.bytes.unwrap_or_default();
         }
-        set(&self.leaked_bytes, "what", orphaned);
+        set(&self.orphaned_bytes, "what", orphaned);
     }
 
-    /// As text, for whoever scrapes it.
+    /// Returns all metrics as text.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
@@ -291,11 +287,11 @@ fn count<'a>(words: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, u64> {
     counts
 }
 
-/// Replaces all values of a gauge: what is not there any more is not told any more.
+/// Replaces all values of a gauge, so that values of deleted objects disappear.
 fn set<'a, N: TryInto<i64>>(gauges: &Gauges, label: &'static str, values: impl IntoIterator<Item = (&'a str, N)>) {
     gauges.clear();
     for (value, number) in values {
-        // What is beyond the largest number is shown as that.
+        // Larger numbers are shown as the largest.
         gauges.get_or_create(&vec![(label, value.to_owned())]).set(number.try_into().unwrap_or(i64::MAX));
     }
 }
@@ -305,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_has_the_names_that_people_know() {
+    fn the_text_has_the_documented_names() {
         let metrics = Metrics::new();
         metrics.pass(Ending::Done, Duration::from_millis(20));
         metrics.success(1_800_000_000);
@@ -325,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_is_told_no_more() {
+    fn values_of_deleted_objects_disappear() {
         let gauges = Gauges::default();
         set(&gauges, "backend", [("a", 1_u64), ("b", u64::MAX)]);
         assert_eq!(gauges.get_or_create(&vec![("backend", "b".to_owned())]).get(), i64::MAX);

@@ -7,8 +7,11 @@
 
 mod api;
 mod backoff;
+mod breaker;
 mod calls;
 mod expiry;
+mod health;
+mod log_changes;
 mod log_reporter;
 mod metrics;
 mod pass;
@@ -18,12 +21,13 @@ mod reconciler;
 mod run_loop;
 mod schedule;
 mod service;
+mod state;
 
 #[cfg(test)]
 mod tests;
 mod watch_files;
 
-pub use api::monitoring::{Listen, Unfit};
 pub use api::protocol;
+pub use api::tls::{Listen, ListenError};
 pub use reconciler::DaemonConfig;
-pub use run_loop::{Ended, watch};
+pub use run_loop::{DaemonError, watch};

@@ -1,220 +1,220 @@
-//! A pass of the daemon, whoever asked for it: read, decide what is not to be tried now, reconcile, note what came of it.
+//! A pass of the daemon, for the loop or a client: read the manifests, postpone what failed recently, reconcile, record the results.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::api::protocol::{ApplyRequest, PassView};
+use super::log_changes::{log_gaps, log_held, log_problems, log_warnings};
 use super::metrics::Ending;
-use super::probe::Probe;
-use super::reconciler::{Age, AppliedContent, Reconciler, Running};
+use super::reconciler::Reconciler;
 use super::schedule::After;
+use super::state::{AppliedContent, Certainty, RunningPass};
 use crate::engine::{self, Options, Report, Reporter};
 use crate::manifest::{ManifestState, Problem};
-use crate::model::{
-    Action, BackendSpec, DriverError, ErrorKind, Kind, Name, ObjectId, Owner, Reading, Specs, Step, Uid, Verb,
-};
-use crate::plan::{Observation, Overview, Plan, World};
-use crate::report::Commands;
+use crate::model::{Action, DriverError, ErrorKind, Kind, Name, ObjectId, Owner, Reading, Specs, Step, Uid, Verb};
+use crate::plan::{Observation, Overview, Plan};
 use crate::store::StoreError;
 use crate::text::rfc3339;
 
-/// Who asks for a pass.
+/// Why a pass is made.
 #[expect(clippy::large_enum_variant, reason = "there is one of them for each pass")]
-pub(super) enum By {
-    /// The loop, because manifests may have changed, and for nothing else.
+pub(super) enum Trigger {
+    /// Manifests may have changed; nothing else is due.
     Change,
-    /// The loop, for another reason.
-    Time,
-    /// A person.
-    Hand(ApplyRequest),
+    /// Something is due: the interval, a retry, a request to reconcile.
+    Due,
+    /// A client asked for an apply.
+    Client(ApplyRequest),
 }
 
-/// Why a pass was not made.
+/// Why no pass was made.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refused {
-    /// The manifests are as they were for the last pass, and nothing else asked for one.
+pub(super) enum PassRefused {
+    /// The manifests are those of the last pass, and nothing else is due.
     #[error("the manifests have not changed since the last pass")]
     Unchanged,
-    /// Git is just changing them.
+    /// Git is changing the manifests.
     #[error("Git is changing the manifests")]
     Checkout,
-    /// A process is just writing one of them.
+    /// A process is writing a manifest.
     #[error("a process is writing a manifest")]
     Written,
-    /// Nobody can say whose objects these are.
+    /// The owner of the objects is unknown.
     #[error("the Stack cannot be read")]
     Unusable,
-    /// The manifests have problems, and a person's apply does nothing then.
+    /// The manifests have problems: a client's apply does nothing then.
     #[error("the manifests have problems")]
     Problems(Arc<[Problem]>),
-    /// The saved plan is of other manifests.
-    #[error("the plan was saved for other manifests than those that the daemon follows now")]
+    /// The saved plan was made for other manifests.
+    #[error("the saved plan was made for other manifests than those that the daemon follows now")]
     OtherSpecs,
-    /// Nothing can be written down.
+    /// The store failed.
     #[error(transparent)]
     Store(StoreError),
 }
 
 impl Reconciler {
-    /// Makes a pass, when it is its turn.
+    /// Waits for the running pass or operation to end, then makes a pass.
     ///
     /// # Errors
-    /// See [`Refused`].
+    /// See [`PassRefused`].
     pub(super) async fn pass(
         self: &Arc<Self>,
-        by: By,
+        trigger: Trigger,
         stop: CancellationToken,
         reporter: Arc<dyn Reporter>,
-    ) -> Result<Report, Refused> {
-        let by_hand = matches!(by, By::Hand(_));
+    ) -> Result<Report, PassRefused> {
+        let by_client = matches!(trigger, Trigger::Client(_));
         let _turn = self.turn.lock().await;
         let since = self.config.clock.now();
-        self.known().running = Some(Running { content: None, since, by_hand, stop: stop.clone() });
-        let _running = Ran(self);
-        let result = self.make(by, stop, reporter).await;
-        if let Err(Refused::Store(error)) = &result {
+        self.known().running = Some(RunningPass { content: None, since, by_client, stop: stop.clone() });
+        let _running = ClearsRunningPass(self);
+        let result = self.make_pass(trigger, stop, reporter).await;
+        if let Err(PassRefused::Store(error)) = &result {
             self.end(error);
         }
         result
     }
 
-    async fn make(
+    async fn make_pass(
         self: &Arc<Self>,
-        by: By,
+        trigger: Trigger,
         stop: CancellationToken,
         reporter: Arc<dyn Reporter>,
-    ) -> Result<Report, Refused> {
+    ) -> Result<Report, PassRefused> {
         let began = Instant::now();
-        let by_hand = matches!(by, By::Hand(_));
-        self.check_store().await.map_err(Refused::Store)?;
-        let is_checked_out = self.is_checked_out().await;
-        if !by_hand && is_checked_out {
-            return Err(Refused::Checkout);
+        let by_client = matches!(trigger, Trigger::Client(_));
+        self.check_store().await.map_err(PassRefused::Store)?;
+        let is_checkout_running = self.is_checkout_running().await;
+        if !by_client && is_checkout_running {
+            return Err(PassRefused::Checkout);
         }
         let manifests = self.read().await;
-        if !by_hand && self.is_written(&manifests).await {
-            return Err(Refused::Written);
+        if !by_client && self.is_being_written(&manifests).await {
+            return Err(PassRefused::Written);
         }
-        let (options, age) = self.options(by, stop, &manifests, is_checked_out, began)?;
-        let confirm_at = age.confirm_at;
-        let (is_whole, is_foreign) = {
+        let (options, certainty) = self.options(trigger, stop, &manifests, is_checkout_running, began)?;
+        let confirm_at = certainty.confirm_at;
+        let (is_complete, is_other_stack) = {
             let known = self.known();
             let stack = &manifests.reading.specs.stack;
-            // A Stack that has gone, or is another, may be in a file that is just being written: it needs a second look too.
+            // The file of a Stack that is missing or different may be half written: it needs the confirmation read too.
             let is_other = |known: &(Owner, String)| known.0 != stack.owner || known.1 != stack.id;
-            let is_foreign = confirm_at.is_some() && known.stack.as_ref().is_some_and(is_other);
-            (options.only.is_empty() && options.saved.is_none(), is_foreign)
+            let is_other_stack = confirm_at.is_some() && known.stack.as_ref().is_some_and(is_other);
+            (options.only.is_empty() && options.saved.is_none(), is_other_stack)
         };
-        if !manifests.usable || is_foreign {
-            // What was before is another content again, when it comes back.
-            self.known().passed = Some(manifests.content.clone());
-            let view = self.viewed(&manifests, Ending::Invalid, began, &Report::default());
-            self.noted(view, Ending::Invalid, began);
-            self.ended_with(After {
+        if !manifests.usable || is_other_stack {
+            // The earlier content counts as a change when it comes back.
+            self.known().reconciled_content = Some(manifests.content.clone());
+            let view = self.pass_view(&manifests, Ending::Invalid, began, &Report::default());
+            self.record_pass(view, Ending::Invalid, began);
+            self.report_end(After {
                 interval: manifests.reading.specs.stack.interval.into(),
                 changed: false,
                 due: confirm_at,
             });
-            return Err(Refused::Unusable);
+            return Err(PassRefused::Unusable);
         }
-        // A removal needs a second look at the manifests.
-        let reading = self.aged(&manifests, &age);
+        // Removals need a confirmation read of the manifests.
+        let reading = self.with_certainty(&manifests, &certainty);
         let setup = self.setup(Arc::clone(&reading));
-        if by_hand {
-            // Whoever asks has perhaps just mended what failed.
+        if by_client {
+            // The person who asks may have just repaired a backend.
             self.probe(true).await;
         }
-        let mut report = engine::reconcile_once(&setup, &options, reporter).await.map_err(Refused::Store)?;
+        let mut report = engine::reconcile_once(&setup, &options, reporter).await.map_err(PassRefused::Store)?;
         {
             let mut known = self.known();
             let stack = &manifests.reading.specs.stack;
             known.stack = Some((stack.owner.clone(), stack.id.clone()));
-            if is_whole && !(by_hand && report.stopped) {
-                known.passed = Some(manifests.content.clone());
+            if is_complete && !(by_client && report.stopped) {
+                known.reconciled_content = Some(manifests.content.clone());
             }
         }
         if !report.refused.is_empty() || !report.unknown.is_empty() {
-            // Nothing was run, and nothing of what was seen is told.
+            // Nothing was executed; this pass says nothing about the backends.
             return Ok(report);
         }
-        let mut after = self.note(&manifests, confirm_at.is_some(), &options, &mut report, began, by_hand);
+        let mut after = self.record_results(&manifests, confirm_at.is_some(), &options, &mut report, began, by_client);
         self.note_trash(&manifests, &reading, &report);
-        if !by_hand && manifests.problems.is_empty() {
+        if !by_client && manifests.problems.is_empty() {
             self.purge(&reading, &options, &report, &manifests).await;
         }
-        let ripe = self.known().expiry.next(Instant::now());
-        let settled = age.settles_at.filter(|_| report.plan.as_ref().is_some_and(|plan| plan.unsettled));
-        after.due = [after.due, confirm_at, settled, ripe].into_iter().flatten().min();
-        self.ended_with(after);
+        let expires = self.known().expiry.next(Instant::now());
+        let settled = certainty.settles_at.filter(|_| report.plan.as_ref().is_some_and(|plan| plan.unsettled));
+        after.due = [after.due, confirm_at, settled, expires].into_iter().flatten().min();
+        self.report_end(after);
         Ok(report)
     }
 
-    /// How the pass is to be made, and how sure it is that what the manifests do not name is gone.
+    /// Returns the options of the pass, and how far an absence from the manifests can be believed.
     fn options(
         &self,
-        by: By,
+        trigger: Trigger,
         stop: CancellationToken,
         manifests: &ManifestState,
-        is_checked_out: bool,
+        is_checkout_running: bool,
         now: Instant,
-    ) -> Result<(Options, Age), Refused> {
+    ) -> Result<(Options, Certainty), PassRefused> {
         let mut known = self.known();
         let known = &mut *known;
         if let Some(running) = &mut known.running {
             running.content = Some(manifests.content.clone());
         }
-        tell_problems(known.manifests.as_ref(), manifests);
+        log_problems(known.manifests.as_ref(), manifests);
         self.metrics.problems(manifests.problems.len());
         let before = known.manifests.replace(manifests.clone());
         let same_facts = before.as_ref().is_some_and(|before| before.reading.coverage == manifests.reading.coverage);
         if let Some(before) = before {
-            self.begin_anew(&before.reading.specs, &manifests.reading.specs);
+            self.reset_breakers(&before.reading.specs, &manifests.reading.specs);
         }
-        // A commit of what is applied already changes what it is called, and nothing else.
+        // A commit of content that is already applied changes its revision only.
         if let Some(applied) = known.applied.as_mut().filter(|applied| applied.content == manifests.content) {
             applied.revision.clone_from(&manifests.reading.revision);
         }
         let mut options = Options { stop, ..Options::default() };
-        let mut age = Age { settles_at: known.confirmed.settles_at(&manifests.content, now), ..Age::default() };
-        match by {
-            By::Change if same_facts && known.passed.as_ref() == Some(&manifests.content) => {
-                return Err(Refused::Unchanged);
+        let mut certainty =
+            Certainty { settles_at: known.confirmed.settles_at(&manifests.content, now), ..Certainty::default() };
+        match trigger {
+            Trigger::Change if same_facts && known.reconciled_content.as_ref() == Some(&manifests.content) => {
+                return Err(PassRefused::Unchanged);
             }
-            By::Change | By::Time => {
+            Trigger::Change | Trigger::Due => {
                 options.unattended = true;
-                age.confirm_at = known.confirmed.read(&manifests.content, now);
-                if !known.objects.is_empty() {
+                certainty.confirm_at = known.confirmed.read(&manifests.content, now);
+                if !known.failures.is_empty() {
                     let specs = &manifests.reading.specs;
-                    options.postponed = known.objects.waiting(now, |kind, name| spec_hash(specs, kind, name));
+                    options.postponed = known.failures.waiting(now, |kind, name| spec_hash(specs, kind, name));
                 }
             }
-            By::Hand(_) if !manifests.problems.is_empty() => return Err(Refused::Problems(manifests.problems.clone())),
-            By::Hand(ask) => {
-                // What is asked for is as good as a second look. Of a part, nothing is said about the rest; and what Git is just
-                // changing is not what was meant for good.
-                let is_whole = ask.only.is_empty() && ask.saved.is_none();
-                if is_whole && !is_checked_out && !options.stop.is_cancelled() {
+            Trigger::Client(_) if !manifests.problems.is_empty() => {
+                return Err(PassRefused::Problems(manifests.problems.clone()));
+            }
+            Trigger::Client(ask) => {
+                // A person's request replaces the confirmation read, unless it concerns a part of the manifests only, or Git is
+                // changing them.
+                let is_complete = ask.only.is_empty() && ask.saved.is_none();
+                if is_complete && !is_checkout_running && !options.stop.is_cancelled() {
                     known.confirmed.asked_for(&manifests.content, now);
                 }
                 if ask.saved.as_ref().is_some_and(|(_, saved)| !saved.declares_the_same(&manifests.reading)) {
-                    return Err(Refused::OtherSpecs);
+                    return Err(PassRefused::OtherSpecs);
                 }
-                age.prune = ask.prune;
+                certainty.prune = ask.prune;
                 options.approve = ask.approve;
                 options.by = ask.by;
                 options.only = ask.only.into_iter().collect();
                 options.saved = ask.saved.map(|(plan, _)| Arc::new(plan));
             }
         }
-        Ok((options, age))
+        Ok((options, certainty))
     }
 
-    /// A backend that is reached otherwise now is asked as if it had never failed: somebody may have mended it.
-    fn begin_anew(&self, before: &Specs, now: &Specs) {
+    /// Forgets the failures of a backend whose connection settings have changed: the change may have repaired it.
+    fn reset_breakers(&self, before: &Specs, now: &Specs) {
         let mut breakers = self.calls.breakers();
         breakers.retain(|name| match (before.backends.get(name), now.backends.get(name)) {
             (Some(before), Some(now)) => before.is_reached_like(now),
@@ -222,15 +222,15 @@ impl Reconciler {
         });
     }
 
-    /// Notes what came of a pass. When the next one is due, but for what the manifests and the trash ask for.
-    fn note(
+    /// Records the results of a pass. Returns when the next one is due; the manifests and the trash may require an earlier one.
+    fn record_results(
         &self,
         manifests: &ManifestState,
         unconfirmed: bool,
         options: &Options,
         report: &mut Report,
         began: Instant,
-        by_hand: bool,
+        by_client: bool,
     ) -> After {
         let (now, specs) = (Instant::now(), &manifests.reading.specs);
         let no_plan = Plan::of(specs.stack.owner.clone(), String::new(), Vec::new());
@@ -242,10 +242,10 @@ impl Reconciler {
             () => Ending::Done,
         };
         for breach in &report.breaches {
-            tracing::error!("the plan breaks a rule of its own, and nothing of it was run (a bug in Kiln): {breach}");
+            tracing::error!("the plan breaks an invariant, so none of it was executed (a bug in Kiln): {breach}");
         }
-        self.note_backends(&manifests.reading, report, now);
-        let view = self.viewed(manifests, ending, began, report);
+        self.record_backends(&manifests.reading, report, now);
+        let view = self.pass_view(manifests, ending, began, report);
         let due = {
             let mut known = self.known();
             let known = &mut *known;
@@ -253,19 +253,19 @@ impl Reconciler {
                 report.failed.iter().map(|(step, _)| (step.identity.kind, &step.identity.name)).collect();
             let planned: BTreeSet<(Kind, &Name)> =
                 plan.steps.iter().map(|step| (step.identity.kind, &step.identity.name)).collect();
-            // What was done, and what nothing is to be done for any more, has no failures to count.
-            known.objects.retain(|kind, name| match planned.contains(&(kind, name)) {
+            // An object that succeeded, or that needs no step any more, has no failures.
+            known.failures.retain(|kind, name| match planned.contains(&(kind, name)) {
                 true => failed.contains(&(kind, name)) || options.postponed.contains(&ObjectId::new(kind, name)),
-                false => by_hand,
+                false => by_client,
             });
-            // Of a backend that rests every step fails: that says nothing of the objects. Nor does what an earlier run left half made.
-            let of_object = |(step, error): &&(Step, DriverError)| {
+            // While a breaker is open every step fails, which says nothing about the objects. Neither does a failed sweep.
+            let is_of_object = |(step, error): &&(Step, DriverError)| {
                 error.kind != ErrorKind::BreakerOpen && step.action != Action::Sweep
             };
             if !report.failed.is_empty() {
-                for (step, error) in report.failed.iter().filter(of_object) {
+                for (step, error) in report.failed.iter().filter(is_of_object) {
                     let (kind, name) = (step.identity.kind, &step.identity.name);
-                    known.objects.failed(kind, name, spec_hash(specs, kind, name), &error.message, now);
+                    known.failures.failed(kind, name, spec_hash(specs, kind, name), &error.message, now);
                 }
             }
             if ending == Ending::Done
@@ -277,18 +277,18 @@ impl Reconciler {
                 known.applied = Some(AppliedContent { content, revision });
                 self.metrics.success(self.config.clock.now());
             }
-            tell_held(&mut known.told, plan, unconfirmed, &self.config.commands);
-            tell_warnings(&mut known.warned, plan, &self.config.commands);
-            tell_gaps(&mut known.gaps, &report.world);
-            known.objects.next()
+            log_held(&mut known.logged_held, plan, unconfirmed, &self.config.commands);
+            log_warnings(&mut known.logged_warnings, plan, &self.config.commands);
+            log_gaps(&mut known.logged_gaps, &report.world);
+            known.failures.next()
         };
         self.metrics.steps("changed", report.changed);
         self.metrics.steps("unchanged", report.unchanged);
         self.metrics.steps("failed", report.failed.len());
         let intents = self.config.store.intents().map_or(0, |intents| intents.len());
-        self.metrics.waiting(self.known().objects.all().count(), intents);
+        self.metrics.waiting(self.known().failures.all().count(), intents);
         if options.only.is_empty() {
-            let left = left_of(plan, report, &options.postponed);
+            let pending = pending_steps(plan, report, &options.postponed);
             let overview = Overview {
                 now: self.config.clock.now(),
                 world: std::mem::take(&mut report.world),
@@ -299,15 +299,15 @@ impl Reconciler {
                 retries: Vec::new(),
             };
             let orphans = crate::report::orphans(&overview, &manifests.reading);
-            self.metrics.seen(specs, &overview.world, &overview.plan, &left, &orphans);
+            self.metrics.observed(specs, &overview.world, &overview.plan, &pending, &orphans);
             report.world = overview.world;
         }
-        self.noted(view, ending, began);
+        self.record_pass(view, ending, began);
         After { interval: specs.stack.interval.into(), changed: report.changed > 0 || report.stopped, due }
     }
 
-    /// A backend that did not show itself at all is left alone for a while.
-    fn note_backends(&self, reading: &Reading, report: &Report, now: Instant) {
+    /// Opens the circuit breaker of each backend that could not be observed.
+    fn record_backends(&self, reading: &Reading, report: &Report, now: Instant) {
         let specs = &reading.specs;
         let mut breakers = self.calls.breakers();
         breakers.retain(|name| specs.backends.contains_key(name));
@@ -315,26 +315,26 @@ impl Reconciler {
             match view {
                 Observation::Failed { why } if breakers.open(name).is_none() => {
                     breakers.failed(name, false, why, now);
-                    tracing::warn!(backend = %name, "it could not be observed, and is left alone for a while: {why}");
+                    tracing::warn!(backend = %name, "observation failed, circuit breaker opened: {why}");
                 }
-                Observation::Seen { .. } | Observation::LockedBy { .. } => breakers.seen(name),
+                Observation::Seen { .. } | Observation::LockedBy { .. } => breakers.observed(name),
                 Observation::Failed { .. } | Observation::Unsupported => {}
             }
         }
         drop(breakers);
         let mut known = self.known();
-        if known.unseen.is_none() && reading.broken {
-            // It is not known yet which there are.
+        if known.unobserved.is_none() && reading.broken {
+            // The declared backends are not known yet.
             return;
         }
-        let unseen = known.unseen.get_or_insert_with(|| specs.backends.keys().cloned().collect());
-        unseen.retain(|name| {
-            let is_waited_for = matches!(report.world.get(name), Some(Observation::Failed { .. }));
-            specs.backends.contains_key(name) && is_waited_for
+        let unobserved = known.unobserved.get_or_insert_with(|| specs.backends.keys().cloned().collect());
+        unobserved.retain(|name| {
+            let has_failed = matches!(report.world.get(name), Some(Observation::Failed { .. }));
+            specs.backends.contains_key(name) && has_failed
         });
     }
 
-    fn viewed(&self, manifests: &ManifestState, ending: Ending, began: Instant, report: &Report) -> PassView {
+    fn pass_view(&self, manifests: &ManifestState, ending: Ending, began: Instant, report: &Report) -> PassView {
         PassView {
             began_at: rfc3339(self.config.clock.now().saturating_sub(began.elapsed().as_secs())),
             millis: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -347,167 +347,54 @@ impl Reconciler {
         }
     }
 
-    fn noted(&self, view: PassView, ending: Ending, began: Instant) {
+    fn record_pass(&self, view: PassView, ending: Ending, began: Instant) {
         self.metrics.pass(ending, began.elapsed());
-        self.known().last = Some(view);
+        self.known().last_pass = Some(view);
     }
 
-    fn ended_with(&self, after: After) {
-        // A loop that has ended need not be told.
+    fn report_end(&self, after: After) {
+        // A loop that has ended does not need it.
         let _ = self.ended.send(Ok(after));
-    }
-
-    /// Asks backends that rest whether they are back: those whose time has come, or all. Whether one is.
-    pub(super) async fn probe(self: &Arc<Self>, all: bool) -> bool {
-        let Some(specs) = self.known().manifests.as_ref().map(|manifests| Arc::clone(&manifests.reading.specs)) else {
-            return false;
-        };
-        let now = Instant::now();
-        let due: Vec<Name> = {
-            let breakers = self.calls.breakers();
-            breakers.all().filter(|(_, failing)| all || failing.next <= now).map(|(name, _)| name.clone()).collect()
-        };
-        let mut asked = JoinSet::new();
-        for backend in due.iter().filter_map(|name| specs.backends.get(name)).cloned() {
-            let reconciler = Arc::clone(self);
-            asked.spawn(async move {
-                let answer = reconciler.ask(&backend, all).await;
-                let name = &backend.meta.name;
-                let result = answer.as_ref().copied().map_err(|error| error.message.as_str());
-                let is_back = reconciler.calls.breakers().probed(name, result, Instant::now());
-                if is_back {
-                    tracing::info!(backend = %name, "it answers again");
-                }
-                is_back
-            });
-        }
-        asked.join_all().await.into_iter().any(|is_back| is_back)
-    }
-
-    /// Asks one. A person is not told that nothing is asked any more because too many answers are missing: then it begins anew.
-    async fn ask(&self, backend: &BackendSpec, by_hand: bool) -> Result<(), DriverError> {
-        let (began, name) = (Instant::now(), &backend.meta.name);
-        let before = self.known().probes.remove(name);
-        let before = before.filter(|probe| probe.is_of(backend) && !(by_hand && probe.is_full()));
-        let mut probe = before.unwrap_or_else(|| Probe::new(backend.clone()));
-        let answer = probe.ask(&self.config.connect).await;
-        if answer.is_err() {
-            self.known().probes.insert(name.clone(), probe);
-        }
-        let outcome = answer.as_ref().map_or_else(|error| error.kind.to_string(), |()| "ok".to_owned());
-        self.metrics.driver_call(name.as_str(), "probe", &outcome, began.elapsed());
-        answer
     }
 }
 
-/// When it is dropped, no pass runs any more, however it ended.
-struct Ran<'r>(&'r Reconciler);
+/// Records, when it is dropped, that no pass runs: also after a panic.
+struct ClearsRunningPass<'r>(&'r Reconciler);
 
-impl Drop for Ran<'_> {
+impl Drop for ClearsRunningPass<'_> {
     fn drop(&mut self) {
         self.0.known().running = None;
     }
 }
 
-/// What each step of a plan that is still to be made does: it failed, was postponed or stopped before, or waits for one of those.
-fn left_of(plan: &Plan, report: &Report, postponed: &BTreeSet<ObjectId>) -> Vec<Verb> {
-    let not_made: BTreeSet<(Uid, Verb)> = report
+/// Returns the actions of the steps that are still pending: failed, postponed, stopped, or waiting for one of those.
+fn pending_steps(plan: &Plan, report: &Report, postponed: &BTreeSet<ObjectId>) -> Vec<Verb> {
+    let not_done: BTreeSet<(Uid, Verb)> = report
         .failed
         .iter()
         .map(|(step, _)| step)
         .chain(&report.waiting)
         .map(|step| (step.identity.uid, step.action.verb()))
         .collect();
-    let mut left = vec![false; plan.steps.len()];
+    let mut pending = vec![false; plan.steps.len()];
     for (index, step) in plan.steps.iter().enumerate() {
-        left[index] = report.stopped
-            || not_made.contains(&(step.identity.uid, step.action.verb()))
+        pending[index] = report.stopped
+            || not_done.contains(&(step.identity.uid, step.action.verb()))
             || postponed.contains(&step.identity.id())
-            || step.after.iter().any(|before| left[*before]);
+            || step.after.iter().any(|before| pending[*before]);
     }
-    plan.steps.iter().zip(left).filter(|(_, left)| *left).map(|(step, _)| step.action.verb()).collect()
+    plan.steps.iter().zip(pending).filter(|(_, pending)| *pending).map(|(step, _)| step.action.verb()).collect()
 }
 
-/// A hash of what is declared of an object.
+/// Returns a hash of the declaration of an object.
 fn spec_hash(specs: &Specs, kind: Kind, name: &Name) -> blake3::Hash {
-    // `Debug` shows every field, and paths that are no text too. The hash never leaves the process.
+    // `Debug` shows every field, and also paths that are not UTF-8. The hash never leaves the process.
     let declared = match kind {
         Kind::Volume => format!("{:?}", specs.volumes.get(name)),
         Kind::Snapshot => format!("{:?}", specs.snapshots.get(name)),
         Kind::Export => format!("{:?}", specs.exports.get(name)),
-        // No step is of one of these.
+        // No step concerns one of these.
         Kind::Stack | Kind::Backend | Kind::Target | Kind::Approval => String::new(),
     };
     blake3::hash(declared.as_bytes())
-}
-
-/// Logs what is wrong with the manifests, once for each time that it changes.
-fn tell_problems(before: Option<&ManifestState>, now: &ManifestState) {
-    let same = |before: &ManifestState| before.problems == now.problems;
-    if before.is_some_and(same) {
-        return;
-    }
-    for problem in now.problems.iter() {
-        tracing::warn!("{}: {}", problem.place, problem.message);
-    }
-    match (before, now.problems.len()) {
-        (_, 0) if before.is_some_and(|before| !before.problems.is_empty()) => {
-            tracing::info!("the manifests are good again")
-        }
-        (_, 0) => {}
-        (_, _) => tracing::warn!("while a manifest has a problem nothing is removed; what it last said holds"),
-    }
-}
-
-/// Logs what is held, once, and that it no longer is.
-///
-/// What only waits for the confirmation read (a removal, and a new volume that may be the removed one renamed) is not worth a line: it
-/// is told when it is made.
-fn tell_held(told: &mut BTreeSet<String>, plan: &Plan, unconfirmed: bool, commands: &Commands) {
-    let mut now = BTreeSet::new();
-    for held in &plan.held {
-        let what = format!("{}/{} ({} of it): {}", held.kind.as_lower(), held.name, held.action, held.reason);
-        let is_told = told.contains(&what);
-        if unconfirmed && !is_told && matches!(held.action, Verb::Create | Verb::Remove | Verb::Destroy) {
-            continue;
-        }
-        if !is_told && !now.contains(&what) {
-            let (message, fix) = (commands.complete(&held.message), commands.complete(&held.fix));
-            tracing::warn!("held: {what}: {message}; fix: {fix}");
-        }
-        now.insert(what);
-    }
-    for gone in told.difference(&now) {
-        tracing::info!("no longer held: {gone}");
-    }
-    *told = now;
-}
-
-/// Logs each warning of the plan once, for as long as the plan has it.
-fn tell_warnings(told: &mut BTreeSet<String>, plan: &Plan, commands: &Commands) {
-    let now: BTreeSet<String> = plan.warnings.iter().map(|w| format!("{}: {}", w.code, w.message)).collect();
-    now.difference(told).for_each(|warning| tracing::warn!("{}", commands.complete(warning)));
-    *told = now;
-}
-
-/// Logs what of the backends cannot be seen, once for each time that it changes.
-fn tell_gaps(told: &mut BTreeMap<Name, Vec<String>>, world: &World) {
-    let mut now = BTreeMap::new();
-    for (name, view) in world {
-        let (Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) = view else { continue };
-        if observed.gaps.is_empty() {
-            continue;
-        }
-        if told.get(name) != Some(&observed.gaps) {
-            tracing::warn!(backend = %name, "seen only in part: {}", observed.gaps.join("; "));
-        }
-        now.insert(name.clone(), observed.gaps.clone());
-    }
-    for name in told
-        .keys()
-        .filter(|name| matches!(world.get(*name), Some(Observation::Seen { .. })) && !now.contains_key(*name))
-    {
-        tracing::info!(backend = %name, "seen as a whole again");
-    }
-    *told = now;
 }

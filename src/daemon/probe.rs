@@ -1,4 +1,4 @@
-//! One small call to a backend that rests: whether it is back.
+//! Probes: one small call to each backend whose circuit breaker is open, to see whether it answers again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +8,13 @@ use tokio::task::JoinSet;
 use crate::engine::Connect;
 use crate::model::{BackendSpec, DriverError, ErrorKind, Scope};
 
-/// Calls that may be unanswered at once. A bound, because each may keep a thread; more than one, because an answer may have been lost
-/// for good.
+/// How many calls may be unanswered at once. Bounded, because each may block a thread; more than one, because an answer may be lost.
 const UNANSWERED: usize = 8;
 
-/// A backend that is asked. Dropped, nobody waits for its answers any more.
+/// The probes of one backend. Dropping it abandons the calls that are not answered.
 pub(super) struct Probe {
     backend: BackendSpec,
-    /// Unanswered, or answered after their time.
+    /// Calls without an answer so far, or with one after the time-out.
     calls: JoinSet<Result<(), DriverError>>,
 }
 
@@ -24,20 +23,20 @@ impl Probe {
         Self { backend, calls: JoinSet::new() }
     }
 
-    /// Whether what it asks is what `backend` says.
+    /// Whether it probes a backend with the same connection settings.
     pub(super) fn is_of(&self, backend: &BackendSpec) -> bool {
         self.backend.is_reached_like(backend)
     }
 
-    /// Whether all that may be asked is asked, and nothing answered.
+    /// Whether no further call may be made.
     pub(super) fn is_full(&self) -> bool {
         self.calls.len() >= UNANSWERED
     }
 
-    /// Asks, and waits as long as a call may take. That an earlier call is answered is as good; that one failed says nothing of now.
+    /// Makes a call and waits up to the time-out. The success of an earlier call counts as well; its failure does not.
     ///
     /// # Errors
-    /// Those of the driver, or that it did not answer.
+    /// The error of the driver, or a time-out.
     pub(super) async fn ask(&mut self, connect: &Arc<dyn Connect>) -> Result<(), DriverError> {
         while let Some(late) = self.calls.try_join_next() {
             if let Ok(Ok(())) = late {
@@ -49,7 +48,7 @@ impl Probe {
             let (connect, backend) = (Arc::clone(connect), self.backend.clone());
             let call = self.calls.spawn(async move {
                 let driver = tokio::task::spawn_blocking(move || connect.connect(&backend)).await;
-                let panicked = |_| DriverError::before(ErrorKind::Permanent, "its driver failed in a panic");
+                let panicked = |_| DriverError::before(ErrorKind::Permanent, "the driver panicked (a bug)");
                 driver.map_err(panicked)??.observe(&Scope::Objects(Vec::new())).await.map(|_| ())
             });
             asked = Some(call.id());
@@ -75,20 +74,20 @@ impl Probe {
 
 #[cfg(test)]
 mod tests {
-    use super::super::calls::tests::{Pool, backend};
+    use super::super::calls::tests::{OnePool, backend};
     use super::*;
     use crate::driver::sim::FaultRates;
     use crate::driver::sim::{Fault, SimDriver};
 
-    /// A pool whose first calls are never answered.
+    /// A pool whose first `hanging` calls are never answered.
     fn probing(hanging: u64) -> (Arc<SimDriver>, Arc<dyn Connect>, Probe) {
         let sim = Arc::new(SimDriver::new(Arc::default(), FaultRates::NONE, 0));
         (0..hanging).for_each(|call| sim.fail_at(call, Fault::Hang));
-        (sim.clone(), Arc::new(Pool(sim)), Probe::new(backend()))
+        (sim.clone(), Arc::new(OnePool(sim)), Probe::new(backend()))
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_is_lost_is_not_waited_for_alone() {
+    async fn a_lost_answer_does_not_prevent_further_probes() {
         let (_, connect, mut probe) = probing(3);
         for _ in 0..3 {
             assert_eq!(probe.ask(&connect).await.unwrap_err().kind, ErrorKind::TimedOut);
@@ -97,19 +96,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn that_an_earlier_call_failed_says_nothing_of_now() {
+    async fn a_late_failure_of_an_earlier_probe_is_ignored() {
         let (_, connect, mut probe) = probing(0);
         probe.calls.spawn(async {
             tokio::time::sleep(Duration::from_secs(10)).await;
             Err(DriverError::before(ErrorKind::Unreachable, "the mount was dead"))
         });
-        probe.calls.spawn(async { Err(DriverError::before(ErrorKind::Unreachable, "so it was")) });
+        probe.calls.spawn(async { Err(DriverError::before(ErrorKind::Unreachable, "the mount was dead too")) });
         tokio::time::sleep(Duration::from_secs(1)).await;
         probe.ask(&connect).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn calls_that_hang_do_not_grow_in_number() {
+    async fn the_number_of_unanswered_probes_is_bounded() {
         let (sim, connect, mut probe) = probing(1000);
         for _ in 0..50 {
             assert_eq!(probe.ask(&connect).await.unwrap_err().kind, ErrorKind::TimedOut);

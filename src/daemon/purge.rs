@@ -1,4 +1,4 @@
-//! Purging what of the trash is past its time, where nothing is in doubt.
+//! The purge of expired objects in the trash, after a pass that leaves no doubt about them.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::model::{Kind, LedgerView, Listed, Name, PurgeMode, Reading, Step};
 use crate::plan::{self, Held, Observation, Referenced};
 
 impl Reconciler {
-    /// Notes for how long what is in the trash has been seen there, and for how long no document has wanted it.
+    /// Records how long each object has been observed in the trash, and how long no document has referred to it.
     pub(super) fn note_trash(&self, manifests: &ManifestState, reading: &Arc<Reading>, report: &Report) {
         let reading = confirmed_by_object(reading);
         let specs = &reading.specs;
@@ -23,14 +23,14 @@ impl Reconciler {
         let complete = report.world.iter().filter_map(complete).collect();
         let trash = engine::trash_in(&report.world, &specs.stack.owner);
         let ttl = specs.stack.trash.ttl.into();
-        let wanted = Referenced::of(specs);
-        // A manifest that cannot be read may want anything.
+        let referenced = Referenced::of(specs);
+        // A manifest that cannot be read may refer to any object.
         let is_referenced =
-            |trashed: &Trashed| !manifests.problems.is_empty() || is_referenced(trashed, &wanted, &reading, report);
+            |trashed: &Trashed| !manifests.problems.is_empty() || is_referenced(trashed, &referenced, &reading, report);
         self.known().expiry.note(&trash, &complete, ttl, self.config.clock.now(), Instant::now(), is_referenced);
     }
 
-    /// Purges what of the trash is past its time. The pass was made for this reading, which has no problem.
+    /// Purges the expired objects in the trash. `reading` is that of the pass, and has no problems.
     pub(super) async fn purge(
         self: &Arc<Self>,
         reading: &Arc<Reading>,
@@ -43,50 +43,50 @@ impl Reconciler {
         if specs.stack.trash.purge != PurgeMode::Auto || report.stopped || !report.breaches.is_empty() {
             return;
         }
-        let mut ripe: Vec<Trashed> = {
-            let wanted = Referenced::of(specs);
+        let mut expired: Vec<Trashed> = {
+            let referenced = Referenced::of(specs);
             let (known, wall, now) = (self.known(), self.config.clock.now(), Instant::now());
             let trash = engine::trash_in(&report.world, &specs.stack.owner).into_iter();
-            let sure =
-                trash.filter(|trashed| is_sure(trashed, &wanted, &reading, report) && !is_suspended(trashed, report));
-            sure.filter(|trashed| known.expiry.is_ripe(trashed, wall, now)).collect()
+            let certain = trash
+                .filter(|trashed| is_certain(trashed, &referenced, &reading, report) && !is_suspended(trashed, report));
+            certain.filter(|trashed| known.expiry.is_expired(trashed, wall, now)).collect()
         };
-        if ripe.is_empty() {
+        if expired.is_empty() {
             return;
         }
-        // The pass may have taken hours: what is declared again since then must stay.
+        // The pass may have taken hours. Objects that were declared again since then must stay.
         let again = self.read().await;
         let is_same_stack = again.reading.specs.stack.owner == manifests.reading.specs.stack.owner
             && again.reading.specs.stack.id == manifests.reading.specs.stack.id
             && again.reading.specs.stack.trash == manifests.reading.specs.stack.trash;
-        // A directory that vanished since the pass began is younger than it was then.
+        // A directory may have vanished since the pass began: it has to wait.
         let mut now = Reading::clone(&again.reading);
         now.coverage.young = reading.coverage.young || again.content != manifests.content;
         now.coverage.young_until =
             now.coverage.young.then(|| self.config.clock.now().saturating_add(VANISHED.as_secs()));
         let may_go_on = !options.stop.is_cancelled()
-            && !self.is_checked_out().await
+            && !self.is_checkout_running().await
             && again.problems.is_empty()
             && again.usable
             && is_same_stack;
-        let wanted = Referenced::of(&now.specs);
-        ripe.retain(|trashed| may_go_on && !is_referenced(trashed, &wanted, &now, report));
-        if ripe.is_empty() {
+        let referenced = Referenced::of(&now.specs);
+        expired.retain(|trashed| may_go_on && !is_referenced(trashed, &referenced, &now, report));
+        if expired.is_empty() {
             self.wake.notify_one();
             return;
         }
-        match engine::trash_purge(&self.setup(Arc::new(now)), &Purge::Expired, &ripe).await {
+        match engine::trash_purge(&self.setup(Arc::new(now)), &Purge::Expired, &expired).await {
             Ok(Executed { done, left }) => {
                 self.metrics.purged(done.len());
-                done.iter().for_each(|done| tracing::info!("{done}: it was past its time"));
-                left.iter().for_each(|why| tracing::warn!("what is past its time in the trash was not purged: {why}"));
+                done.iter().for_each(|done| tracing::info!("{done}: it had expired"));
+                left.iter().for_each(|why| tracing::warn!("an expired object was not purged: {why}"));
             }
-            Err(error) => tracing::warn!("what is past its time in the trash could not be purged: {error}"),
+            Err(error) => tracing::warn!("cannot purge expired objects: {error}"),
         }
     }
 }
 
-/// The reading without the doubt that it was the only one: for the trash each object is confirmed by itself.
+/// Returns the reading without the mark that it was the only one: in the trash each object is confirmed on its own.
 fn confirmed_by_object(reading: &Arc<Reading>) -> Arc<Reading> {
     match reading.unconfirmed {
         true => Arc::new(Reading { unconfirmed: false, ..Reading::clone(reading) }),
@@ -94,8 +94,8 @@ fn confirmed_by_object(reading: &Arc<Reading>) -> Arc<Reading> {
     }
 }
 
-/// Whether a document needs an object, or may for all that the reading says. `wanted` is of its specs.
-fn is_referenced(trashed: &Trashed, wanted: &Referenced<'_>, reading: &Reading, report: &Report) -> bool {
+/// Whether a document refers to an object, or may, as far as the reading shows. `referenced` is of its specs.
+fn is_referenced(trashed: &Trashed, referenced: &Referenced<'_>, reading: &Reading, report: &Report) -> bool {
     let ledger = match report.world.get(&trashed.backend) {
         Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) => {
             observed.ledgers.get(&reading.specs.stack.owner)
@@ -103,19 +103,19 @@ fn is_referenced(trashed: &Trashed, wanted: &Referenced<'_>, reading: &Reading, 
         Some(Observation::Failed { .. } | Observation::Unsupported) | None => None,
     };
     let ledger = ledger.and_then(LedgerView::ledger);
-    let is_named = trashed.object.identity.as_ref().is_none_or(|id| wanted.contains(id.kind, &id.name));
+    let is_named = trashed.object.identity.as_ref().is_none_or(|id| referenced.contains(id.kind, &id.name));
     is_named || engine::is_kept_by_reading(reading, ledger, &trashed.object)
 }
 
-/// Whether it was suspended when the pass began. (What is suspended since then is held by the purge itself.)
+/// Whether the object was suspended when the pass began. (The purge itself checks later suspensions.)
 fn is_suspended(trashed: &Trashed, report: &Report) -> bool {
     let identity = trashed.object.identity.as_ref();
     identity.is_some_and(|id| plan::suspension_of(&report.suspensions, id.kind, &id.name).is_some())
 }
 
-/// Whether nothing about an object in the trash is in doubt: its backend showed everything, its marks can be believed, nothing else
-/// is planned or held for it, and no document wants it.
-fn is_sure(trashed: &Trashed, wanted: &Referenced<'_>, reading: &Reading, report: &Report) -> bool {
+/// Whether nothing about an object in the trash is in doubt: its backend was observed completely, its metadata is consistent, no step or
+/// hold concerns it, and no document refers to it.
+fn is_certain(trashed: &Trashed, referenced: &Referenced<'_>, reading: &Reading, report: &Report) -> bool {
     let Some(Observation::Seen { observed, .. }) = report.world.get(&trashed.backend) else { return false };
     let Some(identity) = &trashed.object.identity else { return false };
     let Some(plan) = &report.plan else { return false };
@@ -128,7 +128,7 @@ fn is_sure(trashed: &Trashed, wanted: &Referenced<'_>, reading: &Reading, report
         && report.usable.contains(&trashed.backend)
         && !plan.steps.iter().any(step_on_it)
         && !plan.held.iter().any(held_on_it)
-        && !is_referenced(trashed, wanted, reading, report)
+        && !is_referenced(trashed, referenced, reading, report)
 }
 
 #[cfg(test)]
@@ -180,7 +180,7 @@ mod tests {
         Observation::Seen { capabilities: SimDriver::everything(), observed }
     }
 
-    /// A pass that left nothing in doubt.
+    /// The report of a pass that leaves nothing in doubt.
     fn report() -> Report {
         Report {
             plan: Some(Plan::of("prod".parse().unwrap(), String::new(), Vec::new())),
@@ -235,33 +235,36 @@ mod tests {
         let loaded = manifest::load(&Source::Text(text), &Limits::default());
         assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
         let mut reading = loaded.reading;
-        // As a directory with the Stack does, it says of what it does not name that it is gone.
+        // Like a directory with the Stack, it covers all objects of the owner.
         reading.coverage.prune();
         reading
     }
 
-    fn sure(trashed: &Trashed, reading: &Reading, report: &Report) -> bool {
-        is_sure(trashed, &Referenced::of(&reading.specs), reading, report)
+    fn certain(trashed: &Trashed, reading: &Reading, report: &Report) -> bool {
+        is_certain(trashed, &Referenced::of(&reading.specs), reading, report)
     }
 
     #[test]
     fn an_object_is_purged_only_if_nothing_about_it_is_in_doubt() {
         let reading = declared("other");
-        assert!(sure(&trashed(), &reading, &report()));
-        assert!(sure(&trashed(), &reading, &with_step(identity("other", 0))), "what is done to others is no doubt");
-        assert!(sure(&trashed(), &reading, &with_held("other", None)));
-        assert!(!sure(&trashed(), &declared("db"), &report()), "a document wants it");
+        assert!(certain(&trashed(), &reading, &report()));
+        assert!(
+            certain(&trashed(), &reading, &with_step(identity("other", 0))),
+            "steps for other objects cause no doubt"
+        );
+        assert!(certain(&trashed(), &reading, &with_held("other", None)));
+        assert!(!certain(&trashed(), &declared("db"), &report()), "a document refers to it");
         let partly = |listed: Listed| in_world(seen(Observed { listed, ..observed() }));
         let all = Listed::COMPLETE;
         let conflict = Trashed {
             object: Object { conflict: Some("its tags contradict its name".to_owned()), ..trashed().object },
             ..trashed()
         };
-        assert!(!sure(&conflict, &reading, &report()), "its marks cannot be believed");
-        let nobodys = Trashed { object: Object { identity: None, ..trashed().object }, ..trashed() };
-        assert!(!sure(&nobodys, &reading, &report()), "it belongs to nobody");
+        assert!(!certain(&conflict, &reading, &report()), "its metadata is inconsistent");
+        let unowned = Trashed { object: Object { identity: None, ..trashed().object }, ..trashed() };
+        assert!(!certain(&unowned, &reading, &report()), "it has no identity");
         let gaps = Observed { gaps: vec!["an entry cannot be read".to_owned()], ..observed() };
-        let taken = Observation::LockedBy {
+        let locked = Observation::LockedBy {
             by: "pid 1".to_owned(),
             capabilities: SimDriver::everything(),
             observed: observed(),
@@ -274,13 +277,13 @@ mod tests {
             ("volumes are not listed completely", partly(Listed { volumes: false, ..all })),
             ("snapshots are not listed completely", partly(Listed { snapshots: false, ..all })),
             ("the trash is not listed completely", partly(Listed { trash: false, ..all })),
-            ("something could not be seen", in_world(seen(gaps))),
-            ("another process writes there", in_world(taken)),
-            ("its backend was not seen", in_world(Observation::Failed { why: "away".to_owned() })),
-            ("its backend is not this owner's", Report { usable: BTreeSet::new(), ..report() }),
+            ("its backend has gaps", in_world(seen(gaps))),
+            ("another process holds the lock", in_world(locked)),
+            ("its backend was not observed", in_world(Observation::Failed { why: "away".to_owned() })),
+            ("its backend cannot be used", Report { usable: BTreeSet::new(), ..report() }),
             ("there is no plan", Report { plan: None, ..report() }),
         ] {
-            assert!(!sure(&trashed(), &reading, &report), "{doubt}");
+            assert!(!certain(&trashed(), &reading, &report), "{doubt}");
         }
     }
 }

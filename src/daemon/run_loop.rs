@@ -1,4 +1,4 @@
-//! The loop.
+//! The loop of the daemon: it waits for events, starts passes when they are due, and ends on a signal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,81 +8,80 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::api::monitoring::Unfit;
-use super::api::server;
+use super::api::tls::ListenError;
+use super::api::{server, tcp};
 use super::log_reporter::LogReporter;
 use super::metrics::Ending;
-use super::pass::{By, Refused};
-use super::reconciler::{CHECKOUT, DaemonConfig, Reconciler};
+use super::pass::{PassRefused, Trigger};
+use super::reconciler::{DaemonConfig, Reconciler, WRITER_RETRY};
 use super::schedule::{After, Schedule};
 use super::service::Service;
-use super::watch_files::Files;
+use super::watch_files::ManifestWatcher;
 use crate::store::StoreError;
 
-/// The loop turns at least this often: it looks whether SPECS is still the directory that is watched, and which backends are to be
-/// asked again.
+/// How often the loop checks that the store and the watched directory are still in place, and which backends to probe.
 const TICK: Duration = Duration::from_secs(1);
-/// After a pass that ended in a panic: a bug, which another pass may meet again.
+/// The pause after a pass that panicked: the next pass may meet the same bug.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
-/// For how long running steps are waited for when the daemon is to end. Longer than the default time-out of a call, shorter than the
-/// 90 s after which a service manager kills.
+/// How long the end of the daemon waits for running steps: longer than the default time-out of a call, shorter than the 90 s after which
+/// a service manager kills.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// Why a daemon ended that was not told to.
+/// Why a daemon ended without a signal.
 #[derive(Debug, thiserror::Error)]
-pub enum Ended {
-    /// Nothing can be written down any more. Opened anew, a store that is damaged is set aside.
+pub enum DaemonError {
+    /// The store failed. A damaged store is set aside when it is next opened.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// It could not begin.
+    /// The daemon could not start.
     #[error("{0}")]
-    Begin(String),
-    /// It could not listen.
+    Start(String),
+    /// The address of `--listen` could not be used.
     #[error(transparent)]
-    Listen(#[from] Unfit),
+    Listen(#[from] ListenError),
 }
 
-/// Follows the manifests until a signal ends it.
+/// Runs the daemon until a signal ends it.
 ///
 /// # Errors
-/// See [`Ended`].
-pub async fn watch(config: DaemonConfig) -> Result<(), Ended> {
-    let begin = |what: &str, error: std::io::Error| Ended::Begin(format!("{what}: {error}"));
-    let mut signals = Signals::new().map_err(|error| begin("signals cannot be caught", error))?;
+/// See [`DaemonError`].
+pub async fn watch(config: DaemonConfig) -> Result<(), DaemonError> {
+    let start = |what: &str, error: std::io::Error| DaemonError::Start(format!("{what}: {error}"));
+    let mut signals = Signals::new().map_err(|error| start("signals cannot be caught", error))?;
     let service = Service::new();
     let (ended, passes) = mpsc::unbounded_channel();
-    let reconciler = Arc::new(Reconciler::new(config, ended).map_err(Ended::Begin)?);
-    let server = server::serve(Arc::clone(&reconciler)).map_err(Ended::Begin)?;
+    let reconciler = Arc::new(Reconciler::new(config, ended).map_err(DaemonError::Start)?);
+    let server = server::serve(Arc::clone(&reconciler)).map_err(DaemonError::Start)?;
     let listening = match &reconciler.config.listen {
         None => None,
-        Some(listen) => match listen.serve(&reconciler).await {
+        Some(listen) => match tcp::serve(listen, &reconciler).await {
             Ok((listening, url)) => {
                 tracing::info!("listening on {url}");
                 let _ = reconciler.listening.set(url);
                 Some(listening)
             }
-            Err(unfit) => {
+            Err(error) => {
                 server.end().await;
-                return Err(unfit.into());
+                return Err(error.into());
             }
         },
     };
     tracing::info!(specs = %reconciler.specs.display(), state = %reconciler.config.state.display(), "following the manifests");
     service.ready("making the first pass");
-    let mut turning = Turning {
-        files: None,
-        checking: Some(watch_files(&reconciler)),
+    let mut run_loop = RunLoop {
+        watcher: None,
+        checking: Some(watch_manifests(&reconciler)),
         probing: None,
-        placing: None,
+        store_check: None,
         running: None,
         schedule: Schedule::new(Instant::now()),
         passes,
         service,
         reconciler: Arc::clone(&reconciler),
     };
-    let result = turning.turn(&mut signals).await;
-    turning.service.stopping();
-    turning.stop(&mut signals).await;
+    let result = run_loop.run(&mut signals).await;
+    run_loop.service.stopping();
+    run_loop.stop(&mut signals).await;
     let others = async {
         if let Some(listening) = listening {
             listening.end().await;
@@ -98,9 +97,10 @@ struct Signals {
     hangup: Signal,
 }
 
-enum Told {
-    ToEnd(&'static str),
-    ToReadAgain,
+/// What a signal asks for.
+enum SignalRequest {
+    End(&'static str),
+    Reload,
 }
 
 impl Signals {
@@ -112,66 +112,67 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Told {
+    async fn next(&mut self) -> SignalRequest {
         tokio::select! {
-            _ = self.interrupt.recv() => Told::ToEnd("SIGINT"),
-            _ = self.terminate.recv() => Told::ToEnd("SIGTERM"),
-            _ = self.hangup.recv() => Told::ToReadAgain,
+            _ = self.interrupt.recv() => SignalRequest::End("SIGINT"),
+            _ = self.terminate.recv() => SignalRequest::End("SIGTERM"),
+            _ = self.hangup.recv() => SignalRequest::Reload,
         }
     }
 }
 
-struct Turning {
+struct RunLoop {
     reconciler: Arc<Reconciler>,
     service: Service,
     schedule: Schedule,
-    /// Passes that have ended, whoever made them.
+    /// Receives the end of each pass, of the loop or of a client.
     passes: mpsc::UnboundedReceiver<Result<After, StoreError>>,
     /// The loop's own pass.
-    running: Option<JoinHandle<Result<(), Refused>>>,
-    /// None while it is being checked.
-    files: Option<Files>,
-    checking: Option<JoinHandle<Files>>,
+    running: Option<JoinHandle<Result<(), PassRefused>>>,
+    /// None while `checking` runs.
+    watcher: Option<ManifestWatcher>,
+    checking: Option<JoinHandle<ManifestWatcher>>,
     probing: Option<JoinHandle<bool>>,
-    /// Whether the store is where it was.
-    placing: Option<JoinHandle<Result<(), StoreError>>>,
+    /// Checks that the store is still at its path.
+    store_check: Option<JoinHandle<Result<(), StoreError>>>,
 }
 
-impl Turning {
-    /// Until a signal, or a store that fails.
-    async fn turn(&mut self, signals: &mut Signals) -> Result<(), Ended> {
-        let beat = self.service.beat().map_or(TICK, |beat| beat.clamp(Duration::from_millis(1), TICK));
-        let mut tick = interval(beat);
+impl RunLoop {
+    /// Runs until a signal arrives or the store fails.
+    async fn run(&mut self, signals: &mut Signals) -> Result<(), DaemonError> {
+        let every =
+            self.service.keep_alive_interval().map_or(TICK, |interval| interval.clamp(Duration::from_millis(1), TICK));
+        let mut tick = interval(every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self.due();
-            self.reconciler.known().next = self.schedule.next();
+            self.reconciler.known().next_pass = self.schedule.next();
             tokio::select! {
                 biased;
-                told = signals.next() => match told {
-                    Told::ToEnd(signal) => {
-                        tracing::info!("{signal}: finishing what runs");
+                request = signals.next() => match request {
+                    SignalRequest::End(signal) => {
+                        tracing::info!("{signal}: waiting for the running steps to finish");
                         return Ok(());
                     }
-                    Told::ToReadAgain => {
-                        tracing::info!("SIGHUP: reading everything again");
+                    SignalRequest::Reload => {
+                        tracing::info!("SIGHUP: reloading");
                         self.service.reloading();
                         self.reconciler.reload();
                         self.schedule.want(Instant::now());
-                        self.service.ready("reading everything again");
+                        self.service.ready("reloading");
                     }
                 },
                 Some(pass) = self.passes.recv() => self.schedule.ended(Instant::now(), pass?),
                 ended = joined(&mut self.running) => {
                     self.running = None;
-                    self.own_pass_ended(ended);
+                    self.pass_ended(ended);
                 }
-                files = joined(&mut self.checking) => {
+                checked = joined(&mut self.checking) => {
                     self.checking = None;
-                    match files {
-                        Ok(files) => self.files = Some(files),
-                        // A panic there is a bug.
-                        Err(_) => self.checking = Some(watch_files(&self.reconciler)),
+                    match checked {
+                        Ok(watcher) => self.watcher = Some(watcher),
+                        // A panic in it is a bug.
+                        Err(_) => self.checking = Some(watch_manifests(&self.reconciler)),
                     }
                 }
                 back = joined(&mut self.probing) => {
@@ -180,10 +181,10 @@ impl Turning {
                         self.schedule.want(Instant::now());
                     }
                 }
-                placed = joined(&mut self.placing) => {
-                    self.placing = None;
-                    // A panic there is a bug, and says nothing about the store.
-                    if let Ok(Err(error)) = placed {
+                checked = joined(&mut self.store_check) => {
+                    self.store_check = None;
+                    // A panic in it is a bug, and says nothing about the store.
+                    if let Ok(Err(error)) = checked {
                         tracing::error!("{error}");
                         return Err(error.into());
                     }
@@ -196,7 +197,7 @@ impl Turning {
         }
     }
 
-    /// When something is to be begun: a pass, or while one runs, a look whether it is overtaken.
+    /// When to begin a pass or, while one runs, to check whether newer manifests replace its own.
     fn due(&self) -> Option<Instant> {
         match self.running {
             None => self.schedule.next(),
@@ -205,18 +206,18 @@ impl Turning {
     }
 
     fn tick(&mut self) {
-        self.reconciler.beat();
+        self.reconciler.record_heartbeat();
         self.service.alive();
-        // Off the loop, as everything that may hang.
-        if let Some(mut files) = self.files.take() {
+        // Whatever may hang runs outside the loop.
+        if let Some(mut watcher) = self.watcher.take() {
             self.checking = Some(tokio::task::spawn_blocking(move || {
-                files.check();
-                files
+                watcher.check();
+                watcher
             }));
         }
-        if self.placing.is_none() {
+        if self.store_check.is_none() {
             let reconciler = Arc::clone(&self.reconciler);
-            self.placing = Some(tokio::spawn(async move { reconciler.check_store().await }));
+            self.store_check = Some(tokio::spawn(async move { reconciler.check_store().await }));
         }
         if self.probing.is_none() {
             let reconciler = Arc::clone(&self.reconciler);
@@ -227,79 +228,78 @@ impl Turning {
     fn begin(&mut self) {
         let now = Instant::now();
         if self.running.is_some() {
-            self.schedule.look();
-            tokio::spawn(overtake(Arc::clone(&self.reconciler)));
+            self.schedule.defer_changes();
+            tokio::spawn(stop_if_outdated(Arc::clone(&self.reconciler)));
             return;
         }
-        let by = if self.schedule.begin(now) { By::Time } else { By::Change };
+        let trigger = if self.schedule.begin(now) { Trigger::Due } else { Trigger::Change };
         let (reconciler, stop) = (Arc::clone(&self.reconciler), self.reconciler.stop.child_token());
         self.running =
-            Some(tokio::spawn(async move { reconciler.pass(by, stop, Arc::new(LogReporter)).await.map(|_| ()) }));
+            Some(tokio::spawn(async move { reconciler.pass(trigger, stop, Arc::new(LogReporter)).await.map(|_| ()) }));
     }
 
-    fn own_pass_ended(&mut self, ended: Result<Result<(), Refused>, JoinError>) {
+    fn pass_ended(&mut self, ended: Result<Result<(), PassRefused>, JoinError>) {
         match ended {
-            Ok(Ok(()) | Err(Refused::Unchanged)) => {}
-            Ok(Err(Refused::Checkout | Refused::Written)) => self.schedule.want(Instant::now() + CHECKOUT),
-            Ok(Err(Refused::Unusable)) => {
-                tracing::warn!(
-                    "nobody can say whose objects these are while the Stack cannot be read: nothing is done"
-                );
+            Ok(Ok(()) | Err(PassRefused::Unchanged)) => {}
+            Ok(Err(PassRefused::Checkout | PassRefused::Written)) => self.schedule.want(Instant::now() + WRITER_RETRY),
+            Ok(Err(PassRefused::Unusable)) => {
+                tracing::warn!("the Stack cannot be read, so the owner of the objects is unknown: no pass is made");
             }
-            // Told by way of `passes`, or only ever said to a person.
-            Ok(Err(Refused::Store(_) | Refused::Problems(_) | Refused::OtherSpecs)) => {}
+            // The store's error arrives through `passes`; the others only concern passes of clients.
+            Ok(Err(PassRefused::Store(_) | PassRefused::Problems(_) | PassRefused::OtherSpecs)) => {}
             Err(error) => {
-                tracing::error!(%error, "a pass ended in a panic (a bug in Kiln)");
+                tracing::error!(%error, "a pass panicked (a bug in Kiln)");
                 self.schedule.want(Instant::now() + AFTER_PANIC);
             }
         }
-        if let Some(last) = &self.reconciler.known().last {
+        if let Some(last) = &self.reconciler.known().last_pass {
             let held = if last.held > 0 { format!(", {} held", last.held) } else { String::new() };
-            self.service.says(&format!("last pass {}: {}{held}", last.began_at, last.ending));
+            self.service.status(&format!("last pass {}: {}{held}", last.began_at, last.ending));
         }
     }
 
-    /// Lets the running steps end, for a while, or until a second signal.
+    /// Waits for the running steps, for a limited time or until a second signal.
     async fn stop(&mut self, signals: &mut Signals) {
         self.reconciler.stop.cancel();
         let again = async {
             loop {
-                if let Told::ToEnd(signal) = signals.next().await {
+                if let SignalRequest::End(signal) = signals.next().await {
                     return signal;
                 }
             }
         };
         tokio::select! {
             _turn = self.reconciler.turn.lock() => tracing::info!("ended"),
-            signal = again => tracing::warn!("{signal} again: ended at once; what was running is looked at by the next run"),
+            signal = again => tracing::warn!("{signal} again: ended at once; the next run observes the effects of the running steps"),
             () = tokio::time::sleep(GRACE) => {
-                tracing::warn!("steps still run after {} s: they are left, and looked at by the next run", GRACE.as_secs());
+                tracing::warn!("steps still run after {} s: ended without them; the next run observes their effects", GRACE.as_secs());
             }
         }
     }
 }
 
-/// Begins to watch the manifests, off the loop: a file system that hangs must not hang it.
-fn watch_files(reconciler: &Arc<Reconciler>) -> JoinHandle<Files> {
+/// Starts to watch the manifests, outside the loop: a file system that hangs must not block it.
+fn watch_manifests(reconciler: &Arc<Reconciler>) -> JoinHandle<ManifestWatcher> {
     let reconciler = Arc::clone(reconciler);
-    tokio::task::spawn_blocking(move || Files::watch(&reconciler.config.specs, Arc::clone(&reconciler.dirty)))
+    tokio::task::spawn_blocking(move || ManifestWatcher::start(&reconciler.config.specs, Arc::clone(&reconciler.dirty)))
 }
 
-/// Stops a pass whose manifests are no longer those that are there, at its next step.
-async fn overtake(reconciler: Arc<Reconciler>) {
+/// Stops the running pass before its next step if the manifests have changed since it read them.
+async fn stop_if_outdated(reconciler: Arc<Reconciler>) {
     let reading = reconciler.read().await;
     let known = reconciler.known();
-    // One that was stopped before it changed anything is not followed by another such: changes without end must not stop everything.
-    let is_allowed = known.last.as_ref().is_none_or(|last| last.ending != Ending::Stopped.as_str() || last.changed > 0);
-    if let Some(running) = known.running.as_ref().filter(|running| !running.by_hand && is_allowed)
+    // Not after a pass that was stopped before it changed anything: constant changes must not prevent all progress.
+    let is_allowed =
+        known.last_pass.as_ref().is_none_or(|last| last.ending != Ending::Stopped.as_str() || last.changed > 0);
+    if let Some(running) = known.running.as_ref().filter(|running| !running.by_client && is_allowed)
         && running.content.as_ref().is_some_and(|content| *content != reading.content)
     {
-        tracing::info!("the manifests have changed: the pass that runs stops at its next step");
+        tracing::info!("the manifests have changed: the running pass stops before its next step");
         running.stop.cancel();
     }
 }
 
-/// Waits for a task, for ever if there is none.
+/// Waits for a task; without one it never returns.
 async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
     match task {
         Some(task) => task.await,

@@ -1,60 +1,59 @@
-//! What the service manager is told (sd_notify). Without one, nothing.
+//! Notifications to the service manager (sd_notify). Without a service manager they do nothing.
 
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// Tells the service manager.
+/// The connection to the service manager.
 pub(super) struct Service {
-    /// How often it wants to hear that the loop turns.
+    /// The watchdog interval of the service manager.
     watchdog: Option<Duration>,
 }
 
 impl Service {
-    /// From the environment, which says whether there is one.
+    /// Reads the watchdog interval from the environment.
     pub(super) fn new() -> Self {
         Self { watchdog: sd_notify::watchdog_enabled() }
     }
 
-    /// How often [`Service::alive`] has to be called: twice as often as it is waited for.
-    pub(super) fn beat(&self) -> Option<Duration> {
+    /// How often to call [`Service::alive`]: twice per watchdog interval.
+    pub(super) fn keep_alive_interval(&self) -> Option<Duration> {
         self.watchdog.map(|every| every / 2)
     }
 
-    /// The daemon answers.
+    /// Reports that the daemon is ready.
     pub(super) fn ready(&self, what: &str) {
-        tell(&[NotifyState::Ready, NotifyState::Status(what)]);
+        notify(&[NotifyState::Ready, NotifyState::Status(what)]);
     }
 
-    /// Everything is read again; [`Service::ready`] ends it.
+    /// Reports a reload, which [`Service::ready`] ends.
     pub(super) fn reloading(&self) {
         match NotifyState::monotonic_usec_now() {
-            Ok(now) => tell(&[NotifyState::Reloading, now]),
-            Err(error) => tracing::debug!(%error, "the service manager is not told of a reload"),
+            Ok(now) => notify(&[NotifyState::Reloading, now]),
+            Err(error) => tracing::debug!(%error, "cannot report the reload to the service manager"),
         }
     }
 
-    /// One line for `systemctl status`.
-    pub(super) fn says(&self, what: &str) {
-        tell(&[NotifyState::Status(what)]);
+    /// Sets the line that `systemctl status` shows.
+    pub(super) fn status(&self, what: &str) {
+        notify(&[NotifyState::Status(what)]);
     }
 
-    /// The daemon ends.
+    /// Reports that the daemon is ending.
     pub(super) fn stopping(&self) {
-        tell(&[NotifyState::Stopping]);
+        notify(&[NotifyState::Stopping]);
     }
 
-    /// The loop turns.
+    /// Reports that the loop runs.
     pub(super) fn alive(&self) {
         if self.watchdog.is_some() {
-            tell(&[NotifyState::Watchdog]);
+            notify(&[NotifyState::Watchdog]);
         }
     }
 }
 
-fn tell(states: &[NotifyState<'_>]) {
-    // Without a service manager this does nothing.
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "the service manager could not be told");
+        tracing::debug!(%error, "cannot notify the service manager");
     }
 }

@@ -1,4 +1,4 @@
-//! Passes of a daemon over real manifests and a simulated pool, with both clocks in the test's hand.
+//! Passes of a daemon over real manifests and a simulated pool; the tests control both clocks.
 
 use std::fs;
 use std::io::Write;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::protocol::{ApplyRequest, real};
 use super::log_reporter::LogReporter;
-use super::pass::{By, Refused};
+use super::pass::{PassRefused, Trigger};
 use super::reconciler::{DaemonConfig, Reconciler};
 use super::schedule::{After, CONFIRM};
 use crate::driver::Driver;
@@ -22,7 +22,7 @@ use crate::manifest::Allowed;
 use crate::model::{BackendSpec, DriverError, Kind, PurgeMode, Reading};
 use crate::store::{MemoryStore, StoreError};
 
-/// The host's clock, as the test sets it.
+/// A wall clock that the test sets.
 pub(super) struct Wall(AtomicU64);
 
 impl Clock for Wall {
@@ -33,13 +33,13 @@ impl Clock for Wall {
 
 type Hook = Box<dyn FnOnce() + Send>;
 
-/// One simulated pool. What is to happen while a pass runs happens when it is next opened.
-struct Pool {
+/// One simulated pool. The hook runs when the pool is next opened, in the middle of a pass.
+struct HookedPool {
     sim: Arc<SimDriver>,
     meanwhile: Mutex<Option<Hook>>,
 }
 
-impl Connect for Pool {
+impl Connect for HookedPool {
     fn connect(&self, _: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
         if let Some(hook) = self.meanwhile.lock().unwrap().take() {
             hook();
@@ -53,7 +53,7 @@ pub(super) struct Bench {
     dir: tempfile::TempDir,
     pub(super) reconciler: Arc<Reconciler>,
     clock: Arc<Wall>,
-    pool: Arc<Pool>,
+    pool: Arc<HookedPool>,
     _ended: mpsc::UnboundedReceiver<Result<After, StoreError>>,
 }
 
@@ -64,13 +64,13 @@ const STACK: &str = "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\n\
 pub(super) const HOUR: u64 = 3600;
 
 impl Bench {
-    /// With the volumes `a` and `b`, which are there.
+    /// With the volumes `a` and `b`, created.
     pub(super) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("specs")).unwrap();
         let clock = Arc::new(Wall(AtomicU64::new(1_800_000_000)));
         let sim = Arc::new(SimDriver::new(Arc::default(), FaultRates::NONE, 0));
-        let pool = Arc::new(Pool { sim, meanwhile: Mutex::default() });
+        let pool = Arc::new(HookedPool { sim, meanwhile: Mutex::default() });
         let config = DaemonConfig {
             specs: dir.path().join("specs"),
             state: dir.path().join("state"),
@@ -92,13 +92,13 @@ impl Bench {
         bench
     }
 
-    /// With `b` in the trash, past its time by both clocks but for a second.
+    /// With `b` in the trash, one second before both clocks agree that it has expired.
     async fn with_trash() -> Self {
         let bench = Self::new().await;
         bench.remove("b.yaml");
         bench.confirmed().await;
         assert_eq!((bench.live(), bench.trash()), (1, 1));
-        // As the loop does, to see whether that was all.
+        // As the loop does, to verify.
         bench.pass().await.unwrap();
         bench.later(HOUR - 1).await;
         bench.pass().await.unwrap();
@@ -123,18 +123,18 @@ impl Bench {
         fs::remove_file(self.dir.path().join("specs").join(file)).unwrap();
     }
 
-    /// So many seconds pass, by both clocks.
+    /// Advances both clocks.
     pub(super) async fn later(&self, seconds: u64) {
         self.clock.0.fetch_add(seconds, Ordering::SeqCst);
         tokio::time::advance(Duration::from_secs(seconds)).await;
     }
 
-    async fn by(&self, by: By) -> Result<Report, Refused> {
-        self.reconciler.pass(by, CancellationToken::new(), Arc::new(LogReporter)).await
+    async fn triggered(&self, trigger: Trigger) -> Result<Report, PassRefused> {
+        self.reconciler.pass(trigger, CancellationToken::new(), Arc::new(LogReporter)).await
     }
 
-    pub(super) async fn pass(&self) -> Result<Report, Refused> {
-        self.by(By::Time).await
+    pub(super) async fn pass(&self) -> Result<Report, PassRefused> {
+        self.triggered(Trigger::Due).await
     }
 
     /// Two passes with the confirmation read between them.
@@ -144,7 +144,7 @@ impl Bench {
         self.pass().await.unwrap();
     }
 
-    /// What happens while the next pass runs, after its first reading.
+    /// Runs a hook during the next pass, after it has read the manifests.
     fn meanwhile(&self, hook: impl FnOnce() + Send + 'static) {
         *self.pool.meanwhile.lock().unwrap() = Some(Box::new(hook));
     }
@@ -157,7 +157,7 @@ impl Bench {
         self.pool.sim.world().lock().unwrap().trashed_objects().count()
     }
 
-    /// The next pass would purge it.
+    /// Asserts that the next pass purges `b`.
     async fn purges(&self) {
         self.later(CONFIRM.as_secs()).await;
         self.pass().await.unwrap();
@@ -165,8 +165,8 @@ impl Bench {
     }
 }
 
-pub(super) fn ask(bench: &Bench) -> By {
-    By::Hand(ApplyRequest {
+pub(super) fn ask(bench: &Bench) -> Trigger {
+    Trigger::Client(ApplyRequest {
         specs: bench.specs(),
         approve: Vec::new(),
         by: None,
@@ -190,22 +190,22 @@ async fn a_removal_waits_for_the_confirmation_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_writer_of_a_manifest_is_waited_for() {
+async fn a_pass_waits_for_each_writer_of_a_manifest() {
     let bench = Bench::new().await;
     let truncate = |file: &str| fs::File::create(bench.specs().join(file)).unwrap();
     let mut first = fs::File::options().append(true).open(bench.specs().join("a.yaml")).unwrap();
     first.write_all(b"# edited\n").unwrap();
-    assert!(matches!(bench.pass().await, Err(Refused::Written)));
+    assert!(matches!(bench.pass().await, Err(PassRefused::Written)));
     bench.later(59).await;
-    assert!(matches!(bench.pass().await, Err(Refused::Written)));
-    // It does not hold everything up for ever.
+    assert!(matches!(bench.pass().await, Err(PassRefused::Written)));
+    // The wait is limited.
     bench.later(1).await;
     bench.pass().await.unwrap();
     drop(first);
     bench.pass().await.unwrap();
     bench.later(HOUR).await;
     let second = truncate("b.yaml");
-    assert!(matches!(bench.pass().await, Err(Refused::Written)), "the second writer is waited for as the first was");
+    assert!(matches!(bench.pass().await, Err(PassRefused::Written)), "the second writer gets the full time too");
     drop(second);
     bench.volume("b");
     bench.confirmed().await;
@@ -213,7 +213,7 @@ async fn each_writer_of_a_manifest_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn manifests_that_change_all_the_time_do_not_stop_purging() {
+async fn constant_changes_of_the_manifests_do_not_prevent_purging() {
     let bench = Bench::with_trash().await;
     for n in 0..20 {
         bench.write("a.yaml", &format!("{}# {n}\n", fs::read_to_string(bench.specs().join("a.yaml")).unwrap()));
@@ -262,14 +262,14 @@ async fn no_pass_and_no_purge_is_made_in_the_middle_of_a_checkout() {
     let (to, clock) = (lock.clone(), Arc::clone(&bench.clock));
     bench.meanwhile(move || {
         fs::write(&to, "").unwrap();
-        // The lock is as young as it would be.
+        // The lock is new by the test's clock.
         let at = std::time::UNIX_EPOCH + Duration::from_secs(clock.now());
         fs::File::options().write(true).open(to).unwrap().set_modified(at).unwrap();
     });
     bench.pass().await.unwrap();
     assert_eq!(bench.trash(), 1, "the checkout began while the pass ran");
     bench.remove("a.yaml");
-    assert!(matches!(bench.pass().await, Err(Refused::Checkout)));
+    assert!(matches!(bench.pass().await, Err(PassRefused::Checkout)));
     fs::remove_file(lock).unwrap();
     bench.purges().await;
 }
@@ -278,7 +278,7 @@ async fn no_pass_and_no_purge_is_made_in_the_middle_of_a_checkout() {
 async fn another_stack_needs_the_confirmation_read() {
     let bench = Bench::new().await;
     bench.write("stack.yaml", &STACK.replace("name: prod", "name: test"));
-    assert!(matches!(bench.pass().await, Err(Refused::Unusable)));
+    assert!(matches!(bench.pass().await, Err(PassRefused::Unusable)));
     assert_eq!(bench.live(), 2);
     bench.later(CONFIRM.as_secs()).await;
     let report = bench.pass().await.unwrap();
@@ -286,19 +286,19 @@ async fn another_stack_needs_the_confirmation_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_apply_by_a_person_with_broken_manifests_does_nothing() {
+async fn an_apply_of_a_client_with_broken_manifests_does_nothing() {
     let bench = Bench::new().await;
     bench.volume("c");
     bench.write("broken.yaml", "kind: [");
-    assert!(matches!(bench.by(ask(&bench)).await, Err(Refused::Problems(problems)) if problems.len() == 1));
+    assert!(matches!(bench.triggered(ask(&bench)).await, Err(PassRefused::Problems(problems)) if problems.len() == 1));
     assert_eq!(bench.live(), 2);
     bench.remove("broken.yaml");
-    bench.by(ask(&bench)).await.unwrap();
+    bench.triggered(ask(&bench)).await.unwrap();
     assert_eq!(bench.live(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_suspended_is_not_purged() {
+async fn a_suspended_object_is_not_purged() {
     let bench = Bench::with_trash().await;
     let setup = bench.reconciler.setup(bench.reconciler.read().await.reading);
     let b = Some((Kind::Volume, "b".parse().unwrap()).into());
@@ -311,11 +311,11 @@ async fn what_is_suspended_is_not_purged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_daemon_alone_purges_and_not_after_a_pass_in_doubt() {
+async fn only_passes_of_the_loop_purge_and_none_that_leaves_doubt() {
     let bench = Bench::with_trash().await;
     bench.later(CONFIRM.as_secs()).await;
-    // An apply by a person purges nothing.
-    let report = bench.by(ask(&bench)).await.unwrap();
+    // An apply of a client purges nothing.
+    let report = bench.triggered(ask(&bench)).await.unwrap();
     assert_eq!(bench.trash(), 1);
     let manifests = bench.reconciler.read().await;
     let purge = async |reading: &Arc<Reading>, options: &Options, report: &Report| {
@@ -325,23 +325,23 @@ async fn the_daemon_alone_purges_and_not_after_a_pass_in_doubt() {
     let (reading, options) = (&manifests.reading, &Options::default());
     let mut manual = Reading::clone(reading);
     manual.specs_mut().stack.trash.purge = PurgeMode::Manual;
-    assert_eq!(purge(&Arc::new(manual), options, &report).await, 1, "the Stack says that a person purges");
-    let breaks_a_rule = Report { breaches: vec!["a rule".to_owned()], ..report.clone() };
-    assert_eq!(purge(reading, options, &breaks_a_rule).await, 1, "the plan was refused");
+    assert_eq!(purge(&Arc::new(manual), options, &report).await, 1, "purging is manual");
+    let breaks_an_invariant = Report { breaches: vec!["an invariant".to_owned()], ..report.clone() };
+    assert_eq!(purge(reading, options, &breaks_an_invariant).await, 1, "the plan was refused");
     let stop = CancellationToken::new();
     stop.cancel();
     let stopped = Options { stop, ..Options::default() };
-    assert_eq!(purge(reading, &stopped, &report).await, 1, "the daemon is told to end");
+    assert_eq!(purge(reading, &stopped, &report).await, 1, "the daemon is ending");
     assert_eq!(purge(reading, options, &report).await, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_apply_of_a_part_confirms_no_removal() {
+async fn a_limited_apply_confirms_no_removal() {
     let bench = Bench::new().await;
     bench.remove("b.yaml");
-    let By::Hand(of_a_part) = ask(&bench) else { unreachable!() };
+    let Trigger::Client(of_a_part) = ask(&bench) else { unreachable!() };
     let only = vec![(Kind::Volume, "a".parse().unwrap()).into()];
-    bench.by(By::Hand(ApplyRequest { only, ..of_a_part })).await.unwrap();
+    bench.triggered(Trigger::Client(ApplyRequest { only, ..of_a_part })).await.unwrap();
     bench.pass().await.unwrap();
     assert_eq!((bench.live(), bench.trash()), (2, 0));
     bench.later(CONFIRM.as_secs()).await;

@@ -1,5 +1,5 @@
-//! Who tells that manifests may have changed. Events are hints: they carry nothing, some are lost, and some come for nothing; what is
-//! there is read by `manifest`. So the only question here is whether to look.
+//! Notices that the manifests may have changed. Events are hints: some are lost and some are unnecessary, so they only cause the manifests
+//! to be read.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -13,39 +13,39 @@ use tokio::sync::Notify;
 
 use crate::manifest::{Source, commit_of};
 
-/// Where the kernel tells nothing (network file systems, FUSE, no watches left), names, sizes and times are compared this often.
+/// How often names, sizes and times are compared where the kernel reports no changes (network file systems, FUSE, no watches left).
 const POLL: Duration = Duration::from_secs(2);
-/// Directories below one another, as the reader of manifests has it.
+/// The greatest depth of directories, as in the reader of manifests.
 const MAX_DEPTH: usize = 16;
 
 /// Watches SPECS, a directory or a single file.
-pub(super) struct Files {
+pub(super) struct ManifestWatcher {
     specs: PathBuf,
     dirty: Arc<Notify>,
-    /// None where the kernel cannot tell.
+    /// None where the kernel reports no changes.
     watcher: Option<RecommendedWatcher>,
-    /// What is watched: the directory as it was then. One that was replaced, unmounted or made again is another.
+    /// Device and inode of the watched directory. A replaced, unmounted or recreated one is another directory.
     root: Option<(u64, u64)>,
-    /// What the last poll found, and when.
+    /// The result of the last poll, and its time.
     polled: Option<(blake3::Hash, Instant)>,
-    /// Why the kernel cannot tell, once said.
-    why: Option<String>,
-    /// The commit that was checked out: another one is another revision, though no file has changed.
+    /// Why the kernel reports no changes, once logged.
+    logged: Option<String>,
+    /// The commit that was checked out. Another commit is another revision even if no file differs.
     commit: Option<String>,
 }
 
-impl Files {
-    /// Begins to watch. `dirty` is notified whenever there may be something new.
-    pub(super) fn watch(specs: &Path, dirty: Arc<Notify>) -> Self {
+impl ManifestWatcher {
+    /// Starts to watch. `dirty` is notified whenever the manifests may have changed.
+    pub(super) fn start(specs: &Path, dirty: Arc<Notify>) -> Self {
         let specs = specs.to_owned();
-        let mut files = Self { specs, dirty, watcher: None, root: None, polled: None, why: None, commit: None };
-        files.commit = files.commit();
-        files.root = identity(&files.directory());
-        files.begin();
-        files
+        let mut watcher = Self { specs, dirty, watcher: None, root: None, polled: None, logged: None, commit: None };
+        watcher.commit = watcher.commit();
+        watcher.root = identity(&watcher.directory());
+        watcher.watch();
+        watcher
     }
 
-    /// The directory to watch: of a single file the one that it is in, since what replaces a file is another one.
+    /// The directory to watch. For a single file it is the directory around it, because editors replace the file.
     fn directory(&self) -> PathBuf {
         match fs::metadata(&self.specs) {
             Ok(meta) if !meta.is_dir() => {
@@ -60,42 +60,42 @@ impl Files {
         commit_of(&Source::Path(self.specs.clone()))
     }
 
-    fn begin(&mut self) {
+    fn watch(&mut self) {
         self.watcher = None;
         if self.root.is_none() {
             return;
         }
         let directory = self.directory();
         let why = match on_network(&directory) {
-            Some(kind) => format!("{} is on {kind}, which tells of no change made elsewhere", directory.display()),
-            None => match self.listen(&directory) {
+            Some(kind) => format!("{} is on {kind}, which does not report changes by other hosts", directory.display()),
+            None => match self.subscribe(&directory) {
                 Ok(watcher) => {
                     self.watcher = Some(watcher);
                     self.polled = None;
-                    self.why = None;
+                    self.logged = None;
                     return;
                 }
                 Err(error) => format!("{} cannot be watched: {error}", directory.display()),
             },
         };
-        if self.why.as_ref() != Some(&why) {
-            tracing::info!("{why}; it is looked at every {} s", POLL.as_secs());
-            self.why = Some(why);
+        if self.logged.as_ref() != Some(&why) {
+            tracing::info!("{why}; checking it for changes every {} s", POLL.as_secs());
+            self.logged = Some(why);
         }
     }
 
-    fn listen(&self, directory: &Path) -> notify::Result<RecommendedWatcher> {
+    fn subscribe(&self, directory: &Path) -> notify::Result<RecommendedWatcher> {
         let dirty = Arc::clone(&self.dirty);
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // That somebody reads is no change; the daemon itself does. An error (an overflow among them) may hide one.
-            let tells_nothing = |event: &notify::Event| {
+            // Reading is no change, and the daemon itself reads. An error, such as an overflow, may hide a change.
+            let is_no_change = |event: &notify::Event| {
                 matches!(event.kind, EventKind::Access(_))
                     || matches!(
                         event.kind,
                         EventKind::Modify(ModifyKind::Metadata(notify::event::MetadataKind::AccessTime))
                     )
             };
-            if !event.as_ref().is_ok_and(tells_nothing) {
+            if !event.as_ref().is_ok_and(is_no_change) {
                 dirty.notify_one();
             }
         })?;
@@ -107,13 +107,13 @@ impl Files {
         Ok(watcher)
     }
 
-    /// Looks whether what is watched is still what is there, and where the kernel cannot tell, whether something changed. Blocks: a
-    /// file system that hangs hangs here.
+    /// Checks that the watched directory is still in place and, where the kernel reports no changes, whether anything changed. Blocks for
+    /// as long as the file system hangs.
     pub(super) fn check(&mut self) {
         let root = identity(&self.directory());
         if root != self.root {
             self.root = root;
-            self.begin();
+            self.watch();
             self.dirty.notify_one();
         }
         let commit = self.commit();
@@ -136,14 +136,14 @@ impl Files {
     }
 }
 
-/// Which directory it is.
+/// Returns device and inode of a directory.
 fn identity(directory: &Path) -> Option<(u64, u64)> {
     fs::metadata(directory).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
-/// File systems whose other clients change files unseen by this kernel.
+/// Returns the type of a file system whose other clients can change files without this kernel noticing.
 fn on_network(directory: &Path) -> Option<&'static str> {
-    // From linux/magic.h, and of the file systems' own sources.
+    // From linux/magic.h and the sources of the file systems.
     const KNOWN: [(u64, &str); 10] = [
         (0x6969, "NFS"),
         (0xFF53_4D42, "CIFS"),
@@ -157,12 +157,12 @@ fn on_network(directory: &Path) -> Option<&'static str> {
         (0x0116_1970, "GFS2"),
     ];
     let magic = rustix::fs::statfs(directory).ok()?.f_type;
-    // The kernel's numbers are 32 bits wide; some platforms have them signed.
+    // The numbers have 32 bits; on some platforms they are signed.
     let magic = u64::try_from(magic & 0xFFFF_FFFF).ok()?;
     KNOWN.iter().find(|(known, _)| *known == magic).map(|(_, name)| *name)
 }
 
-/// Names, sizes and times of everything below a path.
+/// Hashes names, sizes and times of everything below a path.
 fn stamp(path: &Path, depth: usize, hash: &mut blake3::Hasher) {
     let Ok(meta) = fs::metadata(path) else {
         hash.update(b"gone\n");
@@ -214,25 +214,25 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_not_there_yet_is_noticed_when_it_is() {
+    fn a_directory_that_is_created_later_is_watched() {
         let dir = tempfile::tempdir().unwrap();
         let specs = dir.path().join("specs");
         let dirty = Arc::new(Notify::new());
-        let mut files = Files::watch(&specs, dirty.clone());
-        files.check();
-        let told = |dirty: &Arc<Notify>| {
+        let mut watcher = ManifestWatcher::start(&specs, dirty.clone());
+        watcher.check();
+        let is_notified = |dirty: &Arc<Notify>| {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
             let wait =
                 runtime.block_on(async { tokio::time::timeout(Duration::from_millis(1), dirty.notified()).await });
             wait.is_ok()
         };
-        assert!(!told(&dirty));
+        assert!(!is_notified(&dirty));
         fs::create_dir(&specs).unwrap();
-        files.check();
-        assert!(told(&dirty) && files.watcher.is_some());
+        watcher.check();
+        assert!(is_notified(&dirty) && watcher.watcher.is_some());
         fs::remove_dir(&specs).unwrap();
-        files.check();
-        assert!(told(&dirty) && files.watcher.is_none());
+        watcher.check();
+        assert!(is_notified(&dirty) && watcher.watcher.is_none());
     }
 }

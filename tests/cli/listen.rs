@@ -204,7 +204,7 @@ fn a_page_whose_name_leads_here_is_refused() {
             let mut lines = vec![format!("GET {path} HTTP/1.1")];
             lines.extend(hosts.clone());
             let answer = daemon.ask(&lines.iter().map(String::as_str).collect::<Vec<_>>());
-            assert!(answer.starts_with("HTTP/1.1 421 ") && answer.contains("ask for localhost"), "{hosts:?}: {answer}");
+            assert!(answer.starts_with("HTTP/1.1 421 ") && answer.contains("use localhost"), "{hosts:?}: {answer}");
         }
     }
     daemon.end();
@@ -277,7 +277,7 @@ fn over_tls_who_knows_the_token_is_answered() {
     certify(&sandbox, "b");
     std::fs::rename(sandbox.path("b.key"), sandbox.path("a.key")).unwrap();
     send(&daemon.child, Signal::HUP);
-    daemon.until("what was read before still holds", |daemon| daemon.log.lock().unwrap().clone());
+    daemon.until("the previous certificate and token stay in use", |daemon| daemon.log.lock().unwrap().clone());
     assert!(get(&daemon, "/healthz", "a.pem", &right).unwrap().starts_with("HTTP/1.1 200 "));
     std::fs::copy(sandbox.path("b.pem"), sandbox.path("a.pem")).unwrap();
     secret(&sandbox, "token", Some("another-0123456789"));
@@ -287,7 +287,7 @@ fn over_tls_who_knows_the_token_is_answered() {
     assert!(get(&daemon, "/healthz", "b.pem", &right).unwrap().starts_with("HTTP/1.1 401 "));
 
     let log = daemon.end();
-    assert!(log.contains("of no use together"), "{log}");
+    assert!(log.contains("cannot be used together"), "{log}");
     assert!(!log.contains("canary") && !log.contains("another-0"), "no token is logged");
 }
 
@@ -326,21 +326,21 @@ fn what_cannot_be_listened_with_ends_the_start() {
     let taken = format!("--listen {}", other.local_addr().unwrap());
     let here = "--listen 127.0.0.1:0";
     for (arguments, exit, why) in [
-        (taken.as_str(), 1, "cannot be listened on: Address already in use"),
+        (taken.as_str(), 1, ": Address already in use"),
         ("--listen localhost:1", 2, "an IP address and a port are meant"),
         ("--listen 9641", 2, "an IP address and a port are meant"),
         ("--token-file open", 2, "--listen"),
-        (&format!("{here} --tls-cert a.pem"), 2, "of no use without its key"),
-        (&format!("{here} --tls-cert a.pem --tls-key b.key"), 2, "of no use together"),
+        (&format!("{here} --tls-cert a.pem"), 2, "must be given together"),
+        (&format!("{here} --tls-cert a.pem --tls-key b.key"), 2, "cannot be used together"),
         (&format!("{here} --tls-cert a.key --tls-key a.key"), 2, "no certificate"),
         (&format!("{here} --tls-cert no.pem --tls-key a.key"), 2, "no certificate"),
         (&format!("{here} --tls-cert a.pem --tls-key no.pem"), 2, "no private key"),
         (&format!("{here} --tls-cert a.pem --tls-key open.key"), 2, "its mode 0660"),
         (&format!("{here} --tls-cert not-there --tls-key a.key"), 2, "not-there cannot be read"),
         (&format!("{here} --token-file open"), 2, "its mode 0644"),
-        (&format!("{here} --token-file short"), 2, "at least 16 characters"),
-        (&format!("{here} --token-file two"), 2, "at least 16 characters"),
-        (&format!("{here} --token-file specs"), 2, "no regular file"),
+        (&format!("{here} --token-file short"), 2, "at least 16 ASCII characters"),
+        (&format!("{here} --token-file two"), 2, "at least 16 ASCII characters"),
+        (&format!("{here} --token-file specs"), 2, "is not a regular file"),
     ] {
         let ran = sandbox.kiln(&format!("watch {arguments}")).ends(exit).warns(why);
         assert!(!ran.err.contains("canary"), "{}", ran.err);

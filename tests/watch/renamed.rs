@@ -72,8 +72,8 @@ fn a_volume_that_would_be_destroyed_waits_for_a_person_with_the_one_like_it() {
     renamed(&sandbox, "");
     wait("that both are told", || {
         let log = daemon.log();
-        log.contains("held: volume/db (destroy of it): LooksLikeRename")
-            && log.contains("held: volume/database (create of it): LooksLikeRename")
+        log.contains("held: volume/db (destroy): LooksLikeRename")
+            && log.contains("held: volume/database (create): LooksLikeRename")
     });
     daemon.second_look();
     assert_eq!(live(&sandbox), ["db", "web"]);
@@ -92,8 +92,7 @@ fn an_approval_destroys_the_old_one_and_makes_the_new_one() {
     let (sandbox, daemon) = following(", onRemove: Delete");
     sandbox.remove("specs/db.yaml");
     renamed(&sandbox, "");
-    let line =
-        || daemon.log().lines().find(|line| line.contains("(destroy of it): LooksLikeRename")).map(str::to_owned);
+    let line = || daemon.log().lines().find(|line| line.contains("(destroy): LooksLikeRename")).map(str::to_owned);
     wait("that it is told", || line().is_some());
     let line = line().unwrap();
     let digest = line.split("`kiln approve ").nth(1).and_then(|rest| rest.split('`').next()).unwrap();

@@ -102,15 +102,15 @@ fn it_says_what_it_would_say_without_a_daemon() {
     beside.remove("specs/e.yaml");
     beside.kiln("apply e.plan").ends(4);
     beside.write("specs/place.yaml", &labelled("name: e, labels: {place: rack-1}"));
-    beside.kiln("apply e.plan").ends(7).warns("saved for other manifests");
+    beside.kiln("apply e.plan").ends(7).warns("made for other manifests");
     beside.write("specs/place.yaml", &labelled("name: e, labels: {}"));
     beside.volume("place", "size: 1Mi");
-    beside.kiln("apply e.plan").ends(7).warns("saved for other manifests");
+    beside.kiln("apply e.plan").ends(7).warns("made for other manifests");
     beside.remove("specs/place.yaml");
     beside.volume("e", "size: 1Mi");
     beside.kiln("apply e.plan").ends(4);
     beside.volume("f", "size: 1Mi");
-    beside.kiln("apply e.plan").ends(7).warns("saved for other manifests");
+    beside.kiln("apply e.plan").ends(7).warns("made for other manifests");
     assert!(!live(&beside).contains(&"f".to_owned()));
     fs::remove_file(lock).unwrap();
     wait("what was left", || live(&beside).contains(&"f".to_owned()));

@@ -48,7 +48,7 @@ fn a_copy_that_runs_is_finished() {
     assert_eq!(half_made(), 0, "the step that ran came to its end");
     let volume = sandbox.data_file("volume/copy");
     assert!(fs::read(volume).unwrap() == fs::read(image).unwrap(), "all of it was copied");
-    assert!(fs::read_to_string(log).unwrap().contains("SIGTERM: finishing what runs"));
+    assert!(fs::read_to_string(log).unwrap().contains("SIGTERM: waiting for the running steps to finish"));
     sandbox.kiln("apply").ends(0);
 }
 
@@ -65,7 +65,7 @@ fn told_twice_it_ends_at_once() {
         daemon.try_ask("GET /v1/daemon").is_some_and(|view| view.contains("\"running\":{"))
     });
     daemon.send(Signal::TERM);
-    wait("that it is told", || daemon.log().contains("SIGTERM: finishing what runs"));
+    wait("that it is told", || daemon.log().contains("SIGTERM: waiting for the running steps to finish"));
     assert_eq!(daemon.child.try_wait().unwrap(), None, "it waits for the backend");
     daemon.send(Signal::TERM);
     let began = Instant::now();
@@ -96,7 +96,7 @@ fn a_hangup_makes_it_read_what_the_operator_allows() {
     // A slip of the pen takes nothing away.
     sandbox.write("kiln.toml", "[alow]\n");
     daemon.send(Signal::HUP);
-    wait("that it is told", || daemon.log().contains("what was allowed before still is"));
+    wait("that it is told", || daemon.log().contains("the previous host configuration stays in use"));
     daemon.pass();
     assert_eq!(daemon.metric("kiln_held"), 0.0);
     assert_eq!(daemon.end(), Some(0));

@@ -1,7 +1,11 @@
-//! What the daemon answers: clients on the control socket (`server`, `runs`, in the terms of `protocol`), and monitoring there or over
-//! TCP (`monitoring`).
+//! What the daemon answers: clients on the control socket (`server`, `control`, `runs`, in the terms of `protocol`), and `monitoring` there
+//! and over TCP (`tcp`, with the certificate and token of `tls`).
 
-pub(super) mod monitoring;
+mod connections;
+mod control;
+mod monitoring;
 pub mod protocol;
-pub(super) mod runs;
+mod runs;
 pub(super) mod server;
+pub(super) mod tcp;
+pub(super) mod tls;

@@ -1,92 +1,92 @@
-//! What is said on the control socket: HTTP/1.1 with JSON bodies, under `/v1`.
+//! The protocol of the control socket: HTTP/1.1 with JSON bodies, under `/v1`.
 //!
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/daemon` | [`DaemonView`] |
-//! | `GET /v1/overview` | [`OverviewAnswer`]: a fresh look at everything |
-//! | `GET /v1/store?journal=N` | [`Remembered`]: what the store has, with at most N lines of the journal |
-//! | `POST /v1/apply` with [`ApplyRequest`] | lines of [`Line`], as it happens |
-//! | `POST /v1/runs/ID/answer` with `true` or `false` | the answer to [`Line::Confirm`] |
-//! | `POST /v1/runs/ID/stop` | finishes the running steps, and begins no other |
-//! | `POST /v1/act` with [`OperationRequest`] | `Result<OperationResult, OperationError>` |
-//! | `POST /v1/reconcile` | makes a pass soon |
+//! | `GET /v1/overview` | [`OverviewAnswer`]: manifests and backends as read and observed now |
+//! | `GET /v1/store?journal=N` | [`StoreAnswer`]: the contents of the store, with at most N entries of the journal |
+//! | `POST /v1/apply` with [`ApplyRequest`] | lines of [`RunLine`], while it runs |
+//! | `POST /v1/runs/ID/answer` with `true` or `false` | the answer to [`RunLine::Confirm`] |
+//! | `POST /v1/runs/ID/stop` | finishes the running steps and starts no others |
+//! | `POST /v1/operation` with [`OperationRequest`] | [`OperationAnswer`] |
+//! | `POST /v1/reconcile` | requests a pass |
 //!
-//! Answers other than 200 carry a sentence. Both ends are of one version: [`VERSION`] is in every request, and another is refused.
+//! Answers other than 200 carry an error message. Client and daemon must be of the same version: each request carries [`VERSION`].
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{OperationError, Options, Report};
+use crate::engine::{Operation, OperationError, OperationResult, Options, Report};
 use crate::model::{DriverError, JournalEntry, Name, ObjectId, OpenIntent, Outcome, ProblemView, Reading, Records};
 use crate::plan::{Overview, Plan, Retry};
 use crate::store::StoreError;
 
-/// The socket's name in the store's directory.
+/// The name of the socket in the state directory.
 pub const SOCKET: &str = "kiln.sock";
-/// The header with the version.
+/// The header with the client's version.
 pub const HEADER: &str = "kiln-version";
-/// What is spoken here. What is said is the inside of one version of Kiln, so it is that.
+/// The version of the protocol. It carries internal types, so it is the version of Kiln.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// A path as it is said here: absolute, and with no links in it, as far as it is there.
+/// Returns a path in the form that the protocol compares: absolute, with symbolic links resolved as far as it exists.
 pub fn real(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
 }
 
-/// What a person asks to be applied.
+/// A request to apply.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ApplyRequest {
     /// See [`real`].
     pub specs: PathBuf,
-    /// Digests that are approved.
+    /// Approved digests.
     pub approve: Vec<String>,
-    /// The person who asks, for the journal.
+    /// The person who applies, for the journal.
     #[serde(default)]
     pub by: Option<String>,
-    /// A saved plan: this and nothing else, or nothing; and the reading that it was made for.
+    /// A saved plan, to be executed exactly or refused, and the reading that it was made for.
     pub saved: Option<(Plan, Reading)>,
-    /// Only these, and what they need.
+    /// Only these objects and what they depend on.
     pub only: Vec<ObjectId>,
-    /// Whether the manifests count as all that the owner has, though SPECS is a file: `--prune`.
+    /// `--prune`: the manifests count as complete although SPECS is a file.
     #[serde(default)]
     pub prune: bool,
 }
 
-/// What an apply says while it runs. Steps are told by their index in the plan.
+/// A line of the answer to an apply. Steps are named by their index in the plan.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Line {
-    /// The first: the number of the run, for `/v1/runs/ID`.
+pub enum RunLine {
+    /// The first line: the number of the run, for `/v1/runs/ID`.
     Begun(u64),
-    /// Something a person should know.
+    /// A note for the person.
     Note(String),
-    /// The plan that is about to run.
+    /// The plan that is about to be executed.
     Planned(Plan),
     /// A step begins.
     Started(usize),
-    /// Bytes done, of bytes.
+    /// The progress of a step: bytes done and bytes in total.
     Progress(usize, u64, u64),
-    /// A step is tried again after so many milliseconds.
+    /// A step failed and is tried again after this many milliseconds.
     Retrying(usize, DriverError, u64),
     /// A step ended.
     Finished(usize, Result<Outcome, DriverError>),
-    /// A step was not begun.
+    /// A step was not started, and why.
     Skipped(usize, String),
-    /// May the irreversible steps of this plan be made? The run waits for the answer.
+    /// Asks for confirmation of the irreversible steps of this plan. The run waits for the answer.
     Confirm(Plan),
-    /// The last, of a run that came to its end.
+    /// The last line of a run that finished.
     Done(Box<Report>),
-    /// The only one, where the manifests have problems.
+    /// The last line of a run that was not made because the manifests have problems.
     Invalid(Vec<ProblemView>),
-    /// The last, where the run could not be made: exit code 7.
+    /// The last line of a run that was refused: exit code 7.
     Refused(String),
-    /// The last, where the store failed.
+    /// The last line if the store failed.
     Store(StoreError),
 }
 
 impl ApplyRequest {
-    /// What an apply of these options asks for.
+    /// Returns the request for an apply with these options.
     pub fn new(specs: &Path, options: &Options, reading: &Reading) -> Self {
         Self {
             specs: real(specs),
@@ -99,21 +99,21 @@ impl ApplyRequest {
     }
 }
 
-/// A decision by hand, and for which manifests.
+/// An operation, and the manifests that it concerns.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct OperationRequest {
     /// See [`real`].
     pub specs: PathBuf,
-    /// What to do.
-    pub act: crate::engine::Operation,
+    /// The operation.
+    pub operation: Operation,
 }
 
-/// What came of a decision by hand.
+/// The result of an operation.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum OperationAnswer {
     /// It was carried out.
-    Done(crate::engine::OperationResult),
-    /// It was not.
+    Done(OperationResult),
+    /// It failed.
     Failed(OperationError),
     /// The manifests have problems.
     Invalid(Vec<ProblemView>),
@@ -121,65 +121,65 @@ pub enum OperationAnswer {
     OtherSpecs(String),
 }
 
-/// A fresh look at everything.
+/// Manifests and backends as read and observed now.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct OverviewAnswer {
-    /// What is declared; of files with a problem, what they last said.
+    /// The specs. A file with problems contributes its last valid content.
     pub reading: Arc<Reading>,
-    /// What was seen and planned.
+    /// The observations, the records and the plan.
     pub overview: Overview,
-    /// What is wrong with the manifests.
+    /// The problems of the manifests.
     pub problems: Vec<ProblemView>,
 }
 
-/// What the store has.
+/// The contents of the store.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Remembered {
-    /// Backends and objects.
+pub struct StoreAnswer {
+    /// The records of backends and objects.
     pub records: Arc<Records>,
-    /// Steps of which the end is not known.
+    /// Steps whose result is not known.
     pub intents: Vec<OpenIntent>,
-    /// Its last lines.
+    /// The last entries of the journal, oldest first.
     pub journal: Vec<JournalEntry>,
 }
 
-/// The daemon at a glance. Times are in RFC 3339.
+/// The state of the daemon. Times are in RFC 3339.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DaemonView {
-    /// Of the program.
+    /// The version of the program.
     pub version: String,
-    /// Of the process.
+    /// The process id.
     pub pid: u32,
-    /// What it follows, absolute, with the links that are in it: see [`real`].
+    /// SPECS as an absolute path; symbolic links are not resolved.
     pub specs: PathBuf,
-    /// When it began.
+    /// When the daemon started.
     pub started_at: String,
-    /// For how long it has run, by the clock that does not jump.
+    /// How long it has run, by the monotonic clock.
     pub uptime_seconds: u64,
-    /// The revision that everything was last brought to.
+    /// The revision that was last applied completely.
     pub revision_applied: Option<String>,
     /// The revision that was last read.
     pub revision_attempted: Option<String>,
     /// The last pass.
     pub last_pass: Option<PassView>,
-    /// The one that is being made.
+    /// The pass that runs now.
     pub running: Option<RunningView>,
-    /// When the next one begins at the latest.
+    /// When the next pass begins at the latest.
     pub next_pass_at: Option<String>,
-    /// Whether every backend was seen, once.
+    /// Whether every backend has been observed at least once.
     pub ready: bool,
-    /// Where `--listen` answers, as a URL.
+    /// The URL of `--listen`.
     pub listening: Option<String>,
-    /// What is wrong with the manifests.
+    /// The problems of the manifests.
     pub problems: Vec<ProblemView>,
     /// Objects whose last step failed.
     pub retries: Vec<Retry>,
-    /// Backends that are left alone for a while.
+    /// Backends whose circuit breaker is open.
     pub open_breakers: Vec<BreakerView>,
 }
 
-/// A pass that has ended.
+/// A finished pass.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PassView {
@@ -187,7 +187,7 @@ pub struct PassView {
     pub began_at: String,
     /// How long it took.
     pub millis: u64,
-    /// For which revision.
+    /// The revision of its manifests.
     pub revision: String,
     /// `done`, `stopped`, `failed` or `invalid`.
     pub ending: String,
@@ -195,32 +195,32 @@ pub struct PassView {
     pub changed: usize,
     /// Steps that failed.
     pub failed: usize,
-    /// Steps that were postponed, or that wait for others.
+    /// Steps that were postponed or wait for others.
     pub postponed: usize,
-    /// Objects that are held.
+    /// How many objects are held.
     pub held: usize,
 }
 
-/// A pass that is being made.
+/// A pass that runs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunningView {
-    /// Since when.
+    /// When it began.
     pub since: String,
-    /// Whether a person asked for it.
+    /// Whether a client requested it.
     pub by_hand: bool,
 }
 
-/// A backend that is left alone for a while.
+/// A backend whose circuit breaker is open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BreakerView {
-    /// Which.
+    /// The name of the backend.
     pub backend: Name,
-    /// In a row.
+    /// Failures in a row.
     pub failures: u32,
-    /// The last one.
+    /// The last error.
     pub error: String,
-    /// When it is asked again.
+    /// When the next probe is due.
     pub next_attempt_at: String,
 }

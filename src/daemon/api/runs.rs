@@ -1,4 +1,4 @@
-//! Applies that clients ask for: each a pass of the daemon, told to its client line by line.
+//! Applies requested by clients: each is a pass of the daemon, reported to its client line by line.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,61 +10,61 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::super::pass::{By, Refused};
+use super::super::pass::{PassRefused, Trigger};
 use super::super::reconciler::Reconciler;
-use super::protocol::{ApplyRequest, Line};
+use super::protocol::{ApplyRequest, RunLine};
 use crate::engine::{Event, Report, Reporter};
 use crate::manifest::problem_views;
 use crate::model::Action;
 use crate::plan::Plan;
 
-/// A question that nobody answers for so long is answered with no: meanwhile nothing else is done.
+/// How long a run waits for a confirmation; no answer counts as no. Meanwhile no other pass is made.
 const ANSWER: Duration = Duration::from_secs(120);
-/// How often the progress of a step is told: enough for a bar to move, and few lines for a client that has stopped reading.
+/// How often the progress of a step is reported: enough for a progress bar, and few lines for a client that has stopped reading.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
-/// The applies that run now.
+/// The applies of clients that run or wait for their turn.
 #[derive(Default)]
 pub(in crate::daemon) struct Runs {
     next: AtomicU64,
-    running: Mutex<HashMap<u64, Run>>,
+    running: Mutex<HashMap<u64, ClientRun>>,
 }
 
-struct Run {
+struct ClientRun {
     stop: CancellationToken,
-    /// Waits for the answer to a question.
+    /// Receives the answer to the confirmation that the run waits for.
     question: Option<oneshot::Sender<bool>>,
 }
 
 impl Runs {
-    fn running(&self) -> MutexGuard<'_, HashMap<u64, Run>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<u64, ClientRun>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers the question of a run. Whether there was one.
+    /// Answers the confirmation of a run. Returns whether it waits for one.
     pub(in crate::daemon) fn answer(&self, run: u64, yes: bool) -> bool {
         let question = self.running().get_mut(&run).and_then(|run| run.question.take());
         question.is_some_and(|question| question.send(yes).is_ok())
     }
 
-    /// Lets the running steps of a run end, and begins no other. Whether there is such a run.
+    /// Lets the running steps of a run finish and starts no others. Returns whether the run exists.
     pub(in crate::daemon) fn stop(&self, run: u64) -> bool {
         self.running().get(&run).map(|run| run.stop.cancel()).is_some()
     }
 }
 
-/// Begins an apply. What it has to say comes out of the channel, until it is closed; who lets go of the channel has gone away, which stops
-/// the run as a first Ctrl-C does.
+/// Starts an apply and returns the channel of its lines. Dropping the channel means that the client has disconnected; it stops the run as a
+/// first Ctrl-C does.
 pub(in crate::daemon) fn apply(
     reconciler: &Arc<Reconciler>,
     runs: &Arc<Runs>,
     ask: ApplyRequest,
-) -> mpsc::UnboundedReceiver<Line> {
+) -> mpsc::UnboundedReceiver<RunLine> {
     let (lines, receiver) = mpsc::unbounded_channel();
     let (reconciler, runs) = (Arc::clone(reconciler), Arc::clone(runs));
     let run = runs.next.fetch_add(1, Ordering::Relaxed);
     let stop = reconciler.stop.child_token();
-    runs.running().insert(run, Run { stop: stop.clone(), question: None });
+    runs.running().insert(run, ClientRun { stop: stop.clone(), question: None });
     let gone = (lines.clone(), stop.clone());
     let gone = tokio::spawn(async move {
         gone.0.closed().await;
@@ -76,58 +76,58 @@ pub(in crate::daemon) fn apply(
             lines: lines.clone(),
             runs: Arc::clone(&runs),
             stop: stop.clone(),
-            told: Mutex::default(),
+            reported: Mutex::default(),
         });
-        reporter.tell(Line::Begun(run));
+        reporter.send(RunLine::Begun(run));
         if reconciler.turn.try_lock().is_err() {
-            reporter.tell(Line::Note("the daemon is making a pass; this one comes after it".to_owned()));
+            reporter.send(RunLine::Note("the daemon is making a pass; this one follows it".to_owned()));
         }
-        let last = last_line(reconciler.pass(By::Hand(ask), stop, reporter).await);
-        // A client that has gone away asks no more.
+        let last = last_line(reconciler.pass(Trigger::Client(ask), stop, reporter).await);
+        // A client that has disconnected needs no answer.
         let _ = lines.send(last);
         runs.running().remove(&run);
-        // It keeps the channel open.
+        // The task holds a sender, which would keep the channel open.
         gone.abort();
     });
     receiver
 }
 
-/// What a client is told at the end. A pass that was not made is never told as one that was.
-fn last_line(result: Result<Report, Refused>) -> Line {
+/// Returns the last line for the client. It never reports a pass that was not made as done.
+fn last_line(result: Result<Report, PassRefused>) -> RunLine {
     match result {
-        Ok(report) => Line::Done(Box::new(report)),
-        Err(Refused::Problems(problems)) => Line::Invalid(problem_views(&problems)),
-        Err(Refused::Store(error)) => Line::Store(error),
+        Ok(report) => RunLine::Done(Box::new(report)),
+        Err(PassRefused::Problems(problems)) => RunLine::Invalid(problem_views(&problems)),
+        Err(PassRefused::Store(error)) => RunLine::Store(error),
         Err(
-            refused @ (Refused::OtherSpecs
-            | Refused::Unusable
-            | Refused::Unchanged
-            | Refused::Checkout
-            | Refused::Written),
-        ) => Line::Refused(refused.to_string()),
+            refused @ (PassRefused::OtherSpecs
+            | PassRefused::Unusable
+            | PassRefused::Unchanged
+            | PassRefused::Checkout
+            | PassRefused::Written),
+        ) => RunLine::Refused(refused.to_string()),
     }
 }
 
 struct RunReporter {
     run: u64,
-    lines: mpsc::UnboundedSender<Line>,
+    lines: mpsc::UnboundedSender<RunLine>,
     runs: Arc<Runs>,
     stop: CancellationToken,
-    /// When the progress of a step was last told.
-    told: Mutex<HashMap<usize, Instant>>,
+    /// When the progress of each step was last reported.
+    reported: Mutex<HashMap<usize, Instant>>,
 }
 
 impl RunReporter {
-    fn tell(&self, line: Line) {
-        // Who listens no more has stopped the run already.
+    fn send(&self, line: RunLine) {
+        // A client that has disconnected stops the run itself.
         let _ = self.lines.send(line);
     }
 
     fn is_due(&self, step: usize) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = told.get(&step).is_none_or(|last| last.elapsed() >= PROGRESS_EVERY);
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = reported.get(&step).is_none_or(|last| last.elapsed() >= PROGRESS_EVERY);
         if is_due {
-            told.insert(step, Instant::now());
+            reported.insert(step, Instant::now());
         }
         is_due
     }
@@ -137,14 +137,14 @@ impl RunReporter {
 impl Reporter for RunReporter {
     fn event(&self, event: Event<'_>) {
         match event {
-            Event::Note(note) => self.tell(Line::Note(note)),
-            Event::Planned(plan) => self.tell(Line::Planned(plan.clone())),
-            Event::Started(step, _) => self.tell(Line::Started(step)),
-            Event::Progress(step, done, all) if self.is_due(step) => self.tell(Line::Progress(step, done, all)),
+            Event::Note(note) => self.send(RunLine::Note(note)),
+            Event::Planned(plan) => self.send(RunLine::Planned(plan.clone())),
+            Event::Started(step, _) => self.send(RunLine::Started(step)),
+            Event::Progress(step, done, all) if self.is_due(step) => self.send(RunLine::Progress(step, done, all)),
             Event::Progress(..) => {}
-            Event::Retrying(step, _, error, millis) => self.tell(Line::Retrying(step, error.clone(), millis)),
-            Event::Finished(step, _, result) => self.tell(Line::Finished(step, result.clone())),
-            Event::Skipped(step, _, why) => self.tell(Line::Skipped(step, why.to_owned())),
+            Event::Retrying(step, _, error, millis) => self.send(RunLine::Retrying(step, error.clone(), millis)),
+            Event::Finished(step, _, result) => self.send(RunLine::Finished(step, result.clone())),
+            Event::Skipped(step, _, why) => self.send(RunLine::Skipped(step, why.to_owned())),
         }
     }
 
@@ -154,20 +154,20 @@ impl Reporter for RunReporter {
             Some(run) => run.question = Some(question),
             None => return false,
         }
-        self.tell(Line::Confirm(plan.clone()));
+        self.send(RunLine::Confirm(plan.clone()));
         let yes = tokio::select! {
             answer = answer => answer.unwrap_or(false),
             () = self.stop.cancelled() => false,
             () = tokio::time::sleep(ANSWER) => {
                 let minutes = ANSWER.as_secs() / 60;
-                self.tell(Line::Note(format!("no answer for {minutes} minutes, and others wait: that counts as no")));
+                self.send(RunLine::Note(format!("no answer within {minutes} minutes: that counts as no, so that other passes can run")));
                 false
             }
         };
         if !yes && plan.steps.iter().any(|step| matches!(step.action, Action::Destroy)) {
-            let note = "what its document removes with `onRemove: Delete` the daemon destroys all the same, by itself: \
-                        `kiln suspend KIND/NAME --reason TEXT` keeps it";
-            self.tell(Line::Note(note.to_owned()));
+            let note = "the daemon itself still destroys objects that were removed from the manifests with `onRemove: Delete`: \
+                        `kiln suspend KIND/NAME --reason TEXT` keeps one";
+            self.send(RunLine::Note(note.to_owned()));
         }
         yes
     }
@@ -182,25 +182,31 @@ mod tests {
     use crate::store::StoreError;
 
     #[test]
-    fn a_pass_that_was_not_made_is_told_with_its_own_reason() {
-        let others = [Refused::OtherSpecs, Refused::Unusable, Refused::Unchanged, Refused::Checkout, Refused::Written];
+    fn a_pass_that_was_not_made_is_reported_with_its_reason() {
+        let others = [
+            PassRefused::OtherSpecs,
+            PassRefused::Unusable,
+            PassRefused::Unchanged,
+            PassRefused::Checkout,
+            PassRefused::Written,
+        ];
         for refused in others {
             let why = refused.to_string();
             let line = last_line(Err(refused));
-            assert!(matches!(&line, Line::Refused(told) if *told == why), "{why}: {line:?}");
+            assert!(matches!(&line, RunLine::Refused(told) if *told == why), "{why}: {line:?}");
         }
         let full = StoreError::Io { path: "state".to_owned(), message: "no space".to_owned() };
-        let line = last_line(Err(Refused::Store(full)));
-        assert!(matches!(&line, Line::Store(told) if told.to_string().contains("no space")), "{line:?}");
-        assert!(matches!(last_line(Err(Refused::Problems(Arc::new([])))), Line::Invalid(_)));
-        assert!(matches!(last_line(Ok(Report::default())), Line::Done(_)));
+        let line = last_line(Err(PassRefused::Store(full)));
+        assert!(matches!(&line, RunLine::Store(told) if told.to_string().contains("no space")), "{line:?}");
+        assert!(matches!(last_line(Err(PassRefused::Problems(Arc::new([])))), RunLine::Invalid(_)));
+        assert!(matches!(last_line(Ok(Report::default())), RunLine::Done(_)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_saved_plan_of_other_manifests_is_refused_and_changes_nothing() {
         let bench = Bench::new().await;
         let manifests = bench.reconciler.read().await;
-        let By::Hand(ask) = ask(&bench) else { unreachable!() };
+        let Trigger::Client(ask) = ask(&bench) else { unreachable!() };
         let plan = bench.pass().await.unwrap().plan.unwrap();
         bench.volume("c");
         let ask = ApplyRequest { saved: Some((plan, crate::model::Reading::clone(&manifests.reading))), ..ask };
@@ -210,7 +216,7 @@ mod tests {
             told.push(line);
         }
         let last = told.last();
-        assert!(matches!(last, Some(Line::Refused(why)) if why.contains("other manifests")), "{told:?}");
+        assert!(matches!(last, Some(RunLine::Refused(why)) if why.contains("other manifests")), "{told:?}");
         assert_eq!(bench.live(), 2);
     }
 }

@@ -1,0 +1,338 @@
+//! The requests of the control socket (see `protocol`), and how each is answered.
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Json;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Path as UrlPath, Query, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{Router, get, post};
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::super::reconciler::Reconciler;
+use super::super::state::Certainty;
+use super::connections::{AnswerBody, Connection, RequestInProgress, STALLED};
+use super::monitoring;
+use super::protocol::{
+    ApplyRequest, DaemonView, HEADER, OperationAnswer, OperationRequest, OverviewAnswer, RunLine, StoreAnswer, VERSION,
+    real,
+};
+use super::runs::{Runs, apply};
+use crate::engine;
+use crate::manifest::problem_views;
+use crate::plan::Overview;
+
+/// The largest body of a request. A saved plan of 100,000 volumes has about 60 MB.
+const BODY: usize = 256 << 20;
+
+/// The state that the answers are made from.
+#[derive(Clone)]
+struct Api {
+    reconciler: Arc<Reconciler>,
+    runs: Arc<Runs>,
+    /// The last observation, and when it began: it answers requests that came before that.
+    observed: Arc<tokio::sync::Mutex<Option<(Instant, Bytes)>>>,
+    /// Requests that wait for an observation. While there is more than one, the last observation is kept for them.
+    waiting: Arc<AtomicUsize>,
+}
+
+pub(super) fn routes(reconciler: Arc<Reconciler>) -> Router {
+    let monitoring = monitoring::routes(Arc::clone(&reconciler));
+    let api = Api { reconciler, runs: Arc::default(), observed: Arc::default(), waiting: Arc::default() };
+    Router::new()
+        .route("/v1/daemon", get(daemon))
+        .route("/v1/overview", get(overview))
+        .route("/v1/store", get(store))
+        .route("/v1/apply", post(begin_apply))
+        .route("/v1/runs/{run}/answer", post(answer))
+        .route("/v1/runs/{run}/stop", post(stop))
+        .route("/v1/operation", post(operate))
+        .route("/v1/reconcile", post(reconcile))
+        .layer(middleware::from_fn(checked))
+        .with_state(api)
+        .merge(monitoring)
+}
+
+/// Refuses clients of another version, and receives the body before the request takes part in anything.
+async fn checked(request: Request, next: Next) -> Response {
+    let theirs = request.headers().get(HEADER).and_then(|value| value.to_str().ok()).unwrap_or("another version");
+    if theirs != VERSION {
+        let text = format!(
+            "this daemon is kiln {VERSION}, and the client is {theirs}: restart the daemon, or use the same version"
+        );
+        return (StatusCode::UPGRADE_REQUIRED, text).into_response();
+    }
+    let (head, body) = request.into_parts();
+    match tokio::time::timeout(STALLED, to_bytes(body, BODY)).await {
+        Ok(Ok(bytes)) => {
+            let request = head.extensions.get::<Connection>().cloned().map(RequestInProgress::new);
+            let response = next.run(Request::from_parts(head, Body::from(bytes))).await;
+            response.map(|body| Body::new(AnswerBody { body, _request: request }))
+        }
+        Ok(Err(error)) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, "the body of the request was not received in time").into_response(),
+    }
+}
+
+async fn daemon(State(api): State<Api>) -> Json<DaemonView> {
+    Json(api.reconciler.view())
+}
+
+async fn overview(State(api): State<Api>) -> Response {
+    let asked = Instant::now();
+    let _waiting = Counted::new(&api.waiting);
+    let mut observed = api.observed.lock().await;
+    let bytes = match observed.as_ref().filter(|(began, _)| *began >= asked) {
+        Some((_, bytes)) => bytes.clone(),
+        None => {
+            let began = Instant::now();
+            // A task of its own, which a client that disconnects does not interrupt: abandoned driver calls would count as failed ones.
+            let bytes = match tokio::spawn(observe(Arc::clone(&api.reconciler))).await {
+                Ok(Ok(bytes)) => bytes,
+                Ok(Err(why)) => return (StatusCode::INTERNAL_SERVER_ERROR, why).into_response(),
+                Err(_) => {
+                    return (StatusCode::INTERNAL_SERVER_ERROR, "the observation panicked (a bug in Kiln)")
+                        .into_response();
+                }
+            };
+            *observed = (api.waiting.load(Ordering::Relaxed) > 1).then(|| (began, bytes.clone()));
+            bytes
+        }
+    };
+    json(bytes)
+}
+
+/// Reads the manifests, observes all backends and plans; the result as JSON.
+async fn observe(reconciler: Arc<Reconciler>) -> Result<Bytes, String> {
+    let manifests = reconciler.read().await;
+    // A command by a person needs no confirmation read, so the answer shows removals at once. A vanished directory waits here too.
+    let settles_at = reconciler.known().confirmed.settles_at(&manifests.content, Instant::now());
+    let reading = reconciler.with_certainty(&manifests, &Certainty { settles_at, ..Certainty::default() });
+    let overview = engine::overview(&reconciler.setup(Arc::clone(&reading)), &[]).await;
+    let overview = Overview { retries: reconciler.retries(), ..overview };
+    let overview = OverviewAnswer { problems: problem_views(&manifests.problems), reading, overview };
+    let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&overview)).await;
+    json.map_err(|error| error.to_string())?.map(Bytes::from).map_err(|error| error.to_string())
+}
+
+/// Counts one request until it is dropped.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn json(bytes: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
+}
+
+#[derive(Deserialize)]
+struct StoreQuery {
+    journal: usize,
+}
+
+async fn store(State(api): State<Api>, Query(query): Query<StoreQuery>) -> Response {
+    let store = Arc::clone(&api.reconciler.config.store);
+    let read = tokio::task::spawn_blocking(move || {
+        let (records, intents, journal) = (store.records()?, store.intents()?, store.journal(query.journal)?);
+        Ok::<_, crate::store::StoreError>(serde_json::to_vec(&StoreAnswer { records, intents, journal }))
+    });
+    match read.await {
+        Ok(Ok(Ok(bytes))) => json(Bytes::from(bytes)),
+        Ok(Ok(Err(error))) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "reading the store panicked (a bug in Kiln)").into_response(),
+    }
+}
+
+/// Returns why a request for other manifests than those that the daemon follows is refused.
+fn other_specs(reconciler: &Reconciler, theirs: &Path) -> Option<String> {
+    let (pid, ours) = (std::process::id(), reconciler.specs.display());
+    let message =
+        || format!("the store is in use by the daemon {pid}, which follows {ours} and not {}", theirs.display());
+    (real(&reconciler.specs) != real(theirs)).then(message)
+}
+
+async fn begin_apply(State(api): State<Api>, Json(ask): Json<ApplyRequest>) -> Response {
+    let mut lines = match other_specs(&api.reconciler, &ask.specs).filter(|_| ask.saved.is_none()) {
+        Some(message) => {
+            let (sender, lines) = tokio::sync::mpsc::unbounded_channel();
+            // Sending cannot fail: `lines` receives below.
+            let _ = sender.send(RunLine::Refused(message));
+            lines
+        }
+        None => apply(&api.reconciler, &api.runs, ask),
+    };
+    let stream = futures_util::stream::poll_fn(move |context| {
+        lines.poll_recv(context).map(|line| {
+            line.map(|line| {
+                // A line always serialises: paths arrived as text.
+                let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
+                bytes.push(b'\n');
+                Ok::<_, Infallible>(Bytes::from(bytes))
+            })
+        })
+    });
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response()
+}
+
+async fn answer(State(api): State<Api>, UrlPath(run): UrlPath<u64>, Json(yes): Json<bool>) -> StatusCode {
+    ok_if(api.runs.answer(run, yes))
+}
+
+async fn stop(State(api): State<Api>, UrlPath(run): UrlPath<u64>) -> StatusCode {
+    ok_if(api.runs.stop(run))
+}
+
+fn ok_if(is_found: bool) -> StatusCode {
+    if is_found { StatusCode::OK } else { StatusCode::NOT_FOUND }
+}
+
+async fn operate(
+    State(api): State<Api>,
+    Json(OperationRequest { specs, operation }): Json<OperationRequest>,
+) -> Json<OperationAnswer> {
+    if let Some(message) = other_specs(&api.reconciler, &specs) {
+        return Json(OperationAnswer::OtherSpecs(message));
+    }
+    // A task of its own, which a client that disconnects does not interrupt.
+    let operated = tokio::spawn(async move {
+        // A change of records only need not wait for a step that runs for an hour.
+        let _turn = match operation.needs_the_owner_alone() {
+            true => None,
+            false => Some(api.reconciler.turn.lock().await),
+        };
+        let manifests = api.reconciler.read().await;
+        let is_enough = manifests.usable && operation.needs_the_owner_alone();
+        if !manifests.problems.is_empty() && !is_enough {
+            return OperationAnswer::Invalid(problem_views(&manifests.problems));
+        }
+        // Manifests that were read only once may be incomplete: an absence in them is not believed.
+        let certainty = {
+            let (mut known, now) = (api.reconciler.known(), Instant::now());
+            let confirm_at = known.confirmed.read(&manifests.content, now);
+            Certainty { confirm_at, settles_at: known.confirmed.settles_at(&manifests.content, now), prune: false }
+        };
+        let reading = api.reconciler.with_certainty(&manifests, &certainty);
+        let end_if_store = |error: &engine::OperationError| {
+            if let engine::OperationError::Store(error) = error {
+                api.reconciler.end(error);
+            }
+        };
+        let answer = match engine::operate(&api.reconciler.setup(reading), operation).await {
+            Ok(said) => {
+                match &said {
+                    engine::OperationResult::Sentences(said) => {
+                        said.iter().for_each(|said| tracing::info!("by a client: {said}"))
+                    }
+                    engine::OperationResult::Executed(engine::Executed { done, left }) => {
+                        done.iter().for_each(|done| tracing::info!("by a client: {done}"));
+                        left.iter().for_each(|why| tracing::warn!("by a client: {why}"));
+                        left.iter().for_each(end_if_store);
+                    }
+                    engine::OperationResult::ToPurge(..) => {}
+                    engine::OperationResult::Recorded(engine::Written { said, missed }) => {
+                        said.iter().for_each(|said| tracing::info!("by a client: {said}"));
+                        missed.iter().for_each(|missed| tracing::warn!("{missed}"));
+                    }
+                }
+                OperationAnswer::Done(said)
+            }
+            Err(error) => {
+                end_if_store(&error);
+                OperationAnswer::Failed(error)
+            }
+        };
+        // The decision may allow or require steps.
+        api.reconciler.wake.notify_one();
+        answer
+    });
+    let panicked = |_| {
+        OperationAnswer::Failed(engine::OperationError::Failed("the operation panicked (a bug in Kiln)".to_owned()))
+    };
+    Json(operated.await.unwrap_or_else(panicked))
+}
+
+async fn reconcile(State(api): State<Api>) -> StatusCode {
+    api.reconciler.wake.notify_one();
+    StatusCode::OK
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::daemon::schedule::CONFIRM;
+    use crate::daemon::tests::{Bench, HOUR};
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::engine::{Operation, OperationError, OperationResult, Purge};
+
+    fn api(bench: &Bench) -> State<Api> {
+        let reconciler = Arc::clone(&bench.reconciler);
+        State(Api { reconciler, runs: Arc::default(), observed: Arc::default(), waiting: Arc::default() })
+    }
+
+    async fn asks(bench: &Bench, specs: PathBuf, operation: Operation) -> OperationAnswer {
+        super::operate(api(bench), Json(OperationRequest { specs, operation })).await.0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operation_of_a_client_does_not_act_on_an_absence_that_was_read_once() {
+        let bench = Bench::new().await;
+        bench.remove("b.yaml");
+        bench.confirmed().await;
+        bench.write(
+            "stack.yaml",
+            &std::fs::read_to_string(bench.specs().join("stack.yaml")).unwrap().replace("1h", "2h"),
+        );
+        bench.later(HOUR).await;
+        // A pass records the time, which a purge has to agree with.
+        bench.pass().await.unwrap();
+        bench.write("more.yaml", "# being written\n");
+        let list = || asks(&bench, bench.specs(), Operation::ListPurge(Purge::Expired));
+        let answer = list().await;
+        assert!(
+            matches!(&answer, OperationAnswer::Done(OperationResult::ToPurge(found, 1)) if found.is_empty()),
+            "{answer:?}"
+        );
+        bench.later(CONFIRM.as_secs()).await;
+        let answer = list().await;
+        assert!(
+            matches!(&answer, OperationAnswer::Done(OperationResult::ToPurge(found, 0)) if found.len() == 1),
+            "{answer:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn commands_for_other_specs_are_refused() {
+        let bench = Bench::new().await;
+        let other = tempfile::tempdir().unwrap();
+        let forget = || Operation::ForgetObject((crate::model::Kind::Volume, "a".parse().unwrap()).into(), None);
+        let answer = asks(&bench, real(other.path()), forget()).await;
+        assert!(matches!(answer, OperationAnswer::OtherSpecs(_)), "{answer:?}");
+        let answer = asks(&bench, bench.specs(), forget()).await;
+        assert!(matches!(answer, OperationAnswer::Failed(OperationError::Usage(_))), "the volume exists: {answer:?}");
+        let ask =
+            |specs| ApplyRequest { specs, approve: Vec::new(), by: None, saved: None, only: Vec::new(), prune: false };
+        let refused = begin_apply(api(&bench), Json(ask(real(other.path())))).await;
+        let lines = to_bytes(refused.into_body(), BODY).await.unwrap();
+        let line: RunLine = serde_json::from_slice(&lines).unwrap();
+        assert!(matches!(line, RunLine::Refused(_)), "{line:?}");
+        assert_eq!(bench.live(), 2);
+    }
+}

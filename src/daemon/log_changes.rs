@@ -1,0 +1,81 @@
+//! Log lines about conditions that last over many passes: each is logged when it begins, changes and ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::manifest::ManifestState;
+use crate::model::{Name, Verb};
+use crate::plan::{Observation, Plan, World};
+use crate::report::Commands;
+
+/// Logs the problems of the manifests, whenever they change.
+pub(super) fn log_problems(before: Option<&ManifestState>, now: &ManifestState) {
+    let same = |before: &ManifestState| before.problems == now.problems;
+    if before.is_some_and(same) {
+        return;
+    }
+    for problem in now.problems.iter() {
+        tracing::warn!("{}: {}", problem.place, problem.message);
+    }
+    match (before, now.problems.len()) {
+        (_, 0) if before.is_some_and(|before| !before.problems.is_empty()) => {
+            tracing::info!("the manifests have no problems any more")
+        }
+        (_, 0) => {}
+        (_, _) => tracing::warn!(
+            "while a manifest has problems, nothing is removed and its last valid content stays in force"
+        ),
+    }
+}
+
+/// Logs each hold once, and its end.
+///
+/// A hold that only waits for the confirmation read (a removal, or a new volume that may be the removed one renamed) is not logged: the
+/// step is logged when it is made.
+pub(super) fn log_held(logged: &mut BTreeSet<String>, plan: &Plan, unconfirmed: bool, commands: &Commands) {
+    let mut now = BTreeSet::new();
+    for held in &plan.held {
+        let what = format!("{}/{} ({}): {}", held.kind.as_lower(), held.name, held.action, held.reason);
+        let is_logged = logged.contains(&what);
+        if unconfirmed && !is_logged && matches!(held.action, Verb::Create | Verb::Remove | Verb::Destroy) {
+            continue;
+        }
+        if !is_logged && !now.contains(&what) {
+            let (message, fix) = (commands.complete(&held.message), commands.complete(&held.fix));
+            tracing::warn!("held: {what}: {message}; fix: {fix}");
+        }
+        now.insert(what);
+    }
+    for gone in logged.difference(&now) {
+        tracing::info!("no longer held: {gone}");
+    }
+    *logged = now;
+}
+
+/// Logs each warning of the plan once, until the plan no longer has it.
+pub(super) fn log_warnings(logged: &mut BTreeSet<String>, plan: &Plan, commands: &Commands) {
+    let now: BTreeSet<String> = plan.warnings.iter().map(|w| format!("{}: {}", w.code, w.message)).collect();
+    now.difference(logged).for_each(|warning| tracing::warn!("{}", commands.complete(warning)));
+    *logged = now;
+}
+
+/// Logs the gaps in the observations of the backends, whenever they change.
+pub(super) fn log_gaps(logged: &mut BTreeMap<Name, Vec<String>>, world: &World) {
+    let mut now = BTreeMap::new();
+    for (name, view) in world {
+        let (Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) = view else { continue };
+        if observed.gaps.is_empty() {
+            continue;
+        }
+        if logged.get(name) != Some(&observed.gaps) {
+            tracing::warn!(backend = %name, "observed only in part: {}", observed.gaps.join("; "));
+        }
+        now.insert(name.clone(), observed.gaps.clone());
+    }
+    for name in logged
+        .keys()
+        .filter(|name| matches!(world.get(*name), Some(Observation::Seen { .. })) && !now.contains_key(*name))
+    {
+        tracing::info!(backend = %name, "observed completely again");
+    }
+    *logged = now;
+}
