@@ -1,7 +1,6 @@
 //! The metrics, in the OpenMetrics text format. Their names follow those of controllers and of storage systems.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
@@ -15,42 +14,13 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::api::protocol::PassEnding;
 use crate::model::{Place, Specs, Verb};
 use crate::plan::{Observation, Plan, World};
 use crate::report::Orphan;
 
 type MetricLabels = Vec<(&'static str, String)>;
 type Gauges = Family<MetricLabels, Gauge>;
-
-/// How a pass ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// No step failed and every backend answered.
-    Done,
-    /// It was stopped: the manifests changed, or the daemon is ending.
-    Stopped,
-    /// A step failed, or a backend did not answer.
-    Failed,
-    /// The Stack could not be read.
-    Invalid,
-}
-
-impl Ending {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Ending::Done => "done",
-            Ending::Stopped => "stopped",
-            Ending::Failed => "failed",
-            Ending::Invalid => "invalid",
-        }
-    }
-}
-
-impl fmt::Display for Ending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
 
 /// All metrics.
 pub(super) struct Metrics {
@@ -170,12 +140,12 @@ impl Metrics {
     }
 
     /// Records the end of a pass.
-    pub(super) fn pass(&self, ending: Ending, took: Duration) {
+    pub(super) fn pass(&self, ending: PassEnding, took: Duration) {
         self.reconciles.get_or_create(&vec![("result", ending.to_string())]).inc();
         self.time.observe(took.as_secs_f64());
         match ending {
-            Ending::Failed | Ending::Invalid => drop(self.errors.inc()),
-            Ending::Done | Ending::Stopped => {}
+            PassEnding::Failed | PassEnding::Invalid => drop(self.errors.inc()),
+            PassEnding::Done | PassEnding::Stopped => {}
         }
     }
 
@@ -303,9 +273,9 @@ mod tests {
     #[test]
     fn the_text_has_the_documented_names() {
         let metrics = Metrics::new();
-        metrics.pass(Ending::Done, Duration::from_millis(20));
+        metrics.pass(PassEnding::Done, Duration::from_millis(20));
         metrics.success(1_800_000_000);
-        metrics.pass(Ending::Failed, Duration::from_millis(20));
+        metrics.pass(PassEnding::Failed, Duration::from_millis(20));
         metrics.driver_call("fast", "observe", "ok", Duration::from_millis(3));
         let text = metrics.text();
         for line in [

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::api::protocol::{ApplyRequest, PassView};
+use super::api::protocol::{ApplyRequest, PassEnding, PassView};
 use super::log_changes::{log_gaps, log_held, log_problems, log_warnings};
-use super::metrics::Ending;
 use super::reconciler::Reconciler;
 use super::schedule::After;
 use super::state::{AppliedContent, Certainty, RunningPass};
@@ -109,8 +108,8 @@ impl Reconciler {
         if !manifests.usable || is_other_stack {
             // The earlier content counts as a change when it comes back.
             self.known().reconciled_content = Some(manifests.content.clone());
-            let view = self.pass_view(&manifests, Ending::Invalid, began, &Report::default());
-            self.record_pass(view, Ending::Invalid, began);
+            let view = self.pass_view(&manifests, PassEnding::Invalid, began, &Report::default());
+            self.record_pass(view, began);
             self.report_end(After {
                 interval: manifests.reading.specs.stack.interval.into(),
                 changed: false,
@@ -237,9 +236,9 @@ impl Reconciler {
         let plan = report.plan.as_ref().unwrap_or(&no_plan);
         let is_failed = !report.failed.is_empty() || !report.breaches.is_empty() || !plan.unobserved.is_empty();
         let ending = match () {
-            () if is_failed => Ending::Failed,
-            () if report.stopped => Ending::Stopped,
-            () => Ending::Done,
+            () if is_failed => PassEnding::Failed,
+            () if report.stopped => PassEnding::Stopped,
+            () => PassEnding::Done,
         };
         for breach in &report.breaches {
             tracing::error!("the plan breaks an invariant, so none of it was executed (a bug in Kiln): {breach}");
@@ -268,7 +267,7 @@ impl Reconciler {
                     known.failures.failed(kind, name, spec_hash(specs, kind, name), &error.message, now);
                 }
             }
-            if ending == Ending::Done
+            if ending == PassEnding::Done
                 && manifests.problems.is_empty()
                 && report.postponed == 0
                 && options.only.is_empty()
@@ -302,7 +301,7 @@ impl Reconciler {
             self.metrics.observed(specs, &overview.world, &overview.plan, &pending, &orphans);
             report.world = overview.world;
         }
-        self.record_pass(view, ending, began);
+        self.record_pass(view, began);
         After { interval: specs.stack.interval.into(), changed: report.changed > 0 || report.stopped, due }
     }
 
@@ -334,12 +333,12 @@ impl Reconciler {
         });
     }
 
-    fn pass_view(&self, manifests: &ManifestState, ending: Ending, began: Instant, report: &Report) -> PassView {
+    fn pass_view(&self, manifests: &ManifestState, ending: PassEnding, began: Instant, report: &Report) -> PassView {
         PassView {
             began_at: rfc3339(self.config.clock.now().saturating_sub(began.elapsed().as_secs())),
             millis: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             revision: manifests.reading.revision.clone(),
-            ending: ending.to_string(),
+            ending,
             changed: report.changed,
             failed: report.failed.len(),
             postponed: report.postponed + report.waiting.len(),
@@ -347,8 +346,8 @@ impl Reconciler {
         }
     }
 
-    fn record_pass(&self, view: PassView, ending: Ending, began: Instant) {
-        self.metrics.pass(ending, began.elapsed());
+    fn record_pass(&self, view: PassView, began: Instant) {
+        self.metrics.pass(view.ending, began.elapsed());
         self.known().last_pass = Some(view);
     }
 

@@ -8,10 +8,10 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::api::protocol::PassEnding;
 use super::api::tls::ListenError;
 use super::api::{server, tcp};
 use super::log_reporter::LogReporter;
-use super::metrics::Ending;
 use super::pass::{PassRefused, Trigger};
 use super::reconciler::{DaemonConfig, Reconciler, WRITER_RETRY};
 use super::schedule::{After, Schedule};
@@ -290,7 +290,7 @@ async fn stop_if_outdated(reconciler: Arc<Reconciler>) {
     let known = reconciler.known();
     // Not after a pass that was stopped before it changed anything: constant changes must not prevent all progress.
     let is_allowed =
-        known.last_pass.as_ref().is_none_or(|last| last.ending != Ending::Stopped.as_str() || last.changed > 0);
+        known.last_pass.as_ref().is_none_or(|last| last.ending != PassEnding::Stopped || last.changed > 0);
     if let Some(running) = known.running.as_ref().filter(|running| !running.by_client && is_allowed)
         && running.content.as_ref().is_some_and(|content| *content != reading.content)
     {

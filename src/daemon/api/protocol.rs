@@ -13,6 +13,7 @@
 //!
 //! Answers other than 200 carry an error message. Client and daemon must be of the same version: each request carries [`VERSION`].
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -189,8 +190,8 @@ pub struct PassView {
     pub millis: u64,
     /// The revision of its manifests.
     pub revision: String,
-    /// `done`, `stopped`, `failed` or `invalid`.
-    pub ending: String,
+    /// How it ended.
+    pub ending: PassEnding,
     /// Steps that changed something.
     pub changed: usize,
     /// Steps that failed.
@@ -199,6 +200,31 @@ pub struct PassView {
     pub postponed: usize,
     /// How many objects are held.
     pub held: usize,
+}
+
+/// How a pass ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PassEnding {
+    /// No step failed and every backend answered.
+    Done,
+    /// It was stopped: the manifests changed, or the daemon is ending.
+    Stopped,
+    /// A step failed, or a backend did not answer.
+    Failed,
+    /// The Stack could not be read.
+    Invalid,
+}
+
+impl fmt::Display for PassEnding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Done => "done",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+            Self::Invalid => "invalid",
+        })
+    }
 }
 
 /// A pass that runs.
