@@ -13,9 +13,9 @@ use kiln::driver::sim::{Fault, SimDriver, SimObject, SimWorld};
 use kiln::driver::{Driver, StepContext, WriterLock};
 use kiln::engine::{Clock, Connect, Event, Options, Report, Reporter, Setup, reconcile_once};
 use kiln::model::{
-    Access, Action, BackendSpec, Capabilities, DriverError, Effect, ErrorKind, Identity, IntentId, JournalEntry, Kind,
-    Ledger, NativeName, Observed, OpenIntent, Outcome, Owner, Percent, PoolId, Reading, Records, Scope, Size, Step,
-    Suspension, Tags,
+    Access, Action, BackendSpec, Capabilities, DriverError, Effect, ErrorKind, Identity, IntentId, JournalAction,
+    JournalEntry, JournalOutcome, Kind, Ledger, NativeName, Observed, OpenIntent, Outcome, Owner, Percent, PoolId,
+    Reading, Records, Scope, Size, Step, Suspension, Tags,
 };
 use kiln::plan::{HeldReason, Observation, Plan};
 use kiln::store::{Batch, MemoryStore, Store, StoreError};
@@ -427,7 +427,7 @@ fn what_was_reported_as_done_is_done() {
             for entry in rig.store.journal(100).unwrap() {
                 last.insert(entry.name.to_string(), entry.outcome);
             }
-            let done = last.values().filter(|outcome| *outcome == "changed").count();
+            let done = last.values().filter(|outcome| **outcome == JournalOutcome::Changed).count();
             assert_eq!(done, there, "call {call}: the journal says otherwise");
             lies += usize::from(!report.failed.is_empty());
         });
@@ -570,9 +570,10 @@ fn of_what_was_written_down_and_not_begun_nobody_says_that_it_was_done() {
         rig.store.commit(Batch { open: vec![intent], ..Batch::default() }).unwrap();
         rig.pass(&declared).await.unwrap();
         assert!(rig.store.intents().unwrap().is_empty());
-        let (journal, verb) = (rig.store.journal(usize::MAX).unwrap(), Action::Detach.verb().to_string());
-        let told: Vec<&str> = journal.iter().filter(|e| e.action == verb).map(|entry| entry.outcome.as_str()).collect();
-        assert_eq!(told, ["failed"]);
+        let (journal, verb) = (rig.store.journal(usize::MAX).unwrap(), JournalAction::from(Action::Detach.verb()));
+        let told: Vec<JournalOutcome> =
+            journal.iter().filter(|e| e.action == verb).map(|entry| entry.outcome.clone()).collect();
+        assert_eq!(told, [JournalOutcome::Failed]);
     });
 }
 
@@ -588,7 +589,11 @@ async fn interrupted(rig: &Rig, declared: &Reading, action: impl FnOnce(&Step) -
 /// What the journal says of the intent of [`interrupted`].
 fn told(rig: &Rig, action: &Action) -> Vec<String> {
     let journal = rig.store.journal(usize::MAX).unwrap();
-    journal.into_iter().filter(|entry| entry.detail == action.to_string()).map(|entry| entry.outcome).collect()
+    journal
+        .into_iter()
+        .filter(|entry| entry.detail == action.to_string())
+        .map(|entry| entry.outcome.as_str().to_owned())
+        .collect()
 }
 
 #[test]

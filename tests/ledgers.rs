@@ -66,7 +66,7 @@ fn an_object_that_was_made_and_cannot_be_observed_is_missed_when_it_vanishes() {
         let declared = join(&[volume("db", "size: 1Mi")]);
         let (setup, _) = spied(&rig, &declared, Spy { blind: true, ..Spy::default() });
         let report = once(&setup).await;
-        assert!(report.failed[0].1.message.contains("could not be looked at afterwards"), "{:?}", report.failed);
+        assert!(report.failed[0].1.message.contains("could not be observed afterwards"), "{:?}", report.failed);
         let db = rig.native("db");
         assert_eq!(rig.world().ledger(&prod()).unwrap().complete.len(), 1);
         rig.world().delete_by_hand(&db);

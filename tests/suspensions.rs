@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use kiln::driver::Driver as _;
 use kiln::driver::sim::{FaultRates, SimDriver, SimWorld};
 use kiln::engine::{
-    Clock, OperationError, Purge, Report, Setup, Written, resume, suspend, trash_purge, trash_purge_list,
+    Clock, OperationError, Purge, Report, Setup, SuspensionResult, resume, suspend, trash_purge, trash_purge_list,
 };
 use kiln::model::{Kind, ObjectId, Reading, Seconds, Suspension, SuspensionId};
 use kiln::plan::HeldReason;
@@ -183,7 +183,8 @@ fn a_suspension_says_which_pools_it_reached_and_goes_to_the_others_when_they_are
         let mut two = Two::new();
         assert_eq!(held(&two.pass(&Two::specs("size: 1Mi"), &[]).await), []);
         let larger = Two::specs("size: 2Mi");
-        let Written { said, missed } = suspend(&two.setup(&larger, &["other"]), None, "moving", None).await.unwrap();
+        let SuspensionResult { said, missed } =
+            suspend(&two.setup(&larger, &["other"]), None, "moving", None).await.unwrap();
         assert_eq!(said[1], "recorded on pool");
         assert!(missed.len() == 1 && missed[0].starts_with("not recorded on other: "), "{missed:?}");
         let all = || [suspended("a"), suspended("b")].concat();

@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::terminal::Terminal;
 use crate::daemon::protocol::{OperationAnswer, OperationRequest, OverviewAnswer, StoreAnswer, real};
 use crate::driver::{self, Driver};
-use crate::engine::{self, Clock, Connect, Executed, Operation, OperationResult, Setup, SystemClock, Written};
+use crate::engine::{self, Clock, Connect, Executed, Operation, OperationResult, Setup, SuspensionResult, SystemClock};
 use crate::manifest::{self, Allowed, Limits, Loaded, Problem, Source};
 use crate::model::{BackendSpec, DriverError, Reading};
 use crate::plan::Overview;
@@ -408,7 +408,7 @@ impl Context {
                 }
                 return Exit::combine(left.iter().map(|failure| failure.exit));
             }
-            OperationResult::Recorded(Written { said, missed }) => {
+            OperationResult::Recorded(SuspensionResult { said, missed }) => {
                 self.say(&said);
                 for missed in &missed {
                     self.terminal.note(missed);

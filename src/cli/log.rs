@@ -33,7 +33,7 @@ impl Line {
             entry;
         Self {
             time: rfc3339(*at),
-            action: action.clone(),
+            action: action.as_str().to_owned(),
             kind: kind.to_string(),
             name: name.to_string(),
             backend: backend.to_string(),
@@ -41,7 +41,7 @@ impl Line {
             owner: owner.to_string(),
             revision: revision.clone(),
             detail: detail.clone(),
-            outcome: outcome.clone(),
+            outcome: outcome.as_str().to_owned(),
             message: message.clone(),
             millis: *millis,
         }

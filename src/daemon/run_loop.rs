@@ -289,8 +289,7 @@ async fn stop_if_outdated(reconciler: Arc<Reconciler>) {
     let reading = reconciler.read().await;
     let known = reconciler.known();
     // Not after a pass that was stopped before it changed anything: constant changes must not prevent all progress.
-    let is_allowed =
-        known.last_pass.as_ref().is_none_or(|last| last.ending != PassEnding::Stopped || last.changed > 0);
+    let is_allowed = known.last_pass.as_ref().is_none_or(|last| last.ending != PassEnding::Stopped || last.changed > 0);
     if let Some(running) = known.running.as_ref().filter(|running| !running.by_client && is_allowed)
         && running.content.as_ref().is_some_and(|content| *content != reading.content)
     {

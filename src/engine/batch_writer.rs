@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::execute::commit;
+use super::record::commit;
 use crate::store::{Batch, Store, StoreError};
 
 /// For how long an outcome waits for others while calls run.

@@ -1,15 +1,19 @@
-//! The host's clock: the one place that reads it.
+//! The clock of a pass.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Clock;
+/// A source of time.
+pub trait Clock: Send + Sync {
+    /// Seconds since 1970.
+    fn now(&self) -> u64;
+}
 
 /// The host's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    /// Seconds since 1970; 0 on a host whose clock stands before it.
+    /// Seconds since 1970; 0 if the host's clock is before that.
     fn now(&self) -> u64 {
         #[expect(
             clippy::disallowed_methods,

@@ -1,28 +1,28 @@
-//! Whether a look at a backend shows what a step was to bring about. Completeness is judged, not existence: an object that is there
-//! may be half-way.
+//! Whether an observation shows the effect of a step. The whole effect is checked, not the existence of the object, which may be
+//! unfinished.
 
 use std::collections::HashMap;
 
-use crate::model::{Action, Kind, NativeName, Object, Observed, Place, Step, Tags};
+use crate::model::{Action, DriverError, ErrorKind, Kind, NativeName, Object, Observed, Place, Step, Tags};
 
-/// A look at one backend, by native name and place.
-pub(super) struct Seen<'o> {
+/// The observed objects of one backend, by native name and place.
+pub(super) struct ObservedObjects<'o> {
     observed: &'o Observed,
     objects: HashMap<(&'o NativeName, Place), &'o Object>,
 }
 
-impl<'o> Seen<'o> {
+impl<'o> ObservedObjects<'o> {
     pub(super) fn new(observed: &'o Observed) -> Self {
         Self { observed, objects: observed.objects.iter().map(|o| ((&o.native, o.place), o)).collect() }
     }
 
-    /// The object of a step, in a place, under the name that it has when the step is done.
+    /// The object of a step in a place, under the name that it has after the step.
     pub(super) fn find(&self, step: &Step, place: Place) -> Option<&'o Object> {
         self.objects.get(&(&step.native, place)).copied().filter(|o| o.uid() == Some(step.identity.uid))
     }
 
-    /// Whether the step has had its whole effect. `None`: the listing is not complete enough to tell. Of what a step leaves behind for
-    /// a sweep nothing is asked.
+    /// Whether the step has had its whole effect. `None`: the listing is not complete enough to tell. Temporary objects, which a sweep removes,
+    /// are not considered.
     pub(super) fn shows(&self, step: &Step) -> Option<bool> {
         if !self.observed.listed.proves_absence_of(step.identity.kind) {
             return None;
@@ -32,7 +32,7 @@ impl<'o> Seen<'o> {
         Some(match &step.action {
             Action::Create { size, .. } => live.is_some_and(|object| object.size >= *size),
             Action::Snapshot { .. } => live.is_some(),
-            // An object with a native name of its own keeps it, so that the name alone says nothing.
+            // An adopted object keeps its native name, so the name alone proves nothing.
             Action::Rename { tags, .. } => {
                 let whole = |object: &Object| !object.unfinished && object.identity.as_ref() == Some(&step.identity);
                 live.is_some_and(whole) && tagged(tags)
@@ -54,6 +54,12 @@ impl<'o> Seen<'o> {
             }
         })
     }
+}
+
+/// The error of a step that was reported as done, and whose effect is not observed.
+pub(super) fn not_observed(step: &Step) -> DriverError {
+    let message = format!("{} was reported as done, but observing {} does not show it", step.action, step.native);
+    DriverError::unknown(ErrorKind::Conflict, message)
 }
 
 #[cfg(test)]
@@ -89,7 +95,7 @@ mod tests {
     fn a_removal_is_judged_by_both_places() {
         use Place::{Live, Trash};
         let trash = Action::Trash { ttl: Seconds(60) };
-        // Gone from where it was is not enough: somebody may have put it into the trash, or destroyed it.
+        // Absence from one place is not enough: another process may have put it into the trash, or destroyed it.
         for (action, places, done) in [
             (&Action::Destroy, &[][..], true),
             (&Action::Destroy, &[Live], false),
@@ -117,9 +123,9 @@ mod tests {
             };
             let objects: Vec<Object> = places.iter().map(|place| object(*place)).collect();
             let seen = Observed { objects, ..Observed::nothing() };
-            assert_eq!(Seen::new(&seen).shows(&step), Some(done), "{action} with {places:?}");
+            assert_eq!(ObservedObjects::new(&seen).shows(&step), Some(done), "{action} with {places:?}");
             let partly = Observed { listed: Listed { volumes: false, trash: false, ..seen.listed }, ..seen };
-            assert_eq!(Seen::new(&partly).shows(&step), None, "{action}, not all of it seen");
+            assert_eq!(ObservedObjects::new(&partly).shows(&step), None, "{action}, not all of it seen");
         }
     }
 }

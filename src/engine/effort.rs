@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 
 use super::*;
+use crate::driver::Driver;
 use crate::driver::sim::FaultRates;
 use crate::driver::sim::{SimDriver, SimWorld};
 use crate::manifest::{Limits, Source, load};
-use crate::model::COMPARED;
-use crate::store::MemoryStore;
+use crate::model::{BackendSpec, COMPARED, DriverError, Name, Reading};
+use crate::plan::Plan;
+use crate::store::{MemoryStore, Store};
 
 struct Fixed(u64);
 

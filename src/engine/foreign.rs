@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Setup;
+use super::setup::Setup;
 use crate::model::{Name, Object, Place, Scope};
 use crate::plan::{Observation, Overview};
 

@@ -1,45 +1,18 @@
-//! The headline: [`reconcile_once`].
+//! The story of a pass: [`reconcile_once`].
 
-use std::future::ready;
 use std::sync::Arc;
 
 use crate::model::{DriverError, Effect, ErrorKind, Kind, ObjectId, Specs, Step};
-use crate::plan::{self, Held, HeldReason, Irreversible, Overview, Plan, Selected};
-use crate::store::{Batch, Store, StoreError};
+use crate::plan::{self, Held, HeldReason, Irreversible, Plan, Selected};
+use crate::store::{Batch, StoreError};
 
-use super::approve;
-use super::execute::commit;
-use super::observe::Intent;
-use super::pass::Pass;
-use super::{Event, Options, Report, Reporter, Setup};
-
-/// How many of the journal's last lines a overview has.
-pub const JOURNAL: usize = 1000;
-
-/// Looks at everything and plans; changes nothing. Never fails: what cannot be seen is in the plan's `unobserved` and `held`.
-pub async fn overview(setup: &Setup, approve: &[String]) -> Overview {
-    overview_while(setup, ready(setup.store.clone()), approve).await
-}
-
-/// Like [`overview`], with a store that may still be being opened: meanwhile the backends are looked at.
-pub async fn overview_while(
-    setup: &Setup,
-    opening: impl Future<Output = Option<Arc<dyn Store>>>,
-    approve: &[String],
-) -> Overview {
-    let (mut pass, store) = tokio::join!(Pass::begin(setup, Arc::default(), Intent::Look), opening);
-    match store.as_ref().map(|store| store.records()) {
-        None => {}
-        Some(Ok(records)) => pass.records = records,
-        Some(Err(error)) => tracing::warn!(%error, "going on without what is remembered"),
-    }
-    pass.settle_to_look();
-    let plan = pass.plan_closely(approve, Irreversible::List).await;
-    let journal = store.and_then(|store| store.journal(JOURNAL).ok()).unwrap_or_default();
-    let suspended = pass.suspensions().in_force(pass.now);
-    let Pass { now, observations, records, .. } = pass;
-    Overview { now, world: observations.world, records, suspended, journal, plan, retries: Vec::new() }
-}
+use super::event::{Event, Reporter};
+use super::operations;
+use super::options::Options;
+use super::record::commit;
+use super::report::Report;
+use super::session::Session;
+use super::setup::Setup;
 
 /// One pass: lock, observe, recover what a crash left, plan, check the plan, ask, execute, look again, remember, report.
 ///
@@ -51,18 +24,17 @@ pub async fn reconcile_once(
     reporter: Arc<dyn Reporter>,
 ) -> Result<Report, StoreError> {
     let mut report = Report::default();
-    let mut pass = Pass::begin_writing(setup).await?;
-    pass.recover(reporter.as_ref()).await?;
-    report.failed.append(&mut pass.unswept);
-    report.suspensions = pass.suspensions().in_force(pass.now);
+    let mut session = Session::begin_writing(setup).await?;
+    report.failed = session.recover(reporter.as_ref()).await?;
+    report.suspensions = session.suspensions().in_force(session.now);
     let irreversible = if options.unattended { Irreversible::HoldRestores } else { Irreversible::List };
-    let mut whole = pass.plan_closely(&options.approve, irreversible).await;
+    let mut whole = session.plan_closely(&options.approve, irreversible).await;
     if let Some(saved) = &options.saved {
-        report.refused = plan::differences(saved, &whole, pass.shown());
+        report.refused = plan::differences(saved, &whole, session.shown());
     }
     // Who approves something else than what waits has not seen what would be done now.
     let unmatched = options.approve.iter().filter(|digest| !whole.knows_approval(digest));
-    report.refused.extend(unmatched.map(|digest| approve::unmatched(digest, &whole)));
+    report.refused.extend(unmatched.map(|digest| operations::unmatched(digest, &whole)));
     let mut part = part_of(&whole, options);
     report.unknown = unknown(part.as_ref(), &setup.reading.specs);
     if !report.refused.is_empty() || !report.unknown.is_empty() {
@@ -74,16 +46,16 @@ pub async fn reconcile_once(
     if !options.unattended && has_steps_that_wait(asked) {
         confirmed = reporter.confirm(asked).await;
         if !confirmed {
-            whole = pass.plan(&options.approve, Irreversible::Hold);
+            whole = session.plan(&options.approve, Irreversible::Hold);
             part = part_of(&whole, options);
         }
     }
-    carry_out(pass, whole, part, options, confirmed, reporter, report).await
+    carry_out(session, whole, part, options, confirmed, reporter, report).await
 }
 
 /// Checks a plan, and makes it, or the part of it that was asked for, if it breaks no rule. `confirmed`: a person said yes to it.
 async fn carry_out(
-    mut pass: Pass<'_>,
+    mut session: Session<'_>,
     whole: Plan,
     part: Option<Selected>,
     options: &Options,
@@ -91,8 +63,8 @@ async fn carry_out(
     reporter: Arc<dyn Reporter>,
     mut report: Report,
 ) -> Result<Report, StoreError> {
-    report.breaches = pass.with_inputs(&options.approve, Irreversible::List, |inputs| plan::lint(&whole, inputs));
-    pass.take_note(&whole);
+    report.breaches = session.with_inputs(&options.approve, Irreversible::List, |inputs| plan::lint(&whole, inputs));
+    let settled = session.note_plan(&whole);
     let mut plan = match part {
         None => whole,
         Some(Selected { plan, other_steps, other_held, silent: _ }) => {
@@ -106,17 +78,17 @@ async fn carry_out(
         report.postponed = begun.as_ref().map_or(0, |begun| plan.steps.len() - begun.steps.len());
         let begun = begun.as_ref().unwrap_or(&plan);
         // The journal says who approved a step before the step is made.
-        let journal = approve::approved_with_run(begun, options, confirmed, pass.now);
-        if let (Some(store), false) = (&pass.store, journal.is_empty()) {
+        let journal = operations::approved_with_run(begun, options, confirmed, session.now);
+        if let (Some(store), false) = (&session.store, journal.is_empty()) {
             commit(store, Batch { journal, ..Batch::default() }).await?;
         }
-        pass.make(begun, options, reporter, &mut report).await?;
-        pass.remember().await?;
+        session.execute(begun, options, reporter, &mut report).await?;
+        session.record(&settled).await?;
     }
     hold_what_was_not_done(&mut plan, &mut report);
     report.plan = Some(plan);
-    report.usable = pass.usable;
-    report.world = pass.observations.world;
+    report.usable = session.usable;
+    report.world = session.observations.world;
     Ok(report)
 }
 

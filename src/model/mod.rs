@@ -9,6 +9,7 @@ mod coverage;
 mod document;
 mod error;
 mod image;
+mod journal;
 mod ledger;
 mod name;
 mod observed;
@@ -30,6 +31,7 @@ pub use document::{
 };
 pub use error::{DriverError, Effect, ErrorKind};
 pub use image::{ImageFormat, ImageLook, ImageRef, Images};
+pub use journal::{JournalAction, JournalEntry, JournalOutcome};
 pub use ledger::{ApprovalInUse, Ledger, LedgerEntry, LedgerView, PoolId, Removal, Tombstone};
 pub use name::{Kind, Name, NameError, NativeForm, NativeName, ObjectId, Owner, Uid};
 #[cfg(test)]
@@ -38,7 +40,7 @@ pub use observed::{Capacity, Clients, Identity, Listed, Object, Observed, Place,
 pub use problem::ProblemView;
 pub use quantity::{Percent, QuantityError, Seconds, Size};
 pub use reading::{NotAllowed, Places, Reading, Unreadable, Withdrawal};
-pub use record::{BackendRecord, IntentId, JournalEntry, ObjectRecord, OpenIntent, Records};
+pub use record::{BackendRecord, IntentId, ObjectRecord, OpenIntent, Records};
 pub use spec::{Origin, Specs};
 pub use step::{Action, Expect, FieldChange, ObjectRef, Outcome, Reason, Risk, Step, Verb};
 pub use suspension::{Suspension, SuspensionId, Suspensions};

@@ -75,48 +75,6 @@ pub struct OpenIntent {
     pub at: u64,
 }
 
-/// A line of the journal: one step that was made, with its outcome.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct JournalEntry {
-    /// When it ended, in seconds since 1970.
-    pub at: u64,
-    /// The content hash of the specs, or the Git revision, for which it was made.
-    pub revision: String,
-    /// Whose.
-    pub owner: Owner,
-    /// The Backend.
-    pub backend: Name,
-    /// Volume, Snapshot, …
-    pub kind: Kind,
-    /// `metadata.name`.
-    pub name: Name,
-    /// Which incarnation.
-    pub uid: Uid,
-    /// The verb (`create`, `update`, …), as in plans; `approve` where a person approved a step to come.
-    pub action: String,
-    /// What in particular, in words (`grow 1Gi → 2Gi`).
-    pub detail: String,
-    /// `changed`, `unchanged` or `failed`.
-    pub outcome: String,
-    /// Why it failed.
-    pub message: Option<String>,
-    /// How long it took, in milliseconds.
-    pub millis: u64,
-}
-
-impl JournalEntry {
-    /// The action of an entry that records an approval.
-    pub const APPROVE: &str = "approve";
-    /// The action of an entry that records what a person gave up.
-    pub const FORGET: &str = "forget";
-
-    /// Whether the entry records a step, and not a decision of a person.
-    pub fn is_step(&self) -> bool {
-        ![Self::APPROVE, Self::FORGET].contains(&self.action.as_str())
-    }
-}
-
 impl Records {
     /// The record of an object under a name, wherever it is. With several, the last seen.
     pub fn find(&self, owner: &Owner, kind: Kind, name: &Name) -> Option<&ObjectRecord> {

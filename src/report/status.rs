@@ -9,8 +9,8 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::declared::Declared;
 use crate::model::{
-    Action, BackendSpec, Capacity, Clients, Identity, JournalEntry, Kind, Name, NativeName, Object, ObjectRecord,
-    Observed, OnRemove, Owner, Place, PoolId, Reading, Specs, Step, Tags, Uid, Verb,
+    Action, BackendSpec, Capacity, Clients, Identity, JournalEntry, JournalOutcome, Kind, Name, NativeName, Object,
+    ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Reading, Specs, Step, Tags, Uid, Verb,
 };
 use crate::plan::{Drift, Held, Observation, Overview, Retry, resume, suspended_because, suspension_of};
 use crate::text::{Moment, rfc3339};
@@ -200,7 +200,7 @@ impl<'a> About<'a> {
 
     /// The last line of the journal, if that is a failure.
     fn last_failure(&self) -> Option<&'a JournalEntry> {
-        self.last.filter(|entry| entry.outcome == "failed")
+        self.last.filter(|entry| entry.outcome == JournalOutcome::Failed)
     }
 }
 
@@ -227,7 +227,7 @@ impl<'a> Look<'a> {
         for drift in &overview.plan.drift {
             about.entry((drift.kind, &drift.name)).or_default().drift.get_or_insert(drift);
         }
-        let of_steps = |entry: &&JournalEntry| entry.owner == specs.stack.owner && entry.is_step();
+        let of_steps = |entry: &&JournalEntry| entry.owner == specs.stack.owner && entry.action.is_step();
         for entry in overview.journal.iter().filter(of_steps) {
             about.entry((entry.kind, &entry.name)).or_default().last = Some(entry);
         }

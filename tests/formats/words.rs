@@ -10,11 +10,12 @@ use kiln::driver::settings::config;
 use kiln::driver::sim::{FaultRates, SimSettings};
 use kiln::model::{
     Action, ApprovalInUse, ApprovalSpec, BackendRecord, BackendSpec, Clients, Coverage, Defaults, DriverConfig, Expect,
-    ExportSpec, ExportedThing, Extent, FieldChange, Identity, ImageFormat, ImageRef, IntentId, JournalEntry, Kind,
-    LastReading, Ledger, LedgerEntry, Meta, Name, NativeName, NotAllowed, Object, ObjectRecord, ObjectRef, OnRemove,
-    OpenIntent, Origin, Percent, Place, PoolId, Provisioning, PurgeMode, Qos, Reading, Reason, Removal, RestoreSpec,
-    Risk, Safety, Seconds, Size, SnapshotSpec, SourcePlace, SourceSpec, Specs, Stack, Step, Suspension, SuspensionId,
-    Tags, TargetSpec, Tombstone, TrashPolicy, Uid, Unreadable, Verb, VolumeSpec, Written,
+    ExportSpec, ExportedThing, Extent, FieldChange, Identity, ImageFormat, ImageRef, IntentId, JournalAction,
+    JournalEntry, JournalOutcome, Kind, LastReading, Ledger, LedgerEntry, Meta, Name, NativeName, NotAllowed, Object,
+    ObjectRecord, ObjectRef, OnRemove, OpenIntent, Origin, Percent, Place, PoolId, Provisioning, PurgeMode, Qos,
+    Reading, Reason, Removal, RestoreSpec, Risk, Safety, Seconds, Size, SnapshotSpec, SourcePlace, SourceSpec, Specs,
+    Stack, Step, Suspension, SuspensionId, Tags, TargetSpec, Tombstone, TrashPolicy, Uid, Unreadable, Verb, VolumeSpec,
+    Written,
 };
 use kiln::plan::{ApprovalSet, Drift, Held, HeldReason, Plan, Saved, Unobserved, Warning, approval_item};
 use serde::Serialize;
@@ -104,6 +105,18 @@ words! {
         Adopt => "adopt",
         Remove => "remove",
         Destroy => "destroy",
+    }
+    words_of_journal_actions: JournalAction {
+        Step = JournalAction::Step(Verb::Create) => "create",
+        Approve => "approve",
+        Forget => "forget",
+        Other = JournalAction::Other("resize".into()) => "resize",
+    }
+    words_of_journal_outcomes: JournalOutcome {
+        Changed => "changed",
+        Unchanged => "unchanged",
+        Failed => "failed",
+        Other = JournalOutcome::Other("postponed".into()) => "postponed",
     }
     words_of_risks: Risk {
         None => "none",
@@ -224,6 +237,24 @@ fn words_within_stored_texts() {
 }
 
 #[test]
+fn a_journal_line_with_unknown_words_is_kept_as_it_is() {
+    let line = json!({
+        "at": 1000, "revision": "", "owner": "prod", "backend": "fast", "kind": "Volume", "name": "db",
+        "uid": "7np53nfs", "action": "resize", "detail": "destroy", "outcome": "postponed", "message": null, "millis": 7,
+    });
+    let entry: JournalEntry = serde_json::from_value(line.clone()).unwrap();
+    assert_eq!(entry.action, JournalAction::Other("resize".into()));
+    assert_eq!(entry.outcome, JournalOutcome::Other("postponed".into()));
+    assert!(!entry.action.is_step(), "it proves no step");
+    assert_eq!(serde_json::to_value(entry).unwrap(), line);
+    for verb in [Verb::Create, Verb::Update, Verb::Move, Verb::Adopt, Verb::Remove, Verb::Destroy] {
+        let json = json!(JournalAction::Step(verb));
+        assert_eq!(json, json!(verb));
+        assert_eq!(serde_json::from_value::<JournalAction>(json).unwrap(), JournalAction::Step(verb));
+    }
+}
+
+#[test]
 fn fields_of_drivers() {
     for config in [local(), sim(), DriverConfig::unbuilt("ceph".to_owned())] {
         let json = serde_json::to_value(&config).unwrap();
@@ -262,9 +293,9 @@ fn fields_of_everything_that_is_stored() {
             kind: Kind::Volume,
             name: name("db"),
             uid: identity().uid,
-            action: "update".to_owned(),
+            action: JournalAction::Step(Verb::Update),
             detail: "grow to 2Mi".to_owned(),
-            outcome: "failed".to_owned(),
+            outcome: JournalOutcome::Failed,
             message: Some("no room".to_owned()),
             millis: 7,
         },

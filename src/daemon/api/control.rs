@@ -246,7 +246,7 @@ async fn operate(
                         left.iter().for_each(end_if_store);
                     }
                     engine::OperationResult::ToPurge(..) => {}
-                    engine::OperationResult::Recorded(engine::Written { said, missed }) => {
+                    engine::OperationResult::Recorded(engine::SuspensionResult { said, missed }) => {
                         said.iter().for_each(|said| tracing::info!("by a client: {said}"));
                         missed.iter().for_each(|missed| tracing::warn!("{missed}"));
                     }

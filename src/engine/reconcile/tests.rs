@@ -65,15 +65,15 @@ async fn a_plan_that_breaks_a_rule_is_reported_and_not_carried_out() {
     assert_eq!((made.changed, made.breaches.len()), (1, 0));
     let events = world.lock().unwrap().events().len();
 
-    let mut pass = Pass::begin_writing(&setup).await.unwrap();
-    pass.recover(&Yes).await.unwrap();
-    let mut whole = pass.plan_closely(&[], Irreversible::List).await;
+    let mut session = Session::begin_writing(&setup).await.unwrap();
+    session.recover(&Yes).await.unwrap();
+    let mut whole = session.plan_closely(&[], Irreversible::List).await;
     assert!(whole.steps.is_empty(), "{whole:?}");
     let made = made.plan.unwrap().steps[0].clone();
     let expect = crate::model::Expect { place: Some(crate::model::Place::Live), ..made.expect.clone() };
     whole.steps.push(Step { action: Action::Destroy, expect, ..made });
     let report =
-        carry_out(pass, whole, None, &Options::default(), false, Arc::new(Yes), Report::default()).await.unwrap();
+        carry_out(session, whole, None, &Options::default(), false, Arc::new(Yes), Report::default()).await.unwrap();
     assert_eq!(report.breaches.len(), 1, "{:?}", report.breaches);
     assert!(report.breaches[0].ends_with("its object is declared"), "{:?}", report.breaches);
     assert_eq!((report.changed, report.unchanged, report.failed.len()), (0, 0, 0));

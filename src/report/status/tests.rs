@@ -115,7 +115,7 @@ fn each_condition_has_its_cause() {
     let failed = only(&growing, &declared);
     assert_eq!(failed.status.condition, Condition::Failed);
     assert!(failed.status.message.contains("no room"));
-    growing.journal.push(JournalEntry { outcome: "changed".to_owned(), ..failure });
+    growing.journal.push(JournalEntry { outcome: JournalOutcome::Changed, ..failure });
     assert_eq!(only(&growing, &declared).status.condition, Condition::Progressing, "a later success counts");
 
     let mut drifted = there();

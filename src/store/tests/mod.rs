@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::{
-    Action, BackendRecord, Clients, Expect, Identity, IntentId, JournalEntry, Kind, Ledger, LedgerEntry, Name, Object,
-    ObjectRecord, OpenIntent, Owner, Place, PoolId, Provisioning, Reason, Records, Risk, Size, Step, Suspension, Tags,
-    Uid,
+    Action, BackendRecord, Clients, Expect, Identity, IntentId, JournalAction, JournalEntry, JournalOutcome, Kind,
+    Ledger, LedgerEntry, Name, Object, ObjectRecord, OpenIntent, Owner, Place, PoolId, Provisioning, Reason, Records,
+    Risk, Size, Step, Suspension, Tags, Uid, Verb,
 };
 
 /// 2026-02-03T04:05:06Z.
@@ -136,9 +136,9 @@ fn line(n: u64) -> JournalEntry {
         kind,
         name,
         uid,
-        action: "create".to_owned(),
+        action: JournalAction::Step(Verb::Create),
         detail: format!("create {n}"),
-        outcome: "changed".to_owned(),
+        outcome: JournalOutcome::Changed,
         message: None,
         millis: n,
     }

@@ -1,22 +1,25 @@
-//! Every decision by hand, as data: it is carried out here, or by the daemon that has the store.
+//! Every operation as data: it is carried out here, or by the daemon that has the store.
 
 use serde::{Deserialize, Serialize};
 
-use super::Setup;
-use super::approve::approve;
-use super::forget::{forget_backend, forget_object};
-use super::operations::{
-    Executed, OperationError, Purge, Trashed, adopt_owner, trash_purge, trash_purge_list, trash_restore,
-};
-use super::suspend::{Written, resume, suspend};
 use crate::model::{Name, ObjectId, Owner, Seconds};
 
-/// What a person decided.
+use super::adopt::adopt_owner;
+use super::approve::approve;
+use super::error::OperationError;
+use super::forget::{forget_backend, forget_object};
+use super::purge::{Purge, trash_purge, trash_purge_list};
+use super::run::Executed;
+use super::suspend::{SuspensionResult, resume, suspend};
+use super::trash::{Trashed, trash_restore};
+use crate::engine::setup::Setup;
+
+/// A decision of a person.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Operation {
     /// See [`trash_restore`].
     Restore(ObjectId),
-    /// See [`trash_purge_list`]: decides nothing yet.
+    /// See [`trash_purge_list`]. Changes nothing.
     ListPurge(Purge),
     /// See [`trash_purge`].
     Purge {
@@ -25,26 +28,26 @@ pub enum Operation {
         /// What is destroyed.
         objects: Vec<Trashed>,
     },
-    /// See [`forget_object`]; and who says so.
+    /// See [`forget_object`]; with the person's name.
     ForgetObject(ObjectId, Option<String>),
-    /// See [`forget_backend`]; and who says so.
+    /// See [`forget_backend`]; with the person's name.
     ForgetBackend(Name, Option<String>),
     /// See [`adopt_owner`].
     AdoptOwner {
         /// The declared Backend.
         backend: Name,
-        /// Whose the objects are.
+        /// The present owner of the objects.
         from: Owner,
     },
     /// See [`approve`]; and who says so.
     Approve(String, Option<String>),
     /// See [`suspend`].
     Suspend {
-        /// Everything, if none.
+        /// `None`: everything.
         object: Option<ObjectId>,
         /// Why.
         reason: String,
-        /// For how long; until it is resumed, if not said.
+        /// For how long; `None`: until it is resumed.
         length: Option<Seconds>,
     },
     /// See [`resume`].
@@ -52,7 +55,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Whether it needs no more of the manifests than whose they are: then what is wrong with the rest of them is no obstacle.
+    /// Whether the operation needs only the owner that the manifests name: then it is possible while other documents have problems.
     pub fn needs_the_owner_alone(&self) -> bool {
         match self {
             Operation::Suspend { .. } | Operation::Resume(_) => true,
@@ -67,7 +70,7 @@ impl Operation {
     }
 }
 
-/// What came of it.
+/// What an operation did.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum OperationResult {
     /// A sentence for each thing that was done.
@@ -77,10 +80,10 @@ pub enum OperationResult {
     /// See [`trash_purge_list`].
     ToPurge(Vec<Trashed>, usize),
     /// See [`suspend`] and [`resume`].
-    Recorded(Written),
+    Recorded(SuspensionResult),
 }
 
-/// Carries a decision out.
+/// Carries out an operation.
 ///
 /// # Errors
 /// See [`OperationError`].

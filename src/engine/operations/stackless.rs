@@ -1,13 +1,13 @@
-//! What a person may not decide for the owner `default`, which stands in where no Stack is declared.
+//! What is refused for the owner `default`, which stands in where no Stack is declared.
 
 use crate::model::{BackendRecord, LedgerView, Name, Observed, Specs};
 use crate::plan;
 
-use super::operations::OperationError;
+use super::error::OperationError;
 
-/// Refuses to accept a pool, or to take objects over, where no Stack is declared and another owner uses the pool: most likely the Stack's
-/// document is missing, and the owner `default` would have empty twins of its objects. Where `default` has objects on the pool, the manifests
-/// never had a Stack, and it is the owner.
+/// Refuses to accept a pool, or to adopt objects, if no Stack is declared and another owner uses the pool: most likely the Stack's document is
+/// missing, and the owner `default` would create empty duplicates of its objects. If `default` has objects on the pool, the manifests never
+/// had a Stack, and `default` is the owner.
 ///
 /// `observed` is none of a Backend that is not declared. `record` is what the store knows of it.
 ///

@@ -1,26 +1,29 @@
-//! A person's yes to what waits, kept on the pools until it is carried out.
+//! Approving what waits: kept on the pools until it is carried out.
 
 use std::collections::BTreeSet;
 
-use crate::model::{JournalEntry, Name, Size, Step};
+use crate::model::{JournalAction, JournalEntry, JournalOutcome, Name, Size, Step};
 use crate::plan::{ApprovalSet, Irreversible, Plan, approval_item};
 use crate::store::Batch;
 
-use super::operations::{OperationError, begin, remember};
-use super::suspend::writers;
-use super::{Options, Setup, ledger};
+use super::error::OperationError;
+use super::run::{begin, remember};
+use crate::engine::ledger;
+use crate::engine::options::Options;
+use crate::engine::setup::Setup;
+use crate::engine::writers::writers;
 
-/// Approves the set that waits now under this digest, and runs nothing: the next pass carries it out without asking, that set and
-/// nothing else. It is entered in the ledger of each pool that it is on, so that it outlives the store. Returns a sentence for each
-/// object, and the sum. `by`: the person, for the journal.
+/// Approves the set of steps that waits under this digest, and runs nothing: the next pass executes exactly that set without asking. The
+/// approval is entered in the ledger of each pool concerned, so that it outlives the store. Returns a sentence for each object, and the sum.
+/// `by`: the person, for the journal.
 ///
 /// # Errors
-/// [`OperationError::Held`] if another set waits, or none; and what every act may end with.
+/// [`OperationError::Held`] if another set waits, or none; otherwise see [`OperationError`].
 pub async fn approve(setup: &Setup, digest: &str, by: Option<&str>) -> Result<Vec<String>, OperationError> {
-    let mut pass = begin(setup).await?;
-    let listed = pass.plan_closely(&[], Irreversible::List).await;
-    // What a plan for people shows to wait, and what a run waits for in which nobody can be asked.
-    let unattended = pass.plan(&[], Irreversible::HoldRestores);
+    let mut session = begin(setup).await?;
+    let listed = session.plan_closely(&[], Irreversible::List).await;
+    // The set that `kiln plan` shows, and the set for which an unattended run waits.
+    let unattended = session.plan(&[], Irreversible::HoldRestores);
     let shown = [(Irreversible::List, &listed), (Irreversible::HoldRestores, &unattended)];
     let waits = |set: &Option<ApprovalSet>| set.as_ref().is_some_and(|set| set.digest == digest);
     let Some((irreversible, _)) = shown.into_iter().find(|(_, plan)| waits(&plan.approval)) else {
@@ -32,7 +35,7 @@ pub async fn approve(setup: &Setup, digest: &str, by: Option<&str>) -> Result<Ve
         }
         return Err(OperationError::Held(unmatched(digest, &listed)));
     };
-    let plan = pass.plan(&[digest.to_owned()], irreversible);
+    let plan = session.plan(&[digest.to_owned()], irreversible);
     let Some(approved) = plan.used.iter().find(|used| used.digest == digest) else {
         return Err(OperationError::Held(format!("{digest} is not what waits now: see `kiln plan`")));
     };
@@ -41,10 +44,10 @@ pub async fn approve(setup: &Setup, digest: &str, by: Option<&str>) -> Result<Ve
     let backends: BTreeSet<&Name> = steps.iter().map(|step| &step.backend).collect();
     let mut failed = None;
     for backend in backends {
-        if let Some(ledger) = pass.ledgers.get_mut(backend) {
+        if let Some(ledger) = session.ledgers.get_mut(backend) {
             ledger::approve(ledger, steps.iter().copied().filter(|step| step.backend == *backend), approved);
         }
-        if let Err(error) = pass.write_now(backend).await {
+        if let Err(error) = session.write_ledger(backend).await {
             // Some pools may have it: the journal says so.
             let before = match written.as_slice() {
                 [] => String::new(),
@@ -59,20 +62,20 @@ pub async fn approve(setup: &Setup, digest: &str, by: Option<&str>) -> Result<Ve
         written.push(backend.clone());
     }
     let recorded = steps.iter().filter(|step| written.contains(&step.backend));
-    let journal = recorded.map(|step| line(step, Some(digest), by, pass.now, &setup.reading.revision)).collect();
-    remember(&pass, Batch { journal, ..Batch::default() }).await?;
+    let journal = recorded.map(|step| line(step, Some(digest), by, session.now, &setup.reading.revision)).collect();
+    remember(&session, Batch { journal, ..Batch::default() }).await?;
     if let Some(why) = failed {
         return Err(OperationError::Failed(why));
     }
     let mut said: Vec<String> = steps.iter().map(|step| format!("approved: {}", sentence(step))).collect();
     let bytes = Size(steps.iter().map(|step| step.bytes.bytes()).sum());
     said.push(format!("{}, {bytes}: the next apply carries it out, and nothing else ({digest})", counted(steps.len())));
-    said.extend(writers(&pass.observations.world, &setup.reading.specs.stack.owner, None));
+    said.extend(writers(&session.observations.world, &setup.reading.specs.stack.owner, None));
     Ok(said)
 }
 
-/// That a plan has no set of this digest that waits for a person.
-pub(super) fn unmatched(digest: &str, plan: &Plan) -> String {
+/// Says that no set with this digest waits in a plan.
+pub(in crate::engine) fn unmatched(digest: &str, plan: &Plan) -> String {
     match &plan.approval {
         None => format!("{digest} cannot be approved: nothing waits for an approval"),
         Some(now) => format!("{digest} is not what waits now; that is {}, {}", now.digest, counted(now.set.len())),
@@ -91,8 +94,13 @@ fn sentence(step: &Step) -> String {
     format!("{} {kind}/{name} on {}, {} ({})", step.action.verb(), step.backend, step.bytes, step.action)
 }
 
-/// The journal's lines about what a person approves with a run: under a digest that was given to it, or with a yes to its question.
-pub(super) fn approved_with_run(plan: &Plan, options: &Options, confirmed: bool, now: u64) -> Vec<JournalEntry> {
+/// Returns the journal's lines about the steps that a person approves with a run, by a digest or by answering its question with yes.
+pub(in crate::engine) fn approved_with_run(
+    plan: &Plan,
+    options: &Options,
+    confirmed: bool,
+    now: u64,
+) -> Vec<JournalEntry> {
     let given: Vec<&ApprovalSet> = plan.used.iter().filter(|used| options.approve.contains(&used.digest)).collect();
     let approved = plan.steps.iter().filter_map(|step| {
         let item = approval_item(step);
@@ -115,9 +123,9 @@ fn line(step: &Step, digest: Option<&str>, by: Option<&str>, now: u64, revision:
         kind: step.identity.kind,
         name: step.identity.name.clone(),
         uid: step.identity.uid,
-        action: JournalEntry::APPROVE.to_owned(),
+        action: JournalAction::Approve,
         detail: format!("{}{digest}{by}", step.action),
-        outcome: "changed".to_owned(),
+        outcome: JournalOutcome::Changed,
         message: None,
         millis: 0,
     }

@@ -1,18 +1,19 @@
-//! Writing what is on a backend into an image file.
+//! Writing a volume or snapshot into an image file.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::Setup;
-use super::observe::Intent;
-use super::operations::OperationError;
-use super::pass::Pass;
-use crate::driver::image::{Export, export};
 use crate::model::{Access, ErrorKind, ImageFormat, Kind, Name, Object, Place};
 use crate::plan::Observation;
 
-/// What to write where.
+use super::error::OperationError;
+use crate::driver::image::{Export, export};
+use crate::engine::observe::AccessMode;
+use crate::engine::session::Session;
+use crate::engine::setup::Setup;
+
+/// Which object to export, and to which file.
 pub struct ImageExport {
     /// Volume or Snapshot.
     pub kind: Kind,
@@ -20,13 +21,13 @@ pub struct ImageExport {
     pub name: Name,
     /// The file to make.
     pub file: PathBuf,
-    /// Of that file.
+    /// The format of that file.
     pub format: ImageFormat,
-    /// Whether a file of that name is replaced.
+    /// Whether an existing file is replaced.
     pub force: bool,
-    /// Told bytes done, of bytes.
+    /// Called with bytes done, and bytes in total.
     pub progress: Arc<dyn Fn(u64, u64) + Send + Sync>,
-    /// Set when nobody wants it any more.
+    /// Set when the export is no longer wanted.
     pub abandoned: Arc<AtomicBool>,
 }
 
@@ -34,21 +35,21 @@ pub struct ImageExport {
 /// sentence.
 ///
 /// # Errors
-/// See [`OperationError`]; `Held` if somebody has the volume open for writing.
+/// See [`OperationError`]; `Held` if a process has the volume open for writing.
 pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, OperationError> {
     let ImageExport { kind, name, file, format, force, progress, abandoned } = wanted;
     let what = format!("{}/{name}", kind.as_lower());
     let records = setup.store.as_ref().and_then(|store| store.records().ok()).unwrap_or_default();
-    let pass = Pass::begin(setup, records, Intent::Look).await;
+    let session = Session::begin(setup, records, AccessMode::Read).await;
     let owner = &setup.reading.specs.stack.owner;
     let mut found: Vec<(&Name, &Object)> = Vec::new();
     let mut unseen = Vec::new();
-    for (backend, view) in &pass.observations.world {
+    for (backend, view) in &session.observations.world {
         match view {
             Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => {
                 let ours = |object: &&Object| object.place == Place::Live && object.is(owner, kind, &name);
                 found.extend(observed.objects.iter().filter(ours).map(|object| (backend, object)));
-                // What a listing that was cut short shows is there; what it does not show may be there too.
+                // An incomplete listing proves the objects it shows, and not the absence of others.
                 if !(observed.listed.volumes && observed.listed.snapshots) {
                     unseen.push(format!("{backend} did not show everything"));
                 }
@@ -58,7 +59,7 @@ pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, 
         }
     }
     if found.is_empty() && unseen.is_empty() {
-        unseen.extend(pass.unobserved().into_iter().map(|unobserved| unobserved.message));
+        unseen.extend(session.unobserved().into_iter().map(|unobserved| unobserved.message));
     }
     let (backend, object) = match found[..] {
         [one] => one,
@@ -69,9 +70,9 @@ pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, 
         _ => return Err(OperationError::Held(format!("there are several objects that are {what}"))),
     };
     if let Some(why) = &object.conflict {
-        return Err(OperationError::Held(format!("{what} cannot be believed: {why}")));
+        return Err(OperationError::Held(format!("metadata of {what} is inconsistent: {why}")));
     }
-    let driver = pass.observations.backends.get(backend).map(|backend| Arc::clone(&backend.driver));
+    let driver = session.observations.backends.get(backend).map(|backend| Arc::clone(&backend.driver));
     let from = match driver.map(|driver| driver.access(&object.native)) {
         Some(Access::File(path)) => path,
         _ => return Err(OperationError::Failed(format!("the driver of {backend} gives no file to read {what} from"))),

@@ -1,51 +1,53 @@
-//! What a person gives up or accepts: lost objects, objects that were cut, pools as they are now.
+//! Giving up lost objects; accepting objects and pools as they are now.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::model::{
-    BackendRecord, Identity, JournalEntry, Kind, Ledger, LedgerEntry, LedgerView, Listed, Name, Object, ObjectRecord,
-    Place, Size, Specs, Uid,
+    BackendRecord, DriverError, Identity, JournalAction, JournalEntry, JournalOutcome, Kind, Ledger, LedgerEntry,
+    LedgerView, Listed, Name, Object, ObjectRecord, Place, Size, Specs, Uid,
 };
-use crate::plan::{self, Irreversible, Observation};
+use crate::plan::{self, Observation};
 use crate::store::Batch;
 
-use super::operations::{OperationError, begin, no_driver, remember};
-use super::pass::Pass;
+use super::error::OperationError;
+use super::run::{begin, no_driver, remember};
 use super::stackless::refuse_without_stack;
-use super::{Setup, ledger};
+use crate::engine::ledger;
+use crate::engine::session::Session;
+use crate::engine::setup::Setup;
 
-/// Gives up a lost object, so that its name is free for another, empty one; or accepts one that is smaller than it was. Returns a
-/// sentence. `by`: the person, for the journal.
+/// Gives up a lost object, so that its name is free for a new, empty one; or accepts an object that has become smaller. Returns a sentence.
+/// `by`: the person, for the journal.
 ///
 /// # Errors
 /// See [`OperationError`].
 pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&str>) -> Result<String, OperationError> {
-    let mut pass = begin(setup).await?;
+    let mut session = begin(setup).await?;
     let owner = &setup.reading.specs.stack.owner;
-    let there = pass.observations.world.iter().find_map(|(backend, view)| {
+    let there = session.observations.world.iter().find_map(|(backend, view)| {
         let (Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) = view else { return None };
         let object = observed.objects.iter().find(|o| o.place != Place::Temporary && o.is(owner, kind, name))?;
         Some((backend.clone(), object.clone()))
     });
     if let Some((backend, object)) = there {
-        return accept_as_it_is(&mut pass, &backend, &object, by).await;
+        return accept_as_it_is(&mut session, &backend, &object, by).await;
     }
-    if let Some(unobserved) = pass.plan(&[], Irreversible::List).unobserved.first() {
+    if let Some(unobserved) = session.unobserved().first() {
         return Err(OperationError::Unobserved(format!("{}: it may still be there", unobserved.message)));
     }
-    // What was on a backend that is not even opened may be there as well.
-    let records = pass.records.objects.values();
+    // A remembered object may still be on a backend that is not opened.
+    let records = session.records.objects.values();
     let mut remembered =
         records.filter(|r| r.identity.owner == *owner && r.identity.kind == kind && r.identity.name == *name);
-    let closed = |backend: &Name| matches!(pass.observations.world.get(backend), Some(Observation::Unsupported));
+    let closed = |backend: &Name| matches!(session.observations.world.get(backend), Some(Observation::Unsupported));
     if let Some(record) = remembered.find(|record| closed(&record.backend)) {
         return Err(OperationError::Held(format!(
             "{}: it may still be there",
             no_driver(&setup.reading, &record.backend)
         )));
     }
-    let seen: BTreeSet<Uid> = pass.observations.world.values().flat_map(all_uids).collect();
-    for ledger in pass.ledgers.values() {
+    let seen: BTreeSet<Uid> = session.observations.world.values().flat_map(all_uids).collect();
+    for ledger in session.ledgers.values() {
         if let Some((uid, entry)) = ledger.expected(kind, name).filter(|(uid, _)| seen.contains(uid)) {
             return Err(OperationError::Held(format!(
                 "{} {name} is not lost: {uid} stands under another name, and {} is what it was called",
@@ -54,18 +56,25 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
             )));
         }
     }
-    let now = pass.now;
+    let now = session.now;
     let mut batch = Batch::default();
     let mut forgotten = Vec::new();
-    for (backend, ledger) in &mut pass.ledgers {
+    for (backend, ledger) in &mut session.ledgers {
         while let Some((uid, _)) = ledger.expected(kind, name) {
             ledger.add_tombstone(uid, now);
             let identity = Identity { owner: owner.clone(), kind, name: name.clone(), uid };
-            batch.journal.push(decided(&pass.setup.reading.revision, now, backend, &identity, GIVEN_UP.to_owned(), by));
+            batch.journal.push(decided(
+                &session.setup.reading.revision,
+                now,
+                backend,
+                &identity,
+                GIVEN_UP.to_owned(),
+                by,
+            ));
             forgotten.push((backend.clone(), uid));
         }
     }
-    for record in pass.records.objects.values() {
+    for record in session.records.objects.values() {
         let id = &record.identity;
         if id.owner == *owner && id.kind == kind && id.name == *name {
             batch.objects.push((id.uid, None));
@@ -76,9 +85,9 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
     }
     let backends: Vec<Name> = forgotten.into_iter().map(|(backend, _)| backend).collect();
     for backend in backends {
-        pass.write_now(&backend).await.map_err(|error| OperationError::Failed(format!("{backend}: {error}")))?;
+        session.write_ledger(&backend).await.map_err(|error| OperationError::Failed(format!("{backend}: {error}")))?;
     }
-    remember(&pass, batch).await?;
+    remember(&session, batch).await?;
     Ok(format!("{} {name} is forgotten; if it is declared, the next apply makes a new one", kind.as_lower()))
 }
 
@@ -91,9 +100,9 @@ fn all_uids(view: &Observation) -> Vec<Uid> {
     }
 }
 
-/// Accepts an object that is smaller than it was. It is not grown back while its document declares the size from before.
+/// Accepts an object that has become smaller. It is not grown while its document declares the earlier size.
 async fn accept_as_it_is(
-    pass: &mut Pass<'_>,
+    session: &mut Session<'_>,
     backend: &Name,
     object: &Object,
     by: Option<&str>,
@@ -102,20 +111,21 @@ async fn accept_as_it_is(
         return Err(OperationError::Usage(format!("{} has no owner", object.native)));
     };
     let (kind, name) = (identity.kind.as_lower(), &identity.name);
-    let declared = declared_size(&pass.setup.reading.specs, &identity);
-    let entry = pass.ledgers.get(backend).and_then(|ledger| ledger.complete.get(&identity.uid));
+    let declared = declared_size(&session.setup.reading.specs, &identity);
+    let entry = session.ledgers.get(backend).and_then(|ledger| ledger.complete.get(&identity.uid));
     if entry.is_none_or(|entry| entry.size <= object.size) {
         return Err(OperationError::Usage(format!("{kind} {name} is there: only what is lost is forgotten")));
     }
-    let ledger = pass.ledgers.get_mut(backend);
+    let ledger = session.ledgers.get_mut(backend);
     let was = ledger.and_then(|ledger| ledger::accept_smaller(ledger, identity.uid, object, declared, None));
     let Some(was) = was else {
         return Err(OperationError::Usage(format!("{kind} {name} is there: only what is lost is forgotten")));
     };
-    pass.write_now(backend).await.map_err(|error| OperationError::Failed(format!("{backend}: {error}")))?;
-    let line = decided(&pass.setup.reading.revision, pass.now, backend, &identity, accepted(object.size, was), by);
+    session.write_ledger(backend).await.map_err(|error| OperationError::Failed(format!("{backend}: {error}")))?;
+    let line =
+        decided(&session.setup.reading.revision, session.now, backend, &identity, accepted(object.size, was), by);
     let batch = Batch { objects: vec![(identity.uid, None)], journal: vec![line], ..Batch::default() };
-    remember(pass, batch).await?;
+    remember(session, batch).await?;
     let mut said = format!("{kind} {name} is accepted as it is, with {}", object.size);
     if let Some(declared) = declared.filter(|declared| *declared > object.size) {
         said.push_str(&format!(
@@ -125,7 +135,7 @@ async fn accept_as_it_is(
     Ok(said)
 }
 
-/// The size that is declared for a volume, under its name or as what it is to be renamed from.
+/// The size that is declared for a volume, by its name or by a document that renames it.
 fn declared_size(specs: &Specs, identity: &Identity) -> Option<Size> {
     let renamed = || specs.volumes.values().find(|volume| volume.meta.renamed_from.as_ref() == Some(&identity.name));
     let volume = || specs.volumes.get(&identity.name).or_else(renamed);
@@ -138,7 +148,7 @@ fn accepted(size: Size, was: Size) -> String {
     format!("accepted with {size}, instead of {was}")
 }
 
-/// The journal's line about what a person accepted.
+/// The journal's line about a lost or smaller object that a person accepted.
 fn decided(
     revision: &str,
     now: u64,
@@ -155,43 +165,43 @@ fn decided(
         kind: identity.kind,
         name: identity.name.clone(),
         uid: identity.uid,
-        action: JournalEntry::FORGET.to_owned(),
+        action: JournalAction::Forget,
         detail: by.map_or_else(|| what.clone(), |by| format!("{what}, by {by}")),
-        outcome: "changed".to_owned(),
+        outcome: JournalOutcome::Changed,
         message: None,
         millis: 0,
     }
 }
 
-/// Accepts the pool under a declared Backend as it is seen now; or drops what is remembered of one that is no longer declared. Returns a
+/// Accepts the pool of a declared Backend as it is observed now; or drops the records of a Backend that is no longer declared. Returns a
 /// sentence. `by`: the person, for the journal.
 ///
-/// Nothing is grown by that: a volume that is smaller than the store, the ledger or its document says keeps its size until another is
-/// declared, or the growth is approved.
+/// Nothing grows by that: a volume that is smaller than the store, the ledger or its document says keeps its size until another size is
+/// declared or the growth is approved.
 ///
 /// # Errors
 /// See [`OperationError`].
 pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Result<String, OperationError> {
     let specs = &setup.reading.specs;
     let owner = &specs.stack.owner;
-    let mut pass = begin(setup).await?;
-    let seen = match pass.observations.world.get(name) {
+    let mut session = begin(setup).await?;
+    let seen = match session.observations.world.get(name) {
         Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) => Some(observed),
         Some(Observation::Failed { .. } | Observation::Unsupported) | None => None,
     };
-    refuse_without_stack(specs, name, seen, pass.records.backends.get(name))?;
+    refuse_without_stack(specs, name, seen, session.records.backends.get(name))?;
     let mut batch = Batch::default();
-    let on_it = pass.records.objects.values().filter(|record| record.backend == *name);
+    let on_it = session.records.objects.values().filter(|record| record.backend == *name);
     batch.objects.extend(on_it.map(|record| (record.identity.uid, None)));
     batch.backends.push((name.clone(), None));
     if !specs.backends.contains_key(name) {
-        if !pass.records.backends.contains_key(name) && batch.objects.is_empty() {
+        if !session.records.backends.contains_key(name) && batch.objects.is_empty() {
             return Err(OperationError::Usage(format!("no Backend {name} is declared or remembered")));
         }
-        remember(&pass, batch).await?;
+        remember(&session, batch).await?;
         return Ok(format!("backend {name} is forgotten; what is on it is left as it is"));
     }
-    let observed = match pass.observations.world.get(name) {
+    let observed = match session.observations.world.get(name) {
         Some(Observation::Seen { observed, .. }) => observed.clone(),
         Some(Observation::LockedBy { by, .. }) => {
             return Err(OperationError::Held(format!("another process is writing to {name}: {by}")));
@@ -201,7 +211,7 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
         }
         Some(Observation::Unsupported) | None => return Err(no_driver(&setup.reading, name)),
     };
-    // What could not be seen would be given up with what is not there.
+    // An object that could not be observed would be given up as well.
     if let Some(LedgerView::Unreadable(why)) = observed.ledgers.get(owner) {
         return Err(OperationError::Unobserved(format!("{name} could not be observed: {why}")));
     }
@@ -212,7 +222,7 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
         )));
     }
     // The Backend may have had another name.
-    let of_pool: Vec<_> = observed.pool.iter().flat_map(|pool| pass.records.of_pool(pool)).collect();
+    let of_pool: Vec<_> = observed.pool.iter().flat_map(|pool| session.records.of_pool(pool)).collect();
     let is_ours = |ledger: &&Ledger| ledger.owner == *owner && ledger.stack == specs.stack.id;
     let ledgers = of_pool.iter().filter_map(|(_, record)| record.ledger.as_ref()).filter(is_ours);
     let known = ledgers.max_by_key(|ledger| ledger.serial).cloned();
@@ -225,33 +235,34 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
         }
         kept => kept.cloned(),
     };
-    let failed = |error: crate::model::DriverError| OperationError::Failed(format!("{name}: {error}"));
-    let pool = pass.found_and_lock(name).await.map_err(failed)?;
+    let failed = |error: DriverError| OperationError::Failed(format!("{name}: {error}"));
+    let pool = session.init_and_lock(name).await.map_err(failed)?;
     let mut ledger = match kept {
         Some(ledger) => Ledger { pool: pool.clone(), ..ledger },
         None => ledger::first(pool.clone(), owner, specs),
     };
-    // Whoever knows the pool by a later ledger is to take this one for the newest.
+    // A reader that knows a later ledger of the pool must take this one for the newest.
     ledger.serial = ledger.serial.max(known.as_ref().map_or(0, |known| known.serial));
     let there: HashMap<Uid, &Object> =
         observed.objects.iter().filter_map(|object| Some((object.uid()?, object))).collect();
-    // As it is seen: what is not there is not missed.
+    // An object that is not observed is given up.
     let mut gone: BTreeMap<Uid, Identity> = BTreeMap::new();
     for (uid, entry) in ledger.complete.iter().filter(|(uid, _)| !there.contains_key(uid)) {
         let LedgerEntry { kind, name, .. } = entry.clone();
         gone.insert(*uid, Identity { owner: owner.clone(), kind, name, uid: *uid });
     }
     for uid in gone.keys() {
-        ledger.add_tombstone(*uid, pass.now);
+        ledger.add_tombstone(*uid, session.now);
     }
-    let records = pass.records.objects.values().filter(|record| names.contains(&record.backend));
+    let records = session.records.objects.values().filter(|record| names.contains(&record.backend));
     let remembered: HashMap<Uid, &ObjectRecord> = records.map(|record| (record.identity.uid, record)).collect();
     let unseen = remembered.values().filter(|r| r.seen.is_some() && !there.contains_key(&r.identity.uid));
     gone.extend(unseen.map(|record| (record.identity.uid, record.identity.clone())));
     batch.objects = remembered.keys().map(|uid| (*uid, None)).collect();
-    ledger::settle(&mut ledger, &observed, &setup.reading, pass.now);
+    ledger::settle(&mut ledger, &observed, &setup.reading, session.now);
     let objects = ledger.complete.len();
-    let line = |identity: &Identity, what: String| decided(&setup.reading.revision, pass.now, name, identity, what, by);
+    let line =
+        |identity: &Identity, what: String| decided(&setup.reading.revision, session.now, name, identity, what, by);
     batch.journal.extend(gone.values().map(|identity| line(identity, GIVEN_UP.to_owned())));
     let mut smaller = Vec::new();
     for (uid, object) in &there {
@@ -265,17 +276,17 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
         }
     }
     smaller.sort();
-    pass.ledgers.insert(name.clone(), ledger);
-    pass.write_now(name).await.map_err(failed)?;
+    session.ledgers.insert(name.clone(), ledger);
+    session.write_ledger(name).await.map_err(failed)?;
     let record = BackendRecord {
         place: specs.backends[name].config.place(),
         pool: pool.clone(),
         owner: owner.clone(),
-        observed_at: pass.now,
-        ledger: pass.ledgers.get(name).cloned(),
+        observed_at: session.now,
+        ledger: session.ledgers.get(name).cloned(),
     };
     batch.backends = vec![(name.clone(), Some(record))];
-    remember(&pass, batch).await?;
+    remember(&session, batch).await?;
     let mut said = format!("backend {name} is accepted as it is: pool {pool}, objects of {owner}: {objects}");
     if !gone.is_empty() {
         let gone: BTreeSet<String> = gone.values().map(|id| format!("{} {}", id.kind.as_lower(), id.name)).collect();

@@ -1,0 +1,124 @@
+//! A backend that is open for the length of a pass: every call has a time limit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::driver::{Driver, WriterLock};
+use crate::model::{BackendSpec, DriverError, ErrorKind, Ledger, Observed, Owner, PoolId, Scope, Suspension};
+
+use super::setup::Connect;
+
+/// How often an observation that failed with a transient error is tried. Three tries within a second survive a short disturbance, and an
+/// unreachable backend is still reported soon.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// An open backend, for the length of a pass.
+#[derive(Clone)]
+pub(super) struct BackendSession {
+    pub spec: BackendSpec,
+    pub driver: Arc<dyn Driver>,
+    /// The writer lock, if this session has taken it.
+    pub lock: Option<Arc<dyn WriterLock>>,
+    /// Whether the ledger that was written last may be missing on the pool: its write failed or timed out.
+    unsure: Arc<AtomicBool>,
+}
+
+impl BackendSession {
+    /// The time limit of each call: a backend that does not answer must not delay the others.
+    pub(super) fn limit(&self) -> Duration {
+        Duration::from_secs(self.spec.timeout.0)
+    }
+
+    async fn within<T>(&self, call: impl Future<Output = Result<T, DriverError>>) -> Result<T, DriverError> {
+        match tokio::time::timeout(self.limit(), call).await {
+            Ok(result) => result,
+            Err(_) => Err(DriverError::timed_out(self.spec.timeout)),
+        }
+    }
+
+    /// See [`Driver::init_pool`].
+    pub(super) async fn init_pool(&self) -> Result<PoolId, DriverError> {
+        self.within(self.driver.init_pool()).await
+    }
+
+    /// See [`Driver::write_ledger`].
+    pub(super) async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
+        self.within(self.driver.write_ledger(ledger)).await
+    }
+
+    /// Writes a changed ledger under its next serial number.
+    pub(super) async fn write_ledger_again(&self, ledger: &mut Ledger) -> Result<(), DriverError> {
+        ledger.serial += 1;
+        self.unsure.store(true, Ordering::Relaxed);
+        self.write_ledger(ledger).await?;
+        self.unsure.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether the pool certainly has the ledger as it is in memory, but for what was settled since. Only such a ledger may be recorded:
+    /// a pool whose ledger is older than the recorded one was rolled back.
+    pub(super) fn has_ledger(&self) -> bool {
+        !self.unsure.load(Ordering::Relaxed)
+    }
+
+    /// See [`Driver::remove_ledger`].
+    pub(super) async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
+        self.within(self.driver.remove_ledger(owner)).await
+    }
+
+    /// See [`Driver::suspensions`].
+    pub(super) async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
+        self.within(self.driver.suspensions(owner)).await
+    }
+
+    /// See [`Driver::write_suspension`].
+    pub(super) async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError> {
+        self.within(self.driver.write_suspension(suspension)).await
+    }
+
+    /// Takes the writer lock of any owner.
+    pub(super) async fn lock_of(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
+        self.within(self.driver.lock(owner)).await
+    }
+
+    /// Observes the backend within its time limit. Transient errors are retried.
+    pub(super) async fn observe(&self, scope: &Scope) -> Result<Observed, DriverError> {
+        let mut tried = 1;
+        loop {
+            let result = self.within(self.driver.observe(scope)).await;
+            match result {
+                Err(error) if error.kind == ErrorKind::Transient && tried < TRIES => {
+                    tracing::debug!(backend = %self.spec.meta.name, %error, "observing again after a transient error");
+                    tokio::time::sleep(PAUSE * tried).await;
+                    tried += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Takes the writer lock of `owner` for the length of the session.
+    pub(super) async fn lock(&mut self, owner: &Owner) -> Result<(), DriverError> {
+        self.lock = Some(Arc::from(self.lock_of(owner).await?));
+        Ok(())
+    }
+}
+
+/// Opens the driver of a backend, within the backend's time limit.
+pub(super) async fn open(connect: Arc<dyn Connect>, spec: BackendSpec) -> Result<BackendSession, DriverError> {
+    if !spec.config.is_built() || !spec.via.is_empty() {
+        return Err(DriverError::before(ErrorKind::Unsupported, "its driver is not built yet"));
+    }
+    let opening = {
+        let spec = spec.clone();
+        tokio::task::spawn_blocking(move || connect.connect(&spec))
+    };
+    let opened = match tokio::time::timeout(Duration::from_secs(spec.timeout.0), opening).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(_)) => Err(DriverError::before(ErrorKind::Permanent, "its driver failed in a panic")),
+        Err(_) => Err(DriverError::timed_out(spec.timeout)),
+    };
+    opened.map(|driver| BackendSession { spec, driver, lock: None, unsure: Arc::default() })
+}

@@ -1,0 +1,113 @@
+//! The ledgers of a session: settled from what was observed, changed by the plan, written to the pools.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::model::{DriverError, Ledger, LedgerView, Name, Place, Uid, Verb};
+use crate::plan::{self, Irreversible, Observation, Plan};
+
+use crate::text::rfc3339;
+
+use super::ledger;
+use super::session::Session;
+
+impl Session<'_> {
+    /// Settles the ledgers in memory, for a plan that changes nothing.
+    pub(super) fn settle_ledgers(&mut self) {
+        let usable = self.with_inputs(&[], Irreversible::Hold, plan::usable);
+        self.settle(usable);
+    }
+
+    /// Takes the ledgers from the observation and settles them. Writes nothing.
+    pub(super) fn settle(&mut self, usable: BTreeMap<Name, Option<Ledger>>) {
+        self.usable = usable.keys().cloned().collect();
+        for (name, ledger) in usable {
+            let Some(Observation::Seen { observed, .. }) = self.observations.world.get(&name) else { continue };
+            let Some(mut ledger) = ledger.or_else(|| {
+                let pool = observed.pool.clone()?;
+                Some(ledger::first(pool, &self.setup.reading.specs.stack.owner, &self.setup.reading.specs))
+            }) else {
+                continue;
+            };
+            let ahead = ledger.removals.iter().map(|removal| removal.at).max();
+            if let Some(at) = ahead.filter(|at| ledger::is_of_the_future(*at, self.now)) {
+                let at = rfc3339(at);
+                tracing::warn!(
+                    backend = %name,
+                    "its ledger has removals of {at}: a clock was ahead when they were noted, or this one is behind. They count \
+                     against the limits of the Stack for 24 h from now"
+                );
+            }
+            ledger::settle(&mut ledger, observed, &self.setup.reading, self.now);
+            self.ledgers.insert(name, ledger);
+        }
+    }
+
+    /// Enters in the ledgers what a whole plan says beyond its steps: which removals wait because they exceed a limit, and which approved
+    /// items no longer have a plan. Returns the objects that match their declarations. (The plan of an operation says nothing about other
+    /// objects, and is not noted.)
+    pub(super) fn note_plan(&mut self, plan: &Plan) -> HashSet<Uid> {
+        let planned = plan.steps.iter().map(|step| (step.identity.uid, step.action.verb()));
+        let held = plan.held.iter().filter_map(|held| Some((held.uid?, held.action)));
+        let all: Vec<(Uid, Verb)> = planned.chain(held).collect();
+        let pending: BTreeSet<String> = all.iter().map(|(uid, verb)| format!("{uid} {verb}")).collect();
+        let removed = plan.held.iter().filter(|held| matches!(held.action, Verb::Remove | Verb::Destroy));
+        let leaving: BTreeSet<Uid> = removed.filter_map(|held| held.uid).collect();
+        let busy: HashSet<Uid> = all.iter().map(|(uid, _)| *uid).collect();
+        for ledger in self.ledgers.values_mut() {
+            ledger::drop_stale(ledger, &pending, &self.setup.reading);
+            ledger::read(ledger, &self.setup.reading, plan);
+            let elsewhere = ledger::waiting_elsewhere(ledger, &self.setup.reading);
+            // What waited and is held for another reason now (a file that cannot be read for a moment) goes on waiting.
+            let still = ledger.waiting.intersection(&leaving);
+            ledger.waiting = plan
+                .too_much
+                .iter()
+                .chain(still)
+                .chain(&elsewhere)
+                .filter(|uid| ledger.complete.contains_key(uid))
+                .copied()
+                .collect();
+        }
+        // An object that matches its declaration is settled as it is, no matter what made it match.
+        let mut settled = HashSet::new();
+        for (name, ledger) in &mut self.ledgers {
+            let Some(Observation::Seen { observed, .. }) = self.observations.world.get(name) else { continue };
+            for object in observed.objects.iter().filter(|o| o.place == Place::Live && o.conflict.is_none()) {
+                let Some(id) = object.identity.as_ref().filter(|id| id.owner == plan.owner && !busy.contains(&id.uid))
+                else {
+                    continue;
+                };
+                // What was released is as it should be, too. Its size and protection in the ledger stay: a loss must show when it is
+                // declared again.
+                let is_known_as = |name: &Name| ledger.complete.get(&id.uid).is_none_or(|entry| entry.name == *name);
+                if self.setup.reading.specs.declares(id.kind, &id.name) {
+                    ledger::accept(ledger, id.uid, object);
+                    settled.insert(id.uid);
+                } else if object.tags.retained && is_known_as(&id.name) {
+                    settled.insert(id.uid);
+                }
+            }
+        }
+        settled
+    }
+
+    /// Writes a ledger under its next serial number.
+    pub(super) async fn write_ledger(&mut self, name: &Name) -> Result<(), DriverError> {
+        let (Some(backend), Some(ledger)) = (self.observations.backends.get(name), self.ledgers.get_mut(name)) else {
+            return Ok(());
+        };
+        backend.write_ledger_again(ledger).await
+    }
+
+    /// Writes a ledger unless the pool has the same one.
+    pub(super) async fn write_ledger_if_changed(&mut self, name: &Name) -> Result<(), DriverError> {
+        let on_pool = match self.observations.world.get(name) {
+            Some(Observation::Seen { observed, .. }) => observed.ledgers.get(&self.setup.reading.specs.stack.owner),
+            _ => None,
+        };
+        if matches!(on_pool, Some(LedgerView::Good(there)) if Some(there) == self.ledgers.get(name)) {
+            return Ok(());
+        }
+        self.write_ledger(name).await
+    }
+}

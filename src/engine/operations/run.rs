@@ -1,0 +1,151 @@
+//! How operations begin, execute steps and record what they did: as a pass does.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Effect, Kind, Name, Reading, Step};
+use crate::plan::{self, Observation, Plan};
+use crate::store::Batch;
+
+use super::error::OperationError;
+use crate::engine::event::{Event, Reporter};
+use crate::engine::options::Options;
+use crate::engine::record::commit;
+use crate::engine::report::Report;
+use crate::engine::session::Session;
+use crate::engine::setup::Setup;
+
+/// What the steps of an operation did. Steps that are done stay done when another one fails, so both are reported.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Executed {
+    /// A sentence for each thing that was done.
+    pub done: Vec<String>,
+    /// Why each other thing was not done, or not completely.
+    pub left: Vec<OperationError>,
+}
+
+/// Begins a session: observes, takes the writer locks and recovers, as every pass does.
+pub(super) async fn begin(setup: &Setup) -> Result<Session<'_>, OperationError> {
+    let mut session = Session::begin_writing(setup).await?;
+    session.recover(&Silent).await?;
+    Ok(session)
+}
+
+pub(super) async fn remember(session: &Session<'_>, batch: Batch) -> Result<(), OperationError> {
+    match &session.store {
+        Some(store) => Ok(commit(store, batch).await?),
+        None => Ok(()),
+    }
+}
+
+/// Executes the steps of an operation in the same way as those of a plan. `sentence` says what a step did. A backend that has just been
+/// `given` to this owner is usable even if the plan holds it. Suspended objects are skipped unless a person named each object (`by_name`).
+///
+/// # Errors
+/// If a backend is not usable. Then no step was begun.
+pub(super) async fn make(
+    session: &mut Session<'_>,
+    steps: Vec<Step>,
+    sentence: impl Fn(&Step) -> Option<String>,
+    given: Option<&Name>,
+    by_name: bool,
+) -> Result<Executed, OperationError> {
+    steps.iter().try_for_each(|step| must_be_usable(session, &step.backend, given))?;
+    let plan = Plan::of(session.specs().stack.owner.clone(), session.reading().revision.clone(), steps);
+    let mut report = Report::default();
+    let effects = Arc::new(Effects::default());
+    let options = Options { by_name, ..Options::default() };
+    let made = session.execute(&plan, &options, Arc::clone(&effects) as Arc<dyn Reporter>, &mut report).await;
+    let done = effects.steps().iter().filter_map(|index| sentence(plan.steps.get(*index)?)).collect();
+    let is_left = |step: &Step, why: String| format!("{} {} is left: {why}", lower(step), step.identity.name);
+    let failed = report
+        .failed
+        .iter()
+        .map(|(step, error)| OperationError::Failed(format!("{} {}: {error}", lower(step), step.identity.name)));
+    let suspended = report
+        .suspended
+        .iter()
+        .map(|(step, suspension)| OperationError::Held(is_left(step, plan::suspended_because(suspension))));
+    let waiting = report
+        .waiting
+        .iter()
+        .map(|step| OperationError::Failed(is_left(step, "a step that has to come first was not done".to_owned())));
+    let store = made.err().map(OperationError::Store);
+    Ok(Executed { done, left: failed.chain(suspended).chain(waiting).chain(store).collect() })
+}
+
+pub(super) fn must_be_usable(
+    session: &Session<'_>,
+    backend: &Name,
+    given: Option<&Name>,
+) -> Result<(), OperationError> {
+    match session.observations.world.get(backend) {
+        Some(Observation::LockedBy { by, .. }) => {
+            Err(OperationError::Held(format!("another process is writing to {backend}: {by}")))
+        }
+        _ if session.usable.contains(backend) || given == Some(backend) => Ok(()),
+        _ => Err(OperationError::Unobserved(format!("nothing is done on {backend}: see `kiln plan`"))),
+    }
+}
+
+/// Why a declared backend is not opened.
+pub(super) fn no_driver(reading: &Reading, backend: &Name) -> OperationError {
+    match reading.not_allowed(Kind::Backend, backend) {
+        Some(barred) => OperationError::Held(format!("{backend}: {}", barred.message)),
+        None => OperationError::Usage(format!("the driver of {backend} is not built yet")),
+    }
+}
+
+pub(super) fn lower(step: &Step) -> &'static str {
+    step.identity.kind.as_lower()
+}
+
+/// Notes which steps had their effect: an operation returns that as its result. Notes are logged.
+#[derive(Default)]
+struct Effects(Mutex<BTreeSet<usize>>);
+
+impl Effects {
+    /// The steps, by their index.
+    fn steps(&self) -> BTreeSet<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl Reporter for Effects {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Finished(index, _, result) = &event {
+            let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            match result {
+                Ok(_) => drop(steps.insert(*index)),
+                Err(error) if error.effect == Effect::Yes => drop(steps.insert(*index)),
+                // Also a step that was reported as done and is not observed to be.
+                Err(_) => drop(steps.remove(index)),
+            }
+        }
+        Silent.event(event);
+    }
+
+    async fn confirm(&self, plan: &Plan) -> bool {
+        Silent.confirm(plan).await
+    }
+}
+
+/// Reports nothing to a person. Notes are logged.
+struct Silent;
+
+#[async_trait]
+impl Reporter for Silent {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Note(note) = event {
+            tracing::info!("{note}");
+        }
+    }
+
+    async fn confirm(&self, _plan: &Plan) -> bool {
+        false
+    }
+}

@@ -1,0 +1,162 @@
+//! The trash: listing it and bringing objects back.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Action, Expect, Identity, Kind, Name, Object, Owner, Place, Reason, Risk, Step, Tags, Uid};
+use crate::plan::{self, Observation};
+
+use super::error::OperationError;
+use super::run::{Executed, begin, lower, make};
+use crate::engine::session::Session;
+use crate::engine::setup::Setup;
+
+/// An object in the trash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trashed {
+    /// The backend that it is on.
+    pub backend: Name,
+    /// As observed.
+    pub object: Object,
+    /// When it expires, in seconds since 1970; `None`: unknown.
+    pub expires: Option<u64>,
+}
+
+/// Lists an owner's trash on every observed backend, by kind and name.
+pub fn trash_in(world: &plan::World, owner: &Owner) -> Vec<Trashed> {
+    let mut found = Vec::new();
+    for (backend, view) in world {
+        let (Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) = view else { continue };
+        let ours = |o: &&Object| o.place == Place::Trash && o.identity.as_ref().is_some_and(|id| id.owner == *owner);
+        found.extend(observed.objects.iter().filter(ours).map(|object| Trashed {
+            backend: backend.clone(),
+            object: object.clone(),
+            expires: object.tags.expires,
+        }));
+    }
+    found.sort_by(|a, b| key(a).cmp(&key(b)));
+    found
+}
+
+fn key(trashed: &Trashed) -> (Option<(Kind, &Name, Uid)>, &Name) {
+    (trashed.object.identity.as_ref().map(|id| (id.kind, &id.name, id.uid)), &trashed.backend)
+}
+
+/// Restores an object from the trash. An object that is not declared is tagged as retained until it is. A volume is restored with the
+/// snapshots that went with it, even if an earlier run restored only the volume.
+///
+/// # Errors
+/// See [`OperationError`]. Then no object was restored.
+pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Executed, OperationError> {
+    let mut session = begin(setup).await?;
+    let owner = &setup.reading.specs.stack.owner;
+    let all = trash_in(&session.observations.world, owner);
+    let live: Vec<Object> = session.observations.world.values().flat_map(live_objects).cloned().collect();
+    let live_as = |kind: Kind, name: &Name| live.iter().find(|object| object.is(owner, kind, name));
+    let of_volume = |uid: Option<Uid>| {
+        all.iter()
+            .filter(move |t| kind == Kind::Volume && t.object.tags.volume.is_some() && t.object.tags.volume == uid)
+    };
+    let in_the_way = live_as(kind, name);
+    let is_trashed = all.iter().any(|trashed| trashed.object.is(owner, kind, name));
+    let left_behind: Vec<&Trashed> = in_the_way.map_or_else(Vec::new, |live| of_volume(live.uid()).collect());
+    let mut said = Vec::new();
+    let mut back: Vec<&Trashed> = match in_the_way {
+        None => {
+            let wanted = one_of(&session, &all, kind, name)?;
+            std::iter::once(wanted).chain(of_volume(wanted.object.uid())).collect()
+        }
+        Some(_) if !is_trashed && !left_behind.is_empty() => left_behind,
+        Some(_) => {
+            return Err(OperationError::Usage(format!(
+                "{} {name} is there already: remove or rename that one first",
+                kind.as_lower()
+            )));
+        }
+    };
+    back.retain(|trashed| {
+        let Some(id) = trashed.object.identity.as_ref() else { return false };
+        let free = live_as(id.kind, &id.name).is_none();
+        if !free {
+            let what = format!("{} {}", id.kind.as_lower(), id.name);
+            said.push(format!("left {what} in the trash of {}: another {what} is live", trashed.backend));
+        }
+        free
+    });
+    let volume_comes = in_the_way.is_none() && kind == Kind::Volume;
+    let steps: Vec<Step> = back
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, trashed)| {
+            let identity = trashed.object.identity.clone()?;
+            let declared = setup.reading.specs.declares(identity.kind, &identity.name);
+            let before = Tags { expires: None, ..trashed.object.tags.clone() };
+            let tags = Tags { retained: !declared, ..before.clone() };
+            let mut step = by_hand(trashed, identity, Action::Undelete { tags }, Reason::InTrash, Risk::None);
+            step.expect.tags = Some(before);
+            // Snapshots come after their volume.
+            step.after = if index > 0 && volume_comes { vec![0] } else { Vec::new() };
+            Some(step)
+        })
+        .collect();
+    let brought = |step: &Step| {
+        let back = format!("brought {} {} back on {}", lower(step), step.identity.name, step.backend);
+        let is_retained = matches!(&step.action, Action::Undelete { tags } if tags.retained);
+        Some(if is_retained { format!("{back}; it is retained until it is declared") } else { back })
+    };
+    let mut executed = make(&mut session, steps, brought, None, true).await?;
+    executed.done.append(&mut said);
+    Ok(executed)
+}
+
+fn live_objects(view: &Observation) -> impl Iterator<Item = &Object> {
+    let objects = match view {
+        Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => observed.objects.as_slice(),
+        Observation::Failed { .. } | Observation::Unsupported => &[],
+    };
+    objects.iter().filter(|object| object.place == Place::Live)
+}
+
+/// Returns the object in the trash with this kind and name.
+pub(super) fn one_of<'t>(
+    session: &Session<'_>,
+    all: &'t [Trashed],
+    kind: Kind,
+    name: &Name,
+) -> Result<&'t Trashed, OperationError> {
+    let named = |t: &&Trashed| t.object.is(&session.specs().stack.owner, kind, name);
+    let found: Vec<&Trashed> = all.iter().filter(named).collect();
+    match found.as_slice() {
+        [one] => Ok(one),
+        [] => match session.unobserved().first() {
+            Some(unobserved) => Err(OperationError::Unobserved(unobserved.message.clone())),
+            None => Err(OperationError::Usage(format!("no {} {name} is in the trash", kind.as_lower()))),
+        },
+        // The one that was trashed last; objects on a pool of another Stack of this name come last.
+        several => several
+            .iter()
+            .max_by_key(|t| (session.usable.contains(&t.backend), t.expires))
+            .copied()
+            .ok_or_else(|| OperationError::Usage(format!("no {} {name} is in the trash", kind.as_lower()))),
+    }
+}
+
+pub(super) fn by_hand(trashed: &Trashed, identity: Identity, action: Action, reason: Reason, risk: Risk) -> Step {
+    Step {
+        backend: trashed.backend.clone(),
+        identity,
+        native: trashed.object.native.clone(),
+        action,
+        expect: Expect {
+            place: Some(Place::Trash),
+            size: Some(trashed.object.size),
+            tags: None,
+            idle: false,
+            unwritten: false,
+        },
+        risk,
+        reason,
+        changes: Vec::new(),
+        bytes: trashed.object.size,
+        after: Vec::new(),
+    }
+}

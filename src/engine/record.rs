@@ -1,0 +1,178 @@
+//! Records and journal lines.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{
+    BackendRecord, Clients, DriverError, Identity, JournalEntry, JournalOutcome, Ledger, Name, Object, ObjectRecord,
+    Outcome, Place, Step, Tags, Uid, Written,
+};
+use crate::plan::Observation;
+use crate::store::{Batch, Store, StoreError};
+
+use super::backend_session::BackendSession;
+use super::session::Session;
+
+impl Session<'_> {
+    /// Records what was observed in the store, for drift and for objects on backends that are away later. Writes only what changed.
+    ///
+    /// `settled`: the objects that match their declarations, with nothing to do.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(super) async fn record(&mut self, settled: &HashSet<Uid>) -> Result<(), StoreError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        // Drops the records that the plan was made from, so that the store does not keep two copies.
+        self.records = Arc::default();
+        let known = store.records()?;
+        let owner = &self.specs().stack.owner;
+        let mut batch = Batch::default();
+        for (name, ledger) in &self.ledgers {
+            let Some(Observation::Seen { observed, .. }) = self.observations.world.get(name) else { continue };
+            let spec = &self.specs().backends[name];
+            if ledger.serial > 0 && self.observations.backends.get(name).is_some_and(BackendSession::has_ledger) {
+                let record = BackendRecord {
+                    place: spec.config.place(),
+                    pool: ledger.pool.clone(),
+                    owner: owner.clone(),
+                    observed_at: self.now,
+                    ledger: Some(ledger.clone()),
+                };
+                let same = known
+                    .backends
+                    .get(name)
+                    .is_some_and(|old| BackendRecord { observed_at: self.now, ..old.clone() } == record);
+                // A changed time alone is not written in every pass.
+                let stale = known.backends.get(name).is_none_or(|old| old.observed_at + 60 < self.now);
+                if !same || stale {
+                    batch.backends.push((name.clone(), Some(record)));
+                }
+            }
+            for object in observed.objects.iter().filter(|o| o.place != Place::Temporary && o.conflict.is_none()) {
+                let Some(identity) = object.identity.as_ref().filter(|id| id.owner == *owner) else { continue };
+                let object = Object { clients: Clients::Unknown, written: Written::Unknown, ..object.clone() };
+                let mut known = known.objects.get(&identity.uid).cloned();
+                if settled.contains(&identity.uid) {
+                    // If it differs, the record is replaced by what was observed.
+                    known = known.filter(|record| {
+                        record.size == object.size
+                            && record.tags == Tags { expires: None, ..object.tags.clone() }
+                            && record.native == object.native
+                            && record.identity == *identity
+                    });
+                }
+                // Without a Stack, the record distinguishes objects of these manifests from those that other manifests declare.
+                if known.is_none()
+                    && !self.specs().stack.declared
+                    && !self.specs().declares(identity.kind, &identity.name)
+                {
+                    continue;
+                }
+                batch.objects.extend(record_of(name, identity, &object, known.as_ref(), ledger, self.now));
+            }
+        }
+        batch.suspensions = self.suspensions_to_remember(&known);
+        // Objects with a tombstone have no record.
+        for ledger in self.ledgers.values() {
+            let buried = |uid: &&Uid| ledger.tombstones.contains_key(uid);
+            batch.objects.extend(known.objects.keys().filter(buried).map(|uid| (*uid, None)));
+        }
+        drop(known);
+        if batch == Batch::default() { Ok(()) } else { commit(store, batch).await }
+    }
+}
+
+/// The record to write for an object as it was observed before the steps of this pass, unless the store has it already. A record that
+/// was written after a step of this pass is newer than the observation.
+fn record_of(
+    backend: &Name,
+    identity: &Identity,
+    object: &Object,
+    known: Option<&ObjectRecord>,
+    ledger: &Ledger,
+    now: u64,
+) -> Option<(Uid, Option<ObjectRecord>)> {
+    let uid = identity.uid;
+    if ledger.tombstones.contains_key(&uid) {
+        return None;
+    }
+    match known {
+        Some(known) if known.seen_at >= now => None,
+        Some(known) if known.seen.as_ref() == Some(object) && known.backend == *backend => None,
+        Some(known) => {
+            let record =
+                ObjectRecord { seen: Some(object.clone()), seen_at: now, backend: backend.clone(), ..known.clone() };
+            Some((uid, Some(record)))
+        }
+        None => {
+            let record = ObjectRecord {
+                identity: identity.clone(),
+                backend: backend.clone(),
+                native: object.native.clone(),
+                size: object.size,
+                tags: Tags { expires: None, ..object.tags.clone() },
+                seen: Some(object.clone()),
+                seen_at: now,
+            };
+            Some((uid, Some(record)))
+        }
+    }
+}
+
+/// The record of an object after its step.
+pub(super) fn record_after(
+    step: &Step,
+    live: Option<&Object>,
+    trashed: Option<&Object>,
+    now: u64,
+) -> (Uid, Option<ObjectRecord>) {
+    let record = live.or(trashed).map(|object| ObjectRecord {
+        identity: step.identity.clone(),
+        backend: step.backend.clone(),
+        native: object.native.clone(),
+        size: object.size,
+        tags: Tags { expires: None, ..object.tags.clone() },
+        seen: Some(object.clone()),
+        seen_at: now,
+    });
+    (step.identity.uid, record)
+}
+
+/// The journal's line about a step that was made.
+pub(super) fn journal_entry(
+    step: &Step,
+    revision: &str,
+    now: u64,
+    result: &Result<Outcome, DriverError>,
+    took: Duration,
+) -> JournalEntry {
+    JournalEntry {
+        at: now,
+        revision: revision.to_owned(),
+        owner: step.identity.owner.clone(),
+        backend: step.backend.clone(),
+        kind: step.identity.kind,
+        name: step.identity.name.clone(),
+        uid: step.identity.uid,
+        action: step.action.verb().into(),
+        detail: step.action.to_string(),
+        outcome: JournalOutcome::from(result),
+        message: result.as_ref().err().map(ToString::to_string),
+        millis: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// Commits on a blocking thread: a commit blocks until it is on disk.
+pub(super) async fn commit(store: &Arc<dyn Store>, batch: Batch) -> Result<(), StoreError> {
+    if !store.waits_for_disk() {
+        return store.commit(batch);
+    }
+    let store = Arc::clone(store);
+    match tokio::task::spawn_blocking(move || store.commit(batch)).await {
+        Ok(result) => result,
+        Err(error) => {
+            Err(StoreError::Io { path: String::new(), message: format!("a commit ended in a panic: {error}") })
+        }
+    }
+}

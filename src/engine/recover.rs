@@ -1,0 +1,176 @@
+//! What an interrupted run left: open intents are resolved by observing, half-made objects are swept.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::driver::StepContext;
+use crate::model::{
+    Action, DriverError, Effect, ErrorKind, Expect, JournalEntry, JournalOutcome, LedgerView, Name, Object, Outcome,
+    Place, Reason, Risk, Size, Step, Uid,
+};
+use crate::plan::{self, Irreversible, Observation};
+use crate::store::{Batch, Store, StoreError};
+
+use super::effect::ObservedObjects;
+use super::event::{Event, Reporter};
+use super::ledger;
+use super::overview::JOURNAL;
+use super::record::{commit, journal_entry};
+use super::session::Session;
+
+impl Session<'_> {
+    /// Resolves the open intents of an interrupted run by observing the backends, settles the ledgers and sweeps half-made objects. Returns the
+    /// sweeps that failed.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(super) async fn recover(&mut self, reporter: &dyn Reporter) -> Result<Vec<(Step, DriverError)>, StoreError> {
+        let Some(store) = self.store.clone() else { return Ok(Vec::new()) };
+        let intents = store.intents()?;
+        let mut batch = Batch::default();
+        let mut finished = Vec::new();
+        let mut observed_objects: HashMap<&Name, ObservedObjects<'_>> = HashMap::new();
+        for intent in &intents {
+            let step = &intent.step;
+            let Some(Observation::Seen { observed, .. }) = self.observations.world.get(&step.backend) else {
+                // It cannot be observed. The intent stays open until it can be, or until a whole reading no longer declares its backend.
+                if !self.specs().backends.contains_key(&step.backend) && self.reading().is_whole() {
+                    batch.close.push(intent.id);
+                }
+                continue;
+            };
+            // A pool that was replaced is not locked, and a missing object there says nothing about the step.
+            if self.observations.backends.get(&step.backend).is_none_or(|open| open.lock.is_none()) {
+                continue;
+            }
+            // An intent is written before its step begins: only an effect that is observed counts as done.
+            let seen = observed_objects.entry(&step.backend).or_insert_with(|| ObservedObjects::new(observed));
+            let Some(done) = seen.shows(step) else { continue };
+            let result = if done {
+                Ok(Outcome::Changed)
+            } else {
+                Err(DriverError {
+                    kind: ErrorKind::Transient,
+                    effect: Effect::No,
+                    message: "interrupted; the backend shows that it had no effect".to_owned(),
+                })
+            };
+            let what = if done { "was done" } else { "was not done" };
+            reporter.event(Event::Note(format!(
+                "an earlier run did not learn the outcome of {} {} ({}): the backend shows that it {what}",
+                step.identity.kind.as_lower(),
+                step.identity.name,
+                step.action
+            )));
+            if done {
+                finished.push(step.clone());
+            }
+            batch.close.push(intent.id);
+            batch.journal.push(journal_entry(step, "", self.now, &result, Duration::ZERO));
+        }
+        if !batch.close.is_empty() {
+            commit(&store, batch).await?;
+        }
+        self.spread_suspensions().await;
+        // What was destroyed is not Lost, although the ledger on the pool does not say so yet: the run ended before the step's outcome
+        // was written down, or between that and the ledger.
+        let recovered = finished.iter().filter(|step| matches!(step.action, Action::Destroy));
+        let mut destroyed: HashSet<Uid> = recovered.map(|step| step.identity.uid).collect();
+        let owner = self.setup.reading.specs.stack.owner.clone();
+        for view in self.observations.world.values_mut() {
+            if let Observation::Seen { observed, .. } = view
+                && let Some(LedgerView::Good(ledger) | LedgerView::Older(ledger, _)) = observed.ledgers.get_mut(&owner)
+            {
+                if !ledger.destroying.is_empty() {
+                    destroyed.extend(journaled_destructions(&store, ledger.destroying.len())?);
+                }
+                ledger.leaving.extend(destroyed.iter().filter(|uid| ledger.complete.contains_key(uid)));
+            }
+        }
+        let usable = self.with_inputs(&[], Irreversible::Hold, plan::usable);
+        let mut unswept = Vec::new();
+        for name in usable.keys() {
+            unswept.append(&mut self.sweep(name, reporter).await);
+        }
+        self.settle(usable);
+        // What was done and not entered (protection lifted, an approved item) is entered now.
+        for step in finished {
+            if let Some(ledger) = self.ledgers.get_mut(&step.backend) {
+                ledger::note(ledger, &step, None, self.now);
+            }
+        }
+        Ok(unswept)
+    }
+
+    /// Returns a function that tells whether the observation shows the effect of a step.
+    pub(super) fn shown(&self) -> impl Fn(&Step) -> bool {
+        let mut seen: HashMap<&Name, ObservedObjects<'_>> = HashMap::new();
+        for (name, view) in &self.observations.world {
+            if let Observation::Seen { observed, .. } = view {
+                seen.insert(name, ObservedObjects::new(observed));
+            }
+        }
+        move |step| seen.get(&step.backend).is_some_and(|seen| seen.shows(step) == Some(true))
+    }
+
+    /// Removes this owner's half-made objects. The writer lock excludes that another process is still making them. Returns the sweeps that
+    /// failed.
+    async fn sweep(&mut self, name: &Name, reporter: &dyn Reporter) -> Vec<(Step, DriverError)> {
+        let owner = self.specs().stack.owner.clone();
+        let Some(backend) = self.observations.backends.get(name).filter(|backend| backend.lock.is_some()) else {
+            return Vec::new();
+        };
+        let Some(Observation::Seen { observed, .. }) = self.observations.world.get_mut(name) else { return Vec::new() };
+        let half_made =
+            |o: &Object| o.place == Place::Temporary && o.identity.as_ref().is_some_and(|id| id.owner == owner);
+        let mut left = Vec::new();
+        for object in observed.objects.iter().filter(|object| half_made(object)) {
+            let Some(identity) = object.identity.clone() else { continue };
+            let step = Step {
+                backend: name.clone(),
+                identity,
+                native: object.native.clone(),
+                action: Action::Sweep,
+                expect: Expect { place: Some(Place::Temporary), ..Expect::default() },
+                risk: Risk::None,
+                reason: Reason::LeftOver,
+                changes: Vec::new(),
+                bytes: Size(0),
+                after: Vec::new(),
+            };
+            let limit = backend.limit() * 10;
+            let context = StepContext::at(self.now);
+            match tokio::time::timeout(limit, backend.driver.execute(&step, &context)).await {
+                Ok(Ok(_)) => {
+                    reporter
+                        .event(Event::Note(format!("removed {} on {name}, which was left half made", object.native)));
+                }
+                Ok(Err(error)) => left.push((step, error)),
+                Err(_) => left.push((step, DriverError::timed_out(backend.spec.timeout))),
+            }
+        }
+        for (step, error) in &left {
+            let native = &step.native;
+            reporter
+                .event(Event::Note(format!("{native} on {name} was left half made and cannot be removed: {error}")));
+        }
+        observed
+            .objects
+            .retain(|object| !half_made(object) || left.iter().any(|(step, _)| step.native == object.native));
+        left
+    }
+}
+
+/// The objects whose destruction the journal reports as done. `announced`: how many destructions the ledger does not know the end of.
+fn journaled_destructions(store: &Arc<dyn Store>, announced: usize) -> Result<Vec<Uid>, StoreError> {
+    // Between two writes of the ledger other steps end too.
+    let lines = store.journal(JOURNAL + 4 * announced)?;
+    let destroys = Action::Destroy.to_string();
+    // An approval is no step, though it names the one that it approves.
+    let is_done = |line: &JournalEntry| {
+        line.action.is_step() && line.detail == destroys && line.outcome == JournalOutcome::Changed
+    };
+    let done = lines.into_iter().filter(is_done);
+    Ok(done.map(|line| line.uid).collect())
+}

@@ -1,0 +1,49 @@
+//! What a pass did.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{DriverError, Name, ObjectId, Step, Suspension};
+use crate::plan::{Plan, World};
+
+/// What a pass did.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// Steps that changed something.
+    pub changed: usize,
+    /// Steps whose effect was already there.
+    pub unchanged: usize,
+    /// Steps that failed, with their errors.
+    pub failed: Vec<(Step, DriverError)>,
+    /// How many steps were not begun: a step they depend on was not done, their object was suspended, or the run was stopped.
+    pub skipped: usize,
+    /// Those of them that depend on a step that was not done. In the plan as run they are held.
+    pub waiting: Vec<Step>,
+    /// Whether the pass was stopped before its end.
+    pub stopped: bool,
+    /// Rules that the plan breaks, found by the lint: a bug in the planner. Nothing was run.
+    pub breaches: Vec<String>,
+    /// Why nothing was run, one sentence each: the plan differs from the saved plan, or an approved digest is not what waits.
+    pub refused: Vec<String>,
+    /// Objects that were requested by name but are neither declared nor in the plan. Nothing was run.
+    pub unknown: Vec<ObjectId>,
+    /// How many steps and held changes were left out because other objects were requested by name.
+    pub left_out: (usize, usize),
+    /// The plan as run, with everything that is held, including what the run itself found to be held. If nothing was run: the plan that would
+    /// run. If objects were requested by name: the part that concerns them.
+    pub plan: Option<Plan>,
+    /// Steps that were skipped because their object was suspended while the pass ran.
+    pub suspended: Vec<(Step, Suspension)>,
+    /// The suspensions in force when the pass began.
+    #[serde(skip)]
+    pub suspensions: Vec<Suspension>,
+    /// How many steps of the plan were postponed: not begun, and planned again by the next pass.
+    pub postponed: usize,
+    /// What every declared backend showed before the first step. (Only this process reads it.)
+    #[serde(skip)]
+    pub world: World,
+    /// The backends that this owner may use: their pools are those from before, and their ledgers this owner's.
+    #[serde(skip)]
+    pub usable: BTreeSet<Name>,
+}

@@ -1,0 +1,269 @@
+//! Scheduling steps: a step begins when the steps it depends on are done and its backend has room for it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{DriverError, Effect, ErrorKind, Ledger, Name, Outcome, Step};
+use crate::store::StoreError;
+
+use super::batch_writer::BatchWriter;
+use super::event::Event;
+use super::execution::Execution;
+use super::queue::{BackendSlots, StepQueue};
+use super::report::Report;
+use super::step_task::{StepTask, TaskEnd, TaskMessage};
+use super::verify::Verifier;
+
+/// The longest time between the end of a step and its entry in the ledger (architecture: "within 5 s").
+const VERIFY_EVERY: Duration = Duration::from_secs(5);
+
+/// Runs the steps of a plan.
+pub(super) struct Scheduler<'r> {
+    execution: Execution<'r>,
+    verifier: Verifier<'r>,
+    steps: &'r [Step],
+    report: &'r mut Report,
+    /// Of each step.
+    stages: Vec<Stage>,
+    queue: StepQueue,
+    slots: BTreeMap<&'r Name, BackendSlots>,
+    /// Cancelled when the pass is stopped and when the store fails: no further call is made, not even for intents that are written.
+    stop: CancellationToken,
+    /// Steps that are done and not yet in the ledgers.
+    unverified: Vec<usize>,
+    /// The first error of the store.
+    store_error: Option<StoreError>,
+}
+
+/// How far a step has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Waiting,
+    /// Its intent is being written, or it waits for its call, or its call runs.
+    Begun,
+    /// Its call has ended; its outcome is being written.
+    Called,
+    Done,
+    /// Failed before any effect, or not begun because a step it depends on was not done.
+    Undone,
+    /// Failed, and may have had its effect.
+    Unsure,
+}
+
+struct EndedTask {
+    index: usize,
+    end: Result<TaskEnd, StoreError>,
+}
+
+impl<'r> Scheduler<'r> {
+    pub(super) fn new(
+        execution: Execution<'r>,
+        ledgers: &'r mut BTreeMap<Name, Ledger>,
+        stop: &CancellationToken,
+        steps: &'r [Step],
+        report: &'r mut Report,
+    ) -> Self {
+        Self {
+            verifier: Verifier { execution: execution.clone(), ledgers },
+            steps,
+            report,
+            stages: vec![Stage::Waiting; steps.len()],
+            queue: StepQueue::new(steps),
+            slots: execution.backends.iter().map(|(name, backend)| (name, BackendSlots::new(backend))).collect(),
+            stop: stop.child_token(),
+            unverified: Vec::new(),
+            store_error: None,
+            execution,
+        }
+    }
+
+    /// Runs all steps that can be run, and enters them in the ledgers.
+    ///
+    /// Returns the steps that certainly had no effect: never begun, or failed before it.
+    ///
+    /// # Errors
+    /// If the store fails: then no further step is begun.
+    pub(super) async fn run(mut self) -> Result<Vec<usize>, StoreError> {
+        let mut tasks: JoinSet<EndedTask> = JoinSet::new();
+        let (sender, mut messages) = mpsc::unbounded_channel();
+        let (batch_writer, writing) = BatchWriter::new(Arc::clone(&self.execution.store));
+        // Ends with this pass, even if the pass is dropped.
+        let mut writer = JoinSet::new();
+        writer.spawn(writing);
+        let mut verify_at = Instant::now() + VERIFY_EVERY;
+        loop {
+            if !self.stop.is_cancelled() {
+                self.begin_steps(&mut tasks, &sender, &batch_writer);
+            }
+            tokio::select! {
+                biased;
+                Some(message) = messages.recv() => self.note_message(message),
+                joined = tasks.join_next() => match joined {
+                    None => break,
+                    Some(Ok(EndedTask { index, end })) => self.note_end(index, end),
+                    Some(Err(_)) => {
+                        // The step is as after a crash: its intent stays open, and the next pass observes its effect.
+                        tracing::error!("a step ended in a panic");
+                        self.report.stopped = true;
+                    }
+                },
+                () = tokio::time::sleep_until(verify_at), if !self.unverified.is_empty() => {
+                    self.verify().await;
+                    verify_at = Instant::now() + VERIFY_EVERY;
+                }
+            }
+        }
+        drop(batch_writer);
+        writer.join_next().await;
+        self.verify().await;
+        let indexes = || 0..self.steps.len();
+        for index in indexes().filter(|index| self.stages[*index] == Stage::Waiting) {
+            self.report.stopped = true;
+            self.report.skipped += 1;
+            self.execution.reporter.event(Event::Skipped(index, &self.steps[index], "stopped before its turn"));
+        }
+        let untouched = indexes().filter(|index| matches!(self.stages[*index], Stage::Waiting | Stage::Undone));
+        match self.store_error {
+            Some(error) => Err(error),
+            None => Ok(untouched.collect()),
+        }
+    }
+
+    /// Begins the steps that are ready and for which their backends have room.
+    fn begin_steps(
+        &mut self,
+        tasks: &mut JoinSet<EndedTask>,
+        sender: &mpsc::UnboundedSender<TaskMessage>,
+        batch_writer: &BatchWriter,
+    ) {
+        self.slots.values_mut().for_each(BackendSlots::refill);
+        loop {
+            let has_room = |step: &Step| self.slots.get(&step.backend).is_none_or(|slots| slots.has_room(step));
+            let Some(index) = self.queue.next(self.steps, has_room) else { break };
+            let step = &self.steps[index];
+            self.stages[index] = Stage::Begun;
+            let Some(slots) = self.slots.get_mut(&step.backend) else {
+                let not_open = || DriverError::before(ErrorKind::Unreachable, "its backend is not open");
+                let error = self.execution.unready.get(&step.backend).cloned().unwrap_or_else(not_open);
+                // Reported only when it ends: it was never under way.
+                tasks.spawn(async move { EndedTask { index, end: Ok(TaskEnd::Called(Err(error))) } });
+                continue;
+            };
+            slots.take(step);
+            let task = StepTask {
+                index,
+                step: step.clone(),
+                suspensions: self.execution.suspensions.by(index),
+                backend: slots.backend.clone(),
+                calls: Arc::clone(&slots.calls),
+                stop: self.stop.clone(),
+                store: Arc::clone(&self.execution.store),
+                batch_writer: batch_writer.clone(),
+                clock: Arc::clone(&self.execution.setup.clock),
+                revision: self.execution.revision().to_owned(),
+                sender: sender.clone(),
+            };
+            tasks.spawn(async move { EndedTask { index, end: task.run().await } });
+        }
+    }
+
+    /// Reports what the task of a step sent.
+    fn note_message(&mut self, message: TaskMessage) {
+        let (TaskMessage::Begun(index)
+        | TaskMessage::Progress(index, ..)
+        | TaskMessage::Called(index)
+        | TaskMessage::Retrying(index, ..)) = message;
+        // With several threads a task may end before its messages are read.
+        if self.stages[index] != Stage::Begun {
+            return;
+        }
+        let step = &self.steps[index];
+        let reporter = &self.execution.reporter;
+        match message {
+            TaskMessage::Begun(_) => reporter.event(Event::Started(index, step)),
+            TaskMessage::Progress(_, done, total) => reporter.event(Event::Progress(index, done, total)),
+            // The backend has room for the next call while the outcome of this one is written.
+            TaskMessage::Called(_) => {
+                self.free_slot(index);
+                self.stages[index] = Stage::Called;
+            }
+            TaskMessage::Retrying(_, error, millis) => {
+                reporter.event(Event::Retrying(index, step, &error, millis));
+            }
+        }
+    }
+
+    fn free_slot(&mut self, index: usize) {
+        let step = &self.steps[index];
+        if let Some(slots) = self.slots.get_mut(&step.backend) {
+            slots.free(step);
+        }
+    }
+
+    /// Notes how the task of a step ended.
+    fn note_end(&mut self, index: usize, end: Result<TaskEnd, StoreError>) {
+        if self.stages[index] == Stage::Begun {
+            self.free_slot(index);
+        }
+        let step = &self.steps[index];
+        match end {
+            Err(error) => {
+                self.stages[index] = Stage::Unsure;
+                self.store_error.get_or_insert(error);
+                self.stop.cancel();
+            }
+            Ok(TaskEnd::Stopped) => self.stages[index] = Stage::Waiting,
+            Ok(TaskEnd::Suspended(suspension)) => {
+                self.stages[index] = Stage::Undone;
+                self.report.skipped += 1;
+                self.execution.reporter.event(Event::Skipped(index, step, "it was suspended before its turn"));
+                self.report.suspended.push((step.clone(), suspension));
+                self.skip_dependents(index);
+            }
+            Ok(TaskEnd::Called(result)) => self.note_result(index, result),
+        }
+    }
+
+    fn note_result(&mut self, index: usize, result: Result<Outcome, DriverError>) {
+        let step = &self.steps[index];
+        self.execution.reporter.event(Event::Finished(index, step, &result));
+        match result {
+            Ok(outcome) => {
+                self.stages[index] = Stage::Done;
+                match outcome {
+                    Outcome::Changed => self.report.changed += 1,
+                    Outcome::Unchanged => self.report.unchanged += 1,
+                }
+                self.unverified.push(index);
+                self.queue.done(index, self.steps);
+            }
+            Err(error) => {
+                let had_no_effect = error.effect == Effect::No;
+                self.stages[index] = if had_no_effect { Stage::Undone } else { Stage::Unsure };
+                self.report.failed.push((step.clone(), error));
+                self.skip_dependents(index);
+            }
+        }
+    }
+
+    /// Skips every step that depends on one that was not done.
+    fn skip_dependents(&mut self, index: usize) {
+        for index in self.queue.waiting_for(index) {
+            let step = &self.steps[index];
+            self.stages[index] = Stage::Undone;
+            self.report.skipped += 1;
+            self.report.waiting.push(step.clone());
+            self.execution.reporter.event(Event::Skipped(index, step, "what it waits for was not done"));
+        }
+    }
+
+    async fn verify(&mut self) {
+        self.verifier.enter(self.steps, &mut self.unverified, self.report).await;
+    }
+}

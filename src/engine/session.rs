@@ -1,0 +1,167 @@
+//! The session of a pass: open backends, observations, writer locks, and the plan that follows from them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::driver::image;
+use crate::model::{
+    DriverError, ErrorKind, ImageLook, ImageRef, Images, Ledger, Name, PoolId, Reading, Records, Removal, Scope, Specs,
+};
+use crate::plan::{self, Inputs, Irreversible, Plan, Unobserved};
+use crate::store::{Store, StoreError};
+
+use super::ledger;
+use super::observe::{AccessMode, Observations, observe_all};
+use super::setup::Setup;
+
+/// What a pass or an operation has open and knows.
+pub(super) struct Session<'s> {
+    pub setup: &'s Setup,
+    pub store: Option<Arc<dyn Store>>,
+    pub records: Arc<Records>,
+    pub observations: Observations,
+    pub now: u64,
+    /// The images that were inspected.
+    pub images: Images,
+    /// This owner's ledgers on usable backends, as on the pools except for what was settled since. Filled by `settle`.
+    pub ledgers: BTreeMap<Name, Ledger>,
+    /// The usable backends, including those that were never written to. Filled by `settle`.
+    pub usable: BTreeSet<Name>,
+}
+
+impl<'s> Session<'s> {
+    /// Observes every declared backend.
+    pub(super) async fn begin(setup: &'s Setup, records: Arc<Records>, mode: AccessMode) -> Self {
+        let observations = observe_all(&setup.connect, &setup.reading, &records, mode).await;
+        let now = setup.clock.now();
+        Self {
+            setup,
+            store: setup.store.clone(),
+            records,
+            observations,
+            now,
+            images: Images::new(),
+            ledgers: BTreeMap::new(),
+            usable: BTreeSet::new(),
+        }
+    }
+
+    /// Begins a session that writes: takes the writer locks.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub(super) async fn begin_writing(setup: &'s Setup) -> Result<Self, StoreError> {
+        let records = match &setup.store {
+            Some(store) => store.records()?,
+            None => return Err(StoreError::Io { path: String::new(), message: "it is not open".to_owned() }),
+        };
+        Ok(Self::begin(setup, records, AccessMode::Write).await)
+    }
+
+    pub(super) fn reading(&self) -> &Reading {
+        &self.setup.reading
+    }
+
+    pub(super) fn specs(&self) -> &Specs {
+        &self.setup.reading.specs
+    }
+
+    /// Plans from what is known now.
+    pub(super) fn plan(&self, approved: &[String], irreversible: Irreversible) -> Plan {
+        self.with_inputs(approved, irreversible, plan::plan)
+    }
+
+    /// Calls `f` with the planner's inputs.
+    pub(super) fn with_inputs<T>(
+        &self,
+        approved: &[String],
+        irreversible: Irreversible,
+        f: impl FnOnce(&Inputs<'_>) -> T,
+    ) -> T {
+        let recent = self.recent();
+        let suspended = self.suspensions().in_force(self.now);
+        f(&Inputs {
+            reading: self.reading(),
+            world: &self.observations.world,
+            records: &self.records,
+            recent: &recent,
+            suspended: &suspended,
+            approved,
+            images: &self.images,
+            irreversible,
+        })
+    }
+
+    /// Removals of the last 24 hours: by the ledgers as settled, and by the store's copies where a backend cannot be seen.
+    fn recent(&self) -> Vec<Removal> {
+        let owner = &self.specs().stack.owner;
+        let ledger = |name: &Name| {
+            let stored = || self.records.backends.get(name)?.ledger.as_ref();
+            self.ledgers.get(name).or_else(stored).filter(|ledger| ledger.owner == *owner)
+        };
+        let removals = self.specs().backends.keys().filter_map(ledger).flat_map(|ledger| &ledger.removals);
+        removals.filter(|removal| removal.at + Ledger::REMOVAL_WINDOW > self.now).cloned().collect()
+    }
+
+    /// The backends whose observation cannot be used, even if they answered: the pool is gone, or is another pool than before.
+    pub(super) fn unobserved(&self) -> Vec<Unobserved> {
+        self.with_inputs(&[], Irreversible::Hold, plan::unobserved)
+    }
+
+    /// Plans, observes more closely what the plan depends on (clients of objects, images), and plans again. Steps that wait for a person
+    /// are observed too, so that every caller sees the same set waiting.
+    pub(super) async fn plan_closely(&mut self, approved: &[String], irreversible: Irreversible) -> Plan {
+        let first = self.plan(approved, Irreversible::List);
+        let clients = self.observations.ask(&first).await;
+        let images = self.inspect_images(plan::images(&first)).await;
+        let differs = irreversible != Irreversible::List && first.approval.is_some();
+        if clients || images || differs { self.plan(approved, irreversible) } else { first }
+    }
+
+    /// Inspects images. Returns whether there were any.
+    async fn inspect_images(&mut self, wanted: BTreeSet<ImageRef>) -> bool {
+        let any = !wanted.is_empty();
+        for image in wanted {
+            let look = {
+                let image = image.clone();
+                tokio::task::spawn_blocking(move || image::look(&image))
+            };
+            let look = look.await.unwrap_or_else(|_| ImageLook::Refused { why: "inspecting it failed".to_owned() });
+            self.images.insert(image, look);
+        }
+        any
+    }
+
+    /// Prepares a backend for writing: initialises its pool, takes its lock and begins its ledger.
+    pub(super) async fn prepare_backend(&mut self, name: &Name) -> Result<(), DriverError> {
+        let owner = self.setup.reading.specs.stack.owner.clone();
+        let Some(backend) = self.observations.backends.get_mut(name) else {
+            return Err(DriverError::before(ErrorKind::Unreachable, "it is not open"));
+        };
+        if backend.lock.is_none() {
+            let pool = backend.init_pool().await?;
+            backend.lock(&owner).await?;
+            // Between the observation and the lock another process may have started to use the pool.
+            let again = backend.observe(&Scope::All).await?;
+            if again.ledgers.contains_key(&owner) {
+                let message = "another process has just begun to use the pool for this owner";
+                return Err(DriverError::before(ErrorKind::OtherWriter, message));
+            }
+            self.ledgers.insert(name.clone(), ledger::first(pool, &owner, &self.setup.reading.specs));
+        }
+        Ok(())
+    }
+
+    /// Initialises and locks a backend that a person accepted, even if the planner holds it.
+    pub(super) async fn init_and_lock(&mut self, name: &Name) -> Result<PoolId, DriverError> {
+        let owner = self.setup.reading.specs.stack.owner.clone();
+        let Some(backend) = self.observations.backends.get_mut(name) else {
+            return Err(DriverError::before(ErrorKind::Unreachable, "it is not open"));
+        };
+        let pool = backend.init_pool().await?;
+        if backend.lock.is_none() {
+            backend.lock(&owner).await?;
+        }
+        Ok(pool)
+    }
+}

@@ -1,0 +1,170 @@
+//! One step: its intent, its call with retries and time limits, its outcome.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::driver::StepContext;
+use crate::model::{DriverError, Effect, OpenIntent, Outcome, Reason, Scope, Step, Suspension, Uid};
+use crate::store::{Batch, Store, StoreError};
+
+use super::backend_session::BackendSession;
+use super::batch_writer::BatchWriter;
+use super::clock::Clock;
+use super::effect::{ObservedObjects, not_observed};
+use super::record::journal_entry;
+use super::suspensions::ObjectSuspensions;
+
+/// How often a call is tried whose error is retryable, with pauses that double from a tenth of a second: less than two seconds in all, so
+/// that a pass ends soon. The next pass tries again.
+const TRIES: u32 = 4;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// A step that copies data has no time limit while it progresses. It fails after this many times the Backend's timeout without progress.
+const STALLED: u32 = 10;
+
+/// What a step's task sends while it runs and when it ends.
+pub(super) enum TaskMessage {
+    Begun(usize),
+    Progress(usize, u64, u64),
+    Called(usize),
+    Retrying(usize, DriverError, u64),
+}
+
+/// How a step's task ended.
+pub(super) enum TaskEnd {
+    /// The pass was stopped before its call.
+    Stopped,
+    /// Its object was suspended before its call.
+    Suspended(Suspension),
+    /// Its call was made.
+    Called(Result<Outcome, DriverError>),
+}
+
+/// One step that is being run.
+pub(super) struct StepTask {
+    pub index: usize,
+    pub step: Step,
+    pub suspensions: ObjectSuspensions,
+    pub backend: BackendSession,
+    pub calls: Arc<Semaphore>,
+    pub stop: CancellationToken,
+    pub store: Arc<dyn Store>,
+    pub batch_writer: BatchWriter,
+    pub clock: Arc<dyn Clock>,
+    pub revision: String,
+    pub sender: mpsc::UnboundedSender<TaskMessage>,
+}
+
+impl StepTask {
+    /// Writes the intent, calls the driver and writes the outcome: each is durable before the next.
+    pub(super) async fn run(self) -> Result<TaskEnd, StoreError> {
+        let intent = OpenIntent { id: self.store.next_intent(), step: self.step.clone(), at: self.clock.now() };
+        let id = intent.id;
+        self.batch_writer.commit(Batch { open: vec![intent], ..Batch::default() }).await?;
+        let turn = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            turn = self.calls.acquire() => turn.ok(),
+        };
+        let Some(turn) = turn else {
+            self.batch_writer.commit(Batch { close: vec![id], ..Batch::default() }).await?;
+            return Ok(TaskEnd::Stopped);
+        };
+        let calling = self.batch_writer.calling();
+        // A receiver that is gone does not stop the step.
+        let _ = self.sender.send(TaskMessage::Begun(self.index));
+        let began = Instant::now();
+        let called = self.call().await;
+        drop((turn, calling));
+        let result = match called {
+            Ok(Ok(outcome)) => self.check_that_it_gave_way().await.map(|()| outcome),
+            Ok(failed) => failed,
+            Err(suspension) => {
+                self.batch_writer.commit(Batch { close: vec![id], ..Batch::default() }).await?;
+                return Ok(TaskEnd::Suspended(suspension));
+            }
+        };
+        if self.store.waits_for_disk() {
+            let _ = self.sender.send(TaskMessage::Called(self.index));
+        }
+        let entry = journal_entry(&self.step, &self.revision, self.clock.now(), &result, began.elapsed());
+        // If the effect is unknown the intent stays open: the next observation shows whether there was one.
+        let is_known = result.as_ref().err().is_none_or(|error| error.effect != Effect::Unknown);
+        let close = if is_known { vec![id] } else { Vec::new() };
+        self.batch_writer.commit_soon(Batch { close, journal: vec![entry], ..Batch::default() }).await?;
+        Ok(TaskEnd::Called(result))
+    }
+
+    /// Calls the driver, with retries. `Err`: the object is suspended, and no call was made.
+    async fn call(&self) -> Result<Result<Outcome, DriverError>, Suspension> {
+        let mut pause = FIRST_PAUSE;
+        let (mut failed, mut tried) = (None, 0);
+        loop {
+            tried += 1;
+            match self.suspensions.suspended(&self.backend, &self.step, self.clock.now()).await {
+                Ok(None) => {}
+                Ok(Some(suspension)) => return failed.map(Err).ok_or(suspension),
+                Err(error) => return Ok(Err(failed.unwrap_or(error))),
+            }
+            match self.attempt().await {
+                Err(error) if error.kind.retryable() && tried < TRIES => {
+                    failed = Some(error.clone());
+                    let pausing = pause + jitter(self.step.identity.uid, pause);
+                    let millis = u64::try_from(pausing.as_millis()).unwrap_or(u64::MAX);
+                    let _ = self.sender.send(TaskMessage::Retrying(self.index, error, millis));
+                    tokio::time::sleep(pausing).await;
+                    pause *= 2;
+                }
+                result => return Ok(result),
+            }
+        }
+    }
+
+    /// Observes that an object which gives way to another is gone. If it were not, the rename that follows would leave two objects of one
+    /// name, and no driver can refuse that. Every other step is verified after all steps.
+    async fn check_that_it_gave_way(&self) -> Result<(), DriverError> {
+        if self.step.reason != Reason::GivesWay {
+            return Ok(());
+        }
+        let seen = self.backend.observe(&Scope::Objects(vec![self.step.native.clone()])).await;
+        let seen = seen.map_err(|error| DriverError { effect: Effect::Unknown, ..error })?;
+        match ObservedObjects::new(&seen).shows(&self.step) {
+            Some(true) => Ok(()),
+            Some(false) | None => Err(not_observed(&self.step)),
+        }
+    }
+
+    async fn attempt(&self) -> Result<Outcome, DriverError> {
+        let ticks = Arc::new(AtomicU64::new(0));
+        let progress = {
+            let (ticks, sender, index) = (Arc::clone(&ticks), self.sender.clone(), self.index);
+            Arc::new(move |done, total| {
+                ticks.fetch_add(1, Ordering::Relaxed);
+                let _ = sender.send(TaskMessage::Progress(index, done, total));
+            })
+        };
+        let context = StepContext { now: self.clock.now(), progress };
+        let mut call = self.backend.driver.execute(&self.step, &context);
+        let timeout = self.backend.spec.timeout;
+        let limit = self.backend.limit() * if self.step.action.is_long() { STALLED } else { 1 };
+        loop {
+            let before = ticks.load(Ordering::Relaxed);
+            match tokio::time::timeout(limit, &mut call).await {
+                Ok(result) => return result,
+                Err(_) if ticks.load(Ordering::Relaxed) > before => {}
+                Err(_) => return Err(DriverError::timed_out(timeout)),
+            }
+        }
+    }
+}
+
+/// Up to half of the pause, derived from the object: retries of many objects are spread out, and a run can be repeated exactly.
+fn jitter(uid: Uid, pause: Duration) -> Duration {
+    let spread = uid.as_str().bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte))) % 100;
+    pause * spread / 200
+}

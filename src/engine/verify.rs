@@ -1,0 +1,129 @@
+//! Observing what steps touched, and entering it in the ledgers and the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::model::{Action, Clients, DriverError, Effect, Ledger, Name, Object, Place, Scope, Step, Uid};
+use crate::store::Batch;
+
+use super::effect::{ObservedObjects, not_observed};
+use super::event::Event;
+use super::execution::Execution;
+use super::ledger;
+use super::record::{commit, journal_entry, record_after};
+use super::report::Report;
+
+/// Verifies steps that were reported as done.
+pub(super) struct Verifier<'r> {
+    pub execution: Execution<'r>,
+    /// The ledgers, as already written.
+    pub ledgers: &'r mut BTreeMap<Name, Ledger>,
+}
+
+impl Verifier<'_> {
+    /// Observes the objects that steps touched and enters the result in the ledgers. A step that was reported as done, and whose effect is not
+    /// observed, has failed.
+    pub(super) async fn enter(&mut self, steps: &[Step], unwritten: &mut Vec<usize>, report: &mut Report) {
+        let mut by_backend: BTreeMap<&Name, Vec<usize>> = BTreeMap::new();
+        // An object with several steps is compared with the last: the others' effects are within it.
+        let last: BTreeMap<Uid, usize> =
+            steps.iter().enumerate().map(|(index, step)| (step.identity.uid, index)).collect();
+        for index in unwritten.drain(..) {
+            by_backend.entry(&steps[index].backend).or_default().push(index);
+        }
+        for (name, indexes) in by_backend {
+            let (Some(backend), Some(ledger)) = (self.execution.backends.get(name), self.ledgers.get_mut(name)) else {
+                continue;
+            };
+            let natives: BTreeSet<_> = indexes.iter().map(|index| steps[*index].native.clone()).collect();
+            // One listing costs less than many observations by name; and only a listing shows all clones.
+            let detaches = indexes.iter().any(|index| steps[*index].action == Action::Detach);
+            let scope =
+                if natives.len() > 64 || detaches { Scope::All } else { Scope::Objects(natives.into_iter().collect()) };
+            let seen = match backend.observe(&scope).await {
+                Ok(seen) => seen,
+                Err(error) => {
+                    // What the calls reported is entered all the same: an object that vanishes now must count as lost, not as never created.
+                    for index in &indexes {
+                        ledger::note(
+                            ledger,
+                            &steps[*index],
+                            as_reported(&steps[*index]).as_ref(),
+                            self.execution.now(),
+                        );
+                        ledger::declare(ledger, steps[*index].identity.uid, &self.execution.setup.reading);
+                    }
+                    let written = backend.write_ledger_again(ledger).await;
+                    let and = if written.is_ok() { "" } else { ", nor could its ledger be written" };
+                    let message = format!("done, but {name} could not be observed afterwards{and}: {error}");
+                    let error = DriverError { kind: error.kind, effect: Effect::Yes, message };
+                    report.failed.extend(indexes.last().map(|index| (steps[*index].clone(), error)));
+                    continue;
+                }
+            };
+            let now = self.execution.now();
+            let seen = ObservedObjects::new(&seen);
+            let mut batch = Batch::default();
+            let last_done = indexes.last().copied();
+            for index in indexes {
+                let step = &steps[index];
+                let (live, trashed) = (seen.find(step, Place::Live), seen.find(step, Place::Trash));
+                let is_last = last.get(&step.identity.uid) == Some(&index);
+                if is_last && seen.shows(step) == Some(false) {
+                    let result = Err(not_observed(step));
+                    self.execution.reporter.event(Event::Finished(index, step, &result));
+                    batch.journal.push(journal_entry(step, self.execution.revision(), now, &result, Duration::ZERO));
+                    report.changed = report.changed.saturating_sub(1);
+                    report.failed.extend(result.err().map(|error| (step.clone(), error)));
+                    continue;
+                }
+                ledger::note(ledger, step, live.or(trashed), now);
+                ledger::declare(ledger, step.identity.uid, &self.execution.setup.reading);
+                batch.objects.push(record_after(step, live, trashed, now));
+            }
+            let written = backend.write_ledger_again(ledger).await;
+            if let Err(error) = written {
+                // Done, and not safely known: what vanishes now could not be told from what never was.
+                let message = format!("done, but the ledger of {name} could not be written: {error}");
+                let error = DriverError { kind: error.kind, effect: Effect::Yes, message };
+                report.failed.extend(last_done.map(|index| (steps[index].clone(), error)));
+            }
+            if let Err(error) = commit(&self.execution.store, batch).await {
+                tracing::warn!(%error, "the observation could not be recorded in the store");
+            }
+        }
+    }
+}
+
+/// What a step that made or took an object says that is there now.
+fn as_reported(step: &Step) -> Option<Object> {
+    let (size, tags) = match &step.action {
+        Action::Create { size, tags, .. } => (*size, tags),
+        Action::Snapshot { volume, tags, .. } => (volume.size, tags),
+        Action::Adopt { tags, .. } | Action::Undelete { tags } | Action::Rename { tags, .. } => {
+            (step.expect.size?, tags)
+        }
+        Action::Grow { .. }
+        | Action::Restore { .. }
+        | Action::SetTags { .. }
+        | Action::Trash { .. }
+        | Action::Destroy
+        | Action::Purge
+        | Action::Sweep
+        | Action::Detach => return None,
+    };
+    Some(Object {
+        native: step.native.clone(),
+        place: Place::Live,
+        identity: Some(step.identity.clone()),
+        size,
+        used: None,
+        tags: tags.clone(),
+        conflict: None,
+        unfinished: false,
+        parent: None,
+        clients: Clients::Unknown,
+        image: None,
+        written: crate::model::Written::Unknown,
+    })
+}
