@@ -321,6 +321,19 @@ fn a_trash_restore_does_not_put_an_object_beside_a_live_one_of_its_name() {
         let refused = trash_restore(&rig.setup(&kept), Kind::Volume, &name("db")).await;
         assert!(matches!(refused, Err(OperationError::Usage(_))), "{refused:?}");
         assert_eq!(objects(&before), objects(&rig.world()));
+
+        // The live one is lost: the older one must not take its place.
+        let db = rig.native("db");
+        for with_store in [true, false] {
+            let lost = rig.fork(with_store);
+            lost.world().delete_by_hand(&db);
+            let refused = trash_restore(&lost.setup(&other_db), Kind::Volume, &name("db")).await;
+            let is_lost = |error: &OperationError| error.to_string().contains("volume/db is lost from");
+            assert!(refused.as_ref().is_err_and(is_lost), "{refused:?}");
+            assert_eq!(held(&lost, &other_db).await, [("db".to_owned(), HeldReason::Lost)]);
+            forget_object(&lost.setup(&other_db), Kind::Volume, &name("db"), None).await.unwrap();
+            trash_restore(&lost.setup(&other_db), Kind::Volume, &name("db")).await.unwrap();
+        }
     });
 }
 

@@ -72,7 +72,8 @@ pub(crate) fn doctor(context: &Context, args: &DoctorArgs) -> Result<Exit, Failu
     let loaded = context.read_specs(&args.specs.specs)?;
     let mut findings: Vec<Finding> = Vec::new();
     for problem in &loaded.problems {
-        let fix = problem.hint.clone().unwrap_or_else(|| "mend the manifest: `kiln check` shows the line".to_owned());
+        let fix =
+            problem.hint.clone().unwrap_or_else(|| "correct the manifest: `kiln check` shows the line".to_owned());
         findings.push(Finding::wrong(
             Exit::Invalid,
             problem.place.to_string(),
@@ -174,7 +175,7 @@ fn look_at_world(overview: &Overview, reading: &Reading, findings: &mut Vec<Find
             |held: &&Held| held.backend.as_ref() == Some(&unobserved.backend) && held.message == unobserved.message;
         let waiting: Vec<&Held> = plan.held.iter().filter(waits).collect();
         let what = format!("backend/{}", unobserved.backend);
-        let fix = waiting.first().map_or("mend the backend, then run again", |held| held.fix.as_str());
+        let fix = waiting.first().map_or("repair the backend, then run again", |held| held.fix.as_str());
         let message = match waiting.len() {
             0 => unobserved.message.clone(),
             count => format!("{}; {} on it waiting", unobserved.message, counted(count, "object")),

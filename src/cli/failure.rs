@@ -65,7 +65,7 @@ impl From<OperationError> for Failure {
             OperationError::Unobserved(message) => {
                 Self::new(Exit::Unobserved, message).hint("`kiln get backends` shows which backends can be seen")
             }
-            OperationError::Held(message) => Self::new(Exit::Held, message).hint("`kiln plan` shows the way out"),
+            OperationError::Held(message) => Self::new(Exit::Held, message).hint("`kiln plan` shows the fix"),
             OperationError::Failed(message) => {
                 Self::new(Exit::Failed, message).hint("`kiln plan` shows what is left to do")
             }

@@ -72,7 +72,7 @@ fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
         let terminal = &context.terminal;
         let objects = counted(found.len(), "object");
         if !terminal.can_ask() {
-            let message = format!("{objects} would be destroyed for good, and nobody is there to be asked");
+            let message = format!("{objects} would be destroyed for good, and there is no terminal to ask on");
             return Err(Failure::new(Exit::Held, message).hint("look with `kiln trash list`, then give --yes"));
         }
         terminal.talk(&as_table(&found, Paint::PLAIN));

@@ -78,7 +78,7 @@ impl BatchWriter {
         if !self.store.waits_for_disk() {
             return self.store.commit(batch);
         }
-        let gone = || StoreError::Io { path: String::new(), message: "nobody writes to it any more".to_owned() };
+        let gone = || StoreError::Io { path: String::new(), message: "its writer has ended".to_owned() };
         let (done, answer) = oneshot::channel();
         self.notes.send(Note { batch, done, is_urgent }).map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))

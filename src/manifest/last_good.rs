@@ -243,7 +243,7 @@ fn unreadable(
             }
         }
     }
-    let fix = "mend the manifest: `kiln check`";
+    let fix = "correct the manifest: `kiln check` lists the problems";
     let made = all.into_iter().map(|((kind, name), message)| Unreadable { kind, name, message, fix: fix.to_owned() });
     made.collect()
 }

@@ -165,9 +165,10 @@ impl<'a> Reach<'a> {
                 format!("{} did not answer within {} s", path.display(), LIMIT.as_secs()),
                 "see what is mounted there, and whether its server is up".to_owned(),
             ),
-            Some(Err(why)) => {
-                (format!("{} cannot be followed to where it leads: {why}", path.display()), "mend the path".to_owned())
-            }
+            Some(Err(why)) => (
+                format!("{} cannot be followed to where it leads: {why}", path.display()),
+                "correct the path".to_owned(),
+            ),
             Some(Ok(real)) => {
                 let below_root = self.root.as_ref().is_some_and(|root| real != root && real.starts_with(root));
                 if below_root || self.others.iter().any(|other| real.starts_with(other)) {

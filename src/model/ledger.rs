@@ -182,12 +182,10 @@ impl Ledger {
         format!("{}/{name}", kind.as_lower())
     }
 
-    /// The entry of a name that is neither leaving nor gone: an object of this name must be there.
-    pub fn expected(&self, kind: Kind, name: &Name) -> Option<(Uid, &LedgerEntry)> {
-        self.complete
-            .iter()
-            .find(|(uid, entry)| entry.kind == kind && entry.name == *name && !self.leaving.contains(uid))
-            .map(|(uid, entry)| (*uid, entry))
+    /// The entries of a name that are neither leaving nor gone: these objects must be there.
+    pub fn expected(&self, kind: Kind, name: &Name) -> impl Iterator<Item = (Uid, &LedgerEntry)> {
+        let named = self.complete.iter().filter(move |(_, entry)| entry.kind == kind && entry.name == *name);
+        named.filter(|(uid, _)| !self.leaving.contains(uid)).map(|(uid, entry)| (*uid, entry))
     }
 
     /// Whether an object is gone for good, by this ledger.

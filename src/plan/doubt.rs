@@ -12,7 +12,7 @@ pub(super) fn because(doubt: &Doubt) -> (HeldReason, String, String) {
         Doubt::Problem => (
             HeldReason::SourceBroken,
             "a manifest has a problem, so that its document may only be unreadable".to_owned(),
-            "mend the manifests: `kiln check`".to_owned(),
+            "correct the manifests: `kiln check` lists the problems".to_owned(),
         ),
         Doubt::ReadOnce => (
             HeldReason::SourceBroken,

@@ -113,7 +113,7 @@ fn check_action(
                 breach("something bears its name already");
             }
             if origin.as_ref().is_some_and(|origin| origin.size().is_none_or(|source| source > *size)) {
-                breach("it is smaller than what it is made from, or nobody has looked how large that is");
+                breach("it is smaller than what it is made from, or its size was not observed");
             }
             if !good.observed.listed.proves_absence_of(step.identity.kind) {
                 breach("its absence is not proven");

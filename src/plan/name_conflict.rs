@@ -112,7 +112,7 @@ pub(super) fn give_freed_names<'a>(
 fn in_the_way(inventory: &Inventory<'_>, usable: &Usable<'_>, object: &Object) -> (HeldReason, String, String) {
     let native = &object.native;
     let Some(id) = &object.identity else {
-        let message = format!("{native} is already there, and is nobody's that Kiln knows");
+        let message = format!("{native} already exists, and Kiln does not know its owner");
         let fix = match usable.capabilities.adopt && !native.is_reserved() {
             true => {
                 format!(

@@ -138,7 +138,7 @@ fn held<'p>(plan: &'p Plan, step: &Step) -> Option<&'p Held> {
 fn why_not(now: &Plan, step: &Step) -> String {
     match held(now, step) {
         Some(held) => format!("it is held ({}: {})", held.reason, held.message),
-        None => "what is there does not ask for it, nor show that it was done".to_owned(),
+        None => "the observed state neither needs it nor shows that it was done".to_owned(),
     }
 }
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    Capabilities, Images, Kind, Name, NativeName, Observed, Owner, Reading, Records, Removal, Step, Suspension, Uid,
-    Verb,
+    Capabilities, Images, Kind, Name, NativeName, Object, Observed, Owner, Reading, Records, Removal, Step, Suspension,
+    Uid, Verb,
 };
 
 /// Everything that the planner looks at. Equal inputs give equal plans.
@@ -72,6 +72,21 @@ pub enum Observation {
         /// What it showed.
         observed: Observed,
     },
+}
+
+impl Observation {
+    /// What the backend showed, if it answered.
+    pub fn observed(&self) -> Option<&Observed> {
+        match self {
+            Self::Seen { observed, .. } | Self::LockedBy { observed, .. } => Some(observed),
+            Self::Failed { .. } | Self::Unsupported => None,
+        }
+    }
+
+    /// The objects that the backend showed; none if it did not answer.
+    pub fn objects(&self) -> &[Object] {
+        self.observed().map_or(&[], |observed| &observed.objects)
+    }
 }
 
 /// The plan.

@@ -258,8 +258,10 @@ fn remembered(
         let (kind, name) = (entry.kind, entry.name.clone());
         let identity = Identity { owner: ledger.owner.clone(), kind, name, uid: *uid };
         if ledger.leaving.contains(uid) || spoken.is_given_up(&identity, Some(ledger)) {
-            let message =
-                format!("{} is gone from {backend} and missed by nobody, and its ledger has it still", entry.native);
+            let message = format!(
+                "{} is gone from {backend}, no document declares it, and its ledger still lists it",
+                entry.native
+            );
             orphan(&identity, &entry.native, message, "`kiln apply`".to_owned());
         }
     }
@@ -275,7 +277,7 @@ fn remembered(
             false => format!("`kiln forget {}/{}`", identity.kind.as_lower(), identity.name),
         };
         let message =
-            format!("{} is gone from {backend} and missed by nobody, and the store has it still", record.native);
+            format!("{} is gone from {backend}, no document declares it, and the store still lists it", record.native);
         orphan(identity, &record.native, message, fix);
     }
 }

@@ -319,7 +319,7 @@ fn detail(step: &Step) -> String {
         Action::Restore { snapshot, request: _ } => {
             format!("bring back to snapshot {} on {backend}: what was written since is lost", short(&snapshot.native))
         }
-        Action::SetTags { tags } if tags.retained => format!("release: it stays on {backend}, looked after by nobody"),
+        Action::SetTags { tags } if tags.retained => format!("release: it stays on {backend}, unmanaged"),
         Action::SetTags { .. } => format!("tags on {backend}"),
         Action::Rename { from, .. } if *from == step.native && step.changes.is_empty() => {
             format!("complete its interrupted rename on {backend}")

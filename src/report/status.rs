@@ -355,7 +355,7 @@ impl<'a> Look<'a> {
                     (None, None) => format!("the backend {backend} did not show everything").into(),
                 }
             }
-            None => format!("the backend {backend} is no longer declared, so nobody looks at it").into(),
+            None => format!("the backend {backend} is no longer declared, so Kiln does not observe it").into(),
         };
         Verdict::new(Condition::Unknown, "Unobserved", message)
     }

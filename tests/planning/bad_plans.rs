@@ -139,7 +139,7 @@ fn bad_plans() -> Vec<Bad> {
             |plan, scene| in_the_way(scene, &plan.steps[0].native, Place::Live),
         ),
         bad(
-            "it is smaller than what it is made from, or nobody has looked how large that is",
+            "it is smaller than what it is made from, or its size was not observed",
             &["Volume db size: 1Gi", "Volume new size: 1Gi, source: {volume: db}"],
             "{volume: db}",
             made,

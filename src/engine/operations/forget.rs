@@ -9,8 +9,14 @@ use crate::model::{
 use crate::plan::{self, Observation};
 use crate::store::Batch;
 
+<<<<<<< HEAD:src/engine/operations/forget.rs
 use super::error::OperationError;
 use super::run::{begin, no_driver, remember};
+=======
+use super::lost::lost;
+use super::operations::{OperationError, begin, no_driver, remember};
+use super::pass::Pass;
+>>>>>>> 1ad8150 (operations: restore no older object under the name of a lost one):src/engine/forget.rs
 use super::stackless::refuse_without_stack;
 use crate::engine::ledger;
 use crate::engine::session::Session;
@@ -24,6 +30,7 @@ use crate::engine::setup::Setup;
 pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&str>) -> Result<String, OperationError> {
     let mut session = begin(setup).await?;
     let owner = &setup.reading.specs.stack.owner;
+<<<<<<< HEAD:src/engine/operations/forget.rs
     let there = session.observations.world.iter().find_map(|(backend, view)| {
         let (Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) = view else { return None };
         let object = observed.objects.iter().find(|o| o.place != Place::Temporary && o.is(owner, kind, name))?;
@@ -31,6 +38,16 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
     });
     if let Some((backend, object)) = there {
         return accept_as_it_is(&mut session, &backend, &object, by).await;
+=======
+    let lost = lost(&pass, kind, name);
+    // Beside a lost object another of its name may be there: an older one in the trash.
+    let of_name = pass.observations.world.iter().find_map(|(backend, observation)| {
+        let is_it = |o: &&Object| o.place != Place::Temporary && o.is(owner, kind, name);
+        Some((backend.clone(), observation.objects().iter().find(is_it)?.clone()))
+    });
+    if let Some((backend, object)) = of_name.filter(|_| lost.is_empty()) {
+        return accept_as_it_is(&mut pass, &backend, &object, by).await;
+>>>>>>> 1ad8150 (operations: restore no older object under the name of a lost one):src/engine/forget.rs
     }
     if let Some(unobserved) = session.unobserved().first() {
         return Err(OperationError::Unobserved(format!("{}: it may still be there", unobserved.message)));
@@ -46,6 +63,7 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
             no_driver(&setup.reading, &record.backend)
         )));
     }
+<<<<<<< HEAD:src/engine/operations/forget.rs
     let seen: BTreeSet<Uid> = session.observations.world.values().flat_map(all_uids).collect();
     for ledger in session.ledgers.values() {
         if let Some((uid, entry)) = ledger.expected(kind, name).filter(|(uid, _)| seen.contains(uid)) {
@@ -81,9 +99,40 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
         }
     }
     if forgotten.is_empty() && batch.objects.is_empty() {
+=======
+    let objects = || pass.observations.world.values().flat_map(Observation::objects);
+    for ledger in pass.ledgers.values() {
+        for (uid, entry) in ledger.expected(kind, name) {
+            let is_other = |o: &&Object| o.place == Place::Temporary || !o.is(owner, kind, name);
+            if objects().filter(|o| o.uid() == Some(uid)).any(|o| is_other(&o)) {
+                return Err(OperationError::Held(format!(
+                    "{} {name} is not lost: {uid} stands under another name, and {} is what it was called",
+                    kind.as_lower(),
+                    entry.native
+                )));
+            }
+        }
+    }
+    let shown: BTreeSet<Uid> = objects().filter_map(Object::uid).collect();
+    let now = pass.now;
+    let mut batch = Batch::default();
+    let of_name = pass.records.objects.values().map(|record| &record.identity);
+    let of_name = of_name.filter(|id| id.owner == *owner && id.kind == kind && id.name == *name);
+    batch.objects = of_name.filter(|id| !shown.contains(&id.uid)).map(|id| (id.uid, None)).collect();
+    let mut backends = BTreeSet::new();
+    for (backend, uid) in &lost {
+        let Some(ledger) = pass.ledgers.get_mut(backend).filter(|ledger| ledger.complete.contains_key(uid)) else {
+            continue;
+        };
+        ledger.add_tombstone(*uid, now);
+        let identity = Identity { owner: owner.clone(), kind, name: name.clone(), uid: *uid };
+        batch.journal.push(decided(&setup.reading.revision, now, backend, &identity, GIVEN_UP.to_owned(), by));
+        backends.insert(backend.clone());
+    }
+    if backends.is_empty() && batch.objects.is_empty() {
+>>>>>>> 1ad8150 (operations: restore no older object under the name of a lost one):src/engine/forget.rs
         return Err(OperationError::Usage(format!("no {} {name} is lost", kind.as_lower())));
     }
-    let backends: Vec<Name> = forgotten.into_iter().map(|(backend, _)| backend).collect();
     for backend in backends {
         session.write_ledger(&backend).await.map_err(|error| OperationError::Failed(format!("{backend}: {error}")))?;
     }
@@ -91,6 +140,7 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
     Ok(format!("{} {name} is forgotten; if it is declared, the next apply makes a new one", kind.as_lower()))
 }
 
+<<<<<<< HEAD:src/engine/operations/forget.rs
 fn all_uids(view: &Observation) -> Vec<Uid> {
     match view {
         Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => {
@@ -101,6 +151,9 @@ fn all_uids(view: &Observation) -> Vec<Uid> {
 }
 
 /// Accepts an object that has become smaller. It is not grown while its document declares the earlier size.
+=======
+/// Accepts an object that is smaller than it was. It is not grown back while its document declares the size from before.
+>>>>>>> 1ad8150 (operations: restore no older object under the name of a lost one):src/engine/forget.rs
 async fn accept_as_it_is(
     session: &mut Session<'_>,
     backend: &Name,
@@ -184,12 +237,18 @@ fn decided(
 pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Result<String, OperationError> {
     let specs = &setup.reading.specs;
     let owner = &specs.stack.owner;
+<<<<<<< HEAD:src/engine/operations/forget.rs
     let mut session = begin(setup).await?;
     let seen = match session.observations.world.get(name) {
         Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) => Some(observed),
         Some(Observation::Failed { .. } | Observation::Unsupported) | None => None,
     };
     refuse_without_stack(specs, name, seen, session.records.backends.get(name))?;
+=======
+    let mut pass = begin(setup).await?;
+    let seen = pass.observations.world.get(name).and_then(Observation::observed);
+    refuse_without_stack(specs, name, seen, pass.records.backends.get(name))?;
+>>>>>>> 1ad8150 (operations: restore no older object under the name of a lost one):src/engine/forget.rs
     let mut batch = Batch::default();
     let on_it = session.records.objects.values().filter(|record| record.backend == *name);
     batch.objects.extend(on_it.map(|record| (record.identity.uid, None)));

@@ -153,7 +153,7 @@ fn judge<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (GateVerdict, 
             draft.hold_step(index, HeldReason::RemovalLimit, why.clone(), &fix);
         } else if inventory.inputs.irreversible != Irreversible::List {
             let message = match step.risk {
-                Risk::Irreversible => "it cannot be undone, and nobody said yes",
+                Risk::Irreversible => "it cannot be undone, and it was not confirmed",
                 Risk::None | Risk::Recoverable | Risk::Disruptive => {
                     "standard input may have been cut short, so what it does not name waits for a yes"
                 }
@@ -249,7 +249,7 @@ fn waited_before(inventory: &Inventory<'_>, draft: &Draft<'_>, removals: &[usize
     };
     let held_before = removals.iter().any(waits);
     held_before
-        .then(|| "it was too much at once when it was first planned, and nobody has approved it since".to_owned())
+        .then(|| "it exceeded the limit when it was first planned, and it has not been approved since".to_owned())
 }
 
 /// Whether this owner would have no volume left on a backend where it has some.

@@ -85,7 +85,7 @@ fn check_adoptable(usable: &Usable<'_>, subject: &Subject<'_>, object: &Object) 
     let native = &object.native;
     if let Some(id) = &object.identity {
         let message = format!("{native} is {} {} of {}", id.kind.as_lower(), id.name, id.owner);
-        return Err(subject.hold(HeldReason::Foreign, message, "adopt only what nobody owns"));
+        return Err(subject.hold(HeldReason::Foreign, message, "adopt only objects that have no owner"));
     }
     if let Some(why) = &object.conflict {
         let message = format!("{native} cannot be taken over: {why}");

@@ -27,7 +27,11 @@ pub(super) fn declared_tags<'a>(
     }
     if inventory.reading().broken {
         let message = "a manifest has a problem, so nothing is unprotected";
-        draft.hold(subject.hold(HeldReason::SourceBroken, message, "mend the manifests: `kiln check`"));
+        draft.hold(subject.hold(
+            HeldReason::SourceBroken,
+            message,
+            "correct the manifests: `kiln check` lists the problems",
+        ));
         tags.protected = true;
     }
     if let Some(doubt) = inventory.reading().is_other_source(inventory.ledger(object.backend)) {
