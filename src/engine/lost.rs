@@ -1,30 +1,33 @@
 //! Which objects are lost: a ledger or the store expects them, and no backend shows them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Kind, Name, Object, Place, Uid};
-use crate::plan::Observation;
-
-use super::pass::Pass;
+use crate::model::{Kind, Ledger, Name, Object, Owner, Place, Records, Uid};
+use crate::plan::{Observation, World};
 
 /// Returns what is lost of a name, each with the backend that should hold it. An object that stands under another name is not lost.
 ///
 /// What a backend holds that could not be observed counts as lost too: callers refuse for an incomplete observation first.
-pub(super) fn lost(pass: &Pass<'_>, kind: Kind, name: &Name) -> Vec<(Name, Uid)> {
-    let objects = pass.observations.world.values().flat_map(Observation::objects);
+pub(super) fn lost(
+    world: &World,
+    ledgers: &BTreeMap<Name, Ledger>,
+    records: &Records,
+    owner: &Owner,
+    kind: Kind,
+    name: &Name,
+) -> Vec<(Name, Uid)> {
+    let objects = world.values().flat_map(Observation::objects);
     let shown: BTreeSet<Uid> = objects.filter(|o| o.place != Place::Temporary).filter_map(Object::uid).collect();
-    let by_ledger = pass
-        .ledgers
-        .iter()
-        .flat_map(|(backend, ledger)| ledger.expected(kind, name).map(|(uid, _)| (backend.clone(), uid)));
+    let by_ledger =
+        ledgers.iter().flat_map(|(backend, ledger)| ledger.expected(kind, name).map(|(uid, _)| (backend.clone(), uid)));
     // Seconds pass before a create is entered in the ledger.
-    let by_store = pass.records.objects.values().filter(|record| {
+    let by_store = records.objects.values().filter(|record| {
         let (id, uid) = (&record.identity, record.identity.uid);
         let was_live = record.seen.as_ref().is_some_and(|seen| seen.place == Place::Live);
-        let is_known = pass.ledgers.values().any(|ledger| {
+        let is_known = ledgers.values().any(|ledger| {
             ledger.complete.contains_key(&uid) || ledger.leaving.contains(&uid) || ledger.tombstones.contains_key(&uid)
         });
-        was_live && !is_known && id.owner == pass.specs().stack.owner && id.kind == kind && id.name == *name
+        was_live && !is_known && id.owner == *owner && id.kind == kind && id.name == *name
     });
     let all = by_ledger.chain(by_store.map(|record| (record.backend.clone(), record.identity.uid)));
     all.filter(|(_, uid)| !shown.contains(uid)).collect()

@@ -25,11 +25,8 @@ mod execute;
 mod execution;
 mod foreign;
 mod ledger;
-<<<<<<< HEAD
 mod ledgers;
-=======
 mod lost;
->>>>>>> 1ad8150 (operations: restore no older object under the name of a lost one)
 mod observe;
 mod operations;
 mod options;

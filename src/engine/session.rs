@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use crate::driver::image;
 use crate::model::{
-    DriverError, ErrorKind, ImageLook, ImageRef, Images, Ledger, Name, PoolId, Reading, Records, Removal, Scope, Specs,
+    DriverError, ErrorKind, ImageLook, ImageRef, Images, Kind, Ledger, Name, PoolId, Reading, Records, Removal, Scope,
+    Specs, Uid,
 };
 use crate::plan::{self, Inputs, Irreversible, Plan, Unobserved};
 use crate::store::{Store, StoreError};
 
 use super::ledger;
+use super::lost::lost;
 use super::observe::{AccessMode, Observations, observe_all};
 use super::setup::Setup;
 
@@ -90,6 +92,12 @@ impl<'s> Session<'s> {
             images: &self.images,
             irreversible,
         })
+    }
+
+    /// Returns what is lost of a name, each with the backend that should hold it.
+    pub(super) fn lost(&self, kind: Kind, name: &Name) -> Vec<(Name, Uid)> {
+        let owner = &self.specs().stack.owner;
+        lost(&self.observations.world, &self.ledgers, &self.records, owner, kind, name)
     }
 
     /// Removals of the last 24 hours: by the ledgers as settled, and by the store's copies where a backend cannot be seen.

@@ -9,14 +9,8 @@ use crate::model::{
 use crate::plan::{self, Observation};
 use crate::store::Batch;
 
-<<<<<<< HEAD:src/engine/operations/forget.rs
 use super::error::OperationError;
 use super::run::{begin, no_driver, remember};
-=======
-use super::lost::lost;
-use super::operations::{OperationError, begin, no_driver, remember};
-use super::pass::Pass;
->>>>>>> 1ad8150 (operations: restore no older object under the name of a lost one):src/engine/forget.rs
 use super::stackless::refuse_without_stack;
 use crate::engine::ledger;
 use crate::engine::session::Session;
@@ -30,29 +24,19 @@ use crate::engine::setup::Setup;
 pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&str>) -> Result<String, OperationError> {
     let mut session = begin(setup).await?;
     let owner = &setup.reading.specs.stack.owner;
-<<<<<<< HEAD:src/engine/operations/forget.rs
-    let there = session.observations.world.iter().find_map(|(backend, view)| {
-        let (Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) = view else { return None };
-        let object = observed.objects.iter().find(|o| o.place != Place::Temporary && o.is(owner, kind, name))?;
-        Some((backend.clone(), object.clone()))
-    });
-    if let Some((backend, object)) = there {
-        return accept_as_it_is(&mut session, &backend, &object, by).await;
-=======
-    let lost = lost(&pass, kind, name);
+    let lost = session.lost(kind, name);
     // Beside a lost object another of its name may be there: an older one in the trash.
-    let of_name = pass.observations.world.iter().find_map(|(backend, observation)| {
+    let of_name = session.observations.world.iter().find_map(|(backend, observation)| {
         let is_it = |o: &&Object| o.place != Place::Temporary && o.is(owner, kind, name);
         Some((backend.clone(), observation.objects().iter().find(is_it)?.clone()))
     });
     if let Some((backend, object)) = of_name.filter(|_| lost.is_empty()) {
-        return accept_as_it_is(&mut pass, &backend, &object, by).await;
->>>>>>> 1ad8150 (operations: restore no older object under the name of a lost one):src/engine/forget.rs
+        return accept_as_it_is(&mut session, &backend, &object, by).await;
     }
     if let Some(unobserved) = session.unobserved().first() {
         return Err(OperationError::Unobserved(format!("{}: it may still be there", unobserved.message)));
     }
-    // A remembered object may still be on a backend that is not opened.
+    // What was on a backend that is not even opened may be there as well.
     let records = session.records.objects.values();
     let mut remembered =
         records.filter(|r| r.identity.owner == *owner && r.identity.kind == kind && r.identity.name == *name);
@@ -63,45 +47,8 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
             no_driver(&setup.reading, &record.backend)
         )));
     }
-<<<<<<< HEAD:src/engine/operations/forget.rs
-    let seen: BTreeSet<Uid> = session.observations.world.values().flat_map(all_uids).collect();
+    let objects = || session.observations.world.values().flat_map(Observation::objects);
     for ledger in session.ledgers.values() {
-        if let Some((uid, entry)) = ledger.expected(kind, name).filter(|(uid, _)| seen.contains(uid)) {
-            return Err(OperationError::Held(format!(
-                "{} {name} is not lost: {uid} stands under another name, and {} is what it was called",
-                kind.as_lower(),
-                entry.native
-            )));
-        }
-    }
-    let now = session.now;
-    let mut batch = Batch::default();
-    let mut forgotten = Vec::new();
-    for (backend, ledger) in &mut session.ledgers {
-        while let Some((uid, _)) = ledger.expected(kind, name) {
-            ledger.add_tombstone(uid, now);
-            let identity = Identity { owner: owner.clone(), kind, name: name.clone(), uid };
-            batch.journal.push(decided(
-                &session.setup.reading.revision,
-                now,
-                backend,
-                &identity,
-                GIVEN_UP.to_owned(),
-                by,
-            ));
-            forgotten.push((backend.clone(), uid));
-        }
-    }
-    for record in session.records.objects.values() {
-        let id = &record.identity;
-        if id.owner == *owner && id.kind == kind && id.name == *name {
-            batch.objects.push((id.uid, None));
-        }
-    }
-    if forgotten.is_empty() && batch.objects.is_empty() {
-=======
-    let objects = || pass.observations.world.values().flat_map(Observation::objects);
-    for ledger in pass.ledgers.values() {
         for (uid, entry) in ledger.expected(kind, name) {
             let is_other = |o: &&Object| o.place == Place::Temporary || !o.is(owner, kind, name);
             if objects().filter(|o| o.uid() == Some(uid)).any(|o| is_other(&o)) {
@@ -114,14 +61,14 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
         }
     }
     let shown: BTreeSet<Uid> = objects().filter_map(Object::uid).collect();
-    let now = pass.now;
+    let now = session.now;
     let mut batch = Batch::default();
-    let of_name = pass.records.objects.values().map(|record| &record.identity);
+    let of_name = session.records.objects.values().map(|record| &record.identity);
     let of_name = of_name.filter(|id| id.owner == *owner && id.kind == kind && id.name == *name);
     batch.objects = of_name.filter(|id| !shown.contains(&id.uid)).map(|id| (id.uid, None)).collect();
     let mut backends = BTreeSet::new();
     for (backend, uid) in &lost {
-        let Some(ledger) = pass.ledgers.get_mut(backend).filter(|ledger| ledger.complete.contains_key(uid)) else {
+        let Some(ledger) = session.ledgers.get_mut(backend).filter(|ledger| ledger.complete.contains_key(uid)) else {
             continue;
         };
         ledger.add_tombstone(*uid, now);
@@ -130,7 +77,6 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
         backends.insert(backend.clone());
     }
     if backends.is_empty() && batch.objects.is_empty() {
->>>>>>> 1ad8150 (operations: restore no older object under the name of a lost one):src/engine/forget.rs
         return Err(OperationError::Usage(format!("no {} {name} is lost", kind.as_lower())));
     }
     for backend in backends {
@@ -140,20 +86,7 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
     Ok(format!("{} {name} is forgotten; if it is declared, the next apply makes a new one", kind.as_lower()))
 }
 
-<<<<<<< HEAD:src/engine/operations/forget.rs
-fn all_uids(view: &Observation) -> Vec<Uid> {
-    match view {
-        Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => {
-            observed.objects.iter().filter_map(Object::uid).collect()
-        }
-        Observation::Failed { .. } | Observation::Unsupported => Vec::new(),
-    }
-}
-
 /// Accepts an object that has become smaller. It is not grown while its document declares the earlier size.
-=======
-/// Accepts an object that is smaller than it was. It is not grown back while its document declares the size from before.
->>>>>>> 1ad8150 (operations: restore no older object under the name of a lost one):src/engine/forget.rs
 async fn accept_as_it_is(
     session: &mut Session<'_>,
     backend: &Name,
@@ -237,18 +170,9 @@ fn decided(
 pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Result<String, OperationError> {
     let specs = &setup.reading.specs;
     let owner = &specs.stack.owner;
-<<<<<<< HEAD:src/engine/operations/forget.rs
     let mut session = begin(setup).await?;
-    let seen = match session.observations.world.get(name) {
-        Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) => Some(observed),
-        Some(Observation::Failed { .. } | Observation::Unsupported) | None => None,
-    };
+    let seen = session.observations.world.get(name).and_then(Observation::observed);
     refuse_without_stack(specs, name, seen, session.records.backends.get(name))?;
-=======
-    let mut pass = begin(setup).await?;
-    let seen = pass.observations.world.get(name).and_then(Observation::observed);
-    refuse_without_stack(specs, name, seen, pass.records.backends.get(name))?;
->>>>>>> 1ad8150 (operations: restore no older object under the name of a lost one):src/engine/forget.rs
     let mut batch = Batch::default();
     let on_it = session.records.objects.values().filter(|record| record.backend == *name);
     batch.objects.extend(on_it.map(|record| (record.identity.uid, None)));

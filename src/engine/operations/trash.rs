@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Action, Expect, Identity, Kind, Name, Object, Owner, Place, Reason, Risk, Step, Tags, Uid};
+use crate::model::{
+    Action, Expect, Identity, Kind, Name, Object, ObjectId, Owner, Place, Reason, Risk, Step, Tags, Uid,
+};
 use crate::plan::{self, Observation};
 
 use super::error::OperationError;
@@ -25,9 +27,8 @@ pub struct Trashed {
 pub fn trash_in(world: &plan::World, owner: &Owner) -> Vec<Trashed> {
     let mut found = Vec::new();
     for (backend, view) in world {
-        let (Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) = view else { continue };
         let ours = |o: &&Object| o.place == Place::Trash && o.identity.as_ref().is_some_and(|id| id.owner == *owner);
-        found.extend(observed.objects.iter().filter(ours).map(|object| Trashed {
+        found.extend(view.objects().iter().filter(ours).map(|object| Trashed {
             backend: backend.clone(),
             object: object.clone(),
             expires: object.tags.expires,
@@ -57,6 +58,15 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
             .filter(move |t| kind == Kind::Volume && t.object.tags.volume.is_some() && t.object.tags.volume == uid)
     };
     let in_the_way = live_as(kind, name);
+    if in_the_way.is_none()
+        && let Some((backend, _)) = session.lost(kind, name).first()
+    {
+        let what = ObjectId::new(kind, name);
+        return Err(OperationError::Held(format!(
+            "{what} is lost from {backend}, and an older object under its name would hide that; fix: restore it on the backend, or \
+             accept the loss with `kiln forget {what}`, then restore the older one"
+        )));
+    }
     let is_trashed = all.iter().any(|trashed| trashed.object.is(owner, kind, name));
     let left_behind: Vec<&Trashed> = in_the_way.map_or_else(Vec::new, |live| of_volume(live.uid()).collect());
     let mut said = Vec::new();
@@ -75,12 +85,16 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
     };
     back.retain(|trashed| {
         let Some(id) = trashed.object.identity.as_ref() else { return false };
-        let free = live_as(id.kind, &id.name).is_none();
-        if !free {
-            let what = format!("{} {}", id.kind.as_lower(), id.name);
-            said.push(format!("left {what} in the trash of {}: another {what} is live", trashed.backend));
-        }
-        free
+        let what = format!("{} {}", id.kind.as_lower(), id.name);
+        let why = match live_as(id.kind, &id.name) {
+            Some(_) => Some(format!("another {what} is live")),
+            None => session
+                .lost(id.kind, &id.name)
+                .first()
+                .map(|(backend, _)| format!("another {what} is lost from {backend}")),
+        };
+        said.extend(why.iter().map(|why| format!("left {what} in the trash of {}: {why}", trashed.backend)));
+        why.is_none()
     });
     let volume_comes = in_the_way.is_none() && kind == Kind::Volume;
     let steps: Vec<Step> = back
@@ -108,12 +122,8 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
     Ok(executed)
 }
 
-fn live_objects(view: &Observation) -> impl Iterator<Item = &Object> {
-    let objects = match view {
-        Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => observed.objects.as_slice(),
-        Observation::Failed { .. } | Observation::Unsupported => &[],
-    };
-    objects.iter().filter(|object| object.place == Place::Live)
+fn live_objects(observation: &Observation) -> impl Iterator<Item = &Object> {
+    observation.objects().iter().filter(|object| object.place == Place::Live)
 }
 
 /// Returns the object in the trash with this kind and name.
