@@ -198,6 +198,7 @@ fn remove<'a>(
     check_trash_is_free(inventory, usable, &subject, object)?;
     let mut after = draft.readers_of(uid).to_vec();
     let detaches = check_not_needed(draft, usable, &subject, object, leaving)?;
+    check_not_open(&subject, object, "it will not be taken away from them")?;
     if detaches {
         let detach = Step {
             action: Action::Detach,
@@ -211,7 +212,6 @@ fn remove<'a>(
         };
         after.push(draft.add_doubted(detach, doubt.as_ref()));
     }
-    check_not_open(&subject, object, "it will not be taken away from them")?;
     after.extend(leaving.needing(object).iter().filter_map(|needing| leaving.leaves_by(*needing)));
     let step = match on_remove {
         OnRemove::Delete => Step { action: Action::Destroy, risk: Risk::Irreversible, after, ..step },
