@@ -121,7 +121,7 @@ fn as_table(context: &Context, found: &[Unowned]) -> String {
             let what = match (&unowned.declared, &unowned.name) {
                 (Some(name), _) => commands.complete(&format!("declared as volume/{name}: `kiln apply` takes it over")),
                 (None, Ok(name)) => format!("could be volume/{name}"),
-                (None, Err(why)) => format!("cannot be taken over: {why}"),
+                (None, Err(why)) => format!("cannot be adopted: {why}"),
             };
             let used = unowned.used.map_or_else(|| "-".to_owned(), |used| Size(used).to_string());
             [unowned.native.clone(), unowned.size.to_string(), used, what]

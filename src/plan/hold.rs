@@ -1,6 +1,6 @@
 //! Why one object is not changed: what a rule of the planner returns instead of a step.
 
-use crate::model::{Identity, Kind, Name, Uid, Verb};
+use crate::model::{Identity, Kind, Name, NativeName, Uid, Verb};
 
 use super::types::{Held, HeldReason};
 
@@ -52,6 +52,12 @@ impl<'n> Subject<'n> {
             message: message.into(),
             fix: fix.into(),
         }))
+    }
+
+    /// Holds it because the metadata of the object `native` contradicts itself: `why`.
+    pub(super) fn hold_inconsistent(&self, native: &NativeName, why: &str) -> Hold {
+        let message = format!("metadata of {native} is inconsistent: {why}");
+        self.hold(HeldReason::Conflict, message, format!("correct the tags of {native} on the backend"))
     }
 
     /// Holds it because an object that it needs is held.

@@ -61,8 +61,8 @@ fn usable_backend<'i, 'a>(
 }
 
 fn not_listed(subject: &Subject<'_>, backend: &Name) -> Hold {
-    let message = format!("the listing of {backend} is not complete, so it may be there");
-    subject.hold(HeldReason::Unobserved, message, "run again when the backend can be listed")
+    let message = format!("the listing of {backend} is incomplete: the object may exist");
+    subject.hold(HeldReason::Unobserved, message, "run again when the backend lists all its objects")
 }
 
 fn locate_on<'a>(
@@ -86,14 +86,14 @@ fn locate_on<'a>(
         ([], [object]) => {
             let subject = Subject { uid: Some(object.uid()), action: Verb::Move, ..*subject };
             let at = object.backend;
-            let message = format!("it is on the backend {at}; moving it to {backend} is not built yet");
-            Err(subject.hold(HeldReason::Unsupported, message, format!("declare `backend: {at}` again")))
+            let message = format!("it is on backend {at}; moving it to {backend} is not supported yet");
+            Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {at}` again")))
         }
         (several, others) => {
             let names: Vec<String> =
                 several.iter().chain(others).map(|o| format!("{} on {}", o.native, o.backend)).collect();
-            let message = format!("two or more objects could be it: {}", names.join(", "));
-            Err(subject.hold(HeldReason::Ambiguous, message, "rename or remove on the backend what is not it"))
+            let message = format!("several objects have this name: {}", names.join(", "));
+            Err(subject.hold(HeldReason::Ambiguous, message, "on the backend, rename or remove all but the right one"))
         }
     }
 }
@@ -108,13 +108,12 @@ fn check_marks<'a>(
     let action = if object.place == Place::Trash { Verb::Adopt } else { Verb::Update };
     let subject = Subject { uid: Some(object.uid()), action, ..*subject };
     if let Some(why) = &object.conflict {
-        let message = format!("the marks of {} cannot be believed: {why}", object.native);
-        return Err(subject.hold(HeldReason::Conflict, message, format!("see to {} on the backend", object.native)));
+        return Err(subject.hold_inconsistent(&object.native, why));
     }
     let other = inventory.known_name(object).filter(|known| *known != subject.name && Some(*known) != old);
     if let Some(other) = other {
-        let message = format!("{} is known as {other}, and somebody renamed it on the backend", object.native);
-        let fix = format!("name it {other} again on the backend, or write `renamedFrom: {other}` under its metadata");
+        let message = format!("{} was {other} and has been renamed on the backend", object.native);
+        let fix = format!("rename it to {other} on the backend, or write `renamedFrom: {other}` under its metadata");
         return Err(subject.hold(HeldReason::Renamed, message, fix));
     }
     check_not_shrunk(inventory, &subject, object)
@@ -141,15 +140,15 @@ fn locate_not_live<'a>(
         [object] => {
             let subject = Subject { uid: Some(object.uid()), action: Verb::Adopt, ..*subject };
             let at = object.backend;
-            let message = format!("it is in the trash of the backend {at}, not of {backend}");
-            let fix = format!("declare `backend: {at}`, or `kiln trash purge {}/{name}`", kind.as_lower());
+            let message = format!("it is in the trash of backend {at}, not of {backend}");
+            let fix = format!("write `backend: {at}`, or run `kiln trash purge {}/{name}`", kind.as_lower());
             return Err(subject.hold(HeldReason::Unsupported, message, fix));
         }
         several => {
-            let message = format!("the trash holds several that could be it: {}", native_names(several));
+            let message = format!("the trash holds several objects of this name: {}", native_names(several));
             // `kiln trash purge` by name takes the one that left last too, which is the one that is missed.
             let fix = format!(
-                "bring back the one that left last with `kiln trash restore {}/{name}`: the others stay in the trash",
+                "`kiln trash restore {}/{name}` restores the one trashed last; the others stay in the trash",
                 kind.as_lower()
             );
             return Err(subject.hold(HeldReason::Ambiguous, message, fix));
@@ -193,11 +192,14 @@ fn locate_both<'a>(
     let subject = Subject { uid: Some(new.uid()), action: Verb::Move, ..*subject };
     let why = match (live.as_slice(), trashed.as_slice()) {
         ([_], _) | ([], [_]) => cannot_give_way(draft, kind, usable, &new),
-        _ => Some(format!("there are several objects of the name {old}")),
+        _ => Some(format!("several objects are named {old}")),
     };
     if let Some(why) = why {
-        let message = format!("{} exists beside {old}, from which it is said to be renamed, and {why}", subject.name);
-        let keep = format!("remove `renamedFrom: {old}` and declare {old} again, in one edit: both are kept");
+        let message = format!(
+            "{} and {old} both exist although `renamedFrom` says that one became the other, and {why}",
+            subject.name
+        );
+        let keep = format!("in one edit, remove `renamedFrom: {old}` and declare {old} again: both are kept");
         return Err(subject.hold(HeldReason::Ambiguous, message, keep));
     }
     let Some(located) = locate_old_name(inventory, usable, &subject, old)? else { return Ok(None) };
@@ -253,7 +255,7 @@ fn locate_old_name<'a>(
             let objects = if several.is_empty() { others } else { several };
             let message = format!("several objects have the old name {old}: {}", native_names(objects));
             let fix = format!(
-                "remove `renamedFrom: {old}` to leave them as they are, or remove on the backend those that it is not"
+                "remove `renamedFrom: {old}` to leave them as they are, or remove all but the right one on the backend"
             );
             return Err(subject.hold(HeldReason::Ambiguous, message, fix));
         }
@@ -261,9 +263,8 @@ fn locate_old_name<'a>(
     let (at, backend) = (object.backend, usable.name);
     if at != backend {
         let subject = Subject { uid: Some(object.uid()), action: Verb::Move, ..*subject };
-        let message =
-            format!("what was declared as {old} is on the backend {at}; moving it to {backend} is not built yet");
-        return Err(subject.hold(HeldReason::Unsupported, message, format!("declare `backend: {at}` again")));
+        let message = format!("{old} is on backend {at}; moving it to {backend} is not supported yet");
+        return Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {at}` again")));
     }
     check_marks(inventory, subject, &object, Some(old))?;
     Ok(Some(Located::OldName { object, instead: None }))

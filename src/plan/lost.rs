@@ -20,7 +20,7 @@ pub(super) fn check_not_shrunk(
         return Ok(());
     }
     let message = format!(
-        "{} was {} and is {} now: what was at its end is lost",
+        "{} was {} and is now {}: the data at its end is lost",
         object.native,
         exact(complete),
         exact(object.size)
@@ -28,7 +28,7 @@ pub(super) fn check_not_shrunk(
     // Until it is renamed it is known by its old name.
     let (kind, name) = (subject.kind.as_lower(), &object.identity.name);
     let fix = format!(
-        "bring it back on the backend; or, if it is to be used as it is, `kiln forget {kind}/{name}` accepts its size, and it is not grown back"
+        "restore its data on the backend; or accept the new size with `kiln forget {kind}/{name}`, and Kiln does not grow it back"
     );
     Err(subject.hold(HeldReason::Lost, message, fix))
 }
@@ -60,9 +60,9 @@ pub(super) fn check_not_lost<'a>(
     if let Some(object) = inventory.by_uid.get(&uid)
         && (object.identity.name != *name || object.identity.owner != inventory.stack().owner)
     {
-        let message = format!("its object stands on {at} as {}: somebody renamed it", object.native);
+        let message = format!("its object on {at} has been renamed to {}", object.native);
         let fix = format!(
-            "name it {native} again on the backend, or declare it as {} with `renamedFrom: {name}`",
+            "rename it to {native} on the backend, or declare it as {} with `renamedFrom: {name}`",
             object.identity.name
         );
         return Err(subject.hold(HeldReason::Renamed, message, fix));
@@ -70,14 +70,12 @@ pub(super) fn check_not_lost<'a>(
     let object =
         inventory.usable(at).and_then(|usable| usable.bearing(native).find(|object| object.conflict.is_some()));
     if let Some(why) = object.and_then(|object| object.conflict.as_ref()) {
-        let message = format!("the marks of {native} cannot be believed: {why}");
-        return Err(subject.hold(HeldReason::Conflict, message, format!("see to {native} on the backend")));
+        return Err(subject.hold_inconsistent(native, why));
     }
     check_not_replaced(inventory, &subject, at, native)?;
-    let message =
-        format!("{native} was whole on {at} and is not there any more; an empty one will not be put in its place");
+    let message = format!("{native} is missing from {at}; Kiln does not recreate a lost object as an empty one");
     let fix = format!(
-        "bring it back on the backend; or, if it is gone for good, `kiln forget {}/{name}` frees the name",
+        "restore it on the backend; or accept the loss with `kiln forget {}/{name}`, which frees the name",
         kind.as_lower()
     );
     Err(subject.hold(HeldReason::Lost, message, fix))
@@ -136,7 +134,7 @@ pub(super) fn check_not_hidden<'a>(
                 return Err(undeclared_backend(&Subject { backend: Some(&record.backend), ..subject }));
             }
             Whereabouts::Hidden(blocked) => {
-                let message = format!("it was last seen on {}: {}", record.backend, blocked.message);
+                let message = format!("its backend {} cannot be used: {}", record.backend, blocked.message);
                 return Err(subject.hold(blocked.reason, message, blocked.fix.clone()));
             }
         }
@@ -152,6 +150,6 @@ pub(super) fn check_not_hidden<'a>(
         BackendState::Blocked(_) | BackendState::Usable(_) => None,
     });
     let Some((other, blocked)) = unknown else { return Ok(()) };
-    let message = format!("it may be on the backend {other}, of which nothing is remembered: {}", blocked.message);
+    let message = format!("it may be on backend {other}, which Kiln has no record of: {}", blocked.message);
     Err(subject.hold(HeldReason::Unobserved, message, blocked.fix.clone()))
 }

@@ -246,9 +246,9 @@ held_reasons! {
     BackendUndeclared,
     /// What was to be adopted was never seen.
     AdoptMissing,
-    /// What it is to be made from is not there.
+    /// Its source does not exist.
     SourceMissing,
-    /// It is declared smaller than what it is to be made from.
+    /// It is declared smaller than its source.
     SizeBelowSource,
     /// A volume would be destroyed, and one like it would begin empty.
     LooksLikeRename,

@@ -49,7 +49,7 @@ pub(super) fn hold_unreachable<'a>(inventory: &Inventory<'a>, draft: &mut Draft<
 /// Holds an object whose backend is no longer declared.
 pub(super) fn undeclared_backend(subject: &Subject<'_>) -> Hold {
     let backend = subject.backend.map(Name::as_str).unwrap_or_default();
-    let message = format!("it is on the backend {backend}, which is no longer declared");
+    let message = format!("it is on backend {backend}, which is no longer declared");
     let fix = format!("declare the Backend again, or give up its objects with `kiln forget backend/{backend}`");
     subject.hold(HeldReason::BackendUndeclared, message, fix)
 }

@@ -121,7 +121,7 @@ fn pruned_standard_input_waits_for_a_yes() {
     sandbox.kiln("apply").ends(0);
     let text = fs::read_to_string(sandbox.path("specs/stack.yaml")).unwrap().replace("../pool", "pool");
     let ran = sandbox.run("apply - --prune", &text).ends(4).says("NeedsConfirmation");
-    assert!(ran.out.contains("standard input may have been cut short"), "{}", ran.out);
+    assert!(ran.out.contains("stdin may have been cut short"), "{}", ran.out);
     assert_eq!(volumes(&sandbox), ["anchor", "db"]);
     let digest = sandbox.run("plan - --prune -o json", &text).ends(0).json()["approval"].as_str().unwrap().to_owned();
     sandbox.run(&format!("apply - --prune --approve {digest}"), &text).ends(0).says("removed volume/db");

@@ -36,7 +36,7 @@ pub(in crate::plan) fn approve<'a>(inventory: &Inventory<'a>, draft: &mut Draft<
         .filter(|digest| !known(digest))
         .map(|digest| Warning {
             code: "ApprovalUnmatched".to_owned(),
-            message: format!("the approval {digest} matches nothing that waits for one"),
+            message: format!("approval {digest} matches nothing in this plan"),
         })
         .collect();
     draft.warnings.extend(unmatched);
@@ -124,8 +124,8 @@ fn judge<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (GateVerdict, 
     }
     let mut too_much = BTreeSet::new();
     let fix = match unattended {
-        true => format!("`kiln approve {}` lets exactly this set go", asked.digest),
-        false => format!("`kiln apply --approve {}` lets exactly this set go", asked.digest),
+        true => format!("`kiln approve {}` approves exactly these objects", asked.digest),
+        false => format!("`kiln apply --approve {}` approves exactly these objects", asked.digest),
     };
     // Backwards: what waits for another of the set is held for its own reason, not for the other's.
     for index in waiting.into_iter().rev() {
@@ -137,14 +137,14 @@ fn judge<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (GateVerdict, 
                 continue;
             }
             let (reason, message, fix) = because(&doubt);
-            let fix = format!("{fix}; `kiln approve {}` lets exactly this set go", asked.digest);
+            let fix = format!("{fix}; `kiln approve {}` approves exactly these objects", asked.digest);
             draft.hold_step(index, reason, message, &fix);
         } else if let Some(renamed) = renamed.get(&step.identity.uid) {
             too_much.extend(over.as_ref().map(|_| step.identity.uid));
             hold_renamed(inventory, draft, index, renamed, &fix);
         } else if let Some(why) = draft.withheld.get(&index).cloned() {
             let size = writable(step.expect.size.unwrap_or_default());
-            let fix = format!("write `size: {size}` to keep it as it is, or another size to grow it to that; or {fix}");
+            let fix = format!("write `size: {size}` to keep its size, or a larger size to grow it; or {fix}");
             draft.hold_step(index, HeldReason::GrowRefused, why, &fix);
         } else if takes_away(step)
             && let Some(why) = &over
@@ -153,16 +153,16 @@ fn judge<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (GateVerdict, 
             draft.hold_step(index, HeldReason::RemovalLimit, why.clone(), &fix);
         } else if inventory.inputs.irreversible != Irreversible::List {
             let message = match step.risk {
-                Risk::Irreversible => "it cannot be undone, and it was not confirmed",
+                Risk::Irreversible => "the step cannot be undone and was not confirmed",
                 Risk::None | Risk::Recoverable | Risk::Disruptive => {
-                    "standard input may have been cut short, so what it does not name waits for a yes"
+                    "stdin may have been cut short: removing objects that it does not declare must be confirmed"
                 }
             };
             let message = message.to_owned();
             let fix = match unattended {
                 true => format!("`kiln approve {}`", asked.digest),
                 false => format!(
-                    "say yes at a terminal, or with `kiln apply --yes`, or `kiln apply --approve {}`",
+                    "confirm at a terminal, or run `kiln apply --yes` or `kiln apply --approve {}`",
                     asked.digest
                 ),
             };
@@ -222,19 +222,19 @@ fn over_the_limit(
     let all = inventory.by_name.values().flatten().filter(|object| object.place == Place::Live).count() + before.len();
     if count > safety.max_removals as usize {
         return Some(format!(
-            "{count} objects would have left within 24 hours, and maxRemovals is {}",
+            "{count} objects would be removed within 24 hours; maxRemovals is {}",
             safety.max_removals
         ));
     }
     if bytes > safety.max_removed_bytes.bytes() {
         let limit = safety.max_removed_bytes;
-        return Some(format!("{} would have left within 24 hours, and maxRemovedBytes is {limit}", Size(bytes)));
+        return Some(format!("{} would be removed within 24 hours; maxRemovedBytes is {limit}", Size(bytes)));
     }
     // Of a handful of objects, a share says little.
     if count > 3 && count as u64 * 100 > all as u64 * u64::from(safety.max_removed_percent.0) {
         let limit = safety.max_removed_percent;
         return Some(format!(
-            "{count} of {all} objects would have left within 24 hours, and maxRemovedPercent is {limit}"
+            "{count} of {all} objects would be removed within 24 hours; maxRemovedPercent is {limit}"
         ));
     }
     last_volume(inventory, draft, removals, granted).or_else(|| waited_before(inventory, draft, removals))
@@ -249,7 +249,7 @@ fn waited_before(inventory: &Inventory<'_>, draft: &Draft<'_>, removals: &[usize
     };
     let held_before = removals.iter().any(waits);
     held_before
-        .then(|| "it exceeded the limit when it was first planned, and it has not been approved since".to_owned())
+        .then(|| "it exceeded a removal limit when it was first planned and has not been approved since".to_owned())
 }
 
 /// Whether this owner would have no volume left on a backend where it has some.
@@ -272,7 +272,7 @@ fn last_volume(inventory: &Inventory<'_>, draft: &Draft<'_>, removals: &[usize],
             *left = left.saturating_sub(1);
             if *left == 0 {
                 return Some(format!(
-                    "it would leave no volume of {} on {}",
+                    "it would remove the last volume of {} on {}",
                     inventory.specs().stack.owner,
                     step.backend
                 ));

@@ -226,7 +226,7 @@ pub(in crate::plan) fn hold_renamed<'a>(
 ) {
     let Some(successor) = renamed.only_successor() else { return };
     let (old, new) = (renamed.name, successor.name);
-    let fix = format!("{}; if {old} is to be destroyed, {approve}", rename_fix(inventory, old, new));
+    let fix = format!("{}; to destroy {old}, {approve}", rename_fix(inventory, old, new));
     let message = match successor.made {
         Some(made) => {
             let message = format!(

@@ -35,13 +35,13 @@ pub(super) fn adopt<'a>(
         Subject { backend: Some(backend), action: Verb::Adopt, ..Subject::declared(Kind::Volume, &spec.meta.name) };
     check_fields(usable, &subject, spec)?;
     if !usable.capabilities.adopt {
-        let message = format!("the backend {backend} cannot take objects over");
-        let fix = "leave `adopt` out for a new, empty volume";
+        let message = format!("backend {backend} cannot adopt objects");
+        let fix = "remove `adopt` to create an empty volume";
         return Err(subject.hold(HeldReason::Unsupported, message, fix));
     }
     let Some(object) = usable.find(native, |place| place == Place::Live) else {
-        let message = format!("{native} was never seen on {backend}; an empty volume is not what was asked for");
-        let fix = "correct the name, or leave `adopt` out for a new, empty volume";
+        let message = format!("{native} does not exist on {backend}; Kiln does not create an empty volume instead");
+        let fix = "correct the name, or remove `adopt` to create an empty volume";
         return Err(subject.hold(HeldReason::AdoptMissing, message, fix));
     };
     check_adoptable(usable, &subject, object)?;
@@ -88,8 +88,7 @@ fn check_adoptable(usable: &Usable<'_>, subject: &Subject<'_>, object: &Object) 
         return Err(subject.hold(HeldReason::Foreign, message, "adopt only objects that have no owner"));
     }
     if let Some(why) = &object.conflict {
-        let message = format!("{native} cannot be taken over: {why}");
-        return Err(subject.hold(HeldReason::Conflict, message, "see to it on the backend"));
+        return Err(subject.hold_inconsistent(native, why));
     }
     let Some(format) = &object.image else { return Ok(()) };
     let message = format!("{native} holds an image of the format {format}, not a raw disk");

@@ -45,7 +45,7 @@ pub(super) fn check(
     if can {
         return Ok(provisioning);
     }
-    let message = format!("the backend {} cannot make {} volumes", usable.name, word(provisioning));
+    let message = format!("backend {} cannot create {} volumes", usable.name, word(provisioning));
     Err(subject.hold(HeldReason::Unsupported, message, "leave `provisioning` out"))
 }
 
@@ -154,36 +154,35 @@ impl Needed<'_> {
         let (backend, object, after) = match available {
             Availability::Here { backend, object, after } => (backend, object, after),
             Availability::Held => {
-                return Err(subject.waits_for_held(format!("it is to be made from {what}, which is held"), kind, name));
+                return Err(subject.waits_for_held(format!("its source {what} is held"), kind, name));
             }
             Availability::Missing => {
-                let message = format!("it is to be made from {what}, which is neither declared nor there");
-                let fix = "declare it, or leave `source` out for an empty volume";
+                let message = format!("its source {what} is not declared and does not exist");
+                let fix = format!("declare {what}, or remove `source` to create an empty volume");
                 return Err(subject.hold(HeldReason::SourceMissing, message, fix));
             }
             Availability::Unclear => {
-                let message =
-                    format!("it is to be made from {what}, of which there are several, or with doubtful marks");
-                let fix = format!("declare {what}, and see what holds it");
+                let message = format!("its source {what} exists more than once or has inconsistent metadata");
+                let fix = format!("declare {what} to see what holds it");
                 return Err(subject.hold(HeldReason::Ambiguous, message, fix));
             }
             Availability::Circle => {
-                let message = format!("it is to be made from {what}, which is to be made from it");
-                return Err(subject.hold(HeldReason::SourceMissing, message, "break the circle of sources"));
+                let message = format!("its source {what} is made from it");
+                return Err(subject.hold(HeldReason::SourceMissing, message, "remove one `source` of the circle"));
             }
         };
         if backend != spec.backend {
-            let message = format!("{what} is on the backend {backend}; copying between backends is not built yet");
-            return Err(subject.hold(HeldReason::Unsupported, message, format!("declare `backend: {backend}`")));
+            let message = format!("{what} is on backend {backend}; copying between backends is not supported yet");
+            return Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {backend}`")));
         }
         if kind == Kind::Volume && !usable.capabilities.clone_volume {
-            let message = format!("the backend {backend} clones snapshots only");
-            let fix = "declare a Snapshot of the volume, and that as the source";
+            let message = format!("backend {backend} clones only snapshots");
+            let fix = "declare a Snapshot of the volume and use it as the source";
             return Err(subject.hold(HeldReason::Unsupported, message, fix));
         }
         if size < object.size {
-            let message = format!("it is declared as {}, and {what} has {}", exact(spec.size), exact(object.size));
-            let fix = format!("declare at least `size: {}`", object.size.bytes());
+            let message = format!("it is declared with {}, and {what} has {}", exact(spec.size), exact(object.size));
+            let fix = format!("write at least `size: {}`", object.size.bytes());
             return Err(subject.hold(HeldReason::SizeBelowSource, message, fix));
         }
         if kind == Kind::Volume {
@@ -206,7 +205,7 @@ fn image_origin(
     image: &ImageRef,
 ) -> Result<Origin, Hold> {
     if !usable.capabilities.images {
-        let message = format!("the backend {} makes no volumes from images", usable.name);
+        let message = format!("backend {} cannot create volumes from images", usable.name);
         return Err(subject.hold(HeldReason::Unsupported, message, "leave `source` out"));
     }
     let path = image.path.display();
@@ -214,20 +213,20 @@ fn image_origin(
         None => None,
         Some(ImageLook::Good { size, .. }) => Some(*size),
         Some(ImageLook::Missing) => {
-            let message = format!("it is to be made from the image {path}, and there is no such file");
-            let fix = "bring the file there, correct `path`, or leave `source` out for an empty volume";
+            let message = format!("its source image {path} does not exist");
+            let fix = "put the file there, correct `path`, or remove `source` to create an empty volume";
             return Err(subject.hold(HeldReason::SourceMissing, message, fix));
         }
         Some(ImageLook::Refused { why }) => {
-            let message = format!("it is to be made from the {} image {path}, and {why}", image.format);
+            let message = format!("its source, the {} image {path}, cannot be used: {why}", image.format);
             let fix = "give an image that is whole in itself and of the format that is written; \
                        `qemu-img convert` on a host that trusts it makes one";
             return Err(subject.hold(HeldReason::Unsupported, message, fix));
         }
     };
     if let Some(needed) = seen.filter(|needed| size < *needed) {
-        let message = format!("it is declared as {}, and the image {path} has {}", exact(spec.size), exact(needed));
-        let fix = format!("declare at least `size: {}`", needed.bytes());
+        let message = format!("it is declared with {}, and the image {path} has {}", exact(spec.size), exact(needed));
+        let fix = format!("write at least `size: {}`", needed.bytes());
         return Err(subject.hold(HeldReason::SizeBelowSource, message, fix));
     }
     Ok(Origin::Image { image: image.clone(), size: seen })
@@ -243,7 +242,7 @@ fn native_name(
     let Some(name) = &spec.object else { return Ok(identity.native()) };
     let capabilities = usable.capabilities;
     if !capabilities.own_names {
-        let message = format!("the backend {} gives names of its own", usable.name);
+        let message = format!("backend {} chooses native names itself", usable.name);
         return Err(subject.hold(HeldReason::Unsupported, message, "leave `object` out"));
     }
     if name.len() > capabilities.max_name {

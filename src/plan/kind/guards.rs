@@ -16,19 +16,18 @@ pub(super) fn check_guards(
 ) -> Result<(), Hold> {
     let (stack, backend, native) = (inventory.stack(), usable.name, &object.native);
     if let Some(why) = &object.conflict {
-        let message = format!("the marks of {native} cannot be believed: {why}");
-        return Err(subject.hold(HeldReason::Conflict, message, format!("see to {native} on the backend")));
+        return Err(subject.hold_inconsistent(native, why));
     }
     if let Some(known) = inventory.known_name(object).filter(|known| *known != subject.name) {
-        let message = format!("{native} is known as {known}, and somebody renamed it on the backend");
-        return Err(subject.hold(HeldReason::Renamed, message, format!("name it {known} again on the backend")));
+        let message = format!("{native} was {known} and has been renamed on the backend");
+        return Err(subject.hold(HeldReason::Renamed, message, format!("rename it to {known} on the backend")));
     }
     if inventory.duplicates.contains(&object.uid()) {
-        let message = format!("{native} is there more than once, or in the trash too: which of them is it?");
-        return Err(subject.hold(HeldReason::Ambiguous, message, "remove on the backend what is not it"));
+        let message = format!("{native} exists more than once, or also in the trash");
+        return Err(subject.hold(HeldReason::Ambiguous, message, "on the backend, remove all but the right one"));
     }
     if object.tags.protected || inventory.settled(object).protected {
-        let message = "it is protected, and protection outlives the manifest that declared it";
+        let message = "it is protected; protection remains when the document is removed";
         let has_no_volume = object.tags.volume.is_some_and(|volume| !inventory.by_uid.contains_key(&volume));
         let fix = match has_no_volume {
             true => {
@@ -40,8 +39,7 @@ pub(super) fn check_guards(
         return Err(subject.hold(HeldReason::Protected, message, fix));
     }
     if !stack.declared && !inventory.inputs.records.objects.contains_key(&object.uid()) {
-        let message =
-            "without a Stack nothing is removed that this store has no record of: other manifests may declare it";
+        let message = "without a Stack, Kiln removes only objects that this store has a record of: other manifests may declare this one";
         let fix = format!(
             "declare it again; or, if no other manifests have objects on {backend}, declare a Stack, and `kiln adopt {backend} \
              --from-owner {owner}` gives it all of them",
@@ -51,8 +49,8 @@ pub(super) fn check_guards(
     }
     let listed = usable.observed.listed;
     if !listed.proves_absence_of(Kind::Snapshot) || !listed.proves_absence_of(Kind::Volume) {
-        let message = "the listing of its backend is not complete, so what depends on it is not known";
-        return Err(subject.hold(HeldReason::Unobserved, message, "run again when the backend can be listed"));
+        let message = "the listing of its backend is incomplete: other objects may depend on it";
+        return Err(subject.hold(HeldReason::Unobserved, message, "run again when the backend lists all its objects"));
     }
     Ok(())
 }

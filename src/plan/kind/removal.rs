@@ -150,7 +150,7 @@ fn warn_not_covered(inventory: &Inventory<'_>, draft: &mut Draft<'_>, count: usi
         1 => format!("1 object of {owner} is not declared in {source} and is left as it is"),
         _ => format!("{count} objects of {owner} are not declared in {source} and are left as they are"),
     };
-    draft.warn("NotCovered", format!("{message}; with `--prune` the manifests there count as all of them"));
+    draft.warn("NotCovered", format!("{message}; `--prune` treats these manifests as complete"));
 }
 
 /// Drafts the removal or the release of one object; its last step.
@@ -198,7 +198,7 @@ fn remove<'a>(
     check_trash_is_free(inventory, usable, &subject, object)?;
     let mut after = draft.readers_of(uid).to_vec();
     let detaches = check_not_needed(draft, usable, &subject, object, leaving)?;
-    check_not_open(&subject, object, "it will not be taken away from them")?;
+    check_not_open(&subject, object, "Kiln removes nothing that is in use")?;
     if detaches {
         let detach = Step {
             action: Action::Detach,
@@ -267,9 +267,8 @@ fn check_not_needed<'a>(
         }
     }
     if !snapshots.is_empty() {
-        let message = format!("it has snapshots that stay: {}", snapshots.join(", "));
-        let fix = "let those go first: see what holds them, or, if they were released, declare them again with \
-                   another `onRemove`";
+        let message = format!("snapshots of it remain: {}", snapshots.join(", "));
+        let fix = "remove the snapshots first; declare retained ones again with another `onRemove`";
         return Err(subject.hold(HeldReason::HasDependents, message, fix));
     }
     let clones_it = |step: &usize| matches!(draft.steps[*step].action, Action::Create { .. });
@@ -281,8 +280,8 @@ fn check_not_needed<'a>(
         return Ok(true);
     }
     let message = match clones.is_empty() {
-        true => "a clone of it is being made, which goes on needing it".to_owned(),
-        false => format!("clones go on needing it: {}", clones.join(", ")),
+        true => "this plan makes a clone that depends on it".to_owned(),
+        false => format!("clones depend on it: {}", clones.join(", ")),
     };
     let fix = match subject.kind == Kind::Snapshot && capabilities.detach {
         true => "declare it again with `onRemove: Detach` and apply; then remove it",

@@ -54,7 +54,7 @@ pub(super) fn rename<'a>(
 ) -> Result<(), Hold> {
     let old = object.identity;
     if !usable.capabilities.rename {
-        let message = format!("the backend {} cannot rename", usable.name);
+        let message = format!("backend {} cannot rename objects", usable.name);
         return Err(subject.hold(HeldReason::Unsupported, message, format!("keep the name {}", old.name)));
     }
     let identity = subject.identity(old);

@@ -157,8 +157,8 @@ fn plan_snapshot<'a>(
     let (object, before) = match located {
         Located::Absent if spec.adopt.is_some() => {
             let subject = Subject { action: Verb::Adopt, ..subject };
-            let message = "taking over snapshots is not built yet";
-            return Err(subject.hold(HeldReason::Unsupported, message, "leave `adopt` out for a new snapshot"));
+            let message = "adopting snapshots is not supported yet";
+            return Err(subject.hold(HeldReason::Unsupported, message, "remove `adopt` to take a new snapshot"));
         }
         Located::Absent => {
             let volume = resolve_volume(inventory, draft, &spec.volume);

@@ -35,29 +35,25 @@ fn restore<'a>(
     };
     let (Some(request), Some(usable)) = (&spec.restore, inventory.usable(&spec.backend)) else { return Ok(()) };
     if !usable.capabilities.restore {
-        let message = format!("the backend {} cannot bring a volume back to a snapshot", spec.backend);
+        let message = format!("backend {} cannot restore a volume from a snapshot", spec.backend);
         let fix = "declare a new volume with the snapshot as its source";
         return Err(subject.hold(HeldReason::Unsupported, message, fix));
     }
     let tags = draft.tags_after(&after, object);
     if tags.protected {
-        let message = "it is protected, and a restore loses what was written since the snapshot";
-        return Err(subject.hold(
-            HeldReason::Protected,
-            message,
-            "write `protected: false` for the time of the restore",
-        ));
+        let message = "it is protected; a restore discards what was written since the snapshot";
+        return Err(subject.hold(HeldReason::Protected, message, "write `protected: false` until the restore is done"));
     }
     let (snapshot, made) = snapshot_to_restore(inventory, draft, &subject, &request.snapshot, volume.uid)?;
     if snapshot.size > volume.size {
         let message = format!("the snapshot has {}, and the volume {}", exact(snapshot.size), exact(volume.size));
         let fix = match spec.size < snapshot.size {
-            true => format!("declare at least `size: {}`", snapshot.size.bytes()),
-            false => format!("let the volume grow first: `kiln describe volume/{name}` says what holds that"),
+            true => format!("write at least `size: {}`", snapshot.size.bytes()),
+            false => format!("grow the volume first: `kiln describe volume/{name}` shows what holds it"),
         };
         return Err(subject.hold(HeldReason::SizeBelowSource, message, fix));
     }
-    check_not_open(&subject, object, "a restore would change what its client reads")?;
+    check_not_open(&subject, object, "a restore would change the data under its client")?;
     // The new content is made beside the old one, which gives its room back only afterwards.
     let thick = tags.provisioning == Some(Provisioning::Thick);
     let taken = match thick && copies(usable) {
@@ -104,16 +100,16 @@ fn snapshot_to_restore<'a>(
     let (backend, object, after) = match resolve_source(inventory, draft, Kind::Snapshot, name) {
         Availability::Here { backend, object, after } => (backend, object, after),
         Availability::Held => {
-            let message = format!("it is to be brought back to snapshot {name}, which is held");
+            let message = format!("its `restore` snapshot {name} is held");
             return Err(subject.waits_for_held(message, Kind::Snapshot, name));
         }
         Availability::Unclear => {
-            let message = format!("there are several snapshots {name}, or one with doubtful marks");
-            let fix = format!("declare snapshot {name}, and see what holds it");
+            let message = format!("snapshot {name} exists more than once or has inconsistent metadata");
+            let fix = format!("declare snapshot {name} to see what holds it");
             return Err(subject.hold(HeldReason::Ambiguous, message, fix));
         }
         Availability::Missing | Availability::Circle => {
-            let message = format!("the snapshot {name} is not there");
+            let message = format!("snapshot {name} does not exist");
             let fix = "correct the snapshot's name, or remove `restore`";
             return Err(subject.hold(HeldReason::SourceMissing, message, fix));
         }
@@ -124,7 +120,7 @@ fn snapshot_to_restore<'a>(
         None => inventory.specs().snapshots.get(name).is_some_and(|snapshot| snapshot.volume == *subject.name),
     };
     if !of_it || Some(&backend) != subject.backend {
-        let message = format!("the snapshot {name} is not one of this volume");
+        let message = format!("snapshot {name} is of another volume");
         let fix = "name a snapshot of this volume, or remove `restore`";
         return Err(subject.hold(HeldReason::SourceMissing, message, fix));
     }

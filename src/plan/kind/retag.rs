@@ -26,7 +26,7 @@ pub(super) fn declared_tags<'a>(
         return tags;
     }
     if inventory.reading().broken {
-        let message = "a manifest has a problem, so nothing is unprotected";
+        let message = "a manifest is invalid: Kiln lifts no protection";
         draft.hold(subject.hold(
             HeldReason::SourceBroken,
             message,
@@ -37,7 +37,7 @@ pub(super) fn declared_tags<'a>(
     if let Some(doubt) = inventory.reading().is_other_source(inventory.ledger(object.backend)) {
         let (reason, message, fix) = because(&doubt);
         let fix = format!("{fix}; or apply these without `protected: false` first");
-        draft.hold(subject.hold(reason, format!("it is not unprotected: {message}"), fix));
+        draft.hold(subject.hold(reason, format!("its protection is not lifted: {message}"), fix));
         draft.doubted.insert(object.uid());
         tags.protected = true;
     }

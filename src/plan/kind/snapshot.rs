@@ -41,8 +41,8 @@ pub(super) fn update<'a>(
     if let Availability::Here { object: volume, .. } = volume
         && object.tags.volume != Some(volume.uid)
     {
-        let message = format!("`volume` cannot change: the snapshot is of another volume than {}", spec.volume);
-        return Err(subject.hold(HeldReason::Immutable, message, "give the new snapshot another name"));
+        let message = format!("`volume` cannot change: the snapshot is not of {}", spec.volume);
+        return Err(subject.hold(HeldReason::Immutable, message, "declare the new snapshot under another name"));
     }
     let reference = ObjectRef { native, ..object.reference() };
     Ok(Availability::Here { backend: object.backend.clone(), object: reference, after })
@@ -61,11 +61,11 @@ pub(super) fn take<'a>(
     let (volume, after) = match volume {
         Availability::Here { object, after, .. } => (object, after),
         Availability::Circle => {
-            let message = format!("it is of volume {name}, which is to be made from it");
-            return Err(subject.hold(HeldReason::SourceMissing, message, "break the circle of sources"));
+            let message = format!("its volume {name} is made from it");
+            return Err(subject.hold(HeldReason::SourceMissing, message, "remove one `source` of the circle"));
         }
         Availability::Held | Availability::Missing | Availability::Unclear => {
-            let message = format!("it is of volume {name}, which is held");
+            let message = format!("its volume {name} is held");
             return Err(subject.waits_for_held(message, Kind::Volume, name));
         }
     };

@@ -14,12 +14,12 @@ use super::checks::check_allowed;
 pub(in crate::plan) fn hold_unbuilt(inventory: &Inventory<'_>, draft: &mut Draft<'_>) {
     let specs = inventory.specs();
     for (name, target) in &specs.targets {
-        let message = format!("the target driver {:?} is not built yet", target.driver);
-        hold_no_driver(inventory, draft, Kind::Target, name, message, "remove the Target until it is");
+        let message = format!("the target driver {:?} is not supported yet", target.driver);
+        hold_no_driver(inventory, draft, Kind::Target, name, message, "remove the Target");
     }
     // An Export that is no longer declared will be closed only where `Reading::withdraws` says so, once exports are built.
     for name in specs.exports.keys() {
-        let message = "no target driver is built yet".to_owned();
+        let message = "no target driver is supported yet".to_owned();
         hold_no_driver(inventory, draft, Kind::Export, name, message, "remove the Export until one is");
     }
     for (name, spec) in &specs.backends {

@@ -11,7 +11,7 @@ use crate::plan::draft::{Availability, Draft};
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::{Inventory, OwnedObject};
 use crate::plan::room::{Room, take_room};
-use crate::plan::tags::{DesiredTags, change, exact, word};
+use crate::plan::tags::{DesiredTags, change, exact, word, writable};
 use crate::plan::types::HeldReason;
 
 use super::checks::check_not_open;
@@ -37,17 +37,17 @@ pub(super) fn update<'a>(
     let mut after = before;
     let tags_now = draft.tags_after(&after, object);
     if let Some(object_name) = spec.object.as_deref().filter(|n| *n != native.as_str() && !tags_now.adopted) {
-        let message = format!("`object: {object_name}` cannot change: the volume is called {native}");
+        let message = format!("`object: {object_name}` cannot change: the native name is {native}");
         let fix = match native.is_reserved() {
             true => "leave `object` out".to_owned(),
-            false => format!("write `object: {native}`, or leave it out"),
+            false => format!("write `object: {native}`, or remove the field"),
         };
         draft.hold(subject.hold(HeldReason::Immutable, message, fix));
     }
     let made = tags_now.provisioning.unwrap_or(Provisioning::Thin);
     if spec.provisioning.is_some_and(|wanted| wanted != made) {
-        let message = format!("`provisioning` cannot change: the volume was made {}", word(made));
-        let fix = format!("write `provisioning: {}`, or leave it out", word(made));
+        let message = format!("`provisioning` cannot change: the volume was created {}", word(made));
+        let fix = format!("write `provisioning: {}`, or remove the field", word(made));
         draft.hold(subject.hold(HeldReason::Immutable, message, fix));
     }
     retag::retag(inventory, draft, subject, &desired_by(spec), object, &mut after);
@@ -80,8 +80,8 @@ pub(super) fn check_fields(usable: &Usable<'_>, subject: &Subject<'_>, spec: &Vo
     match missing.into_iter().find_map(|(missing, what)| missing.then_some(what)) {
         None => Ok(()),
         Some(what) => {
-            let message = format!("the backend {} cannot {what}", usable.name);
-            Err(subject.hold(HeldReason::Unsupported, message, "leave the field out, or choose another backend"))
+            let message = format!("backend {} cannot {what}", usable.name);
+            Err(subject.hold(HeldReason::Unsupported, message, "remove the field, or choose another backend"))
         }
     }
 }
@@ -130,7 +130,7 @@ fn grow_back<'a>(
     grow(draft, usable, &subject, object, &volume.native, spec.size, &mut after)?;
     if draft.steps.len() > before {
         let (was, now) = (exact(spec.size), exact(object.size));
-        let why = format!("it was accepted with {now}, and growing it back to {was} would put zeroes where data was");
+        let why = format!("it was accepted with {now}; growing it back to {was} would put zeroes where data was");
         draft.withheld.insert(before, why);
     }
     Ok(())
@@ -149,8 +149,9 @@ pub(super) fn grow<'a>(
 ) -> Result<Size, Hold> {
     let to = declared.round_up(usable.capabilities.granularity);
     if to < object.size {
-        let message = format!("it is {} and is declared as {}; volumes only grow", exact(object.size), exact(declared));
-        let fix = format!("declare `size: {}`, or make a smaller volume and copy", object.size.bytes());
+        let message =
+            format!("its size is {} and the document says {}; volumes only grow", exact(object.size), exact(declared));
+        let fix = format!("write `size: {}`, or create a smaller volume and copy the data", writable(object.size));
         return Err(subject.hold(HeldReason::ShrinkRefused, message, fix));
     }
     // What was made elsewhere and adopted may have a size between two multiples: that is no reason to grow it.
