@@ -56,15 +56,15 @@ fn special_files_are_problems_and_block_nothing() {
     let got = told(root.path(), &loaded.problems);
     let expect = [
         ("dangling.yaml", "this file cannot be read: no such file"),
-        ("device.yaml", "this symbolic link leaves the directory"),
+        ("device.yaml", "this symbolic link leads out of the directory"),
         ("fifo.yaml", "this is a pipe, not a regular file"),
-        ("leaves", "this symbolic link leaves the directory"),
-        ("leaves.yaml", "this symbolic link leaves the directory"),
+        ("leaves", "this symbolic link leads out of the directory"),
+        ("leaves.yaml", "this symbolic link leads out of the directory"),
         ("loop", "this symbolic link leads back to a directory above it"),
         ("self.yaml", "this file cannot be read: too many levels of symbolic links"),
         ("socket.yaml", "this is a socket, not a regular file"),
-        ("up", "this symbolic link leaves the directory"),
-        ("x.yaml", "this is a directory with the name of a file"),
+        ("up", "this symbolic link leads out of the directory"),
+        ("x.yaml", "this directory is named like a manifest file"),
     ];
     assert_eq!(got.len(), expect.len(), "{got:#?}");
     for ((file, message), (want_file, want)) in got.iter().zip(expect) {
@@ -349,7 +349,7 @@ fn a_directory_has_at_most_so_many_files_and_bytes() {
     for over in [read(4, all), read(5, all - 200)] {
         let told = told(root.path(), &over.problems);
         assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].1.starts_with("there are more than"), "{told:?}");
+        assert!(told[0].1.starts_with("the directory has more than"), "{told:?}");
         assert!(over.reading.broken, "what was not read may be declared");
     }
 }

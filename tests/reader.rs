@@ -113,8 +113,8 @@ fn unreadable(manifests: &ManifestState) -> Vec<(Kind, String, bool)> {
     let all = manifests.reading.unreadable.iter();
     let all: Vec<_> = all
         .map(|one| {
-            let known = one.message.ends_with("; what it last said holds");
-            assert!(known || one.message.ends_with("; nothing is known of what it said before"), "{one:?}");
+            let known = one.message.ends_with("; its last valid content applies");
+            assert!(known || one.message.ends_with("; no earlier valid content is known"), "{one:?}");
             assert!(one.message.contains(".yaml:") && one.fix.contains("kiln check"), "{one:?}");
             (one.kind, one.name.to_string(), known)
         })
@@ -213,7 +213,7 @@ fn what_linking_finds_is_found_anew_each_time() {
         assert_eq!(volumes(&manifests.reading.specs), sizes(&[("b", 1)]));
         assert!(manifests.reading.specs.snapshots.is_empty());
         let message = &manifests.reading.unreadable[0].message;
-        assert!(message.contains("what it last said cannot hold: `volume` is a"), "{message}");
+        assert!(message.contains("its last valid content cannot apply: `volume` is a"), "{message}");
         desk.write("other.yaml", &volume("other", 1));
         desk.broken();
         desk.remove("other.yaml");
@@ -487,7 +487,9 @@ fn what_kept_its_meaning_is_held_beside_its_steps() {
     assert_eq!(steps, [(Verb::Create, "a")]);
     let held: Vec<_> = plan.held.iter().map(|held| (held.reason, held.action, held.name.as_str())).collect();
     assert_eq!(held, [(HeldReason::SourceBroken, Verb::Update, "a"), (HeldReason::SourceBroken, Verb::Update, "bad")]);
-    assert!(plan.held[0].message.ends_with("what it last said holds") && plan.held[0].fix.contains("kiln check"));
+    assert!(
+        plan.held[0].message.ends_with("its last valid content applies") && plan.held[0].fix.contains("kiln check")
+    );
     // A saved plan keeps what was known; one without any says nothing of it.
     let json = serde_json::to_string(reading).unwrap();
     assert_eq!(serde_json::from_str::<Reading>(&json).unwrap(), *reading);
@@ -503,7 +505,7 @@ fn a_backend_whose_path_does_not_answer_is_not_observed_and_holds_no_other() {
     reading.not_allowed = vec![NotAllowed {
         kind: Kind::Backend,
         name: "slow".parse().unwrap(),
-        message: "/mnt/slow did not answer within 2 s".to_owned(),
+        message: "/mnt/slow did not respond within 2 s".to_owned(),
         fix: "see what is mounted there".to_owned(),
         silent: true,
     }];
@@ -512,7 +514,7 @@ fn a_backend_whose_path_does_not_answer_is_not_observed_and_holds_no_other() {
     assert_eq!(steps, [(Verb::Create, "a")]);
     let held: Vec<_> = plan.held.iter().map(|held| (held.reason, held.name.as_str())).collect();
     assert_eq!(held, [(HeldReason::Unobserved, "there")]);
-    assert!(plan.held[0].message.ends_with("/mnt/slow did not answer within 2 s"), "{}", plan.held[0].message);
+    assert!(plan.held[0].message.ends_with("/mnt/slow did not respond within 2 s"), "{}", plan.held[0].message);
     assert_eq!(plan.unobserved.len(), 1, "it counts for exit code 6");
 }
 

@@ -1,46 +1,47 @@
-//! A cursor over a document that reports everything that is wrong with it, and not only the first thing.
+//! A cursor over a document that reports all of its problems.
 //!
-//! Every reader returns `None` after it has reported why; the caller goes on with the other fields and gives up at the end.
+//! Every reader function returns `None` after it has reported a problem. The caller continues with the other fields and fails at the end.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
-use super::scan::{Content, Key, Node, Scalar};
+use super::scan::{Key, Node, NodeContent, Scalar};
 use super::text::{File, Span, closest, quote};
 use crate::model::{Name, Percent, Seconds, Size};
+use crate::text::is_unsafe;
 
-/// A value at its place.
+/// A value with its place.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a> {
     pub(super) file: &'a File,
     node: &'a Node<'a>,
-    /// The field that holds it; for items of a list, that of the list.
+    /// The field of the value; for items of a list, the field of the list.
     field: &'a str,
-    /// Where the field's name stands, or the item.
+    /// The place of the field's name, or of the item.
     key: Span,
-    /// Whether what is written here may be a secret by mistake: it is then never repeated.
+    /// Whether the value may be a secret by mistake. Problems never show it then.
     secret: bool,
 }
 
 impl<'a> At<'a> {
-    /// The whole document.
+    /// Returns a cursor at the root of the document.
     pub(super) fn document(file: &'a File, node: &'a Node<'a>) -> Self {
         Self { file, node, field: "the document", key: node.span, secret: false }
     }
 
     pub(super) fn span(&self) -> Span {
         match &self.node.content {
-            Content::Scalar { .. } => self.node.span,
-            Content::List(_) | Content::Map(_) => self.key,
+            NodeContent::Scalar { .. } => self.node.span,
+            NodeContent::List(_) | NodeContent::Map(_) => self.key,
         }
     }
 
-    /// From here on nothing is repeated in problems.
+    /// Returns a cursor whose problems show no values.
     pub(super) fn secret(self) -> Self {
         Self { secret: true, ..self }
     }
 
-    /// Reports a problem with this value. The message continues the field's name.
+    /// Reports a problem with this value. The message continues a sentence that starts with the field's name.
     pub(super) fn wrong(&self, message: impl Display, hint: impl Into<String>) {
         let message = match self.field {
             "the document" => format!("the document {message}"),
@@ -52,11 +53,11 @@ impl<'a> At<'a> {
         }
     }
 
-    /// What `read` returns, without the problems that it reports.
+    /// Calls `read` and discards the problems that it reports.
     pub(super) fn quietly<T>(self, read: impl FnOnce(Self) -> T) -> T {
         let mark = self.file.mark();
         let value = read(self);
-        self.file.cut_back(mark);
+        self.file.remove_problems_after(mark);
         value
     }
 
@@ -69,7 +70,7 @@ impl<'a> At<'a> {
         self.file.report(self.key, message, hint);
     }
 
-    /// The name of the field.
+    /// Returns the name of the field.
     pub(super) fn field(&self) -> &'a str {
         self.field
     }
@@ -79,12 +80,12 @@ impl<'a> At<'a> {
         self.scalar() == Some((Scalar::Text, wanted))
     }
 
-    /// What the value is, in words.
-    fn found(&self) -> String {
+    /// Describes the value.
+    fn described(&self) -> String {
         let kind = match &self.node.content {
-            Content::List(_) => return "a list".to_owned(),
-            Content::Map(_) => return "a map".to_owned(),
-            Content::Scalar { means, .. } => match means {
+            NodeContent::List(_) => return "a list".to_owned(),
+            NodeContent::Map(_) => return "a map".to_owned(),
+            NodeContent::Scalar { means, .. } => match means {
                 Scalar::Null => return "nothing".to_owned(),
                 Scalar::Bool(_) => "the truth value",
                 Scalar::Whole(_) | Scalar::Negative | Scalar::Float(_) => "the number",
@@ -96,36 +97,36 @@ impl<'a> At<'a> {
 
     fn written(&self) -> &'a str {
         match &self.node.content {
-            Content::Scalar { text, .. } => text,
-            Content::List(_) | Content::Map(_) => "",
+            NodeContent::Scalar { text, .. } => text,
+            NodeContent::List(_) | NodeContent::Map(_) => "",
         }
     }
 
     fn expected(&self, what: &str, hint: impl Into<String>) {
-        if matches!(&self.node.content, Content::Scalar { means: Scalar::Null, .. }) {
+        if matches!(&self.node.content, NodeContent::Scalar { means: Scalar::Null, .. }) {
             return self.wrong("has no value", format!("write {what}, or remove the field"));
         }
-        self.wrong(format_args!("must be {what}, not {}", self.found()), hint);
+        self.wrong(format_args!("must be {what}, not {}", self.described()), hint);
     }
 
     fn scalar(&self) -> Option<(Scalar, &'a str)> {
         match &self.node.content {
-            Content::Scalar { text, means, .. } => Some((*means, text)),
-            Content::List(_) | Content::Map(_) => None,
+            NodeContent::Scalar { text, means, .. } => Some((*means, text)),
+            NodeContent::List(_) | NodeContent::Map(_) => None,
         }
     }
 
     fn is_plain(&self) -> bool {
-        matches!(&self.node.content, Content::Scalar { plain: true, .. })
+        matches!(&self.node.content, NodeContent::Scalar { plain: true, .. })
     }
 
-    /// A text, not empty, that every parser of YAML takes for text.
+    /// Reads a non-empty text that every YAML parser reads as text.
     pub(super) fn text(&self) -> Option<&'a str> {
         match self.scalar() {
             Some((Scalar::Text, "")) => self.wrong("must not be empty", ""),
             Some((Scalar::Text, text)) if self.is_plain() && is_no_text_to_some(text) => {
                 let hint = if self.secret { "put it in quotes".to_owned() } else { in_quotes(text) };
-                self.wrong("can be read in two ways: not every YAML parser takes it for text", hint);
+                self.wrong("is ambiguous: not every YAML parser reads it as text", hint);
             }
             Some((Scalar::Text, text)) => return Some(text),
             Some((Scalar::Null, _)) | None => self.expected("text", ""),
@@ -137,7 +138,7 @@ impl<'a> At<'a> {
         None
     }
 
-    /// A text of at most `max` characters, none of which is invisible or moves a cursor.
+    /// Reads a text of at most `max` characters, none of them unsafe.
     pub(super) fn line(&self, max: usize) -> Option<&'a str> {
         let text = self.text()?;
         let len = text.chars().count();
@@ -145,10 +146,11 @@ impl<'a> At<'a> {
             self.wrong(format_args!("has {len} characters; at most {max} are allowed"), "shorten it");
             return None;
         }
-        match text.chars().find(|c| !showable(*c)) {
-            Some(c) => {
-                self.wrong(format_args!("holds the character U+{:04X}, which cannot be seen", c as u32), "remove it")
-            }
+        match text.chars().find(|c| is_unsafe(*c)) {
+            Some(c) => self.wrong(
+                format_args!("contains the character U+{:04X}, which manifests must not contain", c as u32),
+                "remove it",
+            ),
             None => return Some(text),
         }
         None
@@ -164,12 +166,12 @@ impl<'a> At<'a> {
         }
     }
 
-    /// A name of an object, or anything else that is read from a label.
+    /// Reads the name of an object, or another value with the syntax of a label.
     pub(super) fn label<T: FromStr<Err: Display>>(&self) -> Option<T> {
-        self.parsed(self.text()?, "a name is like db-1: a-z, 0-9 and '-'")
+        self.parsed(self.text()?, "a name consists of a-z, 0-9 and '-', like db-1")
     }
 
-    /// The name of another document.
+    /// Reads the name of another document.
     pub(super) fn name(&self) -> Option<Name> {
         self.label()
     }
@@ -190,24 +192,21 @@ impl<'a> At<'a> {
         None
     }
 
-    /// A whole number within bounds.
+    /// Reads a whole number within bounds.
     pub(super) fn whole(&self, min: u64, max: u64) -> Option<u64> {
         match self.scalar() {
             Some((Scalar::Whole(value), _)) if (min..=max).contains(&value) => return Some(value),
             Some((Scalar::Whole(_) | Scalar::Negative, text)) => {
                 let range = match max {
-                    // The limit of the type says nothing to a person.
+                    // The maximum of the type is no useful limit.
                     max if max > u64::from(u32::MAX) => format!("at least {min}"),
                     max => format!("from {min} to {max}"),
                 };
                 self.wrong(format_args!("must be {range}, not {text}"), "");
             }
             Some((Scalar::Text, text)) if text.parse::<u64>().is_ok() => {
-                let hint = if self.is_plain() {
-                    "write it in plain digits, without a zero before them"
-                } else {
-                    "remove the quotes"
-                };
+                let hint =
+                    if self.is_plain() { "write plain digits without a leading zero" } else { "remove the quotes" };
                 self.expected("a whole number", hint);
             }
             _ => self.expected("a whole number", ""),
@@ -215,13 +214,13 @@ impl<'a> At<'a> {
         None
     }
 
-    /// A number of bytes, at least `min`.
+    /// Reads a number of bytes, at least `min`.
     pub(super) fn size(&self, min: u64) -> Option<Size> {
         let hint = "write a number of bytes, or one with a unit, like 10Gi";
         let size: Size = match self.scalar() {
             Some((Scalar::Whole(bytes), _)) if bytes <= Size::MAX.0 => Size(bytes),
             Some((Scalar::Negative, text)) => {
-                self.wrong(format_args!("must not be negative, and is {text}"), hint);
+                self.wrong(format_args!("must not be negative, but is {text}"), hint);
                 return None;
             }
             Some((Scalar::Float(value), text))
@@ -231,7 +230,7 @@ impl<'a> At<'a> {
                 return None;
             }
             Some((Scalar::Text, text)) if text.starts_with('-') => {
-                self.wrong(format_args!("must not be negative, and is {}", quote(text)), hint);
+                self.wrong(format_args!("must not be negative, but is {}", quote(text)), hint);
                 return None;
             }
             Some((Scalar::Text | Scalar::Whole(_) | Scalar::Float(_), text)) => self.parsed(text, hint)?,
@@ -247,7 +246,7 @@ impl<'a> At<'a> {
         Some(size)
     }
 
-    /// A duration of at least `min` seconds.
+    /// Reads a duration of at least `min` seconds.
     pub(super) fn duration(&self, min: u64) -> Option<Seconds> {
         let hint = "write a whole number with s, m, h or d, like 30s";
         let value: Seconds = match self.scalar() {
@@ -266,7 +265,7 @@ impl<'a> At<'a> {
         Some(value)
     }
 
-    /// A share in whole percent, within bounds: `90%`, or 90.
+    /// Reads a percentage within bounds: `90%`, or 90.
     pub(super) fn percent(&self, min: u32, max: u32) -> Option<Percent> {
         let hint = "write whole percent, like 90%";
         let value: Percent = match self.scalar() {
@@ -285,25 +284,25 @@ impl<'a> At<'a> {
         Some(value)
     }
 
-    /// A positive factor, kept in whole percent: 1.5 is 150%.
+    /// Reads a positive factor, in whole percent: 1.5 is 150%.
     pub(super) fn factor(&self) -> Option<Percent> {
         let value = match self.scalar() {
             Some((Scalar::Whole(value), _)) => value as f64,
             Some((Scalar::Float(value), _)) => value,
             Some((Scalar::Negative, _)) => -1.0,
             _ => {
-                self.expected("a number", "for example 1.5: half as much again as there is");
+                self.expected("a number", "for example 1.5, which promises 50% more than the capacity");
                 return None;
             }
         };
         if !(0.01..=1000.0).contains(&value) {
-            self.wrong("must be from 0.01 to 1000", "1.0 promises no more than there is");
+            self.wrong("must be from 0.01 to 1000", "1.0 promises no more than the capacity");
             return None;
         }
         Some(Percent((value * 100.0).round() as u32))
     }
 
-    /// One of a few words, each with what it means.
+    /// Reads one of a few words, each given with its description.
     pub(super) fn choice(&self, words: &[(&'static str, &str)]) -> Option<&'static str> {
         let all = words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
         let text = match self.scalar() {
@@ -324,9 +323,9 @@ impl<'a> At<'a> {
         None
     }
 
-    /// The items of a list, at least `min` and at most `max`.
+    /// Returns the items of a list, from `min` to `max` of them.
     pub(super) fn items(&self, min: usize, max: usize) -> Option<Vec<At<'a>>> {
-        let Content::List(items) = &self.node.content else {
+        let NodeContent::List(items) = &self.node.content else {
             self.expected("a list", "write [a, b], or one line `- a` for each");
             return None;
         };
@@ -337,28 +336,28 @@ impl<'a> At<'a> {
         Some(items.iter().map(|node| At { node, key: node.span, ..*self }).collect())
     }
 
-    /// Every item of a list, read by `read`; `None` if one of them is wrong, after all were looked at.
+    /// Reads every item of a list with `read`. Returns `None` if one of them has a problem, after reading all.
     pub(super) fn each<T>(&self, min: usize, max: usize, read: impl FnMut(At<'a>) -> Option<T>) -> Option<Vec<T>> {
         let items: Vec<Option<T>> = self.items(min, max)?.into_iter().map(read).collect();
         items.into_iter().collect()
     }
 
-    /// The entries of a map whose keys are free.
+    /// Returns the entries of a map with arbitrary keys.
     pub(super) fn entries(&self) -> Option<Vec<(&'a Key<'a>, At<'a>)>> {
-        let Content::Map(entries) = &self.node.content else {
+        let NodeContent::Map(entries) = &self.node.content else {
             self.expected("a map", "");
             return None;
         };
         Some(entries.iter().map(|(key, node)| (key, At { node, field: &key.text, key: key.span, ..*self })).collect())
     }
 
-    /// The fields of a map whose keys are known.
+    /// Returns the fields of a map with fixed keys.
     pub(super) fn fields(&self) -> Option<Fields<'a>> {
-        let Content::Map(entries) = &self.node.content else {
+        let NodeContent::Map(entries) = &self.node.content else {
             self.expected("a map of fields", "write `field: value` lines below it");
             return None;
         };
-        Some(Fields { at: *self, entries, asked: Vec::new() })
+        Some(Fields { at: *self, entries, requested: Vec::new() })
     }
 }
 
@@ -366,9 +365,8 @@ fn in_quotes(text: &str) -> String {
     format!("put it in quotes: \"{text}\"")
 }
 
-/// Whether a plain scalar is a number to a parser of YAML 1.1, or no text by the core schema of YAML 1.2, whatever it is to Kiln's.
-/// (Dates are left out, since a parser that knows them writes them back as they were. `yes`, `no`, `on` and `off` are text, as the
-/// manual says: no parser takes them for a number.)
+/// Whether a plain scalar is a number to a parser of YAML 1.1, or not text in the core schema of YAML 1.2. Dates are not included,
+/// because a parser that knows them writes them back unchanged; nor are `yes`, `no`, `on` and `off`, which no parser reads as a number.
 pub(super) fn is_no_text_to_some(text: &str) -> bool {
     const WORDS: [&str; 6] = ["~", "null", ".nan", ".inf", "true", "false"];
     let number = text.strip_prefix(['+', '-']).unwrap_or(text).replace('_', "");
@@ -387,39 +385,34 @@ pub(super) fn is_no_text_to_some(text: &str) -> bool {
         || WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
-/// Whether a person sees the character where it stands: not a control, not one that hides or reorders its neighbours.
-pub(super) fn showable(c: char) -> bool {
-    matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1
-}
-
-/// The fields of a map. [`Fields::finish`] reports those that nobody asked for.
+/// The fields of a map. [`Fields::finish`] reports those that were not requested.
 #[must_use = "finish() reports unknown fields"]
 pub(super) struct Fields<'a> {
     at: At<'a>,
     entries: &'a [(Key<'a>, Node<'a>)],
-    asked: Vec<&'a str>,
+    requested: Vec<&'a str>,
 }
 
 impl<'a> Fields<'a> {
-    /// The map itself.
+    /// Returns the cursor of the map itself.
     pub(super) fn at(&self) -> At<'a> {
         self.at
     }
 
-    /// A field that may be left out.
+    /// Returns an optional field.
     pub(super) fn get(&mut self, name: &'a str) -> Option<At<'a>> {
-        self.asked.push(name);
+        self.requested.push(name);
         let (key, node) = self.entries.iter().find(|(key, _)| key.text == name)?;
         Some(At { node, field: name, key: key.span, ..self.at })
     }
 
-    /// A field that is looked at without being asked for.
+    /// Returns a field without marking it as requested.
     pub(super) fn peek(&self, name: &str) -> Option<At<'a>> {
         let (key, node) = self.entries.iter().find(|(key, _)| key.text == name)?;
         Some(At { node, field: &key.text, key: key.span, ..self.at })
     }
 
-    /// A field that must be there.
+    /// Returns a required field, or reports that it is missing.
     pub(super) fn need(&mut self, name: &'a str, hint: &str) -> Option<At<'a>> {
         let found = self.get(name);
         if found.is_none() {
@@ -428,14 +421,14 @@ impl<'a> Fields<'a> {
         found
     }
 
-    /// A field that is understood only to be refused, with a sentence of its own.
+    /// Reports a field that is known only to be refused, with its own message.
     pub(super) fn refuse(&mut self, name: &str, message: &str, hint: &str) {
         if let Some((key, _)) = self.entries.iter().find(|(key, _)| key.text == name) {
             self.at.file.report_hidden(key.span, message, hint);
         }
     }
 
-    /// Exactly one of some fields; says which.
+    /// Returns the one field of `names` that is written, or reports that none or several are.
     pub(super) fn one_of(&mut self, names: &[&'a str]) -> Option<At<'a>> {
         let found: Vec<At<'a>> = names.iter().filter_map(|name| self.get(name)).collect();
         let all = names.join(", ");
@@ -443,24 +436,26 @@ impl<'a> Fields<'a> {
             [one] => return Some(*one),
             [] => self.at.wrong(format_args!("must have one of {all}"), "add one of them"),
             [_, second, ..] => {
-                second.wrong(format_args!("is one too many: only one of {all} can be here"), "keep one of them")
+                second.wrong(format_args!("cannot be combined with another of {all}"), "keep one of them")
             }
         }
         None
     }
 
-    /// Reports what is there and was not asked for, except for `passed`.
+    /// Reports the fields that were not requested, except for `passed`.
     pub(super) fn finish_except(self, passed: &str) {
-        for (key, _) in self.entries.iter().filter(|(key, _)| !self.asked.contains(&&*key.text) && key.text != passed) {
-            let hint = match closest(&key.text, self.asked.iter().copied().filter(|_| !self.at.file.is_full())) {
+        for (key, _) in
+            self.entries.iter().filter(|(key, _)| !self.requested.contains(&&*key.text) && key.text != passed)
+        {
+            let hint = match closest(&key.text, self.requested.iter().copied().filter(|_| !self.at.file.is_full())) {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => {
-                    let mut known = self.asked.clone();
+                    let mut known = self.requested.clone();
                     known.sort_unstable();
-                    format!("known here: {}", known.join(", "))
+                    format!("known fields: {}", known.join(", "))
                 }
             };
-            let message = format!("the field {} is not known here", quote(&key.text));
+            let message = format!("unknown field {}", quote(&key.text));
             match self.at.secret {
                 true => self.at.file.report_hidden(key.span, message, hint),
                 false => self.at.file.report(key.span, message, hint),
@@ -468,7 +463,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reports what is there and was not asked for.
+    /// Reports the fields that were not requested.
     pub(super) fn finish(self) {
         self.finish_except("");
     }

@@ -1,5 +1,4 @@
-//! Which files there are, and their bytes: read so that no pipe blocks, no device is opened, and no link leads out of the
-//! directory.
+//! Finds and reads the manifest files. Never blocks on a pipe, opens a device, or follows a link out of the directory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,23 +10,22 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::Limits;
-use super::coverage::Place;
+use super::limits::Limits;
 
-/// Directories below one another. Deeper is a mistake (a link that leads back up, a whole disk).
+/// Nesting depth of directories. Deeper trees are a mistake (a link to a parent directory, a whole disk).
 pub(super) const MAX_DEPTH: usize = 16;
 
-/// Reads SPECS: a directory with all that is below it, in path order, or one file. What cannot be read is a file with a problem.
-pub(super) fn read(specs: &Path, limits: &Limits) -> (Vec<Raw>, Place) {
+/// Reads SPECS: one file, or a directory recursively, in path order. Returns a refused file for each path that cannot be read.
+pub(super) fn read(specs: &Path, limits: &Limits) -> (Vec<Raw>, Layout) {
     let shown = specs.display().to_string();
     let lost = |message: String, hint: &'static str| {
-        (vec![Raw::refused(PathBuf::new(), shown.clone(), message, hint)], Place::default())
+        (vec![Raw::refused(PathBuf::new(), shown.clone(), message, hint)], Layout::default())
     };
     let real = match fs::canonicalize(specs) {
         Ok(real) => real,
         Err(error) => {
-            let hint = "name the directory of the manifests, or make a first one with `kiln init`";
-            return lost(format!("there are no manifests here: {}", reason(&error)), hint);
+            let hint = "name the directory of the manifests, or create one with `kiln init`";
+            return lost(format!("cannot read the manifests: {}", reason(&error)), hint);
         }
     };
     match fs::metadata(&real) {
@@ -48,11 +46,11 @@ pub(super) fn read(specs: &Path, limits: &Limits) -> (Vec<Raw>, Place) {
             found.sort_by(|a, b| a.relative.cmp(&b.relative));
             if found.is_empty() {
                 return lost(
-                    "there are no manifests here".to_owned(),
-                    "put `*.yaml` files here, or make a first one with `kiln init`",
+                    "the directory contains no manifests".to_owned(),
+                    "put `*.yaml` files here, or create one with `kiln init`",
                 );
             }
-            (found, Place { directories, file: None })
+            (found, Layout { directories, file: None })
         }
         Ok(_) => {
             let name = real.file_name().map(PathBuf::from).unwrap_or_default();
@@ -62,21 +60,30 @@ pub(super) fn read(specs: &Path, limits: &Limits) -> (Vec<Raw>, Place) {
                 (None, Ok(_)) => Err(NOT_A_FILE),
             };
             let raw = Raw::new(specs, name, shown, bytes);
-            (vec![raw], Place { file: Some(real), ..Place::default() })
+            (vec![raw], Layout { file: Some(real), ..Layout::default() })
         }
-        Err(error) => lost(format!("this cannot be read: {}", reason(&error)), "let this user read it"),
+        Err(error) => lost(format!("cannot read the manifests: {}", reason(&error)), "grant this user read permission"),
     }
 }
 
-/// One file that was found, as it is on the disk.
+/// The directory tree of SPECS.
+#[derive(Default)]
+pub(super) struct Layout {
+    /// The directories below SPECS, and whether each is on another file system than SPECS.
+    pub(super) directories: BTreeMap<PathBuf, bool>,
+    /// The canonical path of SPECS, if it is a single file.
+    pub(super) file: Option<PathBuf>,
+}
+
+/// A manifest file as it is on disk.
 pub(super) struct Raw {
     /// Its path below SPECS.
     pub(super) relative: PathBuf,
-    /// As messages call it.
+    /// Its name in messages.
     pub(super) shown: String,
-    /// What relative paths in it are relative to; absolute.
+    /// The absolute directory from which relative paths in it start.
     pub(super) directory: PathBuf,
-    /// Its bytes, or why there are none.
+    /// Its bytes, or why it is not read.
     pub(super) bytes: Result<Vec<u8>, Refusal>,
 }
 
@@ -91,31 +98,31 @@ impl Raw {
     }
 }
 
-/// Why something is not read.
+/// Why a file or directory is not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) message: std::borrow::Cow<'static, str>,
     pub(super) hint: &'static str,
-    /// Whether there may be documents in it: what holds none hides none.
+    /// Whether it may contain documents.
     pub(super) hides: bool,
 }
 
 const NOT_A_FILE: Refusal = Refusal {
     message: std::borrow::Cow::Borrowed("this is not a regular file"),
-    hint: "move it out of the directory, or pipe the manifests in with `-`",
+    hint: "move it out of the directory, or pass the manifests on standard input with `-`",
     hides: false,
 };
 const LEAVES: Refusal = Refusal {
-    message: std::borrow::Cow::Borrowed("this symbolic link leaves the directory of the manifests"),
-    hint: "copy the file here: what is declared must not depend on what lies elsewhere",
+    message: std::borrow::Cow::Borrowed("this symbolic link leads out of the directory of the manifests"),
+    hint: "copy the file here: manifests must not depend on files outside their directory",
     hides: true,
 };
 
 struct Walk<'a> {
     root: &'a Path,
-    /// The same with no links in it.
+    /// The canonical path of `root`.
     real: PathBuf,
-    /// The file system that SPECS is on.
+    /// The device number of the file system of SPECS.
     device: u64,
     limits: &'a Limits,
     found: Vec<Raw>,
@@ -125,28 +132,28 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// `above`: the real paths of the directories that are being read, against links that lead back up.
+    /// Reads a directory. `above`: the canonical paths of the directories above it, to detect links that form a loop.
     fn directory(&mut self, relative: &Path, above: &mut Vec<PathBuf>) {
         let path = self.root.join(relative);
         let Ok(real) = fs::canonicalize(&path) else {
-            return self.refuse(relative, "this directory went away while it was read", "run it again");
+            return self.refuse(relative, "this directory was removed while it was read", "run the command again");
         };
         if !real.starts_with(&self.real) {
             return self.refuse(relative, &LEAVES.message, LEAVES.hint);
         }
         if above.contains(&real) {
-            return self.refuse(relative, "this symbolic link leads back to a directory above it", "remove the link");
+            return self.refuse(relative, "this symbolic link leads to a directory above it", "remove the link");
         }
         if above.len() >= MAX_DEPTH {
             let message = format!("directories are nested more than {MAX_DEPTH} deep");
-            return self.refuse(relative, &message, "keep the manifests closer to the top");
+            return self.refuse(relative, &message, "move the manifests closer to the top");
         }
         let entries: Result<Vec<_>, _> = fs::read_dir(&path).and_then(Iterator::collect);
         let mut entries = match entries {
             Ok(entries) => entries,
             Err(error) => {
                 let message = format!("this directory cannot be read: {}", reason(&error));
-                return self.refuse(relative, &message, "let this user read it, or move it away");
+                return self.refuse(relative, &message, "grant this user read permission, or move it away");
             }
         };
         entries.sort_by_key(fs::DirEntry::file_name);
@@ -156,30 +163,30 @@ impl Walk<'_> {
                 break;
             }
             let name = entry.file_name();
-            if passed_over(&name.to_string_lossy()) {
+            if is_ignored(&name.to_string_lossy()) {
                 continue;
             }
             let below = relative.join(&name);
             let is_yaml = is_manifest(&below);
-            // Follows links: a link to a directory is a directory, and is checked to stay inside.
+            // Follows links: a linked directory is read like any other, and checked to be inside SPECS.
             let is_directory = match fs::metadata(entry.path()) {
                 Ok(meta) if meta.is_dir() => {
                     self.directories.insert(below.clone(), meta.dev() != self.device);
                     true
                 }
                 Ok(_) => false,
-                // Perhaps a directory: what is in it is not known then. (A link that leads nowhere holds nothing.)
+                // It may be a directory with manifests. (A dangling link is not.)
                 Err(error) if !is_yaml && error.kind() != std::io::ErrorKind::NotFound => {
-                    let message = format!("this cannot be looked at: {}", reason(&error));
-                    self.refuse(&below, &message, "let this user read it, or move it away");
+                    let message = format!("this cannot be read: {}", reason(&error));
+                    self.refuse(&below, &message, "grant this user read permission, or move it away");
                     continue;
                 }
                 Err(_) => false,
             };
             match (is_yaml, is_directory) {
                 (true, true) => {
-                    let message = "this is a directory with the name of a file";
-                    self.refuse(&below, message, "give it a name without `.yaml`");
+                    let message = "this directory is named like a manifest file";
+                    self.refuse(&below, message, "rename it to a name without `.yaml`");
                     if let Some(Raw { bytes: Err(refusal), .. }) = self.found.last_mut() {
                         refusal.hides = false;
                     }
@@ -196,12 +203,8 @@ impl Walk<'_> {
         if self.found.len() >= self.limits.files || self.bytes >= self.limits.total_bytes {
             self.full = true;
             let (files, mib) = (self.limits.files, self.limits.total_bytes >> 20);
-            let message = format!("there are more than {files} files or {mib} MiB of manifests here");
-            return self.refuse(
-                Path::new(""),
-                &message,
-                "split them into several Stacks, each in a directory of its own",
-            );
+            let message = format!("the directory has more than {files} files or {mib} MiB of manifests");
+            return self.refuse(Path::new(""), &message, "split them into several Stacks, each in its own directory");
         }
         let path = self.root.join(&relative);
         let bytes = open_beneath(&self.real, &relative).and_then(|fd| slurp(fd, self.limits.file_bytes));
@@ -216,19 +219,24 @@ impl Walk<'_> {
     }
 }
 
-/// Dotfiles, and what editors leave behind: those that end in `.yaml` would otherwise declare everything twice.
-pub(super) fn passed_over(name: &str) -> bool {
-    let leftover = [".bak", ".orig", ".rej", ".swp", ".swo", ".tmp"].iter().any(|end| name.ends_with(end));
-    name.starts_with('.') || name.starts_with('#') || name.ends_with('~') || leftover
+/// Whether a file name is ignored: dotfiles, and backup files of editors, which would otherwise declare everything twice.
+pub(super) fn is_ignored(name: &str) -> bool {
+    let is_backup = [".bak", ".orig", ".rej", ".swp", ".swo", ".tmp"].iter().any(|end| name.ends_with(end));
+    name.starts_with('.') || name.starts_with('#') || name.ends_with('~') || is_backup
 }
 
-/// Whether the name is that of a file of manifests.
+/// Whether a path is named like a manifest file.
 pub(super) fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "yaml" || end == "yml")
 }
 
-/// Opens a regular file below `root` for reading. It is looked at before it is opened, since opening a device can do things,
-/// and again afterwards, since it may have been replaced between.
+/// Whether bytes are white space only.
+pub(super) fn is_blank(bytes: &[u8]) -> bool {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).iter().all(u8::is_ascii_whitespace)
+}
+
+/// Opens a regular file below `root` for reading. Checks its type before opening it, because opening a device has side effects, and
+/// again afterwards, because it may have been replaced in between.
 fn open_beneath(root: &Path, relative: &Path) -> Result<OwnedFd, Refusal> {
     let directory = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| refusal(error.into()))?;
@@ -237,14 +245,14 @@ fn open_beneath(root: &Path, relative: &Path) -> Result<OwnedFd, Refusal> {
         |path: &Path, flags| rustix::fs::openat2(&directory, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
     let mut path = relative.to_owned();
     let seen = match open(&path, OFlags::PATH) {
-        // An absolute link that leads back inside is refused by the kernel, but is fine.
+        // The kernel refuses every absolute link; one that leads into the directory is accepted here.
         Err(Errno::XDEV) => {
             let real = fs::canonicalize(root.join(relative)).map_err(refusal)?;
             path = real.strip_prefix(root).map_err(|_| LEAVES)?.to_owned();
             open(&path, OFlags::PATH)
         }
-        // Kernels before 5.6, and sandboxes that do not know the call: the same by names, without the protection against
-        // someone who swaps links at that very moment.
+        // Kernels before 5.6, and sandboxes without the call: check by path name, without protection against links that are
+        // swapped at the same moment.
         Err(Errno::NOSYS | Errno::PERM) => {
             let real = fs::canonicalize(root.join(relative)).map_err(refusal)?;
             if !real.starts_with(root) {
@@ -278,7 +286,7 @@ fn regular(fd: &OwnedFd) -> Result<(), Refusal> {
     Err(Refusal { message: format!("this is {what}, not a regular file").into(), ..NOT_A_FILE })
 }
 
-/// At most `limit` bytes; reads one more to know that there is no more, whatever the size that the file claims.
+/// Reads a file of at most `limit` bytes. Reads one byte more to detect a larger file, whatever size its metadata states.
 fn slurp(fd: OwnedFd, limit: u64) -> Result<Vec<u8>, Refusal> {
     let mut bytes = Vec::new();
     fs::File::from(fd).take(limit + 1).read_to_end(&mut bytes).map_err(refusal)?;
@@ -293,24 +301,24 @@ fn slurp(fd: OwnedFd, limit: u64) -> Result<Vec<u8>, Refusal> {
 fn refusal(error: std::io::Error) -> Refusal {
     let hint = match error.kind() {
         std::io::ErrorKind::NotFound => {
-            "the file or what the link points to is gone: remove the link, or bring it back"
+            "the file, or the target of the link, does not exist: remove the link or restore the file"
         }
-        std::io::ErrorKind::PermissionDenied => "let this user read it, or move it away",
-        _ => "see what is wrong with the file",
+        std::io::ErrorKind::PermissionDenied => "grant this user read permission, or move it away",
+        _ => "check the file and its file system",
     };
-    // Of a link that leads nowhere there is nothing to be read.
+    // A dangling link hides no documents.
     let hides = error.kind() != std::io::ErrorKind::NotFound;
     Refusal { message: format!("this file cannot be read: {}", reason(&error)).into(), hint, hides }
 }
 
-/// The system's words, without `(os error 2)`.
+/// Returns the message of an error in lower case, without `(os error 2)`.
 fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     let end = text.find(" (os error").unwrap_or(text.len());
     text[..end].to_lowercase()
 }
 
-/// Absolute, with `.` and `..` resolved by name only: nothing on the way is looked at.
+/// Makes a path absolute and resolves `.` and `..` by name only, without file system access.
 pub(super) fn absolute(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {

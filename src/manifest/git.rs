@@ -1,9 +1,9 @@
-//! Which commit the manifests are, where they lie in a Git work tree.
+//! Determines the checked-out commit of manifests in a Git work tree.
 //!
-//! Read with the objects and names of the repository alone. The `git` program is never run: the configuration of a repository can
-//! make it run commands, and whoever may write there need not hold the host's root. That somebody else owns the repository is no
-//! matter for the same reason. Content is compared as it lies in the work tree: where filters change it on checkout (`autocrlf`),
-//! and where files of the commit are not checked out (sparse checkouts), it shows as `-dirty`.
+//! Reads only the objects and references of the repository. The `git` program is never run, because the configuration of a repository
+//! can make it run commands, and a user who may write there need not be root on the host. For the same reason the owner of the
+//! repository does not matter. Content is compared as it is in the work tree: where filters change it on checkout (`autocrlf`), and
+//! where files of the commit are not checked out (sparse checkouts), the revision is marked `-dirty`.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -16,81 +16,80 @@ use gix_object::tree::EntryKind;
 use gix_object::{CommitRefIter, Find, TreeRefIter};
 use gix_ref::Target;
 
-use super::Source;
-use super::coverage::is_blank;
-use super::files::{MAX_DEPTH, is_manifest, passed_over};
+use super::files::{MAX_DEPTH, is_blank, is_ignored, is_manifest};
+use super::source::Source;
 
-/// Whoever makes Git write to the work tree holds `index.lock` meanwhile. Checkouts of a gigabyte take less than this; a lock that is
-/// older was left behind by a killed `git`, and nobody takes it away.
+/// The age after which `index.lock` is stale. Git holds this lock while it changes the work tree; checkouts of a gigabyte take less
+/// time. A killed `git` leaves the lock behind.
 const STALE: Duration = Duration::from_secs(60);
 
-/// Links that are followed on the way to one file, as Linux does.
+/// Links that are followed to one file: the limit of Linux.
 const MAX_LINKS: usize = 40;
 
-/// Trees that are looked through below the manifests. A repository can hold more with no effort: trees in trees, each many times.
+/// Trees that are visited below the manifests. A small repository can reference more: trees in trees, each many times.
 const MAX_TREES: usize = 100_000;
 
-/// Bytes of one object: a tree of that size has half a million entries.
+/// Bytes per object. A tree of this size has half a million entries.
 const MAX_OBJECT: usize = 32 << 20;
 
-/// References to references, as Git does.
+/// Symbolic references that are followed: the limit of Git.
 const MAX_SYMBOLIC: usize = 5;
 
-/// A file of manifests, as read.
+/// A manifest file as it was read.
 pub(super) struct Manifest<'a> {
-    /// Its path below SPECS; of a single file its name.
+    /// Its path below SPECS; its name if SPECS is a single file.
     pub(super) relative: &'a Path,
     /// `None` if it could not be read.
     pub(super) bytes: Option<(&'a [u8], blake3::Hash)>,
 }
 
-/// What was found out about a repository, so that nothing is asked twice.
+/// Results of earlier reads of a repository.
 #[derive(Default)]
-pub(super) struct Memory {
-    /// For this commit and content: whether they differ, and what the commit holds besides.
+pub(super) struct Cache {
+    /// For a commit and a content: whether they differ, and the facts about the commit.
     known: Option<(ObjectId, String, bool, Option<Facts>)>,
-    /// Contents as Git names them.
+    /// The blob ids of contents.
     blobs: HashMap<blake3::Hash, ObjectId>,
 }
 
-/// The commit that is checked out.
+/// The checked-out commit.
 pub(super) struct Checkout {
-    /// Its id, with `-dirty` if what was read is anything else than what it holds.
+    /// Its id, with `-dirty` if the files that were read differ from it.
     pub(super) revision: String,
-    /// `None` if it does not hold SPECS, or cannot be read as a whole.
+    /// `None` if it does not contain SPECS, or cannot be read completely.
     pub(super) facts: Option<Facts>,
 }
 
-/// What a commit holds and a reading lacks. Paths are relative to SPECS.
+/// How a commit differs from a reading. Paths are relative to SPECS.
 #[derive(Clone)]
 pub(super) struct Facts {
-    /// Where SPECS lies below the work tree.
+    /// The path of SPECS below the root of the work tree.
     pub(super) below: String,
-    /// Directories that hold manifests in the commit, or are submodules there, and hold none in the reading.
+    /// Directories that contain manifests in the commit, or are submodules there, and contain none in the reading.
     pub(super) not_checked_out: BTreeSet<PathBuf>,
-    /// Directories that hold manifests in the reading, and none in the commit.
+    /// Directories that contain manifests in the reading, and none in the commit.
     pub(super) untracked: BTreeSet<PathBuf>,
-    /// Files of white space alone that are not so in the commit.
+    /// Files of white space only that have other content in the commit.
     pub(super) emptied: BTreeSet<PathBuf>,
 }
 
-impl Memory {
-    /// The commit that is checked out. `None` outside of Git, before the first commit, and where the repository cannot be understood.
+impl Cache {
+    /// Returns the checked-out commit. `None` outside of Git, before the first commit, and if the repository cannot be read.
     pub(super) fn checkout<'a>(
         &mut self,
         source: &Source,
         content: &str,
         files: impl FnOnce() -> Vec<Manifest<'a>>,
     ) -> Option<Checkout> {
-        let place = Place::of(source)?;
-        // Whatever somebody may have written there, it costs the name of the revision and no more.
+        let location = Location::of(source)?;
+        // A malformed repository costs the revision, and nothing else.
         let known = catch_unwind(AssertUnwindSafe(|| {
-            let references = References::open(&place);
+            let references = References::open(&location);
             let head = references.head()?;
             if !matches!(&self.known, Some((commit, known, ..)) if *commit == head && known == content) {
                 let (repository, files) = (Repository::open(&references)?, files());
-                let dirty = self.differs(&repository, &place, head, &files)?;
-                let facts = Commit::open(&repository, head).and_then(|mut commit| commit.facts(&place, &files));
+                let dirty = self.differs(&repository, &location, head, &files)?;
+                let facts = Commit::open(&repository, head).and_then(|mut commit| commit.facts(&location, &files));
                 self.known = Some((head, content.to_owned(), dirty, facts));
             }
             self.known.clone()
@@ -102,7 +101,7 @@ impl Memory {
     fn differs(
         &mut self,
         repository: &Repository,
-        place: &Place,
+        location: &Location,
         head: ObjectId,
         files: &[Manifest<'_>],
     ) -> Option<bool> {
@@ -121,21 +120,21 @@ impl Memory {
                 _ => gix_object::compute_hash(repository.hash, gix_object::Kind::Blob, bytes).ok()?,
             };
             blobs.insert(*hash, id);
-            differs |= commit.find(&place.below.join(relative))? != Some(Entry::File(id));
+            differs |= commit.find(&location.below.join(relative))? != Some(TreeEntry::File(id));
         }
         self.blobs = blobs;
-        if differs || place.one_file {
+        if differs || location.one_file {
             return Some(differs);
         }
-        commit.holds_more(&place.below, &read)
+        commit.holds_more(&location.below, &read)
     }
 }
 
-/// How long ago Git began to change the work tree in which the manifests lie, if it is at it now. `now` by the clock of the system.
+/// Returns how long ago Git began to change the work tree of the manifests, if it is changing it now. `now`: the system time.
 pub fn checkout_in_progress(source: &Source, now: SystemTime) -> Option<Duration> {
-    let place = Place::of(source)?;
-    let changed = fs::symlink_metadata(place.git_dir.join("index.lock")).and_then(|meta| meta.modified()).ok()?;
-    // A file system may have a clock of its own, a little ahead.
+    let location = Location::of(source)?;
+    let changed = fs::symlink_metadata(location.git_dir.join("index.lock")).and_then(|meta| meta.modified()).ok()?;
+    // The clock of a file system may be slightly ahead.
     let (age, ahead) = (now.duration_since(changed), changed.duration_since(now));
     match (age, ahead) {
         (Ok(age), _) => (age < STALE).then_some(age),
@@ -144,28 +143,28 @@ pub fn checkout_in_progress(source: &Source, now: SystemTime) -> Option<Duration
     }
 }
 
-/// The commit that is checked out where the manifests lie, if they lie in a Git work tree. Reads a few small files.
+/// Returns the checked-out commit if the manifests are in a Git work tree. Reads a few small files.
 pub fn commit_of(source: &Source) -> Option<String> {
-    let place = Place::of(source)?;
-    let head = catch_unwind(AssertUnwindSafe(|| References::open(&place).head())).ok().flatten();
+    let location = Location::of(source)?;
+    let head = catch_unwind(AssertUnwindSafe(|| References::open(&location).head())).ok().flatten();
     head.map(|head| head.to_hex().to_string())
 }
 
-/// Where SPECS lies below the work tree that it lies in, whether or not a commit holds it. `None` outside of Git.
+/// Returns the path of SPECS below its work tree, whether or not a commit contains it. `None` outside of Git.
 pub(super) fn place_in_work_tree(source: &Source) -> Option<String> {
-    Place::of(source).map(|place| place.below.display().to_string())
+    Location::of(source).map(|location| location.below.display().to_string())
 }
 
-/// Where in a work tree the manifests lie.
-struct Place {
-    /// What is this work tree's own: its HEAD, its index.
+/// Where the manifests are in a work tree.
+struct Location {
+    /// The Git directory of this work tree, with its HEAD and its index.
     git_dir: PathBuf,
-    /// The directory of the manifests, below the work tree.
+    /// The path of the directory of the manifests, below the root of the work tree.
     below: PathBuf,
     one_file: bool,
 }
 
-impl Place {
+impl Location {
     fn of(source: &Source) -> Option<Self> {
         let Source::Path(path) = source else { return None };
         let real = fs::canonicalize(path).ok()?;
@@ -177,7 +176,7 @@ impl Place {
     }
 }
 
-/// The Git directory and the root of the work tree that a directory lies in.
+/// Returns the Git directory and the root of the work tree that contains a directory.
 fn work_tree(directory: &Path) -> Option<(PathBuf, PathBuf)> {
     directory.ancestors().all(|above| can_be_read(&above.join(".git"))).then_some(())?;
     let options = gix_discover::upwards::Options { dot_git_only: true, ..Default::default() };
@@ -186,19 +185,19 @@ fn work_tree(directory: &Path) -> Option<(PathBuf, PathBuf)> {
     Some((git_dir, fs::canonicalize(work_tree?).ok()?))
 }
 
-/// A file's path from the root of the Git work tree that it lies in, links resolved; `None` outside of Git.
+/// Returns the path of a file below the root of its Git work tree, with links resolved. `None` outside of Git.
 pub fn path_in_work_tree(file: &Path) -> Option<PathBuf> {
     let real = fs::canonicalize(file).ok()?;
     let (_, root) = work_tree(real.parent()?)?;
     real.strip_prefix(root).ok().map(Path::to_owned)
 }
 
-/// A file, or nothing, or a directory: nothing that keeps whoever opens it.
+/// Whether a path is a file, a directory or missing, so that opening it cannot block.
 fn is_plain(path: &Path) -> bool {
     fs::metadata(path).map_or(true, |meta| meta.is_file() || meta.is_dir())
 }
 
-/// Whether reading what is there of a repository cannot hang: a pipe in place of one of its files would, for good.
+/// Whether the files of a repository can be read without blocking. A pipe in place of one of them would block forever.
 fn can_be_read(git: &Path) -> bool {
     let git_dir = match fs::metadata(git) {
         Ok(meta) if meta.is_dir() => git.to_owned(),
@@ -217,20 +216,20 @@ fn can_be_read(git: &Path) -> bool {
     ["config", "packed-refs", "objects/info/alternates"].iter().all(|name| is_plain(&common.join(name)))
 }
 
-/// The names of a repository.
+/// The references of a repository.
 struct References {
     hash: gix_hash::Kind,
-    /// What all work trees of the repository share.
+    /// The Git directory that all work trees share.
     common: PathBuf,
     store: gix_ref::file::Store,
 }
 
 impl References {
-    fn open(place: &Place) -> Self {
-        let git_dir = &place.git_dir;
+    fn open(location: &Location) -> Self {
+        let git_dir = &location.git_dir;
         let common = gix_discover::path::from_plain_file_relative_to_file(&git_dir.join("commondir"));
         let common = common.and_then(Result::ok).unwrap_or_else(|| git_dir.clone());
-        // Of the configuration only this matters: with another hash everything is called otherwise.
+        // The hash algorithm is the only setting that matters here: it determines all object ids.
         let config = fs::read_to_string(common.join("config")).unwrap_or_default().to_lowercase();
         let is_sha256 = |line: &str| line.replace([' ', '\t', '"'], "").starts_with("objectformat=sha256");
         let hash = if config.lines().any(is_sha256) { gix_hash::Kind::Sha256 } else { gix_hash::Kind::Sha1 };
@@ -238,7 +237,7 @@ impl References {
         Self { hash, common, store }
     }
 
-    /// The commit that is checked out; `None` before the first.
+    /// Returns the checked-out commit; `None` before the first one.
     fn head(&self) -> Option<ObjectId> {
         let mut found = self.store.try_find("HEAD").ok()??;
         for _ in 0..MAX_SYMBOLIC {
@@ -271,17 +270,17 @@ impl Repository {
     }
 }
 
-/// What a commit holds under a path.
+/// An object at a path in a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Entry {
+enum TreeEntry {
     Tree(ObjectId),
     File(ObjectId),
     Link(ObjectId),
-    /// Another repository.
-    Other,
+    /// A submodule.
+    Submodule,
 }
 
-/// What a walk through a commit meets.
+/// An item that [`Commit::walk`] visits.
 #[derive(Clone, Copy)]
 enum Visited {
     Manifest,
@@ -291,9 +290,9 @@ enum Visited {
 struct Commit<'r> {
     repository: &'r Repository,
     root: ObjectId,
-    /// Trees that were read, by their names.
-    trees: HashMap<ObjectId, HashMap<Vec<u8>, Entry>>,
-    /// How many were looked through.
+    /// Trees that were read, by their ids.
+    trees: HashMap<ObjectId, HashMap<Vec<u8>, TreeEntry>>,
+    /// Number of trees that were visited.
     visited: usize,
 }
 
@@ -305,7 +304,7 @@ impl<'r> Commit<'r> {
         (data.kind == gix_object::Kind::Commit).then(|| Self { repository, root, trees: HashMap::new(), visited: 0 })
     }
 
-    fn tree(&mut self, id: ObjectId) -> Option<&HashMap<Vec<u8>, Entry>> {
+    fn tree(&mut self, id: ObjectId) -> Option<&HashMap<Vec<u8>, TreeEntry>> {
         if !self.trees.contains_key(&id) {
             let mut buffer = Vec::new();
             let data = self.repository.objects.try_find(&id, &mut buffer).ok()??;
@@ -317,10 +316,10 @@ impl<'r> Commit<'r> {
                 let entry = entry.ok()?;
                 let id = entry.oid.to_owned();
                 let what = match entry.mode.kind() {
-                    EntryKind::Tree => Entry::Tree(id),
-                    EntryKind::Blob | EntryKind::BlobExecutable => Entry::File(id),
-                    EntryKind::Link => Entry::Link(id),
-                    EntryKind::Commit => Entry::Other,
+                    EntryKind::Tree => TreeEntry::Tree(id),
+                    EntryKind::Blob | EntryKind::BlobExecutable => TreeEntry::File(id),
+                    EntryKind::Link => TreeEntry::Link(id),
+                    EntryKind::Commit => TreeEntry::Submodule,
                 };
                 entries.insert(entry.filename.to_vec(), what);
             }
@@ -329,10 +328,10 @@ impl<'r> Commit<'r> {
         self.trees.get(&id)
     }
 
-    /// What stands under a path, with links followed as they are in the commit. The outer `None`: it cannot be read.
-    #[expect(clippy::option_option, reason = "not known is not the same as not there")]
-    fn find(&mut self, path: &Path) -> Option<Option<Entry>> {
-        // Parts still to be walked, the next one last; and the trees walked through, the outermost first.
+    /// Returns the object at a path, following links within the commit. The outer `None`: the commit cannot be read.
+    #[expect(clippy::option_option, reason = "unknown differs from absent")]
+    fn find(&mut self, path: &Path) -> Option<Option<TreeEntry>> {
+        // The remaining parts, the next one last; and the trees above, the outermost first.
         let mut parts: Vec<Vec<u8>> = reversed(path);
         let mut above = vec![self.root];
         let mut links = 0;
@@ -345,8 +344,8 @@ impl<'r> Commit<'r> {
                 continue;
             }
             match self.tree(tree)?.get(&part).copied() {
-                Some(Entry::Tree(id)) => above.push(id),
-                Some(Entry::Link(id)) => {
+                Some(TreeEntry::Tree(id)) => above.push(id),
+                Some(TreeEntry::Link(id)) => {
                     links += 1;
                     let mut buffer = Vec::new();
                     let data = self.repository.objects.try_find(&id, &mut buffer).ok()??;
@@ -360,21 +359,21 @@ impl<'r> Commit<'r> {
                 _ => return Some(None),
             }
         }
-        Some(above.last().map(|id| Entry::Tree(*id)))
+        Some(above.last().map(|id| TreeEntry::Tree(*id)))
     }
 
-    /// What this commit holds and the files that were read lack.
-    fn facts(&mut self, place: &Place, files: &[Manifest<'_>]) -> Option<Facts> {
-        let Some(Entry::Tree(_)) = self.find(&place.below)? else { return None };
-        let below = place.below.display().to_string();
+    /// Compares this commit with the files that were read.
+    fn facts(&mut self, location: &Location, files: &[Manifest<'_>]) -> Option<Facts> {
+        let Some(TreeEntry::Tree(_)) = self.find(&location.below)? else { return None };
+        let below = location.below.display().to_string();
         let (not_checked_out, untracked, emptied) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let mut facts = Facts { below, not_checked_out, untracked, emptied };
-        if place.one_file {
+        if location.one_file {
             return Some(facts);
         }
-        // Directories with a manifest in them or below, and submodules.
+        // Directories with a manifest in or below them, and submodules.
         let mut held = BTreeSet::new();
-        self.walk(&place.below, Path::new(""), 0, &mut |path, visited| match visited {
+        self.walk(&location.below, Path::new(""), 0, &mut |path, visited| match visited {
             Visited::Manifest => held.extend(path.ancestors().skip(1).map(Path::to_path_buf)),
             Visited::Submodule => held.extend([path.to_path_buf()]),
         })?;
@@ -386,16 +385,16 @@ impl<'r> Commit<'r> {
                     facts.untracked.insert(above.to_path_buf());
                 }
             }
-            if bytes.is_some_and(|(bytes, _)| is_blank(bytes)) && !self.holds_blank(&place.below.join(relative))? {
+            if bytes.is_some_and(|(bytes, _)| is_blank(bytes)) && !self.holds_blank(&location.below.join(relative))? {
                 facts.emptied.insert(relative.to_path_buf());
             }
         }
         Some(facts)
     }
 
-    /// Visits the manifests and the submodules below a directory. `None`: not all of them can be read.
+    /// Visits the manifests and the submodules below a directory. `None` if not all of them can be read.
     fn walk(&mut self, root: &Path, below: &Path, depth: usize, visit: &mut dyn FnMut(&Path, Visited)) -> Option<()> {
-        let Some(Entry::Tree(tree)) = self.find(&root.join(below))? else { return Some(()) };
+        let Some(TreeEntry::Tree(tree)) = self.find(&root.join(below))? else { return Some(()) };
         self.visited += 1;
         if depth > MAX_DEPTH || self.visited > MAX_TREES {
             return None;
@@ -403,32 +402,32 @@ impl<'r> Commit<'r> {
         for (name, entry) in self.tree(tree)?.clone() {
             let Ok(name) = String::from_utf8(name) else { continue };
             let path = below.join(&name);
-            if passed_over(&name) {
+            if is_ignored(&name) {
                 continue;
             }
             let entry = match entry {
-                Entry::Link(_) => self.find(&root.join(&path))?,
+                TreeEntry::Link(_) => self.find(&root.join(&path))?,
                 entry => Some(entry),
             };
             match entry {
-                Some(Entry::File(_)) if is_manifest(&path) => visit(&path, Visited::Manifest),
-                Some(Entry::Tree(_)) if !is_manifest(&path) => self.walk(root, &path, depth + 1, visit)?,
-                Some(Entry::Other) => visit(&path, Visited::Submodule),
-                Some(Entry::File(_) | Entry::Tree(_) | Entry::Link(_)) | None => {}
+                Some(TreeEntry::File(_)) if is_manifest(&path) => visit(&path, Visited::Manifest),
+                Some(TreeEntry::Tree(_)) if !is_manifest(&path) => self.walk(root, &path, depth + 1, visit)?,
+                Some(TreeEntry::Submodule) => visit(&path, Visited::Submodule),
+                Some(TreeEntry::File(_) | TreeEntry::Tree(_) | TreeEntry::Link(_)) | None => {}
             }
         }
         Some(())
     }
 
-    /// Whether a file holds white space alone in the commit, too.
+    /// Whether a file is white space only in the commit.
     fn holds_blank(&mut self, path: &Path) -> Option<bool> {
-        let Some(Entry::File(id)) = self.find(path)? else { return Some(false) };
+        let Some(TreeEntry::File(id)) = self.find(path)? else { return Some(false) };
         let mut buffer = Vec::new();
         let data = self.repository.objects.try_find(&id, &mut buffer).ok()??;
         Some(is_blank(data.data))
     }
 
-    /// Whether there is a manifest below that was not read. `None`: it cannot be said.
+    /// Whether the commit has a manifest below `root` that was not read. `None` if the commit cannot be read.
     fn holds_more(&mut self, root: &Path, read: &HashSet<&Path>) -> Option<bool> {
         let mut more = false;
         let walked = self.walk(root, Path::new(""), 0, &mut |path, visited| match visited {
@@ -439,7 +438,7 @@ impl<'r> Commit<'r> {
     }
 }
 
-/// The parts of a path, the last one first.
+/// Returns the parts of a path, the last one first.
 fn reversed(path: &Path) -> Vec<Vec<u8>> {
     let parts = path.components().rev().filter_map(|part| match part {
         Component::Normal(part) => Some(part.as_encoded_bytes().to_vec()),

@@ -1,4 +1,4 @@
-//! What concerns several documents: names, references, the Stack, pools. Then the [`Specs`].
+//! Checks documents together (names, references, the Stack, pools) and builds the [`Specs`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -10,16 +10,16 @@ use super::text::{File, Span, closest};
 use crate::driver::settings as drivers;
 use crate::model::{Kind, Name, Reading, SourcePlace, Specs, Stack};
 
-/// Names that are compared with misspelt ones, all told. A few misspelt names among ten thousand get their hint; thousands of
-/// misspelt names, each compared with all others, would take minutes. The longest names take 5 µs each: 100 ms in all.
+/// Total number of names that are compared with misspelt ones. A few misspelt names among 10,000 get a hint; comparing thousands of
+/// misspelt names with all others would take minutes. The longest names take 5 µs each: 100 ms in all.
 const GUESSES: usize = 20_000;
 
-/// Documents whose kind or name could not be read: what seems to be missing may be in one of them.
+/// Documents whose kind or name could not be read. A reference that seems to be missing may be declared by one of them.
 #[derive(Default, Clone)]
 pub(super) struct Unread {
-    /// There is one of which not even the text is known.
+    /// Whether there is one whose text is unknown too.
     pub(super) unseen: bool,
-    /// The texts of the others.
+    /// The texts of the other ones.
     pub(super) seen: Vec<String>,
 }
 
@@ -33,28 +33,28 @@ impl Unread {
         self.seen.extend(other.seen.iter().cloned());
     }
 
-    /// Every word of them that could be a name.
+    /// Returns every word of the texts that may be a name.
     fn words(&self) -> HashSet<&str> {
         let in_no_name = |c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
         self.seen.iter().flat_map(|text| text.split(in_no_name)).collect()
     }
 }
 
-/// What documents came to together.
+/// The result of linking.
 pub(super) struct Linked {
-    /// Those with no problem. The revision and the coverage are for the caller to write.
+    /// What the valid documents declare. The caller sets the revision and the coverage.
     pub(super) reading: Reading,
-    /// Whether it is known under which owner they are.
+    /// Whether the owner is known.
     pub(super) owned: bool,
-    /// Of the documents that must not be acted on: why, where it was reported here.
+    /// Indexes of the documents that must not be acted on, with the problem if linking reported one.
     pub(super) bad: BTreeMap<usize, Option<String>>,
-    /// Files, by name, that share a problem which is reported of another one: where, and what. A problem of two documents is
-    /// reported of the second; which of them is the mistake nobody can know.
+    /// Names of files that share a problem reported in another file, with its place and message. A problem of two documents is reported
+    /// in the second, although the first may be the mistake.
     pub(super) shared: HashMap<Arc<str>, (SourcePlace, String)>,
 }
 
-/// Checks all documents together, and makes the specs of those with no problem.
-pub(super) fn link(files: &[&File], documents: Vec<Document>, unread: &Unread, pools: &Pools) -> Linked {
+/// Checks all documents together, and builds the specs of the valid ones.
+pub(super) fn link(files: &[&File], documents: Vec<Document>, unread: &Unread, pools: &ResolvedPools) -> Linked {
     let mut linker = Linker {
         files,
         documents,
@@ -77,25 +77,25 @@ pub(super) fn link(files: &[&File], documents: Vec<Document>, unread: &Unread, p
 struct Linker<'f> {
     files: &'f [&'f File],
     documents: Vec<Document>,
-    /// Indices of documents that must not be acted on; why, where it was reported.
+    /// As in [`Linked::bad`].
     bad: BTreeMap<usize, Option<String>>,
     named: BTreeMap<(Kind, Name), usize>,
     unread: &'f Unread,
-    /// Its words, each once.
+    /// Words of the unread documents.
     words: HashSet<&'f str>,
-    /// How many names may still be compared for a "did you mean".
+    /// Number of names that may still be compared for a "did you mean".
     guesses: usize,
     shared: HashMap<Arc<str>, (SourcePlace, String)>,
 }
 
 impl Linker<'_> {
-    /// Reports a problem with a document, which is then not acted on.
+    /// Reports a problem with a document, which must then not be acted on.
     fn wrong(&mut self, index: usize, span: Span, message: String, hint: impl Into<String>) {
         self.bad.insert(index, Some(message.clone()));
         self.files[self.documents[index].file].report(span, message, hint);
     }
 
-    /// The same where it may as well be the problem of a document that stands before it.
+    /// Reports a problem that may be that of an earlier document instead. Neither is acted on.
     fn wrong_with(&mut self, first: usize, index: usize, span: Span, message: String, hint: impl Into<String>) {
         let place = self.files[self.documents[index].file].place(span);
         let first_file = self.files[self.documents[first].file].name.clone();
@@ -104,7 +104,7 @@ impl Linker<'_> {
         self.wrong(index, span, message, hint);
     }
 
-    /// It depends on what must not be acted on.
+    /// Excludes a document that depends on an excluded one.
     fn drop(&mut self, index: usize) {
         self.bad.entry(index).or_default();
     }
@@ -122,7 +122,7 @@ impl Linker<'_> {
             };
             let one = &self.documents[first];
             let there = self.files[one.file].place(one.name_span);
-            // Which of the two is meant nobody can know: neither is acted on.
+            // Either may be the mistake: neither is acted on.
             let message = format!("{kind} {name} is declared twice; the other is at {there}");
             self.wrong_with(first, index, span, message, "rename or remove one of the two");
         }
@@ -139,27 +139,30 @@ impl Linker<'_> {
                 continue; // reported when the document was read
             }
             if self.named.contains_key(&key) {
-                let message = format!("`renamedFrom` is {old}, and there still is a {kind} of that name");
+                let message = format!("`renamedFrom` is {old}, but a {kind} of that name is still declared");
                 let other = &self.documents[self.named[&key]];
                 let swapped = other.renamed_from.as_ref().is_some_and(|(from, _)| *from == document.name);
                 let hint = match swapped {
-                    true => {
-                        "to swap two names, give one object a third name first, and apply; then give both their new names"
-                    }
+                    true => "to swap two names, rename one object to a third name and apply; then set both new names",
                     false => "remove the old document, or this field",
                 };
                 self.wrong(index, span, message, hint);
             }
             if let Some(first) = from.insert(key, index) {
                 let other = self.documents[first].name.clone();
-                let message = format!("`renamedFrom` is {old}, which {other} was renamed from too");
-                self.wrong_with(first, index, span, message, "only one object can be the one that had the name");
+                let message = format!("`renamedFrom` is {old}, which {other} names too");
+                self.wrong_with(
+                    first,
+                    index,
+                    span,
+                    message,
+                    "keep it in the document of the object that had this name",
+                );
             }
         }
     }
 
-    /// The Stack; `None` where there is one, or may be, that cannot be read. Then nothing is acted on: it would be under the
-    /// wrong owner.
+    /// Returns the Stack. `None` if there is or may be one that cannot be read: nothing is acted on then, because the owner is unknown.
     fn stack(&mut self) -> Option<Stack> {
         let stacks: Vec<usize> = (0..self.documents.len()).filter(|i| self.documents[*i].kind == Kind::Stack).collect();
         let Some((first, more)) = stacks.split_first() else {
@@ -168,9 +171,9 @@ impl Linker<'_> {
         for index in more {
             let one = &self.documents[*first];
             let there = self.files[one.file].place(one.name_span);
-            let hint = "keep one Stack, and put what the other owns into a directory of its own";
+            let hint = "keep one Stack, and move the other with its documents into its own directory";
             let span = self.documents[*index].name_span;
-            // Two of one name have been reported already.
+            // Two Stacks of the same name have been reported already.
             if self.documents[*index].name != one.name {
                 let message = format!("there is a second Stack; the first is at {there}");
                 self.wrong_with(*first, *index, span, message, hint);
@@ -183,16 +186,16 @@ impl Linker<'_> {
         }
     }
 
-    fn backends(&mut self, no_stack: bool, known: &Pools) {
+    fn backends(&mut self, no_stack: bool, known: &ResolvedPools) {
         let mut pools: BTreeMap<PoolPlace, usize> = BTreeMap::new();
         for index in 0..self.documents.len() {
             let document = &self.documents[index];
             let Some(Body::Backend(BackendBody { spec, driver_span, pool })) = &document.body else { continue };
             if no_stack && drivers::needs_stack(spec.config.driver()) {
-                let message = format!("the driver {} needs a Stack, and there is none", spec.config.driver());
+                let message = format!("the driver {} requires a Stack, but none is declared", spec.config.driver());
                 let others = drivers::tables(Kind::Backend).filter(|table| !table.needs_stack).map(|table| table.name);
                 let others = others.collect::<Vec<_>>().join(" and ");
-                let hint = format!("make a Stack with `kiln init`; without one only {others} can be used");
+                let hint = format!("create a Stack with `kiln init`; without one only {others} can be used");
                 self.wrong(index, *driver_span, message, hint);
                 continue;
             }
@@ -200,13 +203,13 @@ impl Linker<'_> {
             let (span, key) = (*span, known.real(place));
             if let Some(first) = pools.get(&key).copied() {
                 let other = self.documents[first].name.clone();
-                let message = format!("this is the pool that Backend {other} points to");
+                let message = format!("this is the pool of Backend {other}");
                 self.wrong_with(
                     first,
                     index,
                     span,
                     message,
-                    "keep one Backend for each pool, and name it in the volumes",
+                    "declare one Backend per pool, and name it in the volumes",
                 );
             } else {
                 pools.insert(key, index);
@@ -224,19 +227,19 @@ impl Linker<'_> {
             match (&default, &mut document.body) {
                 (Some(name), Some(Body::Volume(spec))) => spec.backend = name.clone(),
                 (Some(_), _) => {}
-                // The Stack that cannot be read may have a default.
+                // The Stack, which cannot be read, may have a default.
                 (None, _) if stack.is_none() => self.drop(index),
                 (None, _) => {
                     let (span, stack) = (document.spec_span, stack.is_some_and(|stack| stack.declared));
                     let why = if stack { "the Stack has no default" } else { "there is no Stack with a default" };
                     let hint = "write `backend: NAME`, or `defaults: {backend: NAME}` in the Stack";
-                    self.wrong(index, span, format!("the volume has no backend, and {why}"), hint);
+                    self.wrong(index, span, format!("the volume names no backend, and {why}"), hint);
                 }
             }
         }
     }
 
-    /// In the order in which kinds name one another, so that what depends on something bad is not acted on either.
+    /// Checks references in the order in which kinds refer to each other, so that dependents of excluded documents are excluded too.
     fn references(&mut self) {
         for kind in [Kind::Backend, Kind::Volume, Kind::Snapshot, Kind::Target, Kind::Export, Kind::Approval] {
             for index in 0..self.documents.len() {
@@ -256,14 +259,14 @@ impl Linker<'_> {
             wanted.push((Kind::Backend, volume.backend.clone()));
         }
         for reference in &document.references {
-            // It may be what a document that could not be read declares, if that has its name.
+            // A document that could not be read may declare it, if it contains the name.
             let perhaps_unread = self.unread.unseen || self.words.contains(reference.name.as_str());
             if !perhaps_unread && !self.named.contains_key(&(reference.kind, reference.name.clone())) {
                 missing.push((reference.span, reference.field, reference.kind, reference.name.clone()));
             }
         }
         for key in wanted {
-            // A Stack's default may point to a Backend with a problem: that holds the volumes there, not the Stack.
+            // If the default Backend of the Stack has a problem, that holds the volumes there, not the Stack.
             let found = self.named.get(&key);
             bad |= found.is_none()
                 || (document.kind != Kind::Stack && found.is_some_and(|found| self.bad.contains_key(found)));
@@ -279,7 +282,7 @@ impl Linker<'_> {
                 Some(meant) => format!("did you mean {meant}?"),
                 None => format!("declare it with `kind: {kind}`, or name one that is declared"),
             };
-            self.wrong(index, span, format!("`{field}` is {name}, and no {kind} of that name is declared"), hint);
+            self.wrong(index, span, format!("`{field}` is {name}, but no {kind} of that name is declared"), hint);
         }
     }
 
@@ -289,7 +292,7 @@ impl Linker<'_> {
         let mut specs = Specs::of(stack.unwrap_or_else(Stack::unnamed));
         let (bad, files) = (self.bad, self.files);
         let good = self.documents.into_iter().enumerate().filter(|(index, _)| owned && !bad.contains_key(index));
-        // Of these there are many: a map that is made of all of them at once takes less than one that grows by them.
+        // There are many of these: building a map at once takes less memory and time than inserting one by one.
         let (mut volumes, mut snapshots) = (Vec::new(), Vec::new());
         let mut places: BTreeMap<Kind, Vec<(Name, SourcePlace)>> = BTreeMap::new();
         for (_, Document { file, kind, name, span, body, .. }) in good {
@@ -312,29 +315,30 @@ impl Linker<'_> {
     }
 }
 
-/// The pools that documents point to, behind links: two paths to one directory are one pool.
-pub(super) struct Pools {
-    led: Answers,
-    /// Those that did not answer in time. They are compared as they are written, which tells too few of them from one another; but as
-    /// long as one does not answer nothing is done there.
-    pub(super) silent: Vec<PathBuf>,
+/// The pools that documents name, with links resolved: two paths to one directory are one pool.
+pub(super) struct ResolvedPools {
+    resolved: Answers,
+    /// Pools that did not respond in time. They are compared by their written paths, which may miss that two are the same; but nothing is
+    /// done on a pool that does not respond.
+    pub(super) unresponsive: Vec<PathBuf>,
 }
 
-impl Pools {
+impl ResolvedPools {
     pub(super) fn of<'d>(documents: impl Iterator<Item = &'d Document>, resolver: &Resolver) -> Self {
         let places = documents.filter_map(pool).filter_map(|place| match place {
             PoolPlace::Path(path) => Some(path.as_path()),
             PoolPlace::Other(_) => None,
         });
         let places: BTreeSet<&Path> = places.collect();
-        let led = resolver.resolve(places.iter().map(|path| (*path, *path)));
-        let silent = places.into_iter().filter(|path| !led.contains_key(*path)).map(Path::to_owned).collect();
-        Self { led, silent }
+        let resolved = resolver.resolve(places.iter().map(|path| (*path, *path)));
+        let unresponsive =
+            places.into_iter().filter(|path| !resolved.contains_key(*path)).map(Path::to_owned).collect();
+        Self { resolved, unresponsive }
     }
 
     pub(super) fn real(&self, place: &PoolPlace) -> PoolPlace {
         match place {
-            PoolPlace::Path(path) => match self.led.get(path) {
+            PoolPlace::Path(path) => match self.resolved.get(path) {
                 Some(Ok(real)) => PoolPlace::Path(real.clone()),
                 _ => place.clone(),
             },
@@ -343,7 +347,7 @@ impl Pools {
     }
 }
 
-/// The pool that a Backend points to.
+/// Returns the pool of a Backend.
 pub(super) fn pool(document: &Document) -> Option<&PoolPlace> {
     match &document.body {
         Some(Body::Backend(BackendBody { pool: Some(pool), .. })) => Some(&pool.place),

@@ -1,4 +1,4 @@
-//! The way of a manifest: files, documents, values, fields, and then all of them together.
+//! Loads manifests once: files, documents, values and fields, then links the documents.
 
 use std::num::NonZero;
 use std::panic::resume_unwind;
@@ -6,34 +6,53 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::coverage::{Place, Seen, coverage, holds_stack};
-use super::files::{self, Raw, Refusal};
+use super::coverage::{ReadFile, coverage, holds_stack};
+use super::files::{self, Layout, Raw, Refusal};
 use super::git;
 use super::kinds::{self, Document};
-use super::link::{Linked, Pools, Unread, link};
-use super::path_policy::Named;
+use super::link::{Linked, ResolvedPools, Unread, link};
+use super::path_policy::{Allowed, NamedPath, refused_paths};
+use super::problem::Problem;
 use super::resolve::host;
 use super::scan::{Scanned, scan};
 use super::text::{File, Span};
 use super::value::settle;
-use super::{Limits, Loaded, Source};
-use crate::model::Extent;
+use super::{Limits, Source};
+use crate::model::{Extent, Reading};
 
-/// Files that are read in one go: fewer are read sooner than a thread is started.
+/// Files that a thread takes at a time. Parsing fewer takes less time than starting a thread.
 const BATCH: usize = 8;
 
-/// How standard input is called in messages.
+/// The name of standard input in messages.
 const STDIN: &str = "<stdin>";
 
-/// Reads all manifests of `source` and checks them. Never fails and never panics: what is wrong is in [`Loaded::problems`], all of it
-/// at once, and what is not affected by that is in [`Loaded::reading`].
+/// The result of [`load`].
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What the valid documents declare; `broken` if there is any problem.
+    pub reading: Reading,
+    /// In order of file, line and column. If there are any, a one-shot command exits with 5.
+    pub problems: Vec<Problem>,
+    /// Every path that a document names: see [`Loaded::apply_path_policy`].
+    pub paths: Vec<NamedPath>,
+}
+
+impl Loaded {
+    /// Records in the reading which documents name a path that the policy refuses. The planner holds these as NotAllowed.
+    pub fn apply_path_policy(&mut self, source: &Source, allowed: &Allowed) {
+        self.reading.not_allowed = refused_paths(&self.paths, source, allowed, host());
+    }
+}
+
+/// Reads and checks all manifests of `source`. Never fails and never panics: [`Loaded::problems`] has every problem, and
+/// [`Loaded::reading`] everything that no problem affects.
 pub fn load(source: &Source, limits: &Limits) -> Loaded {
-    let (raws, place) = gather(source, limits);
+    let (raws, place) = read_source(source, limits);
     let mut all = parse(raws, limits);
-    let content = content(all.iter().map(|parsed| (parsed.relative.as_path(), parsed.hash)));
+    let content = content_hash(all.iter().map(|parsed| (parsed.relative.as_path(), parsed.hash)));
     let manifests = || all.iter().map(|parsed| manifest(&parsed.relative, &parsed.file, parsed.hash)).collect();
-    let checkout = git::Memory::default().checkout(source, &content, manifests);
-    let seen = all.iter().map(|parsed| Seen {
+    let checkout = git::Cache::default().checkout(source, &content, manifests);
+    let seen = all.iter().map(|parsed| ReadFile {
         relative: &parsed.relative,
         file: &parsed.file,
         readable: parsed.hash.is_some(),
@@ -49,17 +68,17 @@ pub fn load(source: &Source, limits: &Limits) -> Loaded {
         documents.extend(parsed.documents.drain(..).map(|document| Document { file: index, ..document }));
     }
     let files: Vec<&File> = all.iter().map(|parsed| &parsed.file).collect();
-    tell_of_nothing(&files, all.iter().any(|parsed| parsed.any));
-    let paths = documents.iter().flat_map(Named::of).collect();
-    let pools = Pools::of(documents.iter(), host());
+    report_no_documents(&files, all.iter().any(|parsed| parsed.has_documents));
+    let paths = documents.iter().flat_map(NamedPath::of).collect();
+    let pools = ResolvedPools::of(documents.iter(), host());
     let Linked { mut reading, .. } = link(&files, documents, &unread, &pools);
     (reading.revision, reading.coverage) = (revision, coverage);
     let problems = files.iter().flat_map(|file| file.problems(limits.shown)).collect();
     Loaded { reading, problems, paths }
 }
 
-/// The files of a source, as they are now.
-pub(super) fn gather(source: &Source, limits: &Limits) -> (Vec<Raw>, Place) {
+/// Reads the files of a source.
+pub(super) fn read_source(source: &Source, limits: &Limits) -> (Vec<Raw>, Layout) {
     let text = match source {
         Source::Path(path) => return files::read(path, limits),
         Source::Text(text) => text,
@@ -77,30 +96,30 @@ pub(super) fn gather(source: &Source, limits: &Limits) -> (Vec<Raw>, Place) {
         directory: files::absolute(Path::new(".")),
         bytes: if too_large { Err(refusal()) } else { Ok(text.as_bytes().to_vec()) },
     };
-    (vec![raw], Place::default())
+    (vec![raw], Layout::default())
 }
 
-/// Files that hold no document at all are a mistake, unless they have others that explain it.
-pub(super) fn tell_of_nothing(files: &[&File], any: bool) {
-    let told = files.iter().any(|file| file.count() > 0);
-    if let (false, false, Some(first)) = (any, told, files.first()) {
-        let hint = "write one, or make a first one with `kiln init`";
-        first.report(Span::START, "there are no documents in the manifests", hint);
+/// Reports files that contain no document at all, unless another problem was reported.
+pub(super) fn report_no_documents(files: &[&File], has_documents: bool) {
+    let has_problems = files.iter().any(|file| file.count() > 0);
+    if let (false, false, Some(first)) = (has_documents, has_problems, files.first()) {
+        let hint = "write a document, or create one with `kiln init`";
+        first.report(Span::START, "the manifests contain no documents", hint);
     }
 }
 
-/// What one file came to by itself.
+/// A parsed file, before linking.
 pub(super) struct Parsed {
     /// Its path below SPECS.
     pub(super) relative: PathBuf,
     pub(super) file: File,
-    /// Of its bytes; `None` where they could not be read.
+    /// Of its bytes; `None` if they could not be read.
     pub(super) hash: Option<blake3::Hash>,
-    /// Why there are no bytes.
+    /// Why the file could not be read.
     pub(super) refusal: Option<Refusal>,
     pub(super) documents: Vec<Document>,
-    /// Whether there is any document, good or not.
-    pub(super) any: bool,
+    /// Whether it contains any document, valid or not.
+    pub(super) has_documents: bool,
     pub(super) unread: Unread,
 }
 
@@ -114,10 +133,10 @@ impl Parsed {
             }
             Err(refusal) => (File::unread(shown, refusal.message.clone(), refusal.hint), None, Some(refusal)),
         };
-        // Of what could not be made text of, nobody knows what is in it.
+        // A file that is not text may contain any document.
         let unseen = refusal.as_ref().map_or(file.count() > 0, |refusal| refusal.hides);
         let unread = Unread { unseen, seen: Vec::new() };
-        let mut parsed = Self { relative, file, hash, refusal, documents: Vec::new(), any: false, unread };
+        let mut parsed = Self { relative, file, hash, refusal, documents: Vec::new(), has_documents: false, unread };
         parsed.read(limits);
         parsed
     }
@@ -139,7 +158,7 @@ impl Parsed {
                     settle(file, chunk, &mut tree).and_then(|()| kinds::document(file, &tree, before))
                 }
             };
-            self.any = true;
+            self.has_documents = true;
             match document {
                 Some(document) => self.documents.push(document),
                 None => self.unread.seen.push(chunk.text.to_owned()),
@@ -148,7 +167,7 @@ impl Parsed {
     }
 }
 
-/// Parses files side by side, as far as the machine has processors; what they came to, in their order.
+/// Parses files in parallel, on as many threads as there are processors. Returns them in their order.
 pub(super) fn parse(files: Vec<Raw>, limits: &Limits) -> Vec<Parsed> {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let helpers = (processors - 1).min(files.len() / BATCH);
@@ -164,7 +183,7 @@ pub(super) fn parse(files: Vec<Raw>, limits: &Limits) -> Vec<Parsed> {
         }
     };
     let mut all = thread::scope(|scope| {
-        // Where the host gives no thread, this one does it all.
+        // If no thread can be started, this one parses all files.
         let threads: Vec<_> =
             (0..helpers).map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
         let mut all = work();
@@ -177,14 +196,14 @@ pub(super) fn parse(files: Vec<Raw>, limits: &Limits) -> Vec<Parsed> {
     all.into_iter().map(|(_, parsed)| parsed).collect()
 }
 
-/// A file, as it is compared with a commit.
+/// A file in the form that is compared with a commit.
 pub(super) fn manifest<'a>(relative: &'a Path, file: &'a File, hash: Option<blake3::Hash>) -> git::Manifest<'a> {
     git::Manifest { relative, bytes: hash.map(|hash| (file.bytes(), hash)) }
 }
 
-/// Over the paths and bytes of all files: equal on any machine, whatever SPECS is called there. 128 bits are enough, since
-/// nothing is ever done because of it. It is the revision, where Git gives none.
-pub(super) fn content<'p>(files: impl Iterator<Item = (&'p Path, Option<blake3::Hash>)>) -> String {
+/// Hashes the paths and bytes of all files. The hash does not depend on the machine or on the path of SPECS; it serves as the revision
+/// outside of Git. 128 bits suffice, because no decision depends on it.
+pub(super) fn content_hash<'p>(files: impl Iterator<Item = (&'p Path, Option<blake3::Hash>)>) -> String {
     let mut hash = blake3::Hasher::new();
     for (path, bytes) in files {
         let path = path.as_os_str().as_encoded_bytes();

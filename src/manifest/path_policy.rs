@@ -1,10 +1,10 @@
-//! What manifests may reach: the one place that decides it.
+//! The path policy: decides which paths manifests may name.
 //!
-//! Manifests are written by people who do not hold the host's root, and Kiln may run as root. So every path in them must lie below
-//! the directory that contains the spec directory, or below one that the operator of the host allows, where links really lead; or be
-//! a driver's own default. Whatever names another path is held as NotAllowed, and nothing is opened for it.
+//! The authors of manifests need not be root on the host, but Kiln may run as root. With links resolved, every path must therefore be
+//! below the parent directory of SPECS, below a directory that the operator of the host allows, or a default of a driver. A document
+//! that names another path is held as NotAllowed, and the path is not opened.
 //!
-//! This is asked anew whenever manifests are read, and answered by looking at the host: a link that is changed is judged as it then is.
+//! The policy is applied whenever manifests are read, to the links as they are at that time.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,63 +12,58 @@ use std::path::{Path, PathBuf};
 use super::files::absolute;
 use super::kinds::Document;
 use super::resolve::{Answers, LIMIT, Resolver, host};
-use super::{Loaded, Source};
+use super::source::Source;
 use crate::driver::settings as drivers;
 use crate::model::{Kind, Name, NotAllowed, Reading};
 
 /// A path that a document names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
-    /// Of the document.
+pub struct NamedPath {
+    /// The kind of the document.
     pub kind: Kind,
-    /// Of the document.
+    /// The name of the document.
     pub name: Name,
-    /// Absolute, relative ones being resolved against the file; with links as they are.
+    /// The path, made absolute from the directory of the file, with links not resolved.
     pub path: PathBuf,
 }
 
-impl Named {
-    /// Those of a document.
-    pub(super) fn of(document: &Document) -> impl Iterator<Item = Named> {
+impl NamedPath {
+    /// Returns the paths of a document.
+    pub(super) fn of(document: &Document) -> impl Iterator<Item = NamedPath> {
         let (kind, name) = (document.kind, &document.name);
-        document.paths.iter().map(move |path| Named { kind, name: name.clone(), path: path.clone() })
+        document.paths.iter().map(move |path| NamedPath { kind, name: name.clone(), path: path.clone() })
     }
 
-    /// Whether it is what a driver takes anyhow.
+    /// Whether the path is a default of a driver.
     fn is_default(&self) -> bool {
         drivers::default_paths(self.kind).any(|default| Path::new(default) == self.path)
     }
 
-    /// The lane to follow it in, if it has to be followed: a pool by itself, since the one beside it may be another mount. Of files,
-    /// such as images, there may be thousands: those of a directory together.
+    /// Returns the lane and the path to resolve, unless it is a default. A pool is a lane of its own, because the one beside it may be
+    /// another mount. Files such as images may number thousands, and share the lane of their directory.
     fn lane(&self) -> Option<(&Path, &Path)> {
         let lane = match self.kind {
             Kind::Backend => &self.path,
-            _ => self.path.parent().unwrap_or(&self.path),
+            Kind::Stack | Kind::Volume | Kind::Snapshot | Kind::Target | Kind::Export | Kind::Approval => {
+                self.path.parent().unwrap_or(&self.path)
+            }
         };
         (!self.is_default()).then_some((lane, self.path.as_path()))
     }
 }
 
-/// What the operator of this host allows besides.
+/// The paths that the operator of the host allows in addition.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Allowed {
-    /// Absolute directories and files: they and all that is below them.
+    /// Absolute directories, with everything below them, and files.
     pub paths: Vec<PathBuf>,
-    /// The file that says so, for the way out.
+    /// The file of the host configuration, which fixes name.
     pub file: PathBuf,
 }
 
-impl Loaded {
-    /// Notes in the reading which documents name a path out of reach; from then on these are held as NotAllowed.
-    pub fn apply_path_policy(&mut self, source: &Source, allowed: &Allowed) {
-        self.reading.not_allowed = refused_paths(&self.paths, source, allowed, host());
-    }
-}
-
-/// The documents that name a path out of reach, as the host is now. One of each, sorted by kind and name.
+/// Returns the documents that name a path which the policy refuses, sorted by kind and name, each once.
 pub(super) fn refused_paths(
-    paths: &[Named],
+    paths: &[NamedPath],
     source: &Source,
     allowed: &Allowed,
     resolver: &Resolver,
@@ -79,31 +74,31 @@ pub(super) fn refused_paths(
     judged(paths, root_of(source), allowed, resolver)
 }
 
-fn judged(paths: &[Named], root: PathBuf, allowed: &Allowed, resolver: &Resolver) -> Vec<NotAllowed> {
-    let reach = Reach::below(root, allowed, paths, resolver);
-    let mut barred: Vec<NotAllowed> = paths.iter().filter_map(|named| reach.judge(named)).collect();
-    // Stable: of several paths of a document the one that stands first.
+fn judged(paths: &[NamedPath], root: PathBuf, allowed: &Allowed, resolver: &Resolver) -> Vec<NotAllowed> {
+    let policy = PathPolicy::new(root, allowed, paths, resolver);
+    let mut barred: Vec<NotAllowed> = paths.iter().filter_map(|named| policy.judge(named)).collect();
+    // The sort is stable: the first refused path of a document remains first.
     barred.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
-    // One path out of reach is enough to hold a document; it is told of the first.
+    // One refused path suffices to hold a document; the first is reported.
     barred.dedup_by(|a, b| (a.kind, &a.name) == (b.kind, &b.name));
     barred
 }
 
-/// Judges the reading of a saved plan anew: a plan file is worth no more than a manifest. Its paths must lie below `root`, or where
-/// the operator allows it; what was held when the plan was made stays held.
+/// Applies the path policy to the reading of a saved plan, which is trusted no more than a manifest. Its paths must be below `root`, or
+/// allowed by the operator. What was held when the plan was made stays held.
 pub fn judge_saved_paths(reading: &mut Reading, root: &Path, allowed: &Allowed) {
     let specs = reading.specs_mut();
     for backend in specs.backends.values_mut() {
-        // Where the pool is follows from the settings, and is not believed beside them.
+        // The place of the pool is derived from the settings; the value in the plan file is not trusted.
         let settings = std::mem::take(&mut backend.config.settings);
         backend.config = drivers::config(backend.config.driver(), settings);
     }
     let mut paths = Vec::new();
     for (name, backend) in &specs.backends {
-        name_all(Kind::Backend, name, |out| backend.config.settings.paths(out), &mut paths);
+        add_paths(Kind::Backend, name, |out| backend.config.settings.paths(out), &mut paths);
     }
     for (name, volume) in &specs.volumes {
-        name_all(Kind::Volume, name, |out| volume.paths(out), &mut paths);
+        add_paths(Kind::Volume, name, |out| volume.paths(out), &mut paths);
     }
     let barred = judged(&paths, absolute(root), allowed, host());
     reading.not_allowed.extend(barred);
@@ -111,13 +106,13 @@ pub fn judge_saved_paths(reading: &mut Reading, root: &Path, allowed: &Allowed) 
     reading.not_allowed.dedup_by(|a, b| (a.kind, &a.name) == (b.kind, &b.name));
 }
 
-fn name_all<'s>(kind: Kind, name: &Name, paths: impl FnOnce(&mut Vec<&'s Path>), out: &mut Vec<Named>) {
+fn add_paths<'s>(kind: Kind, name: &Name, paths: impl FnOnce(&mut Vec<&'s Path>), out: &mut Vec<NamedPath>) {
     let mut found = Vec::new();
     paths(&mut found);
-    out.extend(found.into_iter().map(|path| Named { kind, name: name.clone(), path: path.to_owned() }));
+    out.extend(found.into_iter().map(|path| NamedPath { kind, name: name.clone(), path: path.to_owned() }));
 }
 
-/// By name, as paths in the files are resolved: of a link to the specs, the directory that holds the link counts.
+/// Returns the parent directory of SPECS by name, as relative paths in the files are resolved: if SPECS is a link, the parent of the link.
 fn root_of(source: &Source) -> PathBuf {
     let specs = match source {
         Source::Path(path) => absolute(path),
@@ -130,60 +125,57 @@ fn root_of(source: &Source) -> PathBuf {
     directory.parent().unwrap_or(directory).to_owned()
 }
 
-struct Reach<'a> {
-    /// Everything strictly below it; none if it cannot be resolved.
+struct PathPolicy<'a> {
+    /// Allowed: everything strictly below it. `None` if it cannot be resolved.
     root: Option<PathBuf>,
-    /// As it is told to people.
+    /// The root as messages show it.
     root_shown: PathBuf,
-    /// Resolved: they and what is below them.
+    /// Resolved paths that the operator allows, with everything below them.
     others: Vec<PathBuf>,
-    /// Where the paths lead that are judged.
-    led: Answers,
+    /// The resolved paths to judge.
+    resolved: Answers,
     file: &'a Path,
 }
 
-impl<'a> Reach<'a> {
-    /// What is reached by these paths. The root was gone through when the manifests were read, so that it answers.
-    fn below(root_shown: PathBuf, allowed: &'a Allowed, paths: &[Named], resolver: &Resolver) -> Self {
+impl<'a> PathPolicy<'a> {
+    /// Resolves the paths to judge. The root responds, because the manifests were read from it.
+    fn new(root_shown: PathBuf, allowed: &'a Allowed, paths: &[NamedPath], resolver: &Resolver) -> Self {
         let others: Vec<PathBuf> = allowed.paths.iter().map(|path| absolute(path)).collect();
         let alone = others.iter().map(|path| (path.as_path(), path.as_path()));
-        let led = resolver.resolve(paths.iter().filter_map(Named::lane).chain(alone));
-        // An allowed path that is not there yet allows what is later made there; one that does not answer allows nothing for now.
-        let others = others.iter().filter_map(|path| led.get(path)?.clone().ok()).collect();
-        Self { root: fs::canonicalize(&root_shown).ok(), root_shown, others, led, file: &allowed.file }
+        let resolved = resolver.resolve(paths.iter().filter_map(NamedPath::lane).chain(alone));
+        // An allowed path that does not exist yet allows what is created there later; one that does not respond allows nothing now.
+        let others = others.iter().filter_map(|path| resolved.get(path)?.clone().ok()).collect();
+        Self { root: fs::canonicalize(&root_shown).ok(), root_shown, others, resolved, file: &allowed.file }
     }
 
-    fn judge(&self, named: &Named) -> Option<NotAllowed> {
+    fn judge(&self, named: &NamedPath) -> Option<NotAllowed> {
         let path = &named.path;
         if named.is_default() {
             return None;
         }
         let root = self.root_shown.display();
-        let (message, fix) = match self.led.get(path) {
-            // What it leads to may be anything: it is held, and asked again whenever manifests are read.
+        let (message, fix) = match self.resolved.get(path) {
+            // Its target is unknown: the document is held, and the path resolved again at the next reading.
             None => (
-                format!("{} did not answer within {} s", path.display(), LIMIT.as_secs()),
-                "see what is mounted there, and whether its server is up".to_owned(),
+                format!("{} did not respond within {} s", path.display(), LIMIT.as_secs()),
+                "check the mount at this path and its server".to_owned(),
             ),
-            Some(Err(why)) => (
-                format!("{} cannot be followed to where it leads: {why}", path.display()),
-                "correct the path".to_owned(),
-            ),
+            Some(Err(why)) => (format!("{} cannot be resolved: {why}", path.display()), "correct the path".to_owned()),
             Some(Ok(real)) => {
                 let below_root = self.root.as_ref().is_some_and(|root| real != root && real.starts_with(root));
                 if below_root || self.others.iter().any(|other| real.starts_with(other)) {
                     return None;
                 }
-                let led = if real == path { String::new() } else { format!(", that is {},", real.display()) };
+                let target = if real == path { String::new() } else { format!(", that is {},", real.display()) };
                 let fix = format!(
-                    "put it below {root}, or let the operator of this host write `[allow] paths = [{:?}]` in {}",
+                    "move it below {root}, or ask the operator of this host to add `[allow] paths = [{:?}]` to {}",
                     real.display().to_string(),
                     self.file.display()
                 );
-                (format!("{}{led} is not below {root}", path.display()), fix)
+                (format!("{}{target} is not below {root}", path.display()), fix)
             }
         };
-        let silent = !self.led.contains_key(path);
+        let silent = !self.resolved.contains_key(path);
         Some(NotAllowed { kind: named.kind, name: named.name.clone(), message, fix, silent })
     }
 }
@@ -194,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    /// A directory with `repo/specs` in it, and the root of what is reached from there: `work`.
+    /// A directory with `repo/specs` in it.
     struct Host {
         dir: tempfile::TempDir,
         allowed: Vec<PathBuf>,
@@ -213,9 +205,9 @@ mod tests {
 
         fn judged(&self, source: &Source, kind: Kind, path: &str) -> Option<NotAllowed> {
             let allowed = Allowed { paths: self.allowed.clone(), file: "kiln.toml".into() };
-            // As the reader of a file in `specs` resolves it.
+            // Resolved as in a file in `specs`.
             let path = absolute(&self.at("repo/specs").join(path));
-            let named = Named { kind, name: "x".parse().unwrap(), path };
+            let named = NamedPath { kind, name: "x".parse().unwrap(), path };
             refused_paths(&[named], source, &allowed, host()).pop()
         }
 
@@ -225,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beside_the_specs_or_in_them_may_be_reached_and_nothing_else() {
+    fn only_paths_below_the_parent_of_specs_are_allowed() {
         let host = Host::new();
         for good in ["../pool", "../a/b/c", "pool", "./x", "../specs/../pool", "../../repo/pool"] {
             assert!(host.allows(good), "{good}");
@@ -246,21 +238,21 @@ mod tests {
     }
 
     #[test]
-    fn a_single_file_counts_as_its_directory_and_standard_input_as_the_working_directory() {
+    fn a_file_allows_what_its_directory_allows_and_standard_input_what_the_working_directory_allows() {
         let host = Host::new();
         fs::write(host.at("repo/specs/a.yaml"), "").unwrap();
         let file = Source::Path(host.at("repo/specs/a.yaml"));
         assert!(host.judged(&file, Kind::Backend, "../pool").is_none());
         assert!(host.judged(&file, Kind::Backend, "../../pool").is_some());
         let text = Source::Text(String::new());
-        // Wherever the tests run, devices are not beside it.
-        assert!(host.judged(&text, Kind::Backend, "/dev/kiln/pool").is_some(), "it is not near the working directory");
+        // The tests never run below /dev.
+        assert!(host.judged(&text, Kind::Backend, "/dev/kiln/pool").is_some(), "it is outside the working directory");
         let here = absolute(Path::new("pool")).display().to_string();
         assert!(host.judged(&text, Kind::Backend, &here).is_none());
     }
 
     #[test]
-    fn links_count_for_where_they_lead_now() {
+    fn links_are_resolved_at_every_reading() {
         let host = Host::new();
         for dir in ["outside/deep", "repo/inside"] {
             fs::create_dir_all(host.at(dir)).unwrap();
@@ -276,27 +268,27 @@ mod tests {
         let why = host.judged(&Source::Path(host.at("repo/specs")), Kind::Backend, "../link").unwrap();
         assert!(why.message.contains(&host.at("outside").display().to_string()), "{why:?}");
         assert!(why.fix.contains("[allow] paths = [") && why.fix.contains("kiln.toml"), "{why:?}");
-        // What is not there yet would be made where such a link leads.
+        // A dangling link: the file would be created at its target.
         fs::remove_file(&link).unwrap();
         symlink(host.at("outside/not-yet"), &link).unwrap();
         assert!(!host.allows("../link") && !host.allows("../link/new"));
         fs::remove_file(&link).unwrap();
         symlink(&link, &link).unwrap();
-        assert!(!host.allows("../link"), "a circle");
+        assert!(!host.allows("../link"), "a loop");
     }
 
     #[test]
-    fn links_of_proc_do_not_lead_back_in() {
+    fn links_of_proc_are_compared_with_their_target() {
         let host = Host::new();
         let inside = host.at("repo/inside").display().to_string();
         fs::create_dir_all(&inside).unwrap();
-        // By name this is below the root; it is the same directory here, and may be another one for another process.
-        assert!(host.allows(&format!("/proc/self/root{inside}")), "our own root is the root");
+        // By its text this link is below the root; for another process it may be another directory.
+        assert!(host.allows(&format!("/proc/self/root{inside}")), "this process has the root of the host");
         assert!(!host.allows("/proc/self/fd/0/x") && !host.allows("/proc/self/environ"));
     }
 
     #[test]
-    fn the_operator_allows_more_and_defaults_are_allowed_anyhow() {
+    fn allowed_paths_and_defaults_of_drivers_pass() {
         let mut host = Host::new();
         fs::create_dir_all(host.at("srv/pools/a")).unwrap();
         symlink(host.at("srv/pools"), host.at("pools")).unwrap();

@@ -1,19 +1,19 @@
-//! Documents read by the tables of their fields: every value is checked, every problem reported, and what is good returned.
+//! Reads documents by the tables of their fields. Checks every value, reports every problem, and returns the valid values.
 
 use std::path::PathBuf;
 
-use super::fields::{At, Fields, is_no_text_to_some, showable};
+use super::fields::{At, Fields, is_no_text_to_some};
 use super::kinds::Reference;
 use super::text::quote;
 use crate::model::Name;
 use crate::model::table::{Complaint, FieldCheck, FieldForm, FieldRule, FieldTable, Setting, Settings, Text};
+use crate::text::is_unsafe;
 
-/// Labels per object, characters per key, characters per value: what fits the tags of every backend (LVM has the smallest room)
-/// if used with measure, and bounds what a document can make Kiln write.
+/// Labels per object, characters per key, characters per value. Moderate use fits the tags of every backend (LVM has the least room).
 const LABELS: (usize, usize, usize) = (64, 128, 1024);
 
-/// The fields of a table, with the defaults of those that are not written. A field that was wrong is missing. The caller ends with
-/// [`Fields::finish`].
+/// Reads the fields of a table, with defaults for those that are not written. Invalid fields are missing from the result. The caller
+/// then calls [`Fields::finish`].
 pub(super) fn table(fields: &mut Fields<'_>, table: &'static FieldTable, references: &mut Vec<Reference>) -> Settings {
     let one = if table.one_of.is_empty() { None } else { fields.one_of(table.one_of) };
     if let Some((name, message, hint)) = table.refused {
@@ -37,7 +37,7 @@ pub(super) fn table(fields: &mut Fields<'_>, table: &'static FieldTable, referen
     values
 }
 
-/// The map at a place, read by a table.
+/// Reads a map by a table.
 pub(super) fn map(at: At<'_>, by: &'static FieldTable, references: &mut Vec<Reference>) -> Option<Settings> {
     let mut fields = at.fields()?;
     let values = table(&mut fields, by, references);
@@ -93,19 +93,19 @@ fn passes(at: At<'_>, text: &str, verdict: FieldCheck) -> bool {
     verdict.is_ok()
 }
 
-/// A path, relative ones resolved against the directory of the file.
+/// Reads a path. A relative path starts at the directory of the file.
 fn path(at: At<'_>) -> Option<PathBuf> {
     let text = at.line(4095)?;
     if text.starts_with('~') {
         at.wrong(
-            format_args!("is {}, and `~` is not expanded", quote(text)),
-            "write the path in full, or relative to this file",
+            format_args!("is {}, but `~` is not expanded", quote(text)),
+            "write an absolute path, or one relative to this file",
         );
         return None;
     }
     let path = super::files::absolute(&at.file.directory.join(text));
-    // Every path of every kind comes by here, so that none escapes the question whether it may be reached.
-    at.file.note_path(path.clone());
+    // Every path of every kind is recorded here, so the path policy applies to all of them.
+    at.file.record_path(path.clone());
     Some(path)
 }
 
@@ -118,16 +118,17 @@ fn labels(at: At<'_>) -> Option<Settings> {
     }
     let mut labels = Settings::default();
     for (key, value) in entries {
-        let key_ok = !key.text.is_empty() && key.text.chars().count() <= key_max && key.text.chars().all(showable);
+        let key_ok = !key.text.is_empty() && key.text.chars().count() <= key_max && !key.text.contains(is_unsafe);
         if !key_ok {
             let message =
-                format!("the label's name {} is not one of 1 to {key_max} visible characters", quote(&key.text));
-            at.file.report(key.span, message, "write a short name, like team");
+                format!("the label key {} must have 1 to {key_max} characters, all of them visible", quote(&key.text));
+            at.file.report(key.span, message, "write a short key, like team");
         } else if key.plain && is_no_text_to_some(&key.text) {
-            let message = format!("the label's name {} is not text to YAML", quote(&key.text));
+            let message =
+                format!("the label key {} is ambiguous: not every YAML parser reads it as text", quote(&key.text));
             at.file.report(key.span, message, format!("put it in quotes: \"{}\"", key.text));
         }
-        // An empty value is fine: the label is a mark.
+        // A label may have an empty value.
         let text = if value.is_text("") { Some("") } else { value.line(value_max) };
         labels = labels.with(&key.text, text.map(|text| Setting::Text(text.to_owned())));
     }

@@ -1,174 +1,102 @@
-//! The headline: [`Reader::read`], for whoever asks again and again.
+//! Reading the same manifests again and again: [`Reader::read`].
 //!
-//! A file is parsed when its content is not known, and documents are linked when any file changed. What files came to is kept in
-//! memory only, and no longer than they are there.
+//! The reader parses a file only when its content changed, and links the documents only when any file changed. It keeps the results in
+//! memory, and drops those of removed files.
 //!
-//! A one-shot command refuses manifests with a problem. Whoever must go on keeps to their **last good meaning**: the unit is the
-//! file, and one with a problem is stood in for by what it declared when it was last without one. So a file that was saved half
-//! declares what it declared before, and nothing of it goes.
+//! A one-shot command refuses manifests with a problem. The reader instead falls back to **last good content**, file by file: while a
+//! file has a problem, the documents of its last valid content apply. A file that was saved halfway therefore still declares what it
+//! declared before, and none of its objects are removed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::coverage::{Seen, coverage, holds_stack};
-use super::files::{Raw, Refusal};
+use super::coverage::{ReadFile, coverage, holds_stack};
+use super::files::Raw;
 use super::git;
 use super::kinds::Document;
-use super::last_good::{Broken, LastGood, Meaning, meaning};
-use super::link::{Linked, Pools, Unread, link};
-use super::load::{Parsed, content, gather, manifest, parse, tell_of_nothing};
-use super::path_policy::{Allowed, Named, refused_paths};
+use super::known_file::{KnownFile, LastGood};
+use super::last_good::{Broken, Substituted, substitute_last_good};
+use super::limits::Limits;
+use super::link::{Linked, ResolvedPools, Unread, link};
+use super::load::{content_hash, manifest, parse, read_source, report_no_documents};
+use super::path_policy::{Allowed, NamedPath, refused_paths};
+use super::problem::Problem;
 use super::resolve::{Resolver, host};
-use super::text::{File, Mark};
-use super::{Limits, Problem, Source};
-use crate::model::{Extent, Reading, SourcePlace};
+use super::source::Source;
+use crate::model::{Extent, Reading};
 
-/// Reads the manifests of one source, time and again.
+/// Reads the manifests of one source repeatedly.
 pub struct Reader {
     source: Source,
     limits: Limits,
-    entries: BTreeMap<PathBuf, Entry>,
-    /// What is declared by good files, or by what stood in for others, as of the last reading.
-    meant: Vec<LastGood>,
-    /// Readings that understood something new.
+    files: BTreeMap<PathBuf, KnownFile>,
+    /// The documents in force after the last reading: those of valid files and those that replaced them in invalid files.
+    last_good: Vec<LastGood>,
+    /// Counts the readings that linked the documents.
     pass: u64,
     /// The paths that documents name.
-    paths: Vec<Named>,
+    paths: Vec<NamedPath>,
     resolver: &'static Resolver,
-    /// Pools that did not answer when documents were last linked.
-    silent: Vec<PathBuf>,
-    git: git::Memory,
+    /// Pools that did not respond when the documents were last linked.
+    unresponsive: Vec<PathBuf>,
+    git: git::Cache,
     last: Option<ManifestState>,
 }
 
-/// The manifests as they were read last.
+/// The manifests as of the last reading.
 #[derive(Debug, Clone)]
 pub struct ManifestState {
-    /// The very same as before if nothing changed: neither a file, nor what may be reached, nor the revision.
+    /// The same `Arc` as before if no file, no path decision and not the revision changed.
     pub reading: Arc<Reading>,
-    /// As [`super::load`] gives them.
+    /// As [`super::load`] reports them.
     pub problems: Arc<[Problem]>,
-    /// A hash of the content of all files with their paths.
+    /// A hash over the paths and contents of all files.
     pub content: String,
-    /// Files that were parsed for this reading.
+    /// Number of files that were parsed for this reading.
     pub parsed: usize,
-    /// `false`: nobody can say whose objects these are, because the Stack, or a file that may hold it, cannot be read, and no last
-    /// good meaning of it is known. Then nothing at all may be done.
+    /// `false` if the owner is unknown: the Stack, or a file that may contain it, cannot be read, and has no last good content. Nothing may
+    /// be done then.
     pub usable: bool,
 }
 
-/// A file, or a directory that cannot be read.
-pub(super) struct Entry {
-    hash: Option<blake3::Hash>,
-    refusal: Option<Refusal>,
-    pub(super) file: File,
-    pub(super) documents: Vec<Arc<Document>>,
-    pub(super) any: bool,
-    pub(super) unread: Unread,
-    /// The problems of the file itself; those beyond were found by linking.
-    mark: Mark,
-    /// In which pass this content was last without any problem.
-    pub(super) good: Option<u64>,
-    /// What an earlier content meant that was good, while this one is not. `None`: none ever was.
-    pub(super) last: Option<Vec<LastGood>>,
-    /// Whether it was found by the reading now made. One that was not, and is kept, lies below what could not be read.
-    pub(super) seen: bool,
-    /// Likewise by the one before.
-    was_seen: bool,
-}
-
-impl Entry {
-    fn new(parsed: Parsed, last: Option<Vec<LastGood>>) -> Self {
-        let Parsed { relative: _, file, hash, refusal, documents, any, unread } = parsed;
-        let documents = documents.into_iter().map(Arc::new).collect();
-        Self {
-            hash,
-            refusal,
-            mark: file.mark(),
-            file,
-            documents,
-            any,
-            unread,
-            good: None,
-            last,
-            seen: true,
-            was_seen: false,
-        }
-    }
-
-    fn is(&self, raw: &Raw) -> bool {
-        match &raw.bytes {
-            Ok(bytes) => self.hash.is_some() && self.file.bytes() == bytes,
-            Err(refusal) => self.refusal.as_ref() == Some(refusal),
-        }
-    }
-
-    /// From now on it has a problem, or is out of sight: what it meant when it was last good is its last good meaning.
-    pub(super) fn lapse(&mut self) {
-        if let Some(pass) = self.good.take() {
-            self.last = Some(self.meant(pass).collect());
-        }
-    }
-
-    fn meant(&self, pass: u64) -> impl Iterator<Item = LastGood> {
-        let file = self.file.name.clone();
-        self.documents.iter().map(move |document| LastGood { document: document.clone(), file: file.clone(), pass })
-    }
-
-    pub(super) fn is_refused(&self) -> bool {
-        self.refusal.is_some()
-    }
-
-    /// The first problem of the file, or one that it has a share in, with its place.
-    pub(super) fn first_problem(&self, shared: &HashMap<Arc<str>, (SourcePlace, String)>) -> Option<String> {
-        let own = self.file.problems(1).into_iter().next().map(|problem| (problem.place, problem.message));
-        own.or_else(|| shared.get(&self.file.name).cloned()).map(|(place, message)| format!("{place}: {message}"))
-    }
-
-    /// Forgets the problems that linking found.
-    pub(super) fn cut_back(&self) {
-        self.file.cut_back(self.mark);
-    }
-}
-
 impl Reader {
-    /// Nothing is read yet.
+    /// Creates a reader that has read nothing yet.
     pub fn new(source: Source, limits: Limits) -> Self {
         Self {
             source,
             limits,
-            entries: BTreeMap::new(),
-            meant: Vec::new(),
+            files: BTreeMap::new(),
+            last_good: Vec::new(),
             pass: 0,
             paths: Vec::new(),
             resolver: host(),
-            silent: Vec::new(),
-            git: git::Memory::default(),
+            unresponsive: Vec::new(),
+            git: git::Cache::default(),
             last: None,
         }
     }
 
-    /// Reads all files; parses those whose content is not known; links, if anything changed; judges what paths reach. Never fails and
-    /// never panics, as [`super::load`].
+    /// Reads all files, parses those that changed, links the documents if any file changed, and applies the path policy. Never fails and
+    /// never panics, like [`super::load`].
     pub fn read(&mut self, allowed: &Allowed) -> ManifestState {
-        let (raws, place) = gather(&self.source, &self.limits);
-        let (parsed, changed) = self.take(raws);
-        let seen = || self.entries.iter().filter(|(_, entry)| entry.seen);
-        let content = content(seen().map(|(path, entry)| (path.as_path(), entry.hash)));
-        let manifests = || seen().map(|(path, entry)| manifest(path, &entry.file, entry.hash)).collect();
+        let (raws, layout) = read_source(&self.source, &self.limits);
+        let (parsed, changed) = self.update_files(raws);
+        let found = || self.files.iter().filter(|(_, file)| file.found);
+        let content = content_hash(found().map(|(path, file)| (path.as_path(), file.hash)));
+        let manifests = || found().map(|(path, file)| manifest(path, &file.file, file.hash)).collect();
         let checkout = self.git.checkout(&self.source, &content, manifests);
-        let files = seen().map(|(path, entry)| Seen {
+        let files = found().map(|(path, file)| ReadFile {
             relative: path,
-            file: &entry.file,
-            readable: entry.hash.is_some(),
-            holds_stack: holds_stack(entry.documents.iter().map(|document| &**document)),
+            file: &file.file,
+            readable: file.hash.is_some(),
+            holds_stack: holds_stack(file.documents.iter().map(|document| &**document)),
         });
-        let coverage = coverage(&self.source, &place, files, checkout.as_ref(), Extent::OneFile);
+        let coverage = coverage(&self.source, &layout, files, checkout.as_ref(), Extent::OneFile);
         let revision = checkout.map_or_else(|| content.clone(), |checkout| checkout.revision);
         let mut state = match self.last.take() {
-            Some(last) if !changed && !self.answers_again() => last,
-            _ => self.understand(),
+            Some(last) if !changed && !self.a_pool_may_respond_again() => last,
+            _ => self.link_all(),
         };
         let not_allowed = refused_paths(&self.paths, &self.source, allowed, self.resolver);
         let now = &state.reading;
@@ -182,114 +110,115 @@ impl Reader {
         state
     }
 
-    /// Brings the entries to what was found: how many files were parsed, and whether anything changed.
-    fn take(&mut self, raws: Vec<Raw>) -> (usize, bool) {
-        for entry in self.entries.values_mut() {
-            entry.was_seen = std::mem::take(&mut entry.seen);
+    /// Updates the known files. Returns how many files were parsed, and whether anything changed.
+    fn update_files(&mut self, raws: Vec<Raw>) -> (usize, bool) {
+        for file in self.files.values_mut() {
+            file.was_found = std::mem::take(&mut file.found);
         }
         let mut fresh = Vec::new();
         for raw in raws {
-            match self.entries.get_mut(&raw.relative) {
-                Some(entry) if entry.is(&raw) => entry.seen = true,
+            match self.files.get_mut(&raw.relative) {
+                Some(file) if file.is_unchanged(&raw) => file.found = true,
                 _ => fresh.push(raw),
             }
         }
-        let changed = !fresh.is_empty() || self.entries.values().any(|entry| entry.seen != entry.was_seen);
+        let changed = !fresh.is_empty() || self.files.values().any(|file| file.found != file.was_found);
         let parsed = fresh.iter().filter(|raw| raw.bytes.is_ok()).count();
         for mut parsed in parse(fresh, &self.limits) {
-            let last = self.entries.remove(&parsed.relative).and_then(|mut old| {
-                old.lapse();
-                old.last
+            let last_good = self.files.remove(&parsed.relative).and_then(|mut old| {
+                old.invalidate();
+                old.last_good
             });
             let path = std::mem::take(&mut parsed.relative);
-            self.entries.insert(path, Entry::new(parsed, last));
+            self.files.insert(path, KnownFile::new(parsed, last_good));
         }
         if changed {
-            self.forget_what_is_gone();
+            self.drop_removed_files();
         }
         (parsed, changed)
     }
 
-    /// Whether there is no document in what can be read: whoever took them all away most likely meant something else.
-    fn nothing_is_left(&self) -> bool {
-        !self.entries.values().any(|entry| entry.seen && entry.any)
+    /// Whether no readable file contains a document. Removing all of them at once is more likely a mistake than an edit.
+    fn is_empty(&self) -> bool {
+        !self.files.values().any(|file| file.found && file.has_documents)
     }
 
-    /// A file that is not there any more is gone, unless it lies where nobody can look: then it keeps its last good meaning.
-    fn forget_what_is_gone(&mut self) {
-        let nothing = self.nothing_is_left();
-        let refused = self.entries.iter().filter(|(_, entry)| entry.seen && entry.is_refused());
+    /// Drops the files that were removed. A file below a directory that cannot be read may still exist: it keeps its last good content.
+    fn drop_removed_files(&mut self) {
+        let is_empty = self.is_empty();
+        let refused = self.files.iter().filter(|(_, file)| file.found && file.is_refused());
         let closed: Vec<PathBuf> = refused.map(|(path, _)| path.clone()).collect();
-        self.entries.retain(|path, entry| {
-            let hidden = || nothing || closed.iter().any(|closed| path.starts_with(closed));
-            if !entry.seen && hidden() {
-                entry.lapse();
+        self.files.retain(|path, file| {
+            let hidden = || is_empty || closed.iter().any(|closed| path.starts_with(closed));
+            if !file.found && hidden() {
+                file.invalidate();
                 return true;
             }
-            entry.seen
+            file.found
         });
     }
 
-    /// Whether a pool may answer that was compared as it is written: it may turn out to be another one.
-    fn answers_again(&self) -> bool {
-        self.silent.iter().any(|path| !self.resolver.is_out(path))
+    /// Whether a pool that was compared by its written path may respond now, and turn out to be the same as another.
+    fn a_pool_may_respond_again(&self) -> bool {
+        self.unresponsive.iter().any(|path| !self.resolver.is_out(path))
     }
 
-    /// The pools of all that is or was declared.
-    fn pools(&self) -> Pools {
-        let entries = || self.entries.values();
-        let now = entries().flat_map(|entry| &entry.documents);
-        let before = self.meant.iter().chain(entries().filter_map(|entry| entry.last.as_ref()).flatten());
-        Pools::of(now.chain(before.map(|meant| &meant.document)).map(|document| &**document), self.resolver)
+    /// Resolves the pools of all documents, the last good ones included.
+    fn pools(&self) -> ResolvedPools {
+        let files = || self.files.values();
+        let now = files().flat_map(|file| &file.documents);
+        let before = self.last_good.iter().chain(files().filter_map(|file| file.last_good.as_ref()).flatten());
+        let documents = now.chain(before.map(|last| &last.document));
+        ResolvedPools::of(documents.map(|document| &**document), self.resolver)
     }
 
-    /// Links all documents, and finds out what those stand for that have a problem.
-    fn understand(&mut self) -> ManifestState {
+    /// Links all documents. Last good documents replace those of files with a problem.
+    fn link_all(&mut self) -> ManifestState {
         self.pass += 1;
         let pools = self.pools();
         let Linked { reading, owned, shared, .. } = self.link_as_written(&pools);
-        let seen = || self.entries.iter().filter(|(_, entry)| entry.seen);
-        let problems: Arc<[Problem]> = seen().flat_map(|(_, entry)| entry.file.problems(self.limits.shown)).collect();
+        let found = || self.files.iter().filter(|(_, file)| file.found);
+        let problems: Arc<[Problem]> = found().flat_map(|(_, file)| file.file.problems(self.limits.shown)).collect();
         let first = problems.first().map(|first| format!("{}: {}", first.place, first.message)).unwrap_or_default();
-        let nothing = self.nothing_is_left();
-        let broken: Broken = seen()
-            .filter_map(|(path, entry)| {
-                let problem = entry.first_problem(&shared).or_else(|| nothing.then(|| first.clone()));
+        let is_empty = self.is_empty();
+        let broken: Broken = found()
+            .filter_map(|(path, file)| {
+                let problem = file.first_problem(&shared).or_else(|| is_empty.then(|| first.clone()));
                 Some((path.clone(), problem?))
             })
             .collect();
-        self.entries.values().for_each(Entry::cut_back);
+        self.files.values().for_each(KnownFile::remove_link_problems);
         let (reading, usable, broken) = if broken.is_empty() {
-            self.meant = self.entries.values().flat_map(|entry| entry.meant(self.pass)).collect();
-            self.paths = self.meant.iter().flat_map(|meant| Named::of(&meant.document)).collect();
+            self.last_good = self.files.values().flat_map(|file| file.as_last_good(self.pass)).collect();
+            self.paths = self.last_good.iter().flat_map(|last| NamedPath::of(&last.document)).collect();
             (reading, owned, broken)
         } else {
-            let Meaning { reading, owned, documents, meant, broken } =
-                meaning(&mut self.entries, &self.meant, broken, &first, self.pass, &pools);
-            self.paths = documents.iter().flat_map(|document| Named::of(document)).collect();
+            let Substituted { reading, owned, documents, last_good, broken } =
+                substitute_last_good(&mut self.files, &self.last_good, broken, &first, self.pass, &pools);
+            self.paths = documents.iter().flat_map(|document| NamedPath::of(document)).collect();
             if owned {
-                self.meant = meant;
+                self.last_good = last_good;
             }
-            // Of no manifests at all nobody can say whose they were.
-            (reading, owned && !(nothing && documents.is_empty()), broken)
+            // Without any manifest the owner is unknown.
+            (reading, owned && !(is_empty && documents.is_empty()), broken)
         };
-        for (_, entry) in self.entries.iter_mut().filter(|(path, entry)| entry.seen && !broken.contains_key(*path)) {
-            (entry.good, entry.last) = (Some(self.pass), None);
+        for (_, file) in self.files.iter_mut().filter(|(path, file)| file.found && !broken.contains_key(*path)) {
+            (file.valid_in, file.last_good) = (Some(self.pass), None);
         }
-        self.silent = pools.silent;
+        self.unresponsive = pools.unresponsive;
         ManifestState { reading: Arc::new(reading), problems, content: String::new(), parsed: 0, usable }
     }
 
-    /// All documents that can be seen, as [`super::load`] links them.
-    fn link_as_written(&self, pools: &Pools) -> Linked {
+    /// Links the documents of all found files, like [`super::load`].
+    fn link_as_written(&self, pools: &ResolvedPools) -> Linked {
         let mut unread = Unread::default();
         let (mut files, mut documents) = (Vec::new(), Vec::new());
-        for (number, entry) in self.entries.values().filter(|entry| entry.seen).enumerate() {
-            unread.add(&entry.unread);
-            files.push(&entry.file);
-            documents.extend(entry.documents.iter().map(|document| Document { file: number, ..(**document).clone() }));
+        for (number, file) in self.files.values().filter(|file| file.found).enumerate() {
+            unread.add(&file.unread);
+            files.push(&file.file);
+            documents.extend(file.documents.iter().map(|document| Document { file: number, ..(**document).clone() }));
         }
-        tell_of_nothing(&files, !self.nothing_is_left());
+        report_no_documents(&files, !self.is_empty());
         link(&files, documents, &unread, pools)
     }
 }
@@ -310,13 +239,13 @@ mod tests {
         )
     }
 
-    fn silent(state: &ManifestState) -> Vec<&str> {
+    fn unresponsive(state: &ManifestState) -> Vec<&str> {
         let all = state.reading.not_allowed.iter();
         all.filter(|barred| barred.silent && barred.kind == Kind::Backend).map(|barred| barred.name.as_str()).collect()
     }
 
     #[test]
-    fn a_pool_that_hangs_holds_its_backend_and_keeps_nobody() {
+    fn a_hanging_pool_holds_its_backend_and_delays_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let real = fs::canonicalize(dir.path()).unwrap();
         let at = |path: &str| real.join(path);
@@ -332,25 +261,25 @@ mod tests {
 
         let first = reader.read(&Allowed::default());
         assert!(first.problems.is_empty() && first.usable, "{:?}", first.problems);
-        assert_eq!(silent(&first), ["a"]);
+        assert_eq!(unresponsive(&first), ["a"]);
         let barred = first.reading.not_allowed(Kind::Backend, &"a".parse::<Name>().unwrap()).unwrap();
-        assert_eq!(barred.message, format!("{} did not answer within 2 s", at("dead").display()));
-        assert_eq!(first.reading.specs.backends.len(), 2, "they are declared as before");
+        assert_eq!(barred.message, format!("{} did not respond within 2 s", at("dead").display()));
+        assert_eq!(first.reading.specs.backends.len(), 2, "both stay declared");
         for _ in 0..3 {
             assert!(Arc::ptr_eq(&first.reading, &reader.read(&Allowed::default()).reading));
             assert_eq!(hanging.threads(), 1);
         }
-        // Another way to the same pool: it cannot be known yet, and what hangs stays held.
+        // Another path to the same pool: the reader cannot know this yet, and the hanging Backend stays held.
         fs::write(at("specs/a.yaml"), backend("a", "../dead") + &backend("b", "../pool")).unwrap();
         let blind = reader.read(&Allowed::default());
-        assert!(blind.problems.is_empty() && silent(&blind) == ["a"]);
+        assert!(blind.problems.is_empty() && unresponsive(&blind) == ["a"]);
         hanging.let_go(Path::new(&at("dead")));
         wait_until_back(resolver, &at("dead"));
-        // Though no file changed, they are compared anew.
+        // The pools are compared again although no file changed.
         let seen = reader.read(&Allowed::default());
-        assert_eq!((seen.parsed, silent(&seen).len()), (0, 0));
+        assert_eq!((seen.parsed, unresponsive(&seen).len()), (0, 0));
         assert!(
-            seen.problems.iter().any(|p| p.message.contains("this is the pool that Backend a points to")),
+            seen.problems.iter().any(|p| p.message.contains("this is the pool of Backend a")),
             "{:?}",
             seen.problems
         );

@@ -1,9 +1,8 @@
-//! Where paths lead, asked so that none of them can keep the asker.
+//! Resolves paths without blocking on a file system that does not respond.
 //!
-//! A file system that does not answer (a server that is away, FUSE) keeps whoever looks at a path on it, perhaps for good: such a call
-//! has no time limit, and cannot be called off. So threads of their own look, one as long as all goes well; a path that does not
-//! answer in time is not known for now. The thread that hangs is left to itself, and until it is back nothing is asked there again: no
-//! further thread comes to hang, and nobody waits a second time.
+//! A call on an unresponsive file system (a server that is down, FUSE) may block forever, and cannot be cancelled. Paths are therefore
+//! resolved by separate threads, by one if all goes well. A path that does not respond in time is unknown. Its thread is abandoned, and
+//! the path is not tried again until that thread returns, so no second thread blocks on it and no caller waits for it twice.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -16,63 +15,63 @@ use std::time::{Duration, Instant};
 
 use foldhash::{HashMap, HashMapExt};
 
-/// So long is waited while no answer comes. A disk that was asleep, or a server that is there, takes less as a rule; and who asks for
-/// the daemon's state waits as long.
+/// Time to wait while no answer arrives. A disk that spins up, or a server that is up, usually takes less. Clients that ask for the state
+/// of the daemon wait as long.
 pub(super) const LIMIT: Duration = Duration::from_secs(2);
 
-/// So long, and another thread takes on what is left: a path that hangs must not cost those after it their limit. Local file systems
-/// answer a thousand times sooner.
+/// Time without an answer after which another thread starts on the remaining paths, so that one unresponsive path does not use up the
+/// limit of the others. Local file systems answer a thousand times faster.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// For all paths together, should each of them answer just in time. A server on the network answers 10,000 times within it.
+/// Time limit for all paths together. A server on the network answers 10,000 times within it.
 const WHOLE: Duration = Duration::from_secs(20);
 
-/// Threads that hang at one time, after which none is started and no path is known: of hosts with so many dead mounts nobody has told.
+/// Number of blocked threads at which no further one is started, and paths are unknown. No known host has as many dead mounts.
 const MOST_OUT: usize = 128;
 
-/// Bytes of stack: a path has at most 4 KiB, and a few of them are on it.
+/// Stack size in bytes: a path has at most 4 KiB, and few are on the stack.
 const STACK: usize = 256 << 10;
 
-/// Where a path leads, with no link left in it; or why that cannot be said.
-pub(super) type Led = Result<PathBuf, String>;
+/// A path with all links resolved, or why it cannot be resolved.
+pub(super) type Resolved = Result<PathBuf, String>;
 
-/// What was found out in one go, by path. What is not among it did not answer.
-pub(super) type Answers = HashMap<PathBuf, Led>;
+/// Results by path. A path that is missing here did not respond.
+pub(super) type Answers = HashMap<PathBuf, Resolved>;
 
-/// The directories that were followed in one go.
-type Directories = HashMap<PathBuf, Led>;
+/// Directories that one thread resolved.
+type Directories = HashMap<PathBuf, Resolved>;
 
-type PathQuestion = dyn Fn(&Path, &mut Directories) -> Led + Send + Sync;
+type PathQuestion = dyn Fn(&Path, &mut Directories) -> Resolved + Send + Sync;
 
-/// Asks the host.
+/// Resolves paths on this host.
 pub(super) struct Resolver {
     ask: Arc<PathQuestion>,
     limit: Duration,
     out: Arc<Out>,
 }
 
-/// The lanes in which a thread hangs, with how many do. More than one only where several asked at the same moment.
+/// The lanes with blocked threads, and the number of these. More than one thread only if several callers asked at the same time.
 type Out = Mutex<HashMap<PathBuf, usize>>;
 
-/// Paths that hang together, if they do: by one thread, one after the other.
-struct Lane {
+/// Paths that one thread resolves one after the other, because they are likely to block together.
+struct PathLane {
     key: PathBuf,
     paths: Vec<PathBuf>,
 }
 
-/// What is asked in one go.
-struct Batch {
+/// The paths of one call of [`Resolver::resolve`].
+struct PathBatch {
     work: Mutex<Work>,
     done: Condvar,
 }
 
 #[derive(Default)]
 struct Work {
-    waiting: VecDeque<Lane>,
-    /// Of those that a thread is at.
+    waiting: VecDeque<PathLane>,
+    /// The lanes that threads are working on.
     taken: Vec<PathBuf>,
     answers: Answers,
-    /// Nobody waits any longer.
+    /// Whether the caller has stopped waiting.
     over: bool,
 }
 
@@ -80,18 +79,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The one of this process: threads that hang are its own, whoever had asked.
+/// Returns the resolver of this process, which all callers share so that blocked threads are counted together.
 pub(super) fn host() -> &'static Resolver {
-    static HOST: LazyLock<Resolver> = LazyLock::new(|| Resolver::new(follow_beside, LIMIT));
+    static HOST: LazyLock<Resolver> = LazyLock::new(|| Resolver::new(resolve_in_directory, LIMIT));
     &HOST
 }
 
 impl Resolver {
-    pub(super) fn new(ask: impl Fn(&Path, &mut Directories) -> Led + Send + Sync + 'static, limit: Duration) -> Self {
+    pub(super) fn new(
+        ask: impl Fn(&Path, &mut Directories) -> Resolved + Send + Sync + 'static,
+        limit: Duration,
+    ) -> Self {
         Self { ask: Arc::new(ask), limit, out: Arc::default() }
     }
 
-    /// Follows paths, each with the lane that it is in: where one of them hangs, the others of it are not asked.
+    /// Resolves paths, each given with its lane. When one blocks, the remaining paths of its lane are not tried.
     pub(super) fn resolve<'p>(&self, paths: impl IntoIterator<Item = (&'p Path, &'p Path)>) -> Answers {
         let mut lanes: HashMap<&Path, Vec<&Path>> = HashMap::new();
         for (lane, path) in paths {
@@ -107,18 +109,18 @@ impl Resolver {
         let waiting = lanes.into_iter().map(|(key, mut paths)| {
             paths.sort_unstable();
             paths.dedup();
-            Lane { key: key.to_owned(), paths: paths.into_iter().map(Path::to_owned).collect() }
+            PathLane { key: key.to_owned(), paths: paths.into_iter().map(Path::to_owned).collect() }
         });
         let work = Work { waiting: waiting.collect(), ..Work::default() };
-        self.wait_for(&Arc::new(Batch { work: Mutex::new(work), done: Condvar::new() }))
+        self.wait_for(&Arc::new(PathBatch { work: Mutex::new(work), done: Condvar::new() }))
     }
 
-    /// Whether a thread still hangs there.
+    /// Whether a thread is blocked in a lane.
     pub(super) fn is_out(&self, lane: &Path) -> bool {
         lock(&self.out).contains_key(lane)
     }
 
-    fn wait_for(&self, batch: &Arc<Batch>) -> Answers {
+    fn wait_for(&self, batch: &Arc<PathBatch>) -> Answers {
         let began = Instant::now();
         let mut can_start = self.start(batch, 0);
         if !can_start {
@@ -143,7 +145,7 @@ impl Resolver {
         }
         work.over = true;
         work.waiting.clear();
-        // While the work is locked: a thread that comes back now finds itself among them.
+        // The work is still locked: a thread that returns now finds itself in `out`.
         let mut out = lock(&self.out);
         for lane in &work.taken {
             *out.entry(lane.clone()).or_default() += 1;
@@ -151,9 +153,9 @@ impl Resolver {
         std::mem::take(&mut work.answers)
     }
 
-    /// Starts a thread beside so many of this batch. `false` if there may be no more, or the host gives none: then what is left is not
-    /// known.
-    fn start(&self, batch: &Arc<Batch>, beside: usize) -> bool {
+    /// Starts a thread in addition to `beside` blocked ones of this batch. Returns `false` if there are too many or no thread can be
+    /// started.
+    fn start(&self, batch: &Arc<PathBatch>, beside: usize) -> bool {
         if lock(&self.out).values().sum::<usize>() + beside >= MOST_OUT {
             return false;
         }
@@ -163,7 +165,7 @@ impl Resolver {
     }
 }
 
-impl Batch {
+impl PathBatch {
     fn run(&self, ask: &PathQuestion, out: &Out) {
         let mut directories = Directories::new();
         loop {
@@ -181,11 +183,11 @@ impl Batch {
                 }
                 work.answers.insert(path, led);
             }
-            self.bring_back(&lane.key, out);
+            self.return_lane(&lane.key, out);
         }
     }
 
-    fn bring_back(&self, lane: &Path, out: &Out) {
+    fn return_lane(&self, lane: &Path, out: &Out) {
         let mut work = lock(&self.work);
         if let Some(index) = work.taken.iter().position(|taken| taken == lane) {
             work.taken.swap_remove(index);
@@ -205,11 +207,11 @@ impl Batch {
     }
 }
 
-/// As [`follow`], with the directory of the path followed once for all that is in it.
-fn follow_beside(path: &Path, directories: &mut Directories) -> Led {
+/// Resolves a path like [`resolve_path`], but its directory only once for all paths in it.
+fn resolve_in_directory(path: &Path, directories: &mut Directories) -> Resolved {
     if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
         if !directories.contains_key(parent) {
-            directories.insert(parent.to_owned(), follow(parent));
+            directories.insert(parent.to_owned(), resolve_path(parent));
         }
         if let Some(Ok(real)) = directories.get(parent) {
             let end = real.join(name);
@@ -220,48 +222,47 @@ fn follow_beside(path: &Path, directories: &mut Directories) -> Led {
             }
         }
     }
-    follow(path)
+    resolve_path(path)
 }
 
-/// Where a path leads, of which the end need not be there yet. No link is left in the answer.
+/// Resolves all links of a path. Its last parts need not exist yet.
 ///
 /// # Errors
-/// Why that cannot be said, in words: a link that leads nowhere, a directory that may not be looked into, a link of `/proc` to what
-/// its text does not say.
-fn follow(path: &Path) -> Led {
+/// A message: a dangling link, a directory that may not be searched, or a link of `/proc` whose target is not what its text says.
+fn resolve_path(path: &Path) -> Resolved {
     let mut missing = Vec::new();
     let mut there = path;
     loop {
         match fs::canonicalize(there) {
             Ok(mut real) => {
-                // Links in /proc lead elsewhere than their text says: into what another process sees as its root.
+                // A link in /proc may lead elsewhere than its text says: into the root directory of another process.
                 let same = |a: &fs::Metadata, b: &fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
                 match (fs::metadata(there), fs::metadata(&real)) {
                     (Ok(led), Ok(said)) if same(&led, &said) => {}
-                    _ => return Err(format!("{} is not what it says", there.display())),
+                    _ => return Err(format!("{} leads elsewhere than its text says", there.display())),
                 }
                 real.extend(missing.iter().rev());
                 return Ok(real);
             }
-            // What is not there is made there, and nowhere else; a link would be followed.
+            // A missing file would be created here; a dangling link would be followed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => match (there.parent(), there.file_name()) {
                 (Some(parent), Some(name)) if fs::symlink_metadata(there).is_err() => {
                     missing.push(name);
                     there = parent;
                 }
-                _ => return Err(format!("{} is a link that leads nowhere", there.display())),
+                _ => return Err(format!("{} is a dangling link", there.display())),
             },
             Err(error) => return Err(format!("{}: {error}", there.display())),
         }
     }
 }
 
-/// A host some of whose paths do not answer until they are let go.
+/// A host with paths that do not respond until they are released.
 #[cfg(test)]
 pub(super) mod hanging {
     use super::*;
 
-    /// Paths that hang, and how many threads hang there now.
+    /// The unresponsive paths, and the number of threads blocked at each.
     #[derive(Clone, Default)]
     pub(in super::super) struct Hanging(Arc<(Mutex<HashMap<PathBuf, usize>>, Condvar)>);
 
@@ -291,18 +292,18 @@ pub(super) mod hanging {
                         paths = hanging.0.1.wait(paths).unwrap();
                     }
                     drop(paths);
-                    follow_beside(path, directories)
+                    resolve_in_directory(path, directories)
                 },
                 limit,
             )
         }
     }
 
-    /// Waits until no thread hangs there.
+    /// Waits until no thread is blocked in the lane.
     pub(in super::super) fn wait_until_back(resolver: &Resolver, lane: &Path) {
         let began = Instant::now();
         while resolver.is_out(lane) {
-            assert!(began.elapsed() < Duration::from_secs(60), "it does not come back");
+            assert!(began.elapsed() < Duration::from_secs(60), "the thread does not return");
             thread::yield_now();
         }
     }
@@ -316,7 +317,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(200);
 
     #[test]
-    fn a_path_that_hangs_keeps_one_thread_and_nobody_else() {
+    fn a_hanging_path_blocks_one_thread_and_no_caller() {
         let hanging = Hanging::default();
         let (dead, good) = (Path::new("/kiln-dead"), Path::new("/"));
         hanging.hang(dead);
@@ -328,7 +329,7 @@ mod tests {
             assert!(resolver.is_out(dead) && !resolver.is_out(good));
             assert_eq!(hanging.threads(), 1);
         }
-        // Nobody waits a second time: with nothing else to ask, no thread is even started.
+        // No caller waits a second time: without another path no thread is started.
         assert!(resolver.resolve([(dead, dead)]).is_empty());
         hanging.let_go(dead);
         wait_until_back(&resolver, dead);
@@ -336,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn many_that_hang_are_waited_for_at_once_and_those_of_one_lane_by_one_thread() {
+    fn hanging_paths_are_awaited_together_and_those_of_one_lane_by_one_thread() {
         let hanging = Hanging::default();
         let dead: Vec<PathBuf> = (0..20).map(|n| format!("/kiln-dead-{n}").into()).collect();
         dead.iter().for_each(|path| hanging.hang(path));
@@ -347,7 +348,7 @@ mod tests {
         let good = Path::new("/");
         let each = dead.iter().map(|path| (path.as_path(), path.as_path()));
         assert_eq!(resolver.resolve(each.chain([(good, good)])).len(), 1);
-        // The lane as well hangs at one of them.
+        // One more thread is blocked in the lane.
         assert_eq!(hanging.threads(), 21);
         dead.iter().for_each(|path| hanging.let_go(path));
         dead.iter().for_each(|path| wait_until_back(&resolver, path));
@@ -356,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_threads_hang_and_no_more() {
+    fn the_number_of_blocked_threads_is_limited() {
         let hanging = Hanging::default();
         let dead: Vec<PathBuf> = (0..MOST_OUT + 50).map(|n| format!("/kiln-dead-{n}").into()).collect();
         dead.iter().for_each(|path| hanging.hang(path));
@@ -369,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_one_another_paths_are_followed_as_they_are_alone() {
+    fn paths_in_one_directory_resolve_as_each_alone() {
         let dir = tempfile::tempdir().unwrap();
         let at = |path: &str| dir.path().join(path);
         fs::create_dir_all(at("real/deep")).unwrap();
@@ -394,10 +395,10 @@ mod tests {
             "real",
         ] {
             let path = at(path);
-            assert_eq!(follow_beside(&path, &mut directories), follow(&path), "{path:?}");
+            assert_eq!(resolve_in_directory(&path, &mut directories), resolve_path(&path), "{path:?}");
         }
         for path in ["/", "/proc/self/root/etc", "/proc/self/fd/0", "/proc/self/environ"].map(Path::new) {
-            assert_eq!(follow_beside(path, &mut directories), follow(path), "{path:?}");
+            assert_eq!(resolve_in_directory(path, &mut directories), resolve_path(path), "{path:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! One pass of parser events over a document, before any value is built from it: places, duplicate keys, and the limits
-//! that make reading any file cheap. What passes here is safe to hand to a parser of values.
+//! Scans the parser events of a document before any value is built: places, duplicate keys, and limits on size. A document that passes
+//! is safe for a parser of values.
 
 use std::borrow::Cow;
 
@@ -12,13 +12,13 @@ use super::text::{Chunk, File, Span, quote};
 #[derive(Debug)]
 pub(super) struct Node<'a> {
     pub(super) span: Span,
-    pub(super) content: Content<'a>,
+    pub(super) content: NodeContent<'a>,
 }
 
 /// What a node holds.
 #[derive(Debug)]
-pub(super) enum Content<'a> {
-    /// A scalar: as written, whether without quotes, and, once [`super::value::settle`] has read it, what it means.
+pub(super) enum NodeContent<'a> {
+    /// A scalar: its text, whether it is without quotes, and its value once [`super::value::settle`] has set it.
     Scalar {
         text: Cow<'a, str>,
         plain: bool,
@@ -33,11 +33,11 @@ pub(super) enum Content<'a> {
 pub(super) struct Key<'a> {
     pub(super) text: Cow<'a, str>,
     pub(super) span: Span,
-    /// Not in quotes: `1:` may then be a number.
+    /// Whether it is without quotes: `1:` may then be a number.
     pub(super) plain: bool,
 }
 
-/// What a scalar means.
+/// The value of a scalar.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Scalar {
     Null,
@@ -48,22 +48,22 @@ pub(super) enum Scalar {
     Text,
 }
 
-enum Open<'a> {
+enum OpenNode<'a> {
     List(Vec<Node<'a>>),
     Map { entries: Vec<(Key<'a>, Node<'a>)>, key: Option<Key<'a>> },
 }
 
-/// What a document came to.
+/// The result of [`scan`].
 pub(super) enum Scanned<'a> {
-    /// Nothing but comments.
+    /// Only comments and blank lines.
     Empty,
-    /// Its tree; scalars are not settled yet. A key that is there twice has been reported.
+    /// The tree, with the values of scalars not set yet. Duplicate keys have been reported.
     Tree(Node<'a>),
-    /// It cannot be read; the problems say why.
+    /// The document cannot be read; the problems say why.
     Broken,
 }
 
-/// Reads the events of one document. At most `limits.nodes` nodes, `limits.depth` deep.
+/// Scans the events of one document, up to `limits.nodes` nodes and `limits.depth` deep.
 pub(super) fn scan<'a>(file: &File, chunk: Chunk<'a>, limits: &Limits) -> Scanned<'a> {
     if chunk.text.len() > limits.document_bytes {
         let blank = |line: &str| line.trim().is_empty() || line.starts_with('#') || line.trim_end() == "---";
@@ -78,7 +78,7 @@ pub(super) fn scan<'a>(file: &File, chunk: Chunk<'a>, limits: &Limits) -> Scanne
     let before = file.count();
     let mut scan = Scan { file, chunk, limits, open: Vec::new(), nodes: 0, doubles: 0 };
     match scan.run() {
-        // A key that is there twice spoils its document, and hides nothing else in it.
+        // A duplicate key makes its document invalid, and hides nothing else in it.
         _ if file.count() > before + scan.doubles => Scanned::Broken,
         Some(tree) => Scanned::Tree(tree),
         None => Scanned::Empty,
@@ -89,9 +89,9 @@ struct Scan<'a, 'f> {
     file: &'f File,
     chunk: Chunk<'a>,
     limits: &'f Limits,
-    open: Vec<(Span, Open<'a>)>,
+    open: Vec<(Span, OpenNode<'a>)>,
     nodes: usize,
-    /// Keys that are there twice.
+    /// Number of duplicate keys.
     doubles: usize,
 }
 
@@ -124,17 +124,17 @@ impl<'a> Scan<'a, '_> {
                     None
                 }
                 Event::Scalar(text, style, ..) => self.scalar(text, style == ScalarStyle::Plain, span)?,
-                // Refused, but it stands for a value: what follows is still read.
+                // Refused, but counted as a value so that the rest is still read.
                 Event::Alias(_) => self.scalar(Cow::Borrowed(""), true, span)?,
-                Event::SequenceStart(..) => self.begin(span, Open::List(Vec::new()))?,
-                Event::MappingStart(..) => self.begin(span, Open::Map { entries: Vec::new(), key: None })?,
+                Event::SequenceStart(..) => self.begin(span, OpenNode::List(Vec::new()))?,
+                Event::MappingStart(..) => self.begin(span, OpenNode::Map { entries: Vec::new(), key: None })?,
                 Event::SequenceEnd | Event::MappingEnd => self.end()?,
                 _ => None,
             };
             root = done.or(root);
         }
         // `---` alone is an empty document too.
-        root.filter(|node| !matches!(&node.content, Content::Scalar { text, plain: true, .. } if text.is_empty()))
+        root.filter(|node| !matches!(&node.content, NodeContent::Scalar { text, plain: true, .. } if text.is_empty()))
     }
 
     fn span(&self, span: saphyr_parser::Span) -> Span {
@@ -152,11 +152,11 @@ impl<'a> Scan<'a, '_> {
             let hint = "remove the lines that begin with `%`";
             return self.file.report(at, format!("the document is not valid YAML: {info}"), hint);
         }
-        let hint = "look at the indentation, colons and quotes here and on the line before";
+        let hint = "check the indentation, colons and quotes here and on the line before";
         self.file.report(at, format!("the document is not valid YAML: {info}"), hint);
     }
 
-    /// What YAML can do and manifests do not: every reader would need to agree on it.
+    /// Reports the YAML features that manifests do not use, because not every parser agrees on them.
     fn refuse(&self, event: &Event<'_>, span: Span) {
         let (anchor, tag) = match event {
             Event::Alias(_) => {
@@ -173,7 +173,7 @@ impl<'a> Scan<'a, '_> {
             self.file.report(
                 span,
                 "tags are not allowed in manifests",
-                "remove the `!…`; quotes make text of a number",
+                "remove the `!…`; put a number in quotes to make it text",
             );
         }
     }
@@ -188,34 +188,34 @@ impl<'a> Scan<'a, '_> {
         Some(())
     }
 
-    /// The outer `Option` is `None` where the document is given up.
+    /// The outer `None` ends the scan of the document.
     fn scalar(&mut self, text: Cow<'a, str>, plain: bool, span: Span) -> Option<Option<Node<'a>>> {
         self.count(span)?;
-        if let Some((_, Open::Map { key: key @ None, .. })) = self.open.last_mut() {
+        if let Some((_, OpenNode::Map { key: key @ None, .. })) = self.open.last_mut() {
             if plain && text == "<<" {
                 self.file.report(span, "merge keys are not allowed in manifests", "write the fields out");
             }
             *key = Some(Key { text, span, plain });
             return Some(None);
         }
-        // What is not there has no place of its own: its key has.
+        // An empty value has no place of its own: use that of its key.
         let span = match self.open.last() {
-            Some((_, Open::Map { key: Some(key), .. })) if text.is_empty() && plain => key.span,
+            Some((_, OpenNode::Map { key: Some(key), .. })) if text.is_empty() && plain => key.span,
             _ => span,
         };
-        let node = Node { span, content: Content::Scalar { text, plain, means: Scalar::Text } };
+        let node = Node { span, content: NodeContent::Scalar { text, plain, means: Scalar::Text } };
         Some(self.attach(node))
     }
 
-    fn begin(&mut self, span: Span, open: Open<'a>) -> Option<Option<Node<'a>>> {
+    fn begin(&mut self, span: Span, open: OpenNode<'a>) -> Option<Option<Node<'a>>> {
         self.count(span)?;
-        if let Some((_, Open::Map { key: None, .. })) = self.open.last() {
+        if let Some((_, OpenNode::Map { key: None, .. })) = self.open.last() {
             self.file.report(span, "a key must be text, not a list or a map", "put templates like `{{…}}` in quotes");
             return None;
         }
         if self.open.len() >= self.limits.depth {
             let message = format!("values are nested more than {} deep", self.limits.depth);
-            self.file.report(span, message, "no manifest needs this: look for brackets that are not closed");
+            self.file.report(span, message, "no manifest needs this: check for brackets that are not closed");
             return None;
         }
         self.open.push((span, open));
@@ -225,10 +225,10 @@ impl<'a> Scan<'a, '_> {
     fn end(&mut self) -> Option<Option<Node<'a>>> {
         let (span, open) = self.open.pop()?;
         let content = match open {
-            Open::List(items) => Content::List(items),
-            Open::Map { entries, .. } => {
+            OpenNode::List(items) => NodeContent::List(items),
+            OpenNode::Map { entries, .. } => {
                 self.duplicates(&entries);
-                Content::Map(entries)
+                NodeContent::Map(entries)
             }
         };
         Some(self.attach(Node { span, content }))
@@ -239,18 +239,18 @@ impl<'a> Scan<'a, '_> {
         keys.sort_by(|a, b| a.text.cmp(&b.text).then(a.span.cmp(&b.span)));
         for pair in keys.windows(2).filter(|pair| pair[0].text == pair[1].text) {
             let message =
-                format!("the key {} is here twice; the other is on line {}", quote(&pair[1].text), pair[0].span.line);
+                format!("the key {} occurs twice; the first is on line {}", quote(&pair[1].text), pair[0].span.line);
             self.file.report(pair[1].span, message, "keep one of the two");
             self.doubles += 1;
         }
     }
 
-    /// Puts a finished node into what is open around it; the outermost is handed back.
+    /// Adds a finished node to the enclosing list or map. Returns the outermost node.
     fn attach(&mut self, node: Node<'a>) -> Option<Node<'a>> {
         match self.open.last_mut() {
             None => return Some(node),
-            Some((_, Open::List(items))) => items.push(node),
-            Some((_, Open::Map { entries, key })) => {
+            Some((_, OpenNode::List(items))) => items.push(node),
+            Some((_, OpenNode::Map { entries, key })) => {
                 if let Some(key) = key.take() {
                     entries.push((key, node));
                 }

@@ -1,4 +1,4 @@
-//! The tables of fields for editors: JSON Schema, of which `kiln explain` is made too.
+//! Generates JSON Schema from the tables of fields, for editors and `kiln explain`.
 
 use serde_json::{Map, Value, json};
 
@@ -6,7 +6,7 @@ use crate::driver::settings as drivers;
 use crate::model::table::{Choices, FieldForm, FieldRule, FieldTable, Text};
 use crate::model::{Kind, Meta, Percent};
 
-/// The JSON Schema (draft 2020-12) of documents of a kind; without one, of every kind, told apart by `kind`.
+/// Returns the JSON Schema (draft 2020-12) of documents of a kind, or of all kinds, distinguished by `kind`.
 pub fn schema(kind: Option<Kind>) -> Value {
     let mut definitions = Definitions::default();
     let mut root = match kind {
@@ -22,7 +22,7 @@ pub fn schema(kind: Option<Kind>) -> Value {
     root
 }
 
-/// What is referred to, by name.
+/// The definitions in `$defs`, by name.
 #[derive(Default)]
 struct Definitions(Map<String, Value>);
 
@@ -47,7 +47,7 @@ impl Definitions {
         })
     }
 
-    /// The map of a table, with the sections of the drivers for a kind.
+    /// Returns the map of a table, with the driver sections of a kind.
     fn table(&mut self, table: &FieldTable, spec_of: Option<Kind>) -> Value {
         if !self.0.contains_key(table.name) {
             let mut properties: Map<String, Value> =
@@ -58,7 +58,7 @@ impl Definitions {
                 let mut section = self.table(&driver.settings, None);
                 section["description"] = json!(format!("For `driver: {}`.", driver.name));
                 properties.insert(driver.name.to_owned(), section);
-                // Of other drivers.
+                // Sections of drivers without a table.
                 map["additionalProperties"] = json!({"type": "object"});
             }
             map["properties"] = Value::Object(properties);
@@ -89,7 +89,7 @@ impl Definitions {
     fn form(&mut self, form: &FieldForm) -> Value {
         match *form {
             FieldForm::Bool => json!({"type": "boolean"}),
-            // The limit of the type says nothing to a person.
+            // The maximum of the type is no useful limit.
             FieldForm::Whole { min, max } if max > u64::from(u32::MAX) => json!({"type": "integer", "minimum": min}),
             FieldForm::Whole { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
             FieldForm::Factor => json!({"type": "number", "minimum": 0.01, "maximum": 1000}),
@@ -168,7 +168,7 @@ fn words(choices: &Choices) -> Value {
     json!({"description": choices.doc, "oneOf": words.collect::<Vec<_>>()})
 }
 
-/// The overcommit of most drivers, and of those that differ.
+/// Returns the default of `overcommit`, and those of drivers that differ.
 fn of_drivers() -> String {
     let shown = |share: Option<Percent>| {
         share.map_or("no limit".to_owned(), |share| format!("{:.1}", f64::from(share.0) / 100.0))
@@ -221,7 +221,7 @@ mod tests {
             .iter()
             .find(|p| p.message.contains("\"zzz\""))
             .unwrap_or_else(|| panic!("{document}: {problems:#?}"));
-        let known = unknown.hint.as_deref().unwrap().strip_prefix("known here: ").unwrap();
+        let known = unknown.hint.as_deref().unwrap().strip_prefix("known fields: ").unwrap();
         let known: BTreeSet<&str> = known.split(", ").collect();
         let declared: BTreeSet<&str> = properties.keys().map(String::as_str).collect();
         assert_eq!(known, declared, "{kind} {path:?}: the reader's fields, and the schema's");

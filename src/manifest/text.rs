@@ -1,24 +1,24 @@
-//! A file's text with its lines, and the problems found in it.
+//! The text of a manifest file with its lines, and the problems found in it.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Problem;
-use super::render::clip;
+use super::problem::{Problem, clip};
 use crate::model::SourcePlace;
+use crate::text::is_unsafe;
 
-/// Lines longer than this are shown up to here only. Longer than any line a person writes, and small enough that a thousand
-/// problems on one line of a megabyte take no memory worth naming.
+/// Characters of a line that an excerpt shows. More than handwritten lines have, and few enough that a thousand problems on one line of
+/// a megabyte take little memory.
 const EXCERPT_CHARS: usize = 400;
 
-/// Problems that are kept of one file; the rest is counted. Ten times what is shown, so that sorting still finds the first ones.
+/// Problems that are kept per file; further ones are counted. Ten times as many as are shown, so that sorting finds the first ones.
 const KEPT: usize = 1000;
 
-/// Words that mark a line as one that may hold a secret: it is never repeated in a problem.
+/// Words of lines that may contain a secret. Problems never show such a line.
 const SECRET_WORDS: [&str; 4] = ["password", "passphrase", "secret", "credential"];
 
-/// Where something stands in its file. Lines and columns count from 1, columns and `len` in characters.
+/// A range within a file. Lines and columns count from 1; columns and `len` are in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Span {
     pub(super) line: u32,
@@ -30,107 +30,107 @@ impl Span {
     pub(super) const START: Span = Span { line: 1, column: 1, len: 0 };
 }
 
-/// A document's share of its file. A line that begins with `---` and a blank begins a document wherever it stands, inside of
-/// scalars too, so that files can be cut before they are parsed, and a syntax error costs one document.
+/// The part of a file with one document. A line that begins with `---` and a blank starts a document even inside a scalar, so files can
+/// be split before they are parsed, and a syntax error affects one document only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Chunk<'a> {
-    /// The number of its first line.
+    /// Number of its first line.
     pub(super) first_line: u32,
     pub(super) text: &'a str,
 }
 
-/// One file of manifests, read.
+/// A manifest file.
 pub(super) struct File {
-    /// As shown: what was given on the command line, and the path below it.
+    /// Its name in messages: the path from the command line, and the path below it.
     pub(super) name: Arc<str>,
-    /// What relative paths in it are relative to; absolute.
+    /// The absolute directory from which relative paths in it start.
     pub(super) directory: PathBuf,
     text: String,
-    /// The bytes of the file, where the text is not all of them as they are.
-    odd: Option<Vec<u8>>,
-    /// Where each line begins, in bytes.
+    /// The bytes of the file, where they differ from the text.
+    original: Option<Vec<u8>>,
+    /// Byte offsets of the lines.
     lines: Vec<u32>,
-    found: RefCell<Found>,
-    /// Paths in the document that is being read.
+    problems: RefCell<FileProblems>,
+    /// Paths in the current document.
     paths: RefCell<Vec<PathBuf>>,
 }
 
-/// How many problems of a file there were at some moment: [`File::cut_back`].
+/// The number of problems of a file at some time: see [`File::remove_problems_after`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(super) struct ProblemMark {
     kept: usize,
     total: usize,
 }
 
 #[derive(Default)]
-struct Found {
+struct FileProblems {
     kept: Vec<Problem>,
     total: usize,
 }
 
 impl File {
-    /// `bytes` must be UTF-8 without control characters; otherwise the file has no text, and the problem says why.
+    /// Creates a file. If `bytes` are not UTF-8 text without unsafe characters, the file has no text, and a problem says why.
     pub(super) fn new(name: impl Into<Arc<str>>, directory: PathBuf, bytes: Vec<u8>) -> Self {
-        let mut odd = None;
+        let mut original = None;
         let (bytes, problem) = match String::from_utf8(bytes) {
             Ok(text) => (text, None),
             Err(error) => {
                 let valid = error.utf8_error().valid_up_to();
                 let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
-                odd = Some(error.into_bytes());
-                (text, Some((valid, "the file is not UTF-8 text from here on".to_owned(), "save it as UTF-8")))
+                original = Some(error.into_bytes());
+                (text, Some((valid, "the file is not UTF-8 from here on".to_owned(), "save it as UTF-8")))
             }
         };
         let text = match bytes.strip_prefix('\u{feff}').map(str::to_owned) {
             Some(text) => {
-                odd.get_or_insert(bytes.into_bytes());
+                original.get_or_insert(bytes.into_bytes());
                 text
             }
             None => bytes,
         };
         let lines = line_starts(&text);
-        let (found, paths) = (RefCell::default(), RefCell::default());
-        let mut file = Self { name: name.into(), directory, text, odd, lines, found, paths };
+        let (problems, paths) = (RefCell::default(), RefCell::default());
+        let mut file = Self { name: name.into(), directory, text, original, lines, problems, paths };
         let problem = misleading(&file.text).or(problem);
         if let Some((at, message, hint)) = problem {
             file.report(file.span_of(at), message, hint);
             let text = std::mem::take(&mut file.text);
-            file.odd.get_or_insert(text.into_bytes());
+            file.original.get_or_insert(text.into_bytes());
         }
         file
     }
 
-    /// No file but its name: where documents stand of which only the meaning is still known.
+    /// Creates a file without text, for documents of earlier content.
     pub(super) fn named(name: Arc<str>) -> Self {
         Self {
             name,
             directory: PathBuf::new(),
             text: String::new(),
-            odd: None,
+            original: None,
             lines: vec![0],
-            found: RefCell::default(),
+            problems: RefCell::default(),
             paths: RefCell::default(),
         }
     }
 
-    /// A file that could not be read, or the whole of SPECS; its problems stand at 1:1.
+    /// Creates a file that could not be read, or all of SPECS, with a problem at 1:1.
     pub(super) fn unread(name: impl Into<Arc<str>>, message: impl Into<String>, hint: impl Into<String>) -> Self {
         let file = Self::named(name.into());
         file.report(Span::START, message, hint);
         file
     }
 
-    /// All that was read.
+    /// Returns the bytes of the file.
     pub(super) fn bytes(&self) -> &[u8] {
-        self.odd.as_deref().unwrap_or(self.text.as_bytes())
+        self.original.as_deref().unwrap_or(self.text.as_bytes())
     }
 
-    /// Notes a path that the document being read names.
-    pub(super) fn note_path(&self, path: PathBuf) {
+    /// Records a path that the current document names.
+    pub(super) fn record_path(&self, path: PathBuf) {
         self.paths.borrow_mut().push(path);
     }
 
-    /// The paths noted since this was asked last.
+    /// Returns the paths recorded since the last call.
     pub(super) fn take_paths(&self) -> Vec<PathBuf> {
         self.paths.take()
     }
@@ -142,7 +142,7 @@ impl File {
         Span { line: line as u32, column: column as u32 + 1, len: 1 }
     }
 
-    /// The text of a line, without its end.
+    /// Returns the text of a line without its line end.
     fn line(&self, number: u32) -> &str {
         let index = (number as usize).saturating_sub(1);
         let Some(start) = self.lines.get(index) else { return "" };
@@ -150,7 +150,7 @@ impl File {
         self.text.get(*start as usize..end).unwrap_or("").trim_end_matches(['\n', '\r'])
     }
 
-    /// The documents, in order.
+    /// Returns the documents in order.
     pub(super) fn chunks(&self) -> impl Iterator<Item = Chunk<'_>> {
         let marks = |index: usize| {
             let rest = &self.text[self.lines[index] as usize..];
@@ -168,7 +168,7 @@ impl File {
         })
     }
 
-    /// Notes a problem and shows its line, unless that line may hold a secret.
+    /// Records a problem with its line, unless that line may contain a secret.
     pub(super) fn report(&self, span: Span, message: impl Into<String>, hint: impl Into<String>) {
         let excerpt = (!self.is_full() && span.column as usize <= EXCERPT_CHARS).then(|| self.excerpt(span)).flatten();
         self.push(span, message.into(), hint.into(), excerpt);
@@ -177,7 +177,7 @@ impl File {
     fn excerpt(&self, span: Span) -> Option<(String, u32)> {
         let start = |number| self.line(number).chars().take(EXCERPT_CHARS).collect::<String>();
         let text = start(span.line);
-        // A value may stand on the line after its key.
+        // A value may be on the line after its key.
         let above = start(span.line.saturating_sub(1).max(1));
         let secret = |text: &str| {
             let lower = text.to_ascii_lowercase();
@@ -190,51 +190,51 @@ impl File {
         Some((text, span.len.clamp(1, room.max(1))))
     }
 
-    /// Whether there are so many problems that further ones are only counted: nothing need be spent on their words.
+    /// Whether further problems are only counted, so that their messages need not be written.
     pub(super) fn is_full(&self) -> bool {
-        self.found.borrow().kept.len() >= KEPT
+        self.problems.borrow().kept.len() >= KEPT
     }
 
-    /// Notes a problem without showing its line.
+    /// Records a problem without its line.
     pub(super) fn report_hidden(&self, span: Span, message: impl Into<String>, hint: impl Into<String>) {
         self.push(span, message.into(), hint.into(), None);
     }
 
     fn push(&self, span: Span, message: String, hint: String, excerpt: Option<(String, u32)>) {
-        let mut found = self.found.borrow_mut();
-        found.total += 1;
-        if found.kept.len() < KEPT {
+        let mut problems = self.problems.borrow_mut();
+        problems.total += 1;
+        if problems.kept.len() < KEPT {
             let hint = (!hint.is_empty()).then_some(hint);
-            found.kept.push(Problem { place: self.place(span), message, hint, excerpt });
+            problems.kept.push(Problem { place: self.place(span), message, hint, excerpt });
         }
     }
 
-    /// How many problems there are so far: a reader that adds none has succeeded.
+    /// Returns the number of problems so far. Reading succeeded if it added none.
     pub(super) fn count(&self) -> usize {
-        self.found.borrow().total
+        self.problems.borrow().total
     }
 
-    /// How many problems there are so far.
-    pub(super) fn mark(&self) -> Mark {
-        let found = self.found.borrow();
-        Mark { kept: found.kept.len(), total: found.total }
+    /// Marks the current end of the problems.
+    pub(super) fn mark(&self) -> ProblemMark {
+        let problems = self.problems.borrow();
+        ProblemMark { kept: problems.kept.len(), total: problems.total }
     }
 
-    /// Forgets the problems that were found since.
-    pub(super) fn cut_back(&self, mark: Mark) {
-        let mut found = self.found.borrow_mut();
-        found.kept.truncate(mark.kept);
-        found.total = mark.total;
+    /// Removes the problems that were recorded after the mark.
+    pub(super) fn remove_problems_after(&self, mark: ProblemMark) {
+        let mut problems = self.problems.borrow_mut();
+        problems.kept.truncate(mark.kept);
+        problems.total = mark.total;
     }
 
     pub(super) fn place(&self, span: Span) -> SourcePlace {
         SourcePlace { file: self.name.clone(), line: span.line, column: span.column }
     }
 
-    /// The problems in order, each once, at most `shown`; then how many there are beyond.
+    /// Returns the problems in order without duplicates, at most `shown`, and then the number of further ones.
     pub(super) fn problems(&self, shown: usize) -> Vec<Problem> {
         let (mut kept, total) = {
-            let Found { kept, total } = &*self.found.borrow();
+            let FileProblems { kept, total } = &*self.problems.borrow();
             (kept.clone(), *total)
         };
         let order = |p: &Problem| (p.place.line, p.place.column);
@@ -245,40 +245,30 @@ impl File {
         kept.truncate(shown);
         if let (true, Some(last)) = (more > 0, kept.last()) {
             let message = format!("{more} more problem{} in this file", if more == 1 { " is" } else { "s are" });
-            let hint = Some("mend those above first".to_owned());
+            let hint = Some("fix the problems above first".to_owned());
             kept.push(Problem { place: last.place.clone(), message, hint, excerpt: None });
         }
         kept
     }
 }
 
-/// The first character that makes people and parsers read different texts: its place in bytes, what to say, and a hint.
+/// Returns the first character that people and parsers may read differently: its byte offset, a message and a hint.
 fn misleading(text: &str) -> Option<(usize, String, &'static str)> {
     let bytes = text.as_bytes();
     let at_fault = |(at, c): &(usize, char)| match c {
         '\t' | '\n' => false,
-        // YAML ends a line here, and a terminal writes over the one before.
+        // YAML ends a line here, and a terminal overwrites the line.
         '\r' => bytes.get(at + 1) != Some(&b'\n'),
-        c => c.is_control() || is_unseen(*c),
+        c => is_unsafe(*c),
     };
     let (at, c) = text.char_indices().find(at_fault)?;
     if c == '\r' {
-        let message = "a carriage return without a line feed: YAML begins a line here, and many tools show none";
+        let message =
+            "a carriage return without a line feed: YAML starts a new line here, but many tools do not show it";
         return Some((at, message.to_owned(), "end lines with a line feed, or with a carriage return and a line feed"));
     }
-    let message = format!("the file holds the character U+{:04X}, which has no place in a manifest", c as u32);
+    let message = format!("the file contains the character U+{:04X}, which manifests must not contain", c as u32);
     Some((at, message, "remove it"))
-}
-
-/// Whether a character takes no room where it stands, hides or reorders its neighbours, or ends a line for some readers only:
-/// Unicode's categories Cf, Zl and Zp, and the fillers that are letters by category. (Of version 16; variation selectors, which
-/// choose between pictures, do none of this.)
-fn is_unseen(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
-        | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
-        | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e00ff}')
 }
 
 fn line_starts(text: &str) -> Vec<u32> {
@@ -286,19 +276,19 @@ fn line_starts(text: &str) -> Vec<u32> {
     std::iter::once(0).chain(ends.map(|(index, _)| u32::try_from(index + 1).unwrap_or(u32::MAX))).collect()
 }
 
-/// A value as shown in messages: in quotes, and not longer than a person reads.
+/// Quotes a value for messages, truncated to 60 characters.
 pub(super) fn quote(text: &str) -> String {
     format!("\"{}\"", clip(text, 60))
 }
 
-/// The candidate that was probably meant.
+/// Returns the candidate that is closest to `text`, if any is close enough.
 pub(super) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let (lower, len) = (text.to_lowercase(), text.chars().count());
     candidates
         .into_iter()
         .filter_map(|candidate| {
-            // A third of the letters may differ: beyond that, guesses are more often wrong than right. Lengths that differ by more
-            // need no comparison, whose time is the product of both.
+            // At most a third of the letters may differ; beyond that, most guesses are wrong. The comparison takes time in the
+            // product of both lengths, so lengths that differ by more are not compared.
             let most = candidate.chars().count().max(3) / 3;
             let near = len.abs_diff(candidate.chars().count()) <= most;
             let distance = near.then(|| strsim::osa_distance(&lower, &candidate.to_lowercase()))?;

@@ -1,15 +1,15 @@
-//! The values of a document, by `serde_yaml`. Its tree and that of the events must be the same: a document that two parsers
-//! read differently is refused, whichever of them is right.
+//! Reads the values of a document with `serde_yaml`, and compares its tree with the one from parser events. A document that the two
+//! parsers read differently is refused.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::scan::{Content, Node, Scalar};
+use super::scan::{Node, NodeContent, Scalar};
 use super::text::{Chunk, File, Span};
 
-/// Fills in what each scalar of `node` means. The document has passed [`super::scan::scan`], so that its values are bounded.
-/// `None`: not possible, and the problem says why.
+/// Sets the value of each scalar in `node`. The document has passed [`super::scan::scan`], so its size is bounded. Returns `None`, with a
+/// problem reported, if the values cannot be read.
 pub(super) fn settle(file: &File, chunk: Chunk<'_>, node: &mut Node<'_>) -> Option<()> {
     let value: Value = match serde_yaml::from_str(chunk.text) {
         Ok(value) => value,
@@ -20,35 +20,36 @@ pub(super) fn settle(file: &File, chunk: Chunk<'_>, node: &mut Node<'_>) -> Opti
                 len: 1,
             });
             let text = error.to_string();
-            // Its words for a number beyond 64 bits repeat the number, which may be a secret written without quotes.
+            // The message about a number beyond 64 bits repeats the number, which may be a secret without quotes.
             if text.contains("128") {
                 file.report(at, "this number is too large", "put it in quotes if it is text");
                 return None;
             }
-            let hint = "look at the indentation, colons and quotes here and on the line before";
-            // The lines that it names are counted from the beginning of the document.
+            let hint = "check the indentation, colons and quotes here and on the line before";
+            // The line numbers in the message count from the start of the document.
             let text = text.split(" at line ").next().unwrap_or_default();
             file.report(at, format!("the document is not valid YAML: {text}"), hint);
             return None;
         }
     };
-    let two_ways = |at: Span, hint: &str| file.report(at, "this can be read in two ways", hint);
+    let ambiguous = |at: Span, hint: &str| file.report(at, "this is ambiguous: YAML parsers read it differently", hint);
     let mut odd = Vec::new();
     let agreed = agree(node, &value, &mut odd);
     for at in odd {
-        two_ways(at, "write numbers as plain digits, and `true` or `false`; put text in quotes");
+        ambiguous(at, "write numbers as plain digits, and `true` or `false`; put text in quotes");
     }
-    agreed.map_err(|at| two_ways(at, "put the value in quotes, without line breaks or unusual blanks")).ok()
+    agreed.map_err(|at| ambiguous(at, "put the value in quotes, without line breaks or unusual blanks")).ok()
 }
 
-/// Where the two differ, if they do; and where they do not, but other readers would. Recursion is as deep as the scan allowed.
+/// Compares the two trees. Fails with the first place where they differ; `odd` collects the scalars that other parsers read
+/// differently. The recursion is as deep as the scan allowed.
 fn agree(node: &mut Node<'_>, value: &Value, odd: &mut Vec<Span>) -> Result<(), Span> {
     let span = node.span;
     match (&mut node.content, value) {
-        (Content::List(items), Value::List(values)) if items.len() == values.len() => {
+        (NodeContent::List(items), Value::List(values)) if items.len() == values.len() => {
             items.iter_mut().zip(values).try_for_each(|(item, value)| agree(item, value, odd))
         }
-        (Content::Map(entries), Value::Map(values)) if entries.len() == values.len() => {
+        (NodeContent::Map(entries), Value::Map(values)) if entries.len() == values.len() => {
             entries.iter_mut().zip(values).try_for_each(|((key, item), (name, value))| {
                 let same = match name {
                     Value::Scalar(Scalar::Text, name) => *name == key.text,
@@ -58,13 +59,13 @@ fn agree(node: &mut Node<'_>, value: &Value, odd: &mut Vec<Span>) -> Result<(), 
                 if same { agree(item, value, odd) } else { Err(key.span) }
             })
         }
-        (Content::Scalar { text, plain, means }, Value::Scalar(scalar, string)) => {
-            // Whether a block that the file's end cuts off ends in a line end is the one harmless difference.
+        (NodeContent::Scalar { text, plain, means }, Value::Scalar(scalar, string)) => {
+            // The trees may differ in a trailing line feed of a block at the end of the file, which is harmless.
             let same = match scalar {
                 Scalar::Text => string.trim_end_matches('\n') == text.trim_end_matches('\n'),
                 _ => *plain,
             };
-            // Signs, leading zeroes, bases, powers and `True` are not read alike everywhere.
+            // Parsers disagree on signs, leading zeroes, bases, exponents and `True`.
             let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
             let plain_number = |text: &str| text == "0" || (!text.starts_with('0') && digits(text));
             let is_odd = match scalar {
@@ -85,9 +86,9 @@ fn agree(node: &mut Node<'_>, value: &Value, odd: &mut Vec<Span>) -> Result<(), 
     }
 }
 
-/// As `serde_yaml` reads it; its own `Value` has no room for a key that is there twice, which is reported already.
+/// A value as `serde_yaml` reads it. Unlike its own `Value` it allows duplicate keys, which are reported already.
 enum Value {
-    /// With its text, if text it is.
+    /// A scalar, with its text if it is text.
     Scalar(Scalar, String),
     List(Vec<Value>),
     Map(Vec<(Value, Value)>),

@@ -1,4 +1,4 @@
-//! Text for people: made safe, painted, aligned, and one form each for times, counts, sizes and shell words. Pure.
+//! Formats text for people: escapes, colours and aligns it, and formats times, counts, sizes and shell words. Pure.
 
 mod escape;
 mod paint;
@@ -7,7 +7,7 @@ mod size;
 mod table;
 mod time;
 
-pub use escape::escape;
+pub use escape::{escape, is_unsafe};
 pub use paint::Paint;
 pub use shell::quoted;
 pub use size::{counted, exact};

@@ -13,7 +13,7 @@ fn text_that_a_reviewer_does_not_see_is_refused_and_nothing_is_done() {
         ),
         (format!("{volume}spec: {{backend: fast, size: 1Mi}} # \u{202e}etirw\n"), "U+202E"),
         (format!("{volume}spec: {{backend: fast, size: 010Gi}}\n"), "octal"),
-        (volume.replace("db", "010") + "spec: {backend: fast, size: 1Mi}\n", "read in two ways"),
+        (volume.replace("db", "010") + "spec: {backend: fast, size: 1Mi}\n", "is ambiguous"),
     ] {
         let sandbox = Sandbox::new();
         sandbox.write("specs/stack.yaml", &format!("{STACK}{text}"));

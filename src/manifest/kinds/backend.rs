@@ -1,22 +1,22 @@
-//! The section of the driver, in Backends and Targets, and what Backends have besides.
+//! The driver sections of Backends and Targets, and the checks of Backends.
 
-use super::{BackendBody, Pool, PoolPlace, Reference};
+use super::document::{BackendBody, Pool, PoolPlace, Reference};
 use crate::driver::settings as drivers;
 use crate::manifest::fields::{At, Fields};
 use crate::manifest::read;
 use crate::model::table::{Setting, Settings};
 use crate::model::{BackendSpec, DriverTable, Kind, Meta};
 
-/// What was read of a driver's section.
+/// A driver's section.
 pub(super) struct Section<'a> {
     table: Option<&'static DriverTable>,
-    /// Where it is, if it is there.
+    /// Its place, if it is written.
     at: Option<At<'a>>,
-    /// `None` if it is missing and nothing is known of the settings, or must be there.
+    /// `None` if the section is required and missing, or if the driver has no table.
     settings: Option<Settings>,
 }
 
-/// Reads the section of the driver, and refuses those of others. Ends the map: nothing else in it is known.
+/// Reads the section of the driver, and reports the sections of other drivers and all unknown fields.
 pub(super) fn section<'a>(
     mut fields: Fields<'a>,
     kind: Kind,
@@ -35,7 +35,7 @@ pub(super) fn section<'a>(
         }
     }
     if let (Some(driver), None) = (driver, read.table) {
-        // Its fields are the driver's own matter; that there is a map is ours.
+        // Only such a driver knows its fields; the section must at least be a map.
         fields.peek(driver).map(|at| at.entries());
     }
     fields.finish_except(driver.unwrap_or_default());
@@ -86,7 +86,7 @@ pub(super) fn backend(
     Some(BackendBody { spec, driver_span: driver_at?.span(), pool })
 }
 
-/// The pool that a section points to, if it says so.
+/// Returns the pool that a section names, if it names one.
 fn pool(section: At<'_>, table: &DriverTable, settings: &Settings) -> Option<Pool> {
     let written = section.fields()?;
     let mut keys = table.settings.all().filter(|field| field.is_key);

@@ -1,25 +1,25 @@
-//! What fields of one document have to do with one another: a table says only what each may be by itself.
+//! Checks across the fields of one document. The tables of fields constrain only single fields.
 
 use crate::manifest::fields::{At, Fields};
 use crate::manifest::text::quote;
 use crate::model::table::{Setting, Settings};
 
-/// Of a Volume.
+/// Checks a Volume.
 pub(super) fn volume(fields: &Fields<'_>) {
     if fields.peek("adopt").is_some() {
         for at in ["source", "object"].into_iter().filter_map(|name| fields.peek(name)) {
-            let hint = "keep `adopt` to take over what exists, or remove it to make a new volume";
-            at.wrong("has no meaning together with `adopt`", hint);
+            let hint = "keep `adopt` to adopt an existing object, or remove it to create a new volume";
+            at.wrong("cannot be combined with `adopt`", hint);
         }
     }
 }
 
-/// Of an Export.
+/// Checks an Export.
 pub(super) fn export(fields: &Fields<'_>, values: &Settings) {
     let is = |field: &str, value: bool| values.get(field) == Some(&Setting::Bool(value));
     if let (Some(at), Some(_)) = (fields.peek("readOnly").filter(|_| is("readOnly", false)), values.get("snapshot")) {
-        let hint = "remove the field, or export a volume made from the snapshot";
-        at.wrong("is false, and a snapshot never changes", hint);
+        let hint = "remove the field, or export a volume created from the snapshot";
+        at.wrong("is false, but a snapshot is always read-only", hint);
     }
     let listed = fields.peek("initiators").or_else(|| fields.peek("networks")).is_some();
     if let Some(at) = fields.peek("openToAll").filter(|_| listed && is("openToAll", true)) {
@@ -35,7 +35,7 @@ pub(super) fn export(fields: &Fields<'_>, values: &Settings) {
 }
 
 fn initiator(at: At<'_>, protocol: &str) {
-    // What is wrong with it as a text has been said.
+    // Problems with the text itself have been reported.
     let Some(text) = at.quietly(|at| at.line(223)) else { return };
     let prefixes: &[&str] = match protocol {
         "iscsi" | "iser" => &["iqn.", "eui.", "naa."],

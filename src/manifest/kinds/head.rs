@@ -1,22 +1,23 @@
-//! What every document has: `apiVersion`, `kind`, `metadata`, `spec`.
+//! Reads the fields that every document has: `apiVersion`, `kind`, `metadata`, `spec`.
 
 use std::collections::BTreeMap;
 
-use super::{Body, Document, Reference, backend, checks};
+use super::document::{Body, Document, Reference};
+use super::{backend, checks};
 use crate::manifest::fields::{At, Fields};
 use crate::manifest::read;
-use crate::manifest::scan::{Content, Node};
+use crate::manifest::scan::{Node, NodeContent};
 use crate::manifest::text::{File, Span, closest, quote};
 use crate::model::table::{FieldValue, Setting};
 use crate::model::{ApprovalSpec, ExportSpec, Kind, Meta, Name, Owner, SnapshotSpec, Stack, TargetSpec, VolumeSpec};
 
-/// The only version there is.
+/// The only version of the manifest format.
 const API_VERSION: &str = "kiln/v1";
 
-/// Reads a document; `before` it, so many problems were known of its file. `None`: its kind or name cannot be known; the problems say
-/// why.
+/// Reads a document. `before`: the number of problems of its file so far. Returns `None`, with the problems reported, if its kind or
+/// name is unknown.
 pub(in crate::manifest) fn document(file: &File, node: &Node<'_>, before: usize) -> Option<Document> {
-    // Those of a document that could not be read belong to no other.
+    // Discard the paths of an earlier document that could not be read.
     file.take_paths();
     let at = At::document(file, node);
     let mut fields = at.fields()?;
@@ -27,20 +28,20 @@ pub(in crate::manifest) fn document(file: &File, node: &Node<'_>, before: usize)
     fields.finish();
     let name_at = metadata.as_ref().and_then(|fields| fields.peek("name"));
     let named = metadata.and_then(|fields| read_metadata(fields, kind));
-    // Readers fall back to defaults where a value is wrong: that was reported, and drops the whole document below.
-    // Nothing below `spec` can be judged without the kind, but with it everything can, whatever else is wrong.
+    // A wrong value was reported and replaced by its default; the check at the end drops the whole document.
+    // `spec` can be checked as soon as the kind is known, whatever else is wrong.
     let kind = kind?;
     let mut references = Vec::new();
     let meta = named.as_ref().map(|named| named.meta.clone());
     let spec_fields = spec.and_then(|at| at.fields());
     let backend_written = spec_fields.as_ref().is_some_and(|fields| fields.peek("backend").is_some());
     let body = spec_fields.and_then(|fields| body(fields, kind, name_at, meta, &mut references));
-    // Which document it is cannot be said where that is written twice.
+    // A document whose kind or name is written twice has no identity.
     let metadata = entries(node, "metadata");
     let twice = entries(node, "kind").len() > 1
         || metadata.len() > 1
         || metadata.first().is_some_and(|metadata| entries(metadata, "name").len() > 1);
-    let Named { meta, name_span, renamed_from } = named.filter(|_| !twice)?;
+    let ReadMetadata { meta, name_span, renamed_from } = named.filter(|_| !twice)?;
     Some(Document {
         file: 0,
         kind,
@@ -56,7 +57,7 @@ pub(in crate::manifest) fn document(file: &File, node: &Node<'_>, before: usize)
     })
 }
 
-/// What `spec` declares.
+/// Reads `spec`.
 fn body(
     mut fields: Fields<'_>,
     kind: Kind,
@@ -67,7 +68,7 @@ fn body(
     let mut values = read::table(&mut fields, kind.table().spec, references);
     match kind {
         Kind::Stack => {
-            // The owner is part of every native name, so that it is shorter than other names.
+            // The owner is part of every native name, so it must be shorter than other names.
             let owner: Option<Owner> = name.filter(|_| meta.is_some()).and_then(|at| at.label());
             fields.finish();
             Stack::from_values(&mut values, owner?, true).map(Body::Stack)
@@ -104,10 +105,12 @@ fn body(
     }
 }
 
-/// What a map holds under a key: one value, or several that were reported.
+/// Returns the values of a key in a map. More than one were reported.
 fn entries<'n, 't>(node: &'n Node<'t>, key: &str) -> Vec<&'n Node<'t>> {
     match &node.content {
-        Content::Map(entries) => entries.iter().filter(|(name, _)| name.text == key).map(|(_, value)| value).collect(),
+        NodeContent::Map(entries) => {
+            entries.iter().filter(|(name, _)| name.text == key).map(|(_, value)| value).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -135,13 +138,13 @@ fn kind(at: At<'_>) -> Option<Kind> {
     found
 }
 
-struct Named {
+struct ReadMetadata {
     meta: Meta,
     name_span: Span,
     renamed_from: Option<(Name, Span)>,
 }
 
-fn read_metadata(mut fields: Fields<'_>, kind: Option<Kind>) -> Option<Named> {
+fn read_metadata(mut fields: Fields<'_>, kind: Option<Kind>) -> Option<ReadMetadata> {
     let mut values = read::table(&mut fields, &Meta::TABLE, &mut Vec::new());
     let (at, renamed_at) = (fields.peek("name"), fields.peek("renamedFrom"));
     fields.finish();
@@ -150,24 +153,22 @@ fn read_metadata(mut fields: Fields<'_>, kind: Option<Kind>) -> Option<Named> {
     let renamed = name_in("renamedFrom").zip(renamed_at);
     let labels = values.take("labels").and_then(labels);
     if let (Some((_, at)), Some(kind @ (Kind::Stack | Kind::Approval | Kind::Target))) = (&renamed, kind) {
-        let hint = match kind {
-            Kind::Stack => "its objects are taken over with `kiln adopt --from-owner`",
-            _ => "remove the field: nothing is bound to the old name",
+        let hint = if kind == Kind::Stack {
+            "`kiln adopt --from-owner` adopts the objects of the old owner"
+        } else {
+            "remove the field: no object on a backend carries the old name"
         };
-        at.wrong(format_args!("has no meaning on a {kind}"), hint);
+        at.wrong(format_args!("has no effect on a {kind}"), hint);
     }
     if let (Some((old, at)), Some(name)) = (&renamed, &name)
         && old == name
     {
-        at.wrong(
-            format_args!("is the name that it has now, {name}"),
-            "write the name that it had before, or remove the field",
-        );
+        at.wrong(format_args!("is the current name, {name}"), "write the previous name, or remove the field");
     }
     let at = at?;
     let renamed_from = renamed.as_ref().map(|(old, _)| old.clone());
     let meta = Meta { name: name?, labels: labels.unwrap_or_default(), renamed_from };
-    Some(Named { meta, name_span: at.span(), renamed_from: renamed.map(|(old, at)| (old, at.span())) })
+    Some(ReadMetadata { meta, name_span: at.span(), renamed_from: renamed.map(|(old, at)| (old, at.span())) })
 }
 
 fn labels(value: Setting) -> Option<BTreeMap<String, String>> {

@@ -1,32 +1,35 @@
-//! How a problem is shown. Whatever a manifest holds, what reaches the terminal is printable.
+//! Problems of manifests, and how they are shown. Output is printable whatever the manifest contains.
 
 use std::fmt;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use unicode_width::UnicodeWidthStr;
 
-use super::Problem;
-use crate::model::ProblemView;
+use crate::model::{ProblemView, SourcePlace};
+use crate::text::escape;
 
-/// Columns of a line that are shown around the caret: fits a terminal of 80 with the line number before it.
+/// Columns of an excerpt: with the line number it fits a terminal of 80 columns.
 const WINDOW: usize = 72;
 
-/// The text with everything escaped that could move the cursor, hide or reorder text: control characters, bidirectional
-/// controls, zero-width and other characters without a glyph.
-pub(super) fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '"' | '\'' | '\\' | '\u{a0}' => out.push(c),
-            '\t' => out.push_str("    "),
-            // Rust's own table of what can be shown: not Cc, Cf, Zl, Zp, unassigned, private, nor marks without a base.
-            _ => out.extend(c.escape_debug()),
-        }
-    }
-    out
+/// A problem of a manifest, with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where the problem is.
+    pub place: SourcePlace,
+    /// One sentence, without the place.
+    pub message: String,
+    /// What to do, or what was probably meant.
+    pub hint: Option<String>,
+    /// The line of the file, and the number of characters to mark from `place.column` on.
+    pub excerpt: Option<(String, u32)>,
 }
 
-/// The first `max` characters, with an ellipsis where that is not all.
+/// Escapes unsafe characters; a tab becomes four spaces.
+pub(super) fn printable(text: &str) -> String {
+    escape(&text.replace('\t', "    ")).into_owned()
+}
+
+/// Truncates a text to `max` characters, with an ellipsis.
 pub(super) fn clip(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -34,7 +37,7 @@ pub(super) fn clip(text: &str, max: usize) -> String {
     }
 }
 
-/// Problems as data, for programs.
+/// Converts problems to the form of JSON answers.
 pub fn problem_views(problems: &[Problem]) -> Vec<ProblemView> {
     let view = |problem: &Problem| ProblemView {
         file: Some(problem.place.file.to_string()),
@@ -47,7 +50,7 @@ pub fn problem_views(problems: &[Problem]) -> Vec<ProblemView> {
 }
 
 impl fmt::Display for Problem {
-    /// `FILE:LINE:COLUMN: message`, the line of the file with carets under what is meant, and the hint. No line end at the end.
+    /// `FILE:LINE:COLUMN: message`, the line of the file with carets below the marked part, and the hint. No trailing line feed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", printable(&self.place.to_string()), printable(&self.message))?;
         if let Some((line, len)) = &self.excerpt {
@@ -62,7 +65,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The part of the line around `column` (from 1, in characters), and the line of carets that goes below it.
+/// Returns the part of a line around `column` (from 1, in characters), and the line of carets below it.
 fn carets(line: &str, column: usize, len: usize) -> (String, String) {
     let chars: Vec<char> = line.trim_end().chars().collect();
     let begin = (column - 1).min(chars.len());
@@ -78,7 +81,7 @@ fn carets(line: &str, column: usize, len: usize) -> (String, String) {
 }
 
 impl Serialize for Problem {
-    /// `{file, line, column, message, hint}`; what is not there is null.
+    /// `{file, line, column, message, hint}`; a missing value is null.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("Problem", 5)?;
         out.serialize_field("file", &self.place.file)?;
@@ -93,19 +96,18 @@ impl Serialize for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::SourcePlace;
 
     fn problem(line: &str, column: u32, len: u32) -> Problem {
         Problem {
             place: SourcePlace { file: "specs/a\u{1b}[2J.yaml".into(), line: 7, column },
             message: "bad \u{202e}value\u{7}".into(),
-            hint: Some("mend\nit".into()),
+            hint: Some("fix\nit".into()),
             excerpt: Some((line.into(), len)),
         }
     }
 
     #[test]
-    fn nothing_that_a_terminal_obeys_is_shown() {
+    fn no_control_sequence_is_shown() {
         let text = problem("  a: \u{9b}31m\u{200b}", 6, 3).to_string();
         assert_eq!(text.lines().count(), 4, "{text}");
         let obeyed = |c: &char| (c.is_control() && *c != '\n') || matches!(*c, '\u{202e}' | '\u{200b}');
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn carets_stand_below_what_is_meant_however_wide_it_is() {
+    fn carets_mark_wide_characters() {
         let (line, below) = carets("名前: 値x", 5, 1);
         assert_eq!((line.as_str(), below.as_str()), ("名前: 値x", "      ^^"));
         let (line, below) = carets(&format!("{}bad{}", "x".repeat(200), "y".repeat(200)), 201, 3);
