@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::model::{Kind, LedgerView, Name, Object, Observed, Place, Reading, Size, Specs};
 use crate::plan::{Observation, Overview};
+use crate::text::is_unsafe;
 
 /// An object that nobody owns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,17 +120,12 @@ fn why_not(object: &Object) -> Option<String> {
     if object.native.is_reserved() {
         return Some("its name is of the form that Kiln keeps for itself".to_owned());
     }
-    // What manifests may not write as a name.
-    if native.contains('/') || native.starts_with(['.', '-']) || native.len() > 255 || native.chars().any(unwritable) {
+    // Manifests refuse these names. U+FFFD stands for bytes that are not UTF-8.
+    let unwritable = |c| c == '\u{fffd}' || is_unsafe(c);
+    if native.contains('/') || native.starts_with(['.', '-']) || native.len() > 255 || native.contains(unwritable) {
         return Some("its name cannot be written in a manifest".to_owned());
     }
     (object.size == Size(0)).then(|| "it is empty, or no volume".to_owned())
-}
-
-/// Whatever a manifest must not hold, even escaped; and the sign for what was no text.
-fn unwritable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{fffd}' | '\u{feff}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A DNS label that reminds of a native name, and that is free.

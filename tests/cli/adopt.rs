@@ -103,6 +103,35 @@ fn nothing_is_overwritten_and_what_is_declared_is_not_declared_again() {
     assert_eq!(other.tree("out").len(), 1, "none or all");
 }
 
+/// Creates a file for each character in `chars` that a file name may contain.
+fn files_named_with(sandbox: &Sandbox, chars: impl Iterator<Item = char>) {
+    for c in chars.filter(|c| !['/', '\0'].contains(c)) {
+        let path = sandbox.path("pool").join(format!("a{c}{:x}", c as u32));
+        fs::File::create(path).unwrap().set_len(512).unwrap();
+    }
+}
+
+#[test]
+fn every_written_manifest_is_read_back_whatever_the_name_of_the_file() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.write("pool/e\u{301}", &"x".repeat(512));
+    let blocks = [0..0x100, 0x300..0x310, 0x600..0x620, 0x1780..0x17c0, 0x2000..0x2070, 0x3160..0x3168];
+    let more =
+        [0x34f, 0x70f, 0x890, 0x8e2, 0x115f, 0x180e, 0xe000, 0xfe0f, 0xfeff, 0xffa0, 0xfff9, 0xfffd, 0x110bd, 0xe0041];
+    files_named_with(&sandbox, blocks.into_iter().flatten().chain(more).filter_map(char::from_u32));
+    let listed = sandbox.kiln("adopt fast -o json").ends(0).json();
+    let named = listed.as_array().unwrap().iter().filter(|one| !one["name"].is_null()).count();
+    let unsafe_ones = |text: &str| text.contains(['\u{200b}', '\u{202e}', '\u{34f}', '\u{3164}', '\u{fffd}']);
+    for one in listed.as_array().unwrap() {
+        let native = one["object"].as_str().unwrap();
+        assert!(!unsafe_ones(native) || one["name"].is_null(), "{one}");
+    }
+    assert!(listed.as_array().unwrap().iter().any(|one| one["object"] == "e\u{301}" && !one["name"].is_null()));
+    sandbox.kiln("adopt fast --write specs/adopted").ends(0).says(&format!("Wrote {named} manifests"));
+    sandbox.kiln("check").ends(0);
+    assert_eq!(planned(&sandbox), (vec!["adopt".to_owned(); named], 0));
+}
+
 #[test]
 fn manifests_go_to_standard_output_too() {
     let sandbox = world();
