@@ -17,7 +17,7 @@ mod suite;
 use std::sync::Arc;
 
 use kiln::driver::StepContext;
-use kiln::model::{Effect, ErrorKind, ImageFormat, ImageLook, ImageRef, Kind, Origin, Outcome, Size};
+use kiln::model::{Effect, ErrorKind, ImageFormat, ImageObservation, ImageRef, Kind, Origin, Outcome, Size};
 use mounted::{Mounted, run};
 use suite::kit::Kit;
 use suite::{Bench, LocalBench, SimBench, hold_all};
@@ -135,7 +135,7 @@ fn a_copy_without_room_is_refused_before_it_begins() {
             assert_eq!(kit.all().await.objects, before, "{:?} left something", step.action);
         }
         let takes = match kiln::driver::image::look(&image) {
-            ImageLook::Good { used, .. } => used,
+            ImageObservation::Good { used, .. } => used,
             other => panic!("{other:?}"),
         };
         assert!(((30 << 20)..(31 << 20)).contains(&takes), "the data of the image, not its disk: {takes}");

@@ -60,7 +60,7 @@ fn special_files_are_problems_and_block_nothing() {
         ("fifo.yaml", "this is a pipe, not a regular file"),
         ("leaves", "this symbolic link leads out of the directory"),
         ("leaves.yaml", "this symbolic link leads out of the directory"),
-        ("loop", "this symbolic link leads back to a directory above it"),
+        ("loop", "this symbolic link leads to a directory above it"),
         ("self.yaml", "this file cannot be read: too many levels of symbolic links"),
         ("socket.yaml", "this is a socket, not a regular file"),
         ("up", "this symbolic link leads out of the directory"),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::driver::image;
 use crate::model::{
-    DriverError, ErrorKind, ImageLook, ImageRef, Images, Kind, Ledger, Name, PoolId, Reading, Records, Removal, Scope,
-    Specs, Uid,
+    DriverError, ErrorKind, ImageObservation, ImageRef, Images, Kind, Ledger, Name, PoolId, Reading, Records, Removal,
+    Scope, Specs, Uid,
 };
 use crate::plan::{self, Inputs, Irreversible, Plan, Unobserved};
 use crate::store::{Store, StoreError};
@@ -134,7 +134,8 @@ impl<'s> Session<'s> {
                 let image = image.clone();
                 tokio::task::spawn_blocking(move || image::look(&image))
             };
-            let look = look.await.unwrap_or_else(|_| ImageLook::Refused { why: "inspecting it failed".to_owned() });
+            let look =
+                look.await.unwrap_or_else(|_| ImageObservation::Refused { why: "inspecting it failed".to_owned() });
             self.images.insert(image, look);
         }
         any

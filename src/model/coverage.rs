@@ -1,31 +1,30 @@
-//! What a reading of the manifests covers, and what makes it doubtful that an object it does not name was removed from them.
+//! What a reading of the manifests covers, and when it is doubtful that an undeclared object was removed from them.
 //!
-//! The reading carries facts (files, directories, the commit that is checked out) and this module judges them. It does no input or
-//! output. What must be known of earlier readings is in the ledger of the object's pool, so that a lost store loses no protection.
+//! The reading carries facts (files, directories, the checked-out commit), and this module judges them without input or output. The facts
+//! about earlier readings are in the ledger of the object's pool, so losing the store loses no protection.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-/// How much a reading withdraws by not naming it.
+/// Which undeclared objects a reading withdraws.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Extent {
-    /// A directory, or a file or standard input with `--prune`: everything that it does not name.
+    /// All of them: a directory, or a file or standard input with `--prune`.
     #[default]
     Whole,
-    /// A file or standard input: nothing.
+    /// None of them: a file or standard input.
     Partial,
-    /// The file that `kiln watch FILE` follows: what this file declared before.
+    /// Those that this file declared before: the file that `kiln watch FILE` follows.
     OneFile,
 }
 
-/// What a reading covers, with the facts from which that is judged. Paths are relative to SPECS, with `/` between their parts; the
-/// file of a reading of a single file has its name.
+/// What a reading covers, as facts. Paths are relative to SPECS and separated by `/`; a single file has its name.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Coverage {
-    /// How much it withdraws.
+    /// Which undeclared objects it withdraws.
     pub extent: Extent,
     /// SPECS, as in the places of documents.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -33,7 +32,7 @@ pub struct Coverage {
     /// The absolute path of a single file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Whether it is standard input, whose end may be that of a pipe cut short.
+    /// Whether it is standard input, which may be truncated.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stdin: bool,
     /// The files that were read.
@@ -42,78 +41,77 @@ pub struct Coverage {
     /// The file of the Stack.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stack: Option<String>,
-    /// Files of white space alone that the commit does not hold like that, or that no commit holds.
+    /// Files of white space only that have other content in the commit, or are in no commit.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub emptied: BTreeSet<String>,
-    /// The directories below SPECS, and whether each lies on another file system than SPECS.
+    /// The directories below SPECS, and whether each is on another file system than SPECS.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub directories: BTreeMap<String, bool>,
-    /// Directories that hold manifests in the commit that is checked out, or are submodules there, and hold none here.
+    /// Directories that contain manifests in the checked-out commit, or are submodules there, and contain none here.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub not_checked_out: BTreeSet<String>,
-    /// Where SPECS lies below the Git work tree that it lies in, whether or not a commit holds it.
+    /// The path of SPECS below its Git work tree, whether or not a commit contains it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
-    /// Directories that hold manifests here, and none in the commit that is checked out.
+    /// Directories that contain manifests here, and none in the checked-out commit.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub untracked: BTreeSet<String>,
-    /// Where SPECS lies below its Git work tree. None outside of Git, before the first commit, and where Git cannot be read.
+    /// The path of SPECS below its Git work tree. `None` outside of Git, before the first commit, and if Git cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub below: Option<String>,
-    /// Whether these files have been as they are for less time than a vanished directory waits, as far as is known: it may come back.
+    /// Whether these files are known to be unchanged for less time than a vanished directory is waited for, which may come back.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub young: bool,
-    /// Until when young files are so, in seconds since 1970. None where a command reads once, and knows nothing of the time before.
+    /// Until when the files are `young`, in seconds since 1970. `None` for a one-shot command, which knows no earlier reading.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub young_until: Option<u64>,
 }
 
-/// What the ledger keeps of the last whole reading that withdrew what it did not name.
+/// What the ledger stores about the last whole reading.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct LastReading {
-    /// Where SPECS lay below its Git work tree.
+    /// The path of SPECS below its Git work tree.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub below: Option<String>,
     /// Its files.
     pub files: BTreeSet<String>,
-    /// Directories that lay on another file system than SPECS.
+    /// Directories that were on another file system than SPECS.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub mounts: BTreeSet<String>,
-    /// Directories that held manifests, and none in the commit: what Git cannot say of them is asked as outside of Git.
+    /// Directories that contained manifests, but none in the commit. They are judged as outside of Git.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub untracked: BTreeSet<String>,
 }
 
-/// Why an object that a reading does not name may be declared all the same.
+/// Why an object that a reading does not declare may be declared nevertheless.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Doubt {
-    /// Some manifest has a problem.
+    /// A manifest has a problem.
     Problem,
-    /// The manifests were read once only.
+    /// The manifests were read only once.
     ReadOnce,
-    /// This directory is gone, and has not been gone for long as far as is known. If it is known until when it is to be waited for, in
-    /// seconds since 1970.
+    /// This directory is gone, and is not known to be gone for long; with the time until when it is waited for, if known, in seconds since
+    /// 1970.
     Vanished(String, Option<u64>),
-    /// This directory holds manifests in the commit that is checked out, or is a submodule, and holds none here.
+    /// This directory contains manifests in the checked-out commit, or is a submodule, and contains none here.
     NotCheckedOut(String),
-    /// This directory is gone, and SPECS, which lay in a Git work tree, does not now as far as can be read.
+    /// This directory is gone, and SPECS, which was in a Git work tree, is not known to be in one now.
     GitUnreadable(String),
-    /// This directory lay on another file system, and is not there.
+    /// This directory was on another file system, and is gone or empty.
     Unmounted(String),
     /// This directory exists without manifests.
     Bare(String),
-    /// This file holds white space alone.
+    /// This file contains only white space.
     Emptied(String),
     /// The reading shares no file with the last whole one.
     OtherFiles,
-    /// SPECS lay here in its work tree, and lies elsewhere now.
+    /// SPECS was at this path in its work tree, and is at another now.
     OtherPlace(String),
 }
 
 impl Doubt {
-    /// Whether a person may say that the object is withdrawn all the same. The other doubts end within seconds or with the manifests'
-    /// problem.
+    /// Whether a person may approve that the object is withdrawn. The other doubts end within seconds, or with the problem of the manifests.
     pub fn may_be_approved(&self) -> bool {
         match self {
             Doubt::Problem | Doubt::ReadOnce => false,
@@ -125,7 +123,7 @@ impl Doubt {
 }
 
 impl Coverage {
-    /// Makes a reading of a file or of standard input a whole one: `--prune`.
+    /// Makes the reading a whole one: `--prune`.
     pub fn prune(&mut self) {
         self.extent = Extent::Whole;
     }
@@ -135,12 +133,12 @@ impl Coverage {
         self.extent == Extent::Whole && (self.stdin || self.file.is_some())
     }
 
-    /// What messages call the source.
+    /// Returns the name of the source for messages.
     pub fn called(&self) -> &str {
         if self.stdin { "standard input" } else { &self.root }
     }
 
-    /// Whether a manifest was read in a directory or below it.
+    /// Whether a manifest was read from a directory or below it.
     fn holds_manifests(&self, directory: &str) -> bool {
         let below = format!("{directory}/");
         self.files.range(below.clone()..).next().is_some_and(|file| file.starts_with(&below))
@@ -176,7 +174,7 @@ impl Coverage {
         Some(Doubt::Vanished(gone.to_owned(), Some(until)))
     }
 
-    /// The highest directory above a file that is gone (the others went with it), if Git cannot say that it was removed.
+    /// Returns the highest directory above a file that is gone, unless Git shows that it was removed.
     pub(super) fn vanished<'f>(&self, declared_in: &'f str, last: Option<&LastReading>) -> Option<&'f str> {
         if self.file.is_some() || self.stdin {
             return None;
@@ -186,19 +184,19 @@ impl Coverage {
         above.take_while(|directory| !self.directories.contains_key(*directory)).last()
     }
 
-    /// Of a directory that the commit never held, Git says as little as outside of Git.
+    /// Whether Git says nothing about a directory, because no commit contained it or there is no Git.
     fn is_unknown_to_git(&self, directory: &str, last: Option<&LastReading>) -> bool {
         self.below.is_none() || last.is_some_and(|last| last.untracked.contains(directory))
     }
 
-    /// Whether SPECS is not what was last read whole.
+    /// Returns the doubt that SPECS differs from what was last read whole.
     pub(super) fn differs_from(&self, last: &LastReading) -> Option<Doubt> {
         if let (Some(before), Some(now)) = (&last.below, self.place.as_ref().or(self.below.as_ref()))
             && before != now
         {
             return Some(Doubt::OtherPlace(before.clone()));
         }
-        // The Stack's own file has the same name in most directories, so the others tell, where both readings have others.
+        // The file of the Stack has the same name in most directories, so it counts only if a reading has no other file.
         let is_other = |file: &&String| Some(*file) != self.stack.as_ref();
         let both_have_others =
             last.files.iter().any(|file| is_other(&file)) && self.files.iter().any(|file| is_other(&file));
@@ -208,7 +206,7 @@ impl Coverage {
         differs.then_some(Doubt::OtherFiles)
     }
 
-    /// What a ledger keeps of this reading after `last`. `is_given`: whether an object of the ledger is declared in a directory.
+    /// Returns what a ledger stores about this reading after `last`. `is_given`: whether an object of the ledger was declared in a directory.
     pub fn remembered(&self, last: Option<&LastReading>, is_given: impl Fn(&str) -> bool) -> LastReading {
         let here = self.directories.iter().filter(|(name, elsewhere)| **elsewhere && self.holds_manifests(name));
         let mut mounts: BTreeSet<String> = here.map(|(name, _)| name.clone()).collect();
@@ -216,13 +214,13 @@ impl Coverage {
         mounts.extend(last.into_iter().flat_map(|last| &last.mounts).filter(still).cloned());
         let mut untracked = self.untracked.clone();
         untracked.extend(last.into_iter().flat_map(|last| &last.untracked).filter(still).cloned());
-        // A repository that cannot be read for once is not forgotten.
+        // Keep the path in a repository that cannot be read this time.
         let below = self.below.clone().or_else(|| last?.below.clone());
         LastReading { below, files: self.files.clone(), mounts, untracked }
     }
 }
 
-/// The directories above a file, the nearest first, without SPECS itself.
+/// Returns the directories above a file, the nearest first, without SPECS itself.
 pub(super) fn ancestors(file: &str) -> impl Iterator<Item = &str> {
     let up = |path: &str| path.rfind('/').filter(|at| *at > 0);
     let relative = Some(file).filter(|file| !file.starts_with('/'));

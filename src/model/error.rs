@@ -1,4 +1,4 @@
-//! What goes wrong in a driver, by how one acts on it.
+//! Errors of drivers, classified by how to act on them.
 
 use std::fmt;
 
@@ -6,45 +6,45 @@ use serde::{Deserialize, Serialize};
 
 use super::Seconds;
 
-/// A driver call that did not succeed.
+/// A failed driver call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct DriverError {
     /// How to act on it.
     pub kind: ErrorKind,
-    /// Whether what was asked happened all the same.
+    /// Whether the call took effect although it failed.
     pub effect: Effect,
-    /// One sentence for a person, without the backend's name (the caller knows it).
+    /// One sentence, without the name of the backend, which the caller knows.
     pub message: String,
 }
 
 /// Whether a failed call changed the backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
-    /// Certainly not.
+    /// It had no effect.
     No,
-    /// Completely.
+    /// It took full effect.
     Yes,
-    /// Nobody knows until someone looks: a time-out, a lost reply, a killed tool.
+    /// Unknown until the backend is observed: after a time-out, a lost reply or a killed tool.
     Unknown,
 }
 
-/// Kinds of errors: one for each way of acting on them.
+/// Kinds of errors, one for each way to act on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ErrorKind {
-    /// The backend cannot be reached or read as a whole (missing path, cluster away). Its objects are Unknown.
+    /// The backend cannot be reached or read as a whole (missing path, cluster down). Its objects are Unknown.
     Unreachable,
     /// The call did not end in time.
     TimedOut,
-    /// A passing trouble of the backend.
+    /// A transient error of the backend.
     Transient,
-    /// Someone has the object open; the message names them where they are known. Becomes Held(InUse).
+    /// A client has the object open; the message names the client if known. Becomes Held(InUse).
     Busy,
-    /// The world is not what the step expects, or another identity bears the name. Nothing was touched.
+    /// The object differs from what the step expects, or another object has the name. Nothing was changed.
     Conflict,
-    /// Something that is needed (a source) is not there.
+    /// Something that the step needs, such as a source, does not exist.
     NotFound,
-    /// No room left.
+    /// No space is left.
     Full,
     /// Not permitted to this user.
     Denied,
@@ -52,19 +52,18 @@ pub enum ErrorKind {
     Unsupported,
     /// Another process holds, or has taken, the writer lock of this owner on this pool.
     OtherWriter,
-    /// The backend failed lately, and is not asked now. A later pass does.
+    /// The backend failed recently; its circuit breaker is open. A later pass tries again.
     BreakerOpen,
-    /// Everything else that will not go away by itself: damage, wrong arguments.
+    /// Any other error that persists: damage, wrong arguments.
     Permanent,
 }
 
 impl ErrorKind {
-    /// Whether the same call may succeed a little later with nobody doing anything.
+    /// Whether the same call may succeed shortly afterwards without intervention.
     pub fn retryable(self) -> bool {
         match self {
             ErrorKind::Unreachable | ErrorKind::Transient => true,
-            // A call that was given up may still be running: a second one beside it is not the same as one after it. The next
-            // pass looks first.
+            // A call that timed out may still be running, so it must not be repeated blindly. The next pass observes first.
             ErrorKind::TimedOut
             | ErrorKind::Busy
             | ErrorKind::Conflict
@@ -86,17 +85,17 @@ impl fmt::Display for ErrorKind {
 }
 
 impl DriverError {
-    /// An error before any effect.
+    /// Returns an error without effect.
     pub fn before(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, effect: Effect::No, message: message.into() }
     }
 
-    /// An error after which one must look.
+    /// Returns an error with unknown effect.
     pub fn unknown(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, effect: Effect::Unknown, message: message.into() }
     }
 
-    /// A call that was given up after `limit`.
+    /// Returns the error of a call that exceeded `limit`.
     pub fn timed_out(limit: Seconds) -> Self {
         Self::unknown(ErrorKind::TimedOut, format!("no answer within {limit}"))
     }

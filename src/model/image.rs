@@ -1,4 +1,4 @@
-//! Images: files of the host that volumes are made from and written to.
+//! Images: files on the host that volumes are created from and exported to.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,9 +14,9 @@ choices! {
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     #[serde(rename_all = "lowercase")]
     pub enum ImageFormat("ImageFormat") {
-        /// Bytes as they are.
+        /// The bytes of the disk.
         "raw" => Raw,
-        /// QEMU's.
+        /// QEMU copy-on-write, version 2 or 3.
         "qcow2" => Qcow2,
     }
 }
@@ -28,17 +28,17 @@ impl fmt::Display for ImageFormat {
 }
 
 fields! {
-    /// A file with an image.
+    /// An image file.
     #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
     pub struct ImageRef("Image") {
         /// The file, relative to the one that names it.
         "path" => path: PathBuf =
             FieldRule::required("write the path of the image, relative to this file", FieldForm::Path),
         // A raw disk whose guest wrote a qcow2 header into it could otherwise name any file of the host.
-        /// Never guessed.
+        /// Never detected from the content.
         "format" => format: ImageFormat =
             FieldRule::required("write `format: raw` or `format: qcow2`", FieldForm::Choice(&ImageFormat::CHOICES)),
-        /// Of the file, in hexadecimal.
+        /// SHA-256 of the file, in hexadecimal.
         "sha256" => sha256: Option<String>, with LowerCase = FieldRule::optional(FieldForm::Text(SHA256)),
     }
 }
@@ -50,7 +50,7 @@ fn is_sha256(text: &str) -> FieldCheck {
     Complaint::unless(fits, "must be 64 hexadecimal digits", "`sha256sum FILE` prints them")
 }
 
-/// Kept in lower case.
+/// Stores the digits in lower case.
 struct LowerCase;
 
 impl LowerCase {
@@ -64,22 +64,22 @@ impl LowerCase {
     }
 }
 
-/// What a look at an image showed.
+/// An observation of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ImageLook {
-    /// It can be read, is of the format that is written, and refers to nothing else.
+pub enum ImageObservation {
+    /// It can be read, has the declared format, and refers to no other file.
     Good {
-        /// Of the disk in it: what a volume made from it must have at least.
+        /// The size of the disk in it: the minimum size of a volume created from it.
         size: Size,
-        /// Bytes that a copy of the disk takes up at most.
+        /// Maximum number of bytes that a copy of the disk occupies.
         #[serde(default)]
         used: u64,
-        /// The device number of the file system whose blocks a copy can share ([`super::Capabilities::shares_blocks`]). `None`: the
+        /// Device number of the file system on which a copy can share its blocks ([`super::Capabilities::shares_blocks`]). `None`: the
         /// content must be converted.
         #[serde(default)]
         device: Option<u64>,
     },
-    /// There is no such file.
+    /// The file does not exist.
     Missing,
     /// It cannot be used.
     Refused {
@@ -88,5 +88,5 @@ pub enum ImageLook {
     },
 }
 
-/// What is known of the images that volumes are to be made from.
-pub type Images = BTreeMap<ImageRef, ImageLook>;
+/// Observations of the images that volumes are created from.
+pub type Images = BTreeMap<ImageRef, ImageObservation>;

@@ -1,4 +1,4 @@
-//! The journal: what was done, one line for each step or decision of a person.
+//! The journal: one entry for each executed step and each decision of a person.
 
 use serde::de::IntoDeserializer;
 use serde::de::value::Error;
@@ -7,13 +7,13 @@ use smol_str::SmolStr;
 
 use super::{DriverError, Kind, Name, Outcome, Owner, Uid, Verb};
 
-/// A line of the journal: one step that was made, or one decision of a person, with its outcome.
+/// An entry of the journal: an executed step or a decision of a person, with its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JournalEntry {
     /// When it ended, in seconds since 1970.
     pub at: u64,
-    /// The content hash of the specs, or the Git revision, for which it was made.
+    /// The revision of the manifests for which it was executed.
     pub revision: String,
     /// The owner of the object.
     pub owner: Owner,
@@ -29,30 +29,30 @@ pub struct JournalEntry {
     pub action: JournalAction,
     /// The step or decision in words (`grow 1Gi → 2Gi`).
     pub detail: String,
-    /// How it ended.
+    /// The outcome.
     pub outcome: JournalOutcome,
-    /// Why it failed.
+    /// The error, if it failed.
     pub message: Option<String>,
     /// How long it took, in milliseconds.
     pub millis: u64,
 }
 
-/// What a line of the journal is about: the verb of a step, or a decision of a person.
+/// The subject of a journal entry: the verb of a step, or a decision of a person.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "SmolStr", into = "SmolStr")]
 pub enum JournalAction {
-    /// A step with this verb was made.
+    /// A step with this verb was executed.
     Step(Verb),
-    /// A person approved a step to come.
+    /// A person approved a future step.
     Approve,
     /// A person gave up a lost object, or accepted one as it is.
     Forget,
-    /// A word that this version does not know: another version wrote it.
+    /// A word that another version wrote, and that this version does not know.
     Other(SmolStr),
 }
 
 impl JournalAction {
-    /// As in JSON.
+    /// Returns the word as in JSON.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Step(verb) => verb.as_str(),
@@ -62,7 +62,7 @@ impl JournalAction {
         }
     }
 
-    /// Whether the line is about a step that was made. An unknown word is no proof of that.
+    /// Whether the entry records an executed step. An unknown word does not.
     pub fn is_step(&self) -> bool {
         matches!(self, Self::Step(_))
     }
@@ -93,22 +93,22 @@ impl From<JournalAction> for SmolStr {
     }
 }
 
-/// How a step ended, in the journal.
+/// The outcome of a step, in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "SmolStr", into = "SmolStr")]
 pub enum JournalOutcome {
-    /// It changed the backend.
+    /// The step changed the backend.
     Changed,
-    /// The backend was already so.
+    /// The effect was already there.
     Unchanged,
     /// It failed.
     Failed,
-    /// A word that this version does not know: another version wrote it.
+    /// A word that another version wrote, and that this version does not know.
     Other(SmolStr),
 }
 
 impl JournalOutcome {
-    /// As in JSON.
+    /// Returns the word as in JSON.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Changed => "changed",

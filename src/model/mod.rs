@@ -1,8 +1,8 @@
-//! The nouns that every other module speaks.
+//! The types that all other modules share.
 //!
-//! Three shapes per thing and no fourth: what a file declares is a **Spec**, what a driver has just reported is
-//! **Observed**, what the store keeps is a **Record**. A [`Step`] is one driver call that brings the second to the first.
-//! Nothing here does input or output, and nothing here imports another module of Kiln.
+//! Each noun has three shapes: a **Spec** is what a manifest declares, **Observed** is what a driver reported, and a **Record** is what
+//! the store keeps. A [`Step`] is one driver call that brings an observed object closer to its spec. This module does no input or output,
+//! and imports no other module of Kiln.
 
 mod capability;
 mod coverage;
@@ -13,6 +13,7 @@ mod journal;
 mod ledger;
 mod name;
 mod observed;
+mod origin;
 mod problem;
 mod quantity;
 mod reading;
@@ -30,18 +31,19 @@ pub use document::{
     TrashPolicy, VolumeSpec,
 };
 pub use error::{DriverError, Effect, ErrorKind};
-pub use image::{ImageFormat, ImageLook, ImageRef, Images};
+pub use image::{ImageFormat, ImageObservation, ImageRef, Images};
 pub use journal::{JournalAction, JournalEntry, JournalOutcome};
 pub use ledger::{ApprovalInUse, Ledger, LedgerEntry, LedgerView, PoolId, Removal, Tombstone};
 pub use name::{Kind, Name, NameError, NativeForm, NativeName, ObjectId, Owner, Uid};
 #[cfg(test)]
 pub(crate) use observed::COMPARED;
 pub use observed::{Capacity, Clients, Identity, Listed, Object, Observed, Place, Scope, Tags, Writer, Written};
+pub use origin::{ObjectRef, Origin};
 pub use problem::ProblemView;
 pub use quantity::{Percent, QuantityError, Seconds, Size};
 pub use reading::{NotAllowed, Places, Reading, Unreadable, Withdrawal};
 pub use record::{BackendRecord, IntentId, ObjectRecord, OpenIntent, Records};
-pub use spec::{Origin, Specs};
-pub use step::{Action, Expect, FieldChange, ObjectRef, Outcome, Reason, Risk, Step, Verb};
+pub use spec::Specs;
+pub use step::{Action, Expect, FieldChange, Outcome, Reason, Risk, Step, Verb};
 pub use suspension::{Suspension, SuspensionId, Suspensions};
 pub use table::DocumentTable;

@@ -1,9 +1,9 @@
-//! Names, owners, uids and the native names made of them.
+//! Names, owners, uids, and native names, which consist of them.
 //!
-//! The name of an object on a backend is its identity: `kiln.<owner>.<name>.<uid>`. Making an object and marking it as ours is
-//! therefore one atomic call on every backend, and a listing of names tells who owns what, with no tags read.
+//! The name of an object on a backend is its identity: `kiln.<owner>.<name>.<uid>`. Creating an object and marking its owner is
+//! therefore one atomic call on every backend, and a listing of names shows all owners without reading tags.
 //!
-//! Names are the keys of everything, and there are a hundred thousand of them: short ones lie in place, and copies are cheap.
+//! There may be 100,000 names, and they are used as keys: short ones are stored inline, and copies are cheap.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -13,7 +13,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
-/// Why a text is not a name. The sentence completes "the name …".
+/// Why a text is not a name. The message completes "the name …".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Nothing there.
@@ -22,13 +22,13 @@ pub enum NameError {
     /// Longer than the limit, in bytes.
     #[error("has {len} characters; at most {max} are allowed")]
     TooLong {
-        /// How long it is.
+        /// Its length.
         len: usize,
-        /// How long it may be.
+        /// The maximum length.
         max: usize,
     },
     /// A character outside of `[a-z0-9-]`.
-    #[error("may hold only a-z, 0-9 and '-', not {0:?}")]
+    #[error("may contain only a-z, 0-9 and '-', not {0:?}")]
     Character(char),
     /// A dash at either end.
     #[error("must begin and end with a letter or a digit")]
@@ -59,9 +59,9 @@ macro_rules! label {
         pub struct $type(SmolStr);
 
         impl $type {
-            /// The most characters that one may have.
+            /// Maximum number of characters.
             pub const MAX: usize = $max;
-            /// The text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -110,7 +110,7 @@ label!(
 );
 
 impl Owner {
-    /// Who owns objects declared without a Stack.
+    /// Returns the owner of objects that are declared without a Stack.
     pub fn unnamed() -> Self {
         Self(SmolStr::new_static("default"))
     }
@@ -131,7 +131,7 @@ pub enum Kind {
     Target,
     /// A volume or snapshot offered to clients.
     Export,
-    /// A decision to let held removals go.
+    /// An approval of held removals.
     Approval,
 }
 
@@ -140,7 +140,7 @@ impl Kind {
     pub const ALL: [Kind; 7] =
         [Kind::Stack, Kind::Backend, Kind::Volume, Kind::Snapshot, Kind::Target, Kind::Export, Kind::Approval];
 
-    /// As in `kind:`.
+    /// Returns the kind as in `kind:`.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Stack => "Stack",
@@ -153,7 +153,7 @@ impl Kind {
         }
     }
 
-    /// As on the command line: `volume` in `volume/db`.
+    /// Returns the kind as on the command line: `volume` in `volume/db`.
     pub fn as_lower(self) -> &'static str {
         match self {
             Kind::Stack => "stack",
@@ -166,7 +166,7 @@ impl Kind {
         }
     }
 
-    /// Reads `Volume`, `volume` and `volumes` alike.
+    /// Parses `Volume`, `volume` or `volumes`.
     pub fn parse_loosely(text: &str) -> Option<Kind> {
         let lower = text.to_ascii_lowercase();
         Kind::ALL.into_iter().find(|k| lower == k.as_lower() || lower.strip_suffix('s') == Some(k.as_lower()))
@@ -179,7 +179,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A document, or the object that it declares, by kind and name: `volume/db`. It is stored as a pair.
+/// The id of a document, or of the object that it declares, by kind and name: `volume/db`. Stored as a pair.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "(Kind, Name)", into = "(Kind, Name)")]
 pub struct ObjectId {
@@ -214,12 +214,12 @@ impl fmt::Display for ObjectId {
     }
 }
 
-/// Eight base32 characters (`a-z2-7`, 40 bits) that tell one incarnation of an object from all others in its pool.
+/// A unique id: eight base32 characters (`a-z2-7`, 40 bits) that distinguish an object from all earlier ones of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "SmolStr", into = "SmolStr")]
 pub struct Uid([u8; 8]);
 
-// As one number: the same order as that of the bytes, without a call for each of a million comparisons.
+// Compared as one number, which has the order of the bytes and is faster.
 impl Ord for Uid {
     fn cmp(&self, other: &Self) -> Ordering {
         u64::from_be_bytes(self.0).cmp(&u64::from_be_bytes(other.0))
@@ -237,8 +237,8 @@ impl Hash for Uid {
 }
 
 impl Uid {
-    /// The `n`-th uid that a name may get. Pure: any machine derives the same. Fields are separated by a byte that none of
-    /// them can hold, so that no two different lists of fields read alike.
+    /// Derives the `n`-th uid of a name. Every machine derives the same one. Fields are separated by a byte that none of them may contain, so
+    /// different fields are hashed as different bytes.
     pub fn derive(stack_id: &str, owner: &Owner, kind: Kind, backend: &Name, name: &Name, n: u32) -> Self {
         let mut hash = blake3::Hasher::new();
         for part in [stack_id, owner.as_str(), kind.as_str(), backend.as_str(), name.as_str(), &n.to_string()] {
@@ -255,7 +255,7 @@ impl Uid {
         Self(text)
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
@@ -291,19 +291,19 @@ impl fmt::Display for Uid {
     }
 }
 
-/// What a backend calls an object. Any text that the backend allows: adopted objects keep the names they had.
+/// The native name of an object on a backend. Any text that the backend allows, because adopted objects keep their names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NativeName(SmolStr);
 
-/// The three forms of native names that Kiln makes.
+/// The forms of native names that Kiln gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NativeForm {
     /// `kiln.…`
     Volume,
     /// `kiln-snap.…`
     Snapshot,
-    /// `kiln-tmp.…`: being made; never what a manifest declares.
+    /// `kiln-tmp.…`: an object that is being created.
     Temporary,
 }
 
@@ -318,22 +318,22 @@ impl NativeForm {
 }
 
 impl NativeName {
-    /// A name as found on a backend or given by a person.
+    /// Returns a name as observed on a backend or given by a person.
     pub fn new(text: impl AsRef<str>) -> Self {
         Self(SmolStr::new(text))
     }
 
-    /// The name that Kiln gives.
+    /// Returns the name that Kiln gives to an object.
     pub fn of(form: NativeForm, owner: &Owner, name: &Name, uid: Uid) -> Self {
         Self(format_smolstr!("{}.{owner}.{name}.{uid}", form.prefix()))
     }
 
-    /// The name under which the object of this identity is filled before it is published.
+    /// Returns the temporary name under which an object is created before it is published.
     pub fn temporary(owner: &Owner, name: &Name, uid: Uid) -> Self {
         Self::of(NativeForm::Temporary, owner, name, uid)
     }
 
-    /// What the name says, where it is one of Kiln's. Labels hold no dots, so there is one way to read it.
+    /// Parses a name that Kiln gave. The parts contain no dots, so this is unambiguous.
     pub fn parse(&self) -> Option<(NativeForm, Owner, Name, Uid)> {
         let mut parts = self.0.split('.');
         let prefix = parts.next()?;
@@ -347,13 +347,13 @@ impl NativeName {
         }
     }
 
-    /// Whether the name lies in the space that Kiln keeps for itself. No object outside of it is ever taken for one of ours by
-    /// its name, and no `object:` may lie in it.
+    /// Whether the name has a prefix that is reserved for Kiln. Only objects with such a name have an owner by name, and no `object:` may be
+    /// such a name.
     pub fn is_reserved(&self) -> bool {
         ["kiln.", "kiln-snap.", "kiln-tmp."].iter().any(|prefix| self.0.starts_with(prefix))
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -370,7 +370,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn native_names_are_read_back_and_nothing_else_is() {
+    fn native_names_are_parsed_and_foreign_names_are_not() {
         let owner: Owner = "prod".parse().unwrap();
         let name: Name = "db-1".parse().unwrap();
         let uid = Uid::derive("0123456789", &owner, Kind::Volume, &"fast".parse().unwrap(), &name, 0);

@@ -1,4 +1,4 @@
-//! What a driver has just reported, with its gaps.
+//! What a driver reports about a backend, including what it could not observe.
 
 use std::collections::BTreeMap;
 
@@ -8,49 +8,49 @@ use super::{
     Kind, LedgerView, Name, NativeForm, NativeName, ObjectId, OnRemove, Owner, PoolId, Provisioning, Size, Uid,
 };
 
-/// What to look at.
+/// What to observe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
-    /// Everything on the pool, as cheaply as it can be listed. Clients are not looked for.
+    /// Everything on the pool, in the cheapest listing. Clients are not observed.
     All,
-    /// Only these objects, with who has them open and whether they hold data. Objects that are not there are proven absent by being left out of a
-    /// report whose [`Listed`] is complete.
+    /// Only these objects, with their clients and whether they contain data. An object is proven absent if a report whose [`Listed`] is
+    /// complete does not contain it.
     Objects(Vec<NativeName>),
 }
 
-/// One look at one backend.
+/// One observation of one backend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {
-    /// The pool's identity, made once on first use. `None`: Kiln has never written here, or its mark is gone.
+    /// The identity of the pool, generated on first use. `None`: Kiln has never written here, or its identity file is gone.
     pub pool: Option<PoolId>,
-    /// Which lists are complete. What is missing from a list that is not complete is Unknown, not Absent.
+    /// Which lists are complete. An object that is missing from an incomplete list is Unknown, not absent.
     pub listed: Listed,
-    /// One sentence for each thing that could not be seen.
+    /// One sentence for each thing that could not be observed.
     pub gaps: Vec<String>,
-    /// All objects: ours, other owners', and those that nobody owns; sorted by native name, then place.
+    /// All objects, of this owner, of other owners and without owner, sorted by native name, then place.
     pub objects: Vec<Object>,
     /// The ledgers of all owners on this pool.
     pub ledgers: BTreeMap<Owner, LedgerView>,
-    /// Room, where it is known.
+    /// The capacity, if known.
     pub capacity: Option<Capacity>,
-    /// Owners whose writer lock was held when this look was taken: their temporary objects are work in progress.
+    /// Owners whose writer lock was held during the observation. Their temporary objects are being created.
     pub locked: Vec<Owner>,
-    /// For each owner, the other living processes of this host that have written to the pool, as far as they are known.
+    /// For each owner, the other live processes on this host that are known to have written to the pool.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub writers: BTreeMap<Owner, Vec<Writer>>,
 }
 
-/// A living process that has written to a pool.
+/// A live process that has written to a pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Writer {
-    /// Its number on this host.
+    /// Its process id on this host.
     pub pid: u32,
-    /// Its command line, cut to a length that can be shown; empty if it cannot be read.
+    /// Its command line, truncated; empty if it cannot be read.
     pub command: String,
 }
 
 impl Observed {
-    /// All of a place where nothing is.
+    /// Returns the complete observation of an empty place.
     pub fn nothing() -> Self {
         Self {
             pool: None,
@@ -77,10 +77,10 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Everything was listed to its end.
+    /// All lists are complete.
     pub const COMPLETE: Listed = Listed { volumes: true, snapshots: true, trash: true };
 
-    /// Whether the absence of an object of this kind, anywhere on the pool, is proven by its not being listed.
+    /// Whether an object of this kind that is not listed is proven absent from the pool.
     pub fn proves_absence_of(self, kind: Kind) -> bool {
         match kind {
             Kind::Snapshot => self.snapshots && self.trash,
@@ -91,14 +91,14 @@ impl Listed {
     }
 }
 
-/// Room on a backend, in bytes.
+/// The capacity of a backend, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capacity {
-    /// All there is.
+    /// Total bytes.
     pub total: u64,
-    /// What is taken, by whomever.
+    /// Used bytes, by Kiln and others.
     pub used: u64,
-    /// How many more objects can be made, where something besides bytes limits that (inodes).
+    /// Number of objects that can still be created, if something other than bytes limits it (inodes).
     #[serde(default)]
     pub objects: Option<u64>,
 }
@@ -110,30 +110,30 @@ pub enum Place {
     Live,
     /// In the trash.
     Trash,
-    /// Half made, under a `kiln-tmp` name.
+    /// Incomplete, under a `kiln-tmp` name.
     Temporary,
 }
 
-/// Who has an object open.
+/// The clients that have an object open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Clients {
-    /// Not looked at (a listing does not), or it cannot be seen.
+    /// Not observed, as in a listing, or not observable.
     Unknown,
-    /// Nobody that the backend can show.
+    /// None that the backend reports.
     None,
-    /// These.
+    /// These clients.
     Some(Vec<String>),
 }
 
-/// Whether clients have written to an object since Kiln made it, by what the backend shows of its content.
+/// Whether clients have written to an object since Kiln created it, as far as the backend reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Written {
-    /// Not observed: a listing does not show it.
+    /// Not observed, as in a listing.
     #[default]
     Unknown,
-    /// Never: the object holds no data, only holes and room that was reserved.
+    /// Never: the object contains only holes and reserved space.
     Never,
-    /// The object holds data, or the backend cannot tell.
+    /// The object contains data, or the backend cannot tell.
     Yes,
 }
 
@@ -143,16 +143,16 @@ impl Written {
     }
 }
 
-/// Whose an object is, and which.
+/// The identity of an object: its owner, kind, name and uid.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Identity {
-    /// The Stack.
+    /// The name of the Stack.
     pub owner: Owner,
     /// Volume or Snapshot.
     pub kind: Kind,
     /// `metadata.name`.
     pub name: Name,
-    /// Which incarnation.
+    /// Its uid among all objects of this name.
     pub uid: Uid,
 }
 
@@ -162,7 +162,7 @@ impl Identity {
         ObjectId::new(self.kind, &self.name)
     }
 
-    /// The native name that Kiln gives to an object of this identity.
+    /// Returns the native name that Kiln gives to an object of this identity.
     pub fn native(&self) -> NativeName {
         let form = match self.kind {
             Kind::Snapshot => NativeForm::Snapshot,
@@ -177,53 +177,53 @@ impl Identity {
 /// One object on a backend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object {
-    /// What the backend calls it.
+    /// Its native name.
     pub native: NativeName,
     /// Where it is.
     pub place: Place,
-    /// Whose it is, by its name, or by its tags where its name is not Kiln's. `None`: nobody's (foreign). Of a temporary
-    /// object only owner, name and uid mean something; its kind is given as Volume.
+    /// Its identity, from its native name, or from its tags if the native name is its own. `None`: it has no owner (foreign). For a temporary
+    /// object the kind is always Volume.
     pub identity: Option<Identity>,
-    /// Its length in bytes, as a client would see it.
+    /// Its size in bytes, as a client sees it.
     pub size: Size,
-    /// What it takes up on the backend, where that is cheap to know.
+    /// The bytes that it occupies on the backend, if that is cheap to observe.
     pub used: Option<u64>,
-    /// What is not plain about it.
+    /// Its tags.
     pub tags: Tags,
-    /// Why its marks cannot be believed, in one sentence: tags that cannot be read or that contradict the name. Becomes
-    /// Held(Conflict): nothing is done to it.
+    /// Why its metadata is inconsistent, in one sentence: tags that cannot be read, or that contradict the name. Becomes Held(Conflict): no
+    /// step changes the object.
     pub conflict: Option<String>,
-    /// A rename of it was interrupted: it has its new native name, and [`Action::Rename`](super::Action) in place completes it.
+    /// Whether a rename of it was interrupted: it has its new native name, and [`Action::Rename`](super::Action) in place completes it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unfinished: bool,
-    /// The object that this clone goes on needing, where `clones_depend`.
+    /// The object that this clone depends on, on backends with `clones_depend`.
     pub parent: Option<Uid>,
-    /// Who has it open.
+    /// The clients that have it open.
     pub clients: Clients,
-    /// The image format (`qcow2`, `vmdk`, …) that the content of an object without an owner begins like, if any: it is then no raw
-    /// disk. Only known after an observation of this object by name.
+    /// The image format (`qcow2`, `vmdk`, …) whose header the content of an object without owner starts with: it is not a raw disk then.
+    /// Known only after this object was observed by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Whether it holds data. A report on named objects never leaves this Unknown.
+    /// Whether it contains data. Never Unknown in a report on named objects.
     #[serde(default, skip_serializing_if = "Written::is_unknown")]
     pub written: Written,
 }
 
 #[cfg(test)]
 thread_local! {
-    /// How often an object was looked at to compare it with another, on this thread.
+    /// Number of comparisons with an object on this thread.
     pub(crate) static COMPARED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 impl Object {
-    /// Whether it is an object of `owner` under this kind and name.
+    /// Whether it is the object of `owner` with this kind and name.
     pub fn is(&self, owner: &Owner, kind: Kind, name: &Name) -> bool {
         #[cfg(test)]
         COMPARED.set(COMPARED.get() + 1);
         self.identity.as_ref().is_some_and(|id| id.owner == *owner && id.kind == kind && id.name == *name)
     }
 
-    /// Its uid, where it has an owner.
+    /// Returns its uid, if it has an owner.
     pub fn uid(&self) -> Option<Uid> {
         #[cfg(test)]
         COMPARED.set(COMPARED.get() + 1);
@@ -231,8 +231,8 @@ impl Object {
     }
 }
 
-/// What a backend stores beside an object because its name does not say it. A plain volume has none of them
-/// (`Tags::default()`), and then nothing is stored.
+/// Metadata that a backend stores beside an object because its name does not contain it. A plain volume has no tags (`Tags::default()`),
+/// and nothing is stored for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Tags {
@@ -242,37 +242,37 @@ pub struct Tags {
     /// Blocks every step that could lose data.
     #[serde(skip_serializing_if = "is_false")]
     pub protected: bool,
-    /// What happens when its manifest goes; none means Trash.
+    /// What happens when its document is removed; `None` means Trash.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_remove: Option<OnRemove>,
-    /// Thick where it was made so; none means thin, or not known.
+    /// Thick if it was created so; `None` means thin or unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provisioning: Option<Provisioning>,
-    /// Its manifest is gone and it was released: it stays, and nothing is planned for it until it is declared again.
+    /// It was released when its document was removed. It stays, and nothing is planned for it until it is declared again.
     #[serde(skip_serializing_if = "is_false")]
     pub retained: bool,
-    /// In the trash: when it may be purged, in seconds since 1970 by the host's clock. Without meaning on a live object.
+    /// In the trash: when it may be purged, in seconds since 1970 by the clock of the host. Ignored on a live object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
-    /// Whose it is, where its native name is not one of Kiln's. (Few are; boxed, since there are many tags.)
+    /// Its identity, if it has a native name of its own. (Boxed, because it is rare and tags are many.)
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Box<Identity>>,
-    /// It was made by others and taken over.
+    /// It was adopted.
     #[serde(skip_serializing_if = "is_false")]
     pub adopted: bool,
-    /// Of a snapshot: the uid of its volume.
+    /// The uid of the volume, for a snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume: Option<Uid>,
-    /// The last restore that was done.
+    /// The request of the last executed restore.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored: Option<String>,
-    /// The restore that was begun and is not known to be done, on backends where it is not one atomic step.
+    /// The request of a restore that was started and may not be complete, on backends where a restore is not atomic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restoring: Option<String>,
 }
 
 impl Tags {
-    /// What happens when the manifest goes.
+    /// Returns what happens when the document is removed.
     pub fn on_remove(&self) -> OnRemove {
         self.on_remove.unwrap_or(OnRemove::Trash)
     }

@@ -1,34 +1,34 @@
-//! Sizes, durations and shares, as manifests write them.
+//! Sizes, durations and percentages, as in manifests.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a text is not a quantity. The sentence completes "the value …".
+/// Why a text is not a quantity. The message completes "the value …".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
-    /// No number at its beginning, or something after the unit.
+    /// It has no number, or text after the unit.
     #[error("is not a number with a unit, like {example}")]
     Form {
-        /// One that would do.
+        /// A valid value.
         example: &'static str,
     },
-    /// `010` is eight to some parsers, and ten to others.
+    /// A leading zero: `010` is 8 to some parsers and 10 to others.
     #[error("begins with a zero, so that some parsers read an octal number")]
     LeadingZero,
-    /// A unit that does not exist.
+    /// An unknown unit.
     #[error("has the unknown unit {unit:?}; known are {known}")]
     Unit {
-        /// What was written.
+        /// The written unit.
         unit: String,
-        /// What may be written.
+        /// The known units.
         known: &'static str,
     },
-    /// More than can be stored.
+    /// More than the maximum.
     #[error("is too large; at most {max}")]
     Large {
-        /// The limit.
+        /// The maximum.
         max: &'static str,
     },
 }
@@ -39,15 +39,15 @@ pub enum QuantityError {
 pub struct Size(pub u64);
 
 impl Size {
-    /// The largest: what `off_t` can hold.
+    /// The maximum: the largest `off_t`.
     pub const MAX: Size = Size(i64::MAX as u64);
 
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub fn bytes(self) -> u64 {
         self.0
     }
 
-    /// The next multiple of `granularity` (in bytes; 0 and 1 change nothing).
+    /// Rounds up to a multiple of `granularity` (in bytes; 0 and 1 change nothing).
     pub fn round_up(self, granularity: u64) -> Size {
         match granularity {
             0 | 1 => self,
@@ -56,11 +56,11 @@ impl Size {
     }
 }
 
-/// Binary first: `Display` picks from this list.
+// `Display` uses the binary units.
 const BINARY: [(&str, u32); 5] = [("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
 const DECIMAL: [(&str, u32); 5] = [("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15)];
 
-/// Refuses a zero before other digits.
+/// Refuses a leading zero.
 fn no_leading_zero(number: &str) -> Result<(), QuantityError> {
     let mut bytes = number.bytes();
     let is_octal = bytes.next() == Some(b'0') && bytes.next().is_some_and(|byte| byte.is_ascii_digit());
@@ -73,7 +73,7 @@ fn split(text: &str) -> Option<(u128, u32, &str)> {
     let (number, unit) = text.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits_ok = !whole.is_empty() && (!fraction.is_empty() || !number.contains('.'));
-    // Sixteen digits before and nine after the point are more than any size needs and cannot overflow what follows.
+    // 19 digits before and 9 after the point suffice for any size, and do not overflow below.
     if !digits_ok || fraction.contains('.') || whole.len() > 19 || fraction.len() > 9 {
         return None;
     }
@@ -99,7 +99,7 @@ impl FromStr for Size {
                 }
             },
         };
-        // A part of a byte is rounded up: the size is never less than what was asked.
+        // A fraction of a byte is rounded up: the size is never less than requested.
         let bytes = (number * factor).div_ceil(10_u128.pow(decimals));
         match u64::try_from(bytes) {
             Ok(bytes) if bytes <= Self::MAX.0 => Ok(Size(bytes)),
@@ -109,7 +109,7 @@ impl FromStr for Size {
 }
 
 impl fmt::Display for Size {
-    /// Exact where a binary unit divides it (`10Gi`), else with one or two decimals (`1.46Gi`); plain bytes below 1 Ki.
+    /// Exact if a multiple of a binary unit (`10Gi`), else with two decimals (`1.46Gi`); bytes below 1 Ki.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match BINARY.iter().find(|(_, bits)| self.0 >= 1 << bits) {
             None => self.0.to_string(),
@@ -120,7 +120,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// A span of whole seconds.
+/// A duration in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seconds(pub u64);
@@ -144,7 +144,7 @@ impl FromStr for Seconds {
         let Some((_, factor)) = SPANS.iter().find(|(name, _)| *name == unit) else {
             return Err(QuantityError::Unit { unit: unit.to_owned(), known: "s m h d" });
         };
-        // A hundred years: far past any use, and safe to add to any clock.
+        // 100 years: more than any use needs, and safe to add to any time.
         match number.checked_mul(*factor) {
             Some(seconds) if seconds <= 36_525 * 86_400 => Ok(Seconds(seconds)),
             _ => Err(QuantityError::Large { max: "36525d" }),
@@ -161,13 +161,13 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// A share in whole percent; may be over 100 where that means something (overcommit).
+/// A percentage; may exceed 100 for overcommit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Percent(pub u32);
 
 impl Percent {
-    /// This share of `whole`, rounded down.
+    /// Returns this percentage of `whole`, rounded down.
     pub fn of(self, whole: u64) -> u64 {
         u64::try_from(u128::from(whole) * u128::from(self.0) / 100).unwrap_or(u64::MAX)
     }
@@ -179,7 +179,7 @@ impl FromStr for Percent {
         let form = || QuantityError::Form { example: "90%" };
         let number = text.strip_suffix('%').unwrap_or(text);
         no_leading_zero(number)?;
-        // `parse` would take a sign.
+        // `parse` accepts a sign.
         let is_plain = number.bytes().all(|byte| byte.is_ascii_digit());
         number.parse().ok().filter(|_| is_plain).map(Percent).ok_or_else(form)
     }

@@ -1,4 +1,4 @@
-//! What one reading of the manifests found, and whether it withdraws an object by not naming it.
+//! A reading of the manifests, and whether it withdraws an object that it does not declare.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,37 +7,37 @@ use serde::{Deserialize, Serialize};
 
 use super::{Coverage, Doubt, Extent, Kind, Ledger, Name, SourcePlace, Specs, Uid};
 
-/// One reading of the manifests: what they declare, and what is known of the files that declare it.
+/// A reading of the manifests: what they declare, and facts about their files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
-    /// What is declared.
+    /// What the manifests declare.
     pub specs: Arc<Specs>,
-    /// In a Git work tree the id of the commit, with `-dirty` after it if what was read is anything else. Elsewhere a hash of the content
-    /// of all files with their paths.
+    /// In a Git work tree the id of the commit, followed by `-dirty` if the files differ from it. Elsewhere a hash over the paths and
+    /// contents of all files.
     pub revision: String,
-    /// Whether some file had a problem, so that what is missing here may only be unreadable. One-shot commands refuse before
-    /// it matters; the daemon goes on with what is good, and then nothing is removed.
+    /// Whether any file has a problem, so that an undeclared object may only be unreadable. One-shot commands refuse such manifests; the daemon
+    /// acts on the valid documents, and removes nothing.
     pub broken: bool,
-    /// Whether these files were read only once: a document that is missing may be in a file that is just being written.
+    /// Whether the files were read only once. A missing document may be in a file that is being written.
     #[serde(default)]
     pub unconfirmed: bool,
     /// What the reading covers: see [`Reading::withdraws`].
     pub coverage: Coverage,
-    /// Where each document begins.
+    /// Where each document starts.
     pub places: Arc<Places>,
-    /// Documents that name a path which manifests may not reach on this host: they are Held(NotAllowed), and nothing is opened
-    /// for them. One of each, sorted by kind and name.
+    /// Documents that name a path which the path policy refuses. They are Held(NotAllowed), and the path is not opened. Each once, sorted by
+    /// kind and name.
     pub not_allowed: Vec<NotAllowed>,
-    /// Documents that have no valid meaning as they are written now. One-shot commands never have any, since they refuse; the
-    /// daemon goes on, by what these said last where that is known. One of each, sorted by kind and name.
+    /// Documents that are invalid now. One-shot commands refuse them; the daemon applies their last valid content if it is known. Each once,
+    /// sorted by kind and name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<Unreadable>,
 }
 
-/// Where documents begin, by kind and name.
+/// Where documents start, by kind and name.
 pub type Places = BTreeMap<Kind, BTreeMap<Name, SourcePlace>>;
 
-/// A path that manifests may not reach, and the document that names it.
+/// A document that names a path which the path policy refuses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotAllowed {
     /// Of the document.
@@ -48,19 +48,19 @@ pub struct NotAllowed {
     pub message: String,
     /// What to do about it.
     pub fix: String,
-    /// Whether the path did not answer in time: it may lead anywhere, and its objects are Unobserved until it answers.
+    /// Whether the path did not respond in time. Its target is unknown, and its objects are Unobserved until it responds.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub silent: bool,
 }
 
-/// A document that has no valid meaning as it is written now.
+/// A document that is invalid now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unreadable {
     /// Of the document.
     pub kind: Kind,
     /// Of the document.
     pub name: Name,
-    /// Where and what the problem is, and whether what it said last holds, in one sentence.
+    /// The problem with its place, and whether the last valid content applies, in one sentence.
     pub message: String,
     /// What to do about it.
     pub fix: String,
@@ -73,14 +73,14 @@ pub enum Withdrawal {
     Declared,
     /// No document declares it any more.
     Withdrawn,
-    /// The reading does not cover it: it is left as it is.
+    /// The reading does not cover it: it stays as it is.
     NotCovered,
-    /// It may be declared all the same.
+    /// It may be declared nevertheless.
     Doubted(Doubt),
 }
 
 impl Reading {
-    /// A reading of these specs that covers everything, with no file known.
+    /// Returns a reading of these specs that covers everything and knows no files.
     pub fn of(specs: Specs) -> Self {
         Self {
             specs: Arc::new(specs),
@@ -94,29 +94,29 @@ impl Reading {
         }
     }
 
-    /// The specs, to change them for this reading alone.
+    /// Returns the specs to change them for this reading only.
     pub fn specs_mut(&mut self) -> &mut Specs {
         Arc::make_mut(&mut self.specs)
     }
 
-    /// Whether another reading declares the same, and as much of it may be acted on, wherever its documents stand.
+    /// Whether another reading declares the same and may act on the same, wherever its documents are.
     pub fn declares_the_same(&self, other: &Self) -> bool {
         self.specs == other.specs && self.not_allowed == other.not_allowed && self.unreadable == other.unreadable
     }
 
-    /// Where a document begins.
+    /// Returns where a document starts.
     pub fn place(&self, kind: Kind, name: &Name) -> Option<&SourcePlace> {
         self.places.get(&kind)?.get(name)
     }
 
-    /// Why a document may not be acted on, if it names a path out of reach.
+    /// Returns why a document may not be acted on, if the path policy refuses a path that it names.
     pub fn not_allowed(&self, kind: Kind, name: &Name) -> Option<&NotAllowed> {
         let found = self.not_allowed.binary_search_by(|barred| (barred.kind, &barred.name).cmp(&(kind, name)));
         found.ok().map(|index| &self.not_allowed[index])
     }
 
-    /// Whether this reading withdraws an object: the one question that is asked before an object is removed, released or purged, before
-    /// it gets a tombstone, before it is reported as an orphan and before its approvals lapse. `ledger`: that of the object's pool.
+    /// Decides whether this reading withdraws an object. This is the only check before an object is removed, released or purged, gets a
+    /// tombstone or is reported as an orphan, and before its approvals lapse. `ledger`: the ledger of the object's pool.
     pub fn withdraws(&self, kind: Kind, name: &Name, ledger: Option<&Ledger>, uid: Uid) -> Withdrawal {
         if self.specs.declares(kind, name) {
             return Withdrawal::Declared;
@@ -138,8 +138,8 @@ impl Reading {
         doubt.map_or(Withdrawal::Withdrawn, Withdrawal::Doubted)
     }
 
-    /// The doubt that keeps a withdrawn object from being destroyed: its directory is gone, and a reading by a command that reads once
-    /// cannot tell for how long. What a person can take back is withdrawn all the same.
+    /// Returns the doubt that prevents a withdrawn object from being destroyed: its directory is gone, and a one-shot command cannot tell for
+    /// how long. Removals that can be undone are not affected.
     pub fn doubts_destruction(&self, ledger: Option<&Ledger>, uid: Uid) -> Option<Doubt> {
         let Coverage { extent: Extent::Whole, young: true, young_until: None, .. } = &self.coverage else {
             return None;
@@ -150,12 +150,12 @@ impl Reading {
         Some(Doubt::Vanished(gone.to_owned(), None))
     }
 
-    /// Whether everything that the owner has is declared here, so that a name which is missing means something.
+    /// Whether the reading declares everything of the owner, so that a missing name is significant.
     pub fn is_whole(&self) -> bool {
         self.coverage.extent == Extent::Whole && !self.broken && !self.unconfirmed
     }
 
-    /// Why a whole reading is not of the manifests that were last read whole for a pool, if it is not.
+    /// Returns the doubt that a whole reading is of other manifests than the last whole reading of a pool.
     pub fn is_other_source(&self, ledger: Option<&Ledger>) -> Option<Doubt> {
         let last = ledger?.reading.as_ref()?;
         match self.coverage.extent {
@@ -164,13 +164,13 @@ impl Reading {
         }
     }
 
-    /// The file that declares an object, as a ledger entry keeps it. None of standard input.
+    /// Returns the file that declares an object, as a ledger entry stores it. `None` for standard input.
     pub fn declared_in(&self, kind: Kind, name: &Name) -> Option<String> {
         let place = self.place(kind, name)?;
         let Coverage { extent, root, file, stdin, .. } = &self.coverage;
         match (file, extent) {
             _ if *stdin => None,
-            // Another directory can hold a file of the same name.
+            // Another directory may contain a file of the same name.
             (Some(file), Extent::Partial | Extent::OneFile) => Some(file.clone()),
             (Some(_), Extent::Whole) => self.coverage.files.first().cloned(),
             (None, _) => {

@@ -1,4 +1,4 @@
-//! What the store keeps. None of it is the only truth: see the ledger, and the names of objects.
+//! What the store keeps. The store can be lost: the ledgers and the names of objects hold what is essential.
 
 use std::collections::BTreeMap;
 
@@ -6,65 +6,66 @@ use serde::{Deserialize, Serialize};
 
 use super::{Identity, Kind, Ledger, Name, NativeName, Object, Owner, PoolId, Size, Step, Suspension, Tags, Uid};
 
-/// Everything that the planner reads of the store.
+/// Everything that the planner reads from the store.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Records {
     /// By the name of the Backend.
     pub backends: BTreeMap<Name, BackendRecord>,
     /// By uid.
     pub objects: BTreeMap<Uid, ObjectRecord>,
-    /// By [`Suspension::key`]: what the pools were last seen to hold, and what is still to be written to pools that were away.
+    /// By [`Suspension::key`]: the suspensions last observed on the pools, and those still to be written to unreachable pools.
     #[serde(default)]
     pub suspensions: BTreeMap<String, Suspension>,
 }
 
 impl Records {
-    /// Returns what is remembered of a pool, under every Backend name: a Backend that was renamed is the pool that it points to.
+    /// Returns the records of a pool, under all names of its Backend: renaming a Backend does not change its pool.
     pub fn of_pool<'r>(&'r self, pool: &'r PoolId) -> impl Iterator<Item = (&'r Name, &'r BackendRecord)> {
         self.backends.iter().filter(move |(_, record)| record.pool == *pool)
     }
 }
 
-/// A Backend as it was last seen.
+/// A Backend as it was last observed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackendRecord {
-    /// Where it pointed to, in words for people (a path).
+    /// Where its pool was, for people (a path).
     pub place: String,
-    /// The pool found there.
+    /// The pool observed there.
     pub pool: PoolId,
-    /// Whose manifests declared it.
+    /// The owner whose manifests declared it.
     pub owner: Owner,
     /// When it was last observed, in seconds since 1970.
     pub observed_at: u64,
-    /// The ledger as last written: used when both copies on the pool are damaged.
+    /// The ledger as last written: used if both copies on the pool are damaged.
     pub ledger: Option<Ledger>,
 }
 
-/// An object as it was when last brought to its spec, and as it was last seen.
+/// An object as it was last reconciled, and as it was last observed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectRecord {
-    /// Whose and which.
+    /// Its identity.
     pub identity: Identity,
     /// The Backend it is on.
     pub backend: Name,
-    /// What the backend calls it.
+    /// Its native name.
     pub native: NativeName,
-    /// Its size when Kiln last settled it: another size seen later is drift.
+    /// Its size when it was last reconciled. Another observed size is drift.
     pub size: Size,
-    /// Its tags when Kiln last settled it.
+    /// Its tags when it was last reconciled.
     pub tags: Tags,
-    /// What was last seen of it; `None`: seen to be absent.
+    /// Its last observation; `None`: it was absent.
     pub seen: Option<Object>,
-    /// When that was, in seconds since 1970.
+    /// When it was last observed, in seconds since 1970.
     pub seen_at: u64,
 }
 
-/// A number that grows with each intent.
+/// The number of an intent; it grows with each one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct IntentId(pub u64);
 
-/// A step that was about to be made, or is being made; left over, it means a crash: look at the backend.
+/// A step that is about to be executed or is being executed. One that is left from an earlier process means a crash: the backend must be
+/// observed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenIntent {
     /// Its number.
@@ -74,9 +75,8 @@ pub struct OpenIntent {
     /// When it was opened, in seconds since 1970.
     pub at: u64,
 }
-
 impl Records {
-    /// The record of an object under a name, wherever it is. With several, the last seen.
+    /// Returns the record of an object by name, on any Backend. Of several, the last observed.
     pub fn find(&self, owner: &Owner, kind: Kind, name: &Name) -> Option<&ObjectRecord> {
         self.objects
             .values()

@@ -1,20 +1,17 @@
-//! What manifests declare, checked: values that could not be acted on do not get here.
+//! The specs: what manifests declare, with every value checked.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    ApprovalSpec, BackendSpec, ExportSpec, Kind, Meta, Name, Size, SnapshotSpec, Stack, TargetSpec, VolumeSpec,
-};
+use super::{ApprovalSpec, BackendSpec, ExportSpec, Kind, Meta, Name, SnapshotSpec, Stack, TargetSpec, VolumeSpec};
 
-/// Everything that the files of one spec directory declare, wherever in them it stands: specs that declare the same are equal.
+/// Everything that one set of manifests declares. Specs that declare the same are equal, wherever in the files it is declared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Specs {
-    /// The Stack; without one, [`Stack::unnamed`].
+    /// The Stack, or [`Stack::unnamed`].
     pub stack: Stack,
-    /// By name, as everything below.
+    /// Backends, by name, like all fields below.
     pub backends: BTreeMap<Name, BackendSpec>,
     /// Volumes.
     pub volumes: BTreeMap<Name, VolumeSpec>,
@@ -29,7 +26,7 @@ pub struct Specs {
 }
 
 impl Specs {
-    /// Specs that declare nothing but a Stack.
+    /// Returns specs that declare only a Stack.
     pub fn of(stack: Stack) -> Self {
         Self {
             stack,
@@ -42,7 +39,7 @@ impl Specs {
         }
     }
 
-    /// The `metadata` of a document. None of the Stack, whose name is that of the owner.
+    /// Returns the `metadata` of a document. `None` for the Stack, whose name is the owner.
     pub fn document(&self, kind: Kind, name: &Name) -> Option<&Meta> {
         match kind {
             Kind::Stack => None,
@@ -58,49 +55,5 @@ impl Specs {
     /// Whether a document declares an object.
     pub fn declares(&self, kind: Kind, name: &Name) -> bool {
         self.document(kind, name).is_some()
-    }
-}
-
-/// Where the content of a new volume comes from, found on the backend. Its fields are those of the object at plan time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Origin {
-    /// A snapshot.
-    Snapshot(super::ObjectRef),
-    /// A volume as it is when the step runs.
-    Volume(super::ObjectRef),
-    /// A file of the host.
-    Image {
-        /// Which.
-        image: super::ImageRef,
-        /// Of the disk in it, when it was looked at; the driver refuses another. `None`: nobody has looked yet, and such a step is
-        /// not made.
-        size: Option<Size>,
-    },
-}
-
-impl Origin {
-    /// The object, if it is one.
-    pub fn object(&self) -> Option<&super::ObjectRef> {
-        match self {
-            Origin::Snapshot(object) | Origin::Volume(object) => Some(object),
-            Origin::Image { .. } => None,
-        }
-    }
-
-    /// What a volume made from it must have at least; `None`: not known yet.
-    pub fn size(&self) -> Option<Size> {
-        match self {
-            Origin::Snapshot(object) | Origin::Volume(object) => Some(object.size),
-            Origin::Image { size, .. } => *size,
-        }
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Origin::Snapshot(object) | Origin::Volume(object) => object.native.fmt(f),
-            Origin::Image { image, .. } => write!(f, "the {} image {}", image.format, image.path.display()),
-        }
     }
 }

@@ -1,89 +1,100 @@
-//! A step: one driver call, with what it expects and why it is made.
+//! A step: one driver call, with its expectations and its reason.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Identity, Name, NativeName, Object, Origin, Place, Provisioning, Seconds, Size, Tags, Uid};
+use super::{Identity, Name, NativeName, Object, ObjectRef, Origin, Place, Provisioning, Seconds, Size, Tags};
 
 /// One driver call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// The Backend whose driver makes it.
+    /// The Backend whose driver executes it.
     pub backend: Name,
-    /// The object's identity, when the step is done. (A renamed object has its new name here.)
+    /// The identity of the object after the step. (For a rename, the new name.)
     pub identity: Identity,
-    /// What the backend calls the object when the step is done.
+    /// The native name of the object after the step.
     pub native: NativeName,
     /// What to do.
     pub action: Action,
-    /// What must be so just before the effect; otherwise Conflict, and nothing touched.
+    /// What the driver checks just before the effect. If it differs, the step fails with Conflict and changes nothing.
     pub expect: Expect,
-    /// What could be lost by it.
+    /// What the step could lose.
     pub risk: Risk,
-    /// Why. For people; code never branches on it.
+    /// Why the step is planned. For people; code never branches on it.
     pub reason: Reason,
-    /// Field by field, for people and for the digest.
+    /// The changed fields, for people and for the digest.
     pub changes: Vec<FieldChange>,
-    /// The size that leaves reach by this step, in bytes: what is added up as bytes at risk.
+    /// The size of the object that the step removes or destroys, in bytes. The sum is reported as bytes at risk.
     pub bytes: Size,
-    /// Indexes, in the same plan, of the steps that must have succeeded before.
+    /// Indexes of the steps in the same plan that must succeed first.
     pub after: Vec<usize>,
 }
 
 impl Step {
-    /// Whether the object leaves by it, into the trash or for good. (Being released is not leaving.)
+    /// Whether the step moves the object to the trash or destroys it. (Releasing an object does not remove it.)
     pub fn is_removal(&self) -> bool {
         matches!(self.action, Action::Trash { .. } | Action::Destroy)
     }
 
-    /// What the backend calls the object before the step.
+    /// Returns the native name of the object before the step.
     pub fn native_before(&self) -> &NativeName {
         match &self.action {
             Action::Rename { from, .. } => from,
-            _ => &self.native,
+            Action::Create { .. }
+            | Action::Snapshot { .. }
+            | Action::Grow { .. }
+            | Action::Restore { .. }
+            | Action::SetTags { .. }
+            | Action::Adopt { .. }
+            | Action::Trash { .. }
+            | Action::Undelete { .. }
+            | Action::Destroy
+            | Action::Purge
+            | Action::Sweep
+            | Action::Detach => &self.native,
         }
     }
 }
 
-/// What a step does. A closed list: every driver matches it in full.
+/// What a step does. Every driver matches all actions.
 ///
-/// Each is repeatable: what is already so is [`Outcome::Unchanged`].
+/// Every action is idempotent: if its effect is already there, the outcome is [`Outcome::Unchanged`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
-    /// Makes a volume, empty or from an origin, whole or not at all.
+    /// Creates a volume, empty or from an origin, completely or not at all.
     Create {
-        /// At least what the origin has. Already a multiple of the granularity.
+        /// At least the size of the origin, and a multiple of the granularity.
         size: Size,
         /// Thin or thick.
         provisioning: Provisioning,
-        /// Where the content comes from; `None`: all zeroes.
+        /// Where the content comes from. `None`: zeroes.
         origin: Option<Origin>,
-        /// Written with the object, in the same atomic step.
+        /// Written in the same atomic step as the object.
         tags: Tags,
         /// Which of the name's uids it gets, for the ledger.
         n: u32,
     },
-    /// Makes a snapshot of a volume. Its `tags.volume` is the volume's uid.
+    /// Creates a snapshot of a volume. Its `tags.volume` is the uid of the volume.
     Snapshot {
-        /// Of which.
+        /// The volume.
         volume: ObjectRef,
-        /// Written with it.
+        /// Written in the same atomic step as the snapshot.
         tags: Tags,
         /// Which of the name's uids it gets, for the ledger.
         n: u32,
     },
-    /// Makes a volume larger; never smaller.
+    /// Grows a volume. Volumes never shrink.
     Grow {
         /// The new size.
         to: Size,
     },
-    /// Brings a volume's content back to a snapshot's, keeping its size, and tags it as restored.
+    /// Restores the content of a volume from a snapshot, keeps its size, and tags it as restored.
     Restore {
-        /// Which.
+        /// The snapshot.
         snapshot: ObjectRef,
-        /// The request that asked for it; written as `tags.restored`.
+        /// The request from the manifest; written as `tags.restored`.
         request: String,
     },
     /// Replaces the tags.
@@ -91,26 +102,26 @@ pub enum Action {
         /// All of them.
         tags: Tags,
     },
-    /// Gives an object its new native name. What it had is in `from`.
+    /// Renames an object to its new native name.
     Rename {
         /// The old native name.
         from: NativeName,
-        /// All tags, where they change with it (an object with its own native name keeps its identity there).
+        /// All tags, which may change with the name: those of an object with a native name of its own hold its identity.
         tags: Tags,
     },
-    /// Takes over an object that nobody owns, under the name it has. Tags carry our identity and `adopted`.
+    /// Adopts an object without an owner under its native name. The tags carry the identity and `adopted`.
     Adopt {
         /// All of them.
         tags: Tags,
         /// Which of the name's uids it gets, for the ledger.
         n: u32,
     },
-    /// Moves an object to the trash, expiring `ttl` after the step by the host's clock.
+    /// Moves an object to the trash. It expires `ttl` after the step by the clock of the host.
     Trash {
-        /// How long it can be brought back.
+        /// How long it can be restored.
         ttl: Seconds,
     },
-    /// Brings an object back from the trash.
+    /// Restores an object from the trash.
     Undelete {
         /// All of them.
         tags: Tags,
@@ -119,19 +130,19 @@ pub enum Action {
     Destroy,
     /// Destroys an object in the trash. Never part of a plan.
     Purge,
-    /// Removes what a crash left under a temporary name. Never part of a plan.
+    /// Removes an incomplete object that a crash left under a temporary name. Never part of a plan.
     Sweep,
-    /// Makes all clones of a snapshot independent of it.
+    /// Makes all clones of a snapshot independent of the snapshot.
     Detach,
 }
 
 impl Action {
-    /// The verb, one of six, under which people see it.
+    /// Returns the verb that people see.
     pub fn verb(&self) -> Verb {
         match self {
             Action::Create { .. } | Action::Snapshot { .. } => Verb::Create,
             Action::Grow { .. } | Action::Restore { .. } | Action::Detach => Verb::Update,
-            // Releasing is a change of tags, seen as a removal.
+            // Releasing changes only tags, but is shown as a removal.
             Action::SetTags { tags } if tags.retained => Verb::Remove,
             Action::SetTags { .. } => Verb::Update,
             Action::Rename { .. } => Verb::Move,
@@ -141,8 +152,7 @@ impl Action {
         }
     }
 
-    /// Whether it copies or frees much data, so that it may take far longer than a call: no time-out applies, and progress is
-    /// shown.
+    /// Whether it copies or frees much data, and may take far longer than other calls: no time-out applies, and progress is shown.
     pub fn is_long(&self) -> bool {
         match self {
             Action::Create { origin, provisioning, .. } => origin.is_some() || *provisioning == Provisioning::Thick,
@@ -163,7 +173,7 @@ impl Action {
 }
 
 impl fmt::Display for Action {
-    /// What in particular is done, for the journal and for progress lines.
+    /// Describes the action for the journal and for progress lines.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Action::Create { size, origin: None, .. } => write!(f, "create {size}"),
@@ -181,7 +191,7 @@ impl fmt::Display for Action {
             Action::Undelete { .. } => f.write_str("bring back from the trash"),
             Action::Destroy => f.write_str("destroy"),
             Action::Purge => f.write_str("purge from the trash"),
-            Action::Sweep => f.write_str("remove what a crash left half made"),
+            Action::Sweep => f.write_str("remove an incomplete object"),
             Action::Detach => f.write_str("make its clones independent"),
         }
     }
@@ -191,22 +201,22 @@ impl fmt::Display for Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
-    /// `+`
+    /// `+`: create.
     Create,
-    /// `~` grow, restore, tags, access.
+    /// `~`: grow, restore, change tags or access.
     Update,
-    /// `>` another name or another place.
+    /// `>`: rename or move.
     Move,
-    /// `=` take over, or bring back.
+    /// `=`: adopt, or restore from the trash.
     Adopt,
-    /// `-` into the trash, or released.
+    /// `-`: move to the trash, or release.
     Remove,
-    /// `!` cannot be undone.
+    /// `!`: destroy; cannot be undone.
     Destroy,
 }
 
 impl Verb {
-    /// As in JSON.
+    /// Returns the verb as in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Verb::Create => "create",
@@ -218,7 +228,7 @@ impl Verb {
         }
     }
 
-    /// As in listings.
+    /// Returns the glyph of plan listings.
     pub fn glyph(self) -> char {
         match self {
             Verb::Create => '+',
@@ -237,35 +247,24 @@ impl fmt::Display for Verb {
     }
 }
 
-/// An object that a step reads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ObjectRef {
-    /// What the backend calls it.
-    pub native: NativeName,
-    /// Which incarnation; the driver refuses another.
-    pub uid: Uid,
-    /// Its size when planned.
-    pub size: Size,
-}
-
-/// What must be so just before the effect. `None` and `false` ask nothing.
+/// Conditions that the driver checks just before the effect. `None` and `false` are not checked, except for `place`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Expect {
-    /// Where the object is; `None`: it is not there at all (being created).
+    /// Where the object is. `None`: it does not exist (it is being created).
     pub place: Option<Place>,
     /// Its size.
     pub size: Option<Size>,
-    /// Its tags, `expires` apart.
+    /// Its tags, except `expires`.
     pub tags: Option<Tags>,
-    /// That nobody has it open, as far as the backend can see.
+    /// That no client has it open, as far as the backend can tell.
     pub idle: bool,
-    /// That it was never written to: the backend proves that it holds no data.
+    /// That it was never written to: the backend proves that it contains no data.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unwritten: bool,
 }
 
 impl Expect {
-    /// Expects a live object to be as it was observed.
+    /// Expects a live object as it was observed.
     pub fn live(object: &Object) -> Self {
         Self {
             place: Some(Place::Live),
@@ -277,26 +276,26 @@ impl Expect {
     }
 }
 
-/// What could be lost.
+/// What a step could lose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Risk {
     /// Nothing.
     None,
-    /// Clients notice.
+    /// Clients are interrupted.
     Disruptive,
-    /// It can be brought back.
+    /// The object can be restored.
     Recoverable,
-    /// It cannot.
+    /// The object or its content cannot be restored.
     Irreversible,
 }
 
-/// Why a step is made. For people.
+/// Why a step is planned. For people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reason {
-    /// Declared, and proven not to be there.
+    /// Declared, and proven absent.
     NotThere,
-    /// Declared, and in the trash.
+    /// Declared, but in the trash.
     InTrash,
     /// Declared again after it was released.
     WasRetained,
@@ -306,40 +305,40 @@ pub enum Reason {
     TagsDiffer,
     /// A restore was requested.
     RestoreRequested,
-    /// `metadata.renamedFrom`.
+    /// Renamed by `metadata.renamedFrom`.
     RenamedFrom,
-    /// `spec.adopt`.
+    /// Adopted by `spec.adopt`.
     AdoptRequested,
-    /// `kiln adopt --from-owner`.
+    /// Adopted by `kiln adopt --from-owner`.
     OwnerGiven,
     /// No longer declared.
     NotDeclared,
-    /// Past its time in the trash, or named by a person.
+    /// Expired in the trash, or purged by request.
     Purged,
-    /// Left half made by a crash.
+    /// Left incomplete by a crash.
     LeftOver,
-    /// Clones need it.
+    /// Clones depend on it.
     HasClones,
-    /// Never written to, and in the place of the object that its document was renamed from.
+    /// Never written to, and in the way of the object that its document was renamed from.
     GivesWay,
 }
 
-/// One field before and after.
+/// The change of a field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldChange {
-    /// The field of the manifest.
+    /// The path of the field in the manifest.
     pub path: String,
-    /// Null where there is nothing.
+    /// The value before; null if none.
     pub before: Value,
-    /// Null where there is nothing.
+    /// The value after; null if none.
     pub after: Value,
 }
 
-/// What a call that did not fail found.
+/// The outcome of a call that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// It was done.
+    /// The effect was achieved.
     Changed,
-    /// It was already so.
+    /// The effect was already there.
     Unchanged,
 }

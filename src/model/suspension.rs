@@ -1,4 +1,4 @@
-//! Suspensions: what a person wants left as it is, as recorded on the pools and in the store.
+//! Suspensions, as recorded on the pools and in the store.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,12 +13,12 @@ use super::{Kind, Name, ObjectId, Owner};
 pub struct SuspensionId(String);
 
 impl SuspensionId {
-    /// Returns the id that belongs to this text.
+    /// Derives an id from a text.
     pub fn of(text: &str) -> Self {
         Self(blake3::hash(text.as_bytes()).to_hex()[..32].to_owned())
     }
 
-    /// Returns the digits.
+    /// Returns the hexadecimal digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -45,36 +45,36 @@ impl fmt::Display for SuspensionId {
     }
 }
 
-/// What a person said is to be left as it is. It is recorded on every pool that can be reached, beside the ledger, and in the store.
+/// A request of a person to leave objects unchanged. It is recorded on every reachable pool, beside the ledger, and in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspension {
     /// Its identity; `None` in stores that were written before suspensions had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<SuspensionId>,
-    /// Whose objects.
+    /// The owner of the objects.
     pub owner: Owner,
-    /// Which of them; `None`: all.
+    /// The object; `None`: all objects of the owner.
     pub object: Option<ObjectId>,
-    /// Why, in the person's words.
+    /// The reason that the person gave.
     pub reason: String,
-    /// In seconds since 1970.
+    /// When it started, in seconds since 1970.
     pub since: u64,
-    /// When it ends by itself, in seconds since 1970.
+    /// When it expires, in seconds since 1970.
     pub until: Option<u64>,
-    /// When it was ended, in seconds since 1970. A record that has this ends the suspension of its id wherever else it is recorded.
+    /// When it was resumed, in seconds since 1970. A record with this field ends the suspension of its id on all pools.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed: Option<u64>,
 }
 
 impl Suspension {
-    /// The most that may be in force for one owner on one pool. As many ended ones are kept there.
+    /// Maximum number in force per owner and pool. As many ended ones are kept.
     pub const MOST: usize = 256;
-    /// The most bytes of a reason.
+    /// Maximum length of a reason, in bytes.
     pub const LONGEST_REASON: usize = 1000;
-    /// For how many days it is remembered that a suspension was ended, for pools that were away.
+    /// How long the end of a suspension is recorded for unreachable pools, in days.
     pub const RESUMED_DAYS: u64 = 30;
 
-    /// Returns its identity: the recorded one, else the one that belongs to its content.
+    /// Returns its recorded id, or else one that is derived from its content.
     pub fn id(&self) -> SuspensionId {
         let Self { id, owner, object, reason, since, until: _, resumed: _ } = self;
         id.clone().unwrap_or_else(|| {
@@ -83,7 +83,7 @@ impl Suspension {
         })
     }
 
-    /// Returns its key in the store: `OWNER/kind/NAME@ID`; of everything, `OWNER@ID`. Without an id, what is before the `@`.
+    /// Returns its key in the store: `OWNER/kind/NAME@ID`, or `OWNER@ID` for all objects. Without an id, the part before the `@`.
     pub fn key(&self) -> String {
         let what = match &self.object {
             Some(object) => format!("{}/{object}", self.owner),
@@ -92,12 +92,12 @@ impl Suspension {
         self.id.as_ref().map_or_else(|| what.clone(), |id| format!("{what}@{id}"))
     }
 
-    /// Whether it still counts.
+    /// Whether it is in force.
     pub fn is_in_force(&self, now: u64) -> bool {
         self.resumed.is_none() && self.until.is_none_or(|until| now < until)
     }
 
-    /// Whether it is about this object.
+    /// Whether it covers this object.
     pub fn covers(&self, kind: Kind, name: &Name) -> bool {
         self.object.as_ref().is_none_or(|object| object.kind == kind && object.name == *name)
     }
@@ -108,7 +108,7 @@ impl Suspension {
 pub struct Suspensions(pub BTreeMap<SuspensionId, Suspension>);
 
 impl Suspensions {
-    /// Unites records.
+    /// Returns the union of records.
     pub fn union<'a>(records: impl IntoIterator<Item = &'a Suspension>) -> Self {
         let mut union: BTreeMap<SuspensionId, Suspension> = BTreeMap::new();
         for record in records {
@@ -120,10 +120,10 @@ impl Suspensions {
         Self(union)
     }
 
-    /// Returns those in force, that of everything first.
+    /// Returns those in force; those that cover all objects first.
     pub fn in_force(&self, now: u64) -> Vec<Suspension> {
         let mut in_force: Vec<Suspension> = self.0.values().filter(|one| one.is_in_force(now)).cloned().collect();
-        // Of several for one object, the newest is the one that is told.
+        // Of several for one object, the newest is reported, so it comes first.
         in_force.sort_by(|a, b| (&a.object, b.since, &a.id).cmp(&(&b.object, a.since, &b.id)));
         in_force
     }
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspension_without_an_id_always_gets_the_same() {
+    fn the_derived_id_of_a_suspension_is_stable() {
         assert_eq!(suspension("fsck").id(), Suspension { until: Some(5), ..suspension("fsck") }.id());
         assert_ne!(suspension("fsck").id(), suspension("backup").id());
         assert_eq!(suspension("fsck").key(), "prod/volume/db");

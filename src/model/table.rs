@@ -1,8 +1,8 @@
-//! Tables of fields: the one description of what a map in a manifest may hold.
+//! Tables of fields: the single definition of the maps in manifests.
 //!
-//! A [`FieldTable`] is plain data. The reader of manifests checks documents against it, the JSON Schema and `kiln explain` are made of it, and
-//! so are the defaults. `fields!` writes a table beside the struct that its values are kept in, each field once, with the code
-//! that takes it from [`Settings`] and gives it back; `choices!` does the same for an enum of words.
+//! A [`FieldTable`] is data. The reader of manifests checks documents with it, and the JSON Schema, `kiln explain` and the defaults are
+//! generated from it. `fields!` defines a table together with the struct of its values, and the conversions from and to [`Settings`];
+//! `choices!` does the same for an enum of words.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -18,44 +18,44 @@ use super::{Kind, Name, Percent, Seconds, Size};
 pub struct FieldTable {
     /// Its name in the schema.
     pub name: &'static str,
-    /// What it describes, for people.
+    /// Its description.
     pub doc: &'static str,
-    /// Fields whose values are kept.
+    /// Fields whose values are stored.
     pub fields: &'static [FieldRule],
-    /// Fields that are checked and not kept.
+    /// Fields that are checked and not stored.
     pub checked: &'static [FieldRule],
-    /// Of these fields there must be exactly one.
+    /// Fields of which exactly one must be written.
     pub one_of: &'static [&'static str],
     /// A field that is known only to be refused: name, message, hint.
     pub refused: Option<(&'static str, &'static str, &'static str)>,
 }
 
 impl FieldTable {
-    /// A table of fields, none of which exclude one another.
+    /// Returns a table of fields that do not exclude each other.
     pub const fn of(name: &'static str, doc: &'static str, fields: &'static [FieldRule]) -> Self {
         Self { name, doc, fields, checked: &[], one_of: &[], refused: None }
     }
 
-    /// Every field, kept or not.
+    /// Returns all fields, stored or not.
     pub fn all(&self) -> impl Iterator<Item = &'static FieldRule> + use<> {
         self.fields.iter().chain(self.checked)
     }
 
-    /// What holds where nothing is written.
+    /// Returns the defaults of all fields.
     pub fn defaults(&self) -> Settings {
         let defaults = self.all().filter_map(|field| Some((field.name, field.default_value()?)));
         Settings(defaults.map(|(name, value)| (SmolStr::new_static(name), value)).collect())
     }
 }
 
-/// A kind of documents, as manifests write them.
+/// The table of a kind of documents.
 #[derive(Debug, Clone, Copy)]
 pub struct DocumentTable {
-    /// What it declares, for people.
+    /// Its description.
     pub doc: &'static str,
-    /// The fields of `spec`. A Backend or Target has the section of its driver besides.
+    /// The fields of `spec`. A Backend or Target also has the section of its driver.
     pub spec: &'static FieldTable,
-    /// `metadata.name` and, as JSON, `spec` of a document that could be written as it is.
+    /// `metadata.name` and `spec`, as JSON, of an example.
     pub example: (&'static str, &'static str),
 }
 
@@ -64,123 +64,123 @@ pub struct DocumentTable {
 pub struct FieldRule {
     /// As written in manifests.
     pub name: &'static str,
-    /// What it is, for people. The schema adds the default.
+    /// Its description. The schema adds the default.
     pub doc: &'static str,
-    /// What it may be.
+    /// The form of its values.
     pub form: FieldForm,
-    /// What to write where it is missing, if it must be there.
+    /// The hint if it is missing; `None` if it is optional.
     pub required: Option<&'static str>,
-    /// What holds where it is not written, in the form of the manifest; `{}` for the defaults of a map.
+    /// Its default, as in a manifest; `{}` for the defaults of a map.
     pub default: Option<&'static str>,
-    /// Whether a person may write a secret here by mistake: no value at or below it is repeated in a problem.
+    /// Whether a secret may be written here by mistake. Problems show no value at or below it.
     pub is_secret: bool,
-    /// Whether it says which pool a Backend is: two Backends must not be equal in all of these.
+    /// Whether it identifies the pool of a Backend: two Backends must differ in at least one such field.
     pub is_key: bool,
 }
 
 impl FieldRule {
-    /// A field that must be there; the hint says what to write.
+    /// Returns a required field, with the hint if it is missing.
     pub const fn required(hint: &'static str, form: FieldForm) -> Self {
         Self { required: Some(hint), ..Self::optional(form) }
     }
 
-    /// A field that may be left out.
+    /// Returns an optional field.
     pub const fn optional(form: FieldForm) -> Self {
         Self { name: "", doc: "", form, required: None, default: None, is_secret: false, is_key: false }
     }
 
-    /// A field that may be left out, and what then holds.
+    /// Returns an optional field with a default.
     pub const fn default(form: FieldForm, default: &'static str) -> Self {
         Self { default: Some(default), ..Self::optional(form) }
     }
 
-    /// What holds where it is not written.
+    /// Returns its default value.
     pub fn default_value(&self) -> Option<Setting> {
         self.form.value(self.default?)
     }
 
-    /// The same, holding where secrets are.
+    /// Marks the field as one that may contain a secret.
     #[must_use]
     pub const fn secret(self) -> Self {
         Self { is_secret: true, ..self }
     }
 
-    /// The same, saying which pool a Backend is.
+    /// Marks the field as one that identifies the pool of a Backend.
     #[must_use]
     pub const fn key(self) -> Self {
         Self { is_key: true, ..self }
     }
 
-    /// The same under a name, for tables that are written without `fields!`.
+    /// Sets the name and the description, in tables without `fields!`.
     #[must_use]
     pub const fn named(self, name: &'static str, doc: &'static str) -> Self {
         Self { name, doc, ..self }
     }
 }
 
-/// What a field may be.
+/// The form of the values of a field.
 #[derive(Debug, Clone, Copy)]
 pub enum FieldForm {
     /// `true` or `false`.
     Bool,
     /// A whole number within bounds.
     Whole {
-        /// At least.
+        /// Minimum.
         min: u64,
-        /// At most.
+        /// Maximum.
         max: u64,
     },
-    /// A number from 0.01 to 1000, kept in whole hundredths. What is not written is the driver's to say.
+    /// A number from 0.01 to 1000, stored in hundredths. The driver defines the default.
     Factor,
     /// A number of bytes.
     Size {
-        /// At least.
+        /// Minimum.
         min: u64,
         /// Further constraints.
         check: Option<fn(Size) -> FieldCheck>,
     },
-    /// A duration of at least so many seconds.
+    /// A duration.
     Duration {
-        /// At least.
+        /// Minimum, in seconds.
         min: u64,
     },
     /// Whole percent within bounds.
     Share {
-        /// At least.
+        /// Minimum.
         min: u32,
-        /// At most.
+        /// Maximum.
         max: u32,
     },
     /// Any text.
     Text(Text),
-    /// A name, by a DNS-1123 label; of a document of the kind, which must be declared.
+    /// A name (a DNS-1123 label); with a kind, that of a declared document.
     Name(Option<Kind>),
-    /// A path, relative ones resolved against the directory of the file. Every path is judged by the path policy.
+    /// A path, relative to the directory of the file. The path policy applies to every path.
     Path,
     /// One of a few words.
     Choice(&'static Choices),
     /// A list.
     List {
-        /// What its items may be.
+        /// The form of its items.
         of: &'static FieldForm,
-        /// At least so many.
+        /// Minimum number of items.
         min: usize,
-        /// At most so many.
+        /// Maximum number of items.
         max: usize,
     },
-    /// A map of known fields.
+    /// A map of fixed fields.
     Map(&'static FieldTable),
     /// Free text by key.
     Labels,
 }
 
 impl FieldForm {
-    /// A number of bytes, at least `min`.
+    /// Returns the form of a number of bytes, at least `min`.
     pub const fn size(min: u64) -> Self {
         Self::Size { min, check: None }
     }
 
-    /// The value of a default. A list has one item.
+    /// Parses a default. A list has one item.
     fn value(&self, text: &'static str) -> Option<Setting> {
         Some(match self {
             Self::Bool => Setting::Bool(text.parse().ok()?),
@@ -198,90 +198,90 @@ impl FieldForm {
     }
 }
 
-/// A text that is not empty.
+/// The form of a non-empty text.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Text {
-    /// At most so many characters, all of them visible. `None`: `check` says it all.
+    /// Maximum number of characters, all of them visible. `None`: only `check` constrains the text.
     pub max: Option<usize>,
-    /// What the schema demands.
+    /// The pattern in the schema.
     pub pattern: Option<&'static str>,
     /// Further constraints.
     pub check: Option<fn(&str) -> FieldCheck>,
 }
 
 impl Text {
-    /// At most so many visible characters.
+    /// Returns the form of at most `max` visible characters.
     pub const fn line(max: usize) -> Self {
         Self { max: Some(max), pattern: None, check: None }
     }
 
-    /// The same with a further constraint.
+    /// Adds a constraint.
     #[must_use]
     pub const fn checked(self, check: fn(&str) -> FieldCheck) -> Self {
         Self { check: Some(check), ..self }
     }
 
-    /// Any text that passes.
+    /// Returns the form of any text that passes `check`.
     pub const fn of(check: fn(&str) -> FieldCheck) -> Self {
         Self { max: None, pattern: None, check: Some(check) }
     }
 }
 
-/// Whether a value will do.
+/// The result of checking a value.
 pub type FieldCheck = Result<(), Complaint>;
 
-/// Why a value will not do.
+/// Why a value is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Complaint {
-    /// Continues the field's name; `{}` stands for the value, in quotes.
+    /// Continues a sentence that starts with the field's name; `{}` is replaced by the value in quotes.
     pub message: String,
-    /// What to write.
+    /// What to write instead.
     pub hint: String,
 }
 
 impl Complaint {
-    /// An error, unless the value fits.
+    /// Checks a condition.
     ///
     /// # Errors
-    /// If it does not.
+    /// Unless `fits`.
     pub fn unless(fits: bool, message: &str, hint: &str) -> FieldCheck {
         if fits { Ok(()) } else { Err(Self { message: message.to_owned(), hint: hint.to_owned() }) }
     }
 }
 
-/// The words that a field may be.
+/// The words that a field may have as its value.
 #[derive(Debug, Clone, Copy)]
 pub struct Choices {
     /// Its name in the schema.
     pub name: &'static str,
-    /// What is chosen.
+    /// The description of the choice.
     pub doc: &'static str,
-    /// Each with what it means.
+    /// The words, each with its description.
     pub words: &'static [(&'static str, &'static str)],
-    /// A word that has no meaning here: word, message, hint.
+    /// A word that is known only to be refused: word, message, hint.
     pub refused: Option<(&'static str, &'static str, &'static str)>,
 }
 
-/// A checked value of a field, relative paths resolved.
+/// A checked value of a field, with paths made absolute.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Setting {
-    /// See [`FieldForm`].
+    /// A truth value.
     Bool(bool),
-    /// A number.
+    /// A whole number.
     Whole(u64),
-    /// In hundredths.
+    /// A factor, in hundredths.
     Factor(Percent),
-    /// Bytes.
+    /// A number of bytes.
     Size(Size),
-    /// A time.
+    /// A duration.
     Duration(Seconds),
-    /// Percent.
+    /// A percentage.
     Share(Percent),
     /// A text or a word.
     Text(String),
     /// A name.
     Name(Name),
-    /// A path, absolute.
+    /// An absolute path.
     Path(PathBuf),
     /// A list.
     List(Vec<Setting>),
@@ -290,7 +290,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    /// In the form of the manifest, with sizes in bytes.
+    /// Returns the JSON form, with sizes in bytes.
     pub fn json(&self) -> serde_json::Value {
         match self {
             Self::Bool(value) => (*value).into(),
@@ -307,7 +307,7 @@ impl Setting {
         }
     }
 
-    /// In words: a text as it is, anything else as JSON.
+    /// Formats the value for messages: a text as it is, any other value as JSON.
     pub fn shown(&self) -> String {
         match self.json() {
             serde_json::Value::String(text) => text,
@@ -315,7 +315,7 @@ impl Setting {
         }
     }
 
-    /// Every path in it.
+    /// Adds every path in it.
     pub fn paths<'v>(&'v self, out: &mut Vec<&'v Path>) {
         match self {
             Self::Path(path) => out.push(path),
@@ -327,18 +327,18 @@ impl Setting {
     }
 }
 
-/// The values of a map by field: those that are written, and the defaults.
+/// The values of a map by field, including defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Settings(BTreeMap<SmolStr, Setting>);
 
 impl Settings {
-    /// The value of a field.
+    /// Returns the value of a field.
     pub fn get(&self, name: &str) -> Option<&Setting> {
         self.0.get(name)
     }
 
-    /// Takes a value out.
+    /// Removes and returns the value of a field.
     pub fn take(&mut self, name: &str) -> Option<Setting> {
         self.0.remove(name)
     }
@@ -348,19 +348,19 @@ impl Settings {
         self.0.insert(SmolStr::new_static(name), value);
     }
 
-    /// Sets a field that is there.
+    /// Sets a field, if there is a value.
     #[must_use]
     pub fn with(mut self, name: &str, value: Option<Setting>) -> Self {
         self.0.extend(value.map(|value| (name.into(), value)));
         self
     }
 
-    /// In the form of the manifest, with sizes in bytes.
+    /// Returns the JSON form, with sizes in bytes.
     pub fn json(&self) -> serde_json::Value {
         self.0.iter().map(|(name, value)| (name.to_string(), value.json())).collect::<serde_json::Map<_, _>>().into()
     }
 
-    /// Every path in them.
+    /// Adds every path in them.
     pub fn paths<'v>(&'v self, out: &mut Vec<&'v Path>) {
         self.0.values().for_each(|value| value.paths(out));
     }
@@ -375,24 +375,24 @@ impl IntoIterator for Settings {
     }
 }
 
-/// What the value of a field is kept as.
+/// A Rust type that stores the value of a field.
 pub trait FieldValue: Sized {
-    /// `None` if it is of another form, which its table excludes.
+    /// Converts a value. `None` if it has another form than the table allows.
     fn from_value(value: Setting) -> Option<Self>;
 
-    /// The same of a field that may not be written.
+    /// Converts the value of an optional field.
     fn from_field(value: Option<Setting>) -> Option<Self> {
         Self::from_value(value?)
     }
 
-    /// `None`: the field is not written.
+    /// Converts back to a value. `None`: the field is not written.
     fn to_value(&self) -> Option<Setting>;
 
-    /// Every path in it.
+    /// Adds every path in the value.
     fn paths<'v>(&'v self, _out: &mut Vec<&'v Path>) {}
 }
 
-/// Implements [`FieldValue`] for types that a form is kept as without change.
+/// Implements [`FieldValue`] for types that store a form unchanged.
 macro_rules! kept_as {
     ($($type:ty = $form:ident;)*) => {$(
         impl FieldValue for $type {
@@ -443,7 +443,7 @@ impl FieldValue for Percent {
 }
 
 impl FieldValue for PathBuf {
-    /// No text is taken for a path: that it was judged is known of paths only.
+    /// Refuses a text: the path policy was applied only to paths.
     fn from_value(value: Setting) -> Option<Self> {
         if let Setting::Path(path) = value { Some(path) } else { None }
     }
@@ -470,7 +470,7 @@ impl<T: FieldValue> FieldValue for Option<T> {
     }
 }
 
-/// A list that is not written is empty, and the reverse.
+/// A missing list is an empty one, and vice versa.
 impl<T: FieldValue> FieldValue for Vec<T> {
     fn from_value(value: Setting) -> Option<Self> {
         if let Setting::List(items) = value { items.into_iter().map(T::from_value).collect() } else { None }
@@ -486,7 +486,7 @@ impl<T: FieldValue> FieldValue for Vec<T> {
     }
 }
 
-/// Declares a struct and the table of the map that it is read from.
+/// Defines a struct, and the table of the map that it is read from.
 ///
 /// ```text
 /// fields! {
@@ -502,8 +502,8 @@ impl<T: FieldValue> FieldValue for Vec<T> {
 /// }
 /// ```
 ///
-/// `TABLE` is the table, `from_values` makes the struct of checked values, `values` gives them back, and `paths` tells which paths it
-/// holds. After a type, `with ADAPTER` names one whose `read` and `write` keep the field as another type.
+/// `TABLE` is the table, `from_values` converts checked values to the struct, `values` converts back, and `paths` returns its paths. After
+/// a type, `with ADAPTER` names a type whose `read` and `write` convert the field.
 macro_rules! fields {
     (
         $(#[doc = $doc:literal])+ #[derive($($derive:ident),*)] $(#[serde($($serde:tt)*)])?
@@ -562,7 +562,7 @@ macro_rules! fields {
                 ..$crate::model::table::FieldTable::of($title, concat!($($doc),+).trim_ascii(), &[])
             };
 
-            /// From checked values, which are taken out; `None` if one that must be there is not.
+            /// Converts checked values, which are removed from `values`. `None` if a required one is missing.
             pub fn from_values(values: &mut $crate::model::table::Settings $(, $given: $given_type)*) -> Option<Self> {
                 Some(Self {
                     $($given,)*
@@ -570,13 +570,13 @@ macro_rules! fields {
                 })
             }
 
-            /// As values.
+            /// Converts back to values.
             pub fn values(&self) -> $crate::model::table::Settings {
                 $crate::model::table::Settings::default()
                     $(.with($key, $crate::model::table::fields!(@write &self.$field $(, $adapter)?)))*
             }
 
-            /// Every path in it.
+            /// Adds every path in it.
             pub fn paths<'v>(&'v self, out: &mut Vec<&'v std::path::Path>) {
                 $($crate::model::table::FieldValue::paths(&self.$field, out);)*
             }
@@ -588,7 +588,7 @@ macro_rules! fields {
     (@write $field:expr, $adapter:ident) => { $adapter::write($field) };
 }
 
-/// Declares an enum whose values are words of manifests, and the table of these words.
+/// Defines an enum of the words that a field may have as its value, and the table of these words.
 macro_rules! choices {
     (
         $(#[doc = $doc:literal])+ #[derive($($derive:ident),*)] $(#[serde($($serde:tt)*)])?
@@ -606,7 +606,7 @@ macro_rules! choices {
                 refused: None,
             };
 
-            /// As in manifests.
+            /// Returns the word as in manifests.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)+

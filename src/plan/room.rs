@@ -1,6 +1,6 @@
 //! Whether a pool has room for what is planned: bytes provisioned, bytes that steps take at once, and objects.
 
-use crate::model::{Capacity, ImageLook, Name, ObjectRef, Origin, Size};
+use crate::model::{Capacity, ImageObservation, Name, ObjectRef, Origin, Size};
 
 use super::backend_state::Usable;
 use super::draft::Draft;
@@ -95,12 +95,12 @@ pub(super) fn copied(inventory: &Inventory<'_>, draft: &Draft<'_>, usable: &Usab
     match origin {
         Origin::Snapshot(object) | Origin::Volume(object) => copy_of(inventory, draft, usable, object),
         Origin::Image { image, .. } => match inventory.inputs.images.get(image) {
-            Some(ImageLook::Good { used, device, .. }) => {
+            Some(ImageObservation::Good { used, device, .. }) => {
                 let here = usable.capabilities.shares_blocks;
                 if here.is_some() && here == *device { 0 } else { *used }
             }
             // One that was not inspected yet is planned once more after the inspection.
-            Some(ImageLook::Missing | ImageLook::Refused { .. }) | None => 0,
+            Some(ImageObservation::Missing | ImageObservation::Refused { .. }) | None => 0,
         },
     }
 }

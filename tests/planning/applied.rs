@@ -2,8 +2,8 @@
 //! it must be nothing.
 
 use kiln::model::{
-    Action, BackendRecord, ImageLook, Ledger, LedgerView, Object, ObjectRecord, ObjectRef, Origin, Place, PoolId,
-    Provisioning, Removal, Step, Tags, Verb,
+    Action, BackendRecord, ImageObservation, Ledger, LedgerView, Object, ObjectRecord, ObjectRef, Origin, Place,
+    PoolId, Provisioning, Removal, Step, Tags, Verb,
 };
 use kiln::plan::{ApprovalSet, Observation, Plan, approval_item, usable};
 
@@ -74,7 +74,7 @@ fn taken(step: &Step, scene: &Scene, objects: &[Object], shares_blocks: bool) ->
     match &step.action {
         Action::Create { provisioning: Provisioning::Thick, size, .. } => size.bytes(),
         Action::Create { origin: Some(Origin::Image { image, .. }), .. } => match scene.images.get(image) {
-            Some(ImageLook::Good { used, .. }) => *used,
+            Some(ImageObservation::Good { used, .. }) => *used,
             _ => 0,
         },
         Action::Create { origin: Some(Origin::Snapshot(source) | Origin::Volume(source)), .. } => copy(source),

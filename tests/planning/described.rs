@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use kiln::driver::sim::SimDriver;
 use kiln::model::{
-    ApprovalInUse, BackendRecord, Capabilities, Capacity, Clients, Coverage, Identity, ImageFormat, ImageLook,
+    ApprovalInUse, BackendRecord, Capabilities, Capacity, Clients, Coverage, Identity, ImageFormat, ImageObservation,
     ImageRef, Images, Kind, LastReading, Ledger, LedgerEntry, LedgerView, Listed, Name, NativeName, Object,
     ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Reading, Records, Removal, Size, Suspension,
     Tags, Tombstone, Uid, Written,
@@ -74,13 +74,13 @@ struct Picture {
 }
 
 impl Picture {
-    fn seen(&self) -> (ImageRef, ImageLook) {
+    fn seen(&self) -> (ImageRef, ImageObservation) {
         let Self { path, format, sha256, size, used, why } = self.clone();
         let used = used.map_or(0, |used| used.parse::<Size>().unwrap().bytes());
         let look = match (size, why) {
-            (Some(size), _) => ImageLook::Good { size: size.parse().unwrap(), used, device: None },
-            (None, Some(why)) => ImageLook::Refused { why },
-            (None, None) => ImageLook::Missing,
+            (Some(size), _) => ImageObservation::Good { size: size.parse().unwrap(), used, device: None },
+            (None, Some(why)) => ImageObservation::Refused { why },
+            (None, None) => ImageObservation::Missing,
         };
         (ImageRef { path, format, sha256 }, look)
     }

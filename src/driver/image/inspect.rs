@@ -11,18 +11,18 @@ use super::head::{self, HEAD, Qcow2, TAIL};
 use crate::driver::local::content;
 use crate::driver::local::lease::{self, Lease, Leased};
 use crate::driver::tool::{self, ToolLimits, ToolOutput};
-use crate::model::{DriverError, ErrorKind, ImageFormat, ImageLook, ImageRef, Size};
+use crate::model::{DriverError, ErrorKind, ImageFormat, ImageObservation, ImageRef, Size};
 
 /// The limits of an inspection: reading all tables of a qcow2 image of 10 TiB takes some seconds.
 const LOOKING: ToolLimits = ToolLimits { time: Some(Duration::from_secs(60)), cpu: Some(30), memory: 1 << 30, file: 0 };
 
 /// Inspects an image: whether it exists, has the declared format and refers to no other file, and how large its disk is.
 /// Blocks.
-pub fn look(image: &ImageRef) -> ImageLook {
+pub fn look(image: &ImageRef) -> ImageObservation {
     match open(image) {
-        Ok(opened) => ImageLook::Good { size: Size(opened.size), used: opened.used, device: opened.device },
-        Err(error) if error.kind == ErrorKind::NotFound => ImageLook::Missing,
-        Err(error) => ImageLook::Refused { why: error.message },
+        Ok(opened) => ImageObservation::Good { size: Size(opened.size), used: opened.used, device: opened.device },
+        Err(error) if error.kind == ErrorKind::NotFound => ImageObservation::Missing,
+        Err(error) => ImageObservation::Refused { why: error.message },
     }
 }
 

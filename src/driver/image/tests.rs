@@ -12,7 +12,7 @@ use super::inspect::qemu_img;
 use super::*;
 use crate::driver::local::content::CopyWork;
 use crate::driver::tool::ToolLimits;
-use crate::model::{DriverError, ErrorKind, ImageFormat, ImageLook, ImageRef, Size};
+use crate::model::{DriverError, ErrorKind, ImageFormat, ImageObservation, ImageRef, Size};
 
 const MIB: u64 = 1 << 20;
 
@@ -62,7 +62,7 @@ impl Bench {
 
     fn fill(&self, image: &ImageRef, size: u64, thick: bool) -> Result<PathBuf, DriverError> {
         let Size(seen) = match look(image) {
-            ImageLook::Good { size, .. } => size,
+            ImageObservation::Good { size, .. } => size,
             other => panic!("{other:?}"),
         };
         let path = self.path("volume");
@@ -100,7 +100,7 @@ fn sha256(path: &Path) -> Option<String> {
 #[track_caller]
 fn refused(image: &ImageRef, part: &str) {
     match look(image) {
-        ImageLook::Refused { why } => assert!(why.contains(part), "{part:?} is not in {why:?}"),
+        ImageObservation::Refused { why } => assert!(why.contains(part), "{part:?} is not in {why:?}"),
         other => panic!("{other:?}: {part}"),
     }
     assert!(open(image, Some(Size(8 * MIB)), 1 << 60).is_err(), "nothing is begun with it");
@@ -115,7 +115,7 @@ fn an_image_is_copied_bit_for_bit_and_keeps_its_holes() {
         for sha256 in [None, sha256(&image.path)] {
             for (size, thick) in [(8 * MIB, false), (12 * MIB, false), (12 * MIB, true)] {
                 let image = ImageRef { sha256: sha256.clone(), ..image.clone() };
-                assert!(matches!(look(&image), ImageLook::Good { size: Size(s), .. } if s == 8 * MIB));
+                assert!(matches!(look(&image), ImageObservation::Good { size: Size(s), .. } if s == 8 * MIB));
                 let volume = bench.fill(&image, size, thick).unwrap();
                 let got = fs::read(&volume).unwrap();
                 assert_eq!(got.len() as u64, size);
@@ -142,8 +142,8 @@ fn another_content_than_the_checksum_says_is_refused() {
 #[test]
 fn what_is_not_there_or_no_file_is_no_image() {
     let bench = Bench::new();
-    assert_eq!(look(&raw(&bench.path("gone"))), ImageLook::Missing);
-    assert_eq!(look(&raw(&bench.path("gone/further"))), ImageLook::Missing);
+    assert_eq!(look(&raw(&bench.path("gone"))), ImageObservation::Missing);
+    assert_eq!(look(&raw(&bench.path("gone/further"))), ImageObservation::Missing);
     refused(&raw(bench.0.path()), "not a regular file");
     rustix::fs::mknodat(rustix::fs::CWD, bench.path("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     refused(&raw(&bench.path("fifo")), "not a regular file");
@@ -253,9 +253,9 @@ fn damage_is_refused_and_never_read_as_zeroes() {
         }
         fs::write(&cut, &bytes).unwrap();
         match look(&qcow2(&cut)) {
-            ImageLook::Good { .. } => good += 1,
-            ImageLook::Refused { why } => assert!(!why.is_empty(), "seed {seed:#x}, round {round}"),
-            ImageLook::Missing => panic!("seed {seed:#x}, round {round}"),
+            ImageObservation::Good { .. } => good += 1,
+            ImageObservation::Refused { why } => assert!(!why.is_empty(), "seed {seed:#x}, round {round}"),
+            ImageObservation::Missing => panic!("seed {seed:#x}, round {round}"),
         }
     }
     assert!(good < 12, "no damage was ever seen");
@@ -308,10 +308,10 @@ fn a_huge_disk_costs_nothing_to_look_at() {
     bench.qemu(&["create", "-f", "qcow2", "-o", "cluster_size=2M"], &["huge.qcow2", "1P"]);
     let image = qcow2(&bench.path("huge.qcow2"));
     let size = match look(&image) {
-        ImageLook::Good { size, .. } => size,
+        ImageObservation::Good { size, .. } => size,
         // Where its tables alone are more than a look may use.
-        ImageLook::Refused { .. } => return,
-        ImageLook::Missing => panic!(),
+        ImageObservation::Refused { .. } => return,
+        ImageObservation::Missing => panic!(),
     };
     assert_eq!(size, Size(1 << 50));
     let error = open(&image, Some(size), 1 << 30).err().unwrap();

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Expect, Identity, ImageLook, ImageRef, Kind, Name, NativeName, ObjectRef, Origin, Provisioning, Reason,
-    Risk, Size, SourceSpec, Step, Tags, VolumeSpec,
+    Action, Expect, Identity, ImageObservation, ImageRef, Kind, Name, NativeName, ObjectRef, Origin, Provisioning,
+    Reason, Risk, Size, SourceSpec, Step, Tags, VolumeSpec,
 };
 
 use crate::plan::backend_state::Usable;
@@ -211,13 +211,13 @@ fn image_origin(
     let path = image.path.display();
     let seen = match inventory.inputs.images.get(image) {
         None => None,
-        Some(ImageLook::Good { size, .. }) => Some(*size),
-        Some(ImageLook::Missing) => {
+        Some(ImageObservation::Good { size, .. }) => Some(*size),
+        Some(ImageObservation::Missing) => {
             let message = format!("its source image {path} does not exist");
             let fix = "put the file there, correct `path`, or remove `source` to create an empty volume";
             return Err(subject.hold(HeldReason::SourceMissing, message, fix));
         }
-        Some(ImageLook::Refused { why }) => {
+        Some(ImageObservation::Refused { why }) => {
             let message = format!("its source, the {} image {path}, cannot be used: {why}", image.format);
             let fix = "give an image that is whole in itself and of the format that is written; \
                        `qemu-img convert` on a host that trusts it makes one";
