@@ -31,11 +31,15 @@
 //!
 //! #[async_trait::async_trait]
 //! impl Reporter for Printer {
-//!     fn event(&self, event: Event<'_>) {
-//!         if let Event::Planned(plan) = event {
-//!             for step in &plan.steps {
-//!                 println!("{} {}", step.identity.kind, step.identity.name);
-//!             }
+//!     fn planned(&self, plan: &Plan) {
+//!         for step in &plan.steps {
+//!             println!("{} {}", step.identity.kind, step.identity.name);
+//!         }
+//!     }
+//!
+//!     fn event(&self, event: Event) {
+//!         if let Event::Note { message } = event {
+//!             println!("{message}");
 //!         }
 //!     }
 //!

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{Fault, SimDriver, SimObject, SimWorld};
 use kiln::driver::{Driver, StepContext, WriterLock};
-use kiln::engine::{Clock, Connect, Event, Options, Report, Reporter, Setup, reconcile_once};
+use kiln::engine::{Clock, Connect, Event, Options, Report, Reporter, Setup, StepObject, reconcile_once};
 use kiln::model::{
     Access, Action, BackendSpec, Capabilities, DriverError, Effect, ErrorKind, Identity, IntentId, JournalAction,
     JournalEntry, JournalOutcome, Kind, Ledger, NativeName, Observed, OpenIntent, Outcome, Owner, Percent, PoolId,
@@ -118,15 +118,15 @@ struct Ear(Mutex<Vec<(String, Duration)>>, Mutex<Option<(Instant, tokio_util::sy
 
 #[async_trait]
 impl Reporter for Ear {
-    fn event(&self, event: Event<'_>) {
+    fn event(&self, event: Event) {
         let line = match event {
-            Event::Started(_, step) => format!("started {}", step.identity.name),
-            Event::Retrying(_, step, ..) => format!("retrying {}", step.identity.name),
-            Event::Finished(_, step, Ok(_)) => format!("done {}", step.identity.name),
-            Event::Finished(_, step, Err(_)) => format!("failed {}", step.identity.name),
-            Event::Skipped(_, step, _) => format!("skipped {}", step.identity.name),
-            Event::Progress(..) => "progress".to_owned(),
-            Event::Note(_) | Event::Planned(_) => return,
+            Event::Started { object, .. } => format!("started {}", object.name),
+            Event::Retrying { object, .. } => format!("retrying {}", object.name),
+            Event::Finished { object, error: None, .. } => format!("done {}", object.name),
+            Event::Finished { object, .. } => format!("failed {}", object.name),
+            Event::Skipped { object, .. } => format!("skipped {}", object.name),
+            Event::Progress { .. } => "progress".to_owned(),
+            Event::Note { .. } => return,
         };
         let mut stop = self.1.lock().unwrap();
         let (began, token) = stop.get_or_insert_with(|| (Instant::now(), tokio_util::sync::CancellationToken::new()));
@@ -492,8 +492,8 @@ impl Store for OnDisk {
 }
 
 impl OnDisk {
-    fn is_open(&self, step: &Step) -> bool {
-        self.0.intents().unwrap().iter().any(|intent| intent.step == *step)
+    fn is_open(&self, object: &StepObject) -> bool {
+        self.0.intents().unwrap().iter().any(|intent| StepObject::from(&intent.step) == *object)
     }
     fn is_told(&self, name: &str) -> bool {
         self.0.journal(usize::MAX).unwrap().iter().any(|entry| entry.name.as_str() == name)
@@ -504,12 +504,9 @@ struct Witness(Arc<OnDisk>);
 
 #[async_trait]
 impl Reporter for Witness {
-    fn event(&self, event: Event<'_>) {
-        if let Event::Finished(_, step, _) = event {
-            assert!(
-                self.0.is_told(step.identity.name.as_str()) && !self.0.is_open(step),
-                "{step:?} before its outcome"
-            );
+    fn event(&self, event: Event) {
+        if let Event::Finished { object, .. } = event {
+            assert!(self.0.is_told(object.name.as_str()) && !self.0.is_open(&object), "{object:?} before its outcome");
         }
     }
     async fn confirm(&self, _: &Plan) -> bool {
@@ -525,7 +522,7 @@ fn the_intent_is_on_disk_before_the_call_and_the_outcome_before_what_follows() {
     let store = Arc::new(OnDisk(MemoryStore::new()));
     let seen = store.clone();
     let script: Script = Box::new(move |step, _| {
-        assert!(seen.is_open(step), "{step:?} before its intent");
+        assert!(seen.is_open(&step.into()), "{step:?} before its intent");
         assert!(step.identity.name.as_str() != "s" || seen.is_told("base"), "before what it waits for");
         None
     });

@@ -18,30 +18,30 @@ pub(super) fn is_read() -> bool {
 pub(super) struct Journal;
 
 /// One event, written at once.
-pub(super) struct Event {
+pub(super) struct PrefixedWriter {
     priority: &'static str,
     stderr: Stderr,
 }
 
 impl<'w> MakeWriter<'w> for Journal {
-    type Writer = Event;
+    type Writer = PrefixedWriter;
 
-    fn make_writer(&'w self) -> Event {
-        Event { priority: "<6>", stderr: io::stderr() }
+    fn make_writer(&'w self) -> PrefixedWriter {
+        PrefixedWriter { priority: "<6>", stderr: io::stderr() }
     }
 
-    fn make_writer_for(&'w self, event: &Metadata<'_>) -> Event {
+    fn make_writer_for(&'w self, event: &Metadata<'_>) -> PrefixedWriter {
         let priority = match *event.level() {
             Level::ERROR => "<3>",
             Level::WARN => "<4>",
             Level::INFO => "<6>",
             Level::DEBUG | Level::TRACE => "<7>",
         };
-        Event { priority, stderr: io::stderr() }
+        PrefixedWriter { priority, stderr: io::stderr() }
     }
 }
 
-impl Write for Event {
+impl Write for PrefixedWriter {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         // In one piece, so that nothing comes in between.
         self.stderr.write_all(&[self.priority.as_bytes(), text].concat())?;

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::progress::Progress;
 use super::terminal::Terminal;
 use crate::engine::{Event, Reporter};
-use crate::model::{DriverError, Kind, Outcome, ProblemView, Reading, Specs, Step, Verb};
+use crate::model::{ProblemView, Reading, Specs};
 use crate::plan::Plan;
 use crate::report::{HeldView, PlanView};
 
@@ -34,49 +34,14 @@ struct Head<'a> {
     problems: Vec<ProblemView>,
 }
 
-/// Every line after the first.
+/// The lines that are no [`Event`]: the second, and the last.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "camelCase")]
 enum Line<'a> {
-    /// Something a person should know.
-    Note { message: &'a str },
     /// The plan that is about to run, as `kiln plan -o json` has it.
     Planned { plan: Box<PlanView> },
-    /// A step begins. `step` is its index in the plan, here and below.
-    Started { step: usize, object: Object<'a> },
-    /// Bytes done, of bytes.
-    Progress { step: usize, done: u64, total: u64 },
-    /// It is tried again after so many milliseconds.
-    Retrying { step: usize, object: Object<'a>, error: String, message: &'a str, millis: u64 },
-    /// It ended: changed, unchanged or failed. A step may fail after it was told as changed: a look did not show its effect.
-    Finished { step: usize, object: Object<'a>, outcome: &'static str, error: Option<String>, message: Option<&'a str> },
-    /// It was not begun.
-    Skipped { step: usize, object: Object<'a>, message: &'a str },
-    /// The last line.
+    /// The summary.
     Summary(&'a Summary),
-}
-
-/// Which object a step is about, and what is done to it.
-#[derive(Serialize)]
-struct Object<'a> {
-    action: Verb,
-    kind: Kind,
-    name: &'a str,
-    backend: &'a str,
-    uid: String,
-}
-
-impl<'a> Object<'a> {
-    fn of(step: &'a Step) -> Self {
-        let identity = &step.identity;
-        Self {
-            action: step.action.verb(),
-            kind: identity.kind,
-            name: identity.name.as_str(),
-            backend: step.backend.as_str(),
-            uid: identity.uid.to_string(),
-        }
-    }
 }
 
 /// What came of it all.
@@ -125,11 +90,7 @@ impl Lines {
 
     /// Writes the last line.
     pub(crate) fn end(&self, summary: &Summary) {
-        self.line(&Line::Summary(summary));
-    }
-
-    fn line(&self, line: &Line<'_>) {
-        write(&self.terminal, line);
+        write(&self.terminal, &Line::Summary(summary));
     }
 
     /// Whether the progress of a step is to be told now.
@@ -156,52 +117,26 @@ fn write(terminal: &Terminal, line: &impl Serialize) {
 
 #[async_trait]
 impl Reporter for Lines {
-    fn event(&self, event: Event<'_>) {
+    fn planned(&self, plan: &Plan) {
+        let view = Box::new(PlanView::new(plan, &self.specs, &self.terminal.commands()));
+        write(&self.terminal, &Line::Planned { plan: view });
+        self.people.planned(plan);
+    }
+
+    fn event(&self, event: Event) {
         match &event {
-            Event::Note(message) => self.line(&Line::Note { message: &self.terminal.commands().complete(message) }),
-            Event::Planned(plan) => {
-                self.line(&Line::Planned {
-                    plan: Box::new(PlanView::new(plan, &self.specs, &self.terminal.commands())),
-                });
+            Event::Note { message } => {
+                let message = self.terminal.commands().complete(message);
+                write(&self.terminal, &Event::Note { message });
             }
-            Event::Started(step, about) => self.line(&Line::Started { step: *step, object: Object::of(about) }),
-            Event::Progress(step, done, total) if self.is_due(*step) => {
-                self.line(&Line::Progress { step: *step, done: *done, total: *total });
-            }
-            Event::Progress(..) => {}
-            Event::Retrying(step, about, error, millis) => self.line(&Line::Retrying {
-                step: *step,
-                object: Object::of(about),
-                error: error.kind.to_string(),
-                message: &error.message,
-                millis: *millis,
-            }),
-            Event::Finished(step, about, result) => self.line(&finished(*step, about, result)),
-            Event::Skipped(step, about, message) => {
-                self.line(&Line::Skipped { step: *step, object: Object::of(about), message });
-            }
+            Event::Progress { step, .. } if !self.is_due(*step) => {}
+            event => write(&self.terminal, event),
         }
         self.people.event(event);
     }
 
     async fn confirm(&self, plan: &Plan) -> bool {
         self.people.confirm(plan).await
-    }
-}
-
-fn finished<'a>(step: usize, about: &'a Step, result: &'a Result<Outcome, DriverError>) -> Line<'a> {
-    let outcome = match result {
-        Ok(Outcome::Changed) => "changed",
-        Ok(Outcome::Unchanged) => "unchanged",
-        Err(_) => "failed",
-    };
-    let error = result.as_ref().err();
-    Line::Finished {
-        step,
-        object: Object::of(about),
-        outcome,
-        error: error.map(|error| error.kind.to_string()),
-        message: error.map(|error| error.message.as_str()),
     }
 }
 

@@ -11,8 +11,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use super::terminal::{Busy, TICK, Terminal};
-use crate::engine::{Event, Reporter};
-use crate::model::{Action, DriverError, Outcome, Risk, Specs, Step};
+use crate::engine::{Event, Reporter, StepObject};
+use crate::model::{Action, JournalOutcome, Risk, Specs, Step};
 use crate::plan::Plan;
 use crate::report::{HeldView, PlanView, StepView, render, render_step};
 use crate::text::{Paint, counted, escape};
@@ -30,10 +30,20 @@ pub(crate) struct Progress {
     /// Until there is something to tell.
     looking: Mutex<Option<Busy>>,
     running: Mutex<BTreeMap<usize, Running>>,
+    /// What each step of the plan is called while it runs, and when it is done.
+    phrases: Mutex<Vec<Phrases>>,
     /// What was shown as held with the plan.
     shown: Mutex<Vec<HeldView>>,
     /// Whether the answer to the question was Ctrl-C.
     interrupted: AtomicBool,
+}
+
+/// What a step is called.
+struct Phrases {
+    /// `growing`.
+    doing: &'static str,
+    /// `grew volume/db on fast to 2Gi`.
+    done: String,
 }
 
 struct Running {
@@ -61,6 +71,7 @@ impl Progress {
             bars: MultiProgress::new(),
             is_live,
             running: Mutex::default(),
+            phrases: Mutex::default(),
             shown: Mutex::default(),
             interrupted: AtomicBool::new(false),
         }
@@ -103,10 +114,15 @@ impl Progress {
         self.bars.suspend(|| if self.data_only { self.terminal.talk(text) } else { self.terminal.out(text) });
     }
 
-    fn start(&self, index: usize, step: &Step) {
+    fn phrases<T>(&self, index: usize, phrase: impl FnOnce(&Phrases) -> T) -> Option<T> {
+        self.phrases.lock().unwrap_or_else(PoisonError::into_inner).get(index).map(phrase)
+    }
+
+    fn start(&self, index: usize, object: &StepObject) {
         let bar = self.is_live.then(|| {
+            let doing = self.phrases(index, |phrases| phrases.doing).unwrap_or_default();
             let bar = self.bars.add(ProgressBar::new_spinner());
-            bar.set_message(format!("{} {} on {}", doing(&step.action), object_name(step), step.backend));
+            bar.set_message(format!("{doing} {object} on {}", object.backend));
             bar.enable_steady_tick(TICK);
             bar
         });
@@ -124,23 +140,21 @@ impl Progress {
         }
     }
 
-    fn finish(&self, index: usize, step: &Step, outcome: &Result<Outcome, DriverError>) {
+    fn finish(&self, index: usize, object: &StepObject, outcome: &JournalOutcome, message: Option<String>) {
         let ran = self.steps().remove(&index);
         if let Some(bar) = ran.as_ref().and_then(|ran| ran.bar.as_ref()) {
             bar.finish_and_clear();
         }
         let took = ran.map_or(Duration::ZERO, |ran| ran.since.elapsed());
         match outcome {
-            Ok(Outcome::Changed) => {
-                let (done, took) = (done(step), short_time(took));
-                self.say(&format!("{done} ({took})\n"));
+            JournalOutcome::Changed => {
+                let done = self.phrases(index, |phrases| phrases.done.clone());
+                self.say(&format!("{} ({})\n", done.unwrap_or_default(), short_time(took)));
             }
-            Ok(Outcome::Unchanged) => {
-                self.say(&format!("{} on {} was so already\n", object_name(step), step.backend));
-            }
-            Err(error) => self.bars.suspend(|| {
-                let message =
-                    format!("{} of {} on {} failed: {error}", step.action.verb(), object_name(step), step.backend);
+            JournalOutcome::Unchanged => self.say(&format!("{object} on {} was so already\n", object.backend)),
+            JournalOutcome::Failed | JournalOutcome::Other(_) => self.bars.suspend(|| {
+                let error = message.unwrap_or_default();
+                let message = format!("{} of {object} on {} failed: {error}", object.action, object.backend);
                 self.terminal.error(&message, None);
             }),
         }
@@ -149,31 +163,35 @@ impl Progress {
 
 #[async_trait]
 impl Reporter for Progress {
-    fn event(&self, event: Event<'_>) {
+    fn planned(&self, plan: &Plan) {
+        self.has_looked();
+        let mut view = PlanView::new(plan, &self.specs, &self.terminal.commands());
+        if plan.held.is_empty() {
+            // What waited for a person has had its answer, and is about to run.
+            (view.approval, view.approve) = (None, None);
+        }
+        self.say(&render(&view, self.terminal.paint));
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = view.held.unwrap_or_default();
+        let phrases = plan.steps.iter().map(|step| Phrases { doing: doing(&step.action), done: done(step) });
+        *self.phrases.lock().unwrap_or_else(PoisonError::into_inner) = phrases.collect();
+    }
+
+    fn event(&self, event: Event) {
         self.has_looked();
         match event {
-            Event::Note(text) => self.bars.suspend(|| self.terminal.note(&text)),
-            Event::Planned(plan) => {
-                let mut view = PlanView::new(plan, &self.specs, &self.terminal.commands());
-                if plan.held.is_empty() {
-                    // What waited for a person has had its answer, and is about to run.
-                    (view.approval, view.approve) = (None, None);
-                }
-                self.say(&render(&view, self.terminal.paint));
-                *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = view.held.unwrap_or_default();
-            }
-            Event::Started(index, step) => self.start(index, step),
-            Event::Progress(index, done, all) => self.progress(index, done, all),
-            Event::Retrying(_, step, error, millis) => self.bars.suspend(|| {
+            Event::Note { message } => self.bars.suspend(|| self.terminal.note(&message)),
+            Event::Started { step, object } => self.start(step, &object),
+            Event::Progress { step, done, total } => self.progress(step, done, total),
+            Event::Retrying { object, message, millis, .. } => self.bars.suspend(|| {
                 let again = short_time(Duration::from_millis(millis));
-                let text = format!("{} on {}: {error}; trying again in {again}", object_name(step), step.backend);
+                let text = format!("{object} on {}: {message}; trying again in {again}", object.backend);
                 self.terminal.note(&text);
             }),
-            Event::Finished(index, step, outcome) => self.finish(index, step, outcome),
+            Event::Finished { step, object, outcome, message, .. } => self.finish(step, &object, &outcome, message),
             // Of a run that was stopped, how many steps were not begun is told at its end; one by one they would only be noise.
-            Event::Skipped(..) if self.stop.is_cancelled() => {}
-            Event::Skipped(_, step, why) => self.bars.suspend(|| {
-                self.terminal.note(&format!("{} of {} was not begun: {why}", step.action.verb(), object_name(step)));
+            Event::Skipped { .. } if self.stop.is_cancelled() => {}
+            Event::Skipped { object, message, .. } => self.bars.suspend(|| {
+                self.terminal.note(&format!("{} of {object} was not begun: {message}", object.action));
             }),
         }
     }

@@ -10,9 +10,8 @@ use super::client::Daemon;
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::daemon::protocol::{ApplyRequest, RunLine};
-use crate::engine::{Event, Report, Reporter};
+use crate::engine::{Report, Reporter};
 use crate::model::ProblemView;
-use crate::plan::Plan;
 
 /// How an apply in the daemon ended.
 #[expect(clippy::large_enum_variant, reason = "there is one of them for each run")]
@@ -58,11 +57,11 @@ pub(crate) async fn apply(
             }
             Some(RunLine::Store(error)) => return Err(error.into()),
             Some(RunLine::Begun(number)) => {
-                run = Some(DaemonRun { number, reporter: Arc::clone(&reporter), plan: None })
+                run = Some(DaemonRun { number, reporter: Arc::clone(&reporter) });
             }
             Some(line) => {
-                if let Some(run) = &mut run {
-                    run.tell(line, daemon).await?;
+                if let Some(run) = &run {
+                    run.tell(line, daemon).await;
                 }
             }
         }
@@ -73,42 +72,22 @@ pub(crate) async fn apply(
 struct DaemonRun {
     number: u64,
     reporter: Arc<dyn Reporter>,
-    plan: Option<Plan>,
 }
 
 impl DaemonRun {
-    /// Passes a line on as the event that it was.
-    async fn tell(&mut self, line: RunLine, daemon: &Daemon) -> Result<(), Failure> {
-        let reporter = &self.reporter;
-        let step = |index: usize| self.plan.as_ref()?.steps.get(index);
+    /// Passes a line on to the reporter.
+    async fn tell(&self, line: RunLine, daemon: &Daemon) {
         match line {
-            RunLine::Note(note) => reporter.event(Event::Note(note)),
-            RunLine::Progress(index, done, all) => reporter.event(Event::Progress(index, done, all)),
-            RunLine::Planned(plan) => {
-                reporter.event(Event::Planned(&plan));
-                self.plan = Some(plan);
-            }
+            RunLine::Planned(plan) => self.reporter.planned(&plan),
+            RunLine::Event(event) => self.reporter.event(event),
             RunLine::Confirm(plan) => {
-                let yes = reporter.confirm(&plan).await;
-                // One that comes too late has been taken for a no, as the lines to come say.
+                let yes = self.reporter.confirm(&plan).await;
+                // The daemon takes a late answer for a no, as its next lines say.
                 let _ = daemon.begin(&format!("/v1/runs/{}/answer", self.number), &yes).await;
             }
-            RunLine::Started(index) => {
-                step(index).into_iter().for_each(|step| reporter.event(Event::Started(index, step)));
-            }
-            RunLine::Retrying(index, error, millis) => {
-                step(index).into_iter().for_each(|step| reporter.event(Event::Retrying(index, step, &error, millis)));
-            }
-            RunLine::Finished(index, result) => {
-                step(index).into_iter().for_each(|step| reporter.event(Event::Finished(index, step, &result)));
-            }
-            RunLine::Skipped(index, why) => {
-                step(index).into_iter().for_each(|step| reporter.event(Event::Skipped(index, step, &why)));
-            }
-            // First and last lines are the caller's.
+            // The caller reads the first and the last line.
             RunLine::Begun(_) | RunLine::Done(_) | RunLine::Invalid(_) | RunLine::Refused(_) | RunLine::Store(_) => {}
         }
-        Ok(())
     }
 }
 

@@ -3,39 +3,36 @@
 use async_trait::async_trait;
 
 use crate::engine::{Event, Reporter};
-use crate::model::{Outcome, Step};
+use crate::model::JournalOutcome;
 use crate::plan::Plan;
 
 /// Logs the events of a pass.
 pub(super) struct LogReporter;
 
-fn object(step: &Step) -> String {
-    format!("{}/{}", step.identity.kind.as_lower(), step.identity.name)
-}
-
 #[async_trait]
 impl Reporter for LogReporter {
-    fn event(&self, event: Event<'_>) {
+    fn event(&self, event: Event) {
         match event {
-            Event::Note(note) => tracing::info!("{note}"),
-            Event::Planned(_) | Event::Progress(..) => {}
-            Event::Started(_, step) => {
-                tracing::debug!(object = object(step), backend = %step.backend, "{}", step.action)
+            Event::Note { message } => tracing::info!("{message}"),
+            Event::Progress { .. } => {}
+            Event::Started { object, .. } => {
+                tracing::debug!(%object, backend = %object.backend, "{}", object.detail);
             }
-            Event::Retrying(_, step, error, millis) => {
-                tracing::debug!(object = object(step), backend = %step.backend, %error, "trying again in {millis} ms");
+            Event::Retrying { object, message, millis, .. } => {
+                tracing::debug!(%object, backend = %object.backend, error = message, "trying again in {millis} ms");
             }
-            Event::Finished(_, step, Ok(Outcome::Changed)) => {
-                tracing::info!(object = object(step), backend = %step.backend, "done: {}", step.action);
+            Event::Finished { object, outcome: JournalOutcome::Changed, .. } => {
+                tracing::info!(%object, backend = %object.backend, "done: {}", object.detail);
             }
-            Event::Finished(_, step, Ok(Outcome::Unchanged)) => {
-                tracing::info!(object = object(step), backend = %step.backend, "so already: {}", step.action);
+            Event::Finished { object, outcome: JournalOutcome::Unchanged, .. } => {
+                tracing::info!(%object, backend = %object.backend, "so already: {}", object.detail);
             }
-            Event::Finished(_, step, Err(error)) => {
-                tracing::warn!(object = object(step), backend = %step.backend, %error, "failed: {}", step.action);
+            Event::Finished { object, outcome: JournalOutcome::Failed | JournalOutcome::Other(_), message, .. } => {
+                let error = message.unwrap_or_default();
+                tracing::warn!(%object, backend = %object.backend, error, "failed: {}", object.detail);
             }
-            Event::Skipped(_, step, why) => {
-                tracing::info!(object = object(step), backend = %step.backend, "not begun: {}: {why}", step.action);
+            Event::Skipped { object, message, .. } => {
+                tracing::info!(%object, backend = %object.backend, "not begun: {}: {message}", object.detail);
             }
         }
     }

@@ -34,7 +34,7 @@ struct Yes;
 
 #[async_trait]
 impl Reporter for Yes {
-    fn event(&self, _: Event<'_>) {}
+    fn event(&self, _: Event) {}
     async fn confirm(&self, _: &Plan) -> bool {
         true
     }

@@ -1,33 +1,232 @@
 //! What a pass reports while it runs.
 
-use async_trait::async_trait;
+use std::fmt;
 
-use crate::model::{DriverError, Outcome, Step};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{DriverError, Effect, ErrorKind, JournalOutcome, Kind, Name, NativeName, Outcome, Step, Uid, Verb};
 use crate::plan::Plan;
 
-/// Something that happened in a pass. Indexes of steps are those in the plan.
-pub enum Event<'a> {
+/// Something that happened in a pass: the same value on the terminal, in the lines of `kiln apply -o json`, on the daemon's socket and in
+/// its log. `step` is the index of a step in the plan that [`Reporter::planned`] received.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "camelCase")]
+pub enum Event {
     /// A message for people, one sentence.
-    Note(String),
-    /// The plan that is about to run, even if it is empty.
-    Planned(&'a Plan),
+    Note {
+        /// The sentence.
+        message: String,
+    },
     /// The driver call of a step begins.
-    Started(usize, &'a Step),
-    /// Progress of a step: bytes done, and bytes in total.
-    Progress(usize, u64, u64),
-    /// A step failed with a retryable error; it is tried again after this many milliseconds.
-    Retrying(usize, &'a Step, &'a DriverError, u64),
-    /// A step ended.
-    Finished(usize, &'a Step, &'a Result<Outcome, DriverError>),
-    /// A step was not begun, and why: a step it depends on was not done, its object was suspended, or the run was stopped.
-    Skipped(usize, &'a Step, &'a str),
+    Started {
+        /// Its index.
+        step: usize,
+        /// What it does to which object.
+        object: StepObject,
+    },
+    /// Progress of a step.
+    Progress {
+        /// Its index.
+        step: usize,
+        /// Bytes done.
+        done: u64,
+        /// Bytes in total.
+        total: u64,
+    },
+    /// A step failed with a retryable error and is tried again.
+    Retrying {
+        /// Its index.
+        step: usize,
+        /// What it does to which object.
+        object: StepObject,
+        /// The kind of the error.
+        error: ErrorKind,
+        /// The error.
+        message: String,
+        /// The pause before the next call, in milliseconds.
+        millis: u64,
+    },
+    /// A step ended. One that was reported as changed may be reported as failed later, if its effect is not observed.
+    Finished {
+        /// Its index.
+        step: usize,
+        /// What it does to which object.
+        object: StepObject,
+        /// How it ended.
+        outcome: JournalOutcome,
+        /// The kind of the error, if it failed.
+        error: Option<ErrorKind>,
+        /// Whether it had its effect although it failed.
+        effect: Option<Effect>,
+        /// The error, if it failed.
+        message: Option<String>,
+    },
+    /// A step was not begun.
+    Skipped {
+        /// Its index.
+        step: usize,
+        /// What it would do to which object.
+        object: StepObject,
+        /// Why: a step it depends on was not done, its object was suspended, or the run was stopped.
+        message: String,
+    },
+}
+
+/// What a step does to which object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepObject {
+    /// The verb of the step.
+    pub action: Verb,
+    /// The kind of the object.
+    pub kind: Kind,
+    /// The name of the object.
+    pub name: Name,
+    /// The backend that it is on.
+    pub backend: Name,
+    /// The uid of the object.
+    pub uid: Uid,
+    /// Its name on the backend after the step.
+    pub native: NativeName,
+    /// The step in words, as in the journal: `grow to 2Gi`.
+    pub detail: String,
+}
+
+/// `volume/db`.
+impl fmt::Display for StepObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind.as_lower(), self.name)
+    }
+}
+
+impl From<&Step> for StepObject {
+    fn from(step: &Step) -> Self {
+        Self {
+            action: step.action.verb(),
+            kind: step.identity.kind,
+            name: step.identity.name.clone(),
+            backend: step.backend.clone(),
+            uid: step.identity.uid,
+            native: step.native.clone(),
+            detail: step.action.to_string(),
+        }
+    }
+}
+
+impl Event {
+    pub(super) fn note(message: impl Into<String>) -> Self {
+        Self::Note { message: message.into() }
+    }
+
+    pub(super) fn finished(step: usize, about: &Step, result: &Result<Outcome, DriverError>) -> Self {
+        let error = result.as_ref().err();
+        Self::Finished {
+            step,
+            object: about.into(),
+            outcome: result.into(),
+            error: error.map(|error| error.kind),
+            effect: error.map(|error| error.effect),
+            message: error.map(|error| error.message.clone()),
+        }
+    }
+
+    pub(super) fn skipped(step: usize, about: &Step, why: &str) -> Self {
+        Self::Skipped { step, object: about.into(), message: why.to_owned() }
+    }
 }
 
 /// Receives the events of a pass and answers its questions.
 #[async_trait]
 pub trait Reporter: Send + Sync {
+    /// Receives the plan that is about to run, even if it is empty.
+    fn planned(&self, _plan: &Plan) {}
     /// Receives an event. Events come in order, from one thread at a time.
-    fn event(&self, event: Event<'_>);
+    fn event(&self, event: Event);
     /// Returns whether the irreversible steps of this plan may be made. Without a terminal this is whether `--yes` was given.
     async fn confirm(&self, plan: &Plan) -> bool;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn object() -> StepObject {
+        let (kind, name): (_, Name) = (Kind::Volume, "db".parse().unwrap());
+        let owner = "prod".parse().unwrap();
+        let uid = Uid::derive("5c1d2e8a90", &owner, kind, &name, &name, 0);
+        let identity = crate::model::Identity { owner, kind, name: name.clone(), uid };
+        let native = identity.native();
+        StepObject {
+            action: Verb::Update,
+            kind,
+            name,
+            backend: "fast".parse().unwrap(),
+            uid,
+            native,
+            detail: "grow to 2Gi".to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_event_is_the_same_in_the_lines_of_apply_and_on_the_socket() {
+        let about = serde_json::to_value(object()).unwrap();
+        for (key, value) in
+            [("action", "update"), ("kind", "Volume"), ("name", "db"), ("backend", "fast"), ("detail", "grow to 2Gi")]
+        {
+            assert_eq!(about[key], value);
+        }
+        let (step, object, message) = (0, object(), "the pool is full".to_owned());
+        let failed = Event::Finished {
+            step,
+            object: object.clone(),
+            outcome: JournalOutcome::Failed,
+            error: Some(ErrorKind::Full),
+            effect: Some(Effect::No),
+            message: Some(message.clone()),
+        };
+        let changed = Event::Finished {
+            step,
+            object: object.clone(),
+            outcome: JournalOutcome::Changed,
+            error: None,
+            effect: None,
+            message: None,
+        };
+        let none = Value::Null;
+        for (event, line) in [
+            (Event::note("recovered"), json!({"event": "note", "message": "recovered"})),
+            (Event::Started { step, object: object.clone() }, json!({"event": "started", "step": 0, "object": about})),
+            (
+                Event::Progress { step, done: 1, total: 2 },
+                json!({"event": "progress", "step": 0, "done": 1, "total": 2}),
+            ),
+            (
+                Event::Retrying {
+                    step,
+                    object: object.clone(),
+                    error: ErrorKind::Transient,
+                    message: message.clone(),
+                    millis: 100,
+                },
+                json!({"event": "retrying", "step": 0, "object": about, "error": "Transient", "message": message, "millis": 100}),
+            ),
+            (
+                changed,
+                json!({"event": "finished", "step": 0, "object": about, "outcome": "changed", "error": none, "effect": none, "message": none}),
+            ),
+            (
+                failed,
+                json!({"event": "finished", "step": 0, "object": about, "outcome": "failed", "error": "Full", "effect": "No", "message": message}),
+            ),
+            (
+                Event::Skipped { step, object, message: message.clone() },
+                json!({"event": "skipped", "step": 0, "object": about, "message": message}),
+            ),
+        ] {
+            assert_eq!(serde_json::to_value(&event).unwrap(), line);
+            assert_eq!(serde_json::from_value::<Event>(line).unwrap(), event);
+        }
+    }
 }

@@ -61,7 +61,7 @@ impl Session<'_> {
             }
         }
         for (name, error) in &unready {
-            reporter.event(Event::Note(format!("nothing is done on {name}: {error}")));
+            reporter.event(Event::note(format!("nothing is done on {name}: {error}")));
         }
         let backends: BTreeMap<Name, _> = self
             .observations

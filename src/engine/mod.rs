@@ -45,7 +45,7 @@ mod verify;
 mod writers;
 
 pub use clock::{Clock, SystemClock};
-pub use event::{Event, Reporter};
+pub use event::{Event, Reporter, StepObject};
 pub use foreign::with_content;
 pub use operations::{
     Executed, ImageExport, Operation, OperationError, OperationResult, Purge, SuspensionResult, Trashed, adopt_owner,

@@ -6,7 +6,7 @@ use crate::model::{DriverError, Effect, ErrorKind, Kind, ObjectId, Specs, Step};
 use crate::plan::{self, Held, HeldReason, Irreversible, Plan, Selected};
 use crate::store::{Batch, StoreError};
 
-use super::event::{Event, Reporter};
+use super::event::Reporter;
 use super::operations;
 use super::options::Options;
 use super::record::commit;
@@ -72,11 +72,12 @@ async fn carry_out(
             plan
         }
     };
-    reporter.event(Event::Planned(&plan));
+    let begun = plan::without(&plan, &options.postponed);
+    let postponed = begun.as_ref().map_or(0, |begun| plan.steps.len() - begun.steps.len());
+    let begun = begun.as_ref().unwrap_or(&plan);
+    reporter.planned(begun);
     if report.breaches.is_empty() {
-        let begun = plan::without(&plan, &options.postponed);
-        report.postponed = begun.as_ref().map_or(0, |begun| plan.steps.len() - begun.steps.len());
-        let begun = begun.as_ref().unwrap_or(&plan);
+        report.postponed = postponed;
         // The journal says who approved a step before the step is made.
         let journal = operations::approved_with_run(begun, options, confirmed, session.now);
         if let (Some(store), false) = (&session.store, journal.is_empty()) {

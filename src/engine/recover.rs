@@ -57,7 +57,7 @@ impl Session<'_> {
                 })
             };
             let what = if done { "was done" } else { "was not done" };
-            reporter.event(Event::Note(format!(
+            reporter.event(Event::note(format!(
                 "an earlier run did not learn the outcome of {} {} ({}): the backend shows that it {what}",
                 step.identity.kind.as_lower(),
                 step.identity.name,
@@ -144,7 +144,7 @@ impl Session<'_> {
             match tokio::time::timeout(limit, backend.driver.execute(&step, &context)).await {
                 Ok(Ok(_)) => {
                     reporter
-                        .event(Event::Note(format!("removed {} on {name}, which was left half made", object.native)));
+                        .event(Event::note(format!("removed {} on {name}, which was left half made", object.native)));
                 }
                 Ok(Err(error)) => left.push((step, error)),
                 Err(_) => left.push((step, DriverError::timed_out(backend.spec.timeout))),
@@ -153,7 +153,7 @@ impl Session<'_> {
         for (step, error) in &left {
             let native = &step.native;
             reporter
-                .event(Event::Note(format!("{native} on {name} was left half made and cannot be removed: {error}")));
+                .event(Event::note(format!("{native} on {name} was left half made and cannot be removed: {error}")));
         }
         observed
             .objects

@@ -126,7 +126,7 @@ impl<'r> Scheduler<'r> {
         for index in indexes().filter(|index| self.stages[*index] == Stage::Waiting) {
             self.report.stopped = true;
             self.report.skipped += 1;
-            self.execution.reporter.event(Event::Skipped(index, &self.steps[index], "stopped before its turn"));
+            self.execution.reporter.event(Event::skipped(index, &self.steps[index], "stopped before its turn"));
         }
         let untouched = indexes().filter(|index| matches!(self.stages[*index], Stage::Waiting | Stage::Undone));
         match self.store_error {
@@ -186,15 +186,16 @@ impl<'r> Scheduler<'r> {
         let step = &self.steps[index];
         let reporter = &self.execution.reporter;
         match message {
-            TaskMessage::Begun(_) => reporter.event(Event::Started(index, step)),
-            TaskMessage::Progress(_, done, total) => reporter.event(Event::Progress(index, done, total)),
+            TaskMessage::Begun(_) => reporter.event(Event::Started { step: index, object: step.into() }),
+            TaskMessage::Progress(_, done, total) => reporter.event(Event::Progress { step: index, done, total }),
             // The backend has room for the next call while the outcome of this one is written.
             TaskMessage::Called(_) => {
                 self.free_slot(index);
                 self.stages[index] = Stage::Called;
             }
             TaskMessage::Retrying(_, error, millis) => {
-                reporter.event(Event::Retrying(index, step, &error, millis));
+                let (object, DriverError { kind: error, message, .. }) = (step.into(), error);
+                reporter.event(Event::Retrying { step: index, object, error, message, millis });
             }
         }
     }
@@ -222,7 +223,7 @@ impl<'r> Scheduler<'r> {
             Ok(TaskEnd::Suspended(suspension)) => {
                 self.stages[index] = Stage::Undone;
                 self.report.skipped += 1;
-                self.execution.reporter.event(Event::Skipped(index, step, "it was suspended before its turn"));
+                self.execution.reporter.event(Event::skipped(index, step, "it was suspended before its turn"));
                 self.report.suspended.push((step.clone(), suspension));
                 self.skip_dependents(index);
             }
@@ -232,7 +233,7 @@ impl<'r> Scheduler<'r> {
 
     fn note_result(&mut self, index: usize, result: Result<Outcome, DriverError>) {
         let step = &self.steps[index];
-        self.execution.reporter.event(Event::Finished(index, step, &result));
+        self.execution.reporter.event(Event::finished(index, step, &result));
         match result {
             Ok(outcome) => {
                 self.stages[index] = Stage::Done;
@@ -259,7 +260,7 @@ impl<'r> Scheduler<'r> {
             self.stages[index] = Stage::Undone;
             self.report.skipped += 1;
             self.report.waiting.push(step.clone());
-            self.execution.reporter.event(Event::Skipped(index, step, "what it waits for was not done"));
+            self.execution.reporter.event(Event::skipped(index, step, "what it waits for was not done"));
         }
     }
 

@@ -71,7 +71,7 @@ impl Verifier<'_> {
                 let is_last = last.get(&step.identity.uid) == Some(&index);
                 if is_last && seen.shows(step) == Some(false) {
                     let result = Err(not_observed(step));
-                    self.execution.reporter.event(Event::Finished(index, step, &result));
+                    self.execution.reporter.event(Event::finished(index, step, &result));
                     batch.journal.push(journal_entry(step, self.execution.revision(), now, &result, Duration::ZERO));
                     report.changed = report.changed.saturating_sub(1);
                     report.failed.extend(result.err().map(|error| (step.clone(), error)));

@@ -147,10 +147,12 @@ pub struct Person {
 
 #[async_trait]
 impl Reporter for Person {
-    fn event(&self, event: Event<'_>) {
+    fn event(&self, event: Event) {
         let text = match event {
-            Event::Note(note) => note,
-            Event::Finished(_, step, result) => format!("{} {}: {result:?}", step.action, step.native),
+            Event::Note { message } => message,
+            Event::Finished { object, outcome, .. } => {
+                format!("{} {}: {}", object.detail, object.native, outcome.as_str())
+            }
             _ => return,
         };
         self.heard.lock().unwrap().push(text);

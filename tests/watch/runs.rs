@@ -69,7 +69,7 @@ fn it_says_what_it_would_say_without_a_daemon() {
         assert_eq!(lines(&there.out), lines(&here.out), "{command}");
         // A daemon that finds the lock, and leaves the pass, may just then be at it.
         let mut said = lines(&there.err);
-        said.retain(|line| line != "note: the daemon is making a pass; this one comes after it");
+        said.retain(|line| line != "note: the daemon is making a pass; this one follows it");
         assert_eq!(said, lines(&here.err), "{command}");
         assert_eq!((live(&alone), trash(&alone)), (live(&beside), trash(&beside)), "{command}");
     }

@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Operation, OperationError, OperationResult, Options, Report};
-use crate::model::{DriverError, JournalEntry, Name, ObjectId, OpenIntent, Outcome, ProblemView, Reading, Records};
+use crate::engine::{Event, Operation, OperationError, OperationResult, Options, Report};
+use crate::model::{JournalEntry, Name, ObjectId, OpenIntent, ProblemView, Reading, Records};
 use crate::plan::{Overview, Plan, Retry};
 use crate::store::StoreError;
 
@@ -55,25 +55,15 @@ pub struct ApplyRequest {
     pub prune: bool,
 }
 
-/// A line of the answer to an apply. Steps are named by their index in the plan.
+/// A line of the answer to an apply.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum RunLine {
     /// The first line: the number of the run, for `/v1/runs/ID`.
     Begun(u64),
-    /// A note for the person.
-    Note(String),
     /// The plan that is about to be executed.
     Planned(Plan),
-    /// A step begins.
-    Started(usize),
-    /// The progress of a step: bytes done and bytes in total.
-    Progress(usize, u64, u64),
-    /// A step failed and is tried again after this many milliseconds.
-    Retrying(usize, DriverError, u64),
-    /// A step ended.
-    Finished(usize, Result<Outcome, DriverError>),
-    /// A step was not started, and why.
-    Skipped(usize, String),
+    /// Something happened.
+    Event(Event),
     /// Asks for confirmation of the irreversible steps of this plan. The run waits for the answer.
     Confirm(Plan),
     /// The last line of a run that finished.

@@ -80,7 +80,7 @@ pub(in crate::daemon) fn apply(
         });
         reporter.send(RunLine::Begun(run));
         if reconciler.turn.try_lock().is_err() {
-            reporter.send(RunLine::Note("the daemon is making a pass; this one follows it".to_owned()));
+            reporter.note("the daemon is making a pass; this one follows it");
         }
         let last = last_line(reconciler.pass(Trigger::Client(ask), stop, reporter).await);
         // A client that has disconnected needs no answer.
@@ -123,6 +123,10 @@ impl RunReporter {
         let _ = self.lines.send(line);
     }
 
+    fn note(&self, message: &str) {
+        self.send(RunLine::Event(Event::Note { message: message.to_owned() }));
+    }
+
     fn is_due(&self, step: usize) -> bool {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = reported.get(&step).is_none_or(|last| last.elapsed() >= PROGRESS_EVERY);
@@ -135,16 +139,14 @@ impl RunReporter {
 
 #[async_trait]
 impl Reporter for RunReporter {
-    fn event(&self, event: Event<'_>) {
-        match event {
-            Event::Note(note) => self.send(RunLine::Note(note)),
-            Event::Planned(plan) => self.send(RunLine::Planned(plan.clone())),
-            Event::Started(step, _) => self.send(RunLine::Started(step)),
-            Event::Progress(step, done, all) if self.is_due(step) => self.send(RunLine::Progress(step, done, all)),
-            Event::Progress(..) => {}
-            Event::Retrying(step, _, error, millis) => self.send(RunLine::Retrying(step, error.clone(), millis)),
-            Event::Finished(step, _, result) => self.send(RunLine::Finished(step, result.clone())),
-            Event::Skipped(step, _, why) => self.send(RunLine::Skipped(step, why.to_owned())),
+    fn planned(&self, plan: &Plan) {
+        self.send(RunLine::Planned(plan.clone()));
+    }
+
+    fn event(&self, event: Event) {
+        match &event {
+            Event::Progress { step, .. } if !self.is_due(*step) => {}
+            _ => self.send(RunLine::Event(event)),
         }
     }
 
@@ -160,14 +162,14 @@ impl Reporter for RunReporter {
             () = self.stop.cancelled() => false,
             () = tokio::time::sleep(ANSWER) => {
                 let minutes = ANSWER.as_secs() / 60;
-                self.send(RunLine::Note(format!("no answer within {minutes} minutes: that counts as no, so that other passes can run")));
+                self.note(&format!("no answer within {minutes} minutes: that counts as no, so that other passes can run"));
                 false
             }
         };
         if !yes && plan.steps.iter().any(|step| matches!(step.action, Action::Destroy)) {
             let note = "the daemon itself still destroys objects that were removed from the manifests with `onRemove: Delete`: \
                         `kiln suspend KIND/NAME --reason TEXT` keeps one";
-            self.send(RunLine::Note(note.to_owned()));
+            self.note(note);
         }
         yes
     }

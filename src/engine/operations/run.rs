@@ -116,14 +116,13 @@ impl Effects {
 
 #[async_trait]
 impl Reporter for Effects {
-    fn event(&self, event: Event<'_>) {
-        if let Event::Finished(index, _, result) = &event {
+    fn event(&self, event: Event) {
+        if let Event::Finished { step, effect, .. } = &event {
             let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            match result {
-                Ok(_) => drop(steps.insert(*index)),
-                Err(error) if error.effect == Effect::Yes => drop(steps.insert(*index)),
+            match effect {
+                None | Some(Effect::Yes) => drop(steps.insert(*step)),
                 // Also a step that was reported as done and is not observed to be.
-                Err(_) => drop(steps.remove(index)),
+                Some(Effect::No | Effect::Unknown) => drop(steps.remove(step)),
             }
         }
         Silent.event(event);
@@ -139,9 +138,9 @@ struct Silent;
 
 #[async_trait]
 impl Reporter for Silent {
-    fn event(&self, event: Event<'_>) {
-        if let Event::Note(note) = event {
-            tracing::info!("{note}");
+    fn event(&self, event: Event) {
+        if let Event::Note { message } = event {
+            tracing::info!("{message}");
         }
     }
 

@@ -6,7 +6,8 @@ use super::*;
 use crate::driver::Driver;
 use crate::driver::sim::FaultRates;
 use crate::driver::sim::{SimDriver, SimWorld};
-use crate::engine::{Clock, Connect};
+
+use crate::engine::{Clock, Connect, Event};
 use crate::manifest::{Limits, Source, load};
 use crate::model::{Action, BackendSpec};
 use crate::store::MemoryStore;
@@ -31,8 +32,8 @@ struct Yes;
 
 #[async_trait]
 impl Reporter for Yes {
-    fn event(&self, event: Event<'_>) {
-        assert!(!matches!(event, Event::Started(..)), "a step was begun");
+    fn event(&self, event: Event) {
+        assert!(!matches!(event, Event::Started { .. }), "a step was begun");
     }
     async fn confirm(&self, _plan: &Plan) -> bool {
         true
@@ -56,7 +57,7 @@ async fn a_plan_that_breaks_a_rule_is_reported_and_not_carried_out() {
     struct Silent;
     #[async_trait]
     impl Reporter for Silent {
-        fn event(&self, _event: Event<'_>) {}
+        fn event(&self, _event: Event) {}
         async fn confirm(&self, _plan: &Plan) -> bool {
             true
         }
