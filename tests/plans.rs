@@ -12,8 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kiln::manifest::{Limits, Source, load};
-use kiln::model::Verb;
-use kiln::plan::{ApprovalSet, HeldReason, Plan, lint, plan};
+use kiln::model::{ApprovalSet, Verb};
+use kiln::plan::{HeldReason, Plan, lint, plan};
 use planning::{Described, Scene, applied};
 
 /// Nobody reviews more in one look.
@@ -77,9 +77,10 @@ fn shown(plan: &Plan, scene: &Scene) -> String {
     let mut approval = |word: &str, approval: &ApprovalSet| {
         line(format!("{word} {}", approval.digest));
         let items = approval.set.iter().map(|item| {
-            let (uid, rest) = item.split_once(' ').unwrap();
+            let text = item.to_string();
+            let (uid, rest) = text.split_once(' ').unwrap();
             let known = uid.parse().ok().and_then(|uid| scene.uids.get(&uid));
-            known.map_or_else(|| item.clone(), |(kind, name, _)| format!("{}/{name} {rest}", kind.as_lower()))
+            known.map_or_else(|| text.clone(), |(kind, name, _)| format!("{}/{name} {rest}", kind.as_lower()))
         });
         items.collect::<BTreeSet<_>>().into_iter().for_each(|item| line(format!("      {item}")));
     };

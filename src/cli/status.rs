@@ -13,7 +13,7 @@ use super::failure::Failure;
 use crate::daemon::protocol::{DaemonView, PassView};
 use crate::engine::writers;
 use crate::model::{Seconds, Size, Step, Suspension};
-use crate::plan::{Held, Plan, approval_item, resume, suspended_because};
+use crate::plan::{Held, Plan, resume, suspended_because};
 use crate::report::{
     Commands, Condition, HeldView, ObjectStatus, Orphan, backend_status, orphans, render_held, status as object_status,
 };
@@ -51,9 +51,8 @@ const NAMED: usize = 5;
 /// The steps that wait for a person, with all that the same approval lets go; none if a daemon makes each of them by itself.
 fn awaiting_approval(plan: &Plan, by_daemon: bool) -> Vec<String> {
     let Some(approval) = &plan.approval else { return Vec::new() };
-    let asked: Vec<&Step> = plan.steps.iter().filter(|step| approval.set.contains(&approval_item(step))).collect();
-    let holds =
-        |held: &&Held| held.uid.is_some_and(|uid| approval.set.iter().any(|item| item.starts_with(&uid.to_string())));
+    let asked: Vec<&Step> = plan.steps.iter().filter(|step| approval.covers(&step.approval_item())).collect();
+    let holds = |held: &&Held| held.uid.is_some_and(|uid| approval.names(uid));
     let held: Vec<&Held> = plan.held.iter().filter(holds).collect();
     // The daemon destroys what was declared with `onRemove: Delete` without being told.
     if held.is_empty() && by_daemon && asked.iter().all(|step| step.is_removal()) {

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use foldhash::{HashMap, HashMapExt};
 
 use crate::model::{
-    Action, ApprovalInUse, Extent, Identity, Kind, Ledger, LedgerEntry, Object, Observed, Owner, Place, Reading,
-    Removal, Size, Specs, Step, Uid, Withdrawal,
+    Action, ApprovalItem, ApprovalSet, Extent, Identity, Kind, Ledger, LedgerEntry, Object, Observed, Owner, Place,
+    Reading, Removal, Size, Specs, Step, Uid, Verb, Withdrawal,
 };
-use crate::plan::{ApprovalSet, Plan, approval_item};
+use crate::plan::Plan;
 
 /// Brings a ledger up to what a complete look shows, before anything is planned from it.
 ///
@@ -151,13 +151,9 @@ pub(super) fn enter(ledger: &mut Ledger, identity: &Identity, object: &Object, n
 fn leave(ledger: &mut Ledger, uid: Uid, kind: Kind, size: Size, now: u64) {
     ledger.destroying.remove(&uid);
     if ledger.leaving.insert(uid) && !ledger.tombstones.contains_key(&uid) {
-        let approved = ledger.approvals.iter().any(|approval| covers(approval, uid));
+        let approved = ledger.approvals.iter().any(|approval| approval.names(uid));
         ledger.removals.push(Removal { uid, kind, size, at: now, approved });
     }
-}
-
-fn covers(approval: &ApprovalInUse, uid: Uid) -> bool {
-    approval.set.iter().any(|item| item.split(' ').next() == Some(uid.as_str()))
 }
 
 /// Before the first step of a pass: enters what is about to be destroyed or renamed, and the approvals that are made use of.
@@ -175,10 +171,11 @@ pub(super) fn announce<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s 
 
 /// Enters an approval as in use: what it covers of these steps, which are on the ledger's pool.
 pub(super) fn approve<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s Step>, approval: &ApprovalSet) {
-    let part: BTreeSet<String> = steps.map(approval_item).filter(|item| approval.set.contains(item)).collect();
+    let part: BTreeSet<ApprovalItem> =
+        steps.filter(|step| approval.covers(&step.approval_item())).map(Step::approval_item).collect();
     let known = ledger.approvals.iter().any(|begun| begun.digest == approval.digest);
     if !known && !part.is_empty() {
-        ledger.approvals.push(ApprovalInUse { digest: approval.digest.clone(), set: part });
+        ledger.approvals.push(ApprovalSet { digest: approval.digest.clone(), set: part });
     }
 }
 
@@ -188,7 +185,7 @@ pub(super) fn approve<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s S
 pub(super) fn use_up<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = (usize, &'s Step)>) -> Vec<(usize, String)> {
     let mut used = Vec::new();
     for (index, step) in steps.filter(|(_, step)| matches!(step.action, Action::Restore { .. })) {
-        let item = approval_item(step);
+        let item = step.approval_item();
         for approval in &mut ledger.approvals {
             if approval.set.remove(&item) {
                 used.push((index, approval.digest.clone()));
@@ -202,10 +199,10 @@ pub(super) fn use_up<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = (usize
 /// Gives the approval of a restore back that certainly had no effect.
 pub(super) fn give_back(ledger: &mut Ledger, step: &Step, digest: &str) {
     ledger.spent.remove(digest);
-    let item = approval_item(step);
+    let item = step.approval_item();
     match ledger.approvals.iter_mut().find(|approval| approval.digest == digest) {
         Some(approval) => drop(approval.set.insert(item)),
-        None => ledger.approvals.push(ApprovalInUse { digest: digest.to_owned(), set: BTreeSet::from([item]) }),
+        None => ledger.approvals.push(ApprovalSet { digest: digest.to_owned(), set: BTreeSet::from([item]) }),
     }
 }
 
@@ -246,7 +243,7 @@ pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, no
         entry.accepted = None;
     }
     // What was approved and is done is struck off; an approval with nothing left is spent.
-    let done = approval_item(step);
+    let done = step.approval_item();
     for approval in &mut ledger.approvals {
         approval.set.remove(&done);
     }
@@ -292,21 +289,23 @@ fn spend(ledger: &mut Ledger) {
 }
 
 /// Strikes approved items off that nothing is planned for any more (a person removed the object by hand, or its document came
-/// back). `pending`: `uid verb` of all steps and of all that is held. What these manifests do not cover keeps its approvals.
-pub(super) fn drop_stale(ledger: &mut Ledger, pending: &BTreeSet<String>, reading: &Reading) {
-    let waits = |item: &String| item.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ");
+/// back). `pending`: object and verb of all steps and of all that is held. What these manifests do not cover keeps its approvals.
+pub(super) fn drop_stale(ledger: &mut Ledger, pending: &BTreeSet<(Uid, Verb)>, reading: &Reading) {
+    let is_pending = |item: &ApprovalItem| {
+        let step = item.uid().zip(item.verb());
+        step.is_some_and(|step| pending.contains(&step))
+    };
     let mut approvals = std::mem::take(&mut ledger.approvals);
     for approval in &mut approvals {
-        approval.set.retain(|item| pending.contains(&waits(item)) || is_left(ledger, item, reading));
+        approval.set.retain(|item| is_pending(item) || is_left(ledger, item, reading));
     }
     ledger.approvals = approvals;
     spend(ledger);
 }
 
 /// Whether these manifests say nothing about the object of an approved item.
-fn is_left(ledger: &Ledger, item: &str, reading: &Reading) -> bool {
-    let uid = item.split(' ').next().and_then(|uid| uid.parse().ok());
-    let entry = uid.and_then(|uid| Some((uid, ledger.complete.get(&uid)?)));
+fn is_left(ledger: &Ledger, item: &ApprovalItem, reading: &Reading) -> bool {
+    let entry = item.uid().and_then(|uid| Some((uid, ledger.complete.get(&uid)?)));
     entry.is_some_and(|(uid, entry)| is_not_covered(ledger, uid, entry, reading))
 }
 

@@ -48,11 +48,10 @@ impl Session<'_> {
     pub(super) fn note_plan(&mut self, plan: &Plan) -> HashSet<Uid> {
         let planned = plan.steps.iter().map(|step| (step.identity.uid, step.action.verb()));
         let held = plan.held.iter().filter_map(|held| Some((held.uid?, held.action)));
-        let all: Vec<(Uid, Verb)> = planned.chain(held).collect();
-        let pending: BTreeSet<String> = all.iter().map(|(uid, verb)| format!("{uid} {verb}")).collect();
+        let pending: BTreeSet<(Uid, Verb)> = planned.chain(held).collect();
         let removed = plan.held.iter().filter(|held| matches!(held.action, Verb::Remove | Verb::Destroy));
         let leaving: BTreeSet<Uid> = removed.filter_map(|held| held.uid).collect();
-        let busy: HashSet<Uid> = all.iter().map(|(uid, _)| *uid).collect();
+        let busy: HashSet<Uid> = pending.iter().map(|(uid, _)| *uid).collect();
         for ledger in self.ledgers.values_mut() {
             ledger::drop_stale(ledger, &pending, &self.setup.reading);
             ledger::read(ledger, &self.setup.reading, plan);

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::approval::ApprovalSet;
 use super::{Kind, LastReading, Name, NativeName, Owner, Size, Uid};
 
 /// The identity of a pool: 32 hexadecimal digits, generated when Kiln first writes to it.
@@ -70,7 +71,7 @@ pub struct Ledger {
     /// Volumes and snapshots that were removed or destroyed in the last 24 hours.
     pub removals: Vec<Removal>,
     /// Approvals whose sets are not completely executed.
-    pub approvals: Vec<ApprovalInUse>,
+    pub approvals: Vec<ApprovalSet>,
     /// Digests of approvals that were executed: an Approval document with one of them approves nothing any more.
     pub spent: BTreeSet<String>,
     /// Objects that are about to be renamed, with their new name. An object found under this name was renamed by Kiln, whatever the manifests
@@ -138,15 +139,6 @@ pub struct Removal {
     pub at: u64,
     /// Whether it was approved, and therefore does not count.
     pub approved: bool,
-}
-
-/// An approval that is not completely executed. It covers exactly this set, also after a crash executed a part of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ApprovalInUse {
-    /// The approved digest.
-    pub digest: String,
-    /// The approved operations: `uid action [request]`, as hashed for the digest.
-    pub set: BTreeSet<String>,
 }
 
 impl Ledger {

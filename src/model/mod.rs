@@ -4,6 +4,7 @@
 //! the store keeps. A [`Step`] is one driver call that brings an observed object closer to its spec. This module does no input or output,
 //! and imports no other module of Kiln.
 
+mod approval;
 mod capability;
 mod coverage;
 mod document;
@@ -22,7 +23,9 @@ mod spec;
 mod step;
 mod suspension;
 pub mod table;
+mod verb;
 
+pub use approval::{ApprovalItem, ApprovalSet};
 pub use capability::{Access, Capabilities};
 pub use coverage::{Coverage, Doubt, Extent, LastReading};
 pub use document::{
@@ -33,7 +36,7 @@ pub use document::{
 pub use error::{DriverError, Effect, ErrorKind};
 pub use image::{ImageFormat, ImageObservation, ImageRef, Images};
 pub use journal::{JournalAction, JournalEntry, JournalOutcome};
-pub use ledger::{ApprovalInUse, Ledger, LedgerEntry, LedgerView, PoolId, Removal, Tombstone};
+pub use ledger::{Ledger, LedgerEntry, LedgerView, PoolId, Removal, Tombstone};
 pub use name::{Kind, Name, NameError, NativeForm, NativeName, ObjectId, Owner, Uid};
 #[cfg(test)]
 pub(crate) use observed::COMPARED;
@@ -44,6 +47,7 @@ pub use quantity::{Percent, QuantityError, Seconds, Size};
 pub use reading::{NotAllowed, Places, Reading, Unreadable, Withdrawal};
 pub use record::{BackendRecord, IntentId, ObjectRecord, OpenIntent, Records};
 pub use spec::Specs;
-pub use step::{Action, Expect, FieldChange, Outcome, Reason, Risk, Step, Verb};
+pub use step::{Action, Expect, FieldChange, Outcome, Reason, Risk, Step};
 pub use suspension::{Suspension, SuspensionId, Suspensions};
 pub use table::DocumentTable;
+pub use verb::Verb;

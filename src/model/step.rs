@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::approval::ApprovalItem;
+use super::verb::Verb;
 use super::{Identity, Name, NativeName, Object, ObjectRef, Origin, Place, Provisioning, Seconds, Size, Tags};
 
 /// One driver call.
@@ -33,6 +35,26 @@ pub struct Step {
 }
 
 impl Step {
+    /// Names it in an approval. Two restores of one request from two snapshots are approved separately, and so are two sizes.
+    pub fn approval_item(&self) -> ApprovalItem {
+        let detail = match &self.action {
+            Action::Restore { snapshot, request } => format!("{} {request}", snapshot.uid),
+            Action::Grow { to } => to.bytes().to_string(),
+            Action::Create { .. }
+            | Action::Snapshot { .. }
+            | Action::Adopt { .. }
+            | Action::Undelete { .. }
+            | Action::Rename { .. }
+            | Action::SetTags { .. }
+            | Action::Detach
+            | Action::Trash { .. }
+            | Action::Destroy
+            | Action::Purge
+            | Action::Sweep => String::new(),
+        };
+        ApprovalItem::new(self.identity.uid, self.action.verb(), &detail)
+    }
+
     /// Whether the step moves the object to the trash or destroys it. (Releasing an object does not remove it.)
     pub fn is_removal(&self) -> bool {
         matches!(self.action, Action::Trash { .. } | Action::Destroy)
@@ -194,56 +216,6 @@ impl fmt::Display for Action {
             Action::Sweep => f.write_str("remove an incomplete object"),
             Action::Detach => f.write_str("make its clones independent"),
         }
-    }
-}
-
-/// The six verbs of plans.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verb {
-    /// `+`: create.
-    Create,
-    /// `~`: grow, restore, change tags or access.
-    Update,
-    /// `>`: rename or move.
-    Move,
-    /// `=`: adopt, or restore from the trash.
-    Adopt,
-    /// `-`: move to the trash, or release.
-    Remove,
-    /// `!`: destroy; cannot be undone.
-    Destroy,
-}
-
-impl Verb {
-    /// Returns the verb as in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Verb::Create => "create",
-            Verb::Update => "update",
-            Verb::Move => "move",
-            Verb::Adopt => "adopt",
-            Verb::Remove => "remove",
-            Verb::Destroy => "destroy",
-        }
-    }
-
-    /// Returns the glyph of plan listings.
-    pub fn glyph(self) -> char {
-        match self {
-            Verb::Create => '+',
-            Verb::Update => '~',
-            Verb::Move => '>',
-            Verb::Adopt => '=',
-            Verb::Remove => '-',
-            Verb::Destroy => '!',
-        }
-    }
-}
-
-impl fmt::Display for Verb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }
 

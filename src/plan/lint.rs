@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 
 use crate::model::{Action, Identity, Kind, NativeName, Object, Place, Step, Verb, Withdrawal, Written};
 
-use super::approval_item;
 use super::backend_state::{self, BackendState, Usable};
 use super::gate::suspension_of;
 use super::types::{Inputs, Plan};
@@ -55,7 +54,7 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
         let frees =
             |gone: &Step| gone.action == Action::Destroy && gone.backend == step.backend && gone.native == step.native;
         let freed = step.after.iter().filter_map(|before| plan.steps.get(*before)).any(frees);
-        let approved = plan.used.iter().any(|used| used.set.contains(&approval_item(step)));
+        let approved = plan.used.iter().any(|used| used.covers(&step.approval_item()));
         let in_its_place = |other: &Step| {
             matches!(other.action, Action::Rename { .. })
                 && other.after.contains(&index)

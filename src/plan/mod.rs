@@ -4,7 +4,6 @@
 //! leaves no choice to those who run it: names and uids are chosen here, the order is one table with ties broken by name, and each
 //! step carries what it expects to find. What is not done is said, with its reason and the way out.
 
-mod approval_item;
 mod backend_state;
 mod digest;
 mod doubt;
@@ -31,7 +30,6 @@ mod tags;
 mod types;
 mod unreachable;
 
-pub use approval_item::{approval_item, digest_of};
 pub use backend_state::{believed, missing_stack, usable};
 pub use draft::read_by;
 pub use gate::{resume, suspended_because, suspension_of};
@@ -42,6 +40,4 @@ pub use questions::{images, looks};
 pub use referenced::Referenced;
 pub use saved::{NotSaved, SAVED_FORMAT, Saved, differences};
 pub use select::{Selected, select, without};
-pub use types::{
-    ApprovalSet, Drift, Held, HeldReason, Inputs, Irreversible, Observation, Plan, Unobserved, Warning, World,
-};
+pub use types::{Drift, Held, HeldReason, Inputs, Irreversible, Observation, Plan, Unobserved, Warning, World};

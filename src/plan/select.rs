@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Held, HeldReason, Plan, approval_item, digest};
-use crate::model::{Kind, Name, ObjectId, Step};
+use super::{Held, HeldReason, Plan, digest};
+use crate::model::{ApprovalSet, Kind, Name, ObjectId, Step};
 
 /// A part of a plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,13 +60,12 @@ pub fn select(whole: &Plan, wanted: &BTreeSet<ObjectId>) -> Selected {
         .map(|step| step.identity.id())
         .chain(held.iter().map(|held| ObjectId::new(held.kind, &held.name)))
         .collect();
-    let items: BTreeSet<String> = steps.iter().map(approval_item).collect();
     // The approval stays that of the whole set: a person approves all of it or nothing.
-    let waits = |set: &BTreeSet<String>| {
-        let is_held = |uid: &str| held.iter().any(|held| held.uid.is_some_and(|held| held.as_str() == uid));
-        set.iter().any(|item| items.contains(item) || item.split(' ').next().is_some_and(is_held))
+    let waits = |approval: &ApprovalSet| {
+        let is_held = |held: &Held| held.uid.is_some_and(|uid| approval.names(uid));
+        steps.iter().any(|step| approval.covers(&step.approval_item())) || held.iter().any(is_held)
     };
-    let approval = whole.approval.clone().filter(|approval| waits(&approval.set));
+    let approval = whole.approval.clone().filter(waits);
     let drift = whole.drift.iter().filter(|drift| asked(drift.kind, &drift.name)).cloned().collect();
     let mut plan = Plan {
         owner: whole.owner.clone(),

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    Capabilities, Images, Kind, Name, NativeName, Object, Observed, Owner, Reading, Records, Removal, Step, Suspension,
-    Uid, Verb,
+    ApprovalSet, Capabilities, Images, Kind, Name, NativeName, Object, Observed, Owner, Reading, Records, Removal,
+    Step, Suspension, Uid, Verb,
 };
 
 /// Everything that the planner looks at. Equal inputs give equal plans.
@@ -129,7 +129,7 @@ pub struct Plan {
 impl Plan {
     /// Whether a step is part of the set that waits for a person.
     pub fn waits_for_yes(&self, step: &Step) -> bool {
-        self.approval.as_ref().is_some_and(|approval| approval.set.contains(&super::approval_item::approval_item(step)))
+        self.approval.as_ref().is_some_and(|approval| approval.covers(&step.approval_item()))
     }
 
     /// Whether a digest names the set that waits for a person, or one whose approval this plan makes use of.
@@ -156,15 +156,6 @@ impl Plan {
             digest: String::new(),
         }
     }
-}
-
-/// A set of removals and irreversible steps, and the digest that names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ApprovalSet {
-    /// What is given to `--approve`.
-    pub digest: String,
-    /// `uid action [request]`.
-    pub set: BTreeSet<String>,
 }
 
 /// Something that is not done.

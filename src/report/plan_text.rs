@@ -172,10 +172,10 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Action, Expect, FieldChange, Identity, Kind, Name, NativeName, ObjectRef, Origin, ProblemView, Provisioning,
-        Reason, Seconds, Specs, Stack, Step, Tags, Uid,
+        Action, ApprovalSet, Expect, FieldChange, Identity, Kind, Name, NativeName, ObjectRef, Origin, ProblemView,
+        Provisioning, Reason, Seconds, Specs, Stack, Step, Tags, Uid,
     };
-    use crate::plan::{ApprovalSet, Drift, Held, HeldReason, Plan, Unobserved, Warning};
+    use crate::plan::{Drift, Held, HeldReason, Plan, Unobserved, Warning};
     use crate::report::Commands;
 
     fn name(text: &str) -> Name {

@@ -9,15 +9,15 @@ use kiln::driver::LocalSettings;
 use kiln::driver::settings::config;
 use kiln::driver::sim::{FaultRates, SimSettings};
 use kiln::model::{
-    Action, ApprovalInUse, ApprovalSpec, BackendRecord, BackendSpec, Clients, Coverage, Defaults, DriverConfig, Expect,
-    ExportSpec, ExportedThing, Extent, FieldChange, Identity, ImageFormat, ImageRef, IntentId, JournalAction,
-    JournalEntry, JournalOutcome, Kind, LastReading, Ledger, LedgerEntry, Meta, Name, NativeName, NotAllowed, Object,
-    ObjectRecord, ObjectRef, OnRemove, OpenIntent, Origin, Percent, Place, PoolId, Provisioning, PurgeMode, Qos,
-    Reading, Reason, Removal, RestoreSpec, Risk, Safety, Seconds, Size, SnapshotSpec, SourcePlace, SourceSpec, Specs,
-    Stack, Step, Suspension, SuspensionId, Tags, TargetSpec, Tombstone, TrashPolicy, Uid, Unreadable, Verb, VolumeSpec,
-    Written,
+    Action, ApprovalItem, ApprovalSet, ApprovalSpec, BackendRecord, BackendSpec, Clients, Coverage, Defaults,
+    DriverConfig, Expect, ExportSpec, ExportedThing, Extent, FieldChange, Identity, ImageFormat, ImageRef, IntentId,
+    JournalAction, JournalEntry, JournalOutcome, Kind, LastReading, Ledger, LedgerEntry, Meta, Name, NativeName,
+    NotAllowed, Object, ObjectRecord, ObjectRef, OnRemove, OpenIntent, Origin, Percent, Place, PoolId, Provisioning,
+    PurgeMode, Qos, Reading, Reason, Removal, RestoreSpec, Risk, Safety, Seconds, Size, SnapshotSpec, SourcePlace,
+    SourceSpec, Specs, Stack, Step, Suspension, SuspensionId, Tags, TargetSpec, Tombstone, TrashPolicy, Uid,
+    Unreadable, Verb, VolumeSpec, Written,
 };
-use kiln::plan::{ApprovalSet, Drift, Held, HeldReason, Plan, Saved, Unobserved, Warning, approval_item};
+use kiln::plan::{Drift, Held, HeldReason, Plan, Saved, Unobserved, Warning};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -216,7 +216,7 @@ fn words_within_stored_texts() {
     assert_eq!(kinds.map(|(_, lower, _)| lower), expected);
     let uid = Uid::derive("5c1d2e8a90", &"prod".parse().unwrap(), Kind::Volume, &name("fast"), &name("db"), 0);
     assert_eq!(uid.as_str(), "7np53nfs");
-    let items = actions().map(|action| approval_item(&step(action)));
+    let items = actions().map(|action| step(action).approval_item().to_string());
     let item = |text: &str| format!("7np53nfs {text}");
     let expected = [
         item("create"),
@@ -327,6 +327,10 @@ fn name(text: &str) -> Name {
 
 fn native(text: &str) -> NativeName {
     NativeName::new(text)
+}
+
+fn items(text: &str) -> BTreeSet<ApprovalItem> {
+    BTreeSet::from([serde_json::from_value(text.into()).unwrap()])
 }
 
 fn texts(text: &str) -> BTreeSet<String> {
@@ -469,7 +473,7 @@ fn ledger() -> Ledger {
         tombstones: BTreeMap::from([(uid, Tombstone { kind: Kind::Volume, name: name("db"), at: 1000 })]),
         next: BTreeMap::from([(Ledger::next_key(Kind::Volume, &name("db")), 2)]),
         removals: vec![Removal { uid, kind: Kind::Volume, size: Size(4096), at: 1000, approved: true }],
-        approvals: vec![ApprovalInUse { digest: "f32495bcf20c2a40".to_owned(), set: texts("7np53nfs remove") }],
+        approvals: vec![ApprovalSet { digest: "f32495bcf20c2a40".to_owned(), set: items("7np53nfs remove") }],
         spent: texts("f32495bcf20c2a40"),
         renaming: BTreeMap::from([(uid, name("db2"))]),
         waiting: BTreeSet::from([uid]),
@@ -591,7 +595,7 @@ fn reading() -> Reading {
 }
 
 fn plan() -> Plan {
-    let set = ApprovalSet { digest: "f32495bcf20c2a40".to_owned(), set: texts("7np53nfs remove") };
+    let set = ApprovalSet { digest: "f32495bcf20c2a40".to_owned(), set: items("7np53nfs remove") };
     Plan {
         owner: "prod".parse().unwrap(),
         revision: "0123abcd".to_owned(),

@@ -2,10 +2,10 @@
 //! it must be nothing.
 
 use kiln::model::{
-    Action, BackendRecord, ImageObservation, Ledger, LedgerView, Object, ObjectRecord, ObjectRef, Origin, Place,
-    PoolId, Provisioning, Removal, Step, Tags, Verb,
+    Action, ApprovalSet, BackendRecord, ImageObservation, Ledger, LedgerView, Object, ObjectRecord, ObjectRef, Origin,
+    Place, PoolId, Provisioning, Removal, Step, Tags, Verb,
 };
-use kiln::plan::{ApprovalSet, Observation, Plan, approval_item, usable};
+use kiln::plan::{Observation, Plan, usable};
 
 use super::Scene;
 
@@ -150,7 +150,7 @@ fn enter(step: &Step, ledger: &mut Ledger, used: &[ApprovalSet]) {
         (entry.name, entry.native) = (step.identity.name.clone(), step.native.clone());
     }
     if step.is_removal() {
-        let approved = used.iter().any(|approval| approval.set.contains(&approval_item(step)));
+        let approved = used.iter().any(|approval| approval.covers(&step.approval_item()));
         ledger.removals.push(Removal { uid, kind, size: step.bytes, at: 1, approved });
     }
     match step.action {

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use kiln::driver::sim::SimDriver;
 use kiln::model::{
-    ApprovalInUse, BackendRecord, Capabilities, Capacity, Clients, Coverage, Identity, ImageFormat, ImageObservation,
-    ImageRef, Images, Kind, LastReading, Ledger, LedgerEntry, LedgerView, Listed, Name, NativeName, Object,
-    ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Reading, Records, Removal, Size, Suspension,
-    Tags, Tombstone, Uid, Written,
+    ApprovalItem, ApprovalSet, BackendRecord, Capabilities, Capacity, Clients, Coverage, Identity, ImageFormat,
+    ImageObservation, ImageRef, Images, Kind, LastReading, Ledger, LedgerEntry, LedgerView, Listed, Name, NativeName,
+    Object, ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Provisioning, Reading, Records, Removal, Size,
+    Suspension, Tags, Tombstone, Uid, Written,
 };
 use kiln::plan::{Inputs, Irreversible, Observation, World};
 use serde::Deserialize;
@@ -364,7 +364,7 @@ impl Pool {
         ledger.reading = self.last_reading.clone();
         for approval in &self.approvals {
             let set = approval.set.iter().map(|item| self.item(item, &objects)).collect();
-            ledger.approvals.push(ApprovalInUse { digest: approval.digest.clone(), set });
+            ledger.approvals.push(ApprovalSet { digest: approval.digest.clone(), set });
         }
         scene.recent.extend(ledger.removals.clone());
         objects.sort_by(|a, b| (&a.native, a.place).cmp(&(&b.native, b.place)));
@@ -445,11 +445,12 @@ impl Pool {
     }
 
     /// `volume/NAME VERB` with the uid of the object.
-    fn item(&self, item: &str, objects: &[Object]) -> String {
+    fn item(&self, item: &str, objects: &[Object]) -> ApprovalItem {
         let (object, rest) = item.split_once(' ').unwrap();
         let (_, name) = object.split_once('/').unwrap();
         let uid = objects.iter().find_map(|o| (o.identity.as_ref()?.name.as_str() == name).then(|| o.uid())?);
-        format!("{} {rest}", uid.unwrap_or_else(|| panic!("{object} is not listed")))
+        let text = format!("{} {rest}", uid.unwrap_or_else(|| panic!("{object} is not listed")));
+        serde_json::from_value(text.into()).unwrap()
     }
 
     fn object(&self, thing: &Thing, stack: &str, ours: &Owner, backend: &Name) -> Object {

@@ -178,7 +178,7 @@ fn another_owners_ledger_hands_on_what_protects_its_objects() {
     theirs.waiting.insert(destroying);
     theirs.spent.insert("digest".to_owned());
     theirs.reading = Some(LastReading { files: ["a.yaml".to_owned()].into(), ..LastReading::default() });
-    theirs.approvals.push(ApprovalInUse { digest: "open".to_owned(), set: ["item".to_owned()].into() });
+    theirs.approvals.push(serde_json::from_value(serde_json::json!({"digest": "open", "set": ["item"]})).unwrap());
     let first = knows(&[]);
     let mut ours = first.clone();
     for _ in 0..2 {

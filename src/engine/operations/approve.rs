@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{JournalAction, JournalEntry, JournalOutcome, Name, Size, Step};
-use crate::plan::{ApprovalSet, Irreversible, Plan, approval_item};
+use crate::model::{ApprovalSet, JournalAction, JournalEntry, JournalOutcome, Name, Size, Step};
+use crate::plan::{Irreversible, Plan};
 use crate::store::Batch;
 
 use super::error::OperationError;
@@ -39,7 +39,7 @@ pub async fn approve(setup: &Setup, digest: &str, by: Option<&str>) -> Result<Ve
     let Some(approved) = plan.used.iter().find(|used| used.digest == digest) else {
         return Err(OperationError::Held(format!("{digest} is not what waits now: see `kiln plan`")));
     };
-    let steps: Vec<&Step> = plan.steps.iter().filter(|step| approved.set.contains(&approval_item(step))).collect();
+    let steps: Vec<&Step> = plan.steps.iter().filter(|step| approved.covers(&step.approval_item())).collect();
     let mut written: Vec<Name> = Vec::new();
     let backends: BTreeSet<&Name> = steps.iter().map(|step| &step.backend).collect();
     let mut failed = None;
@@ -103,8 +103,7 @@ pub(in crate::engine) fn approved_with_run(
 ) -> Vec<JournalEntry> {
     let given: Vec<&ApprovalSet> = plan.used.iter().filter(|used| options.approve.contains(&used.digest)).collect();
     let approved = plan.steps.iter().filter_map(|step| {
-        let item = approval_item(step);
-        let digest = given.iter().find(|used| used.set.contains(&item)).map(|used| used.digest.as_str());
+        let digest = given.iter().find(|used| used.covers(&step.approval_item())).map(|used| used.digest.as_str());
         let is_approved = digest.is_some() || (confirmed && plan.waits_for_yes(step));
         is_approved.then(|| line(step, digest, options.by.as_deref(), now, &plan.revision))
     });

@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Action, ApprovalInUse, ApprovalSpec, Extent, Kind, Name, Place, Reading, Risk, Size, Step, Uid};
+use crate::model::{Action, ApprovalSet, ApprovalSpec, Extent, Kind, Name, Place, Reading, Risk, Size, Step, Uid};
 
-use crate::plan::approval_item::{approval_item, digest_of};
 use crate::plan::doubt::because;
 use crate::plan::draft::Draft;
 use crate::plan::inventory::Inventory;
 use crate::plan::tags::writable;
-use crate::plan::types::{ApprovalSet, HeldReason, Irreversible, Warning};
+use crate::plan::types::{HeldReason, Irreversible, Warning};
 
 use super::rename::{hold_renamed, renamed_and_destroyed};
 
@@ -79,7 +78,7 @@ fn may_be_cut(reading: &Reading) -> bool {
 fn judge<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (GateVerdict, BTreeSet<String>) {
     let begun = begun(inventory);
     let given: BTreeSet<String> = given(inventory);
-    let covered = |step: &Step| begun.iter().any(|approval| approval.set.contains(&approval_item(step)));
+    let covered = |step: &Step| begun.iter().any(|approval| approval.covers(&step.approval_item()));
     let live: Vec<usize> = (0..draft.steps.len()).filter(|index| !draft.dropped.contains(index)).collect();
     let uncovered: Vec<usize> = live.iter().copied().filter(|index| !covered(&draft.steps[*index])).collect();
     // What is in doubt waits for a person anyway, and must not hold the rest.
@@ -106,15 +105,11 @@ fn judge<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (GateVerdict, 
     };
     let all: Vec<usize> = uncovered.into_iter().filter(waits).collect();
     let waiting: Vec<usize> = all.iter().copied().filter(|index| !confirmed(index)).collect();
-    let mut used: Vec<ApprovalSet> =
-        begun.into_iter().map(|approval| ApprovalSet { digest: approval.digest, set: approval.set }).collect();
+    let mut used = begun;
     if waiting.is_empty() {
         return (GateVerdict { used, ..GateVerdict::default() }, BTreeSet::new());
     }
-    let set_of = |indexes: &[usize]| {
-        let set: BTreeSet<String> = indexes.iter().map(|index| approval_item(&draft.steps[*index])).collect();
-        ApprovalSet { digest: digest_of(&set), set }
-    };
+    let set_of = |indexes: &[usize]| ApprovalSet::of(indexes.iter().map(|index| draft.steps[*index].approval_item()));
     let asked = set_of(&waiting);
     // A person was perhaps shown also what is its own confirmation here, and approved all of that.
     let fitting = [asked.clone(), set_of(&all)];
@@ -179,12 +174,12 @@ fn takes_away(step: &Step) -> bool {
 }
 
 /// Approvals in the ledgers: given earlier, and not yet done. Each ledger has the part of the set that is on its pool.
-fn begun(inventory: &Inventory<'_>) -> Vec<ApprovalInUse> {
-    let mut by_digest: BTreeMap<&String, ApprovalInUse> = BTreeMap::new();
+fn begun(inventory: &Inventory<'_>) -> Vec<ApprovalSet> {
+    let mut by_digest: BTreeMap<&String, ApprovalSet> = BTreeMap::new();
     for approval in inventory.ledgers().flat_map(|l| &l.approvals) {
         let whole = by_digest
             .entry(&approval.digest)
-            .or_insert_with(|| ApprovalInUse { digest: approval.digest.clone(), set: BTreeSet::new() });
+            .or_insert_with(|| ApprovalSet { digest: approval.digest.clone(), set: BTreeSet::new() });
         whole.set.extend(approval.set.iter().cloned());
     }
     by_digest.into_values().collect()
