@@ -21,6 +21,8 @@ mod clients;
 mod drift;
 #[path = "watch/editor.rs"]
 mod editor;
+#[path = "watch/followed.rs"]
+mod followed;
 #[path = "watch/killed.rs"]
 mod killed;
 #[path = "watch/place.rs"]

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tracing::Instrument;
+
 use super::args::ApplyArgs;
 use super::client::Daemon;
 use super::context::{Context, block_on};
@@ -64,7 +66,10 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
     };
     let applied = block_on(async {
         match &place {
-            Place::Here(setup) => Ok(Applied::Ran(engine::reconcile_once(setup, &options, reporter).await?)),
+            Place::Here(setup) => {
+                let pass = engine::reconcile_once(setup, &options, reporter).instrument(engine::pass_span("apply"));
+                Ok(Applied::Ran(pass.await?))
+            }
             Place::Daemon(daemon, ask) => remote::apply(daemon, ask, &options.stop, reporter).await,
         }
     });

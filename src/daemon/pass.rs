@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::api::protocol::{ApplyRequest, PassEnding, PassView};
 use super::log_changes::{log_gaps, log_held, log_problems, log_warnings};
@@ -55,6 +56,17 @@ pub(super) enum PassRefused {
     Store(StoreError),
 }
 
+impl Trigger {
+    /// As in the log.
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Change => "change",
+            Self::Due => "due",
+            Self::Client(_) => "client",
+        }
+    }
+}
+
 impl Reconciler {
     /// Waits for the running pass or operation to end, then makes a pass.
     ///
@@ -71,7 +83,8 @@ impl Reconciler {
         let since = self.config.clock.now();
         self.known().running = Some(RunningPass { content: None, since, by_client, stop: stop.clone() });
         let _running = ClearsRunningPass(self);
-        let result = self.make_pass(trigger, stop, reporter).await;
+        let span = engine::pass_span(trigger.as_str());
+        let result = self.make_pass(trigger, stop, reporter).instrument(span).await;
         if let Err(PassRefused::Store(error)) = &result {
             self.end(error);
         }
@@ -347,6 +360,11 @@ impl Reconciler {
     }
 
     fn record_pass(&self, view: PassView, began: Instant) {
+        let PassView { ending, revision, millis, changed, failed, postponed, held, .. } = &view;
+        match changed + failed {
+            0 => tracing::debug!(%ending, revision, changed, failed, postponed, held, millis, "pass ended"),
+            _ => tracing::info!(%ending, revision, changed, failed, postponed, held, millis, "pass ended"),
+        }
         self.metrics.pass(view.ending, began.elapsed());
         self.known().last_pass = Some(view);
     }

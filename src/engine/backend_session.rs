@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tracing::{Instrument, Span};
+
 use crate::driver::{Driver, WriterLock};
 use crate::model::{BackendSpec, DriverError, ErrorKind, Ledger, Observed, Owner, PoolId, Scope, Suspension};
 
 use super::setup::Connect;
+use super::span::backend_span;
 
 /// How often an observation that failed with a transient error is tried. Three tries within a second survive a short disturbance, and an
 /// unreachable backend is still reported soon.
@@ -52,8 +55,10 @@ impl BackendSession {
     pub(super) async fn write_ledger_again(&self, ledger: &mut Ledger) -> Result<(), DriverError> {
         ledger.serial += 1;
         self.unsure.store(true, Ordering::Relaxed);
-        self.write_ledger(ledger).await?;
+        let span = backend_span(&self.spec.meta.name);
+        self.write_ledger(ledger).instrument(span.clone()).await?;
         self.unsure.store(false, Ordering::Relaxed);
+        span.in_scope(|| tracing::debug!(serial = ledger.serial, objects = ledger.complete.len(), "ledger written"));
         Ok(())
     }
 
@@ -90,7 +95,7 @@ impl BackendSession {
             let result = self.within(self.driver.observe(scope)).await;
             match result {
                 Err(error) if error.kind == ErrorKind::Transient && tried < TRIES => {
-                    tracing::debug!(backend = %self.spec.meta.name, %error, "observing again after a transient error");
+                    tracing::debug!(%error, "observing again after a transient error");
                     tokio::time::sleep(PAUSE * tried).await;
                     tried += 1;
                 }
@@ -113,7 +118,8 @@ pub(super) async fn open(connect: Arc<dyn Connect>, spec: BackendSpec) -> Result
     }
     let opening = {
         let spec = spec.clone();
-        tokio::task::spawn_blocking(move || connect.connect(&spec))
+        let span = Span::current();
+        tokio::task::spawn_blocking(move || span.in_scope(|| connect.connect(&spec)))
     };
     let opened = match tokio::time::timeout(Duration::from_secs(spec.timeout.0), opening).await {
         Ok(Ok(opened)) => opened,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::model::{
     BackendSpec, DriverError, ErrorKind, Kind, Name, NativeName, Observed, Owner, Place, PoolId, Reading, Records,
@@ -13,6 +14,7 @@ use crate::plan::{Observation, Plan, World, looks};
 
 use super::backend_session::{BackendSession, open};
 use super::setup::Connect;
+use super::span::backend_span;
 
 /// Whether observing also takes the writer locks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,7 +57,8 @@ pub(super) async fn observe_all(
         }
         let (connect, spec, owner) = (Arc::clone(connect), spec.clone(), owner.clone());
         let known = records.backends.get(&spec.meta.name).map(|record| record.pool.clone());
-        tasks.spawn(async move {
+        let span = backend_span(&spec.meta.name);
+        let observing = async move {
             let name = spec.meta.name.clone();
             let (backend, view) = observe_one(connect, spec, &owner, known, mode).await;
             let suspensions = match (&backend, &view) {
@@ -64,12 +67,15 @@ pub(super) async fn observe_all(
                 }
                 _ => Ok(Vec::new()),
             };
-            match suspensions {
-                Ok(suspensions) => (name, backend, view, suspensions),
+            let (view, suspensions) = match suspensions {
+                Ok(suspensions) => (view, suspensions),
                 // Unreadable records may suspend every object there.
-                Err(error) => (name, backend, Observation::Failed { why: error.message }, Vec::new()),
-            }
-        });
+                Err(error) => (Observation::Failed { why: error.message }, Vec::new()),
+            };
+            log_observation(&view);
+            (name, backend, view, suspensions)
+        };
+        tasks.spawn(observing.instrument(span));
     }
     while let Some(joined) = tasks.join_next().await {
         match joined {
@@ -83,6 +89,17 @@ pub(super) async fn observe_all(
         }
     }
     observations
+}
+
+fn log_observation(view: &Observation) {
+    match view {
+        Observation::Seen { observed, .. } => tracing::debug!(objects = observed.objects.len(), "observed"),
+        Observation::LockedBy { by, observed, .. } => {
+            tracing::debug!(objects = observed.objects.len(), by, "observed; another process holds the writer lock");
+        }
+        Observation::Failed { why } => tracing::debug!(why, "the observation failed"),
+        Observation::Unsupported => tracing::debug!("its driver is not built yet"),
+    }
 }
 
 async fn observe_one(

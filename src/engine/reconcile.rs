@@ -75,6 +75,7 @@ async fn carry_out(
     let begun = plan::without(&plan, &options.postponed);
     let postponed = begun.as_ref().map_or(0, |begun| plan.steps.len() - begun.steps.len());
     let begun = begun.as_ref().unwrap_or(&plan);
+    tracing::debug!(steps = begun.steps.len(), postponed, held = plan.held.len(), "planned");
     reporter.planned(begun);
     if report.breaches.is_empty() {
         report.postponed = postponed;

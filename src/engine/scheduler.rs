@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::model::{DriverError, Effect, ErrorKind, Ledger, Name, Outcome, Step};
 use crate::store::StoreError;
@@ -17,6 +18,7 @@ use super::event::Event;
 use super::execution::Execution;
 use super::queue::{BackendSlots, StepQueue};
 use super::report::Report;
+use super::span::step_span;
 use super::step_task::{StepTask, TaskEnd, TaskMessage};
 use super::verify::Verifier;
 
@@ -169,7 +171,8 @@ impl<'r> Scheduler<'r> {
                 revision: self.execution.revision().to_owned(),
                 sender: sender.clone(),
             };
-            tasks.spawn(async move { EndedTask { index, end: task.run().await } });
+            let span = step_span(index, step);
+            tasks.spawn(async move { EndedTask { index, end: task.run().await } }.instrument(span));
         }
     }
 

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tracing::Span;
+
 use crate::driver::image;
 use crate::model::{
     DriverError, ErrorKind, ImageObservation, ImageRef, Images, Kind, Ledger, Name, PoolId, Reading, Records, Removal,
@@ -132,7 +134,8 @@ impl<'s> Session<'s> {
         for image in wanted {
             let look = {
                 let image = image.clone();
-                tokio::task::spawn_blocking(move || image::look(&image))
+                let span = Span::current();
+                tokio::task::spawn_blocking(move || span.in_scope(|| image::look(&image)))
             };
             let look =
                 look.await.unwrap_or_else(|_| ImageObservation::Refused { why: "inspecting it failed".to_owned() });

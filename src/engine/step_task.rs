@@ -76,6 +76,7 @@ impl StepTask {
             return Ok(TaskEnd::Stopped);
         };
         let calling = self.batch_writer.calling();
+        tracing::debug!("its intent is on disk; calling the driver");
         // A receiver that is gone does not stop the step.
         let _ = self.sender.send(TaskMessage::Begun(self.index));
         let began = Instant::now();
@@ -93,6 +94,12 @@ impl StepTask {
             let _ = self.sender.send(TaskMessage::Called(self.index));
         }
         let entry = journal_entry(&self.step, &self.revision, self.clock.now(), &result, began.elapsed());
+        tracing::debug!(
+            outcome = entry.outcome.as_str(),
+            millis = entry.millis,
+            error = entry.message,
+            "the call ended"
+        );
         // If the effect is unknown the intent stays open: the next observation shows whether there was one.
         let is_known = result.as_ref().err().is_none_or(|error| error.effect != Effect::Unknown);
         let close = if is_known { vec![id] } else { Vec::new() };
@@ -117,6 +124,7 @@ impl StepTask {
                     let pausing = pause + jitter(self.step.identity.uid, pause);
                     let millis = u64::try_from(pausing.as_millis()).unwrap_or(u64::MAX);
                     let _ = self.sender.send(TaskMessage::Retrying(self.index, error, millis));
+                    tracing::debug!(tried, millis, "calling again after a pause");
                     tokio::time::sleep(pausing).await;
                     pause *= 2;
                 }

@@ -12,6 +12,7 @@ use super::execution::Execution;
 use super::ledger;
 use super::record::{commit, journal_entry, record_after};
 use super::report::Report;
+use super::span::backend_span;
 
 /// Verifies steps that were reported as done.
 pub(super) struct Verifier<'r> {
@@ -61,6 +62,7 @@ impl Verifier<'_> {
                     continue;
                 }
             };
+            let steps_done = indexes.len();
             let now = self.execution.now();
             let seen = ObservedObjects::new(&seen);
             let mut batch = Batch::default();
@@ -91,6 +93,7 @@ impl Verifier<'_> {
             if let Err(error) = commit(&self.execution.store, batch).await {
                 tracing::warn!(%error, "the observation could not be recorded in the store");
             }
+            backend_span(name).in_scope(|| tracing::debug!(steps = steps_done, "steps verified"));
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::super::log_reporter::log_event;
 use super::super::pass::{PassRefused, Trigger};
 use super::super::reconciler::Reconciler;
 use super::protocol::{ApplyRequest, RunLine};
@@ -144,6 +145,7 @@ impl Reporter for RunReporter {
     }
 
     fn event(&self, event: Event) {
+        log_event(&event);
         match &event {
             Event::Progress { step, .. } if !self.is_due(*step) => {}
             _ => self.send(RunLine::Event(event)),

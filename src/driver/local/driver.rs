@@ -62,7 +62,8 @@ pub(in crate::driver) fn open(backend: &BackendSpec) -> Option<Arc<dyn Driver>> 
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, DriverError> + Send + 'static,
 ) -> Result<T, DriverError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|died| {
+    let span = tracing::Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(work)).await.unwrap_or_else(|died| {
         Err(DriverError::unknown(ErrorKind::Permanent, format!("the local driver failed inside: {died}")))
     })
 }
