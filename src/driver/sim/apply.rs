@@ -254,7 +254,17 @@ impl SimCall<'_> {
                 let content = Arc::clone(&source.content);
                 SimObject { tags: tags.clone(), content, ..SimObject::empty(source.size) }
             }
-            _ => return Err(conflict("this step creates nothing")),
+            Action::Grow { .. }
+            | Action::Restore { .. }
+            | Action::SetTags { .. }
+            | Action::Rename { .. }
+            | Action::Adopt { .. }
+            | Action::Trash { .. }
+            | Action::Undelete { .. }
+            | Action::Destroy
+            | Action::Purge
+            | Action::Sweep
+            | Action::Detach => return Err(conflict("this step creates nothing")),
         };
         self.tags_fit(&object.tags)?;
         if self.trashed().is_some() {

@@ -216,6 +216,11 @@ pub(in crate::driver) fn open(backend: &BackendSpec) -> Option<Arc<dyn Driver>> 
     Some(Arc::new(SimDriver::connect(&backend.meta.name, settings)))
 }
 
+/// Whether an action creates an object.
+fn creates(action: &Action) -> bool {
+    matches!(action, Action::Create { .. } | Action::Snapshot { .. })
+}
+
 fn lost() -> DriverError {
     DriverError::unknown(ErrorKind::Transient, "simulated: the reply was lost")
 }
@@ -256,19 +261,18 @@ impl Driver for SimDriver {
 
     async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
         let (fault, _) = self.meet(CallKind::Execute).await?;
-        let makes = matches!(step.action, Action::Create { .. } | Action::Snapshot { .. });
         let (step, can, now) = (step.clone(), self.capabilities.clone(), context.now);
-        // Letting go of the lock takes the world: that must not happen within the access.
+        // Dropping the lock locks the world, and must not happen within the access.
         let lock = self.lock_of(&step.identity.owner);
-        let looked_at = lock.clone();
+        let guard = lock.clone();
         match fault {
             Some(Fault::Lie) => return Ok(Outcome::Changed),
-            Some(Fault::Half) if !makes => {
+            Some(Fault::Half) if !creates(&step.action) => {
                 return Err(DriverError::before(ErrorKind::Transient, "simulated: the call failed"));
             }
             Some(Fault::Half) => {
                 let act = move |world: &mut SimWorld| {
-                    looked_at.as_ref().map_or(Ok(()), |lock| lock.check(world))?;
+                    guard.as_ref().map_or(Ok(()), |lock| lock.check(world))?;
                     leave_half(world, &can, &step);
                     Ok(())
                 };
@@ -278,17 +282,15 @@ impl Driver for SimDriver {
             }
             _ => (),
         }
-        let made = match &step.action {
-            Action::Create { size, origin: Some(_), .. } => Some(size.bytes()),
-            _ => None,
-        };
+        let copied =
+            if let Action::Create { size, origin: Some(_), .. } = &step.action { Some(size.bytes()) } else { None };
         let act = move |world: &mut SimWorld| {
-            looked_at.as_ref().map_or(Ok(()), |lock| lock.check(world))?;
+            guard.as_ref().map_or(Ok(()), |lock| lock.check(world))?;
             apply(world, &can, &step, now)
         };
         let answer = self.with(true, act).await.and_then(|answer| answer);
         drop(lock);
-        if let (Some(bytes), Ok(Outcome::Changed)) = (made, &answer) {
+        if let (Some(bytes), Ok(Outcome::Changed)) = (copied, &answer) {
             (context.progress)(bytes, bytes);
         }
         Self::reply(fault, answer).await
@@ -298,7 +300,7 @@ impl Driver for SimDriver {
         let (fault, _) = self.meet(CallKind::Upkeep).await?;
         let file = self.file.clone();
         if let Some(file) = file.clone() {
-            blocking(move || file.make_room()).await?;
+            blocking(move || file.create_directory()).await?;
         }
         let answer = self
             .with(true, move |world| {
@@ -347,9 +349,9 @@ impl Driver for SimDriver {
         let (fault, _) = self.meet(CallKind::Upkeep).await?;
         let (ledger, file) = (ledger.clone(), self.file.clone());
         let lock = self.lock_of(&ledger.owner);
-        let looked_at = lock.clone();
+        let guard = lock.clone();
         let answer = self.with(true, move |world| {
-            looked_at.as_ref().map_or(Ok(()), |lock| lock.check(world))?;
+            guard.as_ref().map_or(Ok(()), |lock| lock.check(world))?;
             let locked = match file {
                 Some(file) => file.locked().contains(&ledger.owner),
                 None => world.locks.contains_key(&ledger.owner),

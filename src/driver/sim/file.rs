@@ -1,11 +1,10 @@
-//! A simulated pool kept in a file, for several processes.
+//! A simulated pool in a file that several processes share.
 //!
-//! The file is a log: a header, then one line for each change, which carries the new value of all that the change touched, with a
-//! checksum before it. A change is one line, so that a crash leaves all of it or a torn last line, which the next writer cuts off.
-//! Once most lines are out of date the log is written anew beside, synced and renamed; the header's generation tells readers.
-//! Every access holds `flock` on `FILE.lock`, which is never replaced; the writer lock of an owner is `FILE.OWNER.lock`.
+//! The file is a log: a header, a line with the whole pool, then one line per change. A line has a checksum and the new value of
+//! everything that the change touched, so a crash leaves a complete change or a torn last line, which the next writer overwrites. When the
+//! changes are much longer than the first line, the log is rewritten: to a new file, synced and renamed; the generation in the header
+//! tells readers. Every access holds `flock` on `FILE.lock`, which is never replaced; the writer lock of an owner is `FILE.OWNER.lock`.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -20,17 +19,14 @@ use crate::model::{DriverError, ErrorKind, NativeName, Owner, PoolId, Suspension
 
 use super::world::{Copies, Delta, SimObject, SimWorld};
 
-/// What the header says before the generation.
+/// The header before the generation.
 const MAGIC: &str = "kiln-sim 1 ";
-/// Magic, sixteen digits, end of line.
+/// Length of the header: magic, 16 digits, line feed.
 const HEADER: usize = MAGIC.len() + 17;
-/// Lines that may be out of date before the log is written anew, besides four for each object: rewriting then costs each change
-/// less than the change itself, and a small pool stays a small file.
-const SPARE_LINES: u64 = 1000;
-/// The same for ledgers, in bytes, besides half of the file: a line of theirs is as long as there are objects.
-const SPARE_LEDGERS: u64 = 1 << 20;
+/// Bytes of changes after which the log is rewritten, in addition to three times its first line.
+const SPARE: u64 = 64 << 10;
 
-/// The new value of one thing; nothing where it is gone.
+/// The new value of one thing; `None` if it was removed.
 #[derive(Serialize, Deserialize)]
 enum Row {
     Live(NativeName, Option<SimObject>),
@@ -40,43 +36,37 @@ enum Row {
     Suspension(Owner, SuspensionId, Option<Suspension>),
 }
 
-/// How far the world in memory has followed the file.
+/// The part of the file that the world in memory contains.
 #[derive(Default)]
 struct Position {
-    /// Of the file that was read; empty: none was.
+    /// The generation of the file; empty if there was no file.
     generation: String,
+    /// End of the first line.
+    base: u64,
+    /// End of the last line.
     offset: u64,
-    lines: u64,
-    /// By owner, the length of the line that holds its ledger; and that of all lines that held one before.
-    ledgers: BTreeMap<Owner, u64>,
-    old_ledgers: u64,
 }
 
 impl Position {
-    fn begin(generation: String) -> Self {
-        Self { generation, offset: HEADER as u64, ..Self::default() }
+    fn start(generation: String) -> Self {
+        Self { generation, base: 0, offset: HEADER as u64 }
     }
 
-    /// Goes past a line.
-    fn pass(&mut self, rows: &[Row], len: u64) {
-        for row in rows {
-            if let Row::Ledger(owner, copies) = row {
-                let before = match copies {
-                    Some(_) => self.ledgers.insert(owner.clone(), len),
-                    None => self.ledgers.remove(owner),
-                };
-                self.old_ledgers += before.unwrap_or(0);
-            }
+    /// A position in no file: the next access reads everything.
+    fn lost() -> Self {
+        Self::start("lost".to_owned())
+    }
+
+    /// Advances past a line.
+    fn advance(&mut self, line: &[u8]) {
+        self.offset += line.len() as u64;
+        if self.base == 0 {
+            self.base = self.offset;
         }
-        self.offset += len;
-        self.lines += 1;
-    }
-
-    fn is_mostly_old(&self, objects: u64) -> bool {
-        self.lines > SPARE_LINES + 4 * objects || self.old_ledgers > SPARE_LEDGERS + self.offset / 2
     }
 }
 
+/// The file of a simulated pool.
 pub(super) struct SimFile {
     path: PathBuf,
     position: Mutex<Position>,
@@ -87,10 +77,10 @@ impl SimFile {
         Self { path: path.to_owned(), position: Mutex::default() }
     }
 
-    /// Brings `world` up to date and reads or changes it. Changes are on disk when this returns.
+    /// Updates `world` from the file, then reads or changes it. Changes are on disk when this returns.
     ///
     /// # Errors
-    /// `Unreachable` if the file cannot be read; if it cannot be written, it is unknown whether the change was made.
+    /// `Unreachable` if the file cannot be read. If it cannot be written, the effect of the change is unknown.
     pub(super) fn access<T>(
         &self,
         world: &Mutex<SimWorld>,
@@ -106,8 +96,8 @@ impl SimFile {
             let saved = self.save(&mut position, &world);
             world.settle();
             if let Err(error) = saved {
-                // What is in memory is not what is on disk: read it all again next time.
-                *position = Position { generation: "none".to_owned(), ..Position::default() };
+                // The world in memory may differ from the file.
+                *position = Position::lost();
                 let kind =
                     if error.kind() == io::ErrorKind::StorageFull { ErrorKind::Full } else { ErrorKind::Transient };
                 let message = format!("{} cannot be written: {error}", self.path.display());
@@ -117,12 +107,12 @@ impl SimFile {
         Ok(answer)
     }
 
-    /// Makes the directory that the file is to lie in.
-    pub(super) fn make_room(&self) -> Result<(), DriverError> {
+    /// Creates the directory of the file.
+    pub(super) fn create_directory(&self) -> Result<(), DriverError> {
         self.path.parent().map_or(Ok(()), fs::create_dir_all).map_err(|e| self.unreachable(&e))
     }
 
-    /// A number that the same history always gives, and another history hardly.
+    /// Returns a number that depends on the history of the pool: the length of the file.
     pub(super) fn age(&self) -> u64 {
         fs::metadata(&self.path).map_or(0, |file| file.len())
     }
@@ -139,7 +129,7 @@ impl SimFile {
         name.into()
     }
 
-    /// The lock of one access. Reading makes no file: if none exists, there is no other access to wait for.
+    /// Locks the file for one access. Reading creates no lock file: if there is none, there is no other access.
     fn guard(&self, write: bool) -> io::Result<Option<File>> {
         let path = self.beside(".lock");
         let file = match write {
@@ -153,7 +143,7 @@ impl SimFile {
         Ok(Some(file))
     }
 
-    /// Reads what others have added since the last access.
+    /// Reads the changes since the last access.
     fn follow(&self, position: &mut Position, world: &mut SimWorld) -> io::Result<()> {
         let mut file = match File::open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -178,67 +168,64 @@ impl SimFile {
         };
         if generation != position.generation || file.metadata()?.len() < position.offset {
             clear(world);
-            *position = Position::begin(generation.to_owned());
+            *position = Position::start(generation.to_owned());
         }
         let len = file.metadata()?.len();
         file.seek(SeekFrom::Start(position.offset))?;
         let mut file = BufReader::with_capacity(1 << 16, file);
         let mut line = Vec::new();
-        // Without its end, a line was torn.
+        // A line without a line feed is torn.
         while file.read_until(b'\n', &mut line)? > 0 && line.last() == Some(&b'\n') {
             match read_line(&line[..line.len() - 1]) {
                 Some(rows) => {
-                    position.pass(&rows, line.len() as u64);
+                    position.advance(&line);
                     rows.into_iter().for_each(|row| put(world, row));
-                    // The last change is no longer this driver's own, and only of its own it knows what they replaced.
+                    // The last change is not one of this driver, which knows only what its own changes replaced.
                     world.before = Delta::default();
                 }
-                // Of a torn write the end may be on disk before the beginning.
-                None if position.offset + line.len() as u64 == len => break,
+                // The end of a torn write may reach the disk before its start. The first line was renamed into place, and cannot be torn.
+                None if position.base > 0 && position.offset + line.len() as u64 == len => break,
                 None => {
-                    // What was read of it must not be taken for the whole.
-                    *position = Position { generation: "none".to_owned(), ..Position::default() };
-                    return Err(io::Error::other("is damaged: a line has a checksum that does not fit"));
+                    // The world in memory is incomplete.
+                    *position = Position::lost();
+                    return Err(io::Error::other("is damaged: the checksum of a line does not match"));
                 }
             }
             line.clear();
+        }
+        if position.base == 0 {
+            return Err(io::Error::other("is damaged: its first line is incomplete"));
         }
         Ok(())
     }
 
     fn save(&self, position: &mut Position, world: &SimWorld) -> io::Result<()> {
-        let objects = (world.live.len() + world.trash.len()) as u64;
-        if position.generation.is_empty() || position.is_mostly_old(objects) {
+        if position.generation.is_empty() || position.offset > 4 * position.base + SPARE {
             return self.rewrite(position, world);
         }
-        let rows = changed(world);
-        let line = write_line(&rows)?;
+        let line = write_line(&changed(world))?;
         let mut file = OpenOptions::new().write(true).open(&self.path)?;
         file.set_len(position.offset)?;
         file.seek(SeekFrom::Start(position.offset))?;
         file.write_all(&line)?;
         file.sync_data()?;
-        position.pass(&rows, line.len() as u64);
+        position.advance(&line);
         Ok(())
     }
 
     fn rewrite(&self, position: &mut Position, world: &SimWorld) -> io::Result<()> {
         let beside = self.beside(".new");
         let generation = format!("{:016x}", random());
-        let mut text = format!("{MAGIC}{generation}\n").into_bytes();
-        let mut anew = Position::begin(generation);
-        for row in all(world) {
-            let (row, begin) = ([row], text.len());
-            text.extend(write_line(&row)?);
-            anew.pass(&row, (text.len() - begin) as u64);
-        }
+        let line = write_line(&all(world).collect::<Vec<_>>())?;
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(&text)?;
+        file.write_all(format!("{MAGIC}{generation}\n").as_bytes())?;
+        file.write_all(&line)?;
         file.sync_all()?;
         fs::rename(&beside, &self.path)?;
         File::open(self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?
             .sync_all()?;
-        *position = anew;
+        *position = Position::start(generation);
+        position.advance(&line);
         Ok(())
     }
 
@@ -246,7 +233,7 @@ impl SimFile {
     pub(super) fn lock_owner(&self, owner: &Owner) -> Result<FileLock, DriverError> {
         let path = self.beside(&format!(".{owner}.lock"));
         let take = || -> io::Result<Result<FileLock, String>> {
-            // Held while trying, so that an observation that briefly tries the same lock is not taken for a writer.
+            // Hold the file lock meanwhile: an observation that tries the same lock briefly is no writer.
             let _guard = self.guard(true)?;
             let mut file = open_lock(&path)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -271,7 +258,7 @@ impl SimFile {
         }
     }
 
-    /// Whose writer locks are held, by whomever. Called within [`SimFile::access`].
+    /// Returns the owners whose writer locks are held by any process. Called within [`SimFile::access`].
     pub(super) fn locked(&self) -> Vec<Owner> {
         let (Some(name), Some(parent)) = (self.path.file_name().and_then(|n| n.to_str()), self.path.parent()) else {
             return Vec::new();
@@ -306,13 +293,13 @@ pub(super) struct FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // OperationResult and not left to the closing of the file: a child that is just being started has a copy of it.
+        // Unlocks explicitly: a child process that is being started may have a copy of the file descriptor.
         let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
 impl FileLock {
-    /// The same file must still be under the same name.
+    /// Checks that the file still has its name.
     pub(super) fn check(&self) -> Result<(), DriverError> {
         let ours = self.file.metadata().map(|m| (m.dev(), m.ino()));
         let there = fs::metadata(&self.path).map(|m| (m.dev(), m.ino()));
@@ -350,7 +337,7 @@ fn put(world: &mut SimWorld, row: Row) {
     }
 }
 
-/// What the change in progress touched.
+/// Returns the rows that the current change touched.
 fn changed(world: &SimWorld) -> Vec<Row> {
     let Delta { live, trash, ledgers, suspensions, pool } = &world.delta;
     let live = live.keys().map(|native| Row::Live(native.clone(), world.live.get(native).map(|o| (**o).clone())));
@@ -362,6 +349,7 @@ fn changed(world: &SimWorld) -> Vec<Row> {
     live.chain(trash).chain(ledgers).chain(suspensions).chain(pool).collect()
 }
 
+/// Returns all rows of the pool.
 fn all(world: &SimWorld) -> impl Iterator<Item = Row> {
     let live = world.live.iter().map(|(native, o)| Row::Live(native.clone(), Some((**o).clone())));
     let trash = world.trash.iter().map(|((native, uid), o)| Row::Trash(native.clone(), *uid, Some((**o).clone())));
@@ -382,7 +370,7 @@ fn read_line(line: &[u8]) -> Option<Vec<Row>> {
     (crc32fast::hash(json) == sum).then(|| serde_json::from_slice(json).ok()).flatten()
 }
 
-/// A number that no other process gets: std keys its hash maps with the system's randomness, and needs no crate for it.
+/// Returns a random number: the standard library seeds its hash maps with the system's randomness.
 pub(super) fn random() -> u64 {
     let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
     hasher.write_u32(std::process::id());
@@ -394,7 +382,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_rows_are_those_of_stored_files() {
+    fn rows_have_the_words_of_stored_files() {
         let owner: Owner = "prod".parse().unwrap();
         let rows = [
             Row::Live(NativeName::new("db"), None),

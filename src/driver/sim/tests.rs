@@ -10,8 +10,8 @@ use super::*;
 use crate::driver::sim::{FaultRates, SimSettings};
 use crate::driver::{Driver, StepContext};
 use crate::model::{
-    Action, DriverError, Effect, ErrorKind, Expect, Identity, Kind, Listed, NativeName, ObjectRef, Observed, Origin,
-    Outcome, Percent, Place, PoolId, Provisioning, Reason, Risk, Scope, Seconds, Size, Step, Tags, Uid,
+    Action, DriverError, Effect, ErrorKind, Identity, Kind, Listed, NativeName, ObjectRef, Observed, Origin, Outcome,
+    Percent, Place, PoolId, Provisioning, Reason, Scope, Seconds, Size, Step, Tags, Uid,
 };
 
 const SIZE: Size = Size(1 << 20);
@@ -24,18 +24,7 @@ fn identity(name: &str) -> Identity {
 
 fn step(name: &str, action: Action) -> Step {
     let identity = identity(name);
-    Step {
-        backend: "sim".parse().unwrap(),
-        native: identity.native(),
-        identity,
-        action,
-        expect: Expect::default(),
-        risk: Risk::None,
-        reason: Reason::NotThere,
-        changes: Vec::new(),
-        bytes: Size(0),
-        after: Vec::new(),
-    }
+    Step::new("sim".parse().unwrap(), identity, action, Reason::NotThere)
 }
 
 fn create(name: &str, provisioning: Provisioning) -> Step {
@@ -492,6 +481,24 @@ async fn damage_is_never_read_as_an_empty_pool() {
     fs::remove_file(&path).unwrap();
     let seen = all(&driver).await;
     assert_eq!((seen.pool, seen.objects.len()), (None, 0), "the pool is gone, and its mark with it");
+}
+
+#[tokio::test]
+async fn damage_of_the_only_line_is_no_torn_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pool.sim");
+    at(&path).init_pool().await.unwrap();
+    let whole = fs::read(&path).unwrap();
+    let header = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    for at_byte in header..whole.len() - 1 {
+        let mut bytes = whole.clone();
+        bytes[at_byte] ^= 0x04;
+        fs::write(&path, &bytes).unwrap();
+        let error = at(&path).observe(&Scope::All).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unreachable, "byte {at_byte}");
+        fs::write(&path, &whole[..at_byte]).unwrap();
+        assert!(at(&path).observe(&Scope::All).await.is_err(), "cut at {at_byte}");
+    }
 }
 
 #[tokio::test]

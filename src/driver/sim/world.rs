@@ -471,18 +471,18 @@ impl SimWorld {
             (true, _) => Clients::None,
         };
         Object {
-            native: native.clone(),
-            place: if place == Place::Live && is_temporary(native) { Place::Temporary } else { place },
-            identity,
-            size: object.size,
             used: Some(object.used()),
             tags: object.tags.clone(),
             conflict,
-            unfinished: false,
             parent: object.parent,
             clients,
-            image: None,
             written,
+            identity,
+            ..Object::new(
+                native.clone(),
+                if place == Place::Live && is_temporary(native) { Place::Temporary } else { place },
+                object.size,
+            )
         }
     }
 
