@@ -93,7 +93,7 @@ impl Expiry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Clients, Identity, Kind, Object, Owner, Place, Size, Tags};
+    use crate::model::{Identity, Kind, Object, Owner, Place, Size, Tags};
 
     const WEEK: Duration = Duration::from_secs(7 * 86_400);
     const YEAR: u64 = 365 * 86_400;
@@ -105,18 +105,8 @@ mod tests {
         let uid = Uid::derive("5c1d2e8a90", &owner, Kind::Volume, &fast, &name, 0);
         let identity = Identity { owner, kind: Kind::Volume, name, uid };
         let object = Object {
-            native: identity.native(),
-            place: Place::Trash,
-            identity: Some(identity),
-            size: Size(1),
-            used: None,
             tags: Tags { expires: Some(expires), ..Tags::default() },
-            conflict: None,
-            unfinished: false,
-            parent: None,
-            clients: Clients::Unknown,
-            image: None,
-            written: crate::model::Written::Unknown,
+            ..Object::of(identity, Place::Trash, Size(1))
         };
         Trashed { backend: fast, object, expires: Some(expires) }
     }

@@ -138,9 +138,7 @@ mod tests {
     use super::*;
     use crate::driver::sim::SimDriver;
     use crate::manifest::{self, Limits, Source};
-    use crate::model::{
-        Action, Clients, Expect, Identity, Object, Observed, Owner, Place, PoolId, Reason, Risk, Size, Tags, Uid, Verb,
-    };
+    use crate::model::{Action, Identity, Object, Observed, Owner, Place, PoolId, Reason, Size, Uid, Verb};
     use crate::plan::{HeldReason, Plan};
 
     fn name(text: &str) -> Name {
@@ -155,20 +153,7 @@ mod tests {
 
     fn trashed() -> Trashed {
         let identity = identity("db", 0);
-        let object = Object {
-            native: identity.native(),
-            place: Place::Trash,
-            identity: Some(identity),
-            size: Size(1),
-            used: None,
-            tags: Tags::default(),
-            conflict: None,
-            unfinished: false,
-            image: None,
-            written: crate::model::Written::Unknown,
-            parent: None,
-            clients: Clients::Unknown,
-        };
+        let object = Object::of(identity, Place::Trash, Size(1));
         Trashed { backend: name("fast"), object, expires: Some(1) }
     }
 
@@ -191,18 +176,7 @@ mod tests {
     }
 
     fn with_step(identity: Identity) -> Report {
-        let step = Step {
-            backend: name("fast"),
-            native: identity.native(),
-            identity,
-            action: Action::Destroy,
-            expect: Expect::default(),
-            risk: Risk::None,
-            reason: Reason::NotThere,
-            changes: Vec::new(),
-            bytes: Size(0),
-            after: Vec::new(),
-        };
+        let step = Step::new(name("fast"), identity, Action::Destroy, Reason::NotThere);
         Report { plan: Some(Plan::of("prod".parse().unwrap(), String::new(), vec![step])), ..report() }
     }
 

@@ -65,7 +65,7 @@ pub(super) fn not_observed(step: &Step) -> DriverError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Clients, Expect, Identity, Listed, Reason, Risk, Seconds, Size, Uid, Written};
+    use crate::model::{Identity, Listed, Reason, Seconds, Size, Uid};
 
     fn identity() -> Identity {
         let (owner, backend, name) = ("prod".parse().unwrap(), "fast".parse().unwrap(), "db".parse().unwrap());
@@ -75,20 +75,7 @@ mod tests {
 
     fn object(place: Place) -> Object {
         let identity = identity();
-        Object {
-            native: identity.native(),
-            place,
-            identity: Some(identity),
-            size: Size(4096),
-            used: None,
-            tags: Tags::default(),
-            conflict: None,
-            unfinished: false,
-            parent: None,
-            clients: Clients::Unknown,
-            image: None,
-            written: Written::Unknown,
-        }
+        Object::of(identity, place, Size(4096))
     }
 
     #[test]
@@ -109,18 +96,7 @@ mod tests {
             (&Action::Purge, &[Live], true),
             (&Action::Purge, &[Trash], false),
         ] {
-            let step = Step {
-                backend: "fast".parse().unwrap(),
-                identity: identity(),
-                native: identity().native(),
-                action: action.clone(),
-                expect: Expect::default(),
-                risk: Risk::None,
-                reason: Reason::NotThere,
-                changes: Vec::new(),
-                bytes: Size(0),
-                after: Vec::new(),
-            };
+            let step = Step::new("fast".parse().unwrap(), identity(), action.clone(), Reason::NotThere);
             let objects: Vec<Object> = places.iter().map(|place| object(*place)).collect();
             let seen = Observed { objects, ..Observed::nothing() };
             assert_eq!(ObservedObjects::new(&seen).shows(&step), Some(done), "{action} with {places:?}");

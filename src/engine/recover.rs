@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::driver::StepContext;
 use crate::model::{
     Action, DriverError, Effect, ErrorKind, Expect, JournalEntry, JournalOutcome, LedgerView, Name, Object, Outcome,
-    Place, Reason, Risk, Size, Step, Uid,
+    Place, Reason, Step, Uid,
 };
 use crate::plan::{self, Irreversible, Observation};
 use crate::store::{Batch, Store, StoreError};
@@ -128,16 +128,9 @@ impl Session<'_> {
         for object in observed.objects.iter().filter(|object| half_made(object)) {
             let Some(identity) = object.identity.clone() else { continue };
             let step = Step {
-                backend: name.clone(),
-                identity,
-                native: object.native.clone(),
-                action: Action::Sweep,
                 expect: Expect { place: Some(Place::Temporary), ..Expect::default() },
-                risk: Risk::None,
-                reason: Reason::LeftOver,
-                changes: Vec::new(),
-                bytes: Size(0),
-                after: Vec::new(),
+                native: object.native.clone(),
+                ..Step::new(name.clone(), identity, Action::Sweep, Reason::LeftOver)
             };
             let limit = backend.limit() * 10;
             let context = StepContext::at(self.now);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::{Action, Clients, DriverError, Effect, Ledger, Name, Object, Place, Scope, Step, Uid};
+use crate::model::{Action, DriverError, Effect, Ledger, Name, Object, Place, Scope, Step, Uid};
 use crate::store::Batch;
 
 use super::effect::{ObservedObjects, not_observed};
@@ -116,17 +116,8 @@ fn as_reported(step: &Step) -> Option<Object> {
         | Action::Detach => return None,
     };
     Some(Object {
-        native: step.native.clone(),
-        place: Place::Live,
-        identity: Some(step.identity.clone()),
-        size,
-        used: None,
         tags: tags.clone(),
-        conflict: None,
-        unfinished: false,
-        parent: None,
-        clients: Clients::Unknown,
-        image: None,
-        written: crate::model::Written::Unknown,
+        identity: Some(step.identity.clone()),
+        ..Object::new(step.native.clone(), Place::Live, size)
     })
 }

@@ -216,6 +216,29 @@ thread_local! {
 }
 
 impl Object {
+    /// Returns an object without owner, of which nothing else was observed.
+    pub fn new(native: NativeName, place: Place, size: Size) -> Self {
+        Self {
+            native,
+            place,
+            identity: None,
+            size,
+            used: None,
+            tags: Tags::default(),
+            conflict: None,
+            unfinished: false,
+            parent: None,
+            clients: Clients::Unknown,
+            image: None,
+            written: Written::Unknown,
+        }
+    }
+
+    /// Returns an object of this identity, under the name that Kiln gives it, of which nothing else was observed.
+    pub fn of(identity: Identity, place: Place, size: Size) -> Self {
+        Self { identity: Some(identity.clone()), ..Self::new(identity.native(), place, size) }
+    }
+
     /// Whether it is the object of `owner` with this kind and name.
     pub fn is(&self, owner: &Owner, kind: Kind, name: &Name) -> bool {
         #[cfg(test)]

@@ -35,6 +35,22 @@ pub struct Step {
 }
 
 impl Step {
+    /// Returns a step on the object of this identity, under the name that Kiln gives it. It expects nothing and has no risk.
+    pub fn new(backend: Name, identity: Identity, action: Action, reason: Reason) -> Self {
+        Self {
+            backend,
+            native: identity.native(),
+            identity,
+            action,
+            expect: Expect::default(),
+            risk: Risk::None,
+            reason,
+            changes: Vec::new(),
+            bytes: Size(0),
+            after: Vec::new(),
+        }
+    }
+
     /// Names it in an approval. Two restores of one request from two snapshots are approved separately, and so are two sizes.
     pub fn approval_item(&self) -> ApprovalItem {
         let detail = match &self.action {

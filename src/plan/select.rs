@@ -129,7 +129,7 @@ fn waits_for_removal(step: &Step, gone: &Step) -> Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Action, Expect, Identity, Reason, Risk, Size, Tags, Uid};
+    use crate::model::{Action, Identity, Reason, Tags, Uid};
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
@@ -140,16 +140,8 @@ mod tests {
         let uid = Uid::derive("5c1d2e8a90", &owner, Kind::Volume, &name("fast"), &name(volume), 0);
         let identity = Identity { owner, kind: Kind::Volume, name: name(volume), uid };
         Step {
-            backend: name("fast"),
-            native: identity.native(),
-            identity,
-            action: Action::Adopt { tags: Tags::default(), n: 0 },
-            expect: Expect::default(),
-            risk: Risk::None,
-            reason: Reason::AdoptRequested,
-            changes: Vec::new(),
-            bytes: Size(0),
             after: after.to_vec(),
+            ..Step::new(name("fast"), identity, Action::Adopt { tags: Tags::default(), n: 0 }, Reason::AdoptRequested)
         }
     }
 

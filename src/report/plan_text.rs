@@ -172,7 +172,7 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Action, ApprovalSet, Expect, FieldChange, Identity, Kind, Name, NativeName, ObjectRef, Origin, ProblemView,
+        Action, ApprovalSet, FieldChange, Identity, Kind, Name, NativeName, ObjectRef, Origin, ProblemView,
         Provisioning, Reason, Seconds, Specs, Stack, Step, Tags, Uid,
     };
     use crate::plan::{Drift, Held, HeldReason, Plan, Unobserved, Warning};
@@ -198,13 +198,7 @@ mod tests {
     ) -> Step {
         let identity = identity(kind, object);
         Step {
-            backend: name("fast"),
-            native: identity.native(),
-            identity,
-            action,
-            expect: Expect::default(),
             risk,
-            reason,
             changes: changes
                 .iter()
                 .map(|(path, before, after)| FieldChange {
@@ -214,7 +208,7 @@ mod tests {
                 })
                 .collect(),
             bytes: Size(if risk >= Risk::Recoverable { 5 << 30 } else { 0 }),
-            after: Vec::new(),
+            ..Step::new(name("fast"), identity, action, reason)
         }
     }
 

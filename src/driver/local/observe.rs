@@ -295,37 +295,19 @@ fn disown_buried(object: &mut Object, ledgers: &BTreeMap<Owner, LedgerView>) {
 
 /// An entry whose name is not UTF-8: not an object of Kiln, and never changed.
 fn nameless(name: String, place: Place) -> Object {
-    Object {
-        native: NativeName::new(name),
-        place,
-        identity: None,
-        size: Size(0),
-        used: None,
-        tags: Default::default(),
-        conflict: None,
-        unfinished: false,
-        parent: None,
-        clients: Clients::Unknown,
-        image: None,
-        written: Written::Unknown,
-    }
+    Object::new(NativeName::new(name), place, Size(0))
 }
 
 impl FoundObject {
     fn into_object(self, clients: Clients) -> Object {
         Object {
             unfinished: self.is_unfinished(),
-            native: NativeName::new(self.native),
-            place: self.place,
-            identity: self.identity,
-            size: Size(self.size),
             used: Some(self.used),
             tags: self.tags,
             conflict: self.conflict,
-            parent: None,
             clients,
-            image: None,
-            written: Written::Unknown,
+            identity: self.identity,
+            ..Object::new(NativeName::new(self.native), self.place, Size(self.size))
         }
     }
 }

@@ -17,8 +17,8 @@ use super::*;
 use crate::driver::{Driver, StepContext};
 use crate::model::{
     Access, Action, Clients, DriverError, ErrorKind, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName,
-    Object, ObjectRef, Observed, Origin, Outcome, Owner, Place, Provisioning, Reason, Risk, Scope, Seconds, Size, Step,
-    Tags, Uid,
+    Object, ObjectRef, Observed, Origin, Outcome, Owner, Place, Provisioning, Reason, Scope, Seconds, Size, Step, Tags,
+    Uid,
 };
 
 mod confined;
@@ -59,18 +59,7 @@ fn volume(name: &str) -> Identity {
 }
 
 fn step_on(identity: Identity, native: NativeName, action: Action, expect: Expect) -> Step {
-    Step {
-        backend: "b".parse().unwrap(),
-        identity,
-        native,
-        action,
-        expect,
-        risk: Risk::None,
-        reason: Reason::NotThere,
-        changes: Vec::new(),
-        bytes: Size(0),
-        after: Vec::new(),
-    }
+    Step { expect, native, ..Step::new("b".parse().unwrap(), identity, action, Reason::NotThere) }
 }
 
 fn step(identity: Identity, action: Action) -> Step {

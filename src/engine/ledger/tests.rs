@@ -1,6 +1,6 @@
 use super::*;
 use crate::manifest::{Limits, Source, load};
-use crate::model::{Clients, LastReading, Listed, Name, PoolId, Tags};
+use crate::model::{LastReading, Listed, Name, PoolId};
 
 const NOW: u64 = 1_795_305_600;
 
@@ -16,20 +16,7 @@ fn identity(kind: Kind, text: &str) -> Identity {
 
 fn object(kind: Kind, text: &str) -> Object {
     let identity = identity(kind, text);
-    Object {
-        native: identity.native(),
-        place: Place::Live,
-        identity: Some(identity),
-        size: Size(1 << 20),
-        used: None,
-        tags: Tags::default(),
-        conflict: None,
-        parent: None,
-        clients: Clients::Unknown,
-        unfinished: false,
-        image: None,
-        written: Default::default(),
-    }
+    Object::of(identity, Place::Live, Size(1 << 20))
 }
 
 /// Specs that declare a volume `kept` and nothing else.

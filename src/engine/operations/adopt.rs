@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::model::{
     Action, DriverError, Expect, Identity, Ledger, LedgerView, Name, NativeName, Object, Owner, Place, Reason, Risk,
-    Seconds, Size, Step, Tags, Verb,
+    Seconds, Step, Tags, Verb,
 };
 use crate::plan::Observation;
 
@@ -147,10 +147,6 @@ fn give(backend: &Name, object: &Object, mine: Identity) -> Step {
     let native: NativeName = if own_name { object.native.clone() } else { mine.native() };
     let tags = Tags { identity: own_name.then(|| Box::new(mine.clone())), ..before.clone() };
     Step {
-        backend: backend.clone(),
-        identity: mine,
-        native,
-        action: Action::Rename { from: object.native.clone(), tags },
         expect: Expect {
             place: Some(Place::Live),
             size: Some(object.size),
@@ -158,10 +154,7 @@ fn give(backend: &Name, object: &Object, mine: Identity) -> Step {
             idle: false,
             unwritten: false,
         },
-        risk: Risk::None,
-        reason: Reason::OwnerGiven,
-        changes: Vec::new(),
-        bytes: Size(0),
-        after: Vec::new(),
+        native,
+        ..Step::new(backend.clone(), mine, Action::Rename { from: object.native.clone(), tags }, Reason::OwnerGiven)
     }
 }

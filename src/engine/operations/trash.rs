@@ -152,10 +152,6 @@ pub(super) fn one_of<'t>(
 
 pub(super) fn by_hand(trashed: &Trashed, identity: Identity, action: Action, reason: Reason, risk: Risk) -> Step {
     Step {
-        backend: trashed.backend.clone(),
-        identity,
-        native: trashed.object.native.clone(),
-        action,
         expect: Expect {
             place: Some(Place::Trash),
             size: Some(trashed.object.size),
@@ -164,9 +160,8 @@ pub(super) fn by_hand(trashed: &Trashed, identity: Identity, action: Action, rea
             unwritten: false,
         },
         risk,
-        reason,
-        changes: Vec::new(),
         bytes: trashed.object.size,
-        after: Vec::new(),
+        native: trashed.object.native.clone(),
+        ..Step::new(trashed.backend.clone(), identity, action, reason)
     }
 }

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::{
-    BackendRecord, Clients, LedgerEntry, LedgerView, ObjectRecord, Owner, PoolId, Seconds, Size, Stack, Suspension,
-    Suspensions, Tags, Tombstone,
+    BackendRecord, LedgerEntry, LedgerView, ObjectRecord, Owner, PoolId, Seconds, Size, Stack, Suspension, Suspensions,
+    Tags, Tombstone,
 };
 use crate::plan::plan;
 use crate::report::fixtures::{capabilities, name, reading};
@@ -29,20 +29,7 @@ fn identity(text: &str) -> Identity {
 
 fn object(text: &str, place: Place, tags: Tags) -> Object {
     let identity = identity(text);
-    Object {
-        native: identity.native(),
-        place,
-        identity: Some(identity),
-        size: Size(1 << 30),
-        used: (place == Place::Temporary).then_some(512),
-        tags,
-        conflict: None,
-        unfinished: false,
-        parent: None,
-        clients: Clients::Unknown,
-        image: None,
-        written: crate::model::Written::Unknown,
-    }
+    Object { used: (place == Place::Temporary).then_some(512), tags, ..Object::of(identity, place, Size(1 << 30)) }
 }
 
 fn live(text: &str) -> Object {

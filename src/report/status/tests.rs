@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::*;
-use crate::model::{Expect, NativeName, Owner, Provisioning, Reason, Risk, Seconds, Size, Stack};
+use crate::model::{NativeName, Owner, Provisioning, Reason, Seconds, Size, Stack};
 use crate::plan::{HeldReason, Plan, Unobserved};
 use crate::report::fixtures::{capabilities, name, reading};
 
@@ -20,20 +20,7 @@ fn identity(object: &str, n: u32) -> Identity {
 
 fn object(text: &str, n: u32, place: Place) -> Object {
     let identity = identity(text, n);
-    Object {
-        native: identity.native(),
-        place,
-        identity: Some(identity),
-        size: Size(4096),
-        used: None,
-        tags: Tags::default(),
-        conflict: None,
-        unfinished: false,
-        parent: None,
-        clients: Clients::Unknown,
-        image: None,
-        written: crate::model::Written::Unknown,
-    }
+    Object::of(identity, place, Size(4096))
 }
 
 fn overview(objects: Vec<Object>) -> Overview {
@@ -52,18 +39,7 @@ fn overview(objects: Vec<Object>) -> Overview {
 
 fn step(text: &str, action: Action) -> Step {
     let identity = identity(text, 0);
-    Step {
-        backend: name("fast"),
-        native: identity.native(),
-        identity,
-        action,
-        expect: Expect::default(),
-        risk: Risk::None,
-        reason: Reason::NotThere,
-        changes: Vec::new(),
-        bytes: Size(0),
-        after: Vec::new(),
-    }
+    Step::new(name("fast"), identity, action, Reason::NotThere)
 }
 
 fn held(text: &str, reason: HeldReason) -> Held {

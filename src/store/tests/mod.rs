@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::{
-    Action, BackendRecord, Clients, Expect, Identity, IntentId, JournalAction, JournalEntry, JournalOutcome, Kind,
-    Ledger, LedgerEntry, Name, Object, ObjectRecord, OpenIntent, Owner, Place, PoolId, Provisioning, Reason, Records,
-    Risk, Size, Step, Suspension, Tags, Uid, Verb,
+    Action, BackendRecord, Clients, Identity, IntentId, JournalAction, JournalEntry, JournalOutcome, Kind, Ledger,
+    LedgerEntry, Name, Object, ObjectRecord, OpenIntent, Owner, Place, PoolId, Provisioning, Reason, Records, Size,
+    Step, Suspension, Tags, Uid, Verb,
 };
 
 /// 2026-02-03T04:05:06Z.
@@ -49,18 +49,9 @@ fn object(n: u64) -> ObjectRecord {
     let identity = identity(n);
     let native = identity.native();
     let seen = Object {
-        native: native.clone(),
-        place: Place::Live,
-        identity: Some(identity.clone()),
-        size: Size(n << 20),
-        used: None,
         tags: tags(n),
-        conflict: None,
-        unfinished: false,
-        parent: None,
         clients: Clients::Some(vec!["host-1".to_owned()]),
-        image: None,
-        written: crate::model::Written::Unknown,
+        ..Object::of(identity.clone(), Place::Live, Size(n << 20))
     };
     ObjectRecord {
         identity,
@@ -105,24 +96,12 @@ fn backend(objects: u64) -> BackendRecord {
 
 fn intent(id: u64) -> OpenIntent {
     let identity = identity(id);
-    let step = Step {
-        backend: name("fast"),
-        native: identity.native(),
+    let step = Step::new(
+        name("fast"),
         identity,
-        action: Action::Create {
-            size: Size(1 << 30),
-            provisioning: Provisioning::Thin,
-            origin: None,
-            tags: tags(1),
-            n: 0,
-        },
-        expect: Expect::default(),
-        risk: Risk::None,
-        reason: Reason::NotThere,
-        changes: Vec::new(),
-        bytes: Size(0),
-        after: Vec::new(),
-    };
+        Action::Create { size: Size(1 << 30), provisioning: Provisioning::Thin, origin: None, tags: tags(1), n: 0 },
+        Reason::NotThere,
+    );
     OpenIntent { id: IntentId(id), step, at: NOW }
 }
 
