@@ -27,6 +27,8 @@ mod followed;
 mod killed;
 #[path = "watch/place.rs"]
 mod place;
+#[path = "watch/questions.rs"]
+mod questions;
 #[path = "watch/renamed.rs"]
 mod renamed;
 #[path = "watch/retries.rs"]

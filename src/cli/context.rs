@@ -6,17 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use serde::de::DeserializeOwned;
+
 use super::client::{Daemon, Holder};
 use super::config;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::terminal::Terminal;
-use crate::daemon::protocol::{OperationAnswer, OperationRequest, OverviewAnswer, StoreAnswer, real};
+use crate::daemon::protocol::{Answer, OperationAnswer, OperationRequest, OverviewAnswer, StoreAnswer, real};
 use crate::driver::{self, Driver};
 use crate::engine::{self, Clock, Connect, Executed, Operation, OperationResult, Setup, SuspensionResult, SystemClock};
 use crate::manifest::{self, Allowed, Limits, Loaded, Problem, Source};
-use crate::model::{BackendSpec, DriverError, Reading};
+use crate::model::{BackendSpec, DriverError, JournalEntry, ObjectId, Reading};
 use crate::plan::Overview;
+use crate::report::history_of;
 use crate::store::{self, OpenedStore, Store, StoreCondition, StoreError};
 use crate::text::{counted, escape};
 
@@ -140,7 +143,7 @@ impl Context {
     }
 
     /// The daemon that has the store, if it follows these manifests.
-    fn daemon_of(&self, specs: &Path) -> Result<Option<&Daemon>, Failure> {
+    pub(crate) fn daemon_of(&self, specs: &Path) -> Result<Option<&Daemon>, Failure> {
         let same = |daemon: &&Daemon| specs.as_os_str() != "-" && real(&daemon.view.specs) == real(specs);
         Ok(self.daemon()?.filter(same))
     }
@@ -196,8 +199,16 @@ impl Context {
     /// # Errors
     /// See [`Context::read_specs`].
     pub(crate) fn read_specs_and_look(&self, specs: &Path) -> Result<(Loaded, LookedStore), Failure> {
-        let looking = LookedStore::begin(self.state.clone(), self.daemon()?.cloned());
+        let looking = self.begin_look()?;
         Ok((self.read_specs(specs)?, looking))
+    }
+
+    /// Begins to open the store for looking.
+    ///
+    /// # Errors
+    /// As [`Context::holder`].
+    pub(crate) fn begin_look(&self) -> Result<LookedStore, Failure> {
+        Ok(LookedStore::begin(self.state.clone(), self.daemon()?.cloned()))
     }
 
     /// Reads manifests that must be good.
@@ -225,12 +236,27 @@ impl Context {
         Ok(self.with_notes(opened))
     }
 
-    /// Opens the store for looking; none if there is none yet.
+    /// Returns the last entries of the journal, about one object or all. It is in the store alone: without it there is nothing to show,
+    /// and that is not the same as an empty one.
     ///
     /// # Errors
-    /// Exit code 7, also if it cannot be read or believed: nothing else has what it has.
-    pub(crate) fn look_store(&self, journal: usize) -> Result<Option<Arc<dyn Store>>, Failure> {
-        let Some(opened) = look_at_store(&self.state, self.daemon()?, journal)? else { return Ok(None) };
+    /// Exit code 7 if the store, or the daemon that has it, gives no answer.
+    pub(crate) fn journal(&self, what: Option<&ObjectId>, limit: usize) -> Result<Vec<JournalEntry>, Failure> {
+        if let Some(daemon) = self.daemon()? {
+            let about = what.map(|ObjectId { kind, name }| format!("&kind={}&name={name}", kind.as_lower()));
+            return block_on(daemon.get(&format!("/v1/journal?limit={limit}{}", about.unwrap_or_default())))?;
+        }
+        // The entries about one object may lie anywhere in it.
+        let read = if what.is_none() { limit } else { usize::MAX };
+        match self.look_store(read)? {
+            None => Ok(Vec::new()),
+            Some(store) => Ok(history_of(&store.journal(read)?, None, what, limit)),
+        }
+    }
+
+    /// Opens the store for looking; none if there is none yet.
+    fn look_store(&self, journal: usize) -> Result<Option<Arc<dyn Store>>, Failure> {
+        let Some(opened) = look_at_store(&self.state, None, journal)? else { return Ok(None) };
         let fix = match opened.found {
             StoreCondition::Whole => return Ok(Some(self.with_notes(opened))),
             StoreCondition::Unreadable => {
@@ -331,20 +357,33 @@ impl Context {
     /// # Errors
     /// Exit code 7 if the daemon goes away.
     pub(crate) fn survey_of_daemon(&self, specs: &Path, told: Told) -> Result<Option<Looked>, Failure> {
+        let asked = self.ask(specs, "/v1/overview", told)?;
+        Ok(asked.map(|(OverviewAnswer { reading, overview }, standing)| Looked { reading, overview, standing }))
+    }
+
+    /// Asks the daemon that follows these manifests; none if no daemon does. Problems of the manifests are shown, and are the exit code
+    /// beside the answer.
+    ///
+    /// # Errors
+    /// Exit code 7 if the daemon goes away.
+    pub(crate) fn ask<T: DeserializeOwned>(
+        &self,
+        specs: &Path,
+        question: &str,
+        told: Told,
+    ) -> Result<Option<(T, Exit)>, Failure> {
         let Some(daemon) = self.daemon_of(specs)? else { return Ok(None) };
-        let overview: OverviewAnswer = {
+        let Answer { problems, answer } = {
             let _busy = self.terminal.busy("looking at the backends");
-            block_on(daemon.get("/v1/overview"))??
+            block_on(daemon.get::<Answer<T>>(question))??
         };
-        let OverviewAnswer { reading, overview, problems } = overview;
         if !problems.is_empty() && told == Told::NotYet {
             // As a command that reads them itself shows them.
             self.show_problems(&self.read_specs(specs)?.problems);
             let count = counted(problems.len(), "problem");
             self.terminal.note(&format!("the manifests have {count}; the daemon goes on with what they last said"));
         }
-        let standing = Exit::Invalid.when(!problems.is_empty());
-        Ok(Some(Looked { reading, overview, standing }))
+        Ok(Some((answer, Exit::Invalid.when(!problems.is_empty()))))
     }
 
     /// Carries out what a person decided: here, or in the daemon that has the store.

@@ -5,14 +5,14 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::args::{DescribeArgs, DescribeFormat, Selector};
-use super::context::{Context, Looked};
+use super::args::{DescribeArgs, DescribeFormat};
+use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::get::{full_name, is_in_doubt, must_be_shown, select};
+use super::get::{ask, full_name, is_in_doubt, must_be_shown};
 use super::log::{Line, lines_as_table};
 use crate::model::{ObjectId, Size};
-use crate::report::ObjectStatus;
+use crate::report::{ObjectStatus, ObjectsAnswer, ObjectsQuestion};
 use crate::text::{Paint, escape};
 
 /// How much history is shown; `kiln log` has the rest.
@@ -29,16 +29,12 @@ struct Described<'a> {
 pub(crate) fn describe(context: &Context, args: &DescribeArgs) -> Result<Exit, Failure> {
     let ObjectId { kind, name } = &args.what;
     must_be_shown(*kind)?;
-    let Looked { reading, overview, standing } = context.overview(&args.specs.specs)?;
-    let objects = select(context, &overview, &reading, Some(&Selector { kind: *kind, name: Some(name.clone()) }))?;
-    let mut history: Vec<Line> = overview
-        .journal
-        .iter()
-        .filter(|entry| entry.owner == reading.specs.stack.owner && entry.kind == *kind && entry.name == *name)
-        .map(Line::new)
-        .collect();
-    history.drain(..history.len().saturating_sub(HISTORY));
-    let exit = Exit::combine([standing, Exit::Unobserved.when(is_in_doubt(&overview, &objects, true))]);
+    let question = ObjectsQuestion { kind: Some(*kind), name: Some(name.clone()), history: HISTORY };
+    let mut looked = None;
+    let (answer, standing) = ask(context, &args.specs.specs, &question, &mut looked)?;
+    let exit = Exit::combine([standing, Exit::Unobserved.when(is_in_doubt(&answer, true))]);
+    let ObjectsAnswer { objects, history, .. } = answer;
+    let history: Vec<Line> = history.iter().map(Line::new).collect();
     match args.format {
         DescribeFormat::Text => {}
         DescribeFormat::Json => {
@@ -76,20 +72,20 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, paint: Paint) {
     field("why", Some(status.message.to_string()));
     field("fix", status.fix.as_deref().map(ToOwned::to_owned));
     field("owner", Some(status.owner.to_string()));
-    field("backend", status.backend.map(ToString::to_string));
+    field("backend", status.backend.as_deref().map(ToString::to_string));
     field("location", status.location.clone());
-    field("pool", status.pool.map(ToString::to_string));
+    field("pool", status.pool.as_deref().map(ToString::to_string));
     field("uid", status.uid.map(|uid| uid.to_string()));
-    field("object", status.object.map(ToString::to_string));
+    field("object", status.object.as_deref().map(ToString::to_string));
     let bytes = |size: u64| format!("{} ({size} bytes)", Size(size));
     field("size", status.size.map(bytes));
     field("used", status.used.map(bytes));
-    field("place", status.place.map(ToOwned::to_owned));
+    field("place", status.place.as_deref().map(ToOwned::to_owned));
     field("protected", status.protected.map(|protected| protected.to_string()));
     field("onRemove", status.on_remove.map(|on_remove| format!("{on_remove:?}")));
     field("expires", status.expires.map(|at| at.to_string()));
-    field("clients", status.clients.map(|who| if who.is_empty() { "none".into() } else { who.join(", ") }));
-    for (key, value) in object.metadata.labels {
+    field("clients", status.clients.as_ref().map(|who| if who.is_empty() { "none".into() } else { who.join(", ") }));
+    for (key, value) in &*object.metadata.labels {
         field("label", Some(format!("{key}={value}")));
     }
     field("observed at", status.observed_at.map(|at| at.to_string()));

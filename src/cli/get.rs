@@ -2,40 +2,47 @@
 
 use std::borrow::Cow;
 use std::mem::ManuallyDrop;
+use std::path::Path;
 
 use super::args::{GetArgs, GetFormat, Selector};
-use super::context::{Context, Looked};
+use super::context::{Context, Looked, Told};
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::model::{Kind, Reading, Size};
-use crate::plan::Overview;
-use crate::report::{Condition, ObjectStatus, backend_status, status};
+use crate::model::{Kind, Name, Size};
+use crate::report::{Condition, ObjectStatus, ObjectsAnswer, ObjectsQuestion, has_status, objects};
 use crate::text::table;
 
 pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     if let Some(what) = &args.what {
         must_be_shown(what.kind)?;
     }
+    let (kind, name) = match &args.what {
+        Some(Selector { kind, name }) => (Some(*kind), name.clone()),
+        None => (None, None),
+    };
+    let question = ObjectsQuestion { kind, name, history: 0 };
     // The process is about to end: taking all of it apart would take longer than showing it.
-    let all = ManuallyDrop::new(context.overview(&args.specs.specs)?);
-    let Looked { reading, overview, standing } = &*all;
-    let mut shown = ManuallyDrop::new(select(context, overview, reading, args.what.as_ref())?);
-    shown.retain(|object| args.labels.iter().all(|(key, value)| object.metadata.labels.get(key) == Some(value)));
+    let mut looked = ManuallyDrop::new(None);
+    let (answer, standing) = ask(context, &args.specs.specs, &question, &mut looked)?;
+    let mut answer = ManuallyDrop::new(answer);
+    answer
+        .objects
+        .retain(|object| args.labels.iter().all(|(key, value)| object.metadata.labels.get(key) == Some(value)));
+    let shown = &answer.objects;
     match args.format {
-        GetFormat::Json => context.json(&*shown),
+        GetFormat::Json => context.json(shown),
         GetFormat::Name => shown.iter().for_each(|object| context.terminal.line(&full_name(object))),
-        GetFormat::Yaml => context.yaml(&*shown),
+        GetFormat::Yaml => context.yaml(shown),
         GetFormat::Table | GetFormat::Wide if shown.is_empty() => {
             context.terminal.line(match args.labels.is_empty() {
                 true => "Nothing is declared, and nothing is there.",
                 false => "Nothing has these labels.",
             });
         }
-        GetFormat::Table => context.terminal.out(&as_table(context, &shown)),
-        GetFormat::Wide => context.terminal.out(&as_wide_table(context, &shown)),
+        GetFormat::Table => context.terminal.out(&as_table(context, shown)),
+        GetFormat::Wide => context.terminal.out(&as_wide_table(context, shown)),
     }
-    let is_one = args.what.as_ref().is_some_and(|what| what.name.is_some());
-    Ok(Exit::combine([*standing, Exit::Unobserved.when(is_in_doubt(overview, &shown, is_one))]))
+    Ok(Exit::combine([standing, Exit::Unobserved.when(is_in_doubt(&answer, question.name.is_some()))]))
 }
 
 /// `volume/db`.
@@ -43,54 +50,55 @@ pub(crate) fn full_name(object: &ObjectStatus<'_>) -> String {
     format!("{}/{}", object.kind.as_lower(), object.metadata.name)
 }
 
-/// What is selected, with the spec of each.
+/// Asks for objects: the daemon that follows these manifests, or else the backends, which `looked` keeps.
 ///
 /// # Errors
-/// Exit code 2 for a name that is neither declared nor there.
-pub(crate) fn select<'a>(
+/// Exit code 2 for a name that is neither declared nor there; those of [`Context::overview`].
+pub(crate) fn ask<'a>(
     context: &Context,
-    overview: &'a Overview,
-    reading: &'a Reading,
-    what: Option<&Selector>,
-) -> Result<Vec<ObjectStatus<'a>>, Failure> {
-    let mut all = match what {
-        Some(Selector { kind: Kind::Backend, .. }) => backend_status(overview, reading),
-        _ => status(overview, reading),
+    specs: &Path,
+    question: &ObjectsQuestion,
+    looked: &'a mut Option<Looked>,
+) -> Result<(ObjectsAnswer<'a>, Exit), Failure> {
+    let ObjectsQuestion { kind, name, history } = question;
+    let kind_is = kind.map(|kind| format!("kind={}&", kind.as_lower())).unwrap_or_default();
+    let name_is = name.as_ref().map(|name| format!("name={name}&")).unwrap_or_default();
+    let path = format!("/v1/objects?{kind_is}{name_is}history={history}");
+    let (mut answer, standing) = match context.ask::<ObjectsAnswer<'static>>(specs, &path, Told::NotYet)? {
+        Some(answered) => answered,
+        None => {
+            let Looked { reading, overview, standing } = &*looked.insert(context.overview(specs)?);
+            (objects(overview, reading, question), *standing)
+        }
     };
     let commands = context.terminal.commands();
-    for fix in all.iter_mut().filter_map(|object| object.status.fix.as_mut()) {
+    for fix in answer.objects.iter_mut().filter_map(|object| object.status.fix.as_mut()) {
         *fix = commands.complete(fix).into();
     }
-    let Some(Selector { kind, name }) = what else { return Ok(all) };
-    all.retain(|object| object.kind == *kind && name.as_ref().is_none_or(|n| object.metadata.name == n));
-    match name {
-        Some(name) if all.is_empty() => {
+    match (kind, name) {
+        (Some(kind), Some(name)) if answer.objects.is_empty() => {
             let message = format!("there is no {}/{name}: it is not declared, and not there", kind.as_lower());
             Err(Failure::new(Exit::Usage, message).hint("`kiln get` lists what there is"))
         }
-        _ => Ok(all),
+        _ => Ok((answer, standing)),
     }
 }
 
 /// Whether something shown could not be looked at: of one object its own backend counts, else all of them.
-pub(crate) fn is_in_doubt(overview: &Overview, shown: &[ObjectStatus<'_>], is_one: bool) -> bool {
-    overview
-        .plan
-        .unobserved
-        .iter()
-        .any(|unobserved| !is_one || shown.iter().any(|object| object.status.backend == Some(&unobserved.backend)))
+pub(crate) fn is_in_doubt(answer: &ObjectsAnswer<'_>, is_one: bool) -> bool {
+    let ObjectsAnswer { objects, unobserved, .. } = answer;
+    let is_on = |backend: &Name| objects.iter().any(|object| object.status.backend.as_deref() == Some(backend));
+    unobserved.iter().any(|unobserved| !is_one || is_on(&unobserved.backend))
 }
 
 /// # Errors
 /// Exit code 2 for kinds that have no status.
 pub(crate) fn must_be_shown(kind: Kind) -> Result<(), Failure> {
-    match kind {
-        Kind::Volume | Kind::Snapshot | Kind::Export | Kind::Backend => Ok(()),
-        Kind::Stack | Kind::Target | Kind::Approval => {
-            let message = format!("documents of kind {kind} have no status to show");
-            Err(Failure::new(Exit::Usage, message).hint("what can be shown: volume, snapshot, export, backend"))
-        }
+    if has_status(kind) {
+        return Ok(());
     }
+    let message = format!("documents of kind {kind} have no status to show");
+    Err(Failure::new(Exit::Usage, message).hint("what can be shown: volume, snapshot, export, backend"))
 }
 
 fn as_table(context: &Context, shown: &[ObjectStatus<'_>]) -> String {
@@ -98,7 +106,7 @@ fn as_table(context: &Context, shown: &[ObjectStatus<'_>]) -> String {
         let status = &object.status;
         [
             full_name(object).into(),
-            or_none(status.backend.map(|backend| backend.as_str())),
+            or_none(status.backend.as_ref().map(|backend| backend.as_str())),
             or_none(status.size.map(|size| Size(size).to_string())),
             status.condition.as_str().into(),
             status.reason.as_str().into(),
@@ -114,13 +122,13 @@ fn as_wide_table(context: &Context, shown: &[ObjectStatus<'_>]) -> String {
         let labels: Vec<String> = object.metadata.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         [
             full_name(object).into(),
-            or_none(status.backend.map(|backend| backend.as_str())),
+            or_none(status.backend.as_ref().map(|backend| backend.as_str())),
             or_none(status.size.map(|size| Size(size).to_string())),
             or_none(status.used.map(|used| Size(used).to_string())),
             or_none(status.protected.map(|protected| if protected { "yes" } else { "no" })),
             or_none(status.on_remove.map(|on_remove| format!("{on_remove:?}"))),
             or_none(status.uid.map(|uid| uid.to_string())),
-            or_none(status.object.map(|object| object.as_str())),
+            or_none(status.object.as_ref().map(|object| object.as_str())),
             or_none((!labels.is_empty()).then(|| labels.join(","))),
             status.condition.as_str().into(),
             status.reason.as_str().into(),

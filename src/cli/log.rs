@@ -49,18 +49,8 @@ impl Line {
 }
 
 pub(crate) fn log(context: &Context, args: &LogArgs) -> Result<Exit, Failure> {
-    // The journal is in the store alone: without it there is nothing to show, and that is not the same as an empty one.
-    let journal = if args.what.is_none() { args.lines } else { usize::MAX };
-    let entries = match context.look_store(journal)? {
-        None => Vec::new(),
-        Some(store) => store.journal(journal)?,
-    };
-    let mut lines: Vec<Line> = entries
-        .iter()
-        .filter(|entry| args.what.as_ref().is_none_or(|what| entry.kind == what.kind && entry.name == what.name))
-        .map(Line::new)
-        .collect();
-    lines.drain(..lines.len().saturating_sub(args.lines));
+    let entries = context.journal(args.what.as_ref(), args.lines)?;
+    let lines: Vec<Line> = entries.iter().map(Line::new).collect();
     if args.output.is_json() {
         context.json(&lines);
     } else if lines.is_empty() {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::annotations;
 use super::args::{Annotations, PlanArgs, PlanFormat};
-use super::context::{Context, Looked, Told};
+use super::context::{Context, Told};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::saved;
+use crate::daemon::protocol::PlanAnswer;
 use crate::model::Reading;
 use crate::plan::{Overview, Plan, Saved};
 use crate::report::{PlanView, markdown, render};
@@ -17,7 +18,14 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
     if let Some(Saved { reading, plan, .. }) = saved::read(&args.specs.specs)? {
         return show_saved(context, args, &reading, &plan);
     }
-    let (mut loaded, store) = context.read_specs_and_look(&args.specs.specs)?;
+    // The daemon that follows these manifests has the store, and plans.
+    let (mut loaded, store) = match context.daemon_of(&args.specs.specs)? {
+        Some(_) => (context.read_specs(&args.specs.specs)?, None),
+        None => {
+            let (loaded, store) = context.read_specs_and_look(&args.specs.specs)?;
+            (loaded, Some(store))
+        }
+    };
     if args.prune {
         loaded.reading.coverage.prune();
     }
@@ -36,21 +44,25 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
         }
         return Err(context.show_problems(&loaded.problems));
     }
-    let looked = match is_pruned {
+    // Its manifests are needed only to save the plan with them.
+    let question = format!("/v1/plan?reading={}", args.out.is_some());
+    let answer: Option<(PlanAnswer<'static>, _)> = match is_pruned {
         true => None,
-        false => context.survey_of_daemon(&args.specs.specs, Told::Already)?,
+        false => context.ask(&args.specs.specs, &question, Told::Already)?,
     };
-    let Looked { reading, overview, .. } = match looked {
-        Some(looked) => looked,
+    let (plan, reading) = match answer {
+        Some((PlanAnswer { plan, reading }, _)) => {
+            (plan.into_owned(), reading.unwrap_or_else(|| Arc::new(loaded.reading)))
+        }
         None => {
             let reading = Arc::new(loaded.reading);
-            let overview = context.survey_of(&reading, store)?;
-            Looked { reading, overview, standing: Exit::Done }
+            let store = store.map_or_else(|| context.begin_look(), Ok)?;
+            let Overview { plan, world, records, .. } = context.survey_of(&reading, store)?;
+            // The process is about to end: taking apart what was seen would take as long as planning from it.
+            std::mem::forget((world, records));
+            (plan, reading)
         }
     };
-    let Overview { plan, world, records, .. } = overview;
-    // The process is about to end: taking apart what was seen would take as long as planning from it.
-    std::mem::forget((world, records));
     let exit = show(context, args, &reading, &plan);
     match &args.out {
         Some(path) => {

@@ -7,16 +7,14 @@ use serde::Serialize;
 
 use super::args::StatusArgs;
 use super::client::{Daemon, Holder};
-use super::context::{Context, Looked};
+use super::context::{Context, Looked, Told};
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::daemon::protocol::{DaemonView, PassView};
 use crate::engine::writers;
-use crate::model::{Seconds, Size, Step, Suspension};
-use crate::plan::{Held, Plan, resume, suspended_because};
-use crate::report::{
-    Commands, Condition, HeldView, ObjectStatus, Orphan, backend_status, orphans, render_held, status as object_status,
-};
+use crate::model::{Seconds, Size, Suspension};
+use crate::plan::{resume, suspended_because};
+use crate::report::{Commands, Condition, HeldView, ObjectStatus, Orphan, StackStatus, render_held, stack_status};
 use crate::text::{Paint, counted, escape, rfc3339, table};
 
 /// As in `kiln status -o json`.
@@ -48,24 +46,7 @@ struct StatusView<'a> {
 /// How many of the steps that wait for a person are named.
 const NAMED: usize = 5;
 
-/// The steps that wait for a person, with all that the same approval lets go; none if a daemon makes each of them by itself.
-fn awaiting_approval(plan: &Plan, by_daemon: bool) -> Vec<String> {
-    let Some(approval) = &plan.approval else { return Vec::new() };
-    let asked: Vec<&Step> = plan.steps.iter().filter(|step| approval.covers(&step.approval_item())).collect();
-    let holds = |held: &&Held| held.uid.is_some_and(|uid| approval.names(uid));
-    let held: Vec<&Held> = plan.held.iter().filter(holds).collect();
-    // The daemon destroys what was declared with `onRemove: Delete` without being told.
-    if held.is_empty() && by_daemon && asked.iter().all(|step| step.is_removal()) {
-        return Vec::new();
-    }
-    let held = held.into_iter().map(|held| format!("{} {}/{}", held.action, held.kind.as_lower(), held.name));
-    let asked = asked.into_iter();
-    let asked =
-        asked.map(|step| format!("{} {}/{}", step.action.verb(), step.identity.kind.as_lower(), step.identity.name));
-    held.chain(asked).collect()
-}
-
-fn suspended(suspension: &Suspension, commands: &Commands) -> String {
+fn sentence(suspension: &Suspension, commands: &Commands) -> String {
     let what = match &suspension.object {
         Some(object) => format!("{object}: "),
         None => String::new(),
@@ -99,38 +80,47 @@ impl OrphanView {
 
 pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failure> {
     let daemon = context.daemon()?.map(|Daemon { view, .. }| view);
-    let Looked { reading, overview, standing } = context.overview(&args.specs.specs)?;
-    let backends = backend_status(&overview, &reading);
-    let mut conditions: BTreeMap<Condition, usize> = BTreeMap::new();
-    for object in object_status(&overview, &reading) {
-        *conditions.entry(object.status.condition).or_default() += 1;
-    }
+    let looked;
+    let (status, standing) = match context.ask::<StackStatus<'static>>(&args.specs.specs, "/v1/status", Told::NotYet)? {
+        Some(answered) => answered,
+        None => {
+            looked = context.overview(&args.specs.specs)?;
+            let Looked { reading, overview, standing } = &looked;
+            let writers = writers(&overview.world, &reading.specs.stack.owner, daemon.map(|daemon| daemon.pid));
+            (stack_status(overview, reading, daemon.is_some(), writers), *standing)
+        }
+    };
+    let StackStatus {
+        backends,
+        writers,
+        conditions,
+        held,
+        approval,
+        awaiting_approval,
+        suspended,
+        orphans,
+        unobserved,
+    } = status;
     let commands = context.terminal.commands();
-    let awaiting = awaiting_approval(&overview.plan, daemon.is_some());
     let view = StatusView {
         daemon,
         mute: matches!(context.holder()?, Holder::Mute(_)),
         barred: matches!(context.holder()?, Holder::Barred),
-        writers: writers(&overview.world, &reading.specs.stack.owner, daemon.map(|daemon| daemon.pid)),
+        writers,
         backends: &backends,
         conditions,
-        held: overview.plan.held.iter().map(|held| HeldView::new(held, &commands)).collect(),
-        approval: overview
-            .plan
-            .approval
-            .as_ref()
-            .filter(|_| !awaiting.is_empty())
-            .map(|approval| approval.digest.as_str()),
-        awaiting_approval: awaiting,
-        suspended: overview.suspended.iter().map(|one| suspended(one, &commands)).collect(),
-        orphans: orphans(&overview, &reading).into_iter().map(|orphan| OrphanView::new(orphan, &commands)).collect(),
+        held: held.iter().map(|held| HeldView::new(held, &commands)).collect(),
+        approval: approval.as_deref(),
+        awaiting_approval,
+        suspended: suspended.iter().map(|one| sentence(one, &commands)).collect(),
+        orphans: orphans.into_iter().map(|orphan| OrphanView::new(orphan, &commands)).collect(),
     };
     if args.output.is_json() {
         context.json(&view);
     } else {
         context.terminal.out(&shown(&view, context.terminal.paint, &commands));
     }
-    Ok(Exit::combine([standing, Exit::Unobserved.when(!overview.plan.unobserved.is_empty())]))
+    Ok(Exit::combine([standing, Exit::Unobserved.when(!unobserved.is_empty())]))
 }
 
 fn shown(view: &StatusView<'_>, paint: Paint, commands: &Commands) -> String {

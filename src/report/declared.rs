@@ -1,7 +1,9 @@
 //! Specs in the form of the manifests that declared them, for `kiln get -o json`: the fields that were written, under their names there,
 //! sizes in bytes.
 
-use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::model::table::{self, Settings};
@@ -51,9 +53,34 @@ impl<'a> Declared<'a> {
     }
 }
 
-impl Serialize for Declared<'_> {
+/// The spec of one object as shown: made from the specs here, or received as JSON.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DeclaredView<'a> {
+    /// In the specs.
+    Specs(Declared<'a>),
+    /// Received from the daemon.
+    Json(Value),
+}
+
+impl DeclaredView<'_> {
+    /// See [`Declared::json`].
+    pub fn json(&self) -> Cow<'_, Value> {
+        match self {
+            Self::Specs(declared) => Cow::Owned(declared.json()),
+            Self::Json(json) => Cow::Borrowed(json),
+        }
+    }
+}
+
+impl Serialize for DeclaredView<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.json().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for DeclaredView<'_> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::Json)
     }
 }
 

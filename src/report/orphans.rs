@@ -4,6 +4,8 @@
 
 use std::collections::HashSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{
     Identity, Images, Kind, Ledger, Name, NativeName, Object, ObjectId, Observed, Place, Reading, Records, Suspension,
     Uid, Withdrawal,
@@ -12,7 +14,7 @@ use crate::plan::{self, Inputs, Irreversible, Observation, Overview, Referenced}
 use crate::text::rfc3339;
 
 /// Something that nobody asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Orphan {
     /// Which kind of orphan.
     pub reason: OrphanReason,
@@ -43,7 +45,7 @@ impl Orphan {
 }
 
 /// Kinds of orphans.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum OrphanReason {
     /// Ours, there, and neither declared nor released, planned for or held.
     Unaccounted,

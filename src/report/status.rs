@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use foldhash::{HashMap, HashMapExt, HashSet};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
-use super::declared::Declared;
+use super::declared::{Declared, DeclaredView};
 use crate::model::{
     Action, BackendSpec, Capacity, Clients, Identity, JournalEntry, JournalOutcome, Kind, Name, NativeName, Object,
     ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Reading, Specs, Step, Tags, Uid, Verb,
@@ -16,37 +16,37 @@ use crate::plan::{Drift, Held, Observation, Overview, Retry, resume, suspended_b
 use crate::text::{Moment, rfc3339};
 
 /// One object, as in `kiln get -o json`. What is known of it already is referred to and not copied: there may be a hundred thousand.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectStatus<'a> {
     /// Always `kiln/v1`.
-    pub api_version: &'static str,
+    pub api_version: Cow<'static, str>,
     /// Of the object.
     pub kind: Kind,
     /// Its name, and what else `metadata` holds.
     pub metadata: Metadata<'a>,
     /// As declared, in the form of the manifest with sizes in bytes; null if it is not declared.
-    pub spec: Option<Declared<'a>>,
+    pub spec: Option<DeclaredView<'a>>,
     /// What is there.
     pub status: Status<'a>,
 }
 
 /// `metadata`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata<'a> {
     /// Unique per kind, but for what is in the trash.
-    pub name: &'a Name,
+    pub name: Cow<'a, Name>,
     /// As declared, else as tagged.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: &'a BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: Cow<'a, BTreeMap<String, String>>,
     /// As declared.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub renamed_from: Option<&'a Name>,
+    pub renamed_from: Option<Cow<'a, Name>>,
 }
 
 /// `status`. What does not apply or is not known is null.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status<'a> {
     /// How the object stands to its spec.
@@ -60,17 +60,17 @@ pub struct Status<'a> {
     /// Which incarnation.
     pub uid: Option<Uid>,
     /// Whose.
-    pub owner: &'a Owner,
+    pub owner: Cow<'a, Owner>,
     /// Where it is; where it would be, if it is not there.
-    pub backend: Option<&'a Name>,
+    pub backend: Option<Cow<'a, Name>>,
     /// The native name.
-    pub object: Option<&'a NativeName>,
+    pub object: Option<Cow<'a, NativeName>>,
     /// In bytes, as a client sees it. Of a Backend: its capacity.
     pub size: Option<u64>,
     /// In bytes, what it takes up, where that is cheap to know.
     pub used: Option<u64>,
     /// `live` or `trash`.
-    pub place: Option<&'static str>,
+    pub place: Option<Cow<'static, str>>,
     /// Whether it is protected, as tagged.
     pub protected: Option<bool>,
     /// What happens when its manifest goes, as tagged.
@@ -78,22 +78,30 @@ pub struct Status<'a> {
     /// When it may be purged from the trash.
     pub expires: Option<Moment>,
     /// Who has it open, where that was looked at.
-    pub clients: Option<&'a [String]>,
+    pub clients: Option<Cow<'a, [String]>>,
     /// When what is said here was seen; null if it never was.
     pub observed_at: Option<Moment>,
     /// When the daemon tries again what failed, in RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_attempt_at: Option<&'a str>,
+    pub next_attempt_at: Option<Cow<'a, str>>,
     /// Of a Backend: where it points to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
     /// Of a Backend: the identity of its pool.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pool: Option<&'a PoolId>,
+    pub pool: Option<Cow<'a, PoolId>>,
+}
+
+/// Whether objects of this kind have a status.
+pub fn has_status(kind: Kind) -> bool {
+    match kind {
+        Kind::Volume | Kind::Snapshot | Kind::Export | Kind::Backend => true,
+        Kind::Stack | Kind::Target | Kind::Approval => false,
+    }
 }
 
 /// How an object stands to its spec.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Condition {
     /// As declared, or released and as it was left.
     Settled,
@@ -145,7 +153,7 @@ pub fn status<'a>(overview: &'a Overview, reading: &'a Reading) -> Vec<ObjectSta
     let is_shown = |kind, name| Declared::find(&reading.specs, kind, name).is_some() || is_met(kind, name);
     let others = overview.plan.held.iter().filter(|held| !is_shown(held.kind, &held.name));
     all.extend(others.map(|held| look.absent(held.kind, &held.name, held.backend.as_ref())));
-    all.sort_by(|a, b| (a.kind, a.metadata.name, a.status.uid).cmp(&(b.kind, b.metadata.name, b.status.uid)));
+    all.sort_by(|a, b| (a.kind, &a.metadata.name, a.status.uid).cmp(&(b.kind, &b.metadata.name, b.status.uid)));
     all
 }
 
@@ -439,30 +447,31 @@ impl<'a> Look<'a> {
         static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
         let meta = declared.map(Declared::meta);
         let tags = object.map(|object| &object.tags);
+        let labels = meta.map(|m| &m.labels).or_else(|| tags.map(|t| &t.labels));
         let Verdict { condition, reason, message, fix } = verdict;
         ObjectStatus {
-            api_version: "kiln/v1",
+            api_version: Cow::Borrowed("kiln/v1"),
             kind,
             metadata: Metadata {
-                name,
-                labels: meta.map(|m| &m.labels).or_else(|| tags.map(|t| &t.labels)).unwrap_or(&NO_LABELS),
-                renamed_from: meta.and_then(|m| m.renamed_from.as_ref()),
+                name: Cow::Borrowed(name),
+                labels: Cow::Borrowed(labels.unwrap_or(&NO_LABELS)),
+                renamed_from: meta.and_then(|m| m.renamed_from.as_ref()).map(Cow::Borrowed),
             },
-            spec: declared,
+            spec: declared.map(DeclaredView::Specs),
             status: Status {
                 condition,
                 reason,
                 message,
                 fix,
                 uid: object.and_then(Object::uid),
-                owner: &self.specs.stack.owner,
-                backend,
-                object: object.map(|object| &object.native),
+                owner: Cow::Borrowed(&self.specs.stack.owner),
+                backend: backend.map(Cow::Borrowed),
+                object: object.map(|object| Cow::Borrowed(&object.native)),
                 size: object.map(|object| object.size.bytes()),
                 used: object.and_then(|object| object.used),
                 place: object.map(|object| match object.place {
-                    Place::Trash => "trash",
-                    Place::Live | Place::Temporary => "live",
+                    Place::Trash => Cow::Borrowed("trash"),
+                    Place::Live | Place::Temporary => Cow::Borrowed("live"),
                 }),
                 protected: tags.map(|tags| tags.protected),
                 on_remove: tags.map(Tags::on_remove),
@@ -472,11 +481,11 @@ impl<'a> Look<'a> {
                     .map(Moment),
                 clients: object.and_then(|object| match &object.clients {
                     Clients::Unknown => None,
-                    Clients::None => Some(&[][..]),
-                    Clients::Some(who) => Some(who.as_slice()),
+                    Clients::None => Some(Cow::Borrowed(&[][..])),
+                    Clients::Some(who) => Some(Cow::Borrowed(who.as_slice())),
                 }),
                 observed_at: observed_at.map(Moment),
-                next_attempt_at: self.about(kind, name).retry.map(|retry| retry.next_attempt_at.as_str()),
+                next_attempt_at: self.about(kind, name).retry.map(|retry| retry.next_attempt_at.as_str().into()),
                 location: None,
                 pool: None,
             },
@@ -511,8 +520,8 @@ impl<'a> Look<'a> {
             (Some(Observation::Failed { .. }) | None, _) => self.unobserved(name),
         };
         let mut built = self.build(Kind::Backend, name, None, verdict, None, Some(name), None);
-        built.metadata.labels = &spec.meta.labels;
-        built.spec = Some(Declared::Backend(spec));
+        built.metadata.labels = Cow::Borrowed(&spec.meta.labels);
+        built.spec = Some(DeclaredView::Specs(Declared::Backend(spec)));
         let capacity: Option<Capacity> = observed.and_then(|o| o.capacity);
         let status = &mut built.status;
         status.size = capacity.map(|capacity| capacity.total);
@@ -524,7 +533,8 @@ impl<'a> Look<'a> {
         status.location = Some(spec.config.place());
         status.pool = observed
             .and_then(|o| o.pool.as_ref())
-            .or_else(|| record.filter(|_| observed.is_none()).map(|record| &record.pool));
+            .or_else(|| record.filter(|_| observed.is_none()).map(|record| &record.pool))
+            .map(Cow::Borrowed);
         built
     }
 }

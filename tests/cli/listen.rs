@@ -167,11 +167,15 @@ fn monitoring_is_answered_over_tcp_and_nothing_else() {
     let version = format!("kiln-version: {}", env!("CARGO_PKG_VERSION"));
     for request in [
         "GET /v1/daemon",
+        "GET /v1/objects",
+        "GET /v1/status",
+        "GET /v1/plan",
         "GET /v1/overview",
+        "GET /v1/journal?limit=9",
         "GET /v1/store?journal=9",
         "POST /v1/apply",
         "POST /v1/runs/0/stop",
-        "POST /v1/act",
+        "POST /v1/operation",
         "POST /v1/reconcile",
         "GET /",
     ] {

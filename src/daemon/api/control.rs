@@ -1,32 +1,27 @@
-//! The requests of the control socket (see `protocol`), and how each is answered.
+//! The requests of the control socket that change something (see `protocol`). `questions` answers the others.
 
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Path as UrlPath, Query, Request, State};
+use axum::extract::{Path as UrlPath, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{Router, get, post};
-use serde::Deserialize;
+use axum::routing::{Router, post};
 use tokio::time::Instant;
 
 use super::super::reconciler::Reconciler;
 use super::super::state::Certainty;
 use super::connections::{AnswerBody, Connection, RequestInProgress, STALLED};
 use super::monitoring;
-use super::protocol::{
-    ApplyRequest, DaemonView, HEADER, OperationAnswer, OperationRequest, OverviewAnswer, RunLine, StoreAnswer, VERSION,
-    real,
-};
+use super::protocol::{ApplyRequest, HEADER, OperationAnswer, OperationRequest, RunLine, VERSION, real};
+use super::questions;
 use super::runs::{Runs, apply};
 use crate::engine;
 use crate::manifest::problem_views;
-use crate::plan::Overview;
 
 /// The largest body of a request. A saved plan of 100,000 volumes has about 60 MB.
 const BODY: usize = 256 << 20;
@@ -36,26 +31,21 @@ const BODY: usize = 256 << 20;
 struct Api {
     reconciler: Arc<Reconciler>,
     runs: Arc<Runs>,
-    /// The last observation, and when it began: it answers requests that came before that.
-    observed: Arc<tokio::sync::Mutex<Option<(Instant, Bytes)>>>,
-    /// Requests that wait for an observation. While there is more than one, the last observation is kept for them.
-    waiting: Arc<AtomicUsize>,
 }
 
 pub(super) fn routes(reconciler: Arc<Reconciler>) -> Router {
     let monitoring = monitoring::routes(Arc::clone(&reconciler));
-    let api = Api { reconciler, runs: Arc::default(), observed: Arc::default(), waiting: Arc::default() };
+    let questions = questions::routes(Arc::clone(&reconciler));
+    let api = Api { reconciler, runs: Arc::default() };
     Router::new()
-        .route("/v1/daemon", get(daemon))
-        .route("/v1/overview", get(overview))
-        .route("/v1/store", get(store))
         .route("/v1/apply", post(begin_apply))
         .route("/v1/runs/{run}/answer", post(answer))
         .route("/v1/runs/{run}/stop", post(stop))
         .route("/v1/operation", post(operate))
         .route("/v1/reconcile", post(reconcile))
-        .layer(middleware::from_fn(checked))
         .with_state(api)
+        .merge(questions)
+        .layer(middleware::from_fn(checked))
         .merge(monitoring)
 }
 
@@ -77,86 +67,6 @@ async fn checked(request: Request, next: Next) -> Response {
         }
         Ok(Err(error)) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
         Err(_) => (StatusCode::REQUEST_TIMEOUT, "the body of the request was not received in time").into_response(),
-    }
-}
-
-async fn daemon(State(api): State<Api>) -> Json<DaemonView> {
-    Json(api.reconciler.view())
-}
-
-async fn overview(State(api): State<Api>) -> Response {
-    let asked = Instant::now();
-    let _waiting = Counted::new(&api.waiting);
-    let mut observed = api.observed.lock().await;
-    let bytes = match observed.as_ref().filter(|(began, _)| *began >= asked) {
-        Some((_, bytes)) => bytes.clone(),
-        None => {
-            let began = Instant::now();
-            // A task of its own, which a client that disconnects does not interrupt: abandoned driver calls would count as failed ones.
-            let bytes = match tokio::spawn(observe(Arc::clone(&api.reconciler))).await {
-                Ok(Ok(bytes)) => bytes,
-                Ok(Err(why)) => return (StatusCode::INTERNAL_SERVER_ERROR, why).into_response(),
-                Err(_) => {
-                    return (StatusCode::INTERNAL_SERVER_ERROR, "the observation panicked (a bug in Kiln)")
-                        .into_response();
-                }
-            };
-            *observed = (api.waiting.load(Ordering::Relaxed) > 1).then(|| (began, bytes.clone()));
-            bytes
-        }
-    };
-    json(bytes)
-}
-
-/// Reads the manifests, observes all backends and plans; the result as JSON.
-async fn observe(reconciler: Arc<Reconciler>) -> Result<Bytes, String> {
-    let manifests = reconciler.read().await;
-    // A command by a person needs no confirmation read, so the answer shows removals at once. A vanished directory waits here too.
-    let settles_at = reconciler.known().confirmed.settles_at(&manifests.content, Instant::now());
-    let reading = reconciler.with_certainty(&manifests, &Certainty { settles_at, ..Certainty::default() });
-    let overview = engine::overview(&reconciler.setup(Arc::clone(&reading)), &[]).await;
-    let overview = Overview { retries: reconciler.retries(), ..overview };
-    let overview = OverviewAnswer { problems: problem_views(&manifests.problems), reading, overview };
-    let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&overview)).await;
-    json.map_err(|error| error.to_string())?.map(Bytes::from).map_err(|error| error.to_string())
-}
-
-/// Counts one request until it is dropped.
-struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn json(bytes: Bytes) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
-}
-
-#[derive(Deserialize)]
-struct StoreQuery {
-    journal: usize,
-}
-
-async fn store(State(api): State<Api>, Query(query): Query<StoreQuery>) -> Response {
-    let store = Arc::clone(&api.reconciler.config.store);
-    let read = tokio::task::spawn_blocking(move || {
-        let (records, intents, journal) = (store.records()?, store.intents()?, store.journal(query.journal)?);
-        Ok::<_, crate::store::StoreError>(serde_json::to_vec(&StoreAnswer { records, intents, journal }))
-    });
-    match read.await {
-        Ok(Ok(Ok(bytes))) => json(Bytes::from(bytes)),
-        Ok(Ok(Err(error))) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "reading the store panicked (a bug in Kiln)").into_response(),
     }
 }
 
@@ -284,7 +194,7 @@ mod tests {
 
     fn api(bench: &Bench) -> State<Api> {
         let reconciler = Arc::clone(&bench.reconciler);
-        State(Api { reconciler, runs: Arc::default(), observed: Arc::default(), waiting: Arc::default() })
+        State(Api { reconciler, runs: Arc::default() })
     }
 
     async fn asks(bench: &Bench, specs: PathBuf, operation: Operation) -> OperationAnswer {

@@ -3,16 +3,22 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/daemon` | [`DaemonView`] |
-//! | `GET /v1/overview` | [`OverviewAnswer`]: manifests and backends as read and observed now |
-//! | `GET /v1/store?journal=N` | [`StoreAnswer`]: the contents of the store, with at most N entries of the journal |
+//! | `GET /v1/objects?kind=K&name=N&history=L` | [`Answer`] of [`ObjectsAnswer`](crate::report::ObjectsAnswer): all, or those of a kind, or one |
+//! | `GET /v1/status` | [`Answer`] of [`StackStatus`](crate::report::StackStatus) |
+//! | `GET /v1/plan?reading=true` | [`Answer`] of [`PlanAnswer`], with the manifests only if `reading` is true |
+//! | `GET /v1/overview` | [`Answer`] of [`OverviewAnswer`]: everything that was read and observed |
+//! | `GET /v1/journal?limit=L&kind=K&name=N` | the last L entries of the journal as [`JournalEntry`]s (about one object, if it is named) |
+//! | `GET /v1/store?journal=L` | [`StoreAnswer`]: the records, and the last L entries of the journal, for plans of other manifests |
 //! | `POST /v1/apply` with [`ApplyRequest`] | lines of [`RunLine`], while it runs |
 //! | `POST /v1/runs/ID/answer` with `true` or `false` | the answer to [`RunLine::Confirm`] |
 //! | `POST /v1/runs/ID/stop` | finishes the running steps and starts no others |
 //! | `POST /v1/operation` with [`OperationRequest`] | [`OperationAnswer`] |
 //! | `POST /v1/reconcile` | requests a pass |
 //!
-//! Answers other than 200 carry an error message. Client and daemon must be of the same version: each request carries [`VERSION`].
+//! An [`Answer`] is made from an observation that begins after the request. Invalid parameters are refused with 400. Answers other than
+//! 200 carry an error message. Client and daemon must be of the same version: each request carries [`VERSION`].
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -112,15 +118,31 @@ pub enum OperationAnswer {
     OtherSpecs(String),
 }
 
+/// An answer from manifests and backends as read and observed now.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Answer<T> {
+    /// The problems of the manifests. A file with problems contributes its last valid content.
+    pub problems: Vec<ProblemView>,
+    /// The answer to the question.
+    pub answer: T,
+}
+
+/// The plan.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PlanAnswer<'a> {
+    /// See [`Plan`].
+    pub plan: Cow<'a, Plan>,
+    /// The specs that it was made for, if they were asked for: to save it.
+    pub reading: Option<Arc<Reading>>,
+}
+
 /// Manifests and backends as read and observed now.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct OverviewAnswer {
-    /// The specs. A file with problems contributes its last valid content.
+    /// The specs.
     pub reading: Arc<Reading>,
     /// The observations, the records and the plan.
     pub overview: Overview,
-    /// The problems of the manifests.
-    pub problems: Vec<ProblemView>,
 }
 
 /// The contents of the store.

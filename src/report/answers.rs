@@ -1,0 +1,135 @@
+//! The answers that `get`, `describe`, `log` and `status` show: made from an overview here or in the daemon, which sends them as JSON.
+//! Pure.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::orphans::{Orphan, orphans};
+use super::status::{Condition, ObjectStatus, backend_status, status};
+use crate::model::{JournalEntry, Kind, Name, ObjectId, Owner, Reading, Step, Suspension};
+use crate::plan::{Held, Overview, Plan, Unobserved};
+
+/// The objects that a person asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObjectsQuestion {
+    /// Only objects of this kind. Backends are listed only if they are asked for.
+    pub kind: Option<Kind>,
+    /// Only objects of this name.
+    pub name: Option<Name>,
+    /// How many entries of the journal about the object are wanted.
+    pub history: usize,
+}
+
+/// The objects of a Stack, and what is not known of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObjectsAnswer<'a> {
+    /// Sorted by kind, name and uid. There are several of one name only if others are in the trash, or a move is not complete.
+    pub objects: Vec<ObjectStatus<'a>>,
+    /// The backends that were not observed.
+    pub unobserved: Cow<'a, [Unobserved]>,
+    /// The last entries of the journal about the object, oldest first.
+    pub history: Vec<JournalEntry>,
+}
+
+/// Selects objects from an overview.
+pub fn objects<'a>(overview: &'a Overview, reading: &'a Reading, question: &ObjectsQuestion) -> ObjectsAnswer<'a> {
+    let ObjectsQuestion { kind, name, history } = question;
+    let mut objects = match kind {
+        Some(Kind::Backend) => backend_status(overview, reading),
+        _ => status(overview, reading),
+    };
+    objects.retain(|object| {
+        kind.is_none_or(|kind| object.kind == kind) && name.as_ref().is_none_or(|name| *object.metadata.name == *name)
+    });
+    let owner = Some(&reading.specs.stack.owner);
+    let history = match (kind, name) {
+        (Some(kind), Some(name)) => history_of(&overview.journal, owner, Some(&(*kind, name.clone()).into()), *history),
+        _ => Vec::new(),
+    };
+    ObjectsAnswer { objects, unobserved: Cow::Borrowed(&overview.plan.unobserved), history }
+}
+
+/// Returns the last entries of a journal, oldest first: those of an owner, and about an object, where these are given.
+pub fn history_of(
+    journal: &[JournalEntry],
+    owner: Option<&Owner>,
+    object: Option<&ObjectId>,
+    limit: usize,
+) -> Vec<JournalEntry> {
+    let is_about = |entry: &&JournalEntry| {
+        owner.is_none_or(|owner| entry.owner == *owner)
+            && object.is_none_or(|object| entry.kind == object.kind && entry.name == object.name)
+    };
+    let mut last: Vec<JournalEntry> = journal.iter().rev().filter(is_about).take(limit).cloned().collect();
+    last.reverse();
+    last
+}
+
+/// The state of a Stack as a whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StackStatus<'a> {
+    /// Every declared backend, by name.
+    pub backends: Vec<ObjectStatus<'a>>,
+    /// Other processes that write to the pools with another store, one sentence each.
+    pub writers: Vec<String>,
+    /// How many objects are in each condition.
+    pub conditions: BTreeMap<Condition, usize>,
+    /// Everything that is held.
+    pub held: Cow<'a, [Held]>,
+    /// The digest that approves the steps below; `None` if no step waits for an approval.
+    pub approval: Option<Cow<'a, str>>,
+    /// The steps that wait for an approval: `destroy volume/db`.
+    pub awaiting_approval: Vec<String>,
+    /// The suspensions of the owner.
+    pub suspended: Cow<'a, [Suspension]>,
+    /// See [`orphans`].
+    pub orphans: Vec<Orphan>,
+    /// The backends that were not observed.
+    pub unobserved: Cow<'a, [Unobserved]>,
+}
+
+/// Summarises an overview. `by_daemon` tells that a daemon makes the steps, which needs no approval for declared removals.
+pub fn stack_status<'a>(
+    overview: &'a Overview,
+    reading: &'a Reading,
+    by_daemon: bool,
+    writers: Vec<String>,
+) -> StackStatus<'a> {
+    let Overview { plan, suspended, .. } = overview;
+    let mut conditions: BTreeMap<Condition, usize> = BTreeMap::new();
+    for object in status(overview, reading) {
+        *conditions.entry(object.status.condition).or_default() += 1;
+    }
+    let awaiting_approval = awaiting_approval(plan, by_daemon);
+    let approval = plan.approval.as_ref().filter(|_| !awaiting_approval.is_empty());
+    StackStatus {
+        backends: backend_status(overview, reading),
+        writers,
+        conditions,
+        held: Cow::Borrowed(&plan.held),
+        approval: approval.map(|approval| approval.digest.as_str().into()),
+        awaiting_approval,
+        suspended: Cow::Borrowed(suspended),
+        orphans: orphans(overview, reading),
+        unobserved: Cow::Borrowed(&plan.unobserved),
+    }
+}
+
+/// Returns the steps and holds that the approval of a plan covers; none if a daemon makes each step without it.
+fn awaiting_approval(plan: &Plan, by_daemon: bool) -> Vec<String> {
+    let Some(approval) = &plan.approval else { return Vec::new() };
+    let steps: Vec<&Step> = plan.steps.iter().filter(|step| approval.covers(&step.approval_item())).collect();
+    let is_covered = |held: &&Held| held.uid.is_some_and(|uid| approval.names(uid));
+    let held: Vec<&Held> = plan.held.iter().filter(is_covered).collect();
+    // The daemon destroys objects that were declared with `onRemove: Delete` without an approval.
+    if held.is_empty() && by_daemon && steps.iter().all(|step| step.is_removal()) {
+        return Vec::new();
+    }
+    let held = held.into_iter().map(|held| format!("{} {}/{}", held.action, held.kind.as_lower(), held.name));
+    let steps = steps
+        .into_iter()
+        .map(|step| format!("{} {}/{}", step.action.verb(), step.identity.kind.as_lower(), step.identity.name));
+    held.chain(steps).collect()
+}
