@@ -310,8 +310,8 @@ impl ApplyArgs {
             let object = as_object(text)?;
             match object.kind {
                 Kind::Volume | Kind::Snapshot | Kind::Export => Ok(object),
-                kind => {
-                    Err(format!("no step is ever made for a {}: name volumes, snapshots or exports", kind.as_lower()))
+                Kind::Stack | Kind::Backend | Kind::Target | Kind::Approval => {
+                    Err(format!("a {} has no steps: name volumes, snapshots or exports", object.kind.as_lower()))
                 }
             }
         });

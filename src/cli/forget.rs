@@ -10,13 +10,13 @@ use crate::model::Kind;
 
 pub(crate) fn forget(context: &Context, args: &ForgetArgs) -> Result<Exit, Failure> {
     let what = &args.what;
-    if !matches!(what.kind, Kind::Volume | Kind::Snapshot | Kind::Backend) {
-        let message = format!("{what}: only what is on a backend, and backends, are remembered");
-        return Err(Failure::new(Exit::Usage, message).hint("what can be forgotten: volume, snapshot, backend"));
-    }
     let act = match what.kind {
         Kind::Backend => Operation::ForgetBackend(what.name.clone(), person()),
-        _ => Operation::ForgetObject(what.clone(), person()),
+        Kind::Volume | Kind::Snapshot => Operation::ForgetObject(what.clone(), person()),
+        Kind::Stack | Kind::Target | Kind::Export | Kind::Approval => {
+            let message = format!("{what}: Kiln records only volumes, snapshots and backends");
+            return Err(Failure::new(Exit::Usage, message).hint("name a volume, a snapshot or a backend"));
+        }
     };
     context.act_and_say(&args.specs.specs, act)
 }

@@ -230,7 +230,19 @@ pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, no
             ledger.add_tombstone(uid, now);
         }
         (Action::Purge, None) => ledger.add_tombstone(uid, now),
-        _ => {}
+        // What a step makes or changes and is not there was not done, or is gone since: the next complete listing tells which.
+        (
+            Action::Create { .. }
+            | Action::Snapshot { .. }
+            | Action::Adopt { .. }
+            | Action::Undelete { .. }
+            | Action::Rename { .. }
+            | Action::Grow { .. }
+            | Action::Restore { .. }
+            | Action::SetTags { .. },
+            None,
+        ) => {}
+        (Action::Destroy | Action::Purge, Some(_)) | (Action::Sweep | Action::Detach, _) => {}
     }
     if let Action::SetTags { tags } | Action::Undelete { tags } = &step.action
         && let Some(entry) = ledger.complete.get_mut(&uid)

@@ -190,6 +190,59 @@ impl Action {
         }
     }
 
+    /// Whether it gives Kiln an object that it did not have: creates or adopts it.
+    pub fn is_first(&self) -> bool {
+        match self {
+            Action::Create { .. } | Action::Snapshot { .. } | Action::Adopt { .. } => true,
+            Action::Grow { .. }
+            | Action::Restore { .. }
+            | Action::SetTags { .. }
+            | Action::Rename { .. }
+            | Action::Trash { .. }
+            | Action::Undelete { .. }
+            | Action::Destroy
+            | Action::Purge
+            | Action::Sweep
+            | Action::Detach => false,
+        }
+    }
+
+    /// The origin of the volume that it creates.
+    pub fn origin(&self) -> Option<&Origin> {
+        match self {
+            Action::Create { origin, .. } => origin.as_ref(),
+            Action::Snapshot { .. }
+            | Action::Grow { .. }
+            | Action::Restore { .. }
+            | Action::SetTags { .. }
+            | Action::Rename { .. }
+            | Action::Adopt { .. }
+            | Action::Trash { .. }
+            | Action::Undelete { .. }
+            | Action::Destroy
+            | Action::Purge
+            | Action::Sweep
+            | Action::Detach => None,
+        }
+    }
+
+    /// All tags of the object after it, if it replaces the tags of an object that Kiln has.
+    pub fn replaced_tags(&self) -> Option<&Tags> {
+        match self {
+            Action::Undelete { tags } | Action::SetTags { tags } | Action::Rename { tags, .. } => Some(tags),
+            Action::Create { .. }
+            | Action::Snapshot { .. }
+            | Action::Grow { .. }
+            | Action::Restore { .. }
+            | Action::Adopt { .. }
+            | Action::Trash { .. }
+            | Action::Destroy
+            | Action::Purge
+            | Action::Sweep
+            | Action::Detach => None,
+        }
+    }
+
     /// Whether it copies or frees much data, and may take far longer than other calls: no time-out applies, and progress is shown.
     pub fn is_long(&self) -> bool {
         match self {

@@ -234,10 +234,7 @@ impl<'a> Draft<'a> {
         if before.is_empty() && object.tags.expires.is_none() {
             return Cow::Borrowed(&object.tags);
         }
-        let last = before.iter().rev().find_map(|index| match &self.steps[*index].action {
-            Action::Undelete { tags } | Action::SetTags { tags } | Action::Rename { tags, .. } => Some(tags.clone()),
-            _ => None,
-        });
+        let last = before.iter().rev().find_map(|index| self.steps[*index].action.replaced_tags().cloned());
         Cow::Owned(last.unwrap_or_else(|| Tags { expires: None, ..object.tags.clone() }))
     }
 

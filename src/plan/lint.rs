@@ -31,13 +31,8 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
         if step.identity.owner != inputs.reading.specs.stack.owner {
             breach("its object is another owner's");
         }
-        match step.action {
-            Action::Create { .. } | Action::Snapshot { .. } | Action::Adopt { .. }
-                if !created.insert(step.identity.uid) =>
-            {
-                breach("its object is made twice");
-            }
-            _ => {}
+        if step.action.is_first() && !created.insert(step.identity.uid) {
+            breach("its object is made twice");
         }
         if step.is_removal() && !left.insert(step.identity.uid) {
             breach("its object leaves twice");

@@ -18,15 +18,26 @@ pub fn looks(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<NativeName>> {
             continue;
         };
         let torn = !capabilities.snapshot_while_open;
-        let native = match &step.action {
-            _ if step.expect.idle => &step.native,
-            // What it holds is not known from a listing.
-            Action::Adopt { .. } => &step.native,
-            Action::Snapshot { volume, .. } if torn => &volume.native,
-            Action::Create { origin: Some(Origin::Volume(volume)), .. } if torn => &volume.native,
-            _ => continue,
+        let copied = match &step.action {
+            Action::Snapshot { volume, .. } => Some(volume),
+            Action::Create { origin: Some(Origin::Volume(volume)), .. } => Some(volume),
+            Action::Create { .. }
+            | Action::Grow { .. }
+            | Action::Restore { .. }
+            | Action::SetTags { .. }
+            | Action::Rename { .. }
+            | Action::Adopt { .. }
+            | Action::Trash { .. }
+            | Action::Undelete { .. }
+            | Action::Destroy
+            | Action::Purge
+            | Action::Sweep
+            | Action::Detach => None,
         };
-        wanted.entry(&step.backend).or_default().insert(native);
+        // A listing does not show what an object holds that is to be adopted.
+        let itself = step.expect.idle || matches!(step.action, Action::Adopt { .. });
+        let native = if itself { Some(&step.native) } else { copied.filter(|_| torn).map(|volume| &volume.native) };
+        wanted.entry(&step.backend).or_default().extend(native);
     }
     for (backend, native) in &plan.look_inside {
         wanted.entry(backend).or_default().insert(native);
@@ -53,9 +64,10 @@ pub fn looks(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<NativeName>> {
 /// The images that something is to be made from and that nobody has looked at. The caller looks, puts what it saw into the inputs,
 /// and plans again.
 pub fn images(plan: &Plan) -> BTreeSet<ImageRef> {
-    let origins = plan.steps.iter().filter_map(|step| match &step.action {
-        Action::Create { origin: Some(Origin::Image { image, size: None }), .. } => Some(image.clone()),
-        _ => None,
+    let origins = plan.steps.iter().filter_map(|step| step.action.origin());
+    let unknown = origins.filter_map(|origin| match origin {
+        Origin::Image { image, size: None } => Some(image.clone()),
+        Origin::Image { size: Some(_), .. } | Origin::Volume(_) | Origin::Snapshot(_) => None,
     });
-    origins.collect()
+    unknown.collect()
 }

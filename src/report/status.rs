@@ -9,7 +9,7 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::declared::{Declared, DeclaredView};
 use crate::model::{
-    Action, BackendSpec, Capacity, Clients, Identity, JournalEntry, JournalOutcome, Kind, Name, NativeName, Object,
+    BackendSpec, Capacity, Clients, Identity, JournalEntry, JournalOutcome, Kind, Name, NativeName, Object,
     ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Reading, Specs, Step, Tags, Uid, Verb,
 };
 use crate::plan::{Drift, Held, Observation, Overview, Retry, resume, suspended_because, suspension_of};
@@ -402,9 +402,9 @@ impl<'a> Look<'a> {
                     Verb::Remove | Verb::Destroy => Condition::Removing,
                     Verb::Create | Verb::Update | Verb::Move | Verb::Adopt => Condition::Progressing,
                 };
-                let message = match &step.action {
-                    Action::Create { .. } | Action::Snapshot { .. } => "not there yet; apply makes it".into(),
-                    other => Cow::Owned(format!("apply will {} it", other.verb())),
+                let message = match step.action.verb() {
+                    Verb::Create => "does not exist yet; apply creates it".into(),
+                    other => Cow::Owned(format!("apply will {other} it")),
                 };
                 let reason = format_smolstr!("{:?}", step.reason);
                 Verdict { reason, ..Verdict::new(condition, "", message) }
