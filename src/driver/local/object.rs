@@ -40,6 +40,8 @@ pub(super) struct FoundObject {
     pub(super) conflict: Option<String>,
     /// The identity of a live plain file.
     pub(super) file: Option<FileId>,
+    /// The identity of its directory.
+    pub(super) own: Option<FileId>,
 }
 
 /// The form of an object on disk.
@@ -138,9 +140,11 @@ impl LocalPool {
             tags: Tags::default(),
             conflict: None,
             file: None,
+            own: None,
         };
         match pool::open_dir(dir, name) {
             Ok(own) => {
+                found.own = Some(FileId::of_open(own.as_fd())?);
                 return match self.look_inside(found, own.as_fd(), buffer)? {
                     Some(found) => Ok(Some(found.unfit("it is a directory and not a regular file"))),
                     // A removal does not remove the data file under this name: the entry may have been exchanged for another
@@ -482,14 +486,23 @@ pub(super) fn remove_shell(dir: BorrowedFd<'_>, name: &str, owner: &Owner, uid: 
     Ok(())
 }
 
-/// The error of a plain file that was replaced after it was found.
+/// The error of a plain file or a directory that was replaced after it was found.
 pub(super) const REPLACED: Errno = Errno::STALE;
 
-/// Opens the data of an object. Fails with [`REPLACED`] if a plain file is not the one that was found.
+/// Opens the directory of an object. Fails with [`REPLACED`] if it is not the one that was found.
+pub(super) fn open_own(dir: BorrowedFd<'_>, found: &FoundObject) -> Result<OwnedFd, Errno> {
+    let own = pool::open_dir(dir, &found.native)?;
+    match found.own {
+        Some(file) if !file.is(FileId::of_open(own.as_fd())?) => Err(REPLACED),
+        _ => Ok(own),
+    }
+}
+
+/// Opens the data of an object. Fails with [`REPLACED`] if a plain file or a directory is not the one that was found.
 pub(super) fn open_data(dir: BorrowedFd<'_>, found: &FoundObject, flags: OFlags) -> Result<OwnedFd, Errno> {
     let data = match &found.form {
         Form::Directory { image: Some(image) } => {
-            let own = pool::open_dir(dir, &found.native)?;
+            let own = open_own(dir, found)?;
             pool::open_in(own.as_fd(), image, flags, fs::Mode::empty())?
         }
         Form::File => {

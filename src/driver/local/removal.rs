@@ -60,6 +60,7 @@ impl Task<'_> {
         self.settle(found)?;
         self.pool.with_spares(|| self.write_tags(found, tags))?;
         self.rename_free(root, native, &trash).map_err(|e| fail::before(format!("moving {native} to the trash"), e))?;
+        self.moved(found, root, (trash.as_fd(), native))?;
         self.synced(trash.as_fd())?;
         self.synced(root)
     }
@@ -106,18 +107,28 @@ impl Task<'_> {
         let failed = |e| fail::before(format!("moving {native}"), e);
         self.is_still(found, root, native)?;
         pool::rename(root, native, own, &image, RenameFlags::NOREPLACE).map_err(failed)?;
-        if let Err(error) = self.is_still(found, own, &image) {
-            pool::rename(own, &image, root, native, RenameFlags::NOREPLACE)
-                .map_err(|e| fail::after(format!("moving {native} back"), e))?;
-            return Err(error);
-        }
+        self.moved(found, root, (own, &image))?;
         self.synced(own)?;
         self.synced(root)
     }
 
-    /// Refuses a file that is not the one that was found. Objects with a directory are not checked.
+    /// Checks after a rename that it moved the file or directory that was found. One that replaced it just before is moved back.
+    pub(super) fn moved(
+        &self,
+        found: &FoundObject,
+        from: BorrowedFd<'_>,
+        (to, name): (BorrowedFd<'_>, &str),
+    ) -> Result<(), DriverError> {
+        let Err(error) = self.is_still(found, to, name) else { return Ok(()) };
+        let native = &found.native;
+        pool::rename(to, name, from, native, RenameFlags::NOREPLACE)
+            .map_err(|e| fail::after(format!("moving {native} back"), e))?;
+        Err(error)
+    }
+
+    /// Refuses a file or directory that is not the one that was found.
     pub(super) fn is_still(&self, found: &FoundObject, dir: BorrowedFd<'_>, name: &str) -> Result<(), DriverError> {
-        let Some(file) = found.file else { return Ok(()) };
+        let Some(file) = found.file.or(found.own) else { return Ok(()) };
         match FileId::of(dir, name) {
             Ok(there) if there.is(file) => Ok(()),
             Ok(_) | Err(Errno::NOENT) => Err(replaced(&found.native)),
@@ -199,6 +210,7 @@ impl Task<'_> {
         let trash = self.place(Place::Trash)?;
         self.rename_free(&trash, native, root)
             .map_err(|e| fail::before(format!("restoring {native} from the trash"), e))?;
+        self.moved(found, trash.as_fd(), (root, native))?;
         self.synced(root)?;
         self.synced(trash.as_fd())?;
         self.write_tags(&self.live()?, tags)
@@ -282,6 +294,7 @@ impl Task<'_> {
         }
         pool::rename(&dir, native, root, &temporary, RenameFlags::NOREPLACE)
             .map_err(|errno| self.not_removable(found.place, native, errno))?;
+        self.moved(found, dir.as_fd(), (root, &temporary))?;
         let back = || pool::rename(root, &temporary, &dir, native, RenameFlags::NOREPLACE);
         if lease.as_ref().is_some_and(Lease::broken) {
             back().map_err(|e| fail::after(format!("moving {native} back"), e))?;

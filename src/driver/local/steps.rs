@@ -124,16 +124,12 @@ impl Task<'_> {
 
     pub(super) fn open(&self, found: &FoundObject, flags: OFlags) -> Result<OwnedFd, DriverError> {
         let dir = self.place(found.place)?;
-        object::open_data(dir.as_fd(), found, flags).map_err(|e| match e {
-            object::REPLACED => replaced(&found.native),
-            e => fail::before(format!("opening {}", found.native), e),
-        })
+        object::open_data(dir.as_fd(), found, flags).map_err(|e| not_opened(found, e))
     }
 
     /// The directory of an object that has one.
     pub(super) fn own_dir(&self, found: &FoundObject) -> Result<OwnedFd, DriverError> {
-        pool::open_dir(self.place(found.place)?.as_fd(), &found.native)
-            .map_err(|e| fail::before(format!("opening {}", found.native), e))
+        object::open_own(self.place(found.place)?.as_fd(), found).map_err(|e| not_opened(found, e))
     }
 
     /// The tags as they are stored. They include the identity of an object whose name does not.
@@ -421,6 +417,7 @@ impl Task<'_> {
                 }
                 let root = self.pool.root();
                 self.rename_free(root, from, root).map_err(|e| fail::before(format!("renaming {from} to {to}"), e))?;
+                self.moved(&found, root, (root, to))?;
                 self.synced(root)?;
                 self.finish_rename(&self.live()?, &tags)?;
                 Ok(Outcome::Changed)
@@ -485,7 +482,14 @@ fn comparable(tags: &Tags) -> Tags {
 }
 
 pub(super) fn replaced(native: &str) -> DriverError {
-    fail::conflict(format!("{native} was replaced by another file"))
+    fail::conflict(format!("{native} was replaced by another file or directory"))
+}
+
+fn not_opened(found: &FoundObject, errno: Errno) -> DriverError {
+    match errno {
+        object::REPLACED => replaced(&found.native),
+        errno => fail::before(format!("opening {}", found.native), errno),
+    }
 }
 
 pub(super) fn in_use(native: &str, who: &[String]) -> DriverError {

@@ -246,3 +246,60 @@ async fn what_is_left_of_a_destroyed_object_is_swept_once_it_can_be() {
     }
     assert!(left > 0 && (back > 0 || rustix::process::geteuid().is_root()), "{back} {left}");
 }
+
+/// Moves an object's directory away and puts another with data of its own under its name.
+fn replaces(dir: PathBuf, aside: PathBuf, image: String) -> impl FnOnce() + 'static {
+    move || {
+        if dir.exists() {
+            fs::rename(&dir, aside).unwrap();
+        }
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join(image), b"theirs").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_replaces_that_of_an_object_at_the_last_instant_is_not_moved_or_removed() {
+    let steps = ["destroy", "purge", "trash", "undelete", "rename", "restore"];
+    for what in steps {
+        let mut refused = 0;
+        for n in 0.. {
+            let bench = Bench::at(home()).await;
+            let db = bench.volume("db", 64 * 1024).await;
+            write_at(&bench.image(&db), 0, b"ours");
+            let snap = identity(Kind::Snapshot, "s");
+            if what == "restore" {
+                now(&bench, &step(snap.clone(), snapshot_of("db", 64 * 1024))).unwrap();
+            }
+            let (native, in_trash) = (db.native(), ["purge", "undelete"].contains(&what));
+            if in_trash {
+                now(&bench, &step(db.clone(), Action::Trash { ttl: Seconds(60) })).unwrap();
+            }
+            let dir = if in_trash { bench.trashed(native.as_str()) } else { bench.dir(&db) };
+            let renamed = Identity { name: "other".parse().unwrap(), ..db.clone() };
+            let made = match what {
+                "destroy" => step(db.clone(), Action::Destroy),
+                "purge" => step(db.clone(), Action::Purge),
+                "trash" => step(db.clone(), Action::Trash { ttl: Seconds(60) }),
+                "undelete" => step(db.clone(), Action::Undelete { tags: labelled("a") }),
+                "rename" => step(renamed, Action::Rename { from: native.clone(), tags: labelled("a") }),
+                _ => {
+                    let snapshot = reference(&snap, 64 * 1024);
+                    step(db.clone(), Action::Restore { snapshot, request: "r".into() })
+                }
+            };
+            // One that is there before the step finds it is not as planned.
+            let made = Step { expect: Expect { size: Some(Size(64 * 1024)), ..made.expect }, ..made };
+            let (aside, image) = (bench.path.join("aside"), format!("{native}.img"));
+            let act = replaces(dir.clone(), aside.clone(), image.clone());
+            let Some(result) = while_at(n, act, &bench, &made) else { break };
+            let at = format!("{what}, replaced before call {n}: {result:?}");
+            assert_eq!(fs::read(dir.join(&image)).ok().as_deref(), Some(&b"theirs"[..]), "{at}");
+            if result.as_ref().is_err_and(|error| error.message.contains("was replaced")) {
+                assert_eq!(read_at(&aside.join(&image), 0, 4), b"ours", "{at}");
+                refused += 1;
+            }
+        }
+        assert!(refused > 0, "{what}");
+    }
+}
