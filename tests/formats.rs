@@ -210,6 +210,25 @@ fn a_run_of_every_version_that_was_killed_is_completed() {
 }
 
 #[test]
+fn a_journal_line_with_a_word_of_a_newer_version_is_left_out_and_hides_no_other() {
+    let last = commits().last().unwrap().clone();
+    for state in ["after", "killed"] {
+        let text = text(&last, state);
+        let line = text.lines().find(|line| line.starts_with("j0 1 {")).unwrap();
+        let newer = line.replace(r#""kind":"Volume""#, r#""kind":"Pool""#);
+        assert_ne!(line, newer);
+        let sandbox = Sandbox::new();
+        state::install(&text.replace(line, &newer), &sandbox.path("."));
+        let shown = text.lines().filter(|line| line.starts_with('j')).count() - 1;
+        let log = sandbox.kiln("log --lines 1000 -o json").ends(0).warns("left out lines of the journal");
+        let Value::Array(lines) = serde_json::from_str(&log.stdout).unwrap() else { panic!("{}", log.stdout) };
+        assert_eq!(lines.len(), shown, "{state}");
+        sandbox.kiln("apply --yes").ends(0);
+        assert_settled(&sandbox, &last);
+    }
+}
+
+#[test]
 fn a_saved_plan_of_every_version_is_applied_or_refused_by_name() {
     for commit in commits() {
         let sandbox = installed(&commit, "before");

@@ -15,7 +15,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{IntentId, Name, Uid};
+use crate::model::{IntentId, JournalEntry, Name, Uid};
 
 /// The newest that this program writes, and reads. A number of its own is given to every change of [`StoreMeta`], of the
 /// layout of rows, or of a record that an earlier program would misread; `tests/fixtures/store` keeps rows of each.
@@ -191,6 +191,22 @@ pub(super) fn open_row<'a>(row_key: &[u8], row: &'a [u8]) -> Result<(usize, &'a 
         1..=FORMAT => Ok((usize::from(u16::from_be_bytes([header[SUM + 2], header[SUM + 3]])), json)),
         newer => Err(RowError::Newer(newer)),
     }
+}
+
+/// Reads lines of the journal. A line that another version wrote and this one cannot read is left out, with a warning: the other lines
+/// say what they say without it.
+pub(super) fn journal_entries<'j>(lines: impl Iterator<Item = &'j [u8]>) -> Vec<JournalEntry> {
+    let mut unreadable = 0;
+    let entries = lines.filter_map(|json| {
+        let entry = decode(json).ok();
+        unreadable += usize::from(entry.is_none());
+        entry
+    });
+    let entries = entries.collect();
+    if unreadable > 0 {
+        tracing::warn!(lines = unreadable, "left out lines of the journal that another version of kiln wrote and this version cannot read");
+    }
+    entries
 }
 
 /// Reads the JSON of a value, as [`FORMAT`] or as any earlier format: none has changed what an earlier one had.

@@ -162,10 +162,10 @@ impl Store for Persistent {
             for number in first..lines.next {
                 // A missing line was cut off after the range was read.
                 if let Some(json) = load::value(db, &codec::journal_key(number))? {
-                    entries.push(codec::decode(&json)?);
+                    entries.push(json);
                 }
             }
-            Ok(entries)
+            Ok(codec::journal_entries(entries.iter().map(Vec::as_slice)))
         })
     }
 }
