@@ -221,7 +221,7 @@ fn a_journal_line_with_a_word_of_a_newer_version_is_left_out_and_hides_no_other(
         state::install(&text.replace(line, &newer), &sandbox.path("."));
         let shown = text.lines().filter(|line| line.starts_with('j')).count() - 1;
         let log = sandbox.kiln("log --lines 1000 -o json").ends(0).warns("left out lines of the journal");
-        let Value::Array(lines) = serde_json::from_str(&log.stdout).unwrap() else { panic!("{}", log.stdout) };
+        let Value::Array(lines) = serde_json::from_str(&log.out).unwrap() else { panic!("{}", log.out) };
         assert_eq!(lines.len(), shown, "{state}");
         sandbox.kiln("apply --yes").ends(0);
         assert_settled(&sandbox, &last);

@@ -420,8 +420,7 @@ impl Context {
                 let message = format!("the manifests have {}; nothing was done", counted(problems.len(), "problem"));
                 Err(Failure::new(Exit::Invalid, message).hint("`kiln check` shows each"))
             }
-            OperationAnswer::OtherSpecs(message) => Err(Failure::new(Exit::Store, message)
-                .hint("name the specs that it follows, or give another store with --state DIR")),
+            OperationAnswer::OtherSpecs { message, fix } => Err(Failure::new(Exit::Store, message).hint(fix)),
         }
     }
 

@@ -51,10 +51,7 @@ pub(crate) async fn apply(
             None => return Err(daemon.trouble("it went away; what was running is looked at by the next run")),
             Some(RunLine::Done(report)) => return Ok(Applied::Ran(*report)),
             Some(RunLine::Invalid(problems)) => return Ok(Applied::Invalid(problems)),
-            Some(RunLine::Refused(message)) => {
-                let hint = "apply the specs that it follows, or give another store with --state DIR";
-                return Err(Failure::new(Exit::Store, message).hint(hint));
-            }
+            Some(RunLine::Refused { message, fix }) => return Err(Failure::new(Exit::Store, message).hint(fix)),
             Some(RunLine::Store(error)) => return Err(error.into()),
             Some(RunLine::Begun(number)) => {
                 run = Some(DaemonRun { number, reporter: Arc::clone(&reporter) });
@@ -86,7 +83,11 @@ impl DaemonRun {
                 let _ = daemon.begin(&format!("/v1/runs/{}/answer", self.number), &yes).await;
             }
             // The caller reads the first and the last line.
-            RunLine::Begun(_) | RunLine::Done(_) | RunLine::Invalid(_) | RunLine::Refused(_) | RunLine::Store(_) => {}
+            RunLine::Begun(_)
+            | RunLine::Done(_)
+            | RunLine::Invalid(_)
+            | RunLine::Refused { .. }
+            | RunLine::Store(_) => {}
         }
     }
 }

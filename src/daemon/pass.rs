@@ -67,6 +67,21 @@ impl Trigger {
     }
 }
 
+impl PassRefused {
+    /// What a client does about it.
+    pub(super) fn fix(&self) -> &'static str {
+        match self {
+            PassRefused::Unchanged => "edit the manifests, then `kiln apply`",
+            PassRefused::Checkout => "wait until Git has finished, then `kiln apply`",
+            PassRefused::Written => "wait until the manifest is written, then `kiln apply`",
+            PassRefused::Unusable => "correct the Stack: `kiln check` shows the problems",
+            PassRefused::Problems(_) => "`kiln check` shows the problems",
+            PassRefused::OtherSpecs => "`kiln plan --out FILE` makes a plan of the manifests as they are now",
+            PassRefused::Store(_) => "`kiln doctor` shows what the store lacks",
+        }
+    }
+}
+
 impl Reconciler {
     /// Waits for the running pass or operation to end, then makes a pass.
     ///

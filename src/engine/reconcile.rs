@@ -80,7 +80,7 @@ async fn carry_out(
     if report.breaches.is_empty() {
         report.postponed = postponed;
         // The journal says who approved a step before the step is made.
-        let journal = operations::approved_with_run(begun, options, confirmed, session.now);
+        let journal = operations::approved_with_run(&session, begun, options, confirmed);
         if let (Some(store), false) = (&session.store, journal.is_empty()) {
             commit(store, Batch { journal, ..Batch::default() }).await?;
         }

@@ -204,7 +204,10 @@ pub(super) fn journal_entries<'j>(lines: impl Iterator<Item = &'j [u8]>) -> Vec<
     });
     let entries = entries.collect();
     if unreadable > 0 {
-        tracing::warn!(lines = unreadable, "left out lines of the journal that another version of kiln wrote and this version cannot read");
+        tracing::warn!(
+            lines = unreadable,
+            "left out lines of the journal that another version of kiln wrote and this version cannot read"
+        );
     }
     entries
 }

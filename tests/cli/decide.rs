@@ -320,6 +320,24 @@ fn a_document_that_would_approve_a_set_again_is_not_ignored_without_a_word() {
     sandbox.kiln("apply").ends(0).says("removed volume/a").says("removed volume/b");
 }
 
+#[test]
+fn the_journal_names_the_document_that_approved() {
+    let sandbox = Sandbox::new();
+    sandbox.write("specs/stack.yaml", &STACK.replace("}\n---", ", safety: {maxRemovals: 1}}\n---"));
+    ["a", "b", "keep"].iter().for_each(|name| sandbox.volume(name, "size: 1Mi"));
+    sandbox.kiln("apply").ends(0);
+    ["a", "b"].iter().for_each(|name| sandbox.remove(&format!("specs/{name}.yaml")));
+    let digest = sandbox.kiln("plan -o json").ends(4).json()["approval"].as_str().unwrap().to_owned();
+    let document = "apiVersion: kiln/v1\nkind: Approval\nmetadata: {name: spring-clean}\nspec: {digest: DIGEST}\n";
+    sandbox.write("specs/clean.yaml", &document.replace("DIGEST", &format!("\"{digest}\"")));
+    kiln_by(&sandbox, "carol", "apply").ends(0).says("removed volume/a").says("removed volume/b");
+    for name in ["a", "b"] {
+        let log = sandbox.kiln(&format!("log volume/{name}")).ends(0);
+        let log = log.says("approve").says(&format!("in {digest}, by approval/spring-clean in ./specs/clean.yaml"));
+        assert!(!log.out.contains("carol"), "{}", log.out);
+    }
+}
+
 /// The Backend without its Stack.
 fn backend_alone() -> &'static str {
     STACK.split_once("---\n").unwrap().1

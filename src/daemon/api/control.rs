@@ -22,6 +22,7 @@ use super::questions;
 use super::runs::{Runs, apply};
 use crate::engine;
 use crate::manifest::problem_views;
+use crate::text::quoted;
 
 /// The largest body of a request. A saved plan of 100,000 volumes has about 60 MB.
 const BODY: usize = 256 << 20;
@@ -70,20 +71,22 @@ async fn checked(request: Request, next: Next) -> Response {
     }
 }
 
-/// Returns why a request for other manifests than those that the daemon follows is refused.
-fn other_specs(reconciler: &Reconciler, theirs: &Path) -> Option<String> {
-    let (pid, ours) = (std::process::id(), reconciler.specs.display());
+/// Returns why a request for other manifests than those that the daemon follows is refused, and the path of those, as a shell word.
+fn other_specs(reconciler: &Reconciler, theirs: &Path) -> Option<(String, String)> {
+    let (pid, ours) = (std::process::id(), reconciler.specs.display().to_string());
     let message =
         || format!("the store is in use by the daemon {pid}, which follows {ours} and not {}", theirs.display());
-    (real(&reconciler.specs) != real(theirs)).then(message)
+    (real(&reconciler.specs) != real(theirs)).then(|| (message(), quoted(&ours)))
 }
 
 async fn begin_apply(State(api): State<Api>, Json(ask): Json<ApplyRequest>) -> Response {
     let mut lines = match other_specs(&api.reconciler, &ask.specs).filter(|_| ask.saved.is_none()) {
-        Some(message) => {
+        Some((message, ours)) => {
             let (sender, lines) = tokio::sync::mpsc::unbounded_channel();
+            let fix =
+                format!("`kiln apply {ours}` applies the manifests that it follows; `--state DIR` names another store");
             // Sending cannot fail: `lines` receives below.
-            let _ = sender.send(RunLine::Refused(message));
+            let _ = sender.send(RunLine::Refused { message, fix });
             lines
         }
         None => apply(&api.reconciler, &api.runs, ask),
@@ -117,8 +120,9 @@ async fn operate(
     State(api): State<Api>,
     Json(OperationRequest { specs, operation }): Json<OperationRequest>,
 ) -> Json<OperationAnswer> {
-    if let Some(message) = other_specs(&api.reconciler, &specs) {
-        return Json(OperationAnswer::OtherSpecs(message));
+    if let Some((message, ours)) = other_specs(&api.reconciler, &specs) {
+        let fix = format!("add `--specs {ours}` to the command; `--state DIR` names another store");
+        return Json(OperationAnswer::OtherSpecs { message, fix });
     }
     // A task of its own, which a client that disconnects does not interrupt.
     let operated = tokio::spawn(async move {
@@ -232,9 +236,10 @@ mod tests {
     async fn commands_for_other_specs_are_refused() {
         let bench = Bench::new().await;
         let other = tempfile::tempdir().unwrap();
+        let ours = bench.reconciler.specs.display().to_string();
         let forget = || Operation::ForgetObject((crate::model::Kind::Volume, "a".parse().unwrap()).into(), None);
         let answer = asks(&bench, real(other.path()), forget()).await;
-        assert!(matches!(answer, OperationAnswer::OtherSpecs(_)), "{answer:?}");
+        assert!(matches!(&answer, OperationAnswer::OtherSpecs { fix, .. } if fix.contains(&ours)), "{answer:?}");
         let answer = asks(&bench, bench.specs(), forget()).await;
         assert!(matches!(answer, OperationAnswer::Failed(OperationError::Usage(_))), "the volume exists: {answer:?}");
         let ask =
@@ -242,7 +247,7 @@ mod tests {
         let refused = begin_apply(api(&bench), Json(ask(real(other.path())))).await;
         let lines = to_bytes(refused.into_body(), BODY).await.unwrap();
         let line: RunLine = serde_json::from_slice(&lines).unwrap();
-        assert!(matches!(line, RunLine::Refused(_)), "{line:?}");
+        assert!(matches!(&line, RunLine::Refused { fix, .. } if fix.contains(&ours)), "{line:?}");
         assert_eq!(bench.live(), 2);
     }
 }

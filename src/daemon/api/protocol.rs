@@ -77,7 +77,12 @@ pub enum RunLine {
     /// The last line of a run that was not made because the manifests have problems.
     Invalid(Vec<ProblemView>),
     /// The last line of a run that was refused: exit code 7.
-    Refused(String),
+    Refused {
+        /// Why.
+        message: String,
+        /// What to do about it.
+        fix: String,
+    },
     /// The last line if the store failed.
     Store(StoreError),
 }
@@ -115,7 +120,12 @@ pub enum OperationAnswer {
     /// The manifests have problems.
     Invalid(Vec<ProblemView>),
     /// The daemon follows other manifests: exit code 7.
-    OtherSpecs(String),
+    OtherSpecs {
+        /// Why it is refused.
+        message: String,
+        /// What to do about it.
+        fix: String,
+    },
 }
 
 /// An answer from manifests and backends as read and observed now.

@@ -105,7 +105,7 @@ fn last_line(result: Result<Report, PassRefused>) -> RunLine {
             | PassRefused::Unchanged
             | PassRefused::Checkout
             | PassRefused::Written),
-        ) => RunLine::Refused(refused.to_string()),
+        ) => RunLine::Refused { message: refused.to_string(), fix: refused.fix().to_owned() },
     }
 }
 
@@ -194,10 +194,14 @@ mod tests {
             PassRefused::Checkout,
             PassRefused::Written,
         ];
+        let mut fixes = std::collections::BTreeSet::new();
         for refused in others {
             let why = refused.to_string();
             let line = last_line(Err(refused));
-            assert!(matches!(&line, RunLine::Refused(told) if *told == why), "{why}: {line:?}");
+            assert!(
+                matches!(&line, RunLine::Refused { message, fix } if *message == why && fixes.insert(fix.clone())),
+                "{why}: {line:?}"
+            );
         }
         let full = StoreError::Io { path: "state".to_owned(), message: "no space".to_owned() };
         let line = last_line(Err(PassRefused::Store(full)));
@@ -220,7 +224,10 @@ mod tests {
             told.push(line);
         }
         let last = told.last();
-        assert!(matches!(last, Some(RunLine::Refused(why)) if why.contains("other manifests")), "{told:?}");
+        assert!(
+            matches!(last, Some(RunLine::Refused { message, fix }) if message.contains("other manifests") && fix.contains("`kiln plan ")),
+            "{told:?}"
+        );
         assert_eq!(bench.live(), 2);
     }
 }

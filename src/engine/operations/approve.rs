@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{ApprovalSet, JournalAction, JournalEntry, JournalOutcome, Name, Size, Step};
+use crate::model::{ApprovalSet, JournalAction, JournalEntry, JournalOutcome, Kind, Name, Reading, Size, Step};
 use crate::plan::{Irreversible, Plan};
 use crate::store::Batch;
 
@@ -10,6 +10,7 @@ use super::error::OperationError;
 use super::run::{begin, remember};
 use crate::engine::ledger;
 use crate::engine::options::Options;
+use crate::engine::session::Session;
 use crate::engine::setup::Setup;
 use crate::engine::writers::writers;
 
@@ -94,20 +95,44 @@ fn sentence(step: &Step) -> String {
     format!("{} {kind}/{name} on {}, {} ({})", step.action.verb(), step.backend, step.bytes, step.action)
 }
 
-/// Returns the journal's lines about the steps that a person approves with a run, by a digest or by answering its question with yes.
+/// Returns the journal's lines about the steps that are approved with a run: by a person, with a digest or by answering its question with
+/// yes, or by a document. An approval that a ledger holds was recorded when it was given.
 pub(in crate::engine) fn approved_with_run(
+    session: &Session<'_>,
     plan: &Plan,
     options: &Options,
     confirmed: bool,
-    now: u64,
 ) -> Vec<JournalEntry> {
-    let given: Vec<&ApprovalSet> = plan.used.iter().filter(|used| options.approve.contains(&used.digest)).collect();
-    let approved = plan.steps.iter().filter_map(|step| {
-        let digest = given.iter().find(|used| used.covers(&step.approval_item())).map(|used| used.digest.as_str());
-        let is_approved = digest.is_some() || (confirmed && plan.waits_for_yes(step));
-        is_approved.then(|| line(step, digest, options.by.as_deref(), now, &plan.revision))
-    });
+    let person = options.by.as_deref();
+    let is_recorded = |digest: &String| {
+        let mut approvals = session.ledgers.values().flat_map(|ledger| &ledger.approvals);
+        approvals.any(|approval| approval.digest == *digest)
+    };
+    let given: Vec<(&ApprovalSet, Option<String>)> = plan
+        .used
+        .iter()
+        .filter_map(|used| match options.approve.contains(&used.digest) {
+            true => Some((used, person.map(str::to_owned))),
+            false if is_recorded(&used.digest) => None,
+            false => Some((used, Some(document(session.reading(), &used.digest)?))),
+        })
+        .collect();
+    let approved =
+        plan.steps.iter().filter_map(|step| match given.iter().find(|(used, _)| used.covers(&step.approval_item())) {
+            Some((used, by)) => Some(line(step, Some(&used.digest), by.as_deref(), session.now, &plan.revision)),
+            None if confirmed && plan.waits_for_yes(step) => {
+                Some(line(step, None, person, session.now, &plan.revision))
+            }
+            None => None,
+        });
     approved.collect()
+}
+
+/// The document that approves a digest, with its file.
+fn document(reading: &Reading, digest: &str) -> Option<String> {
+    let name = &reading.specs.approvals.values().find(|approval| approval.digest == digest)?.meta.name;
+    let file = reading.place(Kind::Approval, name).map(|place| format!(" in {}", place.file));
+    Some(format!("approval/{name}{}", file.unwrap_or_default()))
 }
 
 /// The journal's line about a step that a person approves, under a digest unless the run asked about it.
