@@ -152,7 +152,10 @@ impl Reconciler {
             // The person who asks may have just repaired a backend.
             self.probe(true).await;
         }
-        let mut report = engine::reconcile_once(&setup, &options, reporter).await.map_err(PassRefused::Store)?;
+        let (mut report, pass) = engine::reconcile(&setup, &options, reporter).await.map_err(PassRefused::Store)?;
+        let purges = !by_client && manifests.problems.is_empty();
+        // Without a purge the writer locks are free at once.
+        let pass = purges.then_some(pass);
         {
             let mut known = self.known();
             let stack = &manifests.reading.specs.stack;
@@ -167,8 +170,8 @@ impl Reconciler {
         }
         let mut after = self.record_results(&manifests, confirm_at.is_some(), &options, &mut report, began, by_client);
         self.note_trash(&manifests, &reading, &report);
-        if !by_client && manifests.problems.is_empty() {
-            self.purge(&reading, &options, &report, &manifests).await;
+        if purges {
+            self.purge(pass, &reading, &options, &report, &manifests).await;
         }
         let expires = self.known().expiry.next(Instant::now());
         let settled = certainty.settles_at.filter(|_| report.plan.as_ref().is_some_and(|plan| plan.unsettled));

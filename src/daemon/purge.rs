@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::reconciler::Reconciler;
 use super::schedule::VANISHED;
-use crate::engine::{self, Executed, Options, Purge, Report, Trashed};
+use crate::engine::{self, Executed, OpenPass, Options, Purge, Report, Trashed};
 use crate::manifest::ManifestState;
 use crate::model::{Kind, LedgerView, Listed, Name, PurgeMode, Reading, Step};
 use crate::plan::{self, Held, Observation, Referenced};
@@ -30,9 +30,10 @@ impl Reconciler {
         self.known().expiry.note(&trash, &complete, ttl, self.config.clock.now(), Instant::now(), is_referenced);
     }
 
-    /// Purges the expired objects in the trash. `reading` is that of the pass, and has no problems.
+    /// Purges the expired objects in the trash. `reading` is that of the pass, and has no problems. `pass`: the pass, if it is still open.
     pub(super) async fn purge(
         self: &Arc<Self>,
+        pass: Option<OpenPass<'_>>,
         reading: &Arc<Reading>,
         options: &Options,
         report: &Report,
@@ -75,7 +76,12 @@ impl Reconciler {
             self.wake.notify_one();
             return;
         }
-        match engine::trash_purge(&self.setup(Arc::new(now)), &Purge::Expired, &expired).await {
+        let setup = self.setup(Arc::new(now));
+        let purged = match pass {
+            Some(pass) => engine::trash_purge_after(pass, &setup, &expired).await,
+            None => engine::trash_purge(&setup, &Purge::Expired, &expired).await,
+        };
+        match purged {
             Ok(Executed { done, left }) => {
                 self.metrics.purged(done.len());
                 done.iter().for_each(|done| tracing::info!("{done}: it had expired"));

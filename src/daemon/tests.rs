@@ -17,9 +17,9 @@ use super::reconciler::{DaemonConfig, Reconciler};
 use super::schedule::{After, CONFIRM};
 use crate::driver::Driver;
 use crate::driver::sim::{FaultRates, SimDriver};
-use crate::engine::{Clock, Connect, Operation, Options, Report, suspend};
+use crate::engine::{Clock, Connect, OpenPass, Operation, Options, Report, suspend};
 use crate::manifest::Allowed;
-use crate::model::{BackendSpec, DriverError, Kind, PurgeMode, Reading};
+use crate::model::{BackendSpec, DriverError, Kind, PoolId, PurgeMode, Reading, Suspension, SuspensionId, Verb};
 use crate::store::{MemoryStore, StoreError};
 
 /// A wall clock that the test sets.
@@ -37,10 +37,13 @@ type Hook = Box<dyn FnOnce() + Send>;
 struct HookedPool {
     sim: Arc<SimDriver>,
     meanwhile: Mutex<Option<Hook>>,
+    /// How often it was opened.
+    opened: AtomicU64,
 }
 
 impl Connect for HookedPool {
     fn connect(&self, _: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
+        self.opened.fetch_add(1, Ordering::SeqCst);
         if let Some(hook) = self.meanwhile.lock().unwrap().take() {
             hook();
         }
@@ -70,7 +73,7 @@ impl Bench {
         fs::create_dir(dir.path().join("specs")).unwrap();
         let clock = Arc::new(Wall(AtomicU64::new(1_800_000_000)));
         let sim = Arc::new(SimDriver::new(Arc::default(), FaultRates::NONE, 0));
-        let pool = Arc::new(HookedPool { sim, meanwhile: Mutex::default() });
+        let pool = Arc::new(HookedPool { sim, meanwhile: Mutex::default(), opened: AtomicU64::new(0) });
         let config = DaemonConfig {
             specs: dir.path().join("specs"),
             state: dir.path().join("state"),
@@ -298,6 +301,54 @@ async fn an_apply_of_a_client_with_broken_manifests_does_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_purge_uses_the_backends_that_its_pass_has_open() {
+    let bench = Bench::with_trash().await;
+    let before = bench.pool.opened.load(Ordering::SeqCst);
+    bench.purges().await;
+    assert_eq!(bench.pool.opened.load(Ordering::SeqCst), before + 1);
+    // The purge is in the journal, and no intent is left open.
+    let store = &bench.reconciler.config.store;
+    assert!(store.journal(1).unwrap().iter().any(|entry| entry.action == Verb::Destroy.into()), "purged");
+    assert!(store.intents().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changed_while_a_pass_ran_is_seen_before_its_purge() {
+    let bench = Bench::with_trash().await;
+    bench.later(CONFIRM.as_secs()).await;
+    let manifests = bench.reconciler.read().await;
+    let setup = bench.reconciler.setup(Arc::clone(&manifests.reading));
+    let options = Options { unattended: true, ..Options::default() };
+    let pass = async || crate::engine::reconcile(&setup, &options, Arc::new(LogReporter)).await.unwrap();
+    let purge = async |(report, pass): (Report, OpenPass<'_>)| {
+        bench.reconciler.purge(Some(pass), &manifests.reading, &options, &report, &manifests).await;
+        bench.trash()
+    };
+    let (sim, world) = (&bench.pool.sim, bench.pool.sim.world());
+    let suspension = Suspension {
+        id: Some(SuspensionId::of("forensics")),
+        owner: "prod".parse().unwrap(),
+        object: Some((Kind::Volume, "b".parse().unwrap()).into()),
+        reason: "forensics".to_owned(),
+        since: bench.clock.now(),
+        until: None,
+        resumed: None,
+    };
+    let ended = pass().await;
+    sim.write_suspension(&suspension).await.unwrap();
+    assert_eq!(purge(ended).await, 1, "it is suspended");
+    sim.write_suspension(&Suspension { resumed: Some(bench.clock.now()), ..suspension }).await.unwrap();
+    let ended = pass().await;
+    let pool = world.lock().unwrap().pool().cloned();
+    world.lock().unwrap().swap_pool(Some(PoolId("another".to_owned())));
+    assert_eq!(purge(ended).await, 1, "another pool is there");
+    world.lock().unwrap().swap_pool(pool);
+    let ended = pass().await;
+    world.lock().unwrap().steal_lock(&"prod".parse().unwrap());
+    assert_eq!(purge(ended).await, 1, "another process has the writer lock");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_suspended_object_is_not_purged() {
     let bench = Bench::with_trash().await;
     let setup = bench.reconciler.setup(bench.reconciler.read().await.reading);
@@ -319,7 +370,7 @@ async fn only_passes_of_the_loop_purge_and_none_that_leaves_doubt() {
     assert_eq!(bench.trash(), 1);
     let manifests = bench.reconciler.read().await;
     let purge = async |reading: &Arc<Reading>, options: &Options, report: &Report| {
-        bench.reconciler.purge(reading, options, report, &manifests).await;
+        bench.reconciler.purge(None, reading, options, report, &manifests).await;
         bench.trash()
     };
     let (reading, options) = (&manifests.reading, &Options::default());

@@ -28,6 +28,7 @@ mod ledger;
 mod ledgers;
 mod lost;
 mod observe;
+mod open_pass;
 mod operations;
 mod options;
 mod overview;
@@ -48,14 +49,15 @@ mod writers;
 pub use clock::{Clock, SystemClock};
 pub use event::{Event, Reporter, StepObject};
 pub use foreign::with_content;
+pub use open_pass::OpenPass;
 pub use operations::{
     Executed, ImageExport, Operation, OperationError, OperationResult, Purge, SuspensionResult, Trashed, adopt_owner,
     approve, forget_backend, forget_object, image_export, is_kept_by_reading, operate, resume, suspend, trash_in,
-    trash_purge, trash_purge_list, trash_restore,
+    trash_purge, trash_purge_after, trash_purge_list, trash_restore,
 };
 pub use options::Options;
 pub use overview::{JOURNAL, overview, overview_while};
-pub use reconcile::reconcile_once;
+pub use reconcile::{reconcile, reconcile_once};
 pub use report::Report;
 pub use setup::{Connect, Setup};
 pub use span::pass_span;

@@ -7,6 +7,7 @@ use crate::plan::{self, Held, HeldReason, Irreversible, Plan, Selected};
 use crate::store::{Batch, StoreError};
 
 use super::event::Reporter;
+use super::open_pass::OpenPass;
 use super::operations;
 use super::options::Options;
 use super::record::commit;
@@ -14,7 +15,7 @@ use super::report::Report;
 use super::session::Session;
 use super::setup::Setup;
 
-/// One pass: lock, observe, recover what a crash left, plan, check the plan, ask, execute, look again, remember, report.
+/// One pass: lock, observe, recover what a crash left, plan, check the plan, ask, execute, verify, record, report.
 ///
 /// # Errors
 /// Only if the store fails: nothing is done that could not be written down first.
@@ -23,6 +24,18 @@ pub async fn reconcile_once(
     options: &Options,
     reporter: Arc<dyn Reporter>,
 ) -> Result<Report, StoreError> {
+    reconcile(setup, options, reporter).await.map(|(report, _)| report)
+}
+
+/// Like [`reconcile_once`], and leaves the backends open for what follows from the report.
+///
+/// # Errors
+/// As [`reconcile_once`].
+pub async fn reconcile<'s>(
+    setup: &'s Setup,
+    options: &Options,
+    reporter: Arc<dyn Reporter>,
+) -> Result<(Report, OpenPass<'s>), StoreError> {
     let mut report = Report::default();
     let mut session = Session::begin_writing(setup).await?;
     report.failed = session.recover(reporter.as_ref()).await?;
@@ -39,7 +52,7 @@ pub async fn reconcile_once(
     report.unknown = unknown(part.as_ref(), &setup.reading.specs);
     if !report.refused.is_empty() || !report.unknown.is_empty() {
         report.plan = Some(whole);
-        return Ok(report);
+        return Ok((report, OpenPass::new(session)));
     }
     let asked = part.as_ref().map_or(&whole, |part| &part.plan);
     let mut confirmed = false;
@@ -54,15 +67,15 @@ pub async fn reconcile_once(
 }
 
 /// Checks a plan, and makes it, or the part of it that was asked for, if it breaks no rule. `confirmed`: a person said yes to it.
-async fn carry_out(
-    mut session: Session<'_>,
+async fn carry_out<'s>(
+    mut session: Session<'s>,
     whole: Plan,
     part: Option<Selected>,
     options: &Options,
     confirmed: bool,
     reporter: Arc<dyn Reporter>,
     mut report: Report,
-) -> Result<Report, StoreError> {
+) -> Result<(Report, OpenPass<'s>), StoreError> {
     report.breaches = session.with_inputs(&options.approve, Irreversible::List, |inputs| plan::lint(&whole, inputs));
     let settled = session.note_plan(&whole);
     let mut plan = match part {
@@ -89,9 +102,9 @@ async fn carry_out(
     }
     hold_what_was_not_done(&mut plan, &mut report);
     report.plan = Some(plan);
-    report.usable = session.usable;
-    report.world = session.observations.world;
-    Ok(report)
+    report.usable = session.usable.clone();
+    report.world = std::mem::take(&mut session.observations.world);
+    Ok((report, OpenPass::new(session)))
 }
 
 /// The part of a plan that was asked for by name; none if all of it is.

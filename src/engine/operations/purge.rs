@@ -14,6 +14,7 @@ use crate::text::rfc3339;
 use super::error::OperationError;
 use super::run::{Executed, begin, lower, make, must_be_usable};
 use super::trash::{Trashed, by_hand, one_of, trash_in};
+use crate::engine::open_pass::OpenPass;
 use crate::engine::session::Session;
 use crate::engine::setup::Setup;
 
@@ -158,7 +159,28 @@ pub async fn trash_purge(setup: &Setup, what: &Purge, objects: &[Trashed]) -> Re
             true
         }
     };
-    let mut session = begin(setup).await?;
+    purge_in(begin(setup).await?, by_name, objects).await
+}
+
+/// Purges expired objects as [`trash_purge`] does, in the session of the pass that found them. `setup` has a later reading of the
+/// manifests.
+///
+/// # Errors
+/// See [`OperationError`]. Then no object was purged.
+pub async fn trash_purge_after<'s>(
+    pass: OpenPass<'s>,
+    setup: &'s Setup,
+    objects: &[Trashed],
+) -> Result<Executed, OperationError> {
+    let natives = objects.iter().map(|trashed| (&trashed.backend, &trashed.object.native));
+    match pass.continued(setup, natives).await? {
+        Some(session) => purge_in(session, false, objects).await,
+        None => trash_purge(setup, &Purge::Expired, objects).await,
+    }
+}
+
+async fn purge_in(mut session: Session<'_>, by_name: bool, objects: &[Trashed]) -> Result<Executed, OperationError> {
+    let setup = session.setup;
     let there = trash_in(&session.observations.world, &setup.reading.specs.stack.owner);
     let there: HashMap<(&Name, Option<Uid>), &Trashed> =
         there.iter().map(|trashed| ((&trashed.backend, trashed.object.uid()), trashed)).collect();

@@ -73,7 +73,7 @@ async fn a_plan_that_breaks_a_rule_is_reported_and_not_carried_out() {
     let made = made.plan.unwrap().steps[0].clone();
     let expect = crate::model::Expect { place: Some(crate::model::Place::Live), ..made.expect.clone() };
     whole.steps.push(Step { action: Action::Destroy, expect, ..made });
-    let report =
+    let (report, _) =
         carry_out(session, whole, None, &Options::default(), false, Arc::new(Yes), Report::default()).await.unwrap();
     assert_eq!(report.breaches.len(), 1, "{:?}", report.breaches);
     assert!(report.breaches[0].ends_with("its object is declared"), "{:?}", report.breaches);

@@ -1,0 +1,88 @@
+//! A pass that has ended, with its backends still open and their writer locks held: what follows from it needs no second session.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use super::session::Session;
+use super::setup::Setup;
+use super::span::backend_span;
+use crate::model::{Images, Name, NativeName, Scope};
+use crate::plan::{Observation, World};
+use crate::store::StoreError;
+
+/// A pass that has ended. When it is dropped, its writer locks are free.
+pub struct OpenPass<'s>(Session<'s>);
+
+impl<'s> OpenPass<'s> {
+    pub(super) fn new(session: Session<'s>) -> Self {
+        Self(session)
+    }
+
+    /// Continues the session for these objects, with a later reading of the manifests: observes them by name, and reads the records and
+    /// suspensions again. Only their backends stay usable, and of those only the ones whose pool is still the same.
+    /// Returns `None` if the manifests declare other backends than before: then the session is closed.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub(super) async fn continued(
+        self,
+        setup: &'s Setup,
+        objects: impl Iterator<Item = (&Name, &NativeName)>,
+    ) -> Result<Option<Session<'s>>, StoreError> {
+        let Self(mut session) = self;
+        let (before, now) = (session.specs(), &setup.reading.specs);
+        let (Some(store), true) = (&setup.store, before.backends == now.backends && before.stack == now.stack) else {
+            return Ok(None);
+        };
+        session.records = store.records()?;
+        session.setup = setup;
+        session.now = setup.clock.now();
+        session.images = Images::new();
+        let mut wanted: BTreeMap<&Name, BTreeSet<NativeName>> = BTreeMap::new();
+        for (backend, native) in objects {
+            wanted.entry(backend).or_default().insert(native.clone());
+        }
+        let owner = &setup.reading.specs.stack.owner;
+        let mut tasks = JoinSet::new();
+        for (name, natives) in wanted {
+            let usable = session.observations.backends.get(name).filter(|open| open.lock.is_some());
+            let Some(backend) = usable.filter(|_| session.usable.contains(name)).cloned() else { continue };
+            let (owner, name, scope) = (owner.clone(), name.clone(), Scope::Objects(natives.into_iter().collect()));
+            let span = backend_span(&name);
+            let observing = async move {
+                let observed = backend.observe(&scope).await;
+                let suspensions = backend.suspensions(&owner).await;
+                let capabilities = backend.driver.capabilities().clone();
+                (name, capabilities, observed, suspensions)
+            };
+            tasks.spawn(observing.instrument(span));
+        }
+        session.observations.world = World::new();
+        session.observations.suspensions.clear();
+        let mut usable = BTreeSet::new();
+        while let Some(joined) = tasks.join_next().await {
+            let (name, capabilities, observed, suspensions) = match joined {
+                Ok((name, capabilities, Ok(observed), Ok(suspensions))) => (name, capabilities, observed, suspensions),
+                Ok((name, _, Err(error), _) | (name, _, _, Err(error))) => {
+                    tracing::warn!(backend = %name, %error, "its trash could not be observed again");
+                    continue;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "an observation ended in a panic");
+                    continue;
+                }
+            };
+            if session.ledgers.get(&name).is_some_and(|ledger| observed.pool.as_ref() == Some(&ledger.pool)) {
+                session.observations.suspensions.insert(name.clone(), suspensions);
+                session.observations.world.insert(name.clone(), Observation::Seen { capabilities, observed });
+                usable.insert(name);
+            }
+        }
+        session.ledgers.retain(|name, _| usable.contains(name));
+        session.observations.backends.retain(|name, _| usable.contains(name));
+        session.usable = usable;
+        Ok(Some(session))
+    }
+}
