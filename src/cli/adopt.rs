@@ -1,4 +1,4 @@
-//! `kiln adopt`: what nobody owns on a backend, with manifests to take it over; or the objects of another owner.
+//! `kiln adopt`: lists objects without an owner and writes manifests that adopt them, or adopts the objects of another owner.
 
 use std::fmt::Write;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::args::{AdoptArgs, AdoptFormat};
-use super::context::{Context, Looked, block_on};
+use super::context::{Context, OverviewWithReading, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::driver::NewFile;
@@ -17,26 +17,26 @@ use crate::model::{Name, Owner, Size};
 use crate::report::{Unowned, unowned};
 use crate::text::{counted, table};
 
-/// The schema that the manifests point editors to; it is written beside them. Not read as a manifest.
+/// The schema that the manifests point editors to, written beside them. The reader skips it.
 const SCHEMA: &str = "kiln.schema.json";
 
 pub(crate) fn adopt(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure> {
     match &args.from_owner {
         Some(from) => from_owner(context, args, from),
-        None => what_nobody_owns(context, args),
+        None => unowned_objects(context, args),
     }
 }
 
 fn from_owner(context: &Context, args: &AdoptArgs, from: &Owner) -> Result<Exit, Failure> {
-    let act = Operation::AdoptOwner { backend: args.backend.clone(), from: from.clone() };
-    let result = context.act(&args.specs.specs, act)?;
+    let operation = Operation::AdoptOwner { backend: args.backend.clone(), from: from.clone() };
+    let result = context.operate(&args.specs.specs, operation)?;
     if matches!(&result, OperationResult::Executed(Executed { done, left }) if done.is_empty() && left.is_empty()) {
-        context.terminal.line(&format!("Nothing of {from} is on {}.", args.backend));
+        context.terminal.line(&format!("{} holds no objects of {from}.", args.backend));
     }
-    Ok(context.say_result(result))
+    Ok(context.print_result(result))
 }
 
-/// As in `kiln adopt -o json`.
+/// An object without an owner, as in `kiln adopt -o json`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct UnownedView<'a> {
@@ -44,17 +44,17 @@ struct UnownedView<'a> {
     object: &'a str,
     size: u64,
     used: Option<u64>,
-    /// The volume that is declared to take it over.
+    /// The declared volume that adopts it.
     declared: Option<&'a Name>,
-    /// The name under which it would be declared; null if it cannot be taken over.
+    /// A free name to declare it under; null if it cannot be adopted.
     name: Option<&'a Name>,
-    /// Why it cannot be.
+    /// Why it cannot be adopted.
     message: Option<&'a str>,
 }
 
-fn what_nobody_owns(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure> {
+fn unowned_objects(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure> {
     let backend = &args.backend;
-    let Looked { reading, overview, standing } = context.overview(&args.specs.specs)?;
+    let OverviewWithReading { reading, overview, standing } = context.overview(&args.specs.specs)?;
     let overview = block_on(with_content(&context.setup(reading.clone(), None), overview, backend))?;
     let found = unowned(&overview, &reading, backend)?;
     let in_doubt: Vec<_> =
@@ -76,26 +76,29 @@ fn what_nobody_owns(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure
             let view = |unowned| view(backend, unowned);
             context.json(&found.iter().map(view).collect::<Vec<_>>());
         }
-        AdoptFormat::Text if found.is_empty() => context.terminal.line(&format!("Nobody's: nothing on {backend}.")),
+        AdoptFormat::Text if found.is_empty() => {
+            context.terminal.line(&format!("{backend} has no objects without an owner."))
+        }
         AdoptFormat::Text => context.terminal.out(&as_table(context, &found)),
     }
     let Some(dir) = &args.write else {
         if args.format == AdoptFormat::Text && !new.is_empty() {
             let next = context.terminal.commands().command(&format!("kiln adopt {backend} --write DIR"));
-            let next = format!("`{next}` writes manifests that take them over");
-            context.terminal.line(&format!("{} can be taken over: {next}.", counted(new.len(), "object")));
+            let next = format!("`{next}` writes manifests that adopt them");
+            context.terminal.line(&format!("{} can be adopted: {next}.", counted(new.len(), "object")));
         }
         return Ok(Exit::combine([standing, Exit::Unobserved.when(!in_doubt.is_empty())]));
     };
     write(dir, backend, &new)?;
-    let said = format!("Wrote {} to {}", counted(new.len(), "manifest"), dir.display());
+    let written = format!("Wrote {} to {}", counted(new.len(), "manifest"), dir.display());
     let commands = context.terminal.commands();
     match args.format {
         AdoptFormat::Text => context.terminal.line(
-            &commands.complete(&format!("{said}; once they are among your specs, `kiln plan` shows what is adopted.")),
+            &commands
+                .complete(&format!("{written}; move them into your specs, then `kiln plan` shows what is adopted.")),
         ),
-        // Standard output has the data.
-        _ => context.terminal.note(&said),
+        // The data is on stdout.
+        _ => context.terminal.note(&written),
     }
     Ok(Exit::combine([standing, Exit::Unobserved.when(!in_doubt.is_empty())]))
 }
@@ -119,7 +122,7 @@ fn as_table(context: &Context, found: &[Unowned]) -> String {
         .iter()
         .map(|unowned| {
             let what = match (&unowned.declared, &unowned.name) {
-                (Some(name), _) => commands.complete(&format!("declared as volume/{name}: `kiln apply` takes it over")),
+                (Some(name), _) => commands.complete(&format!("declared as volume/{name}: `kiln apply` adopts it")),
                 (None, Ok(name)) => format!("could be volume/{name}"),
                 (None, Err(why)) => format!("cannot be adopted: {why}"),
             };
@@ -130,19 +133,19 @@ fn as_table(context: &Context, found: &[Unowned]) -> String {
     table(["OBJECT", "SIZE", "USED", ""], rows, context.terminal.paint)
 }
 
-/// Tells editors that know it what may stand in the file.
+/// Returns the first line of a manifest, which points editors to the schema.
 fn modeline() -> String {
     format!("# yaml-language-server: $schema=./{SCHEMA}\n")
 }
 
-/// A manifest that takes an object over as it is. `onRemove` is left out: what was adopted is only let go when its manifest goes.
+/// Returns a manifest that adopts an object as it is. `onRemove` is left out: adopted objects are released by default.
 fn document(backend: &Name, name: &Name, unowned: &Unowned) -> String {
     let shown = unowned.size.to_string();
     let size = match shown.parse::<Size>() {
         Ok(size) if size == unowned.size => shown,
         _ => unowned.size.bytes().to_string(),
     };
-    // JSON's texts are YAML's too.
+    // JSON strings are YAML strings.
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let mut out = String::new();
     let _ = write!(
@@ -156,19 +159,19 @@ fn document(backend: &Name, name: &Name, unowned: &Unowned) -> String {
     out
 }
 
-/// Writes a file for each, all or none, and overwrites none.
+/// Writes a file per object: all files or none. Overwrites nothing.
 fn write(dir: &Path, backend: &Name, new: &[(&Name, &Unowned)]) -> Result<(), Failure> {
     let failed = |path: &Path, error: &dyn std::fmt::Display| {
         Failure::new(Exit::Failed, format!("{} cannot be written: {error}", path.display()))
     };
     fs::create_dir_all(dir).map_err(|error| failed(dir, &error))?;
     let path_of = |name: &Name| dir.join(format!("{name}.yaml"));
-    // Looked at before anything is written: all of them or none.
+    // Checked before anything is written: all of them or none.
     if let Some(there) = new.iter().map(|(name, _)| path_of(name)).find(|path| fs::symlink_metadata(path).is_ok()) {
-        return Err(Failure::new(Exit::Usage, format!("{} is there already", there.display()))
-            .hint("write into another directory, or move that file away; nothing was written"));
+        return Err(Failure::new(Exit::Usage, format!("{} already exists", there.display()))
+            .hint("nothing was written: choose another directory, or move that file"));
     }
-    // All are written before the first is seen.
+    // All are written before the first is moved to its place.
     let begin = |path: PathBuf, text: String| {
         let file = NewFile::begin(&path, 0o666).and_then(|file| file.write(text.as_bytes()).map(|()| file));
         file.map(|file| (path.clone(), file)).map_err(|error| failed(&path, &error))

@@ -1,8 +1,7 @@
-//! What GitHub shows beside the lines of a pull request: workflow commands on standard error.
+//! Annotations of a pull request: GitHub's workflow commands, on stderr.
 //!
-//! The form is that of
-//! <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>; the escapes are those that its runner
-//! undoes (`actions/toolkit`, `command.ts`).
+//! The form is that of <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>; the escapes are those
+//! that the runner decodes (`actions/toolkit`, `command.ts`).
 
 use std::path::Path;
 
@@ -12,7 +11,7 @@ use crate::model::{Kind, Reading, SourcePlace};
 use crate::plan::Plan;
 use crate::text::escape;
 
-/// Problems of manifests, as errors.
+/// Annotates problems of manifests as errors.
 pub(crate) fn problems(terminal: &Terminal, problems: &[Problem]) {
     for problem in problems {
         let hint = problem
@@ -24,7 +23,7 @@ pub(crate) fn problems(terminal: &Terminal, problems: &[Problem]) {
     }
 }
 
-/// What a plan does not do, and what deserves a second look, as warnings; backends that were not seen as errors.
+/// Annotates holds and warnings as warnings, and unobserved backends as errors.
 pub(crate) fn plan(terminal: &Terminal, plan: &Plan, reading: &Reading) {
     let commands = terminal.commands();
     for held in &plan.held {
@@ -57,7 +56,7 @@ fn say(terminal: &Terminal, level: &str, place: Option<&SourcePlace>, message: &
 
 fn command(level: &str, place: Option<&SourcePlace>, message: &str) -> String {
     let place = place.map(|place| {
-        // GitHub knows files by their path from the root of the repository, wherever the command runs.
+        // GitHub knows files by their path from the root of the repository, whatever the working directory.
         let in_repository = path_in_work_tree(Path::new(&*place.file));
         let file = in_repository.as_deref().and_then(Path::to_str).unwrap_or(&place.file);
         let file = file.strip_prefix("./").unwrap_or(file);

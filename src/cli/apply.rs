@@ -1,4 +1,4 @@
-//! `kiln apply`: makes it so.
+//! `kiln apply`: executes the plan.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::text::counted;
 #[expect(clippy::large_enum_variant, reason = "there is one of them for each run")]
 enum Place<'c> {
     Here(Setup),
-    /// Inside the process that has the store.
+    /// In the daemon that has the store.
     Daemon(&'c Daemon, ApplyRequest),
 }
 
@@ -39,7 +39,9 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
     let (reading, saved) = match saved::read(&source)? {
         Some(_) if args.prune => {
             let message = format!("{} is a saved plan, which was made with --prune or without it", source.display());
-            return Err(Failure::new(Exit::Usage, message).hint("plan anew: `kiln plan SPECS --prune --out FILE`"));
+            return Err(
+                Failure::new(Exit::Usage, message).hint("save a new plan: `kiln plan SPECS --prune --out FILE`")
+            );
         }
         Some(Saved { mut reading, plan, .. }) => {
             context.terminal.is_about_saved(&reading);
@@ -57,7 +59,7 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         Arc::new(Progress::new(context.terminal.clone(), reading.specs.clone(), json, args.yes, options.stop.clone()));
     let announcer = progress.clone();
     if let Err(error) = signals::listen(options.stop.clone(), move || announcer.announce_stop()) {
-        context.terminal.note(&format!("Ctrl-C will stop at once: {error}"));
+        context.terminal.note(&format!("Ctrl-C stops at once: {error}"));
     }
     let lines = json.then(|| Arc::new(Lines::begin(context.terminal.clone(), &reading, progress.clone())));
     let reporter: Arc<dyn Reporter> = match &lines {
@@ -73,34 +75,36 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
             Place::Daemon(daemon, ask) => remote::apply(daemon, ask, &options.stop, reporter).await,
         }
     });
-    progress.has_looked();
+    progress.end_observing();
     let report = match applied?? {
         Applied::Ran(report) => report,
         Applied::Invalid(problems) => {
-            let message = format!("the manifests have {} now; nothing was done", counted(problems.len(), "problem"));
-            return Err(Failure::new(Exit::Invalid, message).hint("`kiln check` shows each"));
+            let message = format!("the manifests have {}; nothing was changed", counted(problems.len(), "problem"));
+            return Err(Failure::new(Exit::Invalid, message).hint("`kiln check` lists them"));
         }
     };
     for breach in &report.breaches {
         context.terminal.error(
-            &format!("the plan breaks a rule of its own, and nothing of it was run: {breach}"),
-            Some("this is a bug in Kiln: please report it with the output of `kiln plan -o json`"),
+            &format!("the plan breaks a guarantee and was not run: {breach}"),
+            Some("this is a bug in Kiln: report it with the output of `kiln plan -o json`"),
         );
     }
     if let [object, ..] = report.unknown.as_slice() {
-        let message = format!("{object} is neither declared nor anything that the plan is about");
-        return Err(Failure::new(Exit::Usage, message).hint("nothing was done; `kiln plan` shows what there is to do"));
+        let message = format!("{object} is neither declared nor in the plan");
+        return Err(Failure::new(Exit::Usage, message).hint("nothing was changed; `kiln plan` shows the whole plan"));
     }
     for what in &report.refused {
         context.terminal.note(what);
     }
     if !report.refused.is_empty() {
         let (message, fix) = match options.saved {
-            Some(_) => (
-                "the saved plan no longer holds, and nothing was done",
-                "look at what is to be done now with `kiln plan`, and save that with `--out FILE`",
+            Some(_) => {
+                ("the saved plan no longer holds; nothing was changed", "save a new plan: `kiln plan --out FILE`")
+            }
+            None => (
+                "the approved set is not the one that waits; nothing was changed",
+                "`kiln plan` shows the set that waits and its digest",
             ),
-            None => ("what was approved is not what waits, and nothing was done", "`kiln plan` shows what waits now"),
         };
         context.terminal.error(message, Some(fix));
     }
@@ -120,11 +124,11 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
     Ok(exit)
 }
 
-/// What was not asked for, in one line.
+/// Returns what was not selected, in one line.
 fn left_out((steps, held): (usize, usize)) -> Option<String> {
     let steps = (steps > 0).then(|| match steps {
-        1 => "1 other step was not asked for".to_owned(),
-        _ => format!("{steps} other steps were not asked for"),
+        1 => "1 other step was not selected".to_owned(),
+        _ => format!("{steps} other steps were not selected"),
     });
     let held = (held > 0).then(|| match held {
         1 => "1 other object is held".to_owned(),
@@ -134,7 +138,7 @@ fn left_out((steps, held): (usize, usize)) -> Option<String> {
     (!parts.is_empty()).then(|| format!("{}: `kiln plan` shows all", parts.join("; ")))
 }
 
-/// The reading of manifests, which must be good.
+/// Reads manifests that must be valid.
 fn declared(context: &Context, source: &Path, json: bool, prune: bool) -> Result<Arc<Reading>, Failure> {
     let mut loaded = context.read_specs(source)?;
     if prune {
@@ -164,7 +168,7 @@ fn summary_line(report: &Report, exit: Exit, commands: &Commands) -> Summary {
     }
 }
 
-/// What the run found to be held that the plan did not know, and a last line with the counts; nothing where the plan said it all.
+/// Returns the holds that the run found and the plan did not show, and a last line with the counts; nothing if the plan said it all.
 fn summary(report: &Report, progress: &Progress, commands: &Commands) -> String {
     let mut out = String::new();
     let held: Vec<HeldView> =
@@ -183,7 +187,7 @@ fn summary(report: &Report, progress: &Progress, commands: &Commands) -> String 
     }
     let mut counts = vec![format!("{} done", counted(*changed, "step"))];
     for (count, what) in
-        [(*unchanged, "so already"), (failed.len(), "failed"), (*skipped, "not begun"), (held.len(), "held")]
+        [(*unchanged, "unchanged"), (failed.len(), "failed"), (*skipped, "not started"), (held.len(), "held")]
     {
         if count > 0 {
             counts.push(format!("{count} {what}"));

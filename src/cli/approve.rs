@@ -1,4 +1,4 @@
-//! `kiln approve`: a person's yes to what waits under a digest.
+//! `kiln approve`: approves the set that waits under a digest.
 
 use super::args::ApproveArgs;
 use super::context::Context;
@@ -8,5 +8,5 @@ use super::person::person;
 use crate::engine::Operation;
 
 pub(crate) fn approve(context: &Context, args: ApproveArgs) -> Result<Exit, Failure> {
-    context.act_and_say(&args.specs.specs, Operation::Approve(args.digest, person()))
+    context.operate_and_print(&args.specs.specs, Operation::Approve(args.digest, person()))
 }

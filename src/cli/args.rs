@@ -1,4 +1,4 @@
-//! The command line, as typed: commands, options, and their help.
+//! The command line: commands, options, and their help.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use super::exit;
 use crate::model::{ImageFormat, Kind, Name, ObjectId, Owner, Seconds};
 use crate::report::Commands;
 
-/// Keeps block storage in the shape that a directory of YAML files declares.
+/// Make block storage match the YAML manifests in a directory
 #[derive(Debug, Parser)]
 #[command(name = "kiln", version, arg_required_else_help = true, subcommand_required = true)]
 #[command(disable_help_subcommand = true, after_help = exit::TABLE, max_term_width = 110)]
@@ -24,12 +24,12 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// What commands that are printed must carry to mean what this one does. What comes from the environment is written out as well: it
-    /// may not be set where they are pasted.
+    /// Returns the options that printed commands must carry to mean what this one does. Options from the environment are written out:
+    /// they may not be set where the command is pasted.
     pub(crate) fn commands(&self) -> Commands {
         let (specs, prune, only) = match &self.command {
             Command::Apply(args) => {
-                // What cannot be split is refused before anything is printed.
+                // Arguments that cannot be split are refused before anything is printed.
                 let (specs, only) = args.split().unwrap_or_else(|_| (args.specs.clone(), BTreeSet::new()));
                 (Some(specs), args.prune, only.into_iter().collect())
             }
@@ -51,7 +51,7 @@ impl Cli {
 }
 
 impl Command {
-    /// SPECS, of a command that takes it.
+    /// Returns SPECS, for a command that takes it.
     fn specs(&self) -> Option<&PathBuf> {
         match self {
             Command::Check(args) => Some(&args.specs.specs),
@@ -81,26 +81,25 @@ impl Command {
     }
 }
 
-/// SPECS, where none is given.
+/// The default of SPECS.
 const SPECS: &str = "./specs";
-/// The store, where none is given.
+/// The default of `--state`.
 const STATE: &str = "./state";
 
 /// Options of every command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// The store: what Kiln remembers between runs
+    /// Directory of the store: records, journal and lock
     #[arg(long, global = true, value_name = "DIR", env = "KILN_STATE", default_value = STATE)]
     pub(crate) state: PathBuf,
-    /// What manifests may reach on this host; without it /etc/kiln/kiln.toml, if that is there
+    /// Host configuration: what manifests may use on this host; default /etc/kiln/kiln.toml, if it exists
     #[arg(long, global = true, value_name = "FILE", env = "KILN_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// What to log on standard error: off, error, warn, info, debug, trace, or `target=level,…`; without it, warn, and of `watch`
-    /// what it does as well
+    /// Log filter for stderr: off, error, warn, info, debug, trace, or `target=level,…`; default warn, and for `watch` kiln=info,warn
     #[arg(long, global = true, value_name = "FILTER")]
     pub(crate) log: Option<String>,
-    /// The form of the log
+    /// Format of the log
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
     /// When to use colour; NO_COLOR is respected
@@ -123,69 +122,69 @@ pub(crate) enum ColorChoice {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Write a Stack with a fresh id and a commented example
+    /// Write a Stack with a new id and a commented example
     Init(InitArgs),
-    /// Read and validate the manifests; touches no backend
+    /// Validate the manifests; contacts no backend
     Check(CheckArgs),
-    /// Show what apply would do; changes nothing
+    /// Show the steps that apply would execute; changes nothing
     Plan(PlanArgs),
-    /// Do it; asks first only if a step cannot be undone
+    /// Execute the plan; asks for confirmation only if a step cannot be undone
     Apply(ApplyArgs),
-    /// Keep doing it: reconcile on every change, every interval, and on request
+    /// Run the daemon: reconcile on every change, at every interval, and on request
     Watch(WatchArgs),
-    /// Show what is declared and what is there
+    /// List objects with their condition
     Get(GetArgs),
-    /// Show one object: spec, what is there, condition and why, recent history
+    /// Show one object: spec, observed state, condition, and recent history
     Describe(DescribeArgs),
-    /// Show the whole at a glance: the daemon, the backends, what is held and how to let it go
+    /// Show a summary: the daemon, the backends, held objects with their fixes, orphans
     Status(StatusArgs),
-    /// Show what was done, when, for which revision, with what outcome
+    /// Show executed steps: when, for which revision, with which outcome
     Log(LogArgs),
-    /// List, bring back or destroy what was removed
+    /// List, restore or purge removed objects
     #[command(subcommand)]
     Trash(TrashCommand),
-    /// Say yes to what waits under a digest, exactly that; the next run carries it out
+    /// Approve exactly the set that waits under a digest; the next run executes it
     Approve(ApproveArgs),
-    /// Leave an object, or everything, as it is: whatever is to be done is held
+    /// Hold every step on an object, or on everything, until it is resumed
     Suspend(SuspendArgs),
     /// End a suspension
     Resume(ResumeArgs),
-    /// Give up an object that is lost, or accept a backend as it is now
+    /// Give up a lost object, or accept a backend as it is now
     Forget(ForgetArgs),
-    /// List what nobody owns on a backend, write manifests that take it over; or take over the objects of another owner
+    /// List objects without an owner and write manifests that adopt them, or adopt the objects of another owner
     Adopt(AdoptArgs),
-    /// Write volumes and snapshots into image files
+    /// Export volumes and snapshots to image files
     #[command(subcommand)]
     Image(ImageCommand),
-    /// Say what is wrong, each with what mends it; changes nothing
+    /// List problems, each with its fix; changes nothing
     Doctor(DoctorArgs),
     /// Print the JSON Schema of manifests, for editors
     Schema(SchemaArgs),
     /// Explain a field of the manifests
     Explain(ExplainArgs),
-    /// Print the manual page, or write those of all commands
+    /// Print the manual page, or write the pages of all commands
     Man(ManArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
 }
 
-/// Where manifests are, as the first argument.
+/// SPECS as the first argument.
 #[derive(Debug, Args)]
 pub(crate) struct SpecsArgument {
-    /// Directory or file with manifests; `-` for standard input
+    /// Directory or file with manifests; `-` for stdin
     #[arg(value_name = "SPECS", env = "KILN_SPECS", default_value = SPECS)]
     pub(crate) specs: PathBuf,
 }
 
-/// Where manifests are, as an option.
+/// SPECS as an option.
 #[derive(Debug, Args)]
 pub(crate) struct SpecsOption {
-    /// Directory or file with manifests; `-` for standard input
+    /// Directory or file with manifests; `-` for stdin
     #[arg(long = "specs", value_name = "SPECS", env = "KILN_SPECS", default_value = SPECS)]
     pub(crate) specs: PathBuf,
 }
 
-/// How data is printed.
+/// The output formats of most commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people
@@ -196,7 +195,7 @@ pub(crate) enum Format {
 
 #[derive(Debug, Args)]
 pub(crate) struct Output {
-    /// How data is printed
+    /// Output format
     #[arg(short = 'o', long = "output", value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
     pub(crate) format: Format,
 }
@@ -207,7 +206,7 @@ impl Output {
     }
 }
 
-/// Whose form of annotations is written to standard error besides.
+/// The forms of CI annotations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Annotations {
     /// Workflow commands of GitHub Actions
@@ -216,7 +215,7 @@ pub(crate) enum Annotations {
 
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
-    /// Where to write `kiln.yaml`; made if it is not there. A directory that holds manifests is refused
+    /// Directory for `kiln.yaml`, created if missing; a directory with manifests is refused
     #[arg(value_name = "DIR", default_value = "./specs")]
     pub(crate) dir: PathBuf,
 }
@@ -225,21 +224,21 @@ pub(crate) struct InitArgs {
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) specs: SpecsArgument,
-    /// Write what a CI shows beside the lines of a pull request to standard error
+    /// Write annotations for a pull request to stderr
     #[arg(long, value_enum, value_name = "CI")]
     pub(crate) annotations: Option<Annotations>,
     #[command(flatten)]
     pub(crate) output: Output,
 }
 
-/// How `plan` prints.
+/// The output formats of `plan`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PlanFormat {
     /// For people
     Text,
     /// For programs
     Json,
-    /// For pull requests: bytes at risk and clients hit in the first line
+    /// For pull requests: the first line gives the bytes at risk and the steps that disrupt clients
     Markdown,
 }
 
@@ -247,44 +246,44 @@ pub(crate) enum PlanFormat {
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) specs: SpecsArgument,
-    /// Save the plan here: `kiln apply FILE` then does exactly that, or refuses
+    /// Save the plan: `kiln apply FILE` then executes exactly this plan, or refuses
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Remove also what a file or standard input does not name, as of a directory
+    /// Also remove objects that a file or stdin does not declare, as for a directory
     #[arg(long)]
     pub(crate) prune: bool,
-    /// End with 3 if changes are pending
+    /// Exit with 3 if changes are pending
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
-    /// Do not end with 4 because something is held
+    /// Do not exit with 4 if objects are held
     #[arg(long)]
     pub(crate) allow_held: bool,
-    /// Write what a CI shows beside the lines of a pull request to standard error
+    /// Write annotations for a pull request to stderr
     #[arg(long, value_enum, value_name = "CI")]
     pub(crate) annotations: Option<Annotations>,
-    /// How the plan is printed
+    /// Output format
     #[arg(short = 'o', long = "output", value_enum, value_name = "FORMAT", default_value_t = PlanFormat::Text)]
     pub(crate) format: PlanFormat,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
-    /// Manifests (a directory, a file, or `-`) or a saved plan, and objects as KIND/NAME: only these then, and what they need
+    /// Manifests (a directory, a file, or `-`) or a saved plan, then objects as KIND/NAME: only these and what they need
     #[arg(value_name = "SPECS|PLAN-FILE|KIND/NAME")]
     pub(crate) what: Vec<PathBuf>,
-    /// What SPECS is where it is not the first argument. Not shown: for this command it is the first argument
+    /// SPECS, if it is not the first argument. Hidden: this command takes it as its first argument
     #[arg(long = "specs", value_name = "SPECS", env = "KILN_SPECS", default_value = SPECS, hide = true)]
     pub(crate) specs: PathBuf,
-    /// Do not ask about steps that cannot be undone
+    /// Do not ask for confirmation of irreversible steps
     #[arg(long, short = 'y')]
     pub(crate) yes: bool,
-    /// Remove also what a file or standard input does not name, as of a directory
+    /// Also remove objects that a file or stdin does not declare, as for a directory
     #[arg(long)]
     pub(crate) prune: bool,
-    /// Let the removals go that wait under this digest, exactly as `kiln plan` showed them
+    /// Approve the set that waits under this digest, exactly as `kiln plan` showed it
     #[arg(long, value_name = "DIGEST")]
     pub(crate) approve: Vec<String>,
-    /// Do not end with 4 because something is held
+    /// Do not exit with 4 if objects are held
     #[arg(long)]
     pub(crate) allow_held: bool,
     #[command(flatten)]
@@ -292,8 +291,8 @@ pub(crate) struct ApplyArgs {
 }
 
 impl ApplyArgs {
-    /// Where the specs are, and which objects are asked for. The first argument is an object only if it has the form of one, with
-    /// a kind that there is, and no file or directory of that name is there.
+    /// Splits the arguments into SPECS and the selected objects. The first argument is an object only if it reads as KIND/NAME with a
+    /// known kind and no file or directory has that name.
     ///
     /// # Errors
     /// One sentence about an argument that is neither.
@@ -320,7 +319,7 @@ impl ApplyArgs {
 }
 
 fn as_object(text: &std::path::Path) -> Result<ObjectId, String> {
-    parse_object(text.to_str().ok_or_else(|| format!("{text:?} is no KIND/NAME"))?)
+    parse_object(text.to_str().ok_or_else(|| format!("{text:?} is not KIND/NAME"))?)
 }
 
 #[derive(Debug, Args)]
@@ -328,17 +327,17 @@ pub(crate) struct WatchArgs {
     /// Directory or file with manifests
     #[arg(value_name = "SPECS", env = "KILN_SPECS", default_value = SPECS)]
     pub(crate) specs: PathBuf,
-    /// Answer /metrics, /healthz and /readyz at this address over TCP: 127.0.0.1:9641; port 0 takes a free one. What others can reach
-    /// takes TLS and a token
+    /// Serve /metrics, /healthz and /readyz at this TCP address: 127.0.0.1:9641; port 0 takes a free port. A non-loopback address
+    /// needs TLS and a token
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = parse_address)]
     pub(crate) listen: Option<SocketAddr>,
-    /// The certificate for --listen, and what vouches for it, as PEM
+    /// Certificate chain for --listen, as PEM
     #[arg(long, value_name = "FILE", requires = "listen")]
     pub(crate) tls_cert: Option<PathBuf>,
-    /// The key of the certificate, as PEM; its mode must keep others out
+    /// Key of the certificate, as PEM; only its owner may read the file
     #[arg(long, value_name = "FILE", requires = "listen")]
     pub(crate) tls_key: Option<PathBuf>,
-    /// Answer only who knows the token in this file (Authorization: Bearer …); its mode must keep others out
+    /// File with the token that clients must send (Authorization: Bearer …); only its owner may read the file
     #[arg(long, value_name = "FILE", requires = "listen")]
     pub(crate) token_file: Option<PathBuf>,
 }
@@ -351,55 +350,55 @@ pub(crate) struct StatusArgs {
     pub(crate) output: Output,
 }
 
-/// How `get` prints.
+/// The output formats of `get`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum GetFormat {
-    /// A table
+    /// Table
     Table,
-    /// An array of objects
+    /// JSON array of objects
     Json,
-    /// `kind/name`, one a line
+    /// `kind/name`, one per line
     Name,
-    /// A table with more columns
+    /// Table with more columns
     Wide,
-    /// As json, in YAML
+    /// The JSON array in YAML
     Yaml,
 }
 
-/// How `describe` prints.
+/// The output formats of `describe`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DescribeFormat {
     /// For people
     Text,
-    /// The object, with its history
+    /// The object with its history
     Json,
-    /// As json, in YAML
+    /// The same in YAML
     Yaml,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
-    /// volume, snapshot, export or backend, and of these perhaps only one; without it all but backends
+    /// volume, snapshot, export or backend, optionally with /NAME; default: all except backends
     #[arg(value_name = "KIND[/NAME]")]
     pub(crate) what: Option<Selector>,
-    /// Only what has this label; repeated: all of these
+    /// Only objects with this label; repeat it to require several
     #[arg(short = 'l', long = "label", value_name = "LABEL=VALUE", value_parser = parse_label)]
     pub(crate) labels: Vec<(String, String)>,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
-    /// How data is printed
+    /// Output format
     #[arg(short = 'o', long = "output", value_enum, value_name = "FORMAT", default_value_t = GetFormat::Table)]
     pub(crate) format: GetFormat,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DescribeArgs {
-    /// Which object
+    /// The object, as KIND/NAME
     #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
     pub(crate) what: ObjectId,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
-    /// How data is printed
+    /// Output format
     #[arg(short = 'o', long = "output", value_enum, value_name = "FORMAT", default_value_t = DescribeFormat::Text)]
     pub(crate) format: DescribeFormat,
 }
@@ -414,7 +413,7 @@ pub(crate) struct DoctorArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// A kind, or a field by its path: volume, volume.spec.size; without it the kinds
+    /// A kind, or the path of a field: volume, volume.spec.size; default: list the kinds
     #[arg(value_name = "PATH")]
     pub(crate) path: Option<String>,
     #[command(flatten)]
@@ -423,17 +422,17 @@ pub(crate) struct ExplainArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
-    /// Writes the page of every command into this directory, as kiln.1, kiln-plan.1, …
+    /// Write the pages of all commands to this directory, as kiln.1, kiln-plan.1, …
     #[arg(long, value_name = "DIR")]
     pub(crate) all: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
-    /// Only of this object
+    /// Only entries of this object, as KIND/NAME
     #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
     pub(crate) what: Option<ObjectId>,
-    /// At most so many lines, the newest
+    /// The number of entries, newest last
     #[arg(short = 'n', long = "lines", value_name = "N", default_value_t = 50)]
     pub(crate) lines: usize,
     #[command(flatten)]
@@ -442,11 +441,11 @@ pub(crate) struct LogArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrashCommand {
-    /// Show what is in the trash, and until when
+    /// List the objects in the trash with their expiry
     List(TrashListArgs),
-    /// Bring an object back; a volume brings the snapshots that went with it
+    /// Restore an object; a volume restores the snapshots that were removed with it
     Restore(TrashRestoreArgs),
-    /// Destroy what is past its time, or one object by its name; asks first
+    /// Destroy expired objects, or one object by its name; asks for confirmation of a named one
     Purge(TrashPurgeArgs),
 }
 
@@ -460,7 +459,7 @@ pub(crate) struct TrashListArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct TrashRestoreArgs {
-    /// Which object
+    /// The object, as KIND/NAME
     #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
     pub(crate) what: ObjectId,
     #[command(flatten)]
@@ -469,10 +468,10 @@ pub(crate) struct TrashRestoreArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct TrashPurgeArgs {
-    /// Which object, past its time or not
+    /// The object, as KIND/NAME, expired or not; default: all expired objects
     #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
     pub(crate) what: Option<ObjectId>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short = 'y')]
     pub(crate) yes: bool,
     #[command(flatten)]
@@ -481,7 +480,7 @@ pub(crate) struct TrashPurgeArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ForgetArgs {
-    /// A lost volume or snapshot (its name is then free for an empty one), or backend/NAME (accepts the pool as it is seen)
+    /// A lost volume or snapshot (frees its name for an empty one), or backend/NAME (accepts the pool as it is observed)
     #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
     pub(crate) what: ObjectId,
     #[command(flatten)]
@@ -490,7 +489,7 @@ pub(crate) struct ForgetArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ApproveArgs {
-    /// As `kiln plan` shows it
+    /// The digest, as `kiln plan` shows it
     #[arg(value_name = "DIGEST")]
     pub(crate) digest: String,
     #[command(flatten)]
@@ -499,13 +498,13 @@ pub(crate) struct ApproveArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SuspendArgs {
-    /// A volume, snapshot or export; without it everything of this Stack
+    /// A volume, snapshot or export; default: everything of this Stack
     #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
     pub(crate) what: Option<ObjectId>,
-    /// Why: shown to everyone who looks
+    /// The reason, shown with every object that the suspension holds
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: String,
-    /// For how long: 30s, 15m, 12h, 7d; without it until it is resumed
+    /// The duration: 30s, 15m, 12h, 7d; default: until it is resumed
     #[arg(long = "for", value_name = "TIME")]
     pub(crate) length: Option<Seconds>,
     #[command(flatten)]
@@ -514,21 +513,21 @@ pub(crate) struct SuspendArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ResumeArgs {
-    /// Which object; without it, what was suspended without one
+    /// The object; default: end the suspension of everything
     #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
     pub(crate) what: Option<ObjectId>,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
 }
 
-/// How `adopt` prints what nobody owns.
+/// The output formats of `adopt`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum AdoptFormat {
-    /// A table
+    /// Table
     Text,
-    /// An array of objects
+    /// JSON array of objects
     Json,
-    /// Manifests that take them over
+    /// Manifests that adopt the objects
     Yaml,
 }
 
@@ -537,13 +536,13 @@ pub(crate) struct AdoptArgs {
     /// The declared Backend
     #[arg(value_name = "BACKEND")]
     pub(crate) backend: Name,
-    /// Takes over the objects of this owner, under their names and uids
+    /// Adopt the objects of this owner, with their names and uids
     #[arg(long, value_name = "OLD")]
     pub(crate) from_owner: Option<Owner>,
-    /// Writes a manifest for each object that nobody owns into this directory; overwrites nothing
+    /// Write a manifest for each object without an owner to this directory; overwrites nothing
     #[arg(long, value_name = "DIR", conflicts_with = "from_owner")]
     pub(crate) write: Option<PathBuf>,
-    /// How what nobody owns is printed
+    /// Output format
     #[arg(short = 'o', long = "output", value_enum, value_name = "FORMAT", default_value_t = AdoptFormat::Text)]
     #[arg(conflicts_with = "from_owner")]
     pub(crate) format: AdoptFormat,
@@ -553,14 +552,14 @@ pub(crate) struct AdoptArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
-    /// Write a volume or snapshot into an image file, whole or not at all; a volume that is open for writing is refused
+    /// Export a volume or snapshot to an image file, complete or not at all; a volume that is open for writing is refused
     Export(ImageExportArgs),
 }
 
-/// The format of an image file.
+/// The formats of image files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ImageFormatChoice {
-    /// The bytes of the disk, with holes where it has them
+    /// The bytes of the disk; unused blocks become holes
     Raw,
     /// QEMU's format; needs qemu-img
     Qcow2,
@@ -580,13 +579,13 @@ pub(crate) struct ImageExportArgs {
     /// volume/NAME or snapshot/NAME
     #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
     pub(crate) what: ObjectId,
-    /// The file to make
+    /// The file to create
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// Its format; never guessed
+    /// Its format; required, never guessed
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: ImageFormatChoice,
-    /// Replace a file of that name
+    /// Replace an existing file
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]
@@ -595,18 +594,18 @@ pub(crate) struct ImageExportArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
-    /// Only of this kind
+    /// Only the schema of this kind
     #[arg(value_name = "KIND", value_parser = parse_kind)]
     pub(crate) kind: Option<Kind>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
-    /// Which shell
+    /// The shell
     pub(crate) shell: Shell,
 }
 
-/// `volumes`, or `volume/db`.
+/// A kind, or an object of it: `volumes`, or `volume/db`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Selector {
     pub(crate) kind: Kind,
@@ -618,20 +617,20 @@ pub(crate) fn parse_kind(text: &str) -> Result<Kind, String> {
         let known = Kind::ALL.map(Kind::as_lower);
         let near = known.into_iter().find(|kind| strsim::damerau_levenshtein(kind, &text.to_ascii_lowercase()) <= 2);
         match near {
-            Some(kind) => format!("there is no kind {text:?}; did you mean {kind:?}?"),
-            None => format!("there is no kind {text:?}; known are {}", known.join(", ")),
+            Some(kind) => format!("unknown kind {text:?}; did you mean {kind:?}?"),
+            None => format!("unknown kind {text:?}; the kinds are {}", known.join(", ")),
         }
     })
 }
 
 fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "an IP address and a port are meant: 127.0.0.1:9641, [::1]:9641".to_owned())
+    text.parse().map_err(|_| "not an IP address with a port, such as 127.0.0.1:9641 or [::1]:9641".to_owned())
 }
 
 fn parse_label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(format!("{text:?} is not of the form label=value")),
+        _ => Err(format!("{text:?} is not LABEL=VALUE")),
     }
 }
 
@@ -653,7 +652,7 @@ fn parse_object(text: &str) -> Result<ObjectId, String> {
     let Selector { kind, name } = text.parse()?;
     match name {
         Some(name) => Ok(ObjectId { kind, name }),
-        None => Err(format!("a kind alone is not enough: write {}/NAME", kind.as_lower())),
+        None => Err(format!("{text:?} is a kind without a name: write {}/NAME", kind.as_lower())),
     }
 }
 

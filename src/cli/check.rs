@@ -1,4 +1,4 @@
-//! `kiln check`: reads and validates the manifests; touches no backend.
+//! `kiln check`: validates the manifests; contacts no backend.
 
 use serde::Serialize;
 
@@ -25,7 +25,7 @@ pub(crate) fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure
         return Ok(Exit::Invalid.when(!loaded.problems.is_empty()));
     }
     if loaded.problems.is_empty() {
-        context.terminal.line(&format!("{}, no problem", counted(documents(&loaded.reading.specs), "document")));
+        context.terminal.line(&format!("{}, no problems", counted(documents(&loaded.reading.specs), "document")));
         return Ok(Exit::Done);
     }
     let mut failure = context.show_problems(&loaded.problems);

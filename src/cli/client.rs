@@ -1,4 +1,4 @@
-//! Asking the daemon that has the store, by its control socket.
+//! The client of the daemon that has the store, over its control socket.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -21,38 +21,38 @@ use super::exit::Exit;
 use super::failure::Failure;
 use crate::daemon::protocol::{DaemonView, HEADER, SOCKET, VERSION};
 
-/// A daemon that turns answers within milliseconds; the host may be busy.
+/// How long a daemon may take to answer. A healthy one answers within milliseconds; the host may be busy.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Between two tries to get into a full queue.
+/// The time between two attempts to enter a full accept queue.
 const QUEUED: Duration = Duration::from_millis(20);
 
 /// A daemon that has answered.
 #[derive(Debug, Clone)]
 pub(crate) struct Daemon {
     state: PathBuf,
-    /// What it said of itself.
+    /// Its description of itself.
     pub(crate) view: DaemonView,
 }
 
-/// Who has the store.
+/// What holds the store.
 #[derive(Debug, Clone)]
 pub(crate) enum Holder {
     /// No daemon.
     None,
-    /// This one.
+    /// This daemon.
     Daemon(Box<Daemon>),
-    /// One that does not answer as it should. The sentence says why.
+    /// A daemon that does not answer correctly, with the cause in one sentence.
     Mute(String),
-    /// Nobody knows: this user may not look.
+    /// Unknown: this user may not read the directory of the store.
     Barred,
 }
 
 impl Holder {
-    /// Looks for the daemon that has the store in `state`. A socket that nobody serves is no obstacle.
+    /// Finds the daemon that has the store in `state`. A socket without a server is ignored.
     ///
     /// # Errors
-    /// Exit code 1 if the host gives no event loop.
+    /// Exit code 1 if the host provides no event loop.
     pub(crate) fn find(state: &Path) -> Result<Self, Failure> {
         match state.join(SOCKET).try_exists() {
             Ok(true) => {}
@@ -64,9 +64,9 @@ impl Holder {
                 Ok(Ok(stream)) => stream,
                 Ok(Err(error)) if error.kind() == ErrorKind::PermissionDenied => return Holder::Barred,
                 Ok(Err(_)) => return Holder::None,
-                Err(_) => return Holder::Mute(format!("it has taken no connection for {} s", PATIENCE.as_secs())),
+                Err(_) => return Holder::Mute(format!("it accepted no connection for {} s", PATIENCE.as_secs())),
             };
-            if let Err(why) = believe(state, &stream) {
+            if let Err(why) = check_peer(state, &stream) {
                 return Holder::Mute(why);
             }
             let asked = tokio::time::timeout(PATIENCE, ask(stream, Method::GET, "/v1/daemon", Bytes::new()));
@@ -84,16 +84,16 @@ impl Holder {
 }
 
 impl Daemon {
-    /// Asks for something, with all the time that it takes.
+    /// Sends a GET request and waits for the answer without a limit.
     ///
     /// # Errors
-    /// Exit code 7: the daemon went away, or refuses.
+    /// Exit code 7 if the daemon stops or refuses.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let response = self.send(Method::GET, path, Bytes::new()).await?;
         read(response).await.map_err(|why| self.trouble(&why))
     }
 
-    /// Sends something, and reads the answer.
+    /// Sends a POST request and returns the answer.
     ///
     /// # Errors
     /// As [`Daemon::get`].
@@ -102,7 +102,7 @@ impl Daemon {
         read(response).await.map_err(|why| self.trouble(&why))
     }
 
-    /// Sends something whose answer comes bit by bit, or that has none.
+    /// Sends a POST request whose answer is a stream or empty.
     ///
     /// # Errors
     /// As [`Daemon::get`].
@@ -116,28 +116,28 @@ impl Daemon {
         ask(stream, method, path, body).await.map_err(|why| self.trouble(&why))
     }
 
-    /// That it did not do what it was asked for.
+    /// Returns the failure of a request that was not answered as expected.
     pub(crate) fn trouble(&self, why: &str) -> Failure {
-        let message = format!("the daemon {} that has the store did not answer: {why}", self.view.pid);
-        Failure::new(Exit::Store, message).hint("look at its log; the command can be given again")
+        let message = format!("the daemon (process {}) that has the store did not answer: {why}", self.view.pid);
+        Failure::new(Exit::Store, message).hint("see its log, then run the command again")
     }
 }
 
 async fn connect(state: &Path) -> std::io::Result<UnixStream> {
-    // The name of a socket has 107 bytes at most; that of a directory may have more.
+    // The name of a socket has at most 107 bytes; the path of its directory may be longer.
     let directory = File::open(state)?;
     let path = format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd());
     loop {
         match UnixStream::connect(&path).await {
-            // The queue of those who wait to be taken is full: that is a daemon with many clients, and not none.
+            // A full accept queue means a daemon with many clients, not a missing one.
             Err(error) if error.kind() == ErrorKind::WouldBlock => tokio::time::sleep(QUEUED).await,
             other => return other,
         }
     }
 }
 
-/// Whether who serves the socket is one of those who could write the store as well: this user, root, or whose directory it is.
-fn believe(state: &Path, stream: &UnixStream) -> Result<(), String> {
+/// Checks that the server of the socket could write the store too: this user, root, or the owner of the directory.
+fn check_peer(state: &Path, stream: &UnixStream) -> Result<(), String> {
     let served_by = stream.peer_cred().map_err(|error| error.to_string())?.uid();
     let own = rustix::process::geteuid().as_raw();
     let owner = std::fs::metadata(state).map_err(|error| error.to_string())?.uid();
@@ -150,7 +150,7 @@ fn believe(state: &Path, stream: &UnixStream) -> Result<(), String> {
 async fn ask(stream: UnixStream, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, String> {
     let say = |error: hyper::Error| error.to_string();
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(say)?;
-    // It ends when the answer has been read, or let go of.
+    // The task ends when the answer was read or dropped.
     tokio::spawn(connection);
     let request = Request::builder()
         .method(method)

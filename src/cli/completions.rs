@@ -1,4 +1,4 @@
-//! `kiln completions`: what a shell needs to complete commands and options.
+//! `kiln completions`: prints the completion script of a shell.
 
 use clap::CommandFactory;
 

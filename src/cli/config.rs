@@ -1,4 +1,4 @@
-//! The operator's file, `/etc/kiln/kiln.toml`: what manifests may reach on this host besides what lies near them.
+//! The host configuration, `/etc/kiln/kiln.toml`: the paths that manifests may use besides those near them.
 //!
 //! ```toml
 //! [allow]
@@ -14,7 +14,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use crate::manifest::Allowed;
 
-/// Where it is, unless told.
+/// The default path.
 pub(crate) const DEFAULT: &str = "/etc/kiln/kiln.toml";
 
 #[derive(Debug, Default, Deserialize)]
@@ -27,14 +27,14 @@ struct Config {
 #[serde(default, deny_unknown_fields)]
 struct Allow {
     paths: Vec<PathBuf>,
-    /// Known, so that a file written for a later Kiln is good; commands are not run yet, whatever it allows.
+    /// Accepted, so that a file written for a later Kiln is valid; this version runs no commands.
     via: Vec<Vec<String>>,
 }
 
-/// Reads the operator's file: the one that is `named`, which must be there, or the default, which need not.
+/// Reads the host configuration: the `named` file, which must exist, or the default, which need not.
 ///
 /// # Errors
-/// Exit code 2: with a rule that is misspelt nobody can say what was meant to be allowed.
+/// Exit code 2 if the file is missing, unreadable or invalid: a misspelt rule must not allow or forbid something else.
 pub(crate) fn read(named: Option<&Path>) -> Result<Allowed, Failure> {
     let path = named.unwrap_or(Path::new(DEFAULT));
     let allowed = |paths| Allowed { paths, file: path.to_owned() };
@@ -42,15 +42,14 @@ pub(crate) fn read(named: Option<&Path>) -> Result<Allowed, Failure> {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => return Ok(allowed(Vec::new())),
         Err(error) => {
-            let message = format!("the configuration {} cannot be read: {error}", path.display());
-            return Err(
-                Failure::new(Exit::Usage, message).hint("name another with --config FILE, or let this user read it")
-            );
+            let message = format!("the host configuration {} cannot be read: {error}", path.display());
+            return Err(Failure::new(Exit::Usage, message)
+                .hint("pass another file with --config FILE, or make it readable by this user"));
         }
     };
     let wrong = |what: String| {
         Failure::new(Exit::Usage, format!("{}: {what}", path.display()))
-            .hint("known here: [allow] with paths = [\"/an/absolute/path\", …] and via = [[\"ssh\", \"*\"], …]")
+            .hint("allowed: [allow] with paths = [\"/an/absolute/path\", …] and via = [[\"ssh\", \"*\"], …]")
     };
     let Config { allow: Allow { paths, via } } = toml::from_str(&text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);

@@ -1,4 +1,4 @@
-//! What commands share: reading manifests, opening the store, running what waits.
+//! What commands share: reading manifests, opening the store, observing the backends.
 
 use std::cell::OnceCell;
 use std::io::Read;
@@ -23,80 +23,80 @@ use crate::report::history_of;
 use crate::store::{self, OpenedStore, Store, StoreCondition, StoreError};
 use crate::text::{counted, escape};
 
-/// What every command is given.
+/// The context of a command.
 pub(crate) struct Context {
-    /// Where it writes.
+    /// Where the command writes.
     pub(crate) terminal: Terminal,
     state: PathBuf,
-    /// The operator's file, where one is named.
+    /// The host configuration, if one is named.
     config: Option<PathBuf>,
-    /// Who has the store, once that was asked.
+    /// The holder of the store, once it was determined.
     holder: OnceCell<Holder>,
 }
 
-/// Whether problems of the manifests have been told.
+/// Whether problems of the manifests were printed already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum ProblemsPrinted {
     Already,
     NotYet,
 }
 
-/// What a look at everything came to.
-pub(crate) struct Looked {
-    /// What is declared.
+/// An overview with the reading that it was made for.
+pub(crate) struct OverviewWithReading {
+    /// The reading of the manifests.
     pub(crate) reading: Arc<Reading>,
-    /// What is there, and what would be done.
+    /// The observations and the plan.
     pub(crate) overview: Overview,
-    /// Whether the manifests have problems, in spite of which the daemon goes on with what they last said.
+    /// Exit code 5 if the manifests have problems and the daemon uses their last valid content.
     pub(crate) standing: Exit,
 }
 
-/// The store while it is opened for looking. It is waited for in any case: it leaves nothing behind only once it is done.
-pub(crate) struct LookedStore {
+/// The store while a thread opens it read-only. Dropping it waits for the thread, so that no file of the store stays open.
+pub(crate) struct OpeningStore {
     state: PathBuf,
-    /// Asked instead, where it has the store.
+    /// The daemon to ask instead, if one has the store.
     daemon: Option<Daemon>,
-    /// None where the host gives no thread: then it is opened when it is asked for.
-    looking: Option<JoinHandle<Result<Option<OpenedStore>, StoreError>>>,
+    /// The thread; none if the host provides none: then the store is opened on demand.
+    opening: Option<JoinHandle<Result<Option<OpenedStore>, StoreError>>>,
 }
 
-impl LookedStore {
+impl OpeningStore {
     fn begin(state: PathBuf, daemon: Option<Daemon>) -> Self {
         let (dir, asked) = (state.clone(), daemon.clone());
-        let look = move || look_at_store(&dir, asked.as_ref(), engine::JOURNAL);
-        let looking = std::thread::Builder::new().spawn(look).ok();
-        Self { state, daemon, looking }
+        let open = move || read_store(&dir, asked.as_ref(), engine::JOURNAL);
+        let opening = std::thread::Builder::new().spawn(open).ok();
+        Self { state, daemon, opening }
     }
 
-    /// What it came to.
+    /// Waits for the store and returns it.
     fn opened(mut self) -> Result<Option<OpenedStore>, StoreError> {
-        match self.looking.take() {
-            Some(looking) => looking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            None => look_at_store(&self.state, self.daemon.as_ref(), engine::JOURNAL),
+        match self.opening.take() {
+            Some(opening) => opening.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            None => read_store(&self.state, self.daemon.as_ref(), engine::JOURNAL),
         }
     }
 }
 
-impl Drop for LookedStore {
+impl Drop for OpeningStore {
     fn drop(&mut self) {
-        if let Some(looking) = self.looking.take() {
-            // Nobody asks any more what it came to.
-            let _ = looking.join();
+        if let Some(opening) = self.opening.take() {
+            // The result is no longer needed.
+            let _ = opening.join();
         }
     }
 }
 
-/// What the store has, from whoever has it.
-fn look_at_store(state: &Path, daemon: Option<&Daemon>, journal: usize) -> Result<Option<OpenedStore>, StoreError> {
+/// Reads the store read-only, through the daemon that has it if there is one.
+fn read_store(state: &Path, daemon: Option<&Daemon>, journal: usize) -> Result<Option<OpenedStore>, StoreError> {
     let Some(daemon) = daemon else { return store::open_read_only_with(state, journal) };
     let trouble = |failure: Failure| StoreError::Io { path: state.display().to_string(), message: failure.message };
     let path = format!("/v1/store?journal={journal}");
     let StoreAnswer { records, intents, journal } =
-        block_on(daemon.get::<StoreAnswer>(&path)).and_then(|told| told).map_err(trouble)?;
+        block_on(daemon.get::<StoreAnswer>(&path)).and_then(|answer| answer).map_err(trouble)?;
     Ok(Some(store::from_daemon(state, records, intents, &journal)))
 }
 
-/// The drivers that are built in.
+/// Connects the built-in drivers.
 pub(crate) struct BuiltIn;
 
 impl Connect for BuiltIn {
@@ -110,27 +110,29 @@ impl Context {
         Self { terminal, state, config, holder: OnceCell::new() }
     }
 
-    /// Who has the store.
+    /// Returns the holder of the store.
     ///
     /// # Errors
-    /// Exit code 1 if the host gives no event loop.
+    /// Exit code 1 if the host provides no event loop.
     pub(crate) fn holder(&self) -> Result<&Holder, Failure> {
         if let Some(holder) = self.holder.get() {
             return Ok(holder);
         }
         let found = Holder::find(&self.state)?;
         if let Holder::Mute(why) = &found {
-            let what = "the daemon that has the store does not answer as it should";
-            self.terminal.note(&format!("{what}: {why} (SIGTERM ends one that hangs, a second SIGTERM at once)"));
+            let what = "the daemon that has the store does not answer correctly";
+            self.terminal.note(&format!(
+                "{what}: {why} (stop a daemon that hangs with SIGTERM, a second SIGTERM stops it at once)"
+            ));
         }
         if matches!(found, Holder::Barred) {
             let state = self.state.display();
-            self.terminal.note(&format!("whether a daemon runs cannot be known: this user may not look into {state}"));
+            self.terminal.note(&format!("cannot tell whether a daemon runs: this user may not read {state}"));
         }
         Ok(self.holder.get_or_init(|| found))
     }
 
-    /// The daemon that has the store, if there is one.
+    /// Returns the daemon that has the store, if there is one.
     ///
     /// # Errors
     /// As [`Context::holder`].
@@ -142,29 +144,29 @@ impl Context {
         }
     }
 
-    /// The daemon that has the store, if it follows these manifests.
+    /// Returns the daemon that has the store, if it follows these manifests.
     pub(crate) fn daemon_of(&self, specs: &Path) -> Result<Option<&Daemon>, Failure> {
         let same = |daemon: &&Daemon| specs.as_os_str() != "-" && real(&daemon.view.specs) == real(specs);
         Ok(self.daemon()?.filter(same))
     }
 
-    /// What the operator allows manifests to reach.
+    /// Returns what the host configuration allows manifests to use.
     ///
     /// # Errors
-    /// Exit code 2 if the operator's file cannot be read.
+    /// Exit code 2 if the host configuration cannot be read.
     pub(crate) fn allowed(&self) -> Result<Allowed, Failure> {
         config::read(self.config.as_deref())
     }
 
-    /// Where the operator's file is, if one is named.
+    /// Returns the path of the host configuration, if one is named.
     pub(crate) fn config(&self) -> Option<&Path> {
         self.config.as_deref()
     }
 
-    /// Reads manifests, with whatever problems they have, and judges what they reach. `-` is standard input.
+    /// Reads manifests, with their problems, and applies the path policy. `-` is stdin.
     ///
     /// # Errors
-    /// Exit code 5 if standard input is no text, 2 if the operator's file cannot be read.
+    /// Exit code 5 if stdin is not UTF-8, 2 if the host configuration cannot be read.
     pub(crate) fn read_specs(&self, specs: &Path) -> Result<Loaded, Failure> {
         let allowed = self.allowed()?;
         let source =
@@ -175,51 +177,51 @@ impl Context {
         Ok(loaded)
     }
 
-    /// Judges what the specs of a saved plan reach, as if they lay in a directory of the working directory.
+    /// Applies the path policy to the specs of a saved plan, relative to the working directory.
     ///
     /// # Errors
-    /// Exit code 2 if the operator's file cannot be read.
+    /// Exit code 2 if the host configuration cannot be read.
     pub(crate) fn judge_saved_paths(&self, reading: &mut Reading) -> Result<(), Failure> {
         manifest::judge_saved_paths(reading, Path::new("."), &self.allowed()?);
         Ok(())
     }
 
-    /// Shows problems on standard error.
+    /// Prints problems to stderr, and returns the failure.
     pub(crate) fn show_problems(&self, problems: &[Problem]) -> Failure {
         for problem in problems {
-            // A problem makes the text in it safe itself: it knows which of its line breaks are its own.
+            // A problem escapes its own text: it knows which line breaks are its own.
             self.terminal.talk(&format!("{}\n", self.terminal.commands().complete(&problem.to_string())));
         }
-        let message = format!("the manifests have {}; nothing was done", counted(problems.len(), "problem"));
-        Failure::new(Exit::Invalid, message).hint("each is shown above with its file, line and column")
+        let message = format!("the manifests have {}; nothing was changed", counted(problems.len(), "problem"));
+        Failure::new(Exit::Invalid, message).hint("see the problems above, with file, line and column")
     }
 
-    /// Reads manifests while the store is opened for looking: where there is much, both take their time.
+    /// Reads manifests while the store is opened read-only on another thread: both take time if there is much to read.
     ///
     /// # Errors
     /// See [`Context::read_specs`].
-    pub(crate) fn read_specs_and_look(&self, specs: &Path) -> Result<(Loaded, LookedStore), Failure> {
-        let looking = self.begin_look()?;
-        Ok((self.read_specs(specs)?, looking))
+    pub(crate) fn read_specs_and_store(&self, specs: &Path) -> Result<(Loaded, OpeningStore), Failure> {
+        let store = self.begin_opening_store()?;
+        Ok((self.read_specs(specs)?, store))
     }
 
-    /// Begins to open the store for looking.
+    /// Begins to open the store read-only.
     ///
     /// # Errors
     /// As [`Context::holder`].
-    pub(crate) fn begin_look(&self) -> Result<LookedStore, Failure> {
-        Ok(LookedStore::begin(self.state.clone(), self.daemon()?.cloned()))
+    pub(crate) fn begin_opening_store(&self) -> Result<OpeningStore, Failure> {
+        Ok(OpeningStore::begin(self.state.clone(), self.daemon()?.cloned()))
     }
 
-    /// Reads manifests that must be good.
+    /// Reads manifests that must be valid.
     ///
     /// # Errors
-    /// Exit code 5 if they have any problem; all are shown then.
-    pub(crate) fn good_specs(&self, specs: &Path) -> Result<Arc<Reading>, Failure> {
-        self.good(self.read_specs(specs)?)
+    /// Exit code 5 if they have any problem; all problems are printed.
+    pub(crate) fn valid_specs(&self, specs: &Path) -> Result<Arc<Reading>, Failure> {
+        self.valid(self.read_specs(specs)?)
     }
 
-    fn good(&self, loaded: Loaded) -> Result<Arc<Reading>, Failure> {
+    fn valid(&self, loaded: Loaded) -> Result<Arc<Reading>, Failure> {
         if loaded.problems.is_empty() {
             Ok(Arc::new(loaded.reading))
         } else {
@@ -230,49 +232,47 @@ impl Context {
     /// Opens the store for writing.
     ///
     /// # Errors
-    /// Exit code 7.
+    /// Exit code 7 if the store cannot be used.
     pub(crate) fn open_store(&self) -> Result<Arc<dyn Store>, Failure> {
         let opened = store::open(&self.state, SystemClock.now())?;
         Ok(self.with_notes(opened))
     }
 
-    /// Returns the last entries of the journal, about one object or all. It is in the store alone: without it there is nothing to show,
-    /// and that is not the same as an empty one.
+    /// Returns the last entries of the journal, about one object or all. Only the store has it: a missing store has no entries, and an
+    /// unreadable one is an error.
     ///
     /// # Errors
-    /// Exit code 7 if the store, or the daemon that has it, gives no answer.
+    /// Exit code 7 if the store, or the daemon that has it, does not answer.
     pub(crate) fn journal(&self, what: Option<&ObjectId>, limit: usize) -> Result<Vec<JournalEntry>, Failure> {
         if let Some(daemon) = self.daemon()? {
             let about = what.map(|ObjectId { kind, name }| format!("&kind={}&name={name}", kind.as_lower()));
             return block_on(daemon.get(&format!("/v1/journal?limit={limit}{}", about.unwrap_or_default())))?;
         }
-        // The entries about one object may lie anywhere in it.
+        // Entries about one object may be anywhere in the journal.
         let read = if what.is_none() { limit } else { usize::MAX };
-        match self.look_store(read)? {
+        match self.open_store_read_only(read)? {
             None => Ok(Vec::new()),
             Some(store) => Ok(history_of(&store.journal(read)?, None, what, limit)),
         }
     }
 
-    /// Opens the store for looking; none if there is none yet.
-    fn look_store(&self, journal: usize) -> Result<Option<Arc<dyn Store>>, Failure> {
-        let Some(opened) = look_at_store(&self.state, None, journal)? else { return Ok(None) };
+    /// Opens the store read-only; none if it does not exist.
+    fn open_store_read_only(&self, journal: usize) -> Result<Option<Arc<dyn Store>>, Failure> {
+        let Some(opened) = read_store(&self.state, None, journal)? else { return Ok(None) };
         let fix = match opened.found {
             StoreCondition::Whole => return Ok(Some(self.with_notes(opened))),
-            StoreCondition::Unreadable => {
-                "run it as a user that may read the store, or give another store with --state DIR"
-            }
-            StoreCondition::Damaged => "`kiln apply` sets it aside and begins a new one: what was recorded is lost",
+            StoreCondition::Unreadable => "run as a user that may read the store, or use another store: --state DIR",
+            StoreCondition::Damaged => "`kiln apply` sets it aside and creates a new one; the journal is lost",
         };
         Err(Failure::new(Exit::Store, opened.notes.join("; ")).hint(fix))
     }
 
-    /// Opens the store for looking, with its notes for the caller.
+    /// Opens the store read-only, and leaves its notes to the caller.
     ///
     /// # Errors
-    /// Exit code 7.
-    pub(crate) fn look_store_quietly(&self) -> Result<Option<OpenedStore>, Failure> {
-        Ok(look_at_store(&self.state, self.daemon()?, engine::JOURNAL)?)
+    /// Exit code 7 if the store cannot be used.
+    pub(crate) fn open_store_quietly(&self) -> Result<Option<OpenedStore>, Failure> {
+        Ok(read_store(&self.state, self.daemon()?, engine::JOURNAL)?)
     }
 
     fn with_notes(&self, opened: OpenedStore) -> Arc<dyn Store> {
@@ -282,7 +282,7 @@ impl Context {
         opened.store
     }
 
-    /// A setup that writes.
+    /// Returns a setup that writes.
     ///
     /// # Errors
     /// Exit code 7 if the store cannot be used.
@@ -291,38 +291,38 @@ impl Context {
         Ok(Setup { reading, store, connect: Arc::new(BuiltIn), clock: Arc::new(SystemClock) })
     }
 
-    /// A setup that only looks: without the store where it is not there, or somebody else has it.
+    /// Returns a read-only setup, without the store if it does not exist or another process has it.
     ///
     /// # Errors
     /// As [`Context::holder`].
-    pub(crate) fn looking(&self, reading: Arc<Reading>) -> Result<Setup, Failure> {
-        let store = self.or_without(look_at_store(&self.state, self.daemon()?, 0));
+    pub(crate) fn read_only(&self, reading: Arc<Reading>) -> Result<Setup, Failure> {
+        let store = self.or_without(read_store(&self.state, self.daemon()?, 0));
         Ok(self.setup(reading, store))
     }
 
-    fn or_without(&self, looked: Result<Option<OpenedStore>, StoreError>) -> Option<Arc<dyn Store>> {
-        match looked {
+    fn or_without(&self, overview: Result<Option<OpenedStore>, StoreError>) -> Option<Arc<dyn Store>> {
+        match overview {
             Ok(opened) => opened.map(|opened| self.with_notes(opened)),
             Err(error) => {
-                self.terminal.note(&format!("{error}; looking without it"));
+                self.terminal.note(&format!("{error}; continuing without the store"));
                 None
             }
         }
     }
 
-    /// A setup that only looks, with a store that was opened for looking.
+    /// Returns a read-only setup with this store.
     pub(crate) fn setup(&self, reading: Arc<Reading>, store: Option<Arc<dyn Store>>) -> Setup {
         Setup { reading, store, connect: Arc::new(BuiltIn), clock: Arc::new(SystemClock) }
     }
 
-    /// Where the store is.
+    /// Returns the directory of the store.
     pub(crate) fn state(&self) -> &Path {
         &self.state
     }
 
     /// Prints data as JSON.
     pub(crate) fn json(&self, data: &impl serde::Serialize) {
-        // What is printed has string keys and plain values only, so that there is nothing to refuse.
+        // Serialization cannot fail: what is printed has string keys and plain values.
         self.terminal.line(&serde_json::to_string_pretty(data).unwrap_or_default());
     }
 
@@ -331,114 +331,127 @@ impl Context {
         self.terminal.out(&serde_yaml::to_string(data).unwrap_or_default());
     }
 
-    /// Prints sentences about what was done. Text from outside in them is made safe.
-    pub(crate) fn say(&self, sentences: &[String]) {
+    /// Prints sentences about what was done, with text from outside escaped.
+    pub(crate) fn print_sentences(&self, sentences: &[String]) {
         for sentence in sentences {
             self.terminal.line(&escape(&self.terminal.commands().complete(sentence)));
         }
     }
 
-    /// Reads manifests that must be good, and looks at everything.
+    /// Reads manifests that must be valid, and observes all backends.
     ///
     /// # Errors
-    /// Those of [`Context::good_specs`]; exit code 1 if the host gives no event loop.
-    pub(crate) fn overview(&self, specs: &Path) -> Result<Looked, Failure> {
-        if let Some(looked) = self.survey_of_daemon(specs, Told::NotYet)? {
-            return Ok(looked);
+    /// Those of [`Context::valid_specs`]; exit code 1 if the host provides no event loop.
+    pub(crate) fn overview(&self, specs: &Path) -> Result<OverviewWithReading, Failure> {
+        if let Some(overview) = self.overview_of_daemon(specs, ProblemsPrinted::NotYet)? {
+            return Ok(overview);
         }
-        let (loaded, store) = self.read_specs_and_look(specs)?;
-        let reading = self.good(loaded)?;
-        let overview = self.survey_of(&reading, store)?;
-        Ok(Looked { reading, overview, standing: Exit::Done })
+        let (loaded, store) = self.read_specs_and_store(specs)?;
+        let reading = self.valid(loaded)?;
+        let overview = self.overview_of(&reading, store)?;
+        Ok(OverviewWithReading { reading, overview, standing: Exit::Done })
     }
 
-    /// What the daemon shows, if one follows these manifests. Problems with them are shown; it goes on with what they last said.
+    /// Returns the daemon's overview, if one follows these manifests. Prints their problems; the daemon uses their last valid content.
     ///
     /// # Errors
-    /// Exit code 7 if the daemon goes away.
-    pub(crate) fn survey_of_daemon(&self, specs: &Path, told: Told) -> Result<Option<Looked>, Failure> {
-        let asked = self.ask(specs, "/v1/overview", told)?;
-        Ok(asked.map(|(OverviewAnswer { reading, overview }, standing)| Looked { reading, overview, standing }))
+    /// Exit code 7 if the daemon stops.
+    pub(crate) fn overview_of_daemon(
+        &self,
+        specs: &Path,
+        printed: ProblemsPrinted,
+    ) -> Result<Option<OverviewWithReading>, Failure> {
+        let asked = self.ask(specs, "/v1/overview", printed)?;
+        Ok(asked.map(|(OverviewAnswer { reading, overview }, standing)| OverviewWithReading {
+            reading,
+            overview,
+            standing,
+        }))
     }
 
-    /// Asks the daemon that follows these manifests; none if no daemon does. Problems of the manifests are shown, and are the exit code
-    /// beside the answer.
+    /// Asks the daemon that follows these manifests; none if no daemon does. Prints problems of the manifests; the exit code beside the
+    /// answer reports them.
     ///
     /// # Errors
-    /// Exit code 7 if the daemon goes away.
+    /// Exit code 7 if the daemon stops.
     pub(crate) fn ask<T: DeserializeOwned>(
         &self,
         specs: &Path,
         question: &str,
-        told: Told,
+        printed: ProblemsPrinted,
     ) -> Result<Option<(T, Exit)>, Failure> {
         let Some(daemon) = self.daemon_of(specs)? else { return Ok(None) };
         let Answer { problems, answer } = {
-            let _busy = self.terminal.busy("looking at the backends");
+            let _busy = self.terminal.busy("observing the backends");
             block_on(daemon.get::<Answer<T>>(question))??
         };
-        if !problems.is_empty() && told == Told::NotYet {
-            // As a command that reads them itself shows them.
+        if !problems.is_empty() && printed == ProblemsPrinted::NotYet {
+            // As a command that reads the manifests itself prints them.
             self.show_problems(&self.read_specs(specs)?.problems);
             let count = counted(problems.len(), "problem");
-            self.terminal.note(&format!("the manifests have {count}; the daemon goes on with what they last said"));
+            self.terminal.note(&format!("the manifests have {count}; the daemon uses their last valid content"));
         }
         Ok(Some((answer, Exit::Invalid.when(!problems.is_empty()))))
     }
 
-    /// Carries out what a person decided: here, or in the daemon that has the store.
+    /// Executes an operation: here, or in the daemon that has the store.
     ///
     /// # Errors
-    /// Those of [`Context::good_specs`] and [`Context::writing`], and what keeps it from being carried out.
-    pub(crate) fn act(&self, specs: &Path, act: Operation) -> Result<OperationResult, Failure> {
+    /// Those of [`Context::valid_specs`] and [`Context::writing`], and those of the operation.
+    pub(crate) fn operate(&self, specs: &Path, operation: Operation) -> Result<OperationResult, Failure> {
         let loaded = self.read_specs(specs)?;
-        let is_enough = loaded.reading.specs.stack.declared && act.needs_the_owner_alone();
-        let declared = if is_enough { Arc::new(loaded.reading) } else { self.good(loaded)? };
-        // The pools take it without the store: who has that finds it there before the next step.
-        let without_store = act.needs_the_owner_alone().then(|| (Arc::clone(&declared), act.clone()));
-        match (self.act_with_store(specs, declared, act), without_store) {
-            (Err(failure), Some((declared, act))) if failure.exit == Exit::Store => {
+        let is_enough = loaded.reading.specs.stack.declared && operation.needs_the_owner_alone();
+        let declared = if is_enough { Arc::new(loaded.reading) } else { self.valid(loaded)? };
+        // The pools record it without the store: the process that has the store reads it there before its next step.
+        let without_store = operation.needs_the_owner_alone().then(|| (Arc::clone(&declared), operation.clone()));
+        match (self.operate_with_store(specs, declared, operation), without_store) {
+            (Err(failure), Some((declared, operation))) if failure.exit == Exit::Store => {
                 self.terminal.note(&format!("{}; only the pools record it", failure.message));
                 let setup = self.setup(declared, None);
-                Ok(block_on(async { engine::operate(&setup, act).await })??)
+                Ok(block_on(async { engine::operate(&setup, operation).await })??)
             }
             (result, _) => result,
         }
     }
 
-    /// Carries it out here, or in the daemon that has the store.
-    fn act_with_store(&self, specs: &Path, declared: Arc<Reading>, act: Operation) -> Result<OperationResult, Failure> {
+    /// Executes an operation that needs the store: here, or in the daemon that has it.
+    fn operate_with_store(
+        &self,
+        specs: &Path,
+        declared: Arc<Reading>,
+        operation: Operation,
+    ) -> Result<OperationResult, Failure> {
         let Some(daemon) = self.daemon()? else {
             let setup = self.writing(declared)?;
-            return Ok(block_on(async { engine::operate(&setup, act).await })??);
+            return Ok(block_on(async { engine::operate(&setup, operation).await })??);
         };
-        let request = OperationRequest { specs: real(specs), operation: act };
+        let request = OperationRequest { specs: real(specs), operation };
         match block_on(daemon.post("/v1/operation", &request))?? {
-            OperationAnswer::Done(said) => Ok(said),
+            OperationAnswer::Done(result) => Ok(result),
             OperationAnswer::Failed(error) => Err(error.into()),
             OperationAnswer::Invalid(problems) => {
-                let message = format!("the manifests have {}; nothing was done", counted(problems.len(), "problem"));
-                Err(Failure::new(Exit::Invalid, message).hint("`kiln check` shows each"))
+                let message = format!("the manifests have {}; nothing was changed", counted(problems.len(), "problem"));
+                Err(Failure::new(Exit::Invalid, message).hint("`kiln check` lists them"))
             }
             OperationAnswer::OtherSpecs { message, fix } => Err(Failure::new(Exit::Store, message).hint(fix)),
         }
     }
 
-    /// Carries out what a person decided, and says what was done.
+    /// Executes an operation and prints what was done.
     ///
     /// # Errors
-    /// As [`Context::act`].
-    pub(crate) fn act_and_say(&self, specs: &Path, act: Operation) -> Result<Exit, Failure> {
-        Ok(self.say_result(self.act(specs, act)?))
+    /// As [`Context::operate`].
+    pub(crate) fn operate_and_print(&self, specs: &Path, operation: Operation) -> Result<Exit, Failure> {
+        Ok(self.print_result(self.operate(specs, operation)?))
     }
 
-    /// Says what an operation did, and what it left and why.
-    pub(crate) fn say_result(&self, result: OperationResult) -> Exit {
+    /// Prints what an operation did, and what it did not do and why.
+    pub(crate) fn print_result(&self, result: OperationResult) -> Exit {
         match result {
-            OperationResult::Sentences(said) => self.say(&said),
+            OperationResult::Sentences(sentences) => self.print_sentences(&sentences),
             OperationResult::ToPurge(..) => {}
             OperationResult::Executed(Executed { done, left }) => {
-                self.say(&done);
+                self.print_sentences(&done);
                 let left: Vec<Failure> = left.into_iter().map(Failure::from).collect();
                 for (index, Failure { message, hint, .. }) in left.iter().enumerate() {
                     let is_hinted_next = left.get(index + 1).is_some_and(|next| next.hint == *hint);
@@ -447,7 +460,7 @@ impl Context {
                 return Exit::combine(left.iter().map(|failure| failure.exit));
             }
             OperationResult::Recorded(SuspensionResult { said, missed }) => {
-                self.say(&said);
+                self.print_sentences(&said);
                 for missed in &missed {
                     self.terminal.note(missed);
                 }
@@ -457,30 +470,30 @@ impl Context {
         Exit::Done
     }
 
-    /// Looks at everything.
+    /// Observes all backends and plans.
     ///
     /// # Errors
-    /// Exit code 1 if the host gives no event loop.
-    pub(crate) fn survey_of(&self, reading: &Arc<Reading>, store: LookedStore) -> Result<Overview, Failure> {
+    /// Exit code 1 if the host provides no event loop.
+    pub(crate) fn overview_of(&self, reading: &Arc<Reading>, store: OpeningStore) -> Result<Overview, Failure> {
         let setup = self.setup(reading.clone(), None);
         let opening = async {
             let opened = tokio::task::spawn_blocking(move || store.opened()).await;
             self.or_without(opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())))
         };
-        let _busy = self.terminal.busy("looking at the backends");
+        let _busy = self.terminal.busy("observing the backends");
         block_on(async { engine::overview_while(&setup, opening, &[]).await })
     }
 }
 
-/// Runs what waits, on this thread; what blocks runs beside it.
+/// Runs a future on this thread; blocking calls run on others.
 ///
 /// # Errors
-/// Exit code 1 if the host gives no event loop (out of descriptors).
+/// Exit code 1 if the host provides no event loop (for example, if it is out of file descriptors).
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
     run_on(tokio::runtime::Builder::new_current_thread(), future)
 }
 
-/// Runs a daemon, whose clients are answered while it plans.
+/// Runs a daemon's future on two threads, so that clients are answered while it plans.
 ///
 /// # Errors
 /// As [`block_on`].
@@ -494,14 +507,14 @@ fn run_on<T>(mut builder: tokio::runtime::Builder, future: impl Future<Output = 
     let runtime = builder
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(Exit::Failed, format!("no event loop can be made: {error}")))?;
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot create an event loop: {error}")))?;
     let output = runtime.block_on(future);
-    // A thread that waits for an answer on standard input, or for a backend that hangs, is not waited for.
+    // Does not wait for threads that block on stdin or on a backend that hangs.
     runtime.shutdown_background();
     Ok(output)
 }
 
-/// One past the largest file that manifests may be by default is enough for the reader to see that it is too large.
+/// One byte more than the default limit of a manifest file, so that the reader sees that the text is too large.
 const STDIN_LIMIT: u64 = (1 << 20) + 1;
 
 fn read_stdin() -> Result<String, Failure> {
@@ -510,14 +523,14 @@ fn read_stdin() -> Result<String, Failure> {
         .lock()
         .take(STDIN_LIMIT)
         .read_to_end(&mut bytes)
-        .map_err(|error| Failure::new(Exit::Invalid, format!("standard input cannot be read: {error}")))?;
-    // What was cut in the middle of a character is too large anyway: the reader is to say so, and not that it is no text.
+        .map_err(|error| Failure::new(Exit::Invalid, format!("stdin cannot be read: {error}")))?;
+    // Text cut inside a character is too large anyway; the reader reports that, and not invalid UTF-8.
     if bytes.len() as u64 == STDIN_LIMIT {
         return Ok(String::from_utf8_lossy(&bytes).into_owned());
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        Failure::new(Exit::Invalid, format!("standard input is not UTF-8 text from byte {at} on"))
-            .hint("manifests are YAML in UTF-8")
+        Failure::new(Exit::Invalid, format!("stdin is not UTF-8 from byte {at} on"))
+            .hint("write manifests as YAML in UTF-8")
     })
 }

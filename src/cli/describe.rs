@@ -1,4 +1,4 @@
-//! `kiln describe`: one object: spec, what is there, condition and why, recent history.
+//! `kiln describe`: shows one object: spec, observed state, condition, recent history.
 
 use std::fmt::Write;
 
@@ -15,14 +15,14 @@ use crate::model::{ObjectId, Size};
 use crate::report::{ObjectStatus, ObjectsAnswer, ObjectsQuestion};
 use crate::text::{Paint, escape};
 
-/// How much history is shown; `kiln log` has the rest.
+/// The number of journal entries shown; `kiln log` shows all.
 const HISTORY: usize = 10;
 
 #[derive(Serialize)]
 struct Described<'a> {
-    /// More than one only if several incarnations are there, of which at most one is not in the trash.
+    /// Several only if one name has several objects, of which at most one is not in the trash.
     objects: Vec<ObjectStatus<'a>>,
-    /// Oldest first.
+    /// Journal entries, oldest first.
     history: Vec<Line>,
 }
 
@@ -30,8 +30,8 @@ pub(crate) fn describe(context: &Context, args: &DescribeArgs) -> Result<Exit, F
     let ObjectId { kind, name } = &args.what;
     must_be_shown(*kind)?;
     let question = ObjectsQuestion { kind: Some(*kind), name: Some(name.clone()), history: HISTORY };
-    let mut looked = None;
-    let (answer, standing) = ask(context, &args.specs.specs, &question, &mut looked)?;
+    let mut kept = None;
+    let (answer, standing) = ask(context, &args.specs.specs, &question, &mut kept)?;
     let exit = Exit::combine([standing, Exit::Unobserved.when(is_in_doubt(&answer, true))]);
     let ObjectsAnswer { objects, history, .. } = answer;
     let history: Vec<Line> = history.iter().map(Line::new).collect();
@@ -52,7 +52,7 @@ pub(crate) fn describe(context: &Context, args: &DescribeArgs) -> Result<Exit, F
         describe_one(&mut out, object, paint);
     }
     if history.is_empty() {
-        out.push_str("History: nothing is recorded.\n");
+        out.push_str("History: none recorded.\n");
     } else {
         let _ = writeln!(out, "{}", paint.bold("History:"));
         out.push_str(&lines_as_table(&history, paint));

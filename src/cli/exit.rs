@@ -1,15 +1,15 @@
-//! Exit codes: the one place that knows their numbers.
+//! Exit codes. No other file knows their numbers.
 //!
 //! | code | means |
 //! |---|---|
-//! | 0 | done, nothing left to do; also `plan` with changes pending, and `watch` ended by a signal |
-//! | 1 | a step failed, or was left by Ctrl-C |
+//! | 0 | done, no change pending or held; also `plan` with changes pending, and `watch` ended by a signal |
+//! | 1 | a step failed, or was interrupted by Ctrl-C |
 //! | 2 | usage: an unknown command, option, kind or name |
 //! | 3 | changes are pending (only `plan --detailed-exitcode`) |
-//! | 4 | something is held (`--allow-held` makes it 0), or waits for a yes that nobody gave; or a saved plan no longer holds |
-//! | 5 | a manifest is invalid, or there is none |
+//! | 4 | something is held (`--allow-held` makes it 0), or needs a confirmation that was not given; or a saved plan no longer holds |
+//! | 5 | a manifest is invalid, or no manifest exists |
 //! | 6 | a backend could not be observed |
-//! | 7 | a command that must write cannot use the store: locked by a living process, read-only, full, of a newer format |
+//! | 7 | a command that must write cannot use the store: locked by a running process, read-only, full, of a newer format |
 //!
 //! When several apply, the first in the order 5, 7, 6, 1, 4, 3 wins.
 
@@ -17,11 +17,11 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Exit {
-    /// Done.
+    /// Success.
     Done = 0,
-    /// A step failed, or was left by Ctrl-C.
+    /// A step failed, or was interrupted by Ctrl-C.
     Failed = 1,
-    /// Usage.
+    /// The command line is wrong.
     Usage = 2,
     /// Changes are pending.
     Changes = 3,
@@ -35,7 +35,7 @@ pub(crate) enum Exit {
     Store = 7,
 }
 
-/// Shown below the help of `kiln`.
+/// The table shown below the help of `kiln`.
 pub(crate) const TABLE: &str = "\
 Exit codes:
   0  done, nothing left to do; also plan with changes pending, and watch ended by a signal
@@ -49,7 +49,7 @@ Exit codes:
 When several apply, the first in the order 5, 7, 6, 1, 4, 3 wins.";
 
 impl Exit {
-    /// First wins. Usage ends a command before anything else can happen, so it never meets another.
+    /// The order in which codes win. Usage errors end a command before anything else can happen.
     const ORDER: [Exit; 8] = [
         Exit::Usage,
         Exit::Invalid,
@@ -61,18 +61,18 @@ impl Exit {
         Exit::Done,
     ];
 
-    /// The one code for everything that applies.
+    /// Returns the one code for everything that applies.
     pub(crate) fn combine(all: impl IntoIterator<Item = Exit>) -> Exit {
         let rank = |exit: &Exit| Exit::ORDER.iter().position(|other| other == exit);
         all.into_iter().min_by_key(rank).unwrap_or(Exit::Done)
     }
 
-    /// `self` if `applies`, else Done.
+    /// Returns `self` if `applies`, else `Done`.
     pub(crate) fn when(self, applies: bool) -> Exit {
         if applies { self } else { Exit::Done }
     }
 
-    /// The number.
+    /// Returns the number.
     pub(crate) fn code(self) -> u8 {
         self as u8
     }

@@ -1,4 +1,4 @@
-//! `kiln explain`: what a field of a manifest means, from the same description as the schema.
+//! `kiln explain`: explains a field of a manifest, from the JSON Schema.
 
 use std::fmt::Write;
 
@@ -49,12 +49,12 @@ pub(crate) fn explain(context: &Context, args: &ExplainArgs) -> Result<Exit, Fai
     Ok(Exit::Done)
 }
 
-/// A field as its map has it.
+/// A field of a map.
 #[derive(Clone, Copy)]
 struct Field<'v> {
-    /// What it may be, references resolved.
+    /// Its schema, with references resolved.
     value: &'v Value,
-    /// What is said of it where it stands, which is more to the point than what is said of its type.
+    /// The description at the field, which is more specific than that of its type.
     own: Option<&'v Value>,
     required: bool,
 }
@@ -66,7 +66,7 @@ fn resolve<'v>(root: &'v Value, value: &'v Value) -> &'v Value {
 
 fn fields_of<'v>(root: &'v Value, value: &'v Value) -> Vec<(&'v str, Field<'v>)> {
     let required: Vec<&str> = value["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    // A list is explained by what it holds.
+    // A list is explained by its items.
     let map = if value["type"] == "array" { resolve(root, &value["items"]) } else { value };
     let fields = map["properties"].as_object().into_iter().flatten();
     fields
@@ -118,7 +118,12 @@ fn shown(root: &Value, path: &str, field: Field<'_>, paint: Paint) -> String {
         .flatten()
         .map(|one| (text(&one["const"]), text(&one["description"])))
         .collect();
-    list(&mut out, "Choices:", choices.iter().map(|(name, said)| ((*name).to_owned(), (*said).to_owned())), paint);
+    list(
+        &mut out,
+        "Choices:",
+        choices.iter().map(|(name, description)| ((*name).to_owned(), (*description).to_owned())),
+        paint,
+    );
     let fields = fields_of(root, value).into_iter().map(|(name, field)| {
         let mark = if field.required { " *" } else { "" };
         (format!("{name}{mark}"), text(field.own.unwrap_or(&field.value["description"])).to_owned())
@@ -131,12 +136,12 @@ fn list(out: &mut String, heading: &str, rows: impl Iterator<Item = (String, Str
     let rows: Vec<(String, String)> = rows.collect();
     let Some(width) = rows.iter().map(|(name, _)| name.len()).max() else { return };
     let _ = writeln!(out, "\n{}", paint.bold(heading));
-    for (name, said) in rows {
-        let _ = writeln!(out, "  {name:<width$}  {said}");
+    for (name, description) in rows {
+        let _ = writeln!(out, "  {name:<width$}  {description}");
     }
 }
 
-/// The type, in a word.
+/// Returns the type, in a word.
 fn kind_of(root: &Value, value: &Value) -> String {
     match &value["type"] {
         Value::String(name) if name == "array" => format!("list of {}", kind_of(root, resolve(root, &value["items"]))),

@@ -1,28 +1,28 @@
-//! What ends a command early: one sentence, what to do next, and the exit code.
+//! The error that ends a command early: message, hint and exit code.
 
 use super::exit::Exit;
 use crate::engine::OperationError;
 use crate::report::NotListed;
 use crate::store::StoreError;
 
-/// Printed as `error: …` and `hint: …` on standard error.
+/// An error, printed to stderr as `error: …` and `hint: …`.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// How the command ends.
+    /// The exit code.
     pub(crate) exit: Exit,
-    /// One sentence.
+    /// What failed, in one sentence.
     pub(crate) message: String,
     /// What to do next.
     pub(crate) hint: Option<String>,
 }
 
 impl Failure {
-    /// Without a hint.
+    /// Returns a failure without a hint.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into(), hint: None }
     }
 
-    /// With one.
+    /// Adds the hint.
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
@@ -32,14 +32,16 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let hint = match &error {
             StoreError::Locked { pid, .. } => {
-                format!("wait until process {pid} is done, or give another store with --state DIR")
+                format!("wait until process {pid} ends, or use another store: --state DIR")
             }
-            StoreError::Newer { .. } => "use the newer kiln, or give another store with --state DIR".to_owned(),
+            StoreError::Newer { .. } => "use the newer version of Kiln, or another store: --state DIR".to_owned(),
             StoreError::Replaced { .. } => {
-                "start it again: the store is rebuilt from the backends; keep cleaners away from its directory"
+                "start it again, which rebuilds the store from the backends; keep cleanup jobs away from its directory"
                     .to_owned()
             }
-            StoreError::Io { .. } => "make it writable or make room, or give another store with --state DIR".to_owned(),
+            StoreError::Io { .. } => {
+                "make it writable or free space on its file system, or use another store: --state DIR".to_owned()
+            }
         };
         Self::new(Exit::Store, error.to_string()).hint(hint)
     }
@@ -60,14 +62,14 @@ impl From<OperationError> for Failure {
     fn from(error: OperationError) -> Self {
         match error {
             OperationError::Usage(message) => {
-                Self::new(Exit::Usage, message).hint("`kiln get` and `kiln trash list` show what there is")
+                Self::new(Exit::Usage, message).hint("`kiln get` and `kiln trash list` list the objects")
             }
             OperationError::Unobserved(message) => {
-                Self::new(Exit::Unobserved, message).hint("`kiln get backends` shows which backends can be seen")
+                Self::new(Exit::Unobserved, message).hint("`kiln get backends` shows which backends can be observed")
             }
             OperationError::Held(message) => Self::new(Exit::Held, message).hint("`kiln plan` shows the fix"),
             OperationError::Failed(message) => {
-                Self::new(Exit::Failed, message).hint("`kiln plan` shows what is left to do")
+                Self::new(Exit::Failed, message).hint("`kiln plan` shows the remaining steps")
             }
             OperationError::Store(error) => error.into(),
         }

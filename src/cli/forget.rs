@@ -1,4 +1,4 @@
-//! `kiln forget`: gives up what is lost, or accepts a backend as it is now.
+//! `kiln forget`: gives up a lost object, or accepts a backend as it is now.
 
 use super::args::ForgetArgs;
 use super::context::Context;
@@ -10,7 +10,7 @@ use crate::model::Kind;
 
 pub(crate) fn forget(context: &Context, args: &ForgetArgs) -> Result<Exit, Failure> {
     let what = &args.what;
-    let act = match what.kind {
+    let operation = match what.kind {
         Kind::Backend => Operation::ForgetBackend(what.name.clone(), person()),
         Kind::Volume | Kind::Snapshot => Operation::ForgetObject(what.clone(), person()),
         Kind::Stack | Kind::Target | Kind::Export | Kind::Approval => {
@@ -18,5 +18,5 @@ pub(crate) fn forget(context: &Context, args: &ForgetArgs) -> Result<Exit, Failu
             return Err(Failure::new(Exit::Usage, message).hint("name a volume, a snapshot or a backend"));
         }
     };
-    context.act_and_say(&args.specs.specs, act)
+    context.operate_and_print(&args.specs.specs, operation)
 }

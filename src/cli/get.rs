@@ -1,11 +1,11 @@
-//! `kiln get`: what is declared and what is there.
+//! `kiln get`: lists objects.
 
 use std::borrow::Cow;
 use std::mem::ManuallyDrop;
 use std::path::Path;
 
 use super::args::{GetArgs, GetFormat, Selector};
-use super::context::{Context, Looked, Told};
+use super::context::{Context, OverviewWithReading, ProblemsPrinted};
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::model::{Kind, Name, Size};
@@ -21,9 +21,9 @@ pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
         None => (None, None),
     };
     let question = ObjectsQuestion { kind, name, history: 0 };
-    // The process is about to end: taking all of it apart would take longer than showing it.
-    let mut looked = ManuallyDrop::new(None);
-    let (answer, standing) = ask(context, &args.specs.specs, &question, &mut looked)?;
+    // The process is about to end: freeing this memory would take longer than printing it.
+    let mut kept = ManuallyDrop::new(None);
+    let (answer, standing) = ask(context, &args.specs.specs, &question, &mut kept)?;
     let mut answer = ManuallyDrop::new(answer);
     answer
         .objects
@@ -35,8 +35,8 @@ pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
         GetFormat::Yaml => context.yaml(shown),
         GetFormat::Table | GetFormat::Wide if shown.is_empty() => {
             context.terminal.line(match args.labels.is_empty() {
-                true => "Nothing is declared, and nothing is there.",
-                false => "Nothing has these labels.",
+                true => "No objects.",
+                false => "No objects have these labels.",
             });
         }
         GetFormat::Table => context.terminal.out(&as_table(context, shown)),
@@ -45,29 +45,29 @@ pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     Ok(Exit::combine([standing, Exit::Unobserved.when(is_in_doubt(&answer, question.name.is_some()))]))
 }
 
-/// `volume/db`.
+/// Returns the object as `volume/db`.
 pub(crate) fn full_name(object: &ObjectStatus<'_>) -> String {
     format!("{}/{}", object.kind.as_lower(), object.metadata.name)
 }
 
-/// Asks for objects: the daemon that follows these manifests, or else the backends, which `looked` keeps.
+/// Asks for objects: the daemon that follows these manifests, or else the backends, which `kept` holds.
 ///
 /// # Errors
-/// Exit code 2 for a name that is neither declared nor there; those of [`Context::overview`].
+/// Exit code 2 for a name that is neither declared nor observed; those of [`Context::overview`].
 pub(crate) fn ask<'a>(
     context: &Context,
     specs: &Path,
     question: &ObjectsQuestion,
-    looked: &'a mut Option<Looked>,
+    kept: &'a mut Option<OverviewWithReading>,
 ) -> Result<(ObjectsAnswer<'a>, Exit), Failure> {
     let ObjectsQuestion { kind, name, history } = question;
     let kind_is = kind.map(|kind| format!("kind={}&", kind.as_lower())).unwrap_or_default();
     let name_is = name.as_ref().map(|name| format!("name={name}&")).unwrap_or_default();
     let path = format!("/v1/objects?{kind_is}{name_is}history={history}");
-    let (mut answer, standing) = match context.ask::<ObjectsAnswer<'static>>(specs, &path, Told::NotYet)? {
+    let (mut answer, standing) = match context.ask::<ObjectsAnswer<'static>>(specs, &path, ProblemsPrinted::NotYet)? {
         Some(answered) => answered,
         None => {
-            let Looked { reading, overview, standing } = &*looked.insert(context.overview(specs)?);
+            let OverviewWithReading { reading, overview, standing } = &*kept.insert(context.overview(specs)?);
             (objects(overview, reading, question), *standing)
         }
     };
@@ -77,20 +77,22 @@ pub(crate) fn ask<'a>(
     }
     match (kind, name) {
         (Some(kind), Some(name)) if answer.objects.is_empty() => {
-            let message = format!("there is no {}/{name}: it is not declared, and not there", kind.as_lower());
-            Err(Failure::new(Exit::Usage, message).hint("`kiln get` lists what there is"))
+            let message = format!("{}/{name} not found: it is neither declared nor observed", kind.as_lower());
+            Err(Failure::new(Exit::Usage, message).hint("`kiln get` lists all objects"))
         }
         _ => Ok((answer, standing)),
     }
 }
 
-/// Whether something shown could not be looked at: of one object its own backend counts, else all of them.
+/// Whether a shown object could not be observed: for a single object its backend counts, else all backends.
 pub(crate) fn is_in_doubt(answer: &ObjectsAnswer<'_>, is_one: bool) -> bool {
     let ObjectsAnswer { objects, unobserved, .. } = answer;
     let is_on = |backend: &Name| objects.iter().any(|object| object.status.backend.as_deref() == Some(backend));
     unobserved.iter().any(|unobserved| !is_one || is_on(&unobserved.backend))
 }
 
+/// Refuses kinds that have no status.
+///
 /// # Errors
 /// Exit code 2 for kinds that have no status.
 pub(crate) fn must_be_shown(kind: Kind) -> Result<(), Failure> {
@@ -98,7 +100,7 @@ pub(crate) fn must_be_shown(kind: Kind) -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!("documents of kind {kind} have no status to show");
-    Err(Failure::new(Exit::Usage, message).hint("what can be shown: volume, snapshot, export, backend"))
+    Err(Failure::new(Exit::Usage, message).hint("name a volume, snapshot, export or backend"))
 }
 
 fn as_table(context: &Context, shown: &[ObjectStatus<'_>]) -> String {
@@ -110,7 +112,7 @@ fn as_table(context: &Context, shown: &[ObjectStatus<'_>]) -> String {
             or_none(status.size.map(|size| Size(size).to_string())),
             status.condition.as_str().into(),
             status.reason.as_str().into(),
-            said(object),
+            message_of(object),
         ]
     });
     table(["NAME", "BACKEND", "SIZE", "CONDITION", "REASON", "MESSAGE"], rows, context.terminal.paint)
@@ -132,7 +134,7 @@ fn as_wide_table(context: &Context, shown: &[ObjectStatus<'_>]) -> String {
             or_none((!labels.is_empty()).then(|| labels.join(","))),
             status.condition.as_str().into(),
             status.reason.as_str().into(),
-            said(object),
+            message_of(object),
         ]
     });
     let heading = [
@@ -156,8 +158,8 @@ fn or_none<'a>(text: Option<impl Into<Cow<'a, str>>>) -> Cow<'a, str> {
     text.map_or(Cow::Borrowed("-"), Into::into)
 }
 
-/// The message, where there is something to say; of what cannot be seen, with the time when it was.
-fn said<'a>(object: &'a ObjectStatus<'_>) -> Cow<'a, str> {
+/// Returns the message unless the object is settled; if it is unobserved, with the time of its last observation.
+fn message_of<'a>(object: &'a ObjectStatus<'_>) -> Cow<'a, str> {
     let status = &object.status;
     match (status.condition, status.observed_at) {
         (Condition::Settled, _) => Cow::Borrowed(""),

@@ -1,4 +1,4 @@
-//! `kiln image`: what is on the backends, as image files.
+//! `kiln image`: exports objects to image files.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ pub(crate) fn image(context: &Context, command: ImageCommand) -> Result<Exit, Fa
 }
 
 fn export(context: &Context, args: ImageExportArgs) -> Result<Exit, Failure> {
-    let setup = context.looking(context.good_specs(&args.specs.specs)?)?;
+    let setup = context.read_only(context.valid_specs(&args.specs.specs)?)?;
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     let form = "exporting {bytes}/{total_bytes} {wide_bar} {eta}";
     bar.set_style(ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar()));
     let shown = bar.clone();
     let (stop, abandoned) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
     if let Err(error) = signals::listen(stop.clone(), || ()) {
-        context.terminal.note(&format!("Ctrl-C will stop at once: {error}"));
+        context.terminal.note(&format!("Ctrl-C stops at once: {error}"));
     }
     let asked = Arc::clone(&abandoned);
     let export = ImageExport {
@@ -44,14 +44,12 @@ fn export(context: &Context, args: ImageExportArgs) -> Result<Exit, Failure> {
         }),
         abandoned,
     };
-    let said = block_on(engine::image_export(&setup, export))?;
+    let sentence = block_on(engine::image_export(&setup, export))?;
     bar.finish_and_clear();
-    let said = said.map_err(|error| {
+    let sentence = sentence.map_err(|error| {
         let hint = match &error {
-            OperationError::Held(_) => {
-                Some("close it there, or declare a Snapshot of it and export that: snapshot/NAME")
-            }
-            OperationError::Failed(_) => Some("no image was written; what was there is as it was"),
+            OperationError::Held(_) => Some("close it there, or declare a Snapshot of it and export snapshot/NAME"),
+            OperationError::Failed(_) => Some("no image was written; an existing file is unchanged"),
             _ => None,
         };
         let failure = Failure::from(error);
@@ -60,6 +58,6 @@ fn export(context: &Context, args: ImageExportArgs) -> Result<Exit, Failure> {
             None => failure,
         }
     })?;
-    context.say(&[said]);
+    context.print_sentences(&[sentence]);
     Ok(Exit::Done)
 }

@@ -1,4 +1,4 @@
-//! `kiln init`: a Stack with a fresh id, and an example to go on from.
+//! `kiln init`: writes a Stack with a new id, and an example.
 
 use std::fs;
 use std::io::{self, Read};
@@ -12,38 +12,38 @@ use crate::driver::NewFile;
 use crate::text::quoted;
 
 const EXAMPLE: &str = include_str!("init.yaml");
-/// Stands in the example where the id goes; as long as an id is, and no id that could be drawn.
+/// The placeholder of the id in the example: as long as an id, and not a valid one.
 const ID_PLACE: &str = "@FRESH-ID@";
 
-/// Writes `DIR/kiln.yaml`. Never overwrites, and adds no second Stack: a directory that holds manifests is refused (exit code 2).
+/// Writes `DIR/kiln.yaml`. Overwrites nothing and adds no second Stack: a directory that holds manifests is refused (exit code 2).
 pub(crate) fn init(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
     let dir = &args.dir;
     let failed = |what: &str, error: &io::Error| Failure::new(Exit::Failed, format!("{what}: {error}"));
     fs::create_dir_all(dir)
-        .map_err(|error| failed(&format!("the directory {} cannot be made", dir.display()), &error))?;
+        .map_err(|error| failed(&format!("the directory {} cannot be created", dir.display()), &error))?;
     if let Some(there) = a_manifest_in(dir)
         .map_err(|error| failed(&format!("the directory {} cannot be read", dir.display()), &error))?
     {
-        let message = format!("{} holds manifests already: {there}", dir.display());
-        return Err(Failure::new(Exit::Usage, message).hint("edit them, or give another directory: kiln init DIR"));
+        let message = format!("{} already holds manifests: {there}", dir.display());
+        return Err(Failure::new(Exit::Usage, message).hint("edit them, or choose another directory: `kiln init DIR`"));
     }
     let path = dir.join("kiln.yaml");
-    let id = fresh_id().map_err(|error| failed("no random id can be drawn from /dev/urandom", &error))?;
-    // Only where there is none: two runs at once do not overwrite each other.
+    let id = fresh_id().map_err(|error| failed("cannot read a random id from /dev/urandom", &error))?;
+    // Only if it does not exist: two runs at once do not overwrite each other.
     NewFile::begin(&path, 0o666)
         .and_then(|file| {
             file.write(EXAMPLE.replace(ID_PLACE, &id).as_bytes())?;
             file.publish(false)
         })
         .map_err(|error| Failure::new(Exit::Failed, format!("{} cannot be written: {error}", path.display())))?;
-    context.terminal.line(&format!("Wrote {}: a stack with the id {id}, and an example.", path.display()));
+    context.terminal.line(&format!("Wrote {}: a Stack with id {id}, and an example.", path.display()));
     let dir = quoted(&dir.display().to_string());
     let next = format!("Next: edit it, then `kiln plan {dir}` and `kiln apply {dir}`.");
     context.terminal.line(&context.terminal.commands().complete(&next));
     Ok(Exit::Done)
 }
 
-/// The name of a manifest directly in `dir`, if there is any.
+/// Returns the name of a manifest directly in `dir`, if there is one.
 fn a_manifest_in(dir: &Path) -> io::Result<Option<String>> {
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
@@ -54,12 +54,12 @@ fn a_manifest_in(dir: &Path) -> io::Result<Option<String>> {
     Ok(None)
 }
 
-/// Ten random characters of `[a-z0-9]`: 51 bits, enough to tell apart the stacks of one host or cluster.
+/// Returns ten random characters of `[a-z0-9]`: 51 bits, enough to tell apart the stacks of one host or cluster.
 fn fresh_id() -> io::Result<String> {
     let mut bytes = [0; 8];
     fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     let mut bits = u64::from_le_bytes(bytes);
-    // 36^10 is less than 2^52: of 64 bits, the modulo favours no id by more than one in 4,000.
+    // 36^10 is less than 2^52: with 64 bits, the modulo favours no id by more than one in 4,000.
     Ok((0..10)
         .map(|_| {
             let digit = char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[(bits % 36) as usize]);

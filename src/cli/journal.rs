@@ -1,4 +1,4 @@
-//! The log in words that the journal of systemd understands: each line begins with its priority (see sd-daemon(3)).
+//! Log lines for the systemd journal: each begins with its priority (see sd-daemon(3)).
 
 use std::io::{self, Stderr, Write};
 use std::os::unix::fs::MetadataExt;
@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Whether what is written to standard error goes to the journal, as JOURNAL_STREAM says (see systemd.exec(5)).
+/// Whether stderr is connected to the journal, as JOURNAL_STREAM says (see systemd.exec(5)).
 #[expect(clippy::disallowed_methods, reason = "it is not for people, so it is no option of the command line")]
 pub(super) fn is_read() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
@@ -14,10 +14,10 @@ pub(super) fn is_read() -> bool {
     stream == format!("{}:{}", stderr.dev(), stderr.ino())
 }
 
-/// Standard error, with priorities.
+/// Stderr, with priorities.
 pub(super) struct Journal;
 
-/// One event, written at once.
+/// One event, written in one call.
 pub(super) struct PrefixedWriter {
     priority: &'static str,
     stderr: Stderr,
@@ -43,7 +43,7 @@ impl<'w> MakeWriter<'w> for Journal {
 
 impl Write for PrefixedWriter {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        // In one piece, so that nothing comes in between.
+        // One write per event, so that no other output splits it.
         self.stderr.write_all(&[self.priority.as_bytes(), text].concat())?;
         Ok(text.len())
     }

@@ -1,7 +1,7 @@
-//! What a pass does, as JSON lines for programs: `kiln apply -o json`.
+//! The events of a run as JSON lines: `kiln apply -o json`.
 //!
-//! The first line has the format; each one after it is an event, as it happens; the last is the summary. What is said to people goes
-//! to standard error meanwhile, as without this.
+//! The first line has the format; each following line is an event, as it happens; the last is the summary. Messages for people go to
+//! stderr, as without this option.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ use crate::report::{HeldView, PlanView};
 /// The `format` of the first line.
 const FORMAT: &str = "kiln.apply/v1";
 
-/// How often the progress of one step is told: a program that shows it needs no more, and a log that keeps it stays small.
+/// The shortest time between two progress lines of one step.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// The first line.
@@ -29,54 +29,54 @@ struct Head<'a> {
     format: &'static str,
     owner: Option<&'a str>,
     revision: Option<&'a str>,
-    /// What is wrong with the manifests: then it is the only line.
+    /// The problems of invalid manifests: then this is the only line.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     problems: Vec<ProblemView>,
 }
 
-/// The lines that are no [`Event`]: the second, and the last.
+/// The lines that are not an [`Event`]: the second and the last.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "camelCase")]
 enum Line<'a> {
-    /// The plan that is about to run, as `kiln plan -o json` has it.
+    /// The plan that is about to run, as in `kiln plan -o json`.
     Planned { plan: Box<PlanView> },
     /// The summary.
     Summary(&'a Summary),
 }
 
-/// What came of it all.
+/// The result of the run.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Summary {
     /// Steps that changed something.
     pub(crate) changed: usize,
-    /// Steps that found it already so.
+    /// Steps that found their effect in place.
     pub(crate) unchanged: usize,
     /// Steps that failed.
     pub(crate) failed: usize,
-    /// Steps that were not begun.
+    /// Steps that were not started.
     pub(crate) skipped: usize,
-    /// Steps that were left out because others were asked for by name.
+    /// Steps that were not selected.
     pub(crate) not_asked_for: usize,
     /// Whether it was stopped before its end.
     pub(crate) stopped: bool,
-    /// Everything held, with what the run itself found to be held.
+    /// All held objects, including those that the run held.
     pub(crate) held: Vec<HeldView>,
-    /// Why nothing was run: the saved plan no longer holds, or what was approved is not what waits.
+    /// Why nothing was run: the saved plan no longer holds, or the approved set is not the one that waits.
     pub(crate) refused: Vec<String>,
-    /// Rules that the plan broke: a bug, and nothing was run.
+    /// Guarantees that the plan breaks: a bug in Kiln, and nothing was run.
     pub(crate) breaches: Vec<String>,
-    /// How the command ends.
+    /// The exit code.
     pub(crate) exit_code: u8,
 }
 
-/// Tells programs on standard output, and people by way of [`Progress`].
+/// A reporter that writes JSON lines to stdout, and passes events on to [`Progress`].
 pub(crate) struct Lines {
     terminal: Terminal,
     specs: Arc<Specs>,
     people: Arc<Progress>,
-    /// When the progress of a running step was last told.
-    told: Mutex<BTreeMap<usize, Instant>>,
+    /// When progress of a running step was last written.
+    written: Mutex<BTreeMap<usize, Instant>>,
 }
 
 impl Lines {
@@ -85,7 +85,7 @@ impl Lines {
         let owner = Some(reading.specs.stack.owner.as_str());
         let head = Head { format: FORMAT, owner, revision: Some(&reading.revision), problems: Vec::new() };
         write(&terminal, &head);
-        Self { terminal, specs: reading.specs.clone(), people, told: Mutex::default() }
+        Self { terminal, specs: reading.specs.clone(), people, written: Mutex::default() }
     }
 
     /// Writes the last line.
@@ -93,25 +93,25 @@ impl Lines {
         write(&self.terminal, &Line::Summary(summary));
     }
 
-    /// Whether the progress of a step is to be told now.
+    /// Whether progress of a step is to be written now.
     fn is_due(&self, step: usize) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = told.get(&step).is_none_or(|last| last.elapsed() >= PROGRESS_EVERY);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = written.get(&step).is_none_or(|last| last.elapsed() >= PROGRESS_EVERY);
         if due {
-            told.insert(step, Instant::now());
+            written.insert(step, Instant::now());
         }
         due
     }
 }
 
-/// The only line where there is nothing to apply, because the manifests have problems.
+/// Writes the only line of a run whose manifests are invalid.
 pub(crate) fn invalid(terminal: &Terminal, problems: Vec<ProblemView>) {
     write(terminal, &Head { format: FORMAT, owner: None, revision: None, problems });
 }
 
-/// A line, written through at once: whoever reads it may wait for it.
+/// Writes a line and flushes it: its reader may wait for it.
 fn write(terminal: &Terminal, line: &impl Serialize) {
-    // Every key is a string and every value a plain one, so there is nothing for the serializer to refuse.
+    // Serialization cannot fail: every key is a string and every value a plain one.
     terminal.line(&serde_json::to_string(line).unwrap_or_default());
 }
 
@@ -151,11 +151,11 @@ mod tests {
         let specs =
             crate::manifest::load(&crate::manifest::Source::Text(String::new()), &Default::default()).reading.specs;
         let people = Arc::new(Progress::new(terminal.clone(), specs.clone(), true, false, Default::default()));
-        let lines = Lines { terminal, specs, people, told: Mutex::default() };
+        let lines = Lines { terminal, specs, people, written: Mutex::default() };
         assert!(lines.is_due(0) && lines.is_due(1));
         assert!(!lines.is_due(0) && !lines.is_due(1));
         let long_ago = Instant::now().checked_sub(PROGRESS_EVERY);
-        lines.told.lock().unwrap().insert(1, long_ago.expect("the host is up for a second"));
+        lines.written.lock().unwrap().insert(1, long_ago.expect("the host is up for a second"));
         assert!(!lines.is_due(0) && lines.is_due(1));
     }
 }

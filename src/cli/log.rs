@@ -1,4 +1,4 @@
-//! `kiln log`: what was done, when, for which revision, with what outcome.
+//! `kiln log`: shows executed steps: when, for which revision, with which outcome.
 
 use serde::Serialize;
 
@@ -9,10 +9,10 @@ use super::failure::Failure;
 use crate::model::JournalEntry;
 use crate::text::{Paint, rfc3339, table};
 
-/// A line of the journal, as shown.
+/// A journal entry, as shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Line {
-    /// When it ended, in RFC 3339.
+    /// When the step ended, in RFC 3339.
     time: String,
     action: String,
     kind: String,
@@ -54,14 +54,14 @@ pub(crate) fn log(context: &Context, args: &LogArgs) -> Result<Exit, Failure> {
     if args.output.is_json() {
         context.json(&lines);
     } else if lines.is_empty() {
-        context.terminal.line("Nothing is recorded.");
+        context.terminal.line("No steps recorded.");
     } else {
         context.terminal.out(&lines_as_table(&lines, context.terminal.paint));
     }
     Ok(Exit::Done)
 }
 
-/// How many characters of a revision tell it from all others, for people.
+/// The number of characters that identify a revision, for people.
 const SHORT_REVISION: usize = 12;
 
 fn short(revision: &str) -> String {
@@ -72,7 +72,7 @@ fn short(revision: &str) -> String {
     format!("{}{dirty}", id.chars().take(SHORT_REVISION).collect::<String>())
 }
 
-/// Lines as a table for people.
+/// Returns journal entries as a table.
 pub(crate) fn lines_as_table(lines: &[Line], paint: Paint) -> String {
     let rows: Vec<[String; 7]> = lines
         .iter()

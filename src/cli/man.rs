@@ -1,4 +1,4 @@
-//! `kiln man`: the manual pages, made from the same description as the help.
+//! `kiln man`: prints or writes the manual pages, from the same description as the help.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use crate::driver::NewFile;
 
-/// Prints the page of `kiln`, or writes that of every command into a directory.
+/// Prints the page of `kiln`, or writes the pages of all commands to a directory.
 pub(crate) fn man(context: &Context, args: &ManArgs) -> Result<Exit, Failure> {
     let mut command = Cli::command();
     command.build();
@@ -37,13 +37,13 @@ pub(crate) fn man(context: &Context, args: &ManArgs) -> Result<Exit, Failure> {
         written += 1;
         pages.extend(command.get_subcommands().map(|below| (format!("{name}-{}", below.get_name()), below)));
     }
-    context.terminal.line(&format!("Wrote {written} pages to {}; look at one with `man -l`.", dir.display()));
+    context.terminal.line(&format!("Wrote {written} pages to {}; read one with `man -l FILE`.", dir.display()));
     Ok(Exit::Done)
 }
 
 fn page(command: &clap::Command, name: &str) -> std::io::Result<String> {
     let mut roff = Vec::new();
-    // Defaults come from the description and not from the environment of whoever makes the pages.
+    // Defaults come from the description, not from the environment in which the pages are made.
     Man::new(command.clone()).title(name.to_uppercase()).render(&mut roff)?;
     Ok(String::from_utf8_lossy(&roff).into_owned())
 }

@@ -1,7 +1,7 @@
-//! The command line: one file per command, and the only place that prints, exits or reads the environment.
+//! The command line: one file per command. Only this module prints, exits or reads the environment.
 //!
-//! Data goes to standard output and talk to standard error. Every command ends in an [`exit::Exit`] or in a
-//! [`failure::Failure`], which says in one sentence what went wrong and in another what to do next.
+//! Data is written to stdout, messages to stderr. Every command ends in an [`exit::Exit`] or in a
+//! [`failure::Failure`], which says what failed and what to do next.
 
 mod adopt;
 mod annotations;
@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are errors to clap as well; it knows where each goes and with which code it ends.
+            // clap treats help and version as errors, and knows their stream and exit code.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()));
         }
@@ -104,11 +104,11 @@ fn start_log(global: &Global, default: &str, terminal: &Terminal) -> Result<(), 
         Failure::new(Exit::Usage, format!("--log {wanted:?} is not a filter: {error}"))
             .hint("write a level (off, error, warn, info, debug, trace) or `kiln::engine=debug,warn`")
     })?;
-    // What cannot be written (a full disk, a reader that left) would be told to where it cannot be written either, by a panic.
+    // A line that cannot be written (a full disk, a closed pipe) is dropped; the default would report that with a panic.
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     match global.log_format {
-        // The journal notes the time itself.
+        // The journal adds the time itself.
         LogFormat::Text if journal::is_read() => {
             builder.with_writer(journal::Journal).without_time().with_level(false).with_ansi(false).init();
         }

@@ -1,4 +1,4 @@
-//! The person who runs a command.
+//! The user who runs a command.
 
 /// Returns the user who runs the command, for the journal: with `sudo`, the user who called it.
 #[expect(clippy::disallowed_methods, reason = "no option of Kiln's: who it is, is known from the session alone")]

@@ -1,10 +1,10 @@
-//! `kiln plan`: shows what apply would do; changes nothing.
+//! `kiln plan`: shows the plan; changes nothing.
 
 use std::sync::Arc;
 
 use super::annotations;
 use super::args::{Annotations, PlanArgs, PlanFormat};
-use super::context::{Context, Told};
+use super::context::{Context, ProblemsPrinted};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::saved;
@@ -22,14 +22,14 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
     let (mut loaded, store) = match context.daemon_of(&args.specs.specs)? {
         Some(_) => (context.read_specs(&args.specs.specs)?, None),
         None => {
-            let (loaded, store) = context.read_specs_and_look(&args.specs.specs)?;
+            let (loaded, store) = context.read_specs_and_store(&args.specs.specs)?;
             (loaded, Some(store))
         }
     };
     if args.prune {
         loaded.reading.coverage.prune();
     }
-    // The daemon that follows a file plans without.
+    // A daemon that follows a file plans without `--prune`.
     let is_pruned = args.prune && loaded.reading.coverage.is_pruned();
     if !loaded.problems.is_empty() {
         if let Some(Annotations::Github) = args.annotations {
@@ -37,18 +37,18 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
         }
         let view = PlanView::invalid(crate::manifest::problem_views(&loaded.problems));
         match args.format {
-            // The problems themselves, on standard error, say all of it.
+            // The problems were printed to stderr.
             PlanFormat::Text => {}
             PlanFormat::Json => context.terminal.out(&view.to_json()),
             PlanFormat::Markdown => context.terminal.out(&markdown(&view)),
         }
         return Err(context.show_problems(&loaded.problems));
     }
-    // Its manifests are needed only to save the plan with them.
+    // The manifests are needed only to save the plan with them.
     let question = format!("/v1/plan?reading={}", args.out.is_some());
     let answer: Option<(PlanAnswer<'static>, _)> = match is_pruned {
         true => None,
-        false => context.ask(&args.specs.specs, &question, Told::Already)?,
+        false => context.ask(&args.specs.specs, &question, ProblemsPrinted::Already)?,
     };
     let (plan, reading) = match answer {
         Some((PlanAnswer { plan, reading }, _)) => {
@@ -56,9 +56,9 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
         }
         None => {
             let reading = Arc::new(loaded.reading);
-            let store = store.map_or_else(|| context.begin_look(), Ok)?;
-            let Overview { plan, world, records, .. } = context.survey_of(&reading, store)?;
-            // The process is about to end: taking apart what was seen would take as long as planning from it.
+            let store = store.map_or_else(|| context.begin_opening_store(), Ok)?;
+            let Overview { plan, world, records, .. } = context.overview_of(&reading, store)?;
+            // The process is about to end: freeing the overview would take as long as planning from it.
             std::mem::forget((world, records));
             (plan, reading)
         }
@@ -68,21 +68,21 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
         Some(path) => {
             saved::save(path, &Saved::new(Arc::unwrap_or_clone(reading), plan))?;
             let path = quoted(&path.display().to_string());
-            context.terminal.note(&format!("saved: `kiln apply {path}` does exactly this, or refuses"));
+            context.terminal.note(&format!("saved: `kiln apply {path}` executes exactly this plan, or refuses"));
         }
         None => std::mem::forget(reading),
     }
     Ok(exit)
 }
 
-/// A saved plan as it was: what `kiln apply FILE` would do, or refuse. Nothing is looked at.
+/// Shows a saved plan as it was saved. Nothing is observed.
 fn show_saved(context: &Context, args: &PlanArgs, reading: &Reading, plan: &Plan) -> Result<Exit, Failure> {
     if args.out.is_some() {
-        let message = format!("{} is a saved plan already", args.specs.specs.display());
-        return Err(Failure::new(Exit::Usage, message).hint("copy the file, or plan anew from its specs"));
+        let message = format!("{} is already a saved plan", args.specs.specs.display());
+        return Err(Failure::new(Exit::Usage, message).hint("copy the file, or plan again from its specs"));
     }
     context.terminal.is_about_saved(reading);
-    context.terminal.note("this is a saved plan as it was; nothing was looked at now");
+    context.terminal.note("this is the plan as it was saved; nothing was observed now");
     Ok(show(context, args, reading, plan))
 }
 
@@ -100,7 +100,7 @@ fn show(context: &Context, args: &PlanArgs, reading: &Reading, plan: &Plan) -> E
     Exit::combine([standing(plan, args.allow_held), changes])
 }
 
-/// What a plan says of the world, steps apart: not observed, or held.
+/// Returns the exit code for unobserved backends and holds of a plan.
 pub(crate) fn standing(plan: &Plan, allow_held: bool) -> Exit {
     Exit::combine([
         Exit::Unobserved.when(!plan.unobserved.is_empty()),

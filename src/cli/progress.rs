@@ -1,4 +1,4 @@
-//! What a pass tells, as it runs: a line per running step on a terminal, plain lines elsewhere.
+//! Progress of a run: a line per running step on a terminal, plain lines elsewhere.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -17,32 +17,32 @@ use crate::plan::Plan;
 use crate::report::{HeldView, PlanView, StepView, render, render_step};
 use crate::text::{Paint, counted, escape};
 
-/// Tells a person about a pass, and asks them.
+/// A reporter for people, which also asks for confirmation.
 pub(crate) struct Progress {
     terminal: Terminal,
     specs: Arc<Specs>,
-    /// Whether standard output is for data alone (`-o json`): then all is said on standard error.
+    /// Whether stdout is for data alone (`-o json`): then all messages go to stderr.
     data_only: bool,
     yes: bool,
     stop: CancellationToken,
     bars: MultiProgress,
     is_live: bool,
-    /// Until there is something to tell.
-    looking: Mutex<Option<Busy>>,
+    /// The line shown while the backends are observed.
+    observing: Mutex<Option<Busy>>,
     running: Mutex<BTreeMap<usize, Running>>,
-    /// What each step of the plan is called while it runs, and when it is done.
+    /// The texts of each step of the plan: while it runs, and when it is done.
     phrases: Mutex<Vec<Phrases>>,
-    /// What was shown as held with the plan.
+    /// The holds that were shown with the plan.
     shown: Mutex<Vec<HeldView>>,
-    /// Whether the answer to the question was Ctrl-C.
+    /// Whether Ctrl-C was pressed at the confirmation.
     interrupted: AtomicBool,
 }
 
-/// What a step is called.
+/// The texts of a step.
 struct Phrases {
-    /// `growing`.
+    /// While it runs: `growing`.
     doing: &'static str,
-    /// `grew volume/db on fast to 2Gi`.
+    /// When it is done: `grew volume/db on fast to 2Gi`.
     done: String,
 }
 
@@ -60,9 +60,9 @@ impl Progress {
         stop: CancellationToken,
     ) -> Self {
         let is_live = std::io::stderr().is_terminal();
-        let looking = Mutex::new(Some(terminal.busy("looking at the backends")));
+        let observing = Mutex::new(Some(terminal.busy("observing the backends")));
         Self {
-            looking,
+            observing,
             terminal,
             specs,
             data_only,
@@ -77,22 +77,22 @@ impl Progress {
         }
     }
 
-    /// Whether the answer to the question was Ctrl-C: what was asked about is left by it.
+    /// Whether Ctrl-C was pressed at the confirmation, which leaves the steps undone.
     pub(crate) fn was_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
     }
 
-    /// Whether the plan has shown this as held.
+    /// Whether a hold was shown with the plan.
     pub(crate) fn was_shown(&self, held: &HeldView) -> bool {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).contains(held)
     }
 
-    /// How what is said is painted.
+    /// Returns the colours of messages.
     pub(crate) fn paint(&self) -> Paint {
         self.terminal.paint
     }
 
-    /// Says what the first Ctrl-C does.
+    /// Prints what the first Ctrl-C does.
     pub(crate) fn announce_stop(&self) {
         let steps = counted(self.steps().len(), "running step");
         self.bars.suspend(|| {
@@ -100,16 +100,16 @@ impl Progress {
         });
     }
 
-    /// Ends the line that says that the backends are looked at.
-    pub(crate) fn has_looked(&self) {
-        drop(self.looking.lock().unwrap_or_else(PoisonError::into_inner).take());
+    /// Ends the line shown while the backends are observed.
+    pub(crate) fn end_observing(&self) {
+        drop(self.observing.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     fn steps(&self) -> MutexGuard<'_, BTreeMap<usize, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says something, above the lines of what is running.
+    /// Prints text above the lines of running steps.
     pub(crate) fn say(&self, text: &str) {
         self.bars.suspend(|| if self.data_only { self.terminal.talk(text) } else { self.terminal.out(text) });
     }
@@ -151,7 +151,7 @@ impl Progress {
                 let done = self.phrases(index, |phrases| phrases.done.clone());
                 self.say(&format!("{} ({})\n", done.unwrap_or_default(), short_time(took)));
             }
-            JournalOutcome::Unchanged => self.say(&format!("{object} on {} was so already\n", object.backend)),
+            JournalOutcome::Unchanged => self.say(&format!("{object} on {} is unchanged\n", object.backend)),
             JournalOutcome::Failed | JournalOutcome::Other(_) => self.bars.suspend(|| {
                 let error = message.unwrap_or_default();
                 let message = format!("{} of {object} on {} failed: {error}", object.action, object.backend);
@@ -164,10 +164,10 @@ impl Progress {
 #[async_trait]
 impl Reporter for Progress {
     fn planned(&self, plan: &Plan) {
-        self.has_looked();
+        self.end_observing();
         let mut view = PlanView::new(plan, &self.specs, &self.terminal.commands());
         if plan.held.is_empty() {
-            // What waited for a person has had its answer, and is about to run.
+            // What waited for confirmation is confirmed and about to run.
             (view.approval, view.approve) = (None, None);
         }
         self.say(&render(&view, self.terminal.paint));
@@ -177,27 +177,27 @@ impl Reporter for Progress {
     }
 
     fn event(&self, event: Event) {
-        self.has_looked();
+        self.end_observing();
         match event {
             Event::Note { message } => self.bars.suspend(|| self.terminal.note(&message)),
             Event::Started { step, object } => self.start(step, &object),
             Event::Progress { step, done, total } => self.progress(step, done, total),
             Event::Retrying { object, message, millis, .. } => self.bars.suspend(|| {
                 let again = short_time(Duration::from_millis(millis));
-                let text = format!("{object} on {}: {message}; trying again in {again}", object.backend);
+                let text = format!("{object} on {}: {message}; retrying in {again}", object.backend);
                 self.terminal.note(&text);
             }),
             Event::Finished { step, object, outcome, message, .. } => self.finish(step, &object, &outcome, message),
-            // Of a run that was stopped, how many steps were not begun is told at its end; one by one they would only be noise.
+            // A stopped run prints the number of steps that were not started at its end, and not each of them.
             Event::Skipped { .. } if self.stop.is_cancelled() => {}
             Event::Skipped { object, message, .. } => self.bars.suspend(|| {
-                self.terminal.note(&format!("{} of {object} was not begun: {message}", object.action));
+                self.terminal.note(&format!("{} of {object} was not started: {message}", object.action));
             }),
         }
     }
 
     async fn confirm(&self, plan: &Plan) -> bool {
-        self.has_looked();
+        self.end_observing();
         if self.yes {
             return true;
         }
@@ -213,14 +213,14 @@ impl Reporter for Progress {
         let width = steps.iter().map(|step| step.object_name().len()).max().unwrap_or_default();
         let mut question = match steps.iter().all(|step| step.risk == Risk::Irreversible) {
             true => "These steps cannot be undone:\n".to_owned(),
-            false => "Standard input may have been cut short; these steps wait for a yes:\n".to_owned(),
+            false => "Stdin may have been cut short; these steps need confirmation:\n".to_owned(),
         };
         for step in &steps {
             render_step(&mut question, step, width, Paint::PLAIN);
         }
-        question.push_str("Make them? Only `yes` makes them; anything else holds them and does the rest: ");
+        question.push_str("Execute them? Only `yes` is accepted; any other answer holds them and executes the rest: ");
         self.terminal.talk(&question);
-        // Ctrl-C is an answer too. The thread that reads goes on waiting, and ends with the process.
+        // Ctrl-C is an answer too. The thread that reads stdin ends with the process.
         tokio::select! {
             answer = tokio::task::spawn_blocking(Terminal::read_yes) => answer.unwrap_or(false),
             () = self.stop.cancelled() => {
@@ -231,12 +231,12 @@ impl Reporter for Progress {
     }
 }
 
-/// `volume/db`.
+/// Returns the object of a step as `volume/db`.
 fn object_name(step: &Step) -> String {
     format!("{}/{}", step.identity.kind.as_lower(), step.identity.name)
 }
 
-/// What is being done, as a word.
+/// Returns a running step as a participle.
 fn doing(action: &Action) -> &'static str {
     match action {
         Action::Create { .. } | Action::Snapshot { .. } => "creating",
@@ -247,15 +247,15 @@ fn doing(action: &Action) -> &'static str {
         Action::Rename { .. } => "renaming",
         Action::Adopt { .. } => "adopting",
         Action::Trash { .. } => "removing",
-        Action::Undelete { .. } => "bringing back",
+        Action::Undelete { .. } => "restoring",
         Action::Destroy => "destroying",
         Action::Purge => "purging",
-        Action::Sweep => "clearing",
+        Action::Sweep => "sweeping",
         Action::Detach => "detaching",
     }
 }
 
-/// What was done, as a sentence without its full stop: `created volume/db on fast`.
+/// Returns a finished step as a sentence without its full stop: `created volume/db on fast`.
 fn done(step: &Step) -> String {
     let (object, backend) = (object_name(step), &step.backend);
     let text = match &step.action {
@@ -266,17 +266,17 @@ fn done(step: &Step) -> String {
         Action::SetTags { .. } => format!("updated {object} on {backend}"),
         Action::Rename { from, .. } => format!("renamed {from} to {object} on {backend}"),
         Action::Adopt { .. } => format!("adopted {object} on {backend}"),
-        Action::Trash { .. } => format!("removed {object} on {backend} into the trash"),
-        Action::Undelete { .. } => format!("brought {object} back from the trash of {backend}"),
+        Action::Trash { .. } => format!("removed {object} on {backend}: moved to the trash"),
+        Action::Undelete { .. } => format!("restored {object} from the trash of {backend}"),
         Action::Destroy => format!("destroyed {object} on {backend}"),
         Action::Purge => format!("purged {object} on {backend}"),
-        Action::Sweep => format!("cleared what was left of {object} on {backend}"),
+        Action::Sweep => format!("removed the incomplete object {object} from {backend}"),
         Action::Detach => format!("made the clones of {object} on {backend} independent"),
     };
     escape(&text).into_owned()
 }
 
-/// `12 ms`, `3.4 s`, `2 min 5 s`.
+/// Returns a duration as `12 ms`, `3.4 s` or `2 min 5 s`.
 fn short_time(time: Duration) -> String {
     match time.as_secs() {
         0 => format!("{} ms", time.as_millis()),

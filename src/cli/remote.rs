@@ -1,4 +1,4 @@
-//! An apply that runs inside the daemon: its lines become the events of an apply here.
+//! An apply in the daemon: its lines become the events of an apply here.
 
 use std::sync::Arc;
 
@@ -18,14 +18,14 @@ use crate::model::ProblemView;
 pub(crate) enum Applied {
     /// It ran.
     Ran(Report),
-    /// The manifests have problems, and nothing was done.
+    /// The manifests are invalid, and nothing was changed.
     Invalid(Vec<ProblemView>),
 }
 
-/// Has the daemon apply; `reporter` is told and asked as by an apply here.
+/// Runs an apply in the daemon; `reporter` gets its events and questions as for an apply here.
 ///
 /// # Errors
-/// Exit code 7: the daemon refuses, or went away.
+/// Exit code 7 if the daemon stops or refuses.
 pub(crate) async fn apply(
     daemon: &Daemon,
     ask: &ApplyRequest,
@@ -41,14 +41,14 @@ pub(crate) async fn apply(
             () = stop.cancelled(), if !is_stopping && run.is_some() => {
                 is_stopping = true;
                 if let Some(run) = &run {
-                    // That it has ended in the meantime is no trouble.
+                    // The run may have ended in the meantime.
                     let _ = daemon.begin(&format!("/v1/runs/{}/stop", run.number), &()).await;
                 }
                 continue;
             }
         };
         match line {
-            None => return Err(daemon.trouble("it went away; what was running is looked at by the next run")),
+            None => return Err(daemon.trouble("it stopped; the next run resolves the steps that were running")),
             Some(RunLine::Done(report)) => return Ok(Applied::Ran(*report)),
             Some(RunLine::Invalid(problems)) => return Ok(Applied::Invalid(problems)),
             Some(RunLine::Refused { message, fix }) => return Err(Failure::new(Exit::Store, message).hint(fix)),
@@ -65,7 +65,7 @@ pub(crate) async fn apply(
     }
 }
 
-/// A run that has begun there.
+/// A run in the daemon.
 struct DaemonRun {
     number: u64,
     reporter: Arc<dyn Reporter>,
@@ -79,7 +79,7 @@ impl DaemonRun {
             RunLine::Event(event) => self.reporter.event(event),
             RunLine::Confirm(plan) => {
                 let yes = self.reporter.confirm(&plan).await;
-                // The daemon takes a late answer for a no, as its next lines say.
+                // The daemon takes a late answer for a no, as its next lines report.
                 let _ = daemon.begin(&format!("/v1/runs/{}/answer", self.number), &yes).await;
             }
             // The caller reads the first and the last line.
@@ -92,14 +92,14 @@ impl DaemonRun {
     }
 }
 
-/// Lines of JSON, as they come.
+/// A stream of JSON lines.
 struct RunLines {
     body: Incoming,
     rest: Vec<u8>,
 }
 
 impl RunLines {
-    /// The next one; none at the end.
+    /// Returns the next line; none at the end.
     async fn next(&mut self) -> Result<Option<RunLine>, String> {
         let mut searched = 0;
         loop {

@@ -1,4 +1,4 @@
-//! Saved plans as files: written whole or not at all, readable by their owner alone.
+//! Saved plans as files: complete or not written at all, readable by their owner only.
 
 use std::fs;
 use std::io::{self, Read};
@@ -9,17 +9,17 @@ use super::failure::Failure;
 use crate::driver::NewFile;
 use crate::plan::{NotSaved, Saved};
 
-/// Writes a plan beside its place and moves it there, so that a crash leaves the old file or the new one.
+/// Writes a plan to a temporary file and renames it, so that a crash leaves the old file or the new one.
 ///
 /// # Errors
-/// Exit code 1 if it cannot be written.
+/// Exit code 1 if the file cannot be written.
 pub(crate) fn save(path: &Path, saved: &Saved) -> Result<(), Failure> {
     let failed = |error: &dyn std::fmt::Display| {
         Failure::new(Exit::Failed, format!("the plan cannot be saved as {}: {error}", path.display()))
-            .hint("nothing was changed; give another place with --out FILE")
+            .hint("nothing was changed; choose another file with --out FILE")
     };
     let text = saved.to_json().map_err(|error| failed(&error))?;
-    // A plan names every object and where it is: for its owner alone, until that one says otherwise.
+    // A plan names every object and its place: only its owner may read it, until they change its mode.
     NewFile::begin(path, 0o600)
         .and_then(|file| {
             file.write(text.as_bytes())?;
@@ -28,24 +28,24 @@ pub(crate) fn save(path: &Path, saved: &Saved) -> Result<(), Failure> {
         .map_err(|error| failed(&error))
 }
 
-/// The saved plan in a file; none where SPECS is something else, which is then to be read as manifests.
+/// Reads the saved plan in a file; none if it is something else, which is then read as manifests.
 ///
 /// # Errors
 /// Exit code 5 if it is a saved plan that cannot be used.
 pub(crate) fn read(path: &Path) -> Result<Option<Saved>, Failure> {
-    // What cannot be read is a problem that the reader of manifests reports best.
+    // The reader of manifests reports an unreadable file best.
     let Some(text) = read_json(path).ok().flatten() else { return Ok(None) };
     match Saved::parse(&text) {
         Ok(saved) => Ok(Some(saved)),
         Err(NotSaved::Other) => Ok(None),
         Err(error) => Err(Failure::new(Exit::Invalid, format!("{}: {error}", path.display()))
-            .hint("make a new one with `kiln plan SPECS --out FILE`")),
+            .hint("save a new plan: `kiln plan SPECS --out FILE`")),
     }
 }
 
-/// The text of a regular file that begins like a JSON object.
+/// Returns the text of a regular file that begins like a JSON object.
 fn read_json(path: &Path) -> io::Result<Option<String>> {
-    // Opening a pipe would wait for its other end.
+    // Opening a pipe would wait for its writer.
     if !fs::metadata(path)?.is_file() {
         return Ok(None);
     }

@@ -1,4 +1,4 @@
-//! `kiln schema`: the JSON Schema of manifests, for editors.
+//! `kiln schema`: prints the JSON Schema of manifests, for editors.
 
 use super::args::SchemaArgs;
 use super::context::Context;

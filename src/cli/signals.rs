@@ -1,4 +1,4 @@
-//! Ctrl-C: the first finishes the running steps, the second stops at once (which is just another crash: safe).
+//! Ctrl-C: the first lets running steps finish, the second stops at once (which is as safe as a crash).
 
 use std::thread;
 
@@ -7,12 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::Exit;
 
-/// Waits for signals for as long as the process runs, on a thread of its own: the second Ctrl-C stops at once whatever the
-/// others wait for, be it a terminal that takes no more text. When it returns, signals are caught. `announce` says what the
-/// first one does.
+/// Handles signals for the life of the process, on a thread of its own: the second Ctrl-C stops at once even if all others block, for
+/// example on a terminal that accepts no text. Signals are caught when it returns. `announce` prints what the first one
+/// does.
 ///
 /// # Errors
-/// Whatever keeps the host from handing out signals; then they end the process as if nobody waited for them.
+/// The host provides no signal handler; then signals end the process.
 pub(crate) fn listen(stop: CancellationToken, announce: impl Fn() + Send + 'static) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let (mut interrupt, mut terminate) = {
@@ -30,7 +30,7 @@ pub(crate) fn listen(stop: CancellationToken, announce: impl Fn() + Send + 'stat
         };
         next();
         stop.cancel();
-        // Beside this thread, for the same reason.
+        // On another thread, for the same reason.
         let _ = thread::Builder::new().name("announce".to_owned()).spawn(announce);
         next();
         at_once()

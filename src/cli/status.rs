@@ -1,4 +1,4 @@
-//! `kiln status`: the whole at a glance.
+//! `kiln status`: shows a summary.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::args::StatusArgs;
 use super::client::{Daemon, Holder};
-use super::context::{Context, Looked, Told};
+use super::context::{Context, OverviewWithReading, ProblemsPrinted};
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::daemon::protocol::{DaemonView, PassView};
@@ -17,33 +17,33 @@ use crate::plan::{resume, suspended_because};
 use crate::report::{Commands, Condition, HeldView, ObjectStatus, Orphan, StackStatus, render_held, stack_status};
 use crate::text::{Paint, counted, escape, rfc3339, table};
 
-/// As in `kiln status -o json`.
+/// The summary, as in `kiln status -o json`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct StatusView<'a> {
-    /// Null if none runs, or answers.
+    /// The daemon; null if none runs or answers.
     daemon: Option<&'a DaemonView>,
-    /// Whether there is one that does not answer.
+    /// Whether a daemon runs that does not answer.
     mute: bool,
     #[serde(skip)]
     barred: bool,
-    /// Other processes that write to the pools, with other stores: a sentence each.
+    /// Processes with other stores that write to the pools, one sentence each.
     writers: Vec<String>,
     backends: &'a [ObjectStatus<'a>],
-    /// How many objects are in each condition.
+    /// The number of objects per condition.
     conditions: BTreeMap<Condition, usize>,
     held: Vec<HeldView>,
-    /// What lets the steps go that wait for a person; null if none does.
+    /// The digest that approves the waiting steps; null if none wait.
     approval: Option<&'a str>,
-    /// These steps: `destroy volume/db`.
+    /// The waiting steps: `destroy volume/db`.
     awaiting_approval: Vec<String>,
-    /// What a person suspended, one sentence each.
+    /// The suspensions, one sentence each.
     suspended: Vec<String>,
-    /// What takes up room, or a name, and that nobody asks for.
+    /// The orphans.
     orphans: Vec<OrphanView>,
 }
 
-/// How many of the steps that wait for a person are named.
+/// The number of waiting steps that are named.
 const NAMED: usize = 5;
 
 fn sentence(suspension: &Suspension, commands: &Commands) -> String {
@@ -54,15 +54,15 @@ fn sentence(suspension: &Suspension, commands: &Commands) -> String {
     format!("{what}{}; fix: {}", suspended_because(suspension), commands.complete(&resume(suspension)))
 }
 
-/// Something that nobody asks for.
+/// An orphan, as shown.
 #[derive(Serialize)]
 struct OrphanView {
-    /// `volume/db`, or where it lies.
+    /// The object as `volume/db`, or its backend.
     what: String,
     reason: &'static str,
-    /// What it takes up, where that is known.
+    /// The bytes that it takes up, if known.
     bytes: Option<u64>,
-    /// In RFC 3339, where that is known.
+    /// When it became an orphan, in RFC 3339, if known.
     since: Option<String>,
     message: String,
     /// The command that resolves it.
@@ -80,16 +80,17 @@ impl OrphanView {
 
 pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failure> {
     let daemon = context.daemon()?.map(|Daemon { view, .. }| view);
-    let looked;
-    let (status, standing) = match context.ask::<StackStatus<'static>>(&args.specs.specs, "/v1/status", Told::NotYet)? {
-        Some(answered) => answered,
-        None => {
-            looked = context.overview(&args.specs.specs)?;
-            let Looked { reading, overview, standing } = &looked;
-            let writers = writers(&overview.world, &reading.specs.stack.owner, daemon.map(|daemon| daemon.pid));
-            (stack_status(overview, reading, daemon.is_some(), writers), *standing)
-        }
-    };
+    let kept;
+    let (status, standing) =
+        match context.ask::<StackStatus<'static>>(&args.specs.specs, "/v1/status", ProblemsPrinted::NotYet)? {
+            Some(answered) => answered,
+            None => {
+                kept = context.overview(&args.specs.specs)?;
+                let OverviewWithReading { reading, overview, standing } = &kept;
+                let writers = writers(&overview.world, &reading.specs.stack.owner, daemon.map(|daemon| daemon.pid));
+                (stack_status(overview, reading, daemon.is_some(), writers), *standing)
+            }
+        };
     let StackStatus {
         backends,
         writers,
@@ -128,7 +129,7 @@ fn shown(view: &StatusView<'_>, paint: Paint, commands: &Commands) -> String {
     match view.daemon {
         Some(daemon) => show_daemon(&mut out, daemon, paint, commands),
         None if view.mute => out.push_str("The daemon that has the store does not answer.\n"),
-        None if view.barred => out.push_str("Whether a daemon runs cannot be known.\n"),
+        None if view.barred => out.push_str("Cannot tell whether a daemon runs.\n"),
         None if !view.writers.is_empty() => out.push_str("No daemon runs with this store.\n"),
         None => out.push_str(&commands.complete("No daemon runs: `kiln watch` starts one.\n")),
     }
@@ -158,7 +159,7 @@ fn shown(view: &StatusView<'_>, paint: Paint, commands: &Commands) -> String {
         }
     }
     if !view.orphans.is_empty() {
-        let _ = writeln!(out, "\n{}", paint.bold("Left over:"));
+        let _ = writeln!(out, "\n{}", paint.bold("Orphans:"));
         for OrphanView { what, reason, bytes, since, message, fix } in &view.orphans {
             let bytes = bytes.map(|bytes| format!(", {}", Size(bytes))).unwrap_or_default();
             let since = since.as_ref().map(|since| format!(", since {since}")).unwrap_or_default();
@@ -172,7 +173,7 @@ fn shown(view: &StatusView<'_>, paint: Paint, commands: &Commands) -> String {
         named.extend((steps.len() > NAMED).then(|| format!("{} more", steps.len() - NAMED)));
         let named = named.join(", ");
         let approve = commands.complete(&format!("`kiln approve {digest}`"));
-        let _ = writeln!(out, "\nWaiting for a person: {named}. {} lets exactly that go.", escape(&approve));
+        let _ = writeln!(out, "\nWaiting for approval: {named}. {} approves exactly these steps.", escape(&approve));
     }
     out
 }
@@ -194,7 +195,7 @@ fn show_daemon(out: &mut String, daemon: &DaemonView, paint: Paint, commands: &C
     }
     field("last pass", daemon.last_pass.as_ref().map_or_else(none, pass));
     if let Some(running) = &daemon.running {
-        let by = if running.by_hand { ", asked for by hand" } else { "" };
+        let by = if running.by_hand { ", on request" } else { "" };
         field("running", format!("a pass since {}{by}", running.since));
     }
     if let Some(next) = &daemon.next_pass_at {
@@ -216,7 +217,7 @@ fn show_daemon(out: &mut String, daemon: &DaemonView, paint: Paint, commands: &C
         field(
             "breaker",
             format!(
-                "backend/{}, failures in a row: {times}; asked again at {}",
+                "backend/{}, consecutive failures: {times}; next probe at {}",
                 breaker.backend, breaker.next_attempt_at
             ),
         );
@@ -226,7 +227,7 @@ fn show_daemon(out: &mut String, daemon: &DaemonView, paint: Paint, commands: &C
         field(
             "retrying",
             format!(
-                "{kind}/{name}, failures in a row: {}, at {}: {}",
+                "{kind}/{name}, consecutive failures: {}, at {}: {}",
                 retry.failures, retry.next_attempt_at, retry.error
             ),
         );
@@ -234,13 +235,13 @@ fn show_daemon(out: &mut String, daemon: &DaemonView, paint: Paint, commands: &C
 }
 
 fn pass(pass: &PassView) -> String {
-    let mut said = vec![format!("{} changed", pass.changed)];
+    let mut counts = vec![format!("{} changed", pass.changed)];
     for (count, what) in [(pass.failed, "failed"), (pass.postponed, "postponed"), (pass.held, "held")] {
         if count > 0 {
-            said.push(format!("{count} {what}"));
+            counts.push(format!("{count} {what}"));
         }
     }
-    format!("{} at {}, in {} ms: {}", pass.ending, pass.began_at, pass.millis, said.join(", "))
+    format!("{} at {}, in {} ms: {}", pass.ending, pass.began_at, pass.millis, counts.join(", "))
 }
 
 fn backends(backends: &[ObjectStatus<'_>], paint: Paint) -> String {

@@ -1,4 +1,4 @@
-//! `kiln suspend` and `kiln resume`: what a person wants left as it is.
+//! `kiln suspend` and `kiln resume`: hold every step on an object, and end that.
 
 use super::args::{ResumeArgs, SuspendArgs};
 use super::context::Context;
@@ -7,10 +7,10 @@ use super::failure::Failure;
 use crate::engine::Operation;
 
 pub(crate) fn suspend(context: &Context, args: SuspendArgs) -> Result<Exit, Failure> {
-    let act = Operation::Suspend { object: args.what, reason: args.reason, length: args.length };
-    context.act_and_say(&args.specs.specs, act)
+    let operation = Operation::Suspend { object: args.what, reason: args.reason, length: args.length };
+    context.operate_and_print(&args.specs.specs, operation)
 }
 
 pub(crate) fn resume(context: &Context, args: ResumeArgs) -> Result<Exit, Failure> {
-    context.act_and_say(&args.specs.specs, Operation::Resume(args.what))
+    context.operate_and_print(&args.specs.specs, Operation::Resume(args.what))
 }

@@ -1,4 +1,4 @@
-//! Standard output and standard error: data goes to the one, talk to the other. Nothing else in Kiln writes to either.
+//! Stdout for data and stderr for messages. Nothing else in Kiln writes to either.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,24 +13,24 @@ use crate::model::Reading;
 use crate::report::Commands;
 use crate::text::{Paint, escape};
 
-/// How often a line about what is running is drawn anew: often enough to be seen alive.
+/// The interval at which running lines are redrawn.
 pub(crate) const TICK: Duration = Duration::from_millis(120);
 
-/// Where a command writes. Cheap to clone; all clones are one.
+/// Where a command writes. Clones are cheap and share their state.
 #[derive(Clone)]
 pub(crate) struct Terminal {
-    /// For what goes to standard output.
+    /// The colours of stdout.
     pub(crate) paint: Paint,
     err_paint: Paint,
-    /// What became of standard output: once it is gone, nothing more is written to it.
+    /// The error that closed stdout: after it, nothing more is written there.
     gone: Arc<Mutex<Option<io::Error>>>,
-    /// The line that says what is waited for.
+    /// The line that shows what is waited for.
     busy: Arc<Mutex<Option<ProgressBar>>>,
     /// Completes the commands that are printed.
     commands: Arc<Mutex<Commands>>,
 }
 
-/// Says on a terminal, until it is dropped, what is waited for.
+/// Shows on a terminal what is waited for, until it is dropped.
 pub(crate) struct Busy(Option<Terminal>);
 
 impl Drop for Busy {
@@ -43,9 +43,9 @@ impl Drop for Busy {
 }
 
 impl Terminal {
-    /// Colour where the streams are terminals, unless told otherwise.
+    /// Returns a terminal with colour where the streams are terminals, unless `color` says otherwise.
     pub(crate) fn new(color: ColorChoice, commands: Commands) -> Self {
-        // https://no-color.org: present and not empty means no colour. A choice on the command line is stronger.
+        // https://no-color.org: set and not empty means no colour. The command line takes precedence.
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
         let paint = |is_terminal: bool| Paint {
@@ -64,26 +64,26 @@ impl Terminal {
         }
     }
 
-    /// Completes the commands that are printed: see [`Commands`].
+    /// Returns the completion of printed commands: see [`Commands`].
     pub(crate) fn commands(&self) -> Commands {
         self.commands.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Says that what stands in the place of SPECS is a saved plan. Which manifests it was made from it does not say: other commands than
-    /// `apply` leave that to the reader.
+    /// Notes that SPECS names a saved plan. It does not say which manifests it was made from: commands other than `apply` print SPECS as a
+    /// placeholder.
     pub(crate) fn is_about_saved(&self, reading: &Reading) {
         let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
         commands.plan = commands.specs.replace("SPECS".to_owned());
         commands.prune = reading.coverage.is_pruned();
     }
 
-    /// Whether standard error may be painted.
+    /// Whether stderr may be coloured.
     pub(crate) fn err_colour(&self) -> bool {
         self.err_paint.colour
     }
 
-    /// Writes data. A reader that went away (`kiln log | head`) is no reason to stop what is being done, and no error; any other
-    /// trouble is reported by [`Terminal::finish`].
+    /// Writes data to stdout. A closed pipe (`kiln log | head`) neither stops the command nor is an error; [`Terminal::finish`] reports any
+    /// other.
     pub(crate) fn out(&self, text: &str) {
         let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
         if gone.is_none() {
@@ -99,12 +99,12 @@ impl Terminal {
         }
     }
 
-    /// Writes a line of data.
+    /// Writes a line of data to stdout.
     pub(crate) fn line(&self, text: &str) {
         self.out(&format!("{text}\n"));
     }
 
-    /// Writes text that is ready for standard error. That nobody can read it is no reason to stop.
+    /// Writes a finished text to stderr. Write errors are ignored.
     pub(crate) fn talk(&self, text: &str) {
         let write = || drop(io::stderr().lock().write_all(text.as_bytes()));
         match &*self.busy_line() {
@@ -113,7 +113,7 @@ impl Terminal {
         }
     }
 
-    /// Says at once what may take a while, where a person sees it.
+    /// Shows what may take a while, on a terminal.
     pub(crate) fn busy(&self, what: &str) -> Busy {
         if !io::stderr().is_terminal() {
             return Busy(None);
@@ -128,12 +128,12 @@ impl Terminal {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says something in passing, on standard error. Text from outside in it is made safe.
+    /// Prints a note to stderr, with text from outside escaped.
     pub(crate) fn note(&self, text: &str) {
         self.talk(&format!("{} {}\n", self.err_paint.bold("note:"), escape(&self.commands().complete(text))));
     }
 
-    /// Says what went wrong, and what to do next.
+    /// Prints an error and its hint to stderr.
     pub(crate) fn error(&self, message: &str, hint: Option<&str>) {
         let complete = |text| self.commands().complete(text);
         self.talk(&format!("{} {}\n", self.err_paint.with("1;31", "error:"), escape(&complete(message))));
@@ -142,24 +142,24 @@ impl Terminal {
         }
     }
 
-    /// Whether a person can be asked: they see the question and can answer it.
+    /// Whether a person can be asked: stdin and stderr are terminals.
     pub(crate) fn can_ask(&self) -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
-    /// Reads a line from standard input; only a plain `yes` is one. Blocks.
+    /// Reads a line from stdin; returns whether it is `yes`. Blocks.
     pub(crate) fn read_yes() -> bool {
         let mut answer = String::new();
         io::stdin().read_line(&mut answer).is_ok() && answer.trim() == "yes"
     }
 
-    /// What became of standard output. Data that could not be written (a full disk) is a failure; a reader that left is not.
+    /// Returns the error of stdout, if any (a full disk, for example; not a closed pipe).
     pub(crate) fn finish(&self) -> Result<(), Failure> {
         match self.gone.lock().unwrap_or_else(PoisonError::into_inner).take() {
             None => Ok(()),
             Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            Some(error) => Err(Failure::new(Exit::Failed, format!("standard output cannot be written: {error}"))
-                .hint("the command itself ran; only what it prints was lost")),
+            Some(error) => Err(Failure::new(Exit::Failed, format!("stdout cannot be written: {error}"))
+                .hint("the command ran; only its output was lost")),
         }
     }
 }

@@ -1,16 +1,16 @@
-//! `kiln trash`: the undelete, and the end of what was removed.
+//! `kiln trash`: lists, restores and purges removed objects.
 
 use serde::Serialize;
 
 use super::args::{TrashCommand, TrashListArgs, TrashPurgeArgs, TrashRestoreArgs};
-use super::context::{Context, Looked};
+use super::context::{Context, OverviewWithReading};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::terminal::Terminal;
 use crate::engine::{self, Operation, OperationResult, Purge, Trashed};
 use crate::text::{Paint, counted, rfc3339, table};
 
-/// As in `kiln trash list -o json`.
+/// A trashed object, as in `kiln trash list -o json`.
 #[derive(Serialize)]
 struct TrashedView {
     kind: Option<String>,
@@ -20,7 +20,7 @@ struct TrashedView {
     object: String,
     size: u64,
     protected: bool,
-    /// In RFC 3339.
+    /// When it expires, in RFC 3339.
     expires: Option<String>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn trash(context: &Context, command: TrashCommand) -> Result<Exit, Fa
 }
 
 fn list(context: &Context, args: &TrashListArgs) -> Result<Exit, Failure> {
-    let Looked { reading, overview, standing } = context.overview(&args.specs.specs)?;
+    let OverviewWithReading { reading, overview, standing } = context.overview(&args.specs.specs)?;
     let trashed = engine::trash_in(&overview.world, &reading.specs.stack.owner);
     if args.output.is_json() {
         context.json(&trashed.iter().map(view).collect::<Vec<_>>());
@@ -49,12 +49,12 @@ fn list(context: &Context, args: &TrashListArgs) -> Result<Exit, Failure> {
 }
 
 fn restore(context: &Context, args: TrashRestoreArgs) -> Result<Exit, Failure> {
-    context.act_and_say(&args.specs.specs, Operation::Restore(args.what))
+    context.operate_and_print(&args.specs.specs, Operation::Restore(args.what))
 }
 
 fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
     let what = args.what.map_or(Purge::Expired, Purge::Named);
-    let (found, left) = match context.act(&args.specs.specs, Operation::ListPurge(what.clone()))? {
+    let (found, left) = match context.operate(&args.specs.specs, Operation::ListPurge(what.clone()))? {
         OperationResult::ToPurge(found, left) => (found, left),
         OperationResult::Sentences(_) | OperationResult::Executed(_) | OperationResult::Recorded(_) => {
             Default::default()
@@ -62,30 +62,29 @@ fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
     };
     if found.is_empty() {
         context.terminal.line(match left {
-            0 => "Nothing in the trash is past its time.",
-            _ => "Nothing is purged: what is past its time is suspended, wanted by a document, or in doubt.",
+            0 => "Nothing in the trash has expired.",
+            _ => "Nothing is purged: the expired objects are suspended, declared, or in doubt.",
         });
         return Ok(Exit::Done);
     }
-    // What is past its time was removed long ago, and its Stack said how long it is kept: only a name is asked about.
+    // Expired objects were removed long ago and kept for the declared time: only a named object needs confirmation.
     if matches!(what, Purge::Named(..)) && !args.yes {
         let terminal = &context.terminal;
         let objects = counted(found.len(), "object");
         if !terminal.can_ask() {
-            let message = format!("{objects} would be destroyed for good, and there is no terminal to ask on");
-            return Err(Failure::new(Exit::Held, message).hint("look with `kiln trash list`, then give --yes"));
+            let message =
+                format!("{objects} would be destroyed permanently, and there is no terminal to confirm that on");
+            return Err(Failure::new(Exit::Held, message).hint("check `kiln trash list`, then pass --yes"));
         }
         terminal.talk(&as_table(&found, Paint::PLAIN));
-        terminal.talk(&format!("Destroy {objects} for good? Only `yes` does it: "));
+        terminal.talk(&format!("Destroy {objects} permanently? Only `yes` is accepted: "));
         if !Terminal::read_yes() {
             return Err(Failure::new(Exit::Held, "nothing was purged"));
         }
     }
-    let exit = context.act_and_say(&args.specs.specs, Operation::Purge { what, objects: found })?;
+    let exit = context.operate_and_print(&args.specs.specs, Operation::Purge { what, objects: found })?;
     if left > 0 {
-        context
-            .terminal
-            .line(&format!("Past their time and left, suspended, wanted by a document, or in doubt: {left}."));
+        context.terminal.line(&format!("Expired and kept (suspended, declared, or in doubt): {left}."));
     }
     Ok(exit)
 }

@@ -1,4 +1,4 @@
-//! `kiln watch`: the daemon.
+//! `kiln watch`: runs the daemon.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use crate::report::Commands;
 pub(crate) fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Failure> {
     let specs = args.specs.clone();
     if specs.as_os_str() == "-" {
-        return Err(Failure::new(Exit::Usage, "standard input cannot be watched").hint("name a directory, or a file"));
+        return Err(Failure::new(Exit::Usage, "stdin cannot be watched").hint("name a directory or a file"));
     }
-    // What is wrong with it now is said now, and ends the command.
+    // Problems of the manifests end the command now.
     context.allowed()?;
     let listen = args.listen.map(|address| {
         Listen::new(address, args.tls_cert.clone(), args.tls_key.clone(), args.token_file.clone())
@@ -27,9 +27,12 @@ pub(crate) fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Failure
     });
     let listen = listen.transpose()?;
     if let Holder::Daemon(other) = context.holder()? {
-        let message =
-            format!("the daemon {} has the store, and follows {}", other.view.pid, other.view.specs.display());
-        return Err(Failure::new(Exit::Store, message).hint("one is enough; or give another store with --state DIR"));
+        let message = format!(
+            "a daemon (process {}) already has the store and follows {}",
+            other.view.pid,
+            other.view.specs.display()
+        );
+        return Err(Failure::new(Exit::Store, message).hint("stop that daemon, or use another store: --state DIR"));
     }
     let store = context.open_store()?;
     let named = context.config().map(Path::to_owned);
@@ -51,7 +54,7 @@ pub(crate) fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Failure
     }
 }
 
-/// The commands of the daemon's log: they are pasted where the working directory is another.
+/// Returns commands with absolute paths, for the daemon's log: they are pasted in another working directory.
 fn everywhere(commands: Commands, args: &WatchArgs, state: &Path) -> Commands {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
     Commands {

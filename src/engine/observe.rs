@@ -10,7 +10,7 @@ use crate::model::{
     BackendSpec, DriverError, ErrorKind, Kind, Name, NativeName, Observed, Owner, Place, PoolId, Reading, Records,
     Scope, Suspension,
 };
-use crate::plan::{Observation, Plan, World, looks};
+use crate::plan::{Observation, Plan, World, objects_to_observe};
 
 use super::backend_session::{BackendSession, open};
 use super::setup::Connect;
@@ -148,7 +148,7 @@ impl Observations {
     /// the caller plans again.
     pub(super) async fn ask(&mut self, plan: &Plan) -> bool {
         let mut learnt = false;
-        for (name, natives) in looks(plan, &self.world) {
+        for (name, natives) in objects_to_observe(plan, &self.world) {
             let Some(backend) = self.backends.get(&name) else { continue };
             match backend.observe(&Scope::Objects(natives)).await {
                 Ok(seen) => {

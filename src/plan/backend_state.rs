@@ -1,4 +1,4 @@
-//! What each declared backend is to the plan: ground to stand on, or the reason why nothing on it is touched.
+//! The state of each declared backend: usable, or blocked with the reason why no step is planned on it.
 
 use std::collections::BTreeMap;
 
@@ -9,36 +9,36 @@ use crate::model::{
 
 use super::types::{HeldReason, Inputs, Observation};
 
-/// What to do about a pool on which no step can be made.
+/// The fix for a pool on a file system without the features that Kiln needs.
 pub(super) const UNUSABLE: &str = "use a directory on ext4, XFS, btrfs or tmpfs";
 
-/// A declared backend, judged.
+/// The state of a declared backend.
 pub(super) enum BackendState<'a> {
-    /// It can be planned for.
+    /// Steps can be planned on it.
     Usable(Usable<'a>),
-    /// Nothing on it is touched.
+    /// No step is planned on it.
     Blocked(Blocked),
 }
 
-/// A backend that can be planned for.
+/// A backend on which steps can be planned.
 pub(super) struct Usable<'a> {
     pub name: &'a Name,
     pub spec: &'a BackendSpec,
     pub capabilities: &'a Capabilities,
     pub observed: &'a Observed,
-    /// Ours on this pool; none on first use.
+    /// This owner's ledger on the pool; none before first use.
     pub ledger: Option<&'a Ledger>,
-    /// Another process is writing: steps are held.
+    /// The holder of the writer lock, if another process has it: steps are held.
     pub locked_by: Option<&'a str>,
 }
 
 impl<'a> Usable<'a> {
-    /// The object of a native name in such a place.
+    /// Returns the object with a native name in a matching place.
     pub(super) fn find(&self, native: &NativeName, place: impl Fn(Place) -> bool) -> Option<&'a Object> {
         self.bearing(native).find(|object| place(object.place))
     }
 
-    /// The objects of a native name. A report is sorted by native name.
+    /// Returns the objects with a native name. Observed objects are sorted by native name.
     pub(super) fn bearing<'n>(&self, native: &'n NativeName) -> impl Iterator<Item = &'a Object> + use<'a, 'n> {
         let objects = &self.observed.objects;
         let first = objects.partition_point(|object| object.native < *native);
@@ -46,12 +46,12 @@ impl<'a> Usable<'a> {
     }
 }
 
-/// Why nothing on a backend is touched.
+/// Why no step is planned on a backend.
 pub(super) struct Blocked {
     pub reason: HeldReason,
     pub message: String,
     pub fix: String,
-    /// Whether it counts as unobserved (exit code 6).
+    /// Whether the backend counts as unobserved (exit code 6).
     pub unobserved: bool,
 }
 
@@ -59,22 +59,22 @@ pub(super) struct Blocked {
 pub(super) fn states<'a>(inputs: &Inputs<'a>) -> BTreeMap<&'a Name, BackendState<'a>> {
     let mut backends: BTreeMap<&Name, BackendState<'_>> =
         inputs.reading.specs.backends.iter().map(|(name, spec)| (name, judge(inputs, name, spec))).collect();
-    // Two Backends that turn out to be one pool: which of them an object belongs to cannot be said.
+    // Two Backends with one pool: their objects cannot be told apart.
     let mut by_pool: BTreeMap<&PoolId, Vec<&Name>> = BTreeMap::new();
-    for (name, ground) in &backends {
-        if let BackendState::Usable(Usable { observed: Observed { pool: Some(pool), .. }, .. }) = ground {
+    for (name, state) in &backends {
+        if let BackendState::Usable(Usable { observed: Observed { pool: Some(pool), .. }, .. }) = state {
             by_pool.entry(pool).or_default().push(name);
         }
     }
     for names in by_pool.into_values().filter(|names| names.len() > 1) {
         for name in &names {
-            let bad = Blocked {
+            let blocked = Blocked {
                 reason: HeldReason::Ambiguous,
-                message: format!("the Backends {} are one and the same pool", list(&names)),
-                fix: "declare the pool once".to_owned(),
+                message: format!("the Backends {} have the same pool", list(&names)),
+                fix: "remove all but one of these Backends".to_owned(),
                 unobserved: false,
             };
-            backends.insert(name, BackendState::Blocked(bad));
+            backends.insert(name, BackendState::Blocked(blocked));
         }
     }
     backends
@@ -86,7 +86,7 @@ fn list(names: &[&Name]) -> String {
 
 fn judge<'a>(inputs: &Inputs<'a>, name: &'a Name, spec: &'a BackendSpec) -> BackendState<'a> {
     if let Some(barred) = inputs.reading.not_allowed(Kind::Backend, name) {
-        // It may well be allowed, and hold anything.
+        // Its path did not answer: it may be allowed, and hold anything.
         if barred.silent {
             return BackendState::Blocked(unseen(name, &barred.message));
         }
@@ -100,7 +100,7 @@ fn judge<'a>(inputs: &Inputs<'a>, name: &'a Name, spec: &'a BackendSpec) -> Back
     if !spec.via.is_empty() {
         return BackendState::Blocked(Blocked {
             reason: HeldReason::NotAllowed,
-            message: "`via` is off: manifests may not run commands".to_owned(),
+            message: "`via` is not supported yet: manifests may not run commands".to_owned(),
             fix: "remove `via`".to_owned(),
             unobserved: false,
         });
@@ -111,38 +111,38 @@ fn judge<'a>(inputs: &Inputs<'a>, name: &'a Name, spec: &'a BackendSpec) -> Back
         Some(Observation::Unsupported) => {
             return BackendState::Blocked(Blocked {
                 reason: HeldReason::Unsupported,
-                message: format!("the driver {:?} is not built yet", spec.config.driver()),
-                fix: "use a driver that this kiln has: local or sim".to_owned(),
+                message: format!("the driver {:?} is not supported yet", spec.config.driver()),
+                fix: "use a supported driver: local or sim".to_owned(),
                 unobserved: false,
             });
         }
         Some(Observation::Failed { why }) => return BackendState::Blocked(unseen(name, why)),
-        None => return BackendState::Blocked(unseen(name, "it was not looked at")),
+        None => return BackendState::Blocked(unseen(name, "it was not observed")),
     };
     if let Some(why) = &capabilities.unusable {
         return BackendState::Blocked(Blocked {
             reason: HeldReason::Unsupported,
-            message: format!("the backend {name} cannot be used: {why}"),
+            message: format!("backend {name} cannot be used: {why}"),
             fix: UNUSABLE.to_owned(),
             unobserved: false,
         });
     }
     match ledger(inputs, name, spec, observed) {
         Ok(ledger) => BackendState::Usable(Usable { name, spec, capabilities, observed, ledger, locked_by }),
-        Err(bad) => BackendState::Blocked(bad),
+        Err(blocked) => BackendState::Blocked(blocked),
     }
 }
 
 fn unseen(name: &Name, why: &str) -> Blocked {
     Blocked {
         reason: HeldReason::Unobserved,
-        message: format!("the backend {name} could not be observed: {why}"),
+        message: format!("backend {name} could not be observed: {why}"),
         fix: "repair the backend, then run again".to_owned(),
         unobserved: true,
     }
 }
 
-/// Our ledger on the pool, after every check that the pool is the one it was and is ours.
+/// Returns this owner's ledger on the pool, after checking that the pool is the recorded one and is ours.
 fn ledger<'a>(
     inputs: &Inputs<'a>,
     name: &Name,
@@ -154,30 +154,33 @@ fn ledger<'a>(
         reason: HeldReason::BackendChanged,
         message,
         fix: format!(
-            "point the Backend back to its pool; if this pool is right as it is, `kiln forget backend/{name}` accepts it"
+            "point the Backend to its pool again; or run `kiln forget backend/{name}` to accept this pool as it is"
         ),
         unobserved: true,
     };
     let record = record_of(inputs, name, spec, observed);
     let place = spec.config.place();
     match (&observed.pool, record) {
-        // A mark that cannot be read may be there all the same.
+        // A pool id that cannot be read may still exist.
         (None, _) if !observed.gaps.is_empty() => return Err(unseen(name, &observed.gaps.join("; "))),
         (None, Some(record)) => {
             return Err(changed(if record.place == place {
-                format!("{place} was pool {} and bears no mark of Kiln now: is it mounted?", record.pool)
+                format!("{place} was pool {} and has no pool id now: is it mounted?", record.pool)
             } else {
-                format!("it was pool {} at {}; {place} bears no mark of Kiln", record.pool, record.place)
+                format!("the backend was pool {} at {}; {place} has no pool id", record.pool, record.place)
             }));
         }
         (Some(pool), Some(record)) if record.pool != *pool => {
-            return Err(changed(format!("it was pool {} at {}; {place} is pool {pool}", record.pool, record.place)));
+            return Err(changed(format!(
+                "the backend was pool {} at {}; {place} is pool {pool}",
+                record.pool, record.place
+            )));
         }
         (None, None) if observed.objects.iter().any(|o| o.native.is_reserved()) => {
-            return Err(changed("there are objects of Kiln in a pool that bears no mark of Kiln".to_owned()));
+            return Err(changed("the pool holds objects of Kiln and has no pool id".to_owned()));
         }
         (None, None) if !observed.ledgers.is_empty() => {
-            return Err(changed("the pool has a ledger, and its mark is gone".to_owned()));
+            return Err(changed("the pool has a ledger and no pool id".to_owned()));
         }
         _ => {}
     }
@@ -187,33 +190,36 @@ fn ledger<'a>(
         .any(|o| o.place != Place::Temporary && o.identity.as_ref().is_some_and(|id| id.owner == *owner));
     let ledger = match observed.ledgers.get(owner) {
         Some(LedgerView::Unreadable(why)) => return Err(unseen(name, why)),
-        Some(view) => match (believed(view, stored(inputs, record)), view) {
+        Some(view) => match (trusted_ledger(view, stored(inputs, record)), view) {
             (None, LedgerView::Damaged(why)) => {
-                return Err(changed(format!("both copies of the ledger are damaged ({why}), and the store has none")));
+                return Err(changed(format!(
+                    "both copies of the ledger are damaged ({why}) and the store has no copy"
+                )));
             }
             (ledger, _) => ledger,
         },
         None if has_objects => {
-            return Err(changed(format!("there are objects of {owner} in the pool, and no ledger that knows them")));
+            return Err(changed(format!("the pool holds objects of {owner} and no ledger of that owner")));
         }
         None if record
             .is_some_and(|r| r.owner == *owner && r.ledger.as_ref().is_some_and(|l| !l.complete.is_empty())) =>
         {
-            return Err(given_away(name, observed, record)
-                .unwrap_or_else(|| changed("the pool's ledger is gone, and so are the objects it listed".to_owned())));
+            return Err(given_away(name, observed, record).unwrap_or_else(|| {
+                changed("the pool's ledger and the objects that it listed are missing".to_owned())
+            }));
         }
-        // It knows of no object, but of names that were used up and approvals that are spent.
+        // The stored ledger lists no object, but used names and spent approvals.
         None => {
             record.filter(|record| Some(&record.pool) == observed.pool.as_ref()).and_then(|r| stored(inputs, Some(r)))
         }
     };
     match ledger {
         Some(ledger) if Some(&ledger.pool) != observed.pool.as_ref() => {
-            Err(changed(format!("the ledger in the pool was written for another pool, {}", ledger.pool)))
+            Err(changed(format!("the ledger in the pool belongs to another pool, {}", ledger.pool)))
         }
         Some(ledger) if ledger.stack != inputs.reading.specs.stack.id => Err(Blocked {
             reason: HeldReason::OwnerChanged,
-            message: format!("the pool is used by another Stack of the name {owner} (id {:?})", ledger.stack),
+            message: format!("the pool is used by another Stack named {owner} (id {:?})", ledger.stack),
             fix: other_stack(inputs, name, &ledger.stack),
             unobserved: false,
         }),
@@ -222,13 +228,13 @@ fn ledger<'a>(
             Some(known) => Err(Blocked {
                 reason: HeldReason::BackendChanged,
                 message: format!(
-                    "the pool is older than Kiln left it: its ledger is number {}, and number {} was written; it was rolled back, or \
+                    "the pool is an older state of itself: its ledger has serial {} and serial {} was written; it was rolled back or \
                      restored from a backup",
                     ledger.serial, known.serial
                 ),
                 fix: format!(
-                    "bring the pool back to its newest state; if it is right as it is, `kiln forget backend/{name}` accepts it, and every \
-                     volume keeps the size it has"
+                    "bring the pool back to its newest state; or run `kiln forget backend/{name}` to accept it as it is: every \
+                     volume keeps its size"
                 ),
                 unobserved: true,
             }),
@@ -240,8 +246,8 @@ fn ledger<'a>(
     }
 }
 
-/// The newest ledger that can be believed: the one on the pool, or the store's copy where the pool's newest copy is damaged.
-pub fn believed<'a>(view: &'a LedgerView, stored: Option<&'a Ledger>) -> Option<&'a Ledger> {
+/// Returns the newest undamaged ledger: the pool's, or the store's copy if the pool's newest copy is damaged.
+pub fn trusted_ledger<'a>(view: &'a LedgerView, stored: Option<&'a Ledger>) -> Option<&'a Ledger> {
     match view {
         LedgerView::Good(ledger) => Some(ledger),
         LedgerView::Older(older, _) => {
@@ -253,7 +259,7 @@ pub fn believed<'a>(view: &'a LedgerView, stored: Option<&'a Ledger>) -> Option<
     }
 }
 
-/// What the store knows of this Backend: by its name, by its pool (a renamed Backend is the pool it points to), or by its place.
+/// Returns the store's record of this Backend: by its name, by its pool (for a renamed Backend), or by its place.
 fn record_of<'a>(
     inputs: &Inputs<'a>,
     name: &Name,
@@ -262,7 +268,7 @@ fn record_of<'a>(
 ) -> Option<&'a BackendRecord> {
     let records = &inputs.records.backends;
     let same_pool = records.values().find(|record| Some(&record.pool) == observed.pool.as_ref());
-    // Memory is no place that can be gone back to.
+    // A pool in memory has no place to find it at again.
     let same_place = || records.values().find(|record| record.place == spec.config.place() && record.place != "memory");
     records.get(name).or(same_pool).or_else(same_place)
 }
@@ -271,8 +277,8 @@ fn stored<'a>(inputs: &Inputs<'a>, record: Option<&'a BackendRecord>) -> Option<
     record?.ledger.as_ref().filter(|ledger| ledger.owner == inputs.reading.specs.stack.owner)
 }
 
-/// A pool that we have never used, where another owner's objects bear names that we declare: most likely the Stack was renamed,
-/// or got its first name.
+/// Returns why a pool without our ledger is blocked if another owner has objects there under names that we declare: most likely the
+/// Stack was renamed, or got its first name.
 fn other_owner(inputs: &Inputs<'_>, name: &Name, observed: &Observed) -> Option<Blocked> {
     let specs = &*inputs.reading.specs;
     let declared_here = |kind: Kind, object: &Name| match kind {
@@ -286,7 +292,7 @@ fn other_owner(inputs: &Inputs<'_>, name: &Name, observed: &Observed) -> Option<
     let mut clashes = live.filter(|id| id.owner != specs.stack.owner && declared_here(id.kind, &id.name));
     let clash = clashes.next()?;
     let owner: &Owner = &clash.owner;
-    // It is said of everything that is declared on the backend: of what the other owner has, and of what it does not have.
+    // The message holds for everything declared on the backend: what the other owner has and what it does not have.
     let others = match clashes.filter(|id| id.owner == *owner).count() {
         0 => String::new(),
         others => format!(" and {others} more"),
@@ -294,7 +300,7 @@ fn other_owner(inputs: &Inputs<'_>, name: &Name, observed: &Observed) -> Option<
     Some(Blocked {
         reason: HeldReason::OwnerChanged,
         message: format!(
-            "the pool has been used by {owner}, which has objects on it that are declared here: {} {}{others}",
+            "the pool holds objects of {owner} that are declared here: {} {}{others}",
             clash.kind.as_lower(),
             clash.name
         ),
@@ -303,44 +309,44 @@ fn other_owner(inputs: &Inputs<'_>, name: &Name, observed: &Observed) -> Option<
     })
 }
 
-/// A pool without our ledger, where another owner has objects that our last ledger listed: `kiln adopt --from-owner` gave them away.
+/// Returns why a pool without our ledger is blocked if our objects got another owner there, by `kiln adopt --from-owner`.
 fn given_away(name: &Name, observed: &Observed, record: Option<&BackendRecord>) -> Option<Blocked> {
     let ours = &record?.ledger.as_ref()?.complete;
     let given = observed.objects.iter().filter_map(|object| object.identity.as_ref());
     let other = &given.into_iter().find(|identity| ours.contains_key(&identity.uid))?.owner;
     Some(Blocked {
         reason: HeldReason::OwnerChanged,
-        message: format!("the objects of this Stack on the pool were given to {other}"),
-        fix: format!("to take them back, `kiln adopt {name} --from-owner {other}`"),
+        message: format!("the objects of this Stack on the pool were adopted by {other}"),
+        fix: format!("`kiln adopt {name} --from-owner {other}` adopts them back"),
         unobserved: false,
     })
 }
 
-/// What to do where a pool belongs to another Stack of this name.
+/// Returns the fix for a pool that belongs to another Stack of this name.
 fn other_stack(inputs: &Inputs<'_>, backend: &Name, id: &str) -> String {
     let stack = &inputs.reading.specs.stack;
     let back = match id {
-        "" => "if this Stack document is new and its objects were made without one".to_owned(),
+        "" => "if this Stack document is new and its objects were created without one".to_owned(),
         id => format!(
             "if the id of this Stack was changed, write `spec: {{id: {id}}}` in it again; if it replaces that Stack"
         ),
     };
     format!(
-        "{back}, `kiln adopt {backend} --from-owner {owner}` gives it the objects; otherwise give this Stack another name",
+        "{back}, `kiln adopt {backend} --from-owner {owner}` adopts the objects; otherwise give this Stack another name",
         owner = stack.owner
     )
 }
 
-/// What to do where a pool belongs to an owner that bears another name. Without a Stack document, the one that is missing is most
-/// likely that owner's: to take over its objects, or to accept the pool, would make other objects beside them.
+/// Returns the fix for a pool that belongs to an owner of another name. Without a Stack document, the missing document is most likely
+/// that owner's: adopting its objects, or accepting the pool, would create other objects beside them.
 fn former_owner(inputs: &Inputs<'_>, backend: &Name, owner: &Owner, observed: &Observed) -> String {
     if !inputs.reading.specs.stack.declared && *owner != inputs.reading.specs.stack.owner {
         return missing_stack(owner, observed);
     }
     if *owner == Owner::unnamed() {
         return format!(
-            "if its objects were made before this Stack was declared, `kiln adopt {backend} --from-owner {owner}` gives them to it; \
-             if they belong to other manifests, `kiln forget backend/{backend}` accepts the pool, for objects of its own beside those"
+            "if its objects were created before this Stack was declared, `kiln adopt {backend} --from-owner {owner}` adopts them; \
+             if they belong to other manifests, `kiln forget backend/{backend}` accepts the pool and creates new objects beside them"
         );
     }
     format!(
@@ -350,24 +356,24 @@ fn former_owner(inputs: &Inputs<'_>, backend: &Name, owner: &Owner, observed: &O
     )
 }
 
-/// What to do where no Stack is declared and another owner's objects are on a pool.
+/// Returns the fix for a pool with another owner's objects while no Stack is declared.
 pub fn missing_stack(owner: &Owner, observed: &Observed) -> String {
     let id = match observed.ledgers.get(owner) {
         Some(LedgerView::Good(ledger)) => ledger.stack.as_str(),
         _ => "…",
     };
     format!(
-        "no Stack is declared: bring its document back (`kind: Stack`, `metadata: {{name: {owner}}}`, `spec: {{id: {id}}}`)"
+        "no Stack is declared: restore its document (`kind: Stack`, `metadata: {{name: {owner}}}`, `spec: {{id: {id}}}`)"
     )
 }
 
-/// The backends that can be planned for and written to, with our ledger on each (none on first use): the one that the plan was
-/// made with, which is the store's copy where those on the pool are damaged.
+/// Returns the backends that can be planned for and written to, with this owner's ledger on each (none before first use): the
+/// ledger that the plan was made with, which is the store's copy if those on the pool are damaged.
 pub fn usable(inputs: &Inputs<'_>) -> BTreeMap<Name, Option<Ledger>> {
     let backends = states(inputs).into_iter();
     backends
-        .filter_map(|(name, ground)| match ground {
-            BackendState::Usable(good) if good.locked_by.is_none() => Some((name.clone(), good.ledger.cloned())),
+        .filter_map(|(name, state)| match state {
+            BackendState::Usable(usable) if usable.locked_by.is_none() => Some((name.clone(), usable.ledger.cloned())),
             _ => None,
         })
         .collect()

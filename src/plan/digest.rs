@@ -1,12 +1,12 @@
-//! The digest of a plan: equal where the same would be done to the same objects.
+//! The digest of a plan: equal for plans that do the same to the same objects.
 
 use super::types::Plan;
 
-/// Over the steps with everything they expect, and what is held; not over the revision, messages or anything that is a time.
+/// Returns the digest of the owner, the steps with all they expect, and what is held; not of the revision, messages or times.
 pub(super) fn digest(plan: &Plan) -> String {
     let mut hash = blake3::Hasher::new();
     let mut add = |value: serde_json::Result<String>| {
-        // Nothing here can fail to serialise: strings, numbers, and maps with string keys.
+        // Serialization cannot fail: strings, numbers, and maps with string keys.
         hash.update(value.unwrap_or_default().as_bytes());
         hash.update(b"\n");
     };

@@ -1,4 +1,4 @@
-//! What the planner writes: steps, what is held, and what later rules need to know of earlier ones.
+//! What the planner writes: steps, holds, and what later rules need to know of earlier ones.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet as StdHashSet};
@@ -11,86 +11,86 @@ use super::hold::{Hold, Subject, see_what_holds};
 use super::inventory::{Inventory, OwnedObject};
 use super::types::{Held, HeldReason, Warning};
 
-/// What a step that needs another object learns of it.
+/// The availability of an object that a step needs.
 #[derive(Clone)]
 pub(super) enum Availability {
     /// It exists, or will exist after these steps.
     Here { backend: Name, object: ObjectRef, after: Vec<usize> },
-    /// It is declared, and will not exist by this plan.
+    /// It is declared, and this plan does not create it.
     Held,
     /// It is neither declared nor does it exist.
     Missing,
-    /// It is not declared, and several objects could be it, or its marks contradict each other.
+    /// It is not declared, and several objects match or its metadata is inconsistent.
     Unclear,
-    /// It is being planned now: it needs itself.
+    /// It is being planned now: it depends on itself.
     Circle,
 }
 
-/// What was decided about an object of a kind and name.
+/// The decisions about the objects of one kind and name.
 #[derive(Default)]
 struct Decision {
-    /// A document speaks for the objects of this name: they are not removed.
+    /// A document declares the objects of this name: they are not removed.
     claimed: bool,
     availability: Option<Availability>,
 }
 
-/// Room that is taken on each backend.
+/// The room that the plan takes on each backend.
 #[derive(Default)]
 pub(super) struct RoomTaken<'a> {
-    /// Bytes of all volumes, those that exist and those that steps make: what clients may write.
+    /// Bytes that clients may write, by backend: of all existing volumes and of those that steps create.
     pub provisioned: HashMap<&'a Name, u64>,
-    /// Bytes that steps take at once: thick volumes, and copies that share no blocks.
+    /// Bytes that steps allocate, by backend: thick volumes, and copies that share no blocks.
     pub bytes: HashMap<&'a Name, u64>,
-    /// Objects that steps make.
+    /// Objects that steps create, by backend.
     pub objects: HashMap<&'a Name, u64>,
-    /// Bytes that each new object takes, by uid.
+    /// Bytes that each new object allocates, by uid.
     pub of_object: HashMap<Uid, u64>,
 }
 
-/// A plan in the making.
+/// A plan in the making. Rules are its only writers.
 #[derive(Default)]
 pub(super) struct Draft<'a> {
     pub steps: Vec<Step>,
-    /// Steps that were held after they were drafted.
+    /// Indexes of steps that were held after they were drafted.
     pub dropped: BTreeSet<usize>,
-    /// By step: those that wait for it.
+    /// The steps that wait for a step, by its index.
     waiting: HashMap<usize, Vec<usize>>,
     pub held: Vec<Held>,
     pub warnings: Vec<Warning>,
     decisions: HashMap<(Kind, &'a Name), Decision>,
     pub room: RoomTaken<'a>,
-    /// Uids of new objects.
+    /// The uids of new objects.
     pub new_uids: HashSet<Uid>,
-    /// How many volumes are being planned, each because the one before needs it.
+    /// The depth of the recursion over `source`: volumes being planned because another needs them.
     pub depth: usize,
-    /// Live volumes with a restore, which is planned when all snapshots are.
+    /// Live volumes with a pending `restore`. Restores are planned after all snapshots.
     pub to_restore: Vec<(&'a Name, OwnedObject<'a>)>,
-    /// Volumes that a person accepted as smaller than they were, and that are declared as large as before.
+    /// Volumes whose smaller size was accepted, and that are declared as large as before.
     pub to_grow_back: Vec<(&'a Name, OwnedObject<'a>)>,
-    /// Steps that need an approval of their own, and why.
+    /// Steps that need an approval of their own, with the cause.
     pub withheld: BTreeMap<usize, String>,
-    /// Steps that make something under a native name which an object of ours has, with that object.
+    /// Steps that create an object under a native name of ours that is still taken, with the object that has it.
     pub freeing: Vec<(usize, OwnedObject<'a>)>,
-    /// By uid: the steps that read the object; of a volume that is restored, that step too.
+    /// By uid: the steps that read the object; for a volume that is restored, the restore too.
     pub readers: HashMap<Uid, Vec<usize>>,
-    /// By uid: the step that completes an interrupted rename. All other steps on the object wait for it.
+    /// By uid: the step that completes an interrupted rename. All other steps of the object wait for it.
     pub completing: HashMap<Uid, usize>,
-    /// Steps on objects that may be declared all the same, and why.
+    /// Steps on objects whose removal is in doubt, with the doubt.
     pub doubts: BTreeMap<usize, Doubt>,
-    /// These objects, whatever else holds them.
+    /// The uids of these objects, whatever else holds them.
     pub doubted: BTreeSet<Uid>,
-    /// Whether something waits only for the manifests to stay as they are for longer.
+    /// See [`Plan::unsettled`](super::Plan::unsettled).
     pub unsettled: bool,
-    /// Our live volumes that no document declares any more, released ones left out.
+    /// Live volumes of this owner that no document declares any more, except released ones.
     pub withdrawn: Vec<OwnedObject<'a>>,
-    /// Steps that move an object away, each with the rename of the object that takes its place.
+    /// Pairs of steps: one moves an object away, the other renames the object that takes its place.
     pub giving_way: Vec<(usize, usize)>,
-    /// See [`Plan::look_inside`](super::Plan::look_inside).
-    pub look_inside: BTreeSet<(Name, NativeName)>,
+    /// See [`Plan::to_inspect`](super::Plan::to_inspect).
+    pub to_inspect: BTreeSet<(Name, NativeName)>,
 }
 
 impl<'a> Draft<'a> {
-    /// An empty draft. It counts the room that it takes beside what the volumes of the inventory take.
+    /// Returns an empty draft, which counts room on top of what the inventory's volumes take.
     pub(super) fn new(inventory: &Inventory<'a>) -> Self {
         let specs = inventory.specs();
         Self {
@@ -100,7 +100,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// What was found out about a declared object, if anything was yet.
+    /// Returns the availability of a declared object, if it was planned already.
     pub(super) fn availability(&self, kind: Kind, name: &'a Name) -> Option<&Availability> {
         self.decisions.get(&(kind, name))?.availability.as_ref()
     }
@@ -109,7 +109,7 @@ impl<'a> Draft<'a> {
         self.decisions.entry((kind, name)).or_default().availability = Some(availability);
     }
 
-    /// Keeps everything of this name from being removed: a document speaks for it.
+    /// Keeps the objects of this name from being removed, because a document declares them.
     pub(super) fn claim(&mut self, kind: Kind, name: &'a Name) {
         self.decisions.entry((kind, name)).or_default().claimed = true;
     }
@@ -118,7 +118,7 @@ impl<'a> Draft<'a> {
         self.decisions.get(&(kind, name)).is_some_and(|decision| decision.claimed)
     }
 
-    /// Adds a step; its index is what others wait for.
+    /// Adds a step and returns its index, which other steps wait for.
     pub(super) fn add(&mut self, mut step: Step) -> usize {
         let index = self.steps.len();
         let concerned = [Some(step.identity.uid), read_by(&step).map(|object| object.uid)];
@@ -137,26 +137,26 @@ impl<'a> Draft<'a> {
         index
     }
 
-    /// Adds a step on an object that may be declared all the same: it is held unless a person approves it.
+    /// Adds a step on an object whose removal may be in doubt: a doubted step is held unless it is approved.
     pub(super) fn add_doubted(&mut self, step: Step, doubt: Option<&Doubt>) -> usize {
         let index = self.add(step);
         self.doubts.extend(doubt.map(|doubt| (index, doubt.clone())));
         index
     }
 
-    /// Holds an object.
+    /// Adds a hold.
     pub(super) fn hold(&mut self, hold: Hold) {
         self.held.push(hold.into_held());
     }
 
-    /// Holds an object where a rule does; whether the rule lets it pass.
+    /// Returns the value of a rule, or adds its hold and returns none.
     pub(super) fn accept<T>(&mut self, result: Result<T, Hold>) -> Option<T> {
         result.map_err(|hold| self.hold(hold)).ok()
     }
 
-    /// Turns a drafted step into something held, with every step that waits for it.
+    /// Turns a drafted step into a hold, with every step that waits for it.
     pub(super) fn hold_step(&mut self, index: usize, reason: HeldReason, message: String, fix: &str) {
-        // Not by recursion: chains of clones can be longer than the processor's stack.
+        // Iterative: a chain of clones can be longer than the call stack allows.
         let mut todo = vec![(index, reason, message, fix.to_owned())];
         while let Some((index, reason, message, fix)) = todo.pop() {
             if !self.dropped.insert(index) {
@@ -164,7 +164,7 @@ impl<'a> Draft<'a> {
             }
             let waiting = self.waiting.remove(&index).unwrap_or_default();
             let step = &self.steps[index];
-            // What comes back to be renamed is held under the name that its document gives it.
+            // An object that is restored to be renamed is held under the name in its document.
             let is_rename = |other: &&Step| {
                 other.identity.uid == step.identity.uid && matches!(other.action, Action::Rename { .. })
             };
@@ -175,8 +175,8 @@ impl<'a> Draft<'a> {
             for other in waiting {
                 let next = &self.steps[other].identity;
                 if next.uid == identity.uid || (next.kind, &next.name) == (identity.kind, &identity.name) {
-                    // One object is held once for one reason; what else was planned for it, or to take its place, waits silently
-                    // behind that.
+                    // An object is held once, with one reason. Its other steps, and the steps that need its place, are dropped without
+                    // a hold of their own.
                     self.dropped.insert(other);
                 } else {
                     let message = format!("it waits for {} {}, which is held", identity.kind.as_lower(), identity.name);
@@ -188,7 +188,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Takes steps out without holding them; the steps that waited for them.
+    /// Drops steps without holding them; returns the steps that waited for them.
     pub(super) fn drop_steps(&mut self, indexes: &[usize]) -> Vec<usize> {
         self.dropped.extend(indexes);
         indexes.iter().flat_map(|index| self.waiting.remove(index).unwrap_or_default()).collect()
@@ -200,7 +200,7 @@ impl<'a> Draft<'a> {
         self.waiting.entry(needed).or_default().push(step);
     }
 
-    /// Whether a step waits for another, directly or not.
+    /// Whether a step waits for another, directly or indirectly.
     pub(super) fn waits_for(&self, index: usize, needed: usize) -> bool {
         let (mut todo, mut seen) = (vec![index], StdHashSet::new());
         while let Some(index) = todo.pop() {
@@ -214,22 +214,22 @@ impl<'a> Draft<'a> {
         false
     }
 
-    /// The steps that were not dropped.
+    /// Returns the steps that were not dropped, with their indexes.
     pub(super) fn live_steps(&self) -> impl Iterator<Item = (usize, &Step)> {
         self.steps.iter().enumerate().filter(|(index, _)| !self.dropped.contains(index))
     }
 
-    /// The steps that read an object.
+    /// Returns the steps that read an object.
     pub(super) fn readers_of(&self, uid: Uid) -> &[usize] {
         self.readers.get(&uid).map_or(&[], Vec::as_slice)
     }
 
-    /// The native name of an object after the steps `before`.
+    /// Returns the native name of an object after the steps `before`.
     pub(super) fn native_after(&self, before: &[usize], object: &Object) -> NativeName {
         before.last().map_or_else(|| object.native.clone(), |index| self.steps[*index].native.clone())
     }
 
-    /// The tags of a live object after the steps `before`.
+    /// Returns the tags of a live object after the steps `before`.
     pub(super) fn tags_after<'o>(&self, before: &[usize], object: &'o Object) -> Cow<'o, Tags> {
         if before.is_empty() && object.tags.expires.is_none() {
             return Cow::Borrowed(&object.tags);
@@ -238,12 +238,12 @@ impl<'a> Draft<'a> {
         Cow::Owned(last.unwrap_or_else(|| Tags { expires: None, ..object.tags.clone() }))
     }
 
-    /// Whether an object was never written to, as far as is known; if it is not known, the caller observes it more closely.
+    /// Whether an object is known to be unwritten. If that is unknown, the caller is asked to observe it by name.
     pub(super) fn is_unwritten(&mut self, object: &OwnedObject<'_>) -> bool {
         if object.written == Written::Unknown {
-            self.look_inside.insert((object.backend.clone(), object.native.clone()));
+            self.to_inspect.insert((object.backend.clone(), object.native.clone()));
         }
-        // What was adopted had its content before.
+        // An adopted object had content before.
         object.written != Written::Yes && !object.tags.adopted
     }
 
@@ -252,7 +252,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The object whose content a step copies, if it copies one.
+/// Returns the object whose content a step copies, if any.
 pub fn read_by(step: &Step) -> Option<&ObjectRef> {
     match &step.action {
         Action::Create { origin, .. } => origin.as_ref().and_then(Origin::object),

@@ -1,4 +1,4 @@
-//! Drift: what somebody else changed since Kiln last settled it. Kept apart from change, which is what a document asks for.
+//! Drift: changes made outside of Kiln since it last settled an object. Kept apart from changes that a document asks for.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::model::{Object, ObjectRecord, Place, Tags};
 use super::inventory::Inventory;
 use super::types::Drift;
 
-/// Compares every record with what its backend shows now.
+/// Compares every record with the observed object.
 pub(super) fn drift(inventory: &Inventory<'_>) -> Vec<Drift> {
     let inputs = inventory.inputs;
     let mut found = Vec::new();
@@ -28,15 +28,15 @@ pub(super) fn drift(inventory: &Inventory<'_>) -> Vec<Drift> {
     found
 }
 
-/// Whether a live object of a record is proven to be absent now.
+/// Whether the live object of a record is proven absent.
 fn is_proven(inventory: &Inventory<'_>, record: &ObjectRecord) -> bool {
     let was_live = record.seen.as_ref().is_some_and(|o| o.place == Place::Live);
     let there = match inventory.usable(&record.backend) {
-        Some(good) => {
-            let left = good.ledger.is_some_and(|l| {
+        Some(usable) => {
+            let left = usable.ledger.is_some_and(|l| {
                 l.leaving.contains(&record.identity.uid) || l.tombstones.contains_key(&record.identity.uid)
             });
-            good.observed.listed.proves_absence_of(record.identity.kind) && !left
+            usable.observed.listed.proves_absence_of(record.identity.kind) && !left
         }
         None => false,
     };
@@ -50,7 +50,7 @@ fn compare(record: &ObjectRecord, object: &Object, found: &mut Vec<Drift>) {
     if object.native != record.native {
         found.push(entry(record, "object", json!(record.native), json!(object.native)));
     }
-    // Only what people declare: the rest is Kiln's own book-keeping.
+    // Only declared fields: the others are internal to Kiln.
     let Tags {
         labels,
         protected,

@@ -1,10 +1,10 @@
-//! Why one object is not changed: what a rule of the planner returns instead of a step.
+//! Holds: what a rule of the planner returns instead of a step.
 
 use crate::model::{Identity, Kind, Name, NativeName, Uid, Verb};
 
 use super::types::{Held, HeldReason};
 
-/// Why an object is held. A rule returns it as an error; the caller that plans the object puts it into the draft.
+/// Why an object is held. A rule returns it as its error; the caller adds it to the draft.
 pub(super) struct Hold(Box<Held>);
 
 impl Hold {
@@ -13,7 +13,7 @@ impl Hold {
     }
 }
 
-/// Which object, and what would be done to it: what every [`Held`] says.
+/// The object that a rule is about, and the action that it would take: the common part of every [`Held`].
 #[derive(Clone, Copy)]
 pub(super) struct Subject<'n> {
     pub kind: Kind,
@@ -24,7 +24,7 @@ pub(super) struct Subject<'n> {
 }
 
 impl<'n> Subject<'n> {
-    /// A declared object of which no incarnation is known.
+    /// A declared object that is not known to exist.
     pub(super) fn declared(kind: Kind, name: &'n Name) -> Self {
         Self { kind, name, backend: None, uid: None, action: Verb::Create }
     }
@@ -35,12 +35,12 @@ impl<'n> Subject<'n> {
         Self { kind: *kind, name, backend: Some(backend), uid: Some(*uid), action }
     }
 
-    /// The identity of an object under the name of its document.
+    /// Returns the identity of an object with the name in its document.
     pub(super) fn identity(&self, of: &Identity) -> Identity {
         Identity { name: self.name.clone(), ..of.clone() }
     }
 
-    /// Holds it.
+    /// Returns a hold of this object.
     pub(super) fn hold(&self, reason: HeldReason, message: impl Into<String>, fix: impl Into<String>) -> Hold {
         Hold(Box::new(Held {
             kind: self.kind,
@@ -54,19 +54,19 @@ impl<'n> Subject<'n> {
         }))
     }
 
-    /// Holds it because the metadata of the object `native` contradicts itself: `why`.
+    /// Returns a hold because the metadata of `native` is inconsistent; `why` is the contradiction.
     pub(super) fn hold_inconsistent(&self, native: &NativeName, why: &str) -> Hold {
         let message = format!("metadata of {native} is inconsistent: {why}");
         self.hold(HeldReason::Conflict, message, format!("correct the tags of {native} on the backend"))
     }
 
-    /// Holds it because an object that it needs is held.
+    /// Returns a hold because an object that it needs is held.
     pub(super) fn waits_for_held(&self, message: String, kind: Kind, needed: &Name) -> Hold {
         self.hold(HeldReason::DependencyHeld, message, see_what_holds(kind, needed))
     }
 }
 
-/// The command that says why an object is held.
+/// Returns the fix that points to the command which shows why an object is held.
 pub(super) fn see_what_holds(kind: Kind, name: &Name) -> String {
     format!("see what holds it: `kiln describe {}/{name}`", kind.as_lower())
 }

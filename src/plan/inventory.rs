@@ -1,5 +1,5 @@
-//! What the planner reads: every backend judged once, and the objects on them by name and uid. Nothing here changes while a plan
-//! is made.
+//! The planner's read side: every backend's state, judged once, and the objects on usable backends by name and uid. It does not
+//! change while a plan is made.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use crate::model::{
 use super::backend_state::{self, BackendState, Usable};
 use super::types::Inputs;
 
-/// An object with an identity, and the backend that it is on.
+/// An object with an identity, and its backend.
 #[derive(Clone, Copy)]
 pub(super) struct OwnedObject<'a> {
     pub backend: &'a Name,
@@ -33,7 +33,7 @@ impl<'a> OwnedObject<'a> {
         self.identity.uid
     }
 
-    /// What a step on another object says of this one.
+    /// Returns what a step on another object records of this one.
     pub(super) fn reference(&self) -> ObjectRef {
         ObjectRef { native: self.native.clone(), uid: self.uid(), size: self.size }
     }
@@ -47,49 +47,49 @@ impl Deref for OwnedObject<'_> {
     }
 }
 
-/// Objects of one name: one, except where somebody copied it.
+/// The objects of one name: one, unless a copy was made outside of Kiln.
 pub(super) type OwnedObjects<'a> = SmallVec<[OwnedObject<'a>; 1]>;
 
-/// An entry of one of our ledgers, with the backend that the ledger is on.
+/// An entry of one of our ledgers, with the ledger's backend.
 pub(super) struct EnteredObject<'a> {
     pub backend: &'a Name,
     pub uid: Uid,
     pub entry: &'a LedgerEntry,
 }
 
-/// Entries of one name: one, except where ledgers disagree.
+/// The entries of one name: one, unless ledgers disagree.
 type EnteredObjects<'a> = SmallVec<[EnteredObject<'a>; 1]>;
 
-/// What an object was when Kiln last settled it.
+/// The state in which Kiln last settled an object.
 #[derive(Default)]
 pub(super) struct SettledState {
-    /// Found smaller, the object has lost data.
+    /// The size. An object that is smaller now lost data.
     pub size: Size,
-    /// Tags can be lost; only a document lifts protection.
+    /// Whether it was protected. Tags can be lost; only a document lifts protection.
     pub protected: bool,
-    /// Restores that were done.
+    /// The restore requests that are done.
     pub restored: BTreeSet<String>,
-    /// The size that was declared when a person accepted that the object is smaller.
+    /// The size that was declared when a smaller size was accepted.
     pub accepted: Option<Size>,
 }
 
-/// What the planner reads.
+/// The planner's inputs, indexed.
 pub(super) struct Inventory<'a> {
     pub inputs: &'a Inputs<'a>,
     pub backends: BTreeMap<&'a Name, BackendState<'a>>,
-    /// Objects of this owner on usable backends, live or in the trash.
+    /// Objects of this owner on usable backends, live or in the trash, by kind and name.
     pub by_name: HashMap<(Kind, &'a Name), OwnedObjects<'a>>,
-    /// Objects of any owner on usable backends, live or in the trash.
+    /// Objects of any owner on usable backends, live or in the trash, by uid.
     pub by_uid: HashMap<Uid, OwnedObject<'a>>,
-    /// Uids that more than one object has, because somebody copied one.
+    /// Uids that more than one object has, because a copy was made outside of Kiln.
     pub duplicates: HashSet<Uid>,
-    /// Bytes of all volumes of a backend, of all owners.
+    /// Bytes of all volumes of all owners, by backend.
     pub provisioned: HashMap<&'a Name, u64>,
     /// Native names that several documents ask for, by backend.
     pub asked_twice: HashSet<(&'a Name, &'a str)>,
-    /// See [`Inventory::entered`].
+    /// Ledger entries by kind and name; see [`Inventory::entered`].
     entered: OnceCell<HashMap<(Kind, &'a Name), EnteredObjects<'a>>>,
-    /// See [`Inventory::recorded`].
+    /// Records by kind and name; see [`Inventory::recorded`].
     recorded: OnceCell<HashMap<(Kind, &'a Name), Vec<&'a ObjectRecord>>>,
 }
 
@@ -137,7 +137,7 @@ impl<'a> Inventory<'a> {
         &self.specs().stack
     }
 
-    /// The backend, if it can be planned for.
+    /// Returns a backend, if it is usable.
     pub(super) fn usable(&self, backend: &Name) -> Option<&Usable<'a>> {
         match self.backends.get(backend) {
             Some(BackendState::Usable(usable)) => Some(usable),
@@ -145,28 +145,28 @@ impl<'a> Inventory<'a> {
         }
     }
 
-    /// The backends that can be planned for.
+    /// Returns the usable backends.
     pub(super) fn usable_backends(&self) -> impl Iterator<Item = &Usable<'a>> {
         usable_backends(&self.backends)
     }
 
-    /// Our ledgers.
+    /// Returns this owner's ledgers.
     pub(super) fn ledgers(&self) -> impl Iterator<Item = &'a Ledger> {
         self.usable_backends().filter_map(|usable| usable.ledger)
     }
 
-    /// Our ledger on a backend.
+    /// Returns this owner's ledger on a backend.
     pub(super) fn ledger(&self, backend: &Name) -> Option<&'a Ledger> {
         self.usable(backend)?.ledger
     }
 
-    /// Our objects of a name in a place.
+    /// Returns this owner's objects of a name in a place.
     pub(super) fn find(&self, kind: Kind, name: &Name, place: Place) -> OwnedObjects<'a> {
         let all = self.by_name.get(&(kind, name)).map_or(&[][..], |objects| objects);
         all.iter().copied().filter(|object| object.place == place).collect()
     }
 
-    /// The objects of ours that must exist under this name, by the ledgers. (Asked only for objects that are not live.)
+    /// Returns the ledger entries of objects that must exist under this name. Called only for objects that are not live.
     pub(super) fn entered(&self, kind: Kind, name: &'a Name) -> &[EnteredObject<'a>] {
         let all = self.entered.get_or_init(|| {
             let mut entered: HashMap<_, EnteredObjects<'_>> = HashMap::new();
@@ -185,7 +185,7 @@ impl<'a> Inventory<'a> {
         all.get(&(kind, name)).map_or(&[], SmallVec::as_slice)
     }
 
-    /// What the store remembers of our objects under this name. (Asked only for objects that are not live.)
+    /// Returns the store's records of objects of this name. Called only for objects that are not live.
     pub(super) fn recorded(&self, kind: Kind, name: &'a Name) -> &[&'a ObjectRecord] {
         let all = self.recorded.get_or_init(|| {
             let mut recorded: HashMap<_, Vec<_>> = HashMap::new();
@@ -198,7 +198,7 @@ impl<'a> Inventory<'a> {
         all.get(&(kind, name)).map_or(&[], Vec::as_slice)
     }
 
-    /// What an object was when Kiln last settled it: by the ledger or, where the ledger does not have it yet, by the store.
+    /// Returns the state in which Kiln last settled an object: from the ledger or, if the ledger has no entry yet, from the store.
     pub(super) fn settled(&self, object: &OwnedObject<'_>) -> SettledState {
         let uid = object.uid();
         if let Some(entry) = self.ledger(object.backend).and_then(|ledger| ledger.complete.get(&uid)) {
@@ -221,23 +221,23 @@ impl<'a> Inventory<'a> {
         }
     }
 
-    /// The name under which an object's uid is known: by the ledger or, where the ledger does not have it yet, by the store.
+    /// Returns the name that an object's uid is known by: from the ledger or, if the ledger has no entry yet, from the store.
     pub(super) fn known_name(&self, object: &OwnedObject<'_>) -> Option<&'a Name> {
         let (ledger, uid) = (self.ledger(object.backend), object.uid());
-        // A rename of ours that a crash kept from being entered.
+        // A rename by Kiln that was interrupted before its ledger entry.
         let renamed = ledger.and_then(|ledger| ledger.renaming.get(&uid)).filter(|new| object.identity.name == **new);
         let entered = renamed.or_else(|| Some(&ledger?.complete.get(&uid)?.name));
         entered.or_else(|| self.inputs.records.objects.get(&uid).map(|record| &record.identity.name))
     }
 
-    /// Removals of the last 24 hours that count: not approved, and not brought back since.
+    /// Returns the removals of the last 24 hours that count against the limits: neither approved nor restored since.
     pub(super) fn recent_removals(&self) -> Vec<&'a Removal> {
         let back = |uid: Uid| self.by_uid.get(&uid).is_some_and(|object| object.place == Place::Live);
         self.inputs.recent.iter().filter(|removal| !removal.approved && !back(removal.uid)).collect()
     }
 }
 
-/// Native names that more than one document writes, by backend.
+/// Returns the native names that more than one document asks for, by backend.
 fn asked_twice(specs: &Specs) -> HashSet<(&Name, &str)> {
     let mut asked = HashSet::new();
     let written = specs.volumes.values().filter_map(|spec| {

@@ -1,4 +1,4 @@
-//! Checks a finished plan against the promises, by rules of its own: what the planner got wrong must not run.
+//! Checks a finished plan against the planner's guarantees, by independent rules: a plan that breaks one must not run.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,7 +8,7 @@ use super::backend_state::{self, BackendState, Usable};
 use super::gate::suspension_of;
 use super::types::{Inputs, Plan};
 
-/// Every breach, one sentence each; none in a plan that may run.
+/// Returns every breach, in one sentence each; none if the plan may run.
 pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
     let mut breaches = Vec::new();
     let backends = backend_state::states(inputs);
@@ -18,28 +18,28 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
     for (index, step) in plan.steps.iter().enumerate() {
         let mut breach =
             |what: &str| breaches.push(format!("step {index}, {} {}: {what}", step.action.verb(), step.native));
-        let Some(BackendState::Usable(good)) = backends.get(&step.backend) else {
-            breach("its backend was not observed");
+        let Some(BackendState::Usable(usable)) = backends.get(&step.backend) else {
+            breach("its backend is not usable");
             continue;
         };
         if step.after.iter().any(|needed| *needed >= index) {
             breach("it waits for a later step");
         }
-        if good.locked_by.is_some() {
+        if usable.locked_by.is_some() {
             breach("another process is writing to its backend");
         }
         if step.identity.owner != inputs.reading.specs.stack.owner {
-            breach("its object is another owner's");
+            breach("its object belongs to another owner");
         }
         if step.action.is_first() && !created.insert(step.identity.uid) {
-            breach("its object is made twice");
+            breach("its object is created twice");
         }
         if step.is_removal() && !left.insert(step.identity.uid) {
-            breach("its object leaves twice");
+            breach("its object is removed twice");
         }
         let objects = indexes
             .entry(&step.backend)
-            .or_insert_with(|| good.observed.objects.iter().map(|o| ((&o.native, o.place), o)).collect());
+            .or_insert_with(|| usable.observed.objects.iter().map(|o| ((&o.native, o.place), o)).collect());
         let object = step.expect.place.and_then(|place| objects.get(&(step.native_before(), place)).copied());
         let names = [Some(&step.identity), object.and_then(|object| object.identity.as_ref())];
         let suspended = |id: &Identity| suspension_of(inputs.suspended, id.kind, &id.name).is_some();
@@ -58,33 +58,33 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
         };
         let gives_way = step.expect.unwritten && plan.steps.iter().any(in_its_place);
         let around = Around { objects, freed, approved, gives_way };
-        check_action(inputs, good, step, object, &around, &mut breach);
-        if matches!(step.action, Action::Grow { .. }) && is_grown_back(inputs, good, step) && !approved {
-            breach("it grows an object back that a person accepted as smaller");
+        check_action(inputs, usable, step, object, &around, &mut breach);
+        if matches!(step.action, Action::Grow { .. }) && is_grown_back(inputs, usable, step) && !approved {
+            breach("it grows an object whose smaller size was accepted");
         }
     }
     if created.intersection(&left).next().is_some() {
-        breaches.push("an object is made and leaves in one plan".to_owned());
+        breaches.push("an object is created and removed in one plan".to_owned());
     }
     breaches.extend(forgotten(plan, inputs, &backends));
     breaches
 }
 
-/// What a step is judged by besides itself.
+/// The context that a step is checked in.
 struct Around<'a> {
-    /// What its backend showed.
+    /// The observation of its backend.
     objects: &'a HashMap<(&'a NativeName, Place), &'a Object>,
-    /// Whether the bearer of its native name is destroyed before.
+    /// Whether the object that has its native name is destroyed before.
     freed: bool,
-    /// Whether a person approved it.
+    /// Whether it is approved.
     approved: bool,
-    /// Whether it removes what was never written to, and an object comes by a rename in its place.
+    /// Whether it removes an unwritten object whose name another object gets by a rename.
     gives_way: bool,
 }
 
 fn check_action(
     inputs: &Inputs<'_>,
-    good: &Usable<'_>,
+    usable: &Usable<'_>,
     step: &Step,
     object: Option<&Object>,
     around: &Around<'_>,
@@ -93,49 +93,49 @@ fn check_action(
     let Around { objects, freed, approved, gives_way } = *around;
     let ours = |object: &Object| object.identity.as_ref().is_some_and(|id| id.uid == step.identity.uid);
     let identity = &step.identity;
-    let is_doubted = || match inputs.reading.withdraws(identity.kind, &identity.name, good.ledger, identity.uid) {
+    let is_doubted = || match inputs.reading.withdraws(identity.kind, &identity.name, usable.ledger, identity.uid) {
         Withdrawal::Doubted(doubt) => !(approved && doubt.may_be_approved()),
         Withdrawal::NotCovered => true,
         Withdrawal::Declared | Withdrawal::Withdrawn => false,
     };
-    let is_gone = || inputs.reading.doubts_destruction(good.ledger, identity.uid).is_some();
-    let unprotection_in_doubt = || inputs.reading.broken || inputs.reading.is_other_source(good.ledger).is_some();
+    let is_gone = || inputs.reading.doubts_destruction(usable.ledger, identity.uid).is_some();
+    let unprotection_in_doubt = || inputs.reading.broken || inputs.reading.is_other_source(usable.ledger).is_some();
     match &step.action {
         Action::Create { size, origin, .. } => {
             let borne = |place| objects.contains_key(&(&step.native, place));
             if (borne(Place::Live) && !freed) || borne(Place::Trash) {
-                breach("something bears its name already");
+                breach("its native name is taken");
             }
             if origin.as_ref().is_some_and(|origin| origin.size().is_none_or(|source| source > *size)) {
-                breach("it is smaller than what it is made from, or its size was not observed");
+                breach("it is smaller than its source, or the size of its source is unknown");
             }
-            if !good.observed.listed.proves_absence_of(step.identity.kind) {
+            if !usable.observed.listed.proves_absence_of(step.identity.kind) {
                 breach("its absence is not proven");
             }
         }
         Action::Snapshot { .. } => {
             if objects.contains_key(&(&step.native, Place::Live)) {
-                breach("something bears its name already");
+                breach("its native name is taken");
             }
         }
         Action::Adopt { .. } => match object {
             Some(object) if object.identity.is_none() => {}
-            _ => breach("it adopts what is not there, or is somebody's"),
+            _ => breach("it adopts an object that does not exist or has an owner"),
         },
         Action::Purge | Action::Sweep => breach("it is never part of a plan"),
         Action::Grow { to } => match step.expect.size {
             Some(size) if size < *to => {}
-            _ => breach("it does not grow"),
+            _ => breach("it does not grow its object"),
         },
         Action::Trash { .. } | Action::Destroy => match object {
             Some(object) if object.tags.protected => breach("its object is protected"),
             Some(object) if !ours(object) => breach("its object is not the one observed"),
-            Some(_) if is_doubted() => breach("something leaves that may be declared all the same"),
+            Some(_) if is_doubted() => breach("it removes an object that may still be declared"),
             Some(_) if step.action == Action::Destroy && !approved && !gives_way && is_gone() => {
-                breach("something is destroyed whose directory may come back");
+                breach("it destroys an object whose directory may come back");
             }
             Some(_) if gives_way && (inputs.reading.broken || inputs.reading.unconfirmed) => {
-                breach("something leaves by manifests that are in doubt");
+                breach("it removes an object by manifests that are in doubt");
             }
             Some(object) if gives_way && object.written == Written::Yes => breach("its object was written to"),
             Some(_) if declared(inputs, step) && !gives_way => breach("its object is declared"),
@@ -147,19 +147,19 @@ fn check_action(
                 breach("its object is protected");
             }
         }
-        Action::SetTags { tags } if tags.retained && declared(inputs, step) => breach("it lets go what is declared"),
+        Action::SetTags { tags } if tags.retained && declared(inputs, step) => breach("it releases a declared object"),
         Action::SetTags { tags } if tags.retained && is_doubted() => {
-            breach("something is released that may be declared all the same");
+            breach("it releases an object that may still be declared");
         }
         Action::SetTags { tags } | Action::Rename { tags, .. } | Action::Undelete { tags } => match object {
             Some(object) if !ours(object) => breach("its object is not the one observed"),
             Some(object) if object.tags.protected && !tags.protected && unprotection_in_doubt() => {
-                breach("something is unprotected while a manifest has a problem, or by other manifests");
+                breach("it lifts protection while a manifest is invalid, or by other manifests");
             }
             Some(object)
-                if comes_under_a_name(step, object) && !good.observed.listed.proves_absence_of(identity.kind) =>
+                if comes_under_a_name(step, object) && !usable.observed.listed.proves_absence_of(identity.kind) =>
             {
-                breach("that its name is free is not proven");
+                breach("its new name is not proven free");
             }
             _ => {}
         },
@@ -170,14 +170,14 @@ fn check_action(
     }
 }
 
-/// Whether a step gives an object that is there a name that it does not bear in use yet.
+/// Whether a step gives an existing object a name under which it is not in use yet.
 fn comes_under_a_name(step: &Step, object: &Object) -> bool {
     let renamed = object.identity.as_ref().is_some_and(|id| id.name != step.identity.name);
     object.place == Place::Trash || (matches!(step.action, Action::Rename { .. }) && renamed)
 }
 
-fn is_grown_back(inputs: &Inputs<'_>, good: &Usable<'_>, step: &Step) -> bool {
-    let entry = good.ledger.and_then(|ledger| ledger.complete.get(&step.identity.uid));
+fn is_grown_back(inputs: &Inputs<'_>, usable: &Usable<'_>, step: &Step) -> bool {
+    let entry = usable.ledger.and_then(|ledger| ledger.complete.get(&step.identity.uid));
     let declared = inputs.reading.specs.volumes.get(&step.identity.name).map(|spec| spec.size);
     entry.is_some_and(|entry| entry.accepted.is_some() && entry.accepted == declared)
 }
@@ -186,7 +186,7 @@ fn declared(inputs: &Inputs<'_>, step: &Step) -> bool {
     inputs.reading.specs.declares(step.identity.kind, &step.identity.name)
 }
 
-/// Declared objects that are not there, have no step and are not held: what is not done must be said.
+/// Returns declared objects that do not exist, have no step and are not held.
 fn forgotten(
     plan: &Plan,
     inputs: &Inputs<'_>,
@@ -196,9 +196,9 @@ fn forgotten(
     spoken.extend(plan.held.iter().map(|held| (held.kind, &held.name)));
     let brings = |step: &&Step| matches!(step.action.verb(), Verb::Create | Verb::Adopt | Verb::Move | Verb::Update);
     spoken.extend(plan.steps.iter().filter(brings).map(|step| (step.identity.kind, &step.identity.name)));
-    for ground in backends.values() {
-        if let BackendState::Usable(good) = ground {
-            let live = good.observed.objects.iter().filter(|object| object.place == Place::Live);
+    for state in backends.values() {
+        if let BackendState::Usable(usable) = state {
+            let live = usable.observed.objects.iter().filter(|object| object.place == Place::Live);
             let ours =
                 live.filter_map(|o| o.identity.as_ref()).filter(|id| id.owner == inputs.reading.specs.stack.owner);
             spoken.extend(ours.map(|id| (id.kind, &id.name)));
@@ -207,6 +207,6 @@ fn forgotten(
     let volumes = inputs.reading.specs.volumes.keys().map(|name| (Kind::Volume, name));
     let all = volumes.chain(inputs.reading.specs.snapshots.keys().map(|name| (Kind::Snapshot, name)));
     all.filter(|key| !spoken.contains(key))
-        .map(|(kind, name)| format!("{kind} {name} is neither there nor planned nor held"))
+        .map(|(kind, name)| format!("{kind} {name} does not exist, is not planned and is not held"))
         .collect()
 }

@@ -11,18 +11,18 @@ use super::types::HeldReason;
 
 /// Where a declared object is.
 pub(super) enum Located<'a> {
-    /// In use under its name.
+    /// Live under its name.
     Live(OwnedObject<'a>),
-    /// To be brought back.
+    /// In the trash: to be restored.
     Trashed(OwnedObject<'a>),
-    /// Live or in the trash under the name that `renamedFrom` gives. `instead`: the volume that was made under the new name when
-    /// `renamedFrom` was not written yet, and that was never written to.
+    /// Live or in the trash under the name in `renamedFrom`. `instead`: a volume that was created under the new name before
+    /// `renamedFrom` was written, and that was never written to.
     OldName { object: OwnedObject<'a>, instead: Option<OwnedObject<'a>> },
-    /// Proven not to exist, here or anywhere else, and never lost.
+    /// Proven absent on every backend, and never lost.
     Absent,
 }
 
-/// Finds the object that a document declares on a backend. `old`: the name that its `renamedFrom` gives.
+/// Locates a declared object on its backend. `old`: the name in its `renamedFrom`.
 pub(super) fn locate<'i, 'a>(
     inventory: &'i Inventory<'a>,
     draft: &mut Draft<'a>,
@@ -34,14 +34,14 @@ pub(super) fn locate<'i, 'a>(
     let located = usable_backend(inventory, subject, backend)
         .and_then(|usable| Ok((usable, locate_on(inventory, draft, usable, subject, old)?)));
     match (&located, old) {
-        // While it is held, too: what is to be renamed is not removed.
+        // Claimed even if it is held: an object to be renamed is not removed.
         (Ok((_, Located::OldName { .. })) | Err(_), Some(old)) => draft.claim(subject.kind, old),
         (Ok((_, Located::Live(_) | Located::Trashed(_) | Located::Absent)), _) | (_, None) => {}
     }
     located
 }
 
-/// The backend of a declared object, if it can be planned for.
+/// Returns the backend of a declared object, if it is usable.
 fn usable_backend<'i, 'a>(
     inventory: &'i Inventory<'a>,
     subject: &Subject<'a>,
@@ -98,7 +98,7 @@ fn locate_on<'a>(
     }
 }
 
-/// Holds an object whose marks cannot be believed, or that lost data.
+/// Holds an object whose metadata is inconsistent, or that lost data.
 fn check_marks<'a>(
     inventory: &Inventory<'a>,
     subject: &Subject<'a>,
@@ -146,7 +146,7 @@ fn locate_not_live<'a>(
         }
         several => {
             let message = format!("the trash holds several objects of this name: {}", native_names(several));
-            // `kiln trash purge` by name takes the one that left last too, which is the one that is missed.
+            // `kiln trash purge` by name would also purge the object trashed last, which is most likely the one that is wanted.
             let fix = format!(
                 "`kiln trash restore {}/{name}` restores the one trashed last; the others stay in the trash",
                 kind.as_lower()
@@ -157,8 +157,8 @@ fn locate_not_live<'a>(
     Ok(Located::Absent)
 }
 
-/// Holds an object that is to get a name which another object may have. Whatever is made, renamed or brought back under a name
-/// hides a loss if the object of that name is lost, and is the second of the name if that object only cannot be seen.
+/// Holds an object that is to get a name which another object may have. To create, rename or restore an object under the name of a
+/// lost one would hide the loss; under the name of an unobserved one it would make a second object of that name.
 fn check_is_free<'a>(
     inventory: &Inventory<'a>,
     usable: &Usable<'a>,
@@ -172,8 +172,8 @@ fn check_is_free<'a>(
     check_not_hidden(inventory, subject, subject.name)
 }
 
-/// Where objects exist under the new name and the old one: the old one is what the document means, and comes back if nothing
-/// is lost by that. `None`: there is none under the old name that could be meant.
+/// Decides where objects exist under the new name and the old one: the document means the old one, which is renamed if no data is
+/// lost by it. `None`: no object under the old name can be meant.
 fn locate_both<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
@@ -184,7 +184,7 @@ fn locate_both<'a>(
 ) -> Result<Option<Located<'a>>, Hold> {
     let kind = subject.kind;
     let (live, trashed) = (inventory.find(kind, old, Place::Live), inventory.find(kind, old, Place::Trash));
-    // What was removed or released under the old name may be an earlier object of that name, if this one was renamed from it.
+    // An object removed or released under the old name may be an earlier one, if this one was renamed from that name.
     let left = live.iter().all(|object| object.tags.retained);
     if (live.is_empty() && trashed.is_empty()) || (left && !was_made_as(inventory, subject, &new)) {
         return Ok(None);
@@ -210,7 +210,7 @@ fn locate_both<'a>(
     Ok(Some(located))
 }
 
-/// Why an object cannot leave for the one that it was renamed from: something would be lost.
+/// Returns why an object cannot make room for the one that it was renamed from: data would be lost.
 fn cannot_give_way(draft: &mut Draft<'_>, kind: Kind, usable: &Usable<'_>, new: &OwnedObject<'_>) -> Option<String> {
     if kind == Kind::Snapshot {
         return Some("a snapshot always holds data".to_owned());
@@ -223,7 +223,7 @@ fn cannot_give_way(draft: &mut Draft<'_>, kind: Kind, usable: &Usable<'_>, new: 
     Some(format!("{} was made from it", needing.native))
 }
 
-/// Whether an object was made under the name that it has: its uid is derived from that.
+/// Whether an object was created under the name that it has: its uid is derived from its name.
 fn was_made_as(inventory: &Inventory<'_>, subject: &Subject<'_>, object: &OwnedObject<'_>) -> bool {
     let (stack, inputs) = (inventory.stack(), inventory.inputs);
     let backends = || inputs.reading.specs.backends.keys().chain(inputs.records.backends.keys());
@@ -247,7 +247,7 @@ fn locate_old_name<'a>(
     let object = match (live.as_slice(), trashed.as_slice()) {
         ([one], _) | ([], [one]) => *one,
         ([], []) => {
-            // Lost or hidden under the old name is so under the new one too; otherwise the rename is done, or was never needed.
+            // Lost or hidden under the old name means lost or hidden under the new one; otherwise the rename is done, or was never needed.
             check_not_lost(inventory, subject, old, None)?;
             return check_not_hidden(inventory, subject, old).map(|()| None);
         }

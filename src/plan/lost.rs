@@ -1,4 +1,4 @@
-//! Objects that should exist and do not show: lost, shrunk, replaced, or on a backend that cannot be observed.
+//! Objects that should exist and are not observed: lost, shrunk, replaced, or on a backend that cannot be observed.
 
 use crate::model::{Kind, Ledger, Name, NativeName, ObjectRecord, Place, Verb};
 
@@ -9,7 +9,7 @@ use super::tags::exact;
 use super::types::HeldReason;
 use super::unreachable::{Whereabouts, undeclared_backend, whereabouts};
 
-/// Holds an object that is smaller than it was: it is neither grown back as zeroes nor copied from.
+/// Holds an object that is smaller than it was: Kiln neither grows it back with zeroes nor copies from it.
 pub(super) fn check_not_shrunk(
     inventory: &Inventory<'_>,
     subject: &Subject<'_>,
@@ -33,8 +33,8 @@ pub(super) fn check_not_shrunk(
     Err(subject.hold(HeldReason::Lost, message, fix))
 }
 
-/// Holds an object that was complete under `name` and is absent: on this backend or another, by the ledgers or, for the
-/// seconds before a create is entered there, by the store. An object of the name `old` is no loss: it is about to be renamed.
+/// Holds an object that was complete under `name` and is absent, on this backend or another: by the ledgers or, in the seconds
+/// before a create is entered there, by the store. An object of the name `old` is not lost: it is about to be renamed.
 pub(super) fn check_not_lost<'a>(
     inventory: &Inventory<'a>,
     subject: &Subject<'a>,
@@ -81,8 +81,8 @@ pub(super) fn check_not_lost<'a>(
     Err(subject.hold(HeldReason::Lost, message, fix))
 }
 
-/// Holds an object under whose native name another stands, which belongs to no owner: somebody replaced it, or the pool is a
-/// copy in which its marks do not count.
+/// Holds an object whose native name belongs to an object without an owner: the original was replaced, or the pool is a copy
+/// without its metadata.
 fn check_not_replaced(
     inventory: &Inventory<'_>,
     subject: &Subject<'_>,
@@ -106,8 +106,8 @@ fn check_not_replaced(
     Err(subject.hold(HeldReason::Conflict, message, fix))
 }
 
-/// Whether the store last saw the object live on a pool that can be observed now, and no ledger says that it left or that it
-/// was renamed since.
+/// Whether the store last saw the object live on a pool that is observable now, and no ledger says that it was removed or renamed
+/// since.
 fn was_live(inventory: &Inventory<'_>, record: &ObjectRecord) -> bool {
     let uid = record.identity.uid;
     let left = |ledger: &Ledger| {
@@ -120,7 +120,7 @@ fn was_live(inventory: &Inventory<'_>, record: &ObjectRecord) -> bool {
         && matches!(whereabouts(inventory, record), Whereabouts::Visible)
 }
 
-/// Holds an object that may be, as `name`, on a backend that cannot be observed.
+/// Holds an object that may exist as `name` on a backend that cannot be observed.
 pub(super) fn check_not_hidden<'a>(
     inventory: &Inventory<'a>,
     subject: &Subject<'a>,
@@ -139,8 +139,8 @@ pub(super) fn check_not_hidden<'a>(
             }
         }
     }
-    // A backend that this store has never seen, and that cannot be observed now, may hold anything. But where nothing was ever
-    // made, in no place that can be observed and by nothing that is remembered, nothing is hidden.
+    // An unobserved backend without a record may hold anything. But if there is neither a record nor a ledger anywhere, nothing was
+    // ever created that it could hide.
     let records = &inventory.inputs.records.backends;
     let first = records.is_empty() && inventory.ledgers().next().is_none();
     let unknown = inventory.backends.iter().find_map(|(other, state)| match state {

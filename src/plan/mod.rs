@@ -1,8 +1,8 @@
 //! The planner: pure. Specs × World × Records → [`Plan`].
 //!
-//! No clock, no input or output, no environment and no randomness: the same inputs give the same plan on any machine. The plan
-//! leaves no choice to those who run it: names and uids are chosen here, the order is one table with ties broken by name, and each
-//! step carries what it expects to find. What is not done is said, with its reason and the way out.
+//! No clock, no I/O, no environment and no randomness: the same inputs give the same plan on any machine. The plan
+//! leaves no choice to the engine: names and uids are chosen here, the order is one table with ties broken by name, and each
+//! step carries what it expects to find. What is not done is Held, with a reason, a message and a fix.
 
 mod backend_state;
 mod digest;
@@ -30,13 +30,13 @@ mod tags;
 mod types;
 mod unreachable;
 
-pub use backend_state::{believed, missing_stack, usable};
+pub use backend_state::{missing_stack, trusted_ledger, usable};
 pub use draft::read_by;
 pub use gate::{resume, suspended_because, suspension_of};
 pub use lint::lint;
 pub use overview::{Overview, Retry};
 pub use plan::{plan, unobserved};
-pub use questions::{images, looks};
+pub use questions::{images, objects_to_observe};
 pub use referenced::Referenced;
 pub use saved::{NotSaved, SAVED_FORMAT, Saved, differences};
 pub use select::{Selected, select, without};

@@ -1,7 +1,7 @@
-//! Native names that are taken, and those that are given up in the plan that asks for them.
+//! Native names that are taken, and those that become free in the plan that needs them.
 //!
-//! An object that is destroyed frees its name: what is made under it waits for that. In every other case the bearer counts as staying:
-//! what is released keeps its name, what goes to the trash keeps it there, and so does what is held.
+//! A destroyed object frees its name: the object to be created under it waits for that. In every other case the name stays taken:
+//! released objects keep theirs, trashed objects keep theirs in the trash, and held objects stay.
 
 use crate::model::{Action, NativeName, Object, OnRemove, Place};
 
@@ -11,7 +11,7 @@ use super::hold::{Hold, Subject};
 use super::inventory::{Inventory, OwnedObject};
 use super::types::HeldReason;
 
-/// The object of ours that has a native name which it may give up in this plan: [`give_freed_names`] settles that.
+/// Returns this owner's object that has a native name and may free it in this plan; [`give_freed_names`] decides.
 pub(super) fn perhaps_leaving<'a>(
     inventory: &Inventory<'a>,
     usable: &Usable<'a>,
@@ -35,7 +35,7 @@ pub(super) fn check_name_is_free(
     Err(subject.hold(reason, message, fix))
 }
 
-/// Holds an object for which more than one document writes the native name.
+/// Holds an object whose native name several documents ask for.
 pub(super) fn check_asked_once(
     inventory: &Inventory<'_>,
     usable: &Usable<'_>,
@@ -49,7 +49,7 @@ pub(super) fn check_asked_once(
     Err(subject.hold(HeldReason::Ambiguous, message, "write it in one of them only"))
 }
 
-/// Holds an object in the trash whose native name something live has taken: it cannot come back beside it.
+/// Holds an object in the trash whose native name a live object has taken: both cannot be live.
 pub(super) fn check_place_is_free(
     inventory: &Inventory<'_>,
     usable: &Usable<'_>,
@@ -60,15 +60,16 @@ pub(super) fn check_place_is_free(
     let Some(other) = usable.find(native, |place| place == Place::Live) else { return Ok(()) };
     let (reason, message, fix) = match &other.identity {
         None => {
-            let message = format!("{native} is in the way of the one in the trash, and is not an object of Kiln");
-            (HeldReason::Foreign, message, format!("move {native} away on the backend"))
+            let message =
+                format!("a live object named {native}, which Kiln does not manage, prevents a restore from the trash");
+            (HeldReason::Foreign, message, format!("rename or move {native} on the backend"))
         }
         Some(_) => in_the_way(inventory, usable, other),
     };
     Err(subject.hold(reason, message, fix))
 }
 
-/// Holds an object that is to leave while the trash holds another of its native name.
+/// Holds the removal of an object while the trash holds another of its native name.
 pub(super) fn check_trash_is_free(
     inventory: &Inventory<'_>,
     usable: &Usable<'_>,
@@ -77,7 +78,7 @@ pub(super) fn check_trash_is_free(
 ) -> Result<(), Hold> {
     let native = &object.native;
     let Some(other) = usable.find(native, |place| place == Place::Trash) else { return Ok(()) };
-    let message = format!("the trash holds another {native} already");
+    let message = format!("the trash already holds an object named {native}");
     let fix = match &other.identity {
         Some(id) if id.owner == inventory.stack().owner => format!("`kiln trash purge {}`", id.id()),
         _ => format!("move {native} out of the trash on the backend"),
@@ -85,7 +86,7 @@ pub(super) fn check_trash_is_free(
     Err(subject.hold(HeldReason::Foreign, message, fix))
 }
 
-/// Once it is known what leaves, and by which step: what is made under the name of an object waits until that is gone, or is held.
+/// Makes each new object wait for the destruction of the one that has its name, or holds it; called once all removals are planned.
 pub(super) fn give_freed_names<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
@@ -97,7 +98,7 @@ pub(super) fn give_freed_names<'a>(
         }
         let gone = leaves_by(&object).filter(|step| draft.steps[*step].action == Action::Destroy);
         match gone {
-            // A step that was dropped has told those that waited for it, and tells no other.
+            // A dropped step has already dropped the steps that waited for it, and accepts no more.
             Some(step) if !draft.dropped.contains(&step) && !draft.waits_for(step, made) => draft.wait(made, step),
             _ => {
                 let Some(usable) = inventory.usable(object.backend) else { continue };
@@ -108,41 +109,43 @@ pub(super) fn give_freed_names<'a>(
     }
 }
 
-/// That an object has a name and stays, and the fix.
+/// Returns the reason, message and fix for a native name that is taken by an object that stays.
 fn in_the_way(inventory: &Inventory<'_>, usable: &Usable<'_>, object: &Object) -> (HeldReason, String, String) {
     let native = &object.native;
     let Some(id) = &object.identity else {
-        let message = format!("{native} already exists, and Kiln does not know its owner");
+        let message = format!("{native} already exists and has no owner");
         let fix = match usable.capabilities.adopt && !native.is_reserved() {
             true => {
-                format!(
-                    "write `adopt: {{name: {native}}}` in place of `object` to take it over, or choose another name"
-                )
+                format!("write `adopt: {{name: {native}}}` in place of `object` to adopt it, or choose another name")
             }
             false => "choose another name".to_owned(),
         };
         return (HeldReason::Foreign, message, fix);
     };
-    let message = format!("{native} is already there, and is {} {} of {}", id.kind.as_lower(), id.name, id.owner);
+    let message = format!("{native} already exists: it is {} {} of {}", id.kind.as_lower(), id.name, id.owner);
     let (what, another) = (id.id(), "choose another name");
     let is_declared = inventory.specs().declares(id.kind, &id.name) && object.place == Place::Live;
     if id.owner != inventory.stack().owner || is_declared {
         return (HeldReason::Foreign, message, another.to_owned());
     }
     if object.place == Place::Trash {
-        return (HeldReason::Foreign, message, format!("{another}, or purge that one: `kiln trash purge {what}`"));
+        return (
+            HeldReason::Foreign,
+            message,
+            format!("{another}, or purge the trashed object: `kiln trash purge {what}`"),
+        );
     }
     if object.tags.retained || object.tags.on_remove() == OnRemove::Retain {
-        return (HeldReason::Foreign, message, format!("{another}: that one was released, and stays"));
+        return (HeldReason::Foreign, message, format!("{another}: the existing object was released and stays"));
     }
     if object.tags.on_remove() == OnRemove::Delete {
-        let message = format!("{message}, which does not go");
+        let message = format!("{message} and is not removed");
         return (
             HeldReason::DependencyHeld,
             message,
-            format!("see what holds it: `kiln describe {what}`, or {another}"),
+            format!("see what holds it: `kiln describe {what}`; or {another}"),
         );
     }
-    let fix = format!("{another}, or let that one go for good: `kiln trash purge {what}` once it is in the trash");
+    let fix = format!("{another}, or purge the existing object once it is in the trash: `kiln trash purge {what}`");
     (HeldReason::Foreign, message, fix)
 }

@@ -1,12 +1,12 @@
-//! The order of steps: what must wait comes after what it waits for, and ties are broken by one table, then by name.
+//! The order of steps: a step comes after those it waits for; ties are broken by one table, then by name.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 use crate::model::{Action, Step};
 
-/// The table. Names are settled before anything is made, everything is made before anything leaves, and what cannot be undone
-/// comes last.
+/// Returns the rank of a step: renames first, creations before removals, irreversible steps
+/// last.
 fn rank(step: &Step) -> u8 {
     match &step.action {
         Action::Rename { .. } => 0,
@@ -24,7 +24,7 @@ fn rank(step: &Step) -> u8 {
     }
 }
 
-/// Orders the steps that were not dropped; `after` then refers to the new places.
+/// Orders the steps that were not dropped, and makes `after` refer to the new indexes.
 pub(super) fn order(steps: Vec<Step>, dropped: &BTreeSet<usize>) -> Vec<Step> {
     let mut waiting: Vec<usize> = vec![0; steps.len()];
     let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); steps.len()];

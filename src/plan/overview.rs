@@ -1,4 +1,4 @@
-//! What was observed and recorded, with the plan that follows.
+//! One observation of all backends, with the plan made from it.
 
 use std::sync::Arc;
 
@@ -7,26 +7,26 @@ use serde::{Deserialize, Serialize};
 use super::{Plan, World};
 use crate::model::{JournalEntry, Kind, Name, Records, Suspension};
 
-/// One observation of every declared backend, and the plan that follows from it.
+/// One observation of every declared backend, with the records and the plan made from them.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Overview {
-    /// When, in seconds since 1970.
+    /// When the backends were observed, in seconds since 1970.
     pub now: u64,
-    /// What every declared backend showed.
+    /// The observations, by Backend name.
     pub world: World,
-    /// What the store remembers.
+    /// The store's records.
     pub records: Arc<Records>,
-    /// What is suspended of this owner's, by its pools and the store: that of everything first.
+    /// This owner's suspensions, from its pools and the store; a suspension of everything comes first.
     pub suspended: Vec<Suspension>,
-    /// Of the journal, the last `engine::JOURNAL` lines.
+    /// The last `engine::JOURNAL` entries of the journal.
     pub journal: Vec<JournalEntry>,
-    /// What apply would do.
+    /// The plan that `kiln apply` would execute.
     pub plan: Plan,
-    /// Objects whose last step failed, and that the daemon tries again.
+    /// Objects whose last step failed and that the daemon retries.
     pub retries: Vec<Retry>,
 }
 
-/// An object whose last step failed, and that the daemon tries again.
+/// An object whose last step failed and that the daemon retries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Retry {
@@ -34,10 +34,10 @@ pub struct Retry {
     pub kind: Kind,
     /// Of the object.
     pub name: Name,
-    /// In a row.
+    /// Consecutive failures.
     pub failures: u32,
-    /// The last one.
+    /// The last error.
     pub error: String,
-    /// When it is tried again, in RFC 3339.
+    /// When the daemon retries it, in RFC 3339.
     pub next_attempt_at: String,
 }

@@ -1,4 +1,4 @@
-//! The headline: [`plan`].
+//! [`plan`]: makes the plan, rule by rule.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use super::types::{Inputs, Plan, Unobserved};
 use super::unreachable::hold_unreachable;
 use super::{digest, drift, kind, order};
 
-/// Compares what is declared with what is there, and says which steps bring the second to the first.
+/// Compares the specs with the observations and returns the steps that make the backends match the specs.
 ///
-/// Guarantees: every declared volume and snapshot is as declared, or has steps, or is held; nothing that is not ours has a step,
-/// other than being adopted; nothing is removed whose absence from the specs is in doubt. [`super::lint`] checks this of every
-/// plan once more.
+/// Guarantees: every declared volume and snapshot is as declared, has steps, or is held; an object of another owner, or of none, has
+/// no step but its adoption; no object is removed whose absence from the specs is in doubt. [`super::lint`] checks every plan
+/// against these guarantees.
 pub fn plan(inputs: &Inputs<'_>) -> Plan {
     let inventory = Inventory::new(inputs);
     let mut draft = Draft::new(&inventory);
@@ -36,7 +36,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     kind::keep_what_gives_way_in_vain(&mut draft);
     gate::warn_of_renames(&inventory, &mut draft);
 
-    let Draft { mut held, warnings, steps, dropped, doubted, unsettled, look_inside, .. } = draft;
+    let Draft { mut held, warnings, steps, dropped, doubted, unsettled, to_inspect, .. } = draft;
     held.sort();
     held.dedup();
     let mut plan = Plan {
@@ -52,14 +52,14 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
         too_much,
         doubted,
         unsettled,
-        look_inside,
+        to_inspect,
         digest: String::new(),
     };
     plan.digest = digest::digest(&plan);
     plan
 }
 
-/// The backends of which the look shows nothing to go by, or not all.
+/// Returns the backends that were not observed completely, or whose pool changed.
 pub fn unobserved(inputs: &Inputs<'_>) -> Vec<Unobserved> {
     not_usable(&backend_state::states(inputs))
 }
@@ -71,8 +71,8 @@ fn not_usable(backends: &BTreeMap<&Name, BackendState<'_>>) -> Vec<Unobserved> {
             BackendState::Blocked(Blocked { unobserved: true, message, .. }) => {
                 Some(Unobserved { backend: (*name).clone(), message: message.clone() })
             }
-            BackendState::Usable(good) if !good.observed.gaps.is_empty() => {
-                let message = format!("{name} was seen only in part: {}", good.observed.gaps.join("; "));
+            BackendState::Usable(usable) if !usable.observed.gaps.is_empty() => {
+                let message = format!("the observation of {name} is incomplete: {}", usable.observed.gaps.join("; "));
                 Some(Unobserved { backend: (*name).clone(), message })
             }
             BackendState::Blocked(_) | BackendState::Usable(_) => None,

@@ -1,4 +1,4 @@
-//! Which objects deserve a closer look before their steps are made: a listing does not tell who has an object open, nor what an
+//! What must be observed by name before a plan is final: a listing does not show which clients have an object open, nor what an
 //! object that is to be adopted holds.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,16 +7,12 @@ use crate::model::{Action, Clients, ImageRef, Name, NativeName, Origin, Place, W
 
 use super::types::{Observation, Plan, World};
 
-/// By backend, the objects whose clients or content decide whether a step may be made and are not known yet, and those of which it
-/// must be known whether they were ever written to. The caller observes them by name, puts them into the world, and plans again.
-pub fn looks(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<NativeName>> {
+/// Returns, by backend, the objects whose unknown clients or content decide whether a step is allowed, and those of which the plan
+/// must know whether they were ever written to. The caller observes them by name, updates the world, and plans again.
+pub fn objects_to_observe(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<NativeName>> {
     let mut wanted: BTreeMap<&Name, BTreeSet<&NativeName>> = BTreeMap::new();
     for step in &plan.steps {
-        let Some(Observation::Seen { capabilities, .. } | Observation::LockedBy { capabilities, .. }) =
-            world.get(&step.backend)
-        else {
-            continue;
-        };
+        let Some(capabilities) = world.get(&step.backend).and_then(Observation::capabilities) else { continue };
         let torn = !capabilities.snapshot_while_open;
         let copied = match &step.action {
             Action::Snapshot { volume, .. } => Some(volume),
@@ -39,29 +35,25 @@ pub fn looks(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<NativeName>> {
         let native = if itself { Some(&step.native) } else { copied.filter(|_| torn).map(|volume| &volume.native) };
         wanted.entry(&step.backend).or_default().extend(native);
     }
-    for (backend, native) in &plan.look_inside {
+    for (backend, native) in &plan.to_inspect {
         wanted.entry(backend).or_default().insert(native);
     }
-    let mut looks = BTreeMap::new();
+    let mut questions = BTreeMap::new();
     for (backend, natives) in wanted {
-        let Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) = world.get(backend)
-        else {
-            continue;
-        };
         let unknown = |object: &&crate::model::Object| {
             let seen = object.clients != Clients::Unknown && object.written != Written::Unknown;
             object.place == Place::Live && !seen && natives.contains(&object.native)
         };
-        let names: Vec<NativeName> =
-            observed.objects.iter().filter(unknown).map(|object| object.native.clone()).collect();
+        let objects = world.get(backend).map_or(&[][..], Observation::objects);
+        let names: Vec<NativeName> = objects.iter().filter(unknown).map(|object| object.native.clone()).collect();
         if !names.is_empty() {
-            looks.insert(backend.clone(), names);
+            questions.insert(backend.clone(), names);
         }
     }
-    looks
+    questions
 }
 
-/// The images that something is to be made from and that nobody has looked at. The caller looks, puts what it saw into the inputs,
+/// Returns the source images of new volumes that have not been inspected. The caller inspects them, updates the inputs,
 /// and plans again.
 pub fn images(plan: &Plan) -> BTreeSet<ImageRef> {
     let origins = plan.steps.iter().filter_map(|step| step.action.origin());

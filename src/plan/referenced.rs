@@ -1,18 +1,18 @@
-//! What documents ask for, by kind and name.
+//! The objects that documents refer to, by kind and name.
 
 use std::collections::HashSet;
 
 use crate::model::{ExportedThing, Kind, Name, SourceSpec, Specs};
 
-/// The objects that a document declares, names as what they were called, or cannot do without (`source`, `restore`, the volume of a
-/// snapshot, what is exported): they must not be destroyed, whatever time has passed.
+/// The objects that a document declares, names as `renamedFrom`, or depends on (`source`, `restore`, the volume of a
+/// snapshot, what is exported): they are not purged, even if they have expired.
 pub struct Referenced<'a> {
     volumes: HashSet<&'a Name>,
     snapshots: HashSet<&'a Name>,
 }
 
 impl<'a> Referenced<'a> {
-    /// All that these documents ask for.
+    /// Collects the objects that these documents refer to.
     pub fn of(specs: &'a Specs) -> Self {
         let mut volumes: HashSet<&Name> = specs.volumes.keys().collect();
         let mut snapshots: HashSet<&Name> = specs.snapshots.keys().collect();
@@ -38,12 +38,12 @@ impl<'a> Referenced<'a> {
         Self { volumes, snapshots }
     }
 
-    /// Whether an object of this kind and name is among them.
+    /// Whether a document refers to an object of this kind and name.
     pub fn contains(&self, kind: Kind, name: &Name) -> bool {
         match kind {
             Kind::Volume => self.volumes.contains(name),
             Kind::Snapshot => self.snapshots.contains(name),
-            // None of these lies in a trash; what does is kept.
+            // The trash holds no objects of these kinds; one found there is kept.
             Kind::Stack | Kind::Backend | Kind::Target | Kind::Export | Kind::Approval => true,
         }
     }

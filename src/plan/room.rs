@@ -1,4 +1,4 @@
-//! Whether a pool has room for what is planned: bytes provisioned, bytes that steps take at once, and objects.
+//! Whether a pool has room for the plan: provisioned bytes, bytes that steps allocate, and objects.
 
 use crate::model::{Capacity, ImageObservation, Name, ObjectRef, Origin, Size};
 
@@ -8,18 +8,18 @@ use super::hold::{Hold, Subject};
 use super::inventory::Inventory;
 use super::types::HeldReason;
 
-/// What a step asks of a pool.
+/// The room that a step needs in a pool.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
     /// Bytes that clients may write later.
     pub provisioned: u64,
-    /// Bytes that the step itself takes: of a thick volume, or of a copy that shares no blocks.
+    /// Bytes that the step itself allocates: for a thick volume, or a copy that shares no blocks.
     pub taken: u64,
     /// New objects.
     pub objects: u64,
 }
 
-/// Counts what a step takes of a pool, beside what earlier steps of this plan take; holds its object if there is no room.
+/// Takes the room of a step, on top of what earlier steps of this plan take.
 pub(super) fn take_room<'a>(
     draft: &mut Draft<'a>,
     usable: &Usable<'a>,
@@ -30,7 +30,7 @@ pub(super) fn take_room<'a>(
     let (spec, capabilities, capacity) = (usable.spec, usable.capabilities, usable.observed.capacity);
     if size.bytes() > capabilities.max_size {
         let max = Size(capabilities.max_size);
-        let message = format!("{size} is more than the backend can hold in one object ({max})");
+        let message = format!("{size} exceeds the largest object that the backend supports ({max})");
         return Err(subject.hold(HeldReason::Unsupported, message, "declare a smaller size"));
     }
     let so_far = |all: &foldhash::HashMap<&Name, u64>| all.get(usable.name).copied().unwrap_or(0);
@@ -45,27 +45,27 @@ pub(super) fn take_room<'a>(
         if used > fill {
             let copy = match room.taken {
                 0 => String::new(),
-                taken => format!("it takes {} at once; ", Size(taken)),
+                taken => format!("it allocates {} at once; ", Size(taken)),
             };
-            Some(format!("{copy}{} of {} would be used, and `maxFill` is {}", Size(used), Size(total), spec.max_fill))
+            Some(format!("{copy}{} of {} would be used; `maxFill` is {}", Size(used), Size(total), spec.max_fill))
         } else if limit.is_some_and(|limit| provisioned > limit) {
             let share = spec.overcommit.unwrap_or(spec.max_fill);
             Some(format!(
-                "{} would be provisioned of a capacity of {}, and `overcommit` is {share}",
+                "{} would be provisioned of a capacity of {}; `overcommit` is {share}",
                 Size(provisioned),
                 Size(total)
             ))
         } else if room.objects > 0 && objects.is_some_and(|left| made > left) {
             let left = objects.unwrap_or(0);
-            Some(format!("the file system has inodes for {left} more objects, and the plan would make {made}"))
+            Some(format!("the file system has inodes for {left} more objects; the plan would create {made}"))
         } else {
             None
         }
     });
     if let Some(message) = full {
         let fix = match capacity.and_then(|capacity| capacity.objects) {
-            Some(left) if made > left => "remove files from that file system, or purge trash: `kiln trash list`",
-            _ => "make room, or raise the limit of the Backend",
+            Some(left) if made > left => "remove files from that file system, or purge the trash: `kiln trash list`",
+            _ => "free space on it, or raise the limit of the Backend",
         };
         return Err(subject.hold(HeldReason::PoolFull, message, fix));
     }
@@ -75,12 +75,12 @@ pub(super) fn take_room<'a>(
     Ok(())
 }
 
-/// Whether every copy within a pool takes room of its own.
+/// Whether copies within a pool share no blocks with their source.
 pub(super) fn copies(usable: &Usable<'_>) -> bool {
     usable.capabilities.shares_blocks.is_none()
 }
 
-/// Bytes that a copy of an object takes in its pool: what the object itself takes, or its size where that is not known.
+/// Returns the bytes that a copy of an object allocates: as many as the object itself, or its size if that is unknown.
 pub(super) fn copy_of(inventory: &Inventory<'_>, draft: &Draft<'_>, usable: &Usable<'_>, source: &ObjectRef) -> u64 {
     if !copies(usable) {
         return 0;
@@ -90,7 +90,7 @@ pub(super) fn copy_of(inventory: &Inventory<'_>, draft: &Draft<'_>, usable: &Usa
     seen.or_else(made).unwrap_or_else(|| source.size.bytes())
 }
 
-/// Bytes that a new volume takes by being made from `origin`.
+/// Returns the bytes that a new volume allocates by being copied from `origin`.
 pub(super) fn copied(inventory: &Inventory<'_>, draft: &Draft<'_>, usable: &Usable<'_>, origin: &Origin) -> u64 {
     match origin {
         Origin::Snapshot(object) | Origin::Volume(object) => copy_of(inventory, draft, usable, object),
@@ -99,7 +99,7 @@ pub(super) fn copied(inventory: &Inventory<'_>, draft: &Draft<'_>, usable: &Usab
                 let here = usable.capabilities.shares_blocks;
                 if here.is_some() && here == *device { 0 } else { *used }
             }
-            // One that was not inspected yet is planned once more after the inspection.
+            // An image that was not inspected yet: the plan is made again after the inspection.
             Some(ImageObservation::Missing | ImageObservation::Refused { .. }) | None => 0,
         },
     }

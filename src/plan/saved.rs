@@ -1,7 +1,7 @@
-//! A plan kept in a file, and whether it still holds.
+//! Saved plans, and the check that a saved plan still holds.
 //!
-//! It carries its specs, so that it can be planned anew when it is applied: what runs is the new plan, and only if it is the saved
-//! one, or what a crash left of it. Secrets are in neither: specs name where they are.
+//! A saved plan carries its specs. `apply` plans again from them and runs the new plan, only if it equals the saved
+//! one, or what an interrupted run left of it. It holds no secrets: specs name where they are.
 
 use std::collections::{HashMap, HashSet};
 use std::mem::discriminant;
@@ -14,54 +14,54 @@ use crate::model::{Expect, Kind, Name, Reading, Size, Step, Tags, Uid};
 /// The `format` of a saved plan.
 pub const SAVED_FORMAT: &str = "kiln.saved/v2";
 
-/// A plan with what it was made for.
+/// A plan with the specs that it was made for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Saved {
     /// [`SAVED_FORMAT`].
     format: String,
-    /// What was declared, with the settings of the backends, and how far it could be relied on.
+    /// The specs with the settings of the backends, and the problems and doubts of their read.
     pub reading: Reading,
-    /// What was shown.
+    /// The plan that was shown.
     pub plan: Plan,
 }
 
-/// What a text is that is no saved plan of this format.
+/// Why a text is not a saved plan of this format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotSaved {
-    /// Something else: manifests, perhaps.
-    #[error("it is no saved plan")]
+    /// It is something else, for example manifests.
+    #[error("it is not a saved plan")]
     Other,
-    /// A saved plan of another version of Kiln.
-    #[error("it is a saved plan of the format {0:?}, and this kiln reads {SAVED_FORMAT:?}")]
+    /// It is a saved plan of another version of the format.
+    #[error("it is a saved plan of format {0:?}; this version of Kiln reads {SAVED_FORMAT:?}")]
     Version(String),
-    /// It has the format's name, and does not read as it.
-    #[error("it is a saved plan, but damaged: {0}")]
+    /// It names this format and cannot be parsed.
+    #[error("it is a damaged saved plan: {0}")]
     Damaged(String),
 }
 
-/// The one field that tells a saved plan from everything else.
+/// The field that identifies a saved plan.
 #[derive(Deserialize)]
 struct Head {
     format: String,
 }
 
 impl Saved {
-    /// A plan made for these specs.
+    /// A saved plan of these specs.
     pub fn new(reading: Reading, plan: Plan) -> Self {
         Self { format: SAVED_FORMAT.to_owned(), reading, plan }
     }
 
-    /// As it stands in its file, with a newline at the end.
+    /// Returns the content of its file: one line of JSON.
     ///
     /// # Errors
-    /// A path of the specs that is no UTF-8 text: it could not be read again.
+    /// A path of the specs is not UTF-8, so that it could not be read again.
     pub fn to_json(&self) -> Result<String, String> {
         let mut text = serde_json::to_string(self).map_err(|error| error.to_string())?;
         text.push('\n');
         Ok(text)
     }
 
-    /// Reads what [`Saved::to_json`] wrote.
+    /// Parses the text that [`Saved::to_json`] wrote.
     ///
     /// # Errors
     /// See [`NotSaved`].
@@ -75,11 +75,11 @@ impl Saved {
     }
 }
 
-/// What forbids to run `now` as the plan that was saved: one sentence each, none if it may run.
+/// Returns why `now` must not run in place of the saved plan, one sentence each; none if it may run.
 ///
-/// It may if each of its steps is a saved one, expecting the same, and if each saved step that it does not have shows its effect
-/// already (`is_done`): then it is the saved plan, or what a crash left of it. Steps that the saved plan held for an approval may
-/// join when that very approval is given.
+/// It may if each of its steps is a saved one with the same expectations, and if each saved step that it lacks shows its effect
+/// already (`is_done`): then it is the saved plan, or what an interrupted run left of it. Steps that the saved plan held for an
+/// approval may join when that approval is given.
 pub fn differences(saved: &Plan, now: &Plan, mut is_done: impl FnMut(&Step) -> bool) -> Vec<String> {
     let mut out = Vec::new();
     let mut known: HashMap<Uid, Vec<&Step>> = HashMap::new();
@@ -96,21 +96,21 @@ pub fn differences(saved: &Plan, now: &Plan, mut is_done: impl FnMut(&Step) -> b
                 met.insert(std::ptr::from_ref(*other));
                 let changes = changed(other, step);
                 if !changes.is_empty() {
-                    out.push(format!("{} is another step now: {}", named(step), changes.join("; ")));
+                    out.push(format!("{} has changed: {}", named(step), changes.join("; ")));
                 }
             }
             None if waited(step) => {}
-            None => out.push(format!("{} is new: the saved plan does not have it", named(step))),
+            None => out.push(format!("{} is not in the saved plan", named(step))),
         }
     }
-    // The effect of the last step that an object lacks has those before it in it.
+    // The effect of an object's last missing step includes the effects of those before it.
     let mut judged: HashSet<Uid> = HashSet::new();
     let missing = saved.steps.iter().rev().filter(|step| !met.contains(&std::ptr::from_ref(*step)));
     let mut gone: Vec<String> = missing
         .filter(|step| judged.insert(step.identity.uid))
-        // Done, but not as it was to be: what is held now says in what.
+        // Done, but with another result: the hold says which.
         .filter(|step| !is_done(step) || held(now, step).is_some_and(|held| !saved.held.contains(held)))
-        .map(|step| format!("{} is not planned any more: {}", named(step), why_not(now, step)))
+        .map(|step| format!("{} is no longer planned: {}", named(step), why_not(now, step)))
         .collect();
     gone.reverse();
     out.extend(gone);
@@ -126,7 +126,7 @@ fn object(kind: Kind, name: &Name) -> String {
     format!("{}/{name}", kind.as_lower())
 }
 
-/// What holds the object of a step.
+/// Returns the hold of a step's object, if it is held.
 fn held<'p>(plan: &'p Plan, step: &Step) -> Option<&'p Held> {
     let identity = &step.identity;
     let is_it =
@@ -134,15 +134,15 @@ fn held<'p>(plan: &'p Plan, step: &Step) -> Option<&'p Held> {
     plan.held.iter().find(is_it)
 }
 
-/// Why a saved step is not among those of now.
+/// Returns why a saved step is not in the plan of now.
 fn why_not(now: &Plan, step: &Step) -> String {
     match held(now, step) {
         Some(held) => format!("it is held ({}: {})", held.reason, held.message),
-        None => "the observed state neither needs it nor shows that it was done".to_owned(),
+        None => "the observed state neither needs it nor shows its effect".to_owned(),
     }
 }
 
-/// In what two steps of one object differ, as far as it matters to what is done: not in their order, nor in why they are made.
+/// Returns the differences between two steps of one object, except in their order and reason.
 fn changed(saved: &Step, now: &Step) -> Vec<String> {
     let Step { backend, identity, native, action, expect, risk, reason: _, changes, bytes, after: _ } = saved;
     let Expect { place, size, tags, idle, unwritten } = expect;
@@ -161,16 +161,16 @@ fn changed(saved: &Step, now: &Step) -> Vec<String> {
     note("tags", tagged(tags.as_ref()), tagged(now.expect.tags.as_ref()));
     note("idle", idle.to_string(), now.expect.idle.to_string());
     note("unwritten", unwritten.to_string(), now.expect.unwritten.to_string());
-    note("what is done", action.to_string(), now.action.to_string());
+    note("action", action.to_string(), now.action.to_string());
     note("risk", format!("{risk:?}"), format!("{:?}", now.risk));
-    note("bytes that leave", bytes.bytes().to_string(), now.bytes.bytes().to_string());
+    note("bytes removed", bytes.bytes().to_string(), now.bytes.bytes().to_string());
     if out.is_empty() && (identity != &now.identity || action != &now.action || changes != &now.changes) {
-        out.push("what is written or changed with it differs".to_owned());
+        out.push("the tags or fields that it writes differ".to_owned());
     }
     out
 }
 
 fn tagged(tags: Option<&Tags>) -> String {
-    // Tags have string keys and plain values only: nothing for the serializer to refuse.
+    // Serialization cannot fail: tags have string keys and plain values.
     tags.map_or_else(|| "none".to_owned(), |tags| serde_json::to_string(tags).unwrap_or_default())
 }

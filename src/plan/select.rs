@@ -1,35 +1,35 @@
-//! A part of a plan: what a person asked for by name, and what that needs.
+//! Parts of a plan: the steps of selected objects with those they wait for, or all but some.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Held, HeldReason, Plan, digest};
 use crate::model::{ApprovalSet, Kind, Name, ObjectId, Step};
 
-/// A part of a plan.
+/// The part of a plan that is about selected objects.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Selected {
-    /// The steps of the objects that were asked for and, by `after`, those that they wait for; of what is held and drifted,
-    /// what is about the objects asked for. Everything else is as in the whole plan: limits on removals and approvals were judged for that.
+    /// The steps of the selected objects and, by `after`, those that they wait for; the holds and drift of the selected objects.
+    /// Everything else is as in the whole plan, for which removal limits and approvals were judged.
     pub plan: Plan,
-    /// Steps that are left out.
+    /// The number of steps left out.
     pub other_steps: usize,
-    /// What is held, and left out.
+    /// The number of holds left out.
     pub other_held: usize,
-    /// Objects that were asked for and that the plan says nothing about: as declared, or unknown.
+    /// Selected objects without a step or hold: they are as declared, or unknown.
     pub silent: BTreeSet<ObjectId>,
 }
 
-/// The part of `whole` that is about these objects. Steps keep their order.
+/// Returns the part of `whole` that is about the selected objects. Steps keep their order.
 pub fn select(whole: &Plan, wanted: &BTreeSet<ObjectId>) -> Selected {
     let asked = |kind: Kind, name: &Name| wanted.contains(&ObjectId::new(kind, name));
-    // What is made in the place of something is what was asked for; that this goes was not.
+    // An object created in the place of another was selected; the removal of the other was not.
     let mut barred: Vec<Option<&Step>> = Vec::with_capacity(whole.steps.len());
     for step in &whole.steps {
         let unasked = |gone: &&Step| gone.is_removal() && !asked(gone.identity.kind, &gone.identity.name);
         let direct = step.after.iter().map(|before| &whole.steps[*before]).find(unasked).filter(|_| !step.is_removal());
         barred.push(direct.or_else(|| step.after.iter().find_map(|before| barred[*before])));
     }
-    // Backwards, so that what a step waits for, which is before it, is met after it.
+    // Backwards: a step comes after those it waits for.
     let mut needed = vec![false; whole.steps.len()];
     for (index, step) in whole.steps.iter().enumerate().rev() {
         needed[index] |= barred[index].is_none() && asked(step.identity.kind, &step.identity.name);
@@ -60,7 +60,7 @@ pub fn select(whole: &Plan, wanted: &BTreeSet<ObjectId>) -> Selected {
         .map(|step| step.identity.id())
         .chain(held.iter().map(|held| ObjectId::new(held.kind, &held.name)))
         .collect();
-    // The approval stays that of the whole set: a person approves all of it or nothing.
+    // The approval stays that of the whole set: an approval covers all of it or nothing.
     let waits = |approval: &ApprovalSet| {
         let is_held = |held: &Held| held.uid.is_some_and(|uid| approval.names(uid));
         steps.iter().any(|step| approval.covers(&step.approval_item())) || held.iter().any(is_held)
@@ -80,7 +80,7 @@ pub fn select(whole: &Plan, wanted: &BTreeSet<ObjectId>) -> Selected {
         too_much: whole.too_much.clone(),
         doubted: whole.doubted.clone(),
         unsettled: whole.unsettled,
-        look_inside: whole.look_inside.clone(),
+        to_inspect: whole.to_inspect.clone(),
         digest: String::new(),
     };
     plan.digest = digest::digest(&plan);
@@ -92,8 +92,8 @@ pub fn select(whole: &Plan, wanted: &BTreeSet<ObjectId>) -> Selected {
     }
 }
 
-/// The plan without the steps of these objects and what waits for them; none if that is all of it. Everything else is as in the whole
-/// plan.
+/// Returns the plan without the steps of the `postponed` objects and the steps that wait for them, or none if no step is left.
+/// Everything else is as in the whole plan.
 pub fn without(whole: &Plan, postponed: &BTreeSet<ObjectId>) -> Option<Plan> {
     let is_postponed = |step: &Step| postponed.contains(&step.identity.id());
     if postponed.is_empty() || !whole.steps.iter().any(is_postponed) {
@@ -101,7 +101,7 @@ pub fn without(whole: &Plan, postponed: &BTreeSet<ObjectId>) -> Option<Plan> {
     }
     let mut kept: BTreeMap<usize, usize> = BTreeMap::new();
     let mut steps = Vec::new();
-    // A step comes after those that it waits for.
+    // A step comes after those it waits for.
     for (index, step) in whole.steps.iter().enumerate().filter(|(_, step)| !is_postponed(step)) {
         if let Some(after) = step.after.iter().map(|before| kept.get(before).copied()).collect() {
             kept.insert(index, steps.len());
@@ -111,7 +111,7 @@ pub fn without(whole: &Plan, postponed: &BTreeSet<ObjectId>) -> Option<Plan> {
     Some(Plan { steps, ..whole.clone() })
 }
 
-/// A step that was asked for, and that waits until something goes which was not.
+/// Returns the hold of a selected step that waits for the removal of an object which was not selected.
 fn waits_for_removal(step: &Step, gone: &Step) -> Held {
     let what = gone.identity.id();
     Held {
@@ -121,7 +121,7 @@ fn waits_for_removal(step: &Step, gone: &Step) -> Held {
         backend: Some(step.backend.clone()),
         uid: Some(step.identity.uid),
         reason: HeldReason::DependencyHeld,
-        message: format!("{what} must go first, and that was not asked for"),
+        message: format!("{what} must be removed first and was not selected"),
         fix: format!("name {what} too, or apply everything"),
     }
 }

@@ -1,17 +1,17 @@
-//! What a document says about the tags of its object, and how differences are shown.
+//! The tags that documents ask for, and how changes of tags are shown.
 
 use serde_json::{Value, json};
 
 use crate::model::{FieldChange, Meta, OnRemove, Provisioning, Size, Tags};
 
-/// What a document says about the tags of its object.
+/// The tag fields of a document.
 pub(super) struct DesiredTags<'s> {
     pub meta: &'s Meta,
     pub protected: Option<bool>,
     pub on_remove: Option<OnRemove>,
 }
 
-/// The tags that a document asks for on an object that has `now`: as written, else as tagged.
+/// Returns the tags that a document asks for on an object tagged `now`: written fields win over tags.
 pub(super) fn desired_tags(wanted: &DesiredTags<'_>, now: &Tags) -> Tags {
     let Tags {
         labels: _,
@@ -27,7 +27,7 @@ pub(super) fn desired_tags(wanted: &DesiredTags<'_>, now: &Tags) -> Tags {
         restoring,
     } = now.clone();
     let on_remove = match wanted.on_remove {
-        // Not stored: none means Trash.
+        // The default, Trash, is not stored.
         Some(OnRemove::Trash) => None,
         Some(other) => Some(other),
         None => on_remove,
@@ -47,7 +47,7 @@ pub(super) fn desired_tags(wanted: &DesiredTags<'_>, now: &Tags) -> Tags {
     }
 }
 
-/// Whether tags are already what a document asks for: what [`desired_tags`] would give, at no cost.
+/// Whether tags already are what [`desired_tags`] would return, without building them.
 pub(super) fn are_desired(wanted: &DesiredTags<'_>, now: &Tags) -> bool {
     let on_remove = match wanted.on_remove {
         Some(OnRemove::Trash) => now.on_remove.is_none(),
@@ -61,7 +61,7 @@ pub(super) fn are_desired(wanted: &DesiredTags<'_>, now: &Tags) -> bool {
         && wanted.meta.labels == now.labels
 }
 
-/// What people see of a change of tags.
+/// Returns the shown changes between two sets of tags.
 pub(super) fn tag_changes(before: &Tags, after: &Tags) -> Vec<FieldChange> {
     let mut changes = Vec::new();
     let keys: std::collections::BTreeSet<&String> = before.labels.keys().chain(after.labels.keys()).collect();
@@ -83,7 +83,7 @@ pub(super) fn tag_changes(before: &Tags, after: &Tags) -> Vec<FieldChange> {
     changes
 }
 
-/// What people see of the tags of a new object: there was nothing before.
+/// Returns the shown changes of a new object's tags.
 pub(super) fn first_tags(tags: &Tags) -> Vec<FieldChange> {
     let changes = tag_changes(&Tags::default(), tags).into_iter();
     changes.map(|change| FieldChange { before: Value::Null, ..change }).collect()
@@ -100,13 +100,13 @@ pub(super) fn word(provisioning: Provisioning) -> &'static str {
     }
 }
 
-/// A size for a sentence in which two sizes are compared: never two different sizes that read alike.
+/// Returns a size for a comparison of sizes: two different sizes never read alike.
 pub(super) fn exact(size: Size) -> String {
     let short = size.to_string();
     if short.parse() == Ok(size) { short } else { format!("{} bytes", size.bytes()) }
 }
 
-/// A size as it can be written in a manifest, whatever its number of bytes.
+/// Returns a size as it can be written in a manifest, exact to the byte.
 pub(super) fn writable(size: Size) -> String {
     let short = size.to_string();
     if short.parse() == Ok(size) { short } else { size.bytes().to_string() }

@@ -1,4 +1,4 @@
-//! A plan: what would be done, what would not and why, and what was found to be different.
+//! The plan (steps, held objects and drift) and the inputs that it is made from.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,72 +10,72 @@ use crate::model::{
     Step, Suspension, Uid, Verb,
 };
 
-/// Everything that the planner looks at. Equal inputs give equal plans.
+/// Everything that the planner reads. Equal inputs give equal plans.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
-    /// What is declared, and how far it can be relied on.
+    /// The specs, and the problems, gaps and doubts of the read that gave them.
     pub reading: &'a Reading,
-    /// What every declared backend showed.
+    /// One observation of every declared backend.
     pub world: &'a World,
-    /// What the store remembers.
+    /// The store's records.
     pub records: &'a Records,
-    /// Removals of the last 24 hours, of all this owner's ledgers (the planner has no clock to choose them with).
+    /// Removals of the last 24 hours, from all ledgers of this owner. The caller selects them, because the planner has no clock.
     pub recent: &'a [Removal],
-    /// What is suspended of this owner's and whose time has not passed (the planner has no clock to tell by).
+    /// Suspensions of this owner that have not expired. The caller selects them, because the planner has no clock.
     pub suspended: &'a [Suspension],
-    /// Digests that a person approves now, on the command line: they hold even if spent.
+    /// Digests approved on the command line. They count even if they were used before.
     pub approved: &'a [String],
-    /// What a look showed of the images that something is to be made from; one that is not in here was not looked at.
+    /// Inspections of source images. An image that is not listed has not been inspected.
     pub images: &'a Images,
-    /// What becomes of steps that cannot be undone.
+    /// What to do with steps that cannot be undone.
     pub irreversible: Irreversible,
 }
 
-/// What the planner does with steps that cannot be undone and that no approval covers.
+/// What the planner does with irreversible steps that no approval covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Irreversible {
-    /// Lists them as steps: for showing, or after a person said yes.
+    /// Lists them as steps: to show a plan, or after confirmation.
     List,
-    /// Holds them: NeedsConfirmation.
+    /// Holds them as `NeedsConfirmation`.
     Hold,
-    /// Holds restores only, for runs where nobody can be asked: `onRemove: Delete`, which was declared, is its own confirmation
-    /// of what it destroys (limits apply to it as to every removal).
+    /// Holds restores only, for unattended runs: a declared `onRemove: Delete` is its own confirmation of what it destroys, within
+    /// the removal limits.
     HoldRestores,
 }
 
-/// By the name of the Backend: one view of each that is declared.
+/// The observations of all declared backends, by Backend name.
 pub type World = BTreeMap<Name, Observation>;
 
-/// What is known of a backend now.
+/// The result of observing one backend.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Observation {
-    /// It answered, perhaps with gaps.
+    /// The backend answered, possibly with gaps.
     Seen {
-        /// What it can do.
+        /// The capabilities of the backend.
         capabilities: Capabilities,
-        /// What it showed.
+        /// The observed objects, ledgers and capacity.
         observed: Observed,
     },
-    /// It did not answer: all that was on it is Unknown.
+    /// The backend did not answer: all its objects are Unknown.
     Failed {
-        /// One sentence.
+        /// The error, in one sentence.
         why: String,
     },
-    /// Its driver is not built.
+    /// This version of Kiln does not have the driver.
     Unsupported,
-    /// Another process is writing to it for this owner: looked at, but not to be written to.
+    /// Another process holds the writer lock for this owner: the backend was observed and must not be written to.
     LockedBy {
-        /// Who, in one sentence.
+        /// The holder of the lock, in one sentence.
         by: String,
-        /// What it can do.
+        /// The capabilities of the backend.
         capabilities: Capabilities,
-        /// What it showed.
+        /// The observed objects, ledgers and capacity.
         observed: Observed,
     },
 }
 
 impl Observation {
-    /// What the backend showed, if it answered.
+    /// Returns what was observed, if the backend answered.
     pub fn observed(&self) -> Option<&Observed> {
         match self {
             Self::Seen { observed, .. } | Self::LockedBy { observed, .. } => Some(observed),
@@ -83,61 +83,69 @@ impl Observation {
         }
     }
 
-    /// The objects that the backend showed; none if it did not answer.
+    /// Returns the capabilities of the backend, if it answered.
+    pub fn capabilities(&self) -> Option<&Capabilities> {
+        match self {
+            Self::Seen { capabilities, .. } | Self::LockedBy { capabilities, .. } => Some(capabilities),
+            Self::Failed { .. } | Self::Unsupported => None,
+        }
+    }
+
+    /// Returns the observed objects; none if the backend did not answer.
     pub fn objects(&self) -> &[Object] {
         self.observed().map_or(&[], |observed| &observed.objects)
     }
 }
 
-/// The plan.
+/// The steps that make the backends match the specs, and everything that is not done, with reasons.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Whose.
+    /// The owner whose objects are planned.
     pub owner: Owner,
-    /// Of the specs.
+    /// The revision of the specs.
     pub revision: String,
-    /// In an order in which they can be made one after the other; `after` says which really must wait.
+    /// The steps, in an order in which they can run one by one; each step's `after` lists those it must wait for.
     pub steps: Vec<Step>,
-    /// What is not brought to its spec, and why; sorted by kind and name.
+    /// Objects that do not match their spec and are left so, with reasons; sorted by kind and name.
     pub held: Vec<Held>,
-    /// What somebody else changed since Kiln last settled it.
+    /// Changes made outside of Kiln since it last settled an object.
     pub drift: Vec<Drift>,
-    /// What deserves a second look.
+    /// Findings that deserve attention and stop nothing.
     pub warnings: Vec<Warning>,
-    /// Backends that could not be observed, or are not the ones they were.
+    /// Backends that could not be observed completely, or whose pool changed.
     pub unobserved: Vec<Unobserved>,
-    /// The set that waits for a person.
+    /// The removals and irreversible steps that wait for confirmation or approval.
     pub approval: Option<ApprovalSet>,
-    /// Approvals that this plan makes use of, with the whole set of each: they go into the ledgers before the first step.
+    /// Approvals that this plan uses, each with its whole set. They are written to the ledgers before the first step.
     pub used: Vec<ApprovalSet>,
-    /// Removals that are held because they are too much at once: the ledgers remember them.
+    /// Removals held by the removal limits; the ledgers record them.
     pub too_much: BTreeSet<Uid>,
-    /// Objects that may be declared all the same though no document names them, or that these manifests would unprotect in place of others.
-    /// While there are any, the ledger keeps the reading that these manifests are compared with.
+    /// Objects that no document declares although they may still be declared, or whose protection these manifests would lift although
+    /// they replace other manifests. While there are any, the ledger keeps the reading that these manifests are compared with.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub doubted: BTreeSet<Uid>,
-    /// Whether a removal waits only for the manifests to stay as they are for longer.
+    /// Whether a removal waits only until the manifests have stayed unchanged for longer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unsettled: bool,
-    /// Objects of which it must be known whether they were ever written to, and is not: one looks closer, and plans again.
+    /// Objects of which the plan must know whether they were ever written to, and does not: the caller observes them and plans again.
     #[serde(skip)]
-    pub look_inside: BTreeSet<(Name, NativeName)>,
-    /// Over the declared fields, identities, sizes and tags concerned, and the steps; never times or revision.
+    pub to_inspect: BTreeSet<(Name, NativeName)>,
+    /// A digest of the owner, the steps with all they expect, and what is held; never of times, the revision or messages.
     pub digest: String,
 }
 
 impl Plan {
-    /// Whether a step is part of the set that waits for a person.
+    /// Whether a step belongs to the set that waits for confirmation or approval.
     pub fn waits_for_yes(&self, step: &Step) -> bool {
         self.approval.as_ref().is_some_and(|approval| approval.covers(&step.approval_item()))
     }
 
-    /// Whether a digest names the set that waits for a person, or one whose approval this plan makes use of.
+    /// Whether a digest names the waiting set, or a set whose approval this plan uses.
     pub fn knows_approval(&self, digest: &str) -> bool {
         self.approval.iter().chain(&self.used).any(|set| set.digest == digest)
     }
 
-    /// These steps, and nothing else to say.
+    /// A plan of these steps alone.
     pub fn of(owner: Owner, revision: String, steps: Vec<Step>) -> Self {
         Self {
             owner,
@@ -152,42 +160,42 @@ impl Plan {
             too_much: BTreeSet::new(),
             doubted: BTreeSet::new(),
             unsettled: false,
-            look_inside: BTreeSet::new(),
+            to_inspect: BTreeSet::new(),
             digest: String::new(),
         }
     }
 }
 
-/// Something that is not done.
+/// An object that is not changed as declared, with the reason and the fix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Held {
-    /// Of the object.
+    /// The object's kind.
     pub kind: Kind,
-    /// Of the object.
+    /// The object's name.
     pub name: Name,
-    /// What would be done.
+    /// The action that is not taken.
     pub action: Verb,
-    /// Where.
+    /// The object's backend, if known.
     pub backend: Option<Name>,
-    /// Which incarnation, where there is one.
+    /// The object's uid, if it exists.
     pub uid: Option<Uid>,
-    /// Why not.
+    /// The reason, for filters and metrics.
     pub reason: HeldReason,
-    /// Why not, in one sentence.
+    /// The cause, in one sentence.
     pub message: String,
-    /// What to do about it: a command where there is one.
+    /// What to write or run to end the hold.
     pub fix: String,
 }
 
 macro_rules! held_reasons {
     ($($(#[$doc:meta])* $reason:ident,)+) => {
-        /// Why something is not done: a closed list, for people. Code never branches on it.
+        /// Why an object is held: a closed list, for people. Code never branches on it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum HeldReason { $($(#[$doc])* $reason,)+ }
         impl HeldReason {
-            /// All of them.
+            /// Every reason.
             pub const ALL: &'static [HeldReason] = &[$(HeldReason::$reason,)+];
-            /// As in JSON.
+            /// Returns the reason as written in JSON.
             pub fn as_str(self) -> &'static str {
                 match self { $(HeldReason::$reason => stringify!($reason),)+ }
             }
@@ -195,67 +203,67 @@ macro_rules! held_reasons {
     };
 }
 held_reasons! {
-    /// The driver cannot do it, or is not built.
+    /// The driver does not support it, or this version of Kiln does not have the driver.
     Unsupported,
-    /// The declared size is smaller than what is there.
+    /// The declared size is smaller than the object.
     ShrinkRefused,
-    /// It was accepted as smaller than it was, and its document declares the size from before.
+    /// Its smaller size was accepted, and its document still declares the size from before.
     GrowRefused,
-    /// The field cannot change once the object is there.
+    /// The field cannot change once the object exists.
     Immutable,
     /// Protection blocks a step that could lose data.
     Protected,
-    /// Other objects need it.
+    /// Other objects depend on it.
     HasDependents,
-    /// Somebody has it open.
+    /// A client has it open.
     InUse,
-    /// Too much would leave within 24 hours.
+    /// The removals of 24 hours would exceed a limit.
     RemovalLimit,
-    /// A file has a problem: what is missing may only be unreadable.
+    /// A manifest is invalid or missing: an undeclared object may still be declared.
     SourceBroken,
-    /// The manifests are not those that were last read whole for this Stack.
+    /// The manifests are not those that this Stack was last applied from.
     SourceChanged,
-    /// The backend did not show enough.
+    /// The backend could not be observed, or not completely.
     Unobserved,
-    /// It was whole, and is proven absent.
+    /// The complete object is proven absent.
     Lost,
-    /// A known uid stands under another name.
+    /// An object with a known uid has another name.
     Renamed,
-    /// An object in the way is not ours.
+    /// Its native name belongs to an object of another owner, or of none.
     Foreign,
-    /// Its tags disagree with its name, or cannot be read.
+    /// Its metadata is inconsistent or unreadable.
     Conflict,
-    /// Two objects could be it.
+    /// More than one object matches.
     Ambiguous,
-    /// Another process writes there for this owner.
+    /// Another process holds the writer lock for this owner.
     OtherWriter,
-    /// It belongs to another owner, or to another Stack of this name.
+    /// The pool belongs to another owner, or to another Stack of this name.
     OwnerChanged,
-    /// The pool is not the one it was.
+    /// The pool is not the one that was recorded, or is an older state of it.
     BackendChanged,
-    /// It is on a backend that is no longer declared.
+    /// Its backend is no longer declared.
     BackendUndeclared,
-    /// What was to be adopted was never seen.
+    /// The object to adopt does not exist.
     AdoptMissing,
     /// Its source does not exist.
     SourceMissing,
-    /// It is declared smaller than its source.
+    /// Its declared size is smaller than its source.
     SizeBelowSource,
-    /// A volume would be destroyed, and one like it would begin empty.
+    /// A volume would be destroyed and a similar one created empty.
     LooksLikeRename,
-    /// It cannot be undone, and nobody was asked.
+    /// The step cannot be undone and was not confirmed.
     NeedsConfirmation,
-    /// An export that says nothing about who may connect.
+    /// The export does not say which clients may connect.
     OpenExport,
-    /// No room within the limits of the Backend.
+    /// The pool would exceed a limit of its Backend, or has no inodes left.
     PoolFull,
-    /// The backend does not allow names this long.
+    /// The native name is longer than the backend allows.
     NameTooLong,
-    /// The host's operator does not allow it.
+    /// The host configuration does not allow it.
     NotAllowed,
-    /// A person suspended it.
+    /// It is suspended.
     Suspended,
-    /// What it depends on is held, or failed.
+    /// An object that it depends on is held or failed.
     DependencyHeld,
     /// It is mirrored to another cluster.
     Mirrored,
@@ -267,35 +275,35 @@ impl std::fmt::Display for HeldReason {
     }
 }
 
-/// A difference between what Kiln last settled and what is there.
+/// A field that changed outside of Kiln since Kiln last settled the object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drift {
-    /// Of the object.
+    /// The object's kind.
     pub kind: Kind,
-    /// Of the object.
+    /// The object's name.
     pub name: Name,
-    /// The field.
+    /// The field's path.
     pub path: String,
-    /// What it was.
+    /// The value that Kiln recorded.
     pub recorded: Value,
-    /// What it is; null if the object is not there.
+    /// The observed value; null if the object is absent.
     pub observed: Value,
 }
 
-/// Something that deserves a second look.
+/// A finding that deserves attention and stops nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
-    /// A word for programs.
+    /// The kind of warning, for programs.
     pub code: String,
-    /// A sentence for people.
+    /// The warning, in one sentence.
     pub message: String,
 }
 
-/// A backend of which nothing is known now.
+/// A backend that was not observed completely, or whose pool changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unobserved {
-    /// Which.
+    /// The Backend's name.
     pub backend: Name,
-    /// Why, in one sentence.
+    /// The cause, in one sentence.
     pub message: String,
 }

@@ -1,4 +1,4 @@
-//! Objects that the store remembers in places that cannot be observed now.
+//! Objects that the store has a record of and that cannot be observed now.
 
 use crate::model::{Name, ObjectRecord, Place, Verb, Withdrawal};
 
@@ -8,23 +8,23 @@ use super::hold::{Hold, Subject};
 use super::inventory::Inventory;
 use super::types::HeldReason;
 
-/// Where a record's object could be found.
+/// Where the object of a record could be observed.
 pub(super) enum Whereabouts<'i> {
-    /// On a backend that was observed: what it does not show is gone.
+    /// On a usable backend: if it is not observed there, it does not exist.
     Visible,
-    /// On one that could not be.
+    /// On a backend that is not usable.
     Hidden(&'i Blocked),
-    /// On one that is no longer declared.
+    /// On a backend that is no longer declared.
     Undeclared,
 }
 
-/// Holds what the store remembers on backends that cannot be observed, and that no document speaks for.
+/// Holds recorded objects on backends that cannot be observed, unless a document declares them.
 pub(super) fn hold_unreachable<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
     let (inputs, specs) = (inventory.inputs, inventory.specs());
     for record in inputs.records.objects.values() {
         let (kind, name) = (record.identity.kind, &record.identity.name);
         let there = record.seen.as_ref().is_some_and(|o| o.place == Place::Live && !o.tags.retained);
-        // What a document renames is held under its new name.
+        // An object that a document renames is held under its new name.
         if record.identity.owner != specs.stack.owner || !there || draft.is_claimed(kind, name) {
             continue;
         }
@@ -54,7 +54,7 @@ pub(super) fn undeclared_backend(subject: &Subject<'_>) -> Hold {
     subject.hold(HeldReason::BackendUndeclared, message, fix)
 }
 
-/// Whether the place where the store last saw an object can be observed.
+/// Returns whether the place where the store last saw an object can be observed.
 pub(super) fn whereabouts<'i>(inventory: &'i Inventory<'_>, record: &ObjectRecord) -> Whereabouts<'i> {
     let pool = inventory.inputs.records.backends.get(&record.backend).map(|backend| &backend.pool);
     let seen_under_another_name =

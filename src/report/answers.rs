@@ -11,21 +11,21 @@ use super::status::{Condition, ObjectStatus, backend_status, status};
 use crate::model::{JournalEntry, Kind, Name, ObjectId, Owner, Reading, Step, Suspension};
 use crate::plan::{Held, Overview, Plan, Unobserved};
 
-/// The objects that a person asks for.
+/// The question for objects of a Stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ObjectsQuestion {
-    /// Only objects of this kind. Backends are listed only if they are asked for.
+    /// Only objects of this kind. None lists all kinds except backends.
     pub kind: Option<Kind>,
     /// Only objects of this name.
     pub name: Option<Name>,
-    /// How many entries of the journal about the object are wanted.
+    /// The number of journal entries about the object.
     pub history: usize,
 }
 
-/// The objects of a Stack, and what is not known of them.
+/// The objects of a Stack, with the backends that were not observed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ObjectsAnswer<'a> {
-    /// Sorted by kind, name and uid. There are several of one name only if others are in the trash, or a move is not complete.
+    /// The objects, sorted by kind, name and uid. Several have one name only if others are in the trash, or a move is incomplete.
     pub objects: Vec<ObjectStatus<'a>>,
     /// The backends that were not observed.
     pub unobserved: Cow<'a, [Unobserved]>,
@@ -51,7 +51,7 @@ pub fn objects<'a>(overview: &'a Overview, reading: &'a Reading, question: &Obje
     ObjectsAnswer { objects, unobserved: Cow::Borrowed(&overview.plan.unobserved), history }
 }
 
-/// Returns the last entries of a journal, oldest first: those of an owner, and about an object, where these are given.
+/// Returns the last entries of a journal, oldest first: of an owner and about an object, if given.
 pub fn history_of(
     journal: &[JournalEntry],
     owner: Option<&Owner>,
@@ -74,11 +74,11 @@ pub struct StackStatus<'a> {
     pub backends: Vec<ObjectStatus<'a>>,
     /// Other processes that write to the pools with another store, one sentence each.
     pub writers: Vec<String>,
-    /// How many objects are in each condition.
+    /// The number of objects per condition.
     pub conditions: BTreeMap<Condition, usize>,
-    /// Everything that is held.
+    /// The holds.
     pub held: Cow<'a, [Held]>,
-    /// The digest that approves the steps below; `None` if no step waits for an approval.
+    /// The digest that approves the waiting steps; `None` if none wait.
     pub approval: Option<Cow<'a, str>>,
     /// The steps that wait for an approval: `destroy volume/db`.
     pub awaiting_approval: Vec<String>,
@@ -90,7 +90,7 @@ pub struct StackStatus<'a> {
     pub unobserved: Cow<'a, [Unobserved]>,
 }
 
-/// Summarises an overview. `by_daemon` tells that a daemon makes the steps, which needs no approval for declared removals.
+/// Summarises an overview. `by_daemon`: a daemon executes the steps; it needs no approval for declared removals.
 pub fn stack_status<'a>(
     overview: &'a Overview,
     reading: &'a Reading,
@@ -117,7 +117,7 @@ pub fn stack_status<'a>(
     }
 }
 
-/// Returns the steps and holds that the approval of a plan covers; none if a daemon makes each step without it.
+/// Returns the steps and holds that the approval of a plan covers; none if a daemon executes each of them without it.
 fn awaiting_approval(plan: &Plan, by_daemon: bool) -> Vec<String> {
     let Some(approval) = &plan.approval else { return Vec::new() };
     let steps: Vec<&Step> = plan.steps.iter().filter(|step| approval.covers(&step.approval_item())).collect();

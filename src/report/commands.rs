@@ -1,21 +1,21 @@
-//! The commands that texts name, completed, so that each means the same when a person pastes it.
+//! Completes the commands that texts name, so that each means the same when it is pasted.
 //!
-//! The planner and the engine write `kiln apply` or `kiln forget volume/db` between backticks, and know neither SPECS nor the store. What
-//! prints such a text completes it here, from the options that its own command was given.
+//! The planner and the engine write `kiln apply` or `kiln forget volume/db` between backticks and know neither SPECS nor the store.
+//! Whatever prints such a text completes it here, from the options of the command that runs.
 
 use crate::model::{Kind, Name, ObjectId};
 use crate::text::quoted;
 
-/// What a printed command must carry besides its own words.
+/// The options that a printed command needs besides its own words.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Commands {
-    /// SPECS as typed; none where it is the default.
+    /// SPECS as typed; none if it is the default.
     pub specs: Option<String>,
-    /// The saved plan that `apply` was given in its place.
+    /// The saved plan that `apply` was given instead of SPECS.
     pub plan: Option<String>,
-    /// `--state`; none where it is the default.
+    /// `--state`; none if it is the default.
     pub state: Option<String>,
-    /// `--config`, where it is given.
+    /// `--config`, if given.
     pub config: Option<String>,
     /// Whether the manifests were read with `--prune`.
     pub prune: bool,
@@ -23,18 +23,18 @@ pub struct Commands {
     pub only: Vec<ObjectId>,
 }
 
-/// Where a command takes SPECS.
+/// How a command takes SPECS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
     /// As its first argument.
     Argument,
     /// As `--specs`.
     Option,
-    /// Nowhere.
+    /// Not at all.
     Nothing,
 }
 
-/// What a command of Kiln takes; none of one that takes none of it.
+/// Returns how a command takes SPECS; none if it takes neither SPECS nor the store.
 pub fn takes(command: &str) -> Option<Takes> {
     match command {
         "check" | "plan" | "apply" | "watch" => Some(Takes::Argument),
@@ -46,7 +46,7 @@ pub fn takes(command: &str) -> Option<Takes> {
 }
 
 impl Commands {
-    /// Completes each command that stands between backticks in a text. What a command says itself stays: a completed text stays as it is.
+    /// Completes each command between backticks in a text. Completing a completed text changes nothing.
     pub fn complete(&self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
         for (index, part) in text.split('`').enumerate() {
@@ -65,7 +65,7 @@ impl Commands {
     pub fn command(&self, text: &str) -> String {
         let words: Vec<&str> = text.split_whitespace().collect();
         let Some(takes) = words.get(1).and_then(|command| takes(command)) else { return text.to_owned() };
-        // Brackets stand in the form of a command, and in no command.
+        // Brackets occur in the synopsis of a command, not in a command.
         if text.contains('[') {
             return text.to_owned();
         }
@@ -78,7 +78,7 @@ impl Commands {
         let mut out = head.to_owned();
         if takes == Takes::Argument && !names_specs {
             out.extend(specs.iter().map(|specs| format!(" {specs}")));
-            // What `apply` was limited to, it stays limited to.
+            // A limited `apply` keeps its limits.
             if command == "apply" && first.is_none() {
                 out.extend(self.only.iter().map(|object| format!(" {object}")));
             }

@@ -1,5 +1,5 @@
-//! Specs in the form of the manifests that declared them, for `kiln get -o json`: the fields that were written, under their names there,
-//! sizes in bytes.
+//! Specs in the form of the manifests that declared them, for `kiln get -o json`: the written fields under their names in the
+//! manifest, with sizes in bytes.
 
 use std::borrow::Cow;
 
@@ -9,21 +9,21 @@ use serde_json::Value;
 use crate::model::table::{self, Settings};
 use crate::model::{BackendSpec, ExportSpec, Kind, Meta, Name, SnapshotSpec, Specs, VolumeSpec};
 
-/// The spec of one object. Its JSON is made where it is shown: a table of a hundred thousand shows none.
+/// The spec of one object. It becomes JSON only when it is printed: a table of 100,000 objects prints none.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Declared<'a> {
-    /// Of a Volume.
+    /// The spec of a Volume.
     Volume(&'a VolumeSpec),
-    /// Of a Snapshot.
+    /// The spec of a Snapshot.
     Snapshot(&'a SnapshotSpec),
-    /// Of an Export.
+    /// The spec of an Export.
     Export(&'a ExportSpec),
-    /// Of a Backend.
+    /// The spec of a Backend.
     Backend(&'a BackendSpec),
 }
 
 impl<'a> Declared<'a> {
-    /// What is declared under a kind and name, where that kind has objects.
+    /// Returns the spec of a kind and name, if it is declared.
     pub(super) fn find(specs: &'a Specs, kind: Kind, name: &Name) -> Option<Self> {
         match kind {
             Kind::Volume => specs.volumes.get(name).map(Self::Volume),
@@ -42,7 +42,7 @@ impl<'a> Declared<'a> {
         }
     }
 
-    /// In the form of the manifest, with sizes in bytes.
+    /// Returns the spec in the form of the manifest, with sizes in bytes.
     pub fn json(self) -> Value {
         match self {
             Self::Volume(spec) => spec.values().json(),
@@ -84,7 +84,7 @@ impl<'de> Deserialize<'de> for DeclaredView<'_> {
     }
 }
 
-/// With the driver and its section, of which nothing is known if this Kiln does not know the driver.
+/// Returns a Backend's settings and driver; only the driver's name if this version of Kiln does not support it.
 fn backend(spec: &BackendSpec) -> Settings {
     let driver = spec.config.driver();
     let settings = Some(&spec.config.settings).filter(|settings| **settings != Settings::default());

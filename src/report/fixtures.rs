@@ -1,4 +1,4 @@
-//! What the tests of this module share.
+//! Fixtures shared by the tests of this module.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub(super) fn capabilities() -> Capabilities {
     }
 }
 
-/// A Stack with these volumes on a backend `fast`, as read.
+/// Returns the reading of a Stack with these volumes on a backend `fast`.
 pub(super) fn reading(stack: Stack, volumes: &[&str]) -> Reading {
     let volume = |text: &str| -> VolumeSpec {
         serde_json::from_value(json!({

@@ -1,6 +1,6 @@
 //! A [`PlanView`] as Markdown for a pull request: what a reviewer must know first comes first.
 //!
-//! Text that comes from manifests or backends can neither format, nor link, nor mention anybody, nor end a table's cell.
+//! Text from manifests or backends cannot format, link, mention anyone, or end a table cell.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use super::plan_view::{ChangeView, PlanView, StepView};
 use crate::model::{Risk, Size};
 use crate::text::{counted, escape, exact};
 
-/// The whole plan. The first line says how many bytes are at risk and whose clients are hit.
+/// Returns the whole plan. The first line gives the bytes at risk and the steps that disrupt clients.
 pub fn markdown(view: &PlanView) -> String {
     let mut out = String::new();
     let steps = view.steps.as_deref().unwrap_or_default();
@@ -47,14 +47,14 @@ pub fn markdown(view: &PlanView) -> String {
     table(&mut out, "Problems", &["where", "what", "hint"], &problems.collect::<Vec<_>>());
     if let Some(command) = &view.approve {
         line(&mut out, "");
-        // Not in backticks: there a backslash is a backslash.
+        // Not in backticks, where a backslash would not escape.
         let command = format!("<code>{}</code>", safe(command));
         line(&mut out, &format!("To approve exactly what waits for it: {command}"));
     }
     out
 }
 
-/// `0 bytes at risk; no client notices`: what decides how closely the rest is read.
+/// Returns the first line: `0 bytes at risk; no step disrupts clients`.
 fn at_stake(view: &PlanView) -> String {
     let Some(summary) = &view.summary else {
         return format!("No plan: the manifests have {}", counted(view.problems.len(), "problem"));
@@ -65,8 +65,9 @@ fn at_stake(view: &PlanView) -> String {
     };
     let hit = view.steps.iter().flatten().filter(|step| step.risk == Risk::Disruptive).count();
     let clients = match hit {
-        0 => "no client notices".to_owned(),
-        hit => format!("clients notice {}", counted(hit, "step")),
+        0 => "no step disrupts clients".to_owned(),
+        1 => "1 step disrupts clients".to_owned(),
+        hit => format!("{hit} steps disrupt clients"),
     };
     format!("{bytes}; {clients}")
 }
@@ -74,7 +75,7 @@ fn at_stake(view: &PlanView) -> String {
 fn step_row(step: &StepView) -> Vec<String> {
     let risk = match step.risk {
         Risk::None => "none",
-        Risk::Disruptive => "clients notice",
+        Risk::Disruptive => "disrupts clients",
         Risk::Recoverable => "recoverable",
         Risk::Irreversible => "**irreversible**",
     };
@@ -101,7 +102,7 @@ fn value(path: &str, value: &Value) -> String {
     safe(&super::plan_text::value(path, value))
 }
 
-/// A heading and a table below it; nothing where there are no rows. The cells are Markdown.
+/// Writes a heading with a table, or nothing if there are no rows. Cells are Markdown.
 fn table(out: &mut String, title: &str, columns: &[&str], rows: &[Vec<String>]) {
     if rows.is_empty() {
         return;
@@ -119,9 +120,9 @@ fn line(out: &mut String, text: &str) {
     let _ = writeln!(out, "{text}");
 }
 
-/// Text as it is, whatever it holds, in GitHub's Markdown (<https://github.github.com/gfm/>). A backslash takes the meaning of
-/// every character that has one inside of a line. Mentions, references and bare addresses are found in what is shown, where a
-/// backslash is gone already: an empty comment, or the backslash within the address's own marks, breaks them.
+/// Escapes text for GitHub's Markdown (<https://github.github.com/gfm/>). A backslash escapes every character with a meaning inside
+/// a line. Mentions, references and bare addresses are recognized after backslashes are resolved: an empty comment, or a backslash
+/// within an address's own characters, breaks them.
 fn safe(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     let mut before = ' ';
@@ -131,7 +132,7 @@ fn safe(text: &str) -> String {
                 out.push(c);
                 out.push_str("<!-- -->");
             }
-            // `www.` begins an address, and so does `://`.
+            // `www.` and `://` begin an address.
             '.' if matches!(before, 'w' | 'W') => out.push_str("\\."),
             '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '<' | '>' | '|' | '~' | '&' | '!' | '$' => {
                 out.push('\\');
@@ -170,7 +171,7 @@ mod tests {
     #[test]
     fn nothing_to_do_is_two_lines() {
         let view = PlanView { summary: Some(Default::default()), ..PlanView::invalid(Vec::new()) };
-        assert_eq!(markdown(&view), "**0 bytes at risk; no client notices**\n\nNothing to do.\n");
+        assert_eq!(markdown(&view), "**0 bytes at risk; no step disrupts clients**\n\nNothing to do.\n");
     }
 
     #[test]

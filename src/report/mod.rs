@@ -1,4 +1,4 @@
-//! Everything that turns a plan, or an overview, into what people and programs read. Pure.
+//! Turns a plan, or an overview, into what people and programs read. Pure.
 
 mod answers;
 mod commands;

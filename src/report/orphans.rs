@@ -1,6 +1,6 @@
-//! What takes up room, or a name, and that nobody asks for: pure.
+//! Orphans: objects, remains and records that no document declares and that no step or hold is about. Pure.
 //!
-//! Nothing here is an error. Each is found by looking, goes by a command, and is never removed for being found.
+//! An orphan is no error. Each comes with the command that resolves it; Kiln never removes one because it was found.
 
 use std::collections::HashSet;
 
@@ -13,29 +13,29 @@ use crate::model::{
 use crate::plan::{self, Inputs, Irreversible, Observation, Overview, Referenced};
 use crate::text::rfc3339;
 
-/// Something that nobody asks for.
+/// An orphan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Orphan {
-    /// Which kind of orphan.
+    /// Why it is an orphan.
     pub reason: OrphanReason,
-    /// Of what is or was an object of ours: its kind and name.
+    /// The kind and name of the object that it is or was, if it was one of ours.
     pub object: Option<ObjectId>,
-    /// What the backend calls it.
+    /// Its native name.
     pub native: NativeName,
-    /// Where.
+    /// Its backend.
     pub backend: Name,
-    /// What it takes up, where that is known, else its size; none of what is not there.
+    /// The bytes it allocates if known, else its size; none if it no longer exists.
     pub bytes: Option<u64>,
-    /// Since when, in seconds since 1970, where that is known.
+    /// When it became an orphan, in seconds since 1970, if known.
     pub since: Option<u64>,
-    /// One sentence.
+    /// What was found, in one sentence.
     pub message: String,
     /// The command that resolves it.
     pub fix: String,
 }
 
 impl Orphan {
-    /// Of what: `volume/db`, or where what is half made lies.
+    /// Returns the object as `volume/db`, or the backend of an incomplete object.
     pub fn what(&self) -> String {
         match self.object.as_ref().filter(|_| self.reason != OrphanReason::HalfMade) {
             Some(object) => object.to_string(),
@@ -44,21 +44,21 @@ impl Orphan {
     }
 }
 
-/// Kinds of orphans.
+/// Why something is an orphan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum OrphanReason {
-    /// Ours, there, and neither declared nor released, planned for or held.
+    /// It exists, is ours, and is neither declared, released, planned nor held.
     Unaccounted,
-    /// Left half made by a run that was interrupted.
+    /// It was left incomplete by an interrupted run.
     HalfMade,
-    /// In the trash, past its time.
+    /// It is in the trash and expired.
     Expired,
-    /// Remembered, proven not to be there, and missed by nobody.
+    /// A ledger or the store has a record of it, it is proven absent, and no hold reports it as lost.
     Remembered,
 }
 
 impl OrphanReason {
-    /// As in JSON.
+    /// Returns the reason as written in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             OrphanReason::Unaccounted => "Unaccounted",
@@ -69,8 +69,8 @@ impl OrphanReason {
     }
 }
 
-/// All orphans that a look shows, by kind of orphan, object and place. Of backends that could not be seen nothing is said, and while it is
-/// in doubt what is declared, nothing of what nobody declares.
+/// Returns all orphans, sorted by reason, object and place. Backends that were not observed contribute none; while it is in doubt what
+/// is declared, undeclared objects are not orphans.
 pub fn orphans(overview: &Overview, reading: &Reading) -> Vec<Orphan> {
     let specs = &*reading.specs;
     let inputs = Inputs {
@@ -87,9 +87,9 @@ pub fn orphans(overview: &Overview, reading: &Reading) -> Vec<Orphan> {
     let spoken = Spoken::new(overview, reading);
     let wanted = Referenced::of(specs);
     let mut orphans = Vec::new();
-    for (backend, view) in &overview.world {
-        // Under a held writer lock what is half made is being made, and what is about to be entered is not entered yet.
-        let Observation::Seen { observed, .. } = view else { continue };
+    for (backend, observation) in &overview.world {
+        // While another process holds the writer lock, incomplete objects and missing ledger entries may be its work in progress.
+        let Observation::Seen { observed, .. } = observation else { continue };
         let ours = |o: &&Object| o.identity.as_ref().is_some_and(|id| id.owner == specs.stack.owner);
         for object in observed.objects.iter().filter(ours) {
             match object.place {
@@ -115,10 +115,10 @@ pub fn orphans(overview: &Overview, reading: &Reading) -> Vec<Orphan> {
     orphans
 }
 
-/// What documents and the plan speak of.
+/// The objects that documents and the plan refer to.
 struct Spoken<'a> {
     reading: &'a Reading,
-    /// Of what is held, and old names in documents.
+    /// Held objects, and old names in documents.
     names: HashSet<(Kind, &'a Name)>,
     uids: HashSet<Uid>,
 }
@@ -134,7 +134,7 @@ impl<'a> Spoken<'a> {
         Self { reading, names: held.chain(volumes).chain(snapshots).collect(), uids: uids.collect() }
     }
 
-    /// Whether somebody speaks for an object: a document (also as of what it used to be called), a step, or what holds it.
+    /// Whether a document (also by `renamedFrom`), a step or a hold is about an object.
     fn of(&self, identity: &Identity) -> bool {
         let (kind, name) = (identity.kind, &identity.name);
         self.reading.specs.declares(kind, name)
@@ -142,7 +142,7 @@ impl<'a> Spoken<'a> {
             || self.names.contains(&(kind, name))
     }
 
-    /// Whether the manifests have given an object up, and nothing speaks for it.
+    /// Whether the manifests no longer declare an object and nothing else is about it.
     fn is_given_up(&self, identity: &Identity, ledger: Option<&Ledger>) -> bool {
         let Identity { kind, name, uid, .. } = identity;
         !self.of(identity) && self.reading.withdraws(*kind, name, ledger, *uid) == Withdrawal::Withdrawn
@@ -165,7 +165,7 @@ fn left_over(backend: &Name, object: &Object) -> Orphan {
         backend: backend.clone(),
         bytes: bytes_of(object),
         since: None,
-        message: format!("{} was left half made by a run that was interrupted", object.native),
+        message: format!("{} was left incomplete by an interrupted run", object.native),
         fix: "`kiln apply`".to_owned(),
     }
 }
@@ -185,9 +185,9 @@ fn expired(
             format!("{}, then `kiln trash purge`", plan::resume(suspension)),
         ),
         None if wanted.contains(identity.kind, &identity.name) => (
-            "; a document names it, and as long as one does it stays".to_owned(),
+            "; it stays while a document refers to it".to_owned(),
             format!(
-                "`kiln describe {}/{}`; or `kiln trash purge`, once none does",
+                "`kiln describe {}/{}`; or `kiln trash purge`, once no document does",
                 identity.kind.as_lower(),
                 identity.name
             ),
@@ -201,7 +201,7 @@ fn expired(
         backend: backend.clone(),
         bytes: bytes_of(object),
         since: Some(expires),
-        message: format!("in the trash of {backend}, past its time since {}{more}", rfc3339(expires)),
+        message: format!("in the trash of {backend}, expired since {}{more}", rfc3339(expires)),
         fix,
     })
 }
@@ -223,12 +223,18 @@ fn unaccounted(
         backend: backend.clone(),
         bytes: bytes_of(object),
         since: records.objects.get(&identity.uid).map(|record| record.seen_at),
-        message: format!("{} on {backend} is ours, not declared, and nothing is planned for it", object.native),
-        fix: format!("`kiln describe {}/{name}`; then declare it, or look at it with `kiln plan`", kind.as_lower()),
+        message: format!(
+            "{} on {backend} belongs to this Stack, is not declared, and has no planned step",
+            object.native
+        ),
+        fix: format!(
+            "`kiln describe {}/{name}` shows it; declare it again, or see what `kiln plan` does with it",
+            kind.as_lower()
+        ),
     })
 }
 
-/// What a ledger or the store knows of a backend and a complete look does not show.
+/// Returns entries of a ledger or the store that a complete observation does not confirm.
 fn remembered(
     spoken: &Spoken<'_>,
     records: &Records,
@@ -261,7 +267,7 @@ fn remembered(
         let identity = Identity { owner: ledger.owner.clone(), kind, name, uid: *uid };
         if ledger.leaving.contains(uid) || spoken.is_given_up(&identity, Some(ledger)) {
             let message = format!(
-                "{} is gone from {backend}, no document declares it, and its ledger still lists it",
+                "{} no longer exists on {backend} and is not declared; its ledger still lists it",
                 entry.native
             );
             orphan(&identity, &entry.native, message, "`kiln apply`".to_owned());
@@ -279,7 +285,7 @@ fn remembered(
             false => format!("`kiln forget {}/{}`", identity.kind.as_lower(), identity.name),
         };
         let message =
-            format!("{} is gone from {backend}, no document declares it, and the store still lists it", record.native);
+            format!("{} no longer exists on {backend} and is not declared; the store still lists it", record.native);
         orphan(identity, &record.native, message, fix);
     }
 }

@@ -1,7 +1,7 @@
 //! A [`PlanView`] as text for a terminal.
 //!
-//! Every step begins with the glyph of its verb; colour only repeats what the glyph says. Text that comes from manifests or
-//! backends is escaped: nothing of it can move the cursor or reverse the line.
+//! Every step begins with the glyph of its verb; colour only repeats the glyph. Text from manifests or backends is escaped: it cannot
+//! move the cursor or reverse the line.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use super::plan_view::{ChangeView, HeldView, PlanView, StepView, Summary};
 use crate::model::{Risk, Size, Verb};
 use crate::text::{Paint, counted, escape, exact};
 
-/// The whole plan, with a summary as its last line.
+/// Returns the whole plan, with a summary as its last line.
 pub fn render(view: &PlanView, paint: Paint) -> String {
     let mut out = String::new();
     let steps = view.steps.as_deref().unwrap_or_default();
@@ -36,7 +36,7 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
     }
     let drift = view.drift.as_deref().unwrap_or_default();
     if !drift.is_empty() {
-        section(&mut out, paint, "Drift (changed by somebody else)");
+        section(&mut out, paint, "Drift (changed outside of Kiln)");
         for drift in drift {
             let path = escape(&drift.path);
             let (recorded, observed) = (value(&drift.path, &drift.recorded), value(&drift.path, &drift.observed));
@@ -51,7 +51,7 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
         }
     }
     if !view.unobserved.is_empty() {
-        section(&mut out, paint, "Not observed (nothing is done there)");
+        section(&mut out, paint, "Not observed (no steps are planned there)");
         for unobserved in &view.unobserved {
             line(&mut out, format_args!("  backend/{}: {}", unobserved.backend, escape(&unobserved.message)));
         }
@@ -61,14 +61,14 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
     }
     line(&mut out, format_args!("{}", summary_line(view)));
     if let Some(command) = &view.approve {
-        line(&mut out, format_args!("To approve exactly what waits for it: {}", escape(command)));
+        line(&mut out, format_args!("To approve exactly these steps: {}", escape(command)));
     }
     out
 }
 
-/// The last line: `Plan: 3 to create, 1 to update; 1 held.`, or `Nothing to do.`
+/// Returns the last line: `Plan: 3 to create, 1 to update; 1 held.`, or `Nothing to do.`
 pub fn summary_line(view: &PlanView) -> String {
-    let Some(summary) = &view.summary else { return "No plan: the manifests have problems.".to_owned() };
+    let Some(summary) = &view.summary else { return "No plan: the manifests are invalid.".to_owned() };
     let counts: Vec<String> = Summary::VERBS
         .into_iter()
         .filter(|verb| summary.of(*verb) > 0)
@@ -86,7 +86,7 @@ pub fn summary_line(view: &PlanView) -> String {
     }
     match (counts.is_empty(), rest.is_empty()) {
         (true, true) => "Nothing to do.".to_owned(),
-        (true, false) => format!("Nothing that can be done now: {}.", rest.join(", ")),
+        (true, false) => format!("No changes can be applied: {}.", rest.join(", ")),
         (false, true) => format!("Plan: {}.", counts.join(", ")),
         (false, false) => format!("Plan: {}; {}.", counts.join(", "), rest.join(", ")),
     }
@@ -105,11 +105,11 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     out.push('\n');
 }
 
-/// The line of a step, and a line for each field below it.
+/// Writes the line of a step, and a line for each field below it.
 pub fn render_step(out: &mut String, step: &StepView, width: usize, paint: Paint) {
     let risk = match step.risk {
         Risk::None | Risk::Recoverable => "",
-        Risk::Disruptive => "  (clients notice)",
+        Risk::Disruptive => "  (disrupts clients)",
         Risk::Irreversible => "  (irreversible)",
     };
     let (name, verb, detail) = (step.object_name(), step.action, escape(&step.detail));
@@ -117,11 +117,14 @@ pub fn render_step(out: &mut String, step: &StepView, width: usize, paint: Paint
     if let Some(declared) = step.rounded_from {
         line(
             out,
-            format_args!("      size: {} bytes declared, rounded up to what the backend can do", declared.bytes()),
+            format_args!(
+                "      size: {} bytes declared, rounded up to the granularity of the backend",
+                declared.bytes()
+            ),
         );
     }
     for change in &step.changes {
-        // The size that an object begins with stands in the line itself.
+        // The size of a new object is in its own line.
         if !(step.action == Verb::Create && change.path == "size") {
             render_change(out, change);
         }
@@ -137,7 +140,7 @@ fn render_change(out: &mut String, change: &ChangeView) {
     }
 }
 
-/// The lines of something held: what and why, then the way out.
+/// Writes the lines of a held object: action, reason and message, then the fix.
 pub fn render_held(out: &mut String, held: &HeldView, width: usize, paint: Paint) {
     let (name, verb) = (held.object_name(), held.action);
     line(
@@ -154,7 +157,7 @@ pub fn render_held(out: &mut String, held: &HeldView, width: usize, paint: Paint
     }
 }
 
-/// A value of a field as people read it.
+/// Returns a field's value for people.
 pub(super) fn value(path: &str, value: &Value) -> String {
     match value {
         Value::Null => "none".to_owned(),
@@ -350,7 +353,7 @@ mod tests {
             too_much: std::collections::BTreeSet::new(),
             doubted: std::collections::BTreeSet::new(),
             unsettled: false,
-            look_inside: std::collections::BTreeSet::new(),
+            to_inspect: std::collections::BTreeSet::new(),
             digest: "d1".to_owned(),
         }
     }
@@ -367,7 +370,7 @@ mod tests {
         }
     }
 
-    /// Compares with a file under tests/render; with KILN_BLESS set, writes it anew.
+    /// Compares with a file under tests/render; with KILN_BLESS set, writes it.
     fn golden(file: &str, shown: &str) {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/render").join(file);
         if std::env::var_os("KILN_BLESS").is_some() {

@@ -1,6 +1,6 @@
-//! What a plan shows to people and programs: the one source of the terminal text and of the JSON `kiln.plan/v1`.
+//! The shown form of a plan: the source of the text, the Markdown and the JSON `kiln.plan/v1`.
 //!
-//! Serialized, a [`PlanView`] is the JSON contract, field by field in its order; what only people need is skipped there.
+//! Serialized, a [`PlanView`] is the JSON contract, field by field in its order; fields for people only are skipped.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -12,37 +12,37 @@ use crate::plan::{Drift, Held, Plan, Unobserved, Warning};
 /// The `format` of the JSON form.
 pub const PLAN_FORMAT: &str = "kiln.plan/v1";
 
-/// A plan as shown. What is not there is null: of specs that have problems there is no plan, and all but `problems` is null.
+/// A plan as shown. Absent values are null: invalid specs have no plan, and all fields but `problems` are null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanView {
     /// [`PLAN_FORMAT`].
     pub format: &'static str,
-    /// Whose plan it is.
+    /// The owner.
     pub owner: Option<String>,
-    /// Of the specs.
+    /// The revision of the specs.
     pub revision: Option<String>,
-    /// Of the plan.
+    /// The digest of the plan.
     pub digest: Option<String>,
-    /// What is given to `--approve`; null if nothing waits for a person.
+    /// The digest to give to `--approve`; null if nothing waits for approval.
     pub approval: Option<String>,
-    /// What would be done, in order.
+    /// The steps, in order.
     pub steps: Option<Vec<StepView>>,
-    /// What would not, and why.
+    /// The held objects, with reasons.
     pub held: Option<Vec<HeldView>>,
-    /// What somebody else changed.
+    /// Changes made outside of Kiln.
     pub drift: Option<Vec<Drift>>,
-    /// What deserves a second look.
+    /// Findings that deserve attention.
     pub warnings: Option<Vec<Warning>>,
-    /// Counts.
+    /// Counts by verb.
     pub summary: Option<Summary>,
-    /// Backends that could not be observed: exit code 6.
+    /// Backends that could not be observed (exit code 6).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unobserved: Vec<Unobserved>,
-    /// What is wrong with the manifests: exit code 5.
+    /// Problems of the manifests (exit code 5).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ProblemView>,
-    /// The command that approves exactly what waits; none if nothing does.
+    /// The command that approves exactly the waiting set; none if nothing waits.
     #[serde(skip)]
     pub approve: Option<String>,
 }
@@ -50,90 +50,90 @@ pub struct PlanView {
 /// A step as shown.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StepView {
-    /// One of the six verbs.
+    /// The verb.
     pub action: Verb,
-    /// Of the object.
+    /// The object's kind.
     pub kind: Kind,
-    /// Of the object.
+    /// The object's name.
     pub name: String,
-    /// Where.
+    /// The object's backend.
     pub backend: String,
-    /// Which incarnation.
+    /// The object's uid.
     pub uid: String,
-    /// The native name when the step is done.
+    /// The native name after the step.
     pub object: String,
-    /// What could be lost.
+    /// The risk of losing data.
     pub risk: Risk,
-    /// Why: a word of a closed list.
+    /// The reason, from a closed list.
     pub reason: String,
-    /// Field by field.
+    /// The changed fields.
     pub changes: Vec<ChangeView>,
-    /// What the step does in particular, for people: `10Gi, thin, on fast`.
+    /// Details for people: `10Gi, thin, on fast`.
     #[serde(skip)]
     pub detail: String,
-    /// The declared size, where the size made is that rounded up.
+    /// The declared size, if the created size is rounded up from it.
     #[serde(skip)]
     pub rounded_from: Option<Size>,
 }
 
-/// One field before and after.
+/// A field before and after.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ChangeView {
-    /// The field of the manifest.
+    /// The field's path in the manifest.
     pub path: String,
-    /// Null where there is nothing.
+    /// The value before; null if there was none.
     pub before: Value,
-    /// Null where there is nothing.
+    /// The value after; null if there is none.
     pub after: Value,
 }
 
-/// Something that is not done, as shown.
+/// A held object, as shown.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HeldView {
-    /// What would be done.
+    /// The action that is not taken.
     pub action: Verb,
-    /// Of the object.
+    /// The object's kind.
     pub kind: Kind,
-    /// Of the object.
+    /// The object's name.
     pub name: String,
-    /// Where, if anywhere.
+    /// The object's backend, if known.
     pub backend: Option<String>,
-    /// Which incarnation, where there is one.
+    /// The object's uid, if it exists.
     pub uid: Option<String>,
-    /// A word of the closed list of Held reasons.
+    /// The reason, from the closed list of Held reasons.
     pub reason: String,
-    /// Why, in one sentence.
+    /// The cause, in one sentence.
     pub message: String,
-    /// The way out.
+    /// What to write or run to end the hold.
     pub fix: String,
 }
 
-/// Counts of steps by verb, of what is held, and the bytes that steps take out of reach.
+/// Counts of steps by verb and of holds, and the bytes at risk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// Steps.
+    /// Steps that create an object.
     pub create: usize,
-    /// Steps.
+    /// Steps that update an object.
     pub update: usize,
-    /// Steps.
+    /// Steps that move or rename an object.
     #[serde(rename = "move")]
     pub moved: usize,
-    /// Steps.
+    /// Steps that adopt an object.
     pub adopt: usize,
-    /// Steps.
+    /// Steps that remove an object.
     pub remove: usize,
-    /// Steps.
+    /// Steps that destroy an object.
     pub destroy: usize,
-    /// What is held.
+    /// Held objects.
     pub held: usize,
-    /// Of recoverable and irreversible steps.
+    /// Bytes of recoverable and irreversible steps.
     pub bytes_at_risk: u64,
 }
 
 impl PlanView {
-    /// The view of a plan. `specs` are those it was made for: from them it is known which sizes were rounded. `commands` completes the
-    /// commands that its texts name.
+    /// Makes the shown form of a plan. `specs`: the specs that it was made for, which tell which sizes were rounded up.
+    /// `commands` completes the commands in its texts.
     pub fn new(plan: &Plan, specs: &Specs, commands: &Commands) -> Self {
         let Plan {
             owner,
@@ -144,13 +144,13 @@ impl PlanView {
             warnings,
             unobserved,
             approval,
-            // Which approvals are being used up is the engine's business: the steps they let through are in `steps`.
+            // Used approvals are internal to the engine: the steps that they allow are in `steps`.
             used: _,
             digest,
             too_much: _,
             doubted: _,
             unsettled: _,
-            look_inside: _,
+            to_inspect: _,
         } = plan;
         let held: Vec<HeldView> = held.iter().map(|held| HeldView::new(held, commands)).collect();
         let summary = Summary::new(steps, held.len());
@@ -171,7 +171,7 @@ impl PlanView {
         }
     }
 
-    /// The view where there is no plan, because the manifests have problems.
+    /// Makes the shown form of invalid manifests, which have no plan.
     pub fn invalid(problems: Vec<ProblemView>) -> Self {
         Self {
             format: PLAN_FORMAT,
@@ -190,9 +190,9 @@ impl PlanView {
         }
     }
 
-    /// The JSON form, with a newline at its end. Equal plans give equal bytes.
+    /// Returns the JSON form, with a newline at its end. Equal plans give equal bytes.
     pub fn to_json(&self) -> String {
-        // Every key is a string and every value a plain one, so there is nothing for the serializer to refuse.
+        // Serialization cannot fail: every key is a string and every value a plain one.
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
         text
@@ -204,7 +204,7 @@ fn completed(Warning { code, message }: &Warning, commands: &Commands) -> Warnin
 }
 
 impl Summary {
-    /// Counts steps; `held` is the number of what is held.
+    /// Counts steps by verb; `held` is the number of held objects.
     pub fn new(steps: &[Step], held: usize) -> Self {
         let mut summary = Summary { held, ..Summary::default() };
         for step in steps {
@@ -216,7 +216,7 @@ impl Summary {
         summary
     }
 
-    /// The count of a verb.
+    /// Returns the count of a verb.
     pub fn of(&self, verb: Verb) -> usize {
         match verb {
             Verb::Create => self.create,
@@ -239,12 +239,12 @@ impl Summary {
         }
     }
 
-    /// The six verbs, in the order in which they are counted.
+    /// The six verbs, in display order.
     pub const VERBS: [Verb; 6] = [Verb::Create, Verb::Update, Verb::Move, Verb::Adopt, Verb::Remove, Verb::Destroy];
 }
 
 impl HeldView {
-    /// The view of what is held.
+    /// Makes the shown form of a hold.
     pub fn new(held: &Held, commands: &Commands) -> Self {
         let Held { kind, name, action, backend, uid, reason, message, fix } = held;
         Self {
@@ -266,7 +266,7 @@ impl HeldView {
 }
 
 impl StepView {
-    /// The view of a step.
+    /// Makes the shown form of a step.
     pub fn new(step: &Step, specs: &Specs) -> Self {
         let Step { backend, identity, native, action, expect: _, risk, reason, changes, bytes: _, after: _ } = step;
         Self {
@@ -297,7 +297,7 @@ impl StepView {
     }
 }
 
-/// What a step does in particular, in a few words after its verb.
+/// Returns the details of a step, shown after its verb.
 fn detail(step: &Step) -> String {
     let backend = &step.backend;
     match &step.action {
@@ -317,30 +317,30 @@ fn detail(step: &Step) -> String {
         Action::Snapshot { volume, tags: _, n: _ } => format!("of volume {} on {backend}", short(&volume.native)),
         Action::Grow { to } => format!("grow to {to} on {backend}"),
         Action::Restore { snapshot, request: _ } => {
-            format!("bring back to snapshot {} on {backend}: what was written since is lost", short(&snapshot.native))
+            format!("restore from snapshot {} on {backend}: later writes are lost", short(&snapshot.native))
         }
-        Action::SetTags { tags } if tags.retained => format!("release: it stays on {backend}, unmanaged"),
+        Action::SetTags { tags } if tags.retained => format!("release: stays on {backend}, unmanaged"),
         Action::SetTags { .. } => format!("tags on {backend}"),
         Action::Rename { from, .. } if *from == step.native && step.changes.is_empty() => {
             format!("complete its interrupted rename on {backend}")
         }
         Action::Rename { from, .. } => format!("rename {} on {backend}", short(from)),
-        Action::Adopt { .. } => format!("take over {} on {backend}", step.native),
-        Action::Trash { ttl } => format!("into the trash of {backend}, for {ttl}"),
-        Action::Undelete { .. } => format!("bring back from the trash of {backend}"),
+        Action::Adopt { .. } => format!("adopt {} on {backend}", step.native),
+        Action::Trash { ttl } => format!("move to the trash of {backend} for {ttl}"),
+        Action::Undelete { .. } => format!("restore from the trash of {backend}"),
         Action::Destroy => format!("destroy on {backend}: cannot be undone"),
         Action::Purge => format!("purge from the trash of {backend}: cannot be undone"),
-        Action::Sweep => format!("clear what was left half made on {backend}"),
+        Action::Sweep => format!("remove an incomplete object from {backend}"),
         Action::Detach => format!("make its clones on {backend} independent"),
     }
 }
 
-/// The declared name of an object of ours, the native name of any other.
+/// Returns the declared name of an object of ours, or the native name of any other.
 fn short(native: &NativeName) -> String {
     native.parse().map_or_else(|| native.to_string(), |(_, _, name, _)| name.to_string())
 }
 
-/// The declared size, where the step makes it larger only because the backend has no finer sizes.
+/// Returns the declared size, if the step rounds it up to the granularity of the backend.
 fn rounded_from(step: &Step, specs: &Specs) -> Option<Size> {
     let (Action::Create { size, .. } | Action::Grow { to: size }) = &step.action else { return None };
     let declared = specs.volumes.get(&step.identity.name).filter(|_| step.identity.kind == Kind::Volume)?.size;

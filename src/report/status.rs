@@ -1,4 +1,4 @@
-//! What is declared and what is there, object by object: what `kiln get` and `kiln describe` show. Pure.
+//! The state of each object compared with its spec: what `kiln get` and `kiln describe` show. Pure.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,24 +10,24 @@ use smol_str::{SmolStr, format_smolstr};
 use super::declared::{Declared, DeclaredView};
 use crate::model::{
     BackendSpec, Capacity, Clients, Identity, JournalEntry, JournalOutcome, Kind, Name, NativeName, Object,
-    ObjectRecord, Observed, OnRemove, Owner, Place, PoolId, Reading, Specs, Step, Tags, Uid, Verb,
+    ObjectRecord, OnRemove, Owner, Place, PoolId, Reading, Specs, Step, Tags, Uid, Verb,
 };
 use crate::plan::{Drift, Held, Observation, Overview, Retry, resume, suspended_because, suspension_of};
 use crate::text::{Moment, rfc3339};
 
-/// One object, as in `kiln get -o json`. What is known of it already is referred to and not copied: there may be a hundred thousand.
+/// One object, as in `kiln get -o json`. It borrows what is known and copies little, because there may be 100,000 objects.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectStatus<'a> {
-    /// Always `kiln/v1`.
+    /// The API version, always `kiln/v1`.
     pub api_version: Cow<'static, str>,
-    /// Of the object.
+    /// The object's kind.
     pub kind: Kind,
-    /// Its name, and what else `metadata` holds.
+    /// The object's name and labels.
     pub metadata: Metadata<'a>,
-    /// As declared, in the form of the manifest with sizes in bytes; null if it is not declared.
+    /// The declared fields in the form of the manifest, with sizes in bytes; null if it is not declared.
     pub spec: Option<DeclaredView<'a>>,
-    /// What is there.
+    /// The observed state.
     pub status: Status<'a>,
 }
 
@@ -35,59 +35,59 @@ pub struct ObjectStatus<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata<'a> {
-    /// Unique per kind, but for what is in the trash.
+    /// The name, unique per kind except in the trash.
     pub name: Cow<'a, Name>,
-    /// As declared, else as tagged.
+    /// The labels, as declared, else as tagged.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: Cow<'a, BTreeMap<String, String>>,
-    /// As declared.
+    /// The old name, as declared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renamed_from: Option<Cow<'a, Name>>,
 }
 
-/// `status`. What does not apply or is not known is null.
+/// `status`. Fields that do not apply or are unknown are null.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status<'a> {
-    /// How the object stands to its spec.
+    /// The condition of the object.
     pub condition: Condition,
-    /// Why, in one word.
+    /// The cause, in one word.
     pub reason: SmolStr,
-    /// Why, in one sentence.
+    /// The cause, in one sentence.
     pub message: Cow<'a, str>,
-    /// What to do about it.
+    /// What to write or run to fix it.
     pub fix: Option<Cow<'a, str>>,
-    /// Which incarnation.
+    /// The uid.
     pub uid: Option<Uid>,
-    /// Whose.
+    /// The owner.
     pub owner: Cow<'a, Owner>,
-    /// Where it is; where it would be, if it is not there.
+    /// The backend that it is on, or would be on.
     pub backend: Option<Cow<'a, Name>>,
     /// The native name.
     pub object: Option<Cow<'a, NativeName>>,
-    /// In bytes, as a client sees it. Of a Backend: its capacity.
+    /// The size for clients, in bytes; for a Backend, its capacity.
     pub size: Option<u64>,
-    /// In bytes, what it takes up, where that is cheap to know.
+    /// The allocated bytes, if cheap to know.
     pub used: Option<u64>,
     /// `live` or `trash`.
     pub place: Option<Cow<'static, str>>,
     /// Whether it is protected, as tagged.
     pub protected: Option<bool>,
-    /// What happens when its manifest goes, as tagged.
+    /// What happens when its document is removed, as tagged.
     pub on_remove: Option<OnRemove>,
-    /// When it may be purged from the trash.
+    /// When it expires in the trash.
     pub expires: Option<Moment>,
-    /// Who has it open, where that was looked at.
+    /// The clients that have it open, if observed.
     pub clients: Option<Cow<'a, [String]>>,
-    /// When what is said here was seen; null if it never was.
+    /// When it was observed; null if never.
     pub observed_at: Option<Moment>,
-    /// When the daemon tries again what failed, in RFC 3339.
+    /// When the daemon retries a failed step, in RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Cow<'a, str>>,
-    /// Of a Backend: where it points to.
+    /// For a Backend: its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
-    /// Of a Backend: the identity of its pool.
+    /// For a Backend: its pool id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pool: Option<Cow<'a, PoolId>>,
 }
@@ -100,29 +100,29 @@ pub fn has_status(kind: Kind) -> bool {
     }
 }
 
-/// How an object stands to its spec.
+/// The condition of an object, compared with its spec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Condition {
-    /// As declared, or released and as it was left.
+    /// It is as declared, or released and unchanged.
     Settled,
-    /// Something is to be done for it, and nothing stands in the way.
+    /// Steps are planned for it, and none is held.
     Progressing,
-    /// Somebody else changed it.
+    /// It was changed outside of Kiln.
     Drifted,
-    /// Something is to be done for it, and is held.
+    /// Steps for it are held.
     Held,
-    /// The last step for it failed, and is still to be done.
+    /// Its last step failed and is still planned.
     Failed,
-    /// It is to leave.
+    /// It is to be removed.
     Removing,
-    /// In the trash.
+    /// It is in the trash.
     Trashed,
-    /// Its backend did not show it; what is said is the last that was seen.
+    /// Its backend was not observed; the state is that of the last observation.
     Unknown,
 }
 
 impl Condition {
-    /// As in JSON.
+    /// Returns the condition as written in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Condition::Settled => "Settled",
@@ -137,33 +137,33 @@ impl Condition {
     }
 }
 
-/// Every volume, snapshot and export that is declared, that is there under this owner (the trash included), or that was there
-/// when its backend was last seen; sorted by kind, name and uid.
+/// Returns every volume, snapshot and export that is declared, exists under this owner (trash included), or existed when its backend was
+/// last observed; sorted by kind, name and uid.
 pub fn status<'a>(overview: &'a Overview, reading: &'a Reading) -> Vec<ObjectStatus<'a>> {
-    let look = Look::new(overview, reading);
-    let remembered = look.remembered();
+    let index = StatusIndex::new(overview, reading);
+    let remembered = index.remembered();
     let last_seen: HashSet<(Kind, &Name)> = remembered.iter().map(|r| (r.identity.kind, &r.identity.name)).collect();
-    let is_met = |kind, name| look.about(kind, name).meant.is_some() || last_seen.contains(&(kind, name));
-    let mut all: Vec<ObjectStatus<'a>> = owned(overview, &reading.specs).map(|found| look.present(&found)).collect();
-    all.extend(remembered.iter().map(|record| look.last_seen(record)));
-    // What is declared and was not met above is not there yet, or is not known to be.
-    let declared = look.declared().filter(|(kind, name, _)| !is_met(*kind, name));
-    all.extend(declared.map(|(kind, name, backend)| look.absent(kind, name, backend)));
-    // What is held and is none of these (lost, and no longer declared) is shown too: it waits for a person.
+    let is_met = |kind, name| index.about(kind, name).current.is_some() || last_seen.contains(&(kind, name));
+    let mut all: Vec<ObjectStatus<'a>> = owned(overview, &reading.specs).map(|found| index.present(&found)).collect();
+    all.extend(remembered.iter().map(|record| index.last_seen(record)));
+    // The remaining declared objects do not exist yet, or are not known to.
+    let declared = index.declared().filter(|(kind, name, _)| !is_met(*kind, name));
+    all.extend(declared.map(|(kind, name, backend)| index.absent(kind, name, backend)));
+    // A held object that is neither declared nor observed (a lost one, for example) waits for a person, and is shown too.
     let is_shown = |kind, name| Declared::find(&reading.specs, kind, name).is_some() || is_met(kind, name);
     let others = overview.plan.held.iter().filter(|held| !is_shown(held.kind, &held.name));
-    all.extend(others.map(|held| look.absent(held.kind, &held.name, held.backend.as_ref())));
+    all.extend(others.map(|held| index.absent(held.kind, &held.name, held.backend.as_ref())));
     all.sort_by(|a, b| (a.kind, &a.metadata.name, a.status.uid).cmp(&(b.kind, &b.metadata.name, b.status.uid)));
     all
 }
 
-/// Every declared backend, by name.
+/// Returns every declared backend, by name.
 pub fn backend_status<'a>(overview: &'a Overview, reading: &'a Reading) -> Vec<ObjectStatus<'a>> {
-    let look = Look::new(overview, reading);
-    reading.specs.backends.values().map(|spec| look.backend(spec)).collect()
+    let index = StatusIndex::new(overview, reading);
+    reading.specs.backends.values().map(|spec| index.backend(spec)).collect()
 }
 
-/// An object of ours, and the backend that showed it.
+/// An object of ours with the backend that showed it.
 #[derive(Clone, Copy)]
 struct Found<'a> {
     identity: &'a Identity,
@@ -171,30 +171,30 @@ struct Found<'a> {
     object: &'a Object,
 }
 
-/// What every backend that could be seen shows of this owner's. What is half made is not an object yet.
+/// Returns this owner's objects on all observed backends. Incomplete objects are left out.
 fn owned<'a>(overview: &'a Overview, specs: &'a Specs) -> impl Iterator<Item = Found<'a>> {
     overview
         .world
         .iter()
-        .filter_map(|(backend, view)| Some((backend, seen(view)?)))
+        .filter_map(|(backend, observation)| Some((backend, observation.observed()?)))
         .flat_map(|(backend, observed)| observed.objects.iter().map(move |object| (backend, object)))
         .filter(|(_, object)| object.place != Place::Temporary)
         .filter_map(|(backend, object)| Some(Found { identity: object.identity.as_ref()?, backend, object }))
         .filter(|found| found.identity.owner == specs.stack.owner)
 }
 
-/// All that is known of a name besides what is there.
+/// Everything known about a name besides the observed object.
 #[derive(Default)]
 struct About<'a> {
     held: Vec<&'a Held>,
     steps: Vec<&'a Step>,
     drift: Option<&'a Drift>,
-    /// The last line of the journal.
+    /// The last journal entry.
     last: Option<&'a JournalEntry>,
-    /// When what failed is tried again.
+    /// The retry of a failed step.
     retry: Option<&'a Retry>,
-    /// Of several objects of the name the one that the spec is about.
-    meant: Option<(&'a Name, &'a Object)>,
+    /// The object that the spec is about, if several have the name.
+    current: Option<(&'a Name, &'a Object)>,
 }
 
 impl<'a> About<'a> {
@@ -206,25 +206,26 @@ impl<'a> About<'a> {
         self.steps.iter().find(|step| uid.is_none_or(|uid| step.identity.uid == uid)).copied()
     }
 
-    /// The last line of the journal, if that is a failure.
+    /// Returns the last journal entry, if it is a failure.
     fn last_failure(&self) -> Option<&'a JournalEntry> {
         self.last.filter(|entry| entry.outcome == JournalOutcome::Failed)
     }
 }
 
-struct Look<'a> {
+struct StatusIndex<'a> {
     overview: &'a Overview,
     reading: &'a Reading,
     specs: &'a Specs,
     about: HashMap<(Kind, &'a Name), About<'a>>,
-    /// About a name of which nothing is known.
+    /// A name of which nothing is known.
     nothing: About<'a>,
 }
 
-impl<'a> Look<'a> {
+impl<'a> StatusIndex<'a> {
     fn new(overview: &'a Overview, reading: &'a Reading) -> Self {
         let specs = &*reading.specs;
-        let objects = overview.world.values().filter_map(seen).map(|observed| observed.objects.len()).sum();
+        let objects =
+            overview.world.values().filter_map(Observation::observed).map(|observed| observed.objects.len()).sum();
         let mut about: HashMap<(Kind, &'a Name), About<'a>> = HashMap::with_capacity(objects);
         for held in &overview.plan.held {
             about.entry((held.kind, &held.name)).or_default().held.push(held);
@@ -242,16 +243,16 @@ impl<'a> Look<'a> {
         for retry in &overview.retries {
             about.entry((retry.kind, &retry.name)).or_default().retry = Some(retry);
         }
-        // The spec is about what lives where it is declared, else about what lives elsewhere, else about what is in the trash.
+        // The spec is about the live object where it is declared, else about a live one elsewhere, else about one in the trash.
         let rank = |name: &Name, kind: Kind, (backend, object): (&Name, &Object)| {
             let declared = specs.volumes.get(name).filter(|_| kind == Kind::Volume).map(|volume| &volume.backend);
             (object.place != Place::Live, declared.is_some_and(|declared| declared != backend))
         };
         for Found { identity: Identity { kind, name, .. }, backend, object } in owned(overview, specs) {
-            let meant = &mut about.entry((*kind, name)).or_default().meant;
+            let current = &mut about.entry((*kind, name)).or_default().current;
             let this = (backend, object);
-            if meant.is_none_or(|other| rank(name, *kind, this) < rank(name, *kind, other)) {
-                *meant = Some(this);
+            if current.is_none_or(|other| rank(name, *kind, this) < rank(name, *kind, other)) {
+                *current = Some(this);
             }
         }
         Self { overview, reading, specs, about, nothing: About::default() }
@@ -261,7 +262,7 @@ impl<'a> Look<'a> {
         self.about.get(&(kind, name)).unwrap_or(&self.nothing)
     }
 
-    /// Records of objects that were there, on backends that cannot be seen now (or cannot be seen whole), which do not show them.
+    /// Returns records of objects on backends that are not observed, or not completely.
     fn remembered(&self) -> Vec<&'a ObjectRecord> {
         let mut found: Vec<&'a ObjectRecord> = self
             .overview
@@ -278,16 +279,16 @@ impl<'a> Look<'a> {
         found
     }
 
-    /// Whether what a backend does not show may be there all the same.
+    /// Whether an object that a backend does not show may exist.
     fn in_doubt(&self, backend: &Name, kind: Kind) -> bool {
         self.is_unobserved(backend)
-            || match self.overview.world.get(backend).and_then(seen) {
+            || match self.overview.world.get(backend).and_then(Observation::observed) {
                 Some(observed) => !observed.listed.proves_absence_of(kind),
                 None => true,
             }
     }
 
-    /// Everything that is declared, with the backend where it is declared.
+    /// Returns everything that is declared, with its declared backend.
     fn declared(&self) -> impl Iterator<Item = (Kind, &'a Name, Option<&'a Name>)> {
         let Specs { volumes, snapshots, exports, .. } = self.specs;
         let volumes_there = volumes.iter().map(|(name, v)| (Kind::Volume, name, Some(&v.backend)));
@@ -298,19 +299,19 @@ impl<'a> Look<'a> {
         volumes_there.chain(snapshots_there).chain(exports_there)
     }
 
-    /// An object that is there. Of two under one name, the spec belongs to the one that lives where it is declared.
+    /// The status of an object that exists. Of two with one name, the spec belongs to the live one where it is declared.
     fn present(&self, found: &Found<'a>) -> ObjectStatus<'a> {
         let Found { identity, backend, object } = *found;
         let (kind, name) = (identity.kind, &identity.name);
         let about = self.about(kind, name);
-        let is_meant = about.meant.is_some_and(|(at, meant)| at == backend && std::ptr::eq(meant, object));
+        let is_meant = about.current.is_some_and(|(at, current)| at == backend && std::ptr::eq(current, object));
         let declared = Declared::find(self.specs, kind, name).filter(|_| is_meant);
         let verdict = Self::judge(about, object.uid(), Some(found), declared.is_some());
         let verdict = self.with_suspension(kind, name, verdict);
         self.build(kind, name, declared, verdict, Some(object), Some(backend), Some(self.overview.now))
     }
 
-    /// An object that was there when its backend was last seen.
+    /// The status of an object that existed when its backend was last observed.
     fn last_seen(&self, record: &'a ObjectRecord) -> ObjectStatus<'a> {
         let (kind, name) = (record.identity.kind, &record.identity.name);
         let declared = Declared::find(self.specs, kind, name);
@@ -319,7 +320,7 @@ impl<'a> Look<'a> {
         self.build(kind, name, declared, verdict, object, Some(&record.backend), Some(record.seen_at))
     }
 
-    /// What is declared, or held, and not there.
+    /// The status of an object that is declared or held and does not exist.
     fn absent(&self, kind: Kind, name: &'a Name, backend: Option<&'a Name>) -> ObjectStatus<'a> {
         let declared = Declared::find(self.specs, kind, name);
         let about = self.about(kind, name);
@@ -327,20 +328,21 @@ impl<'a> Look<'a> {
             Some(backend) if self.is_unobserved(backend) => self.unknown(about, None, backend),
             _ => Self::judge(about, None, None, declared.is_some()),
         };
-        let observed_at = backend.and_then(|b| self.overview.world.get(b)).and_then(seen).map(|_| self.overview.now);
+        let observed_at =
+            backend.and_then(|b| self.overview.world.get(b)).and_then(Observation::observed).map(|_| self.overview.now);
         let mut built = self.build(kind, name, declared, verdict, None, backend, observed_at);
         let planned = about.step(None).map(|step| step.identity.uid);
         built.status.uid = planned.or_else(|| about.held(None)?.uid);
         built
     }
 
-    /// Whether nothing is known of a backend now: it did not answer, or is not the one it was.
+    /// Whether a backend is not usable now: it did not answer, or its pool changed.
     fn is_unobserved(&self, backend: &Name) -> bool {
         matches!(self.overview.world.get(backend), Some(Observation::Failed { .. }))
             || self.overview.plan.unobserved.iter().any(|unobserved| unobserved.backend == *backend)
     }
 
-    /// Of an object on a backend that does not show it: with the reason and the way out for which it is held, if it is.
+    /// The verdict on an object whose backend does not show it; if it is held, with the reason and fix of the hold.
     fn unknown(&self, about: &About<'a>, uid: Option<Uid>, backend: &Name) -> Verdict<'a> {
         match about.held(uid) {
             Some(held) => Verdict { condition: Condition::Unknown, ..Verdict::held(held) },
@@ -351,34 +353,34 @@ impl<'a> Look<'a> {
     fn unobserved(&self, backend: &Name) -> Verdict<'a> {
         let why = self.overview.plan.unobserved.iter().find(|u| u.backend == *backend).map(|u| u.message.as_str());
         let message = match self.overview.world.get(backend) {
-            Some(Observation::Failed { why }) => format!("the backend {backend} could not be observed: {why}").into(),
+            Some(Observation::Failed { why }) => format!("backend {backend} could not be observed: {why}").into(),
             Some(Observation::Unsupported) => match self.reading.not_allowed(Kind::Backend, backend) {
                 Some(barred) => Cow::Borrowed(barred.message.as_str()),
-                None => format!("the driver of the backend {backend} is not built").into(),
+                None => format!("the driver of backend {backend} is not supported yet").into(),
             },
             Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) => {
                 match (why, observed.gaps.first()) {
                     (Some(why), _) => Cow::Borrowed(why),
-                    (None, Some(gap)) => format!("the backend {backend} did not show everything: {gap}").into(),
-                    (None, None) => format!("the backend {backend} did not show everything").into(),
+                    (None, Some(gap)) => format!("the observation of backend {backend} is incomplete: {gap}").into(),
+                    (None, None) => format!("the observation of backend {backend} is incomplete").into(),
                 }
             }
-            None => format!("the backend {backend} is no longer declared, so Kiln does not observe it").into(),
+            None => format!("backend {backend} is no longer declared, so Kiln does not observe it").into(),
         };
         Verdict::new(Condition::Unknown, "Unobserved", message)
     }
 
-    /// The condition, from what is held, planned, drifted and failed.
+    /// Judges the condition, from holds, steps, drift and failures.
     fn judge(about: &About<'a>, uid: Option<Uid>, found: Option<&Found<'_>>, declared: bool) -> Verdict<'a> {
         if let Some(held) = about.held(uid) {
             return Verdict::held(held);
         }
         let step = about.step(uid);
         if let (Some(step), Some(failed)) = (step, about.last_failure()) {
-            let why = failed.message.as_deref().unwrap_or("no reason was given");
+            let why = failed.message.as_deref().unwrap_or("no error was recorded");
             let mut message = format!("{} failed at {}: {why}", step.action.verb(), rfc3339(failed.at));
             if let Some(Retry { failures, next_attempt_at, .. }) = about.retry {
-                message.push_str(&format!("; failures in a row: {failures}; tried again at {next_attempt_at}"));
+                message.push_str(&format!("; consecutive failures: {failures}; next attempt at {next_attempt_at}"));
             }
             return Verdict::new(Condition::Failed, "StepFailed", message);
         }
@@ -388,7 +390,7 @@ impl<'a> Look<'a> {
                 None => "in the trash".to_owned(),
             };
             return match step {
-                Some(_) => Verdict::new(Condition::Trashed, "InTrash", format!("{until}; apply brings it back")),
+                Some(_) => Verdict::new(Condition::Trashed, "InTrash", format!("{until}; apply restores it")),
                 None => Verdict::new(Condition::Trashed, "NotDeclared", until),
             };
         }
@@ -410,17 +412,17 @@ impl<'a> Look<'a> {
                 Verdict { reason, ..Verdict::new(condition, "", message) }
             }
             None if found.is_none() => {
-                Verdict::new(Condition::Unknown, "Unobserved", "it was not seen, and nothing is planned for it")
+                Verdict::new(Condition::Unknown, "Unobserved", "it was not observed, and nothing is planned for it")
             }
             None if declared => Verdict::new(Condition::Settled, "AsDeclared", "as declared"),
             None if found.is_some_and(|f| f.object.tags.retained) => {
-                Verdict::new(Condition::Settled, "Retained", "released: it stays, and nothing is planned for it")
+                Verdict::new(Condition::Settled, "Retained", "released: Kiln no longer manages it")
             }
             None => Verdict::new(Condition::Settled, "NotDeclared", "not declared, and nothing is planned for it"),
         }
     }
 
-    /// That nothing would be done for an object is said of one that needs nothing, too.
+    /// Adds a suspension to a verdict, also if nothing is planned for the object.
     fn with_suspension(&self, kind: Kind, name: &Name, verdict: Verdict<'a>) -> Verdict<'a> {
         match suspension_of(&self.overview.suspended, kind, name) {
             Some(suspension) if verdict.condition == Condition::Settled => Verdict {
@@ -494,11 +496,11 @@ impl<'a> Look<'a> {
 
     fn backend(&self, spec: &'a BackendSpec) -> ObjectStatus<'a> {
         let name = &spec.meta.name;
-        let view = self.overview.world.get(name);
-        let observed = view.and_then(seen);
+        let observation = self.overview.world.get(name);
+        let observed = observation.and_then(Observation::observed);
         let record = self.overview.records.backends.get(name);
         let unobserved = self.overview.plan.unobserved.iter().find(|u| u.backend == *name);
-        let verdict = match (view, unobserved) {
+        let verdict = match (observation, unobserved) {
             (Some(Observation::Seen { .. } | Observation::LockedBy { .. }), Some(unobserved)) => {
                 Verdict::new(Condition::Unknown, "PoolChanged", unobserved.message.as_str())
             }
@@ -515,7 +517,7 @@ impl<'a> Look<'a> {
             }
             (Some(Observation::Unsupported), _) => {
                 let driver = spec.config.driver();
-                Verdict::new(Condition::Held, "Unsupported", format!("the driver {driver} is not built"))
+                Verdict::new(Condition::Held, "Unsupported", format!("the driver {driver} is not supported yet"))
             }
             (Some(Observation::Failed { .. }) | None, _) => self.unobserved(name),
         };
@@ -558,13 +560,6 @@ impl<'a> Verdict<'a> {
             message: held.message.as_str().into(),
             fix: Some(held.fix.as_str().into()).filter(|text: &Cow<'a, str>| !text.is_empty()),
         }
-    }
-}
-
-fn seen(view: &Observation) -> Option<&Observed> {
-    match view {
-        Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => Some(observed),
-        Observation::Failed { .. } | Observation::Unsupported => None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What nobody owns on a backend, and the names under which it could be declared. Pure.
+//! Objects without an owner on a backend, and the names under which they could be declared. Pure.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,18 +8,18 @@ use crate::model::{Kind, LedgerView, Name, Object, Observed, Place, Reading, Siz
 use crate::plan::{Observation, Overview};
 use crate::text::is_unsafe;
 
-/// An object that nobody owns.
+/// An object without an owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unowned {
-    /// What the backend calls it.
+    /// Its native name.
     pub native: String,
-    /// Its length, as a client would see it.
+    /// Its size for clients.
     pub size: Size,
-    /// What it takes up, where that is cheap to know.
+    /// Its allocated bytes, if cheap to know.
     pub used: Option<u64>,
-    /// The volume that is declared to take it over, if one is.
+    /// The declared volume that adopts it, if any.
     pub declared: Option<Name>,
-    /// The name under which it could be declared, or why it cannot be taken over.
+    /// A free name to declare it under, or why it cannot be adopted.
     pub name: Result<Name, String>,
 }
 
@@ -35,13 +35,13 @@ pub enum NotListed {
     /// The host configuration forbids it.
     #[error("{0}: {1}")]
     NotAllowed(Name, String),
-    /// This Kiln has no such driver.
-    #[error("the driver of {0} is not built yet")]
+    /// This version of Kiln does not have the driver.
+    #[error("the driver of {0} is not supported yet")]
     Unsupported(Name),
 }
 
-/// Lists the objects on a declared backend that nobody owns, by native name. Each is given a name of its own, which no declared
-/// volume has, no volume that is there or in the trash, and none that is missed.
+/// Lists the objects without an owner on a declared backend, by native name. Each gets a name that no declared, existing, trashed or
+/// lost volume has.
 ///
 /// # Errors
 /// See [`NotListed`].
@@ -63,21 +63,19 @@ pub fn unowned(overview: &Overview, reading: &Reading, backend: &Name) -> Result
         }
     };
     let mut taken: BTreeSet<Name> = specs.volumes.keys().cloned().collect();
-    for view in overview.world.values() {
-        if let Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } = view {
-            taken.extend(names_of(observed, specs));
-        }
+    for observed in overview.world.values().filter_map(Observation::observed) {
+        taken.extend(names_of(observed, specs));
     }
     let here = specs.volumes.values().filter(|volume| volume.backend == *backend);
     let adopting: HashMap<&str, &Name> =
         here.filter_map(|volume| Some((volume.adopt.as_deref()?, &volume.meta.name))).collect();
-    let mut strangers: Vec<&Object> =
+    let mut unowned: Vec<&Object> =
         observed.objects.iter().filter(|object| object.identity.is_none() && object.place == Place::Live).collect();
-    strangers.sort_by(|a, b| a.native.cmp(&b.native));
-    Ok(strangers.into_iter().map(|object| judge(object, &adopting, &mut taken)).collect())
+    unowned.sort_by(|a, b| a.native.cmp(&b.native));
+    Ok(unowned.into_iter().map(|object| judge(object, &adopting, &mut taken)).collect())
 }
 
-/// The names of volumes of this owner that are there, and of those that are missed.
+/// Returns the names of this owner's volumes: existing and lost ones.
 fn names_of(observed: &Observed, specs: &Specs) -> Vec<Name> {
     let owner = &specs.stack.owner;
     let there = observed.objects.iter().filter_map(|object| object.identity.as_ref());
@@ -90,7 +88,7 @@ fn names_of(observed: &Observed, specs: &Specs) -> Vec<Name> {
     names
 }
 
-/// `adopting`: by the native name, the volume that is declared to take the object over.
+/// `adopting`: the declared volumes that adopt an object, by its native name.
 fn judge(object: &Object, adopting: &HashMap<&str, &Name>, taken: &mut BTreeSet<Name>) -> Unowned {
     let native = object.native.as_str();
     let declared = adopting.get(native).map(|name| (*name).clone());
@@ -102,13 +100,13 @@ fn judge(object: &Object, adopting: &HashMap<&str, &Name>, taken: &mut BTreeSet<
                 taken.insert(name.clone());
                 Ok(name)
             }
-            None => Err("no name can be made for it".to_owned()),
+            None => Err("no free name can be derived from its native name".to_owned()),
         },
     };
     Unowned { native: native.to_owned(), size: object.size, used: object.used, declared, name }
 }
 
-/// Why an object cannot be taken over, where that can be seen.
+/// Returns why an object cannot be adopted, as far as a listing shows.
 fn why_not(object: &Object) -> Option<String> {
     let native = object.native.as_str();
     if let Some(why) = &object.conflict {
@@ -118,17 +116,17 @@ fn why_not(object: &Object) -> Option<String> {
         return Some(format!("it holds an image of the format {format}, not a raw disk"));
     }
     if object.native.is_reserved() {
-        return Some("its name is of the form that Kiln keeps for itself".to_owned());
+        return Some("its name has the form that Kiln reserves".to_owned());
     }
     // Manifests refuse these names. U+FFFD stands for bytes that are not UTF-8.
     let unwritable = |c| c == '\u{fffd}' || is_unsafe(c);
     if native.contains('/') || native.starts_with(['.', '-']) || native.len() > 255 || native.contains(unwritable) {
         return Some("its name cannot be written in a manifest".to_owned());
     }
-    (object.size == Size(0)).then(|| "it is empty, or no volume".to_owned())
+    (object.size == Size(0)).then(|| "it is empty, or not a volume".to_owned())
 }
 
-/// A DNS label that reminds of a native name, and that is free.
+/// Returns a free DNS label that resembles a native name.
 fn name_for(native: &str, taken: &BTreeSet<Name>) -> Option<Name> {
     let stem = [".img", ".raw"].iter().find_map(|end| native.strip_suffix(end)).unwrap_or(native);
     let mut label = String::new();
@@ -139,7 +137,7 @@ fn name_for(native: &str, taken: &BTreeSet<Name>) -> Option<Name> {
             _ => label.push('-'),
         }
     }
-    // Room for a number: names have at most 63 characters.
+    // Leaves room for a number: names have at most 63 characters.
     label.truncate(56);
     let label = match label.trim_end_matches('-') {
         "" => "volume",

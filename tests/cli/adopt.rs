@@ -45,7 +45,7 @@ fn what_nobody_owns_is_listed_with_its_size_and_nothing_is_touched() {
         .says("db01.img")
         .says("1Mi")
         .says("could be volume/db01")
-        .says("5 objects can be taken over");
+        .says("5 objects can be adopted");
     let all = sandbox.kiln("adopt fast -o json").ends(0).json();
     let of = |native: &str| {
         all.as_array().unwrap().iter().find(|one| one["object"] == native).cloned().unwrap_or(Value::Null)
@@ -99,7 +99,7 @@ fn nothing_is_overwritten_and_what_is_declared_is_not_declared_again() {
     sandbox.kiln("adopt fast --write specs").ends(0).says("Wrote 0 manifests");
     let other = world();
     other.write("out/db01-2.yaml", "mine");
-    other.kiln("adopt fast --write out").ends(2).warns("db01-2.yaml is there already");
+    other.kiln("adopt fast --write out").ends(2).warns("db01-2.yaml already exists");
     assert_eq!(other.tree("out").len(), 1, "none or all");
 }
 

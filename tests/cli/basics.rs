@@ -72,7 +72,7 @@ fn init_makes_what_check_accepts_and_overwrites_nothing() {
     sandbox.kiln("init").ends(0).says("specs/kiln.yaml");
     sandbox.kiln("check").ends(0).says("3 documents, no problem");
     let before = sandbox.tree("specs");
-    sandbox.kiln("init").ends(2).warns("holds manifests already: kiln.yaml").warns("hint: ");
+    sandbox.kiln("init").ends(2).warns("already holds manifests: kiln.yaml").warns("hint: ");
     assert_eq!(sandbox.tree("specs"), before);
     sandbox.kiln("init elsewhere/deep").ends(0);
     assert_ne!(sandbox.tree("elsewhere")[0].1, before[0].1, "every id is another");
@@ -171,7 +171,7 @@ fn shells_complete_the_commands() {
 #[test]
 fn a_log_without_a_store_is_empty_and_makes_none() {
     let sandbox = Sandbox::new();
-    sandbox.kiln("log").ends(0).says("Nothing is recorded.");
+    sandbox.kiln("log").ends(0).says("No steps recorded.");
     assert_eq!(sandbox.kiln("log -o json").ends(0).json(), json!([]));
     assert!(!sandbox.has("state"));
 }
@@ -236,7 +236,7 @@ fn data_that_cannot_be_written_is_an_error() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let ran = run_with_stdout(Stdio::from(full));
     assert_eq!(ran.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&ran.stderr).contains("standard output cannot be written"));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("stdout cannot be written"));
 }
 
 fn run_with_stdout(stdout: Stdio) -> std::process::Output {

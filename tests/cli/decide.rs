@@ -159,9 +159,7 @@ fn everything_is_suspended_but_for_what_is_done_by_name() {
         .says("everything of prod is resumed")
         .says("still suspended: volume/d: it is suspended: mine");
     let purged = sandbox.kiln("trash purge").ends(0);
-    purged
-        .says("purged volume f from ")
-        .says("Past their time and left, suspended, wanted by a document, or in doubt: 1.");
+    purged.says("purged volume f from ").says("Expired and kept (suspended, declared, or in doubt): 1.");
     sandbox.kiln("apply").ends(0);
     sandbox.kiln("trash list").says("volume/c").says("volume/e");
 }
@@ -314,7 +312,7 @@ fn a_document_that_would_approve_a_set_again_is_not_ignored_without_a_word() {
     sandbox.write("specs/again.yaml", &document.replace("DIGEST", &format!("\"{digest}\"")));
     let fix = format!("`kiln approve {digest}` approves it again");
     for command in ["plan", "apply"] {
-        sandbox.kiln(command).ends(4).says("RemovalLimit").says("ApprovalSpent: again approves").says(&fix);
+        sandbox.kiln(command).ends(4).says("RemovalLimit").says("ApprovalSpent: again no longer approves").says(&fix);
     }
     sandbox.kiln(&format!("approve {digest}")).ends(0);
     sandbox.kiln("apply").ends(0).says("removed volume/a").says("removed volume/b");

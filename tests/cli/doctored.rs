@@ -43,19 +43,19 @@ fn with_db() -> Sandbox {
 #[track_caller]
 fn both_end_with_7(sandbox: &Sandbox, why: &str) {
     sandbox.kiln("apply").ends(7).warns(why);
-    sandbox.kiln("doctor").ends(7).says("store  Unusable: ").says(why).says("give another store with --state DIR");
+    sandbox.kiln("doctor").ends(7).says("store  Unusable: ").says(why).says("use another store: --state DIR");
 }
 
 #[test]
 fn doctor_finds_a_store_without_room_and_one_that_is_read_only() {
     let sandbox = with_db();
-    sandbox.kiln("doctor").ends(0).says("Nothing is wrong.");
+    sandbox.kiln("doctor").ends(0).says("No problems found.");
     assert!(!sandbox.has("state"), "doctor makes no store");
     let state = Tmpfs::at(sandbox.path("state"), "size=256k");
     both_end_with_7(&sandbox, "no space is left");
     state.remount("size=64m");
     sandbox.kiln("apply").ends(0);
-    sandbox.kiln("doctor").ends(0).says("Nothing is wrong.");
+    sandbox.kiln("doctor").ends(0).says("No problems found.");
     let filler = sandbox.path("state/filler");
     // The store itself has its room already: what is missing is that for the next records.
     let filled = std::fs::write(&filler, vec![1; 64 << 20]);
@@ -113,7 +113,7 @@ fn a_store_that_cannot_be_read_is_neither_damaged_nor_empty() {
     assert!(!told.out.contains("Damaged") && !told.out.contains("nothing is lost"), "{}", told.out);
     for command in ["log", "log -o json"] {
         let told = without_the_store(&sandbox, command).ends(7).warns("state is not used: its lock cannot be opened");
-        assert!(!told.out.contains("Nothing is recorded"), "{}", told.out);
+        assert!(!told.out.contains("No steps recorded"), "{}", told.out);
     }
     sandbox.kiln("log").ends(0).says("volume/db");
     // Nor is a damaged one empty.

@@ -106,7 +106,7 @@ fn an_image_of_another_format_is_neither_adopted_nor_exported_as_raw() {
         sandbox.write(&format!("pool/{file}"), "");
         fs::copy(images.join(file), sandbox.path(&format!("pool/{file}"))).unwrap();
     }
-    let listed = sandbox.kiln("adopt fast").ends(0).says("1 object can be taken over");
+    let listed = sandbox.kiln("adopt fast").ends(0).says("1 object can be adopted");
     listed.says("an image of the format qcow2").says("an image of the format vmdk");
     sandbox.write("pool/disk.vmdk.raw", "of somebody else");
     for format in ["qcow2", "vmdk", "raw"] {

@@ -331,8 +331,8 @@ fn what_cannot_be_listened_with_ends_the_start() {
     let here = "--listen 127.0.0.1:0";
     for (arguments, exit, why) in [
         (taken.as_str(), 1, ": Address already in use"),
-        ("--listen localhost:1", 2, "an IP address and a port are meant"),
-        ("--listen 9641", 2, "an IP address and a port are meant"),
+        ("--listen localhost:1", 2, "not an IP address with a port"),
+        ("--listen 9641", 2, "not an IP address with a port"),
         ("--token-file open", 2, "--listen"),
         (&format!("{here} --tls-cert a.pem"), 2, "must be given together"),
         (&format!("{here} --tls-cert a.pem --tls-key b.key"), 2, "cannot be used together"),

@@ -176,7 +176,7 @@ fn an_apply_with_an_approval_of_something_else_does_nothing() {
     let sandbox = Sandbox::with_stack();
     sandbox.volume("db", "size: 1Mi");
     let ran = sandbox.kiln("apply --approve 0123456789abcdef").ends(4).warns("nothing waits for an approval");
-    assert!(ran.err.contains("nothing was done") && !sandbox.has("pool"), "{}", ran.err);
+    assert!(ran.err.contains("nothing was changed") && !sandbox.has("pool"), "{}", ran.err);
     sandbox.kiln("apply").ends(0);
     // A right one beside a wrong one does not help.
     sandbox.volume("web", "size: 1Mi");

@@ -176,7 +176,7 @@ fn a_directory_that_the_commit_holds_is_missed_until_its_removal_is_committed() 
     // Losing the store loses no protection.
     sandbox.remove("state");
     let ran = sandbox.kiln("apply").ends(4).says("SourceBroken").says("removed volume/gone");
-    assert!(ran.out.contains("team declared it, has manifests in the commit"), "{}", ran.out);
+    assert!(ran.out.contains("team declared it and has manifests in the checked-out commit"), "{}", ran.out);
     fs::create_dir(sandbox.path("specs/team")).unwrap();
     sandbox.kiln("apply").ends(4).says("SourceBroken");
     fs::remove_dir(sandbox.path("specs/team")).unwrap();
@@ -315,7 +315,7 @@ fn yes_alone_does_not_destroy_what_a_vanished_directory_declared() {
     sandbox.remove("specs/other.yaml");
     // What can be taken back goes, and so does what a single file declared.
     for done in ["removed volume/kept", "SourceBroken"] {
-        sandbox.kiln("apply --yes").ends(4).says(done).says("the directory team that declared it disappeared");
+        sandbox.kiln("apply --yes").ends(4).says(done).says("the directory team, which declared it, is missing");
     }
     assert_eq!(
         (before, volumes(&sandbox)),

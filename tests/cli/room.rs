@@ -92,11 +92,11 @@ fn without_inodes_objects_leave_and_grow_and_none_is_made() {
     sandbox.remove("specs/b.yaml");
     kiln(&sandbox, "doctor").ends(4).says("PoolFull").says("inodes");
     let ran = kiln(&sandbox, "apply").ends(4).says("PoolFull").says("grew volume/a");
-    ran.says("removed volume/b on fast into the trash");
+    ran.says("removed volume/b on fast: moved to the trash");
     kiln(&sandbox, "trash purge volume/b --yes").ends(0);
     sandbox.remove("specs/new.yaml");
     sandbox.remove("specs/c.yaml");
-    kiln(&sandbox, "apply").ends(0).says("removed volume/c on fast into the trash");
+    kiln(&sandbox, "apply").ends(0).says("removed volume/c on fast: moved to the trash");
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn without_inodes_doctor_says_so_though_nothing_is_held() {
     let sandbox = sandbox_on(&disk.at, "100%");
     sandbox.volume("a", "size: 1Mi");
     kiln(&sandbox, "apply").ends(0);
-    kiln(&sandbox, "doctor").ends(0).says("Nothing is wrong");
+    kiln(&sandbox, "doctor").ends(0).says("No problems found");
     take_inodes(&disk.at);
     // The last are kept for what objects need to leave.
     for n in 0..50 {
@@ -132,14 +132,14 @@ fn a_large_ledger_is_written_on_a_full_pool() {
     fill_up(&disk.at);
     sandbox.volume("a", "size: 3Mi");
     sandbox.remove("specs/b.yaml");
-    kiln(&sandbox, "apply").ends(0).says("grew volume/a").says("removed volume/b on fast into the trash");
+    kiln(&sandbox, "apply").ends(0).says("grew volume/a").says("removed volume/b on fast: moved to the trash");
     // The reserve is spent, and others have taken what it gave: the older copy of the ledger gives its room.
     fill_up(&disk.at);
     assert!(!disk.at.join("pool/.kiln-pool/reserve").exists());
     kiln(&sandbox, "suspend volume/a --reason full").ends(0);
     kiln(&sandbox, "resume volume/a").ends(0);
     sandbox.remove("specs/c.yaml");
-    kiln(&sandbox, "apply").ends(0).says("removed volume/c on fast into the trash");
+    kiln(&sandbox, "apply").ends(0).says("removed volume/c on fast: moved to the trash");
     kiln(&sandbox, "trash purge volume/b --yes").ends(0);
 }
 

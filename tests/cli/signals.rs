@@ -58,7 +58,7 @@ fn the_first_ctrl_c_finishes_the_running_steps_and_the_next_run_goes_on() {
         assert_eq!(child.wait().unwrap().code(), Some(1), "{rest}\n{err}");
         assert!(err.contains("finishing") && err.contains("press Ctrl-C again to stop at once"), "{err}");
         let last = rest.lines().last().unwrap_or_default();
-        assert!(last.starts_with("Stopped: ") && last.contains(" not begun"), "{last}");
+        assert!(last.starts_with("Stopped: ") && last.contains(" not started"), "{last}");
 
         let done = 1 + rest.lines().filter(|line| line.starts_with("created ")).count();
         let left = sandbox.kiln("plan -o json").ends(0).json();
@@ -113,7 +113,7 @@ fn on_a_terminal_it_says_at_once_what_it_waits_for() {
             .unwrap();
         let mut seen = Vec::new();
         let mut out = BufReader::new(child.stdout.take().unwrap());
-        while !String::from_utf8_lossy(&seen).contains("looking at the backends") {
+        while !String::from_utf8_lossy(&seen).contains("observing the backends") {
             let more = out.fill_buf().unwrap().to_vec();
             assert!(!more.is_empty(), "{command} ended: {}", String::from_utf8_lossy(&seen));
             out.consume(more.len());

@@ -269,8 +269,8 @@ fn what_doctor_and_status_print_ends_what_it_is_printed_for() {
     sandbox.remove("specs/c.yaml");
     sandbox.remove("specs/d.yaml");
     let said = sandbox.kiln("status").ends(0).out;
-    let approve = quoted(said.split("Waiting for a person").nth(1).unwrap()).remove(0);
+    let approve = quoted(said.split("Waiting for approval").nth(1).unwrap()).remove(0);
     run(&sandbox, &approve);
     sandbox.kiln("apply").ends(0).says("removed volume/c").says("removed volume/d");
-    assert!(!sandbox.kiln("status").ends(0).out.contains("Waiting for a person"));
+    assert!(!sandbox.kiln("status").ends(0).out.contains("Waiting for approval"));
 }

@@ -17,9 +17,9 @@ fn only_what_was_asked_for_and_what_it_needs_is_done() {
     let sandbox = with_a_chain();
     let ran = sandbox.kiln("apply volume/copy").ends(0).says("created volume/copy").says("created snapshot/monday");
     assert!(ran.out.contains("created volume/db") && !ran.out.contains("volume/web"), "{}", ran.out);
-    assert!(ran.err.contains("1 other step was not asked for"), "{}", ran.err);
+    assert!(ran.err.contains("1 other step was not selected"), "{}", ran.err);
     let ran = sandbox.kiln("apply specs volume/copy").ends(0).says("Nothing to do.");
-    assert_eq!(ran.err, "note: 1 other step was not asked for: `kiln plan` shows all\n");
+    assert_eq!(ran.err, "note: 1 other step was not selected: `kiln plan` shows all\n");
     let ran = sandbox.kiln("apply volumes/web").ends(0).says("created volume/web");
     assert_eq!(ran.err, "");
     sandbox.kiln("apply").ends(0).says("Nothing to do.");
@@ -77,7 +77,7 @@ fn nothing_goes_that_was_not_asked_for() {
     sandbox.kiln("apply").ends(0);
     sandbox.remove("specs/old.yaml");
     sandbox.volume("new", "size: 2Mi, object: x.img");
-    sandbox.kiln("apply --yes volume/new").ends(4).says("volume/old must go first").says("name volume/old too");
+    sandbox.kiln("apply --yes volume/new").ends(4).says("volume/old must be removed first").says("name volume/old too");
     assert_eq!(sandbox.object("volume/old")["status"]["object"], "x.img");
     let both = sandbox.kiln("apply --yes volume/new volume/old").ends(0);
     both.says("destroyed volume/old").says("created volume/new");

@@ -152,7 +152,7 @@ fn a_pool_restored_from_a_backup_under_a_kept_store_is_not_grown_with_zeroes() {
     sandbox.kiln("apply").ends(0);
     sandbox.remove("pool");
     fs::rename(sandbox.path("backup"), sandbox.path("pool")).unwrap();
-    sandbox.kiln("plan").ends(6).says("BackendChanged").says("rolled back, or restored from a backup");
+    sandbox.kiln("plan").ends(6).says("BackendChanged").says("rolled back or restored from a backup");
     sandbox.kiln("apply --yes").ends(6);
     sandbox.kiln("forget backend/fast").ends(0).says("volume db (1Mi, was 4Mi)");
     let db = sandbox.data_file("volume/db");

@@ -70,12 +70,12 @@ fn what_is_removed_can_be_brought_back_by_declaring_it_again() {
     put_canary(&sandbox, "volume/db");
     let uid = sandbox.object("volume/db")["status"]["uid"].clone();
     sandbox.remove("specs/db.yaml");
-    sandbox.kiln("apply").ends(0).says("- volume/db").says("removed volume/db on fast into the trash");
+    sandbox.kiln("apply").ends(0).says("- volume/db").says("removed volume/db on fast: moved to the trash");
     let trashed = sandbox.object("volume/db");
     assert_eq!((&trashed["spec"], &trashed["status"]["condition"]), (&Value::Null, &json!("Trashed")));
     sandbox.kiln("trash list").ends(0).says("volume/db");
     sandbox.volume("db", "size: 1Mi");
-    sandbox.kiln("apply").ends(0).says("= volume/db").says("brought volume/db back");
+    sandbox.kiln("apply").ends(0).says("= volume/db").says("restored volume/db from the trash");
     assert_eq!(sandbox.object("volume/db")["status"]["uid"], uid);
     assert_canary(&sandbox, "volume/db");
 }
@@ -117,7 +117,7 @@ fn the_trash_is_listed_restored_and_purged_by_hand() {
     sandbox.kiln("apply").ends(0);
     sandbox.remove("specs/db.yaml");
     sandbox.kiln("apply").ends(0);
-    sandbox.kiln("trash purge").ends(0).says("Nothing in the trash is past its time.");
+    sandbox.kiln("trash purge").ends(0).says("Nothing in the trash has expired.");
     sandbox.kiln("trash purge volume/db").ends(4).warns("--yes");
     sandbox.kiln("trash list").ends(0).says("volume/db");
     sandbox.kiln("trash purge volume/db --yes").ends(0);
@@ -324,7 +324,7 @@ fn get_shows_what_is_declared_and_what_is_there() {
     assert_eq!(db["spec"]["size"], 1 << 20);
     assert_eq!((&db["status"]["condition"], &db["status"]["owner"]), (&json!("Settled"), &json!("prod")));
     assert_eq!(sandbox.kiln("get volumes -o name").ends(0).out, "volume/db\nvolume/other\nvolume/third\n");
-    sandbox.kiln("get volume/none").ends(2).warns("there is no volume/none");
+    sandbox.kiln("get volume/none").ends(2).warns("volume/none not found");
     sandbox.kiln("get backends").ends(0).says("backend/fast").says("Settled");
     assert_eq!(sandbox.kiln("get snapshots -o json").ends(0).json(), json!([]));
     sandbox.volume("new", "size: 1Mi");
@@ -356,7 +356,7 @@ fn looking_goes_on_while_another_process_holds_the_store() {
     let sandbox = with_db();
     let held = kiln::store::open(&sandbox.path("state"), 1_795_305_600).unwrap();
     for command in ["plan", "get", "describe volume/db", "trash list"] {
-        let ran = sandbox.kiln(command).ends(0).warns("looking without it");
+        let ran = sandbox.kiln(command).ends(0).warns("continuing without the store");
         assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
     }
     drop(held);

@@ -625,7 +625,7 @@ fn plan() -> Plan {
         doubted: BTreeSet::from([identity().uid]),
         unsettled: true,
         // Not stored.
-        look_inside: BTreeSet::new(),
+        to_inspect: BTreeSet::new(),
         digest: "00ff".to_owned(),
     }
 }

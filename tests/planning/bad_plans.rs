@@ -100,7 +100,7 @@ fn bad_plans() -> Vec<Bad> {
     let tagged: fn(&Action) -> bool = |action| matches!(action, Action::SetTags { .. });
     let made: fn(&Action) -> bool = |action| matches!(action, Action::Create { .. });
     vec![
-        bad("its backend was not observed", GROWN, "{volume: db}", any, |plan, _| {
+        bad("its backend is not usable", GROWN, "{volume: db}", any, |plan, _| {
             plan.steps[0].backend = "slow".parse().unwrap();
         }),
         bad("it waits for a later step", GROWN, "{volume: db}", any, |plan, _| plan.steps[0].after = vec![0]),
@@ -111,35 +111,35 @@ fn bad_plans() -> Vec<Bad> {
                 }
             }
         }),
-        bad("its object is another owner's", GROWN, "{volume: db}", any, |plan, _| {
+        bad("its object belongs to another owner", GROWN, "{volume: db}", any, |plan, _| {
             plan.steps[0].identity.owner = "other".parse().unwrap();
         }),
-        bad("its object is made twice", NEW, "{volume: db}", made, |plan, _| plan.steps.push(plan.steps[0].clone())),
-        bad("its object leaves twice", DB, OLD, removal, |plan, _| plan.steps.push(plan.steps[0].clone())),
+        bad("its object is created twice", NEW, "{volume: db}", made, |plan, _| plan.steps.push(plan.steps[0].clone())),
+        bad("its object is removed twice", DB, OLD, removal, |plan, _| plan.steps.push(plan.steps[0].clone())),
         bad("its object is suspended", GROWN, "{volume: db}", any, |_, scene| {
             let owner = scene.reading.specs.stack.owner.clone();
             let object = Some((Kind::Volume, "db".parse().unwrap()).into());
             let reason = "fsck".to_owned();
             scene.suspended.push(Suspension { id: None, owner, object, reason, since: 0, until: None, resumed: None });
         }),
-        bad("an object is made and leaves in one plan", NEW, "{volume: db}", made, |plan, _| {
+        bad("an object is created and removed in one plan", NEW, "{volume: db}", made, |plan, _| {
             plan.steps.push(kiln::model::Step { action: Action::Destroy, ..plan.steps[0].clone() });
         }),
-        bad("something bears its name already", NEW, "{volume: db}", made, |plan, scene| {
+        bad("its native name is taken", NEW, "{volume: db}", made, |plan, scene| {
             in_the_way(scene, &plan.steps[0].native, Place::Live);
         }),
-        bad("something bears its name already", NEW, "{volume: db}", made, |plan, scene| {
+        bad("its native name is taken", NEW, "{volume: db}", made, |plan, scene| {
             in_the_way(scene, &plan.steps[0].native, Place::Trash);
         }),
         bad(
-            "something bears its name already",
+            "its native name is taken",
             &["Volume db size: 1Gi", "Snapshot now volume: db"],
             "{volume: db}",
             |action| matches!(action, Action::Snapshot { .. }),
             |plan, scene| in_the_way(scene, &plan.steps[0].native, Place::Live),
         ),
         bad(
-            "it is smaller than what it is made from, or its size was not observed",
+            "it is smaller than its source, or the size of its source is unknown",
             &["Volume db size: 1Gi", "Volume new size: 1Gi, source: {volume: db}"],
             "{volume: db}",
             made,
@@ -150,7 +150,7 @@ fn bad_plans() -> Vec<Bad> {
         ),
         bad("its absence is not proven", NEW, "{volume: db}", made, |_, scene| cut(scene)),
         bad(
-            "it adopts what is not there, or is somebody's",
+            "it adopts an object that does not exist or has an owner",
             &["Volume x size: 1Gi, adopt: {name: x.img}"],
             "{foreign: x.img}",
             any,
@@ -159,7 +159,7 @@ fn bad_plans() -> Vec<Bad> {
             },
         ),
         bad(
-            "it adopts what is not there, or is somebody's",
+            "it adopts an object that does not exist or has an owner",
             &["Volume x size: 1Gi, adopt: {name: x.img}"],
             "{foreign: x.img}",
             any,
@@ -178,10 +178,10 @@ fn bad_plans() -> Vec<Bad> {
             objects(scene).iter_mut().for_each(|object| object.tags.protected = true);
         }),
         bad("its object is not the one observed", DB, OLD, removal, |_, scene| another(scene)),
-        bad("something leaves that may be declared all the same", DB, OLD, removal, |_, scene| {
+        bad("it removes an object that may still be declared", DB, OLD, removal, |_, scene| {
             scene.reading.broken = true
         }),
-        bad("something leaves that may be declared all the same", DB, OLD, removal, |_, scene| {
+        bad("it removes an object that may still be declared", DB, OLD, removal, |_, scene| {
             scene.reading.unconfirmed = true;
         }),
         bad("its object is declared", DB, OLD, removal, |_, scene| {
@@ -201,11 +201,17 @@ fn bad_plans() -> Vec<Bad> {
             |action| matches!(action, Action::Restore { .. }),
             |plan, _| plan.steps[0].expect.tags.as_mut().unwrap().protected = true,
         ),
-        bad("it lets go what is declared", DB, "{volume: db}, {volume: old, onRemove: Retain}", tagged, |_, scene| {
-            scene.reading = specs(&["Volume db size: 1Gi", "Volume old size: 1Gi"]);
-        }),
         bad(
-            "something is released that may be declared all the same",
+            "it releases a declared object",
+            DB,
+            "{volume: db}, {volume: old, onRemove: Retain}",
+            tagged,
+            |_, scene| {
+                scene.reading = specs(&["Volume db size: 1Gi", "Volume old size: 1Gi"]);
+            },
+        ),
+        bad(
+            "it releases an object that may still be declared",
             DB,
             "{volume: db}, {volume: old, onRemove: Retain}",
             tagged,
@@ -235,7 +241,7 @@ fn bad_plans() -> Vec<Bad> {
             |_, scene| another(scene),
         ),
         bad(
-            "something is unprotected while a manifest has a problem, or by other manifests",
+            "it lifts protection while a manifest is invalid, or by other manifests",
             &["Volume db size: 1Gi, protected: false"],
             "{volume: db, protected: true}",
             tagged,
@@ -252,20 +258,20 @@ fn bad_plans() -> Vec<Bad> {
             },
         ),
         bad(
-            "that its name is free is not proven",
+            "its new name is not proven free",
             &["Volume db,renamedFrom: was size: 1Gi"],
             "{volume: was}",
             |action| matches!(action, Action::Rename { .. }),
             |_, scene| cut(scene),
         ),
         bad(
-            "that its name is free is not proven",
+            "its new name is not proven free",
             DB,
             "{volume: db, trash: true}",
             |action| matches!(action, Action::Undelete { .. }),
             |_, scene| cut(scene),
         ),
-        bad("something is destroyed whose directory may come back", DB, DESTROYED, removal, |_, scene| {
+        bad("it destroys an object whose directory may come back", DB, DESTROYED, removal, |_, scene| {
             scene.reading.coverage = serde_yaml::from_str("{root: specs, files: [kiln.yaml], young: true}").unwrap();
         }),
         bad("its object was written to", RENAMED_LATER, GIVES_WAY, removal, |_, scene| {
@@ -273,11 +279,11 @@ fn bad_plans() -> Vec<Bad> {
                 object.written = Written::Yes;
             }
         }),
-        bad("something leaves by manifests that are in doubt", RENAMED_LATER, GIVES_WAY, removal, |_, scene| {
+        bad("it removes an object by manifests that are in doubt", RENAMED_LATER, GIVES_WAY, removal, |_, scene| {
             scene.reading.unconfirmed = true;
         }),
         bad(
-            "it grows an object back that a person accepted as smaller",
+            "it grows an object whose smaller size was accepted",
             GROWN,
             "{volume: db}",
             |action| matches!(action, Action::Grow { .. }),
@@ -291,7 +297,7 @@ fn bad_plans() -> Vec<Bad> {
                 }
             },
         ),
-        bad("Volume new is neither there nor planned nor held", NEW, "{volume: db}", made, |plan, _| {
+        bad("Volume new does not exist, is not planned and is not held", NEW, "{volume: db}", made, |plan, _| {
             plan.steps.clear()
         }),
     ]

@@ -44,7 +44,7 @@ fn a_backend_that_hangs_delays_only_its_own() {
         assert!(began.elapsed() < PATIENCE / 6, "{:?}", began.elapsed());
     }
     let status = sandbox.kiln("status").ends(6);
-    assert!(status.out.contains("breaker") && status.out.contains("asked again at "), "{}", status.out);
+    assert!(status.out.contains("breaker") && status.out.contains("next probe at "), "{}", status.out);
     let rests = open_breaker(&daemon).unwrap();
     assert!(rests["failures"].as_u64() >= Some(1) && rests["nextAttemptAt"].is_string(), "{rests}");
     assert_eq!(daemon.metric("kiln_backend_up{backend=\"slow\"}"), 0.0);
@@ -130,9 +130,9 @@ fn an_object_that_fails_waits_longer_each_time_until_it_is_declared_otherwise() 
     assert!(at[1] - at[0] >= Duration::from_millis(1_400) && at[2] - at[1] >= Duration::from_millis(2_900), "{at:?}");
     let status = sandbox.object("volume/stuck")["status"].clone();
     assert_eq!(status["condition"], "Failed", "{status}");
-    assert!(status["message"].as_str().unwrap().contains("failures in a row: 3; tried again at "), "{status}");
+    assert!(status["message"].as_str().unwrap().contains("consecutive failures: 3; next attempt at "), "{status}");
     assert!(status["nextAttemptAt"].is_string());
-    assert!(sandbox.kiln("status").out.contains("retrying    volume/stuck, failures in a row: 3"));
+    assert!(sandbox.kiln("status").out.contains("retrying    volume/stuck, consecutive failures: 3"));
     assert_eq!(daemon.metric("kiln_retrying"), 1.0);
     // What else changes is done at once, and does not try it again: not even what moves its document within its file.
     let text = fs::read_to_string(sandbox.path("specs/stuck.yaml")).unwrap();

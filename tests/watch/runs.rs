@@ -149,7 +149,7 @@ fn ctrl_c_on_the_client_stops_the_run_at_its_next_step() {
     out.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1), "{rest}");
     let last = rest.lines().last().unwrap_or_default();
-    assert!(last.starts_with("Stopped: ") && last.contains(" not begun"), "{last}");
+    assert!(last.starts_with("Stopped: ") && last.contains(" not started"), "{last}");
     let done = 1 + rest.lines().filter(|line| line.starts_with("created ")).count();
     assert_eq!(live(&sandbox).len(), 1 + done, "what was said to be done is done, and nothing else");
     assert!(done < MANY);

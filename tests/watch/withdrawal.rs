@@ -66,7 +66,7 @@ fn a_directory_that_is_away_for_a_moment_loses_nothing() {
         let ran = ran.says("SourceBroken").says("its removal waits until 20").says("gone for 60 s");
         assert!(!ran.out.contains("- volume/db"), "{command}: {}", ran.out);
     }
-    sandbox.kiln("status").says("Waiting for a person: destroy volume/db. `kiln approve ");
+    sandbox.kiln("status").says("Waiting for approval: destroy volume/db. `kiln approve ");
     sandbox.kiln("apply --yes").ends(4);
     daemon.second_look();
     assert_eq!(natives(&sandbox), before);

@@ -210,7 +210,7 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     let ledgers = of_pool.iter().filter_map(|(_, record)| record.ledger.as_ref()).filter(is_ours);
     let known = ledgers.max_by_key(|ledger| ledger.serial).cloned();
     let names: BTreeSet<Name> = of_pool.into_iter().map(|(of, _)| of.clone()).chain([name.clone()]).collect();
-    let kept = match observed.ledgers.get(owner).and_then(|view| plan::believed(view, known.as_ref())) {
+    let kept = match observed.ledgers.get(owner).and_then(|view| plan::trusted_ledger(view, known.as_ref())) {
         Some(ledger) if ledger.stack != specs.stack.id => {
             return Err(OperationError::Held(format!(
                 "the pool is used by another Stack of the name {owner}; `kiln adopt {name} --from-owner {owner}` takes it over"

@@ -1,4 +1,4 @@
-//! Limits on how much may leave, steps that cannot be undone, and what a person said about both.
+//! Limits on removals, irreversible steps, and the approvals of both.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,18 +12,18 @@ use crate::plan::types::{HeldReason, Irreversible, Warning};
 
 use super::rename::{hold_renamed, renamed_and_destroyed};
 
-/// What a person has to do with a plan.
+/// What the approval gate decided.
 #[derive(Default)]
 pub(in crate::plan) struct GateVerdict {
-    /// What waits for them.
+    /// The set that waits for confirmation or approval.
     pub asked: Option<ApprovalSet>,
-    /// Approvals that are made use of.
+    /// Approvals that are used.
     pub used: Vec<ApprovalSet>,
     /// Removals that are held by the limits.
     pub too_much: BTreeSet<Uid>,
 }
 
-/// Holds what needs a person and has none; gives the set that waits, and the approvals that were made use of.
+/// Holds steps that need an approval and have none; returns the set that waits and the approvals that were used.
 pub(in crate::plan) fn approve<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> GateVerdict {
     let (judged, fitting) = judge(inventory, draft);
     let known = |digest: &String| {
@@ -46,14 +46,14 @@ pub(in crate::plan) fn approve<'a>(inventory: &Inventory<'a>, draft: &mut Draft<
         .map(|ApprovalSpec { meta, digest }| Warning {
             code: "ApprovalSpent".to_owned(),
             message: format!(
-                "{} approves {digest} no more: that set was approved before, and then carried out or no longer planned; a document \
+                "{} no longer approves {digest}: that set was approved before and then executed, or is no longer planned; a document \
                  approves a set once; `kiln approve {digest}` approves it again",
                 meta.name
             ),
         })
         .collect();
     draft.warnings.extend(used_up);
-    // Approved, it is not in doubt any more.
+    // An approved removal is no longer in doubt.
     let approved: Vec<Uid> = draft
         .doubts
         .keys()
@@ -64,24 +64,24 @@ pub(in crate::plan) fn approve<'a>(inventory: &Inventory<'a>, draft: &mut Draft<
     judged
 }
 
-/// Whether a step takes an object away, or releases it, because a document is gone.
+/// Whether a step removes or releases an object because its document was removed.
 fn lets_go(step: &Step) -> bool {
     step.is_removal() || matches!(&step.action, Action::SetTags { tags } if tags.retained)
 }
 
-/// Whether what the manifests do not name may only have been cut off: a pipe that breaks ends like one that is done.
+/// Whether the end of the manifests may have been cut off: a broken pipe ends like a complete one.
 fn may_be_cut(reading: &Reading) -> bool {
     reading.coverage.stdin && reading.coverage.extent == Extent::Whole
 }
 
-/// Likewise, and the digests that would let go what waits.
+/// Does the work of [`approve`]; returns also the digests that would approve what waits.
 fn judge<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (GateVerdict, BTreeSet<String>) {
     let begun = begun(inventory);
     let given: BTreeSet<String> = given(inventory);
     let covered = |step: &Step| begun.iter().any(|approval| approval.covers(&step.approval_item()));
     let live: Vec<usize> = (0..draft.steps.len()).filter(|index| !draft.dropped.contains(index)).collect();
     let uncovered: Vec<usize> = live.iter().copied().filter(|index| !covered(&draft.steps[*index])).collect();
-    // What is in doubt waits for a person anyway, and must not hold the rest.
+    // A removal in doubt waits for approval anyway, and must not hold the other steps.
     let counts = |index: &usize| takes_away(&draft.steps[*index]) && !draft.doubts.contains_key(index);
     let removals: Vec<usize> = uncovered.iter().copied().filter(counts).collect();
     let granted: Vec<usize> =
@@ -111,7 +111,7 @@ fn judge<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (GateVerdict, 
     }
     let set_of = |indexes: &[usize]| ApprovalSet::of(indexes.iter().map(|index| draft.steps[*index].approval_item()));
     let asked = set_of(&waiting);
-    // A person was perhaps shown also what is its own confirmation here, and approved all of that.
+    // The person may have seen steps here that need no approval, and approved the whole set.
     let fitting = [asked.clone(), set_of(&all)];
     if let Some(approved) = fitting.iter().find(|set| given.contains(&set.digest)).cloned() {
         used.push(approved);
@@ -122,12 +122,12 @@ fn judge<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (GateVerdict, 
         true => format!("`kiln approve {}` approves exactly these objects", asked.digest),
         false => format!("`kiln apply --approve {}` approves exactly these objects", asked.digest),
     };
-    // Backwards: what waits for another of the set is held for its own reason, not for the other's.
+    // Backwards: a step that waits for another of the set is held for its own reason.
     for index in waiting.into_iter().rev() {
         let step = &draft.steps[index];
         if let Some(doubt) = draft.doubts.get(&index).cloned() {
             if step.action == Action::Detach {
-                // It is held with the removal that it comes before.
+                // It is held with the removal that it precedes.
                 draft.dropped.insert(index);
                 continue;
             }
@@ -167,13 +167,13 @@ fn judge<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (GateVerdict, 
     (GateVerdict { asked: Some(asked), used, too_much }, fitting.map(|set| set.digest).into())
 }
 
-/// Whether the limits count a step. What was never written to and gives way to the object that comes back in its place takes nothing
-/// away.
+/// Whether the limits count a step. The removal of an unwritten volume to make room for the one that it was renamed from loses
+/// nothing.
 fn takes_away(step: &Step) -> bool {
     step.is_removal() && !step.expect.unwritten
 }
 
-/// Approvals in the ledgers: given earlier, and not yet done. Each ledger has the part of the set that is on its pool.
+/// Returns the approvals in the ledgers that are not yet used up. Each ledger has the part of the set on its pool.
 fn begun(inventory: &Inventory<'_>) -> Vec<ApprovalSet> {
     let mut by_digest: BTreeMap<&String, ApprovalSet> = BTreeMap::new();
     for approval in inventory.ledgers().flat_map(|l| &l.approvals) {
@@ -185,21 +185,21 @@ fn begun(inventory: &Inventory<'_>) -> Vec<ApprovalSet> {
     by_digest.into_values().collect()
 }
 
-/// Digests of approvals that were carried out, or that lapsed because nothing was planned for them any more.
+/// Returns the digests of approvals that were used up, or that lapsed because their set was no longer planned.
 fn spent<'a>(inventory: &Inventory<'a>) -> BTreeSet<&'a String> {
     inventory.ledgers().flat_map(|ledger| &ledger.spent).collect()
 }
 
-/// Digests that a person gives now, by hand or by commit. One that was committed holds once.
+/// Returns the digests approved now, on the command line or by a document. A document approves a set once.
 fn given(inventory: &Inventory<'_>) -> BTreeSet<String> {
     let spent = spent(inventory);
     let by_commit = inventory.specs().approvals.values().map(|approval| &approval.digest);
     by_commit.filter(|digest| !spent.contains(digest)).chain(inventory.inputs.approved).cloned().collect()
 }
 
-/// Why these removals are too many at once, if they are.
+/// Returns which limit these removals exceed, if any.
 ///
-/// `granted`: removals that an earlier approval covers. They do not count, but what they take away is no longer there.
+/// `granted`: removals that an earlier approval covers. They do not count, but their objects are gone for the limits.
 fn over_the_limit(
     inventory: &Inventory<'_>,
     draft: &Draft<'_>,
@@ -225,7 +225,7 @@ fn over_the_limit(
         let limit = safety.max_removed_bytes;
         return Some(format!("{} would be removed within 24 hours; maxRemovedBytes is {limit}", Size(bytes)));
     }
-    // Of a handful of objects, a share says little.
+    // A share of a few objects means little.
     if count > 3 && count as u64 * 100 > all as u64 * u64::from(safety.max_removed_percent.0) {
         let limit = safety.max_removed_percent;
         return Some(format!(
@@ -235,7 +235,7 @@ fn over_the_limit(
     last_volume(inventory, draft, removals, granted).or_else(|| waited_before(inventory, draft, removals))
 }
 
-/// Whether one of them was held by these limits in an earlier run: what was made since does not let it go.
+/// Returns whether one of these removals was held by the limits in an earlier run: later changes do not approve it.
 fn waited_before(inventory: &Inventory<'_>, draft: &Draft<'_>, removals: &[usize]) -> Option<String> {
     let ledgers = || inventory.ledgers();
     let waits = |index: &usize| {
@@ -247,7 +247,7 @@ fn waited_before(inventory: &Inventory<'_>, draft: &Draft<'_>, removals: &[usize
         .then(|| "it exceeded a removal limit when it was first planned and has not been approved since".to_owned())
 }
 
-/// Whether this owner would have no volume left on a backend where it has some.
+/// Returns whether this owner would lose its last volume on a backend.
 fn last_volume(inventory: &Inventory<'_>, draft: &Draft<'_>, removals: &[usize], granted: &[usize]) -> Option<String> {
     let mut left: BTreeMap<&Name, usize> = BTreeMap::new();
     for object in inventory.by_name.values().flatten().filter(|object| object.identity.kind == Kind::Volume) {

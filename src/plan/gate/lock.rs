@@ -1,10 +1,10 @@
-//! Backends to which another process is writing.
+//! Backends whose writer lock another process holds.
 
 use crate::plan::draft::Draft;
 use crate::plan::inventory::Inventory;
 use crate::plan::types::HeldReason;
 
-/// Holds every step on a backend to which another process is writing.
+/// Holds every step on a backend whose writer lock another process holds.
 pub(in crate::plan) fn hold_locked(inventory: &Inventory<'_>, draft: &mut Draft<'_>) {
     for index in 0..draft.steps.len() {
         let usable = inventory.usable(&draft.steps[index].backend);

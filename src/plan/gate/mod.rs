@@ -1,5 +1,5 @@
-//! What may stop a drafted step: a suspension, another writer, a likely rename, a limit or a missing approval. Gates run when every
-//! object is planned.
+//! Gates: what may stop a drafted step (a suspension, another writer, a likely rename, a limit, a missing approval). They run when
+//! every object is planned.
 
 mod approval;
 mod lock;

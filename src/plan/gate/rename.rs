@@ -1,13 +1,13 @@
-//! Volumes that were perhaps renamed: one is withdrawn from the manifests, and one like it begins empty.
+//! Likely renames: a volume is no longer declared, and a similar one is created empty.
 //!
-//! Only a document can say that a volume was renamed (`renamedFrom`). Without it Kiln makes an empty volume and removes the old
-//! one, so both are told together, and before either is done:
+//! Only a document can declare a rename (`renamedFrom`). Without it Kiln creates an empty volume and removes the old one, so the
+//! plan shows both together, before either runs:
 //!
 //! - while the removal waits for the confirmation read, the new volume waits with it;
-//! - where the old volume would be destroyed, both are held until a person decides, if exactly one volume could be its successor;
-//! - in every other case the plan warns: the old volume can still be taken back by `renamedFrom`.
+//! - if the old volume would be destroyed and exactly one volume could be its successor, both are held until a person decides;
+//! - in every other case the plan warns: `renamedFrom` can still bring the old volume back.
 //!
-//! A snapshot is never taken for renamed: one that goes while another comes is a rotation.
+//! Snapshots are not compared: one removed while another is created is a rotation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,43 +19,43 @@ use crate::plan::draft::Draft;
 use crate::plan::inventory::{Inventory, OwnedObject};
 use crate::plan::types::{HeldReason, Warning};
 
-/// Volumes that a warning names; more say no more.
+/// The number of successors that a warning names.
 const SHOWN: usize = 3;
 
 type Labels = BTreeMap<String, String>;
 
-/// How a volume resembles the one that it could be the successor of. Every one of them is on the same backend and holds no data.
+/// How a volume resembles the one that it may succeed. Every candidate is on the same backend and holds no data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Likeness {
     /// The same size and labels.
     Same,
-    /// It takes over the native name.
+    /// The same native name.
     Native,
     /// The same size, other labels.
     Size,
-    /// The same labels, a larger size.
+    /// The same labels, and a larger size.
     Labels,
 }
 
-/// A volume that could be the successor of a withdrawn one.
+/// A volume that may be the successor of a withdrawn one.
 #[derive(Debug, Clone)]
 pub(in crate::plan) struct Successor<'a> {
     name: &'a Name,
     likeness: Likeness,
-    /// The step that makes it; none if it exists and was never written to.
+    /// The step that creates it; none if it exists and was never written to.
     made: Option<usize>,
 }
 
-/// A withdrawn volume, with the volumes that could be its successors; at least one.
+/// A withdrawn volume with its possible successors, at least one.
 pub(in crate::plan) struct Renamed<'a> {
     pub old: OwnedObject<'a>,
     name: &'a Name,
-    /// The most alike first, at most one more than are shown.
+    /// The successors, the most alike first; at most one more than a warning names.
     successors: Vec<Successor<'a>>,
 }
 
 impl<'a> Renamed<'a> {
-    /// The only volume that has the backend, size and labels of the old one.
+    /// Returns the only volume with the backend, size and labels of the old one.
     pub(super) fn only_successor(&self) -> Option<&Successor<'a>> {
         let mut exact = self.successors.iter().filter(|successor| successor.likeness == Likeness::Same);
         let first = exact.next()?;
@@ -63,7 +63,7 @@ impl<'a> Renamed<'a> {
     }
 }
 
-/// The new, empty volumes of a plan, for finding those that resemble another.
+/// The new, empty volumes of a plan, indexed to find those that resemble another.
 #[derive(Default)]
 struct Made<'s> {
     by_labels: BTreeSet<(&'s Name, &'s Labels, Size, usize)>,
@@ -72,7 +72,7 @@ struct Made<'s> {
 }
 
 impl Made<'_> {
-    /// The steps that make volumes like this one, the most alike first.
+    /// Returns the steps that create volumes like this one, the most alike first.
     fn like(&self, backend: &Name, old: &Object) -> Vec<(Likeness, usize)> {
         let labels = &old.tags.labels;
         let of_labels = |from: Size| {
@@ -84,7 +84,7 @@ impl Made<'_> {
         like.extend(self.by_native.get(&(backend, &old.native)).map(|made| (Likeness::Native, *made)));
         let of_size = self.by_size.range((backend, old.size, 0)..);
         let of_size = of_size.take_while(|(at, size, _)| *at == backend && *size == old.size).map(|(.., made)| *made);
-        // Each of those that are the same is among them.
+        // Those with the same size and labels are among them.
         like.extend(of_size.take(2 * (SHOWN + 1)).map(|made| (Likeness::Size, made)));
         let larger = of_labels(Size(old.size.bytes().saturating_add(1)));
         like.extend(larger.take(SHOWN + 1).map(|(.., made)| (Likeness::Labels, *made)));
@@ -94,9 +94,9 @@ impl Made<'_> {
     }
 }
 
-/// Every withdrawn volume that may have been renamed.
+/// Returns every withdrawn volume that may have been renamed.
 ///
-/// `closely`: compares it also with those that exist, which the caller may have to observe more closely.
+/// `closely`: compares it with existing volumes too, which may have to be observed by name.
 pub(in crate::plan) fn renamed<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
@@ -152,16 +152,16 @@ fn made<'s>(draft: &'s Draft<'_>) -> Made<'s> {
     made
 }
 
-/// The declared volumes that exist and may never have been written to, by backend, size and labels: where there is one of
-/// each. Of several, none is more likely than the others.
+/// Returns declared volumes that exist and may never have been written to, by backend, size and labels; none where several match,
+/// because none of them is more likely than the others.
 fn unused_volumes<'a>(inventory: &Inventory<'a>) -> HashMap<(&'a Name, Size, &'a Labels), Option<OwnedObject<'a>>> {
     let mut unused = HashMap::new();
     for ((kind, name), objects) in &inventory.by_name {
         let Some(spec) = inventory.specs().volumes.get(*name).filter(|_| *kind == Kind::Volume) else { continue };
-        // What becomes another by this plan is compared when it has.
+        // A volume that this plan changes is compared after the change.
         let settled = |object: &&OwnedObject<'_>| spec.meta.labels == object.tags.labels && spec.size <= object.size;
         for object in objects.iter().filter(settled) {
-            // As far as a listing tells: it shows reserved room like data.
+            // As far as a listing shows: reserved room looks like data.
             let thick = object.tags.provisioning == Some(Provisioning::Thick);
             let perhaps = object.used.is_some_and(|used| used == 0 || thick);
             if object.place == Place::Live && perhaps && !object.tags.adopted && object.written != Written::Yes {
@@ -173,7 +173,7 @@ fn unused_volumes<'a>(inventory: &Inventory<'a>) -> HashMap<(&'a Name, Size, &'a
     unused
 }
 
-/// Whether an object was written to, or perhaps was; if that is not known, the caller observes it more closely.
+/// Whether an object was or may have been written to. If that is unknown, the caller is asked to observe it by name.
 fn holds_data(draft: &mut Draft<'_>, object: &OwnedObject<'_>) -> bool {
     draft.is_unwritten(object);
     object.written != Written::Never
@@ -201,7 +201,7 @@ pub(in crate::plan) fn wait_for_confirmation<'a>(inventory: &Inventory<'a>, draf
     }
 }
 
-/// The volumes that would be destroyed although they were perhaps renamed, by their uids.
+/// Returns the volumes that would be destroyed and may have been renamed, by uid.
 pub(in crate::plan) fn renamed_and_destroyed<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
@@ -216,7 +216,7 @@ pub(in crate::plan) fn renamed_and_destroyed<'a>(
     all.filter(|(uid, renamed)| destroyed.contains(uid) && renamed.only_successor().is_some()).collect()
 }
 
-/// Holds the destruction of a volume that was perhaps renamed, and the volume that could be its successor.
+/// Holds the destruction of a volume that may have been renamed, and the creation of its possible successor.
 pub(in crate::plan) fn hold_renamed<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
@@ -245,9 +245,9 @@ pub(in crate::plan) fn hold_renamed<'a>(
     draft.withdrawn.retain(|object| object.uid() != renamed.old.uid());
 }
 
-/// Warns of every volume that leaves and may have been renamed.
+/// Warns of every volume that is removed or released and may have been renamed.
 pub(in crate::plan) fn warn_of_renames<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
-    // While a manifest has a problem nothing leaves, and what seems withdrawn may only be unreadable.
+    // While a manifest is invalid nothing is removed, and a withdrawn volume may only be unreadable.
     if inventory.reading().broken {
         return;
     }
@@ -256,7 +256,7 @@ pub(in crate::plan) fn warn_of_renames<'a>(inventory: &Inventory<'a>, draft: &mu
     let warning = |renamed: &Renamed<'a>| {
         let fate = match last.get(&renamed.old.uid()) {
             Some(Action::Destroy) => "is destroyed",
-            // Any unused volume could be meant. `renamedFrom` can still be written when the old one is missed.
+            // Any unused volume may be meant; `renamedFrom` can still be written when the old one turns out to be needed.
             _ if renamed.successors.iter().all(|one| one.made.is_none()) => return None,
             Some(Action::Trash { .. }) => "goes to the trash",
             Some(Action::SetTags { .. }) => "is released",
@@ -291,7 +291,7 @@ fn rename_warning(inventory: &Inventory<'_>, renamed: &Renamed<'_>, fate: &str) 
     )
 }
 
-/// What to write, and where, if a volume was renamed.
+/// Returns what to write, and where, if a volume was renamed.
 pub(in crate::plan) fn rename_fix(inventory: &Inventory<'_>, old: &Name, new: &Name) -> String {
     let place = inventory.reading().place(Kind::Volume, new);
     let place = place.filter(|place| !place.file.is_empty()).map(|place| format!(" ({place})"));
@@ -299,7 +299,7 @@ pub(in crate::plan) fn rename_fix(inventory: &Inventory<'_>, old: &Name, new: &N
     format!("if {old} was renamed, write `renamedFrom: {old}` under `metadata` of volume {new}{place}")
 }
 
-/// What a volume has in common with the one that it could be the successor of.
+/// Returns what a volume has in common with the one that it may succeed.
 fn has(likeness: Likeness) -> &'static str {
     match likeness {
         Likeness::Same => "has its backend, size and labels",
@@ -309,7 +309,7 @@ fn has(likeness: Likeness) -> &'static str {
     }
 }
 
-/// The same, said of the old volume.
+/// Returns the same for the old volume.
 fn resembles(likeness: Likeness) -> &'static str {
     match likeness {
         Likeness::Same => "of the same backend, size and labels",

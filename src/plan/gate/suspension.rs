@@ -1,4 +1,4 @@
-//! What a person suspended: nothing is done to it, and nothing is made from it.
+//! Suspensions: a suspended object is not changed, and nothing is copied from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,13 +10,13 @@ use crate::plan::inventory::Inventory;
 use crate::plan::types::HeldReason;
 use crate::text::rfc3339;
 
-/// The suspension of an object: its own, else that of everything.
+/// Returns the suspension of an object: its own, else the one of everything.
 pub fn suspension_of<'a>(suspended: &'a [Suspension], kind: Kind, name: &Name) -> Option<&'a Suspension> {
     let covering = || suspended.iter().filter(|suspension| suspension.covers(kind, name));
     covering().find(|suspension| suspension.object.is_some()).or_else(|| covering().next())
 }
 
-/// The command that ends it.
+/// Returns the command that ends a suspension.
 pub fn resume(suspension: &Suspension) -> String {
     match &suspension.object {
         Some(object) => format!("`kiln resume {object}`"),
@@ -24,14 +24,14 @@ pub fn resume(suspension: &Suspension) -> String {
     }
 }
 
-/// What a person said, in one sentence: `it is suspended until 2026-11-27T10:00:00Z: the disk is being exchanged`.
+/// Returns a suspension as a sentence: `it is suspended until 2026-11-27T10:00:00Z: the disk is being exchanged`.
 pub fn suspended_because(suspension: &Suspension) -> String {
     let what = if suspension.object.is_some() { "it is" } else { "everything is" };
     let until = suspension.until.map(|until| format!(" until {}", rfc3339(until))).unwrap_or_default();
     format!("{what} suspended{until}: {}", suspension.reason)
 }
 
-/// Holds every step on what is suspended, with all that waits for it, and every step that would read it.
+/// Holds every step on a suspended object, every step that waits for one, and every step that would read one.
 pub(in crate::plan) fn hold_suspended(inventory: &Inventory<'_>, draft: &mut Draft<'_>) {
     let suspended = inventory.inputs.suspended;
     if suspended.is_empty() {
@@ -50,7 +50,7 @@ pub(in crate::plan) fn hold_suspended(inventory: &Inventory<'_>, draft: &mut Dra
     }
     let mut waiting = BTreeSet::new();
     for (suspension, indexes) in by_object.values() {
-        // One object is held once: what is said is what would become of it in the end.
+        // An object is held once: for the last of its steps, which tells what would become of it.
         let steps = indexes.iter().map(|index| &draft.steps[*index]);
         let is_renamed = |step: &Step| matches!(step.action, Action::Rename { .. });
         let Some(step) = steps.min_by_key(|step| (!step.is_removal(), !is_renamed(step))) else { continue };
@@ -67,7 +67,7 @@ pub(in crate::plan) fn hold_suspended(inventory: &Inventory<'_>, draft: &mut Dra
     hold_readers_of_suspended(inventory, draft);
 }
 
-/// Holds every step that would copy from what is suspended: the person who suspended it may be changing it now.
+/// Holds every step that would copy from a suspended object: its content may be changing now.
 fn hold_readers_of_suspended(inventory: &Inventory<'_>, draft: &mut Draft<'_>) {
     for index in 0..draft.steps.len() {
         let source = read_by(&draft.steps[index]).and_then(|object| inventory.by_uid.get(&object.uid));

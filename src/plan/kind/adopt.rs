@@ -1,4 +1,4 @@
-//! Objects of no owner that a document adopts.
+//! Adoption of objects without an owner.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ use crate::text::quoted;
 use super::checks::new_identity;
 use super::volume::{check_fields, desired_by, grow};
 
-/// Adopts an object that no owner has.
+/// Drafts the adoption of an object without an owner.
 pub(super) fn adopt<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
@@ -49,7 +49,7 @@ pub(super) fn adopt<'a>(
     let (identity, n) = new_identity(inventory, draft, usable, Kind::Volume, &spec.meta.name);
     let subject = Subject { uid: Some(identity.uid), ..subject };
     let mut tags = desired_tags(
-        // What was taken over is only let go when its manifest goes, unless the document says otherwise.
+        // The default for adopted objects: they are released when their document is removed.
         &DesiredTags { on_remove: spec.on_remove.or(Some(OnRemove::Retain)), ..desired_by(spec) },
         &Tags::default(),
     );
@@ -80,7 +80,7 @@ pub(super) fn adopt<'a>(
     Ok(Availability::Here { backend: backend.clone(), object, after })
 }
 
-/// Holds an object that cannot be adopted: it has an owner, its marks contradict each other, or it is an image and not a raw disk.
+/// Holds an object that cannot be adopted: it has an owner, its metadata is inconsistent, or it is an image and not a raw disk.
 fn check_adoptable(usable: &Usable<'_>, subject: &Subject<'_>, object: &Object) -> Result<(), Hold> {
     let native = &object.native;
     if let Some(id) = &object.identity {
@@ -92,17 +92,17 @@ fn check_adoptable(usable: &Usable<'_>, subject: &Subject<'_>, object: &Object) 
     }
     let Some(format) = &object.image else { return Ok(()) };
     let message = format!("{native} holds an image of the format {format}, not a raw disk");
-    // The name that `qemu-img` has for it.
+    // The name of the format in `qemu-img`.
     let tool = if format == "vhd" { "vpc" } else { format };
     let place = usable.spec.config.place();
     let path = |name: &str| Path::new(&place).join(name).display().to_string();
     let fix = match format.as_str() {
         "qcow2" => format!(
-            "write `source: {{image: {{path: {}, format: qcow2}}}}` instead of `adopt`, for a volume of what is in it",
+            "write `source: {{image: {{path: {}, format: qcow2}}}}` instead of `adopt` to create a volume from the image",
             path(native.as_str())
         ),
         _ => {
-            // `qemu-img` overwrites what bears the name.
+            // `qemu-img` overwrites an existing file.
             let is_free = |name: &String| usable.observed.objects.iter().all(|o| o.native.as_str() != name);
             let mut names =
                 std::iter::once(format!("{native}.raw")).chain((2..=u32::MAX).map(|n| format!("{native}.{n}.raw")));

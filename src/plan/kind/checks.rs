@@ -1,4 +1,4 @@
-//! Rules that more than one kind of change obeys, and the identity of new objects.
+//! Rules that several kinds of change share, and the identity of new objects.
 
 use crate::model::{Clients, Identity, Kind, Ledger, Name, Object, ObjectRef, Uid};
 
@@ -8,7 +8,7 @@ use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::Inventory;
 use crate::plan::types::HeldReason;
 
-/// Holds a document that names a path which manifests may not reach on this host.
+/// Holds a document with a path that manifests may not use on this host.
 pub(super) fn check_allowed(inventory: &Inventory<'_>, subject: &Subject<'_>) -> Result<(), Hold> {
     match inventory.reading().not_allowed(subject.kind, subject.name) {
         None => Ok(()),
@@ -19,7 +19,7 @@ pub(super) fn check_allowed(inventory: &Inventory<'_>, subject: &Subject<'_>) ->
     }
 }
 
-/// Holds what would copy from a volume that a client is writing to, where such a copy would be torn.
+/// Holds a copy of a volume that a client has open, if the backend cannot make it consistent.
 pub(super) fn check_not_torn(
     inventory: &Inventory<'_>,
     usable: &Usable<'_>,
@@ -30,8 +30,8 @@ pub(super) fn check_not_torn(
         return Ok(());
     }
     match inventory.by_uid.get(&volume.uid) {
-        Some(object) => check_not_open(subject, object, "a copy of it would be torn"),
-        // What this plan makes is open nowhere.
+        Some(object) => check_not_open(subject, object, "a copy of it would be inconsistent"),
+        // No client has an object open that this plan creates.
         None => Ok(()),
     }
 }
@@ -47,7 +47,7 @@ pub(super) fn check_not_open(subject: &Subject<'_>, object: &Object, why: &str) 
     }
 }
 
-/// The identity of a new object, and which of the name's uids it has.
+/// Returns the identity of a new object, and which of the name's uids it has.
 pub(super) fn new_identity<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,

@@ -1,4 +1,4 @@
-//! New volumes: where their content comes from, what they are called, whether there is room.
+//! New volumes: their content, native name and room.
 
 use serde_json::{Value, json};
 
@@ -19,14 +19,14 @@ use crate::plan::types::HeldReason;
 use super::checks::{check_allowed, check_not_torn, new_identity};
 use super::volume::check_fields;
 
-/// What a new volume is to be made from.
+/// The content of a new volume.
 pub(super) enum ContentSource<'a> {
-    /// A volume or a snapshot, and what the plan knows of it.
+    /// A volume or a snapshot, with its availability.
     Object(Kind, &'a Name, Availability),
     Image(&'a ImageRef),
 }
 
-/// Holds a new volume that its backend cannot make, whatever it is made from; how it is provisioned.
+/// Holds a new volume that its backend cannot create, whatever its content; returns its provisioning.
 pub(super) fn check(
     inventory: &Inventory<'_>,
     usable: &Usable<'_>,
@@ -46,10 +46,10 @@ pub(super) fn check(
         return Ok(provisioning);
     }
     let message = format!("backend {} cannot create {} volumes", usable.name, word(provisioning));
-    Err(subject.hold(HeldReason::Unsupported, message, "leave `provisioning` out"))
+    Err(subject.hold(HeldReason::Unsupported, message, "remove `provisioning`"))
 }
 
-/// A new volume.
+/// Drafts a new volume.
 pub(super) fn create<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
@@ -95,7 +95,7 @@ pub(super) fn create<'a>(
     );
     tags.provisioning = (provisioning == Provisioning::Thick).then_some(provisioning);
     tags.identity = (native != identity.native()).then(|| Box::new(identity.clone()));
-    // A restore that is asked for before there is anything to bring back has nothing to do: it counts as done.
+    // A `restore` that is declared with a new volume has nothing to restore: it counts as done.
     tags.restored = spec.restore.as_ref().map(|restore| restore.request.clone());
     let object = ObjectRef { native: native.clone(), uid: identity.uid, size };
     let step = draft.add(Step {
@@ -114,7 +114,7 @@ pub(super) fn create<'a>(
     Ok(Availability::Here { backend: spec.backend.clone(), object, after: vec![step] })
 }
 
-/// What people see of a new volume.
+/// Returns the shown fields of a new volume.
 fn changes(spec: &VolumeSpec, size: Size, provisioning: Provisioning, tags: &Tags) -> Vec<crate::model::FieldChange> {
     let mut changes = vec![change("size", Value::Null, json!(size))];
     if let Some(source) = &spec.source {
@@ -132,7 +132,7 @@ fn changes(spec: &VolumeSpec, size: Size, provisioning: Provisioning, tags: &Tag
     changes
 }
 
-/// An object that a new volume of a size needs.
+/// The object that a new volume is copied from.
 struct Needed<'a> {
     kind: Kind,
     name: &'a Name,
@@ -140,7 +140,7 @@ struct Needed<'a> {
 }
 
 impl Needed<'_> {
-    /// The object that a new volume's content comes from, and the steps to wait for.
+    /// Returns the source object, and the steps to wait for.
     fn object(
         &self,
         inventory: &Inventory<'_>,
@@ -192,10 +192,10 @@ impl Needed<'_> {
     }
 }
 
-/// The image that a new volume's content comes from.
+/// Returns the image that a new volume is copied from.
 ///
-/// One that was not inspected yet is planned as if it were good: [`images`](crate::plan::images) names it, and after an inspection
-/// one plans again. So images are inspected only when something is really to be made from them.
+/// An image that was not inspected yet is planned as if it were usable: [`images`](crate::plan::images) names it, and the caller plans
+/// again after the inspection. So only images that are needed are inspected.
 fn image_origin(
     inventory: &Inventory<'_>,
     usable: &Usable<'_>,
@@ -206,7 +206,7 @@ fn image_origin(
 ) -> Result<Origin, Hold> {
     if !usable.capabilities.images {
         let message = format!("backend {} cannot create volumes from images", usable.name);
-        return Err(subject.hold(HeldReason::Unsupported, message, "leave `source` out"));
+        return Err(subject.hold(HeldReason::Unsupported, message, "remove `source`"));
     }
     let path = image.path.display();
     let seen = match inventory.inputs.images.get(image) {
@@ -219,8 +219,8 @@ fn image_origin(
         }
         Some(ImageObservation::Refused { why }) => {
             let message = format!("its source, the {} image {path}, cannot be used: {why}", image.format);
-            let fix = "give an image that is whole in itself and of the format that is written; \
-                       `qemu-img convert` on a host that trusts it makes one";
+            let fix = "use an image of the declared format without a backing file; \
+                       `qemu-img convert` makes one, on a host that trusts the image";
             return Err(subject.hold(HeldReason::Unsupported, message, fix));
         }
     };
@@ -232,7 +232,7 @@ fn image_origin(
     Ok(Origin::Image { image: image.clone(), size: seen })
 }
 
-/// The native name of a new volume: what its document writes, else what its identity gives.
+/// Returns the native name of a new volume: as declared, else made from its identity.
 fn native_name(
     usable: &Usable<'_>,
     subject: &Subject<'_>,
@@ -243,7 +243,7 @@ fn native_name(
     let capabilities = usable.capabilities;
     if !capabilities.own_names {
         let message = format!("backend {} chooses native names itself", usable.name);
-        return Err(subject.hold(HeldReason::Unsupported, message, "leave `object` out"));
+        return Err(subject.hold(HeldReason::Unsupported, message, "remove `object`"));
     }
     if name.len() > capabilities.max_name {
         let message = format!("`object` has {} bytes; the backend allows {}", name.len(), capabilities.max_name);

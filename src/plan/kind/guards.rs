@@ -1,4 +1,4 @@
-//! What keeps an object from leaving, whatever depends on it.
+//! Guards of removals that do not depend on other objects.
 
 use crate::model::Kind;
 
@@ -7,7 +7,7 @@ use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::{Inventory, OwnedObject};
 use crate::plan::types::HeldReason;
 
-/// Holds an object that may not leave. A release passes these guards too: what is in doubt is not let go either.
+/// Holds an object that must not be removed. A release passes these guards too: an object in doubt is not released either.
 pub(super) fn check_guards(
     inventory: &Inventory<'_>,
     usable: &Usable<'_>,

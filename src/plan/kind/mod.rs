@@ -1,6 +1,6 @@
-//! What is planned for each kind of object, one file a kind of change.
+//! Plans for each kind of object, one file per kind of change.
 //!
-//! `resolve` plans every declared object once, what it needs first; each other file drafts one kind of change and returns a
+//! `resolve` plans every declared object once, its sources first; each other file drafts one kind of change and returns a
 //! [`Hold`](super::hold::Hold) where a rule forbids it.
 
 mod adopt;

@@ -1,4 +1,4 @@
-//! Objects of ours that no document declares: what lets them go, and what holds them.
+//! Removal of our objects that no document declares, and what holds it.
 
 use std::collections::HashMap;
 
@@ -21,30 +21,30 @@ use crate::plan::types::HeldReason;
 use super::checks::check_not_open;
 use super::guards::check_guards;
 
-/// An object by its place: a uid says less, where somebody copied something.
+/// The address of an object. A uid is not unique if a copy was made outside of Kiln.
 type PlaceKey<'a> = (&'a Name, &'a NativeName);
 
 /// An object on a usable backend, of any owner or none.
 type Placed<'a> = (&'a Name, &'a Object);
 
-/// What became of an object that no document declares.
+/// The fate of an object that no document declares.
 #[derive(Clone, Copy)]
 enum Fate {
     Open,
     /// It is being planned, or it stays.
     Stays,
-    /// It leaves or is released by this step.
+    /// This step removes or releases it.
     Leaves(usize),
 }
 
-/// What leaves, and what needs what, on usable backends.
+/// The undeclared objects, and the dependencies between objects on usable backends.
 #[derive(Default)]
 struct Leaving<'a> {
-    /// Ours, live, and declared by no document.
+    /// This owner's live objects that no document declares.
     objects: Vec<OwnedObject<'a>>,
-    /// What became of each of them.
+    /// The fate of each of them.
     fates: HashMap<PlaceKey<'a>, (OwnedObject<'a>, Fate)>,
-    /// By uid: the live snapshots of a volume, and the clones, live or in the trash, that go on needing it.
+    /// By uid: the live snapshots of a volume, and the clones, live or in the trash, that keep depending on it.
     needing: HashMap<Uid, Vec<Placed<'a>>>,
 }
 
@@ -53,7 +53,7 @@ impl<'a> Leaving<'a> {
         self.needing.get(&object.uid()).map_or(&[], Vec::as_slice)
     }
 
-    /// The object, if it is to be planned and has not been; from now on it has.
+    /// Returns the object if it is undeclared and not planned yet, and marks it as planned.
     fn begin(&mut self, (backend, object): Placed<'a>) -> Option<OwnedObject<'a>> {
         match self.fates.get_mut(&(backend, &object.native)) {
             Some((object, fate @ Fate::Open)) => {
@@ -72,15 +72,15 @@ impl<'a> Leaving<'a> {
     }
 }
 
-/// Plans for everything that is ours, live, and not declared: what needs another is planned before it.
+/// Plans every live undeclared object of this owner, dependents first.
 pub(in crate::plan) fn removals<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
     let (mut leaving, not_covered) = leaving(inventory, draft);
     warn_not_covered(inventory, draft, not_covered);
     let is_volume = |object: &&OwnedObject<'_>| object.identity.kind == Kind::Volume;
     draft.withdrawn = leaving.objects.iter().filter(is_volume).copied().collect();
     for first in std::mem::take(&mut leaving.objects) {
-        // With each object, how many of those that need it have been planned. Not by recursion: chains of clones can be longer than
-        // the processor's stack.
+        // Each object with the number of its dependents that are planned. Iterative: a chain of clones can be longer than the call stack
+        // allows.
         let mut open: Vec<_> =
             leaving.begin((first.backend, first.object)).map(|first| (first, 0)).into_iter().collect();
         while let Some((object, planned)) = open.last_mut() {
@@ -102,7 +102,7 @@ pub(in crate::plan) fn removals<'a>(inventory: &Inventory<'a>, draft: &mut Draft
     give_freed_names(inventory, draft, |object| leaving.leaves_by((object.backend, object.object)));
 }
 
-/// What no document declares, and how many objects more there are that the reading does not cover.
+/// Returns the undeclared objects, and the number of further objects that the reading does not cover.
 fn leaving<'a>(inventory: &Inventory<'a>, draft: &Draft<'a>) -> (Leaving<'a>, usize) {
     let mut leaving = Leaving::default();
     let mut not_covered = 0;
@@ -119,7 +119,7 @@ fn leaving<'a>(inventory: &Inventory<'a>, draft: &Draft<'a>) -> (Leaving<'a>, us
             if object.place != Place::Live {
                 continue;
             }
-            // A copy that somebody made of a snapshot says the same of itself, and never leaves.
+            // A copy of a snapshot made outside of Kiln has the same tags, and is never removed.
             if let Some(volume) = object.tags.volume {
                 leaving.needing.entry(volume).or_default().push((backend, object));
             }
@@ -142,7 +142,7 @@ fn withdrawal(inventory: &Inventory<'_>, object: &OwnedObject<'_>) -> Withdrawal
     inventory.reading().withdraws(identity.kind, &identity.name, inventory.ledger(object.backend), identity.uid)
 }
 
-/// What a part of the manifests does not name is left as it is, and told as one count.
+/// Warns of undeclared objects that a partial reading leaves as they are, in one count.
 fn warn_not_covered(inventory: &Inventory<'_>, draft: &mut Draft<'_>, count: usize) {
     let (owner, source) = (&inventory.stack().owner, inventory.reading().coverage.called());
     let message = match count {
@@ -153,7 +153,7 @@ fn warn_not_covered(inventory: &Inventory<'_>, draft: &mut Draft<'_>, count: usi
     draft.warn("NotCovered", format!("{message}; `--prune` treats these manifests as complete"));
 }
 
-/// Drafts the removal or the release of one object; its last step.
+/// Drafts the removal or release of one object, and returns its last step.
 fn remove<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
@@ -198,7 +198,7 @@ fn remove<'a>(
     check_trash_is_free(inventory, usable, &subject, object)?;
     let mut after = draft.readers_of(uid).to_vec();
     let detaches = check_not_needed(draft, usable, &subject, object, leaving)?;
-    check_not_open(&subject, object, "Kiln removes nothing that is in use")?;
+    check_not_open(&subject, object, "Kiln does not remove an object in use")?;
     if detaches {
         let detach = Step {
             action: Action::Detach,
@@ -220,7 +220,7 @@ fn remove<'a>(
     Ok(draft.add_doubted(step, doubt.as_ref()))
 }
 
-/// Why an object may be declared although no document of this reading names it.
+/// Returns why the removal of an object is in doubt, if it is.
 fn doubt(inventory: &Inventory<'_>, usable: &Usable<'_>, object: &OwnedObject<'_>, verb: Verb) -> Option<Doubt> {
     match withdrawal(inventory, object) {
         Withdrawal::Doubted(doubt) => Some(doubt),
@@ -231,7 +231,7 @@ fn doubt(inventory: &Inventory<'_>, usable: &Usable<'_>, object: &OwnedObject<'_
     }
 }
 
-/// Holds what no person can decide: the doubt ends within seconds, or with a problem of the manifests.
+/// Holds removals that no approval can settle: the doubt ends within seconds, or with a problem of the manifests.
 fn check_decidable(subject: &Subject<'_>, doubt: &Doubt) -> Result<(), Hold> {
     if doubt.may_be_approved() {
         return Ok(());
@@ -240,7 +240,7 @@ fn check_decidable(subject: &Subject<'_>, doubt: &Doubt) -> Result<(), Hold> {
     Err(subject.hold(reason, message, fix))
 }
 
-/// Holds what others need. `true`: its clones must be detached first.
+/// Holds an object that others depend on. `true`: its clones must be detached first.
 fn check_not_needed<'a>(
     draft: &Draft<'a>,
     usable: &Usable<'a>,
@@ -255,12 +255,12 @@ fn check_not_needed<'a>(
     for needing in leaving.needing(object) {
         let (other, step) = (needing.1, leaving.leaves_by(*needing).map(|step| &draft.steps[step]));
         let leaves = step.is_some_and(Step::is_removal);
-        // A released snapshot stays for itself where it does not live inside its volume.
+        // A released snapshot needs no volume, except on backends where it lives inside its volume.
         let released = other.tags.retained || (step.is_some() && !leaves);
         if other.tags.volume == Some(uid) && !leaves && (inside || !released) {
             snapshots.push(other.native.as_str());
         }
-        // In the trash a clone needs it still.
+        // A clone in the trash still depends on it.
         let destroyed = step.is_some_and(|step| matches!(step.action, Action::Destroy));
         if other.parent == Some(uid) && !destroyed {
             clones.push(other.native.as_str());

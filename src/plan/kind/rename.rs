@@ -1,4 +1,4 @@
-//! Objects that come back from the trash, or get the name that their document has now.
+//! Restores from the trash, and renames.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::plan::types::HeldReason;
 use super::checks::check_not_open;
 use super::guards::check_guards;
 
-/// Brings an object back from the trash with these tags, after the steps `after`.
+/// Drafts the restore of an object from the trash with these tags, after the steps `after`.
 pub(super) fn undelete<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
@@ -41,8 +41,8 @@ pub(super) fn undelete<'a>(
     }))
 }
 
-/// Gives an object its new name after the steps `before`, and adds its own steps to them. What has the new name `instead`
-/// gives way first; then an object in the trash comes back, under its old name.
+/// Drafts the rename of an object after the steps `before`, and adds its own steps to them. The object `instead`, which has the new
+/// name, is moved away first; then an object in the trash is restored, under its old name.
 pub(super) fn rename<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
@@ -91,7 +91,7 @@ pub(super) fn rename<'a>(
     Ok(())
 }
 
-/// Moves a volume that was never written to into the trash: `old`, from which its document was renamed, takes its place.
+/// Drafts moving an unwritten volume to the trash: `old`, from which its document was renamed, takes its place.
 fn give_way<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
@@ -101,14 +101,14 @@ fn give_way<'a>(
     old: &Name,
 ) -> Result<usize, Hold> {
     let subject = Subject { uid: Some(object.uid()), action: Verb::Remove, ..*subject };
-    let gives_way = format!("it was never written to and gives way to {old}");
+    let gives_way = format!("it was never written to and is to be replaced by {old}");
     let reading = inventory.reading();
     if reading.broken || reading.unconfirmed {
         let (why, fix) = match reading.broken {
-            true => ("a manifest has a problem", "correct the manifests: `kiln check`"),
+            true => ("a manifest is invalid", "correct the manifests: `kiln check`"),
             false => ("the manifests were read only once", "wait: the daemon reads again within seconds"),
         };
-        let message = format!("{gives_way}, but {why}, so nothing is removed yet");
+        let message = format!("{gives_way}, but {why}: nothing is removed yet");
         return Err(subject.hold(HeldReason::SourceBroken, message, fix));
     }
     if object.tags.protected || inventory.settled(object).protected {
@@ -120,7 +120,7 @@ fn give_way<'a>(
         return Err(subject.hold(HeldReason::Protected, message, fix));
     }
     check_guards(inventory, usable, &subject, object)?;
-    check_not_open(&subject, object, &format!("it does not give way to {old} meanwhile"))?;
+    check_not_open(&subject, object, &format!("it cannot be replaced by {old}"))?;
     Ok(draft.add(Step {
         backend: usable.name.clone(),
         identity: object.identity.clone(),
@@ -135,9 +135,9 @@ fn give_way<'a>(
     }))
 }
 
-/// Completes renames of our objects that were interrupted, whether a document declares the object or not.
+/// Completes interrupted renames of our objects, whether a document declares the object or not.
 ///
-/// An object that the ledger knows by another name was renamed on the backend by somebody else: that is held where it is located.
+/// An object that the ledger has under another name was renamed outside of Kiln: that is held where it is located.
 pub(in crate::plan) fn complete_renames<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
     for usable in inventory.usable_backends() {
         let unfinished = usable.observed.objects.iter().filter(|o| o.unfinished && o.place == Place::Live);
@@ -178,7 +178,7 @@ fn complete_rename<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, object:
     draft.completing.insert(object.uid(), step);
 }
 
-/// Drops every step that moves an object away for another that is held: that object stays.
+/// Drops every step that moves an object away for one that is held: that object stays.
 pub(in crate::plan) fn keep_what_gives_way_in_vain(draft: &mut Draft<'_>) {
     let held = draft.giving_way.iter().filter(|(_, rename)| draft.dropped.contains(rename));
     let in_vain: Vec<usize> = held.map(|(given_way, _)| *given_way).collect();

@@ -1,4 +1,4 @@
-//! Plans every declared volume and snapshot once, after what it is made from.
+//! Plans every declared volume and snapshot once, after its source.
 
 use std::collections::HashSet;
 
@@ -14,11 +14,11 @@ use crate::plan::types::HeldReason;
 use super::create::ContentSource;
 use super::{adopt, create, rename, retag, snapshot, volume};
 
-/// Volumes that may wait for one another to be planned. Sources are planned before what is made from them, so that only a circle
-/// gets deep, and one that is longer need not be followed to its end.
+/// The depth at which volumes that need each other count as a circle. Sources are planned before what is copied from them, so that
+/// only a circle gets this deep.
 const DEEPEST: usize = 50;
 
-/// Plans all declared volumes, each after the one that it would be made from.
+/// Plans all declared volumes, each after its source.
 pub(in crate::plan) fn volumes<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
     let specs = inventory.specs();
     let origin = |name: &Name| match specs.volumes.get(name)?.source.as_ref()? {
@@ -47,7 +47,7 @@ pub(in crate::plan) fn snapshots<'a>(inventory: &Inventory<'a>, draft: &mut Draf
     }
 }
 
-/// Plans an object that another is to be made from, or brought back to; declared or not.
+/// Plans the source of another object, declared or not, and returns its availability.
 pub(super) fn resolve_source<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
@@ -65,7 +65,7 @@ pub(super) fn resolve_source<'a>(
     }
 }
 
-/// Plans a declared volume, once; what others may count on.
+/// Plans a declared volume once, and returns its availability.
 fn resolve_volume<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, name: &'a Name) -> Availability {
     if let Some(availability) = draft.availability(Kind::Volume, name) {
         return availability.clone();
@@ -83,7 +83,7 @@ fn resolve_volume<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, name: &'
     availability
 }
 
-/// Plans a declared snapshot, once; what others may count on.
+/// Plans a declared snapshot once, and returns its availability.
 fn resolve_snapshot<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, name: &'a Name) -> Availability {
     if let Some(availability) = draft.availability(Kind::Snapshot, name) {
         return availability.clone();
@@ -172,7 +172,7 @@ fn plan_snapshot<'a>(
             let after = after_volume_in_trash(inventory, draft, &subject, &object)?;
             (object, vec![rename::undelete(inventory, draft, usable, &subject, &object, tags, after)?])
         }
-        // No snapshot gives way to another: each holds data.
+        // No snapshot makes room for another: each holds data.
         Located::OldName { object, instead: _ } => {
             let subject = Subject { uid: Some(object.uid()), action: Verb::Move, ..subject };
             let mut steps = match object.place {
@@ -188,15 +188,15 @@ fn plan_snapshot<'a>(
     snapshot::update(inventory, draft, &subject, spec, &object, before, volume)
 }
 
-/// The steps after which a snapshot can come back from the trash: its volume comes back first, since on some backends the snapshot
-/// is inside of it. A snapshot of a volume that is gone for good waits for none.
+/// Returns the steps after which a snapshot can be restored from the trash: its volume comes first, since some backends keep the
+/// snapshot inside of it. A snapshot of a purged volume waits for none.
 fn after_volume_in_trash<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
     subject: &Subject<'a>,
     snapshot: &OwnedObject<'a>,
 ) -> Result<Vec<usize>, Hold> {
-    // The volume that it is of, whatever the document says; one that is not declared stays where it is.
+    // The volume that it was taken of, whatever the document says; an undeclared one stays in the trash.
     let of = snapshot.tags.volume.and_then(|uid| inventory.by_uid.get(&uid));
     let in_trash = of.filter(|volume| volume.place == Place::Trash).map(|volume| volume.identity);
     let specs = inventory.specs();
@@ -213,7 +213,7 @@ fn after_volume_in_trash<'a>(
     }
 }
 
-/// An object that no document declares, and that is ours and exists.
+/// Returns the availability of an object of ours that no document declares.
 fn undeclared<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, kind: Kind, name: &'a Name) -> Availability {
     match inventory.find(kind, name, Place::Live).as_slice() {
         [] => Availability::Missing,
@@ -226,7 +226,7 @@ fn undeclared<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, kind: Kind, 
             Availability::Here { backend: object.backend.clone(), object: object.reference(), after: Vec::new() }
         }
         _ => {
-            // None of them leaves while it is in doubt which was meant.
+            // None of them is removed while it is unclear which was meant.
             draft.claim(kind, name);
             Availability::Unclear
         }

@@ -1,4 +1,4 @@
-//! Restores: a volume's content brought back to a snapshot's.
+//! Restores of a volume's content from a snapshot.
 
 use serde_json::json;
 
@@ -15,8 +15,8 @@ use super::checks::check_not_open;
 use super::resolve::resolve_source;
 use super::volume::{PlannedVolume, planned};
 
-/// Plans restores, when all snapshots are drafted: a snapshot that is to be made is made of what the volume holds before it is
-/// brought back.
+/// Plans restores, after all snapshots are drafted: a new snapshot is taken of the volume's content before the
+/// restore.
 pub(in crate::plan) fn restores<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
     for (name, object) in std::mem::take(&mut draft.to_restore) {
         let restored = restore(inventory, draft, name, &object);
@@ -54,7 +54,7 @@ fn restore<'a>(
         return Err(subject.hold(HeldReason::SizeBelowSource, message, fix));
     }
     check_not_open(&subject, object, "a restore would change the data under its client")?;
-    // The new content is made beside the old one, which gives its room back only afterwards.
+    // The restored content is written beside the old, which is freed only afterwards.
     let thick = tags.provisioning == Some(Provisioning::Thick);
     let taken = match thick && copies(usable) {
         true => volume.size.bytes(),
@@ -64,7 +64,7 @@ fn restore<'a>(
         let room = Room { provisioned: 0, taken, objects: 1 };
         take_room(draft, usable, &subject, volume.size, room)?;
     }
-    // After the volume's own steps, and after every snapshot and clone that is to be taken of what it holds now.
+    // After the volume's own steps, and after every snapshot and clone that is taken of its content of now.
     after.extend(made);
     after.extend(draft.readers_of(volume.uid));
     let step = draft.add(Step {
@@ -89,7 +89,7 @@ fn restore<'a>(
     Ok(())
 }
 
-/// The snapshot that a volume is to be brought back to, and the steps after which it exists.
+/// Returns the snapshot to restore, and the steps after which it exists.
 fn snapshot_to_restore<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
@@ -116,7 +116,7 @@ fn snapshot_to_restore<'a>(
     };
     let of_it = match inventory.by_uid.get(&object.uid) {
         Some(seen) => seen.tags.volume == Some(volume),
-        // It is made by this plan.
+        // This plan creates the snapshot.
         None => inventory.specs().snapshots.get(name).is_some_and(|snapshot| snapshot.volume == *subject.name),
     };
     if !of_it || Some(&backend) != subject.backend {

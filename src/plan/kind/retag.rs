@@ -1,4 +1,4 @@
-//! Tags of an object that exists, brought to what its document says.
+//! Changes of an existing object's tags to those that its document asks for.
 
 use crate::model::{Action, Expect, Place, Reason, Risk, Size, Step, Tags};
 
@@ -9,7 +9,7 @@ use crate::plan::inventory::{Inventory, OwnedObject};
 use crate::plan::tags::{DesiredTags, are_desired, desired_tags, tag_changes};
 use crate::plan::types::HeldReason;
 
-/// The tags that a document asks for on an object that has `now`. Protection that may not be lifted stays, and is held.
+/// Returns the tags that a document asks for on an object tagged `now`. Protection that must not be lifted stays, with a hold.
 pub(super) fn declared_tags<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
@@ -18,7 +18,7 @@ pub(super) fn declared_tags<'a>(
     object: &OwnedObject<'a>,
     now: &Tags,
 ) -> Tags {
-    // A tag that somebody took away is put back: only a written `false` lifts protection.
+    // A protection tag removed outside of Kiln is restored: only a written `false` lifts protection.
     let protected = now.protected || inventory.settled(object).protected;
     let now = Tags { protected, ..now.clone() };
     let mut tags = Tags { retained: false, ..desired_tags(wanted, &now) };
@@ -44,7 +44,7 @@ pub(super) fn declared_tags<'a>(
     tags
 }
 
-/// Brings the tags of a live object to what its document says, after the steps `after`, and adds its own step to them.
+/// Drafts the change of a live object's tags after the steps `after`, and adds its own step to them.
 pub(super) fn retag<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,

@@ -1,4 +1,4 @@
-//! Declared snapshots: new ones, and those that exist.
+//! Declared snapshots, new and existing.
 
 use serde_json::{Value, json};
 
@@ -18,13 +18,13 @@ use crate::plan::types::HeldReason;
 use super::checks::{check_not_torn, new_identity};
 use super::retag;
 
-/// What a document says about the tags of its snapshot.
+/// Returns the tag fields of a snapshot's document.
 pub(super) fn desired_by(spec: &SnapshotSpec) -> DesiredTags<'_> {
     DesiredTags { meta: &spec.meta, protected: spec.protected, on_remove: spec.on_remove }
 }
 
-/// Brings a snapshot that exists, or comes back by the steps `before`, to what its document says. `volume`: the one that the
-/// document names.
+/// Plans the changes of a snapshot that exists, or that the steps `before` restore. `volume`: the volume named in its
+/// document.
 pub(super) fn update<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
@@ -36,7 +36,7 @@ pub(super) fn update<'a>(
 ) -> Result<Availability, Hold> {
     let native = draft.native_after(&before, object);
     let mut after = before;
-    // Also of a snapshot whose volume is gone for good: without this, its protection could never be lifted.
+    // Also for a snapshot whose volume was purged: otherwise its protection could never be lifted.
     retag::retag(inventory, draft, subject, &desired_by(spec), object, &mut after);
     if let Availability::Here { object: volume, .. } = volume
         && object.tags.volume != Some(volume.uid)
@@ -48,7 +48,7 @@ pub(super) fn update<'a>(
     Ok(Availability::Here { backend: object.backend.clone(), object: reference, after })
 }
 
-/// A new snapshot of a volume.
+/// Drafts a new snapshot of a volume.
 pub(super) fn take<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,

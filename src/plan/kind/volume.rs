@@ -1,4 +1,4 @@
-//! Declared volumes that exist, or come back: fields, size, tags.
+//! Declared volumes that exist or are restored: fields, size, tags.
 
 use serde_json::json;
 
@@ -17,12 +17,12 @@ use crate::plan::types::HeldReason;
 use super::checks::check_not_open;
 use super::retag;
 
-/// What a document says about the tags of its volume.
+/// Returns the tag fields of a volume's document.
 pub(super) fn desired_by(spec: &VolumeSpec) -> DesiredTags<'_> {
     DesiredTags { meta: &spec.meta, protected: spec.protected, on_remove: spec.on_remove }
 }
 
-/// Brings a volume that exists, or comes back by the steps `before`, to what its document says.
+/// Plans the changes of a volume that exists, or that the steps `before` restore.
 pub(super) fn update<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
@@ -39,7 +39,7 @@ pub(super) fn update<'a>(
     if let Some(object_name) = spec.object.as_deref().filter(|n| *n != native.as_str() && !tags_now.adopted) {
         let message = format!("`object: {object_name}` cannot change: the native name is {native}");
         let fix = match native.is_reserved() {
-            true => "leave `object` out".to_owned(),
+            true => "remove `object`".to_owned(),
             false => format!("write `object: {native}`, or remove the field"),
         };
         draft.hold(subject.hold(HeldReason::Immutable, message, fix));
@@ -71,7 +71,7 @@ pub(super) fn update<'a>(
     Ok(Availability::Here { backend: spec.backend.clone(), object, after })
 }
 
-/// Holds a volume with fields that its backend does not have.
+/// Holds a volume with fields that its backend does not support.
 pub(super) fn check_fields(usable: &Usable<'_>, subject: &Subject<'_>, spec: &VolumeSpec) -> Result<(), Hold> {
     let missing = [
         (spec.qos.is_some() && !usable.capabilities.qos, "limit rates (`qos`)"),
@@ -86,8 +86,8 @@ pub(super) fn check_fields(usable: &Usable<'_>, subject: &Subject<'_>, spec: &Vo
     }
 }
 
-/// Growths that would put zeroes where data was. They come after everything that reads or changes the volume, so that nothing waits
-/// for the approval they need.
+/// Plans growths of volumes whose smaller size was accepted; they would add zeroes where data was. They come after all other steps of
+/// the volume, so that none waits for their approval.
 pub(in crate::plan) fn growths_back<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
     for (name, object) in std::mem::take(&mut draft.to_grow_back) {
         let grown = grow_back(inventory, draft, name, &object);
@@ -95,7 +95,7 @@ pub(in crate::plan) fn growths_back<'a>(inventory: &Inventory<'a>, draft: &mut D
     }
 }
 
-/// A declared volume that exists, as the steps drafted so far leave it.
+/// A declared volume that exists, as the draft leaves it.
 pub(super) struct PlannedVolume<'a> {
     pub spec: &'a VolumeSpec,
     pub subject: Subject<'a>,
@@ -104,7 +104,7 @@ pub(super) struct PlannedVolume<'a> {
     pub after: Vec<usize>,
 }
 
-/// A declared volume that exists by the draft.
+/// Returns a declared volume, if it exists in the draft.
 pub(super) fn planned<'a>(inventory: &Inventory<'a>, draft: &Draft<'a>, name: &'a Name) -> Option<PlannedVolume<'a>> {
     let spec = inventory.specs().volumes.get(name)?;
     let Some(Availability::Here { object, after, .. }) = draft.availability(Kind::Volume, name).cloned() else {
@@ -136,8 +136,8 @@ fn grow_back<'a>(
     Ok(())
 }
 
-/// Grows a volume after the steps `after` if its document declares a larger one, and adds the step to them; the size that it will
-/// have.
+/// Drafts the growth of a volume after the steps `after` if its document declares a larger size, and adds its own step to them;
+/// returns the size after them.
 pub(super) fn grow<'a>(
     draft: &mut Draft<'a>,
     usable: &Usable<'a>,
@@ -154,13 +154,13 @@ pub(super) fn grow<'a>(
         let fix = format!("write `size: {}`, or create a smaller volume and copy the data", writable(object.size));
         return Err(subject.hold(HeldReason::ShrinkRefused, message, fix));
     }
-    // What was made elsewhere and adopted may have a size between two multiples: that is no reason to grow it.
+    // An adopted object may have a size between two multiples of the granularity: it need not grow.
     if declared <= object.size {
         return Ok(object.size);
     }
     let idle = !usable.capabilities.grow_while_open;
     if idle {
-        check_not_open(subject, object, "the backend cannot grow it meanwhile")?;
+        check_not_open(subject, object, "the backend cannot grow an open volume")?;
     }
     let more = Size(to.bytes() - object.size.bytes());
     let thick = object.tags.provisioning == Some(Provisioning::Thick);

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::*;
-use crate::model::{Action, NativeName, Owner, Provisioning, Reason, Seconds, Size, Stack};
+use crate::model::{Action, NativeName, Observed, Owner, Provisioning, Reason, Seconds, Size, Stack};
 use crate::plan::{HeldReason, Plan, Unobserved};
 use crate::report::fixtures::{capabilities, name, reading};
 
