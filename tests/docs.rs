@@ -263,7 +263,7 @@ fn framed(block: &str, frame: &str) -> String {
 #[test]
 fn every_example_of_a_manifest_is_good() {
     let text = read("docs/manifests.md");
-    let (_, rest) = text.split_once("\n## The frame of the examples\n").expect("the page has a frame");
+    let (_, rest) = text.split_once("\n## Documents that every example assumes\n").expect("the page has a frame");
     let frame = code(rest, "yaml").remove(0);
     let blocks = code(&text, "yaml");
     assert_eq!(blocks.len(), text.matches("```").count() / 2, "a block is not one of manifests");
