@@ -1,15 +1,15 @@
-//! What manifests may say to the drivers that Kiln knows. No function here calls a driver.
+//! The settings tables of the drivers. No function here calls a driver.
 
 use super::registry::{DRIVERS, find};
 use crate::model::table::{FieldForm, FieldTable, Settings};
 use crate::model::{DriverConfig, DriverTable, Kind, Percent};
 
-/// The drivers for documents of a kind.
+/// Returns the tables of the drivers for documents of a kind.
 pub fn tables(kind: Kind) -> impl Iterator<Item = &'static DriverTable> {
     DRIVERS.iter().map(|(table, _)| table).filter(move |table| table.kind == kind)
 }
 
-/// A Backend's settings under a driver, by the driver's table; of a driver that Kiln does not know nothing is kept.
+/// Returns the configuration of a Backend for a driver. The settings of an unknown driver are not stored.
 pub fn config(driver: &str, settings: Settings) -> DriverConfig {
     match find(driver) {
         Some((table, open)) => table.config(settings, open.is_some()),
@@ -22,12 +22,12 @@ pub fn needs_stack(driver: &str) -> bool {
     find(driver).is_none_or(|(table, _)| table.needs_stack)
 }
 
-/// How many bytes may be provisioned by capacity where the Backend does not say it; `None`: without limit.
+/// Returns the default of `overcommit` for a driver. `None`: no limit.
 pub fn overcommit(driver: &str) -> Option<Percent> {
     find(driver).map_or(Some(Percent(100)), |(table, _)| table.overcommit)
 }
 
-/// The paths that are used where nothing is written, in documents of a kind: to write one in full is not to reach further.
+/// Returns the default paths of the drivers for a kind. The path policy allows them, because a document without the field uses them too.
 pub fn default_paths(kind: Kind) -> impl Iterator<Item = &'static str> {
     fn of(table: &FieldTable, out: &mut Vec<&'static str>) {
         for field in table.all() {

@@ -1,4 +1,4 @@
-//! The section `tgt` of a Target. The driver is not built yet; its settings are checked, as those of `rbd`.
+//! The section `tgt` of a Target. The driver is not implemented yet. Its settings are checked, like those of `rbd`.
 
 use std::net::SocketAddr;
 
@@ -17,22 +17,22 @@ pub(super) const TABLE: DriverTable = DriverTable {
 
 const SETTINGS: FieldTable = FieldTable::of(
     "Tgt",
-    "The target framework's daemon.",
+    "The daemon of the Linux target framework.",
     &[
         FieldRule::default(
             FieldForm::List { of: &FieldForm::Text(Text::of(is_portal)), min: 1, max: 64 },
             "127.0.0.1:3260",
         )
-        .named("portals", "ADDRESS:PORT on which clients are served."),
-        // tgtd's own limit on control ports.
+        .named("portals", "ADDRESS:PORT on which the daemon serves clients."),
+        // The limit of tgtd on control ports.
         FieldRule::default(FieldForm::Whole { min: 0, max: 32_767 }, "0")
             .named("control", "The daemon's control number."),
         FieldRule::default(FieldForm::Path, "/run/tgtd").named("socket", "The daemon's control socket."),
         FieldRule::required(
-            "write `iqnPrefix: iqn.2026-01.org.example`: year, month and a domain of yours",
+            "write `iqnPrefix: iqn.2026-01.org.example`: year, month and your reversed domain",
             FieldForm::Text(Text::of(is_iqn)),
         )
-        .named("iqnPrefix", "iqn, year and month, and a domain of yours: iqn.2026-01.org.example."),
+        .named("iqnPrefix", "`iqn`, year and month, and your reversed domain: iqn.2026-01.org.example."),
     ],
 );
 
@@ -41,7 +41,7 @@ fn is_portal(text: &str) -> FieldCheck {
     Complaint::unless(fits, "has {}, which is not ADDRESS:PORT", "for example \"127.0.0.1:3260\"")
 }
 
-/// `iqn.YYYY-MM.` and a reversed domain (RFC 3720, 3.2.6.3.1), with what follows it if there is more.
+/// Checks for `iqn.YYYY-MM.` and a reversed domain (RFC 3720, 3.2.6.3.1), with an optional suffix.
 fn is_iqn(text: &str) -> FieldCheck {
     let parts = text.strip_prefix("iqn.").and_then(|rest| rest.split_once('.'));
     let fits = parts.is_some_and(|(date, rest)| {

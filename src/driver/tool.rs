@@ -1,9 +1,8 @@
 //! Runs external tools. No other file does.
 //!
-//! A tool is run by its absolute path with an argument vector, never through a shell; with an empty environment but for `LC_ALL=C`,
-//! nothing on its standard input, bounded output, limits on memory, processor time and file size, in a process group of its own
-//! which is killed at its time limit or when its caller stops waiting. It dies with the thread that waits for it, and so with this
-//! process.
+//! A tool is run by its absolute path with an argument vector, never through a shell. Its environment contains only `LC_ALL=C`, its standard
+//! input is empty, and its output, memory, processor time and file size are limited. It runs in its own process group, which is killed at
+//! the time limit or when the caller stops waiting. It is killed when the thread that waits for it ends, and so with this process.
 
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -18,24 +17,25 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::model::{DriverError, Effect, ErrorKind};
+use crate::text::is_unsafe;
 
-/// The directories of tools. `PATH` is not used: it belongs to the caller, and kiln may run as root.
+/// The directories of tools. `PATH` is not used, because the caller controls it and Kiln may run as root.
 const PLACES: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
-/// Of standard output and of standard error each. What `qemu-img info` says of an image with a few hundred snapshots is 100 kB.
+/// Limit for standard output and standard error each. `qemu-img info` writes 100 kB for an image with a few hundred snapshots.
 const OUTPUT_LIMIT: usize = 1 << 20;
-/// How often the caller is asked whether to continue while a tool is silent: often enough for a progress line.
+/// How often `go_on` is called while a tool writes nothing: often enough for a progress line.
 const ASK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// The limits of a tool.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ToolLimits {
-    /// By the clock; `None` for work that takes as long as there is data, and is ended by its caller.
+    /// Wall-clock time; `None` for work that takes as long as there is data, and that the caller can end.
     pub(super) time: Option<Duration>,
     /// Seconds of processor time.
     pub(super) cpu: Option<u64>,
     /// Bytes of address space.
     pub(super) memory: u64,
-    /// Bytes that a file it writes may have; `u64::MAX` for any.
+    /// Maximum size of a file that it writes, in bytes; `u64::MAX` for no limit.
     pub(super) file: u64,
 }
 
@@ -48,18 +48,18 @@ pub(super) struct ToolOutput {
 }
 
 impl ToolOutput {
-    /// The last line of its standard error, without control characters.
+    /// Returns the last line of its standard error, without unsafe characters.
     pub(super) fn complaint(&self) -> String {
         let text = String::from_utf8_lossy(&self.err);
         let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it gave no reason");
-        line.chars().filter(|c| !c.is_control()).take(300).collect()
+        line.chars().filter(|c| !is_unsafe(*c)).take(300).collect()
     }
 }
 
-/// Runs a tool until it ends. `go_on` is asked about ten times a second, and ends it by an error.
+/// Runs a tool until it ends. `go_on` is called about ten times a second, and ends the tool by an error.
 ///
 /// # Errors
-/// `Unsupported` if it is not installed, `TimedOut`, `Permanent` if it talks without end; and whatever `go_on` says.
+/// `Unsupported` if it is not installed, `TimedOut`, `Permanent` if its output exceeds the limit; and the errors of `go_on`.
 pub(super) fn run(
     name: &str,
     arguments: &[String],
@@ -127,10 +127,10 @@ pub(super) fn run(
     Ok(ToolOutput { status, out: out_said, err: err_said })
 }
 
-/// The path of a tool.
+/// Returns the path of a tool.
 ///
 /// # Errors
-/// `Unsupported`, naming it.
+/// `Unsupported` if it is not installed.
 fn find(name: &str) -> Result<PathBuf, DriverError> {
     let paths = PLACES.map(|place| PathBuf::from(place).join(name));
     paths.into_iter().find(|path| path.is_file()).ok_or_else(|| {
@@ -139,15 +139,14 @@ fn find(name: &str) -> Result<PathBuf, DriverError> {
     })
 }
 
-/// Runs `work` while no tool is between fork and exec: until exec, a child has all our files open.
+/// Runs `work` while no tool is between fork and exec, because a child has all files of this process open until exec.
 pub(super) fn while_none_starts<T>(work: impl FnOnce() -> T) -> T {
     static STARTING: Mutex<()> = Mutex::new(());
     let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
     work()
 }
 
-/// `prlimit` and `setpriv`, both of util-linux, set the limits and then become the tool: there is one process, which never runs
-/// without them.
+/// `prlimit` and `setpriv` of util-linux set the limits and then execute the tool, so there is one process, which never runs without limits.
 #[expect(clippy::disallowed_methods, reason = "the only function that starts tools")]
 fn start(name: &str, arguments: &[String], limits: ToolLimits) -> Result<Child, DriverError> {
     let fsize = if limits.file == u64::MAX { "unlimited".to_owned() } else { limits.file.to_string() };
@@ -169,7 +168,7 @@ struct RunningTool(Child);
 
 impl Drop for RunningTool {
     fn drop(&mut self) {
-        // Once it has been waited for, its id may belong to another process.
+        // After it was waited for, its id may belong to another process.
         if let Ok(None) = self.0.try_wait() {
             if let Some(group) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
                 let _ = kill_process_group(group, Signal::KILL);

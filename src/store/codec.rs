@@ -1,11 +1,11 @@
 //! Encodes values as rows, with checksums that prove that the rows are complete.
 //!
-//! A value is JSON: records gain fields more often than any other part of Kiln, and JSON lets old values be read without a
-//! schema of their time. It is cut into rows of at most [`CHUNK`] bytes, each of which carries a checksum over its key and its
-//! content, the format version, and how many rows the value has:
+//! A value is JSON: records gain fields more often than any other part of Kiln, and old JSON can be read without an old schema. A value is
+//! split into rows of at most [`CHUNK`] bytes. Each row has a checksum over its key and its content, the format version, and the number of
+//! rows of the value:
 //!
 //! ```text
-//! key:   kind (1 byte) · name, uid or number · 0 · index of the row (2 bytes, big end first)
+//! key:   kind (1 byte) · name, uid or number · 0 · index of the row (2 bytes, big-endian)
 //! row:   checksum (16 bytes) · format (2) · rows of this value (2) · JSON
 //! ```
 //!
@@ -17,13 +17,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{IntentId, JournalEntry, Name, Uid};
 
-/// The newest that this program writes, and reads. A number of its own is given to every change of [`StoreMeta`], of the
-/// layout of rows, or of a record that an earlier program would misread; `tests/fixtures/store` keeps rows of each.
+/// The newest format that this program writes and reads. Every change of [`StoreMeta`], of the layout of rows, or of a record that an earlier
+/// program would misread gets a new number; `tests/fixtures/store` has rows of each format.
 pub(super) const FORMAT: u16 = 3;
 
-/// The format in which a value is written: the first that had its kind, so that earlier programs can read the store after a downgrade.
-/// Suspensions came with 2: earlier programs, which would not respect them, refuse a store that has one. Their ids came with 3: earlier
-/// programs take the key of such a row for damage.
+/// The format in which a value is written: the first one with its kind, so that earlier programs can read the store after a downgrade.
+/// Suspensions were added in 2: earlier programs would not respect them, and refuse a store that has one. Their ids were added in 3: earlier
+/// programs read the key of such a row as damage.
 fn format_of(value_key: &[u8]) -> u16 {
     match value_key.first() {
         Some(&kind::SUSPENSION) if value_key.contains(&b'@') => 3,
@@ -32,20 +32,19 @@ fn format_of(value_key: &[u8]) -> u16 {
     }
 }
 
-/// The most JSON in one row. sled puts what is over 128 KiB (a quarter of a segment) into files of its own, which it never makes
-/// durable, and that is asked of a whole leaf of its tree, which has up to 17 rows: those of 48 KiB each made such files.
-/// Leaves of 4 KiB rows stay below 70 KiB.
+/// Maximum bytes of JSON in one row. sled stores tree leaves of more than 128 KiB (a quarter of a segment) in separate files, which it never
+/// syncs. A leaf has up to 17 rows; rows of 48 KiB exceeded the limit, while leaves of 4 KiB rows stay below 70 KiB.
 pub(super) const CHUNK: usize = 4 * 1024;
 
 const SUM: usize = 16;
 const HEADER: usize = SUM + 4;
 
-/// The checksum of a row, or several of them XORed.
+/// The checksum of a row, or the XOR of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Digest([u8; SUM]);
 
 impl Digest {
-    /// Adds a row that was not in, or takes out one that was.
+    /// Adds a row, or removes one that was added.
     pub(super) fn toggle(&mut self, row: &[u8]) {
         for (mine, its) in self.0.iter_mut().zip(row) {
             *mine ^= its;
@@ -57,12 +56,12 @@ impl Digest {
     }
 }
 
-/// What a row says about the whole store. Written with every batch, and never part of its own digest.
+/// The row about the whole store. Written with every batch, and not part of its own digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoreMeta {
     /// Counts batches: see `mark`.
     pub(super) seq: u64,
-    /// How many rows there are, this one left out.
+    /// Number of rows, without this one.
     pub(super) rows: u64,
     /// The XOR of their checksums, in hexadecimal.
     pub(super) digest: String,
@@ -71,9 +70,9 @@ pub(super) struct StoreMeta {
 /// Why a row or a value cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RowError {
-    /// A newer program wrote it: it is whole.
+    /// A newer program wrote it. It is intact.
     Newer(u16),
-    /// It is not what was written. The sentence says how.
+    /// It is damaged. The sentence says how.
     Damaged(String),
 }
 
@@ -102,7 +101,7 @@ pub(super) fn object_key(uid: Uid) -> Vec<u8> {
     join(kind::OBJECT, uid.as_str().as_bytes())
 }
 
-/// See [`crate::model::Suspension::key`].
+/// The key of a suspension: [`crate::model::Suspension::key`].
 pub(super) fn suspension_key(text: &str) -> Vec<u8> {
     join(kind::SUSPENSION, text.as_bytes())
 }
@@ -119,12 +118,12 @@ pub(super) fn meta_key() -> Vec<u8> {
     vec![kind::META]
 }
 
-/// The number in the key of an intent or of a journal line.
+/// Returns the number in the key of an intent or a journal entry.
 pub(super) fn number_of(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(key.get(1..)?.try_into().ok()?))
 }
 
-/// The key of the `index`-th row of a value.
+/// Returns the key of the `index`-th row of a value.
 pub(super) fn row_key(value_key: &[u8], index: usize) -> Vec<u8> {
     let mut key = value_key.to_vec();
     key.push(0);
@@ -132,7 +131,7 @@ pub(super) fn row_key(value_key: &[u8], index: usize) -> Vec<u8> {
     key
 }
 
-/// The key of the value and the index that make up the key of a row.
+/// Splits the key of a row into the key of the value and the index.
 pub(super) fn split_row_key(row_key: &[u8]) -> Option<(&[u8], usize)> {
     let (rest, index) = row_key.split_last_chunk::<2>()?;
     let (zero, value_key) = rest.split_last()?;
@@ -147,7 +146,7 @@ fn checksum(row_key: &[u8], body: &[u8]) -> [u8; SUM] {
     sum
 }
 
-/// The JSON of a value.
+/// Encodes a value as JSON.
 pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
     let json = serde_json::to_vec(value).map_err(|e| format!("a value cannot be written as JSON: {e}"))?;
     if json.len() > CHUNK * usize::from(u16::MAX) {
@@ -156,14 +155,14 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
     Ok(json)
 }
 
-/// The rows of a value, in order.
+/// Splits a value into rows.
 pub(super) fn rows(value_key: &[u8], json: &[u8]) -> Vec<Vec<u8>> {
     rows_of_format(value_key, json, format_of(value_key))
 }
 
 pub(super) fn rows_of_format(value_key: &[u8], json: &[u8], format: u16) -> Vec<Vec<u8>> {
     let count = json.len().div_ceil(CHUNK).max(1) as u16;
-    // An empty value would have no chunk; JSON never is empty.
+    // JSON is never empty, so there is at least one row.
     json.chunks(CHUNK)
         .enumerate()
         .map(|(index, chunk)| {
@@ -178,7 +177,7 @@ pub(super) fn rows_of_format(value_key: &[u8], json: &[u8], format: u16) -> Vec<
         .collect()
 }
 
-/// How many rows the value of this row has, and the part of its JSON that the row holds.
+/// Returns the number of rows of the value, and the part of its JSON in this row.
 pub(super) fn open_row<'a>(row_key: &[u8], row: &'a [u8]) -> Result<(usize, &'a [u8]), RowError> {
     let damaged = |how: &str| RowError::Damaged(format!("a row of {} bytes {how}", row.len()));
     let (header, json) = row.split_at_checked(HEADER).ok_or_else(|| damaged("is too short"))?;
@@ -193,8 +192,7 @@ pub(super) fn open_row<'a>(row_key: &[u8], row: &'a [u8]) -> Result<(usize, &'a 
     }
 }
 
-/// Reads lines of the journal. A line that another version wrote and this one cannot read is left out, with a warning: the other lines
-/// say what they say without it.
+/// Decodes entries of the journal. Skips entries that another version wrote and this one cannot read, with a warning.
 pub(super) fn journal_entries<'j>(lines: impl Iterator<Item = &'j [u8]>) -> Vec<JournalEntry> {
     let mut unreadable = 0;
     let entries = lines.filter_map(|json| {
@@ -212,7 +210,7 @@ pub(super) fn journal_entries<'j>(lines: impl Iterator<Item = &'j [u8]>) -> Vec<
     entries
 }
 
-/// Reads the JSON of a value, as [`FORMAT`] or as any earlier format: none has changed what an earlier one had.
+/// Decodes the JSON of a value of [`FORMAT`] or any earlier format: no format has changed the fields of an earlier one.
 pub(super) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, RowError> {
     serde_json::from_slice(json)
         .map_err(|e| RowError::Damaged(format!("the content of a row does not match its key: {e}")))

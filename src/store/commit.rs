@@ -1,7 +1,7 @@
 //! The group commit: one thread writes all batches.
 //!
-//! A commit costs the same for one batch as for a hundred, so the thread gathers the batches that wait, writes and synchronises them
-//! as one, and only then answers their callers. While it does, the next ones gather. No batch waits for others to come.
+//! A commit costs the same for one batch as for a hundred. The thread therefore collects the waiting batches, writes and syncs them together,
+//! and then answers their callers. Meanwhile, the next batches queue up. No batch waits for later ones.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,19 +17,19 @@ use super::error::{StoreError, sentence};
 use super::load::JournalRange;
 use super::mark::MarkFile;
 
-/// A group is closed at this many changes, or after [`GATHER`]: measured, larger groups gain little and delay the first batch.
+/// Maximum number of changes in a group, which is also closed after [`GATHER`]. Measurements show that larger groups gain little and delay
+/// the first batch.
 const GROUP: usize = 256;
 const GATHER: Duration = Duration::from_millis(2);
 
-/// The journal is cut when it exceeds its limit by this many lines, and by this many at once: each line costs one removal, and not
-/// every commit should pay for one.
+/// The journal is truncated when it exceeds its limit by this many entries, so that not every commit pays for a removal.
 const PRUNE: u64 = 1_000;
 
 /// A change of the database.
 pub(super) enum RowChange {
     /// Write this JSON under this key.
     Put(Vec<u8>, Vec<u8>),
-    /// Remove what is under this key.
+    /// Remove the value under this key.
     Remove(Vec<u8>),
     /// Add this JSON to the journal.
     Journal(Vec<u8>),
@@ -41,17 +41,17 @@ pub(super) struct QueuedBatch {
     pub(super) done: SyncSender<Result<(), StoreError>>,
 }
 
-/// What readers share with the thread that writes.
+/// State that readers share with the writing thread.
 pub(super) struct Shared {
     pub(super) dir: PathBuf,
     pub(super) db: Db,
-    /// Held for writing while a group is applied, so that a reader sees all of a batch or none of it.
+    /// Locked for writing while a group is applied, so that a reader sees a complete batch or none of it.
     pub(super) gate: RwLock<()>,
     pub(super) lines: Mutex<JournalRange>,
 }
 
 impl Shared {
-    /// The message about a write that failed with `why`. sled reports a full disk in words that vary and are not written for users.
+    /// Returns the message about a failed write. The text of sled about a full disk varies and is not meant for users.
     fn why_not(&self, why: String) -> String {
         match make_sure_of_room(&self.dir) {
             Err(StoreError::Io { message, .. }) => message,
@@ -60,20 +60,20 @@ impl Shared {
     }
 }
 
-/// The state of the thread that writes.
+/// The state of the writing thread.
 pub(super) struct Committer {
     pub(super) shared: Arc<Shared>,
     pub(super) seq: u64,
     pub(super) rows: u64,
     pub(super) digest: Digest,
     pub(super) mark: MarkFile,
-    /// Why nothing more is written. After a failed write the content of the disk is unknown (a second `fsync` reports success for
-    /// pages that the first one lost), so no further write is tried.
+    /// The error of a failed write. Nothing is written after it, because the content of the disk is unknown: a second `fsync` reports success
+    /// for pages that the first one lost.
     pub(super) failed: Option<String>,
 }
 
 impl Committer {
-    /// Writes what is queued until the last sender is dropped.
+    /// Writes the queued batches until the last sender is dropped.
     pub(super) fn run(mut self, jobs: &Receiver<QueuedBatch>) {
         while let Ok(first) = jobs.recv() {
             let began = Instant::now();
@@ -96,12 +96,12 @@ impl Committer {
                         Err(StoreError::Io { path, message: message.clone() })
                     }
                 };
-                // A caller that has given up does not receive it.
+                // The caller may have stopped waiting.
                 let _ = done.send(answer);
             }
         }
         if self.failed.is_none() {
-            // The batches are durable. Only the mark may be behind, which is allowed.
+            // The batches are durable. The mark may lag behind.
             let _ = self.mark.sync();
         }
     }
@@ -187,7 +187,7 @@ impl Committer {
     }
 }
 
-/// The row that describes all others.
+/// Returns the row about the whole store.
 pub(super) fn meta_rows(meta: &StoreMeta) -> Result<Vec<Write>, String> {
     let json = codec::encode(meta)?;
     let key = codec::meta_key();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::error::StoreError;
 use crate::model::{BackendRecord, IntentId, JournalEntry, Name, ObjectRecord, OpenIntent, Records, Suspension, Uid};
 
-/// The number of journal lines that are kept: years of manual applies, a day of the busiest daemon, some 40 MB.
+/// The number of journal entries that are kept: years of manual applies, or a day of the busiest daemon; about 40 MB.
 pub const JOURNAL_LINES: u64 = 100_000;
 
 /// One atomic and durable change.
@@ -21,12 +21,12 @@ pub struct Batch {
     pub open: Vec<OpenIntent>,
     /// Intents to close.
     pub close: Vec<IntentId>,
-    /// JournalRange to add to the journal.
+    /// Entries to add to the journal.
     pub journal: Vec<JournalEntry>,
 }
 
 impl Batch {
-    /// Appends `other` to this change. Where both change the same record, `other` counts.
+    /// Appends `other` to this change. If both change the same record, `other` wins.
     pub fn append(&mut self, other: Batch) {
         let Batch { backends, objects, suspensions, open, close, journal } = other;
         self.backends.extend(backends);
@@ -40,19 +40,19 @@ impl Batch {
 
 /// A store. Calls block (a commit until it is on disk) and may come from any thread.
 pub trait Store: Send + Sync {
-    /// All records.
+    /// Returns all records.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn records(&self) -> Result<Arc<Records>, StoreError>;
 
-    /// The intents that were opened and not closed: the steps that were running when a process died.
+    /// Returns the open intents: the steps that were running when a process died.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn intents(&self) -> Result<Vec<OpenIntent>, StoreError>;
 
-    /// A number that no intent has had since the store was opened, larger than the number of every open intent.
+    /// Returns a new intent number, larger than the number of every open intent.
     fn next_intent(&self) -> IntentId;
 
     /// Makes a change durable: when it returns, a power cut does not undo it. Concurrent calls are written as one.
@@ -69,12 +69,12 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
-    /// Whether a commit waits for a disk and must not be called from an async thread.
+    /// Whether a commit blocks, and must not be called from an async thread.
     fn waits_for_disk(&self) -> bool {
         true
     }
 
-    /// The last `limit` lines of the journal, oldest first.
+    /// Returns the last `limit` entries of the journal, oldest first.
     ///
     /// # Errors
     /// See [`StoreError`].

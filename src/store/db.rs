@@ -1,9 +1,8 @@
-//! The only file that uses sled. It contains the faults of sled.
+//! The only file that uses sled. It isolates the defects of sled.
 //!
-//! sled 0.34 panics on damaged files, in our threads and in its own; sometimes a call then never returns, or its destructor
-//! does not. So every call runs under `catch_unwind`, those that open and close run on threads of their own with a deadline,
-//! and a database that was found to be damaged is orphaned and not dropped. Its `flush` ends before the disk has the data:
-//! [`Db::sync`] adds the `fdatasync`.
+//! sled 0.34 panics on damaged files, in the calling thread and in its own threads; a call or its destructor may then never return. Every call
+//! therefore runs under `catch_unwind`, calls that open and close run on separate threads with a deadline, and a damaged database is leaked
+//! instead of dropped. Its `flush` returns before the data is on disk: [`Db::sync`] adds the `fdatasync`.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -17,18 +16,18 @@ use std::time::Duration;
 
 use super::lock;
 
-/// The default is 1 GiB. With 8 MiB, 100,000 records are scanned and written as fast as with 64, and take 60 MB less.
+/// Cache size in bytes. The default is 1 GiB. With 8 MiB, 100,000 records are scanned and written as fast as with 64 MiB, and take 60 MB less.
 const CACHE: u64 = 8 * 1024 * 1024;
 
-/// Opening 100,000 records takes 0.04 s: what takes a thousand times that has hung.
+/// Deadline of a call. Opening 100,000 records takes 0.04 s; a call that takes a thousand times as long hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What sled made of a call.
+/// Why a call of sled failed.
 #[derive(Debug, Clone)]
 pub(super) enum DbError {
-    /// The files are not what sled wrote.
+    /// The files are damaged.
     Damaged(String),
-    /// The file system refused.
+    /// An error of the file system.
     Io(String, Option<i32>),
 }
 
@@ -43,7 +42,7 @@ pub(super) struct Db {
 pub(super) type Write = (Vec<u8>, Option<Vec<u8>>);
 
 impl Db {
-    /// Opens what is in `dir`; makes it if there is nothing.
+    /// Opens the database in `dir`, or creates it.
     pub(super) fn open(dir: &Path) -> Result<Db, DbError> {
         if !lock::wait_until_free(&dir.join("db"), PATIENCE) {
             return Err(DbError::Io("another program has its files locked".to_owned(), None));
@@ -57,12 +56,12 @@ impl Db {
         })
     }
 
-    /// The row under this key.
+    /// Returns the row under this key.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, DbError> {
         guarded("reading it", || Ok(self.sled.get(key).map_err(from_sled)?.map(|row| row.to_vec())))
     }
 
-    /// Calls `each` with every row whose key begins with `prefix`, in the order of keys, until it fails.
+    /// Calls `each` with every row whose key starts with `prefix`, in the order of keys, until it fails.
     pub(super) fn scan<E: From<DbError>>(
         &self,
         prefix: &[u8],
@@ -80,7 +79,7 @@ impl Db {
         ended?
     }
 
-    /// Writes all of these or, after a crash, none. On disk after the next [`sync`](Self::sync).
+    /// Writes these rows atomically. They are on disk after the next [`sync`](Self::sync).
     pub(super) fn write(&self, rows: Vec<Write>) -> Result<(), DbError> {
         let mut batch = sled::Batch::default();
         for (key, row) in rows {
@@ -92,7 +91,7 @@ impl Db {
         guarded("writing it", || self.sled.apply_batch(batch).map_err(from_sled))
     }
 
-    /// Returns when what was written survives a power cut.
+    /// Makes all writes durable.
     pub(super) fn sync(&self) -> Result<(), DbError> {
         guarded("writing it", || {
             self.sled.flush().map_err(from_sled)?;
@@ -100,7 +99,7 @@ impl Db {
         })
     }
 
-    /// Closes it. One that is only dropped is orphaned, as must be with a damaged database, whose destructor may never end.
+    /// Closes the database. A database that is only dropped is leaked, as a damaged one must be, whose destructor may never return.
     pub(super) fn close(self) -> Result<(), DbError> {
         let Db { sled, file: _ } = self;
         let sled = ManuallyDrop::into_inner(sled);
@@ -112,7 +111,7 @@ impl Db {
     }
 }
 
-/// What was written to a file survives a power cut.
+/// Makes the content of a file durable.
 fn sync_data(file: &File) -> io::Result<()> {
     #[cfg(test)]
     if !super::tests::power::syncing(file) {
@@ -121,10 +120,10 @@ fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
-/// What an answer of the file system says of the database: that it is not what was written, or only that it could not be read.
+/// Decides whether an error of the file system means damage, or only that the database could not be read.
 pub(super) fn from_io(error: &io::Error) -> DbError {
     use rustix::io::Errno;
-    // What sled meets only when a file is not what it was: something else of the same name, or an offset out of thin air.
+    // Errors that sled gets only for damaged files: another kind of file under the name, or an invalid offset.
     const NOT_OURS: [Errno; 7] =
         [Errno::NOENT, Errno::NOTDIR, Errno::ISDIR, Errno::LOOP, Errno::EXIST, Errno::INVAL, Errno::FBIG];
     match Errno::from_io_error(error) {
@@ -141,18 +140,18 @@ fn from_sled(error: sled::Error) -> DbError {
 }
 
 thread_local! {
-    /// Whether a panic on this thread is sled's and caught.
+    /// Whether panics on this thread come from sled and are caught.
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Keeps the messages of sled's panics from the terminal: to a user whose disk is failing they would appear to be a bug of Kiln,
-/// and what matters of them is in the note. Panics of all other threads go to the hook that was there.
+/// Suppresses the messages of sled's panics on the terminal. With a failing disk they would appear to be a bug of Kiln; the note has the relevant
+/// part. Panics of all other threads go to the previous hook.
 fn hush() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            // The names that sled 0.34.7 gives to its own threads.
+            // The names of the threads of sled 0.34.7.
             let thread = std::thread::current();
             let is_sleds = thread.name().is_some_and(|name| name.starts_with("sled-io-") || name == "log flusher");
             if !is_sleds && !QUIET.try_with(Cell::get).unwrap_or(false) {
@@ -162,11 +161,11 @@ fn hush() {
     });
 }
 
-/// Makes one call of sled's, and a panic of it an error.
+/// Calls sled, and converts a panic into an error.
 fn guarded<T>(doing: &str, call: impl FnOnce() -> Result<T, DbError>) -> Result<T, DbError> {
     hush();
     let before = QUIET.replace(true);
-    // Whatever a panic leaves half done is inside of sled's database, and nothing is asked of that again.
+    // A panic may leave sled's database inconsistent; it is not used again.
     let ended = panic::catch_unwind(AssertUnwindSafe(call));
     QUIET.set(before);
     ended.unwrap_or_else(|panic| {
@@ -180,14 +179,14 @@ fn guarded<T>(doing: &str, call: impl FnOnce() -> Result<T, DbError>) -> Result<
     })
 }
 
-/// Makes a call that may never return. After [`PATIENCE`] its thread is left to itself.
+/// Makes a call that may never return. Its thread is abandoned after [`PATIENCE`].
 fn on_own_thread<T: Send + 'static>(
     doing: &'static str,
     call: impl FnOnce() -> Result<T, DbError> + Send + 'static,
 ) -> Result<T, DbError> {
     let (send, receive) = sync_channel(1);
     let thread = std::thread::Builder::new().name("kiln-store".to_owned()).spawn(move || {
-        // The caller may have given up.
+        // The caller may have stopped waiting.
         let _ = send.send(guarded(doing, call));
     });
     if let Err(e) = thread {

@@ -36,26 +36,27 @@ impl From<RowError> for LoadError {
     }
 }
 
-/// The numbers of the journal's lines: from the first, to before the next.
+/// The numbers of the journal entries, from the first to the next one, which is excluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct JournalRange {
     pub(super) first: u64,
     pub(super) next: u64,
 }
 
-/// All that a database holds.
+/// The content of a database.
 pub(super) struct LoadedStore {
     pub(super) records: Records,
     pub(super) intents: Vec<OpenIntent>,
     pub(super) lines: JournalRange,
-    /// The JSON of the journal's last lines, as many as were asked for.
+    /// The JSON of the last journal entries, as many as requested.
     pub(super) journal: VecDeque<Vec<u8>>,
     pub(super) seq: u64,
     pub(super) rows: u64,
     pub(super) digest: Digest,
 }
 
-/// Reads and checks everything. `at_least`: the number of a batch that the database must have. `journal`: how many of its last lines.
+/// Reads and checks everything. `at_least`: the number of a batch that the database must contain. `journal`: the number of last entries to
+/// return.
 pub(super) fn load(db: &Db, at_least: u64, journal: usize) -> Result<LoadedStore, LoadError> {
     let mut loaded = LoadedStore {
         records: Records::default(),
@@ -119,7 +120,7 @@ pub(super) fn load(db: &Db, at_least: u64, journal: usize) -> Result<LoadedStore
     Ok(loaded)
 }
 
-/// The backends, objects and suspensions only.
+/// Reads only the backends, objects and suspensions.
 pub(super) fn records(db: &Db) -> Result<Records, LoadError> {
     let mut rows = Rows::default();
     for kind in [kind::BACKEND, kind::OBJECT, kind::SUSPENSION] {
@@ -128,7 +129,7 @@ pub(super) fn records(db: &Db) -> Result<Records, LoadError> {
     Ok(rows.into_records())
 }
 
-/// The open intents only, by number.
+/// Reads only the open intents, by number.
 pub(super) fn intents(db: &Db) -> Result<Vec<OpenIntent>, LoadError> {
     let mut intents = Vec::new();
     values(
@@ -143,7 +144,7 @@ pub(super) fn intents(db: &Db) -> Result<Vec<OpenIntent>, LoadError> {
     Ok(intents)
 }
 
-/// The JSON of one value.
+/// Reads the JSON of one value.
 pub(super) fn value(db: &Db, key: &[u8]) -> Result<Option<Vec<u8>>, LoadError> {
     let mut whole = Vec::new();
     let mut index = 0;
@@ -164,12 +165,12 @@ pub(super) fn value(db: &Db, key: &[u8]) -> Result<Option<Vec<u8>>, LoadError> {
     }
 }
 
-/// Records as they are read, in the order of their keys. A map that grows by one after the other in order has its nodes half full,
-/// and there are many: it is given them by the thousand.
+/// Collects records that are read in the order of their keys. A map that grows one by one in order has half-full nodes, so records are
+/// inserted by the thousand.
 #[derive(Default)]
 struct Rows {
     records: Records,
-    /// Not in `records` yet.
+    /// Records that are not in `records` yet.
     more: Vec<(Uid, ObjectRecord)>,
 }
 
@@ -182,7 +183,7 @@ impl Rows {
             }
             kind::OBJECT => {
                 self.more.push((text.parse().map_err(|_| impossible(key))?, codec::decode(json)?));
-                // Each time the whole map is made anew.
+                // This rebuilds the whole map.
                 if self.more.len() > 1000 + self.records.objects.len() / 4 {
                     self.append();
                 }
@@ -213,14 +214,14 @@ fn impossible(key: &[u8]) -> LoadError {
     LoadError::Damaged(format!("it has a row that kiln does not write, {:?}", String::from_utf8_lossy(key)))
 }
 
-/// Calls `each_row` with every row, and `each` with every value put together from them.
+/// Calls `each_row` with every row, and `each` with every value.
 fn values(
     db: &Db,
     prefix: &[u8],
     mut each_row: impl FnMut(&[u8], &[u8]),
     mut each: impl FnMut(&[u8], &[u8]) -> Result<(), LoadError>,
 ) -> Result<(), LoadError> {
-    // The value whose rows are being gathered: its key, how many rows it has, how many were there, what they hold.
+    // The current value: its key, its number of rows, the number read so far, and their content.
     let mut open: Option<(Vec<u8>, usize, usize, Vec<u8>)> = None;
     db.scan(prefix, |row_key, row| {
         each_row(row_key, row);

@@ -39,7 +39,7 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-/// Device and inode of what is at a path; `None` if nothing is.
+/// Returns device and inode of the entry at a path; `None` if there is none.
 pub(super) fn identity_at(path: &Path) -> io::Result<Option<(u64, u64)>> {
     match std::fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(identity(&metadata))),
@@ -142,6 +142,6 @@ fn holder(dir: &Path, file: &File) -> StoreError {
 }
 
 fn lives(pid: Pid) -> bool {
-    // Every other error comes from a process that exists.
+    // Any other error means that the process exists.
     test_kill_process(pid) != Err(rustix::io::Errno::SRCH)
 }

@@ -1,12 +1,12 @@
 //! The mark: one line beside the database with the number of the last batch that the database must contain.
 //!
-//! sled, when the end of its log is damaged, can come up as it was some batches ago: whole, and old. Nothing inside of it can
-//! tell. So after each batch is on disk its number is written to the file `mark`, outside of sled. A database with a smaller
-//! number has lost what was acknowledged. The mark itself is not made durable with each batch (that would double the cost of
-//! one): a power cut may leave an older one, which then asks for less, and never one that asks for too much.
+//! If the end of its log is damaged, sled may open an older, consistent state, which nothing inside the database reveals. After each batch is
+//! on disk, its number is therefore written to the file `mark`, outside of sled. A database with a smaller number has lost acknowledged
+//! batches. The mark is not synced with each batch, which would double the cost: after a power cut it may be older and require less, but
+//! never too much.
 //!
-//! It is also where a program that knows nothing of this store's innards learns their format. For that, every format keeps the
-//! first line as it is: `kiln-store format=N … crc=` and the CRC-32 of what comes before ` crc=`, as eight hexadecimal digits.
+//! The mark also tells other versions of the program the format of the store. Every format therefore keeps the first line:
+//! `kiln-store format=N … crc=` and the CRC-32 of the text before ` crc=`, as eight hexadecimal digits.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -16,7 +16,7 @@ use std::path::Path;
 use super::codec::FORMAT;
 use super::lock::NO_WAIT;
 
-/// What it says of the format: what it says itself is as in the first, and which rows are newer, they say themselves.
+/// The format in the mark. The mark itself has not changed since the first format, and each row has its own format number.
 const WRITTEN: u16 = 1;
 
 /// The file's name.
@@ -27,18 +27,18 @@ pub(super) const FILE: &str = "mark";
 pub(super) enum StoreMark {
     /// The file does not exist.
     Missing,
-    /// It is not a mark: damaged, or cut short by a power cut.
+    /// It is damaged, or truncated by a power cut.
     Unreadable,
     /// A format that this program reads.
     Current {
-        /// The number of a batch that was on disk.
+        /// The number of a batch that is on disk.
         seq: u64,
     },
     /// A newer program wrote it.
     Newer(u32),
 }
 
-/// The open file, being kept up to date.
+/// The open file of the mark.
 pub(super) struct MarkFile(File);
 
 fn line(seq: u64) -> String {
@@ -65,7 +65,7 @@ fn parse(bytes: &[u8]) -> Option<StoreMark> {
 pub(super) fn read(dir: &Path) -> io::Result<StoreMark> {
     let path = dir.join(FILE);
     match std::fs::metadata(&path) {
-        // Reading a FIFO would wait for ever.
+        // Reading a FIFO would block forever.
         Ok(metadata) if !metadata.is_file() => return Ok(StoreMark::Unreadable),
         _ => {}
     }
@@ -77,7 +77,7 @@ pub(super) fn read(dir: &Path) -> io::Result<StoreMark> {
 }
 
 impl MarkFile {
-    /// Opens it, and makes it say `seq`, durably.
+    /// Opens the mark and sets it to `seq`, durably.
     pub(super) fn open(dir: &Path, seq: u64) -> io::Result<MarkFile> {
         let options =
             OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(NO_WAIT).clone();
@@ -89,7 +89,7 @@ impl MarkFile {
         Ok(MarkFile(file))
     }
 
-    /// Makes it say `seq`, some time soon. Lines are of one length: this is one write within one sector.
+    /// Sets the mark to `seq`, not durably. All marks have the same length, so this is one write within one sector.
     pub(super) fn set(&self, seq: u64) -> io::Result<()> {
         self.0.write_all_at(line(seq).as_bytes(), 0)
     }
@@ -108,7 +108,7 @@ mod tests {
     fn a_mark_is_read_back_and_no_flipped_bit_is() {
         let good = line(1234);
         assert_eq!(parse(good.as_bytes()), Some(StoreMark::Current { seq: 1234 }));
-        // The line feed at the end means nothing.
+        // The line feed at the end is not required.
         for bit in 0..(good.len() - 1) * 8 {
             let mut bytes = good.clone().into_bytes();
             bytes[bit / 8] ^= 1 << (bit % 8);

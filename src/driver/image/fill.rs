@@ -1,4 +1,4 @@
-//! From an image into the data of a new volume.
+//! Copies an image into the data of a new volume.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -13,10 +13,9 @@ use crate::driver::local::lease::{Lease, Leased};
 use crate::driver::tool::ToolLimits;
 use crate::model::{DriverError, ErrorKind, ImageFormat, ImageRef, Size};
 
-/// Read at once while hashing: large enough that the calls cost nothing.
+/// Bytes per read while hashing: large enough that the cost of calls is negligible.
 const BUFFER: usize = 1 << 20;
-/// Address space of a conversion: 64 threads at most, each with a stack of 8 MiB and an arena of 64 MiB that is reserved and not
-/// used.
+/// Address space of a conversion: at most 64 threads, each with a stack of 8 MiB and a reserved arena of 64 MiB.
 pub(super) const CONVERTING_MEMORY: u64 = 8 << 30;
 
 /// An open image that was inspected and may be copied.
@@ -26,10 +25,10 @@ pub(in crate::driver) struct ImageSource<'a> {
     what: String,
 }
 
-/// Opens an image for a volume of `size` bytes, as it was `seen` when planned. Nothing is changed.
+/// Opens an image for a volume of `size` bytes. `seen`: its observation when the step was planned. Changes nothing.
 ///
 /// # Errors
-/// `NotFound`; `Busy` if somebody writes to it; `Conflict` if it is not what was planned with, too large, or may not be used.
+/// `NotFound`; `Busy` if a process writes to it; `Conflict` if it differs from the observation, is too large, or must not be used.
 pub(in crate::driver) fn open(image: &ImageRef, seen: Option<Size>, size: u64) -> Result<ImageSource<'_>, DriverError> {
     let what = format!("the {} image {}", image.format, image.path.display());
     let opened = inspect::open(image)
@@ -48,7 +47,7 @@ impl ImageSource<'_> {
     /// Fills a new, empty file with the disk of the image, followed by zeroes up to `size`.
     ///
     /// # Errors
-    /// `Conflict` if the checksum is not the one that is written, `Busy` if somebody changed the image meanwhile, `Full`, …
+    /// `Conflict` if the checksum differs from the declared one, `Busy` if a process changed the image meanwhile, `Full`, …
     pub(in crate::driver) fn fill(
         &self,
         into: &OwnedFd,
@@ -72,7 +71,7 @@ impl ImageSource<'_> {
         Err(DriverError::before(ErrorKind::Busy, message))
     }
 
-    /// The hash is of the copy, which no other process can reach, so the content that was checked is the content that is published.
+    /// The hash is computed from the copy, which no other process can access, so the checked content is the published content.
     fn copy(&self, into: &OwnedFd, size: u64, thick: bool, work: &CopyWork) -> Result<(), DriverError> {
         let length = self.opened.size;
         let rounds = if self.image.sha256.is_some() { 2 } else { 1 };
@@ -101,7 +100,7 @@ impl ImageSource<'_> {
             Leased::Unknown => None,
         };
         let disturbed = || lease.as_ref().is_some_and(Lease::broken);
-        // From here on a process that opens it for writing is noticed. Before, it was not written to.
+        // A process that opens it for writing from now on is detected; until now, none has written to it.
         self.unchanged()?;
         let length = fs::fstat(from).map(|stat| u64::try_from(stat.st_size).unwrap_or(0)).unwrap_or(0);
         let first = if self.image.sha256.is_some() { length } else { 0 };
@@ -114,10 +113,10 @@ impl ImageSource<'_> {
         content::allot(into, size, thick).map_err(|errno| self.failed("making room for", errno))?;
         let limits = ToolLimits { time: None, cpu: None, memory: CONVERTING_MEMORY, file: size };
         let names = [name_for_tools(from), name_for_tools(into)];
-        // The target is there, is all zeroes, and keeps its length: the tool writes data only.
+        // The target exists, contains zeroes, and keeps its length: the tool writes only data.
         let options = ["convert", "-n", "--target-is-zero", "-f", "qcow2", "-O", "raw"];
         let said = qemu_img(&options, &names, limits, &mut || {
-            // Blocks are counted in 512 bytes; of a thick target all are there from the beginning.
+            // Blocks have 512 bytes. A thick target has all of its blocks from the start.
             let blocks = fs::fstat(into).map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0) * 512);
             (work.progress)(first + if thick { 0 } else { blocks.min(size) }, total);
             if disturbed() { Err(busy()) } else { work.check() }
@@ -136,7 +135,7 @@ impl ImageSource<'_> {
         crate::driver::local::fail::before(format!("{doing} {}", self.what), errno)
     }
 
-    /// Compares the checksum of a file's first bytes with the one that is written, if one is.
+    /// Compares the checksum of the first bytes of a file with the declared one, if there is one.
     fn check(
         &self,
         file: &OwnedFd,
@@ -169,7 +168,7 @@ impl ImageSource<'_> {
     }
 }
 
-/// What to make of a conversion that failed. The target is of no use.
+/// Returns the error of a failed conversion. The target is useless then.
 pub(super) fn conversion_failed(what: &str, said: &crate::driver::tool::ToolOutput) -> DriverError {
     let complaint = said.complaint();
     let kind = if complaint.contains("No space left") { ErrorKind::Full } else { ErrorKind::Permanent };

@@ -1,14 +1,13 @@
-//! What the bytes of an image say about it, read by ourselves: no tool is let near a file that refers to others.
+//! Reads the header of an image without a tool, so that no tool opens a file that refers to others.
 
 use crate::model::ImageFormat;
 
-/// How much of the beginning is read: the longest qcow2 header that QEMU writes is far shorter, and an ISO 9660 volume begins at
-/// 32 KiB.
+/// Bytes that are read from the start. The longest qcow2 header that QEMU writes is far shorter, and an ISO 9660 volume starts at 32 KiB.
 pub(super) const HEAD: usize = 64 << 10;
-/// How much of the end is read: a sector.
+/// Bytes that are read from the end: a sector.
 pub(super) const TAIL: usize = 512;
 
-/// What tells a format by bytes at an offset from the beginning. From `block/*.c` of QEMU and the formats' descriptions.
+/// Formats, with bytes at an offset from the start. Sources: `block/*.c` of QEMU and the specifications of the formats.
 const MARKS: &[(&str, usize, &[u8])] = &[
     ("qcow2", 0, b"QFI\xfb"),
     ("qed", 0, b"QED\0"),
@@ -22,9 +21,9 @@ const MARKS: &[(&str, usize, &[u8])] = &[
     ("bochs", 0, b"Bochs Virtual HD Image"),
     ("cloop", 0, b"#!/bin/sh\n#V2.0 Format"),
 ];
-/// At the end: the footers of a fixed VHD and of a DMG.
+/// Footers at the end: of a fixed VHD and of a DMG.
 const FOOTERS: &[(&str, &[u8])] = &[("vhd", b"conectix"), ("dmg", b"koly")];
-/// What a disk begins with, as opposed to an image of one. In a qcow2 file these places are in its header.
+/// Bytes with which a raw disk starts. In a qcow2 file these offsets are within the header.
 const DISK_MARKS: &[(&str, usize, &[u8])] = &[("iso", 0x8001, b"CD001"), ("mbr", 510, &[0x55, 0xaa])];
 
 /// Names the first format, other than the declared one, that a file appears to have.
@@ -40,8 +39,7 @@ pub(super) fn other_format(format: ImageFormat, head: &[u8], tail: &[u8]) -> Opt
     begins.find(|name| *name != format.as_str()).or(footer).or(descriptor)
 }
 
-/// As QEMU recognises the text that describes a VMDK, which names the files that hold its data: after comments and blank lines,
-/// `version=`.
+/// Recognises a VMDK descriptor, a text that names the files with the data, like QEMU: `version=` after comments and blank lines.
 fn is_vmdk_descriptor(head: &[u8]) -> bool {
     if head.starts_with(b"# Disk DescriptorFile") {
         return true;
@@ -50,31 +48,30 @@ fn is_vmdk_descriptor(head: &[u8]) -> bool {
     lines.find(|line| !line.is_empty() && !line.starts_with(b"#")).is_some_and(|line| line.starts_with(b"version="))
 }
 
-/// What is needed of a qcow2 header.
+/// The parts of a qcow2 header that are needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Qcow2 {
-    /// Of the disk.
+    /// The size of the disk.
     pub(super) size: u64,
-    /// Where the table ends from which all others are found: a file that ends before is no image, though QEMU reads it as an empty
-    /// one.
+    /// End of the L1 table. A shorter file is no image, although QEMU reads it as an empty one.
     pub(super) table_end: u64,
-    /// Bytes.
+    /// The cluster size in bytes.
     pub(super) cluster: u64,
-    /// How many internal snapshots it has; at most [`MOST_SNAPSHOTS`].
+    /// Number of internal snapshots; at most [`MOST_SNAPSHOTS`].
     pub(super) snapshots: u32,
-    /// Where the list of them begins.
+    /// Start of the snapshot table.
     pub(super) snapshots_at: u64,
 }
 
-/// As QEMU allows.
+/// The limit of QEMU.
 const MOST_SNAPSHOTS: u32 = 65536;
 
 /// Reads the header of a qcow2 file.
 ///
 /// # Errors
-/// Why it is not used, in the rest of a sentence that begins with "it".
+/// Why the image is refused, as the end of a sentence that starts with "it".
 pub(super) fn qcow2(head: &[u8]) -> Result<Qcow2, String> {
-    // Offsets and bits: docs/interop/qcow2.txt of QEMU.
+    // Source of offsets and bits: docs/interop/qcow2.txt of QEMU.
     let u32_at = |at: usize| Some(u32::from_be_bytes(head.get(at..at + 4)?.try_into().ok()?));
     let u64_at = |at: usize| Some(u64::from_be_bytes(head.get(at..at + 8)?.try_into().ok()?));
     let short = || "it is shorter than a qcow2 header".to_owned();
@@ -108,7 +105,7 @@ pub(super) fn qcow2(head: &[u8]) -> Result<Qcow2, String> {
             return Err(why.to_owned());
         }
     }
-    // Compression other than zlib (bit 3) and extended L2 entries (bit 4) are only ways of writing the same.
+    // Other compression than zlib (bit 3) and extended L2 entries (bit 4) are allowed.
     if features & !0b1_1111 != 0 {
         return Err(format!("it needs features that are not known here ({features:#x})"));
     }
@@ -122,7 +119,7 @@ pub(super) fn qcow2(head: &[u8]) -> Result<Qcow2, String> {
             0x0537_BE77 => return Err("it is encrypted".to_owned()),
             _ => {}
         }
-        // Each is padded to eight bytes.
+        // Each extension is padded to eight bytes.
         let next = length.checked_next_multiple_of(8).and_then(|length| at.checked_add(8 + length));
         at = next.filter(|next| *next < head.len()).ok_or_else(endless)?;
     }

@@ -1,4 +1,4 @@
-//! Inspects an image before anything is made from it.
+//! Inspects an image before a volume is created from it.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
@@ -13,11 +13,10 @@ use crate::driver::local::lease::{self, Lease, Leased};
 use crate::driver::tool::{self, ToolLimits, ToolOutput};
 use crate::model::{DriverError, ErrorKind, ImageFormat, ImageObservation, ImageRef, Size};
 
-/// The limits of an inspection: reading all tables of a qcow2 image of 10 TiB takes some seconds.
+/// The limits of an inspection. Reading all tables of a qcow2 image of 10 TiB takes some seconds.
 const LOOKING: ToolLimits = ToolLimits { time: Some(Duration::from_secs(60)), cpu: Some(30), memory: 1 << 30, file: 0 };
 
-/// Inspects an image: whether it exists, has the declared format and refers to no other file, and how large its disk is.
-/// Blocks.
+/// Inspects an image: whether it exists, has the declared format and refers to no other file, and the size of its disk. Blocks.
 pub fn look(image: &ImageRef) -> ImageObservation {
     match open(image) {
         Ok(opened) => ImageObservation::Good { size: Size(opened.size), used: opened.used, device: opened.device },
@@ -29,16 +28,16 @@ pub fn look(image: &ImageRef) -> ImageObservation {
 /// An open image that was inspected.
 pub(super) struct OpenedImage {
     pub(super) file: OwnedFd,
-    /// Of the disk in it.
+    /// Size of the disk.
     pub(super) size: u64,
-    /// Bytes that a copy of the disk takes up at most.
+    /// Maximum number of bytes that a copy of the disk occupies.
     pub(super) used: u64,
-    /// Where a copy may share its blocks.
+    /// The device on which a copy can share its blocks.
     device: Option<u64>,
     stamp: Stamp,
 }
 
-/// What changes when a file is written to. The time of the last change of anything (`ctime`) cannot be set by its owner.
+/// Metadata that changes when a file is written to. The owner cannot set the change time (`ctime`).
 type Stamp = (i64, i64, u64, i64, u64);
 
 #[expect(clippy::useless_conversion, reason = "the types of these fields differ between architectures")]
@@ -48,8 +47,8 @@ fn stamp(stat: &fs::Stat) -> Stamp {
 }
 
 impl OpenedImage {
-    /// Whether it is still as it was before the inspection. Otherwise a user who may write to the image could put a reference to
-    /// another file into it afterwards.
+    /// Whether the image is unchanged since the inspection started. Otherwise a user with write permission could add a reference to another
+    /// file afterwards.
     pub(super) fn is_unchanged(&self) -> Result<bool, Errno> {
         Ok(stamp(&fs::fstat(&self.file)?) == self.stamp)
     }
@@ -58,10 +57,10 @@ impl OpenedImage {
 /// Opens and inspects an image.
 ///
 /// # Errors
-/// `NotFound`; `Denied`; `Conflict` if it is not what is written or refers to others; `Unsupported` without `qemu-img`. The message is
-/// the rest of a sentence about the image.
+/// `NotFound`; `Denied`; `Conflict` if it has another format or refers to other files; `Unsupported` without `qemu-img`. The message is the
+/// end of a sentence about the image.
 pub(super) fn open(image: &ImageRef) -> Result<OpenedImage, DriverError> {
-    // A FIFO is not waited for.
+    // Does not block on a FIFO.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = fs::open(&image.path, flags, Mode::empty()).map_err(|errno| {
         let kind = match errno {
@@ -102,7 +101,7 @@ pub(super) fn open(image: &ImageRef) -> Result<OpenedImage, DriverError> {
     Ok(OpenedImage { file, size, used, device, stamp: stamp(&stat) })
 }
 
-/// The image format that a file appears to have, and as which it would be read. `None` for a raw disk.
+/// Returns the image format of a file by its content. `None` for a raw disk.
 ///
 /// # Errors
 /// If it cannot be read.
@@ -112,12 +111,12 @@ pub(in crate::driver) fn format_of(file: &OwnedFd) -> Result<Option<&'static str
     Ok(head::other_format(ImageFormat::Raw, &head, &tail))
 }
 
-/// The beginning and the end of a file.
+/// Reads the start and the end of a file.
 fn ends_of(file: &OwnedFd, length: u64) -> Result<(Vec<u8>, Vec<u8>), Errno> {
     Ok((read_at(file, 0, HEAD)?, read_at(file, length.saturating_sub(TAIL as u64), TAIL)?))
 }
 
-/// A part of a file; shorter at its end.
+/// Reads a part of a file, which is shorter at the end of the file.
 fn read_at(file: &OwnedFd, at: u64, length: usize) -> Result<Vec<u8>, Errno> {
     let mut buffer = vec![0; length];
     let mut done = 0;
@@ -133,13 +132,12 @@ fn read_at(file: &OwnedFd, at: u64, length: usize) -> Result<Vec<u8>, Errno> {
     Ok(buffer)
 }
 
-/// The name under which a tool opens a file that this process has open. The file itself is reached by it, not a name that could
-/// have become another's.
+/// Returns the path by which a tool opens a file that this process has open. It leads to the file itself, even if the file was renamed.
 pub(super) fn name_for_tools(file: &OwnedFd) -> String {
     format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())
 }
 
-/// Of `qemu-img info --output=json`: what must not be there, and the size.
+/// Output of `qemu-img info --output=json`: the size, and the fields that must be absent.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Info {
@@ -163,8 +161,8 @@ struct Data {
     data_file: Option<String>,
 }
 
-/// What QEMU thinks of an image whose header is harmless: the same, and that all of it is there. (Where a file is cut short QEMU
-/// reads zeroes and says nothing; only its check does.) Returns how many clusters of the disk hold data.
+/// Checks with QEMU that an image with a safe header is safe and complete. (QEMU reads a truncated file as zeroes without an error; only its
+/// check detects it.) Returns the number of clusters with data.
 pub(super) fn second_opinion(file: &OwnedFd, length: u64, header: &Qcow2) -> Result<u64, DriverError> {
     let refuse = |why: String| DriverError::before(ErrorKind::Conflict, why);
     let said = qemu_img(&["info", "--output=json", "-f", "qcow2"], &[name_for_tools(file)], LOOKING, &mut || Ok(()))?;
@@ -172,28 +170,28 @@ pub(super) fn second_opinion(file: &OwnedFd, length: u64, header: &Qcow2) -> Res
         return Err(refuse(format!("qemu-img cannot read it ({}): {}", said.status, said.complaint())));
     }
     let info: Info = serde_json::from_slice(&said.out)
-        .map_err(|error| refuse(format!("what qemu-img says of it is not understood: {error}")))?;
+        .map_err(|error| refuse(format!("the output of qemu-img cannot be parsed: {error}")))?;
     let data_file = info.format_specific.and_then(|specific| specific.data).and_then(|data| data.data_file);
     let refers = info.backing_filename.or(info.full_backing_filename).or(data_file);
     if info.format != "qcow2" || refers.is_some() || info.encrypted || info.virtual_size != header.size {
-        return Err(refuse("qemu-img reads its header differently than is safe".to_owned()));
+        return Err(refuse("qemu-img reads its header differently, which is not safe".to_owned()));
     }
     let options = ["check", "--output=json", "-f", "qcow2"];
     let said = qemu_img(&options, &[name_for_tools(file)], LOOKING, &mut || Ok(()))?;
-    let damaged = || refuse("it is damaged or cut short; `qemu-img check` shows where".to_owned());
-    // 3: clusters that nothing refers to; they take room, and no data is missing. From qemu-img(1).
+    let damaged = || refuse("it is damaged or truncated; `qemu-img check` shows where".to_owned());
+    // Exit code 3: leaked clusters, which occupy space; no data is missing. Source: qemu-img(1).
     match said.status.code() {
         Some(0 | 3) => {}
         Some(2) => return Err(damaged()),
         _ => return Err(refuse(format!("qemu-img cannot check it ({}): {}", said.status, said.complaint()))),
     }
     let checked: CheckedImage = serde_json::from_slice(&said.out)
-        .map_err(|error| refuse(format!("what qemu-img says of it is not understood: {error}")))?;
-    // QEMU minds only when more than a cluster is missing at the end, because an image may end within one: behind its first table,
-    // if it has no data, and behind compressed data. Any other last cluster is there as a whole, or part of it is lost.
+        .map_err(|error| refuse(format!("the output of qemu-img cannot be parsed: {error}")))?;
+    // QEMU tolerates up to a cluster missing at the end, because an image without data may end after its first table, and any image after
+    // compressed data. Any other last cluster must be complete, or data is lost.
     let last = header.table_end.checked_next_multiple_of(header.cluster);
     let table_is_last = last.is_some_and(|end| end >= checked.image_end_offset);
-    // A list of internal snapshots is written last, and not padded either.
+    // The table of internal snapshots is written last, and is not padded either.
     let list_end = snapshots_end(file, header).map_err(|_| damaged())?;
     let list_is_last =
         list_end.checked_next_multiple_of(header.cluster).is_some_and(|end| end >= checked.image_end_offset);
@@ -206,10 +204,10 @@ pub(super) fn second_opinion(file: &OwnedFd, length: u64, header: &Qcow2) -> Res
     Ok(checked.allocated_clusters)
 }
 
-/// Where the list of internal snapshots ends; 0 without any. A volume is made of the image's current state, not of these: they only
-/// tell whether all of the file is there.
+/// Returns the end of the table of internal snapshots; 0 without any. Volumes are created from the current state of the image; the snapshots
+/// only show whether the file is complete.
 fn snapshots_end(file: &OwnedFd, header: &Qcow2) -> Result<u64, Errno> {
-    // The lengths in an entry, and its own without what follows: docs/interop/qcow2.txt of QEMU.
+    // Source of the lengths in an entry: docs/interop/qcow2.txt of QEMU.
     const ENTRY: u64 = 40;
     let mut end = if header.snapshots == 0 { 0 } else { header.snapshots_at };
     for _ in 0..header.snapshots {
@@ -224,7 +222,7 @@ fn snapshots_end(file: &OwnedFd, header: &Qcow2) -> Result<u64, Errno> {
     Ok(end)
 }
 
-/// Of `qemu-img check --output=json`.
+/// Output of `qemu-img check --output=json`.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct CheckedImage {
@@ -237,7 +235,7 @@ struct CheckedImage {
     orphans: u64,
 }
 
-/// Runs `qemu-img`, the formats among the options, operands apart.
+/// Runs `qemu-img`. The options include the formats.
 pub(super) fn qemu_img(
     options: &[&str],
     operands: &[String],

@@ -1,9 +1,9 @@
-//! Images: files of the host from which volumes are made, and to which they are written.
+//! Images: files on the host from which volumes are created, and to which they are exported.
 //!
-//! The author of an image may be hostile, and `qemu-img` trusts what it reads: a backing file or a data file in a header can name
-//! any file of the host. So the format is always the one that the manifest writes; a file is checked here, by its first bytes and
-//! by its qcow2 header ([`head`]), before a tool opens it; and the tool runs under limits. A file is opened once, and everything
-//! (inspection, checksum, copy) uses that open file: what was checked is what is read, whatever happens to the name meanwhile.
+//! The author of an image may be hostile, and `qemu-img` trusts its header, which can name any file of the host as a backing file or a data
+//! file. Therefore the format is always the declared one; the first bytes and the qcow2 header of a file are checked ([`head`]) before a
+//! tool opens it; and the tool runs under limits. A file is opened once, and inspection, checksum and copy use the open file, so renaming
+//! or replacing the file has no effect on them.
 
 mod export;
 mod fill;

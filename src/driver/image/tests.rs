@@ -210,7 +210,7 @@ fn qemu_is_asked_too_whether_an_image_refers_to_other_files() {
     bench.qemu(&["create", "--object", &secret, "-f", "qcow2", "-o", options], &["encrypted", "8M"]);
     for name in ["backed", "split", "larger", "encrypted"] {
         let answer = asked(name);
-        assert!(answer.as_ref().is_err_and(|why| why.contains("differently than is safe")), "{name}: {answer:?}");
+        assert!(answer.as_ref().is_err_and(|why| why.contains("differently, which is not safe")), "{name}: {answer:?}");
     }
 }
 
@@ -276,7 +276,7 @@ fn internal_snapshots_are_no_damage_and_a_volume_gets_the_current_state() {
     assert_ne!(bytes.len() % (64 << 10), 0, "nothing is shown by this image");
     for missing in [1, 40, 70_000] {
         fs::write(&path, &bytes[..bytes.len() - missing]).unwrap();
-        refused(&qcow2(&path), "cut short");
+        refused(&qcow2(&path), "truncated");
     }
 }
 

@@ -6,21 +6,21 @@ use rustix::fs::{self, AtFlags, StatxFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-/// One file, told from every other that has had its name.
+/// Identifies a file among all files that have had its name.
 ///
-/// Inode numbers are used again, often at once; a time of birth is not, and no program can set it. Device numbers change with a
-/// reboot and say nothing.
+/// Inode numbers are reused, often at once; birth times are not, and no program can set them. Device numbers may change with a reboot, so
+/// they are not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FileId {
     inode: u64,
-    /// Seconds since 1970 and nanoseconds; none where the file system does not know it.
+    /// Birth time, in seconds since 1970 and nanoseconds; `None` if the file system does not store it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     born: Option<(i64, u32)>,
 }
 
 impl FileId {
-    /// Of an entry of a directory; links are not followed.
+    /// Returns the identity of a directory entry, without following links.
     pub(super) fn of(dir: BorrowedFd<'_>, name: &str) -> Result<Self, Errno> {
         Ok(Self::from_call(&fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::INO | StatxFlags::BTIME)?))
     }
@@ -31,17 +31,17 @@ impl FileId {
         Self { inode: stat.stx_ino, born }
     }
 
-    /// Of an open file.
+    /// Returns the identity of an open file.
     pub(super) fn of_open(file: BorrowedFd<'_>) -> Result<Self, Errno> {
         Ok(Self::from_call(&fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::BTIME)?))
     }
 
-    /// Whether the file is known to have been born after this time, in seconds since 1970 and nanoseconds.
+    /// Whether the birth time is known and after this time, in seconds since 1970 and nanoseconds.
     pub(super) fn is_born_after(self, time: (i64, u32)) -> bool {
         self.born.is_some_and(|born| born > time)
     }
 
-    /// Whether both are the same file, as far as the file system tells.
+    /// Whether both are the same file, as far as the file system reports it.
     pub(super) fn is(self, other: Self) -> bool {
         let born_differs = matches!((self.born, other.born), (Some(one), Some(another)) if one != another);
         self.inode == other.inode && !born_differs

@@ -1,23 +1,23 @@
-//! The `local` driver: a directory with a directory per object. Nothing but a file system is needed.
+//! The `local` driver: a directory with one directory per object. It needs only a file system.
 //!
 //! ```text
 //! POOL/kiln.OWNER.NAME.UID/kiln.OWNER.NAME.UID.img      the data: its length is the size
-//! POOL/kiln.OWNER.NAME.UID/tags.json                    only if there is more to say than the name does
-//! POOL/kiln-tmp.OWNER.NAME.UID/                         being made, or being removed
-//! POOL/.trash/kiln.OWNER.NAME.UID/                      can be brought back
+//! POOL/kiln.OWNER.NAME.UID/tags.json                    the tags, unless they are the default
+//! POOL/kiln-tmp.OWNER.NAME.UID/                         being created or removed
+//! POOL/.trash/kiln.OWNER.NAME.UID/                      in the trash
 //! POOL/.kiln-pool/id                                    the pool's identity
 //! POOL/.kiln-pool/OWNER.lock                            the writer lock
 //! POOL/.kiln-pool/OWNER.ledger, OWNER.ledger.old        the ledger, and the one before
-//! POOL/.kiln-pool/suspended/OWNER.ID.suspended         what a person suspended; OWNER.ID.resumed once it was ended
-//! POOL/.kiln-pool/reserve                               room for a ledger when there is none left
-//! POOL/.kiln-pool/adopted/FILE.json                     mark of an adopted file: which file, and its tags
+//! POOL/.kiln-pool/suspended/OWNER.ID.suspended         a suspension; OWNER.ID.resumed after it was ended
+//! POOL/.kiln-pool/reserve                               space for a ledger on a full file system
+//! POOL/.kiln-pool/adopted/FILE.json                     identity and tags of an adopted file
 //! ```
 //!
-//! An object is made whole under its temporary name, made durable, and published by one rename; it leaves by one rename too. A
-//! restore exchanges two directories. So a crash leaves an object where it was or where it was going, and never half of one
-//! under a name that means something. What must happen in two steps (a rename, and the data file's name inside) has an order
-//! in which the state between is recognised: see [`object`] and [`steps`]. An interrupted rename is observed as such
-//! ([`Object::unfinished`](crate::model::Object)), and the planner plans its completion.
+//! An object is created completely under its temporary name, synced, and published by one rename; it is removed by one rename too. A restore
+//! exchanges two directories. A crash therefore leaves an object either in its old or its new place, and never an incomplete one under its
+//! final name. Changes in two steps (a rename, and then that of the data file) have an order in which the intermediate state is recognised:
+//! see [`object`] and [`steps`]. An interrupted rename is observed as such ([`Object::unfinished`](crate::model::Object)), and the planner
+//! completes it.
 
 mod ability;
 mod claims;

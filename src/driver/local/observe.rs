@@ -1,4 +1,4 @@
-//! An observation of the pool.
+//! Observes the pool.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
@@ -16,9 +16,9 @@ use crate::model::{
     Place, Scope, Size, Tags, Written,
 };
 
-/// An object is a directory, a data file and, often, a file of tags.
+/// Inodes per object: a directory, a data file and, often, a file of tags.
 const INODES: u64 = 3;
-/// How often a listing that met a stranger's renames is taken anew before it is called incomplete.
+/// How often a listing is repeated because other programs renamed entries, before it is reported as incomplete.
 const LISTINGS: usize = 5;
 
 /// Observes the pool. See [`crate::driver::Driver::observe`].
@@ -41,7 +41,7 @@ pub(super) fn observe(path: &Path, create: bool, scope: &Scope) -> Result<Observ
         gaps.push(why);
         None
     });
-    // The cost of reading ledgers grows with the pool, so an observation of a few objects does not read them.
+    // Reading ledgers takes time in the size of the pool, so an observation of a few objects does not read them.
     let unreadable = |why| DriverError::before(ErrorKind::Unreachable, why);
     let ledgers = match scope {
         Scope::All => ledger::read_all(&pool).map_err(unreadable)?,
@@ -56,18 +56,18 @@ pub(super) fn observe(path: &Path, create: bool, scope: &Scope) -> Result<Observ
     Ok(Observed { pool: id, listed, gaps, objects, ledgers, capacity: capacity(&pool), locked, writers })
 }
 
-/// The sentence for a pool that is not there and may not be made.
+/// Returns the error of a pool that does not exist and must not be created.
 pub(super) fn missing(path: &Path) -> DriverError {
     DriverError::before(
         ErrorKind::Unreachable,
         format!(
-            "{} does not exist: make or mount it, correct spec.local.path, or set spec.local.create: true",
+            "{} does not exist: create or mount it, correct spec.local.path, or set spec.local.create: true",
             path.display()
         ),
     )
 }
 
-/// An empty pool that `found` would make, if its parent is there.
+/// Observes an empty pool, which `init_pool` would create, if its parent directory exists.
 fn may_be_made(path: &Path) -> Result<Observed, DriverError> {
     let parent = pool::parent_of(path);
     match LocalPool::open(parent) {
@@ -78,13 +78,13 @@ fn may_be_made(path: &Path) -> Result<Observed, DriverError> {
         Err(Closed::Missing) => Err(DriverError::before(
             ErrorKind::Unreachable,
             format!(
-                "{} cannot be made because {} does not exist: Kiln makes only the last directory of the path",
+                "{} cannot be created because {} does not exist: Kiln creates only the last directory of the path",
                 path.display(),
                 parent.display()
             ),
         )),
         Err(Closed::Error(error)) => {
-            Err(DriverError { message: format!("{} cannot be made: {}", path.display(), error.message), ..error })
+            Err(DriverError { message: format!("{} cannot be created: {}", path.display(), error.message), ..error })
         }
     }
 }
@@ -94,11 +94,11 @@ fn capacity(pool: &LocalPool) -> Option<Capacity> {
     Some(if ledger::has_reserve(pool) { room } else { ledger::less_reserve(room) })
 }
 
-/// What `df` counts: blocks that are reserved (for the host's root, usually) and free are neither used nor part of the total, so that
-/// the share in use is the one that `df` shows.
+/// Counts like `df`: free blocks that are reserved (usually for root) are neither used nor part of the total, so the percentage is that of
+/// `df`.
 fn room(stat: fs::StatVfs) -> Capacity {
     let used = stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize);
-    // A file system that makes inodes as they are needed (btrfs) counts none.
+    // A file system that allocates inodes dynamically (btrfs) reports none.
     let objects = (stat.f_files > 0).then(|| stat.f_favail.saturating_sub(ledger::KEPT_INODES) / INODES);
     Capacity { total: used.saturating_add(stat.f_bavail.saturating_mul(stat.f_frsize)), used, objects }
 }
@@ -122,7 +122,7 @@ impl PoolReader<'_> {
             }
             if last {
                 for (name, place) in gone {
-                    self.gap(&name, place, "it appears and disappears while it is read".to_owned());
+                    self.gap(&name, place, "it is created and removed repeatedly while it is read".to_owned());
                 }
             }
         }
@@ -155,8 +155,8 @@ impl PoolReader<'_> {
             match self.pool.read_entry(dir, &name, place, &mut buffer) {
                 Ok(Some(found)) => self.objects.push(found.into_object(Clients::Unknown)),
                 Ok(None) => {}
-                // What was half made has been published or removed by its writer: as absent as if we had come a moment later,
-                // and its new name was free when the listing began.
+                // Its writer has published or removed the incomplete object. It is as absent as in a later listing, because its new name
+                // was free when this one started.
                 Err(Errno::NOENT) if is_temporary(&name) => {}
                 Err(Errno::NOENT) => gone.push((name, place)),
                 Err(errno) => self.gap(&name, place, fail::describe(errno)),
@@ -165,11 +165,11 @@ impl PoolReader<'_> {
         gone
     }
 
-    /// The names in both places.
+    /// Lists the names in both places.
     ///
-    /// `readdir` may miss what is renamed while it reads (POSIX), so an object on its way to the trash could be in neither list.
-    /// Whether anything moved shows in the directories' change times; then both are read again and the lists united: what does
-    /// not move during every one of them is in the union.
+    /// `readdir` may miss entries that are renamed meanwhile (POSIX), so an object on its way to the trash could be in neither list. The change
+    /// times of the directories show whether anything moved; both are then read again. The union of the lists contains every object that
+    /// stays in place during one of them.
     fn names(&mut self, buffer: &mut ListBuffer) -> BTreeSet<(Place, String, bool)> {
         let mut names = BTreeSet::new();
         let mut failed = Vec::new();
@@ -214,7 +214,7 @@ impl PoolReader<'_> {
         Ok(entries.into_iter().filter(move |entry| !own(&entry.name)).map(|entry| (entry.name, entry.exact)))
     }
 
-    /// When both directories last changed.
+    /// Returns the change times of both directories.
     fn stamp(&self) -> Option<[(i64, i64); 2]> {
         let of = |stat: fs::Stat| (stat.st_ctime, stat.st_ctime_nsec as i64);
         let root = fs::fstat(self.pool.root()).ok()?;
@@ -225,7 +225,7 @@ impl PoolReader<'_> {
     fn some(&mut self, natives: &[NativeName]) {
         for native in natives.iter().collect::<BTreeSet<_>>() {
             let Ok(name) = pool::check_name(native) else { continue };
-            // An object that moves meanwhile can be missed in both places, so only one that is missed twice is absent.
+            // An object that moves meanwhile may be missed in both places; it is absent only if it is missed twice.
             for _ in 0..2 {
                 let (count, gaps) = (self.objects.len(), self.gaps.len());
                 for place in [Place::Live, Place::Trash] {
@@ -245,8 +245,8 @@ impl PoolReader<'_> {
         }
     }
 
-    /// Returns who has it open; of what belongs to no owner, the image format that it begins like; and whether it holds data.
-    /// What cannot be opened counts as written.
+    /// Returns the clients, for an object without owner the image format of its content, and whether it contains data. An object that cannot
+    /// be opened counts as written.
     fn content(&self, found: &FoundObject) -> (Clients, Option<String>, Written) {
         let file = match self.pool.place(found.place) {
             Ok(Some(dir)) => open_data(dir.as_fd(), found, OFlags::RDONLY),
@@ -264,7 +264,7 @@ impl PoolReader<'_> {
         (clients, image.map(str::to_owned), written)
     }
 
-    /// Records that an entry could not be read. The object that its name belongs to is then not proven absent.
+    /// Records that an entry could not be read. The object of this name is then not proven absent.
     fn gap(&mut self, name: &str, place: Place, why: String) {
         let form = NativeName::new(name).parse().map(|(form, ..)| form);
         match (place, form) {
@@ -283,7 +283,7 @@ fn is_temporary(name: &str) -> bool {
     NativeName::new(name).parse().is_some_and(|(form, ..)| form == NativeForm::Temporary)
 }
 
-/// Makes an adopted file foreign whose object is gone for good by the ledger: its mark outlived it.
+/// Makes an adopted file foreign if the ledger records that its object is gone, because its mark outlived it.
 fn disown_buried(object: &mut Object, ledgers: &BTreeMap<Owner, LedgerView>) {
     if let Some(identity) = &object.identity
         && let Some(LedgerView::Good(ledger)) = ledgers.get(&identity.owner)

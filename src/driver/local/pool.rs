@@ -1,7 +1,7 @@
 //! The pool directory, and the only functions that access files inside it.
 //!
-//! Every path is resolved by `openat2` relative to a descriptor of the pool, beneath it and through no symbolic link. So the kernel
-//! refuses a link that is put in the path while Kiln runs; there is no check beforehand that could be outrun.
+//! `openat2` resolves every path relative to a descriptor of the pool, beneath it and without symbolic links. The kernel therefore refuses a
+//! link that is created while Kiln runs; there is no separate check that could race with it.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -20,7 +20,7 @@ use crate::model::{DriverError, ErrorKind, NativeName, PoolId};
 
 /// The directory of the pool's identity, locks, ledgers and tags of adopted files.
 pub(super) const MARK: &str = ".kiln-pool";
-/// The directory of the objects that wait to be purged.
+/// The trash directory.
 pub(super) const TRASH: &str = ".trash";
 /// The directory in which a connection tries what the file system can do. The next connection uses and removes one that a crash left.
 pub(super) const TRIES: &str = ".kiln-try";
@@ -31,7 +31,7 @@ pub(super) const DIR_MODE: Mode = Mode::RWXU;
 /// Data files, tags and ledgers.
 pub(super) const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
-/// Files in [`MARK`] that are removed one by one when an object is to be removed or suspended and no inode or block is left for it.
+/// Spare files in [`MARK`]. One is removed when the removal or suspension of an object needs an inode or a block and none is left.
 const SPARE: &str = "spare";
 /// The number of spare files: as many objects can be trashed on a full file system before trash must be purged.
 pub(super) const SPARES: u64 = 32;
@@ -245,7 +245,7 @@ impl LocalPool {
     }
 }
 
-/// The directory that holds the pool.
+/// Returns the parent directory of the pool.
 pub(super) fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -340,7 +340,7 @@ pub(super) fn stat_in(dir: BorrowedFd<'_>, name: &str) -> Result<Option<Stat>, E
 /// All entries but `.` and `..`.
 pub(super) fn list(dir: BorrowedFd<'_>, buffer: &mut ListBuffer) -> Result<Vec<DirEntry>, Errno> {
     let mut entries = Vec::new();
-    // A descriptor that was listed before stands at its end.
+    // The offset of a descriptor that was listed before is at the end.
     fs::seek(dir, fs::SeekFrom::Start(0))?;
     let mut raw = RawDir::new(dir, &mut buffer.0);
     while let Some(entry) = raw.next() {
@@ -365,7 +365,7 @@ pub(super) fn list(dir: BorrowedFd<'_>, buffer: &mut ListBuffer) -> Result<Vec<D
     Ok(entries)
 }
 
-/// What a listing is read into; kept over many.
+/// The buffer of listings, which is reused.
 pub(super) struct ListBuffer(Box<[MaybeUninit<u8>]>);
 
 impl ListBuffer {
@@ -390,20 +390,20 @@ pub(super) fn read_small(dir: BorrowedFd<'_>, name: &str, limit: u64) -> Result<
     if bytes.len() as u64 > limit { Err(Errno::TOOBIG) } else { Ok(Some(bytes)) }
 }
 
-/// Writes a file that is not there yet, and makes its content (not its name) durable.
+/// Creates a file, and makes its content (not its name) durable.
 pub(super) fn write_new(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<(), Errno> {
     let fd = open_in(dir, name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, FILE_MODE)?;
     write_all(&fd, bytes)?;
     sync(fd.as_fd())
 }
 
-/// Writes a file under a name of our own making, whatever a crash has left there.
+/// Writes a file under a temporary name, and replaces one that a crash left.
 pub(super) fn write_beside(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<(), Errno> {
     remove_file(dir, name)?;
     write_new(dir, name, bytes)
 }
 
-/// Makes the spare files that are not there, as far as there is room.
+/// Creates the missing spare files, as far as there is space.
 pub(super) fn keep_spares(mark: BorrowedFd<'_>) {
     for n in (0..SPARES).rev() {
         let name = format!("{SPARE}.{n}");
@@ -417,7 +417,7 @@ pub(super) fn keep_spares(mark: BorrowedFd<'_>) {
     }
 }
 
-/// Writes all of it.
+/// Writes all bytes.
 pub(super) fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
     crash_point();
     while !bytes.is_empty() {
@@ -431,7 +431,7 @@ pub(super) fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Removes a file. Whether there was one.
+/// Removes a file. Returns whether it existed.
 pub(super) fn remove_file(dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
     absent_is_none(unlink(dir, name, AtFlags::empty())).map(|done| done.is_some())
 }
@@ -453,13 +453,13 @@ pub(super) fn sync(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     }
 }
 
-/// Locks a file until it is closed. Waits for another that has it.
+/// Locks a file until it is closed. Waits until no other process holds the lock.
 pub(super) fn lock(file: impl AsFd) -> Result<(), Errno> {
     crash_point();
     fs::flock(file, FlockOperation::LockExclusive)
 }
 
-/// Renames an entry: with [`RenameFlags`], for what must be free, or change places.
+/// Renames an entry, with [`RenameFlags`] to require a free name or to exchange entries.
 pub(super) fn rename(
     from_dir: impl AsFd,
     from: &str,
@@ -478,7 +478,7 @@ pub(super) fn rename(
     fs::renameat_with(from_dir, from, to_dir, to, flags)
 }
 
-/// Gives a file a second name in its directory.
+/// Creates a hard link in the same directory.
 pub(super) fn link(dir: impl AsFd, from: &str, to: &str) -> Result<(), Errno> {
     crash_point();
     #[cfg(test)]
@@ -486,7 +486,7 @@ pub(super) fn link(dir: impl AsFd, from: &str, to: &str) -> Result<(), Errno> {
     fs::linkat(&dir, from, &dir, to, AtFlags::empty())
 }
 
-/// Makes a directory, for the owner of the one that it is in alone.
+/// Creates a directory that only the owner of its parent directory can access.
 pub(super) fn mkdir(dir: impl AsFd, name: &str) -> Result<(), Errno> {
     crash_point();
     let dir = dir.as_fd();
@@ -507,7 +507,7 @@ pub(super) fn unlink(dir: impl AsFd, name: &str, flags: AtFlags) -> Result<(), E
     fs::unlinkat(dir, name, flags)
 }
 
-/// Where a crash is tried: before every call that changes the pool or reaches into it. Nothing, but in tests.
+/// Simulates crashes in tests: called before every call that changes or opens something in the pool.
 #[inline]
 fn crash_point() {
     #[cfg(test)]
@@ -517,7 +517,7 @@ fn crash_point() {
     }
 }
 
-/// `ENOENT` is an answer, not an error.
+/// Converts `ENOENT` to `None`.
 pub(super) fn absent_is_none<T>(result: Result<T, Errno>) -> Result<Option<T>, Errno> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -526,12 +526,12 @@ pub(super) fn absent_is_none<T>(result: Result<T, Errno>) -> Result<Option<T>, E
     }
 }
 
-/// The kernel's answer inside of a standard error.
+/// Returns the kernel error in a standard error.
 pub(super) fn errno_of(error: std::io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
 
-/// 32 hexadecimal digits that nothing else has.
+/// Returns 32 random hexadecimal digits.
 pub(super) fn random_hex() -> Result<String, Errno> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).map_err(errno_of)?;

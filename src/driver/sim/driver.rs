@@ -1,4 +1,4 @@
-//! The driver around the simulated pool: where calls meet their faults.
+//! The driver of simulated pools, which adds faults to the calls.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -24,17 +24,17 @@ use super::world::{BLOCK, Copies, SimWorld};
 /// The duration of a slow call: longer than a user waits, shorter than the default timeout.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// Pools in memory live as long as the process: a daemon that connects on every pass finds the one it made.
+/// The pools in memory of this process. A daemon connects on every pass, and must find the same pool.
 static MEMORY: Mutex<BTreeMap<PoolKey, Arc<Mutex<SimWorld>>>> = Mutex::new(BTreeMap::new());
 
-/// Dice run on as long as the process, by pool and seed: a daemon that connects on every pass does not meet the same faults in each.
+/// The dice of this process, by pool and seed. A daemon connects on every pass, and must not get the same faults in each.
 static DICE: Mutex<BTreeMap<(PoolKey, u64), Arc<Dice>>> = Mutex::new(BTreeMap::new());
 
-/// A pool as this process tells it from others.
+/// The key of a pool in this process.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum PoolKey {
     File(PathBuf),
-    /// By the name of the Backend.
+    /// The name of the Backend.
     Memory(Name),
 }
 
@@ -44,7 +44,7 @@ pub struct SimDriver {
     file: Option<Arc<SimFile>>,
     capabilities: Capabilities,
     faults: Faults,
-    /// Taken by way of this driver.
+    /// The writer locks taken through this driver.
     locks: Mutex<Vec<(Owner, Weak<SimLock>)>>,
 }
 
@@ -55,7 +55,7 @@ enum SimLock {
 }
 
 impl SimDriver {
-    /// A driver of a world in memory.
+    /// Returns a driver of a pool in memory.
     pub fn new(world: Arc<Mutex<SimWorld>>, faults: FaultRates, seed: u64) -> Self {
         Self::rolling(world, Faults::new(faults, Dice::new(seed)))
     }
@@ -64,21 +64,21 @@ impl SimDriver {
         Self { world, file: None, capabilities: Self::everything(), faults, locks: Mutex::default() }
     }
 
-    /// A driver of a world in a file, which is made when the pool is founded.
+    /// Returns a driver of a pool in a file, which is created together with the identity of the pool.
     pub fn at(path: &Path, capacity: Option<Size>, faults: FaultRates, seed: u64) -> Self {
         let world = Arc::new(Mutex::new(SimWorld { capacity, ..SimWorld::new(seed) }));
         Self { file: Some(Arc::new(SimFile::new(path))), ..Self::new(world, faults, seed) }
     }
 
-    /// The driver of a Backend: in its file, or in this process.
+    /// Returns the driver of a Backend, whose pool is in its file or in this process.
     pub fn connect(name: &Name, settings: SimSettings) -> Self {
         let SimSettings { path, seed, capacity, faults } = settings;
         let (path, faults) = (path.as_deref(), faults.unwrap_or(FaultRates::NONE));
         let memory = || PoolKey::Memory(name.clone());
         let pool = path.map_or_else(memory, |path| PoolKey::File(path.to_owned()));
         let dice = Arc::clone(locked(&DICE).entry((pool.clone(), seed)).or_insert_with(|| {
-            // Every run of the command begins to count its calls anew. Without the file's age all of them would meet the
-            // same faults, and one that fails at its first effect would do so for ever.
+            // Every process counts its calls from 0. Without the length of the file, all of them would get the same faults, and a process
+            // that fails at its first effect would always fail there.
             let age = path.map_or(0, |path| SimFile::new(path).age());
             Dice::new(seed ^ age.wrapping_mul(0x9E37_79B9_7F4A_7C15))
         }));
@@ -90,7 +90,7 @@ impl SimDriver {
             }
             None => {
                 let world = Arc::clone(locked(&MEMORY).entry(pool).or_insert_with(|| {
-                    // Two pools of one seed are still two pools.
+                    // Two pools with one seed are different pools.
                     Arc::new(Mutex::new(SimWorld::new(random())))
                 }));
                 locked(&world).capacity = capacity;
@@ -99,13 +99,13 @@ impl SimDriver {
         }
     }
 
-    /// The same, able to do no more than this.
+    /// Restricts the capabilities of the driver.
     #[must_use]
     pub fn with_capabilities(self, capabilities: Capabilities) -> Self {
         Self { capabilities, ..self }
     }
 
-    /// Everything that the simulator can do.
+    /// Returns all capabilities of the simulator.
     pub fn everything() -> Capabilities {
         Capabilities {
             granularity: BLOCK,
@@ -130,12 +130,12 @@ impl SimDriver {
         }
     }
 
-    /// The world that it drives. That of a file is only as new as the last call.
+    /// Returns the pool. A pool in a file is as of the last call.
     pub fn world(&self) -> Arc<Mutex<SimWorld>> {
         Arc::clone(&self.world)
     }
 
-    /// Changes the world by hand, and in its file if it has one. Meets no faults.
+    /// Changes the pool directly, without faults.
     ///
     /// # Errors
     /// If the file cannot be read or written.
@@ -151,18 +151,18 @@ impl SimDriver {
         }
     }
 
-    /// Lets a call meet a fault. Calls (observe, execute, found, lock, and both of the ledger) count from 0; a fault that this
-    /// kind of call cannot meet is left out.
+    /// Injects a fault into a call. Calls (observe, execute, init_pool, lock, and both ledger calls) are counted from 0; a fault that does not
+    /// fit the kind of call is ignored.
     pub fn fail_at(&self, call: u64, fault: Fault) {
         self.faults.fail_at(call, fault);
     }
 
-    /// How many calls there were: the number of the next.
+    /// Returns the number of calls so far, which is the number of the next call.
     pub fn calls(&self) -> u64 {
         self.faults.calls()
     }
 
-    /// The world with the file's newer changes in it, off the async threads where a file has to be read.
+    /// Calls `act` with the current pool, on a blocking thread if it is in a file.
     async fn with<T: Send + 'static>(
         &self,
         write: bool,
@@ -183,7 +183,7 @@ impl SimDriver {
         locks.iter().rev().filter(|(of, _)| of == owner).find_map(|(_, lock)| lock.upgrade())
     }
 
-    /// What holds for all calls: errors, slowness and hanging before the effect. Returns the fault that is left to the call.
+    /// Applies the faults before the effect: errors, delays and hangs. Returns the fault that remains for the call.
     async fn meet(&self, call: CallKind) -> Result<(Option<Fault>, u64), DriverError> {
         let (fault, choice) = self.faults.next(call);
         match fault {
@@ -200,7 +200,7 @@ impl SimDriver {
         }
     }
 
-    /// What holds for all calls after their effect.
+    /// Applies the faults after the effect.
     async fn reply<T>(fault: Option<Fault>, answer: Result<T, DriverError>) -> Result<T, DriverError> {
         match fault {
             Some(Fault::HangAfter) => pending().await,
@@ -308,7 +308,7 @@ impl Driver for SimDriver {
                     return pool.clone();
                 }
                 world.founded += 1;
-                // In memory all is told by the seed; of files there are many, also with one seed.
+                // The identity of a pool in memory depends only on the seed. Several files may have one seed.
                 let own = if file.is_some() { random() } else { 0 };
                 let text = format!("{} {} {own}", world.seed, world.founded);
                 let pool = PoolId(blake3::hash(text.as_bytes()).to_hex()[..32].to_owned());
@@ -322,7 +322,7 @@ impl Driver for SimDriver {
     async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
         let (fault, _) = self.meet(CallKind::Upkeep).await?;
         if !self.with(false, |world| world.pool.is_some()).await? {
-            return Err(DriverError::before(ErrorKind::Permanent, "the pool does not have its mark yet"));
+            return Err(DriverError::before(ErrorKind::Permanent, "the pool does not have its identity yet"));
         }
         let lock = match self.file.clone() {
             Some(file) => {
@@ -367,7 +367,7 @@ impl Driver for SimDriver {
             if copies.0.first().and_then(Option::as_ref) == Some(&ledger) {
                 return Ok(());
             }
-            // The one that is replaced is kept only if it can be believed, else the copy before it.
+            // Keeps the previous copy if it is intact, or else the one before it.
             copies.0.retain(Option::is_some);
             copies.0.insert(0, Some(ledger));
             copies.0.truncate(2);
@@ -392,7 +392,7 @@ impl Driver for SimDriver {
         Self::reply(fault, answer).await
     }
 
-    // Neither meets a fault, and neither is counted as a call: scripts count the calls that change objects.
+    // These two have no faults and are not counted: scripts count the calls that change objects.
     async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
         let owner = owner.clone();
         let unreadable = || DriverError::before(ErrorKind::Unreachable, "the record of a suspension cannot be read");
@@ -401,16 +401,16 @@ impl Driver for SimDriver {
 
     async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError> {
         let suspension = suspension.clone();
-        let full = || DriverError::before(ErrorKind::Permanent, "as many suspensions as may be are in force");
+        let full = || DriverError::before(ErrorKind::Permanent, "the maximum number of suspensions is in force");
         self.with(true, move |world| world.record_suspension(&suspension)).await?.then_some(()).ok_or_else(full)
     }
 }
 
-/// What the engine holds.
+// The handle that the engine holds.
 impl WriterLock for Arc<SimLock> {}
 
 impl SimLock {
-    /// Called within the access that it guards.
+    /// Checks that the lock is still held. Called within the access that it guards.
     fn check(&self, world: &SimWorld) -> Result<(), DriverError> {
         match self {
             SimLock::File(lock) => lock.check(),

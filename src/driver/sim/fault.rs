@@ -1,45 +1,45 @@
-//! Faults: which call meets which, from a seed or from a script.
+//! Faults of calls, from a seed or from a script.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::settings::FaultRates;
 
-/// What can go wrong with one call.
+/// A fault of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
     /// An error before any effect.
     Error,
-    /// The whole effect, and then no reply: `Effect::Unknown`.
+    /// The full effect, but no reply: `Effect::Unknown`.
     LostReply,
-    /// What is being made stays under its temporary name, with no reply. On a call that makes nothing: as `Error`.
+    /// The new object stays under its temporary name, with no reply. A call that creates no object fails as with `Error`.
     Half,
-    /// A listing shows the world as it was before the last change, and calls itself complete. Lookups of named objects do not
-    /// lag: on no backend that Kiln knows do they.
+    /// A listing shows the state before the last change, and claims to be complete. Lookups by name are never stale, as on all known
+    /// backends.
     Stale,
-    /// A listing ends early and says so.
+    /// A listing is incomplete and says so.
     Cut,
-    /// Ten seconds pass, then all is well.
+    /// The call takes ten seconds longer.
     Slow,
-    /// It never ends, and nothing was done.
+    /// The call never ends, without effect.
     Hang,
-    /// It never ends, although all was done.
+    /// The call never ends, after its full effect.
     HangAfter,
-    /// Success is reported, and nothing was done.
+    /// The call reports success, without effect.
     Lie,
 }
 
-/// What a call is, as far as faults go.
+/// The kinds of calls for the choice of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CallKind {
     Observe,
     Execute,
-    /// Locks, ledgers, the pool's mark.
+    /// Locks, ledgers, the identity of the pool.
     Upkeep,
 }
 
 impl Fault {
-    /// Whether this kind of call can meet it.
+    /// Whether the fault can occur in this kind of call.
     fn fits(self, call: CallKind) -> bool {
         match self {
             Fault::Error | Fault::Slow | Fault::Hang => true,
@@ -50,8 +50,8 @@ impl Fault {
     }
 }
 
-/// Numbers the calls of a pool from 0. Equal seeds give equal faults. Shared by all drivers that a process connects to the pool, so
-/// that a call which failed meets other dice when it is tried again.
+/// Numbers the calls of a pool from 0. Equal seeds give equal faults. All drivers of a process for one pool share it, so a call that failed
+/// may succeed when it is repeated.
 #[derive(Debug)]
 pub(super) struct Dice {
     seed: u64,
@@ -64,7 +64,7 @@ impl Dice {
     }
 }
 
-/// Says what each call meets.
+/// Chooses the faults of calls.
 #[derive(Debug)]
 pub(super) struct Faults {
     rates: FaultRates,
@@ -94,7 +94,7 @@ impl Faults {
         self.dice.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the next call meets, and a number for the choices that the fault leaves open.
+    /// Returns the fault of the next call, and a random number for the details of the fault.
     pub(super) fn next(&self, call: CallKind) -> (Option<Fault>, u64) {
         let mut state = self.state();
         let number = state.calls;
@@ -117,7 +117,7 @@ impl Faults {
             (lie, Fault::Lie),
         ];
         let met = rates.into_iter().find(|(rate, fault)| {
-            // Drawn also where it cannot be met, so that a rate changed in one place does not move all others.
+            // Drawn also if it does not fit, so that changing one rate does not shift the others.
             let drawn = random.next() % 100 < u64::from(rate.0);
             drawn && fault.fits(call)
         });
@@ -125,7 +125,7 @@ impl Faults {
     }
 }
 
-/// Vigna's generator: small, and good enough to choose faults with.
+/// The SplitMix64 generator by Vigna.
 #[derive(Debug)]
 struct SplitMix64(u64);
 
@@ -161,13 +161,13 @@ mod tests {
     }
 
     #[test]
-    fn a_script_hits_the_call_it_names_and_no_other() {
+    fn a_scripted_fault_occurs_in_its_call_only() {
         let faults = Faults::new(FaultRates::NONE, Dice::new(0));
         faults.fail_at(1, Fault::Hang);
         faults.fail_at(2, Fault::Lie);
         assert_eq!(faults.next(CallKind::Execute).0, None);
         assert_eq!(faults.next(CallKind::Execute).0, Some(Fault::Hang));
-        assert_eq!(faults.next(CallKind::Observe).0, None, "a listing cannot lie");
+        assert_eq!(faults.next(CallKind::Observe).0, None, "a listing has no effect that could be missing");
         assert_eq!(faults.calls(), 3);
     }
 }

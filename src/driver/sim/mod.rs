@@ -1,13 +1,13 @@
-//! The simulator: a backend that is stricter than any real one, and fails on request.
+//! The simulator: a backend that is stricter than any real one and injects faults.
 //!
-//! It is part of the binary (`driver: sim`), so that a user can try Kiln without any storage, and the planner and the engine are tested
-//! on it. The pool is a [`SimWorld`], in memory or kept in a file by [`file`]; a step on it is one
-//! function, [`apply`], which checks all that a backend could check and then acts completely or not at all; an observation is
-//! [`observe`]. The driver around them, [`SimDriver`], puts in the faults of [`fault`]: from rates and a seed, or from a script.
+//! It is part of the binary (`driver: sim`), so users can try Kiln without storage; the planner and the engine are tested with it. The pool
+//! is a [`SimWorld`], in memory or in a file ([`file`]). The function [`apply`] executes a step: it checks everything that a backend could
+//! check, and then acts completely or not at all. The function [`observe`] makes an observation. The driver, [`SimDriver`], adds the faults
+//! of [`fault`], from rates and a seed or from a script.
 //!
-//! Stricter means: a clone goes on needing what it was made from, so that its source can neither be trashed nor destroyed; an open
-//! object is never moved; sizes are multiples of 4096; protected objects are not lost even if a plan says so; the ledger is
-//! written only by who holds the lock, and only for this pool.
+//! It is stricter in that a clone depends on its source, which can then neither be trashed nor destroyed; an open object is never moved;
+//! sizes are multiples of 4096; protected objects are not removed even if a plan says so; and a ledger can only be written for this pool,
+//! under the writer lock.
 
 mod apply;
 mod driver;

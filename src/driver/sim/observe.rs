@@ -62,7 +62,7 @@ fn named(world: &SimWorld, names: &[NativeName]) -> Vec<Object> {
     objects
 }
 
-/// The world as it was before the last change.
+/// Returns the objects before the last change.
 fn lagging(world: &SimWorld) -> Vec<Object> {
     let mut live = world.live.clone();
     let mut trash = world.trash.clone();
@@ -83,7 +83,7 @@ fn put<K: Ord>(map: &mut std::collections::BTreeMap<K, Arc<SimObject>>, key: K, 
     };
 }
 
-/// Ends one of the lists, or all of them, somewhere; what was cut is no longer called complete.
+/// Truncates one of the lists, or all of them, and marks them as incomplete.
 fn cut(seen: &mut Observed, choice: u64) {
     let (all, one) = (choice % 4 == 3, choice % 4);
     let of = |object: &Object| match (object.place, object.identity.as_ref().map(|id| id.kind)) {

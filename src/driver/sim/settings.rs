@@ -19,18 +19,18 @@ fields! {
     /// The simulator.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct SimSettings("Sim") {
-        /// The file that keeps it, relative to the file; in memory without one.
+        /// The file of the pool, relative to the manifest. Without it the pool is in memory.
         "path" => path: Option<PathBuf> = FieldRule::optional(FieldForm::Path).key(),
-        /// Of its faults.
+        /// The seed of the faults.
         "seed" => seed: u64 = FieldRule::default(FieldForm::Whole { min: 0, max: u64::MAX }, "0"),
-        /// Default: without limit.
+        /// The capacity. Default: without limit.
         "capacity" => capacity: Option<Size> = FieldRule::optional(FieldForm::size(1)),
         /// How often each fault occurs. Default: never.
         "faults" => faults: Option<FaultRates> = FieldRule::optional(FieldForm::Map(&FaultRates::TABLE)),
     }
 }
 
-/// A fault that is not named never occurs.
+/// The rate of a fault; 0 if it is not written.
 struct Rate;
 
 impl Rate {
@@ -51,19 +51,19 @@ fields! {
     pub struct FaultRates("Faults") {
         /// An error before the effect.
         "error" => error: Percent, with Rate = RATE,
-        /// The effect, with its reply lost.
+        /// The effect, with the reply lost.
         "lostReply" => lost_reply: Percent, with Rate = RATE,
-        /// Half an effect.
+        /// An incomplete effect.
         "half" => half: Percent, with Rate = RATE,
-        /// A listing that shows the world as it was one call ago.
+        /// A listing of the state before the last change.
         "stale" => stale: Percent, with Rate = RATE,
-        /// A listing that is cut short, and says so.
+        /// An incomplete listing that says so.
         "cut" => cut: Percent, with Rate = RATE,
         /// A call that takes ten seconds.
         "slow" => slow: Percent, with Rate = RATE,
         /// A call that never ends.
         "hang" => hang: Percent, with Rate = RATE,
-        /// Success is reported, and nothing was done.
+        /// A reported success without effect.
         "lie" => lie: Percent, with Rate = RATE,
     }
 }

@@ -1,4 +1,4 @@
-//! The simulated pool: its objects, their content, its ledgers and its locks; and what a stranger may do to them.
+//! The simulated pool: its objects with their content, its ledgers and locks, and changes by other programs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,32 +10,32 @@ use crate::model::{
     Suspension, SuspensionId, Tags, Uid, Written,
 };
 
-/// The unit of content: a stamp stands for so many bytes.
+/// The block size in bytes. A block contains one stamp.
 pub const BLOCK: u64 = 4096;
 
-/// One object of the pool, live, half made or in the trash.
+/// An object of the pool: live, incomplete or in the trash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SimObject {
-    /// In bytes.
+    /// The size in bytes.
     pub size: Size,
-    /// What is stored beside it.
+    /// The tags.
     #[serde(default, skip_serializing_if = "Tags::is_plain")]
     pub tags: Tags,
-    /// Whether its tags can no longer be read.
+    /// Whether its tags cannot be read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tags_unreadable: bool,
-    /// Whether all its space is taken, written or not.
+    /// Whether all of its space is allocated.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub thick: bool,
-    /// What was written: a stamp by block; blocks that are not here are zeroes. Shared with clones until either is written.
+    /// The written stamps by block; all other blocks are zeroes. Shared with clones until either is written.
     #[serde(default, skip_serializing_if = "shared::is_empty", with = "shared")]
     pub content: Arc<BTreeMap<u64, u64>>,
-    /// The object that this clone goes on needing.
+    /// The object that this clone depends on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Uid>,
 }
 
-/// Content as a plain map on disk. (serde knows `Arc` only by a feature that nothing else here needs.)
+/// Serialises content as a map. (serde supports `Arc` only with a feature that nothing else needs.)
 mod shared {
     use super::{Arc, BTreeMap};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -56,7 +56,7 @@ mod shared {
 }
 
 impl SimObject {
-    /// An empty, thin object without tags.
+    /// Returns an empty, thin object without tags.
     pub fn empty(size: Size) -> Self {
         Self {
             size,
@@ -68,7 +68,7 @@ impl SimObject {
         }
     }
 
-    /// The bytes that it takes.
+    /// Returns the bytes that it occupies.
     pub fn used(&self) -> u64 {
         if self.thick { self.size.bytes() } else { self.content.len() as u64 * BLOCK }
     }
@@ -78,7 +78,7 @@ impl SimObject {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Copies(pub(super) Vec<Option<Ledger>>);
 
-/// What the last change replaced: by it a listing can lag, and a file knows what to write.
+/// What a change replaced. Used for stale listings, and to write the change to a file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Delta {
     pub(super) live: BTreeMap<NativeName, Option<Arc<SimObject>>>,
@@ -95,14 +95,14 @@ impl Delta {
     }
 }
 
-/// What a call of a driver did, for oracles. (What strangers do is not here.)
+/// An effect of a driver call, for tests. (Changes by other programs are not recorded.)
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SimEvent {
-    /// Which incarnation.
+    /// The uid of the object.
     pub uid: Uid,
-    /// Under which name, after it.
+    /// The native name after the effect.
     pub native: NativeName,
-    /// What.
+    /// The effect.
     pub effect: SimEffect,
 }
 
@@ -111,32 +111,32 @@ pub struct SimEvent {
 pub enum SimEffect {
     /// A volume or snapshot was published under its name.
     Created,
-    /// A temporary object was left.
+    /// An incomplete object was left.
     HalfMade,
-    /// Size.
+    /// The size grew.
     Grown,
-    /// Content.
+    /// The content was restored.
     Restored,
-    /// Tags.
+    /// The tags changed.
     Tagged,
-    /// Native name.
+    /// The native name changed.
     Renamed,
-    /// Taken over.
+    /// Adopted.
     Adopted,
-    /// Into the trash.
+    /// Moved to the trash.
     Trashed,
-    /// Out of the trash.
+    /// Restored from the trash.
     Undeleted,
-    /// Gone for good (destroy and purge).
+    /// Destroyed or purged.
     Destroyed,
-    /// A temporary object is gone.
+    /// An incomplete object was removed.
     Swept,
-    /// Its clones no longer need it.
+    /// Its clones were made independent.
     Detached,
 }
 
-/// The simulated pool. Clones share content and are cheap; two are equal when an observation could not distinguish them
-/// (open objects, locks, events and counters are left out).
+/// The simulated pool. Clones share content and are cheap. Two are equal if their stored state is equal: open objects, locks, events and
+/// counters are not compared.
 #[derive(Debug, Clone, Default)]
 pub struct SimWorld {
     pub(super) pool: Option<PoolId>,
@@ -145,7 +145,7 @@ pub struct SimWorld {
     pub(super) live: BTreeMap<NativeName, Arc<SimObject>>,
     pub(super) trash: BTreeMap<(NativeName, Uid), Arc<SimObject>>,
     pub(super) ledgers: BTreeMap<Owner, Copies>,
-    /// `None` stands for a record that cannot be read.
+    /// `None` is a record that cannot be read.
     pub(super) suspensions: BTreeMap<(Owner, SuspensionId), Option<Suspension>>,
     pub(super) open: BTreeMap<NativeName, Vec<String>>,
     pub(super) locks: BTreeMap<Owner, u64>,
@@ -158,7 +158,7 @@ pub struct SimWorld {
 
 impl PartialEq for SimWorld {
     fn eq(&self, other: &Self) -> bool {
-        // Destructured, so that a new field does not compile until someone has thought about it.
+        // Destructured so that a new field must be considered here.
         let Self {
             pool,
             seed: _,
@@ -184,7 +184,7 @@ impl PartialEq for SimWorld {
     }
 }
 
-/// The identity that `name` and `tags` give an object, or why they contradict each other.
+/// Returns the identity of an object from its name and its tags, or why they contradict each other.
 pub(super) fn identity_of(native: &NativeName, object: &SimObject) -> (Option<Identity>, Option<String>) {
     let by_name = native.parse().map(|(form, owner, name, uid)| {
         let kind = if form == NativeForm::Snapshot { Kind::Snapshot } else { Kind::Volume };
@@ -199,7 +199,7 @@ pub(super) fn identity_of(native: &NativeName, object: &SimObject) -> (Option<Id
             (Some(name), Some(message))
         }
         (Some(name), _) => (Some(name), None),
-        // An entry in Kiln's name space whose name is not one of Kiln's has no identity, whatever its tags say.
+        // An object with a reserved name that is not a valid one has no identity, whatever its tags say.
         (None, _) if native.is_reserved() => (None, None),
         (None, tags) => (tags.cloned(), None),
     }
@@ -210,52 +210,52 @@ pub(super) fn is_temporary(native: &NativeName) -> bool {
 }
 
 impl SimWorld {
-    /// An empty pool that was never used. The seed makes the identity it will get.
+    /// Returns an empty pool that was never used. Its identity will be derived from the seed.
     pub fn new(seed: u64) -> Self {
         Self { seed, ..Self::default() }
     }
 
-    /// The same, with an end to its room.
+    /// Returns an empty pool with a capacity.
     pub fn with_capacity(seed: u64, capacity: Size) -> Self {
         Self { capacity: Some(capacity), ..Self::new(seed) }
     }
 
-    /// The pool's identity, once it has one.
+    /// Returns the identity of the pool, if it has one.
     pub fn pool(&self) -> Option<&PoolId> {
         self.pool.as_ref()
     }
 
-    /// A live or half-made object.
+    /// Returns a live or incomplete object.
     pub fn live(&self, native: &NativeName) -> Option<&SimObject> {
         self.live.get(native).map(Arc::as_ref)
     }
 
-    /// An object in the trash.
+    /// Returns an object in the trash.
     pub fn trashed(&self, native: &NativeName, uid: Uid) -> Option<&SimObject> {
         self.trash.get(&(native.clone(), uid)).map(Arc::as_ref)
     }
 
-    /// All live and half-made objects, by name.
+    /// Returns all live and incomplete objects, by name.
     pub fn live_objects(&self) -> impl Iterator<Item = (&NativeName, &SimObject)> {
         self.live.iter().map(|(native, object)| (native, object.as_ref()))
     }
 
-    /// All objects in the trash.
+    /// Returns all objects in the trash.
     pub fn trashed_objects(&self) -> impl Iterator<Item = (&NativeName, Uid, &SimObject)> {
         self.trash.iter().map(|((native, uid), object)| (native, *uid, object.as_ref()))
     }
 
-    /// The ledger of an owner: the newest copy that can be believed.
+    /// Returns the newest intact ledger of an owner.
     pub fn ledger(&self, owner: &Owner) -> Option<&Ledger> {
         self.ledgers.get(owner)?.0.iter().flatten().next()
     }
 
-    /// What drivers did so far, in order.
+    /// Returns the effects of driver calls so far, in order.
     pub fn events(&self) -> &[SimEvent] {
         &self.events
     }
 
-    /// Creations and destructions of a uid after its first: there must never be one, whatever fails.
+    /// Returns repeated creations and destructions of a uid. There must be none, whatever fails.
     pub fn repeated(&self) -> Vec<&SimEvent> {
         let mut seen = BTreeSet::new();
         self.events
@@ -265,13 +265,13 @@ impl SimWorld {
             .collect()
     }
 
-    /// The stamp last written to a block of a live object, 0 where there is none. `None`: no such object or block.
+    /// Returns the stamp in a block of a live object, 0 if none was written. `None` if there is no such object or block.
     pub fn read(&self, native: &NativeName, block: u64) -> Option<u64> {
         let object = self.live.get(native)?;
         (block < object.size.bytes() / BLOCK).then(|| object.content.get(&block).copied().unwrap_or(0))
     }
 
-    /// Writes a stamp as a client would; 0 discards. Whether there was such an object and block, not a snapshot's, and room.
+    /// Writes a stamp as a client; 0 discards the block. Returns `false` without such an object or block, for a snapshot, and without space.
     pub fn write(&mut self, native: &NativeName, block: u64, stamp: u64) -> bool {
         let Some(object) = self.live.get(native) else { return false };
         let snapshot = identity_of(native, object).0.is_some_and(|id| id.kind == Kind::Snapshot);
@@ -299,7 +299,7 @@ impl SimWorld {
         there
     }
 
-    /// Ends what [`SimWorld::open`] began.
+    /// Closes an object for a client.
     pub fn close(&mut self, native: &NativeName, client: &str) {
         if let Some(clients) = self.open.get_mut(native) {
             clients.retain(|c| c != client);
@@ -309,26 +309,26 @@ impl SimWorld {
         }
     }
 
-    /// As a stranger: makes an object, or replaces the one that is there.
+    /// As another program: creates or replaces an object.
     pub fn make_by_hand(&mut self, native: &NativeName, object: SimObject) {
         self.put_live(native, Some(Arc::new(object)));
     }
 
-    /// As a stranger: removes a live object with no regard for anything.
+    /// As another program: removes a live object.
     pub fn delete_by_hand(&mut self, native: &NativeName) -> bool {
         let there = self.live.contains_key(native);
         self.put_live(native, None);
         there
     }
 
-    /// As a stranger: empties the trash.
+    /// As another program: empties the trash.
     pub fn empty_trash_by_hand(&mut self) {
         for key in self.trash.keys().cloned().collect::<Vec<_>>() {
             self.put_trash(&key.0, key.1, None);
         }
     }
 
-    /// As a stranger: gives a live object another size; content beyond it is lost.
+    /// As another program: resizes a live object; content beyond the size is lost.
     pub fn resize_by_hand(&mut self, native: &NativeName, size: Size) -> bool {
         self.change(native, |object| {
             object.size = size;
@@ -336,7 +336,7 @@ impl SimWorld {
         })
     }
 
-    /// As a stranger: renames a live object over whatever bears the new name.
+    /// As another program: renames a live object, and replaces an object of the new name.
     pub fn rename_by_hand(&mut self, from: &NativeName, to: &NativeName) -> bool {
         let Some(object) = self.live.get(from).cloned() else { return false };
         self.put_live(from, None);
@@ -344,12 +344,12 @@ impl SimWorld {
         true
     }
 
-    /// As a stranger: changes the tags of a live object.
+    /// As another program: changes the tags of a live object.
     pub fn retag_by_hand(&mut self, native: &NativeName, retag: impl FnOnce(&mut Tags)) -> bool {
         self.change(native, |object| retag(&mut object.tags))
     }
 
-    /// Renames what is in the trash under a name of Kiln's. Returns whether there is such an object.
+    /// As another program: renames an object in the trash. Returns whether there is one of this name.
     pub fn rename_trashed_by_hand(&mut self, from: &str, to: &str) -> bool {
         let renamed = |native: &NativeName| {
             let (form, owner, _, uid) = native.parse().filter(|(_, _, name, _)| name.as_str() == from)?;
@@ -362,7 +362,7 @@ impl SimWorld {
         true
     }
 
-    /// Makes a clone independent of its snapshot. Returns whether there is such an object.
+    /// As another program: makes a clone independent of its snapshot. Returns whether there is such an object.
     pub fn detach_by_hand(&mut self, native: &NativeName) -> bool {
         self.change(native, |object| object.parent = None)
     }
@@ -381,25 +381,25 @@ impl SimWorld {
         }
     }
 
-    /// Removes a ledger with both its copies, as a stranger.
+    /// As another program: removes both copies of a ledger.
     pub fn lose_ledger(&mut self, owner: &Owner) {
         self.ledgers.remove(owner);
         self.delta.ledgers.insert(owner.clone());
     }
 
-    /// Makes every record of an owner's suspensions unreadable. Whether there was one.
+    /// Makes all suspension records of an owner unreadable. Returns whether there were any.
     pub fn damage_suspensions(&mut self, owner: &Owner) -> bool {
         let keys: Vec<_> = self.suspensions.keys().filter(|(of, _)| of == owner).cloned().collect();
         keys.iter().for_each(|key| self.put_suspension(key.clone(), None));
         !keys.is_empty()
     }
 
-    /// Every record of an owner's suspensions. `None`: one cannot be read.
+    /// Returns all suspension records of an owner. `None` if one cannot be read.
     pub(super) fn suspensions_of(&self, owner: &Owner) -> Option<Vec<Suspension>> {
         self.suspensions.iter().filter(|((of, _), _)| of == owner).map(|(_, record)| record.clone()).collect()
     }
 
-    /// Records a suspension or its end. `false`: as many as may be are in force.
+    /// Records a suspension or its end. Returns `false` if the maximum number is in force.
     pub(super) fn record_suspension(&mut self, suspension: &Suspension) -> bool {
         let key = (suspension.owner.clone(), suspension.id());
         match self.suspensions.get(&key) {
@@ -422,7 +422,7 @@ impl SimWorld {
         self.delta.suspensions.insert(key);
     }
 
-    /// Gives the pool another identity, or none: what an observation shows when another pool is mounted in its place.
+    /// Changes or removes the identity of the pool, as if another pool were mounted in its place.
     pub fn swap_pool(&mut self, pool: Option<PoolId>) {
         self.pool = pool;
         self.delta.pool = true;
@@ -435,23 +435,23 @@ impl SimWorld {
         self.next_lock
     }
 
-    /// The bytes taken.
+    /// Returns the used bytes.
     pub fn used(&self) -> u64 {
         self.live.values().chain(self.trash.values()).map(|object| object.used()).sum()
     }
 
-    /// The ledgers as an observation shows them.
+    /// Returns the ledgers as observed.
     pub(super) fn ledger_views(&self) -> BTreeMap<Owner, LedgerView> {
-        let damaged = || "its newest copy has a checksum that does not fit".to_owned();
+        let damaged = || "the checksum of its newest copy does not match".to_owned();
         let view = |copies: &Copies| match copies.0.as_slice() {
             [Some(newest), ..] => LedgerView::Good(newest.clone()),
             [None, Some(older), ..] => LedgerView::Older(older.clone(), damaged()),
-            _ => LedgerView::Damaged("no copy of it has a checksum that fits".to_owned()),
+            _ => LedgerView::Damaged("no copy of it has a matching checksum".to_owned()),
         };
         self.ledgers.iter().map(|(owner, copies)| (owner.clone(), view(copies))).collect()
     }
 
-    /// The names of live, half-made and trashed objects that need this one.
+    /// Returns the names of live, incomplete and trashed objects that depend on this one.
     pub(super) fn dependents(&self, uid: Uid) -> Vec<NativeName> {
         let live = self.live.iter().filter(|(_, o)| o.parent == Some(uid)).map(|(native, _)| native.clone());
         let trash = self.trash.iter().filter(|(_, o)| o.parent == Some(uid)).map(|((native, _), _)| native.clone());
@@ -491,7 +491,7 @@ impl SimWorld {
             Some(object) => self.live.insert(native.clone(), object),
             None => self.live.remove(native),
         };
-        // The first value that a change replaced is the one it began with.
+        // Keeps the first value that the change replaced.
         self.delta.live.entry(native.clone()).or_insert(old);
     }
 
@@ -511,7 +511,7 @@ impl SimWorld {
         true
     }
 
-    /// Ends a change: what it replaced becomes what a lagging listing shows.
+    /// Ends a change: stale listings show what it replaced.
     pub(super) fn settle(&mut self) {
         if !self.delta.is_empty() {
             self.before = std::mem::take(&mut self.delta);
