@@ -170,10 +170,10 @@ fn bad_plans() -> Vec<Bad> {
         ),
         bad("it is never part of a plan", DB, OLD, removal, |plan, _| plan.steps[0].action = Action::Purge),
         bad("it is never part of a plan", DB, OLD, removal, |plan, _| plan.steps[0].action = Action::Sweep),
-        bad("it does not grow", GROWN, "{volume: db}", any, |plan, _| {
+        bad("it does not grow its object", GROWN, "{volume: db}", any, |plan, _| {
             plan.steps[0].action = Action::Grow { to: plan.steps[0].expect.size.unwrap() };
         }),
-        bad("it does not grow", GROWN, "{volume: db}", any, |plan, _| plan.steps[0].expect.size = None),
+        bad("it does not grow its object", GROWN, "{volume: db}", any, |plan, _| plan.steps[0].expect.size = None),
         bad("its object is protected", DB, OLD, removal, |_, scene| {
             objects(scene).iter_mut().for_each(|object| object.tags.protected = true);
         }),

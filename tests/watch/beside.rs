@@ -138,7 +138,7 @@ fn a_second_daemon_on_one_store_names_the_first() {
     let first = Daemon::start(&sandbox);
     let pid = first.child.id().to_string();
     let ran = sandbox.kiln("watch").ends(7).warns("hint: ");
-    assert!(ran.err.contains(&format!("daemon {pid}")), "{}", ran.err);
+    assert!(ran.err.contains(&format!("daemon (process {pid})")), "{}", ran.err);
     fs::create_dir(sandbox.path("other")).unwrap();
     fs::write(sandbox.path("other/stack.yaml"), fs::read(sandbox.path("specs/stack.yaml")).unwrap()).unwrap();
     sandbox.kiln("watch other").ends(7).warns(&pid);

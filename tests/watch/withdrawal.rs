@@ -58,12 +58,12 @@ fn a_directory_that_is_away_for_a_moment_loses_nothing() {
     let before = natives(&sandbox);
     fs::rename(sandbox.path("specs/team"), sandbox.path("away")).unwrap();
     daemon.second_look();
-    assert!(daemon.log().contains("when the directory has been gone for 60 s"), "{}", daemon.log());
+    assert!(daemon.log().contains("when it has been missing for 60 s"), "{}", daemon.log());
     assert_eq!(natives(&sandbox), before);
     // Each command says what waits and until when, and an apply by a person waits too.
     for command in ["status", "plan", "get -o json volume/db", "apply --yes"] {
         let ran = sandbox.kiln(command);
-        let ran = ran.says("SourceBroken").says("its removal waits until 20").says("gone for 60 s");
+        let ran = ran.says("SourceBroken").says("the removal waits until 20").says("gone for 60 s");
         assert!(!ran.out.contains("- volume/db"), "{command}: {}", ran.out);
     }
     sandbox.kiln("status").says("Waiting for approval: destroy volume/db. `kiln approve ");
