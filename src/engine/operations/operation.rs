@@ -1,6 +1,7 @@
 //! Every operation as data: it is carried out here, or by the daemon that has the store.
 
 use serde::{Deserialize, Serialize};
+use tracing::Instrument;
 
 use crate::model::{Name, ObjectId, Owner, Seconds};
 
@@ -13,6 +14,7 @@ use super::run::Executed;
 use super::suspend::{SuspensionResult, resume, suspend};
 use super::trash::{Trashed, trash_restore};
 use crate::engine::setup::Setup;
+use crate::engine::span::pass_span;
 
 /// A decision of a person.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -88,6 +90,10 @@ pub enum OperationResult {
 /// # Errors
 /// See [`OperationError`].
 pub async fn operate(setup: &Setup, operation: Operation) -> Result<OperationResult, OperationError> {
+    carry_out(setup, operation).instrument(pass_span("operation")).await
+}
+
+async fn carry_out(setup: &Setup, operation: Operation) -> Result<OperationResult, OperationError> {
     let one = |sentence: String| OperationResult::Sentences(vec![sentence]);
     Ok(match operation {
         Operation::Restore(ObjectId { kind, name }) => {
