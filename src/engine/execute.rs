@@ -45,7 +45,7 @@ impl Session<'_> {
                 ledger::announce(ledger, here, &plan.used);
                 // A ledger that has just begun did not exist when the plan was noted.
                 if ledger.serial == 0 {
-                    ledger::read(ledger, &self.setup.reading, plan);
+                    ledger::enter_reading(ledger, &self.setup.reading, plan);
                 }
                 let here = plan.steps.iter().enumerate().filter(|(_, step)| step.backend == name);
                 used_up.extend(ledger::use_up(ledger, here));

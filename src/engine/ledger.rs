@@ -1,4 +1,4 @@
-//! Keeping the ledger of a pool true: pure, apart from the one who writes it.
+//! Changes of a pool's ledger. Pure: [`Session`](super::session::Session) writes it to the pool.
 
 use std::collections::BTreeSet;
 
@@ -10,12 +10,12 @@ use crate::model::{
 };
 use crate::plan::Plan;
 
-/// Brings a ledger up to what a complete look shows, before anything is planned from it.
+/// Settles a ledger from a complete observation, before a plan is made from it.
 ///
-/// - what is there and ours, and not entered, is entered (a crash within the seconds before its entry);
-/// - what was leaving and is gone is buried; so is what is Lost and no longer declared;
-/// - what left and was not counted, is counted (a crash before its count);
-/// - what is too old to matter is dropped.
+/// - An object of this owner that is there and has no entry is entered: a crash came before its entry.
+/// - An object that was leaving and is gone gets a tombstone, and so does one that is Lost and no longer declared.
+/// - A removal that was not counted is counted: a crash came before its count.
+/// - Tombstones and removals that are too old to matter are dropped.
 pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, reading: &Reading, now: u64) {
     let mut there: HashMap<Uid, (&Object, &Identity)> = HashMap::with_capacity(observed.objects.len());
     for object in observed.objects.iter().filter(|o| o.place != Place::Temporary && o.conflict.is_none()) {
@@ -26,7 +26,7 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, reading: &Reading
     for (uid, (object, identity)) in &there {
         match ledger.complete.get(uid) {
             None => enter(ledger, identity, object, guess_n(&reading.specs, identity, ledger)),
-            // A rename of ours that a crash kept from being entered.
+            // A rename by this owner, which was not entered because of a crash.
             Some(LedgerEntry { name, n, .. })
                 if *name != identity.name
                     && (ledger.renaming.get(uid) == Some(&identity.name)
@@ -36,7 +36,7 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, reading: &Reading
             }
             Some(_) => {}
         }
-        // Name and size are not touched: what a stranger renamed or cut must show. Protection is lifted by a step of ours only.
+        // Name and size stay: a rename or cut from outside Kiln must remain visible. Only a step of this owner lifts protection.
         if let Some(entry) = ledger.complete.get_mut(uid) {
             entry.protected |= object.tags.protected;
             entry.restored.extend(object.tags.restored.clone());
@@ -69,13 +69,13 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, reading: &Reading
         .collect();
     for (uid, kind, size) in gone {
         if ledger.destroying.contains(&uid) {
-            // It has not been counted.
+            // Its removal has not been counted.
             ledger.leaving.remove(&uid);
             leave(ledger, uid, kind, size, now);
         }
         ledger.add_tombstone(uid, now);
     }
-    // What a clock that was ahead had noted would count until that time has come: it counts from now on.
+    // A time from a clock that was ahead would count until that time is reached. It counts from now on.
     let stones = ledger.tombstones.values_mut().map(|stone| &mut stone.at);
     let removals = ledger.removals.iter_mut().map(|removal| &mut removal.at);
     stones.chain(removals).filter(|at| is_of_the_future(**at, now)).for_each(|at| *at = now);
@@ -83,17 +83,17 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, reading: &Reading
     ledger.removals.retain(|removal| removal.at + Ledger::REMOVAL_WINDOW > now);
 }
 
-/// Whether a time was noted by a clock that was ahead of this one by more than clocks of hosts differ.
+/// Whether a time comes from a clock that was ahead of this one by more than the clocks of hosts differ.
 pub(super) fn is_of_the_future(at: u64, now: u64) -> bool {
     at > now.saturating_add(300)
 }
 
-/// The name that the document of an object gives as its old one.
+/// Returns the `renamedFrom` of an object's document.
 fn specs_renamed_from<'s>(specs: &'s Specs, identity: &Identity) -> Option<&'s crate::model::Name> {
     specs.document(identity.kind, &identity.name)?.renamed_from.as_ref()
 }
 
-/// Enters an object under its new name. The old name has used its number up: what is declared under it later is another object.
+/// Enters an object under its new name. The number of the old name is used up: a later document of that name declares another object.
 fn rename(ledger: &mut Ledger, identity: &Identity, object: &Object, n: u32) {
     if let Some(old) = ledger.complete.get(&identity.uid) {
         let next = ledger.next.entry(Ledger::next_key(old.kind, &old.name)).or_default();
@@ -102,14 +102,14 @@ fn rename(ledger: &mut Ledger, identity: &Identity, object: &Object, n: u32) {
     enter(ledger, identity, object, n);
 }
 
-/// The names that documents give as old ones: of volumes (`true`) and of snapshots.
+/// Returns the names in `renamedFrom`, of volumes (`true`) and of snapshots.
 fn old_names(specs: &Specs) -> BTreeSet<(bool, &crate::model::Name)> {
     let volumes = specs.volumes.values().filter_map(|v| Some((true, v.meta.renamed_from.as_ref()?)));
     volumes.chain(specs.snapshots.values().filter_map(|s| Some((false, s.meta.renamed_from.as_ref()?)))).collect()
 }
 
-/// Which of its name's uids an object bears, where nobody noted it: uids are derived, so the first that fits. One that fits none
-/// (it came from another owner) counts as the first.
+/// Returns the number of an object among those of its name, where no ledger has it. Uids are derived from it, so the first number that
+/// fits is right. An object that came from another owner fits none, and gets the next one.
 fn guess_n(specs: &Specs, identity: &Identity, ledger: &Ledger) -> u32 {
     let next = ledger.next.get(&Ledger::next_key(identity.kind, &identity.name)).copied().unwrap_or(0);
     let backends = || specs.backends.keys();
@@ -121,7 +121,7 @@ fn guess_n(specs: &Specs, identity: &Identity, ledger: &Ledger) -> u32 {
     (0..next + 8).find(fits).unwrap_or(next)
 }
 
-/// Enters an object as whole.
+/// Enters an object as complete.
 pub(super) fn enter(ledger: &mut Ledger, identity: &Identity, object: &Object, n: u32) {
     let before = ledger.complete.get(&identity.uid);
     let mut restored = before.map(|entry| entry.restored.clone()).unwrap_or_default();
@@ -138,7 +138,7 @@ pub(super) fn enter(ledger: &mut Ledger, identity: &Identity, object: &Object, n
         accepted: before.and_then(|entry| entry.accepted),
     };
     ledger.complete.insert(identity.uid, entry);
-    // A look that lagged may have had it buried.
+    // An observation that lagged may have given it a tombstone.
     ledger.tombstones.remove(&identity.uid);
     ledger.leaving.remove(&identity.uid);
     ledger.destroying.remove(&identity.uid);
@@ -147,7 +147,7 @@ pub(super) fn enter(ledger: &mut Ledger, identity: &Identity, object: &Object, n
     }
 }
 
-/// Notes that an object has left. It counts as a removal once, when it is first found to have left.
+/// Enters that an object has left. It counts as one removal, when this is first observed.
 fn leave(ledger: &mut Ledger, uid: Uid, kind: Kind, size: Size, now: u64) {
     ledger.destroying.remove(&uid);
     if ledger.leaving.insert(uid) && !ledger.tombstones.contains_key(&uid) {
@@ -156,9 +156,9 @@ fn leave(ledger: &mut Ledger, uid: Uid, kind: Kind, size: Size, now: u64) {
     }
 }
 
-/// Before the first step of a pass: enters what is about to be destroyed or renamed, and the approvals that are made use of.
+/// Announces the steps of a pass before the first one begins: enters which objects they destroy or rename, and the approvals that they use.
 ///
-/// What goes to the trash is not entered: whether it went there shows in the trash.
+/// Removals into the trash are not announced: an observation shows them.
 pub(super) fn announce<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s Step> + Clone, used: &[ApprovalSet]) {
     let destroys = |step: &&Step| matches!(step.action, Action::Destroy);
     ledger.destroying.extend(steps.clone().filter(destroys).map(|step| step.identity.uid));
@@ -169,7 +169,7 @@ pub(super) fn announce<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s 
     }
 }
 
-/// Enters an approval as in use: what it covers of these steps, which are on the ledger's pool.
+/// Enters an approval as in use, with the items that cover these steps. The steps are on the ledger's pool.
 pub(super) fn approve<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s Step>, approval: &ApprovalSet) {
     let part: BTreeSet<ApprovalItem> =
         steps.filter(|step| approval.covers(&step.approval_item())).map(Step::approval_item).collect();
@@ -179,9 +179,8 @@ pub(super) fn approve<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s S
     }
 }
 
-/// Uses up the approvals of restores that are about to be made. A restore overwrites what clients wrote, so that a yes covers one
-/// execution: after a crash in it somebody is asked again. Returns what [`give_back`] takes: the index of each step that was covered,
-/// and the digest.
+/// Uses up the approvals of restores that are about to run. A restore overwrites the writes of clients, so an approval covers one execution:
+/// after a crash during it, a person must approve again. Returns the index of each covered step and the digest, for [`give_back`].
 pub(super) fn use_up<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = (usize, &'s Step)>) -> Vec<(usize, String)> {
     let mut used = Vec::new();
     for (index, step) in steps.filter(|(_, step)| matches!(step.action, Action::Restore { .. })) {
@@ -196,7 +195,7 @@ pub(super) fn use_up<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = (usize
     used
 }
 
-/// Gives the approval of a restore back that certainly had no effect.
+/// Gives back the approval of a restore that certainly had no effect.
 pub(super) fn give_back(ledger: &mut Ledger, step: &Step, digest: &str) {
     ledger.spent.remove(digest);
     let item = step.approval_item();
@@ -206,7 +205,7 @@ pub(super) fn give_back(ledger: &mut Ledger, step: &Step, digest: &str) {
     }
 }
 
-/// After a step whose effect was seen: `object` is what a look shows of it now, if it is there.
+/// Enters the effect of a step that was observed. `object` is the object as observed now, if it is there.
 pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, now: u64) {
     let uid = step.identity.uid;
     match (&step.action, object) {
@@ -230,7 +229,7 @@ pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, no
             ledger.add_tombstone(uid, now);
         }
         (Action::Purge, None) => ledger.add_tombstone(uid, now),
-        // What a step makes or changes and is not there was not done, or is gone since: the next complete listing tells which.
+        // An object that the step made or changed, and that is missing: the next complete listing shows whether it is gone or was never made.
         (
             Action::Create { .. }
             | Action::Snapshot { .. }
@@ -254,7 +253,7 @@ pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, no
     {
         entry.accepted = None;
     }
-    // What was approved and is done is struck off; an approval with nothing left is spent.
+    // An approved item that is done is removed; an approval without items is spent.
     let done = step.approval_item();
     for approval in &mut ledger.approvals {
         approval.set.remove(&done);
@@ -262,8 +261,7 @@ pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, no
     spend(ledger);
 }
 
-/// Enters an object that is as declared, with nothing to do: whoever grew it, its document followed; and protection that no
-/// document asks for is lifted.
+/// Enters an object that matches its declaration: its size, also if a person grew it and changed the document, and its protection.
 pub(super) fn accept(ledger: &mut Ledger, uid: Uid, object: &Object) {
     if let Some(entry) = ledger.complete.get_mut(&uid) {
         entry.size = object.size;
@@ -272,9 +270,9 @@ pub(super) fn accept(ledger: &mut Ledger, uid: Uid, object: &Object) {
     }
 }
 
-/// Accepts an object that is smaller than it was, or than `declared`, as it is. What it was, if it is smaller than that.
+/// Accepts an object that is smaller than before, or than `declared`. Returns the earlier size if the object is smaller than that.
 ///
-/// `known`: its size as far as anything remembers it.
+/// `known`: its largest recorded size.
 pub(super) fn accept_smaller(
     ledger: &mut Ledger,
     uid: Uid,
@@ -286,13 +284,13 @@ pub(super) fn accept_smaller(
     let was = known.into_iter().chain([entry.size]).max().filter(|was| *was > object.size);
     entry.size = object.size;
     if entry.kind == Kind::Volume {
-        // Without a document, one may come back that declares what it was.
+        // A document that declares the earlier size may come back.
         entry.accepted = declared.or(was).filter(|size| *size > object.size).or(entry.accepted);
     }
     was.or(declared.filter(|declared| *declared > object.size))
 }
 
-/// Moves approvals with nothing left to do to the spent ones.
+/// Moves approvals without items to the spent ones.
 fn spend(ledger: &mut Ledger) {
     let (open, done): (Vec<_>, Vec<_>) =
         std::mem::take(&mut ledger.approvals).into_iter().partition(|approval| !approval.set.is_empty());
@@ -300,8 +298,8 @@ fn spend(ledger: &mut Ledger) {
     ledger.spent.extend(done.into_iter().map(|approval| approval.digest));
 }
 
-/// Strikes approved items off that nothing is planned for any more (a person removed the object by hand, or its document came
-/// back). `pending`: object and verb of all steps and of all that is held. What these manifests do not cover keeps its approvals.
+/// Removes approved items for which nothing is planned any more: a person removed the object outside Kiln, or its document came back.
+/// `pending`: object and verb of each step and each held change. Objects that these manifests do not cover keep their approvals.
 pub(super) fn drop_stale(ledger: &mut Ledger, pending: &BTreeSet<(Uid, Verb)>, reading: &Reading) {
     let is_pending = |item: &ApprovalItem| {
         let step = item.uid().zip(item.verb());
@@ -315,7 +313,7 @@ pub(super) fn drop_stale(ledger: &mut Ledger, pending: &BTreeSet<(Uid, Verb)>, r
     spend(ledger);
 }
 
-/// Whether these manifests say nothing about the object of an approved item.
+/// Whether these manifests do not cover the object of an approved item.
 fn is_left(ledger: &Ledger, item: &ApprovalItem, reading: &Reading) -> bool {
     let entry = item.uid().and_then(|uid| Some((uid, ledger.complete.get(&uid)?)));
     entry.is_some_and(|(uid, entry)| is_not_covered(ledger, uid, entry, reading))
@@ -325,7 +323,7 @@ fn is_not_covered(ledger: &Ledger, uid: Uid, entry: &LedgerEntry, reading: &Read
     reading.withdraws(entry.kind, &entry.name, Some(ledger), uid) == Withdrawal::NotCovered
 }
 
-/// Removals that waited because they were too much at once, and about which these manifests say nothing: they go on waiting.
+/// Returns the removals that wait because they exceeded a limit, of objects that these manifests do not cover: they continue to wait.
 pub(super) fn waiting_elsewhere(ledger: &Ledger, reading: &Reading) -> BTreeSet<Uid> {
     let is_left = |uid: &&Uid| {
         let entry = ledger.complete.get(uid);
@@ -334,7 +332,7 @@ pub(super) fn waiting_elsewhere(ledger: &Ledger, reading: &Reading) -> BTreeSet<
     ledger.waiting.iter().filter(is_left).copied().collect()
 }
 
-/// Enters which file declares an object. A part of the manifests does not know better than all of them did.
+/// Enters which file declares an object. A partial reading does not replace what a whole one entered.
 pub(super) fn declare(ledger: &mut Ledger, uid: Uid, reading: &Reading) {
     let Some(entry) = ledger.complete.get_mut(&uid) else { return };
     let is_known = reading.coverage.extent == Extent::Partial && entry.declared_in.is_some();
@@ -343,9 +341,9 @@ pub(super) fn declare(ledger: &mut Ledger, uid: Uid, reading: &Reading) {
     }
 }
 
-/// Enters which files declare the objects, and which manifests were read. While objects wait because these are other manifests, those
-/// before stay the ones to compare with.
-pub(super) fn read(ledger: &mut Ledger, reading: &Reading, plan: &Plan) {
+/// Enters which files declare the objects, and which manifests were read. While objects wait because these are other manifests, the entry
+/// of the earlier ones stays, for comparison.
+pub(super) fn enter_reading(ledger: &mut Ledger, reading: &Reading, plan: &Plan) {
     let uids: Vec<Uid> = ledger.complete.keys().copied().collect();
     uids.into_iter().for_each(|uid| declare(ledger, uid, reading));
     if !reading.is_whole() || reading.coverage.stdin || reading.coverage.files.is_empty() {
@@ -362,15 +360,15 @@ pub(super) fn read(ledger: &mut Ledger, reading: &Reading, plan: &Plan) {
     ledger.reading = Some(reading.coverage.remembered(ledger.reading.as_ref(), declared_below));
 }
 
-/// The first ledger of an owner on a pool.
+/// Returns the first ledger of an owner on a pool.
 pub(super) fn first(pool: crate::model::PoolId, owner: &Owner, specs: &Specs) -> Ledger {
     Ledger::new(pool, owner.clone(), specs.stack.id.clone())
 }
 
-/// Enters what another owner's ledger knows into ours, before the first object is renamed: from then on each of them is expected
-/// under the new owner, so that none can be made anew if this is cut short. What was lost stays lost. May be done again.
+/// Enters the objects of another owner's ledger, before the first of them is renamed. From then on each is expected under the new owner, so
+/// that an interruption creates no second one. Lost objects stay lost. Repeatable.
 pub(super) fn take_over(ours: &mut Ledger, theirs: &Ledger) {
-    // An approval covers what its owner does, and is not handed on.
+    // An approval covers steps of its owner only.
     let Ledger {
         pool: _,
         owner: _,

@@ -54,7 +54,7 @@ impl Session<'_> {
         let busy: HashSet<Uid> = pending.iter().map(|(uid, _)| *uid).collect();
         for ledger in self.ledgers.values_mut() {
             ledger::drop_stale(ledger, &pending, &self.setup.reading);
-            ledger::read(ledger, &self.setup.reading, plan);
+            ledger::enter_reading(ledger, &self.setup.reading, plan);
             let elsewhere = ledger::waiting_elsewhere(ledger, &self.setup.reading);
             // What waited and is held for another reason now (a file that cannot be read for a moment) goes on waiting.
             let still = ledger.waiting.intersection(&leaving);

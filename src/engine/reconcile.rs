@@ -1,4 +1,4 @@
-//! The story of a pass: [`reconcile_once`].
+//! A pass: [`reconcile_once`].
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use super::report::Report;
 use super::session::Session;
 use super::setup::Setup;
 
-/// One pass: lock, observe, recover what a crash left, plan, check the plan, ask, execute, verify, record, report.
+/// Makes one pass: lock, observe, recover from a crash, plan, lint, confirm, execute, verify, record, report.
 ///
 /// # Errors
-/// Only if the store fails: nothing is done that could not be written down first.
+/// Only if the store fails: no step begins before its intent is on disk.
 pub async fn reconcile_once(
     setup: &Setup,
     options: &Options,
@@ -27,7 +27,7 @@ pub async fn reconcile_once(
     reconcile(setup, options, reporter).await.map(|(report, _)| report)
 }
 
-/// Like [`reconcile_once`], and leaves the backends open for what follows from the report.
+/// Like [`reconcile_once`], but leaves the backends open, for a purge.
 ///
 /// # Errors
 /// As [`reconcile_once`].
@@ -45,7 +45,7 @@ pub async fn reconcile<'s>(
     if let Some(saved) = &options.saved {
         report.refused = plan::differences(saved, &whole, session.shown());
     }
-    // Who approves something else than what waits has not seen what would be done now.
+    // A digest of another set than the one that waits: the person has not seen the present plan.
     let unmatched = options.approve.iter().filter(|digest| !whole.knows_approval(digest));
     report.refused.extend(unmatched.map(|digest| operations::unmatched(digest, &whole)));
     let mut part = part_of(&whole, options);
@@ -66,7 +66,8 @@ pub async fn reconcile<'s>(
     carry_out(session, whole, part, options, confirmed, reporter, report).await
 }
 
-/// Checks a plan, and makes it, or the part of it that was asked for, if it breaks no rule. `confirmed`: a person said yes to it.
+/// Checks a plan and executes it, or the part that was requested by name. A plan that breaks a rule is not executed. `confirmed`: a person
+/// confirmed it.
 async fn carry_out<'s>(
     mut session: Session<'s>,
     whole: Plan,
@@ -107,12 +108,12 @@ async fn carry_out<'s>(
     Ok((report, OpenPass::new(session)))
 }
 
-/// The part of a plan that was asked for by name; none if all of it is.
+/// Returns the part of a plan that was requested by name; `None`: all of it.
 fn part_of(whole: &Plan, options: &Options) -> Option<Selected> {
     (!options.only.is_empty()).then(|| plan::select(whole, &options.only))
 }
 
-/// What was asked for that nobody knows: a name mistyped, most likely.
+/// Returns the requested objects that are neither declared nor in the plan: most likely mistyped names.
 fn unknown(part: Option<&Selected>, specs: &Specs) -> Vec<ObjectId> {
     let declared = |ObjectId { kind, name }: &&ObjectId| match kind {
         Kind::Volume => specs.volumes.contains_key(name),
@@ -123,18 +124,18 @@ fn unknown(part: Option<&Selected>, specs: &Specs) -> Vec<ObjectId> {
     part.into_iter().flat_map(|part| &part.silent).filter(|object| !declared(object)).cloned().collect()
 }
 
-/// Whether the plan has steps that wait for a person: they cannot be undone, or come from a pipe that may have been cut short. An approval
-/// given earlier covers the others.
+/// Whether the plan has steps that wait for a confirmation: they are irreversible, or the manifests come from a pipe that may have been cut
+/// short. An earlier approval covers the others.
 fn has_steps_that_wait(plan: &Plan) -> bool {
     plan.steps.iter().any(|step| plan.waits_for_yes(step))
 }
 
-/// Whether nothing was done because somebody else is at it.
+/// Whether the step was refused because the object is in use or another process has the writer lock.
 fn is_answer(error: &DriverError) -> bool {
     error.effect != Effect::Yes && matches!(error.kind, ErrorKind::Busy | ErrorKind::OtherWriter)
 }
 
-/// Busy and taken are answers, not failures: what they stop is held, and so is what waits for a step that was not done.
+/// Moves steps that were refused, suspended, or that depend on a step that was not done, from the failures to the held changes of the plan.
 fn hold_what_was_not_done(plan: &mut Plan, report: &mut Report) {
     let (answers, failed): (Vec<_>, Vec<_>) =
         std::mem::take(&mut report.failed).into_iter().partition(|(_, error)| is_answer(error));
