@@ -28,31 +28,15 @@ pub struct SimObject {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub thick: bool,
     /// The written stamps by block; all other blocks are zeroes. Shared with clones until either is written.
-    #[serde(default, skip_serializing_if = "shared::is_empty", with = "shared")]
+    #[serde(default, skip_serializing_if = "is_empty")]
     pub content: Arc<BTreeMap<u64, u64>>,
     /// The object that this clone depends on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Uid>,
 }
 
-/// Serialises content as a map. (serde supports `Arc` only with a feature that nothing else needs.)
-mod shared {
-    use super::{Arc, BTreeMap};
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    type Content = Arc<BTreeMap<u64, u64>>;
-
-    pub(super) fn is_empty(content: &Content) -> bool {
-        content.is_empty()
-    }
-
-    pub(super) fn serialize<S: Serializer>(content: &Content, to: S) -> Result<S::Ok, S::Error> {
-        content.as_ref().serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Content, D::Error> {
-        BTreeMap::deserialize(from).map(Arc::new)
-    }
+fn is_empty(content: &Arc<BTreeMap<u64, u64>>) -> bool {
+    content.is_empty()
 }
 
 impl SimObject {
