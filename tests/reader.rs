@@ -507,7 +507,7 @@ fn a_backend_whose_path_does_not_answer_is_not_observed_and_holds_no_other() {
         name: "slow".parse().unwrap(),
         message: "/mnt/slow did not respond within 2 s".to_owned(),
         fix: "see what is mounted there".to_owned(),
-        silent: true,
+        unresponsive: true,
     }];
     let plan = planned(&reading);
     let steps: Vec<_> = plan.steps.iter().map(|step| (step.action.verb(), step.identity.name.as_str())).collect();

@@ -48,7 +48,7 @@ pub(super) async fn observe_all(
     for spec in specs.backends.values() {
         if let Some(barred) = reading.not_allowed(Kind::Backend, &spec.meta.name) {
             // The backend is not opened, not even to observe it. The planner reports why.
-            let view = match barred.silent {
+            let view = match barred.unresponsive {
                 true => Observation::Failed { why: barred.message.clone() },
                 false => Observation::Unsupported,
             };

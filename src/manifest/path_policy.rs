@@ -175,8 +175,8 @@ impl<'a> PathPolicy<'a> {
                 (format!("{}{target} is not below {root}", path.display()), fix)
             }
         };
-        let silent = !self.resolved.contains_key(path);
-        Some(NotAllowed { kind: named.kind, name: named.name.clone(), message, fix, silent })
+        let unresponsive = !self.resolved.contains_key(path);
+        Some(NotAllowed { kind: named.kind, name: named.name.clone(), message, fix, unresponsive })
     }
 }
 

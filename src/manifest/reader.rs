@@ -241,7 +241,9 @@ mod tests {
 
     fn unresponsive(state: &ManifestState) -> Vec<&str> {
         let all = state.reading.not_allowed.iter();
-        all.filter(|barred| barred.silent && barred.kind == Kind::Backend).map(|barred| barred.name.as_str()).collect()
+        all.filter(|barred| barred.unresponsive && barred.kind == Kind::Backend)
+            .map(|barred| barred.name.as_str())
+            .collect()
     }
 
     #[test]

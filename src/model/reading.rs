@@ -49,8 +49,8 @@ pub struct NotAllowed {
     /// What to do about it.
     pub fix: String,
     /// Whether the path did not respond in time. Its target is unknown, and its objects are Unobserved until it responds.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub silent: bool,
+    #[serde(default, rename = "silent", skip_serializing_if = "std::ops::Not::not")]
+    pub unresponsive: bool,
 }
 
 /// A document that is invalid now.

@@ -87,7 +87,7 @@ fn list(names: &[&Name]) -> String {
 fn judge<'a>(inputs: &Inputs<'a>, name: &'a Name, spec: &'a BackendSpec) -> BackendState<'a> {
     if let Some(barred) = inputs.reading.not_allowed(Kind::Backend, name) {
         // Its path did not answer: it may be allowed, and hold anything.
-        if barred.silent {
+        if barred.unresponsive {
             return BackendState::Blocked(unseen(name, &barred.message));
         }
         return BackendState::Blocked(Blocked {

@@ -588,7 +588,7 @@ fn reading() -> Reading {
             name: name("db"),
             message: message.clone(),
             fix: fix.clone(),
-            silent: true,
+            unresponsive: true,
         }],
         unreadable: vec![Unreadable { kind: Kind::Volume, name: name("db"), message, fix }],
     }

@@ -13,7 +13,7 @@ pub(super) fn check_allowed(inventory: &Inventory<'_>, subject: &Subject<'_>) ->
     match inventory.reading().not_allowed(subject.kind, subject.name) {
         None => Ok(()),
         Some(barred) => {
-            let reason = if barred.silent { HeldReason::Unobserved } else { HeldReason::NotAllowed };
+            let reason = if barred.unresponsive { HeldReason::Unobserved } else { HeldReason::NotAllowed };
             Err(subject.hold(reason, barred.message.clone(), barred.fix.clone()))
         }
     }

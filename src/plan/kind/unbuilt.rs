@@ -25,7 +25,7 @@ pub(in crate::plan) fn hold_unbuilt(inventory: &Inventory<'_>, draft: &mut Draft
     for (name, spec) in &specs.backends {
         let subject = Subject::declared(Kind::Backend, name);
         // A Backend whose path did not answer is reported as unobserved.
-        if inventory.reading().not_allowed(Kind::Backend, name).is_some_and(|barred| barred.silent) {
+        if inventory.reading().not_allowed(Kind::Backend, name).is_some_and(|barred| barred.unresponsive) {
             continue;
         }
         // A Backend that is not allowed was not observed, whatever its driver.
