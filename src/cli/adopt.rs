@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::args::{AdoptArgs, AdoptFormat};
-use super::context::{Context, OverviewWithReading, block_on};
+use super::context::{Context, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
+use crate::daemon::protocol::UnownedAnswer;
 use crate::driver::NewFile;
 use crate::engine::{Executed, Operation, OperationResult, with_content};
 use crate::manifest;
 use crate::model::{Name, Owner, Size};
-use crate::report::{Unowned, unowned};
+use crate::report::Unowned;
 use crate::text::{counted, table};
 
 /// The schema that the manifests point editors to, written beside them. The reader skips it.
@@ -54,13 +55,18 @@ struct UnownedView<'a> {
 
 fn unowned_objects(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure> {
     let backend = &args.backend;
-    let OverviewWithReading { reading, overview, standing } = context.overview(&args.specs.specs)?;
-    let overview = block_on(with_content(&context.setup(reading.clone(), None), overview, backend))?;
-    let found = unowned(&overview, &reading, backend)?;
-    let in_doubt: Vec<_> =
-        overview.plan.unobserved.iter().filter(|unobserved| unobserved.backend == *backend).collect();
-    for unobserved in &in_doubt {
-        context.terminal.note(&format!("backend/{backend}: {}", unobserved.message));
+    let question = format!("/v1/unowned?backend={backend}");
+    let (UnownedAnswer { unowned, unobserved }, standing) = match context.ask(&args.specs.specs, &question)? {
+        Some(answered) => answered,
+        None => {
+            let (reading, overview) = context.overview(&args.specs.specs)?;
+            let overview = block_on(with_content(&context.setup(reading.clone(), None), overview, backend))?;
+            (UnownedAnswer::new(&overview, &reading, backend), Exit::Done)
+        }
+    };
+    let found = unowned?;
+    if let Some(message) = &unobserved {
+        context.terminal.note(&format!("backend/{backend}: {message}"));
     }
     let new: Vec<(&Name, &Unowned)> = found
         .iter()
@@ -87,7 +93,7 @@ fn unowned_objects(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure>
             let next = format!("`{next}` writes manifests that adopt them");
             context.terminal.line(&format!("{} can be adopted: {next}.", counted(new.len(), "object")));
         }
-        return Ok(Exit::combine([standing, Exit::Unobserved.when(!in_doubt.is_empty())]));
+        return Ok(Exit::combine([standing, Exit::Unobserved.when(unobserved.is_some())]));
     };
     write(dir, backend, &new)?;
     let written = format!("Wrote {} to {}", counted(new.len(), "manifest"), dir.display());
@@ -100,7 +106,7 @@ fn unowned_objects(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure>
         // The data is on stdout.
         _ => context.terminal.note(&written),
     }
-    Ok(Exit::combine([standing, Exit::Unobserved.when(!in_doubt.is_empty())]))
+    Ok(Exit::combine([standing, Exit::Unobserved.when(unobserved.is_some())]))
 }
 
 fn view<'a>(backend: &'a Name, unowned: &'a Unowned) -> UnownedView<'a> {

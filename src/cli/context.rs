@@ -13,7 +13,7 @@ use super::config;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::terminal::Terminal;
-use crate::daemon::protocol::{Answer, OperationAnswer, OperationRequest, OverviewAnswer, StoreAnswer, real};
+use crate::daemon::protocol::{Answer, OperationAnswer, OperationRequest, StoreAnswer, real};
 use crate::driver::{self, Driver};
 use crate::engine::{self, Clock, Connect, Executed, Operation, OperationResult, Setup, SuspensionResult, SystemClock};
 use crate::manifest::{self, Allowed, Limits, Loaded, Problem, Source};
@@ -32,23 +32,6 @@ pub(crate) struct Context {
     config: Option<PathBuf>,
     /// The holder of the store, once it was determined.
     holder: OnceCell<Holder>,
-}
-
-/// Whether problems of the manifests were printed already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ProblemsPrinted {
-    Already,
-    NotYet,
-}
-
-/// An overview with the reading that it was made for.
-pub(crate) struct OverviewWithReading {
-    /// The reading of the manifests.
-    pub(crate) reading: Arc<Reading>,
-    /// The observations and the plan.
-    pub(crate) overview: Overview,
-    /// Exit code 5 if the manifests have problems and the daemon uses their last valid content.
-    pub(crate) standing: Exit,
 }
 
 /// The store while a thread opens it read-only. Dropping it waits for the thread, so that no file of the store stays open.
@@ -338,35 +321,15 @@ impl Context {
         }
     }
 
-    /// Reads manifests that must be valid, and observes all backends.
+    /// Reads manifests that must be valid, and observes all backends: for commands that no daemon answers.
     ///
     /// # Errors
     /// Those of [`Context::valid_specs`]; exit code 1 if the host provides no event loop.
-    pub(crate) fn overview(&self, specs: &Path) -> Result<OverviewWithReading, Failure> {
-        if let Some(overview) = self.overview_of_daemon(specs, ProblemsPrinted::NotYet)? {
-            return Ok(overview);
-        }
+    pub(crate) fn overview(&self, specs: &Path) -> Result<(Arc<Reading>, Overview), Failure> {
         let (loaded, store) = self.read_specs_and_store(specs)?;
         let reading = self.valid(loaded)?;
         let overview = self.overview_of(&reading, store)?;
-        Ok(OverviewWithReading { reading, overview, standing: Exit::Done })
-    }
-
-    /// Returns the daemon's overview, if one follows these manifests. Prints their problems; the daemon uses their last valid content.
-    ///
-    /// # Errors
-    /// Exit code 7 if the daemon stops.
-    pub(crate) fn overview_of_daemon(
-        &self,
-        specs: &Path,
-        printed: ProblemsPrinted,
-    ) -> Result<Option<OverviewWithReading>, Failure> {
-        let asked = self.ask(specs, "/v1/overview", printed)?;
-        Ok(asked.map(|(OverviewAnswer { reading, overview }, standing)| OverviewWithReading {
-            reading,
-            overview,
-            standing,
-        }))
+        Ok((reading, overview))
     }
 
     /// Asks the daemon that follows these manifests; none if no daemon does. Prints problems of the manifests; the exit code beside the
@@ -374,24 +337,29 @@ impl Context {
     ///
     /// # Errors
     /// Exit code 7 if the daemon stops.
-    pub(crate) fn ask<T: DeserializeOwned>(
-        &self,
-        specs: &Path,
-        question: &str,
-        printed: ProblemsPrinted,
-    ) -> Result<Option<(T, Exit)>, Failure> {
-        let Some(daemon) = self.daemon_of(specs)? else { return Ok(None) };
-        let Answer { problems, answer } = {
-            let _busy = self.terminal.busy("observing the backends");
-            block_on(daemon.get::<Answer<T>>(question))??
-        };
-        if !problems.is_empty() && printed == ProblemsPrinted::NotYet {
+    pub(crate) fn ask<T: DeserializeOwned>(&self, specs: &Path, question: &str) -> Result<Option<(T, Exit)>, Failure> {
+        let Some(Answer { problems, answer }) = self.ask_quietly(specs, question)? else { return Ok(None) };
+        if !problems.is_empty() {
             // As a command that reads the manifests itself prints them.
             self.show_problems(&self.read_specs(specs)?.problems);
             let count = counted(problems.len(), "problem");
             self.terminal.note(&format!("the manifests have {count}; the daemon uses their last valid content"));
         }
         Ok(Some((answer, Exit::Invalid.when(!problems.is_empty()))))
+    }
+
+    /// Asks the daemon that follows these manifests, and prints no problems; none if no daemon does.
+    ///
+    /// # Errors
+    /// As [`Context::ask`].
+    pub(crate) fn ask_quietly<T: DeserializeOwned>(
+        &self,
+        specs: &Path,
+        question: &str,
+    ) -> Result<Option<Answer<T>>, Failure> {
+        let Some(daemon) = self.daemon_of(specs)? else { return Ok(None) };
+        let _busy = self.terminal.busy("observing the backends");
+        block_on(daemon.get(question))?.map(Some)
     }
 
     /// Executes an operation: here, or in the daemon that has the store.

@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::args::DoctorArgs;
-use super::context::{Context, ProblemsPrinted, block_on};
+use super::context::{Context, block_on};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::get::full_name;
+use crate::daemon::protocol::Answer;
 use crate::engine;
-use crate::model::{Capacity, Reading, Size, SourceSpec, Specs};
-use crate::plan::{Held, Overview};
-use crate::report::{Condition, Orphan, status};
+use crate::model::{Capacity, Size};
+use crate::plan::Held;
+use crate::report::{DoctorAnswer, Orphan, doctor_answer};
 use crate::store::{self, Store, StoreCondition};
 use crate::text::{Paint, counted, escape, quoted, rfc3339};
 
@@ -82,22 +83,28 @@ pub(crate) fn doctor(context: &Context, args: &DoctorArgs) -> Result<Exit, Failu
             fix,
         ));
     }
-    let store = read_store(context, &mut findings);
+    // The daemon that follows these manifests writes the store itself, and reports what prevents that.
+    let store = match context.daemon_of(&args.specs.specs)? {
+        Some(_) => None,
+        None => read_store(context, &mut findings),
+    };
     add_set_aside(context.state(), &mut findings);
     // While manifests are invalid it is unknown what should exist: they come first. (A daemon has their last valid content.)
-    let looked = match context.overview_of_daemon(&args.specs.specs, ProblemsPrinted::Already)? {
-        Some(looked) => Some((looked.reading, looked.overview)),
+    // While manifests are invalid it is unknown what should exist: they come first. (A daemon has their last valid content.)
+    let overview;
+    let answer = match context.ask_quietly::<DoctorAnswer<'static>>(&args.specs.specs, "/v1/doctor")? {
+        Some(Answer { answer, .. }) => Some(answer),
         None if loaded.problems.is_empty() => {
-            let reading = std::sync::Arc::new(loaded.reading);
-            let setup = context.setup(reading.clone(), store);
-            Some((reading, block_on(async move { engine::overview(&setup, &[]).await })?))
+            let setup = context.setup(std::sync::Arc::new(loaded.reading), store);
+            overview = (block_on(engine::overview(&setup, &[]))?, setup.reading);
+            Some(doctor_answer(&overview.0, &overview.1))
         }
         None => None,
     };
-    if let Some((reading, overview)) = looked {
-        add_plan(&overview, &reading, &mut findings);
-        add_full_pools(&overview, &reading.specs, &mut findings);
-        add_missing_tools(&reading.specs, &mut findings);
+    if let Some(answer) = &answer {
+        add_plan(answer, &mut findings);
+        add_full_pools(answer, &mut findings);
+        add_missing_tools(answer, &mut findings);
     }
     let commands = context.terminal.commands();
     for Finding { message, fix, .. } in &mut findings {
@@ -167,14 +174,14 @@ fn add_set_aside(state: &Path, findings: &mut Vec<Finding>) {
     }
 }
 
-fn add_plan(overview: &Overview, reading: &Reading, findings: &mut Vec<Finding>) {
-    let plan = &overview.plan;
+fn add_plan(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
+    let DoctorAnswer { held, unobserved, failed, orphans, .. } = answer;
     // Objects that are held only because of their backend are counted with the backend.
     let mut added = BTreeSet::new();
-    for unobserved in &plan.unobserved {
+    for unobserved in &**unobserved {
         let waits =
             |held: &&Held| held.backend.as_ref() == Some(&unobserved.backend) && held.message == unobserved.message;
-        let waiting: Vec<&Held> = plan.held.iter().filter(waits).collect();
+        let waiting: Vec<&Held> = held.iter().filter(waits).collect();
         let what = format!("backend/{}", unobserved.backend);
         let fix = waiting.first().map_or("repair the backend, then run again", |held| held.fix.as_str());
         let message = match waiting.len() {
@@ -184,12 +191,12 @@ fn add_plan(overview: &Overview, reading: &Reading, findings: &mut Vec<Finding>)
         findings.push(Finding::problem(Exit::Unobserved, what, "Unobserved", message, fix));
         added.extend(waiting);
     }
-    for held in plan.held.iter().filter(|held| !added.contains(held)) {
+    for held in held.iter().filter(|held| !added.contains(held)) {
         let what = format!("{}/{}", held.kind.as_lower(), held.name);
         let (message, fix) = (held.message.clone(), held.fix.clone());
         findings.push(Finding::problem(Exit::Held, what, held.reason.as_str(), message, fix));
     }
-    for object in status(overview, reading).iter().filter(|object| object.status.condition == Condition::Failed) {
+    for object in failed {
         let fix = object.status.fix.as_deref().unwrap_or("fix the cause, then run `kiln apply`");
         findings.push(Finding::problem(
             Exit::Failed,
@@ -199,28 +206,24 @@ fn add_plan(overview: &Overview, reading: &Reading, findings: &mut Vec<Finding>)
             fix,
         ));
     }
-    for orphan in crate::report::orphans(overview, reading) {
-        let what = orphan.what();
+    for orphan in orphans {
         let Orphan { reason, bytes, since, message, fix, .. } = orphan;
-        let since = since.map(rfc3339);
-        findings.push(Finding { bytes, since, ..Finding::warning(what, reason.as_str(), message, fix) });
+        let (bytes, since) = (*bytes, since.map(rfc3339));
+        findings.push(Finding { bytes, since, ..Finding::warning(orphan.what(), reason.as_str(), message, fix) });
     }
 }
 
 /// Adds pools that are full, whether or not something is to be created.
-fn add_full_pools(overview: &Overview, specs: &Specs, findings: &mut Vec<Finding>) {
-    for (name, observation) in &overview.world {
-        let (Some(spec), Some(observed)) = (specs.backends.get(name), observation.observed()) else { continue };
-        let Some(Capacity { total, used, objects }) = observed.capacity else { continue };
+fn add_full_pools(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
+    for (name, Capacity { total, used, objects }, max_fill) in &answer.capacities {
         let what = format!("backend/{name}");
-        if used > spec.max_fill.of(total) {
-            let (used, total) = (Size(used), Size(total));
-            let message =
-                format!("{used} of {total} are used; `maxFill` is {}: no object can be created", spec.max_fill);
+        if *used > max_fill.of(*total) {
+            let (used, total) = (Size(*used), Size(*total));
+            let message = format!("{used} of {total} are used; `maxFill` is {max_fill}: no object can be created");
             let fix = "purge the trash (`kiln trash list`), or remove other files from that file system";
             findings.push(Finding::warning(&what, "PoolFull", message, fix));
         }
-        if objects == Some(0) {
+        if *objects == Some(0) {
             let message = "the file system has no free inodes: no object can be created";
             let fix = "purge the trash (`kiln trash list`), or remove other files from that file system (`df -i`)";
             findings.push(Finding::warning(&what, "PoolFull", message, fix));
@@ -229,13 +232,11 @@ fn add_full_pools(overview: &Overview, specs: &Specs, findings: &mut Vec<Finding
 }
 
 /// Adds programs that the declared objects need.
-fn add_missing_tools(specs: &Specs, findings: &mut Vec<Finding>) {
-    let with_image = specs.volumes.values().find(|volume| matches!(volume.source, Some(SourceSpec::Image { .. })));
-    if let Some(volume) = with_image
+fn add_missing_tools(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
+    if let Some(volume) = &answer.image_volume
         && !is_on_path("qemu-img")
     {
-        let message =
-            format!("qemu-img, which volume {} needs for its source image, is not on the PATH", volume.meta.name);
+        let message = format!("qemu-img, which volume {volume} needs for its source image, is not on the PATH");
         let fix = "install it (Debian: apt install qemu-utils)";
         findings.push(Finding::warning("host", "ToolMissing", message, fix));
     }

@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 use std::mem::ManuallyDrop;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::args::{GetArgs, GetFormat, Selector};
-use super::context::{Context, OverviewWithReading, ProblemsPrinted};
+use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::model::{Kind, Name, Size};
+use crate::model::{Kind, Name, Reading, Size};
+use crate::plan::Overview;
 use crate::report::{Condition, ObjectStatus, ObjectsAnswer, ObjectsQuestion, has_status, objects};
 use crate::text::table;
 
@@ -58,17 +60,17 @@ pub(crate) fn ask<'a>(
     context: &Context,
     specs: &Path,
     question: &ObjectsQuestion,
-    kept: &'a mut Option<OverviewWithReading>,
+    kept: &'a mut Option<(Arc<Reading>, Overview)>,
 ) -> Result<(ObjectsAnswer<'a>, Exit), Failure> {
     let ObjectsQuestion { kind, name, history } = question;
     let kind_is = kind.map(|kind| format!("kind={}&", kind.as_lower())).unwrap_or_default();
     let name_is = name.as_ref().map(|name| format!("name={name}&")).unwrap_or_default();
     let path = format!("/v1/objects?{kind_is}{name_is}history={history}");
-    let (mut answer, standing) = match context.ask::<ObjectsAnswer<'static>>(specs, &path, ProblemsPrinted::NotYet)? {
+    let (mut answer, standing) = match context.ask::<ObjectsAnswer<'static>>(specs, &path)? {
         Some(answered) => answered,
         None => {
-            let OverviewWithReading { reading, overview, standing } = &*kept.insert(context.overview(specs)?);
-            (objects(overview, reading, question), *standing)
+            let (reading, overview) = &*kept.insert(context.overview(specs)?);
+            (objects(overview, reading, question), Exit::Done)
         }
     };
     let commands = context.terminal.commands();

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::annotations;
 use super::args::{Annotations, PlanArgs, PlanFormat};
-use super::context::{Context, ProblemsPrinted};
+use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::saved;
-use crate::daemon::protocol::PlanAnswer;
+use crate::daemon::protocol::{Answer, PlanAnswer};
 use crate::model::Reading;
 use crate::plan::{Overview, Plan, Saved};
 use crate::report::{PlanView, markdown, render};
@@ -46,12 +46,12 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
     }
     // The manifests are needed only to save the plan with them.
     let question = format!("/v1/plan?reading={}", args.out.is_some());
-    let answer: Option<(PlanAnswer<'static>, _)> = match is_pruned {
+    let answer: Option<Answer<PlanAnswer<'static>>> = match is_pruned {
         true => None,
-        false => context.ask(&args.specs.specs, &question, ProblemsPrinted::Already)?,
+        false => context.ask_quietly(&args.specs.specs, &question)?,
     };
     let (plan, reading) = match answer {
-        Some((PlanAnswer { plan, reading }, _)) => {
+        Some(Answer { answer: PlanAnswer { plan, reading }, .. }) => {
             (plan.into_owned(), reading.unwrap_or_else(|| Arc::new(loaded.reading)))
         }
         None => {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::args::StatusArgs;
 use super::client::{Daemon, Holder};
-use super::context::{Context, OverviewWithReading, ProblemsPrinted};
+use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::daemon::protocol::{DaemonView, PassView};
@@ -81,16 +81,15 @@ impl OrphanView {
 pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failure> {
     let daemon = context.daemon()?.map(|Daemon { view, .. }| view);
     let kept;
-    let (status, standing) =
-        match context.ask::<StackStatus<'static>>(&args.specs.specs, "/v1/status", ProblemsPrinted::NotYet)? {
-            Some(answered) => answered,
-            None => {
-                kept = context.overview(&args.specs.specs)?;
-                let OverviewWithReading { reading, overview, standing } = &kept;
-                let writers = writers(&overview.world, &reading.specs.stack.owner, daemon.map(|daemon| daemon.pid));
-                (stack_status(overview, reading, daemon.is_some(), writers), *standing)
-            }
-        };
+    let (status, standing) = match context.ask::<StackStatus<'static>>(&args.specs.specs, "/v1/status")? {
+        Some(answered) => answered,
+        None => {
+            kept = context.overview(&args.specs.specs)?;
+            let (reading, overview) = &kept;
+            let writers = writers(&overview.world, &reading.specs.stack.owner, daemon.map(|daemon| daemon.pid));
+            (stack_status(overview, reading, daemon.is_some(), writers), Exit::Done)
+        }
+    };
     let StackStatus {
         backends,
         writers,

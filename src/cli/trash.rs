@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use super::args::{TrashCommand, TrashListArgs, TrashPurgeArgs, TrashRestoreArgs};
-use super::context::{Context, OverviewWithReading};
+use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::terminal::Terminal;
-use crate::engine::{self, Operation, OperationResult, Purge, Trashed};
+use crate::daemon::protocol::TrashAnswer;
+use crate::engine::{Operation, OperationResult, Purge, Trashed};
 use crate::text::{Paint, counted, rfc3339, table};
 
 /// A trashed object, as in `kiln trash list -o json`.
@@ -33,8 +34,13 @@ pub(crate) fn trash(context: &Context, command: TrashCommand) -> Result<Exit, Fa
 }
 
 fn list(context: &Context, args: &TrashListArgs) -> Result<Exit, Failure> {
-    let OverviewWithReading { reading, overview, standing } = context.overview(&args.specs.specs)?;
-    let trashed = engine::trash_in(&overview.world, &reading.specs.stack.owner);
+    let (TrashAnswer { trashed, unobserved }, standing) = match context.ask(&args.specs.specs, "/v1/trash")? {
+        Some(answered) => answered,
+        None => {
+            let (reading, overview) = context.overview(&args.specs.specs)?;
+            (TrashAnswer::new(&overview, &reading), Exit::Done)
+        }
+    };
     if args.output.is_json() {
         context.json(&trashed.iter().map(view).collect::<Vec<_>>());
     } else if trashed.is_empty() {
@@ -42,10 +48,10 @@ fn list(context: &Context, args: &TrashListArgs) -> Result<Exit, Failure> {
     } else {
         context.terminal.out(&as_table(&trashed, context.terminal.paint));
     }
-    for unobserved in &overview.plan.unobserved {
+    for unobserved in &unobserved {
         context.terminal.note(&format!("backend/{}: {}", unobserved.backend, unobserved.message));
     }
-    Ok(Exit::combine([standing, Exit::Unobserved.when(!overview.plan.unobserved.is_empty())]))
+    Ok(Exit::combine([standing, Exit::Unobserved.when(!unobserved.is_empty())]))
 }
 
 fn restore(context: &Context, args: TrashRestoreArgs) -> Result<Exit, Failure> {

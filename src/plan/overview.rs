@@ -8,7 +8,7 @@ use super::{Plan, World};
 use crate::model::{JournalEntry, Kind, Name, Records, Suspension};
 
 /// One observation of every declared backend, with the records and the plan made from them.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct Overview {
     /// When the backends were observed, in seconds since 1970.
     pub now: u64,

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::orphans::{Orphan, orphans};
 use super::status::{Condition, ObjectStatus, backend_status, status};
-use crate::model::{JournalEntry, Kind, Name, ObjectId, Owner, Reading, Step, Suspension};
+use crate::model::{
+    Capacity, JournalEntry, Kind, Name, ObjectId, Owner, Percent, Reading, SourceSpec, Step, Suspension,
+};
 use crate::plan::{Held, Overview, Plan, Unobserved};
 
 /// The question for objects of a Stack.
@@ -114,6 +116,42 @@ pub fn stack_status<'a>(
         suspended: Cow::Borrowed(suspended),
         orphans: orphans(overview, reading),
         unobserved: Cow::Borrowed(&plan.unobserved),
+    }
+}
+
+/// What `doctor` judges of a Stack.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DoctorAnswer<'a> {
+    /// Everything that is held.
+    pub held: Cow<'a, [Held]>,
+    /// The backends that were not observed.
+    pub unobserved: Cow<'a, [Unobserved]>,
+    /// The objects whose last step failed.
+    pub failed: Vec<ObjectStatus<'a>>,
+    /// See [`orphans`].
+    pub orphans: Vec<Orphan>,
+    /// The capacity of each observed backend, and how far it may be filled.
+    pub capacities: Vec<(Cow<'a, Name>, Capacity, Percent)>,
+    /// A volume that is made from an image.
+    pub image_volume: Option<Cow<'a, Name>>,
+}
+
+/// Selects from an overview what `doctor` judges.
+pub fn doctor_answer<'a>(overview: &'a Overview, reading: &'a Reading) -> DoctorAnswer<'a> {
+    let specs = &reading.specs;
+    let mut failed = status(overview, reading);
+    failed.retain(|object| object.status.condition == Condition::Failed);
+    let capacities = overview.world.iter().filter_map(|(name, observation)| {
+        Some((Cow::Borrowed(name), observation.observed()?.capacity?, specs.backends.get(name)?.max_fill))
+    });
+    let image_volume = specs.volumes.values().find(|volume| matches!(volume.source, Some(SourceSpec::Image { .. })));
+    DoctorAnswer {
+        held: Cow::Borrowed(&overview.plan.held),
+        unobserved: Cow::Borrowed(&overview.plan.unobserved),
+        failed,
+        orphans: orphans(overview, reading),
+        capacities: capacities.collect(),
+        image_volume: image_volume.map(|volume| Cow::Borrowed(&volume.meta.name)),
     }
 }
 

@@ -12,7 +12,9 @@ mod plan_view;
 mod status;
 mod unowned;
 
-pub use answers::{ObjectsAnswer, ObjectsQuestion, StackStatus, history_of, objects, stack_status};
+pub use answers::{
+    DoctorAnswer, ObjectsAnswer, ObjectsQuestion, StackStatus, doctor_answer, history_of, objects, stack_status,
+};
 pub use commands::{Commands, Takes, takes};
 pub use declared::{Declared, DeclaredView};
 pub use markdown::markdown;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::model::{Kind, LedgerView, Name, Object, Observed, Place, Reading, Size, Specs};
@@ -9,7 +10,7 @@ use crate::plan::{Observation, Overview};
 use crate::text::is_unsafe;
 
 /// An object without an owner.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unowned {
     /// Its native name.
     pub native: String,
@@ -24,7 +25,7 @@ pub struct Unowned {
 }
 
 /// Why the objects on a backend cannot be listed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum NotListed {
     /// No document declares the backend.
     #[error("no Backend {0} is declared")]

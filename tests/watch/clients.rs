@@ -22,7 +22,7 @@ fn connect(sandbox: &Sandbox) -> UnixStream {
 
 /// Asks for everything, in the way that is measured.
 fn ask_for_all(sandbox: &Sandbox) {
-    for request in ["GET /v1/daemon", "GET /v1/overview", "GET /metrics", "GET /healthz", "GET /v1/store?journal=10"] {
+    for request in ["GET /v1/daemon", "GET /v1/objects", "GET /metrics", "GET /healthz", "GET /v1/store?journal=10"] {
         assert!(ask(&sandbox.path("state"), request).is_some(), "{request}");
     }
 }
@@ -42,7 +42,7 @@ fn many_slow_and_strange_ones_at_once() {
         .map(|n| {
             let mut stream = connect(&sandbox);
             let request = if n % 2 == 0 {
-                "GET /v1/overview HTTP/1.1\r\nhost: kiln\r\nkiln-version: 0.1.0\r\n\r\n"
+                "GET /v1/objects HTTP/1.1\r\nhost: kiln\r\nkiln-version: 0.1.0\r\n\r\n"
             } else {
                 "GET /met"
             };

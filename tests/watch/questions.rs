@@ -39,7 +39,7 @@ fn without_times(mut value: Value) -> Value {
     value
 }
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 16] = [
     "get -o json",
     "get -o name",
     "get volumes -o json",
@@ -54,6 +54,8 @@ const COMMANDS: [&str; 14] = [
     "status -o json",
     "plan --format json",
     "trash list -o json",
+    "adopt fast -o json",
+    "doctor -o json",
 ];
 
 #[test]
@@ -73,10 +75,11 @@ fn answers_of_a_daemon_equal_those_without_one() {
     let file = sandbox.data_file("volume/changed");
     ["removed", "protected"].iter().for_each(|name| sandbox.remove(&format!("specs/{name}.yaml")));
     wait("the removal", || trash(&sandbox) == ["removed"]);
-    // A step that is held, a suspension, a change by another program.
+    // A step that is held, a suspension, a change by another program, and a file without an owner.
     sandbox.volume("large", "size: 1000Pi");
     sandbox.kiln("suspend volume/labelled --reason upgrade").ends(0);
     fs::File::options().write(true).open(&file).unwrap().set_len(3 << 20).unwrap();
+    sandbox.write("pool/foreign.img", &"x".repeat(1 << 20));
     daemon.second_look();
 
     let ask = |command: &str| {
@@ -101,6 +104,7 @@ fn answers_of_a_daemon_equal_those_without_one() {
         assert_eq!(with, without);
     }
     assert_eq!(saved_with, saved_without);
+    assert!(with.iter().any(|(command, _, out, _)| command.starts_with("adopt") && out.contains("foreign.img")));
     let all = &with[0].2;
     for condition in ["Trashed", "ShrinkRefused", "Protected", "Suspended"] {
         assert!(all.contains(condition), "{condition}: {all}");
@@ -129,6 +133,8 @@ fn invalid_parameters_are_refused_with_400() {
         "/v1/journal?limit=1&name=a",
         "/v1/journal?limit=1&kind=disk&name=a",
         "/v1/journal?limit=1&kind=volume&name=..%2F..",
+        "/v1/unowned",
+        "/v1/unowned?backend=Fast",
         "/v1/store",
         "/v1/store?journal=1&all=true",
     ] {
@@ -175,6 +181,9 @@ fn a_question_about_one_object_of_a_thousand_gets_a_small_answer() {
         "/v1/journal?limit=10&kind=volume&name=v7",
         "/v1/status",
         "/v1/plan",
+        "/v1/doctor",
+        "/v1/trash",
+        "/v1/unowned?backend=fast",
     ] {
         let bytes = size(path);
         assert!(bytes < 4096, "{path}: {bytes} bytes");

@@ -6,7 +6,9 @@
 //! | `GET /v1/objects?kind=K&name=N&history=L` | [`Answer`] of [`ObjectsAnswer`](crate::report::ObjectsAnswer): all, or those of a kind, or one |
 //! | `GET /v1/status` | [`Answer`] of [`StackStatus`](crate::report::StackStatus) |
 //! | `GET /v1/plan?reading=true` | [`Answer`] of [`PlanAnswer`], with the manifests only if `reading` is true |
-//! | `GET /v1/overview` | [`Answer`] of [`OverviewAnswer`]: everything that was read and observed |
+//! | `GET /v1/doctor` | [`Answer`] of [`DoctorAnswer`](crate::report::DoctorAnswer) |
+//! | `GET /v1/trash` | [`Answer`] of [`TrashAnswer`] |
+//! | `GET /v1/unowned?backend=B` | [`Answer`] of [`UnownedAnswer`] |
 //! | `GET /v1/journal?limit=L&kind=K&name=N` | the last L entries of the journal as [`JournalEntry`]s (about one object, if it is named) |
 //! | `GET /v1/store?journal=L` | [`StoreAnswer`]: the records, and the last L entries of the journal, for plans of other manifests |
 //! | `POST /v1/apply` with [`ApplyRequest`] | lines of [`RunLine`], while it runs |
@@ -25,9 +27,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Event, Operation, OperationError, OperationResult, Options, Report};
+use crate::engine::{Event, Operation, OperationError, OperationResult, Options, Report, Trashed, trash_in};
 use crate::model::{JournalEntry, Name, ObjectId, OpenIntent, ProblemView, Reading, Records};
-use crate::plan::{Overview, Plan, Retry};
+use crate::plan::{Overview, Plan, Retry, Unobserved};
+use crate::report::{NotListed, Unowned, unowned};
 use crate::store::StoreError;
 
 /// The name of the socket in the state directory.
@@ -146,13 +149,39 @@ pub struct PlanAnswer<'a> {
     pub reading: Option<Arc<Reading>>,
 }
 
-/// Manifests and backends as read and observed now.
+/// The trash.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct OverviewAnswer {
-    /// The specs.
-    pub reading: Arc<Reading>,
-    /// The observations, the records and the plan.
-    pub overview: Overview,
+pub struct TrashAnswer {
+    /// The trash of the owner, by kind and name.
+    pub trashed: Vec<Trashed>,
+    /// The backends that were not observed.
+    pub unobserved: Vec<Unobserved>,
+}
+
+impl TrashAnswer {
+    /// Selects the trash from an overview.
+    pub fn new(overview: &Overview, reading: &Reading) -> Self {
+        let trashed = trash_in(&overview.world, &reading.specs.stack.owner);
+        Self { trashed, unobserved: overview.plan.unobserved.clone() }
+    }
+}
+
+/// The objects without an owner on a backend.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct UnownedAnswer {
+    /// See [`unowned`].
+    pub unowned: Result<Vec<Unowned>, NotListed>,
+    /// Why the backend was not observed.
+    pub unobserved: Option<String>,
+}
+
+impl UnownedAnswer {
+    /// Selects the objects without an owner from an overview that includes their content (`engine::with_content`).
+    pub fn new(overview: &Overview, reading: &Reading, backend: &Name) -> Self {
+        let of_backend = |unobserved: &&Unobserved| unobserved.backend == *backend;
+        let unobserved = overview.plan.unobserved.iter().find(of_backend).map(|found| found.message.clone());
+        Self { unowned: unowned(overview, reading, backend), unobserved }
+    }
 }
 
 /// The contents of the store.

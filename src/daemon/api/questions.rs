@@ -9,17 +9,17 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{Router, get};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
 use super::super::reconciler::Reconciler;
 use super::super::state::Certainty;
-use super::protocol::{Answer, DaemonView, OverviewAnswer, PlanAnswer, StoreAnswer};
-use crate::engine::{self, writers};
+use super::protocol::{Answer, DaemonView, PlanAnswer, StoreAnswer, TrashAnswer, UnownedAnswer};
+use crate::engine::{self, with_content, writers};
 use crate::manifest::problem_views;
-use crate::model::{Kind, Name, ObjectId};
+use crate::model::{Kind, Name, ObjectId, Reading};
 use crate::plan::Overview;
-use crate::report::{ObjectsQuestion, has_status, history_of, objects, stack_status};
+use crate::report::{ObjectsQuestion, doctor_answer, has_status, history_of, objects, stack_status};
 use crate::store::{Store, StoreError};
 
 /// The state that the answers are made from.
@@ -30,19 +30,39 @@ struct Questions {
     observed: Arc<Mutex<Option<(Instant, Arc<ObservedNow>)>>>,
     /// Requests that wait for an observation. While there is more than one, the last observation is kept for them.
     waiting: Arc<AtomicUsize>,
+    /// Answers that are made at once: many clients must not take all processors, nor a thread each.
+    making: Arc<Semaphore>,
+}
+
+/// How many answers are made at once.
+const AT_ONCE: usize = 2;
+
+/// The specs, and the observations with the plan.
+struct ReadingAndOverview {
+    reading: Arc<Reading>,
+    overview: Overview,
 }
 
 /// Manifests and backends as read and observed for a question.
-type ObservedNow = Answer<OverviewAnswer>;
+type ObservedNow = Answer<ReadingAndOverview>;
+
+const PANICKED: &str = "the observation panicked (a bug in Kiln)";
 
 pub(super) fn routes(reconciler: Arc<Reconciler>) -> Router {
-    let questions = Questions { reconciler, observed: Arc::default(), waiting: Arc::default() };
+    let questions = Questions {
+        reconciler,
+        observed: Arc::default(),
+        waiting: Arc::default(),
+        making: Arc::new(Semaphore::new(AT_ONCE)),
+    };
     Router::new()
         .route("/v1/daemon", get(daemon))
         .route("/v1/objects", get(list_objects))
         .route("/v1/status", get(status))
         .route("/v1/plan", get(plan))
-        .route("/v1/overview", get(overview))
+        .route("/v1/doctor", get(doctor))
+        .route("/v1/trash", get(trash))
+        .route("/v1/unowned", get(list_unowned))
         .route("/v1/journal", get(journal))
         .route("/v1/store", get(store))
         .with_state(questions)
@@ -81,7 +101,7 @@ async fn list_objects(State(questions): State<Questions>, Query(query): Query<Ob
         Err(why) => (StatusCode::BAD_REQUEST, why).into_response(),
         Ok(question) => {
             let select = move |now: &ObservedNow| {
-                let OverviewAnswer { reading, overview } = &now.answer;
+                let ReadingAndOverview { reading, overview } = &now.answer;
                 now.with(objects(overview, reading, &question))
             };
             questions.answer(select).await
@@ -91,7 +111,7 @@ async fn list_objects(State(questions): State<Questions>, Query(query): Query<Ob
 
 async fn status(State(questions): State<Questions>) -> Response {
     let summarise = |now: &ObservedNow| {
-        let OverviewAnswer { reading, overview } = &now.answer;
+        let ReadingAndOverview { reading, overview } = &now.answer;
         let writers = writers(&overview.world, &reading.specs.stack.owner, Some(std::process::id()));
         now.with(stack_status(overview, reading, true, writers))
     };
@@ -107,7 +127,7 @@ struct PlanQuery {
 
 async fn plan(State(questions): State<Questions>, Query(query): Query<PlanQuery>) -> Response {
     let select = move |now: &ObservedNow| {
-        let OverviewAnswer { reading, overview } = &now.answer;
+        let ReadingAndOverview { reading, overview } = &now.answer;
         now.with(PlanAnswer {
             plan: std::borrow::Cow::Borrowed(&overview.plan),
             reading: query.reading.then(|| Arc::clone(reading)),
@@ -116,8 +136,33 @@ async fn plan(State(questions): State<Questions>, Query(query): Query<PlanQuery>
     questions.answer(select).await
 }
 
-async fn overview(State(questions): State<Questions>) -> Response {
-    questions.answer(|now| serde_json::to_vec(now)).await
+async fn doctor(State(questions): State<Questions>) -> Response {
+    questions.answer(|now| now.with(doctor_answer(&now.answer.overview, &now.answer.reading))).await
+}
+
+async fn trash(State(questions): State<Questions>) -> Response {
+    questions.answer(|now| now.with(TrashAnswer::new(&now.answer.overview, &now.answer.reading))).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UnownedQuery {
+    backend: Name,
+}
+
+async fn list_unowned(State(questions): State<Questions>, Query(query): Query<UnownedQuery>) -> Response {
+    // A task of its own, which a client that disconnects does not interrupt.
+    let reconciler = Arc::clone(&questions.reconciler);
+    let observing = tokio::spawn(async move {
+        let Answer { problems, answer: ReadingAndOverview { reading, overview } } =
+            observe(Arc::clone(&reconciler)).await;
+        let setup = reconciler.setup(reading);
+        let overview = with_content(&setup, overview, &query.backend).await;
+        let answer = UnownedAnswer::new(&overview, &setup.reading, &query.backend);
+        serde_json::to_vec(&Answer { problems, answer })
+    });
+    let json = observing.await.map_err(|_| PANICKED.to_owned());
+    questions.in_background(move || json?.map_err(|error| error.to_string())).await
 }
 
 impl ObservedNow {
@@ -134,7 +179,7 @@ impl Questions {
         to_json: impl FnOnce(&ObservedNow) -> serde_json::Result<Vec<u8>> + Send + 'static,
     ) -> Response {
         match self.observed_now().await {
-            Ok(now) => in_background(move || to_json(&now).map_err(|error| error.to_string())).await,
+            Ok(now) => self.in_background(move || to_json(&now).map_err(|error| error.to_string())).await,
             Err(why) => failed(why),
         }
     }
@@ -149,7 +194,7 @@ impl Questions {
         let began = Instant::now();
         // A task of its own, which a client that disconnects does not interrupt: abandoned driver calls would count as failed ones.
         let observing = tokio::spawn(observe(Arc::clone(&self.reconciler)));
-        let now = Arc::new(observing.await.map_err(|_| "the observation panicked (a bug in Kiln)".to_owned())?);
+        let now = Arc::new(observing.await.map_err(|_| PANICKED.to_owned())?);
         *observed = (self.waiting.load(Ordering::Relaxed) > 1).then(|| (began, Arc::clone(&now)));
         Ok(now)
     }
@@ -163,7 +208,7 @@ async fn observe(reconciler: Arc<Reconciler>) -> ObservedNow {
     let reading = reconciler.with_certainty(&manifests, &Certainty { settles_at, ..Certainty::default() });
     let overview = engine::overview(&reconciler.setup(Arc::clone(&reading)), &[]).await;
     let overview = Overview { retries: reconciler.retries(), ..overview };
-    Answer { problems: problem_views(&manifests.problems), answer: OverviewAnswer { reading, overview } }
+    Answer { problems: problem_views(&manifests.problems), answer: ReadingAndOverview { reading, overview } }
 }
 
 /// Counts one request until it is dropped.
@@ -230,16 +275,18 @@ impl Questions {
     ) -> Response {
         let store = Arc::clone(&self.reconciler.config.store);
         let read = move || read(&*store).map_err(|error| error.to_string())?.map_err(|error| error.to_string());
-        in_background(read).await
+        self.in_background(read).await
     }
-}
 
-/// Makes an answer of JSON on a thread that may block.
-async fn in_background(make: impl FnOnce() -> Result<Vec<u8>, String> + Send + 'static) -> Response {
-    match tokio::task::spawn_blocking(make).await {
-        Ok(Ok(bytes)) => ([(header::CONTENT_TYPE, "application/json")], Bytes::from(bytes)).into_response(),
-        Ok(Err(why)) => failed(why),
-        Err(_) => failed("making the answer panicked (a bug in Kiln)".to_owned()),
+    /// Makes an answer of JSON on a thread that may block.
+    async fn in_background(&self, make: impl FnOnce() -> Result<Vec<u8>, String> + Send + 'static) -> Response {
+        // The semaphore is never closed.
+        let _turn = self.making.acquire().await;
+        match tokio::task::spawn_blocking(make).await {
+            Ok(Ok(bytes)) => ([(header::CONTENT_TYPE, "application/json")], Bytes::from(bytes)).into_response(),
+            Ok(Err(why)) => failed(why),
+            Err(_) => failed("making the answer panicked (a bug in Kiln)".to_owned()),
+        }
     }
 }
 
