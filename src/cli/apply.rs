@@ -21,7 +21,7 @@ use crate::engine::{self, Options, Report, Reporter, Setup};
 use crate::model::Reading;
 use crate::plan::Saved;
 use crate::report::{Commands, HeldView, render_held};
-use crate::text::counted;
+use crate::text::{counted, table};
 
 /// Where an apply runs.
 #[expect(clippy::large_enum_variant, reason = "there is one of them for each run")]
@@ -181,7 +181,7 @@ fn summary(report: &Report, progress: &Progress, commands: &Commands) -> String 
             render_held(&mut out, held, width, progress.paint());
         }
     }
-    let Report { changed, unchanged, failed, skipped, stopped, .. } = report;
+    let Report { changed, unchanged, failed, skipped, stopped, paths, .. } = report;
     if *changed + *unchanged + failed.len() + *skipped == 0 && !stopped {
         return out;
     }
@@ -195,5 +195,12 @@ fn summary(report: &Report, progress: &Progress, commands: &Commands) -> String 
     }
     let how = if *stopped { "Stopped" } else { "Applied" };
     out.push_str(&format!("{how}: {}.\n", counts.join(", ")));
+    if !paths.is_empty() {
+        let rows = paths.iter().map(|(object, path)| [object.to_string(), path.display().to_string()]);
+        out.push_str(&table(["NEW VOLUME", "PATH"], rows, progress.paint()));
+        if paths.len() == Report::PATHS {
+            out.push_str("`kiln get -o wide` lists every path.\n");
+        }
+    }
     out
 }

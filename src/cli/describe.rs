@@ -78,6 +78,7 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, paint: Paint) {
     field("uid", status.uid.map(|uid| uid.to_string()));
     field("object", status.object.as_deref().map(ToString::to_string));
     let bytes = |size: u64| format!("{} ({size} bytes)", Size(size));
+    field("path", status.path.as_deref().map(|path| path.display().to_string()));
     field("size", status.size.map(bytes));
     field("used", status.used.map(bytes));
     field("place", status.place.as_deref().map(ToOwned::to_owned));

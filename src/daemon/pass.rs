@@ -322,6 +322,7 @@ impl Reconciler {
             let overview = Overview {
                 now: self.config.clock.now(),
                 world: std::mem::take(&mut report.world),
+                paths: Default::default(),
                 records: self.config.store.records().unwrap_or_default(),
                 suspended: report.suspensions.clone(),
                 journal: Vec::new(),

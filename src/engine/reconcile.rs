@@ -1,5 +1,6 @@
 //! A pass: [`reconcile_once`].
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::model::{DriverError, Effect, ErrorKind, Kind, ObjectId, Specs, Step};
@@ -100,12 +101,25 @@ async fn carry_out<'s>(
         }
         session.execute(begun, options, reporter, &mut report).await?;
         session.record(&settled).await?;
+        if report.failed.is_empty() && report.skipped == 0 {
+            report.paths = new_paths(&session, begun);
+        }
     }
     hold_what_was_not_done(&mut plan, &mut report);
     report.plan = Some(plan);
     report.usable = session.usable.clone();
     report.world = std::mem::take(&mut session.observations.world);
     Ok((report, OpenPass::new(session)))
+}
+
+/// Returns where clients open the first volumes that a plan created or adopted.
+fn new_paths(session: &Session<'_>, made: &Plan) -> Vec<(ObjectId, PathBuf)> {
+    let volumes = made.steps.iter().filter(|step| step.action.is_first() && step.identity.kind == Kind::Volume);
+    let path = |step: &Step| {
+        let access = session.observations.backends.get(&step.backend)?.driver.access(&step.native);
+        Some((step.identity.id(), access.path()?.to_owned()))
+    };
+    volumes.filter_map(path).take(Report::PATHS).collect()
 }
 
 /// Returns the part of a plan that was requested by name; `None`: all of it.

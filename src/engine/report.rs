@@ -1,6 +1,7 @@
 //! What a pass did.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,8 @@ pub struct Report {
     pub skipped: usize,
     /// Those of them that depend on a step that was not done. In the plan as run they are held.
     pub waiting: Vec<Step>,
+    /// Where clients open the volumes that were created or adopted, if every step was done. The first [`Report::PATHS`] of them.
+    pub paths: Vec<(ObjectId, PathBuf)>,
     /// Whether the pass was stopped before its end.
     pub stopped: bool,
     /// Rules that the plan breaks, found by the lint: a bug in the planner. Nothing was run.
@@ -46,4 +49,9 @@ pub struct Report {
     /// The backends that this owner may use: their pools are those from before, and their ledgers this owner's.
     #[serde(skip)]
     pub usable: BTreeSet<Name>,
+}
+
+impl Report {
+    /// How many paths of new volumes a report has; `kiln get -o wide` has all.
+    pub const PATHS: usize = 5;
 }

@@ -1,16 +1,17 @@
 //! The session of a pass: open backends, observations, writer locks, and the plan that follows from them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tracing::Span;
 
 use crate::driver::image;
 use crate::model::{
-    DriverError, ErrorKind, ImageObservation, ImageRef, Images, Kind, Ledger, Name, PoolId, Reading, Records, Removal,
-    Scope, Specs, Uid,
+    DriverError, ErrorKind, ImageObservation, ImageRef, Images, Kind, Ledger, Name, NativeName, Object, Place, PoolId,
+    Reading, Records, Removal, Scope, Specs, Uid,
 };
-use crate::plan::{self, Inputs, Irreversible, Plan, Unobserved};
+use crate::plan::{self, Inputs, Irreversible, Observation, Plan, Unobserved};
 use crate::store::{Store, StoreError};
 
 use super::ledger;
@@ -100,6 +101,22 @@ impl<'s> Session<'s> {
     pub(super) fn lost(&self, kind: Kind, name: &Name) -> Vec<(Name, Uid)> {
         let owner = &self.specs().stack.owner;
         lost(&self.observations.world, &self.ledgers, &self.records, owner, kind, name)
+    }
+
+    /// Returns where clients open this owner's live objects, by Backend name.
+    pub(super) fn paths(&self) -> BTreeMap<Name, BTreeMap<NativeName, PathBuf>> {
+        let owner = &self.specs().stack.owner;
+        let of_backend = |(name, observation): (&Name, &Observation)| {
+            let driver = &self.observations.backends.get(name)?.driver;
+            let is_ours = |object: &&Object| {
+                object.place == Place::Live && object.identity.as_ref().is_some_and(|id| id.owner == *owner)
+            };
+            let path =
+                |object: &Object| Some((object.native.clone(), driver.access(&object.native).path()?.to_owned()));
+            let paths: BTreeMap<_, _> = observation.objects().iter().filter(is_ours).filter_map(path).collect();
+            Some((name.clone(), paths))
+        };
+        self.observations.world.iter().filter_map(of_backend).collect()
     }
 
     /// Removals of the last 24 hours: by the ledgers as settled, and by the store's copies where a backend cannot be seen.

@@ -1,6 +1,6 @@
 //! What a driver can do, as data for the planner.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -58,4 +58,14 @@ pub enum Access {
     Block(PathBuf),
     /// Only the driver can open it.
     None,
+}
+
+impl Access {
+    /// The path under which clients open it.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) | Self::Block(path) => Some(path),
+            Self::None => None,
+        }
+    }
 }

@@ -1,11 +1,13 @@
 //! One observation of all backends, with the plan made from it.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Plan, World};
-use crate::model::{JournalEntry, Kind, Name, Records, Suspension};
+use crate::model::{JournalEntry, Kind, Name, NativeName, Records, Suspension};
 
 /// One observation of every declared backend, with the records and the plan made from them.
 #[derive(Debug)]
@@ -14,6 +16,8 @@ pub struct Overview {
     pub now: u64,
     /// The observations, by Backend name.
     pub world: World,
+    /// Where clients open this owner's live objects, by Backend name, as far as they have a path on this host.
+    pub paths: BTreeMap<Name, BTreeMap<NativeName, PathBuf>>,
     /// The store's records.
     pub records: Arc<Records>,
     /// This owner's suspensions, from its pools and the store; a suspension of everything comes first.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use foldhash::{HashMap, HashMapExt, HashSet};
 use serde::{Deserialize, Serialize};
@@ -65,6 +66,9 @@ pub struct Status<'a> {
     pub backend: Option<Cow<'a, Name>>,
     /// The native name.
     pub object: Option<Cow<'a, NativeName>>,
+    /// The path under which clients on this host open it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Cow<'a, Path>>,
     /// The size for clients, in bytes; for a Backend, its capacity.
     pub size: Option<u64>,
     /// The allocated bytes, if cheap to know.
@@ -469,6 +473,9 @@ impl<'a> StatusIndex<'a> {
                 owner: Cow::Borrowed(&self.specs.stack.owner),
                 backend: backend.map(Cow::Borrowed),
                 object: object.map(|object| Cow::Borrowed(&object.native)),
+                path: object.filter(|object| object.place == Place::Live).and_then(|object| {
+                    Some(Cow::Borrowed(self.overview.paths.get(backend?)?.get(&object.native)?.as_path()))
+                }),
                 size: object.map(|object| object.size.bytes()),
                 used: object.and_then(|object| object.used),
                 place: object.map(|object| match object.place {

@@ -31,6 +31,19 @@ fn with_db() -> Sandbox {
 }
 
 #[test]
+fn the_path_of_a_volume_is_told_and_is_where_its_disk_is() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi");
+    let applied = sandbox.kiln("apply").ends(0);
+    let shown = sandbox.kiln("get volume/db -o json").ends(0).json();
+    let path = shown[0]["status"]["path"].as_str().unwrap();
+    assert_eq!(fs::metadata(path).unwrap().len(), 1 << 20);
+    assert!(applied.err.contains(path) || applied.out.contains(path), "{}{}", applied.out, applied.err);
+    sandbox.kiln("describe volume/db").ends(0).says(path);
+    sandbox.kiln("get -o wide").ends(0).says(path);
+}
+
+#[test]
 fn applied_twice_nothing_is_left_to_do() {
     let sandbox = Sandbox::with_stack();
     sandbox.volume("db", "size: 1Mi");

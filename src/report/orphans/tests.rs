@@ -113,7 +113,16 @@ impl Scene {
         };
         let plan = plan(&inputs);
         let (journal, retries) = (Vec::new(), Vec::new());
-        Overview { now: NOW, world, records: Arc::new(records), suspended, journal, plan, retries }
+        Overview {
+            now: NOW,
+            world,
+            paths: BTreeMap::new(),
+            records: Arc::new(records),
+            suspended,
+            journal,
+            plan,
+            retries,
+        }
     }
 
     fn orphans(&self) -> Vec<Told> {

@@ -25,10 +25,13 @@ fn object(text: &str, n: u32, place: Place) -> Object {
 
 fn overview(objects: Vec<Object>) -> Overview {
     let capabilities = capabilities();
+    let paths =
+        objects.iter().map(|object| (object.native.clone(), format!("/pool/{}", object.native).into())).collect();
     let observed = Observed { objects, ..Observed::nothing() };
     Overview {
         now: NOW,
         world: BTreeMap::from([(name("fast"), Observation::Seen { capabilities, observed })]),
+        paths: BTreeMap::from([(name("fast"), paths)]),
         records: Arc::default(),
         suspended: Vec::new(),
         journal: Vec::new(),
