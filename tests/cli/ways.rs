@@ -14,7 +14,7 @@ fn explain_says_what_the_schema_says() {
         .kiln("explain volume.spec.size")
         .ends(0)
         .says("volume.spec.size <integer or string, required>")
-        .says("Only grows")
+        .says("can only grow")
         .says("10Gi");
     sandbox.kiln("explain volume.spec.source").ends(0).says("snapshot").says("A copy of an image");
     sandbox.kiln("explain volume.spec.source.image.format").ends(0).says("Never detected").says("qcow2");

@@ -6,20 +6,20 @@ use super::Meta;
 use crate::model::table::{Complaint, DocumentTable, FieldCheck, FieldForm, FieldRule, Text, fields};
 
 pub(super) const APPROVAL: DocumentTable = DocumentTable {
-    doc: "Lets a held set of removals go, by commit.",
+    doc: "Approves a held set of removals by a commit.",
     spec: &ApprovalSpec::TABLE,
     example: ("spring-clean", r#"{"digest": "0123456789abcdef"}"#),
 };
 
 fields! {
-    /// A person's decision.
+    /// The approval of a set of removals.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     pub struct ApprovalSpec("ApprovalSpec") {
         given {
             /// `metadata`.
             meta: Meta,
         }
-        /// As `kiln plan` prints it: it covers exactly that set.
+        /// The digest that `kiln plan` prints. It covers exactly that set.
         "digest" => digest: String = FieldRule::required(COPY, FieldForm::Text(Text::of(is_digest))),
     }
 }

@@ -1,4 +1,4 @@
-//! `kind: Backend`, and what a driver adds to it.
+//! `kind: Backend`, and the configuration of its driver.
 
 use std::num::NonZeroU32;
 
@@ -17,7 +17,7 @@ pub(super) const BACKEND: DocumentTable = DocumentTable {
 };
 
 fields! {
-    /// A pool of storage and how it is talked to.
+    /// A pool of storage, and how its driver is called.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     pub struct BackendSpec("BackendSpec") {
         given {
@@ -26,34 +26,34 @@ fields! {
             /// The driver and its section.
             config: DriverConfig,
         }
-        /// Calls in flight at once.
+        /// Maximum number of concurrent calls.
         "concurrency" => concurrency: NonZeroU32 = FieldRule::default(FieldForm::Whole { min: 1, max: 1024 }, "8"),
-        /// Of one call.
+        /// Time limit of one call.
         "timeout" => timeout: Seconds = FieldRule::default(FieldForm::Duration { min: 1 }, "30s"),
-        /// Share of the capacity past which nothing is created or grown.
+        /// Percentage of the capacity above which nothing is created or grown.
         "maxFill" => max_fill: Percent = FieldRule::default(FieldForm::Share { min: 1, max: 100 }, "90%"),
-        /// Provisioned bytes by capacity, for thin volumes.
+        /// Provisioned bytes of thin volumes, as a multiple of the capacity.
         "overcommit" => overcommit: Option<Percent>, with Overcommit = FieldRule::optional(FieldForm::Factor),
-        /// Runs the driver elsewhere, over this command's standard streams, like [ssh, storage-1].
+        /// Runs the driver elsewhere, over the standard streams of this command, like [ssh, storage-1].
         "via" => via: Vec<String> =
             FieldRule::optional(FieldForm::List { of: &FieldForm::Text(Text::line(4096)), min: 1, max: 64 }),
     }
     checked [
         FieldRule::required("write `driver: local`, or another driver", FieldForm::Text(Text::of(is_driver))).named(
             "driver",
-            "local, sim, rbd, lvm, … One that this Kiln does not have: what is declared on it is held as Unsupported.",
+            "local, sim, rbd, lvm, … The objects of a driver that this version does not have are held as Unsupported.",
         ),
     ]
 }
 
 impl BackendSpec {
-    /// Whether a call reaches the same thing in the same way as under `other`: what failed there would fail here.
+    /// Whether calls reach the same pool in the same way as under `other`, so that a failure there is one here.
     pub fn is_reached_like(&self, other: &BackendSpec) -> bool {
         self.config == other.config && self.via == other.via && self.timeout == other.timeout
     }
 }
 
-/// A factor is kept as a share.
+/// Stores a factor as a percentage.
 struct Overcommit;
 
 impl Overcommit {
@@ -78,32 +78,32 @@ pub(super) fn is_driver(text: &str) -> FieldCheck {
     Complaint::unless(fits, "is {}, which is not the name of a driver", "for example local, sim or rbd")
 }
 
-/// What manifests may say to a driver.
+/// The settings that manifests can give to a driver.
 #[derive(Debug, Clone, Copy)]
 pub struct DriverTable {
-    /// Of the documents that it is a driver for: Backend or Target.
+    /// The kind of documents that use the driver: Backend or Target.
     pub kind: Kind,
-    /// As in `spec.driver`; its section has the same name.
+    /// The name in `spec.driver`, and of the section.
     pub name: &'static str,
     /// The fields of its section.
     pub settings: FieldTable,
-    /// What to write where the section is missing, if it must be there.
+    /// The hint if the section is missing; `None` if it is optional.
     pub required: Option<&'static str>,
-    /// Whether it is for people with a Stack only.
+    /// Whether it requires a Stack.
     pub needs_stack: bool,
-    /// Provisioned bytes by capacity where nothing is written; `None`: without limit.
+    /// The default of `overcommit`; `None`: no limit.
     pub overcommit: Option<Percent>,
-    /// Where the pool is said to be if no key field is written.
+    /// Where the pool is, if no key field is written.
     pub place: &'static str,
 }
 
 impl DriverTable {
-    /// Where the pool of these settings is, by the fields that say it, in their order.
+    /// Returns the key fields of these settings, which identify the pool, in order.
     pub fn pool<'v>(&self, settings: &'v Settings) -> Vec<Option<&'v Setting>> {
         self.settings.all().filter(|field| field.is_key).map(|field| settings.get(field.name)).collect()
     }
 
-    /// The settings of a Backend with this driver.
+    /// Returns the configuration of a Backend with this driver.
     pub fn config(&self, settings: Settings, built: bool) -> DriverConfig {
         let keys: Vec<String> = self.pool(&settings).into_iter().flatten().map(Setting::shown).collect();
         let place = match (built, keys.is_empty()) {
@@ -119,29 +119,29 @@ impl DriverTable {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DriverConfig {
     driver: String,
-    /// The section, checked by the driver's table, with its defaults.
+    /// The section, checked with the table of the driver, with its defaults.
     pub settings: Settings,
     place: String,
     built: bool,
 }
 
 impl DriverConfig {
-    /// A driver that this Kiln does not have: its objects are Held(Unsupported), and its settings are not kept.
+    /// Returns the configuration of a driver that this version does not have. Its objects are Held(Unsupported); its settings are not stored.
     pub fn unbuilt(driver: String) -> Self {
         Self { place: driver.clone(), driver, settings: Settings::default(), built: false }
     }
 
-    /// As in `spec.driver`.
+    /// Returns the name in `spec.driver`.
     pub fn driver(&self) -> &str {
         &self.driver
     }
 
-    /// Whether this Kiln has the driver.
+    /// Whether this version has the driver.
     pub fn is_built(&self) -> bool {
         self.built
     }
 
-    /// Where the pool is, in words for people; equal for two Backends that certainly point to one pool.
+    /// Returns where the pool is, for people. Two Backends with the same place certainly have the same pool.
     pub fn place(&self) -> String {
         self.place.clone()
     }

@@ -1,4 +1,4 @@
-//! `kind: Export`. Checked in full and little of it kept, as a Target.
+//! `kind: Export`. Checked completely, but only partly stored, like a Target.
 
 use std::net::IpAddr;
 
@@ -25,7 +25,7 @@ pub(super) const EXPORT: DocumentTable = DocumentTable {
 pub struct ExportSpec {
     /// `metadata`.
     pub meta: Meta,
-    /// What is exported.
+    /// The exported object.
     pub what: ExportedThing,
     /// The declared Target.
     pub target: Name,
@@ -33,7 +33,7 @@ pub struct ExportSpec {
     pub protocol: String,
 }
 
-/// What an Export exports.
+/// The object that an Export exports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExportedThing {
     /// A declared volume.
@@ -48,19 +48,19 @@ impl ExportSpec {
         checked: &[
             FieldRule::optional(FieldForm::Bool).named("readOnly", "Default: false; snapshots: true."),
             FieldRule::optional(FieldForm::List { of: &FieldForm::Text(Text::line(223)), min: 1, max: 1024 })
-                .named("initiators", "Names of clients. Where networks are given too, both must match."),
+                .named("initiators", "Names of clients. If networks are listed too, both must match."),
             FieldRule::optional(FieldForm::List { of: &FieldForm::Text(Text::of(is_network)), min: 1, max: 1024 })
                 .named("networks", "Addresses of clients, like 10.0.0.0/24."),
             FieldRule::default(FieldForm::Bool, "false")
                 .named("openToAll", "Admits every client that can reach the target."),
             FieldRule::optional(FieldForm::Map(&AUTH)).secret().named("auth", "How clients log in."),
             FieldRule::default(FieldForm::Bool, "false").named("shared", "More than one writer."),
-            FieldRule::default(FieldForm::Bool, "false").named("force", "May be taken away from connected clients."),
+            FieldRule::default(FieldForm::Bool, "false").named("force", "May be removed while clients are connected."),
         ],
         one_of: &["volume", "snapshot"],
         ..FieldTable::of(
             "ExportSpec",
-            "Who may reach what, and how. Exactly one of `volume` and `snapshot`.",
+            "Which clients may access an object, and how. Exactly one of `volume` and `snapshot`.",
             &[
                 FieldRule::optional(FieldForm::Name(Some(Kind::Volume))).named("volume", "The declared volume."),
                 FieldRule::optional(FieldForm::Name(Some(Kind::Snapshot)))
@@ -68,12 +68,12 @@ impl ExportSpec {
                 FieldRule::required("write the name of a Target", FieldForm::Name(Some(Kind::Target)))
                     .named("target", "The declared Target."),
                 FieldRule::required("write `protocol: iscsi`, or another protocol", FieldForm::Choice(&PROTOCOL))
-                    .named("protocol", "As far as the target can."),
+                    .named("protocol", "The protocol, which the target must support."),
             ],
         )
     };
 
-    /// From checked values; `None` if one that must be there is not.
+    /// Converts checked values. `None` if a required one is missing.
     pub fn from_values(values: &mut Settings, meta: Meta) -> Option<Self> {
         let mut name = |field| values.take(field).and_then(Name::from_value);
         let what = name("volume").map(ExportedThing::Volume).or_else(|| name("snapshot").map(ExportedThing::Snapshot));
@@ -81,7 +81,7 @@ impl ExportSpec {
         Some(Self { meta, what: what?, target: target?, protocol: String::from_field(values.take("protocol"))? })
     }
 
-    /// As values.
+    /// Converts back to values.
     pub fn values(&self) -> Settings {
         let (field, name) = match &self.what {
             ExportedThing::Volume(name) => ("volume", name),
@@ -94,7 +94,7 @@ impl ExportSpec {
 
 const PROTOCOL: Choices = Choices {
     name: "Protocol",
-    doc: "How clients talk to the target.",
+    doc: "The protocol between clients and the target.",
     words: &[
         ("iscsi", "iSCSI."),
         ("iser", "iSCSI over RDMA."),
@@ -108,8 +108,8 @@ const PROTOCOL: Choices = Choices {
 const AUTH: FieldTable = FieldTable {
     checked: &[
         FieldRule::required("write `chap: {username: …, passwordFrom: {file: …}}`", FieldForm::Map(&LOGIN))
-            .named("chap", "What the client must know."),
-        FieldRule::optional(FieldForm::Map(&LOGIN)).named("mutual", "What the target must know."),
+            .named("chap", "The credentials of the client."),
+        FieldRule::optional(FieldForm::Map(&LOGIN)).named("mutual", "The credentials of the target."),
     ],
     ..FieldTable::of("Auth", "How clients log in.", &[])
 };
@@ -121,7 +121,7 @@ fn is_network(text: &str) -> FieldCheck {
         return Complaint::unless(false, "has {}, which is not ADDRESS/BITS", hint);
     };
     let first = masked(address, bits);
-    let message = format!("has {text}, an address inside of a network");
+    let message = format!("has {text}, an address inside a network");
     Complaint::unless(first == address, &message, &format!("the network is {first}/{bits}"))
 }
 

@@ -14,31 +14,33 @@ use crate::model::table::{FieldForm, FieldRule, FieldTable};
 pub struct Meta {
     /// Unique per kind.
     pub name: Name,
-    /// Free text by key, kept on the object.
+    /// Free text by key, stored on the object.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// The name it used to be declared under.
+    /// The previous name of the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renamed_from: Option<Name>,
 }
 
 impl Meta {
     /// The fields of `metadata`.
-    pub const TABLE: FieldTable = FieldTable::of("Metadata", "What every object has.", FIELDS);
+    pub const TABLE: FieldTable = FieldTable::of("Metadata", "The metadata of every document.", FIELDS);
 }
 
 const FIELDS: &[FieldRule] = &[
-    FieldRule::required("give it a name, like db-1", FieldForm::Name(None))
-        .named("name", "Unique per kind. Of a Stack: at most 20 characters, since every native name begins with it."),
-    FieldRule::optional(FieldForm::Labels).named("labels", "Free text by key, kept on the object."),
+    FieldRule::required("write a name, like db-1", FieldForm::Name(None)).named(
+        "name",
+        "Unique per kind. The name of a Stack has at most 20 characters, because every native name contains it.",
+    ),
+    FieldRule::optional(FieldForm::Labels).named("labels", "Free text by key, stored on the object."),
     FieldRule::optional(FieldForm::Name(None))
-        .named("renamedFrom", "This is the object that used to be declared under that name."),
+        .named("renamedFrom", "The previous name of the document. The object keeps its data under the new name."),
 ];
 
-/// Where a document stands: `FILE:LINE:COLUMN` for messages.
+/// A place in a manifest: `FILE:LINE:COLUMN` in messages.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct SourcePlace {
-    /// The file, as given on the command line and found below it.
+    /// The file: the path from the command line, and the path below it.
     pub file: Arc<str>,
     /// From 1.
     pub line: u32,

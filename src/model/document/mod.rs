@@ -1,4 +1,4 @@
-//! The kinds of documents: of each its fields, and the typed form that they are kept in.
+//! The kinds of documents: their fields, and the types that store them.
 
 mod approval;
 mod backend;
@@ -23,7 +23,7 @@ use super::Kind;
 use super::table::DocumentTable;
 
 impl Kind {
-    /// What documents of the kind hold.
+    /// Returns the table of the kind.
     pub const fn table(self) -> DocumentTable {
         match self {
             Kind::Stack => stack::STACK,

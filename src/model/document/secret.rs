@@ -1,21 +1,21 @@
-//! Where secrets are read from. Nothing of it is kept yet: no driver reads a secret.
+//! References to secrets. They are checked and not stored, because no driver reads secrets yet.
 
 use crate::model::table::{Complaint, FieldCheck, FieldForm, FieldRule, FieldTable, Text};
 
-/// Where a secret is read from when a step needs it: `{file: …}` or `{env: …}`.
+/// A reference to a secret: `{file: …}` or `{env: …}`.
 pub(super) const SECRET_FROM: FieldTable = FieldTable {
     checked: &[
-        FieldRule::optional(FieldForm::Path).named("file", "A file, relative to the one that names it."),
-        FieldRule::optional(FieldForm::Text(Text::of(is_variable))).named("env", "A variable of Kiln's environment."),
+        FieldRule::optional(FieldForm::Path).named("file", "A file, relative to the manifest."),
+        FieldRule::optional(FieldForm::Text(Text::of(is_variable))).named("env", "An environment variable of Kiln."),
     ],
     one_of: &["file", "env"],
-    ..FieldTable::of("SecretFrom", "Where a secret is read from when a step needs it: exactly one of these.", &[])
+    ..FieldTable::of("SecretFrom", "Where the secret is read from when a step needs it. Exactly one of these.", &[])
 };
 
 /// A name and a password.
 pub(super) const LOGIN: FieldTable = FieldTable {
     checked: &[
-        FieldRule::required("write the name that the client logs in with", FieldForm::Text(Text::line(255)))
+        FieldRule::required("write the name with which the client logs in", FieldForm::Text(Text::line(255)))
             .named("username", "The name."),
         FieldRule::required("write `passwordFrom: {file: …}` or `{env: …}`", FieldForm::Map(&SECRET_FROM))
             .named("passwordFrom", "Where the password is read from."),

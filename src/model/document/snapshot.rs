@@ -8,13 +8,13 @@ use crate::model::table::{DocumentTable, FieldForm, FieldRule, fields};
 use crate::model::{Kind, Name};
 
 pub(super) const SNAPSHOT: DocumentTable = DocumentTable {
-    doc: "What a volume held when this was made; never changes.",
+    doc: "The content of a volume at one time, which never changes.",
     spec: &SnapshotSpec::TABLE,
     example: ("db-monday", r#"{"volume": "db"}"#),
 };
 
 fields! {
-    /// What the snapshot is of.
+    /// The snapshot of a volume.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     pub struct SnapshotSpec("SnapshotSpec") {
         given {
@@ -23,12 +23,12 @@ fields! {
         }
         /// The declared volume.
         "volume" => volume: Name =
-            FieldRule::required("write the name of the volume that it is of", FieldForm::Name(Some(Kind::Volume))),
-        /// Blocks every step that could lose it; only a written `false` lifts it.
+            FieldRule::required("write the name of the volume", FieldForm::Name(Some(Kind::Volume))),
+        /// Blocks every step that could lose data, until `false` is written.
         "protected" => protected: Option<bool> = FieldRule::optional(FieldForm::Bool),
-        /// What happens when the document goes; Detach makes its clones independent first. Default: Trash.
+        /// What happens when the document is removed; Detach makes its clones independent first. Default: Trash.
         "onRemove" => on_remove: Option<OnRemove> = FieldRule::optional(FieldForm::Choice(&OnRemove::CHOICES)),
-        /// Takes over what exists on the backend, under its own name.
+        /// Adopts an existing object on the backend, under its native name.
         "adopt" => adopt: Option<String>, with Adopt = FieldRule::optional(FieldForm::Map(&ADOPT)),
     }
 }

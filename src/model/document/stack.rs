@@ -14,31 +14,31 @@ pub(super) const STACK: DocumentTable = DocumentTable {
 };
 
 fields! {
-    /// Policy of the owner.
+    /// The policy of the owner.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     pub struct Stack("StackSpec") {
         given {
             /// `metadata.name`.
             owner: Owner,
-            /// Whether there is a Stack document. Without one `id` is empty.
+            /// Whether a Stack is declared. Without one `id` is empty.
             declared: bool,
         }
-        /// 8 to 40 of a-z, 0-9 and '-', made once by `kiln init`. Tells two stacks of one name apart; must never change.
-        "id" => id: String = FieldRule::required("make one with `kiln init`, once; it must never change", FieldForm::Text(ID)),
-        /// For what documents leave out.
+        /// 8 to 40 of a-z, 0-9 and '-', generated once by `kiln init`. Distinguishes two Stacks with the same name; must never change.
+        "id" => id: String = FieldRule::required("generate one with `kiln init`, once; it must never change", FieldForm::Text(ID)),
+        /// Defaults for fields that documents omit.
         "defaults" => defaults: Defaults = FieldRule::default(FieldForm::Map(&Defaults::TABLE), "{}"),
-        /// Watch mode: how often everything is observed again.
+        /// How often the daemon observes everything again.
         "interval" => interval: Seconds = FieldRule::default(FieldForm::Duration { min: 1 }, "1m"),
-        /// How long removed objects can be brought back.
+        /// How long removed objects can be restored.
         "trash" => trash: TrashPolicy =
             FieldRule::default(FieldForm::Map(&TrashPolicy::TABLE), "{}"),
-        /// How much may leave within 24 hours without a person's approval.
+        /// How much may be removed within 24 hours without an approval.
         "safety" => safety: Safety = FieldRule::default(FieldForm::Map(&Safety::TABLE), "{}"),
     }
 }
 
 impl Stack {
-    /// What holds without a Stack document.
+    /// Returns the policy without a Stack.
     pub fn unnamed() -> Self {
         let mut values = Self::TABLE.defaults();
         values.set("id", crate::model::table::Setting::Text(String::new()));
@@ -51,29 +51,29 @@ const ID: Text = Text { pattern: Some("^[a-z0-9-]{8,40}$"), ..Text::of(is_id) };
 
 fn is_id(text: &str) -> FieldCheck {
     let fits = (8..=40).contains(&text.len()) && text.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-'));
-    Complaint::unless(fits, "is {}, and must be 8 to 40 of a-z, 0-9 and '-'", "make one with `kiln init`")
+    Complaint::unless(fits, "is {}, but must be 8 to 40 of a-z, 0-9 and '-'", "generate one with `kiln init`")
 }
 
 fields! {
-    /// For what documents leave out.
+    /// Defaults for fields that documents omit.
     #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
     pub struct Defaults("StackDefaults") {
         /// The Backend of volumes that name none. No default.
         "backend" => backend: Option<Name> = FieldRule::optional(FieldForm::Name(Some(Kind::Backend))),
-        /// For objects that are being created. Default: Trash.
+        /// `onRemove` of objects that are created. Default: Trash.
         "onRemove" => on_remove: Option<OnRemove> = FieldRule::optional(FieldForm::Choice(&ON_REMOVE)),
-        /// For objects that are being created. Default: false.
+        /// `protected` of objects that are created. Default: false.
         "protected" => protected: Option<bool> = FieldRule::optional(FieldForm::Bool),
     }
 }
 
 fields! {
-    /// How long removed objects can be brought back.
+    /// How long removed objects can be restored.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     pub struct TrashPolicy("Trash") {
         /// How long they are kept at least.
         "ttl" => ttl: Seconds = FieldRule::default(FieldForm::Duration { min: 1 }, "7d"),
-        /// auto: the daemon purges what is past its time; manual: only `kiln trash purge` does.
+        /// auto: the daemon purges expired objects; manual: only `kiln trash purge` does.
         "purge" => purge: PurgeMode = FieldRule::default(FieldForm::Choice(&PurgeMode::CHOICES), "auto"),
     }
 }
@@ -82,7 +82,7 @@ choices! {
     /// Who purges the trash.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
     pub enum PurgeMode("Purge") {
-        /// The daemon purges what is past its time.
+        /// The daemon purges expired objects.
         "auto" => Auto,
         /// Only `kiln trash purge` does.
         "manual" => Manual,
@@ -90,15 +90,15 @@ choices! {
 }
 
 fields! {
-    /// How much may leave within 24 hours without a person's approval.
+    /// How much may be removed within 24 hours without an approval.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     pub struct Safety("Safety") {
-        /// Volumes and snapshots.
+        /// Number of volumes and snapshots.
         "maxRemovals" => max_removals: u32 = FieldRule::default(FieldForm::Whole { min: 0, max: 1_000_000 }, "10"),
-        /// Their share of all there are.
+        /// Their percentage of all volumes and snapshots.
         "maxRemovedPercent" => max_removed_percent: Percent =
             FieldRule::default(FieldForm::Share { min: 0, max: 100 }, "50%"),
-        /// Their bytes.
+        /// Their total size.
         "maxRemovedBytes" => max_removed_bytes: Size = FieldRule::default(FieldForm::size(0), "1Ti"),
     }
 }

@@ -1,5 +1,5 @@
-//! `kind: Target`. Checked in full, though no target driver is built yet and little of it is kept: what is written today must not turn
-//! out to be wrong on the day that one is.
+//! `kind: Target`. No target driver is implemented yet. Documents are checked completely, so that manifests written today will be valid, but
+//! only partly stored.
 
 use serde::{Deserialize, Serialize};
 

@@ -19,90 +19,90 @@ pub(super) const VOLUME: DocumentTable = DocumentTable {
 };
 
 fields! {
-    /// What the volume should be.
+    /// A volume.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     pub struct VolumeSpec("VolumeSpec") {
         given {
             /// `metadata`.
             meta: Meta,
         }
-        /// The Backend that it is on. Default: the Stack's.
+        /// The Backend of the volume. Default: the Stack's.
         "backend" => backend: Name = FieldRule::optional(FieldForm::Name(Some(Kind::Backend))),
-        /// At least one byte; rounded up to what the backend can do. Only grows.
+        /// At least one byte; rounded up to the granularity of the backend. It can only grow.
         "size" => size: Size = FieldRule::required("write a size, like 10Gi", FieldForm::size(1)),
-        /// Default: thin where the driver can.
+        /// When space is allocated. Default: thin where the driver can.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         "provisioning" => provisioning: Option<Provisioning> = FieldRule::optional(FieldForm::Choice(&Provisioning::CHOICES)),
-        /// How it begins. Has no effect once the volume exists.
+        /// The initial content. Has no effect once the volume exists.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         "source" => source: Option<SourceSpec> = FieldRule::optional(FieldForm::Map(&SOURCE)),
-        /// Blocks every step that could lose data; only a written `false` lifts it.
+        /// Blocks every step that could lose data, until `false` is written.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         "protected" => protected: Option<bool> = FieldRule::optional(FieldForm::Bool),
-        /// What happens when the document goes. Default: the Stack's, else Trash.
+        /// What happens when the document is removed. Default: the Stack's, else Trash.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         "onRemove" => on_remove: Option<OnRemove> = FieldRule::optional(FieldForm::Choice(&ON_REMOVE)),
-        /// The native name, where it must be known beforehand.
+        /// The native name, if it must be known in advance.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         "object" => object: Option<String> = FieldRule::optional(FieldForm::Text(Text::line(255).checked(is_free_native_name))),
-        /// Takes over what exists on the backend, under its own name.
+        /// Adopts an existing object on the backend, under its native name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         "adopt" => adopt: Option<String>, with Adopt = FieldRule::optional(FieldForm::Map(&ADOPT)),
-        /// Back to a snapshot, once for each distinct request.
+        /// Restores a snapshot, once for each distinct request.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         "restore" => restore: Option<RestoreSpec> = FieldRule::optional(FieldForm::Map(&RestoreSpec::TABLE)),
         /// Rate limits.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         "qos" => qos: Option<Qos> = FieldRule::optional(FieldForm::Map(&Qos::TABLE)),
-        /// LUKS2; `size` is what can be used.
+        /// Encryption with LUKS2; `size` is the usable size.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         "encryption" => encrypted: bool, with Encryption = FieldRule::optional(FieldForm::Map(&ENCRYPTION)).secret(),
     }
 }
 
 choices! {
-    /// When space is taken.
+    /// When space is allocated.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
     #[serde(rename_all = "lowercase")]
     pub enum Provisioning("Provisioning") {
-        /// When written to.
+        /// When the volume is written to.
         "thin" => Thin,
-        /// When made.
+        /// When the volume is created.
         "thick" => Thick,
     }
 }
 
 choices! {
-    /// What happens to a snapshot whose document goes.
+    /// What happens to a snapshot whose document is removed.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     pub enum OnRemove("OnRemoveSnapshot") {
-        /// Into the trash, from where it can be brought back.
+        /// It is moved to the trash, and can be restored.
         "Trash" => Trash,
-        /// It stays, released.
+        /// It is released, and stays.
         "Retain" => Retain,
-        /// Destroyed at once: cannot be undone.
+        /// It is destroyed at once, which cannot be undone.
         "Delete" => Delete,
-        /// Its clones are made independent of it first, then Trash.
+        /// Its clones are made independent of it, then it is moved to the trash.
         "Detach" => Detach,
     }
 }
 
-/// `onRemove` of volumes, and of the Stack's defaults, which are for volumes too.
+/// `onRemove` of volumes and of the Stack's defaults, which also apply to volumes.
 pub(super) const ON_REMOVE: Choices = Choices {
     name: "OnRemove",
-    doc: "What happens to an object whose document goes.",
+    doc: "What happens to an object whose document is removed.",
     words: OnRemove::CHOICES.words.split_at(3).0,
     refused: Some(("Detach", "is Detach, which is for snapshots only", "write Trash, Retain or Delete")),
 };
 
-/// How a volume begins. What it names is judged when it is used: it need not be declared.
+/// The initial content of a volume. Its source need not be declared, and is checked when it is used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SourceSpec {
     /// A declared or owned snapshot.
     Snapshot(Name),
-    /// A volume as it is at that moment.
+    /// A volume, with its content at the time of the step.
     Volume(Name),
-    /// A file with an image.
+    /// An image file.
     Image(ImageRef),
 }
 
@@ -110,10 +110,10 @@ const SOURCE: FieldTable = FieldTable {
     one_of: &["snapshot", "volume", "image"],
     ..FieldTable::of(
         "Source",
-        "How a volume begins: exactly one of these.",
+        "The initial content of a volume. Exactly one of these.",
         &[
             FieldRule::optional(FieldForm::Name(None)).named("snapshot", "A copy of a snapshot."),
-            FieldRule::optional(FieldForm::Name(None)).named("volume", "A copy of a volume as it is at that moment."),
+            FieldRule::optional(FieldForm::Name(None)).named("volume", "A copy of a volume at the time of creation."),
             FieldRule::optional(FieldForm::Map(&ImageRef::TABLE)).named("image", "A copy of an image."),
         ],
     )
@@ -144,17 +144,17 @@ impl FieldValue for SourceSpec {
     }
 }
 
-/// `adopt` is kept as the name alone.
+/// Stores `adopt` as the name only.
 pub(super) struct Adopt;
 
 pub(super) const ADOPT: FieldTable = FieldTable::of(
     "Adopt",
-    "What is taken over.",
+    "The object to adopt.",
     &[FieldRule::required(
         "write the name that the backend lists",
         FieldForm::Text(Text::line(255).checked(is_native_name)),
     )
-    .named("name", "As the backend lists it.")],
+    .named("name", "The native name, as the backend lists it.")],
 );
 
 impl Adopt {
@@ -172,29 +172,29 @@ impl Adopt {
     }
 }
 
-/// A native name of an object on a backend: nothing that could be taken for a path, an option, or a hidden file.
+/// Checks a native name: it must not be readable as a path, an option, or a hidden file.
 fn is_native_name(text: &str) -> FieldCheck {
     let hint = "write the name alone, as the backend lists it";
-    Complaint::unless(!text.contains('/'), "is {}, and a `/` cannot be in a name", hint)?;
-    Complaint::unless(!text.starts_with(['.', '-']), "is {}, and must not begin with `.` or `-`", hint)
+    Complaint::unless(!text.contains('/'), "is {}, but a name cannot contain `/`", hint)?;
+    Complaint::unless(!text.starts_with(['.', '-']), "is {}, but must not start with `.` or `-`", hint)
 }
 
-/// One that Kiln is to give: it must not have the form of those that it makes by itself.
+/// Checks a native name that Kiln is to give: it must not be a reserved one.
 fn is_free_native_name(text: &str) -> FieldCheck {
     is_native_name(text)?;
-    let hint = "take a name that does not begin with kiln., kiln-snap. or kiln-tmp.";
-    Complaint::unless(!NativeName::new(text).is_reserved(), "is {}, a name that Kiln keeps for itself", hint)
+    let hint = "write a name that does not start with kiln., kiln-snap. or kiln-tmp.";
+    Complaint::unless(!NativeName::new(text).is_reserved(), "is {}, which is reserved for Kiln", hint)
 }
 
 fields! {
-    /// Back to a snapshot.
+    /// Restores a snapshot.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     pub struct RestoreSpec("Restore") {
-        /// The snapshot to go back to.
+        /// The snapshot to restore.
         "snapshot" => snapshot: Name = FieldRule::required("write the name of the snapshot", FieldForm::Name(None)),
-        /// Any text; another text is another restore.
+        /// Any text; another text requests another restore.
         "request" => request: String = FieldRule::required(
-            "write any text, like today's date; another text is another restore",
+            "write any text, like today's date; another text requests another restore",
             FieldForm::Text(Text::line(200)),
         ),
     }
@@ -204,15 +204,15 @@ const RATE: FieldRule = FieldRule::optional(FieldForm::Whole { min: 1, max: i64:
 const BYTE_RATE: FieldRule = FieldRule::optional(FieldForm::size(1));
 
 fields! {
-    /// Operations and bytes a second.
+    /// Limits per second.
     #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
     #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
     pub struct Qos("Qos") {
-        /// Reads and writes together.
+        /// Operations, reads and writes together.
         "iops" => iops: Option<u64> = RATE,
-        /// Reads.
+        /// Read operations.
         "readIops" => read_iops: Option<u64> = RATE,
-        /// Writes.
+        /// Write operations.
         "writeIops" => write_iops: Option<u64> = RATE,
         /// Bytes read and written.
         "bps" => bps: Option<Size> = BYTE_RATE,
@@ -220,14 +220,14 @@ fields! {
         "readBps" => read_bps: Option<Size> = BYTE_RATE,
         /// Bytes written.
         "writeBps" => write_bps: Option<Size> = BYTE_RATE,
-        /// Operations above `iops` for a short while.
+        /// Operations above `iops` for a short time.
         "iopsBurst" => iops_burst: Option<u64> = RATE,
-        /// Bytes above `bps` for a short while.
+        /// Bytes above `bps` for a short time.
         "bpsBurst" => bps_burst: Option<Size> = BYTE_RATE,
     }
 }
 
-/// Of `encryption` nothing is kept but that it is written: no driver can do it yet.
+/// Stores only whether `encryption` is written: no driver supports it yet.
 struct Encryption;
 
 const ENCRYPTION: FieldTable = FieldTable {
