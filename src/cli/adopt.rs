@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::args::{AdoptArgs, AdoptFormat};
-use super::context::{Context, block_on};
+use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::runtime::block_on;
 use crate::daemon::protocol::UnownedAnswer;
 use crate::driver::NewFile;
 use crate::engine::{Executed, Operation, OperationResult, with_content};

@@ -7,14 +7,15 @@ use tracing::Instrument;
 
 use super::args::ApplyArgs;
 use super::client::Daemon;
-use super::context::{Context, block_on};
+use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::lines::{Lines, Summary};
+use super::lines::{Lines, RunSummary};
 use super::person::person;
 use super::plan::standing;
 use super::progress::Progress;
 use super::remote::{self, Applied};
+use super::runtime::block_on;
 use super::{lines, saved, signals};
 use crate::daemon::protocol::ApplyRequest;
 use crate::engine::{self, Options, Report, Reporter, Setup};
@@ -25,7 +26,7 @@ use crate::text::{counted, table};
 
 /// Where an apply runs.
 #[expect(clippy::large_enum_variant, reason = "there is one of them for each run")]
-enum Place<'c> {
+enum RunPlace<'c> {
     Here(Setup),
     /// In the daemon that has the store.
     Daemon(&'c Daemon, ApplyRequest),
@@ -52,8 +53,8 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
     };
     let options = Options { approve: args.approve, by: person(), saved, only, ..Options::default() };
     let place = match context.daemon()? {
-        Some(daemon) => Place::Daemon(daemon, ApplyRequest::new(&source, &options, &reading)),
-        None => Place::Here(context.writing(reading.clone())?),
+        Some(daemon) => RunPlace::Daemon(daemon, ApplyRequest::new(&source, &options, &reading)),
+        None => RunPlace::Here(context.writing(reading.clone())?),
     };
     let progress =
         Arc::new(Progress::new(context.terminal.clone(), reading.specs.clone(), json, args.yes, options.stop.clone()));
@@ -68,11 +69,11 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
     };
     let applied = block_on(async {
         match &place {
-            Place::Here(setup) => {
+            RunPlace::Here(setup) => {
                 let pass = engine::reconcile_once(setup, &options, reporter).instrument(engine::pass_span("apply"));
                 Ok(Applied::Ran(pass.await?))
             }
-            Place::Daemon(daemon, ask) => remote::apply(daemon, ask, &options.stop, reporter).await,
+            RunPlace::Daemon(daemon, ask) => remote::apply(daemon, ask, &options.stop, reporter).await,
         }
     });
     progress.end_observing();
@@ -153,8 +154,8 @@ fn declared(context: &Context, source: &Path, json: bool, prune: bool) -> Result
     Err(context.show_problems(&loaded.problems))
 }
 
-fn summary_line(report: &Report, exit: Exit, commands: &Commands) -> Summary {
-    Summary {
+fn summary_line(report: &Report, exit: Exit, commands: &Commands) -> RunSummary {
+    RunSummary {
         changed: report.changed,
         unchanged: report.unchanged,
         failed: report.failed.len(),

@@ -16,9 +16,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::context::block_on;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::runtime::block_on;
 use crate::daemon::protocol::{DaemonView, HEADER, SOCKET, VERSION};
 
 /// How long a daemon may take to answer. A healthy one answers within milliseconds; the host may be busy.

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::args::DoctorArgs;
-use super::context::{Context, block_on};
+use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::get::full_name;
+use super::runtime::block_on;
 use crate::daemon::protocol::Answer;
 use crate::engine;
 use crate::model::{Capacity, Size};

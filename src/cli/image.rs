@@ -8,9 +8,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{ImageCommand, ImageExportArgs};
-use super::context::{Context, block_on};
+use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::runtime::block_on;
 use super::signals;
 use crate::engine::{self, ImageExport, OperationError};
 

@@ -25,7 +25,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// The first line.
 #[derive(Serialize)]
-struct Head<'a> {
+struct HeaderLine<'a> {
     format: &'static str,
     owner: Option<&'a str>,
     revision: Option<&'a str>,
@@ -37,17 +37,17 @@ struct Head<'a> {
 /// The lines that are not an [`Event`]: the second and the last.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "camelCase")]
-enum Line<'a> {
+enum OuterLine<'a> {
     /// The plan that is about to run, as in `kiln plan -o json`.
     Planned { plan: Box<PlanView> },
     /// The summary.
-    Summary(&'a Summary),
+    Summary(&'a RunSummary),
 }
 
 /// The result of the run.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Summary {
+pub(crate) struct RunSummary {
     /// Steps that changed something.
     pub(crate) changed: usize,
     /// Steps that found their effect in place.
@@ -83,14 +83,14 @@ impl Lines {
     /// Writes the first line.
     pub(crate) fn begin(terminal: Terminal, reading: &Reading, people: Arc<Progress>) -> Self {
         let owner = Some(reading.specs.stack.owner.as_str());
-        let head = Head { format: FORMAT, owner, revision: Some(&reading.revision), problems: Vec::new() };
+        let head = HeaderLine { format: FORMAT, owner, revision: Some(&reading.revision), problems: Vec::new() };
         write(&terminal, &head);
         Self { terminal, specs: reading.specs.clone(), people, written: Mutex::default() }
     }
 
     /// Writes the last line.
-    pub(crate) fn end(&self, summary: &Summary) {
-        write(&self.terminal, &Line::Summary(summary));
+    pub(crate) fn end(&self, summary: &RunSummary) {
+        write(&self.terminal, &OuterLine::Summary(summary));
     }
 
     /// Whether progress of a step is to be written now.
@@ -106,7 +106,7 @@ impl Lines {
 
 /// Writes the only line of a run whose manifests are invalid.
 pub(crate) fn invalid(terminal: &Terminal, problems: Vec<ProblemView>) {
-    write(terminal, &Head { format: FORMAT, owner: None, revision: None, problems });
+    write(terminal, &HeaderLine { format: FORMAT, owner: None, revision: None, problems });
 }
 
 /// Writes a line and flushes it: its reader may wait for it.
@@ -119,7 +119,7 @@ fn write(terminal: &Terminal, line: &impl Serialize) {
 impl Reporter for Lines {
     fn planned(&self, plan: &Plan) {
         let view = Box::new(PlanView::new(plan, &self.specs, &self.terminal.commands()));
-        write(&self.terminal, &Line::Planned { plan: view });
+        write(&self.terminal, &OuterLine::Planned { plan: view });
         self.people.planned(plan);
     }
 

@@ -30,6 +30,7 @@ mod person;
 mod plan;
 mod progress;
 mod remote;
+mod runtime;
 mod saved;
 mod schema;
 mod signals;
