@@ -5,8 +5,8 @@ mod rig;
 
 use std::sync::atomic::Ordering;
 
-use kiln::engine::{Purge, Report, trash_purge_list};
-use kiln::model::Reading;
+use kiln::engine::{OperationError, Purge, Report, trash_purge, trash_purge_list};
+use kiln::model::{Kind, Reading};
 use kiln::plan::HeldReason;
 use rig::{HEAD, Rig, run, specs, volume};
 
@@ -61,5 +61,27 @@ fn a_single_purge_does_not_believe_a_clock_that_jumped_ahead() {
         rig.pass(&fewer).await.unwrap();
         rig.clock.0.fetch_add(2 * DAY, Ordering::SeqCst);
         assert_eq!(listed(&rig).await, (1, 0), "a run less than a day before its end recorded the time");
+    });
+}
+
+#[test]
+fn a_purge_of_expired_objects_leaves_what_has_time_before_it_or_was_changed_since_it_was_listed() {
+    run(async {
+        let rig = Rig::new();
+        rig.settle(&volumes(&["a", "b"]), 3, "made").await;
+        let fewer = volumes(&["b"]);
+        rig.settle(&fewer, 3, "removed").await;
+        let named = Purge::Named((Kind::Volume, "a".parse().unwrap()).into());
+        let (listed, _) = trash_purge_list(&rig.setup(&fewer), &named).await.unwrap();
+        let purged = async |what: &Purge, listed: &[_]| trash_purge(&rig.setup(&fewer), what, listed).await.unwrap();
+        let early = purged(&Purge::Expired, &listed).await;
+        assert!(matches!(early.left.as_slice(), [OperationError::Held(why)] if why.contains("not over")), "{early:?}");
+        let mut others = listed.clone();
+        others[0].object.tags.labels.insert("since".to_owned(), "then".to_owned());
+        let changed = purged(&named, &others).await;
+        assert!(matches!(changed.left.as_slice(), [OperationError::Failed(_)]), "{changed:?}");
+        assert_eq!(rig.world().trashed_objects().count(), 1);
+        assert!(purged(&named, &listed).await.left.is_empty());
+        assert_eq!(rig.world().trashed_objects().count(), 0);
     });
 }

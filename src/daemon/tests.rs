@@ -1,5 +1,7 @@
 //! Passes of a daemon over real manifests and a simulated pool; the tests control both clocks.
 
+mod guards;
+
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -20,7 +22,7 @@ use crate::driver::sim::{FaultRates, SimDriver};
 use crate::engine::{Clock, Connect, OpenPass, Operation, Options, Report, suspend};
 use crate::manifest::Allowed;
 use crate::model::{BackendSpec, DriverError, Kind, PoolId, PurgeMode, Reading, Suspension, SuspensionId, Verb};
-use crate::store::{MemoryStore, StoreError};
+use crate::store::{MemoryStore, Store, StoreError};
 
 /// A wall clock that the test sets.
 pub(super) struct Wall(AtomicU64);
@@ -107,6 +109,24 @@ impl Bench {
         bench.pass().await.unwrap();
         assert_eq!(bench.trash(), 1);
         bench
+    }
+
+    /// Starts the daemon anew with a store, beside the same manifests and pool.
+    pub(super) fn restart(&mut self, store: Arc<dyn Store>) {
+        let before = &self.reconciler.config;
+        let config = DaemonConfig {
+            specs: before.specs.clone(),
+            state: before.state.clone(),
+            allowed: Box::new(|| Ok(Allowed::default())),
+            store,
+            connect: self.pool.clone(),
+            clock: self.clock.clone(),
+            listen: None,
+            commands: Default::default(),
+        };
+        let (ended, receiver) = mpsc::unbounded_channel();
+        self.reconciler = Arc::new(Reconciler::new(config, ended).unwrap());
+        self._ended = receiver;
     }
 
     pub(super) fn specs(&self) -> PathBuf {
@@ -379,6 +399,8 @@ async fn only_passes_of_the_loop_purge_and_none_that_leaves_doubt() {
     assert_eq!(purge(&Arc::new(manual), options, &report).await, 1, "purging is manual");
     let breaks_an_invariant = Report { breaches: vec!["an invariant".to_owned()], ..report.clone() };
     assert_eq!(purge(reading, options, &breaks_an_invariant).await, 1, "the plan was refused");
+    let ended_early = Report { stopped: true, ..report.clone() };
+    assert_eq!(purge(reading, options, &ended_early).await, 1, "the pass was stopped");
     let stop = CancellationToken::new();
     stop.cancel();
     let stopped = Options { stop, ..Options::default() };

@@ -67,7 +67,13 @@ impl Session<'_> {
                 finished.push(step.clone());
             }
             batch.close.push(intent.id);
-            batch.journal.push(journal_entry(step, "", self.now, &result, Duration::ZERO));
+            let message = done.then(|| match matches!(step.action, Action::Destroy | Action::Purge) {
+                // It looks the same if another program removed the object.
+                true => "interrupted; the object was gone when the backend was next observed",
+                false => "interrupted; the backend shows that it was done",
+            });
+            let entry = journal_entry(step, "", self.now, &result, Duration::ZERO);
+            batch.journal.push(JournalEntry { message: message.map(str::to_owned).or(entry.message), ..entry });
         }
         if !batch.close.is_empty() {
             commit(&store, batch).await?;

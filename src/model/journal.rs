@@ -31,7 +31,7 @@ pub struct JournalEntry {
     pub detail: String,
     /// The outcome.
     pub outcome: JournalOutcome,
-    /// The error, if it failed.
+    /// The error, if it failed; or how an interrupted step was found to be done.
     pub message: Option<String>,
     /// How long it took, in milliseconds.
     pub millis: u64,

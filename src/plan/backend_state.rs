@@ -378,3 +378,29 @@ pub fn usable(inputs: &Inputs<'_>) -> BTreeMap<Name, Option<Ledger>> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(serial: u64, stack: &str) -> Ledger {
+        Ledger { serial, ..Ledger::new(PoolId("p".to_owned()), Owner::unnamed(), stack.to_owned()) }
+    }
+
+    #[test]
+    fn the_copy_before_a_damaged_ledger_gives_way_to_a_newer_one_of_its_stack_in_the_store() {
+        let older = LedgerView::Older(ledger(2, "a"), "damaged".to_owned());
+        for (stored, serial, why) in [
+            (ledger(3, "a"), 3, "it lacks the last write"),
+            (ledger(2, "a"), 2, "both are the same"),
+            (ledger(1, "a"), 2, "the store is older"),
+            (ledger(3, "b"), 2, "another Stack wrote it"),
+        ] {
+            let is_believed = believed(&older, Some(&stored)).unwrap();
+            assert_eq!((is_believed.serial, is_believed.stack.as_str()), (serial, "a"), "{why}");
+        }
+        assert_eq!(believed(&older, None).unwrap().serial, 2);
+        let unreadable = LedgerView::Unreadable("it cannot be read".to_owned());
+        assert!(believed(&unreadable, Some(&ledger(3, "a"))).is_none(), "it may be newer");
+    }
+}

@@ -232,4 +232,17 @@ mod tests {
         drop((requests, last, busy));
         assert!(!waits(&table));
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_no_answer_is_disconnected_after_a_minute() {
+        let tasks = TaskTracker::new();
+        let router = Router::new().route("/", axum::routing::get(|| async { "x".repeat(1 << 20) }));
+        let (client, server) = tokio::net::UnixStream::pair().unwrap();
+        Connections::new(&tasks).serve(std::future::ready(Ok(server)), router).await;
+        let request = b"GET / HTTP/1.1\r\nhost: kiln\r\n\r\n";
+        client.writable().await.unwrap();
+        assert_eq!(client.try_write(request).unwrap(), request.len());
+        tasks.close();
+        tokio::time::timeout(STALLED * 2, tasks.wait()).await.expect("it is kept for ever");
+    }
 }

@@ -250,4 +250,35 @@ mod tests {
         assert!(matches!(&line, RunLine::Refused { fix, .. } if fix.contains(&ours)), "{line:?}");
         assert_eq!(bench.live(), 2);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operation_on_broken_manifests_is_refused_unless_it_needs_the_owner_alone() {
+        let mut bench = Bench::new().await;
+        bench.remove("b.yaml");
+        bench.confirmed().await;
+        assert_eq!((bench.live(), bench.trash()), (1, 1));
+        bench.write("broken.yaml", "kind: [");
+        let object = || (crate::model::Kind::Volume, "b".parse().unwrap()).into();
+        let answer = asks(&bench, bench.specs(), Operation::ListPurge(Purge::Named(object()))).await;
+        assert!(matches!(&answer, OperationAnswer::Invalid(problems) if problems.len() == 1), "{answer:?}");
+        let answer = asks(&bench, bench.specs(), Operation::Resume(Some(object()))).await;
+        assert!(!matches!(answer, OperationAnswer::Invalid(_)), "{answer:?}");
+        // Who the owner is only the Stack says.
+        bench.write("stack.yaml", "kind: [");
+        let store = Arc::clone(&bench.reconciler.config.store);
+        bench.restart(store);
+        let answer = asks(&bench, bench.specs(), Operation::Resume(Some(object()))).await;
+        assert!(matches!(answer, OperationAnswer::Invalid(_)), "{answer:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_arrive_is_given_up_after_a_minute() {
+        let bench = Bench::new().await;
+        let service = hyper_util::service::TowerToHyperService::new(routes(Arc::clone(&bench.reconciler)));
+        let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, Infallible>>());
+        let request = Request::post("/v1/operation").header(HEADER, VERSION).body(body).unwrap();
+        let answering = hyper::service::Service::call(&service, request);
+        let answer = tokio::time::timeout(STALLED * 2, answering).await.expect("it waits for ever").unwrap();
+        assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
+    }
 }

@@ -124,3 +124,52 @@ fn bind(state: &Path) -> io::Result<UnixListener> {
     fs::rename(&beside, short.join(SOCKET))?;
     Ok(listener)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::tests::Bench;
+    use crate::store;
+
+    /// A daemon with a store and a control socket in a directory.
+    async fn serving() -> (Bench, PathBuf, Server) {
+        let mut bench = Bench::new().await;
+        let state = bench.reconciler.config.state.clone();
+        bench.restart(store::open(&state, 1_800_000_000).unwrap().store);
+        let server = serve(Arc::clone(&bench.reconciler)).unwrap();
+        (bench, state, server)
+    }
+
+    /// Long enough for the daemon to notice, several times over.
+    async fn waits() {
+        for _ in 0..10 {
+            tokio::time::sleep(CHECK).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_that_was_removed_is_made_again_by_the_daemon_that_holds_the_store_only() {
+        let (_bench, state, server) = serving().await;
+        fs::remove_file(state.join(SOCKET)).unwrap();
+        waits().await;
+        assert!(state.join(SOCKET).exists());
+        // Another daemon may have a store and a socket there by now.
+        fs::rename(&state, state.with_extension("before")).unwrap();
+        fs::create_dir(&state).unwrap();
+        waits().await;
+        assert!(!state.join(SOCKET).exists());
+        server.end().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_that_ends_removes_its_own_socket_and_no_other() {
+        let (_bench, state, server) = serving().await;
+        server.end().await;
+        assert!(!state.join(SOCKET).exists());
+        let (_bench, state, server) = serving().await;
+        fs::rename(state.join(SOCKET), state.join("before")).unwrap();
+        fs::write(state.join(SOCKET), "another's").unwrap();
+        server.end().await;
+        assert!(state.join(SOCKET).exists());
+    }
+}

@@ -259,8 +259,8 @@ fn replaces(dir: PathBuf, aside: PathBuf, image: String) -> impl FnOnce() + 'sta
 }
 
 #[tokio::test]
-async fn a_directory_that_replaces_that_of_an_object_at_the_last_instant_is_not_moved_or_removed() {
-    let steps = ["destroy", "purge", "trash", "undelete", "rename", "restore"];
+async fn a_directory_that_replaces_that_of_an_object_at_the_last_instant_is_neither_moved_nor_changed() {
+    let steps = ["destroy", "purge", "trash", "undelete", "rename", "restore", "grow", "tags"];
     for what in steps {
         let mut refused = 0;
         for n in 0.. {
@@ -282,6 +282,8 @@ async fn a_directory_that_replaces_that_of_an_object_at_the_last_instant_is_not_
                 "purge" => step(db.clone(), Action::Purge),
                 "trash" => step(db.clone(), Action::Trash { ttl: Seconds(60) }),
                 "undelete" => step(db.clone(), Action::Undelete { tags: labelled("a") }),
+                "grow" => step(db.clone(), Action::Grow { to: Size(128 * 1024) }),
+                "tags" => step(db.clone(), Action::SetTags { tags: labelled("a") }),
                 "rename" => step(renamed, Action::Rename { from: native.clone(), tags: labelled("a") }),
                 _ => {
                     let snapshot = reference(&snap, 64 * 1024);
@@ -295,6 +297,7 @@ async fn a_directory_that_replaces_that_of_an_object_at_the_last_instant_is_not_
             let Some(result) = while_at(n, act, &bench, &made) else { break };
             let at = format!("{what}, replaced before call {n}: {result:?}");
             assert_eq!(fs::read(dir.join(&image)).ok().as_deref(), Some(&b"theirs"[..]), "{at}");
+            assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "{at}");
             if result.as_ref().is_err_and(|error| error.message.contains("was replaced")) {
                 assert_eq!(read_at(&aside.join(&image), 0, 4), b"ours", "{at}");
                 refused += 1;
