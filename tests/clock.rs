@@ -85,3 +85,35 @@ fn a_purge_of_expired_objects_leaves_what_has_time_before_it_or_was_changed_sinc
         assert_eq!(rig.world().trashed_objects().count(), 0);
     });
 }
+
+#[test]
+fn a_removal_that_a_clock_slightly_ahead_noted_keeps_its_time() {
+    run(async {
+        let rig = Rig::new();
+        rig.settle(&volumes(&["a", "b", "c", "d"]), 3, "made").await;
+        rig.clock.0.fetch_add(200, Ordering::SeqCst);
+        rig.settle(&volumes(&["b", "c", "d"]), 3, "removed").await;
+        rig.clock.0.fetch_sub(200, Ordering::SeqCst);
+        rig.pass(&volumes(&["b", "c", "d"])).await.unwrap();
+        rig.clock.0.fetch_add(DAY + 100, Ordering::SeqCst);
+        let fewer = volumes(&["c", "d"]);
+        assert_eq!(held(&rig.fork(true).pass(&fewer).await.unwrap()), [HeldReason::RemovalLimit]);
+        rig.clock.0.fetch_add(200, Ordering::SeqCst);
+        assert_eq!(held(&rig.pass(&fewer).await.unwrap()), []);
+    });
+}
+
+#[test]
+fn a_time_that_was_recorded_in_the_future_confirms_no_later_jump() {
+    run(async {
+        let rig = Rig::new();
+        rig.settle(&volumes(&["a", "b"]), 3, "made").await;
+        let fewer = volumes(&["b"]);
+        rig.settle(&fewer, 3, "removed").await;
+        rig.clock.0.fetch_add(YEAR, Ordering::SeqCst);
+        rig.pass(&fewer).await.unwrap();
+        rig.clock.0.fetch_sub(YEAR - 30 * DAY, Ordering::SeqCst);
+        let (found, left) = trash_purge_list(&rig.setup(&fewer), &Purge::Expired).await.unwrap();
+        assert_eq!((found.len(), left), (0, 1));
+    });
+}

@@ -6,9 +6,9 @@ mod rig;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use kiln::driver::sim::SimEffect;
+use kiln::driver::sim::{FaultRates, SimEffect};
 use kiln::engine::{OperationError, adopt_owner, forget_backend};
-use kiln::model::{Action, Name, Owner, PoolId, Size};
+use kiln::model::{Action, Name, Owner, Percent, PoolId, Size};
 use kiln::plan::HeldReason;
 use kiln::store::Store;
 use rig::spy::{Meanwhile, Spy, spied};
@@ -310,5 +310,18 @@ fn a_renamed_backend_is_accepted_with_what_is_remembered_of_its_pool() {
         assert!(serial_of(&rig) > known, "a store that knows the later ledger would take it for an older one");
         assert_eq!(held(&once(&setup).await), [("db", HeldReason::GrowRefused)]);
         assert_eq!(rig.size_of("db"), Size(1 << 20));
+    });
+}
+
+#[test]
+fn a_backend_that_is_seen_only_in_part_is_not_accepted() {
+    run(async {
+        let mut rig = Rig::new();
+        let declared = join(&[volume("db", "size: 1Mi")]);
+        rig.settle(&declared, 3, "made").await;
+        rig.rates = FaultRates { cut: Percent(100), ..FaultRates::NONE };
+        let refused = forget_backend(&rig.setup(&declared), &pool(), None).await;
+        assert!(matches!(refused, Err(OperationError::Unobserved(_))), "{refused:?}");
+        assert_eq!(rig.world().ledger(&prod()).unwrap().complete.len(), 1);
     });
 }

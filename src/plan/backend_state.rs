@@ -396,11 +396,11 @@ mod tests {
             (ledger(1, "a"), 2, "the store is older"),
             (ledger(3, "b"), 2, "another Stack wrote it"),
         ] {
-            let is_believed = believed(&older, Some(&stored)).unwrap();
-            assert_eq!((is_believed.serial, is_believed.stack.as_str()), (serial, "a"), "{why}");
+            let newest = trusted_ledger(&older, Some(&stored)).unwrap();
+            assert_eq!((newest.serial, newest.stack.as_str()), (serial, "a"), "{why}");
         }
-        assert_eq!(believed(&older, None).unwrap().serial, 2);
+        assert_eq!(trusted_ledger(&older, None).unwrap().serial, 2);
         let unreadable = LedgerView::Unreadable("it cannot be read".to_owned());
-        assert!(believed(&unreadable, Some(&ledger(3, "a"))).is_none(), "it may be newer");
+        assert!(trusted_ledger(&unreadable, Some(&ledger(3, "a"))).is_none(), "it may be newer");
     }
 }

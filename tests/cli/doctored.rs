@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{Ran, Sandbox, pin};
 
 /// A tmpfs, unmounted when it is dropped.
 struct Tmpfs(PathBuf);
@@ -122,4 +122,25 @@ fn a_store_that_cannot_be_read_is_neither_damaged_nor_empty() {
     sandbox.kiln("doctor").ends(7).says("store  Damaged: ");
     sandbox.kiln("apply").ends(0);
     sandbox.kiln("log").ends(0);
+}
+
+#[test]
+fn doctor_finds_a_file_of_the_store_that_cannot_be_written() {
+    let sandbox = with_db();
+    sandbox.kiln("apply").ends(0);
+    let mark = sandbox.path("state/mark");
+    let set = |pinned: bool| match rustix::process::geteuid().is_root() {
+        true => pin(&mark, pinned),
+        false => {
+            let mode = std::fs::Permissions::from_mode(if pinned { 0o400 } else { 0o600 });
+            std::fs::set_permissions(&mark, mode).unwrap();
+        }
+    };
+    set(true);
+    let found = sandbox.kiln("doctor");
+    let applied = sandbox.kiln("apply");
+    set(false);
+    found.ends(7).says("store  Unusable: ").says("state/mark");
+    applied.ends(7);
+    sandbox.kiln("doctor").ends(0);
 }

@@ -23,3 +23,24 @@ fn text_that_a_reviewer_does_not_see_is_refused_and_nothing_is_done() {
         assert!(!sandbox.has("pool") && !sandbox.has("state"));
     }
 }
+
+#[test]
+fn numbers_that_parsers_read_differently_are_refused() {
+    let volume = "---\napiVersion: kiln/v1\nkind: Volume\nmetadata: {name: db, labels: {at: AT}}\nspec: {backend: fast, size: 1Mi}\n";
+    for (number, at, is_good) in [
+        ("16", "\"12:30\"", true),
+        ("0x10", "x", false),
+        ("0o20", "x", false),
+        ("+16", "x", false),
+        ("16", "12:30", false),
+        ("16", "1_000", false),
+    ] {
+        let sandbox = Sandbox::new();
+        let stack = STACK.replace("5c1d2e8a90", &format!("5c1d2e8a90, safety: {{maxRemovals: {number}}}"));
+        sandbox.write("specs/stack.yaml", &format!("{stack}{}", volume.replace("AT", at)));
+        match is_good {
+            true => drop(sandbox.kiln("check").ends(0)),
+            false => drop(sandbox.kiln("check").ends(5).warns("is ambiguous")),
+        }
+    }
+}

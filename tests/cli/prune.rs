@@ -401,3 +401,34 @@ fn a_part_of_the_manifests_purges_nothing_that_it_does_not_name() {
     sandbox.kiln("trash list").says("db");
     sandbox.kiln("trash purge --yes").ends(0).says("purged volume db");
 }
+
+#[test]
+fn another_directory_lifts_no_protection_however_often_it_is_applied() {
+    let sandbox = anchored();
+    let with = |protected: &str| document("db").replace("size: 64Ki", &format!("size: 64Ki, protected: {protected}"));
+    sandbox.write("specs/db.yaml", &with("true"));
+    sandbox.kiln("apply").ends(0);
+    fs::create_dir(sandbox.path("other")).unwrap();
+    fs::copy(sandbox.path("specs/stack.yaml"), sandbox.path("other/stack.yaml")).unwrap();
+    sandbox.write("other/volumes.yaml", &with("false"));
+    for _ in 0..2 {
+        sandbox.kiln("apply other").ends(4).says("SourceChanged");
+    }
+    sandbox.kiln("apply").ends(0).says("Nothing to do.");
+}
+
+#[test]
+fn an_approved_directory_is_that_of_the_stack_from_then_on() {
+    let sandbox = anchored();
+    sandbox.write("specs/db.yaml", &document("db"));
+    sandbox.kiln("apply").ends(0);
+    fs::create_dir(sandbox.path("other")).unwrap();
+    fs::copy(sandbox.path("specs/stack.yaml"), sandbox.path("other/stack.yaml")).unwrap();
+    sandbox.write("other/cache.yaml", &document("cache"));
+    sandbox.write("other/more.yaml", &document("more"));
+    sandbox.kiln("apply other").ends(4).says("SourceChanged");
+    let digest = sandbox.kiln("plan other -o json").ends(4).json()["approval"].as_str().unwrap().to_owned();
+    sandbox.kiln(&format!("apply other --approve {digest}")).ends(0).says("removed volume/db");
+    sandbox.remove("other/cache.yaml");
+    sandbox.kiln("apply other").ends(0).says("removed volume/cache");
+}

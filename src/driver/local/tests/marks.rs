@@ -218,3 +218,20 @@ async fn a_mark_of_another_owner_is_not_dropped() {
     bench.driver.write_ledger(&ledger).await.unwrap();
     assert_eq!(bench.only().await.identity, Some(given));
 }
+
+#[tokio::test]
+async fn a_mark_of_an_earlier_version_that_outlived_the_move_to_the_trash_counts_for_no_file() {
+    let bench = Bench::new().await;
+    let (file, older) = (bench.path.join(FILE), bench._home.path().join("older"));
+    fs::write(&older, b"stranger").unwrap();
+    fs::write(&file, vec![7; 8192]).unwrap();
+    bench.twice(&adopt()).await;
+    age_mark(&bench);
+    let mark = fs::read(mark_of(&bench)).unwrap();
+    bench.twice(&at(Action::Trash { ttl: Seconds(60) })).await;
+    fs::write(mark_of(&bench), mark).unwrap();
+    fs::rename(&older, &file).unwrap();
+    let objects = bench.objects().await;
+    let live: Vec<_> = objects.iter().filter(|object| object.place == Place::Live).collect();
+    assert_eq!(live.iter().map(|object| &object.identity).collect::<Vec<_>>(), [&None]);
+}

@@ -1,0 +1,39 @@
+//! What a plan asks a backend about more closely: a listing does not show who has an object open.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+mod rig;
+
+use kiln::driver::sim::SimDriver;
+use kiln::model::{Capabilities, Reading};
+use kiln::plan::HeldReason;
+use rig::{Rig, join, run, snapshot, volume};
+
+async fn held(rig: &Rig, declared: &Reading) -> Vec<(String, HeldReason)> {
+    let plan = rig.overview(declared).await.plan;
+    plan.held.into_iter().map(|held| (held.name.to_string(), held.reason)).collect()
+}
+
+#[test]
+fn a_plan_holds_the_restore_and_each_copy_of_an_open_volume() {
+    run(async {
+        let capabilities = Capabilities { snapshot_while_open: false, ..SimDriver::everything() };
+        let rig = Rig { capabilities, ..Rig::new() };
+        let (db, other) = (volume("db", "size: 1Mi"), volume("other", "size: 1Mi"));
+        let before = snapshot("before", "db", "");
+        rig.settle(&join(&[db.clone(), other.clone(), before.clone()]), 3, "made").await;
+        let native = rig.native("db");
+        let copy = volume("copy", "size: 1Mi, source: {volume: db}");
+        let restored = volume("db", "size: 1Mi, restore: {snapshot: before, request: r}");
+        let cases = [
+            ("db", join(&[restored, other.clone(), before.clone()])),
+            ("s", join(&[db.clone(), other.clone(), before.clone(), snapshot("s", "db", "")])),
+            ("copy", join(&[db, other, before, copy])),
+        ];
+        for (name, declared) in &cases {
+            assert!(rig.world().open(&native, "vm"));
+            assert_eq!(held(&rig, declared).await, [((*name).to_owned(), HeldReason::InUse)]);
+            rig.world().close(&native, "vm");
+            assert_eq!(held(&rig, declared).await, [], "{name}");
+        }
+    });
+}
