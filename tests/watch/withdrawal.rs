@@ -63,7 +63,7 @@ fn a_directory_that_is_away_for_a_moment_loses_nothing() {
     // Each command says what waits and until when, and an apply by a person waits too.
     for command in ["status", "plan", "get -o json volume/db", "apply --yes"] {
         let ran = sandbox.kiln(command);
-        let ran = ran.says("SourceBroken").says("the removal waits until 20").says("gone for 60 s");
+        let ran = ran.says("SourceBroken").says("the removal waits until 20").says("missing for 60 s");
         assert!(!ran.out.contains("- volume/db"), "{command}: {}", ran.out);
     }
     sandbox.kiln("status").says("Waiting for approval: destroy volume/db. `kiln approve ");
