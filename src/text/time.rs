@@ -40,3 +40,19 @@ pub fn rfc3339(seconds: u64) -> String {
     let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     time.map_or_else(|| format!("{seconds}{PAST_RFC3339}"), |time| time.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Moment;
+
+    #[test]
+    fn a_moment_is_read_as_it_is_written() {
+        for moment in [Moment(0), Moment(1_795_305_600), Moment(u64::MAX)] {
+            let json = serde_json::to_string(&moment).unwrap();
+            assert_eq!(serde_json::from_str::<Moment>(&json).unwrap(), moment, "{json}");
+        }
+        for text in ["\"yesterday\"", "\"-1 seconds after 1970\"", "\"1969-01-01T00:00:00Z\"", "12"] {
+            assert!(serde_json::from_str::<Moment>(text).is_err(), "{text}");
+        }
+    }
+}

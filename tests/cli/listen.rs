@@ -153,7 +153,7 @@ fn mode(sandbox: &Sandbox, path: &str, mode: u32) {
 }
 
 #[test]
-fn monitoring_is_answered_over_tcp_and_nothing_else() {
+fn tcp_serves_only_monitoring() {
     let sandbox = Sandbox::with_stack();
     let daemon = Daemon::start(&sandbox, &["--listen", "127.0.0.1:0"]);
     assert!(daemon.get("/healthz").starts_with("HTTP/1.1 200 "));
@@ -192,7 +192,7 @@ fn monitoring_is_answered_over_tcp_and_nothing_else() {
 }
 
 #[test]
-fn a_page_whose_name_leads_here_is_refused() {
+fn dns_rebinding_is_refused() {
     let sandbox = Sandbox::with_stack();
     let daemon = Daemon::start(&sandbox, &["--listen", "127.0.0.1:0"]);
     let port = daemon.port;
@@ -217,7 +217,7 @@ fn a_page_whose_name_leads_here_is_refused() {
 }
 
 #[test]
-fn who_comes_by_tcp_does_not_take_the_room_of_the_control_socket() {
+fn tcp_connections_do_not_exhaust_the_control_socket() {
     let sandbox = Sandbox::with_stack();
     let daemon = Daemon::start(&sandbox, &["--listen", "127.0.0.1:0"]);
     let idle: Vec<TcpStream> = (0..150).map(|_| daemon.connect()).collect();
@@ -229,7 +229,7 @@ fn who_comes_by_tcp_does_not_take_the_room_of_the_control_socket() {
 }
 
 #[test]
-fn beyond_loopback_it_takes_tls_and_a_token() {
+fn addresses_beyond_loopback_require_tls_and_a_token() {
     let sandbox = Sandbox::with_stack();
     certify(&sandbox, "a");
     secret(&sandbox, "token", Some(TOKEN));
@@ -247,7 +247,7 @@ fn beyond_loopback_it_takes_tls_and_a_token() {
 }
 
 #[test]
-fn over_tls_who_knows_the_token_is_answered() {
+fn requests_over_tls_need_the_token() {
     let sandbox = Sandbox::with_stack();
     certify(&sandbox, "a");
     secret(&sandbox, "token", Some(&format!("  {TOKEN}\n")));
@@ -298,7 +298,7 @@ fn over_tls_who_knows_the_token_is_answered() {
 }
 
 #[test]
-fn on_loopback_a_token_or_tls_is_asked_for_where_it_is_given() {
+fn a_token_or_tls_given_for_loopback_is_required() {
     let sandbox = Sandbox::with_stack();
     certify(&sandbox, "a");
     secret(&sandbox, "token", Some(TOKEN));
@@ -316,7 +316,7 @@ fn on_loopback_a_token_or_tls_is_asked_for_where_it_is_given() {
 }
 
 #[test]
-fn what_cannot_be_listened_with_ends_the_start() {
+fn an_invalid_listener_ends_the_start() {
     let sandbox = Sandbox::with_stack();
     certify(&sandbox, "a");
     certify(&sandbox, "b");

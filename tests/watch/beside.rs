@@ -59,7 +59,7 @@ fn scene() -> Sandbox {
 }
 
 #[test]
-fn every_command_says_the_same_beside_a_daemon_as_without() {
+fn commands_print_the_same_with_and_without_a_daemon() {
     let commands = [
         "get",
         "get -o wide",
@@ -149,7 +149,7 @@ fn a_second_daemon_on_one_store_names_the_first() {
 }
 
 #[test]
-fn a_socket_that_nobody_serves_is_no_obstacle() {
+fn a_stale_socket_is_ignored() {
     let sandbox = patient();
     sandbox.volume("a", "size: 1Mi");
     let mut first = Daemon::start(&sandbox);
@@ -166,7 +166,7 @@ fn a_socket_that_nobody_serves_is_no_obstacle() {
 }
 
 #[test]
-fn two_daemons_with_stores_of_their_own_make_nothing_twice_in_one_pool() {
+fn two_daemons_with_their_own_stores_create_nothing_twice_in_one_pool() {
     let sandbox = with_stack("interval: 1s, safety: {maxRemovals: 1000, maxRemovedPercent: 100%}");
     let spawn = |state: &str| Daemon::spawn(&sandbox, state, &["watch"], &[]);
     let (one, two) = (spawn("one"), spawn("two"));

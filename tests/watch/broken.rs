@@ -10,16 +10,16 @@ use crate::daemon::{Daemon, SECOND_LOOK, arrives, document, grows, live, patient
 use crate::sandbox::Sandbox;
 
 #[test]
-fn manifests_that_are_broken_or_gone() {
+fn broken_and_missing_manifests() {
     at_once!(
-        a_broken_file_holds_what_it_declared_and_the_rest_goes_on,
-        a_document_that_moves_into_a_broken_file_is_not_given_up,
-        a_document_that_goes_is_missed_twice_before_its_volume_goes,
-        a_directory_that_is_emptied_takes_nothing_with_it,
-        a_file_that_is_cut_anywhere_gives_up_nothing_unless_what_is_left_is_whole,
-        begun_with_a_broken_file_and_without_a_memory,
-        while_nobody_can_read_the_stack_nothing_is_done,
-        a_stack_that_is_gone_leaves_everything_as_it_is,
+        a_broken_file_holds_its_objects_and_the_others_are_reconciled,
+        a_document_that_moves_into_a_broken_file_is_not_removed,
+        a_removal_needs_a_confirmation_read,
+        an_emptied_directory_removes_nothing,
+        a_truncated_file_removes_nothing_unless_the_rest_is_valid,
+        a_daemon_without_records_starts_with_a_broken_file,
+        an_unreadable_stack_stops_every_step,
+        a_missing_stack_changes_nothing,
     );
 }
 
@@ -46,7 +46,7 @@ fn stand(sandbox: &Sandbox) -> (i32, Value) {
     (ran.code, stands.collect::<serde_json::Map<_, _>>().into())
 }
 
-fn a_broken_file_holds_what_it_declared_and_the_rest_goes_on() {
+fn a_broken_file_holds_its_objects_and_the_others_are_reconciled() {
     let (sandbox, daemon) = following(&["a", "b", "gone"]);
     sandbox.volume("a", "size: 2Mi, colour: red");
     sandbox.volume("b", "size: 2Mi");
@@ -78,7 +78,7 @@ fn a_broken_file_holds_what_it_declared_and_the_rest_goes_on() {
     );
 }
 
-fn a_document_that_moves_into_a_broken_file_is_not_given_up() {
+fn a_document_that_moves_into_a_broken_file_is_not_removed() {
     let (sandbox, daemon) = following(&["a", "b", "c"]);
     // Out of a good file, into one that cannot be read; and another document from the broken one into a good one.
     sandbox.write("specs/a.yaml", &format!("{}---\nkind: [\n", document("b", "1Mi")));
@@ -93,7 +93,7 @@ fn a_document_that_moves_into_a_broken_file_is_not_given_up() {
     assert_eq!((live(&sandbox), trash(&sandbox)), (owned(&["a", "b", "c"]), vec![]));
 }
 
-fn a_document_that_goes_is_missed_twice_before_its_volume_goes() {
+fn a_removal_needs_a_confirmation_read() {
     let (sandbox, daemon) = following(&["a", "back", "gone"]);
     // Gone for one look, and back.
     let text = fs::read_to_string(sandbox.path("specs/back.yaml")).unwrap();
@@ -111,7 +111,7 @@ fn a_document_that_goes_is_missed_twice_before_its_volume_goes() {
     assert_eq!(live(&sandbox), ["a", "back"]);
 }
 
-fn a_directory_that_is_emptied_takes_nothing_with_it() {
+fn an_emptied_directory_removes_nothing() {
     let (sandbox, daemon) = following(&["a", "b"]);
     let files = ["stack", "a", "b"].map(|name| format!("specs/{name}.yaml"));
     let texts = files.each_ref().map(|file| fs::read_to_string(sandbox.path(file)).unwrap());
@@ -134,7 +134,7 @@ fn a_directory_that_is_emptied_takes_nothing_with_it() {
     grows(&sandbox, "b", 2 * MIB);
 }
 
-fn a_file_that_is_cut_anywhere_gives_up_nothing_unless_what_is_left_is_whole() {
+fn a_truncated_file_removes_nothing_unless_the_rest_is_valid() {
     let text = document("first", "1Mi") + &document("second", "1Mi");
     let middle = text.rfind("---").unwrap();
     let cuts =
@@ -166,7 +166,7 @@ fn owned(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn begun_with_a_broken_file_and_without_a_memory() {
+fn a_daemon_without_records_starts_with_a_broken_file() {
     let sandbox = patient();
     ["a", "b", "c"].iter().for_each(|name| sandbox.volume(name, "size: 1Mi"));
     sandbox.kiln("apply").ends(0);
@@ -181,7 +181,7 @@ fn begun_with_a_broken_file_and_without_a_memory() {
     assert_eq!(stand(&sandbox).0, 5);
 }
 
-fn while_nobody_can_read_the_stack_nothing_is_done() {
+fn an_unreadable_stack_stops_every_step() {
     let sandbox = patient();
     sandbox.volume("a", "size: 1Mi");
     sandbox.kiln("apply").ends(0);
@@ -202,7 +202,7 @@ fn while_nobody_can_read_the_stack_nothing_is_done() {
     arrives(&sandbox, "later");
 }
 
-fn a_stack_that_is_gone_leaves_everything_as_it_is() {
+fn a_missing_stack_changes_nothing() {
     let sandbox = Sandbox::new();
     let text = stack("interval: 1s");
     let (owner, backend) = text.split_once("---\n").unwrap();

@@ -28,7 +28,7 @@ fn ask_for_all(sandbox: &Sandbox) {
 }
 
 #[test]
-fn many_slow_and_strange_ones_at_once() {
+fn slow_and_invalid_clients_delay_no_others() {
     let sandbox = patient();
     (0..20).for_each(|n| sandbox.volume(&format!("v{n}"), "size: 1Mi"));
     let daemon = Daemon::start(&sandbox);
@@ -98,7 +98,7 @@ fn many_slow_and_strange_ones_at_once() {
 }
 
 #[test]
-fn another_version_is_told_so() {
+fn a_client_of_another_version_is_refused() {
     let sandbox = Sandbox::with_stack();
     let _daemon = Daemon::start(&sandbox);
     let mut stream = connect(&sandbox);
@@ -111,7 +111,7 @@ fn another_version_is_told_so() {
 }
 
 #[test]
-fn the_socket_is_its_users_alone() {
+fn other_users_cannot_use_the_socket() {
     use std::os::unix::fs::PermissionsExt;
     let sandbox = Sandbox::with_stack();
     let _daemon = Daemon::start(&sandbox);
@@ -120,7 +120,7 @@ fn the_socket_is_its_users_alone() {
 }
 
 #[test]
-fn a_thousand_idle_connections_keep_no_operator_out() {
+fn idle_connections_do_not_block_a_command() {
     let sandbox = patient();
     sandbox.volume("a", "size: 1Mi");
     let daemon = Daemon::start(&sandbox);

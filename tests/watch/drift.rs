@@ -8,13 +8,13 @@ use crate::daemon::{Daemon, arrives, grows, live, trash, wait, with_stack};
 use crate::sandbox::Sandbox;
 
 #[test]
-fn what_others_do_to_the_storage() {
+fn changes_by_other_programs() {
     at_once!(
-        a_volume_that_was_deleted_is_lost_and_not_made_again_until_a_person_says_so,
-        a_volume_that_was_cut_is_not_filled_up_with_zeroes,
-        a_volume_that_others_grew_is_held_with_both_sizes,
-        marks_that_others_took_away_are_put_back,
-        strangers_in_the_pool_are_left_alone,
+        a_deleted_volume_is_lost_and_is_not_recreated,
+        a_truncated_volume_is_not_extended,
+        a_volume_grown_by_another_program_is_held_with_both_sizes,
+        removed_tags_are_restored,
+        foreign_files_in_the_pool_do_not_change,
     );
 }
 
@@ -48,7 +48,7 @@ fn resize(sandbox: &Sandbox, bytes: u64) {
     fs::File::options().write(true).open(image).unwrap().set_len(bytes).unwrap();
 }
 
-fn a_volume_that_was_deleted_is_lost_and_not_made_again_until_a_person_says_so() {
+fn a_deleted_volume_is_lost_and_is_not_recreated() {
     let (sandbox, daemon) = following("size: 1Mi");
     let before = status(&sandbox);
     let native = before["object"].as_str().unwrap();
@@ -71,7 +71,7 @@ fn a_volume_that_was_deleted_is_lost_and_not_made_again_until_a_person_says_so()
     assert_ne!(comes_to(&sandbox, "Settled", "AsDeclared")["uid"], before["uid"], "it is another one");
 }
 
-fn a_volume_that_was_cut_is_not_filled_up_with_zeroes() {
+fn a_truncated_volume_is_not_extended() {
     let (sandbox, daemon) = following("size: 2Mi");
     resize(&sandbox, MIB);
     comes_to(&sandbox, "Held", "Lost");
@@ -81,7 +81,7 @@ fn a_volume_that_was_cut_is_not_filled_up_with_zeroes() {
     comes_to(&sandbox, "Settled", "AsDeclared");
 }
 
-fn a_volume_that_others_grew_is_held_with_both_sizes() {
+fn a_volume_grown_by_another_program_is_held_with_both_sizes() {
     let (sandbox, daemon) = following("size: 1Mi");
     resize(&sandbox, 3 * MIB);
     daemon.second_look();
@@ -100,7 +100,7 @@ fn a_volume_that_others_grew_is_held_with_both_sizes() {
     assert_eq!(trash(&sandbox), Vec::<String>::new());
 }
 
-fn marks_that_others_took_away_are_put_back() {
+fn removed_tags_are_restored() {
     let (sandbox, daemon) = following("size: 1Mi, protected: true");
     assert_eq!(status(&sandbox)["protected"], true);
     let image = sandbox.data_file("volume/db");
@@ -122,7 +122,7 @@ fn marks_that_others_took_away_are_put_back() {
     assert_eq!((live(&sandbox), trash(&sandbox)), (vec!["db".to_owned(), "other".to_owned()], vec![]));
 }
 
-fn strangers_in_the_pool_are_left_alone() {
+fn foreign_files_in_the_pool_do_not_change() {
     let (sandbox, daemon) = following("size: 1Mi");
     sandbox.write("pool/stranger/stranger.img", "theirs");
     sandbox.write("pool/note.txt", "theirs");

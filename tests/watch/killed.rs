@@ -9,7 +9,7 @@ use crate::daemon::{Daemon, wait, with_stack};
 use crate::editor::{Editor, Marks, Random, is_as_declared};
 
 #[test]
-fn a_daemon_that_is_killed_at_any_moment_goes_on_where_it_was() {
+fn a_killed_daemon_continues_after_a_restart() {
     let sandbox = with_stack("interval: 1s, safety: {maxRemovals: 1000, maxRemovedPercent: 100%}");
     // The last volume of an owner is not removed just so.
     sandbox.volume("anchor", "size: 1Mi");

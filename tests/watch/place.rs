@@ -5,13 +5,13 @@ use std::fs;
 use crate::daemon::{Daemon, arrives, live, patient, wait, with_stack};
 
 #[test]
-fn beside_what_others_do_to_its_store() {
+fn changes_of_the_store_by_others() {
     at_once!(
         a_daemon_whose_store_was_removed_ends,
-        a_daemon_whose_store_was_replaced_leaves_the_socket_of_the_other_alone,
-        a_socket_that_was_removed_is_made_again,
-        what_another_store_suspends_is_held_by_the_daemon,
-        a_daemon_with_another_store_is_named_while_it_lives,
+        a_daemon_whose_store_was_replaced_keeps_the_socket_of_the_other_daemon,
+        a_removed_socket_is_created_again,
+        the_daemon_holds_objects_suspended_through_another_store,
+        a_running_daemon_with_another_store_is_named,
     );
 }
 
@@ -28,7 +28,7 @@ fn a_daemon_whose_store_was_removed_ends() {
     sandbox.kiln("plan --detailed-exitcode").ends(0);
 }
 
-fn a_daemon_whose_store_was_replaced_leaves_the_socket_of_the_other_alone() {
+fn a_daemon_whose_store_was_replaced_keeps_the_socket_of_the_other_daemon() {
     let sandbox = patient();
     sandbox.volume("a", "size: 1Mi");
     let mut first = Daemon::start(&sandbox);
@@ -40,7 +40,7 @@ fn a_daemon_whose_store_was_replaced_leaves_the_socket_of_the_other_alone() {
     arrives(&sandbox, "b");
 }
 
-fn a_socket_that_was_removed_is_made_again() {
+fn a_removed_socket_is_created_again() {
     let sandbox = patient();
     sandbox.volume("a", "size: 1Mi");
     let daemon = Daemon::start(&sandbox);
@@ -51,7 +51,7 @@ fn a_socket_that_was_removed_is_made_again() {
     assert!(!sandbox.has("state/kiln.sock"));
 }
 
-fn what_another_store_suspends_is_held_by_the_daemon() {
+fn the_daemon_holds_objects_suspended_through_another_store() {
     let sandbox = with_stack("interval: 1s, safety: {maxRemovedPercent: 100%}");
     ["a", "b", "c"].iter().for_each(|name| sandbox.volume(name, "size: 1Mi, onRemove: Delete"));
     let daemon = Daemon::start(&sandbox);
@@ -66,7 +66,7 @@ fn what_another_store_suspends_is_held_by_the_daemon() {
     wait("the removal of this one", || live(&sandbox) == ["c"]);
 }
 
-fn a_daemon_with_another_store_is_named_while_it_lives() {
+fn a_running_daemon_with_another_store_is_named() {
     let sandbox = with_stack("interval: 1h, safety: {maxRemovals: 1, maxRemovedPercent: 100%}");
     ["a", "b", "c"].iter().for_each(|name| sandbox.volume(name, "size: 1Mi, onRemove: Delete"));
     let daemon = Daemon::start(&sandbox);

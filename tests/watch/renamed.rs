@@ -8,11 +8,11 @@ use crate::sandbox::Sandbox;
 #[test]
 fn renames_beside_a_daemon() {
     at_once!(
-        a_rename_without_renamed_from_is_told_and_can_be_taken_back,
-        a_volume_that_would_be_destroyed_waits_for_a_person_with_the_one_like_it,
-        an_approval_destroys_the_old_one_and_makes_the_new_one,
-        a_rename_in_two_edits_is_told,
-        what_resembles_nothing_does_not_wait,
+        a_rename_without_renamed_from_is_logged_and_can_be_reverted,
+        a_destroy_that_looks_like_a_rename_waits_for_an_approval,
+        an_approval_destroys_the_old_volume_and_creates_the_new_one,
+        a_rename_in_two_edits_is_logged,
+        a_removal_without_a_similar_new_volume_does_not_wait,
     );
 }
 
@@ -40,7 +40,7 @@ fn line_of(daemon: &Daemon, parts: &[&str]) -> usize {
     line.unwrap_or_else(|| panic!("no line with {parts:?} in\n{log}"))
 }
 
-fn a_rename_without_renamed_from_is_told_and_can_be_taken_back() {
+fn a_rename_without_renamed_from_is_logged_and_can_be_reverted() {
     let (sandbox, daemon) = following("");
     let began = Instant::now();
     renamed(&sandbox, "");
@@ -66,7 +66,7 @@ fn a_rename_without_renamed_from_is_told_and_can_be_taken_back() {
     sandbox.kiln("plan --detailed-exitcode").ends(0);
 }
 
-fn a_volume_that_would_be_destroyed_waits_for_a_person_with_the_one_like_it() {
+fn a_destroy_that_looks_like_a_rename_waits_for_an_approval() {
     let (sandbox, daemon) = following(", onRemove: Delete");
     sandbox.remove("specs/db.yaml");
     renamed(&sandbox, "");
@@ -88,7 +88,7 @@ fn a_volume_that_would_be_destroyed_waits_for_a_person_with_the_one_like_it() {
     assert_eq!(trash(&sandbox), Vec::<String>::new());
 }
 
-fn an_approval_destroys_the_old_one_and_makes_the_new_one() {
+fn an_approval_destroys_the_old_volume_and_creates_the_new_one() {
     let (sandbox, daemon) = following(", onRemove: Delete");
     sandbox.remove("specs/db.yaml");
     renamed(&sandbox, "");
@@ -103,7 +103,7 @@ fn an_approval_destroys_the_old_one_and_makes_the_new_one() {
     assert_eq!(trash(&sandbox), Vec::<String>::new());
 }
 
-fn a_rename_in_two_edits_is_told() {
+fn a_rename_in_two_edits_is_logged() {
     let (sandbox, daemon) = following("");
     sandbox.remove("specs/db.yaml");
     daemon.pass();
@@ -114,7 +114,7 @@ fn a_rename_in_two_edits_is_told() {
     wait("that it is told", || daemon.log().contains("LooksLikeRename: volume db goes to the trash"));
 }
 
-fn what_resembles_nothing_does_not_wait() {
+fn a_removal_without_a_similar_new_volume_does_not_wait() {
     let (sandbox, daemon) = following("");
     sandbox.remove("specs/db.yaml");
     sandbox.volume("small", "size: 4Ki");

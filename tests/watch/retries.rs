@@ -9,13 +9,13 @@ use crate::daemon::{Daemon, PATIENCE, arrives, document, live, stack, until, wai
 use crate::sandbox::Sandbox;
 
 #[test]
-fn what_fails_is_tried_again() {
+fn failed_steps_are_retried() {
     at_once!(
-        a_backend_that_hangs_delays_only_its_own,
-        with_everything_down_calls_are_few_and_all_goes_on_when_it_is_back,
-        a_pool_that_goes_away_and_comes_back,
-        an_object_that_fails_waits_longer_each_time_until_it_is_declared_otherwise,
-        a_backend_that_fails_now_and_then_is_brought_to_what_is_declared,
+        a_hanging_backend_delays_no_other_backend,
+        breakers_limit_calls_while_every_backend_is_down,
+        a_pool_that_returns_is_reconciled,
+        retries_of_an_object_back_off_until_its_spec_changes,
+        a_backend_with_intermittent_failures_converges,
     );
 }
 
@@ -29,7 +29,7 @@ fn open_breaker(daemon: &Daemon) -> Option<Value> {
     daemon.view()["openBreakers"].as_array()?.first().cloned()
 }
 
-fn a_backend_that_hangs_delays_only_its_own() {
+fn a_hanging_backend_delays_no_other_backend() {
     let sandbox = with_stack("interval: 1s");
     with_slow(&sandbox, "driver: sim, sim: {path: ../sim.pool}, timeout: 1s");
     let daemon = Daemon::start(&sandbox);
@@ -60,7 +60,7 @@ fn a_backend_that_hangs_delays_only_its_own() {
     assert_eq!(open_breaker(&daemon), None);
 }
 
-fn with_everything_down_calls_are_few_and_all_goes_on_when_it_is_back() {
+fn breakers_limit_calls_while_every_backend_is_down() {
     let sandbox = with_stack("interval: 1s");
     let text = stack("interval: 1s").replace(", create: true", "");
     sandbox.write("specs/stack.yaml", &text);
@@ -84,7 +84,7 @@ fn with_everything_down_calls_are_few_and_all_goes_on_when_it_is_back() {
     wait("that one rests", || daemon.view()["openBreakers"].as_array().is_some_and(|all| all.len() == 1));
 }
 
-fn a_pool_that_goes_away_and_comes_back() {
+fn a_pool_that_returns_is_reconciled() {
     let sandbox = with_stack("interval: 1s");
     ["a", "b"].iter().for_each(|name| sandbox.volume(name, "size: 1Mi"));
     let daemon = Daemon::start(&sandbox);
@@ -110,7 +110,7 @@ fn failing(sandbox: &Sandbox, sha256: &str) {
     );
 }
 
-fn an_object_that_fails_waits_longer_each_time_until_it_is_declared_otherwise() {
+fn retries_of_an_object_back_off_until_its_spec_changes() {
     let sandbox = with_stack("interval: 1s");
     sandbox.write("image.raw", &"kiln".repeat(1024));
     failing(&sandbox, &"f".repeat(64));
@@ -152,7 +152,7 @@ fn an_object_that_fails_waits_longer_each_time_until_it_is_declared_otherwise() 
     wait("that it is forgotten", || daemon.view()["retries"] == serde_json::json!([]));
 }
 
-fn a_backend_that_fails_now_and_then_is_brought_to_what_is_declared() {
+fn a_backend_with_intermittent_failures_converges() {
     let sandbox = with_stack("interval: 1s");
     // By this seed the first call of a process fails: dice that begin anew with each pass fail it in each.
     with_slow(&sandbox, "driver: sim, sim: {seed: 30, faults: {error: 10%}}");

@@ -9,11 +9,11 @@ use crate::daemon::{Daemon, arrives, document, grows, live, patient, stack, tras
 use crate::sandbox::Sandbox;
 
 #[test]
-fn specs_that_become_another_directory() {
+fn the_specs_directory_is_replaced() {
     at_once!(
         replaced_by_another_directory,
         removed_and_made_again,
-        a_link_that_is_swapped,
+        a_swapped_symbolic_link,
         mounted_over_and_unmounted,
         checked_out_by_git,
         a_commit_of_what_is_applied_becomes_the_applied_revision,
@@ -75,7 +75,7 @@ fn removed_and_made_again() {
     assert_eq!(trash(&sandbox), Vec::<String>::new());
 }
 
-fn a_link_that_is_swapped() {
+fn a_swapped_symbolic_link() {
     let sandbox = Sandbox::new();
     let pool = sandbox.path("pool");
     let pool = pool.to_str().unwrap();

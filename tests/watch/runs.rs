@@ -12,15 +12,15 @@ use crate::daemon::{Daemon, document, live, patient, trash, wait};
 use crate::sandbox::Sandbox;
 
 #[test]
-fn applies_beside_a_daemon() {
+fn applies_through_a_daemon() {
     at_once!(
-        it_says_what_it_would_say_without_a_daemon,
+        an_apply_prints_the_same_with_and_without_a_daemon,
         ctrl_c_on_the_client_stops_the_run_at_its_next_step,
         a_client_that_is_killed_stops_its_run_and_the_daemon_lives,
-        a_daemon_that_ends_ends_its_runs_and_their_clients,
-        runs_that_are_asked_for_at_once_come_one_after_the_other,
-        what_nobody_could_be_asked_about_waits_in_a_run_and_not_in_the_daemon,
-        what_a_person_approves_the_daemon_carries_out,
+        a_daemon_that_exits_ends_its_runs_and_their_clients,
+        simultaneous_runs_are_executed_one_after_another,
+        a_run_without_a_terminal_holds_steps_that_the_daemon_makes,
+        the_daemon_executes_approved_steps,
     );
 }
 
@@ -40,7 +40,7 @@ fn idle() -> (Sandbox, Daemon, std::path::PathBuf) {
     (sandbox, daemon, lock)
 }
 
-fn it_says_what_it_would_say_without_a_daemon() {
+fn an_apply_prints_the_same_with_and_without_a_daemon() {
     let alone = patient();
     alone.volume("first", "size: 1Mi");
     alone.kiln("apply").ends(0);
@@ -175,7 +175,7 @@ fn a_client_that_is_killed_stops_its_run_and_the_daemon_lives() {
     assert_eq!(daemon.end(), Some(0));
 }
 
-fn a_daemon_that_ends_ends_its_runs_and_their_clients() {
+fn a_daemon_that_exits_ends_its_runs_and_their_clients() {
     for (signal, code, daemons) in [(Signal::TERM, 1, Some(0)), (Signal::KILL, 7, None)] {
         let (sandbox, mut daemon, lock) = idle();
         let (mut child, mut out) = begun(&sandbox);
@@ -192,7 +192,7 @@ fn a_daemon_that_ends_ends_its_runs_and_their_clients() {
     }
 }
 
-fn runs_that_are_asked_for_at_once_come_one_after_the_other() {
+fn simultaneous_runs_are_executed_one_after_another() {
     let (sandbox, daemon, _lock) = idle();
     let many: String = (0..200).map(|n| document(&format!("v{n}"), "4Ki")).collect();
     sandbox.write("specs/many.yaml", &many);
@@ -206,7 +206,7 @@ fn runs_that_are_asked_for_at_once_come_one_after_the_other() {
     assert_eq!(daemon.end(), Some(0));
 }
 
-fn what_nobody_could_be_asked_about_waits_in_a_run_and_not_in_the_daemon() {
+fn a_run_without_a_terminal_holds_steps_that_the_daemon_makes() {
     let (sandbox, daemon, lock) = idle();
     sandbox.volume("fleeting", "size: 1Mi, onRemove: Delete");
     sandbox.kiln("apply").ends(0);
@@ -220,7 +220,7 @@ fn what_nobody_could_be_asked_about_waits_in_a_run_and_not_in_the_daemon() {
     assert_eq!(trash(&sandbox), Vec::<String>::new());
 }
 
-fn what_a_person_approves_the_daemon_carries_out() {
+fn the_daemon_executes_approved_steps() {
     let sandbox = patient();
     (0..20).for_each(|n| sandbox.volume(&format!("v{n}"), "size: 1Mi"));
     let daemon = Daemon::start(&sandbox);

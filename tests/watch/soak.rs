@@ -67,7 +67,7 @@ fn forget_what_is_lost(sandbox: &Sandbox) {
 }
 
 #[test]
-fn it_does_not_grow_and_settles_in_the_end() {
+fn memory_stays_bounded_and_the_stack_settles() {
     #[expect(clippy::disallowed_methods, reason = "how long a run by hand takes")]
     let seconds = std::env::var("KILN_SOAK_SECONDS").map_or(60, |seconds| seconds.parse().unwrap());
     let policy = "interval: 1s, trash: {ttl: 4s}, safety: {maxRemovals: 1000000, maxRemovedPercent: 100%}";

@@ -11,7 +11,7 @@ use crate::daemon::{Daemon, PATIENCE, arrives, live, patient, stack, until, wait
 use crate::sandbox::Sandbox;
 
 #[test]
-fn told_to_end_it_ends_with_0_and_what_it_made_is_whole() {
+fn a_signal_ends_the_daemon_with_0_and_no_partial_objects() {
     for signal in [Signal::TERM, Signal::INT] {
         let sandbox = patient();
         sandbox.volume("a", "size: 1Mi");
@@ -24,7 +24,7 @@ fn told_to_end_it_ends_with_0_and_what_it_made_is_whole() {
 }
 
 #[test]
-fn a_copy_that_runs_is_finished() {
+fn sigterm_lets_a_running_copy_finish() {
     let sandbox = patient();
     // So large that it is still being copied when the signal comes, and not so large that anybody waits for it.
     const LENGTH: usize = 192 << 20;
@@ -53,7 +53,7 @@ fn a_copy_that_runs_is_finished() {
 }
 
 #[test]
-fn told_twice_it_ends_at_once() {
+fn a_second_signal_ends_the_daemon_at_once() {
     let sandbox = patient();
     sandbox.write(
         "specs/slow.yaml",
@@ -74,7 +74,7 @@ fn told_twice_it_ends_at_once() {
 }
 
 #[test]
-fn a_hangup_makes_it_read_what_the_operator_allows() {
+fn sighup_reloads_the_host_configuration() {
     let sandbox = Sandbox::new();
     let outside = tempfile::tempdir().unwrap();
     let pool = outside.path().join("pool");
@@ -103,7 +103,7 @@ fn a_hangup_makes_it_read_what_the_operator_allows() {
 }
 
 #[test]
-fn a_log_that_cannot_be_written_is_no_reason_to_end() {
+fn the_daemon_survives_an_unwritable_log() {
     let sandbox = patient();
     let mut daemon = Daemon::spawn_with_log(&sandbox, "state", &["watch"], &[], "/dev/full".into());
     daemon.is_up();
@@ -124,7 +124,7 @@ fn told(socket: &UnixDatagram) -> Vec<String> {
 }
 
 #[test]
-fn the_service_manager_is_told_how_it_goes() {
+fn the_service_manager_is_notified() {
     let sandbox = patient();
     sandbox.volume("a", "size: 1Mi");
     let path = sandbox.path("notify");
@@ -160,7 +160,7 @@ fn the_service_manager_is_told_how_it_goes() {
 }
 
 #[test]
-fn the_journal_is_told_how_grave_it_is() {
+fn log_lines_for_the_journal_have_priorities() {
     let sandbox = patient();
     let log = sandbox.path("state.log");
     let metadata = fs::File::create(&log).unwrap().metadata().unwrap();
@@ -178,7 +178,7 @@ fn the_journal_is_told_how_grave_it_is() {
 }
 
 #[test]
-fn a_warning_of_the_plan_is_logged_once_for_as_long_as_it_stands() {
+fn a_warning_of_the_plan_is_logged_once() {
     let sandbox = patient();
     let approval = "apiVersion: kiln/v1\nkind: Approval\nmetadata: {name: late}\nspec: {digest: abcdef0123456789}\n";
     sandbox.write("specs/approval.yaml", approval);

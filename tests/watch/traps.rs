@@ -12,14 +12,14 @@ use crate::daemon::{Daemon, PATIENCE, arrives, document, grows, live, patient, s
 use crate::sandbox::Sandbox;
 
 #[test]
-fn changes_that_are_easily_missed() {
+fn every_kind_of_file_change_is_noticed() {
     at_once!(
-        files_in_directories_that_were_not_there_at_first,
-        saved_by_a_rename_time_and_again,
-        a_single_file_that_is_replaced,
-        a_config_map_of_kubernetes,
-        more_events_than_the_kernel_keeps,
-        something_that_changes_without_end_keeps_nothing_else_waiting,
+        files_in_new_directories,
+        files_replaced_by_renames,
+        a_replaced_single_file,
+        a_kubernetes_config_map,
+        an_overflow_of_the_event_queue,
+        constant_changes_delay_no_other_change,
     );
 }
 
@@ -41,7 +41,7 @@ fn all_stay(sandbox: &Sandbox, daemon: &Daemon, names: &[&str]) {
     assert_eq!((live(sandbox), trash(sandbox)), (names.iter().map(|name| (*name).to_owned()).collect(), vec![]));
 }
 
-fn files_in_directories_that_were_not_there_at_first() {
+fn files_in_new_directories() {
     let (sandbox, daemon) = following();
     fs::create_dir_all(sandbox.path("specs/team/a")).unwrap();
     // Once this has arrived, the directory before it was noticed as well.
@@ -66,7 +66,7 @@ fn files_in_directories_that_were_not_there_at_first() {
     drop(daemon);
 }
 
-fn saved_by_a_rename_time_and_again() {
+fn files_replaced_by_renames() {
     let (sandbox, daemon) = following();
     for mib in 2..5 {
         sandbox.write("specs/.canary.yaml.swp", &document("canary", &format!("{mib}Mi")));
@@ -87,7 +87,7 @@ fn saved_by_a_rename_time_and_again() {
     all_stay(&sandbox, &daemon, &["canary"]);
 }
 
-fn a_single_file_that_is_replaced() {
+fn a_replaced_single_file() {
     let sandbox = Sandbox::new();
     let text = |size: &str| format!("{}{}", stack("interval: 1h"), document("canary", size));
     sandbox.write("specs/one", &text("1Mi"));
@@ -108,7 +108,7 @@ fn a_single_file_that_is_replaced() {
     all_stay(&sandbox, &daemon, &["canary"]);
 }
 
-fn a_config_map_of_kubernetes() {
+fn a_kubernetes_config_map() {
     let sandbox = Sandbox::new();
     // As the kubelet writes it: links to `..data/…`, which is a link to a directory that is never changed.
     let publish = |version: &str, files: &[(&str, String)]| {
@@ -141,7 +141,7 @@ fn a_config_map_of_kubernetes() {
     assert_eq!(daemon.view()["problems"], serde_json::json!([]));
 }
 
-fn more_events_than_the_kernel_keeps() {
+fn an_overflow_of_the_event_queue() {
     let (sandbox, daemon) = following();
     let most: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
     // While it does not read, its queue fills: of what comes last it is told nothing.
@@ -158,7 +158,7 @@ fn more_events_than_the_kernel_keeps() {
     all_stay(&sandbox, &daemon, &["after", "canary", "last"]);
 }
 
-fn something_that_changes_without_end_keeps_nothing_else_waiting() {
+fn constant_changes_delay_no_other_change() {
     let (sandbox, daemon) = following();
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {

@@ -10,14 +10,14 @@ use crate::daemon::{Daemon, arrives, live, trash, wait, with_stack};
 use crate::sandbox::{Sandbox, pin};
 
 #[test]
-fn the_trash_beside_a_daemon() {
+fn the_trash_with_a_daemon() {
     at_once!(
-        declared_again_it_is_the_same_volume_with_the_same_data,
-        what_is_past_its_time_is_purged_by_the_daemon_alone,
-        what_the_daemon_purged_is_counted_also_where_it_leaves_an_object,
-        where_a_person_purges_the_daemon_does_not,
-        nothing_is_purged_while_something_is_in_doubt,
-        what_has_marks_that_cannot_be_believed_is_not_purged,
+        a_trashed_volume_declared_again_keeps_its_data,
+        the_daemon_purges_expired_objects,
+        purged_objects_are_counted_if_another_purge_fails,
+        manual_purging_is_left_to_commands,
+        nothing_is_purged_while_manifests_are_in_doubt,
+        an_object_with_inconsistent_tags_is_not_purged,
     );
 }
 
@@ -34,7 +34,7 @@ fn in_trash(sandbox: &Sandbox, name: &str) {
     wait("the removal", || trash(sandbox) == [name]);
 }
 
-fn declared_again_it_is_the_same_volume_with_the_same_data() {
+fn a_trashed_volume_declared_again_keeps_its_data() {
     let (sandbox, daemon) = following("interval: 1h");
     let uid = sandbox.object("volume/b")["status"]["uid"].clone();
     let file = fs::File::options().write(true).open(sandbox.data_file("volume/b")).unwrap();
@@ -53,7 +53,7 @@ fn declared_again_it_is_the_same_volume_with_the_same_data() {
     drop(daemon);
 }
 
-fn what_is_past_its_time_is_purged_by_the_daemon_alone() {
+fn the_daemon_purges_expired_objects() {
     // The interval is an hour: it knows by itself when the time has come.
     let (sandbox, daemon) = following("interval: 1h, trash: {ttl: 3s}");
     in_trash(&sandbox, "b");
@@ -68,7 +68,7 @@ fn what_is_past_its_time_is_purged_by_the_daemon_alone() {
     arrives(&sandbox, "b");
 }
 
-fn what_the_daemon_purged_is_counted_also_where_it_leaves_an_object() {
+fn purged_objects_are_counted_if_another_purge_fails() {
     let (sandbox, daemon) = following("interval: 1h, safety: {maxRemovedPercent: 100%}, trash: {ttl: 3s}");
     sandbox.volume("keep", "size: 1Mi");
     arrives(&sandbox, "keep");
@@ -86,7 +86,7 @@ fn what_the_daemon_purged_is_counted_also_where_it_leaves_an_object() {
     assert!(purged == 1.0 && !log.contains("purged volume b "), "{log}");
 }
 
-fn where_a_person_purges_the_daemon_does_not() {
+fn manual_purging_is_left_to_commands() {
     let (sandbox, daemon) = following("interval: 1s, trash: {ttl: 1s, purge: manual}");
     in_trash(&sandbox, "b");
     let purges = || sandbox.kiln("trash purge").ends(0).out;
@@ -97,7 +97,7 @@ fn where_a_person_purges_the_daemon_does_not() {
     assert_eq!(trash(&sandbox), Vec::<String>::new());
 }
 
-fn nothing_is_purged_while_something_is_in_doubt() {
+fn nothing_is_purged_while_manifests_are_in_doubt() {
     let (sandbox, daemon) = following("interval: 1s, trash: {ttl: 4s}");
     in_trash(&sandbox, "b");
     daemon.pass();
@@ -113,7 +113,7 @@ fn nothing_is_purged_while_something_is_in_doubt() {
     assert_eq!(live(&sandbox), ["a"]);
 }
 
-fn what_has_marks_that_cannot_be_believed_is_not_purged() {
+fn an_object_with_inconsistent_tags_is_not_purged() {
     let (sandbox, daemon) = following("interval: 1s, trash: {ttl: 2s}");
     // Nothing is seen of it until its marks are damaged.
     in_trash(&sandbox, "b");

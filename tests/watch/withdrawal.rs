@@ -8,11 +8,11 @@ use crate::daemon::{Daemon, SECOND_LOOK, arrives, document, live, patient, trash
 use crate::sandbox::Sandbox;
 
 #[test]
-fn what_is_missing_is_not_always_withdrawn() {
+fn missing_manifests_are_not_always_withdrawn() {
     at_once!(
-        a_file_that_is_being_written_is_waited_for,
-        a_directory_that_is_away_for_a_moment_loses_nothing,
-        a_mount_that_is_not_there_when_the_daemon_starts_loses_nothing,
+        a_pass_waits_for_a_file_that_is_being_written,
+        a_briefly_missing_directory_loses_nothing,
+        a_mount_missing_at_the_start_loses_nothing,
         a_watched_file_withdraws_what_it_declared_and_nothing_else,
     );
 }
@@ -35,7 +35,7 @@ fn natives(sandbox: &Sandbox) -> Vec<String> {
     names
 }
 
-fn a_file_that_is_being_written_is_waited_for() {
+fn a_pass_waits_for_a_file_that_is_being_written() {
     let (sandbox, daemon) = following();
     let before = natives(&sandbox);
     // One document of the two that the generator writes, the other one later.
@@ -53,7 +53,7 @@ fn a_file_that_is_being_written_is_waited_for() {
     assert_eq!(daemon.log().matches("open for writing").count(), 1, "{}", daemon.log());
 }
 
-fn a_directory_that_is_away_for_a_moment_loses_nothing() {
+fn a_briefly_missing_directory_loses_nothing() {
     let (sandbox, daemon) = following();
     let before = natives(&sandbox);
     fs::rename(sandbox.path("specs/team"), sandbox.path("away")).unwrap();
@@ -90,7 +90,7 @@ fn a_directory_that_is_away_for_a_moment_loses_nothing() {
     sandbox.kiln(&format!("apply --approve {digest}")).ends(0).says("destroyed volume/db");
 }
 
-fn a_mount_that_is_not_there_when_the_daemon_starts_loses_nothing() {
+fn a_mount_missing_at_the_start_loses_nothing() {
     let (sandbox, daemon) = following();
     let before = natives(&sandbox);
     assert_eq!(daemon.end(), Some(0));
