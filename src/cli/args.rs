@@ -123,48 +123,67 @@ pub(crate) enum ColorChoice {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Write a Stack with a new id and a commented example
+    #[command(after_help = "Example: kiln init specs")]
     Init(InitArgs),
     /// Validate the manifests; contacts no backend
+    #[command(after_help = "Example: kiln check specs")]
     Check(CheckArgs),
     /// Show the steps that apply would execute; changes nothing
+    #[command(after_help = "Example: kiln plan specs --out plan.json")]
     Plan(PlanArgs),
     /// Execute the plan; asks for confirmation only if a step cannot be undone
+    #[command(after_help = "Example: kiln apply specs volume/db")]
     Apply(ApplyArgs),
     /// Run the daemon: reconcile on every change, at every interval, and on request
+    #[command(after_help = "Example: kiln watch specs --listen 127.0.0.1:9641")]
     Watch(WatchArgs),
     /// List objects with their condition
+    #[command(after_help = "Example: kiln get volumes -l team=blue -o wide")]
     Get(GetArgs),
     /// Show one object: spec, observed state, condition, and recent history
+    #[command(after_help = "Example: kiln describe volume/db")]
     Describe(DescribeArgs),
     /// Show a summary: the daemon, the backends, held objects with their fixes, orphans
+    #[command(after_help = "Example: kiln status")]
     Status(StatusArgs),
     /// Show executed steps: when, for which revision, with which outcome
+    #[command(after_help = "Example: kiln log volume/db")]
     Log(LogArgs),
     /// List, restore or purge removed objects
     #[command(subcommand)]
     Trash(TrashCommand),
     /// Approve exactly the set that waits under a digest; the next run executes it
+    #[command(after_help = "Example: kiln approve 8a8c0c3b0e783991")]
     Approve(ApproveArgs),
     /// Hold every step on an object, or on everything, until it is resumed
+    #[command(after_help = "Example: kiln suspend volume/db --reason maintenance --for 2h")]
     Suspend(SuspendArgs),
     /// End a suspension
+    #[command(after_help = "Example: kiln resume volume/db")]
     Resume(ResumeArgs),
     /// Give up a lost object, or accept a backend as it is now
+    #[command(after_help = "Example: kiln forget volume/db")]
     Forget(ForgetArgs),
     /// List objects without an owner and write manifests that adopt them, or adopt the objects of another owner
+    #[command(after_help = "Example: kiln adopt fast --write specs")]
     Adopt(AdoptArgs),
     /// Export volumes and snapshots to image files
     #[command(subcommand)]
     Image(ImageCommand),
     /// List problems, each with its fix; changes nothing
+    #[command(after_help = "Example: kiln doctor")]
     Doctor(DoctorArgs),
     /// Print the JSON Schema of manifests, for editors
+    #[command(after_help = "Example: kiln schema volume")]
     Schema(SchemaArgs),
     /// Explain a field of the manifests
+    #[command(after_help = "Example: kiln explain volume.spec.size")]
     Explain(ExplainArgs),
     /// Print the manual page, or write the pages of all commands
+    #[command(after_help = "Example: kiln man --all /usr/local/share/man/man1")]
     Man(ManArgs),
     /// Print completions for a shell
+    #[command(after_help = "Example: kiln completions bash")]
     Completions(CompletionsArgs),
 }
 
@@ -442,10 +461,13 @@ pub(crate) struct LogArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrashCommand {
     /// List the objects in the trash with their expiry
+    #[command(after_help = "Example: kiln trash list")]
     List(TrashListArgs),
     /// Restore an object; a volume restores the snapshots that were removed with it
+    #[command(after_help = "Example: kiln trash restore volume/db")]
     Restore(TrashRestoreArgs),
     /// Destroy expired objects, or one object by its name; asks for confirmation of a named one
+    #[command(after_help = "Example: kiln trash purge volume/db")]
     Purge(TrashPurgeArgs),
 }
 
@@ -553,6 +575,7 @@ pub(crate) struct AdoptArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
     /// Export a volume or snapshot to an image file, complete or not at all; a volume that is open for writing is refused
+    #[command(after_help = "Example: kiln image export snapshot/db-monday db.qcow2 --format qcow2")]
     Export(ImageExportArgs),
 }
 
@@ -683,6 +706,22 @@ mod tests {
             let takes = takes.or((name == "log").then_some(Takes::Nothing));
             assert_eq!(crate::report::takes(name), takes, "kiln {name}");
         }
+    }
+
+    #[test]
+    fn every_command_has_an_example_that_can_be_typed() {
+        fn check(command: &clap::Command) {
+            for inner in command.get_subcommands() {
+                check(inner);
+                if inner.get_subcommands().next().is_none() {
+                    let help = inner.get_after_help().map(ToString::to_string).unwrap_or_default();
+                    let example = help.strip_prefix("Example: ").unwrap_or_else(|| panic!("no example: {inner}"));
+                    let parsed = Cli::try_parse_from(example.split_whitespace());
+                    assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+                }
+            }
+        }
+        check(&Cli::command());
     }
 
     #[test]
