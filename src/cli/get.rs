@@ -1,6 +1,5 @@
 //! `kiln get`: lists objects.
 
-use std::borrow::Cow;
 use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,10 +8,9 @@ use super::args::{GetArgs, GetFormat, Selector};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::model::{Kind, Name, Reading, Size};
+use crate::model::{Kind, Name, Reading};
 use crate::plan::Overview;
-use crate::report::{Condition, ObjectStatus, ObjectsAnswer, ObjectsQuestion, has_status, objects};
-use crate::text::table;
+use crate::report::{ObjectsAnswer, ObjectsQuestion, has_status, objects, objects_table, wide_objects_table};
 
 pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     if let Some(what) = &args.what {
@@ -33,7 +31,7 @@ pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     let shown = &answer.objects;
     match args.format {
         GetFormat::Json => context.json(shown),
-        GetFormat::Name => shown.iter().for_each(|object| context.terminal.line(&full_name(object))),
+        GetFormat::Name => shown.iter().for_each(|object| context.terminal.line(&object.full_name())),
         GetFormat::Yaml => context.yaml(shown),
         GetFormat::Table | GetFormat::Wide if shown.is_empty() => {
             context.terminal.line(match args.labels.is_empty() {
@@ -41,15 +39,10 @@ pub(crate) fn get(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
                 false => "No objects have these labels.",
             });
         }
-        GetFormat::Table => context.terminal.out(&as_table(context, shown)),
-        GetFormat::Wide => context.terminal.out(&as_wide_table(context, shown)),
+        GetFormat::Table => context.terminal.out(&objects_table(shown, context.terminal.paint)),
+        GetFormat::Wide => context.terminal.out(&wide_objects_table(shown, context.terminal.paint)),
     }
     Ok(Exit::combine([standing, Exit::Unobserved.when(is_in_doubt(&answer, question.name.is_some()))]))
-}
-
-/// Returns the object as `volume/db`.
-pub(crate) fn full_name(object: &ObjectStatus<'_>) -> String {
-    format!("{}/{}", object.kind.as_lower(), object.metadata.name)
 }
 
 /// Asks for objects: the daemon that follows these manifests, or else the backends, which `kept` holds.
@@ -103,71 +96,4 @@ pub(crate) fn must_be_shown(kind: Kind) -> Result<(), Failure> {
     }
     let message = format!("documents of kind {kind} have no status to show");
     Err(Failure::new(Exit::Usage, message).hint("name a volume, snapshot, export or backend"))
-}
-
-fn as_table(context: &Context, shown: &[ObjectStatus<'_>]) -> String {
-    let rows = shown.iter().map(|object| {
-        let status = &object.status;
-        [
-            full_name(object).into(),
-            or_none(status.backend.as_ref().map(|backend| backend.as_str())),
-            or_none(status.size.map(|size| Size(size).to_string())),
-            status.condition.as_str().into(),
-            status.reason.as_str().into(),
-            message_of(object),
-        ]
-    });
-    table(["NAME", "BACKEND", "SIZE", "CONDITION", "REASON", "MESSAGE"], rows, context.terminal.paint)
-}
-
-fn as_wide_table(context: &Context, shown: &[ObjectStatus<'_>]) -> String {
-    let rows = shown.iter().map(|object| {
-        let status = &object.status;
-        let labels: Vec<String> = object.metadata.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        [
-            full_name(object).into(),
-            or_none(status.backend.as_ref().map(|backend| backend.as_str())),
-            or_none(status.size.map(|size| Size(size).to_string())),
-            or_none(status.used.map(|used| Size(used).to_string())),
-            or_none(status.protected.map(|protected| if protected { "yes" } else { "no" })),
-            or_none(status.on_remove.map(|on_remove| format!("{on_remove:?}"))),
-            or_none(status.uid.map(|uid| uid.to_string())),
-            or_none(status.object.as_ref().map(|object| object.as_str())),
-            or_none(status.path.as_ref().map(|path| path.display().to_string())),
-            or_none((!labels.is_empty()).then(|| labels.join(","))),
-            status.condition.as_str().into(),
-            status.reason.as_str().into(),
-            message_of(object),
-        ]
-    });
-    let heading = [
-        "NAME",
-        "BACKEND",
-        "SIZE",
-        "USED",
-        "PROTECTED",
-        "ONREMOVE",
-        "UID",
-        "OBJECT",
-        "PATH",
-        "LABELS",
-        "CONDITION",
-        "REASON",
-        "MESSAGE",
-    ];
-    table(heading, rows, context.terminal.paint)
-}
-
-fn or_none<'a>(text: Option<impl Into<Cow<'a, str>>>) -> Cow<'a, str> {
-    text.map_or(Cow::Borrowed("-"), Into::into)
-}
-
-/// Returns the message unless the object is settled; if it is unobserved, with the time of its last observation.
-fn message_of<'a>(object: &'a ObjectStatus<'_>) -> Cow<'a, str> {
-    let status = &object.status;
-    match (status.condition, status.observed_at) {
-        (Condition::Settled, _) => Cow::Borrowed(""),
-        (Condition::Unknown, Some(at)) => format!("last seen {at}; {}", status.message).into(),
-        _ => Cow::Borrowed(&status.message),
-    }
 }

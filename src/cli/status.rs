@@ -12,10 +12,11 @@ use super::exit::Exit;
 use super::failure::Failure;
 use crate::daemon::protocol::{DaemonView, PassView};
 use crate::engine::writers;
-use crate::model::{Seconds, Size, Suspension};
-use crate::plan::{resume, suspended_because};
-use crate::report::{Commands, Condition, HeldView, ObjectStatus, Orphan, StackStatus, render_held, stack_status};
-use crate::text::{Paint, counted, escape, rfc3339, table};
+use crate::model::Seconds;
+use crate::report::{
+    Commands, Condition, HeldView, ObjectStatus, OrphanView, StackStatus, StackView, stack_status, stack_text,
+};
+use crate::text::{Paint, escape};
 
 /// The summary, as in `kiln status -o json`.
 #[derive(Serialize)]
@@ -25,56 +26,27 @@ struct StatusView<'a> {
     daemon: Option<&'a DaemonView>,
     /// Whether a daemon runs that does not answer.
     mute: bool,
-    #[serde(skip)]
-    barred: bool,
     /// Processes with other stores that write to the pools, one sentence each.
-    writers: Vec<String>,
+    writers: &'a [String],
     backends: &'a [ObjectStatus<'a>],
     /// The number of objects per condition.
-    conditions: BTreeMap<Condition, usize>,
-    held: Vec<HeldView>,
+    conditions: &'a BTreeMap<Condition, usize>,
+    held: &'a [HeldView],
     /// The digest that approves the waiting steps; null if none wait.
     approval: Option<&'a str>,
     /// The waiting steps: `destroy volume/db`.
-    awaiting_approval: Vec<String>,
+    awaiting_approval: &'a [String],
     /// The suspensions, one sentence each.
-    suspended: Vec<String>,
+    suspended: &'a [String],
     /// The orphans.
-    orphans: Vec<OrphanView>,
+    orphans: &'a [OrphanView],
 }
 
-/// The number of waiting steps that are named.
-const NAMED: usize = 5;
-
-fn sentence(suspension: &Suspension, commands: &Commands) -> String {
-    let what = match &suspension.object {
-        Some(object) => format!("{object}: "),
-        None => String::new(),
-    };
-    format!("{what}{}; fix: {}", suspended_because(suspension), commands.complete(&resume(suspension)))
-}
-
-/// An orphan, as shown.
-#[derive(Serialize)]
-struct OrphanView {
-    /// The object as `volume/db`, or its backend.
-    what: String,
-    reason: &'static str,
-    /// The bytes that it takes up, if known.
-    bytes: Option<u64>,
-    /// When it became an orphan, in RFC 3339, if known.
-    since: Option<String>,
-    message: String,
-    /// The command that resolves it.
-    fix: String,
-}
-
-impl OrphanView {
-    fn new(orphan: Orphan, commands: &Commands) -> Self {
-        let what = orphan.what();
-        let Orphan { reason, bytes, since, message, fix, .. } = orphan;
-        let fix = commands.complete(&fix);
-        Self { what, reason: reason.as_str(), bytes, since: since.map(rfc3339), message, fix }
+impl<'a> StatusView<'a> {
+    fn new(daemon: Option<&'a DaemonView>, mute: bool, stack: &'a StackView<'a>) -> Self {
+        let StackView { backends, writers, conditions, held, approval, awaiting_approval, suspended, orphans } = stack;
+        let approval = approval.as_deref();
+        Self { daemon, mute, writers, backends, conditions, held, approval, awaiting_approval, suspended, orphans }
     }
 }
 
@@ -90,91 +62,33 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failu
             (stack_status(overview, reading, daemon.is_some(), writers), Exit::Done)
         }
     };
-    let StackStatus {
-        backends,
-        writers,
-        conditions,
-        held,
-        approval,
-        awaiting_approval,
-        suspended,
-        orphans,
-        unobserved,
-    } = status;
+    let is_unobserved = !status.unobserved.is_empty();
     let commands = context.terminal.commands();
-    let view = StatusView {
-        daemon,
-        mute: matches!(context.holder()?, Holder::Mute(_)),
-        barred: matches!(context.holder()?, Holder::Barred),
-        writers,
-        backends: &backends,
-        conditions,
-        held: held.iter().map(|held| HeldView::new(held, &commands)).collect(),
-        approval: approval.as_deref(),
-        awaiting_approval,
-        suspended: suspended.iter().map(|one| sentence(one, &commands)).collect(),
-        orphans: orphans.into_iter().map(|orphan| OrphanView::new(orphan, &commands)).collect(),
+    let stack = StackView::new(status, &commands);
+    let (is_mute, is_barred) = match context.holder()? {
+        Holder::Mute(_) => (true, false),
+        Holder::Barred => (false, true),
+        Holder::None | Holder::Daemon(_) => (false, false),
     };
     if args.output.is_json() {
-        context.json(&view);
+        context.json(&StatusView::new(daemon, is_mute, &stack));
     } else {
-        context.terminal.out(&shown(&view, context.terminal.paint, &commands));
-    }
-    Ok(Exit::combine([standing, Exit::Unobserved.when(!unobserved.is_empty())]))
-}
-
-fn shown(view: &StatusView<'_>, paint: Paint, commands: &Commands) -> String {
-    let mut out = String::new();
-    match view.daemon {
-        Some(daemon) => show_daemon(&mut out, daemon, paint, commands),
-        None if view.mute => out.push_str("The daemon that has the store does not answer.\n"),
-        None if view.barred => out.push_str("Cannot tell whether a daemon runs.\n"),
-        None if !view.writers.is_empty() => out.push_str("No daemon runs with this store.\n"),
-        None => out.push_str(&commands.complete("No daemon runs: `kiln watch` starts one.\n")),
-    }
-    for writer in &view.writers {
-        let _ = writeln!(out, "{}", escape(writer));
-    }
-    if !view.backends.is_empty() {
-        out.push('\n');
-        out.push_str(&backends(view.backends, paint));
-    }
-    let all: usize = view.conditions.values().sum();
-    let parts: Vec<String> =
-        view.conditions.iter().map(|(condition, count)| format!("{count} {}", condition.as_str())).collect();
-    let counts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
-    let _ = writeln!(out, "\n{}{counts}", counted(all, "object"));
-    if !view.suspended.is_empty() {
-        let _ = writeln!(out, "\n{}", paint.bold("Suspended:"));
-        for line in &view.suspended {
-            let _ = writeln!(out, "  {}", escape(line));
+        let paint = context.terminal.paint;
+        let mut out = String::new();
+        match daemon {
+            Some(daemon) => show_daemon(&mut out, daemon, paint, &commands),
+            None if is_mute => out.push_str("The daemon that has the store does not answer.\n"),
+            None if is_barred => out.push_str("Cannot tell whether a daemon runs.\n"),
+            None if !stack.writers.is_empty() => out.push_str("No daemon runs with this store.\n"),
+            None => out.push_str(&commands.complete("No daemon runs: `kiln watch` starts one.\n")),
         }
-    }
-    if !view.held.is_empty() {
-        let _ = writeln!(out, "\n{}", paint.bold("Held:"));
-        let width = view.held.iter().map(|held| held.object_name().len()).max().unwrap_or_default();
-        for held in &view.held {
-            render_held(&mut out, held, width, paint);
+        for writer in &stack.writers {
+            let _ = writeln!(out, "{}", escape(writer));
         }
+        out.push_str(&stack_text(&stack, paint, &commands));
+        context.terminal.out(&out);
     }
-    if !view.orphans.is_empty() {
-        let _ = writeln!(out, "\n{}", paint.bold("Orphans:"));
-        for OrphanView { what, reason, bytes, since, message, fix } in &view.orphans {
-            let bytes = bytes.map(|bytes| format!(", {}", Size(bytes))).unwrap_or_default();
-            let since = since.as_ref().map(|since| format!(", since {since}")).unwrap_or_default();
-            let _ = writeln!(out, "  {}  {reason}{bytes}{since}: {}", escape(what), escape(message));
-            let _ = writeln!(out, "      fix: {}", escape(fix));
-        }
-    }
-    if let Some(digest) = view.approval {
-        let steps = &view.awaiting_approval;
-        let mut named: Vec<String> = steps.iter().take(NAMED).map(|step| escape(step).into_owned()).collect();
-        named.extend((steps.len() > NAMED).then(|| format!("{} more", steps.len() - NAMED)));
-        let named = named.join(", ");
-        let approve = commands.complete(&format!("`kiln approve {digest}`"));
-        let _ = writeln!(out, "\nWaiting for approval: {named}. {} approves exactly these steps.", escape(&approve));
-    }
-    out
+    Ok(Exit::combine([standing, Exit::Unobserved.when(is_unobserved)]))
 }
 
 fn show_daemon(out: &mut String, daemon: &DaemonView, paint: Paint, commands: &Commands) {
@@ -241,23 +155,4 @@ fn pass(pass: &PassView) -> String {
         }
     }
     format!("{} at {}, in {} ms: {}", pass.ending, pass.began_at, pass.millis, counts.join(", "))
-}
-
-fn backends(backends: &[ObjectStatus<'_>], paint: Paint) -> String {
-    let rows = backends.iter().map(|backend| {
-        let status = &backend.status;
-        let size = |size: Option<u64>| size.map_or_else(|| "-".to_owned(), |size| Size(size).to_string());
-        let share = match (status.used, status.size) {
-            (Some(used), Some(size)) if size > 0 => format!(" ({} %)", u128::from(used) * 100 / u128::from(size)),
-            _ => String::new(),
-        };
-        [
-            backend.metadata.name.to_string(),
-            format!("{}{share}", size(status.used)),
-            size(status.size),
-            status.condition.as_str().to_owned(),
-            status.message.to_string(),
-        ]
-    });
-    table(["BACKEND", "USED", "CAPACITY", "CONDITION", "MESSAGE"], rows, paint)
 }

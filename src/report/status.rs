@@ -32,6 +32,13 @@ pub struct ObjectStatus<'a> {
     pub status: Status<'a>,
 }
 
+impl ObjectStatus<'_> {
+    /// Returns the object as `volume/db`.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.kind.as_lower(), self.metadata.name)
+    }
+}
+
 /// `metadata`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,0 +1,177 @@
+//! Problems and warnings with their fixes, as `kiln doctor` shows them. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::answers::DoctorAnswer;
+use super::orphans::Orphan;
+use crate::model::{Capacity, Size};
+use crate::plan::Held;
+use crate::text::{Paint, counted, escape, rfc3339};
+
+/// A problem or a warning.
+#[derive(Debug, Serialize)]
+pub struct Finding {
+    /// Whether it keeps Kiln from what is declared. Otherwise it takes up room, or may become a problem.
+    pub wrong: bool,
+    /// The subject: `volume/db`, `backend/fast`, a file with its place, `store`, `host`.
+    pub what: String,
+    /// A held reason, a condition, or a word of this command.
+    pub reason: String,
+    /// What was found, in one sentence.
+    pub message: String,
+    /// What to write or run to fix it.
+    pub fix: String,
+    /// For an orphan: the bytes that it takes up.
+    pub bytes: Option<u64>,
+    /// Since when it exists, in RFC 3339, if known.
+    pub since: Option<String>,
+    /// What it is about, which decides the exit code.
+    #[serde(skip)]
+    pub area: FindingArea,
+}
+
+/// What a problem is about; a warning is about nothing that must be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FindingArea {
+    /// A warning.
+    Nothing,
+    /// The manifests.
+    Manifests,
+    /// The store.
+    Store,
+    /// A backend that could not be observed.
+    Backend,
+    /// A failed step, or an error of the host.
+    Failure,
+    /// A held object.
+    Hold,
+}
+
+impl Finding {
+    /// Returns a problem: it keeps Kiln from what is declared.
+    pub fn problem(
+        area: FindingArea,
+        what: impl Into<String>,
+        reason: &str,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        let reason = reason.to_owned();
+        let (what, message, fix) = (what.into(), message.into(), fix.into());
+        Self { wrong: true, what, reason, message, fix, bytes: None, since: None, area }
+    }
+
+    /// Returns its text, without its subject.
+    fn words(&self) -> [&str; 3] {
+        [&self.reason, &self.message, &self.fix]
+    }
+
+    /// Returns a warning.
+    pub fn warning(what: impl Into<String>, reason: &str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { wrong: false, ..Self::problem(FindingArea::Nothing, what, reason, message, fix) }
+    }
+}
+
+/// Returns the findings about a Stack: unobserved backends, holds, failed steps, orphans and full pools.
+pub fn findings(answer: &DoctorAnswer<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    add_plan(answer, &mut findings);
+    add_full_pools(answer, &mut findings);
+    findings
+}
+
+/// Adds unobserved backends, holds, failed steps and orphans.
+fn add_plan(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
+    let DoctorAnswer { held, unobserved, failed, orphans, .. } = answer;
+    // Objects that are held only because of their backend are counted with the backend.
+    let mut added = BTreeSet::new();
+    for unobserved in &**unobserved {
+        let waits =
+            |held: &&Held| held.backend.as_ref() == Some(&unobserved.backend) && held.message == unobserved.message;
+        let waiting: Vec<&Held> = held.iter().filter(waits).collect();
+        let what = format!("backend/{}", unobserved.backend);
+        let fix = waiting.first().map_or("repair the backend, then run again", |held| held.fix.as_str());
+        let message = match waiting.len() {
+            0 => unobserved.message.clone(),
+            count => format!("{}; {} on it held", unobserved.message, counted(count, "object")),
+        };
+        findings.push(Finding::problem(FindingArea::Backend, what, "Unobserved", message, fix));
+        added.extend(waiting);
+    }
+    for held in held.iter().filter(|held| !added.contains(held)) {
+        let what = format!("{}/{}", held.kind.as_lower(), held.name);
+        let (message, fix) = (held.message.clone(), held.fix.clone());
+        findings.push(Finding::problem(FindingArea::Hold, what, held.reason.as_str(), message, fix));
+    }
+    for object in failed {
+        let fix = object.status.fix.as_deref().unwrap_or("fix the cause, then run `kiln apply`");
+        findings.push(Finding::problem(
+            FindingArea::Failure,
+            object.full_name(),
+            "Failed",
+            object.status.message.to_string(),
+            fix,
+        ));
+    }
+    for orphan in orphans {
+        let Orphan { reason, bytes, since, message, fix, .. } = orphan;
+        let (bytes, since) = (*bytes, since.map(rfc3339));
+        findings.push(Finding { bytes, since, ..Finding::warning(orphan.what(), reason.as_str(), message, fix) });
+    }
+}
+
+/// Adds pools that are full, whether or not something is to be created.
+fn add_full_pools(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
+    for (name, Capacity { total, used, objects }, max_fill) in &answer.capacities {
+        let what = format!("backend/{name}");
+        if *used > max_fill.of(*total) {
+            let (used, total) = (Size(*used), Size(*total));
+            let message = format!("{used} of {total} are used; `maxFill` is {max_fill}: no object can be created");
+            let fix = "purge the trash (`kiln trash list`), or remove other files from that file system";
+            findings.push(Finding::warning(&what, "PoolFull", message, fix));
+        }
+        if *objects == Some(0) {
+            let message = "the file system has no free inodes: no object can be created";
+            let fix = "purge the trash (`kiln trash list`), or remove other files from that file system (`df -i`)";
+            findings.push(Finding::warning(&what, "PoolFull", message, fix));
+        }
+    }
+}
+
+/// Returns findings as text, with a summary as the last line.
+pub fn findings_text(findings: &[Finding], paint: Paint) -> String {
+    if findings.is_empty() {
+        return "No problems found.\n".to_owned();
+    }
+    let mut out = String::new();
+    for (heading, wrong) in [("Problems:", true), ("Warnings:", false)] {
+        let of_kind: Vec<&Finding> = findings.iter().filter(|finding| finding.wrong == wrong).collect();
+        if of_kind.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "{}", paint.bold(heading));
+        // Findings with equal text are printed once, with a count.
+        let mut alike: BTreeMap<[&str; 3], usize> = BTreeMap::new();
+        for finding in &of_kind {
+            *alike.entry(finding.words()).or_default() += 1;
+        }
+        for finding in of_kind {
+            let Some(count) = alike.remove(&finding.words()) else { continue };
+            let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+            let Finding { what, reason, message, fix, .. } = finding;
+            let _ = writeln!(out, "  {}{more}  {reason}: {}", escape(what), escape(message));
+            let _ = writeln!(out, "      fix: {}", escape(fix));
+        }
+    }
+    let wrong = findings.iter().filter(|finding| finding.wrong).count();
+    let summary = match (wrong, findings.len() - wrong) {
+        (0, warnings) => format!("No problems; {}.", counted(warnings, "warning")),
+        (wrong, 0) => format!("{}.", counted(wrong, "problem")),
+        (wrong, warnings) => format!("{}, {}.", counted(wrong, "problem"), counted(warnings, "warning")),
+    };
+    let _ = writeln!(out, "{summary}");
+    out
+}

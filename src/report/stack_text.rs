@@ -1,0 +1,165 @@
+//! The state of a Stack, as people and programs read it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::answers::StackStatus;
+use super::commands::Commands;
+use super::orphans::Orphan;
+use super::plan_text::render_held;
+use super::plan_view::HeldView;
+use super::status::{Condition, ObjectStatus};
+use crate::model::{Size, Suspension};
+use crate::plan::{resume, suspended_because};
+use crate::text::{Paint, counted, escape, rfc3339, table};
+
+/// The state of a Stack, as shown.
+#[derive(Debug)]
+pub struct StackView<'a> {
+    /// The declared backends.
+    pub backends: Vec<ObjectStatus<'a>>,
+    /// Processes with other stores that write to the pools, one sentence each.
+    pub writers: Vec<String>,
+    /// The number of objects per condition.
+    pub conditions: BTreeMap<Condition, usize>,
+    /// The holds.
+    pub held: Vec<HeldView>,
+    /// The digest that approves the waiting steps; none if none wait.
+    pub approval: Option<String>,
+    /// The waiting steps: `destroy volume/db`.
+    pub awaiting_approval: Vec<String>,
+    /// The suspensions, one sentence each.
+    pub suspended: Vec<String>,
+    /// The orphans.
+    pub orphans: Vec<OrphanView>,
+}
+
+impl<'a> StackView<'a> {
+    /// Makes the shown form of a Stack's state. `commands` completes the commands in its texts.
+    pub fn new(status: StackStatus<'a>, commands: &Commands) -> Self {
+        let StackStatus {
+            backends,
+            writers,
+            conditions,
+            held,
+            approval,
+            awaiting_approval,
+            suspended,
+            orphans,
+            unobserved: _,
+        } = status;
+        Self {
+            backends,
+            writers,
+            conditions,
+            held: held.iter().map(|held| HeldView::new(held, commands)).collect(),
+            approval: approval.map(|digest| digest.into_owned()),
+            awaiting_approval,
+            suspended: suspended.iter().map(|one| sentence(one, commands)).collect(),
+            orphans: orphans.into_iter().map(|orphan| OrphanView::new(orphan, commands)).collect(),
+        }
+    }
+}
+
+/// The number of waiting steps that are named.
+const NAMED: usize = 5;
+
+fn sentence(suspension: &Suspension, commands: &Commands) -> String {
+    let what = match &suspension.object {
+        Some(object) => format!("{object}: "),
+        None => String::new(),
+    };
+    format!("{what}{}; fix: {}", suspended_because(suspension), commands.complete(&resume(suspension)))
+}
+
+/// An orphan, as shown.
+#[derive(Debug, Serialize)]
+pub struct OrphanView {
+    /// The object as `volume/db`, or its backend.
+    pub what: String,
+    /// Why it is an orphan.
+    pub reason: &'static str,
+    /// The bytes that it takes up, if known.
+    pub bytes: Option<u64>,
+    /// When it became an orphan, in RFC 3339, if known.
+    pub since: Option<String>,
+    /// What was found, in one sentence.
+    pub message: String,
+    /// The command that resolves it.
+    pub fix: String,
+}
+
+impl OrphanView {
+    fn new(orphan: Orphan, commands: &Commands) -> Self {
+        let what = orphan.what();
+        let Orphan { reason, bytes, since, message, fix, .. } = orphan;
+        let fix = commands.complete(&fix);
+        Self { what, reason: reason.as_str(), bytes, since: since.map(rfc3339), message, fix }
+    }
+}
+
+/// Returns the state of a Stack as text. It begins with an empty line.
+pub fn stack_text(view: &StackView<'_>, paint: Paint, commands: &Commands) -> String {
+    let mut out = String::new();
+    if !view.backends.is_empty() {
+        out.push('\n');
+        out.push_str(&backends_table(&view.backends, paint));
+    }
+    let all: usize = view.conditions.values().sum();
+    let parts: Vec<String> =
+        view.conditions.iter().map(|(condition, count)| format!("{count} {}", condition.as_str())).collect();
+    let counts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
+    let _ = writeln!(out, "\n{}{counts}", counted(all, "object"));
+    if !view.suspended.is_empty() {
+        let _ = writeln!(out, "\n{}", paint.bold("Suspended:"));
+        for line in &view.suspended {
+            let _ = writeln!(out, "  {}", escape(line));
+        }
+    }
+    if !view.held.is_empty() {
+        let _ = writeln!(out, "\n{}", paint.bold("Held:"));
+        let width = view.held.iter().map(|held| held.object_name().len()).max().unwrap_or_default();
+        for held in &view.held {
+            render_held(&mut out, held, width, paint);
+        }
+    }
+    if !view.orphans.is_empty() {
+        let _ = writeln!(out, "\n{}", paint.bold("Orphans:"));
+        for OrphanView { what, reason, bytes, since, message, fix } in &view.orphans {
+            let bytes = bytes.map(|bytes| format!(", {}", Size(bytes))).unwrap_or_default();
+            let since = since.as_ref().map(|since| format!(", since {since}")).unwrap_or_default();
+            let _ = writeln!(out, "  {}  {reason}{bytes}{since}: {}", escape(what), escape(message));
+            let _ = writeln!(out, "      fix: {}", escape(fix));
+        }
+    }
+    if let Some(digest) = &view.approval {
+        let steps = &view.awaiting_approval;
+        let mut named: Vec<String> = steps.iter().take(NAMED).map(|step| escape(step).into_owned()).collect();
+        named.extend((steps.len() > NAMED).then(|| format!("{} more", steps.len() - NAMED)));
+        let named = named.join(", ");
+        let approve = commands.complete(&format!("`kiln approve {digest}`"));
+        let _ = writeln!(out, "\nWaiting for approval: {named}. {} approves exactly these steps.", escape(&approve));
+    }
+    out
+}
+
+fn backends_table(backends: &[ObjectStatus<'_>], paint: Paint) -> String {
+    let rows = backends.iter().map(|backend| {
+        let status = &backend.status;
+        let size = |size: Option<u64>| size.map_or_else(|| "-".to_owned(), |size| Size(size).to_string());
+        let share = match (status.used, status.size) {
+            (Some(used), Some(size)) if size > 0 => format!(" ({} %)", u128::from(used) * 100 / u128::from(size)),
+            _ => String::new(),
+        };
+        [
+            backend.metadata.name.to_string(),
+            format!("{}{share}", size(status.used)),
+            size(status.size),
+            status.condition.as_str().to_owned(),
+            status.message.to_string(),
+        ]
+    });
+    table(["BACKEND", "USED", "CAPACITY", "CONDITION", "MESSAGE"], rows, paint)
+}
