@@ -246,18 +246,23 @@ impl<'a> At<'a> {
         Some(size)
     }
 
+    /// Parses a number with an optional unit.
+    fn quantity<T: FromStr<Err: Display>>(&self, what: &str, hint: &str) -> Option<T> {
+        match self.scalar() {
+            Some((Scalar::Text | Scalar::Whole(_) | Scalar::Float(_) | Scalar::Negative, text)) => {
+                self.parsed(text, hint)
+            }
+            Some((Scalar::Null | Scalar::Bool(_), _)) | None => {
+                self.expected(what, hint);
+                None
+            }
+        }
+    }
+
     /// Reads a duration of at least `min` seconds.
     pub(super) fn duration(&self, min: u64) -> Option<Seconds> {
         let hint = "write a whole number with s, m, h or d, like 30s";
-        let value: Seconds = match self.scalar() {
-            Some((Scalar::Text | Scalar::Whole(_) | Scalar::Float(_) | Scalar::Negative, text)) => {
-                self.parsed(text, hint)?
-            }
-            _ => {
-                self.expected("a duration", hint);
-                return None;
-            }
-        };
+        let value: Seconds = self.quantity("a duration", hint)?;
         if value.0 < min {
             self.wrong(format_args!("must be at least {}", Seconds(min)), hint);
             return None;
@@ -268,15 +273,7 @@ impl<'a> At<'a> {
     /// Reads a percentage within bounds: `90%`, or 90.
     pub(super) fn percent(&self, min: u32, max: u32) -> Option<Percent> {
         let hint = "write whole percent, like 90%";
-        let value: Percent = match self.scalar() {
-            Some((Scalar::Text | Scalar::Whole(_) | Scalar::Float(_) | Scalar::Negative, text)) => {
-                self.parsed(text, hint)?
-            }
-            _ => {
-                self.expected("a percentage", hint);
-                return None;
-            }
-        };
+        let value: Percent = self.quantity("a percentage", hint)?;
         if !(min..=max).contains(&value.0) {
             self.wrong(format_args!("must be from {min}% to {max}%, not {value}"), hint);
             return None;
