@@ -9,7 +9,7 @@ use rustix::fs::{self, FallocateFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::pool::{self, ListBuffer, LocalPool, MARK};
-use super::{fail, marks};
+use super::{checked, fail, marks};
 use crate::model::{Capacity, DriverError, ErrorKind, Ledger, LedgerView, Owner};
 
 /// The beginning of every format. The number of the format and a space follow.
@@ -103,7 +103,7 @@ fn read_copy(mark: BorrowedFd<'_>, owner: &Owner, ending: &str) -> Result<Option
         }
     };
     let damaged = || CopyError::Damaged(format!("{MARK}/{name} is damaged"));
-    let Some(body) = body_of(&bytes) else {
+    let Some(body) = checked::body_of(HEAD, &bytes) else {
         return Err(match newer_format(&bytes) {
             Some(format) => CopyError::Unreadable(format!(
                 "{MARK}/{name} has format {format}, which a newer version of kiln wrote; use that version or a later one"
@@ -119,14 +119,6 @@ fn read_copy(mark: BorrowedFd<'_>, owner: &Owner, ending: &str) -> Result<Option
     }
 }
 
-/// The JSON after the first line, if the hash matches.
-fn body_of(bytes: &[u8]) -> Option<&[u8]> {
-    let line = bytes.iter().position(|byte| *byte == b'\n')?;
-    let (head, body) = (&bytes[..line], &bytes[line + 1..]);
-    let hash = head.strip_prefix(HEAD.as_bytes())?;
-    (hash == blake3::hash(body).to_hex().as_bytes()).then_some(body)
-}
-
 /// The number of a newer format.
 fn newer_format(bytes: &[u8]) -> Option<u32> {
     let number = bytes.strip_prefix(MAGIC.as_bytes())?.split(|byte| *byte == b' ').next()?;
@@ -140,10 +132,8 @@ pub(super) fn write(pool: &LocalPool, ledger: &Ledger) -> Result<(), DriverError
     let owner = &ledger.owner;
     let doing = format!("writing the ledger of {owner} in {}/{MARK}", pool.path.display());
     let failed = |errno| fail::before(&doing, errno);
-    let body = serde_json::to_vec(ledger)
+    let bytes = checked::encode(HEAD, ledger)
         .map_err(|why| DriverError::before(ErrorKind::Permanent, format!("{doing}: {why}")))?;
-    let mut bytes = format!("{HEAD}{}\n", blake3::hash(&body).to_hex()).into_bytes();
-    bytes.extend_from_slice(&body);
 
     let mark = pool::open_dir(pool.root(), MARK).map_err(failed)?;
     let view = read(mark.as_fd(), owner);

@@ -20,6 +20,7 @@
 //! completes it.
 
 mod ability;
+mod checked;
 mod claims;
 pub(super) mod content;
 mod driver;

@@ -11,8 +11,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::fail;
 use super::pool::{self, DirEntry, FILE_MODE, ListBuffer, LocalPool, MARK};
+use super::{checked, fail};
 use crate::model::{DriverError, ErrorKind, Owner, Suspension, SuspensionId};
 
 /// The directory of the records, in [`MARK`].
@@ -91,7 +91,7 @@ impl RecordDir {
         let Some(bytes) = bytes.map_err(|errno| unreadable(&shown, &fail::describe(errno)))? else { return Ok(None) };
         let damaged = || unreadable(&shown, "it is damaged");
         let record: Suspension =
-            body_of(&bytes).and_then(|body| serde_json::from_slice(body).ok()).ok_or_else(damaged)?;
+            checked::body_of(HEAD, &bytes).and_then(|body| serde_json::from_slice(body).ok()).ok_or_else(damaged)?;
         let state = if record.resumed.is_some() { RecordState::Resumed } else { RecordState::Suspended };
         let is_named_so = record.id.as_ref().is_some_and(|id| file_name(&record.owner, id, state) == name);
         if is_named_so { Ok(Some(record)) } else { Err(damaged()) }
@@ -113,14 +113,6 @@ fn parse(name: &str) -> Option<(Owner, SuspensionId, RecordState)> {
     let (owner, id) = rest.rsplit_once('.')?;
     let state = [RecordState::Suspended, RecordState::Resumed].into_iter().find(|state| state.ending() == ending)?;
     Some((owner.parse().ok()?, SuspensionId::try_from(id.to_owned()).ok()?, state))
-}
-
-/// The JSON after the first line, if the hash matches.
-fn body_of(bytes: &[u8]) -> Option<&[u8]> {
-    let line = bytes.iter().position(|byte| *byte == b'\n')?;
-    let (head, body) = (&bytes[..line], &bytes[line + 1..]);
-    let hash = head.strip_prefix(HEAD.as_bytes())?;
-    (hash == blake3::hash(body).to_hex().as_bytes()).then_some(body)
 }
 
 /// Reads the records of an owner; those of `known` are not read again. See [`crate::driver::Driver::suspensions`].
@@ -164,10 +156,8 @@ pub(super) fn write(pool: &LocalPool, record: &Suspension) -> Result<(), DriverE
                 format!("{doing}: {in_force} suspensions are in force; resume some, or suspend the whole owner");
             return Err(DriverError::before(ErrorKind::Permanent, message));
         }
-        let body = serde_json::to_vec(&record)
+        let bytes = checked::encode(HEAD, &record)
             .map_err(|why| DriverError::before(ErrorKind::Permanent, format!("{doing}: {why}")))?;
-        let mut bytes = format!("{HEAD}{}\n", blake3::hash(&body).to_hex()).into_bytes();
-        bytes.extend_from_slice(&body);
         pool.with_spares(|| {
             let published = match publish(dir.as_fd(), name, &bytes) {
                 // Another process removed the temporary file before it was locked.
