@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use foldhash::HashMap;
+
 use crate::model::{Action, ApprovalSet, ApprovalSpec, Extent, Kind, Name, Place, Reading, Risk, Size, Step, Uid};
 
 use crate::plan::doubt::because;
@@ -10,7 +12,7 @@ use crate::plan::inventory::Inventory;
 use crate::plan::tags::writable;
 use crate::plan::types::{HeldReason, Irreversible, Warning};
 
-use super::rename::{hold_renamed, renamed_and_destroyed};
+use super::rename::{Renamed, hold_renamed, renamed_and_destroyed};
 
 /// What the approval gate decided.
 #[derive(Default)]
@@ -74,10 +76,22 @@ fn may_be_cut(reading: &Reading) -> bool {
     reading.coverage.stdin && reading.coverage.extent == Extent::Whole
 }
 
-/// Does the work of [`approve`]; returns also the digests that would approve what waits.
-fn judge<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (GateVerdict, BTreeSet<String>) {
-    let begun = begun(inventory);
-    let given: BTreeSet<String> = given(inventory);
+/// The steps that wait for a person, with what decides why.
+struct Waiting<'a> {
+    /// Steps that no approval in the ledgers covers and that a person could be asked about.
+    all: Vec<usize>,
+    /// Those of `all` that need a yes or an approval in this run.
+    steps: Vec<usize>,
+    /// The removal limit that is exceeded, in one sentence.
+    over: Option<String>,
+    /// Volumes that would be destroyed and were perhaps renamed.
+    renamed: HashMap<Uid, Renamed<'a>>,
+    /// Whether no person can be asked: a declared `onRemove: Delete` is then its own confirmation.
+    unattended: bool,
+}
+
+/// Returns which steps wait. `begun`: the approvals in the ledgers.
+fn waiting<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, begun: &[ApprovalSet]) -> Waiting<'a> {
     let covered = |step: &Step| begun.iter().any(|approval| approval.covers(&step.approval_item()));
     let live: Vec<usize> = (0..draft.steps.len()).filter(|index| !draft.dropped.contains(index)).collect();
     let uncovered: Vec<usize> = live.iter().copied().filter(|index| !covered(&draft.steps[*index])).collect();
@@ -104,26 +118,46 @@ fn judge<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (GateVerdict, 
         unattended && is_sure && step.is_removal() && !renamed.contains_key(&step.identity.uid)
     };
     let all: Vec<usize> = uncovered.into_iter().filter(waits).collect();
-    let waiting: Vec<usize> = all.iter().copied().filter(|index| !confirmed(index)).collect();
-    let mut used = begun;
-    if waiting.is_empty() {
+    let steps = all.iter().copied().filter(|index| !confirmed(index)).collect();
+    Waiting { all, steps, over, renamed, unattended }
+}
+
+/// Finds what waits, matches it with the approvals that are given, and holds it if none covers it. Returns also the digests that
+/// would approve it.
+fn judge<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (GateVerdict, BTreeSet<String>) {
+    let mut used = begun(inventory);
+    let waiting = waiting(inventory, draft, &used);
+    if waiting.steps.is_empty() {
         return (GateVerdict { used, ..GateVerdict::default() }, BTreeSet::new());
     }
     let set_of = |indexes: &[usize]| ApprovalSet::of(indexes.iter().map(|index| draft.steps[*index].approval_item()));
-    let asked = set_of(&waiting);
+    let asked = set_of(&waiting.steps);
     // The person may have seen steps here that need no approval, and approved the whole set.
-    let fitting = [asked.clone(), set_of(&all)];
+    let fitting = [asked.clone(), set_of(&waiting.all)];
+    let given = given(inventory);
     if let Some(approved) = fitting.iter().find(|set| given.contains(&set.digest)).cloned() {
         used.push(approved);
         return (GateVerdict { used, ..GateVerdict::default() }, BTreeSet::new());
     }
+    let too_much = hold_waiting(inventory, draft, &waiting, &asked.digest);
+    (GateVerdict { asked: Some(asked), used, too_much }, fitting.map(|set| set.digest).into())
+}
+
+/// Holds each step that waits, for its own reason. `digest` approves all of them. Returns the objects whose removal exceeds a limit.
+fn hold_waiting<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    waiting: &Waiting<'a>,
+    digest: &str,
+) -> BTreeSet<Uid> {
+    let Waiting { all: _, steps, over, renamed, unattended } = waiting;
     let mut too_much = BTreeSet::new();
     let fix = match unattended {
-        true => format!("`kiln approve {}` approves exactly these objects", asked.digest),
-        false => format!("`kiln apply --approve {}` approves exactly these objects", asked.digest),
+        true => format!("`kiln approve {digest}` approves exactly these objects"),
+        false => format!("`kiln apply --approve {digest}` approves exactly these objects"),
     };
     // Backwards: a step that waits for another of the set is held for its own reason.
-    for index in waiting.into_iter().rev() {
+    for index in steps.iter().rev().copied() {
         let step = &draft.steps[index];
         if let Some(doubt) = draft.doubts.get(&index).cloned() {
             if step.action == Action::Detach {
@@ -132,7 +166,7 @@ fn judge<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (GateVerdict, 
                 continue;
             }
             let (reason, message, fix) = because(&doubt);
-            let fix = format!("{fix}; `kiln approve {}` approves exactly these objects", asked.digest);
+            let fix = format!("{fix}; `kiln approve {digest}` approves exactly these objects");
             draft.hold_step(index, reason, message, &fix);
         } else if let Some(renamed) = renamed.get(&step.identity.uid) {
             too_much.extend(over.as_ref().map(|_| step.identity.uid));
@@ -142,7 +176,7 @@ fn judge<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (GateVerdict, 
             let fix = format!("write `size: {size}` to keep its size, or a larger size to grow it; or {fix}");
             draft.hold_step(index, HeldReason::GrowRefused, why, &fix);
         } else if takes_away(step)
-            && let Some(why) = &over
+            && let Some(why) = over
         {
             too_much.insert(step.identity.uid);
             draft.hold_step(index, HeldReason::RemovalLimit, why.clone(), &fix);
@@ -153,18 +187,14 @@ fn judge<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (GateVerdict, 
                     "stdin may have been cut short: removing objects that it does not declare must be confirmed"
                 }
             };
-            let message = message.to_owned();
             let fix = match unattended {
-                true => format!("`kiln approve {}`", asked.digest),
-                false => format!(
-                    "confirm at a terminal, or run `kiln apply --yes` or `kiln apply --approve {}`",
-                    asked.digest
-                ),
+                true => format!("`kiln approve {digest}`"),
+                false => format!("confirm at a terminal, or run `kiln apply --yes` or `kiln apply --approve {digest}`"),
             };
-            draft.hold_step(index, HeldReason::NeedsConfirmation, message, &fix);
+            draft.hold_step(index, HeldReason::NeedsConfirmation, message.to_owned(), &fix);
         }
     }
-    (GateVerdict { asked: Some(asked), used, too_much }, fitting.map(|set| set.digest).into())
+    too_much
 }
 
 /// Whether the limits count a step. The removal of an unwritten volume to make room for the one that it was renamed from loses
