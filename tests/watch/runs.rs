@@ -46,9 +46,9 @@ fn an_apply_prints_the_same_with_and_without_a_daemon() {
     alone.kiln("apply").ends(0);
     let (beside, daemon, lock) = idle();
     let both = [&alone, &beside];
-    let lines = |text: &str| {
+    let lines = |sandbox: &Sandbox, text: &str| {
         // Steps that run side by side end in any order.
-        let mut lines: Vec<String> = without_place_and_time(&alone, text).lines().map(str::to_owned).collect();
+        let mut lines: Vec<String> = without_place_and_time(sandbox, text).lines().map(str::to_owned).collect();
         lines.sort();
         lines
     };
@@ -66,11 +66,11 @@ fn an_apply_prints_the_same_with_and_without_a_daemon() {
             }
         }
         let [here, there] = both.map(|sandbox| sandbox.kiln(command).ends(exit));
-        assert_eq!(lines(&there.out), lines(&here.out), "{command}");
+        assert_eq!(lines(&beside, &there.out), lines(&alone, &here.out), "{command}");
         // A daemon that finds the lock, and leaves the pass, may just then be at it.
-        let mut said = lines(&there.err);
+        let mut said = lines(&beside, &there.err);
         said.retain(|line| line != "note: the daemon is making a pass; this one follows it");
-        assert_eq!(said, lines(&here.err), "{command}");
+        assert_eq!(said, lines(&alone, &here.err), "{command}");
         assert_eq!((live(&alone), trash(&alone)), (live(&beside), trash(&beside)), "{command}");
     }
     for sandbox in both {
@@ -95,7 +95,7 @@ fn an_apply_prints_the_same_with_and_without_a_daemon() {
         sandbox.kiln("plan --out e.plan").ends(4);
     }
     let [here, there] = both.map(|sandbox| sandbox.kiln("apply e.plan").ends(4));
-    assert_eq!(lines(&there.out), lines(&here.out));
+    assert_eq!(lines(&beside, &there.out), lines(&alone, &here.out));
     // Manifests differ by what they declare, whatever its name is; where it stands in them is no difference.
     let labelled = |labels: &str| format!("# moved\n{}", document("e", "1Mi").replace("name: e", labels));
     beside.write("specs/place.yaml", &labelled("name: e, labels: {}"));
