@@ -19,7 +19,7 @@ mod lost;
 mod name_conflict;
 mod order;
 mod overview;
-#[expect(clippy::module_inception, reason = "the headline function lives in a file that bears its name")]
+#[expect(clippy::module_inception, reason = "the file of the function `plan` has its name")]
 mod plan;
 mod questions;
 mod referenced;
