@@ -155,12 +155,14 @@ fn hold_what_was_not_done(plan: &mut Plan, report: &mut Report) {
         std::mem::take(&mut report.failed).into_iter().partition(|(_, error)| is_answer(error));
     report.failed = failed;
     let answered = answers.into_iter().map(|(step, error)| match error.kind {
-        ErrorKind::Busy => held(step, HeldReason::InUse, error.message, "close it there, then run again"),
-        _ => held(step, HeldReason::OtherWriter, error.message, "wait for it to end, or stop it, then run again"),
+        ErrorKind::Busy => held(step, HeldReason::InUse, error.message, "close it there, then run `kiln apply`"),
+        _ => {
+            held(step, HeldReason::OtherWriter, error.message, "wait for it to end, or stop it, then run `kiln apply`")
+        }
     });
     let waiting = report.waiting.iter().map(|step| {
         let message = "a step that it waits for was not done".to_owned();
-        held(step.clone(), HeldReason::DependencyHeld, message, "run again when that step can be done")
+        held(step.clone(), HeldReason::DependencyHeld, message, "run `kiln apply` when that step can be done")
     });
     let suspended = std::mem::take(&mut report.suspended).into_iter().map(|(step, suspension)| {
         held(step, HeldReason::Suspended, plan::suspended_because(&suspension), &plan::resume(&suspension))

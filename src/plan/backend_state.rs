@@ -137,7 +137,7 @@ fn unseen(name: &Name, why: &str) -> Blocked {
     Blocked {
         reason: HeldReason::Unobserved,
         message: format!("backend {name} could not be observed: {why}"),
-        fix: "repair the backend, then run again".to_owned(),
+        fix: "repair the backend, then run `kiln apply`".to_owned(),
         unobserved: true,
     }
 }

@@ -62,7 +62,7 @@ fn usable_backend<'i, 'a>(
 
 fn not_listed(subject: &Subject<'_>, backend: &Name) -> Hold {
     let message = format!("the listing of {backend} is incomplete: the object may exist");
-    subject.hold(HeldReason::Unobserved, message, "run again when the backend lists all its objects")
+    subject.hold(HeldReason::Unobserved, message, "run `kiln apply` when the backend lists all its objects")
 }
 
 fn locate_on<'a>(

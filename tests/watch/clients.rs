@@ -142,3 +142,23 @@ fn idle_connections_do_not_block_a_command() {
     drop(idle);
     assert_eq!(daemon.end(), Some(0));
 }
+
+#[test]
+fn a_socket_that_another_user_serves_is_not_asked() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    const OTHER: u32 = 65_534;
+    // Another user needs one who may give files away.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("a", "size: 1Mi");
+    fs::create_dir(sandbox.path("state")).unwrap();
+    fs::set_permissions(sandbox.path("state"), fs::Permissions::from_mode(0o777)).unwrap();
+    [".", "specs"].iter().for_each(|path| chown(sandbox.path(path), Some(OTHER), Some(OTHER)).unwrap());
+    let daemon = Daemon::start_as(&sandbox, OTHER);
+    let status = sandbox.kiln("status");
+    let status = status.warns(&format!("it is served by another user ({OTHER})"));
+    assert!(!status.out.contains("follows"), "{}", status.out);
+    assert_eq!(daemon.end(), Some(0));
+}

@@ -81,7 +81,28 @@ impl Daemon {
         environment: &[(&str, &str)],
         log: PathBuf,
     ) -> Self {
-        let file = File::options().create(true).append(true).open(&log).unwrap();
+        let (state, mut command) = (sandbox.path(state), Self::command(sandbox, state, arguments, environment, &log));
+        Self { child: command.spawn().unwrap(), state, log }
+    }
+
+    /// With its first pass made, as another user, who can write to `state/`.
+    pub(crate) fn start_as(sandbox: &Sandbox, user: u32) -> Self {
+        let (state, log) = (sandbox.path("state"), sandbox.path("state.log"));
+        let mut command = Self::command(sandbox, "state", &["watch"], &[], &log);
+        let child = std::os::unix::process::CommandExt::uid(&mut command, user).spawn().unwrap();
+        let daemon = Self { child, state, log };
+        daemon.is_up();
+        daemon
+    }
+
+    fn command(
+        sandbox: &Sandbox,
+        state: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        log: &Path,
+    ) -> std::process::Command {
+        let file = File::options().create(true).append(true).open(log).unwrap();
         #[expect(clippy::disallowed_methods, reason = "the program under test, which runs beside the test")]
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kiln"));
         for variable in ["KILN_STATE", "KILN_SPECS", "KILN_CONFIG", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
@@ -89,7 +110,7 @@ impl Daemon {
         }
         command.args(["--state", state]).args(arguments).envs(environment.iter().copied());
         command.current_dir(sandbox.path("")).stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
-        Self { child: command.spawn().unwrap(), state: sandbox.path(state), log }
+        command
     }
 
     /// Waits for the end of the first pass.

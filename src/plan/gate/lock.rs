@@ -10,6 +10,11 @@ pub(in crate::plan) fn hold_locked(inventory: &Inventory<'_>, draft: &mut Draft<
         let usable = inventory.usable(&draft.steps[index].backend);
         let Some(by) = usable.and_then(|usable| usable.locked_by) else { continue };
         let message = format!("another process is writing to the pool for this owner: {by}");
-        draft.hold_step(index, HeldReason::OtherWriter, message, "wait for it to end, or stop it, then run again");
+        draft.hold_step(
+            index,
+            HeldReason::OtherWriter,
+            message,
+            "wait for it to end, or stop it, then run `kiln apply`",
+        );
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn check_not_open(subject: &Subject<'_>, object: &Object, why: &str) 
     match &object.clients {
         Clients::Some(clients) => {
             let message = format!("{} is open by {}: {why}", object.native, clients.join(", "));
-            Err(subject.hold(HeldReason::InUse, message, "close it there, then run again"))
+            Err(subject.hold(HeldReason::InUse, message, "close it there, then run `kiln apply`"))
         }
         Clients::None | Clients::Unknown => Ok(()),
     }

@@ -50,7 +50,11 @@ pub(super) fn check_guards(
     let listed = usable.observed.listed;
     if !listed.proves_absence_of(Kind::Snapshot) || !listed.proves_absence_of(Kind::Volume) {
         let message = "the listing of its backend is incomplete: other objects may depend on it";
-        return Err(subject.hold(HeldReason::Unobserved, message, "run again when the backend lists all its objects"));
+        return Err(subject.hold(
+            HeldReason::Unobserved,
+            message,
+            "run `kiln apply` when the backend lists all its objects",
+        ));
     }
     Ok(())
 }
