@@ -104,4 +104,17 @@ mod tests {
             assert_eq!(ObservedObjects::new(&partly).shows(&step), None, "{action}, not all of it seen");
         }
     }
+
+    #[test]
+    fn a_detach_is_judged_by_a_complete_listing_of_volumes() {
+        let snapshot = Identity { kind: Kind::Snapshot, ..identity() };
+        let step = Step::new("fast".parse().unwrap(), snapshot, Action::Detach, Reason::HasClones);
+        let seen = Observed::nothing();
+        assert_eq!(ObservedObjects::new(&seen).shows(&step), Some(true));
+        let clone = Object { parent: Some(identity().uid), ..object(Place::Live) };
+        let cloned = Observed { objects: vec![clone], ..seen.clone() };
+        assert_eq!(ObservedObjects::new(&cloned).shows(&step), Some(false));
+        let partly = Observed { listed: Listed { volumes: false, ..seen.listed }, ..seen };
+        assert_eq!(ObservedObjects::new(&partly).shows(&step), None, "a clone may not have been listed");
+    }
 }

@@ -93,7 +93,7 @@ fn add_plan(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
             |held: &&Held| held.backend.as_ref() == Some(&unobserved.backend) && held.message == unobserved.message;
         let waiting: Vec<&Held> = held.iter().filter(waits).collect();
         let what = format!("backend/{}", unobserved.backend);
-        let fix = waiting.first().map_or("repair the backend, then run again", |held| held.fix.as_str());
+        let fix = waiting.first().map_or("repair the backend, then run `kiln apply`", |held| held.fix.as_str());
         let message = match waiting.len() {
             0 => unobserved.message.clone(),
             count => format!("{}; {} on it held", unobserved.message, counted(count, "object")),
