@@ -67,7 +67,7 @@ impl Session<'_> {
                 finished.push(step.clone());
             }
             batch.close.push(intent.id);
-            let message = done.then(|| match matches!(step.action, Action::Destroy | Action::Purge) {
+            let message = done.then_some(match matches!(step.action, Action::Destroy | Action::Purge) {
                 // It looks the same if another program removed the object.
                 true => "interrupted; the object was gone when the backend was next observed",
                 false => "interrupted; the backend shows that it was done",

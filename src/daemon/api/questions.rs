@@ -27,7 +27,7 @@ use crate::store::{Store, StoreError};
 struct Questions {
     reconciler: Arc<Reconciler>,
     /// The last observation, and when it began: it answers requests that came before that.
-    observed: Arc<Mutex<Option<(Instant, Arc<ObservedNow>)>>>,
+    observed: Arc<Mutex<Option<Latest>>>,
     /// Requests that wait for an observation. While there is more than one, the last observation is kept for them.
     waiting: Arc<AtomicUsize>,
     /// Answers that are made at once: many clients must not take all processors, nor a thread each.
@@ -45,6 +45,9 @@ struct ReadingAndOverview {
 
 /// Manifests and backends as read and observed for a question.
 type ObservedNow = Answer<ReadingAndOverview>;
+
+/// An observation, and when it began.
+type Latest = (Instant, Arc<ObservedNow>);
 
 const PANICKED: &str = "the observation panicked (a bug in Kiln)";
 
@@ -244,7 +247,7 @@ async fn journal(State(questions): State<Questions>, Query(query): Query<Journal
         (Ok(_), _) => return (StatusCode::BAD_REQUEST, "`kind` and `name` need each other").into_response(),
     };
     questions
-        .from_store(move |store| {
+        .answer_from_store(move |store| {
             // The entries about one object may lie anywhere in the journal.
             let read = if object.is_some() { usize::MAX } else { limit };
             Ok(serde_json::to_vec(&history_of(&store.journal(read)?, None, object.as_ref(), limit)))
@@ -260,7 +263,7 @@ struct StoreQuery {
 
 async fn store(State(questions): State<Questions>, Query(query): Query<StoreQuery>) -> Response {
     questions
-        .from_store(move |store| {
+        .answer_from_store(move |store| {
             let (records, intents, journal) = (store.records()?, store.intents()?, store.journal(query.journal)?);
             Ok(serde_json::to_vec(&StoreAnswer { records, intents, journal }))
         })
@@ -269,7 +272,7 @@ async fn store(State(questions): State<Questions>, Query(query): Query<StoreQuer
 
 impl Questions {
     /// Answers from the store.
-    async fn from_store(
+    async fn answer_from_store(
         &self,
         read: impl FnOnce(&dyn Store) -> Result<serde_json::Result<Vec<u8>>, StoreError> + Send + 'static,
     ) -> Response {
