@@ -230,14 +230,14 @@ pub(in crate::plan) fn hold_renamed<'a>(
     let message = match successor.made {
         Some(made) => {
             let message = format!(
-                "it would begin empty, and volume {old}, {}, would be destroyed: this looks like a rename",
+                "it would begin empty, and volume {old}, {}, would be destroyed: this may be a rename",
                 resembles(successor.likeness)
             );
             draft.hold_step(made, HeldReason::LooksLikeRename, message, &fix);
-            format!("it would be destroyed, and the new volume {new} would begin empty: this looks like a rename")
+            format!("it would be destroyed, and the new volume {new} would begin empty: this may be a rename")
         }
         None => format!(
-            "it would be destroyed, and volume {new}, which {} and was never written to, stays: this looks like a rename",
+            "it would be destroyed, and volume {new}, which {} and was never written to, stays: this may be a rename",
             has(successor.likeness)
         ),
     };
