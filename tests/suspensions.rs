@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex};
 use kiln::driver::Driver as _;
 use kiln::driver::sim::{FaultRates, SimDriver, SimWorld};
 use kiln::engine::{
-    Clock, OperationError, Purge, Report, Setup, SuspensionResult, resume, suspend, trash_purge, trash_purge_list,
+    Clock, OperationError, Options, Purge, Report, Setup, SuspensionResult, reconcile, resume, suspend, trash_in,
+    trash_purge, trash_purge_after, trash_purge_list,
 };
-use kiln::model::{Kind, ObjectId, Reading, Seconds, Suspension, SuspensionId};
+use kiln::model::{Kind, NotAllowed, ObjectId, Reading, Seconds, Suspension, SuspensionId};
 use kiln::plan::HeldReason;
 use kiln::store::{Batch, MemoryStore, Store};
 use rig::spy::{Meanwhile, Spy, spied};
@@ -308,5 +309,56 @@ fn what_is_suspended_after_it_was_listed_is_purged_by_its_name_only() {
         assert_eq!(trash_purge_list(&setup, &Purge::Expired).await.unwrap(), (Vec::new(), 1));
         trash_purge(&setup, &Purge::Named((Kind::Volume, "a".parse().unwrap()).into()), &listed).await.unwrap();
         assert_eq!(rig.world().trashed_objects().count(), 0);
+    });
+}
+
+#[test]
+fn a_purge_after_a_pass_obeys_what_any_pool_and_the_path_policy_say_by_then() {
+    run(async {
+        let two = Two::new();
+        let other =
+            "---\napiVersion: kiln/v1\nkind: Backend\nmetadata: {name: other}\nspec: {driver: sim}\n".to_owned();
+        let kept = [other, volume("b", "size: 1Mi, backend: other"), volume("c", "size: 1Mi")];
+        two.pass(&join(&[kept.as_slice(), &[volume("a", "size: 1Mi")]].concat()), &[]).await;
+        let kept = join(&kept);
+        two.pass(&kept, &[]).await;
+        two.clock.0.fetch_add(8 * 86_400, Ordering::SeqCst);
+        two.pass(&kept, &[]).await;
+        let trashed = || two.worlds["pool"].lock().unwrap().trashed_objects().count();
+        let setup = two.setup(&kept, &[]);
+        let purge = async |later: &Setup, meanwhile: &mut dyn FnMut()| {
+            let person = Arc::new(rig::Person { yes: true, heard: Mutex::default() });
+            let (report, pass) = reconcile(&setup, &Options::default(), person).await.unwrap();
+            let trash = trash_in(&report.world, &kept.specs.stack.owner);
+            assert_eq!(trash.len(), 1);
+            meanwhile();
+            trash_purge_after(pass, later, &trash).await.unwrap();
+            trashed()
+        };
+        let mut not_allowed = kept.clone();
+        not_allowed.not_allowed.push(NotAllowed {
+            kind: Kind::Backend,
+            name: "pool".parse().unwrap(),
+            message: "the path is not allowed any more".to_owned(),
+            fix: String::new(),
+            unresponsive: false,
+        });
+        assert_eq!(purge(&two.setup(&not_allowed, &[]), &mut || ()).await, 1, "the path policy");
+        // Another process, with another store, reaches only the other pool.
+        let suspension = Suspension {
+            id: Some(SuspensionId::of("wait")),
+            owner: "prod".parse().unwrap(),
+            object: None,
+            reason: "wait".to_owned(),
+            since: 1_800_000_000,
+            until: None,
+            resumed: None,
+        };
+        let reached = SimDriver::new(Arc::clone(&two.worlds["other"]), FaultRates::NONE, 0);
+        let mut suspend =
+            || futures_util::FutureExt::now_or_never(reached.write_suspension(&suspension)).unwrap().unwrap();
+        assert_eq!(purge(&setup, &mut suspend).await, 1, "suspended on the other pool");
+        resume(&setup, None).await.unwrap();
+        assert_eq!(purge(&setup, &mut || ()).await, 0);
     });
 }

@@ -8,7 +8,7 @@ use tracing::Instrument;
 use super::session::Session;
 use super::setup::Setup;
 use super::span::backend_span;
-use crate::model::{Images, Name, NativeName, Scope};
+use crate::model::{Images, Kind, Name, NativeName, Scope};
 use crate::plan::{Observation, World};
 use crate::store::StoreError;
 
@@ -21,8 +21,9 @@ impl<'s> OpenPass<'s> {
     }
 
     /// Continues the session for these objects, with a later reading of the manifests: observes them by name, and reads the records and
-    /// suspensions again. Only their backends stay usable, and of those only the ones whose pool is still the same.
-    /// Returns `None` if the manifests declare other backends than before: then the session is closed.
+    /// suspensions of every pool again. Only their backends stay usable, and of those only the ones whose pool is still the same.
+    /// Returns `None` if the manifests declare other backends than before, the path policy does not allow one any more, or suspensions
+    /// cannot be read: then the session is closed, and a new one finds out what is usable.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -33,9 +34,9 @@ impl<'s> OpenPass<'s> {
     ) -> Result<Option<Session<'s>>, StoreError> {
         let Self(mut session) = self;
         let (before, now) = (session.specs(), &setup.reading.specs);
-        let (Some(store), true) = (&setup.store, before.backends == now.backends && before.stack == now.stack) else {
-            return Ok(None);
-        };
+        let is_same = before.backends == now.backends && before.stack == now.stack;
+        let is_barred = now.backends.keys().any(|name| setup.reading.not_allowed(Kind::Backend, name).is_some());
+        let (Some(store), true, false) = (&setup.store, is_same, is_barred) else { return Ok(None) };
         session.records = store.records()?;
         session.setup = setup;
         session.now = setup.clock.now();
@@ -49,23 +50,36 @@ impl<'s> OpenPass<'s> {
         for (name, natives) in wanted {
             let usable = session.observations.backends.get(name).filter(|open| open.lock.is_some());
             let Some(backend) = usable.filter(|_| session.usable.contains(name)).cloned() else { continue };
-            let (owner, name, scope) = (owner.clone(), name.clone(), Scope::Objects(natives.into_iter().collect()));
+            let (name, scope) = (name.clone(), Scope::Objects(natives.into_iter().collect()));
             let span = backend_span(&name);
             let observing = async move {
                 let observed = backend.observe(&scope).await;
-                let suspensions = backend.suspensions(&owner).await;
-                let capabilities = backend.driver.capabilities().clone();
-                (name, capabilities, observed, suspensions)
+                (name, backend.driver.capabilities().clone(), observed)
             };
             tasks.spawn(observing.instrument(span));
         }
-        session.observations.world = World::new();
+        // What one pool says is suspended, is suspended on all.
+        let mut reading = JoinSet::new();
+        for (name, backend) in session.observations.backends.clone() {
+            let (owner, span) = (owner.clone(), backend_span(&name));
+            reading.spawn(async move { (name, backend.suspensions(&owner).await) }.instrument(span));
+        }
         session.observations.suspensions.clear();
+        for (name, suspensions) in reading.join_all().await {
+            match suspensions {
+                Ok(suspensions) => drop(session.observations.suspensions.insert(name, suspensions)),
+                Err(error) => {
+                    tracing::warn!(backend = %name, %error, "its suspensions could not be read again");
+                    return Ok(None);
+                }
+            }
+        }
+        session.observations.world = World::new();
         let mut usable = BTreeSet::new();
         while let Some(joined) = tasks.join_next().await {
-            let (name, capabilities, observed, suspensions) = match joined {
-                Ok((name, capabilities, Ok(observed), Ok(suspensions))) => (name, capabilities, observed, suspensions),
-                Ok((name, _, Err(error), _) | (name, _, _, Err(error))) => {
+            let (name, capabilities, observed) = match joined {
+                Ok((name, capabilities, Ok(observed))) => (name, capabilities, observed),
+                Ok((name, _, Err(error))) => {
                     tracing::warn!(backend = %name, %error, "its trash could not be observed again");
                     continue;
                 }
@@ -75,7 +89,6 @@ impl<'s> OpenPass<'s> {
                 }
             };
             if session.ledgers.get(&name).is_some_and(|ledger| observed.pool.as_ref() == Some(&ledger.pool)) {
-                session.observations.suspensions.insert(name.clone(), suspensions);
                 session.observations.world.insert(name.clone(), Observation::Seen { capabilities, observed });
                 usable.insert(name);
             }
