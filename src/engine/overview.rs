@@ -35,7 +35,7 @@ pub async fn overview_while(
     let plan = session.plan_closely(approve, Irreversible::List).await;
     let journal = store.and_then(|store| store.journal(JOURNAL).ok()).unwrap_or_default();
     let suspended = session.suspensions().in_force(session.now);
-    let paths = session.paths();
+    let paths = session.paths().await;
     let Session { now, observations, records, .. } = session;
     Overview { now, world: observations.world, paths, records, suspended, journal, plan, retries: Vec::new() }
 }

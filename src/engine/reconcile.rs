@@ -1,9 +1,10 @@
 //! A pass: [`reconcile_once`].
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::model::{DriverError, Effect, ErrorKind, Kind, ObjectId, Specs, Step};
+use crate::model::{DriverError, Effect, ErrorKind, Kind, Name, NativeName, ObjectId, Specs, Step};
 use crate::plan::{self, Held, HeldReason, Irreversible, Plan, Selected};
 use crate::store::{Batch, StoreError};
 
@@ -102,7 +103,7 @@ async fn carry_out<'s>(
         session.execute(begun, options, reporter, &mut report).await?;
         session.record(&settled).await?;
         if report.failed.is_empty() && report.skipped == 0 {
-            report.paths = new_paths(&session, begun);
+            report.paths = new_paths(&session, begun).await;
         }
     }
     hold_what_was_not_done(&mut plan, &mut report);
@@ -113,13 +114,16 @@ async fn carry_out<'s>(
 }
 
 /// Returns where clients open the first volumes that a plan created or adopted.
-fn new_paths(session: &Session<'_>, made: &Plan) -> Vec<(ObjectId, PathBuf)> {
+async fn new_paths(session: &Session<'_>, made: &Plan) -> Vec<(ObjectId, PathBuf)> {
     let volumes = made.steps.iter().filter(|step| step.action.is_first() && step.identity.kind == Kind::Volume);
-    let path = |step: &Step| {
-        let access = session.observations.backends.get(&step.backend)?.driver.access(&step.native);
-        Some((step.identity.id(), access.path()?.to_owned()))
-    };
-    volumes.filter_map(path).take(Report::PATHS).collect()
+    let first: Vec<&Step> = volumes.take(Report::PATHS).collect();
+    let mut natives: BTreeMap<&Name, Vec<NativeName>> = BTreeMap::new();
+    for step in &first {
+        natives.entry(&step.backend).or_default().push(step.native.clone());
+    }
+    let paths = session.paths_of(natives).await;
+    let path = |step: &Step| Some((step.identity.id(), paths.get(&step.backend)?.get(&step.native)?.clone()));
+    first.into_iter().filter_map(path).collect()
 }
 
 /// Returns the part of a plan that was requested by name; `None`: all of it.

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use tracing::Span;
 
+use tokio::task::JoinSet;
+
 use crate::driver::image;
 use crate::model::{
     DriverError, ErrorKind, ImageObservation, ImageRef, Images, Kind, Ledger, Name, NativeName, Object, Place, PoolId,
     Reading, Records, Removal, Scope, Specs, Uid,
 };
-use crate::plan::{self, Inputs, Irreversible, Observation, Plan, Unobserved};
+use crate::plan::{self, Inputs, Irreversible, Plan, Unobserved};
 use crate::store::{Store, StoreError};
 
 use super::ledger;
@@ -104,19 +106,36 @@ impl<'s> Session<'s> {
     }
 
     /// Returns where clients open this owner's live objects, by Backend name.
-    pub(super) fn paths(&self) -> BTreeMap<Name, BTreeMap<NativeName, PathBuf>> {
+    pub(super) async fn paths(&self) -> BTreeMap<Name, BTreeMap<NativeName, PathBuf>> {
         let owner = &self.specs().stack.owner;
-        let of_backend = |(name, observation): (&Name, &Observation)| {
-            let driver = &self.observations.backends.get(name)?.driver;
-            let is_ours = |object: &&Object| {
-                object.place == Place::Live && object.identity.as_ref().is_some_and(|id| id.owner == *owner)
-            };
-            let path =
-                |object: &Object| Some((object.native.clone(), driver.access(&object.native).path()?.to_owned()));
-            let paths: BTreeMap<_, _> = observation.objects().iter().filter(is_ours).filter_map(path).collect();
-            Some((name.clone(), paths))
+        let is_ours = |object: &&Object| {
+            object.place == Place::Live && object.identity.as_ref().is_some_and(|id| id.owner == *owner)
         };
-        self.observations.world.iter().filter_map(of_backend).collect()
+        let world = self.observations.world.iter();
+        let natives = world.map(|(name, observation)| {
+            let ours = observation.objects().iter().filter(is_ours);
+            (name, ours.map(|object| object.native.clone()).collect())
+        });
+        self.paths_of(natives.collect()).await
+    }
+
+    /// Returns where clients open these objects. A driver may ask the file system, which may hang: a backend that does not answer in time
+    /// has no paths.
+    pub(super) async fn paths_of(
+        &self,
+        natives: BTreeMap<&Name, Vec<NativeName>>,
+    ) -> BTreeMap<Name, BTreeMap<NativeName, PathBuf>> {
+        let mut tasks = JoinSet::new();
+        for (name, natives) in natives.into_iter().filter(|(_, natives)| !natives.is_empty()) {
+            let Some(backend) = self.observations.backends.get(name) else { continue };
+            let (name, driver, limit) = (name.clone(), Arc::clone(&backend.driver), backend.limit());
+            let asking = tokio::task::spawn_blocking(move || {
+                let path = |native: NativeName| driver.access(&native).path().map(|path| (native, path.to_owned()));
+                natives.into_iter().filter_map(path).collect()
+            });
+            tasks.spawn(async move { Some((name, tokio::time::timeout(limit, asking).await.ok()?.ok()?)) });
+        }
+        tasks.join_all().await.into_iter().flatten().collect()
     }
 
     /// Removals of the last 24 hours: by the ledgers as settled, and by the store's copies where a backend cannot be seen.
