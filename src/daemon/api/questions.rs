@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::super::reconciler::Reconciler;
 use super::super::state::Certainty;
 use super::protocol::{Answer, DaemonView, PlanAnswer, StoreAnswer, TrashAnswer, UnownedAnswer};
-use crate::engine::{self, with_content, writers};
+use crate::engine::{self, Setup, with_content, writers};
 use crate::manifest::problem_views;
 use crate::model::{Kind, Name, ObjectId, Reading};
 use crate::plan::Overview;
@@ -159,7 +159,9 @@ async fn list_unowned(State(questions): State<Questions>, Query(query): Query<Un
     let observing = tokio::spawn(async move {
         let Answer { problems, answer: ReadingAndOverview { reading, overview } } =
             observe(Arc::clone(&reconciler)).await;
-        let setup = reconciler.setup(reading);
+        // All foreign objects share one time limit here: that it passes says nothing about the backend, so no breaker may open.
+        let connect = Arc::clone(&reconciler.config.connect);
+        let setup = Setup { connect, ..reconciler.setup(reading) };
         let overview = with_content(&setup, overview, &query.backend).await;
         let answer = UnownedAnswer::new(&overview, &setup.reading, &query.backend);
         serde_json::to_vec(&Answer { problems, answer })
@@ -283,9 +285,13 @@ impl Questions {
 
     /// Makes an answer of JSON on a thread that may block.
     async fn in_background(&self, make: impl FnOnce() -> Result<Vec<u8>, String> + Send + 'static) -> Response {
-        // The semaphore is never closed.
-        let _turn = self.making.acquire().await;
-        match tokio::task::spawn_blocking(make).await {
+        // The semaphore is never closed. The work keeps its turn even if the client leaves.
+        let turn = Arc::clone(&self.making).acquire_owned().await;
+        let making = move || {
+            let _turn = turn;
+            make()
+        };
+        match tokio::task::spawn_blocking(making).await {
             Ok(Ok(bytes)) => ([(header::CONTENT_TYPE, "application/json")], Bytes::from(bytes)).into_response(),
             Ok(Err(why)) => failed(why),
             Err(_) => failed("making the answer panicked (a bug in Kiln)".to_owned()),
