@@ -7,7 +7,7 @@ use crate::plan::{Observation, World};
 
 /// Returns what is lost of a name, each with the backend that should hold it. An object that stands under another name is not lost.
 ///
-/// What a backend holds that could not be observed counts as lost too: callers refuse for an incomplete observation first.
+/// An object on a backend that was not observed is among them: callers tell it apart.
 pub(super) fn lost(
     world: &World,
     ledgers: &BTreeMap<Name, Ledger>,

@@ -62,6 +62,11 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
         && let Some((backend, _)) = session.lost(kind, name).first()
     {
         let what = ObjectId::new(kind, name);
+        if session.observations.world.get(backend).and_then(Observation::observed).is_none() {
+            return Err(OperationError::Unobserved(format!(
+                "{what} was last seen on {backend}, which was not observed"
+            )));
+        }
         return Err(OperationError::Held(format!(
             "{what} is lost from {backend}, and an older object under its name would hide that; fix: restore it on the backend, or \
              accept the loss with `kiln forget {what}`, then restore the older one"
@@ -91,7 +96,7 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
             None => session
                 .lost(id.kind, &id.name)
                 .first()
-                .map(|(backend, _)| format!("another {what} is lost from {backend}")),
+                .map(|(backend, _)| format!("another {what} is missing from {backend}")),
         };
         said.extend(why.iter().map(|why| format!("left {what} in the trash of {}: {why}", trashed.backend)));
         why.is_none()
