@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use kiln::manifest::{Limits, Source, load};
-use kiln::model::{Action, Clients, Kind, Ledger, Name, NativeName, Object, Place, SourceSpec, Step, Uid};
+use kiln::model::{Action, Clients, Kind, Ledger, Name, NativeName, Object, Place, SourceSpec, Step, Uid, Verb};
 use kiln::plan::{Held, HeldReason, Observation, Plan, lint, plan};
 use planning::{Described, Scene, applied};
 use proptest::collection::vec;
@@ -321,7 +321,12 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
                 natives.into_iter().flatten().flatten().any(|native| objects(scene).any(|(_, o)| o.native.as_str() == native));
             // What comes back from the trash needs its own name.
             let in_the_way = |own: &Object| objects(scene).any(|(_, o)| o.native == own.native && o.uid() != own.uid());
-            asked || object.is_some_and(|own| own.place == Place::Trash && in_the_way(own))
+            // What goes to the trash keeps its name there.
+            let is_kept = |own: &Object| {
+                objects(scene).any(|(_, o)| o.place == Place::Trash && o.native == own.native && o.uid() != own.uid())
+            };
+            let leaves = held.action == Verb::Remove;
+            asked || object.is_some_and(|own| if own.place == Place::Trash { in_the_way(own) } else { leaves && is_kept(own) })
         }
         HeldReason::Conflict => {
             // Some other object has the native name of one that the ledgers, or the store, know under this name.
