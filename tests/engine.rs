@@ -195,7 +195,7 @@ fn fails_with(kind: ErrorKind) -> impl Fn(&Step, u32) -> Option<Play> + Send + S
 }
 
 #[test]
-fn what_may_pass_is_tried_again_with_growing_pauses_and_what_will_not_is_not() {
+fn transient_errors_are_retried_with_growing_pauses_and_others_are_not() {
     let bad = join(&[volume("bad", "size: 1Mi"), volume("good", "size: 1Mi")]);
     for kind in [ErrorKind::Transient, ErrorKind::Unreachable] {
         let run = play(&bad, fails_with(kind));
@@ -277,7 +277,7 @@ fn an_approval_outlives_a_restore_that_was_not_done() {
 }
 
 #[test]
-fn what_waits_for_a_failed_step_is_held_and_the_rest_runs() {
+fn dependents_of_a_failed_step_are_held_and_the_rest_runs() {
     let all = join(&[
         volume("bad", "size: 1Mi"),
         snapshot("of-bad", "bad", ""),
@@ -452,7 +452,7 @@ fn a_backend_that_is_away_delays_only_its_own() {
 }
 
 #[test]
-fn what_was_too_much_at_once_stays_so_when_others_are_made_meanwhile() {
+fn a_removal_over_the_limit_stays_held_when_objects_are_added() {
     run(async {
         let mut rig = Rig::new();
         rig.settle(&join(&[volume("old", "size: 1Mi")]), 3, "the old").await;
@@ -551,7 +551,7 @@ fn the_intent_is_on_disk_before_the_call_and_the_outcome_before_what_follows() {
 }
 
 #[test]
-fn of_what_was_written_down_and_not_begun_nobody_says_that_it_was_done() {
+fn recovery_does_not_report_an_unstarted_intent_as_done() {
     run(async {
         let rig = Rig::new();
         let clone = volume("clone", "size: 1Mi, source: {snapshot: s}");
@@ -719,7 +719,7 @@ fn a_sweep_needs_the_writer_lock() {
 }
 
 #[test]
-fn what_cannot_be_swept_is_a_failure_until_it_can() {
+fn an_unsweepable_object_is_a_failure() {
     run(async {
         let rig = Rig::new();
         let declared = join(&[volume("db", "size: 1Mi")]);

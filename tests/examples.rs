@@ -155,7 +155,7 @@ fn every_example_does_what_it_says() {
 }
 
 #[test]
-fn what_is_wrong_with_an_example_is_told() {
+fn problems_of_an_example_are_reported() {
     let files = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
     assert_eq!(complaints_about_files(&files(&["README.md", "specs", "expected"])), Vec::<String>::new());
     assert_eq!(complaints_about_files(&files(&["README.md", "specs", "notes"])).len(), 1);

@@ -184,7 +184,7 @@ fn what_a_removal_destroyed_before_a_crash_counts_against_the_limits_without_the
 }
 
 #[test]
-fn what_lies_in_the_trash_counts_against_the_limits_for_one_day() {
+fn trashed_objects_count_against_the_limits_for_one_day() {
     run(async {
         let all = |from| volumes_from(from, "size: 1Mi");
         let rig = Rig::new();
@@ -216,7 +216,7 @@ fn the_store_knows_an_object_as_it_was_last_observed() {
 }
 
 #[test]
-fn what_has_inconsistent_metadata_is_not_given_to_another_owner() {
+fn inconsistent_objects_are_not_transferred_to_another_owner() {
     run(async {
         let rig = Rig::new();
         rig.settle(&join(&[volume("a", "size: 1Mi"), volume("b", "size: 1Mi")]), 3, "made").await;
@@ -289,7 +289,7 @@ fn forgetting_a_backend_accepts_the_sizes_of_what_no_document_declares() {
 }
 
 #[test]
-fn a_renamed_backend_is_accepted_with_what_is_remembered_of_its_pool() {
+fn a_renamed_backend_is_accepted_with_the_records_of_its_pool() {
     run(async {
         let rig = Rig::new();
         let of = |size: &str| join(&[volume("db", size)]);

@@ -147,7 +147,7 @@ fn values_and_defaults_are_what_the_contract_says() {
 
 /// Of a document that says twice which it is nobody knows what is missing without it: a Stack, perhaps.
 #[test]
-fn a_document_that_says_twice_which_it_is_counts_as_unreadable() {
+fn a_document_with_two_kinds_or_names_is_unreadable() {
     let of = |document: &str| read_text(&format!("{document}---\n{BACKEND}---\n{}", volume("db"))).reading;
     let stack = "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\nspec: {id: 5c1d2e8a90}\n";
     assert_eq!(of(stack).specs.volumes.len(), 1);

@@ -121,7 +121,7 @@ fn each_distinct_restore_is_done_once() {
 }
 
 #[test]
-fn a_removal_that_failed_does_not_make_a_later_loss_look_like_one() {
+fn a_loss_after_a_failed_removal_is_not_taken_for_the_removal() {
     run(async {
         let rig = Rig::new();
         let both = join(&[volume("db", "size: 1Mi"), volume("other", "size: 1Mi")]);
@@ -137,7 +137,7 @@ fn a_removal_that_failed_does_not_make_a_later_loss_look_like_one() {
 }
 
 #[test]
-fn what_was_removed_before_a_crash_counts_against_the_limits() {
+fn a_removal_before_a_crash_counts_against_the_limits() {
     run(async {
         let from = |n| volumes_from(n, "size: 1Mi");
         let rig = Rig::new();
@@ -338,7 +338,7 @@ fn a_trash_restore_does_not_put_an_object_beside_a_live_one_of_its_name() {
 }
 
 #[test]
-fn a_purge_leaves_what_is_not_as_it_was_listed() {
+fn a_purge_leaves_objects_that_changed_since_they_were_listed() {
     run(async {
         let rig = Rig::new();
         let kept = in_the_trash(&rig).await;
@@ -377,7 +377,7 @@ fn a_purge_leaves_what_is_not_as_it_was_listed() {
 }
 
 #[test]
-fn what_a_document_wants_is_not_purged_for_its_time() {
+fn an_expired_object_with_a_reference_is_not_purged() {
     run(async {
         let rig = Rig::new();
         let all: Vec<String> = ["again", "old", "source", "gone", "keep"].map(|name| volume(name, "size: 1Mi")).into();
@@ -501,7 +501,7 @@ fn an_intent_stays_open_while_its_pool_is_not_mounted() {
 }
 
 #[test]
-fn what_was_begun_on_a_backend_that_perhaps_is_declared_stays_open() {
+fn an_intent_on_a_perhaps_declared_backend_stays_open() {
     run(async {
         let rig = Rig::new();
         let declared = join(&[volume("db", "size: 1Mi")]);
@@ -519,7 +519,7 @@ fn what_was_begun_on_a_backend_that_perhaps_is_declared_stays_open() {
 }
 
 #[test]
-fn what_was_removed_again_in_the_meantime_has_its_time_before_it() {
+fn an_object_removed_again_gets_its_full_time_in_the_trash() {
     run(async {
         let rig = Rig::new();
         let (old, keep) = (volume("old", "size: 1Mi"), volume("keep", "size: 1Mi"));
@@ -626,7 +626,7 @@ fn an_approval_of_a_restore_covers_one_execution() {
 }
 
 #[test]
-fn what_was_too_much_goes_on_waiting_while_its_document_is_in_doubt() {
+fn a_removal_over_the_limit_stays_held_while_in_doubt() {
     run(async {
         let rig = Rig::new();
         let head = HEAD.replace("maxRemovedPercent: 100", "maxRemovedPercent: 50");

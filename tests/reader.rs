@@ -203,7 +203,7 @@ fn a_file_that_never_was_good_acts_by_its_good_documents() {
 }
 
 #[test]
-fn what_linking_finds_is_found_anew_each_time() {
+fn problems_of_references_are_found_at_each_read() {
     let mut desk = Desk::usual(&[("a.yaml", &volume("a", 1)), ("s.yaml", &snapshot("s", "a"))]);
     desk.good();
     desk.write("a.yaml", &volume("b", 1));
@@ -223,7 +223,7 @@ fn what_linking_finds_is_found_anew_each_time() {
 }
 
 #[test]
-fn what_refers_to_something_new_in_a_broken_file_keeps_what_it_said() {
+fn a_document_that_refers_into_a_broken_file_keeps_its_last_valid_content() {
     let mut desk = Desk::usual(&[
         ("a.yaml", &documents(&[&volume("a", 1), &volume("b", 1)])),
         ("s.yaml", &documents(&[&snapshot("s", "a"), &volume("c", 1)])),
@@ -282,7 +282,7 @@ fn a_document_moved_into_a_broken_file_keeps_its_meaning() {
 }
 
 #[test]
-fn what_a_good_file_took_over_does_not_come_back() {
+fn a_document_moved_to_a_valid_file_does_not_return_in_the_broken_one() {
     let mut desk =
         Desk::usual(&[("a.yaml", &documents(&[&volume("a", 1), &volume("x", 1)])), ("b.yaml", &volume("b", 1))]);
     desk.good();
@@ -367,7 +367,7 @@ fn without_any_knowledge_of_the_stack_nothing_can_be_used() {
 }
 
 #[test]
-fn what_cannot_be_looked_into_keeps_everything_below_it() {
+fn an_unreadable_directory_keeps_everything_below_it() {
     let mut desk =
         Desk::usual(&[("d/e/a.yaml", &volume("a", 1)), ("d/b.yaml", &volume("b", 1)), ("dd.yaml", &volume("c", 1))]);
     let before = desk.good();
@@ -392,7 +392,7 @@ fn what_cannot_be_looked_into_keeps_everything_below_it() {
 }
 
 #[test]
-fn a_root_that_is_gone_or_empty_or_without_documents_keeps_everything() {
+fn a_missing_or_empty_spec_directory_removes_nothing() {
     let mut desk = Desk::usual(&[("d/a.yaml", &volume("a", 1)), ("b.yaml", &volume("b", 1))]);
     assert!(!Reader::new(Source::Path(desk.path("none")), Limits::default()).read(&Allowed::default()).usable);
     let before = desk.good();
@@ -440,7 +440,7 @@ fn a_single_file_and_standard_input_are_read_the_same_way() {
 }
 
 #[test]
-fn what_paths_reach_is_judged_each_time() {
+fn paths_are_checked_at_each_read() {
     let backend =
         "apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: fast}\nspec: {driver: local, local: {path: ../pool}}\n";
     let mut desk = Desk::new(&[("a.yaml", backend)]);
@@ -476,7 +476,7 @@ fn planned(reading: &Reading) -> Plan {
 }
 
 #[test]
-fn what_kept_its_meaning_is_held_beside_its_steps() {
+fn a_document_with_its_last_valid_content_has_holds_and_steps() {
     let mut desk = Desk::usual(&[("a.yaml", &volume("a", 1))]);
     desk.good();
     desk.write("a.yaml", &documents(&[&volume("a", 2), BAD]));
@@ -497,7 +497,7 @@ fn what_kept_its_meaning_is_held_beside_its_steps() {
 }
 
 #[test]
-fn a_backend_whose_path_does_not_answer_is_not_observed_and_holds_no_other() {
+fn an_unresponsive_path_makes_only_its_own_backend_unobserved() {
     let slow = BACKEND.replace("fast", "slow");
     let there = volume("there", 1).replace("spec: {", "spec: {backend: slow, ");
     let mut desk = Desk::usual(&[("slow.yaml", &slow), ("a.yaml", &volume("a", 1)), ("there.yaml", &there)]);

@@ -256,7 +256,7 @@ fn a_repository_of_another_owner_is_read() {
 }
 
 #[test]
-fn a_pipe_in_place_of_a_file_of_the_repository_keeps_nobody() {
+fn a_pipe_instead_of_a_repository_file_does_not_block() {
     for file in ["HEAD", "commondir", "config", "packed-refs", "objects/info/alternates", "refs/heads/main"] {
         let desk = Desk::committed("sha1");
         let path = desk.path("repo/.git").join(file);

@@ -179,7 +179,7 @@ impl Two {
 }
 
 #[test]
-fn a_suspension_says_which_pools_it_reached_and_goes_to_the_others_when_they_are_back() {
+fn a_suspension_names_the_pools_it_reached_and_reaches_the_others_later() {
     run(async {
         let mut two = Two::new();
         assert_eq!(held(&two.pass(&Two::specs("size: 1Mi"), &[]).await), []);
@@ -264,7 +264,7 @@ async fn suspended_meanwhile(what: Option<ObjectId>, resumed: Option<u64>, until
 }
 
 #[test]
-fn what_another_process_suspends_is_held_in_the_middle_of_a_pass() {
+fn a_suspension_by_another_process_holds_in_the_middle_of_a_pass() {
     run(async {
         // By its own name, by that of what it reads, and with everything; what waits for it waits on.
         for what in [object(Kind::Snapshot, "s"), object(Kind::Volume, "db"), None] {
@@ -286,7 +286,7 @@ fn what_another_process_suspends_is_held_in_the_middle_of_a_pass() {
 }
 
 #[test]
-fn what_is_suspended_after_it_was_listed_is_purged_by_its_name_only() {
+fn an_object_suspended_after_listing_is_purged_only_by_name() {
     run(async {
         let rig = Rig::new();
         rig.settle(&join(&[volume("a", "size: 1Mi"), volume("b", "size: 1Mi")]), 3, "made").await;

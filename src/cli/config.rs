@@ -76,14 +76,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_values_are_read_back() {
         assert_eq!(config("").unwrap(), Vec::<PathBuf>::new());
         let text = "[allow]\npaths = [\"/etc/ceph\", \"/srv\"]\nvia = [[\"ssh\", \"*\"]]\n";
         assert_eq!(config(text).unwrap(), [PathBuf::from("/etc/ceph"), PathBuf::from("/srv")]);
     }
 
     #[test]
-    fn what_is_misspelt_allows_nothing_and_is_told_with_its_line() {
+    fn a_misspelt_setting_allows_nothing_and_is_reported_with_its_line() {
         for (text, line) in [
             ("\n[alow]\npaths = []\n", "line 2"),
             ("[allow]\npath = [\"/x\"]\n", "line 2"),

@@ -146,7 +146,7 @@ mod tests {
     use crate::cli::args::ColorChoice;
 
     #[test]
-    fn progress_is_told_at_most_once_a_second_for_each_step() {
+    fn progress_of_a_step_is_reported_at_most_once_a_second() {
         let terminal = Terminal::new(ColorChoice::Never, Default::default());
         let specs =
             crate::manifest::load(&crate::manifest::Source::Text(String::new()), &Default::default()).reading.specs;

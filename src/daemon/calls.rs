@@ -255,7 +255,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_backend_whose_calls_fail_in_a_row_is_not_called_any_more() {
+    async fn five_failed_calls_in_a_row_open_the_circuit_breaker() {
         let (sim, calls, watching) = watching(&[Fault::Error; 100]);
         let driver = watching.connect(&backend()).unwrap();
         for _ in 0..20 {

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_too_long_or_says_too_much_is_killed_with_its_children() {
+    fn a_tool_that_exceeds_its_limits_is_killed_with_its_children() {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("pid");
         let script = format!("sleep 1000 & echo $! > {}; wait", file.display());

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_handed_in_at_once_is_one_commit_and_fails_as_one() {
+    fn batches_submitted_together_are_one_commit_and_fail_together() {
         let store = Arc::new(OnDisk(MemoryStore::new()));
         let (told, commits) = eight_at_once(&store);
         assert!(told.iter().all(Result::is_ok), "{told:?}");

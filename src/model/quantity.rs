@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_is_exact_or_says_so() {
+    fn shown_sizes_are_exact_or_marked_as_rounded() {
         assert_eq!(Size(10 << 30).to_string(), "10Gi");
         assert_eq!(Size(3 << 29).to_string(), "1.50Gi");
         assert_eq!(Size(1000).to_string(), "1000");

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_needed_comes_along_and_nothing_else() {
+    fn selected_objects_bring_their_dependencies_only() {
         let whole = plan(vec![step("a", &[]), step("b", &[]), step("c", &[1]), step("d", &[2]), step("e", &[0, 3])]);
         let part = select(&whole, &wanted(&["d"]));
         let kept: Vec<(&str, &[usize])> =
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_postponed_takes_what_waits_for_it_along() {
+    fn a_postponed_step_postpones_its_dependents() {
         let whole = plan(vec![step("a", &[]), step("b", &[]), step("c", &[1]), step("d", &[2, 0]), step("e", &[0])]);
         let rest = without(&whole, &wanted(&["b"])).unwrap();
         let kept: Vec<(&str, &[usize])> =
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_plan_does_not_speak_of_is_named() {
+    fn objects_missing_from_the_plan_are_named() {
         let part = select(&plan(vec![step("a", &[])]), &wanted(&["a", "kept", "other"]));
         assert_eq!(part.silent, wanted(&["other"]));
         assert_eq!((part.plan.steps.len(), part.plan.held.len()), (1, 1));

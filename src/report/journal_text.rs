@@ -84,7 +84,7 @@ mod tests {
     use super::short;
 
     #[test]
-    fn a_short_revision_still_says_that_it_is_dirty() {
+    fn a_shortened_revision_keeps_its_dirty_suffix() {
         for (long, shown) in [
             ("3f2a9c1e4b5d6f708192a3b4c5d6e7f801020304", "3f2a9c1e4b5d"),
             ("3f2a9c1e4b5d6f708192a3b4c5d6e7f801020304-dirty", "3f2a9c1e4b5d-dirty"),

@@ -205,12 +205,12 @@ fn on_own_thread<T: Send + 'static>(
 mod tests {
     use super::*;
 
-    /// What [`a_panic_of_sleds_is_an_error_and_says_nothing_on_the_terminal`] searches for.
+    /// What [`a_panic_in_sled_is_an_error_and_prints_nothing`] searches for.
     const CAUGHT: &str = "this one is caught";
     const OTHERS: &str = "this one is somebody else's";
 
     #[test]
-    #[ignore = "run by a_panic_of_sleds_is_an_error_and_says_nothing_on_the_terminal, as a process of its own"]
+    #[ignore = "run by a_panic_in_sled_is_an_error_and_prints_nothing, as a process of its own"]
     fn child() {
         let inside = on_own_thread("reading it", || -> Result<(), DbError> { panic!("{CAUGHT}, in a thread") });
         assert!(matches!(inside, Err(DbError::Damaged(how)) if how.contains(CAUGHT)));
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "what reaches the terminal is seen from outside only")]
-    fn a_panic_of_sleds_is_an_error_and_says_nothing_on_the_terminal() {
+    fn a_panic_in_sled_is_an_error_and_prints_nothing() {
         let output = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "store::db::tests::child", "--ignored", "--nocapture"])
             .output()

@@ -36,7 +36,7 @@ fn planned(sandbox: &Sandbox) -> (Vec<String>, usize) {
 }
 
 #[test]
-fn what_nobody_owns_is_listed_with_its_size_and_nothing_is_touched() {
+fn objects_without_an_owner_are_listed_and_not_changed() {
     let sandbox = world();
     let before = sandbox.tree(".");
     sandbox
@@ -92,7 +92,7 @@ fn manifests_are_written_that_adopt_and_then_nothing() {
 }
 
 #[test]
-fn nothing_is_overwritten_and_what_is_declared_is_not_declared_again() {
+fn adopt_overwrites_no_file_and_declares_nothing_twice() {
     let sandbox = world();
     sandbox.kiln("adopt fast --write specs").ends(0);
     sandbox.kiln("adopt fast").ends(0).says("declared as volume/db01");

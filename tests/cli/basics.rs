@@ -81,7 +81,7 @@ fn init_makes_what_check_accepts_and_overwrites_nothing() {
 }
 
 #[test]
-fn check_says_where_each_problem_is() {
+fn check_reports_the_place_of_each_problem() {
     let sandbox = Sandbox::with_stack();
     sandbox.kiln("check").ends(0).says("2 documents, no problem");
     sandbox.volume("a", "sise: 1Gi");

@@ -26,7 +26,7 @@ fn volume_on(sandbox: &Sandbox, backend: &str, name: &str) {
 }
 
 #[test]
-fn what_is_suspended_is_left_alone_until_it_is_resumed() {
+fn a_suspended_object_does_not_change_until_it_is_resumed() {
     let sandbox = Sandbox::with_stack();
     sandbox.volume("a", "size: 1Mi");
     sandbox.volume("b", "size: 1Mi");
@@ -104,7 +104,7 @@ fn a_suspension_that_cannot_be_read_holds_everything_on_its_pool() {
 }
 
 #[test]
-fn a_suspension_says_for_what_and_why() {
+fn a_suspension_names_its_object_and_reason() {
     let sandbox = Sandbox::with_stack();
     sandbox.volume("a", "size: 1Mi");
     sandbox.kiln("suspend volume/a").ends(2).warns("--reason");
@@ -128,7 +128,7 @@ fn a_suspension_says_for_what_and_why() {
 }
 
 #[test]
-fn everything_is_suspended_but_for_what_is_done_by_name() {
+fn a_suspension_of_everything_allows_commands_that_name_an_object() {
     let sandbox = Sandbox::new();
     sandbox.write("specs/stack.yaml", &STACK.replace("{id: 5c1d2e8a90}", "{id: 5c1d2e8a90, trash: {ttl: 1s}}"));
     for name in ["a", "b", "c", "d", "e", "f", "g", "h", "i"] {
@@ -206,7 +206,7 @@ fn an_approval_waits_on_the_pools_for_the_next_apply_and_covers_no_more() {
 }
 
 #[test]
-fn the_journal_says_who_said_yes() {
+fn the_journal_names_who_confirmed_a_step() {
     let sandbox = Sandbox::with_stack();
     sandbox.volume("db", "size: 1Mi, onRemove: Delete");
     sandbox.volume("other", "size: 1Mi");
@@ -224,7 +224,7 @@ fn the_journal_says_who_said_yes() {
 }
 
 #[test]
-fn nothing_is_suspended_for_the_default_owner_of_manifests_whose_stack_is_missing() {
+fn suspend_without_a_stack_refuses_a_pool_of_another_owner() {
     let sandbox = Sandbox::with_stack();
     let (stack, backend) = STACK.split_once("---\n").unwrap();
     sandbox.write("specs/stack.yaml", stack);

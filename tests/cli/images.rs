@@ -83,7 +83,7 @@ fn an_open_volume_goes_out_by_its_snapshot() {
 }
 
 #[test]
-fn what_cannot_be_made_is_held_when_planning() {
+fn unsupported_volumes_are_held_while_planning() {
     let (sandbox, _) = with_images();
     let images = sandbox.path("images");
     qemu_img(&["create", "-f", "qcow2", "-b", "disk.raw", "-F", "raw", "backed.qcow2"], &images);

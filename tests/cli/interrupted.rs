@@ -165,7 +165,7 @@ fn a_purge_reports_what_it_destroyed_also_where_it_leaves_an_object() {
 }
 
 #[test]
-fn what_cannot_be_swept_is_told_by_every_apply_until_it_can() {
+fn an_unsweepable_object_is_reported_by_every_apply() {
     let sandbox = Sandbox::with_stack();
     sandbox.volume("db", "size: 1Mi");
     sandbox.kiln("apply").ends(0);
@@ -215,7 +215,7 @@ fn copy_directory(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_copy_of_a_snapshot_that_somebody_made_holds_no_removal() {
+fn a_foreign_copy_of_a_snapshot_holds_no_removal() {
     let sandbox = Sandbox::with_stack();
     for name in ["db", "other"] {
         sandbox.volume(name, "size: 1Mi");

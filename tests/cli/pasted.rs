@@ -135,7 +135,7 @@ fn every_command_that_is_printed_names_its_specs_store_and_configuration() {
 }
 
 #[test]
-fn an_approval_that_is_pasted_removes_what_was_shown_and_nothing_else() {
+fn a_pasted_approval_removes_exactly_the_objects_shown() {
     for json in [false, true] {
         let sandbox = elsewhere();
         let shown = match json {
@@ -150,7 +150,7 @@ fn an_approval_that_is_pasted_removes_what_was_shown_and_nothing_else() {
 }
 
 #[test]
-fn what_a_pipe_and_prune_showed_is_pasted_with_both() {
+fn fixes_for_a_pipe_with_prune_name_both() {
     let sandbox = elsewhere();
     let text = std::fs::read_to_string(sandbox.path("st dir/stack.yaml")).unwrap().replace("../second", "second");
     let mut command = sandbox.command();
@@ -162,7 +162,7 @@ fn what_a_pipe_and_prune_showed_is_pasted_with_both() {
 }
 
 #[test]
-fn what_was_asked_for_by_name_is_approved_by_name() {
+fn objects_selected_by_name_are_approved_by_name() {
     let sandbox = elsewhere();
     let shown = there(&sandbox, &["apply", "st dir", "volume/db"]).ends(4).out;
     let line = commands(&shown).pop().unwrap();

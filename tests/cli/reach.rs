@@ -27,7 +27,7 @@ fn point(sandbox: &Sandbox, pool: &str) {
 }
 
 #[test]
-fn paths_out_of_reach_are_held_and_nothing_is_opened_there() {
+fn disallowed_paths_are_held_and_never_opened() {
     let sandbox = world("../pool");
     let outside = sandbox.path("outside").display().to_string();
     std::fs::create_dir(&outside).unwrap();

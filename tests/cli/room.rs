@@ -195,7 +195,7 @@ impl Drop for Fuse {
 
 /// What root makes in the pool of a user belongs to that user.
 #[test]
-fn what_root_makes_belongs_to_the_owner_of_the_pool() {
+fn files_created_by_root_belong_to_the_owner_of_the_pool() {
     const USER: u32 = 12345;
     let sandbox = Sandbox::with_stack();
     // The pool is made too, and belongs to the owner of the directory that it is in.

@@ -30,7 +30,7 @@ fn a_saved_plan_is_applied_whatever_the_specs_say_by_then() {
 }
 
 #[test]
-fn a_plan_that_no_longer_holds_is_refused_and_says_why() {
+fn an_outdated_saved_plan_is_refused_with_the_reason() {
     let sandbox = with_saved_plan();
     sandbox.volume("db", "size: 2Mi");
     sandbox.kiln("apply").ends(0);
@@ -58,7 +58,7 @@ fn a_saved_plan_waits_for_a_yes_like_any_other() {
 }
 
 #[test]
-fn what_is_no_saved_plan_of_this_format_is_not_applied() {
+fn a_file_of_another_format_is_not_applied_as_a_saved_plan() {
     let sandbox = with_saved_plan();
     let good = std::fs::read_to_string(sandbox.path("db.plan")).unwrap();
     sandbox.write("newer", &good.replace("kiln.saved/v2", "kiln.saved/v3"));
@@ -85,7 +85,7 @@ fn a_plan_that_cannot_be_saved_is_an_error() {
 }
 
 #[test]
-fn what_a_saved_plan_held_for_an_approval_may_join_when_it_is_given() {
+fn steps_held_in_a_saved_plan_run_once_approved() {
     let sandbox = Sandbox::with_stack();
     for name in ["a", "b", "c", "d", "e", "f"] {
         sandbox.volume(name, "size: 1Mi");

@@ -89,7 +89,7 @@ fn the_second_ctrl_c_stops_at_once() {
 }
 
 #[test]
-fn on_a_terminal_it_says_at_once_what_it_waits_for() {
+fn a_terminal_shows_at_once_what_the_command_waits_for() {
     let sandbox = Sandbox::new();
     sandbox.write(
         "specs/sim.yaml",

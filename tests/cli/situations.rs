@@ -225,7 +225,7 @@ fn findings(sandbox: &Sandbox) -> Vec<([String; 2], String)> {
 }
 
 #[test]
-fn what_doctor_and_status_print_ends_what_it_is_printed_for() {
+fn fixes_of_doctor_and_status_end_their_problem() {
     let sandbox = settled();
     let stack = STACK.replace("90}", "90, trash: {ttl: 1s}, safety: {maxRemovals: 1}}");
     sandbox.write("specs/stack.yaml", &stack);

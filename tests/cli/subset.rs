@@ -13,7 +13,7 @@ fn with_a_chain() -> Sandbox {
 }
 
 #[test]
-fn only_what_was_asked_for_and_what_it_needs_is_done() {
+fn apply_of_named_objects_executes_only_them_and_their_dependencies() {
     let sandbox = with_a_chain();
     let ran = sandbox.kiln("apply volume/copy").ends(0).says("created volume/copy").says("created snapshot/monday");
     assert!(ran.out.contains("created volume/db") && !ran.out.contains("volume/web"), "{}", ran.out);
@@ -26,7 +26,7 @@ fn only_what_was_asked_for_and_what_it_needs_is_done() {
 }
 
 #[test]
-fn what_is_held_elsewhere_is_no_matter() {
+fn holds_of_other_objects_do_not_matter() {
     let sandbox = with_a_chain();
     sandbox.volume("safe", "size: 1Mi, protected: true");
     sandbox.kiln("apply").ends(0);
@@ -39,7 +39,7 @@ fn what_is_held_elsewhere_is_no_matter() {
 }
 
 #[test]
-fn a_name_that_nobody_knows_is_an_error_and_nothing_is_done() {
+fn an_unknown_name_is_a_usage_error_and_changes_nothing() {
     let sandbox = with_a_chain();
     sandbox.kiln("apply volume/db volume/bd").ends(2).warns("volume/bd is neither declared").warns("hint: ");
     for arguments in ["apply specs db", "apply specs backend/fast", "apply backend/fast", "apply volume/db specs"] {

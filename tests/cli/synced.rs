@@ -34,7 +34,7 @@ fn call(calls: &[String], from: usize, words: &[&str]) -> usize {
 }
 
 #[test]
-fn what_is_said_to_be_done_was_synced_in_order() {
+fn every_reported_step_was_synced_in_order() {
     let sandbox = Sandbox::with_stack();
     sandbox.volume("db", "size: 1Mi, protected: true");
     let calls = traced(&sandbox, &["apply"]);

@@ -31,7 +31,7 @@ fn with_db() -> Sandbox {
 }
 
 #[test]
-fn the_path_of_a_volume_is_told_and_is_where_its_disk_is() {
+fn the_shown_path_of_a_volume_is_its_disk() {
     let sandbox = Sandbox::with_stack();
     sandbox.volume("db", "size: 1Mi");
     let applied = sandbox.kiln("apply").ends(0);
@@ -78,7 +78,7 @@ fn growing_keeps_the_content_and_shrinking_is_held() {
 }
 
 #[test]
-fn what_is_removed_can_be_brought_back_by_declaring_it_again() {
+fn a_removed_object_returns_when_it_is_declared_again() {
     let sandbox = with_db();
     put_canary(&sandbox, "volume/db");
     let uid = sandbox.object("volume/db")["status"]["uid"].clone();
@@ -110,7 +110,7 @@ fn a_native_name_passes_on_in_one_run_when_its_bearer_is_destroyed() {
 }
 
 #[test]
-fn the_trash_is_listed_restored_and_purged_by_hand() {
+fn trash_list_restore_and_purge_work() {
     let sandbox = with_db();
     put_canary(&sandbox, "volume/db");
     sandbox.remove("specs/db.yaml");
@@ -192,7 +192,7 @@ fn emptied_specs_remove_nothing_without_approval() {
 }
 
 #[test]
-fn a_volume_deleted_by_hand_is_lost_and_never_papered_over() {
+fn a_volume_deleted_outside_kiln_is_lost_and_not_recreated() {
     let sandbox = with_db();
     let directory = sandbox.data_file("volume/db").parent().unwrap().to_owned();
     fs::remove_dir_all(directory).unwrap();
@@ -231,7 +231,7 @@ fn a_backend_that_is_away_ends_with_6_and_shows_the_last_observation() {
 }
 
 #[test]
-fn a_pool_that_is_gone_is_not_taken_for_an_empty_one_by_any_command() {
+fn no_command_takes_a_missing_pool_for_an_empty_one() {
     let sandbox = with_db();
     std::fs::rename(sandbox.path("pool"), sandbox.path("elsewhere")).unwrap();
     for command in [
@@ -269,7 +269,7 @@ fn another_pool_under_the_same_path_is_not_filled() {
 }
 
 #[test]
-fn what_cannot_be_undone_is_held_where_nobody_can_be_asked() {
+fn irreversible_steps_are_held_without_a_terminal() {
     let sandbox = with_db();
     sandbox.volume("db", "size: 1Mi, onRemove: Delete");
     sandbox.kiln("apply").ends(0);
@@ -327,7 +327,7 @@ fn equal_inputs_give_equal_bytes_and_the_keys_of_the_contract() {
 }
 
 #[test]
-fn get_shows_what_is_declared_and_what_is_there() {
+fn get_shows_declared_and_observed_objects() {
     let sandbox = with_db();
     let all = sandbox.kiln("get -o json").ends(0).json();
     assert_eq!(all.as_array().map(Vec::len), Some(3));
@@ -365,7 +365,7 @@ fn describe_and_log_tell_the_history() {
 }
 
 #[test]
-fn looking_goes_on_while_another_process_holds_the_store() {
+fn reading_continues_while_another_process_has_the_store() {
     let sandbox = with_db();
     let held = kiln::store::open(&sandbox.path("state"), 1_795_305_600).unwrap();
     for command in ["plan", "get", "describe volume/db", "trash list"] {
@@ -409,7 +409,7 @@ fn apply_as_json_is_a_line_for_each_event() {
 }
 
 #[test]
-fn failures_and_what_is_held_are_told_as_json_too() {
+fn failures_and_holds_are_in_the_json_output() {
     let sandbox = with_db();
     sandbox.volume("db", "size: 2Mi");
     sandbox.kiln("apply").ends(0);
@@ -508,7 +508,7 @@ fn annotations_name_files_from_the_root_of_the_repository() {
 }
 
 #[test]
-fn what_another_stack_took_over_is_taken_back_as_told_and_not_made_anew() {
+fn objects_that_another_stack_adopted_are_taken_back_and_not_recreated() {
     let sandbox = with_db();
     put_canary(&sandbox, "volume/db");
     let stack = fs::read_to_string(sandbox.path("specs/stack.yaml")).unwrap();

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::sandbox::Sandbox;
 
 #[test]
-fn explain_says_what_the_schema_says() {
+fn explain_agrees_with_the_schema() {
     let sandbox = Sandbox::new();
     sandbox.kiln("explain").ends(0).says("volume ").says("approval");
     sandbox
@@ -148,7 +148,7 @@ fn doctor_finds_nothing_where_nothing_is_wrong() {
 }
 
 #[test]
-fn doctor_tells_what_is_wrong_and_the_command_that_mends_it() {
+fn doctor_lists_each_problem_with_the_command_that_fixes_it() {
     let sandbox = Sandbox::with_stack();
     for name in ["a", "b", "c"] {
         sandbox.volume(name, "size: 1Mi");

@@ -18,7 +18,7 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn what_finds_no_room_leaves_nothing_in_its_own_way() {
+fn a_write_without_space_leaves_no_obstacle() {
     let disk = Mounted::new("ext4", "e2fsprogs", 8 << 20, &["-m", "0"]);
     let sandbox = Sandbox::with_stack();
     sandbox.volume("db", "size: 1Mi");
@@ -55,7 +55,7 @@ fn what_finds_no_room_leaves_nothing_in_its_own_way() {
 }
 
 #[test]
-fn an_interrupted_export_says_so_and_leaves_nothing() {
+fn an_interrupted_export_is_reported_and_leaves_no_file() {
     let sandbox = Sandbox::with_stack();
     sandbox.volume("db", "size: 512Mi");
     sandbox.kiln("apply").ends(0);

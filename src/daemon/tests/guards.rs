@@ -107,7 +107,7 @@ async fn an_apply_during_a_checkout_confirms_no_removal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_commit_of_what_is_applied_changes_the_applied_revision() {
+async fn committing_the_applied_manifests_changes_the_applied_revision() {
     let bench = Bench::new().await;
     bench.reconciler.known().applied.as_mut().unwrap().revision = "before-dirty".to_owned();
     assert!(matches!(bench.triggered(Trigger::Change).await, Err(PassRefused::Unchanged)));
@@ -116,7 +116,7 @@ async fn a_commit_of_what_is_applied_changes_the_applied_revision() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pass_is_due_when_a_vanished_directory_has_been_gone_for_its_time() {
+async fn a_pass_is_due_when_the_wait_for_a_vanished_directory_ends() {
     let mut bench = with_directory().await;
     fs::remove_dir_all(bench.specs().join("sub")).unwrap();
     bench.confirmed().await;
@@ -132,7 +132,7 @@ async fn a_pass_is_due_when_a_vanished_directory_has_been_gone_for_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_directory_that_vanishes_during_a_pass_declared_is_not_purged() {
+async fn objects_of_a_directory_that_vanishes_during_a_pass_are_not_purged() {
     let bench = with_directory().await;
     bench.remove("sub/c.yaml");
     bench.confirmed().await;
@@ -148,7 +148,7 @@ async fn what_a_directory_that_vanishes_during_a_pass_declared_is_not_purged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_document_referred_to_until_now_is_purged_after_a_confirmation() {
+async fn a_purge_waits_for_confirmation_after_the_last_reference_is_removed() {
     let bench = Bench::with_trash().await;
     bench.later(CONFIRM.as_secs()).await;
     bench.write("d.yaml", &volume("d", "size: 1Mi, source: {volume: b}"));

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_looks_like_another_format_is_seen() {
+    fn an_image_of_another_format_is_detected_by_content() {
         let with = |at: usize, mark: &[u8]| {
             let mut head = vec![0; HEAD];
             head[at..at + mark.len()].copy_from_slice(mark);

@@ -129,7 +129,7 @@ fn an_image_is_copied_bit_for_bit_and_keeps_its_holes() {
 }
 
 #[test]
-fn another_content_than_the_checksum_says_is_refused() {
+fn content_that_differs_from_the_checksum_is_refused() {
     let bench = Bench::new();
     for image in [raw(&bench.disk("a.raw")), qcow2(&bench.qcow2("a.qcow2"))] {
         let image = ImageRef { sha256: Some("0".repeat(64)), ..image };
@@ -140,7 +140,7 @@ fn another_content_than_the_checksum_says_is_refused() {
 }
 
 #[test]
-fn what_is_not_there_or_no_file_is_no_image() {
+fn a_missing_path_or_a_directory_is_no_image() {
     let bench = Bench::new();
     assert_eq!(look(&raw(&bench.path("gone"))), ImageObservation::Missing);
     assert_eq!(look(&raw(&bench.path("gone/further"))), ImageObservation::Missing);
@@ -154,7 +154,7 @@ fn what_is_not_there_or_no_file_is_no_image() {
 }
 
 #[test]
-fn what_refers_to_other_files_is_refused() {
+fn an_image_that_refers_to_other_files_is_refused() {
     let bench = Bench::new();
     let good = bench.qcow2("good.qcow2");
     fs::write(bench.path("secret"), vec![7; MIB as usize]).unwrap();
@@ -303,7 +303,7 @@ fn every_way_of_writing_qcow2_is_read() {
 }
 
 #[test]
-fn a_huge_disk_costs_nothing_to_look_at() {
+fn inspecting_a_huge_disk_reads_little() {
     let bench = Bench::new();
     bench.qemu(&["create", "-f", "qcow2", "-o", "cluster_size=2M"], &["huge.qcow2", "1P"]);
     let image = qcow2(&bench.path("huge.qcow2"));
@@ -330,7 +330,7 @@ fn an_image_that_is_not_the_planned_one_or_is_written_to_is_refused() {
 }
 
 #[test]
-fn what_is_put_into_an_image_after_the_look_is_never_followed() {
+fn a_backing_file_added_after_inspection_is_never_opened() {
     let bench = Bench::new();
     let path = bench.qcow2("a.qcow2");
     fs::write(bench.path("secret"), vec![7; 8 * MIB as usize]).unwrap();

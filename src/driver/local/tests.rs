@@ -397,7 +397,7 @@ async fn links_are_never_followed() {
 }
 
 #[tokio::test]
-async fn what_someone_writes_to_is_busy() {
+async fn an_object_open_for_writing_is_busy() {
     let bench = Bench::new().await;
     let db = bench.volume("db", MIB).await;
     let snap = identity(Kind::Snapshot, "s");
@@ -495,7 +495,7 @@ async fn a_copy_keeps_holes_and_content() {
 }
 
 #[tokio::test]
-async fn copying_by_hand_copies_as_the_kernel_does() {
+async fn copying_in_user_space_equals_copying_in_the_kernel() {
     // /dev/shm and the like do not take part: the function is asked directly, with a source that the kernel cannot copy from.
     let home = tempfile::tempdir().unwrap();
     let (source, target) = (home.path().join("a"), home.path().join("b"));
@@ -544,7 +544,7 @@ async fn damaged_and_contradicting_tags_are_conflicts_and_nothing_is_touched() {
 }
 
 #[tokio::test]
-async fn the_world_is_checked_against_what_was_planned() {
+async fn a_changed_object_is_a_conflict_for_its_planned_step() {
     let bench = Bench::new().await;
     let db = bench.volume("db", MIB).await;
     let with = |expect: Expect, action: Action| Step { expect, ..step(db.clone(), action) };

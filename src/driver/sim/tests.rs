@@ -75,7 +75,7 @@ async fn an_error_comes_before_the_effect() {
 }
 
 #[tokio::test]
-async fn a_lost_reply_comes_after_the_effect_and_says_that_nobody_knows() {
+async fn a_lost_reply_follows_the_effect_and_reports_it_as_unknown() {
     let driver = failing(Fault::LostReply);
     assert_eq!(run(&driver, &thin("db")).await.unwrap_err().effect, Effect::Unknown);
     assert_eq!(run(&driver, &thin("db")).await, Ok(Outcome::Unchanged));
@@ -95,7 +95,7 @@ async fn half_an_effect_leaves_a_temporary_object_that_the_next_try_replaces() {
 }
 
 #[tokio::test]
-async fn what_has_no_middle_is_not_half_done() {
+async fn atomic_steps_are_never_half_done() {
     let driver = driver();
     run(&driver, &thin("db")).await.unwrap();
     driver.fail_at(1, Fault::Half);
@@ -123,7 +123,7 @@ async fn a_stale_listing_is_one_change_behind_and_calls_itself_complete() {
 }
 
 #[tokio::test]
-async fn a_cut_listing_is_incomplete_and_says_so_and_invents_nothing() {
+async fn a_truncated_listing_is_reported_as_incomplete() {
     let driver = driver();
     for i in 0..9 {
         run(&driver, &thin(&format!("db-{i}"))).await.unwrap();
@@ -224,7 +224,7 @@ async fn room_ends_and_comes_back() {
 }
 
 #[tokio::test]
-async fn protected_objects_are_not_lost_even_if_a_plan_says_so() {
+async fn the_lint_refuses_to_remove_protected_objects() {
     let driver = driver();
     run(&driver, &thin("db")).await.unwrap();
     let tags = Tags { protected: true, ..Tags::default() };

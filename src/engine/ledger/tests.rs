@@ -114,7 +114,7 @@ fn an_object_in_the_trash_is_counted_once() {
 }
 
 #[test]
-fn what_emptied_the_trash_leaves_nothing_lost() {
+fn an_emptied_trash_leaves_nothing_lost() {
     let kept = object(Kind::Volume, "kept");
     let uid = kept.uid().unwrap();
     let mut ledger = knows(std::slice::from_ref(&kept));

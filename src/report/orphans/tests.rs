@@ -144,7 +144,7 @@ fn orphan(reason: &'static str, called: &str, bytes: Option<u64>, since: Option<
 }
 
 #[test]
-fn what_is_declared_planned_held_or_released_is_no_leak() {
+fn declared_planned_held_and_released_objects_are_no_orphans() {
     let released = object("released", Place::Live, Tags { retained: true, ..Tags::default() });
     let protected = object("protected", Place::Live, Tags { protected: true, ..Tags::default() });
     let objects = vec![live("db"), live("leaves"), protected, released, trashed("kept", NOW + 1)];
@@ -153,7 +153,7 @@ fn what_is_declared_planned_held_or_released_is_no_leak() {
 }
 
 #[test]
-fn an_object_for_which_nobody_speaks_is_told() {
+fn an_unaccounted_object_is_reported() {
     let scene = Scene::new(&["db"], vec![live("db"), live("stray")], &[]);
     let mut overview = scene.overview();
     // The planner plans for all that is ours; this is for the day on which it does not.
@@ -167,7 +167,7 @@ fn an_object_for_which_nobody_speaks_is_told() {
 }
 
 #[test]
-fn leftovers_count_where_nobody_is_writing() {
+fn unfinished_objects_are_orphans_only_without_a_writer() {
     let half = object("new", Place::Temporary, Tags::default());
     let mut scene = Scene::new(&["db", "new"], vec![live("db"), half], &[]);
     scene.forget_in_ledger("new");
@@ -178,7 +178,7 @@ fn leftovers_count_where_nobody_is_writing() {
 }
 
 #[test]
-fn trash_past_its_time_says_since_when_and_what_keeps_it() {
+fn expired_trash_shows_its_expiry_and_what_keeps_it() {
     let mut scene = Scene::new(&["db"], vec![live("db"), trashed("old", NOW - 5), trashed("kept", NOW - 5)], &[]);
     let suspension = Suspension {
         id: None,
@@ -200,7 +200,7 @@ fn trash_past_its_time_says_since_when_and_what_keeps_it() {
 }
 
 #[test]
-fn what_is_remembered_and_gone_is_told_until_it_is_buried() {
+fn a_remembered_object_is_an_orphan_until_its_tombstone() {
     let mut scene = Scene::new(&["db"], vec![live("db")], &["dropped", "stone", "storeonly"]);
     for text in ["stone", "storeonly"] {
         scene.forget_in_ledger(text);

@@ -163,7 +163,7 @@ fn of_two_objects_of_one_name_the_spec_is_that_of_the_live_one() {
 }
 
 #[test]
-fn what_is_not_ours_or_half_made_is_not_shown() {
+fn get_hides_foreign_and_incomplete_objects() {
     let mut foreign = object("x", 0, Place::Live);
     foreign.identity = None;
     let mut theirs = object("y", 0, Place::Live);
@@ -173,7 +173,7 @@ fn what_is_not_ours_or_half_made_is_not_shown() {
 }
 
 #[test]
-fn what_is_lost_and_not_declared_is_shown_while_it_waits() {
+fn a_lost_undeclared_object_is_shown_while_its_removal_waits() {
     let mut overview = overview(Vec::new());
     overview.plan.held.push(held("gone", HeldReason::Lost));
     let declared = reading(Stack::unnamed(), &[]);

@@ -9,7 +9,7 @@ const DIR: &str = "KILN_TEST_STORE_CHILD";
 const WRITERS: u64 = 4;
 
 #[test]
-fn thousands_of_commits_from_sixteen_threads_are_all_there() {
+fn commits_from_sixteen_threads_are_all_kept() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open(dir.path(), NOW).unwrap();
     std::thread::scope(|scope| {

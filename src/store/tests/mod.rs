@@ -214,7 +214,7 @@ impl Random {
 }
 
 #[test]
-fn what_was_committed_is_there_after_opening_again() {
+fn commits_are_kept_after_opening_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("not/yet/there");
     let opened = open(&path, NOW).unwrap();

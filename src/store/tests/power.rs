@@ -77,7 +77,7 @@ fn a_power_cut_loses_no_acknowledged_commit() {
 }
 
 #[test]
-fn what_a_killed_process_wrote_is_synced_before_the_mark_demands_it() {
+fn writes_of_a_killed_process_are_synced_before_the_batch_number() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), NOW).unwrap().store;
     watch(dir.path());

@@ -70,7 +70,7 @@ fn a_crash_in_memory_shows_what_was_durable() {
 }
 
 #[test]
-fn records_are_in_memory_what_they_are_on_disk_whoever_commits() {
+fn records_in_memory_equal_those_on_disk_after_every_commit() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open(dir.path(), NOW).unwrap();
     let before = opened.store.records().unwrap();

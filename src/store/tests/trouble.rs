@@ -64,7 +64,7 @@ fn a_living_holder_is_named_and_a_dead_one_is_not_in_the_way() {
 }
 
 #[test]
-fn those_who_look_are_in_no_writers_way() {
+fn readers_do_not_block_writers() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path(), NOW).unwrap());
     let done = std::sync::atomic::AtomicBool::new(false);
@@ -93,7 +93,7 @@ fn those_who_look_are_in_no_writers_way() {
 }
 
 #[test]
-fn looking_makes_nothing() {
+fn commands_that_only_read_create_nothing() {
     let dir = tempfile::tempdir().unwrap();
     assert!(open_read_only(&dir.path().join("none")).unwrap().is_none());
     assert!(open_read_only(dir.path()).unwrap().is_none());
@@ -106,7 +106,7 @@ fn looking_makes_nothing() {
 }
 
 #[test]
-fn a_full_disk_is_said_when_opening() {
+fn a_full_disk_is_reported_when_the_store_is_opened() {
     let Some(tmpfs) = Tmpfs::of(2048) else { return };
     // Full before there is a store.
     let filler = tmpfs.0.path().join("filler");
@@ -164,7 +164,7 @@ fn a_disk_that_fills_up_fails_the_commit_and_loses_nothing() {
 }
 
 #[test]
-fn a_read_only_place_can_be_looked_at() {
+fn a_read_only_store_can_be_read() {
     let Some(tmpfs) = Tmpfs::of(16 << 10) else { return };
     assert!(open_read_only(&tmpfs.path()).unwrap().is_none());
     let opened = open(&tmpfs.path(), NOW).unwrap();
@@ -179,7 +179,7 @@ fn a_read_only_place_can_be_looked_at() {
 }
 
 #[test]
-fn others_cannot_read_what_is_remembered() {
+fn the_store_is_readable_by_its_user_only() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
     fs::create_dir(&state).unwrap();

@@ -168,7 +168,7 @@ async fn a_pool_of_another_user_is_refused() {
 }
 
 #[test]
-fn what_the_file_system_lacks_is_found_when_it_is_opened() {
+fn missing_abilities_of_the_file_system_are_found_at_connect() {
     use super::fault::{Call, fail_once};
     let home = tempfile::tempdir().unwrap();
     let can = || ability::capabilities(home.path());

@@ -179,7 +179,7 @@ impl Drop for Pinned {
 }
 
 #[tokio::test]
-async fn what_cannot_be_destroyed_stays_where_it_was() {
+async fn an_object_that_cannot_be_destroyed_keeps_its_place() {
     let bench = Bench::new().await;
     let db = bench.volume("db", MIB).await;
     let destroy = step(db.clone(), Action::Destroy);
@@ -203,7 +203,7 @@ async fn what_cannot_be_destroyed_stays_where_it_was() {
 }
 
 #[tokio::test]
-async fn what_is_left_of_a_destroyed_object_is_swept_once_it_can_be() {
+async fn the_rest_of_a_destroyed_object_is_swept_when_possible() {
     let (mut back, mut left) = (0, 0);
     for n in 0.. {
         let bench = Bench::new().await;

@@ -4,7 +4,7 @@ use super::*;
 use crate::model::Suspension;
 
 #[tokio::test]
-async fn what_a_crash_leaves_of_a_create_is_cleared_and_made_anew() {
+async fn the_rest_of_an_interrupted_create_is_removed_and_created_again() {
     for leave in 0..4 {
         let bench = Bench::new().await;
         let db = volume("db");
@@ -218,7 +218,7 @@ fn beside(pool: &Path) -> usize {
 }
 
 #[tokio::test]
-async fn what_a_killed_suspend_leaves_is_removed_by_the_next_writer() {
+async fn the_file_of_a_killed_suspend_is_removed_by_the_next_writer() {
     let (mut points, mut left) = (0, 0);
     for n in 0.. {
         let bench = Bench::at(crash::home()).await;
@@ -238,7 +238,7 @@ async fn what_a_killed_suspend_leaves_is_removed_by_the_next_writer() {
 }
 
 #[tokio::test]
-async fn a_suspension_that_is_being_written_is_not_taken_for_what_was_left() {
+async fn an_unfinished_suspension_record_is_not_swept() {
     let taken = Arc::new(Mutex::new(0));
     for n in 0.. {
         let bench = Bench::at(crash::home()).await;

@@ -168,7 +168,7 @@ async fn a_tombstone_outweighs_a_mark_that_an_earlier_version_left() {
 }
 
 #[tokio::test]
-async fn what_leaves_the_ledger_takes_its_marks_along() {
+async fn an_object_that_leaves_the_ledger_loses_its_flags() {
     let (bench, file) = with_adopted().await;
     let mut ledger = ledger_of(&bench).await;
     // An object under a name of its own, whose data file somebody has removed: its directory and its tags are left.

@@ -4,7 +4,7 @@ use super::super::claims::StepClaims;
 use super::*;
 
 #[tokio::test]
-async fn strange_things_are_shown_as_nobodys_and_left_alone() {
+async fn foreign_entries_have_no_owner_and_never_change() {
     let bench = Bench::new().await;
     fs::write(bench.path.join("x.img"), b"abc").unwrap();
     fs::create_dir(bench.path.join("lost+found")).unwrap();
@@ -113,7 +113,7 @@ async fn a_process_that_wrote_is_named_while_it_lives() {
 
 /// Somebody who looks, again and again, must never make a writer believe that another writer is there.
 #[tokio::test]
-async fn looking_never_takes_the_lock_from_a_writer() {
+async fn reading_never_takes_the_lock_from_a_writer() {
     let bench = Bench::new().await;
     drop(bench.driver.lock(&owner()).await.unwrap());
     let stop = Arc::new(AtomicBool::new(false));
@@ -134,7 +134,7 @@ async fn looking_never_takes_the_lock_from_a_writer() {
 }
 
 #[tokio::test]
-async fn a_step_whose_caller_has_gone_stops_and_keeps_the_lock_until_then() {
+async fn an_abandoned_step_stops_and_keeps_the_lock_until_then() {
     let bench = Bench::new().await;
     let db = bench.volume("db", 256 * MIB).await;
     if bench.driver.capabilities().snapshot_while_open {
@@ -296,7 +296,7 @@ async fn ledgers_that_cannot_be_listed_are_not_taken_for_none() {
 }
 
 #[tokio::test]
-async fn an_object_whose_clients_cannot_be_looked_for_is_not_removed() {
+async fn an_object_with_unknown_clients_is_not_removed() {
     let bench = Bench::new().await;
     let db = bench.volume("db", MIB).await;
     let pool = LocalPool::open(&bench.path).ok().unwrap();
@@ -335,7 +335,7 @@ async fn an_older_ledger_never_takes_the_place_of_a_newer_one() {
 
 /// A write that was given up on keeps the lock for as long as it is there, and is not begun once nobody waits for it.
 #[tokio::test]
-async fn a_ledger_whose_caller_has_gone_keeps_the_lock_and_is_not_begun() {
+async fn an_abandoned_ledger_write_is_not_started_and_keeps_the_lock() {
     let bench = Bench::new().await;
     let mut ledger = Ledger::new(bench.look().await.pool.unwrap(), owner(), "stack".to_owned());
     ledger.serial = 1;
