@@ -179,7 +179,11 @@ impl Driver for Local {
     fn access(&self, object: &NativeName) -> Access {
         let name = object.as_str();
         let path = self.0.path.join(name);
-        // An adopted file has kept its place. The file system says whether this is one; the name does not.
+        // Under Kiln's own names there are only directories. An adopted file has kept its place and name, and the file system says whether
+        // this is one.
+        if object.is_reserved() {
+            return Access::File(path.join(object::image_name(name)));
+        }
         match path.symlink_metadata() {
             Ok(metadata) if metadata.is_file() => Access::File(path),
             _ => Access::File(path.join(object::image_name(name))),
