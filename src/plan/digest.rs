@@ -38,7 +38,7 @@ mod tests {
             backend: Some(backend.clone()),
             uid: Some(uid),
             reason: HeldReason::InUse,
-            message: "somebody has it open".to_owned(),
+            message: "a client has it open".to_owned(),
             fix: "close it".to_owned(),
         };
         let step = Step {

@@ -96,7 +96,7 @@ async fn an_apply_during_a_checkout_confirms_no_removal() {
     bench.confirmed().await;
     let lock = begin_checkout(bench.dir.path(), &bench.clock);
     bench.remove("b.yaml");
-    // Nobody says yes, so that nothing is destroyed.
+    // The reporter answers no, so nothing is destroyed.
     bench.triggered(ask(&bench)).await.unwrap();
     fs::remove_file(lock).unwrap();
     bench.pass().await.unwrap();

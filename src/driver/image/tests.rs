@@ -364,7 +364,7 @@ fn a_disk_goes_out_whole_or_not_at_all() {
     for format in [ImageFormat::Raw, ImageFormat::Qcow2] {
         let mut wish =
             Export { from: &disk, what: "volume/db", file: &out, format, force: false, abandoned: Arc::default() };
-        // What a crash left is in nobody's way.
+        // The rest of an interrupted run blocks nothing.
         fs::write(bench.path(".out.kiln-tmp"), b"half").unwrap();
         export(&wish, Arc::clone(&nothing)).unwrap();
         let error = export(&wish, Arc::clone(&nothing)).unwrap_err();

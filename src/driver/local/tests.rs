@@ -305,7 +305,7 @@ async fn an_adopted_file_stays_where_it_is_and_comes_back_there() {
     let restore = Action::Restore { snapshot: reference(&snap, 20_480), request: "r".into() };
     bench.twice(&at(restore, Place::Live)).await;
     assert_eq!(read_at(&file, 0, 3), [7, 7, 7]);
-    assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o640, "whoever could open it still can");
+    assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o640, "its permissions are unchanged");
     bench.twice(&step(snap, Action::Destroy)).await;
 
     bench.twice(&at(Action::Trash { ttl: Seconds(9) }, Place::Live)).await;
@@ -317,7 +317,7 @@ async fn an_adopted_file_stays_where_it_is_and_comes_back_there() {
     bench.twice(&at(Action::Destroy, Place::Live)).await;
     assert_eq!(bench.objects().await, Vec::new());
 
-    // Another file under that name later on is nobody's.
+    // Another file that later has this name has no owner.
     fs::write(&file, b"new").unwrap();
     assert_eq!(bench.only().await.identity, None);
 }
@@ -426,7 +426,7 @@ async fn an_object_open_for_writing_is_busy() {
     bench.refused(&idle, ErrorKind::Busy).await;
     drop(writer);
 
-    // A reader is in nobody's way.
+    // A reader blocks no writer.
     let _reader = fs::File::open(bench.image(&db)).unwrap();
     assert_eq!(clients().await, Clients::None);
     bench.twice(&step(db.clone(), restore)).await;

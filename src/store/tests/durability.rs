@@ -86,7 +86,7 @@ fn no_acknowledged_write_is_lost_when_the_process_is_killed() {
             seen += 1;
             left -= 1;
             if left == 0 {
-                // It lives, and its name is on the lock; when it is dead, what it wrote there is in nobody's way.
+                // It lives, and its name is on the lock; when it is dead, what it wrote there blocks nothing.
                 match open(dir.path(), NOW + 1).map(drop) {
                     Err(StoreError::Locked { pid, .. }) => assert_eq!(pid, child.id()),
                     other => panic!("{other:?}"),

@@ -244,7 +244,7 @@ fn a_store_is_of_the_first_format_but_for_what_later_ones_brought() {
     let with = formats(Batch { suspensions, open: vec![intent(1)], journal: vec![line(1)], ..put(1) });
     let first = |kinds: &[char]| kinds.iter().map(|kind| (*kind, vec![1])).collect::<BTreeMap<_, _>>();
     assert_eq!(with, [first(&['i', 'j', 'm', 'o']), BTreeMap::from([('s', vec![2])])].into_iter().flatten().collect());
-    // Without it, whoever goes back keeps the store.
+    // Without it, a process that goes back keeps the store.
     let both = formats(Batch { suspensions: vec![(recorded(1).key(), Some(recorded(1)))], ..Batch::default() });
     assert_eq!(both[&'s'], [2, 3], "one with an id has a key that an earlier program would take for damage");
     formats(Batch { suspensions: vec![(recorded(1).key(), None)], ..Batch::default() });

@@ -63,7 +63,7 @@ async fn names_lead_nowhere_but_into_their_directory() {
     assert_eq!(open(sub.as_fd(), "../linked"), Err(Errno::XDEV));
 }
 
-/// Whoever opens a FIFO waits for its other end.
+/// Opening a FIFO waits for its other end.
 #[tokio::test]
 async fn a_fifo_is_not_waited_for() {
     let bench = Bench::new().await;
@@ -198,7 +198,7 @@ fn missing_abilities_of_the_file_system_are_found_at_connect() {
         assert_eq!(both(), (None, true), "{call:?}");
     }
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "nothing is left");
-    // What a crash left of it is in nobody's way.
+    // The rest of an interrupted run blocks nothing.
     fs::create_dir(home.path().join(".kiln-try")).unwrap();
     fs::write(home.path().join(".kiln-try/a"), b"").unwrap();
     assert_eq!(can().unusable, None);

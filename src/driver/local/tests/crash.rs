@@ -13,7 +13,7 @@ thread_local! {
     static MEANWHILE: RefCell<Option<Meanwhile>> = const { RefCell::new(None) };
 }
 
-/// What somebody else does just before each call, which is given by its number.
+/// What another program does just before each call, which is given by its number.
 struct Meanwhile {
     calls: u32,
     act: Box<dyn FnMut(u32)>,
@@ -49,14 +49,14 @@ pub(super) fn until_crash<T>(n: u32, work: impl FnOnce() -> T) -> Option<T> {
     }
 }
 
-/// Does something while somebody else acts just before each call. How many calls there were.
+/// Runs something while another program acts just before each call. Returns the number of calls.
 pub(super) fn meanwhile<T>(act: impl FnMut(u32) + 'static, work: impl FnOnce() -> T) -> (T, u32) {
     MEANWHILE.set(Some(Meanwhile { calls: 0, act: Box::new(act) }));
     let result = work();
     (result, MEANWHILE.take().map_or(0, |meanwhile| meanwhile.calls))
 }
 
-/// Makes a step while somebody else acts just before each call.
+/// Executes a step while another program acts just before each call.
 pub(super) fn while_each(
     act: impl FnMut(u32) + 'static,
     bench: &Bench,
@@ -65,7 +65,7 @@ pub(super) fn while_each(
     meanwhile(act, || now(bench, step))
 }
 
-/// Makes a step while somebody else acts just before the `n`-th call. `None`: the step makes fewer calls.
+/// Executes a step while another program acts just before the `n`-th call. `None`: the step makes fewer calls.
 pub(super) fn while_at(
     n: u32,
     act: impl FnOnce() + 'static,
@@ -283,7 +283,7 @@ async fn a_step_that_is_cut_short_at_any_call_is_finished_by_doing_it_again() {
     assert!(unfinished > 2, "{unfinished}");
 }
 
-/// Somebody replaces an adopted file before any call of a step, and the process is killed before any of the next calls.
+/// Another program replaces an adopted file before any call of a step, and the process is killed before any of the next calls.
 #[tokio::test]
 async fn a_killed_step_leaves_no_file_to_be_destroyed_that_took_the_place_of_an_adopted_one() {
     let steps = ["restore a file", "trash a file", "destroy a file"];

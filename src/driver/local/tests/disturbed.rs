@@ -1,4 +1,4 @@
-//! Steps during which somebody else does something, just before every call.
+//! Steps during which another program acts, just before every call.
 
 use super::crash::{data_of, home, now, while_at};
 use super::*;

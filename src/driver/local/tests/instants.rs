@@ -1,4 +1,4 @@
-//! What somebody else does in the middle of a step, before each of its calls in turn.
+//! Another program acts in the middle of a step, before each of its calls in turn.
 
 use std::os::fd::OwnedFd;
 

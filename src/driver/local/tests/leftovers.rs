@@ -156,7 +156,7 @@ async fn an_adopted_files_way_through_the_trash_can_be_cut_anywhere() {
     fs::write(&sidecar, &live_tags).unwrap();
     assert_eq!(bench.only().await.place, Place::Live);
     bench.twice(&trash).await;
-    // Moved, the tags outside not yet forgotten: in the trash, and a new file is nobody's.
+    // Moved, the tags outside not yet forgotten: in the trash, and a new file has no owner.
     fs::write(&sidecar, &live_tags).unwrap();
     assert_eq!(bench.only().await.place, Place::Trash);
     fs::write(&file, b"stranger").unwrap();
@@ -287,7 +287,7 @@ async fn an_object_without_its_data_file_is_absent_and_back_once_the_file_is() {
         let seen = bench.only().await;
         assert_eq!((seen.tags.labels, seen.conflict), (labelled("a").labels, None));
 
-        // In the trash it is as absent, and in nobody's way.
+        // In the trash it counts as absent, and blocks nothing.
         let trash = at(native, Action::Trash { ttl: Seconds(60) }, live);
         let undelete = at(native, Action::Undelete { tags: labelled("u") }, Some(Place::Trash));
         let shell = |path: &Path| {
@@ -303,7 +303,7 @@ async fn an_object_without_its_data_file_is_absent_and_back_once_the_file_is() {
         let seen = bench.only().await;
         assert_eq!((seen.place, seen.tags.labels), (Place::Live, labelled("u").labels));
 
-        // Made anew, unless there is something that nobody can say what it is.
+        // Created again, unless there is something that Kiln cannot identify.
         fs::remove_file(&image).unwrap();
         fs::write(dir.join("notes.txt"), b"mine").unwrap();
         bench.refused(&at(native, create(MIB), None), ErrorKind::Conflict).await;

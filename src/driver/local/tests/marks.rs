@@ -171,7 +171,7 @@ async fn a_tombstone_outweighs_a_mark_that_an_earlier_version_left() {
 async fn an_object_that_leaves_the_ledger_loses_its_flags() {
     let (bench, file) = with_adopted().await;
     let mut ledger = ledger_of(&bench).await;
-    // An object under a name of its own, whose data file somebody has removed: its directory and its tags are left.
+    // An object under a name of its own, whose data file another program has removed: its directory and its tags are left.
     let own = volume("own");
     let native = NativeName::new("vm1");
     let made = step_on(own.clone(), native.clone(), create(4096), Expect::default());

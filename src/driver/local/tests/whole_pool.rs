@@ -45,7 +45,7 @@ async fn a_pool_that_is_not_there_is_unreachable_or_to_be_made() {
     let [a, b, c] = ids;
     let (a, b, c) = tokio::join!(a, b, c);
     let id = a.unwrap();
-    assert_eq!((&id, &id), (&b.unwrap(), &c.unwrap()), "whoever comes second reads what the first wrote");
+    assert_eq!((&id, &id), (&b.unwrap(), &c.unwrap()), "the second process reads what the first wrote");
     assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o700);
     assert_eq!(driver.observe(&Scope::All).await.unwrap().pool, Some(id));
     assert_eq!(fs::read_dir(path.join(".kiln-pool")).unwrap().count(), 1, "the losers leave nothing");
@@ -77,7 +77,7 @@ async fn one_writer_for_each_owner() {
     fs::rename(bench.path.join(".kiln-pool/prod.lock"), bench.path.join("elsewhere")).unwrap();
     assert_eq!(run(&second, "b").await.unwrap_err().kind, ErrorKind::OtherWriter);
     fs::write(bench.path.join(".kiln-pool/prod.lock"), "").unwrap();
-    assert_eq!(run(&second, "b").await.unwrap_err().kind, ErrorKind::OtherWriter, "another file keeps nobody out");
+    assert_eq!(run(&second, "b").await.unwrap_err().kind, ErrorKind::OtherWriter, "another file excludes no process");
     fs::write(bench.path.join(".kiln-pool/id"), "0".repeat(32)).unwrap();
     let error = run(&second, "b").await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unreachable, "another pool than the one that was locked");
@@ -111,7 +111,7 @@ async fn a_process_that_wrote_is_named_while_it_lives() {
     }
 }
 
-/// Somebody who looks, again and again, must never make a writer believe that another writer is there.
+/// A process that observes again and again must never make a writer believe that there is another writer.
 #[tokio::test]
 async fn reading_never_takes_the_lock_from_a_writer() {
     let bench = Bench::new().await;
@@ -307,7 +307,7 @@ async fn an_object_with_unknown_clients_is_not_removed() {
     let removal = step(db, Action::Destroy);
     let context = content::CopyWork { now: NOW, progress: Arc::new(|_, _| ()), abandoned: Arc::default() };
     let task = steps::Task { pool: &pool, step: &removal, work: &context };
-    assert!(task.idle(&found).is_err(), "nobody knows whether somebody has it open");
+    assert!(task.idle(&found).is_err(), "its clients are unknown");
 }
 
 #[tokio::test]
@@ -333,7 +333,7 @@ async fn an_older_ledger_never_takes_the_place_of_a_newer_one() {
     assert_eq!(bench.look().await.ledgers.remove(&owner()), Some(LedgerView::Good(ledger)));
 }
 
-/// A write that was given up on keeps the lock for as long as it is there, and is not begun once nobody waits for it.
+/// A write that was given up on keeps the lock for as long as it is there, and is not started once its caller is gone.
 #[tokio::test]
 async fn an_abandoned_ledger_write_is_not_started_and_keeps_the_lock() {
     let bench = Bench::new().await;
@@ -362,7 +362,7 @@ async fn an_abandoned_ledger_write_is_not_started_and_keeps_the_lock() {
     go.send(()).unwrap();
     other.await.unwrap().unwrap();
     let lock = second.lock(&owner()).await.unwrap();
-    assert_eq!(bench.look().await.ledgers.get(&owner()), None, "nobody waited for it any more");
+    assert_eq!(bench.look().await.ledgers.get(&owner()), None, "its caller is gone");
     drop(lock);
 }
 
@@ -460,7 +460,7 @@ async fn a_full_pool_leaves_nothing_half_made() {
     assert_eq!(bench.run(&step(volume("t"), Action::Purge)).await, Ok(Outcome::Changed));
 }
 
-/// What a look says to be used beyond what `df` would show, taken while nobody else used any of it or gave any back.
+/// What a look says to be used beyond what `df` would show, taken while no other process used or freed space.
 async fn used_beyond(driver: &Local, path: &Path) -> u64 {
     let used_and_free = || {
         let stat = rustix::fs::statvfs(path).unwrap();
