@@ -341,7 +341,7 @@ fn a_saved_plan_is_refused_when_the_world_moved_and_nothing_is_done() {
         let refused = apply_saved(&deleted, &saved).await;
         assert_eq!(refused.len(), 2, "{refused:?}");
         assert!(refused[0].contains("volume/db: grow to 4Mi is no longer planned: it is held (Lost: "), "{refused:?}");
-        assert!(refused[1].contains("volume/old: into the trash for 7d"), "{refused:?}");
+        assert!(refused[1].contains("volume/old: move to the trash for 7d"), "{refused:?}");
         assert!(refused[1].contains("(RemovalLimit: "), "{refused:?}");
 
         // A volume that the plan did not have.

@@ -264,22 +264,23 @@ impl Action {
 }
 
 impl fmt::Display for Action {
-    /// Describes the action for the journal and for progress lines.
+    /// Describes the action for the journal and for progress lines. Only the text of `Destroy` must not change: recovery
+    /// compares it with journals that earlier versions wrote.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Action::Create { size, origin: None, .. } => write!(f, "create {size}"),
             Action::Create { size, origin: Some(origin), .. } => {
                 write!(f, "create {size} from {origin}")
             }
-            Action::Snapshot { volume, .. } => write!(f, "snapshot of {}", volume.native),
+            Action::Snapshot { volume, .. } => write!(f, "create snapshot of {}", volume.native),
             Action::Grow { to } => write!(f, "grow to {to}"),
             Action::Restore { snapshot, request } => write!(f, "restore from {} ({request})", snapshot.native),
             Action::SetTags { tags } if tags.retained => f.write_str("release"),
             Action::SetTags { .. } => f.write_str("set tags"),
             Action::Rename { from, .. } => write!(f, "rename from {from}"),
-            Action::Adopt { .. } => f.write_str("take over"),
-            Action::Trash { ttl } => write!(f, "into the trash for {ttl}"),
-            Action::Undelete { .. } => f.write_str("bring back from the trash"),
+            Action::Adopt { .. } => f.write_str("adopt"),
+            Action::Trash { ttl } => write!(f, "move to the trash for {ttl}"),
+            Action::Undelete { .. } => f.write_str("restore from the trash"),
             Action::Destroy => f.write_str("destroy"),
             Action::Purge => f.write_str("purge from the trash"),
             Action::Sweep => f.write_str("remove an incomplete object"),

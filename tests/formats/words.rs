@@ -234,6 +234,7 @@ fn words_within_stored_texts() {
         item("update"),
     ];
     assert_eq!(items, expected);
+    assert_eq!(Action::Destroy.to_string(), "destroy", "recovery finds destructions in the journal by it");
 }
 
 #[test]
