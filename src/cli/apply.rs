@@ -12,7 +12,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::lines::{Lines, RunSummary};
 use super::person::person;
-use super::plan::standing;
+use super::plan::{left_out, split, standing, unknown};
 use super::progress::Progress;
 use super::remote::{self, Applied};
 use super::runtime::block_on;
@@ -34,9 +34,7 @@ enum RunPlace<'c> {
 
 pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure> {
     let json = args.output.is_json();
-    let (source, only) = args.split().map_err(|message| {
-        Failure::new(Exit::Usage, message).hint("write `kiln apply [SPECS|PLAN-FILE] [KIND/NAME …]`")
-    })?;
+    let (source, only) = split(&args.selection, "apply")?;
     let (reading, saved) = match saved::read(&source)? {
         Some(_) if args.prune => {
             let message = format!("{} is a saved plan, which was made with --prune or without it", source.display());
@@ -91,8 +89,7 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         );
     }
     if let [object, ..] = report.unknown.as_slice() {
-        let message = format!("{object} is neither declared nor in the plan");
-        return Err(Failure::new(Exit::Usage, message).hint("nothing was changed; `kiln plan` shows the whole plan"));
+        return Err(unknown(object));
     }
     for what in &report.refused {
         context.terminal.note(what);
@@ -123,20 +120,6 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         lines.end(&summary_line(&report, exit, &context.terminal.commands()));
     }
     Ok(exit)
-}
-
-/// Returns what was not selected, in one line.
-fn left_out((steps, held): (usize, usize)) -> Option<String> {
-    let steps = (steps > 0).then(|| match steps {
-        1 => "1 other step was not selected".to_owned(),
-        _ => format!("{steps} other steps were not selected"),
-    });
-    let held = (held > 0).then(|| match held {
-        1 => "1 other object is held".to_owned(),
-        _ => format!("{held} other objects are held"),
-    });
-    let parts: Vec<String> = [steps, held].into_iter().flatten().collect();
-    (!parts.is_empty()).then(|| format!("{}: `kiln plan` shows all", parts.join("; ")))
 }
 
 /// Reads manifests that must be valid.

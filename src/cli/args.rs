@@ -1,11 +1,14 @@
 //! The command line: commands, options, and their help.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::exit;
@@ -24,23 +27,46 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// A usage error, or the text of `--help` or `--version`.
+    pub(crate) fn read(arguments: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let cli = Self::from_arg_matches(&matches)?;
+        let Some((name, given)) = matches.subcommand() else { return Ok(cli) };
+        // KILN_SPECS is a default: the first argument takes precedence over it.
+        let is_given = given.try_contains_id("specs").is_ok_and(|has| has)
+            && given.value_source("specs") == Some(ValueSource::CommandLine);
+        let option = given.try_get_one::<PathBuf>("specs").ok().flatten().filter(|_| is_given);
+        match (cli.command.first_argument(), option) {
+            (Some(argument), Some(option)) if !is_same(argument, option) => {
+                let (argument, option) = (argument.display(), option.display());
+                let message = format!("SPECS is given twice: `{argument}` and `--specs {option}`; write one of them\n");
+                Err(command.find_subcommand_mut(name).map_or_else(
+                    || clap::Error::raw(ErrorKind::ArgumentConflict, &message),
+                    |command| command.error(ErrorKind::ArgumentConflict, &message),
+                ))
+            }
+            _ => Ok(cli),
+        }
+    }
+
     /// Returns the options that printed commands must carry to mean what this one does. Options from the environment are written out:
     /// they may not be set where the command is pasted.
     pub(crate) fn commands(&self) -> Commands {
-        let (specs, prune, only) = match &self.command {
-            Command::Apply(args) => {
+        let (prune, only) = match &self.command {
+            Command::Apply(ApplyArgs { selection, prune, .. }) | Command::Plan(PlanArgs { selection, prune, .. }) => {
                 // Arguments that cannot be split are refused before anything is printed.
-                let (specs, only) = args.split().unwrap_or_else(|_| (args.specs.clone(), BTreeSet::new()));
-                (Some(specs), args.prune, only.into_iter().collect())
+                (*prune, selection.split().map_or_else(|_| Vec::new(), |(_, only)| only.into_iter().collect()))
             }
-            Command::Plan(args) => (Some(args.specs.specs.clone()), args.prune, Vec::new()),
-            other => (other.specs().cloned(), false, Vec::new()),
+            _ => (false, Vec::new()),
         };
         let text = |path: &PathBuf| path.display().to_string();
-        let plain = |path: &Path| path.strip_prefix(".").unwrap_or(path).to_owned();
-        let other_than = |path: &PathBuf, default: &str| (plain(path) != plain(Path::new(default))).then(|| text(path));
+        let other_than = |path: &PathBuf, default: &str| (!is_same(path, Path::new(default))).then(|| text(path));
         Commands {
-            specs: specs.and_then(|specs| other_than(&specs, SPECS)),
+            specs: self.command.specs().and_then(|specs| other_than(specs, SPECS)),
             state: other_than(&self.global.state, STATE),
             plan: None,
             config: self.global.config.as_ref().map(text),
@@ -54,10 +80,10 @@ impl Command {
     /// Returns SPECS, for a command that takes it.
     fn specs(&self) -> Option<&PathBuf> {
         match self {
-            Command::Check(args) => Some(&args.specs.specs),
-            Command::Plan(args) => Some(&args.specs.specs),
-            Command::Apply(args) => Some(&args.specs),
-            Command::Watch(args) => Some(&args.specs),
+            Command::Check(args) => Some(args.specs.path()),
+            Command::Plan(args) => Some(args.selection.path()),
+            Command::Apply(args) => Some(args.selection.path()),
+            Command::Watch(args) => Some(args.specs.path()),
             Command::Get(args) => Some(&args.specs.specs),
             Command::Describe(args) => Some(&args.specs.specs),
             Command::Status(args) => Some(&args.specs.specs),
@@ -79,6 +105,25 @@ impl Command {
             | Command::Completions(_) => None,
         }
     }
+
+    /// Returns SPECS, if it is the first argument.
+    fn first_argument(&self) -> Option<&PathBuf> {
+        match self {
+            Command::Check(CheckArgs { specs, .. }) | Command::Watch(WatchArgs { specs, .. }) => {
+                specs.argument.as_ref()
+            }
+            Command::Plan(PlanArgs { selection, .. }) | Command::Apply(ApplyArgs { selection, .. }) => {
+                selection.first_argument()
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether two paths are equal apart from `./`.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let plain = |path: &Path| path.strip_prefix(".").unwrap_or(path).to_owned();
+    plain(one) == plain(other)
 }
 
 /// The default of SPECS.
@@ -129,7 +174,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example: kiln check specs")]
     Check(CheckArgs),
     /// Show the steps that apply would execute; changes nothing
-    #[command(after_help = "Example: kiln plan specs --out plan.json")]
+    #[command(after_help = "Example: kiln plan specs volume/db")]
     Plan(PlanArgs),
     /// Execute the plan; asks for confirmation only if a step cannot be undone
     #[command(after_help = "Example: kiln apply specs volume/db")]
@@ -187,12 +232,21 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
 }
 
-/// SPECS as the first argument.
+/// SPECS as the first argument or as an option.
 #[derive(Debug, Args)]
 pub(crate) struct SpecsArgument {
     /// Directory or file with manifests; `-` for stdin
-    #[arg(value_name = "SPECS", env = "KILN_SPECS", default_value = SPECS)]
-    pub(crate) specs: PathBuf,
+    #[arg(value_name = "SPECS")]
+    argument: Option<PathBuf>,
+    /// SPECS, if it is not the first argument
+    #[arg(long = "specs", value_name = "SPECS", env = "KILN_SPECS", default_value = SPECS)]
+    specs: PathBuf,
+}
+
+impl SpecsArgument {
+    pub(crate) fn path(&self) -> &PathBuf {
+        self.argument.as_ref().unwrap_or(&self.specs)
+    }
 }
 
 /// SPECS as an option.
@@ -264,7 +318,7 @@ pub(crate) enum PlanFormat {
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
-    pub(crate) specs: SpecsArgument,
+    pub(crate) selection: Selection,
     /// Save the plan: `kiln apply FILE` then executes exactly this plan, or refuses
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
@@ -287,12 +341,8 @@ pub(crate) struct PlanArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
-    /// Manifests (a directory, a file, or `-`) or a saved plan, then objects as KIND/NAME: only these and what they need
-    #[arg(value_name = "SPECS|PLAN-FILE|KIND/NAME")]
-    pub(crate) what: Vec<PathBuf>,
-    /// SPECS, if it is not the first argument. Hidden: this command takes it as its first argument
-    #[arg(long = "specs", value_name = "SPECS", env = "KILN_SPECS", default_value = SPECS, hide = true)]
-    pub(crate) specs: PathBuf,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
     /// Do not ask for confirmation of irreversible steps
     #[arg(long, short = 'y')]
     pub(crate) yes: bool,
@@ -309,22 +359,35 @@ pub(crate) struct ApplyArgs {
     pub(crate) output: Output,
 }
 
-impl ApplyArgs {
-    /// Splits the arguments into SPECS and the selected objects. The first argument is an object only if it reads as KIND/NAME with a
-    /// known kind and no file or directory has that name.
+/// SPECS and objects, as `plan` and `apply` take them.
+#[derive(Debug, Args)]
+pub(crate) struct Selection {
+    /// Manifests (a directory, a file, or `-`) or a saved plan, then objects as KIND/NAME: only these and what they need
+    #[arg(value_name = "SPECS|PLAN-FILE|KIND/NAME")]
+    what: Vec<PathBuf>,
+    /// SPECS, if it is not the first argument
+    #[arg(long = "specs", value_name = "SPECS", env = "KILN_SPECS", default_value = SPECS)]
+    specs: PathBuf,
+}
+
+impl Selection {
+    /// Returns SPECS, if it is the first argument. The first argument is an object only if it reads as KIND/NAME with a known kind and no
+    /// file or directory has that name.
+    fn first_argument(&self) -> Option<&PathBuf> {
+        self.what.first().filter(|first| as_object(first).is_err() || first.exists())
+    }
+
+    /// Returns SPECS or the saved plan.
+    pub(crate) fn path(&self) -> &PathBuf {
+        self.first_argument().unwrap_or(&self.specs)
+    }
+
+    /// Splits the arguments into SPECS and the selected objects.
     ///
     /// # Errors
     /// One sentence about an argument that is neither.
     pub(crate) fn split(&self) -> Result<(PathBuf, BTreeSet<ObjectId>), String> {
-        let mut rest = self.what.as_slice();
-        let specs = match rest.split_first() {
-            Some((first, others)) if as_object(first).is_err() || first.exists() => {
-                rest = others;
-                first.clone()
-            }
-            _ => self.specs.clone(),
-        };
-        let objects = rest.iter().map(|text| {
+        let objects = self.what.iter().skip(usize::from(self.first_argument().is_some())).map(|text| {
             let object = as_object(text)?;
             match object.kind {
                 Kind::Volume | Kind::Snapshot | Kind::Export => Ok(object),
@@ -333,7 +396,7 @@ impl ApplyArgs {
                 }
             }
         });
-        Ok((specs, objects.collect::<Result<_, String>>()?))
+        Ok((self.path().clone(), objects.collect::<Result<_, String>>()?))
     }
 }
 
@@ -343,9 +406,8 @@ fn as_object(text: &std::path::Path) -> Result<ObjectId, String> {
 
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
-    /// Directory or file with manifests
-    #[arg(value_name = "SPECS", env = "KILN_SPECS", default_value = SPECS)]
-    pub(crate) specs: PathBuf,
+    #[command(flatten)]
+    pub(crate) specs: SpecsArgument,
     /// Serve /metrics, /healthz and /readyz at this TCP address: 127.0.0.1:9641; port 0 takes a free port. A non-loopback address
     /// needs TLS and a token
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = parse_address)]
@@ -682,7 +744,6 @@ fn parse_object(text: &str) -> Result<ObjectId, String> {
 #[cfg(test)]
 mod tests {
     use crate::report::Takes;
-    use clap::CommandFactory;
 
     use super::*;
 
@@ -725,14 +786,23 @@ mod tests {
     }
 
     #[test]
-    fn apply_tells_specs_from_objects() {
+    fn plan_and_apply_tell_specs_from_objects() {
         let split = |arguments: &str| {
-            let cli = Cli::try_parse_from(["kiln", "apply"].into_iter().chain(arguments.split_whitespace())).unwrap();
-            let Command::Apply(args) = cli.command else { panic!("{arguments} is no apply") };
-            args.split().map(|(specs, objects)| {
-                let objects: Vec<String> = objects.iter().map(ToString::to_string).collect();
-                (specs.display().to_string(), objects.join(" "))
-            })
+            let [plan, apply] = ["plan", "apply"].map(|command| {
+                let cli =
+                    Cli::try_parse_from(["kiln", command].into_iter().chain(arguments.split_whitespace())).unwrap();
+                let (Command::Plan(PlanArgs { selection, .. }) | Command::Apply(ApplyArgs { selection, .. })) =
+                    cli.command
+                else {
+                    panic!("{command} {arguments}")
+                };
+                selection.split().map(|(specs, objects)| {
+                    let objects: Vec<String> = objects.iter().map(ToString::to_string).collect();
+                    (specs.display().to_string(), objects.join(" "))
+                })
+            });
+            assert_eq!(plan, apply);
+            apply
         };
         let both = |specs: &str, objects: &str| Ok((specs.to_owned(), objects.to_owned()));
         assert_eq!(split("dir"), both("dir", ""));

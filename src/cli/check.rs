@@ -16,7 +16,7 @@ struct Checked {
 }
 
 pub(crate) fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
-    let loaded = context.read_specs(&args.specs.specs)?;
+    let loaded = context.read_specs(args.specs.path())?;
     if let Some(Annotations::Github) = args.annotations {
         annotations::problems(&context.terminal, &loaded.problems);
     }

@@ -42,8 +42,6 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use self::args::{Cli, Command, Global, LogFormat};
 use self::context::Context;
 use self::exit::Exit;
@@ -52,7 +50,7 @@ use self::terminal::Terminal;
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             // clap treats help and version as errors, and knows their stream and exit code.

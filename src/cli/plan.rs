@@ -1,28 +1,35 @@
 //! `kiln plan`: shows the plan; changes nothing.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::annotations;
-use super::args::{Annotations, PlanArgs, PlanFormat};
+use super::args::{Annotations, PlanArgs, PlanFormat, Selection};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::saved;
 use crate::daemon::protocol::{Answer, PlanAnswer};
-use crate::model::Reading;
-use crate::plan::{Overview, Plan, Saved};
+use crate::model::{ObjectId, Reading, Specs};
+use crate::plan::{Overview, Plan, Saved, select};
 use crate::report::{PlanView, markdown, render};
 use crate::text::quoted;
 
 pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
-    if let Some(Saved { reading, plan, .. }) = saved::read(&args.specs.specs)? {
-        return show_saved(context, args, &reading, &plan);
+    let (source, only) = split(&args.selection, "plan")?;
+    if args.out.is_some() && !only.is_empty() {
+        let message = "a saved plan is complete: --out takes no KIND/NAME";
+        return Err(Failure::new(Exit::Usage, message).hint("select when you apply it: `kiln apply FILE KIND/NAME`"));
+    }
+    if let Some(Saved { reading, plan, .. }) = saved::read(&source)? {
+        return show_saved(context, args, &reading, plan, &only);
     }
     // The daemon that follows these manifests has the store, and plans.
-    let (mut loaded, store) = match context.daemon_of(&args.specs.specs)? {
-        Some(_) => (context.read_specs(&args.specs.specs)?, None),
+    let (mut loaded, store) = match context.daemon_of(&source)? {
+        Some(_) => (context.read_specs(&source)?, None),
         None => {
-            let (loaded, store) = context.read_specs_and_store(&args.specs.specs)?;
+            let (loaded, store) = context.read_specs_and_store(&source)?;
             (loaded, Some(store))
         }
     };
@@ -48,7 +55,7 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
     let question = format!("/v1/plan?reading={}", args.out.is_some());
     let answer: Option<Answer<PlanAnswer<'static>>> = match is_pruned {
         true => None,
-        false => context.ask_quietly(&args.specs.specs, &question)?,
+        false => context.ask_quietly(&source, &question)?,
     };
     let (plan, reading) = match answer {
         Some(Answer { answer: PlanAnswer { plan, reading }, .. }) => {
@@ -63,6 +70,7 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
             (plan, reading)
         }
     };
+    let plan = selected(context, plan, &only, &reading.specs)?;
     let exit = show(context, args, &reading, &plan);
     match &args.out {
         Some(path) => {
@@ -76,14 +84,67 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
 }
 
 /// Shows a saved plan as it was saved. Nothing is observed.
-fn show_saved(context: &Context, args: &PlanArgs, reading: &Reading, plan: &Plan) -> Result<Exit, Failure> {
+fn show_saved(
+    context: &Context,
+    args: &PlanArgs,
+    reading: &Reading,
+    plan: Plan,
+    only: &BTreeSet<ObjectId>,
+) -> Result<Exit, Failure> {
     if args.out.is_some() {
-        let message = format!("{} is already a saved plan", args.specs.specs.display());
+        let message = format!("{} is already a saved plan", args.selection.path().display());
         return Err(Failure::new(Exit::Usage, message).hint("copy the file, or plan again from its specs"));
     }
     context.terminal.is_about_saved(reading);
     context.terminal.note("this is the plan as it was saved; nothing was observed now");
-    Ok(show(context, args, reading, plan))
+    let plan = selected(context, plan, only, &reading.specs)?;
+    Ok(show(context, args, reading, &plan))
+}
+
+/// Splits the arguments of `plan` or `apply` into SPECS and the selected objects.
+///
+/// # Errors
+/// Exit code 2 if an argument is neither.
+pub(crate) fn split(selection: &Selection, command: &str) -> Result<(PathBuf, BTreeSet<ObjectId>), Failure> {
+    selection.split().map_err(|message| {
+        let hint = format!("write `kiln {command} [SPECS|PLAN-FILE] [KIND/NAME …]`");
+        Failure::new(Exit::Usage, message).hint(hint)
+    })
+}
+
+/// Returns the part of a plan that is about the selected objects, and prints what was left out. None selected: the whole plan.
+fn selected(context: &Context, whole: Plan, only: &BTreeSet<ObjectId>, specs: &Specs) -> Result<Plan, Failure> {
+    if only.is_empty() {
+        return Ok(whole);
+    }
+    let part = select(&whole, only);
+    if let [object, ..] = part.unknown(specs).as_slice() {
+        return Err(unknown(object));
+    }
+    if let Some(text) = left_out((part.other_steps, part.other_held)) {
+        context.terminal.note(&text);
+    }
+    Ok(part.plan)
+}
+
+/// Returns the failure for a selected object that is neither declared nor in the plan.
+pub(crate) fn unknown(object: &ObjectId) -> Failure {
+    let message = format!("{object} is neither declared nor in the plan");
+    Failure::new(Exit::Usage, message).hint("nothing was changed; `kiln plan` shows the whole plan")
+}
+
+/// Returns what was not selected, in one line. The parts: steps and holds.
+pub(crate) fn left_out((steps, held): (usize, usize)) -> Option<String> {
+    let steps = (steps > 0).then(|| match steps {
+        1 => "1 other step was not selected".to_owned(),
+        _ => format!("{steps} other steps were not selected"),
+    });
+    let held = (held > 0).then(|| match held {
+        1 => "1 other object is held".to_owned(),
+        _ => format!("{held} other objects are held"),
+    });
+    let parts: Vec<String> = [steps, held].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| format!("{}: `kiln plan` shows all", parts.join("; ")))
 }
 
 fn show(context: &Context, args: &PlanArgs, reading: &Reading, plan: &Plan) -> Exit {

@@ -15,7 +15,7 @@ use crate::engine::SystemClock;
 use crate::report::Commands;
 
 pub(crate) fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Failure> {
-    let specs = args.specs.clone();
+    let specs = args.specs.path().clone();
     if specs.as_os_str() == "-" {
         return Err(Failure::new(Exit::Usage, "stdin cannot be watched").hint("name a directory or a file"));
     }
@@ -59,7 +59,7 @@ pub(crate) fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Failure
 fn everywhere(commands: Commands, args: &WatchArgs, state: &Path) -> Commands {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
     Commands {
-        specs: Some(absolute(&args.specs)),
+        specs: Some(absolute(args.specs.path())),
         state: Some(absolute(state)),
         config: commands.config.as_deref().map(|config| absolute(Path::new(config))),
         ..commands

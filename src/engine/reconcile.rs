@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::model::{DriverError, Effect, ErrorKind, Kind, Name, NativeName, ObjectId, Specs, Step};
+use crate::model::{DriverError, Effect, ErrorKind, Kind, Name, NativeName, ObjectId, Step};
 use crate::plan::{self, Held, HeldReason, Irreversible, Plan, Selected};
 use crate::store::{Batch, StoreError};
 
@@ -51,7 +51,7 @@ pub async fn reconcile<'s>(
     let unmatched = options.approve.iter().filter(|digest| !whole.knows_approval(digest));
     report.refused.extend(unmatched.map(|digest| operations::unmatched(digest, &whole)));
     let mut part = part_of(&whole, options);
-    report.unknown = unknown(part.as_ref(), &setup.reading.specs);
+    report.unknown = part.as_ref().map_or_else(Vec::new, |part| part.unknown(&setup.reading.specs));
     if !report.refused.is_empty() || !report.unknown.is_empty() {
         report.plan = Some(whole);
         return Ok((report, OpenPass::new(session)));
@@ -129,17 +129,6 @@ async fn new_paths(session: &Session<'_>, made: &Plan) -> Vec<(ObjectId, PathBuf
 /// Returns the part of a plan that was requested by name; `None`: all of it.
 fn part_of(whole: &Plan, options: &Options) -> Option<Selected> {
     (!options.only.is_empty()).then(|| plan::select(whole, &options.only))
-}
-
-/// Returns the requested objects that are neither declared nor in the plan: most likely mistyped names.
-fn unknown(part: Option<&Selected>, specs: &Specs) -> Vec<ObjectId> {
-    let declared = |ObjectId { kind, name }: &&ObjectId| match kind {
-        Kind::Volume => specs.volumes.contains_key(name),
-        Kind::Snapshot => specs.snapshots.contains_key(name),
-        Kind::Export => specs.exports.contains_key(name),
-        Kind::Stack | Kind::Backend | Kind::Target | Kind::Approval => false,
-    };
-    part.into_iter().flat_map(|part| &part.silent).filter(|object| !declared(object)).cloned().collect()
 }
 
 /// Whether the plan has steps that wait for a confirmation: they are irreversible, or the manifests come from a pipe that may have been cut

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Held, HeldReason, Plan, digest};
-use crate::model::{ApprovalSet, Kind, Name, ObjectId, Step};
+use crate::model::{ApprovalSet, Kind, Name, ObjectId, Specs, Step};
 
 /// The part of a plan that is about selected objects.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,19 @@ pub struct Selected {
     pub other_held: usize,
     /// Selected objects without a step or hold: they are as declared, or unknown.
     pub silent: BTreeSet<ObjectId>,
+}
+
+impl Selected {
+    /// Returns the selected objects that are neither declared nor in the plan: most likely mistyped names.
+    pub fn unknown(&self, specs: &Specs) -> Vec<ObjectId> {
+        let is_declared = |ObjectId { kind, name }: &&ObjectId| match kind {
+            Kind::Volume => specs.volumes.contains_key(name),
+            Kind::Snapshot => specs.snapshots.contains_key(name),
+            Kind::Export => specs.exports.contains_key(name),
+            Kind::Stack | Kind::Backend | Kind::Target | Kind::Approval => false,
+        };
+        self.silent.iter().filter(|object| !is_declared(object)).cloned().collect()
+    }
 }
 
 /// Returns the part of `whole` that is about the selected objects. Steps keep their order.

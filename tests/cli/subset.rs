@@ -26,6 +26,50 @@ fn apply_of_named_objects_executes_only_them_and_their_dependencies() {
 }
 
 #[test]
+fn plan_of_named_objects_shows_what_apply_of_them_executes() {
+    let sandbox = with_a_chain();
+    let ran =
+        sandbox.kiln("plan volume/copy").ends(0).says("Plan: 3 to create.").warns("1 other step was not selected");
+    assert!(ran.out.contains("volume/db") && !ran.out.contains("volume/web"), "{}", ran.out);
+    let json = sandbox.kiln("plan specs volumes/web -o json").ends(0).json();
+    assert_eq!((&json["summary"]["create"], &json["steps"][0]["name"]), (&1.into(), &"web".into()), "{json}");
+    sandbox.kiln("plan volume/bd").ends(2).warns("volume/bd is neither declared").warns("hint: ");
+    sandbox.kiln("plan specs db").ends(2).warns("write `kiln plan [SPECS|PLAN-FILE] [KIND/NAME …]`");
+    sandbox.kiln("plan volume/web --out p").ends(2).warns("`kiln apply FILE KIND/NAME`");
+    assert!(!sandbox.has("p"));
+    sandbox.kiln("plan --out p").ends(0);
+    sandbox.kiln("plan p volume/web").ends(0).says("Plan: 1 to create.").warns("3 other steps were not selected");
+    sandbox.kiln("apply").ends(0);
+    sandbox.volume("safe", "size: 1Mi, protected: true");
+    sandbox.kiln("apply").ends(0);
+    sandbox.remove("specs/safe.yaml");
+    sandbox.kiln("plan").ends(4);
+    sandbox.kiln("plan volume/web").ends(0).says("Nothing to do.").warns("1 other object is held");
+    sandbox.kiln("plan volume/safe").ends(4).says("Protected");
+}
+
+#[test]
+fn every_command_that_reads_manifests_takes_specs_as_an_option() {
+    let sandbox = with_a_chain();
+    std::fs::rename(sandbox.path("specs"), sandbox.path("own")).unwrap();
+    sandbox.kiln("check --specs own").ends(0);
+    sandbox.kiln("plan --specs own volume/web").ends(0).says("Plan: 1 to create.");
+    sandbox.kiln("apply --specs own").ends(0);
+    for command in ["get", "status", "describe volume/db", "doctor", "trash list", "adopt fast"] {
+        sandbox.kiln(&format!("{command} --specs own")).ends(0);
+    }
+    sandbox.kiln("watch --specs -").ends(2).warns("stdin cannot be watched");
+    for command in ["check", "plan", "apply", "watch"] {
+        let ran = sandbox.kiln(&format!("{command} own --specs other")).ends(2);
+        ran.warns("SPECS is given twice: `own` and `--specs other`");
+    }
+    // Twice the same, and a default from the environment, contradict nothing.
+    sandbox.kiln("plan own --specs ./own").ends(0);
+    sandbox.command().env("KILN_SPECS", "other").args(["plan", "own"]).assert().success();
+    sandbox.command().env("KILN_SPECS", "other").args(["plan", "--specs", "own"]).assert().success();
+}
+
+#[test]
 fn holds_of_other_objects_do_not_matter() {
     let sandbox = with_a_chain();
     sandbox.volume("safe", "size: 1Mi, protected: true");
