@@ -11,7 +11,7 @@
 //! use std::sync::Arc;
 //!
 //! use kiln::driver::{self, Driver};
-//! use kiln::engine::{Connect, Event, Options, Reporter, Setup, SystemClock, reconcile_once};
+//! use kiln::engine::{Confirmation, Connect, Event, Options, Reporter, Setup, SystemClock, reconcile_once};
 //! use kiln::manifest::{Allowed, Limits, Source, load};
 //! use kiln::model::{BackendSpec, DriverError};
 //! use kiln::plan::Plan;
@@ -43,8 +43,8 @@
 //!         }
 //!     }
 //!
-//!     async fn confirm(&self, _: &Plan) -> bool {
-//!         false
+//!     async fn confirm(&self, _: &Plan) -> Confirmation {
+//!         Confirmation::NotAsked
 //!     }
 //! }
 //!

@@ -4,6 +4,8 @@
 
 #[path = "cli/adopt.rs"]
 mod adopt;
+#[path = "cli/asked.rs"]
+mod asked;
 #[path = "cli/basics.rs"]
 mod basics;
 #[path = "cli/decide.rs"]

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{Fault, SimDriver, SimObject, SimWorld};
 use kiln::driver::{Driver, StepContext, WriterLock};
-use kiln::engine::{Clock, Connect, Event, Options, Report, Reporter, Setup, StepObject, reconcile_once};
+use kiln::engine::{Clock, Confirmation, Connect, Event, Options, Report, Reporter, Setup, StepObject, reconcile_once};
 use kiln::model::{
     Access, Action, BackendSpec, Capabilities, DriverError, Effect, ErrorKind, Identity, IntentId, JournalAction,
     JournalEntry, JournalOutcome, Kind, Ledger, NativeName, Observed, OpenIntent, Outcome, Owner, Percent, PoolId,
@@ -135,8 +135,8 @@ impl Reporter for Ear {
         }
         self.0.lock().unwrap().push((line, began.elapsed()));
     }
-    async fn confirm(&self, _: &Plan) -> bool {
-        true
+    async fn confirm(&self, _: &Plan) -> Confirmation {
+        Confirmation::Given
     }
 }
 
@@ -509,8 +509,8 @@ impl Reporter for Witness {
             assert!(self.0.is_told(object.name.as_str()) && !self.0.is_open(&object), "{object:?} before its outcome");
         }
     }
-    async fn confirm(&self, _: &Plan) -> bool {
-        true
+    async fn confirm(&self, _: &Plan) -> Confirmation {
+        Confirmation::Given
     }
 }
 

@@ -35,6 +35,12 @@ enum RunPlace<'c> {
 pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure> {
     let json = args.output.is_json();
     let (source, only) = split(&args.selection, "apply")?;
+    if args.ask && (!context.terminal.can_ask() || source.as_os_str() == "-") {
+        let message = "--ask needs a terminal: stdin and stderr must be one";
+        let fix =
+            "save the plan and review it: `kiln plan --out FILE`; then `kiln apply FILE` executes exactly this plan";
+        return Err(Failure::new(Exit::Usage, message).hint(fix));
+    }
     let (reading, saved) = match saved::read(&source)? {
         Some(_) if args.prune => {
             let message = format!("{} is a saved plan, which was made with --prune or without it", source.display());
@@ -49,7 +55,7 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         }
         None => (declared(context, &source, json, args.prune)?, None),
     };
-    let options = Options { approve: args.approve, by: person(), saved, only, ..Options::default() };
+    let options = Options { approve: args.approve, by: person(), ask: args.ask, saved, only, ..Options::default() };
     let place = match context.daemon()? {
         Some(daemon) => RunPlace::Daemon(daemon, ApplyRequest::new(&source, &options, &reading)),
         None => RunPlace::Here(context.writing(reading.clone())?),
@@ -106,7 +112,9 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         };
         context.terminal.error(message, Some(fix));
     }
-    if lines.is_none() {
+    if report.declined {
+        context.terminal.note("the plan was not confirmed; nothing was changed");
+    } else if lines.is_none() {
         progress.say(&summary(&report, &progress, &context.terminal.commands()));
     }
     if let Some(text) = left_out(report.left_out) {
@@ -115,7 +123,7 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
     let held = report.plan.as_ref().map_or(Exit::Done, |plan| standing(plan, args.allow_held));
     let is_left = report.stopped || progress.was_interrupted();
     let failed = Exit::Failed.when(!report.failed.is_empty() || !report.breaches.is_empty() || is_left);
-    let exit = Exit::combine([held, failed, Exit::Held.when(!report.refused.is_empty())]);
+    let exit = Exit::combine([held, failed, Exit::Held.when(report.declined || !report.refused.is_empty())]);
     if let Some(lines) = lines {
         lines.end(&summary_line(&report, exit, &context.terminal.commands()));
     }
@@ -146,6 +154,7 @@ fn summary_line(report: &Report, exit: Exit, commands: &Commands) -> RunSummary 
         not_asked_for: report.left_out.0,
         stopped: report.stopped,
         held: report.plan.iter().flat_map(|plan| &plan.held).map(|held| HeldView::new(held, commands)).collect(),
+        declined: report.declined,
         refused: report.refused.clone(),
         breaches: report.breaches.clone(),
         exit_code: exit.code(),

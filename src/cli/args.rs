@@ -346,6 +346,9 @@ pub(crate) struct ApplyArgs {
     /// Do not ask for confirmation of irreversible steps
     #[arg(long, short = 'y')]
     pub(crate) yes: bool,
+    /// Ask for confirmation before any step; needs a terminal
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) ask: bool,
     /// Also remove objects that a file or stdin does not declare, as for a directory
     #[arg(long)]
     pub(crate) prune: bool,

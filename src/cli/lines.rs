@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::progress::Progress;
 use super::terminal::Terminal;
-use crate::engine::{Event, Reporter};
+use crate::engine::{Confirmation, Event, Reporter};
 use crate::model::{ProblemView, Reading, Specs};
 use crate::plan::Plan;
 use crate::report::{HeldView, PlanView};
@@ -62,6 +62,8 @@ pub(crate) struct RunSummary {
     pub(crate) stopped: bool,
     /// All held objects, including those that the run held.
     pub(crate) held: Vec<HeldView>,
+    /// Whether nothing was run because the question was not answered with `yes`.
+    pub(crate) declined: bool,
     /// Why nothing was run: the saved plan no longer holds, or the approved set is not the one that waits.
     pub(crate) refused: Vec<String>,
     /// Guarantees that the plan breaks: a bug in Kiln, and nothing was run.
@@ -135,7 +137,7 @@ impl Reporter for Lines {
         self.people.event(event);
     }
 
-    async fn confirm(&self, plan: &Plan) -> bool {
+    async fn confirm(&self, plan: &Plan) -> Confirmation {
         self.people.confirm(plan).await
     }
 }

@@ -11,10 +11,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use super::terminal::{Busy, TICK, Terminal};
-use crate::engine::{Event, Reporter, StepObject};
+use crate::engine::{Confirmation, Event, Reporter, StepObject};
 use crate::model::{Action, JournalOutcome, Risk, Specs, Step};
 use crate::plan::Plan;
-use crate::report::{HeldView, PlanView, StepView, render, render_step};
+use crate::report::{HeldView, PlanView, render};
 use crate::text::{Paint, counted, escape};
 
 /// A reporter for people, which also asks for confirmation.
@@ -34,6 +34,8 @@ pub(crate) struct Progress {
     phrases: Mutex<Vec<Phrases>>,
     /// The holds that were shown with the plan.
     shown: Mutex<Vec<HeldView>>,
+    /// Whether the plan was shown before the confirmation.
+    was_asked: AtomicBool,
     /// Whether Ctrl-C was pressed at the confirmation.
     interrupted: AtomicBool,
 }
@@ -73,6 +75,7 @@ impl Progress {
             running: Mutex::default(),
             phrases: Mutex::default(),
             shown: Mutex::default(),
+            was_asked: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
         }
     }
@@ -103,6 +106,17 @@ impl Progress {
     /// Ends the line shown while the backends are observed.
     pub(crate) fn end_observing(&self) {
         drop(self.observing.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Prints the whole plan.
+    fn show(&self, plan: &Plan) {
+        let mut view = PlanView::new(plan, &self.specs, &self.terminal.commands());
+        if plan.held.is_empty() {
+            // What waited for confirmation is confirmed and about to run.
+            (view.approval, view.approve) = (None, None);
+        }
+        self.say(&render(&view, self.terminal.paint));
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = view.held.unwrap_or_default();
     }
 
     fn steps(&self) -> MutexGuard<'_, BTreeMap<usize, Running>> {
@@ -165,13 +179,9 @@ impl Progress {
 impl Reporter for Progress {
     fn planned(&self, plan: &Plan) {
         self.end_observing();
-        let mut view = PlanView::new(plan, &self.specs, &self.terminal.commands());
-        if plan.held.is_empty() {
-            // What waited for confirmation is confirmed and about to run.
-            (view.approval, view.approve) = (None, None);
+        if !self.was_asked.load(Ordering::Relaxed) {
+            self.show(plan);
         }
-        self.say(&render(&view, self.terminal.paint));
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = view.held.unwrap_or_default();
         let phrases = plan.steps.iter().map(|step| Phrases { doing: doing(&step.action), done: done(step) });
         *self.phrases.lock().unwrap_or_else(PoisonError::into_inner) = phrases.collect();
     }
@@ -196,39 +206,41 @@ impl Reporter for Progress {
         }
     }
 
-    async fn confirm(&self, plan: &Plan) -> bool {
+    async fn confirm(&self, plan: &Plan) -> Confirmation {
         self.end_observing();
         if self.yes {
-            return true;
+            return Confirmation::Given;
         }
         if !self.terminal.can_ask() {
-            return false;
+            return Confirmation::NotAsked;
         }
-        let steps: Vec<StepView> = plan
-            .steps
-            .iter()
-            .filter(|step| plan.waits_for_yes(step))
-            .map(|step| StepView::new(step, &self.specs))
-            .collect();
-        let width = steps.iter().map(|step| step.object_name().len()).max().unwrap_or_default();
-        let mut question = match steps.iter().all(|step| step.risk == Risk::Irreversible) {
-            true => "These steps cannot be undone:\n".to_owned(),
-            false => "Stdin may have been cut short; these steps need confirmation:\n".to_owned(),
-        };
-        for step in &steps {
-            render_step(&mut question, step, width, Paint::PLAIN);
-        }
-        question.push_str("Execute them? Only `yes` is accepted; any other answer holds them and executes the rest: ");
-        self.terminal.talk(&question);
+        self.show(plan);
+        self.was_asked.store(true, Ordering::Relaxed);
+        self.terminal.talk(&question(plan));
         // Ctrl-C is an answer too. The thread that reads stdin ends with the process.
-        tokio::select! {
+        let is_yes = tokio::select! {
             answer = tokio::task::spawn_blocking(Terminal::read_yes) => answer.unwrap_or(false),
             () = self.stop.cancelled() => {
                 self.interrupted.store(true, Ordering::Relaxed);
                 false
             }
-        }
+        };
+        if is_yes { Confirmation::Given } else { Confirmation::Refused }
     }
+}
+
+/// Returns the question below a plan, which names the steps that need the confirmation.
+fn question(plan: &Plan) -> String {
+    let waiting: Vec<&Step> = plan.steps.iter().filter(|step| plan.waits_for_yes(step)).collect();
+    let names: Vec<String> =
+        waiting.iter().map(|step| format!("{} {}", step.action.verb(), object_name(step))).collect();
+    let (count, names) = (counted(waiting.len(), "step"), escape(&names.join(", ")).into_owned());
+    let why = match waiting.iter().all(|step| step.risk == Risk::Irreversible) {
+        _ if waiting.is_empty() => String::new(),
+        true => format!("{count} cannot be undone: {names}.\n"),
+        false => format!("Stdin may have been cut short; {count} need confirmation: {names}.\n"),
+    };
+    format!("\n{why}Execute this plan? Only `yes` is accepted; any other answer changes nothing: ")
 }
 
 /// Returns the object of a step as `volume/db`.

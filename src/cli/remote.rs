@@ -78,9 +78,9 @@ impl DaemonRun {
             RunLine::Planned(plan) => self.reporter.planned(&plan),
             RunLine::Event(event) => self.reporter.event(event),
             RunLine::Confirm(plan) => {
-                let yes = self.reporter.confirm(&plan).await;
+                let answer = self.reporter.confirm(&plan).await;
                 // The daemon takes a late answer for a no, as its next lines report.
-                let _ = daemon.begin(&format!("/v1/runs/{}/answer", self.number), &yes).await;
+                let _ = daemon.begin(&format!("/v1/runs/{}/answer", self.number), &answer).await;
             }
             // The caller reads the first and the last line.
             RunLine::Begun(_)

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::engine::{Event, Reporter};
+use crate::engine::{Confirmation, Event, Reporter};
 use crate::model::JournalOutcome;
 use crate::plan::Plan;
 
@@ -15,9 +15,9 @@ impl Reporter for LogReporter {
         log_event(&event);
     }
 
-    async fn confirm(&self, _plan: &Plan) -> bool {
+    async fn confirm(&self, _plan: &Plan) -> Confirmation {
         // No person is present to confirm.
-        false
+        Confirmation::NotAsked
     }
 }
 

@@ -236,6 +236,7 @@ impl Reconciler {
                 certainty.prune = ask.prune;
                 options.approve = ask.approve;
                 options.by = ask.by;
+                options.ask = ask.ask;
                 options.only = ask.only.into_iter().collect();
                 options.saved = ask.saved.map(|(plan, _)| Arc::new(plan));
             }

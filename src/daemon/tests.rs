@@ -189,14 +189,7 @@ impl Bench {
 }
 
 pub(super) fn ask(bench: &Bench) -> Trigger {
-    Trigger::Client(ApplyRequest {
-        specs: bench.specs(),
-        approve: Vec::new(),
-        by: None,
-        saved: None,
-        only: Vec::new(),
-        prune: false,
-    })
+    Trigger::Client(ApplyRequest { specs: bench.specs(), ..ApplyRequest::default() })
 }
 
 #[tokio::test(start_paused = true)]

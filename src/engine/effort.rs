@@ -35,8 +35,8 @@ struct Yes;
 #[async_trait]
 impl Reporter for Yes {
     fn event(&self, _: Event) {}
-    async fn confirm(&self, _: &Plan) -> bool {
-        true
+    async fn confirm(&self, _: &Plan) -> Confirmation {
+        Confirmation::Given
     }
 }
 

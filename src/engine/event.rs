@@ -135,6 +135,18 @@ impl Event {
     }
 }
 
+/// The answer to [`Reporter::confirm`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Confirmation {
+    /// A person confirmed the plan, now or with `--yes`.
+    Given,
+    /// A person was asked and did not confirm it: nothing is executed.
+    Refused,
+    /// No person can be asked: the steps that need a confirmation are held, and the others are executed.
+    NotAsked,
+}
+
 /// Receives the events of a pass and answers its questions.
 #[async_trait]
 pub trait Reporter: Send + Sync {
@@ -142,8 +154,8 @@ pub trait Reporter: Send + Sync {
     fn planned(&self, _plan: &Plan) {}
     /// Receives an event. Events come in order, from one thread at a time.
     fn event(&self, event: Event);
-    /// Returns whether the irreversible steps of this plan may be made. Without a terminal this is whether `--yes` was given.
-    async fn confirm(&self, plan: &Plan) -> bool;
+    /// Asks whether this plan may be executed: it has steps that need a confirmation, or [`Options::ask`](super::Options::ask) is set.
+    async fn confirm(&self, plan: &Plan) -> Confirmation;
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ mod verify;
 mod writers;
 
 pub use clock::{Clock, SystemClock};
-pub use event::{Event, Reporter, StepObject};
+pub use event::{Confirmation, Event, Reporter, StepObject};
 pub use foreign::with_content;
 pub use open_pass::OpenPass;
 pub use operations::{

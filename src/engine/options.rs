@@ -17,6 +17,8 @@ pub struct Options {
     pub by: Option<String>,
     /// No person sees the plan before it runs or can be asked: see [`Irreversible::HoldRestores`](crate::plan::Irreversible).
     pub unattended: bool,
+    /// Ask for confirmation before any step, also of reversible ones.
+    pub ask: bool,
     /// A saved plan: exactly this plan is run, or the run is refused.
     pub saved: Option<Arc<Plan>>,
     /// Restricts the pass to these objects and what they depend on. Empty: no restriction.

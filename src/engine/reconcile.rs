@@ -8,7 +8,7 @@ use crate::model::{DriverError, Effect, ErrorKind, Kind, Name, NativeName, Objec
 use crate::plan::{self, Held, HeldReason, Irreversible, Plan, Selected};
 use crate::store::{Batch, StoreError};
 
-use super::event::Reporter;
+use super::event::{Confirmation, Reporter};
 use super::open_pass::OpenPass;
 use super::operations;
 use super::options::Options;
@@ -58,11 +58,18 @@ pub async fn reconcile<'s>(
     }
     let asked = part.as_ref().map_or(&whole, |part| &part.plan);
     let mut confirmed = false;
-    if !options.unattended && has_steps_that_wait(asked) {
-        confirmed = reporter.confirm(asked).await;
-        if !confirmed {
-            whole = session.plan(&options.approve, Irreversible::Hold);
-            part = part_of(&whole, options);
+    if !options.unattended && (has_steps_that_wait(asked) || options.ask && !asked.steps.is_empty()) {
+        match reporter.confirm(asked).await {
+            Confirmation::Given => confirmed = true,
+            Confirmation::Refused => {
+                report.declined = true;
+                report.plan = Some(part.map_or(whole, |part| part.plan));
+                return Ok((report, OpenPass::new(session)));
+            }
+            Confirmation::NotAsked => {
+                whole = session.plan(&options.approve, Irreversible::Hold);
+                part = part_of(&whole, options);
+            }
         }
     }
     carry_out(session, whole, part, options, confirmed, reporter, report).await

@@ -29,6 +29,9 @@ pub struct Report {
     pub breaches: Vec<String>,
     /// Why nothing was run, one sentence each: the plan differs from the saved plan, or an approved digest is not what waits.
     pub refused: Vec<String>,
+    /// Whether a person was asked for confirmation and did not give it. Nothing was run.
+    #[serde(default)]
+    pub declined: bool,
     /// Objects that were requested by name but are neither declared nor in the plan. Nothing was run.
     pub unknown: Vec<ObjectId>,
     /// How many steps and held changes were left out because other objects were requested by name.

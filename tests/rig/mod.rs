@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimDriver, SimEffect, SimWorld};
 use kiln::driver::{Driver, StepContext, WriterLock};
-use kiln::engine::{Clock, Connect, Event, Options, Report, Reporter, Setup, overview, reconcile_once};
+use kiln::engine::{Clock, Confirmation, Connect, Event, Options, Report, Reporter, Setup, overview, reconcile_once};
 use kiln::manifest::{self, Limits, Source};
 use kiln::model::{
     Access, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome, Owner, PoolId,
@@ -157,8 +157,8 @@ impl Reporter for Person {
         };
         self.heard.lock().unwrap().push(text);
     }
-    async fn confirm(&self, _plan: &Plan) -> bool {
-        self.yes
+    async fn confirm(&self, _plan: &Plan) -> Confirmation {
+        if self.yes { Confirmation::Given } else { Confirmation::NotAsked }
     }
 }
 

@@ -20,7 +20,7 @@ use super::monitoring;
 use super::protocol::{ApplyRequest, HEADER, OperationAnswer, OperationRequest, RunLine, VERSION, real};
 use super::questions;
 use super::runs::{Runs, apply};
-use crate::engine;
+use crate::engine::{self, Confirmation};
 use crate::manifest::problem_views;
 use crate::text::quoted;
 
@@ -104,8 +104,8 @@ async fn begin_apply(State(api): State<Api>, Json(ask): Json<ApplyRequest>) -> R
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response()
 }
 
-async fn answer(State(api): State<Api>, UrlPath(run): UrlPath<u64>, Json(yes): Json<bool>) -> StatusCode {
-    ok_if(api.runs.answer(run, yes))
+async fn answer(State(api): State<Api>, UrlPath(run): UrlPath<u64>, Json(answer): Json<Confirmation>) -> StatusCode {
+    ok_if(api.runs.answer(run, answer))
 }
 
 async fn stop(State(api): State<Api>, UrlPath(run): UrlPath<u64>) -> StatusCode {
@@ -242,8 +242,7 @@ mod tests {
         assert!(matches!(&answer, OperationAnswer::OtherSpecs { fix, .. } if fix.contains(&ours)), "{answer:?}");
         let answer = asks(&bench, bench.specs(), forget()).await;
         assert!(matches!(answer, OperationAnswer::Failed(OperationError::Usage(_))), "the volume exists: {answer:?}");
-        let ask =
-            |specs| ApplyRequest { specs, approve: Vec::new(), by: None, saved: None, only: Vec::new(), prune: false };
+        let ask = |specs| ApplyRequest { specs, approve: Vec::new(), by: None, saved: None, ..ApplyRequest::default() };
         let refused = begin_apply(api(&bench), Json(ask(real(other.path())))).await;
         let lines = to_bytes(refused.into_body(), BODY).await.unwrap();
         let line: RunLine = serde_json::from_slice(&lines).unwrap();

@@ -12,7 +12,7 @@
 //! | `GET /v1/journal?limit=L&kind=K&name=N` | the last L entries of the journal as [`JournalEntry`]s (about one object, if it is named) |
 //! | `GET /v1/store?journal=L` | [`StoreAnswer`]: the records, and the last L entries of the journal, for plans of other manifests |
 //! | `POST /v1/apply` with [`ApplyRequest`] | lines of [`RunLine`], while it runs |
-//! | `POST /v1/runs/ID/answer` with `true` or `false` | the answer to [`RunLine::Confirm`] |
+//! | `POST /v1/runs/ID/answer` with [`Confirmation`](crate::engine::Confirmation) | the answer to [`RunLine::Confirm`] |
 //! | `POST /v1/runs/ID/stop` | finishes the running steps and starts no others |
 //! | `POST /v1/operation` with [`OperationRequest`] | [`OperationAnswer`] |
 //! | `POST /v1/reconcile` | requests a pass |
@@ -59,6 +59,9 @@ pub struct ApplyRequest {
     pub saved: Option<(Plan, Reading)>,
     /// Only these objects and what they depend on.
     pub only: Vec<ObjectId>,
+    /// `--ask`: the plan needs a confirmation before any step.
+    #[serde(default)]
+    pub ask: bool,
     /// `--prune`: the manifests count as complete although SPECS is a file.
     #[serde(default)]
     pub prune: bool,
@@ -73,7 +76,7 @@ pub enum RunLine {
     Planned(Plan),
     /// Something happened.
     Event(Event),
-    /// Asks for confirmation of the irreversible steps of this plan. The run waits for the answer.
+    /// Asks for confirmation of this plan. The run waits for the answer.
     Confirm(Plan),
     /// The last line of a run that finished.
     Done(Box<Report>),
@@ -99,6 +102,7 @@ impl ApplyRequest {
             by: options.by.clone(),
             saved: options.saved.as_ref().map(|plan| (Plan::clone(plan), reading.clone())),
             only: options.only.iter().cloned().collect(),
+            ask: options.ask,
             prune: reading.coverage.is_pruned(),
         }
     }

@@ -14,7 +14,7 @@ use super::super::log_reporter::log_event;
 use super::super::pass::{PassRefused, Trigger};
 use super::super::reconciler::Reconciler;
 use super::protocol::{ApplyRequest, RunLine};
-use crate::engine::{Event, Report, Reporter};
+use crate::engine::{Confirmation, Event, Report, Reporter};
 use crate::manifest::problem_views;
 use crate::model::Action;
 use crate::plan::Plan;
@@ -34,7 +34,7 @@ pub(in crate::daemon) struct Runs {
 struct ClientRun {
     stop: CancellationToken,
     /// Receives the answer to the confirmation that the run waits for.
-    question: Option<oneshot::Sender<bool>>,
+    question: Option<oneshot::Sender<Confirmation>>,
 }
 
 impl Runs {
@@ -43,9 +43,9 @@ impl Runs {
     }
 
     /// Answers the confirmation of a run. Returns whether it waits for one.
-    pub(in crate::daemon) fn answer(&self, run: u64, yes: bool) -> bool {
+    pub(in crate::daemon) fn answer(&self, run: u64, answer: Confirmation) -> bool {
         let question = self.running().get_mut(&run).and_then(|run| run.question.take());
-        question.is_some_and(|question| question.send(yes).is_ok())
+        question.is_some_and(|question| question.send(answer).is_ok())
     }
 
     /// Lets the running steps of a run finish and starts no others. Returns whether the run exists.
@@ -152,28 +152,28 @@ impl Reporter for RunReporter {
         }
     }
 
-    async fn confirm(&self, plan: &Plan) -> bool {
+    async fn confirm(&self, plan: &Plan) -> Confirmation {
         let (question, answer) = oneshot::channel();
         match self.runs.running().get_mut(&self.run) {
             Some(run) => run.question = Some(question),
-            None => return false,
+            None => return Confirmation::Refused,
         }
         self.send(RunLine::Confirm(plan.clone()));
-        let yes = tokio::select! {
-            answer = answer => answer.unwrap_or(false),
-            () = self.stop.cancelled() => false,
+        let answer = tokio::select! {
+            answer = answer => answer.unwrap_or(Confirmation::Refused),
+            () = self.stop.cancelled() => Confirmation::Refused,
             () = tokio::time::sleep(ANSWER) => {
                 let minutes = ANSWER.as_secs() / 60;
                 self.note(&format!("no answer within {minutes} minutes: that counts as no, so that other passes can run"));
-                false
+                Confirmation::Refused
             }
         };
-        if !yes && plan.steps.iter().any(|step| matches!(step.action, Action::Destroy)) {
+        if answer != Confirmation::Given && plan.steps.iter().any(|step| matches!(step.action, Action::Destroy)) {
             let note = "the daemon itself still destroys objects that were removed from the manifests with `onRemove: Delete`: \
                         `kiln suspend KIND/NAME --reason TEXT` keeps one";
             self.note(note);
         }
-        yes
+        answer
     }
 }
 

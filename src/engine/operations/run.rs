@@ -11,7 +11,7 @@ use crate::plan::{self, Observation, Plan};
 use crate::store::Batch;
 
 use super::error::OperationError;
-use crate::engine::event::{Event, Reporter};
+use crate::engine::event::{Confirmation, Event, Reporter};
 use crate::engine::options::Options;
 use crate::engine::record::commit;
 use crate::engine::report::Report;
@@ -128,7 +128,7 @@ impl Reporter for Effects {
         Silent.event(event);
     }
 
-    async fn confirm(&self, plan: &Plan) -> bool {
+    async fn confirm(&self, plan: &Plan) -> Confirmation {
         Silent.confirm(plan).await
     }
 }
@@ -144,7 +144,7 @@ impl Reporter for Silent {
         }
     }
 
-    async fn confirm(&self, _plan: &Plan) -> bool {
-        false
+    async fn confirm(&self, _plan: &Plan) -> Confirmation {
+        Confirmation::NotAsked
     }
 }

@@ -35,8 +35,8 @@ impl Reporter for Yes {
     fn event(&self, event: Event) {
         assert!(!matches!(event, Event::Started { .. }), "a step was begun");
     }
-    async fn confirm(&self, _plan: &Plan) -> bool {
-        true
+    async fn confirm(&self, _plan: &Plan) -> Confirmation {
+        Confirmation::Given
     }
 }
 
@@ -58,8 +58,8 @@ async fn a_plan_that_breaks_a_rule_is_reported_and_not_carried_out() {
     #[async_trait]
     impl Reporter for Silent {
         fn event(&self, _event: Event) {}
-        async fn confirm(&self, _plan: &Plan) -> bool {
-            true
+        async fn confirm(&self, _plan: &Plan) -> Confirmation {
+            Confirmation::Given
         }
     }
     let made = reconcile_once(&setup, &Options::default(), Arc::new(Silent)).await.unwrap();

@@ -1,0 +1,133 @@
+//! The question of `apply`, at a terminal.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::Stdio;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::Signal;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::sandbox::Sandbox;
+use crate::signals::{send, start};
+
+/// Runs `kiln` at a terminal that `answer` was typed into. Returns the exit code and all that the terminal shows.
+fn at_a_terminal(sandbox: &Sandbox, arguments: &str, answer: &str) -> (i32, String) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+    let mut terminal = openpt(flags).map(File::from).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let end = File::from(rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap());
+    let stream = || Stdio::from(end.try_clone().unwrap());
+    #[expect(clippy::disallowed_methods, reason = "the program under test, at a terminal")]
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kiln"));
+    command.args(arguments.split_whitespace()).current_dir(sandbox.path(""));
+    command.env_remove("KILN_STATE").env_remove("KILN_SPECS").env("NO_COLOR", "1");
+    let mut child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().unwrap();
+    drop(command);
+    drop(end);
+    // The terminal keeps what is typed until it is read.
+    terminal.write_all(format!("{answer}\n").as_bytes()).unwrap();
+    let mut shown = Vec::new();
+    let mut part = [0; 4096];
+    // A terminal whose other end is closed cannot be read.
+    while let Ok(count @ 1..) = terminal.read(&mut part) {
+        shown.extend_from_slice(&part[..count]);
+    }
+    (child.wait().unwrap().code().unwrap(), String::from_utf8(shown).unwrap().replace('\r', ""))
+}
+
+/// One volume to grow, and one to destroy.
+fn with_a_step_that_cannot_be_undone() -> Sandbox {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi");
+    sandbox.volume("gone", "size: 1Mi, onRemove: Delete");
+    sandbox.kiln("apply").ends(0);
+    sandbox.volume("db", "size: 2Mi");
+    sandbox.remove("specs/gone.yaml");
+    sandbox
+}
+
+#[test]
+fn no_to_the_question_executes_nothing_at_all() {
+    let sandbox = with_a_step_that_cannot_be_undone();
+    let pool = || {
+        let mut files = sandbox.tree("pool");
+        // The lock names the process that had it last.
+        files.retain(|(path, _)| !path.ends_with("prod.lock"));
+        files
+    };
+    let before = pool();
+    for answer in ["no", "y", ""] {
+        let (code, shown) = at_a_terminal(&sandbox, "apply", answer);
+        assert_eq!(code, 4, "{shown}");
+        let (plan, rest) = shown.split_once("Execute this plan?").unwrap_or_else(|| panic!("no question: {shown}"));
+        assert!(plan.contains("grow to 2Mi") && plan.contains("Plan: 1 to update, 1 to destroy"), "{shown}");
+        assert!(plan.contains("1 step cannot be undone: destroy volume/gone."), "{shown}");
+        assert!(rest.contains("the plan was not confirmed; nothing was changed"), "{shown}");
+        assert!(pool() == before, "the pool was changed");
+    }
+    let (code, shown) = at_a_terminal(&sandbox, "apply", "yes");
+    assert_eq!(code, 0, "{shown}");
+    assert_eq!(shown.matches("Steps:").count(), 1, "the plan is shown once: {shown}");
+    assert!(shown.contains("grew volume/db") && shown.contains("destroyed volume/gone"), "{shown}");
+}
+
+#[test]
+fn without_a_terminal_the_steps_that_need_confirmation_are_held_and_the_others_run() {
+    let sandbox = with_a_step_that_cannot_be_undone();
+    let ran = sandbox.kiln("apply").ends(4).says("NeedsConfirmation").says("grew volume/db");
+    assert!(!ran.err.contains("Execute this plan?"), "{}", ran.err);
+    assert_eq!(sandbox.kiln("plan -o json").json()["summary"]["destroy"], 1);
+}
+
+#[test]
+fn apply_ask_asks_before_reversible_steps_too() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi");
+    let (code, shown) = at_a_terminal(&sandbox, "apply --ask", "no");
+    assert_eq!(code, 4, "{shown}");
+    assert!(shown.contains("1Mi on fast") && !shown.contains("cannot be undone"), "{shown}");
+    let created = || sandbox.kiln("get volume/db -o json").json()[0]["status"]["object"].is_string();
+    assert!(!created());
+    let (code, shown) = at_a_terminal(&sandbox, "apply --ask", "yes");
+    assert_eq!(code, 0, "{shown}");
+    assert!(created());
+    // Without a step there is no question.
+    let (code, shown) = at_a_terminal(&sandbox, "apply --ask", "no");
+    assert!(code == 0 && shown.contains("Nothing to do.") && !shown.contains("Execute"), "{code}: {shown}");
+}
+
+#[test]
+fn apply_ask_without_a_terminal_is_a_usage_error() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi");
+    sandbox.kiln("apply --ask").ends(2).warns("--ask needs a terminal").warns("`kiln plan --out FILE`");
+    sandbox.kiln("apply --ask --yes").ends(2).warns("cannot be used with");
+    assert!(!sandbox.has("state") && !sandbox.has("pool"));
+}
+
+#[test]
+fn no_to_the_question_executes_nothing_through_the_daemon_either() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi");
+    sandbox.snapshot("monday", "volume: db");
+    sandbox.kiln("apply").ends(0);
+    sandbox.write_data("db");
+    let mut daemon = start(&sandbox, &["watch"]);
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !sandbox.kiln("status -o json").out.contains("\"uptimeSeconds\"") {
+        assert!(std::time::Instant::now() < patience, "the daemon does not answer");
+    }
+    sandbox.volume("db", "size: 1Mi, restore: {snapshot: monday, request: one}");
+    let (code, shown) = at_a_terminal(&sandbox, "apply", "no");
+    assert_eq!(code, 4, "{shown}");
+    assert!(shown.contains("1 step cannot be undone: update volume/db."), "{shown}");
+    assert!(sandbox.holds_data("db"), "it was restored");
+    let (code, shown) = at_a_terminal(&sandbox, "apply", "yes");
+    assert_eq!(code, 0, "{shown}");
+    assert!(!sandbox.holds_data("db"), "it was not restored");
+    send(&daemon, Signal::TERM);
+    assert_eq!(daemon.wait().unwrap().code(), Some(0));
+}
