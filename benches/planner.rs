@@ -12,10 +12,10 @@ use std::time::Instant;
 use kiln::driver::sim::SimDriver;
 use kiln::manifest::{Limits, Source, load};
 use kiln::model::{
-    Action, BackendRecord, Clients, Images, Ledger, LedgerEntry, LedgerView, Name, Object, ObjectRecord, Observed,
-    Place, PoolId, Reading, Records, Step, Tags,
+    Action, BackendRecord, Clients, Ledger, LedgerEntry, LedgerView, Name, Object, ObjectRecord, Observed, Place,
+    PoolId, Reading, Records, Step, Tags,
 };
-use kiln::plan::{Inputs, Irreversible, Observation, World, plan};
+use kiln::plan::{Inputs, Observation, World, plan};
 
 /// An odd number, for a median.
 const ROUNDS: usize = 5;
@@ -24,7 +24,7 @@ fn main() {
     for volumes in [1_000, 10_000, 100_000] {
         let reading = reading(volumes);
         let (world, records) = made(&reading);
-        let inputs = inputs(&reading, &world, &records);
+        let inputs = Inputs::new(&reading, &world, &records);
         let mut seconds: Vec<f64> = (0..ROUNDS)
             .map(|_| {
                 let began = Instant::now();
@@ -61,20 +61,6 @@ fn reading(volumes: usize) -> Reading {
     Reading { coverage: Default::default(), ..loaded.reading }
 }
 
-fn inputs<'a>(reading: &'a Reading, world: &'a World, records: &'a Records) -> Inputs<'a> {
-    static IMAGES: Images = Images::new();
-    Inputs {
-        reading,
-        world,
-        records,
-        recent: &[],
-        suspended: &[],
-        approved: &[],
-        images: &IMAGES,
-        irreversible: Irreversible::List,
-    }
-}
-
 /// The world and the store once everything is made.
 fn made(reading: &Reading) -> (World, Records) {
     let backend: Name = "pool".parse().unwrap();
@@ -82,7 +68,7 @@ fn made(reading: &Reading) -> (World, Records) {
         World::from([(backend.clone(), Observation::Seen { capabilities: SimDriver::everything(), observed })])
     };
     let (world, records) = (seen(Observed::nothing()), Records::default());
-    let first = plan(&inputs(reading, &world, &records));
+    let first = plan(&Inputs::new(reading, &world, &records));
     let pool = PoolId("bench".to_owned());
     let mut ledger = Ledger::new(pool.clone(), reading.specs.stack.owner.clone(), reading.specs.stack.id.clone());
     let (mut observed, mut records) = (Observed { pool: Some(pool.clone()), ..Observed::nothing() }, records);

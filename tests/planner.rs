@@ -10,10 +10,11 @@ mod planning;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use kiln::manifest::{Limits, Source, load};
 use kiln::model::{Action, Clients, Kind, Ledger, Name, NativeName, Object, Place, SourceSpec, Step, Uid, Verb};
-use kiln::plan::{Held, HeldReason, Observation, Plan, lint, plan};
+use kiln::plan::{Held, HeldReason, Inputs, Observation, Plan, lint, plan};
 use planning::{Described, Scene, applied};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -488,6 +489,21 @@ fn any_specs_in_any_world_get_a_sound_plan() {
     eprintln!("{} steps, {} refusals", steps.get(), refusals.get());
     assert!(result.is_ok(), "KILN_SEED={seed}: {}", result.unwrap_err());
     assert!(steps.get() > 0 && refusals.get() > 0, "nothing was tried");
+}
+
+#[test]
+fn a_backend_that_was_not_judged_is_not_used() {
+    let specs = "apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: fast}\nspec: {driver: sim}\n---\n\
+                 apiVersion: kiln/v1\nkind: Volume\nmetadata: {name: db}\nspec: {backend: fast, size: 1Gi}\n";
+    let loaded = load(&Source::Text(specs.to_owned()), &Limits::default());
+    let scene = Described::default().scene(loaded.reading);
+    let judged = plan(&scene.inputs());
+    assert_eq!((judged.steps.len(), judged.held.len()), (1, 0));
+    let unjudged = Inputs { judged: Arc::default(), ..scene.inputs() };
+    let plan = plan(&unjudged);
+    assert_eq!((plan.steps.len(), plan.held.len()), (0, 1));
+    let breaches = lint(&judged, &unjudged);
+    assert!(breaches[0].contains("its backend is not usable"), "{breaches:?}");
 }
 
 /// Ten thousand volumes, each a clone of the next, and the reverse: they come, and they leave.

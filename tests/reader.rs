@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln::manifest::{Allowed, Limits, ManifestState, Reader, Source, load};
-use kiln::model::{Images, Kind, NotAllowed, Observed, Reading, Records, Size, Specs, Verb};
-use kiln::plan::{HeldReason, Inputs, Irreversible, Observation, Plan, lint, plan};
+use kiln::model::{Kind, NotAllowed, Observed, Reading, Records, Size, Specs, Verb};
+use kiln::plan::{HeldReason, Inputs, Observation, Plan, lint, plan};
 
 const STACK: &str =
     "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\nspec: {id: 5c1d2e8a90, defaults: {backend: fast}}\n";
@@ -460,16 +460,9 @@ fn planned(reading: &Reading) -> Plan {
         let capabilities = kiln::driver::connect(backend).unwrap().capabilities().clone();
         Observation::Seen { capabilities, observed: Observed::nothing() }
     };
-    let inputs = Inputs {
-        reading,
-        world: &reading.specs.backends.iter().map(|(name, backend)| (name.clone(), seen(backend))).collect(),
-        records: &Records::default(),
-        recent: &[],
-        suspended: &[],
-        approved: &[],
-        images: &Images::default(),
-        irreversible: Irreversible::List,
-    };
+    let world = reading.specs.backends.iter().map(|(name, backend)| (name.clone(), seen(backend))).collect();
+    let records = Records::default();
+    let inputs = Inputs::new(reading, &world, &records);
     let plan = plan(&inputs);
     assert_eq!(lint(&plan, &inputs), Vec::<String>::new());
     plan

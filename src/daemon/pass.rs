@@ -323,6 +323,7 @@ impl Reconciler {
             let overview = Overview {
                 now: self.config.clock.now(),
                 world: std::mem::take(&mut report.world),
+                judged: Arc::clone(&report.judged),
                 paths: Default::default(),
                 records: self.config.store.records().unwrap_or_default(),
                 suspended: report.suspensions.clone(),

@@ -1,9 +1,9 @@
 //! The ledgers of a session: settled from what was observed, changed by the plan, written to the pools.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
-use crate::model::{DriverError, Ledger, LedgerView, Name, Place, Uid, Verb};
-use crate::plan::{self, Irreversible, Observation, Plan};
+use crate::model::{DriverError, LedgerView, Name, Place, Uid, Verb};
+use crate::plan::{Observation, Plan};
 
 use crate::text::rfc3339;
 
@@ -11,20 +11,14 @@ use super::ledger;
 use super::session::Session;
 
 impl Session<'_> {
-    /// Settles the ledgers in memory, for a plan that changes nothing.
-    pub(super) fn settle_ledgers(&mut self) {
-        let usable = self.with_inputs(&[], Irreversible::Hold, plan::usable);
-        self.settle(usable);
-    }
-
-    /// Takes the ledgers from the observation and settles them. Writes nothing.
-    pub(super) fn settle(&mut self, usable: BTreeMap<Name, Option<Ledger>>) {
-        self.usable = usable.keys().cloned().collect();
-        for (name, ledger) in usable {
-            let Some(Observation::Seen { observed, .. }) = self.observations.world.get(&name) else { continue };
-            let Some(mut ledger) = ledger.or_else(|| {
+    /// Takes the ledgers of usable backends from the observation and settles them. Writes nothing.
+    pub(super) fn settle(&mut self) {
+        let (reading, world) = (&self.setup.reading, &self.observations.world);
+        for (name, ledger) in self.judged.usable(reading, world, &self.records) {
+            let Some(Observation::Seen { observed, .. }) = world.get(name) else { continue };
+            let Some(mut ledger) = ledger.cloned().or_else(|| {
                 let pool = observed.pool.clone()?;
-                Some(ledger::first(pool, &self.setup.reading.specs.stack.owner, &self.setup.reading.specs))
+                Some(ledger::first(pool, &reading.specs.stack.owner, &reading.specs))
             }) else {
                 continue;
             };
@@ -37,8 +31,8 @@ impl Session<'_> {
                      against the limits of the Stack for 24 h from now"
                 );
             }
-            ledger::settle(&mut ledger, observed, &self.setup.reading, self.now);
-            self.ledgers.insert(name, ledger);
+            ledger::settle(&mut ledger, observed, reading, self.now);
+            self.ledgers.insert(name.clone(), ledger);
         }
     }
 

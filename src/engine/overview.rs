@@ -31,11 +31,13 @@ pub async fn overview_while(
         Some(Ok(records)) => session.records = records,
         Some(Err(error)) => tracing::warn!(%error, "the store cannot be read; continuing without its records"),
     }
-    session.settle_ledgers();
+    session.judge();
+    session.settle();
     let plan = session.plan_closely(approve, Irreversible::List).await;
     let journal = store.and_then(|store| store.journal(JOURNAL).ok()).unwrap_or_default();
     let suspended = session.suspensions().in_force(session.now);
     let paths = session.paths().await;
-    let Session { now, observations, records, .. } = session;
-    Overview { now, world: observations.world, paths, records, suspended, journal, plan, retries: Vec::new() }
+    let Session { now, observations, records, judged, .. } = session;
+    let (world, retries) = (observations.world, Vec::new());
+    Overview { now, world, judged, paths, records, suspended, journal, plan, retries }
 }

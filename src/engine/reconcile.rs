@@ -116,6 +116,7 @@ async fn carry_out<'s>(
     hold_what_was_not_done(&mut plan, &mut report);
     report.plan = Some(plan);
     report.usable = session.usable.clone();
+    report.judged = Arc::clone(&session.judged);
     report.world = std::mem::take(&mut session.observations.world);
     Ok((report, OpenPass::new(session)))
 }

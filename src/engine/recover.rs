@@ -9,7 +9,7 @@ use crate::model::{
     Action, DriverError, Effect, ErrorKind, Expect, JournalEntry, JournalOutcome, LedgerView, Name, Object, Outcome,
     Place, Reason, Step, Uid,
 };
-use crate::plan::{self, Irreversible, Observation};
+use crate::plan::Observation;
 use crate::store::{Batch, Store, StoreError};
 
 use super::effect::ObservedObjects;
@@ -94,12 +94,12 @@ impl Session<'_> {
                 ledger.leaving.extend(destroyed.iter().filter(|uid| ledger.complete.contains_key(uid)));
             }
         }
-        let usable = self.with_inputs(&[], Irreversible::Hold, plan::usable);
+        self.judge();
         let mut unswept = Vec::new();
-        for name in usable.keys() {
-            unswept.append(&mut self.sweep(name, reporter).await);
+        for name in self.usable.clone() {
+            unswept.append(&mut self.sweep(&name, reporter).await);
         }
-        self.settle(usable);
+        self.settle();
         // What was done and not entered (protection lifted, an approved item) is entered now.
         for step in finished {
             if let Some(ledger) = self.ledgers.get_mut(&step.backend) {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{DriverError, Name, ObjectId, Step, Suspension};
-use crate::plan::{Plan, World};
+use crate::plan::{Judged, Plan, World};
 
 /// What a pass did.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -49,6 +50,9 @@ pub struct Report {
     /// What every declared backend showed before the first step. (Only this process reads it.)
     #[serde(skip)]
     pub world: World,
+    /// The judgement of the backends that the plan was made with. (Only this process reads it.)
+    #[serde(skip)]
+    pub judged: Arc<Judged>,
     /// The backends that this owner may use: their pools are those from before, and their ledgers this owner's.
     #[serde(skip)]
     pub usable: BTreeSet<Name>,

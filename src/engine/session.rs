@@ -13,7 +13,7 @@ use crate::model::{
     DriverError, ErrorKind, ImageObservation, ImageRef, Images, Kind, Ledger, Name, NativeName, Object, Place, PoolId,
     Reading, Records, Removal, Scope, Specs, Uid,
 };
-use crate::plan::{self, Inputs, Irreversible, Plan, Unobserved};
+use crate::plan::{self, Inputs, Irreversible, Judged, Plan, Unobserved};
 use crate::store::{Store, StoreError};
 
 use super::ledger;
@@ -27,12 +27,14 @@ pub(super) struct Session<'s> {
     pub store: Option<Arc<dyn Store>>,
     pub records: Arc<Records>,
     pub observations: Observations,
+    /// Which backends are usable: nothing is, before [`Session::judge`].
+    pub judged: Arc<Judged>,
     pub now: u64,
     /// The images that were inspected.
     pub images: Images,
     /// This owner's ledgers on usable backends, as on the pools except for what was settled since. Filled by `settle`.
     pub ledgers: BTreeMap<Name, Ledger>,
-    /// The usable backends, including those that were never written to. Filled by `settle`.
+    /// The backends that this pass may write to, including those that were never written to. Filled by `judge`.
     pub usable: BTreeSet<Name>,
 }
 
@@ -46,6 +48,7 @@ impl<'s> Session<'s> {
             store: setup.store.clone(),
             records,
             observations,
+            judged: Arc::default(),
             now,
             images: Images::new(),
             ledgers: BTreeMap::new(),
@@ -73,6 +76,13 @@ impl<'s> Session<'s> {
         &self.setup.reading.specs
     }
 
+    /// Judges the backends, once for everything that follows from this observation.
+    pub(super) fn judge(&mut self) {
+        let (reading, world) = (&self.setup.reading, &self.observations.world);
+        self.judged = Arc::new(Judged::of(reading, world, &self.records));
+        self.usable = self.judged.usable(reading, world, &self.records).into_keys().cloned().collect();
+    }
+
     /// Plans from what is known now.
     pub(super) fn plan(&self, approved: &[String], irreversible: Irreversible) -> Plan {
         self.with_inputs(approved, irreversible, plan::plan)
@@ -96,6 +106,7 @@ impl<'s> Session<'s> {
             approved,
             images: &self.images,
             irreversible,
+            judged: Arc::clone(&self.judged),
         })
     }
 

@@ -1,249 +1,293 @@
-//! The state of each declared backend: usable, or blocked with the reason why no step is planned on it.
+//! The judgement of every declared backend: steps can be planned on it, or it is blocked, and why.
 
 use std::collections::BTreeMap;
 
 use crate::model::{
-    BackendRecord, BackendSpec, Capabilities, Kind, Ledger, LedgerView, Name, NativeName, Object, Observed, Owner,
-    Place, PoolId,
+    BackendRecord, BackendSpec, Kind, Ledger, LedgerView, Name, Object, Observed, Owner, Place, PoolId, Reading,
+    Records,
 };
 
-use super::types::{HeldReason, Inputs, Observation};
+use super::blocked::{BlockCause, Blocked};
+use super::owner_conflict::{check_no_other_owner, given_away, other_stack};
+use super::types::{HeldReason, Observation, World};
+use super::usable::Usable;
 
-/// The fix for a pool on a file system without the features that Kiln needs.
-pub(super) const UNUSABLE: &str = "use a directory on ext4, XFS, btrfs or tmpfs";
+/// The judgement of every declared backend. A pass judges once, from one observation of all backends; its plans, its lint, its
+/// ledgers and its orphans follow that judgement.
+#[derive(Debug, Clone, Default)]
+pub struct Judged(BTreeMap<Name, Option<Blocked>>);
 
 /// The state of a declared backend.
 pub(super) enum BackendState<'a> {
     /// Steps can be planned on it.
     Usable(Usable<'a>),
     /// No step is planned on it.
-    Blocked(Blocked),
+    Blocked(&'a Blocked),
 }
 
-/// A backend on which steps can be planned.
-pub(super) struct Usable<'a> {
-    pub name: &'a Name,
-    pub spec: &'a BackendSpec,
-    pub capabilities: &'a Capabilities,
-    pub observed: &'a Observed,
-    /// This owner's ledger on the pool; none before first use.
-    pub ledger: Option<&'a Ledger>,
-    /// The holder of the writer lock, if another process has it: steps are held.
-    pub locked_by: Option<&'a str>,
-}
-
-impl<'a> Usable<'a> {
-    /// Returns the object with a native name in a matching place.
-    pub(super) fn find(&self, native: &NativeName, place: impl Fn(Place) -> bool) -> Option<&'a Object> {
-        self.bearing(native).find(|object| place(object.place))
-    }
-
-    /// Returns the objects with a native name. Observed objects are sorted by native name.
-    pub(super) fn bearing<'n>(&self, native: &'n NativeName) -> impl Iterator<Item = &'a Object> + use<'a, 'n> {
-        let objects = &self.observed.objects;
-        let first = objects.partition_point(|object| object.native < *native);
-        objects[first..].iter().take_while(|object| object.native == *native)
-    }
-}
-
-/// Why no step is planned on a backend.
-pub(super) struct Blocked {
-    pub reason: HeldReason,
-    pub message: String,
-    pub fix: String,
-    /// Whether the backend counts as unobserved (exit code 6).
-    pub unobserved: bool,
-}
-
-/// Judges every declared backend.
-pub(super) fn states<'a>(inputs: &Inputs<'a>) -> BTreeMap<&'a Name, BackendState<'a>> {
-    let mut backends: BTreeMap<&Name, BackendState<'_>> =
-        inputs.reading.specs.backends.iter().map(|(name, spec)| (name, judge(inputs, name, spec))).collect();
-    // Two Backends with one pool: their objects cannot be told apart.
-    let mut by_pool: BTreeMap<&PoolId, Vec<&Name>> = BTreeMap::new();
-    for (name, state) in &backends {
-        if let BackendState::Usable(Usable { observed: Observed { pool: Some(pool), .. }, .. }) = state {
-            by_pool.entry(pool).or_default().push(name);
+impl Judged {
+    /// Judges every declared backend.
+    pub fn of(reading: &Reading, world: &World, records: &Records) -> Self {
+        let judge = Judge { reading, world, records };
+        let mut judged = BTreeMap::new();
+        // Two Backends with one pool: their objects cannot be told apart.
+        let mut by_pool: BTreeMap<&PoolId, Vec<&Name>> = BTreeMap::new();
+        for (name, spec) in &reading.specs.backends {
+            let checked = judge.check(name, spec);
+            if let Ok(Observed { pool: Some(pool), .. }) = checked {
+                by_pool.entry(pool).or_default().push(name);
+            }
+            judged.insert(name.clone(), checked.err());
         }
+        for names in by_pool.into_values().filter(|names| names.len() > 1) {
+            for name in &names {
+                let blocked = Blocked {
+                    reason: HeldReason::Ambiguous,
+                    message: format!("the Backends {} have the same pool", list(&names)),
+                    fix: "remove all but one of these Backends".to_owned(),
+                    cause: BlockCause::Shared,
+                };
+                judged.insert((*name).clone(), Some(blocked));
+            }
+        }
+        Self(judged)
     }
-    for names in by_pool.into_values().filter(|names| names.len() > 1) {
-        for name in &names {
-            let blocked = Blocked {
-                reason: HeldReason::Ambiguous,
-                message: format!("the Backends {} have the same pool", list(&names)),
-                fix: "remove all but one of these Backends".to_owned(),
-                unobserved: false,
+
+    /// Returns the state of every backend that was judged, from the observations and records that it was judged by.
+    pub(super) fn states<'a>(
+        &'a self,
+        reading: &'a Reading,
+        world: &'a World,
+        records: &'a Records,
+    ) -> BTreeMap<&'a Name, BackendState<'a>> {
+        let judge = Judge { reading, world, records };
+        let state = |(name, blocked): (&'a Name, &'a Option<Blocked>)| {
+            let state = match blocked {
+                Some(blocked) => BackendState::Blocked(blocked),
+                None => BackendState::Usable(judge.usable(name)?),
             };
-            backends.insert(name, BackendState::Blocked(blocked));
-        }
+            Some((name, state))
+        };
+        self.0.iter().filter_map(state).collect()
     }
-    backends
+
+    /// Returns the backends that can be planned for and written to, with this owner's ledger on each (none before first use): the
+    /// ledger that the plan is made with, which is the store's copy if those on the pool are damaged.
+    pub fn usable<'a>(
+        &'a self,
+        reading: &'a Reading,
+        world: &'a World,
+        records: &'a Records,
+    ) -> BTreeMap<&'a Name, Option<&'a Ledger>> {
+        let states = self.states(reading, world, records).into_iter();
+        let writable = states.filter_map(|(name, state)| match state {
+            BackendState::Usable(usable) if usable.locked_by.is_none() => Some((name, usable.ledger)),
+            BackendState::Usable(_) | BackendState::Blocked(_) => None,
+        });
+        writable.collect()
+    }
 }
 
 fn list(names: &[&Name]) -> String {
     names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" and ")
 }
 
-fn judge<'a>(inputs: &Inputs<'a>, name: &'a Name, spec: &'a BackendSpec) -> BackendState<'a> {
-    if let Some(barred) = inputs.reading.not_allowed(Kind::Backend, name) {
-        // Its path did not answer: it may be allowed, and hold anything.
-        if barred.unresponsive {
-            return BackendState::Blocked(unseen(name, &barred.message));
+/// What backends are judged by.
+#[derive(Clone, Copy)]
+struct Judge<'a> {
+    reading: &'a Reading,
+    world: &'a World,
+    records: &'a Records,
+}
+
+impl<'a> Judge<'a> {
+    fn owner(&self) -> &'a Owner {
+        &self.reading.specs.stack.owner
+    }
+
+    /// Returns what a backend showed if steps can be planned on it.
+    fn check(&self, name: &Name, spec: &BackendSpec) -> Result<&'a Observed, Blocked> {
+        self.check_document(name, spec)?;
+        let (capabilities, observed) = match self.world.get(name) {
+            Some(
+                Observation::Seen { capabilities, observed } | Observation::LockedBy { capabilities, observed, by: _ },
+            ) => (capabilities, observed),
+            Some(Observation::Unsupported) => {
+                let message = format!("the driver {:?} is not supported yet", spec.config.driver());
+                return Err(Blocked::document(
+                    HeldReason::Unsupported,
+                    message,
+                    "use a supported driver: local or sim",
+                ));
+            }
+            Some(Observation::Failed { why }) => return Err(Blocked::unobserved(name, why)),
+            None => return Err(Blocked::unobserved(name, "it was not observed")),
+        };
+        if let Some(why) = &capabilities.unusable {
+            let message = format!("backend {name} cannot be used: {why}");
+            return Err(Blocked::document(
+                HeldReason::Unsupported,
+                message,
+                "use a directory on ext4, XFS, btrfs or tmpfs",
+            ));
         }
-        return BackendState::Blocked(Blocked {
-            reason: HeldReason::NotAllowed,
-            message: barred.message.clone(),
-            fix: barred.fix.clone(),
-            unobserved: false,
-        });
+        let record = self.record(name, spec, observed);
+        check_pool_id(name, spec, observed, record)?;
+        match self.readable_ledger(name, observed, record)? {
+            Some(ledger) => self.check_ledger(name, observed, record, ledger)?,
+            None => check_no_other_owner(self.reading, name, observed)?,
+        }
+        Ok(observed)
     }
-    if !spec.via.is_empty() {
-        return BackendState::Blocked(Blocked {
-            reason: HeldReason::NotAllowed,
-            message: "`via` is not supported yet: manifests may not run commands".to_owned(),
-            fix: "remove `via`".to_owned(),
-            unobserved: false,
-        });
-    }
-    let (capabilities, observed, locked_by) = match inputs.world.get(name) {
-        Some(Observation::Seen { capabilities, observed }) => (capabilities, observed, None),
-        Some(Observation::LockedBy { by, capabilities, observed }) => (capabilities, observed, Some(by.as_str())),
-        Some(Observation::Unsupported) => {
-            return BackendState::Blocked(Blocked {
-                reason: HeldReason::Unsupported,
-                message: format!("the driver {:?} is not supported yet", spec.config.driver()),
-                fix: "use a supported driver: local or sim".to_owned(),
-                unobserved: false,
+
+    /// Blocks a backend whose document is not allowed here.
+    fn check_document(&self, name: &Name, spec: &BackendSpec) -> Result<(), Blocked> {
+        if let Some(barred) = self.reading.not_allowed(Kind::Backend, name) {
+            // Its path did not answer: it may be allowed, and hold anything.
+            return Err(match barred.unresponsive {
+                true => Blocked::unobserved(name, &barred.message),
+                false => Blocked::document(HeldReason::NotAllowed, barred.message.clone(), &barred.fix),
             });
         }
-        Some(Observation::Failed { why }) => return BackendState::Blocked(unseen(name, why)),
-        None => return BackendState::Blocked(unseen(name, "it was not observed")),
-    };
-    if let Some(why) = &capabilities.unusable {
-        return BackendState::Blocked(Blocked {
-            reason: HeldReason::Unsupported,
-            message: format!("backend {name} cannot be used: {why}"),
-            fix: UNUSABLE.to_owned(),
-            unobserved: false,
-        });
+        if !spec.via.is_empty() {
+            let message = "`via` is not supported yet: manifests may not run commands".to_owned();
+            return Err(Blocked::document(HeldReason::NotAllowed, message, "remove `via`"));
+        }
+        Ok(())
     }
-    match ledger(inputs, name, spec, observed) {
-        Ok(ledger) => BackendState::Usable(Usable { name, spec, capabilities, observed, ledger, locked_by }),
-        Err(blocked) => BackendState::Blocked(blocked),
-    }
-}
 
-fn unseen(name: &Name, why: &str) -> Blocked {
-    Blocked {
-        reason: HeldReason::Unobserved,
-        message: format!("backend {name} could not be observed: {why}"),
-        fix: "repair the backend, then run `kiln apply`".to_owned(),
-        unobserved: true,
-    }
-}
-
-/// Returns this owner's ledger on the pool, after checking that the pool is the recorded one and is ours.
-fn ledger<'a>(
-    inputs: &Inputs<'a>,
-    name: &Name,
-    spec: &BackendSpec,
-    observed: &'a Observed,
-) -> Result<Option<&'a Ledger>, Blocked> {
-    let owner = &inputs.reading.specs.stack.owner;
-    let changed = |message: String| Blocked {
-        reason: HeldReason::BackendChanged,
-        message,
-        fix: format!(
-            "point the Backend to its pool again; or run `kiln forget backend/{name}` to accept this pool as it is"
-        ),
-        unobserved: true,
-    };
-    let record = record_of(inputs, name, spec, observed);
-    let place = spec.config.place();
-    match (&observed.pool, record) {
-        // A pool id that cannot be read may still exist.
-        (None, _) if !observed.gaps.is_empty() => return Err(unseen(name, &observed.gaps.join("; "))),
-        (None, Some(record)) => {
-            return Err(changed(if record.place == place {
-                format!("{place} was pool {} and has no pool id now: is it mounted?", record.pool)
-            } else {
-                format!("the backend was pool {} at {}; {place} has no pool id", record.pool, record.place)
-            }));
-        }
-        (Some(pool), Some(record)) if record.pool != *pool => {
-            return Err(changed(format!(
-                "the backend was pool {} at {}; {place} is pool {pool}",
-                record.pool, record.place
-            )));
-        }
-        (None, None) if observed.objects.iter().any(|o| o.native.is_reserved()) => {
-            return Err(changed("the pool holds objects of Kiln and has no pool id".to_owned()));
-        }
-        (None, None) if !observed.ledgers.is_empty() => {
-            return Err(changed("the pool has a ledger and no pool id".to_owned()));
-        }
-        _ => {}
-    }
-    let has_objects = observed
-        .objects
-        .iter()
-        .any(|o| o.place != Place::Temporary && o.identity.as_ref().is_some_and(|id| id.owner == *owner));
-    let ledger = match observed.ledgers.get(owner) {
-        Some(LedgerView::Unreadable(why)) => return Err(unseen(name, why)),
-        Some(view) => match (trusted_ledger(view, stored(inputs, record)), view) {
-            (None, LedgerView::Damaged(why)) => {
-                return Err(changed(format!(
-                    "both copies of the ledger are damaged ({why}) and the store has no copy"
-                )));
+    /// Returns the ledger of this owner on a pool, and blocks the pool if it is missing or unreadable.
+    fn readable_ledger(
+        &self,
+        name: &Name,
+        observed: &'a Observed,
+        record: Option<&'a BackendRecord>,
+    ) -> Result<Option<&'a Ledger>, Blocked> {
+        let owner = self.owner();
+        let is_ours = |object: &Object| object.identity.as_ref().is_some_and(|id| id.owner == *owner);
+        let has_objects = || observed.objects.iter().any(|o| o.place != Place::Temporary && is_ours(o));
+        let has_recorded =
+            || record.is_some_and(|r| r.owner == *owner && r.ledger.as_ref().is_some_and(|l| !l.complete.is_empty()));
+        let ledger = self.newest_ledger(observed, record);
+        match observed.ledgers.get(owner) {
+            Some(LedgerView::Unreadable(why)) => Err(Blocked::unobserved(name, why)),
+            Some(LedgerView::Damaged(why)) if ledger.is_none() => Err(Blocked::changed(
+                name,
+                format!("both copies of the ledger are damaged ({why}) and the store has no copy"),
+            )),
+            Some(_) => Ok(ledger),
+            None if has_objects() => {
+                Err(Blocked::changed(name, format!("the pool holds objects of {owner} and no ledger of that owner")))
             }
-            (ledger, _) => ledger,
-        },
-        None if has_objects => {
-            return Err(changed(format!("the pool holds objects of {owner} and no ledger of that owner")));
+            None if has_recorded() => Err(given_away(name, observed, record).unwrap_or_else(|| {
+                Blocked::changed(name, "the pool's ledger and the objects that it listed are missing".to_owned())
+            })),
+            None => Ok(ledger),
         }
-        None if record
-            .is_some_and(|r| r.owner == *owner && r.ledger.as_ref().is_some_and(|l| !l.complete.is_empty())) =>
-        {
-            return Err(given_away(name, observed, record).unwrap_or_else(|| {
-                changed("the pool's ledger and the objects that it listed are missing".to_owned())
-            }));
+    }
+
+    /// Returns the ledger of this owner that counts for a pool: the newest undamaged copy.
+    fn newest_ledger(&self, observed: &'a Observed, record: Option<&'a BackendRecord>) -> Option<&'a Ledger> {
+        match observed.ledgers.get(self.owner()) {
+            Some(view) => trusted_ledger(view, self.stored(record)),
+            // The stored ledger lists no object, but used names and spent approvals.
+            None => self.stored(record.filter(|record| Some(&record.pool) == observed.pool.as_ref())),
         }
-        // The stored ledger lists no object, but used names and spent approvals.
-        None => {
-            record.filter(|record| Some(&record.pool) == observed.pool.as_ref()).and_then(|r| stored(inputs, Some(r)))
+    }
+
+    /// Blocks a pool whose ledger is of another pool or Stack, or older than one that was written before.
+    fn check_ledger(
+        &self,
+        name: &Name,
+        observed: &Observed,
+        record: Option<&BackendRecord>,
+        ledger: &Ledger,
+    ) -> Result<(), Blocked> {
+        if Some(&ledger.pool) != observed.pool.as_ref() {
+            let message = format!("the ledger in the pool belongs to another pool, {}", ledger.pool);
+            return Err(Blocked::changed(name, message));
         }
-    };
-    match ledger {
-        Some(ledger) if Some(&ledger.pool) != observed.pool.as_ref() => {
-            Err(changed(format!("the ledger in the pool belongs to another pool, {}", ledger.pool)))
+        if ledger.stack != self.reading.specs.stack.id {
+            return Err(Blocked {
+                reason: HeldReason::OwnerChanged,
+                message: format!("the pool is used by another Stack named {} (id {:?})", self.owner(), ledger.stack),
+                fix: other_stack(self.reading, name, &ledger.stack),
+                cause: BlockCause::Shared,
+            });
         }
-        Some(ledger) if ledger.stack != inputs.reading.specs.stack.id => Err(Blocked {
-            reason: HeldReason::OwnerChanged,
-            message: format!("the pool is used by another Stack named {owner} (id {:?})", ledger.stack),
-            fix: other_stack(inputs, name, &ledger.stack),
-            unobserved: false,
-        }),
-        Some(ledger) => match stored(inputs, record).filter(|k| k.stack == ledger.stack && k.serial > ledger.serial) {
-            None => Ok(Some(ledger)),
-            Some(known) => Err(Blocked {
+        let is_newer = |stored: &&Ledger| stored.stack == ledger.stack && stored.serial > ledger.serial;
+        match self.stored(record).filter(is_newer) {
+            None => Ok(()),
+            Some(newer) => Err(Blocked {
                 reason: HeldReason::BackendChanged,
                 message: format!(
                     "the pool is an older state of itself: its ledger has serial {} and serial {} was written; it was rolled back or \
                      restored from a backup",
-                    ledger.serial, known.serial
+                    ledger.serial, newer.serial
                 ),
                 fix: format!(
                     "bring the pool back to its newest state; or run `kiln forget backend/{name}` to accept it as it is: every \
                      volume keeps its size"
                 ),
-                unobserved: true,
+                cause: BlockCause::Unobserved,
             }),
-        },
-        None => match other_owner(inputs, name, observed) {
-            Some(other) => Err(other),
-            None => Ok(None),
-        },
+        }
     }
+
+    /// Returns a backend on which steps can be planned, unless it is not among the observations any more.
+    fn usable(&self, name: &'a Name) -> Option<Usable<'a>> {
+        let spec = self.reading.specs.backends.get(name)?;
+        let (capabilities, observed, locked_by) = match self.world.get(name)? {
+            Observation::Seen { capabilities, observed } => (capabilities, observed, None),
+            Observation::LockedBy { by, capabilities, observed } => (capabilities, observed, Some(by.as_str())),
+            Observation::Failed { .. } | Observation::Unsupported => return None,
+        };
+        let ledger = self.newest_ledger(observed, self.record(name, spec, observed));
+        Some(Usable { name, spec, capabilities, observed, ledger, locked_by })
+    }
+
+    /// Returns the store's record of this Backend: by its name, by its pool (for a renamed Backend), or by its place.
+    fn record(&self, name: &Name, spec: &BackendSpec, observed: &Observed) -> Option<&'a BackendRecord> {
+        let records = &self.records.backends;
+        let same_pool = records.values().find(|record| Some(&record.pool) == observed.pool.as_ref());
+        // A pool in memory has no place to find it at again.
+        let same_place =
+            || records.values().find(|record| record.place == spec.config.place() && record.place != "memory");
+        records.get(name).or(same_pool).or_else(same_place)
+    }
+
+    /// Returns the store's copy of the ledger of this owner.
+    fn stored<'r>(&self, record: Option<&'r BackendRecord>) -> Option<&'r Ledger> {
+        record?.ledger.as_ref().filter(|ledger| ledger.owner == *self.owner())
+    }
+}
+
+/// Blocks a backend whose pool is not the one that the store has a record of.
+fn check_pool_id(
+    name: &Name,
+    spec: &BackendSpec,
+    observed: &Observed,
+    record: Option<&BackendRecord>,
+) -> Result<(), Blocked> {
+    let place = spec.config.place();
+    let has_objects = || observed.objects.iter().any(|object| object.native.is_reserved());
+    let message = match (&observed.pool, record) {
+        // A pool id that cannot be read may still exist.
+        (None, _) if !observed.gaps.is_empty() => return Err(Blocked::unobserved(name, &observed.gaps.join("; "))),
+        (None, Some(record)) if record.place == place => {
+            format!("{place} was pool {} and has no pool id now: is it mounted?", record.pool)
+        }
+        (None, Some(record)) => {
+            format!("the backend was pool {} at {}; {place} has no pool id", record.pool, record.place)
+        }
+        (Some(pool), Some(record)) if record.pool != *pool => {
+            format!("the backend was pool {} at {}; {place} is pool {pool}", record.pool, record.place)
+        }
+        (None, None) if has_objects() => "the pool holds objects of Kiln and has no pool id".to_owned(),
+        (None, None) if !observed.ledgers.is_empty() => "the pool has a ledger and no pool id".to_owned(),
+        (Some(_), Some(_)) | (_, None) => return Ok(()),
+    };
+    Err(Blocked::changed(name, message))
 }
 
 /// Returns the newest undamaged ledger: the pool's, or the store's copy if the pool's newest copy is damaged.
@@ -257,126 +301,6 @@ pub fn trusted_ledger<'a>(view: &'a LedgerView, stored: Option<&'a Ledger>) -> O
         LedgerView::Damaged(_) => stored,
         LedgerView::Unreadable(_) => None,
     }
-}
-
-/// Returns the store's record of this Backend: by its name, by its pool (for a renamed Backend), or by its place.
-fn record_of<'a>(
-    inputs: &Inputs<'a>,
-    name: &Name,
-    spec: &BackendSpec,
-    observed: &Observed,
-) -> Option<&'a BackendRecord> {
-    let records = &inputs.records.backends;
-    let same_pool = records.values().find(|record| Some(&record.pool) == observed.pool.as_ref());
-    // A pool in memory has no place to find it at again.
-    let same_place = || records.values().find(|record| record.place == spec.config.place() && record.place != "memory");
-    records.get(name).or(same_pool).or_else(same_place)
-}
-
-fn stored<'a>(inputs: &Inputs<'a>, record: Option<&'a BackendRecord>) -> Option<&'a Ledger> {
-    record?.ledger.as_ref().filter(|ledger| ledger.owner == inputs.reading.specs.stack.owner)
-}
-
-/// Returns why a pool without our ledger is blocked if another owner has objects there under names that we declare: most likely the
-/// Stack was renamed, or got its first name.
-fn other_owner(inputs: &Inputs<'_>, name: &Name, observed: &Observed) -> Option<Blocked> {
-    let specs = &*inputs.reading.specs;
-    let declared_here = |kind: Kind, object: &Name| match kind {
-        Kind::Volume => specs.volumes.get(object).is_some_and(|v| v.backend == *name),
-        Kind::Snapshot => {
-            specs.snapshots.get(object).and_then(|s| specs.volumes.get(&s.volume)).is_some_and(|v| v.backend == *name)
-        }
-        Kind::Stack | Kind::Backend | Kind::Target | Kind::Export | Kind::Approval => false,
-    };
-    let live = observed.objects.iter().filter(|o| o.place == Place::Live).filter_map(|o| o.identity.as_ref());
-    let mut clashes = live.filter(|id| id.owner != specs.stack.owner && declared_here(id.kind, &id.name));
-    let clash = clashes.next()?;
-    let owner: &Owner = &clash.owner;
-    // The message holds for everything declared on the backend: what the other owner has and what it does not have.
-    let others = match clashes.filter(|id| id.owner == *owner).count() {
-        0 => String::new(),
-        others => format!(" and {others} more"),
-    };
-    Some(Blocked {
-        reason: HeldReason::OwnerChanged,
-        message: format!(
-            "the pool holds objects of {owner} that are declared here: {} {}{others}",
-            clash.kind.as_lower(),
-            clash.name
-        ),
-        fix: former_owner(inputs, name, owner, observed),
-        unobserved: false,
-    })
-}
-
-/// Returns why a pool without our ledger is blocked if our objects got another owner there, by `kiln adopt --from-owner`.
-fn given_away(name: &Name, observed: &Observed, record: Option<&BackendRecord>) -> Option<Blocked> {
-    let ours = &record?.ledger.as_ref()?.complete;
-    let given = observed.objects.iter().filter_map(|object| object.identity.as_ref());
-    let other = &given.into_iter().find(|identity| ours.contains_key(&identity.uid))?.owner;
-    Some(Blocked {
-        reason: HeldReason::OwnerChanged,
-        message: format!("the objects of this Stack on the pool were adopted by {other}"),
-        fix: format!("`kiln adopt {name} --from-owner {other}` adopts them back"),
-        unobserved: false,
-    })
-}
-
-/// Returns the fix for a pool that belongs to another Stack of this name.
-fn other_stack(inputs: &Inputs<'_>, backend: &Name, id: &str) -> String {
-    let stack = &inputs.reading.specs.stack;
-    let back = match id {
-        "" => "if this Stack document is new and its objects were created without one".to_owned(),
-        id => format!(
-            "if the id of this Stack was changed, write `spec: {{id: {id}}}` in it again; if it replaces that Stack"
-        ),
-    };
-    format!(
-        "{back}, `kiln adopt {backend} --from-owner {owner}` adopts the objects; otherwise give this Stack another name",
-        owner = stack.owner
-    )
-}
-
-/// Returns the fix for a pool that belongs to an owner of another name. Without a Stack document, the missing document is most likely
-/// that owner's: adopting its objects, or accepting the pool, would create other objects beside them.
-fn former_owner(inputs: &Inputs<'_>, backend: &Name, owner: &Owner, observed: &Observed) -> String {
-    if !inputs.reading.specs.stack.declared && *owner != inputs.reading.specs.stack.owner {
-        return missing_stack(owner, observed);
-    }
-    if *owner == Owner::unnamed() {
-        return format!(
-            "if its objects were created before this Stack was declared, `kiln adopt {backend} --from-owner {owner}` adopts them; \
-             if they belong to other manifests, `kiln forget backend/{backend}` accepts the pool and creates new objects beside them"
-        );
-    }
-    format!(
-        "if this Stack was renamed, write `metadata: {{name: {owner}}}` in it again, or give it the objects with `kiln adopt \
-         {backend} --from-owner {owner}`; if it is another Stack, which is to have objects of its own beside those, `kiln forget \
-         backend/{backend}` accepts the pool"
-    )
-}
-
-/// Returns the fix for a pool with another owner's objects while no Stack is declared.
-pub fn missing_stack(owner: &Owner, observed: &Observed) -> String {
-    let id = match observed.ledgers.get(owner) {
-        Some(LedgerView::Good(ledger)) => ledger.stack.as_str(),
-        _ => "…",
-    };
-    format!(
-        "no Stack is declared: restore its document (`kind: Stack`, `metadata: {{name: {owner}}}`, `spec: {{id: {id}}}`)"
-    )
-}
-
-/// Returns the backends that can be planned for and written to, with this owner's ledger on each (none before first use): the
-/// ledger that the plan was made with, which is the store's copy if those on the pool are damaged.
-pub fn usable(inputs: &Inputs<'_>) -> BTreeMap<Name, Option<Ledger>> {
-    let backends = states(inputs).into_iter();
-    backends
-        .filter_map(|(name, state)| match state {
-            BackendState::Usable(usable) if usable.locked_by.is_none() => Some((name.clone(), usable.ledger.cloned())),
-            _ => None,
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The planner's read side: every backend's state, judged once, and the objects on usable backends by name and uid. It does not
+//! The planner's read side: the state of every backend, and the objects on usable backends by name and uid. It does not
 //! change while a plan is made.
 
 use std::cell::OnceCell;
@@ -13,8 +13,9 @@ use crate::model::{
     Stack, Uid,
 };
 
-use super::backend_state::{self, BackendState, Usable};
-use super::types::Inputs;
+use super::backend_state::BackendState;
+use super::inputs::Inputs;
+use super::usable::Usable;
 
 /// An object with an identity, and its backend.
 #[derive(Clone, Copy)]
@@ -95,7 +96,7 @@ pub(super) struct Inventory<'a> {
 
 impl<'a> Inventory<'a> {
     pub(super) fn new(inputs: &'a Inputs<'a>) -> Self {
-        let backends = backend_state::states(inputs);
+        let backends = inputs.backends();
         let owner = &inputs.reading.specs.stack.owner;
         let all: usize = usable_backends(&backends).map(|usable| usable.observed.objects.len()).sum();
         let mut by_name: HashMap<_, OwnedObjects<'_>> = HashMap::with_capacity(all);

@@ -4,14 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use crate::model::{Action, Identity, Kind, NativeName, Object, Place, Step, Verb, Withdrawal, Written};
 
-use super::backend_state::{self, BackendState, Usable};
+use super::backend_state::BackendState;
 use super::gate::suspension_of;
-use super::types::{Inputs, Plan};
+use super::inputs::Inputs;
+use super::types::Plan;
+use super::usable::Usable;
 
 /// Returns every breach, in one sentence each; none if the plan may run.
 pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
     let mut breaches = Vec::new();
-    let backends = backend_state::states(inputs);
+    let backends = inputs.backends();
     let mut created = HashSet::new();
     let mut left = HashSet::new();
     let mut indexes: HashMap<&crate::model::Name, HashMap<(&NativeName, Place), &Object>> = HashMap::new();

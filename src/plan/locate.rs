@@ -2,12 +2,13 @@
 
 use crate::model::{Kind, Ledger, Name, Place, Uid, Verb};
 
-use super::backend_state::{BackendState, Usable};
+use super::backend_state::BackendState;
 use super::draft::Draft;
 use super::hold::{Hold, Subject};
 use super::inventory::{Inventory, OwnedObject, OwnedObjects};
 use super::lost::{check_not_hidden, check_not_lost, check_not_shrunk};
 use super::types::HeldReason;
+use super::usable::Usable;
 
 /// Where a declared object is.
 pub(super) enum Located<'a> {

@@ -144,7 +144,7 @@ pub(super) fn check_not_hidden<'a>(
     let records = &inventory.inputs.records.backends;
     let first = records.is_empty() && inventory.ledgers().next().is_none();
     let unknown = inventory.backends.iter().find_map(|(other, state)| match state {
-        BackendState::Blocked(blocked) if blocked.unobserved && !records.contains_key(*other) && !first => {
+        BackendState::Blocked(blocked) if blocked.is_unobserved() && !records.contains_key(*other) && !first => {
             Some((*other, blocked))
         }
         BackendState::Blocked(_) | BackendState::Usable(_) => None,

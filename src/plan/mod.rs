@@ -5,12 +5,14 @@
 //! step carries what it expects to find. What is not done is Held, with a reason, a message and a fix.
 
 mod backend_state;
+mod blocked;
 mod digest;
 mod doubt;
 mod draft;
 mod drift;
 mod gate;
 mod hold;
+mod inputs;
 mod inventory;
 mod kind;
 mod lint;
@@ -19,6 +21,7 @@ mod lost;
 mod name_conflict;
 mod order;
 mod overview;
+mod owner_conflict;
 #[expect(clippy::module_inception, reason = "the file of the function `plan` has its name")]
 mod plan;
 mod questions;
@@ -29,15 +32,18 @@ mod select;
 mod tags;
 mod types;
 mod unreachable;
+mod usable;
 
-pub use backend_state::{missing_stack, trusted_ledger, usable};
+pub use backend_state::{Judged, trusted_ledger};
 pub use draft::read_by;
 pub use gate::{resume, suspended_because, suspension_of};
+pub use inputs::{Inputs, Irreversible};
 pub use lint::lint;
 pub use overview::{Overview, Retry};
+pub use owner_conflict::missing_stack;
 pub use plan::{plan, unobserved};
 pub use questions::{images, objects_to_observe};
 pub use referenced::Referenced;
 pub use saved::{NotSaved, SAVED_FORMAT, Saved, differences};
 pub use select::{Selected, select, without};
-pub use types::{Drift, Held, HeldReason, Inputs, Irreversible, Observation, Plan, Unobserved, Warning, World};
+pub use types::{Drift, Held, HeldReason, Observation, Plan, Unobserved, Warning, World};

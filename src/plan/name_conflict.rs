@@ -5,11 +5,11 @@
 
 use crate::model::{Action, NativeName, Object, OnRemove, Place};
 
-use super::backend_state::Usable;
 use super::draft::Draft;
 use super::hold::{Hold, Subject};
 use super::inventory::{Inventory, OwnedObject};
 use super::types::HeldReason;
+use super::usable::Usable;
 
 /// Returns this owner's object that has a native name and may free it in this plan; [`give_freed_names`] decides.
 pub(super) fn perhaps_leaving<'a>(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, World};
+use super::{Judged, Plan, World};
 use crate::model::{JournalEntry, Kind, Name, NativeName, Records, Suspension};
 
 /// One observation of every declared backend, with the records and the plan made from them.
@@ -16,6 +16,8 @@ pub struct Overview {
     pub now: u64,
     /// The observations, by Backend name.
     pub world: World,
+    /// The judgement of the backends that the plan was made with.
+    pub judged: Arc<Judged>,
     /// Where clients open this owner's live objects, by Backend name, as far as they have a path on this host.
     pub paths: BTreeMap<Name, BTreeMap<NativeName, PathBuf>>,
     /// The store's records.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::model::Name;
 
-use super::backend_state::{self, BackendState, Blocked};
+use super::backend_state::BackendState;
 use super::draft::Draft;
 use super::gate::{self, GateVerdict};
+use super::inputs::Inputs;
 use super::inventory::Inventory;
-use super::types::{Inputs, Plan, Unobserved};
+use super::types::{Plan, Unobserved};
 use super::unreachable::hold_unreachable;
 use super::{digest, drift, kind, order};
 
@@ -61,15 +62,15 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
 
 /// Returns the backends that were not observed completely, or whose pool changed.
 pub fn unobserved(inputs: &Inputs<'_>) -> Vec<Unobserved> {
-    not_usable(&backend_state::states(inputs))
+    not_usable(&inputs.backends())
 }
 
 fn not_usable(backends: &BTreeMap<&Name, BackendState<'_>>) -> Vec<Unobserved> {
     backends
         .iter()
         .filter_map(|(name, state)| match state {
-            BackendState::Blocked(Blocked { unobserved: true, message, .. }) => {
-                Some(Unobserved { backend: (*name).clone(), message: message.clone() })
+            BackendState::Blocked(blocked) if blocked.is_unobserved() => {
+                Some(Unobserved { backend: (*name).clone(), message: blocked.message.clone() })
             }
             BackendState::Usable(usable) if !usable.observed.gaps.is_empty() => {
                 let message = format!("the observation of {name} is incomplete: {}", usable.observed.gaps.join("; "));

@@ -2,11 +2,11 @@
 
 use crate::model::{Capacity, ImageObservation, Name, ObjectRef, Origin, Size};
 
-use super::backend_state::Usable;
 use super::draft::Draft;
 use super::hold::{Hold, Subject};
 use super::inventory::Inventory;
 use super::types::HeldReason;
+use super::usable::Usable;
 
 /// The room that a step needs in a pool.
 #[derive(Debug, Clone, Copy)]

@@ -1,47 +1,11 @@
-//! The plan (steps, held objects and drift) and the inputs that it is made from.
+//! The plan (steps, held objects and drift), and the observations that it is made from.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::{
-    ApprovalSet, Capabilities, Images, Kind, Name, NativeName, Object, Observed, Owner, Reading, Records, Removal,
-    Step, Suspension, Uid, Verb,
-};
-
-/// Everything that the planner reads. Equal inputs give equal plans.
-#[derive(Debug, Clone, Copy)]
-pub struct Inputs<'a> {
-    /// The specs, and the problems, gaps and doubts of the read that gave them.
-    pub reading: &'a Reading,
-    /// One observation of every declared backend.
-    pub world: &'a World,
-    /// The store's records.
-    pub records: &'a Records,
-    /// Removals of the last 24 hours, from all ledgers of this owner. The caller selects them, because the planner has no clock.
-    pub recent: &'a [Removal],
-    /// Suspensions of this owner that have not expired. The caller selects them, because the planner has no clock.
-    pub suspended: &'a [Suspension],
-    /// Digests approved on the command line. They count even if they were used before.
-    pub approved: &'a [String],
-    /// Inspections of source images. An image that is not listed has not been inspected.
-    pub images: &'a Images,
-    /// What to do with steps that cannot be undone.
-    pub irreversible: Irreversible,
-}
-
-/// What the planner does with irreversible steps that no approval covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Irreversible {
-    /// Lists them as steps: to show a plan, or after confirmation.
-    List,
-    /// Holds them as `NeedsConfirmation`.
-    Hold,
-    /// Holds restores only, for unattended runs: a declared `onRemove: Delete` is its own confirmation of what it destroys, within
-    /// the removal limits.
-    HoldRestores,
-}
+use crate::model::{ApprovalSet, Capabilities, Kind, Name, NativeName, Object, Observed, Owner, Step, Uid, Verb};
 
 /// The observations of all declared backends, by Backend name.
 pub type World = BTreeMap<Name, Observation>;

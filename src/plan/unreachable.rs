@@ -2,7 +2,8 @@
 
 use crate::model::{Name, ObjectRecord, Place, Verb, Withdrawal};
 
-use super::backend_state::{BackendState, Blocked};
+use super::backend_state::BackendState;
+use super::blocked::Blocked;
 use super::draft::Draft;
 use super::hold::{Hold, Subject};
 use super::inventory::Inventory;

@@ -7,10 +7,10 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Identity, Images, Kind, Ledger, Name, NativeName, Object, ObjectId, Observed, Place, Reading, Records, Suspension,
-    Uid, Withdrawal,
+    Identity, Kind, Ledger, Name, NativeName, Object, ObjectId, Observed, Place, Reading, Records, Suspension, Uid,
+    Withdrawal,
 };
-use crate::plan::{self, Inputs, Irreversible, Observation, Overview, Referenced};
+use crate::plan::{self, Observation, Overview, Referenced};
 use crate::text::rfc3339;
 
 /// An orphan.
@@ -73,17 +73,7 @@ impl OrphanReason {
 /// is declared, undeclared objects are not orphans.
 pub fn orphans(overview: &Overview, reading: &Reading) -> Vec<Orphan> {
     let specs = &*reading.specs;
-    let inputs = Inputs {
-        reading,
-        world: &overview.world,
-        records: &overview.records,
-        recent: &[],
-        suspended: &[],
-        approved: &[],
-        images: &Images::new(),
-        irreversible: Irreversible::List,
-    };
-    let usable = plan::usable(&inputs);
+    let usable = overview.judged.usable(reading, &overview.world, &overview.records);
     let spoken = Spoken::new(overview, reading);
     let wanted = Referenced::of(specs);
     let mut orphans = Vec::new();
@@ -98,14 +88,14 @@ pub fn orphans(overview: &Overview, reading: &Reading) -> Vec<Orphan> {
                 }
                 Place::Trash => orphans.extend(expired(overview.now, &overview.suspended, &wanted, backend, object)),
                 Place::Live if usable.contains_key(backend) => {
-                    let ledger = usable.get(backend).and_then(Option::as_ref);
+                    let ledger = usable.get(backend).copied().flatten();
                     orphans.extend(unaccounted(&spoken, &overview.records, backend, object, ledger));
                 }
                 Place::Temporary | Place::Live => {}
             }
         }
         if !observed.locked.contains(&specs.stack.owner) {
-            let ledger = usable.get(backend).and_then(Option::as_ref);
+            let ledger = usable.get(backend).copied().flatten();
             remembered(&spoken, &overview.records, backend, observed, ledger, &mut orphans);
         }
     }

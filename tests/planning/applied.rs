@@ -5,15 +5,15 @@ use kiln::model::{
     Action, ApprovalSet, BackendRecord, ImageObservation, Ledger, LedgerView, Object, ObjectRecord, ObjectRef, Origin,
     Place, PoolId, Provisioning, Removal, Step, Tags, Verb,
 };
-use kiln::plan::{Observation, Plan, usable};
+use kiln::plan::{Observation, Plan};
 
 use super::Scene;
 
 /// The scene in which every step of the plan was made and recorded.
 pub(crate) fn applied(scene: &Scene, plan: &Plan) -> Scene {
     let mut after = scene.clone();
-    let backends = usable(&scene.inputs());
-    for (backend, known) in &backends {
+    let inputs = scene.inputs();
+    for (backend, known) in inputs.judged.usable(inputs.reading, inputs.world, inputs.records) {
         let Some(Observation::Seen { capabilities, observed }) = after.world.get_mut(backend) else { continue };
         let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.backend == *backend).collect();
         if steps.is_empty() {
@@ -22,7 +22,7 @@ pub(crate) fn applied(scene: &Scene, plan: &Plan) -> Scene {
         let stack = &scene.reading.specs.stack;
         let pool = observed.pool.get_or_insert_with(|| PoolId(backend.to_string())).clone();
         let first = || Ledger::new(pool.clone(), stack.owner.clone(), stack.id.clone());
-        let mut ledger = known.clone().unwrap_or_else(first);
+        let mut ledger = known.cloned().unwrap_or_else(first);
         for step in steps {
             let taken = taken(step, scene, &observed.objects, capabilities.shares_blocks.is_some());
             make(step, &mut observed.objects, capabilities.clones_depend);

@@ -241,14 +241,12 @@ pub(crate) struct Scene {
 impl Scene {
     pub(crate) fn inputs(&self) -> Inputs<'_> {
         Inputs {
-            reading: &self.reading,
-            world: &self.world,
-            records: &self.records,
             recent: &self.recent,
             suspended: &self.suspended,
             approved: &self.approved,
             images: &self.images,
             irreversible: self.irreversible,
+            ..Inputs::new(&self.reading, &self.world, &self.records)
         }
     }
 }

@@ -8,9 +8,10 @@ use crate::model::{Action, ApprovalSet, ApprovalSpec, Extent, Kind, Name, Place,
 
 use crate::plan::doubt::because;
 use crate::plan::draft::Draft;
+use crate::plan::inputs::Irreversible;
 use crate::plan::inventory::Inventory;
 use crate::plan::tags::writable;
-use crate::plan::types::{HeldReason, Irreversible, Warning};
+use crate::plan::types::{HeldReason, Warning};
 
 use super::rename::{Renamed, hold_renamed, renamed_and_destroyed};
 

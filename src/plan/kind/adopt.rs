@@ -9,7 +9,6 @@ use crate::model::{
     VolumeSpec,
 };
 
-use crate::plan::backend_state::Usable;
 use crate::plan::draft::{Availability, Draft};
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::{Inventory, OwnedObject};
@@ -17,6 +16,7 @@ use crate::plan::name_conflict::check_asked_once;
 use crate::plan::room::{Room, take_room};
 use crate::plan::tags::{DesiredTags, change, desired_tags, first_tags};
 use crate::plan::types::HeldReason;
+use crate::plan::usable::Usable;
 use crate::text::quoted;
 
 use super::checks::new_identity;

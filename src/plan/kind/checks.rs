@@ -2,11 +2,11 @@
 
 use crate::model::{Clients, Identity, Kind, Ledger, Name, Object, ObjectRef, Uid};
 
-use crate::plan::backend_state::Usable;
 use crate::plan::draft::Draft;
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::Inventory;
 use crate::plan::types::HeldReason;
+use crate::plan::usable::Usable;
 
 /// Holds a document with a path that manifests may not use on this host.
 pub(super) fn check_allowed(inventory: &Inventory<'_>, subject: &Subject<'_>) -> Result<(), Hold> {

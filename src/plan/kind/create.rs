@@ -7,7 +7,6 @@ use crate::model::{
     Reason, Risk, Size, SourceSpec, Step, Tags, VolumeSpec,
 };
 
-use crate::plan::backend_state::Usable;
 use crate::plan::draft::{Availability, Draft};
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::Inventory;
@@ -15,6 +14,7 @@ use crate::plan::name_conflict::{check_asked_once, check_name_is_free, perhaps_l
 use crate::plan::room::{Room, copied, take_room};
 use crate::plan::tags::{DesiredTags, change, desired_tags, exact, first_tags, word};
 use crate::plan::types::HeldReason;
+use crate::plan::usable::Usable;
 
 use super::checks::{check_allowed, check_not_torn, new_identity};
 use super::volume::check_fields;

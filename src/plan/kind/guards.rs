@@ -2,10 +2,10 @@
 
 use crate::model::Kind;
 
-use crate::plan::backend_state::Usable;
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::{Inventory, OwnedObject};
 use crate::plan::types::HeldReason;
+use crate::plan::usable::Usable;
 
 /// Holds an object that must not be removed. A release passes these guards too: an object in doubt is not released either.
 pub(super) fn check_guards(

@@ -9,7 +9,6 @@ use crate::model::{
     Withdrawal,
 };
 
-use crate::plan::backend_state::Usable;
 use crate::plan::doubt::because;
 use crate::plan::draft::Draft;
 use crate::plan::hold::{Hold, Subject};
@@ -17,6 +16,7 @@ use crate::plan::inventory::{Inventory, OwnedObject};
 use crate::plan::name_conflict::{check_trash_is_free, give_freed_names};
 use crate::plan::tags::change;
 use crate::plan::types::HeldReason;
+use crate::plan::usable::Usable;
 
 use super::checks::check_not_open;
 use super::guards::check_guards;

@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 
 use crate::model::{Action, Expect, Identity, Kind, Name, Place, Reason, Risk, Size, Step, Tags, Verb};
 
-use crate::plan::backend_state::Usable;
 use crate::plan::draft::Draft;
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::{Inventory, OwnedObject};
 use crate::plan::name_conflict::{check_name_is_free, check_place_is_free};
 use crate::plan::tags::{change, tag_changes};
 use crate::plan::types::HeldReason;
+use crate::plan::usable::Usable;
 
 use super::checks::check_not_open;
 use super::guards::check_guards;

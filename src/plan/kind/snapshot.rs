@@ -6,7 +6,6 @@ use crate::model::{
     Action, Expect, Kind, NativeForm, NativeName, ObjectRef, Reason, Risk, Size, SnapshotSpec, Step, Tags,
 };
 
-use crate::plan::backend_state::Usable;
 use crate::plan::draft::{Availability, Draft};
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::{Inventory, OwnedObject};
@@ -14,6 +13,7 @@ use crate::plan::name_conflict::check_name_is_free;
 use crate::plan::room::{Room, copy_of, take_room};
 use crate::plan::tags::{DesiredTags, change, desired_tags, first_tags};
 use crate::plan::types::HeldReason;
+use crate::plan::usable::Usable;
 
 use super::checks::{check_not_torn, new_identity};
 use super::retag;

@@ -2,11 +2,12 @@
 
 use crate::model::{Kind, Name, Unreadable, Verb};
 
-use crate::plan::backend_state;
+use crate::plan::backend_state::BackendState;
+use crate::plan::blocked::BlockCause;
 use crate::plan::draft::Draft;
 use crate::plan::hold::Subject;
 use crate::plan::inventory::Inventory;
-use crate::plan::types::{HeldReason, Observation};
+use crate::plan::types::HeldReason;
 
 use super::checks::check_allowed;
 
@@ -22,34 +23,12 @@ pub(in crate::plan) fn hold_unbuilt(inventory: &Inventory<'_>, draft: &mut Draft
         let message = "no target driver is supported yet".to_owned();
         hold_no_driver(inventory, draft, Kind::Export, name, message, "remove the Export until one is");
     }
-    for (name, spec) in &specs.backends {
-        let subject = Subject::declared(Kind::Backend, name);
-        // A Backend whose path did not answer is reported as unobserved.
-        if inventory.reading().not_allowed(Kind::Backend, name).is_some_and(|barred| barred.unresponsive) {
-            continue;
-        }
-        // A Backend that is not allowed was not observed, whatever its driver.
-        if draft.accept(check_allowed(inventory, &subject)).is_none() {
-            continue;
-        }
-        if !spec.via.is_empty() {
-            let message = "`via` is not supported yet: manifests may not run commands";
-            draft.hold(subject.hold(HeldReason::NotAllowed, message, "remove `via`"));
-            continue;
-        }
-        match inventory.inputs.world.get(name) {
-            Some(Observation::Unsupported) => {
-                let message = format!("the driver {:?} is not supported yet", spec.config.driver());
-                let fix = "use a supported driver: local or sim";
-                draft.hold(subject.hold(HeldReason::Unsupported, message, fix));
-            }
-            Some(Observation::Seen { capabilities, .. } | Observation::LockedBy { capabilities, .. }) => {
-                if let Some(why) = &capabilities.unusable {
-                    let message = format!("backend {name} cannot be used: {why}");
-                    draft.hold(subject.hold(HeldReason::Unsupported, message, backend_state::UNUSABLE));
-                }
-            }
-            Some(Observation::Failed { .. }) | None => {}
+    for (name, state) in &inventory.backends {
+        if let BackendState::Blocked(blocked) = state
+            && blocked.cause == BlockCause::Document
+        {
+            let subject = Subject::declared(Kind::Backend, name);
+            draft.hold(subject.hold(blocked.reason, blocked.message.clone(), blocked.fix.clone()));
         }
     }
 }

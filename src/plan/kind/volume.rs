@@ -6,13 +6,13 @@ use crate::model::{
     Action, Expect, Kind, Name, NativeName, ObjectRef, Place, Provisioning, Reason, Risk, Size, Step, Verb, VolumeSpec,
 };
 
-use crate::plan::backend_state::Usable;
 use crate::plan::draft::{Availability, Draft};
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::{Inventory, OwnedObject};
 use crate::plan::room::{Room, take_room};
 use crate::plan::tags::{DesiredTags, change, exact, word, writable};
 use crate::plan::types::HeldReason;
+use crate::plan::usable::Usable;
 
 use super::checks::check_not_open;
 use super::retag;

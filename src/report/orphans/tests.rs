@@ -6,10 +6,10 @@ use crate::model::{
     BackendRecord, LedgerEntry, LedgerView, ObjectRecord, Owner, PoolId, Seconds, Size, Stack, Suspension, Suspensions,
     Tags, Tombstone,
 };
-use crate::plan::plan;
+use crate::plan::{Inputs, plan};
 use crate::report::fixtures::{capabilities, name, reading};
 
-/// Reason, name, bytes, since, and the way out.
+/// Reason, name, bytes, since and fix.
 type Told = (&'static str, String, Option<u64>, Option<u64>, String);
 
 const NOW: u64 = 1_795_305_600;
@@ -101,21 +101,13 @@ impl Scene {
         };
         records.backends.insert(name("fast"), record);
         let suspended = Suspensions::union(records.suspensions.values()).in_force(NOW);
-        let inputs = Inputs {
-            reading: &self.specs,
-            world: &world,
-            records: &records,
-            recent: &[],
-            suspended: &suspended,
-            approved: &[],
-            images: &Images::new(),
-            irreversible: Irreversible::List,
-        };
-        let plan = plan(&inputs);
+        let inputs = Inputs { suspended: &suspended, ..Inputs::new(&self.specs, &world, &records) };
+        let (plan, judged) = (plan(&inputs), inputs.judged);
         let (journal, retries) = (Vec::new(), Vec::new());
         Overview {
             now: NOW,
             world,
+            judged,
             paths: BTreeMap::new(),
             records: Arc::new(records),
             suspended,

@@ -31,6 +31,7 @@ fn overview(objects: Vec<Object>) -> Overview {
     Overview {
         now: NOW,
         world: BTreeMap::from([(name("fast"), Observation::Seen { capabilities, observed })]),
+        judged: Arc::default(),
         paths: BTreeMap::from([(name("fast"), paths)]),
         records: Arc::default(),
         suspended: Vec::new(),

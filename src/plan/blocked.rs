@@ -1,0 +1,56 @@
+//! Why no step is planned on a backend.
+
+use crate::model::Name;
+
+use super::types::HeldReason;
+
+/// Why no step is planned on a backend.
+#[derive(Debug, Clone)]
+pub(super) struct Blocked {
+    pub reason: HeldReason,
+    pub message: String,
+    pub fix: String,
+    pub cause: BlockCause,
+}
+
+/// What blocks a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BlockCause {
+    /// Its document: the driver or the path. The document is held too.
+    Document,
+    /// It was not observed, or its pool is another one than before: it counts as unobserved (exit code 6).
+    Unobserved,
+    /// Its pool is used by another Backend or by another owner.
+    Shared,
+}
+
+impl Blocked {
+    /// Whether the backend counts as unobserved.
+    pub(super) fn is_unobserved(&self) -> bool {
+        self.cause == BlockCause::Unobserved
+    }
+
+    pub(super) fn document(reason: HeldReason, message: String, fix: &str) -> Self {
+        Self { reason, message, fix: fix.to_owned(), cause: BlockCause::Document }
+    }
+
+    pub(super) fn unobserved(name: &Name, why: &str) -> Self {
+        Self {
+            reason: HeldReason::Unobserved,
+            message: format!("backend {name} could not be observed: {why}"),
+            fix: "repair the backend, then run `kiln apply`".to_owned(),
+            cause: BlockCause::Unobserved,
+        }
+    }
+
+    pub(super) fn changed(name: &Name, message: String) -> Self {
+        Self {
+            reason: HeldReason::BackendChanged,
+            message,
+            fix: format!(
+                "point the Backend to its pool again; or run `kiln forget backend/{name}` to accept this pool as it is"
+            ),
+            cause: BlockCause::Unobserved,
+        }
+    }
+}
