@@ -307,7 +307,7 @@ impl Context {
     /// Prints data as JSON.
     pub(crate) fn json(&self, data: &impl serde::Serialize) {
         // Serialization cannot fail: what is printed has string keys and plain values.
-        self.terminal.line(&serde_json::to_string_pretty(data).unwrap_or_default());
+        self.terminal.out(&(serde_json::to_string_pretty(data).unwrap_or_default() + "\n"));
     }
 
     /// Prints data as YAML.

@@ -114,7 +114,7 @@ pub(crate) fn invalid(terminal: &Terminal, problems: Vec<ProblemView>) {
 /// Writes a line and flushes it: its reader may wait for it.
 fn write(terminal: &Terminal, line: &impl Serialize) {
     // Serialization cannot fail: every key is a string and every value a plain one.
-    terminal.line(&serde_json::to_string(line).unwrap_or_default());
+    terminal.out(&(serde_json::to_string(line).unwrap_or_default() + "\n"));
 }
 
 #[async_trait]

@@ -35,6 +35,7 @@ mod saved;
 mod schema;
 mod signals;
 mod status;
+mod style;
 mod suspend;
 mod terminal;
 mod trash;
@@ -111,7 +112,7 @@ fn start_log(global: &Global, default: &str, terminal: &Terminal) -> Result<(), 
         LogFormat::Text if journal::is_read() => {
             builder.with_writer(journal::Journal).without_time().with_level(false).with_ansi(false).init();
         }
-        LogFormat::Text => builder.with_ansi(terminal.err_colour()).init(),
+        LogFormat::Text => builder.with_ansi(terminal.err_paint.colour).init(),
         LogFormat::Json => builder.json().init(),
     }
     Ok(())

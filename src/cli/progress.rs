@@ -90,9 +90,9 @@ impl Progress {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).contains(held)
     }
 
-    /// Returns the colours of messages.
+    /// Returns the form of what [`Progress::say`] prints.
     pub(crate) fn paint(&self) -> Paint {
-        self.terminal.paint
+        if self.data_only { self.terminal.err_paint } else { self.terminal.paint }
     }
 
     /// Prints what the first Ctrl-C does.
@@ -115,7 +115,7 @@ impl Progress {
             // What waited for confirmation is confirmed and about to run.
             (view.approval, view.approve) = (None, None);
         }
-        self.say(&render(&view, self.terminal.paint));
+        self.say(&render(&view, self.paint()));
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = view.held.unwrap_or_default();
     }
 
@@ -125,7 +125,8 @@ impl Progress {
 
     /// Prints text above the lines of running steps.
     pub(crate) fn say(&self, text: &str) {
-        self.bars.suspend(|| if self.data_only { self.terminal.talk(text) } else { self.terminal.out(text) });
+        let text = self.paint().fit(text);
+        self.bars.suspend(|| if self.data_only { self.terminal.talk(&text) } else { self.terminal.out(&text) });
     }
 
     fn phrases<T>(&self, index: usize, phrase: impl FnOnce(&Phrases) -> T) -> Option<T> {

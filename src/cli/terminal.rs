@@ -8,6 +8,7 @@ use indicatif::ProgressBar;
 
 use super::args::ColorChoice;
 use super::failure::Failure;
+use super::style;
 use crate::cli::exit::Exit;
 use crate::model::Reading;
 use crate::report::Commands;
@@ -19,9 +20,10 @@ pub(crate) const TICK: Duration = Duration::from_millis(120);
 /// Where a command writes. Clones are cheap and share their state.
 #[derive(Clone)]
 pub(crate) struct Terminal {
-    /// The colours of stdout.
+    /// The form of text on stdout.
     pub(crate) paint: Paint,
-    err_paint: Paint,
+    /// The form of text on stderr.
+    pub(crate) err_paint: Paint,
     /// The error that closed stdout: after it, nothing more is written there.
     gone: Arc<Mutex<Option<io::Error>>>,
     /// The line that shows what is waited for.
@@ -43,21 +45,11 @@ impl Drop for Busy {
 }
 
 impl Terminal {
-    /// Returns a terminal with colour where the streams are terminals, unless `color` says otherwise.
+    /// Returns a terminal whose colours, width and characters are those of its streams, unless `color` says otherwise.
     pub(crate) fn new(color: ColorChoice, commands: Commands) -> Self {
-        // https://no-color.org: set and not empty means no colour. The command line takes precedence.
-        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-            || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-        let paint = |is_terminal: bool| Paint {
-            colour: match color {
-                ColorChoice::Always => true,
-                ColorChoice::Never => false,
-                ColorChoice::Auto => is_terminal && !unwanted,
-            },
-        };
         Self {
-            paint: paint(io::stdout().is_terminal()),
-            err_paint: paint(io::stderr().is_terminal()),
+            paint: style::paint(color, &io::stdout()),
+            err_paint: style::paint(color, &io::stderr()),
             gone: Arc::default(),
             busy: Arc::default(),
             commands: Arc::new(Mutex::new(commands)),
@@ -77,12 +69,7 @@ impl Terminal {
         commands.prune = reading.coverage.is_pruned();
     }
 
-    /// Whether stderr may be coloured.
-    pub(crate) fn err_colour(&self) -> bool {
-        self.err_paint.colour
-    }
-
-    /// Writes data to stdout. A closed pipe (`kiln log | head`) neither stops the command nor is an error; [`Terminal::finish`] reports any
+    /// Writes text to stdout as it is: data, or text that its renderer fitted to the terminal. A closed pipe (`kiln log | head`) neither stops the command nor is an error; [`Terminal::finish`] reports any
     /// other.
     pub(crate) fn out(&self, text: &str) {
         let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,9 +86,9 @@ impl Terminal {
         }
     }
 
-    /// Writes a line of data to stdout.
+    /// Writes a line for people to stdout.
     pub(crate) fn line(&self, text: &str) {
-        self.out(&format!("{text}\n"));
+        self.out(&self.paint.fit(&format!("{text}\n")));
     }
 
     /// Writes a finished text to stderr. Write errors are ignored.
@@ -130,16 +117,20 @@ impl Terminal {
 
     /// Prints a note to stderr, with text from outside escaped.
     pub(crate) fn note(&self, text: &str) {
-        self.talk(&format!("{} {}\n", self.err_paint.bold("note:"), escape(&self.commands().complete(text))));
+        self.labelled(self.err_paint.bold("note:"), text);
     }
 
     /// Prints an error and its hint to stderr.
     pub(crate) fn error(&self, message: &str, hint: Option<&str>) {
-        let complete = |text| self.commands().complete(text);
-        self.talk(&format!("{} {}\n", self.err_paint.with("1;31", "error:"), escape(&complete(message))));
+        self.labelled(self.err_paint.error("error:"), message);
         if let Some(hint) = hint {
-            self.talk(&format!("{} {}\n", self.err_paint.with("1;36", "hint:"), escape(&complete(hint))));
+            self.labelled(self.err_paint.fix("hint:"), hint);
         }
+    }
+
+    fn labelled(&self, label: String, text: &str) {
+        let text = self.err_paint.message(&self.commands().complete(text));
+        self.talk(&self.err_paint.fit(&format!("{label} {}\n", escape(&text))));
     }
 
     /// Whether a person can be asked: stdin and stderr are terminals.

@@ -420,7 +420,7 @@ mod tests {
     #[test]
     fn colour_only_repeats() {
         let view = PlanView::new(&everything(), &specs(), &Commands::default());
-        let painted = render(&view, Paint { colour: true });
+        let painted = render(&view, Paint { colour: true, ..Paint::PLAIN });
         let mut plain = String::new();
         let mut rest = painted.as_str();
         while let Some((before, after)) = rest.split_once('\u{1b}') {

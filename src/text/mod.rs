@@ -6,10 +6,11 @@ mod shell;
 mod size;
 mod table;
 mod time;
+mod wrap;
 
 pub use escape::{escape, is_unsafe};
 pub use paint::Paint;
 pub use shell::quoted;
 pub use size::{counted, exact};
-pub use table::table;
+pub use table::{Cell, table};
 pub use time::{Moment, rfc3339};
