@@ -303,7 +303,7 @@ pub enum NativeForm {
     Volume,
     /// `kiln-snap.…`
     Snapshot,
-    /// `kiln-tmp.…`: an object that is being created.
+    /// `kiln-tmp.…`: an object that is being created or removed.
     Temporary,
 }
 
@@ -333,7 +333,8 @@ impl NativeName {
         Self::of(NativeForm::Temporary, owner, name, uid)
     }
 
-    /// Parses a name that Kiln gave. The parts contain no dots, so this is unambiguous.
+    /// Parses a name that Kiln gave. The parts contain no dots, so this is unambiguous. After a temporary name, a driver may append
+    /// parts of its own.
     pub fn parse(&self) -> Option<(NativeForm, Owner, Name, Uid)> {
         let mut parts = self.0.split('.');
         let prefix = parts.next()?;
@@ -341,10 +342,10 @@ impl NativeName {
             .into_iter()
             .find(|form| form.prefix() == prefix)?;
         let (owner, name, uid) = (parts.next()?, parts.next()?, parts.next()?);
-        match parts.next() {
-            Some(_) => None,
-            None => Some((form, owner.parse().ok()?, name.parse().ok()?, uid.parse().ok()?)),
+        if form != NativeForm::Temporary && parts.next().is_some() {
+            return None;
         }
+        Some((form, owner.parse().ok()?, name.parse().ok()?, uid.parse().ok()?))
     }
 
     /// Whether the name has a prefix that is reserved for Kiln. Only objects with such a name have an owner by name, and no `object:` may be
@@ -384,6 +385,7 @@ mod tests {
             "kiln.a.b",
             "kiln.a.b.c",
             "kiln.a.b.aaaaaaaa.x",
+            "kiln-snap.a.b.aaaaaaaa.x",
             "Kiln.a.b.aaaaaaaa",
             "kiln.A.b.aaaaaaaa",
             "volume-1",

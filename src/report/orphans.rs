@@ -155,7 +155,11 @@ fn left_over(backend: &Name, object: &Object) -> Orphan {
         backend: backend.clone(),
         bytes: bytes_of(object),
         since: None,
-        message: format!("{} was left incomplete by an interrupted run", object.native),
+        message: match &object.conflict {
+            Some(why) => format!("{} is not removed: {why}", object.native),
+            None => format!("{} was left incomplete by an interrupted run", object.native),
+        },
+        // It removes what can be removed, and prints a command for what cannot.
         fix: "`kiln apply`".to_owned(),
     }
 }

@@ -184,6 +184,29 @@ fn an_unsweepable_object_is_reported_by_every_apply() {
 }
 
 #[test]
+fn a_directory_that_took_the_place_of_a_removed_one_is_kept_and_reported_until_it_is_moved() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi");
+    sandbox.kiln("apply").ends(0);
+    // The temporary name says which directory was renamed to it: not this one.
+    let left = "kiln-tmp.prod.old.aaaaaaaa.1-1-1";
+    sandbox.write(&format!("pool/{left}/old.img"), "a stranger's");
+    for _ in 0..2 {
+        sandbox.kiln("plan").ends(0);
+        sandbox.kiln("doctor").ends(0).says("is not removed: it is not the directory that Kiln was removing");
+        sandbox.kiln("apply").ends(1).warns("it is not the directory that Kiln was removing");
+    }
+    let ran = sandbox.kiln("apply");
+    let fix = ran.err.lines().find_map(|line| line.split_once("; fix: ")).expect(&ran.err).1;
+    assert_cmd::Command::new("/bin/sh").args(["-c", fix]).current_dir(sandbox.path("")).assert().success();
+    sandbox.kiln("apply").ends(0);
+    assert_eq!(
+        fs::read_to_string(sandbox.path("pool/not-removed.prod.old.aaaaaaaa.1-1-1/old.img")).unwrap(),
+        "a stranger's"
+    );
+}
+
+#[test]
 fn a_strangers_file_in_the_way_holds_what_would_come_back() {
     let sandbox = Sandbox::with_stack();
     sandbox.kiln("apply").ends(0);

@@ -1,12 +1,15 @@
-//! The identity of a file.
+//! The identity of a file or directory.
 
+use std::fmt;
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::{self, AtFlags, StatxFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-/// Identifies a file among all files that have had its name.
+use crate::model::{NativeForm, NativeName};
+
+/// Identifies a file or directory among all that have had its name.
 ///
 /// Inode numbers are reused, often at once; birth times are not, and no program can set them. Device numbers may change with a reboot, so
 /// they are not stored.
@@ -41,9 +44,31 @@ impl FileId {
         self.born.is_some_and(|born| born > time)
     }
 
+    /// Whether a directory may be removed under a name. A temporary name a name ends with the identities of the directories that Kiln
+    /// renames to it, or with none if Kiln makes the directory there.
+    ///
+    /// If another program replaces the directory just before the rename, and the process is killed just after it, the name is that of a
+    /// directory that is not Kiln's.
+    pub(super) fn is_named_by(self, name: &str) -> bool {
+        let is_temporary = matches!(NativeName::new(name).parse(), Some((NativeForm::Temporary, ..)));
+        let mut named = name.split('.').skip(4).peekable();
+        !is_temporary || named.peek().is_none() || named.any(|id| id == self.to_string())
+    }
+
     /// Whether both are the same file, as far as the file system reports it.
     pub(super) fn is(self, other: Self) -> bool {
         let born_differs = matches!((self.born, other.born), (Some(one), Some(another)) if one != another);
         self.inode == other.inode && !born_differs
+    }
+}
+
+/// As at the end of a temporary name: in hexadecimal, without dots.
+impl fmt::Display for FileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.inode)?;
+        match self.born {
+            Some((seconds, nanoseconds)) => write!(f, "-{seconds:x}-{nanoseconds:x}"),
+            None => Ok(()),
+        }
     }
 }

@@ -3,7 +3,8 @@
 //! ```text
 //! POOL/kiln.OWNER.NAME.UID/kiln.OWNER.NAME.UID.img      the data: its length is the size
 //! POOL/kiln.OWNER.NAME.UID/tags.json                    the tags, unless they are the default
-//! POOL/kiln-tmp.OWNER.NAME.UID/                         being created or removed
+//! POOL/kiln-tmp.OWNER.NAME.UID/                         being created
+//! POOL/kiln-tmp.OWNER.NAME.UID.ID/                      being removed: ID says which directory may be removed under this name
 //! POOL/.trash/kiln.OWNER.NAME.UID/                      in the trash
 //! POOL/.kiln-pool/id                                    the pool's identity
 //! POOL/.kiln-pool/OWNER.lock                            the writer lock

@@ -27,6 +27,10 @@ pub(super) const TAGS_FORMAT: u32 = 1;
 /// Why a file with several names is not adopted.
 const HARD_LINKS: &str = "it has other names (hard links), under which other programs may change it";
 
+/// Why a directory under a temporary name is not removed.
+pub(super) const NOT_THE_ONE: &str =
+    "it is not the directory that Kiln was removing, but another that took its place (or the pool is a copy)";
+
 /// An object, or another entry in the place of objects.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct FoundObject {
@@ -196,6 +200,9 @@ impl LocalPool {
                 found.read_tags(own, TAGS)?;
             }
             images = found.take_image(own, &entries)?;
+            if images > 0 && !found.own.is_none_or(|own| own.is_named_by(&found.native)) {
+                found.conflict = Some(NOT_THE_ONE.to_owned());
+            }
         } else if found.read_tags(own, TAGS)? {
             // A directory under any other name belongs to Kiln only by its tags.
             found.identity = found.tags.identity.as_deref().cloned();
@@ -420,12 +427,16 @@ fn is_strange(entry: &DirEntry) -> bool {
 }
 
 /// Removes an object's directory with the files that Kiln puts into one, the data first: what a crash leaves is still identified by its
-/// tags. Returns whether there was one. Another entry in it makes this `ENOTEMPTY`, and then nothing is removed.
+/// tags. Returns whether there was one. Another entry in it makes this `ENOTEMPTY`, and data under the temporary name of another
+/// directory [`REPLACED`]; then nothing is removed.
 pub(super) fn remove_directory(dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
     let Some(own) = pool::absent_is_none(pool::open_dir(dir, name))? else { return Ok(false) };
     let mut entries = pool::list(own.as_fd(), &mut ListBuffer::new())?;
     if entries.iter().any(is_strange) {
         return Err(Errno::NOTEMPTY);
+    }
+    if entries.iter().any(|entry| entry.name.ends_with(IMAGE)) && !FileId::of_open(own.as_fd())?.is_named_by(name) {
+        return Err(REPLACED);
     }
     entries.sort_by_key(|entry| !entry.name.ends_with(IMAGE));
     for entry in entries {

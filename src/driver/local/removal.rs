@@ -7,11 +7,12 @@ use rustix::io::Errno;
 
 use super::file_id::FileId;
 use super::lease::{self, Lease, Leased};
-use super::object::{self, Form, FoundObject, image_name};
+use super::object::{self, Form, FoundObject, NOT_THE_ONE, image_name};
 use super::pool;
 use super::steps::{Task, in_use, replaced};
 use super::{content, fail};
 use crate::model::{DriverError, Effect, ErrorKind, NativeForm, Outcome, Place, Tags};
+use crate::text::quoted;
 
 impl Task<'_> {
     /// Moves the object to the trash. The expiry is written first: on a live object it has no meaning, and no object is in the trash
@@ -272,10 +273,10 @@ impl Task<'_> {
         }
     }
 
-    /// Removes an object's directory. It is first renamed to its temporary name, by which a later run recognises an interrupted removal.
+    /// Removes an object's directory. It is first renamed to a temporary name, by which a later run recognises an interrupted removal.
     /// If its data cannot be removed, or a client opens it, the directory is renamed back: a failed removal leaves the object in place.
     fn remove(&self, found: &FoundObject) -> Result<Outcome, DriverError> {
-        let (native, root, temporary) = (self.native()?, self.pool.root(), self.temporary());
+        let (native, root, temporary) = (self.native()?, self.pool.root(), self.temporary_of(found.own));
         let dir = self.place(found.place)?;
         self.no_stranger(found)?;
         // A data file that cannot be opened may be damaged, and is removed too.
@@ -288,7 +289,6 @@ impl Task<'_> {
             }
             Some(Leased::Unknown) | None => None,
         };
-        self.clear_temporary()?;
         if found.tags.adopted {
             self.drop_mark()?;
         }
@@ -327,6 +327,14 @@ impl Task<'_> {
         DriverError { message: format!("{}; fix: chattr -i -a {path}", error.message), ..error }
     }
 
+    /// The error of a directory under a temporary name that is not the one that Kiln renamed. The command of its fix makes it an entry
+    /// that Kiln does not touch.
+    fn is_another(&self, native: &str) -> DriverError {
+        let path = |name: &str| quoted(&self.pool.path.join(name).display().to_string());
+        let aside = native.replacen("kiln-tmp.", "not-removed.", 1);
+        fail::conflict(format!("{NOT_THE_ONE}; fix: mv {} {}", path(native), path(&aside)))
+    }
+
     /// Refuses to remove a directory with a file that Kiln did not put there.
     pub(super) fn no_stranger(&self, found: &FoundObject) -> Result<(), DriverError> {
         let native = &found.native;
@@ -347,8 +355,10 @@ impl Task<'_> {
             return Err(fail::conflict(format!("{native} is not a temporary name")));
         }
         self.give_back(self.pool.root(), native)?;
-        let removed = object::remove_directory(self.pool.root(), native)
-            .map_err(|e| DriverError { effect: Effect::Unknown, ..self.not_removable(Place::Temporary, native, e) })?;
+        let removed = object::remove_directory(self.pool.root(), native).map_err(|errno| match errno {
+            object::REPLACED => self.is_another(native),
+            errno => DriverError { effect: Effect::Unknown, ..self.not_removable(Place::Temporary, native, errno) },
+        })?;
         Ok(if removed { Outcome::Changed } else { Outcome::Unchanged })
     }
 

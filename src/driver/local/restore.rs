@@ -52,6 +52,7 @@ impl Task<'_> {
         tags.restored = Some(request.to_owned());
         tags.restoring = None;
         let thick = tags.provisioning == Some(Provisioning::Thick);
+        self.clear_temporary()?;
         let own = self.prepare(
             &tags,
             found.file,
@@ -62,13 +63,14 @@ impl Task<'_> {
                 keep_access(data, &stat).map_err(failed)
             })),
         )?;
-        let (temporary, root) = (self.temporary(), self.pool.root());
+        let root = self.pool.root();
         let (new_dir, new): (BorrowedFd<'_>, String) = match found.form {
             Form::File => (own.as_fd(), image_name(native)),
             _ => {
                 let stat = fs::fstat(self.own_dir(&found)?).map_err(failed)?;
                 keep_access(&own, &stat).map_err(failed)?;
-                (root, temporary)
+                let new = FileId::of_open(own.as_fd()).map_err(failed)?;
+                (root, self.rename_temporary(found.own.into_iter().chain([new])).map_err(failed)?)
             }
         };
         let file = match found.file {
@@ -116,7 +118,8 @@ impl Task<'_> {
             self.write_tags(&FoundObject { file, ..found.clone() }, &tags)?;
         }
         drop(lease);
-        object::remove_directory(root, &self.temporary())
+        let temporary = if found.form == Form::File { self.temporary() } else { new };
+        object::remove_directory(root, &temporary)
             .map_err(|e| fail::after(format!("removing the previous content of {native}"), e))?;
         Ok(Outcome::Changed)
     }

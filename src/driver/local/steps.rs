@@ -15,7 +15,7 @@ use super::fail;
 use super::file_id::FileId;
 use super::lease;
 use super::object::{self, Form, FoundObject, image_name};
-use super::pool::{self, FILE_MODE, LocalPool};
+use super::pool::{self, FILE_MODE, ListBuffer, LocalPool};
 use crate::driver::image;
 use crate::model::{
     Action, DriverError, ErrorKind, Identity, Kind, NativeForm, NativeName, ObjectRef, Origin, Outcome, Place,
@@ -66,10 +66,15 @@ impl Task<'_> {
         pool::check_name(&self.step.native)
     }
 
-    /// The name under which this object is created and removed.
+    /// The name under which this object is created.
     pub(super) fn temporary(&self) -> String {
         let Identity { owner, name, uid, .. } = &self.step.identity;
         NativeName::temporary(owner, name, *uid).as_str().to_owned()
+    }
+
+    /// A temporary name that only these directories may be removed under: see [`FileId::is_named_by`].
+    pub(super) fn temporary_of(&self, dirs: impl IntoIterator<Item = FileId>) -> String {
+        dirs.into_iter().fold(self.temporary(), |name, id| format!("{name}.{id}"))
     }
 
     pub(super) fn find(&self, native: &str, place: Place) -> Result<Option<FoundObject>, DriverError> {
@@ -154,24 +159,52 @@ impl Task<'_> {
         }
     }
 
-    /// Removes what a crash left under the temporary name of this object. Returns whether anything was there.
+    /// Renames what was made under the temporary name to [`Self::temporary_of`], before another directory comes to that name.
+    pub(super) fn rename_temporary(&self, dirs: impl IntoIterator<Item = FileId>) -> Result<String, Errno> {
+        let (root, name) = (self.pool.root(), self.temporary_of(dirs));
+        pool::rename(root, &self.temporary(), root, &name, RenameFlags::NOREPLACE)?;
+        Ok(name)
+    }
+
+    /// Removes what a crash left under the temporary names of this object, but no directory that is not Kiln's. Returns whether
+    /// anything was removed. Lists the pool.
     pub(super) fn clear_temporary(&self) -> Result<bool, DriverError> {
         let name = self.temporary();
-        if self.give_back(self.pool.root(), &name)? {
+        let entries = pool::list(self.pool.root(), &mut ListBuffer::new())
+            .map_err(|e| fail::before(format!("searching for what was left of {}", self.step.native), e))?;
+        let own = |of: &str| of.strip_prefix(&name).is_some_and(|ids| ids.is_empty() || ids.starts_with('.'));
+        let mut cleared = false;
+        for entry in entries.iter().filter(|entry| own(&entry.name)) {
+            cleared |= self.clear(&entry.name)?;
+        }
+        Ok(cleared)
+    }
+
+    /// Removes what a crash left under one temporary name.
+    fn clear(&self, name: &str) -> Result<bool, DriverError> {
+        if self.give_back(self.pool.root(), name)? {
             return Err(replaced(self.native()?));
         }
-        object::remove_directory(self.pool.root(), &name)
-            .map_err(|e| fail::before(format!("removing what was left at {name}"), e))
+        match object::remove_directory(self.pool.root(), name) {
+            Err(object::REPLACED) => Ok(false),
+            other => other.map_err(|e| fail::before(format!("removing what was left at {name}"), e)),
+        }
     }
 
     /// Renames to this step's native name, which must be free. A shell under that name is exchanged with the renamed entry, so that a
-    /// crash never leaves both names empty, and is then removed.
+    /// crash never leaves both names empty, and is then removed. Not under the name of a new object, which a sweep would remove with the
+    /// data if that was put back just before.
     pub(super) fn rename_free(&self, from_dir: impl AsFd, from: &str, to_dir: impl AsFd) -> Result<(), Errno> {
         let to = self.step.native.as_str();
         let free = pool::rename(&from_dir, from, &to_dir, to, RenameFlags::NOREPLACE);
         if free != Err(Errno::EXIST) || !object::is_shell(to_dir.as_fd(), to)? {
             return free;
         }
+        let named = match from == self.temporary() {
+            true => self.rename_temporary([FileId::of(from_dir.as_fd(), from)?])?,
+            false => from.to_owned(),
+        };
+        let from = named.as_str();
         let exchange = || pool::rename(&from_dir, from, &to_dir, to, RenameFlags::EXCHANGE);
         exchange()?;
         if object::is_shell(from_dir.as_fd(), from)? {
@@ -275,7 +308,7 @@ impl Task<'_> {
         let result = (|| {
             let mut made = pool::mkdir(self.pool.root(), &temporary);
             if made == Err(Errno::EXIST) {
-                self.clear_temporary()?;
+                self.clear(&temporary)?;
                 made = pool::mkdir(self.pool.root(), &temporary);
             }
             made.map_err(failed)?;
@@ -296,7 +329,7 @@ impl Task<'_> {
         })();
         if result.is_err() {
             // An incomplete object is of no use, and takes space that may be missing. The first error is the one to report.
-            let _ = self.clear_temporary();
+            let _ = self.clear(&temporary);
         }
         result
     }

@@ -12,6 +12,7 @@ use std::time::Instant;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::file_id::FileId;
 use super::pool::LocalPool;
 use super::*;
 use crate::driver::{Driver, StepContext};
@@ -155,6 +156,19 @@ impl Bench {
 
     fn temporary(&self, id: &Identity) -> PathBuf {
         self.path.join(NativeName::temporary(&id.owner, &id.name, id.uid).as_str())
+    }
+
+    /// Where the directory of a live object goes when it is removed.
+    fn removed(&self, id: &Identity) -> PathBuf {
+        let pool = LocalPool::open(&self.path).ok().unwrap();
+        let own = FileId::of(pool.root(), id.native().as_str()).unwrap();
+        self.path.join(format!("{}.{own}", NativeName::temporary(&id.owner, &id.name, id.uid)))
+    }
+
+    /// The temporary names in the pool.
+    fn temporaries(&self) -> Vec<NativeName> {
+        let names = fs::read_dir(&self.path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("kiln-tmp.")).map(NativeName::new).collect()
     }
 
     /// Everything in the pool but locks: paths, types, modes, and the content of files.

@@ -357,6 +357,80 @@ async fn a_killed_step_leaves_no_file_to_be_destroyed_that_took_the_place_of_an_
     assert!(points > 60 && displaced == 3, "{points} {displaced}");
 }
 
+/// Another program replaces an object's directory, or puts its data file back, before any call of a step, and the process is killed
+/// before any of the next calls.
+#[tokio::test]
+async fn a_killed_step_leaves_no_directory_to_be_destroyed_that_took_the_place_of_that_of_an_object() {
+    let steps = ["destroy", "purge", "restore", "create"];
+    let (mut points, mut displaced) = (0, [0; 4]);
+    for (index, what) in steps.into_iter().enumerate() {
+        let case = || cases().into_iter().find(|case| case.what == what).unwrap();
+        let native = case().step.native;
+        for acts_at in 0.. {
+            let mut done = false;
+            for killed_at in acts_at + 1..=acts_at + 4 {
+                let mut case = case();
+                if what == "create" {
+                    case.before = vec![case.step.clone()];
+                }
+                let bench = prepared(&case).await;
+                let dir =
+                    if what == "purge" { bench.trashed(native.as_str()) } else { bench.path.join(native.as_str()) };
+                let image = dir.join(format!("{native}.img"));
+                if what == "create" {
+                    fs::remove_file(&image).unwrap();
+                }
+                let away = bench._home.path().join("away");
+                let act = move |call| {
+                    if call != acts_at {
+                    } else if what == "create" {
+                        if let Ok(file) = fs::File::create_new(&image) {
+                            file.write_all_at(b"stranger", 0).unwrap();
+                        }
+                    } else if fs::rename(&dir, &away).is_ok() {
+                        fs::create_dir(&dir).unwrap();
+                        fs::write(&image, b"stranger").unwrap();
+                    }
+                };
+                let (outcome, calls) = meanwhile(act, || until_crash(killed_at, || now(&bench, &case.step)));
+                done = calls <= acts_at;
+                let theirs = blake3::hash(b"stranger");
+                let kept = || {
+                    let tree = bench.tree().into_iter();
+                    tree.filter(|(.., content)| content.starts_with(theirs.as_bytes())).map(|(path, ..)| path).next()
+                };
+                let Some(at_kill) = kept().filter(|_| outcome.is_none()) else { break };
+                points += 1;
+                if !at_kill.to_str().unwrap().contains("kiln-tmp.") {
+                    continue;
+                }
+                displaced[index] += 1;
+                let at = format!("{what}, acts before call {acts_at}, killed before call {killed_at}");
+                let seen = bench.objects().await;
+                assert!(seen.iter().any(|o| o.place == Place::Temporary && o.conflict.is_some()), "{at}: {seen:#?}");
+                // Whatever is done next: the same step, sweeps, another object of that name.
+                for _ in 0..2 {
+                    for name in bench.temporaries() {
+                        let sweep = step_on(volume("db"), name.clone(), Action::Sweep, Expect::default());
+                        let error = now(&bench, &sweep).expect_err(&at);
+                        let aside = name.as_str().replace("kiln-tmp.", "not-removed.");
+                        let fix = format!("; fix: mv {0}/{name} {0}/{aside}", bench.path.display());
+                        assert!(error.message.ends_with(&fix) && error.effect == crate::model::Effect::No, "{error}");
+                    }
+                    let _ = now(&bench, &case.step);
+                    let _ = now(&bench, &step(volume("db"), create(64 * 1024)));
+                    assert_eq!(kept(), Some(at_kill.clone()), "{at}");
+                }
+            }
+            if done {
+                break;
+            }
+        }
+    }
+    // A process that is killed right after the rename leaves it to the next.
+    assert!(points > 200 && !displaced.contains(&0), "{points} {displaced:?}");
+}
+
 #[tokio::test]
 async fn a_ledger_being_written_is_the_old_one_or_the_new_one() {
     let mut points = 0;

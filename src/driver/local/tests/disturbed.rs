@@ -58,7 +58,7 @@ async fn no_client_is_left_with_a_file_that_a_restore_put_away() {
             let db = bench.objects().await.into_iter().find(|o| o.native == restore.native).unwrap();
             assert_eq!(db.tags.restored.is_some(), outcome.is_ok(), "{at}");
             assert_eq!(read_at(&data, 0, 7) == b"changed", outcome.is_err(), "{at}");
-            assert!(!bench.temporary(&volume("db")).exists(), "{at}");
+            assert_eq!(bench.temporaries(), [], "{at}");
             let client = opened.lock().unwrap().take().unwrap();
             match (&outcome, client) {
                 (Ok(_), Ok(client)) => {
@@ -122,7 +122,7 @@ async fn a_file_that_is_put_in_place_of_an_adopted_one_meanwhile_is_not_removed(
                 assert_eq!(fs::read(&file).ok().as_deref(), Some(&b"stranger"[..]), "{at}");
                 refused += u32::from(outcome.is_err());
                 moved += u32::from(Some(changed(&file)) != written);
-                assert!(!bench.temporary(&volume("db")).exists() || what == "destroy", "{at}");
+                assert!(bench.temporaries().is_empty() || what == "destroy", "{at}");
             } else {
                 done += u32::from(outcome.is_ok());
             }

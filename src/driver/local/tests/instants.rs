@@ -102,7 +102,7 @@ async fn a_client_that_opens_a_volume_while_it_is_restored_has_the_volume() {
         let inode = client.lock().unwrap().inode;
         let at = format!("opened before call {n}: {result:?}");
         assert_eq!(bench.image(&db).metadata().map(|file| file.ino()).ok(), inode, "{at}: the client has another file");
-        assert!(!bench.temporary(&db).exists(), "{at}");
+        assert_eq!(bench.temporaries(), [], "{at}");
         match result {
             Ok(outcome) => {
                 assert_eq!((outcome, read_at(&bench.image(&db), 0, 3)), (Outcome::Changed, b"old".to_vec()), "{at}");
@@ -209,7 +209,8 @@ async fn the_rest_of_a_destroyed_object_is_swept_when_possible() {
         let bench = Bench::new().await;
         let db = volume("db");
         now(&bench, &step(db.clone(), create_with(MIB, None, labelled("a")))).unwrap();
-        let tags = [bench.dir(&db), bench.temporary(&db)].map(|dir| dir.join("tags.json"));
+        let removed = bench.removed(&db);
+        let tags = [&bench.dir(&db), &removed].map(|dir| dir.join("tags.json"));
         let there = move |tags: &[PathBuf; 2]| tags.iter().find(|tags| tags.exists()).cloned();
         let to_pin = tags.clone();
         let pinned = Arc::new(Mutex::new(None));
@@ -217,7 +218,7 @@ async fn the_rest_of_a_destroyed_object_is_swept_when_possible() {
         let pin = move || *pins.lock().unwrap() = there(&to_pin).map(Pinned::new);
         let Some(result) = while_at(n, pin, &bench, &step(db.clone(), Action::Destroy)) else { break };
         let at = format!("pinned before call {n}: {result:?}");
-        let temporary = NativeName::temporary(&db.owner, &db.name, db.uid);
+        let temporary = NativeName::new(removed.file_name().unwrap().to_str().unwrap());
         let sweep = step_on(db.clone(), temporary, Action::Sweep, Expect::default());
         match result.map_err(|error| error.effect) {
             Ok(_) => {}
@@ -237,7 +238,7 @@ async fn the_rest_of_a_destroyed_object_is_swept_when_possible() {
             // Wherever it is now.
             there(&tags).iter().for_each(|tags| Pinned::set(tags, file, false));
         }
-        if bench.temporary(&db).exists() {
+        if removed.exists() {
             assert_eq!(now(&bench, &sweep), Ok(Outcome::Changed), "{at}");
         } else if bench.dir(&db).exists() {
             assert_eq!(now(&bench, &step(db, Action::Destroy)), Ok(Outcome::Changed), "{at}");

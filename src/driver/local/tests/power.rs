@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use super::crash::{Case, cases, home, now, prepared, shape};
 use super::*;
@@ -154,7 +154,7 @@ impl Disk {
     }
 }
 
-/// Puts an image into a directory.
+/// Puts an image into a directory. A name that says which directory it is of says so of the one that is made.
 fn make(image: &Image, at: &Path) {
     for (path, (mode, content)) in image {
         let path = at.join(path);
@@ -163,6 +163,16 @@ fn make(image: &Image, at: &Path) {
             Some(content) => fs::write(&path, content.as_slice()).unwrap(),
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(mode & 0o7777)).unwrap();
+    }
+    let home = fs::File::open(at).unwrap();
+    for name in fs::read_dir(at).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()) {
+        let parts: Vec<&str> = name.split('.').collect();
+        if let ["kiln-tmp", .., _] = parts[..]
+            && parts.len() > 4
+        {
+            let id = FileId::of(home.as_fd(), &name).unwrap();
+            fs::rename(at.join(&name), at.join(format!("{}.{id}", parts[..4].join(".")))).unwrap();
+        }
     }
 }
 
