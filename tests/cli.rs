@@ -8,6 +8,8 @@ mod adopt;
 mod asked;
 #[path = "cli/basics.rs"]
 mod basics;
+#[path = "cli/clock.rs"]
+mod clock;
 #[path = "cli/decide.rs"]
 mod decide;
 #[path = "cli/doctored.rs"]

@@ -1,15 +1,16 @@
-//! SIGKILL of the real binary, on real files and the real store, at moments all over a run: the next run ends where an undisturbed
-//! one does, and what clients wrote is still there.
+//! SIGKILL of the real binary, on real files and the real store, at moments all over a run and in chosen system calls: the next run
+//! ends where an undisturbed one does, what clients wrote is still there, and nothing is reported as done that was not done.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::Instant;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::sandbox::{STACK, Sandbox};
+use crate::sandbox::{Ran, STACK, Sandbox};
 use crate::signals::{send, start};
 
 /// The specs of a step of the story. Every step makes, changes and removes.
@@ -118,4 +119,117 @@ fn seen_before(name: &str, step: u64) -> bool {
         Some(number) => name.starts_with("kiln.") && !(number + step - 1).is_multiple_of(5),
         None => false,
     }
+}
+
+/// How long `strace` delays a call: far longer than this test needs to see it, on a slow machine too.
+const DELAY: Duration = Duration::from_secs(5);
+
+/// A run of `kiln` whose calls on one path are delayed.
+struct Delayed<'s> {
+    sandbox: &'s Sandbox,
+    child: Child,
+}
+
+impl<'s> Delayed<'s> {
+    /// `call`: the system call, and where it waits: `ftruncate:delay_enter`.
+    fn start(sandbox: &'s Sandbox, path: &str, call: &str, arguments: &[&str]) -> Self {
+        let (name, _) = call.split_once(':').unwrap();
+        let inject: Vec<String> = call.split(':').skip(1).map(|at| format!(":{at}={}", DELAY.as_micros())).collect();
+        #[expect(clippy::disallowed_methods, reason = "the tool that delays system calls; the package is strace")]
+        let mut command = Command::new("strace");
+        // -D: the child is the program itself, and can be killed.
+        command.args(["-D", "-f", "-o"]).arg(sandbox.path("trace"));
+        command.arg("-P").arg(fs::canonicalize(sandbox.path(path)).unwrap());
+        command.args(["-e", &format!("trace={name}"), "-e", &format!("inject={name}{}", inject.concat())]);
+        command.arg(env!("CARGO_BIN_EXE_kiln")).args(arguments).current_dir(sandbox.path("")).env_remove("KILN_STATE");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self { sandbox, child: command.spawn().unwrap() }
+    }
+
+    /// Waits until something is so.
+    #[track_caller]
+    fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
+        let end = Instant::now() + 10 * DELAY;
+        while !is_so() {
+            assert!(Instant::now() < end, "never: {what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until a call with this text has begun that many times.
+    #[track_caller]
+    fn wait_for_call(&self, text: &str, times: usize) {
+        let trace = || fs::read_to_string(self.sandbox.path("trace")).unwrap_or_default();
+        self.wait_until(text, || trace().matches(text).count() == times);
+    }
+
+    fn kill(mut self) {
+        send(&self.child, Signal::KILL);
+        assert_eq!(self.child.wait().unwrap().code(), None, "it ended before it was killed");
+    }
+}
+
+#[test]
+fn a_detach_killed_in_its_call_is_reported_as_done_only_if_it_happened() {
+    // The second write to the pool; the first is that of the ledger.
+    for (call, text, is_done) in
+        [("ftruncate:delay_enter", "ftruncate(", false), ("fdatasync:delay_enter", "fdatasync(", true)]
+    {
+        let sandbox = Sandbox::new();
+        let backend = "spec: {driver: sim, sim: {path: ../sim.pool}}\n";
+        sandbox.write("specs/stack.yaml", &format!("{}{backend}", STACK.split_once("spec: {driver").unwrap().0));
+        sandbox.volume("db", "size: 1Mi");
+        sandbox.snapshot("s", "volume: db, onRemove: Detach");
+        sandbox.volume("clone", "size: 1Mi, source: {snapshot: s}");
+        sandbox.kiln("apply").ends(0);
+        sandbox.remove("specs/s.yaml");
+        sandbox.volume("clone", "size: 1Mi");
+        let run = Delayed::start(&sandbox, "sim.pool", call, &["apply", "--yes"]);
+        run.wait_for_call(text, 2);
+        run.kill();
+        let plan = sandbox.kiln("plan").out;
+        assert_eq!(plan.contains("make its clones on fast independent"), !is_done, "{call}: {plan}");
+        let what = if is_done { "was done" } else { "was not done" };
+        let note = format!("(make its clones independent): the backend shows that it {what}");
+        sandbox.kiln("apply --yes").ends(0).warns(&note);
+        let log = sandbox.kiln("log snapshot/s").ends(0).out;
+        let told: Vec<&str> = log.lines().filter(|line| line.contains("make its clones independent")).collect();
+        match is_done {
+            true => assert!(told.len() == 1 && told[0].contains("changed"), "{log}"),
+            false => assert!(told.len() == 2 && told[0].contains("failed") && told[1].contains("changed"), "{log}"),
+        }
+        sandbox.kiln("plan --detailed-exitcode").ends(0);
+    }
+}
+
+#[test]
+fn a_directory_that_took_an_objects_place_outlives_a_removal_that_is_killed() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi, onRemove: Delete");
+    sandbox.volume("other", "size: 2Mi");
+    sandbox.kiln("apply").ends(0);
+    let image = sandbox.data_file("volume/db");
+    let directory = image.parent().unwrap();
+    sandbox.remove("specs/db.yaml");
+    let run = Delayed::start(&sandbox, "pool", "renameat2:delay_enter:delay_exit", &["apply", "--yes"]);
+    run.wait_for_call("\"kiln-tmp.prod.db.", 1);
+    fs::rename(directory, sandbox.path("aside")).unwrap();
+    fs::create_dir(directory).unwrap();
+    fs::write(&image, b"a stranger's").unwrap();
+    run.wait_until("the directory is moved", || !directory.exists());
+    run.kill();
+    // Whatever is run next, and if a volume of that name is created again.
+    let kept = || -> Vec<_> {
+        let files = sandbox.tree("pool").into_iter().filter(|(_, content)| content == b"a stranger's");
+        files.map(|(path, _)| path).collect()
+    };
+    let left = kept();
+    assert!(left.len() == 1 && left[0].to_str().unwrap().contains("kiln-tmp.prod.db."), "{left:?}");
+    let say = |ran: Ran| ran.ends(1).warns("it is not the directory that Kiln was removing").warns("; fix: mv ");
+    say(sandbox.kiln("apply"));
+    say(sandbox.kiln("apply --yes"));
+    sandbox.volume("db", "size: 1Mi");
+    say(sandbox.kiln("apply")).says("created volume/db");
+    assert_eq!(kept(), left);
+    assert!(sandbox.has("aside"));
 }
