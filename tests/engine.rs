@@ -613,6 +613,31 @@ fn recovery_judges_an_open_intent_by_what_it_observes() {
 }
 
 #[test]
+fn the_journal_does_not_claim_that_an_interrupted_destruction_is_why_an_object_is_gone() {
+    for (action, message) in [
+        (Action::Destroy, "interrupted; the object was gone when the backend was next observed"),
+        (Action::Purge, "interrupted; the object was gone when the backend was next observed"),
+        (Action::Grow { to: Size(1 << 20) }, "interrupted; the backend shows that it was done"),
+    ] {
+        run(async {
+            let rig = Rig::new();
+            let declared = join(&[volume("db", "size: 1Mi"), volume("keep", "size: 1Mi")]);
+            interrupted(&rig, &declared, |_| action.clone()).await;
+            if !matches!(action, Action::Grow { .. }) {
+                // Another program may have removed it before the step began.
+                let db = rig.native("db");
+                rig.world().delete_by_hand(&db);
+            }
+            rig.pass(&declared).await.unwrap();
+            let journal = rig.store.journal(usize::MAX).unwrap();
+            let told: Vec<_> = journal.iter().filter(|entry| entry.detail == action.to_string()).collect();
+            assert_eq!(told.len(), 1, "{journal:?}");
+            assert_eq!((told[0].outcome.as_str(), told[0].message.as_deref()), ("changed", Some(message)));
+        });
+    }
+}
+
+#[test]
 fn recovery_settles_no_intent_by_an_incomplete_listing() {
     let (mut open, mut closed) = (0, 0);
     for seed in 0..16 {

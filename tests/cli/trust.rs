@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::decide::kiln_by;
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{Ran, STACK, Sandbox};
 
 /// Nobody, and not root.
 const OTHER: u32 = 65_534;
@@ -187,4 +187,32 @@ fn a_volume_that_vanished_before_its_removal_is_lost_and_not_made_anew() {
         sandbox.kiln(&format!("apply --yes --state {state}")).ends(4).says("Lost");
         assert!(!db.exists());
     }
+}
+
+#[test]
+fn a_trash_restore_brings_no_older_object_back_beside_one_that_cannot_be_observed() {
+    let sandbox = Sandbox::with_stack();
+    let second = "---\napiVersion: kiln/v1\nkind: Backend\nmetadata: {name: second}\n\
+                  spec: {driver: local, local: {path: ../second, create: true}, maxFill: 100%}\n";
+    sandbox.write("specs/stack.yaml", &format!("{STACK}{second}"));
+    let on_second = |name| {
+        let document = "apiVersion: kiln/v1\nkind: Volume\nmetadata: {name: N}\nspec: {backend: second, size: 1Mi}\n";
+        sandbox.write(&format!("specs/{name}.yaml"), &document.replace('N', name));
+    };
+    ["db", "other"].into_iter().for_each(on_second);
+    sandbox.kiln("apply").ends(0);
+    sandbox.remove("specs/db.yaml");
+    sandbox.kiln("apply").ends(0);
+    // Declared again it would come back: so the trash is hidden while another is created under its name.
+    fs::rename(sandbox.path("second/.trash"), sandbox.path("hidden")).unwrap();
+    sandbox.volume("db", "size: 1Mi");
+    sandbox.kiln("apply").ends(0).says("created volume/db on fast");
+    fs::remove_dir(sandbox.path("second/.trash")).unwrap_or(());
+    fs::rename(sandbox.path("hidden"), sandbox.path("second/.trash")).unwrap();
+    fs::rename(sandbox.path("pool"), sandbox.path("away")).unwrap();
+    sandbox.write("pool", "");
+    let before = sandbox.tree("second/.trash");
+    assert!(!before.is_empty());
+    sandbox.kiln("trash restore volume/db").ends(6).warns("volume/db was last seen on fast, which was not observed");
+    assert_eq!(sandbox.tree("second/.trash"), before);
 }
