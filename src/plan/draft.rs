@@ -69,8 +69,8 @@ pub(super) struct Draft<'a> {
     pub to_grow_back: Vec<(&'a Name, OwnedObject<'a>)>,
     /// Steps that need an approval of their own, with the cause.
     pub withheld: BTreeMap<usize, String>,
-    /// Steps that create an object under a native name of ours that is still taken, with the object that has it.
-    pub freeing: Vec<(usize, OwnedObject<'a>)>,
+    /// Steps that create an object under a native name that another object of this owner has, with that object.
+    pub awaiting_names: Vec<(usize, OwnedObject<'a>)>,
     /// By uid: the steps that read the object; for a volume that is restored, the restore too.
     pub readers: HashMap<Uid, Vec<usize>>,
     /// By uid: the step that completes an interrupted rename. All other steps of the object wait for it.
@@ -83,8 +83,8 @@ pub(super) struct Draft<'a> {
     pub unsettled: bool,
     /// Live volumes of this owner that no document declares any more, except released ones.
     pub withdrawn: Vec<OwnedObject<'a>>,
-    /// Pairs of steps: one moves an object away, the other renames the object that takes its place.
-    pub giving_way: Vec<(usize, usize)>,
+    /// Pairs of steps: one moves an unwritten volume to the trash, the other renames a volume to its name.
+    pub replacements: Vec<(usize, usize)>,
     /// See [`Plan::to_inspect`](super::Plan::to_inspect).
     pub to_inspect: BTreeSet<(Name, NativeName)>,
 }

@@ -2,6 +2,7 @@
 
 use crate::model::{Identity, Kind, Name, NativeName, Uid, Verb};
 
+use super::inventory::OwnedObject;
 use super::types::{Held, HeldReason};
 
 /// Why an object is held. A rule returns it as its error; the caller adds it to the draft.
@@ -33,6 +34,11 @@ impl<'n> Subject<'n> {
     pub(super) fn existing(identity: &'n Identity, backend: &'n Name, action: Verb) -> Self {
         let Identity { kind, name, uid, owner: _ } = identity;
         Self { kind: *kind, name, backend: Some(backend), uid: Some(*uid), action }
+    }
+
+    /// Returns the subject for an object that exists under this name or under its old one.
+    pub(super) fn of(self, object: &OwnedObject<'_>, action: Verb) -> Self {
+        Self { uid: Some(object.uid()), action, ..self }
     }
 
     /// Returns the identity of an object with the name in its document.

@@ -85,7 +85,7 @@ fn locate_on<'a>(
         ([object], []) => check_marks(inventory, subject, object, old).map(|()| Located::Live(*object)),
         ([], []) => locate_not_live(inventory, usable, subject, old),
         ([], [object]) => {
-            let subject = Subject { uid: Some(object.uid()), action: Verb::Move, ..*subject };
+            let subject = subject.of(object, Verb::Move);
             let at = object.backend;
             let message = format!("it is on backend {at}; moving it to {backend} is not supported yet");
             Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {at}` again")))
@@ -107,7 +107,7 @@ fn check_marks<'a>(
     old: Option<&Name>,
 ) -> Result<(), Hold> {
     let action = if object.place == Place::Trash { Verb::Adopt } else { Verb::Update };
-    let subject = Subject { uid: Some(object.uid()), action, ..*subject };
+    let subject = subject.of(object, action);
     if let Some(why) = &object.conflict {
         return Err(subject.hold_inconsistent(&object.native, why));
     }
@@ -139,7 +139,7 @@ fn locate_not_live<'a>(
             return check_marks(inventory, subject, object, old).map(|()| Located::Trashed(*object));
         }
         [object] => {
-            let subject = Subject { uid: Some(object.uid()), action: Verb::Adopt, ..*subject };
+            let subject = subject.of(object, Verb::Adopt);
             let at = object.backend;
             let message = format!("it is in the trash of backend {at}, not of {backend}");
             let fix = format!("write `backend: {at}`, or run `kiln trash purge {}/{name}`", kind.as_lower());
@@ -190,7 +190,7 @@ fn locate_both<'a>(
     if (live.is_empty() && trashed.is_empty()) || (left && !was_made_as(inventory, subject, &new)) {
         return Ok(None);
     }
-    let subject = Subject { uid: Some(new.uid()), action: Verb::Move, ..*subject };
+    let subject = subject.of(&new, Verb::Move);
     let why = match (live.as_slice(), trashed.as_slice()) {
         ([_], _) | ([], [_]) => cannot_give_way(draft, kind, usable, &new),
         _ => Some(format!("several objects are named {old}")),
@@ -263,7 +263,7 @@ fn locate_old_name<'a>(
     };
     let (at, backend) = (object.backend, usable.name);
     if at != backend {
-        let subject = Subject { uid: Some(object.uid()), action: Verb::Move, ..*subject };
+        let subject = subject.of(&object, Verb::Move);
         let message = format!("{old} is on backend {at}; moving it to {backend} is not supported yet");
         return Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {at}` again")));
     }

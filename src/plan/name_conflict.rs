@@ -92,7 +92,7 @@ pub(super) fn give_freed_names<'a>(
     draft: &mut Draft<'a>,
     leaves_by: impl Fn(&OwnedObject<'a>) -> Option<usize>,
 ) {
-    for (made, object) in std::mem::take(&mut draft.freeing) {
+    for (made, object) in std::mem::take(&mut draft.awaiting_names) {
         if draft.dropped.contains(&made) {
             continue;
         }

@@ -34,7 +34,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     gate::hold_suspended(&inventory, &mut draft);
     gate::hold_locked(&inventory, &mut draft);
     let GateVerdict { asked: approval, used, too_much } = gate::approve(&inventory, &mut draft);
-    kind::keep_what_gives_way_in_vain(&mut draft);
+    kind::keep_unreplaced(&mut draft);
     gate::warn_of_renames(&inventory, &mut draft);
 
     let Draft { mut held, warnings, steps, dropped, doubted, unsettled, to_inspect, .. } = draft;

@@ -34,61 +34,38 @@ impl Selected {
 
 /// Returns the part of `whole` that is about the selected objects. Steps keep their order.
 pub fn select(whole: &Plan, wanted: &BTreeSet<ObjectId>) -> Selected {
-    let asked = |kind: Kind, name: &Name| wanted.contains(&ObjectId::new(kind, name));
-    // An object created in the place of another was selected; the removal of the other was not.
-    let mut barred: Vec<Option<&Step>> = Vec::with_capacity(whole.steps.len());
-    for step in &whole.steps {
-        let unasked = |gone: &&Step| gone.is_removal() && !asked(gone.identity.kind, &gone.identity.name);
-        let direct = step.after.iter().map(|before| &whole.steps[*before]).find(unasked).filter(|_| !step.is_removal());
-        barred.push(direct.or_else(|| step.after.iter().find_map(|before| barred[*before])));
-    }
-    // Backwards: a step comes after those it waits for.
-    let mut needed = vec![false; whole.steps.len()];
-    for (index, step) in whole.steps.iter().enumerate().rev() {
-        needed[index] |= barred[index].is_none() && asked(step.identity.kind, &step.identity.name);
-        if needed[index] {
-            step.after.iter().for_each(|before| needed[*before] = true);
-        }
-    }
-    let kept: BTreeMap<usize, usize> =
-        (0..whole.steps.len()).filter(|index| needed[*index]).enumerate().map(|(new, old)| (old, new)).collect();
-    let steps: Vec<Step> = kept
-        .keys()
-        .map(|index| {
-            let step = &whole.steps[*index];
-            let after = step.after.iter().filter_map(|before| kept.get(before).copied()).collect();
-            Step { after, ..step.clone() }
-        })
-        .collect();
-    let mut held: Vec<_> = whole.held.iter().filter(|held| asked(held.kind, &held.name)).cloned().collect();
-    for (step, gone) in
-        whole.steps.iter().zip(&barred).filter(|(step, _)| asked(step.identity.kind, &step.identity.name))
-    {
-        held.extend(gone.map(|gone| waits_for_removal(step, gone)));
-    }
+    let is_wanted = |kind: Kind, name: &Name| wanted.contains(&ObjectId::new(kind, name));
+    let is_of_wanted: Vec<bool> =
+        whole.steps.iter().map(|step| is_wanted(step.identity.kind, &step.identity.name)).collect();
+    let barred = barred(&whole.steps, &is_of_wanted);
+    let steps = renumbered(&whole.steps, &needed(&whole.steps, &is_of_wanted, &barred));
+
+    let wanted_holds = whole.held.iter().filter(|held| is_wanted(held.kind, &held.name));
+    let mut held: Vec<Held> = wanted_holds.cloned().collect();
+    let other_held = whole.held.len() - held.len();
+    let wanted_steps = whole.steps.iter().zip(&barred).zip(&is_of_wanted).filter(|(_, is_of_wanted)| **is_of_wanted);
+    held.extend(wanted_steps.filter_map(|((step, removal), _)| Some(waits_for_removal(step, (*removal)?))));
     held.sort();
     held.dedup();
-    let told: BTreeSet<ObjectId> = steps
-        .iter()
-        .map(|step| step.identity.id())
-        .chain(held.iter().map(|held| ObjectId::new(held.kind, &held.name)))
-        .collect();
-    // The approval stays that of the whole set: an approval covers all of it or nothing.
-    let waits = |approval: &ApprovalSet| {
-        let is_held = |held: &Held| held.uid.is_some_and(|uid| approval.names(uid));
-        steps.iter().any(|step| approval.covers(&step.approval_item())) || held.iter().any(is_held)
-    };
-    let approval = whole.approval.clone().filter(waits);
-    let drift = whole.drift.iter().filter(|drift| asked(drift.kind, &drift.name)).cloned().collect();
+
+    let mut silent = wanted.clone();
+    for object in steps.iter().map(|step| step.identity.id()) {
+        silent.remove(&object);
+    }
+    for object in held.iter().map(|held| ObjectId::new(held.kind, &held.name)) {
+        silent.remove(&object);
+    }
+
+    let drift = whole.drift.iter().filter(|drift| is_wanted(drift.kind, &drift.name)).cloned().collect();
     let mut plan = Plan {
         owner: whole.owner.clone(),
         revision: whole.revision.clone(),
+        approval: approval_for(whole, &steps, &held),
         steps,
         held,
         drift,
         warnings: whole.warnings.clone(),
         unobserved: whole.unobserved.clone(),
-        approval,
         used: whole.used.clone(),
         too_much: whole.too_much.clone(),
         doubted: whole.doubted.clone(),
@@ -97,31 +74,68 @@ pub fn select(whole: &Plan, wanted: &BTreeSet<ObjectId>) -> Selected {
         digest: String::new(),
     };
     plan.digest = digest::digest(&plan);
-    Selected {
-        other_steps: whole.steps.len() - plan.steps.len(),
-        other_held: whole.held.iter().filter(|held| !asked(held.kind, &held.name)).count(),
-        silent: wanted.difference(&told).cloned().collect(),
-        plan,
-    }
+    Selected { other_steps: whole.steps.len() - plan.steps.len(), other_held, silent, plan }
 }
 
-/// Returns the plan without the steps of the `postponed` objects and the steps that wait for them, or none if no step is left.
-/// Everything else is as in the whole plan.
-pub fn without(whole: &Plan, postponed: &BTreeSet<ObjectId>) -> Option<Plan> {
-    let is_postponed = |step: &Step| postponed.contains(&step.identity.id());
-    if postponed.is_empty() || !whole.steps.iter().any(is_postponed) {
-        return None;
+/// For each step, the removal of an unselected object that keeps it from being made: it needs the place of that object, or waits for a
+/// step that does. (A removal only comes after those of its dependents, and takes them with it.)
+fn barred<'p>(steps: &'p [Step], is_of_wanted: &[bool]) -> Vec<Option<&'p Step>> {
+    let mut barred: Vec<Option<&Step>> = Vec::with_capacity(steps.len());
+    for step in steps {
+        let unselected = |before: &&usize| steps[**before].is_removal() && !is_of_wanted[**before];
+        let first = step.after.iter().find(unselected).filter(|_| !step.is_removal());
+        let removal = first.map(|before| &steps[*before]);
+        barred.push(removal.or_else(|| step.after.iter().find_map(|before| barred[*before])));
     }
-    let mut kept: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut steps = Vec::new();
-    // A step comes after those it waits for.
-    for (index, step) in whole.steps.iter().enumerate().filter(|(_, step)| !is_postponed(step)) {
-        if let Some(after) = step.after.iter().map(|before| kept.get(before).copied()).collect() {
-            kept.insert(index, steps.len());
-            steps.push(Step { after, ..step.clone() });
+    barred
+}
+
+/// Whether each step is part of the selection: it is on a selected object and not barred, or such a step waits for it.
+fn needed(steps: &[Step], is_of_wanted: &[bool], barred: &[Option<&Step>]) -> Vec<bool> {
+    let mut needed = vec![false; steps.len()];
+    // Backwards: a step comes after those it waits for.
+    for (index, step) in steps.iter().enumerate().rev() {
+        needed[index] |= is_of_wanted[index] && barred[index].is_none();
+        if needed[index] {
+            step.after.iter().for_each(|before| needed[*before] = true);
         }
     }
-    Some(Plan { steps, ..whole.clone() })
+    needed
+}
+
+/// Returns the kept steps; their `after` refers to each other.
+fn renumbered(steps: &[Step], is_kept: &[bool]) -> Vec<Step> {
+    let kept = (0..steps.len()).filter(|index| is_kept[*index]);
+    let number: BTreeMap<usize, usize> = kept.enumerate().map(|(new, old)| (old, new)).collect();
+    let renumbered = |old: &usize| {
+        let step = &steps[*old];
+        let after = step.after.iter().filter_map(|before| number.get(before).copied()).collect();
+        Step { after, ..step.clone() }
+    };
+    number.keys().map(renumbered).collect()
+}
+
+/// Returns the set that waits for approval in the whole plan, if a part of it is selected: an approval covers all of a set or nothing.
+fn approval_for(whole: &Plan, steps: &[Step], held: &[Held]) -> Option<ApprovalSet> {
+    let set = whole.approval.as_ref()?;
+    let covers_step = || steps.iter().any(|step| set.covers(&step.approval_item()));
+    let covers_held = || held.iter().any(|held| held.uid.is_some_and(|uid| set.names(uid)));
+    (covers_step() || covers_held()).then(|| set.clone())
+}
+
+/// Returns the plan without the steps of the `postponed` objects and the steps that wait for them; `None` if there are no such steps.
+/// Everything else is as in the whole plan.
+pub fn without(whole: &Plan, postponed: &BTreeSet<ObjectId>) -> Option<Plan> {
+    if postponed.is_empty() {
+        return None;
+    }
+    let mut is_kept: Vec<bool> = Vec::with_capacity(whole.steps.len());
+    for step in &whole.steps {
+        // A step comes after those it waits for.
+        let can_begin = step.after.iter().all(|before| is_kept[*before]);
+        is_kept.push(can_begin && !postponed.contains(&step.identity.id()));
+    }
+    is_kept.contains(&false).then(|| Plan { steps: renumbered(&whole.steps, &is_kept), ..whole.clone() })
 }
 
 /// Returns the hold of a selected step that waits for the removal of an object which was not selected.

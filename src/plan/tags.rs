@@ -2,13 +2,30 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{FieldChange, Meta, OnRemove, Provisioning, Size, Tags};
+use crate::model::{FieldChange, Meta, OnRemove, Provisioning, Size, SnapshotSpec, Stack, Tags, VolumeSpec};
 
 /// The tag fields of a document.
 pub(super) struct DesiredTags<'s> {
     pub meta: &'s Meta,
     pub protected: Option<bool>,
     pub on_remove: Option<OnRemove>,
+}
+
+impl<'s> DesiredTags<'s> {
+    pub(super) fn of_volume(spec: &'s VolumeSpec) -> Self {
+        Self { meta: &spec.meta, protected: spec.protected, on_remove: spec.on_remove }
+    }
+
+    pub(super) fn of_snapshot(spec: &'s SnapshotSpec) -> Self {
+        Self { meta: &spec.meta, protected: spec.protected, on_remove: spec.on_remove }
+    }
+
+    /// Takes fields that the document omits from the Stack. Only for new objects: those that exist keep theirs.
+    pub(super) fn or_defaults(self, stack: &Stack) -> Self {
+        let Self { meta, protected, on_remove } = self;
+        let defaults = &stack.defaults;
+        Self { meta, protected: protected.or(defaults.protected), on_remove: on_remove.or(defaults.on_remove) }
+    }
 }
 
 /// Returns the tags that a document asks for on an object tagged `now`: written fields win over tags.

@@ -1,13 +1,14 @@
 //! Orphans: objects, remains and records that no document declares and that no step or hold is about. Pure.
 //!
-//! An orphan is no error. Each comes with the command that resolves it; Kiln never removes one because it was found.
+//! An orphan is no error. Each comes with the command that resolves it; Kiln never removes one because it was found. What Kiln has no
+//! mark on is not an orphan: `kiln adopt` lists it.
 
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Identity, Kind, Ledger, Name, NativeName, Object, ObjectId, Observed, Place, Reading, Records, Suspension, Uid,
+    Identity, Kind, Ledger, Name, NativeName, Object, ObjectId, ObjectRecord, Observed, Owner, Place, Reading, Uid,
     Withdrawal,
 };
 use crate::plan::{self, Observation, Overview, Referenced};
@@ -37,20 +38,20 @@ pub struct Orphan {
 impl Orphan {
     /// Returns the object as `volume/db`, or the backend of an incomplete object.
     pub fn what(&self) -> String {
-        match self.object.as_ref().filter(|_| self.reason != OrphanReason::HalfMade) {
+        match self.object.as_ref().filter(|_| self.reason != OrphanReason::LeftOver) {
             Some(object) => object.to_string(),
             None => format!("backend/{}", self.backend),
         }
     }
 }
 
-/// Why something is an orphan.
+/// Why something is an orphan. Each reason is found by a function of its own below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum OrphanReason {
     /// It exists, is ours, and is neither declared, released, planned nor held.
     Unaccounted,
     /// It was left incomplete by an interrupted run.
-    HalfMade,
+    LeftOver,
     /// It is in the trash and expired.
     Expired,
     /// A ledger or the store has a record of it, it is proven absent, and no hold reports it as lost.
@@ -62,7 +63,7 @@ impl OrphanReason {
     pub fn as_str(self) -> &'static str {
         match self {
             OrphanReason::Unaccounted => "Unaccounted",
-            OrphanReason::HalfMade => "LeftOver",
+            OrphanReason::LeftOver => "LeftOver",
             OrphanReason::Expired => "Expired",
             OrphanReason::Remembered => "Remembered",
         }
@@ -72,31 +73,25 @@ impl OrphanReason {
 /// Returns all orphans, sorted by reason, object and place. Backends that were not observed contribute none; while it is in doubt what
 /// is declared, undeclared objects are not orphans.
 pub fn orphans(overview: &Overview, reading: &Reading) -> Vec<Orphan> {
-    let specs = &*reading.specs;
     let usable = overview.judged.usable(reading, &overview.world, &overview.records);
-    let spoken = Spoken::new(overview, reading);
-    let wanted = Referenced::of(specs);
+    let accounted = Accounted::new(overview, reading);
+    let referenced = Referenced::of(&reading.specs);
     let mut orphans = Vec::new();
     for (backend, observation) in &overview.world {
         // While another process holds the writer lock, incomplete objects and missing ledger entries may be its work in progress.
         let Observation::Seen { observed, .. } = observation else { continue };
-        let ours = |o: &&Object| o.identity.as_ref().is_some_and(|id| id.owner == specs.stack.owner);
-        for object in observed.objects.iter().filter(ours) {
-            match object.place {
-                Place::Temporary if !observed.locked.contains(&specs.stack.owner) => {
-                    orphans.push(left_over(backend, object));
-                }
-                Place::Trash => orphans.extend(expired(overview.now, &overview.suspended, &wanted, backend, object)),
-                Place::Live if usable.contains_key(backend) => {
-                    let ledger = usable.get(backend).copied().flatten();
-                    orphans.extend(unaccounted(&spoken, &overview.records, backend, object, ledger));
-                }
-                Place::Temporary | Place::Live => {}
-            }
+        let is_locked = observed.locked.contains(&reading.specs.stack.owner);
+        let observed_backend = ObservedBackend { overview, owner: &reading.specs.stack.owner, backend, observed };
+        orphans.extend(observed_backend.expired(&referenced));
+        if !is_locked {
+            orphans.extend(observed_backend.left_over());
         }
-        if !observed.locked.contains(&specs.stack.owner) {
-            let ledger = usable.get(backend).copied().flatten();
-            remembered(&spoken, &overview.records, backend, observed, ledger, &mut orphans);
+        if let Some(ledger) = usable.get(backend) {
+            orphans.extend(observed_backend.unaccounted(&accounted, *ledger));
+        }
+        if let (Some(Some(ledger)), false) = (usable.get(backend), is_locked) {
+            orphans.extend(observed_backend.remembered_by_ledger(&accounted, ledger));
+            orphans.extend(observed_backend.remembered_by_store(&accounted, ledger));
         }
     }
     orphans.sort_by(|a, b| {
@@ -105,15 +100,16 @@ pub fn orphans(overview: &Overview, reading: &Reading) -> Vec<Orphan> {
     orphans
 }
 
-/// The objects that documents and the plan refer to.
-struct Spoken<'a> {
+/// The objects that a document, a step or a hold is about.
+struct Accounted<'a> {
     reading: &'a Reading,
     /// Held objects, and old names in documents.
     names: HashSet<(Kind, &'a Name)>,
+    /// Objects with steps or holds.
     uids: HashSet<Uid>,
 }
 
-impl<'a> Spoken<'a> {
+impl<'a> Accounted<'a> {
     fn new(overview: &'a Overview, reading: &'a Reading) -> Self {
         let specs = &reading.specs;
         let plan = &overview.plan;
@@ -124,163 +120,179 @@ impl<'a> Spoken<'a> {
         Self { reading, names: held.chain(volumes).chain(snapshots).collect(), uids: uids.collect() }
     }
 
-    /// Whether a document (also by `renamedFrom`), a step or a hold is about an object.
-    fn of(&self, identity: &Identity) -> bool {
+    fn contains(&self, identity: &Identity) -> bool {
         let (kind, name) = (identity.kind, &identity.name);
         self.reading.specs.declares(kind, name)
             || self.uids.contains(&identity.uid)
             || self.names.contains(&(kind, name))
     }
 
-    /// Whether the manifests no longer declare an object and nothing else is about it.
+    /// Whether the manifests no longer declare an object, without doubt, and nothing else is about it.
     fn is_given_up(&self, identity: &Identity, ledger: Option<&Ledger>) -> bool {
         let Identity { kind, name, uid, .. } = identity;
-        !self.of(identity) && self.reading.withdraws(*kind, name, ledger, *uid) == Withdrawal::Withdrawn
+        !self.contains(identity) && self.reading.withdraws(*kind, name, ledger, *uid) == Withdrawal::Withdrawn
     }
 }
 
-fn object_of(object: &Object) -> Option<ObjectId> {
-    object.identity.as_ref().map(Identity::id)
+/// A backend that was observed. Each of its methods finds the orphans of one reason on it.
+struct ObservedBackend<'a> {
+    overview: &'a Overview,
+    owner: &'a Owner,
+    backend: &'a Name,
+    observed: &'a Observed,
 }
 
-fn bytes_of(object: &Object) -> Option<u64> {
-    Some(object.used.unwrap_or(object.size.bytes()))
-}
-
-fn left_over(backend: &Name, object: &Object) -> Orphan {
-    Orphan {
-        reason: OrphanReason::HalfMade,
-        object: object_of(object),
-        native: object.native.clone(),
-        backend: backend.clone(),
-        bytes: bytes_of(object),
-        since: None,
-        message: match &object.conflict {
-            Some(why) => format!("{} is not removed: {why}", object.native),
-            None => format!("{} was left incomplete by an interrupted run", object.native),
-        },
-        // It removes what can be removed, and prints a command for what cannot.
-        fix: "`kiln apply`".to_owned(),
+impl<'a> ObservedBackend<'a> {
+    /// Returns this owner's objects in a place.
+    fn ours(&self, place: Place) -> impl Iterator<Item = (&'a Identity, &'a Object)> {
+        let in_place = self.observed.objects.iter().filter(move |object| object.place == place);
+        let with_identity = in_place.filter_map(|object| Some((object.identity.as_ref()?, object)));
+        let owner = self.owner;
+        with_identity.filter(move |(identity, _)| identity.owner == *owner)
     }
-}
 
-fn expired(
-    now: u64,
-    suspended: &[Suspension],
-    wanted: &Referenced<'_>,
-    backend: &Name,
-    object: &Object,
-) -> Option<Orphan> {
-    let identity = object.identity.as_ref()?;
-    let expires = object.tags.expires.filter(|expires| *expires <= now)?;
-    let (more, fix) = match plan::suspension_of(suspended, identity.kind, &identity.name) {
-        Some(suspension) => (
-            format!("; {}", plan::suspended_because(suspension)),
-            format!("{}, then `kiln trash purge`", plan::resume(suspension)),
-        ),
-        None if wanted.contains(identity.kind, &identity.name) => (
-            "; it stays while a document refers to it".to_owned(),
-            format!(
-                "`kiln describe {}/{}`; or `kiln trash purge`, once no document does",
-                identity.kind.as_lower(),
-                identity.name
-            ),
-        ),
-        None => (String::new(), "`kiln trash purge`".to_owned()),
-    };
-    Some(Orphan {
-        reason: OrphanReason::Expired,
-        object: object_of(object),
-        native: object.native.clone(),
-        backend: backend.clone(),
-        bytes: bytes_of(object),
-        since: Some(expires),
-        message: format!("in the trash of {backend}, expired since {}{more}", rfc3339(expires)),
-        fix,
-    })
-}
+    /// Objects under a temporary name: a run was interrupted while it made them. The next pass removes those that it can.
+    fn left_over(&self) -> impl Iterator<Item = Orphan> {
+        self.ours(Place::Temporary).map(|(identity, object)| {
+            let message = match &object.conflict {
+                Some(why) => format!("{} is not removed: {why}", object.native),
+                None => format!("{} was left incomplete by an interrupted run", object.native),
+            };
+            // It removes what can be removed, and prints a command for what cannot.
+            self.existing(OrphanReason::LeftOver, identity, object, None, message, "`kiln apply`".to_owned())
+        })
+    }
 
-fn unaccounted(
-    spoken: &Spoken<'_>,
-    records: &Records,
-    backend: &Name,
-    object: &Object,
-    ledger: Option<&Ledger>,
-) -> Option<Orphan> {
-    let given_up = |identity: &&Identity| !object.tags.retained && spoken.is_given_up(identity, ledger);
-    let identity = object.identity.as_ref().filter(given_up)?;
-    let (kind, name) = (identity.kind, &identity.name);
-    Some(Orphan {
-        reason: OrphanReason::Unaccounted,
-        object: object_of(object),
-        native: object.native.clone(),
-        backend: backend.clone(),
-        bytes: bytes_of(object),
-        since: records.objects.get(&identity.uid).map(|record| record.seen_at),
-        message: format!(
-            "{} on {backend} belongs to this Stack, is not declared, and has no planned step",
-            object.native
-        ),
-        fix: format!(
-            "`kiln describe {}/{name}` shows it; declare it again, or see what `kiln plan` does with it",
-            kind.as_lower()
-        ),
-    })
-}
+    /// Objects in the trash whose time is over. The daemon purges them; without one they stay until `kiln trash purge`.
+    fn expired(&self, referenced: &Referenced<'_>) -> impl Iterator<Item = Orphan> {
+        self.ours(Place::Trash).filter_map(|(identity, object)| {
+            let expires = object.tags.expires.filter(|expires| *expires <= self.overview.now)?;
+            let (more, fix) = match plan::suspension_of(&self.overview.suspended, identity.kind, &identity.name) {
+                Some(suspension) => (
+                    format!("; {}", plan::suspended_because(suspension)),
+                    format!("{}, then `kiln trash purge`", plan::resume(suspension)),
+                ),
+                None if referenced.contains(identity.kind, &identity.name) => (
+                    "; it stays while a document refers to it".to_owned(),
+                    format!("`kiln describe {}`; or `kiln trash purge`, once no document does", identity.id()),
+                ),
+                None => (String::new(), "`kiln trash purge`".to_owned()),
+            };
+            let message = format!("in the trash of {}, expired since {}{more}", self.backend, rfc3339(expires));
+            Some(self.existing(OrphanReason::Expired, identity, object, Some(expires), message, fix))
+        })
+    }
 
-/// Returns entries of a ledger or the store that a complete observation does not confirm.
-fn remembered(
-    spoken: &Spoken<'_>,
-    records: &Records,
-    backend: &Name,
-    observed: &Observed,
-    ledger: Option<&Ledger>,
-    orphans: &mut Vec<Orphan>,
-) {
-    let Some(ledger) = ledger else { return };
-    let there: HashSet<Uid> = observed.objects.iter().filter_map(Object::uid).collect();
-    let unclear: HashSet<&NativeName> =
-        observed.objects.iter().filter(|o| o.conflict.is_some()).map(|o| &o.native).collect();
-    let gone = |kind: Kind, uid: Uid, native: &NativeName| {
-        observed.listed.proves_absence_of(kind) && !there.contains(&uid) && !unclear.contains(native)
-    };
-    let mut orphan = |identity: &Identity, native: &NativeName, message: String, fix: String| {
-        orphans.push(Orphan {
+    /// Live objects of this owner that are not released, and that no document, step or hold is about: a plan should have one for each,
+    /// so this is usually empty.
+    fn unaccounted(&self, accounted: &Accounted<'_>, ledger: Option<&Ledger>) -> impl Iterator<Item = Orphan> {
+        let is_unaccounted = move |(identity, object): &(&Identity, &Object)| {
+            !object.tags.retained && accounted.is_given_up(identity, ledger)
+        };
+        self.ours(Place::Live).filter(is_unaccounted).map(|(identity, object)| {
+            let message = format!(
+                "{} on {} belongs to this Stack, is not declared, and has no planned step",
+                object.native, self.backend
+            );
+            let fix = format!(
+                "`kiln describe {}` shows it; declare it again, or see what `kiln plan` does with it",
+                identity.id()
+            );
+            self.existing(OrphanReason::Unaccounted, identity, object, self.last_seen(identity.uid), message, fix)
+        })
+    }
+
+    /// Entries of the ledger for objects that are proven absent, and that were being removed or are not declared.
+    fn remembered_by_ledger(&self, accounted: &Accounted<'_>, ledger: &Ledger) -> Vec<Orphan> {
+        let absent = self.absent();
+        let mut orphans = Vec::new();
+        for (uid, entry) in ledger.complete.iter().filter(|(uid, entry)| absent(entry.kind, **uid, &entry.native)) {
+            let (kind, name) = (entry.kind, entry.name.clone());
+            let identity = Identity { owner: ledger.owner.clone(), kind, name, uid: *uid };
+            if ledger.leaving.contains(uid) || accounted.is_given_up(&identity, Some(ledger)) {
+                let message = format!(
+                    "{} no longer exists on {} and is not declared; its ledger still lists it",
+                    entry.native, self.backend
+                );
+                orphans.push(self.remembered(&identity, &entry.native, message, "`kiln apply`".to_owned()));
+            }
+        }
+        orphans
+    }
+
+    /// Records of the store for objects that are proven absent and not in the ledger: removed ones, and those that no document
+    /// declares.
+    fn remembered_by_store(&self, accounted: &Accounted<'_>, ledger: &Ledger) -> Vec<Orphan> {
+        let absent = self.absent();
+        let is_here = |record: &&ObjectRecord| record.backend == *self.backend && record.seen.is_some();
+        let mut orphans = Vec::new();
+        for record in self.overview.records.objects.values().filter(is_here) {
+            let identity = &record.identity;
+            let is_entered = ledger.complete.contains_key(&identity.uid);
+            if is_entered || identity.owner != ledger.owner || !absent(identity.kind, identity.uid, &record.native) {
+                continue;
+            }
+            let fix = match ledger.tombstones.contains_key(&identity.uid) {
+                true => "`kiln apply`".to_owned(),
+                false if !accounted.is_given_up(identity, Some(ledger)) => continue,
+                false => format!("`kiln forget {}`", identity.id()),
+            };
+            let message = format!(
+                "{} no longer exists on {} and is not declared; the store still lists it",
+                record.native, self.backend
+            );
+            orphans.push(self.remembered(identity, &record.native, message, fix));
+        }
+        orphans
+    }
+
+    /// Returns the test whether an object is proven absent. An object of its native name with inconsistent metadata may be it.
+    fn absent(&self) -> impl Fn(Kind, Uid, &NativeName) -> bool {
+        let objects = &self.observed.objects;
+        let observed: HashSet<Uid> = objects.iter().filter_map(Object::uid).collect();
+        let unclear: HashSet<&NativeName> =
+            objects.iter().filter(|object| object.conflict.is_some()).map(|object| &object.native).collect();
+        let listed = self.observed.listed;
+        move |kind, uid, native| listed.proves_absence_of(kind) && !observed.contains(&uid) && !unclear.contains(native)
+    }
+
+    /// Returns when the store last saw an object.
+    fn last_seen(&self, uid: Uid) -> Option<u64> {
+        self.overview.records.objects.get(&uid).map(|record| record.seen_at)
+    }
+
+    fn existing(
+        &self,
+        reason: OrphanReason,
+        identity: &Identity,
+        object: &Object,
+        since: Option<u64>,
+        message: String,
+        fix: String,
+    ) -> Orphan {
+        Orphan {
+            reason,
+            object: Some(identity.id()),
+            native: object.native.clone(),
+            backend: self.backend.clone(),
+            bytes: Some(object.used.unwrap_or(object.size.bytes())),
+            since,
+            message,
+            fix,
+        }
+    }
+
+    fn remembered(&self, identity: &Identity, native: &NativeName, message: String, fix: String) -> Orphan {
+        Orphan {
             reason: OrphanReason::Remembered,
             object: Some(identity.id()),
             native: native.clone(),
-            backend: backend.clone(),
+            backend: self.backend.clone(),
             bytes: None,
-            since: records.objects.get(&identity.uid).map(|record| record.seen_at),
+            since: self.last_seen(identity.uid),
             message,
             fix,
-        });
-    };
-    for (uid, entry) in ledger.complete.iter().filter(|(uid, entry)| gone(entry.kind, **uid, &entry.native)) {
-        let (kind, name) = (entry.kind, entry.name.clone());
-        let identity = Identity { owner: ledger.owner.clone(), kind, name, uid: *uid };
-        if ledger.leaving.contains(uid) || spoken.is_given_up(&identity, Some(ledger)) {
-            let message = format!(
-                "{} no longer exists on {backend} and is not declared; its ledger still lists it",
-                entry.native
-            );
-            orphan(&identity, &entry.native, message, "`kiln apply`".to_owned());
         }
-    }
-    for record in records.objects.values().filter(|record| record.backend == *backend && record.seen.is_some()) {
-        let identity = &record.identity;
-        let known = ledger.complete.contains_key(&identity.uid);
-        if known || identity.owner != ledger.owner || !gone(identity.kind, identity.uid, &record.native) {
-            continue;
-        }
-        let fix = match ledger.tombstones.contains_key(&identity.uid) {
-            true => "`kiln apply`".to_owned(),
-            false if !spoken.is_given_up(identity, Some(ledger)) => continue,
-            false => format!("`kiln forget {}/{}`", identity.kind.as_lower(), identity.name),
-        };
-        let message =
-            format!("{} no longer exists on {backend} and is not declared; the store still lists it", record.native);
-        orphan(identity, &record.native, message, fix);
     }
 }
 

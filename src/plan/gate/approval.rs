@@ -13,7 +13,8 @@ use crate::plan::inventory::Inventory;
 use crate::plan::tags::writable;
 use crate::plan::types::{HeldReason, Warning};
 
-use super::rename::{Renamed, hold_renamed, renamed_and_destroyed};
+use super::rename::{hold_renamed, renamed_and_destroyed};
+use super::successor::PossibleRename;
 
 /// What the approval gate decided.
 #[derive(Default)]
@@ -86,7 +87,7 @@ struct Waiting<'a> {
     /// The removal limit that is exceeded, in one sentence.
     over: Option<String>,
     /// Volumes that would be destroyed and were perhaps renamed.
-    renamed: HashMap<Uid, Renamed<'a>>,
+    renamed: HashMap<Uid, PossibleRename<'a>>,
     /// Whether no person can be asked: a declared `onRemove: Delete` is then its own confirmation.
     unattended: bool,
 }

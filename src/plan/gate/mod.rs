@@ -4,6 +4,7 @@
 mod approval;
 mod lock;
 mod rename;
+mod successor;
 mod suspension;
 
 pub(super) use approval::{GateVerdict, approve};

@@ -20,7 +20,7 @@ use crate::plan::usable::Usable;
 use crate::text::quoted;
 
 use super::checks::new_identity;
-use super::volume::{check_fields, desired_by, grow};
+use super::volume::{check_fields, grow};
 
 /// Drafts the adoption of an object without an owner.
 pub(super) fn adopt<'a>(
@@ -48,11 +48,9 @@ pub(super) fn adopt<'a>(
     check_asked_once(inventory, usable, &subject, native)?;
     let (identity, n) = new_identity(inventory, draft, usable, Kind::Volume, &spec.meta.name);
     let subject = Subject { uid: Some(identity.uid), ..subject };
-    let mut tags = desired_tags(
-        // The default for adopted objects: they are released when their document is removed.
-        &DesiredTags { on_remove: spec.on_remove.or(Some(OnRemove::Retain)), ..desired_by(spec) },
-        &Tags::default(),
-    );
+    // The default for adopted objects: they are released when their document is removed.
+    let on_remove = spec.on_remove.or(Some(OnRemove::Retain));
+    let mut tags = desired_tags(&DesiredTags { on_remove, ..DesiredTags::of_volume(spec) }, &Tags::default());
     take_room(draft, usable, &subject, object.size, Room { provisioned: 0, taken: 0, objects: 1 })?;
     tags.protected |= spec.protected.is_none() && inventory.stack().defaults.protected == Some(true);
     tags.identity = Some(Box::new(identity.clone()));

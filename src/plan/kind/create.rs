@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Expect, Identity, ImageObservation, ImageRef, Kind, Name, NativeName, ObjectRef, Origin, Provisioning,
-    Reason, Risk, Size, SourceSpec, Step, Tags, VolumeSpec,
+    Action, Expect, FieldChange, Identity, ImageObservation, ImageRef, Kind, Name, NativeName, ObjectRef, Origin,
+    Provisioning, Reason, Risk, Size, SourceSpec, Step, Tags, VolumeSpec,
 };
 
 use crate::plan::draft::{Availability, Draft};
@@ -21,9 +21,15 @@ use super::volume::check_fields;
 
 /// The content of a new volume.
 pub(super) enum ContentSource<'a> {
-    /// A volume or a snapshot, with its availability.
-    Object(Kind, &'a Name, Availability),
+    Object(SourceObject<'a>),
     Image(&'a ImageRef),
+}
+
+/// The volume or snapshot that a new volume is copied from.
+pub(super) struct SourceObject<'a> {
+    pub kind: Kind,
+    pub name: &'a Name,
+    pub availability: Availability,
 }
 
 /// Holds a new volume that its backend cannot create, whatever its content; returns its provisioning.
@@ -65,10 +71,8 @@ pub(super) fn create<'a>(
         Some(ContentSource::Image(image)) => {
             (Some(image_origin(inventory, usable, subject, spec, size, image)?), Vec::new())
         }
-        Some(ContentSource::Object(kind, name, available)) => {
-            let needed = Needed { kind, name, size };
-            let (object, after) = needed.object(inventory, usable, subject, spec, available)?;
-            let origin = if kind == Kind::Snapshot { Origin::Snapshot(object) } else { Origin::Volume(object) };
+        Some(ContentSource::Object(source)) => {
+            let (origin, after) = source.origin(inventory, usable, subject, spec, size)?;
             (Some(origin), after)
         }
     };
@@ -85,14 +89,8 @@ pub(super) fn create<'a>(
     let room = Room { provisioned: size.bytes(), taken, objects: 1 };
     take_room(draft, usable, &subject, size, room)?;
     draft.room.of_object.insert(identity.uid, taken);
-    let mut tags = desired_tags(
-        &DesiredTags {
-            meta: &spec.meta,
-            protected: spec.protected.or(inventory.stack().defaults.protected),
-            on_remove: spec.on_remove.or(inventory.stack().defaults.on_remove),
-        },
-        &Tags::default(),
-    );
+    let desired = DesiredTags::of_volume(spec).or_defaults(inventory.stack());
+    let mut tags = desired_tags(&desired, &Tags::default());
     tags.provisioning = (provisioning == Provisioning::Thick).then_some(provisioning);
     tags.identity = (native != identity.native()).then(|| Box::new(identity.clone()));
     // A `restore` that is declared with a new volume has nothing to restore: it counts as done.
@@ -110,12 +108,12 @@ pub(super) fn create<'a>(
         bytes: Size(0),
         after,
     });
-    draft.freeing.extend(leaving.map(|object| (step, object)));
+    draft.awaiting_names.extend(leaving.map(|object| (step, object)));
     Ok(Availability::Here { backend: spec.backend.clone(), object, after: vec![step] })
 }
 
 /// Returns the shown fields of a new volume.
-fn changes(spec: &VolumeSpec, size: Size, provisioning: Provisioning, tags: &Tags) -> Vec<crate::model::FieldChange> {
+fn changes(spec: &VolumeSpec, size: Size, provisioning: Provisioning, tags: &Tags) -> Vec<FieldChange> {
     let mut changes = vec![change("size", Value::Null, json!(size))];
     if let Some(source) = &spec.source {
         let (path, name) = match source {
@@ -132,45 +130,19 @@ fn changes(spec: &VolumeSpec, size: Size, provisioning: Provisioning, tags: &Tag
     changes
 }
 
-/// The object that a new volume is copied from.
-struct Needed<'a> {
-    kind: Kind,
-    name: &'a Name,
-    size: Size,
-}
-
-impl Needed<'_> {
-    /// Returns the source object, and the steps to wait for.
-    fn object(
-        &self,
+impl SourceObject<'_> {
+    /// Returns the object to copy into a volume of this size, and the steps after which it exists.
+    fn origin(
+        self,
         inventory: &Inventory<'_>,
         usable: &Usable<'_>,
         subject: &Subject<'_>,
         spec: &VolumeSpec,
-        available: Availability,
-    ) -> Result<(ObjectRef, Vec<usize>), Hold> {
-        let Self { kind, name, size } = *self;
-        let what = format!("{} {name}", kind.as_lower());
-        let (backend, object, after) = match available {
-            Availability::Here { backend, object, after } => (backend, object, after),
-            Availability::Held => {
-                return Err(subject.waits_for_held(format!("its source {what} is held"), kind, name));
-            }
-            Availability::Missing => {
-                let message = format!("its source {what} is not declared and does not exist");
-                let fix = format!("declare {what}, or remove `source` to create an empty volume");
-                return Err(subject.hold(HeldReason::SourceMissing, message, fix));
-            }
-            Availability::Unclear => {
-                let message = format!("its source {what} exists more than once or has inconsistent metadata");
-                let fix = format!("declare {what} to see what holds it");
-                return Err(subject.hold(HeldReason::Ambiguous, message, fix));
-            }
-            Availability::Circle => {
-                let message = format!("its source {what} is made from it");
-                return Err(subject.hold(HeldReason::SourceMissing, message, "remove one `source` of the circle"));
-            }
-        };
+        size: Size,
+    ) -> Result<(Origin, Vec<usize>), Hold> {
+        let kind = self.kind;
+        let what = format!("{} {}", kind.as_lower(), self.name);
+        let (backend, object, after) = self.existing(subject)?;
         if backend != spec.backend {
             let message = format!("{what} is on backend {backend}; copying between backends is not supported yet");
             return Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {backend}`")));
@@ -185,10 +157,35 @@ impl Needed<'_> {
             let fix = format!("write at least `size: {}`", object.size.bytes());
             return Err(subject.hold(HeldReason::SizeBelowSource, message, fix));
         }
-        if kind == Kind::Volume {
-            check_not_torn(inventory, usable, subject, &object)?;
+        if kind == Kind::Snapshot {
+            return Ok((Origin::Snapshot(object), after));
         }
-        Ok((object, after))
+        check_not_torn(inventory, usable, subject, &object)?;
+        Ok((Origin::Volume(object), after))
+    }
+
+    /// Returns the object and its backend, if it exists or will exist after these steps.
+    fn existing(self, subject: &Subject<'_>) -> Result<(Name, ObjectRef, Vec<usize>), Hold> {
+        let Self { kind, name, availability } = self;
+        let what = format!("{} {name}", kind.as_lower());
+        match availability {
+            Availability::Here { backend, object, after } => Ok((backend, object, after)),
+            Availability::Held => Err(subject.waits_for_held(format!("its source {what} is held"), kind, name)),
+            Availability::Missing => {
+                let message = format!("its source {what} is not declared and does not exist");
+                let fix = format!("declare {what}, or remove `source` to create an empty volume");
+                Err(subject.hold(HeldReason::SourceMissing, message, fix))
+            }
+            Availability::Unclear => {
+                let message = format!("its source {what} exists more than once or has inconsistent metadata");
+                let fix = format!("declare {what} to see what holds it");
+                Err(subject.hold(HeldReason::Ambiguous, message, fix))
+            }
+            Availability::Circle => {
+                let message = format!("its source {what} is made from it");
+                Err(subject.hold(HeldReason::SourceMissing, message, "remove one `source` of the circle"))
+            }
+        }
     }
 }
 

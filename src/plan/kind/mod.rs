@@ -13,11 +13,13 @@ mod resolve;
 mod restore;
 mod retag;
 mod snapshot;
+mod step;
 mod unbuilt;
+mod undelete;
 mod volume;
 
 pub(super) use removal::removals;
-pub(super) use rename::{complete_renames, keep_what_gives_way_in_vain};
+pub(super) use rename::{complete_renames, keep_unreplaced};
 pub(super) use resolve::{snapshots, volumes};
 pub(super) use restore::restores;
 pub(super) use unbuilt::{hold_unbuilt, hold_unreadable};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Doubt, Expect, Kind, Name, NativeName, Object, OnRemove, Place, Reason, Risk, Size, Step, Tags, Uid, Verb,
+    Action, Doubt, Expect, Kind, Name, NativeName, Object, OnRemove, Place, Reason, Risk, Step, Tags, Uid, Verb,
     Withdrawal,
 };
 
@@ -20,6 +20,7 @@ use crate::plan::usable::Usable;
 
 use super::checks::check_not_open;
 use super::guards::check_guards;
+use super::step::step_on;
 
 /// The address of an object. A uid is not unique if a copy was made outside of Kiln.
 type PlaceKey<'a> = (&'a Name, &'a NativeName);
@@ -30,8 +31,9 @@ type Placed<'a> = (&'a Name, &'a Object);
 /// The fate of an object that no document declares.
 #[derive(Clone, Copy)]
 enum Fate {
+    /// It is not planned yet.
     Open,
-    /// It is being planned, or it stays.
+    /// It is being planned, or it is held and stays.
     Stays,
     /// This step removes or releases it.
     Leaves(usize),
@@ -45,12 +47,12 @@ struct Leaving<'a> {
     /// The fate of each of them.
     fates: HashMap<PlaceKey<'a>, (OwnedObject<'a>, Fate)>,
     /// By uid: the live snapshots of a volume, and the clones, live or in the trash, that keep depending on it.
-    needing: HashMap<Uid, Vec<Placed<'a>>>,
+    dependents: HashMap<Uid, Vec<Placed<'a>>>,
 }
 
 impl<'a> Leaving<'a> {
-    fn needing(&self, object: &OwnedObject<'_>) -> &[Placed<'a>] {
-        self.needing.get(&object.uid()).map_or(&[], Vec::as_slice)
+    fn dependents(&self, object: &OwnedObject<'_>) -> &[Placed<'a>] {
+        self.dependents.get(&object.uid()).map_or(&[], Vec::as_slice)
     }
 
     /// Returns the object if it is undeclared and not planned yet, and marks it as planned.
@@ -78,28 +80,38 @@ pub(in crate::plan) fn removals<'a>(inventory: &Inventory<'a>, draft: &mut Draft
     warn_not_covered(inventory, draft, not_covered);
     let is_volume = |object: &&OwnedObject<'_>| object.identity.kind == Kind::Volume;
     draft.withdrawn = leaving.objects.iter().filter(is_volume).copied().collect();
-    for first in std::mem::take(&mut leaving.objects) {
-        // Each object with the number of its dependents that are planned. Iterative: a chain of clones can be longer than the call stack
-        // allows.
-        let mut open: Vec<_> =
-            leaving.begin((first.backend, first.object)).map(|first| (first, 0)).into_iter().collect();
-        while let Some((object, planned)) = open.last_mut() {
-            let object = *object;
-            *planned += 1;
-            match leaving.needing(&object).get(*planned - 1).copied() {
-                Some(needing) => open.extend(leaving.begin(needing).map(|needing| (needing, 0))),
-                None => {
-                    open.pop();
-                    let Some(usable) = inventory.usable(object.backend) else { continue };
-                    let removed = remove(inventory, draft, usable, &object, &leaving);
-                    if let Some(step) = draft.accept(removed) {
-                        leaving.fates.insert((object.backend, &object.object.native), (object, Fate::Leaves(step)));
-                    }
-                }
-            }
-        }
+    for object in std::mem::take(&mut leaving.objects) {
+        remove_after_dependents(inventory, draft, &mut leaving, (object.backend, object.object));
     }
     give_freed_names(inventory, draft, |object| leaving.leaves_by((object.backend, object.object)));
+}
+
+/// Plans an undeclared object, after the undeclared objects that depend on it, unless it is planned already.
+///
+/// Iterative: a chain of clones can be longer than the call stack allows.
+fn remove_after_dependents<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    leaving: &mut Leaving<'a>,
+    object: Placed<'a>,
+) {
+    // Each object with the number of its dependents that were visited.
+    let mut stack: Vec<(OwnedObject<'a>, usize)> =
+        leaving.begin(object).map(|object| (object, 0)).into_iter().collect();
+    while let Some((object, visited)) = stack.last_mut() {
+        let object = *object;
+        if let Some(dependent) = leaving.dependents(&object).get(*visited).copied() {
+            *visited += 1;
+            stack.extend(leaving.begin(dependent).map(|dependent| (dependent, 0)));
+            continue;
+        }
+        stack.pop();
+        let Some(usable) = inventory.usable(object.backend) else { continue };
+        let removed = remove(inventory, draft, usable, &object, leaving);
+        if let Some(step) = draft.accept(removed) {
+            leaving.fates.insert((object.backend, &object.object.native), (object, Fate::Leaves(step)));
+        }
+    }
 }
 
 /// Returns the undeclared objects, and the number of further objects that the reading does not cover.
@@ -110,7 +122,7 @@ fn leaving<'a>(inventory: &Inventory<'a>, draft: &Draft<'a>) -> (Leaving<'a>, us
         let backend = usable.name;
         for object in usable.observed.objects.iter().filter(|object| object.place != Place::Temporary) {
             if let Some(parent) = object.parent {
-                leaving.needing.entry(parent).or_default().push((backend, object));
+                leaving.dependents.entry(parent).or_default().push((backend, object));
             }
             let Some(ours) = OwnedObject::of(backend, object).filter(|o| o.identity.owner == inventory.stack().owner)
             else {
@@ -121,7 +133,7 @@ fn leaving<'a>(inventory: &Inventory<'a>, draft: &Draft<'a>) -> (Leaving<'a>, us
             }
             // A copy of a snapshot made outside of Kiln has the same tags, and is never removed.
             if let Some(volume) = object.tags.volume {
-                leaving.needing.entry(volume).or_default().push((backend, object));
+                leaving.dependents.entry(volume).or_default().push((backend, object));
             }
             if object.tags.retained || draft.is_claimed(ours.identity.kind, &ours.identity.name) {
                 continue;
@@ -174,50 +186,39 @@ fn remove<'a>(
         check_decidable(&subject, doubt)?;
     }
     check_guards(inventory, usable, &subject, object)?;
-    let tags = Tags { expires: None, ..object.tags.clone() };
-    let step = Step {
-        backend: object.backend.clone(),
-        identity: object.identity.clone(),
-        native: object.native.clone(),
-        action: Action::Trash { ttl: inventory.stack().trash.ttl },
-        expect: Expect { idle: true, ..Expect::live(object) },
-        risk: Risk::Recoverable,
-        reason: Reason::NotDeclared,
-        changes: vec![change("size", json!(object.size), Value::Null)],
-        bytes: object.size,
-        after: Vec::new(),
-    };
     if on_remove == OnRemove::Retain {
-        let released = Tags { retained: true, ..tags };
-        let changes = vec![change("retained", json!(false), json!(true))];
-        let expect = Expect { idle: false, ..step.expect };
-        let action = Action::SetTags { tags: released };
-        return Ok(draft
-            .add_doubted(Step { action, expect, risk: Risk::None, changes, bytes: Size(0), ..step }, doubt.as_ref()));
+        return Ok(draft.add_doubted(release(object), doubt.as_ref()));
     }
     check_trash_is_free(inventory, usable, &subject, object)?;
-    let mut after = draft.readers_of(uid).to_vec();
-    let detaches = check_not_needed(draft, usable, &subject, object, leaving)?;
+    let needs_detach = check_not_needed(draft, usable, &subject, object, leaving)?;
     check_not_open(&subject, object, "Kiln does not remove an object in use")?;
-    if detaches {
-        let detach = Step {
-            action: Action::Detach,
-            risk: Risk::None,
-            reason: Reason::HasClones,
-            changes: Vec::new(),
-            bytes: Size(0),
-            expect: Expect { idle: false, ..step.expect.clone() },
-            after: after.clone(),
-            ..step.clone()
-        };
-        after.push(draft.add_doubted(detach, doubt.as_ref()));
+    let mut after = draft.readers_of(uid).to_vec();
+    if needs_detach {
+        let detach = step_on(object, Action::Detach, Reason::HasClones, Expect::live(object));
+        after.push(draft.add_doubted(Step { after: after.clone(), ..detach }, doubt.as_ref()));
     }
-    after.extend(leaving.needing(object).iter().filter_map(|needing| leaving.leaves_by(*needing)));
-    let step = match on_remove {
-        OnRemove::Delete => Step { action: Action::Destroy, risk: Risk::Irreversible, after, ..step },
-        OnRemove::Trash | OnRemove::Detach | OnRemove::Retain => Step { after, ..step },
+    after.extend(leaving.dependents(object).iter().filter_map(|dependent| leaving.leaves_by(*dependent)));
+    let (action, risk) = match on_remove {
+        OnRemove::Delete => (Action::Destroy, Risk::Irreversible),
+        OnRemove::Trash | OnRemove::Detach | OnRemove::Retain => {
+            (Action::Trash { ttl: inventory.stack().trash.ttl }, Risk::Recoverable)
+        }
+    };
+    let step = Step {
+        risk,
+        changes: vec![change("size", json!(object.size), Value::Null)],
+        bytes: object.size,
+        after,
+        ..step_on(object, action, Reason::NotDeclared, Expect { idle: true, ..Expect::live(object) })
     };
     Ok(draft.add_doubted(step, doubt.as_ref()))
+}
+
+/// Returns the step that releases an object: it stays, and Kiln no longer reconciles it.
+fn release(object: &OwnedObject<'_>) -> Step {
+    let tags = Tags { retained: true, expires: None, ..object.tags.clone() };
+    let changes = vec![change("retained", json!(false), json!(true))];
+    Step { changes, ..step_on(object, Action::SetTags { tags }, Reason::NotDeclared, Expect::live(object)) }
 }
 
 /// Returns why the removal of an object is in doubt, if it is.
@@ -252,8 +253,8 @@ fn check_not_needed<'a>(
     let capabilities = usable.capabilities;
     let inside = capabilities.clones_depend;
     let (mut snapshots, mut clones) = (Vec::new(), Vec::new());
-    for needing in leaving.needing(object) {
-        let (other, step) = (needing.1, leaving.leaves_by(*needing).map(|step| &draft.steps[step]));
+    for dependent in leaving.dependents(object) {
+        let (other, step) = (dependent.1, leaving.leaves_by(*dependent).map(|step| &draft.steps[step]));
         let leaves = step.is_some_and(Step::is_removal);
         // A released snapshot needs no volume, except on backends where it lives inside its volume.
         let released = other.tags.retained || (step.is_some() && !leaves);

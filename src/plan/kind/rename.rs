@@ -1,48 +1,24 @@
-//! Restores from the trash, and renames.
+//! Renames.
 
 use serde_json::{Value, json};
 
-use crate::model::{Action, Expect, Identity, Kind, Name, Place, Reason, Risk, Size, Step, Tags, Verb};
+use crate::model::{Action, Expect, Identity, Kind, Name, Place, Reason, Risk, Step, Tags, Verb};
 
 use crate::plan::draft::Draft;
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::{Inventory, OwnedObject};
-use crate::plan::name_conflict::{check_name_is_free, check_place_is_free};
-use crate::plan::tags::{change, tag_changes};
+use crate::plan::name_conflict::check_name_is_free;
+use crate::plan::tags::change;
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
 use super::checks::check_not_open;
 use super::guards::check_guards;
+use super::step::step_on;
+use super::undelete::undelete;
 
-/// Drafts the restore of an object from the trash with these tags, after the steps `after`.
-pub(super) fn undelete<'a>(
-    inventory: &Inventory<'a>,
-    draft: &mut Draft<'a>,
-    usable: &Usable<'a>,
-    subject: &Subject<'_>,
-    object: &OwnedObject<'a>,
-    tags: Tags,
-    after: Vec<usize>,
-) -> Result<usize, Hold> {
-    check_place_is_free(inventory, usable, subject, object)?;
-    let now = Tags { expires: None, ..object.tags.clone() };
-    Ok(draft.add(Step {
-        backend: usable.name.clone(),
-        identity: object.identity.clone(),
-        native: object.native.clone(),
-        changes: tag_changes(&now, &tags),
-        action: Action::Undelete { tags },
-        expect: Expect { place: Some(Place::Trash), ..Expect::live(object) },
-        risk: Risk::None,
-        reason: Reason::InTrash,
-        bytes: Size(0),
-        after,
-    }))
-}
-
-/// Drafts the rename of an object after the steps `before`, and adds its own steps to them. The object `instead`, which has the new
-/// name, is moved away first; then an object in the trash is restored, under its old name.
+/// Drafts the rename of an object after the steps `before`, and adds its own steps to them. First the object `instead`, which has the
+/// new name, goes to the trash; then the object to rename is restored under its old name, if it is in the trash.
 pub(super) fn rename<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
@@ -65,34 +41,30 @@ pub(super) fn rename<'a>(
     if native != object.native {
         check_name_is_free(inventory, usable, subject, &native)?;
     }
-    let given_way = match instead {
-        Some(instead) => Some(give_way(inventory, draft, usable, subject, &instead, &old.name)?),
+    let replaced = match instead {
+        Some(instead) => Some(trash_unwritten(inventory, draft, usable, subject, &instead, &old.name)?),
         None => None,
     };
-    before.extend(given_way);
+    before.extend(replaced);
     if object.place == Place::Trash {
         let back = undelete(inventory, draft, usable, subject, object, now, before.clone())?;
         before.push(back);
     }
+    let action = Action::Rename { from: object.native.clone(), tags };
     let step = draft.add(Step {
-        backend: usable.name.clone(),
         changes: vec![change("metadata.name", json!(old.name), json!(identity.name))],
         identity,
         native,
-        action: Action::Rename { from: object.native.clone(), tags },
-        expect: Expect::live(object),
-        risk: Risk::None,
-        reason: Reason::RenamedFrom,
-        bytes: Size(0),
         after: before.clone(),
+        ..step_on(object, action, Reason::RenamedFrom, Expect::live(object))
     });
     before.push(step);
-    draft.giving_way.extend(given_way.map(|given_way| (given_way, step)));
+    draft.replacements.extend(replaced.map(|replaced| (replaced, step)));
     Ok(())
 }
 
 /// Drafts moving an unwritten volume to the trash: `old`, from which its document was renamed, takes its place.
-fn give_way<'a>(
+fn trash_unwritten<'a>(
     inventory: &Inventory<'a>,
     draft: &mut Draft<'a>,
     usable: &Usable<'a>,
@@ -100,19 +72,19 @@ fn give_way<'a>(
     object: &OwnedObject<'a>,
     old: &Name,
 ) -> Result<usize, Hold> {
-    let subject = Subject { uid: Some(object.uid()), action: Verb::Remove, ..*subject };
-    let gives_way = format!("it was never written to and is to be replaced by {old}");
+    let subject = subject.of(object, Verb::Remove);
+    let replaced = format!("it was never written to and is to be replaced by {old}");
     let reading = inventory.reading();
     if reading.broken || reading.unconfirmed {
         let (why, fix) = match reading.broken {
             true => ("a manifest is invalid", "correct the manifests: `kiln check`"),
             false => ("the manifests were read only once", "wait: the daemon reads again within seconds"),
         };
-        let message = format!("{gives_way}, but {why}: nothing is removed yet");
+        let message = format!("{replaced}, but {why}: nothing is removed yet");
         return Err(subject.hold(HeldReason::SourceBroken, message, fix));
     }
     if object.tags.protected || inventory.settled(object).protected {
-        let message = format!("{gives_way}, but it is protected");
+        let message = format!("{replaced}, but it is protected");
         let fix = format!(
             "remove `renamedFrom: {old}`, declare {old} again, write `protected: false` here, and apply; then remove the \
              document of {old} and write `renamedFrom: {old}` again"
@@ -121,17 +93,12 @@ fn give_way<'a>(
     }
     check_guards(inventory, usable, &subject, object)?;
     check_not_open(&subject, object, &format!("it cannot be replaced by {old}"))?;
+    let action = Action::Trash { ttl: inventory.stack().trash.ttl };
+    let expect = Expect { idle: true, unwritten: true, ..Expect::live(object) };
     Ok(draft.add(Step {
-        backend: usable.name.clone(),
-        identity: object.identity.clone(),
-        native: object.native.clone(),
-        action: Action::Trash { ttl: inventory.stack().trash.ttl },
-        expect: Expect { idle: true, unwritten: true, ..Expect::live(object) },
         risk: Risk::Recoverable,
-        reason: Reason::GivesWay,
         changes: vec![change("size", json!(object.size), Value::Null)],
-        bytes: Size(0),
-        after: Vec::new(),
+        ..step_on(object, action, Reason::GivesWay, expect)
     }))
 }
 
@@ -163,24 +130,16 @@ fn complete_rename<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, object:
     let before = old.map(|old| Identity { name: old.clone(), ..identity.clone() });
     let from = before.map_or_else(|| object.native.clone(), |before| before.native());
     let changes = old.map(|old| change("metadata.name", json!(old), json!(identity.name)));
-    let step = draft.add(Step {
-        backend: object.backend.clone(),
-        identity: identity.clone(),
-        native: object.native.clone(),
-        action: Action::Rename { from, tags: Tags { expires: None, ..object.tags.clone() } },
-        expect: Expect::live(object),
-        risk: Risk::None,
-        reason: if old.is_some() { Reason::RenamedFrom } else { Reason::LeftOver },
-        changes: changes.into_iter().collect(),
-        bytes: Size(0),
-        after: Vec::new(),
-    });
+    let action = Action::Rename { from, tags: Tags { expires: None, ..object.tags.clone() } };
+    let reason = if old.is_some() { Reason::RenamedFrom } else { Reason::LeftOver };
+    let step = step_on(object, action, reason, Expect::live(object));
+    let step = draft.add(Step { changes: changes.into_iter().collect(), ..step });
     draft.completing.insert(object.uid(), step);
 }
 
-/// Drops every step that moves an object away for one that is held: that object stays.
-pub(in crate::plan) fn keep_what_gives_way_in_vain(draft: &mut Draft<'_>) {
-    let held = draft.giving_way.iter().filter(|(_, rename)| draft.dropped.contains(rename));
-    let in_vain: Vec<usize> = held.map(|(given_way, _)| *given_way).collect();
-    draft.dropped.extend(in_vain);
+/// Drops every step that moves an unwritten volume to the trash for a rename that is held: that volume stays.
+pub(in crate::plan) fn keep_unreplaced(draft: &mut Draft<'_>) {
+    let held = draft.replacements.iter().filter(|(_, rename)| draft.dropped.contains(rename));
+    let unreplaced: Vec<usize> = held.map(|(trash, _)| *trash).collect();
+    draft.dropped.extend(unreplaced);
 }

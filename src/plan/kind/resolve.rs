@@ -9,10 +9,16 @@ use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::{Inventory, OwnedObject};
 use crate::plan::locate::{Located, locate};
 use crate::plan::lost::check_not_shrunk;
+use crate::plan::tags::DesiredTags;
 use crate::plan::types::HeldReason;
+use crate::plan::usable::Usable;
 
-use super::create::ContentSource;
-use super::{adopt, create, rename, retag, snapshot, volume};
+use super::adopt::adopt;
+use super::create::{self, ContentSource, SourceObject};
+use super::rename::rename;
+use super::retag::declared_tags;
+use super::undelete::undelete;
+use super::{snapshot, volume};
 
 /// The depth at which volumes that need each other count as a circle. Sources are planned before what is copied from them, so that
 /// only a circle gets this deep.
@@ -104,45 +110,47 @@ fn plan_volume<'a>(
     let name = &spec.meta.name;
     let subject = Subject { backend: Some(&spec.backend), ..Subject::declared(Kind::Volume, name) };
     let (usable, located) = locate(inventory, draft, &subject, &spec.backend, spec.meta.renamed_from.as_ref())?;
-    let (object, action) = match located {
-        Located::Absent => {
-            if let Some(native) = &spec.adopt {
-                return adopt::adopt(inventory, draft, usable, spec, &NativeName::new(native));
-            }
-            let provisioning = create::check(inventory, usable, &subject, spec)?;
-            let source = match &spec.source {
-                None => None,
-                Some(SourceSpec::Image(image)) => Some(ContentSource::Image(image)),
-                Some(SourceSpec::Snapshot(name)) => {
-                    let snapshot = resolve_source(inventory, draft, Kind::Snapshot, name);
-                    Some(ContentSource::Object(Kind::Snapshot, name, snapshot))
-                }
-                Some(SourceSpec::Volume(name)) => {
-                    let volume = resolve_source(inventory, draft, Kind::Volume, name);
-                    Some(ContentSource::Object(Kind::Volume, name, volume))
-                }
-            };
-            return create::create(inventory, draft, usable, &subject, spec, provisioning, source);
+    let (subject, object, before) = match located {
+        Located::Absent => return plan_absent_volume(inventory, draft, usable, &subject, spec),
+        Located::Live(object) => (subject.of(&object, Verb::Update), object, Vec::new()),
+        Located::Trashed(object) => {
+            let subject = subject.of(&object, Verb::Adopt);
+            let wanted = DesiredTags::of_volume(spec);
+            let tags = declared_tags(inventory, draft, &subject, &wanted, &object, &object.tags);
+            let step = undelete(inventory, draft, usable, &subject, &object, tags, Vec::new())?;
+            (subject, object, vec![step])
         }
-        Located::Live(object) => (object, Verb::Update),
-        Located::Trashed(object) => (object, Verb::Adopt),
         Located::OldName { object, instead } => {
-            let subject = Subject { uid: Some(object.uid()), action: Verb::Move, ..subject };
+            let subject = subject.of(&object, Verb::Move);
             let mut steps = Vec::new();
-            rename::rename(inventory, draft, usable, &subject, &object, instead, &mut steps)?;
-            return volume::update(inventory, draft, usable, &subject, spec, &object, steps);
+            rename(inventory, draft, usable, &subject, &object, instead, &mut steps)?;
+            (subject, object, steps)
         }
-    };
-    let subject = Subject { uid: Some(object.uid()), action, ..subject };
-    let before = match object.place {
-        Place::Trash => {
-            let wanted = volume::desired_by(spec);
-            let tags = retag::declared_tags(inventory, draft, &subject, &wanted, &object, &object.tags);
-            vec![rename::undelete(inventory, draft, usable, &subject, &object, tags, Vec::new())?]
-        }
-        Place::Live | Place::Temporary => Vec::new(),
     };
     volume::update(inventory, draft, usable, &subject, spec, &object, before)
+}
+
+fn plan_absent_volume<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    usable: &Usable<'a>,
+    subject: &Subject<'a>,
+    spec: &'a VolumeSpec,
+) -> Result<Availability, Hold> {
+    if let Some(native) = &spec.adopt {
+        return adopt(inventory, draft, usable, spec, &NativeName::new(native));
+    }
+    let provisioning = create::check(inventory, usable, subject, spec)?;
+    let mut resolve = |kind, name| {
+        let availability = resolve_source(inventory, draft, kind, name);
+        ContentSource::Object(SourceObject { kind, name, availability })
+    };
+    let source = spec.source.as_ref().map(|source| match source {
+        SourceSpec::Image(image) => ContentSource::Image(image),
+        SourceSpec::Snapshot(name) => resolve(Kind::Snapshot, name),
+        SourceSpec::Volume(name) => resolve(Kind::Volume, name),
+    });
+    create::create(inventory, draft, usable, subject, spec, provisioning, source)
 }
 
 fn plan_snapshot<'a>(
@@ -166,24 +174,24 @@ fn plan_snapshot<'a>(
         }
         Located::Live(object) => (object, Vec::new()),
         Located::Trashed(object) => {
-            let subject = Subject { uid: Some(object.uid()), action: Verb::Adopt, ..subject };
-            let wanted = snapshot::desired_by(spec);
-            let tags = retag::declared_tags(inventory, draft, &subject, &wanted, &object, &object.tags);
+            let subject = subject.of(&object, Verb::Adopt);
+            let wanted = DesiredTags::of_snapshot(spec);
+            let tags = declared_tags(inventory, draft, &subject, &wanted, &object, &object.tags);
             let after = after_volume_in_trash(inventory, draft, &subject, &object)?;
-            (object, vec![rename::undelete(inventory, draft, usable, &subject, &object, tags, after)?])
+            (object, vec![undelete(inventory, draft, usable, &subject, &object, tags, after)?])
         }
         // No snapshot makes room for another: each holds data.
         Located::OldName { object, instead: _ } => {
-            let subject = Subject { uid: Some(object.uid()), action: Verb::Move, ..subject };
+            let subject = subject.of(&object, Verb::Move);
             let mut steps = match object.place {
                 Place::Trash => after_volume_in_trash(inventory, draft, &subject, &object)?,
                 Place::Live | Place::Temporary => Vec::new(),
             };
-            rename::rename(inventory, draft, usable, &subject, &object, None, &mut steps)?;
+            rename(inventory, draft, usable, &subject, &object, None, &mut steps)?;
             (object, steps)
         }
     };
-    let subject = Subject { uid: Some(object.uid()), action: Verb::Update, ..subject };
+    let subject = subject.of(&object, Verb::Update);
     let volume = resolve_volume(inventory, draft, &spec.volume);
     snapshot::update(inventory, draft, &subject, spec, &object, before, volume)
 }

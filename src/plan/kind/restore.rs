@@ -13,6 +13,7 @@ use crate::plan::types::HeldReason;
 
 use super::checks::check_not_open;
 use super::resolve::resolve_source;
+use super::step::step_on;
 use super::volume::{PlannedVolume, planned};
 
 /// Plans restores, after all snapshots are drafted: a new snapshot is taken of the volume's content before the
@@ -30,10 +31,9 @@ fn restore<'a>(
     name: &'a Name,
     object: &OwnedObject<'a>,
 ) -> Result<(), Hold> {
-    let Some(PlannedVolume { spec, subject, object: volume, mut after }) = planned(inventory, draft, name) else {
-        return Ok(());
-    };
-    let (Some(request), Some(usable)) = (&spec.restore, inventory.usable(&spec.backend)) else { return Ok(()) };
+    let Some(volume) = planned(inventory, draft, name) else { return Ok(()) };
+    let PlannedVolume { spec, usable, subject, object: volume, mut after } = volume;
+    let Some(request) = &spec.restore else { return Ok(()) };
     if !usable.capabilities.restore {
         let message = format!("backend {} cannot restore a volume from a snapshot", spec.backend);
         let fix = "declare a new volume with the snapshot as its source";
@@ -67,23 +67,23 @@ fn restore<'a>(
     // After the volume's own steps, and after every snapshot and clone that is taken of its content of now.
     after.extend(made);
     after.extend(draft.readers_of(volume.uid));
+    let changes = vec![change("restore.request", json!(tags.restored), json!(request.request))];
+    let action = Action::Restore { snapshot, request: request.request.clone() };
+    let expect = Expect {
+        place: Some(Place::Live),
+        size: Some(volume.size),
+        tags: Some(tags.into_owned()),
+        idle: true,
+        unwritten: false,
+    };
     let step = draft.add(Step {
-        backend: spec.backend.clone(),
         identity: subject.identity(object.identity),
         native: volume.native.clone(),
-        changes: vec![change("restore.request", json!(tags.restored), json!(request.request))],
-        action: Action::Restore { snapshot, request: request.request.clone() },
-        expect: Expect {
-            place: Some(Place::Live),
-            size: Some(volume.size),
-            tags: Some(tags.into_owned()),
-            idle: true,
-            unwritten: false,
-        },
         risk: Risk::Irreversible,
-        reason: Reason::RestoreRequested,
+        changes,
         bytes: volume.size,
         after,
+        ..step_on(object, action, Reason::RestoreRequested, expect)
     });
     draft.readers.entry(volume.uid).or_default().push(step);
     Ok(())

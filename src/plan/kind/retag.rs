@@ -1,6 +1,6 @@
 //! Changes of an existing object's tags to those that its document asks for.
 
-use crate::model::{Action, Expect, Place, Reason, Risk, Size, Step, Tags};
+use crate::model::{Action, Expect, Place, Reason, Step, Tags};
 
 use crate::plan::doubt::because;
 use crate::plan::draft::Draft;
@@ -8,6 +8,8 @@ use crate::plan::hold::Subject;
 use crate::plan::inventory::{Inventory, OwnedObject};
 use crate::plan::tags::{DesiredTags, are_desired, desired_tags, tag_changes};
 use crate::plan::types::HeldReason;
+
+use super::step::step_on;
 
 /// Returns the tags that a document asks for on an object tagged `now`. Protection that must not be lifted stays, with a hold.
 pub(super) fn declared_tags<'a>(
@@ -62,17 +64,15 @@ pub(super) fn retag<'a>(
     if tags == *now {
         return;
     }
-    let step = Step {
-        backend: object.backend.clone(),
+    let changes = tag_changes(now, &tags);
+    let reason = if now.retained { Reason::WasRetained } else { Reason::TagsDiffer };
+    let expect = Expect { place: Some(Place::Live), tags: Some(now.clone()), ..Expect::default() };
+    let step = draft.add(Step {
         identity: subject.identity(object.identity),
         native: draft.native_after(after, object),
-        changes: tag_changes(now, &tags),
-        action: Action::SetTags { tags },
-        expect: Expect { place: Some(Place::Live), size: None, tags: Some(now.clone()), idle: false, unwritten: false },
-        risk: Risk::None,
-        reason: if now.retained { Reason::WasRetained } else { Reason::TagsDiffer },
-        bytes: Size(0),
+        changes,
         after: after.clone(),
-    };
-    after.push(draft.add(step));
+        ..step_on(object, Action::SetTags { tags }, reason, expect)
+    });
+    after.push(step);
 }

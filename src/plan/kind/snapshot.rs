@@ -16,12 +16,7 @@ use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
 use super::checks::{check_not_torn, new_identity};
-use super::retag;
-
-/// Returns the tag fields of a snapshot's document.
-pub(super) fn desired_by(spec: &SnapshotSpec) -> DesiredTags<'_> {
-    DesiredTags { meta: &spec.meta, protected: spec.protected, on_remove: spec.on_remove }
-}
+use super::retag::retag;
 
 /// Plans the changes of a snapshot that exists, or that the steps `before` restore. `volume`: the volume named in its
 /// document.
@@ -37,7 +32,7 @@ pub(super) fn update<'a>(
     let native = draft.native_after(&before, object);
     let mut after = before;
     // Also for a snapshot whose volume was purged: otherwise its protection could never be lifted.
-    retag::retag(inventory, draft, subject, &desired_by(spec), object, &mut after);
+    retag(inventory, draft, subject, &DesiredTags::of_snapshot(spec), object, &mut after);
     if let Availability::Here { object: volume, .. } = volume
         && object.tags.volume != Some(volume.uid)
     {
@@ -78,14 +73,8 @@ pub(super) fn take<'a>(
     let (size, room) = (volume.size, Room { provisioned: 0, taken, objects: 1 });
     take_room(draft, usable, &subject, size, room)?;
     draft.room.of_object.insert(identity.uid, taken);
-    let defaults = &inventory.stack().defaults;
-    let with_defaults = DesiredTags {
-        meta: &spec.meta,
-        protected: spec.protected.or(defaults.protected),
-        on_remove: spec.on_remove.or(defaults.on_remove),
-    };
-    let mut tags = desired_tags(&with_defaults, &Tags::default());
-    tags.volume = Some(volume.uid);
+    let desired = DesiredTags::of_snapshot(spec).or_defaults(inventory.stack());
+    let tags = Tags { volume: Some(volume.uid), ..desired_tags(&desired, &Tags::default()) };
     let mut changes = vec![change("volume", Value::Null, json!(name)), change("size", Value::Null, json!(size))];
     changes.extend(first_tags(&tags));
     let object = ObjectRef { native: native.clone(), uid: identity.uid, size };

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::model::{
-    Action, Expect, Kind, Name, NativeName, ObjectRef, Place, Provisioning, Reason, Risk, Size, Step, Verb, VolumeSpec,
+    Action, Expect, Kind, Name, NativeName, ObjectRef, Place, Provisioning, Reason, Size, Step, Verb, VolumeSpec,
 };
 
 use crate::plan::draft::{Availability, Draft};
@@ -15,12 +15,8 @@ use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
 use super::checks::check_not_open;
-use super::retag;
-
-/// Returns the tag fields of a volume's document.
-pub(super) fn desired_by(spec: &VolumeSpec) -> DesiredTags<'_> {
-    DesiredTags { meta: &spec.meta, protected: spec.protected, on_remove: spec.on_remove }
-}
+use super::retag::retag;
+use super::step::step_on;
 
 /// Plans the changes of a volume that exists, or that the steps `before` restore.
 pub(super) fn update<'a>(
@@ -50,7 +46,7 @@ pub(super) fn update<'a>(
         let fix = format!("write `provisioning: {}`, or remove the field", word(made));
         draft.hold(subject.hold(HeldReason::Immutable, message, fix));
     }
-    retag::retag(inventory, draft, subject, &desired_by(spec), object, &mut after);
+    retag(inventory, draft, subject, &DesiredTags::of_volume(spec), object, &mut after);
     let would_grow_back = spec.size > object.size && inventory.settled(object).accepted == Some(spec.size);
     let size = match would_grow_back {
         true => {
@@ -96,8 +92,9 @@ pub(in crate::plan) fn growths_back<'a>(inventory: &Inventory<'a>, draft: &mut D
 }
 
 /// A declared volume that exists, as the draft leaves it.
-pub(super) struct PlannedVolume<'a> {
+pub(super) struct PlannedVolume<'i, 'a> {
     pub spec: &'a VolumeSpec,
+    pub usable: &'i Usable<'a>,
     pub subject: Subject<'a>,
     pub object: ObjectRef,
     /// The steps to wait for.
@@ -105,14 +102,19 @@ pub(super) struct PlannedVolume<'a> {
 }
 
 /// Returns a declared volume, if it exists in the draft.
-pub(super) fn planned<'a>(inventory: &Inventory<'a>, draft: &Draft<'a>, name: &'a Name) -> Option<PlannedVolume<'a>> {
+pub(super) fn planned<'i, 'a>(
+    inventory: &'i Inventory<'a>,
+    draft: &Draft<'a>,
+    name: &'a Name,
+) -> Option<PlannedVolume<'i, 'a>> {
     let spec = inventory.specs().volumes.get(name)?;
+    let usable = inventory.usable(&spec.backend)?;
     let Some(Availability::Here { object, after, .. }) = draft.availability(Kind::Volume, name).cloned() else {
         return None;
     };
     let backend = Some(&spec.backend);
     let subject = Subject { kind: Kind::Volume, name, backend, uid: Some(object.uid), action: Verb::Update };
-    Some(PlannedVolume { spec, subject, object, after })
+    Some(PlannedVolume { spec, usable, subject, object, after })
 }
 
 fn grow_back<'a>(
@@ -121,10 +123,8 @@ fn grow_back<'a>(
     name: &'a Name,
     object: &OwnedObject<'a>,
 ) -> Result<(), Hold> {
-    let Some(PlannedVolume { spec, subject, object: volume, mut after }) = planned(inventory, draft, name) else {
-        return Ok(());
-    };
-    let Some(usable) = inventory.usable(&spec.backend) else { return Ok(()) };
+    let Some(volume) = planned(inventory, draft, name) else { return Ok(()) };
+    let PlannedVolume { spec, usable, subject, object: volume, mut after } = volume;
     after.extend(draft.readers_of(volume.uid));
     let before = draft.steps.len();
     grow(draft, usable, &subject, object, &volume.native, spec.size, &mut after)?;
@@ -166,18 +166,14 @@ pub(super) fn grow<'a>(
     let thick = object.tags.provisioning == Some(Provisioning::Thick);
     let room = Room { provisioned: more.bytes(), taken: if thick { more.bytes() } else { 0 }, objects: 0 };
     take_room(draft, usable, subject, to, room)?;
-    let step = Step {
-        backend: usable.name.clone(),
+    let expect = Expect { place: Some(Place::Live), size: Some(object.size), idle, ..Expect::default() };
+    let step = draft.add(Step {
         identity: subject.identity(object.identity),
         native: native.clone(),
-        action: Action::Grow { to },
-        expect: Expect { place: Some(Place::Live), size: Some(object.size), tags: None, idle, unwritten: false },
-        risk: Risk::None,
-        reason: Reason::Grown,
         changes: vec![change("size", json!(object.size), json!(to))],
-        bytes: Size(0),
         after: after.clone(),
-    };
-    after.push(draft.add(step));
+        ..step_on(object, Action::Grow { to }, Reason::Grown, expect)
+    });
+    after.push(step);
     Ok(to)
 }

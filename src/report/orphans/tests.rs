@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::{
-    BackendRecord, LedgerEntry, LedgerView, ObjectRecord, Owner, PoolId, Seconds, Size, Stack, Suspension, Suspensions,
-    Tags, Tombstone,
+    BackendRecord, LedgerEntry, LedgerView, PoolId, Records, Seconds, Size, Stack, Suspension, Suspensions, Tags,
+    Tombstone,
 };
 use crate::plan::{Inputs, plan};
 use crate::report::fixtures::{capabilities, name, reading};

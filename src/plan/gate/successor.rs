@@ -1,0 +1,209 @@
+//! Which volumes may be the successors of withdrawn ones, because they resemble them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use foldhash::{HashMap, HashMapExt};
+
+use crate::model::{Action, Kind, Name, NativeName, Object, Place, Provisioning, Size, Written};
+
+use crate::plan::draft::Draft;
+use crate::plan::inventory::{Inventory, OwnedObject};
+
+/// The number of successors that a warning names.
+pub(super) const SHOWN: usize = 3;
+
+type Labels = BTreeMap<String, String>;
+
+/// How a volume resembles the one that it may succeed, from the closest to the least. Every candidate is on the same backend and
+/// holds no data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Likeness {
+    /// The same size and labels.
+    Same,
+    /// The same native name.
+    Native,
+    /// The same size, other labels.
+    Size,
+    /// The same labels, and a larger size.
+    Labels,
+}
+
+impl Likeness {
+    /// Returns what a volume has in common with the one that it may succeed.
+    pub(super) fn of_new(self) -> &'static str {
+        match self {
+            Likeness::Same => "has its backend, size and labels",
+            Likeness::Size => "has its backend and size",
+            Likeness::Labels => "has its backend and labels and is larger",
+            Likeness::Native => "takes over its native name",
+        }
+    }
+
+    /// Returns the same for the old volume.
+    pub(super) fn of_old(self) -> &'static str {
+        match self {
+            Likeness::Same => "of the same backend, size and labels",
+            Likeness::Size => "of the same backend and size",
+            Likeness::Labels => "of the same backend and labels",
+            Likeness::Native => "of the same native name",
+        }
+    }
+}
+
+/// A volume that may be the successor of a withdrawn one.
+#[derive(Debug, Clone)]
+pub(super) struct Successor<'a> {
+    pub name: &'a Name,
+    pub likeness: Likeness,
+    /// The step that creates it; none if it exists and was never written to.
+    pub step: Option<usize>,
+}
+
+/// A withdrawn volume that may have been renamed, with its possible successors, at least one.
+pub(super) struct PossibleRename<'a> {
+    pub old: OwnedObject<'a>,
+    pub name: &'a Name,
+    /// The closest first.
+    pub successors: Vec<Successor<'a>>,
+}
+
+impl<'a> PossibleRename<'a> {
+    /// Returns the only volume with the backend, size and labels of the old one.
+    pub(super) fn only_successor(&self) -> Option<&Successor<'a>> {
+        let mut exact = self.successors.iter().filter(|successor| successor.likeness == Likeness::Same);
+        let first = exact.next()?;
+        exact.next().is_none().then_some(first)
+    }
+}
+
+/// The steps that create empty volumes, indexed to find those that resemble another volume.
+#[derive(Default)]
+struct NewVolumes<'s> {
+    by_labels: BTreeSet<(&'s Name, &'s Labels, Size, usize)>,
+    by_size: BTreeSet<(&'s Name, Size, usize)>,
+    by_native: HashMap<(&'s Name, &'s NativeName), usize>,
+}
+
+impl<'s> NewVolumes<'s> {
+    fn of(draft: &'s Draft<'_>) -> Self {
+        let mut new = Self::default();
+        for (index, step) in draft.live_steps() {
+            if let Action::Create { size, origin: None, tags, .. } = &step.action {
+                new.by_labels.insert((&step.backend, &tags.labels, *size, index));
+                new.by_size.insert((&step.backend, *size, index));
+                new.by_native.insert((&step.backend, &step.native), index);
+            }
+        }
+        new
+    }
+
+    /// Returns the steps that create volumes like this one, the closest first: enough of each likeness to know whether there are more
+    /// than a warning names.
+    fn like(&self, backend: &Name, old: &Object) -> Vec<(Likeness, usize)> {
+        let enough = SHOWN + 1;
+        let labels = &old.tags.labels;
+        let with_labels = |from: Size| {
+            let all = self.by_labels.range((backend, labels, from, 0)..);
+            all.take_while(|(at, its, ..)| *at == backend && *its == labels)
+        };
+        let same = with_labels(old.size).take_while(|(.., size, _)| *size == old.size).take(enough);
+        let native = self.by_native.get(&(backend, &old.native));
+        // Those with the same size and labels are among them.
+        let of_size = self.by_size.range((backend, old.size, 0)..).take(2 * enough);
+        let of_size = of_size.take_while(|(at, size, _)| *at == backend && *size == old.size);
+        let larger = with_labels(Size(old.size.bytes().saturating_add(1))).take(enough);
+        let all = same
+            .map(|(.., step)| (Likeness::Same, *step))
+            .chain(native.map(|step| (Likeness::Native, *step)))
+            .chain(of_size.map(|(.., step)| (Likeness::Size, *step)))
+            .chain(larger.map(|(.., step)| (Likeness::Labels, *step)));
+        let mut seen = BTreeSet::new();
+        all.filter(|(_, step)| seen.insert(*step)).collect()
+    }
+}
+
+/// Which volumes may be successors.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Candidates {
+    /// Those that the plan creates.
+    New,
+    /// Also those that exist and were never written to. The caller may be asked to observe volumes by name.
+    NewAndUnused,
+}
+
+/// Returns every withdrawn volume that may have been renamed.
+pub(super) fn possible_renames<'a>(
+    inventory: &Inventory<'a>,
+    draft: &mut Draft<'a>,
+    candidates: Candidates,
+) -> Vec<PossibleRename<'a>> {
+    if draft.withdrawn.is_empty() {
+        return Vec::new();
+    }
+    let withdrawn = std::mem::take(&mut draft.withdrawn);
+    let with_new = with_new_successors(inventory, draft, &withdrawn);
+    let mut unused = None;
+    let mut renames = Vec::new();
+    for rename in with_new {
+        if !rename.successors.is_empty() {
+            renames.push(rename);
+        } else if candidates == Candidates::NewAndUnused {
+            let unused = unused.get_or_insert_with(|| unused_volumes(inventory));
+            let labels = &rename.old.object.tags.labels;
+            let Some(Some(volume)) = unused.get(&(rename.old.backend, rename.old.size, labels)).copied() else {
+                continue;
+            };
+            if draft.is_unwritten(&volume) && holds_data(draft, &rename.old) {
+                let successor = Successor { name: &volume.identity.name, likeness: Likeness::Same, step: None };
+                renames.push(PossibleRename { successors: vec![successor], ..rename });
+            }
+        }
+    }
+    draft.withdrawn = withdrawn;
+    renames
+}
+
+/// Returns the withdrawn volumes, each with the new volumes that may be its successors, if any.
+fn with_new_successors<'a>(
+    inventory: &Inventory<'a>,
+    draft: &Draft<'a>,
+    withdrawn: &[OwnedObject<'a>],
+) -> Vec<PossibleRename<'a>> {
+    let new = NewVolumes::of(draft);
+    let successor = |(likeness, step): (Likeness, usize)| {
+        let (name, _) = inventory.specs().volumes.get_key_value(&draft.steps[step].identity.name)?;
+        Some(Successor { name, likeness, step: Some(step) })
+    };
+    let rename = |old: &OwnedObject<'a>| {
+        let successors = new.like(old.backend, old).into_iter().filter_map(successor).collect();
+        PossibleRename { old: *old, name: &old.identity.name, successors }
+    };
+    withdrawn.iter().map(rename).collect()
+}
+
+/// Returns declared volumes that exist and may never have been written to, by backend, size and labels; none where several match,
+/// because none of them is more likely than the others.
+fn unused_volumes<'a>(inventory: &Inventory<'a>) -> HashMap<(&'a Name, Size, &'a Labels), Option<OwnedObject<'a>>> {
+    let mut unused = HashMap::new();
+    for ((kind, name), objects) in &inventory.by_name {
+        let Some(spec) = inventory.specs().volumes.get(*name).filter(|_| *kind == Kind::Volume) else { continue };
+        // A volume that this plan changes is compared after the change.
+        let settled = |object: &&OwnedObject<'_>| spec.meta.labels == object.tags.labels && spec.size <= object.size;
+        for object in objects.iter().filter(settled) {
+            // As far as a listing shows: reserved room looks like data.
+            let thick = object.tags.provisioning == Some(Provisioning::Thick);
+            let perhaps = object.used.is_some_and(|used| used == 0 || thick);
+            if object.place == Place::Live && perhaps && !object.tags.adopted && object.written != Written::Yes {
+                let same = unused.entry((object.backend, object.size, &object.object.tags.labels));
+                same.and_modify(|one| *one = None).or_insert(Some(*object));
+            }
+        }
+    }
+    unused
+}
+
+/// Whether an object was or may have been written to. If that is unknown, the caller is asked to observe it by name.
+fn holds_data(draft: &mut Draft<'_>, object: &OwnedObject<'_>) -> bool {
+    draft.is_unwritten(object);
+    object.written != Written::Never
+}
