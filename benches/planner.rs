@@ -93,6 +93,7 @@ fn made(reading: &Reading) -> (World, Records) {
             identity: Some(identity.clone()),
             size,
             used: None,
+            created: None,
             tags: tags.clone(),
             conflict: None,
             unfinished: false,

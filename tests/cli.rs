@@ -30,6 +30,8 @@ mod marks;
 mod misread;
 #[path = "mounted/mod.rs"]
 mod mounted;
+#[path = "cli/named.rs"]
+mod named;
 #[path = "cli/pasted.rs"]
 mod pasted;
 #[path = "cli/reach.rs"]

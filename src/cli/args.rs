@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -13,7 +12,7 @@ use clap_complete::Shell;
 
 use super::exit;
 use crate::model::{ImageFormat, Kind, Name, ObjectId, Owner, Seconds};
-use crate::report::Commands;
+use crate::report::{Commands, LabelSelector, ObjectSelection, kind_named};
 
 /// Make block storage match the YAML manifests in a directory
 #[derive(Debug, Parser)]
@@ -185,7 +184,7 @@ pub(crate) enum Command {
     /// List objects with their condition
     #[command(after_help = "Example: kiln get volumes -l team=blue -o wide")]
     Get(GetArgs),
-    /// Show one object: spec, observed state, condition, and recent history
+    /// Show objects in full: spec, observed state, condition, snapshots, clones, and recent history
     #[command(after_help = "Example: kiln describe volume/db")]
     Describe(DescribeArgs),
     /// Show a summary: the daemon, the backends, held objects with their fixes, orphans
@@ -454,7 +453,7 @@ pub(crate) enum GetFormat {
 pub(crate) enum DescribeFormat {
     /// For people
     Text,
-    /// The object with its history
+    /// The objects with their history
     Json,
     /// The same in YAML
     Yaml,
@@ -462,12 +461,13 @@ pub(crate) enum DescribeFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
-    /// volume, snapshot, export or backend, optionally with /NAME; default: all except backends
-    #[arg(value_name = "KIND[/NAME]")]
-    pub(crate) what: Option<Selector>,
-    /// Only objects with this label; repeat it to require several
-    #[arg(short = 'l', long = "label", value_name = "LABEL=VALUE", value_parser = parse_label)]
-    pub(crate) labels: Vec<(String, String)>,
+    /// KIND, KIND NAME …, KIND/NAME …, or NAME …, where NAME may contain `*` and `?`; kinds are volume, snapshot, export and backend, or
+    /// several: volumes,snapshots; default: all objects except backends
+    #[arg(value_name = "OBJECT")]
+    pub(crate) what: Vec<String>,
+    /// Only objects with these labels, as for kubectl: `a=b,c!=d`, `key`, `!key`, `key in (a,b)`, `key notin (a)`; all must match
+    #[arg(short = 'l', long = "selector", alias = "label", value_name = "SELECTOR", value_parser = LabelSelector::parse)]
+    pub(crate) labels: Vec<LabelSelector>,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
     /// Output format
@@ -477,9 +477,9 @@ pub(crate) struct GetArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DescribeArgs {
-    /// The object, as KIND/NAME
-    #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
-    pub(crate) what: ObjectId,
+    /// KIND/NAME …, KIND NAME …, or NAME … if it is unambiguous; NAME may contain `*` and `?`
+    #[arg(value_name = "OBJECT", required = true)]
+    pub(crate) what: Vec<String>,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
     /// Output format
@@ -513,9 +513,9 @@ pub(crate) struct ManArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
-    /// Only entries of this object, as KIND/NAME
-    #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
-    pub(crate) what: Option<ObjectId>,
+    /// Only entries about this object, as KIND/NAME
+    #[arg(value_name = "KIND/NAME")]
+    pub(crate) what: Vec<String>,
     /// The number of entries, newest last
     #[arg(short = 'n', long = "lines", value_name = "N", default_value_t = 50)]
     pub(crate) lines: usize,
@@ -546,9 +546,9 @@ pub(crate) struct TrashListArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct TrashRestoreArgs {
-    /// The object, as KIND/NAME
-    #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
-    pub(crate) what: ObjectId,
+    /// The object, as KIND/NAME; or NAME, if one object in the trash has it
+    #[arg(value_name = "KIND/NAME", required = true)]
+    pub(crate) what: Vec<String>,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
 }
@@ -556,8 +556,8 @@ pub(crate) struct TrashRestoreArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TrashPurgeArgs {
     /// The object, as KIND/NAME, expired or not; default: all expired objects
-    #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
-    pub(crate) what: Option<ObjectId>,
+    #[arg(value_name = "KIND/NAME")]
+    pub(crate) what: Vec<String>,
     /// Do not ask for confirmation
     #[arg(long, short = 'y')]
     pub(crate) yes: bool,
@@ -568,8 +568,8 @@ pub(crate) struct TrashPurgeArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ForgetArgs {
     /// A lost volume or snapshot (frees its name for an empty one), or backend/NAME (accepts the pool as it is observed)
-    #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
-    pub(crate) what: ObjectId,
+    #[arg(value_name = "KIND/NAME", required = true)]
+    pub(crate) what: Vec<String>,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
 }
@@ -585,9 +585,9 @@ pub(crate) struct ApproveArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SuspendArgs {
-    /// A volume, snapshot or export; default: everything of this Stack
-    #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
-    pub(crate) what: Option<ObjectId>,
+    /// Volumes, snapshots or exports, as KIND/NAME …; NAME, `*` and `?` for declared objects; default: everything of this Stack
+    #[arg(value_name = "OBJECT")]
+    pub(crate) what: Vec<String>,
     /// The reason, shown with every object that the suspension holds
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: String,
@@ -600,9 +600,9 @@ pub(crate) struct SuspendArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ResumeArgs {
-    /// The object; default: end the suspension of everything
-    #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
-    pub(crate) what: Option<ObjectId>,
+    /// Objects, as for suspend; default: end the suspension of everything
+    #[arg(value_name = "OBJECT")]
+    pub(crate) what: Vec<String>,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
 }
@@ -665,8 +665,8 @@ impl From<ImageFormatChoice> for ImageFormat {
 #[derive(Debug, Args)]
 pub(crate) struct ImageExportArgs {
     /// volume/NAME or snapshot/NAME
-    #[arg(value_name = "KIND/NAME", value_parser = parse_object)]
-    pub(crate) what: ObjectId,
+    #[arg(value_name = "KIND/NAME")]
+    pub(crate) what: String,
     /// The file to create
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
@@ -683,7 +683,7 @@ pub(crate) struct ImageExportArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
     /// Only the schema of this kind
-    #[arg(value_name = "KIND", value_parser = parse_kind)]
+    #[arg(value_name = "KIND", value_parser = kind_named)]
     pub(crate) kind: Option<Kind>,
 }
 
@@ -693,54 +693,15 @@ pub(crate) struct CompletionsArgs {
     pub(crate) shell: Shell,
 }
 
-/// A kind, or an object of it: `volumes`, or `volume/db`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Selector {
-    pub(crate) kind: Kind,
-    pub(crate) name: Option<Name>,
-}
-
-pub(crate) fn parse_kind(text: &str) -> Result<Kind, String> {
-    Kind::parse_loosely(text).ok_or_else(|| {
-        let known = Kind::ALL.map(Kind::as_lower);
-        let near = known.into_iter().find(|kind| strsim::damerau_levenshtein(kind, &text.to_ascii_lowercase()) <= 2);
-        match near {
-            Some(kind) => format!("unknown kind {text:?}; did you mean {kind:?}?"),
-            None => format!("unknown kind {text:?}; the kinds are {}", known.join(", ")),
-        }
-    })
-}
-
 fn parse_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "not an IP address with a port, such as 127.0.0.1:9641 or [::1]:9641".to_owned())
 }
 
-fn parse_label(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(format!("{text:?} is not LABEL=VALUE")),
-    }
-}
-
-fn parse_name(text: &str) -> Result<Name, String> {
-    text.parse().map_err(|error| format!("the name {text:?} {error}"))
-}
-
-impl FromStr for Selector {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        Ok(match text.split_once('/') {
-            None => Self { kind: parse_kind(text)?, name: None },
-            Some((kind, name)) => Self { kind: parse_kind(kind)?, name: Some(parse_name(name)?) },
-        })
-    }
-}
-
+/// Parses `volume/db`.
 fn parse_object(text: &str) -> Result<ObjectId, String> {
-    let Selector { kind, name } = text.parse()?;
-    match name {
-        Some(name) => Ok(ObjectId { kind, name }),
-        None => Err(format!("{text:?} is a kind without a name: write {}/NAME", kind.as_lower())),
+    match ObjectSelection::parse([text])?.ids().as_deref() {
+        Some([object]) => Ok(object.clone()),
+        _ => Err(format!("{text:?} is not KIND/NAME")),
     }
 }
 
@@ -815,18 +776,5 @@ mod tests {
         assert_eq!(split("prod/eu volume/a"), both("prod/eu", "volume/a"));
         assert!(split("dir other").is_err() && split("dir volume").is_err() && split("volume/a dir").is_err());
         assert!(split("dir backend/fast").unwrap_err().contains("volumes, snapshots or exports"));
-    }
-
-    #[test]
-    fn objects_are_named_by_kind_and_name() {
-        let db = ObjectId::new(Kind::Volume, &"db".parse().unwrap());
-        assert_eq!(parse_object("volume/db"), Ok(db.clone()));
-        assert_eq!(parse_object("Volumes/db"), Ok(db));
-        assert_eq!("snapshots".parse(), Ok(Selector { kind: Kind::Snapshot, name: None }));
-        for bad in ["", "db", "volume/", "volume/Db", "volume/a/b", "volume/../x", "/db"] {
-            assert!(parse_object(bad).is_err(), "{bad}");
-        }
-        assert!(parse_object("volume").unwrap_err().contains("volume/NAME"));
-        assert!(parse_object("volumne/x").unwrap_err().contains("did you mean \"volume\""));
     }
 }

@@ -1,4 +1,4 @@
-//! `kiln describe`: shows one object: spec, observed state, condition, recent history.
+//! `kiln describe`: shows objects in full: spec, observed state, condition, recent history.
 
 use serde::Serialize;
 
@@ -6,28 +6,34 @@ use super::args::{DescribeArgs, DescribeFormat};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::get::{ask, is_in_doubt, must_be_shown};
-use crate::model::ObjectId;
-use crate::report::{JournalLine, ObjectStatus, ObjectsAnswer, ObjectsQuestion, described};
+use super::get::{ask, is_in_doubt, observable};
+use crate::engine::{Clock, SystemClock};
+use crate::report::{JournalLine, LabelSelector, ObjectStatus, ObjectsAnswer, ObjectsQuestion, described};
 
-/// The number of journal entries shown; `kiln log` shows all.
+/// The number of journal entries shown about each object; `kiln log` shows all.
 const HISTORY: usize = 10;
 
 #[derive(Serialize)]
 struct Described<'a> {
-    /// Several only if one name has several objects, of which at most one is not in the trash.
+    /// The objects. Several have one name only if others are in the trash, or a move is incomplete.
     objects: Vec<ObjectStatus<'a>>,
     /// Journal entries, oldest first.
     history: Vec<JournalLine>,
 }
 
 pub(crate) fn describe(context: &Context, args: &DescribeArgs) -> Result<Exit, Failure> {
-    let ObjectId { kind, name } = &args.what;
-    must_be_shown(*kind)?;
-    let question = ObjectsQuestion { kind: Some(*kind), name: Some(name.clone()), history: HISTORY };
+    let selection = observable(&args.what)?;
+    let question = ObjectsQuestion { selection, labels: LabelSelector::default(), details: Some(HISTORY) };
     let mut kept = None;
     let (answer, standing) = ask(context, &args.specs.specs, &question, &mut kept)?;
-    let exit = Exit::combine([standing, Exit::Unobserved.when(is_in_doubt(&answer, true))]);
+    if let Some(ambiguous) = answer.ambiguous {
+        return Err(Failure::new(Exit::Usage, ambiguous).hint("name one of them as KIND/NAME"));
+    }
+    if answer.objects.is_empty() {
+        let message = format!("nothing matches {}", args.what.join(" "));
+        return Err(Failure::new(Exit::Usage, message).hint("`kiln get` lists all objects"));
+    }
+    let exit = Exit::combine([standing, Exit::Unobserved.when(is_in_doubt(&answer, &question.selection))]);
     let ObjectsAnswer { objects, history, .. } = answer;
     let history: Vec<JournalLine> = history.iter().map(JournalLine::new).collect();
     match args.format {
@@ -41,6 +47,6 @@ pub(crate) fn describe(context: &Context, args: &DescribeArgs) -> Result<Exit, F
             return Ok(exit);
         }
     }
-    context.terminal.out(&described(&objects, &history, context.terminal.paint));
+    context.terminal.out(&described(&objects, &history, SystemClock.now(), context.terminal.paint));
     Ok(exit)
 }

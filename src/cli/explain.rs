@@ -10,6 +10,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use crate::manifest;
 use crate::model::Kind;
+use crate::report::kind_named;
 use crate::text::Paint;
 
 pub(crate) fn explain(context: &Context, args: &ExplainArgs) -> Result<Exit, Failure> {
@@ -25,7 +26,7 @@ pub(crate) fn explain(context: &Context, args: &ExplainArgs) -> Result<Exit, Fai
     };
     let mut parts = path.split('.');
     let kind = parts.next().unwrap_or_default();
-    let kind = super::args::parse_kind(kind).map_err(|message| {
+    let kind = kind_named(kind).map_err(|message| {
         Failure::new(Exit::Usage, message).hint("write KIND or KIND.FIELD, like volume.spec.size")
     })?;
     let root = manifest::schema(Some(kind));

@@ -4,15 +4,16 @@ use super::args::ForgetArgs;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::objects;
 use super::person::person;
 use crate::engine::Operation;
 use crate::model::Kind;
 
 pub(crate) fn forget(context: &Context, args: &ForgetArgs) -> Result<Exit, Failure> {
-    let what = &args.what;
+    let what = objects::one(&args.what)?;
     let operation = match what.kind {
-        Kind::Backend => Operation::ForgetBackend(what.name.clone(), person()),
-        Kind::Volume | Kind::Snapshot => Operation::ForgetObject(what.clone(), person()),
+        Kind::Backend => Operation::ForgetBackend(what.name, person()),
+        Kind::Volume | Kind::Snapshot => Operation::ForgetObject(what, person()),
         Kind::Stack | Kind::Target | Kind::Export | Kind::Approval => {
             let message = format!("{what}: Kiln records only volumes, snapshots and backends");
             return Err(Failure::new(Exit::Usage, message).hint("name a volume, a snapshot or a backend"));

@@ -11,6 +11,7 @@ use super::args::{ImageCommand, ImageExportArgs};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::objects;
 use super::runtime::block_on;
 use super::signals;
 use crate::engine::{self, ImageExport, OperationError};
@@ -22,6 +23,7 @@ pub(crate) fn image(context: &Context, command: ImageCommand) -> Result<Exit, Fa
 }
 
 fn export(context: &Context, args: ImageExportArgs) -> Result<Exit, Failure> {
+    let what = objects::one(&[args.what])?;
     let setup = context.read_only(context.valid_specs(&args.specs.specs)?)?;
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     let form = "exporting {bytes}/{total_bytes} {wide_bar} {eta}";
@@ -33,8 +35,8 @@ fn export(context: &Context, args: ImageExportArgs) -> Result<Exit, Failure> {
     }
     let asked = Arc::clone(&abandoned);
     let export = ImageExport {
-        kind: args.what.kind,
-        name: args.what.name,
+        kind: what.kind,
+        name: what.name,
         file: args.file,
         format: args.format.into(),
         force: args.force,

@@ -4,10 +4,12 @@ use super::args::LogArgs;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::objects;
 use crate::report::{JournalLine, journal_table};
 
 pub(crate) fn log(context: &Context, args: &LogArgs) -> Result<Exit, Failure> {
-    let entries = context.journal(args.what.as_ref(), args.lines)?;
+    let what = if args.what.is_empty() { None } else { Some(objects::one(&args.what)?) };
+    let entries = context.journal(what.as_ref(), args.lines)?;
     let lines: Vec<JournalLine> = entries.iter().map(JournalLine::new).collect();
     if args.output.is_json() {
         context.json(&lines);

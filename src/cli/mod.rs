@@ -26,6 +26,7 @@ mod journal;
 mod lines;
 mod log;
 mod man;
+mod objects;
 mod person;
 mod plan;
 mod progress;

@@ -1,16 +1,49 @@
 //! `kiln suspend` and `kiln resume`: hold every step on an object, and end that.
 
+use std::path::Path;
+
 use super::args::{ResumeArgs, SuspendArgs};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::objects;
 use crate::engine::Operation;
+use crate::model::ObjectId;
 
 pub(crate) fn suspend(context: &Context, args: SuspendArgs) -> Result<Exit, Failure> {
-    let operation = Operation::Suspend { object: args.what, reason: args.reason, length: args.length };
-    context.operate_and_print(&args.specs.specs, operation)
+    let SuspendArgs { what, reason, length, specs } = args;
+    let operation = |object| Operation::Suspend { object, reason: reason.clone(), length };
+    if what.is_empty() {
+        return context.operate_and_print(&specs.specs, operation(None));
+    }
+    Ok(each(context, &specs.specs, objects::declared(context, &specs.specs, &what)?, operation))
 }
 
 pub(crate) fn resume(context: &Context, args: ResumeArgs) -> Result<Exit, Failure> {
-    context.operate_and_print(&args.specs.specs, Operation::Resume(args.what))
+    let specs = &args.specs.specs;
+    if args.what.is_empty() {
+        return context.operate_and_print(specs, Operation::Resume(None));
+    }
+    // Most objects of a kind, or of a pattern, are not suspended.
+    if !objects::selection(&args.what)?.is_exact() {
+        let message = format!("{:?} does not name each object in full", args.what.join(" "));
+        return Err(Failure::new(Exit::Usage, message).hint("`kiln status` lists the suspensions"));
+    }
+    Ok(each(context, specs, objects::declared(context, specs, &args.what)?, Operation::Resume))
+}
+
+/// Executes an operation for each object, also after one that failed.
+fn each(
+    context: &Context,
+    specs: &Path,
+    objects: Vec<ObjectId>,
+    operation: impl Fn(Option<ObjectId>) -> Operation,
+) -> Exit {
+    let operate = |object| {
+        context.operate_and_print(specs, operation(Some(object))).unwrap_or_else(|Failure { exit, message, hint }| {
+            context.terminal.error(&message, hint.as_deref());
+            exit
+        })
+    };
+    Exit::combine(objects.into_iter().map(operate))
 }

@@ -1,11 +1,14 @@
 //! `kiln trash`: lists, restores and purges removed objects.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::args::{TrashCommand, TrashListArgs, TrashPurgeArgs, TrashRestoreArgs};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::objects;
 use super::terminal::Terminal;
 use crate::daemon::protocol::TrashAnswer;
 use crate::engine::{Operation, OperationResult, Purge, Trashed};
@@ -28,19 +31,13 @@ struct TrashedView {
 pub(crate) fn trash(context: &Context, command: TrashCommand) -> Result<Exit, Failure> {
     match command {
         TrashCommand::List(args) => list(context, &args),
-        TrashCommand::Restore(args) => restore(context, args),
-        TrashCommand::Purge(args) => purge(context, args),
+        TrashCommand::Restore(args) => restore(context, &args),
+        TrashCommand::Purge(args) => purge(context, &args),
     }
 }
 
 fn list(context: &Context, args: &TrashListArgs) -> Result<Exit, Failure> {
-    let (TrashAnswer { trashed, unobserved }, standing) = match context.ask(&args.specs.specs, "/v1/trash")? {
-        Some(answered) => answered,
-        None => {
-            let (reading, overview) = context.overview(&args.specs.specs)?;
-            (TrashAnswer::new(&overview, &reading), Exit::Done)
-        }
-    };
+    let (TrashAnswer { trashed, unobserved }, standing) = ask(context, &args.specs.specs)?;
     if args.output.is_json() {
         context.json(&trashed.iter().map(view).collect::<Vec<_>>());
     } else if trashed.is_empty() {
@@ -54,12 +51,33 @@ fn list(context: &Context, args: &TrashListArgs) -> Result<Exit, Failure> {
     Ok(Exit::combine([standing, Exit::Unobserved.when(!unobserved.is_empty())]))
 }
 
-fn restore(context: &Context, args: TrashRestoreArgs) -> Result<Exit, Failure> {
-    context.operate_and_print(&args.specs.specs, Operation::Restore(args.what))
+fn ask(context: &Context, specs: &Path) -> Result<(TrashAnswer, Exit), Failure> {
+    if let Some(answered) = context.ask(specs, "/v1/trash")? {
+        return Ok(answered);
+    }
+    let (reading, overview) = context.overview(specs)?;
+    Ok((TrashAnswer::new(&overview, &reading), Exit::Done))
 }
 
-fn purge(context: &Context, args: TrashPurgeArgs) -> Result<Exit, Failure> {
-    let what = args.what.map_or(Purge::Expired, Purge::Named);
+fn restore(context: &Context, args: &TrashRestoreArgs) -> Result<Exit, Failure> {
+    let specs = &args.specs.specs;
+    let what = match objects::selection(&args.what)? {
+        selection if selection.is_exact() && selection.ids().is_none() => {
+            let (TrashAnswer { trashed, .. }, _) = ask(context, specs)?;
+            let known = trashed.iter().filter_map(|trashed| trashed.object.identity.as_ref());
+            let known = known.map(|id| (id.kind, &id.name));
+            objects::only(objects::chosen(&selection, known, "it is not in the trash")?)?
+        }
+        _ => objects::one(&args.what)?,
+    };
+    context.operate_and_print(specs, Operation::Restore(what))
+}
+
+fn purge(context: &Context, args: &TrashPurgeArgs) -> Result<Exit, Failure> {
+    let what = match args.what.is_empty() {
+        true => Purge::Expired,
+        false => Purge::Named(objects::one(&args.what)?),
+    };
     let (found, left) = match context.operate(&args.specs.specs, Operation::ListPurge(what.clone()))? {
         OperationResult::ToPurge(found, left) => (found, left),
         OperationResult::Sentences(_) | OperationResult::Executed(_) | OperationResult::Recorded(_) => {

@@ -188,6 +188,9 @@ pub struct Object {
     pub size: Size,
     /// The bytes that it occupies on the backend, if that is cheap to observe.
     pub used: Option<u64>,
+    /// When a snapshot was created, in seconds since 1970, if the backend reports it. `None` for other objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<u64>,
     /// Its tags.
     pub tags: Tags,
     /// Why its metadata is inconsistent, in one sentence: tags that cannot be read, or that contradict the name. Becomes Held(Conflict): no
@@ -224,6 +227,7 @@ impl Object {
             identity: None,
             size,
             used: None,
+            created: None,
             tags: Tags::default(),
             conflict: None,
             unfinished: false,

@@ -6,8 +6,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::condition::Condition;
+use super::label_selector::LabelSelector;
 use super::orphans::{Orphan, orphans};
-use super::status::{Condition, ObjectStatus, backend_status, status};
+use super::related::RelatedObjects;
+use super::selection::ObjectSelection;
+use super::sources::Sources;
+use super::status::{ObjectStatus, backend_status, status};
 use crate::model::{
     Capacity, JournalEntry, Kind, Name, ObjectId, Owner, Percent, Reading, SourceSpec, Step, Suspension,
 };
@@ -16,12 +21,12 @@ use crate::plan::{Held, Overview, Plan, Unobserved};
 /// The question for objects of a Stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ObjectsQuestion {
-    /// Only objects of this kind. None lists all kinds except backends.
-    pub kind: Option<Kind>,
-    /// Only objects of this name.
-    pub name: Option<Name>,
-    /// The number of journal entries about the object.
-    pub history: usize,
+    /// Only these objects. An empty selection lists all kinds except backends.
+    pub selection: ObjectSelection,
+    /// Only objects with these labels.
+    pub labels: LabelSelector,
+    /// The number of journal entries about each object, and with them its snapshots and clones; None: neither.
+    pub details: Option<usize>,
 }
 
 /// The objects of a Stack, with the backends that were not observed.
@@ -29,28 +34,67 @@ pub struct ObjectsQuestion {
 pub struct ObjectsAnswer<'a> {
     /// The objects, sorted by kind, name and uid. Several have one name only if others are in the trash, or a move is incomplete.
     pub objects: Vec<ObjectStatus<'a>>,
+    /// The selected objects that do not exist, one sentence each.
+    pub unmatched: Vec<String>,
+    /// Why a name without a kind does not say which object is meant, in one sentence.
+    pub ambiguous: Option<String>,
     /// The backends that were not observed.
     pub unobserved: Cow<'a, [Unobserved]>,
-    /// The last entries of the journal about the object, oldest first.
+    /// The last entries of the journal about each object, oldest first.
     pub history: Vec<JournalEntry>,
 }
 
 /// Selects objects from an overview.
 pub fn objects<'a>(overview: &'a Overview, reading: &'a Reading, question: &ObjectsQuestion) -> ObjectsAnswer<'a> {
-    let ObjectsQuestion { kind, name, history } = question;
-    let mut objects = match kind {
-        Some(Kind::Backend) => backend_status(overview, reading),
-        _ => status(overview, reading),
+    let ObjectsQuestion { selection, labels, details } = question;
+    let mut objects = match !selection.is_empty() && selection.may_match(Kind::Backend) {
+        true => backend_status(overview, reading),
+        false => Vec::new(),
     };
-    objects.retain(|object| {
-        kind.is_none_or(|kind| object.kind == kind) && name.as_ref().is_none_or(|name| *object.metadata.name == *name)
-    });
-    let owner = Some(&reading.specs.stack.owner);
-    let history = match (kind, name) {
-        (Some(kind), Some(name)) => history_of(&overview.journal, owner, Some(&(*kind, name.clone()).into()), *history),
-        _ => Vec::new(),
+    objects.extend(status(overview, reading));
+    let known = objects.iter().map(|object| (object.kind, &*object.metadata.name));
+    let unmatched = selection.unmatched(known.clone(), "it is neither declared nor observed");
+    let ambiguous = selection.ambiguous(known);
+    let is_selected = |object: &ObjectStatus<'_>| {
+        (selection.is_empty() || selection.matches(object.kind, &object.metadata.name))
+            && labels.matches(&object.metadata.labels)
     };
-    ObjectsAnswer { objects, unobserved: Cow::Borrowed(&overview.plan.unobserved), history }
+    let related: Vec<Option<RelatedObjects>> = match details {
+        Some(_) => {
+            let sources = Sources::new(&objects, overview);
+            objects.iter().filter(|object| is_selected(object)).map(|object| sources.related_to(object)).collect()
+        }
+        None => Vec::new(),
+    };
+    objects.retain(is_selected);
+    for (object, related) in objects.iter_mut().zip(related) {
+        object.status.related = related.map(Box::new);
+    }
+    let history = match details {
+        Some(limit) => history_of_each(&overview.journal, &reading.specs.stack.owner, &objects, *limit),
+        None => Vec::new(),
+    };
+    ObjectsAnswer { objects, unmatched, ambiguous, unobserved: Cow::Borrowed(&overview.plan.unobserved), history }
+}
+
+/// Returns the last entries of a journal about each object, oldest first.
+fn history_of_each(
+    journal: &[JournalEntry],
+    owner: &Owner,
+    objects: &[ObjectStatus<'_>],
+    limit: usize,
+) -> Vec<JournalEntry> {
+    let ids = objects.iter().map(|object| (object.kind, &*object.metadata.name));
+    let mut room: BTreeMap<(Kind, &Name), usize> = ids.map(|id| (id, limit)).collect();
+    let mut last = Vec::new();
+    for entry in journal.iter().rev().filter(|entry| entry.owner == *owner) {
+        if let Some(room @ 1..) = room.get_mut(&(entry.kind, &entry.name)) {
+            *room -= 1;
+            last.push(entry.clone());
+        }
+    }
+    last.reverse();
+    last
 }
 
 /// Returns the last entries of a journal, oldest first: of an owner and about an object, if given.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::model::JournalEntry;
+use crate::model::{JournalEntry, Kind, Name};
 use crate::text::{Paint, rfc3339, table};
 
 /// A journal entry, as shown.
@@ -43,6 +43,11 @@ impl JournalLine {
             millis: *millis,
         }
     }
+
+    /// Whether it is about this object.
+    pub(super) fn is_about(&self, kind: Kind, name: &Name) -> bool {
+        self.kind == kind.as_str() && self.name == name.as_str()
+    }
 }
 
 /// The number of characters that identify a revision, for people.
@@ -57,9 +62,9 @@ fn short(revision: &str) -> String {
 }
 
 /// Returns journal entries as a table.
-pub fn journal_table(lines: &[JournalLine], paint: Paint) -> String {
+pub fn journal_table<'l>(lines: impl IntoIterator<Item = &'l JournalLine>, paint: Paint) -> String {
     let rows: Vec<[String; 7]> = lines
-        .iter()
+        .into_iter()
         .map(|line| {
             let did = match &line.message {
                 Some(message) => format!("{}: {message}", line.detail),

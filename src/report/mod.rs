@@ -3,16 +3,21 @@
 mod annotation;
 mod answers;
 mod commands;
+mod condition;
 mod declared;
 mod findings;
 #[cfg(test)]
 mod fixtures;
 mod journal_text;
+mod label_selector;
 mod markdown;
 mod objects_text;
 mod orphans;
 mod plan_text;
 mod plan_view;
+mod related;
+mod selection;
+mod sources;
 mod stack_text;
 mod status;
 mod unowned;
@@ -22,14 +27,18 @@ pub use answers::{
     DoctorAnswer, ObjectsAnswer, ObjectsQuestion, StackStatus, doctor_answer, history_of, objects, stack_status,
 };
 pub use commands::{Commands, Takes, takes};
+pub use condition::Condition;
 pub use declared::{Declared, DeclaredView};
 pub use findings::{Finding, FindingArea, findings, findings_text};
 pub use journal_text::{JournalLine, journal_table};
+pub use label_selector::LabelSelector;
 pub use markdown::markdown;
 pub use objects_text::{described, objects_table, wide_objects_table};
 pub use orphans::{Orphan, OrphanReason, orphans};
 pub use plan_text::{render, render_held, render_step, summary_line};
 pub use plan_view::{ChangeView, HeldView, PLAN_FORMAT, PlanView, StepView, Summary};
+pub use related::{RelatedObject, RelatedObjects};
+pub use selection::{ObjectSelection, kind_named};
 pub use stack_text::{OrphanView, StackView, stack_text};
-pub use status::{Condition, Metadata, ObjectStatus, Status, backend_status, has_status, status};
+pub use status::{Metadata, ObjectStatus, Status, backend_status, has_status, status};
 pub use unowned::{NotListed, Unowned, unowned};

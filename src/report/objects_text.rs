@@ -5,29 +5,37 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use super::condition::Condition;
 use super::journal_text::{JournalLine, journal_table};
-use super::status::{Condition, ObjectStatus};
-use crate::model::Size;
-use crate::text::{Paint, escape, table};
+use super::related::{RelatedObject, RelatedObjects};
+use super::status::ObjectStatus;
+use crate::model::{Kind, ObjectId, Size};
+use crate::text::{Moment, Paint, age, escape, table};
 
-/// Returns a table of objects.
-pub fn objects_table(shown: &[ObjectStatus<'_>], paint: Paint) -> String {
+/// Returns a table of objects, with the age of snapshots if there are any. `now`: in seconds since 1970.
+pub fn objects_table(shown: &[ObjectStatus<'_>], now: u64, paint: Paint) -> String {
     let rows = shown.iter().map(|object| {
         let status = &object.status;
         [
             object.full_name().into(),
             or_none(status.backend.as_ref().map(|backend| backend.as_str())),
             or_none(status.size.map(|size| Size(size).to_string())),
+            age_of(status.created_at, now),
             status.condition.as_str().into(),
             status.reason.as_str().into(),
             message_of(object),
         ]
     });
+    if shown.iter().any(|object| object.kind == Kind::Snapshot) {
+        return table(["NAME", "BACKEND", "SIZE", "AGE", "CONDITION", "REASON", "MESSAGE"], rows, paint);
+    }
+    let rows = rows
+        .map(|[name, backend, size, _, condition, reason, message]| [name, backend, size, condition, reason, message]);
     table(["NAME", "BACKEND", "SIZE", "CONDITION", "REASON", "MESSAGE"], rows, paint)
 }
 
 /// Returns a table of objects with all columns.
-pub fn wide_objects_table(shown: &[ObjectStatus<'_>], paint: Paint) -> String {
+pub fn wide_objects_table(shown: &[ObjectStatus<'_>], now: u64, paint: Paint) -> String {
     let rows = shown.iter().map(|object| {
         let status = &object.status;
         let labels: Vec<String> = object.metadata.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -36,6 +44,7 @@ pub fn wide_objects_table(shown: &[ObjectStatus<'_>], paint: Paint) -> String {
             or_none(status.backend.as_ref().map(|backend| backend.as_str())),
             or_none(status.size.map(|size| Size(size).to_string())),
             or_none(status.used.map(|used| Size(used).to_string())),
+            age_of(status.created_at, now),
             or_none(status.protected.map(|protected| if protected { "yes" } else { "no" })),
             or_none(status.on_remove.map(|on_remove| format!("{on_remove:?}"))),
             or_none(status.uid.map(|uid| uid.to_string())),
@@ -52,6 +61,7 @@ pub fn wide_objects_table(shown: &[ObjectStatus<'_>], paint: Paint) -> String {
         "BACKEND",
         "SIZE",
         "USED",
+        "AGE",
         "PROTECTED",
         "ONREMOVE",
         "UID",
@@ -63,6 +73,10 @@ pub fn wide_objects_table(shown: &[ObjectStatus<'_>], paint: Paint) -> String {
         "MESSAGE",
     ];
     table(heading, rows, paint)
+}
+
+fn age_of<'a>(created: Option<Moment>, now: u64) -> Cow<'a, str> {
+    or_none(created.map(|created| age(now, created.0)))
 }
 
 fn or_none<'a>(text: Option<impl Into<Cow<'a, str>>>) -> Cow<'a, str> {
@@ -79,22 +93,52 @@ fn message_of<'a>(object: &'a ObjectStatus<'_>) -> Cow<'a, str> {
     }
 }
 
-/// Returns objects in full, with the journal entries about them.
-pub fn described(objects: &[ObjectStatus<'_>], history: &[JournalLine], paint: Paint) -> String {
+/// Returns objects in full, each with its snapshots, its clones and the journal entries about it. `now`: in seconds since 1970.
+pub fn described(objects: &[ObjectStatus<'_>], history: &[JournalLine], now: u64, paint: Paint) -> String {
     let mut out = String::new();
-    for object in objects {
-        describe_one(&mut out, object, paint);
-    }
-    if history.is_empty() {
-        out.push_str("History: none recorded.\n");
-    } else {
-        let _ = writeln!(out, "{}", paint.bold("History:"));
-        out.push_str(&journal_table(history, paint));
+    for (index, object) in objects.iter().enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
+        describe_one(&mut out, object, now, paint);
+        // Several objects of one name share their history.
+        let is_same = |next: &ObjectStatus<'_>| next.kind == object.kind && next.metadata.name == object.metadata.name;
+        if objects.get(index + 1).is_some_and(is_same) {
+            continue;
+        }
+        let about: Vec<&JournalLine> =
+            history.iter().filter(|line| line.is_about(object.kind, &object.metadata.name)).collect();
+        if about.is_empty() {
+            out.push_str("History: none recorded.\n");
+        } else {
+            let _ = writeln!(out, "{}", paint.bold("History:"));
+            out.push_str(&journal_table(about, paint));
+        }
     }
     out
 }
 
-fn describe_one(out: &mut String, object: &ObjectStatus<'_>, paint: Paint) {
+/// Writes the snapshots and clones of an object.
+fn list_related(out: &mut String, related: &RelatedObjects, now: u64, paint: Paint) {
+    let row = |kind: Kind, object: &RelatedObject, third: String| {
+        let size = object.size.map_or_else(|| "-".to_owned(), |size| Size(size).to_string());
+        [ObjectId::new(kind, &object.name).to_string(), size, third, object.condition.as_str().to_owned()]
+    };
+    let age = |snapshot: &RelatedObject| age_of(snapshot.created_at, now).into_owned();
+    let snapshots = related.snapshots.iter().map(|snapshot| row(Kind::Snapshot, snapshot, age(snapshot)));
+    let clones = related.clones.iter().map(|clone| row(Kind::Volume, clone, clone.source.clone()));
+    let mut list = |heading: &str, third: &str, rows: Vec<[String; 4]>| {
+        if !rows.is_empty() {
+            let _ = writeln!(out, "{}", paint.bold(heading));
+            out.push_str(&table(["NAME", "SIZE", third, "CONDITION"], rows, paint));
+        }
+    };
+    list("Snapshots:", "AGE", snapshots.collect());
+    list("Clones:", "SOURCE", clones.collect());
+}
+
+fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Paint) {
+    let _ = writeln!(out, "{}", paint.bold(&object.full_name()));
     let mut field = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             let _ = writeln!(out, "  {name:<12} {}", escape(&value));
@@ -114,6 +158,7 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, paint: Paint) {
     field("path", status.path.as_deref().map(|path| path.display().to_string()));
     field("size", status.size.map(bytes));
     field("used", status.used.map(bytes));
+    field("created", status.created_at.map(|at| format!("{at} ({} ago)", age(now, at.0))));
     field("place", status.place.as_deref().map(ToOwned::to_owned));
     field("protected", status.protected.map(|protected| protected.to_string()));
     field("onRemove", status.on_remove.map(|on_remove| format!("{on_remove:?}")));
@@ -123,9 +168,6 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, paint: Paint) {
         field("label", Some(format!("{key}={value}")));
     }
     field("observed at", status.observed_at.map(|at| at.to_string()));
-    let body = std::mem::take(out);
-    let _ = writeln!(out, "{}", paint.bold(&object.full_name()));
-    out.push_str(&body);
     match &object.spec {
         None => out.push_str("Declared: no.\n"),
         Some(spec) => {
@@ -139,5 +181,8 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, paint: Paint) {
                 let _ = writeln!(out, "  {:<12} {}", escape(key), escape(&value));
             }
         }
+    }
+    if let Some(related) = &status.related {
+        list_related(out, related, now, paint);
     }
 }

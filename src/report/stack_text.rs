@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use super::answers::StackStatus;
 use super::commands::Commands;
+use super::condition::Condition;
 use super::orphans::Orphan;
 use super::plan_text::render_held;
 use super::plan_view::HeldView;
-use super::status::{Condition, ObjectStatus};
+use super::status::ObjectStatus;
 use crate::model::{Size, Suspension};
 use crate::plan::{resume, suspended_because};
 use crate::text::{Paint, counted, escape, rfc3339, table};

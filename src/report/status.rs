@@ -8,7 +8,9 @@ use foldhash::{HashMap, HashMapExt, HashSet};
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
+use super::condition::Condition;
 use super::declared::{Declared, DeclaredView};
+use super::related::RelatedObjects;
 use crate::model::{
     BackendSpec, Capacity, Clients, Identity, JournalEntry, JournalOutcome, Kind, Name, NativeName, Object,
     ObjectRecord, OnRemove, Owner, Place, PoolId, Reading, Specs, Step, Tags, Uid, Verb,
@@ -80,6 +82,9 @@ pub struct Status<'a> {
     pub size: Option<u64>,
     /// The allocated bytes, if cheap to know.
     pub used: Option<u64>,
+    /// When a snapshot was created, if its backend reports it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Moment>,
     /// `live` or `trash`.
     pub place: Option<Cow<'static, str>>,
     /// Whether it is protected, as tagged.
@@ -101,6 +106,9 @@ pub struct Status<'a> {
     /// For a Backend: its pool id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pool: Option<Cow<'a, PoolId>>,
+    /// For a described volume or snapshot: its snapshots and clones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub related: Option<Box<RelatedObjects>>,
 }
 
 /// Whether objects of this kind have a status.
@@ -108,43 +116,6 @@ pub fn has_status(kind: Kind) -> bool {
     match kind {
         Kind::Volume | Kind::Snapshot | Kind::Export | Kind::Backend => true,
         Kind::Stack | Kind::Target | Kind::Approval => false,
-    }
-}
-
-/// The condition of an object, compared with its spec.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Condition {
-    /// It is as declared, or released and unchanged.
-    Settled,
-    /// Steps are planned for it, and none is held.
-    Progressing,
-    /// It was changed outside of Kiln.
-    Drifted,
-    /// Steps for it are held.
-    Held,
-    /// Its last step failed and is still planned.
-    Failed,
-    /// It is to be removed.
-    Removing,
-    /// It is in the trash.
-    Trashed,
-    /// Its backend was not observed; the state is that of the last observation.
-    Unknown,
-}
-
-impl Condition {
-    /// Returns the condition as written in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Condition::Settled => "Settled",
-            Condition::Progressing => "Progressing",
-            Condition::Drifted => "Drifted",
-            Condition::Held => "Held",
-            Condition::Failed => "Failed",
-            Condition::Removing => "Removing",
-            Condition::Trashed => "Trashed",
-            Condition::Unknown => "Unknown",
-        }
     }
 }
 
@@ -485,6 +456,7 @@ impl<'a> StatusIndex<'a> {
                 }),
                 size: object.map(|object| object.size.bytes()),
                 used: object.and_then(|object| object.used),
+                created_at: object.and_then(|object| object.created).map(Moment),
                 place: object.map(|object| match object.place {
                     Place::Trash => Cow::Borrowed("trash"),
                     Place::Live | Place::Temporary => Cow::Borrowed("live"),
@@ -504,6 +476,7 @@ impl<'a> StatusIndex<'a> {
                 next_attempt_at: self.about(kind, name).retry.map(|retry| retry.next_attempt_at.as_str().into()),
                 location: None,
                 pool: None,
+                related: None,
             },
         }
     }

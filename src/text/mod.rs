@@ -13,4 +13,4 @@ pub use paint::Paint;
 pub use shell::quoted;
 pub use size::{counted, exact};
 pub use table::{Cell, table};
-pub use time::{Moment, rfc3339};
+pub use time::{Moment, age, rfc3339};

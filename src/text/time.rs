@@ -41,9 +41,37 @@ pub fn rfc3339(seconds: u64) -> String {
     time.map_or_else(|| format!("{seconds}{PAST_RFC3339}"), |time| time.to_string())
 }
 
+/// Formats the time since an event as an age, in the unit of which it has at least two: `90s`, `5m`, `47h`, `12d`, `3y`. An event in the
+/// future has the age `0s`.
+pub fn age(now: u64, since: u64) -> String {
+    let seconds = now.saturating_sub(since);
+    let units = [(365 * 86_400, "y"), (86_400, "d"), (3_600, "h"), (60, "m")];
+    let unit = units.into_iter().find(|(length, _)| seconds >= 2 * length);
+    let (length, letter) = unit.unwrap_or((1, "s"));
+    format!("{}{letter}", seconds / length)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Moment;
+    use super::{Moment, age};
+
+    #[test]
+    fn ages_have_one_unit() {
+        for (seconds, shown) in [
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (7_199, "119m"),
+            (7_200, "2h"),
+            (172_799, "47h"),
+            (172_800, "2d"),
+            (63_071_999, "729d"),
+            (63_072_000, "2y"),
+        ] {
+            assert_eq!(age(1_795_305_600 + seconds, 1_795_305_600), shown);
+        }
+        assert_eq!(age(5, 10), "0s");
+    }
 
     #[test]
     fn a_moment_is_read_as_it_is_written() {

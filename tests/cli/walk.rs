@@ -337,7 +337,7 @@ fn get_shows_declared_and_observed_objects() {
     assert_eq!(db["spec"]["size"], 1 << 20);
     assert_eq!((&db["status"]["condition"], &db["status"]["owner"]), (&json!("Settled"), &json!("prod")));
     assert_eq!(sandbox.kiln("get volumes -o name").ends(0).out, "volume/db\nvolume/other\nvolume/third\n");
-    sandbox.kiln("get volume/none").ends(2).warns("volume/none not found");
+    sandbox.kiln("get volume/none").ends(2).warns("there is no volume/none: it is neither declared nor observed");
     sandbox.kiln("get backends").ends(0).says("backend/fast").says("Settled");
     assert_eq!(sandbox.kiln("get snapshots -o json").ends(0).json(), json!([]));
     sandbox.volume("new", "size: 1Mi");

@@ -86,7 +86,14 @@ fn things_are_chosen_by_label_and_shown_wide_and_as_yaml() {
     assert_eq!(names("get volumes -o name -l team=red -l tier=one"), "volume/a\n");
     assert_eq!(names("get -o name -l team=green"), "");
     sandbox.kiln("get -l team=green").ends(0).says("No objects have these labels");
-    sandbox.kiln("get -l team").ends(2).warns("LABEL=VALUE");
+    assert_eq!(names("get -o name -l tier"), "volume/a\n");
+    assert_eq!(names("get -o name -l team=red,tier!=one"), "volume/b\n");
+    assert_eq!(names("get -o name -l !tier --label team=red"), "volume/b\n");
+    let mut command = sandbox.command();
+    let some = command.args(["get", "-o", "name", "--selector", "team in (blue, green), tier notin (one)"]).output();
+    assert_eq!(String::from_utf8(some.unwrap().stdout).unwrap(), "volume/c\n");
+    let refused = sandbox.kiln("get -l team=red,,tier").ends(2).warns("a label's key is missing here");
+    assert!(refused.err.contains("  team=red,,tier\n           ^\n"), "{}", refused.err);
     let object = sandbox.object("volume/a");
     let wide = sandbox.kiln("get volume/a -o wide").ends(0);
     for text in ["UID", object["status"]["uid"].as_str().unwrap(), "kiln.prod.a.", "team=red,tier=one"] {

@@ -393,6 +393,7 @@ fn object() -> Object {
         identity: Some(identity()),
         size: Size(4096),
         used: Some(0),
+        created: Some(1_785_657_600),
         tags: tags(),
         conflict: Some("its tags cannot be read".to_owned()),
         unfinished: true,

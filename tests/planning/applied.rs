@@ -95,6 +95,7 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
         identity: Some(step.identity.clone()),
         size,
         used: None,
+        created: None,
         tags: tags.clone(),
         conflict: None,
         unfinished: false,

@@ -488,6 +488,7 @@ impl Pool {
             place,
             size: size(&thing.size),
             used: thing.used.as_ref().map(|used| used.parse::<Size>().unwrap().bytes()),
+            created: None,
             tags: Tags {
                 labels: thing.labels.clone(),
                 protected: thing.protected,

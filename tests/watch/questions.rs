@@ -39,7 +39,7 @@ fn without_times(mut value: Value) -> Value {
     value
 }
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 20] = [
     "get -o json",
     "get -o name",
     "get volumes -o json",
@@ -51,6 +51,10 @@ const COMMANDS: [&str; 16] = [
     "describe volume/labelled -o json",
     "describe volume/removed -o json",
     "describe backend/fast -o json",
+    "describe changed -o json",
+    "describe volume cha* labelled -o json",
+    "get changed -l !tier -o name",
+    "get volume/chnaged fast",
     "status -o json",
     "plan --format json",
     "trash list -o json",
@@ -117,13 +121,13 @@ fn invalid_parameters_are_refused_with_400() {
     sandbox.volume("a", "size: 1Mi");
     let _daemon = Daemon::start(&sandbox);
     for path in [
-        "/v1/objects?kind=disk",
-        "/v1/objects?kind=stack",
-        "/v1/objects?kind=",
-        "/v1/objects?name=a",
-        "/v1/objects?kind=volume&name=Not%20a%20name",
-        "/v1/objects?kind=volume&history=-1",
-        "/v1/objects?kind=volume&history=many",
+        "/v1/objects?what=disk/a",
+        "/v1/objects?what=stack",
+        "/v1/objects?what=/",
+        "/v1/objects?what=volume/Not-a-name",
+        "/v1/objects?what=volume/a&details=-1",
+        "/v1/objects?what=volume/a&details=many",
+        "/v1/objects?labels=a,,b",
         "/v1/objects?colour=red",
         "/v1/plan?reading=perhaps",
         "/v1/plan?all=true",
@@ -144,11 +148,13 @@ fn invalid_parameters_are_refused_with_400() {
     }
     for (path, count) in [
         ("/v1/objects", 1),
-        ("/v1/objects?kind=volume", 1),
-        ("/v1/objects?kind=Volumes&name=a&history=3", 1),
-        ("/v1/objects?kind=backend", 1),
-        ("/v1/objects?kind=export", 0),
-        ("/v1/objects?kind=volume&name=b", 0),
+        ("/v1/objects?what=volume", 1),
+        ("/v1/objects?what=Volumes%20a&details=3", 1),
+        ("/v1/objects?what=backend", 1),
+        ("/v1/objects?what=export", 0),
+        ("/v1/objects?what=volume/b", 0),
+        ("/v1/objects?labels=%21team", 1),
+        ("/v1/objects?labels=team%3Dblue", 0),
     ] {
         let (status, body) = get(&sandbox, path);
         assert!(status.starts_with("HTTP/1.1 200 "), "{path}: {status} {body}");

@@ -3,7 +3,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/daemon` | [`DaemonView`] |
-//! | `GET /v1/objects?kind=K&name=N&history=L` | [`Answer`] of [`ObjectsAnswer`](crate::report::ObjectsAnswer): all, or those of a kind, or one |
+//! | `GET /v1/objects?what=W&labels=S&details=L` | [`Answer`] of [`ObjectsAnswer`](crate::report::ObjectsAnswer): all, or those that a [`ObjectSelection`](crate::report::ObjectSelection) and a [`LabelSelector`](crate::report::LabelSelector) select; with `details`, their snapshots and clones and the last L entries of the journal about each |
 //! | `GET /v1/status` | [`Answer`] of [`StackStatus`](crate::report::StackStatus) |
 //! | `GET /v1/plan?reading=true` | [`Answer`] of [`PlanAnswer`], with the manifests only if `reading` is true |
 //! | `GET /v1/doctor` | [`Answer`] of [`DoctorAnswer`](crate::report::DoctorAnswer) |

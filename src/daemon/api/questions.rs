@@ -17,9 +17,12 @@ use super::super::state::Certainty;
 use super::protocol::{Answer, DaemonView, PlanAnswer, StoreAnswer, TrashAnswer, UnownedAnswer};
 use crate::engine::{self, Setup, with_content, writers};
 use crate::manifest::problem_views;
-use crate::model::{Kind, Name, ObjectId, Reading};
+use crate::model::{Name, ObjectId, Reading};
 use crate::plan::Overview;
-use crate::report::{ObjectsQuestion, doctor_answer, has_status, history_of, objects, stack_status};
+use crate::report::{
+    LabelSelector, ObjectSelection, ObjectsQuestion, doctor_answer, has_status, history_of, kind_named, objects,
+    stack_status,
+};
 use crate::store::{Store, StoreError};
 
 /// The state that the answers are made from.
@@ -78,25 +81,21 @@ async fn daemon(State(questions): State<Questions>) -> axum::Json<DaemonView> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ObjectsQuery {
-    kind: Option<String>,
-    name: Option<Name>,
     #[serde(default)]
-    history: usize,
+    what: String,
+    #[serde(default)]
+    labels: String,
+    details: Option<usize>,
 }
 
 impl ObjectsQuery {
     fn question(self) -> Result<ObjectsQuestion, String> {
-        let kind = self.kind.as_deref().map(parse_kind).transpose()?;
-        match kind {
-            Some(kind) if !has_status(kind) => Err(format!("documents of kind {kind} have no status")),
-            None if self.name.is_some() => Err("`name` needs a `kind`".to_owned()),
-            _ => Ok(ObjectsQuestion { kind, name: self.name, history: self.history }),
+        let selection = ObjectSelection::parse(self.what.split_whitespace())?;
+        if let Some(kind) = selection.kinds().find(|kind| !has_status(*kind)) {
+            return Err(format!("documents of kind {kind} have no status"));
         }
+        Ok(ObjectsQuestion { selection, labels: LabelSelector::parse(&self.labels)?, details: self.details })
     }
-}
-
-fn parse_kind(text: &str) -> Result<Kind, String> {
-    Kind::parse_loosely(text).ok_or_else(|| format!("there is no kind {text:?}"))
 }
 
 async fn list_objects(State(questions): State<Questions>, Query(query): Query<ObjectsQuery>) -> Response {
@@ -242,7 +241,7 @@ struct JournalQuery {
 
 async fn journal(State(questions): State<Questions>, Query(query): Query<JournalQuery>) -> Response {
     let JournalQuery { limit, kind, name } = query;
-    let object = match (kind.as_deref().map(parse_kind).transpose(), name) {
+    let object = match (kind.as_deref().map(kind_named).transpose(), name) {
         (Err(why), _) => return (StatusCode::BAD_REQUEST, why).into_response(),
         (Ok(None), None) => None,
         (Ok(Some(kind)), Some(name)) => Some(ObjectId { kind, name }),

@@ -39,6 +39,11 @@ impl FileId {
         Ok(Self::from_call(&fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::BTIME)?))
     }
 
+    /// The birth time in seconds since 1970, if the file system stores it. A copy of a file is born when it is made.
+    pub(super) fn born(self) -> Option<u64> {
+        self.born.and_then(|(seconds, _)| u64::try_from(seconds).ok())
+    }
+
     /// Whether the birth time is known and after this time, in seconds since 1970 and nanoseconds.
     pub(super) fn is_born_after(self, time: (i64, u32)) -> bool {
         self.born.is_some_and(|born| born > time)

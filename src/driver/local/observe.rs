@@ -7,13 +7,14 @@ use std::path::Path;
 use rustix::fs::{self, OFlags};
 use rustix::io::Errno;
 
+use super::file_id::FileId;
 use super::object::{Form, FoundObject, open_data};
 use super::pool::{self, Closed, ListBuffer, LocalPool, MARK, TRASH, TRIES};
 use super::{content, fail, lease, ledger, lock};
 use crate::driver::image;
 use crate::model::{
-    Capacity, Clients, DriverError, ErrorKind, LedgerView, Listed, NativeForm, NativeName, Object, Observed, Owner,
-    Place, Scope, Size, Tags, Written,
+    Capacity, Clients, DriverError, ErrorKind, Kind, LedgerView, Listed, NativeForm, NativeName, Object, Observed,
+    Owner, Place, Scope, Size, Tags, Written,
 };
 
 /// Inodes per object: a directory, a data file and, often, a file of tags.
@@ -299,10 +300,17 @@ fn nameless(name: String, place: Place) -> Object {
 }
 
 impl FoundObject {
+    /// The birth time of a snapshot's directory, which stays the same when the snapshot is renamed or moved to the trash. A restore
+    /// replaces the directory of a volume.
+    fn created(&self) -> Option<u64> {
+        self.own.filter(|_| self.identity.as_ref().is_some_and(|id| id.kind == Kind::Snapshot)).and_then(FileId::born)
+    }
+
     fn into_object(self, clients: Clients) -> Object {
         Object {
             unfinished: self.is_unfinished(),
             used: Some(self.used),
+            created: self.created(),
             tags: self.tags,
             conflict: self.conflict,
             clients,

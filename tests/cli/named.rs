@@ -1,0 +1,180 @@
+//! Objects as people name them on the command line.
+
+use serde_json::{Value, json};
+
+use crate::sandbox::Sandbox;
+
+/// Two volumes with snapshots, clones of both, and a snapshot whose name is that of a volume.
+fn with_copies() -> Sandbox {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi");
+    sandbox.volume("web", "size: 1Mi");
+    sandbox.snapshot("db-monday", "volume: db");
+    sandbox.snapshot("db-tuesday", "volume: db");
+    sandbox.write(
+        "specs/of-web.yaml",
+        "apiVersion: kiln/v1\nkind: Snapshot\nmetadata: {name: web}\nspec: {volume: web}\n",
+    );
+    sandbox.volume("db-copy", "size: 2Mi, source: {snapshot: db-monday}");
+    sandbox.volume("db-twin", "size: 1Mi, source: {volume: db}");
+    sandbox.kiln("apply").ends(0);
+    sandbox
+}
+
+#[test]
+fn get_takes_objects_in_every_form() {
+    let sandbox = with_copies();
+    for (arguments, expected) in [
+        ("volume db", "volume/db"),
+        ("volumes db db-copy", "volume/db volume/db-copy"),
+        ("db", "volume/db"),
+        ("web", "volume/web snapshot/web"),
+        ("volumes,snapshots web", "volume/web snapshot/web"),
+        ("volume/db snapshot/web", "volume/db snapshot/web"),
+        ("snapshot/db-*", "snapshot/db-monday snapshot/db-tuesday"),
+        ("fast", "backend/fast"),
+        ("backends,snapshots", "backend/fast snapshot/db-monday snapshot/db-tuesday snapshot/web"),
+    ] {
+        let names = sandbox.kiln(&format!("get {arguments} -o name")).ends(0).out;
+        assert_eq!(names.split_whitespace().collect::<Vec<_>>().join(" "), expected, "{arguments}");
+    }
+    sandbox.kiln("get volume/x*").ends(0).says("No such objects.");
+    let refused = sandbox.kiln("get volume/db volume/bd web -o name").ends(2);
+    assert_eq!(refused.out, "", "nothing is listed if a name is wrong");
+    refused.warns("there is no volume/bd; did you mean volume/db?").warns("hint: ");
+}
+
+#[test]
+fn describe_takes_a_name_that_is_unambiguous() {
+    let sandbox = with_copies();
+    let names = |arguments: &str| -> Vec<String> {
+        let described = sandbox.kiln(&format!("describe {arguments} -o json")).ends(0).json();
+        let objects = described["objects"].as_array().unwrap().iter();
+        objects.map(|object| object["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names("db"), ["db"]);
+    assert_eq!(names("volume web db"), ["db", "web"]);
+    assert_eq!(names("volume db-*"), ["db-copy", "db-twin"]);
+    let ambiguous = sandbox.kiln("describe web").ends(2);
+    assert_eq!(ambiguous.out, "");
+    ambiguous.warns("web is the name of several objects: volume/web, snapshot/web").warns("KIND/NAME");
+    sandbox.kiln("describe wbe").ends(2).warns("did you mean volume/web?");
+    sandbox.kiln("describe export").ends(2).warns("nothing matches export");
+    // Each object has its own history.
+    let two = sandbox.kiln("describe volume/db volume/web").ends(0);
+    let after = |heading: &str| two.out.split_once(heading).unwrap().1.to_owned();
+    let first = after("volume/db\n");
+    let first = first.split_once("\nvolume/web\n").unwrap().0;
+    assert!(first.contains("History:") && first.contains("create 1Mi") && !first.contains("volume/web"), "{first}");
+    assert!(after("\nvolume/web\n").contains("create 1Mi"), "{}", two.out);
+}
+
+#[test]
+fn describe_lists_snapshots_and_clones() {
+    let sandbox = with_copies();
+    let related = |name: &str| {
+        let described = sandbox.kiln(&format!("describe {name} -o json")).ends(0).json();
+        let related = described["objects"][0]["status"]["related"].clone();
+        let list = |field: &str| -> Vec<Value> {
+            let all = related[field].as_array().unwrap().iter();
+            all.map(|one| json!([one["name"], one["source"], one["size"], one["condition"]])).collect()
+        };
+        (list("snapshots"), list("clones"))
+    };
+    let snapshot = |name: &str| json!([name, "volume/db", 1 << 20, "Settled"]);
+    let copy = json!(["db-copy", "snapshot/db-monday", 2 << 20, "Settled"]);
+    let twin = json!(["db-twin", "volume/db", 1 << 20, "Settled"]);
+    assert_eq!(related("volume/db"), (vec![snapshot("db-monday"), snapshot("db-tuesday")], vec![copy.clone(), twin]));
+    assert_eq!(related("snapshot/db-monday"), (vec![], vec![copy]));
+    assert_eq!(related("snapshot/db-tuesday"), (vec![], vec![]));
+    let text = sandbox.kiln("describe volume/db").ends(0).says("Snapshots:").says("Clones:");
+    for line in ["snapshot/db-tuesday", "volume/db-copy"] {
+        assert!(text.out.lines().any(|shown| shown.starts_with(&format!("{line} "))), "{line}: {}", text.out);
+    }
+    assert!(!sandbox.kiln("describe volume/web").ends(0).out.contains("Clones:"));
+    assert!(sandbox.object("volume/db")["status"].get("related").is_none(), "get lists none");
+    // A snapshot that is no longer declared is still one of its volume; one of an earlier volume of this name is not.
+    sandbox.remove("specs/db-tuesday.yaml");
+    sandbox.kiln("apply").ends(0);
+    assert_eq!(related("volume/db").0[1], json!(["db-tuesday", "volume/db", 1 << 20, "Trashed"]));
+}
+
+#[test]
+fn snapshots_have_an_age_where_the_file_system_stores_it() {
+    let sandbox = with_copies();
+    let created = sandbox.object("snapshot/web")["status"]["createdAt"].clone();
+    let listed = sandbox.kiln("get snapshots").ends(0);
+    assert!(listed.out.lines().next().unwrap().contains("  AGE "), "{}", listed.out);
+    assert!(!sandbox.kiln("get volumes").ends(0).out.contains(" AGE "), "volumes have no age");
+    assert_eq!(sandbox.object("volume/web")["status"].get("createdAt"), None);
+    let directory = std::fs::metadata(sandbox.data_file("snapshot/web").parent().unwrap()).unwrap();
+    let Ok(born) = directory.created() else {
+        assert_eq!(created, Value::Null);
+        assert!(listed.out.contains("  -    Settled"), "{}", listed.out);
+        return;
+    };
+    let created: jiff::Timestamp = created.as_str().unwrap().parse().unwrap();
+    let born = born.duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert_eq!(u64::try_from(created.as_second()).unwrap(), born.as_secs());
+    sandbox.kiln("describe snapshot/web").ends(0).says("  created      ").says("s ago)");
+    sandbox.remove("specs/of-web.yaml");
+    sandbox.kiln("apply").ends(0);
+    assert_eq!(sandbox.object("snapshot/web")["status"]["createdAt"], json!(created.to_string()), "also in the trash");
+}
+
+#[test]
+fn suspensions_take_several_declared_objects() {
+    let sandbox = with_copies();
+    let suspended = || -> Vec<String> {
+        let all = sandbox.kiln("get -o json").ends(0).json();
+        let held = all.as_array().unwrap().iter().filter(|object| object["status"]["reason"] == "Suspended");
+        held.map(|object| format!("{}/{}", object["kind"], object["metadata"]["name"]).replace('"', "")).collect()
+    };
+    sandbox.kiln("suspend snapshot/db-* --reason x").ends(0);
+    assert_eq!(suspended(), ["Snapshot/db-monday", "Snapshot/db-tuesday"]);
+    sandbox.kiln("resume db-monday").ends(0);
+    assert_eq!(suspended(), ["Snapshot/db-tuesday"]);
+    for (arguments, message) in [
+        ("suspend web --reason x", "web is the name of several objects"),
+        ("suspend dbb --reason x", "did you mean volume/db?"),
+        ("suspend nothing --reason x", "the manifests do not declare it"),
+        ("suspend volume/x* --reason x", "nothing matches volume/x*"),
+        ("resume volume/*", "does not name each object in full"),
+        ("resume volumes", "does not name each object in full"),
+        ("resume nothing", "the manifests do not declare it"),
+    ] {
+        sandbox.kiln(arguments).ends(2).warns(message);
+        assert_eq!(
+            suspended(),
+            ["Snapshot/db-tuesday"],
+            "{arguments}: a name that means nothing never means everything"
+        );
+    }
+    // One that is not suspended does not keep the others so.
+    sandbox.kiln("resume volume/db db-tuesday").ends(2).warns("volume/db is not suspended").says("snapshot/db-tuesday");
+    assert_eq!(suspended(), [""; 0]);
+}
+
+#[test]
+fn commands_that_destroy_take_one_object_named_in_full() {
+    let sandbox = with_copies();
+    sandbox.remove("specs/db-twin.yaml");
+    sandbox.kiln("apply").ends(0);
+    let before = sandbox.tree("pool");
+    for (arguments, message) in [
+        ("trash purge db-twin --yes", "does not name an object in full"),
+        ("trash purge volume/* --yes", "does not name an object in full"),
+        ("trash purge volumes --yes", "does not name an object in full"),
+        ("trash purge volume db-twin db --yes", "takes one object, not volume/db-twin, volume/db"),
+        ("forget db-twin", "does not name an object in full"),
+        ("forget volume/*", "does not name an object in full"),
+        ("trash restore *", "does not name an object in full"),
+        ("trash restore db", "there is no object db: it is not in the trash"),
+        ("image export db x.img --format raw", "does not name an object in full"),
+    ] {
+        sandbox.kiln(arguments).ends(2).warns(message);
+    }
+    assert_eq!(sandbox.tree("pool"), before);
+    sandbox.kiln("trash restore db-twin").ends(0).says("brought volume db-twin back");
+    sandbox.kiln("log volume db-twin -n 1").ends(0).says("volume/db-twin");
+}
