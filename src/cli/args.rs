@@ -10,7 +10,7 @@ use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::exit;
+use super::{examples, exit};
 use crate::model::{ImageFormat, Kind, Name, ObjectId, Owner, Seconds};
 use crate::report::{Commands, LabelSelector, ObjectSelection, kind_named};
 
@@ -167,67 +167,67 @@ pub(crate) enum ColorChoice {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Write a Stack with a new id and a commented example
-    #[command(after_help = "Example: kiln init specs")]
+    #[command(after_help = examples::INIT)]
     Init(InitArgs),
     /// Validate the manifests; contacts no backend
-    #[command(after_help = "Example: kiln check specs")]
+    #[command(after_help = examples::CHECK)]
     Check(CheckArgs),
     /// Show the steps that apply would execute; changes nothing
-    #[command(after_help = "Example: kiln plan specs volume/db")]
+    #[command(after_help = examples::PLAN)]
     Plan(PlanArgs),
     /// Execute the plan; asks for confirmation only if a step cannot be undone
-    #[command(after_help = "Example: kiln apply specs volume/db")]
+    #[command(after_help = examples::APPLY)]
     Apply(ApplyArgs),
     /// Run the daemon: reconcile on every change, at every interval, and on request
-    #[command(after_help = "Example: kiln watch specs --listen 127.0.0.1:9641")]
+    #[command(after_help = examples::WATCH)]
     Watch(WatchArgs),
     /// List objects with their condition
-    #[command(after_help = "Example: kiln get volumes -l team=blue -o wide")]
+    #[command(after_help = examples::GET)]
     Get(GetArgs),
     /// Show objects in full: spec, observed state, condition, snapshots, clones, and recent history
-    #[command(after_help = "Example: kiln describe volume/db")]
+    #[command(after_help = examples::DESCRIBE)]
     Describe(DescribeArgs),
     /// Show a summary: the daemon, the backends, held objects with their fixes, orphans
-    #[command(after_help = "Example: kiln status")]
+    #[command(after_help = examples::STATUS)]
     Status(StatusArgs),
     /// Show executed steps: when, for which revision, with which outcome
-    #[command(after_help = "Example: kiln log volume/db")]
+    #[command(after_help = examples::LOG)]
     Log(LogArgs),
     /// List, restore or purge removed objects
     #[command(subcommand)]
     Trash(TrashCommand),
     /// Approve exactly the set that waits under a digest; the next run executes it
-    #[command(after_help = "Example: kiln approve 8a8c0c3b0e783991")]
+    #[command(after_help = examples::APPROVE)]
     Approve(ApproveArgs),
     /// Hold every step on an object, or on everything, until it is resumed
-    #[command(after_help = "Example: kiln suspend volume/db --reason maintenance --for 2h")]
+    #[command(after_help = examples::SUSPEND)]
     Suspend(SuspendArgs),
     /// End a suspension
-    #[command(after_help = "Example: kiln resume volume/db")]
+    #[command(after_help = examples::RESUME)]
     Resume(ResumeArgs),
     /// Give up a lost object, or accept a backend as it is now
-    #[command(after_help = "Example: kiln forget volume/db")]
+    #[command(after_help = examples::FORGET)]
     Forget(ForgetArgs),
     /// List objects without an owner and write manifests that adopt them, or adopt the objects of another owner
-    #[command(after_help = "Example: kiln adopt fast --write specs")]
+    #[command(after_help = examples::ADOPT)]
     Adopt(AdoptArgs),
     /// Export volumes and snapshots to image files
     #[command(subcommand)]
     Image(ImageCommand),
     /// List problems, each with its fix; changes nothing
-    #[command(after_help = "Example: kiln doctor")]
+    #[command(after_help = examples::DOCTOR)]
     Doctor(DoctorArgs),
     /// Print the JSON Schema of manifests, for editors
-    #[command(after_help = "Example: kiln schema volume")]
+    #[command(after_help = examples::SCHEMA)]
     Schema(SchemaArgs),
     /// Explain a field of the manifests
-    #[command(after_help = "Example: kiln explain volume.spec.size")]
+    #[command(after_help = examples::EXPLAIN)]
     Explain(ExplainArgs),
     /// Print the manual page, or write the pages of all commands
-    #[command(after_help = "Example: kiln man --all /usr/local/share/man/man1")]
+    #[command(after_help = examples::MAN)]
     Man(ManArgs),
     /// Print completions for a shell
-    #[command(after_help = "Example: kiln completions bash")]
+    #[command(after_help = examples::COMPLETIONS)]
     Completions(CompletionsArgs),
 }
 
@@ -526,13 +526,13 @@ pub(crate) struct LogArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrashCommand {
     /// List the objects in the trash with their expiry
-    #[command(after_help = "Example: kiln trash list")]
+    #[command(after_help = examples::TRASH_LIST)]
     List(TrashListArgs),
     /// Restore an object; a volume restores the snapshots that were removed with it
-    #[command(after_help = "Example: kiln trash restore volume/db")]
+    #[command(after_help = examples::TRASH_RESTORE)]
     Restore(TrashRestoreArgs),
     /// Destroy expired objects, or one object by its name; asks for confirmation of a named one
-    #[command(after_help = "Example: kiln trash purge volume/db")]
+    #[command(after_help = examples::TRASH_PURGE)]
     Purge(TrashPurgeArgs),
 }
 
@@ -640,7 +640,7 @@ pub(crate) struct AdoptArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
     /// Export a volume or snapshot to an image file, complete or not at all; a volume that is open for writing is refused
-    #[command(after_help = "Example: kiln image export snapshot/db-monday db.qcow2 --format qcow2")]
+    #[command(after_help = examples::IMAGE_EXPORT)]
     Export(ImageExportArgs),
 }
 
@@ -733,20 +733,39 @@ mod tests {
         }
     }
 
+    /// The words of a command as a shell splits them.
+    fn words(command: &str) -> Vec<&str> {
+        let mut quoted = command.split('\'');
+        let mut words: Vec<&str> = quoted.next().into_iter().flat_map(str::split_whitespace).collect();
+        while let Some(whole) = quoted.next() {
+            words.push(whole);
+            words.extend(quoted.next().into_iter().flat_map(str::split_whitespace));
+        }
+        words
+    }
+
     #[test]
-    fn every_command_has_an_example_that_can_be_typed() {
-        fn check(command: &clap::Command) {
+    fn every_command_has_two_examples_that_can_be_typed() {
+        fn check(name: &str, command: &clap::Command) {
             for inner in command.get_subcommands() {
-                check(inner);
-                if inner.get_subcommands().next().is_none() {
-                    let help = inner.get_after_help().map(ToString::to_string).unwrap_or_default();
-                    let example = help.strip_prefix("Example: ").unwrap_or_else(|| panic!("no example: {inner}"));
-                    let parsed = Cli::try_parse_from(example.split_whitespace());
+                let name = format!("{name} {}", inner.get_name());
+                check(&name, inner);
+                if inner.get_subcommands().next().is_some() {
+                    continue;
+                }
+                let help = inner.get_after_help().map(ToString::to_string).unwrap_or_default();
+                let lines: Vec<&str> = help.strip_prefix(examples::HEADING).unwrap_or_default().lines().collect();
+                let commands: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("  kiln ")).collect();
+                assert_eq!(commands.len(), 2, "the examples of {name}: {help}");
+                assert_eq!(lines.len(), 5, "each example of {name} says what it does: {help}");
+                for example in commands {
+                    assert!(format!("kiln {example} ").starts_with(&format!("{name} ")), "{example} is no {name}");
+                    let parsed = Cli::try_parse_from(["kiln"].into_iter().chain(words(example)));
                     assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
                 }
             }
         }
-        check(&Cli::command());
+        check("kiln", &Cli::command());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::args::{Cli, ManArgs};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::{examples, exit};
 use crate::driver::NewFile;
 
 /// Prints the page of `kiln`, or writes the pages of all commands to a directory.
@@ -45,5 +46,27 @@ fn page(command: &clap::Command, name: &str) -> std::io::Result<String> {
     let mut roff = Vec::new();
     // Defaults come from the description, not from the environment in which the pages are made.
     Man::new(command.clone()).title(name.to_uppercase()).render(&mut roff)?;
-    Ok(String::from_utf8_lossy(&roff).into_owned())
+    let text = String::from_utf8_lossy(&roff).into_owned();
+    // The text after the help is the examples of a command, and the exit codes of `kiln`.
+    Ok(text
+        .replace(&format!(".SH EXTRA\n{}\n", examples::HEADING), ".SH EXAMPLES\n")
+        .replace(&format!(".SH EXTRA\n{}\n", exit::HEADING), ".SH EXIT STATUS\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_have_sections_of_examples_and_exit_codes() {
+        fn check(command: &clap::Command) {
+            let text = page(command, "page").unwrap();
+            assert!(!text.contains(".SH EXTRA"), "{text}");
+            let is_last = command.get_subcommands().next().is_none();
+            assert_eq!(text.contains(".SH EXAMPLES\n  kiln "), is_last, "{text}");
+            assert_eq!(text.contains(".SH EXIT STATUS\n  0  "), command.get_name() == "kiln", "{text}");
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
 }

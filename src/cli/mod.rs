@@ -15,11 +15,13 @@ mod config;
 mod context;
 mod describe;
 mod doctor;
+mod examples;
 mod exit;
 mod explain;
 mod failure;
 mod forget;
 mod get;
+mod habits;
 mod image;
 mod init;
 mod journal;
@@ -44,19 +46,25 @@ mod watch;
 
 use std::process::ExitCode;
 
-use self::args::{Cli, Command, Global, LogFormat};
+use self::args::{Cli, ColorChoice, Command, Global, LogFormat};
 use self::context::Context;
 use self::exit::Exit;
 use self::failure::Failure;
 use self::terminal::Terminal;
+use crate::report::Commands;
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
-            // clap treats help and version as errors, and knows their stream and exit code.
-            let _ = error.print();
+            match habits::tip(&error, std::env::args_os().skip(1)) {
+                Some((message, tip)) => {
+                    Terminal::new(ColorChoice::Auto, Commands::default()).error(&message, Some(tip));
+                }
+                // clap treats help and version as errors, and knows their stream and exit code.
+                None => drop(error.print()),
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()));
         }
     };

@@ -64,6 +64,8 @@ fn usage_errors_end_with_2_and_touch_nothing() {
         "completions nothing",
         "get -o toml",
         "get -l a=b,,c",
+        "diff",
+        "apply --dry-run",
         "explain nothing",
         "explain volume.spec.sice",
         "log -n -1",

@@ -57,11 +57,13 @@ fn every_field_of_the_schema_is_explained() {
 fn the_manual_has_a_page_for_every_command() {
     let sandbox = Sandbox::new();
     let page = sandbox.kiln("man").ends(0);
-    assert!(page.out.contains(".TH KILN 1") && page.out.contains("Exit codes"), "{}", page.out);
+    assert!(page.out.contains(".TH KILN 1") && page.out.contains(".SH EXIT STATUS"), "{}", page.out);
     sandbox.kiln("man --all pages").ends(0).says("pages to pages");
     for name in ["kiln", "kiln-plan", "kiln-trash", "kiln-trash-purge", "kiln-doctor"] {
         let text = std::fs::read_to_string(sandbox.path(&format!("pages/{name}.1"))).unwrap();
         assert!(text.contains(&format!(".TH {} 1", name.to_uppercase())), "{name}: {text}");
+        let is_command = !["kiln", "kiln-trash"].contains(&name);
+        assert_eq!(text.contains(".SH EXAMPLES\n  kiln "), is_command, "{name}: {text}");
     }
     let mut command = sandbox.command();
     command.arg("man").env("KILN_STATE", "/somewhere/private");
