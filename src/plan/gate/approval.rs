@@ -244,27 +244,35 @@ fn over_the_limit(
     let safety = &inventory.specs().stack.safety;
     let before = inventory.recent_removals();
     let count = removals.len() + before.len();
-    let bytes = removals.iter().map(|index| draft.steps[*index].bytes.bytes()).sum::<u64>()
-        + before.iter().map(|removal| removal.size.bytes()).sum::<u64>();
+    let bytes_now = removals.iter().map(|index| draft.steps[*index].bytes.bytes()).sum::<u64>();
+    let bytes_before = before.iter().map(|removal| removal.size.bytes()).sum::<u64>();
     let all = inventory.by_name.values().flatten().filter(|object| object.place == Place::Live).count() + before.len();
+    let counted = |count: usize| if count == 1 { "1 object".to_owned() } else { format!("{count} objects") };
+    let objects = with_earlier(counted(removals.len()), before.len().to_string(), before.is_empty());
     if count > safety.max_removals as usize {
-        return Some(format!(
-            "{count} objects would be removed within 24 hours; maxRemovals is {}",
-            safety.max_removals
-        ));
+        return Some(format!("{objects}; maxRemovals is {}", safety.max_removals));
     }
-    if bytes > safety.max_removed_bytes.bytes() {
+    if bytes_now + bytes_before > safety.max_removed_bytes.bytes() {
         let limit = safety.max_removed_bytes;
-        return Some(format!("{} would be removed within 24 hours; maxRemovedBytes is {limit}", Size(bytes)));
+        let bytes = with_earlier(Size(bytes_now).to_string(), Size(bytes_before).to_string(), before.is_empty());
+        return Some(format!("{bytes}; maxRemovedBytes is {limit}"));
     }
     // A share of a few objects means little.
     if count > 3 && count as u64 * 100 > all as u64 * u64::from(safety.max_removed_percent.0) {
         let limit = safety.max_removed_percent;
-        return Some(format!(
-            "{count} of {all} objects would be removed within 24 hours; maxRemovedPercent is {limit}"
-        ));
+        let share =
+            with_earlier(format!("{} of {all} objects", removals.len()), before.len().to_string(), before.is_empty());
+        return Some(format!("{share}; maxRemovedPercent is {limit}"));
     }
     last_volume(inventory, draft, removals, granted).or_else(|| waited_before(inventory, draft, removals))
+}
+
+/// Returns what would be removed now and what was removed before, for the limits of 24 hours.
+fn with_earlier(now: String, before: String, is_first: bool) -> String {
+    match is_first {
+        true => format!("{now} would be removed"),
+        false => format!("{now} would be removed now, after {before} in the last 24 hours"),
+    }
 }
 
 /// Returns whether one of these removals was held by the limits in an earlier run: later changes do not approve it.
