@@ -10,8 +10,12 @@ use super::failure::Failure;
 use crate::model::{ProblemView, Specs};
 use crate::text::counted;
 
+/// The `format` of the JSON form.
+const FORMAT: &str = "kiln.check/v1";
+
 #[derive(Serialize)]
 struct Checked {
+    format: &'static str,
     problems: Vec<ProblemView>,
 }
 
@@ -21,7 +25,7 @@ pub(crate) fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure
         annotations::problems(&context.terminal, &loaded.problems);
     }
     if args.output.is_json() {
-        context.json(&Checked { problems: crate::manifest::problem_views(&loaded.problems) });
+        context.json(&Checked { format: FORMAT, problems: crate::manifest::problem_views(&loaded.problems) });
         return Ok(Exit::Invalid.when(!loaded.problems.is_empty()));
     }
     if loaded.problems.is_empty() {

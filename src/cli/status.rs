@@ -18,10 +18,15 @@ use crate::report::{
 };
 use crate::text::{Paint, escape};
 
+/// The `format` of the JSON form.
+const FORMAT: &str = "kiln.status/v1";
+
 /// The summary, as in `kiln status -o json`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct StatusView<'a> {
+    /// [`FORMAT`].
+    format: &'static str,
     /// The daemon; null if none runs or answers.
     daemon: Option<&'a DaemonView>,
     /// Whether a daemon runs that does not answer.
@@ -44,9 +49,22 @@ struct StatusView<'a> {
 
 impl<'a> StatusView<'a> {
     fn new(daemon: Option<&'a DaemonView>, mute: bool, stack: &'a StackView<'a>) -> Self {
-        let StackView { backends, writers, conditions, held, approval, awaiting_approval, suspended, orphans } = stack;
+        let StackView { backends, writers, conditions, held, approval, awaiting_approval, suspended, orphans, .. } =
+            stack;
         let approval = approval.as_deref();
-        Self { daemon, mute, writers, backends, conditions, held, approval, awaiting_approval, suspended, orphans }
+        Self {
+            format: FORMAT,
+            daemon,
+            mute,
+            writers,
+            backends,
+            conditions,
+            held,
+            approval,
+            awaiting_approval,
+            suspended,
+            orphans,
+        }
     }
 }
 

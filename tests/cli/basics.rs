@@ -116,7 +116,10 @@ fn check_reports_the_place_of_each_problem() {
 
 #[test]
 fn check_of_good_manifests_as_json_has_no_problems() {
-    assert_eq!(Sandbox::with_stack().kiln("check -o json").ends(0).json(), json!({"problems": []}));
+    assert_eq!(
+        Sandbox::with_stack().kiln("check -o json").ends(0).json(),
+        json!({"format": "kiln.check/v1", "problems": []})
+    );
 }
 
 #[test]
