@@ -32,6 +32,8 @@ mod misread;
 mod mounted;
 #[path = "cli/named.rs"]
 mod named;
+#[path = "cli/once.rs"]
+mod once;
 #[path = "cli/pasted.rs"]
 mod pasted;
 #[path = "cli/reach.rs"]

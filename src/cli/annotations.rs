@@ -11,8 +11,9 @@ use crate::report::{self, Annotation};
 /// Annotates problems of manifests.
 pub(crate) fn problems(terminal: &Terminal, problems: &[Problem]) {
     let commands = terminal.commands();
-    for Problem { place, message, hint, .. } in problems {
-        write(terminal, &Annotation::problem(place, message, hint.as_deref(), &commands));
+    let problems = problems.iter().map(|Problem { place, message, hint, .. }| (place, &**message, hint.as_deref()));
+    for annotation in report::problem_annotations(problems, &commands) {
+        write(terminal, &annotation);
     }
 }
 

@@ -21,7 +21,7 @@ use crate::daemon::protocol::ApplyRequest;
 use crate::engine::{self, Options, Report, Reporter, Setup};
 use crate::model::Reading;
 use crate::plan::Saved;
-use crate::report::{Commands, HeldView, render_held};
+use crate::report::{Commands, Folded, HeldView, fold, render_holds};
 use crate::text::{counted, table};
 
 /// Where an apply runs.
@@ -153,7 +153,7 @@ fn summary_line(report: &Report, exit: Exit, commands: &Commands) -> RunSummary 
         skipped: report.skipped,
         not_asked_for: report.left_out.0,
         stopped: report.stopped,
-        held: report.plan.iter().flat_map(|plan| &plan.held).map(|held| HeldView::new(held, commands)).collect(),
+        held: held_views(report, commands),
         declined: report.declined,
         refused: report.refused.clone(),
         breaches: report.breaches.clone(),
@@ -161,18 +161,20 @@ fn summary_line(report: &Report, exit: Exit, commands: &Commands) -> RunSummary 
     }
 }
 
+/// Returns every hold of the plan as run.
+fn held_views(report: &Report, commands: &Commands) -> Vec<HeldView> {
+    report.plan.as_ref().map(|plan| HeldView::all(plan, commands)).unwrap_or_default()
+}
+
 /// Returns the holds that the run found and the plan did not show, and a last line with the counts; nothing if the plan said it all.
 fn summary(report: &Report, progress: &Progress, commands: &Commands) -> String {
     let mut out = String::new();
-    let held: Vec<HeldView> =
-        report.plan.iter().flat_map(|plan| &plan.held).map(|held| HeldView::new(held, commands)).collect();
-    let found: Vec<&HeldView> = held.iter().filter(|held| !progress.was_shown(held)).collect();
+    let held = held_views(report, commands);
+    let found = fold(held.iter().filter(|held| !progress.was_shown(held)));
     if !found.is_empty() {
-        let width = found.iter().map(|held| held.object_name().len()).max().unwrap_or_default();
+        let width = found.iter().map(Folded::subject).map(|subject| subject.len()).max().unwrap_or_default();
         out.push_str("Held while running:\n");
-        for held in found {
-            render_held(&mut out, held, width, progress.paint());
-        }
+        render_holds(&mut out, &found, width, progress.paint());
     }
     let Report { changed, unchanged, failed, skipped, stopped, paths, .. } = report;
     if *changed + *unchanged + failed.len() + *skipped == 0 && !stopped {

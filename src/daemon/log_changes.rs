@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::manifest::ManifestState;
 use crate::model::{Name, Verb};
 use crate::plan::{Observation, Plan, World};
-use crate::report::Commands;
+use crate::report::{Commands, HeldView, fold, listed, names};
 
 /// Logs the problems of the manifests, whenever they change.
 pub(super) fn log_problems(before: Option<&ManifestState>, now: &ManifestState) {
@@ -27,12 +27,16 @@ pub(super) fn log_problems(before: Option<&ManifestState>, now: &ManifestState) 
     }
 }
 
-/// Logs each hold once, and its end.
+/// The number of objects that one line names when their holds end.
+const LOGGED: usize = 10;
+
+/// Logs each hold once, and its end. Holds that begin together and share their texts are one line.
 ///
 /// A hold that only waits for the confirmation read (a removal, or a new volume that may be the removed one renamed) is not logged: the
 /// step is logged when it is made.
 pub(super) fn log_held(logged: &mut BTreeSet<String>, plan: &Plan, unconfirmed: bool, commands: &Commands) {
     let mut now = BTreeSet::new();
+    let mut new = Vec::new();
     for held in &plan.held {
         let what = format!("{}/{} ({}): {}", held.kind.as_lower(), held.name, held.action, held.reason);
         let is_logged = logged.contains(&what);
@@ -40,13 +44,29 @@ pub(super) fn log_held(logged: &mut BTreeSet<String>, plan: &Plan, unconfirmed: 
             continue;
         }
         if !is_logged && !now.contains(&what) {
-            let (message, fix) = (commands.complete(&held.message), commands.complete(&held.fix));
-            tracing::warn!("held: {what}: {message}; fix: {fix}");
+            new.push(HeldView::new(held, commands));
         }
         now.insert(what);
     }
-    for gone in logged.difference(&now) {
-        tracing::info!("no longer held: {gone}");
+    for hold in fold(&new) {
+        for cause in &hold.causes {
+            let actions: BTreeSet<&str> = cause.members.iter().map(|held| held.action.as_str()).collect();
+            let actions = Vec::from_iter(actions).join(", ");
+            let fix = match cause.members.as_slice() {
+                [held] => &held.fix,
+                _ => &*hold.fix,
+            };
+            let (objects, reason, message) = (names(&cause.members), hold.reason, &cause.message);
+            tracing::warn!("held: {objects} ({actions}): {reason}: {message}; fix: {fix}");
+        }
+    }
+    let mut gone: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for what in logged.difference(&now) {
+        let (object, why) = what.split_at(what.find(' ').unwrap_or(what.len()));
+        gone.entry(why).or_default().push(object.to_owned());
+    }
+    for (why, objects) in gone {
+        tracing::info!("no longer held: {}{why}", listed(objects.into_iter(), LOGGED));
     }
     *logged = now;
 }

@@ -65,6 +65,11 @@ impl ApprovalSet {
         self.set.contains(step)
     }
 
+    /// The objects that it covers a step for.
+    pub fn uids(&self) -> BTreeSet<Uid> {
+        self.set.iter().filter_map(ApprovalItem::uid).collect()
+    }
+
     /// Whether it covers any step for this object.
     pub fn names(&self, uid: Uid) -> bool {
         self.set.iter().any(|item| item.uid() == Some(uid))

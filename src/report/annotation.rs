@@ -4,8 +4,10 @@
 //! that the runner decodes (`actions/toolkit`, `command.ts`).
 
 use super::commands::Commands;
+use super::folded::{Folded, listed, names};
+use super::plan_view::{HeldView, Outage, outages, with_commands};
 use crate::model::{Kind, Reading, SourcePlace};
-use crate::plan::Plan;
+use crate::plan::{Plan, Unobserved};
 use crate::text::escape;
 
 /// An annotation of a line, or of the whole pull request.
@@ -19,13 +21,10 @@ pub struct Annotation<'a> {
     pub message: String,
 }
 
-impl<'a> Annotation<'a> {
-    /// Returns the annotation of a problem of the manifests.
-    pub fn problem(place: &'a SourcePlace, message: &str, hint: Option<&str>, commands: &Commands) -> Self {
-        let hint = hint.map(|hint| format!("\n{}", escape(&commands.complete(hint)))).unwrap_or_default();
-        Self { level: "error", place: Some(place), message: format!("{}{hint}", escape(message)) }
-    }
+/// The most annotations of one command: GitHub shows ten of each level for a step and drops the others without a word.
+const MOST: usize = 10;
 
+impl Annotation<'_> {
     /// Returns the workflow command. `file`: the path of its file from the root of the repository.
     pub fn workflow_command(&self, file: Option<&str>) -> String {
         let place = self.place.map(|place| {
@@ -37,23 +36,92 @@ impl<'a> Annotation<'a> {
     }
 }
 
-/// Returns the annotations of a plan: holds and warnings as warnings, unobserved backends as errors.
+/// Returns the annotations of problems of the manifests, each once, at the first place that has it.
+pub fn problem_annotations<'a>(
+    problems: impl Iterator<Item = (&'a SourcePlace, &'a str, Option<&'a str>)>,
+    commands: &Commands,
+) -> Vec<Annotation<'a>> {
+    let mut alike: Vec<(&str, Option<&str>, Vec<&SourcePlace>)> = Vec::new();
+    for (place, message, hint) in problems {
+        match alike.iter_mut().find(|other| (other.0, other.1) == (message, hint)) {
+            Some((_, _, places)) => places.push(place),
+            None => alike.push((message, hint, vec![place])),
+        }
+    }
+    let annotations = alike.into_iter().map(|(message, hint, places)| {
+        let hint = hint.map(|hint| format!("\n{}", escape(&commands.complete(hint)))).unwrap_or_default();
+        let also = places.get(1..).filter(|rest| !rest.is_empty()).map(|rest| {
+            let places = rest.iter().map(|place| place.to_string());
+            format!("\nalso at {}", escape(&listed(places, MOST)))
+        });
+        let message = format!("{}{hint}{}", escape(message), also.unwrap_or_default());
+        Annotation { level: "error", place: places.first().copied(), message }
+    });
+    first_ten(annotations.collect())
+}
+
+/// Returns the annotations of a plan: unobserved backends as errors, then holds and warnings as warnings.
 pub fn annotations<'a>(plan: &Plan, reading: &'a Reading, commands: &Commands) -> Vec<Annotation<'a>> {
-    let text = |text: &str| escape(&commands.complete(text)).into_owned();
-    let held = plan.held.iter().map(|held| {
-        let object = format!("{}/{}", held.kind.as_lower(), held.name);
-        let message = format!("{object} is held ({}): {}\n{}", held.reason, text(&held.message), text(&held.fix));
-        Annotation { level: "warning", place: reading.place(held.kind, &held.name), message }
-    });
-    let warnings = plan.warnings.iter().map(|warning| {
-        let message = format!("{}: {}", escape(&warning.code), text(&warning.message));
+    let held = HeldView::all(plan, commands);
+    let unobserved: Vec<Unobserved> = plan.unobserved.iter().map(|one| with_commands(one, commands)).collect();
+    let (outages, holds) = outages(&held, &unobserved);
+    let place = |kind: Kind, name: &str| reading.place(kind, &name.parse().ok()?);
+    let mut annotations: Vec<Annotation<'a>> = Vec::new();
+    for Outage { backend, message, held } in outages {
+        let held: String = held.iter().map(|hold| format!("{}{}", fix(&hold.fix), members(hold))).collect();
+        let message = format!("backend/{backend} was not observed: {}{held}", escape(message));
+        annotations.push(Annotation { level: "error", place: place(Kind::Backend, backend), message });
+    }
+    for hold in holds {
+        let subject = hold.subject();
+        let (is, objects) = match hold.members().nth(1) {
+            None => ("is", String::new()),
+            Some(_) => ("are", members(&hold)),
+        };
+        let message = match hold.causes.as_slice() {
+            [cause] => format!(": {}", escape(&cause.message)),
+            _ => String::new(),
+        };
+        let message = format!("{subject} {is} held ({}){message}{}{objects}", hold.reason, fix(&hold.fix));
+        let place = hold.members().find_map(|member| place(member.kind, &member.name));
+        annotations.push(Annotation { level: "warning", place, message });
+    }
+    annotations.extend(plan.warnings.iter().map(|warning| {
+        let message = format!("{}: {}", escape(&warning.code), escape(&commands.complete(&warning.message)));
         Annotation { level: "warning", place: None, message }
-    });
-    let unobserved = plan.unobserved.iter().map(|unobserved| {
-        let message = format!("backend/{} was not observed: {}", unobserved.backend, escape(&unobserved.message));
-        Annotation { level: "error", place: reading.place(Kind::Backend, &unobserved.backend), message }
-    });
-    held.chain(warnings).chain(unobserved).collect()
+    }));
+    first_ten(annotations)
+}
+
+fn fix(fix: &str) -> String {
+    if fix.is_empty() { String::new() } else { format!("\nfix: {}", escape(fix)) }
+}
+
+/// Returns the objects of a hold, on lines of their own.
+fn members(hold: &Folded<'_, HeldView>) -> String {
+    let (causes, rest) = hold.shown();
+    let mut out = String::new();
+    for cause in causes {
+        let message = match hold.causes.len() {
+            1 => String::new(),
+            _ => format!(": {}", escape(&cause.message)),
+        };
+        out.push_str(&format!("\nheld: {}{message}", names(&cause.members)));
+    }
+    if rest > 0 {
+        out.push_str(&format!("\nheld: {rest} more"));
+    }
+    out
+}
+
+/// Leaves out what GitHub would not show, and says so. Errors come first.
+fn first_ten(mut annotations: Vec<Annotation<'_>>) -> Vec<Annotation<'_>> {
+    if annotations.len() > MOST {
+        let rest = annotations.split_off(MOST - 1);
+        let message = format!("and {} more: see the output of this step", rest.len());
+        annotations.extend(rest.first().map(|first| Annotation { level: first.level, place: None, message }));
+    }
+    annotations
 }
 
 fn data(text: &str) -> String {
@@ -88,5 +156,20 @@ mod tests {
             "::error file=a%2Cline=9%3A%3Ax%0A%3A%3Aerror%3A%3Ay%25,line=1,col=1::50%25%0D%0A::error::not me\n"
         );
         assert_eq!(shown.lines().count(), 1);
+    }
+
+    #[test]
+    fn a_problem_of_many_documents_is_one_annotation_and_ten_are_written_at_most() {
+        let place = |line| SourcePlace { file: "a.yaml".into(), line, column: 1 };
+        let places: Vec<SourcePlace> = (1..=40).map(place).collect();
+        let same = places.iter().take(3).map(|place| (place, "unknown field", Some("remove it")));
+        let told = problem_annotations(same, &Commands::default());
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].message, "unknown field\nremove it\nalso at a.yaml:2:1, a.yaml:3:1");
+        let texts: Vec<String> = (0..40).map(|n| format!("problem {n}")).collect();
+        let many = places.iter().zip(&texts).map(|(place, text)| (place, text.as_str(), None));
+        let told = problem_annotations(many, &Commands::default());
+        assert_eq!((told.len(), told[8].message.as_str()), (10, "problem 8"));
+        assert_eq!((told[9].level, told[9].message.as_str()), ("error", "and 31 more: see the output of this step"));
     }
 }

@@ -61,6 +61,15 @@ impl Commands {
         out
     }
 
+    /// Returns the command that approves a set. Only `apply` takes a saved plan, manifests from a pipe, `--prune`, and objects.
+    pub fn approve(&self, digest: &str) -> String {
+        let is_pipe = self.specs.as_deref() == Some("-");
+        match self.plan.is_some() || is_pipe || self.prune || !self.only.is_empty() {
+            true => self.command(&format!("kiln apply --approve {digest}")),
+            false => self.command(&format!("kiln approve {digest}")),
+        }
+    }
+
     /// Completes one command.
     pub fn command(&self, text: &str) -> String {
         let words: Vec<&str> = text.split_whitespace().collect();
@@ -160,6 +169,18 @@ mod tests {
         assert_eq!(saved.command("kiln apply --approve 1"), "kiln apply p volume/db --approve 1");
         assert_eq!(saved.command("kiln plan"), "kiln plan SPECS --prune");
         assert_eq!(chosen.command("kiln apply volume/b"), "kiln apply st volume/b --prune");
+    }
+
+    #[test]
+    fn a_set_is_approved_by_a_command_that_finds_it_again() {
+        assert_eq!(all().approve("12ab"), "kiln approve 12ab --specs st --state X --config 'c d.toml'");
+        let text = |text: &str| Some(text.to_owned());
+        let pipe = Commands { specs: text("-"), prune: true, ..Commands::default() };
+        assert_eq!(pipe.approve("12ab"), "kiln apply - --approve 12ab --prune");
+        let pruned = Commands { specs: text("a.yaml"), prune: true, ..Commands::default() };
+        assert_eq!(pruned.approve("12ab"), "kiln apply a.yaml --approve 12ab --prune");
+        let saved = Commands { plan: text("p"), specs: text("SPECS"), ..Commands::default() };
+        assert_eq!(saved.approve("12ab"), "kiln apply p --approve 12ab");
     }
 
     #[test]

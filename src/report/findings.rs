@@ -1,15 +1,17 @@
 //! Problems and warnings with their fixes, as `kiln doctor` shows them. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use serde::Serialize;
 
 use super::answers::DoctorAnswer;
+use super::folded::{Fact, fold};
+use super::folded_text::render_facts;
 use super::orphans::Orphan;
 use crate::model::{Capacity, Size};
 use crate::plan::Held;
-use crate::text::{Paint, counted, escape, rfc3339};
+use crate::text::{Paint, counted, rfc3339};
 
 /// A problem or a warning.
 #[derive(Debug, Serialize)]
@@ -64,14 +66,39 @@ impl Finding {
         Self { wrong: true, what, reason, message, fix, bytes: None, since: None, area }
     }
 
-    /// Returns its text, without its subject.
-    fn words(&self) -> [&str; 3] {
-        [&self.reason, &self.message, &self.fix]
-    }
-
     /// Returns a warning.
     pub fn warning(what: impl Into<String>, reason: &str, message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { wrong: false, ..Self::problem(FindingArea::Nothing, what, reason, message, fix) }
+    }
+}
+
+impl Fact for Finding {
+    fn object(&self) -> String {
+        self.what.clone()
+    }
+
+    fn name(&self) -> &str {
+        self.what.split_once('/').map_or(&self.what, |(_, name)| name)
+    }
+
+    fn uid(&self) -> Option<&str> {
+        None
+    }
+
+    fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    fn message(&self) -> &str {
+        &self.message
+    }
+
+    fn fix(&self) -> &str {
+        &self.fix
+    }
+
+    fn awaits_approval(&self) -> bool {
+        false
     }
 }
 
@@ -153,18 +180,7 @@ pub fn findings_text(findings: &[Finding], paint: Paint) -> String {
             continue;
         }
         let _ = writeln!(out, "{}", paint.bold(heading));
-        // Findings with equal text are printed once, with a count.
-        let mut alike: BTreeMap<[&str; 3], usize> = BTreeMap::new();
-        for finding in &of_kind {
-            *alike.entry(finding.words()).or_default() += 1;
-        }
-        for finding in of_kind {
-            let Some(count) = alike.remove(&finding.words()) else { continue };
-            let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
-            let Finding { what, reason, message, fix, .. } = finding;
-            let _ = writeln!(out, "  {}{more}  {reason}: {}", escape(what), escape(message));
-            let _ = writeln!(out, "      fix: {}", escape(fix));
-        }
+        render_facts(&mut out, &fold(of_kind), paint, |_| String::new());
     }
     let wrong = findings.iter().filter(|finding| finding.wrong).count();
     let summary = match (wrong, findings.len() - wrong) {
@@ -173,5 +189,5 @@ pub fn findings_text(findings: &[Finding], paint: Paint) -> String {
         (wrong, warnings) => format!("{}, {}.", counted(wrong, "problem"), counted(warnings, "warning")),
     };
     let _ = writeln!(out, "{summary}");
-    out
+    paint.fit(&out)
 }

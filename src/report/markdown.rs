@@ -6,8 +6,10 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use super::folded::{Folded, names};
+use super::folded_text::{approval_line, by_verb};
 use super::plan_text::summary_line;
-use super::plan_view::{ChangeView, PlanView, StepView};
+use super::plan_view::{ChangeView, HeldView, Outage, PlanView, StepView, outages};
 use crate::model::{Risk, Size};
 use crate::text::{counted, escape, exact};
 
@@ -20,11 +22,8 @@ pub fn markdown(view: &PlanView) -> String {
     line(&mut out, &safe(&summary_line(view)));
     let step_rows: Vec<Vec<String>> = steps.iter().map(step_row).collect();
     table(&mut out, "Steps", &["", "object", "action", "what", "fields", "risk"], &step_rows);
-    let held = view.held.iter().flatten().map(|held| {
-        let what = vec![held.object_name(), held.action.to_string(), held.reason.clone()];
-        what.into_iter().chain([held.message.clone(), held.fix.clone()]).map(|text| safe(&text)).collect()
-    });
-    table(&mut out, "Held", &["object", "action", "reason", "why", "fix"], &held.collect::<Vec<_>>());
+    let (outages, holds) = outages(view.held.as_deref().unwrap_or_default(), &view.unobserved);
+    list(&mut out, "Held", holds.iter().map(hold));
     let drift = view.drift.iter().flatten().map(|drift| {
         let change = |of: &Value| value(&drift.path, of);
         vec![
@@ -35,21 +34,58 @@ pub fn markdown(view: &PlanView) -> String {
         ]
     });
     table(&mut out, "Drift", &["object", "field", "was", "is"], &drift.collect::<Vec<_>>());
-    let warnings = view.warnings.iter().flatten().map(|warning| vec![safe(&warning.code), safe(&warning.message)]);
-    table(&mut out, "Warnings", &["code", "what"], &warnings.collect::<Vec<_>>());
-    let unobserved = view.unobserved.iter().map(|one| vec![safe(one.backend.as_str()), safe(&one.message)]);
-    table(&mut out, "Not observed", &["backend", "why"], &unobserved.collect::<Vec<_>>());
+    let warnings = view.warnings.iter().flatten();
+    let warnings = warnings.map(|warning| format!("**{}**: {}", safe(&warning.code), prose(&warning.message)));
+    list(&mut out, "Warnings", warnings);
+    list(&mut out, "Not observed", outages.iter().map(outage));
     let problems = view.problems.iter().map(|problem| {
         let file = problem.file.as_deref().unwrap_or_default();
         let place = format!("{file}:{}:{}", problem.line, problem.column);
-        vec![safe(&place), safe(&problem.message), safe(problem.hint.as_deref().unwrap_or_default())]
+        vec![safe(&place), prose(&problem.message), prose(problem.hint.as_deref().unwrap_or_default())]
     });
     table(&mut out, "Problems", &["where", "what", "hint"], &problems.collect::<Vec<_>>());
     if let Some(command) = &view.approve {
-        line(&mut out, "");
-        // Not in backticks, where a backslash would not escape.
-        let command = format!("<code>{}</code>", safe(command));
-        line(&mut out, &format!("To approve exactly what waits for it: {command}"));
+        line(&mut out, &format!("\n{}", prose(&approval_line(&counted(view.waiting, "step"), command))));
+    }
+    out
+}
+
+/// Returns the item of a hold: the reason, the message and the fix, and the objects below them.
+fn hold(hold: &Folded<'_, HeldView>) -> String {
+    let message = match hold.causes.as_slice() {
+        [cause] => format!(": {}", prose(&cause.message)),
+        _ => String::new(),
+    };
+    format!("**{}**{message}{}{}", safe(hold.reason), fix(&hold.fix), members(hold))
+}
+
+/// Returns the item of a backend that was not observed, with what is held because of it.
+fn outage(Outage { backend, message, held }: &Outage<'_>) -> String {
+    let held: String = held.iter().map(|hold| format!("{}{}", fix(&hold.fix), members(hold))).collect();
+    format!("**{}**: {}{held}", safe(&format!("backend/{backend}")), prose(message))
+}
+
+/// Returns the fix on a line of its own in an item.
+fn fix(fix: &str) -> String {
+    if fix.is_empty() { String::new() } else { format!("<br>**Fix:** {}", prose(fix)) }
+}
+
+/// Returns the objects of a hold as items, each with its own message if they have several.
+fn members(hold: &Folded<'_, HeldView>) -> String {
+    let mut out = String::new();
+    let (causes, rest) = hold.shown();
+    for cause in causes {
+        let message = match hold.causes.len() {
+            1 => String::new(),
+            _ => format!(": {}", prose(&cause.message)),
+        };
+        for (verb, members) in by_verb(&cause.members, true) {
+            let verb = verb.map(|verb| verb.to_string()).unwrap_or_default();
+            out.push_str(&format!("\n  - {verb} {}{message}", safe(&names(&members))));
+        }
+    }
+    if rest > 0 {
+        out.push_str(&format!("\n  - and {rest} more"));
     }
     out
 }
@@ -115,9 +151,39 @@ fn table(out: &mut String, title: &str, columns: &[&str], rows: &[Vec<String>]) 
     }
 }
 
+/// Writes a heading with a list, or nothing if there are no items. Items are Markdown.
+fn list(out: &mut String, title: &str, items: impl Iterator<Item = String>) {
+    for (index, item) in items.enumerate() {
+        if index == 0 {
+            line(out, &format!("\n### {title}\n"));
+        }
+        line(out, &format!("- {item}"));
+    }
+}
+
 fn line(out: &mut String, text: &str) {
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{text}");
+}
+
+/// Escapes a sentence; what stands between backticks is code.
+fn prose(text: &str) -> String {
+    let parts: Vec<&str> = text.split('`').collect();
+    let last = parts.len() - 1;
+    let mut out = String::with_capacity(text.len() + 8);
+    for (index, part) in parts.into_iter().enumerate() {
+        match index % 2 == 1 {
+            false => out.push_str(&safe(part)),
+            // A backtick without its fellow.
+            true if index == last => out.push_str(&format!("\\`{}", safe(part))),
+            // Between backticks nothing is escaped, and a bar would still end a cell.
+            true if part.trim() != part || part.is_empty() || part.contains('|') => {
+                out.push_str(&format!("<code>{}</code>", safe(part)));
+            }
+            true => out.push_str(&format!("`{}`", escape(part))),
+        }
+    }
+    out
 }
 
 /// Escapes text for GitHub's Markdown (<https://github.github.com/gfm/>). A backslash escapes every character with a meaning inside
@@ -169,6 +235,19 @@ mod tests {
     }
 
     #[test]
+    fn text_between_backticks_is_code_and_nothing_else() {
+        for (text, shown) in [
+            ("run `kiln apply`, *now*", "run `kiln apply`, \\*now\\*"),
+            ("`@team` and `a|b`", "`@team` and <code>a\\|b</code>"),
+            ("a ` alone *b*", "a \\` alone \\*b\\*"),
+            ("`` and ` x `", "<code></code> and <code> x </code>"),
+            ("`a\nb\u{202e}`", "`a\\u{a}b\\u{202e}`"),
+        ] {
+            assert_eq!(prose(text), shown, "{text:?}");
+        }
+    }
+
+    #[test]
     fn nothing_to_do_is_two_lines() {
         let view = PlanView { summary: Some(Default::default()), ..PlanView::invalid(Vec::new()) };
         assert_eq!(markdown(&view), "**0 bytes at risk; no step disrupts clients**\n\nNothing to do.\n");
@@ -185,6 +264,6 @@ mod tests {
         };
         let shown = markdown(&PlanView::invalid(vec![problem]));
         assert!(shown.starts_with("**No plan: the manifests have 1 problem**\n"), "{shown}");
-        assert!(shown.contains("| specs/a.yaml:4:7 | \\`x\\` is no field |  |"), "{shown}");
+        assert!(shown.contains("| specs/a.yaml:4:7 | `x` is no field |  |"), "{shown}");
     }
 }

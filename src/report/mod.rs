@@ -8,6 +8,8 @@ mod declared;
 mod findings;
 #[cfg(test)]
 mod fixtures;
+mod folded;
+mod folded_text;
 mod journal_text;
 mod label_selector;
 mod markdown;
@@ -22,7 +24,7 @@ mod stack_text;
 mod status;
 mod unowned;
 
-pub use annotation::{Annotation, annotations};
+pub use annotation::{Annotation, annotations, problem_annotations};
 pub use answers::{
     DoctorAnswer, ObjectsAnswer, ObjectsQuestion, StackStatus, doctor_answer, history_of, objects, stack_status,
 };
@@ -30,13 +32,15 @@ pub use commands::{Commands, Takes, takes};
 pub use condition::Condition;
 pub use declared::{Declared, DeclaredView};
 pub use findings::{Finding, FindingArea, findings, findings_text};
+pub use folded::{Cause, Fact, Folded, fold, listed, names, subject};
+pub use folded_text::render_holds;
 pub use journal_text::{JournalLine, journal_table};
 pub use label_selector::LabelSelector;
 pub use markdown::markdown;
 pub use objects_text::{described, objects_table, wide_objects_table};
 pub use orphans::{Orphan, OrphanReason, orphans};
-pub use plan_text::{render, render_held, render_step, summary_line};
-pub use plan_view::{ChangeView, HeldView, PLAN_FORMAT, PlanView, StepView, Summary};
+pub use plan_text::{render, summary_line};
+pub use plan_view::{ChangeView, HeldView, Outage, PLAN_FORMAT, PlanView, StepView, Summary, outages};
 pub use related::{RelatedObject, RelatedObjects};
 pub use selection::{ObjectSelection, kind_named};
 pub use stack_text::{OrphanView, StackView, stack_text};

@@ -7,7 +7,9 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::plan_view::{ChangeView, HeldView, PlanView, StepView, Summary};
+use super::folded::Folded;
+use super::folded_text::{approval_line, render_holds, render_outages};
+use super::plan_view::{ChangeView, PlanView, StepView, Summary, outages};
 use crate::model::{Risk, Size, Verb};
 use crate::text::{Paint, counted, escape, exact};
 
@@ -16,23 +18,18 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
     let mut out = String::new();
     let steps = view.steps.as_deref().unwrap_or_default();
     let held = view.held.as_deref().unwrap_or_default();
-    let width = steps
-        .iter()
-        .map(|step| step.object_name().len())
-        .chain(held.iter().map(|held| held.object_name().len()))
-        .max()
-        .unwrap_or_default();
+    let (outages, holds) = outages(held, &view.unobserved);
+    let subjects = steps.iter().map(StepView::object_name).chain(holds.iter().map(Folded::subject));
+    let width = subjects.map(|subject| subject.len()).max().unwrap_or_default();
     if !steps.is_empty() {
         section(&mut out, paint, "Steps");
         for step in steps {
             render_step(&mut out, step, width, paint);
         }
     }
-    if !held.is_empty() {
+    if !holds.is_empty() {
         section(&mut out, paint, "Held");
-        for held in held {
-            render_held(&mut out, held, width, paint);
-        }
+        render_holds(&mut out, &holds, width, paint);
     }
     let drift = view.drift.as_deref().unwrap_or_default();
     if !drift.is_empty() {
@@ -50,20 +47,18 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
             line(&mut out, format_args!("  {}: {}", escape(&warning.code), escape(&warning.message)));
         }
     }
-    if !view.unobserved.is_empty() {
+    if !outages.is_empty() {
         section(&mut out, paint, "Not observed (no steps are planned there)");
-        for unobserved in &view.unobserved {
-            line(&mut out, format_args!("  backend/{}: {}", unobserved.backend, escape(&unobserved.message)));
-        }
+        render_outages(&mut out, &outages, paint);
     }
     if !out.is_empty() {
         out.push('\n');
     }
     line(&mut out, format_args!("{}", summary_line(view)));
     if let Some(command) = &view.approve {
-        line(&mut out, format_args!("To approve exactly these steps: {}", escape(command)));
+        line(&mut out, format_args!("{}", escape(&approval_line(&counted(view.waiting, "step"), command))));
     }
-    out
+    paint.fit(&out)
 }
 
 /// Returns the last line: `Plan: 3 to create, 1 to update; 1 held.`, or `Nothing to do.`
@@ -106,7 +101,7 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 }
 
 /// Writes the line of a step, and a line for each field below it.
-pub fn render_step(out: &mut String, step: &StepView, width: usize, paint: Paint) {
+fn render_step(out: &mut String, step: &StepView, width: usize, paint: Paint) {
     let risk = match step.risk {
         Risk::None | Risk::Recoverable => "",
         Risk::Disruptive => "  (disrupts clients)",
@@ -137,23 +132,6 @@ fn render_change(out: &mut String, change: &ChangeView) {
     match &change.before {
         Value::Null => line(out, format_args!("      {path}: {after}")),
         _ => line(out, format_args!("      {path}: {before} → {after}")),
-    }
-}
-
-/// Writes the lines of a held object: action, reason and message, then the fix.
-pub fn render_held(out: &mut String, held: &HeldView, width: usize, paint: Paint) {
-    let (name, verb) = (held.object_name(), held.action);
-    line(
-        out,
-        format_args!(
-            "  {} {name:width$}  {verb:7}  {}: {}",
-            paint.glyph(verb),
-            paint.with("33", &held.reason),
-            escape(&held.message)
-        ),
-    );
-    if !held.fix.is_empty() {
-        line(out, format_args!("      fix: {}", escape(&held.fix)));
     }
 }
 
@@ -322,6 +300,9 @@ mod tests {
             ),
             step(gone.0, "gone", Action::Destroy, Risk::Irreversible, gone.2, &[]),
         ];
+        let irreversible = steps.iter().filter(|step| step.risk == Risk::Irreversible);
+        let set = irreversible.map(Step::approval_item).collect();
+        let approval = Some(ApprovalSet { digest: "abc123".to_owned(), set });
         Plan {
             owner: "prod".parse().unwrap(),
             revision: "r1".to_owned(),
@@ -348,7 +329,7 @@ mod tests {
                 message: "out may have become new".to_owned(),
             }],
             unobserved: vec![Unobserved { backend: name("slow"), message: "/mnt/slow is not there".to_owned() }],
-            approval: Some(ApprovalSet { digest: "abc123".to_owned(), set: Default::default() }),
+            approval,
             used: Vec::new(),
             too_much: std::collections::BTreeSet::new(),
             doubted: std::collections::BTreeSet::new(),
@@ -383,6 +364,60 @@ mod tests {
     fn everything_that_can_be_shown_is_shown() {
         let view = PlanView::new(&everything(), &specs(), &Commands::default());
         golden("everything.txt", &render(&view, Paint::PLAIN));
+    }
+
+    /// A plan in which 30 volumes wait for a backend, others share a fix, and others wait for an approval.
+    fn alike() -> Plan {
+        let held = |volume: &str, action, reason, message: &str, fix: &str| Held {
+            kind: Kind::Volume,
+            name: name(volume),
+            action,
+            backend: Some(name(if reason == HeldReason::Unobserved { "slow" } else { "fast" })),
+            uid: Some(identity(Kind::Volume, volume).uid),
+            reason,
+            message: message.to_owned(),
+            fix: fix.to_owned(),
+        };
+        let away = "backend slow could not be observed: no route to host";
+        let repair = "repair the backend, then run `kiln apply`";
+        let approve = "`kiln apply --approve abc123` approves exactly these objects";
+        let mut all: Vec<Held> = (1..=29)
+            .map(|n| held(&format!("web-{n:02}"), Verb::Update, HeldReason::Unobserved, away, repair))
+            .collect();
+        all.push(held("web-new", Verb::Create, HeldReason::Unobserved, away, repair));
+        for volume in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"] {
+            all.push(held(volume, Verb::Remove, HeldReason::RemovalLimit, "12 objects would be removed", approve));
+        }
+        for volume in ["lost-1", "lost-2", "lost-3"] {
+            let native = identity(Kind::Volume, volume).native();
+            let message = format!("{native} is missing from fast");
+            let fix = format!("bring it back, or accept the loss: `kiln forget volume/{volume}`");
+            all.push(held(volume, Verb::Create, HeldReason::Lost, &message, &fix));
+        }
+        for (volume, action, pid) in [("open-1", Verb::Remove, 12), ("open-2", Verb::Update, 14)] {
+            let message = format!("it is open by qemu (pid {pid})");
+            all.push(held(volume, action, HeldReason::InUse, &message, "close it there, then run `kiln apply`"));
+        }
+        let set = all.iter().filter(|held| held.reason == HeldReason::RemovalLimit);
+        let item = |held: &Held| {
+            Step::new(name("fast"), identity(Kind::Volume, held.name.as_str()), Action::Destroy, Reason::NotDeclared)
+                .approval_item()
+        };
+        Plan {
+            approval: Some(ApprovalSet { digest: "abc123".to_owned(), set: set.map(item).collect() }),
+            held: all,
+            unobserved: vec![Unobserved { backend: name("slow"), message: away.to_owned() }],
+            ..nothing()
+        }
+    }
+
+    #[test]
+    fn holds_that_share_a_reason_and_a_fix_are_one_entry() {
+        let view = PlanView::new(&alike(), &specs(), &Commands::default());
+        golden("alike.txt", &render(&view, Paint::PLAIN));
+        golden("alike.md", &crate::report::markdown(&view));
+        let json: Value = serde_json::from_str(&view.to_json()).unwrap();
+        assert_eq!(json["held"].as_array().map(Vec::len), Some(47), "JSON has one entry for each object");
     }
 
     #[test]

@@ -6,7 +6,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Commands;
-use crate::model::{Action, Kind, NativeName, Origin, ProblemView, Provisioning, Risk, Size, Specs, Step, Verb};
+use super::folded::{Fact, Folded, fold};
+use crate::model::{
+    Action, ApprovalSet, Kind, NativeName, Origin, ProblemView, Provisioning, Risk, Size, Specs, Step, Verb,
+};
 use crate::plan::{Drift, Held, Plan, Unobserved, Warning};
 
 /// The `format` of the JSON form.
@@ -42,7 +45,10 @@ pub struct PlanView {
     /// Problems of the manifests (exit code 5).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ProblemView>,
-    /// The command that approves exactly the waiting set; none if nothing waits.
+    /// The number of steps that wait for an approval.
+    #[serde(skip)]
+    pub waiting: usize,
+    /// The command that approves exactly these steps; none if nothing waits.
     #[serde(skip)]
     pub approve: Option<String>,
 }
@@ -88,7 +94,7 @@ pub struct ChangeView {
 }
 
 /// A held object, as shown.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HeldView {
     /// The action that is not taken.
     pub action: Verb,
@@ -106,6 +112,43 @@ pub struct HeldView {
     pub message: String,
     /// What to write or run to end the hold.
     pub fix: String,
+    /// Whether the approval that is asked for covers it.
+    #[serde(skip)]
+    pub awaits_approval: bool,
+}
+
+/// A backend that was not observed, with the objects that are held for no other reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outage<'a> {
+    /// The Backend's name.
+    pub backend: &'a str,
+    /// The cause, in one sentence.
+    pub message: &'a str,
+    /// The holds, by reason and fix.
+    pub held: Vec<Folded<'a, HeldView>>,
+}
+
+impl Outage<'_> {
+    /// Returns the backend, with the reason of its holds: `backend/slow  Unobserved`.
+    pub fn subject(&self) -> String {
+        let reason = self.held.first().map(|hold| format!("  {}", hold.reason)).unwrap_or_default();
+        format!("backend/{}{reason}", self.backend)
+    }
+}
+
+/// Folds holds: those that an unobserved backend causes are told with it.
+pub fn outages<'a>(held: &'a [HeldView], unobserved: &'a [Unobserved]) -> (Vec<Outage<'a>>, Vec<Folded<'a, HeldView>>) {
+    let is_caused = |held: &HeldView, by: &Unobserved| {
+        held.backend.as_deref() == Some(by.backend.as_str()) && held.message == by.message
+    };
+    let outages = unobserved.iter().map(|by| {
+        // The backend is named before the message.
+        let named = format!("backend {} could not be observed: ", by.backend);
+        let message = by.message.strip_prefix(&named).unwrap_or(&by.message);
+        Outage { backend: by.backend.as_str(), message, held: fold(held.iter().filter(|held| is_caused(held, by))) }
+    });
+    let others = held.iter().filter(|held| !unobserved.iter().any(|by| is_caused(held, by)));
+    (outages.collect(), fold(others))
 }
 
 /// Counts of steps by verb and of holds, and the bytes at risk.
@@ -139,7 +182,7 @@ impl PlanView {
             owner,
             revision,
             steps,
-            held,
+            held: _,
             drift,
             warnings,
             unobserved,
@@ -152,7 +195,7 @@ impl PlanView {
             unsettled: _,
             to_inspect: _,
         } = plan;
-        let held: Vec<HeldView> = held.iter().map(|held| HeldView::new(held, commands)).collect();
+        let held = HeldView::all(plan, commands);
         let summary = Summary::new(steps, held.len());
         Self {
             format: PLAN_FORMAT,
@@ -165,9 +208,10 @@ impl PlanView {
             drift: Some(drift.clone()),
             warnings: Some(warnings.iter().map(|warning| completed(warning, commands)).collect()),
             summary: Some(summary),
-            unobserved: unobserved.clone(),
+            unobserved: unobserved.iter().map(|one| with_commands(one, commands)).collect(),
             problems: Vec::new(),
-            approve: approval.as_ref().map(|set| commands.command(&format!("kiln apply --approve {}", set.digest))),
+            waiting: approval.as_ref().map_or(0, |approval| approval.set.len()),
+            approve: approval.as_ref().map(|set| commands.approve(&set.digest)),
         }
     }
 
@@ -186,6 +230,7 @@ impl PlanView {
             summary: None,
             unobserved: Vec::new(),
             problems,
+            waiting: 0,
             approve: None,
         }
     }
@@ -201,6 +246,11 @@ impl PlanView {
 
 fn completed(Warning { code, message }: &Warning, commands: &Commands) -> Warning {
     Warning { code: code.clone(), message: commands.complete(message) }
+}
+
+/// Completes the commands in a text about a backend.
+pub(super) fn with_commands(Unobserved { backend, message }: &Unobserved, commands: &Commands) -> Unobserved {
+    Unobserved { backend: backend.clone(), message: commands.complete(message) }
 }
 
 impl Summary {
@@ -244,7 +294,15 @@ impl Summary {
 }
 
 impl HeldView {
-    /// Makes the shown form of a hold.
+    /// Makes the shown form of each hold of a plan.
+    pub fn all(plan: &Plan, commands: &Commands) -> Vec<Self> {
+        let waiting = plan.approval.as_ref().map(ApprovalSet::uids).unwrap_or_default();
+        let is_waiting = |held: &Held| held.uid.is_some_and(|uid| waiting.contains(&uid));
+        let view = |held| Self { awaits_approval: is_waiting(held), ..Self::new(held, commands) };
+        plan.held.iter().map(view).collect()
+    }
+
+    /// Makes the shown form of one hold.
     pub fn new(held: &Held, commands: &Commands) -> Self {
         let Held { kind, name, action, backend, uid, reason, message, fix } = held;
         Self {
@@ -256,12 +314,43 @@ impl HeldView {
             reason: reason.to_string(),
             message: commands.complete(message),
             fix: commands.complete(fix),
+            awaits_approval: false,
         }
     }
 
     /// `volume/db`.
     pub fn object_name(&self) -> String {
         format!("{}/{}", self.kind.as_lower(), self.name)
+    }
+}
+
+impl Fact for HeldView {
+    fn object(&self) -> String {
+        self.object_name()
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn uid(&self) -> Option<&str> {
+        self.uid.as_deref()
+    }
+
+    fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    fn message(&self) -> &str {
+        &self.message
+    }
+
+    fn fix(&self) -> &str {
+        &self.fix
+    }
+
+    fn awaits_approval(&self) -> bool {
+        self.awaits_approval
     }
 }
 

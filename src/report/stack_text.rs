@@ -8,12 +8,13 @@ use serde::Serialize;
 use super::answers::StackStatus;
 use super::commands::Commands;
 use super::condition::Condition;
+use super::folded::{Fact, Folded, fold, listed};
+use super::folded_text::{approval_line, render_facts, render_holds, render_outages};
 use super::orphans::Orphan;
-use super::plan_text::render_held;
-use super::plan_view::HeldView;
+use super::plan_view::{HeldView, outages, with_commands};
 use super::status::ObjectStatus;
 use crate::model::{Size, Suspension};
-use crate::plan::{resume, suspended_because};
+use crate::plan::{Unobserved, resume, suspended_because};
 use crate::text::{Paint, counted, escape, rfc3339, table};
 
 /// The state of a Stack, as shown.
@@ -35,6 +36,8 @@ pub struct StackView<'a> {
     pub suspended: Vec<String>,
     /// The orphans.
     pub orphans: Vec<OrphanView>,
+    /// The backends that were not observed.
+    pub unobserved: Vec<Unobserved>,
 }
 
 impl<'a> StackView<'a> {
@@ -49,7 +52,7 @@ impl<'a> StackView<'a> {
             awaiting_approval,
             suspended,
             orphans,
-            unobserved: _,
+            unobserved,
         } = status;
         Self {
             backends,
@@ -60,12 +63,10 @@ impl<'a> StackView<'a> {
             awaiting_approval,
             suspended: suspended.iter().map(|one| sentence(one, commands)).collect(),
             orphans: orphans.into_iter().map(|orphan| OrphanView::new(orphan, commands)).collect(),
+            unobserved: unobserved.iter().map(|one| with_commands(one, commands)).collect(),
         }
     }
 }
-
-/// The number of waiting steps that are named.
-const NAMED: usize = 5;
 
 fn sentence(suspension: &Suspension, commands: &Commands) -> String {
     let what = match &suspension.object {
@@ -74,6 +75,9 @@ fn sentence(suspension: &Suspension, commands: &Commands) -> String {
     };
     format!("{what}{}; fix: {}", suspended_because(suspension), commands.complete(&resume(suspension)))
 }
+
+/// The number of waiting steps that are named.
+const NAMED: usize = 5;
 
 /// An orphan, as shown.
 #[derive(Debug, Serialize)]
@@ -101,12 +105,42 @@ impl OrphanView {
     }
 }
 
+impl Fact for OrphanView {
+    fn object(&self) -> String {
+        self.what.clone()
+    }
+
+    fn name(&self) -> &str {
+        self.what.split_once('/').map_or(&self.what, |(_, name)| name)
+    }
+
+    fn uid(&self) -> Option<&str> {
+        None
+    }
+
+    fn reason(&self) -> &str {
+        self.reason
+    }
+
+    fn message(&self) -> &str {
+        &self.message
+    }
+
+    fn fix(&self) -> &str {
+        &self.fix
+    }
+
+    fn awaits_approval(&self) -> bool {
+        false
+    }
+}
+
 /// Returns the state of a Stack as text. It begins with an empty line.
 pub fn stack_text(view: &StackView<'_>, paint: Paint, commands: &Commands) -> String {
     let mut out = String::new();
     if !view.backends.is_empty() {
         out.push('\n');
-        out.push_str(&backends_table(&view.backends, paint));
+        out.push_str(&backends_table(view, paint));
     }
     let all: usize = view.conditions.values().sum();
     let parts: Vec<String> =
@@ -119,35 +153,37 @@ pub fn stack_text(view: &StackView<'_>, paint: Paint, commands: &Commands) -> St
             let _ = writeln!(out, "  {}", escape(line));
         }
     }
-    if !view.held.is_empty() {
+    let (outages, holds) = outages(&view.held, &view.unobserved);
+    if !holds.is_empty() {
         let _ = writeln!(out, "\n{}", paint.bold("Held:"));
-        let width = view.held.iter().map(|held| held.object_name().len()).max().unwrap_or_default();
-        for held in &view.held {
-            render_held(&mut out, held, width, paint);
-        }
+        let width = holds.iter().map(Folded::subject).map(|subject| subject.len()).max().unwrap_or_default();
+        render_holds(&mut out, &holds, width, paint);
+    }
+    if !outages.is_empty() {
+        let _ = writeln!(out, "\n{}", paint.bold("Not observed:"));
+        render_outages(&mut out, &outages, paint);
     }
     if !view.orphans.is_empty() {
         let _ = writeln!(out, "\n{}", paint.bold("Orphans:"));
-        for OrphanView { what, reason, bytes, since, message, fix } in &view.orphans {
+        render_facts(&mut out, &fold(&view.orphans), paint, |orphans| {
+            let bytes: Option<u64> = orphans.members().filter_map(|orphan| orphan.bytes).reduce(u64::saturating_add);
             let bytes = bytes.map(|bytes| format!(", {}", Size(bytes))).unwrap_or_default();
-            let since = since.as_ref().map(|since| format!(", since {since}")).unwrap_or_default();
-            let _ = writeln!(out, "  {}  {reason}{bytes}{since}: {}", escape(what), escape(message));
-            let _ = writeln!(out, "      fix: {}", escape(fix));
-        }
+            // RFC 3339 sorts by time.
+            let since = orphans.members().filter_map(|orphan| orphan.since.as_deref()).min();
+            let since = since.map(|since| format!(", since {since}")).unwrap_or_default();
+            format!("{bytes}{since}")
+        });
     }
     if let Some(digest) = &view.approval {
-        let steps = &view.awaiting_approval;
-        let mut named: Vec<String> = steps.iter().take(NAMED).map(|step| escape(step).into_owned()).collect();
-        named.extend((steps.len() > NAMED).then(|| format!("{} more", steps.len() - NAMED)));
-        let named = named.join(", ");
-        let approve = commands.complete(&format!("`kiln approve {digest}`"));
-        let _ = writeln!(out, "\nWaiting for approval: {named}. {} approves exactly these steps.", escape(&approve));
+        let named = listed(view.awaiting_approval.iter().cloned(), NAMED);
+        let text = approval_line(&named, &commands.approve(digest));
+        let _ = writeln!(out, "\n{}", escape(&text));
     }
     out
 }
 
-fn backends_table(backends: &[ObjectStatus<'_>], paint: Paint) -> String {
-    let rows = backends.iter().map(|backend| {
+fn backends_table(view: &StackView<'_>, paint: Paint) -> String {
+    let rows = view.backends.iter().map(|backend| {
         let status = &backend.status;
         let size = |size: Option<u64>| size.map_or_else(|| "-".to_owned(), |size| Size(size).to_string());
         let share = match (status.used, status.size) {
@@ -159,7 +195,10 @@ fn backends_table(backends: &[ObjectStatus<'_>], paint: Paint) -> String {
             format!("{}{share}", size(status.used)),
             size(status.size),
             status.condition.as_str().to_owned(),
-            status.message.to_string(),
+            match view.unobserved.iter().any(|one| one.backend == *backend.metadata.name) {
+                true => "see below".to_owned(),
+                false => status.message.to_string(),
+            },
         ]
     });
     table(["BACKEND", "USED", "CAPACITY", "CONDITION", "MESSAGE"], rows, paint)

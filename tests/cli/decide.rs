@@ -95,7 +95,9 @@ fn a_suspension_that_cannot_be_read_holds_everything_on_its_pool() {
     volume_on(&sandbox, "fast", "c");
     volume_on(&sandbox, "slow", "d");
     let ran = sandbox.kiln("apply").ends(6);
-    ran.says("volume/c  create   Unobserved: ").says("may suspend anything and cannot be read: it is damaged");
+    ran.says("backend/fast  Unobserved: ")
+        .says("+ create   volume/c")
+        .says("may suspend anything and cannot be read: it is damaged");
     sandbox.kiln("get volume/d").ends(0).says("Settled");
     // Removed, the other pool still knows it.
     std::fs::remove_file(&record).unwrap();

@@ -298,9 +298,9 @@ fn edits_that_take_documents_away_remove() {
     sandbox.remove("specs/one.yaml");
     sandbox.kiln("apply").ends(0).says("removed volume/one");
     sandbox.write("specs/many.yaml", "# volumes\n");
-    sandbox.kiln("plan").says("- volume/a").says("- volume/c");
+    sandbox.kiln("plan").says("- 3 volumes  remove ").says("volume/a, volume/b, volume/c");
     sandbox.remove("specs/sub");
-    sandbox.kiln("plan").says("- volume/d");
+    sandbox.kiln("plan").says("volume/c, volume/d");
 }
 
 #[test]
