@@ -1,4 +1,4 @@
-//! What the README tells a newcomer to type, typed: every command of "Try it" and of the walk, in a copy of the demo.
+//! What the README tells a newcomer to type, typed: every command of "Try it", of the walk and of "Clean up", in a copy of the demo.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,9 +30,9 @@ impl Checkout {
         checkout
     }
 
-    fn run(&self, command: &str, exit: i32) {
+    fn run(&self, command: &str, exit: i32) -> String {
         // What cargo would build here is built already.
-        typed::run(self.dir.path(), &command.replace("cargo run --release --", "kiln"), exit);
+        typed::run(self.dir.path(), &command.replace("cargo run --release --", "kiln"), exit)
     }
 
     /// The live objects of the pool, by native name, with their data files.
@@ -54,12 +54,14 @@ impl Checkout {
 #[test]
 fn the_commands_of_the_readme_do_what_it_says() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README");
-    let blocks = typed::blocks(&readme, |heading| ["Try it", "A walk through the demo"].contains(&heading));
+    let blocks = typed::blocks(&readme, |heading| ["Try it", "A walk through the demo", "Clean up"].contains(&heading));
     assert!(blocks.len() >= 6, "the README has only {} blocks of commands", blocks.len());
     let checkout = Checkout::new();
 
+    let (clean_up, walk) = blocks.split_last().expect("the README has blocks");
+
     let mut first: Option<BTreeMap<String, PathBuf>> = None;
-    for block in &blocks {
+    for block in walk {
         for line in block {
             checkout.run(&line.command, line.exit);
             if line.command.ends_with("apply") {
@@ -97,4 +99,13 @@ fn the_commands_of_the_readme_do_what_it_says() {
         std::io::Read::read_exact(&mut open, &mut data).expect("the volume can be read");
         assert_eq!(data, volume.as_bytes(), "{volume} kept its data");
     }
+    // The last block undoes everything.
+    for line in clean_up {
+        checkout.run(&line.command, line.exit);
+    }
+    assert_eq!(checkout.run("git status --porcelain --ignored --untracked-files=all", 0), "", "after {clean_up:?}");
+    assert!(!checkout.dir.path().join("pool").exists(), "the pool is gone");
+    let left = fs::read_dir(checkout.dir.path().join("state")).expect("the directory is in the repository");
+    let left: Vec<_> = left.map(|entry| entry.expect("it is readable").file_name()).collect();
+    assert_eq!(left, ["README.md"], "the store is gone");
 }

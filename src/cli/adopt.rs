@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -10,17 +10,13 @@ use super::args::{AdoptArgs, AdoptFormat};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::files::{missing_schema, modeline, write_new};
 use super::runtime::block_on;
 use crate::daemon::protocol::UnownedAnswer;
-use crate::driver::NewFile;
 use crate::engine::{Executed, Operation, OperationResult, with_content};
-use crate::manifest;
 use crate::model::{Name, Owner, Size};
 use crate::report::Unowned;
 use crate::text::{counted, table};
-
-/// The schema that the manifests point editors to, written beside them. The reader skips it.
-const SCHEMA: &str = "kiln.schema.json";
 
 pub(crate) fn adopt(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure> {
     match &args.from_owner {
@@ -140,11 +136,6 @@ fn as_table(context: &Context, found: &[Unowned]) -> String {
     table(["OBJECT", "SIZE", "USED", ""], rows, context.terminal.paint)
 }
 
-/// Returns the first line of a manifest, which points editors to the schema.
-fn modeline() -> String {
-    format!("# yaml-language-server: $schema=./{SCHEMA}\n")
-}
-
 /// Returns a manifest that adopts an object as it is. `onRemove` is left out: adopted objects are released by default.
 fn document(backend: &Name, name: &Name, unowned: &Unowned) -> String {
     let shown = unowned.size.to_string();
@@ -168,38 +159,15 @@ fn document(backend: &Name, name: &Name, unowned: &Unowned) -> String {
 
 /// Writes a file per object: all files or none. Overwrites nothing.
 fn write(dir: &Path, backend: &Name, new: &[(&Name, &Unowned)]) -> Result<(), Failure> {
-    let failed = |path: &Path, error: &dyn std::fmt::Display| {
-        Failure::new(Exit::Failed, format!("{} cannot be written: {error}", path.display()))
-    };
-    fs::create_dir_all(dir).map_err(|error| failed(dir, &error))?;
+    fs::create_dir_all(dir)
+        .map_err(|error| Failure::new(Exit::Failed, format!("{} cannot be written: {error}", dir.display())))?;
     let path_of = |name: &Name| dir.join(format!("{name}.yaml"));
     // Checked before anything is written: all of them or none.
     if let Some(there) = new.iter().map(|(name, _)| path_of(name)).find(|path| fs::symlink_metadata(path).is_ok()) {
         return Err(Failure::new(Exit::Usage, format!("{} already exists", there.display()))
             .hint("nothing was written: choose another directory, or move that file"));
     }
-    // All are written before the first is moved to its place.
-    let begin = |path: PathBuf, text: String| {
-        let file = NewFile::begin(&path, 0o666).and_then(|file| file.write(text.as_bytes()).map(|()| file));
-        file.map(|file| (path.clone(), file)).map_err(|error| failed(&path, &error))
-    };
     let text = |name, unowned| format!("{}{}", modeline(), document(backend, name, unowned));
-    let mut files =
-        new.iter().map(|(name, unowned)| begin(path_of(name), text(name, unowned))).collect::<Result<Vec<_>, _>>()?;
-    let schema = dir.join(SCHEMA);
-    if fs::symlink_metadata(&schema).is_err() {
-        let text = serde_json::to_string_pretty(&manifest::schema(None)).unwrap_or_default() + "\n";
-        files.push(begin(schema, text)?);
-    }
-    let mut published = Vec::new();
-    for (path, file) in files {
-        if let Err(error) = file.publish(false) {
-            for path in &published {
-                let _ = fs::remove_file(path);
-            }
-            return Err(failed(&path, &error));
-        }
-        published.push(path);
-    }
-    Ok(())
+    let files = new.iter().map(|(name, unowned)| (path_of(name), text(name, unowned)));
+    write_new(files.chain(missing_schema(dir)).collect())
 }

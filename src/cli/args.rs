@@ -166,7 +166,7 @@ pub(crate) enum ColorChoice {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Write a Stack with a new id and a commented example
+    /// Write a Stack with a new id, an example, the schema for editors, and a .gitignore
     #[command(after_help = examples::INIT)]
     Init(InitArgs),
     /// Validate the manifests; contacts no backend

@@ -8,14 +8,17 @@ use super::args::InitArgs;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::driver::NewFile;
+use super::files::{missing_schema, modeline, write_new};
+use super::gitignore::GitIgnore;
+use crate::daemon::protocol::real;
 use crate::text::quoted;
 
 const EXAMPLE: &str = include_str!("init.yaml");
 /// The placeholder of the id in the example: as long as an id, and not a valid one.
 const ID_PLACE: &str = "@FRESH-ID@";
 
-/// Writes `DIR/kiln.yaml`. Overwrites nothing and adds no second Stack: a directory that holds manifests is refused (exit code 2).
+/// Writes `DIR/kiln.yaml`, the schema for editors, and a `.gitignore`: all or none. Overwrites nothing and adds no second Stack: a
+/// directory that holds manifests is refused (exit code 2).
 pub(crate) fn init(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
     let dir = &args.dir;
     let failed = |what: &str, error: &io::Error| Failure::new(Exit::Failed, format!("{what}: {error}"));
@@ -29,17 +32,32 @@ pub(crate) fn init(context: &Context, args: &InitArgs) -> Result<Exit, Failure> 
     }
     let path = dir.join("kiln.yaml");
     let id = fresh_id().map_err(|error| failed("cannot read a random id from /dev/urandom", &error))?;
-    // Only if it does not exist: two runs at once do not overwrite each other.
-    NewFile::begin(&path, 0o666)
-        .and_then(|file| {
-            file.write(EXAMPLE.replace(ID_PLACE, &id).as_bytes())?;
-            file.publish(false)
-        })
-        .map_err(|error| Failure::new(Exit::Failed, format!("{} cannot be written: {error}", path.display())))?;
-    context.terminal.line(&format!("Wrote {}: a Stack with id {id}, and an example.", path.display()));
+    let working = real(Path::new("."));
+    let ignore = GitIgnore::new(&real(dir), &working, &real(context.state()));
+    let is_new = ignore.as_ref().filter(|ignore| !ignore.exists).map(|ignore| (ignore.path.clone(), ignore.text()));
+    let schema = missing_schema(dir);
+    let wrote_schema = schema.as_ref().map(|(path, _)| path.clone());
+    let example = (path.clone(), format!("{}{}", modeline(), EXAMPLE.replace(ID_PLACE, &id)));
+    // The manifest comes last: with it, the directory is not initialised again.
+    write_new(schema.into_iter().chain(is_new).chain([example]).collect())?;
+    let terminal = &context.terminal;
+    terminal.line(&format!("Wrote {}: a Stack with id {id}, a backend, a volume, and an example.", path.display()));
+    if let Some(schema) = wrote_schema {
+        terminal.line(&format!("Wrote {}: editors check the manifests against it.", schema.display()));
+    }
+    if let Some(GitIgnore { path, lines, exists }) = &ignore {
+        let (shown, lines) = (path.strip_prefix(&working).unwrap_or(path).display(), lines.join(" "));
+        match exists {
+            false => terminal.line(&format!("Wrote {shown}: Git ignores {lines}")),
+            true => terminal.note(&format!(
+                "{shown} exists and was not changed; to ignore the pool and the store: `printf '%s\\n' {lines} >> {}`",
+                quoted(&shown.to_string())
+            )),
+        }
+    }
     let dir = quoted(&dir.display().to_string());
     let next = format!("Next: edit it, then `kiln plan {dir}` and `kiln apply {dir}`.");
-    context.terminal.line(&context.terminal.commands().complete(&next));
+    terminal.line(&terminal.commands().complete(&next));
     Ok(Exit::Done)
 }
 

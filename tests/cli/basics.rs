@@ -87,9 +87,41 @@ fn init_makes_what_check_accepts_and_overwrites_nothing() {
     sandbox.kiln("init").ends(2).warns("already holds manifests: kiln.yaml").warns("hint: ");
     assert_eq!(sandbox.tree("specs"), before);
     sandbox.kiln("init elsewhere/deep").ends(0);
-    assert_ne!(sandbox.tree("elsewhere")[0].1, before[0].1, "every id is another");
+    let example = |path: &str| std::fs::read_to_string(sandbox.path(path)).unwrap();
+    assert_ne!(example("elsewhere/deep/kiln.yaml"), example("specs/kiln.yaml"), "every id is another");
     sandbox.write("third/other.yml", "");
     sandbox.kiln("init third").ends(2).warns("other.yml");
+}
+
+#[test]
+fn init_writes_the_schema_for_editors_and_a_gitignore() {
+    let sandbox = Sandbox::new();
+    let read = |path: &str| std::fs::read_to_string(sandbox.path(path)).unwrap();
+    sandbox.kiln("init").ends(0).says("specs/kiln.schema.json").says("Wrote .gitignore");
+    assert!(read("specs/kiln.yaml").starts_with("# yaml-language-server: $schema=./kiln.schema.json\n"));
+    assert_eq!(read("specs/kiln.schema.json"), sandbox.kiln("schema").ends(0).out);
+    assert_eq!(read(".gitignore"), "# The pool and the store of Kiln.\n/pool/\n/state/\n");
+    // Git agrees that what a run makes is ignored.
+    let git = |arguments: &str| {
+        let mut git = std::process::Command::new("git");
+        let output = git.args(arguments.split_whitespace()).current_dir(sandbox.path(".")).output().unwrap();
+        assert!(output.status.success(), "{arguments}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    git("init -q");
+    sandbox.write("pool/x", "");
+    sandbox.write("state/x", "");
+    assert_eq!(git("status --porcelain -uall"), "?? .gitignore\n?? specs/kiln.schema.json\n?? specs/kiln.yaml\n");
+    // An existing file is not changed; the printed command adds what it lacks.
+    sandbox.write(".gitignore", "/state/*\n");
+    let told = sandbox.kiln("init other/specs").ends(0).warns(".gitignore exists and was not changed");
+    assert_eq!(read(".gitignore"), "/state/*\n");
+    let command = told.err.split('`').nth(1).unwrap();
+    let pasted = std::process::Command::new("sh").args(["-c", command]).current_dir(sandbox.path(".")).status();
+    assert!(pasted.unwrap().success(), "{command}");
+    assert_eq!(read(".gitignore"), "/state/*\n/other/pool/\n");
+    let again = sandbox.kiln("init other/second").ends(0);
+    assert_eq!(again.err, "", "nothing is missing");
 }
 
 #[test]

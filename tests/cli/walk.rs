@@ -469,10 +469,34 @@ fn what_init_writes_can_be_applied() {
     let sandbox = Sandbox::new();
     sandbox.kiln("init").ends(0);
     // But for how full the disk of this machine may be.
-    let written = std::fs::read_to_string(sandbox.path("specs/kiln.yaml")).unwrap();
-    sandbox.write("specs/kiln.yaml", &written.replace("  driver: local\n", "  driver: local\n  maxFill: 100%\n"));
+    let written = fs::read_to_string(sandbox.path("specs/kiln.yaml")).unwrap();
+    let write = |text: &str| {
+        sandbox.write("specs/kiln.yaml", &text.replace("  driver: local\n", "  driver: local\n  maxFill: 100%\n"));
+    };
+    write(&written);
     sandbox.kiln("apply").ends(0).says("created volume/data on local");
     sandbox.kiln("apply").ends(0).says("Nothing to do.");
+    // The example at the end, without one `# ` in each line.
+    let without = |text: &str| {
+        let line = |line: &str| match line.trim_start().starts_with('#') {
+            true => line.replacen("# ", "", 1) + "\n",
+            false => format!("{line}\n"),
+        };
+        text.lines().map(line).collect::<String>()
+    };
+    let (declared, example) = written.split_once("\n## To declare").unwrap();
+    let example = without(example.split_once('\n').unwrap().1);
+    write(&format!("{declared}\n{example}"));
+    sandbox.kiln("check").ends(0).says("5 documents, no problem");
+    sandbox.kiln("apply").ends(0).says("created snapshot/data-monday").says("created volume/data-copy");
+    assert_eq!(sandbox.kiln("get data* -o name").ends(0).out, "volume/data\nvolume/data-copy\nsnapshot/data-monday\n");
+    // So are the fields of the volume, and the line above the example.
+    let (head, fields) = declared.split_once("  # protected").unwrap();
+    let fields = without(&format!("  # protected{fields}"));
+    write(&format!("{head}{fields}{}{example}", without("## To declare")));
+    sandbox.kiln("apply").ends(0);
+    let data = sandbox.object("volume/data");
+    assert_eq!((&data["spec"]["protected"], &data["spec"]["onRemove"]), (&json!(true), &json!("Retain")));
 }
 
 #[test]

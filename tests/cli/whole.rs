@@ -49,7 +49,7 @@ fn a_write_without_space_leaves_no_obstacle() {
     for command in &commands {
         sandbox.kiln(command).ends(0);
     }
-    assert_eq!(names(&disk.at.join("init")), ["kiln.yaml"]);
+    assert_eq!(names(&disk.at.join("init")), ["kiln.schema.json", "kiln.yaml"]);
     assert_eq!(names(&disk.at.join("adopt")), ["kiln.schema.json", "one.yaml", "two.yaml"]);
     assert!(names(&disk.at).iter().all(|name| !name.contains("tmp")));
 }
