@@ -32,8 +32,12 @@ fn cases() -> Vec<PathBuf> {
 fn scene(case: &Path) -> Scene {
     let specs = ["specs", "specs.yaml"].map(|name| case.join(name)).into_iter().find(|path| path.exists());
     let loaded = load(&Source::Path(specs.expect("a case has specs")), &Limits::default());
-    let claims = case.file_name().unwrap().to_string_lossy().contains("broken");
-    assert_eq!(loaded.reading.broken, claims, "only `…broken…` has a problem: {:?}", loaded.problems);
+    let claims = case.file_name().unwrap().to_string_lossy().contains("invalid-manifest");
+    assert_eq!(
+        loaded.reading.broken, claims,
+        "only a case named `…invalid-manifest…` has a problem: {:?}",
+        loaded.problems
+    );
     let text = fs::read_to_string(case.join("world.yaml")).unwrap();
     let described: Described = serde_yaml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", case.display()));
     described.scene(loaded.reading)

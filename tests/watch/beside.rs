@@ -115,7 +115,7 @@ fn commands_print_the_same_with_and_without_a_daemon() {
     ];
     let (alone, beside) = (scene(), scene());
     let daemon = Daemon::start(&beside);
-    daemon.second_look();
+    daemon.confirmation_read();
     for command in commands {
         let (here, there) = (alone.kiln(command), beside.kiln(command));
         let told = |sandbox: &Sandbox, text: &str| without_place_and_time(sandbox, text);

@@ -6,7 +6,7 @@ use std::time::Instant;
 use kiln::manifest::{Limits, Source, load};
 use serde_json::{Value, json};
 
-use crate::daemon::{Daemon, SECOND_LOOK, arrives, document, grows, live, patient, stack, trash, wait};
+use crate::daemon::{CONFIRMATION_READ, Daemon, arrives, document, grows, live, patient, stack, trash, wait};
 use crate::sandbox::Sandbox;
 
 #[test]
@@ -54,7 +54,7 @@ fn a_broken_file_holds_its_objects_and_the_others_are_reconciled() {
     sandbox.remove("specs/gone.yaml");
     grows(&sandbox, "b", 2 * MIB);
     arrives(&sandbox, "new");
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!((live(&sandbox), trash(&sandbox)), (["a", "b", "gone", "new"].map(str::to_owned).to_vec(), vec![]));
     assert_eq!(sandbox.data_file("volume/a").metadata().unwrap().len(), MIB);
     let held = json!(["Held", "SourceBroken"]);
@@ -85,29 +85,29 @@ fn a_document_that_moves_into_a_broken_file_is_not_removed() {
     sandbox.remove("specs/b.yaml");
     sandbox.write("specs/c.yaml", &(document("c", "1Mi") + &document("a", "2Mi")));
     grows(&sandbox, "a", 2 * MIB);
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!((live(&sandbox), trash(&sandbox)), (owned(&["a", "b", "c"]), vec![]));
     sandbox.write("specs/a.yaml", &document("b", "2Mi"));
     grows(&sandbox, "b", 2 * MIB);
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!((live(&sandbox), trash(&sandbox)), (owned(&["a", "b", "c"]), vec![]));
 }
 
 fn a_removal_needs_a_confirmation_read() {
     let (sandbox, daemon) = following(&["a", "back", "gone"]);
-    // Gone for one look, and back.
+    // Missing from one read, and back.
     let text = fs::read_to_string(sandbox.path("specs/back.yaml")).unwrap();
     sandbox.remove("specs/back.yaml");
     wait("that it is missed", || daemon.ask("GET /metrics").contains("kiln_declared{kind=\"Volume\"} 2"));
     sandbox.write("specs/back.yaml", &text);
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!(trash(&sandbox), Vec::<String>::new());
     assert!(!sandbox.kiln("log -o json").out.contains("emove"), "nothing was even begun");
 
     let began = Instant::now();
     sandbox.remove("specs/gone.yaml");
     wait("the removal", || trash(&sandbox) == ["gone"]);
-    assert!(began.elapsed() >= SECOND_LOOK, "{:?}", began.elapsed());
+    assert!(began.elapsed() >= CONFIRMATION_READ, "{:?}", began.elapsed());
     assert_eq!(live(&sandbox), ["a", "back"]);
 }
 
@@ -116,17 +116,17 @@ fn an_emptied_directory_removes_nothing() {
     let files = ["stack", "a", "b"].map(|name| format!("specs/{name}.yaml"));
     let texts = files.each_ref().map(|file| fs::read_to_string(sandbox.path(file)).unwrap());
     files.iter().for_each(|file| sandbox.remove(file));
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!((live(&sandbox), trash(&sandbox)), (vec!["a".to_owned(), "b".to_owned()], vec![]));
     sandbox.kiln("get").ends(5);
     // A document of comments is none.
     sandbox.write("specs/a.yaml", "# nothing\n");
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!((live(&sandbox), trash(&sandbox)), (vec!["a".to_owned(), "b".to_owned()], vec![]));
     // The Stack alone says that all volumes are given up: that many wait for a person.
     sandbox.remove("specs/a.yaml");
     sandbox.write(&files[0], &texts[0]);
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!((live(&sandbox), trash(&sandbox)), (vec!["a".to_owned(), "b".to_owned()], vec![]));
     assert_eq!(stand(&sandbox).1, json!({"a": ["Held", "RemovalLimit"], "b": ["Held", "RemovalLimit"]}));
     sandbox.write(&files[1], &texts[1]);
@@ -146,7 +146,7 @@ fn a_truncated_file_removes_nothing_unless_the_rest_is_valid() {
             sandbox.write("specs/two.yaml", &text);
             let daemon = Daemon::start(&sandbox);
             sandbox.write("specs/two.yaml", &text[..cut]);
-            daemon.second_look();
+            daemon.confirmation_read();
             let loaded = load(&Source::Path(sandbox.path("specs")), &Limits::default());
             // Outside of Git, a file that is emptied gives up nothing.
             let is_no_edit = !loaded.problems.is_empty() || text[..cut].trim().is_empty();
@@ -176,7 +176,7 @@ fn a_daemon_without_records_starts_with_a_broken_file() {
     sandbox.volume("new", "size: 1Mi");
     let daemon = Daemon::start(&sandbox);
     arrives(&sandbox, "new");
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!((live(&sandbox), trash(&sandbox)), (owned(&["a", "b", "c", "new"]), vec![]));
     assert_eq!(stand(&sandbox).0, 5);
 }
@@ -190,7 +190,7 @@ fn an_unreadable_stack_stops_every_step() {
     sandbox.volume("new", "size: 1Mi");
     sandbox.remove("specs/a.yaml");
     let daemon = Daemon::start(&sandbox);
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!(sandbox.tree("pool"), before);
     assert_eq!(daemon.view()["lastPass"]["ending"], "invalid");
     assert_eq!(daemon.metric("kiln_driver_call_seconds_count"), 0.0, "nothing was even looked at");
@@ -215,7 +215,7 @@ fn a_missing_stack_changes_nothing() {
     sandbox.remove("specs/b.yaml");
     sandbox.volume("a", "size: 2Mi");
     sandbox.volume("new", "size: 1Mi");
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!((live(&sandbox), trash(&sandbox)), (owned(&["a", "b"]), vec![]));
     assert_eq!(sandbox.tree("pool").iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "img")).count(), 2);
     sandbox.write("specs/stack.yaml", owner);

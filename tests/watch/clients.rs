@@ -33,7 +33,7 @@ fn slow_and_invalid_clients_delay_no_others() {
     (0..20).for_each(|n| sandbox.volume(&format!("v{n}"), "size: 1Mi"));
     let daemon = Daemon::start(&sandbox);
     std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(|| ask_for_all(&sandbox)))));
-    daemon.second_look();
+    daemon.confirmation_read();
     let before = holds(&daemon);
 
     // Those that say nothing, half a head, or never read; they stay while others are served.

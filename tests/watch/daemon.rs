@@ -15,7 +15,7 @@ use crate::sandbox::{STACK, Sandbox};
 /// What a person would wait for. Far longer than anything here takes on a machine that does nothing else.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A removal is made no earlier than this after its document went.
-pub(crate) const SECOND_LOOK: Duration = Duration::from_secs(2);
+pub(crate) const CONFIRMATION_READ: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(25);
 
 /// Asks again and again until there is an answer.
@@ -159,12 +159,12 @@ impl Daemon {
         }
     }
 
-    /// Waits until what is there now may have had all its consequences, removals too.
+    /// Waits for two passes with the time of a confirmation read between them: afterwards removals are done too.
     #[track_caller]
-    pub(crate) fn second_look(&self) {
+    pub(crate) fn confirmation_read(&self) {
         self.pass();
         let seen = Instant::now();
-        wait("the second look", || seen.elapsed() > SECOND_LOOK);
+        wait("the confirmation read", || seen.elapsed() > CONFIRMATION_READ);
         self.pass();
     }
 

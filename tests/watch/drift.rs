@@ -53,7 +53,7 @@ fn a_deleted_volume_is_lost_and_is_not_recreated() {
     let before = status(&sandbox);
     let native = before["object"].as_str().unwrap();
     sandbox.remove(&format!("pool/{native}"));
-    daemon.second_look();
+    daemon.confirmation_read();
     daemon.pass();
     assert_eq!(live(&sandbox), ["other"]);
     comes_to(&sandbox, "Held", "Lost");
@@ -64,7 +64,7 @@ fn a_deleted_volume_is_lost_and_is_not_recreated() {
     assert_eq!(daemon.end(), Some(0));
     sandbox.remove("state");
     let daemon = Daemon::start(&sandbox);
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!(live(&sandbox), ["other"]);
     sandbox.kiln("forget volume/db").ends(0);
     arrives(&sandbox, "db");
@@ -75,7 +75,7 @@ fn a_truncated_volume_is_not_extended() {
     let (sandbox, daemon) = following("size: 2Mi");
     resize(&sandbox, MIB);
     comes_to(&sandbox, "Held", "Lost");
-    daemon.second_look();
+    daemon.confirmation_read();
     grows(&sandbox, "db", MIB);
     resize(&sandbox, 2 * MIB);
     comes_to(&sandbox, "Settled", "AsDeclared");
@@ -84,7 +84,7 @@ fn a_truncated_volume_is_not_extended() {
 fn a_volume_grown_by_another_program_is_held_with_both_sizes() {
     let (sandbox, daemon) = following("size: 1Mi");
     resize(&sandbox, 3 * MIB);
-    daemon.second_look();
+    daemon.confirmation_read();
     let shown = comes_to(&sandbox, "Held", "ShrinkRefused");
     assert_eq!(shown["size"], 3 * MIB);
     let drift = sandbox.kiln("plan -o json").ends(4).json()["drift"].clone();
@@ -114,11 +114,11 @@ fn removed_tags_are_restored() {
     fs::write(&tags, &text[..text.len() / 2]).unwrap();
     comes_to(&sandbox, "Held", "Conflict");
     sandbox.remove("specs/db.yaml");
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!((live(&sandbox), trash(&sandbox)), (vec!["db".to_owned(), "other".to_owned()], vec![]));
     fs::write(&tags, &text).unwrap();
     comes_to(&sandbox, "Held", "Protected");
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!((live(&sandbox), trash(&sandbox)), (vec!["db".to_owned(), "other".to_owned()], vec![]));
 }
 
@@ -130,7 +130,7 @@ fn foreign_files_in_the_pool_do_not_change() {
     let theirs = ["stranger/stranger.img", "note.txt", "kiln.other.x.abcdefgh/kiln.other.x.abcdefgh.img"];
     sandbox.remove("specs/other.yaml");
     wait("the removal", || trash(&sandbox) == ["other"]);
-    daemon.second_look();
+    daemon.confirmation_read();
     for path in theirs {
         assert_eq!(fs::read_to_string(sandbox.path("pool").join(path)).unwrap(), "theirs", "{path}");
     }

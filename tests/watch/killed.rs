@@ -20,7 +20,7 @@ fn a_killed_daemon_continues_after_a_restart() {
         if round % 5 == 2 {
             // Long enough for removals.
             daemon.is_up();
-            daemon.second_look();
+            daemon.confirmation_read();
         }
         for _ in 0..=editor.random.below(8) {
             editor.edit(&sandbox, true);
@@ -36,7 +36,7 @@ fn a_killed_daemon_continues_after_a_restart() {
     }
     editor.mend(&sandbox);
     let daemon = Daemon::start(&sandbox);
-    daemon.second_look();
+    daemon.confirmation_read();
     wait("everything to be done", || {
         let last = &daemon.view()["lastPass"];
         last["ending"] == "done" && last["changed"] == 0 && last["held"] == 0

@@ -59,7 +59,7 @@ fn the_daemon_holds_objects_suspended_through_another_store() {
     sandbox.kiln("suspend volume/b --reason forensics --state elsewhere").ends(0).says("recorded on fast");
     ["a", "b"].iter().for_each(|name| sandbox.remove(&format!("specs/{name}.yaml")));
     wait("the removal of the other", || live(&sandbox) == ["b", "c"]);
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!(live(&sandbox), ["b", "c"]);
     sandbox.kiln("status").says("volume/b: it is suspended: forensics");
     sandbox.kiln("resume volume/b --state a-third").ends(0);

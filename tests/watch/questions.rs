@@ -84,7 +84,7 @@ fn answers_of_a_daemon_equal_those_without_one() {
     sandbox.kiln("suspend volume/labelled --reason upgrade").ends(0);
     fs::File::options().write(true).open(&file).unwrap().set_len(3 << 20).unwrap();
     sandbox.write("pool/foreign.img", &"x".repeat(1 << 20));
-    daemon.second_look();
+    daemon.confirmation_read();
 
     let ask = |command: &str| {
         let ran = sandbox.kiln(command);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::daemon::{Daemon, SECOND_LOOK, arrives, live, patient, trash, wait};
+use crate::daemon::{CONFIRMATION_READ, Daemon, arrives, live, patient, trash, wait};
 use crate::sandbox::Sandbox;
 
 #[test]
@@ -46,7 +46,7 @@ fn a_rename_without_renamed_from_is_logged_and_can_be_reverted() {
     renamed(&sandbox, "");
     sandbox.remove("specs/db.yaml");
     arrives(&sandbox, "database");
-    assert!(began.elapsed() > SECOND_LOOK, "it waited for the confirmation read: {:?}", began.elapsed());
+    assert!(began.elapsed() > CONFIRMATION_READ, "it waited for the confirmation read: {:?}", began.elapsed());
     wait("the removal", || trash(&sandbox) == ["db"]);
     let told = "volume db goes to the trash, and volume database, which has its backend, size and labels, begins empty";
     wait("that it is told", || daemon.log().contains(told));
@@ -58,7 +58,7 @@ fn a_rename_without_renamed_from_is_logged_and_can_be_reverted() {
     wait("the rename", || live(&sandbox) == ["database", "web"]);
     daemon.pass();
     assert!(sandbox.holds_data("database"));
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!(
         (live(&sandbox), trash(&sandbox)),
         (vec!["database".to_owned(), "web".to_owned()], vec!["database".to_owned()])
@@ -75,7 +75,7 @@ fn a_destroy_that_looks_like_a_rename_waits_for_an_approval() {
         log.contains("held: volume/db (destroy): LooksLikeRename")
             && log.contains("held: volume/database (create): LooksLikeRename")
     });
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!(live(&sandbox), ["db", "web"]);
     let status = sandbox.kiln("status").out;
     for part in ["LooksLikeRename", "`renamedFrom: db`", "kiln approve "] {

@@ -92,7 +92,7 @@ fn a_pool_that_returns_is_reconciled() {
     fs::rename(sandbox.path("pool"), sandbox.path("away")).unwrap();
     sandbox.remove("specs/b.yaml");
     sandbox.volume("new", "size: 1Mi");
-    daemon.second_look();
+    daemon.confirmation_read();
     assert!(!sandbox.has("pool"), "no other is made in its place");
     sandbox.kiln("get").ends(6);
     sandbox.kiln("status").ends(6);

@@ -41,7 +41,7 @@ fn specs(sandbox: &Sandbox, directory: &str, canary: &str, others: &[&str]) {
 
 #[track_caller]
 fn all_stay(sandbox: &Sandbox, daemon: &Daemon, names: &[&str]) {
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!((live(sandbox), trash(sandbox)), (names.iter().map(|name| (*name).to_owned()).collect(), vec![]));
 }
 
@@ -118,7 +118,7 @@ fn mounted_over_and_unmounted() {
     let text = at.to_str().unwrap();
     run("mount", &["-t", "tmpfs", "none", text], Path::new("/"));
     wait("that nothing is seen", || daemon.view()["problems"].as_array().is_some_and(|all| !all.is_empty()));
-    daemon.second_look();
+    daemon.confirmation_read();
     let seen = (live(&sandbox), trash(&sandbox));
     // What is mounted is followed, too.
     specs(&sandbox, "specs", "2Mi", &[]);
@@ -212,7 +212,7 @@ fn a_commit_of_what_is_applied_becomes_the_applied_revision() {
     git("commit -qm db");
     // The next pass is an hour away.
     wait("the commit", || applied() == head());
-    daemon.second_look();
+    daemon.confirmation_read();
     let passes = daemon.passes();
     git("commit -q --allow-empty -m nothing");
     wait("the next commit", || applied() == head());

@@ -225,7 +225,7 @@ fn the_daemon_executes_approved_steps() {
     (0..20).for_each(|n| sandbox.volume(&format!("v{n}"), "size: 1Mi"));
     let daemon = Daemon::start(&sandbox);
     (0..15).for_each(|n| sandbox.remove(&format!("specs/v{n}.yaml")));
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!((live(&sandbox).len(), trash(&sandbox).len()), (20, 0), "that many wait");
     let status = sandbox.kiln("status -o json").ends(0).json();
     let digest = status["approval"].as_str().unwrap();
@@ -236,9 +236,9 @@ fn the_daemon_executes_approved_steps() {
     assert!(daemon.log().contains(&whole), "no {whole} in {}", daemon.log());
     // More of them are another set: what was approved is gone, and nothing else.
     sandbox.remove("specs/v15.yaml");
-    daemon.second_look();
+    daemon.confirmation_read();
     sandbox.kiln(&format!("approve {digest}"));
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!(trash(&sandbox).len(), 0, "another set than the one that is declared away now");
     let status = sandbox.kiln("status -o json").ends(0).json();
     sandbox.kiln(&format!("approve {}", status["approval"].as_str().unwrap())).ends(0);

@@ -115,7 +115,7 @@ fn memory_stays_bounded_and_the_stack_settles() {
     editor.mend(&sandbox);
     let mut declared = editor.declared();
     declared.insert(0, "anchor".to_owned());
-    daemon.second_look();
+    daemon.confirmation_read();
     until("what is declared", || {
         forget_what_is_lost(&sandbox);
         (live(&sandbox) == declared).then_some(())

@@ -110,7 +110,7 @@ fn the_daemon_survives_an_unwritable_log() {
     sandbox.volume("a", "size: 1Mi");
     arrives(&sandbox, "a");
     sandbox.volume("a", "size: [");
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!(daemon.metric("kiln_manifest_problems"), 1.0);
     daemon.send(Signal::TERM);
     assert_eq!(daemon.ended(), Some(0));

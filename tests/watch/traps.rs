@@ -37,7 +37,7 @@ fn following() -> (Sandbox, Daemon) {
 /// Nothing was removed, and nothing will be.
 #[track_caller]
 fn all_stay(sandbox: &Sandbox, daemon: &Daemon, names: &[&str]) {
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!((live(sandbox), trash(sandbox)), (names.iter().map(|name| (*name).to_owned()).collect(), vec![]));
 }
 
@@ -99,7 +99,7 @@ fn a_replaced_single_file() {
         grows(&sandbox, "canary", mib * MIB);
     }
     fs::remove_file(sandbox.path("specs/one")).unwrap();
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!(daemon.view()["problems"].as_array().map(Vec::len), Some(1), "{}", daemon.view());
     sandbox.write("specs/one", &text("5Mi"));
     grows(&sandbox, "canary", 5 * MIB);

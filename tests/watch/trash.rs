@@ -90,8 +90,8 @@ fn manual_purging_is_left_to_commands() {
     let (sandbox, daemon) = following("interval: 1s, trash: {ttl: 1s, purge: manual}");
     in_trash(&sandbox, "b");
     let purges = || sandbox.kiln("trash purge").ends(0).out;
-    daemon.second_look();
-    daemon.second_look();
+    daemon.confirmation_read();
+    daemon.confirmation_read();
     assert_eq!(trash(&sandbox), ["b"]);
     assert!(purges().contains("purged volume b "));
     assert_eq!(trash(&sandbox), Vec::<String>::new());
@@ -123,6 +123,6 @@ fn an_object_with_inconsistent_tags_is_not_purged() {
     daemon.send(Signal::CONT);
     let past = Instant::now();
     wait("its time", || past.elapsed() > Duration::from_secs(4));
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!(trash(&sandbox), ["b"]);
 }

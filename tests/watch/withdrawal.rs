@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::time::Instant;
 
-use crate::daemon::{Daemon, SECOND_LOOK, arrives, document, live, patient, trash, wait};
+use crate::daemon::{CONFIRMATION_READ, Daemon, arrives, document, live, patient, trash, wait};
 use crate::sandbox::Sandbox;
 
 #[test]
@@ -43,12 +43,12 @@ fn a_pass_waits_for_a_file_that_is_being_written() {
     file.write_all(document("early", "1Mi").as_bytes()).unwrap();
     wait("that the writer is told", || daemon.log().contains("open for writing"));
     let told = Instant::now();
-    wait("twice the second look", || told.elapsed() > SECOND_LOOK * 2);
+    wait("twice the time of a confirmation read", || told.elapsed() > CONFIRMATION_READ * 2);
     assert_eq!(natives(&sandbox), before);
     file.write_all(document("db", "1Mi").replace("size:", "onRemove: Delete, size:").as_bytes()).unwrap();
     drop(file);
     arrives(&sandbox, "early");
-    daemon.second_look();
+    daemon.confirmation_read();
     assert!(before.iter().all(|native| natives(&sandbox).contains(native)), "{before:?} {:?}", natives(&sandbox));
     assert_eq!(daemon.log().matches("open for writing").count(), 1, "{}", daemon.log());
 }
@@ -57,7 +57,7 @@ fn a_briefly_missing_directory_loses_nothing() {
     let (sandbox, daemon) = following();
     let before = natives(&sandbox);
     fs::rename(sandbox.path("specs/team"), sandbox.path("away")).unwrap();
-    daemon.second_look();
+    daemon.confirmation_read();
     assert!(daemon.log().contains("when it has been missing for 60 s"), "{}", daemon.log());
     assert_eq!(natives(&sandbox), before);
     // Each command says what waits and until when, and an apply by a person waits too.
@@ -68,20 +68,20 @@ fn a_briefly_missing_directory_loses_nothing() {
     }
     sandbox.kiln("status").says("Waiting for approval: destroy volume/db. `kiln approve ");
     sandbox.kiln("apply --yes").ends(4);
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!(natives(&sandbox), before);
-    // What was deleted by itself is gone after the second look.
+    // What was deleted by itself is gone after the confirmation read.
     sandbox.volume("extra", "size: 1Mi");
     arrives(&sandbox, "extra");
     sandbox.remove("specs/extra.yaml");
     wait("the removal", || trash(&sandbox) == ["extra"]);
     assert_eq!(natives(&sandbox), before);
     fs::create_dir(sandbox.path("specs/team")).unwrap();
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!(natives(&sandbox), before);
     fs::remove_dir(sandbox.path("specs/team")).unwrap();
     fs::rename(sandbox.path("away"), sandbox.path("specs/team")).unwrap();
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!(natives(&sandbox), before);
     // A person who approves it does not wait.
     fs::rename(sandbox.path("specs/team"), sandbox.path("away")).unwrap();
@@ -99,7 +99,7 @@ fn a_mount_missing_at_the_start_loses_nothing() {
     fs::create_dir(sandbox.path("specs/team")).unwrap();
     sandbox.remove("state");
     let daemon = Daemon::start(&sandbox);
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!((natives(&sandbox), trash(&sandbox)), (before, vec![]));
 }
 
@@ -119,6 +119,6 @@ fn a_watched_file_withdraws_what_it_declared_and_nothing_else() {
     fs::rename(sandbox.path("new"), sandbox.path("one.yaml")).unwrap();
     wait("the removal", || trash(&sandbox) == ["b"]);
     assert_eq!(live(&sandbox), ["a", "other"]);
-    daemon.second_look();
+    daemon.confirmation_read();
     assert_eq!(live(&sandbox), ["a", "other"]);
 }

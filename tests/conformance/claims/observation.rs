@@ -30,7 +30,7 @@ pub(crate) async fn observe_changes_nothing(bench: &dyn Bench) {
     kit.driver.observe(&Scope::Objects(names.to_vec())).await.unwrap();
     // Others write to the same file system.
     let second = Observed { capacity: first.capacity, ..kit.all().await };
-    assert_eq!(second, first, "two looks at one world differ");
+    assert_eq!(second, first, "two observations of one world differ");
     assert_eq!(bench.fingerprint(), before);
     assert_eq!(kit.read(&db, 0), Some(21));
 }
