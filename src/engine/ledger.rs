@@ -212,12 +212,12 @@ pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, no
         (Action::Create { n, .. } | Action::Snapshot { n, .. } | Action::Adopt { n, .. }, Some(object)) => {
             enter(ledger, &step.identity, object, *n);
         }
-        (Action::Undelete { .. }, Some(object)) => {
-            let n = ledger.complete.get(&uid).map_or(0, |entry| entry.n);
-            enter(ledger, &step.identity, object, n);
-        }
         (
-            Action::Rename { .. } | Action::Grow { .. } | Action::Restore { .. } | Action::SetTags { .. },
+            Action::Undelete { .. }
+            | Action::Rename { .. }
+            | Action::Grow { .. }
+            | Action::Restore { .. }
+            | Action::SetTags { .. },
             Some(object),
         ) => {
             let n = ledger.complete.get(&uid).map_or(0, |entry| entry.n);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::model::{
     Action, DriverError, Name, ObjectId, Owner, Records, Step, Suspension, SuspensionId, Suspensions, Uid,
 };
-use crate::plan::{Observation, read_by, suspended_because};
+use crate::plan::{Observation, suspended_because};
 
 use super::backend_session::BackendSession;
 use super::session::Session;
@@ -100,7 +100,7 @@ impl Session<'_> {
             if let Action::Rename { .. } = step.action {
                 wanted.insert(step.identity.uid, Vec::new());
             }
-            wanted.extend(read_by(step).map(|object| (object.uid, Vec::new())));
+            wanted.extend(step.action.reads().map(|(_, object)| (object.uid, Vec::new())));
         }
         if !wanted.is_empty() {
             let seen = self.observations.world.values().flat_map(|view| match view {
@@ -118,7 +118,7 @@ impl Session<'_> {
         }
         let about = |step: &Step| {
             let mut about = vec![step.identity.id()];
-            let others = [Some(step.identity.uid), read_by(step).map(|object| object.uid)].into_iter().flatten();
+            let others = [Some(step.identity.uid), step.action.reads().map(|(_, object)| object.uid)].into_iter().flatten();
             about.extend(others.filter_map(|uid| wanted.get(&uid)).flatten().cloned());
             about
         };

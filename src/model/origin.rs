@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ImageRef, NativeName, Size, Uid};
+use super::{ImageRef, Kind, NativeName, Size, Uid};
 
 /// An object that a step reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,10 +34,11 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Returns the object, if the origin is one.
-    pub fn object(&self) -> Option<&ObjectRef> {
+    /// Returns the object with its kind, if the origin is one.
+    pub fn object(&self) -> Option<(Kind, &ObjectRef)> {
         match self {
-            Origin::Snapshot(object) | Origin::Volume(object) => Some(object),
+            Origin::Snapshot(object) => Some((Kind::Snapshot, object)),
+            Origin::Volume(object) => Some((Kind::Volume, object)),
             Origin::Image { .. } => None,
         }
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::approval::ApprovalItem;
 use super::verb::Verb;
-use super::{Identity, Name, NativeName, Object, ObjectRef, Origin, Place, Provisioning, Seconds, Size, Tags};
+use super::{Identity, Kind, Name, NativeName, Object, ObjectRef, Origin, Place, Provisioning, Seconds, Size, Tags};
 
 /// One driver call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,22 +53,8 @@ impl Step {
 
     /// Names it in an approval. Two restores of one request from two snapshots are approved separately, and so are two sizes.
     pub fn approval_item(&self) -> ApprovalItem {
-        let detail = match &self.action {
-            Action::Restore { snapshot, request } => format!("{} {request}", snapshot.uid),
-            Action::Grow { to } => to.bytes().to_string(),
-            Action::Create { .. }
-            | Action::Snapshot { .. }
-            | Action::Adopt { .. }
-            | Action::Undelete { .. }
-            | Action::Rename { .. }
-            | Action::SetTags { .. }
-            | Action::Detach
-            | Action::Trash { .. }
-            | Action::Destroy
-            | Action::Purge
-            | Action::Sweep => String::new(),
-        };
-        ApprovalItem::new(self.identity.uid, self.action.verb(), &detail)
+        let ActionFacts { verb, detail, .. } = self.action.facts();
+        ApprovalItem::new(self.identity.uid, verb, &detail)
     }
 
     /// Whether the step moves the object to the trash or destroys it. (Releasing an object does not remove it.)
@@ -78,21 +64,7 @@ impl Step {
 
     /// Returns the native name of the object before the step.
     pub fn native_before(&self) -> &NativeName {
-        match &self.action {
-            Action::Rename { from, .. } => from,
-            Action::Create { .. }
-            | Action::Snapshot { .. }
-            | Action::Grow { .. }
-            | Action::Restore { .. }
-            | Action::SetTags { .. }
-            | Action::Adopt { .. }
-            | Action::Trash { .. }
-            | Action::Undelete { .. }
-            | Action::Destroy
-            | Action::Purge
-            | Action::Sweep
-            | Action::Detach => &self.native,
-        }
+        self.action.facts().from.unwrap_or(&self.native)
     }
 }
 
@@ -174,92 +146,98 @@ pub enum Action {
     Detach,
 }
 
+/// What [`Action`] answers about itself.
+struct ActionFacts<'a> {
+    verb: Verb,
+    is_first: bool,
+    is_long: bool,
+    origin: Option<&'a Origin>,
+    reads: Option<(Kind, &'a ObjectRef)>,
+    replaced_tags: Option<&'a Tags>,
+    /// The native name before the action, if it changes.
+    from: Option<&'a NativeName>,
+    /// Distinguishes approvals of one verb for one object.
+    detail: String,
+}
+
 impl Action {
+    /// The one list of all actions that these questions share: a new action answers all of them here.
+    fn facts(&self) -> ActionFacts<'_> {
+        let only = |verb| ActionFacts {
+            verb,
+            is_first: false,
+            is_long: false,
+            origin: None,
+            reads: None,
+            replaced_tags: None,
+            from: None,
+            detail: String::new(),
+        };
+        match self {
+            Action::Create { origin, provisioning, .. } => ActionFacts {
+                is_first: true,
+                is_long: origin.is_some() || *provisioning == Provisioning::Thick,
+                origin: origin.as_ref(),
+                reads: origin.as_ref().and_then(Origin::object),
+                ..only(Verb::Create)
+            },
+            Action::Snapshot { volume, .. } => ActionFacts {
+                is_first: true,
+                is_long: true,
+                reads: Some((Kind::Volume, volume)),
+                ..only(Verb::Create)
+            },
+            Action::Grow { to } => ActionFacts { detail: to.bytes().to_string(), ..only(Verb::Update) },
+            Action::Restore { snapshot, request } => ActionFacts {
+                is_long: true,
+                reads: Some((Kind::Snapshot, snapshot)),
+                detail: format!("{} {request}", snapshot.uid),
+                ..only(Verb::Update)
+            },
+            Action::SetTags { tags } => {
+                // Releasing changes only tags, but is shown as a removal.
+                let verb = if tags.retained { Verb::Remove } else { Verb::Update };
+                ActionFacts { replaced_tags: Some(tags), ..only(verb) }
+            }
+            Action::Rename { from, tags } => {
+                ActionFacts { replaced_tags: Some(tags), from: Some(from), ..only(Verb::Move) }
+            }
+            Action::Adopt { .. } => ActionFacts { is_first: true, ..only(Verb::Adopt) },
+            Action::Trash { .. } => only(Verb::Remove),
+            Action::Undelete { tags } => ActionFacts { replaced_tags: Some(tags), ..only(Verb::Adopt) },
+            Action::Destroy | Action::Purge | Action::Sweep => ActionFacts { is_long: true, ..only(Verb::Destroy) },
+            Action::Detach => ActionFacts { is_long: true, ..only(Verb::Update) },
+        }
+    }
+
     /// Returns the verb that people see.
     pub fn verb(&self) -> Verb {
-        match self {
-            Action::Create { .. } | Action::Snapshot { .. } => Verb::Create,
-            Action::Grow { .. } | Action::Restore { .. } | Action::Detach => Verb::Update,
-            // Releasing changes only tags, but is shown as a removal.
-            Action::SetTags { tags } if tags.retained => Verb::Remove,
-            Action::SetTags { .. } => Verb::Update,
-            Action::Rename { .. } => Verb::Move,
-            Action::Adopt { .. } | Action::Undelete { .. } => Verb::Adopt,
-            Action::Trash { .. } => Verb::Remove,
-            Action::Destroy | Action::Purge | Action::Sweep => Verb::Destroy,
-        }
+        self.facts().verb
     }
 
     /// Whether it gives Kiln an object that it did not have: creates or adopts it.
     pub fn is_first(&self) -> bool {
-        match self {
-            Action::Create { .. } | Action::Snapshot { .. } | Action::Adopt { .. } => true,
-            Action::Grow { .. }
-            | Action::Restore { .. }
-            | Action::SetTags { .. }
-            | Action::Rename { .. }
-            | Action::Trash { .. }
-            | Action::Undelete { .. }
-            | Action::Destroy
-            | Action::Purge
-            | Action::Sweep
-            | Action::Detach => false,
-        }
+        self.facts().is_first
     }
 
     /// The origin of the volume that it creates.
     pub fn origin(&self) -> Option<&Origin> {
-        match self {
-            Action::Create { origin, .. } => origin.as_ref(),
-            Action::Snapshot { .. }
-            | Action::Grow { .. }
-            | Action::Restore { .. }
-            | Action::SetTags { .. }
-            | Action::Rename { .. }
-            | Action::Adopt { .. }
-            | Action::Trash { .. }
-            | Action::Undelete { .. }
-            | Action::Destroy
-            | Action::Purge
-            | Action::Sweep
-            | Action::Detach => None,
-        }
+        self.facts().origin
+    }
+
+    /// The object whose content it copies, with its kind.
+    pub fn reads(&self) -> Option<(Kind, &ObjectRef)> {
+        self.facts().reads
     }
 
     /// All tags of the object after it, if it replaces the tags of an object that Kiln has.
     pub fn replaced_tags(&self) -> Option<&Tags> {
-        match self {
-            Action::Undelete { tags } | Action::SetTags { tags } | Action::Rename { tags, .. } => Some(tags),
-            Action::Create { .. }
-            | Action::Snapshot { .. }
-            | Action::Grow { .. }
-            | Action::Restore { .. }
-            | Action::Adopt { .. }
-            | Action::Trash { .. }
-            | Action::Destroy
-            | Action::Purge
-            | Action::Sweep
-            | Action::Detach => None,
-        }
+        self.facts().replaced_tags
     }
 
     /// Whether it copies or frees much data, and may take far longer than other calls: no time-out applies, and progress is shown.
     pub fn is_long(&self) -> bool {
-        match self {
-            Action::Create { origin, provisioning, .. } => origin.is_some() || *provisioning == Provisioning::Thick,
-            Action::Snapshot { .. }
-            | Action::Restore { .. }
-            | Action::Destroy
-            | Action::Purge
-            | Action::Sweep
-            | Action::Detach => true,
-            Action::Grow { .. }
-            | Action::SetTags { .. }
-            | Action::Rename { .. }
-            | Action::Adopt { .. }
-            | Action::Trash { .. }
-            | Action::Undelete { .. } => false,
-        }
+        self.facts().is_long
     }
 }
 

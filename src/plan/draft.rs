@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet as StdHashSet};
 
 use foldhash::{HashMap, HashMapExt, HashSet};
 
-use crate::model::{Action, Doubt, Kind, Name, NativeName, Object, ObjectRef, Origin, Step, Tags, Uid, Written};
+use crate::model::{Action, Doubt, Kind, Name, NativeName, Object, ObjectRef, Step, Tags, Uid, Written};
 
 use super::hold::{Hold, Subject, see_what_holds};
 use super::inventory::{Inventory, OwnedObject};
@@ -121,7 +121,7 @@ impl<'a> Draft<'a> {
     /// Adds a step and returns its index, which other steps wait for.
     pub(super) fn add(&mut self, mut step: Step) -> usize {
         let index = self.steps.len();
-        let concerned = [Some(step.identity.uid), read_by(&step).map(|object| object.uid)];
+        let concerned = [Some(step.identity.uid), step.action.reads().map(|(_, object)| object.uid)];
         for first in concerned.into_iter().flatten().filter_map(|uid| self.completing.get(&uid)) {
             if !step.after.contains(first) {
                 step.after.push(*first);
@@ -130,7 +130,7 @@ impl<'a> Draft<'a> {
         for needed in &step.after {
             self.waiting.entry(*needed).or_default().push(index);
         }
-        if let Some(object) = read_by(&step) {
+        if let Some((_, object)) = step.action.reads() {
             self.readers.entry(object.uid).or_default().push(index);
         }
         self.steps.push(step);
@@ -249,23 +249,5 @@ impl<'a> Draft<'a> {
 
     pub(super) fn warn(&mut self, code: &str, message: String) {
         self.warnings.push(Warning { code: code.to_owned(), message });
-    }
-}
-
-/// Returns the object whose content a step copies, if any.
-pub fn read_by(step: &Step) -> Option<&ObjectRef> {
-    match &step.action {
-        Action::Create { origin, .. } => origin.as_ref().and_then(Origin::object),
-        Action::Snapshot { volume: object, .. } | Action::Restore { snapshot: object, .. } => Some(object),
-        Action::Grow { .. }
-        | Action::SetTags { .. }
-        | Action::Rename { .. }
-        | Action::Adopt { .. }
-        | Action::Trash { .. }
-        | Action::Undelete { .. }
-        | Action::Destroy
-        | Action::Purge
-        | Action::Sweep
-        | Action::Detach => None,
     }
 }

@@ -35,7 +35,6 @@ mod unreachable;
 mod usable;
 
 pub use backend_state::{Judged, trusted_ledger};
-pub use draft::read_by;
 pub use gate::{resume, suspended_because, suspension_of};
 pub use inputs::{Inputs, Irreversible};
 pub use lint::lint;

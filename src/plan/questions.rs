@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Action, Clients, ImageRef, Name, NativeName, Origin, Place, Written};
+use crate::model::{Action, Clients, ImageRef, Kind, Name, NativeName, Origin, Place, Written};
 
 use super::types::{Observation, Plan, World};
 
@@ -14,25 +14,10 @@ pub fn objects_to_observe(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<Nati
     for step in &plan.steps {
         let Some(capabilities) = world.get(&step.backend).and_then(Observation::capabilities) else { continue };
         let torn = !capabilities.snapshot_while_open;
-        let copied = match &step.action {
-            Action::Snapshot { volume, .. } => Some(volume),
-            Action::Create { origin: Some(Origin::Volume(volume)), .. } => Some(volume),
-            Action::Create { .. }
-            | Action::Grow { .. }
-            | Action::Restore { .. }
-            | Action::SetTags { .. }
-            | Action::Rename { .. }
-            | Action::Adopt { .. }
-            | Action::Trash { .. }
-            | Action::Undelete { .. }
-            | Action::Destroy
-            | Action::Purge
-            | Action::Sweep
-            | Action::Detach => None,
-        };
+        let copied = step.action.reads().filter(|(kind, _)| torn && *kind == Kind::Volume);
         // A listing does not show what an object holds that is to be adopted.
         let itself = step.expect.idle || matches!(step.action, Action::Adopt { .. });
-        let native = if itself { Some(&step.native) } else { copied.filter(|_| torn).map(|volume| &volume.native) };
+        let native = if itself { Some(&step.native) } else { copied.map(|(_, volume)| &volume.native) };
         wanted.entry(&step.backend).or_default().extend(native);
     }
     for (backend, native) in &plan.to_inspect {

@@ -107,7 +107,7 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
     match &step.action {
         Action::Create { size, origin, tags, .. } => {
             let parent =
-                origin.as_ref().filter(|_| clones_depend).and_then(|origin| origin.object()).map(|object| object.uid);
+                origin.as_ref().filter(|_| clones_depend).and_then(|origin| origin.object()).map(|(_, object)| object.uid);
             return objects.push(new(*size, tags, parent));
         }
         Action::Snapshot { volume, tags, .. } => return objects.push(new(volume.size, tags, None)),

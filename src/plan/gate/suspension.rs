@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Action, Kind, Name, Step, Suspension};
 
-use crate::plan::draft::{Draft, read_by};
+use crate::plan::draft::Draft;
 use crate::plan::hold::{Subject, see_what_holds};
 use crate::plan::inventory::Inventory;
 use crate::plan::types::HeldReason;
@@ -70,7 +70,7 @@ pub(in crate::plan) fn hold_suspended(inventory: &Inventory<'_>, draft: &mut Dra
 /// Holds every step that would copy from a suspended object: its content may be changing now.
 fn hold_readers_of_suspended(inventory: &Inventory<'_>, draft: &mut Draft<'_>) {
     for index in 0..draft.steps.len() {
-        let source = read_by(&draft.steps[index]).and_then(|object| inventory.by_uid.get(&object.uid));
+        let source = draft.steps[index].action.reads().and_then(|(_, object)| inventory.by_uid.get(&object.uid));
         let Some(identity) = source.map(|object| object.identity) else { continue };
         let Some(suspension) = suspension_of(inventory.inputs.suspended, identity.kind, &identity.name) else {
             continue;
