@@ -194,8 +194,8 @@ fn strangers_meddle(dice: &mut Dice, rig: &Rig, memory: &mut Memory) {
             world.resize_by_hand(victim, Size(size.bytes() + (1 << 20)));
         }
         2 => {
-            world.retag_by_hand(victim, |tags| {
-                tags.labels.insert("by".to_owned(), "a stranger".to_owned());
+            world.change_by_hand(victim, |object| {
+                object.tags.labels.insert("by".to_owned(), "a stranger".to_owned());
             });
         }
         _ => world.empty_trash_by_hand(),

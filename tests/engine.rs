@@ -668,7 +668,7 @@ fn recovery_reports_a_detach_as_done_when_no_object_names_the_snapshot() {
             interrupted(&rig, &declared, |_| Action::Detach).await;
             if done {
                 let clone = rig.world().live_objects().find(|(_, o)| o.parent.is_some()).unwrap().0.clone();
-                rig.world().detach_by_hand(&clone);
+                rig.world().change_by_hand(&clone, |object| object.parent = None);
             }
             rig.pass(&declared).await.unwrap();
             assert_eq!(told(&rig, &Action::Detach), [outcome]);

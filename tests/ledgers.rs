@@ -221,7 +221,7 @@ fn inconsistent_objects_are_not_transferred_to_another_owner() {
         let rig = Rig::new();
         rig.settle(&join(&[volume("a", "size: 1Mi"), volume("b", "size: 1Mi")]), 3, "made").await;
         let b = rig.native("b");
-        rig.world().damage_tags(&b);
+        rig.world().change_by_hand(&b, |object| object.tags_unreadable = true);
         let before = rig.world().clone();
         let text = HEAD.replace("{name: prod}", "{name: neu}").replace("5c1d2e8a90", "ab12cd34ef");
         let ours = specs(&format!("{text}{}{}", volume("a", "size: 1Mi"), volume("b", "size: 1Mi")));

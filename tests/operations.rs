@@ -86,7 +86,7 @@ fn protection_outlives_its_tag() {
         let other = volume("other", "size: 1Mi");
         rig.settle(&join(&[volume("db", "size: 1Mi, protected: true"), other.clone()]), 3, "made").await;
         let db = rig.native("db");
-        rig.world().retag_by_hand(&db, |tags| tags.protected = false);
+        rig.world().change_by_hand(&db, |object| object.tags.protected = false);
         for rig in [&rig, &rig.fork(false)] {
             assert_eq!(
                 held(rig, &join(std::slice::from_ref(&other))).await,

@@ -99,7 +99,7 @@ impl SimBench {
     pub(crate) fn in_a_file() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pool.sim");
-        let driver = SimDriver::at(&path, None, FaultRates::NONE, 0);
+        let driver = SimDriver::at(&path, 0);
         Self { driver: Arc::new(driver), file: Some((dir, path)) }
     }
 
@@ -114,7 +114,7 @@ impl Bench for SimBench {
     }
     fn another(&self) -> Arc<dyn Driver> {
         let driver = match &self.file {
-            Some((_, path)) => SimDriver::at(path, None, FaultRates::NONE, 1),
+            Some((_, path)) => SimDriver::at(path, 1),
             None => SimDriver::new(self.driver.world(), FaultRates::NONE, 1),
         };
         Arc::new(driver.with_capabilities(self.driver.capabilities().clone()))

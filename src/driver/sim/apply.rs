@@ -11,26 +11,46 @@ use super::world::{SimEffect, SimObject, SimWorld, identity_of, is_temporary};
 
 type Result<T> = std::result::Result<T, DriverError>;
 
-fn conflict(message: impl Into<String>) -> DriverError {
-    DriverError::before(ErrorKind::Conflict, message)
-}
-
 fn refuse<T>(kind: ErrorKind, message: impl Into<String>) -> Result<T> {
     Err(DriverError::before(kind, message))
 }
 
-/// Executes a step. An error changes nothing.
-pub(super) fn apply(world: &mut SimWorld, can: &Capabilities, step: &Step, now: u64) -> Result<Outcome> {
-    SimCall { world, can, step }.make(now)
+fn conflict<T>(message: impl Into<String>) -> Result<T> {
+    refuse(ErrorKind::Conflict, message)
 }
 
-/// Executes half of a step, as a crash would leave it: the object under its temporary name, and nothing under its final name. Does
-/// nothing for steps that create no object.
-pub(super) fn leave_half(world: &mut SimWorld, can: &Capabilities, step: &Step) {
+/// Executes a step. An error changes nothing. `half`: leaves a new object under its temporary name, as a crash would.
+pub(super) fn apply(
+    world: &mut SimWorld,
+    can: &Capabilities,
+    step: &Step,
+    now: u64,
+    half: bool,
+) -> Result<Outcome> {
     let mut call = SimCall { world, can, step };
-    if let Ok(Some(object)) = call.made() {
-        call.fill(object);
-        world.record(step.identity.uid, &step.native, SimEffect::HalfMade);
+    if is_temporary(&step.native) != (step.action == Action::Sweep) {
+        return conflict("only a sweep works on a temporary name, and a sweep on nothing else");
+    }
+    match &step.action {
+        Action::Create { size, provisioning, origin, tags, n: _ } => {
+            let made = call.volume(*size, *provisioning, origin.as_ref(), tags)?;
+            call.create(made, half)
+        }
+        Action::Snapshot { volume, tags, n: _ } => {
+            let made = call.snapshot(volume, tags)?;
+            call.create(made, half)
+        }
+        Action::Grow { to } => call.grow(*to),
+        Action::Restore { snapshot, request } => call.restore(snapshot, request),
+        Action::SetTags { tags } => call.set_tags(tags),
+        Action::Rename { from, tags } => call.rename(from, tags),
+        Action::Adopt { tags, n: _ } => call.adopt(tags),
+        Action::Trash { ttl } => call.trash(now.saturating_add(ttl.0)),
+        Action::Undelete { tags } => call.undelete(tags),
+        Action::Destroy => call.destroy(),
+        Action::Purge => call.purge(),
+        Action::Sweep => call.sweep(),
+        Action::Detach => call.detach(),
     }
 }
 
@@ -41,26 +61,6 @@ struct SimCall<'a> {
 }
 
 impl SimCall<'_> {
-    fn make(&mut self, now: u64) -> Result<Outcome> {
-        if is_temporary(&self.step.native) != (self.step.action == Action::Sweep) {
-            return refuse(ErrorKind::Conflict, "only a sweep works on a temporary name, and a sweep on nothing else");
-        }
-        match &self.step.action {
-            Action::Create { .. } | Action::Snapshot { .. } => self.create(),
-            Action::Grow { to } => self.grow(*to),
-            Action::Restore { snapshot, request } => self.restore(snapshot, request),
-            Action::SetTags { tags } => self.set_tags(tags),
-            Action::Rename { from, tags } => self.rename(from, tags),
-            Action::Adopt { tags, n: _ } => self.adopt(tags),
-            Action::Trash { ttl } => self.trash(now.saturating_add(ttl.0)),
-            Action::Undelete { tags } => self.undelete(tags),
-            Action::Destroy => self.destroy(),
-            Action::Purge => self.purge(),
-            Action::Sweep => self.sweep(),
-            Action::Detach => self.detach(),
-        }
-    }
-
     fn id(&self) -> &Identity {
         &self.step.identity
     }
@@ -74,37 +74,37 @@ impl SimCall<'_> {
 
     /// The live object that the step is about, once it is certain that it is the one; `None`: nothing bears its name.
     fn ours(&self) -> Result<Option<Arc<SimObject>>> {
-        let Some(object) = self.world.live.get(&self.step.native) else { return Ok(None) };
+        let Some(object) = self.world.get(&self.step.native, None) else { return Ok(None) };
         match identity_of(&self.step.native, object) {
-            (_, Some(why)) => refuse(ErrorKind::Conflict, format!("{}: {why}", self.step.native)),
+            (_, Some(why)) => conflict(format!("{}: {why}", self.step.native)),
             (Some(identity), None) if identity == *self.id() => Ok(Some(Arc::clone(object))),
-            _ => refuse(ErrorKind::Conflict, format!("{} is another object", self.step.native)),
+            _ => conflict(format!("{} is another object", self.step.native)),
         }
     }
 
     fn ours_to_change(&self) -> Result<Arc<SimObject>> {
         match self.ours()? {
             Some(object) => Ok(object),
-            None if self.trashed().is_some() => refuse(ErrorKind::Conflict, "it is in the trash"),
+            None if self.trashed().is_some() => conflict("it is in the trash"),
             None => refuse(ErrorKind::NotFound, format!("{} is not there", self.step.native)),
         }
     }
 
     fn trashed(&self) -> Option<Arc<SimObject>> {
-        self.world.trash.get(&(self.step.native.clone(), self.id().uid)).cloned()
+        self.world.get(&self.step.native, Some(self.id().uid)).cloned()
     }
 
     /// Compares the object with what the step expects.
     fn expected(&self, place: Place, object: &SimObject) -> Result<()> {
         let expect = &self.step.expect;
         if let Some(wanted) = expect.place.filter(|wanted| *wanted != place) {
-            return refuse(ErrorKind::Conflict, format!("it is {place:?} and not {wanted:?}"));
+            return conflict(format!("it is {place:?} and not {wanted:?}"));
         }
         if let Some(wanted) = expect.size.filter(|wanted| *wanted != object.size) {
-            return refuse(ErrorKind::Conflict, format!("its size is {} and not {wanted}", object.size));
+            return conflict(format!("its size is {} and not {wanted}", object.size));
         }
         if expect.tags.as_ref().is_some_and(|wanted| lasting(wanted) != lasting(&object.tags)) {
-            return refuse(ErrorKind::Conflict, "its tags have changed since it was observed");
+            return conflict("its tags have changed since it was observed");
         }
         if expect.idle { self.idle(&self.step.native, place) } else { Ok(()) }
     }
@@ -121,7 +121,7 @@ impl SimCall<'_> {
     /// What must hold before an object goes where its clients and clones no longer reach it.
     fn may_leave(&self, object: &SimObject) -> Result<()> {
         if object.tags.protected {
-            return refuse(ErrorKind::Conflict, "it is protected");
+            return conflict("it is protected");
         }
         self.idle(&self.step.native, Place::Live)?;
         self.no_dependents()
@@ -132,20 +132,20 @@ impl SimCall<'_> {
         if needing.is_empty() {
             return Ok(());
         }
-        let names: Vec<_> = needing.iter().map(NativeName::as_str).collect();
-        refuse(ErrorKind::Conflict, format!("it is needed by {}", names.join(", ")))
+        let names: Vec<_> = needing.iter().map(|(native, _)| native.as_str()).collect();
+        conflict(format!("it is needed by {}", names.join(", ")))
     }
 
     /// A live object that the step reads, with its kind.
     fn source(&self, source: &ObjectRef, kind: Kind) -> Result<Arc<SimObject>> {
-        let Some(object) = self.world.live.get(&source.native) else {
+        let Some(object) = self.world.get(&source.native, None) else {
             return refuse(ErrorKind::NotFound, format!("the source {} does not exist", source.native));
         };
         match identity_of(&source.native, object) {
             (Some(id), None) if id.uid == source.uid && id.kind == kind && !is_temporary(&source.native) => {
                 Ok(Arc::clone(object))
             }
-            _ => refuse(ErrorKind::Conflict, format!("the source {} is another object", source.native)),
+            _ => conflict(format!("the source {} is another object", source.native)),
         }
     }
 
@@ -198,105 +198,91 @@ impl SimCall<'_> {
 
     // Creation.
 
-    /// The object that the step creates. `None` if it already exists.
-    fn made(&self) -> Result<Option<SimObject>> {
-        let SimCall { world, can, step } = self;
+    /// The volume that the step creates. `None` if it already exists.
+    fn volume(
+        &self,
+        size: Size,
+        provisioning: Provisioning,
+        origin: Option<&Origin>,
+        tags: &Tags,
+    ) -> Result<Option<SimObject>> {
         self.name_fits()?;
-        self.needs(can.own_names || step.native.is_reserved(), "chosen names")?;
-        let object = match &step.action {
-            Action::Create { size, provisioning, origin, tags, n: _ } => {
-                self.sound_size(*size)?;
-                if let Some(there) = self.ours()? {
-                    return match there.size == *size {
-                        true => Ok(None),
-                        false => Err(conflict(format!("it exists with a size of {}", there.size))),
-                    };
-                }
-                let mut object = SimObject { tags: tags.clone(), ..SimObject::empty(*size) };
-                object.thick = *provisioning == Provisioning::Thick;
-                self.needs(if object.thick { can.thick } else { can.thin }, "such provisioning")?;
-                if let Some(origin) = origin {
-                    let (from, source) = match origin {
-                        Origin::Snapshot(from) => (from, self.source(from, Kind::Snapshot)?),
-                        Origin::Volume(from) => {
-                            self.needs(can.clone_volume, "clones of volumes")?;
-                            if !can.snapshot_while_open {
-                                self.idle(&from.native, Place::Live)?;
-                            }
-                            (from, self.source(from, Kind::Volume)?)
-                        }
-                        Origin::Image { .. } => {
-                            return refuse(ErrorKind::Unsupported, "the simulator cannot hold the data of an image");
-                        }
-                    };
-                    if source.size > *size {
-                        return Err(conflict(format!("its source has {}, which is larger", source.size)));
-                    }
-                    object.content = Arc::clone(&source.content);
-                    object.parent = can.clones_depend.then_some(from.uid);
-                }
-                object
-            }
-            Action::Snapshot { volume, tags, n: _ } => {
-                if tags.volume != Some(volume.uid) {
-                    return refuse(ErrorKind::Permanent, "the tags do not name the volume");
-                }
-                if let Some(there) = self.ours()? {
-                    return match there.tags.volume == tags.volume {
-                        true => Ok(None),
-                        false => Err(conflict("it exists as a snapshot of another volume")),
-                    };
-                }
-                let source = self.source(volume, Kind::Volume)?;
-                if !can.snapshot_while_open {
-                    self.idle(&volume.native, Place::Live)?;
-                }
-                let content = Arc::clone(&source.content);
-                SimObject { tags: tags.clone(), content, ..SimObject::empty(source.size) }
-            }
-            Action::Grow { .. }
-            | Action::Restore { .. }
-            | Action::SetTags { .. }
-            | Action::Rename { .. }
-            | Action::Adopt { .. }
-            | Action::Trash { .. }
-            | Action::Undelete { .. }
-            | Action::Destroy
-            | Action::Purge
-            | Action::Sweep
-            | Action::Detach => return Err(conflict("this step creates nothing")),
-        };
-        self.tags_fit(&object.tags)?;
-        if self.trashed().is_some() {
-            return Err(conflict("it is in the trash"));
+        self.sound_size(size)?;
+        if let Some(there) = self.ours()? {
+            return match there.size == size {
+                true => Ok(None),
+                false => conflict(format!("it exists with a size of {}", there.size)),
+            };
         }
-        if step.expect.place.is_some() {
-            return Err(conflict("it is expected to exist, and does not"));
-        }
-        if world.capacity.is_some() && object.thick {
-            self.room_for(object.used())?;
+        let mut object = SimObject { tags: tags.clone(), ..SimObject::empty(size) };
+        object.thick = provisioning == Provisioning::Thick;
+        self.needs(if object.thick { self.can.thick } else { self.can.thin }, "such provisioning")?;
+        if let Some((kind, from)) = origin.and_then(Origin::object) {
+            if kind == Kind::Volume {
+                self.needs(self.can.clone_volume, "clones of volumes")?;
+                self.is_quiet(from)?;
+            }
+            let source = self.source(from, kind)?;
+            if source.size > size {
+                return conflict(format!("its source has {}, which is larger", source.size));
+            }
+            object.content = Arc::clone(&source.content);
+            object.parent = self.can.clones_depend.then_some(from.uid);
+        } else if origin.is_some() {
+            return refuse(ErrorKind::Unsupported, "the simulator cannot hold the data of an image");
         }
         Ok(Some(object))
+    }
+
+    /// The snapshot that the step creates. `None` if it already exists.
+    fn snapshot(&self, volume: &ObjectRef, tags: &Tags) -> Result<Option<SimObject>> {
+        self.name_fits()?;
+        if tags.volume != Some(volume.uid) {
+            return refuse(ErrorKind::Permanent, "the tags do not name the volume");
+        }
+        if let Some(there) = self.ours()? {
+            return match there.tags.volume == tags.volume {
+                true => Ok(None),
+                false => conflict("it exists as a snapshot of another volume"),
+            };
+        }
+        let source = self.source(volume, Kind::Volume)?;
+        self.is_quiet(volume)?;
+        let content = Arc::clone(&source.content);
+        Ok(Some(SimObject { tags: tags.clone(), content, ..SimObject::empty(source.size) }))
+    }
+
+    /// Checks that a volume can be copied although clients may have it open.
+    fn is_quiet(&self, volume: &ObjectRef) -> Result<()> {
+        if self.can.snapshot_while_open { Ok(()) } else { self.idle(&volume.native, Place::Live) }
     }
 
     fn temporary(&self) -> NativeName {
         NativeName::temporary(&self.id().owner, &self.id().name, self.id().uid)
     }
 
-    /// Puts it under its temporary name, in place of what an earlier try left there.
-    fn fill(&mut self, object: SimObject) {
-        let name = self.temporary();
-        self.world.put_live(&name, Some(Arc::new(object)));
-    }
-
-    fn create(&mut self) -> Result<Outcome> {
-        let Some(object) = self.made()? else { return Ok(Outcome::Unchanged) };
-        self.idle(&self.temporary(), Place::Temporary)?;
-        self.fill(object);
+    /// Puts the object under its temporary name, in place of what an earlier try left there, and publishes it.
+    fn create(&mut self, object: Option<SimObject>, half: bool) -> Result<Outcome> {
+        self.needs(self.can.own_names || self.step.native.is_reserved(), "chosen names")?;
+        let Some(object) = object else { return Ok(Outcome::Unchanged) };
+        self.tags_fit(&object.tags)?;
+        if self.trashed().is_some() {
+            return conflict("it is in the trash");
+        }
+        if self.step.expect.place.is_some() {
+            return conflict("it is expected to exist, and does not");
+        }
+        if object.thick {
+            self.room_for(object.used())?;
+        }
         let temporary = self.temporary();
-        let object = self.world.live.get(&temporary).cloned();
-        self.world.put_live(&temporary, None);
-        self.world.put_live(&self.step.native, object);
+        if half {
+            self.world.put(&temporary, None, Some(object));
+            return self.done(SimEffect::HalfMade);
+        }
+        self.idle(&temporary, Place::Temporary)?;
+        self.world.put(&temporary, None, None);
+        self.world.put(&self.step.native, None, Some(object));
         self.done(SimEffect::Created)
     }
 
@@ -306,17 +292,14 @@ impl SimCall<'_> {
         self.sound_size(to)?;
         let object = self.ours_to_change()?;
         if self.id().kind != Kind::Volume {
-            return refuse(ErrorKind::Conflict, "a snapshot cannot be resized");
+            return conflict("a snapshot cannot be resized");
         }
         if object.size == to {
             return Ok(Outcome::Unchanged);
         }
         self.expected(Place::Live, &object)?;
         if object.size > to {
-            return refuse(
-                ErrorKind::Conflict,
-                format!("its size is already {}; Kiln never shrinks an object", object.size),
-            );
+            return conflict(format!("its size is already {}; Kiln never shrinks an object", object.size));
         }
         if !self.can.grow_while_open {
             self.idle(&self.step.native, Place::Live)?;
@@ -324,7 +307,7 @@ impl SimCall<'_> {
         if object.thick {
             self.room_for(to.bytes() - object.size.bytes())?;
         }
-        self.world.change(&self.step.native, |object| object.size = to);
+        self.world.change(&self.step.native, None, |object| object.size = to);
         self.done(SimEffect::Grown)
     }
 
@@ -337,16 +320,16 @@ impl SimCall<'_> {
         self.expected(Place::Live, &object)?;
         let source = self.source(snapshot, Kind::Snapshot)?;
         if source.tags.volume != Some(self.id().uid) || self.id().kind != Kind::Volume {
-            return refuse(ErrorKind::Conflict, format!("{} is not a snapshot of this volume", snapshot.native));
+            return conflict(format!("{} is not a snapshot of this volume", snapshot.native));
         }
         if source.size > object.size {
-            return refuse(ErrorKind::Conflict, "the snapshot is larger than the volume");
+            return conflict("the snapshot is larger than the volume");
         }
         if object.tags.protected {
-            return refuse(ErrorKind::Conflict, "it is protected");
+            return conflict("it is protected");
         }
         self.idle(&self.step.native, Place::Live)?;
-        self.world.change(&self.step.native, |object| {
+        self.world.change(&self.step.native, None, |object| {
             object.content = Arc::clone(&source.content);
             object.tags.restored = Some(request.to_owned());
             object.tags.restoring = None;
@@ -365,7 +348,7 @@ impl SimCall<'_> {
             return Ok(Outcome::Unchanged);
         }
         self.expected(Place::Live, object)?;
-        self.world.change(&self.step.native, |object| object.tags = lasting(tags));
+        self.world.change(&self.step.native, None, |object| object.tags = lasting(tags));
         self.done(effect)
     }
 
@@ -373,40 +356,34 @@ impl SimCall<'_> {
         self.needs(self.can.rename, "renaming")?;
         self.name_fits()?;
         self.tags_fit(tags)?;
-        let old = self.world.live.get(from).cloned();
-        let old_identity = old.as_ref().map(|object| identity_of(from, object));
         let to = &self.step.native;
-        let object = match (old, old_identity) {
-            (None, _) | (_, None) => {
-                // Without the old name it can only be done already.
-                let object = self.ours_to_change()?;
-                return match lasting(&object.tags) == lasting(tags) {
-                    true => Ok(Outcome::Unchanged),
-                    false => refuse(ErrorKind::Conflict, format!("{from} does not exist, and {to} has other tags")),
-                };
-            }
-            (_, Some((_, Some(why)))) => return refuse(ErrorKind::Conflict, format!("{from}: {why}")),
-            (Some(object), Some((Some(id), None)))
-                if id.uid == self.id().uid && id.kind == self.id().kind && !is_temporary(from) =>
-            {
-                object
-            }
-            _ => return refuse(ErrorKind::Conflict, format!("{from} is another object")),
+        let Some(object) = self.world.get(from, None).cloned() else {
+            // Without the old name it can only be done already.
+            let object = self.ours_to_change()?;
+            return match lasting(&object.tags) == lasting(tags) {
+                true => Ok(Outcome::Unchanged),
+                false => conflict(format!("{from} does not exist, and {to} has other tags")),
+            };
         };
+        match identity_of(from, &object) {
+            (_, Some(why)) => return conflict(format!("{from}: {why}")),
+            (Some(id), None) if id.uid == self.id().uid && id.kind == self.id().kind && !is_temporary(from) => (),
+            _ => return conflict(format!("{from} is another object")),
+        }
         if from == to {
             // An object with a name of its own keeps it: who it is stands in its tags.
             return self.retag(&object, tags, SimEffect::Renamed);
         }
-        if self.world.live.contains_key(to) {
-            return refuse(ErrorKind::Conflict, format!("{to} exists"));
+        if self.world.live(to).is_some() {
+            return conflict(format!("{to} exists"));
         }
         self.expected(Place::Live, &object)?;
         if self.step.expect.idle {
             self.idle(from, Place::Live)?;
         }
         let to = to.clone();
-        self.world.put_live(from, None);
-        self.world.put_live(&to, Some(Arc::new(SimObject { tags: lasting(tags), ..SimObject::clone(&object) })));
+        self.world.put(from, None, None);
+        self.world.put(&to, None, Some(SimObject { tags: lasting(tags), ..SimObject::clone(&object) }));
         // Clients have the object open, not its name.
         if let Some(clients) = self.world.open.remove(from) {
             self.world.open.insert(to, clients);
@@ -419,13 +396,13 @@ impl SimCall<'_> {
         self.name_fits()?;
         self.tags_fit(tags)?;
         let native = &self.step.native;
-        let Some(object) = self.world.live.get(native).cloned() else {
+        let Some(object) = self.world.get(native, None).cloned() else {
             return refuse(ErrorKind::NotFound, format!("{native} does not exist"));
         };
         match identity_of(native, &object) {
             (None, None) if !native.is_reserved() => (),
             (Some(id), None) if id == *self.id() && !native.is_reserved() => (),
-            _ => return refuse(ErrorKind::Conflict, format!("{native} belongs to another object")),
+            _ => return conflict(format!("{native} belongs to another object")),
         }
         self.retag(&object, tags, SimEffect::Adopted)
     }
@@ -437,15 +414,15 @@ impl SimCall<'_> {
         self.expected(Place::Live, &object)?;
         self.may_leave(&object)?;
         if self.step.expect.unwritten && !object.content.is_empty() {
-            return refuse(ErrorKind::Conflict, "it was written to after the plan was made");
+            return conflict("it was written to after the plan was made");
         }
         if self.trashed().is_some() {
-            return refuse(ErrorKind::Conflict, "another object of this identity is in the trash");
+            return conflict("another object of this identity is in the trash");
         }
         let mut object = SimObject::clone(&object);
         object.tags.expires = Some(expires);
-        self.world.put_live(&self.step.native, None);
-        self.world.put_trash(&self.step.native, self.step.identity.uid, Some(Arc::new(object)));
+        self.world.put(&self.step.native, None, None);
+        self.world.put(&self.step.native, Some(self.step.identity.uid), Some(object));
         self.done(SimEffect::Trashed)
     }
 
@@ -459,76 +436,63 @@ impl SimCall<'_> {
             };
         };
         if live.is_some() {
-            return refuse(ErrorKind::Conflict, "it is both live and in the trash");
+            return conflict("it is both live and in the trash");
         }
         self.expected(Place::Trash, &object)?;
         let object = SimObject { tags: lasting(tags), ..SimObject::clone(&object) };
-        self.world.put_trash(&self.step.native, self.step.identity.uid, None);
-        self.world.put_live(&self.step.native, Some(Arc::new(object)));
+        self.world.put(&self.step.native, Some(self.step.identity.uid), None);
+        self.world.put(&self.step.native, None, Some(object));
         self.done(SimEffect::Undeleted)
     }
 
     fn destroy(&mut self) -> Result<Outcome> {
         let Some(object) = self.ours()? else {
             return match self.trashed() {
-                Some(_) => refuse(ErrorKind::Conflict, "it is in the trash; only a purge destroys it there"),
+                Some(_) => conflict("it is in the trash; only a purge destroys it there"),
                 None => Ok(Outcome::Unchanged),
             };
         };
         self.expected(Place::Live, &object)?;
         self.may_leave(&object)?;
-        self.world.put_live(&self.step.native, None);
+        self.world.put(&self.step.native, None, None);
         self.done(SimEffect::Destroyed)
     }
 
     fn purge(&mut self) -> Result<Outcome> {
         let Some(object) = self.trashed() else {
             return match self.ours()? {
-                Some(_) => refuse(ErrorKind::Conflict, "it is not in the trash"),
+                Some(_) => conflict("it is not in the trash"),
                 None => Ok(Outcome::Unchanged),
             };
         };
         self.expected(Place::Trash, &object)?;
         self.no_dependents()?;
-        self.world.put_trash(&self.step.native, self.step.identity.uid, None);
+        self.world.put(&self.step.native, Some(self.step.identity.uid), None);
         self.done(SimEffect::Destroyed)
     }
 
     fn sweep(&mut self) -> Result<Outcome> {
         // A temporary name does not say what kind it was to become.
         if self.step.native != self.temporary() {
-            return refuse(ErrorKind::Conflict, format!("{} is not a temporary name of this object", self.step.native));
+            return conflict(format!("{} is not a temporary name of this object", self.step.native));
         }
-        let Some(object) = self.world.live.get(&self.step.native).cloned() else { return Ok(Outcome::Unchanged) };
+        let Some(object) = self.world.get(&self.step.native, None).cloned() else { return Ok(Outcome::Unchanged) };
         self.expected(Place::Temporary, &object)?;
         self.idle(&self.step.native, Place::Temporary)?;
-        self.world.put_live(&self.step.native, None);
+        self.world.put(&self.step.native, None, None);
         self.done(SimEffect::Swept)
     }
 
     fn detach(&mut self) -> Result<Outcome> {
         self.needs(self.can.detach, "making clones independent")?;
         let object = self.ours_to_change()?;
-        let uid = self.step.identity.uid;
-        if self.world.dependents(uid).is_empty() {
+        let clones = self.world.dependents(self.id().uid);
+        if clones.is_empty() {
             return Ok(Outcome::Unchanged);
         }
         self.expected(Place::Live, &object)?;
-        let live: Vec<_> =
-            self.world.live.iter().filter(|(_, o)| o.parent == Some(uid)).map(|(n, _)| n.clone()).collect();
-        for native in live {
-            self.world.change(&native, |object| object.parent = None);
-        }
-        let trash: Vec<_> = self
-            .world
-            .trash
-            .iter()
-            .filter(|(_, o)| o.parent == Some(uid))
-            .map(|(k, o)| (k.clone(), o.clone()))
-            .collect();
-        for ((native, trashed), object) in trash {
-            let object = SimObject { parent: None, ..SimObject::clone(&object) };
-            self.world.put_trash(&native, trashed, Some(Arc::new(object)));
+        for (native, trashed) in clones {
+            self.world.change(&native, trashed, |clone| clone.parent = None);
         }
         self.done(SimEffect::Detached)
     }

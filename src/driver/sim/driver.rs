@@ -11,10 +11,10 @@ use async_trait::async_trait;
 use crate::driver::{Driver, StepContext, WriterLock};
 use crate::model::{
     Access, Action, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, Name, NativeName, Observed, Outcome,
-    Owner, PoolId, Scope, Size, Step, Suspension,
+    Owner, PoolId, Scope, Step, Suspension,
 };
 
-use super::apply::{apply, leave_half};
+use super::apply::apply;
 use super::fault::{CallKind, Dice, Fault, Faults};
 use super::file::{FileLock, SimFile, random};
 use super::observe::observe;
@@ -57,46 +57,39 @@ enum SimLock {
 impl SimDriver {
     /// Returns a driver of a pool in memory.
     pub fn new(world: Arc<Mutex<SimWorld>>, faults: FaultRates, seed: u64) -> Self {
-        Self::rolling(world, Faults::new(faults, Dice::new(seed)))
+        Self::of(world, None, Faults::new(faults, Dice::new(seed)))
     }
 
-    fn rolling(world: Arc<Mutex<SimWorld>>, faults: Faults) -> Self {
-        Self { world, file: None, capabilities: Self::everything(), faults, locks: Mutex::default() }
+    /// Returns a driver without faults of a pool in a file, which is created together with the identity of the pool.
+    pub fn at(path: &Path, seed: u64) -> Self {
+        let world = Arc::new(Mutex::new(SimWorld::new(seed)));
+        Self::of(world, Some(path), Faults::new(FaultRates::NONE, Dice::new(seed)))
     }
 
-    /// Returns a driver of a pool in a file, which is created together with the identity of the pool.
-    pub fn at(path: &Path, capacity: Option<Size>, faults: FaultRates, seed: u64) -> Self {
-        let world = Arc::new(Mutex::new(SimWorld { capacity, ..SimWorld::new(seed) }));
-        Self { file: Some(Arc::new(SimFile::new(path))), ..Self::new(world, faults, seed) }
+    fn of(world: Arc<Mutex<SimWorld>>, path: Option<&Path>, faults: Faults) -> Self {
+        let file = path.map(|path| Arc::new(SimFile::new(path)));
+        Self { world, file, capabilities: Self::everything(), faults, locks: Mutex::default() }
     }
 
     /// Returns the driver of a Backend, whose pool is in its file or in this process.
     pub fn connect(name: &Name, settings: SimSettings) -> Self {
         let SimSettings { path, seed, capacity, faults } = settings;
-        let (path, faults) = (path.as_deref(), faults.unwrap_or(FaultRates::NONE));
-        let memory = || PoolKey::Memory(name.clone());
-        let pool = path.map_or_else(memory, |path| PoolKey::File(path.to_owned()));
+        let path = path.as_deref();
+        let pool = path.map_or_else(|| PoolKey::Memory(name.clone()), |path| PoolKey::File(path.to_owned()));
         let dice = Arc::clone(locked(&DICE).entry((pool.clone(), seed)).or_insert_with(|| {
             // Every process counts its calls from 0. Without the length of the file, all of them would get the same faults, and a process
             // that fails at its first effect would always fail there.
             let age = path.map_or(0, |path| SimFile::new(path).age());
             Dice::new(seed ^ age.wrapping_mul(0x9E37_79B9_7F4A_7C15))
         }));
-        let faults = Faults::new(faults, dice);
-        match path {
-            Some(path) => {
-                let world = Arc::new(Mutex::new(SimWorld { capacity, ..SimWorld::new(seed) }));
-                Self { file: Some(Arc::new(SimFile::new(path))), ..Self::rolling(world, faults) }
-            }
-            None => {
-                let world = Arc::clone(locked(&MEMORY).entry(pool).or_insert_with(|| {
-                    // Two pools with one seed are different pools.
-                    Arc::new(Mutex::new(SimWorld::new(random())))
-                }));
-                locked(&world).capacity = capacity;
-                Self::rolling(world, faults)
-            }
-        }
+        let new = |seed| Arc::new(Mutex::new(SimWorld::new(seed)));
+        let world = match path {
+            Some(_) => new(seed),
+            // Two pools with one seed are different pools.
+            None => Arc::clone(locked(&MEMORY).entry(pool).or_insert_with(|| new(random()))),
+        };
+        locked(&world).capacity = capacity;
+        Self::of(world, path, Faults::new(faults.unwrap_or(FaultRates::NONE), dice))
     }
 
     /// Restricts the capabilities of the driver.
@@ -177,8 +170,26 @@ impl SimDriver {
         }
     }
 
+    /// Changes the pool, unless a writer lock of the owner that this driver took has been lost.
+    async fn change<T: Send + 'static>(
+        &self,
+        owner: &Owner,
+        act: impl FnOnce(&mut SimWorld) -> Result<T, DriverError> + Send + 'static,
+    ) -> Result<T, DriverError> {
+        // Dropping the lock locks the world, and must not happen within the access.
+        let lock = self.lock_of(owner);
+        let guard = lock.clone();
+        let changed = self.with(true, move |world| {
+            guard.as_ref().map_or(Ok(()), |lock| lock.check(world))?;
+            act(world)
+        });
+        let answer = changed.await.and_then(|answer| answer);
+        drop(lock);
+        answer
+    }
+
     fn lock_of(&self, owner: &Owner) -> Option<Arc<SimLock>> {
-        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locks = locked(&self.locks);
         locks.retain(|(_, lock)| lock.strong_count() > 0);
         locks.iter().rev().filter(|(of, _)| of == owner).find_map(|(_, lock)| lock.upgrade())
     }
@@ -214,11 +225,6 @@ impl SimDriver {
 pub(in crate::driver) fn open(backend: &BackendSpec) -> Option<Arc<dyn Driver>> {
     let settings = SimSettings::from_values(&mut backend.config.settings.clone())?;
     Some(Arc::new(SimDriver::connect(&backend.meta.name, settings)))
-}
-
-/// Whether an action creates an object.
-fn creates(action: &Action) -> bool {
-    matches!(action, Action::Create { .. } | Action::Snapshot { .. })
 }
 
 fn lost() -> DriverError {
@@ -261,37 +267,21 @@ impl Driver for SimDriver {
 
     async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
         let (fault, _) = self.meet(CallKind::Execute).await?;
-        let (step, can, now) = (step.clone(), self.capabilities.clone(), context.now);
-        // Dropping the lock locks the world, and must not happen within the access.
-        let lock = self.lock_of(&step.identity.owner);
-        let guard = lock.clone();
-        match fault {
-            Some(Fault::Lie) => return Ok(Outcome::Changed),
-            Some(Fault::Half) if !creates(&step.action) => {
-                return Err(DriverError::before(ErrorKind::Transient, "simulated: the call failed"));
-            }
-            Some(Fault::Half) => {
-                let act = move |world: &mut SimWorld| {
-                    guard.as_ref().map_or(Ok(()), |lock| lock.check(world))?;
-                    leave_half(world, &can, &step);
-                    Ok(())
-                };
-                self.with(true, act).await??;
-                drop(lock);
-                return Err(lost());
-            }
-            _ => (),
+        let half = fault == Some(Fault::Half);
+        if fault == Some(Fault::Lie) {
+            return Ok(Outcome::Changed);
         }
-        let copied =
-            if let Action::Create { size, origin: Some(_), .. } = &step.action { Some(size.bytes()) } else { None };
-        let act = move |world: &mut SimWorld| {
-            guard.as_ref().map_or(Ok(()), |lock| lock.check(world))?;
-            apply(world, &can, &step, now)
-        };
-        let answer = self.with(true, act).await.and_then(|answer| answer);
-        drop(lock);
-        if let (Some(bytes), Ok(Outcome::Changed)) = (copied, &answer) {
-            (context.progress)(bytes, bytes);
+        if half && !matches!(step.action, Action::Create { .. } | Action::Snapshot { .. }) {
+            return Err(DriverError::before(ErrorKind::Transient, "simulated: the call failed"));
+        }
+        let (made, can, now) = (step.clone(), self.capabilities.clone(), context.now);
+        let changed = self.change(&step.identity.owner, move |world| {
+            let outcome = apply(world, &can, &made, now, half);
+            if half { Err(lost()) } else { outcome }
+        });
+        let answer = changed.await;
+        if let (Action::Create { size, origin: Some(_), .. }, Ok(Outcome::Changed)) = (&step.action, &answer) {
+            (context.progress)(size.bytes(), size.bytes());
         }
         Self::reply(fault, answer).await
     }
@@ -304,7 +294,7 @@ impl Driver for SimDriver {
         }
         let answer = self
             .with(true, move |world| {
-                if let Some(pool) = &world.pool {
+                if let Some(pool) = world.pool() {
                     return pool.clone();
                 }
                 world.founded += 1;
@@ -321,7 +311,7 @@ impl Driver for SimDriver {
 
     async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
         let (fault, _) = self.meet(CallKind::Upkeep).await?;
-        if !self.with(false, |world| world.pool.is_some()).await? {
+        if !self.with(false, |world| world.pool().is_some()).await? {
             return Err(DriverError::before(ErrorKind::Permanent, "the pool does not have its identity yet"));
         }
         let lock = match self.file.clone() {
@@ -340,55 +330,44 @@ impl Driver for SimDriver {
             }
         };
         let lock = Arc::new(lock);
-        self.locks.lock().unwrap_or_else(PoisonError::into_inner).push((owner.clone(), Arc::downgrade(&lock)));
+        locked(&self.locks).push((owner.clone(), Arc::downgrade(&lock)));
         let lock: Box<dyn WriterLock> = Box::new(lock);
         Self::reply(fault, Ok(lock)).await
     }
 
     async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
         let (fault, _) = self.meet(CallKind::Upkeep).await?;
-        let (ledger, file) = (ledger.clone(), self.file.clone());
-        let lock = self.lock_of(&ledger.owner);
-        let guard = lock.clone();
-        let answer = self.with(true, move |world| {
-            guard.as_ref().map_or(Ok(()), |lock| lock.check(world))?;
+        let (new, file) = (ledger.clone(), self.file.clone());
+        let changed = self.change(&ledger.owner, move |world| {
+            let owner = new.owner.clone();
             let locked = match file {
-                Some(file) => file.locked().contains(&ledger.owner),
-                None => world.locks.contains_key(&ledger.owner),
+                Some(file) => file.locked().contains(&owner),
+                None => world.locks.contains_key(&owner),
             };
             if !locked {
                 return Err(DriverError::before(ErrorKind::Permanent, "the writer lock is not held"));
             }
-            if world.pool.as_ref() != Some(&ledger.pool) {
+            if world.pool() != Some(&new.pool) {
                 return Err(DriverError::before(ErrorKind::Conflict, "the ledger is of another pool"));
             }
-            let owner = ledger.owner.clone();
-            let copies = world.ledgers.entry(owner.clone()).or_insert_with(|| Copies(Vec::new()));
-            if copies.0.first().and_then(Option::as_ref) == Some(&ledger) {
+            let copies = world.content.ledgers.entry(owner.clone()).or_insert_with(|| Copies(Vec::new()));
+            if copies.0.first().and_then(Option::as_ref) == Some(&new) {
                 return Ok(());
             }
             // Keeps the previous copy if it is intact, or else the one before it.
             copies.0.retain(Option::is_some);
-            copies.0.insert(0, Some(ledger));
+            copies.0.insert(0, Some(new));
             copies.0.truncate(2);
             world.delta.ledgers.insert(owner);
             Ok(())
         });
-        let answer = answer.await.and_then(|answer| answer);
-        drop(lock);
-        Self::reply(fault, answer).await
+        Self::reply(fault, changed.await).await
     }
 
     async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
         let (fault, _) = self.meet(CallKind::Upkeep).await?;
         let owner = owner.clone();
-        let answer = self
-            .with(true, move |world| {
-                if world.ledgers.contains_key(&owner) {
-                    world.lose_ledger(&owner);
-                }
-            })
-            .await;
+        let answer = self.with(true, move |world| world.lose_ledger(&owner)).await;
         Self::reply(fault, answer).await
     }
 

@@ -6,7 +6,7 @@
 //! tells readers. Every access holds `flock` on `FILE.lock`, which is never replaced; the writer lock of an owner is `FILE.OWNER.lock`.
 
 use std::fs::{self, File, OpenOptions};
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{DriverError, ErrorKind, NativeName, Owner, PoolId, Suspension, SuspensionId, Uid};
 
-use super::world::{Copies, Delta, SimObject, SimWorld};
+use super::world::{Copies, Delta, SimContent, SimKey, SimObject, SimWorld, put};
 
 /// The header before the generation.
 const MAGIC: &str = "kiln-sim 1 ";
@@ -92,7 +92,7 @@ impl SimFile {
         let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
         self.follow(&mut position, &mut world).map_err(|e| self.unreachable(&e))?;
         let answer = act(&mut world);
-        if !world.delta.is_empty() {
+        if world.delta != Delta::default() {
             let saved = self.save(&mut position, &world);
             world.settle();
             if let Err(error) = saved {
@@ -148,7 +148,7 @@ impl SimFile {
         let mut file = match File::open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if !position.generation.is_empty() {
-                    clear(world);
+                    (world.content, world.before) = Default::default();
                     *position = Position::default();
                 }
                 return Ok(());
@@ -157,17 +157,14 @@ impl SimFile {
         };
         let mut header = [0; HEADER];
         let read = file.read_exact(&mut header);
-        if let Err(error) = &read
-            && error.kind() != io::ErrorKind::UnexpectedEof
-        {
-            return Err(io::Error::new(error.kind(), error.to_string()));
-        }
-        let header = std::str::from_utf8(&header).ok().and_then(|text| text.strip_prefix(MAGIC));
-        let Some(generation) = read.ok().and(header).and_then(|rest| rest.strip_suffix('\n')) else {
-            return Err(io::Error::other("is not a pool of this simulator"));
+        let read = match read {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+            other => Some(other?),
         };
+        let header = read.and_then(|()| std::str::from_utf8(&header).ok()?.strip_prefix(MAGIC)?.strip_suffix('\n'));
+        let generation = header.ok_or_else(|| io::Error::other("is not a pool of this simulator"))?;
         if generation != position.generation || file.metadata()?.len() < position.offset {
-            clear(world);
+            (world.content, world.before) = Default::default();
             *position = Position::start(generation.to_owned());
         }
         let len = file.metadata()?.len();
@@ -179,9 +176,9 @@ impl SimFile {
             match read_line(&line[..line.len() - 1]) {
                 Some(rows) => {
                     position.advance(&line);
-                    rows.into_iter().for_each(|row| put(world, row));
+                    rows.into_iter().for_each(|row| enter(&mut world.content, row));
                     // The last change is not one of this driver, which knows only what its own changes replaced.
-                    world.before = Delta::default();
+                    world.before = Default::default();
                 }
                 // The end of a torn write may reach the disk before its start. The first line was renamed into place, and cannot be torn.
                 None if position.base > 0 && position.offset + line.len() as u64 == len => break,
@@ -216,7 +213,7 @@ impl SimFile {
     fn rewrite(&self, position: &mut Position, world: &SimWorld) -> io::Result<()> {
         let beside = self.beside(".new");
         let generation = format!("{:016x}", random());
-        let line = write_line(&all(world).collect::<Vec<_>>())?;
+        let line = write_line(&all(&world.content))?;
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(format!("{MAGIC}{generation}\n").as_bytes())?;
         file.write_all(&line)?;
@@ -232,30 +229,23 @@ impl SimFile {
     /// Takes the writer lock of an owner.
     pub(super) fn lock_owner(&self, owner: &Owner) -> Result<FileLock, DriverError> {
         let path = self.beside(&format!(".{owner}.lock"));
-        let take = || -> io::Result<Result<FileLock, String>> {
-            // Hold the file lock meanwhile: an observation that tries the same lock briefly is no writer.
-            let _guard = self.guard(true)?;
-            let mut file = open_lock(&path)?;
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
-                    let mut holder = String::new();
-                    file.read_to_string(&mut holder)?;
-                    return Ok(Err(holder.trim().to_owned()));
-                }
-                other => other?,
-            }
-            file.set_len(0)?;
-            file.write_all(format!("process {}\n", std::process::id()).as_bytes())?;
-            Ok(Ok(FileLock { file, path: path.clone() }))
-        };
-        match take().map_err(|e| self.unreachable(&e))? {
-            Ok(lock) => Ok(lock),
-            Err(holder) => {
-                let holder = if holder.is_empty() { "another process" } else { &holder };
+        let io = |error: io::Error| self.unreachable(&error);
+        // Hold the file lock meanwhile: an observation that tries the same lock briefly is no writer.
+        let _guard = self.guard(true).map_err(io)?;
+        let mut file = open_lock(&path).map_err(io)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
+                let mut holder = String::new();
+                file.read_to_string(&mut holder).map_err(io)?;
+                let holder = if holder.is_empty() { "another process" } else { holder.trim() };
                 let message = format!("{holder} is writing for {owner}");
-                Err(DriverError::before(ErrorKind::OtherWriter, message))
+                return Err(DriverError::before(ErrorKind::OtherWriter, message));
             }
+            other => other.map_err(|error| io(error.into()))?,
         }
+        file.set_len(0).map_err(io)?;
+        file.write_all(format!("process {}\n", std::process::id()).as_bytes()).map_err(io)?;
+        Ok(FileLock { file, path })
     }
 
     /// Returns the owners whose writer locks are held by any process. Called within [`SimFile::access`].
@@ -315,48 +305,41 @@ fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-fn clear(world: &mut SimWorld) {
-    world.pool = None;
-    world.live.clear();
-    world.trash.clear();
-    world.ledgers.clear();
-    world.suspensions.clear();
-    world.before = Delta::default();
+fn enter(content: &mut SimContent, row: Row) {
+    match row {
+        Row::Live(native, object) => drop(put(&mut content.objects, (native, None), object.map(Arc::new))),
+        Row::Trash(native, uid, object) => drop(put(&mut content.objects, (native, Some(uid)), object.map(Arc::new))),
+        Row::Ledger(owner, copies) => drop(put(&mut content.ledgers, owner, copies)),
+        Row::Pool(pool) => content.pool = pool,
+        Row::Suspension(owner, id, record) => drop(content.suspensions.insert((owner, id), record)),
+    }
 }
 
-fn put(world: &mut SimWorld, row: Row) {
-    match row {
-        Row::Live(native, Some(object)) => drop(world.live.insert(native, Arc::new(object))),
-        Row::Live(native, None) => drop(world.live.remove(&native)),
-        Row::Trash(native, uid, Some(object)) => drop(world.trash.insert((native, uid), Arc::new(object))),
-        Row::Trash(native, uid, None) => drop(world.trash.remove(&(native, uid))),
-        Row::Ledger(owner, Some(copies)) => drop(world.ledgers.insert(owner, copies)),
-        Row::Ledger(owner, None) => drop(world.ledgers.remove(&owner)),
-        Row::Pool(pool) => world.pool = pool,
-        Row::Suspension(owner, id, record) => drop(world.suspensions.insert((owner, id), record)),
+fn object_row((native, trashed): &SimKey, object: Option<&Arc<SimObject>>) -> Row {
+    let (native, object) = (native.clone(), object.map(|object| SimObject::clone(object)));
+    match trashed {
+        None => Row::Live(native, object),
+        Some(uid) => Row::Trash(native, *uid, object),
     }
 }
 
 /// Returns the rows that the current change touched.
 fn changed(world: &SimWorld) -> Vec<Row> {
-    let Delta { live, trash, ledgers, suspensions, pool } = &world.delta;
-    let live = live.keys().map(|native| Row::Live(native.clone(), world.live.get(native).map(|o| (**o).clone())));
-    let trash = trash.keys().map(|key| Row::Trash(key.0.clone(), key.1, world.trash.get(key).map(|o| (**o).clone())));
-    let ledgers = ledgers.iter().map(|owner| Row::Ledger(owner.clone(), world.ledgers.get(owner).cloned()));
-    let pool = pool.then(|| Row::Pool(world.pool.clone()));
-    let record = |key: &(Owner, SuspensionId)| world.suspensions.get(key).cloned().flatten();
+    let SimWorld { content, delta: Delta { objects, ledgers, suspensions, pool }, .. } = world;
+    let objects = objects.keys().map(|key| object_row(key, content.objects.get(key)));
+    let ledgers = ledgers.iter().map(|owner| Row::Ledger(owner.clone(), content.ledgers.get(owner).cloned()));
+    let record = |key: &(Owner, SuspensionId)| content.suspensions.get(key).cloned().flatten();
     let suspensions = suspensions.iter().map(|key| Row::Suspension(key.0.clone(), key.1.clone(), record(key)));
-    live.chain(trash).chain(ledgers).chain(suspensions).chain(pool).collect()
+    objects.chain(ledgers).chain(suspensions).chain(pool.then(|| Row::Pool(content.pool.clone()))).collect()
 }
 
 /// Returns all rows of the pool.
-fn all(world: &SimWorld) -> impl Iterator<Item = Row> {
-    let live = world.live.iter().map(|(native, o)| Row::Live(native.clone(), Some((**o).clone())));
-    let trash = world.trash.iter().map(|((native, uid), o)| Row::Trash(native.clone(), *uid, Some((**o).clone())));
-    let ledgers = world.ledgers.iter().map(|(owner, copies)| Row::Ledger(owner.clone(), Some(copies.clone())));
-    let suspensions = world.suspensions.iter();
-    let suspensions = suspensions.map(|((owner, id), one)| Row::Suspension(owner.clone(), id.clone(), one.clone()));
-    std::iter::once(Row::Pool(world.pool.clone())).chain(ledgers).chain(suspensions).chain(live).chain(trash)
+fn all(content: &SimContent) -> Vec<Row> {
+    let SimContent { pool, objects, ledgers, suspensions } = content;
+    let objects = objects.iter().map(|(key, object)| object_row(key, Some(object)));
+    let ledgers = ledgers.iter().map(|(owner, copies)| Row::Ledger(owner.clone(), Some(copies.clone())));
+    let suspensions = suspensions.iter().map(|((owner, id), one)| Row::Suspension(owner.clone(), id.clone(), one.clone()));
+    std::iter::once(Row::Pool(pool.clone())).chain(ledgers).chain(suspensions).chain(objects).collect()
 }
 
 fn write_line(rows: &[Row]) -> io::Result<Vec<u8>> {
@@ -372,9 +355,7 @@ fn read_line(line: &[u8]) -> Option<Vec<Row>> {
 
 /// Returns a random number: the standard library seeds its hash maps with the system's randomness.
 pub(super) fn random() -> u64 {
-    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
-    hasher.write_u32(std::process::id());
-    hasher.finish()
+    RandomState::new().hash_one(std::process::id())
 }
 
 #[cfg(test)]

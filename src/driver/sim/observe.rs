@@ -1,12 +1,13 @@
 //! Observations of the simulated pool, and the effect of faults on them.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Capacity, Kind, Listed, NativeName, Object, Observed, Owner, Place, Scope, Uid};
+use crate::model::{
+    Capacity, Clients, Kind, LedgerView, Listed, NativeName, Object, Observed, Owner, Place, Scope, Written,
+};
 
 use super::fault::Fault;
-use super::world::{SimObject, SimWorld};
+use super::world::{Copies, SimKey, SimObject, SimWorld, identity_of, is_temporary, put};
 
 /// Observes the pool. `choice` decides where a truncated listing ends.
 pub(super) fn observe(
@@ -18,16 +19,16 @@ pub(super) fn observe(
 ) -> Observed {
     let mut objects = match scope {
         Scope::All if fault == Some(Fault::Stale) => lagging(world),
-        Scope::All => everything(world),
+        Scope::All => world.content.objects.iter().map(|(key, object)| describe(world, key, object, false)).collect(),
         Scope::Objects(names) => named(world, names),
     };
     objects.sort_by(|a, b| (&a.native, a.place).cmp(&(&b.native, b.place)));
     let mut seen = Observed {
-        pool: world.pool.clone(),
+        pool: world.content.pool.clone(),
         listed: Listed::COMPLETE,
         gaps: Vec::new(),
         objects,
-        ledgers: world.ledger_views(),
+        ledgers: world.content.ledgers.iter().map(|(owner, copies)| (owner.clone(), view(copies))).collect(),
         capacity: world.capacity.map(|total| Capacity { total: total.bytes(), used: world.used(), objects: None }),
         locked,
         writers: BTreeMap::new(),
@@ -38,49 +39,64 @@ pub(super) fn observe(
     seen
 }
 
-fn everything(world: &SimWorld) -> Vec<Object> {
-    let live = world.live.iter().map(|(native, object)| world.describe(native, Place::Live, object, false));
-    let trash = world.trash.iter().map(|((native, _), object)| world.describe(native, Place::Trash, object, false));
-    live.chain(trash).collect()
+/// Returns a ledger as observed.
+fn view(copies: &Copies) -> LedgerView {
+    match copies.0.as_slice() {
+        [Some(newest), ..] => LedgerView::Good(newest.clone()),
+        [None, Some(older), ..] => {
+            LedgerView::Older(older.clone(), "the checksum of its newest copy does not match".to_owned())
+        }
+        _ => LedgerView::Damaged("no copy of it has a matching checksum".to_owned()),
+    }
+}
+
+/// Returns an object as observed. `closely`: by its name, with its clients, and whether it was ever written.
+fn describe(world: &SimWorld, (native, trashed): &SimKey, object: &SimObject, closely: bool) -> Object {
+    let (identity, conflict) = identity_of(native, object);
+    let written = match (closely, object.content.is_empty()) {
+        (false, _) => Written::Unknown,
+        (true, true) => Written::Never,
+        (true, false) => Written::Yes,
+    };
+    let clients = match (closely, world.open.get(native)) {
+        (false, _) => Clients::Unknown,
+        (true, Some(clients)) if trashed.is_none() => Clients::Some(clients.clone()),
+        (true, _) => Clients::None,
+    };
+    let place = match trashed {
+        Some(_) => Place::Trash,
+        None if is_temporary(native) => Place::Temporary,
+        None => Place::Live,
+    };
+    Object {
+        used: Some(object.used()),
+        tags: object.tags.clone(),
+        conflict,
+        parent: object.parent,
+        clients,
+        written,
+        identity,
+        ..Object::new(native.clone(), place, object.size)
+    }
 }
 
 fn named(world: &SimWorld, names: &[NativeName]) -> Vec<Object> {
-    let mut names: Vec<_> = names.iter().collect();
-    names.sort();
-    names.dedup();
-    let mut objects = Vec::new();
-    for native in names {
-        if let Some(object) = world.live.get(native) {
-            objects.push(world.describe(native, Place::Live, object, true));
-        }
-        let first: Option<Uid> = "22222222".parse().ok();
-        let trash = first.map(|first| world.trash.range((native.clone(), first)..)).into_iter().flatten();
-        for (_, object) in trash.take_while(|((name, _), _)| name == native) {
-            objects.push(world.describe(native, Place::Trash, object, true));
-        }
-    }
-    objects
+    let names: BTreeSet<_> = names.iter().collect();
+    let of_name = |native: &'_ NativeName| {
+        let from = world.content.objects.range((native.clone(), None)..);
+        let found = from.take_while(|((name, _), _)| name == native);
+        found.map(|(key, object)| describe(world, key, object, true)).collect::<Vec<_>>()
+    };
+    names.into_iter().flat_map(of_name).collect()
 }
 
 /// Returns the objects before the last change.
 fn lagging(world: &SimWorld) -> Vec<Object> {
-    let mut live = world.live.clone();
-    let mut trash = world.trash.clone();
-    for (native, old) in &world.before.live {
-        put(&mut live, native.clone(), old.clone());
+    let mut objects = world.content.objects.clone();
+    for (key, old) in &world.before {
+        put(&mut objects, key.clone(), old.clone());
     }
-    for (key, old) in &world.before.trash {
-        put(&mut trash, key.clone(), old.clone());
-    }
-    let before = SimWorld { live, trash, ..SimWorld::default() };
-    everything(&before)
-}
-
-fn put<K: Ord>(map: &mut std::collections::BTreeMap<K, Arc<SimObject>>, key: K, value: Option<Arc<SimObject>>) {
-    match value {
-        Some(value) => map.insert(key, value),
-        None => map.remove(&key),
-    };
+    objects.iter().map(|(key, object)| describe(world, key, object, false)).collect()
 }
 
 /// Truncates one of the lists, or all of them, and marks them as incomplete.

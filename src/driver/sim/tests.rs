@@ -203,7 +203,7 @@ async fn equal_seeds_make_equal_runs() {
 
 #[tokio::test]
 async fn room_ends_and_comes_back() {
-    let limited = SimWorld::with_capacity(0, Size(SIZE.bytes() * 2));
+    let limited = SimWorld { capacity: Some(Size(SIZE.bytes() * 2)), ..SimWorld::new(0) };
     let driver = SimDriver::new(Arc::new(Mutex::new(limited)), FaultRates::NONE, 0);
     for name in ["a", "b"] {
         assert_eq!(run(&driver, &create(name, Provisioning::Thick)).await, Ok(Outcome::Changed));
@@ -241,17 +241,16 @@ async fn tags_that_contradict_the_name_are_a_conflict_and_nothing_is_done_to_the
     let driver = driver();
     run(&driver, &thin("db")).await.unwrap();
     let native = identity("db").native();
-    driver
-        .edit(|world| world.retag_by_hand(&native, |tags| tags.identity = Some(Box::new(identity("other")))))
-        .unwrap();
+    let change = |change: fn(&mut SimObject)| driver.edit(|world| world.change_by_hand(&native, change)).unwrap();
+    assert!(change(|object| object.tags.identity = Some(Box::new(identity("other")))));
     assert!(all(&driver).await.objects[0].conflict.is_some());
     let before = world(&driver);
     for action in [trash("db").action, Action::Destroy, Action::SetTags { tags: Tags::default() }] {
         assert_eq!(run(&driver, &step("db", action)).await.unwrap_err().kind, ErrorKind::Conflict);
     }
     assert_eq!(world(&driver), before);
-    driver.edit(|world| world.retag_by_hand(&native, |tags| *tags = Tags::default())).unwrap();
-    driver.edit(|world| world.damage_tags(&native)).unwrap();
+    change(|object| object.tags = Tags::default());
+    change(|object| object.tags_unreadable = true);
     assert!(all(&driver).await.objects[0].conflict.is_some());
 }
 
@@ -385,7 +384,7 @@ async fn whatever_fails_each_object_is_made_and_destroyed_once_and_strangers_kee
 // The file.
 
 fn at(path: &std::path::Path) -> SimDriver {
-    SimDriver::at(path, None, FaultRates::NONE, 0)
+    SimDriver::at(path, 0)
 }
 
 #[tokio::test]

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Clients, Identity, Kind, Ledger, LedgerView, NativeForm, NativeName, Object, Owner, Place, PoolId, Size,
-    Suspension, SuspensionId, Tags, Uid, Written,
+    Identity, Kind, Ledger, NativeForm, NativeName, Owner, PoolId, Size, Suspension, SuspensionId, Tags, Uid,
 };
 
 /// The block size in bytes. A block contains one stamp.
@@ -62,21 +61,28 @@ impl SimObject {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Copies(pub(super) Vec<Option<Ledger>>);
 
-/// What a change replaced. Used for stale listings, and to write the change to a file.
-#[derive(Debug, Clone, Default)]
+/// The key of an object: its native name and, in the trash, its uid.
+pub(super) type SimKey = (NativeName, Option<Uid>);
+
+/// What outlives the process if the pool is in a file.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct SimContent {
+    pub(super) pool: Option<PoolId>,
+    /// Live and incomplete objects, and those in the trash.
+    pub(super) objects: BTreeMap<SimKey, Arc<SimObject>>,
+    pub(super) ledgers: BTreeMap<Owner, Copies>,
+    /// `None` is a record that cannot be read.
+    pub(super) suspensions: BTreeMap<(Owner, SuspensionId), Option<Suspension>>,
+}
+
+/// What the current change has touched so far. Used to write the change to a file, and for stale listings.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Delta {
-    pub(super) live: BTreeMap<NativeName, Option<Arc<SimObject>>>,
-    pub(super) trash: BTreeMap<(NativeName, Uid), Option<Arc<SimObject>>>,
+    /// The objects that were replaced; `None`: there was none.
+    pub(super) objects: BTreeMap<SimKey, Option<Arc<SimObject>>>,
     pub(super) ledgers: BTreeSet<Owner>,
     pub(super) suspensions: BTreeSet<(Owner, SuspensionId)>,
     pub(super) pool: bool,
-}
-
-impl Delta {
-    pub(super) fn is_empty(&self) -> bool {
-        let Self { live, trash, ledgers, suspensions, pool } = self;
-        live.is_empty() && trash.is_empty() && ledgers.is_empty() && suspensions.is_empty() && !pool
-    }
 }
 
 /// An effect of a driver call, for tests. (Changes by other programs are not recorded.)
@@ -119,52 +125,37 @@ pub enum SimEffect {
     Detached,
 }
 
-/// The simulated pool. Clones share content and are cheap. Two are equal if their stored state is equal: open objects, locks, events and
-/// counters are not compared.
+/// The simulated pool. Clones share content and are cheap.
 #[derive(Debug, Clone, Default)]
 pub struct SimWorld {
-    pub(super) pool: Option<PoolId>,
+    pub(super) content: SimContent,
     pub(super) seed: u64,
     pub(super) capacity: Option<Size>,
-    pub(super) live: BTreeMap<NativeName, Arc<SimObject>>,
-    pub(super) trash: BTreeMap<(NativeName, Uid), Arc<SimObject>>,
-    pub(super) ledgers: BTreeMap<Owner, Copies>,
-    /// `None` is a record that cannot be read.
-    pub(super) suspensions: BTreeMap<(Owner, SuspensionId), Option<Suspension>>,
+    /// The clients that have a live object open.
     pub(super) open: BTreeMap<NativeName, Vec<String>>,
+    /// The tokens of the writer locks of a pool in memory.
     pub(super) locks: BTreeMap<Owner, u64>,
     pub(super) next_lock: u64,
+    /// How often the pool was initialised.
     pub(super) founded: u64,
     pub(super) events: Vec<SimEvent>,
     pub(super) delta: Delta,
-    pub(super) before: Delta,
+    /// The objects that the last change replaced.
+    pub(super) before: BTreeMap<SimKey, Option<Arc<SimObject>>>,
 }
 
+/// Compares what is on the pool, and not its clients, locks, events and counters.
 impl PartialEq for SimWorld {
     fn eq(&self, other: &Self) -> bool {
-        // Destructured so that a new field must be considered here.
-        let Self {
-            pool,
-            seed: _,
-            capacity,
-            live,
-            trash,
-            ledgers,
-            suspensions,
-            open: _,
-            locks: _,
-            next_lock: _,
-            founded: _,
-            events: _,
-            delta: _,
-            before: _,
-        } = self;
-        *pool == other.pool
-            && *capacity == other.capacity
-            && *live == other.live
-            && *trash == other.trash
-            && *ledgers == other.ledgers
-            && *suspensions == other.suspensions
+        self.content == other.content && self.capacity == other.capacity
+    }
+}
+
+/// Enters a value in a map, or removes it. Returns the previous one.
+pub(super) fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) -> Option<V> {
+    match value {
+        Some(value) => map.insert(key, value),
+        None => map.remove(&key),
     }
 }
 
@@ -199,39 +190,36 @@ impl SimWorld {
         Self { seed, ..Self::default() }
     }
 
-    /// Returns an empty pool with a capacity.
-    pub fn with_capacity(seed: u64, capacity: Size) -> Self {
-        Self { capacity: Some(capacity), ..Self::new(seed) }
-    }
-
     /// Returns the identity of the pool, if it has one.
     pub fn pool(&self) -> Option<&PoolId> {
-        self.pool.as_ref()
+        self.content.pool.as_ref()
     }
 
     /// Returns a live or incomplete object.
     pub fn live(&self, native: &NativeName) -> Option<&SimObject> {
-        self.live.get(native).map(Arc::as_ref)
+        self.get(native, None).map(Arc::as_ref)
     }
 
     /// Returns an object in the trash.
     pub fn trashed(&self, native: &NativeName, uid: Uid) -> Option<&SimObject> {
-        self.trash.get(&(native.clone(), uid)).map(Arc::as_ref)
+        self.get(native, Some(uid)).map(Arc::as_ref)
     }
 
     /// Returns all live and incomplete objects, by name.
     pub fn live_objects(&self) -> impl Iterator<Item = (&NativeName, &SimObject)> {
-        self.live.iter().map(|(native, object)| (native, object.as_ref()))
+        let objects = self.content.objects.iter();
+        objects.filter(|((_, trashed), _)| trashed.is_none()).map(|((native, _), object)| (native, object.as_ref()))
     }
 
     /// Returns all objects in the trash.
     pub fn trashed_objects(&self) -> impl Iterator<Item = (&NativeName, Uid, &SimObject)> {
-        self.trash.iter().map(|((native, uid), object)| (native, *uid, object.as_ref()))
+        let objects = self.content.objects.iter();
+        objects.filter_map(|((native, trashed), object)| Some((native, (*trashed)?, object.as_ref())))
     }
 
     /// Returns the newest intact ledger of an owner.
     pub fn ledger(&self, owner: &Owner) -> Option<&Ledger> {
-        self.ledgers.get(owner)?.0.iter().flatten().next()
+        self.content.ledgers.get(owner)?.0.iter().flatten().next()
     }
 
     /// Returns the effects of driver calls so far, in order.
@@ -251,13 +239,13 @@ impl SimWorld {
 
     /// Returns the stamp in a block of a live object, 0 if none was written. `None` if there is no such object or block.
     pub fn read(&self, native: &NativeName, block: u64) -> Option<u64> {
-        let object = self.live.get(native)?;
+        let object = self.live(native)?;
         (block < object.size.bytes() / BLOCK).then(|| object.content.get(&block).copied().unwrap_or(0))
     }
 
     /// Writes a stamp as a client; 0 discards the block. Returns `false` without such an object or block, for a snapshot, and without space.
     pub fn write(&mut self, native: &NativeName, block: u64, stamp: u64) -> bool {
-        let Some(object) = self.live.get(native) else { return false };
+        let Some(object) = self.live(native) else { return false };
         let snapshot = identity_of(native, object).0.is_some_and(|id| id.kind == Kind::Snapshot);
         let no_room = !object.thick
             && !object.content.contains_key(&block)
@@ -265,7 +253,7 @@ impl SimWorld {
         if snapshot || block >= object.size.bytes() / BLOCK || (stamp != 0 && no_room) {
             return false;
         }
-        self.change(native, |object| {
+        self.change(native, None, |object| {
             let content = Arc::make_mut(&mut object.content);
             match stamp {
                 0 => content.remove(&block),
@@ -276,7 +264,7 @@ impl SimWorld {
 
     /// Opens a live object as `client`; it stays open until [`SimWorld::close`].
     pub fn open(&mut self, native: &NativeName, client: &str) -> bool {
-        let there = self.live.contains_key(native);
+        let there = self.live(native).is_some();
         if there {
             self.open.entry(native.clone()).or_default().push(client.to_owned());
         }
@@ -295,26 +283,25 @@ impl SimWorld {
 
     /// As another program: creates or replaces an object.
     pub fn make_by_hand(&mut self, native: &NativeName, object: SimObject) {
-        self.put_live(native, Some(Arc::new(object)));
+        self.put(native, None, Some(object));
     }
 
     /// As another program: removes a live object.
     pub fn delete_by_hand(&mut self, native: &NativeName) -> bool {
-        let there = self.live.contains_key(native);
-        self.put_live(native, None);
-        there
+        self.put(native, None, None).is_some()
     }
 
     /// As another program: empties the trash.
     pub fn empty_trash_by_hand(&mut self) {
-        for key in self.trash.keys().cloned().collect::<Vec<_>>() {
-            self.put_trash(&key.0, key.1, None);
+        let trash: Vec<_> = self.trashed_objects().map(|(native, uid, _)| (native.clone(), uid)).collect();
+        for (native, uid) in trash {
+            self.put(&native, Some(uid), None);
         }
     }
 
     /// As another program: resizes a live object; content beyond the size is lost.
     pub fn resize_by_hand(&mut self, native: &NativeName, size: Size) -> bool {
-        self.change(native, |object| {
+        self.change_by_hand(native, |object| {
             object.size = size;
             Arc::make_mut(&mut object.content).retain(|block, _| *block < size.bytes() / BLOCK);
         })
@@ -322,15 +309,17 @@ impl SimWorld {
 
     /// As another program: renames a live object, and replaces an object of the new name.
     pub fn rename_by_hand(&mut self, from: &NativeName, to: &NativeName) -> bool {
-        let Some(object) = self.live.get(from).cloned() else { return false };
-        self.put_live(from, None);
-        self.put_live(to, Some(object));
-        true
+        let object = self.put(from, None, None);
+        let there = object.is_some();
+        if there {
+            self.put(to, None, object);
+        }
+        there
     }
 
-    /// As another program: changes the tags of a live object.
-    pub fn retag_by_hand(&mut self, native: &NativeName, retag: impl FnOnce(&mut Tags)) -> bool {
-        self.change(native, |object| retag(&mut object.tags))
+    /// As another program: changes a live object. Returns whether it exists.
+    pub fn change_by_hand(&mut self, native: &NativeName, change: impl FnOnce(&mut SimObject)) -> bool {
+        self.change(native, None, change)
     }
 
     /// As another program: renames an object in the trash. Returns whether there is one of this name.
@@ -339,26 +328,16 @@ impl SimWorld {
             let (form, owner, _, uid) = native.parse().filter(|(_, _, name, _)| name.as_str() == from)?;
             Some((NativeName::of(form, &owner, &to.parse().ok()?, uid), uid))
         };
-        let found = self.trash.iter().find_map(|((native, _), o)| Some((native.clone(), renamed(native)?, o.clone())));
-        let Some((old, (new, uid), object)) = found else { return false };
-        self.put_trash(&old, uid, None);
-        self.put_trash(&new, uid, Some(object));
+        let found = self.trashed_objects().find_map(|(native, ..)| Some((native.clone(), renamed(native)?)));
+        let Some((old, (new, uid))) = found else { return false };
+        let object = self.put(&old, Some(uid), None);
+        self.put(&new, Some(uid), object);
         true
-    }
-
-    /// As another program: makes a clone independent of its snapshot. Returns whether there is such an object.
-    pub fn detach_by_hand(&mut self, native: &NativeName) -> bool {
-        self.change(native, |object| object.parent = None)
-    }
-
-    /// Damages the tags of a live object.
-    pub fn damage_tags(&mut self, native: &NativeName) -> bool {
-        self.change(native, |object| object.tags_unreadable = true)
     }
 
     /// Damages the newest copy of a ledger, or both.
     pub fn damage_ledger(&mut self, owner: &Owner, both: bool) {
-        if let Some(copies) = self.ledgers.get_mut(owner) {
+        if let Some(copies) = self.content.ledgers.get_mut(owner) {
             let last = if both { copies.0.len() } else { 1 };
             copies.0.iter_mut().take(last).for_each(|copy| *copy = None);
             self.delta.ledgers.insert(owner.clone());
@@ -367,30 +346,31 @@ impl SimWorld {
 
     /// As another program: removes both copies of a ledger.
     pub fn lose_ledger(&mut self, owner: &Owner) {
-        self.ledgers.remove(owner);
-        self.delta.ledgers.insert(owner.clone());
+        if self.content.ledgers.remove(owner).is_some() {
+            self.delta.ledgers.insert(owner.clone());
+        }
     }
 
     /// Makes all suspension records of an owner unreadable. Returns whether there were any.
     pub fn damage_suspensions(&mut self, owner: &Owner) -> bool {
-        let keys: Vec<_> = self.suspensions.keys().filter(|(of, _)| of == owner).cloned().collect();
+        let keys: Vec<_> = self.content.suspensions.keys().filter(|(of, _)| of == owner).cloned().collect();
         keys.iter().for_each(|key| self.put_suspension(key.clone(), None));
         !keys.is_empty()
     }
 
     /// Returns all suspension records of an owner. `None` if one cannot be read.
     pub(super) fn suspensions_of(&self, owner: &Owner) -> Option<Vec<Suspension>> {
-        self.suspensions.iter().filter(|((of, _), _)| of == owner).map(|(_, record)| record.clone()).collect()
+        self.content.suspensions.iter().filter(|((of, _), _)| of == owner).map(|(_, record)| record.clone()).collect()
     }
 
     /// Records a suspension or its end. Returns `false` if the maximum number is in force.
     pub(super) fn record_suspension(&mut self, suspension: &Suspension) -> bool {
         let key = (suspension.owner.clone(), suspension.id());
-        match self.suspensions.get(&key) {
+        match self.content.suspensions.get(&key) {
             Some(Some(there)) if there.resumed.is_some() || suspension.resumed.is_none() => return true,
             Some(_) => {}
             None => {
-                let mine = || self.suspensions.iter().filter(|((of, _), _)| *of == suspension.owner);
+                let mine = || self.content.suspensions.iter().filter(|((of, _), _)| *of == suspension.owner);
                 let in_force = mine().filter(|(_, one)| one.as_ref().is_none_or(|one| one.resumed.is_none())).count();
                 if suspension.resumed.is_none() && in_force >= Suspension::MOST {
                     return false;
@@ -402,13 +382,13 @@ impl SimWorld {
     }
 
     fn put_suspension(&mut self, key: (Owner, SuspensionId), record: Option<Suspension>) {
-        self.suspensions.insert(key.clone(), record);
+        self.content.suspensions.insert(key.clone(), record);
         self.delta.suspensions.insert(key);
     }
 
     /// Changes or removes the identity of the pool, as if another pool were mounted in its place.
     pub fn swap_pool(&mut self, pool: Option<PoolId>) {
-        self.pool = pool;
+        self.content.pool = pool;
         self.delta.pool = true;
     }
 
@@ -421,84 +401,52 @@ impl SimWorld {
 
     /// Returns the used bytes.
     pub fn used(&self) -> u64 {
-        self.live.values().chain(self.trash.values()).map(|object| object.used()).sum()
+        self.content.objects.values().map(|object| object.used()).sum()
     }
 
-    /// Returns the ledgers as observed.
-    pub(super) fn ledger_views(&self) -> BTreeMap<Owner, LedgerView> {
-        let damaged = || "the checksum of its newest copy does not match".to_owned();
-        let view = |copies: &Copies| match copies.0.as_slice() {
-            [Some(newest), ..] => LedgerView::Good(newest.clone()),
-            [None, Some(older), ..] => LedgerView::Older(older.clone(), damaged()),
-            _ => LedgerView::Damaged("no copy of it has a matching checksum".to_owned()),
-        };
-        self.ledgers.iter().map(|(owner, copies)| (owner.clone(), view(copies))).collect()
+    /// Returns the keys of the objects that depend on this one.
+    pub(super) fn dependents(&self, uid: Uid) -> Vec<SimKey> {
+        let needing = self.content.objects.iter().filter(|(_, object)| object.parent == Some(uid));
+        needing.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Returns the names of live, incomplete and trashed objects that depend on this one.
-    pub(super) fn dependents(&self, uid: Uid) -> Vec<NativeName> {
-        let live = self.live.iter().filter(|(_, o)| o.parent == Some(uid)).map(|(native, _)| native.clone());
-        let trash = self.trash.iter().filter(|(_, o)| o.parent == Some(uid)).map(|((native, _), _)| native.clone());
-        live.chain(trash).collect()
+    /// Returns a live object or, with its uid, one in the trash.
+    pub(super) fn get(&self, native: &NativeName, trashed: Option<Uid>) -> Option<&Arc<SimObject>> {
+        self.content.objects.get(&(native.clone(), trashed))
     }
 
-    pub(super) fn describe(&self, native: &NativeName, place: Place, object: &SimObject, closely: bool) -> Object {
-        let (identity, conflict) = identity_of(native, object);
-        let written = match (closely, object.content.is_empty()) {
-            (false, _) => Written::Unknown,
-            (true, true) => Written::Never,
-            (true, false) => Written::Yes,
-        };
-        let clients = match (closely, self.open.get(native)) {
-            (false, _) => Clients::Unknown,
-            (true, Some(clients)) if place != Place::Trash => Clients::Some(clients.clone()),
-            (true, _) => Clients::None,
-        };
-        Object {
-            used: Some(object.used()),
-            tags: object.tags.clone(),
-            conflict,
-            parent: object.parent,
-            clients,
-            written,
-            identity,
-            ..Object::new(
-                native.clone(),
-                if place == Place::Live && is_temporary(native) { Place::Temporary } else { place },
-                object.size,
-            )
-        }
-    }
-
-    pub(super) fn put_live(&mut self, native: &NativeName, object: Option<Arc<SimObject>>) {
-        let old = match object {
-            Some(object) => self.live.insert(native.clone(), object),
-            None => self.live.remove(native),
-        };
+    /// Enters an object, or removes it. Returns the previous one.
+    pub(super) fn put(
+        &mut self,
+        native: &NativeName,
+        trashed: Option<Uid>,
+        object: Option<SimObject>,
+    ) -> Option<SimObject> {
+        let key = (native.clone(), trashed);
+        let old = put(&mut self.content.objects, key.clone(), object.map(Arc::new));
+        let previous = old.as_deref().cloned();
         // Keeps the first value that the change replaced.
-        self.delta.live.entry(native.clone()).or_insert(old);
+        self.delta.objects.entry(key).or_insert(old);
+        previous
     }
 
-    pub(super) fn put_trash(&mut self, native: &NativeName, uid: Uid, object: Option<Arc<SimObject>>) {
-        let key = (native.clone(), uid);
-        let old = match object {
-            Some(object) => self.trash.insert(key.clone(), object),
-            None => self.trash.remove(&key),
-        };
-        self.delta.trash.entry(key).or_insert(old);
-    }
-
-    pub(super) fn change(&mut self, native: &NativeName, change: impl FnOnce(&mut SimObject)) -> bool {
-        let Some(mut object) = self.live.get(native).cloned() else { return false };
-        change(Arc::make_mut(&mut object));
-        self.put_live(native, Some(object));
+    /// Changes an object. Returns whether it exists.
+    pub(super) fn change(
+        &mut self,
+        native: &NativeName,
+        trashed: Option<Uid>,
+        change: impl FnOnce(&mut SimObject),
+    ) -> bool {
+        let Some(mut object) = self.get(native, trashed).map(|object| SimObject::clone(object)) else { return false };
+        change(&mut object);
+        self.put(native, trashed, Some(object));
         true
     }
 
     /// Ends a change: stale listings show what it replaced.
     pub(super) fn settle(&mut self) {
-        if !self.delta.is_empty() {
-            self.before = std::mem::take(&mut self.delta);
+        if self.delta != Delta::default() {
+            self.before = std::mem::take(&mut self.delta).objects;
         }
     }
 
