@@ -547,7 +547,6 @@ fn the_intent_is_on_disk_before_the_call_and_the_outcome_before_what_follows() {
     assert_eq!((report.changed, report.failed.len()), (52, 0));
     assert!(played.0.running.lock().unwrap().1 <= 8, "no more calls at once than the Backend takes");
     assert!(store.0.intents().unwrap().is_empty());
-    assert!(store.0.commits() < 52, "outcomes and intents share their commits: {}", store.0.commits());
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Drop for OpeningStore {
 
 /// Reads the store read-only, through the daemon that has it if there is one.
 fn read_store(state: &Path, daemon: Option<&Daemon>, journal: usize) -> Result<Option<OpenedStore>, StoreError> {
-    let Some(daemon) = daemon else { return store::open_read_only_with(state, journal) };
+    let Some(daemon) = daemon else { return store::open_read_only(state, journal) };
     let trouble = |failure: Failure| StoreError::Io { path: state.display().to_string(), message: failure.message };
     let path = format!("/v1/store?journal={journal}");
     let StoreAnswer { records, intents, journal } =

@@ -15,7 +15,6 @@
 //! steps in the same way.
 
 mod backend_session;
-mod batch_writer;
 mod clock;
 mod effect;
 #[cfg(test)]

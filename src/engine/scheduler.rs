@@ -13,7 +13,6 @@ use tracing::Instrument;
 use crate::model::{DriverError, Effect, ErrorKind, Ledger, Name, Outcome, Step};
 use crate::store::StoreError;
 
-use super::batch_writer::BatchWriter;
 use super::event::Event;
 use super::execution::Execution;
 use super::queue::{BackendSlots, StepQueue};
@@ -94,14 +93,10 @@ impl<'r> Scheduler<'r> {
     pub(super) async fn run(mut self) -> Result<Vec<usize>, StoreError> {
         let mut tasks: JoinSet<EndedTask> = JoinSet::new();
         let (sender, mut messages) = mpsc::unbounded_channel();
-        let (batch_writer, writing) = BatchWriter::new(Arc::clone(&self.execution.store));
-        // Ends with this pass, even if the pass is dropped.
-        let mut writer = JoinSet::new();
-        writer.spawn(writing);
         let mut verify_at = Instant::now() + VERIFY_EVERY;
         loop {
             if !self.stop.is_cancelled() {
-                self.begin_steps(&mut tasks, &sender, &batch_writer);
+                self.begin_steps(&mut tasks, &sender);
             }
             tokio::select! {
                 biased;
@@ -121,8 +116,6 @@ impl<'r> Scheduler<'r> {
                 }
             }
         }
-        drop(batch_writer);
-        writer.join_next().await;
         self.verify().await;
         let indexes = || 0..self.steps.len();
         for index in indexes().filter(|index| self.stages[*index] == Stage::Waiting) {
@@ -138,12 +131,7 @@ impl<'r> Scheduler<'r> {
     }
 
     /// Begins the steps that are ready and for which their backends have room.
-    fn begin_steps(
-        &mut self,
-        tasks: &mut JoinSet<EndedTask>,
-        sender: &mpsc::UnboundedSender<TaskMessage>,
-        batch_writer: &BatchWriter,
-    ) {
+    fn begin_steps(&mut self, tasks: &mut JoinSet<EndedTask>, sender: &mpsc::UnboundedSender<TaskMessage>) {
         self.slots.values_mut().for_each(BackendSlots::refill);
         loop {
             let has_room = |step: &Step| self.slots.get(&step.backend).is_none_or(|slots| slots.has_room(step));
@@ -166,7 +154,6 @@ impl<'r> Scheduler<'r> {
                 calls: Arc::clone(&slots.calls),
                 stop: self.stop.clone(),
                 store: Arc::clone(&self.execution.store),
-                batch_writer: batch_writer.clone(),
                 clock: Arc::clone(&self.execution.setup.clock),
                 revision: self.execution.revision().to_owned(),
                 sender: sender.clone(),

@@ -13,10 +13,9 @@ use crate::model::{DriverError, Effect, OpenIntent, Outcome, Reason, Scope, Step
 use crate::store::{Batch, Store, StoreError};
 
 use super::backend_session::BackendSession;
-use super::batch_writer::BatchWriter;
 use super::clock::Clock;
 use super::effect::{ObservedObjects, not_observed};
-use super::record::journal_entry;
+use super::record::{commit, journal_entry};
 use super::suspensions::ObjectSuspensions;
 
 /// How often a call is tried whose error is retryable, with pauses that double from a tenth of a second: less than two seconds in all, so
@@ -54,7 +53,6 @@ pub(super) struct StepTask {
     pub calls: Arc<Semaphore>,
     pub stop: CancellationToken,
     pub store: Arc<dyn Store>,
-    pub batch_writer: BatchWriter,
     pub clock: Arc<dyn Clock>,
     pub revision: String,
     pub sender: mpsc::UnboundedSender<TaskMessage>,
@@ -65,28 +63,27 @@ impl StepTask {
     pub(super) async fn run(self) -> Result<TaskEnd, StoreError> {
         let intent = OpenIntent { id: self.store.next_intent(), step: self.step.clone(), at: self.clock.now() };
         let id = intent.id;
-        self.batch_writer.commit(Batch { open: vec![intent], ..Batch::default() }).await?;
+        commit(&self.store, Batch { open: vec![intent], ..Batch::default() }).await?;
         let turn = tokio::select! {
             biased;
             () = self.stop.cancelled() => None,
             turn = self.calls.acquire() => turn.ok(),
         };
         let Some(turn) = turn else {
-            self.batch_writer.commit(Batch { close: vec![id], ..Batch::default() }).await?;
+            commit(&self.store, Batch { close: vec![id], ..Batch::default() }).await?;
             return Ok(TaskEnd::Stopped);
         };
-        let calling = self.batch_writer.calling();
         tracing::debug!("its intent is on disk; calling the driver");
         // A receiver that is gone does not stop the step.
         let _ = self.sender.send(TaskMessage::Begun(self.index));
         let began = Instant::now();
         let called = self.call().await;
-        drop((turn, calling));
+        drop(turn);
         let result = match called {
             Ok(Ok(outcome)) => self.check_that_it_gave_way().await.map(|()| outcome),
             Ok(failed) => failed,
             Err(suspension) => {
-                self.batch_writer.commit(Batch { close: vec![id], ..Batch::default() }).await?;
+                commit(&self.store, Batch { close: vec![id], ..Batch::default() }).await?;
                 return Ok(TaskEnd::Suspended(suspension));
             }
         };
@@ -103,7 +100,8 @@ impl StepTask {
         // If the effect is unknown the intent stays open: the next observation shows whether there was one.
         let is_known = result.as_ref().err().is_none_or(|error| error.effect != Effect::Unknown);
         let close = if is_known { vec![id] } else { Vec::new() };
-        self.batch_writer.commit_soon(Batch { close, journal: vec![entry], ..Batch::default() }).await?;
+        let outcome = Batch { close, journal: vec![entry], can_wait: true, ..Batch::default() };
+        commit(&self.store, outcome).await?;
         Ok(TaskEnd::Called(result))
     }
 

@@ -15,7 +15,8 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{IntentId, JournalEntry, Name, Uid};
+use super::error::DbError;
+use crate::model::{IntentId, JournalEntry};
 
 /// The newest format that this program writes and reads. Every change of [`StoreMeta`], of the layout of rows, or of a record that an earlier
 /// program would misread gets a new number; `tests/fixtures/store` has rows of each format.
@@ -67,15 +68,6 @@ pub(super) struct StoreMeta {
     pub(super) digest: String,
 }
 
-/// Why a row or a value cannot be read.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum RowError {
-    /// A newer program wrote it. It is intact.
-    Newer(u16),
-    /// It is damaged. The sentence says how.
-    Damaged(String),
-}
-
 /// The kinds of rows: the first byte of a key.
 pub(super) mod kind {
     pub(in super::super) const BACKEND: u8 = b'b';
@@ -86,36 +78,17 @@ pub(super) mod kind {
     pub(in super::super) const SUSPENSION: u8 = b's';
 }
 
-fn join(kind: u8, rest: &[u8]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(1 + rest.len());
-    key.push(kind);
-    key.extend_from_slice(rest);
-    key
-}
-
-pub(super) fn backend_key(name: &Name) -> Vec<u8> {
-    join(kind::BACKEND, name.as_str().as_bytes())
-}
-
-pub(super) fn object_key(uid: Uid) -> Vec<u8> {
-    join(kind::OBJECT, uid.as_str().as_bytes())
-}
-
-/// The key of a suspension: [`crate::model::Suspension::key`].
-pub(super) fn suspension_key(text: &str) -> Vec<u8> {
-    join(kind::SUSPENSION, text.as_bytes())
+/// Returns the key of a value: of a backend (its name), an object (its uid) or a suspension ([`crate::model::Suspension::key`]).
+pub(super) fn key(kind: u8, of: impl AsRef<[u8]>) -> Vec<u8> {
+    [&[kind], of.as_ref()].concat()
 }
 
 pub(super) fn intent_key(id: IntentId) -> Vec<u8> {
-    join(kind::INTENT, &id.0.to_be_bytes())
+    key(kind::INTENT, id.0.to_be_bytes())
 }
 
 pub(super) fn journal_key(number: u64) -> Vec<u8> {
-    join(kind::JOURNAL, &number.to_be_bytes())
-}
-
-pub(super) fn meta_key() -> Vec<u8> {
-    vec![kind::META]
+    key(kind::JOURNAL, number.to_be_bytes())
 }
 
 /// Returns the number in the key of an intent or a journal entry.
@@ -178,8 +151,8 @@ pub(super) fn rows_of_format(value_key: &[u8], json: &[u8], format: u16) -> Vec<
 }
 
 /// Returns the number of rows of the value, and the part of its JSON in this row.
-pub(super) fn open_row<'a>(row_key: &[u8], row: &'a [u8]) -> Result<(usize, &'a [u8]), RowError> {
-    let damaged = |how: &str| RowError::Damaged(format!("a row of {} bytes {how}", row.len()));
+pub(super) fn open_row<'a>(row_key: &[u8], row: &'a [u8]) -> Result<(usize, &'a [u8]), DbError> {
+    let damaged = |how: &str| DbError::Damaged(format!("a row of {} bytes {how}", row.len()));
     let (header, json) = row.split_at_checked(HEADER).ok_or_else(|| damaged("is too short"))?;
     if header[..SUM] != checksum(row_key, &row[SUM..]) {
         return Err(damaged("has a wrong checksum"));
@@ -188,7 +161,7 @@ pub(super) fn open_row<'a>(row_key: &[u8], row: &'a [u8]) -> Result<(usize, &'a 
     match format {
         0 => Err(damaged("has the format 0")),
         1..=FORMAT => Ok((usize::from(u16::from_be_bytes([header[SUM + 2], header[SUM + 3]])), json)),
-        newer => Err(RowError::Newer(newer)),
+        newer => Err(DbError::Newer(u32::from(newer))),
     }
 }
 
@@ -211,7 +184,7 @@ pub(super) fn journal_entries<'j>(lines: impl Iterator<Item = &'j [u8]>) -> Vec<
 }
 
 /// Decodes the JSON of a value of [`FORMAT`] or any earlier format: no format has changed the fields of an earlier one.
-pub(super) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, RowError> {
+pub(super) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, DbError> {
     serde_json::from_slice(json)
-        .map_err(|e| RowError::Damaged(format!("the content of a row does not match its key: {e}")))
+        .map_err(|e| DbError::Damaged(format!("the content of a row does not match its key: {e}")))
 }

@@ -1,26 +1,28 @@
 //! The group commit: one thread writes all batches.
 //!
 //! A commit costs the same for one batch as for a hundred. The thread therefore collects the waiting batches, writes and syncs them together,
-//! and then answers their callers. Meanwhile, the next batches queue up. No batch waits for later ones.
+//! and then answers their callers. Meanwhile, the next batches queue up. Only a batch for which nothing waits is held back for later ones.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::codec::{self, Digest, StoreMeta};
-use super::contract::JOURNAL_LINES;
-use super::db::{Db, DbError, Write};
+use super::contract::{Batch, JOURNAL_LINES};
+use super::db::{Db, Write};
 use super::dir::make_sure_of_room;
-use super::error::{StoreError, sentence};
-use super::load::JournalRange;
+use super::error::{DbError, StoreError, sentence};
+use super::load::{self, JournalRange};
 use super::mark::MarkFile;
+use super::record_cache::RecordCache;
 
-/// Maximum number of changes in a group, which is also closed after [`GATHER`]. Measurements show that larger groups gain little and delay
-/// the first batch.
+/// Maximum number of changes in a group, which is also closed after this many pauses. Measurements show that larger groups gain little
+/// and delay the first batch.
 const GROUP: usize = 256;
-const GATHER: Duration = Duration::from_millis(2);
+const PAUSES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// The journal is truncated when it exceeds its limit by this many entries, so that not every commit pays for a removal.
 const PRUNE: u64 = 1_000;
@@ -38,6 +40,10 @@ pub(super) enum RowChange {
 /// A batch that waits to be written, and the channel for its result.
 pub(super) struct QueuedBatch {
     pub(super) ops: Vec<RowChange>,
+    /// Its records, for the cache.
+    pub(super) records: Batch,
+    /// See [`Batch::can_wait`].
+    pub(super) can_wait: bool,
     pub(super) done: SyncSender<Result<(), StoreError>>,
 }
 
@@ -48,6 +54,7 @@ pub(super) struct Shared {
     /// Locked for writing while a group is applied, so that a reader sees a complete batch or none of it.
     pub(super) gate: RwLock<()>,
     pub(super) lines: Mutex<JournalRange>,
+    pub(super) cache: RecordCache,
 }
 
 impl Shared {
@@ -76,28 +83,24 @@ impl Committer {
     /// Writes the queued batches until the last sender is dropped.
     pub(super) fn run(mut self, jobs: &Receiver<QueuedBatch>) {
         while let Ok(first) = jobs.recv() {
-            let began = Instant::now();
-            let mut count = first.ops.len();
-            let mut group = vec![first];
-            while count < GROUP && began.elapsed() < GATHER {
-                let Ok(job) = jobs.try_recv() else { break };
-                count += job.ops.len();
-                group.push(job);
+            let (mut ops, mut records, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+            for job in gather(first, jobs) {
+                ops.extend(job.ops);
+                records.push(job.records);
+                waiting.push(job.done);
             }
-            let (ops, waiting): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.ops, job.done)).unzip();
             if self.failed.is_none() {
-                self.failed = self.commit(ops.into_iter().flatten()).err().map(|why| self.shared.why_not(why));
+                self.failed = self.commit(ops).err().map(|why| self.shared.why_not(why));
+                match &self.failed {
+                    None => self.shared.cache.committed(records.into_iter()),
+                    Some(_) => self.shared.cache.forget(),
+                }
             }
+            let path = || self.shared.dir.display().to_string();
+            let failed = self.failed.clone().map(|message| StoreError::Io { path: path(), message });
             for done in waiting {
-                let answer = match &self.failed {
-                    None => Ok(()),
-                    Some(message) => {
-                        let path = self.shared.dir.display().to_string();
-                        Err(StoreError::Io { path, message: message.clone() })
-                    }
-                };
                 // The caller may have stopped waiting.
-                let _ = done.send(answer);
+                let _ = done.send(failed.clone().map_or(Ok(()), Err));
             }
         }
         if self.failed.is_none() {
@@ -106,11 +109,7 @@ impl Committer {
         }
     }
 
-    fn commit(&mut self, ops: impl Iterator<Item = RowChange>) -> Result<(), String> {
-        let say = |trouble| match trouble {
-            DbError::Damaged(how) => how,
-            DbError::Io(message, errno) => sentence(&message, errno),
-        };
+    fn commit(&mut self, ops: Vec<RowChange>) -> Result<(), String> {
         let mut lines = *self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let mut changes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
         for op in ops {
@@ -132,7 +131,7 @@ impl Committer {
         let (mut rows, mut digest) = (self.rows, self.digest);
         let mut writes: Vec<Write> = Vec::new();
         for (key, json) in changes {
-            let old = self.rows_under(&key).map_err(say)?;
+            let old = load::rows(&self.shared.db, &key).map_err(DbError::sentence)?;
             let new = json.map(|json| codec::rows(&key, &json)).unwrap_or_default();
             for index in 0..old.len().max(new.len()) {
                 let (was, is) = (old.get(index), new.get(index));
@@ -157,40 +156,40 @@ impl Committer {
         writes.extend(meta_rows(&StoreMeta { seq, rows, digest: digest.to_hex() })?);
         {
             let _gate = self.shared.gate.write().unwrap_or_else(PoisonError::into_inner);
-            self.shared.db.write(writes).map_err(say)?;
+            self.shared.db.write(writes).map_err(DbError::sentence)?;
         }
-        self.shared.db.sync().map_err(say)?;
+        self.shared.db.sync().map_err(DbError::sentence)?;
         self.mark.set(seq).map_err(|e| sentence(&e.to_string(), e.raw_os_error()))?;
         (self.seq, self.rows, self.digest) = (seq, rows, digest);
         *self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner) = lines;
         Ok(())
     }
+}
 
-    fn rows_under(&self, key: &[u8]) -> Result<Vec<Vec<u8>>, DbError> {
-        let mut rows = Vec::new();
-        let mut count = 1;
-        while rows.len() < count {
-            let row_key = codec::row_key(key, rows.len());
-            match self.shared.db.get(&row_key)? {
-                None if rows.is_empty() => break,
-                None => return Err(DbError::Damaged("a row has disappeared".to_owned())),
-                Some(row) => {
-                    let opened = codec::open_row(&row_key, &row);
-                    count = opened
-                        .map_err(|e| DbError::Damaged(format!("a row has changed since it was written: {e:?}")))?
-                        .0;
-                    rows.push(row);
-                }
-            }
+/// Collects a group: what is queued and, as long as no batch is urgent, what comes soon.
+fn gather(first: QueuedBatch, jobs: &Receiver<QueuedBatch>) -> Vec<QueuedBatch> {
+    let (mut count, mut can_wait) = (first.ops.len(), first.can_wait);
+    let mut group = vec![first];
+    for _ in 0..PAUSES {
+        while count < GROUP
+            && let Ok(job) = jobs.try_recv()
+        {
+            count += job.ops.len();
+            can_wait &= job.can_wait;
+            group.push(job);
         }
-        Ok(rows)
+        if count >= GROUP || !can_wait {
+            break;
+        }
+        std::thread::sleep(PAUSE);
     }
+    group
 }
 
 /// Returns the row about the whole store.
 pub(super) fn meta_rows(meta: &StoreMeta) -> Result<Vec<Write>, String> {
     let json = codec::encode(meta)?;
-    let key = codec::meta_key();
+    let key = [codec::kind::META];
     let rows = codec::rows(&key, &json).into_iter().enumerate();
     Ok(rows.map(|(index, row)| (codec::row_key(&key, index), Some(row))).collect())
 }

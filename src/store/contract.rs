@@ -1,5 +1,6 @@
 //! The interface of a store.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::error::StoreError;
@@ -23,18 +24,26 @@ pub struct Batch {
     pub close: Vec<IntentId>,
     /// Entries to add to the journal.
     pub journal: Vec<JournalEntry>,
+    /// Whether nothing waits for it, so that it may wait a few milliseconds for others.
+    pub can_wait: bool,
 }
 
 impl Batch {
-    /// Appends `other` to this change. If both change the same record, `other` wins.
-    pub fn append(&mut self, other: Batch) {
-        let Batch { backends, objects, suspensions, open, close, journal } = other;
-        self.backends.extend(backends);
-        self.objects.extend(objects);
-        self.suspensions.extend(suspensions);
-        self.open.extend(open);
-        self.close.extend(close);
-        self.journal.extend(journal);
+    /// Enters the records of this change, which is made: in the order of its lists.
+    pub(super) fn enter(self, records: &mut Records) {
+        let Batch { backends, objects, suspensions, open: _, close: _, journal: _, can_wait: _ } = self;
+        put(&mut records.backends, backends);
+        put(&mut records.objects, objects);
+        put(&mut records.suspensions, suspensions);
+    }
+}
+
+fn put<K: Ord, V>(records: &mut BTreeMap<K, V>, changes: Vec<(K, Option<V>)>) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => records.insert(key, value),
+            None => records.remove(&key),
+        };
     }
 }
 

@@ -63,3 +63,27 @@ pub(super) fn trouble(dir: &Path, what: &str, error: &io::Error) -> StoreError {
     let message = format!("{what}: {}", sentence(&error.to_string(), error.raw_os_error()));
     StoreError::Io { path: dir.display().to_string(), message }
 }
+
+/// Why a database, or a row of it, cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum DbError {
+    /// A newer program wrote it. It is intact.
+    Newer(u32),
+    /// It is damaged. The sentence says how.
+    Damaged(String),
+    /// An error of the file system. It may be complete.
+    Io(String, Option<i32>),
+}
+
+impl DbError {
+    /// Returns the sentence for users about a database that was readable when it was opened.
+    pub(super) fn sentence(self) -> String {
+        match self {
+            DbError::Newer(found) => {
+                format!("rows of format {found} have appeared in it while this process had it open")
+            }
+            DbError::Damaged(how) => how,
+            DbError::Io(message, errno) => sentence(&message, errno),
+        }
+    }
+}

@@ -10,7 +10,6 @@ use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
 use super::codec;
 use super::contract::{Batch, Store};
 use super::error::StoreError;
-use super::load::LoadedStore;
 
 /// A read-only store.
 pub(super) struct Frozen {
@@ -23,26 +22,8 @@ pub(super) struct Frozen {
 }
 
 impl Frozen {
-    /// A store with what was loaded; empty for `None`.
-    pub(super) fn new(dir: &Path, loaded: Option<LoadedStore>) -> Frozen {
-        let (records, intents, journal) = match loaded {
-            Some(LoadedStore { records, intents, journal, .. }) => (records, intents, journal),
-            None => Default::default(),
-        };
-        let next = intents.iter().map(|intent| intent.id.0.saturating_add(1)).max().unwrap_or(1);
-        let records = Arc::new(records);
-        Frozen { dir: dir.to_owned(), records, intents, journal, next_intent: AtomicU64::new(next) }
-    }
-
-    /// A store with the content that the daemon reported.
-    pub(super) fn from_daemon(
-        dir: &Path,
-        records: Arc<Records>,
-        intents: Vec<OpenIntent>,
-        journal: &[JournalEntry],
-    ) -> Frozen {
-        // These entries were just decoded, so they can be encoded.
-        let journal = journal.iter().filter_map(|entry| codec::encode(entry).ok()).collect();
+    /// `journal` is JSON, oldest first.
+    pub(super) fn new(dir: &Path, records: Arc<Records>, intents: Vec<OpenIntent>, journal: VecDeque<Vec<u8>>) -> Frozen {
         let next = intents.iter().map(|intent| intent.id.0.saturating_add(1)).max().unwrap_or(1);
         Frozen { dir: dir.to_owned(), records, intents, journal, next_intent: AtomicU64::new(next) }
     }

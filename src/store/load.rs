@@ -4,37 +4,9 @@ use std::collections::VecDeque;
 
 use crate::model::{ObjectRecord, OpenIntent, Records, Suspension, Uid};
 
-use super::codec::{self, Digest, RowError, StoreMeta, kind};
-use super::db::{Db, DbError};
-
-/// Why a database cannot be used.
-#[derive(Debug)]
-pub(super) enum LoadError {
-    /// A newer program wrote it.
-    Newer(u32),
-    /// It is damaged.
-    Damaged(String),
-    /// It could not be read, and may be complete.
-    Io(String, Option<i32>),
-}
-
-impl From<DbError> for LoadError {
-    fn from(trouble: DbError) -> LoadError {
-        match trouble {
-            DbError::Damaged(how) => LoadError::Damaged(how),
-            DbError::Io(message, errno) => LoadError::Io(message, errno),
-        }
-    }
-}
-
-impl From<RowError> for LoadError {
-    fn from(unreadable: RowError) -> LoadError {
-        match unreadable {
-            RowError::Newer(format) => LoadError::Newer(u32::from(format)),
-            RowError::Damaged(how) => LoadError::Damaged(how),
-        }
-    }
-}
+use super::codec::{self, Digest, StoreMeta, kind};
+use super::db::Db;
+use super::error::DbError;
 
 /// The numbers of the journal entries, from the first to the next one, which is excluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,6 +16,7 @@ pub(super) struct JournalRange {
 }
 
 /// The content of a database.
+#[derive(Default)]
 pub(super) struct LoadedStore {
     pub(super) records: Records,
     pub(super) intents: Vec<OpenIntent>,
@@ -57,23 +30,14 @@ pub(super) struct LoadedStore {
 
 /// Reads and checks everything. `at_least`: the number of a batch that the database must contain. `journal`: the number of last entries to
 /// return.
-pub(super) fn load(db: &Db, at_least: u64, journal: usize) -> Result<LoadedStore, LoadError> {
-    let mut loaded = LoadedStore {
-        records: Records::default(),
-        intents: Vec::new(),
-        lines: JournalRange::default(),
-        journal: VecDeque::new(),
-        seq: 0,
-        rows: 0,
-        digest: Digest::default(),
-    };
+pub(super) fn load(db: &Db, at_least: u64, journal: usize) -> Result<LoadedStore, DbError> {
+    let mut loaded = LoadedStore::default();
     let mut meta: Option<StoreMeta> = None;
-    let (mut rows, mut digest) = (0, Digest::default());
     let mut rows_read = Rows::default();
     let each_row = |key: &[u8], row: &[u8]| {
         if key.first() != Some(&kind::META) {
-            rows += 1;
-            digest.toggle(row);
+            loaded.rows += 1;
+            loaded.digest.toggle(row);
         }
     };
     values(db, b"", each_row, |key, json| {
@@ -107,21 +71,21 @@ pub(super) fn load(db: &Db, at_least: u64, journal: usize) -> Result<LoadedStore
         Ok(())
     })?;
     loaded.records = rows_read.into_records();
-    let Some(meta) = meta else { return Err(LoadError::Damaged("its rows are missing".to_owned())) };
-    if meta.rows != rows || meta.digest != digest.to_hex() {
-        let how = format!("its {rows} rows are not the {} rows that were written", meta.rows);
-        return Err(LoadError::Damaged(how));
+    let Some(meta) = meta else { return Err(DbError::Damaged("its rows are missing".to_owned())) };
+    if meta.rows != loaded.rows || meta.digest != loaded.digest.to_hex() {
+        let how = format!("its {} rows are not the {} rows that were written", loaded.rows, meta.rows);
+        return Err(DbError::Damaged(how));
     }
     if meta.seq < at_least {
         let how = format!("it ends at batch {}, and batch {at_least} was written", meta.seq);
-        return Err(LoadError::Damaged(how));
+        return Err(DbError::Damaged(how));
     }
-    (loaded.seq, loaded.rows, loaded.digest) = (meta.seq, rows, digest);
+    loaded.seq = meta.seq;
     Ok(loaded)
 }
 
 /// Reads only the backends, objects and suspensions.
-pub(super) fn records(db: &Db) -> Result<Records, LoadError> {
+pub(super) fn records(db: &Db) -> Result<Records, DbError> {
     let mut rows = Rows::default();
     for kind in [kind::BACKEND, kind::OBJECT, kind::SUSPENSION] {
         values(db, &[kind], |_, _| {}, |key, json| rows.record(key, json))?;
@@ -130,39 +94,29 @@ pub(super) fn records(db: &Db) -> Result<Records, LoadError> {
 }
 
 /// Reads only the open intents, by number.
-pub(super) fn intents(db: &Db) -> Result<Vec<OpenIntent>, LoadError> {
+pub(super) fn intents(db: &Db) -> Result<Vec<OpenIntent>, DbError> {
     let mut intents = Vec::new();
-    values(
-        db,
-        &[kind::INTENT],
-        |_, _| {},
-        |_, json| {
-            intents.push(codec::decode(json)?);
-            Ok(())
-        },
-    )?;
+    let each = |_: &[u8], json: &[u8]| Ok(intents.push(codec::decode(json)?));
+    values(db, &[kind::INTENT], |_, _| {}, each)?;
     Ok(intents)
 }
 
-/// Reads the JSON of one value.
-pub(super) fn value(db: &Db, key: &[u8]) -> Result<Option<Vec<u8>>, LoadError> {
-    let mut whole = Vec::new();
-    let mut index = 0;
-    loop {
-        let row_key = codec::row_key(key, index);
+/// Reads the rows of one value; none if there is no such value.
+pub(super) fn rows(db: &Db, key: &[u8]) -> Result<Vec<Vec<u8>>, DbError> {
+    let mut rows = Vec::new();
+    let mut count = 1;
+    while rows.len() < count {
+        let row_key = codec::row_key(key, rows.len());
         match db.get(&row_key)? {
-            None if index == 0 => return Ok(None),
+            None if rows.is_empty() => break,
             None => return Err(impossible(key)),
             Some(row) => {
-                let (count, json) = codec::open_row(&row_key, &row)?;
-                whole.extend_from_slice(json);
-                index += 1;
-                if index == count {
-                    return Ok(Some(whole));
-                }
+                count = codec::open_row(&row_key, &row)?.0;
+                rows.push(row);
             }
         }
     }
+    Ok(rows)
 }
 
 /// Collects records that are read in the order of their keys. A map that grows one by one in order has half-full nodes, so records are
@@ -175,7 +129,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn record(&mut self, key: &[u8], json: &[u8]) -> Result<(), LoadError> {
+    fn record(&mut self, key: &[u8], json: &[u8]) -> Result<(), DbError> {
         let text = key.get(1..).and_then(|rest| std::str::from_utf8(rest).ok()).ok_or_else(|| impossible(key))?;
         match key[0] {
             kind::BACKEND => {
@@ -210,8 +164,8 @@ impl Rows {
     }
 }
 
-fn impossible(key: &[u8]) -> LoadError {
-    LoadError::Damaged(format!("it has a row that kiln does not write, {:?}", String::from_utf8_lossy(key)))
+fn impossible(key: &[u8]) -> DbError {
+    DbError::Damaged(format!("it has a row that kiln does not write, {:?}", String::from_utf8_lossy(key)))
 }
 
 /// Calls `each_row` with every row, and `each` with every value.
@@ -219,8 +173,8 @@ fn values(
     db: &Db,
     prefix: &[u8],
     mut each_row: impl FnMut(&[u8], &[u8]),
-    mut each: impl FnMut(&[u8], &[u8]) -> Result<(), LoadError>,
-) -> Result<(), LoadError> {
+    mut each: impl FnMut(&[u8], &[u8]) -> Result<(), DbError>,
+) -> Result<(), DbError> {
     // The current value: its key, its number of rows, the number read so far, and their content.
     let mut open: Option<(Vec<u8>, usize, usize, Vec<u8>)> = None;
     db.scan(prefix, |row_key, row| {

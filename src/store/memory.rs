@@ -90,26 +90,10 @@ impl MemoryState {
 }
 
 impl StoredContent {
-    fn apply(&mut self, batch: Batch) {
-        let Batch { backends, objects, suspensions, open, close, journal } = batch;
-        for (name, record) in backends {
-            match record {
-                Some(record) => Arc::make_mut(&mut self.records).backends.insert(name, record),
-                None => Arc::make_mut(&mut self.records).backends.remove(&name),
-            };
-        }
-        for (uid, record) in objects {
-            match record {
-                Some(record) => Arc::make_mut(&mut self.records).objects.insert(uid, record),
-                None => Arc::make_mut(&mut self.records).objects.remove(&uid),
-            };
-        }
-        for (key, suspension) in suspensions {
-            match suspension {
-                Some(suspension) => Arc::make_mut(&mut self.records).suspensions.insert(key, suspension),
-                None => Arc::make_mut(&mut self.records).suspensions.remove(&key),
-            };
-        }
+    fn apply(&mut self, mut batch: Batch) {
+        let (open, close, journal) =
+            (std::mem::take(&mut batch.open), std::mem::take(&mut batch.close), std::mem::take(&mut batch.journal));
+        batch.enter(Arc::make_mut(&mut self.records));
         self.intents.extend(open.into_iter().map(|intent| (intent.id, intent)));
         for id in close {
             self.intents.remove(&id);

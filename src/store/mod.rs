@@ -34,4 +34,4 @@ mod tests;
 pub use contract::{Batch, JOURNAL_LINES, Store};
 pub use error::StoreError;
 pub use memory::{CrashPoint, MemoryStore};
-pub use open::{OpenedStore, StoreCondition, from_daemon, open, open_read_only, open_read_only_with, try_writing};
+pub use open::{OpenedStore, StoreCondition, from_daemon, open, open_read_only, try_writing};

@@ -1,5 +1,6 @@
 //! Opens the store, for writing or read-only.
 
+use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -7,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::codec::{Digest, FORMAT, StoreMeta};
+use super::codec::{self, Digest, FORMAT, StoreMeta};
 use super::commit::meta_rows;
 use super::contract::Store;
-use super::db::{self, Db, DbError};
+use super::db::{self, Db};
 use super::dir::{DATABASE, exists, make_directory, make_sure_of_room, sync_directory};
-use super::error::{StoreError, sentence, trouble};
+use super::error::{DbError, StoreError, sentence, trouble};
 use super::frozen::Frozen;
-use super::load::{LoadError, LoadedStore, load};
+use super::load::{LoadedStore, load};
 use super::lock;
 use super::mark::{self, MarkFile, StoreMark};
 use super::persistent::Persistent;
@@ -75,7 +76,7 @@ pub fn open(dir: &Path, now: u64) -> Result<OpenedStore, StoreError> {
     };
     // Batches that a killed process wrote and did not sync were read from the page cache. They must be on disk before the mark requires
     // them; otherwise, after a power cut, a complete database would seem to have lost a batch.
-    db.sync().map_err(|trouble| unusable(dir, trouble.into()))?;
+    db.sync().map_err(|bad| unusable(dir, bad))?;
     let mark = MarkFile::open(dir, loaded.seq).map_err(|e| trouble(dir, "its mark cannot be written", &e))?;
     let store = Persistent::start(dir, lock, db, mark, loaded)?;
     Ok(OpenedStore { store: Arc::new(store), notes, found: StoreCondition::Whole })
@@ -107,7 +108,7 @@ fn existing(
             }
             Ok(Some(both))
         }
-        Err(LoadError::Damaged(how)) => {
+        Err(DbError::Damaged(how)) => {
             // sled can report a full disk as damage.
             make_sure_of_room(dir)?;
             let aside = set_aside(dir, now).map_err(|e| trouble(dir, "it is damaged and cannot be set aside", &e))?;
@@ -121,24 +122,17 @@ fn existing(
     }
 }
 
-/// Reads the store in `dir` into memory for a read-only command. Changes nothing there, and does not keep other processes from opening
-/// it afterwards. `None` if there is no store. A store that is damaged or cannot be read is returned as an empty one, with a note: a
-/// command that writes would also start from an empty one.
+/// Reads the store in `dir` into memory for a read-only command, with the last `journal` lines of the journal. Changes nothing there, and
+/// does not keep other processes from opening it afterwards. `None` if there is no store. A store that is damaged or cannot be read is
+/// returned as an empty one, with a note: a command that writes would also start from an empty one.
 ///
 /// # Errors
 /// [`StoreError::Locked`] and [`StoreError::Newer`], as with [`open`]; never [`StoreError::Io`].
-pub fn open_read_only(dir: &Path) -> Result<Option<OpenedStore>, StoreError> {
-    open_read_only_with(dir, usize::MAX)
-}
-
-/// As [`open_read_only`], with only the last `journal` lines of the journal.
-///
-/// # Errors
-/// As [`open_read_only`].
-pub fn open_read_only_with(dir: &Path, journal: usize) -> Result<Option<OpenedStore>, StoreError> {
+pub fn open_read_only(dir: &Path, journal: usize) -> Result<Option<OpenedStore>, StoreError> {
     let empty = |found: StoreCondition, why: String| {
         let note = format!("the store {} is not used: {why}", dir.display());
-        Ok(Some(OpenedStore { store: Arc::new(Frozen::new(dir, None)), notes: vec![note], found }))
+        let store = Frozen::new(dir, Arc::default(), Vec::new(), VecDeque::new());
+        Ok(Some(OpenedStore { store: Arc::new(store), notes: vec![note], found }))
     };
     let without = |why: String| empty(StoreCondition::Unreadable, why);
     match exists(dir) {
@@ -174,17 +168,15 @@ pub fn open_read_only_with(dir: &Path, journal: usize) -> Result<Option<OpenedSt
                 // The content has been checked already.
                 Err(trouble) => vec![format!("the copy of the store could not be closed: {trouble:?}")],
             };
-            Ok(Some(OpenedStore {
-                store: Arc::new(Frozen::new(dir, Some(loaded))),
-                notes,
-                found: StoreCondition::Whole,
-            }))
+            let LoadedStore { records, intents, journal, .. } = loaded;
+            let store = Arc::new(Frozen::new(dir, Arc::new(records), intents, journal));
+            Ok(Some(OpenedStore { store, notes, found: StoreCondition::Whole }))
         }
-        Err(LoadError::Newer(format)) => Err(newer(dir, format)),
-        Err(LoadError::Io(message, errno)) => {
+        Err(DbError::Newer(format)) => Err(newer(dir, format)),
+        Err(DbError::Io(message, errno)) => {
             without(format!("its copy cannot be read: {}", sentence(&message, errno)))
         }
-        Err(LoadError::Damaged(how)) => {
+        Err(DbError::Damaged(how)) => {
             empty(StoreCondition::Damaged, format!("it is damaged ({how}); the next command that writes sets it aside"))
         }
     }
@@ -223,7 +215,9 @@ pub fn from_daemon(
     intents: Vec<crate::model::OpenIntent>,
     journal: &[crate::model::JournalEntry],
 ) -> OpenedStore {
-    let store = Arc::new(Frozen::from_daemon(dir, records, intents, journal));
+    // These entries were just decoded, so they can be encoded.
+    let journal = journal.iter().filter_map(|entry| codec::encode(entry).ok()).collect();
+    let store = Arc::new(Frozen::new(dir, records, intents, journal));
     OpenedStore { store, notes: Vec::new(), found: StoreCondition::Whole }
 }
 
@@ -231,11 +225,10 @@ fn newer(dir: &Path, found: u32) -> StoreError {
     StoreError::Newer { path: dir.display().to_string(), found, known: u32::from(FORMAT) }
 }
 
-fn unusable(dir: &Path, bad: LoadError) -> StoreError {
+fn unusable(dir: &Path, bad: DbError) -> StoreError {
     match bad {
-        LoadError::Newer(format) => newer(dir, format),
-        LoadError::Damaged(how) => failed(dir, how),
-        LoadError::Io(message, errno) => failed(dir, sentence(&message, errno)),
+        DbError::Newer(format) => newer(dir, format),
+        DbError::Damaged(_) | DbError::Io(..) => failed(dir, bad.sentence()),
     }
 }
 
@@ -244,7 +237,7 @@ fn failed(dir: &Path, message: String) -> StoreError {
 }
 
 /// Opens a database and reads all of it.
-fn read(path: &Path, mark: StoreMark, journal: usize) -> Result<(Db, LoadedStore), LoadError> {
+fn read(path: &Path, mark: StoreMark, journal: usize) -> Result<(Db, LoadedStore), DbError> {
     let at_least = match mark {
         StoreMark::Current { seq } => seq,
         StoreMark::Missing | StoreMark::Unreadable | StoreMark::Newer(_) => 0,
@@ -252,11 +245,11 @@ fn read(path: &Path, mark: StoreMark, journal: usize) -> Result<(Db, LoadedStore
     // sled would create a missing file. A database gets its name only when it is complete, so a missing file is damage.
     match fs::metadata(path.join("db")) {
         Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => return Err(LoadError::Damaged("its file is not a regular file".to_owned())),
+        Ok(_) => return Err(DbError::Damaged("its file is not a regular file".to_owned())),
         Err(error) => {
             return Err(match db::from_io(&error) {
-                DbError::Damaged(_) => LoadError::Damaged("its file is missing".to_owned()),
-                DbError::Io(message, errno) => LoadError::Io(message, errno),
+                DbError::Damaged(_) => DbError::Damaged("its file is missing".to_owned()),
+                other => other,
             });
         }
     }
@@ -267,15 +260,15 @@ fn read(path: &Path, mark: StoreMark, journal: usize) -> Result<(Db, LoadedStore
 
 /// Makes an empty database under another name, and renames it when it is complete and on disk.
 fn make(dir: &Path) -> Result<(Db, LoadedStore), StoreError> {
-    let cannot = |bad: LoadError| unusable(dir, bad);
+    let cannot = |bad| unusable(dir, bad);
     let unfinished = dir.join(UNFINISHED);
     let io = |e: io::Error| trouble(dir, "a new one cannot be made", &e);
     DirBuilder::new().mode(0o700).create(&unfinished).map_err(io)?;
     let first = StoreMeta { seq: 0, rows: 0, digest: Digest::default().to_hex() };
-    let db = Db::open(&unfinished).map_err(|e| cannot(e.into()))?;
-    db.write(meta_rows(&first).map_err(|message| failed(dir, message))?).map_err(|e| cannot(e.into()))?;
-    db.sync().map_err(|e| cannot(e.into()))?;
-    db.close().map_err(|e| cannot(e.into()))?;
+    let db = Db::open(&unfinished).map_err(cannot)?;
+    db.write(meta_rows(&first).map_err(|message| failed(dir, message))?).map_err(cannot)?;
+    db.sync().map_err(cannot)?;
+    db.close().map_err(cannot)?;
     for entry in fs::read_dir(&unfinished).map_err(io)? {
         let path = entry.map_err(io)?.path();
         File::open(path).and_then(|file| file.sync_all()).map_err(io)?;

@@ -7,18 +7,20 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
 
-use super::codec;
+use super::codec::{self, key, kind};
 use super::commit::{Committer, QueuedBatch, RowChange, Shared};
 use super::contract::{Batch, Store};
 use super::db::Db;
 use super::dir::DATABASE;
-use super::error::{StoreError, sentence, trouble};
-use super::load::{self, JournalRange, LoadError, LoadedStore};
+use super::error::{DbError, StoreError, trouble};
+use super::load::{self, LoadedStore};
 use super::lock::{self, StoreLock};
 use super::mark::MarkFile;
-use super::record_cache::{Changes, RecordCache};
+use super::record_cache::RecordCache;
 
 /// How long to wait for a commit. A group takes a hundredth of a second; a disk that resets its link, half a minute.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -32,7 +34,6 @@ pub(super) struct Persistent {
     next_intent: AtomicU64,
     /// Whether a commit has timed out.
     hangs: AtomicBool,
-    cache: RecordCache,
     /// Device and inode of the database's directory when it was opened.
     database: Option<(u64, u64)>,
     /// Released last.
@@ -49,8 +50,13 @@ impl Persistent {
         loaded: LoadedStore,
     ) -> Result<Persistent, StoreError> {
         let next = loaded.intents.iter().map(|intent| intent.id.0.saturating_add(1)).max().unwrap_or(1);
-        let shared =
-            Arc::new(Shared { dir: dir.to_owned(), db, gate: RwLock::new(()), lines: Mutex::new(loaded.lines) });
+        let shared = Arc::new(Shared {
+            dir: dir.to_owned(),
+            db,
+            gate: RwLock::new(()),
+            lines: Mutex::new(loaded.lines),
+            cache: RecordCache::new(loaded.records),
+        });
         let committer = Committer {
             shared: Arc::clone(&shared),
             seq: loaded.seq,
@@ -67,7 +73,6 @@ impl Persistent {
             committer: Some(thread.map_err(|e| trouble(dir, "no thread can be started", &e))?),
             next_intent: AtomicU64::new(next),
             hangs: AtomicBool::new(false),
-            cache: RecordCache::new(loaded.records),
             database: lock::identity_at(&dir.join(DATABASE)).map_err(|e| trouble(dir, "it cannot be checked", &e))?,
             lock,
         })
@@ -78,37 +83,37 @@ impl Persistent {
         StoreError::Io { path, message }
     }
 
+    fn shared(&self) -> Result<&Shared, StoreError> {
+        self.shared.as_deref().ok_or_else(|| self.failed("it is closed".to_owned()))
+    }
+
     /// Reads while no batch is applied.
-    fn read<T>(&self, read: impl FnOnce(&Db) -> Result<T, LoadError>) -> Result<T, StoreError> {
-        let Some(shared) = &self.shared else { return Err(self.failed("it is closed".to_owned())) };
+    fn read<T>(&self, read: impl FnOnce(&Shared) -> Result<T, DbError>) -> Result<T, StoreError> {
+        let shared = self.shared()?;
         let _gate = shared.gate.read().unwrap_or_else(PoisonError::into_inner);
-        read(&shared.db).map_err(|bad| match bad {
-            LoadError::Newer(found) => {
-                self.failed(format!("rows of format {found} have appeared in it while this process had it open"))
-            }
-            LoadError::Damaged(how) => self.failed(format!(
+        read(shared).map_err(|bad| match bad {
+            DbError::Damaged(how) => self.failed(format!(
                 "it was damaged while it was in use ({how}); run the command again, which sets it aside"
             )),
-            LoadError::Io(message, errno) => self.failed(sentence(&message, errno)),
+            DbError::Newer(_) | DbError::Io(..) => self.failed(bad.sentence()),
         })
     }
 }
 
 impl Store for Persistent {
     fn records(&self) -> Result<Arc<Records>, StoreError> {
-        match self.cache.records() {
+        match self.shared()?.cache.records() {
             Some(records) => Ok(records),
-            None => self.read(load::records).map(Arc::new),
+            None => self.read(|shared| load::records(&shared.db)).map(Arc::new),
         }
     }
 
     fn intents(&self) -> Result<Vec<OpenIntent>, StoreError> {
-        self.read(load::intents)
+        self.read(|shared| load::intents(&shared.db))
     }
 
     fn check_place(&self) -> Result<(), StoreError> {
-        let Some(shared) = &self.shared else { return Err(self.failed("it is closed".to_owned())) };
-        let dir = &shared.dir;
+        let dir = &self.shared()?.dir;
         let unseen = |error: std::io::Error| trouble(dir, "it cannot be checked", &error);
         let what =
             match (self.lock.is_at(dir).map_err(unseen)?, lock::identity_at(&dir.join(DATABASE)).map_err(unseen)?) {
@@ -134,37 +139,33 @@ impl Store for Persistent {
         let gone = || self.failed("its writing thread has ended".to_owned());
         let (done, answer) = sync_channel(1);
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        let send = || jobs.send(QueuedBatch { ops, done }).map_err(|_| gone());
-        let number = self.cache.hand_over(Changes::of(batch), send)?;
-        let result = match answer.recv_timeout(PATIENCE) {
-            Ok(result) => result,
-            Err(RecvTimeoutError::Disconnected) => Err(gone()),
-            Err(RecvTimeoutError::Timeout) => {
+        let Batch { backends, objects, suspensions, can_wait, .. } = batch;
+        let records = Batch { backends, objects, suspensions, ..Batch::default() };
+        jobs.send(QueuedBatch { ops, records, can_wait, done }).map_err(|_| gone())?;
+        answer.recv_timeout(PATIENCE).unwrap_or_else(|error| match error {
+            RecvTimeoutError::Disconnected => Err(gone()),
+            RecvTimeoutError::Timeout => {
                 self.hangs.store(true, Ordering::Relaxed);
                 Err(self.failed(format!("the disk has not answered for {} s", PATIENCE.as_secs())))
             }
-        };
-        match result {
-            Ok(()) => self.cache.acknowledge(number),
-            Err(_) => self.cache.forget(),
-        }
-        result
+        })
     }
 
     fn journal(&self, limit: usize) -> Result<Vec<JournalEntry>, StoreError> {
-        self.read(|db| {
-            let lines = match &self.shared {
-                Some(shared) => *shared.lines.lock().unwrap_or_else(PoisonError::into_inner),
-                None => JournalRange::default(),
-            };
+        self.read(|shared| {
+            let lines = *shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
             let first = lines.first.max(lines.next.saturating_sub(limit as u64));
             let mut entries = Vec::new();
             for number in first..lines.next {
-                // A missing line was cut off after the range was read.
-                if let Some(json) = load::value(db, &codec::journal_key(number))? {
-                    entries.push(json);
+                let key = codec::journal_key(number);
+                let mut json = Vec::new();
+                for (index, row) in load::rows(&shared.db, &key)?.iter().enumerate() {
+                    json.extend_from_slice(codec::open_row(&codec::row_key(&key, index), row)?.1);
                 }
+                entries.push(json);
             }
+            // A missing line was cut off after the range was read.
+            entries.retain(|json| !json.is_empty());
             Ok(codec::journal_entries(entries.iter().map(Vec::as_slice)))
         })
     }
@@ -190,37 +191,18 @@ impl Drop for Persistent {
 }
 
 fn ops(batch: &Batch) -> Result<Vec<RowChange>, String> {
-    let Batch { backends, objects, suspensions, open, close, journal } = batch;
-    let mut ops = Vec::with_capacity(backends.len() + objects.len() + open.len() + close.len() + journal.len());
-    for (name, record) in backends {
-        let key = codec::backend_key(name);
-        ops.push(match record {
+    fn change<T: Serialize>(key: Vec<u8>, record: Option<&T>) -> Result<RowChange, String> {
+        Ok(match record {
             Some(record) => RowChange::Put(key, codec::encode(record)?),
             None => RowChange::Remove(key),
-        });
+        })
     }
-    for (uid, record) in objects {
-        let key = codec::object_key(*uid);
-        ops.push(match record {
-            Some(record) => RowChange::Put(key, codec::encode(record)?),
-            None => RowChange::Remove(key),
-        });
-    }
-    for (key, suspension) in suspensions {
-        let key = codec::suspension_key(key);
-        ops.push(match suspension {
-            Some(suspension) => RowChange::Put(key, codec::encode(suspension)?),
-            None => RowChange::Remove(key),
-        });
-    }
-    for intent in open {
-        ops.push(RowChange::Put(codec::intent_key(intent.id), codec::encode(intent)?));
-    }
-    for id in close {
-        ops.push(RowChange::Remove(codec::intent_key(*id)));
-    }
-    for entry in journal {
-        ops.push(RowChange::Journal(codec::encode(entry)?));
-    }
-    Ok(ops)
+    let Batch { backends, objects, suspensions, open, close, journal, can_wait: _ } = batch;
+    let backends = backends.iter().map(|(name, one)| change(key(kind::BACKEND, name.as_str()), one.as_ref()));
+    let objects = objects.iter().map(|(uid, one)| change(key(kind::OBJECT, uid.as_str()), one.as_ref()));
+    let suspensions = suspensions.iter().map(|(of, one)| change(key(kind::SUSPENSION, of), one.as_ref()));
+    let open = open.iter().map(|intent| change(codec::intent_key(intent.id), Some(intent)));
+    let close = close.iter().map(|id| Ok(RowChange::Remove(codec::intent_key(*id))));
+    let journal = journal.iter().map(|entry| Ok(RowChange::Journal(codec::encode(entry)?)));
+    backends.chain(objects).chain(suspensions).chain(open).chain(close).chain(journal).collect()
 }

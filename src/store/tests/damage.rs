@@ -86,7 +86,7 @@ fn sweep(killed: bool, seed: u64, trials: u64) {
         let what = format!("trial {trial}: {}", damage(&dir, &mut random));
         let before = listing(&dir);
         let began = std::time::Instant::now();
-        let looked = open_read_only(&dir).unwrap().expect("there is a store");
+        let looked = look(&dir).unwrap().expect("there is a store");
         let seen = Content::of(&*looked.store);
         assert!(seen == content || (seen.is_empty() && looked.notes.len() == 1), "{what}: {:?}", looked.notes);
         assert_eq!(listing(&dir), before, "{what}");
@@ -239,7 +239,7 @@ fn missing_and_foreign_files_are_survived() {
         drop(opened);
         spoil(dir.path());
         let before = listing(dir.path());
-        let looked = open_read_only(dir.path()).unwrap();
+        let looked = look(dir.path()).unwrap();
         assert_eq!(listing(dir.path()), before, "{what}");
         if let Some(looked) = &looked {
             let seen = Content::of(&*looked.store);

@@ -81,12 +81,13 @@ fn write_the_fixture() {
         open: intents,
         close: Vec::new(),
         journal,
+        can_wait: false,
     };
     opened.store.commit(batch).unwrap();
     drop(opened);
     let db = db::Db::open(&dir.path().join("db")).unwrap();
     let mut text = String::new();
-    db.scan(b"", |key, row| -> Result<(), db::DbError> {
+    db.scan(b"", |key, row| {
         text.push_str(&format!("{} {}\n", hex(key), hex(row)));
         Ok(())
     })

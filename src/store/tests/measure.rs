@@ -39,7 +39,7 @@ fn commits_and_opening() {
     let bytes: u64 = listing(dir.path()).values().map(|(len, _)| len).sum();
     println!("on disk: {} MB", bytes / 1_000_000);
     let began = Instant::now();
-    let looked = open_read_only(dir.path()).unwrap().unwrap();
+    let looked = look(dir.path()).unwrap().unwrap();
     println!("looked: {:?}", began.elapsed());
     assert_eq!(looked.store.records().unwrap().objects.len(), 100_000);
     drop(looked);

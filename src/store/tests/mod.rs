@@ -134,6 +134,10 @@ fn recorded(n: u64) -> Suspension {
     Suspension { id: Some(suspension(n).id()), ..suspension(n) }
 }
 
+fn look(dir: &Path) -> Result<Option<OpenedStore>, StoreError> {
+    open_read_only(dir, usize::MAX)
+}
+
 fn put(n: u64) -> Batch {
     Batch { objects: vec![(identity(n).uid, Some(object(n)))], ..Batch::default() }
 }
@@ -227,6 +231,7 @@ fn commits_are_kept_after_opening_again() {
         open: vec![intent(7), intent(8)],
         close: vec![IntentId(7)],
         journal: vec![line(1), line(2), line(3)],
+        can_wait: false,
     };
     opened.store.commit(batch).unwrap();
     let forget = Batch {
@@ -250,7 +255,7 @@ fn commits_are_kept_after_opening_again() {
     assert_eq!(opened.store.next_intent(), IntentId(9));
     drop(opened);
 
-    let looked = open_read_only(&path).unwrap().unwrap();
+    let looked = look(&path).unwrap().unwrap();
     assert_eq!(looked.notes, Vec::<String>::new());
     assert_eq!(Content::of(&*looked.store), expected);
     assert_eq!(looked.store.journal(2).unwrap(), [line(2), line(3)]);

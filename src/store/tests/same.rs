@@ -36,7 +36,7 @@ fn memory_and_disk_agree_after_any_batches() {
         assert_eq!(Content::of(&*opened.store), Content::of(&memory), "round {round}");
         if round % 60 == 59 {
             drop(opened);
-            let looked = open_read_only(dir.path()).unwrap().unwrap();
+            let looked = look(dir.path()).unwrap().unwrap();
             assert_eq!(Content::of(&*looked.store), Content::of(&memory), "looked in round {round}");
             opened = open(dir.path(), NOW).unwrap();
             assert_eq!(opened.notes, Vec::<String>::new(), "round {round}");
@@ -98,5 +98,5 @@ fn records_in_memory_equal_those_on_disk_after_every_commit() {
     assert_eq!(*before, Records::default(), "who holds records keeps what they were");
     let known = opened.store.records().unwrap();
     drop(opened);
-    assert_eq!(*known, *open_read_only(dir.path()).unwrap().unwrap().store.records().unwrap());
+    assert_eq!(*known, *look(dir.path()).unwrap().unwrap().store.records().unwrap());
 }

@@ -44,7 +44,7 @@ fn io_message(result: Result<impl std::fmt::Debug, StoreError>) -> String {
 fn a_living_holder_is_named_and_a_dead_one_is_not_in_the_way() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open(dir.path(), NOW).unwrap();
-    for result in [open(dir.path(), NOW + 1).map(drop), open_read_only(dir.path()).map(drop)] {
+    for result in [open(dir.path(), NOW + 1).map(drop), look(dir.path()).map(drop)] {
         match result {
             Err(StoreError::Locked { pid, since, .. }) => {
                 assert_eq!(pid, std::process::id());
@@ -57,7 +57,7 @@ fn a_living_holder_is_named_and_a_dead_one_is_not_in_the_way() {
     drop(opened);
     // As a dead process leaves it, with a pid that some other living process has now.
     fs::write(dir.path().join("lock"), "pid 1\nsince 2020-01-01T00:00:00Z\n").unwrap();
-    assert!(open_read_only(dir.path()).unwrap().is_some());
+    assert!(look(dir.path()).unwrap().is_some());
     let again = open(dir.path(), NOW).unwrap();
     assert_eq!(again.notes, Vec::<String>::new());
     assert_eq!(again.store.records().unwrap().objects.len(), 1);
@@ -72,7 +72,7 @@ fn readers_do_not_block_writers() {
         let looker = scope.spawn(|| {
             let mut looks = 0;
             while looks == 0 || !done.load(std::sync::atomic::Ordering::Relaxed) {
-                match open_read_only(dir.path()) {
+                match look(dir.path()) {
                     Ok(Some(_)) => looks += 1,
                     // A writer has it.
                     Err(StoreError::Locked { .. }) => {}
@@ -89,18 +89,18 @@ fn readers_do_not_block_writers() {
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(looker.join().unwrap() > 0);
     });
-    assert_eq!(open_read_only(dir.path()).unwrap().unwrap().store.records().unwrap().objects.len(), 20);
+    assert_eq!(look(dir.path()).unwrap().unwrap().store.records().unwrap().objects.len(), 20);
 }
 
 #[test]
 fn commands_that_only_read_create_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(open_read_only(&dir.path().join("none")).unwrap().is_none());
-    assert!(open_read_only(dir.path()).unwrap().is_none());
+    assert!(look(&dir.path().join("none")).unwrap().is_none());
+    assert!(look(dir.path()).unwrap().is_none());
     assert!(listing(dir.path()).is_empty());
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    let looked = open_read_only(&file).unwrap();
+    let looked = look(&file).unwrap();
     assert!(looked.is_none_or(|opened| opened.notes.len() == 1));
     assert!(io_message(open(&file, NOW)).contains("directory"));
 }
@@ -125,7 +125,7 @@ fn a_full_disk_is_reported_when_the_store_is_opened() {
     let before = listing(&tmpfs.path().join("db"));
     assert!(io_message(open(&tmpfs.path(), NOW)).contains("no space"));
     assert_eq!(listing(&tmpfs.path().join("db")), before);
-    let looked = open_read_only(&tmpfs.path()).unwrap().unwrap();
+    let looked = look(&tmpfs.path()).unwrap().unwrap();
     assert_eq!(looked.notes, Vec::<String>::new());
     assert_eq!(looked.store.records().unwrap().objects.len(), 1);
     fs::remove_file(&filler).unwrap();
@@ -166,12 +166,12 @@ fn a_disk_that_fills_up_fails_the_commit_and_loses_nothing() {
 #[test]
 fn a_read_only_store_can_be_read() {
     let Some(tmpfs) = Tmpfs::of(16 << 10) else { return };
-    assert!(open_read_only(&tmpfs.path()).unwrap().is_none());
+    assert!(look(&tmpfs.path()).unwrap().is_none());
     let opened = open(&tmpfs.path(), NOW).unwrap();
     opened.store.commit(put(1)).unwrap();
     drop(opened);
     mount_remount(tmpfs.0.path(), MountFlags::RDONLY, c"").unwrap();
-    let looked = open_read_only(&tmpfs.path()).unwrap().unwrap();
+    let looked = look(&tmpfs.path()).unwrap().unwrap();
     assert_eq!(looked.notes, Vec::<String>::new());
     assert_eq!(looked.store.records().unwrap().objects.len(), 1);
     assert!(io_message(open(&tmpfs.path(), NOW)).contains("read-only"));
@@ -196,28 +196,28 @@ fn the_store_is_readable_by_its_user_only() {
 
 #[test]
 fn a_newer_format_is_refused_and_left_alone() {
-    // RecordCache by the mark.
+    // Known by the mark.
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path(), NOW).unwrap());
     let text = "kiln-store format=9 of=the-future";
     fs::write(dir.path().join("mark"), format!("{text} crc={:08x}\n", crc32fast::hash(text.as_bytes()))).unwrap();
     let before = listing(dir.path()).into_iter().filter(|(name, _)| name != "lock").collect::<Vec<_>>();
-    for result in [open(dir.path(), NOW).map(drop), open_read_only(dir.path()).map(drop)] {
+    for result in [open(dir.path(), NOW).map(drop), look(dir.path()).map(drop)] {
         assert!(matches!(result, Err(StoreError::Newer { found: 9, known: 3, .. })), "{result:?}");
     }
     let after = listing(dir.path()).into_iter().filter(|(name, _)| name != "lock").collect::<Vec<_>>();
     assert_eq!(after, before);
 
-    // RecordCache by a row, with no mark.
+    // Known by a row, with no mark.
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path(), NOW).unwrap());
     fs::remove_file(dir.path().join("mark")).unwrap();
     let db = db::Db::open(&dir.path().join("db")).unwrap();
-    let key = codec::object_key(identity(1).uid);
+    let key = codec::key(codec::kind::OBJECT, identity(1).uid.as_str());
     let rows = codec::rows_of_format(&key, b"who knows", codec::FORMAT + 1);
     db.write(vec![(codec::row_key(&key, 0), rows.into_iter().next())]).unwrap();
     db.close().unwrap();
-    for result in [open(dir.path(), NOW).map(drop), open_read_only(dir.path()).map(drop)] {
+    for result in [open(dir.path(), NOW).map(drop), look(dir.path()).map(drop)] {
         assert!(matches!(result, Err(StoreError::Newer { found: 4, known: 3, .. })), "{result:?}");
     }
     assert!(!listing(dir.path()).keys().any(|name| name.starts_with("damaged")));
@@ -230,7 +230,7 @@ fn a_store_is_of_the_first_format_but_for_what_later_ones_brought() {
         open(dir.path(), NOW).unwrap().store.commit(batch).unwrap();
         let db = db::Db::open(&dir.path().join("db")).unwrap();
         let mut formats = BTreeMap::new();
-        db.scan(b"", |key, row| -> Result<(), db::DbError> {
+        db.scan(b"", |key, row| {
             formats.entry(key[0] as char).or_insert_with(Vec::new).push(u16::from_be_bytes([row[16], row[17]]));
             Ok(())
         })
