@@ -9,10 +9,9 @@ use std::fmt::Write;
 use std::hint::black_box;
 use std::time::Instant;
 
-use kiln::driver::sim::SimDriver;
 use kiln::manifest::{Limits, Source, load};
 use kiln::model::{
-    Action, BackendRecord, Clients, Ledger, LedgerEntry, LedgerView, Name, Object, ObjectRecord, Observed, Place,
+    Action, BackendRecord, Capabilities, Ledger, LedgerView, Name, Object, ObjectRecord, Observed, Place,
     PoolId, Reading, Records, Step, Tags,
 };
 use kiln::plan::{Inputs, Observation, World, plan};
@@ -65,7 +64,7 @@ fn reading(volumes: usize) -> Reading {
 fn made(reading: &Reading) -> (World, Records) {
     let backend: Name = "pool".parse().unwrap();
     let seen = |observed| {
-        World::from([(backend.clone(), Observation::Seen { capabilities: SimDriver::everything(), observed })])
+        World::from([(backend.clone(), Observation::Seen { capabilities: Capabilities::everything(), observed })])
     };
     let (world, records) = (seen(Observed::nothing()), Records::default());
     let first = plan(&Inputs::new(reading, &world, &records));
@@ -74,33 +73,13 @@ fn made(reading: &Reading) -> (World, Records) {
     let (mut observed, mut records) = (Observed { pool: Some(pool.clone()), ..Observed::nothing() }, records);
     for Step { identity, native, action, .. } in first.steps {
         let Action::Create { size, tags, n, .. } = action else { panic!("an empty pool is filled by making things") };
-        let (uid, name) = (identity.uid, identity.name.clone());
-        let entry = LedgerEntry {
-            kind: identity.kind,
-            name,
-            n,
-            native: native.clone(),
-            size,
-            protected: false,
-            restored: Default::default(),
-            declared_in: None,
-            accepted: None,
-        };
+        let uid = identity.uid;
+        let entry = identity.ledger_entry(n, &native, size);
         ledger.complete.insert(uid, entry);
         let object = Object {
-            native: native.clone(),
-            place: Place::Live,
-            identity: Some(identity.clone()),
-            size,
-            used: None,
-            created: None,
             tags: tags.clone(),
-            conflict: None,
-            unfinished: false,
-            parent: None,
-            clients: Clients::Unknown,
-            image: None,
-            written: kiln::model::Written::Unknown,
+            identity: Some(identity.clone()),
+            ..Object::new(native.clone(), Place::Live, size)
         };
         observed.objects.push(object.clone());
         let tags = Tags { expires: None, ..tags };

@@ -2,7 +2,6 @@
 
 mod rig;
 
-use kiln::driver::sim::SimDriver;
 use kiln::model::{Capabilities, Reading};
 use kiln::plan::HeldReason;
 use rig::{Rig, join, run, snapshot, volume};
@@ -15,7 +14,7 @@ async fn held(rig: &Rig, declared: &Reading) -> Vec<(String, HeldReason)> {
 #[test]
 fn a_plan_holds_the_restore_and_each_copy_of_an_open_volume() {
     run(async {
-        let capabilities = Capabilities { snapshot_while_open: false, ..SimDriver::everything() };
+        let capabilities = Capabilities { snapshot_while_open: false, ..Capabilities::everything() };
         let rig = Rig { capabilities, ..Rig::new() };
         let (db, other) = (volume("db", "size: 1Mi"), volume("other", "size: 1Mi"));
         let before = snapshot("before", "db", "");

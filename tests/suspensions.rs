@@ -13,7 +13,7 @@ use kiln::engine::{
     Clock, OperationError, Options, Purge, Report, Setup, SuspensionResult, reconcile, resume, suspend, trash_in,
     trash_purge, trash_purge_after, trash_purge_list,
 };
-use kiln::model::{Kind, NotAllowed, ObjectId, Reading, Seconds, Suspension, SuspensionId};
+use kiln::model::{Capabilities, Kind, NotAllowed, ObjectId, Reading, Seconds, Suspension, SuspensionId};
 use kiln::plan::HeldReason;
 use kiln::store::{Batch, MemoryStore, Store};
 use rig::spy::{Meanwhile, Spy, spied};
@@ -162,7 +162,7 @@ impl Two {
             opened: AtomicU64::new(0),
             away: AtomicBool::new(false),
             doom: Doom::never(),
-            capabilities: SimDriver::everything(),
+            capabilities: Capabilities::everything(),
         };
         let (store, clock): (Arc<dyn Store>, Arc<dyn Clock>) = (self.store.clone(), self.clock.clone());
         Setup { reading: Arc::new(specs.clone()), store: Some(store), connect: Arc::new(pools), clock }

@@ -93,10 +93,7 @@ impl ObjectFailures {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
-    }
+    use crate::model::fixtures::name;
 
     fn spec(text: &str) -> blake3::Hash {
         blake3::hash(text.as_bytes())

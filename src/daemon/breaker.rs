@@ -92,10 +92,7 @@ impl Breakers {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
-    }
+    use crate::model::fixtures::name;
 
     #[tokio::test(start_paused = true)]
     async fn a_breaker_opens_after_failures_in_a_row_and_only_a_probe_closes_it() {

@@ -220,8 +220,8 @@ pub(super) mod tests {
     use crate::driver::sim::FaultRates;
     use crate::driver::sim::{Fault, SimDriver};
     use crate::engine::SystemClock;
+    use crate::model::fixtures;
     use crate::model::table::{Setting, Settings};
-    use crate::model::{Meta, Percent, Seconds};
 
     /// The same simulated pool for every connection.
     pub(in crate::daemon) struct OnePool(pub(in crate::daemon) Arc<SimDriver>);
@@ -233,16 +233,8 @@ pub(super) mod tests {
     }
 
     pub(in crate::daemon) fn backend() -> BackendSpec {
-        let name = "fast".parse().unwrap();
-        BackendSpec {
-            meta: Meta { name, labels: Default::default(), renamed_from: None },
-            config: crate::driver::settings::config("sim", Settings::default().with("seed", Some(Setting::Whole(0)))),
-            concurrency: 8.try_into().unwrap(),
-            timeout: Seconds(30),
-            max_fill: Percent(100),
-            overcommit: None,
-            via: Vec::new(),
-        }
+        let seed = Settings::default().with("seed", Some(Setting::Whole(0)));
+        fixtures::backend("fast", crate::driver::settings::config("sim", seed))
     }
 
     /// A pool whose first calls fail with `faults`, behind the wrapper.

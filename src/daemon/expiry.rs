@@ -93,26 +93,19 @@ impl Expiry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Identity, Kind, Object, Owner, Place, Size, Tags};
+    use crate::model::fixtures::{self, name};
+    use crate::model::{Object, Place, Size, Tags};
 
     const WEEK: Duration = Duration::from_secs(7 * 86_400);
     const YEAR: u64 = 365 * 86_400;
     const TODAY: u64 = 1_800_000_000;
 
     fn trashed(volume: &str, expires: u64) -> Trashed {
-        let owner: Owner = "prod".parse().unwrap();
-        let (fast, name) = (fast(), volume.parse().unwrap());
-        let uid = Uid::derive("5c1d2e8a90", &owner, Kind::Volume, &fast, &name, 0);
-        let identity = Identity { owner, kind: Kind::Volume, name, uid };
         let object = Object {
             tags: Tags { expires: Some(expires), ..Tags::default() },
-            ..Object::of(identity, Place::Trash, Size(1))
+            ..Object::of(fixtures::volume(volume), Place::Trash, Size(1))
         };
-        Trashed { backend: fast, object, expires: Some(expires) }
-    }
-
-    fn fast() -> Name {
-        "fast".parse().unwrap()
+        Trashed { backend: name("fast"), object, expires: Some(expires) }
     }
 
     /// Observes one trash with a ttl of a week, as the daemon does in every pass.
@@ -139,7 +132,7 @@ mod tests {
         fn observe(&mut self, trash: Option<&Trashed>, wall: u64, later: u64) -> bool {
             self.now += Duration::from_secs(later);
             let trash: Vec<Trashed> = trash.into_iter().cloned().collect();
-            self.expiry.note(&trash, &BTreeSet::from([fast()]), WEEK, wall, self.now, |_| self.referenced);
+            self.expiry.note(&trash, &BTreeSet::from([name("fast")]), WEEK, wall, self.now, |_| self.referenced);
             trash.iter().any(|trashed| self.expiry.is_expired(trashed, wall, self.now))
         }
     }
@@ -204,7 +197,7 @@ mod tests {
     async fn a_short_ttl_is_not_extended() {
         let (mut expiry, now, ttl) = (Expiry::default(), Instant::now(), Duration::from_secs(3));
         let old = trashed("db", TODAY);
-        expiry.note(std::slice::from_ref(&old), &BTreeSet::from([fast()]), ttl, TODAY, now, |_| false);
+        expiry.note(std::slice::from_ref(&old), &BTreeSet::from([name("fast")]), ttl, TODAY, now, |_| false);
         assert!(!expiry.is_expired(&old, TODAY, now + ttl - Duration::from_millis(1)));
         assert!(expiry.is_expired(&old, TODAY, now + ttl));
     }

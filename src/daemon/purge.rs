@@ -102,12 +102,8 @@ fn confirmed_by_object(reading: &Arc<Reading>) -> Arc<Reading> {
 
 /// Whether a document refers to an object, or may, as far as the reading shows. `referenced` is of its specs.
 fn is_referenced(trashed: &Trashed, referenced: &Referenced<'_>, reading: &Reading, report: &Report) -> bool {
-    let ledger = match report.world.get(&trashed.backend) {
-        Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) => {
-            observed.ledgers.get(&reading.specs.stack.owner)
-        }
-        Some(Observation::Failed { .. } | Observation::Unsupported) | None => None,
-    };
+    let observed = report.world.get(&trashed.backend).and_then(Observation::observed);
+    let ledger = observed.and_then(|observed| observed.ledgers.get(&reading.specs.stack.owner));
     let ledger = ledger.and_then(LedgerView::ledger);
     let is_named = trashed.object.identity.as_ref().is_none_or(|id| referenced.contains(id.kind, &id.name));
     is_named || engine::is_kept_by_reading(reading, ledger, &trashed.object)
@@ -142,24 +138,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::driver::sim::SimDriver;
-    use crate::manifest::{self, Limits, Source};
-    use crate::model::{Action, Identity, Object, Observed, Owner, Place, PoolId, Reason, Size, Uid, Verb};
+    use crate::manifest::fixtures::reading_of;
+    use crate::model::fixtures::{name, nth};
+    use crate::model::{Action, Capabilities, Identity, Object, Observed, Place, PoolId, Reason, Size, Uid, Verb};
     use crate::plan::{HeldReason, Plan};
 
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
-    }
-
-    fn identity(volume: &str, n: u32) -> Identity {
-        let owner: Owner = "prod".parse().unwrap();
-        let uid = Uid::derive("5c1d2e8a90", &owner, Kind::Volume, &name("fast"), &name(volume), n);
-        Identity { owner, kind: Kind::Volume, name: name(volume), uid }
-    }
-
     fn trashed() -> Trashed {
-        let identity = identity("db", 0);
-        let object = Object::of(identity, Place::Trash, Size(1));
+        let object = Object::of(nth(Kind::Volume, "db", 0), Place::Trash, Size(1));
         Trashed { backend: name("fast"), object, expires: Some(1) }
     }
 
@@ -168,7 +153,7 @@ mod tests {
     }
 
     fn seen(observed: Observed) -> Observation {
-        Observation::Seen { capabilities: SimDriver::everything(), observed }
+        Observation::Seen { capabilities: Capabilities::everything(), observed }
     }
 
     /// The report of a pass that leaves nothing in doubt.
@@ -212,9 +197,7 @@ mod tests {
              {head} Backend\nmetadata: {{name: fast}}\nspec: {{driver: sim}}\n---\n\
              {head} Volume\nmetadata: {{name: {volume}}}\nspec: {{size: 1Mi}}\n"
         );
-        let loaded = manifest::load(&Source::Text(text), &Limits::default());
-        assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
-        let mut reading = loaded.reading;
+        let mut reading = reading_of(&text);
         // Like a directory with the Stack, it covers all objects of the owner.
         reading.coverage.prune();
         reading
@@ -229,7 +212,7 @@ mod tests {
         let reading = declared("other");
         assert!(certain(&trashed(), &reading, &report()));
         assert!(
-            certain(&trashed(), &reading, &with_step(identity("other", 0))),
+            certain(&trashed(), &reading, &with_step(nth(Kind::Volume, "other", 0))),
             "steps for other objects cause no doubt"
         );
         assert!(certain(&trashed(), &reading, &with_held("other", None)));
@@ -246,13 +229,13 @@ mod tests {
         let gaps = Observed { gaps: vec!["an entry cannot be read".to_owned()], ..observed() };
         let locked = Observation::LockedBy {
             by: "pid 1".to_owned(),
-            capabilities: SimDriver::everything(),
+            capabilities: Capabilities::everything(),
             observed: observed(),
         };
         for (doubt, report) in [
-            ("a step is planned for it", with_step(identity("db", 0))),
-            ("a step is planned for another of its name", with_step(identity("db", 1))),
-            ("it is held by its uid", with_held("renamed", Some(identity("db", 0).uid))),
+            ("a step is planned for it", with_step(nth(Kind::Volume, "db", 0))),
+            ("a step is planned for another of its name", with_step(nth(Kind::Volume, "db", 1))),
+            ("it is held by its uid", with_held("renamed", Some(nth(Kind::Volume, "db", 0).uid))),
             ("its name is held", with_held("db", None)),
             ("volumes are not listed completely", partly(Listed { volumes: false, ..all })),
             ("snapshots are not listed completely", partly(Listed { snapshots: false, ..all })),

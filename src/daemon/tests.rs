@@ -4,7 +4,7 @@ mod guards;
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -59,7 +59,24 @@ pub(super) struct Bench {
     pub(super) reconciler: Arc<Reconciler>,
     clock: Arc<Wall>,
     pool: Arc<HookedPool>,
-    _ended: mpsc::UnboundedReceiver<Result<After, StoreError>>,
+    _ended: Ended,
+}
+
+type Ended = mpsc::UnboundedReceiver<Result<After, StoreError>>;
+
+fn daemon(dir: &Path, store: Arc<dyn Store>, pool: &Arc<HookedPool>, clock: &Arc<Wall>) -> (Arc<Reconciler>, Ended) {
+    let config = DaemonConfig {
+        specs: dir.join("specs"),
+        state: dir.join("state"),
+        allowed: Box::new(|| Ok(Allowed::default())),
+        store,
+        connect: pool.clone(),
+        clock: clock.clone(),
+        listen: None,
+        commands: Default::default(),
+    };
+    let (ended, receiver) = mpsc::unbounded_channel();
+    (Arc::new(Reconciler::new(config, ended).unwrap()), receiver)
 }
 
 const STACK: &str = "apiVersion: kiln/v1\nkind: Stack\nmetadata: {name: prod}\n\
@@ -76,19 +93,8 @@ impl Bench {
         let clock = Arc::new(Wall(AtomicU64::new(1_800_000_000)));
         let sim = Arc::new(SimDriver::new(Arc::default(), FaultRates::NONE, 0));
         let pool = Arc::new(HookedPool { sim, meanwhile: Mutex::default(), opened: AtomicU64::new(0) });
-        let config = DaemonConfig {
-            specs: dir.path().join("specs"),
-            state: dir.path().join("state"),
-            allowed: Box::new(|| Ok(Allowed::default())),
-            store: Arc::new(MemoryStore::new()),
-            connect: pool.clone(),
-            clock: clock.clone(),
-            listen: None,
-            commands: Default::default(),
-        };
-        let (ended, receiver) = mpsc::unbounded_channel();
-        let reconciler = Arc::new(Reconciler::new(config, ended).unwrap());
-        let bench = Self { dir, reconciler, clock, pool, _ended: receiver };
+        let (reconciler, ended) = daemon(dir.path(), Arc::new(MemoryStore::new()), &pool, &clock);
+        let bench = Self { dir, reconciler, clock, pool, _ended: ended };
         bench.write("stack.yaml", STACK);
         bench.volume("a");
         bench.volume("b");
@@ -113,20 +119,7 @@ impl Bench {
 
     /// Starts the daemon anew with a store, beside the same manifests and pool.
     pub(super) fn restart(&mut self, store: Arc<dyn Store>) {
-        let before = &self.reconciler.config;
-        let config = DaemonConfig {
-            specs: before.specs.clone(),
-            state: before.state.clone(),
-            allowed: Box::new(|| Ok(Allowed::default())),
-            store,
-            connect: self.pool.clone(),
-            clock: self.clock.clone(),
-            listen: None,
-            commands: Default::default(),
-        };
-        let (ended, receiver) = mpsc::unbounded_channel();
-        self.reconciler = Arc::new(Reconciler::new(config, ended).unwrap());
-        self._ended = receiver;
+        (self.reconciler, self._ended) = daemon(self.dir.path(), store, &self.pool, &self.clock);
     }
 
     pub(super) fn specs(&self) -> PathBuf {

@@ -65,17 +65,11 @@ pub(super) fn not_observed(step: &Step) -> DriverError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Identity, Listed, Reason, Seconds, Size, Uid};
-
-    fn identity() -> Identity {
-        let (owner, backend, name) = ("prod".parse().unwrap(), "fast".parse().unwrap(), "db".parse().unwrap());
-        let uid = Uid::derive("stack", &owner, Kind::Volume, &backend, &name, 0);
-        Identity { owner, kind: Kind::Volume, name, uid }
-    }
+    use crate::model::fixtures::{identity, name, volume};
+    use crate::model::{Listed, Reason, Seconds, Size};
 
     fn object(place: Place) -> Object {
-        let identity = identity();
-        Object::of(identity, place, Size(4096))
+        Object::of(volume("db"), place, Size(4096))
     }
 
     #[test]
@@ -96,7 +90,7 @@ mod tests {
             (&Action::Purge, &[Live], true),
             (&Action::Purge, &[Trash], false),
         ] {
-            let step = Step::new("fast".parse().unwrap(), identity(), action.clone(), Reason::NotThere);
+            let step = Step::new(name("fast"), volume("db"), action.clone(), Reason::NotThere);
             let objects: Vec<Object> = places.iter().map(|place| object(*place)).collect();
             let seen = Observed { objects, ..Observed::nothing() };
             assert_eq!(ObservedObjects::new(&seen).shows(&step), Some(done), "{action} with {places:?}");
@@ -107,11 +101,10 @@ mod tests {
 
     #[test]
     fn a_detach_is_judged_by_a_complete_listing_of_volumes() {
-        let snapshot = Identity { kind: Kind::Snapshot, ..identity() };
-        let step = Step::new("fast".parse().unwrap(), snapshot, Action::Detach, Reason::HasClones);
+        let step = Step::new(name("fast"), identity(Kind::Snapshot, "db"), Action::Detach, Reason::HasClones);
         let seen = Observed::nothing();
         assert_eq!(ObservedObjects::new(&seen).shows(&step), Some(true));
-        let clone = Object { parent: Some(identity().uid), ..object(Place::Live) };
+        let clone = Object { parent: Some(step.identity.uid), ..object(Place::Live) };
         let cloned = Observed { objects: vec![clone], ..seen.clone() };
         assert_eq!(ObservedObjects::new(&cloned).shows(&step), Some(false));
         let partly = Observed { listed: Listed { volumes: false, ..seen.listed }, ..seen };

@@ -9,12 +9,12 @@ use super::*;
 use crate::driver::Driver;
 use crate::driver::sim::FaultRates;
 use crate::driver::sim::{SimDriver, SimWorld};
-use crate::manifest::{Limits, Source, load};
+use crate::manifest::fixtures::reading_of;
 use crate::model::{BackendSpec, COMPARED, DriverError, Name, Reading};
 use crate::plan::Plan;
 use crate::store::{MemoryStore, Store};
 
-struct Fixed(u64);
+pub(super) struct Fixed(pub(super) u64);
 
 impl Clock for Fixed {
     fn now(&self) -> u64 {
@@ -22,7 +22,8 @@ impl Clock for Fixed {
     }
 }
 
-struct One(Arc<Mutex<SimWorld>>);
+/// Every backend is this simulated pool.
+pub(super) struct One(pub(super) Arc<Mutex<SimWorld>>);
 
 impl Connect for One {
     fn connect(&self, _: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
@@ -30,7 +31,8 @@ impl Connect for One {
     }
 }
 
-struct Yes;
+/// Confirms every plan.
+pub(super) struct Yes;
 
 #[async_trait]
 impl Reporter for Yes {
@@ -50,10 +52,8 @@ fn specs(owner: &str, volumes: usize) -> Reading {
     for n in 0..volumes {
         text.push_str(&format!("---\n{head} Volume\nmetadata: {{name: v{n}}}\nspec: {{size: 1Mi}}\n"));
     }
-    let loaded = load(&Source::Text(text), &Limits::default());
-    assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
     // As a directory that holds it.
-    Reading { coverage: Default::default(), ..loaded.reading }
+    Reading { coverage: Default::default(), ..reading_of(&text) }
 }
 
 /// How often each operation on a backend of `count` objects looks at one of them to compare it.

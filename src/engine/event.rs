@@ -163,13 +163,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::model::Identity;
+    use crate::model::fixtures::volume;
 
     fn object() -> StepObject {
-        let (kind, name): (_, Name) = (Kind::Volume, "db".parse().unwrap());
-        let owner = "prod".parse().unwrap();
-        let uid = Uid::derive("5c1d2e8a90", &owner, kind, &name, &name, 0);
-        let identity = crate::model::Identity { owner, kind, name: name.clone(), uid };
-        let native = identity.native();
+        let identity = volume("db");
+        let (native, Identity { kind, name, uid, .. }) = (identity.native(), identity);
         StepObject {
             action: Verb::Update,
             kind,

@@ -127,15 +127,11 @@ pub(super) fn enter(ledger: &mut Ledger, identity: &Identity, object: &Object, n
     let mut restored = before.map(|entry| entry.restored.clone()).unwrap_or_default();
     restored.extend(object.tags.restored.clone());
     let entry = LedgerEntry {
-        kind: identity.kind,
-        name: identity.name.clone(),
-        n,
-        native: object.native.clone(),
-        size: object.size,
         protected: before.is_some_and(|entry| entry.protected) || object.tags.protected,
         restored,
         declared_in: before.and_then(|entry| entry.declared_in.clone()),
         accepted: before.and_then(|entry| entry.accepted),
+        ..identity.ledger_entry(n, &object.native, object.size)
     };
     ledger.complete.insert(identity.uid, entry);
     // An observation that lagged may have given it a tombstone.

@@ -14,6 +14,8 @@
 mod coverage;
 mod fields;
 mod files;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod git;
 mod kinds;
 mod known_file;

@@ -49,6 +49,33 @@ pub struct Capabilities {
     pub unusable: Option<String>,
 }
 
+impl Capabilities {
+    /// Everything that the simulator can do, and what tests of the planner restrict.
+    pub fn everything() -> Self {
+        Self {
+            granularity: 4096,
+            max_size: 1 << 60,
+            max_name: 100,
+            thin: true,
+            thick: true,
+            snapshot_while_open: true,
+            grow_while_open: true,
+            clones_depend: true,
+            clone_volume: true,
+            restore: true,
+            rename: true,
+            own_names: true,
+            adopt: true,
+            detach: true,
+            qos: false,
+            images: false,
+            encryption: false,
+            shares_blocks: Some(0),
+            unusable: None,
+        }
+    }
+}
+
 /// How the content of an object is opened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Access {

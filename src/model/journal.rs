@@ -5,7 +5,7 @@ use serde::de::value::Error;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{DriverError, Kind, Name, Outcome, Owner, Uid, Verb};
+use super::{DriverError, Identity, Kind, Name, Outcome, Owner, Uid, Verb};
 
 /// An entry of the journal: an executed step or a decision of a person, with its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,34 @@ pub struct JournalEntry {
     pub message: Option<String>,
     /// How long it took, in milliseconds.
     pub millis: u64,
+}
+
+impl JournalEntry {
+    /// Returns the entry about something that was done to an object at once.
+    pub fn new(
+        at: u64,
+        revision: &str,
+        backend: &Name,
+        object: &Identity,
+        action: JournalAction,
+        detail: String,
+    ) -> Self {
+        let Identity { owner, kind, name, uid } = object.clone();
+        Self {
+            at,
+            revision: revision.to_owned(),
+            owner,
+            backend: backend.clone(),
+            kind,
+            name,
+            uid,
+            action,
+            detail,
+            outcome: JournalOutcome::Changed,
+            message: None,
+            millis: 0,
+        }
+    }
 }
 
 /// The subject of a journal entry: the verb of a step, or a decision of a person.

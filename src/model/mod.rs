@@ -9,6 +9,8 @@ mod capability;
 mod coverage;
 mod document;
 mod error;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod image;
 mod journal;
 mod ledger;

@@ -1,11 +1,12 @@
 //! What a driver reports about a backend, including what it could not observe.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Kind, LedgerView, Name, NativeForm, NativeName, ObjectId, OnRemove, Owner, PoolId, Provisioning, Size, Uid,
+    Kind, LedgerEntry, LedgerView, Name, NativeForm, NativeName, ObjectId, OnRemove, Owner, PoolId, Provisioning, Size,
+    Uid,
 };
 
 /// What to observe.
@@ -160,6 +161,21 @@ impl Identity {
     /// Returns the id of the document that declares the object.
     pub fn id(&self) -> ObjectId {
         ObjectId::new(self.kind, &self.name)
+    }
+
+    /// Returns the ledger's entry of an object of which only this is known.
+    pub fn ledger_entry(&self, n: u32, native: &NativeName, size: Size) -> LedgerEntry {
+        LedgerEntry {
+            kind: self.kind,
+            name: self.name.clone(),
+            n,
+            native: native.clone(),
+            size,
+            protected: false,
+            restored: BTreeSet::new(),
+            declared_in: None,
+            accepted: None,
+        }
     }
 
     /// Returns the native name that Kiln gives to an object of this identity.

@@ -59,6 +59,21 @@ pub struct ObjectRecord {
     pub seen_at: u64,
 }
 
+impl ObjectRecord {
+    /// Returns the record of an object as it is observed.
+    pub fn of(identity: Identity, backend: Name, object: &Object, seen_at: u64) -> Self {
+        Self {
+            identity,
+            backend,
+            native: object.native.clone(),
+            size: object.size,
+            tags: Tags { expires: None, ..object.tags.clone() },
+            seen: Some(object.clone()),
+            seen_at,
+        }
+    }
+}
+
 /// The number of an intent; it grows with each one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -4,35 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::model::{BackendSpec, Capabilities, Name, Reading, Specs, Stack, VolumeSpec};
-
-pub(super) fn name(text: &str) -> Name {
-    text.parse().unwrap()
-}
-
-pub(super) fn capabilities() -> Capabilities {
-    Capabilities {
-        granularity: 4096,
-        max_size: 1 << 60,
-        max_name: 100,
-        thin: true,
-        thick: true,
-        snapshot_while_open: true,
-        grow_while_open: true,
-        clones_depend: true,
-        clone_volume: true,
-        restore: true,
-        rename: true,
-        own_names: true,
-        adopt: true,
-        detach: true,
-        qos: false,
-        images: false,
-        encryption: false,
-        shares_blocks: Some(0),
-        unusable: None,
-    }
-}
+use crate::model::fixtures::name;
+use crate::model::{BackendSpec, Reading, Specs, Stack, VolumeSpec};
 
 /// Returns the reading of a Stack with these volumes on a backend `fast`.
 pub(super) fn reading(stack: Stack, volumes: &[&str]) -> Reading {

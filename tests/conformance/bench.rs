@@ -11,7 +11,7 @@ use kiln::driver::settings::config;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimDriver, SimObject};
 use kiln::driver::{Driver, LocalSettings, connect};
-use kiln::model::{Access, BackendSpec, DriverConfig, Meta, NativeName, Owner, Percent, Seconds, Size};
+use kiln::model::{Access, BackendSpec, Capabilities, DriverConfig, Meta, NativeName, Owner, Percent, Seconds, Size};
 
 /// The unit in which claims write and read content.
 pub(crate) const BLOCK: u64 = 4096;
@@ -90,7 +90,7 @@ impl SimBench {
 
     /// With a driver that can do less.
     pub(crate) fn able_to(change: impl FnOnce(&mut kiln::model::Capabilities)) -> Self {
-        let mut capabilities = SimDriver::everything();
+        let mut capabilities = Capabilities::everything();
         change(&mut capabilities);
         let driver = SimDriver::new(Arc::default(), FaultRates::NONE, 0).with_capabilities(capabilities);
         Self { driver: Arc::new(driver), file: None }

@@ -106,8 +106,11 @@ fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
     };
     match &step.action {
         Action::Create { size, origin, tags, .. } => {
-            let parent =
-                origin.as_ref().filter(|_| clones_depend).and_then(|origin| origin.object()).map(|(_, object)| object.uid);
+            let parent = origin
+                .as_ref()
+                .filter(|_| clones_depend)
+                .and_then(|origin| origin.object())
+                .map(|(_, object)| object.uid);
             return objects.push(new(*size, tags, parent));
         }
         Action::Snapshot { volume, tags, .. } => return objects.push(new(volume.size, tags, None)),
@@ -145,7 +148,7 @@ fn enter(step: &Step, ledger: &mut Ledger, used: &[ApprovalSet]) {
             Action::Create { size, .. } => *size,
             _ => step.bytes,
         };
-        ledger.complete.insert(uid, super::entry(&step.identity, n, &step.native, size));
+        ledger.complete.insert(uid, step.identity.ledger_entry(n, &step.native, size));
     }
     if let Some(entry) = ledger.complete.get_mut(&uid) {
         (entry.name, entry.native) = (step.identity.name.clone(), step.native.clone());

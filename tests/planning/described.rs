@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use kiln::driver::sim::SimDriver;
 use kiln::model::{
     ApprovalItem, ApprovalSet, BackendRecord, Capabilities, Capacity, Clients, Coverage, Identity, ImageFormat,
     ImageObservation, ImageRef, Images, Kind, LastReading, Ledger, LedgerEntry, LedgerView, Listed, Name, NativeName,
@@ -284,7 +283,7 @@ impl Described {
         for (name, spec) in &scene.reading.specs.backends {
             let view = match (spec.config.is_built(), spec.via.is_empty()) {
                 (false, _) | (_, false) => Observation::Unsupported,
-                _ => Observation::Seen { capabilities: SimDriver::everything(), observed: empty() },
+                _ => Observation::Seen { capabilities: Capabilities::everything(), observed: empty() },
             };
             scene.world.insert(name.clone(), view);
         }
@@ -434,7 +433,7 @@ impl Pool {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let mut all = serde_json::to_value(SimDriver::everything()).unwrap();
+        let mut all = serde_json::to_value(Capabilities::everything()).unwrap();
         for (name, can) in &self.can {
             let slot = all.get_mut(name).unwrap_or_else(|| panic!("no capability is called {name}"));
             *slot = can.clone();
@@ -544,7 +543,7 @@ impl Thing {
             let native = if was.is_some() { known.native() } else { object.native.clone() };
             let declared_in = self.declared_in.clone();
             let accepted = self.accepted.as_ref().map(|text| text.parse().unwrap());
-            let entry = super::entry(&known, self.n, &native, object.size);
+            let entry = known.ledger_entry(self.n, &native, object.size);
             ledger.complete.insert(uid, LedgerEntry { declared_in, accepted, ..entry });
             if self.leaving || (self.trash && !self.unannounced) {
                 ledger.leaving.insert(uid);

@@ -186,7 +186,7 @@ impl Rig {
             yes: true,
             approve: Vec::new(),
             doom: Doom::never(),
-            capabilities: SimDriver::everything(),
+            capabilities: Capabilities::everything(),
         }
     }
 

@@ -20,13 +20,7 @@ fn conflict<T>(message: impl Into<String>) -> Result<T> {
 }
 
 /// Executes a step. An error changes nothing. `half`: leaves a new object under its temporary name, as a crash would.
-pub(super) fn apply(
-    world: &mut SimWorld,
-    can: &Capabilities,
-    step: &Step,
-    now: u64,
-    half: bool,
-) -> Result<Outcome> {
+pub(super) fn apply(world: &mut SimWorld, can: &Capabilities, step: &Step, now: u64, half: bool) -> Result<Outcome> {
     let mut call = SimCall { world, can, step };
     if is_temporary(&step.native) != (step.action == Action::Sweep) {
         return conflict("only a sweep works on a temporary name, and a sweep on nothing else");

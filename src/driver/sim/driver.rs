@@ -19,7 +19,7 @@ use super::fault::{CallKind, Dice, Fault, Faults};
 use super::file::{FileLock, SimFile, random};
 use super::observe::observe;
 use super::settings::{FaultRates, SimSettings};
-use super::world::{BLOCK, Copies, SimWorld};
+use super::world::{Copies, SimWorld};
 
 /// The duration of a slow call: longer than a user waits, shorter than the default timeout.
 const SLOW: Duration = Duration::from_secs(10);
@@ -68,7 +68,7 @@ impl SimDriver {
 
     fn of(world: Arc<Mutex<SimWorld>>, path: Option<&Path>, faults: Faults) -> Self {
         let file = path.map(|path| Arc::new(SimFile::new(path)));
-        Self { world, file, capabilities: Self::everything(), faults, locks: Mutex::default() }
+        Self { world, file, capabilities: Capabilities::everything(), faults, locks: Mutex::default() }
     }
 
     /// Returns the driver of a Backend, whose pool is in its file or in this process.
@@ -96,31 +96,6 @@ impl SimDriver {
     #[must_use]
     pub fn with_capabilities(self, capabilities: Capabilities) -> Self {
         Self { capabilities, ..self }
-    }
-
-    /// Returns all capabilities of the simulator.
-    pub fn everything() -> Capabilities {
-        Capabilities {
-            granularity: BLOCK,
-            max_size: 1 << 60,
-            max_name: 100,
-            thin: true,
-            thick: true,
-            snapshot_while_open: true,
-            grow_while_open: true,
-            clones_depend: true,
-            clone_volume: true,
-            restore: true,
-            rename: true,
-            own_names: true,
-            adopt: true,
-            detach: true,
-            qos: false,
-            images: false,
-            encryption: false,
-            shares_blocks: Some(0),
-            unusable: None,
-        }
     }
 
     /// Returns the pool. A pool in a file is as of the last call.

@@ -338,7 +338,8 @@ fn all(content: &SimContent) -> Vec<Row> {
     let SimContent { pool, objects, ledgers, suspensions } = content;
     let objects = objects.iter().map(|(key, object)| object_row(key, Some(object)));
     let ledgers = ledgers.iter().map(|(owner, copies)| Row::Ledger(owner.clone(), Some(copies.clone())));
-    let suspensions = suspensions.iter().map(|((owner, id), one)| Row::Suspension(owner.clone(), id.clone(), one.clone()));
+    let suspensions =
+        suspensions.iter().map(|((owner, id), one)| Row::Suspension(owner.clone(), id.clone(), one.clone()));
     std::iter::once(Row::Pool(pool.clone())).chain(ledgers).chain(suspensions).chain(objects).collect()
 }
 

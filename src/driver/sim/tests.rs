@@ -9,18 +9,13 @@ use tokio::time::{Instant, timeout};
 use super::*;
 use crate::driver::sim::{FaultRates, SimSettings};
 use crate::driver::{Driver, StepContext};
+use crate::model::fixtures::{self, volume as identity};
 use crate::model::{
-    Action, DriverError, Effect, ErrorKind, Identity, Kind, Listed, NativeName, ObjectRef, Observed, Origin, Outcome,
-    Percent, Place, PoolId, Provisioning, Reason, Scope, Seconds, Size, Step, Tags, Uid,
+    Action, DriverError, Effect, ErrorKind, Listed, NativeName, ObjectRef, Observed, Origin, Outcome, Percent, Place,
+    PoolId, Provisioning, Reason, Scope, Seconds, Size, Step, Tags,
 };
 
 const SIZE: Size = Size(1 << 20);
-
-fn identity(name: &str) -> Identity {
-    let (owner, name) = ("prod".parse().unwrap(), name.parse().unwrap());
-    let uid = Uid::derive("", &owner, Kind::Volume, &"sim".parse().unwrap(), &name, 0);
-    Identity { owner, kind: Kind::Volume, name, uid }
-}
 
 fn step(name: &str, action: Action) -> Step {
     let identity = identity(name);
@@ -285,21 +280,9 @@ async fn the_ledger_is_written_only_with_the_lock_and_for_this_pool() {
 #[tokio::test]
 async fn a_pool_in_memory_is_there_for_the_next_connection_of_this_process_and_of_its_backend_only() {
     let connect = |name: &str| {
-        let config = crate::driver::settings::config(
-            "sim",
-            SimSettings { path: None, seed: 0, capacity: Some(SIZE), faults: None }.values(),
-        );
-        let meta = crate::model::Meta { name: name.parse().unwrap(), labels: Default::default(), renamed_from: None };
-        crate::driver::connect(&crate::model::BackendSpec {
-            meta,
-            config,
-            concurrency: 8.try_into().unwrap(),
-            timeout: Seconds(30),
-            max_fill: Percent(100),
-            overcommit: None,
-            via: Vec::new(),
-        })
-        .unwrap()
+        let settings = SimSettings { path: None, seed: 0, capacity: Some(SIZE), faults: None };
+        let config = crate::driver::settings::config("sim", settings.values());
+        crate::driver::connect(&fixtures::backend(name, config)).unwrap()
     };
     let pool = connect("one").init_pool().await.unwrap();
     connect("one").execute(&thin("db"), &StepContext::at(0)).await.unwrap();

@@ -1,18 +1,9 @@
 use super::*;
-use crate::manifest::{Limits, Source, load};
+use crate::manifest::fixtures::reading_of;
+use crate::model::fixtures::{identity, owner};
 use crate::model::{LastReading, Listed, Name, PoolId};
 
 const NOW: u64 = 1_795_305_600;
-
-fn owner() -> Owner {
-    "prod".parse().unwrap()
-}
-
-fn identity(kind: Kind, text: &str) -> Identity {
-    let (backend, name): (Name, Name) = ("fast".parse().unwrap(), text.parse().unwrap());
-    let uid = Uid::derive("5c1d2e8a90", &owner(), kind, &backend, &name, 0);
-    Identity { owner: owner(), kind, name, uid }
-}
 
 fn object(kind: Kind, text: &str) -> Object {
     let identity = identity(kind, text);
@@ -27,10 +18,8 @@ fn specs() -> Reading {
          {head} Backend\nmetadata: {{name: fast}}\nspec: {{driver: sim}}\n---\n\
          {head} Volume\nmetadata: {{name: kept}}\nspec: {{size: 1Mi}}\n"
     );
-    let loaded = load(&Source::Text(text), &Limits::default());
-    assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
     // As a directory that holds it.
-    Reading { coverage: Default::default(), ..loaded.reading }
+    Reading { coverage: Default::default(), ..reading_of(&text) }
 }
 
 /// A ledger that knows these objects.

@@ -2,33 +2,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
+use crate::model::fixtures::{name, owner, volume};
 use crate::model::{
-    BackendRecord, LedgerEntry, LedgerView, PoolId, Records, Seconds, Size, Stack, Suspension, Suspensions, Tags,
+    BackendRecord, Capabilities, LedgerView, ObjectRecord, PoolId, Records, Seconds, Size, Stack, Suspension,
+    Suspensions, Tags,
     Tombstone,
 };
 use crate::plan::{Inputs, plan};
-use crate::report::fixtures::{capabilities, name, reading};
+use crate::report::fixtures::reading;
 
 /// Reason, name, bytes, since and fix.
 type Told = (&'static str, String, Option<u64>, Option<u64>, String);
 
 const NOW: u64 = 1_795_305_600;
 
-fn owner() -> Owner {
-    "prod".parse().unwrap()
-}
-
 fn declared(volumes: &[&str]) -> Reading {
     reading(Stack { owner: owner(), declared: true, id: "5c1d2e8a90".to_owned(), ..Stack::unnamed() }, volumes)
 }
 
-fn identity(text: &str) -> Identity {
-    let uid = Uid::derive("5c1d2e8a90", &owner(), Kind::Volume, &name("fast"), &name(text), 0);
-    Identity { owner: owner(), kind: Kind::Volume, name: name(text), uid }
-}
-
 fn object(text: &str, place: Place, tags: Tags) -> Object {
-    let identity = identity(text);
+    let identity = volume(text);
     Object { used: (place == Place::Temporary).then_some(512), tags, ..Object::of(identity, place, Size(1 << 30)) }
 }
 
@@ -60,26 +53,11 @@ impl Scene {
         let gone: Vec<Object> = gone.iter().map(|text| live(text)).collect();
         for object in scene.observed.objects.clone().iter().chain(&gone) {
             let identity = object.identity.clone().unwrap();
-            let entry = LedgerEntry {
-                kind: identity.kind,
-                name: identity.name.clone(),
-                n: 0,
-                native: object.native.clone(),
-                size: object.size,
-                protected: false,
-                restored: Default::default(),
-                declared_in: None,
-                accepted: None,
-            };
+            let entry = identity.ledger_entry(0, &object.native, object.size);
             scene.ledger.complete.insert(identity.uid, entry);
             let record = ObjectRecord {
-                identity: identity.clone(),
-                backend: name("fast"),
-                native: object.native.clone(),
-                size: object.size,
                 tags: Tags::default(),
-                seen: Some(object.clone()),
-                seen_at: NOW - 60,
+                ..ObjectRecord::of(identity.clone(), name("fast"), object, NOW - 60)
             };
             scene.records.objects.insert(identity.uid, record);
         }
@@ -89,7 +67,7 @@ impl Scene {
     fn overview(&self) -> Overview {
         let mut observed = self.observed.clone();
         observed.ledgers.insert(owner(), LedgerView::Good(self.ledger.clone()));
-        let capabilities = capabilities();
+        let capabilities = Capabilities::everything();
         let world = BTreeMap::from([(name("fast"), Observation::Seen { capabilities, observed })]);
         let mut records = self.records.clone();
         let record = BackendRecord {
@@ -127,7 +105,7 @@ impl Scene {
     }
 
     fn forget_in_ledger(&mut self, text: &str) {
-        self.ledger.complete.remove(&identity(text).uid);
+        self.ledger.complete.remove(&volume(text).uid);
     }
 }
 
@@ -153,7 +131,7 @@ fn an_unaccounted_object_is_reported() {
     let found = orphans(&overview, &scene.specs);
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!((found[0].reason, found[0].bytes), (OrphanReason::Unaccounted, Some(1 << 30)));
-    assert_eq!((found[0].since, found[0].native.clone()), (Some(NOW - 60), identity("stray").native()));
+    assert_eq!((found[0].since, found[0].native.clone()), (Some(NOW - 60), volume("stray").native()));
     let in_doubt = Reading { unconfirmed: true, ..scene.specs };
     assert_eq!(orphans(&overview, &in_doubt), [], "it may be declared all the same");
 }
@@ -163,7 +141,7 @@ fn unfinished_objects_are_orphans_only_without_a_writer() {
     let half = object("new", Place::Temporary, Tags::default());
     let mut scene = Scene::new(&["db", "new"], vec![live("db"), half], &[]);
     scene.forget_in_ledger("new");
-    scene.records.objects.remove(&identity("new").uid);
+    scene.records.objects.remove(&volume("new").uid);
     assert_eq!(scene.orphans(), [orphan("LeftOver", "new", Some(512), None, "`kiln apply`")]);
     scene.observed.locked = vec![owner()];
     assert_eq!(scene.orphans(), []);
@@ -198,7 +176,7 @@ fn a_remembered_object_is_an_orphan_until_its_tombstone() {
         scene.forget_in_ledger(text);
     }
     let stone = Tombstone { kind: Kind::Volume, name: name("stone"), at: NOW };
-    scene.ledger.tombstones.insert(identity("stone").uid, stone);
+    scene.ledger.tombstones.insert(volume("stone").uid, stone);
     let seen = Some(NOW - 60);
     let expected = [
         orphan("Remembered", "dropped", None, seen, "`kiln apply`"),

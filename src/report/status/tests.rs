@@ -3,9 +3,10 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::*;
-use crate::model::{Action, NativeName, Observed, Owner, Provisioning, Reason, Seconds, Size, Stack};
+use crate::model::fixtures::name;
+use crate::model::{Action, Capabilities, NativeName, Observed, Owner, Provisioning, Reason, Seconds, Size, Stack};
 use crate::plan::{HeldReason, Plan, Unobserved};
-use crate::report::fixtures::{capabilities, name, reading};
+use crate::report::fixtures::reading;
 
 const NOW: u64 = 1_795_305_600;
 
@@ -24,13 +25,15 @@ fn object(text: &str, n: u32, place: Place) -> Object {
 }
 
 fn overview(objects: Vec<Object>) -> Overview {
-    let capabilities = capabilities();
     let paths =
         objects.iter().map(|object| (object.native.clone(), format!("/pool/{}", object.native).into())).collect();
     let observed = Observed { objects, ..Observed::nothing() };
     Overview {
         now: NOW,
-        world: BTreeMap::from([(name("fast"), Observation::Seen { capabilities, observed })]),
+        world: BTreeMap::from([(
+            name("fast"),
+            Observation::Seen { capabilities: Capabilities::everything(), observed },
+        )]),
         judged: Arc::default(),
         paths: BTreeMap::from([(name("fast"), paths)]),
         records: Arc::default(),

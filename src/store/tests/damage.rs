@@ -174,62 +174,40 @@ fn fifo(path: &Path) {
 
 #[test]
 fn missing_and_foreign_files_are_survived() {
-    type Spoil = dyn Fn(&Path);
-    let cases: [(&str, Box<Spoil>); 11] = [
-        ("no database", Box::new(|dir: &Path| fs::remove_dir_all(dir.join("db")).unwrap())),
-        ("no file in it", Box::new(|dir: &Path| fs::remove_file(dir.join("db/db")).unwrap())),
-        (
-            "an empty directory",
-            Box::new(|dir: &Path| {
-                fs::remove_dir_all(dir.join("db")).unwrap();
-                fs::create_dir(dir.join("db")).unwrap();
-            }),
-        ),
-        (
-            "a file in its place",
-            Box::new(|dir: &Path| {
-                fs::remove_dir_all(dir.join("db")).unwrap();
-                fs::write(dir.join("db"), "hello").unwrap();
-            }),
-        ),
-        (
-            "a link that leads nowhere",
-            Box::new(|dir: &Path| {
-                fs::remove_dir_all(dir.join("db")).unwrap();
-                std::os::unix::fs::symlink("nowhere", dir.join("db")).unwrap();
-            }),
-        ),
-        (
-            "a directory in place of the file",
-            Box::new(|dir: &Path| {
-                fs::remove_file(dir.join("db/db")).unwrap();
-                fs::create_dir(dir.join("db/db")).unwrap();
-            }),
-        ),
-        ("no settings", Box::new(|dir: &Path| fs::remove_file(dir.join("db/conf")).unwrap())),
-        (
-            "foreign files",
-            Box::new(|dir: &Path| {
-                fs::write(dir.join("db/snap.ffffffffffffffff"), "hello").unwrap();
-                fs::write(dir.join("db/README"), "hello").unwrap();
-            }),
-        ),
-        (
-            "half made",
-            Box::new(|dir: &Path| {
-                fs::create_dir(dir.join("db.new")).unwrap();
-                fs::write(dir.join("db.new/db"), "hello").unwrap();
-            }),
-        ),
-        (
-            "a FIFO for a mark",
-            Box::new(|dir: &Path| {
-                fs::remove_file(dir.join("db/db")).unwrap();
-                fs::remove_file(dir.join("mark")).unwrap();
-                fifo(&dir.join("mark"));
-            }),
-        ),
-        ("a FIFO in the database", Box::new(|dir: &Path| fifo(&dir.join("db/extra")))),
+    let cases: [(&str, fn(&Path)); 11] = [
+        ("no database", |db| fs::remove_dir_all(db).unwrap()),
+        ("no file in it", |db| fs::remove_file(db.join("db")).unwrap()),
+        ("an empty directory", |db| {
+            fs::remove_dir_all(db).unwrap();
+            fs::create_dir(db).unwrap();
+        }),
+        ("a file in its place", |db| {
+            fs::remove_dir_all(db).unwrap();
+            fs::write(db, "hello").unwrap();
+        }),
+        ("a link that leads nowhere", |db| {
+            fs::remove_dir_all(db).unwrap();
+            std::os::unix::fs::symlink("nowhere", db).unwrap();
+        }),
+        ("a directory in place of the file", |db| {
+            fs::remove_file(db.join("db")).unwrap();
+            fs::create_dir(db.join("db")).unwrap();
+        }),
+        ("no settings", |db| fs::remove_file(db.join("conf")).unwrap()),
+        ("foreign files", |db| {
+            fs::write(db.join("snap.ffffffffffffffff"), "hello").unwrap();
+            fs::write(db.join("README"), "hello").unwrap();
+        }),
+        ("half made", |db| {
+            fs::create_dir(db.with_extension("new")).unwrap();
+            fs::write(db.with_extension("new").join("db"), "hello").unwrap();
+        }),
+        ("a FIFO for a mark", |db| {
+            fs::remove_file(db.join("db")).unwrap();
+            fs::remove_file(db.with_file_name("mark")).unwrap();
+            fifo(&db.with_file_name("mark"));
+        }),
+        ("a FIFO in the database", |db| fifo(&db.join("extra"))),
     ];
     for (what, spoil) in cases {
         let dir = tempfile::tempdir().unwrap();
@@ -237,7 +215,7 @@ fn missing_and_foreign_files_are_survived() {
         opened.store.commit(put(1)).unwrap();
         let content = Content::of(&*opened.store);
         drop(opened);
-        spoil(dir.path());
+        spoil(&dir.path().join("db"));
         let before = listing(dir.path());
         let looked = look(dir.path()).unwrap();
         assert_eq!(listing(dir.path()), before, "{what}");

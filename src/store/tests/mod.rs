@@ -3,7 +3,6 @@
 mod damage;
 mod durability;
 mod fixtures;
-mod measure;
 pub(super) mod power;
 mod same;
 mod trouble;
@@ -15,9 +14,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::{
-    Action, BackendRecord, Clients, Identity, IntentId, JournalAction, JournalEntry, JournalOutcome, Kind, Ledger,
-    LedgerEntry, Name, Object, ObjectRecord, OpenIntent, Owner, Place, PoolId, Provisioning, Reason, Records, Size,
-    Step, Suspension, Tags, Uid, Verb,
+    Action, BackendRecord, Clients, Identity, IntentId, JournalAction, JournalEntry, Kind, Ledger, Name, Object,
+    ObjectRecord, OpenIntent, Owner, Place, PoolId, Provisioning, Reason, Records, Size, Step, Suspension, Tags, Uid,
+    Verb,
 };
 
 /// 2026-02-03T04:05:06Z.
@@ -69,21 +68,8 @@ fn backend(objects: u64) -> BackendRecord {
     let mut ledger =
         Ledger::new(PoolId("0123456789abcdef0123456789abcdef".to_owned()), owner(), "0123456789".to_owned());
     for n in 0..objects {
-        let Identity { kind, name, uid, .. } = identity(n);
-        ledger.complete.insert(
-            uid,
-            LedgerEntry {
-                kind,
-                name,
-                n: 0,
-                native: identity(n).native(),
-                size: Size(n),
-                protected: false,
-                restored: Default::default(),
-                declared_in: None,
-                accepted: None,
-            },
-        );
+        let identity = identity(n);
+        ledger.complete.insert(identity.uid, identity.ledger_entry(0, &identity.native(), Size(n)));
     }
     BackendRecord {
         place: "/srv/pool".to_owned(),
@@ -106,21 +92,9 @@ fn intent(id: u64) -> OpenIntent {
 }
 
 fn line(n: u64) -> JournalEntry {
-    let Identity { owner, kind, name, uid } = identity(n);
-    JournalEntry {
-        at: NOW + n,
-        revision: "f00d".to_owned(),
-        owner,
-        backend: self::name("fast"),
-        kind,
-        name,
-        uid,
-        action: JournalAction::Step(Verb::Create),
-        detail: format!("create {n}"),
-        outcome: JournalOutcome::Changed,
-        message: None,
-        millis: n,
-    }
+    let action = JournalAction::Step(Verb::Create);
+    let entry = JournalEntry::new(NOW + n, "f00d", &name("fast"), &identity(n), action, format!("create {n}"));
+    JournalEntry { millis: n, ..entry }
 }
 
 fn suspension(n: u64) -> Suspension {

@@ -41,17 +41,7 @@ fn age_mark(bench: &Bench) {
 
 async fn ledger_of(bench: &Bench) -> Ledger {
     let mut ledger = Ledger::new(bench.look().await.pool.unwrap(), owner(), "stack".to_owned());
-    let entry = LedgerEntry {
-        kind: Kind::Volume,
-        name: "db".parse().unwrap(),
-        n: 0,
-        native: NativeName::new(FILE),
-        size: Size(8192),
-        protected: false,
-        restored: Default::default(),
-        declared_in: None,
-        accepted: None,
-    };
+    let entry = volume("db").ledger_entry(0, &NativeName::new(FILE), Size(8192));
     ledger.complete.insert(volume("db").uid, entry);
     ledger.serial = 1;
     bench.driver.write_ledger(&ledger).await.unwrap();
