@@ -77,7 +77,7 @@ fn read_store(state: &Path, daemon: Option<&Daemon>, journal: usize) -> Result<O
     let path = format!("/v1/store?journal={journal}");
     let StoreAnswer { records, intents, journal } =
         block_on(daemon.get::<StoreAnswer>(&path)).and_then(|answer| answer).map_err(trouble)?;
-    Ok(Some(store::from_daemon(state, records, intents, &journal)))
+    Ok(Some(store::from_daemon(state, records, intents, journal)))
 }
 
 /// Connects the built-in drivers.

@@ -1,8 +1,8 @@
-//! A store in memory, for tests: the same answers without a disk, and failures on demand.
+//! A store in memory: what a command that only reads works with, and what tests use, which can make it fail on demand.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
 
@@ -33,6 +33,8 @@ struct MemoryState {
     fail_at: Option<u64>,
     crash_at: Option<(u64, CrashPoint)>,
     dead: bool,
+    /// The directory that the content was read from, which is not written to.
+    read_from: Option<PathBuf>,
 }
 
 /// A store that is lost with its last handle. As with the store on disk, every commit after a failed one fails too, until
@@ -44,6 +46,18 @@ impl MemoryStore {
     /// An empty store.
     pub fn new() -> MemoryStore {
         MemoryStore::default()
+    }
+
+    /// Returns a store with the content of the one in `dir`. Every commit fails.
+    pub(super) fn read_from(
+        dir: &Path,
+        records: Arc<Records>,
+        intents: Vec<OpenIntent>,
+        journal: Vec<JournalEntry>,
+    ) -> MemoryStore {
+        let intents = intents.into_iter().map(|intent| (intent.id, intent)).collect();
+        let content = StoredContent { records, intents, journal };
+        MemoryStore(Mutex::new(MemoryState { content, read_from: Some(dir.to_owned()), ..MemoryState::default() }))
     }
 
     /// The number of commits that were begun, failed ones included.
@@ -131,6 +145,10 @@ impl Store for MemoryStore {
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let mut inner = self.inner();
         inner.alive()?;
+        if let Some(dir) = &inner.read_from {
+            let (path, message) = (dir.display().to_string(), "it was opened read-only".to_owned());
+            return Err(StoreError::Io { path, message });
+        }
         inner.commits += 1;
         let highest = batch.open.iter().map(|intent| intent.id.0).max().unwrap_or(0);
         inner.next_intent = inner.next_intent.max(highest);

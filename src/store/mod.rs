@@ -20,7 +20,6 @@ mod contract;
 mod db;
 mod dir;
 mod error;
-mod frozen;
 mod load;
 mod lock;
 mod mark;

@@ -1,6 +1,5 @@
 //! Opens the store, for writing or read-only.
 
-use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -14,10 +13,10 @@ use super::contract::Store;
 use super::db::{self, Db};
 use super::dir::{DATABASE, exists, make_directory, make_sure_of_room, sync_directory};
 use super::error::{DbError, StoreError, sentence, trouble};
-use super::frozen::Frozen;
 use super::load::{LoadedStore, load};
 use super::lock;
 use super::mark::{self, MarkFile, StoreMark};
+use super::memory::MemoryStore;
 use super::persistent::Persistent;
 use crate::text::rfc3339;
 
@@ -131,7 +130,7 @@ fn existing(
 pub fn open_read_only(dir: &Path, journal: usize) -> Result<Option<OpenedStore>, StoreError> {
     let empty = |found: StoreCondition, why: String| {
         let note = format!("the store {} is not used: {why}", dir.display());
-        let store = Frozen::new(dir, Arc::default(), Vec::new(), VecDeque::new());
+        let store = MemoryStore::read_from(dir, Arc::default(), Vec::new(), Vec::new());
         Ok(Some(OpenedStore { store: Arc::new(store), notes: vec![note], found }))
     };
     let without = |why: String| empty(StoreCondition::Unreadable, why);
@@ -169,13 +168,12 @@ pub fn open_read_only(dir: &Path, journal: usize) -> Result<Option<OpenedStore>,
                 Err(trouble) => vec![format!("the copy of the store could not be closed: {trouble:?}")],
             };
             let LoadedStore { records, intents, journal, .. } = loaded;
-            let store = Arc::new(Frozen::new(dir, Arc::new(records), intents, journal));
+            let journal = codec::journal_entries(journal.iter().map(Vec::as_slice));
+            let store = Arc::new(MemoryStore::read_from(dir, Arc::new(records), intents, journal));
             Ok(Some(OpenedStore { store, notes, found: StoreCondition::Whole }))
         }
         Err(DbError::Newer(format)) => Err(newer(dir, format)),
-        Err(DbError::Io(message, errno)) => {
-            without(format!("its copy cannot be read: {}", sentence(&message, errno)))
-        }
+        Err(DbError::Io(message, errno)) => without(format!("its copy cannot be read: {}", sentence(&message, errno))),
         Err(DbError::Damaged(how)) => {
             empty(StoreCondition::Damaged, format!("it is damaged ({how}); the next command that writes sets it aside"))
         }
@@ -213,11 +211,9 @@ pub fn from_daemon(
     dir: &Path,
     records: Arc<crate::model::Records>,
     intents: Vec<crate::model::OpenIntent>,
-    journal: &[crate::model::JournalEntry],
+    journal: Vec<crate::model::JournalEntry>,
 ) -> OpenedStore {
-    // These entries were just decoded, so they can be encoded.
-    let journal = journal.iter().filter_map(|entry| codec::encode(entry).ok()).collect();
-    let store = Arc::new(Frozen::new(dir, records, intents, journal));
+    let store = Arc::new(MemoryStore::read_from(dir, records, intents, journal));
     OpenedStore { store, notes: Vec::new(), found: StoreCondition::Whole }
 }
 
