@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::local::fail;
 use crate::model::{DriverError, ErrorKind};
@@ -79,11 +79,8 @@ impl NewFile {
     /// `Full`, …
     pub fn write(&self, mut bytes: &[u8]) -> Result<(), DriverError> {
         while !bytes.is_empty() {
-            match rustix::io::write(&self.file, bytes) {
-                Ok(n) => bytes = &bytes[n..],
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(self.failed(errno)),
-            }
+            let written = retry_on_intr(|| rustix::io::write(&self.file, bytes));
+            bytes = &bytes[written.map_err(|errno| self.failed(errno))?..];
         }
         Ok(())
     }

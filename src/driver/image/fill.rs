@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs;
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use sha2::{Digest, Sha256};
 
 use super::inspect::{self, name_for_tools, qemu_img};
@@ -149,15 +149,13 @@ impl ImageSource<'_> {
         while at < length {
             go_on(at)?;
             let piece = usize::try_from(length - at).unwrap_or(BUFFER).min(BUFFER);
-            match rustix::io::pread(file, &mut buffer[..piece], at) {
-                Ok(0) => break,
-                Ok(n) => {
-                    hash.update(&buffer[..n]);
-                    at += n as u64;
-                }
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(self.failed("reading", errno)),
+            let read = retry_on_intr(|| rustix::io::pread(file, &mut buffer[..piece], at));
+            let n = read.map_err(|errno| self.failed("reading", errno))?;
+            if n == 0 {
+                break;
             }
+            hash.update(&buffer[..n]);
+            at += n as u64;
         }
         let got: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         if got == *wanted {

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::fs::{self, FileType, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use serde::Deserialize;
 
 use super::head::{self, HEAD, Qcow2, TAIL};
@@ -121,11 +121,9 @@ fn read_at(file: &OwnedFd, at: u64, length: usize) -> Result<Vec<u8>, Errno> {
     let mut buffer = vec![0; length];
     let mut done = 0;
     while done < length {
-        match rustix::io::pread(file, &mut buffer[done..], at + done as u64) {
-            Ok(0) => break,
-            Ok(n) => done += n,
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
+        match retry_on_intr(|| rustix::io::pread(file, &mut buffer[done..], at + done as u64))? {
+            0 => break,
+            n => done += n,
         }
     }
     buffer.truncate(done);

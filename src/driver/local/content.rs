@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{self, FallocateFlags, SeekFrom, Stat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::fail;
 use super::lease::{self, Lease, Leased};
@@ -261,28 +261,18 @@ fn next_data(from: &OwnedFd, at: u64, length: u64) -> Result<(u64, u64), Errno> 
 fn copy_by_kernel(into: &OwnedFd, from: &OwnedFd, at: u64, piece: u64) -> Result<u64, Errno> {
     let (mut source, mut target) = (at, at);
     let piece = usize::try_from(piece).unwrap_or(BUFFER);
-    match fs::copy_file_range(from, Some(&mut source), into, Some(&mut target), piece) {
-        Err(Errno::INTR) => copy_by_kernel(into, from, at, piece as u64),
-        other => other.map(|n| n as u64),
-    }
+    retry_on_intr(|| fs::copy_file_range(from, Some(&mut source), into, Some(&mut target), piece)).map(|n| n as u64)
 }
 
 /// `None` at the end of the source.
 pub(super) fn copy_by_hand(into: &OwnedFd, from: &OwnedFd, at: u64, piece: u64) -> Result<Option<u64>, Errno> {
     let mut buffer = vec![0; usize::try_from(piece).unwrap_or(BUFFER).min(BUFFER)];
-    let read = loop {
-        match rustix::io::pread(from, &mut buffer[..], at) {
-            Err(Errno::INTR) => {}
-            other => break other?,
-        }
-    };
+    let read = retry_on_intr(|| rustix::io::pread(from, &mut buffer[..], at))?;
     let mut written = 0;
     while written < read {
-        match rustix::io::pwrite(into, &buffer[written..read], at + written as u64) {
-            Ok(0) => return Err(Errno::IO),
-            Ok(n) => written += n,
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
+        match retry_on_intr(|| rustix::io::pwrite(into, &buffer[written..read], at + written as u64))? {
+            0 => return Err(Errno::IO),
+            n => written += n,
         }
     }
     Ok((read > 0).then_some(read as u64))

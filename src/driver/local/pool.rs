@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{
     self, AtFlags, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, Stat,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::fail;
 use crate::model::{DriverError, ErrorKind, NativeName, PoolId};
@@ -309,12 +309,7 @@ fn open_entry(dir: BorrowedFd<'_>, name: &str, flags: OFlags, mode: Mode) -> Res
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK;
     crash_point();
-    loop {
-        match fs::openat2(dir, name, flags, mode, resolve) {
-            Err(Errno::INTR) => {}
-            other => return other,
-        }
-    }
+    retry_on_intr(|| fs::openat2(dir, name, flags, mode, resolve))
 }
 
 /// Opens a directory inside another.
@@ -421,11 +416,9 @@ pub(super) fn keep_spares(mark: BorrowedFd<'_>) {
 pub(super) fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
     crash_point();
     while !bytes.is_empty() {
-        match rustix::io::write(fd, bytes) {
-            Ok(0) => return Err(Errno::IO),
-            Ok(n) => bytes = &bytes[n..],
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
+        match retry_on_intr(|| rustix::io::write(fd, bytes))? {
+            0 => return Err(Errno::IO),
+            n => bytes = &bytes[n..],
         }
     }
     Ok(())
@@ -441,16 +434,10 @@ pub(super) fn sync(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     crash_point();
     #[cfg(test)]
     super::tests::fault::answer(super::tests::fault::Call::Sync)?;
-    loop {
-        match fs::fsync(fd) {
-            Err(Errno::INTR) => {}
-            other => {
-                #[cfg(test)]
-                super::tests::power::synced(fd);
-                return other;
-            }
-        }
-    }
+    let synced = retry_on_intr(|| fs::fsync(fd));
+    #[cfg(test)]
+    super::tests::power::synced(fd);
+    synced
 }
 
 /// Locks a file until it is closed. Waits until no other process holds the lock.
