@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use kiln::manifest::{Limits, Source, load};
 use kiln::model::{
-    Action, BackendRecord, Capabilities, Ledger, LedgerView, Name, Object, ObjectRecord, Observed, Place,
-    PoolId, Reading, Records, Step, Tags,
+    Action, BackendRecord, Capabilities, Ledger, LedgerView, Name, Object, ObjectRecord, Observed, Place, PoolId,
+    Reading, Records, Step, Tags,
 };
 use kiln::plan::{Inputs, Observation, World, plan};
 

@@ -82,10 +82,7 @@ pub(super) fn log_warnings(logged: &mut BTreeSet<String>, plan: &Plan, commands:
 pub(super) fn log_gaps(logged: &mut BTreeMap<Name, Vec<String>>, world: &World) {
     let mut now = BTreeMap::new();
     for (name, view) in world {
-        let (Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) = view else { continue };
-        if observed.gaps.is_empty() {
-            continue;
-        }
+        let Some(observed) = view.observed().filter(|observed| !observed.gaps.is_empty()) else { continue };
         if logged.get(name) != Some(&observed.gaps) {
             tracing::warn!(backend = %name, "observed only in part: {}", observed.gaps.join("; "));
         }

@@ -12,11 +12,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::api::protocol::PassEnding;
 use crate::model::{Place, Specs, Verb};
-use crate::plan::{Observation, Plan, World};
+use crate::plan::{Plan, World};
 use crate::report::Orphan;
 
 type MetricLabels = Vec<(&'static str, String)>;
@@ -63,80 +63,52 @@ fn call_seconds() -> Histogram {
 impl Metrics {
     pub(super) fn new() -> Self {
         let mut registry = Registry::with_prefix("kiln");
-        let mut metrics = Self {
-            registry: Mutex::default(),
-            reconciles: Family::default(),
-            errors: Counter::default(),
-            time: pass_seconds(),
-            calls: Family::new_with_constructor(call_seconds as fn() -> Histogram),
-            steps: Family::default(),
-            purged: Counter::default(),
-            last_success: Gauge::default(),
-            problems: Gauge::default(),
-            declared: Family::default(),
-            objects: Family::default(),
-            desired_bytes: Family::default(),
-            actual_bytes: Family::default(),
-            trash_bytes: Family::default(),
-            held: Family::default(),
-            drifted: Gauge::default(),
-            pending_steps: Family::default(),
-            retrying: Gauge::default(),
-            pending_intents: Gauge::default(),
-            orphans: Family::default(),
-            orphaned_bytes: Family::default(),
-            backend_up: Family::default(),
-            pool_capacity: Family::default(),
-            pool_used: Family::default(),
-        };
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version that runs", build);
-        registry.register("reconcile", "Passes, by result", metrics.reconciles.clone());
-        registry.register("reconcile_errors", "Passes that failed", metrics.errors.clone());
-        registry.register_with_unit("reconcile_time", "Duration of passes", Unit::Seconds, metrics.time.clone());
-        registry.register_with_unit(
-            "driver_call",
-            "Duration of calls to backends",
-            Unit::Seconds,
-            metrics.calls.clone(),
-        );
-        registry.register("steps", "Executed steps, by outcome", metrics.steps.clone());
-        registry.register("trash_purged", "Objects that the daemon purged from the trash", metrics.purged.clone());
-        let text = "Time of the last pass that applied the manifests completely";
-        registry.register_with_unit("last_success_timestamp", text, Unit::Seconds, metrics.last_success.clone());
-        registry.register("manifest_problems", "Problems of the manifests", metrics.problems.clone());
-        registry.register("declared", "Declared documents, by kind", metrics.declared.clone());
-        registry.register(
-            "objects",
-            "Objects of this owner on the backends, by kind and place",
-            metrics.objects.clone(),
-        );
-        let text = "Total size of the declared volumes, by backend";
-        registry.register_with_unit("desired", text, Unit::Bytes, metrics.desired_bytes.clone());
-        let text = "Total size of this owner's live volumes, by backend";
-        registry.register_with_unit("actual", text, Unit::Bytes, metrics.actual_bytes.clone());
-        let text = "Total size of this owner's volumes in the trash, by backend";
-        registry.register_with_unit("trash", text, Unit::Bytes, metrics.trash_bytes.clone());
-        registry.register("held", "Held objects, by reason", metrics.held.clone());
-        registry.register("drifted", "Fields that something other than Kiln changed", metrics.drifted.clone());
-        let text = "Pending steps of the last plan, by action";
-        registry.register("pending_steps", text, metrics.pending_steps.clone());
-        registry.register("retrying", "Objects whose last step failed and is to be retried", metrics.retrying.clone());
-        let text = "Steps whose result is not known";
-        registry.register("pending_intents", text, metrics.pending_intents.clone());
-        registry.register("orphans", "Orphans that take up space, by reason", metrics.orphans.clone());
-        let text = "Space that orphans take up, by reason";
-        registry.register_with_unit("orphaned", text, Unit::Bytes, metrics.orphaned_bytes.clone());
-        registry.register(
-            "backend_up",
-            "Whether the last pass observed the backend completely",
-            metrics.backend_up.clone(),
-        );
-        let text = "Capacity of the pool";
-        registry.register_with_unit("pool_capacity", text, Unit::Bytes, metrics.pool_capacity.clone());
-        registry.register_with_unit("pool_used", "Used space of the pool", Unit::Bytes, metrics.pool_used.clone());
-        metrics.registry = Mutex::new(registry);
-        metrics
+        let r = &mut registry;
+        Self {
+            reconciles: add(r, "reconcile", "Passes, by result", Family::default()),
+            errors: add(r, "reconcile_errors", "Passes that failed", Counter::default()),
+            time: add_in(r, Unit::Seconds, "reconcile_time", "Duration of passes", pass_seconds()),
+            calls: add_in(
+                r,
+                Unit::Seconds,
+                "driver_call",
+                "Duration of calls to backends",
+                Family::new_with_constructor(call_seconds as fn() -> Histogram),
+            ),
+            steps: add(r, "steps", "Executed steps, by outcome", Family::default()),
+            purged: add(r, "trash_purged", "Objects that the daemon purged from the trash", Counter::default()),
+            last_success: add_in(
+                r,
+                Unit::Seconds,
+                "last_success_timestamp",
+                "Time of the last pass that applied the manifests completely",
+                Gauge::default(),
+            ),
+            problems: add(r, "manifest_problems", "Problems of the manifests", Gauge::default()),
+            declared: add(r, "declared", "Declared documents, by kind", Gauges::default()),
+            objects: add(r, "objects", "Objects of this owner on the backends, by kind and place", Gauges::default()),
+            desired_bytes: bytes(r, "desired", "Total size of the declared volumes, by backend"),
+            actual_bytes: bytes(r, "actual", "Total size of this owner's live volumes, by backend"),
+            trash_bytes: bytes(r, "trash", "Total size of this owner's volumes in the trash, by backend"),
+            held: add(r, "held", "Held objects, by reason", Gauges::default()),
+            drifted: add(r, "drifted", "Fields that something other than Kiln changed", Gauge::default()),
+            pending_steps: add(r, "pending_steps", "Pending steps of the last plan, by action", Gauges::default()),
+            retrying: add(r, "retrying", "Objects whose last step failed and is to be retried", Gauge::default()),
+            pending_intents: add(r, "pending_intents", "Steps whose result is not known", Gauge::default()),
+            orphans: add(r, "orphans", "Orphans that take up space, by reason", Gauges::default()),
+            orphaned_bytes: bytes(r, "orphaned", "Space that orphans take up, by reason"),
+            backend_up: add(
+                r,
+                "backend_up",
+                "Whether the last pass observed the backend completely",
+                Gauges::default(),
+            ),
+            pool_capacity: bytes(r, "pool_capacity", "Capacity of the pool"),
+            pool_used: bytes(r, "pool_used", "Used space of the pool"),
+            registry: Mutex::new(registry),
+        }
     }
 
     /// Records the end of a pass.
@@ -197,7 +169,7 @@ impl Metrics {
         let mut objects: BTreeMap<(&str, &str), i64> = BTreeMap::new();
         let (mut up, mut capacity, mut used) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (backend, view) in world {
-            let (Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) = view else {
+            let Some(observed) = view.observed() else {
                 up.insert(backend.as_str(), 0_u64);
                 continue;
             };
@@ -249,6 +221,22 @@ impl Metrics {
         let _ = encode(&mut text, &registry);
         text
     }
+}
+
+/// Registers a metric.
+fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// Registers a metric with a unit.
+fn add_in<M: Metric + Clone>(registry: &mut Registry, unit: Unit, name: &str, help: &str, metric: M) -> M {
+    registry.register_with_unit(name, help, unit, metric.clone());
+    metric
+}
+
+fn bytes(registry: &mut Registry, name: &str, help: &str) -> Gauges {
+    add_in(registry, Unit::Bytes, name, help, Gauges::default())
 }
 
 fn count<'a>(words: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, u64> {

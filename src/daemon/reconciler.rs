@@ -98,6 +98,11 @@ impl Drop for OngoingRead<'_> {
     }
 }
 
+/// Runs work on a thread that may block. A panic in it goes on here.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
 impl Reconciler {
     /// # Errors
     /// Why the host configuration cannot be read.
@@ -156,12 +161,12 @@ impl Reconciler {
     pub(super) async fn read(self: &Arc<Self>) -> ManifestState {
         let reconciler = Arc::clone(self);
         let began = Instant::now();
-        let manifests = tokio::task::spawn_blocking(move || {
+        blocking(move || {
             let _read = OngoingRead::new(&reconciler, began);
             let allowed = reconciler.allowed.lock().unwrap_or_else(PoisonError::into_inner).clone();
             reconciler.reader.lock().unwrap_or_else(PoisonError::into_inner).read(&allowed)
-        });
-        manifests.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        })
+        .await
     }
 
     /// Returns the reading, with how far an absence from it can be believed.
@@ -215,8 +220,7 @@ impl Reconciler {
     /// Checks, on a thread that may block, that the store is still at its path.
     pub(super) async fn check_store(&self) -> Result<(), StoreError> {
         let store = Arc::clone(&self.config.store);
-        let checked = tokio::task::spawn_blocking(move || store.check_place());
-        checked.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        blocking(move || store.check_place()).await
     }
 
     /// Whether Git is changing the manifests now.
@@ -224,11 +228,11 @@ impl Reconciler {
         let source = Source::Path(self.config.specs.clone());
         let now = UNIX_EPOCH + Duration::from_secs(self.config.clock.now());
         let (reconciler, began) = (Arc::clone(self), Instant::now());
-        let checkout = tokio::task::spawn_blocking(move || {
+        blocking(move || {
             let _read = OngoingRead::new(&reconciler, began);
             checkout_in_progress(&source, now).is_some()
-        });
-        checkout.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        })
+        .await
     }
 
     /// Returns what a pass or an operation works with.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::backend_session::open;
 use super::setup::Setup;
 use crate::model::{Name, Object, Place, Scope};
 use crate::plan::{Observation, Overview};
@@ -20,10 +20,8 @@ pub async fn with_content(setup: &Setup, mut overview: Overview, backend: &Name)
     let is_foreign = |object: &Object| object.identity.is_none() && object.place == Place::Live;
     let natives = observed.objects.iter().filter(|object| is_foreign(object)).map(|object| object.native.clone());
     let scope = Scope::Objects(natives.collect());
-    let (connect, limit) = (Arc::clone(&setup.connect), Duration::from_secs(spec.timeout.0));
-    let opening = tokio::task::spawn_blocking(move || connect.connect(&spec));
-    let Ok(Ok(Ok(driver))) = tokio::time::timeout(limit, opening).await else { return overview };
-    let Ok(Ok(seen)) = tokio::time::timeout(limit, driver.observe(&scope)).await else { return overview };
+    let Ok(backend) = open(Arc::clone(&setup.connect), spec).await else { return overview };
+    let Ok(seen) = backend.observe(&scope).await else { return overview };
     let images: BTreeMap<_, _> = seen.objects.into_iter().map(|object| (object.native, object.image)).collect();
     for object in observed.objects.iter_mut().filter(|object| is_foreign(object)) {
         object.image = images.get(&object.native).cloned().flatten();

@@ -16,9 +16,11 @@ use super::backend_session::{BackendSession, open};
 use super::setup::Connect;
 use super::span::backend_span;
 
-/// Whether observing also takes the writer locks.
+/// What is observed, and whether observing also takes the writer locks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum AccessMode {
+    /// To learn which pools are there, and what is suspended on them. No object is listed.
+    Pools,
     /// To plan, without changing anything.
     Read,
     /// To write afterwards: under the lock only foreign processes change what was observed.
@@ -130,7 +132,8 @@ async fn observe_one(
             }
         }
     }
-    let view = match backend.observe(&Scope::All).await {
+    let scope = if mode == AccessMode::Pools { Scope::Objects(Vec::new()) } else { Scope::All };
+    let view = match backend.observe(&scope).await {
         Ok(observed) => {
             let capabilities = backend.driver.capabilities().clone();
             match taken {

@@ -105,18 +105,7 @@ fn record_of(
                 ObjectRecord { seen: Some(object.clone()), seen_at: now, backend: backend.clone(), ..known.clone() };
             Some((uid, Some(record)))
         }
-        None => {
-            let record = ObjectRecord {
-                identity: identity.clone(),
-                backend: backend.clone(),
-                native: object.native.clone(),
-                size: object.size,
-                tags: Tags { expires: None, ..object.tags.clone() },
-                seen: Some(object.clone()),
-                seen_at: now,
-            };
-            Some((uid, Some(record)))
-        }
+        None => Some((uid, Some(ObjectRecord::of(identity.clone(), backend.clone(), object, now)))),
     }
 }
 
@@ -127,16 +116,8 @@ pub(super) fn record_after(
     trashed: Option<&Object>,
     now: u64,
 ) -> (Uid, Option<ObjectRecord>) {
-    let record = live.or(trashed).map(|object| ObjectRecord {
-        identity: step.identity.clone(),
-        backend: step.backend.clone(),
-        native: object.native.clone(),
-        size: object.size,
-        tags: Tags { expires: None, ..object.tags.clone() },
-        seen: Some(object.clone()),
-        seen_at: now,
-    });
-    (step.identity.uid, record)
+    let of = |object| ObjectRecord::of(step.identity.clone(), step.backend.clone(), object, now);
+    (step.identity.uid, live.or(trashed).map(of))
 }
 
 /// The journal's line about a step that was made.
@@ -147,19 +128,12 @@ pub(super) fn journal_entry(
     result: &Result<Outcome, DriverError>,
     took: Duration,
 ) -> JournalEntry {
+    let (action, detail) = (step.action.verb().into(), step.action.to_string());
     JournalEntry {
-        at: now,
-        revision: revision.to_owned(),
-        owner: step.identity.owner.clone(),
-        backend: step.backend.clone(),
-        kind: step.identity.kind,
-        name: step.identity.name.clone(),
-        uid: step.identity.uid,
-        action: step.action.verb().into(),
-        detail: step.action.to_string(),
         outcome: JournalOutcome::from(result),
         message: result.as_ref().err().map(ToString::to_string),
         millis: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        ..JournalEntry::new(now, revision, &step.backend, &step.identity, action, detail)
     }
 }
 

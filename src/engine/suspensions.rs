@@ -103,12 +103,7 @@ impl Session<'_> {
             wanted.extend(step.action.reads().map(|(_, object)| (object.uid, Vec::new())));
         }
         if !wanted.is_empty() {
-            let seen = self.observations.world.values().flat_map(|view| match view {
-                Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => {
-                    observed.objects.as_slice()
-                }
-                Observation::Failed { .. } | Observation::Unsupported => &[],
-            });
+            let seen = self.observations.world.values().flat_map(Observation::objects);
             let identities = seen.filter_map(|object| object.identity.as_ref());
             for identity in identities.chain(steps.iter().map(|step| &step.identity)) {
                 if let Some(names) = wanted.get_mut(&identity.uid) {
@@ -118,7 +113,8 @@ impl Session<'_> {
         }
         let about = |step: &Step| {
             let mut about = vec![step.identity.id()];
-            let others = [Some(step.identity.uid), step.action.reads().map(|(_, object)| object.uid)].into_iter().flatten();
+            let others =
+                [Some(step.identity.uid), step.action.reads().map(|(_, object)| object.uid)].into_iter().flatten();
             about.extend(others.filter_map(|uid| wanted.get(&uid)).flatten().cloned());
             about
         };

@@ -1,18 +1,13 @@
 //! Other processes that write to the same pools.
 
 use crate::model::{Name, Observed, Owner, Writer};
-use crate::plan::{Observation, World};
+use crate::plan::World;
 
 /// Describes the other processes that write to these backends for this owner, a sentence each. `daemon`: the pid of the daemon that is known
 /// already. The others use another store, or do not answer, so that no command reaches them through this store.
 pub fn writers(world: &World, owner: &Owner, daemon: Option<u32>) -> Vec<String> {
-    let of_one = |(name, view): (&Name, &Observation)| match view {
-        Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => {
-            writers_in(name, observed, owner, daemon)
-        }
-        Observation::Failed { .. } | Observation::Unsupported => Vec::new(),
-    };
-    world.iter().flat_map(of_one).collect()
+    let seen = world.iter().filter_map(|(name, view)| Some((name, view.observed()?)));
+    seen.flat_map(|(name, observed)| writers_in(name, observed, owner, daemon)).collect()
 }
 
 pub(super) fn writers_in(backend: &Name, observed: &Observed, owner: &Owner, daemon: Option<u32>) -> Vec<String> {

@@ -238,8 +238,8 @@ pub(super) fn is_blank(bytes: &[u8]) -> bool {
 /// Opens a regular file below `root` for reading. Checks its type before opening it, because opening a device has side effects, and
 /// again afterwards, because it may have been replaced in between.
 fn open_beneath(root: &Path, relative: &Path) -> Result<OwnedFd, Refusal> {
-    let directory = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|error| refusal(error.into()))?;
+    let directory =
+        rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(refusal)?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let open =
         |path: &Path, flags| rustix::fs::openat2(&directory, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
@@ -259,22 +259,21 @@ fn open_beneath(root: &Path, relative: &Path) -> Result<OwnedFd, Refusal> {
                 return Err(LEAVES);
             }
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let seen = rustix::fs::openat(CWD, &real, flags, Mode::empty()).map_err(|error| refusal(error.into()))?;
+            let seen = rustix::fs::openat(CWD, &real, flags, Mode::empty()).map_err(refusal)?;
             regular(&seen)?;
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
-            let opened = rustix::fs::openat(CWD, &real, flags, Mode::empty()).map_err(|error| refusal(error.into()))?;
+            let opened = rustix::fs::openat(CWD, &real, flags, Mode::empty()).map_err(refusal)?;
             return regular(&opened).map(|()| opened);
         }
         other => other,
     };
-    regular(&seen.map_err(|error| refusal(error.into()))?)?;
-    let opened =
-        open(&path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map_err(|error| refusal(error.into()))?;
+    regular(&seen.map_err(refusal)?)?;
+    let opened = open(&path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map_err(refusal)?;
     regular(&opened).map(|()| opened)
 }
 
 fn regular(fd: &OwnedFd) -> Result<(), Refusal> {
-    let stat = rustix::fs::fstat(fd).map_err(|error| refusal(error.into()))?;
+    let stat = rustix::fs::fstat(fd).map_err(refusal)?;
     let what = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => return Ok(()),
         FileType::Directory => "a directory",
@@ -298,7 +297,8 @@ fn slurp(fd: OwnedFd, limit: u64) -> Result<Vec<u8>, Refusal> {
     Ok(bytes)
 }
 
-fn refusal(error: std::io::Error) -> Refusal {
+fn refusal(error: impl Into<std::io::Error>) -> Refusal {
+    let error = error.into();
     let hint = match error.kind() {
         std::io::ErrorKind::NotFound => {
             "the file, or the target of the link, does not exist: remove the link or restore the file"

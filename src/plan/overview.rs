@@ -10,7 +10,7 @@ use super::{Judged, Plan, World};
 use crate::model::{JournalEntry, Kind, Name, NativeName, Records, Suspension};
 
 /// One observation of every declared backend, with the records and the plan made from them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Overview {
     /// When the backends were observed, in seconds since 1970.
     pub now: u64,

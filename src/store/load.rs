@@ -96,7 +96,7 @@ pub(super) fn records(db: &Db) -> Result<Records, DbError> {
 /// Reads only the open intents, by number.
 pub(super) fn intents(db: &Db) -> Result<Vec<OpenIntent>, DbError> {
     let mut intents = Vec::new();
-    let each = |_: &[u8], json: &[u8]| Ok(intents.push(codec::decode(json)?));
+    let each = |_: &[u8], json: &[u8]| codec::decode(json).map(|intent| intents.push(intent));
     values(db, &[kind::INTENT], |_, _| {}, each)?;
     Ok(intents)
 }

@@ -153,17 +153,19 @@ struct UnownedQuery {
 }
 
 async fn list_unowned(State(questions): State<Questions>, Query(query): Query<UnownedQuery>) -> Response {
+    let now = match questions.observed_now().await {
+        Ok(now) => now,
+        Err(why) => return failed(why),
+    };
     // A task of its own, which a client that disconnects does not interrupt.
     let reconciler = Arc::clone(&questions.reconciler);
     let observing = tokio::spawn(async move {
-        let Answer { problems, answer: ReadingAndOverview { reading, overview } } =
-            observe(Arc::clone(&reconciler)).await;
+        let ReadingAndOverview { reading, overview } = &now.answer;
         // All foreign objects share one time limit here: that it passes says nothing about the backend, so no breaker may open.
         let connect = Arc::clone(&reconciler.config.connect);
-        let setup = Setup { connect, ..reconciler.setup(reading) };
-        let overview = with_content(&setup, overview, &query.backend).await;
-        let answer = UnownedAnswer::new(&overview, &setup.reading, &query.backend);
-        serde_json::to_vec(&Answer { problems, answer })
+        let setup = Setup { connect, ..reconciler.setup(Arc::clone(reading)) };
+        let overview = with_content(&setup, overview.clone(), &query.backend).await;
+        now.with(UnownedAnswer::new(&overview, reading, &query.backend))
     });
     let json = observing.await.map_err(|_| PANICKED.to_owned());
     questions.in_background(move || json?.map_err(|error| error.to_string())).await

@@ -6,10 +6,9 @@ use crate::model::{
     Action, DriverError, Expect, Identity, Ledger, LedgerView, Name, NativeName, Object, Owner, Place, Reason, Risk,
     Seconds, Step, Tags, Verb,
 };
-use crate::plan::Observation;
 
 use super::error::OperationError;
-use super::run::{Executed, begin, lower, make, no_driver};
+use super::run::{Executed, begin, lower, make, observed};
 use super::stackless::refuse_without_stack;
 use super::trash::{Trashed, by_hand};
 use crate::engine::ledger;
@@ -27,16 +26,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         return Err(OperationError::Usage(format!("no Backend {backend} is declared")));
     }
     let mut session = begin(setup).await?;
-    let observed = match session.observations.world.get(backend) {
-        Some(Observation::Seen { observed, .. }) => observed.clone(),
-        Some(Observation::LockedBy { by, .. }) => {
-            return Err(OperationError::Held(format!("another process is writing to {backend}: {by}")));
-        }
-        Some(Observation::Failed { why }) => {
-            return Err(OperationError::Unobserved(format!("{backend} could not be observed: {why}")));
-        }
-        Some(Observation::Unsupported) | None => return Err(no_driver(&setup.reading, backend)),
-    };
+    let observed = observed(&session, backend)?;
     refuse_without_stack(specs, backend, Some(&observed), session.records.backends.get(backend))?;
     let failed = |error: DriverError| OperationError::Failed(format!("{backend}: {error}"));
     let theirs = observed.ledgers.get(from);

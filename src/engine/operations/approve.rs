@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{ApprovalSet, JournalAction, JournalEntry, JournalOutcome, Kind, Name, Reading, Size, Step};
+use crate::model::{ApprovalSet, JournalAction, JournalEntry, Kind, Name, Reading, Size, Step};
 use crate::plan::{Irreversible, Plan};
 use crate::store::Batch;
 
@@ -139,18 +139,6 @@ fn document(reading: &Reading, digest: &str) -> Option<String> {
 fn line(step: &Step, digest: Option<&str>, by: Option<&str>, now: u64, revision: &str) -> JournalEntry {
     let digest = digest.map(|digest| format!(", in {digest}")).unwrap_or_default();
     let by = by.map(|by| format!(", by {by}")).unwrap_or_default();
-    JournalEntry {
-        at: now,
-        revision: revision.to_owned(),
-        owner: step.identity.owner.clone(),
-        backend: step.backend.clone(),
-        kind: step.identity.kind,
-        name: step.identity.name.clone(),
-        uid: step.identity.uid,
-        action: JournalAction::Approve,
-        detail: format!("{}{digest}{by}", step.action),
-        outcome: JournalOutcome::Changed,
-        message: None,
-        millis: 0,
-    }
+    let detail = format!("{}{digest}{by}", step.action);
+    JournalEntry::new(now, revision, &step.backend, &step.identity, JournalAction::Approve, detail)
 }

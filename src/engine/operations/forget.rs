@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::model::{
-    BackendRecord, DriverError, Identity, JournalAction, JournalEntry, JournalOutcome, Kind, Ledger, LedgerEntry,
-    LedgerView, Listed, Name, Object, ObjectRecord, Place, Size, Specs, Uid,
+    BackendRecord, DriverError, Identity, JournalAction, JournalEntry, Kind, Ledger, LedgerEntry, LedgerView, Listed,
+    Name, Object, ObjectRecord, Place, Size, Specs, Uid,
 };
 use crate::plan::{self, Observation};
 use crate::store::Batch;
 
 use super::error::OperationError;
-use super::run::{begin, no_driver, remember};
+use super::run::{begin, no_driver, observed, remember};
 use super::stackless::refuse_without_stack;
 use crate::engine::ledger;
 use crate::engine::session::Session;
@@ -73,7 +73,7 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
         };
         ledger.add_tombstone(*uid, now);
         let identity = Identity { owner: owner.clone(), kind, name: name.clone(), uid: *uid };
-        batch.journal.push(decided(&setup.reading.revision, now, backend, &identity, GIVEN_UP.to_owned(), by));
+        batch.journal.push(decided(&session, backend, &identity, GIVEN_UP.to_owned(), by));
         backends.insert(backend.clone());
     }
     if backends.is_empty() && batch.objects.is_empty() {
@@ -98,18 +98,16 @@ async fn accept_as_it_is(
     };
     let (kind, name) = (identity.kind.as_lower(), &identity.name);
     let declared = declared_size(&session.setup.reading.specs, &identity);
-    let entry = session.ledgers.get(backend).and_then(|ledger| ledger.complete.get(&identity.uid));
-    if entry.is_none_or(|entry| entry.size <= object.size) {
-        return Err(OperationError::Usage(format!("{kind} {name} is there: only what is lost is forgotten")));
-    }
     let ledger = session.ledgers.get_mut(backend);
-    let was = ledger.and_then(|ledger| ledger::accept_smaller(ledger, identity.uid, object, declared, None));
+    // Only what is smaller than the ledger says is accepted.
+    let smaller =
+        ledger.filter(|ledger| ledger.complete.get(&identity.uid).is_some_and(|entry| entry.size > object.size));
+    let was = smaller.and_then(|ledger| ledger::accept_smaller(ledger, identity.uid, object, declared, None));
     let Some(was) = was else {
         return Err(OperationError::Usage(format!("{kind} {name} is there: only what is lost is forgotten")));
     };
     session.write_ledger(backend).await.map_err(|error| OperationError::Failed(format!("{backend}: {error}")))?;
-    let line =
-        decided(&session.setup.reading.revision, session.now, backend, &identity, accepted(object.size, was), by);
+    let line = decided(session, backend, &identity, accepted(object.size, was), by);
     let batch = Batch { objects: vec![(identity.uid, None)], journal: vec![line], ..Batch::default() };
     remember(session, batch).await?;
     let mut said = format!("{kind} {name} is accepted as it is, with {}", object.size);
@@ -135,28 +133,10 @@ fn accepted(size: Size, was: Size) -> String {
 }
 
 /// The journal's line about a lost or smaller object that a person accepted.
-fn decided(
-    revision: &str,
-    now: u64,
-    backend: &Name,
-    identity: &Identity,
-    what: String,
-    by: Option<&str>,
-) -> JournalEntry {
-    JournalEntry {
-        at: now,
-        revision: revision.to_owned(),
-        owner: identity.owner.clone(),
-        backend: backend.clone(),
-        kind: identity.kind,
-        name: identity.name.clone(),
-        uid: identity.uid,
-        action: JournalAction::Forget,
-        detail: by.map_or_else(|| what.clone(), |by| format!("{what}, by {by}")),
-        outcome: JournalOutcome::Changed,
-        message: None,
-        millis: 0,
-    }
+fn decided(session: &Session<'_>, backend: &Name, identity: &Identity, what: String, by: Option<&str>) -> JournalEntry {
+    let detail = by.map_or_else(|| what.clone(), |by| format!("{what}, by {by}"));
+    let revision = &session.reading().revision;
+    JournalEntry::new(session.now, revision, backend, identity, JournalAction::Forget, detail)
 }
 
 /// Accepts the pool of a declared Backend as it is observed now; or drops the records of a Backend that is no longer declared. Returns a
@@ -184,16 +164,7 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
         remember(&session, batch).await?;
         return Ok(format!("backend {name} is forgotten; what is on it is left as it is"));
     }
-    let observed = match session.observations.world.get(name) {
-        Some(Observation::Seen { observed, .. }) => observed.clone(),
-        Some(Observation::LockedBy { by, .. }) => {
-            return Err(OperationError::Held(format!("another process is writing to {name}: {by}")));
-        }
-        Some(Observation::Failed { why }) => {
-            return Err(OperationError::Unobserved(format!("{name} could not be observed: {why}")));
-        }
-        Some(Observation::Unsupported) | None => return Err(no_driver(&setup.reading, name)),
-    };
+    let observed = observed(&session, name)?;
     // An object that could not be observed would be given up as well.
     if let Some(LedgerView::Unreadable(why)) = observed.ledgers.get(owner) {
         return Err(OperationError::Unobserved(format!("{name} could not be observed: {why}")));
@@ -244,8 +215,7 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     batch.objects = remembered.keys().map(|uid| (*uid, None)).collect();
     ledger::settle(&mut ledger, &observed, &setup.reading, session.now);
     let objects = ledger.complete.len();
-    let line =
-        |identity: &Identity, what: String| decided(&setup.reading.revision, session.now, name, identity, what, by);
+    let line = |identity: &Identity, what: String| decided(&session, name, identity, what, by);
     batch.journal.extend(gone.values().map(|identity| line(identity, GIVEN_UP.to_owned())));
     let mut smaller = Vec::new();
     for (uid, object) in &there {

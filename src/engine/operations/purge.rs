@@ -124,10 +124,7 @@ fn by_recorded_times(session: &Session<'_>, expired: Vec<Trashed>) -> (Vec<Trash
 
 /// The newest time, not after now, that earlier runs recorded for a pool, in the store or in its ledger on the pool.
 fn last_recorded(session: &Session<'_>, backend: &Name, view: &Observation) -> u64 {
-    let observed = match view {
-        Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => Some(observed),
-        Observation::Failed { .. } | Observation::Unsupported => None,
-    };
+    let observed = view.observed();
     let by_pool = observed.and_then(|observed| observed.pool.as_ref()).map(|pool| session.records.of_pool(pool));
     let records =
         session.records.backends.get(backend).into_iter().chain(by_pool.into_iter().flatten().map(|(_, of)| of));

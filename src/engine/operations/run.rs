@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Effect, Kind, Name, Reading, Step};
+use crate::model::{Effect, Kind, Name, Observed, Reading, Step};
 use crate::plan::{self, Observation, Plan};
 use crate::store::Batch;
 
@@ -83,12 +83,26 @@ pub(super) fn must_be_usable(
     given: Option<&Name>,
 ) -> Result<(), OperationError> {
     match session.observations.world.get(backend) {
-        Some(Observation::LockedBy { by, .. }) => {
-            Err(OperationError::Held(format!("another process is writing to {backend}: {by}")))
-        }
+        Some(Observation::LockedBy { by, .. }) => Err(locked(backend, by)),
         _ if session.usable.contains(backend) || given == Some(backend) => Ok(()),
         _ => Err(OperationError::Unobserved(format!("nothing is done on {backend}: see `kiln plan`"))),
     }
+}
+
+/// What was observed of a declared backend that no other process writes to.
+pub(super) fn observed(session: &Session<'_>, backend: &Name) -> Result<Observed, OperationError> {
+    match session.observations.world.get(backend) {
+        Some(Observation::Seen { observed, .. }) => Ok(observed.clone()),
+        Some(Observation::LockedBy { by, .. }) => Err(locked(backend, by)),
+        Some(Observation::Failed { why }) => {
+            Err(OperationError::Unobserved(format!("{backend} could not be observed: {why}")))
+        }
+        Some(Observation::Unsupported) | None => Err(no_driver(session.reading(), backend)),
+    }
+}
+
+fn locked(backend: &Name, by: &str) -> OperationError {
+    OperationError::Held(format!("another process is writing to {backend}: {by}"))
 }
 
 /// Why a declared backend is not opened.

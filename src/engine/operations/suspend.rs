@@ -1,13 +1,13 @@
 //! Suspending and resuming: recorded on every pool that can be reached, and in the store.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
 use crate::model::{
-    DriverError, Kind, Name, Object, ObjectId, Owner, Place, Records, Scope, Seconds, Specs, Suspension, SuspensionId,
+    Kind, Name, Object, ObjectId, Observed, Owner, Place, Records, Seconds, Specs, Suspension, SuspensionId,
     Suspensions,
 };
 use crate::plan::{Observation, suspended_because};
@@ -16,8 +16,8 @@ use crate::text::rfc3339;
 
 use super::error::OperationError;
 use super::stackless::refuse_without_stack;
-use crate::engine::backend_session::{self, BackendSession};
-use crate::engine::observe::AccessMode;
+use crate::engine::backend_session::BackendSession;
+use crate::engine::observe::{AccessMode, observe_all};
 use crate::engine::record::commit;
 use crate::engine::session::Session;
 use crate::engine::setup::Setup;
@@ -114,9 +114,7 @@ fn records(setup: &Setup) -> Result<Arc<Records>, OperationError> {
 
 /// A random number: the standard library seeds its hash maps from the system.
 fn random() -> u64 {
-    let mut hasher = RandomState::new().build_hasher();
-    hasher.write_u32(std::process::id());
-    hasher.finish()
+    RandomState::new().hash_one(std::process::id())
 }
 
 /// The pools of all declared backends, by whether records can be written to them.
@@ -136,46 +134,33 @@ impl SuspensionPools {
     /// # Errors
     /// See [`refuse_without_stack`]: a suspension for `default` would not hold the objects of the Stack that is missing.
     async fn open(setup: &Setup, records: &Records) -> Result<Self, OperationError> {
-        let (specs, mut pools) = (
-            &setup.reading.specs,
-            Self { reached: BTreeMap::new(), writers: Vec::new(), fresh: Vec::new(), missed: Vec::new() },
-        );
-        let mut tasks = JoinSet::new();
-        for spec in specs.backends.values() {
-            let name = spec.meta.name.clone();
-            if let Some(barred) = setup.reading.not_allowed(Kind::Backend, &name) {
-                pools.missed.push(format!("{name}: {}", barred.message));
-                continue;
-            }
-            let known = records.backends.get(&name).map(|record| record.pool.clone());
-            let (connect, spec, owner) = (Arc::clone(&setup.connect), spec.clone(), specs.stack.owner.clone());
-            // Without a Stack the ledgers tell which owner the pool has, and only a complete listing has them.
-            let scope = if specs.stack.declared { Scope::Objects(Vec::new()) } else { Scope::All };
-            tasks.spawn(async move {
-                let opened = async {
-                    let backend = backend_session::open(connect, spec).await?;
-                    let seen = backend.observe(&scope).await?;
-                    let on_it = backend.suspensions(&owner).await?;
-                    Ok((backend, seen, on_it))
-                };
-                let opened = opened.await.map_err(|error: DriverError| error.message);
-                (name, known, opened)
-            });
-        }
-        while let Some(joined) = tasks.join_next().await {
-            let Ok((name, known, opened)) = joined else { continue };
-            let observed = opened.as_ref().ok().map(|(_, seen, _)| seen);
+        let specs = &setup.reading.specs;
+        let mut pools = Self { reached: BTreeMap::new(), writers: Vec::new(), fresh: Vec::new(), missed: Vec::new() };
+        // Without a Stack the ledgers tell which owner the pool has, and only a complete listing has them.
+        let mode = if specs.stack.declared { AccessMode::Pools } else { AccessMode::Read };
+        let mut seen = observe_all(&setup.connect, &setup.reading, records, mode).await;
+        for name in specs.backends.keys().cloned() {
+            let view = seen.world.remove(&name);
+            let observed = view.as_ref().and_then(Observation::observed);
             refuse_without_stack(specs, &name, observed, records.backends.get(&name))?;
-            match opened {
-                Ok((_, seen, _)) if seen.pool.is_none() && known.is_none() => pools.fresh.push(name),
-                Ok((_, seen, _)) if seen.pool.is_none() || (known.is_some() && seen.pool != known) => {
+            let why = match (&view, setup.reading.not_allowed(Kind::Backend, &name)) {
+                (Some(Observation::Failed { why }), _) => why,
+                (_, Some(barred)) => &barred.message,
+                (Some(_), None) => "its driver is not built yet",
+                (None, None) => "its observation ended in a panic",
+            };
+            let known = records.backends.get(&name).map(|record| &record.pool);
+            match (observed, seen.backends.remove(&name)) {
+                (Some(Observed { pool: None, .. }), _) if known.is_none() => pools.fresh.push(name),
+                (Some(Observed { pool, .. }), _) if pool.is_none() || (known.is_some() && pool.as_ref() != known) => {
                     pools.missed.push(format!("{name}: another pool is there than before"));
                 }
-                Ok((backend, seen, on_it)) => {
-                    pools.writers.extend(writers_in(&name, &seen, &specs.stack.owner, None));
+                (Some(observed), Some(backend)) => {
+                    pools.writers.extend(writers_in(&name, observed, &specs.stack.owner, None));
+                    let on_it = seen.suspensions.remove(&name).unwrap_or_default();
                     pools.reached.insert(name, (backend, on_it));
                 }
-                Err(why) => pools.missed.push(format!("{name}: {why}")),
+                _ => pools.missed.push(format!("{name}: {why}")),
             }
         }
         pools.fresh.sort();
@@ -269,13 +254,7 @@ async fn must_be_known(setup: &Setup, records: &Arc<Records>, kind: Kind, name: 
     }
     let session = Session::begin(setup, Arc::clone(records), AccessMode::Read).await;
     let is_it = |o: &Object| o.place != Place::Temporary && o.is(owner, kind, name);
-    let there = session.observations.world.values().any(|view| match view {
-        Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => {
-            observed.objects.iter().any(is_it)
-        }
-        Observation::Failed { .. } | Observation::Unsupported => false,
-    });
-    if there {
+    if session.observations.world.values().flat_map(Observation::objects).any(is_it) {
         return Ok(());
     }
     let mut sentence = format!("{}/{name} is not declared, not there, and not remembered", kind.as_lower());

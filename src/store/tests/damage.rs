@@ -174,7 +174,8 @@ fn fifo(path: &Path) {
 
 #[test]
 fn missing_and_foreign_files_are_survived() {
-    let cases: [(&str, fn(&Path)); 11] = [
+    type Spoil = fn(&Path);
+    let cases: [(&str, Spoil); 11] = [
         ("no database", |db| fs::remove_dir_all(db).unwrap()),
         ("no file in it", |db| fs::remove_file(db.join("db")).unwrap()),
         ("an empty directory", |db| {
