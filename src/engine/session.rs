@@ -56,6 +56,13 @@ impl<'s> Session<'s> {
         }
     }
 
+    /// Begins a session that only observes.
+    pub(super) async fn begin_reading(setup: &'s Setup, records: Arc<Records>) -> Self {
+        let mut session = Self::begin(setup, records, AccessMode::Read).await;
+        session.judge();
+        session
+    }
+
     /// Begins a session that writes: takes the writer locks.
     ///
     /// # Errors

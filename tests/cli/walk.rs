@@ -248,6 +248,7 @@ fn no_command_takes_a_missing_pool_for_an_empty_one() {
         assert!(format!("{}{}", ran.out, ran.err).contains("is it mounted?"), "{command}: {}\n{}", ran.out, ran.err);
         assert!(!sandbox.has("pool") && !sandbox.has("out.img"), "{command}");
     }
+    sandbox.kiln("suspend volume/gone --reason repair").ends(2).warns("is it mounted?");
     std::fs::rename(sandbox.path("elsewhere"), sandbox.path("pool")).unwrap();
     sandbox.kiln("plan").ends(0).says("Nothing to do.");
 }

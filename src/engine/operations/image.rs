@@ -9,7 +9,6 @@ use crate::plan::Observation;
 
 use super::error::OperationError;
 use crate::driver::image::{Export, export};
-use crate::engine::observe::AccessMode;
 use crate::engine::session::Session;
 use crate::engine::setup::Setup;
 
@@ -40,7 +39,7 @@ pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, 
     let ImageExport { kind, name, file, format, force, progress, abandoned } = wanted;
     let what = format!("{}/{name}", kind.as_lower());
     let records = setup.store.as_ref().and_then(|store| store.records().ok()).unwrap_or_default();
-    let session = Session::begin(setup, records, AccessMode::Read).await;
+    let session = Session::begin_reading(setup, records).await;
     let owner = &setup.reading.specs.stack.owner;
     let mut found: Vec<(&Name, &Object)> = Vec::new();
     let mut unseen = Vec::new();

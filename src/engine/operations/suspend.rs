@@ -252,7 +252,7 @@ async fn must_be_known(setup: &Setup, records: &Arc<Records>, kind: Kind, name: 
     if declared || records.find(owner, kind, name).is_some() || entered() {
         return Ok(());
     }
-    let session = Session::begin(setup, Arc::clone(records), AccessMode::Read).await;
+    let session = Session::begin_reading(setup, Arc::clone(records)).await;
     let is_it = |o: &Object| o.place != Place::Temporary && o.is(owner, kind, name);
     if session.observations.world.values().flat_map(Observation::objects).any(is_it) {
         return Ok(());

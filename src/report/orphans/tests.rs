@@ -5,8 +5,7 @@ use super::*;
 use crate::model::fixtures::{name, owner, volume};
 use crate::model::{
     BackendRecord, Capabilities, LedgerView, ObjectRecord, PoolId, Records, Seconds, Size, Stack, Suspension,
-    Suspensions, Tags,
-    Tombstone,
+    Suspensions, Tags, Tombstone,
 };
 use crate::plan::{Inputs, plan};
 use crate::report::fixtures::reading;
