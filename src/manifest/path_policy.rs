@@ -14,6 +14,7 @@ use super::kinds::Document;
 use super::resolve::{Answers, LIMIT, Resolver, host};
 use super::source::Source;
 use crate::driver::settings as drivers;
+use crate::model::table::Settings;
 use crate::model::{Kind, Name, NotAllowed, Reading};
 
 /// A path that a document names.
@@ -95,10 +96,10 @@ pub fn judge_saved_paths(reading: &mut Reading, root: &Path, allowed: &Allowed) 
     }
     let mut paths = Vec::new();
     for (name, backend) in &specs.backends {
-        add_paths(Kind::Backend, name, |out| backend.config.settings.paths(out), &mut paths);
+        add_paths(Kind::Backend, name, &backend.config.settings, &mut paths);
     }
     for (name, volume) in &specs.volumes {
-        add_paths(Kind::Volume, name, |out| volume.paths(out), &mut paths);
+        add_paths(Kind::Volume, name, &volume.values(), &mut paths);
     }
     let barred = judged(&paths, absolute(root), allowed, host());
     reading.not_allowed.extend(barred);
@@ -106,9 +107,9 @@ pub fn judge_saved_paths(reading: &mut Reading, root: &Path, allowed: &Allowed) 
     reading.not_allowed.dedup_by(|a, b| (a.kind, &a.name) == (b.kind, &b.name));
 }
 
-fn add_paths<'s>(kind: Kind, name: &Name, paths: impl FnOnce(&mut Vec<&'s Path>), out: &mut Vec<NamedPath>) {
+fn add_paths(kind: Kind, name: &Name, settings: &Settings, out: &mut Vec<NamedPath>) {
     let mut found = Vec::new();
-    paths(&mut found);
+    settings.paths(&mut found);
     out.extend(found.into_iter().map(|path| NamedPath { kind, name: name.clone(), path: path.to_owned() }));
 }
 

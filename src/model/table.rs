@@ -387,9 +387,6 @@ pub trait FieldValue: Sized {
 
     /// Converts back to a value. `None`: the field is not written.
     fn to_value(&self) -> Option<Setting>;
-
-    /// Adds every path in the value.
-    fn paths<'v>(&'v self, _out: &mut Vec<&'v Path>) {}
 }
 
 /// Implements [`FieldValue`] for types that store a form unchanged.
@@ -450,9 +447,6 @@ impl FieldValue for PathBuf {
     fn to_value(&self) -> Option<Setting> {
         Some(Setting::Path(self.clone()))
     }
-    fn paths<'v>(&'v self, out: &mut Vec<&'v Path>) {
-        out.push(self);
-    }
 }
 
 impl<T: FieldValue> FieldValue for Option<T> {
@@ -464,9 +458,6 @@ impl<T: FieldValue> FieldValue for Option<T> {
     }
     fn to_value(&self) -> Option<Setting> {
         self.as_ref().and_then(T::to_value)
-    }
-    fn paths<'v>(&'v self, out: &mut Vec<&'v Path>) {
-        self.iter().for_each(|value| value.paths(out));
     }
 }
 
@@ -480,9 +471,6 @@ impl<T: FieldValue> FieldValue for Vec<T> {
     }
     fn to_value(&self) -> Option<Setting> {
         (!self.is_empty()).then(|| Setting::List(self.iter().filter_map(T::to_value).collect()))
-    }
-    fn paths<'v>(&'v self, out: &mut Vec<&'v Path>) {
-        self.iter().for_each(|value| value.paths(out));
     }
 }
 
@@ -502,8 +490,8 @@ impl<T: FieldValue> FieldValue for Vec<T> {
 /// }
 /// ```
 ///
-/// `TABLE` is the table, `from_values` converts checked values to the struct, `values` converts back, and `paths` returns its paths. After
-/// a type, `with ADAPTER` names a type whose `read` and `write` convert the field.
+/// `TABLE` is the table, `from_values` converts checked values to the struct, and `values` converts back. After a type, `with ADAPTER`
+/// names a type whose `read` and `write` convert the field.
 macro_rules! fields {
     (
         $(#[doc = $doc:literal])+ #[derive($($derive:ident),*)] $(#[serde($($serde:tt)*)])?
@@ -533,9 +521,6 @@ macro_rules! fields {
             }
             fn to_value(&self) -> Option<$crate::model::table::Setting> {
                 Some($crate::model::table::Setting::Map(self.values()))
-            }
-            fn paths<'v>(&'v self, out: &mut Vec<&'v std::path::Path>) {
-                self.paths(out);
             }
         }
     };
@@ -574,11 +559,6 @@ macro_rules! fields {
             pub fn values(&self) -> $crate::model::table::Settings {
                 $crate::model::table::Settings::default()
                     $(.with($key, $crate::model::table::fields!(@write &self.$field $(, $adapter)?)))*
-            }
-
-            /// Adds every path in it.
-            pub fn paths<'v>(&'v self, out: &mut Vec<&'v std::path::Path>) {
-                $($crate::model::table::FieldValue::paths(&self.$field, out);)*
             }
         }
     };

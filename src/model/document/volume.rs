@@ -1,7 +1,5 @@
 //! `kind: Volume`.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use super::Meta;
@@ -134,13 +132,6 @@ impl FieldValue for SourceSpec {
             Self::Image(image) => ("image", image.to_value()),
         };
         Some(Setting::Map(Settings::default().with(field, value)))
-    }
-
-    fn paths<'v>(&'v self, out: &mut Vec<&'v Path>) {
-        match self {
-            Self::Image(image) => image.paths(out),
-            Self::Snapshot(_) | Self::Volume(_) => {}
-        }
     }
 }
 
