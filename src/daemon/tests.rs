@@ -181,8 +181,8 @@ impl Bench {
     }
 }
 
-pub(super) fn ask(bench: &Bench) -> Trigger {
-    Trigger::Client(ApplyRequest { specs: bench.specs(), ..ApplyRequest::default() })
+pub(super) fn ask(bench: &Bench) -> ApplyRequest {
+    ApplyRequest { specs: bench.specs(), ..ApplyRequest::default() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -262,24 +262,14 @@ async fn manifests_are_read_again_just_before_a_purge() {
 #[tokio::test(start_paused = true)]
 async fn no_pass_and_no_purge_is_made_in_the_middle_of_a_checkout() {
     let bench = Bench::with_trash().await;
-    let git = bench.dir.path().join(".git");
-    fs::create_dir_all(git.join("refs")).unwrap();
-    fs::create_dir_all(git.join("objects")).unwrap();
-    fs::write(git.join("HEAD"), "ref: refs/heads/main\n").unwrap();
-    let lock = git.join("index.lock");
     bench.later(CONFIRM.as_secs()).await;
-    let (to, clock) = (lock.clone(), Arc::clone(&bench.clock));
-    bench.meanwhile(move || {
-        fs::write(&to, "").unwrap();
-        // The lock is new by the test's clock.
-        let at = std::time::UNIX_EPOCH + Duration::from_secs(clock.now());
-        fs::File::options().write(true).open(to).unwrap().set_modified(at).unwrap();
-    });
+    let (dir, clock) = (bench.dir.path().to_owned(), Arc::clone(&bench.clock));
+    bench.meanwhile(move || drop(guards::begin_checkout(&dir, &clock)));
     bench.pass().await.unwrap();
     assert_eq!(bench.trash(), 1, "the checkout began while the pass ran");
     bench.remove("a.yaml");
     assert!(matches!(bench.pass().await, Err(PassRefused::Checkout)));
-    fs::remove_file(lock).unwrap();
+    fs::remove_file(bench.dir.path().join(".git/index.lock")).unwrap();
     bench.purges().await;
 }
 
@@ -299,10 +289,12 @@ async fn an_apply_of_a_client_with_broken_manifests_does_nothing() {
     let bench = Bench::new().await;
     bench.volume("c");
     bench.write("broken.yaml", "kind: [");
-    assert!(matches!(bench.triggered(ask(&bench)).await, Err(PassRefused::Problems(problems)) if problems.len() == 1));
+    assert!(
+        matches!(bench.triggered(Trigger::Client(ask(&bench))).await, Err(PassRefused::Problems(problems)) if problems.len() == 1)
+    );
     assert_eq!(bench.live(), 2);
     bench.remove("broken.yaml");
-    bench.triggered(ask(&bench)).await.unwrap();
+    bench.triggered(Trigger::Client(ask(&bench))).await.unwrap();
     assert_eq!(bench.live(), 3);
 }
 
@@ -372,7 +364,7 @@ async fn only_passes_of_the_loop_purge_and_none_that_leaves_doubt() {
     let bench = Bench::with_trash().await;
     bench.later(CONFIRM.as_secs()).await;
     // An apply of a client purges nothing.
-    let report = bench.triggered(ask(&bench)).await.unwrap();
+    let report = bench.triggered(Trigger::Client(ask(&bench))).await.unwrap();
     assert_eq!(bench.trash(), 1);
     let manifests = bench.reconciler.read().await;
     let purge = async |reading: &Arc<Reading>, options: &Options, report: &Report| {
@@ -398,9 +390,8 @@ async fn only_passes_of_the_loop_purge_and_none_that_leaves_doubt() {
 async fn a_limited_apply_confirms_no_removal() {
     let bench = Bench::new().await;
     bench.remove("b.yaml");
-    let Trigger::Client(of_a_part) = ask(&bench) else { unreachable!() };
     let only = vec![(Kind::Volume, "a".parse().unwrap()).into()];
-    bench.triggered(Trigger::Client(ApplyRequest { only, ..of_a_part })).await.unwrap();
+    bench.triggered(Trigger::Client(ApplyRequest { only, ..ask(&bench) })).await.unwrap();
     bench.pass().await.unwrap();
     assert_eq!((bench.live(), bench.trash()), (2, 0));
     bench.later(CONFIRM.as_secs()).await;

@@ -242,8 +242,8 @@ mod tests {
         assert!(matches!(&answer, OperationAnswer::OtherSpecs { fix, .. } if fix.contains(&ours)), "{answer:?}");
         let answer = asks(&bench, bench.specs(), forget()).await;
         assert!(matches!(answer, OperationAnswer::Failed(OperationError::Usage(_))), "the volume exists: {answer:?}");
-        let ask = |specs| ApplyRequest { specs, approve: Vec::new(), by: None, saved: None, ..ApplyRequest::default() };
-        let refused = begin_apply(api(&bench), Json(ask(real(other.path())))).await;
+        let ask = ApplyRequest { specs: real(other.path()), ..ApplyRequest::default() };
+        let refused = begin_apply(api(&bench), Json(ask)).await;
         let lines = to_bytes(refused.into_body(), BODY).await.unwrap();
         let line: RunLine = serde_json::from_slice(&lines).unwrap();
         assert!(matches!(&line, RunLine::Refused { fix, .. } if fix.contains(&ours)), "{line:?}");

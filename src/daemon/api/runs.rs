@@ -214,10 +214,9 @@ mod tests {
     async fn a_saved_plan_of_other_manifests_is_refused_and_changes_nothing() {
         let bench = Bench::new().await;
         let manifests = bench.reconciler.read().await;
-        let Trigger::Client(ask) = ask(&bench) else { unreachable!() };
         let plan = bench.pass().await.unwrap().plan.unwrap();
         bench.volume("c");
-        let ask = ApplyRequest { saved: Some((plan, crate::model::Reading::clone(&manifests.reading))), ..ask };
+        let ask = ApplyRequest { saved: Some((plan, crate::model::Reading::clone(&manifests.reading))), ..ask(&bench) };
         let mut lines = apply(&bench.reconciler, &Arc::default(), ask);
         let mut told = Vec::new();
         while let Some(line) = lines.recv().await {

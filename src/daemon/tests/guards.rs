@@ -19,7 +19,7 @@ async fn with_directory() -> Bench {
 }
 
 /// Begins a checkout: its lock is new by the test's clock.
-fn begin_checkout(dir: &std::path::Path, clock: &Wall) -> PathBuf {
+pub(super) fn begin_checkout(dir: &std::path::Path, clock: &Wall) -> PathBuf {
     let git = dir.join(".git");
     for below in ["refs", "objects"] {
         fs::create_dir_all(git.join(below)).unwrap();
@@ -67,8 +67,7 @@ async fn a_pass_with_a_store_that_was_replaced_does_nothing() {
 async fn an_apply_that_is_refused_counts_as_nothing_applied() {
     let bench = Bench::new().await;
     bench.volume("c");
-    let Trigger::Client(asked) = ask(&bench) else { unreachable!() };
-    let asked = ApplyRequest { approve: vec!["0123456789abcdef".to_owned()], ..asked };
+    let asked = ApplyRequest { approve: vec!["0123456789abcdef".to_owned()], ..ask(&bench) };
     let report = bench.triggered(Trigger::Client(asked)).await.unwrap();
     assert_eq!((report.refused.len(), bench.live()), (1, 2));
     let content = bench.reconciler.read().await.content;
@@ -81,9 +80,8 @@ async fn an_apply_of_a_part_leaves_the_rest_to_the_next_pass() {
     let bench = Bench::new().await;
     bench.volume("c");
     bench.volume("d");
-    let Trigger::Client(asked) = ask(&bench) else { unreachable!() };
     let only = vec![(Kind::Volume, "c".parse().unwrap()).into()];
-    bench.triggered(Trigger::Client(ApplyRequest { only, ..asked })).await.unwrap();
+    bench.triggered(Trigger::Client(ApplyRequest { only, ..ask(&bench) })).await.unwrap();
     assert_eq!(bench.live(), 3);
     bench.triggered(Trigger::Change).await.unwrap();
     assert_eq!(bench.live(), 4);
@@ -97,7 +95,7 @@ async fn an_apply_during_a_checkout_confirms_no_removal() {
     let lock = begin_checkout(bench.dir.path(), &bench.clock);
     bench.remove("b.yaml");
     // The reporter answers no, so nothing is destroyed.
-    bench.triggered(ask(&bench)).await.unwrap();
+    bench.triggered(Trigger::Client(ask(&bench))).await.unwrap();
     fs::remove_file(lock).unwrap();
     bench.pass().await.unwrap();
     assert_eq!(bench.live(), 2, "the manifests were read in the middle of a checkout, and once since");
