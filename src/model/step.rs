@@ -181,12 +181,9 @@ impl Action {
                 reads: origin.as_ref().and_then(Origin::object),
                 ..only(Verb::Create)
             },
-            Action::Snapshot { volume, .. } => ActionFacts {
-                is_first: true,
-                is_long: true,
-                reads: Some((Kind::Volume, volume)),
-                ..only(Verb::Create)
-            },
+            Action::Snapshot { volume, .. } => {
+                ActionFacts { is_first: true, is_long: true, reads: Some((Kind::Volume, volume)), ..only(Verb::Create) }
+            }
             Action::Grow { to } => ActionFacts { detail: to.bytes().to_string(), ..only(Verb::Update) },
             Action::Restore { snapshot, request } => ActionFacts {
                 is_long: true,

@@ -358,32 +358,3 @@ fn read_line(line: &[u8]) -> Option<Vec<Row>> {
 pub(super) fn random() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_have_the_words_of_stored_files() {
-        let owner: Owner = "prod".parse().unwrap();
-        let rows = [
-            Row::Live(NativeName::new("db"), None),
-            Row::Trash(NativeName::new("db"), "aaaaaaaa".parse().unwrap(), None),
-            Row::Ledger(owner.clone(), None),
-            Row::Pool(None),
-            Row::Suspension(owner, SuspensionId::of("db"), None),
-        ];
-        let word = |row: &Row| match row {
-            Row::Live(..) => "Live",
-            Row::Trash(..) => "Trash",
-            Row::Ledger(..) => "Ledger",
-            Row::Pool(..) => "Pool",
-            Row::Suspension(..) => "Suspension",
-        };
-        for row in &rows {
-            let json = serde_json::to_value(row).unwrap();
-            assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), [word(row)]);
-        }
-        assert_eq!(rows.iter().map(word).collect::<Vec<_>>(), ["Live", "Trash", "Ledger", "Pool", "Suspension"]);
-    }
-}

@@ -54,88 +54,38 @@ async fn a_rename_cut_short_is_seen_under_the_new_name_and_finished() {
 }
 
 #[tokio::test]
-async fn a_removal_cut_short_anywhere_is_finished() {
+async fn the_expiry_that_a_cut_removal_left_on_a_live_object_has_no_meaning() {
     let bench = Bench::new().await;
-    // The time written, the rename not made: still live, and the time means nothing.
     let db = bench.volume("db", MIB).await;
     fs::write(bench.dir(&db).join("tags.json"), r#"{"format":1,"tags":{"expires":5}}"#).unwrap();
-    let mut trash = step(db.clone(), Action::Trash { ttl: Seconds(60) });
+    let mut trash = step(db, Action::Trash { ttl: Seconds(60) });
     trash.expect.tags = Some(Tags::default());
     bench.twice(&trash).await;
     assert_eq!(bench.only().await.tags.expires, Some(NOW + 60));
-    // Brought back, the tags not yet written.
-    fs::rename(bench.trashed(db.native().as_str()), bench.dir(&db)).unwrap();
-    bench.twice(&step(db.clone(), Action::Undelete { tags: labelled("u") })).await;
-    assert_eq!(bench.only().await.tags, labelled("u"));
-    // Destroyed as far as the temporary name, whole or in part.
-    for part in 0..3 {
-        let db = volume("db");
-        if !bench.dir(&db).exists() {
-            bench.volume("db", MIB).await;
-        }
-        fs::rename(bench.dir(&db), bench.temporary(&db)).unwrap();
-        let tmp = bench.temporary(&db);
-        if part > 0 {
-            fs::remove_file(tmp.join(format!("{}.img", db.native()))).unwrap();
-        }
-        if part > 1 {
-            let _ = fs::remove_file(tmp.join("tags.json"));
-        }
-        let action = if part == 1 { Action::Purge } else { Action::Destroy };
-        bench.twice(&step(db, action)).await;
-        assert_eq!(bench.objects().await, Vec::new());
-    }
 }
 
+/// A crash left its mark, and another program used its name.
 #[tokio::test]
-async fn an_adopted_files_way_through_the_trash_can_be_cut_anywhere() {
+async fn a_file_under_the_name_of_an_adopted_one_that_is_in_the_trash_has_no_owner() {
     let bench = Bench::new().await;
-    let db = volume("db");
     let file = bench.path.join("f");
     let at = |action, place| {
         let expect = Expect { place: Some(place), ..Expect::default() };
-        step_on(db.clone(), NativeName::new("f"), action, expect)
+        step_on(volume("db"), NativeName::new("f"), action, expect)
     };
     fs::write(&file, b"data").unwrap();
     bench.twice(&at(Action::Adopt { tags: Tags::default(), n: 0 }, Place::Live)).await;
-    let sidecar = bench.path.join(".kiln-pool/adopted/f.json");
-    let live_tags = fs::read(&sidecar).unwrap();
+    let mark = bench.path.join(".kiln-pool/adopted/f.json");
+    let live = fs::read(&mark).unwrap();
     let trash = at(Action::Trash { ttl: Seconds(60) }, Place::Live);
-
     bench.twice(&trash).await;
-    let trashed_tags = fs::read(bench.trashed("f").join("tags.json")).unwrap();
-    // Prepared, the file not yet moved: it is live, once.
-    fs::rename(bench.trashed("f").join("f.img"), &file).unwrap();
-    fs::write(&sidecar, &live_tags).unwrap();
-    assert_eq!(bench.only().await.place, Place::Live);
-    bench.twice(&trash).await;
-    // Moved, the tags outside not yet forgotten: in the trash, and a new file has no owner.
-    fs::write(&sidecar, &live_tags).unwrap();
+    fs::write(&mark, &live).unwrap();
     assert_eq!(bench.only().await.place, Place::Trash);
     fs::write(&file, b"stranger").unwrap();
     let seen = bench.objects().await;
     assert_eq!(seen.iter().filter(|o| o.identity.is_some()).count(), 1, "{seen:#?}");
     assert_eq!(bench.run(&trash).await, Ok(Outcome::Unchanged));
     bench.refused(&at(Action::Undelete { tags: Tags::default() }, Place::Trash), ErrorKind::Conflict).await;
-    fs::remove_file(&file).unwrap();
-
-    // Brought back, what was prepared in the trash not yet cleared.
-    let undelete = at(Action::Undelete { tags: Tags::default() }, Place::Trash);
-    bench.twice(&undelete).await;
-    fs::create_dir(bench.trashed("f")).unwrap();
-    fs::write(bench.trashed("f").join("tags.json"), &trashed_tags).unwrap();
-    assert_eq!(bench.only().await.place, Place::Live);
-    bench.twice(&undelete).await;
-    assert_eq!(fs::read(&file).unwrap(), b"data");
-
-    // Destroyed as far as its directory of things half there, its mark not yet dropped.
-    assert!(sidecar.exists());
-    fs::create_dir(bench.temporary(&db)).unwrap();
-    fs::rename(&file, bench.temporary(&db).join("f.img")).unwrap();
-    assert_eq!(bench.only().await.place, Place::Temporary);
-    bench.twice(&at(Action::Destroy, Place::Live)).await;
-    assert_eq!(bench.objects().await, Vec::new());
-    assert!(!sidecar.exists());
 }
 
 #[tokio::test]
@@ -159,7 +109,7 @@ async fn an_undelete_that_was_done_before_leaves_another_objects_data_in_the_tra
     assert_eq!(bench.objects().await.len(), 2);
 }
 
-fn suspension(reason: &str) -> Suspension {
+pub(super) fn suspension(reason: &str) -> Suspension {
     let (reason, since) = (reason.to_owned(), NOW);
     Suspension { id: None, owner: owner(), object: None, reason, since, until: None, resumed: None }
 }

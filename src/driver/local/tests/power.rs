@@ -284,15 +284,7 @@ fn a_power_cut_leaves_no_identity_or_the_one_that_was_given() {
 #[tokio::test]
 async fn a_power_cut_undoes_no_suspension() {
     let bench = Bench::at(home()).await;
-    let record = Suspension {
-        id: None,
-        owner: owner(),
-        object: None,
-        reason: "the power may fail".to_owned(),
-        since: NOW,
-        until: None,
-        resumed: None,
-    };
+    let record = leftovers::suspension("the power may fail");
     let ended = Suspension { resumed: Some(NOW + 1), ..record.clone() };
     let after_cut = |image: &Image| {
         let home = home();

@@ -59,29 +59,16 @@ async fn a_pool_that_is_not_there_is_unreachable_or_to_be_made() {
 }
 
 #[tokio::test]
-async fn one_writer_for_each_owner() {
+async fn a_lock_without_its_file_or_its_pool_is_lost() {
     let bench = Bench::new().await;
-    let second = Local::connect(&bench.path, false);
-    let lock = bench.driver.lock(&owner()).await.unwrap();
-    let run =
-        async |driver: &Local, name| driver.execute(&step(volume(name), create(MIB)), &StepContext::at(NOW)).await;
-    run(&bench.driver, "a").await.unwrap();
-    assert_eq!(second.observe(&Scope::All).await.unwrap().locked, [owner()]);
-    let error = second.lock(&owner()).await.err().unwrap();
-    assert_eq!(error.kind, ErrorKind::OtherWriter);
-    assert!(error.message.contains(&format!("pid {} on ", std::process::id())), "{error}");
-    let other = second.lock(&"other".parse().unwrap()).await.unwrap();
-    drop((lock, other));
-    assert_eq!(second.observe(&Scope::All).await.unwrap().locked, []);
-    let lock = second.lock(&owner()).await.unwrap();
+    let run = async || bench.driver.execute(&step(volume("b"), create(MIB)), &StepContext::at(NOW)).await;
+    let _lock = bench.driver.lock(&owner()).await.unwrap();
     fs::rename(bench.path.join(".kiln-pool/prod.lock"), bench.path.join("elsewhere")).unwrap();
-    assert_eq!(run(&second, "b").await.unwrap_err().kind, ErrorKind::OtherWriter);
+    assert_eq!(run().await.unwrap_err().kind, ErrorKind::OtherWriter);
     fs::write(bench.path.join(".kiln-pool/prod.lock"), "").unwrap();
-    assert_eq!(run(&second, "b").await.unwrap_err().kind, ErrorKind::OtherWriter, "another file excludes no process");
+    assert_eq!(run().await.unwrap_err().kind, ErrorKind::OtherWriter, "another file excludes no process");
     fs::write(bench.path.join(".kiln-pool/id"), "0".repeat(32)).unwrap();
-    let error = run(&second, "b").await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Unreachable, "another pool than the one that was locked");
-    drop(lock);
+    assert_eq!(run().await.unwrap_err().kind, ErrorKind::Unreachable, "another pool than the one that was locked");
 }
 
 /// The number of a process is used again, also on other hosts.
@@ -202,11 +189,9 @@ async fn a_ledger_survives_the_loss_of_either_copy() {
     let id = bench.look().await.pool.unwrap();
     let mut ledger = Ledger::new(id, owner(), "stack".to_owned());
     let view = async || bench.look().await.ledgers.remove(&owner());
-    assert_eq!(view().await, None);
     for serial in 1..=3 {
         ledger.serial = serial;
         bench.driver.write_ledger(&ledger).await.unwrap();
-        assert_eq!(view().await, Some(LedgerView::Good(ledger.clone())));
     }
     let main = bench.path.join(".kiln-pool/prod.ledger");
     let old = bench.path.join(".kiln-pool/prod.ledger.old");
@@ -233,9 +218,6 @@ async fn a_ledger_survives_the_loss_of_either_copy() {
     assert!(matches!(view().await, Some(LedgerView::Older(older, _)) if older == previous));
     bench.driver.write_ledger(&ledger).await.unwrap();
     assert_eq!(view().await, Some(LedgerView::Good(ledger.clone())));
-    bench.driver.remove_ledger(&owner()).await.unwrap();
-    bench.driver.remove_ledger(&owner()).await.unwrap();
-    assert_eq!(view().await, None);
 }
 
 /// A copy that cannot be read may be whole, and newer than the other: neither is used, and neither is replaced.
@@ -283,16 +265,6 @@ async fn an_unreadable_newest_ledger_is_not_passed_over_for_the_older_copy() {
         let view = bench.look().await.ledgers.remove(&owner());
         assert!(matches!(view, Some(LedgerView::Unreadable(_))), "{view:?}");
     }
-}
-
-#[tokio::test]
-async fn ledgers_that_cannot_be_listed_are_not_taken_for_none() {
-    let bench = Bench::new().await;
-    let mark = bench.path.join(".kiln-pool");
-    fs::rename(&mark, bench.path.join("elsewhere")).unwrap();
-    symlink("elsewhere", &mark).unwrap();
-    let error = bench.driver.observe(&Scope::All).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
 }
 
 #[tokio::test]
