@@ -217,6 +217,19 @@ fn a_secret_is_never_repeated() {
         "passphrase: *hunter2secret",
         "passphrase: 'hunter2secret",
         "secret: hunter2secret: x",
+        "password:hunter2secret",
+        "password = hunter2secret",
+        "password hunter2secret",
+        "password: \"hunter2secret",
+        "password: {a: hunter2secret",
+        "password: {a: hunter2secret b: c}",
+        "password: @hunter2secret",
+        "password: \"a\\hunter2secret\"",
+        "password:\n  hunter2secret",
+        "password:\nhunter2secret",
+        " password: hunter2secret",
+        "- password: hunter2secret",
+        "secret-hunter2secret",
     ] {
         let text =
             volume("db").replace("{backend: fast, size: 1Gi}", &format!("\n  backend: fast\n  size: 1Gi\n  {line}"));
@@ -233,10 +246,14 @@ fn a_secret_is_never_repeated() {
 fn sane(text: &str) -> Result<(), TestCaseError> {
     let Loaded { reading, problems, paths: _ } = read_text(text);
     prop_assert_eq!(reading.broken, !problems.is_empty());
-    let lines = text.replace("\r\n", "\n").replace('\r', "\n").split('\n').count() as u32 + 1;
+    let lines: Vec<&str> = text.trim_start_matches('\u{feff}').split('\n').collect();
     for problem in &problems {
         let place = &problem.place;
-        prop_assert!(place.line >= 1 && place.line <= lines && place.column >= 1, "{} of {} lines", place, lines);
+        let line = place.line.checked_sub(1).and_then(|index| lines.get(index as usize));
+        prop_assert!(line.is_some() && place.column >= 1, "{} of {} lines", place, lines.len());
+        // The end of a line is a place to edit.
+        let width = line.map_or(0, |line| line.chars().count());
+        prop_assert!(place.column as usize <= width + 1, "{} beyond {:?}", place, line);
         prop_assert!(!problem.message.is_empty());
         let shown = problem.to_string();
         prop_assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{:?}", shown);

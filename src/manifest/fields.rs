@@ -2,31 +2,36 @@
 //!
 //! Every reader function returns `None` after it has reported a problem. The caller continues with the other fields and fails at the end.
 
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use super::repair;
 use super::scan::{Key, Node, NodeContent, Scalar};
-use super::text::{File, Span, closest, quote};
+use super::span::Span;
+use super::strays::{DOCUMENT, Gap, Strays, Unknown, UnknownKey};
+use super::text::{File, quote};
 use crate::model::{Name, Percent, Seconds, Size};
-use crate::text::is_unsafe;
+use crate::text::{closest, is_unsafe};
 
 /// A value with its place.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a> {
     pub(super) file: &'a File,
-    node: &'a Node<'a>,
+    pub(super) node: &'a Node<'a>,
     /// The field of the value; for items of a list, the field of the list.
-    field: &'a str,
+    pub(super) field: &'a str,
     /// The place of the field's name, or of the item.
-    key: Span,
+    pub(super) key: Span,
     /// Whether the value may be a secret by mistake. Problems never show it then.
-    secret: bool,
+    pub(super) secret: bool,
+    pub(super) strays: &'a RefCell<Strays>,
 }
 
 impl<'a> At<'a> {
-    /// Returns a cursor at the root of the document.
-    pub(super) fn document(file: &'a File, node: &'a Node<'a>) -> Self {
-        Self { file, node, field: "the document", key: node.span, secret: false }
+    /// Returns a cursor at the root of the document. Unknown and missing fields are added to `strays`.
+    pub(super) fn document(file: &'a File, node: &'a Node<'a>, strays: &'a RefCell<Strays>) -> Self {
+        Self { file, node, field: DOCUMENT, key: node.span, secret: false, strays }
     }
 
     pub(super) fn span(&self) -> Span {
@@ -43,8 +48,18 @@ impl<'a> At<'a> {
 
     /// Reports a problem with this value. The message continues a sentence that starts with the field's name.
     pub(super) fn wrong(&self, message: impl Display, hint: impl Into<String>) {
+        if let Some(next) = self.continuation() {
+            let first = next.split([' ', ':']).next().unwrap_or(next);
+            let first = if first == "-" { "the dash" } else { &*format!("`{first}`") };
+            let message = format!("`{}` continues on the next line, which is indented further", self.field);
+            return self.file.report(
+                self.span(),
+                message,
+                format!("remove spaces before {first} on line {}", self.span().line + 1),
+            );
+        }
         let message = match self.field {
-            "the document" => format!("the document {message}"),
+            DOCUMENT => format!("the document {message}"),
             field => format!("`{field}` {message}"),
         };
         match self.secret {
@@ -64,10 +79,19 @@ impl<'a> At<'a> {
     /// Reports that this map lacks a field.
     pub(super) fn missing(&self, name: &str, hint: &str) {
         let message = match self.field {
-            "the document" => format!("`{name}` is missing"),
+            DOCUMENT => format!("`{name}` is missing"),
             field => format!("`{name}` is missing in `{field}`"),
         };
-        self.file.report(self.key, message, hint);
+        self.gap(&[name], self.key, message, hint.to_owned());
+    }
+
+    /// Records a problem that an unknown field may explain.
+    pub(super) fn gap(&self, names: &[&str], span: Span, message: String, hint: String) {
+        if self.file.is_full() {
+            return self.file.report(span, message, hint);
+        }
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        self.strays.borrow_mut().add_gap(Gap { section: self.field.to_owned(), names, span, message, hint });
     }
 
     /// Returns the name of the field.
@@ -102,30 +126,40 @@ impl<'a> At<'a> {
         }
     }
 
-    fn expected(&self, what: &str, hint: impl Into<String>) {
-        if matches!(&self.node.content, NodeContent::Scalar { means: Scalar::Null, .. }) {
-            return self.wrong("has no value", format!("write {what}, or remove the field"));
+    pub(super) fn expected(&self, what: &str, hint: impl Into<String>) {
+        if self.node.is_null() {
+            return self.wrong("has no value", format!("write {what} after the colon"));
         }
+        let takes_one = !what.starts_with("a map") && what != "a list";
+        let hint = match self.inner().filter(|_| takes_one) {
+            Some(inner) => self.write(Some(inner), ""),
+            None => hint.into(),
+        };
         self.wrong(format_args!("must be {what}, not {}", self.described()), hint);
     }
 
-    fn scalar(&self) -> Option<(Scalar, &'a str)> {
+    pub(super) fn scalar(&self) -> Option<(Scalar, &'a str)> {
         match &self.node.content {
             NodeContent::Scalar { text, means, .. } => Some((*means, text)),
             NodeContent::List(_) | NodeContent::Map(_) => None,
         }
     }
 
-    fn is_plain(&self) -> bool {
-        matches!(&self.node.content, NodeContent::Scalar { plain: true, .. })
-    }
-
     /// Reads a non-empty text that every YAML parser reads as text.
     pub(super) fn text(&self) -> Option<&'a str> {
         match self.scalar() {
             Some((Scalar::Text, "")) => self.wrong("must not be empty", ""),
-            Some((Scalar::Text, text)) if self.is_plain() && is_no_text_to_some(text) => {
-                let hint = if self.secret { "put it in quotes".to_owned() } else { in_quotes(text) };
+            Some((Scalar::Text, text)) if self.node.is_plain() && text.starts_with(['“', '”', '„', '‘', '’']) =>
+            {
+                let hint = match self.secret {
+                    true => "replace the curly quotes with straight ones".to_owned(),
+                    false => self.write(repair::unquoted(text), ""),
+                };
+                self.wrong("begins with a curly quote, which YAML takes for a letter of the text", hint);
+            }
+            Some((Scalar::Text, text)) if self.node.is_plain() && is_no_text_to_some(text) => {
+                let hint =
+                    if self.secret { "put it in quotes".to_owned() } else { self.write(Some(in_quotes(text)), "") };
                 self.wrong("is ambiguous: not every YAML parser reads it as text", hint);
             }
             Some((Scalar::Text, text)) => return Some(text),
@@ -133,7 +167,7 @@ impl<'a> At<'a> {
             Some((_, text)) if self.secret => {
                 self.expected("text", if text.is_empty() { "" } else { "put it in quotes" })
             }
-            Some((_, text)) => self.expected("text", in_quotes(text)),
+            Some((_, text)) => self.expected("text", self.write(Some(in_quotes(text)), "")),
         }
         None
     }
@@ -156,11 +190,18 @@ impl<'a> At<'a> {
         None
     }
 
-    fn parsed<T: FromStr<Err: Display>>(&self, text: &str, hint: &str) -> Option<T> {
+    /// Parses the text. `guesses`: what it was perhaps meant to be; `hint`: if there is no guess.
+    fn parsed<T: FromStr<Err: Display>>(
+        &self,
+        text: &str,
+        guesses: impl IntoIterator<Item = String>,
+        hint: &str,
+    ) -> Option<T> {
         match text.parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                self.wrong(format_args!("{}: it {error}", quote(text)), hint);
+                let guesses = guesses.into_iter().map(|guess| guess + &repair::comment(text));
+                self.wrong(format_args!("is {}, which {error}", quote(text)), self.write(guesses, hint));
                 None
             }
         }
@@ -168,7 +209,12 @@ impl<'a> At<'a> {
 
     /// Reads the name of an object, or another value with the syntax of a label.
     pub(super) fn label<T: FromStr<Err: Display>>(&self) -> Option<T> {
-        self.parsed(self.text()?, "a name consists of a-z, 0-9 and '-', like db-1")
+        let text = self.text()?;
+        let name = text.parse::<T>().map_err(|error| {
+            let hint = self.write(repair::name::<T>(text), "a name consists of a-z, 0-9 and '-', like db-1");
+            self.wrong(format_args!("is {}: the name {error}", quote(text)), hint);
+        });
+        name.ok()
     }
 
     /// Reads the name of another document.
@@ -180,12 +226,12 @@ impl<'a> At<'a> {
         match self.scalar() {
             Some((Scalar::Bool(value), _)) => return Some(value),
             Some((Scalar::Text, text)) => {
-                let meant = match text.to_ascii_lowercase().as_str() {
-                    "yes" | "on" | "true" => "write true, without quotes",
-                    "no" | "off" | "false" => "write false, without quotes",
-                    _ => "",
+                let meant = match repair::bare(text).to_ascii_lowercase().as_str() {
+                    "yes" | "on" | "true" => Some(true),
+                    "no" | "off" | "false" => Some(false),
+                    _ => None,
                 };
-                self.expected("true or false", meant);
+                self.expected("true or false", self.write(meant, ""));
             }
             _ => self.expected("true or false", ""),
         }
@@ -202,12 +248,13 @@ impl<'a> At<'a> {
                     max if max > u64::from(u32::MAX) => format!("at least {min}"),
                     max => format!("from {min} to {max}"),
                 };
-                self.wrong(format_args!("must be {range}, not {text}"), "");
+                let positive =
+                    text.strip_prefix('-').filter(|text| text.parse().is_ok_and(|value| (min..=max).contains(&value)));
+                self.wrong(format_args!("must be {range}, not {text}"), self.write(positive, ""));
             }
             Some((Scalar::Text, text)) if text.parse::<u64>().is_ok() => {
-                let hint =
-                    if self.is_plain() { "write plain digits without a leading zero" } else { "remove the quotes" };
-                self.expected("a whole number", hint);
+                let bare = Some(text).filter(|_| !self.node.is_plain());
+                self.expected("a whole number", self.write(bare, "write plain digits without a leading zero"));
             }
             _ => self.expected("a whole number", ""),
         }
@@ -220,7 +267,7 @@ impl<'a> At<'a> {
         let size: Size = match self.scalar() {
             Some((Scalar::Whole(bytes), _)) if bytes <= Size::MAX.0 => Size(bytes),
             Some((Scalar::Negative, text)) => {
-                self.wrong(format_args!("must not be negative, but is {text}"), hint);
+                self.wrong(format_args!("must not be negative, but is {text}"), self.write(repair::size(text), hint));
                 return None;
             }
             Some((Scalar::Float(value), text))
@@ -230,10 +277,13 @@ impl<'a> At<'a> {
                 return None;
             }
             Some((Scalar::Text, text)) if text.starts_with('-') => {
+                let hint = self.write(repair::size(text), hint);
                 self.wrong(format_args!("must not be negative, but is {}", quote(text)), hint);
                 return None;
             }
-            Some((Scalar::Text | Scalar::Whole(_) | Scalar::Float(_), text)) => self.parsed(text, hint)?,
+            Some((Scalar::Text | Scalar::Whole(_) | Scalar::Float(_), text)) => {
+                self.parsed(text, repair::size(text), hint)?
+            }
             _ => {
                 self.expected("a size", hint);
                 return None;
@@ -247,10 +297,15 @@ impl<'a> At<'a> {
     }
 
     /// Parses a number with an optional unit.
-    fn quantity<T: FromStr<Err: Display>>(&self, what: &str, hint: &str) -> Option<T> {
+    fn quantity<T: FromStr<Err: Display>>(
+        &self,
+        what: &str,
+        guess: fn(&str) -> Option<String>,
+        hint: &str,
+    ) -> Option<T> {
         match self.scalar() {
             Some((Scalar::Text | Scalar::Whole(_) | Scalar::Float(_) | Scalar::Negative, text)) => {
-                self.parsed(text, hint)
+                self.parsed(text, guess(text), hint)
             }
             Some((Scalar::Null | Scalar::Bool(_), _)) | None => {
                 self.expected(what, hint);
@@ -262,7 +317,7 @@ impl<'a> At<'a> {
     /// Reads a duration of at least `min` seconds.
     pub(super) fn duration(&self, min: u64) -> Option<Seconds> {
         let hint = "write a whole number with s, m, h or d, like 30s";
-        let value: Seconds = self.quantity("a duration", hint)?;
+        let value: Seconds = self.quantity("a duration", repair::duration, hint)?;
         if value.0 < min {
             self.wrong(format_args!("must be at least {}", Seconds(min)), hint);
             return None;
@@ -273,7 +328,7 @@ impl<'a> At<'a> {
     /// Reads a percentage within bounds: `90%`, or 90.
     pub(super) fn percent(&self, min: u32, max: u32) -> Option<Percent> {
         let hint = "write whole percent, like 90%";
-        let value: Percent = self.quantity("a percentage", hint)?;
+        let value: Percent = self.quantity("a percentage", repair::percent, hint)?;
         if !(min..=max).contains(&value.0) {
             self.wrong(format_args!("must be from {min}% to {max}%, not {value}"), hint);
             return None;
@@ -288,7 +343,11 @@ impl<'a> At<'a> {
             Some((Scalar::Float(value), _)) => value,
             Some((Scalar::Negative, _)) => -1.0,
             _ => {
-                self.expected("a number", "for example 1.5, which promises 50% more than the capacity");
+                let guess = self.scalar().and_then(|(_, text)| repair::factor(text));
+                self.expected(
+                    "a number",
+                    self.write(guess, "for example 1.5, which promises 50% more than the capacity"),
+                );
                 return None;
             }
         };
@@ -313,8 +372,11 @@ impl<'a> At<'a> {
             return Some(*word);
         }
         let hint = match closest(text, words.iter().map(|(word, _)| *word)) {
-            Some(word) => format!("did you mean {word}?"),
-            None => format!("write one of {all}"),
+            Some(word) => format!("did you mean {}?", self.line_of(word)),
+            None => {
+                let longer = words.iter().map(|(word, _)| *word).filter(|word| word.starts_with(text));
+                self.write(longer, &format!("write one of {all}"))
+            }
         };
         self.wrong(format_args!("must be one of {all}, not {}", quote(text)), hint);
         None
@@ -323,7 +385,12 @@ impl<'a> At<'a> {
     /// Returns the items of a list, from `min` to `max` of them.
     pub(super) fn items(&self, min: usize, max: usize) -> Option<Vec<At<'a>>> {
         let NodeContent::List(items) = &self.node.content else {
-            self.expected("a list", "write [a, b], or one line `- a` for each");
+            match self.scalar() {
+                Some((Scalar::Text, text))
+                    if text.starts_with('-') && self.is_line(text) && self.file.report_no_colon(self.span()) => {}
+                Some((Scalar::Text, text)) => self.expected("a list", self.write(Some(repair::as_list(text)), "")),
+                _ => self.expected("a list", "write [a, b], or one line `- a` for each"),
+            }
             return None;
         };
         if !(min..=max).contains(&items.len()) {
@@ -342,16 +409,16 @@ impl<'a> At<'a> {
     /// Returns the entries of a map with arbitrary keys.
     pub(super) fn entries(&self) -> Option<Vec<(&'a Key<'a>, At<'a>)>> {
         let NodeContent::Map(entries) = &self.node.content else {
-            self.expected("a map", "");
+            self.expected("a map", format!("write `{}: {{KEY: VALUE}}`", self.field));
             return None;
         };
         Some(entries.iter().map(|(key, node)| (key, At { node, field: &key.text, key: key.span, ..*self })).collect())
     }
 
-    /// Returns the fields of a map with fixed keys.
-    pub(super) fn fields(&self) -> Option<Fields<'a>> {
+    /// Returns the fields of a map with fixed keys. `example`: a field for the hint if the value is no map.
+    pub(super) fn fields(&self, example: &str) -> Option<Fields<'a>> {
         let NodeContent::Map(entries) = &self.node.content else {
-            self.expected("a map of fields", "write `field: value` lines below it");
+            self.no_fields(example);
             return None;
         };
         Some(Fields { at: *self, entries, requested: Vec::new() })
@@ -359,7 +426,7 @@ impl<'a> At<'a> {
 }
 
 fn in_quotes(text: &str) -> String {
-    format!("put it in quotes: \"{text}\"")
+    format!("\"{text}\"")
 }
 
 /// Whether a plain scalar is a number to a parser of YAML 1.1, or not text in the core schema of YAML 1.2. Dates are not included,
@@ -399,13 +466,14 @@ impl<'a> Fields<'a> {
     /// Returns an optional field.
     pub(super) fn get(&mut self, name: &'a str) -> Option<At<'a>> {
         self.requested.push(name);
-        let (key, node) = self.entries.iter().find(|(key, _)| key.text == name)?;
-        Some(At { node, field: name, key: key.span, ..self.at })
+        Some(At { field: name, ..self.peek(name)? })
     }
 
     /// Returns a field without marking it as requested.
     pub(super) fn peek(&self, name: &str) -> Option<At<'a>> {
-        let (key, node) = self.entries.iter().find(|(key, _)| key.text == name)?;
+        // Of a key that is written twice, which was reported, the one with a value.
+        let same = || self.entries.iter().filter(|(key, _)| key.text == name);
+        let (key, node) = same().find(|(_, node)| !node.is_null()).or_else(|| same().next())?;
         Some(At { node, field: &key.text, key: key.span, ..self.at })
     }
 
@@ -431,36 +499,47 @@ impl<'a> Fields<'a> {
         let all = names.join(", ");
         match found.as_slice() {
             [one] => return Some(*one),
-            [] => self.at.wrong(format_args!("must have one of {all}"), "add one of them"),
-            [_, second, ..] => {
-                second.wrong(format_args!("cannot be combined with another of {all}"), "keep one of them")
+            [] => {
+                let message = format!("`{}` must have one of {all}", self.at.field);
+                self.at.gap(names, self.at.key, message, "add one of them".to_owned());
+            }
+            [first, second, ..] => {
+                second.wrong(format_args!("cannot be combined with `{}`", first.field), "keep one of them")
             }
         }
         None
     }
 
-    /// Reports the fields that were not requested, except for `passed`.
+    /// Records the fields that were not requested, except for `passed`.
     pub(super) fn finish_except(self, passed: &str) {
-        for (key, _) in
-            self.entries.iter().filter(|(key, _)| !self.requested.contains(&&*key.text) && key.text != passed)
-        {
-            let hint = match closest(&key.text, self.requested.iter().copied().filter(|_| !self.at.file.is_full())) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => {
-                    let mut known = self.requested.clone();
-                    known.sort_unstable();
-                    format!("known fields: {}", known.join(", "))
-                }
-            };
-            let message = format!("unknown field {}", quote(&key.text));
-            match self.at.secret {
-                true => self.at.file.report_hidden(key.span, message, hint),
-                false => self.at.file.report(key.span, message, hint),
+        let At { file, field, secret, strays, .. } = self.at;
+        let mut unknown = Vec::new();
+        let mut below = None;
+        for (key, node) in self.entries {
+            if self.requested.contains(&&*key.text) || key.text == passed {
+                below = node.is_null().then(|| key.text.to_string());
+            } else if file.is_full() {
+                file.report_hidden(key.span, "", "");
+            } else {
+                let value = At { node, ..self.at }.scalar().map(|(means, text)| match means {
+                    Scalar::Text if !node.is_plain() => format!("\"{text}\""),
+                    _ => text.to_owned(),
+                });
+                let below = below.clone();
+                unknown.push(UnknownKey { text: key.text.to_string(), span: key.span, value, below });
             }
         }
+        if unknown.is_empty() {
+            return;
+        }
+        let written = self.entries.iter().map(|(key, _)| key.text.to_string()).collect();
+        let mut known: Vec<String> = self.requested.iter().map(|name| (*name).to_owned()).collect();
+        known.sort_unstable();
+        let unknown = Unknown { section: field.to_owned(), known, written, keys: unknown, is_secret: secret };
+        strays.borrow_mut().add_unknown(unknown);
     }
 
-    /// Reports the fields that were not requested.
+    /// Records the fields that were not requested.
     pub(super) fn finish(self) {
         self.finish_except("");
     }

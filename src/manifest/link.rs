@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use super::kinds::{BackendBody, Body, Document, Pool, PoolPlace};
 use super::resolve::{Answers, Resolver};
-use super::text::{File, Span, closest};
+use super::span::Span;
+use super::text::File;
 use crate::driver::settings as drivers;
 use crate::model::{Kind, Name, Reading, SourcePlace, Specs, Stack};
+use crate::text::closest;
 
 /// Total number of names that are compared with misspelt ones. A few misspelt names among 10,000 get a hint; comparing thousands of
 /// misspelt names with all others would take minutes. The longest names take 5 µs each: 100 ms in all.
@@ -279,7 +281,7 @@ impl Linker<'_> {
             let same: Vec<&str> = same.take(self.guesses).collect();
             self.guesses -= same.len();
             let hint = match closest(name.as_str(), same) {
-                Some(meant) => format!("did you mean {meant}?"),
+                Some(meant) => format!("did you mean `{field}: {meant}`?"),
                 None => format!("declare it with `kind: {kind}`, or name one that is declared"),
             };
             self.wrong(index, span, format!("`{field}` is {name}, but no {kind} of that name is declared"), hint);

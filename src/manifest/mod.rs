@@ -5,12 +5,18 @@
 //! their fields, with the cursor of `fields`; `kinds` turns them into documents. `link` checks the documents together and builds the
 //! specs.
 //!
+//! Problems name the typing error. If a document is not valid YAML, `typo` finds it in the lines, with `slips` (one line) and `bracket`
+//! (values in quotes and brackets). `strays` explains unknown and missing fields together; `repair` and `advice` guess what a wrong value
+//! was meant to be.
+//!
 //! `load` does this once; `reader` repeatedly, with `last_good` substituting the last valid content of files with a problem.
 //! `path_policy` decides which paths manifests may name, after `resolve` resolved their links. `git` determines the commit, and
 //! `coverage` what the reading covers. `problem` formats problems, and `schema` describes the tables to editors.
 //!
 //! [`Specs`]: crate::model::Specs
 
+mod advice;
+mod bracket;
 mod coverage;
 mod fields;
 mod files;
@@ -21,17 +27,23 @@ mod kinds;
 mod known_file;
 mod last_good;
 mod limits;
+mod lines;
 mod link;
 mod load;
 mod path_policy;
 mod problem;
 mod read;
 mod reader;
+mod repair;
 mod resolve;
 mod scan;
 mod schema;
+mod slips;
 mod source;
+mod span;
+mod strays;
 mod text;
+mod typo;
 mod value;
 
 pub use git::{checkout_in_progress, commit_of, path_in_work_tree};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::fields::{At, Fields, is_no_text_to_some};
 use super::kinds::Reference;
+use super::repair;
 use super::text::quote;
 use crate::model::Name;
 use crate::model::table::{Complaint, FieldCheck, FieldForm, FieldRule, FieldTable, Setting, Settings, Text};
@@ -39,10 +40,17 @@ pub(super) fn table(fields: &mut Fields<'_>, table: &'static FieldTable, referen
 
 /// Reads a map by a table.
 pub(super) fn map(at: At<'_>, by: &'static FieldTable, references: &mut Vec<Reference>) -> Option<Settings> {
-    let mut fields = at.fields()?;
+    let mut fields = at.fields(example(by))?;
     let values = table(&mut fields, by, references);
     fields.finish_except(by.refused.map_or("", |(name, ..)| name));
     Some(values)
+}
+
+/// Returns the field of a table that a single value is probably meant for: a required one, or the first.
+pub(super) fn example(table: &'static FieldTable) -> &'static str {
+    let required = table.all().find(|field| field.required.is_some());
+    let first = required.or_else(|| table.all().next()).map_or("FIELD", |field| field.name);
+    table.one_of.first().copied().unwrap_or(first)
 }
 
 fn value(at: At<'_>, field: &'static FieldRule, form: &FieldForm, references: &mut Vec<Reference>) -> Option<Setting> {
@@ -52,13 +60,13 @@ fn value(at: At<'_>, field: &'static FieldRule, form: &FieldForm, references: &m
         FieldForm::Factor => at.factor().map(Setting::Factor),
         FieldForm::Size { min, check } => {
             let size = at.size(min)?;
-            passes(at, "", check.map_or(Ok(()), |check| check(size))).then_some(Setting::Size(size))
+            passes(at, "", |_| check.map_or(Ok(()), |check| check(size))).then_some(Setting::Size(size))
         }
         FieldForm::Duration { min } => at.duration(min).map(Setting::Duration),
         FieldForm::Share { min, max } => at.percent(min, max).map(Setting::Share),
         FieldForm::Text(Text { max, check, pattern: _ }) => {
             let text = max.map_or_else(|| at.text(), |max| at.line(max))?;
-            passes(at, text, check.map_or(Ok(()), |check| check(text))).then(|| Setting::Text(text.to_owned()))
+            passes(at, text, |text| check.map_or(Ok(()), |check| check(text))).then(|| Setting::Text(text.to_owned()))
         }
         FieldForm::Name(of) => {
             let name: Name = at.name()?;
@@ -86,9 +94,13 @@ fn value(at: At<'_>, field: &'static FieldRule, form: &FieldForm, references: &m
     }
 }
 
-fn passes(at: At<'_>, text: &str, verdict: FieldCheck) -> bool {
+fn passes(at: At<'_>, text: &str, check: impl Fn(&str) -> FieldCheck) -> bool {
+    let verdict = check(text);
     if let Err(Complaint { message, hint }) = &verdict {
-        at.wrong(message.replace("{}", &quote(text)), hint.as_str());
+        let bare = repair::bare(text);
+        let guesses = [bare.to_owned(), bare.to_lowercase()].into_iter();
+        let guess = guesses.filter(|guess| guess != text).find(|guess| check(guess).is_ok());
+        at.wrong(message.replace("{}", &quote(text)), at.write(guess, hint));
     }
     verdict.is_ok()
 }

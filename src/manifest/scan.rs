@@ -6,13 +6,27 @@ use std::borrow::Cow;
 use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 
 use super::Limits;
-use super::text::{Chunk, File, Span, quote};
+use super::span::{Chunk, Span};
+use super::text::{File, quote};
+use super::typo::recognise;
 
 /// A value with its place.
 #[derive(Debug)]
 pub(super) struct Node<'a> {
     pub(super) span: Span,
     pub(super) content: NodeContent<'a>,
+}
+
+impl Node<'_> {
+    /// Whether it is a scalar without quotes.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(&self.content, NodeContent::Scalar { plain: true, .. })
+    }
+
+    /// Whether it is a scalar without a value.
+    pub(super) fn is_null(&self) -> bool {
+        matches!(&self.content, NodeContent::Scalar { means: Scalar::Null, .. })
+    }
 }
 
 /// What a node holds.
@@ -117,7 +131,7 @@ impl<'a> Scan<'a, '_> {
                         self.file.report(
                             span,
                             "a second document begins here without a separator",
-                            "put a line `---` before it",
+                            "write `---` on a line before it",
                         );
                         return None;
                     }
@@ -152,8 +166,7 @@ impl<'a> Scan<'a, '_> {
             let hint = "remove the lines that begin with `%`";
             return self.file.report(at, format!("the document is not valid YAML: {info}"), hint);
         }
-        let hint = "check the indentation, colons and quotes here and on the line before";
-        self.file.report(at, format!("the document is not valid YAML: {info}"), hint);
+        syntax(self.file, self.chunk, at, info);
     }
 
     /// Reports the YAML features that manifests do not use, because not every parser agrees on them.
@@ -210,7 +223,20 @@ impl<'a> Scan<'a, '_> {
     fn begin(&mut self, span: Span, open: OpenNode<'a>) -> Option<Option<Node<'a>>> {
         self.count(span)?;
         if let Some((_, OpenNode::Map { key: None, .. })) = self.open.last() {
-            self.file.report(span, "a key must be text, not a list or a map", "put templates like `{{…}}` in quotes");
+            let line = self.file.line(span.line);
+            match line.find("{{").filter(|_| !self.file.may_be_secret(span.line)) {
+                Some(at) => {
+                    let at = Span { column: line[..at].chars().count() as u32 + 1, len: 2, ..span };
+                    self.file.report(
+                        at,
+                        "Kiln does not fill in templates",
+                        "write the value, or render the file first",
+                    );
+                }
+                None => {
+                    self.file.report(span, "a key must be text, not a list or a map", "put text like `{…}` in quotes")
+                }
+            }
             return None;
         }
         if self.open.len() >= self.limits.depth {
@@ -227,11 +253,39 @@ impl<'a> Scan<'a, '_> {
         let content = match open {
             OpenNode::List(items) => NodeContent::List(items),
             OpenNode::Map { entries, .. } => {
+                if self.open.is_empty() && self.second_document(&entries) {
+                    return None;
+                }
                 self.duplicates(&entries);
                 NodeContent::Map(entries)
             }
         };
         Some(self.attach(Node { span, content }))
+    }
+
+    /// Reports a second document in the same map: the separator is missing. Returns whether there is one.
+    fn second_document(&self, entries: &[(Key<'a>, Node<'a>)]) -> bool {
+        let head = entries.iter().filter(|(key, _)| matches!(&*key.text, "apiVersion" | "kind" | "metadata" | "spec"));
+        let mut seen: Vec<&str> = Vec::new();
+        let again: Vec<Span> = head
+            .filter(|(key, _)| {
+                let is_again = seen.contains(&&*key.text);
+                seen.push(&key.text);
+                is_again
+            })
+            .map(|(key, _)| key.span)
+            .collect();
+        match again.as_slice() {
+            [first, _, ..] => {
+                self.file.report(
+                    *first,
+                    "a second document begins here without a separator",
+                    "write `---` on a line before it",
+                );
+                true
+            }
+            _ => false,
+        }
     }
 
     fn duplicates(&mut self, entries: &[(Key<'a>, Node<'a>)]) {
@@ -258,4 +312,18 @@ impl<'a> Scan<'a, '_> {
         }
         None
     }
+}
+
+/// Reports that a document is not valid YAML: the typing error, if it is recognised, or else the parser's message.
+pub(super) fn syntax(file: &File, chunk: Chunk<'_>, at: Span, info: &str) {
+    if let Some(typo) = recognise(chunk) {
+        return file.report_typo(typo);
+    }
+    // "while scanning a plain scalar, found a tab"
+    let info = match info.split_once(", ") {
+        Some((context, rest)) if context.starts_with("while ") => rest,
+        _ => info,
+    };
+    let hint = "check the indentation, colons and quotes here and on the line before";
+    file.report(chunk.within(at), format!("the document is not valid YAML: {info}"), hint);
 }

@@ -193,9 +193,9 @@ mod tests {
         }
     }
 
-    /// A document in which the map at `path` holds nothing but an unknown field.
+    /// A document in which the map at `path` holds nothing but unknown fields: two, since one could be a missing field misspelt.
     fn document_with(kind: Kind, path: &[String]) -> String {
-        let mut inner = json!({"zzz": 1});
+        let mut inner = json!({"yyy": 1, "zzz": 1});
         for (depth, name) in path.iter().enumerate().rev() {
             inner = json!({name: inner});
             // A section is read only for its driver.
@@ -207,7 +207,7 @@ mod tests {
             inner["kind"] = json!(kind.as_str());
             inner["apiVersion"] = json!("kiln/v1");
         } else {
-            inner = json!({"zzz": 1, "kind": kind.as_str()});
+            inner = json!({"yyy": 1, "zzz": 1, "kind": kind.as_str()});
         }
         inner.to_string()
     }

@@ -4,7 +4,10 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::lines::{Line, SourceLines, Typo};
 use super::problem::{Problem, clip};
+use super::slips::no_colon;
+use super::span::{Chunk, Span};
 use crate::model::SourcePlace;
 use crate::text::is_unsafe;
 
@@ -17,27 +20,6 @@ const KEPT: usize = 1000;
 
 /// Words of lines that may contain a secret. Problems never show such a line.
 const SECRET_WORDS: [&str; 4] = ["password", "passphrase", "secret", "credential"];
-
-/// A range within a file. Lines and columns count from 1; columns and `len` are in characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Span {
-    pub(super) line: u32,
-    pub(super) column: u32,
-    pub(super) len: u32,
-}
-
-impl Span {
-    pub(super) const START: Span = Span { line: 1, column: 1, len: 0 };
-}
-
-/// The part of a file with one document. A line that begins with `---` and a blank starts a document even inside a scalar, so files can
-/// be split before they are parsed, and a syntax error affects one document only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Chunk<'a> {
-    /// Number of its first line.
-    pub(super) first_line: u32,
-    pub(super) text: &'a str,
-}
 
 /// A manifest file.
 pub(super) struct File {
@@ -143,7 +125,7 @@ impl File {
     }
 
     /// Returns the text of a line without its line end.
-    fn line(&self, number: u32) -> &str {
+    pub(super) fn line(&self, number: u32) -> &str {
         let index = (number as usize).saturating_sub(1);
         let Some(start) = self.lines.get(index) else { return "" };
         let end = self.lines.get(index + 1).map_or(self.text.len(), |end| *end as usize);
@@ -174,16 +156,40 @@ impl File {
         self.push(span, message.into(), hint.into(), excerpt);
     }
 
-    fn excerpt(&self, span: Span) -> Option<(String, u32)> {
-        let start = |number| self.line(number).chars().take(EXCERPT_CHARS).collect::<String>();
-        let text = start(span.line);
-        // A value may be on the line after its key.
-        let above = start(span.line.saturating_sub(1).max(1));
+    /// Records a typing error. Beside a secret only what is wrong, without the words of the file.
+    pub(super) fn report_typo(&self, typo: Typo) {
+        let Typo { span, what, of, fix } = typo;
+        match self.may_be_secret(span.line) {
+            true => self.report_hidden(span, what, "check the quotes, colons and indentation of this line"),
+            false => self.report(span, format!("{what}{of}"), fix),
+        }
+    }
+
+    /// Reports a line without a colon, where fields are expected. Returns `false`, with nothing reported, if the line is something else.
+    pub(super) fn report_no_colon(&self, span: Span) -> bool {
+        let text = self.line(span.line);
+        let lines = SourceLines { first: span.line, lines: vec![text] };
+        let typo = Line::of(0, text).filter(|line| line.indent + 1 == span.column as usize);
+        match typo.and_then(|line| no_colon(&lines, line)) {
+            Some(typo) => self.report_typo(typo),
+            None => return false,
+        }
+        true
+    }
+
+    /// Whether a line may contain a secret, which problems never show. A value may be on the line after its key.
+    pub(super) fn may_be_secret(&self, line: u32) -> bool {
         let secret = |text: &str| {
-            let lower = text.to_ascii_lowercase();
+            let lower = text.chars().take(EXCERPT_CHARS).collect::<String>().to_ascii_lowercase();
             SECRET_WORDS.iter().any(|word| lower.contains(word))
         };
-        if text.trim().is_empty() || secret(&text) || (above.trim_end().ends_with(':') && secret(&above)) {
+        let above = self.line(line.saturating_sub(1).max(1));
+        secret(self.line(line)) || (above.trim_end().ends_with(':') && secret(above))
+    }
+
+    fn excerpt(&self, span: Span) -> Option<(String, u32)> {
+        let text = self.line(span.line).chars().take(EXCERPT_CHARS).collect::<String>();
+        if text.trim().is_empty() || self.may_be_secret(span.line) {
             return None;
         }
         let room = (text.trim_end().chars().count() as u32 + 1).saturating_sub(span.column);
@@ -254,11 +260,16 @@ impl File {
 
 /// Returns the first character that people and parsers may read differently: its byte offset, a message and a hint.
 fn misleading(text: &str) -> Option<(usize, String, &'static str)> {
+    if let Some(at) = merge_conflict(text) {
+        let hint = "keep one of the versions, and remove the lines `<<<<<<<`, `=======` and `>>>>>>>`";
+        return Some((at, "a merge conflict is not resolved here".to_owned(), hint));
+    }
     let bytes = text.as_bytes();
     let at_fault = |(at, c): &(usize, char)| match c {
         '\t' | '\n' => false,
         // YAML ends a line here, and a terminal overwrites the line.
         '\r' => bytes.get(at + 1) != Some(&b'\n'),
+        c if is_wide_blank(*c) => separates(&text[..*at]),
         c => is_unsafe(*c),
     };
     let (at, c) = text.char_indices().find(at_fault)?;
@@ -267,8 +278,34 @@ fn misleading(text: &str) -> Option<(usize, String, &'static str)> {
             "a carriage return without a line feed: YAML starts a new line here, but many tools do not show it";
         return Some((at, message.to_owned(), "end lines with a line feed, or with a carriage return and a line feed"));
     }
+    if is_wide_blank(c) {
+        let message = format!("this blank is not a space but U+{:04X}, which YAML takes for a letter", c as u32);
+        return Some((at, message, "replace it with a space"));
+    }
     let message = format!("the file contains the character U+{:04X}, which manifests must not contain", c as u32);
     Some((at, message, "remove it"))
+}
+
+/// Returns the first line of a merge conflict. No line of a valid manifest begins like one.
+fn merge_conflict(text: &str) -> Option<usize> {
+    let is_marker = |at: usize| {
+        let (mark, rest) = text[at..].split_at(7);
+        let ends = rest.is_empty() || rest.starts_with(['\n', '\r']);
+        (at == 0 || text.as_bytes()[at - 1] == b'\n') && (ends || (mark != "=======" && rest.starts_with(' ')))
+    };
+    let first = |mark| text.match_indices(mark).map(|(at, _)| at).find(|at| is_marker(*at));
+    ["<<<<<<<", "|||||||", "=======", ">>>>>>>"].into_iter().filter_map(first).min()
+}
+
+/// Whether a character is a blank other than a space.
+fn is_wide_blank(c: char) -> bool {
+    matches!(c, '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
+}
+
+/// Whether a blank after this text indents a line or follows a colon, outside of a comment.
+fn separates(before: &str) -> bool {
+    let line = before.rsplit('\n').next().unwrap_or(before);
+    !line.contains('#') && (line.trim().is_empty() || line.ends_with(':'))
 }
 
 fn line_starts(text: &str) -> Vec<u32> {
@@ -279,21 +316,4 @@ fn line_starts(text: &str) -> Vec<u32> {
 /// Quotes a value for messages, truncated to 60 characters.
 pub(super) fn quote(text: &str) -> String {
     format!("\"{}\"", clip(text, 60))
-}
-
-/// Returns the candidate that is closest to `text`, if any is close enough.
-pub(super) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    let (lower, len) = (text.to_lowercase(), text.chars().count());
-    candidates
-        .into_iter()
-        .filter_map(|candidate| {
-            // At most a third of the letters may differ; beyond that, most guesses are wrong. The comparison takes time in the
-            // product of both lengths, so lengths that differ by more are not compared.
-            let most = candidate.chars().count().max(3) / 3;
-            let near = len.abs_diff(candidate.chars().count()) <= most;
-            let distance = near.then(|| strsim::osa_distance(&lower, &candidate.to_lowercase()))?;
-            (distance <= most).then_some((distance, candidate))
-        })
-        .min()
-        .map(|(_, candidate)| candidate)
 }

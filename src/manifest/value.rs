@@ -5,8 +5,9 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::scan::{Node, NodeContent, Scalar};
-use super::text::{Chunk, File, Span};
+use super::scan::{Node, NodeContent, Scalar, syntax};
+use super::span::{Chunk, Span};
+use super::text::File;
 
 /// Sets the value of each scalar in `node`. The document has passed [`super::scan::scan`], so its size is bounded. Returns `None`, with a
 /// problem reported, if the values cannot be read.
@@ -25,25 +26,29 @@ pub(super) fn settle(file: &File, chunk: Chunk<'_>, node: &mut Node<'_>) -> Opti
                 file.report(at, "this number is too large", "put it in quotes if it is text");
                 return None;
             }
-            let hint = "check the indentation, colons and quotes here and on the line before";
             // The line numbers in the message count from the start of the document.
             let text = text.split(" at line ").next().unwrap_or_default();
-            file.report(at, format!("the document is not valid YAML: {text}"), hint);
+            syntax(file, chunk, at, text);
             return None;
         }
     };
     let ambiguous = |at: Span, hint: &str| file.report(at, "this is ambiguous: YAML parsers read it differently", hint);
     let mut odd = Vec::new();
     let agreed = agree(node, &value, &mut odd);
-    for at in odd {
-        ambiguous(at, "write numbers as plain digits, and `true` or `false`; put text in quotes");
+    for (at, scalar) in odd {
+        let hint = match scalar {
+            Scalar::Bool(true) => "write `true`, or put text in quotes",
+            Scalar::Bool(false) => "write `false`, or put text in quotes",
+            _ => "write numbers as plain digits; put text in quotes",
+        };
+        ambiguous(at, hint);
     }
     agreed.map_err(|at| ambiguous(at, "put the value in quotes, without line breaks or unusual blanks")).ok()
 }
 
 /// Compares the two trees. Fails with the first place where they differ; `odd` collects the scalars that other parsers read
 /// differently. The recursion is as deep as the scan allowed.
-fn agree(node: &mut Node<'_>, value: &Value, odd: &mut Vec<Span>) -> Result<(), Span> {
+fn agree(node: &mut Node<'_>, value: &Value, odd: &mut Vec<(Span, Scalar)>) -> Result<(), Span> {
     let span = node.span;
     match (&mut node.content, value) {
         (NodeContent::List(items), Value::List(values)) if items.len() == values.len() => {
@@ -77,7 +82,7 @@ fn agree(node: &mut Node<'_>, value: &Value, odd: &mut Vec<Span>) -> Result<(), 
                 _ => false,
             };
             if same && is_odd {
-                odd.push(span);
+                odd.push((span, *scalar));
             }
             *means = *scalar;
             if same { Ok(()) } else { Err(span) }

@@ -1,5 +1,6 @@
 //! Formats text for people: escapes, colours and aligns it, and formats times, counts, sizes and shell words. Pure.
 
+mod closest;
 mod escape;
 mod paint;
 mod shell;
@@ -8,6 +9,7 @@ mod table;
 mod time;
 mod wrap;
 
+pub use closest::closest;
 pub use escape::{escape, is_unsafe};
 pub use paint::Paint;
 pub use shell::quoted;

@@ -4,8 +4,10 @@ use super::document::{BackendBody, Pool, PoolPlace, Reference};
 use crate::driver::settings as drivers;
 use crate::manifest::fields::{At, Fields};
 use crate::manifest::read;
+use crate::manifest::text::quote;
 use crate::model::table::{Setting, Settings};
 use crate::model::{BackendSpec, DriverTable, Kind, Meta};
+use crate::text::closest;
 
 /// A driver's section.
 pub(super) struct Section<'a> {
@@ -24,12 +26,17 @@ pub(super) fn section<'a>(
     references: &mut Vec<Reference>,
 ) -> Section<'a> {
     let mut read = Section { table: None, at: None, settings: None };
+    let meant = driver.and_then(|driver| meant_driver(&fields, kind, driver));
+    let driver = meant.or(driver);
     for table in drivers::tables(kind) {
         let at = fields.get(table.name);
         match (driver, at) {
             (Some(driver), _) if driver == table.name => read = own(table, at, &fields, references),
             (Some(driver), Some(at)) => {
-                at.wrong(format_args!("is not the section of the driver {driver}"), "remove it, or change `driver`");
+                at.wrong(
+                    format_args!("is not the section of the driver {driver}"),
+                    format!("write `driver: {}`, or remove `{0}`", table.name),
+                );
             }
             (_, None) | (None, _) => {}
         }
@@ -40,6 +47,18 @@ pub(super) fn section<'a>(
     }
     fields.finish_except(driver.unwrap_or_default());
     read
+}
+
+/// Reports a misspelt driver. Returns the one that was meant. A driver that this version does not have is no mistake: its objects are held.
+fn meant_driver(fields: &Fields<'_>, kind: Kind, driver: &str) -> Option<&'static str> {
+    let names = || drivers::tables(kind).map(|table| table.name);
+    if names().any(|name| name == driver) || fields.peek(driver).is_some() {
+        return None;
+    }
+    let meant = closest(driver, names())?;
+    let at = fields.peek("driver")?;
+    at.wrong(format_args!("is {}, which is not a driver", quote(driver)), format!("did you mean `driver: {meant}`?"));
+    Some(meant)
 }
 
 fn own<'a>(
@@ -88,7 +107,7 @@ pub(super) fn backend(
 
 /// Returns the pool that a section names, if it names one.
 fn pool(section: At<'_>, table: &DriverTable, settings: &Settings) -> Option<Pool> {
-    let written = section.fields()?;
+    let written = section.fields("")?;
     let mut keys = table.settings.all().filter(|field| field.is_key);
     let span = keys.find_map(|field| written.peek(field.name))?.span();
     let place = match table.pool(settings).as_slice() {

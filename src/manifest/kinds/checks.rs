@@ -44,7 +44,10 @@ fn initiator(at: At<'_>, protocol: &str) {
     };
     let fits = prefixes.iter().any(|prefix| text.starts_with(prefix)) && !text.contains(char::is_whitespace);
     if !fits {
-        let hint = format!("names begin with {} here", prefixes.join(" or "));
+        let hint = match text.contains([' ', ';']) {
+            true => "write a comma between two names".to_owned(),
+            false => format!("names begin with {} here", prefixes.join(" or ")),
+        };
         at.wrong(format_args!("has {}, which is not the name of an initiator", quote(text)), hint);
     }
 }

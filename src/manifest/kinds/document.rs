@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::manifest::text::Span;
+use crate::manifest::span::Span;
 use crate::model::{ApprovalSpec, BackendSpec, ExportSpec, Kind, Name, SnapshotSpec, Stack, TargetSpec, VolumeSpec};
 
 /// A document whose kind and name could be read.

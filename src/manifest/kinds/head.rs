@@ -1,5 +1,6 @@
 //! Reads the fields that every document has: `apiVersion`, `kind`, `metadata`, `spec`.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::document::{Body, Document, Reference};
@@ -7,42 +8,68 @@ use super::{backend, checks};
 use crate::manifest::fields::{At, Fields};
 use crate::manifest::read;
 use crate::manifest::scan::{Node, NodeContent};
-use crate::manifest::text::{File, Span, closest, quote};
+use crate::manifest::span::Span;
+use crate::manifest::strays::settle;
+use crate::manifest::text::{File, quote};
 use crate::model::table::{FieldValue, Setting};
 use crate::model::{ApprovalSpec, ExportSpec, Kind, Meta, Name, Owner, SnapshotSpec, Stack, TargetSpec, VolumeSpec};
+use crate::text::closest;
 
 /// The only version of the manifest format.
 const API_VERSION: &str = "kiln/v1";
+
+/// Kinds of Kubernetes, with those of Kiln that are alike.
+const HABITS: [(&str, Kind); 4] = [
+    ("PersistentVolume", Kind::Volume),
+    ("PersistentVolumeClaim", Kind::Volume),
+    ("StorageClass", Kind::Backend),
+    ("VolumeSnapshot", Kind::Snapshot),
+];
 
 /// Reads a document. `before`: the number of problems of its file so far. Returns `None`, with the problems reported, if its kind or
 /// name is unknown.
 pub(in crate::manifest) fn document(file: &File, node: &Node<'_>, before: usize) -> Option<Document> {
     // Discard the paths of an earlier document that could not be read.
     file.take_paths();
-    let at = At::document(file, node);
-    let mut fields = at.fields()?;
+    let strays = RefCell::default();
+    let (kind, document) = read_all(At::document(file, node, &strays), node);
+    let meant = settle(strays.into_inner(), file, node, kind);
+    let document = document?;
+    Some(Document {
+        backend_written: document.backend_written || meant.iter().any(|field| field == "backend"),
+        // A wrong value was reported and replaced by its default; this drops the whole document.
+        body: document.body.filter(|_| file.count() == before),
+        ..document
+    })
+}
+
+/// Reads a document as far as possible: its kind, and the document if its name is known too.
+fn read_all(at: At<'_>, node: &Node<'_>) -> (Option<Kind>, Option<Document>) {
+    let Some(mut fields) = at.fields("kind") else { return (None, None) };
     api_version(&mut fields);
     let kind = fields.need("kind", "write `kind: Volume`, or another kind").and_then(kind);
-    let metadata = fields.need("metadata", "write `metadata: {name: …}`").and_then(|at| at.fields());
+    let metadata = fields.need("metadata", "write `metadata: {name: NAME}`").and_then(|at| at.fields("name"));
     let spec = fields.need("spec", "write `spec:` with the fields of the kind");
     fields.finish();
     let name_at = metadata.as_ref().and_then(|fields| fields.peek("name"));
     let named = metadata.and_then(|fields| read_metadata(fields, kind));
-    // A wrong value was reported and replaced by its default; the check at the end drops the whole document.
     // `spec` can be checked as soon as the kind is known, whatever else is wrong.
-    let kind = kind?;
+    let Some(kind) = kind else { return (None, None) };
     let mut references = Vec::new();
     let meta = named.as_ref().map(|named| named.meta.clone());
-    let spec_fields = spec.and_then(|at| at.fields());
-    let backend_written = spec_fields.as_ref().is_some_and(|fields| fields.peek("backend").is_some());
+    let spec_fields = spec.and_then(|at| at.fields(read::example(kind.table().spec)));
+    // Without its fields it is not known.
+    let backend_written = spec_fields.as_ref().is_none_or(|fields| fields.peek("backend").is_some());
     let body = spec_fields.and_then(|fields| body(fields, kind, name_at, meta, &mut references));
     // A document whose kind or name is written twice has no identity.
     let metadata = entries(node, "metadata");
     let twice = entries(node, "kind").len() > 1
         || metadata.len() > 1
         || metadata.first().is_some_and(|metadata| entries(metadata, "name").len() > 1);
-    let ReadMetadata { meta, name_span, renamed_from } = named.filter(|_| !twice)?;
-    Some(Document {
+    let Some(ReadMetadata { meta, name_span, renamed_from }) = named.filter(|_| !twice) else {
+        return (Some(kind), None);
+    };
+    let document = Document {
         file: 0,
         kind,
         name: meta.name,
@@ -52,9 +79,10 @@ pub(in crate::manifest) fn document(file: &File, node: &Node<'_>, before: usize)
         renamed_from,
         backend_written,
         references,
-        paths: file.take_paths(),
-        body: body.filter(|_| file.count() == before),
-    })
+        paths: at.file.take_paths(),
+        body,
+    };
+    (Some(kind), Some(document))
 }
 
 /// Reads `spec`.
@@ -129,8 +157,9 @@ fn kind(at: At<'_>) -> Option<Kind> {
     let found = Kind::ALL.into_iter().find(|kind| kind.as_str() == text);
     if found.is_none() {
         let all = Kind::ALL.map(Kind::as_str);
-        let hint = match closest(text, all) {
-            Some(meant) => format!("did you mean {meant}?"),
+        let habit = HABITS.iter().find(|(habit, _)| *habit == text).map(|(_, kind)| kind.as_str());
+        let hint = match habit.or_else(|| closest(text, all)) {
+            Some(meant) => format!("did you mean `kind: {meant}`?"),
             None => format!("write one of {}", all.join(", ")),
         };
         at.wrong(format_args!("is {}, which is not a kind", quote(text)), hint);

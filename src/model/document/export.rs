@@ -115,10 +115,14 @@ const AUTH: FieldTable = FieldTable {
 };
 
 fn is_network(text: &str) -> FieldCheck {
-    let hint = "for example 10.0.0.0/24, or fd00::/64";
+    let hint = match text.parse::<IpAddr>() {
+        Ok(one) => format!("write {one}/{} for this address alone", width(&one)),
+        Err(_) if text.contains([' ', ';']) => "write a comma between two networks".to_owned(),
+        Err(_) => "for example 10.0.0.0/24, or fd00::/64".to_owned(),
+    };
     let parsed = text.split_once('/').and_then(|(address, bits)| Some((address.parse().ok()?, bits.parse().ok()?)));
     let Some((address, bits)) = parsed.filter(|(address, bits): &(IpAddr, u8)| *bits <= width(address)) else {
-        return Complaint::unless(false, "has {}, which is not ADDRESS/BITS", hint);
+        return Complaint::unless(false, "has {}, which is not ADDRESS/BITS", &hint);
     };
     let first = masked(address, bits);
     let message = format!("has {text}, an address inside a network");

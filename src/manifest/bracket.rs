@@ -1,0 +1,224 @@
+//! Recognises typing errors in values in quotes and brackets: those that are not closed, or closed by another character.
+
+use super::lines::{Line, SourceLines, Typo, write};
+use super::span::Span;
+
+/// The end of a value in quotes or brackets: the index of its last line, and the byte after it there.
+pub(super) struct Nested {
+    pub(super) line: usize,
+    pub(super) end: usize,
+}
+
+/// A bracket that is open, with its place.
+struct Bracket {
+    bracket: char,
+    line: usize,
+    byte: usize,
+    /// Number of colons since the last comma.
+    colons: usize,
+}
+
+impl Bracket {
+    fn closing(&self) -> char {
+        if self.bracket == '{' { '}' } else { ']' }
+    }
+}
+
+/// Reads a value in quotes or brackets which begins at the byte `start` of a line.
+///
+/// # Errors
+/// The first typing error in it.
+pub(super) fn nested(lines: &SourceLines<'_>, first: Line<'_>, start: usize) -> Result<Nested, Typo> {
+    let mut open: Vec<Bracket> = Vec::new();
+    let (mut line, mut byte) = (first.index, start);
+    loop {
+        let text = lines.lines[line];
+        let Some(c) = text[byte..].chars().next().filter(|c| *c != '#' || !text[..byte].ends_with([' ', '\t'])) else {
+            if let (Some(bracket), true) = (open.last(), ends_after(lines, line, first.indent)) {
+                return Err(not_closed(lines, line, bracket, &open));
+            }
+            let Some(next) = lines.next(line) else { return Ok(Nested { line, end: text.len() }) };
+            (line, byte) = (next.index, next.indent);
+            continue;
+        };
+        let next = byte + c.len_utf8();
+        match c {
+            // A quote inside of a word is part of it.
+            '"' | '\'' if open.is_empty() || opens_value(&text[..byte]) => {
+                (line, byte) = quoted(lines, line, byte, c, &open)?;
+                if open.is_empty() {
+                    return Ok(Nested { line, end: byte });
+                }
+                continue;
+            }
+            '{' | '[' => open.push(Bracket { bracket: c, line, byte, colons: 0 }),
+            '}' | ']' => match open.pop() {
+                Some(bracket) if bracket.closing() != c => return Err(closed_by_another(lines, line, byte, &bracket)),
+                _ if open.is_empty() => return Ok(Nested { line, end: next }),
+                _ => {}
+            },
+            ',' => open.iter_mut().last().into_iter().for_each(|bracket| bracket.colons = 0),
+            ':' if text[next..].is_empty() || text[next..].starts_with([' ', '\t', ',', '}', ']']) => {
+                if let Some(bracket) = open.last_mut().filter(|bracket| bracket.bracket == '{') {
+                    bracket.colons += 1;
+                    if bracket.colons > 1 {
+                        return Err(no_comma(lines, line, byte));
+                    }
+                }
+            }
+            '@' | '`' | '%' | '*' if opens_value(&text[..byte]) => {
+                let value = &text[byte..];
+                let value = &value[..value.find([',', '}', ']']).unwrap_or(value.len())];
+                if let Some(typo) = reserved(lines, line, byte, value.trim_end()) {
+                    return Err(typo);
+                }
+            }
+            _ => {}
+        }
+        byte = next;
+    }
+}
+
+/// Whether a value begins after this text.
+fn opens_value(text: &str) -> bool {
+    text.trim_end().ends_with(['{', '[', ',', ':'])
+}
+
+/// Whether a value that should have ended on this line is followed by the next field, or by nothing.
+fn ends_after(lines: &SourceLines<'_>, line: usize, indent: usize) -> bool {
+    lines.next(line).is_none_or(|next| next.indent <= indent && next.is_field())
+}
+
+/// Returns the place after a text in quotes.
+fn quoted(
+    lines: &SourceLines<'_>,
+    line: usize,
+    byte: usize,
+    quote: char,
+    open: &[Bracket],
+) -> Result<(usize, usize), Typo> {
+    let (mut at_line, mut at) = (line, byte + 1);
+    loop {
+        let text = lines.lines[at_line];
+        while let Some(c) = text[at..].chars().next() {
+            let next = text[at + c.len_utf8()..].chars().next();
+            match c {
+                '\\' if quote == '"' => {
+                    if next.is_some_and(|next| !"0abtnvfre \"/\\N_LPxuU\t".contains(next)) {
+                        return Err(escape(lines, at_line, byte, at));
+                    }
+                    at += next.map_or(0, char::len_utf8);
+                }
+                // Two single quotes are one in the text.
+                '\'' if quote == '\'' && next == Some('\'') => at += 1,
+                c if c == quote => return Ok((at_line, at + 1)),
+                _ => {}
+            }
+            at += c.len_utf8();
+        }
+        match lines.next(at_line) {
+            Some(next) if !next.is_field() => (at_line, at) = (next.index, 0),
+            _ => return Err(no_quote(lines, line, byte, quote, open)),
+        }
+    }
+}
+
+/// A quote that is not closed on its line.
+fn no_quote(lines: &SourceLines<'_>, line: usize, byte: usize, quote: char, open: &[Bracket]) -> Typo {
+    let text = lines.lines[line].trim_end();
+    let end = if open.is_empty() { text.len() } else { text.trim_end_matches(['}', ']', ',', ' ']).len() };
+    let marked = text[byte..].chars().count();
+    let what = if quote == '"' { "this double quote is not closed" } else { "this single quote is not closed" };
+    let span = lines.span(line, byte, marked);
+    Typo {
+        span,
+        what,
+        of: String::new(),
+        fix: lines.edited(line, end.max(byte + 1), end.max(byte + 1), &quote.to_string()),
+    }
+}
+
+/// A backslash that begins no escape sequence of YAML.
+fn escape(lines: &SourceLines<'_>, line: usize, quote: usize, byte: usize) -> Typo {
+    let text = lines.lines[line];
+    let end = text.rfind('"').unwrap_or(text.len());
+    let inner = text.get(quote + 1..end).filter(|inner| !inner.contains('\''));
+    Typo {
+        span: lines.span(line, byte, 2),
+        what: "a backslash in double quotes begins an escape sequence, and this is none",
+        of: String::new(),
+        fix: inner
+            .map_or_else(|| "write two backslashes".to_owned(), |inner| format!("write '{inner}', in single quotes")),
+    }
+}
+
+/// A bracket that is not closed before the next field or the end of the document.
+fn not_closed(lines: &SourceLines<'_>, last: usize, bracket: &Bracket, open: &[Bracket]) -> Typo {
+    let what = match bracket.bracket {
+        '{' => "this `{` is not closed",
+        _ => "this `[` is not closed",
+    };
+    let marked = lines.lines[bracket.line][bracket.byte..].trim_end().chars().count();
+    let closing: String = open.iter().rev().map(Bracket::closing).collect();
+    let one_line = open.iter().all(|bracket| bracket.line == last);
+    let text = Line::of(last, lines.lines[last]).map_or("", |line| line.text).trim_end_matches(',');
+    let fix = match one_line {
+        true => write(&format!("{text}{closing}")),
+        false => format!("add `{closing}` at the end of line {}", lines.first + last as u32),
+    };
+    Typo { span: lines.span(bracket.line, bracket.byte, marked), what, of: String::new(), fix }
+}
+
+/// `{` that is closed by `]`, or the reverse.
+fn closed_by_another(lines: &SourceLines<'_>, line: usize, byte: usize, bracket: &Bracket) -> Typo {
+    let Span { line: number, column, .. } = lines.span(bracket.line, bracket.byte, 1);
+    let what = match bracket.bracket {
+        '{' => "this `]` closes a `{`",
+        _ => "this `}` closes a `[`",
+    };
+    let of = if bracket.line == line { format!(", at column {column}") } else { format!(", on line {number}") };
+    Typo {
+        span: lines.span(line, byte, 1),
+        what,
+        of,
+        fix: lines.edited(line, byte, byte + 1, &bracket.closing().to_string()),
+    }
+}
+
+/// A second colon in one entry of a map in braces: the comma before its key is missing, or is another character.
+fn no_comma(lines: &SourceLines<'_>, line: usize, colon: usize) -> Typo {
+    let text = lines.lines[line];
+    let key = text[..colon].rfind([' ', ';']).map_or(0, |blank| blank + 1);
+    let before = text[..key].trim_end();
+    let is_other = before.ends_with(';');
+    let at = before.len() - usize::from(is_other);
+    Typo {
+        span: lines.span(line, at, 1),
+        what: if is_other {
+            "there is a semicolon in place of a comma"
+        } else {
+            "a comma is missing between two fields"
+        },
+        of: String::new(),
+        fix: lines.edited(line, at, at + usize::from(is_other), ","),
+    }
+}
+
+/// A plain value that begins with a character which YAML reserves.
+pub(super) fn reserved(lines: &SourceLines<'_>, line: usize, start: usize, value: &str) -> Option<Typo> {
+    let c = value.chars().next().filter(|c| matches!(c, '@' | '`' | '%' | '*'))?;
+    let what = match c {
+        '@' => "a value without quotes cannot begin with `@`",
+        '`' => "a value without quotes cannot begin with a backquote",
+        '%' => "a value without quotes cannot begin with `%`",
+        _ => "aliases are not allowed in manifests",
+    };
+    let fix = match c {
+        '*' => "write the value out".to_owned(),
+        '%' if value[1..].parse::<u32>().is_ok() => {
+            lines.edited(line, start, start + value.len(), &format!("{}%", &value[1..]))
+        }
+        _ => lines.edited(line, start, start + value.len(), &format!("\"{value}\"")),
+    };
+    Some(Typo { span: lines.span(line, start, 1), what, of: String::new(), fix })
+}

@@ -1,0 +1,199 @@
+//! Recognises typing errors in one line of a document, outside of quotes and brackets. Each function finds one kind.
+
+use super::lines::{Line, SourceLines, TOP, Typo, is_word, write};
+use crate::text::closest;
+
+/// A tab before the text of a line.
+pub(super) fn tab(lines: &SourceLines<'_>, line: &Line<'_>) -> Option<Typo> {
+    let whole = lines.lines[line.index];
+    let tab = whole[..line.indent].find('\t')?;
+    let tabs = whole[tab..line.indent].chars().filter(|c| *c == '\t').count();
+    Some(Typo {
+        span: lines.span(line.index, tab, tabs),
+        what: "a tab indents this line, which YAML does not allow",
+        of: String::new(),
+        fix: "replace each tab with 2 spaces".to_owned(),
+    })
+}
+
+/// The fence of a code block in Markdown.
+pub(super) fn fence(lines: &SourceLines<'_>, line: &Line<'_>) -> Option<Typo> {
+    line.text.starts_with("```").then(|| Typo {
+        span: lines.span(line.index, line.indent, line.text.chars().count()),
+        what: "this line is Markdown, not YAML",
+        of: String::new(),
+        fix: "remove the lines that begin with ```".to_owned(),
+    })
+}
+
+/// Dashes that are meant as `---`, and text after `---`.
+pub(super) fn separator(lines: &SourceLines<'_>, line: &Line<'_>) -> Option<Typo> {
+    const DASHES: [char; 3] = ['-', '–', '—'];
+    let rest = line.text.trim_start_matches(DASHES).trim();
+    let dashes = &line.text[..line.text.len() - line.text.trim_start_matches(DASHES).len()];
+    let typo = |what, at: usize, len, fix: String| {
+        Some(Typo { span: lines.span(line.index, at, len), what, of: String::new(), fix })
+    };
+    match dashes {
+        "---" if line.indent == 0 && (rest.is_empty() || rest.starts_with(['{', '[', '"', '\''])) => None,
+        "---" if line.indent == 0 && line.text.starts_with("--- ") => {
+            let at = line.text.len() - rest.len();
+            typo("there is text after `---`", at, rest.chars().count(), write(&format!("--- # {rest}")))
+        }
+        _ if dashes.chars().count() > 1 && rest.chars().all(|c| c.is_ascii_punctuation()) => {
+            let what = "this line does not separate two documents";
+            typo(what, line.indent, line.text.chars().count(), "write `---` at the beginning of the line".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// A comment of another language.
+pub(super) fn foreign_comment(lines: &SourceLines<'_>, line: &Line<'_>) -> Option<Typo> {
+    let mark = ["//", "/*", ";", "-- "].into_iter().find(|mark| line.text.starts_with(mark))?;
+    let comment = line.text[mark.len()..].trim_end_matches("*/").trim();
+    Some(Typo {
+        span: lines.span(line.index, line.indent, mark.trim_end().len()),
+        what: "comments of YAML begin with `#`",
+        of: String::new(),
+        fix: write(&format!("# {comment}")),
+    })
+}
+
+/// A field without a colon, or without a space after the colon.
+pub(super) fn no_colon(lines: &SourceLines<'_>, line: Line<'_>) -> Option<Typo> {
+    let (text, at) = (line.text, line.indent);
+    if let Some((word, value)) = text.split_once('=').map(|(word, value)| (word.trim(), value.trim()))
+        && is_word(word)
+    {
+        return Some(Typo {
+            span: lines.span(line.index, at + text.find('=').unwrap_or_default(), 1),
+            what: "there is an equals sign in place of a colon",
+            of: format!(" after `{word}`"),
+            fix: write(&format!("{word}: {value}")),
+        });
+    }
+    if let Some((word, value)) = text.split_once(':')
+        && is_word(word)
+        && !value.is_empty()
+    {
+        if value.chars().all(|c| matches!(c, ',' | ';' | '}' | ']')) {
+            return Some(Typo {
+                span: lines.span(line.index, at + word.len() + 1, value.len()),
+                what: "there is a stray character after the colon",
+                of: format!(" of `{word}`"),
+                fix: write(&format!("{word}:")),
+            });
+        }
+        return Some(Typo {
+            span: lines.span(line.index, at + word.len() + 1, 1),
+            what: "a space is missing after the colon",
+            of: format!(" of `{word}`"),
+            fix: write(&format!("{word}: {value}")),
+        });
+    }
+    if let Some(item) = text.strip_prefix('-').filter(|item| !item.starts_with('-')) {
+        return Some(Typo {
+            span: lines.span(line.index, at + 1, 1),
+            what: "a space is missing after the dash",
+            of: String::new(),
+            fix: write(&format!("- {item}")),
+        });
+    }
+    let (word, value) = text.split_once(' ')?;
+    is_word(word).then(|| Typo {
+        span: lines.span(line.index, at + word.len(), 1),
+        what: "a colon is missing",
+        of: format!(" after `{word}`"),
+        fix: write(&format!("{word}: {}", value.trim_start())),
+    })
+}
+
+/// A word alone, with or without lines that belong to it.
+pub(super) fn no_field(lines: &SourceLines<'_>, line: Line<'_>, opens: bool) -> Typo {
+    let span = lines.span(line.index, line.indent, line.text.chars().count());
+    // At the top level only the fields of every document have lines below them.
+    if opens && is_word(line.text) && (line.indent > 0 || closest(line.text, TOP).is_some()) {
+        let of = format!(" after `{}`", line.text);
+        return Typo { span, what: "a colon is missing", of, fix: write(&format!("{}:", line.text)) };
+    }
+    let top = TOP.into_iter().find(|top| line.indent == 0 && line.text.len() > 1 && top.starts_with(line.text));
+    let fix = match is_word(line.text) {
+        true if top.is_some() => format!("did you mean `{}:`?", top.unwrap_or_default()),
+        true => format!("write `{}: VALUE`, or remove the line", line.text),
+        false => "remove the line".to_owned(),
+    };
+    Typo { span, what: "this line is not a field", of: ", because it has no colon".to_owned(), fix }
+}
+
+/// A dash before a field of a map.
+pub(super) fn dash(lines: &SourceLines<'_>, line: &Line<'_>) -> Option<Typo> {
+    let field = line.text.strip_prefix("- ")?.trim_start();
+    Some(Typo {
+        span: lines.span(line.index, line.indent, 1),
+        what: "there is a dash before this field, but not before the one above",
+        of: String::new(),
+        fix: write(field),
+    })
+}
+
+/// A plain value with a second colon: a text that needs quotes, or two fields on one line.
+pub(super) fn two_colons(lines: &SourceLines<'_>, line: &Line<'_>, start: usize, value: &str) -> Option<Typo> {
+    let colon = value.find(": ").or_else(|| value.ends_with(':').then_some(value.len() - 1))?;
+    if value.ends_with('}') && !value.contains('{') {
+        return Some(Typo {
+            span: lines.span(line.index, start, 1),
+            what: "a `{` is missing before this value",
+            of: String::new(),
+            fix: lines.edited(line.index, start, start, "{"),
+        });
+    }
+    match value[..colon].rsplit_once(' ') {
+        Some((_, word)) if is_word(word) && !value.contains(['"', '\'']) => {
+            let field = colon - word.len();
+            Some(Typo {
+                span: lines.span(line.index, start + field, word.len()),
+                what: "there are two fields on one line",
+                of: String::new(),
+                fix: format!("write `{}` on a line of its own", &value[field..]),
+            })
+        }
+        _ => Some(Typo {
+            span: lines.span(line.index, start, value.chars().count()),
+            what: "a value with a colon and a space in it needs quotes",
+            of: String::new(),
+            fix: lines.edited(line.index, start, start + value.len(), &format!("\"{value}\"")),
+        }),
+    }
+}
+
+/// Text after a value in quotes or brackets, which ends before `end`.
+pub(super) fn after(lines: &SourceLines<'_>, line: usize, end: usize) -> Option<Typo> {
+    let whole = lines.lines[line];
+    let rest = &whole[end..];
+    let text = rest.trim_start();
+    let at = whole.len() - text.len();
+    if text.is_empty() || (text.starts_with('#') && text.len() < rest.len()) {
+        return None;
+    }
+    let what = match text.chars().next() {
+        Some(',') => "there is a comma after the value, which is not allowed outside of brackets",
+        Some('}') => "this `}` closes nothing",
+        Some(']') => "this `]` closes nothing",
+        _ => "there is text after the end of the value",
+    };
+    match text.starts_with([',', '}', ']']) {
+        true => Some(Typo {
+            span: lines.span(line, at, 1),
+            what,
+            of: String::new(),
+            fix: lines.edited(line, at, at + 1, ""),
+        }),
+        false => Some(Typo {
+            span: lines.span(line, at, text.trim_end().chars().count()),
+            what,
+            of: String::new(),
+            fix: "put the whole value in one pair of quotes, or remove the rest".to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,347 @@
+//! Unknown and missing fields, explained together.
+//!
+//! A misspelt field is unknown under its new name and missing under its old one, and a field in the wrong section is unknown there and
+//! missing elsewhere. Both are one typing error and one problem. The reader therefore collects the unknown keys and the gaps of a
+//! document; [`settle`] decides at its end which of them belong together.
+
+use super::lines::TOP;
+use super::scan::{Node, NodeContent};
+use super::span::Span;
+use super::text::{File, quote};
+use crate::driver::settings as drivers;
+use crate::model::table::FieldForm;
+use crate::model::{Kind, Meta};
+use crate::text::closest;
+
+/// The name of the document in place of a section.
+pub(super) const DOCUMENT: &str = "the document";
+
+/// Fields of Kubernetes and of other tools, with those of Kiln that mean the same.
+const HABITS: [(&str, &str); 6] = [
+    ("annotations", "labels"),
+    ("capacity", "size"),
+    ("reclaimPolicy", "onRemove"),
+    ("resources", "size"),
+    ("storage", "size"),
+    ("storageClassName", "backend"),
+];
+
+/// Unknown and missing fields of a document.
+#[derive(Default)]
+pub(super) struct Strays {
+    gaps: Vec<Gap>,
+    maps: Vec<Unknown>,
+}
+
+/// A field that is missing, or a section without a value.
+pub(super) struct Gap {
+    /// The section that lacks it.
+    pub(super) section: String,
+    /// The field; several if one of them is required; none if it is the section itself that has no value.
+    pub(super) names: Vec<String>,
+    pub(super) span: Span,
+    pub(super) message: String,
+    pub(super) hint: String,
+}
+
+/// The unknown keys of a map.
+pub(super) struct Unknown {
+    pub(super) section: String,
+    /// The fields that the map may have, in order.
+    pub(super) known: Vec<String>,
+    /// Those of them that it has.
+    pub(super) written: Vec<String>,
+    pub(super) keys: Vec<UnknownKey>,
+    /// Whether a value in it may be a secret.
+    pub(super) is_secret: bool,
+}
+
+/// An unknown key.
+pub(super) struct UnknownKey {
+    pub(super) text: String,
+    pub(super) span: Span,
+    /// Its value, if that is a scalar, as it could be written again.
+    pub(super) value: Option<String>,
+    /// The known field before it, if that has no value.
+    pub(super) below: Option<String>,
+}
+
+impl Strays {
+    pub(super) fn add_gap(&mut self, gap: Gap) {
+        self.gaps.push(gap);
+    }
+
+    pub(super) fn add_unknown(&mut self, unknown: Unknown) {
+        self.maps.push(unknown);
+    }
+
+    /// Removes the gaps of a section that a key elsewhere explains. Returns whether there was one.
+    fn fill(&mut self, section: &str, name: &str) -> bool {
+        let before = self.gaps.len();
+        self.gaps.retain(|gap| gap.section != section || !gap.names.iter().any(|gap| gap == name));
+        self.gaps.len() < before
+    }
+}
+
+/// A section that a kind of documents may have.
+struct Home {
+    /// Its path; empty for the top of the document.
+    path: Vec<&'static str>,
+    fields: Vec<&'static str>,
+}
+
+impl Home {
+    /// The name of the section, as [`Unknown::section`] has it.
+    fn section(&self) -> &'static str {
+        self.path.last().copied().unwrap_or(DOCUMENT)
+    }
+
+    /// Returns the sections of a kind. Of the drivers only the section of `driver`, if it has one.
+    fn all(kind: Option<Kind>, driver: Option<&str>) -> Vec<Home> {
+        let mut homes = vec![
+            Home { path: vec![], fields: TOP.to_vec() },
+            Home { path: vec!["metadata"], fields: Meta::TABLE.all().map(|field| field.name).collect() },
+        ];
+        let Some(kind) = kind else { return homes };
+        let own = drivers::tables(kind).any(|table| Some(table.name) == driver);
+        let sections = drivers::tables(kind).filter(|table| !own || Some(table.name) == driver);
+        let spec = kind.table().spec.all();
+        let fields = spec.map(|field| field.name).chain(drivers::tables(kind).map(|table| table.name)).collect();
+        homes.push(Home { path: vec!["spec"], fields });
+        homes.extend(kind.table().spec.all().filter_map(|field| match field.form {
+            FieldForm::Map(table) => {
+                Some(Home { path: vec!["spec", field.name], fields: table.all().map(|field| field.name).collect() })
+            }
+            _ => None,
+        }));
+        homes.extend(sections.map(|table| Home {
+            path: vec!["spec", table.name],
+            fields: table.settings.all().map(|field| field.name).collect(),
+        }));
+        homes
+    }
+}
+
+/// What an unknown key is.
+#[derive(PartialEq, Eq, Clone)]
+enum StrayKind {
+    /// A field of the section above it, which has no value.
+    NotIndented(String),
+    /// A field of another section.
+    Elsewhere(Vec<&'static str>),
+    /// A misspelt field of its section.
+    Misspelt(String),
+    Unknown,
+}
+
+/// Reports the unknown and missing fields of a document, each typing error once. Returns the fields of `spec` that unknown keys mean.
+pub(super) fn settle(mut strays: Strays, file: &File, root: &Node<'_>, kind: Option<Kind>) -> Vec<String> {
+    if strays.gaps.is_empty() && strays.maps.is_empty() {
+        return Vec::new();
+    }
+    let homes = Home::all(kind, at(root, &["spec", "driver"]).and_then(scalar));
+    let mut meant = Vec::new();
+    for map in std::mem::take(&mut strays.maps) {
+        let mut groups: Vec<(StrayKind, Vec<&UnknownKey>)> = Vec::new();
+        for key in &map.keys {
+            let verdict = judge(key, &map, &strays, &homes);
+            let joins = |verdict: &StrayKind| matches!(verdict, StrayKind::NotIndented(_) | StrayKind::Elsewhere(_));
+            match groups.iter_mut().find(|(other, _)| joins(other) && *other == verdict) {
+                Some((_, keys)) => keys.push(key),
+                None => groups.push((verdict, vec![key])),
+            }
+        }
+        for (verdict, keys) in groups {
+            explain(file, root, &map, &verdict, &keys, &mut strays, &mut meant);
+        }
+    }
+    // A section that is written twice is reported as such; its fields may be in either.
+    let elsewhere = |gap: &Gap| gap.names.iter().any(|name| has_in_twin(root, &gap.section, name));
+    for Gap { span, message, hint, .. } in strays.gaps.into_iter().filter(|gap| !elsewhere(gap)) {
+        file.report(span, message, hint);
+    }
+    meant
+}
+
+/// Decides what an unknown key is.
+fn judge(key: &UnknownKey, map: &Unknown, strays: &Strays, homes: &[Home]) -> StrayKind {
+    let name = name_of(&key.text);
+    let empty = |below: &&String| strays.gaps.iter().any(|gap| gap.names.is_empty() && gap.section == **below);
+    if let Some(below) = key.below.as_ref().filter(empty)
+        && homes.iter().any(|home| home.section() == below && home.fields.contains(&name))
+    {
+        return StrayKind::NotIndented(below.clone());
+    }
+    let home = homes.iter().find(|home| home.section() != map.section && home.fields.contains(&name));
+    let lacks = |home: &&Home| {
+        let is_missing = |gap: &Gap| gap.section == home.section() && gap.names.iter().any(|gap| gap == name);
+        strays.gaps.iter().any(is_missing)
+    };
+    if let Some(home) = home.filter(lacks) {
+        return StrayKind::Elsewhere(home.path.clone());
+    }
+    let is_written = |field: &&str| map.written.iter().any(|written| written == field);
+    let known = || map.known.iter().map(String::as_str);
+    let habit = || HABITS.iter().find(|(habit, _)| *habit == name).map(|(_, field)| *field);
+    let own = closest(name, known().filter(|field| !is_written(field)));
+    if let Some(field) = own.or_else(|| habit().filter(|field| known().any(|known| known == *field))) {
+        return StrayKind::Misspelt(field.to_owned());
+    }
+    if let Some(home) = home {
+        return StrayKind::Elsewhere(home.path.clone());
+    }
+    closest(name, known()).map_or(StrayKind::Unknown, |field| StrayKind::Misspelt(field.to_owned()))
+}
+
+/// Returns the name at the beginning of a key that contains more by mistake: `size:10Gi`, `size = 10Gi`, `“size”`.
+fn name_of(key: &str) -> &str {
+    let key = key.trim_matches(|c: char| matches!(c, '“' | '”' | '‘' | '’' | '"' | '\'') || c.is_whitespace());
+    key.split([':', '=', ' ']).next().unwrap_or(key)
+}
+
+/// Reports the keys with one verdict, and removes the gaps that they explain.
+fn explain(
+    file: &File,
+    root: &Node<'_>,
+    map: &Unknown,
+    verdict: &StrayKind,
+    keys: &[&UnknownKey],
+    strays: &mut Strays,
+    meant: &mut Vec<String>,
+) {
+    let Some(first) = keys.first() else { return };
+    let shows_values = !map.is_secret && keys.iter().all(|key| !file.may_be_secret(key.span.line));
+    let names = listed(keys.iter().map(|key| format!("`{}`", name_of(&key.text))));
+    let verb = if keys.len() == 1 { ("is", "belongs", "it") } else { ("are", "belong", "them") };
+    let (message, hint) = match verdict {
+        StrayKind::NotIndented(section) => {
+            strays.gaps.retain(|gap| !gap.names.is_empty() || gap.section != *section);
+            meant.extend(keys.iter().map(|key| key.text.clone()));
+            (format!("{names} {} not indented below `{section}`", verb.0), format!("put 2 more spaces before {names}"))
+        }
+        StrayKind::Elsewhere(path) => {
+            let section = path.last().copied().unwrap_or(DOCUMENT);
+            let parent = path.len().checked_sub(2).map_or(DOCUMENT, |parent| path[parent]);
+            strays.fill(parent, section);
+            let is_new = !at(root, path)
+                .is_some_and(|node| matches!(&node.content, NodeContent::Map(entries) if !entries.is_empty()));
+            strays.gaps.retain(|gap| !gap.names.is_empty() || gap.section != section);
+            let mut twice = false;
+            for key in keys {
+                strays.fill(section, name_of(&key.text));
+                twice |= at(root, path).is_some_and(|section| has(section, name_of(&key.text)));
+                if section == "spec" {
+                    meant.push(name_of(&key.text).to_owned());
+                }
+            }
+            let values: Option<Vec<String>> =
+                keys.iter().map(|key| Some(format!("{}: {}", name_of(&key.text), key.value.as_ref()?))).collect();
+            let hint = match values.filter(|_| shows_values && is_new && !path.is_empty()) {
+                _ if twice => format!("remove {} here: `{section}` has {} already", verb.2, verb.2),
+                Some(values) => format!("write `{section}: {{{}}}`", values.join(", ")),
+                None if path.is_empty() => {
+                    format!("move {} to the top level, without spaces before {}", verb.2, verb.2)
+                }
+                None => format!("move {} to `{section}`", verb.2),
+            };
+            (format!("{names} {} {}, not {}", verb.1, place(section), place(&map.section)), hint)
+        }
+        StrayKind::Misspelt(field) => {
+            strays.fill(&map.section, field);
+            if map.section == "spec" {
+                meant.push(field.clone());
+            }
+            // `size 10Gi` or `size = {…}`, with a colon after it somewhere.
+            if !map.is_secret && name_of(&first.text) != first.text && file.report_no_colon(first.span) {
+                return;
+            }
+            let is_written = map.written.contains(field);
+            let value =
+                first.value.as_ref().filter(|_| shows_values && !is_written).map(|value| format!("{field}: {value}"));
+            let hint = match is_written {
+                true => format!("remove it: `{field}` is written already"),
+                false => format!("did you mean `{}`?", value.as_ref().unwrap_or(field)),
+            };
+            let (span, message, hint) = misspelt(first, field, shows_values)
+                .unwrap_or_else(|| (first.span, format!("unknown field {}", quote(&first.text)), hint));
+            match map.is_secret {
+                true => file.report_hidden(span, message, hint),
+                false => file.report(span, message, hint),
+            }
+            return;
+        }
+        StrayKind::Unknown => {
+            let mut own = strays.gaps.iter().filter(|gap| gap.section == map.section && !gap.names.is_empty());
+            let hint = match (own.next(), own.next(), map.keys.len()) {
+                // One field is missing and one is unknown.
+                (Some(Gap { names, .. }), None, 1) if names.len() == 1 => {
+                    let hint = format!("did you mean `{}`, which is missing?", names[0]);
+                    strays.gaps.retain(|gap| gap.section != map.section || gap.names.is_empty());
+                    hint
+                }
+                _ => format!("known fields: {}", map.known.join(", ")),
+            };
+            (format!("unknown field {}", quote(&first.text)), hint)
+        }
+    };
+    match map.is_secret {
+        true => file.report_hidden(first.span, message, hint),
+        false => file.report(first.span, message, hint),
+    }
+}
+
+/// Returns the place, the message and the hint for a key that contains its value too.
+fn misspelt(key: &UnknownKey, field: &str, shows_values: bool) -> Option<(Span, String, String)> {
+    let name = name_of(&key.text);
+    // In braces `size:10Gi` and `size 10Gi` are keys without a value.
+    let rest = key.text.strip_prefix(name).filter(|_| name == field)?;
+    let (message, skipped) = match rest.trim_start().chars().next()? {
+        ':' => (format!("a space is missing after the colon of `{field}`"), 1),
+        '=' => (format!("there is an equals sign in place of a colon after `{field}`"), rest.find('=')?),
+        _ => (format!("a colon is missing after `{field}`"), 0),
+    };
+    let fix = format!("write `{field}: {}`", rest.trim_start_matches([':', '=', ' ']));
+    let column = key.span.column + (name.len() + skipped) as u32;
+    Some((Span { column, len: 1, ..key.span }, message, if shows_values { fix } else { String::new() }))
+}
+
+fn place(section: &str) -> String {
+    if section == DOCUMENT { "at the top level".to_owned() } else { format!("in `{section}`") }
+}
+
+/// Joins names: "`a`, `b` and `c`".
+fn listed(names: impl Iterator<Item = String>) -> String {
+    let names: Vec<String> = names.collect();
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
+}
+
+/// Returns the value at a path.
+fn at<'n, 't>(node: &'n Node<'t>, path: &[&str]) -> Option<&'n Node<'t>> {
+    let Some((name, rest)) = path.split_first() else { return Some(node) };
+    let NodeContent::Map(entries) = &node.content else { return None };
+    at(&entries.iter().find(|(key, _)| key.text == *name)?.1, rest)
+}
+
+/// Whether a section with this name has the field, at any place in the document.
+fn has_in_twin(node: &Node<'_>, section: &str, name: &str) -> bool {
+    match &node.content {
+        NodeContent::Map(entries) => entries
+            .iter()
+            .any(|(key, value)| (key.text == section && has(value, name)) || has_in_twin(value, section, name)),
+        NodeContent::List(_) | NodeContent::Scalar { .. } => false,
+    }
+}
+
+fn has(node: &Node<'_>, name: &str) -> bool {
+    at(node, &[name]).is_some()
+}
+
+fn scalar<'n>(node: &'n Node<'_>) -> Option<&'n str> {
+    match &node.content {
+        NodeContent::Scalar { text, .. } => Some(text),
+        NodeContent::List(_) | NodeContent::Map(_) => None,
+    }
+}
