@@ -1,0 +1,181 @@
+//! Every typing error is one problem, at the place to edit, with the line to write.
+//!
+//! `tests/typos/*.txt` contain small cases: a line `=== CLAIM`, a manifest `typo.yaml`, and after `> ` what `kiln check` shows for it
+//! beside `common.yaml`. `KILN_BLESS=1` rewrites what is shown; read the difference before you commit it.
+
+#![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kiln::manifest::{Limits, Problem, Source, load};
+
+const COMMON: &str = include_str!("typos/common.yaml");
+/// Documents of all kinds, as people write them.
+const ALL_KINDS: &str = include_str!("typos/all-kinds.yaml");
+
+/// Reads `typo.yaml` beside the common documents. Paths are as in a run within the directory.
+fn problems(root: &Path, text: &str) -> Vec<Problem> {
+    fs::write(root.join("common.yaml"), COMMON).unwrap();
+    fs::write(root.join("typo.yaml"), text).unwrap();
+    let mut problems = load(&Source::Path(root.to_owned()), &Limits::default()).problems;
+    for problem in &mut problems {
+        problem.place.file = Path::new(&*problem.place.file).file_name().unwrap().to_str().unwrap().into();
+    }
+    problems
+}
+
+/// Whether a place is one of the text: a character, or the end of a line.
+fn is_inside(text: &str, line: u32, column: u32) -> bool {
+    let lines: Vec<&str> = text.lines().collect();
+    let ends_here = line as usize == lines.len() && !text.ends_with('\n');
+    let width = lines.get(line as usize - 1).map_or(0, |line| line.chars().count());
+    column as usize <= width + usize::from(!ends_here)
+}
+
+struct Case {
+    claim: String,
+    manifest: String,
+    expected: String,
+}
+
+fn cases(file: &Path) -> Vec<Case> {
+    let text = fs::read_to_string(file).unwrap();
+    let parts = text.strip_prefix("=== ").unwrap_or_else(|| panic!("{}: no `=== CLAIM`", file.display()));
+    let case = |part: &str| {
+        let (claim, rest) = part.split_once('\n').unwrap();
+        let is_expected = |line: &&str| line.starts_with("> ");
+        let lines = || rest.split_inclusive('\n');
+        let manifest = lines().take_while(|line| !is_expected(line)).collect::<String>();
+        let expected = lines().filter(is_expected).collect();
+        Case { claim: claim.to_owned(), manifest: manifest.trim_end_matches('\n').to_owned() + "\n", expected }
+    };
+    parts.split("\n=== ").map(case).collect()
+}
+
+fn files() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/typos");
+    let mut files: Vec<PathBuf> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
+    files.sort();
+    files
+}
+
+#[test]
+fn every_typo_is_one_problem_at_its_place() {
+    #[expect(clippy::disallowed_methods, reason = "the switch that rewrites the expectations")]
+    let bless = std::env::var("KILN_BLESS").is_ok();
+    let root = tempfile::tempdir().unwrap();
+    let (mut wrong, mut count) = (String::new(), 0);
+    for file in files() {
+        let mut blessed = Vec::new();
+        for Case { claim, manifest, expected } in cases(&file) {
+            count += 1;
+            let found = problems(root.path(), &manifest);
+            assert_eq!(found.len(), 1, "{claim}: not one problem:\n{found:#?}");
+            let got: String = found[0].to_string().lines().fold(String::new(), |got, line| got + "> " + line + "\n");
+            let place = &found[0].place;
+            assert!(&*place.file == "typo.yaml" && is_inside(&manifest, place.line, place.column), "{claim}: {place}");
+            // The same without the last line end, and with those of Windows.
+            let cut = manifest.trim_end();
+            let same =
+                [cut.to_owned(), manifest.replace('\n', "\r\n")].map(|text| (problems(root.path(), &text), text));
+            for (other, text) in same {
+                assert_eq!(other, found, "{claim}: another problem for\n{text:?}");
+                assert!(is_inside(&text, place.line, place.column), "{claim}: {place} is outside of\n{text:?}");
+            }
+            if got != expected {
+                write!(wrong, "{}: {claim}\n{got}\n", file.display()).unwrap();
+            }
+            blessed.push(format!("=== {claim}\n{manifest}{got}"));
+        }
+        if bless {
+            fs::write(&file, blessed.join("\n")).unwrap();
+        }
+    }
+    assert!(bless || wrong.is_empty(), "run with KILN_BLESS=1 and read the difference:\n{wrong}");
+    assert!(count >= 100, "only {count} cases");
+}
+
+/// Slips of the hand, in every line of documents of all kinds: what the line becomes.
+fn slips(line: &str) -> Vec<(&'static str, String)> {
+    let text = line.trim_start();
+    let indent = &line[..line.len() - text.len()];
+    let mut slips = vec![
+        ("a space more before it", format!(" {line}")),
+        ("the line twice", format!("{line}\n{line}")),
+        ("a stray word above it", format!("x\n{line}")),
+        ("a comma at its end", format!("{line},")),
+        ("a brace at its end", format!("{line}}}")),
+    ];
+    let mut replace = |what, old: &str, new: &str| {
+        if line.contains(old) {
+            slips.push((what, line.replacen(old, new, 1)));
+        }
+    };
+    replace("no colon", ": ", " ");
+    replace("no space after the colon", ": ", ":");
+    replace("an equals sign", ": ", " = ");
+    replace("a semicolon for a comma", ", ", "; ");
+    replace("no comma", ", ", " ");
+    replace("no opening brace", "{", "");
+    replace("no opening bracket", "[", "");
+    replace("no opening quote", "\"", "");
+    let mut cut = |what, last: char| {
+        if let Some(at) = line.rfind(last) {
+            slips.push((what, format!("{}{}", &line[..at], &line[at + 1..])));
+        }
+    };
+    cut("no closing brace", '}');
+    cut("no closing bracket", ']');
+    cut("no closing quote", '"');
+    if let Some(less) = line.strip_prefix(' ') {
+        slips.push(("a space less before it", less.to_owned()));
+        slips.push(("a tab before it", format!("\t{text}")));
+        slips.push(("no indentation", text.to_owned()));
+    }
+    if text == "---" {
+        slips.extend([
+            ("no separator", "#".to_owned()),
+            ("a dash too few", "--".to_owned()),
+            ("a dash more", "----".to_owned()),
+        ]);
+    }
+    let key = text.find(':').map_or("", |colon| &text[..colon]);
+    if key.len() > 3 && key.is_ascii() {
+        slips.push(("two letters swapped", format!("{indent}{}{}{}{}", &key[..1], &key[2..3], &key[1..2], &text[3..])));
+        slips.push(("a letter missing", format!("{indent}{}{}", &key[..2], &text[3..])));
+        slips.push(("a capital", format!("{indent}{}{}", key[..1].to_ascii_uppercase(), &text[1..])));
+    }
+    slips
+}
+
+#[test]
+fn a_slip_of_the_hand_is_one_problem_beside_it() {
+    let problems = |text: &str| load(&Source::Text(text.to_owned()), &Limits::default()).problems;
+    let lines: Vec<&str> = ALL_KINDS.lines().collect();
+    assert_eq!(problems(ALL_KINDS), []);
+    let (mut wrong, mut count) = (String::new(), 0);
+    for (index, line) in lines.iter().enumerate() {
+        for (what, slip) in slips(line) {
+            let mut text = lines.clone();
+            text[index] = &slip;
+            let text = text.join("\n") + "\n";
+            let found = problems(&text);
+            count += 1;
+            let number = index as u32 + 1;
+            let near = |problem: &Problem| {
+                let place = &problem.place;
+                (number.saturating_sub(1)..=number + 1).contains(&place.line)
+                    && is_inside(&text, place.line, place.column)
+            };
+            let vague = |problem: &Problem| problem.message.contains("not valid YAML");
+            if found.len() > 1 || !found.iter().all(near) || found.iter().any(vague) {
+                writeln!(wrong, "--- {what}: {slip}").unwrap();
+                found.iter().for_each(|problem| writeln!(wrong, "{problem}").unwrap());
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {count} slips:\n{wrong}", wrong.matches("--- ").count());
+}
