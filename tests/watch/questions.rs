@@ -181,8 +181,8 @@ fn a_question_about_one_object_of_a_thousand_gets_a_small_answer() {
     let all = size("/v1/objects");
     assert!(all > 200_000, "{all} bytes for a thousand volumes");
     for path in [
-        "/v1/objects?kind=volume&name=v7&history=10",
-        "/v1/objects?kind=backend",
+        "/v1/objects?what=volume/v7&details=10",
+        "/v1/objects?what=backend",
         "/v1/journal?limit=3",
         "/v1/journal?limit=10&kind=volume&name=v7",
         "/v1/status",
