@@ -189,7 +189,7 @@ fn join(parts: &[String]) -> Reading {
 
 fn fails_with(kind: ErrorKind) -> impl Fn(&Step, u32) -> Option<Play> + Send + Sync + 'static {
     move |step, nth| {
-        let error = DriverError { kind, effect: Effect::No, message: "as the script says".to_owned() };
+        let error = DriverError::before(kind, "as the script says");
         (step.identity.name.as_str() == "bad" && nth <= 2).then_some(Play::Fail(error))
     }
 }

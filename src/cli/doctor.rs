@@ -24,8 +24,10 @@ pub(crate) fn doctor(context: &Context, args: &DoctorArgs) -> Result<Exit, Failu
     let loaded = context.read_specs(&args.specs.specs)?;
     let mut findings: Vec<Finding> = Vec::new();
     for problem in &loaded.problems {
-        let fix =
-            problem.hint.clone().unwrap_or_else(|| "correct the manifest: `kiln check` shows the line".to_owned());
+        let fix = problem
+            .hint
+            .clone()
+            .unwrap_or_else(|| "correct the manifest in that line, then run `kiln check`".to_owned());
         findings.push(Finding::problem(
             FindingArea::Manifests,
             problem.place.to_string(),
@@ -83,7 +85,8 @@ fn exit_of(finding: &Finding) -> Exit {
 fn read_store(context: &Context, findings: &mut Vec<Finding>) -> Option<std::sync::Arc<dyn Store>> {
     let unusable = |error: Failure| {
         let area = if error.exit == Exit::Store { FindingArea::Store } else { FindingArea::Failure };
-        Finding::problem(area, "store", "Unusable", error.message, error.hint.unwrap_or_default())
+        let fix = error.hint.unwrap_or_else(|| "use another store: --state DIR".to_owned());
+        Finding::problem(area, "store", "Unusable", error.message, fix)
     };
     // A daemon writes the store itself, and reports what keeps it from that.
     let has_daemon = matches!(context.daemon(), Ok(Some(_)));
@@ -142,7 +145,7 @@ fn add_missing_tools(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
         && !is_on_path("qemu-img")
     {
         let message = format!("qemu-img, which volume {volume} needs for its source image, is not on the PATH");
-        let fix = "install it (Debian: apt install qemu-utils)";
+        let fix = "install it, on Debian with `apt install qemu-utils`";
         findings.push(Finding::warning("host", "ToolMissing", message, fix));
     }
 }

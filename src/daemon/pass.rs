@@ -346,7 +346,7 @@ impl Reconciler {
         breakers.retain(|name| specs.backends.contains_key(name));
         for (name, view) in &report.world {
             match view {
-                Observation::Failed { why } if breakers.open(name).is_none() => {
+                Observation::Failed { why, fix: _ } if breakers.open(name).is_none() => {
                     breakers.failed(name, false, why, now);
                     tracing::warn!(backend = %name, "observation failed, circuit breaker opened: {why}");
                 }

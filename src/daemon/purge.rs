@@ -242,7 +242,7 @@ mod tests {
             ("the trash is not listed completely", partly(Listed { trash: false, ..all })),
             ("its backend has gaps", in_world(seen(gaps))),
             ("another process holds the lock", in_world(locked)),
-            ("its backend was not observed", in_world(Observation::Failed { why: "away".to_owned() })),
+            ("its backend was not observed", in_world(Observation::Failed { why: "away".to_owned(), fix: None })),
             ("its backend cannot be used", Report { usable: BTreeSet::new(), ..report() }),
             ("there is no plan", Report { plan: None, ..report() }),
         ] {

@@ -71,6 +71,7 @@ pub(super) fn run(
         kind: ErrorKind::Transient,
         effect: Effect::No,
         message: format!("{what} {name}: {why}"),
+        fix: None,
     };
     let ended = Pid::from_raw(i32::try_from(running.0.id()).unwrap_or(0)).ok_or(Errno::SRCH);
     let ended = ended.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()));

@@ -51,7 +51,7 @@ pub(super) async fn observe_all(
         if let Some(barred) = reading.not_allowed(Kind::Backend, &spec.meta.name) {
             // The backend is not opened, not even to observe it. The planner reports why.
             let view = match barred.unresponsive {
-                true => Observation::Failed { why: barred.message.clone() },
+                true => Observation::Failed { why: barred.message.clone(), fix: Some(barred.fix.clone()) },
                 false => Observation::Unsupported,
             };
             observations.world.insert(spec.meta.name.clone(), view);
@@ -72,7 +72,7 @@ pub(super) async fn observe_all(
             let (view, suspensions) = match suspensions {
                 Ok(suspensions) => (view, suspensions),
                 // Unreadable records may suspend every object there.
-                Err(error) => (Observation::Failed { why: error.message }, Vec::new()),
+                Err(error) => (Observation::Failed { why: error.message, fix: error.fix }, Vec::new()),
             };
             log_observation(&view);
             (name, backend, view, suspensions)
@@ -99,7 +99,7 @@ fn log_observation(view: &Observation) {
         Observation::LockedBy { by, observed, .. } => {
             tracing::debug!(objects = observed.objects.len(), by, "observed; another process holds the writer lock");
         }
-        Observation::Failed { why } => tracing::debug!(why, "the observation failed"),
+        Observation::Failed { why, fix: _ } => tracing::debug!(why, "the observation failed"),
         Observation::Unsupported => tracing::debug!("its driver is not built yet"),
     }
 }
@@ -111,7 +111,7 @@ async fn observe_one(
     known: Option<PoolId>,
     mode: AccessMode,
 ) -> (Option<BackendSession>, Observation) {
-    let unseen = |error: &DriverError| Observation::Failed { why: error.message.clone() };
+    let unseen = |error: &DriverError| Observation::Failed { why: error.message.clone(), fix: error.fix.clone() };
     let mut backend = match open(connect, spec).await {
         Ok(backend) => backend,
         Err(error) if error.kind == ErrorKind::Unsupported => return (None, Observation::Unsupported),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::driver::StepContext;
 use crate::model::{
-    Action, DriverError, Effect, ErrorKind, Expect, JournalEntry, JournalOutcome, LedgerView, Name, Object, Outcome,
-    Place, Reason, Step, Uid,
+    Action, DriverError, ErrorKind, Expect, JournalEntry, JournalOutcome, LedgerView, Name, Object, Outcome, Place,
+    Reason, Step, Uid,
 };
 use crate::plan::Observation;
 use crate::store::{Batch, Store, StoreError};
@@ -50,11 +50,8 @@ impl Session<'_> {
             let result = if done {
                 Ok(Outcome::Changed)
             } else {
-                Err(DriverError {
-                    kind: ErrorKind::Transient,
-                    effect: Effect::No,
-                    message: "interrupted; the backend shows that it had no effect".to_owned(),
-                })
+                let message = "interrupted; the backend shows that it had no effect";
+                Err(DriverError::before(ErrorKind::Transient, message))
             };
             let what = if done { "was done" } else { "was not done" };
             reporter.event(Event::note(format!(

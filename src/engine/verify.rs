@@ -57,7 +57,7 @@ impl Verifier<'_> {
                     let written = backend.write_ledger_again(ledger).await;
                     let and = if written.is_ok() { "" } else { ", nor could its ledger be written" };
                     let message = format!("done, but {name} could not be observed afterwards{and}: {error}");
-                    let error = DriverError { kind: error.kind, effect: Effect::Yes, message };
+                    let error = DriverError { effect: Effect::Yes, ..DriverError::before(error.kind, message) };
                     report.failed.extend(indexes.last().map(|index| (steps[*index].clone(), error)));
                     continue;
                 }
@@ -87,7 +87,7 @@ impl Verifier<'_> {
             if let Err(error) = written {
                 // Done, and not safely known: what vanishes now could not be told from what never was.
                 let message = format!("done, but the ledger of {name} could not be written: {error}");
-                let error = DriverError { kind: error.kind, effect: Effect::Yes, message };
+                let error = DriverError { effect: Effect::Yes, ..DriverError::before(error.kind, message) };
                 report.failed.extend(last_done.map(|index| (steps[index].clone(), error)));
             }
             if let Err(error) = commit(&self.execution.store, batch).await {

@@ -16,6 +16,9 @@ pub struct DriverError {
     pub effect: Effect,
     /// One sentence, without the name of the backend, which the caller knows.
     pub message: String,
+    /// What to run or write so that the call succeeds, if the driver knows. Shown for a backend that could not be observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
 }
 
 /// Whether a failed call changed the backend.
@@ -87,12 +90,18 @@ impl fmt::Display for ErrorKind {
 impl DriverError {
     /// Returns an error without effect.
     pub fn before(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, effect: Effect::No, message: message.into() }
+        Self { kind, effect: Effect::No, message: message.into(), fix: None }
     }
 
     /// Returns an error with unknown effect.
     pub fn unknown(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, effect: Effect::Unknown, message: message.into() }
+        Self { kind, effect: Effect::Unknown, message: message.into(), fix: None }
+    }
+
+    /// Adds what to run or write so that the call succeeds.
+    #[must_use]
+    pub fn with_fix(self, fix: impl Into<String>) -> Self {
+        Self { fix: Some(fix.into()), ..self }
     }
 
     /// Returns the error of a call that exceeded `limit`.

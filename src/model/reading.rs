@@ -109,6 +109,12 @@ impl Reading {
         self.places.get(&kind)?.get(name)
     }
 
+    /// Returns where a document starts, to follow what is to be written in it: ` (specs/db.yaml:3:1)`. Empty if that is unknown.
+    pub fn place_of(&self, kind: Kind, name: &Name) -> String {
+        let place = self.place(kind, name).filter(|place| !place.file.is_empty());
+        place.map(|place| format!(" ({place})")).unwrap_or_default()
+    }
+
     /// Returns why a document may not be acted on, if the path policy refuses a path that it names.
     pub fn not_allowed(&self, kind: Kind, name: &Name) -> Option<&NotAllowed> {
         let found = self.not_allowed.binary_search_by(|barred| (barred.kind, &barred.name).cmp(&(kind, name)));

@@ -44,7 +44,7 @@ impl Judged {
                 let blocked = Blocked {
                     reason: HeldReason::Ambiguous,
                     message: format!("the Backends {} have the same pool", list(&names)),
-                    fix: "remove all but one of these Backends".to_owned(),
+                    fix: format!("remove all but one of them: {}", places(reading, &names)),
                     cause: BlockCause::Shared,
                 };
                 judged.insert((*name).clone(), Some(blocked));
@@ -88,6 +88,10 @@ impl Judged {
     }
 }
 
+fn places(reading: &Reading, names: &[&Name]) -> String {
+    names.iter().map(|name| format!("{name}{}", reading.place_of(Kind::Backend, name))).collect::<Vec<_>>().join(", ")
+}
+
 fn list(names: &[&Name]) -> String {
     names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" and ")
 }
@@ -114,22 +118,20 @@ impl<'a> Judge<'a> {
             ) => (capabilities, observed),
             Some(Observation::Unsupported) => {
                 let message = format!("the driver {:?} is not supported yet", spec.config.driver());
-                return Err(Blocked::document(
-                    HeldReason::Unsupported,
-                    message,
-                    "use a supported driver: local or sim",
-                ));
+                let fix = format!(
+                    "write `driver: local`, or `driver: sim` for a trial{}",
+                    self.reading.place_of(Kind::Backend, name)
+                );
+                return Err(Blocked::document(HeldReason::Unsupported, message, &fix));
             }
-            Some(Observation::Failed { why }) => return Err(Blocked::unobserved(name, why)),
-            None => return Err(Blocked::unobserved(name, "it was not observed")),
+            Some(Observation::Failed { why, fix }) => return Err(Blocked::unobserved(name, why, fix.as_deref())),
+            None => return Err(Blocked::unobserved(name, "it was not observed", None)),
         };
         if let Some(why) = &capabilities.unusable {
             let message = format!("backend {name} cannot be used: {why}");
-            return Err(Blocked::document(
-                HeldReason::Unsupported,
-                message,
-                "use a directory on ext4, XFS, btrfs or tmpfs",
-            ));
+            let place = self.reading.place_of(Kind::Backend, name);
+            let fix = format!("write the `path` of a directory on ext4, XFS, btrfs or tmpfs{place}");
+            return Err(Blocked::document(HeldReason::Unsupported, message, &fix));
         }
         let record = self.record(name, spec, observed);
         check_pool_id(name, spec, observed, record)?;
@@ -145,13 +147,14 @@ impl<'a> Judge<'a> {
         if let Some(barred) = self.reading.not_allowed(Kind::Backend, name) {
             // Its path did not answer: it may be allowed, and hold anything.
             return Err(match barred.unresponsive {
-                true => Blocked::unobserved(name, &barred.message),
+                true => Blocked::unobserved(name, &barred.message, Some(&barred.fix)),
                 false => Blocked::document(HeldReason::NotAllowed, barred.message.clone(), &barred.fix),
             });
         }
         if !spec.via.is_empty() {
             let message = "`via` is not supported yet: manifests may not run commands".to_owned();
-            return Err(Blocked::document(HeldReason::NotAllowed, message, "remove `via`"));
+            let fix = format!("remove `via`{}", self.reading.place_of(Kind::Backend, name));
+            return Err(Blocked::document(HeldReason::NotAllowed, message, &fix));
         }
         Ok(())
     }
@@ -170,7 +173,7 @@ impl<'a> Judge<'a> {
             || record.is_some_and(|r| r.owner == *owner && r.ledger.as_ref().is_some_and(|l| !l.complete.is_empty()));
         let ledger = self.newest_ledger(observed, record);
         match observed.ledgers.get(owner) {
-            Some(LedgerView::Unreadable(why)) => Err(Blocked::unobserved(name, why)),
+            Some(LedgerView::Unreadable(why)) => Err(Blocked::unobserved(name, why, None)),
             Some(LedgerView::Damaged(why)) if ledger.is_none() => Err(Blocked::changed(
                 name,
                 format!("both copies of the ledger are damaged ({why}) and the store has no copy"),
@@ -273,7 +276,9 @@ fn check_pool_id(
     let has_objects = || observed.objects.iter().any(|object| object.native.is_reserved());
     let message = match (&observed.pool, record) {
         // A pool id that cannot be read may still exist.
-        (None, _) if !observed.gaps.is_empty() => return Err(Blocked::unobserved(name, &observed.gaps.join("; "))),
+        (None, _) if !observed.gaps.is_empty() => {
+            return Err(Blocked::unobserved(name, &observed.gaps.join("; "), None));
+        }
         (None, Some(record)) if record.place == place => {
             format!("{place} was pool {} and has no pool id now: is it mounted?", record.pool)
         }

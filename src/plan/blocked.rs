@@ -34,11 +34,15 @@ impl Blocked {
         Self { reason, message, fix: fix.to_owned(), cause: BlockCause::Document }
     }
 
-    pub(super) fn unobserved(name: &Name, why: &str) -> Self {
+    /// `fix`: what to run or write, if it is known.
+    pub(super) fn unobserved(name: &Name, why: &str, fix: Option<&str>) -> Self {
         Self {
             reason: HeldReason::Unobserved,
             message: format!("backend {name} could not be observed: {why}"),
-            fix: "repair the backend, then run `kiln apply`".to_owned(),
+            fix: match fix {
+                Some(fix) => format!("{fix}; then `kiln apply`"),
+                None => "repair the backend, then run `kiln apply`".to_owned(),
+            },
             cause: BlockCause::Unobserved,
         }
     }
@@ -48,7 +52,7 @@ impl Blocked {
             reason: HeldReason::BackendChanged,
             message,
             fix: format!(
-                "point the Backend to its pool again; or run `kiln forget backend/{name}` to accept this pool as it is"
+                "mount its pool again, or correct the path of the Backend; or run `kiln forget backend/{name}` to accept this pool as it is"
             ),
             cause: BlockCause::Unobserved,
         }

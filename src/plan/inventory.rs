@@ -138,6 +138,11 @@ impl<'a> Inventory<'a> {
         &self.specs().stack
     }
 
+    /// See [`Reading::place_of`].
+    pub(super) fn place_of(&self, kind: Kind, name: &Name) -> String {
+        self.reading().place_of(kind, name)
+    }
+
     /// Returns a backend, if it is usable.
     pub(super) fn usable(&self, backend: &Name) -> Option<&Usable<'a>> {
         match self.backends.get(backend) {

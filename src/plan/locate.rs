@@ -63,7 +63,7 @@ fn usable_backend<'i, 'a>(
 
 fn not_listed(subject: &Subject<'_>, backend: &Name) -> Hold {
     let message = format!("the listing of {backend} is incomplete: the object may exist");
-    subject.hold(HeldReason::Unobserved, message, "run `kiln apply` when the backend lists all its objects")
+    subject.hold(HeldReason::Unobserved, message, "`kiln apply`, when the backend lists all its objects")
 }
 
 fn locate_on<'a>(
@@ -86,9 +86,9 @@ fn locate_on<'a>(
         ([], []) => locate_not_live(inventory, usable, subject, old),
         ([], [object]) => {
             let subject = subject.of(object, Verb::Move);
-            let at = object.backend;
+            let (at, place) = (object.backend, inventory.place_of(kind, name));
             let message = format!("it is on backend {at}; moving it to {backend} is not supported yet");
-            Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {at}` again")))
+            Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {at}` again{place}")))
         }
         (several, others) => {
             let names: Vec<String> =
@@ -114,7 +114,9 @@ fn check_marks<'a>(
     let other = inventory.known_name(object).filter(|known| *known != subject.name && Some(*known) != old);
     if let Some(other) = other {
         let message = format!("{} was {other} and has been renamed on the backend", object.native);
-        let fix = format!("rename it to {other} on the backend, or write `renamedFrom: {other}` under its metadata");
+        let place = inventory.place_of(subject.kind, subject.name);
+        let fix =
+            format!("rename it to {other} on the backend, or write `renamedFrom: {other}` under `metadata`{place}");
         return Err(subject.hold(HeldReason::Renamed, message, fix));
     }
     check_not_shrunk(inventory, &subject, object)
@@ -140,9 +142,9 @@ fn locate_not_live<'a>(
         }
         [object] => {
             let subject = subject.of(object, Verb::Adopt);
-            let at = object.backend;
+            let (at, place) = (object.backend, inventory.place_of(kind, name));
             let message = format!("it is in the trash of backend {at}, not of {backend}");
-            let fix = format!("write `backend: {at}`, or run `kiln trash purge {}/{name}`", kind.as_lower());
+            let fix = format!("write `backend: {at}`{place}, or run `kiln trash purge {}/{name}`", kind.as_lower());
             return Err(subject.hold(HeldReason::Unsupported, message, fix));
         }
         several => {
@@ -200,7 +202,8 @@ fn locate_both<'a>(
             "{} and {old} both exist although `renamedFrom` says that one became the other, and {why}",
             subject.name
         );
-        let keep = format!("in one edit, remove `renamedFrom: {old}` and declare {old} again: both are kept");
+        let place = inventory.place_of(kind, subject.name);
+        let keep = format!("in one edit, remove `renamedFrom: {old}`{place} and declare {old} again: both are kept");
         return Err(subject.hold(HeldReason::Ambiguous, message, keep));
     }
     let Some(located) = locate_old_name(inventory, usable, &subject, old)? else { return Ok(None) };
@@ -255,8 +258,9 @@ fn locate_old_name<'a>(
         (several, others) => {
             let objects = if several.is_empty() { others } else { several };
             let message = format!("several objects have the old name {old}: {}", native_names(objects));
+            let place = inventory.place_of(subject.kind, subject.name);
             let fix = format!(
-                "remove `renamedFrom: {old}` to leave them as they are, or remove all but the right one on the backend"
+                "remove `renamedFrom: {old}`{place} to leave them as they are, or remove all but the right one on the backend"
             );
             return Err(subject.hold(HeldReason::Ambiguous, message, fix));
         }
@@ -265,7 +269,8 @@ fn locate_old_name<'a>(
     if at != backend {
         let subject = subject.of(&object, Verb::Move);
         let message = format!("{old} is on backend {at}; moving it to {backend} is not supported yet");
-        return Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {at}` again")));
+        let place = inventory.place_of(subject.kind, subject.name);
+        return Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {at}` again{place}")));
     }
     check_marks(inventory, subject, &object, Some(old))?;
     Ok(Some(Located::OldName { object, instead: None }))

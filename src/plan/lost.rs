@@ -62,8 +62,9 @@ pub(super) fn check_not_lost<'a>(
     {
         let message = format!("its object on {at} has been renamed to {}", object.native);
         let fix = format!(
-            "rename it to {native} on the backend, or declare it as {} with `renamedFrom: {name}`",
-            object.identity.name
+            "rename it to {native} on the backend, or declare it as {} with `renamedFrom: {name}`{}",
+            object.identity.name,
+            inventory.place_of(kind, subject.name)
         );
         return Err(subject.hold(HeldReason::Renamed, message, fix));
     }

@@ -3,7 +3,7 @@
 //! A destroyed object frees its name: the object to be created under it waits for that. In every other case the name stays taken:
 //! released objects keep theirs, trashed objects keep theirs in the trash, and held objects stay.
 
-use crate::model::{Action, NativeName, Object, OnRemove, Place};
+use crate::model::{Action, Kind, Name, NativeName, Object, OnRemove, Place, VolumeSpec};
 
 use super::draft::Draft;
 use super::hold::{Hold, Subject};
@@ -31,7 +31,7 @@ pub(super) fn check_name_is_free(
     native: &NativeName,
 ) -> Result<(), Hold> {
     let Some(object) = usable.find(native, |place| place != Place::Temporary) else { return Ok(()) };
-    let (reason, message, fix) = in_the_way(inventory, usable, object);
+    let (reason, message, fix) = in_the_way(inventory, usable, (subject.kind, subject.name), object);
     Err(subject.hold(reason, message, fix))
 }
 
@@ -46,7 +46,15 @@ pub(super) fn check_asked_once(
         return Ok(());
     }
     let message = format!("several documents ask for the native name {native}");
-    Err(subject.hold(HeldReason::Ambiguous, message, "write it in one of them only"))
+    let asks = |spec: &&VolumeSpec| {
+        spec.backend == *usable.name && spec.object.as_deref().or(spec.adopt.as_deref()) == Some(native.as_str())
+    };
+    let asking = inventory.specs().volumes.values().filter(asks).map(|spec| {
+        let name = &spec.meta.name;
+        format!("volume {name}{}", inventory.place_of(Kind::Volume, name))
+    });
+    let fix = format!("write it in one of them only: {}", Vec::from_iter(asking).join(", "));
+    Err(subject.hold(HeldReason::Ambiguous, message, fix))
 }
 
 /// Holds an object in the trash whose native name a live object has taken: both cannot be live.
@@ -64,7 +72,7 @@ pub(super) fn check_place_is_free(
                 format!("a live object named {native}, which Kiln does not manage, prevents a restore from the trash");
             (HeldReason::Foreign, message, format!("rename or move {native} on the backend"))
         }
-        Some(_) => in_the_way(inventory, usable, other),
+        Some(_) => in_the_way(inventory, usable, (subject.kind, subject.name), other),
     };
     Err(subject.hold(reason, message, fix))
 }
@@ -102,31 +110,45 @@ pub(super) fn give_freed_names<'a>(
             Some(step) if !draft.dropped.contains(&step) && !draft.waits_for(step, made) => draft.wait(made, step),
             _ => {
                 let Some(usable) = inventory.usable(object.backend) else { continue };
-                let (reason, message, fix) = in_the_way(inventory, usable, object.object);
+                let made_for = &draft.steps[made].identity;
+                let (reason, message, fix) =
+                    in_the_way(inventory, usable, (made_for.kind, &made_for.name), object.object);
                 draft.hold_step(made, reason, message, &fix);
             }
         }
     }
 }
 
-/// Returns the reason, message and fix for a native name that is taken by an object that stays.
-fn in_the_way(inventory: &Inventory<'_>, usable: &Usable<'_>, object: &Object) -> (HeldReason, String, String) {
+/// Returns the reason, message and fix for a native name that `asking` asks for and that an object which stays has.
+fn in_the_way(
+    inventory: &Inventory<'_>,
+    usable: &Usable<'_>,
+    asking: (Kind, &Name),
+    object: &Object,
+) -> (HeldReason, String, String) {
     let native = &object.native;
+    let place = inventory.place_of(asking.0, asking.1);
+    let another = match native.is_reserved() {
+        true => format!("choose another name{place}"),
+        false => format!("write another `object`{place}"),
+    };
     let Some(id) = &object.identity else {
         let message = format!("{native} already exists and has no owner");
         let fix = match usable.capabilities.adopt && !native.is_reserved() {
             true => {
-                format!("write `adopt: {{name: {native}}}` in place of `object` to adopt it, or choose another name")
+                format!(
+                    "write `adopt: {{name: {native}}}` in place of `object`{place} to adopt it, or another `object`"
+                )
             }
-            false => "choose another name".to_owned(),
+            false => another,
         };
         return (HeldReason::Foreign, message, fix);
     };
     let message = format!("{native} already exists: it is {} {} of {}", id.kind.as_lower(), id.name, id.owner);
-    let (what, another) = (id.id(), "choose another name");
+    let what = id.id();
     let is_declared = inventory.specs().declares(id.kind, &id.name) && object.place == Place::Live;
     if id.owner != inventory.stack().owner || is_declared {
-        return (HeldReason::Foreign, message, another.to_owned());
+        return (HeldReason::Foreign, message, another);
     }
     if object.place == Place::Trash {
         return (

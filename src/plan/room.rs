@@ -5,6 +5,7 @@ use crate::model::{Capacity, ImageObservation, Name, ObjectRef, Origin, Size};
 use super::draft::Draft;
 use super::hold::{Hold, Subject};
 use super::inventory::Inventory;
+use super::tags::writable;
 use super::types::HeldReason;
 use super::usable::Usable;
 
@@ -31,7 +32,7 @@ pub(super) fn take_room<'a>(
     if size.bytes() > capabilities.max_size {
         let max = Size(capabilities.max_size);
         let message = format!("{size} exceeds the largest object that the backend supports ({max})");
-        return Err(subject.hold(HeldReason::Unsupported, message, "declare a smaller size"));
+        return Err(subject.hold(HeldReason::Unsupported, message, format!("write at most `size: {}`", writable(max))));
     }
     let so_far = |all: &foldhash::HashMap<&Name, u64>| all.get(usable.name).copied().unwrap_or(0);
     let provisioned = so_far(&draft.room.provisioned).saturating_add(room.provisioned);
@@ -47,26 +48,32 @@ pub(super) fn take_room<'a>(
                 0 => String::new(),
                 taken => format!("it allocates {} at once; ", Size(taken)),
             };
-            Some(format!("{copy}{} of {} would be used; `maxFill` is {}", Size(used), Size(total), spec.max_fill))
+            let message =
+                format!("{copy}{} of {} would be used; `maxFill` is {}", Size(used), Size(total), spec.max_fill);
+            Some((
+                message,
+                format!(
+                    "free space on it (`kiln trash list` shows what can be purged), or raise `maxFill` of backend {}",
+                    usable.name
+                ),
+            ))
         } else if limit.is_some_and(|limit| provisioned > limit) {
             let share = spec.overcommit.unwrap_or(spec.max_fill);
-            Some(format!(
+            let message = format!(
                 "{} would be provisioned of a capacity of {}; `overcommit` is {share}",
                 Size(provisioned),
                 Size(total)
-            ))
+            );
+            Some((message, format!("declare less, or raise `overcommit` of backend {}", usable.name)))
         } else if room.objects > 0 && objects.is_some_and(|left| made > left) {
             let left = objects.unwrap_or(0);
-            Some(format!("the file system has inodes for {left} more objects; the plan would create {made}"))
+            let message = format!("the file system has inodes for {left} more objects; the plan would create {made}");
+            Some((message, "remove files from that file system, or purge the trash: `kiln trash list`".to_owned()))
         } else {
             None
         }
     });
-    if let Some(message) = full {
-        let fix = match capacity.and_then(|capacity| capacity.objects) {
-            Some(left) if made > left => "remove files from that file system, or purge the trash: `kiln trash list`",
-            _ => "free space on it, or raise the limit of the Backend",
-        };
+    if let Some((message, fix)) = full {
         return Err(subject.hold(HeldReason::PoolFull, message, fix));
     }
     draft.room.provisioned.insert(usable.name, provisioned);

@@ -149,7 +149,7 @@ fn waits_for_removal(step: &Step, gone: &Step) -> Held {
         uid: Some(step.identity.uid),
         reason: HeldReason::DependencyHeld,
         message: format!("{what} must be removed first and was not selected"),
-        fix: format!("name {what} too, or apply everything"),
+        fix: format!("`kiln apply {} {what}`, or apply everything with `kiln apply`", step.identity.id()),
     }
 }
 

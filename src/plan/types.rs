@@ -24,6 +24,8 @@ pub enum Observation {
     Failed {
         /// The error, in one sentence.
         why: String,
+        /// What to run or write, if the driver knows.
+        fix: Option<String>,
     },
     /// This version of Kiln does not have the driver.
     Unsupported,

@@ -16,7 +16,7 @@ use super::status::{ObjectStatus, backend_status, status};
 use crate::model::{
     Capacity, JournalEntry, Kind, Name, ObjectId, Owner, Percent, Reading, SourceSpec, Step, Suspension,
 };
-use crate::plan::{Held, Overview, Plan, Unobserved};
+use crate::plan::{Held, Observation, Overview, Plan, Unobserved};
 
 /// The question for objects of a Stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -170,6 +170,8 @@ pub struct DoctorAnswer<'a> {
     pub held: Cow<'a, [Held]>,
     /// The backends that were not observed.
     pub unobserved: Cow<'a, [Unobserved]>,
+    /// What to run or write so that a backend can be observed, where its driver knows.
+    pub fixes: Vec<(Cow<'a, Name>, Cow<'a, str>)>,
     /// The objects whose last step failed.
     pub failed: Vec<ObjectStatus<'a>>,
     /// See [`orphans`].
@@ -189,9 +191,17 @@ pub fn doctor_answer<'a>(overview: &'a Overview, reading: &'a Reading) -> Doctor
         Some((Cow::Borrowed(name), observation.observed()?.capacity?, specs.backends.get(name)?.max_fill))
     });
     let image_volume = specs.volumes.values().find(|volume| matches!(volume.source, Some(SourceSpec::Image { .. })));
+    let fixes = overview.world.iter().filter_map(|(name, observation)| match observation {
+        Observation::Failed { fix: Some(fix), .. } => Some((Cow::Borrowed(name), Cow::Borrowed(fix.as_str()))),
+        Observation::Failed { fix: None, .. }
+        | Observation::Seen { .. }
+        | Observation::LockedBy { .. }
+        | Observation::Unsupported => None,
+    });
     DoctorAnswer {
         held: Cow::Borrowed(&overview.plan.held),
         unobserved: Cow::Borrowed(&overview.plan.unobserved),
+        fixes: fixes.collect(),
         failed,
         orphans: orphans(overview, reading),
         capacities: capacities.collect(),

@@ -112,7 +112,7 @@ pub fn findings(answer: &DoctorAnswer<'_>) -> Vec<Finding> {
 
 /// Adds unobserved backends, holds, failed steps and orphans.
 fn add_plan(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
-    let DoctorAnswer { held, unobserved, failed, orphans, .. } = answer;
+    let DoctorAnswer { held, unobserved, fixes, failed, orphans, .. } = answer;
     // Objects that are held only because of their backend are counted with the backend.
     let mut added = BTreeSet::new();
     for unobserved in &**unobserved {
@@ -120,7 +120,9 @@ fn add_plan(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
             |held: &&Held| held.backend.as_ref() == Some(&unobserved.backend) && held.message == unobserved.message;
         let waiting: Vec<&Held> = held.iter().filter(waits).collect();
         let what = format!("backend/{}", unobserved.backend);
-        let fix = waiting.first().map_or("repair the backend, then run `kiln apply`", |held| held.fix.as_str());
+        let by_driver = fixes.iter().find(|(backend, _)| **backend == unobserved.backend).map(|(_, fix)| &**fix);
+        let fix = waiting.first().map(|held| held.fix.as_str()).or(by_driver);
+        let fix = fix.unwrap_or("repair the backend, then run `kiln apply`");
         let message = match waiting.len() {
             0 => unobserved.message.clone(),
             count => format!("{}; {} on it held", unobserved.message, counted(count, "object")),
@@ -134,7 +136,9 @@ fn add_plan(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
         findings.push(Finding::problem(FindingArea::Hold, what, held.reason.as_str(), message, fix));
     }
     for object in failed {
-        let fix = object.status.fix.as_deref().unwrap_or("fix the cause, then run `kiln apply`");
+        let see =
+            format!("fix the cause (`kiln describe {}` shows its history), then run `kiln apply`", object.full_name());
+        let fix = object.status.fix.as_deref().unwrap_or(&see);
         findings.push(Finding::problem(
             FindingArea::Failure,
             object.full_name(),
@@ -157,12 +161,16 @@ fn add_full_pools(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
         if *used > max_fill.of(*total) {
             let (used, total) = (Size(*used), Size(*total));
             let message = format!("{used} of {total} are used; `maxFill` is {max_fill}: no object can be created");
-            let fix = "purge the trash (`kiln trash list`), or remove other files from that file system";
+            let fix = format!(
+                "`kiln trash list` shows what can be purged; or remove other files from that file system, or raise `maxFill` of backend \
+                 {name}"
+            );
             findings.push(Finding::warning(&what, "PoolFull", message, fix));
         }
         if *objects == Some(0) {
             let message = "the file system has no free inodes: no object can be created";
-            let fix = "purge the trash (`kiln trash list`), or remove other files from that file system (`df -i`)";
+            let fix =
+                "`kiln trash list` shows what can be purged; or remove other files from that file system (`df -i`)";
             findings.push(Finding::warning(&what, "PoolFull", message, fix));
         }
     }

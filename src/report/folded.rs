@@ -1,11 +1,13 @@
 //! One fact once: what shares a reason and a fix is one entry, with the objects that it applies to below it. Pure.
 //!
 //! Texts that differ only by the object's own name or uid are shared too: `NAME` and `UID` stand for them. Replacing these words by the
-//! name and the uid of a member gives its own text back.
+//! name and the uid of a member gives its own text back, but for the place of its document, which is left out.
 
 use std::borrow::Cow;
 
 use foldhash::{HashMap, HashMapExt};
+
+use crate::text::without_places;
 
 /// Something that is told about an object: a hold, or a finding of `doctor`.
 pub trait Fact {
@@ -146,8 +148,9 @@ fn shared<'a, T: Fact>(members: &[&'a T], text: impl Fn(&'a T) -> &'a str) -> Co
     }
 }
 
-/// Returns a text in which `NAME` and `UID` stand for the name and the uid of its object.
+/// Returns a text without places, in which `NAME` and `UID` stand for the name and the uid of its object.
 fn general<'a, T: Fact>(fact: &T, text: &'a str) -> Cow<'a, str> {
+    let text = without_places(text);
     let is_word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
     let mut out = String::new();
     let mut copied = 0;
@@ -167,7 +170,7 @@ fn general<'a, T: Fact>(fact: &T, text: &'a str) -> Cow<'a, str> {
         at += part.len();
     }
     match copied {
-        0 => Cow::Borrowed(text),
+        0 => text,
         _ => Cow::Owned(out + &text[copied..]),
     }
 }
@@ -258,6 +261,11 @@ mod tests {
                 "  kiln.prod.db.7np53nfs is missing: snapshot/db",
             ]
         );
+        let facts = [
+            told("volume/a", "it shrinks", "write `size: 1Gi` (specs/a.yaml:1:1), or copy it"),
+            told("volume/b", "it shrinks", "write `size: 1Gi` (specs/b.yaml:9:1), or copy it"),
+        ];
+        assert_eq!(shown(&facts), ["2 volumes, write `size: 1Gi`, or copy it", "  it shrinks: volume/a, volume/b"]);
         let of = |object| general(&told(object, "", ""), "kiln.prod.db.7np53nfs is missing").into_owned();
         assert_eq!(
             [of("volume/db"), of("volume/prod")],

@@ -335,7 +335,9 @@ impl<'a> StatusIndex<'a> {
     fn unobserved(&self, backend: &Name) -> Verdict<'a> {
         let why = self.overview.plan.unobserved.iter().find(|u| u.backend == *backend).map(|u| u.message.as_str());
         let message = match self.overview.world.get(backend) {
-            Some(Observation::Failed { why }) => format!("backend {backend} could not be observed: {why}").into(),
+            Some(Observation::Failed { why, fix: _ }) => {
+                format!("backend {backend} could not be observed: {why}").into()
+            }
             Some(Observation::Unsupported) => match self.reading.not_allowed(Kind::Backend, backend) {
                 Some(barred) => Cow::Borrowed(barred.message.as_str()),
                 None => format!("the driver of backend {backend} is not supported yet").into(),

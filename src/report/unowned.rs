@@ -53,7 +53,7 @@ pub fn unowned(overview: &Overview, reading: &Reading, backend: &Name) -> Result
     }
     let observed = match overview.world.get(backend) {
         Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) => observed,
-        Some(Observation::Failed { why }) => {
+        Some(Observation::Failed { why, fix: _ }) => {
             return Err(NotListed::Unobserved(backend.clone(), why.clone()));
         }
         Some(Observation::Unsupported) | None => {

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::sandbox::{Ran, Sandbox, pin};
+use crate::sandbox::{Ran, STACK, Sandbox, pin};
 
 /// A tmpfs, unmounted when it is dropped.
 struct Tmpfs(PathBuf);
@@ -143,4 +143,32 @@ fn doctor_finds_a_file_of_the_store_that_cannot_be_written() {
     found.ends(7).says("store  Unusable: ").says("state/mark");
     applied.ends(7);
     sandbox.kiln("doctor").ends(0);
+}
+
+#[test]
+fn doctor_prints_the_command_that_makes_a_missing_pool() {
+    let sandbox = Sandbox::new();
+    sandbox.write("specs/stack.yaml", &STACK.replace(", create: true", ""));
+    let missing = |sandbox: &Sandbox, command: &str| {
+        let told = sandbox.kiln(command).ends(6).says("/pool does not exist");
+        let (_, fix) = told.out.split_once("fix: `mkdir -p ").unwrap_or_else(|| panic!("no command in {told:?}"));
+        format!("mkdir -p {}", fix.split_once('`').unwrap().0)
+    };
+    // Without any object on it, and with one.
+    let command = missing(&sandbox, "doctor");
+    sandbox.volume("db", "size: 1Mi");
+    assert_eq!(missing(&sandbox, "doctor"), command);
+    assert_eq!(missing(&sandbox, "apply"), command);
+    assert_cmd::Command::new("/bin/sh").args(["-c", &command]).current_dir(sandbox.path("")).assert().success();
+    sandbox.kiln("apply").ends(0).says("created volume/db");
+    sandbox.kiln("doctor").ends(0).says("No problems found.");
+}
+
+#[test]
+fn a_hold_names_the_line_to_change() {
+    let sandbox = with_db();
+    sandbox.kiln("apply").ends(0);
+    sandbox.volume("db", "size: 512Ki");
+    sandbox.kiln("plan").ends(4).says("fix: write `size: 1Mi` (./specs/db.yaml:1:1), or");
+    sandbox.kiln("doctor").ends(4).says("fix: write `size: 1Mi` (./specs/db.yaml:1:1), or");
 }

@@ -67,7 +67,11 @@ fn renamed_from_beside_data_holds_and_its_fix_keeps_both() {
     sandbox.write_data("database");
     said(&sandbox);
     let plan = sandbox.kiln("apply").ends(4).out;
-    assert!(plan.contains("Ambiguous") && plan.contains("remove `renamedFrom: db` and declare db again"), "{plan}");
+    assert!(
+        plan.contains("Ambiguous")
+            && plan.contains("remove `renamedFrom: db` (./specs/database.yaml:1:1) and declare db again"),
+        "{plan}"
+    );
     sandbox.volume("database", "size: 1Mi");
     sandbox.volume("db", "size: 1Mi");
     sandbox.kiln("apply").ends(0);

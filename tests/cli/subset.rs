@@ -121,7 +121,11 @@ fn nothing_goes_that_was_not_asked_for() {
     sandbox.kiln("apply").ends(0);
     sandbox.remove("specs/old.yaml");
     sandbox.volume("new", "size: 2Mi, object: x.img");
-    sandbox.kiln("apply --yes volume/new").ends(4).says("volume/old must be removed first").says("name volume/old too");
+    sandbox
+        .kiln("apply --yes volume/new")
+        .ends(4)
+        .says("volume/old must be removed first")
+        .says("`kiln apply volume/new volume/old`");
     assert_eq!(sandbox.object("volume/old")["status"]["object"], "x.img");
     let both = sandbox.kiln("apply --yes volume/new volume/old").ends(0);
     both.says("destroyed volume/old").says("created volume/new");

@@ -192,6 +192,7 @@ fn doctor_lists_each_problem_with_the_command_that_fixes_it() {
     }
     let ran = sandbox.kiln("doctor").ends(4).says("2 volumes  Unsupported: ").says("volume/b, volume/c");
     assert_eq!(ran.out.matches("Unsupported").count(), 1, "{}", ran.out);
+    assert!(ran.out.contains("fix: remove `qos`, or choose another backend"), "{}", ran.out);
     for name in ["b", "c"] {
         sandbox.volume(name, "size: 1Mi");
     }

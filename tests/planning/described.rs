@@ -408,7 +408,7 @@ impl Pool {
         }
         let capabilities = self.capabilities();
         let view = match (&self.away, &self.taken) {
-            (Some(why), _) => Observation::Failed { why: why.clone() },
+            (Some(why), _) => Observation::Failed { why: why.clone(), fix: None },
             (None, Some(by)) => Observation::LockedBy { by: by.clone(), capabilities, observed },
             (None, None) => Observation::Seen { capabilities, observed },
         };

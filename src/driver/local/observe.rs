@@ -16,6 +16,7 @@ use crate::model::{
     Capacity, Clients, DriverError, ErrorKind, Kind, LedgerView, Listed, NativeForm, NativeName, Object, Observed,
     Owner, Place, Scope, Size, Tags, Written,
 };
+use crate::text::quoted;
 
 /// Inodes per object: a directory, a data file and, often, a file of tags.
 const INODES: u64 = 3;
@@ -59,13 +60,11 @@ pub(super) fn observe(path: &Path, create: bool, scope: &Scope) -> Result<Observ
 
 /// Returns the error of a pool that does not exist and must not be created.
 pub(super) fn missing(path: &Path) -> DriverError {
-    DriverError::before(
-        ErrorKind::Unreachable,
-        format!(
-            "{} does not exist: create or mount it, correct spec.local.path, or set spec.local.create: true",
-            path.display()
-        ),
-    )
+    let shown = path.display().to_string();
+    DriverError::before(ErrorKind::Unreachable, format!("{shown} does not exist")).with_fix(format!(
+        "`mkdir -p {}`, or mount it there, or write `create: true` beside the `path` of the Backend",
+        quoted(&shown)
+    ))
 }
 
 /// Observes an empty pool, which `init_pool` would create, if its parent directory exists.
@@ -83,7 +82,8 @@ fn may_be_made(path: &Path) -> Result<Observed, DriverError> {
                 path.display(),
                 parent.display()
             ),
-        )),
+        )
+        .with_fix(format!("`mkdir -p {}`", quoted(&parent.display().to_string())))),
         Err(Closed::Error(error)) => {
             Err(DriverError { message: format!("{} cannot be created: {}", path.display(), error.message), ..error })
         }

@@ -17,6 +17,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::fail;
 use crate::model::{DriverError, ErrorKind, NativeName, PoolId};
+use crate::text::quoted;
 
 /// The directory of the pool's identity, locks, ledgers and tags of adopted files.
 pub(super) const MARK: &str = ".kiln-pool";
@@ -74,23 +75,23 @@ pub(super) struct DirEntry {
 impl LocalPool {
     /// Opens the directory, without checking that it can be written to.
     pub(super) fn reach(path: &Path) -> Result<Self, Closed> {
-        let unreachable = |message: String| Closed::Error(DriverError::before(ErrorKind::Unreachable, message));
+        let unreachable = |message: String| DriverError::before(ErrorKind::Unreachable, message);
         let shown = path.display();
         // The configured path may lead through links. Only paths inside the pool may not.
         let root = match fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
             Ok(root) => root,
             Err(Errno::NOENT) => return Err(Closed::Missing),
             Err(Errno::NOTDIR) => {
-                return Err(unreachable(format!(
-                    "{shown} is not a directory; correct spec.local.path, or move that file away"
-                )));
+                let fix = "correct the `path` of the Backend, or move that file away";
+                return Err(Closed::Error(unreachable(format!("{shown} is not a directory")).with_fix(fix)));
             }
             Err(Errno::ACCESS) => {
-                return Err(unreachable(format!(
-                    "this user may not read {shown}; chown it to the user that runs kiln"
-                )));
+                let error = unreachable(format!("this user may not read {shown}")).with_fix(give_to_user(path));
+                return Err(Closed::Error(error));
             }
-            Err(errno) => return Err(unreachable(format!("{shown} cannot be opened: {}", fail::describe(errno)))),
+            Err(errno) => {
+                return Err(Closed::Error(unreachable(format!("{shown} cannot be opened: {}", fail::describe(errno)))));
+            }
         };
         let mark = absent_is_none(open_dir(root.as_fd(), MARK));
         Ok(Self { root, mark, path: path.to_owned() })
@@ -98,29 +99,36 @@ impl LocalPool {
 
     /// Opens the directory, and checks that it and its [`MARK`], if there is one, can be read and written to.
     pub(super) fn open(path: &Path) -> Result<Self, Closed> {
-        let unreachable = |message: String| Closed::Error(DriverError::before(ErrorKind::Unreachable, message));
+        let unreachable = |message: String, fix: String| {
+            Closed::Error(DriverError::before(ErrorKind::Unreachable, message).with_fix(fix))
+        };
         let shown = path.display();
         let pool = Self::reach(path)?;
         let me = rustix::process::geteuid();
         let owner = fs::fstat(&pool.root).map_or(me.as_raw(), |stat| stat.st_uid);
         if !me.is_root() && owner != 0 && owner != me.as_raw() {
-            return Err(unreachable(format!(
-                "{shown} belongs to user {owner}, who could not read the files that this user ({}) makes in it; run kiln as user \
-                 {owner} or as root",
+            let message = format!(
+                "{shown} belongs to user {owner}, who could not read the files that this user ({}) makes in it",
                 me.as_raw()
-            )));
+            );
+            return Err(unreachable(
+                message,
+                format!("run kiln as user {owner} (`sudo -u '#{owner}' kiln apply`) or as root"),
+            ));
         }
         match fs::accessat(&pool.root, ".", fs::Access::WRITE_OK | fs::Access::EXEC_OK, AtFlags::EACCESS) {
             Ok(()) => {
-                pool.mark_usable().map_err(unreachable)?;
+                pool.mark_usable().map_err(|message| unreachable(message, give_to_user(path)))?;
                 Ok(pool)
             }
             Err(Errno::ROFS) => {
-                Err(unreachable(format!("{shown} cannot be written to: {}", fail::describe(Errno::ROFS))))
+                let fix = format!(
+                    "`mount -o remount,rw {0}`, or in a systemd unit `ReadWritePaths={0}` and a restart",
+                    quoted(&shown.to_string())
+                );
+                Err(unreachable(format!("{shown} is read-only"), fix))
             }
-            Err(errno) => Err(unreachable(format!(
-                "this user may not write to {shown} ({errno}); chown it to the user that runs kiln"
-            ))),
+            Err(errno) => Err(unreachable(format!("this user may not write to {shown} ({errno})"), give_to_user(path))),
         }
     }
 
@@ -165,20 +173,19 @@ impl LocalPool {
     /// for a missing one. `Err` is the message.
     fn mark_usable(&self) -> Result<(), String> {
         let shown = self.path.display();
-        let advice = "chown it, with its content, to the user that runs kiln";
         let mark = match self.mark() {
             Ok(Some(mark)) => mark,
-            Err(Errno::ACCESS) => return Err(format!("this user may not read {shown}/{MARK}; {advice}")),
+            Err(Errno::ACCESS) => return Err(format!("this user may not read {shown}/{MARK}")),
             // Other errors are reported where the content is read.
             Ok(None) | Err(_) => return Ok(()),
         };
         let may = |name, access| fs::accessat(mark, name, access, AtFlags::EACCESS);
         if may(".", fs::Access::EXEC_OK) == Err(Errno::ACCESS) || may(ID, fs::Access::READ_OK) == Err(Errno::ACCESS) {
-            return Err(format!("this user may not read {shown}/{MARK}/{ID}; {advice}"));
+            return Err(format!("this user may not read {shown}/{MARK}/{ID}"));
         }
         match may(".", fs::Access::WRITE_OK) {
             Ok(()) => Ok(()),
-            Err(errno) => Err(format!("this user may not write to {shown}/{MARK} ({errno}); {advice}")),
+            Err(errno) => Err(format!("this user may not write to {shown}/{MARK} ({errno})")),
         }
     }
 
@@ -243,6 +250,15 @@ impl LocalPool {
             Err(why) => Err(DriverError::unknown(ErrorKind::Permanent, why)),
         }
     }
+}
+
+/// The fix for a pool that this user may not use.
+fn give_to_user(path: &Path) -> String {
+    let user = rustix::process::geteuid().as_raw();
+    format!(
+        "as root, `chown -R {user} {}`, or run kiln as the user that it belongs to",
+        quoted(&path.display().to_string())
+    )
 }
 
 /// Returns the parent directory of the pool.

@@ -53,7 +53,7 @@ pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, 
                     unseen.push(format!("{backend} did not show everything"));
                 }
             }
-            Observation::Failed { why } => unseen.push(format!("{backend}: {why}")),
+            Observation::Failed { why, fix: _ } => unseen.push(format!("{backend}: {why}")),
             Observation::Unsupported => {}
         }
     }

@@ -94,7 +94,7 @@ pub(super) fn observed(session: &Session<'_>, backend: &Name) -> Result<Observed
     match session.observations.world.get(backend) {
         Some(Observation::Seen { observed, .. }) => Ok(observed.clone()),
         Some(Observation::LockedBy { by, .. }) => Err(locked(backend, by)),
-        Some(Observation::Failed { why }) => {
+        Some(Observation::Failed { why, fix: _ }) => {
             Err(OperationError::Unobserved(format!("{backend} could not be observed: {why}")))
         }
         Some(Observation::Unsupported) | None => Err(no_driver(session.reading(), backend)),

@@ -144,7 +144,7 @@ impl SuspensionPools {
             let observed = view.as_ref().and_then(Observation::observed);
             refuse_without_stack(specs, &name, observed, records.backends.get(&name))?;
             let why = match (&view, setup.reading.not_allowed(Kind::Backend, &name)) {
-                (Some(Observation::Failed { why }), _) => why,
+                (Some(Observation::Failed { why, fix: _ }), _) => why,
                 (_, Some(barred)) => &barred.message,
                 (Some(_), None) => "its driver is not built yet",
                 (None, None) => "its observation ended in a panic",

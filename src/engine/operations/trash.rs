@@ -83,7 +83,8 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
         Some(_) if !is_trashed && !left_behind.is_empty() => left_behind,
         Some(_) => {
             return Err(OperationError::Usage(format!(
-                "{} {name} is there already: remove or rename that one first",
+                "another {} {name} is live; fix: remove its document, or rename it with `renamedFrom: {name}`, and run `kiln apply`; then \
+                 restore this one",
                 kind.as_lower()
             )));
         }

@@ -175,7 +175,8 @@ fn hold_waiting<'a>(
             hold_renamed(inventory, draft, index, renamed, &fix);
         } else if let Some(why) = draft.withheld.get(&index).cloned() {
             let size = writable(step.expect.size.unwrap_or_default());
-            let fix = format!("write `size: {size}` to keep its size, or a larger size to grow it; or {fix}");
+            let place = inventory.place_of(step.identity.kind, &step.identity.name);
+            let fix = format!("write `size: {size}`{place} to keep its size, or a larger size to grow it; or {fix}");
             draft.hold_step(index, HeldReason::GrowRefused, why, &fix);
         } else if takes_away(step)
             && let Some(why) = over

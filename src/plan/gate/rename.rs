@@ -136,8 +136,6 @@ fn rename_warning(inventory: &Inventory<'_>, renamed: &PossibleRename<'_>, fate:
 
 /// Returns what to write, and where, if a volume was renamed.
 fn rename_fix(inventory: &Inventory<'_>, old: &Name, new: &Name) -> String {
-    let place = inventory.reading().place(Kind::Volume, new);
-    let place = place.filter(|place| !place.file.is_empty()).map(|place| format!(" ({place})"));
-    let place = place.unwrap_or_default();
+    let place = inventory.place_of(Kind::Volume, new);
     format!("if {old} was renamed, write `renamedFrom: {old}` under `metadata` of volume {new}{place}")
 }

@@ -33,18 +33,21 @@ pub(super) fn adopt<'a>(
     let backend = usable.name;
     let subject =
         Subject { backend: Some(backend), action: Verb::Adopt, ..Subject::declared(Kind::Volume, &spec.meta.name) };
-    check_fields(usable, &subject, spec)?;
+    check_fields(inventory, usable, &subject, spec)?;
+    let place = inventory.place_of(subject.kind, subject.name);
     if !usable.capabilities.adopt {
         let message = format!("backend {backend} cannot adopt objects");
-        let fix = "remove `adopt` to create an empty volume";
+        let fix = format!("remove `adopt`{place} to create an empty volume");
         return Err(subject.hold(HeldReason::Unsupported, message, fix));
     }
     let Some(object) = usable.find(native, |place| place == Place::Live) else {
         let message = format!("{native} does not exist on {backend}; Kiln does not create an empty volume instead");
-        let fix = "correct the name, or remove `adopt` to create an empty volume";
+        let fix = format!(
+            "`kiln adopt {backend}` lists what can be adopted: correct the name{place}, or remove `adopt` to create an empty volume"
+        );
         return Err(subject.hold(HeldReason::AdoptMissing, message, fix));
     };
-    check_adoptable(usable, &subject, object)?;
+    check_adoptable(usable, &subject, object, &place)?;
     check_asked_once(inventory, usable, &subject, native)?;
     let (identity, n) = new_identity(inventory, draft, usable, Kind::Volume, &spec.meta.name);
     let subject = Subject { uid: Some(identity.uid), ..subject };
@@ -72,18 +75,20 @@ pub(super) fn adopt<'a>(
     });
     let mut after = vec![step];
     let adopted = OwnedObject { backend, identity: &identity, object };
-    let grown = grow(draft, usable, &subject, &adopted, native, spec.size, &mut after);
+    let grown = grow(inventory, draft, usable, &subject, &adopted, native, spec.size, &mut after);
     let size = draft.accept(grown).unwrap_or(object.size);
     let object = ObjectRef { native: native.clone(), uid: identity.uid, size };
     Ok(Availability::Here { backend: backend.clone(), object, after })
 }
 
 /// Holds an object that cannot be adopted: it has an owner, its metadata is inconsistent, or it is an image and not a raw disk.
-fn check_adoptable(usable: &Usable<'_>, subject: &Subject<'_>, object: &Object) -> Result<(), Hold> {
+/// `place`: that of its document.
+fn check_adoptable(usable: &Usable<'_>, subject: &Subject<'_>, object: &Object, place: &str) -> Result<(), Hold> {
     let native = &object.native;
     if let Some(id) = &object.identity {
         let message = format!("{native} is {} {} of {}", id.kind.as_lower(), id.name, id.owner);
-        return Err(subject.hold(HeldReason::Foreign, message, "adopt only objects that have no owner"));
+        let fix = format!("`kiln adopt {}` lists the objects that have no owner; correct the name{place}", usable.name);
+        return Err(subject.hold(HeldReason::Foreign, message, fix));
     }
     if let Some(why) = &object.conflict {
         return Err(subject.hold_inconsistent(native, why));
@@ -92,11 +97,11 @@ fn check_adoptable(usable: &Usable<'_>, subject: &Subject<'_>, object: &Object) 
     let message = format!("{native} holds an image of the format {format}, not a raw disk");
     // The name of the format in `qemu-img`.
     let tool = if format == "vhd" { "vpc" } else { format };
-    let place = usable.spec.config.place();
-    let path = |name: &str| Path::new(&place).join(name).display().to_string();
+    let pool = usable.spec.config.place();
+    let path = |name: &str| Path::new(&pool).join(name).display().to_string();
     let fix = match format.as_str() {
         "qcow2" => format!(
-            "write `source: {{image: {{path: {}, format: qcow2}}}}` instead of `adopt` to create a volume from the image",
+            "write `source: {{image: {{path: {}, format: qcow2}}}}` instead of `adopt`{place} to create a volume from the image",
             path(native.as_str())
         ),
         _ => {
@@ -106,7 +111,7 @@ fn check_adoptable(usable: &Usable<'_>, subject: &Subject<'_>, object: &Object) 
                 std::iter::once(format!("{native}.raw")).chain((2..=u32::MAX).map(|n| format!("{native}.{n}.raw")));
             let new = names.find(is_free).unwrap_or_default();
             let (from, to) = (quoted(&path(native.as_str())), quoted(&path(&new)));
-            format!("`qemu-img convert -f {tool} -O raw {from} {to}`, then `adopt: {{name: {new}}}`")
+            format!("`qemu-img convert -f {tool} -O raw {from} {to}`, then write `adopt: {{name: {new}}}`{place}")
         }
     };
     Err(subject.hold(HeldReason::Conflict, message, fix))

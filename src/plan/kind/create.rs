@@ -12,7 +12,7 @@ use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::Inventory;
 use crate::plan::name_conflict::{check_asked_once, check_name_is_free, perhaps_leaving};
 use crate::plan::room::{Room, copied, take_room};
-use crate::plan::tags::{DesiredTags, change, desired_tags, exact, first_tags, word};
+use crate::plan::tags::{DesiredTags, change, desired_tags, exact, first_tags, word, writable};
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
@@ -40,7 +40,7 @@ pub(super) fn check(
     spec: &VolumeSpec,
 ) -> Result<Provisioning, Hold> {
     check_allowed(inventory, subject)?;
-    check_fields(usable, subject, spec)?;
+    check_fields(inventory, usable, subject, spec)?;
     let capabilities = usable.capabilities;
     let provisioning =
         spec.provisioning.unwrap_or(if capabilities.thin { Provisioning::Thin } else { Provisioning::Thick });
@@ -52,7 +52,8 @@ pub(super) fn check(
         return Ok(provisioning);
     }
     let message = format!("backend {} cannot create {} volumes", usable.name, word(provisioning));
-    Err(subject.hold(HeldReason::Unsupported, message, "remove `provisioning`"))
+    let place = inventory.place_of(subject.kind, subject.name);
+    Err(subject.hold(HeldReason::Unsupported, message, format!("remove `provisioning`{place}")))
 }
 
 /// Drafts a new volume.
@@ -78,7 +79,7 @@ pub(super) fn create<'a>(
     };
     let (identity, n) = new_identity(inventory, draft, usable, Kind::Volume, &spec.meta.name);
     let subject = Subject { uid: Some(identity.uid), ..*subject };
-    let native = native_name(usable, &subject, spec, &identity)?;
+    let native = native_name(inventory, usable, &subject, spec, &identity)?;
     let leaving = perhaps_leaving(inventory, usable, &native);
     if leaving.is_none() {
         check_name_is_free(inventory, usable, &subject, &native)?;
@@ -141,20 +142,23 @@ impl SourceObject<'_> {
         size: Size,
     ) -> Result<(Origin, Vec<usize>), Hold> {
         let kind = self.kind;
-        let what = format!("{} {}", kind.as_lower(), self.name);
-        let (backend, object, after) = self.existing(subject)?;
+        let (name, what) = (self.name, format!("{} {}", kind.as_lower(), self.name));
+        let place = inventory.place_of(subject.kind, subject.name);
+        let (backend, object, after) = self.existing(subject, &place)?;
         if backend != spec.backend {
             let message = format!("{what} is on backend {backend}; copying between backends is not supported yet");
-            return Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {backend}`")));
+            return Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {backend}`{place}")));
         }
         if kind == Kind::Volume && !usable.capabilities.clone_volume {
             let message = format!("backend {backend} clones only snapshots");
-            let fix = "declare a Snapshot of the volume and use it as the source";
+            let fix = format!(
+                "declare a Snapshot with `spec: {{volume: {name}}}`, and write `source: {{snapshot: NAME}}`{place} with its name"
+            );
             return Err(subject.hold(HeldReason::Unsupported, message, fix));
         }
         if size < object.size {
             let message = format!("it is declared with {}, and {what} has {}", exact(spec.size), exact(object.size));
-            let fix = format!("write at least `size: {}`", object.size.bytes());
+            let fix = format!("write at least `size: {}`{place}", writable(object.size));
             return Err(subject.hold(HeldReason::SizeBelowSource, message, fix));
         }
         if kind == Kind::Snapshot {
@@ -165,7 +169,8 @@ impl SourceObject<'_> {
     }
 
     /// Returns the object and its backend, if it exists or will exist after these steps.
-    fn existing(self, subject: &Subject<'_>) -> Result<(Name, ObjectRef, Vec<usize>), Hold> {
+    /// `place`: that of the volume's document.
+    fn existing(self, subject: &Subject<'_>, place: &str) -> Result<(Name, ObjectRef, Vec<usize>), Hold> {
         let Self { kind, name, availability } = self;
         let what = format!("{} {name}", kind.as_lower());
         match availability {
@@ -173,7 +178,7 @@ impl SourceObject<'_> {
             Availability::Held => Err(subject.waits_for_held(format!("its source {what} is held"), kind, name)),
             Availability::Missing => {
                 let message = format!("its source {what} is not declared and does not exist");
-                let fix = format!("declare {what}, or remove `source` to create an empty volume");
+                let fix = format!("declare {what}, or remove `source`{place} to create an empty volume");
                 Err(subject.hold(HeldReason::SourceMissing, message, fix))
             }
             Availability::Unclear => {
@@ -183,7 +188,8 @@ impl SourceObject<'_> {
             }
             Availability::Circle => {
                 let message = format!("its source {what} is made from it");
-                Err(subject.hold(HeldReason::SourceMissing, message, "remove one `source` of the circle"))
+                let fix = format!("remove one `source` of the circle{place}");
+                Err(subject.hold(HeldReason::SourceMissing, message, fix))
             }
         }
     }
@@ -201,9 +207,10 @@ fn image_origin(
     size: Size,
     image: &ImageRef,
 ) -> Result<Origin, Hold> {
+    let place = inventory.place_of(subject.kind, subject.name);
     if !usable.capabilities.images {
         let message = format!("backend {} cannot create volumes from images", usable.name);
-        return Err(subject.hold(HeldReason::Unsupported, message, "remove `source`"));
+        return Err(subject.hold(HeldReason::Unsupported, message, format!("remove `source`{place}")));
     }
     let path = image.path.display();
     let seen = match inventory.inputs.images.get(image) {
@@ -211,7 +218,8 @@ fn image_origin(
         Some(ImageObservation::Good { size, .. }) => Some(*size),
         Some(ImageObservation::Missing) => {
             let message = format!("its source image {path} does not exist");
-            let fix = "put the file there, correct `path`, or remove `source` to create an empty volume";
+            let fix =
+                format!("put the file there, correct `path`{place}, or remove `source` to create an empty volume");
             return Err(subject.hold(HeldReason::SourceMissing, message, fix));
         }
         Some(ImageObservation::Refused { why }) => {
@@ -223,7 +231,7 @@ fn image_origin(
     };
     if let Some(needed) = seen.filter(|needed| size < *needed) {
         let message = format!("it is declared with {}, and the image {path} has {}", exact(spec.size), exact(needed));
-        let fix = format!("write at least `size: {}`", needed.bytes());
+        let fix = format!("write at least `size: {}`{place}", writable(needed));
         return Err(subject.hold(HeldReason::SizeBelowSource, message, fix));
     }
     Ok(Origin::Image { image: image.clone(), size: seen })
@@ -231,20 +239,21 @@ fn image_origin(
 
 /// Returns the native name of a new volume: as declared, else made from its identity.
 fn native_name(
+    inventory: &Inventory<'_>,
     usable: &Usable<'_>,
     subject: &Subject<'_>,
     spec: &VolumeSpec,
     identity: &Identity,
 ) -> Result<NativeName, Hold> {
     let Some(name) = &spec.object else { return Ok(identity.native()) };
-    let capabilities = usable.capabilities;
+    let (capabilities, place) = (usable.capabilities, inventory.place_of(subject.kind, subject.name));
     if !capabilities.own_names {
         let message = format!("backend {} chooses native names itself", usable.name);
-        return Err(subject.hold(HeldReason::Unsupported, message, "remove `object`"));
+        return Err(subject.hold(HeldReason::Unsupported, message, format!("remove `object`{place}")));
     }
     if name.len() > capabilities.max_name {
         let message = format!("`object` has {} bytes; the backend allows {}", name.len(), capabilities.max_name);
-        return Err(subject.hold(HeldReason::NameTooLong, message, "choose a shorter name"));
+        return Err(subject.hold(HeldReason::NameTooLong, message, format!("write a shorter `object`{place}")));
     }
     Ok(NativeName::new(name))
 }

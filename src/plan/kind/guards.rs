@@ -53,7 +53,7 @@ pub(super) fn check_guards(
         return Err(subject.hold(
             HeldReason::Unobserved,
             message,
-            "run `kiln apply` when the backend lists all its objects",
+            "`kiln apply`, when the backend lists all its objects",
         ));
     }
     Ok(())

@@ -31,7 +31,9 @@ pub(super) fn rename<'a>(
     let old = object.identity;
     if !usable.capabilities.rename {
         let message = format!("backend {} cannot rename objects", usable.name);
-        return Err(subject.hold(HeldReason::Unsupported, message, format!("keep the name {}", old.name)));
+        let place = inventory.place_of(subject.kind, subject.name);
+        let fix = format!("write `name: {0}` again{place}, without `renamedFrom: {0}`", old.name);
+        return Err(subject.hold(HeldReason::Unsupported, message, fix));
     }
     let identity = subject.identity(old);
     let own_name = object.tags.identity.is_some();
@@ -85,8 +87,9 @@ fn trash_unwritten<'a>(
     }
     if object.tags.protected || inventory.settled(object).protected {
         let message = format!("{replaced}, but it is protected");
+        let place = inventory.place_of(subject.kind, subject.name);
         let fix = format!(
-            "remove `renamedFrom: {old}`, declare {old} again, write `protected: false` here, and apply; then remove the \
+            "remove `renamedFrom: {old}`{place}, declare {old} again, write `protected: false` here, and apply; then remove the \
              document of {old} and write `renamedFrom: {old}` again"
         );
         return Err(subject.hold(HeldReason::Protected, message, fix));

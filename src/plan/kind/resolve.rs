@@ -166,7 +166,9 @@ fn plan_snapshot<'a>(
         Located::Absent if spec.adopt.is_some() => {
             let subject = Subject { action: Verb::Adopt, ..subject };
             let message = "adopting snapshots is not supported yet";
-            return Err(subject.hold(HeldReason::Unsupported, message, "remove `adopt` to take a new snapshot"));
+            let place = inventory.place_of(subject.kind, subject.name);
+            let fix = format!("remove `adopt`{place} to take a new snapshot");
+            return Err(subject.hold(HeldReason::Unsupported, message, fix));
         }
         Located::Absent => {
             let volume = resolve_volume(inventory, draft, &spec.volume);

@@ -8,7 +8,7 @@ use crate::plan::draft::{Availability, Draft};
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::{Inventory, OwnedObject};
 use crate::plan::room::{Room, copies, copy_of, take_room};
-use crate::plan::tags::{change, exact};
+use crate::plan::tags::{change, exact, writable};
 use crate::plan::types::HeldReason;
 
 use super::checks::check_not_open;
@@ -34,21 +34,26 @@ fn restore<'a>(
     let Some(volume) = planned(inventory, draft, name) else { return Ok(()) };
     let PlannedVolume { spec, usable, subject, object: volume, mut after } = volume;
     let Some(request) = &spec.restore else { return Ok(()) };
+    let place = inventory.place_of(Kind::Volume, name);
     if !usable.capabilities.restore {
         let message = format!("backend {} cannot restore a volume from a snapshot", spec.backend);
-        let fix = "declare a new volume with the snapshot as its source";
+        let fix = format!(
+            "remove `restore`{place}, and declare a new volume with `source: {{snapshot: {}}}`",
+            request.snapshot
+        );
         return Err(subject.hold(HeldReason::Unsupported, message, fix));
     }
     let tags = draft.tags_after(&after, object);
     if tags.protected {
         let message = "it is protected; a restore discards what was written since the snapshot";
-        return Err(subject.hold(HeldReason::Protected, message, "write `protected: false` until the restore is done"));
+        let fix = format!("write `protected: false`{place} until the restore is done");
+        return Err(subject.hold(HeldReason::Protected, message, fix));
     }
     let (snapshot, made) = snapshot_to_restore(inventory, draft, &subject, &request.snapshot, volume.uid)?;
     if snapshot.size > volume.size {
         let message = format!("the snapshot has {}, and the volume {}", exact(snapshot.size), exact(volume.size));
         let fix = match spec.size < snapshot.size {
-            true => format!("write at least `size: {}`", snapshot.size.bytes()),
+            true => format!("write at least `size: {}`{place}", writable(snapshot.size)),
             false => format!("grow the volume first: `kiln describe volume/{name}` shows what holds it"),
         };
         return Err(subject.hold(HeldReason::SizeBelowSource, message, fix));
@@ -97,6 +102,7 @@ fn snapshot_to_restore<'a>(
     name: &'a Name,
     volume: Uid,
 ) -> Result<(ObjectRef, Vec<usize>), Hold> {
+    let place = inventory.place_of(Kind::Volume, subject.name);
     let (backend, object, after) = match resolve_source(inventory, draft, Kind::Snapshot, name) {
         Availability::Here { backend, object, after } => (backend, object, after),
         Availability::Held => {
@@ -110,7 +116,7 @@ fn snapshot_to_restore<'a>(
         }
         Availability::Missing | Availability::Circle => {
             let message = format!("snapshot {name} does not exist");
-            let fix = "correct the snapshot's name, or remove `restore`";
+            let fix = format!("correct the snapshot's name, or remove `restore`{place}");
             return Err(subject.hold(HeldReason::SourceMissing, message, fix));
         }
     };
@@ -121,7 +127,7 @@ fn snapshot_to_restore<'a>(
     };
     if !of_it || Some(&backend) != subject.backend {
         let message = format!("snapshot {name} is of another volume");
-        let fix = "name a snapshot of this volume, or remove `restore`";
+        let fix = format!("name a snapshot of this volume, or remove `restore`{place}");
         return Err(subject.hold(HeldReason::SourceMissing, message, fix));
     }
     Ok((object, after))

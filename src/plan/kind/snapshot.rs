@@ -37,7 +37,17 @@ pub(super) fn update<'a>(
         && object.tags.volume != Some(volume.uid)
     {
         let message = format!("`volume` cannot change: the snapshot is not of {}", spec.volume);
-        return Err(subject.hold(HeldReason::Immutable, message, "declare the new snapshot under another name"));
+        let place = inventory.place_of(subject.kind, subject.name);
+        let fix = match object.tags.volume.and_then(|volume| inventory.by_uid.get(&volume)) {
+            Some(volume) => {
+                format!(
+                    "write `volume: {}`{place}, or declare the new snapshot under another name",
+                    volume.identity.name
+                )
+            }
+            None => format!("declare the new snapshot under another name{place}"),
+        };
+        return Err(subject.hold(HeldReason::Immutable, message, fix));
     }
     let reference = ObjectRef { native, ..object.reference() };
     Ok(Availability::Here { backend: object.backend.clone(), object: reference, after })
@@ -57,7 +67,8 @@ pub(super) fn take<'a>(
         Availability::Here { object, after, .. } => (object, after),
         Availability::Circle => {
             let message = format!("its volume {name} is made from it");
-            return Err(subject.hold(HeldReason::SourceMissing, message, "remove one `source` of the circle"));
+            let fix = format!("remove one `source` of the circle{}", inventory.place_of(Kind::Volume, name));
+            return Err(subject.hold(HeldReason::SourceMissing, message, fix));
         }
         Availability::Held | Availability::Missing | Availability::Unclear => {
             let message = format!("its volume {name} is held");

@@ -21,7 +21,7 @@ pub(in crate::plan) fn hold_unbuilt(inventory: &Inventory<'_>, draft: &mut Draft
     // An Export that is no longer declared will be closed only where `Reading::withdraws` allows it, once exports are supported.
     for name in specs.exports.keys() {
         let message = "no target driver is supported yet".to_owned();
-        hold_no_driver(inventory, draft, Kind::Export, name, message, "remove the Export until one is");
+        hold_no_driver(inventory, draft, Kind::Export, name, message, "remove the Export");
     }
     for (name, state) in &inventory.backends {
         if let BackendState::Blocked(blocked) = state
@@ -43,6 +43,7 @@ fn hold_no_driver(
 ) {
     let subject = Subject::declared(kind, name);
     let allowed = check_allowed(inventory, &subject);
+    let fix = format!("{fix}{}", inventory.place_of(kind, name));
     let hold = allowed.err().unwrap_or_else(|| subject.hold(HeldReason::Unsupported, message, fix));
     draft.hold(hold);
 }

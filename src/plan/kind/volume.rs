@@ -28,22 +28,23 @@ pub(super) fn update<'a>(
     object: &OwnedObject<'a>,
     before: Vec<usize>,
 ) -> Result<Availability, Hold> {
-    check_fields(usable, subject, spec)?;
+    check_fields(inventory, usable, subject, spec)?;
+    let place = inventory.place_of(subject.kind, subject.name);
     let native = draft.native_after(&before, object);
     let mut after = before;
     let tags_now = draft.tags_after(&after, object);
     if let Some(object_name) = spec.object.as_deref().filter(|n| *n != native.as_str() && !tags_now.adopted) {
         let message = format!("`object: {object_name}` cannot change: the native name is {native}");
         let fix = match native.is_reserved() {
-            true => "remove `object`".to_owned(),
-            false => format!("write `object: {native}`, or remove the field"),
+            true => format!("remove `object`{place}"),
+            false => format!("write `object: {native}`{place}, or remove the field"),
         };
         draft.hold(subject.hold(HeldReason::Immutable, message, fix));
     }
     let made = tags_now.provisioning.unwrap_or(Provisioning::Thin);
     if spec.provisioning.is_some_and(|wanted| wanted != made) {
         let message = format!("`provisioning` cannot change: the volume was created {}", word(made));
-        let fix = format!("write `provisioning: {}`, or remove the field", word(made));
+        let fix = format!("write `provisioning: {}`{place}, or remove the field", word(made));
         draft.hold(subject.hold(HeldReason::Immutable, message, fix));
     }
     retag(inventory, draft, subject, &DesiredTags::of_volume(spec), object, &mut after);
@@ -54,7 +55,7 @@ pub(super) fn update<'a>(
             object.size
         }
         false => {
-            let grown = grow(draft, usable, subject, object, &native, spec.size, &mut after);
+            let grown = grow(inventory, draft, usable, subject, object, &native, spec.size, &mut after);
             draft.accept(grown).unwrap_or(object.size)
         }
     };
@@ -68,18 +69,20 @@ pub(super) fn update<'a>(
 }
 
 /// Holds a volume with fields that its backend does not support.
-pub(super) fn check_fields(usable: &Usable<'_>, subject: &Subject<'_>, spec: &VolumeSpec) -> Result<(), Hold> {
+pub(super) fn check_fields(
+    inventory: &Inventory<'_>,
+    usable: &Usable<'_>,
+    subject: &Subject<'_>,
+    spec: &VolumeSpec,
+) -> Result<(), Hold> {
     let missing = [
-        (spec.qos.is_some() && !usable.capabilities.qos, "limit rates (`qos`)"),
-        (spec.encrypted && !usable.capabilities.encryption, "encrypt (`encryption`)"),
+        (spec.qos.is_some() && !usable.capabilities.qos, "limit rates", "qos"),
+        (spec.encrypted && !usable.capabilities.encryption, "encrypt", "encryption"),
     ];
-    match missing.into_iter().find_map(|(missing, what)| missing.then_some(what)) {
-        None => Ok(()),
-        Some(what) => {
-            let message = format!("backend {} cannot {what}", usable.name);
-            Err(subject.hold(HeldReason::Unsupported, message, "remove the field, or choose another backend"))
-        }
-    }
+    let Some((_, what, field)) = missing.into_iter().find(|(missing, ..)| *missing) else { return Ok(()) };
+    let message = format!("backend {} cannot {what} (`{field}`)", usable.name);
+    let place = inventory.place_of(subject.kind, subject.name);
+    Err(subject.hold(HeldReason::Unsupported, message, format!("remove `{field}`{place}, or choose another backend")))
 }
 
 /// Plans growths of volumes whose smaller size was accepted; they would add zeroes where data was. They come after all other steps of
@@ -127,7 +130,7 @@ fn grow_back<'a>(
     let PlannedVolume { spec, usable, subject, object: volume, mut after } = volume;
     after.extend(draft.readers_of(volume.uid));
     let before = draft.steps.len();
-    grow(draft, usable, &subject, object, &volume.native, spec.size, &mut after)?;
+    grow(inventory, draft, usable, &subject, object, &volume.native, spec.size, &mut after)?;
     if draft.steps.len() > before {
         let (was, now) = (exact(spec.size), exact(object.size));
         let why = format!("it was accepted with {now}; growing it back to {was} would put zeroes where data was");
@@ -138,7 +141,9 @@ fn grow_back<'a>(
 
 /// Drafts the growth of a volume after the steps `after` if its document declares a larger size, and adds its own step to them;
 /// returns the size after them.
+#[expect(clippy::too_many_arguments, reason = "the place of the document is for the fix")]
 pub(super) fn grow<'a>(
+    inventory: &Inventory<'_>,
     draft: &mut Draft<'a>,
     usable: &Usable<'a>,
     subject: &Subject<'_>,
@@ -151,7 +156,8 @@ pub(super) fn grow<'a>(
     if to < object.size {
         let message =
             format!("its size is {} and the document says {}; volumes only grow", exact(object.size), exact(declared));
-        let fix = format!("write `size: {}`, or create a smaller volume and copy the data", writable(object.size));
+        let (size, place) = (writable(object.size), inventory.place_of(subject.kind, subject.name));
+        let fix = format!("write `size: {size}`{place}, or create a smaller volume and copy the data");
         return Err(subject.hold(HeldReason::ShrinkRefused, message, fix));
     }
     // An adopted object may have a size between two multiples of the granularity: it need not grow.

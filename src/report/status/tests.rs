@@ -130,7 +130,7 @@ fn each_condition_has_its_cause() {
 #[test]
 fn a_backend_that_is_away_gives_the_last_observation_with_its_time() {
     let mut overview = overview(Vec::new());
-    overview.world.insert(name("fast"), Observation::Failed { why: "gone".to_owned() });
+    overview.world.insert(name("fast"), Observation::Failed { why: "gone".to_owned(), fix: None });
     overview.plan.unobserved.push(Unobserved { backend: name("fast"), message: "gone".to_owned() });
     let seen = object("db", 0, Place::Live);
     let identity = identity("db", 0);

@@ -1,0 +1,50 @@
+//! Places of documents in texts.
+
+use std::borrow::Cow;
+
+/// Returns a text without the places of documents that follow what is to be written there: ` (specs/db.yaml:3:1)`. Texts about several
+/// objects that are equal without them say the same.
+pub fn without_places(text: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(" (") {
+        out.push_str(before);
+        rest = match after.split_once(')') {
+            Some((inside, behind)) if is_place(inside) => behind,
+            _ => {
+                out.push_str(" (");
+                after
+            }
+        };
+    }
+    match out.is_empty() {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(out + rest),
+    }
+}
+
+/// Whether a text is `FILE:LINE:COLUMN`.
+fn is_place(text: &str) -> bool {
+    let mut parts = text.rsplitn(3, ':');
+    let mut is_number = || parts.next().is_some_and(|part| part.parse::<u32>().is_ok());
+    is_number() && is_number() && parts.next().is_some_and(|file| !file.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_left_out_and_other_parentheses_stay() {
+        for (text, without) in [
+            ("write `size: 2Gi` (specs/db.yaml:3:1), or less", "write `size: 2Gi`, or less"),
+            ("remove one: fast (a.yaml:1:1), slow (b c.yaml:20:1)", "remove one: fast, slow"),
+            ("free space (`df -i`) there", "free space (`df -i`) there"),
+            ("at (12:30) and (a.yaml:1:1)", "at (12:30) and"),
+            ("no place", "no place"),
+            ("open (", "open ("),
+        ] {
+            assert_eq!(without_places(text), without);
+        }
+    }
+}
