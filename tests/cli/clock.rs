@@ -37,7 +37,9 @@ fn a_removal_stamped_in_the_future_counts_for_a_day_and_apply_says_so() {
     assert!(told.err.contains("They count against the limits of the Stack for 24 h from now"), "{told:?}");
     assert!(!sandbox.kiln("apply").ends(0).err.contains("clock"), "it says so once");
     sandbox.remove("specs/b.yaml");
-    later(&sandbox, "+23 hours", "plan").ends(4).says("RemovalLimit: 2 objects would be removed within 24 hours");
+    later(&sandbox, "+23 hours", "plan")
+        .ends(4)
+        .says("RemovalLimit: 1 object would be removed now, after 1 in the last 24 hours");
     later(&sandbox, "+25 hours", "apply").ends(0).says("removed volume/b");
 }
 

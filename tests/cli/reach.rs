@@ -141,6 +141,21 @@ fn a_saved_plan_is_judged_when_it_is_applied() {
     assert!(!sandbox.has("outside/pool"));
     run("apply good.plan", 0);
     assert!(sandbox.has("work/pool"));
+    for place in ["work", "outside"] {
+        sandbox.write(&format!("{place}/disk.raw"), &"x".repeat(4096));
+    }
+    let volume = "apiVersion: kiln/v1\nkind: Volume\nmetadata: {name: copy}\n\
+                  spec: {backend: fast, size: 1Mi, source: {image: {path: ../disk.raw, format: raw}}}\n";
+    sandbox.write("work/specs/copy.yaml", volume);
+    run("plan specs --out image.plan", 0);
+    let good = std::fs::read_to_string(sandbox.path("work/image.plan")).unwrap();
+    let image = sandbox.path("work/disk.raw").display().to_string();
+    let forged = good.replace(&image, &format!("{outside}/disk.raw"));
+    assert_ne!(forged, good);
+    sandbox.write("work/forged.plan", &forged);
+    let said = run("apply forged.plan", 4);
+    assert!(said.contains("NotAllowed"), "{said}");
+    run("apply image.plan", 0);
 }
 
 #[test]
