@@ -532,7 +532,8 @@ impl<'a> Fields<'a> {
         if unknown.is_empty() {
             return;
         }
-        let written = self.entries.iter().map(|(key, _)| key.text.to_string()).collect();
+        let known = |key: &&Key<'_>| self.requested.contains(&&*key.text);
+        let written = self.entries.iter().map(|(key, _)| key).filter(known).map(|key| key.text.to_string()).collect();
         let mut known: Vec<String> = self.requested.iter().map(|name| (*name).to_owned()).collect();
         known.sort_unstable();
         let unknown = Unknown { section: field.to_owned(), known, written, keys: unknown, is_secret: secret };

@@ -86,7 +86,8 @@ impl<'a> Line<'a> {
         };
         let colon = text[from..].match_indices(':').map(|(at, _)| at + from);
         // `spec {size: 1Gi}` is a field without its colon.
-        let is_key = |at: &usize| from > 0 || !text[..*at].contains(['{', '[']);
+        let brackets = text.find(['{', '[']).filter(|_| from == 0).unwrap_or(text.len());
+        let is_key = |at: &usize| *at < brackets;
         let mut ends =
             colon.filter(is_key).filter(|at| text[at + 1..].is_empty() || text[at + 1..].starts_with([' ', '\t']));
         let colon = ends.next()?;
