@@ -156,6 +156,10 @@ impl Reconciler {
         let purges = !by_client && manifests.problems.is_empty();
         // Without a purge the writer locks are free at once.
         let pass = purges.then_some(pass);
+        if report.declined {
+            // A person said no: nothing was executed, and the next pass finds everything as if it had not been asked for.
+            return Ok(report);
+        }
         {
             let mut known = self.known();
             let stack = &manifests.reading.specs.stack;

@@ -145,7 +145,7 @@ impl Bench {
         tokio::time::advance(Duration::from_secs(seconds)).await;
     }
 
-    async fn triggered(&self, trigger: Trigger) -> Result<Report, PassRefused> {
+    pub(super) async fn triggered(&self, trigger: Trigger) -> Result<Report, PassRefused> {
         self.reconciler.pass(trigger, CancellationToken::new(), Arc::new(LogReporter)).await
     }
 

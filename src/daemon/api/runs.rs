@@ -16,7 +16,7 @@ use super::super::reconciler::Reconciler;
 use super::protocol::{ApplyRequest, RunLine};
 use crate::engine::{Confirmation, Event, Report, Reporter};
 use crate::manifest::problem_views;
-use crate::model::Action;
+use crate::model::{Action, Step};
 use crate::plan::Plan;
 
 /// How long a run waits for a confirmation; no answer counts as no. Meanwhile no other pass is made.
@@ -168,9 +168,10 @@ impl Reporter for RunReporter {
                 Confirmation::Refused
             }
         };
-        if answer != Confirmation::Given && plan.steps.iter().any(|step| matches!(step.action, Action::Destroy)) {
-            let note = "the daemon itself still destroys objects that were removed from the manifests with `onRemove: Delete`: \
-                        `kiln suspend KIND/NAME --reason TEXT` keeps one";
+        let is_made_anyway = |step: &Step| !matches!(step.action, Action::Restore { .. });
+        if answer != Confirmation::Given && plan.steps.iter().any(is_made_anyway) {
+            let note = "the daemon's next pass makes the steps that need no confirmation, and destroys what was removed with \
+                        `onRemove: Delete`: edit the manifests, or hold an object with `kiln suspend KIND/NAME --reason TEXT`";
             self.note(note);
         }
         answer
@@ -228,5 +229,33 @@ mod tests {
             "{told:?}"
         );
         assert_eq!(bench.live(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_apply_that_is_answered_with_no_leaves_the_daemon_as_it_was() {
+        let bench = Bench::new().await;
+        let applied = || bench.reconciler.known().applied.as_ref().map(|applied| applied.content.clone());
+        let before = applied();
+        bench.volume("c");
+        let runs = Arc::default();
+        let mut lines = apply(&bench.reconciler, &runs, ApplyRequest { ask: true, ..ask(&bench) });
+        let (mut run, mut notes, mut declined) = (None, Vec::new(), false);
+        while let Some(line) = lines.recv().await {
+            match line {
+                RunLine::Begun(id) => run = Some(id),
+                RunLine::Confirm(plan) => {
+                    assert_eq!(plan.steps.len(), 1);
+                    assert!(runs.answer(run.unwrap(), Confirmation::Refused));
+                }
+                RunLine::Event(Event::Note { message }) => notes.push(message),
+                RunLine::Done(report) => declined = report.declined,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(declined && notes.iter().any(|note| note.contains("kiln suspend")), "{notes:?}");
+        assert_eq!((bench.live(), applied()), (2, before));
+        // The edit is still due: the next pass for a change is not refused as one without changes.
+        bench.triggered(Trigger::Change).await.unwrap();
+        assert_eq!(bench.live(), 3);
     }
 }
