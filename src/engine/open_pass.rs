@@ -1,6 +1,7 @@
 //! A pass that has ended, with its backends still open and their writer locks held: what follows from it needs no second session.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tracing::Instrument;
@@ -41,6 +42,8 @@ impl<'s> OpenPass<'s> {
         session.setup = setup;
         session.now = setup.clock.now();
         session.images = Images::new();
+        // Nothing is planned in it: the judgement was of the earlier reading.
+        session.judged = Arc::default();
         let mut wanted: BTreeMap<&Name, BTreeSet<NativeName>> = BTreeMap::new();
         for (backend, native) in objects {
             wanted.entry(backend).or_default().insert(native.clone());

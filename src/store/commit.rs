@@ -1,7 +1,7 @@
 //! The group commit: one thread writes all batches.
 //!
 //! A commit costs the same for one batch as for a hundred. The thread therefore collects the waiting batches, writes and syncs them together,
-//! and then answers their callers. Meanwhile, the next batches queue up. Only a batch for which nothing waits is held back for later ones.
+//! and then answers their callers. Meanwhile, the next batches queue up. Only a batch for which no driver call waits is held back for later ones.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -24,7 +24,7 @@ pub struct Batch {
     pub close: Vec<IntentId>,
     /// Entries to add to the journal.
     pub journal: Vec<JournalEntry>,
-    /// Whether nothing waits for it, so that it may wait a few milliseconds for others.
+    /// Whether it may wait a few milliseconds for others: no call waits for it, or only by a few links.
     pub can_wait: bool,
 }
 

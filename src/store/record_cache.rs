@@ -38,7 +38,11 @@ impl RecordCache {
     /// Enters changes that are on disk now.
     pub(super) fn committed(&self, batches: impl Iterator<Item = Batch>) {
         if let Some(inner) = self.inner().as_mut() {
-            inner.committed.extend(batches);
+            // Most batches change no record: intents and journal entries are not kept here.
+            let has_records = |batch: &Batch| {
+                !(batch.backends.is_empty() && batch.objects.is_empty() && batch.suspensions.is_empty())
+            };
+            inner.committed.extend(batches.filter(has_records));
         }
     }
 
