@@ -193,8 +193,8 @@ fn a_directory_that_took_the_place_of_a_removed_one_is_kept_and_reported_until_i
     sandbox.write(&format!("pool/{left}/old.img"), "a stranger's");
     for _ in 0..2 {
         sandbox.kiln("plan").ends(0);
-        sandbox.kiln("doctor").ends(0).says("is not removed: it is not the directory that Kiln was removing");
-        sandbox.kiln("apply").ends(1).warns("it is not the directory that Kiln was removing");
+        sandbox.kiln("doctor").ends(0).says("is not removed: it is not the directory that Kiln left here");
+        sandbox.kiln("apply").ends(1).warns("it is not the directory that Kiln left here");
     }
     let ran = sandbox.kiln("apply");
     let fix = ran.err.lines().find_map(|line| line.split_once("; fix: ")).expect(&ran.err).1;

@@ -225,7 +225,7 @@ fn a_directory_that_took_an_objects_place_outlives_a_removal_that_is_killed() {
     };
     let left = kept();
     assert!(left.len() == 1 && left[0].to_str().unwrap().contains("kiln-tmp.prod.db."), "{left:?}");
-    let say = |ran: Ran| ran.ends(1).warns("it is not the directory that Kiln was removing").warns("; fix: mv ");
+    let say = |ran: Ran| ran.ends(1).warns("it is not the directory that Kiln left here").warns("; fix: mv ");
     say(sandbox.kiln("apply"));
     say(sandbox.kiln("apply --yes"));
     sandbox.volume("db", "size: 1Mi");

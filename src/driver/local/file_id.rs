@@ -49,7 +49,7 @@ impl FileId {
         self.born.is_some_and(|born| born > time)
     }
 
-    /// Whether a directory may be removed under a name. A temporary name a name ends with the identities of the directories that Kiln
+    /// Whether a directory may be removed under a name. A temporary name ends with the identities of the directories that Kiln
     /// renames to it, or with none if Kiln makes the directory there.
     ///
     /// If another program replaces the directory just before the rename, and the process is killed just after it, the name is that of a
@@ -75,5 +75,19 @@ impl fmt::Display for FileId {
             Some((seconds, nanoseconds)) => write!(f, "-{seconds:x}-{nanoseconds:x}"),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_at_the_end_of_a_temporary_name_keep_their_form() {
+        let id = FileId { inode: 0x1f2e, born: Some((1_800_000_000, 255)) };
+        assert_eq!(id.to_string(), "1f2e-6b49d200-ff");
+        assert_eq!(FileId { born: None, ..id }.to_string(), "1f2e");
+        assert!(id.is_named_by("kiln-tmp.prod.db.22222222.1f2e-6b49d200-ff"));
+        assert!(!id.is_named_by("kiln-tmp.prod.db.22222222.1f2e-6b49d200-fe"));
     }
 }

@@ -29,7 +29,7 @@ const HARD_LINKS: &str = "it has other names (hard links), under which other pro
 
 /// Why a directory under a temporary name is not removed.
 pub(super) const NOT_THE_ONE: &str =
-    "it is not the directory that Kiln was removing, but another that took its place (or the pool is a copy)";
+    "it is not the directory that Kiln left here, but another that took its place (or the pool is a copy)";
 
 /// An object, or another entry in the place of objects.
 #[derive(Debug, Clone, PartialEq)]

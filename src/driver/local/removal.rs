@@ -304,6 +304,10 @@ impl Task<'_> {
         self.synced(root)?;
         self.synced(dir.as_fd())?;
         if let Err(errno) = object::remove_directory(root, &temporary) {
+            if errno == object::REPLACED {
+                // Under the object's own name it would be taken for the object.
+                return Err(DriverError { effect: Effect::Yes, ..self.is_another(&temporary) });
+            }
             // The data file is removed first: while it exists, nothing has been removed.
             let intact = object::holds_data(root, &temporary).unwrap_or(false);
             if intact && back().is_ok() {

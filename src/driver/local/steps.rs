@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, Mode, OFlags, RenameFlags};
+use rustix::fs::{self, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::content::GRANULARITY;
@@ -174,7 +174,7 @@ impl Task<'_> {
             .map_err(|e| fail::before(format!("searching for what was left of {}", self.step.native), e))?;
         let own = |of: &str| of.strip_prefix(&name).is_some_and(|ids| ids.is_empty() || ids.starts_with('.'));
         let mut cleared = false;
-        for entry in entries.iter().filter(|entry| own(&entry.name)) {
+        for entry in entries.iter().filter(|entry| entry.file_type == FileType::Directory && own(&entry.name)) {
             cleared |= self.clear(&entry.name)?;
         }
         Ok(cleared)
