@@ -24,7 +24,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 const VOLUMES: [&str; 4] = ["a", "b", "c", "d"];
 const SNAPSHOTS: [&str; 3] = ["s", "t", "u"];
 const BACKENDS: [&str; 2] = ["fast", "slow"];
-/// Native names that nobody owns or that documents ask for.
+/// Native names of objects without an owner, which documents ask for.
 const NATIVES: [&str; 2] = ["x.img", "y.img"];
 
 /// Scenes tried in a run: about five seconds of an unoptimised build.
@@ -250,7 +250,7 @@ fn objects(scene: &Scene) -> impl Iterator<Item = (&Name, &Object)> {
     })
 }
 
-/// A step is of an object that is ours, or makes one, or takes over one that nobody owns.
+/// A step is of an object that is ours, or creates one, or adopts one without an owner.
 fn is_our_business(scene: &Scene, plan: &Plan, step: &Step) -> bool {
     let made = |uid: Uid| {
         plan.steps.iter().any(|s| {

@@ -87,7 +87,7 @@ pub(super) struct Inventory<'a> {
     /// Bytes of all volumes of all owners, by backend.
     pub provisioned: HashMap<&'a Name, u64>,
     /// Native names that several documents ask for, by backend.
-    pub asked_twice: HashSet<(&'a Name, &'a str)>,
+    pub requested_twice: HashSet<(&'a Name, &'a str)>,
     /// Ledger entries by kind and name; see [`Inventory::entered`].
     entered: OnceCell<HashMap<(Kind, &'a Name), EnteredObjects<'a>>>,
     /// Records by kind and name; see [`Inventory::recorded`].
@@ -121,9 +121,9 @@ impl<'a> Inventory<'a> {
                 }
             }
         }
-        let asked_twice = asked_twice(&inputs.reading.specs);
+        let requested_twice = requested_twice(&inputs.reading.specs);
         let (entered, recorded) = (OnceCell::new(), OnceCell::new());
-        Self { inputs, backends, by_name, by_uid, duplicates, provisioned, asked_twice, entered, recorded }
+        Self { inputs, backends, by_name, by_uid, duplicates, provisioned, requested_twice, entered, recorded }
     }
 
     pub(super) fn reading(&self) -> &'a Reading {
@@ -244,7 +244,7 @@ impl<'a> Inventory<'a> {
 }
 
 /// Returns the native names that more than one document asks for, by backend.
-fn asked_twice(specs: &Specs) -> HashSet<(&Name, &str)> {
+fn requested_twice(specs: &Specs) -> HashSet<(&Name, &str)> {
     let mut asked = HashSet::new();
     let written = specs.volumes.values().filter_map(|spec| {
         let name = spec.object.as_deref().or(spec.adopt.as_deref())?;

@@ -52,14 +52,14 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
             |gone: &Step| gone.action == Action::Destroy && gone.backend == step.backend && gone.native == step.native;
         let freed = step.after.iter().filter_map(|before| plan.steps.get(*before)).any(frees);
         let approved = plan.used.iter().any(|used| used.covers(&step.approval_item()));
-        let in_its_place = |other: &Step| {
+        let replaces_it = |other: &Step| {
             matches!(other.action, Action::Rename { .. })
                 && other.after.contains(&index)
                 && (other.backend == step.backend && other.identity.kind == step.identity.kind)
                 && other.identity.name == step.identity.name
         };
-        let gives_way = step.expect.unwritten && plan.steps.iter().any(in_its_place);
-        let around = Around { objects, freed, approved, gives_way };
+        let is_replaced = step.expect.unwritten && plan.steps.iter().any(replaces_it);
+        let around = Around { objects, freed, approved, is_replaced };
         check_action(inputs, usable, step, object, &around, &mut breach);
         if matches!(step.action, Action::Grow { .. }) && is_grown_back(inputs, usable, step) && !approved {
             breach("it grows an object whose smaller size was accepted");
@@ -81,7 +81,7 @@ struct Around<'a> {
     /// Whether it is approved.
     approved: bool,
     /// Whether it removes an unwritten object whose name another object gets by a rename.
-    gives_way: bool,
+    is_replaced: bool,
 }
 
 fn check_action(
@@ -92,7 +92,7 @@ fn check_action(
     around: &Around<'_>,
     breach: &mut dyn FnMut(&str),
 ) {
-    let Around { objects, freed, approved, gives_way } = *around;
+    let Around { objects, freed, approved, is_replaced } = *around;
     let ours = |object: &Object| object.identity.as_ref().is_some_and(|id| id.uid == step.identity.uid);
     let identity = &step.identity;
     let is_doubted = || match inputs.reading.withdraws(identity.kind, &identity.name, usable.ledger, identity.uid) {
@@ -133,14 +133,14 @@ fn check_action(
             Some(object) if object.tags.protected => breach("its object is protected"),
             Some(object) if !ours(object) => breach("its object is not the one observed"),
             Some(_) if is_doubted() => breach("it removes an object that may still be declared"),
-            Some(_) if step.action == Action::Destroy && !approved && !gives_way && is_gone() => {
+            Some(_) if step.action == Action::Destroy && !approved && !is_replaced && is_gone() => {
                 breach("it destroys an object whose directory may come back");
             }
-            Some(_) if gives_way && (inputs.reading.broken || inputs.reading.unconfirmed) => {
+            Some(_) if is_replaced && (inputs.reading.broken || inputs.reading.unconfirmed) => {
                 breach("it removes an object by manifests that are in doubt");
             }
-            Some(object) if gives_way && object.written == Written::Yes => breach("its object was written to"),
-            Some(_) if declared(inputs, step) && !gives_way => breach("its object is declared"),
+            Some(object) if is_replaced && object.written == Written::Yes => breach("its object was written to"),
+            Some(_) if declared(inputs, step) && !is_replaced => breach("its object is declared"),
             Some(_) => {}
             None => breach("its object was not observed"),
         },
@@ -194,21 +194,21 @@ fn forgotten(
     inputs: &Inputs<'_>,
     backends: &std::collections::BTreeMap<&crate::model::Name, BackendState<'_>>,
 ) -> Vec<String> {
-    let mut spoken: HashSet<(Kind, &crate::model::Name)> = HashSet::new();
-    spoken.extend(plan.held.iter().map(|held| (held.kind, &held.name)));
+    let mut accounted: HashSet<(Kind, &crate::model::Name)> = HashSet::new();
+    accounted.extend(plan.held.iter().map(|held| (held.kind, &held.name)));
     let brings = |step: &&Step| matches!(step.action.verb(), Verb::Create | Verb::Adopt | Verb::Move | Verb::Update);
-    spoken.extend(plan.steps.iter().filter(brings).map(|step| (step.identity.kind, &step.identity.name)));
+    accounted.extend(plan.steps.iter().filter(brings).map(|step| (step.identity.kind, &step.identity.name)));
     for state in backends.values() {
         if let BackendState::Usable(usable) = state {
             let live = usable.observed.objects.iter().filter(|object| object.place == Place::Live);
             let ours =
                 live.filter_map(|o| o.identity.as_ref()).filter(|id| id.owner == inputs.reading.specs.stack.owner);
-            spoken.extend(ours.map(|id| (id.kind, &id.name)));
+            accounted.extend(ours.map(|id| (id.kind, &id.name)));
         }
     }
     let volumes = inputs.reading.specs.volumes.keys().map(|name| (Kind::Volume, name));
     let all = volumes.chain(inputs.reading.specs.snapshots.keys().map(|name| (Kind::Snapshot, name)));
-    all.filter(|key| !spoken.contains(key))
+    all.filter(|key| !accounted.contains(key))
         .map(|(kind, name)| format!("{kind} {name} does not exist, is not planned and is not held"))
         .collect()
 }

@@ -82,7 +82,7 @@ fn locate_on<'a>(
         return Ok(located);
     }
     match (&here[..], &elsewhere[..]) {
-        ([object], []) => check_marks(inventory, subject, object, old).map(|()| Located::Live(*object)),
+        ([object], []) => check_metadata(inventory, subject, object, old).map(|()| Located::Live(*object)),
         ([], []) => locate_not_live(inventory, usable, subject, old),
         ([], [object]) => {
             let subject = subject.of(object, Verb::Move);
@@ -100,7 +100,7 @@ fn locate_on<'a>(
 }
 
 /// Holds an object whose metadata is inconsistent, or that lost data.
-fn check_marks<'a>(
+fn check_metadata<'a>(
     inventory: &Inventory<'a>,
     subject: &Subject<'a>,
     object: &OwnedObject<'a>,
@@ -138,7 +138,7 @@ fn locate_not_live<'a>(
     match inventory.find(kind, name, Place::Trash).as_slice() {
         [] => {}
         [object] if object.backend == backend => {
-            return check_marks(inventory, subject, object, old).map(|()| Located::Trashed(*object));
+            return check_metadata(inventory, subject, object, old).map(|()| Located::Trashed(*object));
         }
         [object] => {
             let subject = subject.of(object, Verb::Adopt);
@@ -194,7 +194,7 @@ fn locate_both<'a>(
     }
     let subject = subject.of(&new, Verb::Move);
     let why = match (live.as_slice(), trashed.as_slice()) {
-        ([_], _) | ([], [_]) => cannot_give_way(draft, kind, usable, &new),
+        ([_], _) | ([], [_]) => why_not_replaceable(draft, kind, usable, &new),
         _ => Some(format!("several objects are named {old}")),
     };
     if let Some(why) = why {
@@ -208,14 +208,19 @@ fn locate_both<'a>(
     }
     let Some(located) = locate_old_name(inventory, usable, &subject, old)? else { return Ok(None) };
     if let Located::OldName { object, .. } = located {
-        check_marks(inventory, &subject, &new, Some(old))?;
+        check_metadata(inventory, &subject, &new, Some(old))?;
         return Ok(Some(Located::OldName { object, instead: Some(new) }));
     }
     Ok(Some(located))
 }
 
 /// Returns why an object cannot make room for the one that it was renamed from: data would be lost.
-fn cannot_give_way(draft: &mut Draft<'_>, kind: Kind, usable: &Usable<'_>, new: &OwnedObject<'_>) -> Option<String> {
+fn why_not_replaceable(
+    draft: &mut Draft<'_>,
+    kind: Kind,
+    usable: &Usable<'_>,
+    new: &OwnedObject<'_>,
+) -> Option<String> {
     if kind == Kind::Snapshot {
         return Some("a snapshot always holds data".to_owned());
     }
@@ -272,7 +277,7 @@ fn locate_old_name<'a>(
         let place = inventory.place_of(subject.kind, subject.name);
         return Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {at}` again{place}")));
     }
-    check_marks(inventory, subject, &object, Some(old))?;
+    check_metadata(inventory, subject, &object, Some(old))?;
     Ok(Some(Located::OldName { object, instead: None }))
 }
 

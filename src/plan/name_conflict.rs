@@ -12,7 +12,7 @@ use super::types::HeldReason;
 use super::usable::Usable;
 
 /// Returns this owner's object that has a native name and may free it in this plan; [`give_freed_names`] decides.
-pub(super) fn perhaps_leaving<'a>(
+pub(super) fn may_free_name<'a>(
     inventory: &Inventory<'a>,
     usable: &Usable<'a>,
     native: &NativeName,
@@ -36,13 +36,13 @@ pub(super) fn check_name_is_free(
 }
 
 /// Holds an object whose native name several documents ask for.
-pub(super) fn check_asked_once(
+pub(super) fn check_requested_once(
     inventory: &Inventory<'_>,
     usable: &Usable<'_>,
     subject: &Subject<'_>,
     native: &NativeName,
 ) -> Result<(), Hold> {
-    if !inventory.asked_twice.contains(&(usable.name, native.as_str())) {
+    if !inventory.requested_twice.contains(&(usable.name, native.as_str())) {
         return Ok(());
     }
     let message = format!("several documents ask for the native name {native}");

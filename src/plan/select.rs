@@ -37,13 +37,14 @@ pub fn select(whole: &Plan, wanted: &BTreeSet<ObjectId>) -> Selected {
     let is_wanted = |kind: Kind, name: &Name| wanted.contains(&ObjectId::new(kind, name));
     let is_of_wanted: Vec<bool> =
         whole.steps.iter().map(|step| is_wanted(step.identity.kind, &step.identity.name)).collect();
-    let barred = barred(&whole.steps, &is_of_wanted);
-    let steps = renumbered(&whole.steps, &needed(&whole.steps, &is_of_wanted, &barred));
+    let prevented_by = prevented_by(&whole.steps, &is_of_wanted);
+    let steps = renumbered(&whole.steps, &needed(&whole.steps, &is_of_wanted, &prevented_by));
 
     let wanted_holds = whole.held.iter().filter(|held| is_wanted(held.kind, &held.name));
     let mut held: Vec<Held> = wanted_holds.cloned().collect();
     let other_held = whole.held.len() - held.len();
-    let wanted_steps = whole.steps.iter().zip(&barred).zip(&is_of_wanted).filter(|(_, is_of_wanted)| **is_of_wanted);
+    let wanted_steps =
+        whole.steps.iter().zip(&prevented_by).zip(&is_of_wanted).filter(|(_, is_of_wanted)| **is_of_wanted);
     held.extend(wanted_steps.filter_map(|((step, removal), _)| Some(waits_for_removal(step, (*removal)?))));
     held.sort();
     held.dedup();
@@ -77,25 +78,26 @@ pub fn select(whole: &Plan, wanted: &BTreeSet<ObjectId>) -> Selected {
     Selected { other_steps: whole.steps.len() - plan.steps.len(), other_held, silent, plan }
 }
 
-/// For each step, the removal of an unselected object that keeps it from being made: it needs the place of that object, or waits for a
-/// step that does. (A removal only comes after those of its dependents, and takes them with it.)
-fn barred<'p>(steps: &'p [Step], is_of_wanted: &[bool]) -> Vec<Option<&'p Step>> {
-    let mut barred: Vec<Option<&Step>> = Vec::with_capacity(steps.len());
+/// Returns, for each step, the removal of an unselected object that prevents it: the step needs the place of that object, or waits for a
+/// step that does. A removal is not prevented: it includes the removals of its dependents.
+fn prevented_by<'p>(steps: &'p [Step], is_of_wanted: &[bool]) -> Vec<Option<&'p Step>> {
+    let mut prevented_by: Vec<Option<&Step>> = Vec::with_capacity(steps.len());
     for step in steps {
         let unselected = |before: &&usize| steps[**before].is_removal() && !is_of_wanted[**before];
         let first = step.after.iter().find(unselected).filter(|_| !step.is_removal());
         let removal = first.map(|before| &steps[*before]);
-        barred.push(removal.or_else(|| step.after.iter().find_map(|before| barred[*before])));
+        prevented_by.push(removal.or_else(|| step.after.iter().find_map(|before| prevented_by[*before])));
     }
-    barred
+    prevented_by
 }
 
-/// Whether each step is part of the selection: it is on a selected object and not barred, or such a step waits for it.
-fn needed(steps: &[Step], is_of_wanted: &[bool], barred: &[Option<&Step>]) -> Vec<bool> {
+/// Returns, for each step, whether it is part of the selection: it is on a selected object and not prevented, or such a step waits for
+/// it.
+fn needed(steps: &[Step], is_of_wanted: &[bool], prevented_by: &[Option<&Step>]) -> Vec<bool> {
     let mut needed = vec![false; steps.len()];
     // Backwards: a step comes after those it waits for.
     for (index, step) in steps.iter().enumerate().rev() {
-        needed[index] |= is_of_wanted[index] && barred[index].is_none();
+        needed[index] |= is_of_wanted[index] && prevented_by[index].is_none();
         if needed[index] {
             step.after.iter().for_each(|before| needed[*before] = true);
         }

@@ -1,7 +1,7 @@
 //! Orphans: objects, remains and records that no document declares and that no step or hold is about. Pure.
 //!
-//! An orphan is no error. Each comes with the command that resolves it; Kiln never removes one because it was found. What Kiln has no
-//! mark on is not an orphan: `kiln adopt` lists it.
+//! An orphan is no error. Each comes with the command that resolves it; Kiln never removes one because it was found. An object
+//! without an owner is not an orphan: `kiln adopt` lists those.
 
 use std::collections::HashSet;
 

@@ -1,5 +1,5 @@
-//! A world after a plan was made in it: each action by its words, with none of a driver's care. What the planner plans next for
-//! it must be nothing.
+//! The world after a plan was executed in it: each action as it is documented, without the checks of a driver. The next plan for it
+//! must be empty.
 
 use kiln::model::{
     Action, ApprovalSet, BackendRecord, ImageObservation, Ledger, LedgerView, Object, ObjectRecord, ObjectRef, Origin,

@@ -107,7 +107,7 @@ fn bad_plans() -> Vec<Bad> {
         bad("another process is writing to its backend", GROWN, "{volume: db}", any, |_, scene| {
             for view in scene.world.values_mut() {
                 if let Observation::Seen { capabilities, observed } = view.clone() {
-                    *view = Observation::LockedBy { by: "somebody".to_owned(), capabilities, observed };
+                    *view = Observation::LockedBy { by: "process 17".to_owned(), capabilities, observed };
                 }
             }
         }),

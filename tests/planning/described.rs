@@ -1,5 +1,5 @@
-//! `world.yaml`: pools with their objects, from which ledgers and records follow unless the description says otherwise. Nobody
-//! writes a uid: each is derived from names, as the planner does it.
+//! `world.yaml`: pools with their objects, from which ledgers and records follow unless the description says otherwise. It has no
+//! uids: each is derived from names, as the planner does it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub(crate) struct Described {
     pub(crate) approve: Vec<String>,
     /// Whether steps that cannot be undone are held.
     pub(crate) hold: bool,
-    /// Whether it is for a run where nobody can be asked.
+    /// Whether it is for an unattended run.
     unattended: bool,
     /// Whether the manifests were read once only.
     unconfirmed: bool,

@@ -121,7 +121,7 @@ fn a_removal_without_a_similar_new_volume_does_not_wait() {
     sandbox.volume("copy", "size: 8Mi, source: {volume: web}");
     wait("the removal", || trash(&sandbox) == ["db"]);
     daemon.pass();
-    let gone = line_of(&daemon, &["volume/db", "done: into the trash"]);
+    let gone = line_of(&daemon, &["volume/db", "done: move to the trash"]);
     for name in ["volume/small", "volume/copy"] {
         let made = line_of(&daemon, &[name, "done: create"]);
         assert!(made < gone, "{name} in line {made}, db in {gone}");

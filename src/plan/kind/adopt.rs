@@ -12,7 +12,7 @@ use crate::model::{
 use crate::plan::draft::{Availability, Draft};
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::{Inventory, OwnedObject};
-use crate::plan::name_conflict::check_asked_once;
+use crate::plan::name_conflict::check_requested_once;
 use crate::plan::room::{Room, take_room};
 use crate::plan::tags::{DesiredTags, change, desired_tags, first_tags};
 use crate::plan::types::HeldReason;
@@ -48,7 +48,7 @@ pub(super) fn adopt<'a>(
         return Err(subject.hold(HeldReason::AdoptMissing, message, fix));
     };
     check_adoptable(usable, &subject, object, &place)?;
-    check_asked_once(inventory, usable, &subject, native)?;
+    check_requested_once(inventory, usable, &subject, native)?;
     let (identity, n) = new_identity(inventory, draft, usable, Kind::Volume, &spec.meta.name);
     let subject = Subject { uid: Some(identity.uid), ..subject };
     // The default for adopted objects: they are released when their document is removed.

@@ -10,7 +10,7 @@ use crate::model::{
 use crate::plan::draft::{Availability, Draft};
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::Inventory;
-use crate::plan::name_conflict::{check_asked_once, check_name_is_free, perhaps_leaving};
+use crate::plan::name_conflict::{check_name_is_free, check_requested_once, may_free_name};
 use crate::plan::room::{Room, copied, take_room};
 use crate::plan::tags::{DesiredTags, change, desired_tags, exact, first_tags, word, writable};
 use crate::plan::types::HeldReason;
@@ -80,11 +80,11 @@ pub(super) fn create<'a>(
     let (identity, n) = new_identity(inventory, draft, usable, Kind::Volume, &spec.meta.name);
     let subject = Subject { uid: Some(identity.uid), ..*subject };
     let native = native_name(inventory, usable, &subject, spec, &identity)?;
-    let leaving = perhaps_leaving(inventory, usable, &native);
+    let leaving = may_free_name(inventory, usable, &native);
     if leaving.is_none() {
         check_name_is_free(inventory, usable, &subject, &native)?;
     }
-    check_asked_once(inventory, usable, &subject, &native)?;
+    check_requested_once(inventory, usable, &subject, &native)?;
     let copied = origin.as_ref().map_or(0, |origin| copied(inventory, draft, usable, origin));
     let taken = if provisioning == Provisioning::Thick { size.bytes() } else { copied };
     let room = Room { provisioned: size.bytes(), taken, objects: 1 };
