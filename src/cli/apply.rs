@@ -95,7 +95,7 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         );
     }
     if let [object, ..] = report.unknown.as_slice() {
-        return Err(unknown(object));
+        return Err(unknown(object, &reading.specs));
     }
     for what in &report.refused {
         context.terminal.note(what);

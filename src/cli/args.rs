@@ -364,7 +364,8 @@ pub(crate) struct ApplyArgs {
 /// SPECS and objects, as `plan` and `apply` take them.
 #[derive(Debug, Args)]
 pub(crate) struct Selection {
-    /// Manifests (a directory, a file, or `-`) or a saved plan, then objects as KIND/NAME: only these and what they need
+    /// Manifests (a directory, a file, or `-`) or a saved plan, then objects as KIND/NAME … or KIND NAME …: only these and what they
+    /// need
     #[arg(value_name = "SPECS|PLAN-FILE|KIND/NAME")]
     what: Vec<PathBuf>,
     /// SPECS, if it is not the first argument
@@ -373,10 +374,17 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// Returns SPECS, if it is the first argument. The first argument is an object only if it reads as KIND/NAME with a known kind and no
-    /// file or directory has that name.
+    /// Returns SPECS, if it is the first argument. The first argument is an object only if it begins with a kind, as in `volume/db` or
+    /// `volume db`, and no file or directory has that name.
     fn first_argument(&self) -> Option<&PathBuf> {
-        self.what.first().filter(|first| as_object(first).is_err() || first.exists())
+        let is_object = |first: &PathBuf| {
+            let kind = first.to_str().and_then(|first| match first.split_once('/') {
+                Some((kind, _)) => Some(kind),
+                None => Some(first).filter(|_| self.what.len() > 1),
+            });
+            kind.and_then(Kind::parse_loosely).is_some() && !first.exists()
+        };
+        self.what.first().filter(|first| !is_object(first))
     }
 
     /// Returns SPECS or the saved plan.
@@ -389,21 +397,21 @@ impl Selection {
     /// # Errors
     /// One sentence about an argument that is neither.
     pub(crate) fn split(&self) -> Result<(PathBuf, BTreeSet<ObjectId>), String> {
-        let objects = self.what.iter().skip(usize::from(self.first_argument().is_some())).map(|text| {
-            let object = as_object(text)?;
-            match object.kind {
-                Kind::Volume | Kind::Snapshot | Kind::Export => Ok(object),
-                Kind::Stack | Kind::Backend | Kind::Target | Kind::Approval => {
-                    Err(format!("a {} has no steps: name volumes, snapshots or exports", object.kind.as_lower()))
-                }
-            }
+        let words = self.what.iter().skip(usize::from(self.first_argument().is_some()));
+        let words: Vec<&str> = words.map(|word| word.to_str().unwrap_or_default()).collect();
+        let named = ObjectSelection::parse(words.iter().copied())?.ids();
+        let objects = named.ok_or_else(|| format!("{:?} does not name an object in full", words.join(" ")))?;
+        let without = objects.iter().find(|object| match object.kind {
+            Kind::Volume | Kind::Snapshot | Kind::Export => false,
+            Kind::Stack | Kind::Backend | Kind::Target | Kind::Approval => true,
         });
-        Ok((self.path().clone(), objects.collect::<Result<_, String>>()?))
+        match without {
+            Some(object) => {
+                Err(format!("a {} has no steps: name volumes, snapshots or exports", object.kind.as_lower()))
+            }
+            None => Ok((self.path().clone(), objects.into_iter().collect())),
+        }
     }
-}
-
-fn as_object(text: &std::path::Path) -> Result<ObjectId, String> {
-    parse_object(text.to_str().ok_or_else(|| format!("{text:?} is not KIND/NAME"))?)
 }
 
 #[derive(Debug, Args)]
@@ -697,14 +705,6 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "not an IP address with a port, such as 127.0.0.1:9641 or [::1]:9641".to_owned())
 }
 
-/// Parses `volume/db`.
-fn parse_object(text: &str) -> Result<ObjectId, String> {
-    match ObjectSelection::parse([text])?.ids().as_deref() {
-        Some([object]) => Ok(object.clone()),
-        _ => Err(format!("{text:?} is not KIND/NAME")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use crate::report::Takes;
@@ -791,6 +791,10 @@ mod tests {
         assert_eq!(split("dir"), both("dir", ""));
         assert_eq!(split("dir volume/a snapshots/b"), both("dir", "volume/a snapshot/b"));
         assert_eq!(split("--specs x volume/a"), both("x", "volume/a"));
+        assert_eq!(split("dir volume a b"), both("dir", "volume/a volume/b"));
+        assert_eq!(split("volumes a b"), both("./specs", "volume/a volume/b"));
+        assert_eq!(split("volume"), both("volume", ""), "one word is a path");
+        assert!(split("volume/a*").unwrap_err().contains("in full") && split("volume a*").is_err());
         // What is no kind can only be a path.
         assert_eq!(split("prod/eu volume/a"), both("prod/eu", "volume/a"));
         assert!(split("dir other").is_err() && split("dir volume").is_err() && split("volume/a dir").is_err());

@@ -86,8 +86,15 @@ pub(crate) fn chosen<'n>(
     if found.is_empty() { Err(failed(format!("nothing matches {selection}"))) } else { Ok(found) }
 }
 
+/// Returns what an object that is not declared is answered with, in one sentence. `unknown`: see [`ObjectSelection::unmatched`].
+pub(crate) fn unmatched(object: &ObjectId, specs: &Specs, unknown: &str) -> String {
+    let declared = declared_in(specs);
+    let known = declared.iter().map(|(kind, name)| (*kind, *name));
+    ObjectSelection::from(object.clone()).unmatched(known, unknown).join("; ")
+}
+
 /// Returns everything declared that steps are planned for.
-pub(crate) fn declared_in(specs: &Specs) -> Vec<(Kind, &Name)> {
+fn declared_in(specs: &Specs) -> Vec<(Kind, &Name)> {
     let volumes = specs.volumes.keys().map(|name| (Kind::Volume, name));
     let snapshots = specs.snapshots.keys().map(|name| (Kind::Snapshot, name));
     let exports = specs.exports.keys().map(|name| (Kind::Export, name));

@@ -9,6 +9,7 @@ use super::args::{Annotations, PlanArgs, PlanFormat, Selection};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::objects;
 use super::saved;
 use crate::daemon::protocol::{Answer, PlanAnswer};
 use crate::model::{ObjectId, Reading, Specs};
@@ -119,7 +120,7 @@ fn selected(context: &Context, whole: Plan, only: &BTreeSet<ObjectId>, specs: &S
     }
     let part = select(&whole, only);
     if let [object, ..] = part.unknown(specs).as_slice() {
-        return Err(unknown(object));
+        return Err(unknown(object, specs));
     }
     if let Some(text) = left_out((part.other_steps, part.other_held)) {
         context.terminal.note(&text);
@@ -128,8 +129,8 @@ fn selected(context: &Context, whole: Plan, only: &BTreeSet<ObjectId>, specs: &S
 }
 
 /// Returns the failure for a selected object that is neither declared nor in the plan.
-pub(crate) fn unknown(object: &ObjectId) -> Failure {
-    let message = format!("{object} is neither declared nor in the plan");
+pub(crate) fn unknown(object: &ObjectId, specs: &Specs) -> Failure {
+    let message = objects::unmatched(object, specs, "it is neither declared nor in the plan");
     Failure::new(Exit::Usage, message).hint("nothing was changed; `kiln plan` shows the whole plan")
 }
 

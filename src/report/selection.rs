@@ -44,6 +44,12 @@ impl fmt::Display for ObjectSelection {
     }
 }
 
+impl From<ObjectId> for ObjectSelection {
+    fn from(ObjectId { kind, name }: ObjectId) -> Self {
+        Self { patterns: vec![ObjectPattern { kind: Some(kind), name: NamePattern::Exact(name) }] }
+    }
+}
+
 impl ObjectSelection {
     /// Parses arguments: kinds (`volume`, `volumes,snapshots`), then names of objects of these kinds; or `KIND/NAME`; or `NAME` for
     /// objects of any kind. A name may be a glob. An object whose name is the word of a kind is named as `KIND/NAME`.

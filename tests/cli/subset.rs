@@ -33,7 +33,7 @@ fn plan_of_named_objects_shows_what_apply_of_them_executes() {
     assert!(ran.out.contains("volume/db") && !ran.out.contains("volume/web"), "{}", ran.out);
     let json = sandbox.kiln("plan specs volumes/web -o json").ends(0).json();
     assert_eq!((&json["summary"]["create"], &json["steps"][0]["name"]), (&1.into(), &"web".into()), "{json}");
-    sandbox.kiln("plan volume/bd").ends(2).warns("volume/bd is neither declared").warns("hint: ");
+    sandbox.kiln("plan volume/bd").ends(2).warns("there is no volume/bd; did you mean volume/db?").warns("hint: ");
     sandbox.kiln("plan specs db").ends(2).warns("write `kiln plan [SPECS|PLAN-FILE] [KIND/NAME …]`");
     sandbox.kiln("plan volume/web --out p").ends(2).warns("`kiln apply FILE KIND/NAME`");
     assert!(!sandbox.has("p"));
@@ -85,7 +85,11 @@ fn holds_of_other_objects_do_not_matter() {
 #[test]
 fn an_unknown_name_is_a_usage_error_and_changes_nothing() {
     let sandbox = with_a_chain();
-    sandbox.kiln("apply volume/db volume/bd").ends(2).warns("volume/bd is neither declared").warns("hint: ");
+    sandbox
+        .kiln("apply volume/db volume/bd")
+        .ends(2)
+        .warns("there is no volume/bd; did you mean volume/db?")
+        .warns("hint: ");
     for arguments in ["apply specs db", "apply specs backend/fast", "apply backend/fast", "apply volume/db specs"] {
         sandbox.kiln(arguments).ends(2).warns("hint: ");
     }
