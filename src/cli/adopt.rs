@@ -129,7 +129,7 @@ fn as_table(context: &Context, found: &[Unowned]) -> String {
                 (None, Ok(name)) => format!("could be volume/{name}"),
                 (None, Err(why)) => format!("cannot be adopted: {why}"),
             };
-            let used = unowned.used.map_or_else(|| "-".to_owned(), |used| Size(used).to_string());
+            let used = unowned.used.map_or_else(|| "-".to_owned(), |used| Size(used).rounded());
             [unowned.native.clone(), unowned.size.to_string(), used, what]
         })
         .collect();
@@ -138,11 +138,6 @@ fn as_table(context: &Context, found: &[Unowned]) -> String {
 
 /// Returns a manifest that adopts an object as it is. `onRemove` is left out: adopted objects are released by default.
 fn document(backend: &Name, name: &Name, unowned: &Unowned) -> String {
-    let shown = unowned.size.to_string();
-    let size = match shown.parse::<Size>() {
-        Ok(size) if size == unowned.size => shown,
-        _ => unowned.size.bytes().to_string(),
-    };
     // JSON strings are YAML strings.
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let mut out = String::new();
@@ -153,6 +148,7 @@ fn document(backend: &Name, name: &Name, unowned: &Unowned) -> String {
         name = quoted(name.as_str()),
         backend = quoted(backend.as_str()),
         native = quoted(&unowned.native),
+        size = unowned.size,
     );
     out
 }

@@ -54,9 +54,30 @@ impl Size {
             unit => Size(self.0.div_ceil(unit).saturating_mul(unit)),
         }
     }
+
+    /// Returns the number and the unit in which it has the fewest digits; of two, the binary unit.
+    fn shortest(self) -> (u64, &'static str) {
+        let binary = BINARY.iter().map(|(unit, bits)| (1 << bits, *unit));
+        let decimal = DECIMAL.iter().map(|(unit, digits)| (10_u64.pow(*digits), *unit));
+        let exact = binary.chain(decimal).filter(|(factor, _)| self.0 > 0 && self.0.is_multiple_of(*factor));
+        let forms = exact.map(|(factor, unit)| (self.0 / factor, unit));
+        forms.min_by_key(|(number, _)| number.checked_ilog10()).unwrap_or((self.0, ""))
+    }
+
+    /// Returns a size for people who need its magnitude: exact up to five digits, else rounded to two decimals of a binary unit.
+    pub fn rounded(self) -> String {
+        match BINARY.iter().find(|(_, bits)| self.0 >= 1 << bits) {
+            Some((unit, bits)) if self.shortest().0 > MOST_EXACT => {
+                format!("{:.2}{unit}", self.0 as f64 / (1_u64 << bits) as f64)
+            }
+            _ => self.to_string(),
+        }
+    }
 }
 
-// `Display` uses the binary units.
+/// The largest number that people read as it is.
+const MOST_EXACT: u64 = 99_999;
+
 const BINARY: [(&str, u32); 5] = [("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
 const DECIMAL: [(&str, u32); 5] = [("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15)];
 
@@ -109,14 +130,10 @@ impl FromStr for Size {
 }
 
 impl fmt::Display for Size {
-    /// Exact if a multiple of a binary unit (`10Gi`), else with two decimals (`1.46Gi`); bytes below 1 Ki.
+    /// Exact, in the form of a manifest: a whole number of the unit in which it has the fewest digits (`10Gi`, `1500Mi`, `1500M`).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match BINARY.iter().find(|(_, bits)| self.0 >= 1 << bits) {
-            None => self.0.to_string(),
-            Some((unit, bits)) if self.0.is_multiple_of(1 << bits) => format!("{}{unit}", self.0 >> bits),
-            Some((unit, bits)) => format!("{:.2}{unit}", self.0 as f64 / (1_u64 << bits) as f64),
-        };
-        f.pad(&text)
+        let (number, unit) = self.shortest();
+        f.pad(&format!("{number}{unit}"))
     }
 }
 
@@ -236,10 +253,31 @@ mod tests {
     }
 
     #[test]
-    fn shown_sizes_are_exact_or_marked_as_rounded() {
-        assert_eq!(Size(10 << 30).to_string(), "10Gi");
-        assert_eq!(Size(3 << 29).to_string(), "1.50Gi");
-        assert_eq!(Size(1000).to_string(), "1000");
+    fn a_size_is_shown_in_the_unit_in_which_it_was_written() {
+        for written in ["1", "512", "1k", "1500Mi", "10Gi", "1500M", "5G", "1000Ki", "1025Gi", "1000001", "2P", "0"] {
+            assert_eq!(written.parse::<Size>().map(|size| size.to_string()), Ok(written.to_owned()));
+        }
+        for (written, shown) in [("2048Mi", "2Gi"), ("1.5Gi", "1536Mi"), ("1.5G", "1500M"), ("1024k", "1000Ki")] {
+            assert_eq!(written.parse::<Size>().map(|size| size.to_string()), Ok(shown.to_owned()));
+        }
+        for bytes in (0..64).flat_map(|bits| [1_u64 << bits, (1 << bits) - 1, 3 << bits.min(61)]) {
+            let size = Size(bytes.min(Size::MAX.0));
+            assert_eq!(size.to_string().parse(), Ok(size), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn a_measured_amount_is_rounded_if_its_number_is_long() {
+        for (bytes, shown) in
+            [(97_570_000_896, "90.87Gi"), (1500 << 20, "1500Mi"), (0, "0"), (1000, "1k"), (1001, "1001")]
+        {
+            assert_eq!(Size(bytes).rounded(), shown);
+        }
+        assert_eq!(Size((1 << 30) + 1).rounded(), "1.00Gi");
+    }
+
+    #[test]
+    fn spans_are_shown_in_one_unit() {
         assert_eq!(Seconds(604_800).to_string(), "7d");
         assert_eq!(Seconds(90).to_string(), "90s");
     }

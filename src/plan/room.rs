@@ -5,7 +5,6 @@ use crate::model::{Capacity, ImageObservation, Name, ObjectRef, Origin, Size};
 use super::draft::Draft;
 use super::hold::{Hold, Subject};
 use super::inventory::Inventory;
-use super::tags::writable;
 use super::types::HeldReason;
 use super::usable::Usable;
 
@@ -32,7 +31,7 @@ pub(super) fn take_room<'a>(
     if size.bytes() > capabilities.max_size {
         let max = Size(capabilities.max_size);
         let message = format!("{size} exceeds the largest object that the backend supports ({max})");
-        return Err(subject.hold(HeldReason::Unsupported, message, format!("write at most `size: {}`", writable(max))));
+        return Err(subject.hold(HeldReason::Unsupported, message, format!("write at most `size: {}`", max)));
     }
     let so_far = |all: &foldhash::HashMap<&Name, u64>| all.get(usable.name).copied().unwrap_or(0);
     let provisioned = so_far(&draft.room.provisioned).saturating_add(room.provisioned);
@@ -46,10 +45,14 @@ pub(super) fn take_room<'a>(
         if used > fill {
             let copy = match room.taken {
                 0 => String::new(),
-                taken => format!("it allocates {} at once; ", Size(taken)),
+                taken => format!("it allocates {} at once; ", Size(taken).rounded()),
             };
-            let message =
-                format!("{copy}{} of {} would be used; `maxFill` is {}", Size(used), Size(total), spec.max_fill);
+            let message = format!(
+                "{copy}{} of {} would be used; `maxFill` is {}",
+                Size(used).rounded(),
+                Size(total).rounded(),
+                spec.max_fill
+            );
             Some((
                 message,
                 format!(
@@ -61,8 +64,8 @@ pub(super) fn take_room<'a>(
             let share = spec.overcommit.unwrap_or(spec.max_fill);
             let message = format!(
                 "{} would be provisioned of a capacity of {}; `overcommit` is {share}",
-                Size(provisioned),
-                Size(total)
+                Size(provisioned).rounded(),
+                Size(total).rounded()
             );
             Some((message, format!("declare less, or raise `overcommit` of backend {}", usable.name)))
         } else if room.objects > 0 && objects.is_some_and(|left| made > left) {

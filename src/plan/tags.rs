@@ -117,16 +117,10 @@ pub(super) fn word(provisioning: Provisioning) -> &'static str {
     }
 }
 
-/// Returns a size for a comparison of sizes: two different sizes never read alike.
+/// Returns a size for a sentence, with its unit.
 pub(super) fn exact(size: Size) -> String {
-    let short = size.to_string();
-    if short.parse() == Ok(size) { short } else { format!("{} bytes", size.bytes()) }
-}
-
-/// Returns a size as it can be written in a manifest, exact to the byte.
-pub(super) fn writable(size: Size) -> String {
-    let short = size.to_string();
-    if short.parse() == Ok(size) { short } else { size.bytes().to_string() }
+    let text = size.to_string();
+    if text.ends_with(|c: char| c.is_ascii_digit()) { format!("{text} bytes") } else { text }
 }
 
 #[cfg(test)]

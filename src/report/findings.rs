@@ -159,7 +159,7 @@ fn add_full_pools(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
     for (name, Capacity { total, used, objects }, max_fill) in &answer.capacities {
         let what = format!("backend/{name}");
         if *used > max_fill.of(*total) {
-            let (used, total) = (Size(*used), Size(*total));
+            let (used, total) = (Size(*used).rounded(), Size(*total).rounded());
             let message = format!("{used} of {total} are used; `maxFill` is {max_fill}: no object can be created");
             let fix = format!(
                 "`kiln trash list` shows what can be purged; or remove other files from that file system, or raise `maxFill` of backend \

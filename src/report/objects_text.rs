@@ -19,7 +19,7 @@ pub fn objects_table(shown: &[ObjectStatus<'_>], now: u64, paint: Paint) -> Stri
         [
             object.full_name().into(),
             or_none(status.backend.as_ref().map(|backend| backend.as_str())),
-            or_none(status.size.map(|size| Size(size).to_string())),
+            or_none(size_of(object)),
             age_of(status.created_at, now),
             status.condition.as_str().into(),
             status.reason.as_str().into(),
@@ -42,8 +42,8 @@ pub fn wide_objects_table(shown: &[ObjectStatus<'_>], now: u64, paint: Paint) ->
         [
             object.full_name().into(),
             or_none(status.backend.as_ref().map(|backend| backend.as_str())),
-            or_none(status.size.map(|size| Size(size).to_string())),
-            or_none(status.used.map(|used| Size(used).to_string())),
+            or_none(size_of(object)),
+            or_none(status.used.map(|used| Size(used).rounded())),
             age_of(status.created_at, now),
             or_none(status.protected.map(|protected| if protected { "yes" } else { "no" })),
             or_none(status.on_remove.map(|on_remove| format!("{on_remove:?}"))),
@@ -81,6 +81,12 @@ fn age_of<'a>(created: Option<Moment>, now: u64) -> Cow<'a, str> {
 
 fn or_none<'a>(text: Option<impl Into<Cow<'a, str>>>) -> Cow<'a, str> {
     text.map_or(Cow::Borrowed("-"), Into::into)
+}
+
+/// Returns the size; the capacity of a backend is a measured amount.
+fn size_of(object: &ObjectStatus<'_>) -> Option<String> {
+    let size = object.status.size.map(Size)?;
+    Some(if object.kind == Kind::Backend { size.rounded() } else { size.to_string() })
 }
 
 /// Returns the message unless the object is settled; if it is unobserved, with the time of its last observation.
@@ -154,7 +160,7 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Pa
     field("pool", status.pool.as_deref().map(ToString::to_string));
     field("uid", status.uid.map(|uid| uid.to_string()));
     field("object", status.object.as_deref().map(ToString::to_string));
-    let bytes = |size: u64| format!("{} ({size} bytes)", Size(size));
+    let bytes = |size: u64| format!("{} ({size} bytes)", Size(size).rounded());
     field("path", status.path.as_deref().map(|path| path.display().to_string()));
     field("size", status.size.map(bytes));
     field("used", status.used.map(bytes));

@@ -77,7 +77,7 @@ pub fn summary_line(view: &PlanView) -> String {
         rest.push(format!("{} not observed", counted(view.unobserved.len(), "backend")));
     }
     if summary.bytes_at_risk > 0 {
-        rest.push(format!("{} at risk", Size(summary.bytes_at_risk)));
+        rest.push(format!("{} at risk", Size(summary.bytes_at_risk).rounded()));
     }
     match (counts.is_empty(), rest.is_empty()) {
         (true, true) => "Nothing to do.".to_owned(),

@@ -167,7 +167,7 @@ pub fn stack_text(view: &StackView<'_>, paint: Paint, commands: &Commands) -> St
         let _ = writeln!(out, "\n{}", paint.bold("Orphans:"));
         render_facts(&mut out, &fold(&view.orphans), paint, |orphans| {
             let bytes: Option<u64> = orphans.members().filter_map(|orphan| orphan.bytes).reduce(u64::saturating_add);
-            let bytes = bytes.map(|bytes| format!(", {}", Size(bytes))).unwrap_or_default();
+            let bytes = bytes.map(|bytes| format!(", {}", Size(bytes).rounded())).unwrap_or_default();
             // RFC 3339 sorts by time.
             let since = orphans.members().filter_map(|orphan| orphan.since.as_deref()).min();
             let since = since.map(|since| format!(", since {since}")).unwrap_or_default();
@@ -185,7 +185,7 @@ pub fn stack_text(view: &StackView<'_>, paint: Paint, commands: &Commands) -> St
 fn backends_table(view: &StackView<'_>, paint: Paint) -> String {
     let rows = view.backends.iter().map(|backend| {
         let status = &backend.status;
-        let size = |size: Option<u64>| size.map_or_else(|| "-".to_owned(), |size| Size(size).to_string());
+        let size = |size: Option<u64>| size.map_or_else(|| "-".to_owned(), |size| Size(size).rounded());
         let share = match (status.used, status.size) {
             (Some(used), Some(size)) if size > 0 => format!(" ({} %)", u128::from(used) * 100 / u128::from(size)),
             _ => String::new(),

@@ -113,7 +113,8 @@ pub(in crate::driver) fn check_room(into: &OwnedFd, bytes: u64, what: &str) -> R
     if bytes <= free {
         return Ok(());
     }
-    let message = format!("copying {what} needs {}, and {} are free; nothing was copied", Size(bytes), Size(free));
+    let message =
+        format!("copying {what} needs {}, and {} are free; nothing was copied", Size(bytes), Size(free).rounded());
     Err(DriverError::before(ErrorKind::Full, message))
 }
 

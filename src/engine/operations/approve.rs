@@ -69,7 +69,7 @@ pub async fn approve(setup: &Setup, digest: &str, by: Option<&str>) -> Result<Ve
         return Err(OperationError::Failed(why));
     }
     let mut said: Vec<String> = steps.iter().map(|step| format!("approved: {}", sentence(step))).collect();
-    let bytes = Size(steps.iter().map(|step| step.bytes.bytes()).sum());
+    let bytes = Size(steps.iter().map(|step| step.bytes.bytes()).sum()).rounded();
     said.push(format!("{}, {bytes}: the next apply carries it out, and nothing else ({digest})", counted(steps.len())));
     said.extend(writers(&session.observations.world, &setup.reading.specs.stack.owner, None));
     Ok(said)

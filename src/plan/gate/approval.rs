@@ -10,7 +10,6 @@ use crate::plan::doubt::because;
 use crate::plan::draft::Draft;
 use crate::plan::inputs::Irreversible;
 use crate::plan::inventory::Inventory;
-use crate::plan::tags::writable;
 use crate::plan::types::{HeldReason, Warning};
 
 use super::rename::{hold_renamed, renamed_and_destroyed};
@@ -174,7 +173,7 @@ fn hold_waiting<'a>(
             too_much.extend(over.as_ref().map(|_| step.identity.uid));
             hold_renamed(inventory, draft, index, renamed, &fix);
         } else if let Some(why) = draft.withheld.get(&index).cloned() {
-            let size = writable(step.expect.size.unwrap_or_default());
+            let size = step.expect.size.unwrap_or_default();
             let place = inventory.place_of(step.identity.kind, &step.identity.name);
             let fix = format!("write `size: {size}`{place} to keep its size, or a larger size to grow it; or {fix}");
             draft.hold_step(index, HeldReason::GrowRefused, why, &fix);
@@ -255,7 +254,7 @@ fn over_the_limit(
     }
     if bytes_now + bytes_before > safety.max_removed_bytes.bytes() {
         let limit = safety.max_removed_bytes;
-        let bytes = with_earlier(Size(bytes_now).to_string(), Size(bytes_before).to_string(), before.is_empty());
+        let bytes = with_earlier(Size(bytes_now).rounded(), Size(bytes_before).rounded(), before.is_empty());
         return Some(format!("{bytes}; maxRemovedBytes is {limit}"));
     }
     // A share of a few objects means little.

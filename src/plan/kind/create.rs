@@ -12,7 +12,7 @@ use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::Inventory;
 use crate::plan::name_conflict::{check_name_is_free, check_requested_once, may_free_name};
 use crate::plan::room::{Room, copied, take_room};
-use crate::plan::tags::{DesiredTags, change, desired_tags, exact, first_tags, word, writable};
+use crate::plan::tags::{DesiredTags, change, desired_tags, exact, first_tags, word};
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
@@ -158,7 +158,7 @@ impl SourceObject<'_> {
         }
         if size < object.size {
             let message = format!("it is declared with {}, and {what} has {}", exact(spec.size), exact(object.size));
-            let fix = format!("write at least `size: {}`{place}", writable(object.size));
+            let fix = format!("write at least `size: {}`{place}", object.size);
             return Err(subject.hold(HeldReason::SizeBelowSource, message, fix));
         }
         if kind == Kind::Snapshot {
@@ -231,7 +231,7 @@ fn image_origin(
     };
     if let Some(needed) = seen.filter(|needed| size < *needed) {
         let message = format!("it is declared with {}, and the image {path} has {}", exact(spec.size), exact(needed));
-        let fix = format!("write at least `size: {}`{place}", writable(needed));
+        let fix = format!("write at least `size: {}`{place}", needed);
         return Err(subject.hold(HeldReason::SizeBelowSource, message, fix));
     }
     Ok(Origin::Image { image: image.clone(), size: seen })

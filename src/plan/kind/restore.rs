@@ -8,7 +8,7 @@ use crate::plan::draft::{Availability, Draft};
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::{Inventory, OwnedObject};
 use crate::plan::room::{Room, copies, copy_of, take_room};
-use crate::plan::tags::{change, exact, writable};
+use crate::plan::tags::{change, exact};
 use crate::plan::types::HeldReason;
 
 use super::checks::check_not_open;
@@ -53,7 +53,7 @@ fn restore<'a>(
     if snapshot.size > volume.size {
         let message = format!("the snapshot has {}, and the volume {}", exact(snapshot.size), exact(volume.size));
         let fix = match spec.size < snapshot.size {
-            true => format!("write at least `size: {}`{place}", writable(snapshot.size)),
+            true => format!("write at least `size: {}`{place}", snapshot.size),
             false => format!("grow the volume first: `kiln describe volume/{name}` shows what holds it"),
         };
         return Err(subject.hold(HeldReason::SizeBelowSource, message, fix));

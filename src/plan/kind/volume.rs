@@ -10,7 +10,7 @@ use crate::plan::draft::{Availability, Draft};
 use crate::plan::hold::{Hold, Subject};
 use crate::plan::inventory::{Inventory, OwnedObject};
 use crate::plan::room::{Room, take_room};
-use crate::plan::tags::{DesiredTags, change, exact, word, writable};
+use crate::plan::tags::{DesiredTags, change, exact, word};
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
@@ -156,7 +156,7 @@ pub(super) fn grow<'a>(
     if to < object.size {
         let message =
             format!("its size is {} and the document says {}; volumes only grow", exact(object.size), exact(declared));
-        let (size, place) = (writable(object.size), inventory.place_of(subject.kind, subject.name));
+        let (size, place) = (object.size, inventory.place_of(subject.kind, subject.name));
         let fix = format!("write `size: {size}`{place}, or create a smaller volume and copy the data");
         return Err(subject.hold(HeldReason::ShrinkRefused, message, fix));
     }
