@@ -48,6 +48,8 @@ mod room;
 mod sandbox;
 #[path = "cli/saved.rs"]
 mod saved;
+#[path = "cli/screen.rs"]
+mod screen;
 #[path = "cli/signals.rs"]
 mod signals;
 #[path = "cli/situations.rs"]

@@ -63,9 +63,12 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
     let progress =
         Arc::new(Progress::new(context.terminal.clone(), reading.specs.clone(), json, args.yes, options.stop.clone()));
     let announcer = progress.clone();
-    if let Err(error) = signals::listen(options.stop.clone(), move || announcer.announce_stop()) {
+    if let Err(error) =
+        signals::listen(context.terminal.live.clone(), options.stop.clone(), move || announcer.announce_stop())
+    {
         context.terminal.note(&format!("Ctrl-C stops at once: {error}"));
     }
+    progress.begin();
     let lines = json.then(|| Arc::new(Lines::begin(context.terminal.clone(), &reading, progress.clone())));
     let reporter: Arc<dyn Reporter> = match &lines {
         Some(lines) => lines.clone(),
@@ -80,7 +83,7 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
             RunPlace::Daemon(daemon, ask) => remote::apply(daemon, ask, &options.stop, reporter).await,
         }
     });
-    progress.end_observing();
+    progress.end();
     let report = match applied?? {
         Applied::Ran(report) => report,
         Applied::Invalid(problems) => {

@@ -146,7 +146,7 @@ pub(crate) struct Global {
     /// Format of the log
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
-    /// When to use colour; NO_COLOR is respected
+    /// When to use colour. `auto`: on a terminal; NO_COLOR=1 disables it, else CLICOLOR_FORCE=1 enables it everywhere
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
     pub(crate) color: ColorChoice,
 }
@@ -162,6 +162,20 @@ pub(crate) enum ColorChoice {
     Auto,
     Always,
     Never,
+}
+
+impl ColorChoice {
+    /// Returns the choice of a command line that cannot be parsed.
+    pub(crate) fn written(arguments: impl Iterator<Item = OsString>) -> Self {
+        let arguments: Vec<String> = arguments.map(|text| text.to_string_lossy().into_owned()).collect();
+        let after = |index: usize| arguments.get(index + 1).map(String::as_str);
+        let of = |(index, text): (usize, &String)| match text.split_once('=') {
+            Some(("--color", choice)) => Self::from_str(choice, true).ok(),
+            _ if text == "--color" => after(index).and_then(|choice| Self::from_str(choice, true).ok()),
+            _ => None,
+        };
+        arguments.iter().enumerate().find_map(of).unwrap_or(Self::Auto)
+    }
 }
 
 #[derive(Debug, Subcommand)]

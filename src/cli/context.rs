@@ -174,7 +174,10 @@ impl Context {
     pub(crate) fn show_problems(&self, problems: &[Problem]) -> Failure {
         for problem in problems {
             // A problem escapes its own text: it knows which line breaks are its own.
-            self.terminal.talk(&format!("{}\n", self.terminal.commands().complete(&problem.to_string())));
+            let complete = |text: &String| self.terminal.commands().complete(text);
+            let (message, hint) = (complete(&problem.message), problem.hint.as_ref().map(complete));
+            let problem = Problem { message, hint, ..problem.clone() };
+            self.terminal.talk(&format!("{}\n", problem.shown(self.terminal.err_paint)));
         }
         let message = format!("the manifests have {}; nothing was changed", counted(problems.len(), "problem"));
         Failure::new(Exit::Invalid, message).hint("see the problems above, with file, line and column")

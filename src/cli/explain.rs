@@ -14,14 +14,17 @@ use crate::report::kind_named;
 use crate::text::Paint;
 
 pub(crate) fn explain(context: &Context, args: &ExplainArgs) -> Result<Exit, Failure> {
+    let paint = context.terminal.paint;
     let Some(path) = &args.path else {
         let mut out = String::new();
         for kind in Kind::ALL {
             let root = manifest::schema(Some(kind));
-            let _ = writeln!(out, "{:<10} {}", kind.as_lower(), text(&root["description"]));
+            out.push_str(
+                &paint.beside(&format!("{:<10}", kind.as_lower()), &paint.message(text(&root["description"]))),
+            );
         }
         out.push_str("\n`kiln explain KIND` lists its fields, `kiln explain KIND.spec.FIELD` one of them.\n");
-        context.terminal.out(&out);
+        context.terminal.out(&paint.fit(&out));
         return Ok(Exit::Done);
     };
     let mut parts = path.split('.');
@@ -45,7 +48,7 @@ pub(crate) fn explain(context: &Context, args: &ExplainArgs) -> Result<Exit, Fai
         }
         context.json(&json!({"path": so_far, "required": field.required, "schema": value}));
     } else {
-        context.terminal.out(&shown(&root, &so_far, field, context.terminal.paint));
+        context.terminal.out(&paint.message(&shown(&root, &so_far, field, paint)));
     }
     Ok(Exit::Done)
 }
@@ -111,7 +114,7 @@ fn shown(root: &Value, path: &str, field: Field<'_>, paint: Paint) -> String {
     }
     let examples: Vec<String> = value["examples"].as_array().into_iter().flatten().map(in_yaml).collect();
     if !examples.is_empty() {
-        let _ = writeln!(out, "  For example: {}", examples.join(" · "));
+        let _ = writeln!(out, "  For example: {}", examples.join(paint.between()));
     }
     let choices: Vec<(&str, &str)> = value["oneOf"]
         .as_array()
@@ -130,7 +133,7 @@ fn shown(root: &Value, path: &str, field: Field<'_>, paint: Paint) -> String {
         (format!("{name}{mark}"), text(field.own.unwrap_or(&field.value["description"])).to_owned())
     });
     list(&mut out, "Fields (* required):", fields, paint);
-    out
+    paint.fit(&out)
 }
 
 fn list(out: &mut String, heading: &str, rows: impl Iterator<Item = (String, String)>, paint: Paint) {
@@ -138,7 +141,7 @@ fn list(out: &mut String, heading: &str, rows: impl Iterator<Item = (String, Str
     let Some(width) = rows.iter().map(|(name, _)| name.len()).max() else { return };
     let _ = writeln!(out, "\n{}", paint.bold(heading));
     for (name, description) in rows {
-        let _ = writeln!(out, "  {name:<width$}  {description}");
+        out.push_str(&paint.beside(&format!("  {name:<width$} "), &description));
     }
 }
 

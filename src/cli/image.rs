@@ -1,10 +1,8 @@
 //! `kiln image`: exports objects to image files.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{ImageCommand, ImageExportArgs};
@@ -25,12 +23,11 @@ pub(crate) fn image(context: &Context, command: ImageCommand) -> Result<Exit, Fa
 fn export(context: &Context, args: ImageExportArgs) -> Result<Exit, Failure> {
     let what = objects::one(&[args.what])?;
     let setup = context.read_only(context.valid_specs(&args.specs.specs)?)?;
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-    let form = "exporting {bytes}/{total_bytes} {wide_bar} {eta}";
-    bar.set_style(ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let shown = bar.clone();
+    let live = context.terminal.live.clone();
+    let line = live.waiting("exporting");
+    let (shown, copied) = (line.clone(), live.clone());
     let (stop, abandoned) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
-    if let Err(error) = signals::listen(stop.clone(), || ()) {
+    if let Err(error) = signals::listen(context.terminal.live.clone(), stop.clone(), || ()) {
         context.terminal.note(&format!("Ctrl-C stops at once: {error}"));
     }
     let asked = Arc::clone(&abandoned);
@@ -42,14 +39,13 @@ fn export(context: &Context, args: ImageExportArgs) -> Result<Exit, Failure> {
         force: args.force,
         progress: Arc::new(move |done, all| {
             asked.fetch_or(stop.is_cancelled(), Ordering::Relaxed);
-            shown.set_length(all);
-            shown.set_position(done);
+            copied.copied(&shown, done, all);
         }),
         abandoned,
     };
-    let sentence = block_on(engine::image_export(&setup, export))?;
-    bar.finish_and_clear();
-    let sentence = sentence.map_err(|error| {
+    let sentence = block_on(engine::image_export(&setup, export));
+    live.end(&line);
+    let sentence = sentence?.map_err(|error| {
         let hint = match &error {
             OperationError::Held(_) => Some("close it there, or declare a Snapshot of it and export snapshot/NAME"),
             OperationError::Failed(_) => Some("no image was written; an existing file is unchanged"),

@@ -28,6 +28,7 @@ mod image;
 mod init;
 mod journal;
 mod lines;
+mod live;
 mod log;
 mod man;
 mod objects;
@@ -59,16 +60,7 @@ use crate::report::Commands;
 pub fn main() -> ExitCode {
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(error) => {
-            match habits::tip(&error, std::env::args_os().skip(1)) {
-                Some((message, tip)) => {
-                    Terminal::new(ColorChoice::Auto, Commands::default()).error(&message, Some(tip));
-                }
-                // clap treats help and version as errors, and knows their stream and exit code.
-                None => drop(error.print()),
-            }
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()));
-        }
+        Err(error) => return show_usage(&error),
     };
     let terminal = Terminal::new(cli.global.color, cli.commands());
     let default = if matches!(cli.command, Command::Watch(_)) { "kiln=info,warn" } else { "warn" };
@@ -81,6 +73,26 @@ pub fn main() -> ExitCode {
         })
     });
     ExitCode::from(Exit::combine(exits).code())
+}
+
+/// Prints help, the version, or a usage error. clap treats all as errors, and knows their stream and exit code.
+fn show_usage(error: &clap::Error) -> ExitCode {
+    let terminal = Terminal::new(ColorChoice::written(std::env::args_os()), Commands::default());
+    let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()));
+    if let Some((message, tip)) = habits::tip(error, std::env::args_os().skip(1)) {
+        terminal.error(&message, Some(tip));
+        return code;
+    }
+    let paint = if error.use_stderr() { terminal.err_paint } else { terminal.paint };
+    let text = error.render();
+    let text = if paint.colour { text.ansi().to_string() } else { text.to_string() };
+    let text = paint.fit(&paint.message(&text));
+    if error.use_stderr() {
+        terminal.talk(&text)
+    } else {
+        terminal.out(&text)
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()))
 }
 
 fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
@@ -115,9 +127,12 @@ fn start_log(global: &Global, default: &str, terminal: &Terminal) -> Result<(), 
         Failure::new(Exit::Usage, format!("--log {wanted:?} is not a filter: {error}"))
             .hint("write a level (off, error, warn, info, debug, trace) or `kiln::engine=debug,warn`")
     })?;
+    let lines = terminal.clone();
     // A line that cannot be written (a full disk, a closed pipe) is dropped; the default would report that with a panic.
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(move || terminal::LogWriter(lines.clone()))
+        .log_internal_errors(false);
     match global.log_format {
         // The journal adds the time itself.
         LogFormat::Text if journal::is_read() => {

@@ -1,16 +1,16 @@
 //! Progress of a run: a line per running step on a terminal, plain lines elsewhere.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
-use super::terminal::{Busy, TICK, Terminal};
+use super::live::TotalLine;
+use super::terminal::{Busy, Terminal};
 use crate::engine::{Confirmation, Event, Reporter, StepObject};
 use crate::model::{Action, JournalOutcome, Risk, Specs, Step};
 use crate::plan::Plan;
@@ -25,11 +25,11 @@ pub(crate) struct Progress {
     data_only: bool,
     yes: bool,
     stop: CancellationToken,
-    bars: MultiProgress,
-    is_live: bool,
     /// The line shown while the backends are observed.
     observing: Mutex<Option<Busy>>,
     running: Mutex<BTreeMap<usize, Running>>,
+    /// The line of the whole run, below those of its steps.
+    run: Mutex<Option<TotalLine>>,
     /// The texts of each step of the plan: while it runs, and when it is done.
     phrases: Mutex<Vec<Phrases>>,
     /// The holds that were shown with the plan.
@@ -50,7 +50,8 @@ struct Phrases {
 
 struct Running {
     since: Instant,
-    bar: Option<ProgressBar>,
+    line: Option<ProgressBar>,
+    copied: u64,
 }
 
 impl Progress {
@@ -61,18 +62,15 @@ impl Progress {
         yes: bool,
         stop: CancellationToken,
     ) -> Self {
-        let is_live = std::io::stderr().is_terminal();
-        let observing = Mutex::new(Some(terminal.busy("observing the backends")));
         Self {
-            observing,
+            observing: Mutex::default(),
             terminal,
             specs,
             data_only,
             yes,
             stop,
-            bars: MultiProgress::new(),
-            is_live,
             running: Mutex::default(),
+            run: Mutex::default(),
             phrases: Mutex::default(),
             shown: Mutex::default(),
             was_asked: AtomicBool::new(false),
@@ -97,15 +95,38 @@ impl Progress {
 
     /// Prints what the first Ctrl-C does.
     pub(crate) fn announce_stop(&self) {
-        let steps = counted(self.steps().len(), "running step");
-        self.bars.suspend(|| {
-            self.terminal.note(&format!("finishing {steps}; press Ctrl-C again to stop at once"));
-        });
+        let what = match self.steps().len() {
+            0 => "stopping before the next step".to_owned(),
+            running => format!("finishing {}", counted(running, "running step")),
+        };
+        let safe = "both are safe: run `kiln apply` again to continue";
+        self.terminal.note(&format!("{what}; press Ctrl-C again to stop at once; {safe}"));
+    }
+
+    /// Shows that the backends are observed, until the first event.
+    pub(crate) fn begin(&self) {
+        let line = self.terminal.busy("observing the backends");
+        *self.observing.lock().unwrap_or_else(PoisonError::into_inner) = Some(line);
     }
 
     /// Ends the line shown while the backends are observed.
-    pub(crate) fn end_observing(&self) {
+    fn end_observing(&self) {
         drop(self.observing.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Ends the lines of the run.
+    pub(crate) fn end(&self) {
+        self.end_observing();
+        for (_, running) in std::mem::take(&mut *self.steps()) {
+            running.line.iter().for_each(|line| self.terminal.live.end(line));
+        }
+        if let Some(run) = self.run().take() {
+            self.terminal.live.end(&run.bar);
+        }
+    }
+
+    fn run(&self) -> MutexGuard<'_, Option<TotalLine>> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Prints the whole plan.
@@ -126,7 +147,7 @@ impl Progress {
     /// Prints text above the lines of running steps.
     pub(crate) fn say(&self, text: &str) {
         let text = self.paint().fit(text);
-        self.bars.suspend(|| if self.data_only { self.terminal.talk(&text) } else { self.terminal.out(&text) });
+        if self.data_only { self.terminal.talk(&text) } else { self.terminal.out(&text) }
     }
 
     fn phrases<T>(&self, index: usize, phrase: impl FnOnce(&Phrases) -> T) -> Option<T> {
@@ -134,31 +155,31 @@ impl Progress {
     }
 
     fn start(&self, index: usize, object: &StepObject) {
-        let bar = self.is_live.then(|| {
-            let doing = self.phrases(index, |phrases| phrases.doing).unwrap_or_default();
-            let bar = self.bars.add(ProgressBar::new_spinner());
-            bar.set_message(format!("{doing} {object} on {}", object.backend));
-            bar.enable_steady_tick(TICK);
-            bar
-        });
-        self.steps().insert(index, Running { since: Instant::now(), bar });
+        let doing = self.phrases(index, |phrases| phrases.doing).unwrap_or_default();
+        let text = escape(&format!("{doing} {object} on {}", object.backend)).into_owned();
+        let line = self.run().as_ref().map(|run| self.terminal.live.running(text, run));
+        self.steps().insert(index, Running { since: Instant::now(), line, copied: 0 });
     }
 
     fn progress(&self, index: usize, done: u64, all: u64) {
-        if let Some(Running { bar: Some(bar), .. }) = self.steps().get(&index) {
-            if bar.length() != Some(all) {
-                bar.set_length(all);
-                let form = "{spinner} {msg} {bytes}/{total_bytes} {wide_bar} {eta}";
-                bar.set_style(ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar()));
-            }
-            bar.set_position(done);
+        let mut steps = self.steps();
+        let Some(Running { line: Some(line), copied, .. }) = steps.get_mut(&index) else { return };
+        self.terminal.live.copied(line, done, all);
+        // A step that is tried again begins again.
+        let more = done.saturating_sub(*copied);
+        *copied = done;
+        if let Some(run) = &*self.run() {
+            run.bar.inc(more);
         }
     }
 
     fn finish(&self, index: usize, object: &StepObject, outcome: &JournalOutcome, message: Option<String>) {
         let ran = self.steps().remove(&index);
-        if let Some(bar) = ran.as_ref().and_then(|ran| ran.bar.as_ref()) {
-            bar.finish_and_clear();
+        if let Some(line) = ran.as_ref().and_then(|ran| ran.line.as_ref()) {
+            self.terminal.live.end(line);
+        }
+        if let Some(run) = &mut *self.run() {
+            run.count(ran.is_some(), *outcome == JournalOutcome::Failed);
         }
         let took = ran.map_or(Duration::ZERO, |ran| ran.since.elapsed());
         match outcome {
@@ -167,11 +188,11 @@ impl Progress {
                 self.say(&format!("{} ({})\n", done.unwrap_or_default(), short_time(took)));
             }
             JournalOutcome::Unchanged => self.say(&format!("{object} on {} is unchanged\n", object.backend)),
-            JournalOutcome::Failed | JournalOutcome::Other(_) => self.bars.suspend(|| {
+            JournalOutcome::Failed | JournalOutcome::Other(_) => {
                 let error = message.unwrap_or_default();
                 let message = format!("{} of {object} on {} failed: {error}", object.action, object.backend);
                 self.terminal.error(&message, None);
-            }),
+            }
         }
     }
 }
@@ -185,25 +206,28 @@ impl Reporter for Progress {
         }
         let phrases = plan.steps.iter().map(|step| Phrases { doing: doing(&step.action), done: done(step) });
         *self.phrases.lock().unwrap_or_else(PoisonError::into_inner) = phrases.collect();
+        if !plan.steps.is_empty() {
+            *self.run() = Some(self.terminal.live.run(plan.steps.len()));
+        }
     }
 
     fn event(&self, event: Event) {
         self.end_observing();
         match event {
-            Event::Note { message } => self.bars.suspend(|| self.terminal.note(&message)),
+            Event::Note { message } => self.terminal.note(&message),
             Event::Started { step, object } => self.start(step, &object),
             Event::Progress { step, done, total } => self.progress(step, done, total),
-            Event::Retrying { object, message, millis, .. } => self.bars.suspend(|| {
+            Event::Retrying { object, message, millis, .. } => {
                 let again = short_time(Duration::from_millis(millis));
                 let text = format!("{object} on {}: {message}; retrying in {again}", object.backend);
                 self.terminal.note(&text);
-            }),
+            }
             Event::Finished { step, object, outcome, message, .. } => self.finish(step, &object, &outcome, message),
             // A stopped run prints the number of steps that were not started at its end, and not each of them.
             Event::Skipped { .. } if self.stop.is_cancelled() => {}
-            Event::Skipped { object, message, .. } => self.bars.suspend(|| {
+            Event::Skipped { object, message, .. } => {
                 self.terminal.note(&format!("{} of {object} was not started: {message}", object.action));
-            }),
+            }
         }
     }
 
@@ -217,7 +241,7 @@ impl Reporter for Progress {
         }
         self.show(plan);
         self.was_asked.store(true, Ordering::Relaxed);
-        self.terminal.talk(&question(plan));
+        self.terminal.talk(&self.terminal.err_paint.fit(&question(plan)));
         // Ctrl-C is an answer too. The thread that reads stdin ends with the process.
         let is_yes = tokio::select! {
             answer = tokio::task::spawn_blocking(Terminal::read_yes) => answer.unwrap_or(false),

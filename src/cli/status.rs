@@ -104,14 +104,14 @@ pub(crate) fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Failu
             let _ = writeln!(out, "{}", escape(writer));
         }
         out.push_str(&stack_text(&stack, paint, &commands));
-        context.terminal.out(&out);
+        context.terminal.out(&paint.fit(&out));
     }
     Ok(Exit::combine([standing, Exit::Unobserved.when(is_unobserved)]))
 }
 
 fn show_daemon(out: &mut String, daemon: &DaemonView, paint: Paint, commands: &Commands) {
     let mut field = |name: &str, value: String| {
-        let _ = writeln!(out, "{}  {}", paint.bold(&format!("{name:<10}")), escape(&value));
+        out.push_str(&paint.beside(&format!("{} ", paint.bold(&format!("{name:<10}"))), &escape(&value)));
     };
     let uptime = Seconds(daemon.uptime_seconds);
     field(

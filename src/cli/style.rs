@@ -16,6 +16,11 @@ pub(super) fn paint(color: ColorChoice, stream: &(impl IsTerminal + AsFd)) -> Pa
     decide(color, terminal, |name| std::env::var_os(name))
 }
 
+/// Whether lines that were written to a stream can be changed.
+pub(super) fn is_live(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("TERM").is_none_or(|value| value != "dumb")
+}
+
 /// `terminal`: the columns of the terminal, 0 if it does not know them; none for a pipe or a file.
 ///
 /// A pipe gets UTF-8 whatever the locale is: programs read it, and its bytes must not depend on who runs Kiln.

@@ -1,21 +1,18 @@
 //! Stdout for data and stderr for messages. Nothing else in Kiln writes to either.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::ProgressBar;
 
 use super::args::ColorChoice;
 use super::failure::Failure;
-use super::style;
+use super::live::LiveLines;
+use super::{signals, style};
 use crate::cli::exit::Exit;
 use crate::model::Reading;
 use crate::report::Commands;
 use crate::text::{Paint, escape};
-
-/// The interval at which running lines are redrawn.
-pub(crate) const TICK: Duration = Duration::from_millis(120);
 
 /// Where a command writes. Clones are cheap and share their state.
 #[derive(Clone)]
@@ -26,32 +23,33 @@ pub(crate) struct Terminal {
     pub(crate) err_paint: Paint,
     /// The error that closed stdout: after it, nothing more is written there.
     gone: Arc<Mutex<Option<io::Error>>>,
-    /// The line that shows what is waited for.
-    busy: Arc<Mutex<Option<ProgressBar>>>,
+    /// The lines that change while Kiln works.
+    pub(super) live: LiveLines,
+    is_live: bool,
     /// Completes the commands that are printed.
     commands: Arc<Mutex<Commands>>,
 }
 
 /// Shows on a terminal what is waited for, until it is dropped.
-pub(crate) struct Busy(Option<Terminal>);
+pub(crate) struct Busy(LiveLines, ProgressBar);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let bar = self.0.take().and_then(|terminal| terminal.busy_line().take());
-        if let Some(bar) = bar {
-            bar.finish_and_clear();
-        }
+        self.0.end(&self.1);
     }
 }
 
 impl Terminal {
     /// Returns a terminal whose colours, width and characters are those of its streams, unless `color` says otherwise.
     pub(crate) fn new(color: ColorChoice, commands: Commands) -> Self {
+        let is_live = style::is_live(&io::stderr());
+        let err_paint = style::paint(color, &io::stderr());
         Self {
             paint: style::paint(color, &io::stdout()),
-            err_paint: style::paint(color, &io::stderr()),
+            err_paint,
             gone: Arc::default(),
-            busy: Arc::default(),
+            live: LiveLines::new(is_live, err_paint),
+            is_live,
             commands: Arc::new(Mutex::new(commands)),
         }
     }
@@ -78,11 +76,7 @@ impl Terminal {
                 let mut stdout = io::stdout().lock();
                 stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
             };
-            let written = match &*self.busy_line() {
-                Some(bar) => bar.suspend(write),
-                None => write(),
-            };
-            *gone = written.err();
+            *gone = self.live.above(write).err();
         }
     }
 
@@ -93,26 +87,16 @@ impl Terminal {
 
     /// Writes a finished text to stderr. Write errors are ignored.
     pub(crate) fn talk(&self, text: &str) {
-        let write = || drop(io::stderr().lock().write_all(text.as_bytes()));
-        match &*self.busy_line() {
-            Some(bar) => bar.suspend(write),
-            None => write(),
-        }
+        self.live.above(|| drop(io::stderr().lock().write_all(text.as_bytes())));
     }
 
     /// Shows what may take a while, on a terminal.
     pub(crate) fn busy(&self, what: &str) -> Busy {
-        if !io::stderr().is_terminal() {
-            return Busy(None);
+        if self.is_live {
+            let live = self.live.clone();
+            signals::clear_first(move || live.close());
         }
-        let bar = ProgressBar::new_spinner().with_message(what.to_owned());
-        bar.enable_steady_tick(TICK);
-        *self.busy_line() = Some(bar);
-        Busy(Some(self.clone()))
-    }
-
-    fn busy_line(&self) -> MutexGuard<'_, Option<ProgressBar>> {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+        Busy(self.live.clone(), self.live.waiting(what))
     }
 
     /// Prints a note to stderr, with text from outside escaped.
@@ -152,5 +136,20 @@ impl Terminal {
             Some(error) => Err(Failure::new(Exit::Failed, format!("stdout cannot be written: {error}"))
                 .hint("the command ran; only its output was lost")),
         }
+    }
+}
+
+/// Writes the log to stderr, above the lines that change.
+pub(super) struct LogWriter(pub(super) Terminal);
+
+impl Write for LogWriter {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        // One call per event.
+        self.0.live.above(|| io::stderr().lock().write_all(text))?;
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -100,7 +100,7 @@ fn purge(context: &Context, args: &TrashPurgeArgs) -> Result<Exit, Failure> {
                 format!("{objects} would be destroyed permanently, and there is no terminal to confirm that on");
             return Err(Failure::new(Exit::Held, message).hint("check `kiln trash list`, then pass --yes"));
         }
-        terminal.talk(&as_table(&found, Paint::PLAIN));
+        terminal.talk(&as_table(&found, terminal.err_paint));
         terminal.talk(&format!("Destroy {objects} permanently? Only `yes` is accepted: "));
         if !Terminal::read_yes() {
             return Err(Failure::new(Exit::Held, "nothing was purged"));

@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use unicode_width::UnicodeWidthStr;
 
 use crate::model::{ProblemView, SourcePlace};
-use crate::text::escape;
+use crate::text::{Paint, escape};
 
 /// Columns of an excerpt: with the line number it fits a terminal of 80 columns.
 const WINDOW: usize = 72;
@@ -49,33 +49,46 @@ pub fn problem_views(problems: &[Problem]) -> Vec<ProblemView> {
     problems.iter().map(view).collect()
 }
 
-impl fmt::Display for Problem {
-    /// `FILE:LINE:COLUMN: message`, the line of the file with carets below the marked part, and the hint. No trailing line feed.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", printable(&self.place.to_string()), printable(&self.message))?;
+impl Problem {
+    /// Returns `FILE:LINE:COLUMN: message`, the line of the file with carets below the marked part, and the hint; each in lines that fit
+    /// the terminal. No trailing line feed.
+    pub fn shown(&self, paint: Paint) -> String {
+        let (place, message) = (printable(&self.place.to_string()), printable(&self.message));
+        let mut out = paint.fit(&format!("{} {}", paint.bold(&format!("{place}:")), paint.message(&message)));
         if let Some((line, len)) = &self.excerpt {
             let number = self.place.line.to_string();
-            let (shown, carets) = carets(line, self.place.column as usize, *len as usize);
-            write!(f, "\n{number} | {shown}\n{:width$} | {carets}", "", width = number.len())?;
+            let beside = number.len() + " | ".len() + 2 * paint.ellipsis().width();
+            let window = paint.width.map_or(WINDOW, |width| WINDOW.min(width.saturating_sub(beside)));
+            let (shown, carets) = carets(line, self.place.column as usize, *len as usize, window, paint.ellipsis());
+            let blank = " ".repeat(number.len());
+            out.push_str(&format!("\n{number} | {shown}\n{blank} | {}", paint.error(&carets)));
         }
-        match &self.hint {
-            Some(hint) => write!(f, "\nhint: {}", printable(hint)),
-            None => Ok(()),
+        if let Some(hint) = &self.hint {
+            out.push('\n');
+            out.push_str(&paint.fit(&format!("{} {}", paint.fix("hint:"), paint.message(&printable(hint)))));
         }
+        out
     }
 }
 
-/// Returns the part of a line around `column` (from 1, in characters), and the line of carets below it.
-fn carets(line: &str, column: usize, len: usize) -> (String, String) {
+impl fmt::Display for Problem {
+    /// As [`Problem::shown`] on a pipe.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown(Paint::PLAIN))
+    }
+}
+
+/// Returns the part of a line around `column` (from 1, in characters), of at most `window` characters, and the line of carets below it.
+fn carets(line: &str, column: usize, len: usize, window: usize, ellipsis: &str) -> (String, String) {
     let chars: Vec<char> = line.trim_end().chars().collect();
     let begin = (column - 1).min(chars.len());
-    let from = if chars.len() <= WINDOW { 0 } else { begin.saturating_sub(WINDOW / 2) };
-    let to = (from + WINDOW).min(chars.len());
+    let from = if chars.len() <= window { 0 } else { begin.saturating_sub(window / 2) };
+    let to = (from + window).min(chars.len());
     let end = (begin + len).clamp(begin, to.max(begin));
     let text = |range: std::ops::Range<usize>| printable(&chars[range].iter().collect::<String>());
-    let before = format!("{}{}", if from > 0 { "…" } else { "" }, text(from..begin));
+    let before = format!("{}{}", if from > 0 { ellipsis } else { "" }, text(from..begin));
     let meant = text(begin..end);
-    let after = format!("{}{}", text(end..to.max(end)), if to < chars.len() { "…" } else { "" });
+    let after = format!("{}{}", text(end..to.max(end)), if to < chars.len() { ellipsis } else { "" });
     let carets = format!("{}{}", " ".repeat(before.width()), "^".repeat(meant.width().max(1)));
     (format!("{before}{meant}{after}"), carets)
 }
@@ -118,9 +131,9 @@ mod tests {
 
     #[test]
     fn carets_mark_wide_characters() {
-        let (line, below) = carets("名前: 値x", 5, 1);
+        let (line, below) = carets("名前: 値x", 5, 1, WINDOW, "…");
         assert_eq!((line.as_str(), below.as_str()), ("名前: 値x", "      ^^"));
-        let (line, below) = carets(&format!("{}bad{}", "x".repeat(200), "y".repeat(200)), 201, 3);
+        let (line, below) = carets(&format!("{}bad{}", "x".repeat(200), "y".repeat(200)), 201, 3, WINDOW, "…");
         let at = below.find('^').unwrap();
         assert_eq!(line.chars().skip(at).take(3).collect::<String>(), "bad");
         assert!(line.width() <= WINDOW + 2 && line.starts_with('…') && line.ends_with('…'));

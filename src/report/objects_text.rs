@@ -10,7 +10,7 @@ use super::journal_text::{JournalLine, journal_table};
 use super::related::{RelatedObject, RelatedObjects};
 use super::status::ObjectStatus;
 use crate::model::{Kind, ObjectId, Size};
-use crate::text::{Moment, Paint, age, escape, table};
+use crate::text::{Cell, Moment, Paint, age, escape, table};
 
 /// Returns a table of objects, with the age of snapshots if there are any. `now`: in seconds since 1970.
 pub fn objects_table(shown: &[ObjectStatus<'_>], now: u64, paint: Paint) -> String {
@@ -21,9 +21,9 @@ pub fn objects_table(shown: &[ObjectStatus<'_>], now: u64, paint: Paint) -> Stri
             or_none(status.backend.as_ref().map(|backend| backend.as_str())),
             or_none(size_of(object)),
             age_of(status.created_at, now),
-            status.condition.as_str().into(),
+            condition_of(status.condition),
             status.reason.as_str().into(),
-            message_of(object),
+            message_of(object).into(),
         ]
     });
     if shown.iter().any(|object| object.kind == Kind::Snapshot) {
@@ -51,9 +51,9 @@ pub fn wide_objects_table(shown: &[ObjectStatus<'_>], now: u64, paint: Paint) ->
             or_none(status.object.as_ref().map(|object| object.as_str())),
             or_none(status.path.as_ref().map(|path| path.display().to_string())),
             or_none((!labels.is_empty()).then(|| labels.join(","))),
-            status.condition.as_str().into(),
+            condition_of(status.condition),
             status.reason.as_str().into(),
-            message_of(object),
+            message_of(object).into(),
         ]
     });
     let heading = [
@@ -75,12 +75,28 @@ pub fn wide_objects_table(shown: &[ObjectStatus<'_>], now: u64, paint: Paint) ->
     table(heading, rows, paint)
 }
 
-fn age_of<'a>(created: Option<Moment>, now: u64) -> Cow<'a, str> {
+fn age_of<'a>(created: Option<Moment>, now: u64) -> Cell<'a> {
     or_none(created.map(|created| age(now, created.0)))
 }
 
-fn or_none<'a>(text: Option<impl Into<Cow<'a, str>>>) -> Cow<'a, str> {
-    text.map_or(Cow::Borrowed("-"), Into::into)
+fn or_none<'a>(text: Option<impl Into<Cow<'a, str>>>) -> Cell<'a> {
+    text.map_or(Cow::Borrowed("-"), Into::into).into()
+}
+
+/// Returns a condition in the colour of its urgency.
+pub(super) fn condition_of<'a>(condition: Condition) -> Cell<'a> {
+    Cell::coloured(condition.as_str(), colour_of(condition))
+}
+
+/// Returns the code of a condition's colour.
+fn colour_of(condition: Condition) -> &'static str {
+    match condition {
+        Condition::Settled => "32",
+        Condition::Progressing | Condition::Removing => "36",
+        Condition::Drifted | Condition::Held | Condition::Unknown => "33",
+        Condition::Failed => "1;31",
+        Condition::Trashed => "2",
+    }
 }
 
 /// Returns the size; the capacity of a backend is a measured amount.
@@ -126,14 +142,14 @@ pub fn described(objects: &[ObjectStatus<'_>], history: &[JournalLine], now: u64
 
 /// Writes the snapshots and clones of an object.
 fn list_related(out: &mut String, related: &RelatedObjects, now: u64, paint: Paint) {
-    let row = |kind: Kind, object: &RelatedObject, third: String| {
+    let row = |kind: Kind, object: &RelatedObject, third: Cell<'static>| {
         let size = object.size.map_or_else(|| "-".to_owned(), |size| Size(size).to_string());
-        [ObjectId::new(kind, &object.name).to_string(), size, third, object.condition.as_str().to_owned()]
+        [ObjectId::new(kind, &object.name).to_string().into(), size.into(), third, condition_of(object.condition)]
     };
-    let age = |snapshot: &RelatedObject| age_of(snapshot.created_at, now).into_owned();
-    let snapshots = related.snapshots.iter().map(|snapshot| row(Kind::Snapshot, snapshot, age(snapshot)));
-    let clones = related.clones.iter().map(|clone| row(Kind::Volume, clone, clone.source.clone()));
-    let mut list = |heading: &str, third: &str, rows: Vec<[String; 4]>| {
+    let snapshots =
+        related.snapshots.iter().map(|snapshot| row(Kind::Snapshot, snapshot, age_of(snapshot.created_at, now)));
+    let clones = related.clones.iter().map(|clone| row(Kind::Volume, clone, clone.source.clone().into()));
+    let mut list = |heading: &str, third: &str, rows: Vec<[Cell<'static>; 4]>| {
         if !rows.is_empty() {
             let _ = writeln!(out, "{}", paint.bold(heading));
             out.push_str(&table(["NAME", "SIZE", third, "CONDITION"], rows, paint));
@@ -145,13 +161,16 @@ fn list_related(out: &mut String, related: &RelatedObjects, now: u64, paint: Pai
 
 fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Paint) {
     let _ = writeln!(out, "{}", paint.bold(&object.full_name()));
+    let status = &object.status;
+    let condition = paint.with(colour_of(status.condition), status.condition.as_str());
+    out.push_str(&paint.beside("  condition   ", &format!("{condition} ({})", status.reason)));
     let mut field = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            let _ = writeln!(out, "  {name:<12} {}", escape(&value));
+            let label = format!("{name:<12}");
+            let label = if name == "fix" { paint.fix(&label) } else { label };
+            out.push_str(&paint.beside(&format!("  {label}"), &escape(&value)));
         }
     };
-    let status = &object.status;
-    field("condition", Some(format!("{} ({})", status.condition.as_str(), status.reason)));
     field("why", Some(status.message.to_string()));
     field("fix", status.fix.as_deref().map(ToOwned::to_owned));
     field("owner", Some(status.owner.to_string()));
@@ -184,7 +203,7 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Pa
                     Value::String(text) => text.clone(),
                     other => other.to_string(),
                 };
-                let _ = writeln!(out, "  {:<12} {}", escape(key), escape(&value));
+                out.push_str(&paint.beside(&format!("  {:<12}", escape(key)), &escape(&value)));
             }
         }
     }

@@ -37,7 +37,8 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
         for drift in drift {
             let path = escape(&drift.path);
             let (recorded, observed) = (value(&drift.path, &drift.recorded), value(&drift.path, &drift.observed));
-            line(&mut out, format_args!("  {}/{}  {path}: {recorded} → {observed}", drift.kind.as_lower(), drift.name));
+            let (kind, name, arrow) = (drift.kind.as_lower(), &drift.name, paint.arrow());
+            line(&mut out, format_args!("  {kind}/{name}  {path}: {recorded} {arrow} {observed}"));
         }
     }
     let warnings = view.warnings.as_deref().unwrap_or_default();
@@ -121,17 +122,17 @@ fn render_step(out: &mut String, step: &StepView, width: usize, paint: Paint) {
     for change in &step.changes {
         // The size of a new object is in its own line.
         if !(step.action == Verb::Create && change.path == "size") {
-            render_change(out, change);
+            render_change(out, change, paint);
         }
     }
 }
 
-fn render_change(out: &mut String, change: &ChangeView) {
+fn render_change(out: &mut String, change: &ChangeView, paint: Paint) {
     let (before, after) = (value(&change.path, &change.before), value(&change.path, &change.after));
     let path = escape(&change.path);
     match &change.before {
         Value::Null => line(out, format_args!("      {path}: {after}")),
-        _ => line(out, format_args!("      {path}: {before} → {after}")),
+        _ => line(out, format_args!("      {path}: {before} {} {after}", paint.arrow())),
     }
 }
 

@@ -10,6 +10,7 @@ use super::commands::Commands;
 use super::condition::Condition;
 use super::folded::{Fact, Folded, fold, listed};
 use super::folded_text::{approval_line, render_facts, render_holds, render_outages};
+use super::objects_text::condition_of;
 use super::orphans::Orphan;
 use super::plan_view::{HeldView, outages, with_commands};
 use super::status::ObjectStatus;
@@ -191,13 +192,13 @@ fn backends_table(view: &StackView<'_>, paint: Paint) -> String {
             _ => String::new(),
         };
         [
-            backend.metadata.name.to_string(),
-            format!("{}{share}", size(status.used)),
-            size(status.size),
-            status.condition.as_str().to_owned(),
+            backend.metadata.name.to_string().into(),
+            format!("{}{share}", size(status.used)).into(),
+            size(status.size).into(),
+            condition_of(status.condition),
             match view.unobserved.iter().any(|one| one.backend == *backend.metadata.name) {
-                true => "see below".to_owned(),
-                false => status.message.to_string(),
+                true => "see below".into(),
+                false => status.message.to_string().into(),
             },
         ]
     });

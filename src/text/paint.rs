@@ -71,9 +71,9 @@ impl Paint {
         if self.ascii { "->" } else { "→" }
     }
 
-    /// Returns the dot between short items.
-    pub fn dot(self) -> &'static str {
-        if self.ascii { "-" } else { "·" }
+    /// Returns what separates short items of a line.
+    pub fn between(self) -> &'static str {
+        if self.ascii { ", " } else { " · " }
     }
 
     /// Returns what stands for omitted text.
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn a_terminal_without_utf8_gets_ascii() {
         let ascii = Paint { ascii: true, ..Paint::PLAIN };
-        let shown = [ascii.arrow(), ascii.dot(), ascii.ellipsis(), &ascii.message("write `{name: …}`")].concat();
+        let shown = [ascii.arrow(), ascii.between(), ascii.ellipsis(), &ascii.message("write `{name: …}`")].concat();
         assert!(shown.is_ascii(), "{shown}");
         assert_eq!(Paint::PLAIN.message("write `{name: …}`"), "write `{name: …}`");
     }

@@ -33,8 +33,8 @@ const GAP: usize = 2;
 
 /// Formats rows below a heading. Cells are escaped; the last column is not padded.
 ///
-/// On a terminal that is too narrow, the last cell of a row has lines of its own. If that is not enough, one column shrinks, and the
-/// cells that are longer end their line; and if most of them are, the columns that do not fit continue on further lines.
+/// On a terminal that is too narrow, a last cell that does not fit has lines of its own. If that is not enough, one column shrinks, and
+/// the cells that are longer end their line; and if most of them are, the columns that do not fit continue on further lines.
 pub fn table<'a, C: Into<Cell<'a>>, const N: usize>(
     heading: [&str; N],
     rows: impl IntoIterator<Item = [C; N]>,
@@ -73,23 +73,27 @@ struct Columns<const N: usize> {
 impl<const N: usize> Columns<N> {
     fn new(headings: [usize; N], mut widths: [usize; N], rows: &[[Cell<'_>; N]], limit: Option<usize>) -> Self {
         let limit = limit.unwrap_or(usize::MAX);
-        let gaps = GAP * N.saturating_sub(1);
-        if widths.iter().sum::<usize>() + gaps > limit {
-            // The last column needs room for its heading only.
-            if let (Some(last), Some(heading)) = (widths.last_mut(), headings.last()) {
-                *last = *heading;
-            }
-            let excess = (widths.iter().sum::<usize>() + gaps).saturating_sub(limit);
-            if excess > 0
-                && let Some(column) = shrinkable(headings, widths, rows, excess)
-            {
-                widths[column] -= excess;
+        let excess = |widths: &[usize]| {
+            let gaps = GAP * widths.len().saturating_sub(1);
+            (widths.iter().sum::<usize>() + gaps).saturating_sub(limit)
+        };
+        let mut is_last_below = false;
+        if excess(&widths) > 0 {
+            // The last column needs room for its heading only; else it is below the others.
+            widths[N - 1] = headings[N - 1];
+            is_last_below = excess(&widths) > 0;
+            let others = excess(&widths[..N - 1]);
+            if others > 0 {
+                match shrinkable(headings, widths, rows, others) {
+                    Some(column) => widths[column] -= others,
+                    None => is_last_below = false,
+                }
             }
         }
         let (mut begins, mut lines) = ([0; N], [0; N]);
         let (mut at, mut line) = (0, 0);
         for (index, width) in widths.into_iter().enumerate() {
-            if index > 0 && at + width > limit {
+            if index > 0 && (at + width > limit || is_last_below && index + 1 == N) {
                 (at, line) = (INDENT, line + 1);
             }
             (begins[index], lines[index]) = (at, line);
@@ -103,14 +107,14 @@ impl<const N: usize> Columns<N> {
         // The end of what is written in the current line, and which line of the row that is.
         let (mut at, mut line) = (0, 0);
         let places = self.begins.into_iter().zip(self.lines);
-        for (index, ((text, code), (mut begin, its_line))) in cells.into_iter().zip(places).enumerate() {
+        for ((text, code), (mut begin, its_line)) in cells.into_iter().zip(places) {
             // Blanks are written only before a text.
             if text.is_empty() {
                 continue;
             }
             let wide = visible_width(text);
             let is_too_long = begin + wide > self.limit;
-            if is_too_long && index + 1 == N {
+            if is_too_long {
                 begin = begin.min(INDENT);
             }
             if at > 0 && (its_line > line || begin < at + GAP) {
@@ -214,10 +218,10 @@ mod tests {
         );
         assert_eq!(
             shown,
-            "NAME            SIZE  CONDITION  MESSAGE\n\
-             volume/a-name-of-many-characters\n                1Gi   Held       why\n\
-             volume/db       1Gi   Settled\n\
-             volume/web      1Gi   Settled\n"
+            "NAME                     SIZE  CONDITION\n    MESSAGE\n\
+             volume/a-name-of-many-characters\n                         1Gi   Held\n    why\n\
+             volume/db                1Gi   Settled\n\
+             volume/web               1Gi   Settled\n"
         );
     }
 

@@ -1,0 +1,235 @@
+//! Lines on a terminal that change while Kiln works: what it waits for, a line for each running step, and one for the whole run.
+//!
+//! Nothing is drawn unless stderr is a terminal that can move its cursor. Every line is cleared at its end.
+
+use std::io::{self, Write as _};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{BinaryBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
+use unicode_width::UnicodeWidthChar;
+
+use crate::text::{Paint, counted};
+
+/// The interval at which lines are redrawn.
+const TICK: Duration = Duration::from_millis(120);
+
+/// How often a second lines are drawn at most.
+const HERTZ: u8 = 20;
+
+/// Columns that lines leave free, for the `^C` that a terminal echoes: in the same line, it is cleared with it.
+const MARGIN: u16 = 4;
+
+/// The columns of bytes, rate and time.
+const AMOUNTS: usize = 58;
+
+const WAITING: &str = "{spinner} {msg}";
+const RUNNING: &str = "{spinner} {msg}  {elapsed}";
+const COPYING: &str = "{spinner} {msg}  {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
+const COPYING_BELOW: &str =
+    "{spinner} {msg}\n    {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
+const RUN: &str = "{spinner} {msg}{rate}";
+
+/// The changing lines of stderr. Clones share them.
+#[derive(Clone)]
+pub(super) struct LiveLines {
+    bars: MultiProgress,
+    paint: Paint,
+}
+
+impl LiveLines {
+    /// `is_live`: whether the terminal can move its cursor.
+    pub(super) fn new(is_live: bool, paint: Paint) -> Self {
+        let target = match is_live {
+            true => ProgressDrawTarget::term_like_with_hz(Box::new(Screen::default()), HERTZ),
+            false => ProgressDrawTarget::hidden(),
+        };
+        Self { bars: MultiProgress::with_draw_target(target), paint }
+    }
+
+    /// Adds a line for something that is waited for.
+    pub(super) fn waiting(&self, what: &str) -> ProgressBar {
+        self.begin(self.bars.add(ProgressBar::new_spinner()), WAITING, what.to_owned())
+    }
+
+    /// Adds a line for something that runs, above that of the whole run.
+    pub(super) fn running(&self, what: String, run: &TotalLine) -> ProgressBar {
+        self.begin(self.bars.insert_before(&run.bar, ProgressBar::new_spinner()), RUNNING, what)
+    }
+
+    /// Adds the line of a run.
+    pub(super) fn run(&self, steps: usize) -> TotalLine {
+        let bar = self.bars.add(ProgressBar::new_spinner());
+        let line = TotalLine { bar, steps, ended: 0, failed: 0 };
+        self.begin(line.bar.clone(), RUN, line.text());
+        line
+    }
+
+    fn begin(&self, bar: ProgressBar, form: &str, text: String) -> ProgressBar {
+        bar.set_style(self.style(form));
+        bar.set_message(text);
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(TICK);
+        }
+        bar
+    }
+
+    fn style(&self, form: &str) -> ProgressStyle {
+        let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let style = style.with_key("rate", rate);
+        if self.paint.ascii { style.tick_chars("-\\|/ ") } else { style }
+    }
+
+    /// Shows how far a copy is, in bytes.
+    pub(super) fn copied(&self, bar: &ProgressBar, done: u64, total: u64) {
+        if bar.length() != Some(total) {
+            bar.set_length(total);
+            let is_short = self.paint.width.is_none_or(|width| bar.message().len() + AMOUNTS <= width);
+            bar.set_style(self.style(if is_short { COPYING } else { COPYING_BELOW }));
+        }
+        bar.set_position(done);
+    }
+
+    /// Ends a line.
+    pub(super) fn end(&self, bar: &ProgressBar) {
+        bar.finish_and_clear();
+        self.bars.remove(bar);
+    }
+
+    /// Writes above the lines.
+    pub(super) fn above<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.bars.suspend(write)
+    }
+
+    /// Clears all lines, for good.
+    pub(super) fn close(&self) {
+        // An error means that nothing can be drawn.
+        let _ = self.bars.clear();
+        self.bars.set_draw_target(ProgressDrawTarget::hidden());
+    }
+}
+
+/// Writes the rate at which a run copies, once it copies.
+fn rate(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    if state.pos() > 0 {
+        let _ = write!(out, ", {}/s", BinaryBytes(state.per_sec() as u64));
+    }
+}
+
+/// The line of a whole run: `3 of 17 steps, 2 failed, 1.20 GiB/s`.
+pub(super) struct TotalLine {
+    pub(super) bar: ProgressBar,
+    steps: usize,
+    ended: usize,
+    failed: usize,
+}
+
+impl TotalLine {
+    /// Counts a step that ended, or that failed after it was reported as done.
+    pub(super) fn count(&mut self, ended: bool, failed: bool) {
+        self.ended += usize::from(ended);
+        self.failed += usize::from(failed);
+        self.bar.set_message(self.text());
+    }
+
+    fn text(&self) -> String {
+        let failed = if self.failed > 0 { format!(", {} failed", self.failed) } else { String::new() };
+        format!("{} of {}{failed}", self.ended, counted(self.steps, "step"))
+    }
+}
+
+/// Stderr, as `indicatif` draws on it: it fills each line with blanks, so that the cursor is at the right margin. The last line must not be
+/// full, because an echoed `^C` would begin another line, which nothing clears.
+#[derive(Debug, Default)]
+struct Screen(Mutex<Frame>);
+
+#[derive(Debug, Default)]
+struct Frame {
+    /// What is written with the next flush.
+    text: String,
+    /// Whether the next text begins a line.
+    is_full: bool,
+}
+
+impl Screen {
+    fn push(&self, text: &str, is_full: bool) -> io::Result<()> {
+        let mut frame = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        frame.text.push_str(text);
+        frame.is_full = is_full;
+        Ok(())
+    }
+
+    fn size() -> (u16, u16) {
+        rustix::termios::tcgetwinsize(io::stderr()).map_or((80, 24), |size| match (size.ws_col, size.ws_row) {
+            (0, _) | (_, 0) => (80, 24),
+            known => known,
+        })
+    }
+
+    fn moved(&self, count: usize, direction: char) -> io::Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        self.push(&format!("\u{1b}[{count}{direction}"), false)
+    }
+}
+
+impl TermLike for Screen {
+    fn width(&self) -> u16 {
+        Self::size().0.saturating_sub(MARGIN).max(MARGIN)
+    }
+
+    fn height(&self) -> u16 {
+        Self::size().1
+    }
+
+    fn move_cursor_up(&self, count: usize) -> io::Result<()> {
+        self.moved(count, 'A')
+    }
+
+    fn move_cursor_down(&self, count: usize) -> io::Result<()> {
+        self.moved(count, 'B')
+    }
+
+    fn move_cursor_right(&self, count: usize) -> io::Result<()> {
+        self.moved(count, 'C')
+    }
+
+    fn move_cursor_left(&self, count: usize) -> io::Result<()> {
+        self.moved(count, 'D')
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.push(&format!("{text}\n"), false)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        if text.bytes().all(|byte| byte == b' ') {
+            return self.push("\u{1b}[K", true);
+        }
+        let is_full = self.0.lock().unwrap_or_else(PoisonError::into_inner).is_full;
+        let mut lines = String::from(if is_full { "\n" } else { "" });
+        let mut column = 0;
+        for c in text.chars() {
+            let wide = c.width().unwrap_or_default();
+            if column + wide > usize::from(self.width()) {
+                lines.push('\n');
+                column = 0;
+            }
+            lines.push(c);
+            column += wide;
+        }
+        self.push(&lines, false)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.push("\r\u{1b}[2K", false)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let text = std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).text);
+        let mut stderr = io::stderr().lock();
+        stderr.write_all(text.as_bytes())?;
+        stderr.flush()
+    }
+}
