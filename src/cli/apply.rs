@@ -175,7 +175,8 @@ fn summary(report: &Report, progress: &Progress, commands: &Commands) -> String 
     let held = held_views(report, commands);
     let found = fold(held.iter().filter(|held| !progress.was_shown(held)));
     if !found.is_empty() {
-        let width = found.iter().map(Folded::subject).map(|subject| subject.len()).max().unwrap_or_default();
+        let widest = found.iter().map(Folded::subject).map(|subject| subject.len()).max();
+        let width = progress.paint().column(widest.unwrap_or_default());
         out.push_str("Held while running:\n");
         render_holds(&mut out, &found, width, progress.paint());
     }

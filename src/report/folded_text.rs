@@ -99,7 +99,7 @@ pub(super) fn render_facts<'a, T: Fact>(
     extra: impl Fn(&Folded<'a, T>) -> String,
 ) {
     for fact in facts {
-        let head = format!("  {}  {}{}", escape(&fact.subject()), fact.reason, extra(fact));
+        let head = format!("  {}  {}{}", escape(&fact.subject()), paint.warning(fact.reason), extra(fact));
         render_cause(out, &head, fact, paint);
         render_fix(out, &fact.fix, paint);
         if fact.members().nth(1).is_none() {

@@ -20,7 +20,7 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
     let held = view.held.as_deref().unwrap_or_default();
     let (outages, holds) = outages(held, &view.unobserved);
     let subjects = steps.iter().map(StepView::object_name).chain(holds.iter().map(Folded::subject));
-    let width = subjects.map(|subject| subject.len()).max().unwrap_or_default();
+    let width = paint.column(subjects.map(|subject| subject.len()).max().unwrap_or_default());
     if !steps.is_empty() {
         section(&mut out, paint, "Steps");
         for step in steps {
@@ -109,7 +109,8 @@ fn render_step(out: &mut String, step: &StepView, width: usize, paint: Paint) {
         Risk::Irreversible => "  (irreversible)",
     };
     let (name, verb, detail) = (step.object_name(), step.action, escape(&step.detail));
-    line(out, format_args!("  {} {name:width$}  {verb:7}  {detail}{risk}", paint.glyph(verb)));
+    let head = format!("  {} {name:width$}  {verb:7} ", paint.glyph(verb));
+    out.push_str(&paint.entry(&head, &format!("{detail}{risk}"), 6));
     if let Some(declared) = step.rounded_from {
         line(
             out,

@@ -157,7 +157,8 @@ pub fn stack_text(view: &StackView<'_>, paint: Paint, commands: &Commands) -> St
     let (outages, holds) = outages(&view.held, &view.unobserved);
     if !holds.is_empty() {
         let _ = writeln!(out, "\n{}", paint.bold("Held:"));
-        let width = holds.iter().map(Folded::subject).map(|subject| subject.len()).max().unwrap_or_default();
+        let widest = holds.iter().map(Folded::subject).map(|subject| subject.len()).max();
+        let width = paint.column(widest.unwrap_or_default());
         render_holds(&mut out, &holds, width, paint);
     }
     if !outages.is_empty() {

@@ -107,6 +107,11 @@ impl Paint {
         out
     }
 
+    /// Returns the width of a column whose widest text has `widest` columns: at most two fifths of a terminal, so that the others have room.
+    pub fn column(self, widest: usize) -> usize {
+        self.width.map_or(widest, |width| widest.min(width * 2 / 5))
+    }
+
     /// Returns a line `head  tail`. If it is too long, the tail has lines of its own, indented by `indent`.
     pub fn entry(self, head: &str, tail: &str, indent: usize) -> String {
         match self.width {
