@@ -151,7 +151,8 @@ fn doctor_prints_the_command_that_makes_a_missing_pool() {
     sandbox.write("specs/stack.yaml", &STACK.replace(", create: true", ""));
     let missing = |sandbox: &Sandbox, command: &str| {
         let told = sandbox.kiln(command).ends(6).says("/pool does not exist");
-        let (_, fix) = told.out.split_once("fix: `mkdir -p ").unwrap_or_else(|| panic!("no command in {told:?}"));
+        let (_, fix) =
+            told.out.split_once("for a new pool, `mkdir -p ").unwrap_or_else(|| panic!("no command in {told:?}"));
         format!("mkdir -p {}", fix.split_once('`').unwrap().0)
     };
     // Without any object on it, and with one.

@@ -36,7 +36,7 @@ fn a_backend_that_is_away_is_told_once_by_every_command() {
     for (command, code) in [("plan", 6), ("apply", 6), ("status", 6), ("doctor", 6), ("plan -o markdown", 6)] {
         let ran = sandbox.kiln(command).ends(code);
         assert_eq!(ran.out.matches(AWAY).count(), 1, "{command}:\n{}", ran.out);
-        assert_eq!(ran.out.matches("repair the backend").count(), 1, "{command}:\n{}", ran.out);
+        assert_eq!(ran.out.matches("fix: mount its file system").count(), 1, "{command}:\n{}", ran.out);
         assert!(ran.out.contains("Protected"), "{command}:\n{}", ran.out);
         assert!(ran.out.lines().count() < 40, "{command}:\n{}", ran.out);
     }
@@ -58,7 +58,7 @@ fn annotations_are_ten_at_most_and_errors_come_first() {
     let told = annotations("plan");
     let [away, safe] = told.as_slice() else { panic!("{told:?}") };
     assert!(away.starts_with("::error file=specs/slow.yaml,line=1,col=1::backend/slow was not observed: "), "{away}");
-    assert!(away.contains("%0Afix: repair") && away.contains("volume/web-10 and 20 more"), "{away}");
+    assert!(away.contains("%0Afix: mount its file system") && away.contains("volume/web-10 and 20 more"), "{away}");
     assert!(safe.starts_with("::warning::volume/safe is held (Protected): "), "{safe}");
     // Each hold has a reason of its own.
     for n in 0..12 {
@@ -101,5 +101,5 @@ fn the_log_of_the_daemon_tells_holds_that_begin_together_once() {
     assert_eq!(held.iter().filter(|line| line.contains("Unobserved")).count(), 1, "{lines:#?}");
     let told = held.iter().find(|line| line.contains("Unobserved")).unwrap();
     assert!(told.contains("held: volume/web-01, ") && told.contains(" and 20 more (update): Unobserved: "), "{told}");
-    assert!(told.contains("; fix: repair the backend"), "{told}");
+    assert!(told.contains("; fix: mount its file system"), "{told}");
 }

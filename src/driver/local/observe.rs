@@ -62,7 +62,7 @@ pub(super) fn observe(path: &Path, create: bool, scope: &Scope) -> Result<Observ
 pub(super) fn missing(path: &Path) -> DriverError {
     let shown = path.display().to_string();
     DriverError::before(ErrorKind::Unreachable, format!("{shown} does not exist")).with_fix(format!(
-        "`mkdir -p {}`, or mount it there, or write `create: true` beside the `path` of the Backend",
+        "mount its file system; or, for a new pool, `mkdir -p {}`, or write `create: true` beside the `path` of the Backend",
         quoted(&shown)
     ))
 }
