@@ -262,7 +262,9 @@ fn explain(
                 true => format!("remove it: `{field}` is written already"),
                 false => format!("did you mean `{}`?", value.as_ref().unwrap_or(field)),
             };
-            let (span, message, hint) = misspelt(first, field, shows_values)
+            let one_line = Some(first).filter(|key| file.line(key.span.line).contains(key.text.as_str()));
+            let (span, message, hint) = one_line
+                .and_then(|key| misspelt(key, field, shows_values))
                 .unwrap_or_else(|| (first.span, format!("unknown field {}", quote(&first.text)), hint));
             match map.is_secret {
                 true => file.report_hidden(span, message, hint),
