@@ -207,6 +207,10 @@ impl File {
     }
 
     fn push(&self, span: Span, message: String, hint: String, excerpt: Option<(String, u32)>) {
+        // The parser places the end of a document after the last line.
+        let last = self.lines.len() as u32;
+        let width = || (self.line(last).chars().count() as u32).max(1);
+        let span = if span.line > last { Span { line: last, column: width(), len: 1 } } else { span };
         let mut problems = self.problems.borrow_mut();
         problems.total += 1;
         if problems.kept.len() < KEPT {
