@@ -1,10 +1,15 @@
 //! What needs no backend: help, usage, init, check, schema, completions, and the exit codes 2, 5 and 7.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
 use crate::sandbox::Sandbox;
+
+#[expect(clippy::disallowed_methods, reason = "what users run beside Kiln")]
+fn tool(name: &str) -> Command {
+    Command::new(name)
+}
 
 #[test]
 fn help_names_every_command_and_every_exit_code() {
@@ -103,8 +108,7 @@ fn init_writes_the_schema_for_editors_and_a_gitignore() {
     assert_eq!(read(".gitignore"), "# The pool and the store of Kiln.\n/pool/\n/state/\n");
     // Git agrees that what a run makes is ignored.
     let git = |arguments: &str| {
-        let mut git = std::process::Command::new("git");
-        let output = git.args(arguments.split_whitespace()).current_dir(sandbox.path(".")).output().unwrap();
+        let output = tool("git").args(arguments.split_whitespace()).current_dir(sandbox.path(".")).output().unwrap();
         assert!(output.status.success(), "{arguments}");
         String::from_utf8(output.stdout).unwrap()
     };
@@ -117,7 +121,7 @@ fn init_writes_the_schema_for_editors_and_a_gitignore() {
     let told = sandbox.kiln("init other/specs").ends(0).warns(".gitignore exists and was not changed");
     assert_eq!(read(".gitignore"), "/state/*\n");
     let command = told.err.split('`').nth(1).unwrap();
-    let pasted = std::process::Command::new("sh").args(["-c", command]).current_dir(sandbox.path(".")).status();
+    let pasted = tool("sh").args(["-c", command]).current_dir(sandbox.path(".")).status();
     assert!(pasted.unwrap().success(), "{command}");
     assert_eq!(read(".gitignore"), "/state/*\n/other/pool/\n");
     let again = sandbox.kiln("init other/second").ends(0);
