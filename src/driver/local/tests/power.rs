@@ -140,7 +140,7 @@ impl Disk {
         let mut todo = vec![(PathBuf::new(), self.root.metadata().unwrap().ino())];
         while let Some((path, ino)) = todo.pop() {
             for (name, (ino, mode)) in dirs.get(&ino).into_iter().flatten() {
-                let path = path.join(name);
+                let path = path.join(with_stand_in(name, *ino));
                 if is_dir(*mode) {
                     image.insert(path.clone(), (*mode, None));
                     todo.push((path, *ino));
@@ -154,7 +154,23 @@ impl Disk {
     }
 }
 
-/// Puts an image into a directory. A name that says which directory it is of says so of the one that is made.
+/// In images, stands for the identity of the directory itself at the end of a temporary name: a directory that is made again has another.
+const SELF: &str = ".SELF";
+
+/// Returns a name with [`SELF`] instead of the identities at its end, if one of them is that of this inode. A name that says that it is of
+/// another directory stays as it is.
+fn with_stand_in(name: &str, inode: u64) -> String {
+    let parts: Vec<&str> = name.split('.').collect();
+    let is_own = |id: &&str| id.split('-').next() == Some(&format!("{inode:x}"));
+    match parts[..] {
+        ["kiln-tmp", owner, of, uid, ref ids @ ..] if ids.iter().any(is_own) => {
+            format!("kiln-tmp.{owner}.{of}.{uid}{SELF}")
+        }
+        _ => name.to_owned(),
+    }
+}
+
+/// Puts an image into a directory.
 fn make(image: &Image, at: &Path) {
     for (path, (mode, content)) in image {
         let path = at.join(path);
@@ -166,12 +182,9 @@ fn make(image: &Image, at: &Path) {
     }
     let home = fs::File::open(at).unwrap();
     for name in fs::read_dir(at).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()) {
-        let parts: Vec<&str> = name.split('.').collect();
-        if let ["kiln-tmp", .., _] = parts[..]
-            && parts.len() > 4
-        {
+        if let Some(plain) = name.strip_suffix(SELF) {
             let id = FileId::of(home.as_fd(), &name).unwrap();
-            fs::rename(at.join(&name), at.join(format!("{}.{id}", parts[..4].join(".")))).unwrap();
+            fs::rename(at.join(&name), at.join(format!("{plain}.{id}"))).unwrap();
         }
     }
 }
