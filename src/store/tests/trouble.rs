@@ -164,6 +164,28 @@ fn a_disk_that_fills_up_fails_the_commit_and_loses_nothing() {
 }
 
 #[test]
+fn batches_that_share_a_failed_write_all_fail() {
+    let Some(tmpfs) = Tmpfs::of(5 << 10) else { return };
+    let opened = open(&tmpfs.path(), NOW).unwrap();
+    let fill = |writer: u64| {
+        let store = &opened.store;
+        // Until the first error: all before it was acknowledged.
+        move || (0..100_000).map(|n| writer * 100_000 + n).take_while(|n| store.commit(put(*n)).is_ok()).collect()
+    };
+    let acknowledged: Vec<Vec<u64>> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..8).map(|writer| scope.spawn(fill(writer))).collect();
+        writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+    });
+    assert!(acknowledged.iter().all(|of_one| of_one.len() < 100_000), "it never fills up");
+    drop(opened);
+    mount_remount(tmpfs.0.path(), MountFlags::empty(), c"size=64m").unwrap();
+    let records = open(&tmpfs.path(), NOW).unwrap().store.records().unwrap();
+    for n in acknowledged.iter().flatten() {
+        assert_eq!(records.objects.get(&identity(*n).uid), Some(&object(*n)), "{n} was acknowledged and is lost");
+    }
+}
+
+#[test]
 fn a_read_only_store_can_be_read() {
     let Some(tmpfs) = Tmpfs::of(16 << 10) else { return };
     assert!(look(&tmpfs.path()).unwrap().is_none());

@@ -27,6 +27,19 @@ async fn the_rest_of_an_interrupted_create_is_removed_by_the_next_one_and_by_a_s
     bench.twice(&step_on(db.clone(), native, Action::Sweep, Expect::default())).await;
 }
 
+/// Versions before identities in temporary names left whole objects under the plain name.
+#[tokio::test]
+async fn a_removal_that_an_earlier_version_left_is_finished_by_a_destroy_and_by_a_purge() {
+    for action in [Action::Destroy, Action::Purge] {
+        let bench = Bench::new().await;
+        let db = bench.volume("db", MIB).await;
+        fs::rename(bench.dir(&db), bench.temporary(&db)).unwrap();
+        assert_eq!(bench.only().await.place, Place::Temporary);
+        assert!(bench.run(&step(db, action.clone())).await.is_ok(), "{action:?}");
+        assert_eq!((bench.objects().await.len(), bench.temporaries().len()), (0, 0), "{action:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_rename_cut_short_is_seen_under_the_new_name_and_finished() {
     let bench = Bench::new().await;
