@@ -12,30 +12,36 @@ pub(crate) struct GitIgnore {
     pub(crate) lines: Vec<String>,
     /// Whether it exists.
     pub(crate) exists: bool,
+    /// Whether its last line has no end, so that what is appended would continue that line.
+    pub(crate) is_open: bool,
 }
 
 impl GitIgnore {
-    /// Returns the file for a directory of manifests: in the working directory if that contains it, and not above the work tree. None if
-    /// there is nothing to ignore below it, or if it has all lines. All paths are absolute, without links.
+    /// Returns the file for a directory of manifests: in the working directory if that contains it, and not above the work tree; without a
+    /// work tree, only beside the manifests. None if there is nothing to ignore below it, or if it has all lines. All paths are absolute,
+    /// without links.
     pub(crate) fn new(manifests: &Path, working: &Path, state: &Path) -> Option<Self> {
         let tree = manifests.ancestors().find(|above| above.join(".git").exists());
+        let beside = manifests.parent()?;
         let base = match tree {
-            _ if manifests.starts_with(working) => working,
-            Some(_) => manifests.parent()?,
-            None => return None,
+            Some(_) if manifests.starts_with(working) => working,
+            None if beside != working && manifests != working => return None,
+            None => working,
+            Some(_) => beside,
         };
         let base = tree.filter(|tree| !base.starts_with(tree)).unwrap_or(base);
-        let pool = manifests.parent()?.join("pool");
+        let pool = beside.join("pool");
         let lines: Vec<String> = [pool.as_path(), state].into_iter().filter_map(|path| line(path, base)).collect();
         let path = base.join(".gitignore");
         let exists = fs::symlink_metadata(&path).is_ok();
         let text = fs::read(&path).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
+        let is_open = !text.is_empty() && !text.ends_with('\n');
         let plain =
             |line: &str| line.trim().trim_start_matches('/').trim_end_matches("/*").trim_end_matches('/').to_owned();
         let has = |wanted: &str| text.lines().any(|line| plain(line) == plain(wanted));
         let lines: Vec<String> = lines.into_iter().filter(|line| !has(line)).collect();
-        (!lines.is_empty()).then_some(Self { path, lines, exists })
+        (!lines.is_empty()).then_some(Self { path, lines, exists, is_open })
     }
 
     /// Returns the content of a new file.
@@ -80,8 +86,7 @@ mod tests {
         let plain = top.join("plain");
         let state = plain.join("state");
         assert_eq!(ignored(&plain.join("specs"), &plain, &state), all("plain", "/pool/ /state/"));
-        assert_eq!(ignored(&plain.join("a/b [c]"), &plain, &state), all("plain", "/a/pool/ /state/"));
-        assert_eq!(ignored(&plain.join("a b/specs"), &plain, &state), all("plain", "/a\\ b/pool/ /state/"));
+        assert_eq!(ignored(&plain.join("a/specs"), &plain, &state), None, "not beside the manifests, without Git");
         // In the directory of the manifests itself, the pool is outside.
         assert_eq!(ignored(&plain, &plain, &state), all("plain", "/state/"));
         assert_eq!(ignored(&plain.join("specs"), &plain, Path::new("/var/lib/kiln")), all("plain", "/pool/"));
@@ -89,6 +94,7 @@ mod tests {
         let specs = top.join("repo/deploy/specs");
         let state = top.join("repo/state");
         assert_eq!(ignored(&specs, &top.join("repo"), &state), all("repo", "/deploy/pool/ /state/"));
+        assert_eq!(ignored(&top.join("repo/a b/c"), &top.join("repo"), &state), all("repo", "/a\\ b/pool/ /state/"));
         assert_eq!(ignored(&specs, &top, &top.join("state")), all("repo", "/deploy/pool/"), "not above the work tree");
         assert_eq!(ignored(&specs, &plain, &plain.join("state")), all("repo/deploy", "/pool/"));
     }

@@ -45,14 +45,20 @@ pub(crate) fn init(context: &Context, args: &InitArgs) -> Result<Exit, Failure> 
     if let Some(schema) = wrote_schema {
         terminal.line(&format!("Wrote {}: editors check the manifests against it.", schema.display()));
     }
-    if let Some(GitIgnore { path, lines, exists }) = &ignore {
-        let (shown, lines) = (path.strip_prefix(&working).unwrap_or(path).display(), lines.join(" "));
+    if let Some(GitIgnore { path, lines, exists, is_open }) = &ignore {
+        let shown = path.strip_prefix(&working).unwrap_or(path).display();
         match exists {
-            false => terminal.line(&format!("Wrote {shown}: Git ignores {lines}")),
-            true => terminal.note(&format!(
-                "{shown} exists and was not changed; to ignore the pool and the store: `printf '%s\\n' {lines} >> {}`",
-                quoted(&shown.to_string())
-            )),
+            false => terminal.line(&format!("Wrote {shown}: Git ignores {}", lines.join(" "))),
+            true => {
+                // An empty line ends the last one.
+                let lines = is_open.then_some("").into_iter().chain(lines.iter().map(String::as_str));
+                let lines: Vec<String> = lines.map(quoted).collect();
+                terminal.note(&format!(
+                    "{shown} exists and was not changed; to ignore the pool and the store: `printf '%s\\n' {} >> {}`",
+                    lines.join(" "),
+                    quoted(&shown.to_string())
+                ));
+            }
         }
     }
     let dir = quoted(&dir.display().to_string());

@@ -117,14 +117,15 @@ fn init_writes_the_schema_for_editors_and_a_gitignore() {
     sandbox.write("state/x", "");
     assert_eq!(git("status --porcelain -uall"), "?? .gitignore\n?? specs/kiln.schema.json\n?? specs/kiln.yaml\n");
     // An existing file is not changed; the printed command adds what it lacks.
-    sandbox.write(".gitignore", "/state/*\n");
-    let told = sandbox.kiln("init other/specs").ends(0).warns(".gitignore exists and was not changed");
-    assert_eq!(read(".gitignore"), "/state/*\n");
+    sandbox.write(".gitignore", "/state/*");
+    let told = sandbox.kiln("init o$(touch${IFS}x)/specs").ends(0).warns(".gitignore exists and was not changed");
+    assert_eq!(read(".gitignore"), "/state/*");
     let command = told.err.split('`').nth(1).unwrap();
     let pasted = tool("sh").args(["-c", command]).current_dir(sandbox.path(".")).status();
     assert!(pasted.unwrap().success(), "{command}");
-    assert_eq!(read(".gitignore"), "/state/*\n/other/pool/\n");
-    let again = sandbox.kiln("init other/second").ends(0);
+    assert_eq!(read(".gitignore"), "/state/*\n/o$(touch${IFS}x)/pool/\n");
+    assert!(!sandbox.has("x"), "the name of a directory was run");
+    let again = sandbox.kiln("init o$(touch${IFS}x)/second").ends(0);
     assert_eq!(again.err, "", "nothing is missing");
 }
 
