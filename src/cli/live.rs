@@ -101,7 +101,7 @@ impl LiveLines {
         self.bars.suspend(write)
     }
 
-    /// Clears all lines, for good.
+    /// Clears all lines. None is shown afterwards.
     pub(super) fn close(&self) {
         // An error means that nothing can be drawn.
         let _ = self.bars.clear();

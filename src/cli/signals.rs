@@ -64,7 +64,7 @@ pub(crate) fn clear_first(clear: impl Fn() + Send + 'static) {
             let _inside = runtime.enter();
             signal(SignalKind::interrupt())
         };
-        // Without a handler or a thread, Ctrl-C ends the process as ever.
+        // Without a handler or a thread, Ctrl-C ends the process at once, which is the default.
         let Ok(mut interrupt) = interrupt else { return };
         let _ = thread::Builder::new().name("interrupt".to_owned()).spawn(move || {
             while runtime.block_on(interrupt.recv()).is_some() {

@@ -21,7 +21,7 @@ pub struct Annotation<'a> {
     pub message: String,
 }
 
-/// The most annotations of one command: GitHub shows ten of each level for a step and drops the others without a word.
+/// The most annotations of one command: GitHub shows ten of each level for a step and drops the others silently.
 const MOST: usize = 10;
 
 impl Annotation<'_> {

@@ -174,7 +174,7 @@ fn prose(text: &str) -> String {
     for (index, part) in parts.into_iter().enumerate() {
         match index % 2 == 1 {
             false => out.push_str(&safe(part)),
-            // A backtick without its fellow.
+            // A backtick without a second one.
             true if index == last => out.push_str(&format!("\\`{}", safe(part))),
             // Between backticks nothing is escaped, and a bar would still end a cell.
             true if part.trim() != part || part.is_empty() || part.contains('|') => {

@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(NARROW.fit(text), "fix: free some space, then run\n  `kiln apply --yes` again");
         let long = format!("fix: `kiln apply {}`", "--approve abc ".repeat(5).trim_end());
         assert_eq!(NARROW.fit(&long), long.replacen("fix: ", "fix:\n  ", 1));
-        // A backtick without its fellow begins no command.
+        // A backtick without a second one begins no command.
         assert_eq!(NARROW.fit(&format!("a ` {}", "b ".repeat(40))).lines().count(), 3);
     }
 

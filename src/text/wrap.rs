@@ -67,7 +67,7 @@ fn words(text: &str) -> impl Iterator<Item = (&str, &str)> {
                 break;
             }
         }
-        // A backtick without its fellow is an ordinary character.
+        // A backtick without a second one is an ordinary character.
         if is_quoted {
             end = from.find(' ').unwrap_or(from.len());
         }
