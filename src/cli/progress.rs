@@ -14,7 +14,7 @@ use super::terminal::{Busy, Terminal};
 use crate::engine::{Confirmation, Event, Reporter, StepObject};
 use crate::model::{Action, JournalOutcome, Risk, Specs, Step};
 use crate::plan::Plan;
-use crate::report::{HeldView, PlanView, render};
+use crate::report::{HeldView, PlanView, render, waiting_after_confirmation};
 use crate::text::{Paint, counted, escape};
 
 /// A reporter for people, which also asks for confirmation.
@@ -131,11 +131,10 @@ impl Progress {
 
     /// Prints the whole plan.
     fn show(&self, plan: &Plan) {
-        let mut view = PlanView::new(plan, &self.specs, &self.terminal.commands());
-        if plan.held.is_empty() {
-            // What waited for confirmation is confirmed and about to run.
-            (view.approval, view.approve) = (None, None);
-        }
+        let commands = self.terminal.commands();
+        let mut view = PlanView::new(plan, &self.specs, &commands);
+        // The steps are confirmed, or the question below the plan is about them.
+        view.waiting = waiting_after_confirmation(plan, &commands);
         self.say(&render(&view, self.paint()));
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = view.held.unwrap_or_default();
     }
@@ -263,7 +262,10 @@ fn question(plan: &Plan) -> String {
     let why = match waiting.iter().all(|step| step.risk == Risk::Irreversible) {
         _ if waiting.is_empty() => String::new(),
         true => format!("{count} cannot be undone: {names}.\n"),
-        false => format!("Stdin may have been cut short; {count} need confirmation: {names}.\n"),
+        false => {
+            let need = if waiting.len() == 1 { "needs" } else { "need" };
+            format!("Stdin may have been cut short; {count} {need} confirmation: {names}.\n")
+        }
     };
     format!("\n{why}Execute this plan? Only `yes` is accepted; any other answer changes nothing: ")
 }

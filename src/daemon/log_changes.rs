@@ -44,11 +44,11 @@ pub(super) fn log_held(logged: &mut BTreeSet<String>, plan: &Plan, unconfirmed: 
             continue;
         }
         if !is_logged && !now.contains(&what) {
-            new.push(HeldView::new(held, commands));
+            new.push(held);
         }
         now.insert(what);
     }
-    for hold in fold(&new) {
+    for hold in fold(&HeldView::of(new, plan, commands)) {
         for cause in &hold.causes {
             let actions: BTreeSet<&str> = cause.members.iter().map(|held| held.action.as_str()).collect();
             let actions = Vec::from_iter(actions).join(", ");

@@ -86,11 +86,6 @@ pub(super) fn by_verb<'a>(members: &[&'a HeldView], with_verbs: bool) -> Vec<(Op
     groups.filter(|(_, members)| !members.is_empty()).collect()
 }
 
-/// Returns the line about the steps that wait for an approval. `command` approves them.
-pub(super) fn approval_line(waiting: &str, command: &str) -> String {
-    format!("Waiting for approval: {waiting}. `{command}` approves exactly these steps.")
-}
-
 /// Writes facts without verbs. `extra`: what follows the reason of an entry, with its own comma.
 pub(super) fn render_facts<'a, T: Fact>(
     out: &mut String,

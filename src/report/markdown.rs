@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::folded::{Folded, names};
-use super::folded_text::{approval_line, by_verb};
+use super::folded_text::by_verb;
 use super::plan_text::summary_line;
 use super::plan_view::{ChangeView, HeldView, Outage, PlanView, StepView, outages};
 use crate::model::{Risk, Size};
@@ -44,8 +44,8 @@ pub fn markdown(view: &PlanView) -> String {
         vec![safe(&place), prose(&problem.message), prose(problem.hint.as_deref().unwrap_or_default())]
     });
     table(&mut out, "Problems", &["where", "what", "hint"], &problems.collect::<Vec<_>>());
-    if let Some(command) = &view.approve {
-        line(&mut out, &format!("\n{}", prose(&approval_line(&counted(view.waiting, "step"), command))));
+    if let Some(waiting) = &view.waiting {
+        line(&mut out, &format!("\n{}", prose(waiting)));
     }
     out
 }

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::folded::Folded;
-use super::folded_text::{approval_line, render_holds, render_outages};
+use super::folded_text::{render_holds, render_outages};
 use super::plan_view::{ChangeView, PlanView, StepView, Summary, outages};
 use crate::model::{Risk, Size, Verb};
 use crate::text::{Paint, counted, escape, exact};
@@ -56,8 +56,8 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
         out.push('\n');
     }
     line(&mut out, format_args!("{}", summary_line(view)));
-    if let Some(command) = &view.approve {
-        line(&mut out, format_args!("{}", escape(&approval_line(&counted(view.waiting, "step"), command))));
+    if let Some(waiting) = &view.waiting {
+        line(&mut out, format_args!("{}", escape(waiting)));
     }
     paint.fit(&out)
 }
@@ -151,15 +151,17 @@ pub(super) fn value(path: &str, value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::json;
 
     use super::*;
     use crate::model::{
-        Action, ApprovalSet, FieldChange, Identity, Kind, Name, NativeName, ObjectRef, Origin, ProblemView,
+        Action, ApprovalSet, FieldChange, Identity, Kind, Name, NativeName, ObjectId, ObjectRef, Origin, ProblemView,
         Provisioning, Reason, Seconds, Specs, Stack, Step, Tags, Uid,
     };
-    use crate::plan::{Drift, Held, HeldReason, Plan, Unobserved, Warning};
-    use crate::report::Commands;
+    use crate::plan::{Drift, Held, HeldReason, Plan, Unobserved, Warning, select};
+    use crate::report::{Commands, waiting_after_confirmation};
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
@@ -333,10 +335,10 @@ mod tests {
             unobserved: vec![Unobserved { backend: name("slow"), message: "/mnt/slow is not there".to_owned() }],
             approval,
             used: Vec::new(),
-            too_much: std::collections::BTreeSet::new(),
-            doubted: std::collections::BTreeSet::new(),
+            too_much: BTreeSet::new(),
+            doubted: BTreeSet::new(),
             unsettled: false,
-            to_inspect: std::collections::BTreeSet::new(),
+            to_inspect: BTreeSet::new(),
             digest: "d1".to_owned(),
         }
     }
@@ -420,6 +422,35 @@ mod tests {
         golden("alike.md", &crate::report::markdown(&view));
         let json: Value = serde_json::from_str(&view.to_json()).unwrap();
         assert_eq!(json["held"].as_array().map(Vec::len), Some(47), "JSON has one entry for each object");
+    }
+
+    #[test]
+    fn a_part_of_a_set_is_not_shown_beside_the_command_that_approves_all_of_it() {
+        let whole = alike();
+        let one = BTreeSet::from([ObjectId::new(Kind::Volume, &name("a"))]);
+        let view = PlanView::new(&select(&whole, &one).plan, &specs(), &Commands::default());
+        let line = "Waiting for approval: 12 steps, of which 1 is shown: `kiln plan` shows all.\n";
+        for shown in [render(&view, Paint::PLAIN), crate::report::markdown(&view)] {
+            assert!(shown.ends_with(line) && !shown.contains("kiln approve"), "{shown}");
+        }
+        assert_eq!(view.approval.as_deref(), Some("abc123"), "programs get the digest");
+    }
+
+    #[test]
+    fn a_confirmed_step_does_not_wait() {
+        let whole = everything();
+        assert!(
+            waiting_after_confirmation(&whole, &Commands::default()).is_none(),
+            "the only hold is of another object"
+        );
+        // Twelve removals are held, and one more step of the set runs.
+        let mut mixed = Plan { steps: whole.steps, ..alike() };
+        let all = "Waiting for approval: 12 steps. `kiln approve abc123` approves exactly these steps.";
+        assert_eq!(waiting_after_confirmation(&mixed, &Commands::default()).as_deref(), Some(all));
+        let run = mixed.steps.iter().find(|step| step.risk == Risk::Irreversible).map(Step::approval_item).unwrap();
+        mixed.approval.as_mut().unwrap().set.insert(run);
+        let rest = "Waiting for approval after this run: 12 steps: `kiln plan` shows all.";
+        assert_eq!(waiting_after_confirmation(&mixed, &Commands::default()).as_deref(), Some(rest));
     }
 
     #[test]

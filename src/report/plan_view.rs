@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Commands;
+use super::approval_text::waiting;
 use super::folded::{Fact, Folded, fold};
 use crate::model::{
     Action, ApprovalSet, Kind, NativeName, Origin, ProblemView, Provisioning, Risk, Size, Specs, Step, Verb,
@@ -45,12 +46,9 @@ pub struct PlanView {
     /// Problems of the manifests (exit code 5).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ProblemView>,
-    /// The number of steps that wait for an approval.
+    /// The line about the steps that wait for an approval; none if nothing waits.
     #[serde(skip)]
-    pub waiting: usize,
-    /// The command that approves exactly these steps; none if nothing waits.
-    #[serde(skip)]
-    pub approve: Option<String>,
+    pub waiting: Option<String>,
 }
 
 /// A step as shown.
@@ -210,8 +208,7 @@ impl PlanView {
             summary: Some(summary),
             unobserved: unobserved.iter().map(|one| with_commands(one, commands)).collect(),
             problems: Vec::new(),
-            waiting: approval.as_ref().map_or(0, |approval| approval.set.len()),
-            approve: approval.as_ref().map(|set| commands.approve(&set.digest)),
+            waiting: waiting(plan, commands),
         }
     }
 
@@ -230,8 +227,7 @@ impl PlanView {
             summary: None,
             unobserved: Vec::new(),
             problems,
-            waiting: 0,
-            approve: None,
+            waiting: None,
         }
     }
 
@@ -296,14 +292,18 @@ impl Summary {
 impl HeldView {
     /// Makes the shown form of each hold of a plan.
     pub fn all(plan: &Plan, commands: &Commands) -> Vec<Self> {
-        let waiting = plan.approval.as_ref().map(ApprovalSet::uids).unwrap_or_default();
-        let is_waiting = |held: &Held| held.uid.is_some_and(|uid| waiting.contains(&uid));
-        let view = |held| Self { awaits_approval: is_waiting(held), ..Self::new(held, commands) };
-        plan.held.iter().map(view).collect()
+        Self::of(&plan.held, plan, commands)
     }
 
-    /// Makes the shown form of one hold.
-    pub fn new(held: &Held, commands: &Commands) -> Self {
+    /// Makes the shown form of some holds of a plan.
+    pub fn of<'a>(held: impl IntoIterator<Item = &'a Held>, plan: &Plan, commands: &Commands) -> Vec<Self> {
+        let waiting = plan.approval.as_ref().map(ApprovalSet::uids).unwrap_or_default();
+        let is_waiting = |held: &Held| held.uid.is_some_and(|uid| waiting.contains(&uid));
+        held.into_iter().map(|held| Self::new(held, is_waiting(held), commands)).collect()
+    }
+
+    /// Makes the shown form of one hold. `awaits_approval`: whether the approval that is asked for covers it.
+    pub(super) fn new(held: &Held, awaits_approval: bool, commands: &Commands) -> Self {
         let Held { kind, name, action, backend, uid, reason, message, fix } = held;
         Self {
             action: *action,
@@ -314,7 +314,7 @@ impl HeldView {
             reason: reason.to_string(),
             message: commands.complete(message),
             fix: commands.complete(fix),
-            awaits_approval: false,
+            awaits_approval,
         }
     }
 

@@ -1,21 +1,22 @@
 //! The state of a Stack, as people and programs read it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde::Serialize;
 
 use super::answers::StackStatus;
+use super::approval_text::approval_line;
 use super::commands::Commands;
 use super::condition::Condition;
-use super::folded::{Fact, Folded, fold, listed};
-use super::folded_text::{approval_line, render_facts, render_holds, render_outages};
+use super::folded::{Fact, Folded, fold};
+use super::folded_text::{render_facts, render_holds, render_outages};
 use super::objects_text::condition_of;
 use super::orphans::Orphan;
 use super::plan_view::{HeldView, outages, with_commands};
 use super::status::ObjectStatus;
 use crate::model::{Size, Suspension};
-use crate::plan::{Unobserved, resume, suspended_because};
+use crate::plan::{Held, Unobserved, resume, suspended_because};
 use crate::text::{Paint, counted, escape, rfc3339, table};
 
 /// The state of a Stack, as shown.
@@ -55,11 +56,17 @@ impl<'a> StackView<'a> {
             orphans,
             unobserved,
         } = status;
+        let waiting: BTreeSet<&str> = awaiting_approval.iter().map(String::as_str).collect();
+        let view = |held: &Held| {
+            let step = format!("{} {}/{}", held.action, held.kind.as_lower(), held.name);
+            HeldView::new(held, waiting.contains(step.as_str()), commands)
+        };
+        let held = held.iter().map(view).collect();
         Self {
             backends,
             writers,
             conditions,
-            held: held.iter().map(|held| HeldView::new(held, commands)).collect(),
+            held,
             approval: approval.map(|digest| digest.into_owned()),
             awaiting_approval,
             suspended: suspended.iter().map(|one| sentence(one, commands)).collect(),
@@ -76,9 +83,6 @@ fn sentence(suspension: &Suspension, commands: &Commands) -> String {
     };
     format!("{what}{}; fix: {}", suspended_because(suspension), commands.complete(&resume(suspension)))
 }
-
-/// The number of waiting steps that are named.
-const NAMED: usize = 5;
 
 /// An orphan, as shown.
 #[derive(Debug, Serialize)]
@@ -177,8 +181,7 @@ pub fn stack_text(view: &StackView<'_>, paint: Paint, commands: &Commands) -> St
         });
     }
     if let Some(digest) = &view.approval {
-        let named = listed(view.awaiting_approval.iter().cloned(), NAMED);
-        let text = approval_line(&named, &commands.approve(digest));
+        let text = approval_line(&view.awaiting_approval.join(", "), &commands.approve(digest));
         let _ = writeln!(out, "\n{}", escape(&text));
     }
     out

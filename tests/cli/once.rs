@@ -103,3 +103,69 @@ fn the_log_of_the_daemon_tells_holds_that_begin_together_once() {
     assert!(told.contains("held: volume/web-01, ") && told.contains(" and 20 more (update): Unobserved: "), "{told}");
     assert!(told.contains("; fix: mount its file system"), "{told}");
 }
+
+/// 12 removals above the limit, which one approval covers.
+fn with_removals_that_wait() -> (Sandbox, Vec<String>) {
+    let sandbox = Sandbox::with_stack();
+    let names: Vec<String> = (1..=12).map(|n| format!("old-{n:02}")).collect();
+    names.iter().for_each(|name| sandbox.volume(name, "size: 1Mi"));
+    for name in ["a", "b"] {
+        sandbox.volume(name, "size: 1Mi");
+    }
+    sandbox.kiln("apply").ends(0);
+    names.iter().for_each(|name| sandbox.remove(&format!("specs/{name}.yaml")));
+    (sandbox, names)
+}
+
+#[test]
+fn status_names_everything_that_the_approval_would_cover() {
+    let (sandbox, names) = with_removals_that_wait();
+    let shown = sandbox.kiln("status").ends(0).out;
+    let (held, waiting) = shown.split_once("Waiting for approval: ").unwrap_or_else(|| panic!("{shown}"));
+    assert!(held.contains("RemovalLimit") && !shown.contains("more"), "{shown}");
+    for name in names {
+        assert!(held.contains(&format!("volume/{name}")), "{name}: {shown}");
+        assert!(waiting.contains(&format!("remove volume/{name}")), "{name}: {shown}");
+    }
+}
+
+#[test]
+fn the_log_names_everything_that_the_approval_would_cover() {
+    let (sandbox, names) = with_removals_that_wait();
+    let mut daemon = start(&sandbox, &["watch"]);
+    let mut log = BufReader::new(daemon.stderr.take().unwrap()).lines();
+    let told = log.by_ref().map(Result::unwrap).find(|line| line.contains("RemovalLimit")).expect("it ended");
+    send(&daemon, Signal::TERM);
+    log.for_each(drop);
+    assert_eq!(daemon.wait().unwrap().code(), Some(0));
+    assert!(told.contains("exactly these objects") && !told.contains(" more"), "{told}");
+    for name in names {
+        assert!(told.contains(&format!("volume/{name}")), "{name}: {told}");
+    }
+}
+
+#[test]
+fn a_part_of_a_set_is_shown_without_its_digest() {
+    let (sandbox, _) = with_removals_that_wait();
+    let digest = sandbox.kiln("plan -o json").json()["approval"].as_str().unwrap().to_owned();
+    let whole = format!("`kiln approve {digest}` approves exactly these steps");
+    for format in ["", " -o markdown"] {
+        sandbox.kiln(&format!("plan{format}")).ends(4).says(&whole);
+        let part = sandbox.kiln(&format!("plan volume/old-01{format}")).ends(4);
+        assert!(part.out.contains("12 steps, of which 1 is shown: `kiln plan` shows all."), "{}", part.out);
+        assert!(!part.out.contains("exactly these steps"), "{}", part.out);
+    }
+    assert_eq!(sandbox.kiln("plan volume/old-01 -o json").json()["approval"], *digest);
+}
+
+#[test]
+fn a_step_that_is_executed_is_not_said_to_wait() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("gone", "size: 1Mi, onRemove: Delete");
+    sandbox.volume("safe", "size: 1Mi, protected: true");
+    sandbox.kiln("apply").ends(0);
+    sandbox.remove("specs/gone.yaml");
+    sandbox.remove("specs/safe.yaml");
+    let ran = sandbox.kiln("apply --yes").ends(4).says("Protected").says("destroyed volume/gone");
+    assert!(!ran.out.contains("Waiting for approval"), "{}", ran.out);
+}
