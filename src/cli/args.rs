@@ -607,7 +607,8 @@ pub(crate) struct ApproveArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SuspendArgs {
-    /// Volumes, snapshots or exports, as KIND/NAME …; NAME, `*` and `?` for declared objects; default: everything of this Stack
+    /// Volumes, snapshots or exports, as KIND/NAME …; NAME, KIND, `*` and `?` match only declared objects, not those that wait for
+    /// removal; default: everything of this Stack
     #[arg(value_name = "OBJECT")]
     pub(crate) what: Vec<String>,
     /// The reason, shown with every object that the suspension holds
@@ -622,7 +623,7 @@ pub(crate) struct SuspendArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ResumeArgs {
-    /// Objects, as for suspend; default: end the suspension of everything
+    /// Objects, as KIND/NAME …, or NAME of a declared object; no kinds and no patterns; default: end the suspension of everything
     #[arg(value_name = "OBJECT")]
     pub(crate) what: Vec<String>,
     #[command(flatten)]

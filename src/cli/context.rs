@@ -369,11 +369,31 @@ impl Context {
     /// Executes an operation: here, or in the daemon that has the store.
     ///
     /// # Errors
-    /// Those of [`Context::valid_specs`] and [`Context::writing`], and those of the operation.
+    /// Those of [`Context::declared_for`] and [`Context::operate_on`].
     pub(crate) fn operate(&self, specs: &Path, operation: Operation) -> Result<OperationResult, Failure> {
+        self.operate_on(specs, self.declared_for(specs, &operation)?, operation)
+    }
+
+    /// Reads the manifests for an operation: they must be valid, unless the operation needs only the owner and they declare it.
+    ///
+    /// # Errors
+    /// Those of [`Context::valid_specs`].
+    pub(crate) fn declared_for(&self, specs: &Path, operation: &Operation) -> Result<Arc<Reading>, Failure> {
         let loaded = self.read_specs(specs)?;
         let is_enough = loaded.reading.specs.stack.declared && operation.needs_the_owner_alone();
-        let declared = if is_enough { Arc::new(loaded.reading) } else { self.valid(loaded)? };
+        if is_enough { Ok(Arc::new(loaded.reading)) } else { self.valid(loaded) }
+    }
+
+    /// Executes an operation with manifests that were read: here, or in the daemon that has the store.
+    ///
+    /// # Errors
+    /// Those of [`Context::writing`], and those of the operation.
+    pub(crate) fn operate_on(
+        &self,
+        specs: &Path,
+        declared: Arc<Reading>,
+        operation: Operation,
+    ) -> Result<OperationResult, Failure> {
         // The pools record it without the store: the process that has the store reads it there before its next step.
         let without_store = operation.needs_the_owner_alone().then(|| (Arc::clone(&declared), operation.clone()));
         match (self.operate_with_store(specs, declared, operation), without_store) {

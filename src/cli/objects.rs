@@ -7,6 +7,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use crate::model::{Kind, Name, ObjectId, Specs};
 use crate::report::ObjectSelection;
+use crate::text::counted;
 
 /// Parses arguments that name objects.
 ///
@@ -45,7 +46,8 @@ pub(crate) fn only(ids: Vec<ObjectId>) -> Result<ObjectId, Failure> {
 /// Returns the objects of a selection. Names without a kind, and globs, mean declared objects.
 ///
 /// # Errors
-/// Exit code 2 for a name that is not declared, or not of one kind, and if nothing matches; those of [`Context::read_specs`].
+/// Exit code 2 for a name that is not declared, or not of one kind, and if nothing matches; exit code 5 if the manifests have a
+/// problem and not every object is named in full; those of [`Context::read_specs`].
 pub(crate) fn declared(context: &Context, specs: &Path, words: &[String]) -> Result<Vec<ObjectId>, Failure> {
     let selection = selection(words)?;
     if let Some(ids) = selection.ids() {
@@ -56,6 +58,17 @@ pub(crate) fn declared(context: &Context, specs: &Path, words: &[String]) -> Res
         return Err(Failure::new(Exit::Usage, message).hint("write KIND/NAME, such as volume/db"));
     }
     let loaded = context.read_specs(specs)?;
+    if !loaded.problems.is_empty() {
+        // A document that cannot be read may declare an object that is meant too.
+        context.show_problems(&loaded.problems);
+        let problems = counted(loaded.problems.len(), "problem");
+        let message = format!(
+            "the manifests have {problems}, so it is not certain which objects {selection} means; nothing was changed"
+        );
+        return Err(Failure::new(Exit::Invalid, message).hint(
+            "name each object in full, such as volume/db; or correct the manifests: `kiln check` lists the problems",
+        ));
+    }
     let all = declared_in(&loaded.reading.specs);
     chosen(&selection, all.iter().map(|(kind, name)| (*kind, *name)), "the manifests do not declare it")
 }

@@ -1,6 +1,7 @@
 //! `kiln suspend` and `kiln resume`: hold every step on an object, and end that.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::args::{ResumeArgs, SuspendArgs};
 use super::context::Context;
@@ -16,7 +17,14 @@ pub(crate) fn suspend(context: &Context, args: SuspendArgs) -> Result<Exit, Fail
     if what.is_empty() {
         return context.operate_and_print(&specs.specs, operation(None));
     }
-    Ok(each(context, &specs.specs, objects::declared(context, &specs.specs, &what)?, operation))
+    let exit = each(context, &specs.specs, objects::declared(context, &specs.specs, &what)?, operation)?;
+    if !objects::selection(&what)?.is_exact() {
+        context.terminal.note(
+            "only declared objects match: name all others in full, such as those that wait for removal, or suspend everything: \
+             `kiln suspend --reason TEXT`",
+        );
+    }
+    Ok(exit)
 }
 
 pub(crate) fn resume(context: &Context, args: ResumeArgs) -> Result<Exit, Failure> {
@@ -29,21 +37,26 @@ pub(crate) fn resume(context: &Context, args: ResumeArgs) -> Result<Exit, Failur
         let message = format!("{:?} does not name each object in full", args.what.join(" "));
         return Err(Failure::new(Exit::Usage, message).hint("`kiln status` lists the suspensions"));
     }
-    Ok(each(context, specs, objects::declared(context, specs, &args.what)?, Operation::Resume))
+    each(context, specs, objects::declared(context, specs, &args.what)?, Operation::Resume)
 }
 
-/// Executes an operation for each object, also after one that failed.
+/// Executes an operation for each object, also after one that failed. Reads the manifests once.
+///
+/// # Errors
+/// Those of [`Context::declared_for`].
 fn each(
     context: &Context,
     specs: &Path,
     objects: Vec<ObjectId>,
     operation: impl Fn(Option<ObjectId>) -> Operation,
-) -> Exit {
+) -> Result<Exit, Failure> {
+    let declared = context.declared_for(specs, &operation(None))?;
     let operate = |object| {
-        context.operate_and_print(specs, operation(Some(object))).unwrap_or_else(|Failure { exit, message, hint }| {
+        let result = context.operate_on(specs, Arc::clone(&declared), operation(Some(object)));
+        result.map(|result| context.print_result(result)).unwrap_or_else(|Failure { exit, message, hint }| {
             context.terminal.error(&message, hint.as_deref());
             exit
         })
     };
-    Exit::combine(objects.into_iter().map(operate))
+    Ok(Exit::combine(objects.into_iter().map(operate)))
 }

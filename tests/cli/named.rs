@@ -178,3 +178,42 @@ fn commands_that_destroy_take_one_object_named_in_full() {
     sandbox.kiln("trash restore db-twin").ends(0).says("brought volume db-twin back");
     sandbox.kiln("log volume db-twin -n 1").ends(0).says("volume/db-twin");
 }
+
+#[test]
+fn a_broken_manifest_never_makes_a_suspension_smaller() {
+    let sandbox = with_copies();
+    let valid = std::fs::read_to_string(sandbox.path("specs/db.yaml")).unwrap();
+    sandbox.write("specs/db.yaml", "apiVersion: kiln/v1\nkind: Volume\nmetadata: {name: db}\nspec: {sise: 1Mi}\n");
+    for what in ["volume/*", "volumes", "web-*", "db-copy", "snapshot/web volume/*"] {
+        let refused = sandbox.kiln(&format!("suspend {what} --reason x")).ends(5);
+        assert_eq!(refused.out, "", "{what}: nothing is suspended");
+        refused.warns("it is not certain which objects").warns("name each object in full").warns("`kiln check");
+    }
+    sandbox.kiln("suspend volume/db snapshot/web --reason x").ends(0).says("volume/db").says("snapshot/web");
+    sandbox.kiln("resume db").ends(5).warns("it is not certain which objects");
+    sandbox.kiln("resume volume/db snapshot/web").ends(0);
+    sandbox.write("specs/db.yaml", &valid);
+    sandbox.kiln("plan").ends(0);
+}
+
+#[test]
+fn patterns_of_suspend_say_which_objects_they_match() {
+    let sandbox = with_copies();
+    sandbox.remove("specs/db-twin.yaml");
+    let suspended = sandbox.kiln("suspend volume/* --reason x").ends(0);
+    let lines: Vec<&str> =
+        suspended.out.lines().filter_map(|line| line.split_once(" is suspended")).map(|(name, _)| name).collect();
+    assert_eq!(lines, ["volume/db", "volume/db-copy", "volume/web"]);
+    suspended.warns("only declared objects match").warns("wait for removal");
+    let in_full = sandbox.kiln("suspend volume/db-twin --reason x").ends(0).says("volume/db-twin is suspended");
+    assert!(!in_full.err.contains("only declared objects"), "{}", in_full.err);
+}
+
+#[test]
+fn suspend_reads_stdin_once_for_all_objects() {
+    let sandbox = with_copies();
+    let documents = sandbox.tree("specs").into_iter().map(|(_, bytes)| String::from_utf8(bytes).unwrap());
+    let manifests = documents.collect::<Vec<_>>().join("\n---\n").replace("../pool", "pool");
+    let ran = sandbox.run("suspend volume/db volume/web --reason x --specs -", &manifests);
+    ran.ends(0).says("volume/db is suspended").says("volume/web is suspended");
+}
