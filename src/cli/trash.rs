@@ -63,7 +63,15 @@ fn restore(context: &Context, args: &TrashRestoreArgs) -> Result<Exit, Failure> 
     let specs = &args.specs.specs;
     let what = match objects::selection(&args.what)? {
         selection if selection.is_exact() && selection.ids().is_none() => {
-            let (TrashAnswer { trashed, .. }, _) = ask(context, specs)?;
+            let (TrashAnswer { trashed, unobserved }, _) = ask(context, specs)?;
+            if let Some(first) = unobserved.first() {
+                let message = format!(
+                    "backend/{} was not observed, and {selection} may be the name of an object there too: {}",
+                    first.backend, first.message
+                );
+                return Err(Failure::new(Exit::Unobserved, message)
+                    .hint("name the object in full: `kiln trash restore KIND/NAME`"));
+            }
             let known = trashed.iter().filter_map(|trashed| trashed.object.identity.as_ref());
             let known = known.map(|id| (id.kind, &id.name));
             objects::only(objects::chosen(&selection, known, "it is not in the trash")?)?

@@ -217,3 +217,21 @@ fn suspend_reads_stdin_once_for_all_objects() {
     let ran = sandbox.run("suspend volume/db volume/web --reason x --specs -", &manifests);
     ran.ends(0).says("volume/db is suspended").says("volume/web is suspended");
 }
+
+#[test]
+fn trash_restore_needs_a_kind_while_a_backend_is_not_observed() {
+    let sandbox = with_copies();
+    sandbox.write(
+        "specs/slow.yaml",
+        "apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: slow}\nspec: {driver: local, local: {path: ../slow, create: true}, maxFill: 100%}\n",
+    );
+    let other = "apiVersion: kiln/v1\nkind: Volume\nmetadata: {name: other}\nspec: {backend: slow, size: 1Mi}\n";
+    sandbox.write("specs/other.yaml", other);
+    sandbox.remove("specs/db-twin.yaml");
+    sandbox.kiln("apply").ends(0);
+    std::fs::rename(sandbox.path("slow"), sandbox.path("away")).unwrap();
+    let before = sandbox.tree("pool");
+    sandbox.kiln("trash restore db-twin").ends(6).warns("backend/slow was not observed").warns("in full");
+    assert_eq!(sandbox.tree("pool"), before);
+    sandbox.kiln("trash restore volume/db-twin").ends(0).says("brought volume db-twin back");
+}
