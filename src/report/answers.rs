@@ -2,7 +2,7 @@
 //! Pure.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,8 @@ use super::selection::ObjectSelection;
 use super::sources::Sources;
 use super::status::{ObjectStatus, backend_status, status};
 use crate::model::{
-    Capacity, JournalEntry, Kind, Name, ObjectId, Owner, Percent, Reading, SourceSpec, Step, Suspension,
+    ApprovalSet, Capacity, JournalEntry, Kind, Name, ObjectId, Owner, Percent, Reading, SourceSpec, Step, Suspension,
+    Uid,
 };
 use crate::plan::{Held, Observation, Overview, Plan, Unobserved};
 
@@ -168,6 +169,9 @@ pub fn stack_status<'a>(
 pub struct DoctorAnswer<'a> {
     /// Everything that is held.
     pub held: Cow<'a, [Held]>,
+    /// The objects that the approval of the waiting steps would cover.
+    #[serde(default)]
+    pub awaiting_approval: BTreeSet<Uid>,
     /// The backends that were not observed.
     pub unobserved: Cow<'a, [Unobserved]>,
     /// What to run or write so that a backend can be observed, where its driver knows.
@@ -200,6 +204,7 @@ pub fn doctor_answer<'a>(overview: &'a Overview, reading: &'a Reading) -> Doctor
     });
     DoctorAnswer {
         held: Cow::Borrowed(&overview.plan.held),
+        awaiting_approval: overview.plan.approval.as_ref().map(ApprovalSet::uids).unwrap_or_default(),
         unobserved: Cow::Borrowed(&overview.plan.unobserved),
         fixes: fixes.collect(),
         failed,

@@ -33,6 +33,9 @@ pub struct Finding {
     /// What it is about, which decides the exit code.
     #[serde(skip)]
     pub area: FindingArea,
+    /// Whether the approval that is asked for covers it.
+    #[serde(skip)]
+    pub awaits_approval: bool,
 }
 
 /// What a problem is about; a warning is about nothing that must be done.
@@ -63,7 +66,7 @@ impl Finding {
     ) -> Self {
         let reason = reason.to_owned();
         let (what, message, fix) = (what.into(), message.into(), fix.into());
-        Self { wrong: true, what, reason, message, fix, bytes: None, since: None, area }
+        Self { wrong: true, what, reason, message, fix, bytes: None, since: None, area, awaits_approval: false }
     }
 
     /// Returns a warning.
@@ -98,7 +101,7 @@ impl Fact for Finding {
     }
 
     fn awaits_approval(&self) -> bool {
-        false
+        self.awaits_approval
     }
 }
 
@@ -112,7 +115,7 @@ pub fn findings(answer: &DoctorAnswer<'_>) -> Vec<Finding> {
 
 /// Adds unobserved backends, holds, failed steps and orphans.
 fn add_plan(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
-    let DoctorAnswer { held, unobserved, fixes, failed, orphans, .. } = answer;
+    let DoctorAnswer { held, awaiting_approval, unobserved, fixes, failed, orphans, .. } = answer;
     // Objects that are held only because of their backend are counted with the backend.
     let mut added = BTreeSet::new();
     for unobserved in &**unobserved {
@@ -133,7 +136,9 @@ fn add_plan(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
     for held in held.iter().filter(|held| !added.contains(held)) {
         let what = format!("{}/{}", held.kind.as_lower(), held.name);
         let (message, fix) = (held.message.clone(), held.fix.clone());
-        findings.push(Finding::problem(FindingArea::Hold, what, held.reason.as_str(), message, fix));
+        let awaits_approval = held.uid.is_some_and(|uid| awaiting_approval.contains(&uid));
+        let problem = Finding::problem(FindingArea::Hold, what, held.reason.as_str(), message, fix);
+        findings.push(Finding { awaits_approval, ..problem });
     }
     for object in failed {
         let see =

@@ -118,13 +118,15 @@ fn with_removals_that_wait() -> (Sandbox, Vec<String>) {
 }
 
 #[test]
-fn status_names_everything_that_the_approval_would_cover() {
+fn status_and_doctor_name_everything_that_the_approval_would_cover() {
     let (sandbox, names) = with_removals_that_wait();
     let shown = sandbox.kiln("status").ends(0).out;
     let (held, waiting) = shown.split_once("Waiting for approval: ").unwrap_or_else(|| panic!("{shown}"));
     assert!(held.contains("RemovalLimit") && !shown.contains("more"), "{shown}");
+    let doctor = sandbox.kiln("doctor").out;
     for name in names {
         assert!(held.contains(&format!("volume/{name}")), "{name}: {shown}");
+        assert!(doctor.contains(&format!("volume/{name}")), "{name}: {doctor}");
         assert!(waiting.contains(&format!("remove volume/{name}")), "{name}: {shown}");
     }
 }
