@@ -33,7 +33,24 @@ pub(crate) fn without_place_and_time(sandbox: &Sandbox, text: &str) -> String {
         Some((what, took)) if took.ends_with(" ms)") || took.ends_with(" s)") => what.to_owned(),
         _ => line.trim_end().to_owned(),
     };
-    out.lines().filter(|line| !is_of_the_host(line)).map(|line| took(line) + "\n").collect()
+    out.lines().filter(|line| !is_of_the_host(line)).map(|line| without_age(&took(line)) + "\n").collect()
+}
+
+/// A line without ages of less than 100 seconds, such as `2s` and `(12s ago)`. A column of ages is three characters wide.
+fn without_age(line: &str) -> String {
+    let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    for index in (0..words.len()).rev() {
+        let age = words[index].trim_start_matches('(').strip_suffix('s').unwrap_or_default();
+        if !(1..=2).contains(&age.len()) || !age.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        let is_padded = age.len() == 1 && words.get(index + 1).is_some_and(String::is_empty);
+        words[index] = "AGE".to_owned();
+        if is_padded {
+            words.remove(index + 1);
+        }
+    }
+    words.join(" ")
 }
 
 /// Two volumes and a snapshot as declared, one volume lost, one in the trash, one that a stranger made, one that is to be made, and a
