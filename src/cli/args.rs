@@ -26,12 +26,16 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// Reads the command line.
+    /// Reads the command line. `width`: the columns of the terminal, for the text of `--help`; clap does not know those of a terminal
+    /// without rows.
     ///
     /// # Errors
     /// A usage error, or the text of `--help` or `--version`.
-    pub(crate) fn read(arguments: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
+    pub(crate) fn read(arguments: impl Iterator<Item = OsString>, width: Option<usize>) -> Result<Self, clap::Error> {
         let mut command = Self::command();
+        if let Some(width) = width {
+            command = command.term_width(width.min(HELP));
+        }
         let matches = command.try_get_matches_from_mut(arguments)?;
         let cli = Self::from_arg_matches(&matches)?;
         let Some((name, given)) = matches.subcommand() else { return Ok(cli) };
@@ -124,6 +128,9 @@ fn is_same(one: &Path, other: &Path) -> bool {
     let plain = |path: &Path| path.strip_prefix(".").unwrap_or(path).to_owned();
     plain(one) == plain(other)
 }
+
+/// The most columns of a line of `--help`.
+const HELP: usize = 100;
 
 /// The default of SPECS.
 const SPECS: &str = "./specs";

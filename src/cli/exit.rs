@@ -45,7 +45,8 @@ Exit codes:
   1  a step failed, or was left by Ctrl-C
   2  usage
   3  changes are pending (only plan --detailed-exitcode)
-  4  something is held (--allow-held makes it 0), or a saved plan no longer holds
+  4  something is held (--allow-held makes it 0), a saved plan no longer holds, or
+     the question of apply was not answered with yes
   5  a manifest is invalid, or there is none
   6  a backend could not be observed
   7  a command that must write cannot use the store

@@ -8,7 +8,8 @@ const REMOVE: &str = "delete the document of an object, then run `kiln apply`: t
 const CHANGE: &str = "write or change the document of the object, then run `kiln apply`; `kiln init` writes an example";
 const PLAN: &str = "`kiln plan` shows what apply would change, and changes nothing";
 const LIST: &str = "`kiln get` lists all objects of the Stack, `kiln get volumes` those of a kind";
-const OBJECTS: &str = "name the objects: `kiln apply volume/db`";
+const OBJECTS: &str =
+    "name the objects after the command: `kiln plan volume/db` shows, `kiln apply volume/db` executes";
 const YES: &str = "`kiln apply --yes` skips the question";
 const SPECS: &str = "check, plan, apply and watch take manifests as their first argument: `kiln apply DIR`; other commands with --specs";
 const JSON: &str = "write `-o json`";

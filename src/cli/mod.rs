@@ -58,9 +58,10 @@ use crate::report::Commands;
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    let cli = match Cli::read(std::env::args_os()) {
+    let usage = Terminal::new(ColorChoice::written(std::env::args_os()), Commands::default());
+    let cli = match Cli::read(std::env::args_os(), usage.paint.width) {
         Ok(cli) => cli,
-        Err(error) => return show_usage(&error),
+        Err(error) => return show_usage(&usage, &error),
     };
     let terminal = Terminal::new(cli.global.color, cli.commands());
     let default = if matches!(cli.command, Command::Watch(_)) { "kiln=info,warn" } else { "warn" };
@@ -76,8 +77,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Prints help, the version, or a usage error. clap treats all as errors, and knows their stream and exit code.
-fn show_usage(error: &clap::Error) -> ExitCode {
-    let terminal = Terminal::new(ColorChoice::written(std::env::args_os()), Commands::default());
+fn show_usage(terminal: &Terminal, error: &clap::Error) -> ExitCode {
     let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()));
     if let Some((message, tip)) = habits::tip(error, std::env::args_os().skip(1)) {
         terminal.error(&message, Some(tip));
@@ -92,7 +92,7 @@ fn show_usage(error: &clap::Error) -> ExitCode {
     } else {
         terminal.out(&text)
     }
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()))
+    code
 }
 
 fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
