@@ -122,6 +122,8 @@ fn no_file_costs_more_than_is_promised() {
         ("long dangling references", || dangling(2700).replace("name-", &"name-".repeat(10))),
         ("one key", || filled("a: 1\n")),
         ("blanks", || filled(" ")),
+        ("wide blanks", || format!("x{}", filled("\u{a0}"))),
+        ("wide blanks in a comment", || format!("x\n#{}", filled("\u{3000}"))),
         ("line ends", || filled("\n")),
         ("tabs", || filled("\t\n")),
         ("comments", || filled("#\n")),

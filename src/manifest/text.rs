@@ -269,12 +269,17 @@ fn misleading(text: &str) -> Option<(usize, String, &'static str)> {
         return Some((at, "a merge conflict is not resolved here".to_owned(), hint));
     }
     let bytes = text.as_bytes();
-    let at_fault = |(at, c): &(usize, char)| match c {
-        '\t' | '\n' => false,
-        // YAML ends a line here, and a terminal overwrites the line.
-        '\r' => bytes.get(at + 1) != Some(&b'\n'),
-        c if is_wide_blank(*c) => separates(&text[..*at]),
-        c => is_unsafe(*c),
+    let mut line = Before::default();
+    let at_fault = |(at, c): &(usize, char)| {
+        let before = line;
+        line = before.and(*c);
+        match c {
+            '\t' | '\n' => false,
+            // YAML ends a line here, and a terminal overwrites the line.
+            '\r' => bytes.get(at + 1) != Some(&b'\n'),
+            c if is_wide_blank(*c) => before.is_separated(),
+            c => is_unsafe(*c),
+        }
     };
     let (at, c) = text.char_indices().find(at_fault)?;
     if c == '\r' {
@@ -306,10 +311,31 @@ fn is_wide_blank(c: char) -> bool {
     matches!(c, '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
 }
 
-/// Whether a blank after this text indents a line or follows a colon, outside of a comment.
-fn separates(before: &str) -> bool {
-    let line = before.rsplit('\n').next().unwrap_or(before);
-    !line.contains('#') && (line.trim().is_empty() || line.ends_with(':'))
+/// What a line contains before a character. Kept from character to character, so that long lines are gone through once.
+#[derive(Clone, Copy, Default)]
+struct Before {
+    has_text: bool,
+    has_hash: bool,
+    ends_with_colon: bool,
+}
+
+impl Before {
+    /// Returns what the line contains with one more character.
+    fn and(self, c: char) -> Self {
+        match c {
+            '\n' => Self::default(),
+            c => Self {
+                has_text: self.has_text || !c.is_whitespace(),
+                has_hash: self.has_hash || c == '#',
+                ends_with_colon: c == ':',
+            },
+        }
+    }
+
+    /// Whether a blank here indents the line or follows a colon, outside of a comment.
+    fn is_separated(self) -> bool {
+        !self.has_hash && (!self.has_text || self.ends_with_colon)
+    }
 }
 
 fn line_starts(text: &str) -> Vec<u32> {
