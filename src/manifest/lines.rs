@@ -95,6 +95,20 @@ impl<'a> Line<'a> {
         Some((&text[..colon], self.indent + text.len() - value.len()))
     }
 
+    /// Whether the value of the line goes on below it: after a colon, `|`, `>`, an opening quote or bracket.
+    pub(super) fn is_open(&self) -> bool {
+        let value = self.field().map_or("", |(_, start)| &self.text[start - self.indent..]);
+        let ends = |last: char| value.len() > 1 && value.ends_with(last);
+        match value.chars().next() {
+            None => self.text.ends_with(':'),
+            Some('|' | '>') => true,
+            Some(quote @ ('"' | '\'')) => !ends(quote),
+            Some('{') => !ends('}'),
+            Some('[') => !ends(']'),
+            Some(_) => false,
+        }
+    }
+
     /// Whether the line is an item of a list.
     pub(super) fn is_item(&self) -> bool {
         self.text.starts_with("- ") || self.text == "-"

@@ -21,6 +21,9 @@ const KEPT: usize = 1000;
 /// Words of lines that may contain a secret. Problems never show such a line.
 const SECRET_WORDS: [&str; 4] = ["password", "passphrase", "secret", "credential"];
 
+/// Lines above a line in which its key is looked for. A line further below is taken for a secret.
+const VALUE_LINES: usize = 30;
+
 /// A manifest file.
 pub(super) struct File {
     /// Its name in messages: the path from the command line, and the path below it.
@@ -177,14 +180,31 @@ impl File {
         true
     }
 
-    /// Whether a line may contain a secret, which problems never show. A value may be on the line after its key.
+    /// Whether a line may contain a secret, which problems never show. A value may be on lines below its key.
     pub(super) fn may_be_secret(&self, line: u32) -> bool {
-        let secret = |text: &str| {
-            let lower = text.chars().take(EXCERPT_CHARS).collect::<String>().to_ascii_lowercase();
+        let start = |line: u32| {
+            let text = self.line(line);
+            text.char_indices().nth(EXCERPT_CHARS).map_or(text, |(end, _)| &text[..end])
+        };
+        let is_secret = |text: &str| {
+            let lower = text.to_ascii_lowercase();
             SECRET_WORDS.iter().any(|word| lower.contains(word))
         };
-        let above = self.line(line.saturating_sub(1).max(1));
-        secret(self.line(line)) || (above.trim_end().ends_with(':') && secret(above))
+        if is_secret(start(line)) {
+            return true;
+        }
+        for number in (1..line).rev().take(VALUE_LINES) {
+            let text = start(number);
+            let Some(above) = Line::of(0, text) else { continue };
+            if above.is_open() && is_secret(text) {
+                return true;
+            }
+            if above.field().is_some() || text.starts_with("---") {
+                return false;
+            }
+        }
+        // A value of so many lines, or the beginning of the file.
+        line as usize > VALUE_LINES
     }
 
     fn excerpt(&self, span: Span) -> Option<(String, u32)> {
