@@ -97,6 +97,7 @@ fn quoted(
     quote: char,
     open: &[Bracket],
 ) -> Result<(usize, usize), Typo> {
+    let indent = Line::of(line, lines.lines[line]).map_or(0, |line| line.indent);
     let (mut at_line, mut at) = (line, byte + 1);
     loop {
         let text = lines.lines[at_line];
@@ -105,7 +106,8 @@ fn quoted(
             match c {
                 '\\' if quote == '"' => {
                     if next.is_some_and(|next| !"0abtnvfre \"/\\N_LPxuU\t".contains(next)) {
-                        return Err(escape(lines, at_line, byte, at));
+                        let opening = Some(byte).filter(|_| at_line == line);
+                        return Err(escape(lines, at_line, opening, at));
                     }
                     at += next.map_or(0, char::len_utf8);
                 }
@@ -117,7 +119,8 @@ fn quoted(
             at += c.len_utf8();
         }
         match lines.next(at_line) {
-            Some(next) if !next.is_field() => (at_line, at) = (next.index, 0),
+            // The text goes on in deeper lines, whatever they look like.
+            Some(next) if next.indent > indent || !next.is_field() => (at_line, at) = (next.index, 0),
             _ => return Err(no_quote(lines, line, byte, quote, open)),
         }
     }
@@ -125,7 +128,9 @@ fn quoted(
 
 /// A quote that is not closed on its line.
 fn no_quote(lines: &SourceLines<'_>, line: usize, byte: usize, quote: char, open: &[Bracket]) -> Typo {
-    let text = lines.lines[line].trim_end();
+    let text = lines.lines[line];
+    let comment = text[byte..].find(" #").map_or(text.len(), |comment| byte + comment);
+    let text = text[..comment].trim_end();
     let end = if open.is_empty() { text.len() } else { text.trim_end_matches(['}', ']', ',', ' ']).len() };
     let marked = text[byte..].chars().count();
     let what = if quote == '"' { "this double quote is not closed" } else { "this single quote is not closed" };
@@ -138,11 +143,12 @@ fn no_quote(lines: &SourceLines<'_>, line: usize, byte: usize, quote: char, open
     }
 }
 
-/// A backslash that begins no escape sequence of YAML.
-fn escape(lines: &SourceLines<'_>, line: usize, quote: usize, byte: usize) -> Typo {
+/// A backslash that begins no escape sequence of YAML. `opening` is the opening quote, if it is on the same line.
+fn escape(lines: &SourceLines<'_>, line: usize, opening: Option<usize>, byte: usize) -> Typo {
     let text = lines.lines[line];
     let end = text.rfind('"').unwrap_or(text.len());
-    let inner = text.get(quote + 1..end).filter(|inner| !inner.contains('\''));
+    let inner = opening.and_then(|quote| text.get(quote + 1..end));
+    let inner = inner.filter(|inner| !inner.contains('\'') && inner.chars().count() <= 100);
     Typo {
         span: lines.span(line, byte, 2),
         what: "a backslash in double quotes begins an escape sequence, and this is none",
@@ -192,6 +198,9 @@ fn no_comma(lines: &SourceLines<'_>, line: usize, colon: usize) -> Typo {
     let before = text[..key].trim_end();
     let is_other = before.ends_with(';');
     let at = before.len() - usize::from(is_other);
+    // The comma belongs at the end of the line above if the key begins its line.
+    let above = (0..line).rev().find_map(|index| Line::of(index, lines.lines[index])).filter(|_| before.is_empty());
+    let (line, at) = above.map_or((line, at), |above| (above.index, above.indent + above.text.len()));
     Typo {
         span: lines.span(line, at, 1),
         what: if is_other {

@@ -97,7 +97,7 @@ pub(super) fn percent(text: &str) -> Option<String> {
 /// Guesses the factor that `150%` means.
 pub(super) fn factor(text: &str) -> Option<String> {
     let percent: f64 = bare(text).strip_suffix('%')?.trim().parse().ok()?;
-    Some((percent / 100.0).to_string())
+    (percent > 0.0 && percent.is_finite()).then(|| (percent / 100.0).to_string())
 }
 
 /// Guesses the name that `Web_1`, `web server` or `volume/web` mean.
@@ -154,5 +154,6 @@ mod tests {
             assert_eq!(duration(text), None, "{text}");
         }
         assert_eq!((percent("half"), factor("1.5"), name::<Name>("値"), name::<Name>("--")), (None, None, None, None));
+        assert_eq!(["inf%", "nan%", "-5%", "1e999%"].map(factor), [None, None, None, None]);
     }
 }

@@ -155,7 +155,10 @@ pub(super) fn two_colons(lines: &SourceLines<'_>, line: &Line<'_>, start: usize,
                 span: lines.span(line.index, start + field, word.len()),
                 what: "there are two fields on one line",
                 of: String::new(),
-                fix: format!("write `{}` on a line of its own", &value[field..]),
+                fix: match write(&value[field..]) {
+                    fix if fix.is_empty() => "write the second field on a line of its own".to_owned(),
+                    fix => format!("{fix} on a line of its own"),
+                },
             })
         }
         _ => Some(Typo {

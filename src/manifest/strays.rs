@@ -4,7 +4,8 @@
 //! missing elsewhere. Both are one typing error and one problem. The reader therefore collects the unknown keys and the gaps of a
 //! document; [`settle`] decides at its end which of them belong together.
 
-use super::lines::TOP;
+use super::lines::{TOP, write};
+use super::problem::clip;
 use super::scan::{Node, NodeContent};
 use super::span::Span;
 use super::text::{File, quote};
@@ -211,7 +212,7 @@ fn explain(
 ) {
     let Some(first) = keys.first() else { return };
     let shows_values = !map.is_secret && keys.iter().all(|key| !file.may_be_secret(key.span.line));
-    let names = listed(keys.iter().map(|key| format!("`{}`", name_of(&key.text))));
+    let names = listed(keys.iter().map(|key| format!("`{}`", clip(name_of(&key.text), 40))));
     let verb = if keys.len() == 1 { ("is", "belongs", "it") } else { ("are", "belong", "them") };
     let (message, hint) = match verdict {
         StrayKind::NotIndented(section) => {
@@ -236,9 +237,13 @@ fn explain(
             }
             let values: Option<Vec<String>> =
                 keys.iter().map(|key| Some(format!("{}: {}", name_of(&key.text), key.value.as_ref()?))).collect();
-            let hint = match values.filter(|_| shows_values && is_new && !path.is_empty()) {
+            let whole = values
+                .filter(|_| shows_values && is_new && !path.is_empty())
+                .map(|values| write(&format!("{section}: {{{}}}", values.join(", "))))
+                .filter(|fix| !fix.is_empty());
+            let hint = match whole {
                 _ if twice => format!("remove {} here: `{section}` has {} already", verb.2, verb.2),
-                Some(values) => format!("write `{section}: {{{}}}`", values.join(", ")),
+                Some(fix) => fix,
                 None if path.is_empty() => {
                     format!("move {} to the top level, without spaces before {}", verb.2, verb.2)
                 }
@@ -302,7 +307,7 @@ fn misspelt(key: &UnknownKey, field: &str, shows_values: bool) -> Option<(Span, 
         '=' => (format!("there is an equals sign in place of a colon after `{field}`"), rest.find('=')?),
         _ => (format!("a colon is missing after `{field}`"), 0),
     };
-    let fix = format!("write `{field}: {}`", rest.trim_start_matches([':', '=', ' ']));
+    let fix = write(&format!("{field}: {}", rest.trim_start_matches([':', '=', ' '])));
     let column = key.span.column + (name.len() + skipped) as u32;
     Some((Span { column, len: 1, ..key.span }, message, if shows_values { fix } else { String::new() }))
 }
@@ -311,9 +316,14 @@ fn place(section: &str) -> String {
     if section == DOCUMENT { "at the top level".to_owned() } else { format!("in `{section}`") }
 }
 
-/// Joins names: "`a`, `b` and `c`".
-fn listed(names: impl Iterator<Item = String>) -> String {
-    let names: Vec<String> = names.collect();
+/// Joins names: "`a`, `b` and `c`". Of many the first ones and the number of the others.
+fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
+    const SHOWN: usize = 8;
+    let others = names.len().saturating_sub(SHOWN);
+    let mut names: Vec<String> = names.take(SHOWN).collect();
+    if others > 0 {
+        names.push(format!("{others} more"));
+    }
     match names.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
         _ => names.concat(),

@@ -309,7 +309,7 @@ mod tests {
     fn nothing_is_recognised_in_valid_yaml() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut found = vec![
-            "request: a text\n  in two lines\nother: 'it''s'\nmore: \"a\n  b\"\nlast: |\n  any: text: {\n\n  - x\n"
+            "request: a text\n  in two lines\nother: 'it''s'\nmore: \"a\n  b: c\"\nlast: |\n  any: text: {\n\n  - x\n"
                 .to_owned(),
             "map: {a: [1, 2],\n  b: \"}\"}\nlist:\n- a\n- c\nend: a:b # c: d\n".to_owned(),
             "{\"apiVersion\": \"kiln/v1\", \"spec\": {\"size\":1}}\n".to_owned(),
