@@ -21,7 +21,7 @@ const KEPT: usize = 1000;
 /// Words of lines that may contain a secret. Problems never show such a line.
 const SECRET_WORDS: [&str; 4] = ["password", "passphrase", "secret", "credential"];
 
-/// Lines above a line in which its key is looked for. A line further below is taken for a secret.
+/// Lines above a line that can contain its key. A line without a key in them may be a secret.
 const VALUE_LINES: usize = 30;
 
 /// A manifest file.
@@ -289,7 +289,7 @@ fn misleading(text: &str) -> Option<(usize, String, &'static str)> {
         return Some((at, "a merge conflict is not resolved here".to_owned(), hint));
     }
     let bytes = text.as_bytes();
-    let mut line = Before::default();
+    let mut line = LineStart::default();
     let at_fault = |(at, c): &(usize, char)| {
         let before = line;
         line = before.and(*c);
@@ -333,13 +333,13 @@ fn is_wide_blank(c: char) -> bool {
 
 /// What a line contains before a character. Kept from character to character, so that long lines are gone through once.
 #[derive(Clone, Copy, Default)]
-struct Before {
+struct LineStart {
     has_text: bool,
     has_hash: bool,
     ends_with_colon: bool,
 }
 
-impl Before {
+impl LineStart {
     /// Returns what the line contains with one more character.
     fn and(self, c: char) -> Self {
         match c {
