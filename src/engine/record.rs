@@ -4,8 +4,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 use crate::model::{
     BackendRecord, Clients, DriverError, Identity, JournalEntry, JournalOutcome, Ledger, Name, Object, ObjectRecord,
     Outcome, Place, Step, Tags, Uid, Written,
@@ -139,24 +137,7 @@ pub(super) fn journal_entry(
     }
 }
 
-/// How many commits may wait for the disk at once. Each takes a blocking thread, and drivers, files and sockets need such threads too (the
-/// runtime has 512): a store that hangs must not take them all. Groups of 64 are written about as fast as larger ones.
-static COMMITS: Semaphore = Semaphore::const_new(64);
-
-/// Commits on a blocking thread: a commit blocks until it is on disk.
+/// Queues a change at once, and returns when it is on disk: calls and the journal keep the order of the plan.
 pub(super) async fn commit(store: &Arc<dyn Store>, batch: Batch) -> Result<(), StoreError> {
-    if !store.waits_for_disk() {
-        return store.commit(batch);
-    }
-    let (store, turn) = (Arc::clone(store), COMMITS.acquire().await.ok());
-    let committing = move || {
-        let _turn = turn;
-        store.commit(batch)
-    };
-    match tokio::task::spawn_blocking(committing).await {
-        Ok(result) => result,
-        Err(error) => {
-            Err(StoreError::Io { path: String::new(), message: format!("a commit ended in a panic: {error}") })
-        }
-    }
+    store.queue(batch)?.done().await
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -37,15 +37,19 @@ pub(super) enum RowChange {
     Journal(Vec<u8>),
 }
 
-/// A batch that waits to be written, and the channel for its result.
+/// A batch that waits to be written.
 pub(super) struct QueuedBatch {
     pub(super) ops: Vec<RowChange>,
     /// Its records, for the cache.
     pub(super) records: Batch,
     /// See [`Batch::can_wait`].
     pub(super) can_wait: bool,
-    pub(super) done: SyncSender<Result<(), StoreError>>,
+    /// Receives the result. The caller may have stopped waiting.
+    pub(super) done: Answer,
 }
+
+/// Receives the result of a commit.
+pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// State that readers share with the writing thread.
 pub(super) struct Shared {
@@ -99,8 +103,7 @@ impl Committer {
             let path = || self.shared.dir.display().to_string();
             let failed = self.failed.clone().map(|message| StoreError::Io { path: path(), message });
             for done in waiting {
-                // The caller may have stopped waiting.
-                let _ = done.send(failed.clone().map_or(Ok(()), Err));
+                done(failed.clone().map_or(Ok(()), Err));
             }
         }
         if self.failed.is_none() {

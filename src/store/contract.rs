@@ -1,6 +1,7 @@
 //! The interface of a store.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use super::error::StoreError;
@@ -47,6 +48,22 @@ fn put<K: Ord, V>(records: &mut BTreeMap<K, V>, changes: Vec<(K, Option<V>)>) {
     }
 }
 
+/// A change that is queued, and may not be durable yet.
+pub struct QueuedCommit(pub(super) CommitResult);
+
+/// The result of a queued change, when it is known.
+pub(super) type CommitResult = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+
+impl QueuedCommit {
+    /// Returns when it is durable. Those that wait are woken in the order in which they were queued.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub async fn done(self) -> Result<(), StoreError> {
+        self.0.await
+    }
+}
+
 /// A store. Calls block (a commit until it is on disk) and may come from any thread.
 pub trait Store: Send + Sync {
     /// Returns all records.
@@ -69,6 +86,14 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// See [`StoreError`]. After an error the change may or may not have been made.
     fn commit(&self, batch: Batch) -> Result<(), StoreError>;
+
+    /// Queues a change without waiting for the disk. Changes are made in the order in which they are queued.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    fn queue(&self, batch: Batch) -> Result<QueuedCommit, StoreError> {
+        self.commit(batch).map(|()| QueuedCommit(Box::pin(std::future::ready(Ok(())))))
+    }
 
     /// Checks that the store's lock and database are still at the path where they were opened.
     ///

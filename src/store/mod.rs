@@ -30,7 +30,7 @@ mod record_cache;
 #[cfg(test)]
 mod tests;
 
-pub use contract::{Batch, JOURNAL_LINES, Store};
+pub use contract::{Batch, JOURNAL_LINES, QueuedCommit, Store};
 pub use error::StoreError;
 pub use memory::{CrashPoint, MemoryStore};
 pub use open::{OpenedStore, StoreCondition, from_daemon, open, open_read_only, try_writing};

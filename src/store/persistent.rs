@@ -8,12 +8,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
 
 use super::codec::{self, key, kind};
-use super::commit::{Committer, QueuedBatch, RowChange, Shared};
-use super::contract::{Batch, Store};
+use super::commit::{Answer, Committer, QueuedBatch, RowChange, Shared};
+use super::contract::{Batch, QueuedCommit, Store};
 use super::db::Db;
 use super::dir::DATABASE;
 use super::error::{DbError, StoreError, trouble};
@@ -33,7 +34,7 @@ pub(super) struct Persistent {
     committer: Option<JoinHandle<()>>,
     next_intent: AtomicU64,
     /// Whether a commit has timed out.
-    hangs: AtomicBool,
+    hangs: Arc<AtomicBool>,
     /// Device and inode of the database's directory when it was opened.
     database: Option<(u64, u64)>,
     /// Released last.
@@ -72,7 +73,7 @@ impl Persistent {
             jobs: Some(jobs),
             committer: Some(thread.map_err(|e| trouble(dir, "no thread can be started", &e))?),
             next_intent: AtomicU64::new(next),
-            hangs: AtomicBool::new(false),
+            hangs: Arc::default(),
             database: lock::identity_at(&dir.join(DATABASE)).map_err(|e| trouble(dir, "it cannot be checked", &e))?,
             lock,
         })
@@ -81,6 +82,26 @@ impl Persistent {
     fn failed(&self, message: String) -> StoreError {
         let path = self.shared.as_ref().map(|shared| shared.dir.display().to_string()).unwrap_or_default();
         StoreError::Io { path, message }
+    }
+
+    /// Queues a batch for the writing thread.
+    fn send(&self, batch: Batch, done: Answer) -> Result<(), StoreError> {
+        if let Some(highest) = batch.open.iter().map(|intent| intent.id.0).max() {
+            self.next_intent.fetch_max(highest.saturating_add(1), Ordering::Relaxed);
+        }
+        let ops = ops(&batch).map_err(|message| self.failed(message))?;
+        let Batch { backends, objects, suspensions, can_wait, .. } = batch;
+        let records = Batch { backends, objects, suspensions, ..Batch::default() };
+        let jobs = self.jobs.as_ref().ok_or_else(|| self.gone())?;
+        jobs.send(QueuedBatch { ops, records, can_wait, done }).map_err(|_| self.gone())
+    }
+
+    fn gone(&self) -> StoreError {
+        self.failed("its writing thread has ended".to_owned())
+    }
+
+    fn late(&self) -> StoreError {
+        self.failed(format!("the disk has not answered for {} s", PATIENCE.as_secs()))
     }
 
     fn shared(&self) -> Result<&Shared, StoreError> {
@@ -132,23 +153,30 @@ impl Store for Persistent {
     }
 
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        if let Some(highest) = batch.open.iter().map(|intent| intent.id.0).max() {
-            self.next_intent.fetch_max(highest.saturating_add(1), Ordering::Relaxed);
-        }
-        let ops = ops(&batch).map_err(|message| self.failed(message))?;
-        let gone = || self.failed("its writing thread has ended".to_owned());
         let (done, answer) = sync_channel(1);
-        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        let Batch { backends, objects, suspensions, can_wait, .. } = batch;
-        let records = Batch { backends, objects, suspensions, ..Batch::default() };
-        jobs.send(QueuedBatch { ops, records, can_wait, done }).map_err(|_| gone())?;
+        self.send(batch, Box::new(move |result| drop(done.send(result))))?;
         answer.recv_timeout(PATIENCE).unwrap_or_else(|error| match error {
-            RecvTimeoutError::Disconnected => Err(gone()),
+            RecvTimeoutError::Disconnected => Err(self.gone()),
             RecvTimeoutError::Timeout => {
                 self.hangs.store(true, Ordering::Relaxed);
-                Err(self.failed(format!("the disk has not answered for {} s", PATIENCE.as_secs())))
+                Err(self.late())
             }
         })
+    }
+
+    fn queue(&self, batch: Batch) -> Result<QueuedCommit, StoreError> {
+        let (done, answer) = oneshot::channel();
+        self.send(batch, Box::new(move |result| drop(done.send(result))))?;
+        let (gone, late, hangs) = (self.gone(), self.late(), Arc::clone(&self.hangs));
+        Ok(QueuedCommit(Box::pin(async move {
+            match tokio::time::timeout(PATIENCE, answer).await {
+                Ok(answer) => answer.unwrap_or(Err(gone)),
+                Err(_) => {
+                    hangs.store(true, Ordering::Relaxed);
+                    Err(late)
+                }
+            }
+        })))
     }
 
     fn journal(&self, limit: usize) -> Result<Vec<JournalEntry>, StoreError> {
@@ -175,7 +203,7 @@ impl Drop for Persistent {
     fn drop(&mut self) {
         // The writing thread ends after the queued batches when the last sender is dropped.
         drop(self.jobs.take());
-        if *self.hangs.get_mut() {
+        if self.hangs.load(Ordering::Relaxed) {
             // The thread may never end. It and the database stay until the end of the process.
             return;
         }
