@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tokio::sync::oneshot;
 
 use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
 
@@ -35,6 +34,8 @@ pub(super) struct Persistent {
     next_intent: AtomicU64,
     /// Whether a commit has timed out.
     hangs: Arc<AtomicBool>,
+    /// Held by the one that waits for an answer on a thread; the others follow in the order of the queue.
+    turns: Arc<tokio::sync::Mutex<()>>,
     /// Device and inode of the database's directory when it was opened.
     database: Option<(u64, u64)>,
     /// Released last.
@@ -74,6 +75,7 @@ impl Persistent {
             committer: Some(thread.map_err(|e| trouble(dir, "no thread can be started", &e))?),
             next_intent: AtomicU64::new(next),
             hangs: Arc::default(),
+            turns: Arc::default(),
             database: lock::identity_at(&dir.join(DATABASE)).map_err(|e| trouble(dir, "it cannot be checked", &e))?,
             lock,
         })
@@ -165,16 +167,21 @@ impl Store for Persistent {
     }
 
     fn queue(&self, batch: Batch) -> Result<QueuedCommit, StoreError> {
-        let (done, answer) = oneshot::channel();
+        let (done, answer) = sync_channel(1);
         self.send(batch, Box::new(move |result| drop(done.send(result))))?;
-        let (gone, late, hangs) = (self.gone(), self.late(), Arc::clone(&self.hangs));
+        let (gone, late) = (self.gone(), self.late());
+        let (hangs, turns, until) = (Arc::clone(&self.hangs), Arc::clone(&self.turns), Instant::now() + PATIENCE);
         Ok(QueuedCommit(Box::pin(async move {
-            match tokio::time::timeout(PATIENCE, answer).await {
-                Ok(answer) => answer.unwrap_or(Err(gone)),
-                Err(_) => {
+            // One thread at a time waits, in the order of the queue, which is the order of the answers.
+            let _turn = turns.lock().await;
+            let waiting = move || answer.recv_timeout(until.saturating_duration_since(Instant::now()));
+            match tokio::task::spawn_blocking(waiting).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(RecvTimeoutError::Timeout)) => {
                     hangs.store(true, Ordering::Relaxed);
                     Err(late)
                 }
+                Ok(Err(RecvTimeoutError::Disconnected)) | Err(_) => Err(gone),
             }
         })))
     }
