@@ -45,11 +45,11 @@ pub(super) struct QueuedBatch {
     /// See [`Batch::can_wait`].
     pub(super) can_wait: bool,
     /// Receives the result. The caller may have stopped waiting.
-    pub(super) done: Answer,
+    pub(super) done: CommitReply,
 }
 
 /// Receives the result of a commit.
-pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+pub(super) type CommitReply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// State that readers share with the writing thread.
 pub(super) struct Shared {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::model::{IntentId, JournalEntry, OpenIntent, Records};
 
 use super::codec::{self, key, kind};
-use super::commit::{Answer, Committer, QueuedBatch, RowChange, Shared};
+use super::commit::{CommitReply, Committer, QueuedBatch, RowChange, Shared};
 use super::contract::{Batch, QueuedCommit, Store};
 use super::db::Db;
 use super::dir::DATABASE;
@@ -87,7 +87,7 @@ impl Persistent {
     }
 
     /// Queues a batch for the writing thread.
-    fn send(&self, batch: Batch, done: Answer) -> Result<(), StoreError> {
+    fn send(&self, batch: Batch, done: CommitReply) -> Result<(), StoreError> {
         if let Some(highest) = batch.open.iter().map(|intent| intent.id.0).max() {
             self.next_intent.fetch_max(highest.saturating_add(1), Ordering::Relaxed);
         }
