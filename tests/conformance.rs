@@ -17,7 +17,10 @@ mod suite;
 use std::sync::Arc;
 
 use kiln::driver::StepContext;
-use kiln::model::{Effect, ErrorKind, ImageFormat, ImageObservation, ImageRef, Kind, Origin, Outcome, Size};
+use kiln::model::{
+    CloneAbility, Effect, ErrorKind, Growth, ImageFormat, ImageObservation, ImageRef, Kind, Origin, Outcome, Size,
+    SnapshotAbility,
+};
 use mounted::{Mounted, run};
 use suite::kit::Kit;
 use suite::{Bench, LocalBench, SimBench, hold_all};
@@ -38,15 +41,13 @@ fn a_simulator_that_can_do_little() {
         SimBench::able_to(|can| {
             can.granularity = 1 << 22;
             can.thick = false;
-            can.snapshot_while_open = false;
-            can.grow_while_open = false;
-            can.clones_depend = false;
-            can.clone_volume = false;
+            can.grow = Growth::Idle;
+            can.snapshots = Some(SnapshotAbility { nested: false, while_open: false });
+            can.clones = Some(CloneAbility { of_volume: false, depend: false, detach: false });
             can.restore = false;
             can.rename = false;
-            can.own_names = false;
+            can.names.own = false;
             can.adopt = false;
-            can.detach = false;
         })
     });
 }

@@ -164,9 +164,9 @@ fn pool() -> BoxedStrategy<(String, Vec<String>)> {
         (1, "{remembered: {pool: another}}"),
         (1, "{stack: another-id}"),
         (1, "{capacity: {total: 4Gi, used: 1Gi}}"),
-        (1, "{can: {clones_depend: false, snapshot_while_open: false, grow_while_open: false}}"),
+        (1, "{can: {clones: {depend: false}, snapshots: {while_open: false}, grow: Idle}}"),
         (1, "{capacity: {total: 8Gi, used: 1Gi, objects: 2}, can: {shares_blocks: null}}"),
-        (1, "{can: {restore: false, rename: false, detach: false}}"),
+        (1, "{can: {restore: false, rename: false, clones: {detach: false}}}"),
         (1, "{next: {volume/a: 1}}"),
     ]);
     (settings, vec(thing(), 0..8)).boxed()

@@ -2,7 +2,7 @@
 
 mod rig;
 
-use kiln::model::{Capabilities, Reading};
+use kiln::model::{Capabilities, Reading, SnapshotAbility};
 use kiln::plan::HeldReason;
 use rig::{Rig, join, run, snapshot, volume};
 
@@ -14,7 +14,8 @@ async fn held(rig: &Rig, declared: &Reading) -> Vec<(String, HeldReason)> {
 #[test]
 fn a_plan_holds_the_restore_and_each_copy_of_an_open_volume() {
     run(async {
-        let capabilities = Capabilities { snapshot_while_open: false, ..Capabilities::everything() };
+        let snapshots = Some(SnapshotAbility { nested: false, while_open: false });
+        let capabilities = Capabilities { snapshots, ..Capabilities::everything() };
         let rig = Rig { capabilities, ..Rig::new() };
         let (db, other) = (volume("db", "size: 1Mi"), volume("other", "size: 1Mi"));
         let before = snapshot("before", "db", "");

@@ -11,30 +11,24 @@ pub struct Capabilities {
     pub granularity: u64,
     /// The largest object, in bytes.
     pub max_size: u64,
-    /// The longest native name, in bytes, that may be given by `object:` or `adopt:`.
-    pub max_name: usize,
+    /// The native names that objects may have.
+    pub names: NameRules,
     /// Whether objects can be thin.
     pub thin: bool,
     /// Whether objects can be thick.
     pub thick: bool,
-    /// Whether a volume that is open for writing can be snapshotted and cloned consistently.
-    pub snapshot_while_open: bool,
-    /// Whether a volume can be grown while it is open.
-    pub grow_while_open: bool,
-    /// Whether a clone depends on its source. A source with clones can then only be removed after they are detached.
-    pub clones_depend: bool,
-    /// Whether a volume can be cloned without a declared snapshot.
-    pub clone_volume: bool,
+    /// When volumes can be grown.
+    pub grow: Growth,
+    /// Snapshots of volumes. `None`: the backend has none.
+    pub snapshots: Option<SnapshotAbility>,
+    /// Volumes made from snapshots and volumes. `None`: the backend makes only empty ones.
+    pub clones: Option<CloneAbility>,
     /// Whether a volume can be restored from a snapshot.
     pub restore: bool,
     /// Whether objects can be renamed.
     pub rename: bool,
-    /// Whether the manifest may choose a native name with `object:`.
-    pub own_names: bool,
     /// Whether objects without owner can be adopted under their native names.
     pub adopt: bool,
-    /// Whether clones can be made independent of their source (`onRemove: Detach`).
-    pub detach: bool,
     /// Whether rates can be limited.
     pub qos: bool,
     /// Whether volumes can be created from images.
@@ -49,30 +43,87 @@ pub struct Capabilities {
     pub unusable: Option<String>,
 }
 
+/// The native names that objects may have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameRules {
+    /// Whether the manifest may choose a native name with `object:`.
+    pub own: bool,
+    /// The longest name, in bytes.
+    pub max_bytes: usize,
+}
+
+/// When volumes can be grown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Growth {
+    /// Never.
+    No,
+    /// While no client has the volume open.
+    Idle,
+    /// At any time.
+    Open,
+}
+
+/// How a backend makes snapshots.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotAbility {
+    /// Whether a snapshot is inside of its volume, so that it cannot stay when the volume goes.
+    pub nested: bool,
+    /// Whether a volume that is open for writing can be snapshotted and cloned consistently.
+    pub while_open: bool,
+}
+
+/// How a backend makes clones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloneAbility {
+    /// Whether a volume can be cloned without a declared snapshot.
+    pub of_volume: bool,
+    /// Whether a clone depends on its source. A source with clones can then only be removed after they are detached.
+    pub depend: bool,
+    /// Whether clones can be made independent of their source (`onRemove: Detach`).
+    pub detach: bool,
+}
+
 impl Capabilities {
     /// Everything that the simulator can do, and what tests of the planner restrict.
     pub fn everything() -> Self {
         Self {
             granularity: 4096,
             max_size: 1 << 60,
-            max_name: 100,
+            names: NameRules { own: true, max_bytes: 100 },
             thin: true,
             thick: true,
-            snapshot_while_open: true,
-            grow_while_open: true,
-            clones_depend: true,
-            clone_volume: true,
+            grow: Growth::Open,
+            snapshots: Some(SnapshotAbility { nested: false, while_open: true }),
+            clones: Some(CloneAbility { of_volume: true, depend: true, detach: true }),
             restore: true,
             rename: true,
-            own_names: true,
             adopt: true,
-            detach: true,
             qos: false,
             images: false,
             encryption: false,
             shares_blocks: Some(0),
             unusable: None,
         }
+    }
+
+    /// Whether a volume that is open for writing can be copied consistently.
+    pub fn copies_open_volumes(&self) -> bool {
+        self.snapshots.as_ref().is_some_and(|snapshots| snapshots.while_open)
+    }
+
+    /// Whether snapshots are inside of their volumes.
+    pub fn nests_snapshots(&self) -> bool {
+        self.snapshots.as_ref().is_some_and(|snapshots| snapshots.nested)
+    }
+
+    /// Whether a clone depends on its source.
+    pub fn clones_depend(&self) -> bool {
+        self.clones.as_ref().is_some_and(|clones| clones.depend)
+    }
+
+    /// Whether clones can be made independent of their source.
+    pub fn detaches_clones(&self) -> bool {
+        self.clones.as_ref().is_some_and(|clones| clones.detach)
     }
 }
 

@@ -113,6 +113,12 @@ pub struct LedgerEntry {
     /// because growing it back would put zeroes where data was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<Size>,
+    /// The native name of the volume that it is inside of, for a snapshot on a backend that nests them.
+    #[serde(default, rename = "parentVolume", skip_serializing_if = "Option::is_none")]
+    pub parent_volume: Option<NativeName>,
+    /// The backend's own identity of it ([`Object::id`](super::Object::id)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 /// An object that is gone.

@@ -28,7 +28,7 @@ pub mod table;
 mod verb;
 
 pub use approval::{ApprovalItem, ApprovalSet};
-pub use capability::{Access, Capabilities};
+pub use capability::{Access, Capabilities, CloneAbility, Growth, NameRules, SnapshotAbility};
 pub use coverage::{Coverage, Doubt, Extent, LastReading};
 pub use document::{
     ApprovalSpec, BackendSpec, Defaults, DriverConfig, DriverTable, ExportSpec, ExportedThing, Meta, OnRemove,

@@ -175,6 +175,8 @@ impl Identity {
             restored: BTreeSet::new(),
             declared_in: None,
             accepted: None,
+            parent_volume: None,
+            id: None,
         }
     }
 
@@ -195,6 +197,14 @@ impl Identity {
 pub struct Object {
     /// Its native name.
     pub native: NativeName,
+    /// The native name of the volume that it is inside of, for a snapshot on a backend that nests them. Names of such snapshots are
+    /// unique only within their volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_volume: Option<NativeName>,
+    /// The backend's own identity of it, which no other object ever has, if the backend has such: another object of the same name is
+    /// told apart by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// Where it is.
     pub place: Place,
     /// Its identity, from its native name, or from its tags if the native name is its own. `None`: it has no owner (foreign). For a temporary
@@ -215,7 +225,7 @@ pub struct Object {
     /// Whether a rename of it was interrupted: it has its new native name, and [`Action::Rename`](super::Action) in place completes it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unfinished: bool,
-    /// The object that this clone depends on, on backends with `clones_depend`.
+    /// The object that this clone depends on, on backends where clones depend on their source.
     pub parent: Option<Uid>,
     /// The clients that have it open.
     pub clients: Clients,
@@ -239,6 +249,8 @@ impl Object {
     pub fn new(native: NativeName, place: Place, size: Size) -> Self {
         Self {
             native,
+            parent_volume: None,
+            id: None,
             place,
             identity: None,
             size,

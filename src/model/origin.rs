@@ -15,6 +15,19 @@ pub struct ObjectRef {
     pub uid: Uid,
     /// Its size when the step was planned.
     pub size: Size,
+    /// The native name of the volume that it is inside of, for a snapshot on a backend that nests them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_volume: Option<NativeName>,
+    /// The backend's own identity of it, if it has one ([`Object::id`](super::Object::id)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}
+
+impl ObjectRef {
+    /// Returns a reference to an object of which nothing else is known.
+    pub fn new(native: NativeName, uid: Uid, size: Size) -> Self {
+        Self { native, uid, size, parent_volume: None, id: None }
+    }
 }
 
 /// Where the content of a new volume comes from, as observed when the step was planned.

@@ -18,6 +18,9 @@ pub struct Step {
     pub identity: Identity,
     /// The native name of the object after the step.
     pub native: NativeName,
+    /// The native name of the volume that the object is inside of, for a snapshot on a backend that nests them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_volume: Option<NativeName>,
     /// What to do.
     pub action: Action,
     /// What the driver checks just before the effect. If it differs, the step fails with Conflict and changes nothing.
@@ -40,6 +43,7 @@ impl Step {
         Self {
             backend,
             native: identity.native(),
+            parent_volume: None,
             identity,
             action,
             expect: Expect::default(),
@@ -278,6 +282,9 @@ pub struct Expect {
     /// That it was never written to: the backend proves that it contains no data.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unwritten: bool,
+    /// The backend's own identity of the object ([`Object::id`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 impl Expect {
@@ -289,6 +296,7 @@ impl Expect {
             tags: Some(Tags { expires: None, ..object.tags.clone() }),
             idle: false,
             unwritten: false,
+            id: object.id.clone(),
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn digest(plan: &Plan) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Action, Expect, Identity, Kind, NativeName, Place, Reason, Risk, Size, Step, Tags, Uid, Verb};
+    use crate::model::{Action, Expect, Identity, Kind, NativeName, Place, Reason, Size, Step, Tags, Uid, Verb};
     use crate::plan::types::{Held, HeldReason, Warning};
 
     type Change = fn(&mut Plan);
@@ -41,23 +41,16 @@ mod tests {
             message: "a client has it open".to_owned(),
             fix: "close it".to_owned(),
         };
+        let identity = Identity { owner: owner.clone(), kind: Kind::Volume, name, uid };
         let step = Step {
-            backend,
-            identity: Identity { owner: owner.clone(), kind: Kind::Volume, name, uid },
             native: NativeName::new("kiln.prod.db.x"),
-            action: Action::Grow { to: Size(8192) },
             expect: Expect {
                 place: Some(Place::Live),
                 size: Some(Size(4096)),
                 tags: Some(Tags::default()),
-                idle: false,
-                unwritten: false,
+                ..Expect::default()
             },
-            risk: Risk::None,
-            reason: Reason::Grown,
-            changes: Vec::new(),
-            bytes: Size(0),
-            after: Vec::new(),
+            ..Step::new(backend, identity, Action::Grow { to: Size(8192) }, Reason::Grown)
         };
         Plan { held: vec![held], ..Plan::of(owner, "abc".to_owned(), vec![step]) }
     }

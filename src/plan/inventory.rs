@@ -36,7 +36,11 @@ impl<'a> OwnedObject<'a> {
 
     /// Returns what a step on another object records of this one.
     pub(super) fn reference(&self) -> ObjectRef {
-        ObjectRef { native: self.native.clone(), uid: self.uid(), size: self.size }
+        ObjectRef {
+            parent_volume: self.parent_volume.clone(),
+            id: self.id.clone(),
+            ..ObjectRef::new(self.native.clone(), self.uid(), self.size)
+        }
     }
 }
 

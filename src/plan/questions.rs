@@ -13,7 +13,7 @@ pub fn objects_to_observe(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<Nati
     let mut wanted: BTreeMap<&Name, BTreeSet<&NativeName>> = BTreeMap::new();
     for step in &plan.steps {
         let Some(capabilities) = world.get(&step.backend).and_then(Observation::capabilities) else { continue };
-        let torn = !capabilities.snapshot_while_open;
+        let torn = !capabilities.copies_open_volumes();
         let copied = step.action.reads().filter(|(kind, _)| torn && *kind == Kind::Volume);
         // A listing does not show what an object holds that is to be adopted.
         let itself = step.expect.idle || matches!(step.action, Action::Adopt { .. });

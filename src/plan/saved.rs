@@ -144,8 +144,9 @@ fn why_not(now: &Plan, step: &Step) -> String {
 
 /// Returns the differences between two steps of one object, except in their order and reason.
 fn changed(saved: &Step, now: &Step) -> Vec<String> {
-    let Step { backend, identity, native, action, expect, risk, reason: _, changes, bytes, after: _ } = saved;
-    let Expect { place, size, tags, idle, unwritten } = expect;
+    let Step { backend, identity, native, parent_volume, action, expect, risk, reason: _, changes, bytes, after: _ } =
+        saved;
+    let Expect { place, size, tags, idle, unwritten, id } = expect;
     let mut out = Vec::new();
     let mut note = |field: &str, was: String, is: String| {
         if was != is {
@@ -155,6 +156,8 @@ fn changed(saved: &Step, now: &Step) -> Vec<String> {
     let sized = |size: &Option<Size>| size.map_or_else(|| "none".to_owned(), |size| format!("{} bytes", size.bytes()));
     note("backend", backend.to_string(), now.backend.to_string());
     note("object", native.to_string(), now.native.to_string());
+    note("volume", shown(parent_volume.as_ref()), shown(now.parent_volume.as_ref()));
+    note("identity on the backend", shown(id.as_ref()), shown(now.expect.id.as_ref()));
     note("name", identity.name.to_string(), now.identity.name.to_string());
     note("place", format!("{place:?}"), format!("{:?}", now.expect.place));
     note("size", sized(size), sized(&now.expect.size));
@@ -168,6 +171,10 @@ fn changed(saved: &Step, now: &Step) -> Vec<String> {
         out.push("the tags or fields that it writes differ".to_owned());
     }
     out
+}
+
+fn shown(value: Option<&impl std::fmt::Display>) -> String {
+    value.map_or_else(|| "none".to_owned(), ToString::to_string)
 }
 
 fn tagged(tags: Option<&Tags>) -> String {

@@ -199,7 +199,7 @@ mod tests {
 
     fn object(kind: Kind, object: &str) -> ObjectRef {
         let identity = identity(kind, object);
-        ObjectRef { native: identity.native(), uid: identity.uid, size: Size(1 << 30) }
+        ObjectRef::new(identity.native(), identity.uid, Size(1 << 30))
     }
 
     fn specs() -> Specs {

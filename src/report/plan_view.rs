@@ -357,7 +357,19 @@ impl Fact for HeldView {
 impl StepView {
     /// Makes the shown form of a step.
     pub fn new(step: &Step, specs: &Specs) -> Self {
-        let Step { backend, identity, native, action, expect: _, risk, reason, changes, bytes: _, after: _ } = step;
+        let Step {
+            backend,
+            identity,
+            native,
+            parent_volume: _,
+            action,
+            expect: _,
+            risk,
+            reason,
+            changes,
+            bytes: _,
+            after: _,
+        } = step;
         Self {
             action: action.verb(),
             kind: identity.kind,

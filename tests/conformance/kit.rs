@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use kiln::driver::{Driver, StepContext};
 use kiln::model::{
-    Action, Capabilities, DriverError, Effect, ErrorKind, Expect, Identity, Kind, Listed, NativeName, Object,
-    ObjectRef, Observed, Origin, Outcome, Owner, Place, PoolId, Provisioning, Reason, Risk, Scope, Seconds, Size, Step,
-    Tags, Uid,
+    Action, Capabilities, DriverError, Effect, ErrorKind, Identity, Kind, Listed, NativeName, Object, ObjectRef,
+    Observed, Origin, Outcome, Owner, Place, PoolId, Provisioning, Reason, Scope, Seconds, Size, Step, Tags, Uid,
 };
 
 use super::Bench;
@@ -57,18 +56,7 @@ impl<'a> Kit<'a> {
 
     /// A step that expects nothing.
     pub(crate) fn step(&self, identity: &Identity, action: Action) -> Step {
-        Step {
-            backend: "bench".parse().unwrap(),
-            identity: identity.clone(),
-            native: identity.native(),
-            action,
-            expect: Expect::default(),
-            risk: Risk::None,
-            reason: Reason::NotThere,
-            changes: Vec::new(),
-            bytes: Size(0),
-            after: Vec::new(),
-        }
+        Step::new("bench".parse().unwrap(), identity.clone(), action, Reason::NotThere)
     }
 
     pub(crate) async fn run(&self, step: &Step) -> Answer {
@@ -116,7 +104,7 @@ impl<'a> Kit<'a> {
     }
 
     pub(crate) fn reference(&self, identity: &Identity, size: Size) -> ObjectRef {
-        ObjectRef { native: identity.native(), uid: identity.uid, size }
+        ObjectRef::new(identity.native(), identity.uid, size)
     }
 
     pub(crate) fn write(&self, identity: &Identity, block: u64, stamp: u64) {

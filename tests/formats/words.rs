@@ -357,13 +357,18 @@ fn sim() -> DriverConfig {
         hang: Percent(7),
         lie: Percent(8),
     };
-    let settings =
-        SimSettings { path: Some("/srv/sim".into()), seed: 1, capacity: Some(Size(4096)), faults: Some(faults) };
+    let settings = SimSettings {
+        path: Some("/srv/sim".into()),
+        seed: 1,
+        capacity: Some(Size(4096)),
+        faults: Some(faults),
+        mode: None,
+    };
     config("sim", settings.values())
 }
 
 fn reference() -> ObjectRef {
-    ObjectRef { native: native("kiln.prod.db.7np53nfs"), uid: identity().uid, size: Size(4096) }
+    ObjectRef::new(native("kiln.prod.db.7np53nfs"), identity().uid, Size(4096))
 }
 
 fn identity() -> Identity {
@@ -401,6 +406,8 @@ fn object() -> Object {
         clients: Clients::Some(vec!["qemu".to_owned()]),
         image: Some("qcow2".to_owned()),
         written: Written::Never,
+        parent_volume: None,
+        id: None,
     }
 }
 
@@ -433,6 +440,7 @@ fn step(action: Action) -> Step {
         backend: name("fast"),
         identity: identity(),
         native: native("kiln.prod.db.7np53nfs"),
+        parent_volume: None,
         action,
         expect: Expect {
             place: Some(Place::Live),
@@ -440,6 +448,7 @@ fn step(action: Action) -> Step {
             tags: Some(tags()),
             idle: true,
             unwritten: true,
+            id: None,
         },
         risk: Risk::Recoverable,
         reason: Reason::Grown,
@@ -468,6 +477,8 @@ fn ledger() -> Ledger {
                 restored: texts("monday"),
                 declared_in: Some("db.yaml".to_owned()),
                 accepted: Some(Size(8192)),
+                parent_volume: None,
+                id: None,
             },
         )]),
         leaving: BTreeSet::from([uid]),

@@ -25,7 +25,7 @@ pub(crate) fn applied(scene: &Scene, plan: &Plan) -> Scene {
         let mut ledger = known.cloned().unwrap_or_else(first);
         for step in steps {
             let taken = taken(step, scene, &observed.objects, capabilities.shares_blocks.is_some());
-            make(step, &mut observed.objects, capabilities.clones_depend);
+            make(step, &mut observed.objects, capabilities.clones_depend());
             if let Some(room) = &mut observed.capacity {
                 room.used += taken;
                 if let (Verb::Create | Verb::Adopt, Some(left)) = (step.action.verb(), &mut room.objects) {
@@ -90,19 +90,10 @@ fn is(object: &Object, step: &Step) -> bool {
 fn make(step: &Step, objects: &mut Vec<Object>, clones_depend: bool) {
     let uid = step.identity.uid;
     let new = |size, tags: &Tags, parent| Object {
-        native: step.native.clone(),
-        place: Place::Live,
         identity: Some(step.identity.clone()),
-        size,
-        used: None,
-        created: None,
         tags: tags.clone(),
-        conflict: None,
-        unfinished: false,
         parent,
-        clients: kiln::model::Clients::Unknown,
-        image: None,
-        written: kiln::model::Written::Unknown,
+        ..Object::new(step.native.clone(), Place::Live, size)
     };
     match &step.action {
         Action::Create { size, origin, tags, .. } => {

@@ -435,8 +435,7 @@ impl Pool {
     fn capabilities(&self) -> Capabilities {
         let mut all = serde_json::to_value(Capabilities::everything()).unwrap();
         for (name, can) in &self.can {
-            let slot = all.get_mut(name).unwrap_or_else(|| panic!("no capability is called {name}"));
-            *slot = can.clone();
+            replace(&mut all, name, can);
         }
         serde_json::from_value(all).unwrap()
     }
@@ -483,11 +482,7 @@ impl Pool {
             Place::Live
         };
         Object {
-            native,
-            place,
-            size: size(&thing.size),
             used: thing.used.as_ref().map(|used| used.parse::<Size>().unwrap().bytes()),
-            created: None,
             tags: Tags {
                 labels: thing.labels.clone(),
                 protected: thing.protected,
@@ -516,6 +511,7 @@ impl Pool {
                 Some(false) => Written::Never,
                 Some(true) => Written::Yes,
             },
+            ..Object::new(native, place, size(&thing.size))
         }
     }
 }
@@ -564,5 +560,14 @@ impl Thing {
         let place = if self.unannounced { Place::Live } else { object.place };
         let seen = (!self.buried).then(|| Object { place, ..object.clone() });
         ObjectRecord { identity, backend: backend.clone(), native, size, tags, seen, seen_at: 0 }
+    }
+}
+
+/// Replaces a capability; of one with parts, the parts that are given.
+fn replace(all: &mut serde_json::Value, name: &str, with: &serde_json::Value) {
+    let slot = all.get_mut(name).unwrap_or_else(|| panic!("no capability is called {name}"));
+    match with.as_object().filter(|_| slot.is_object()) {
+        Some(parts) => parts.iter().for_each(|(name, with)| replace(slot, name, with)),
+        None => *slot = with.clone(),
     }
 }

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::content::{self, GRANULARITY};
 use super::pool::{self, FILE_MODE, MARK, MAX_NAME, TRIES};
-use crate::model::{Capabilities, Size};
+use crate::model::{Capabilities, CloneAbility, Growth, NameRules, Size, SnapshotAbility};
 
 const FILES: [&str; 3] = ["a", "b", "c"];
 
@@ -40,18 +40,15 @@ pub(super) fn capabilities(path: &Path) -> Capabilities {
     Capabilities {
         granularity: GRANULARITY,
         max_size: max_size - max_size % GRANULARITY,
-        max_name: MAX_NAME,
+        names: NameRules { own: true, max_bytes: MAX_NAME },
         thin: true,
         thick,
-        snapshot_while_open: shares_blocks.is_some(),
-        grow_while_open: true,
-        clones_depend: false,
-        clone_volume: true,
+        grow: Growth::Open,
+        snapshots: Some(SnapshotAbility { nested: false, while_open: shares_blocks.is_some() }),
+        clones: Some(CloneAbility { of_volume: true, depend: false, detach: true }),
         restore: exchange,
         rename: true,
-        own_names: true,
         adopt: true,
-        detach: true,
         qos: false,
         images: true,
         encryption: false,

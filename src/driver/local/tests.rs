@@ -86,7 +86,7 @@ fn labelled(value: &str) -> Tags {
 }
 
 fn reference(identity: &Identity, size: u64) -> ObjectRef {
-    ObjectRef { native: identity.native(), uid: identity.uid, size: Size(size) }
+    ObjectRef::new(identity.native(), identity.uid, Size(size))
 }
 
 fn snapshot_of(name: &str, size: u64) -> Action {
@@ -275,7 +275,7 @@ async fn an_adopted_file_stays_where_it_is_and_comes_back_there() {
     bench.twice(&at(Action::Grow { to: Size(20_480) }, Place::Live)).await;
 
     let snap = identity(Kind::Snapshot, "s");
-    let of = ObjectRef { native: NativeName::new("old.img"), uid: db.uid, size: Size(20_480) };
+    let of = ObjectRef::new(NativeName::new("old.img"), db.uid, Size(20_480));
     bench
         .twice(&step(
             snap.clone(),
@@ -408,7 +408,7 @@ async fn who_has_an_object_open_for_writing_is_named() {
 #[tokio::test]
 async fn a_writer_who_comes_during_a_copy_ends_it() {
     let bench = Bench::new().await;
-    if bench.driver.capabilities().snapshot_while_open {
+    if bench.driver.capabilities().copies_open_volumes() {
         return;
     }
     let db = bench.volume("db", 64 * MIB).await;

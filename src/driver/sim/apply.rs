@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Action, Capabilities, DriverError, ErrorKind, Identity, Kind, NativeName, ObjectRef, Origin, Outcome, Place,
-    Provisioning, Size, Step, Tags,
+    Action, Capabilities, DriverError, ErrorKind, Growth, Identity, Kind, NativeName, ObjectRef, Origin, Outcome,
+    Place, Provisioning, Size, Step, Tags,
 };
 
 use super::world::{SimEffect, SimObject, SimWorld, identity_of, is_temporary};
@@ -180,8 +180,8 @@ impl SimCall<'_> {
                 false => refuse(ErrorKind::Permanent, format!("{native} is not the name of this object")),
             };
         }
-        if native.as_str().is_empty() || native.as_str().len() > self.can.max_name {
-            return refuse(ErrorKind::Permanent, format!("names have 1 to {} bytes", self.can.max_name));
+        if native.as_str().is_empty() || native.as_str().len() > self.can.names.max_bytes {
+            return refuse(ErrorKind::Permanent, format!("names have 1 to {} bytes", self.can.names.max_bytes));
         }
         Ok(())
     }
@@ -212,8 +212,9 @@ impl SimCall<'_> {
         object.thick = provisioning == Provisioning::Thick;
         self.needs(if object.thick { self.can.thick } else { self.can.thin }, "such provisioning")?;
         if let Some((kind, from)) = origin.and_then(Origin::object) {
+            self.needs(self.can.clones.is_some(), "clones")?;
             if kind == Kind::Volume {
-                self.needs(self.can.clone_volume, "clones of volumes")?;
+                self.needs(self.can.clones.as_ref().is_some_and(|clones| clones.of_volume), "clones of volumes")?;
                 self.is_quiet(from)?;
             }
             let source = self.source(from, kind)?;
@@ -221,7 +222,7 @@ impl SimCall<'_> {
                 return conflict(format!("its source has {}, which is larger", source.size));
             }
             object.content = Arc::clone(&source.content);
-            object.parent = self.can.clones_depend.then_some(from.uid);
+            object.parent = self.can.clones_depend().then_some(from.uid);
         } else if origin.is_some() {
             return refuse(ErrorKind::Unsupported, "the simulator cannot hold the data of an image");
         }
@@ -240,6 +241,7 @@ impl SimCall<'_> {
                 false => conflict("it exists as a snapshot of another volume"),
             };
         }
+        self.needs(self.can.snapshots.is_some(), "snapshots")?;
         let source = self.source(volume, Kind::Volume)?;
         self.is_quiet(volume)?;
         let content = Arc::clone(&source.content);
@@ -248,7 +250,7 @@ impl SimCall<'_> {
 
     /// Checks that a volume can be copied although clients may have it open.
     fn is_quiet(&self, volume: &ObjectRef) -> Result<()> {
-        if self.can.snapshot_while_open { Ok(()) } else { self.idle(&volume.native, Place::Live) }
+        if self.can.copies_open_volumes() { Ok(()) } else { self.idle(&volume.native, Place::Live) }
     }
 
     fn temporary(&self) -> NativeName {
@@ -257,7 +259,7 @@ impl SimCall<'_> {
 
     /// Puts the object under its temporary name, in place of what an earlier try left there, and publishes it.
     fn create(&mut self, object: Option<SimObject>, half: bool) -> Result<Outcome> {
-        self.needs(self.can.own_names || self.step.native.is_reserved(), "chosen names")?;
+        self.needs(self.can.names.own || self.step.native.is_reserved(), "chosen names")?;
         let Some(object) = object else { return Ok(Outcome::Unchanged) };
         self.tags_fit(&object.tags)?;
         if self.trashed().is_some() {
@@ -295,7 +297,8 @@ impl SimCall<'_> {
         if object.size > to {
             return conflict(format!("its size is already {}; Kiln never shrinks an object", object.size));
         }
-        if !self.can.grow_while_open {
+        self.needs(self.can.grow != Growth::No, "growing")?;
+        if self.can.grow == Growth::Idle {
             self.idle(&self.step.native, Place::Live)?;
         }
         if object.thick {
@@ -478,7 +481,7 @@ impl SimCall<'_> {
     }
 
     fn detach(&mut self) -> Result<Outcome> {
-        self.needs(self.can.detach, "making clones independent")?;
+        self.needs(self.can.detaches_clones(), "making clones independent")?;
         let object = self.ours_to_change()?;
         let clones = self.world.dependents(self.id().uid);
         if clones.is_empty() {

@@ -264,7 +264,7 @@ async fn the_ledger_is_written_only_with_the_lock_and_for_this_pool() {
 #[tokio::test]
 async fn a_pool_in_memory_is_there_for_the_next_connection_of_this_process_and_of_its_backend_only() {
     let connect = |name: &str| {
-        let settings = SimSettings { path: None, seed: 0, capacity: Some(SIZE), faults: None };
+        let settings = SimSettings { path: None, seed: 0, capacity: Some(SIZE), faults: None, mode: None };
         let config = crate::driver::settings::config("sim", settings.values());
         crate::driver::connect(&fixtures::backend(name, config)).unwrap()
     };
@@ -284,7 +284,8 @@ async fn the_dice_of_a_pool_run_on_from_one_connection_to_the_next_and_repeat_fr
     // As a daemon does: a connection for each pass. What a fault does to a listing is whether it fails.
     let passes = async |path: Option<&std::path::Path>, name: &str, seed: u64| {
         let name = name.parse().unwrap();
-        let settings = SimSettings { path: path.map(Into::into), seed, capacity: None, faults: Some(rates) };
+        let settings =
+            SimSettings { path: path.map(Into::into), seed, capacity: None, faults: Some(rates), mode: None };
         let mut met = Vec::new();
         for _ in 0..32 {
             met.push(SimDriver::connect(&name, settings.clone()).observe(&Scope::All).await.is_err());
@@ -365,7 +366,7 @@ async fn drivers_of_one_file_see_each_other_and_a_new_one_sees_all() {
     let clone = Action::Create {
         size: SIZE,
         provisioning: Provisioning::Thin,
-        origin: Some(Origin::Volume(ObjectRef { native: identity("a").native(), uid: identity("a").uid, size: SIZE })),
+        origin: Some(Origin::Volume(ObjectRef::new(identity("a").native(), identity("a").uid, SIZE))),
         tags: Tags { labels: [("é\n".to_owned(), "\"".to_owned())].into(), ..Tags::default() },
         n: 0,
     };

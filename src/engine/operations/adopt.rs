@@ -123,7 +123,7 @@ fn give_trashed(steps: &mut Vec<Step>, backend: &Name, object: &Object, mine: Id
     let ttl = Seconds(object.tags.expires.unwrap_or(now).saturating_sub(now));
     let back = Step {
         action: Action::Trash { ttl },
-        expect: Expect { place: Some(Place::Live), size: Some(object.size), tags: None, idle: true, unwritten: false },
+        expect: Expect { place: Some(Place::Live), size: Some(object.size), idle: true, ..Expect::default() },
         after: vec![steps.len() + 1],
         ..renamed.clone()
     };
@@ -137,13 +137,7 @@ fn give(backend: &Name, object: &Object, mine: Identity) -> Step {
     let native: NativeName = if own_name { object.native.clone() } else { mine.native() };
     let tags = Tags { identity: own_name.then(|| Box::new(mine.clone())), ..before.clone() };
     Step {
-        expect: Expect {
-            place: Some(Place::Live),
-            size: Some(object.size),
-            tags: Some(before),
-            idle: false,
-            unwritten: false,
-        },
+        expect: Expect { place: Some(Place::Live), size: Some(object.size), tags: Some(before), ..Expect::default() },
         native,
         ..Step::new(backend.clone(), mine, Action::Rename { from: object.native.clone(), tags }, Reason::OwnerGiven)
     }

@@ -5,8 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Expect, Kind, NativeName, Object, ObjectRef, OnRemove, Place, Reason, Risk, Size, Step, Tags, Verb,
-    VolumeSpec,
+    Action, Expect, Kind, NativeName, Object, ObjectRef, OnRemove, Place, Reason, Step, Tags, Verb, VolumeSpec,
 };
 
 use crate::plan::draft::{Availability, Draft};
@@ -62,22 +61,16 @@ pub(super) fn adopt<'a>(
     let mut changes = vec![change("adopt.name", Value::Null, json!(native))];
     changes.extend(first_tags(&tags));
     let step = draft.add(Step {
-        backend: backend.clone(),
-        identity: identity.clone(),
         native: native.clone(),
-        action: Action::Adopt { tags, n },
         expect: Expect { tags: Some(Tags::default()), ..Expect::live(object) },
-        risk: Risk::None,
-        reason: Reason::AdoptRequested,
         changes,
-        bytes: Size(0),
-        after: Vec::new(),
+        ..Step::new(backend.clone(), identity.clone(), Action::Adopt { tags, n }, Reason::AdoptRequested)
     });
     let mut after = vec![step];
     let adopted = OwnedObject { backend, identity: &identity, object };
     let grown = grow(inventory, draft, usable, &subject, &adopted, native, spec.size, &mut after);
     let size = draft.accept(grown).unwrap_or(object.size);
-    let object = ObjectRef { native: native.clone(), uid: identity.uid, size };
+    let object = ObjectRef::new(native.clone(), identity.uid, size);
     Ok(Availability::Here { backend: backend.clone(), object, after })
 }
 

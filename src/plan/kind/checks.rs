@@ -26,7 +26,7 @@ pub(super) fn check_not_torn(
     subject: &Subject<'_>,
     volume: &ObjectRef,
 ) -> Result<(), Hold> {
-    if usable.capabilities.snapshot_while_open {
+    if usable.capabilities.copies_open_volumes() {
         return Ok(());
     }
     match inventory.by_uid.get(&volume.uid) {

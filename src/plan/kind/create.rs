@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::model::{
-    Action, Expect, FieldChange, Identity, ImageObservation, ImageRef, Kind, Name, NativeName, ObjectRef, Origin,
-    Provisioning, Reason, Risk, Size, SourceSpec, Step, Tags, VolumeSpec,
+    Action, FieldChange, Identity, ImageObservation, ImageRef, Kind, Name, NativeName, ObjectRef, Origin, Provisioning,
+    Reason, Size, SourceSpec, Step, Tags, VolumeSpec,
 };
 
 use crate::plan::draft::{Availability, Draft};
@@ -96,19 +96,11 @@ pub(super) fn create<'a>(
     tags.identity = (native != identity.native()).then(|| Box::new(identity.clone()));
     // A `restore` that is declared with a new volume has nothing to restore: it counts as done.
     tags.restored = spec.restore.as_ref().map(|restore| restore.request.clone());
-    let object = ObjectRef { native: native.clone(), uid: identity.uid, size };
-    let step = draft.add(Step {
-        backend: spec.backend.clone(),
-        identity,
-        native,
-        changes: changes(spec, size, provisioning, &tags),
-        action: Action::Create { size, provisioning, origin, tags, n },
-        expect: Expect::default(),
-        risk: Risk::None,
-        reason: Reason::NotThere,
-        bytes: Size(0),
-        after,
-    });
+    let object = ObjectRef::new(native.clone(), identity.uid, size);
+    let changes = changes(spec, size, provisioning, &tags);
+    let action = Action::Create { size, provisioning, origin, tags, n };
+    let created = Step::new(spec.backend.clone(), identity, action, Reason::NotThere);
+    let step = draft.add(Step { native, changes, after, ..created });
     draft.awaiting_names.extend(leaving.map(|object| (step, object)));
     Ok(Availability::Here { backend: spec.backend.clone(), object, after: vec![step] })
 }
@@ -149,12 +141,20 @@ impl SourceObject<'_> {
             let message = format!("{what} is on backend {backend}; copying between backends is not supported yet");
             return Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {backend}`{place}")));
         }
-        if kind == Kind::Volume && !usable.capabilities.clone_volume {
-            let message = format!("backend {backend} clones only snapshots");
-            let fix = format!(
-                "declare a Snapshot with `spec: {{volume: {name}}}`, and write `source: {{snapshot: NAME}}`{place} with its name"
-            );
-            return Err(subject.hold(HeldReason::Unsupported, message, fix));
+        match &usable.capabilities.clones {
+            None => {
+                let message = format!("backend {backend} makes only empty volumes");
+                let fix = format!("remove `source`{place} to create an empty volume");
+                return Err(subject.hold(HeldReason::Unsupported, message, fix));
+            }
+            Some(clones) if kind == Kind::Volume && !clones.of_volume => {
+                let message = format!("backend {backend} clones only snapshots");
+                let fix = format!(
+                    "declare a Snapshot with `spec: {{volume: {name}}}`, and write `source: {{snapshot: NAME}}`{place} with its name"
+                );
+                return Err(subject.hold(HeldReason::Unsupported, message, fix));
+            }
+            Some(_) => {}
         }
         if size < object.size {
             let message = format!("it is declared with {}, and {what} has {}", exact(spec.size), exact(object.size));
@@ -247,12 +247,12 @@ fn native_name(
 ) -> Result<NativeName, Hold> {
     let Some(name) = &spec.object else { return Ok(identity.native()) };
     let (capabilities, place) = (usable.capabilities, inventory.place_of(subject.kind, subject.name));
-    if !capabilities.own_names {
+    if !capabilities.names.own {
         let message = format!("backend {} chooses native names itself", usable.name);
         return Err(subject.hold(HeldReason::Unsupported, message, format!("remove `object`{place}")));
     }
-    if name.len() > capabilities.max_name {
-        let message = format!("`object` has {} bytes; the backend allows {}", name.len(), capabilities.max_name);
+    if name.len() > capabilities.names.max_bytes {
+        let message = format!("`object` has {} bytes; the backend allows {}", name.len(), capabilities.names.max_bytes);
         return Err(subject.hold(HeldReason::NameTooLong, message, format!("write a shorter `object`{place}")));
     }
     Ok(NativeName::new(name))

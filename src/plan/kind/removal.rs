@@ -251,14 +251,13 @@ fn check_not_needed<'a>(
 ) -> Result<bool, Hold> {
     let uid = object.uid();
     let capabilities = usable.capabilities;
-    let inside = capabilities.clones_depend;
     let (mut snapshots, mut clones) = (Vec::new(), Vec::new());
     for dependent in leaving.dependents(object) {
         let (other, step) = (dependent.1, leaving.leaves_by(*dependent).map(|step| &draft.steps[step]));
         let leaves = step.is_some_and(Step::is_removal);
-        // A released snapshot needs no volume, except on backends where it lives inside its volume.
+        // A released snapshot needs no volume, except on backends where it is inside of its volume.
         let released = other.tags.retained || (step.is_some() && !leaves);
-        if other.tags.volume == Some(uid) && !leaves && (inside || !released) {
+        if other.tags.volume == Some(uid) && !leaves && (capabilities.nests_snapshots() || !released) {
             snapshots.push(other.native.as_str());
         }
         // A clone in the trash still depends on it.
@@ -273,18 +272,18 @@ fn check_not_needed<'a>(
         return Err(subject.hold(HeldReason::HasDependents, message, fix));
     }
     let clones_it = |step: &usize| matches!(draft.steps[*step].action, Action::Create { .. });
-    let made_now = inside && draft.readers_of(uid).iter().any(clones_it);
+    let made_now = capabilities.clones_depend() && draft.readers_of(uid).iter().any(clones_it);
     if clones.is_empty() && !made_now {
         return Ok(false);
     }
-    if object.tags.on_remove() == OnRemove::Detach && capabilities.detach {
+    if object.tags.on_remove() == OnRemove::Detach && capabilities.detaches_clones() {
         return Ok(true);
     }
     let message = match clones.is_empty() {
         true => "this plan makes a clone that depends on it".to_owned(),
         false => format!("clones depend on it: {}", clones.join(", ")),
     };
-    let fix = match subject.kind == Kind::Snapshot && capabilities.detach {
+    let fix = match subject.kind == Kind::Snapshot && capabilities.detaches_clones() {
         true => "declare it again with `onRemove: Detach` and apply; then remove it",
         false => "remove and purge the clones first",
     };

@@ -79,7 +79,7 @@ fn restore<'a>(
         size: Some(volume.size),
         tags: Some(tags.into_owned()),
         idle: true,
-        unwritten: false,
+        ..Expect::default()
     };
     let step = draft.add(Step {
         identity: subject.identity(object.identity),

@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{
-    Action, Expect, Kind, NativeForm, NativeName, ObjectRef, Reason, Risk, Size, SnapshotSpec, Step, Tags,
-};
+use crate::model::{Action, Kind, NativeForm, NativeName, ObjectRef, Reason, SnapshotSpec, Step, Tags};
 
 use crate::plan::draft::{Availability, Draft};
 use crate::plan::hold::{Hold, Subject};
@@ -63,6 +61,11 @@ pub(super) fn take<'a>(
     volume: Availability,
 ) -> Result<Availability, Hold> {
     let name = &spec.volume;
+    if usable.capabilities.snapshots.is_none() {
+        let message = format!("backend {} cannot create snapshots", usable.name);
+        let fix = format!("remove the document{}", inventory.place_of(subject.kind, subject.name));
+        return Err(subject.hold(HeldReason::Unsupported, message, fix));
+    }
     let (volume, after) = match volume {
         Availability::Here { object, after, .. } => (object, after),
         Availability::Circle => {
@@ -88,18 +91,8 @@ pub(super) fn take<'a>(
     let tags = Tags { volume: Some(volume.uid), ..desired_tags(&desired, &Tags::default()) };
     let mut changes = vec![change("volume", Value::Null, json!(name)), change("size", Value::Null, json!(size))];
     changes.extend(first_tags(&tags));
-    let object = ObjectRef { native: native.clone(), uid: identity.uid, size };
-    let step = draft.add(Step {
-        backend: usable.name.clone(),
-        identity,
-        native,
-        action: Action::Snapshot { volume, tags, n },
-        expect: Expect::default(),
-        risk: Risk::None,
-        reason: Reason::NotThere,
-        changes,
-        bytes: Size(0),
-        after,
-    });
+    let object = ObjectRef::new(native.clone(), identity.uid, size);
+    let taken = Step::new(usable.name.clone(), identity, Action::Snapshot { volume, tags, n }, Reason::NotThere);
+    let step = draft.add(Step { native, changes, after, ..taken });
     Ok(Availability::Here { backend: usable.name.clone(), object, after: vec![step] })
 }

@@ -1,6 +1,6 @@
 //! Steps on objects that exist.
 
-use crate::model::{Action, Expect, Reason, Risk, Size, Step};
+use crate::model::{Action, Expect, Reason, Step};
 
 use crate::plan::inventory::OwnedObject;
 
@@ -8,15 +8,9 @@ use crate::plan::inventory::OwnedObject;
 /// other step.
 pub(super) fn step_on(object: &OwnedObject<'_>, action: Action, reason: Reason, expect: Expect) -> Step {
     Step {
-        backend: object.backend.clone(),
-        identity: object.identity.clone(),
         native: object.native.clone(),
-        action,
+        parent_volume: object.parent_volume.clone(),
         expect,
-        risk: Risk::None,
-        reason,
-        changes: Vec::new(),
-        bytes: Size(0),
-        after: Vec::new(),
+        ..Step::new(object.backend.clone(), object.identity.clone(), action, reason)
     }
 }

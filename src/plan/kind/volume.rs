@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::model::{
-    Action, Expect, Kind, Name, NativeName, ObjectRef, Place, Provisioning, Reason, Size, Step, Verb, VolumeSpec,
+    Action, Expect, Growth, Kind, Name, NativeName, ObjectRef, Place, Provisioning, Reason, Size, Step, Verb,
+    VolumeSpec,
 };
 
 use crate::plan::draft::{Availability, Draft};
@@ -64,7 +65,7 @@ pub(super) fn update<'a>(
     if spec.restore.as_ref().is_some_and(|restore| asks(&restore.request)) {
         draft.to_restore.push((&spec.meta.name, *object));
     }
-    let object = ObjectRef { native, uid: object.uid(), size };
+    let object = ObjectRef { native, size, ..object.reference() };
     Ok(Availability::Here { backend: spec.backend.clone(), object, after })
 }
 
@@ -164,10 +165,19 @@ pub(super) fn grow<'a>(
     if declared <= object.size {
         return Ok(object.size);
     }
-    let idle = !usable.capabilities.grow_while_open;
-    if idle {
-        check_not_open(subject, object, "the backend cannot grow an open volume")?;
-    }
+    let idle = match usable.capabilities.grow {
+        Growth::No => {
+            let (message, size) = (format!("backend {} cannot grow volumes", usable.name), object.size);
+            let place = inventory.place_of(subject.kind, subject.name);
+            let fix = format!("write `size: {size}`{place}, or create a larger volume and copy the data");
+            return Err(subject.hold(HeldReason::Unsupported, message, fix));
+        }
+        Growth::Idle => {
+            check_not_open(subject, object, "the backend cannot grow an open volume")?;
+            true
+        }
+        Growth::Open => false,
+    };
     let more = Size(to.bytes() - object.size.bytes());
     let thick = object.tags.provisioning == Some(Provisioning::Thick);
     let room = Room { provisioned: more.bytes(), taken: if thick { more.bytes() } else { 0 }, objects: 0 };

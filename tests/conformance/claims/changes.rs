@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kiln::model::{
-    Action, ErrorKind, Identity, Kind, NativeName, OnRemove, Origin, Outcome, Place, Provisioning, Size, Tags,
+    Action, ErrorKind, Growth, Identity, Kind, NativeName, OnRemove, Origin, Outcome, Place, Provisioning, Size, Tags,
 };
 
 use crate::suite::Bench;
@@ -27,7 +27,7 @@ pub(crate) async fn grow_while_open(bench: &dyn Bench) {
     let (db, _) = kit.volume("db").await;
     let open = bench.hold_open(&db.native());
     let grow = Action::Grow { to: kit.double() };
-    if !kit.can().grow_while_open {
+    if kit.can().grow != Growth::Open {
         kit.refused(&kit.step(&db, grow.clone()), &[ErrorKind::Busy]).await;
         drop(open);
     }
@@ -189,7 +189,7 @@ pub(crate) async fn object_names(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
     let db = kit.identity(Kind::Volume, "db");
     let step = own_name(&kit, "Db_01.main", &db, kit.size);
-    if !kit.can().own_names {
+    if !kit.can().names.own {
         kit.refused(&step, &[ErrorKind::Unsupported]).await;
         return;
     }
@@ -229,10 +229,10 @@ pub(crate) async fn names_have_limits(bench: &dyn Bench) {
         assert_eq!(longest.act(identity, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
         assert_eq!(longest.place(identity).await, Some(Place::Trash));
     }
-    if !kit.can().own_names {
+    if !kit.can().names.own {
         return;
     }
-    let max = kit.can().max_name;
+    let max = kit.can().names.max_bytes;
     let db = kit.identity(Kind::Volume, "db");
     let kinds = [ErrorKind::Permanent, ErrorKind::Unsupported];
     kit.refused(&own_name(&kit, &"x".repeat(max + 1), &db, kit.size), &kinds).await;
@@ -348,11 +348,11 @@ pub(crate) async fn detach(bench: &dyn Bench) {
     let copy = kit.identity(Kind::Volume, "copy");
     let action = kit.create_action(kit.size, Some(Origin::Snapshot(frozen)));
     assert_eq!(kit.act(&copy, action).await, Ok(Outcome::Changed));
-    if !kit.can().detach {
+    if !kit.can().detaches_clones() {
         kit.refused(&kit.step(&monday, Action::Detach), &[ErrorKind::Unsupported]).await;
         return;
     }
-    let first = if kit.can().clones_depend { Outcome::Changed } else { Outcome::Unchanged };
+    let first = if kit.can().clones_depend() { Outcome::Changed } else { Outcome::Unchanged };
     assert_eq!(kit.act(&monday, Action::Detach).await, Ok(first));
     assert_eq!(kit.act(&monday, Action::Detach).await, Ok(Outcome::Unchanged));
     assert_eq!(kit.one(&copy).await.parent, None);

@@ -117,7 +117,7 @@ pub(crate) async fn what_clones_need_does_not_leave(bench: &dyn Bench) {
     let copy = kit.identity(Kind::Volume, "copy");
     let action = kit.create_action(kit.size, Some(Origin::Snapshot(frozen)));
     assert_eq!(kit.act(&copy, action).await, Ok(Outcome::Changed));
-    if !kit.can().clones_depend {
+    if !kit.can().clones_depend() {
         assert_eq!(kit.one(&copy).await.parent, None);
         assert_eq!(kit.act(&monday, Action::Destroy).await, Ok(Outcome::Changed));
         assert_eq!(kit.read(&copy, 0), Some(11));

@@ -21,7 +21,7 @@ pub(crate) async fn create_twice_is_unchanged(bench: &dyn Bench) {
 
 pub(crate) async fn create_of_another_identity_is_conflict(bench: &dyn Bench) {
     let kit = Kit::new(bench).await;
-    if !kit.can().own_names {
+    if !kit.can().names.own {
         return;
     }
     let native = NativeName::new("db01");
@@ -138,7 +138,7 @@ pub(crate) async fn snapshot_of_an_open_volume_is_made_or_busy(bench: &dyn Bench
     kit.write(&db, 0, 1);
     let open = bench.hold_open(&db.native());
     let monday = kit.identity(Kind::Snapshot, "monday");
-    if kit.can().snapshot_while_open {
+    if kit.can().copies_open_volumes() {
         assert_eq!(kit.act(&monday, kit.snapshot_action(&object)).await, Ok(Outcome::Changed));
         assert_eq!(kit.read(&monday, 0), Some(1));
     } else {
@@ -161,7 +161,7 @@ pub(crate) async fn clone_has_the_content_of_its_snapshot_and_is_written_apart(b
     }
     assert_eq!((kit.read(&monday, 1), kit.read(&db, 1)), (Some(0), Some(0)));
     let seen = kit.one(&copy).await;
-    assert_eq!(seen.parent, kit.can().clones_depend.then_some(monday.uid));
+    assert_eq!(seen.parent, kit.can().clones_depend().then_some(monday.uid));
 }
 
 pub(crate) async fn clone_larger_than_its_source_is_grown_and_zero_beyond(bench: &dyn Bench) {
@@ -186,12 +186,12 @@ pub(crate) async fn clone_from_volume(bench: &dyn Bench) {
     kit.write(&db, 2, 12);
     let copy = kit.identity(Kind::Volume, "copy");
     let action = kit.create_action(kit.size, Some(Origin::Volume(object)));
-    if !kit.can().clone_volume {
+    if !kit.can().clones.as_ref().is_some_and(|clones| clones.of_volume) {
         kit.refused(&kit.step(&copy, action), &[ErrorKind::Unsupported]).await;
         return;
     }
     let open = bench.hold_open(&db.native());
-    if !kit.can().snapshot_while_open {
+    if !kit.can().copies_open_volumes() {
         kit.refused(&kit.step(&copy, action.clone()), &[ErrorKind::Busy]).await;
         drop(open);
     }

@@ -142,7 +142,7 @@ pub(crate) async fn a_volume_is_unwritten_until_a_client_writes(bench: &dyn Benc
     }
     let copy = kit.identity(Kind::Volume, "copy");
     let source = kit.reference(&made[0], kit.double());
-    if kit.can().clone_volume {
+    if kit.can().clones.as_ref().is_some_and(|clones| clones.of_volume) {
         let action = kit.create_action(kit.double(), Some(Origin::Volume(source)));
         assert_eq!(kit.act(&copy, action).await, Ok(Outcome::Changed));
         assert_eq!(kit.one(&copy).await.written, Written::Yes, "a copy holds what its source does");

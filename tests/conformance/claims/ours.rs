@@ -71,8 +71,13 @@ pub(crate) async fn what_fits_the_expectation_is_done(bench: &dyn Bench) {
         let seen = kit.one(&db).await;
         // An expiry is of no meaning to the living, whatever is expected of it.
         let tags = Tags { expires: Some(1), ..seen.tags };
-        step.expect =
-            Expect { place: Some(Place::Live), size: Some(seen.size), tags: Some(tags), idle: true, unwritten: false };
+        step.expect = Expect {
+            place: Some(Place::Live),
+            size: Some(seen.size),
+            tags: Some(tags),
+            idle: true,
+            ..Expect::default()
+        };
         assert_eq!(kit.run(&step).await, Ok(Outcome::Changed), "{:?}", step.action);
         if matches!(step.action, Action::Trash { .. }) {
             let seen = kit.one(&db).await;
@@ -83,7 +88,7 @@ pub(crate) async fn what_fits_the_expectation_is_done(bench: &dyn Bench) {
                 size: Some(seen.size),
                 tags: Some(tags),
                 idle: true,
-                unwritten: false,
+                ..Expect::default()
             };
             assert_eq!(kit.run(&back).await, Ok(Outcome::Changed));
         }
@@ -133,7 +138,7 @@ pub(crate) async fn foreign_objects_are_never_touched(bench: &dyn Bench) {
         }
     }
     // Under its own name nothing of it is read or taken either.
-    let foreign = kiln::model::ObjectRef { native: native.clone(), uid: ours.uid, size: kit.size };
+    let foreign = kiln::model::ObjectRef::new(native.clone(), ours.uid, kit.size);
     for action in [
         kit.create_action(kit.size, Some(Origin::Volume(foreign.clone()))),
         kit.create_action(kit.size, Some(Origin::Snapshot(foreign))),

@@ -152,7 +152,7 @@ pub(super) fn cases() -> Vec<Case> {
     let live = Some(Place::Live);
     let adopt = || at("file", Action::Adopt { tags: labelled("a"), n: 0 }, live);
     let restore = || Action::Restore { snapshot: reference(&snap, 64 * 1024), request: "r".into() };
-    let of_file = ObjectRef { native: NativeName::new("file"), uid: db.uid, size: Size(8192) };
+    let of_file = ObjectRef::new(NativeName::new("file"), db.uid, Size(8192));
     let file_snapshot = || {
         step(
             snap.clone(),

@@ -29,7 +29,7 @@ async fn to_restore(adopted: bool) -> (Bench, Step) {
         false => step(volume("db"), create(64 << 10)),
     };
     assert_eq!(now(&bench, &first), Ok(Outcome::Changed));
-    let of = ObjectRef { native: first.native.clone(), uid: volume("db").uid, size: Size(64 << 10) };
+    let of = ObjectRef::new(first.native.clone(), volume("db").uid, Size(64 << 10));
     let snap = identity(Kind::Snapshot, "s");
     let tags = Tags { volume: Some(of.uid), ..Tags::default() };
     assert_eq!(now(&bench, &step(snap.clone(), Action::Snapshot { volume: of, tags, n: 0 })), Ok(Outcome::Changed));
@@ -87,7 +87,7 @@ async fn no_client_is_left_with_a_file_that_a_restore_put_away() {
 async fn a_file_that_is_put_in_place_of_an_adopted_one_meanwhile_is_not_removed() {
     let restore = |bench: &Bench| {
         let snap = identity(Kind::Snapshot, "s");
-        let of = ObjectRef { native: NativeName::new("file"), uid: volume("db").uid, size: Size(8) };
+        let of = ObjectRef::new(NativeName::new("file"), volume("db").uid, Size(8));
         let tags = Tags { volume: Some(of.uid), ..Tags::default() };
         now(bench, &step(snap.clone(), Action::Snapshot { volume: of, tags, n: 0 })).unwrap();
         Action::Restore { snapshot: reference(&snap, 8), request: "r".into() }

@@ -124,7 +124,7 @@ async fn reading_never_takes_the_lock_from_a_writer() {
 async fn an_abandoned_step_stops_and_keeps_the_lock_until_then() {
     let bench = Bench::new().await;
     let db = bench.volume("db", 256 * MIB).await;
-    if bench.driver.capabilities().snapshot_while_open {
+    if bench.driver.capabilities().copies_open_volumes() {
         return;
     }
     write_at(&bench.image(&db), 0, &vec![5; 256 << 20]);
