@@ -73,7 +73,7 @@ impl SimDriver {
 
     /// Returns the driver of a Backend, whose pool is in its file or in this process.
     pub fn connect(name: &Name, settings: SimSettings) -> Self {
-        let SimSettings { path, seed, capacity, faults } = settings;
+        let SimSettings { path, seed, capacity, faults, mode } = settings;
         let path = path.as_deref();
         let pool = path.map_or_else(|| PoolKey::Memory(name.clone()), |path| PoolKey::File(path.to_owned()));
         let dice = Arc::clone(locked(&DICE).entry((pool.clone(), seed)).or_insert_with(|| {
@@ -90,6 +90,7 @@ impl SimDriver {
         };
         locked(&world).capacity = capacity;
         Self::of(world, path, Faults::new(faults.unwrap_or(FaultRates::NONE), dice))
+            .with_capabilities(mode.unwrap_or_default().capabilities())
     }
 
     /// Restricts the capabilities of the driver.

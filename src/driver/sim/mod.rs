@@ -23,5 +23,5 @@ pub use driver::SimDriver;
 pub(super) use driver::open;
 pub use fault::Fault;
 pub(super) use settings::TABLE;
-pub use settings::{FaultRates, SimSettings};
+pub use settings::{FaultRates, SimMode, SimSettings};
 pub use world::{BLOCK, SimEffect, SimEvent, SimObject, SimWorld};

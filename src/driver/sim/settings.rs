@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::model::table::{FieldForm, FieldRule, FieldValue, Setting, fields};
-use crate::model::{DriverTable, Kind, Percent, Size};
+use crate::model::{Capabilities, DriverTable, Kind, Percent, Size};
 
 pub(in crate::driver) const TABLE: DriverTable = DriverTable {
     kind: Kind::Backend,
@@ -27,6 +27,26 @@ fields! {
         "capacity" => capacity: Option<Size> = FieldRule::optional(FieldForm::size(1)),
         /// How often each fault occurs. Default: never.
         "faults" => faults: Option<FaultRates> = FieldRule::optional(FieldForm::Map(&FaultRates::TABLE)),
+        /// In what the backend differs from one that can do everything that the simulator can.
+        "mode" => mode: Option<SimMode> = FieldRule::optional(FieldForm::Map(&SimMode::TABLE)),
+    }
+}
+
+fields! {
+    /// In what a simulated backend differs, as real ones do.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct SimMode("Mode") {
+        /// Objects cannot be renamed.
+        "noRename" => no_rename: bool = FieldRule::default(FieldForm::Bool, "false"),
+    }
+}
+
+impl SimMode {
+    /// Returns what a backend of this mode can do.
+    pub fn capabilities(&self) -> Capabilities {
+        let SimMode { no_rename } = *self;
+        let everything = Capabilities::everything();
+        Capabilities { rename: !no_rename, ..everything }
     }
 }
 
