@@ -264,7 +264,7 @@ fn an_approval_outlives_a_restore_that_was_not_done() {
             let report = reconcile_once(&setup(tries), &options, Arc::new(Ear::default())).await.unwrap();
             report.plan.unwrap()
         };
-        let digest = pass(0).await.approval.unwrap().digest;
+        let digest = pass(0).await.awaiting.unwrap().digest;
         kiln::engine::approve(&setup(0), &digest, None).await.unwrap();
         for _ in 0..2 {
             let held: Vec<_> = pass(9).await.held.iter().map(|held| held.reason).collect();
@@ -462,7 +462,7 @@ fn a_removal_over_the_limit_stays_held_when_objects_are_added() {
             let plan = rig.pass(&new).await.unwrap().plan.unwrap();
             let held: Vec<(&str, HeldReason)> = plan.held.iter().map(|h| (h.name.as_str(), h.reason)).collect();
             assert_eq!(held, [("old", HeldReason::RemovalLimit)]);
-            rig.approve = vec![plan.approval.unwrap().digest];
+            rig.approve = vec![plan.awaiting.unwrap().digest];
             assert_eq!(rig.fork(true).pass(&new).await.unwrap().plan.unwrap().held, [], "approved, it goes");
             rig.approve.clear();
         }

@@ -66,7 +66,7 @@ fn a_volume_that_was_cut_is_lost_until_a_person_accepts_it() {
         other.settle(&larger, 3, "declared anew").await;
         assert_eq!(other.size_of("db"), Size(5 << 20));
         let mut approving = rig.fork(true);
-        let digest = approving.pass(&declared).await.unwrap().plan.unwrap().approval.unwrap().digest;
+        let digest = approving.pass(&declared).await.unwrap().plan.unwrap().awaiting.unwrap().digest;
         approving.approve = vec![digest];
         approving.settle(&declared, 3, "approved").await;
         assert_eq!(approving.size_of("db"), Size(4 << 20));
@@ -559,12 +559,12 @@ fn an_unattended_run_destroys_what_is_declared_so_and_waits_with_restores() {
         rig.settle(&join(&[volume("db", "size: 1Mi"), monday.clone(), gone]), 3, "made").await;
         let asks = join(&[volume("db", "size: 1Mi, restore: {snapshot: s, request: one}"), monday]);
         // What a plan for people shows is approved as that is shown.
-        let shown = rig.overview(&asks).await.plan.approval.unwrap();
+        let shown = rig.overview(&asks).await.plan.awaiting.unwrap();
         assert_eq!(shown.set.len(), 2);
         let plan = unattended(&rig, &asks).await;
         let reasons: Vec<_> = plan.held.iter().map(|held| (held.name.as_str(), held.reason)).collect();
         assert_eq!(reasons, [("db", HeldReason::NeedsConfirmation)]);
-        let digest = plan.approval.unwrap().digest;
+        let digest = plan.awaiting.unwrap().digest;
         assert_eq!(plan.held[0].fix, format!("`kiln approve {digest}`"));
         assert_eq!((rig.count(SimEffect::Restored), rig.count(SimEffect::Destroyed)), (0, 1));
         assert!(matches!(approve(&rig.setup(&asks), &shown.digest, None).await, Err(OperationError::Held(_))));
@@ -585,7 +585,7 @@ fn an_approval_of_a_restore_covers_one_execution() {
         let begin = async || {
             let rig = Rig::new();
             rig.settle(&join(&[volume("db", "size: 1Mi"), snapshot("s", "db", "")]), 3, "made").await;
-            let digest = unattended(&rig, &asks).await.approval.unwrap().digest;
+            let digest = unattended(&rig, &asks).await.awaiting.unwrap().digest;
             approve(&rig.setup(&asks), &digest, None).await.unwrap();
             (rig, digest)
         };

@@ -366,7 +366,7 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
             let withdrawn = |o: &Object| o.place == Place::Live && !o.tags.retained && undeclared(o);
             held.kind == Kind::Volume
                 && objects(scene).any(|(at, o)| Some(at) == held.backend.as_ref() && withdrawn(o))
-                && (scene.reading.unconfirmed || plan.approval.is_some())
+                && (scene.reading.unconfirmed || plan.awaiting.is_some())
         }
         HeldReason::NeedsConfirmation => scene.irreversible != kiln::plan::Irreversible::List,
         _ => true,
@@ -534,7 +534,7 @@ fn chains_of_clones_are_planned_however_long() {
     assert_eq!(lint(&gone, &later.inputs()), [""; 0]);
     let limited = gone.held.iter().filter(|held| held.reason == HeldReason::RemovalLimit).count();
     assert_eq!((gone.steps.len(), limited), (0, 10_000));
-    let later = Scene { approved: vec![gone.approval.unwrap().digest], ..later };
+    let later = Scene { approved: vec![gone.awaiting.unwrap().digest], ..later };
     let gone = plan(&later.inputs());
     assert_eq!((gone.steps.len(), gone.held.len()), (10_000, 0));
     assert_eq!(gone.steps[0].identity.name.as_str(), "v00000");

@@ -88,7 +88,7 @@ fn shown(plan: &Plan, scene: &Scene) -> String {
         });
         items.collect::<BTreeSet<_>>().into_iter().for_each(|item| line(format!("      {item}")));
     };
-    plan.approval.iter().for_each(|set| approval("APPROVAL", set));
+    plan.awaiting.iter().for_each(|set| approval("APPROVAL", set));
     plan.used.iter().for_each(|set| approval("USED", set));
     if text.is_empty() {
         text.push_str("(nothing)\n");

@@ -178,7 +178,7 @@ impl<'s> Session<'s> {
         let first = self.plan(approved, Irreversible::List);
         let clients = self.observations.ask(&first).await;
         let images = self.inspect_images(plan::images(&first)).await;
-        let differs = irreversible != Irreversible::List && first.approval.is_some();
+        let differs = irreversible != Irreversible::List && first.awaiting.is_some();
         if clients || images || differs { self.plan(approved, irreversible) } else { first }
     }
 

@@ -29,11 +29,11 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     kind::restores(&inventory, &mut draft);
     kind::growths_back(&inventory, &mut draft);
     kind::removals(&inventory, &mut draft);
-    gate::wait_for_confirmation(&inventory, &mut draft);
+    gate::hold_until_confirmation_read(&inventory, &mut draft);
     hold_unreachable(&inventory, &mut draft);
     gate::hold_suspended(&inventory, &mut draft);
     gate::hold_locked(&inventory, &mut draft);
-    let GateVerdict { asked: approval, used, too_much } = gate::approve(&inventory, &mut draft);
+    let GateVerdict { awaiting, used, too_much } = gate::hold_unapproved(&inventory, &mut draft);
     kind::keep_unreplaced(&mut draft);
     gate::warn_of_renames(&inventory, &mut draft);
 
@@ -48,7 +48,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
         drift: drift::drift(&inventory),
         warnings,
         unobserved: not_usable(&inventory.backends),
-        approval,
+        awaiting,
         used,
         too_much,
         doubted,

@@ -86,7 +86,7 @@ pub fn differences(saved: &Plan, now: &Plan, mut is_done: impl FnMut(&Step) -> b
     for step in &saved.steps {
         known.entry(step.identity.uid).or_default().push(step);
     }
-    let waited = |step: &Step| saved.approval.as_ref().is_some_and(|set| set.covers(&step.approval_item()));
+    let waited = |step: &Step| saved.awaiting.as_ref().is_some_and(|set| set.covers(&step.approval_item()));
     let mut met: HashSet<*const Step> = HashSet::new();
     for step in &now.steps {
         let of_object = known.get(&step.identity.uid).map(Vec::as_slice).unwrap_or_default();

@@ -61,7 +61,7 @@ pub fn select(whole: &Plan, wanted: &BTreeSet<ObjectId>) -> Selected {
     let mut plan = Plan {
         owner: whole.owner.clone(),
         revision: whole.revision.clone(),
-        approval: approval_for(whole, &steps, &held),
+        awaiting: awaiting_of(whole, &steps, &held),
         steps,
         held,
         drift,
@@ -118,8 +118,8 @@ fn renumbered(steps: &[Step], is_kept: &[bool]) -> Vec<Step> {
 }
 
 /// Returns the set that waits for approval in the whole plan, if a part of it is selected: an approval covers all of a set or nothing.
-fn approval_for(whole: &Plan, steps: &[Step], held: &[Held]) -> Option<ApprovalSet> {
-    let set = whole.approval.as_ref()?;
+fn awaiting_of(whole: &Plan, steps: &[Step], held: &[Held]) -> Option<ApprovalSet> {
+    let set = whole.awaiting.as_ref()?;
     let covers_step = || steps.iter().any(|step| set.covers(&step.approval_item()));
     let covers_held = || held.iter().any(|held| held.uid.is_some_and(|uid| set.names(uid)));
     (covers_step() || covers_held()).then(|| set.clone())

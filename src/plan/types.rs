@@ -81,7 +81,8 @@ pub struct Plan {
     /// Backends that could not be observed completely, or whose pool changed.
     pub unobserved: Vec<Unobserved>,
     /// The removals and irreversible steps that wait for confirmation or approval.
-    pub approval: Option<ApprovalSet>,
+    #[serde(rename = "approval")]
+    pub awaiting: Option<ApprovalSet>,
     /// Approvals that this plan uses, each with its whole set. They are written to the ledgers before the first step.
     pub used: Vec<ApprovalSet>,
     /// Removals held by the removal limits; the ledgers record them.
@@ -103,12 +104,12 @@ pub struct Plan {
 impl Plan {
     /// Whether a step belongs to the set that waits for confirmation or approval.
     pub fn waits_for_yes(&self, step: &Step) -> bool {
-        self.approval.as_ref().is_some_and(|approval| approval.covers(&step.approval_item()))
+        self.awaiting.as_ref().is_some_and(|set| set.covers(&step.approval_item()))
     }
 
     /// Whether a digest names the waiting set, or a set whose approval this plan uses.
     pub fn knows_approval(&self, digest: &str) -> bool {
-        self.approval.iter().chain(&self.used).any(|set| set.digest == digest)
+        self.awaiting.iter().chain(&self.used).any(|set| set.digest == digest)
     }
 
     /// A plan of these steps alone.
@@ -121,7 +122,7 @@ impl Plan {
             drift: Vec::new(),
             warnings: Vec::new(),
             unobserved: Vec::new(),
-            approval: None,
+            awaiting: None,
             used: Vec::new(),
             too_much: BTreeSet::new(),
             doubted: BTreeSet::new(),

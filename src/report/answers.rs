@@ -150,13 +150,13 @@ pub fn stack_status<'a>(
         *conditions.entry(object.status.condition).or_default() += 1;
     }
     let awaiting_approval = awaiting_approval(plan, by_daemon);
-    let approval = plan.approval.as_ref().filter(|_| !awaiting_approval.is_empty());
+    let waiting = plan.awaiting.as_ref().filter(|_| !awaiting_approval.is_empty());
     StackStatus {
         backends: backend_status(overview, reading),
         writers,
         conditions,
         held: Cow::Borrowed(&plan.held),
-        approval: approval.map(|approval| approval.digest.as_str().into()),
+        approval: waiting.map(|set| set.digest.as_str().into()),
         awaiting_approval,
         suspended: Cow::Borrowed(suspended),
         orphans: orphans(overview, reading),
@@ -204,7 +204,7 @@ pub fn doctor_answer<'a>(overview: &'a Overview, reading: &'a Reading) -> Doctor
     });
     DoctorAnswer {
         held: Cow::Borrowed(&overview.plan.held),
-        awaiting_approval: overview.plan.approval.as_ref().map(ApprovalSet::uids).unwrap_or_default(),
+        awaiting_approval: overview.plan.awaiting.as_ref().map(ApprovalSet::uids).unwrap_or_default(),
         unobserved: Cow::Borrowed(&overview.plan.unobserved),
         fixes: fixes.collect(),
         failed,
@@ -216,9 +216,9 @@ pub fn doctor_answer<'a>(overview: &'a Overview, reading: &'a Reading) -> Doctor
 
 /// Returns the steps and holds that the approval of a plan covers; none if a daemon executes each of them without it.
 fn awaiting_approval(plan: &Plan, by_daemon: bool) -> Vec<String> {
-    let Some(approval) = &plan.approval else { return Vec::new() };
-    let steps: Vec<&Step> = plan.steps.iter().filter(|step| approval.covers(&step.approval_item())).collect();
-    let is_covered = |held: &&Held| held.uid.is_some_and(|uid| approval.names(uid));
+    let Some(set) = &plan.awaiting else { return Vec::new() };
+    let steps: Vec<&Step> = plan.steps.iter().filter(|step| set.covers(&step.approval_item())).collect();
+    let is_covered = |held: &&Held| held.uid.is_some_and(|uid| set.names(uid));
     let held: Vec<&Held> = plan.held.iter().filter(is_covered).collect();
     // The daemon destroys objects that were declared with `onRemove: Delete` without an approval.
     if held.is_empty() && by_daemon && steps.iter().all(|step| step.is_removal()) {

@@ -8,11 +8,11 @@ use crate::text::counted;
 /// Returns the line about the set that waits in a plan; `None` if none waits. The command that approves the set is given only if the
 /// plan shows all of it: a part of a plan names the whole set.
 pub(super) fn waiting(plan: &Plan, commands: &Commands) -> Option<String> {
-    let approval = plan.approval.as_ref()?;
-    let shown = approval.set.iter().filter(|item| has_step(plan, item) || has_hold(plan, item)).count();
-    let steps = counted(approval.set.len(), "step");
-    if shown == approval.set.len() {
-        return Some(approval_line(&steps, &commands.approve(&approval.digest)));
+    let set = plan.awaiting.as_ref()?;
+    let shown = set.set.iter().filter(|item| has_step(plan, item) || has_hold(plan, item)).count();
+    let steps = counted(set.set.len(), "step");
+    if shown == set.set.len() {
+        return Some(approval_line(&steps, &commands.approve(&set.digest)));
     }
     let are = if shown == 1 { "is" } else { "are" };
     let all = commands.complete("`kiln plan` shows all");
@@ -22,8 +22,8 @@ pub(super) fn waiting(plan: &Plan, commands: &Commands) -> Option<String> {
 /// Returns the line about what still waits once the steps of a plan are confirmed; `None` if nothing does. The steps that run leave the
 /// set, and the digest that approves the rest is known only after the run.
 pub fn waiting_after_confirmation(plan: &Plan, commands: &Commands) -> Option<String> {
-    let approval = plan.approval.as_ref()?;
-    let (run, rest): (Vec<_>, Vec<_>) = approval.set.iter().partition(|item| has_step(plan, item));
+    let set = plan.awaiting.as_ref()?;
+    let (run, rest): (Vec<_>, Vec<_>) = set.set.iter().partition(|item| has_step(plan, item));
     if !rest.iter().any(|item| has_hold(plan, item)) {
         return None;
     }

@@ -306,7 +306,7 @@ mod tests {
         ];
         let irreversible = steps.iter().filter(|step| step.risk == Risk::Irreversible);
         let set = irreversible.map(Step::approval_item).collect();
-        let approval = Some(ApprovalSet { digest: "abc123".to_owned(), set });
+        let awaiting = Some(ApprovalSet { digest: "abc123".to_owned(), set });
         Plan {
             owner: "prod".parse().unwrap(),
             revision: "r1".to_owned(),
@@ -333,7 +333,7 @@ mod tests {
                 message: "out may have become new".to_owned(),
             }],
             unobserved: vec![Unobserved { backend: name("slow"), message: "/mnt/slow is not there".to_owned() }],
-            approval,
+            awaiting,
             used: Vec::new(),
             too_much: BTreeSet::new(),
             doubted: BTreeSet::new(),
@@ -350,7 +350,7 @@ mod tests {
             drift: Vec::new(),
             warnings: Vec::new(),
             unobserved: Vec::new(),
-            approval: None,
+            awaiting: None,
             ..everything()
         }
     }
@@ -408,7 +408,7 @@ mod tests {
                 .approval_item()
         };
         Plan {
-            approval: Some(ApprovalSet { digest: "abc123".to_owned(), set: set.map(item).collect() }),
+            awaiting: Some(ApprovalSet { digest: "abc123".to_owned(), set: set.map(item).collect() }),
             held: all,
             unobserved: vec![Unobserved { backend: name("slow"), message: away.to_owned() }],
             ..nothing()
@@ -448,7 +448,7 @@ mod tests {
         let all = "Waiting for approval: 12 steps. `kiln approve abc123` approves exactly these steps.";
         assert_eq!(waiting_after_confirmation(&mixed, &Commands::default()).as_deref(), Some(all));
         let run = mixed.steps.iter().find(|step| step.risk == Risk::Irreversible).map(Step::approval_item).unwrap();
-        mixed.approval.as_mut().unwrap().set.insert(run);
+        mixed.awaiting.as_mut().unwrap().set.insert(run);
         let rest = "Waiting for approval after this run: 12 steps: `kiln plan` shows all.";
         assert_eq!(waiting_after_confirmation(&mixed, &Commands::default()).as_deref(), Some(rest));
     }

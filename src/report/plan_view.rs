@@ -184,7 +184,7 @@ impl PlanView {
             drift,
             warnings,
             unobserved,
-            approval,
+            awaiting,
             // Used approvals are internal to the engine: the steps that they allow are in `steps`.
             used: _,
             digest,
@@ -200,7 +200,7 @@ impl PlanView {
             owner: Some(owner.to_string()),
             revision: Some(revision.clone()),
             digest: Some(digest.clone()),
-            approval: approval.as_ref().map(|set| set.digest.clone()),
+            approval: awaiting.as_ref().map(|set| set.digest.clone()),
             steps: Some(steps.iter().map(|step| StepView::new(step, specs)).collect()),
             held: Some(held),
             drift: Some(drift.clone()),
@@ -297,7 +297,7 @@ impl HeldView {
 
     /// Makes the shown form of some holds of a plan.
     pub fn of<'a>(held: impl IntoIterator<Item = &'a Held>, plan: &Plan, commands: &Commands) -> Vec<Self> {
-        let waiting = plan.approval.as_ref().map(ApprovalSet::uids).unwrap_or_default();
+        let waiting = plan.awaiting.as_ref().map(ApprovalSet::uids).unwrap_or_default();
         let is_waiting = |held: &Held| held.uid.is_some_and(|uid| waiting.contains(&uid));
         held.into_iter().map(|held| Self::new(held, is_waiting(held), commands)).collect()
     }

@@ -632,7 +632,7 @@ fn plan() -> Plan {
         }],
         warnings: vec![Warning { code: "LooksLikeRename".to_owned(), message: "it looks like a rename".to_owned() }],
         unobserved: vec![Unobserved { backend: name("fast"), message: "it is away".to_owned() }],
-        approval: Some(set.clone()),
+        awaiting: Some(set.clone()),
         used: vec![set],
         too_much: BTreeSet::from([identity().uid]),
         doubted: BTreeSet::from([identity().uid]),

@@ -27,7 +27,7 @@ pub async fn approve(setup: &Setup, digest: &str, by: Option<&str>) -> Result<Ve
     let unattended = session.plan(&[], Irreversible::HoldRestores);
     let shown = [(Irreversible::List, &listed), (Irreversible::HoldRestores, &unattended)];
     let waits = |set: &Option<ApprovalSet>| set.as_ref().is_some_and(|set| set.digest == digest);
-    let Some((irreversible, _)) = shown.into_iter().find(|(_, plan)| waits(&plan.approval)) else {
+    let Some((irreversible, _)) = shown.into_iter().find(|(_, plan)| waits(&plan.awaiting)) else {
         if listed.used.iter().any(|used| used.digest == digest) {
             return Ok(vec![format!("{digest} is approved already; the next apply carries it out")]);
         }
@@ -77,7 +77,7 @@ pub async fn approve(setup: &Setup, digest: &str, by: Option<&str>) -> Result<Ve
 
 /// Says that no set with this digest waits in a plan.
 pub(in crate::engine) fn unmatched(digest: &str, plan: &Plan) -> String {
-    match &plan.approval {
+    match &plan.awaiting {
         None => format!("{digest} cannot be approved: nothing waits for an approval"),
         Some(now) => format!("{digest} is not what waits now; that is {}, {}", now.digest, counted(now.set.len())),
     }

@@ -19,7 +19,7 @@ use super::successor::PossibleRename;
 #[derive(Default)]
 pub(in crate::plan) struct GateVerdict {
     /// The set that waits for confirmation or approval.
-    pub asked: Option<ApprovalSet>,
+    pub awaiting: Option<ApprovalSet>,
     /// Approvals that are used.
     pub used: Vec<ApprovalSet>,
     /// Removals that are held by the limits.
@@ -27,11 +27,11 @@ pub(in crate::plan) struct GateVerdict {
 }
 
 /// Holds steps that need an approval and have none; returns the set that waits and the approvals that were used.
-pub(in crate::plan) fn approve<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> GateVerdict {
-    let (judged, fitting) = judge(inventory, draft);
+pub(in crate::plan) fn hold_unapproved<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> GateVerdict {
+    let (verdict, fitting) = match_approvals(inventory, draft);
     let known = |digest: &String| {
-        judged.asked.as_ref().is_some_and(|asked| asked.digest == *digest)
-            || judged.used.iter().any(|used| used.digest == *digest)
+        verdict.awaiting.as_ref().is_some_and(|awaiting| awaiting.digest == *digest)
+            || verdict.used.iter().any(|used| used.digest == *digest)
     };
     let unmatched: Vec<Warning> = given(inventory)
         .into_iter()
@@ -64,7 +64,7 @@ pub(in crate::plan) fn approve<'a>(inventory: &Inventory<'a>, draft: &mut Draft<
         .map(|index| draft.steps[*index].identity.uid)
         .collect();
     draft.doubted.retain(|uid| !approved.contains(uid));
-    judged
+    verdict
 }
 
 /// Whether a step removes or releases an object because its document was removed.
@@ -91,9 +91,9 @@ struct Waiting<'a> {
     unattended: bool,
 }
 
-/// Returns which steps wait. `begun`: the approvals in the ledgers.
-fn waiting<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, begun: &[ApprovalSet]) -> Waiting<'a> {
-    let covered = |step: &Step| begun.iter().any(|approval| approval.covers(&step.approval_item()));
+/// Returns which steps wait. `open`: the approvals in the ledgers.
+fn waiting<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, open: &[ApprovalSet]) -> Waiting<'a> {
+    let covered = |step: &Step| open.iter().any(|approval| approval.covers(&step.approval_item()));
     let live: Vec<usize> = (0..draft.steps.len()).filter(|index| !draft.dropped.contains(index)).collect();
     let uncovered: Vec<usize> = live.iter().copied().filter(|index| !covered(&draft.steps[*index])).collect();
     // A removal in doubt waits for approval anyway, and must not hold the other steps.
@@ -125,23 +125,23 @@ fn waiting<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, begun: &[Approv
 
 /// Finds what waits, matches it with the approvals that are given, and holds it if none covers it. Returns also the digests that
 /// would approve it.
-fn judge<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (GateVerdict, BTreeSet<String>) {
-    let mut used = begun(inventory);
+fn match_approvals<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) -> (GateVerdict, BTreeSet<String>) {
+    let mut used = open_approvals(inventory);
     let waiting = waiting(inventory, draft, &used);
     if waiting.steps.is_empty() {
         return (GateVerdict { used, ..GateVerdict::default() }, BTreeSet::new());
     }
     let set_of = |indexes: &[usize]| ApprovalSet::of(indexes.iter().map(|index| draft.steps[*index].approval_item()));
-    let asked = set_of(&waiting.steps);
+    let awaiting = set_of(&waiting.steps);
     // The person may have seen steps here that need no approval, and approved the whole set.
-    let fitting = [asked.clone(), set_of(&waiting.all)];
+    let fitting = [awaiting.clone(), set_of(&waiting.all)];
     let given = given(inventory);
     if let Some(approved) = fitting.iter().find(|set| given.contains(&set.digest)).cloned() {
         used.push(approved);
         return (GateVerdict { used, ..GateVerdict::default() }, BTreeSet::new());
     }
-    let too_much = hold_waiting(inventory, draft, &waiting, &asked.digest);
-    (GateVerdict { asked: Some(asked), used, too_much }, fitting.map(|set| set.digest).into())
+    let too_much = hold_waiting(inventory, draft, &waiting, &awaiting.digest);
+    (GateVerdict { awaiting: Some(awaiting), used, too_much }, fitting.map(|set| set.digest).into())
 }
 
 /// Holds each step that waits, for its own reason. `digest` approves all of them. Returns the objects whose removal exceeds a limit.
@@ -206,7 +206,7 @@ fn takes_away(step: &Step) -> bool {
 }
 
 /// Returns the approvals in the ledgers that are not yet used up. Each ledger has the part of the set on its pool.
-fn begun(inventory: &Inventory<'_>) -> Vec<ApprovalSet> {
+fn open_approvals(inventory: &Inventory<'_>) -> Vec<ApprovalSet> {
     let mut by_digest: BTreeMap<&String, ApprovalSet> = BTreeMap::new();
     for approval in inventory.ledgers().flat_map(|l| &l.approvals) {
         let whole = by_digest

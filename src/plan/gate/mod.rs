@@ -7,8 +7,8 @@ mod rename;
 mod successor;
 mod suspension;
 
-pub(super) use approval::{GateVerdict, approve};
+pub(super) use approval::{GateVerdict, hold_unapproved};
 pub(super) use lock::hold_locked;
-pub(super) use rename::{wait_for_confirmation, warn_of_renames};
+pub(super) use rename::{hold_until_confirmation_read, warn_of_renames};
 pub(super) use suspension::hold_suspended;
 pub use suspension::{resume, suspended_because, suspension_of};

@@ -22,7 +22,7 @@ use crate::plan::types::{HeldReason, Warning};
 use super::successor::{Candidates, PossibleRename, SHOWN, Successor, possible_renames};
 
 /// Holds every new volume that resembles one whose removal waits for the confirmation read.
-pub(in crate::plan) fn wait_for_confirmation<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
+pub(in crate::plan) fn hold_until_confirmation_read<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>) {
     if !inventory.reading().unconfirmed {
         return;
     }

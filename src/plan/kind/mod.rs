@@ -6,7 +6,7 @@
 mod adopt;
 mod checks;
 mod create;
-mod guards;
+mod removable;
 mod removal;
 mod rename;
 mod resolve;

@@ -19,7 +19,7 @@ use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
 use super::checks::check_not_open;
-use super::guards::check_guards;
+use super::removable::check_removable;
 use super::step::step_on;
 
 /// The address of an object. A uid is not unique if a copy was made outside of Kiln.
@@ -185,7 +185,7 @@ fn remove<'a>(
         draft.unsettled |= matches!(doubt, Doubt::Vanished(_, Some(_)));
         check_decidable(&subject, doubt)?;
     }
-    check_guards(inventory, usable, &subject, object)?;
+    check_removable(inventory, usable, &subject, object)?;
     if on_remove == OnRemove::Retain {
         return Ok(draft.add_doubted(release(object), doubt.as_ref()));
     }

@@ -13,7 +13,7 @@ use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
 use super::checks::check_not_open;
-use super::guards::check_guards;
+use super::removable::check_removable;
 use super::step::step_on;
 use super::undelete::undelete;
 
@@ -94,7 +94,7 @@ fn trash_unwritten<'a>(
         );
         return Err(subject.hold(HeldReason::Protected, message, fix));
     }
-    check_guards(inventory, usable, &subject, object)?;
+    check_removable(inventory, usable, &subject, object)?;
     check_not_open(&subject, object, &format!("it cannot be replaced by {old}"))?;
     let action = Action::Trash { ttl: inventory.stack().trash.ttl };
     let expect = Expect { idle: true, unwritten: true, ..Expect::live(object) };

@@ -1,4 +1,4 @@
-//! Guards of removals that do not depend on other objects.
+//! Checks of a removal that concern the object itself and its backend.
 
 use crate::model::Kind;
 
@@ -7,8 +7,8 @@ use crate::plan::inventory::{Inventory, OwnedObject};
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
 
-/// Holds an object that must not be removed. A release passes these guards too: an object in doubt is not released either.
-pub(super) fn check_guards(
+/// Holds an object that must not be removed, whatever depends on it. One that is released, or gives way to a renamed one, must pass too.
+pub(super) fn check_removable(
     inventory: &Inventory<'_>,
     usable: &Usable<'_>,
     subject: &Subject<'_>,
