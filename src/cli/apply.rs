@@ -50,7 +50,7 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
         }
         Some(Saved { mut reading, plan, .. }) => {
             context.terminal.is_about_saved(&reading);
-            context.judge_saved_paths(&mut reading)?;
+            context.check_saved_paths(&mut reading)?;
             (Arc::new(reading), Some(Arc::new(plan)))
         }
         None => (declared(context, &source, json, args.prune)?, None),

@@ -47,7 +47,7 @@ pub(crate) struct OpeningStore {
 impl OpeningStore {
     fn begin(state: PathBuf, daemon: Option<Daemon>) -> Self {
         let (dir, asked) = (state.clone(), daemon.clone());
-        let open = move || read_store(&dir, asked.as_ref(), engine::JOURNAL);
+        let open = move || read_store(&dir, asked.as_ref(), engine::JOURNAL_SHOWN);
         let opening = std::thread::Builder::new().spawn(open).ok();
         Self { state, daemon, opening }
     }
@@ -56,7 +56,7 @@ impl OpeningStore {
     fn opened(mut self) -> Result<Option<OpenedStore>, StoreError> {
         match self.opening.take() {
             Some(opening) => opening.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            None => read_store(&self.state, self.daemon.as_ref(), engine::JOURNAL),
+            None => read_store(&self.state, self.daemon.as_ref(), engine::JOURNAL_SHOWN),
         }
     }
 }
@@ -165,8 +165,8 @@ impl Context {
     ///
     /// # Errors
     /// Exit code 2 if the host configuration cannot be read.
-    pub(crate) fn judge_saved_paths(&self, reading: &mut Reading) -> Result<(), Failure> {
-        manifest::judge_saved_paths(reading, Path::new("."), &self.allowed()?);
+    pub(crate) fn check_saved_paths(&self, reading: &mut Reading) -> Result<(), Failure> {
+        manifest::check_saved_paths(reading, Path::new("."), &self.allowed()?);
         Ok(())
     }
 
@@ -259,7 +259,7 @@ impl Context {
     /// # Errors
     /// Exit code 7 if the store cannot be used.
     pub(crate) fn open_store_quietly(&self) -> Result<Option<OpenedStore>, Failure> {
-        Ok(read_store(&self.state, self.daemon()?, engine::JOURNAL)?)
+        Ok(read_store(&self.state, self.daemon()?, engine::JOURNAL_SHOWN)?)
     }
 
     fn with_notes(&self, opened: OpenedStore) -> Arc<dyn Store> {

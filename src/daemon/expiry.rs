@@ -13,7 +13,7 @@ use crate::engine::Trashed;
 use crate::model::{Name, Uid};
 
 /// The least time that objects wait which are in the trash when the daemon first observes a backend, or `trash.ttl` if that is less: the
-/// wall clock may have been wrong before. An operator notices that within a day.
+/// wall clock may have been wrong before. An administrator notices that within a day.
 pub(super) const GRACE: Duration = Duration::from_secs(86_400);
 
 /// How long the daemon has observed each object in the trash.

@@ -28,6 +28,7 @@ pub(super) const WRITER_RETRY: Duration = Duration::from_millis(200);
 /// How long a pass waits for the writer of a manifest. A generator writes for seconds; an editor that keeps its file open must not stop
 /// everything.
 const WRITER: Duration = Duration::from_secs(60);
+
 /// The configuration of a daemon.
 pub struct DaemonConfig {
     /// The directory or file of manifests.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::{Instrument, Span};
 
 use crate::driver::{Driver, WriterLock};
-use crate::model::{BackendSpec, DriverError, ErrorKind, Ledger, Observed, Owner, PoolId, Scope, Suspension};
+use crate::model::{Action, BackendSpec, DriverError, ErrorKind, Ledger, Observed, Owner, PoolId, Scope, Suspension};
 
 use super::setup::Connect;
 use super::span::backend_span;
@@ -16,6 +16,10 @@ use super::span::backend_span;
 /// unreachable backend is still reported soon.
 const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// A call that copies or frees data has no time limit while it progresses. It fails after this many times the Backend's timeout without
+/// progress.
+const STALLED: u32 = 10;
 
 /// An open backend, for the length of a pass.
 #[derive(Clone)]
@@ -32,6 +36,11 @@ impl BackendSession {
     /// The time limit of each call: a backend that does not answer must not delay the others.
     pub(super) fn limit(&self) -> Duration {
         Duration::from_secs(self.spec.timeout.0)
+    }
+
+    /// The longest time without progress of a call that executes `action`.
+    pub(super) fn limit_of(&self, action: &Action) -> Duration {
+        self.limit() * if action.is_long() { STALLED } else { 1 }
     }
 
     async fn within<T>(&self, call: impl Future<Output = Result<T, DriverError>>) -> Result<T, DriverError> {

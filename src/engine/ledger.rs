@@ -169,7 +169,7 @@ pub(super) fn announce<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s 
 pub(super) fn approve<'s>(ledger: &mut Ledger, steps: impl Iterator<Item = &'s Step>, approval: &ApprovalSet) {
     let part: BTreeSet<ApprovalItem> =
         steps.filter(|step| approval.covers(&step.approval_item())).map(Step::approval_item).collect();
-    let known = ledger.approvals.iter().any(|begun| begun.digest == approval.digest);
+    let known = ledger.approvals.iter().any(|open| open.digest == approval.digest);
     if !known && !part.is_empty() {
         ledger.approvals.push(ApprovalSet { digest: approval.digest.clone(), set: part });
     }

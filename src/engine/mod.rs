@@ -4,8 +4,8 @@
 //!
 //! ```text
 //! session ── observes the backends and, to write, takes their writer locks; plans
-//!   ├─ recover ── resolves the open intents of an interrupted run, sweeps half-made objects
-//!   ├─ ledgers ── settles the ledgers from what was observed, announces removals, writes them to the pools
+//!   ├─ recover ── resolves the open intents of an interrupted run, sweeps unfinished objects
+//!   ├─ session_ledgers ── settles the ledgers from what was observed, announces removals, writes them to the pools
 //!   ├─ execute ── scheduler ── step_task ── intent, driver call with retries, outcome
 //!   │               └─ verify ── observes what was touched, enters it in ledgers and store
 //!   └─ record ── what was observed, for the next pass
@@ -24,7 +24,6 @@ mod execute;
 mod execution;
 mod foreign;
 mod ledger;
-mod ledgers;
 mod lost;
 mod observe;
 mod open_pass;
@@ -38,6 +37,7 @@ mod recover;
 mod report;
 mod scheduler;
 mod session;
+mod session_ledgers;
 mod setup;
 mod span;
 mod step_task;
@@ -55,7 +55,7 @@ pub use operations::{
     trash_purge, trash_purge_after, trash_purge_list, trash_restore,
 };
 pub use options::Options;
-pub use overview::{JOURNAL, overview, overview_while};
+pub use overview::{JOURNAL_SHOWN, overview, overview_while};
 pub use reconcile::{reconcile, reconcile_once};
 pub use report::Report;
 pub use setup::{Connect, Setup};

@@ -11,7 +11,7 @@ use super::session::Session;
 use super::setup::Setup;
 
 /// How many of the journal's last lines an overview has.
-pub const JOURNAL: usize = 1000;
+pub const JOURNAL_SHOWN: usize = 1000;
 
 /// Observes every declared backend and plans; changes nothing. Never fails: backends that cannot be observed are in the plan's
 /// `unobserved` and `held`.
@@ -34,7 +34,7 @@ pub async fn overview_while(
     session.judge();
     session.settle();
     let plan = session.plan_closely(approve, Irreversible::List).await;
-    let journal = store.and_then(|store| store.journal(JOURNAL).ok()).unwrap_or_default();
+    let journal = store.and_then(|store| store.journal(JOURNAL_SHOWN).ok()).unwrap_or_default();
     let suspended = session.suspensions().in_force(session.now);
     let paths = session.paths().await;
     let Session { now, observations, records, judged, .. } = session;

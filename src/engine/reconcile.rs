@@ -17,7 +17,7 @@ use super::report::Report;
 use super::session::Session;
 use super::setup::Setup;
 
-/// Makes one pass: lock, observe, recover from a crash, plan, lint, confirm, execute, verify, record, report.
+/// Makes one pass: lock, observe, recover from a crash, plan, confirm, lint, execute, verify, record, report.
 ///
 /// # Errors
 /// Only if the store fails: no step begins before its intent is on disk.
@@ -95,22 +95,22 @@ async fn carry_out<'s>(
             plan
         }
     };
-    let begun = plan::without(&plan, &options.postponed);
-    let postponed = begun.as_ref().map_or(0, |begun| plan.steps.len() - begun.steps.len());
-    let begun = begun.as_ref().unwrap_or(&plan);
-    tracing::debug!(steps = begun.steps.len(), postponed, held = plan.held.len(), "planned");
-    reporter.planned(begun);
+    let to_run = plan::without(&plan, &options.postponed);
+    let postponed = to_run.as_ref().map_or(0, |rest| plan.steps.len() - rest.steps.len());
+    let to_run = to_run.as_ref().unwrap_or(&plan);
+    tracing::debug!(steps = to_run.steps.len(), postponed, held = plan.held.len(), "planned");
+    reporter.planned(to_run);
     if report.breaches.is_empty() {
         report.postponed = postponed;
         // The journal says who approved a step before the step is made.
-        let journal = operations::approved_with_run(&session, begun, options, confirmed);
+        let journal = operations::approved_with_run(&session, to_run, options, confirmed);
         if let (Some(store), false) = (&session.store, journal.is_empty()) {
             commit(store, Batch { journal, ..Batch::default() }).await?;
         }
-        session.execute(begun, options, reporter, &mut report).await?;
+        session.execute(to_run, options, reporter, &mut report).await?;
         session.record(&settled).await?;
         if report.failed.is_empty() && report.skipped == 0 {
-            report.paths = new_paths(&session, begun).await;
+            report.paths = new_paths(&session, to_run).await;
         }
     }
     hold_what_was_not_done(&mut plan, &mut report);
@@ -156,10 +156,8 @@ fn hold_what_was_not_done(plan: &mut Plan, report: &mut Report) {
         std::mem::take(&mut report.failed).into_iter().partition(|(_, error)| is_answer(error));
     report.failed = failed;
     let answered = answers.into_iter().map(|(step, error)| match error.kind {
-        ErrorKind::Busy => held(step, HeldReason::InUse, error.message, "close it there, then run `kiln apply`"),
-        _ => {
-            held(step, HeldReason::OtherWriter, error.message, "wait for it to end, or stop it, then run `kiln apply`")
-        }
+        ErrorKind::Busy => held(step, HeldReason::InUse, error.message, plan::IN_USE_FIX),
+        _ => held(step, HeldReason::OtherWriter, error.message, plan::OTHER_WRITER_FIX),
     });
     let waiting = report.waiting.iter().map(|step| {
         let message = "a step that it waits for was not done".to_owned();

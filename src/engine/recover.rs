@@ -1,4 +1,4 @@
-//! What an interrupted run left: open intents are resolved by observing, half-made objects are swept.
+//! What an interrupted run left: open intents are resolved by observing, unfinished objects are swept.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::store::{Batch, Store, StoreError};
 use super::effect::ObservedObjects;
 use super::event::{Event, Reporter};
 use super::ledger;
-use super::overview::JOURNAL;
+use super::overview::JOURNAL_SHOWN;
 use super::record::{commit, journal_entry};
 use super::session::Session;
 
 impl Session<'_> {
-    /// Resolves the open intents of an interrupted run by observing the backends, settles the ledgers and sweeps half-made objects. Returns the
+    /// Resolves the open intents of an interrupted run by observing the backends, settles the ledgers and sweeps unfinished objects. Returns the
     /// sweeps that failed.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ impl Session<'_> {
         move |step| seen.get(&step.backend).is_some_and(|seen| seen.shows(step) == Some(true))
     }
 
-    /// Removes this owner's half-made objects. The writer lock excludes that another process is still making them. Returns the sweeps that
+    /// Removes this owner's unfinished objects. The writer lock excludes that another process is still making them. Returns the sweeps that
     /// failed.
     async fn sweep(&mut self, name: &Name, reporter: &dyn Reporter) -> Vec<(Step, DriverError)> {
         let owner = self.specs().stack.owner.clone();
@@ -125,22 +125,22 @@ impl Session<'_> {
             return Vec::new();
         };
         let Some(Observation::Seen { observed, .. }) = self.observations.world.get_mut(name) else { return Vec::new() };
-        let half_made =
+        let unfinished =
             |o: &Object| o.place == Place::Temporary && o.identity.as_ref().is_some_and(|id| id.owner == owner);
         let mut left = Vec::new();
-        for object in observed.objects.iter().filter(|object| half_made(object)) {
+        for object in observed.objects.iter().filter(|object| unfinished(object)) {
             let Some(identity) = object.identity.clone() else { continue };
             let step = Step {
                 expect: Expect { place: Some(Place::Temporary), ..Expect::default() },
                 native: object.native.clone(),
                 ..Step::new(name.clone(), identity, Action::Sweep, Reason::LeftOver)
             };
-            let limit = backend.limit() * 10;
+            let limit = backend.limit_of(&step.action);
             let context = StepContext::at(self.now);
             match tokio::time::timeout(limit, backend.driver.execute(&step, &context)).await {
                 Ok(Ok(_)) => {
                     reporter
-                        .event(Event::note(format!("removed {} on {name}, which was left half made", object.native)));
+                        .event(Event::note(format!("removed {} on {name}, which was left unfinished", object.native)));
                 }
                 Ok(Err(error)) => left.push((step, error)),
                 Err(_) => left.push((step, DriverError::timed_out(backend.spec.timeout))),
@@ -149,11 +149,11 @@ impl Session<'_> {
         for (step, error) in &left {
             let native = &step.native;
             reporter
-                .event(Event::note(format!("{native} on {name} was left half made and cannot be removed: {error}")));
+                .event(Event::note(format!("{native} on {name} was left unfinished and cannot be removed: {error}")));
         }
         observed
             .objects
-            .retain(|object| !half_made(object) || left.iter().any(|(step, _)| step.native == object.native));
+            .retain(|object| !unfinished(object) || left.iter().any(|(step, _)| step.native == object.native));
         left
     }
 }
@@ -161,7 +161,7 @@ impl Session<'_> {
 /// The objects whose destruction the journal reports as done. `announced`: how many destructions the ledger does not know the end of.
 fn journaled_destructions(store: &Arc<dyn Store>, announced: usize) -> Result<Vec<Uid>, StoreError> {
     // Between two writes of the ledger other steps end too.
-    let lines = store.journal(JOURNAL + 4 * announced)?;
+    let lines = store.journal(JOURNAL_SHOWN + 4 * announced)?;
     let destroys = Action::Destroy.to_string();
     // An approval is no step, though it names the one that it approves.
     let is_done = |line: &JournalEntry| {

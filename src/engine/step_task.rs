@@ -23,9 +23,6 @@ use super::suspensions::ObjectSuspensions;
 const TRIES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// A step that copies data has no time limit while it progresses. It fails after this many times the Backend's timeout without progress.
-const STALLED: u32 = 10;
-
 /// What a step's task sends while it runs and when it ends.
 pub(super) enum TaskMessage {
     Begun(usize),
@@ -157,7 +154,7 @@ impl StepTask {
         let context = StepContext { now: self.clock.now(), progress };
         let mut call = self.backend.driver.execute(&self.step, &context);
         let timeout = self.backend.spec.timeout;
-        let limit = self.backend.limit() * if self.step.action.is_long() { STALLED } else { 1 };
+        let limit = self.backend.limit_of(&self.step.action);
         loop {
             let before = ticks.load(Ordering::Relaxed);
             match tokio::time::timeout(limit, &mut call).await {

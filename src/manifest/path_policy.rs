@@ -1,7 +1,7 @@
 //! The path policy: decides which paths manifests may name.
 //!
 //! The authors of manifests need not be root on the host, but Kiln may run as root. With links resolved, every path must therefore be
-//! below the parent directory of SPECS, below a directory that the operator of the host allows, or a default of a driver. A document
+//! below the parent directory of SPECS, below a directory that the administrator of the host allows, or a default of a driver. A document
 //! that names another path is held as NotAllowed, and the path is not opened.
 //!
 //! The policy is applied whenever manifests are read, to the links as they are at that time.
@@ -53,7 +53,7 @@ impl NamedPath {
     }
 }
 
-/// The paths that the operator of the host allows in addition.
+/// The paths that the administrator of the host allows in addition.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Allowed {
     /// Absolute directories, with everything below them, and files.
@@ -72,12 +72,12 @@ pub(super) fn refused_paths(
     if paths.is_empty() {
         return Vec::new();
     }
-    judged(paths, root_of(source), allowed, resolver)
+    refusals(paths, root_of(source), allowed, resolver)
 }
 
-fn judged(paths: &[NamedPath], root: PathBuf, allowed: &Allowed, resolver: &Resolver) -> Vec<NotAllowed> {
+fn refusals(paths: &[NamedPath], root: PathBuf, allowed: &Allowed, resolver: &Resolver) -> Vec<NotAllowed> {
     let policy = PathPolicy::new(root, allowed, paths, resolver);
-    let mut barred: Vec<NotAllowed> = paths.iter().filter_map(|named| policy.judge(named)).collect();
+    let mut barred: Vec<NotAllowed> = paths.iter().filter_map(|named| policy.refusal(named)).collect();
     // The sort is stable: the first refused path of a document remains first.
     barred.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     // One refused path suffices to hold a document; the first is reported.
@@ -86,8 +86,8 @@ fn judged(paths: &[NamedPath], root: PathBuf, allowed: &Allowed, resolver: &Reso
 }
 
 /// Applies the path policy to the reading of a saved plan, which is trusted no more than a manifest. Its paths must be below `root`, or
-/// allowed by the operator. What was held when the plan was made stays held.
-pub fn judge_saved_paths(reading: &mut Reading, root: &Path, allowed: &Allowed) {
+/// allowed by the administrator. What was held when the plan was made stays held.
+pub fn check_saved_paths(reading: &mut Reading, root: &Path, allowed: &Allowed) {
     let specs = reading.specs_mut();
     for backend in specs.backends.values_mut() {
         // The place of the pool is derived from the settings; the value in the plan file is not trusted.
@@ -101,7 +101,7 @@ pub fn judge_saved_paths(reading: &mut Reading, root: &Path, allowed: &Allowed) 
     for (name, volume) in &specs.volumes {
         add_paths(Kind::Volume, name, &volume.values(), &mut paths);
     }
-    let barred = judged(&paths, absolute(root), allowed, host());
+    let barred = refusals(&paths, absolute(root), allowed, host());
     reading.not_allowed.extend(barred);
     reading.not_allowed.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     reading.not_allowed.dedup_by(|a, b| (a.kind, &a.name) == (b.kind, &b.name));
@@ -131,15 +131,15 @@ struct PathPolicy<'a> {
     root: Option<PathBuf>,
     /// The root as messages show it.
     root_shown: PathBuf,
-    /// Resolved paths that the operator allows, with everything below them.
+    /// Resolved paths that the administrator allows, with everything below them.
     others: Vec<PathBuf>,
-    /// The resolved paths to judge.
+    /// The resolved paths of documents.
     resolved: Answers,
     file: &'a Path,
 }
 
 impl<'a> PathPolicy<'a> {
-    /// Resolves the paths to judge. The root responds, because the manifests were read from it.
+    /// Resolves the paths of documents and the allowed ones. The root responds, because the manifests were read from it.
     fn new(root_shown: PathBuf, allowed: &'a Allowed, paths: &[NamedPath], resolver: &Resolver) -> Self {
         let others: Vec<PathBuf> = allowed.paths.iter().map(|path| absolute(path)).collect();
         let alone = others.iter().map(|path| (path.as_path(), path.as_path()));
@@ -149,7 +149,8 @@ impl<'a> PathPolicy<'a> {
         Self { root: fs::canonicalize(&root_shown).ok(), root_shown, others, resolved, file: &allowed.file }
     }
 
-    fn judge(&self, named: &NamedPath) -> Option<NotAllowed> {
+    /// Returns why a path is refused; `None` if it is allowed.
+    fn refusal(&self, named: &NamedPath) -> Option<NotAllowed> {
         let path = &named.path;
         if named.is_default() {
             return None;
@@ -169,7 +170,7 @@ impl<'a> PathPolicy<'a> {
                 }
                 let target = if real == path { String::new() } else { format!(", that is {},", real.display()) };
                 let fix = format!(
-                    "move it below {root}, or ask the operator of this host to add `[allow] paths = [{:?}]` to {}",
+                    "move it below {root}, or ask the administrator of this host to add `[allow] paths = [{:?}]` to {}",
                     real.display().to_string(),
                     self.file.display()
                 );
@@ -204,7 +205,7 @@ mod tests {
             fs::canonicalize(self.dir.path()).unwrap().join(path)
         }
 
-        fn judged(&self, source: &Source, kind: Kind, path: &str) -> Option<NotAllowed> {
+        fn refusal_of(&self, source: &Source, kind: Kind, path: &str) -> Option<NotAllowed> {
             let allowed = Allowed { paths: self.allowed.clone(), file: "kiln.toml".into() };
             // Resolved as in a file in `specs`.
             let path = absolute(&self.at("repo/specs").join(path));
@@ -213,7 +214,7 @@ mod tests {
         }
 
         fn allows(&self, path: &str) -> bool {
-            self.judged(&Source::Path(self.at("repo/specs")), Kind::Backend, path).is_none()
+            self.refusal_of(&Source::Path(self.at("repo/specs")), Kind::Backend, path).is_none()
         }
     }
 
@@ -243,13 +244,16 @@ mod tests {
         let host = Host::new();
         fs::write(host.at("repo/specs/a.yaml"), "").unwrap();
         let file = Source::Path(host.at("repo/specs/a.yaml"));
-        assert!(host.judged(&file, Kind::Backend, "../pool").is_none());
-        assert!(host.judged(&file, Kind::Backend, "../../pool").is_some());
+        assert!(host.refusal_of(&file, Kind::Backend, "../pool").is_none());
+        assert!(host.refusal_of(&file, Kind::Backend, "../../pool").is_some());
         let text = Source::Text(String::new());
         // The tests never run below /dev.
-        assert!(host.judged(&text, Kind::Backend, "/dev/kiln/pool").is_some(), "it is outside the working directory");
+        assert!(
+            host.refusal_of(&text, Kind::Backend, "/dev/kiln/pool").is_some(),
+            "it is outside the working directory"
+        );
         let here = absolute(Path::new("pool")).display().to_string();
-        assert!(host.judged(&text, Kind::Backend, &here).is_none());
+        assert!(host.refusal_of(&text, Kind::Backend, &here).is_none());
     }
 
     #[test]
@@ -266,7 +270,7 @@ mod tests {
         for bad in ["../link", "../link/deep", "../link/new/er"] {
             assert!(!host.allows(bad), "{bad}");
         }
-        let why = host.judged(&Source::Path(host.at("repo/specs")), Kind::Backend, "../link").unwrap();
+        let why = host.refusal_of(&Source::Path(host.at("repo/specs")), Kind::Backend, "../link").unwrap();
         assert!(why.message.contains(&host.at("outside").display().to_string()), "{why:?}");
         assert!(why.fix.contains("[allow] paths = [") && why.fix.contains("kiln.toml"), "{why:?}");
         // A dangling link: the file would be created at its target.
@@ -302,8 +306,8 @@ mod tests {
             assert!(!host.allows(bad), "{bad}");
         }
         let specs = Source::Path(host.at("repo/specs"));
-        assert!(host.judged(&specs, Kind::Target, "/run/tgtd").is_none());
-        assert!(host.judged(&specs, Kind::Backend, "/run/tgtd").is_some());
-        assert!(host.judged(&specs, Kind::Backend, "/etc/ceph/ceph.conf").is_none());
+        assert!(host.refusal_of(&specs, Kind::Target, "/run/tgtd").is_none());
+        assert!(host.refusal_of(&specs, Kind::Backend, "/run/tgtd").is_some());
+        assert!(host.refusal_of(&specs, Kind::Backend, "/etc/ceph/ceph.conf").is_none());
     }
 }

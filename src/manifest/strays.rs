@@ -145,7 +145,7 @@ pub(super) fn settle(mut strays: Strays, file: &File, root: &Node<'_>, kind: Opt
     for map in std::mem::take(&mut strays.maps) {
         let mut groups: Vec<(StrayKind, Vec<&UnknownKey>)> = Vec::new();
         for key in &map.keys {
-            let verdict = judge(key, &map, &strays, &homes);
+            let verdict = stray_kind(key, &map, &strays, &homes);
             let joins = |verdict: &StrayKind| matches!(verdict, StrayKind::NotIndented(_) | StrayKind::Elsewhere(_));
             match groups.iter_mut().find(|(other, _)| joins(other) && *other == verdict) {
                 Some((_, keys)) => keys.push(key),
@@ -164,8 +164,8 @@ pub(super) fn settle(mut strays: Strays, file: &File, root: &Node<'_>, kind: Opt
     meant
 }
 
-/// Decides what an unknown key is.
-fn judge(key: &UnknownKey, map: &Unknown, strays: &Strays, homes: &[Home]) -> StrayKind {
+/// Returns what an unknown key is.
+fn stray_kind(key: &UnknownKey, map: &Unknown, strays: &Strays, homes: &[Home]) -> StrayKind {
     let name = name_of(&key.text);
     let empty = |below: &&String| strays.gaps.iter().any(|gap| gap.names.is_empty() && gap.section == **below);
     if let Some(below) = key.below.as_ref().filter(empty)

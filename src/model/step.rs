@@ -236,7 +236,8 @@ impl Action {
         self.facts().replaced_tags
     }
 
-    /// Whether it copies or frees much data, and may take far longer than other calls: no time-out applies, and progress is shown.
+    /// Whether it copies or frees much data, and may take far longer than other calls: the time limit is longer and starts again with
+    /// each sign of progress, and progress is shown.
     pub fn is_long(&self) -> bool {
         self.facts().is_long
     }

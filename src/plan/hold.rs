@@ -5,6 +5,12 @@ use crate::model::{Identity, Kind, Name, NativeName, Uid, Verb};
 use super::inventory::OwnedObject;
 use super::types::{Held, HeldReason};
 
+/// The fix for a step on an object that a client has open.
+pub const IN_USE_FIX: &str = "close it there, then run `kiln apply`";
+
+/// The fix for a step on a backend whose writer lock another process holds.
+pub const OTHER_WRITER_FIX: &str = "wait for it to end, or stop it, then run `kiln apply`";
+
 /// Why an object is held. A rule returns it as its error; the caller adds it to the draft.
 pub(super) struct Hold(Box<Held>);
 

@@ -36,6 +36,7 @@ mod usable;
 
 pub use backend_state::{Judged, trusted_ledger};
 pub use gate::{resume, suspended_because, suspension_of};
+pub use hold::{IN_USE_FIX, OTHER_WRITER_FIX};
 pub use inputs::{Inputs, Irreversible};
 pub use lint::lint;
 pub use overview::{Overview, Retry};

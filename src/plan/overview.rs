@@ -24,7 +24,7 @@ pub struct Overview {
     pub records: Arc<Records>,
     /// This owner's suspensions, from its pools and the store; a suspension of everything comes first.
     pub suspended: Vec<Suspension>,
-    /// The last `engine::JOURNAL` entries of the journal.
+    /// The last `engine::JOURNAL_SHOWN` entries of the journal.
     pub journal: Vec<JournalEntry>,
     /// The plan that `kiln apply` would execute.
     pub plan: Plan,

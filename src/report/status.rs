@@ -288,7 +288,7 @@ impl<'a> StatusIndex<'a> {
         let about = self.about(kind, name);
         let is_meant = about.current.is_some_and(|(at, current)| at == backend && std::ptr::eq(current, object));
         let declared = Declared::find(self.specs, kind, name).filter(|_| is_meant);
-        let verdict = Self::judge(about, object.uid(), Some(found), declared.is_some());
+        let verdict = Self::verdict(about, object.uid(), Some(found), declared.is_some());
         let verdict = self.with_suspension(kind, name, verdict);
         self.build(kind, name, declared, verdict, Some(object), Some(backend), Some(self.overview.now))
     }
@@ -308,7 +308,7 @@ impl<'a> StatusIndex<'a> {
         let about = self.about(kind, name);
         let verdict = match backend {
             Some(backend) if self.is_unobserved(backend) => self.unknown(about, None, backend),
-            _ => Self::judge(about, None, None, declared.is_some()),
+            _ => Self::verdict(about, None, None, declared.is_some()),
         };
         let observed_at =
             backend.and_then(|b| self.overview.world.get(b)).and_then(Observation::observed).map(|_| self.overview.now);
@@ -354,8 +354,8 @@ impl<'a> StatusIndex<'a> {
         Verdict::new(Condition::Unknown, "Unobserved", message)
     }
 
-    /// Judges the condition, from holds, steps, drift and failures.
-    fn judge(about: &About<'a>, uid: Option<Uid>, found: Option<&Found<'_>>, declared: bool) -> Verdict<'a> {
+    /// Returns the condition with its reason, from holds, steps, drift and failures.
+    fn verdict(about: &About<'a>, uid: Option<Uid>, found: Option<&Found<'_>>, declared: bool) -> Verdict<'a> {
         if let Some(held) = about.held(uid) {
             return Verdict::held(held);
         }

@@ -73,7 +73,7 @@ pub fn unowned(overview: &Overview, reading: &Reading, backend: &Name) -> Result
     let mut unowned: Vec<&Object> =
         observed.objects.iter().filter(|object| object.identity.is_none() && object.place == Place::Live).collect();
     unowned.sort_by(|a, b| a.native.cmp(&b.native));
-    Ok(unowned.into_iter().map(|object| judge(object, &adopting, &mut taken)).collect())
+    Ok(unowned.into_iter().map(|object| entry(object, &adopting, &mut taken)).collect())
 }
 
 /// Returns the names of this owner's volumes: existing and lost ones.
@@ -89,8 +89,8 @@ fn names_of(observed: &Observed, specs: &Specs) -> Vec<Name> {
     names
 }
 
-/// `adopting`: the declared volumes that adopt an object, by its native name.
-fn judge(object: &Object, adopting: &HashMap<&str, &Name>, taken: &mut BTreeSet<Name>) -> Unowned {
+/// Returns the entry of an object without an owner. `adopting`: the declared volumes that adopt an object, by its native name.
+fn entry(object: &Object, adopting: &HashMap<&str, &Name>, taken: &mut BTreeSet<Name>) -> Unowned {
     let native = object.native.as_str();
     let declared = adopting.get(native).map(|name| (*name).clone());
     let name = match (&declared, why_not(object)) {

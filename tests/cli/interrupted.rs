@@ -176,7 +176,7 @@ fn an_unsweepable_object_is_reported_by_every_apply() {
     fs::write(&file, "{}").unwrap();
     pin(&file, true);
     for _ in 0..2 {
-        sandbox.kiln("apply").ends(1).warns("was left half made and cannot be removed");
+        sandbox.kiln("apply").ends(1).warns("was left unfinished and cannot be removed");
     }
     pin(&file, false);
     sandbox.kiln("apply").ends(0);

@@ -77,7 +77,7 @@ fn copy_all(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_copied_pool_holds_adopted_volumes_until_an_operator_accepts_them() {
+fn a_copied_pool_holds_adopted_volumes_until_a_person_accepts_them() {
     let (sandbox, disk) = with_adopted("Delete");
     copy_all(&sandbox.path("pool"), &sandbox.path("copy"));
     sandbox.remove("pool");

@@ -1,4 +1,4 @@
-//! What manifests may reach: hostile ones get nowhere, and the operator's file says what is allowed besides.
+//! What manifests may reach: hostile ones get nowhere, and the administrator's file says what is allowed besides.
 
 use std::os::unix::fs::symlink;
 
@@ -91,7 +91,7 @@ fn a_link_that_is_changed_later_is_judged_as_it_then_is() {
 }
 
 #[test]
-fn the_operator_allows_more_in_a_file() {
+fn the_administrator_allows_more_in_a_file() {
     let sandbox = world("../../outside/pool");
     let outside = sandbox.path("outside").display().to_string();
     sandbox.write("kiln.toml", &format!("[allow]\npaths = [{outside:?}]\n"));

@@ -241,7 +241,7 @@ fn doctor_reports_warnings_and_exits_with_0() {
     sandbox.remove("specs/z.yaml");
     sandbox.kiln("trash purge --yes").ends(0);
     sandbox.kiln("doctor").ends(0).says("No problems found.");
-    // What a crash left half made.
+    // What a crash left unfinished.
     std::fs::create_dir(sandbox.path("pool/kiln-tmp.prod.a.abcdefgh")).unwrap();
     let ran = sandbox.kiln("doctor").ends(0).says("LeftOver").says("kiln apply");
     assert!(ran.out.contains("kiln-tmp.prod.a.abcdefgh"), "{}", ran.out);

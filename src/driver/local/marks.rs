@@ -2,7 +2,7 @@
 //!
 //! A mark is stored apart from its file and can outlive it, so a file name alone proves nothing. A mark identifies the file by its inode
 //! and birth time, and applies to that file only. Any other file under the name is foreign: made by another program, or a copy of the
-//! adopted file (a pool that was restored to another disk). An operator decides which; until then the volume is held.
+//! adopted file (a pool that was restored to another disk). A person decides which; until then the volume is held.
 //!
 //! - A restore replaces the file by an exchange. It first writes a mark that names both files, each with its tags, so that the
 //!   exchange itself makes the restore visible.

@@ -1,6 +1,7 @@
 //! Backends whose writer lock another process holds.
 
 use crate::plan::draft::Draft;
+use crate::plan::hold::OTHER_WRITER_FIX;
 use crate::plan::inventory::Inventory;
 use crate::plan::types::HeldReason;
 
@@ -10,11 +11,6 @@ pub(in crate::plan) fn hold_locked(inventory: &Inventory<'_>, draft: &mut Draft<
         let usable = inventory.usable(&draft.steps[index].backend);
         let Some(by) = usable.and_then(|usable| usable.locked_by) else { continue };
         let message = format!("another process is writing to the pool for this owner: {by}");
-        draft.hold_step(
-            index,
-            HeldReason::OtherWriter,
-            message,
-            "wait for it to end, or stop it, then run `kiln apply`",
-        );
+        draft.hold_step(index, HeldReason::OtherWriter, message, OTHER_WRITER_FIX);
     }
 }

@@ -3,7 +3,7 @@
 use crate::model::{Clients, Identity, Kind, Ledger, Name, Object, ObjectRef, Uid};
 
 use crate::plan::draft::Draft;
-use crate::plan::hold::{Hold, Subject};
+use crate::plan::hold::{Hold, IN_USE_FIX, Subject};
 use crate::plan::inventory::Inventory;
 use crate::plan::types::HeldReason;
 use crate::plan::usable::Usable;
@@ -41,7 +41,7 @@ pub(super) fn check_not_open(subject: &Subject<'_>, object: &Object, why: &str) 
     match &object.clients {
         Clients::Some(clients) => {
             let message = format!("{} is open by {}: {why}", object.native, clients.join(", "));
-            Err(subject.hold(HeldReason::InUse, message, "close it there, then run `kiln apply`"))
+            Err(subject.hold(HeldReason::InUse, message, IN_USE_FIX))
         }
         Clients::None | Clients::Unknown => Ok(()),
     }
