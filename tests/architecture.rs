@@ -1,12 +1,12 @@
-//! The sources hold to ARCHITECTURE.md: who may import whom, what only one place may do, how long a file may be, no circles of files,
+//! The sources hold to ARCHITECTURE.md: who may import whom, what only one place may do, how long a file may be, no cycles of files,
 //! no wildcard arm over kinds, actions and reasons to hold, one home and one name for each type, plain words, and invariants that name tests which exist.
 //!
 //! Every check is a function from what was read to complaints, so that each is shown to complain about a bad sample, beside it.
 
 #[path = "architecture/arms.rs"]
 mod arms;
-#[path = "architecture/circles.rs"]
-mod circles;
+#[path = "architecture/cycles.rs"]
+mod cycles;
 #[path = "architecture/project.rs"]
 mod project;
 #[path = "architecture/rules.rs"]
@@ -71,8 +71,8 @@ fn the_project_stands_alone() {
 }
 
 #[test]
-fn files_form_no_circles() {
-    assert_no_breach(&circles::circles(&SOURCES));
+fn files_form_no_cycles() {
+    assert_no_breach(&cycles::cycles(&SOURCES));
 }
 
 #[test]

@@ -275,7 +275,7 @@ async fn story(seed: u64) -> usize {
     passes
 }
 
-/// I3 and the other side of every guard: what is declared is there or held, what is there is declared, retained or held, and what is
+/// I3 and the other side of every guard: what is declared is there or held, what is there is declared, released or held, and what is
 /// held has its cause.
 async fn judge(rig: &Rig, specs: &Reading, memory: &Memory, seed: u64) {
     let overview = rig.overview(specs).await;
@@ -324,7 +324,7 @@ async fn judge(rig: &Rig, specs: &Reading, memory: &Memory, seed: u64) {
             is_it && *kind == Kind::Volume && held.contains(&(Kind::Volume, spec.meta.name.to_string()))
         });
         let excused = declared || renamed || object.tags.retained || held.contains(&(*kind, name.clone()));
-        assert!(excused, "seed {seed}: {kind} {name} is there, and neither declared nor retained nor held");
+        assert!(excused, "seed {seed}: {kind} {name} is there, and neither declared nor released nor held");
     }
     let never_made =
         |uid: Uid| rig.world().events().iter().all(|event| event.uid != uid || event.effect != SimEffect::Created);

@@ -115,7 +115,7 @@ fn is_suspended(trashed: &Trashed, report: &Report) -> bool {
     identity.is_some_and(|id| plan::suspension_of(&report.suspensions, id.kind, &id.name).is_some())
 }
 
-/// Whether nothing about an object in the trash is in doubt: its backend was observed completely, its metadata is consistent, no step or
+/// Whether nothing about an object in the trash is in doubt: its backend was observed completely, it is consistent, no step or
 /// hold concerns it, and no document refers to it.
 fn is_certain(trashed: &Trashed, referenced: &Referenced<'_>, reading: &Reading, report: &Report) -> bool {
     let Some(Observation::Seen { observed, .. }) = report.world.get(&trashed.backend) else { return false };
@@ -223,7 +223,7 @@ mod tests {
             object: Object { conflict: Some("its tags contradict its name".to_owned()), ..trashed().object },
             ..trashed()
         };
-        assert!(!certain(&conflict, &reading, &report()), "its metadata is inconsistent");
+        assert!(!certain(&conflict, &reading, &report()), "it is inconsistent");
         let unowned = Trashed { object: Object { identity: None, ..trashed().object }, ..trashed() };
         assert!(!certain(&unowned, &reading, &report()), "it has no identity");
         let gaps = Observed { gaps: vec!["an entry cannot be read".to_owned()], ..observed() };

@@ -25,7 +25,7 @@ pub(super) fn find(driver: &str) -> Option<(&'static DriverTable, Option<OpenBac
 pub fn connect(backend: &BackendSpec) -> Result<Arc<dyn Driver>, DriverError> {
     let name = backend.config.driver();
     let Some(open) = find(name).and_then(|(_, open)| open) else {
-        return Err(DriverError::before(ErrorKind::Unsupported, format!("the driver {name:?} is not built yet")));
+        return Err(DriverError::before(ErrorKind::Unsupported, format!("the driver {name:?} is not implemented yet")));
     };
     // A saved plan may contain any settings.
     let foreign = || format!("the settings of the Backend are not those of the driver {name:?}");

@@ -13,7 +13,7 @@ pub fn tables(kind: Kind) -> impl Iterator<Item = &'static DriverTable> {
 pub fn config(driver: &str, settings: Settings) -> DriverConfig {
     match find(driver) {
         Some((table, open)) => table.config(settings, open.is_some()),
-        None => DriverConfig::unbuilt(driver.to_owned()),
+        None => DriverConfig::unimplemented(driver.to_owned()),
     }
 }
 

@@ -122,8 +122,8 @@ impl BackendSession {
 
 /// Opens the driver of a backend, within the backend's time limit.
 pub(super) async fn open(connect: Arc<dyn Connect>, spec: BackendSpec) -> Result<BackendSession, DriverError> {
-    if !spec.config.is_built() || !spec.via.is_empty() {
-        return Err(DriverError::before(ErrorKind::Unsupported, "its driver is not built yet"));
+    if !spec.config.is_implemented() || !spec.via.is_empty() {
+        return Err(DriverError::before(ErrorKind::Unsupported, "its driver is not implemented yet"));
     }
     let opening = {
         let spec = spec.clone();

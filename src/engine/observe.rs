@@ -100,7 +100,7 @@ fn log_observation(view: &Observation) {
             tracing::debug!(objects = observed.objects.len(), by, "observed; another process holds the writer lock");
         }
         Observation::Failed { why, fix: _ } => tracing::debug!(why, "the observation failed"),
-        Observation::Unsupported => tracing::debug!("its driver is not built yet"),
+        Observation::Unsupported => tracing::debug!("its driver is not implemented yet"),
     }
 }
 

@@ -219,8 +219,8 @@ pub struct Object {
     pub created: Option<u64>,
     /// Its tags.
     pub tags: Tags,
-    /// Why its metadata is inconsistent, in one sentence: tags that cannot be read, or that contradict the name. Becomes Held(Conflict): no
-    /// step changes the object.
+    /// Why it is inconsistent, in one sentence: its tags cannot be read or contradict its name, or its files are not as Kiln makes them.
+    /// Becomes Held(Conflict): no step changes the object.
     pub conflict: Option<String>,
     /// Whether a rename of it was interrupted: it has its new native name, and [`Action::Rename`](super::Action) in place completes it.
     #[serde(default, skip_serializing_if = "is_false")]

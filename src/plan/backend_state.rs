@@ -117,7 +117,7 @@ impl<'a> Judge<'a> {
                 Observation::Seen { capabilities, observed } | Observation::LockedBy { capabilities, observed, by: _ },
             ) => (capabilities, observed),
             Some(Observation::Unsupported) => {
-                let message = format!("the driver {:?} is not supported yet", spec.config.driver());
+                let message = format!("the driver {:?} is not implemented yet", spec.config.driver());
                 let fix = format!(
                     "write `driver: local`, or `driver: sim` for a trial{}",
                     self.reading.place_of(Kind::Backend, name)
@@ -152,7 +152,7 @@ impl<'a> Judge<'a> {
             });
         }
         if !spec.via.is_empty() {
-            let message = "`via` is not supported yet: manifests may not run commands".to_owned();
+            let message = "`via` is not implemented yet: manifests may not run commands".to_owned();
             let fix = format!("remove `via`{}", self.reading.place_of(Kind::Backend, name));
             return Err(Blocked::document(HeldReason::NotAllowed, message, &fix));
         }

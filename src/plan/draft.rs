@@ -20,10 +20,10 @@ pub(super) enum Availability {
     Held,
     /// It is neither declared nor does it exist.
     Missing,
-    /// It is not declared, and several objects match or its metadata is inconsistent.
+    /// It is not declared, and several objects match or it is inconsistent.
     Unclear,
     /// It is being planned now: it depends on itself.
-    Circle,
+    Cycle,
 }
 
 /// The decisions about the objects of one kind and name.

@@ -66,10 +66,10 @@ impl<'n> Subject<'n> {
         }))
     }
 
-    /// Returns a hold because the metadata of `native` is inconsistent; `why` is the contradiction.
+    /// Returns a hold because `native` is inconsistent on the backend: its tags or its files, in one sentence in `why`.
     pub(super) fn hold_inconsistent(&self, native: &NativeName, why: &str) -> Hold {
-        let message = format!("metadata of {native} is inconsistent: {why}");
-        self.hold(HeldReason::Conflict, message, format!("correct the tags of {native} on the backend"))
+        let message = format!("{native} is inconsistent: {why}");
+        self.hold(HeldReason::Conflict, message, format!("correct {native} on the backend"))
     }
 
     /// Returns a hold because an object that it needs is held.

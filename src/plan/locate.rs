@@ -82,12 +82,12 @@ fn locate_on<'a>(
         return Ok(located);
     }
     match (&here[..], &elsewhere[..]) {
-        ([object], []) => check_metadata(inventory, subject, object, old).map(|()| Located::Live(*object)),
+        ([object], []) => check_found(inventory, subject, object, old).map(|()| Located::Live(*object)),
         ([], []) => locate_not_live(inventory, usable, subject, old),
         ([], [object]) => {
             let subject = subject.of(object, Verb::Move);
             let (at, place) = (object.backend, inventory.place_of(kind, name));
-            let message = format!("it is on backend {at}; moving it to {backend} is not supported yet");
+            let message = format!("it is on backend {at}; moving it to {backend} is not implemented yet");
             Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {at}` again{place}")))
         }
         (several, others) => {
@@ -99,8 +99,8 @@ fn locate_on<'a>(
     }
 }
 
-/// Holds an object whose metadata is inconsistent, or that lost data.
-fn check_metadata<'a>(
+/// Holds an object that is inconsistent, was renamed outside of Kiln, or lost data.
+fn check_found<'a>(
     inventory: &Inventory<'a>,
     subject: &Subject<'a>,
     object: &OwnedObject<'a>,
@@ -138,7 +138,7 @@ fn locate_not_live<'a>(
     match inventory.find(kind, name, Place::Trash).as_slice() {
         [] => {}
         [object] if object.backend == backend => {
-            return check_metadata(inventory, subject, object, old).map(|()| Located::Trashed(*object));
+            return check_found(inventory, subject, object, old).map(|()| Located::Trashed(*object));
         }
         [object] => {
             let subject = subject.of(object, Verb::Adopt);
@@ -208,7 +208,7 @@ fn locate_both<'a>(
     }
     let Some(located) = locate_old_name(inventory, usable, &subject, old)? else { return Ok(None) };
     if let Located::OldName { object, .. } = located {
-        check_metadata(inventory, &subject, &new, Some(old))?;
+        check_found(inventory, &subject, &new, Some(old))?;
         return Ok(Some(Located::OldName { object, instead: Some(new) }));
     }
     Ok(Some(located))
@@ -273,11 +273,11 @@ fn locate_old_name<'a>(
     let (at, backend) = (object.backend, usable.name);
     if at != backend {
         let subject = subject.of(&object, Verb::Move);
-        let message = format!("{old} is on backend {at}; moving it to {backend} is not supported yet");
+        let message = format!("{old} is on backend {at}; moving it to {backend} is not implemented yet");
         let place = inventory.place_of(subject.kind, subject.name);
         return Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {at}` again{place}")));
     }
-    check_metadata(inventory, subject, &object, Some(old))?;
+    check_found(inventory, subject, &object, Some(old))?;
     Ok(Some(Located::OldName { object, instead: None }))
 }
 

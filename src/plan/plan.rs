@@ -22,7 +22,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     let inventory = Inventory::new(inputs);
     let mut draft = Draft::new(&inventory);
     kind::hold_unreadable(&inventory, &mut draft);
-    kind::hold_unbuilt(&inventory, &mut draft);
+    kind::hold_unimplemented(&inventory, &mut draft);
     kind::complete_renames(&inventory, &mut draft);
     kind::volumes(&inventory, &mut draft);
     kind::snapshots(&inventory, &mut draft);

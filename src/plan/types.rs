@@ -146,7 +146,7 @@ pub struct Held {
     pub backend: Option<Name>,
     /// The object's uid, if it exists.
     pub uid: Option<Uid>,
-    /// The reason, for filters and metrics.
+    /// The reason, for people. It is also a label of a metric. Its name may change; what is stored keeps the old name.
     pub reason: HeldReason,
     /// The cause, in one sentence.
     pub message: String,
@@ -198,7 +198,7 @@ held_reasons! {
     Renamed,
     /// Its native name belongs to an object of another owner, or of none.
     Foreign,
-    /// Its metadata is inconsistent or unreadable.
+    /// Its tags or its files are inconsistent or unreadable.
     Conflict,
     /// More than one object matches.
     Ambiguous,

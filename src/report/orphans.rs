@@ -246,7 +246,7 @@ impl<'a> ObservedBackend<'a> {
         orphans
     }
 
-    /// Returns the test whether an object is proven absent. An object of its native name with inconsistent metadata may be it.
+    /// Returns the test whether an object is proven absent. An inconsistent object of its native name may be it.
     fn absent(&self) -> impl Fn(Kind, Uid, &NativeName) -> bool {
         let objects = &self.observed.objects;
         let observed: HashSet<Uid> = objects.iter().filter_map(Object::uid).collect();

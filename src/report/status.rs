@@ -340,7 +340,7 @@ impl<'a> StatusIndex<'a> {
             }
             Some(Observation::Unsupported) => match self.reading.not_allowed(Kind::Backend, backend) {
                 Some(barred) => Cow::Borrowed(barred.message.as_str()),
-                None => format!("the driver of backend {backend} is not supported yet").into(),
+                None => format!("the driver of backend {backend} is not implemented yet").into(),
             },
             Some(Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) => {
                 match (why, observed.gaps.first()) {
@@ -506,7 +506,7 @@ impl<'a> StatusIndex<'a> {
             }
             (Some(Observation::Unsupported), _) => {
                 let driver = spec.config.driver();
-                Verdict::new(Condition::Held, "Unsupported", format!("the driver {driver} is not supported yet"))
+                Verdict::new(Condition::Held, "Unsupported", format!("the driver {driver} is not implemented yet"))
             }
             (Some(Observation::Failed { .. }) | None, _) => self.unobserved(name),
         };

@@ -37,7 +37,7 @@ pub enum NotListed {
     #[error("{0}: {1}")]
     NotAllowed(Name, String),
     /// This version of Kiln does not have the driver.
-    #[error("the driver of {0} is not supported yet")]
+    #[error("the driver of {0} is not implemented yet")]
     Unsupported(Name),
 }
 

@@ -122,7 +122,7 @@ fn trash_list_restore_and_purge_work() {
     sandbox.kiln("trash restore volume/db").ends(0).says("db");
     assert_eq!(sandbox.kiln("trash list -o json").ends(0).json(), json!([]));
     assert_canary(&sandbox, "volume/db");
-    // Not declared, and yet it stays: it is retained until it is.
+    // Not declared, and yet it stays: it is released until it is.
     sandbox.kiln("apply").ends(0).says("Nothing to do.");
     sandbox.kiln("trash restore volume/db").ends(2).warns("error: ");
 

@@ -257,7 +257,7 @@ fn a_journal_line_with_unknown_words_is_kept_as_it_is() {
 
 #[test]
 fn fields_of_drivers() {
-    for config in [local(), sim(), DriverConfig::unbuilt("ceph".to_owned())] {
+    for config in [local(), sim(), DriverConfig::unimplemented("ceph".to_owned())] {
         let json = serde_json::to_value(&config).unwrap();
         assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), ["built", "driver", "place", "settings"]);
         assert_eq!(serde_json::from_value::<DriverConfig>(json).unwrap(), config);

@@ -281,7 +281,7 @@ impl Described {
             scene.recent.push(Removal { uid, kind: Kind::Volume, size, at: 0, approved: left.approved });
         }
         for (name, spec) in &scene.reading.specs.backends {
-            let view = match (spec.config.is_built(), spec.via.is_empty()) {
+            let view = match (spec.config.is_implemented(), spec.via.is_empty()) {
                 (false, _) | (_, false) => Observation::Unsupported,
                 _ => Observation::Seen { capabilities: Capabilities::everything(), observed: empty() },
             };
@@ -403,7 +403,7 @@ impl Pool {
         };
         self.remember(scene, backend, pool, ledger);
         let Some(spec) = scene.reading.specs.backends.get(backend) else { return };
-        if !spec.config.is_built() || !spec.via.is_empty() {
+        if !spec.config.is_implemented() || !spec.via.is_empty() {
             return;
         }
         let capabilities = self.capabilities();

@@ -81,7 +81,7 @@ impl Task<'_> {
         self.pool.find(native, place).map_err(|e| fail::before(format!("reading {native}"), e))
     }
 
-    /// Refuses an object with another identity or with inconsistent metadata.
+    /// Refuses an object with another identity, or one that is inconsistent.
     pub(super) fn mine(&self, found: &FoundObject) -> Result<(), DriverError> {
         same_object(found, &self.step.identity)
     }
@@ -287,7 +287,7 @@ impl Task<'_> {
             DriverError::before(ErrorKind::NotFound, format!("{native}, the source of the copy, does not exist"))
         })?;
         if let Some(why) = &found.conflict {
-            return Err(fail::conflict(format!("the metadata of {native} is inconsistent: {why}")));
+            return Err(fail::conflict(format!("{native} is inconsistent: {why}")));
         }
         if found.identity.as_ref().map(|id| id.uid) != Some(source.uid) {
             return Err(fail::conflict(format!("{native} is not the object {} of the plan", source.uid)));
@@ -496,11 +496,11 @@ impl Task<'_> {
     }
 }
 
-/// Refuses an object with another identity or with inconsistent metadata.
+/// Refuses an object with another identity, or one that is inconsistent.
 fn same_object(found: &FoundObject, identity: &Identity) -> Result<(), DriverError> {
     let native = &found.native;
     if let Some(why) = &found.conflict {
-        return Err(fail::conflict(format!("the metadata of {native} is inconsistent: {why}")));
+        return Err(fail::conflict(format!("{native} is inconsistent: {why}")));
     }
     match &found.identity {
         Some(there) if there.uid == identity.uid && there.kind == identity.kind => Ok(()),

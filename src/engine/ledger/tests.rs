@@ -58,7 +58,7 @@ fn no_tombstone_is_made_on_an_incomplete_listing() {
 }
 
 #[test]
-fn no_tombstone_is_made_on_inconsistent_metadata() {
+fn no_tombstone_is_made_of_an_inconsistent_object() {
     let doubtful = Object { conflict: Some("two data files".to_owned()), ..object(Kind::Volume, "volume") };
     let nameless = Object { identity: None, ..doubtful.clone() };
     for doubtful in [doubtful, nameless] {

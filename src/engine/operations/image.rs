@@ -69,7 +69,7 @@ pub async fn image_export(setup: &Setup, wanted: ImageExport) -> Result<String, 
         _ => return Err(OperationError::Held(format!("there are several objects that are {what}"))),
     };
     if let Some(why) = &object.conflict {
-        return Err(OperationError::Held(format!("metadata of {what} is inconsistent: {why}")));
+        return Err(OperationError::Held(format!("{what} is inconsistent: {why}")));
     }
     let driver = session.observations.backends.get(backend).map(|backend| Arc::clone(&backend.driver));
     let from = match driver.map(|driver| driver.access(&object.native)) {

@@ -109,7 +109,7 @@ fn locked(backend: &Name, by: &str) -> OperationError {
 pub(super) fn no_driver(reading: &Reading, backend: &Name) -> OperationError {
     match reading.not_allowed(Kind::Backend, backend) {
         Some(barred) => OperationError::Held(format!("{backend}: {}", barred.message)),
-        None => OperationError::Usage(format!("the driver of {backend} is not built yet")),
+        None => OperationError::Usage(format!("the driver of {backend} is not implemented yet")),
     }
 }
 

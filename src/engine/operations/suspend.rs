@@ -146,7 +146,7 @@ impl SuspensionPools {
             let why = match (&view, setup.reading.not_allowed(Kind::Backend, &name)) {
                 (Some(Observation::Failed { why, fix: _ }), _) => why,
                 (_, Some(barred)) => &barred.message,
-                (Some(_), None) => "its driver is not built yet",
+                (Some(_), None) => "its driver is not implemented yet",
                 (None, None) => "its observation ended in a panic",
             };
             let known = records.backends.get(&name).map(|record| &record.pool);

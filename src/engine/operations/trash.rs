@@ -42,7 +42,7 @@ fn key(trashed: &Trashed) -> (Option<(Kind, &Name, Uid)>, &Name) {
     (trashed.object.identity.as_ref().map(|id| (id.kind, &id.name, id.uid)), &trashed.backend)
 }
 
-/// Restores an object from the trash. An object that is not declared is tagged as retained until it is. A volume is restored with the
+/// Restores an object from the trash. An object that is not declared is released until it is. A volume is restored with the
 /// snapshots that went with it, even if an earlier run restored only the volume.
 ///
 /// # Errors
@@ -121,7 +121,7 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
     let brought = |step: &Step| {
         let back = format!("brought {} {} back on {}", lower(step), step.identity.name, step.backend);
         let is_retained = matches!(&step.action, Action::Undelete { tags } if tags.retained);
-        Some(if is_retained { format!("{back}; it is retained until it is declared") } else { back })
+        Some(if is_retained { format!("{back}; it is released until it is declared") } else { back })
     };
     let mut executed = make(&mut session, steps, brought, None, true).await?;
     executed.done.append(&mut said);

@@ -104,14 +104,14 @@ impl DriverTable {
     }
 
     /// Returns the configuration of a Backend with this driver.
-    pub fn config(&self, settings: Settings, built: bool) -> DriverConfig {
+    pub fn config(&self, settings: Settings, implemented: bool) -> DriverConfig {
         let keys: Vec<String> = self.pool(&settings).into_iter().flatten().map(Setting::shown).collect();
-        let place = match (built, keys.is_empty()) {
+        let place = match (implemented, keys.is_empty()) {
             (false, _) => self.name.to_owned(),
             (true, true) => self.place.to_owned(),
             (true, false) => keys.join(" "),
         };
-        DriverConfig { driver: self.name.to_owned(), settings, place, built }
+        DriverConfig { driver: self.name.to_owned(), settings, place, implemented }
     }
 }
 
@@ -122,13 +122,14 @@ pub struct DriverConfig {
     /// The section, checked with the table of the driver, with its defaults.
     pub settings: Settings,
     place: String,
-    built: bool,
+    #[serde(rename = "built")]
+    implemented: bool,
 }
 
 impl DriverConfig {
     /// Returns the configuration of a driver that this version does not have. Its objects are Held(Unsupported); its settings are not stored.
-    pub fn unbuilt(driver: String) -> Self {
-        Self { place: driver.clone(), driver, settings: Settings::default(), built: false }
+    pub fn unimplemented(driver: String) -> Self {
+        Self { place: driver.clone(), driver, settings: Settings::default(), implemented: false }
     }
 
     /// Returns the name in `spec.driver`.
@@ -137,8 +138,8 @@ impl DriverConfig {
     }
 
     /// Whether this version has the driver.
-    pub fn is_built(&self) -> bool {
-        self.built
+    pub fn is_implemented(&self) -> bool {
+        self.implemented
     }
 
     /// Returns where the pool is, for people. Two Backends with the same place certainly have the same pool.

@@ -78,7 +78,7 @@ mod tests {
             let kept = match kind {
                 Kind::Stack => Stack::from_values(&mut values, Owner::unnamed(), true).map(|spec| spec.values()),
                 Kind::Backend => {
-                    let config = DriverConfig::unbuilt("x".to_owned());
+                    let config = DriverConfig::unimplemented("x".to_owned());
                     BackendSpec::from_values(&mut values, meta(), config).map(|spec| spec.values())
                 }
                 Kind::Volume => VolumeSpec::from_values(&mut values, meta()).map(|spec| spec.values()),

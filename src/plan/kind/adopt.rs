@@ -74,7 +74,7 @@ pub(super) fn adopt<'a>(
     Ok(Availability::Here { backend: backend.clone(), object, after })
 }
 
-/// Holds an object that cannot be adopted: it has an owner, its metadata is inconsistent, or it is an image and not a raw disk.
+/// Holds an object that cannot be adopted: it has an owner, is inconsistent, or is an image and not a raw disk.
 /// `place`: that of its document.
 fn check_adoptable(usable: &Usable<'_>, subject: &Subject<'_>, object: &Object, place: &str) -> Result<(), Hold> {
     let native = &object.native;

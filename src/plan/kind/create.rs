@@ -138,7 +138,7 @@ impl SourceObject<'_> {
         let place = inventory.place_of(subject.kind, subject.name);
         let (backend, object, after) = self.existing(subject, &place)?;
         if backend != spec.backend {
-            let message = format!("{what} is on backend {backend}; copying between backends is not supported yet");
+            let message = format!("{what} is on backend {backend}; copying between backends is not implemented yet");
             return Err(subject.hold(HeldReason::Unsupported, message, format!("write `backend: {backend}`{place}")));
         }
         match &usable.capabilities.clones {
@@ -182,13 +182,13 @@ impl SourceObject<'_> {
                 Err(subject.hold(HeldReason::SourceMissing, message, fix))
             }
             Availability::Unclear => {
-                let message = format!("its source {what} exists more than once or has inconsistent metadata");
+                let message = format!("its source {what} exists more than once or is inconsistent");
                 let fix = format!("declare {what} to see what holds it");
                 Err(subject.hold(HeldReason::Ambiguous, message, fix))
             }
-            Availability::Circle => {
+            Availability::Cycle => {
                 let message = format!("its source {what} is made from it");
-                let fix = format!("remove one `source` of the circle{place}");
+                let fix = format!("remove one `source` of the cycle{place}");
                 Err(subject.hold(HeldReason::SourceMissing, message, fix))
             }
         }

@@ -14,13 +14,13 @@ mod restore;
 mod retag;
 mod snapshot;
 mod step;
-mod unbuilt;
 mod undelete;
+mod unimplemented;
 mod volume;
 
 pub(super) use removal::removals;
 pub(super) use rename::{complete_renames, keep_unreplaced};
 pub(super) use resolve::{snapshots, volumes};
 pub(super) use restore::restores;
-pub(super) use unbuilt::{hold_unbuilt, hold_unreadable};
+pub(super) use unimplemented::{hold_unimplemented, hold_unreadable};
 pub(super) use volume::growths_back;

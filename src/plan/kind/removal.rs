@@ -268,7 +268,7 @@ fn check_not_needed<'a>(
     }
     if !snapshots.is_empty() {
         let message = format!("snapshots of it remain: {}", snapshots.join(", "));
-        let fix = "remove the snapshots first; declare retained ones again with another `onRemove`";
+        let fix = "remove the snapshots first; declare released ones again with another `onRemove`";
         return Err(subject.hold(HeldReason::HasDependents, message, fix));
     }
     let clones_it = |step: &usize| matches!(draft.steps[*step].action, Action::Create { .. });

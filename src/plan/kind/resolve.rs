@@ -20,8 +20,8 @@ use super::retag::declared_tags;
 use super::undelete::undelete;
 use super::{snapshot, volume};
 
-/// The depth at which volumes that need each other count as a circle. Sources are planned before what is copied from them, so that
-/// only a circle gets this deep.
+/// The depth at which volumes that need each other count as a cycle. Sources are planned before what is copied from them, so that
+/// only a cycle gets this deep.
 const DEEPEST: usize = 50;
 
 /// Plans all declared volumes, each after its source.
@@ -67,7 +67,7 @@ pub(super) fn resolve_source<'a>(
     };
     match declared {
         Availability::Missing => undeclared(inventory, draft, kind, name),
-        Availability::Here { .. } | Availability::Held | Availability::Unclear | Availability::Circle => declared,
+        Availability::Here { .. } | Availability::Held | Availability::Unclear | Availability::Cycle => declared,
     }
 }
 
@@ -78,10 +78,10 @@ fn resolve_volume<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, name: &'
     }
     let Some(spec) = inventory.specs().volumes.get(name) else { return Availability::Missing };
     if draft.depth == DEEPEST {
-        return Availability::Circle;
+        return Availability::Cycle;
     }
     draft.depth += 1;
-    draft.set_availability(Kind::Volume, name, Availability::Circle);
+    draft.set_availability(Kind::Volume, name, Availability::Cycle);
     let planned = plan_volume(inventory, draft, spec);
     let availability = draft.accept(planned).unwrap_or(Availability::Held);
     draft.depth -= 1;
@@ -95,7 +95,7 @@ fn resolve_snapshot<'a>(inventory: &Inventory<'a>, draft: &mut Draft<'a>, name: 
         return availability.clone();
     }
     let Some(spec) = inventory.specs().snapshots.get(name) else { return Availability::Missing };
-    draft.set_availability(Kind::Snapshot, name, Availability::Circle);
+    draft.set_availability(Kind::Snapshot, name, Availability::Cycle);
     let planned = plan_snapshot(inventory, draft, spec);
     let availability = draft.accept(planned).unwrap_or(Availability::Held);
     draft.set_availability(Kind::Snapshot, name, availability.clone());
@@ -165,7 +165,7 @@ fn plan_snapshot<'a>(
     let (object, before) = match located {
         Located::Absent if spec.adopt.is_some() => {
             let subject = Subject { action: Verb::Adopt, ..subject };
-            let message = "adopting snapshots is not supported yet";
+            let message = "adopting snapshots is not implemented yet";
             let place = inventory.place_of(subject.kind, subject.name);
             let fix = format!("remove `adopt`{place} to take a new snapshot");
             return Err(subject.hold(HeldReason::Unsupported, message, fix));
@@ -217,7 +217,7 @@ fn after_volume_in_trash<'a>(
     let Some(volume) = in_trash.and_then(|id| declared(&id.name)) else { return Ok(Vec::new()) };
     match resolve_volume(inventory, draft, volume) {
         Availability::Here { after, .. } => Ok(after),
-        Availability::Held | Availability::Missing | Availability::Unclear | Availability::Circle => {
+        Availability::Held | Availability::Missing | Availability::Unclear | Availability::Cycle => {
             Err(subject.waits_for_held(format!("its volume {volume} is held"), Kind::Volume, volume))
         }
     }

@@ -110,11 +110,11 @@ fn snapshot_to_restore<'a>(
             return Err(subject.waits_for_held(message, Kind::Snapshot, name));
         }
         Availability::Unclear => {
-            let message = format!("snapshot {name} exists more than once or has inconsistent metadata");
+            let message = format!("snapshot {name} exists more than once or is inconsistent");
             let fix = format!("declare snapshot {name} to see what holds it");
             return Err(subject.hold(HeldReason::Ambiguous, message, fix));
         }
-        Availability::Missing | Availability::Circle => {
+        Availability::Missing | Availability::Cycle => {
             let message = format!("snapshot {name} does not exist");
             let fix = format!("correct the snapshot's name, or remove `restore`{place}");
             return Err(subject.hold(HeldReason::SourceMissing, message, fix));

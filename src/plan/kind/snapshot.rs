@@ -68,9 +68,9 @@ pub(super) fn take<'a>(
     }
     let (volume, after) = match volume {
         Availability::Here { object, after, .. } => (object, after),
-        Availability::Circle => {
+        Availability::Cycle => {
             let message = format!("its volume {name} is made from it");
-            let fix = format!("remove one `source` of the circle{}", inventory.place_of(Kind::Volume, name));
+            let fix = format!("remove one `source` of the cycle{}", inventory.place_of(Kind::Volume, name));
             return Err(subject.hold(HeldReason::SourceMissing, message, fix));
         }
         Availability::Held | Availability::Missing | Availability::Unclear => {

@@ -1,4 +1,4 @@
-//! Which file uses which, and the circles among them.
+//! Which file uses which, and the cycles among them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -7,13 +7,13 @@ use crate::source::{Role, Source};
 /// The files that a file uses, each with a name by which it does.
 type Uses<'a> = BTreeMap<&'a str, BTreeMap<&'a str, String>>;
 
-/// Every file that lies on a circle, with a shortest circle through it.
+/// Every file that lies on a cycle, with a shortest cycle through it.
 ///
 /// A file uses the file that defines a name which it imports, or writes in its code: re-exports are followed, and a `mod.rs` does not
 /// use what it only re-exports. Method calls are not seen, since their types are not known here.
-pub(crate) fn circles(sources: &[Source]) -> BTreeMap<String, String> {
+pub(crate) fn cycles(sources: &[Source]) -> BTreeMap<String, String> {
     let uses = uses(sources);
-    uses.keys().filter_map(|file| Some(((*file).to_owned(), shortest_circle(&uses, file)?))).collect()
+    uses.keys().filter_map(|file| Some(((*file).to_owned(), shortest_cycle(&uses, file)?))).collect()
 }
 
 fn uses(sources: &[Source]) -> Uses<'_> {
@@ -36,7 +36,7 @@ fn uses(sources: &[Source]) -> Uses<'_> {
     uses
 }
 
-fn shortest_circle(uses: &Uses<'_>, start: &str) -> Option<String> {
+fn shortest_cycle(uses: &Uses<'_>, start: &str) -> Option<String> {
     let mut reached = BTreeSet::new();
     let mut left = VecDeque::from([(start, start.to_owned())]);
     while let Some((file, way)) = left.pop_front() {
@@ -59,7 +59,7 @@ struct Tree<'a> {
 impl<'a> Tree<'a> {
     /// The file that defines what `path` names in `scope`, and the item there. `None` for a module, a test, or another crate.
     fn definition(&self, scope: &[String], path: &[String], depth: usize) -> Option<(&'a Source, String)> {
-        assert!(depth < 32, "{path:?} in {scope:?} is re-exported in a circle");
+        assert!(depth < 32, "{path:?} in {scope:?} is re-exported in a cycle");
         let (mut module, mut rest) = match path.split_first()? {
             (first, rest) if first == "crate" => (Vec::new(), rest),
             _ => (scope.to_vec(), path),
@@ -82,13 +82,13 @@ impl<'a> Tree<'a> {
 }
 
 #[cfg(test)]
-fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
+fn cycles_of(files: &[(&str, &str)]) -> Vec<String> {
     let lib = ("src/lib.rs", "pub mod m;");
-    circles(&Source::parse_all(files.iter().copied().chain([lib]))).into_values().collect()
+    cycles(&Source::parse_all(files.iter().copied().chain([lib]))).into_values().collect()
 }
 
 #[test]
-fn a_circle_of_files_is_seen_in_every_form() {
+fn a_cycle_of_files_is_seen_in_every_form() {
     let b = ("src/m/b.rs", "pub struct B; fn b() { super::a::a() }");
     for a in [
         "use super::b::B; pub fn a() {}",
@@ -100,7 +100,7 @@ fn a_circle_of_files_is_seen_in_every_form() {
         "pub fn a() { use crate::m as n; n::B {} }",
         "mod inner { use super::super::B; } pub fn a() {}",
     ] {
-        let found = circles_of(&[("src/m/mod.rs", "mod a; mod b; pub use b::B;"), ("src/m/a.rs", a), b]);
+        let found = cycles_of(&[("src/m/mod.rs", "mod a; mod b; pub use b::B;"), ("src/m/a.rs", a), b]);
         let [a_to_b, b_to_a] = ["src/m/a.rs uses src/m/b.rs (B, line 1)", "src/m/b.rs uses src/m/a.rs (a, line 1)"];
         assert_eq!(
             found,
@@ -111,11 +111,11 @@ fn a_circle_of_files_is_seen_in_every_form() {
 }
 
 #[test]
-fn a_circle_through_mod_rs_or_over_several_files_is_seen() {
+fn a_cycle_through_mod_rs_or_over_several_files_is_seen() {
     let a = ("src/m/a.rs", "use super::help; pub fn run() {}");
     for m in ["mod a; pub fn help() {} fn f() { a::run() }", "mod a; pub use a::run; fn f() { run() } pub fn help() {}"]
     {
-        assert_eq!(circles_of(&[("src/m/mod.rs", m), a]).len(), 2, "{m}");
+        assert_eq!(cycles_of(&[("src/m/mod.rs", m), a]).len(), 2, "{m}");
     }
     let three = [
         ("src/m/mod.rs", "mod a; mod b; mod c; mod d; pub use a::A;"),
@@ -124,15 +124,15 @@ fn a_circle_through_mod_rs_or_over_several_files_is_seen() {
         ("src/m/c.rs", "use super::A; use super::d::D; pub struct C;"),
         ("src/m/d.rs", "pub struct D;"),
     ];
-    assert_eq!(circles_of(&three).len(), 3);
+    assert_eq!(cycles_of(&three).len(), 3);
 }
 
 #[test]
-fn re_exports_and_tests_make_no_circle() {
+fn re_exports_and_tests_make_no_cycle() {
     let m = "mod a; #[cfg(test)] mod tests; pub use a::run; pub const LIMIT: u32 = 1;";
     let a = "use super::LIMIT; pub fn run() { #[cfg(test)] super::tests::fault() }\n\
              #[cfg(test)] mod tests { use super::super::b::B; }";
     let b = ("src/m/b.rs", "use super::a::run; pub struct B;");
     let tests = ("src/m/tests.rs", "use super::a::run; pub fn fault() {}");
-    assert_eq!(circles_of(&[("src/m/mod.rs", m), ("src/m/a.rs", a), b, tests]), Vec::<String>::new());
+    assert_eq!(cycles_of(&[("src/m/mod.rs", m), ("src/m/a.rs", a), b, tests]), Vec::<String>::new());
 }

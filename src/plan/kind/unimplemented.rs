@@ -1,4 +1,4 @@
-//! Documents without a supported driver, not allowed on this host, or unreadable.
+//! Documents whose driver is not implemented, that are not allowed on this host, or that cannot be read.
 
 use crate::model::{Kind, Name, Unreadable, Verb};
 
@@ -11,16 +11,16 @@ use crate::plan::types::HeldReason;
 
 use super::checks::check_allowed;
 
-/// Holds documents whose driver is not supported yet, or not allowed.
-pub(in crate::plan) fn hold_unbuilt(inventory: &Inventory<'_>, draft: &mut Draft<'_>) {
+/// Holds documents whose driver is not implemented yet, or not allowed.
+pub(in crate::plan) fn hold_unimplemented(inventory: &Inventory<'_>, draft: &mut Draft<'_>) {
     let specs = inventory.specs();
     for (name, target) in &specs.targets {
-        let message = format!("the target driver {:?} is not supported yet", target.driver);
+        let message = format!("the target driver {:?} is not implemented yet", target.driver);
         hold_no_driver(inventory, draft, Kind::Target, name, message, "remove the Target");
     }
-    // An Export that is no longer declared will be closed only where `Reading::withdraws` allows it, once exports are supported.
+    // An Export that is no longer declared will be closed only where `Reading::withdraws` allows it, once exports are implemented.
     for name in specs.exports.keys() {
-        let message = "no target driver is supported yet".to_owned();
+        let message = "no target driver is implemented yet".to_owned();
         hold_no_driver(inventory, draft, Kind::Export, name, message, "remove the Export");
     }
     for (name, state) in &inventory.backends {
