@@ -1,9 +1,10 @@
 //! `kiln watch`: the daemon. It keeps backends as the manifests declare them for as long as it runs.
 //!
 //! `run_loop` waits for whatever may call for a pass (a changed manifest, a signal, a timer, a client) and `schedule` decides when the next
-//! pass begins. `reconciler` makes every pass, whether the loop or a client asked for it, with the same `engine::reconcile_once` as
-//! `kiln apply`; `state` is what passes, the loop and clients share. `backoff`, `calls` and `probe` keep a failing object or backend from
-//! being tried without end; `expiry` and `purge` empty the trash. `api` answers clients on the control socket and serves monitoring.
+//! pass begins; `watch_files` notices changed manifests. `pass` makes every pass, whether the loop or a client asked for it, with the same
+//! `engine::reconcile` as `kiln apply`, or refuses it; `reconciler` holds what a pass works with, and `state` what passes, the loop and
+//! clients share. `backoff` (objects), and `breaker`, `calls` and `probe` (backends) keep what fails from being tried without end; `expiry`
+//! and `purge` empty the trash. `api` answers clients on the control socket and serves monitoring.
 
 mod api;
 mod backoff;

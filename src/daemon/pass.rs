@@ -45,6 +45,9 @@ pub(super) enum PassRefused {
     /// The owner of the objects is unknown.
     #[error("the Stack cannot be read")]
     Unusable,
+    /// The Stack is missing, or is another one than before, and the confirmation read has not shown the same. Only the loop waits for it.
+    #[error("the Stack is missing, or is another one than before: the pass waits for the confirmation read")]
+    OtherStack,
     /// The manifests have problems: a client's apply does nothing then.
     #[error("the manifests have problems")]
     Problems(Arc<[Problem]>),
@@ -75,6 +78,7 @@ impl PassRefused {
             PassRefused::Checkout => "wait until Git has finished, then `kiln apply`",
             PassRefused::Written => "wait until the manifest is written, then `kiln apply`",
             PassRefused::Unusable => "correct the Stack: `kiln check` shows the problems",
+            PassRefused::OtherStack => "wait: the daemon reads the manifests again within seconds",
             PassRefused::Problems(_) => "`kiln check` shows the problems",
             PassRefused::OtherSpecs => "`kiln plan --out FILE` makes a plan of the manifests as they are now",
             PassRefused::Store(_) => "`kiln doctor` shows what the store lacks",
@@ -143,7 +147,7 @@ impl Reconciler {
                 changed: false,
                 due: confirm_at,
             });
-            return Err(PassRefused::Unusable);
+            return Err(if manifests.usable { PassRefused::OtherStack } else { PassRefused::Unusable });
         }
         // Removals need a confirmation read of the manifests.
         let reading = self.with_certainty(&manifests, &certainty);

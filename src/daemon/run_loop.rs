@@ -245,6 +245,7 @@ impl RunLoop {
             Ok(Err(PassRefused::Unusable)) => {
                 tracing::warn!("the Stack cannot be read, so the owner of the objects is unknown: no pass is made");
             }
+            Ok(Err(refused @ PassRefused::OtherStack)) => tracing::warn!("{refused}"),
             // The store's error arrives through `passes`; the others only concern passes of clients.
             Ok(Err(PassRefused::Store(_) | PassRefused::Problems(_) | PassRefused::OtherSpecs)) => {}
             Err(error) => {

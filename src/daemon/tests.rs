@@ -277,7 +277,7 @@ async fn no_pass_and_no_purge_is_made_in_the_middle_of_a_checkout() {
 async fn another_stack_needs_the_confirmation_read() {
     let bench = Bench::new().await;
     bench.write("stack.yaml", &STACK.replace("name: prod", "name: test"));
-    assert!(matches!(bench.pass().await, Err(PassRefused::Unusable)));
+    assert!(matches!(bench.pass().await, Err(PassRefused::OtherStack)));
     assert_eq!(bench.live(), 2);
     bench.later(CONFIRM.as_secs()).await;
     let report = bench.pass().await.unwrap();

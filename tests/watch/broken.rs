@@ -193,6 +193,7 @@ fn an_unreadable_stack_stops_every_step() {
     daemon.confirmation_read();
     assert_eq!(sandbox.tree("pool"), before);
     assert_eq!(daemon.view()["lastPass"]["ending"], "invalid");
+    assert!(daemon.log().contains("the Stack cannot be read, so the owner"), "{}", daemon.log());
     assert_eq!(daemon.metric("kiln_driver_call_seconds_count"), 0.0, "nothing was even looked at");
     sandbox.write("specs/stack.yaml", &stack("interval: 1h"));
     arrives(&sandbox, "new");
@@ -217,6 +218,9 @@ fn a_missing_stack_changes_nothing() {
     sandbox.volume("new", "size: 1Mi");
     daemon.confirmation_read();
     assert_eq!((live(&sandbox), trash(&sandbox)), (owned(&["a", "b"]), vec![]));
+    let log = daemon.log();
+    assert!(log.contains("the Stack is missing, or is another one than before"), "{log}");
+    assert!(!log.contains("the Stack cannot be read"), "{log}");
     assert_eq!(sandbox.tree("pool").iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "img")).count(), 2);
     sandbox.write("specs/stack.yaml", owner);
     arrives(&sandbox, "new");

@@ -102,6 +102,7 @@ fn last_line(result: Result<Report, PassRefused>) -> RunLine {
         Err(
             refused @ (PassRefused::OtherSpecs
             | PassRefused::Unusable
+            | PassRefused::OtherStack
             | PassRefused::Unchanged
             | PassRefused::Checkout
             | PassRefused::Written),
@@ -191,6 +192,7 @@ mod tests {
         let others = [
             PassRefused::OtherSpecs,
             PassRefused::Unusable,
+            PassRefused::OtherStack,
             PassRefused::Unchanged,
             PassRefused::Checkout,
             PassRefused::Written,
