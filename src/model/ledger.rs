@@ -57,7 +57,7 @@ pub struct Ledger {
     /// Objects that were created completely and are not proven gone: live, in the trash, or Lost.
     #[serde(rename = "whole")]
     pub complete: BTreeMap<Uid, LedgerEntry>,
-    /// Those of `complete` that went to the trash. If one is absent, it is gone and not Lost.
+    /// Those of `complete` that went to the trash or were destroyed. If one is absent, it is gone and not Lost.
     pub leaving: BTreeSet<Uid>,
     /// Those of `complete` that a step was about to destroy. If one is absent, it counts as a removal; it is gone only if no document declares
     /// it, or if the store shows that the step was started.
@@ -72,7 +72,8 @@ pub struct Ledger {
     pub removals: Vec<Removal>,
     /// Approvals whose sets are not completely executed.
     pub approvals: Vec<ApprovalSet>,
-    /// Digests of approvals that were executed: an Approval document with one of them approves nothing any more.
+    /// Digests of approvals that were executed, or that lapsed because their set was no longer planned. An Approval document with one of
+    /// them approves nothing any more.
     pub spent: BTreeSet<String>,
     /// Objects that are about to be renamed, with their new name. An object found under this name was renamed by Kiln, whatever the manifests
     /// declare by then.

@@ -3,6 +3,15 @@
 //! No clock, no I/O, no environment and no randomness: the same inputs give the same plan on any machine. The plan
 //! leaves no choice to the engine: names and uids are chosen here, the order is one table with ties broken by name, and each
 //! step carries what it expects to find. What is not done is Held, with a reason, a message and a fix.
+//!
+//! In order of use: `inputs` are judged once for each backend (`backend_state`, `owner_conflict`), which is `usable`, or `blocked` with
+//! the hold of everything on it; the `inventory` finds the objects of usable backends by name and uid. `plan` then writes a `draft` of
+//! steps and `hold`s, rule by rule: `kind` plans each object, and asks `locate` where it is and `lost` whether it should exist; `doubt` has
+//! the texts for removals in doubt, and `room`, `tags` and `name_conflict` what several kinds share. `unreachable` holds what only the store
+//! knows, and `gate` what concerns the plan as a whole, such as limits and approvals. Last come `order`, `drift` and the `digest`.
+//!
+//! `questions` are what must be observed more closely before a plan is final. `lint` checks the finished plan by rules of its own.
+//! `select` takes a part of it, and `saved` compares it with a saved one.
 
 mod backend_state;
 mod blocked;

@@ -1,4 +1,9 @@
 //! Turns a plan, or an overview, into what people and programs read. Pure.
+//!
+//! A plan becomes a `plan_view` (its JSON), which `folded` groups by reason and fix, and `plan_text`, `markdown` and `annotation` show;
+//! `approval_text` is its last line. An overview becomes `answers`: each object with its `status` (`declared`, `condition`, `related`) for
+//! `objects_text`; the Stack for `stack_text`; `orphans` and `findings` for `doctor`. `selection` and `label_selector` choose the objects
+//! that arguments name. `commands` completes every command in a text, so that it can be pasted.
 
 mod annotation;
 mod answers;

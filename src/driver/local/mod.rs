@@ -19,6 +19,11 @@
 //! final name. Changes in two steps (a rename, and then that of the data file) have an order in which the intermediate state is recognised:
 //! see [`object`] and [`steps`]. An interrupted rename is observed as such ([`Object::unfinished`](crate::model::Object)), and the planner
 //! completes it.
+//!
+//! `driver` implements the contract around `pool`, which alone accesses files; `lock`, `ledger` and `suspended` keep the records in
+//! `.kiln-pool`. `observe` lists what `object` and `marks` recognise. `steps` dispatches each action; `removal` and `restore` have the
+//! longer ones, `content` allocates and copies. `ability` tries what the file system can do, `lease` detects who has a file open, and
+//! `claims` keeps steps apart that work on one object or name.
 
 mod ability;
 mod checked;
