@@ -110,6 +110,16 @@ fn every_source_that_a_document_names_exists() {
 }
 
 #[test]
+fn the_sample_of_a_field_is_that_of_the_source() {
+    let text = read("CONTRIBUTING.md");
+    let (_, rest) = text.split_once("```rust\n").unwrap();
+    let (sample, rest) = rest.split_once("```").unwrap();
+    assert!(!rest.contains("```rust"), "there is one sample");
+    let source: String = read("src/model/document/volume.rs").lines().map(|line| format!("{}\n", line.trim())).collect();
+    assert!(source.contains(sample), "volume.rs has no\n{sample}");
+}
+
+#[test]
 fn links_and_anchors_are_read_as_written() {
     assert_eq!(links("see [a](b.md#c), [d](https://e) (f)"), ["b.md#c", "https://e"]);
     assert_eq!(anchor("The store is in use (exit code 7)"), "the-store-is-in-use-exit-code-7");
