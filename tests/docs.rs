@@ -115,7 +115,8 @@ fn the_sample_of_a_field_is_that_of_the_source() {
     let (_, rest) = text.split_once("```rust\n").unwrap();
     let (sample, rest) = rest.split_once("```").unwrap();
     assert!(!rest.contains("```rust"), "there is one sample");
-    let source: String = read("src/model/document/volume.rs").lines().map(|line| format!("{}\n", line.trim())).collect();
+    let source: String =
+        read("src/model/document/volume.rs").lines().map(|line| format!("{}\n", line.trim())).collect();
     assert!(source.contains(sample), "volume.rs has no\n{sample}");
 }
 
