@@ -118,7 +118,7 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
     if report.declined {
         context.terminal.note("the plan was not confirmed; nothing was changed");
     } else if lines.is_none() {
-        progress.say(&summary(&report, &progress, &context.terminal.commands()));
+        progress.print(&summary(&report, &progress, &context.terminal.commands()));
     }
     if let Some(text) = left_out(report.left_out) {
         context.terminal.note(&text);
@@ -182,7 +182,7 @@ fn summary(report: &Report, progress: &Progress, commands: &Commands) -> String 
     }
     let Report { changed, unchanged, failed, skipped, stopped, paths, .. } = report;
     if *changed + *unchanged + failed.len() + *skipped == 0 && !stopped {
-        return out;
+        return progress.paint().fit(&out);
     }
     let mut counts = vec![format!("{} done", counted(*changed, "step"))];
     for (count, what) in
@@ -194,6 +194,7 @@ fn summary(report: &Report, progress: &Progress, commands: &Commands) -> String 
     }
     let how = if *stopped { "Stopped" } else { "Applied" };
     out.push_str(&format!("{how}: {}.\n", counts.join(", ")));
+    out = progress.paint().fit(&out);
     if !paths.is_empty() {
         let rows = paths.iter().map(|(object, path)| [object.to_string(), path.display().to_string()]);
         out.push_str(&table(["NEW VOLUME", "PATH"], rows, progress.paint()));

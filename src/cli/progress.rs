@@ -145,8 +145,12 @@ impl Progress {
 
     /// Prints text above the lines of running steps.
     pub(crate) fn say(&self, text: &str) {
-        let text = self.paint().fit(text);
-        if self.data_only { self.terminal.talk(&text) } else { self.terminal.out(&text) }
+        self.print(&self.paint().fit(text));
+    }
+
+    /// Prints text that fits the terminal.
+    pub(crate) fn print(&self, text: &str) {
+        if self.data_only { self.terminal.talk(text) } else { self.terminal.out(text) }
     }
 
     fn phrases<T>(&self, index: usize, phrase: impl FnOnce(&Phrases) -> T) -> Option<T> {

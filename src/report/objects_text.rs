@@ -12,7 +12,7 @@ use super::status::ObjectStatus;
 use crate::model::{Kind, ObjectId, Size};
 use crate::text::{Cell, Moment, Paint, age, escape, table};
 
-/// Returns a table of objects, with the age of snapshots if there are any. `now`: in seconds since 1970.
+/// Returns a table of objects. `now`: in seconds since 1970.
 pub fn objects_table(shown: &[ObjectStatus<'_>], now: u64, paint: Paint) -> String {
     let rows = shown.iter().map(|object| {
         let status = &object.status;
@@ -26,19 +26,19 @@ pub fn objects_table(shown: &[ObjectStatus<'_>], now: u64, paint: Paint) -> Stri
             message_of(object).into(),
         ]
     });
-    if shown.iter().any(|object| object.kind == Kind::Snapshot) {
-        return table(["NAME", "BACKEND", "SIZE", "AGE", "CONDITION", "REASON", "MESSAGE"], rows, paint);
-    }
-    let rows = rows
-        .map(|[name, backend, size, _, condition, reason, message]| [name, backend, size, condition, reason, message]);
-    table(["NAME", "BACKEND", "SIZE", "CONDITION", "REASON", "MESSAGE"], rows, paint)
+    table(["NAME", "BACKEND", "SIZE", "AGE", "CONDITION", "REASON", "MESSAGE"], rows, paint)
 }
 
-/// Returns a table of objects with all columns.
+/// Returns a table of objects with all columns. On a terminal, the longest come last, what is part of a path is not repeated, and a settled
+/// object has no reason.
 pub fn wide_objects_table(shown: &[ObjectStatus<'_>], now: u64, paint: Paint) -> String {
     let rows = shown.iter().map(|object| {
         let status = &object.status;
         let labels: Vec<String> = object.metadata.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let path = status.path.as_ref().map(|path| path.display().to_string());
+        let is_in_path = |text: &str| paint.width.is_some() && path.as_ref().is_some_and(|path| path.contains(text));
+        let uid = status.uid.map(|uid| uid.to_string()).filter(|uid| !is_in_path(uid));
+        let native = status.object.as_ref().map(|object| object.as_str()).filter(|native| !is_in_path(native));
         [
             object.full_name().into(),
             or_none(status.backend.as_ref().map(|backend| backend.as_str())),
@@ -47,12 +47,15 @@ pub fn wide_objects_table(shown: &[ObjectStatus<'_>], now: u64, paint: Paint) ->
             age_of(status.created_at, now),
             or_none(status.protected.map(|protected| if protected { "yes" } else { "no" })),
             or_none(status.on_remove.map(|on_remove| format!("{on_remove:?}"))),
-            or_none(status.uid.map(|uid| uid.to_string())),
-            or_none(status.object.as_ref().map(|object| object.as_str())),
-            or_none(status.path.as_ref().map(|path| path.display().to_string())),
+            or_none(uid),
+            or_none(native),
+            or_none(path),
             or_none((!labels.is_empty()).then(|| labels.join(","))),
             condition_of(status.condition),
-            status.reason.as_str().into(),
+            match (paint.width, status.condition) {
+                (Some(_), Condition::Settled) => "".into(),
+                _ => status.reason.as_str().into(),
+            },
             message_of(object).into(),
         ]
     });
@@ -72,7 +75,17 @@ pub fn wide_objects_table(shown: &[ObjectStatus<'_>], now: u64, paint: Paint) ->
         "REASON",
         "MESSAGE",
     ];
-    table(heading, rows, paint)
+    match paint.width {
+        None => table(heading, rows, paint),
+        Some(_) => table(for_terminal(heading), rows.map(for_terminal), paint),
+    }
+}
+
+/// Returns a row of [`wide_objects_table`] in the order of a terminal.
+fn for_terminal<T>(
+    [name, backend, size, used, age, protected, on_remove, uid, object, path, labels, condition, reason, message]: [T; 14],
+) -> [T; 14] {
+    [name, backend, size, used, age, condition, protected, on_remove, reason, uid, labels, object, path, message]
 }
 
 fn age_of<'a>(created: Option<Moment>, now: u64) -> Cell<'a> {

@@ -1,6 +1,8 @@
-//! Tables of text, each column as wide as its widest cell. On a terminal, rows that do not fit continue on lines of their own.
+//! Tables of text, each column as wide as its widest cell. On a terminal, columns without any text are left out, and those that do not fit
+//! are below their row.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 
 use super::wrap::{fold, is_plain, visible_width};
 use super::{Paint, escape};
@@ -33,82 +35,80 @@ const GAP: usize = 2;
 
 /// Formats rows below a heading. Cells are escaped; the last column is not padded.
 ///
-/// On a terminal that is too narrow, a last cell that does not fit has lines of its own. If that is not enough, one column shrinks, and
-/// the cells that are longer end their line; and if most of them are, the columns that do not fit continue on further lines.
+/// A pipe gets every column, one line for each row. A terminal gets no column that has no text in any row. Where it is too narrow, one
+/// column shrinks, and the cells that are longer have lines of their own; if most are longer, the columns on the right that do not fit are
+/// below their row, each text after its heading.
 pub fn table<'a, C: Into<Cell<'a>>, const N: usize>(
     heading: [&str; N],
     rows: impl IntoIterator<Item = [C; N]>,
     paint: Paint,
 ) -> String {
-    let mut widths = heading.map(visible_width);
-    let rows: Vec<[Cell<'a>; N]> = rows
-        .into_iter()
-        .map(|row| {
-            let row = row.map(|cell| safe(cell.into()));
-            for (most, cell) in widths.iter_mut().zip(&row) {
-                *most = visible_width(&cell.text).max(*most);
-            }
-            row
-        })
-        .collect();
-    let columns = Columns::new(heading.map(visible_width), widths, &rows, paint.width);
+    let rows: Vec<[Cell<'a>; N]> = rows.into_iter().map(|row| row.map(|cell| safe(cell.into()))).collect();
+    let columns = Columns::new(heading, &rows, paint);
     let mut out = String::new();
-    columns.write(&mut out, heading.map(|text| (text, "1")), paint);
+    columns.write(&mut out, heading.map(|text| (text, "1")));
     for row in &rows {
-        columns.write(&mut out, row.each_ref().map(|cell| (cell.text.as_ref(), cell.code)), paint);
+        let cells = row.each_ref().map(|cell| (cell.text.as_ref(), cell.code));
+        columns.write(&mut out, cells);
+        columns.write_below(&mut out, heading, cells);
     }
     out
 }
 
+/// Whether a cell has no text.
+fn is_nothing(text: &str) -> bool {
+    matches!(text, "" | "-")
+}
+
+/// Where a column is.
+#[derive(Clone, Copy, PartialEq)]
+enum ColumnPlace {
+    /// In the line of its row, from this column of the terminal on.
+    Line(usize),
+    /// Below its row.
+    Below,
+    /// Nowhere: it has no text.
+    Nowhere,
+}
+
 /// Where the columns of a table are.
 struct Columns<const N: usize> {
-    /// The column in which each begins.
-    begins: [usize; N],
-    /// The line of a row on which each is.
-    lines: [usize; N],
+    places: [ColumnPlace; N],
     /// The columns of the terminal.
     limit: usize,
+    paint: Paint,
 }
 
 impl<const N: usize> Columns<N> {
-    fn new(headings: [usize; N], mut widths: [usize; N], rows: &[[Cell<'_>; N]], limit: Option<usize>) -> Self {
-        let limit = limit.unwrap_or(usize::MAX);
-        let excess = |widths: &[usize]| {
-            let gaps = GAP * widths.len().saturating_sub(1);
-            (widths.iter().sum::<usize>() + gaps).saturating_sub(limit)
-        };
-        let mut is_last_below = false;
-        if excess(&widths) > 0 {
-            // The last column needs room for its heading only; else it is below the others.
-            widths[N - 1] = headings[N - 1];
-            is_last_below = excess(&widths) > 0;
-            let others = excess(&widths[..N - 1]);
-            if others > 0 {
-                match shrinkable(headings, widths, rows, others) {
-                    Some(column) => widths[column] -= others,
-                    None => is_last_below = false,
-                }
+    fn new(heading: [&str; N], rows: &[[Cell<'_>; N]], paint: Paint) -> Self {
+        let headings = heading.map(visible_width);
+        let mut widths = headings;
+        let mut has_text = [paint.width.is_none() || rows.is_empty(); N];
+        for row in rows {
+            for ((width, has_text), cell) in widths.iter_mut().zip(&mut has_text).zip(row) {
+                *width = visible_width(&cell.text).max(*width);
+                *has_text |= !is_nothing(&cell.text);
             }
         }
-        let (mut begins, mut lines) = ([0; N], [0; N]);
-        let (mut at, mut line) = (0, 0);
-        for (index, width) in widths.into_iter().enumerate() {
-            if index > 0 && (at + width > limit || is_last_below && index + 1 == N) {
-                (at, line) = (INDENT, line + 1);
-            }
-            (begins[index], lines[index]) = (at, line);
-            at += width + GAP;
+        let limit = paint.width.unwrap_or(usize::MAX);
+        let shown: Vec<usize> = (0..N).filter(|column| *column == 0 || has_text[*column]).collect();
+        let count = fit(headings, &mut widths, rows, &shown, limit);
+        let mut places = [ColumnPlace::Nowhere; N];
+        let mut at = 0;
+        for (index, column) in shown.into_iter().enumerate() {
+            places[column] = if index < count { ColumnPlace::Line(at) } else { ColumnPlace::Below };
+            at += widths[column] + GAP;
         }
-        Self { begins, lines, limit }
+        Self { places, limit, paint }
     }
 
-    /// Writes the cells of a row, each with its colour.
-    fn write(&self, out: &mut String, cells: [(&str, &str); N], paint: Paint) {
-        // The end of what is written in the current line, and which line of the row that is.
-        let (mut at, mut line) = (0, 0);
-        let places = self.begins.into_iter().zip(self.lines);
-        for ((text, code), (mut begin, its_line)) in cells.into_iter().zip(places) {
+    /// Writes the line of a row: its cells, each with its colour.
+    fn write(&self, out: &mut String, cells: [(&str, &str); N]) {
+        // The end of what is written in the current line.
+        let mut at = 0;
+        for ((text, code), place) in cells.into_iter().zip(self.places) {
             // Blanks are written only before a text.
+            let ColumnPlace::Line(mut begin) = place else { continue };
             if text.is_empty() {
                 continue;
             }
@@ -117,23 +117,77 @@ impl<const N: usize> Columns<N> {
             if is_too_long {
                 begin = begin.min(INDENT);
             }
-            if at > 0 && (its_line > line || begin < at + GAP) {
+            if at > 0 && begin < at + GAP {
                 end_line(out);
                 at = 0;
             }
-            line = its_line;
             out.extend(std::iter::repeat_n(' ', begin - at));
             at = begin + wide;
-            if is_too_long {
-                let mut folded = String::new();
-                fold(&mut folded, text, begin, begin, self.limit);
-                out.push_str(&paint.with(code, &folded));
-            } else {
-                out.push_str(&paint.with(code, text));
-            }
+            self.write_text(out, text, code, begin, begin);
         }
         end_line(out);
     }
+
+    /// Writes the cells of a row that are below it.
+    fn write_below(&self, out: &mut String, heading: [&str; N], cells: [(&str, &str); N]) {
+        let mut at = 0;
+        for (((text, code), name), place) in cells.into_iter().zip(heading).zip(self.places) {
+            if place != ColumnPlace::Below || is_nothing(text) {
+                continue;
+            }
+            let begin = visible_width(name) + 1;
+            let wide = begin + visible_width(text);
+            if at > 0 && at + GAP + wide > self.limit {
+                end_line(out);
+                at = 0;
+            }
+            let indent = if at == 0 { INDENT } else { GAP };
+            out.extend(std::iter::repeat_n(' ', indent));
+            at += indent;
+            out.push_str(&self.paint.dim(name));
+            out.push(' ');
+            self.write_text(out, text, code, at + begin, INDENT + GAP);
+            at += wide;
+        }
+        if at > 0 {
+            end_line(out);
+        }
+    }
+
+    /// Writes a text from column `at` on. What does not fit continues on lines that begin at `indent`.
+    fn write_text(&self, out: &mut String, text: &str, code: &str, at: usize, indent: usize) {
+        match at + visible_width(text) > self.limit {
+            true => {
+                let mut folded = String::new();
+                fold(&mut folded, text, at, indent, self.limit);
+                out.push_str(&self.paint.with(code, &folded));
+            }
+            false => out.push_str(&self.paint.with(code, text)),
+        }
+    }
+}
+
+/// Returns how many of the `shown` columns are in the line of their row. `widths` are then those of the columns in a line.
+fn fit<const N: usize>(
+    headings: [usize; N],
+    widths: &mut [usize; N],
+    rows: &[[Cell<'_>; N]],
+    shown: &[usize],
+    limit: usize,
+) -> usize {
+    for count in (1..=shown.len()).rev() {
+        let line = &shown[..count];
+        let all = line.iter().map(|column| widths[*column]).sum::<usize>() + GAP * (count - 1);
+        let excess = all.saturating_sub(limit);
+        if excess == 0 {
+            return count;
+        }
+        if let Some(column) = shrinkable(headings, *widths, rows, line, excess) {
+            widths[column] -= excess;
+            return count;
+        }
+    }
+    1
 }
 
 /// Ends a line without blanks at its end.
@@ -142,24 +196,23 @@ fn end_line(out: &mut String) {
     out.push('\n');
 }
 
-/// Returns the column that can be narrower by `excess` with the fewest longer cells, unless most of its cells are longer.
+/// Returns the column of a line that can be narrower by `excess` with the fewest longer cells, unless most of its cells are longer.
 fn shrinkable<const N: usize>(
     headings: [usize; N],
     widths: [usize; N],
     rows: &[[Cell<'_>; N]],
+    line: &[usize],
     excess: usize,
 ) -> Option<usize> {
-    let longer = |column: usize, room: usize| {
-        rows.iter().filter(|row| row.get(column).is_some_and(|cell| visible_width(&cell.text) > room)).count()
-    };
-    (0..N.saturating_sub(1))
+    let longer = |column: usize, room: usize| rows.iter().filter(|row| visible_width(&row[column].text) > room).count();
+    line.iter()
         .filter_map(|column| {
-            let room = widths.get(column)?.checked_sub(excess)?;
-            (room >= *headings.get(column)?).then(|| (longer(column, room), column))
+            let room = widths[*column].checked_sub(excess)?;
+            (room >= headings[*column]).then(|| (longer(*column, room), Reverse(*column)))
         })
         .min()
         .filter(|(longer, _)| longer * 2 <= rows.len())
-        .map(|(_, column)| column)
+        .map(|(_, Reverse(column))| column)
 }
 
 fn safe(cell: Cell<'_>) -> Cell<'_> {
@@ -218,21 +271,39 @@ mod tests {
         );
         assert_eq!(
             shown,
-            "NAME                     SIZE  CONDITION\n    MESSAGE\n\
-             volume/a-name-of-many-characters\n                         1Gi   Held\n    why\n\
-             volume/db                1Gi   Settled\n\
-             volume/web               1Gi   Settled\n"
+            "NAME            SIZE  CONDITION  MESSAGE\n\
+             volume/a-name-of-many-characters\n                1Gi   Held       why\n\
+             volume/db       1Gi   Settled\n\
+             volume/web      1Gi   Settled\n"
         );
     }
 
     #[test]
-    fn columns_that_do_not_fit_continue_on_further_lines() {
+    fn columns_that_do_not_fit_are_below_their_row_with_their_headings() {
         let shown = narrow(40, &[["volume/a-name-of-many-characters", "1500Mi", "Held", "why"]]);
         assert_eq!(
             shown,
-            "NAME                              SIZE\n    CONDITION  MESSAGE\n\
-             volume/a-name-of-many-characters  1500Mi\n    Held       why\n"
+            "NAME                              SIZE\n\
+             volume/a-name-of-many-characters  1500Mi\n    CONDITION Held  MESSAGE why\n"
         );
+        let long = "it is protected, and no longer declared";
+        let shown = narrow(40, &[["volume/a-name-of-many-characters-and-more", "1500Mi", "-", long]]);
+        assert_eq!(
+            shown,
+            "NAME\nvolume/a-name-of-many-characters-and-more\n    SIZE 1500Mi\n    MESSAGE it is protected, and no\n      \
+             longer declared\n"
+        );
+    }
+
+    #[test]
+    fn a_terminal_gets_no_column_without_text() {
+        let rows = [["volume/db", "-", "Held", ""], ["volume/web", "-", "Settled", ""]];
+        let shown = narrow(80, &rows);
+        assert_eq!(shown, "NAME        CONDITION\nvolume/db   Held\nvolume/web  Settled\n");
+        // The columns of a pipe depend on no object.
+        let piped = table(HEADING, rows, Paint::PLAIN);
+        assert!(piped.starts_with("NAME        SIZE  CONDITION  MESSAGE\nvolume/db   -     Held\n"), "{piped}");
+        assert_eq!(narrow(80, &[]), "NAME  SIZE  CONDITION  MESSAGE\n");
     }
 
     #[test]
