@@ -18,8 +18,15 @@ pub fn render_holds(out: &mut String, holds: &[Folded<'_, HeldView>], width: usi
         let glyph = verb.map_or_else(|| " ".to_owned(), |verb| paint.glyph(verb));
         let verb_text = verb.map(|verb| verb.to_string()).unwrap_or_default();
         let (subject, reason) = (hold.subject(), paint.warning(hold.reason));
-        let head = format!("  {glyph} {subject:width$}  {verb_text:7}  {reason}");
-        render_cause(out, &head, hold, paint);
+        let lead = format!("  {glyph} {subject}");
+        let pad = width.saturating_sub(subject.len());
+        match hold.causes.as_slice() {
+            [cause] => {
+                let rest = format!("{verb_text:7}  {reason}:");
+                out.push_str(&paint.row(&lead, pad, &rest, &escape(&cause.message), INDENT));
+            }
+            _ => line(out, format_args!("{lead}{:pad$}  {verb_text:7}  {reason}", "")),
+        }
         render_fix(out, &hold.fix, paint);
         if members.len() > 1 {
             render_members(out, hold, verb.is_none(), paint);

@@ -125,6 +125,16 @@ impl Paint {
         }
     }
 
+    /// Returns a line `lead  rest tail`, in which the lead has `pad` blanks after it. If lead and rest are too long for one line, the rest
+    /// begins the next one, indented by `indent`; a tail that is too long has lines of its own.
+    pub fn row(self, lead: &str, pad: usize, rest: &str, tail: &str, indent: usize) -> String {
+        let head = format!("{lead}{:pad$}  {rest}", "");
+        match self.width.is_some_and(|width| visible_width(head.trim_end()) > width) {
+            true => format!("{lead}\n{}", self.entry(&format!("{:indent$}{rest}", ""), tail, indent)),
+            false => self.entry(&head, tail, indent),
+        }
+    }
+
     /// Returns a line `label text`, with the rest of a long text below its begin. The label has its padding.
     pub fn beside(self, label: &str, text: &str) -> String {
         let begin = visible_width(label) + 1;
@@ -186,6 +196,18 @@ mod tests {
         assert_eq!(shown, "  - volume/db  remove   Protected:\n      it is protected\n");
         let shown = NARROW.entry("  - volume/db  remove", "it is protected", 6);
         assert_eq!(shown, "  - volume/db  remove it is protected\n");
+    }
+
+    #[test]
+    fn what_follows_a_long_name_begins_the_next_line() {
+        let name = "n".repeat(36);
+        let shown = NARROW.row(&format!("  + {name}"), 0, "create ", "1Gi on fast", 6);
+        assert_eq!(shown, format!("  + {name}\n      create  1Gi on fast\n"));
+        assert_eq!(NARROW.row("  + db", 3, "create ", "1Gi on fast", 6), "  + db     create  1Gi on fast\n");
+        assert_eq!(Paint::PLAIN.row(&name, 0, "create ", "1Gi", 6), format!("{name}  create  1Gi\n"));
+        // A name that fits no line stays beside its glyph.
+        let long = format!("  + {}", "n".repeat(60));
+        assert_eq!(NARROW.fit(&long), long);
     }
 
     #[test]

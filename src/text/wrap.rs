@@ -29,23 +29,22 @@ pub(super) fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
-/// Appends a text from column `at` on, and breaks it between words so that lines end before `width`; later lines begin at `indent`.
+/// Appends a text from column `at` on, and breaks it between words so that lines end before `width`; later lines begin at `indent`. A
+/// glyph or bullet that begins a line stays with the next word.
 pub(super) fn fold(out: &mut String, text: &str, at: usize, indent: usize, width: usize) {
-    let mut column = at;
-    let mut is_first = true;
+    let (mut begin, mut column) = (at, at);
     for (gap, word) in words(text) {
         let wide = visible_width(word);
-        if !is_first && column + gap.len() + wide > width {
+        if column > begin + 1 && column + gap.len() + wide > width {
             out.push('\n');
             out.extend(std::iter::repeat_n(' ', indent));
-            column = indent;
+            (begin, column) = (indent, indent);
         } else {
             out.push_str(gap);
             column += gap.len();
         }
         out.push_str(word);
         column += wide;
-        is_first = false;
     }
 }
 
