@@ -16,7 +16,7 @@ pub(crate) fn log(context: &Context, args: &LogArgs) -> Result<Exit, Failure> {
     } else if lines.is_empty() {
         context.terminal.line("No steps recorded.");
     } else {
-        context.terminal.out(&journal_table(&lines, context.terminal.paint));
+        context.terminal.out(&journal_table(&lines, what.is_some(), context.terminal.paint));
     }
     Ok(Exit::Done)
 }

@@ -42,6 +42,8 @@ pub(crate) struct Progress {
 
 /// The texts of a step.
 struct Phrases {
+    /// The word for it: `update`.
+    word: &'static str,
     /// While it runs: `growing`.
     doing: &'static str,
     /// When it is done: `grew volume/db on fast to 2Gi`.
@@ -157,6 +159,11 @@ impl Progress {
         self.phrases.lock().unwrap_or_else(PoisonError::into_inner).get(index).map(phrase)
     }
 
+    /// Returns the word for a step.
+    fn word(&self, index: usize, object: &StepObject) -> &'static str {
+        self.phrases(index, |phrases| phrases.word).unwrap_or(object.action.as_str())
+    }
+
     fn start(&self, index: usize, object: &StepObject) {
         let doing = self.phrases(index, |phrases| phrases.doing).unwrap_or_default();
         let text = escape(&format!("{doing} {object} on {}", object.backend)).into_owned();
@@ -193,7 +200,7 @@ impl Progress {
             JournalOutcome::Unchanged => self.say(&format!("{object} on {} is unchanged\n", object.backend)),
             JournalOutcome::Failed | JournalOutcome::Other(_) => {
                 let error = message.unwrap_or_default();
-                let message = format!("{} of {object} on {} failed: {error}", object.action, object.backend);
+                let message = format!("{} of {object} on {} failed: {error}", self.word(index, object), object.backend);
                 self.terminal.error(&message, None);
             }
         }
@@ -207,7 +214,11 @@ impl Reporter for Progress {
         if !self.was_asked.load(Ordering::Relaxed) {
             self.show(plan);
         }
-        let phrases = plan.steps.iter().map(|step| Phrases { doing: doing(&step.action), done: done(step) });
+        let phrases = plan.steps.iter().map(|step| Phrases {
+            word: step.action.word(),
+            doing: doing(&step.action),
+            done: done(step),
+        });
         *self.phrases.lock().unwrap_or_else(PoisonError::into_inner) = phrases.collect();
         if !plan.steps.is_empty() {
             *self.run() = Some(self.terminal.live.run(plan.steps.len()));
@@ -228,8 +239,8 @@ impl Reporter for Progress {
             Event::Finished { step, object, outcome, message, .. } => self.finish(step, &object, &outcome, message),
             // A stopped run prints the number of steps that were not started at its end, and not each of them.
             Event::Skipped { .. } if self.stop.is_cancelled() => {}
-            Event::Skipped { object, message, .. } => {
-                self.terminal.note(&format!("{} of {object} was not started: {message}", object.action));
+            Event::Skipped { step, object, message } => {
+                self.terminal.note(&format!("{} of {object} was not started: {message}", self.word(step, &object)));
             }
         }
     }
@@ -261,7 +272,7 @@ impl Reporter for Progress {
 fn question(plan: &Plan) -> String {
     let waiting: Vec<&Step> = plan.steps.iter().filter(|step| plan.waits_for_yes(step)).collect();
     let names: Vec<String> =
-        waiting.iter().map(|step| format!("{} {}", step.action.verb(), object_name(step))).collect();
+        waiting.iter().map(|step| format!("{} {}", step.action.word(), object_name(step))).collect();
     let (count, names) = (counted(waiting.len(), "step"), escape(&names.join(", ")).into_owned());
     let why = match waiting.iter().all(|step| step.risk == Risk::Irreversible) {
         _ if waiting.is_empty() => String::new(),

@@ -216,6 +216,11 @@ impl Action {
         self.facts().verb
     }
 
+    /// Returns the word for people: the verb, but an object that returns from the trash is restored and not adopted.
+    pub fn word(&self) -> &'static str {
+        if matches!(self, Action::Undelete { .. }) { "restore" } else { self.verb().as_str() }
+    }
+
     /// Whether it gives Kiln an object that it did not have: creates or adopts it.
     pub fn is_first(&self) -> bool {
         self.facts().is_first

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::model::{JournalEntry, Kind, Name};
+use crate::model::{Action, JournalEntry, Kind, Name, Tags, Verb};
 use crate::text::{Paint, rfc3339, table};
 
 /// A journal entry, as shown.
@@ -61,27 +61,37 @@ fn short(revision: &str) -> String {
     format!("{}{dirty}", id.chars().take(SHORT_REVISION).collect::<String>())
 }
 
-/// Returns journal entries as a table.
-pub fn journal_table<'l>(lines: impl IntoIterator<Item = &'l JournalLine>, paint: Paint) -> String {
-    let rows: Vec<[String; 7]> = lines
-        .into_iter()
-        .map(|line| {
-            let did = match &line.message {
-                Some(message) => format!("{}: {message}", line.detail),
-                None => line.detail.clone(),
-            };
-            [
-                line.time.clone(),
-                line.action.clone(),
-                format!("{}/{}", line.kind.to_ascii_lowercase(), line.name),
-                line.backend.clone(),
-                line.outcome.clone(),
-                short(&line.revision),
-                did,
-            ]
-        })
-        .collect();
-    table(["TIME", "ACTION", "OBJECT", "BACKEND", "OUTCOME", "REVISION", "DETAIL"], rows, paint)
+/// Returns the last two columns in their order: on a terminal, where they may be below their row, the detail comes first.
+fn in_order<T>([revision, detail]: [T; 2], paint: Paint) -> [T; 2] {
+    if paint.width.is_some() { [detail, revision] } else { [revision, detail] }
+}
+
+/// Returns journal entries as a table. `is_of_one`: they are about one object, which a terminal has just been told.
+pub fn journal_table<'l>(lines: impl IntoIterator<Item = &'l JournalLine>, is_of_one: bool, paint: Paint) -> String {
+    let names = in_order(["REVISION", "DETAIL"], paint);
+    let restores = Action::Undelete { tags: Tags::default() }.to_string();
+    let rows = lines.into_iter().map(|line| {
+        // The verb of a return from the trash is that of an adoption.
+        let is_restored = line.action == Verb::Adopt.as_str() && line.detail == restores;
+        let did = match &line.message {
+            Some(message) => format!("{}: {message}", line.detail),
+            None => line.detail.clone(),
+        };
+        let [sixth, seventh] = in_order([short(&line.revision), did], paint);
+        [
+            line.time.clone(),
+            if is_restored { "restore".to_owned() } else { line.action.clone() },
+            match is_of_one && paint.width.is_some() {
+                true => String::new(),
+                false => format!("{}/{}", line.kind.to_ascii_lowercase(), line.name),
+            },
+            line.backend.clone(),
+            line.outcome.clone(),
+            sixth,
+            seventh,
+        ]
+    });
+    table(["TIME", "ACTION", "OBJECT", "BACKEND", "OUTCOME", names[0], names[1]], rows, paint)
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ fn step_row(step: &StepView) -> Vec<String> {
     vec![
         format!("`{}`", step.action.glyph()),
         safe(&step.object_name()),
-        step.action.to_string(),
+        step.word.to_owned(),
         safe(&step.detail),
         fields.join("<br>"),
         risk.to_owned(),

@@ -147,7 +147,7 @@ pub fn described(objects: &[ObjectStatus<'_>], history: &[JournalLine], now: u64
             out.push_str("History: none recorded.\n");
         } else {
             let _ = writeln!(out, "{}", paint.bold("History:"));
-            out.push_str(&journal_table(about, paint));
+            out.push_str(&journal_table(about, true, paint));
         }
     }
     out

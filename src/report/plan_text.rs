@@ -65,11 +65,12 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
 /// Returns the last line: `Plan: 3 to create, 1 to update; 1 held.`, or `Nothing to do.`
 pub fn summary_line(view: &PlanView) -> String {
     let Some(summary) = &view.summary else { return "No plan: the manifests are invalid.".to_owned() };
-    let counts: Vec<String> = Summary::VERBS
-        .into_iter()
-        .filter(|verb| summary.of(*verb) > 0)
-        .map(|verb| format!("{} to {verb}", summary.of(verb)))
-        .collect();
+    let mut counts: Vec<String> = Vec::new();
+    for verb in Summary::VERBS {
+        let restored = if verb == Verb::Adopt { summary.restored } else { 0 };
+        let words = [(summary.of(verb) - restored, verb.as_str()), (restored, "restore")];
+        counts.extend(words.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} to {word}")));
+    }
     let mut rest = Vec::new();
     if summary.held > 0 {
         rest.push(format!("{} held", summary.held));

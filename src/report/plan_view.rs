@@ -73,6 +73,9 @@ pub struct StepView {
     /// The changed fields.
     pub changes: Vec<ChangeView>,
     /// Details for people: `10Gi, thin, on fast`.
+    /// The verb for people: see [`Action::word`].
+    #[serde(skip)]
+    pub word: &'static str,
     #[serde(skip)]
     pub detail: String,
     /// The declared size, if the created size is rounded up from it.
@@ -160,9 +163,12 @@ pub struct Summary {
     /// Steps that move or rename an object.
     #[serde(rename = "move")]
     pub moved: usize,
-    /// Steps that adopt an object.
+    /// Steps that adopt an object, or restore one from the trash.
     pub adopt: usize,
     /// Steps that remove an object.
+    /// Those of them that restore one.
+    #[serde(skip)]
+    pub restored: usize,
     pub remove: usize,
     /// Steps that destroy an object.
     pub destroy: usize,
@@ -256,6 +262,7 @@ impl Summary {
         for step in steps {
             *summary.of_mut(step.action.verb()) += 1;
             if matches!(step.risk, Risk::Recoverable | Risk::Irreversible) {
+            summary.restored += usize::from(matches!(step.action, Action::Undelete { .. }));
                 summary.bytes_at_risk = summary.bytes_at_risk.saturating_add(step.bytes.bytes());
             }
         }
@@ -372,6 +379,7 @@ impl StepView {
         } = step;
         Self {
             action: action.verb(),
+            word: action.word(),
             kind: identity.kind,
             name: identity.name.to_string(),
             backend: backend.to_string(),
@@ -428,7 +436,7 @@ fn detail(step: &Step) -> String {
         Action::Rename { from, .. } => format!("rename {} on {backend}", short(from)),
         Action::Adopt { .. } => format!("adopt {} on {backend}", step.native),
         Action::Trash { ttl } => format!("move to the trash of {backend} for {ttl}"),
-        Action::Undelete { .. } => format!("restore from the trash of {backend}"),
+        Action::Undelete { .. } => format!("from the trash of {backend}"),
         Action::Destroy => format!("destroy on {backend}: cannot be undone"),
         Action::Purge => format!("purge from the trash of {backend}: cannot be undone"),
         Action::Sweep => format!("remove an incomplete object from {backend}"),

@@ -142,6 +142,24 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
+/// The words that are beyond those of another list, as often as they are.
+fn beyond(words: &[String], others: &[String]) -> Vec<String> {
+    let mut rest = others.to_vec();
+    let is_beyond = |word: &&String| match rest.iter().position(|other| other == *word) {
+        Some(at) => {
+            rest.swap_remove(at);
+            false
+        }
+        None => true,
+    };
+    words.iter().filter(is_beyond).cloned().collect()
+}
+
+/// Whether a word may be missing or repeated on a terminal: the heading of a column, and what stands for no text.
+fn is_of_a_table(word: &str) -> bool {
+    word == "-" || word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
 /// Objects with long names, long messages and long labels, in every condition.
 fn crowded() -> Sandbox {
     let sandbox = Sandbox::with_stack();
@@ -199,8 +217,19 @@ fn at_any_width_every_line_fits_and_no_word_is_broken() {
             assert_eq!(screen.code, on_a_pipe.code, "{command}: {text}");
             let piped = format!("{}{}", on_a_pipe.out, on_a_pipe.err);
             let (shown, meant) = (words(&text), words(&piped));
-            let lost: Vec<&String> = meant.iter().filter(|word| !shown.contains(word)).collect();
-            assert!(shown == meant, "{command} at {columns} columns has no {lost:?}:\n{text}");
+            // What is part of a path is not repeated, nor is the described object in its history.
+            let is_told = |word: &String| {
+                is_of_a_table(word)
+                    || command.ends_with("-o wide") && ["AsDeclared", "Observed"].contains(&word.as_str())
+                    || shown.iter().any(|other| other != word && other.contains(word.as_str()))
+                    || command.starts_with("describe ") && shown.contains(word)
+            };
+            let lost: Vec<String> = beyond(&meant, &shown).into_iter().filter(|word| !is_told(word)).collect();
+            let added: Vec<String> = beyond(&shown, &meant).into_iter().filter(|word| !is_of_a_table(word)).collect();
+            assert!(
+                lost.is_empty() && added.is_empty(),
+                "{command} at {columns} columns has no {lost:?}, and more {added:?}:\n{text}"
+            );
             for line in &screen.too_long {
                 // What is copied is whole: a path or a native name is on a line of its own, or beside the name of its field.
                 let words = line.split_whitespace().count();
@@ -208,6 +237,42 @@ fn at_any_width_every_line_fits_and_no_word_is_broken() {
             }
         }
     }
+}
+
+#[test]
+fn tables_at_80_columns_have_one_heading_above_aligned_columns() {
+    let sandbox = Sandbox::with_stack();
+    let long = "n".repeat(63);
+    for name in ["db", "web", "logs", &long] {
+        sandbox.volume(name, "size: 1Mi");
+    }
+    let applied = screen(&sandbox, 80, &[], "apply").lines;
+    let path = applied.iter().position(|line| line == "volume/db").expect("a row of the new volumes") + 1;
+    assert!(applied[path].starts_with("    PATH /"), "{applied:#?}");
+    let lines_of = |command: &str| screen(&sandbox, 80, &[], command).lines;
+    let wide = lines_of("get -o wide volumes");
+    let heading = "NAME         BACKEND  SIZE  USED  CONDITION  PROTECTED  ONREMOVE";
+    assert!(wide[0].split_whitespace().eq(heading.split_whitespace()), "{wide:#?}");
+    let column = |name: &str| wide[0].find(name).unwrap();
+    let row = wide.iter().position(|line| line.starts_with("volume/db ")).unwrap();
+    assert_eq!(wide[row].find("Settled"), Some(column("CONDITION")), "{wide:#?}");
+    assert_eq!(wide[row].find("Trash"), Some(column("ONREMOVE")), "{wide:#?}");
+    assert!(wide[row + 1].starts_with("    PATH ") && wide[row + 1].ends_with(".img"), "{wide:#?}");
+    assert!(wide[row + 2].starts_with("volume/"), "two lines for an object: {wide:#?}");
+    // A pipe gets every column, and one line for each object.
+    let piped = sandbox.kiln("get -o wide volumes").ends(0).out;
+    let mut piped = piped.lines();
+    let columns = "NAME BACKEND SIZE USED AGE PROTECTED ONREMOVE UID OBJECT PATH LABELS CONDITION REASON MESSAGE";
+    assert!(piped.next().unwrap().split_whitespace().eq(columns.split(' ')));
+    assert_eq!(piped.count(), 4);
+    let log = lines_of("log");
+    assert!(log[0].starts_with("TIME ") && log[0].contains("  OBJECT ") && log[0].contains("OUTCOME"), "{log:#?}");
+    let rows: Vec<&String> = log.iter().filter(|line| line.contains("volume/db ")).collect();
+    assert_eq!(rows.len(), 1, "{log:#?}");
+    assert_eq!(rows[0].find("volume/db "), log[0].find("OBJECT"), "{log:#?}");
+    assert_eq!(rows[0].find("changed"), log[0].find("OUTCOME"), "{log:#?}");
+    assert_eq!(rows[0].find("create 1Mi"), log[0].find("DETAIL"), "{log:#?}");
+    assert!(log.iter().any(|line| line.starts_with("    REVISION ")), "{log:#?}");
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn counted(objects: usize) -> String {
 
 fn sentence(step: &Step) -> String {
     let (kind, name) = (step.identity.kind.as_lower(), &step.identity.name);
-    format!("{} {kind}/{name} on {}, {} ({})", step.action.verb(), step.backend, step.bytes, step.action)
+    format!("{} {kind}/{name} on {}, {} ({})", step.action.word(), step.backend, step.bytes, step.action)
 }
 
 /// Returns the journal's lines about the steps that are approved with a run: by a person, with a digest or by answering its question with
