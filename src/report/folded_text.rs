@@ -53,7 +53,8 @@ fn render_cause<T: Fact>(out: &mut String, head: &str, fact: &Folded<'_, T>, pai
     }
 }
 
-fn render_fix(out: &mut String, fix: &str, paint: Paint) {
+/// Writes a fix, if there is one.
+pub(super) fn render_fix(out: &mut String, fix: &str, paint: Paint) {
     if !fix.is_empty() {
         line(out, format_args!("      {} {}", paint.fix("fix:"), escape(fix)));
     }

@@ -10,7 +10,8 @@ use super::folded::{Folded, names};
 use super::folded_text::by_verb;
 use super::plan_text::summary_line;
 use super::plan_view::{ChangeView, HeldView, Outage, PlanView, StepView, outages};
-use crate::model::{Risk, Size};
+use super::warnings::told;
+use crate::model::{Risk, Size, Verb};
 use crate::text::{counted, escape, exact};
 
 /// Returns the whole plan. The first line gives the bytes at risk and the steps that disrupt clients.
@@ -34,8 +35,10 @@ pub fn markdown(view: &PlanView) -> String {
         ]
     });
     table(&mut out, "Drift", &["object", "field", "was", "is"], &drift.collect::<Vec<_>>());
-    let warnings = view.warnings.iter().flatten();
-    let warnings = warnings.map(|warning| format!("**{}**: {}", safe(&warning.code), prose(&warning.message)));
+    let warnings = told(view.warnings.as_deref().unwrap_or_default()).into_iter().map(|warning| {
+        let names: String = warning.names.iter().map(|names| format!("\n  - {}", safe(names))).collect();
+        format!("**{}**: {}{}{names}", safe(warning.code), prose(&warning.message), fix(&warning.fix))
+    });
     list(&mut out, "Warnings", warnings);
     list(&mut out, "Not observed", outages.iter().map(outage));
     let problems = view.problems.iter().map(|problem| {

@@ -29,6 +29,7 @@ mod sources;
 mod stack_text;
 mod status;
 mod unowned;
+mod warnings;
 
 pub use annotation::{Annotation, annotations, problem_annotations};
 pub use answers::{

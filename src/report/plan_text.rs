@@ -8,8 +8,9 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::folded::Folded;
-use super::folded_text::{render_holds, render_outages};
+use super::folded_text::{render_fix, render_holds, render_outages};
 use super::plan_view::{ChangeView, PlanView, StepView, Summary, outages};
+use super::warnings::told;
 use crate::model::{Risk, Size, Verb};
 use crate::text::{Paint, counted, escape, exact};
 
@@ -44,8 +45,12 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
     let warnings = view.warnings.as_deref().unwrap_or_default();
     if !warnings.is_empty() {
         section(&mut out, paint, "Warnings");
-        for warning in warnings {
-            line(&mut out, format_args!("  {}: {}", escape(&warning.code), escape(&warning.message)));
+        for warning in told(warnings) {
+            line(&mut out, format_args!("  {}: {}", escape(warning.code), escape(&warning.message)));
+            render_fix(&mut out, &warning.fix, paint);
+            for names in &warning.names {
+                line(&mut out, format_args!("      {}", escape(names)));
+            }
         }
     }
     if !outages.is_empty() {

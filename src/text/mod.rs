@@ -13,7 +13,7 @@ mod wrap;
 pub use closest::closest;
 pub use escape::{escape, is_unsafe};
 pub use paint::Paint;
-pub use places::without_places;
+pub use places::{split_places, without_places};
 pub use shell::quoted;
 pub use size::{counted, exact};
 pub use table::{Cell, table};

@@ -5,21 +5,30 @@ use std::borrow::Cow;
 /// Returns a text without the places of documents that follow what is to be written there: ` (specs/db.yaml:3:1)`. Texts about several
 /// objects that are equal without them say the same.
 pub fn without_places(text: &str) -> Cow<'_, str> {
+    split_places(text).0
+}
+
+/// Returns a text without the places of documents, and the places: `specs/db.yaml:3:1`.
+pub fn split_places(text: &str) -> (Cow<'_, str>, Vec<&str>) {
     let mut out = String::new();
+    let mut places = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once(" (") {
         out.push_str(before);
         rest = match after.split_once(')') {
-            Some((inside, behind)) if is_place(inside) => behind,
+            Some((inside, behind)) if is_place(inside) => {
+                places.push(inside);
+                behind
+            }
             _ => {
                 out.push_str(" (");
                 after
             }
         };
     }
-    match out.is_empty() {
-        true => Cow::Borrowed(text),
-        false => Cow::Owned(out + rest),
+    match places.is_empty() {
+        true => (Cow::Borrowed(text), places),
+        false => (Cow::Owned(out + rest), places),
     }
 }
 
@@ -46,5 +55,6 @@ mod tests {
         ] {
             assert_eq!(without_places(text), without);
         }
+        assert_eq!(split_places("one: fast (a.yaml:1:1), slow (b c.yaml:20:1)").1, ["a.yaml:1:1", "b c.yaml:20:1"]);
     }
 }
