@@ -16,7 +16,7 @@ use crate::daemon::protocol::UnownedAnswer;
 use crate::engine::{Executed, Operation, OperationResult, with_content};
 use crate::model::{Name, Owner, Size};
 use crate::report::Unowned;
-use crate::text::{counted, table};
+use crate::text::{counted, sized, table};
 
 pub(crate) fn adopt(context: &Context, args: &AdoptArgs) -> Result<Exit, Failure> {
     match &args.from_owner {
@@ -120,7 +120,7 @@ fn view<'a>(backend: &'a Name, unowned: &'a Unowned) -> UnownedView<'a> {
 }
 
 fn as_table(context: &Context, found: &[Unowned]) -> String {
-    let commands = context.terminal.commands();
+    let (commands, paint) = (context.terminal.commands(), context.terminal.paint);
     let rows: Vec<[String; 4]> = found
         .iter()
         .map(|unowned| {
@@ -130,10 +130,10 @@ fn as_table(context: &Context, found: &[Unowned]) -> String {
                 (None, Err(why)) => format!("cannot be adopted: {why}"),
             };
             let used = unowned.used.map_or_else(|| "-".to_owned(), |used| Size(used).rounded());
-            [unowned.native.clone(), unowned.size.to_string(), used, what]
+            [unowned.native.clone(), sized(unowned.size, paint), used, what]
         })
         .collect();
-    table(["OBJECT", "SIZE", "USED", ""], rows, context.terminal.paint)
+    table(["OBJECT", "SIZE", "USED", "MANIFEST"], rows, paint)
 }
 
 /// Returns a manifest that adopts an object as it is. `onRemove` is left out: adopted objects are released by default.

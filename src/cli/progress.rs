@@ -15,7 +15,7 @@ use crate::engine::{Confirmation, Event, Reporter, StepObject};
 use crate::model::{Action, JournalOutcome, Risk, Specs, Step};
 use crate::plan::Plan;
 use crate::report::{HeldView, PlanView, render, waiting_after_confirmation};
-use crate::text::{Paint, counted, escape};
+use crate::text::{Paint, counted, escape, exact};
 
 /// A reporter for people, which also asks for confirmation.
 pub(crate) struct Progress {
@@ -314,7 +314,7 @@ fn done(step: &Step) -> String {
     let (object, backend) = (object_name(step), &step.backend);
     let text = match &step.action {
         Action::Create { .. } | Action::Snapshot { .. } => format!("created {object} on {backend}"),
-        Action::Grow { to } => format!("grew {object} on {backend} to {to}"),
+        Action::Grow { to } => format!("grew {object} on {backend} to {}", exact(*to)),
         Action::Restore { .. } => format!("restored {object} on {backend}"),
         Action::SetTags { tags } if tags.retained => format!("released {object} on {backend}"),
         Action::SetTags { .. } => format!("updated {object} on {backend}"),

@@ -12,7 +12,7 @@ use super::objects;
 use super::terminal::Terminal;
 use crate::daemon::protocol::TrashAnswer;
 use crate::engine::{Operation, OperationResult, Purge, Trashed};
-use crate::text::{Paint, counted, rfc3339, table};
+use crate::text::{Paint, counted, rfc3339, sized, table};
 
 /// A trashed object, as in `kiln trash list -o json`.
 #[derive(Serialize)]
@@ -147,7 +147,7 @@ fn as_table(trashed: &[Trashed], paint: Paint) -> String {
             [
                 name,
                 trashed.backend.to_string(),
-                trashed.object.size.to_string(),
+                sized(trashed.object.size, paint),
                 trashed.expires.map_or_else(|| "not known".to_owned(), rfc3339),
                 trashed.object.uid().map_or_else(|| "-".to_owned(), |uid| uid.to_string()),
             ]

@@ -64,6 +64,12 @@ impl Size {
         forms.min_by_key(|(number, _)| number.checked_ilog10()).unwrap_or((self.0, ""))
     }
 
+    /// Returns a size for people who compare it: with its bytes where the short form is rounded, so that different sizes never read alike.
+    pub fn exact(self) -> String {
+        let short = self.rounded();
+        if short.parse() == Ok(self) { short } else { format!("{short} ({} bytes)", self.0) }
+    }
+
     /// Returns a size for people who need its magnitude: exact up to five digits, else rounded to two decimals of a binary unit.
     pub fn rounded(self) -> String {
         match BINARY.iter().find(|(_, bits)| self.0 >= 1 << bits) {

@@ -253,12 +253,12 @@ impl fmt::Display for Action {
     /// compares it with journals that earlier versions wrote.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Action::Create { size, origin: None, .. } => write!(f, "create {size}"),
+            Action::Create { size, origin: None, .. } => write!(f, "create {}", size.exact()),
             Action::Create { size, origin: Some(origin), .. } => {
-                write!(f, "create {size} from {origin}")
+                write!(f, "create {} from {origin}", size.exact())
             }
             Action::Snapshot { volume, .. } => write!(f, "create snapshot of {}", volume.native),
-            Action::Grow { to } => write!(f, "grow to {to}"),
+            Action::Grow { to } => write!(f, "grow to {}", to.exact()),
             Action::Restore { snapshot, request } => write!(f, "restore from {} ({request})", snapshot.native),
             Action::SetTags { tags } if tags.retained => f.write_str("release"),
             Action::SetTags { .. } => f.write_str("set tags"),

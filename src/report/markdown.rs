@@ -118,7 +118,8 @@ fn step_row(step: &StepView) -> Vec<String> {
         Risk::Recoverable => "recoverable",
         Risk::Irreversible => "**irreversible**",
     };
-    let fields: Vec<String> = step.changes.iter().map(change).collect();
+    let rounding = step.rounding.iter().map(|rounding| safe(&format!("size: {rounding}")));
+    let fields: Vec<String> = rounding.chain(step.changes.iter().map(|of| change(step.action, of))).collect();
     vec![
         format!("`{}`", step.action.glyph()),
         safe(&step.object_name()),
@@ -129,10 +130,14 @@ fn step_row(step: &StepView) -> Vec<String> {
     ]
 }
 
-fn change(change: &ChangeView) -> String {
+fn change(verb: Verb, change: &ChangeView) -> String {
     let (path, after) = (safe(&change.path), value(&change.path, &change.after));
     match &change.before {
         Value::Null => format!("{path}: {after}"),
+        // Of what goes, the values are shown: nothing is resized.
+        before if change.after.is_null() && matches!(verb, Verb::Remove | Verb::Destroy) => {
+            format!("{path}: {}", value(&change.path, before))
+        }
         before => format!("{path}: {} → {after}", value(&change.path, before)),
     }
 }

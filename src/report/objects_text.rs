@@ -10,7 +10,7 @@ use super::journal_text::{JournalLine, journal_table};
 use super::related::{RelatedObject, RelatedObjects};
 use super::status::ObjectStatus;
 use crate::model::{Kind, ObjectId, Size};
-use crate::text::{Cell, Moment, Paint, age, escape, table};
+use crate::text::{Cell, Moment, Paint, age, escape, sized, table};
 
 /// Returns a table of objects. `now`: in seconds since 1970.
 pub fn objects_table(shown: &[ObjectStatus<'_>], now: u64, paint: Paint) -> String {
@@ -19,7 +19,7 @@ pub fn objects_table(shown: &[ObjectStatus<'_>], now: u64, paint: Paint) -> Stri
         [
             object.full_name().into(),
             or_none(status.backend.as_ref().map(|backend| backend.as_str())),
-            or_none(size_of(object)),
+            or_none(size_of(object, paint)),
             age_of(status.created_at, now),
             condition_of(status.condition),
             status.reason.as_str().into(),
@@ -42,7 +42,7 @@ pub fn wide_objects_table(shown: &[ObjectStatus<'_>], now: u64, paint: Paint) ->
         [
             object.full_name().into(),
             or_none(status.backend.as_ref().map(|backend| backend.as_str())),
-            or_none(size_of(object)),
+            or_none(size_of(object, paint)),
             or_none(status.used.map(|used| Size(used).rounded())),
             age_of(status.created_at, now),
             or_none(status.protected.map(|protected| if protected { "yes" } else { "no" })),
@@ -113,9 +113,9 @@ fn colour_of(condition: Condition) -> &'static str {
 }
 
 /// Returns the size; the capacity of a backend is a measured amount.
-fn size_of(object: &ObjectStatus<'_>) -> Option<String> {
+fn size_of(object: &ObjectStatus<'_>, paint: Paint) -> Option<String> {
     let size = object.status.size.map(Size)?;
-    Some(if object.kind == Kind::Backend { size.rounded() } else { size.to_string() })
+    Some(if object.kind == Kind::Backend { size.rounded() } else { sized(size, paint) })
 }
 
 /// Returns the message unless the object is settled; if it is unobserved, with the time of its last observation.
@@ -156,7 +156,7 @@ pub fn described(objects: &[ObjectStatus<'_>], history: &[JournalLine], now: u64
 /// Writes the snapshots and clones of an object.
 fn list_related(out: &mut String, related: &RelatedObjects, now: u64, paint: Paint) {
     let row = |kind: Kind, object: &RelatedObject, third: Cell<'static>| {
-        let size = object.size.map_or_else(|| "-".to_owned(), |size| Size(size).to_string());
+        let size = object.size.map_or_else(|| "-".to_owned(), |size| sized(Size(size), paint));
         [ObjectId::new(kind, &object.name).to_string().into(), size.into(), third, condition_of(object.condition)]
     };
     let snapshots =
@@ -192,7 +192,10 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Pa
     field("pool", status.pool.as_deref().map(ToString::to_string));
     field("uid", status.uid.map(|uid| uid.to_string()));
     field("object", status.object.as_deref().map(ToString::to_string));
-    let bytes = |size: u64| format!("{} ({size} bytes)", Size(size).rounded());
+    let bytes = |size: u64| match size {
+        0 => "0".to_owned(),
+        size => format!("{} ({size} bytes)", Size(size).rounded()),
+    };
     field("path", status.path.as_deref().map(|path| path.display().to_string()));
     field("size", status.size.map(bytes));
     field("used", status.used.map(bytes));

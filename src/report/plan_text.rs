@@ -114,31 +114,30 @@ fn render_step(out: &mut String, step: &StepView, width: usize, paint: Paint) {
         Risk::Disruptive => "  (disrupts clients)",
         Risk::Irreversible => "  (irreversible)",
     };
-    let (name, verb, detail) = (step.object_name(), step.action, escape(&step.detail));
-    let head = format!("  {} {name:width$}  {verb:7} ", paint.glyph(verb));
-    out.push_str(&paint.entry(&head, &format!("{detail}{risk}"), 6));
-    if let Some(declared) = step.rounded_from {
-        line(
-            out,
-            format_args!(
-                "      size: {} bytes declared, rounded up to the granularity of the backend",
-                declared.bytes()
-            ),
-        );
+    let (name, word, detail) = (step.object_name(), step.word, escape(&step.detail));
+    let lead = format!("  {} {name}", paint.glyph(step.action));
+    let pad = width.saturating_sub(name.len());
+    out.push_str(&paint.row(&lead, pad, &format!("{word:7} "), &format!("{detail}{risk}"), 6));
+    if let Some(rounding) = &step.rounding {
+        line(out, format_args!("      size: {rounding}"));
     }
     for change in &step.changes {
         // The size of a new object is in its own line.
         if !(step.action == Verb::Create && change.path == "size") {
-            render_change(out, change, paint);
+            render_change(out, step.action, change, paint);
         }
     }
 }
 
-fn render_change(out: &mut String, change: &ChangeView, paint: Paint) {
+fn render_change(out: &mut String, verb: Verb, change: &ChangeView, paint: Paint) {
     let (before, after) = (value(&change.path, &change.before), value(&change.path, &change.after));
     let path = escape(&change.path);
     match &change.before {
         Value::Null => line(out, format_args!("      {path}: {after}")),
+        // Of what goes, the values are shown: nothing is resized.
+        _ if change.after.is_null() && matches!(verb, Verb::Remove | Verb::Destroy) => {
+            line(out, format_args!("      {path}: {before}"));
+        }
         _ => line(out, format_args!("      {path}: {before} {} {after}", paint.arrow())),
     }
 }

@@ -12,6 +12,7 @@ use crate::model::{
     Action, ApprovalSet, Kind, NativeName, Origin, ProblemView, Provisioning, Risk, Size, Specs, Step, Verb,
 };
 use crate::plan::{Drift, Held, Plan, Unobserved, Warning};
+use crate::text::exact;
 
 /// The `format` of the JSON form.
 pub const PLAN_FORMAT: &str = "kiln.plan/v1";
@@ -72,15 +73,15 @@ pub struct StepView {
     pub reason: String,
     /// The changed fields.
     pub changes: Vec<ChangeView>,
-    /// Details for people: `10Gi, thin, on fast`.
     /// The verb for people: see [`Action::word`].
     #[serde(skip)]
     pub word: &'static str,
+    /// Details for people: `10Gi, thin, on fast`.
     #[serde(skip)]
     pub detail: String,
-    /// The declared size, if the created size is rounded up from it.
+    /// The declared size and what the backend makes of it, in one sentence, if it rounds the size up.
     #[serde(skip)]
-    pub rounded_from: Option<Size>,
+    pub rounding: Option<String>,
 }
 
 /// A field before and after.
@@ -165,10 +166,10 @@ pub struct Summary {
     pub moved: usize,
     /// Steps that adopt an object, or restore one from the trash.
     pub adopt: usize,
-    /// Steps that remove an object.
     /// Those of them that restore one.
     #[serde(skip)]
     pub restored: usize,
+    /// Steps that remove an object.
     pub remove: usize,
     /// Steps that destroy an object.
     pub destroy: usize,
@@ -261,8 +262,8 @@ impl Summary {
         let mut summary = Summary { held, ..Summary::default() };
         for step in steps {
             *summary.of_mut(step.action.verb()) += 1;
-            if matches!(step.risk, Risk::Recoverable | Risk::Irreversible) {
             summary.restored += usize::from(matches!(step.action, Action::Undelete { .. }));
+            if matches!(step.risk, Risk::Recoverable | Risk::Irreversible) {
                 summary.bytes_at_risk = summary.bytes_at_risk.saturating_add(step.bytes.bytes());
             }
         }
@@ -377,6 +378,7 @@ impl StepView {
             bytes: _,
             after: _,
         } = step;
+        let rounded = rounded_from(step, specs);
         Self {
             action: action.verb(),
             word: action.word(),
@@ -395,8 +397,9 @@ impl StepView {
                     after: change.after.clone(),
                 })
                 .collect(),
-            detail: detail(step),
-            rounded_from: rounded_from(step, specs),
+            detail: detail(step, rounded.is_some()),
+            rounding: rounded
+                .map(|(declared, size)| format!("{declared}, rounded up by the backend to {}", exact(size))),
         }
     }
 
@@ -406,9 +409,10 @@ impl StepView {
     }
 }
 
-/// Returns the details of a step, shown after its verb.
-fn detail(step: &Step) -> String {
+/// Returns the details of a step, shown after its verb. `is_rounded`: whether its size is shown below, too.
+fn detail(step: &Step, is_rounded: bool) -> String {
     let backend = &step.backend;
+    let shown = |size: Size| if is_rounded { size.rounded() } else { exact(size) };
     match &step.action {
         Action::Create { size, provisioning, origin, tags: _, n: _ } => {
             let kind = match provisioning {
@@ -421,10 +425,10 @@ fn detail(step: &Step) -> String {
                 Some(Origin::Volume(object)) => format!(", from volume {}", short(&object.native)),
                 Some(origin @ Origin::Image { .. }) => format!(", from {origin}"),
             };
-            format!("{size} on {backend}{kind}{origin}")
+            format!("{} on {backend}{kind}{origin}", shown(*size))
         }
         Action::Snapshot { volume, tags: _, n: _ } => format!("of volume {} on {backend}", short(&volume.native)),
-        Action::Grow { to } => format!("grow to {to} on {backend}"),
+        Action::Grow { to } => format!("grow to {} on {backend}", shown(*to)),
         Action::Restore { snapshot, request: _ } => {
             format!("restore from snapshot {} on {backend}: later writes are lost", short(&snapshot.native))
         }
@@ -449,9 +453,9 @@ fn short(native: &NativeName) -> String {
     native.parse().map_or_else(|| native.to_string(), |(_, _, name, _)| name.to_string())
 }
 
-/// Returns the declared size, if the step rounds it up to the granularity of the backend.
-fn rounded_from(step: &Step, specs: &Specs) -> Option<Size> {
+/// Returns the declared size and that of the step, if it rounds the size up to the granularity of the backend.
+fn rounded_from(step: &Step, specs: &Specs) -> Option<(Size, Size)> {
     let (Action::Create { size, .. } | Action::Grow { to: size }) = &step.action else { return None };
     let declared = specs.volumes.get(&step.identity.name).filter(|_| step.identity.kind == Kind::Volume)?.size;
-    (declared < *size).then_some(declared)
+    (declared < *size).then_some((declared, *size))
 }

@@ -1,5 +1,6 @@
 //! Counts and sizes in sentences.
 
+use super::Paint;
 use crate::model::Size;
 
 /// Formats a count with its noun: `1 document`, `2 documents`.
@@ -7,8 +8,12 @@ pub fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-/// Formats a size for a comparison: with its bytes where the short form is rounded, so that different sizes never read alike.
+/// Formats a size for a column of a table: exact on a pipe; on a terminal, a long number is rounded.
+pub fn sized(size: Size, paint: Paint) -> String {
+    if paint.width.is_some() { size.rounded() } else { size.to_string() }
+}
+
+/// Formats a size for a comparison: see [`Size::exact`].
 pub fn exact(size: Size) -> String {
-    let short = size.rounded();
-    if short.parse() == Ok(size) { short } else { format!("{short} ({} bytes)", size.bytes()) }
+    size.exact()
 }

@@ -94,3 +94,49 @@ fn a_protected_volume_gives_way_as_its_fix_says() {
     sandbox.kiln("apply").ends(0);
     assert!(sandbox.holds_data("database"));
 }
+
+#[test]
+fn likely_renames_are_one_warning_with_the_names_and_places_of_each() {
+    let sandbox = Sandbox::with_stack();
+    for (number, name) in ["db", "web", "log", "keep"].into_iter().enumerate() {
+        sandbox.volume(name, &format!("size: {}Mi", number + 1));
+    }
+    sandbox.kiln("apply").ends(0);
+    for (number, name) in ["db", "web"].into_iter().enumerate() {
+        sandbox.remove(&format!("specs/{name}.yaml"));
+        sandbox.volume(&format!("new-{name}"), &format!("size: {}Mi", number + 1));
+    }
+    let plan = sandbox.kiln("plan").ends(0).out;
+    assert_eq!(plan.matches("LooksLikeRename").count(), 1, "{plan}");
+    for name in ["db", "web"] {
+        let line = format!("      OLD {name}, NEW new-{name} (./specs/new-{name}.yaml:1:1)\n");
+        assert!(plan.contains(&line), "{plan}");
+    }
+    assert!(
+        plan.contains("fix: if OLD was renamed, write `renamedFrom: OLD` under `metadata` of volume NEW\n"),
+        "{plan}"
+    );
+    sandbox.kiln("plan -o markdown").ends(0).says("\n  - OLD web, NEW new-web ");
+    let warnings = sandbox.kiln("plan -o json").ends(0).json()["warnings"].as_array().map(Vec::len);
+    assert_eq!(warnings, Some(2), "programs get one for each");
+}
+
+#[test]
+fn a_return_from_the_trash_is_called_a_restore() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi");
+    sandbox.volume("web", "size: 1Mi");
+    sandbox.kiln("apply").ends(0);
+    sandbox.remove("specs/db.yaml");
+    sandbox.kiln("apply").ends(0);
+    sandbox.volume("db", "size: 1Mi");
+    let plan =
+        sandbox.kiln("plan").ends(0).says("= volume/db  restore  from the trash of fast").says("Plan: 1 to restore.");
+    assert!(!plan.out.contains("adopt"), "{}", plan.out);
+    sandbox.kiln("plan -o markdown").ends(0).says("| volume/db | restore |");
+    let json = sandbox.kiln("plan -o json").ends(0).json();
+    assert_eq!((&json["steps"][0]["action"], &json["summary"]["adopt"]), (&"adopt".into(), &1.into()), "the contract");
+    sandbox.kiln("apply").ends(0).says("restored volume/db from the trash");
+    let log = sandbox.kiln("log").ends(0).out;
+    assert!(log.contains("  restore  volume/db ") && !log.contains("adopt"), "{log}");
+}
