@@ -10,7 +10,7 @@ use super::args::{AdoptArgs, AdoptFormat};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::files::{missing_schema, modeline, write_new};
+use super::files::{create_dir, missing_schema, modeline, write_new};
 use super::runtime::block_on;
 use crate::daemon::protocol::UnownedAnswer;
 use crate::engine::{Executed, Operation, OperationResult, with_content};
@@ -155,8 +155,7 @@ fn document(backend: &Name, name: &Name, unowned: &Unowned) -> String {
 
 /// Writes a file per object: all files or none. Overwrites nothing.
 fn write(dir: &Path, backend: &Name, new: &[(&Name, &Unowned)]) -> Result<(), Failure> {
-    fs::create_dir_all(dir)
-        .map_err(|error| Failure::new(Exit::Failed, format!("{} cannot be written: {error}", dir.display())))?;
+    create_dir(dir)?;
     let path_of = |name: &Name| dir.join(format!("{name}.yaml"));
     // Checked before anything is written: all of them or none.
     if let Some(there) = new.iter().map(|(name, _)| path_of(name)).find(|path| fs::symlink_metadata(path).is_ok()) {

@@ -23,6 +23,23 @@ pub(crate) fn missing_schema(dir: &Path) -> Option<(PathBuf, String)> {
     fs::symlink_metadata(&path).is_err().then(|| (path, text()))
 }
 
+/// Creates a directory, with those above it.
+///
+/// # Errors
+/// Exit code 2 if there is something else in its place; exit code 1 if it cannot be created.
+pub(crate) fn create_dir(dir: &Path) -> Result<(), Failure> {
+    let shown = dir.display();
+    fs::create_dir_all(dir).map_err(|error| {
+        let there = dir.ancestors().find(|above| fs::symlink_metadata(above).is_ok());
+        match there.filter(|there| !there.is_dir()) {
+            Some(there) => Failure::new(Exit::Usage, format!("{} exists and is no directory", there.display()))
+                .hint("nothing was written: choose another directory, or move that file"),
+            None => Failure::new(Exit::Failed, format!("the directory {shown} cannot be created: {error}"))
+                .hint("nothing was written: choose a directory that you may write to"),
+        }
+    })
+}
+
 /// Writes files: all of them or none. Overwrites nothing.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use super::args::InitArgs;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::files::{missing_schema, modeline, write_new};
+use super::files::{create_dir, missing_schema, modeline, write_new};
 use super::gitignore::GitIgnore;
 use crate::daemon::protocol::real;
 use crate::text::quoted;
@@ -17,13 +17,15 @@ const EXAMPLE: &str = include_str!("init.yaml");
 /// The placeholder of the id in the example: as long as an id, and not a valid one.
 const ID_PLACE: &str = "@FRESH-ID@";
 
+/// Fields of the example to edit, each with what it is.
+const TO_EDIT: [(&str, &str); 2] = [("  local: {path:", "the path of the pool"), ("  size:", "the size of the volume")];
+
 /// Writes `DIR/kiln.yaml`, the schema for editors, and a `.gitignore`: all or none. Overwrites nothing and adds no second Stack: a
 /// directory that holds manifests is refused (exit code 2).
 pub(crate) fn init(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
-    let dir = &args.dir;
+    let dir = args.dir.strip_prefix(".").ok().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(&args.dir);
     let failed = |what: &str, error: &io::Error| Failure::new(Exit::Failed, format!("{what}: {error}"));
-    fs::create_dir_all(dir)
-        .map_err(|error| failed(&format!("the directory {} cannot be created", dir.display()), &error))?;
+    create_dir(dir)?;
     if let Some(there) = a_manifest_in(dir)
         .map_err(|error| failed(&format!("the directory {} cannot be read", dir.display()), &error))?
     {
@@ -37,9 +39,10 @@ pub(crate) fn init(context: &Context, args: &InitArgs) -> Result<Exit, Failure> 
     let is_new = ignore.as_ref().filter(|ignore| !ignore.exists).map(|ignore| (ignore.path.clone(), ignore.text()));
     let schema = missing_schema(dir);
     let wrote_schema = schema.as_ref().map(|(path, _)| path.clone());
-    let example = (path.clone(), format!("{}{}", modeline(), EXAMPLE.replace(ID_PLACE, &id)));
+    let example = format!("{}{}", modeline(), EXAMPLE.replace(ID_PLACE, &id));
+    let [pool, size] = TO_EDIT.map(|(field, what)| format!("{what} (line {})", line_of(&example, field)));
     // The manifest comes last: with it, the directory is not initialised again.
-    write_new(schema.into_iter().chain(is_new).chain([example]).collect())?;
+    write_new(schema.into_iter().chain(is_new).chain([(path.clone(), example)]).collect())?;
     let terminal = &context.terminal;
     terminal.line(&format!("Wrote {}: a Stack with id {id}, a backend, a volume, and an example.", path.display()));
     if let Some(schema) = wrote_schema {
@@ -61,10 +64,16 @@ pub(crate) fn init(context: &Context, args: &InitArgs) -> Result<Exit, Failure> 
             }
         }
     }
+    terminal.line(&format!("Next: in {}, edit {pool} and {size}, or keep them.", path.display()));
     let dir = quoted(&dir.display().to_string());
-    let next = format!("Next: edit it, then `kiln plan {dir}` and `kiln apply {dir}`.");
-    terminal.line(&terminal.commands().complete(&next));
+    let then = format!("Then `kiln plan {dir}` shows what `kiln apply {dir}` does.");
+    terminal.line(&terminal.commands().complete(&then));
     Ok(Exit::Done)
+}
+
+/// Returns the number of the first line that begins with a text, from 1 on.
+fn line_of(text: &str, begin: &str) -> usize {
+    text.lines().take_while(|line| !line.starts_with(begin)).count() + 1
 }
 
 /// Returns the name of a manifest directly in `dir`, if there is one.
@@ -110,5 +119,13 @@ mod tests {
     #[test]
     fn the_example_has_one_place_for_the_id() {
         assert_eq!(EXAMPLE.matches(ID_PLACE).count(), 1);
+    }
+
+    #[test]
+    fn the_fields_to_edit_are_in_the_example() {
+        for (field, _) in TO_EDIT {
+            let line = EXAMPLE.lines().nth(line_of(EXAMPLE, field) - 1);
+            assert!(line.is_some_and(|line| line.starts_with(field)), "{field}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::args::{Cli, ManArgs};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::files::create_dir;
 use super::{examples, exit};
 use crate::driver::NewFile;
 
@@ -23,7 +24,7 @@ pub(crate) fn man(context: &Context, args: &ManArgs) -> Result<Exit, Failure> {
         context.terminal.out(&page(&command, "kiln").map_err(|error| failed(Path::new("the page"), &error))?);
         return Ok(Exit::Done);
     };
-    std::fs::create_dir_all(dir).map_err(|error| failed(dir, &error))?;
+    create_dir(dir)?;
     let mut pages = vec![("kiln".to_owned(), &command)];
     let mut written = 0;
     while let Some((name, command)) = pages.pop() {
