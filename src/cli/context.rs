@@ -180,7 +180,7 @@ impl Context {
             self.terminal.talk(&format!("{}\n", problem.shown(self.terminal.err_paint)));
         }
         let message = format!("the manifests have {}; nothing was changed", counted(problems.len(), "problem"));
-        Failure::new(Exit::Invalid, message).hint("see the problems above, with file, line and column")
+        Failure::new(Exit::Invalid, message)
     }
 
     /// Reads manifests while the store is opened read-only on another thread: both take time if there is much to read.

@@ -56,6 +56,9 @@ use self::failure::Failure;
 use self::terminal::Terminal;
 use crate::report::Commands;
 
+/// Begins the last paragraph of clap's errors.
+const SEE_HELP: &str = "For more information";
+
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let usage = Terminal::new(ColorChoice::written(std::env::args_os()), Commands::default());
@@ -85,7 +88,13 @@ fn show_usage(terminal: &Terminal, error: &clap::Error) -> ExitCode {
     }
     let paint = if error.use_stderr() { terminal.err_paint } else { terminal.paint };
     let text = error.render();
-    let text = if paint.colour { text.ansi().to_string() } else { text.to_string() };
+    let mut text = if paint.colour { text.ansi().to_string() } else { text.to_string() };
+    if error.kind() == clap::error::ErrorKind::ValueValidation {
+        // The message says what is wrong with the value; --help does not say more.
+        text.truncate(text.find(SEE_HELP).unwrap_or(text.len()));
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
     let text = paint.fit(&paint.message(&text));
     if error.use_stderr() {
         terminal.talk(&text)

@@ -99,6 +99,58 @@ fn init_makes_what_check_accepts_and_overwrites_nothing() {
 }
 
 #[test]
+fn init_names_the_lines_to_edit() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox.kiln("init").ends(0).says("Next: in specs/kiln.yaml, edit the path of the pool (line ");
+    let text = std::fs::read_to_string(sandbox.path("specs/kiln.yaml")).unwrap();
+    let lines: Vec<usize> =
+        ran.out.split("(line ").skip(1).map(|rest| rest.split(')').next().unwrap().parse().unwrap()).collect();
+    let named: Vec<&str> = lines.iter().map(|line| text.lines().nth(line - 1).unwrap().trim()).collect();
+    assert!(named[0].starts_with("local: {path: ../pool") && named[1].starts_with("size: 1Gi"), "{named:?}");
+}
+
+#[test]
+fn a_file_in_place_of_a_directory_is_named_with_a_fix() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.kiln("apply").ends(0);
+    sandbox.write("pool/disk.img", &"x".repeat(4096));
+    sandbox.write("file", "mine");
+    for command in ["init file", "init file/below/it", "adopt fast --write file", "man --all file"] {
+        let ran = sandbox.kiln(command).ends(2).warns("error: file exists and is no directory");
+        assert!(ran.err.contains("hint: nothing was written: choose another directory"), "{}", ran.err);
+    }
+    assert_eq!(std::fs::read_to_string(sandbox.path("file")).unwrap(), "mine");
+}
+
+#[test]
+fn an_error_is_not_followed_by_lines_that_do_not_help() {
+    let sandbox = Sandbox::with_stack();
+    let ran = sandbox.kiln("get -l a=b,,c").ends(2).warns("a label's key is missing here");
+    assert!(ran.err.trim_end().ends_with('^') && !ran.err.contains("For more information"), "{}", ran.err);
+    let ran = sandbox.command().args(["get", "-l", "a=b,,c", "--color", "always"]).output().unwrap();
+    assert!(!String::from_utf8_lossy(&ran.stderr).contains("For more information"));
+    // An unknown option is explained by the help.
+    sandbox.kiln("get --frobnicate").ends(2).warns("For more information, try '--help'");
+    sandbox.volume("db", "size: 1Gi, colour: red");
+    let ran = sandbox.kiln("check").ends(5);
+    assert!(ran.err.ends_with("\nerror: the manifests have 1 problem\n"), "{}", ran.err);
+}
+
+#[test]
+fn a_size_that_is_rounded_up_is_shown_as_it_was_written_and_as_it_becomes() {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("odd", "size: 1500M");
+    let both = "size: 1500M, rounded up by the backend to 1.40Gi (1500000256 bytes)";
+    sandbox.kiln("plan").ends(0).says("create   1.40Gi on fast\n").says(both);
+    sandbox.kiln("plan -o markdown").ends(0).says(both);
+    sandbox.kiln("apply").ends(0);
+    let described = sandbox.kiln("describe volume/odd").ends(0);
+    let described = described.says("1.40Gi (1500000256 bytes)").says("1500M (1500000000 bytes)");
+    assert!(described.out.contains("  used         0\n"), "{}", described.out);
+    assert_eq!(sandbox.kiln("plan").ends(0).out, "Nothing to do.\n");
+}
+
+#[test]
 fn init_writes_the_schema_for_editors_and_a_gitignore() {
     let sandbox = Sandbox::new();
     let read = |path: &str| std::fs::read_to_string(sandbox.path(path)).unwrap();
