@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::objects::selection;
 use crate::engine::{Clock, SystemClock};
-use crate::model::{Name, Reading};
+use crate::model::{Name, ObjectId, Reading};
 use crate::plan::Overview;
 use crate::report::{
     LabelSelector, ObjectSelection, ObjectsAnswer, ObjectsQuestion, has_status, objects, objects_table,
@@ -81,8 +81,11 @@ pub(crate) fn ask<'a>(
         }
     };
     let commands = context.terminal.commands();
-    for fix in answer.objects.iter_mut().filter_map(|object| object.status.fix.as_mut()) {
-        *fix = commands.complete(fix).into();
+    for object in &mut answer.objects {
+        let id = ObjectId::new(object.kind, &object.metadata.name);
+        if let Some(fix) = &mut object.status.fix {
+            *fix = commands.complete_for(&id, fix).into();
+        }
     }
     match answer.unmatched.is_empty() {
         true => Ok((answer, standing)),

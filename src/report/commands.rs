@@ -23,6 +23,10 @@ pub struct Commands {
     pub only: Vec<ObjectId>,
 }
 
+/// What the planner says of a command that approves a set, and what is true of one that is limited to some objects of it.
+const OF_SET: &str = "approves exactly these objects";
+const OF_PART: &str = "approves only these objects, and what must go before them";
+
 /// How a command takes SPECS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
@@ -49,6 +53,8 @@ impl Commands {
     /// Completes each command between backticks in a text. Completing a completed text changes nothing.
     pub fn complete(&self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
+        let of_part = (!self.only.is_empty()).then(|| text.replace(OF_SET, OF_PART));
+        let text = of_part.as_deref().unwrap_or(text);
         for (index, part) in text.split('`').enumerate() {
             if index > 0 {
                 out.push('`');
@@ -61,17 +67,32 @@ impl Commands {
         out
     }
 
-    /// Returns the command that approves a set. Only `apply` takes a saved plan, manifests from a pipe, `--prune`, and objects.
-    pub fn approve(&self, digest: &str) -> String {
-        let is_pipe = self.specs.as_deref() == Some("-");
-        match self.plan.is_some() || is_pipe || self.prune || !self.only.is_empty() {
-            true => self.command(&format!("kiln apply --approve {digest}")),
-            false => self.command(&format!("kiln approve {digest}")),
+    /// Completes each command between backticks in a text about one object: an approval covers only this object.
+    pub fn complete_for(&self, object: &ObjectId, text: &str) -> String {
+        let is_approval = text.contains("--approve ") || text.contains("`kiln approve ");
+        match is_approval && self.only.is_empty() {
+            true => Self { only: vec![object.clone()], ..self.clone() }.complete(text),
+            false => self.complete(text),
         }
+    }
+
+    /// Returns the command that approves a set, or of it what was selected.
+    pub fn approve(&self, digest: &str) -> String {
+        self.command(&format!("kiln approve {digest}"))
+    }
+
+    /// Whether only `apply` can approve: `approve` takes no saved plan, no manifests from a pipe, no `--prune`, and no objects.
+    fn approves_with_apply(&self) -> bool {
+        self.plan.is_some() || self.specs.as_deref() == Some("-") || self.prune || !self.only.is_empty()
     }
 
     /// Completes one command.
     pub fn command(&self, text: &str) -> String {
+        if let Some(digest) = text.strip_prefix("kiln approve ").filter(|_| self.approves_with_apply())
+            && !digest.contains(' ')
+        {
+            return self.command(&format!("kiln apply --approve {digest}"));
+        }
         let words: Vec<&str> = text.split_whitespace().collect();
         let Some(takes) = words.get(1).and_then(|command| takes(command)) else { return text.to_owned() };
         // Brackets occur in the synopsis of a command, not in a command.
@@ -181,6 +202,30 @@ mod tests {
         assert_eq!(pruned.approve("12ab"), "kiln apply a.yaml --approve 12ab --prune");
         let saved = Commands { plan: text("p"), specs: text("SPECS"), ..Commands::default() };
         assert_eq!(saved.approve("12ab"), "kiln apply p --approve 12ab");
+    }
+
+    #[test]
+    fn the_fix_of_a_part_approves_no_more_than_the_part() {
+        let db = ObjectId::from((Kind::Volume, "db".parse().unwrap()));
+        let part = Commands { only: vec![db.clone()], ..Commands::default() };
+        for (whole, of_part) in [
+            (
+                "restore specs; `kiln approve 1` approves it",
+                "restore specs; `kiln apply volume/db --approve 1` approves it",
+            ),
+            ("run `kiln apply --approve 1`", "run `kiln apply volume/db --approve 1`"),
+            (
+                "`kiln approve 1` approves exactly these objects",
+                "`kiln apply volume/db --approve 1` approves only these objects, and what must go before them",
+            ),
+        ] {
+            assert_eq!(part.complete(whole), of_part);
+            assert_eq!(part.complete(of_part), of_part, "a complete command stays");
+            assert_eq!(Commands::default().complete(whole), whole);
+            assert_eq!(Commands::default().complete_for(&db, whole), of_part);
+        }
+        let other = "repair the backend, then run `kiln apply`";
+        assert_eq!(Commands::default().complete_for(&db, other), other);
     }
 
     #[test]

@@ -148,3 +148,44 @@ fn objects_go_with_saved_plans_and_with_specs_from_the_environment_too() {
     std::fs::create_dir_all(sandbox.path("volume/web")).unwrap();
     sandbox.kiln("apply volume/web volume/db").ends(5).warns("volume/web");
 }
+
+/// What is shown of one object names no command that approves others.
+#[test]
+fn the_fix_that_is_shown_of_one_object_approves_only_this_object() {
+    for show in ["plan volume/db", "apply volume/db", "describe volume/db"] {
+        let sandbox = Sandbox::with_stack();
+        for name in ["db", "web", "other"] {
+            sandbox.volume(name, "size: 1Mi");
+        }
+        sandbox.kiln("apply").ends(0);
+        // Emptied files: the removals are in doubt, and one digest approves both.
+        sandbox.write("specs/db.yaml", "\n");
+        sandbox.write("specs/web.yaml", "\n");
+        let shown = sandbox.kiln(show).says("approves only these objects").out;
+        let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        let commands: Vec<&str> = shown.split('`').filter_map(|part| part.strip_prefix("kiln ")).collect();
+        let approve: Vec<&&str> = commands.iter().filter(|command| command.contains("approve")).collect();
+        let [approve] = approve[..] else { panic!("{show}: {commands:?}") };
+        let ran = sandbox.kiln(approve).ends(0).says("removed volume/db");
+        assert!(!ran.out.contains("removed volume/web"), "{show}: {}", ran.out);
+        sandbox.live_file("web");
+        sandbox.kiln("plan").ends(4).says("volume/web");
+    }
+}
+
+#[test]
+fn the_fix_of_a_volume_says_that_its_snapshots_go_before_it() {
+    let sandbox = with_a_chain();
+    let stack = crate::sandbox::STACK.replace("90}", "90, safety: {maxRemovals: 1}}");
+    sandbox.write("specs/stack.yaml", &stack);
+    sandbox.remove("specs/copy.yaml");
+    sandbox.kiln("apply").ends(0);
+    for name in ["db", "monday", "web"] {
+        sandbox.remove(&format!("specs/{name}.yaml"));
+    }
+    let shown = sandbox.kiln("plan volume/db").ends(4).says("and what must go before them").out;
+    let fix = shown.split('`').find_map(|part| part.strip_prefix("kiln apply volume/db --approve ")).expect(&shown);
+    let ran = sandbox.kiln(&format!("apply volume/db --approve {fix}")).ends(0).says("removed volume/db");
+    assert!(ran.out.contains("removed snapshot/monday") && !ran.out.contains("removed volume/web"), "{}", ran.out);
+    sandbox.live_file("web");
+}
