@@ -6,7 +6,9 @@ use std::io::{self, Write as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{BinaryBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
+use indicatif::{
+    BinaryBytes, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike,
+};
 use unicode_width::UnicodeWidthChar;
 
 use crate::text::{Paint, counted};
@@ -25,9 +27,8 @@ const AMOUNTS: usize = 58;
 
 const WAITING: &str = "{spinner} {msg}";
 const RUNNING: &str = "{spinner} {msg}  {elapsed}";
-const COPYING: &str = "{spinner} {msg}  {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
-const COPYING_BELOW: &str =
-    "{spinner} {msg}\n    {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
+const COPYING: &str = "{spinner} {msg}  {amounts}";
+const COPYING_BELOW: &str = "{spinner} {msg}\n    {amounts}";
 const RUN: &str = "{spinner} {msg}{rate}";
 
 /// The changing lines of stderr. Clones share them.
@@ -76,12 +77,21 @@ impl LiveLines {
 
     fn style(&self, form: &str) -> ProgressStyle {
         let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let style = style.with_key("rate", rate);
+        let style = style.with_key("amounts", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let (total, left) = (state.len().unwrap_or_default(), state.eta());
+            let _ = out.write_str(&amounts(state.pos(), total, state.per_sec(), left, state.elapsed()));
+        });
+        let style = style.with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = out.write_str(&copied_by_run(state.pos(), state.per_sec(), state.elapsed()));
+        });
         if self.paint.ascii { style.tick_chars("-\\|/ ") } else { style }
     }
 
-    /// Shows how far a copy is, in bytes.
+    /// Shows how far a copy is, in bytes of data. There are none if the copy shares the blocks of its source.
     pub(super) fn copied(&self, bar: &ProgressBar, done: u64, total: u64) {
+        if total == 0 {
+            return;
+        }
         if bar.length() != Some(total) {
             bar.set_length(total);
             let is_short = self.paint.width.is_none_or(|width| bar.message().len() + AMOUNTS <= width);
@@ -109,14 +119,28 @@ impl LiveLines {
     }
 }
 
-/// Writes the rate at which a run copies, once it copies.
-fn rate(state: &ProgressState, out: &mut dyn std::fmt::Write) {
-    if state.pos() > 0 {
-        let _ = write!(out, ", {}/s", BinaryBytes(state.per_sec() as u64));
+/// A rate measured over less says nothing.
+const MEASURED: Duration = Duration::from_secs(1);
+
+/// Returns how far a copy is, with its rate and the time that is left once both are known.
+fn amounts(done: u64, total: u64, per_second: f64, left: Duration, elapsed: Duration) -> String {
+    let amount = format!("{} of {}", BinaryBytes(done), BinaryBytes(total));
+    match done > 0 && elapsed >= MEASURED {
+        true => format!("{amount}, {}/s, {:#} left", BinaryBytes(per_second as u64), HumanDuration(left)),
+        false => amount,
     }
 }
 
-/// The line of a whole run: `3 of 17 steps, 2 failed, 1.20 GiB/s`.
+/// Returns how much a run has copied, once it copies, with the rate once it is known.
+fn copied_by_run(done: u64, per_second: f64, elapsed: Duration) -> String {
+    match (done, elapsed >= MEASURED) {
+        (0, _) => String::new(),
+        (_, true) => format!(", {} copied, {}/s", BinaryBytes(done), BinaryBytes(per_second as u64)),
+        (_, false) => format!(", {} copied", BinaryBytes(done)),
+    }
+}
+
+/// The line of a whole run: `3 of 17 steps, 2 failed, 6.00 GiB copied, 1.20 GiB/s`.
 pub(super) struct TotalLine {
     pub(super) bar: ProgressBar,
     steps: usize,
@@ -231,5 +255,25 @@ impl TermLike for Screen {
         let mut stderr = io::stderr().lock();
         stderr.write_all(text.as_bytes())?;
         stderr.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_shown_only_after_it_was_measured_for_a_second() {
+        let shown = |millis| {
+            let elapsed = Duration::from_millis(millis);
+            [
+                amounts(3 << 30, 4 << 30, f64::from(1 << 30), Duration::from_secs(1), elapsed),
+                copied_by_run(3 << 30, f64::from(1 << 30), elapsed),
+            ]
+        };
+        assert_eq!(shown(999), ["3.00 GiB of 4.00 GiB", ", 3.00 GiB copied"]);
+        let measured = ["3.00 GiB of 4.00 GiB, 1.00 GiB/s, 1s left", ", 3.00 GiB copied, 1.00 GiB/s"];
+        assert_eq!(shown(1000), measured);
+        assert_eq!(copied_by_run(0, 0.0, Duration::from_secs(5)), "", "a run that copies nothing");
     }
 }

@@ -130,9 +130,11 @@ fn convert(
     let limits = ToolLimits { time: None, cpu: None, memory: CONVERTING_MEMORY, file: u64::MAX };
     let names = [name_for_tools(from), name_for_tools(into)];
     let busy = || DriverError::before(ErrorKind::Busy, format!("{what} was opened for writing meanwhile"));
+    // The tool writes no zeroes.
+    let data = fs::fstat(from).map_or(0, |stat| content::allocated(&stat)).min(size);
     let said = qemu_img(&["convert", "-f", "raw", "-O", "qcow2"], &names, limits, &mut || {
-        let written = fs::fstat(into).map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0) * 512);
-        (work.progress)(written.min(size), size);
+        let written = fs::fstat(into).map_or(0, |stat| content::allocated(&stat));
+        (work.progress)(written.min(data), data);
         if disturbed() { Err(busy()) } else { work.check() }
     })?;
     if disturbed() {
@@ -141,6 +143,6 @@ fn convert(
     if !said.status.success() {
         return Err(conversion_failed(what, &said));
     }
-    (work.progress)(size, size);
+    (work.progress)(data, data);
     Ok(())
 }

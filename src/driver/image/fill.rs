@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs;
 use rustix::io::{Errno, retry_on_intr};
@@ -74,16 +75,21 @@ impl ImageSource<'_> {
     /// The hash is computed from the copy, which no other process can access, so the checked content is the published content.
     fn copy(&self, into: &OwnedFd, size: u64, thick: bool, work: &CopyWork) -> Result<(), DriverError> {
         let length = self.opened.size;
-        let rounds = if self.image.sha256.is_some() { 2 } else { 1 };
-        let tell = Arc::clone(&work.progress);
+        let to_check = if self.image.sha256.is_some() { length } else { 0 };
+        let copied = Arc::new(AtomicU64::new(0));
+        let (tell, data) = (Arc::clone(&work.progress), Arc::clone(&copied));
         let copying = CopyWork {
             now: work.now,
-            progress: Arc::new(move |done, total| tell(done, total * rounds)),
+            progress: Arc::new(move |done, total| {
+                data.store(total, Ordering::Relaxed);
+                tell(done, total + to_check);
+            }),
             abandoned: Arc::clone(&work.abandoned),
         };
         content::fill(into, &self.opened.file, size, thick, &self.what, &copying)?;
+        let copied = copied.load(Ordering::Relaxed);
         self.check(into, length, &mut |done| {
-            (work.progress)(length + done, length * 2);
+            (work.progress)(copied + done, copied + to_check);
             work.check()
         })
     }
@@ -104,7 +110,8 @@ impl ImageSource<'_> {
         self.unchanged()?;
         let length = fs::fstat(from).map(|stat| u64::try_from(stat.st_size).unwrap_or(0)).unwrap_or(0);
         let first = if self.image.sha256.is_some() { length } else { 0 };
-        let total = first + size;
+        let data = self.opened.used.min(size);
+        let total = first + data;
         self.check(from, length, &mut |done| {
             (work.progress)(done, total);
             if disturbed() { Err(busy()) } else { work.check() }
@@ -118,7 +125,7 @@ impl ImageSource<'_> {
         let said = qemu_img(&options, &names, limits, &mut || {
             // Blocks have 512 bytes. A thick target has all of its blocks from the start.
             let blocks = fs::fstat(into).map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0) * 512);
-            (work.progress)(first + if thick { 0 } else { blocks.min(size) }, total);
+            (work.progress)(first + if thick { 0 } else { blocks.min(data) }, total);
             if disturbed() { Err(busy()) } else { work.check() }
         })?;
         if !said.status.success() {

@@ -85,7 +85,8 @@ pub(in crate::driver) fn fill(
         return Err(fail::conflict(format!("{what} has {length} bytes, more than the {size} of its copy")));
     }
     match fs::ioctl_ficlone(into, from) {
-        Ok(()) => (work.progress)(length, length),
+        // No data was copied.
+        Ok(()) => (work.progress)(0, 0),
         // Every error by which a file system says that it does not share blocks, or not these.
         Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::XDEV | Errno::NOTTY | Errno::NOSYS | Errno::PERM) => {
             take_room(into, from, length, what)?;
@@ -202,7 +203,8 @@ enum Stopped {
     Told(DriverError),
 }
 
-/// Copies `length` bytes, keeping holes. `go_on` is called for every piece, and an error from it ends the copy.
+/// Copies `length` bytes, keeping holes. `go_on` is called for every piece, with the bytes of data that are copied and those of all data;
+/// an error from it ends the copy.
 fn copy(
     into: &OwnedFd,
     from: &OwnedFd,
@@ -211,8 +213,9 @@ fn copy(
 ) -> Result<(), Stopped> {
     fs::ftruncate(into, length).map_err(Stopped::Kernel)?;
     let mut by_kernel = true;
-    let mut at = 0;
-    go_on(0, length).map_err(Stopped::Told)?;
+    let data = data_in(from, length).map_err(Stopped::Kernel)?;
+    let (mut at, mut copied) = (0, 0);
+    go_on(0, data).map_err(Stopped::Told)?;
     while at < length {
         let (start, end) = next_data(from, at, length).map_err(Stopped::Kernel)?;
         at = start;
@@ -234,13 +237,23 @@ fn copy(
                 Ok(done) => Ok(Some(done)),
             };
             match done.map_err(Stopped::Kernel)? {
-                Some(done) => at += done,
+                Some(done) => (at, copied) = (at + done, copied + done),
                 None => return Err(Stopped::Shorter),
             }
-            go_on(at, length).map_err(Stopped::Told)?;
+            go_on(copied.min(data), data).map_err(Stopped::Told)?;
         }
     }
-    go_on(length, length).map_err(Stopped::Told)
+    go_on(data, data).map_err(Stopped::Told)
+}
+
+/// The bytes of a file that are not in holes.
+fn data_in(from: &OwnedFd, length: u64) -> Result<u64, Errno> {
+    let (mut at, mut data) = (0, 0);
+    while at < length {
+        let (start, end) = next_data(from, at, length)?;
+        (at, data) = (end, data + (end - start));
+    }
+    Ok(data)
 }
 
 /// The next range of data at or after `at`; (`length`, `length`) after the last.

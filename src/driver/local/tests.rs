@@ -465,6 +465,30 @@ async fn a_copy_keeps_holes_and_content() {
     assert!(seen.used.unwrap() < MIB);
 }
 
+#[test]
+fn the_progress_of_a_copy_counts_data_and_no_holes() {
+    let home = tempfile::tempdir().unwrap();
+    let (source, target) = (home.path().join("a"), home.path().join("b"));
+    let from = fs::File::create_new(&source).unwrap();
+    from.set_len(64 * MIB).unwrap();
+    for place in [0, 40 * MIB] {
+        write_at(&source, place, &[1; 4096]);
+    }
+    // A copy of a file that is open for writing is refused.
+    drop(from);
+    let into: OwnedFd = fs::File::create_new(&target).unwrap().into();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    let progress = Arc::new(move |done, total| tell.lock().unwrap().push((done, total)));
+    let work = content::CopyWork { now: 0, progress, abandoned: Arc::default() };
+    let from: OwnedFd = fs::File::open(&source).unwrap().into();
+    content::fill(&into, &from, 64 * MIB, false, "x", &work).unwrap();
+    let told = told.lock().unwrap();
+    // Where blocks are shared nothing is copied; file systems have blocks of at most 64 KiB.
+    assert!(told.iter().all(|(done, total)| done <= total && *total <= 2 * 65_536), "{told:?}");
+    assert!(told.last().is_some_and(|(done, total)| done == total), "{told:?}");
+}
+
 #[tokio::test]
 async fn copying_in_user_space_equals_copying_in_the_kernel() {
     // /dev/shm and the like do not take part: the function is asked directly, with a source that the kernel cannot copy from.
