@@ -11,7 +11,8 @@ use crate::report::{self, Annotation};
 /// Annotates problems of manifests.
 pub(crate) fn problems(terminal: &Terminal, problems: &[Problem]) {
     let commands = terminal.commands();
-    let problems = problems.iter().map(|Problem { place, message, hint, .. }| (place, &**message, hint.as_deref()));
+    let problems =
+        problems.iter().map(|Problem { place, message, hint, .. }| (place.known(), &**message, hint.as_deref()));
     for annotation in report::problem_annotations(problems, &commands) {
         write(terminal, &annotation);
     }

@@ -145,7 +145,7 @@ fn declared(context: &Context, source: &Path, json: bool, prune: bool) -> Result
     if json {
         lines::invalid(&context.terminal, crate::manifest::problem_views(&loaded.problems));
     }
-    Err(context.show_problems(&loaded.problems))
+    Err(context.refused(&loaded.problems))
 }
 
 fn summary_line(report: &Report, exit: Exit, commands: &Commands) -> RunSummary {

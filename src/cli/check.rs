@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::annotations;
 use super::args::{Annotations, CheckArgs};
-use super::context::Context;
+use super::context::{Context, whole_source};
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::model::{ProblemView, Specs};
@@ -31,6 +31,9 @@ pub(crate) fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure
     if loaded.problems.is_empty() {
         context.terminal.line(&format!("{}, no problems", counted(documents(&loaded.reading.specs), "document")));
         return Ok(Exit::Done);
+    }
+    if let Some(failure) = whole_source(&loaded.problems) {
+        return Err(failure);
     }
     let mut failure = context.show_problems(&loaded.problems);
     failure.message = format!("the manifests have {}", counted(loaded.problems.len(), "problem"));

@@ -170,6 +170,11 @@ impl Context {
         Ok(())
     }
 
+    /// Returns the failure for manifests with problems, which it prints to stderr. What is wrong with all of SPECS is the failure itself.
+    pub(crate) fn refused(&self, problems: &[Problem]) -> Failure {
+        whole_source(problems).unwrap_or_else(|| self.show_problems(problems))
+    }
+
     /// Prints problems to stderr, and returns the failure.
     pub(crate) fn show_problems(&self, problems: &[Problem]) -> Failure {
         for problem in problems {
@@ -209,11 +214,7 @@ impl Context {
     }
 
     fn valid(&self, loaded: Loaded) -> Result<Arc<Reading>, Failure> {
-        if loaded.problems.is_empty() {
-            Ok(Arc::new(loaded.reading))
-        } else {
-            Err(self.show_problems(&loaded.problems))
-        }
+        if loaded.problems.is_empty() { Ok(Arc::new(loaded.reading)) } else { Err(self.refused(&loaded.problems)) }
     }
 
     /// Opens the store for writing.
@@ -475,6 +476,13 @@ impl Context {
         let _busy = self.terminal.busy("observing the backends");
         block_on(async { engine::overview_while(&setup, opening, &[]).await })
     }
+}
+
+/// Returns the failure for a problem of all of SPECS, such as a directory that does not exist; None for problems with a place.
+pub(crate) fn whole_source(problems: &[Problem]) -> Option<Failure> {
+    let [Problem { place, message, hint, .. }] = problems else { return None };
+    let failure = Failure { hint: hint.clone(), ..Failure::new(Exit::Invalid, message.clone()) };
+    place.known().is_none().then_some(failure)
 }
 
 /// One byte more than the default limit of a manifest file, so that the reader sees that the text is too large.

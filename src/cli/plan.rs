@@ -50,7 +50,7 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
             PlanFormat::Json => context.terminal.out(&view.to_json()),
             PlanFormat::Markdown => context.terminal.out(&markdown(&view)),
         }
-        return Err(context.show_problems(&loaded.problems));
+        return Err(context.refused(&loaded.problems));
     }
     // The manifests are needed only to save the plan with them.
     let question = format!("/v1/plan?reading={}", args.out.is_some());

@@ -14,7 +14,7 @@ pub(super) fn log_problems(before: Option<&ManifestState>, now: &ManifestState) 
         return;
     }
     for problem in now.problems.iter() {
-        tracing::warn!("{}: {}", problem.place, problem.message);
+        tracing::warn!("{}", problem.place.beside(&problem.message));
     }
     match (before, now.problems.len()) {
         (_, 0) if before.is_some_and(|before| !before.problems.is_empty()) => {

@@ -19,13 +19,17 @@ pub(super) const MAX_DEPTH: usize = 16;
 pub(super) fn read(specs: &Path, limits: &Limits) -> (Vec<Raw>, Layout) {
     let shown = specs.display().to_string();
     let lost = |message: String, hint: &'static str| {
-        (vec![Raw::refused(PathBuf::new(), shown.clone(), message, hint)], Layout::default())
+        (vec![Raw::refused(PathBuf::new(), String::new(), message, hint)], Layout::default())
     };
+    let unreadable = |error| format!("the manifests in {shown} cannot be read: {}", reason(&error));
     let real = match fs::canonicalize(specs) {
         Ok(real) => real,
         Err(error) => {
-            let hint = "name the directory of the manifests, or create one with `kiln init`";
-            return lost(format!("cannot read the manifests: {}", reason(&error)), hint);
+            let message = match error.kind() {
+                std::io::ErrorKind::NotFound => format!("there are no manifests: {shown} does not exist"),
+                _ => unreadable(error),
+            };
+            return lost(message, "name the directory of the manifests, or create one with `kiln init`");
         }
     };
     match fs::metadata(&real) {
@@ -46,8 +50,8 @@ pub(super) fn read(specs: &Path, limits: &Limits) -> (Vec<Raw>, Layout) {
             found.sort_by(|a, b| a.relative.cmp(&b.relative));
             if found.is_empty() {
                 return lost(
-                    "the directory contains no manifests".to_owned(),
-                    "put `*.yaml` files here, or create one with `kiln init`",
+                    format!("there are no manifests: the directory {shown} contains no `*.yaml` files"),
+                    "put `*.yaml` files there, or create one with `kiln init`",
                 );
             }
             (found, Layout { directories, file: None })
@@ -62,7 +66,7 @@ pub(super) fn read(specs: &Path, limits: &Limits) -> (Vec<Raw>, Layout) {
             let raw = Raw::new(specs, name, shown, bytes);
             (vec![raw], Layout { file: Some(real), ..Layout::default() })
         }
-        Err(error) => lost(format!("cannot read the manifests: {}", reason(&error)), "grant this user read permission"),
+        Err(error) => lost(unreadable(error), "grant this user read permission"),
     }
 }
 

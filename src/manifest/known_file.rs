@@ -87,7 +87,7 @@ impl KnownFile {
     /// Returns the first problem of the file with its place, or else a problem in `shared` that involves the file.
     pub(super) fn first_problem(&self, shared: &HashMap<Arc<str>, (SourcePlace, String)>) -> Option<String> {
         let own = self.file.problems(1).into_iter().next().map(|problem| (problem.place, problem.message));
-        own.or_else(|| shared.get(&self.file.name).cloned()).map(|(place, message)| format!("{place}: {message}"))
+        own.or_else(|| shared.get(&self.file.name).cloned()).map(|(place, message)| place.beside(&message))
     }
 
     /// Removes the problems that linking added.

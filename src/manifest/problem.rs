@@ -14,7 +14,7 @@ const WINDOW: usize = 72;
 /// A problem of a manifest, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where the problem is.
+    /// Where the problem is; a file without a name if it is about all of SPECS.
     pub place: SourcePlace,
     /// One sentence, without the place.
     pub message: String,
@@ -40,7 +40,7 @@ pub(super) fn clip(text: &str, max: usize) -> String {
 /// Converts problems to the form of JSON answers.
 pub fn problem_views(problems: &[Problem]) -> Vec<ProblemView> {
     let view = |problem: &Problem| ProblemView {
-        file: Some(problem.place.file.to_string()),
+        file: problem.place.known().map(|place| place.file.to_string()),
         line: problem.place.line,
         column: problem.place.column,
         message: problem.message.clone(),
@@ -50,11 +50,17 @@ pub fn problem_views(problems: &[Problem]) -> Vec<ProblemView> {
 }
 
 impl Problem {
-    /// Returns `FILE:LINE:COLUMN: message`, the line of the file with carets below the marked part, and the hint; each in lines that fit
+    /// Returns `FILE:LINE:COLUMN: message` (the message alone without a file), the line of the file with carets below the marked part, and the hint; each in lines that fit
     /// the terminal. No trailing line feed.
     pub fn shown(&self, paint: Paint) -> String {
-        let (place, message) = (printable(&self.place.to_string()), printable(&self.message));
-        let mut out = paint.fit(&format!("{} {}", paint.bold(&format!("{place}:")), paint.message(&message)));
+        let message = paint.message(&printable(&self.message));
+        let mut out = match self.place.known() {
+            Some(place) => {
+                let place = paint.bold(&format!("{}:", printable(&place.to_string())));
+                paint.fit(&format!("{place} {message}"))
+            }
+            None => paint.fit(&message),
+        };
         if let Some((line, len)) = &self.excerpt {
             let number = self.place.line.to_string();
             let beside = number.len() + " | ".len() + 2 * paint.ellipsis().width();
@@ -97,7 +103,7 @@ impl Serialize for Problem {
     /// `{file, line, column, message, hint}`; a missing value is null.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("Problem", 5)?;
-        out.serialize_field("file", &self.place.file)?;
+        out.serialize_field("file", &self.place.known().map(|place| &place.file))?;
         out.serialize_field("line", &self.place.line)?;
         out.serialize_field("column", &self.place.column)?;
         out.serialize_field("message", &printable(&self.message))?;

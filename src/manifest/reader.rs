@@ -179,7 +179,7 @@ impl Reader {
         let Linked { reading, owned, shared, .. } = self.link_as_written(&pools);
         let found = || self.files.iter().filter(|(_, file)| file.found);
         let problems: Arc<[Problem]> = found().flat_map(|(_, file)| file.file.problems(self.limits.shown)).collect();
-        let first = problems.first().map(|first| format!("{}: {}", first.place, first.message)).unwrap_or_default();
+        let first = problems.first().map(|first| first.place.beside(&first.message)).unwrap_or_default();
         let is_empty = self.is_empty();
         let broken: Broken = found()
             .filter_map(|(path, file)| {

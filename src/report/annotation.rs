@@ -38,14 +38,14 @@ impl Annotation<'_> {
 
 /// Returns the annotations of problems of the manifests, each once, at the first place that has it.
 pub fn problem_annotations<'a>(
-    problems: impl Iterator<Item = (&'a SourcePlace, &'a str, Option<&'a str>)>,
+    problems: impl Iterator<Item = (Option<&'a SourcePlace>, &'a str, Option<&'a str>)>,
     commands: &Commands,
 ) -> Vec<Annotation<'a>> {
     let mut alike: Vec<(&str, Option<&str>, Vec<&SourcePlace>)> = Vec::new();
     for (place, message, hint) in problems {
         match alike.iter_mut().find(|other| (other.0, other.1) == (message, hint)) {
-            Some((_, _, places)) => places.push(place),
-            None => alike.push((message, hint, vec![place])),
+            Some((_, _, places)) => places.extend(place),
+            None => alike.push((message, hint, place.into_iter().collect())),
         }
     }
     let annotations = alike.into_iter().map(|(message, hint, places)| {
@@ -162,12 +162,17 @@ mod tests {
     fn a_problem_of_many_documents_is_one_annotation_and_ten_are_written_at_most() {
         let place = |line| SourcePlace { file: "a.yaml".into(), line, column: 1 };
         let places: Vec<SourcePlace> = (1..=40).map(place).collect();
-        let same = places.iter().take(3).map(|place| (place, "unknown field", Some("remove it")));
+        let same = places.iter().take(3).map(|place| (Some(place), "unknown field", Some("remove it")));
         let told = problem_annotations(same, &Commands::default());
         assert_eq!(told.len(), 1);
         assert_eq!(told[0].message, "unknown field\nremove it\nalso at a.yaml:2:1, a.yaml:3:1");
         let texts: Vec<String> = (0..40).map(|n| format!("problem {n}")).collect();
-        let many = places.iter().zip(&texts).map(|(place, text)| (place, text.as_str(), None));
+        let none = problem_annotations([(None, "no manifests", None)].into_iter(), &Commands::default());
+        assert_eq!(
+            (none.len(), none[0].place, none[0].workflow_command(None).as_str()),
+            (1, None, "::error::no manifests\n")
+        );
+        let many = places.iter().zip(&texts).map(|(place, text)| (Some(place), text.as_str(), None));
         let told = problem_annotations(many, &Commands::default());
         assert_eq!((told.len(), told[8].message.as_str()), (10, "problem 8"));
         assert_eq!((told[9].level, told[9].message.as_str()), ("error", "and 31 more: see the output of this step"));

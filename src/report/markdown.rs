@@ -42,8 +42,8 @@ pub fn markdown(view: &PlanView) -> String {
     list(&mut out, "Warnings", warnings);
     list(&mut out, "Not observed", outages.iter().map(outage));
     let problems = view.problems.iter().map(|problem| {
-        let file = problem.file.as_deref().unwrap_or_default();
-        let place = format!("{file}:{}:{}", problem.line, problem.column);
+        let place = problem.file.as_ref().map(|file| format!("{file}:{}:{}", problem.line, problem.column));
+        let place = place.unwrap_or_default();
         vec![safe(&place), prose(&problem.message), prose(problem.hint.as_deref().unwrap_or_default())]
     });
     table(&mut out, "Problems", &["where", "what", "hint"], &problems.collect::<Vec<_>>());
@@ -270,8 +270,11 @@ mod tests {
             message: "`x` is no field".to_owned(),
             hint: None,
         };
-        let shown = markdown(&PlanView::invalid(vec![problem]));
+        let shown = markdown(&PlanView::invalid(vec![problem.clone()]));
         assert!(shown.starts_with("**No plan: the manifests have 1 problem**\n"), "{shown}");
         assert!(shown.contains("| specs/a.yaml:4:7 | `x` is no field |  |"), "{shown}");
+        let of_all = crate::model::ProblemView { file: None, message: "there are none".to_owned(), ..problem };
+        let shown = markdown(&PlanView::invalid(vec![of_all]));
+        assert!(shown.contains("|  | there are none |  |"), "{shown}");
     }
 }

@@ -48,6 +48,18 @@ pub struct SourcePlace {
     pub column: u32,
 }
 
+impl SourcePlace {
+    /// Returns the place, unless it is none: what is wrong with all of SPECS has no file.
+    pub fn known(&self) -> Option<&SourcePlace> {
+        (!self.file.is_empty()).then_some(self)
+    }
+
+    /// Returns `PLACE: MESSAGE`; the message alone if there is no place.
+    pub fn beside(&self, message: &str) -> String {
+        self.known().map_or_else(|| message.to_owned(), |place| format!("{place}: {message}"))
+    }
+}
+
 impl fmt::Display for SourcePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.file, self.line, self.column)
