@@ -58,6 +58,9 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
     let options = Options { approve: args.approve, by: person(), ask: args.ask, saved, only, ..Options::default() };
     let place = match context.daemon()? {
         Some(daemon) => RunPlace::Daemon(daemon, ApplyRequest::new(&source, &options, &reading)),
+        None if !args.yes && context.terminal.can_ask() => {
+            RunPlace::Here(context.writing_after_question(reading.clone())?)
+        }
         None => RunPlace::Here(context.writing(reading.clone())?),
     };
     let progress =

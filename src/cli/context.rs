@@ -12,6 +12,7 @@ use super::client::{Daemon, Holder};
 use super::config;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::late_store::LateStore;
 use super::runtime::block_on;
 use super::terminal::Terminal;
 use crate::daemon::protocol::{Answer, OperationAnswer, OperationRequest, StoreAnswer, real};
@@ -277,6 +278,18 @@ impl Context {
     pub(crate) fn writing(&self, reading: Arc<Reading>) -> Result<Setup, Failure> {
         let store = Some(self.open_store()?);
         Ok(Setup { reading, store, connect: Arc::new(BuiltIn), clock: Arc::new(SystemClock) })
+    }
+
+    /// Returns a setup that writes. A store that does not exist is made by the first change.
+    ///
+    /// # Errors
+    /// As [`Context::writing`].
+    pub(crate) fn writing_after_question(&self, reading: Arc<Reading>) -> Result<Setup, Failure> {
+        if self.state.exists() {
+            return self.writing(reading);
+        }
+        let store = LateStore::new(self.state.clone(), self.terminal.clone());
+        Ok(self.setup(reading, Some(Arc::new(store))))
     }
 
     /// Returns a read-only setup, without the store if it does not exist or another process has it.

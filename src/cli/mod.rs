@@ -27,6 +27,7 @@ mod habits;
 mod image;
 mod init;
 mod journal;
+mod late_store;
 mod lines;
 mod live;
 mod log;

@@ -36,6 +36,8 @@ pub(crate) struct Progress {
     shown: Mutex<Vec<HeldView>>,
     /// Whether the plan was shown before the confirmation.
     was_asked: AtomicBool,
+    /// Whether the cursor is behind the question.
+    at_question: Mutex<bool>,
     /// Whether Ctrl-C was pressed at the confirmation.
     interrupted: AtomicBool,
 }
@@ -76,6 +78,7 @@ impl Progress {
             phrases: Mutex::default(),
             shown: Mutex::default(),
             was_asked: AtomicBool::new(false),
+            at_question: Mutex::default(),
             interrupted: AtomicBool::new(false),
         }
     }
@@ -97,12 +100,21 @@ impl Progress {
 
     /// Prints what the first Ctrl-C does.
     pub(crate) fn announce_stop(&self) {
+        self.leave_question();
         let what = match self.steps().len() {
             0 => "stopping before the next step".to_owned(),
             running => format!("finishing {}", counted(running, "running step")),
         };
         let safe = "both are safe: run `kiln apply` again to continue";
         self.terminal.note(&format!("{what}; press Ctrl-C again to stop at once; {safe}"));
+    }
+
+    /// Ends the line of a question that was not answered. Whatever prints next calls it: the announcement of a stop or the run.
+    fn leave_question(&self) {
+        let mut at_question = self.at_question.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::take(&mut *at_question) {
+            self.terminal.talk("\n");
+        }
     }
 
     /// Shows that the backends are observed, until the first event.
@@ -255,11 +267,18 @@ impl Reporter for Progress {
         }
         self.show(plan);
         self.was_asked.store(true, Ordering::Relaxed);
+        let at_question = |is| *self.at_question.lock().unwrap_or_else(PoisonError::into_inner) = is;
+        at_question(true);
         self.terminal.talk(&self.terminal.err_paint.fit(&question(plan)));
+        let terminal = self.terminal.clone();
         // Ctrl-C is an answer too. The thread that reads stdin ends with the process.
         let is_yes = tokio::select! {
-            answer = tokio::task::spawn_blocking(Terminal::read_yes) => answer.unwrap_or(false),
+            answer = tokio::task::spawn_blocking(move || terminal.read_yes()) => {
+                at_question(false);
+                answer.unwrap_or(false)
+            }
             () = self.stop.cancelled() => {
+                self.leave_question();
                 self.interrupted.store(true, Ordering::Relaxed);
                 false
             }

@@ -122,10 +122,14 @@ impl Terminal {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
-    /// Reads a line from stdin; returns whether it is `yes`. Blocks.
-    pub(crate) fn read_yes() -> bool {
+    /// Reads a line from stdin; returns whether it is `yes`. Blocks. What is printed next begins a line, also after Ctrl-D.
+    pub(crate) fn read_yes(&self) -> bool {
         let mut answer = String::new();
-        io::stdin().read_line(&mut answer).is_ok() && answer.trim() == "yes"
+        let is_read = io::stdin().read_line(&mut answer).is_ok();
+        if !answer.ends_with('\n') {
+            self.talk("\n");
+        }
+        is_read && answer.trim() == "yes"
     }
 
     /// Returns the error of stdout, if any (a full disk, for example; not a closed pipe).

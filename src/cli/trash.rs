@@ -9,7 +9,6 @@ use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::objects;
-use super::terminal::Terminal;
 use crate::daemon::protocol::TrashAnswer;
 use crate::engine::{Operation, OperationResult, Purge, Trashed};
 use crate::text::{Paint, counted, rfc3339, sized, table};
@@ -110,7 +109,7 @@ fn purge(context: &Context, args: &TrashPurgeArgs) -> Result<Exit, Failure> {
         }
         terminal.talk(&as_table(&found, terminal.err_paint));
         terminal.talk(&format!("Destroy {objects} permanently? Only `yes` is accepted: "));
-        if !Terminal::read_yes() {
+        if !terminal.read_yes() {
             return Err(Failure::new(Exit::Held, "nothing was purged"));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
@@ -11,10 +11,10 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use crate::sandbox::Sandbox;
 use crate::signals::{send, start};
 
-/// Runs `kiln` at a terminal that `answer` was typed into. Returns the exit code and all that the terminal shows.
-fn at_a_terminal(sandbox: &Sandbox, arguments: &str, answer: &str) -> (i32, String) {
+/// Starts `kiln` at a terminal. Returns it, and the side of the terminal at which a person sits.
+fn start_at_a_terminal(sandbox: &Sandbox, arguments: &str) -> (Child, File) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
-    let mut terminal = openpt(flags).map(File::from).unwrap();
+    let terminal = openpt(flags).map(File::from).unwrap();
     grantpt(&terminal).unwrap();
     unlockpt(&terminal).unwrap();
     let name = ptsname(&terminal, Vec::new()).unwrap();
@@ -24,18 +24,31 @@ fn at_a_terminal(sandbox: &Sandbox, arguments: &str, answer: &str) -> (i32, Stri
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kiln"));
     command.args(arguments.split_whitespace()).current_dir(sandbox.path(""));
     command.env_remove("KILN_STATE").env_remove("KILN_SPECS").env("NO_COLOR", "1");
-    let mut child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().unwrap();
-    drop(command);
-    drop(end);
-    // The terminal keeps what is typed until it is read.
-    terminal.write_all(format!("{answer}\n").as_bytes()).unwrap();
+    let child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().unwrap();
+    (child, terminal)
+}
+
+/// Reads what a terminal shows until it shows a text; without one, all.
+fn shown_until(terminal: &mut File, text: Option<&str>) -> String {
     let mut shown = Vec::new();
     let mut part = [0; 4096];
+    let read = |shown: &[u8]| String::from_utf8_lossy(shown).replace('\r', "");
     // A terminal whose other end is closed cannot be read.
-    while let Ok(count @ 1..) = terminal.read(&mut part) {
+    while !text.is_some_and(|text| read(&shown).contains(text))
+        && let Ok(count @ 1..) = terminal.read(&mut part)
+    {
         shown.extend_from_slice(&part[..count]);
     }
-    (child.wait().unwrap().code().unwrap(), String::from_utf8(shown).unwrap().replace('\r', ""))
+    read(&shown)
+}
+
+/// Runs `kiln` at a terminal that `answer` was typed into. Returns the exit code and all that the terminal shows.
+fn at_a_terminal(sandbox: &Sandbox, arguments: &str, answer: &str) -> (i32, String) {
+    let (mut child, mut terminal) = start_at_a_terminal(sandbox, arguments);
+    // The terminal keeps what is typed until it is read.
+    terminal.write_all(format!("{answer}\n").as_bytes()).unwrap();
+    let shown = shown_until(&mut terminal, None);
+    (child.wait().unwrap().code().unwrap(), shown)
 }
 
 /// One volume to grow, and one to destroy.
@@ -91,12 +104,45 @@ fn apply_ask_asks_before_reversible_steps_too() {
     assert!(shown.contains("1Mi on fast") && !shown.contains("cannot be undone"), "{shown}");
     let created = || sandbox.kiln("get volume/db -o json").json()[0]["status"]["object"].is_string();
     assert!(!created());
+    assert!(!sandbox.has("state") && !sandbox.has("pool"), "a run that was not confirmed leaves nothing");
     let (code, shown) = at_a_terminal(&sandbox, "apply --ask", "yes");
     assert_eq!(code, 0, "{shown}");
-    assert!(created());
+    assert!(created() && sandbox.has("state/db"));
+    assert_eq!(shown.matches("a new store was made").count(), 1, "{shown}");
+    sandbox.kiln("log").ends(0).says("volume/db");
     // Without a step there is no question.
     let (code, shown) = at_a_terminal(&sandbox, "apply --ask", "no");
     assert!(code == 0 && shown.contains("Nothing to do.") && !shown.contains("Execute"), "{code}: {shown}");
+}
+
+#[test]
+fn what_follows_an_unanswered_question_begins_a_line() {
+    let apply = ("apply", "any other answer changes nothing: ", "the plan was not confirmed");
+    let purge = ("trash purge volume/trashed", "Only `yes` is accepted: ", "nothing was purged");
+    for ((arguments, question, end), is_interrupted, expected) in
+        [(apply, true, 1), (apply, false, 4), (purge, false, 4)]
+    {
+        let sandbox = Sandbox::with_stack();
+        sandbox.volume("db", "size: 1Mi");
+        sandbox.volume("gone", "size: 1Mi, onRemove: Delete");
+        sandbox.volume("trashed", "size: 1Mi");
+        sandbox.kiln("apply").ends(0);
+        sandbox.remove("specs/trashed.yaml");
+        sandbox.kiln("apply").ends(0);
+        sandbox.remove("specs/gone.yaml");
+        let (mut child, mut terminal) = start_at_a_terminal(&sandbox, arguments);
+        let asked = shown_until(&mut terminal, Some(question));
+        match is_interrupted {
+            true => send(&child, Signal::INT),
+            // The end of the input, as Ctrl-D types it.
+            false => terminal.write_all(b"\x04").unwrap(),
+        }
+        let shown = asked + &shown_until(&mut terminal, None);
+        assert_eq!(child.wait().unwrap().code(), Some(expected), "{shown}");
+        let after = shown.split_once(question).unwrap_or_else(|| panic!("no question: {shown}")).1;
+        assert!(after.starts_with('\n') && after.contains(end), "{shown}");
+        assert!(!after.trim_start_matches('\n').contains("\n\n"), "one line feed ends the question: {shown}");
+    }
 }
 
 #[test]
