@@ -66,6 +66,8 @@ mod walk;
 mod ways;
 #[path = "cli/whole.rs"]
 mod whole;
+#[path = "cli/words.rs"]
+mod words;
 
 use self::sandbox::Sandbox;
 

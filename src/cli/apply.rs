@@ -11,6 +11,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::lines::{Lines, RunSummary};
+use super::no_specs;
 use super::person::person;
 use super::plan::{left_out, split, standing, unknown};
 use super::progress::Progress;
@@ -34,7 +35,7 @@ enum RunPlace<'c> {
 
 pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure> {
     let json = args.output.is_json();
-    let (source, only) = split(&args.selection, "apply")?;
+    let (source, only) = split(context, &args.selection, "apply")?;
     if args.ask && (!context.terminal.can_ask() || source.as_os_str() == "-") {
         let message = "--ask needs a terminal: stdin and stderr must be one";
         let fix =
@@ -53,7 +54,7 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
             context.check_saved_paths(&mut reading)?;
             (Arc::new(reading), Some(Arc::new(plan)))
         }
-        None => (declared(context, &source, json, args.prune)?, None),
+        None => (declared(context, &args, &source)?, None),
     };
     let options = Options { approve: args.approve, by: person(), ask: args.ask, saved, only, ..Options::default() };
     let place = match context.daemon()? {
@@ -137,15 +138,16 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
 }
 
 /// Reads manifests that must be valid.
-fn declared(context: &Context, source: &Path, json: bool, prune: bool) -> Result<Arc<Reading>, Failure> {
+fn declared(context: &Context, args: &ApplyArgs, source: &Path) -> Result<Arc<Reading>, Failure> {
     let mut loaded = context.read_specs(source)?;
-    if prune {
+    no_specs::explain(context, &args.selection, "apply", &mut loaded);
+    if args.prune {
         loaded.reading.coverage.prune();
     }
     if loaded.problems.is_empty() {
         return Ok(Arc::new(loaded.reading));
     }
-    if json {
+    if args.output.is_json() {
         lines::invalid(&context.terminal, crate::manifest::problem_views(&loaded.problems));
     }
     Err(context.refused(&loaded.problems))

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::annotations;
 use super::args::{Annotations, CheckArgs};
 use super::context::{Context, whole_source};
 use super::exit::Exit;
 use super::failure::Failure;
+use super::{annotations, no_specs};
 use crate::model::{ProblemView, Specs};
 use crate::text::counted;
 
@@ -20,6 +20,8 @@ struct Checked {
 }
 
 pub(crate) fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
+    let instead = "`kiln check` validates all manifests; one object is planned with `kiln plan";
+    no_specs::refuse_objects(&args.specs, "check", instead)?;
     let loaded = context.read_specs(args.specs.path())?;
     if let Some(Annotations::Github) = args.annotations {
         annotations::problems(&context.terminal, &loaded.problems);

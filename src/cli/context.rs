@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::late_store::LateStore;
 use super::runtime::block_on;
 use super::terminal::Terminal;
+use super::working_dir;
 use crate::daemon::protocol::{Answer, OperationAnswer, OperationRequest, StoreAnswer, real};
 use crate::driver::{self, Driver};
 use crate::engine::{self, Clock, Connect, Executed, Operation, OperationResult, Setup, SuspensionResult, SystemClock};
@@ -159,6 +160,14 @@ impl Context {
         let _busy = self.terminal.busy("reading the manifests");
         let mut loaded = manifest::load(&source, &Limits::default());
         loaded.apply_path_policy(&source, &allowed);
+        if let [problem] = loaded.problems.as_mut_slice()
+            && problem.place.known().is_none()
+            && specs.as_os_str() != "-"
+            && !specs.exists()
+            && let Some(hint) = working_dir::hint()
+        {
+            problem.hint = Some(hint);
+        }
         Ok(loaded)
     }
 

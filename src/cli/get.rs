@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::objects::selection;
 use crate::engine::{Clock, SystemClock};
-use crate::model::{Name, ObjectId, Reading};
+use crate::model::{Kind, Name, ObjectId, Reading};
 use crate::plan::Overview;
 use crate::report::{
     LabelSelector, ObjectSelection, ObjectsAnswer, ObjectsQuestion, has_status, objects, objects_table,
@@ -54,7 +54,15 @@ pub(crate) fn observable(words: &[String]) -> Result<ObjectSelection, Failure> {
         None => Ok(selection),
         Some(kind) => {
             let message = format!("documents of kind {kind} have no status to show");
-            Err(Failure::new(Exit::Usage, message).hint("name volumes, snapshots, exports or backends"))
+            let instead = match kind {
+                Kind::Stack => "`kiln status` shows the Stack as a whole",
+                Kind::Approval => "`kiln plan` shows what waits for an approval",
+                Kind::Target | Kind::Volume | Kind::Snapshot | Kind::Export | Kind::Backend => {
+                    "`kiln check` validates them"
+                }
+            };
+            Err(Failure::new(Exit::Usage, message)
+                .hint(format!("{instead}; `kiln get` lists volumes, snapshots, exports and backends")))
         }
     }
 }
@@ -89,7 +97,8 @@ pub(crate) fn ask<'a>(
     }
     match answer.unmatched.is_empty() {
         true => Ok((answer, standing)),
-        false => Err(Failure::new(Exit::Usage, answer.unmatched.join("; ")).hint("`kiln get` lists all objects")),
+        false => Err(Failure::new(Exit::Usage, answer.unmatched.join("; "))
+            .hint("`kiln get` lists all objects; the kinds are volume, snapshot, export and backend")),
     }
 }
 

@@ -32,6 +32,7 @@ mod lines;
 mod live;
 mod log;
 mod man;
+mod no_specs;
 mod objects;
 mod person;
 mod plan;
@@ -47,6 +48,7 @@ mod suspend;
 mod terminal;
 mod trash;
 mod watch;
+mod working_dir;
 
 use std::process::ExitCode;
 

@@ -107,7 +107,7 @@ pub(crate) fn unmatched(object: &ObjectId, specs: &Specs, unknown: &str) -> Stri
 }
 
 /// Returns everything declared that steps are planned for.
-fn declared_in(specs: &Specs) -> Vec<(Kind, &Name)> {
+pub(crate) fn declared_in(specs: &Specs) -> Vec<(Kind, &Name)> {
     let volumes = specs.volumes.keys().map(|name| (Kind::Volume, name));
     let snapshots = specs.snapshots.keys().map(|name| (Kind::Snapshot, name));
     let exports = specs.exports.keys().map(|name| (Kind::Export, name));

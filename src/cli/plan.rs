@@ -9,6 +9,7 @@ use super::args::{Annotations, PlanArgs, PlanFormat, Selection};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::no_specs;
 use super::objects;
 use super::saved;
 use crate::daemon::protocol::{Answer, PlanAnswer};
@@ -18,7 +19,7 @@ use crate::report::{PlanView, markdown, render};
 use crate::text::quoted;
 
 pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
-    let (source, only) = split(&args.selection, "plan")?;
+    let (source, only) = split(context, &args.selection, "plan")?;
     if args.out.is_some() && !only.is_empty() {
         let message = "a saved plan is complete: --out takes no KIND/NAME";
         return Err(Failure::new(Exit::Usage, message).hint("select when you apply it: `kiln apply FILE KIND/NAME`"));
@@ -34,6 +35,7 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> 
             (loaded, Some(store))
         }
     };
+    no_specs::explain(context, &args.selection, "plan", &mut loaded);
     if args.prune {
         loaded.reading.coverage.prune();
     }
@@ -106,9 +108,16 @@ fn show_saved(
 ///
 /// # Errors
 /// Exit code 2 if an argument is neither.
-pub(crate) fn split(selection: &Selection, command: &str) -> Result<(PathBuf, BTreeSet<ObjectId>), Failure> {
+pub(crate) fn split(
+    context: &Context,
+    selection: &Selection,
+    command: &str,
+) -> Result<(PathBuf, BTreeSet<ObjectId>), Failure> {
     selection.split().map_err(|message| {
-        let hint = format!("write `kiln {command} [SPECS|PLAN-FILE] [KIND/NAME …]`");
+        let hint = match no_specs::in_full(context, selection) {
+            Some(objects) => format!("write `kiln {command} {objects}`"),
+            None => format!("write `kiln {command} [SPECS|PLAN-FILE] [KIND/NAME …]`"),
+        };
         Failure::new(Exit::Usage, message).hint(hint)
     })
 }

@@ -9,12 +9,15 @@ use super::config;
 use super::context::{BuiltIn, Context};
 use super::exit::Exit;
 use super::failure::Failure;
+use super::no_specs;
 use super::runtime::block_on_two;
 use crate::daemon::{self, DaemonConfig, DaemonError, Listen, ListenError};
 use crate::engine::SystemClock;
 use crate::report::Commands;
 
 pub(crate) fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Failure> {
+    let instead = "`kiln watch` reconciles every object; one object is reconciled once with `kiln apply";
+    no_specs::refuse_objects(&args.specs, "watch", instead)?;
     let specs = args.specs.path().clone();
     if specs.as_os_str() == "-" {
         return Err(Failure::new(Exit::Usage, "stdin cannot be watched").hint("name a directory or a file"));

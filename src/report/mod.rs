@@ -50,7 +50,7 @@ pub use orphans::{Orphan, OrphanReason, orphans};
 pub use plan_text::{render, summary_line};
 pub use plan_view::{ChangeView, HeldView, Outage, PLAN_FORMAT, PlanView, StepView, Summary, outages};
 pub use related::{RelatedObject, RelatedObjects};
-pub use selection::{ObjectSelection, kind_named};
+pub use selection::{ObjectSelection, kind_meant, kind_named};
 pub use stack_text::{OrphanView, StackView, stack_text};
 pub use status::{Metadata, ObjectStatus, Status, backend_status, has_status, status};
 pub use unowned::{NotListed, Unowned, unowned};

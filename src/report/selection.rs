@@ -134,6 +134,18 @@ impl ObjectSelection {
         self.patterns.iter().filter(missing).map(|pattern| pattern.not_found(known.clone(), unknown)).collect()
     }
 
+    /// Returns the known objects of a name, sorted, or else the one with the nearest name; none if no name is near.
+    pub fn meant<'n>(name: &Name, known: impl Iterator<Item = (Kind, &'n Name)> + Clone) -> Vec<ObjectId> {
+        let mut exact: Vec<ObjectId> =
+            known.clone().filter(|(_, other)| *other == name).map(|(kind, name)| ObjectId::new(kind, name)).collect();
+        exact.sort();
+        exact.dedup();
+        if exact.is_empty() {
+            exact.extend(nearest(name, None, known).map(|(kind, name)| ObjectId::new(kind, name)));
+        }
+        exact
+    }
+
     /// Returns what a name without a kind means to several objects of different kinds, in one sentence; None if each means one.
     pub fn ambiguous<'n>(&self, known: impl Iterator<Item = (Kind, &'n Name)> + Clone) -> Option<String> {
         self.patterns.iter().filter(|pattern| pattern.kind.is_none()).find_map(|pattern| {
@@ -159,16 +171,10 @@ impl ObjectPattern {
 
     fn not_found<'n>(&self, known: impl Iterator<Item = (Kind, &'n Name)>, unknown: &str) -> String {
         let NamePattern::Exact(typed) = &self.name else { return format!("nothing matches {self}") };
-        // The nearest name, of the same kind before others.
-        let near = known.filter_map(|(kind, name)| {
-            let distance = distance(typed.as_str(), name.as_str())?;
-            Some((distance, self.kind.is_some_and(|only| only != kind), kind, name))
-        });
-        let near = near.min().map(|(.., kind, name)| format!("{}/{name}", kind.as_lower()));
-        let near_kind = || {
-            let kinds = Kind::ALL.into_iter().filter(|_| self.kind.is_none());
-            let near = kinds.filter_map(|kind| Some((distance(typed.as_str(), kind.as_lower())?, kind)));
-            near.min().map(|(_, kind)| kind.as_lower().to_owned())
+        let near = nearest(typed, self.kind, known).map(|(kind, name)| format!("{}/{name}", kind.as_lower()));
+        let near_kind = || match self.kind {
+            Some(_) => None,
+            None => kind_meant(typed.as_str()).map(|kind| kind.as_lower().to_owned()),
         };
         let what = self.kind.map_or("object", Kind::as_lower);
         let separator = if self.kind.is_some() { '/' } else { ' ' };
@@ -177,6 +183,53 @@ impl ObjectPattern {
             None => format!("there is no {what}{separator}{typed}: {unknown}"),
         }
     }
+}
+
+/// Returns the known object with the nearest name, of the same kind before others.
+fn nearest<'n>(
+    typed: &Name,
+    only: Option<Kind>,
+    known: impl Iterator<Item = (Kind, &'n Name)>,
+) -> Option<(Kind, &'n Name)> {
+    let near = known.filter_map(|(kind, name)| {
+        let distance = distance(typed.as_str(), name.as_str())?;
+        Some((distance, only.is_some_and(|only| only != kind), kind, name))
+    });
+    near.min().map(|(.., kind, name)| (kind, name))
+}
+
+/// Words of Kubernetes, LVM, Ceph and Cinder for what a kind declares.
+const OTHER_WORDS: [(Kind, &[&str]); 4] = [
+    (
+        Kind::Volume,
+        &[
+            "vol",
+            "vols",
+            "pv",
+            "pvs",
+            "pvc",
+            "pvcs",
+            "persistentvolume",
+            "persistentvolumes",
+            "persistentvolumeclaim",
+            "persistentvolumeclaims",
+            "lv",
+            "lvs",
+            "disk",
+            "disks",
+        ],
+    ),
+    (Kind::Snapshot, &["snap", "snaps", "vs", "volumesnapshot", "volumesnapshots"]),
+    (Kind::Backend, &["pool", "pools", "sc", "storageclass", "storageclasses"]),
+    (Kind::Export, &["lun", "luns", "share", "shares"]),
+];
+
+/// Returns the kind that a word which is none probably means: a word of another tool, or a typing error.
+pub fn kind_meant(word: &str) -> Option<Kind> {
+    let word = word.to_ascii_lowercase();
+    let other = OTHER_WORDS.iter().find(|(_, words)| words.contains(&word.as_str())).map(|(kind, _)| *kind);
+    let near = || Kind::ALL.into_iter().filter_map(|kind| Some((distance(&word, kind.as_lower())?, kind))).min();
+    other.or_else(|| near().map(|(_, kind)| kind))
 }
 
 /// Returns how far a typed word is from a known one, in typing errors; None if it is no likely typing error.
@@ -224,13 +277,9 @@ fn is_match(glob: &[u8], name: &[u8]) -> bool {
 /// # Errors
 /// One sentence, with the kind that was probably meant.
 pub fn kind_named(text: &str) -> Result<Kind, String> {
-    Kind::parse_loosely(text).ok_or_else(|| {
-        let known = Kind::ALL.map(Kind::as_lower);
-        let near = known.into_iter().filter_map(|kind| Some((distance(&text.to_ascii_lowercase(), kind)?, kind))).min();
-        match near {
-            Some((_, kind)) => format!("unknown kind {text:?}; did you mean {kind:?}?"),
-            None => format!("unknown kind {text:?}; the kinds are {}", known.join(", ")),
-        }
+    Kind::parse_loosely(text).ok_or_else(|| match kind_meant(text).map(Kind::as_lower) {
+        Some(kind) => format!("unknown kind {text:?}; did you mean {kind:?}?"),
+        None => format!("unknown kind {text:?}; the kinds are {}", Kind::ALL.map(Kind::as_lower).join(", ")),
     })
 }
 
@@ -303,6 +352,9 @@ mod tests {
             ("/db", "unknown kind \"\""),
             ("volumne/x", "did you mean \"volume\""),
             ("volumes,snapshosts", "did you mean \"snapshot\""),
+            ("vol/x", "did you mean \"volume\""),
+            ("PVC/x", "did you mean \"volume\""),
+            ("pods/x", "the kinds are stack, backend, volume"),
             ("volume/Db-*", "'D' occurs in none"),
             ("volume volume/db", "write either `volume db` or `volume/db`"),
         ] {
@@ -321,6 +373,9 @@ mod tests {
             ("volume/db-monday", "there is no volume/db-monday; did you mean snapshot/db-monday?"),
             ("fats", "there is no object fats; did you mean backend/fast?"),
             ("volumne", "there is no object volumne; did you mean volume?"),
+            ("pvc", "there is no object pvc; did you mean volume?"),
+            ("snaps", "there is no object snaps; did you mean snapshot?"),
+            ("volume/pvc", "there is no volume/pvc: it is unknown"),
             ("volume/grafana", "there is no volume/grafana: it is unknown"),
             (
                 "volume/a b",
@@ -341,6 +396,19 @@ mod tests {
         for one in ["db", "volume/postgres", "volume postgres", "postgre*"] {
             assert_eq!(ambiguous(one), None, "{one}");
         }
+    }
+
+    #[test]
+    fn a_name_means_every_object_of_that_name_or_else_the_nearest() {
+        let known = known();
+        let meant = |name: &str| {
+            let meant = ObjectSelection::meant(&name.parse().unwrap(), known.iter().map(|(kind, name)| (*kind, name)));
+            meant.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(meant("postgres"), "volume/postgres snapshot/postgres");
+        assert_eq!(meant("db"), "volume/db");
+        assert_eq!(meant("fats"), "backend/fast");
+        assert_eq!(meant("grafana"), "");
     }
 
     #[test]

@@ -34,7 +34,8 @@ fn plan_of_named_objects_shows_what_apply_of_them_executes() {
     let json = sandbox.kiln("plan specs volumes/web -o json").ends(0).json();
     assert_eq!((&json["summary"]["create"], &json["steps"][0]["name"]), (&1.into(), &"web".into()), "{json}");
     sandbox.kiln("plan volume/bd").ends(2).warns("there is no volume/bd; did you mean volume/db?").warns("hint: ");
-    sandbox.kiln("plan specs db").ends(2).warns("write `kiln plan [SPECS|PLAN-FILE] [KIND/NAME …]`");
+    sandbox.kiln("plan specs db").ends(2).warns("write `kiln plan volume/db`");
+    sandbox.kiln("plan specs nothing").ends(2).warns("write `kiln plan [SPECS|PLAN-FILE] [KIND/NAME …]`");
     sandbox.kiln("plan volume/web --out p").ends(2).warns("`kiln apply FILE KIND/NAME`");
     assert!(!sandbox.has("p"));
     sandbox.kiln("plan --out p").ends(0);

@@ -11,7 +11,7 @@ use super::authoring::{CompletionsArgs, ExplainArgs, InitArgs, ManArgs, SchemaAr
 use super::decisions::{AdoptArgs, ApproveArgs, ForgetArgs, ResumeArgs, SuspendArgs, TrashCommand};
 use super::image::ImageCommand;
 use super::listings::{DescribeArgs, DoctorArgs, GetArgs, LogArgs, StatusArgs};
-use super::options::{Global, SPECS, STATE};
+use super::options::{Global, SPECS, STATE, is_there};
 use super::runs::{ApplyArgs, CheckArgs, PlanArgs, WatchArgs};
 use crate::cli::{examples, exit};
 use crate::report::Commands;
@@ -48,7 +48,9 @@ impl Cli {
         match (cli.command.first_argument(), option) {
             (Some(argument), Some(option)) if !is_same(argument, option) => {
                 let (argument, option) = (argument.display(), option.display());
-                let message = format!("SPECS is given twice: `{argument}` and `--specs {option}`; write one of them\n");
+                let message = format!(
+                    "SPECS is given twice: `{argument}` and `--specs {option}`; write one of them, and objects as KIND/NAME\n"
+                );
                 Err(command.find_subcommand_mut(name).map_or_else(
                     || clap::Error::raw(ErrorKind::ArgumentConflict, &message),
                     |command| command.error(ErrorKind::ArgumentConflict, &message),
@@ -71,7 +73,7 @@ impl Cli {
         let text = |path: &PathBuf| path.display().to_string();
         let other_than = |path: &PathBuf, default: &str| (!is_same(path, Path::new(default))).then(|| text(path));
         Commands {
-            specs: self.command.specs().and_then(|specs| other_than(specs, SPECS)),
+            specs: self.command.existing_specs().and_then(|specs| other_than(specs, SPECS)),
             state: other_than(&self.global.state, STATE),
             plan: None,
             config: self.global.config.as_ref().map(text),
@@ -111,11 +113,27 @@ impl Command {
         }
     }
 
+    /// Returns SPECS for printed commands: a first argument that does not exist may be an object, which no command repeats.
+    fn existing_specs(&self) -> Option<&PathBuf> {
+        let given = self.specs();
+        match self {
+            Command::Plan(PlanArgs { selection, .. }) | Command::Apply(ApplyArgs { selection, .. }) => {
+                given.filter(|given| is_there(given)).or_else(|| Some(selection.option()))
+            }
+            Command::Check(CheckArgs { specs, .. }) | Command::Watch(WatchArgs { specs, .. })
+                if specs.object().is_some() =>
+            {
+                Some(specs.option())
+            }
+            _ => given,
+        }
+    }
+
     /// Returns SPECS, if it is the first argument.
     fn first_argument(&self) -> Option<&PathBuf> {
         match self {
             Command::Check(CheckArgs { specs, .. }) | Command::Watch(WatchArgs { specs, .. }) => {
-                specs.argument.as_ref()
+                specs.argument.as_ref().filter(|_| specs.object().is_none())
             }
             Command::Plan(PlanArgs { selection, .. }) | Command::Apply(ApplyArgs { selection, .. }) => {
                 selection.first_argument()

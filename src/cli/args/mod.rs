@@ -16,5 +16,5 @@ pub(super) use decisions::{
 };
 pub(super) use image::{ImageCommand, ImageExportArgs};
 pub(super) use listings::{DescribeArgs, DescribeFormat, DoctorArgs, GetArgs, GetFormat, LogArgs, StatusArgs};
-pub(super) use options::{Annotations, ColorChoice, Global, LogFormat};
+pub(super) use options::{Annotations, ColorChoice, Global, LogFormat, SpecsArgument};
 pub(super) use runs::{ApplyArgs, CheckArgs, PlanArgs, PlanFormat, Selection, WatchArgs};

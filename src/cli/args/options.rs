@@ -1,9 +1,11 @@
 //! Options that several commands share: the global ones, SPECS, and the output format.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+
+use crate::model::Kind;
 
 /// The default of SPECS.
 pub(super) const SPECS: &str = "./specs";
@@ -73,6 +75,23 @@ impl SpecsArgument {
     pub(crate) fn path(&self) -> &PathBuf {
         self.argument.as_ref().unwrap_or(&self.specs)
     }
+
+    /// Returns SPECS if they are not the first argument.
+    pub(super) fn option(&self) -> &PathBuf {
+        &self.specs
+    }
+
+    /// Returns the first argument, if it is an object (`volume/db`) and no file or directory has that name.
+    pub(crate) fn object(&self) -> Option<&str> {
+        let argument = self.argument.as_ref()?.to_str()?;
+        let (kind, _) = argument.split_once('/')?;
+        Kind::parse_loosely(kind).and(Some(argument)).filter(|argument| !Path::new(argument).exists())
+    }
+}
+
+/// Whether a first argument is SPECS that exist. Stdin always exists.
+pub(super) fn is_there(argument: &Path) -> bool {
+    argument.as_os_str() == "-" || argument.exists()
 }
 
 /// SPECS as an option.

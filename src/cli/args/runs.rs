@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::options::{Annotations, Output, SPECS, SpecsArgument};
+use super::options::{Annotations, Output, SPECS, SpecsArgument, is_there};
 use crate::model::{Kind, ObjectId};
 use crate::report::ObjectSelection;
 
@@ -110,13 +110,28 @@ impl Selection {
         self.first_argument().unwrap_or(&self.specs)
     }
 
+    /// Returns SPECS if they are not the first argument.
+    pub(crate) fn option(&self) -> &PathBuf {
+        &self.specs
+    }
+
+    /// Returns the first argument, if it is taken as SPECS and does not exist.
+    pub(crate) fn missing(&self) -> Option<&str> {
+        self.first_argument().filter(|first| !is_there(first))?.to_str()
+    }
+
+    /// Returns the arguments that name objects.
+    pub(crate) fn objects(&self) -> Vec<&str> {
+        let words = self.what.iter().skip(usize::from(self.first_argument().is_some()));
+        words.map(|word| word.to_str().unwrap_or_default()).collect()
+    }
+
     /// Splits the arguments into SPECS and the selected objects.
     ///
     /// # Errors
     /// One sentence about an argument that is neither.
     pub(crate) fn split(&self) -> Result<(PathBuf, BTreeSet<ObjectId>), String> {
-        let words = self.what.iter().skip(usize::from(self.first_argument().is_some()));
-        let words: Vec<&str> = words.map(|word| word.to_str().unwrap_or_default()).collect();
+        let words = self.objects();
         let named = ObjectSelection::parse(words.iter().copied())?.ids();
         let objects = named.ok_or_else(|| format!("{:?} does not name an object in full", words.join(" ")))?;
         let without = objects.iter().find(|object| match object.kind {

@@ -1,0 +1,94 @@
+//! Words that people type first, and that mean something else to Kiln or nothing: each is answered with the command that was meant.
+
+use serde_json::Value;
+
+use crate::sandbox::Sandbox;
+
+/// Two volumes, and a snapshot whose name is that of a volume.
+fn with_objects() -> Sandbox {
+    let sandbox = Sandbox::with_stack();
+    sandbox.volume("db", "size: 1Mi");
+    sandbox.volume("web", "size: 1Mi");
+    sandbox.write(
+        "specs/of-web.yaml",
+        "apiVersion: kiln/v1\nkind: Snapshot\nmetadata: {name: web}\nspec: {volume: web}\n",
+    );
+    sandbox
+}
+
+#[test]
+fn a_bare_name_is_answered_with_the_command_for_the_object() {
+    let sandbox = with_objects();
+    for command in ["plan", "apply"] {
+        for (word, hint) in [
+            ("db", "hint: if you mean the object, write `kiln COMMAND volume/db`\n"),
+            ("dbb", "hint: if you mean the object, write `kiln COMMAND volume/db`\n"),
+            ("web", "write `kiln COMMAND volume/web` or `kiln COMMAND snapshot/web`\n"),
+            ("pvc/db", "write `kiln COMMAND volume/db`\n"),
+            ("volumes", "`kiln COMMAND KIND/NAME`"),
+            ("help", "`kiln COMMAND --help`"),
+            ("nothing", "hint: name the directory of the manifests, or create one with `kiln init`"),
+        ] {
+            let ran = sandbox.kiln(&format!("{command} {word}")).ends(5);
+            let ran = ran.warns(&format!("error: there is no file or directory {word}\n"));
+            ran.warns(&hint.replace("COMMAND", command));
+        }
+        let json = sandbox.kiln(&format!("{command} db -o json")).ends(5).json();
+        let problem = &json["problems"][0];
+        assert_eq!((&problem["file"], &json["problems"][1]), (&Value::Null, &Value::Null), "{json}");
+        assert!(problem["hint"].as_str().unwrap().contains("volume/db"), "{json}");
+        // Objects after SPECS.
+        let ran = sandbox.kiln(&format!("{command} specs db")).ends(2).warns("does not name an object in full");
+        ran.warns(&format!("hint: write `kiln {command} volume/db`\n"));
+        sandbox.kiln(&format!("{command} specs web")).ends(2).warns("[KIND/NAME …]");
+    }
+    // The manifests that are read without the word.
+    std::fs::rename(sandbox.path("specs"), sandbox.path("prod")).unwrap();
+    let mut command = sandbox.command();
+    command.args(["plan", "db"]).env("KILN_SPECS", "prod");
+    crate::sandbox::Ran::of(command.output().unwrap()).ends(5).warns("write `kiln plan prod volume/db`\n");
+    sandbox.kiln("plan db --specs prod").ends(2).warns("SPECS is given twice").warns("objects as KIND/NAME");
+    assert!(!sandbox.has("state") && !sandbox.has("pool"));
+}
+
+#[test]
+fn check_and_watch_refuse_objects() {
+    let sandbox = with_objects();
+    for (command, instead) in [("check", "`kiln plan volume/db`"), ("watch", "`kiln apply volume/db`")] {
+        for arguments in ["volume/db", "volume/db --specs specs"] {
+            let ran = sandbox.kiln(&format!("{command} {arguments}")).ends(2).warns(instead);
+            ran.warns("takes a directory or a file with manifests, and no objects").warns("directory volume/db\n");
+        }
+    }
+    // A file of that name is read.
+    sandbox.write("volume/db", "");
+    sandbox.kiln("check volume/db").ends(5).warns("the manifests contain no documents");
+}
+
+#[test]
+fn missing_manifests_have_no_place_and_those_of_the_working_directory_are_named() {
+    let sandbox = Sandbox::new();
+    let commands =
+        ["check", "plan", "apply", "get", "status", "describe volume/db", "trash list", "suspend --reason x"];
+    for command in commands {
+        let ran = sandbox.kiln(command).ends(5).warns("error: there are no manifests: ./specs does not exist\n");
+        assert!(!ran.err.contains(":1:1") && !ran.err.contains("the problems above"), "{command}: {}", ran.err);
+        ran.warns("hint: name the directory of the manifests, or create one with `kiln init`\n");
+    }
+    let json = sandbox.kiln("check -o json").ends(5).json();
+    assert_eq!(json["problems"][0]["file"], Value::Null, "{json}");
+    let annotated = sandbox.kiln("check --annotations github").ends(5);
+    annotated.warns("::error::there are no manifests: ./specs does not exist");
+    // YAML of other tools is none of Kiln's.
+    sandbox.write("deployment.yaml", "apiVersion: apps/v1\nkind: Deployment\n");
+    assert!(!sandbox.kiln("check").ends(5).err.contains("working directory"));
+    sandbox.write("kiln.yaml", &crate::sandbox::STACK.replace("../pool", "pool"));
+    for command in commands {
+        sandbox.kiln(command).ends(5).warns("the working directory contains manifests: name it, as in `kiln check .`");
+    }
+    sandbox.remove("deployment.yaml");
+    sandbox.kiln("check .").ends(0);
+    sandbox.kiln("get --specs .").ends(0);
+    sandbox.write("empty/README.md", "");
+    sandbox.kiln("check empty").ends(5).warns("error: there are no manifests: the directory empty contains no");
+}
