@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 const REMOVE: &str = "delete the document of an object, then run `kiln apply`: the object goes to the trash; `kiln trash purge KIND/NAME` destroys it";
 const CHANGE: &str = "write or change the document of the object, then run `kiln apply`; `kiln init` writes an example";
@@ -18,13 +18,30 @@ const RESTORE: &str = "`kiln trash restore KIND/NAME` restores a removed object;
 const VARIABLES: &str =
     "manifests have no variables: write the value, or generate the manifests and pipe them to `kiln apply -`";
 
+const DRIFT: &str = "`kiln plan` lists drift, the changes made outside Kiln; `kiln apply` undoes it";
+const FORMAT: &str = "Kiln does not format manifests: any YAML formatter can; `kiln check` validates them";
+const STATE: &str = "`kiln get` lists all objects, `kiln describe KIND/NAME` shows one, `kiln forget KIND/NAME` gives a lost one up; the store itself needs no care";
+const RESUME: &str = "`kiln resume` ends a suspension";
+const HELP: &str = "`kiln --help` lists the commands, `kiln COMMAND --help` explains one";
+const FOLLOW: &str =
+    "`watch kiln log` repeats the listing; `kiln watch` logs each step as it is made, under systemd to the journal";
+const LAST: &str = "`kiln log -n N` shows the last N steps";
+const LABELS: &str =
+    "`kiln get -l SELECTOR` lists the objects with these labels; with `-o name`, their names for another command";
+const ONE_SPECS: &str = "check and watch take one directory or file with manifests; `kiln plan KIND/NAME` and `kiln apply KIND/NAME` take objects";
+const NO_OBJECTS: &str =
+    "`kiln describe KIND/NAME` shows one object; other manifests than those in ./specs are named with --specs";
+
 /// Commands of other tools.
 const COMMANDS: &[(&[&str], &str)] = &[
     (&["diff", "preview", "dry-run"], PLAN),
     (&["validate", "lint", "verify"], "`kiln check` validates the manifests"),
-    (&["delete", "destroy", "remove", "rm"], REMOVE),
+    (&["delete", "destroy", "remove", "rm", "down"], REMOVE),
     (&["create", "new", "add", "edit", "set", "patch", "resize", "scale", "rename"], CHANGE),
     (&["list", "ls"], LIST),
+    (&["state"], STATE),
+    (&["drift"], DRIFT),
+    (&["fmt", "format"], FORMAT),
     (&["show", "inspect", "info", "cat"], "`kiln describe KIND/NAME` shows an object in full"),
     (&["import"], "`kiln adopt BACKEND` lists existing objects, and writes manifests that adopt them"),
     (&["export"], "`kiln image export KIND/NAME FILE` exports an object; `kiln get -o yaml` prints its fields"),
@@ -39,9 +56,9 @@ const COMMANDS: &[(&[&str], &str)] = &[
         "declare it: `kiln explain snapshot` and `kiln explain volume.spec.source` say how",
     ),
     (&["pause", "stop"], "`kiln suspend --reason TEXT` stops all changes"),
-    (&["unpause", "continue"], "`kiln resume` ends a suspension"),
+    (&["unpause", "continue", "unsuspend"], RESUME),
     (&["api-resources"], "`kiln explain` lists the kinds"),
-    (&["help"], "`kiln --help` lists the commands, `kiln COMMAND --help` explains one"),
+    (&["help"], HELP),
     (&["version"], "`kiln --version` prints the version"),
 ];
 
@@ -69,8 +86,36 @@ const OPTIONS: &[(&[&str], &str)] = &[
     (&["-w", "--watch"], "`kiln watch` reconciles all the time; `watch kiln get` repeats a listing"),
     (&["-v", "--verbose", "--debug"], "`--log debug` shows more"),
     (&["-q", "--quiet"], "`--log off` shows fewer messages; `-o name` prints names only"),
+    (&["-l", "--selector", "--label", "-L"], LABELS),
     (&["--show-labels"], "`kiln get -o wide` shows the labels"),
 ];
+
+/// Arguments that mean something else with one command.
+const OF_COMMAND: &[(&str, &[&str], &str)] =
+    &[("log", &["-f", "--follow", "-w", "--watch"], FOLLOW), ("log", &["--tail", "--since", "--limit"], LAST)];
+
+/// Commands that take no word, or one, with what is said about a further one.
+const FEW_WORDS: &[(&str, &str)] =
+    &[("check", ONE_SPECS), ("watch", ONE_SPECS), ("status", NO_OBJECTS), ("doctor", NO_OBJECTS)];
+
+/// Returns the arguments with `help COMMAND` written as `COMMAND --help`.
+pub(crate) fn with_help(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.collect();
+    if arguments.get(1).is_some_and(|first| first == "help") {
+        arguments.remove(1);
+        arguments.push("--help".into());
+    }
+    arguments
+}
+
+/// Returns the hint for `kiln get help`, which takes `help` for an object or for SPECS. `arguments`: without the command's name.
+pub(crate) fn help_hint(arguments: impl Iterator<Item = OsString>) -> Option<String> {
+    let arguments: Vec<String> = arguments.filter_map(|word| word.into_string().ok()).collect();
+    match arguments.as_slice() {
+        [command, word] if word == "help" => Some(format!("`kiln {command} --help` explains the command")),
+        _ => None,
+    }
+}
 
 /// Returns an error message and a tip if a command line that clap refused has a word of another tool. `arguments`: without the command's
 /// name.
@@ -82,14 +127,29 @@ pub(crate) fn tip(error: &clap::Error, arguments: impl Iterator<Item = OsString>
     if let Some(word) = refused(ContextKind::InvalidSubcommand) {
         return Some((format!("kiln has no command '{word}'"), find(COMMANDS, word)?));
     }
+    let arguments: Vec<String> = arguments.filter_map(|word| word.into_string().ok()).collect();
+    // An option of Kiln with a wrong value is refused too.
+    let refused = refused(ContextKind::InvalidArg).filter(|_| error.kind() == ErrorKind::UnknownArgument);
+    let refused = refused.map(|word| word.split(['=', ' ']).next().unwrap_or_default());
+    if let Some((word, tip)) = refused.and_then(|word| Some((word, of_command(&arguments, word)?))) {
+        return Some((format!("unexpected argument '{word}'"), tip));
+    }
     // clap reads `-target` as `-t`, and `-out` as `-o ut`: what was typed comes before what it refused.
     let one_dash = |word: &str| word.starts_with('-') && !word.starts_with("--") && word.chars().count() > 2;
-    let typed: Vec<String> = arguments.filter_map(|word| word.into_string().ok()).collect();
-    let typed = typed.iter().map(|word| word.split('=').next().unwrap_or_default()).filter(|word| one_dash(word));
-    let refused = refused(ContextKind::InvalidArg).map(|word| word.split(['=', ' ']).next().unwrap_or_default());
+    let typed = arguments.iter().map(|word| word.split('=').next().unwrap_or_default()).filter(|word| one_dash(word));
     let is_refused = error.use_stderr();
     let mut words = typed.chain(refused).filter(|_| is_refused);
     words.find_map(|word| Some((format!("unexpected argument '{word}'"), find(OPTIONS, word)?)))
+}
+
+/// Returns the tip for an argument that was refused, if it depends on the command.
+fn of_command(arguments: &[String], refused: &str) -> Option<&'static str> {
+    let is_given = |command: &str| arguments.iter().any(|word| word == command);
+    if !refused.starts_with('-') {
+        return FEW_WORDS.iter().find(|(command, _)| is_given(command)).map(|(_, tip)| *tip);
+    }
+    let of = OF_COMMAND.iter().find(|(command, words, _)| is_given(command) && words.contains(&refused));
+    of.map(|(_, _, tip)| *tip)
 }
 
 fn find(table: &[(&[&str], &'static str)], word: &str) -> Option<&'static str> {
@@ -130,6 +190,22 @@ mod tests {
             ("get --all", LIST),
             ("plan -json", JSON),
             ("plan -var-file=x", VARIABLES),
+            ("unsuspend volume/db", RESUME),
+            ("log -f", FOLLOW),
+            ("log volume/db --follow", FOLLOW),
+            ("log --tail=5", LAST),
+            ("state list", STATE),
+            ("down", REMOVE),
+            ("fmt", FORMAT),
+            ("drift", DRIFT),
+            ("--state x help", HELP),
+            ("trash help", HELP),
+            ("describe -l team=blue", LABELS),
+            ("suspend --selector=team=blue --reason x", LABELS),
+            ("check volume db", ONE_SPECS),
+            ("watch specs volume/db", ONE_SPECS),
+            ("status volume/db", NO_OBJECTS),
+            ("doctor specs", NO_OBJECTS),
         ] {
             let found = tip_for(line).unwrap_or_else(|| panic!("no tip for {line}"));
             assert_eq!(found.1, tip, "{line}");
@@ -140,9 +216,42 @@ mod tests {
     }
 
     #[test]
+    fn help_is_a_command_and_explains_one() {
+        let read = |line: &str| {
+            let words = line.split_whitespace().map(OsString::from);
+            with_help(words).iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        for (line, expected) in [
+            ("kiln help", "kiln --help"),
+            ("kiln help plan", "kiln plan --help"),
+            ("kiln help trash list", "kiln trash list --help"),
+            ("kiln get help", "kiln get help"),
+            ("kiln", "kiln"),
+        ] {
+            assert_eq!(read(line), expected);
+        }
+        for line in ["kiln help", "kiln help plan", "kiln help trash list"] {
+            let error = Cli::try_parse_from(with_help(line.split_whitespace().map(OsString::from))).unwrap_err();
+            assert_eq!((error.exit_code(), error.use_stderr()), (0, false), "{line}");
+        }
+        let hint = |line: &str| help_hint(line.split_whitespace().map(OsString::from));
+        assert_eq!(hint("get help").as_deref(), Some("`kiln get --help` explains the command"));
+        assert_eq!(hint("get volume help"), None);
+    }
+
+    #[test]
     fn other_errors_are_those_of_clap() {
-        for line in ["", "--help", "get --help", "--version", "frobnicate", "get --frobnicate", "log -n x", "apply -y"]
-        {
+        for line in [
+            "",
+            "--help",
+            "get --help",
+            "--version",
+            "frobnicate",
+            "get --frobnicate",
+            "log -n x",
+            "get -l =",
+            "apply -y",
+        ] {
             assert_eq!(tip_for(line), None, "{line}");
         }
     }
@@ -165,7 +274,8 @@ mod tests {
     #[test]
     fn tips_name_commands_that_exist() {
         let kiln = Cli::command();
-        for (_, tip) in COMMANDS.iter().chain(OPTIONS) {
+        let tips = COMMANDS.iter().chain(OPTIONS).map(|(_, tip)| tip);
+        for tip in tips.chain(OF_COMMAND.iter().map(|(_, _, tip)| tip)).chain(FEW_WORDS.iter().map(|(_, tip)| tip)) {
             for command in tip.split('`').skip(1).step_by(2).filter_map(|text| text.strip_prefix("kiln ")) {
                 let name = command.split_whitespace().next().unwrap();
                 assert!(name.starts_with('-') || name == "COMMAND" || kiln.find_subcommand(name).is_some(), "{tip}");

@@ -75,7 +75,9 @@ pub fn main() -> ExitCode {
         .and_then(|()| run(cli.command, &Context::new(terminal.clone(), cli.global.state, cli.global.config)));
     let exits = [ended, terminal.finish().map(|()| Exit::Done)].map(|ended| {
         ended.unwrap_or_else(|failure| {
-            terminal.error(&failure.message, failure.hint.as_deref());
+            let help = habits::help_hint(std::env::args_os().skip(1));
+            let help = help.filter(|_| matches!(failure.exit, Exit::Usage | Exit::Invalid));
+            terminal.error(&failure.message, help.as_deref().or(failure.hint.as_deref()));
             failure.exit
         })
     });

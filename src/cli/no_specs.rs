@@ -36,9 +36,6 @@ pub(super) fn explain(context: &Context, selection: &Selection, command: &str, l
 
 /// Returns the hint for a word that is neither a file nor a directory. `specs`: the manifests that are read without it.
 fn hint(context: &Context, specs: &Path, word: &str, command: &str) -> Option<String> {
-    if word == "help" {
-        return Some(format!("`kiln {command} --help` explains the command"));
-    }
     let meant = match word.split_once('/') {
         Some((kind, name)) => vec![ObjectId { kind: kind_meant(kind)?, name: name.parse().ok()? }],
         None if Kind::parse_loosely(word).or_else(|| kind_meant(word)).is_some() => {

@@ -95,8 +95,8 @@ impl Commands {
         }
         let words: Vec<&str> = text.split_whitespace().collect();
         let Some(takes) = words.get(1).and_then(|command| takes(command)) else { return text.to_owned() };
-        // Brackets occur in the synopsis of a command, not in a command.
-        if text.contains('[') {
+        // Brackets occur in the synopsis of a command, not in a command; help needs nothing.
+        if text.contains('[') || words.contains(&"--help") {
             return text.to_owned();
         }
         let command = words[1];
@@ -168,6 +168,7 @@ mod tests {
             ("kiln trash purge", "kiln trash purge --specs st --state X --config 'c d.toml'"),
             ("kiln log", "kiln log --state X"),
             ("kiln init", "kiln init"),
+            ("kiln check --help", "kiln check --help"),
             ("kiln explain KIND", "kiln explain KIND"),
             ("kiln apply [SPECS|PLAN-FILE]", "kiln apply [SPECS|PLAN-FILE]"),
         ] {

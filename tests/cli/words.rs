@@ -92,3 +92,41 @@ fn missing_manifests_have_no_place_and_those_of_the_working_directory_are_named(
     sandbox.write("empty/README.md", "");
     sandbox.kiln("check empty").ends(5).warns("error: there are no manifests: the directory empty contains no");
 }
+
+#[test]
+fn words_of_other_tools_get_a_command_of_kiln() {
+    let sandbox = with_objects();
+    for (arguments, message, hint) in [
+        ("unsuspend volume/db", "kiln has no command 'unsuspend'", "`kiln resume` ends"),
+        ("log -f", "unexpected argument '-f'", "`watch kiln log`"),
+        ("log --follow", "unexpected argument '--follow'", "`watch kiln log`"),
+        ("state list", "kiln has no command 'state'", "`kiln get` lists all objects"),
+        ("down", "kiln has no command 'down'", "delete the document"),
+        ("fmt", "kiln has no command 'fmt'", "`kiln check` validates"),
+        ("drift", "kiln has no command 'drift'", "`kiln plan` lists drift"),
+        ("describe -l team=blue", "unexpected argument '-l'", "`kiln get -l SELECTOR`"),
+        ("check volume db", "unexpected argument 'db'", "`kiln plan KIND/NAME`"),
+        ("status volume/db", "unexpected argument 'volume/db'", "`kiln describe KIND/NAME`"),
+        ("get vol/db", "unknown kind \"vol\"; did you mean \"volume\"?", "volume/db"),
+        (
+            "get pvc",
+            "there is no object pvc; did you mean volume?",
+            "the kinds are volume, snapshot, export and backend",
+        ),
+        ("get pods", "there is no object pods", "the kinds are volume, snapshot, export and backend"),
+        ("get stack", "documents of kind Stack have no status", "`kiln status` shows the Stack"),
+        ("get help", "there is no object help", "`kiln get --help`"),
+        ("describe help", "there is no object help", "`kiln describe --help`"),
+        ("trash help", "kiln has no command 'help'", "`kiln COMMAND --help`"),
+    ] {
+        sandbox.kiln(arguments).ends(2).warns(&format!("error: {message}")).warns("hint: ").warns(hint);
+    }
+    sandbox.kiln("check help").ends(5).warns("`kiln check --help` explains");
+    for (arguments, line) in [
+        ("help", "Usage: kiln [OPTIONS] <COMMAND>"),
+        ("help plan", "plan [OPTIONS]"),
+        ("help trash list", "trash list [OPTIONS]"),
+    ] {
+        sandbox.kiln(arguments).ends(0).says(line);
+    }
+}

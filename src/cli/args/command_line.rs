@@ -13,7 +13,7 @@ use super::image::ImageCommand;
 use super::listings::{DescribeArgs, DoctorArgs, GetArgs, LogArgs, StatusArgs};
 use super::options::{Global, SPECS, STATE, is_there};
 use super::runs::{ApplyArgs, CheckArgs, PlanArgs, WatchArgs};
-use crate::cli::{examples, exit};
+use crate::cli::{examples, exit, habits};
 use crate::report::Commands;
 
 /// Make block storage match the YAML manifests in a directory
@@ -38,7 +38,7 @@ impl Cli {
         if let Some(width) = width {
             command = command.term_width(width.min(HELP));
         }
-        let matches = command.try_get_matches_from_mut(arguments)?;
+        let matches = command.try_get_matches_from_mut(habits::with_help(arguments))?;
         let cli = Self::from_arg_matches(&matches)?;
         let Some((name, given)) = matches.subcommand() else { return Ok(cli) };
         // KILN_SPECS is a default: the first argument takes precedence over it.
