@@ -4,13 +4,14 @@ use super::args::ForgetArgs;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::objects;
+use super::in_full;
 use super::person::person;
 use crate::engine::Operation;
 use crate::model::Kind;
 
 pub(crate) fn forget(context: &Context, args: &ForgetArgs) -> Result<Exit, Failure> {
-    let what = objects::one(&args.what)?;
+    let specs = &args.specs.specs;
+    let what = in_full::one(context, specs, &args.what, |_| true, |name| format!("kiln forget {name}"))?;
     let operation = match what.kind {
         Kind::Backend => Operation::ForgetBackend(what.name, person()),
         Kind::Volume | Kind::Snapshot => Operation::ForgetObject(what, person()),
@@ -19,5 +20,5 @@ pub(crate) fn forget(context: &Context, args: &ForgetArgs) -> Result<Exit, Failu
             return Err(Failure::new(Exit::Usage, message).hint("name a volume, a snapshot or a backend"));
         }
     };
-    context.operate_and_print(&args.specs.specs, operation)
+    context.operate_and_print(specs, operation)
 }

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use clap::ValueEnum;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{ImageCommand, ImageExportArgs};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::objects;
+use super::in_full;
 use super::runtime::block_on;
 use super::signals;
 use crate::engine::{self, ImageExport, OperationError};
+use crate::model::Kind;
+use crate::report::ObjectStatus;
+use crate::text::quoted;
 
 pub(crate) fn image(context: &Context, command: ImageCommand) -> Result<Exit, Failure> {
     match command {
@@ -21,8 +25,15 @@ pub(crate) fn image(context: &Context, command: ImageCommand) -> Result<Exit, Fa
 }
 
 fn export(context: &Context, args: ImageExportArgs) -> Result<Exit, Failure> {
-    let what = objects::one(&[args.what])?;
-    let setup = context.read_only(context.valid_specs(&args.specs.specs)?)?;
+    let specs = &args.specs.specs;
+    let can_be_exported = |object: &ObjectStatus<'_>| matches!(object.kind, Kind::Volume | Kind::Snapshot);
+    let what = in_full::one(context, specs, std::slice::from_ref(&args.what), can_be_exported, |name| {
+        let format = args.format.to_possible_value().map(|format| format!(" --format {}", format.get_name()));
+        let file = quoted(&args.file.display().to_string());
+        let force = if args.force { " --force" } else { "" };
+        format!("kiln image export {name} {file}{}{force}", format.unwrap_or_default())
+    })?;
+    let setup = context.read_only(context.valid_specs(specs)?)?;
     let live = context.terminal.live.clone();
     let line = live.waiting("exporting");
     let (shown, copied) = (line.clone(), live.clone());

@@ -5,10 +5,11 @@ use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::objects;
+use crate::model::ObjectId;
 use crate::report::{JournalLine, journal_table};
 
 pub(crate) fn log(context: &Context, args: &LogArgs) -> Result<Exit, Failure> {
-    let what = if args.what.is_empty() { None } else { Some(objects::one(&args.what)?) };
+    let what = if args.what.is_empty() { None } else { Some(object(context, &args.what)?) };
     let entries = context.journal(what.as_ref(), args.lines)?;
     let lines: Vec<JournalLine> = entries.iter().map(JournalLine::new).collect();
     if args.output.is_json() {
@@ -19,4 +20,18 @@ pub(crate) fn log(context: &Context, args: &LogArgs) -> Result<Exit, Failure> {
         context.terminal.out(&journal_table(&lines, what.is_some(), context.terminal.paint));
     }
     Ok(Exit::Done)
+}
+
+/// Returns the object that arguments name: in full, or by a name that only one object of the journal has.
+///
+/// # Errors
+/// Exit code 2 for anything else; those of [`Context::journal`].
+fn object(context: &Context, words: &[String]) -> Result<ObjectId, Failure> {
+    let selection = objects::selection(words)?;
+    if !selection.is_exact() || selection.ids().is_some() {
+        return objects::one(words);
+    }
+    let entries = context.journal(None, usize::MAX)?;
+    let known = entries.iter().map(|entry| (entry.kind, &entry.name));
+    objects::only(objects::chosen(&selection, known, "the journal has no step on it")?)
 }

@@ -25,6 +25,7 @@ mod get;
 mod gitignore;
 mod habits;
 mod image;
+mod in_full;
 mod init;
 mod journal;
 mod late_store;

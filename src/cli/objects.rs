@@ -18,8 +18,8 @@ pub(crate) fn selection(words: &[String]) -> Result<ObjectSelection, Failure> {
     ObjectSelection::parse(words.iter().map(String::as_str)).map_err(failed)
 }
 
-/// Parses arguments that name one object in full: `volume/db` or `volume db`. For commands that destroy something, and for those that
-/// read no manifests: what a name without a kind or a glob means depends on the other objects.
+/// Parses arguments that name one object in full: `volume/db` or `volume db`. For commands that destroy something: what a name
+/// without a kind or a glob means depends on the other objects.
 ///
 /// # Errors
 /// Exit code 2 for anything else.

@@ -8,9 +8,11 @@ use super::args::{TrashCommand, TrashListArgs, TrashPurgeArgs, TrashRestoreArgs}
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::in_full;
 use super::objects;
 use crate::daemon::protocol::TrashAnswer;
 use crate::engine::{Operation, OperationResult, Purge, Trashed};
+use crate::report::{Condition, ObjectStatus};
 use crate::text::{Paint, counted, rfc3339, sized, table};
 
 /// A trashed object, as in `kiln trash list -o json`.
@@ -83,7 +85,11 @@ fn restore(context: &Context, args: &TrashRestoreArgs) -> Result<Exit, Failure> 
 fn purge(context: &Context, args: &TrashPurgeArgs) -> Result<Exit, Failure> {
     let what = match args.what.is_empty() {
         true => Purge::Expired,
-        false => Purge::Named(objects::one(&args.what)?),
+        false => {
+            let is_trashed = |object: &ObjectStatus<'_>| object.status.condition == Condition::Trashed;
+            let command = |name: &str| format!("kiln trash purge {name}");
+            Purge::Named(in_full::one(context, &args.specs.specs, &args.what, is_trashed, command)?)
+        }
     };
     let (found, left) = match context.operate(&args.specs.specs, Operation::ListPurge(what.clone()))? {
         OperationResult::ToPurge(found, left) => (found, left),

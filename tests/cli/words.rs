@@ -130,3 +130,40 @@ fn words_of_other_tools_get_a_command_of_kiln() {
         sandbox.kiln(arguments).ends(0).says(line);
     }
 }
+
+#[test]
+fn a_bare_name_is_accepted_or_answered_with_the_whole_command() {
+    let sandbox = with_objects();
+    sandbox.volume("gone", "size: 1Mi");
+    sandbox.kiln("apply").ends(0);
+    sandbox.remove("specs/gone.yaml");
+    sandbox.kiln("apply").ends(0);
+    let before = sandbox.tree("pool");
+    for (arguments, hint) in [
+        ("forget db", "hint: write `kiln forget volume/db`\n"),
+        ("forget fast", "hint: write `kiln forget backend/fast`\n"),
+        ("forget web", "hint: write `kiln forget snapshot/web` or `kiln forget volume/web`\n"),
+        ("trash purge gone --yes", "hint: write `kiln trash purge volume/gone`\n"),
+        // It is no object of the trash.
+        ("trash purge db --yes", "hint: write KIND/NAME"),
+        ("image export db a.img --format raw --force", "`kiln image export volume/db a.img --format raw --force`\n"),
+    ] {
+        sandbox.kiln(arguments).ends(2).warns("does not name an object in full").warns(hint);
+    }
+    sandbox.kiln("forget dbb").ends(2).warns("there is no object dbb; did you mean volume/db?");
+    sandbox.kiln("adopt backend/fast").ends(0);
+    sandbox.kiln("adopt volume/fast").ends(2).warns("not '/'");
+    assert_eq!(sandbox.tree("pool"), before);
+    // The journal has objects that are no longer declared.
+    let entries = |arguments: &str| {
+        let log = sandbox.kiln(&format!("log {arguments} -o json")).ends(0).json();
+        log.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(entries("gone"), ["gone", "gone"]);
+    assert_eq!(entries("gone -n 1"), ["gone"]);
+    assert_eq!(entries("db"), entries("volume/db"));
+    sandbox.kiln("log web").ends(2).warns("web is the name of several objects: volume/web, snapshot/web");
+    sandbox.kiln("log gne").ends(2).warns("there is no object gne; did you mean volume/gone?");
+    sandbox.kiln("log fast").ends(2).warns("there is no object fast: the journal has no step on it");
+    sandbox.kiln("log volume/*").ends(2).warns("does not name an object in full");
+}

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::options::{Output, SpecsOption};
 use crate::cli::examples;
-use crate::model::{Name, Owner, Seconds};
+use crate::model::{Kind, Name, Owner, Seconds};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrashCommand {
@@ -107,7 +107,7 @@ pub(crate) enum AdoptFormat {
 #[derive(Debug, Args)]
 pub(crate) struct AdoptArgs {
     /// The declared Backend
-    #[arg(value_name = "BACKEND")]
+    #[arg(value_name = "BACKEND", value_parser = parse_backend)]
     pub(crate) backend: Name,
     /// Adopt the objects of this owner, with their names and uids
     #[arg(long, value_name = "OLD")]
@@ -121,4 +121,10 @@ pub(crate) struct AdoptArgs {
     pub(crate) format: AdoptFormat,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
+}
+
+/// Parses `fast`, or `backend/fast` as other commands write it.
+fn parse_backend(text: &str) -> Result<Name, String> {
+    let name = text.split_once('/').filter(|(kind, _)| Kind::parse_loosely(kind) == Some(Kind::Backend));
+    name.map_or(text, |(_, name)| name).parse::<Name>().map_err(|error| error.to_string())
 }

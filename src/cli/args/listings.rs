@@ -69,7 +69,7 @@ pub(crate) struct StatusArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
-    /// Only entries about this object, as KIND/NAME
+    /// Only entries about this object, as KIND/NAME; or NAME, if one object in the journal has it
     #[arg(value_name = "KIND/NAME")]
     pub(crate) what: Vec<String>,
     /// The number of entries, newest last
