@@ -33,5 +33,10 @@ fn object(context: &Context, words: &[String]) -> Result<ObjectId, Failure> {
     }
     let entries = context.journal(None, usize::MAX)?;
     let known = entries.iter().map(|entry| (entry.kind, &entry.name));
-    objects::only(objects::chosen(&selection, known, "the journal has no step on it")?)
+    objects::only(objects::chosen(
+        &selection,
+        known,
+        "the journal has no step on it",
+        "`kiln log` shows the steps on all objects",
+    )?)
 }

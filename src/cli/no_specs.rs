@@ -54,7 +54,7 @@ pub(super) fn in_full(context: &Context, selection: &Selection) -> Option<String
     let specs = Some(selection.path()).filter(|specs| specs.as_os_str() != "-")?;
     let Loaded { reading, .. } = context.read_specs(specs).ok()?;
     let known = declared_in(&reading.specs);
-    let named = chosen(&objects, known.iter().map(|(kind, name)| (*kind, *name)), "").ok()?;
+    let named = chosen(&objects, known.iter().map(|(kind, name)| (*kind, *name)), "", "").ok()?;
     Some(named.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
 }
 

@@ -70,10 +70,13 @@ pub(crate) fn declared(context: &Context, specs: &Path, words: &[String]) -> Res
         ));
     }
     let all = declared_in(&loaded.reading.specs);
-    chosen(&selection, all.iter().map(|(kind, name)| (*kind, *name)), "the manifests do not declare it")
+    let hint = "names without a kind, kinds and patterns mean declared objects only: write KIND/NAME for others, such as those that \
+                wait for removal";
+    chosen(&selection, all.iter().map(|(kind, name)| (*kind, *name)), "the manifests do not declare it", hint)
 }
 
-/// Returns the known objects that a selection names or matches. `unknown`: see [`ObjectSelection::unmatched`].
+/// Returns the known objects that a selection names or matches. `unknown`: see [`ObjectSelection::unmatched`]; `hint`:
+/// what to do if one is not known.
 ///
 /// # Errors
 /// Exit code 2 for a name that is not known, or not of one kind, and if nothing matches.
@@ -81,8 +84,9 @@ pub(crate) fn chosen<'n>(
     selection: &ObjectSelection,
     known: impl Iterator<Item = (Kind, &'n Name)> + Clone,
     unknown: &str,
+    hint: &str,
 ) -> Result<Vec<ObjectId>, Failure> {
-    let failed = |message: String| Failure::new(Exit::Usage, message).hint("`kiln get` lists all objects");
+    let failed = |message: String| Failure::new(Exit::Usage, message).hint(hint);
     let unmatched = selection.unmatched(known.clone(), unknown);
     if !unmatched.is_empty() {
         return Err(failed(unmatched.join("; ")));

@@ -75,7 +75,12 @@ fn restore(context: &Context, args: &TrashRestoreArgs) -> Result<Exit, Failure> 
             }
             let known = trashed.iter().filter_map(|trashed| trashed.object.identity.as_ref());
             let known = known.map(|id| (id.kind, &id.name));
-            objects::only(objects::chosen(&selection, known, "it is not in the trash")?)?
+            objects::only(objects::chosen(
+                &selection,
+                known,
+                "it is not in the trash",
+                "`kiln trash list` lists what can be restored",
+            )?)?
         }
         _ => objects::one(&args.what)?,
     };

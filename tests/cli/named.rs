@@ -142,6 +142,8 @@ fn suspensions_take_several_declared_objects() {
         ("suspend dbb --reason x", "did you mean volume/db?"),
         ("suspend nothing --reason x", "the manifests do not declare it"),
         ("suspend volume/x* --reason x", "nothing matches volume/x*"),
+        ("suspend volume/x* --reason x", "hint: names without a kind, kinds and patterns mean declared objects only"),
+        ("resume dbb", "hint: names without a kind, kinds and patterns mean declared objects only"),
         ("resume volume/*", "does not name each object in full"),
         ("resume volumes", "does not name each object in full"),
         ("resume nothing", "the manifests do not declare it"),
@@ -208,6 +210,11 @@ fn patterns_of_suspend_say_which_objects_they_match() {
         suspended.out.lines().filter_map(|line| line.split_once(" is suspended")).map(|(name, _)| name).collect();
     assert_eq!(lines, ["volume/db", "volume/db-copy", "volume/web"]);
     suspended.warns("only declared objects match").warns("wait for removal");
+    // A pattern that only matches objects which wait for removal says why it matches nothing.
+    for what in ["volume/db-tw*", "db-twin"] {
+        let refused = sandbox.kiln(&format!("suspend {what} --reason x")).ends(2);
+        refused.warns("mean declared objects only: write KIND/NAME for others, such as those that wait for removal");
+    }
     let in_full = sandbox.kiln("suspend volume/db-twin --reason x").ends(0).says("volume/db-twin is suspended");
     assert!(!in_full.err.contains("only declared objects"), "{}", in_full.err);
 }
