@@ -167,3 +167,21 @@ fn a_bare_name_is_accepted_or_answered_with_the_whole_command() {
     sandbox.kiln("log fast").ends(2).warns("there is no object fast: the journal has no step on it");
     sandbox.kiln("log volume/*").ends(2).warns("does not name an object in full");
 }
+
+#[test]
+fn approve_says_what_waits() {
+    let sandbox = Sandbox::with_stack();
+    for name in ["a", "b"] {
+        sandbox.volume(name, "size: 1Mi, onRemove: Delete");
+    }
+    sandbox.kiln("apply").ends(0);
+    sandbox.kiln("approve").ends(0).says("Nothing waits for an approval.");
+    let unknown = sandbox.kiln("approve 8a8c0c3b0e783991").ends(4).warns("nothing waits for an approval");
+    unknown.warns("hint: `kiln plan` shows what waits for an approval, with its digest");
+    sandbox.remove("specs/a.yaml");
+    let digest = sandbox.kiln("status -o json").json()["approval"].as_str().unwrap().to_owned();
+    let waits = sandbox.kiln("approve").ends(2).warns(&format!("{digest} waits: destroy volume/a"));
+    waits.warns(&format!("`kiln approve {digest}` approves it"));
+    sandbox.kiln(&format!("approve {digest}")).ends(0);
+    sandbox.kiln("apply").ends(0).says("destroyed volume/a");
+}

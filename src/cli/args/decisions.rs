@@ -61,9 +61,9 @@ pub(crate) struct ForgetArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ApproveArgs {
-    /// The digest, as `kiln plan` shows it
+    /// The digest, as `kiln plan` shows it; without it, nothing is approved, and what waits is shown
     #[arg(value_name = "DIGEST")]
-    pub(crate) digest: String,
+    pub(crate) digest: Option<String>,
     #[command(flatten)]
     pub(crate) specs: SpecsOption,
 }
