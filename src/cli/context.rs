@@ -20,7 +20,7 @@ use crate::daemon::protocol::{Answer, OperationAnswer, OperationRequest, StoreAn
 use crate::driver::{self, Driver};
 use crate::engine::{self, Clock, Connect, Executed, Operation, OperationResult, Setup, SuspensionResult, SystemClock};
 use crate::manifest::{self, Allowed, Limits, Loaded, Problem, Source};
-use crate::model::{BackendSpec, DriverError, JournalEntry, ObjectId, Reading};
+use crate::model::{BackendSpec, DriverError, JournalEntry, ObjectId, Owner, Reading};
 use crate::plan::Overview;
 use crate::report::history_of;
 use crate::store::{self, OpenedStore, Store, StoreCondition, StoreError};
@@ -236,21 +236,41 @@ impl Context {
         Ok(self.with_notes(opened))
     }
 
-    /// Returns the last entries of the journal, about one object or all. Only the store has it: a missing store has no entries, and an
+    /// Returns the owner of the objects of manifests, which may have problems if they declare a Stack.
+    ///
+    /// # Errors
+    /// Those of [`Context::valid_specs`].
+    pub(crate) fn owner(&self, specs: &Path) -> Result<Owner, Failure> {
+        let loaded = self.read_specs(specs)?;
+        let is_enough = loaded.reading.specs.stack.declared;
+        let reading = if is_enough { Arc::new(loaded.reading) } else { self.valid(loaded)? };
+        Ok(reading.specs.stack.owner.clone())
+    }
+
+    /// Returns the last entries of the journal, of one owner and about one object, or all. Only the store has it: a missing store has no entries, and an
     /// unreadable one is an error.
     ///
     /// # Errors
     /// Exit code 7 if the store, or the daemon that has it, does not answer.
-    pub(crate) fn journal(&self, what: Option<&ObjectId>, limit: usize) -> Result<Vec<JournalEntry>, Failure> {
+    pub(crate) fn journal(
+        &self,
+        owner: Option<&Owner>,
+        what: Option<&ObjectId>,
+        limit: usize,
+    ) -> Result<Vec<JournalEntry>, Failure> {
         if let Some(daemon) = self.daemon()? {
             let about = what.map(|ObjectId { kind, name }| format!("&kind={}&name={name}", kind.as_lower()));
-            return block_on(daemon.get(&format!("/v1/journal?limit={limit}{}", about.unwrap_or_default())))?;
+            // The daemon does not select by owner.
+            let read = if owner.is_none() { limit } else { usize::MAX };
+            let path = format!("/v1/journal?limit={read}{}", about.unwrap_or_default());
+            let entries: Vec<JournalEntry> = block_on(daemon.get(&path))??;
+            return Ok(history_of(&entries, owner, what, limit));
         }
-        // Entries about one object may be anywhere in the journal.
-        let read = if what.is_none() { limit } else { usize::MAX };
+        // Entries about one object, or of one owner, may be anywhere in the journal.
+        let read = if what.is_none() && owner.is_none() { limit } else { usize::MAX };
         match self.open_store_read_only(read)? {
             None => Ok(Vec::new()),
-            Some(store) => Ok(history_of(&store.journal(read)?, None, what, limit)),
+            Some(store) => Ok(history_of(&store.journal(read)?, owner, what, limit)),
         }
     }
 

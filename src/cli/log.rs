@@ -5,12 +5,13 @@ use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::objects;
-use crate::model::ObjectId;
+use crate::model::{ObjectId, Owner};
 use crate::report::{JournalLine, journal_table};
 
 pub(crate) fn log(context: &Context, args: &LogArgs) -> Result<Exit, Failure> {
-    let what = if args.what.is_empty() { None } else { Some(object(context, &args.what)?) };
-    let entries = context.journal(what.as_ref(), args.lines)?;
+    let owner = args.specs.as_ref().map(|specs| context.owner(specs)).transpose()?;
+    let what = if args.what.is_empty() { None } else { Some(object(context, owner.as_ref(), &args.what)?) };
+    let entries = context.journal(owner.as_ref(), what.as_ref(), args.lines)?;
     let lines: Vec<JournalLine> = entries.iter().map(JournalLine::new).collect();
     if args.output.is_json() {
         context.json(&lines);
@@ -26,12 +27,12 @@ pub(crate) fn log(context: &Context, args: &LogArgs) -> Result<Exit, Failure> {
 ///
 /// # Errors
 /// Exit code 2 for anything else; those of [`Context::journal`].
-fn object(context: &Context, words: &[String]) -> Result<ObjectId, Failure> {
+fn object(context: &Context, owner: Option<&Owner>, words: &[String]) -> Result<ObjectId, Failure> {
     let selection = objects::selection(words)?;
     if !selection.is_exact() || selection.ids().is_some() {
         return objects::one(words);
     }
-    let entries = context.journal(None, usize::MAX)?;
+    let entries = context.journal(owner, None, usize::MAX)?;
     let known = entries.iter().map(|entry| (entry.kind, &entry.name));
     objects::only(objects::chosen(
         &selection,

@@ -34,8 +34,6 @@ pub enum Takes {
     Argument,
     /// As `--specs`.
     Option,
-    /// Not at all.
-    Nothing,
 }
 
 /// Returns how a command takes SPECS; none if it takes neither SPECS nor the store.
@@ -43,8 +41,7 @@ pub fn takes(command: &str) -> Option<Takes> {
     match command {
         "check" | "plan" | "apply" | "watch" => Some(Takes::Argument),
         "get" | "describe" | "status" | "trash" | "approve" | "suspend" | "resume" | "forget" | "adopt" | "image"
-        | "doctor" => Some(Takes::Option),
-        "log" => Some(Takes::Nothing),
+        | "doctor" | "log" => Some(Takes::Option),
         _ => None,
     }
 }
@@ -129,7 +126,7 @@ impl Commands {
         if let Some(state) = self.state.as_ref().filter(|_| command != "check") {
             add("--state", Some(state));
         }
-        if let Some(config) = self.config.as_ref().filter(|_| takes != Takes::Nothing) {
+        if let Some(config) = self.config.as_ref() {
             add("--config", Some(config));
         }
         out
@@ -166,7 +163,7 @@ mod tests {
             ("kiln check", "kiln check st --config 'c d.toml'"),
             ("kiln forget volume/db", "kiln forget volume/db --specs st --state X --config 'c d.toml'"),
             ("kiln trash purge", "kiln trash purge --specs st --state X --config 'c d.toml'"),
-            ("kiln log", "kiln log --state X"),
+            ("kiln log", "kiln log --specs st --state X --config 'c d.toml'"),
             ("kiln init", "kiln init"),
             ("kiln check --help", "kiln check --help"),
             ("kiln explain KIND", "kiln explain KIND"),

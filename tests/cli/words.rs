@@ -185,3 +185,33 @@ fn approve_says_what_waits() {
     sandbox.kiln(&format!("approve {digest}")).ends(0);
     sandbox.kiln("apply").ends(0).says("destroyed volume/a");
 }
+
+#[test]
+fn log_takes_specs_as_other_commands_do() {
+    let sandbox = with_objects();
+    sandbox.kiln("apply").ends(0);
+    // Another Stack with the same store.
+    let other = crate::sandbox::STACK
+        .replace("prod", "test")
+        .replace("5c1d2e8a90", "0f1d2e8a90")
+        .replace("../pool", "../pool2");
+    let volume = "---\napiVersion: kiln/v1\nkind: Volume\nmetadata: {name: only}\nspec: {backend: slow, size: 1Mi}\n";
+    sandbox.write("other/all.yaml", &(other.replace("fast", "slow") + volume));
+    sandbox.kiln("apply other").ends(0);
+    let owners = |arguments: &str| {
+        let log = sandbox.kiln(&format!("log {arguments} -o json")).ends(0).json();
+        let mut owners: Vec<String> =
+            log.as_array().unwrap().iter().map(|entry| entry["owner"].as_str().unwrap().to_owned()).collect();
+        owners.dedup();
+        owners
+    };
+    assert_eq!(owners(""), ["prod", "test"]);
+    assert_eq!(owners("--specs specs"), ["prod"]);
+    assert_eq!(owners("--specs other -n 1"), ["test"]);
+    assert_eq!(owners("--specs specs -n 1"), ["prod"], "the last entry of this Stack");
+    sandbox.kiln("log only --specs specs").ends(2).warns("there is no object only");
+    // The Stack is enough; without it, the manifests must be valid.
+    sandbox.write("specs/db.yaml", "kind: Volume\n");
+    assert_eq!(owners("--specs specs"), ["prod"]);
+    sandbox.kiln("log --specs missing").ends(5).warns("there are no manifests: missing does not exist");
+}

@@ -104,12 +104,10 @@ impl Command {
             Command::Adopt(args) => Some(&args.specs.specs),
             Command::Image(ImageCommand::Export(args)) => Some(&args.specs.specs),
             Command::Doctor(args) => Some(&args.specs.specs),
-            Command::Init(_)
-            | Command::Log(_)
-            | Command::Schema(_)
-            | Command::Explain(_)
-            | Command::Man(_)
-            | Command::Completions(_) => None,
+            Command::Log(args) => args.specs.as_ref(),
+            Command::Init(_) | Command::Schema(_) | Command::Explain(_) | Command::Man(_) | Command::Completions(_) => {
+                None
+            }
         }
     }
 
@@ -241,8 +239,6 @@ mod tests {
                 true => Some(Takes::Argument),
                 false => has_option.then_some(Takes::Option),
             };
-            // The log is the store's; the others read neither.
-            let takes = takes.or((name == "log").then_some(Takes::Nothing));
             assert_eq!(crate::report::takes(name), takes, "kiln {name}");
         }
     }

@@ -1,5 +1,7 @@
 //! The options of the commands that show objects: get, describe, status, log, doctor.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 use super::options::{Output, SpecsOption};
@@ -75,6 +77,9 @@ pub(crate) struct LogArgs {
     /// The number of entries, newest last
     #[arg(short = 'n', long = "lines", value_name = "N", default_value_t = 50)]
     pub(crate) lines: usize,
+    /// Only entries of the Stack that these manifests declare; default: the whole journal of the store
+    #[arg(long = "specs", value_name = "SPECS")]
+    pub(crate) specs: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: Output,
 }
