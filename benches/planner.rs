@@ -7,6 +7,7 @@
 
 use std::fmt::Write;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Instant;
 
 use kiln::manifest::{Limits, Source, load};
@@ -92,6 +93,7 @@ fn made(reading: &Reading) -> (World, Records) {
     let owner = reading.specs.stack.owner.clone();
     let record = BackendRecord { place, pool, owner: owner.clone(), observed_at: 1, ledger: Some(ledger.clone()) };
     records.backends.insert(backend.clone(), record);
-    observed.ledgers.insert(owner, LedgerView::Good(ledger));
+    observed.owners.insert(owner);
+    observed.ledger = Some(LedgerView::Good(Arc::new(ledger)));
     (seen(observed), records)
 }

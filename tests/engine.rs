@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{Fault, SimDriver, SimObject, SimWorld};
-use kiln::driver::{Driver, StepContext, WriterLock};
+use kiln::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use kiln::engine::{Clock, Confirmation, Connect, Event, Options, Report, Reporter, Setup, StepObject, reconcile_once};
 use kiln::model::{
     Access, Action, BackendSpec, Capabilities, DriverError, Effect, ErrorKind, Identity, IntentId, JournalAction,
-    JournalEntry, JournalOutcome, Kind, Ledger, NativeName, Observed, OpenIntent, Outcome, Owner, Percent, PoolId,
-    Reading, Records, Scope, Size, Step, Suspension, Tags,
+    JournalEntry, JournalOutcome, Kind, Ledger, LedgerCommit, LedgerView, NativeName, Observed, OpenIntent, Outcome,
+    Owner, Percent, PoolId, Reading, Records, Scope, Size, Step, Suspension, Tags,
 };
 use kiln::plan::{HeldReason, Observation, Plan};
 use kiln::store::{Batch, MemoryStore, Store, StoreError};
@@ -87,11 +87,21 @@ impl Driver for Played {
         self.0.running.lock().unwrap().0 -= 1;
         result
     }
+}
+
+#[async_trait]
+impl PoolMetadata for Played {
     async fn init_pool(&self) -> Result<PoolId, DriverError> {
         self.0.sim.init_pool().await
     }
     async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
         self.0.sim.lock(owner).await
+    }
+    async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>, DriverError> {
+        self.0.sim.ledger(owner).await
+    }
+    async fn change_ledger(&self, commit: &LedgerCommit) -> Result<(), DriverError> {
+        self.0.sim.change_ledger(commit).await
     }
     async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
         self.0.sim.write_ledger(ledger).await

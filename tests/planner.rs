@@ -275,7 +275,7 @@ fn is_our_business(scene: &Scene, plan: &Plan, step: &Step) -> bool {
 fn was_protected(scene: &Scene, uid: Uid) -> bool {
     let entered = scene.world.values().find_map(|view| match view {
         Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => {
-            observed.ledgers.values().find_map(|view| Some(view.ledger()?.complete.get(&uid)?.protected))
+            Some(observed.ledger.as_ref()?.ledger()?.complete.get(&uid)?.protected)
         }
         _ => None,
     });
@@ -379,7 +379,7 @@ fn ledgers(scene: &Scene) -> impl Iterator<Item = &Ledger> {
         Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. } => Some(observed),
         _ => None,
     });
-    let good = views.flat_map(|observed| observed.ledgers.values()).filter_map(|view| view.ledger());
+    let good = views.filter_map(|observed| observed.ledger.as_ref()?.ledger());
     // Where those on the pool are damaged, the store's copy counts.
     let stored = scene.records.backends.values().filter_map(|record| record.ledger.as_ref());
     good.chain(stored)

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use kiln::driver::Driver as _;
+use kiln::driver::PoolMetadata as _;
 use kiln::driver::sim::{FaultRates, SimDriver, SimWorld};
 use kiln::engine::{
     Clock, OperationError, Options, Purge, Report, Setup, SuspensionResult, reconcile, resume, suspend, trash_in,

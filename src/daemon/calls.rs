@@ -9,11 +9,11 @@ use tokio::time::Instant;
 use super::backoff::Failing;
 use super::breaker::Breakers;
 use super::metrics::Metrics;
-use crate::driver::{Driver, StepContext, WriterLock};
+use crate::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use crate::engine::{Clock, Connect};
 use crate::model::{
-    Access, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, Name, NativeName, Observed, Outcome, Owner,
-    PoolId, Scope, Step, Suspension,
+    Access, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, Name, NativeName,
+    Observed, Outcome, Owner, PoolId, Scope, Step, Suspension,
 };
 use crate::text::rfc3339;
 
@@ -180,7 +180,10 @@ impl Driver for WatchedDriver {
         let call = self.call(step.action.verb().as_str())?;
         call.end(self.driver.execute(step, context).await)
     }
+}
 
+#[async_trait]
+impl PoolMetadata for WatchedDriver {
     async fn init_pool(&self) -> Result<PoolId, DriverError> {
         let call = self.call("init")?;
         call.end(self.driver.init_pool().await)
@@ -191,7 +194,17 @@ impl Driver for WatchedDriver {
         call.end(self.driver.lock(owner).await)
     }
 
-    // Called even while the breaker is open: the last call of a pass, which records what the pass did.
+    async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>, DriverError> {
+        let call = self.call("observe")?;
+        call.end(self.driver.ledger(owner).await)
+    }
+
+    // Both are called even while the breaker is open: the last call of a pass, which records what the pass did.
+    async fn change_ledger(&self, commit: &LedgerCommit) -> Result<(), DriverError> {
+        let call = MeasuredCall { watched: self, what: "ledger", began: Instant::now(), ended: false };
+        call.end(self.driver.change_ledger(commit).await)
+    }
+
     async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
         let call = MeasuredCall { watched: self, what: "ledger", began: Instant::now(), ended: false };
         call.end(self.driver.write_ledger(ledger).await)
@@ -246,12 +259,16 @@ pub(super) mod tests {
         (sim, calls, watching)
     }
 
+    fn everything() -> Scope {
+        Scope::All { owner: fixtures::owner() }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn five_failed_calls_in_a_row_open_the_circuit_breaker() {
         let (sim, calls, watching) = watching(&[Fault::Error; 100]);
         let driver = watching.connect(&backend()).unwrap();
         for _ in 0..20 {
-            driver.observe(&Scope::All).await.unwrap_err();
+            driver.observe(&everything()).await.unwrap_err();
         }
         let asked = sim.calls();
         assert!(asked < 10, "{asked} of 20 calls were made");
@@ -261,9 +278,9 @@ pub(super) mod tests {
         assert!(error.message.contains("next probe at "), "{}", error.message);
         // Neither another answer nor time closes it: only a probe does.
         tokio::time::sleep(Duration::from_secs(600)).await;
-        assert_eq!(driver.observe(&Scope::All).await.unwrap_err().kind, ErrorKind::BreakerOpen);
+        assert_eq!(driver.observe(&everything()).await.unwrap_err().kind, ErrorKind::BreakerOpen);
         assert!(calls.breakers().probed(&backend().meta.name, Ok(()), Instant::now()));
-        assert_ne!(driver.observe(&Scope::All).await.unwrap_err().kind, ErrorKind::BreakerOpen);
+        assert_ne!(driver.observe(&everything()).await.unwrap_err().kind, ErrorKind::BreakerOpen);
     }
 
     #[tokio::test(start_paused = true)]
@@ -271,8 +288,8 @@ pub(super) mod tests {
         let (_, calls, watching) = watching(&[Fault::Hang]);
         let driver = watching.connect(&backend()).unwrap();
         let limit = Duration::from_secs(30);
-        assert!(tokio::time::timeout(limit, driver.observe(&Scope::All)).await.is_err());
-        assert_eq!(driver.observe(&Scope::All).await.unwrap_err().kind, ErrorKind::BreakerOpen);
+        assert!(tokio::time::timeout(limit, driver.observe(&everything())).await.is_err());
+        assert_eq!(driver.observe(&everything()).await.unwrap_err().kind, ErrorKind::BreakerOpen);
         let line = "kiln_driver_call_seconds_count{backend=\"fast\",call=\"observe\",outcome=\"TimedOut\"} 1";
         let text = calls.metrics.text();
         assert!(text.lines().any(|have| have == line), "{text}");
@@ -284,14 +301,14 @@ pub(super) mod tests {
         let (sim, _, watching) = watching(&faults);
         let driver = watching.connect(&backend()).unwrap();
         for _ in 0..faults.len() {
-            driver.observe(&Scope::All).await.unwrap_err();
+            driver.observe(&everything()).await.unwrap_err();
         }
-        driver.observe(&Scope::All).await.unwrap();
+        driver.observe(&everything()).await.unwrap();
         let calls = sim.calls();
         faults.iter().zip(calls..).for_each(|(fault, call)| sim.fail_at(call, *fault));
         for _ in 0..faults.len() {
-            assert_ne!(driver.observe(&Scope::All).await.unwrap_err().kind, ErrorKind::BreakerOpen);
+            assert_ne!(driver.observe(&everything()).await.unwrap_err().kind, ErrorKind::BreakerOpen);
         }
-        driver.observe(&Scope::All).await.unwrap();
+        driver.observe(&everything()).await.unwrap();
     }
 }

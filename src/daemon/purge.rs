@@ -103,8 +103,7 @@ fn confirmed_by_object(reading: &Arc<Reading>) -> Arc<Reading> {
 /// Whether a document refers to an object, or may, as far as the reading shows. `referenced` is of its specs.
 fn is_referenced(trashed: &Trashed, referenced: &Referenced<'_>, reading: &Reading, report: &Report) -> bool {
     let observed = report.world.get(&trashed.backend).and_then(Observation::observed);
-    let ledger = observed.and_then(|observed| observed.ledgers.get(&reading.specs.stack.owner));
-    let ledger = ledger.and_then(LedgerView::ledger);
+    let ledger = observed.and_then(|observed| observed.ledger.as_ref()).and_then(LedgerView::ledger);
     let is_named = trashed.object.identity.as_ref().is_none_or(|id| referenced.contains(id.kind, &id.name));
     is_named || engine::is_kept_by_reading(reading, ledger, &trashed.object)
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{
-    Access, Capabilities, DriverError, Ledger, NativeName, Observed, Outcome, Owner, PoolId, Scope, Step, Suspension,
+    Access, Capabilities, DriverError, Ledger, LedgerCommit, LedgerView, NativeName, Observed, Outcome, Owner, PoolId,
+    Scope, Step, Suspension,
 };
 
 /// What a driver is given with a step.
@@ -28,9 +29,71 @@ impl StepContext {
 /// The writer lock of one owner on one pool. Dropping it releases the lock when the steps that run under it have ended.
 pub trait WriterLock: Send + Sync {}
 
+/// What a pool keeps beside its objects: its identity, the writer locks, the ledgers and the suspensions. They survive the loss of the
+/// store and of the host. It needs no more of a backend than locks, and small maps that are changed in one step: see
+/// [`LedgerCommit`](crate::model::LedgerCommit) for the keys of a ledger.
+#[async_trait]
+pub trait PoolMetadata: Send + Sync {
+    /// Makes the pool one of Kiln's: creates it where it may be created, and gives it its identity. A pool that has an identity keeps
+    /// it. Called only on a pool that was observed without one.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Denied` or `Full`.
+    async fn init_pool(&self) -> Result<PoolId, DriverError>;
+
+    /// Takes the writer lock of `owner`. The pool must have its identity.
+    ///
+    /// # Errors
+    /// `OtherWriter`, naming the process, if a living process holds it; `Unreachable`.
+    async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError>;
+
+    /// Reads the ledger of an owner. `None` if there is none, or the pool does not have its identity yet.
+    ///
+    /// # Errors
+    /// `Unreachable` if it cannot be known whether there is one.
+    async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>, DriverError>;
+
+    /// Changes the owner's ledger, durably and all together or not at all, and keeps the previous one as the second copy. Making the
+    /// same changes again succeeds. The caller holds the writer lock.
+    ///
+    /// # Errors
+    /// As [`Driver::execute`]; `Conflict` if the pool does not have the ledger of the serial that the changes start from, intact.
+    async fn change_ledger(&self, commit: &LedgerCommit) -> Result<(), DriverError>;
+
+    /// Replaces the owner's ledger durably and in one step, whether or not the pool has one that is intact, and keeps the previous one
+    /// as the second copy. The caller holds the writer lock.
+    ///
+    /// # Errors
+    /// As [`Driver::execute`]; `Conflict` if the pool has a newer one.
+    async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError>;
+
+    /// Removes the ledger of an owner whose objects have all been transferred to another owner (`kiln adopt --from-owner`). The caller
+    /// holds the writer lock of the former owner.
+    ///
+    /// # Errors
+    /// As [`Driver::execute`].
+    async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError>;
+
+    /// Returns every record of the owner's suspensions that was written before the call, ended ones included, and none on a pool
+    /// without an identity. Needs no lock. The engine calls it before every step, so it must be cheap.
+    ///
+    /// # Errors
+    /// `Unreachable` if a record cannot be read: it may suspend anything.
+    async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError>;
+
+    /// Records a suspension, or its end, beside the ledger: durably, in one step, and **without** the writer lock. An ended record
+    /// replaces the record in force of the same id, never the reverse. The suspension has an id, and the pool has an identity.
+    ///
+    /// At least the newest [`Suspension::MOST`] ended records are kept.
+    ///
+    /// # Errors
+    /// As [`Driver::execute`]; `Permanent` if [`Suspension::MOST`] are in force.
+    async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError>;
+}
+
 /// A backend. The [module](crate::driver) lists the guarantees.
 #[async_trait]
-pub trait Driver: Send + Sync {
+pub trait Driver: PoolMetadata {
     /// What the backend can do on this pool.
     fn capabilities(&self) -> &Capabilities;
 
@@ -52,47 +115,4 @@ pub trait Driver: Send + Sync {
     /// [`DriverError`] says how to react and whether the effect happened. `OtherWriter` if another process took over the lock,
     /// `Unreachable` if the lock cannot be checked.
     async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError>;
-
-    /// Makes the pool one of Kiln's: creates it where it may be created, and gives it its identity. A pool that has an identity keeps
-    /// it. Called only on a pool that was observed without one.
-    ///
-    /// # Errors
-    /// `Unreachable`, `Denied` or `Full`.
-    async fn init_pool(&self) -> Result<PoolId, DriverError>;
-
-    /// Takes the writer lock of `owner`. The pool must have its identity.
-    ///
-    /// # Errors
-    /// `OtherWriter`, naming the process, if a living process holds it; `Unreachable`.
-    async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError>;
-
-    /// Replaces the owner's ledger durably and in one step, and keeps the previous one as the second copy. The caller holds the
-    /// writer lock.
-    ///
-    /// # Errors
-    /// As `execute`.
-    async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError>;
-
-    /// Removes the ledger of an owner whose objects have all been transferred to another owner (`kiln adopt --from-owner`). The caller
-    /// holds the writer lock of the former owner.
-    ///
-    /// # Errors
-    /// As `execute`.
-    async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError>;
-
-    /// Returns every record of the owner's suspensions that was written before the call, ended ones included, and none on a pool
-    /// without an identity. Needs no lock. The engine calls it before every step, so it must be cheap.
-    ///
-    /// # Errors
-    /// `Unreachable` if a record cannot be read: it may suspend anything.
-    async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError>;
-
-    /// Records a suspension, or its end, beside the ledger: durably, in one step, and **without** the writer lock. An ended record
-    /// replaces the record in force of the same id, never the reverse. The suspension has an id, and the pool has an identity.
-    ///
-    /// At least the newest [`Suspension::MOST`] ended records are kept.
-    ///
-    /// # Errors
-    /// As `execute`; `Permanent` if [`Suspension::MOST`] are in force.
-    async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError>;
 }

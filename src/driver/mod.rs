@@ -1,8 +1,8 @@
 //! Drivers: the backends that Kiln reconciles.
 //!
 //! A driver reports its capabilities, observes a pool ([`Driver::observe`]), says how an object is opened ([`Driver::access`]) and
-//! executes every step with one method ([`Driver::execute`]). It also keeps the pool's ledgers, writer locks and suspensions. `contract.rs`
-//! says what each method must do. Each step is
+//! executes every step with one method ([`Driver::execute`]). It also keeps the pool's [metadata](PoolMetadata): identity, ledgers, writer
+//! locks and suspensions. `contract.rs` says what each method must do. Each step is
 //!
 //! - **repeatable**: executed twice, it leaves the same state as once, and the second call returns `Unchanged`. Removing an object
 //!   that does not exist succeeds. Creating an object that exists with the same identity and size succeeds; otherwise it is a Conflict;
@@ -25,7 +25,7 @@ pub mod sim;
 mod tgt;
 mod tool;
 
-pub use contract::{Driver, StepContext, WriterLock};
+pub use contract::{Driver, PoolMetadata, StepContext, WriterLock};
 pub(crate) use local::lease::has_writer;
 pub use local::{Local, LocalSettings};
 pub use newfile::NewFile;

@@ -1,13 +1,15 @@
 //! A backend that is open for the length of a pass: every call has a time limit.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing::{Instrument, Span};
 
 use crate::driver::{Driver, WriterLock};
-use crate::model::{Action, BackendSpec, DriverError, ErrorKind, Ledger, Observed, Owner, PoolId, Scope, Suspension};
+use crate::model::{
+    Action, BackendSpec, DriverError, ErrorKind, Ledger, LedgerView, Observed, Owner, PoolId, Scope, Suspension,
+};
 
 use super::setup::Connect;
 use super::span::backend_span;
@@ -30,6 +32,8 @@ pub(super) struct BackendSession {
     pub lock: Option<Arc<dyn WriterLock>>,
     /// Whether the ledger that was written last may be missing on the pool: its write failed or timed out.
     unsure: Arc<AtomicBool>,
+    /// This owner's ledger as the pool certainly has it, intact: the next write changes it. Otherwise the ledger is written as a whole.
+    on_pool: Arc<Mutex<Option<Arc<Ledger>>>>,
 }
 
 impl BackendSession {
@@ -50,25 +54,49 @@ impl BackendSession {
         }
     }
 
-    /// See [`Driver::init_pool`].
+    /// See [`PoolMetadata::init_pool`](crate::driver::PoolMetadata::init_pool).
     pub(super) async fn init_pool(&self) -> Result<PoolId, DriverError> {
         self.within(self.driver.init_pool()).await
     }
 
-    /// See [`Driver::write_ledger`].
-    pub(super) async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
-        self.within(self.driver.write_ledger(ledger)).await
-    }
-
-    /// Writes a changed ledger under its next serial number.
-    pub(super) async fn write_ledger_again(&self, ledger: &mut Ledger) -> Result<(), DriverError> {
+    /// Writes a changed ledger under its next serial number: what changed, if the pool has the one before it.
+    pub(super) async fn write_ledger(&self, ledger: &mut Ledger) -> Result<(), DriverError> {
         ledger.serial += 1;
         self.unsure.store(true, Ordering::Relaxed);
         let span = backend_span(&self.spec.meta.name);
-        self.write_ledger(ledger).instrument(span.clone()).await?;
+        let before = self.on_pool().take();
+        let commit = before.as_ref().and_then(|before| ledger.commit_from(before));
+        let after = match (&commit, before) {
+            (Some(commit), Some(before)) => {
+                self.within(self.driver.change_ledger(commit)).instrument(span.clone()).await?;
+                let mut after = Arc::unwrap_or_clone(before);
+                after.apply(commit).is_ok().then_some(after)
+            }
+            _ => {
+                self.within(self.driver.write_ledger(ledger)).instrument(span.clone()).await?;
+                Some(ledger.clone())
+            }
+        };
+        *self.on_pool() = after.map(Arc::new);
         self.unsure.store(false, Ordering::Relaxed);
-        span.in_scope(|| tracing::debug!(serial = ledger.serial, objects = ledger.complete.len(), "ledger written"));
+        let entries = commit.map_or(ledger.complete.len(), |commit| commit.changes.len());
+        span.in_scope(|| tracing::debug!(serial = ledger.serial, entries, "ledger written"));
         Ok(())
+    }
+
+    /// Whether the pool certainly has a ledger with the same content.
+    pub(super) fn has_same_ledger(&self, ledger: &Ledger) -> bool {
+        let commit = self.on_pool().as_ref().and_then(|before| ledger.commit_from(before));
+        commit.is_some_and(|commit| commit.changes.is_empty())
+    }
+
+    fn on_pool(&self) -> MutexGuard<'_, Option<Arc<Ledger>>> {
+        self.on_pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// See [`PoolMetadata::ledger`](crate::driver::PoolMetadata::ledger).
+    pub(super) async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>, DriverError> {
+        self.within(self.driver.ledger(owner)).await
     }
 
     /// Whether the pool certainly has the ledger as it is in memory, but for what was settled since. Only such a ledger may be recorded:
@@ -77,17 +105,17 @@ impl BackendSession {
         !self.unsure.load(Ordering::Relaxed)
     }
 
-    /// See [`Driver::remove_ledger`].
+    /// See [`PoolMetadata::remove_ledger`](crate::driver::PoolMetadata::remove_ledger).
     pub(super) async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
         self.within(self.driver.remove_ledger(owner)).await
     }
 
-    /// See [`Driver::suspensions`].
+    /// See [`PoolMetadata::suspensions`](crate::driver::PoolMetadata::suspensions).
     pub(super) async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
         self.within(self.driver.suspensions(owner)).await
     }
 
-    /// See [`Driver::write_suspension`].
+    /// See [`PoolMetadata::write_suspension`](crate::driver::PoolMetadata::write_suspension).
     pub(super) async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError> {
         self.within(self.driver.write_suspension(suspension)).await
     }
@@ -108,7 +136,16 @@ impl BackendSession {
                     tokio::time::sleep(PAUSE * tried).await;
                     tried += 1;
                 }
-                result => return result,
+                Ok(observed) => {
+                    if let Scope::All { .. } = scope {
+                        *self.on_pool() = match &observed.ledger {
+                            Some(LedgerView::Good(ledger)) => Some(Arc::clone(ledger)),
+                            _ => None,
+                        };
+                    }
+                    return Ok(observed);
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -135,5 +172,5 @@ pub(super) async fn open(connect: Arc<dyn Connect>, spec: BackendSpec) -> Result
         Ok(Err(_)) => Err(DriverError::before(ErrorKind::Permanent, "its driver failed in a panic")),
         Err(_) => Err(DriverError::timed_out(spec.timeout)),
     };
-    opened.map(|driver| BackendSession { spec, driver, lock: None, unsure: Arc::default() })
+    opened.map(|driver| BackendSession { spec, driver, lock: None, unsure: Arc::default(), on_pool: Arc::default() })
 }

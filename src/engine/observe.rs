@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::model::{
-    BackendSpec, DriverError, ErrorKind, Kind, Name, NativeName, Observed, Owner, Place, PoolId, Reading, Records,
-    Scope, Suspension,
+    BackendSpec, DriverError, ErrorKind, Kind, LedgerView, Name, NativeName, Observed, Owner, Place, PoolId, Reading,
+    Records, Scope, Suspension,
 };
 use crate::plan::{Observation, Plan, World, objects_to_observe};
 
@@ -58,11 +58,15 @@ pub(super) async fn observe_all(
             continue;
         }
         let (connect, spec, owner) = (Arc::clone(connect), spec.clone(), owner.clone());
+        let ask_others = !specs.stack.declared && mode != AccessMode::Pools;
         let known = records.backends.get(&spec.meta.name).map(|record| record.pool.clone());
         let span = backend_span(&spec.meta.name);
         let observing = async move {
             let name = spec.meta.name.clone();
-            let (backend, view) = observe_one(connect, spec, &owner, known, mode).await;
+            let (backend, mut view) = observe_one(connect, spec, &owner, known, mode).await;
+            if let (true, Some(backend)) = (ask_others, &backend) {
+                read_others(backend, &owner, &mut view).await;
+            }
             let suspensions = match (&backend, &view) {
                 (Some(backend), Observation::Seen { .. } | Observation::LockedBy { .. }) => {
                     backend.suspensions(&owner).await
@@ -132,7 +136,10 @@ async fn observe_one(
             }
         }
     }
-    let scope = if mode == AccessMode::Pools { Scope::Objects(Vec::new()) } else { Scope::All };
+    let scope = match mode {
+        AccessMode::Pools => Scope::Objects(Vec::new()),
+        AccessMode::Read | AccessMode::Write => Scope::All { owner: owner.clone() },
+    };
     let view = match backend.observe(&scope).await {
         Ok(observed) => {
             let capabilities = backend.driver.capabilities().clone();
@@ -144,6 +151,18 @@ async fn observe_one(
         Err(error) => unseen(&error),
     };
     (Some(backend), view)
+}
+
+/// Reads the ledgers of other owners. Where no Stack is declared, the document that is missing is most likely that of one of them.
+async fn read_others(backend: &BackendSession, owner: &Owner, view: &mut Observation) {
+    let (Observation::Seen { observed, .. } | Observation::LockedBy { observed, .. }) = view else { return };
+    for other in observed.owners.iter().filter(|other| *other != owner) {
+        let ledger = match backend.ledger(other).await {
+            Ok(ledger) => ledger,
+            Err(error) => Some(LedgerView::Unreadable(error.message)),
+        };
+        observed.others.extend(ledger.map(|ledger| (other.clone(), ledger)));
+    }
 }
 
 impl Observations {

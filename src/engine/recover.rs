@@ -80,15 +80,18 @@ impl Session<'_> {
         // was written down, or between that and the ledger.
         let recovered = finished.iter().filter(|step| matches!(step.action, Action::Destroy));
         let mut destroyed: HashSet<Uid> = recovered.map(|step| step.identity.uid).collect();
-        let owner = self.setup.reading.specs.stack.owner.clone();
         for view in self.observations.world.values_mut() {
             if let Observation::Seen { observed, .. } = view
-                && let Some(LedgerView::Good(ledger) | LedgerView::Older(ledger, _)) = observed.ledgers.get_mut(&owner)
+                && let Some(LedgerView::Good(ledger) | LedgerView::Older(ledger, _)) = &mut observed.ledger
             {
                 if !ledger.destroying.is_empty() {
                     destroyed.extend(journaled_destructions(&store, ledger.destroying.len())?);
                 }
-                ledger.leaving.extend(destroyed.iter().filter(|uid| ledger.complete.contains_key(uid)));
+                let known: Vec<Uid> =
+                    destroyed.iter().filter(|uid| ledger.complete.contains_key(uid)).copied().collect();
+                if !known.is_empty() {
+                    Arc::make_mut(ledger).leaving.extend(known);
+                }
             }
         }
         self.judge();

@@ -208,8 +208,8 @@ impl<'s> Session<'s> {
             let pool = backend.init_pool().await?;
             backend.lock(&owner).await?;
             // Between the observation and the lock another process may have started to use the pool.
-            let again = backend.observe(&Scope::All).await?;
-            if again.ledgers.contains_key(&owner) {
+            let again = backend.observe(&Scope::All { owner: owner.clone() }).await?;
+            if again.ledger.is_some() {
                 let message = "another process has just begun to use the pool for this owner";
                 return Err(DriverError::before(ErrorKind::OtherWriter, message));
             }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::model::{DriverError, LedgerView, Name, Place, Uid, Verb};
+use crate::model::{DriverError, Name, Place, Uid, Verb};
 use crate::plan::{Observation, Plan};
 
 use crate::text::rfc3339;
@@ -89,18 +89,14 @@ impl Session<'_> {
         let (Some(backend), Some(ledger)) = (self.observations.backends.get(name), self.ledgers.get_mut(name)) else {
             return Ok(());
         };
-        backend.write_ledger_again(ledger).await
+        backend.write_ledger(ledger).await
     }
 
     /// Writes a ledger unless the pool has the same one.
     pub(super) async fn write_ledger_if_changed(&mut self, name: &Name) -> Result<(), DriverError> {
-        let on_pool = match self.observations.world.get(name) {
-            Some(Observation::Seen { observed, .. }) => observed.ledgers.get(&self.setup.reading.specs.stack.owner),
-            _ => None,
-        };
-        if matches!(on_pool, Some(LedgerView::Good(there)) if Some(there) == self.ledgers.get(name)) {
-            return Ok(());
+        match (self.observations.backends.get(name), self.ledgers.get(name)) {
+            (Some(backend), Some(ledger)) if backend.has_same_ledger(ledger) => Ok(()),
+            _ => self.write_ledger(name).await,
         }
-        self.write_ledger(name).await
     }
 }

@@ -39,8 +39,11 @@ impl Verifier<'_> {
             let natives: BTreeSet<_> = indexes.iter().map(|index| steps[*index].native.clone()).collect();
             // One listing costs less than many observations by name; and only a listing shows all clones.
             let detaches = indexes.iter().any(|index| steps[*index].action == Action::Detach);
-            let scope =
-                if natives.len() > 64 || detaches { Scope::All } else { Scope::Objects(natives.into_iter().collect()) };
+            let scope = if natives.len() > 64 || detaches {
+                Scope::All { owner: self.execution.setup.reading.specs.stack.owner.clone() }
+            } else {
+                Scope::Objects(natives.into_iter().collect())
+            };
             let seen = match backend.observe(&scope).await {
                 Ok(seen) => seen,
                 Err(error) => {
@@ -54,7 +57,7 @@ impl Verifier<'_> {
                         );
                         ledger::declare(ledger, steps[*index].identity.uid, &self.execution.setup.reading);
                     }
-                    let written = backend.write_ledger_again(ledger).await;
+                    let written = backend.write_ledger(ledger).await;
                     let and = if written.is_ok() { "" } else { ", nor could its ledger be written" };
                     let message = format!("done, but {name} could not be observed afterwards{and}: {error}");
                     let error = DriverError { effect: Effect::Yes, ..DriverError::before(error.kind, message) };
@@ -83,7 +86,7 @@ impl Verifier<'_> {
                 ledger::declare(ledger, step.identity.uid, &self.execution.setup.reading);
                 batch.objects.push(record_after(step, live, trashed, now));
             }
-            let written = backend.write_ledger_again(ledger).await;
+            let written = backend.write_ledger(ledger).await;
             if let Err(error) = written {
                 // Done, and not safely known: what vanishes now could not be told from what never was.
                 let message = format!("done, but the ledger of {name} could not be written: {error}");

@@ -21,6 +21,11 @@ impl ApprovalItem {
         Self(if detail.is_empty() { format!("{uid} {verb}") } else { format!("{uid} {verb} {detail}") })
     }
 
+    /// Returns the item that is stored as this text.
+    pub(super) fn from_text(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// The object that the step changes.
     pub fn uid(&self) -> Option<Uid> {
         self.0.split(' ').next()?.parse().ok()

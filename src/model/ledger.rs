@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,9 +24,9 @@ impl fmt::Display for PoolId {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LedgerView {
     /// The newest copy is intact.
-    Good(Ledger),
+    Good(Arc<Ledger>),
     /// The newest copy is damaged or missing; this is the copy before it, which lacks the last write. The sentence says why.
-    Older(Ledger, String),
+    Older(Arc<Ledger>, String),
     /// No copy is intact. The sentence says why.
     Damaged(String),
     /// It exists but could not be read, or a newer version of Kiln wrote it. It may be intact. The sentence says why.

@@ -14,6 +14,7 @@ pub(crate) mod fixtures;
 mod image;
 mod journal;
 mod ledger;
+mod ledger_change;
 mod name;
 mod observed;
 mod origin;
@@ -39,6 +40,7 @@ pub use error::{DriverError, Effect, ErrorKind};
 pub use image::{ImageFormat, ImageObservation, ImageRef, Images};
 pub use journal::{JournalAction, JournalEntry, JournalOutcome};
 pub use ledger::{Ledger, LedgerEntry, LedgerView, PoolId, Removal, Tombstone};
+pub use ledger_change::{LedgerChange, LedgerCommit};
 pub use name::{Kind, Name, NameError, NativeForm, NativeName, ObjectId, Owner, Uid};
 #[cfg(test)]
 pub(crate) use observed::COMPARED;

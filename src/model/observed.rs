@@ -12,8 +12,11 @@ use super::{
 /// What to observe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
-    /// Everything on the pool, in the cheapest listing. Clients are not observed.
-    All,
+    /// Everything on the pool, in the cheapest listing, and the ledger of this owner. Clients are not observed.
+    All {
+        /// Whose ledger is read.
+        owner: Owner,
+    },
     /// Only these objects, with their clients and whether they contain data. An object is proven absent if a report whose [`Listed`] is
     /// complete does not contain it.
     Objects(Vec<NativeName>),
@@ -30,8 +33,13 @@ pub struct Observed {
     pub gaps: Vec<String>,
     /// All objects, of this owner, of other owners and without owner, sorted by native name, then place.
     pub objects: Vec<Object>,
-    /// The ledgers of all owners on this pool.
-    pub ledgers: BTreeMap<Owner, LedgerView>,
+    /// The ledger of the owner who asked.
+    pub ledger: Option<LedgerView>,
+    /// Every owner that has a ledger on this pool. Of few objects only, an observation has no ledger and no owners.
+    pub owners: BTreeSet<Owner>,
+    /// The ledgers of other owners, if they were asked for too: where no Stack is declared, they say whose document is missing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub others: BTreeMap<Owner, LedgerView>,
     /// The capacity, if known.
     pub capacity: Option<Capacity>,
     /// Owners whose writer lock was held during the observation. Their temporary objects are being created.
@@ -58,7 +66,9 @@ impl Observed {
             listed: Listed::COMPLETE,
             gaps: Vec::new(),
             objects: Vec::new(),
-            ledgers: BTreeMap::new(),
+            ledger: None,
+            owners: BTreeSet::new(),
+            others: BTreeMap::new(),
             capacity: None,
             locked: Vec::new(),
             writers: BTreeMap::new(),

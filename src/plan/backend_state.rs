@@ -172,7 +172,7 @@ impl<'a> Judge<'a> {
         let has_recorded =
             || record.is_some_and(|r| r.owner == *owner && r.ledger.as_ref().is_some_and(|l| !l.complete.is_empty()));
         let ledger = self.newest_ledger(observed, record);
-        match observed.ledgers.get(owner) {
+        match &observed.ledger {
             Some(LedgerView::Unreadable(why)) => Err(Blocked::unobserved(name, why, None)),
             Some(LedgerView::Damaged(why)) if ledger.is_none() => Err(Blocked::changed(
                 name,
@@ -191,7 +191,7 @@ impl<'a> Judge<'a> {
 
     /// Returns the ledger of this owner that counts for a pool: the newest undamaged copy.
     fn newest_ledger(&self, observed: &'a Observed, record: Option<&'a BackendRecord>) -> Option<&'a Ledger> {
-        match observed.ledgers.get(self.owner()) {
+        match &observed.ledger {
             Some(view) => trusted_ledger(view, self.stored(record)),
             // The stored ledger lists no object, but used names and spent approvals.
             None => self.stored(record.filter(|record| Some(&record.pool) == observed.pool.as_ref())),
@@ -289,7 +289,7 @@ fn check_pool_id(
             format!("the backend was pool {} at {}; {place} is pool {pool}", record.pool, record.place)
         }
         (None, None) if has_objects() => "the pool holds objects of Kiln and has no pool id".to_owned(),
-        (None, None) if !observed.ledgers.is_empty() => "the pool has a ledger and no pool id".to_owned(),
+        (None, None) if !observed.owners.is_empty() => "the pool has a ledger and no pool id".to_owned(),
         (Some(_), Some(_)) | (_, None) => return Ok(()),
     };
     Err(Blocked::changed(name, message))
@@ -310,6 +310,8 @@ pub fn trusted_ledger<'a>(view: &'a LedgerView, stored: Option<&'a Ledger>) -> O
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn ledger(serial: u64, stack: &str) -> Ledger {
@@ -318,7 +320,7 @@ mod tests {
 
     #[test]
     fn the_copy_before_a_damaged_ledger_gives_way_to_a_newer_one_of_its_stack_in_the_store() {
-        let older = LedgerView::Older(ledger(2, "a"), "damaged".to_owned());
+        let older = LedgerView::Older(Arc::new(ledger(2, "a")), "damaged".to_owned());
         for (stored, serial, why) in [
             (ledger(3, "a"), 3, "it lacks the last write"),
             (ledger(2, "a"), 2, "both are the same"),

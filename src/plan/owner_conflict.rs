@@ -86,7 +86,7 @@ fn former_owner(reading: &Reading, backend: &Name, owner: &Owner, observed: &Obs
 
 /// Returns the fix for a pool with another owner's objects while no Stack is declared.
 pub fn missing_stack(owner: &Owner, observed: &Observed) -> String {
-    let id = match observed.ledgers.get(owner) {
+    let id = match observed.others.get(owner) {
         Some(LedgerView::Good(ledger)) => ledger.stack.as_str(),
         _ => "…",
     };

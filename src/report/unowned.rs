@@ -81,7 +81,7 @@ fn names_of(observed: &Observed, specs: &Specs) -> Vec<Name> {
     let owner = &specs.stack.owner;
     let there = observed.objects.iter().filter_map(|object| object.identity.as_ref());
     let mut names: Vec<Name> = there.filter(|id| id.owner == *owner).map(|id| id.name.clone()).collect();
-    if let Some(ledger) = observed.ledgers.get(owner).and_then(LedgerView::ledger) {
+    if let Some(ledger) = observed.ledger.as_ref().and_then(LedgerView::ledger) {
         names.extend(
             ledger.complete.values().filter(|entry| entry.kind == Kind::Volume).map(|entry| entry.name.clone()),
         );

@@ -116,7 +116,7 @@ impl<'a> Kit<'a> {
     }
 
     pub(crate) async fn all(&self) -> Observed {
-        let seen = self.driver.observe(&Scope::All).await.unwrap();
+        let seen = self.driver.observe(&Scope::All { owner: self.owner.clone() }).await.unwrap();
         assert_eq!(seen.listed, Listed::COMPLETE, "{:?}", seen.gaps);
         seen
     }

@@ -28,7 +28,7 @@ pub(crate) fn hold(claim: &Claim, bench: &dyn Bench) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         (claim.run)(bench).await;
-        let seen = bench.driver().observe(&kiln::model::Scope::All).await.unwrap();
+        let seen = bench.driver().observe(&kiln::model::Scope::All { owner: "prod".parse().unwrap() }).await.unwrap();
         let left: Vec<_> = seen.objects.iter().filter(|o| o.place == kiln::model::Place::Temporary).collect();
         assert!(left.is_empty(), "left half made: {left:?}");
     });

@@ -1,6 +1,8 @@
 //! The world after a plan was executed in it: each action as it is documented, without the checks of a driver. The next plan for it
 //! must be empty.
 
+use std::sync::Arc;
+
 use kiln::model::{
     Action, ApprovalSet, BackendRecord, ImageObservation, Ledger, LedgerView, Object, ObjectRecord, ObjectRef, Origin,
     Place, PoolId, Provisioning, Removal, Step, Tags, Verb,
@@ -58,7 +60,8 @@ pub(crate) fn applied(scene: &Scene, plan: &Plan) -> Scene {
         let record =
             BackendRecord { place, pool, owner: stack.owner.clone(), observed_at: 1, ledger: Some(ledger.clone()) };
         after.records.backends.insert(backend.clone(), record);
-        observed.ledgers.insert(stack.owner.clone(), LedgerView::Good(ledger));
+        observed.owners.insert(stack.owner.clone());
+        observed.ledger = Some(LedgerView::Good(Arc::new(ledger)));
     }
     after.approved.clear();
     after

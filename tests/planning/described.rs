@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kiln::model::{
     ApprovalItem, ApprovalSet, BackendRecord, Capabilities, Capacity, Clients, Coverage, Identity, ImageFormat,
@@ -304,7 +305,9 @@ fn empty() -> Observed {
         listed: Listed::COMPLETE,
         gaps: Vec::new(),
         objects: Vec::new(),
-        ledgers: BTreeMap::new(),
+        ledger: None,
+        owners: BTreeSet::new(),
+        others: BTreeMap::new(),
         capacity: None,
         locked: Vec::new(),
         writers: BTreeMap::new(),
@@ -367,16 +370,16 @@ impl Pool {
         objects.sort_by(|a, b| (&a.native, a.place).cmp(&(&b.native, b.place)));
         let word = self.ledger.as_deref().unwrap_or("good");
         let view = match word {
-            "good" => Some(LedgerView::Good(ledger.clone())),
+            "good" => Some(LedgerView::Good(Arc::new(ledger.clone()))),
             "damaged" => Some(LedgerView::Damaged("neither checksum is right".to_owned())),
             "unreadable" => Some(LedgerView::Unreadable("prod.ledger cannot be read: Permission denied".to_owned())),
             "older" => {
                 let empty = Ledger::new(ledger.pool.clone(), ledger.owner.clone(), ledger.stack.clone());
                 ledger.serial = 2;
-                Some(LedgerView::Older(Ledger { serial: 1, ..empty }, "prod.ledger is damaged".to_owned()))
+                Some(LedgerView::Older(Arc::new(Ledger { serial: 1, ..empty }), "prod.ledger is damaged".to_owned()))
             }
             "rolled-back" => {
-                let view = LedgerView::Good(ledger.clone());
+                let view = LedgerView::Good(Arc::new(ledger.clone()));
                 ledger.serial = 9;
                 Some(view)
             }
@@ -392,7 +395,9 @@ impl Pool {
             },
             gaps: self.cut.iter().map(|what| format!("the list of {what} was cut short")).collect(),
             objects,
-            ledgers: view.map(|view| (stack.owner.clone(), view)).into_iter().collect(),
+            owners: view.iter().map(|_| stack.owner.clone()).collect(),
+            ledger: view,
+            others: BTreeMap::new(),
             capacity: self.capacity.as_ref().map(|room| Capacity {
                 total: room.total.parse::<Size>().unwrap().bytes(),
                 used: room.used.parse::<Size>().unwrap().bytes(),

@@ -17,12 +17,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::{SimDriver, SimEffect, SimWorld};
-use kiln::driver::{Driver, StepContext, WriterLock};
+use kiln::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use kiln::engine::{Clock, Confirmation, Connect, Event, Options, Report, Reporter, Setup, overview, reconcile_once};
 use kiln::manifest::{self, Limits, Source};
 use kiln::model::{
-    Access, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome, Owner, PoolId,
-    Reading, Scope, Size, Step, Suspension, Tags, Uid,
+    Access, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, NativeName, Observed,
+    Outcome, Owner, PoolId, Reading, Scope, Size, Step, Suspension, Tags, Uid,
 };
 use kiln::plan::{HeldReason, Overview, Plan};
 use kiln::store::{MemoryStore, Store, StoreError};
@@ -84,11 +84,21 @@ impl Driver for Doomed {
     async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
         self.doom.around(self.inner.execute(step, context)).await
     }
+}
+
+#[async_trait]
+impl PoolMetadata for Doomed {
     async fn init_pool(&self) -> Result<PoolId, DriverError> {
         self.doom.around(self.inner.init_pool()).await
     }
     async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
         self.doom.around(self.inner.lock(owner)).await
+    }
+    async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>, DriverError> {
+        self.doom.around(self.inner.ledger(owner)).await
+    }
+    async fn change_ledger(&self, commit: &LedgerCommit) -> Result<(), DriverError> {
+        self.doom.around(self.inner.change_ledger(commit)).await
     }
     async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
         self.doom.around(self.inner.write_ledger(ledger)).await

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use kiln::driver::sim::FaultRates;
 use kiln::driver::sim::SimDriver;
-use kiln::driver::{Driver, StepContext, WriterLock};
+use kiln::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use kiln::engine::{Connect, Setup};
 use kiln::model::{
-    Access, Action, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome, Owner,
-    PoolId, Reading, Scope, Step, Suspension,
+    Access, Action, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, NativeName,
+    Observed, Outcome, Owner, PoolId, Reading, Scope, Step, Suspension,
 };
 
 use super::Rig;
@@ -34,6 +34,21 @@ pub struct Spy {
     pub mute: Option<bool>,
     /// Nothing can be destroyed.
     pub keeps: bool,
+}
+
+impl Spy {
+    /// Writes a ledger, unless none can be written any more.
+    async fn muted(&self, write: impl Future<Output = Result<(), DriverError>>) -> Result<(), DriverError> {
+        match self.mute.filter(|_| self.executed.load(Ordering::SeqCst)) {
+            None => write.await,
+            Some(written) => {
+                if written {
+                    write.await?;
+                }
+                Err(DriverError::unknown(ErrorKind::Transient, "the ledger cannot be written"))
+            }
+        }
+    }
 }
 
 struct Spied {
@@ -75,6 +90,10 @@ impl Driver for Spied {
         self.spy.executed.store(true, Ordering::SeqCst);
         done
     }
+}
+
+#[async_trait]
+impl PoolMetadata for Spied {
     async fn init_pool(&self) -> Result<PoolId, DriverError> {
         self.sim.init_pool().await
     }
@@ -83,16 +102,14 @@ impl Driver for Spied {
         self.spy.locks.fetch_add(1, Ordering::SeqCst);
         self.sim.lock(owner).await
     }
+    async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>, DriverError> {
+        self.sim.ledger(owner).await
+    }
+    async fn change_ledger(&self, commit: &LedgerCommit) -> Result<(), DriverError> {
+        self.spy.muted(self.sim.change_ledger(commit)).await
+    }
     async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
-        match self.spy.mute.filter(|_| self.spy.executed.load(Ordering::SeqCst)) {
-            None => self.sim.write_ledger(ledger).await,
-            Some(written) => {
-                if written {
-                    self.sim.write_ledger(ledger).await?;
-                }
-                Err(DriverError::unknown(ErrorKind::Transient, "the ledger cannot be written"))
-            }
-        }
+        self.spy.muted(self.sim.write_ledger(ledger)).await
     }
     async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
         self.sim.remove_ledger(owner).await

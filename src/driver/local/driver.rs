@@ -13,10 +13,10 @@ use super::claims::StepClaims;
 use super::pool::{self, Closed, LocalPool};
 use super::settings::LocalSettings;
 use super::{ability, content, fail, ledger, lock, marks, object, observe, steps, suspended};
-use crate::driver::contract::{Driver, StepContext, WriterLock};
+use crate::driver::contract::{Driver, PoolMetadata, StepContext, WriterLock};
 use crate::model::{
-    Access, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, NativeName, Observed, Outcome, Owner, PoolId,
-    Scope, Step, Suspension,
+    Access, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, NativeName, Observed,
+    Outcome, Owner, PoolId, Scope, Step, Suspension,
 };
 
 /// The `local` driver. Cheap to clone.
@@ -204,7 +204,10 @@ impl Driver for Local {
         })
         .await
     }
+}
 
+#[async_trait]
+impl PoolMetadata for Local {
     async fn init_pool(&self) -> Result<PoolId, DriverError> {
         let inner = self.0.clone();
         blocking(move || inner.init_pool()).await
@@ -223,6 +226,20 @@ impl Driver for Local {
             Ok(Box::new(lock::LocalLock(held)) as Box<dyn WriterLock>)
         })
         .await
+    }
+
+    async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>, DriverError> {
+        let (inner, owner) = (self.0.clone(), owner.clone());
+        blocking(move || {
+            let pool = inner.pool()?;
+            Ok(if ledger::all_owners(&pool)?.contains(&owner) { ledger::read_of(&pool, &owner) } else { None })
+        })
+        .await
+    }
+
+    async fn change_ledger(&self, commit: &LedgerCommit) -> Result<(), DriverError> {
+        let commit = commit.clone();
+        self.0.clone().with_ledgers(commit.owner.clone(), move |pool| ledger::change(pool, &commit)).await
     }
 
     async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {

@@ -2,15 +2,16 @@
 //!
 //! A ledger is a line `kiln-ledger 1 HASH`, followed by JSON. HASH is the BLAKE3 hash of the JSON.
 
-use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{self, FallocateFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::pool::{self, ListBuffer, LocalPool, MARK};
 use super::{checked, fail, marks};
-use crate::model::{Capacity, DriverError, ErrorKind, Ledger, LedgerView, Owner};
+use crate::model::{Capacity, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, Owner};
 
 /// The beginning of every format. The number of the format and a space follow.
 const MAGIC: &str = "kiln-ledger ";
@@ -36,12 +37,14 @@ const MAIN: &str = ".ledger";
 const OLD: &str = ".ledger.old";
 const BESIDE: &str = ".ledger.new";
 
-/// All ledgers on the pool. `Err` is the message if they cannot be listed: an unreadable ledger is not a missing one.
-pub(super) fn read_all(pool: &LocalPool) -> Result<BTreeMap<Owner, LedgerView>, String> {
-    let unreadable = |errno| format!("{}/{MARK} cannot be read: {}", pool.path.display(), fail::describe(errno));
-    let Some(mark) = pool.mark().map_err(unreadable)? else { return Ok(BTreeMap::new()) };
-    let owners = owners(mark, &[MAIN, OLD]).map_err(unreadable)?;
-    Ok(owners.into_iter().filter_map(|owner| Some((owner.clone(), read(mark, &owner)?))).collect())
+/// The owners that have a ledger on the pool. `Err` is the message if they cannot be listed: an unreadable ledger is not a missing one.
+pub(super) fn all_owners(pool: &LocalPool) -> Result<BTreeSet<Owner>, DriverError> {
+    let unreadable = |errno| {
+        let why = format!("{}/{MARK} cannot be read: {}", pool.path.display(), fail::describe(errno));
+        DriverError::before(ErrorKind::Unreachable, why)
+    };
+    let Some(mark) = pool.mark().map_err(unreadable)? else { return Ok(BTreeSet::new()) };
+    Ok(owners(mark, &[MAIN, OLD]).map_err(unreadable)?.into_iter().collect())
 }
 
 /// The owners that have a file of one of these endings beside the mark.
@@ -63,7 +66,7 @@ pub(super) fn read_of(pool: &LocalPool, owner: &Owner) -> Option<LedgerView> {
 /// is not used: entries made since would be lost.
 pub(super) fn read(mark: BorrowedFd<'_>, owner: &Owner) -> Option<LedgerView> {
     let why = match read_copy(mark, owner, MAIN) {
-        Ok(Some(ledger)) => return Some(LedgerView::Good(ledger)),
+        Ok(Some(ledger)) => return Some(LedgerView::Good(Arc::new(ledger))),
         Ok(None) => None,
         Err(CopyError::Unreadable(why)) => return Some(LedgerView::Unreadable(why)),
         Err(CopyError::Damaged(why)) => Some(why),
@@ -71,7 +74,7 @@ pub(super) fn read(mark: BorrowedFd<'_>, owner: &Owner) -> Option<LedgerView> {
     match (read_copy(mark, owner, OLD), why) {
         (Ok(Some(ledger)), why) => {
             let why = why.unwrap_or_else(|| format!("{MARK}/{owner}{MAIN} is missing"));
-            Some(LedgerView::Older(ledger, why))
+            Some(LedgerView::Older(Arc::new(ledger), why))
         }
         (Ok(None), None) => None,
         (Ok(None), Some(why)) | (Err(CopyError::Damaged(why)), None) => Some(LedgerView::Damaged(why)),
@@ -125,31 +128,70 @@ fn newer_format(bytes: &[u8]) -> Option<u32> {
     std::str::from_utf8(number).ok()?.parse().ok().filter(|format| *format > FORMAT)
 }
 
-/// Replaces a ledger. See [`crate::driver::Driver::write_ledger`].
+fn doing(pool: &LocalPool, owner: &Owner) -> String {
+    format!("writing the ledger of {owner} in {}/{MARK}", pool.path.display())
+}
+
+/// Opens the mark and reads the ledger that is about to be replaced.
+fn open(pool: &LocalPool, owner: &Owner) -> Result<(OwnedFd, Option<LedgerView>), DriverError> {
+    let mark = pool::open_dir(pool.root(), MARK).map_err(|errno| fail::before(doing(pool, owner), errno))?;
+    match read(mark.as_fd(), owner) {
+        Some(LedgerView::Unreadable(why)) => {
+            Err(DriverError::before(ErrorKind::Unreachable, format!("{}: {why}", doing(pool, owner))))
+        }
+        view => Ok((mark, view)),
+    }
+}
+
+/// Replaces a ledger. See [`crate::driver::PoolMetadata::write_ledger`].
 ///
 /// Only a newer ledger replaces one: an abandoned write that comes late must not undo later entries.
 pub(super) fn write(pool: &LocalPool, ledger: &Ledger) -> Result<(), DriverError> {
-    let owner = &ledger.owner;
-    let doing = format!("writing the ledger of {owner} in {}/{MARK}", pool.path.display());
-    let failed = |errno| fail::before(&doing, errno);
-    let bytes = checked::encode(HEAD, ledger)
-        .map_err(|why| DriverError::before(ErrorKind::Permanent, format!("{doing}: {why}")))?;
-
-    let mark = pool::open_dir(pool.root(), MARK).map_err(failed)?;
-    let view = read(mark.as_fd(), owner);
-    if let Some(LedgerView::Unreadable(why)) = &view {
-        return Err(DriverError::before(ErrorKind::Unreachable, format!("{doing}: {why}")));
-    }
+    let (mark, view) = open(pool, &ledger.owner)?;
     if let Some(there) = view.as_ref().and_then(LedgerView::ledger) {
         if there == ledger {
             return Ok(());
         }
         if there.serial >= ledger.serial {
             return Err(fail::conflict(format!(
-                "{doing}: the pool already has number {}, and this is number {}",
-                there.serial, ledger.serial
+                "{}: the pool already has number {}, and this is number {}",
+                doing(pool, &ledger.owner),
+                there.serial,
+                ledger.serial
             )));
         }
+    }
+    replace(pool, &mark, view.as_ref(), ledger)
+}
+
+/// Changes a ledger. See [`crate::driver::PoolMetadata::change_ledger`]. A file cannot be changed in one step, so it is replaced.
+pub(super) fn change(pool: &LocalPool, commit: &LedgerCommit) -> Result<(), DriverError> {
+    let conflict = |why: String| fail::conflict(format!("{}: {why}", doing(pool, &commit.owner)));
+    let (mark, view) = open(pool, &commit.owner)?;
+    let there = match &view {
+        Some(LedgerView::Good(there)) if there.pool == commit.pool => there,
+        _ => return Err(conflict(format!("the pool does not have number {}, intact", commit.from))),
+    };
+    if ![commit.from, commit.to].contains(&there.serial) {
+        return Err(conflict(format!("the pool has number {}, and this follows number {}", there.serial, commit.from)));
+    }
+    let mut ledger = Ledger::clone(there);
+    ledger.apply(commit).map_err(|key| conflict(format!("there is no entry {key}")))?;
+    match (there.serial == commit.to, ledger == **there) {
+        (true, true) => Ok(()),
+        (true, false) => Err(conflict(format!("the pool has another number {}", commit.to))),
+        (false, _) => replace(pool, &mark, view.as_ref(), &ledger),
+    }
+}
+
+/// Writes a ledger in the place of the one that was read.
+fn replace(pool: &LocalPool, mark: &OwnedFd, view: Option<&LedgerView>, ledger: &Ledger) -> Result<(), DriverError> {
+    let owner = &ledger.owner;
+    let doing = doing(pool, owner);
+    let failed = |errno| fail::before(&doing, errno);
+    let bytes = checked::encode(HEAD, ledger)
+        .map_err(|why| DriverError::before(ErrorKind::Permanent, format!("{doing}: {why}")))?;
+    if let Some(there) = view.and_then(LedgerView::ledger) {
         marks::drop_unlisted(pool, there, ledger);
     }
     let [main, old, beside] = [MAIN, OLD, BESIDE].map(|ending| format!("{owner}{ending}"));
@@ -169,9 +211,9 @@ pub(super) fn write(pool: &LocalPool, ledger: &Ledger) -> Result<(), DriverError
     if main_is_whole {
         // At least one complete copy exists at any time: the second is removed only while the first exists.
         pool::remove_file(mark.as_fd(), &old).map_err(failed)?;
-        pool::link(&mark, &main, &old).map_err(failed)?;
+        pool::link(mark, &main, &old).map_err(failed)?;
     }
-    pool::rename(&mark, &beside, &mark, &main, RenameFlags::empty()).map_err(failed)?;
+    pool::rename(mark, &beside, mark, &main, RenameFlags::empty()).map_err(failed)?;
     pool::sync(mark.as_fd()).map_err(|errno| fail::after(&doing, errno))
 }
 

@@ -51,7 +51,7 @@ fn only_lingering(which: (u64, u64)) -> bool {
     held.iter().filter_map(Weak::upgrade).any(|lock| lock.which == which && lock.released.load(Ordering::SeqCst))
 }
 
-/// Takes the lock. See [`crate::driver::Driver::lock`].
+/// Takes the lock. See [`crate::driver::PoolMetadata::lock`].
 pub(super) fn take(pool: &LocalPool, owner: &Owner) -> Result<Arc<HeldLock>, DriverError> {
     let name = format!("{owner}{ENDING}");
     let shown = format!("{}/{MARK}/{name}", pool.path.display());

@@ -33,29 +33,40 @@ pub(super) fn observe(path: &Path, create: bool, scope: &Scope) -> Result<Observ
     };
     let mut reader = PoolReader { pool: &pool, listed: Listed::COMPLETE, gaps: Vec::new(), objects: Vec::new() };
     match scope {
-        Scope::All => reader.all(),
+        Scope::All { .. } => reader.all(),
         Scope::Objects(natives) => reader.some(natives),
     }
     let PoolReader { listed, mut gaps, mut objects, .. } = reader;
     objects.sort_by(|a, b| (&a.native, a.place).cmp(&(&b.native, b.place)));
-    let marked = objects.iter().any(|object| object.tags.adopted);
     let id = pool.id().unwrap_or_else(|why| {
         gaps.push(why);
         None
     });
-    // Reading ledgers takes time in the size of the pool, so an observation of a few objects does not read them.
-    let unreadable = |why| DriverError::before(ErrorKind::Unreachable, why);
-    let ledgers = match scope {
-        Scope::All => ledger::read_all(&pool).map_err(unreadable)?,
-        Scope::Objects(_) if marked => ledger::read_all(&pool).map_err(unreadable)?,
-        Scope::Objects(_) => BTreeMap::new(),
+    // Reading a ledger takes time in the size of the pool, so an observation of a few objects does not read it.
+    let mut read: BTreeMap<Owner, Option<LedgerView>> = BTreeMap::new();
+    let owners = match scope {
+        Scope::All { owner } => {
+            read.insert(owner.clone(), ledger::read_of(&pool, owner));
+            ledger::all_owners(&pool)?
+        }
+        Scope::Objects(_) => BTreeSet::new(),
     };
     for object in objects.iter_mut().filter(|object| object.place == Place::Live && object.tags.adopted) {
-        disown_buried(object, &ledgers);
+        let Some(identity) = &object.identity else { continue };
+        let ledger = read.entry(identity.owner.clone()).or_insert_with_key(|owner| ledger::read_of(&pool, owner));
+        // Its mark outlived it: the file is another one.
+        if matches!(ledger, Some(LedgerView::Good(ledger)) if ledger.has_tombstone(identity.uid)) {
+            (object.identity, object.tags) = (None, Tags::default());
+        }
     }
+    let ledger = match scope {
+        Scope::All { owner } => read.remove(owner).flatten(),
+        Scope::Objects(_) => None,
+    };
     let locked = lock::held(&pool, &mut gaps);
     let writers = lock::writers(&pool);
-    Ok(Observed { pool: id, listed, gaps, objects, ledgers, capacity: capacity(&pool), locked, writers })
+    let (capacity, others) = (capacity(&pool), BTreeMap::new());
+    Ok(Observed { pool: id, listed, gaps, objects, ledger, owners, others, capacity, locked, writers })
 }
 
 /// Returns the error of a pool that does not exist and must not be created.
@@ -282,16 +293,6 @@ impl PoolReader<'_> {
 
 fn is_temporary(name: &str) -> bool {
     NativeName::new(name).parse().is_some_and(|(form, ..)| form == NativeForm::Temporary)
-}
-
-/// Makes an adopted file foreign if the ledger records that its object is gone, because its mark outlived it.
-fn disown_buried(object: &mut Object, ledgers: &BTreeMap<Owner, LedgerView>) {
-    if let Some(identity) = &object.identity
-        && let Some(LedgerView::Good(ledger)) = ledgers.get(&identity.owner)
-        && ledger.has_tombstone(identity.uid)
-    {
-        (object.identity, object.tags) = (None, Tags::default());
-    }
 }
 
 /// An entry whose name is not UTF-8: not an object of Kiln, and never changed.

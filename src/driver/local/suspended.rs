@@ -115,7 +115,7 @@ fn parse(name: &str) -> Option<(Owner, SuspensionId, RecordState)> {
     Some((owner.parse().ok()?, SuspensionId::try_from(id.to_owned()).ok()?, state))
 }
 
-/// Reads the records of an owner; those of `known` are not read again. See [`crate::driver::Driver::suspensions`].
+/// Reads the records of an owner; those of `known` are not read again. See [`crate::driver::PoolMetadata::suspensions`].
 pub(super) fn read(pool: &LocalPool, owner: &Owner, known: &mut Recorded) -> Result<Vec<Suspension>, DriverError> {
     let Some(records) = RecordDir::list(pool, owner)? else {
         known.clear();
@@ -132,7 +132,7 @@ pub(super) fn read(pool: &LocalPool, owner: &Owner, known: &mut Recorded) -> Res
     Ok(records.names.keys().filter_map(|name| known.get(name)).cloned().collect())
 }
 
-/// Writes a record. See [`crate::driver::Driver::write_suspension`].
+/// Writes a record. See [`crate::driver::PoolMetadata::write_suspension`].
 pub(super) fn write(pool: &LocalPool, record: &Suspension) -> Result<(), DriverError> {
     let owner = &record.owner;
     let shown = format!("{}/{MARK}/{DIR}", pool.path.display());

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::file_id::FileId;
 use super::pool::LocalPool;
 use super::*;
-use crate::driver::{Driver, StepContext};
+use crate::driver::{Driver, PoolMetadata, StepContext};
 use crate::model::{
     Access, Action, Clients, DriverError, ErrorKind, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName,
     Object, ObjectRef, Observed, Origin, Outcome, Owner, Place, Provisioning, Reason, Scope, Seconds, Size, Step, Tags,
@@ -127,7 +127,7 @@ impl Bench {
     }
 
     async fn look(&self) -> Observed {
-        self.driver.observe(&Scope::All).await.unwrap()
+        self.driver.observe(&Scope::All { owner: owner() }).await.unwrap()
     }
 
     async fn objects(&self) -> Vec<Object> {
@@ -371,7 +371,7 @@ async fn links_are_never_followed() {
     fs::remove_file(bench.path.join(".trash")).unwrap();
     fs::rename(bench.path.join(".kiln-pool"), outside.path().join("mark")).unwrap();
     symlink(outside.path().join("mark"), bench.path.join(".kiln-pool")).unwrap();
-    let error = bench.driver.observe(&Scope::All).await.unwrap_err();
+    let error = bench.driver.observe(&Scope::All { owner: owner() }).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
     bench.refused(&step(db.clone(), Action::Destroy), ErrorKind::Unreachable).await;
     assert_eq!(fs::read(&victim).unwrap(), vec![1; 8192]);

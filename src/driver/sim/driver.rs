@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::driver::{Driver, StepContext, WriterLock};
+use crate::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use crate::model::{
-    Access, Action, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, Name, NativeName, Observed, Outcome,
-    Owner, PoolId, Scope, Step, Suspension,
+    Access, Action, BackendSpec, Capabilities, DriverError, ErrorKind, Ledger, LedgerCommit, LedgerView, Name,
+    NativeName, Observed, Outcome, Owner, PoolId, Scope, Step, Suspension,
 };
 
 use super::apply::apply;
 use super::fault::{CallKind, Dice, Fault, Faults};
 use super::file::{FileLock, SimFile, random};
-use super::observe::observe;
+use super::observe::{observe, view};
 use super::settings::{FaultRates, SimSettings};
-use super::world::{Copies, SimWorld};
+use super::world::SimWorld;
 
 /// The duration of a slow call: longer than a user waits, shorter than the default timeout.
 const SLOW: Duration = Duration::from_secs(10);
@@ -164,6 +164,30 @@ impl SimDriver {
         answer
     }
 
+    /// Changes a ledger of this pool under its writer lock.
+    async fn write(
+        &self,
+        owner: &Owner,
+        pool: PoolId,
+        act: impl FnOnce(&mut SimWorld) -> Result<(), DriverError> + Send + 'static,
+    ) -> Result<(), DriverError> {
+        let (file, of) = (self.file.clone(), owner.clone());
+        self.change(owner, move |world| {
+            let locked = match file {
+                Some(file) => file.locked().contains(&of),
+                None => world.locks.contains_key(&of),
+            };
+            if !locked {
+                return Err(DriverError::before(ErrorKind::Permanent, "the writer lock is not held"));
+            }
+            if world.pool() != Some(&pool) {
+                return Err(DriverError::before(ErrorKind::Conflict, "the ledger is of another pool"));
+            }
+            act(world)
+        })
+        .await
+    }
+
     fn lock_of(&self, owner: &Owner) -> Option<Arc<SimLock>> {
         let mut locks = locked(&self.locks);
         locks.retain(|(_, lock)| lock.strong_count() > 0);
@@ -261,7 +285,10 @@ impl Driver for SimDriver {
         }
         Self::reply(fault, answer).await
     }
+}
 
+#[async_trait]
+impl PoolMetadata for SimDriver {
     async fn init_pool(&self) -> Result<PoolId, DriverError> {
         let (fault, _) = self.meet(CallKind::Upkeep).await?;
         let file = self.file.clone();
@@ -311,33 +338,26 @@ impl Driver for SimDriver {
         Self::reply(fault, Ok(lock)).await
     }
 
+    // Reads by an observer are not counted either: those of other owners' ledgers happen in few passes.
+    async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>, DriverError> {
+        let owner = owner.clone();
+        self.with(false, move |world| world.content.ledgers.get(&owner).map(view)).await
+    }
+
+    async fn change_ledger(&self, commit: &LedgerCommit) -> Result<(), DriverError> {
+        let (fault, _) = self.meet(CallKind::Upkeep).await?;
+        let commit = commit.clone();
+        let changed =
+            self.write(&commit.owner.clone(), commit.pool.clone(), move |world| world.change_ledger(&commit)).await;
+        Self::reply(fault, changed).await
+    }
+
     async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
         let (fault, _) = self.meet(CallKind::Upkeep).await?;
-        let (new, file) = (ledger.clone(), self.file.clone());
-        let changed = self.change(&ledger.owner, move |world| {
-            let owner = new.owner.clone();
-            let locked = match file {
-                Some(file) => file.locked().contains(&owner),
-                None => world.locks.contains_key(&owner),
-            };
-            if !locked {
-                return Err(DriverError::before(ErrorKind::Permanent, "the writer lock is not held"));
-            }
-            if world.pool() != Some(&new.pool) {
-                return Err(DriverError::before(ErrorKind::Conflict, "the ledger is of another pool"));
-            }
-            let copies = world.content.ledgers.entry(owner.clone()).or_insert_with(|| Copies(Vec::new()));
-            if copies.0.first().and_then(Option::as_ref) == Some(&new) {
-                return Ok(());
-            }
-            // Keeps the previous copy if it is intact, or else the one before it.
-            copies.0.retain(Option::is_some);
-            copies.0.insert(0, Some(new));
-            copies.0.truncate(2);
-            world.delta.ledgers.insert(owner);
-            Ok(())
-        });
-        Self::reply(fault, changed.await).await
+        let ledger = ledger.clone();
+        let changed =
+            self.write(&ledger.owner.clone(), ledger.pool.clone(), move |world| world.replace_ledger(ledger)).await;
+        Self::reply(fault, changed).await
     }
 
     async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {

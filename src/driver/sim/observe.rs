@@ -18,17 +18,26 @@ pub(super) fn observe(
     locked: Vec<Owner>,
 ) -> Observed {
     let mut objects = match scope {
-        Scope::All if fault == Some(Fault::Stale) => lagging(world),
-        Scope::All => world.content.objects.iter().map(|(key, object)| describe(world, key, object, false)).collect(),
+        Scope::All { .. } if fault == Some(Fault::Stale) => lagging(world),
+        Scope::All { .. } => {
+            world.content.objects.iter().map(|(key, object)| describe(world, key, object, false)).collect()
+        }
         Scope::Objects(names) => named(world, names),
     };
     objects.sort_by(|a, b| (&a.native, a.place).cmp(&(&b.native, b.place)));
+    let ledgers = &world.content.ledgers;
+    let (ledger, owners) = match scope {
+        Scope::All { owner } => (ledgers.get(owner).map(view), ledgers.keys().cloned().collect()),
+        Scope::Objects(_) => (None, BTreeSet::new()),
+    };
     let mut seen = Observed {
         pool: world.content.pool.clone(),
         listed: Listed::COMPLETE,
         gaps: Vec::new(),
         objects,
-        ledgers: world.content.ledgers.iter().map(|(owner, copies)| (owner.clone(), view(copies))).collect(),
+        ledger,
+        owners,
+        others: BTreeMap::new(),
         capacity: world.capacity.map(|total| Capacity { total: total.bytes(), used: world.used(), objects: None }),
         locked,
         writers: BTreeMap::new(),
@@ -40,7 +49,7 @@ pub(super) fn observe(
 }
 
 /// Returns a ledger as observed.
-fn view(copies: &Copies) -> LedgerView {
+pub(super) fn view(copies: &Copies) -> LedgerView {
     match copies.0.as_slice() {
         [Some(newest), ..] => LedgerView::Good(newest.clone()),
         [None, Some(older), ..] => {

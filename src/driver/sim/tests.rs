@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::driver::sim::{FaultRates, SimSettings};
-use crate::driver::{Driver, StepContext};
+use crate::driver::{Driver, PoolMetadata, StepContext};
 use crate::model::fixtures::{self, volume as identity};
 use crate::model::{
     Action, DriverError, Effect, ErrorKind, Listed, NativeName, ObjectRef, Observed, Origin, Outcome, Percent, Place,
@@ -38,8 +38,12 @@ async fn run(driver: &SimDriver, step: &Step) -> Result<Outcome, DriverError> {
     driver.execute(step, &StepContext::at(1000)).await
 }
 
+fn everything() -> Scope {
+    Scope::All { owner: identity("db").owner }
+}
+
 async fn all(driver: &SimDriver) -> Observed {
-    driver.observe(&Scope::All).await.unwrap()
+    driver.observe(&everything()).await.unwrap()
 }
 
 fn driver() -> SimDriver {
@@ -270,10 +274,10 @@ async fn a_pool_in_memory_is_there_for_the_next_connection_of_this_process_and_o
     };
     let pool = connect("one").init_pool().await.unwrap();
     connect("one").execute(&thin("db"), &StepContext::at(0)).await.unwrap();
-    let seen = connect("one").observe(&Scope::All).await.unwrap();
+    let seen = connect("one").observe(&everything()).await.unwrap();
     assert_eq!((seen.pool, seen.objects.len()), (Some(pool.clone()), 1));
     assert_eq!(seen.capacity.unwrap().total, SIZE.bytes());
-    assert_eq!(connect("two").observe(&Scope::All).await.unwrap().pool, None);
+    assert_eq!(connect("two").observe(&everything()).await.unwrap().pool, None);
     assert_ne!(connect("two").init_pool().await.unwrap(), pool, "two pools of one seed");
 }
 
@@ -288,7 +292,7 @@ async fn the_dice_of_a_pool_run_on_from_one_connection_to_the_next_and_repeat_fr
             SimSettings { path: path.map(Into::into), seed, capacity: None, faults: Some(rates), mode: None };
         let mut met = Vec::new();
         for _ in 0..32 {
-            met.push(SimDriver::connect(&name, settings.clone()).observe(&Scope::All).await.is_err());
+            met.push(SimDriver::connect(&name, settings.clone()).observe(&everything()).await.is_err());
         }
         met
     };
@@ -431,7 +435,7 @@ async fn damage_is_never_read_as_an_empty_pool() {
         let mut bytes = whole.clone();
         bytes[at_byte] ^= 0x04;
         fs::write(&path, &bytes).unwrap();
-        let seen = at(&path).observe(&Scope::All).await;
+        let seen = at(&path).observe(&everything()).await;
         // The generation may be any number: a changed one is as good.
         let harmless = (11..27).contains(&at_byte);
         match seen {
@@ -441,7 +445,7 @@ async fn damage_is_never_read_as_an_empty_pool() {
     }
     for bytes in [&b""[..], b"kiln-sim 2 0123456789abcdef\n", b"something else, and longer than any header is"] {
         fs::write(&path, bytes).unwrap();
-        assert_eq!(driver.observe(&Scope::All).await.unwrap_err().kind, ErrorKind::Unreachable);
+        assert_eq!(driver.observe(&everything()).await.unwrap_err().kind, ErrorKind::Unreachable);
         assert!(run(&driver, &thin("d")).await.is_err());
         assert_eq!(fs::read(&path).unwrap(), bytes, "what cannot be read was written over");
     }
@@ -461,10 +465,10 @@ async fn damage_of_the_only_line_is_no_torn_change() {
         let mut bytes = whole.clone();
         bytes[at_byte] ^= 0x04;
         fs::write(&path, &bytes).unwrap();
-        let error = at(&path).observe(&Scope::All).await.unwrap_err();
+        let error = at(&path).observe(&everything()).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unreachable, "byte {at_byte}");
         fs::write(&path, &whole[..at_byte]).unwrap();
-        assert!(at(&path).observe(&Scope::All).await.is_err(), "cut at {at_byte}");
+        assert!(at(&path).observe(&everything()).await.is_err(), "cut at {at_byte}");
     }
 }
 

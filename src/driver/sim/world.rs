@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Identity, Kind, Ledger, NativeForm, NativeName, Owner, PoolId, Size, Suspension, SuspensionId, Tags, Uid,
+    DriverError, ErrorKind, Identity, Kind, Ledger, LedgerCommit, NativeForm, NativeName, Owner, PoolId, Size,
+    Suspension, SuspensionId, Tags, Uid,
 };
 
 /// The block size in bytes. A block contains one stamp.
@@ -59,7 +60,7 @@ impl SimObject {
 
 /// Both copies of a ledger, the newest first. `None` stands for a damaged copy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Copies(pub(super) Vec<Option<Ledger>>);
+pub(super) struct Copies(pub(super) Vec<Option<Arc<Ledger>>>);
 
 /// The key of an object: its native name and, in the trash, its uid.
 pub(super) type SimKey = (NativeName, Option<Uid>);
@@ -219,7 +220,7 @@ impl SimWorld {
 
     /// Returns the newest intact ledger of an owner.
     pub fn ledger(&self, owner: &Owner) -> Option<&Ledger> {
-        self.content.ledgers.get(owner)?.0.iter().flatten().next()
+        self.content.ledgers.get(owner)?.0.iter().flatten().next().map(Arc::as_ref)
     }
 
     /// Returns the effects of driver calls so far, in order.
@@ -333,6 +334,45 @@ impl SimWorld {
         let object = self.put(&old, Some(uid), None);
         self.put(&new, Some(uid), object);
         true
+    }
+
+    /// Replaces a ledger. The previous copy is kept if it is intact, or else the one before it.
+    pub(super) fn replace_ledger(&mut self, ledger: Ledger) -> Result<(), DriverError> {
+        let newest = self.ledger(&ledger.owner);
+        if newest == Some(&ledger) {
+            return Ok(());
+        }
+        if newest.is_some_and(|newest| newest.serial >= ledger.serial) {
+            return Err(DriverError::before(ErrorKind::Conflict, "the pool has a newer ledger"));
+        }
+        self.put_ledger(ledger);
+        Ok(())
+    }
+
+    /// Changes the newest copy of a ledger, which must be intact, and keeps it as it was.
+    pub(super) fn change_ledger(&mut self, commit: &LedgerCommit) -> Result<(), DriverError> {
+        let conflict = |why: String| DriverError::before(ErrorKind::Conflict, why);
+        let newest = self.content.ledgers.get(&commit.owner).and_then(|copies| copies.0.first()?.as_deref());
+        let Some(newest) = newest.filter(|newest| [commit.from, commit.to].contains(&newest.serial)) else {
+            return Err(conflict(format!("the pool does not have the ledger of serial {}", commit.from)));
+        };
+        let mut changed = newest.clone();
+        changed.apply(commit).map_err(|key| conflict(format!("the ledger cannot have the entry {key}")))?;
+        match (newest.serial == commit.to, changed == *newest) {
+            (true, true) => {}
+            (true, false) => return Err(conflict(format!("the pool has another ledger of serial {}", commit.to))),
+            (false, _) => self.put_ledger(changed),
+        }
+        Ok(())
+    }
+
+    fn put_ledger(&mut self, ledger: Ledger) {
+        let owner = ledger.owner.clone();
+        let copies = self.content.ledgers.entry(owner.clone()).or_insert_with(|| Copies(Vec::new()));
+        copies.0.retain(Option::is_some);
+        copies.0.insert(0, Some(Arc::new(ledger)));
+        copies.0.truncate(2);
+        self.delta.ledgers.insert(owner);
     }
 
     /// Damages the newest copy of a ledger, or both.

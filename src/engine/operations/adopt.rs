@@ -29,11 +29,14 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
     let observed = observed(&session, backend)?;
     refuse_without_stack(specs, backend, Some(&observed), session.records.backends.get(backend))?;
     let failed = |error: DriverError| OperationError::Failed(format!("{backend}: {error}"));
-    let theirs = observed.ledgers.get(from);
+    let theirs = match session.observations.backends.get(backend) {
+        Some(open) if from != owner => open.ledger(from).await.map_err(failed)?,
+        _ => observed.ledger.clone(),
+    };
     if let Some(LedgerView::Unreadable(why) | LedgerView::Damaged(why)) = theirs {
         return Err(OperationError::Unobserved(format!("{backend}: {why}")));
     }
-    let Some(theirs) = theirs.and_then(LedgerView::ledger).cloned() else {
+    let Some(theirs) = theirs.as_ref().and_then(LedgerView::ledger) else {
         if let Some(unobserved) = session.unobserved().into_iter().find(|unobserved| unobserved.backend == *backend) {
             return Err(OperationError::Unobserved(unobserved.message));
         }
@@ -41,7 +44,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
     };
     let pool = session.init_and_lock(backend).await.map_err(failed)?;
     if from == owner {
-        let ledger = Ledger { stack: specs.stack.id.clone(), ..theirs };
+        let ledger = Ledger { stack: specs.stack.id.clone(), ..theirs.clone() };
         session.ledgers.insert(backend.clone(), ledger);
         session.write_ledger(backend).await.map_err(failed)?;
         let done = vec![format!("{backend} now belongs to this Stack (id {})", specs.stack.id)];
@@ -51,8 +54,8 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         Some(open) => open.lock_of(from).await.map_err(|error| OperationError::Held(format!("{backend}: {error}")))?,
         None => return Err(OperationError::Unobserved(format!("{backend} is not open"))),
     };
-    let mut ours = match observed.ledgers.get(owner) {
-        Some(LedgerView::Good(ledger)) if ledger.stack == specs.stack.id => ledger.clone(),
+    let mut ours = match &observed.ledger {
+        Some(LedgerView::Good(ledger)) if ledger.stack == specs.stack.id => Ledger::clone(ledger),
         Some(LedgerView::Unreadable(why)) => return Err(OperationError::Unobserved(format!("{backend}: {why}"))),
         Some(_) => {
             return Err(OperationError::Held(format!(
@@ -61,7 +64,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
         }
         None => ledger::first(pool, owner, specs),
     };
-    ledger::take_over(&mut ours, &theirs);
+    ledger::take_over(&mut ours, theirs);
     // Names in use: this owner's, and those of live objects of `from`.
     let (mut taken, mut live) = (HashSet::new(), HashSet::new());
     for object in observed.objects.iter().filter(|o| o.place != Place::Temporary) {

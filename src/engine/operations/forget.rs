@@ -166,7 +166,7 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     }
     let observed = observed(&session, name)?;
     // An object that could not be observed would be given up as well.
-    if let Some(LedgerView::Unreadable(why)) = observed.ledgers.get(owner) {
+    if let Some(LedgerView::Unreadable(why)) = &observed.ledger {
         return Err(OperationError::Unobserved(format!("{name} could not be observed: {why}")));
     }
     if observed.listed != Listed::COMPLETE || !observed.gaps.is_empty() {
@@ -181,7 +181,7 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     let ledgers = of_pool.iter().filter_map(|(_, record)| record.ledger.as_ref()).filter(is_ours);
     let known = ledgers.max_by_key(|ledger| ledger.serial).cloned();
     let names: BTreeSet<Name> = of_pool.into_iter().map(|(of, _)| of.clone()).chain([name.clone()]).collect();
-    let kept = match observed.ledgers.get(owner).and_then(|view| plan::trusted_ledger(view, known.as_ref())) {
+    let kept = match observed.ledger.as_ref().and_then(|view| plan::trusted_ledger(view, known.as_ref())) {
         Some(ledger) if ledger.stack != specs.stack.id => {
             return Err(OperationError::Held(format!(
                 "the pool is used by another Stack of the name {owner}; `kiln adopt {name} --from-owner {owner}` takes it over"

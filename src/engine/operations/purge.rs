@@ -129,8 +129,10 @@ fn last_recorded(session: &Session<'_>, backend: &Name, view: &Observation) -> u
     let records =
         session.records.backends.get(backend).into_iter().chain(by_pool.into_iter().flatten().map(|(_, of)| of));
     let stored = records.map(|record| record.observed_at);
-    let ledger = observed.and_then(|observed| observed.ledgers.get(&session.specs().stack.owner));
-    let ledger = if let Some(LedgerView::Good(ledger)) = ledger { Some(ledger) } else { None };
+    let ledger = match observed.and_then(|observed| observed.ledger.as_ref()) {
+        Some(LedgerView::Good(ledger)) => Some(ledger),
+        _ => None,
+    };
     let noted = ledger.into_iter().flat_map(|ledger| {
         let stones = ledger.tombstones.values().map(|stone| stone.at);
         stones.chain(ledger.removals.iter().map(|removal| removal.at))

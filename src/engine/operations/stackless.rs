@@ -24,13 +24,13 @@ pub(super) fn refuse_without_stack(
         return Ok(());
     }
     let knows_objects = |view: &LedgerView| view.ledger().is_none_or(|ledger| !ledger.complete.is_empty());
-    let ledgers =
-        || observed.into_iter().flat_map(|observed| &observed.ledgers).filter(|(_, view)| knows_objects(view));
+    let ours = observed.and_then(|observed| observed.ledger.as_ref());
     let mut objects = observed.into_iter().flat_map(|observed| &observed.objects).filter_map(|o| o.identity.as_ref());
-    if ledgers().any(|(owner, _)| owner == own) || objects.any(|identity| identity.owner == *own) {
+    if ours.is_some_and(knows_objects) || objects.any(|identity| identity.owner == *own) {
         return Ok(());
     }
-    let on_pool = ledgers().map(|(owner, _)| owner).find(|owner| *owner != own);
+    let mut others = observed.into_iter().flat_map(|observed| &observed.others);
+    let on_pool = others.find(|(_, view)| knows_objects(view)).map(|(owner, _)| owner);
     let Some(other) = on_pool.or_else(|| record.map(|record| &record.owner).filter(|owner| *owner != own)) else {
         return Ok(());
     };

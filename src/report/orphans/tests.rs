@@ -65,7 +65,7 @@ impl Scene {
 
     fn overview(&self) -> Overview {
         let mut observed = self.observed.clone();
-        observed.ledgers.insert(owner(), LedgerView::Good(self.ledger.clone()));
+        observed.ledger = Some(LedgerView::Good(Arc::new(self.ledger.clone())));
         let capabilities = Capabilities::everything();
         let world = BTreeMap::from([(name("fast"), Observation::Seen { capabilities, observed })]);
         let mut records = self.records.clone();

@@ -87,6 +87,8 @@ claims! {
     pool:
         found_twice_gives_one_id
         ledger_round_trip_and_second_copy
+        ledger_is_changed_by_entries
+        changes_of_another_ledger_are_refused
         damaged_ledger_is_reported
         ledgers_of_owners_are_apart
         removed_ledger_is_gone

@@ -11,10 +11,10 @@ use crate::suite::kit::{Kit, TTL};
 pub(crate) async fn observe_of_a_fresh_pool_is_empty_and_changes_nothing(bench: &dyn Bench) {
     let before = bench.fingerprint();
     let driver = bench.another();
-    for scope in [Scope::All, Scope::Objects(vec![NativeName::new("volume-1")])] {
+    for scope in [Scope::All { owner: "prod".parse().unwrap() }, Scope::Objects(vec![NativeName::new("volume-1")])] {
         let seen = driver.observe(&scope).await.unwrap();
         assert_eq!((seen.pool, seen.listed), (None, Listed::COMPLETE));
-        assert!(seen.objects.is_empty() && seen.ledgers.is_empty() && seen.gaps.is_empty() && seen.locked.is_empty());
+        assert!(seen.objects.is_empty() && seen.owners.is_empty() && seen.gaps.is_empty() && seen.locked.is_empty());
     }
     assert_eq!(bench.fingerprint(), before);
 }
@@ -45,7 +45,7 @@ pub(crate) async fn observe_sees_what_execute_said(bench: &dyn Bench) {
     assert_eq!(kit.act(&old, Action::Trash { ttl: TTL }).await, Ok(Outcome::Changed));
     // Seen alike by who did it and by anyone else.
     for driver in [std::sync::Arc::clone(&kit.driver), bench.another()] {
-        let seen = driver.observe(&Scope::All).await.unwrap();
+        let seen = driver.observe(&Scope::All { owner: kit.owner.clone() }).await.unwrap();
         assert_eq!(seen.pool, Some(kit.pool.clone()));
         let mut expected = vec![
             (copy.clone(), Place::Live, kit.double()),

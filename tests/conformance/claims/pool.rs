@@ -1,6 +1,8 @@
 //! The pool's mark, ledgers and locks.
 
-use kiln::model::{ErrorKind, Kind, Ledger, LedgerEntry, LedgerView, Owner, Suspension, SuspensionId};
+use std::sync::Arc;
+
+use kiln::model::{ErrorKind, Kind, Ledger, LedgerEntry, LedgerView, Owner, Scope, Suspension, SuspensionId};
 
 use crate::suite::Bench;
 use crate::suite::kit::Kit;
@@ -12,7 +14,8 @@ pub(crate) async fn found_twice_gives_one_id(bench: &dyn Bench) {
     let before = bench.fingerprint();
     for driver in [first, second, bench.another()] {
         assert_eq!(driver.init_pool().await.unwrap(), pool);
-        assert_eq!(driver.observe(&kiln::model::Scope::All).await.unwrap().pool, Some(pool.clone()));
+        let all = Scope::All { owner: "prod".parse().unwrap() };
+        assert_eq!(driver.observe(&all).await.unwrap().pool, Some(pool.clone()));
     }
     assert_eq!(bench.fingerprint(), before);
 }
@@ -41,7 +44,10 @@ fn ledger(kit: &Kit<'_>, serial: u64) -> Ledger {
 }
 
 async fn view(kit: &Kit<'_>, owner: &Owner) -> Option<LedgerView> {
-    kit.bench.another().observe(&kiln::model::Scope::All).await.unwrap().ledgers.remove(owner)
+    let all = Scope::All { owner: owner.clone() };
+    let seen = kit.bench.another().observe(&all).await.unwrap();
+    assert_eq!(kit.bench.another().ledger(owner).await.unwrap(), seen.ledger, "read alone");
+    seen.ledger
 }
 
 pub(crate) async fn ledger_round_trip_and_second_copy(bench: &dyn Bench) {
@@ -49,13 +55,13 @@ pub(crate) async fn ledger_round_trip_and_second_copy(bench: &dyn Bench) {
     let _lock = kit.driver.lock(&kit.owner).await.unwrap();
     for serial in 1..=3 {
         kit.driver.write_ledger(&ledger(&kit, serial)).await.unwrap();
-        assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(ledger(&kit, serial))));
+        assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(Arc::new(ledger(&kit, serial)))));
     }
     bench.damage_ledger(&kit.owner, false);
     assert_older(&kit, 2).await;
     // A damaged copy is not what the next write keeps as its second.
     kit.driver.write_ledger(&ledger(&kit, 4)).await.unwrap();
-    assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(ledger(&kit, 4))));
+    assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(Arc::new(ledger(&kit, 4)))));
     bench.damage_ledger(&kit.owner, false);
     assert_older(&kit, 2).await;
 }
@@ -63,9 +69,57 @@ pub(crate) async fn ledger_round_trip_and_second_copy(bench: &dyn Bench) {
 /// The newest copy is damaged: the one before it is shown, and shown as that.
 async fn assert_older(kit: &Kit<'_>, serial: u64) {
     match view(kit, &kit.owner).await {
-        Some(LedgerView::Older(older, why)) => assert_eq!((older, why.is_empty()), (ledger(kit, serial), false)),
+        Some(LedgerView::Older(older, why)) => {
+            assert_eq!((Ledger::clone(&older), why.is_empty()), (ledger(kit, serial), false))
+        }
         other => panic!("a damaged newest copy is shown as {other:?}"),
     }
+}
+
+pub(crate) async fn ledger_is_changed_by_entries(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let _lock = kit.driver.lock(&kit.owner).await.unwrap();
+    let (first, second, third) = (
+        ledger(&kit, 1),
+        ledger(&kit, 2),
+        Ledger { serial: 3, ..Ledger::new(kit.pool.clone(), kit.owner.clone(), String::new()) },
+    );
+    kit.driver.write_ledger(&first).await.unwrap();
+    let to_second = second.commit_from(&first).unwrap();
+    assert_eq!(to_second.changes.len(), 1, "{to_second:?}");
+    // Again: the answer to the first call may have been lost.
+    for _ in 0..2 {
+        kit.driver.change_ledger(&to_second).await.unwrap();
+        assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(Arc::new(second.clone()))));
+    }
+    kit.driver.change_ledger(&third.commit_from(&second).unwrap()).await.unwrap();
+    assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(Arc::new(third.clone()))));
+    bench.damage_ledger(&kit.owner, false);
+    assert_older(&kit, 2).await;
+}
+
+pub(crate) async fn changes_of_another_ledger_are_refused(bench: &dyn Bench) {
+    let kit = Kit::new(bench).await;
+    let _lock = kit.driver.lock(&kit.owner).await.unwrap();
+    let (first, second) = (ledger(&kit, 1), ledger(&kit, 2));
+    let commit = second.commit_from(&first).unwrap();
+    let refused = async |why: &str| {
+        let error = kit.driver.change_ledger(&commit).await.unwrap_err();
+        assert_eq!((error.kind, error.effect), (ErrorKind::Conflict, kiln::model::Effect::No), "{why}: {error}");
+    };
+    refused("there is none").await;
+    kit.driver.write_ledger(&first).await.unwrap();
+    let elsewhere = Ledger { stack: "another".to_owned(), serial: 2, ..ledger(&kit, 1) };
+    kit.driver.change_ledger(&elsewhere.commit_from(&first).unwrap()).await.unwrap();
+    refused("the serial is that of other changes").await;
+    kit.driver.write_ledger(&ledger(&kit, 3)).await.unwrap();
+    refused("it is newer").await;
+    assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(Arc::new(ledger(&kit, 3)))));
+    let fourth = ledger(&kit, 4).commit_from(&ledger(&kit, 3)).unwrap();
+    bench.damage_ledger(&kit.owner, false);
+    let error = kit.driver.change_ledger(&fourth).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Conflict, "the newest copy is damaged: {error}");
+    assert!(matches!(view(&kit, &kit.owner).await, Some(LedgerView::Older(there, _)) if *there == elsewhere));
 }
 
 pub(crate) async fn damaged_ledger_is_reported(bench: &dyn Bench) {
@@ -82,7 +136,7 @@ pub(crate) async fn damaged_ledger_is_reported(bench: &dyn Bench) {
     // It is still the same pool, and a new ledger heals it.
     assert_eq!(kit.all().await.pool, Some(kit.pool.clone()));
     kit.driver.write_ledger(&ledger(&kit, 3)).await.unwrap();
-    assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(ledger(&kit, 3))));
+    assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(Arc::new(ledger(&kit, 3)))));
 }
 
 pub(crate) async fn ledgers_of_owners_are_apart(bench: &dyn Bench) {
@@ -93,7 +147,7 @@ pub(crate) async fn ledgers_of_owners_are_apart(bench: &dyn Bench) {
         kit.driver.write_ledger(&ledger(kit, serial)).await.unwrap();
     }
     bench.damage_ledger(&theirs.owner, true);
-    assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(ledger(&kit, 1))));
+    assert_eq!(view(&kit, &kit.owner).await, Some(LedgerView::Good(Arc::new(ledger(&kit, 1)))));
     assert!(matches!(view(&kit, &theirs.owner).await, Some(LedgerView::Damaged(_))));
 }
 
@@ -133,7 +187,7 @@ pub(crate) async fn locks_are_seen_while_they_are_held(bench: &dyn Bench) {
     assert!(kit.all().await.locked.is_empty());
     let lock = kit.driver.lock(&kit.owner).await.unwrap();
     for driver in [&kit.driver, &bench.another()] {
-        let seen = driver.observe(&kiln::model::Scope::All).await.unwrap();
+        let seen = driver.observe(&Scope::All { owner: kit.owner.clone() }).await.unwrap();
         assert_eq!(seen.locked, std::slice::from_ref(&kit.owner));
     }
     // Looking does not take the lock away, nor let it go.

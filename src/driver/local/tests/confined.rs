@@ -34,7 +34,7 @@ fn unprivileged<T: Send>(bench: &Bench, work: impl FnOnce() -> T + Send) -> T {
 }
 
 fn observe_all(bench: &Bench) -> Result<Observed, DriverError> {
-    observe::observe(&bench.path, false, &Scope::All)
+    observe::observe(&bench.path, false, &Scope::All { owner: owner() })
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn a_fifo_is_not_waited_for() {
         let (path, native) = (bench.path.clone(), db.native());
         // Not joined: one that waits, waits for ever.
         std::thread::spawn(move || {
-            let all = observe::observe(&path, false, &Scope::All);
+            let all = observe::observe(&path, false, &Scope::All { owner: owner() });
             send.send((all, observe::observe(&path, false, &Scope::Objects(vec![native])))).unwrap();
         });
         assert!(receive.recv_timeout(PATIENCE).is_ok(), "a look waits at {}", place.display());

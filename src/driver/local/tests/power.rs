@@ -252,7 +252,7 @@ async fn a_power_cut_leaves_the_ledger_before_or_the_one_after() {
     let mut ledger = Ledger::new(bench.look().await.pool.unwrap(), owner(), "stack".to_owned());
     let mut cuts = 0;
     for serial in 1..=4 {
-        let before = (serial > 1).then(|| LedgerView::Good(ledger.clone()));
+        let before = (serial > 1).then(|| LedgerView::Good(Arc::new(ledger.clone())));
         ledger.serial = serial;
         // The third finds no room, and is written over the reserve.
         if serial == 3 {
@@ -264,9 +264,9 @@ async fn a_power_cut_leaves_the_ledger_before_or_the_one_after() {
         for (n, image) in images.iter().enumerate() {
             let home = home();
             make(image, home.path());
-            let seen = Local::connect(home.path(), false).observe(&Scope::All).await.unwrap();
-            let seen = seen.ledgers.get(&owner()).cloned();
-            let after = Some(LedgerView::Good(ledger.clone()));
+            let seen = Local::connect(home.path(), false).observe(&Scope::All { owner: owner() }).await.unwrap();
+            let seen = seen.ledger;
+            let after = Some(LedgerView::Good(Arc::new(ledger.clone())));
             assert!(seen == before || seen == after, "{what}, cut {n}: {seen:?}");
             cuts += 1;
         }

@@ -27,10 +27,10 @@ async fn foreign_entries_have_no_owner_and_never_change() {
 async fn a_pool_that_is_not_there_is_unreachable_or_to_be_made() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("pool");
-    let kind = async |driver: Local| driver.observe(&Scope::All).await.unwrap_err().kind;
+    let kind = async |driver: Local| driver.observe(&Scope::All { owner: owner() }).await.unwrap_err().kind;
     assert_eq!(kind(Local::connect(&path, false)).await, ErrorKind::Unreachable);
     assert_eq!(Local::connect(&path, false).init_pool().await.unwrap_err().kind, ErrorKind::Unreachable);
-    let seen = Local::connect(&path, true).observe(&Scope::All).await.unwrap();
+    let seen = Local::connect(&path, true).observe(&Scope::All { owner: owner() }).await.unwrap();
     assert_eq!((seen.pool, seen.objects.len(), seen.gaps.len()), (None, 0, 0));
     assert!(!path.exists(), "looking makes nothing");
     let deep = home.path().join("not/there");
@@ -47,10 +47,10 @@ async fn a_pool_that_is_not_there_is_unreachable_or_to_be_made() {
     let id = a.unwrap();
     assert_eq!((&id, &id), (&b.unwrap(), &c.unwrap()), "the second process reads what the first wrote");
     assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o700);
-    assert_eq!(driver.observe(&Scope::All).await.unwrap().pool, Some(id));
+    assert_eq!(driver.observe(&Scope::All { owner: owner() }).await.unwrap().pool, Some(id));
     assert_eq!(fs::read_dir(path.join(".kiln-pool")).unwrap().count(), 1, "the losers leave nothing");
     fs::write(path.join(".kiln-pool/id"), "zz").unwrap();
-    let seen = driver.observe(&Scope::All).await.unwrap();
+    let seen = driver.observe(&Scope::All { owner: owner() }).await.unwrap();
     assert_eq!((seen.pool, seen.gaps.len()), (None, 1));
     assert_eq!(driver.init_pool().await.unwrap_err().kind, ErrorKind::Permanent);
     // Nothing is written into what has lost its mark: it may be the directory below a mount that is gone.
@@ -90,7 +90,7 @@ async fn a_process_that_wrote_is_named_while_it_lives() {
         fs::write(&file, notes).unwrap();
         // Also after this process has had the lock.
         for _ in 0..2 {
-            let writers = bench.driver.observe(&Scope::All).await.unwrap().writers;
+            let writers = bench.driver.observe(&Scope::All { owner: owner() }).await.unwrap().writers;
             let pids: Vec<u32> = writers.values().flatten().map(|writer| writer.pid).collect();
             assert_eq!(pids, vec![parent; expected], "{notes}");
             drop(bench.driver.lock(&owner()).await.unwrap());
@@ -151,7 +151,11 @@ async fn an_abandoned_step_stops_and_keeps_the_lock_until_then() {
     let _ = running.await;
     drop(lock);
     let second = Local::connect(&bench.path, false);
-    assert_eq!(second.observe(&Scope::All).await.unwrap().locked, [owner()], "the copy is still running");
+    assert_eq!(
+        second.observe(&Scope::All { owner: owner() }).await.unwrap().locked,
+        [owner()],
+        "the copy is still running"
+    );
     go.send(()).unwrap();
     let lock = second.lock(&owner()).await.unwrap();
     assert_eq!(bench.only().await.identity, Some(db), "it was stopped, and left nothing");
@@ -188,7 +192,7 @@ async fn a_ledger_survives_the_loss_of_either_copy() {
     let bench = Bench::new().await;
     let id = bench.look().await.pool.unwrap();
     let mut ledger = Ledger::new(id, owner(), "stack".to_owned());
-    let view = async || bench.look().await.ledgers.remove(&owner());
+    let view = async || bench.look().await.ledger;
     for serial in 1..=3 {
         ledger.serial = serial;
         bench.driver.write_ledger(&ledger).await.unwrap();
@@ -201,12 +205,12 @@ async fn a_ledger_survives_the_loss_of_either_copy() {
     *flipped.last_mut().unwrap() ^= 1;
     for damage in [&b""[..], &whole[..whole.len() / 2], &flipped] {
         fs::write(&main, damage).unwrap();
-        assert!(matches!(view().await, Some(LedgerView::Older(older, _)) if older == previous));
+        assert!(matches!(view().await, Some(LedgerView::Older(older, _)) if *older == previous));
         // Writing over a damaged one does not push the whole copy out.
         ledger.serial = 4;
         bench.driver.write_ledger(&ledger).await.unwrap();
         assert_eq!(fs::read(&old).unwrap(), older);
-        assert_eq!(view().await, Some(LedgerView::Good(ledger.clone())));
+        assert_eq!(view().await, Some(LedgerView::Good(Arc::new(ledger.clone()))));
         fs::write(&main, damage).unwrap();
         fs::write(&old, damage).unwrap();
         assert!(matches!(view().await, Some(LedgerView::Damaged(_))));
@@ -215,9 +219,9 @@ async fn a_ledger_survives_the_loss_of_either_copy() {
     // What a crash leaves between the two renames, and beside.
     fs::remove_file(&main).unwrap();
     fs::write(bench.path.join(".kiln-pool/prod.ledger.new"), b"half").unwrap();
-    assert!(matches!(view().await, Some(LedgerView::Older(older, _)) if older == previous));
+    assert!(matches!(view().await, Some(LedgerView::Older(older, _)) if *older == previous));
     bench.driver.write_ledger(&ledger).await.unwrap();
-    assert_eq!(view().await, Some(LedgerView::Good(ledger.clone())));
+    assert_eq!(view().await, Some(LedgerView::Good(Arc::new(ledger.clone()))));
 }
 
 /// A copy that cannot be read may be whole, and newer than the other: neither is used, and neither is replaced.
@@ -241,7 +245,7 @@ async fn an_unreadable_newest_ledger_is_not_passed_over_for_the_older_copy() {
     fs::remove_file(&main).unwrap();
     for make in [link, directory, &|| newer(&main), &|| understood(&main)] {
         make();
-        let view = bench.look().await.ledgers.remove(&owner());
+        let view = bench.look().await.ledger;
         assert!(matches!(view, Some(LedgerView::Unreadable(_))), "{view:?}");
         let before = bench.tree();
         ledger.serial = 3;
@@ -262,7 +266,7 @@ async fn an_unreadable_newest_ledger_is_not_passed_over_for_the_older_copy() {
         if let Some(bytes) = newest {
             fs::write(&main, bytes).unwrap();
         }
-        let view = bench.look().await.ledgers.remove(&owner());
+        let view = bench.look().await.ledger;
         assert!(matches!(view, Some(LedgerView::Unreadable(_))), "{view:?}");
     }
 }
@@ -302,7 +306,7 @@ async fn an_older_ledger_never_takes_the_place_of_a_newer_one() {
     }
     ledger.serial = 1;
     bench.driver.write_ledger(&ledger).await.unwrap();
-    assert_eq!(bench.look().await.ledgers.remove(&owner()), Some(LedgerView::Good(ledger)));
+    assert_eq!(bench.look().await.ledger, Some(LedgerView::Good(Arc::new(ledger))));
 }
 
 /// A write that was given up on keeps the lock for as long as it is there, and is not started once its caller is gone.
@@ -330,11 +334,11 @@ async fn an_abandoned_ledger_write_is_not_started_and_keeps_the_lock() {
     }
     drop(lock);
     let second = Local::connect(&bench.path, false);
-    assert_eq!(second.observe(&Scope::All).await.unwrap().locked, [owner()], "it is still there");
+    assert_eq!(second.observe(&Scope::All { owner: owner() }).await.unwrap().locked, [owner()], "it is still there");
     go.send(()).unwrap();
     other.await.unwrap().unwrap();
     let lock = second.lock(&owner()).await.unwrap();
-    assert_eq!(bench.look().await.ledgers.get(&owner()), None, "its caller is gone");
+    assert_eq!(bench.look().await.ledger, None, "its caller is gone");
     drop(lock);
 }
 
@@ -440,7 +444,7 @@ async fn used_beyond(driver: &Local, path: &Path) -> u64 {
     };
     for _ in 0..10_000 {
         let (used, free) = used_and_free();
-        let seen = driver.observe(&Scope::All).await.unwrap().capacity.unwrap();
+        let seen = driver.observe(&Scope::All { owner: owner() }).await.unwrap().capacity.unwrap();
         if used_and_free() == (used, free) {
             assert_eq!(seen.total, used + free, "what is reserved for root is no room, and is not used");
             return seen.used - used;
