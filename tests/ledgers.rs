@@ -40,6 +40,47 @@ fn a_pool_that_is_not_the_recorded_one_is_not_locked() {
 }
 
 #[test]
+fn a_pass_with_nothing_to_do_writes_nothing() {
+    run(async {
+        let rig = Rig::new();
+        let declared = join(&[volume("db", "size: 1Mi"), snapshot("s", "db", "")]);
+        rig.settle(&declared, 3, "made").await;
+        let (setup, spy) = spied(&rig, &declared, Spy::default());
+        once(&setup).await;
+        let settled = rig.store.commits();
+        let writes = || (rig.store.commits() - settled, spy.writes.load(Ordering::SeqCst));
+        for seconds in [0, 1, 61, 600] {
+            rig.clock.0.fetch_add(seconds, Ordering::SeqCst);
+            once(&setup).await;
+            assert_eq!(writes(), (0, 0), "after {seconds} s");
+        }
+        // The time is recorded now and then: a purge compares its clock with it.
+        rig.clock.0.fetch_add(3600, Ordering::SeqCst);
+        once(&setup).await;
+        assert_eq!(writes(), (1, 0));
+        assert_eq!(rig.store.records().unwrap().backends[&pool()].observed_at, rig.clock.0.load(Ordering::SeqCst));
+    });
+}
+
+/// One write for each step, of no more entries than it changes: what a pool with a map writes.
+#[test]
+fn a_change_of_one_object_is_one_entry_of_the_ledger() {
+    run(async {
+        let rig = Rig::new();
+        let many = |size: &str| {
+            let others = (0..40).map(|n| volume(&format!("v{n}"), "size: 1Mi"));
+            join(&others.chain([volume("db", size)]).collect::<Vec<_>>())
+        };
+        rig.settle(&many("size: 1Mi"), 3, "made").await;
+        let (setup, spy) = spied(&rig, &many("size: 2Mi"), Spy::default());
+        assert_eq!(once(&setup).await.changed, 1);
+        let changed = spy.changed.lock().unwrap().clone();
+        let uid = rig.native("db").parse().unwrap().3;
+        assert_eq!(changed, [format!("whole/{uid}")]);
+    });
+}
+
+#[test]
 fn a_controller_that_begins_between_observation_and_lock_is_not_overwritten() {
     run(async {
         let rig = Rig::new();

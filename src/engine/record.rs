@@ -14,6 +14,14 @@ use crate::store::{Batch, Store, StoreError};
 use super::backend_session::BackendSession;
 use super::session::Session;
 
+/// How old a record may become, in seconds, before it is written again because of its time alone, or of the bytes that an object occupies:
+/// a pass with nothing to do writes nothing. `trash purge` trusts a clock up to a day beyond the recorded time.
+const FRESH: u64 = 3600;
+
+fn is_fresh(at: u64, now: u64) -> bool {
+    at.abs_diff(now) <= FRESH
+}
+
 impl Session<'_> {
     /// Records what was observed in the store, for drift and for objects on backends that are away later. Writes only what changed.
     ///
@@ -30,24 +38,17 @@ impl Session<'_> {
         let mut batch = Batch::default();
         for (name, ledger) in &self.ledgers {
             let Some(Observation::Seen { observed, .. }) = self.observations.world.get(name) else { continue };
-            let spec = &self.specs().backends[name];
-            if ledger.serial > 0 && self.observations.backends.get(name).is_some_and(BackendSession::has_ledger) {
-                let record = BackendRecord {
-                    place: spec.config.place(),
-                    pool: ledger.pool.clone(),
-                    owner: owner.clone(),
-                    observed_at: self.now,
-                    ledger: Some(ledger.clone()),
-                };
-                let same = known
-                    .backends
-                    .get(name)
-                    .is_some_and(|old| BackendRecord { observed_at: self.now, ..old.clone() } == record);
-                // A changed time alone is not written in every pass.
-                let stale = known.backends.get(name).is_none_or(|old| old.observed_at + 60 < self.now);
-                if !same || stale {
-                    batch.backends.push((name.clone(), Some(record)));
-                }
+            let place = self.specs().backends[name].config.place();
+            let is_recorded = known.backends.get(name).is_some_and(|old| {
+                let BackendRecord { place: at, pool, owner: of, observed_at, ledger: stored } = old;
+                let is_same = *at == place && *pool == ledger.pool && of == owner && stored.as_ref() == Some(ledger);
+                is_same && is_fresh(*observed_at, self.now)
+            });
+            let is_on_pool = self.observations.backends.get(name).is_some_and(BackendSession::has_ledger);
+            if ledger.serial > 0 && is_on_pool && !is_recorded {
+                let (pool, owner, ledger) = (ledger.pool.clone(), owner.clone(), Some(ledger.clone()));
+                let record = BackendRecord { place, pool, owner, observed_at: self.now, ledger };
+                batch.backends.push((name.clone(), Some(record)));
             }
             for object in observed.objects.iter().filter(|o| o.place != Place::Temporary && o.conflict.is_none()) {
                 let Some(identity) = object.identity.as_ref().filter(|id| id.owner == *owner) else { continue };
@@ -99,7 +100,7 @@ fn record_of(
     }
     match known {
         Some(known) if known.seen_at >= now => None,
-        Some(known) if known.seen.as_ref() == Some(object) && known.backend == *backend => None,
+        Some(known) if known.backend == *backend && is_recorded(known, object, now) => None,
         Some(known) => {
             let record =
                 ObjectRecord { seen: Some(object.clone()), seen_at: now, backend: backend.clone(), ..known.clone() };
@@ -107,6 +108,14 @@ fn record_of(
         }
         None => Some((uid, Some(ObjectRecord::of(identity.clone(), backend.clone(), object, now)))),
     }
+}
+
+/// Whether a record shows an object as it is observed. The bytes that it occupies change with every write of a client.
+fn is_recorded(known: &ObjectRecord, object: &Object, now: u64) -> bool {
+    known.seen.as_ref().is_some_and(|seen| {
+        let used = if is_fresh(known.seen_at, now) { object.used } else { seen.used };
+        *seen == *object || *object == Object { used, ..seen.clone() }
+    })
 }
 
 /// The record of an object after its step.

@@ -24,6 +24,10 @@ pub type Meanwhile = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>
 pub struct Spy {
     pub locks: AtomicUsize,
     pub executed: AtomicBool,
+    /// The calls that write to the pool.
+    pub writes: AtomicUsize,
+    /// The entries of ledgers that were changed.
+    pub changed: Mutex<Vec<String>>,
     /// Done by another just before a lock is taken.
     pub before_lock: Mutex<Option<Meanwhile>>,
     /// Done by another just before the first step is made.
@@ -82,6 +86,7 @@ impl Driver for Spied {
         self.sim.access(object)
     }
     async fn execute(&self, step: &Step, context: &StepContext) -> Result<Outcome, DriverError> {
+        self.spy.writes.fetch_add(1, Ordering::SeqCst);
         if self.spy.keeps && step.action == Action::Destroy {
             return Err(failed("it cannot be destroyed"));
         }
@@ -95,6 +100,7 @@ impl Driver for Spied {
 #[async_trait]
 impl PoolMetadata for Spied {
     async fn init_pool(&self) -> Result<PoolId, DriverError> {
+        self.spy.writes.fetch_add(1, Ordering::SeqCst);
         self.sim.init_pool().await
     }
     async fn lock(&self, owner: &Owner) -> Result<Box<dyn WriterLock>, DriverError> {
@@ -106,18 +112,23 @@ impl PoolMetadata for Spied {
         self.sim.ledger(owner).await
     }
     async fn change_ledger(&self, commit: &LedgerCommit) -> Result<(), DriverError> {
+        self.spy.writes.fetch_add(1, Ordering::SeqCst);
+        self.spy.changed.lock().unwrap().extend(commit.changes.iter().map(|change| change.key.clone()));
         self.spy.muted(self.sim.change_ledger(commit)).await
     }
     async fn write_ledger(&self, ledger: &Ledger) -> Result<(), DriverError> {
+        self.spy.writes.fetch_add(1, Ordering::SeqCst);
         self.spy.muted(self.sim.write_ledger(ledger)).await
     }
     async fn remove_ledger(&self, owner: &Owner) -> Result<(), DriverError> {
+        self.spy.writes.fetch_add(1, Ordering::SeqCst);
         self.sim.remove_ledger(owner).await
     }
     async fn suspensions(&self, owner: &Owner) -> Result<Vec<Suspension>, DriverError> {
         self.sim.suspensions(owner).await
     }
     async fn write_suspension(&self, suspension: &Suspension) -> Result<(), DriverError> {
+        self.spy.writes.fetch_add(1, Ordering::SeqCst);
         self.sim.write_suspension(suspension).await
     }
 }

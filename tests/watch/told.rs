@@ -1,8 +1,10 @@
 //! Signals, and what the service manager is told.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -100,6 +102,49 @@ fn sighup_reloads_the_host_configuration() {
     daemon.pass();
     assert_eq!(daemon.metric("kiln_held"), 0.0);
     assert_eq!(daemon.end(), Some(0));
+}
+
+/// The length, inode and times of every file and directory.
+fn files(sandbox: &Sandbox, of: &[&str]) -> BTreeMap<PathBuf, [i64; 4]> {
+    let mut files = BTreeMap::new();
+    let mut open: Vec<PathBuf> = of.iter().map(|name| sandbox.path(name)).collect();
+    while let Some(path) = open.pop() {
+        let stat = fs::symlink_metadata(&path).unwrap();
+        if stat.is_dir() {
+            open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        let (length, inode) = (i64::try_from(stat.len()).unwrap(), i64::try_from(stat.ino()).unwrap());
+        files.insert(path, [length, inode, stat.mtime(), stat.mtime_nsec()]);
+    }
+    files
+}
+
+#[test]
+fn passes_with_nothing_to_do_write_nothing_to_the_store_and_the_pools() {
+    let sandbox = patient();
+    let sim = "apiVersion: kiln/v1\nkind: Backend\nmetadata: {name: other}\n\
+               spec: {driver: sim, sim: {path: ../other/sim.pool}}\n---\n\
+               apiVersion: kiln/v1\nkind: Volume\nmetadata: {name: b}\nspec: {backend: other, size: 1Mi}\n";
+    sandbox.write("specs/other.yaml", sim);
+    sandbox.volume("a", "size: 1Mi");
+    sandbox.write("specs/s.yaml", "apiVersion: kiln/v1\nkind: Snapshot\nmetadata: {name: s}\nspec: {volume: a}\n");
+    let daemon = Daemon::start(&sandbox);
+    daemon.confirmation_read();
+    let now = || files(&sandbox, &["state", "pool", "other"]);
+    let before = now();
+    assert!(before.len() > 15, "{before:?}");
+    for _ in 0..3 {
+        let passes = daemon.passes();
+        daemon.send(Signal::HUP);
+        wait("a pass", || daemon.passes() > passes);
+        daemon.pass();
+        assert_eq!(now(), before);
+    }
+    // One that has something to do is seen.
+    sandbox.volume("c", "size: 1Mi");
+    arrives(&sandbox, "c");
+    daemon.pass();
+    assert_ne!(now(), before);
 }
 
 #[test]

@@ -1,9 +1,11 @@
-//! What the file system of a pool can do, found by trying it once per connection.
+//! What the file system of a pool can do, found by trying it, once in each process: a pass with nothing to do writes nothing.
 //!
 //! The trials use files of their own in a temporary directory: in `.kiln-pool` or, before that exists, in the pool or its parent.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{self, AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -14,7 +16,12 @@ use crate::model::{Capabilities, CloneAbility, Growth, NameRules, Size, Snapshot
 
 const FILES: [&str; 3] = ["a", "b", "c"];
 
+/// The abilities of the file systems that this process has tried, by the directory of the trials: its device and inode, and the type and
+/// size of its file system, which differ if another one is mounted there.
+static TRIED: Mutex<BTreeMap<(u64, u64, i64, u64), Ability>> = Mutex::new(BTreeMap::new());
+
 /// The result of the trials.
+#[derive(Clone)]
 struct Ability {
     shares_blocks: Option<u64>,
     thick: bool,
@@ -31,10 +38,19 @@ impl Ability {
     }
 }
 
-/// The capabilities of the pool at `path`.
+/// The capabilities of the pool at `path`, found by trying.
+#[cfg(test)]
 pub(super) fn capabilities(path: &Path) -> Capabilities {
-    let Ability { shares_blocks, thick, max_size, exchange, lacks } =
-        tried(path).unwrap_or_else(|_| Ability::unknown());
+    capabilities_by(path, place(path).and_then(|place| tried(&place)))
+}
+
+/// The capabilities of the pool at `path`, by an earlier trial of this process if there was one.
+pub(super) fn known_capabilities(path: &Path) -> Capabilities {
+    capabilities_by(path, tried_once(path))
+}
+
+fn capabilities_by(path: &Path, ability: Result<Ability, Errno>) -> Capabilities {
+    let Ability { shares_blocks, thick, max_size, exchange, lacks } = ability.unwrap_or_else(|_| Ability::unknown());
     let unusable = (!lacks.is_empty())
         .then(|| format!("the file system of {} has no {}", path.display(), lacks.join(", and no ")));
     Capabilities {
@@ -67,12 +83,27 @@ fn place(path: &Path) -> Result<OwnedFd, Errno> {
     Ok(pool::absent_is_none(pool::open_dir(pool.as_fd(), MARK))?.unwrap_or(pool))
 }
 
-fn tried(path: &Path) -> Result<Ability, Errno> {
+fn tried_once(path: &Path) -> Result<Ability, Errno> {
     let place = place(path)?;
+    let (stat, system) = (fs::fstat(&place)?, fs::fstatfs(&place)?);
+    let key = (stat.st_dev, stat.st_ino, system.f_type, system.f_blocks);
+    let known = TRIED.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let ability = tried(&place)?;
+    // What is missing may be added by mounting it in another way.
+    if ability.lacks.is_empty() {
+        TRIED.lock().unwrap_or_else(PoisonError::into_inner).insert(key, ability.clone());
+    }
+    Ok(ability)
+}
+
+fn tried(place: &OwnedFd) -> Result<Ability, Errno> {
     let synced = pool::sync(place.as_fd());
     // One trial at a time: a directory that another process uses was not left by a crash. The wait is bounded.
     for _ in 0..50 {
-        match pool::mkdir(&place, TRIES) {
+        match pool::mkdir(place, TRIES) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
         }
@@ -90,7 +121,7 @@ fn tried(path: &Path) -> Result<Ability, Errno> {
         clear(&dir);
         let ability = try_in(dir.as_fd(), synced);
         clear(&dir);
-        let _ = pool::unlink(&place, TRIES, AtFlags::REMOVEDIR);
+        let _ = pool::unlink(place, TRIES, AtFlags::REMOVEDIR);
         return ability;
     }
     Err(Errno::AGAIN)

@@ -43,7 +43,7 @@ impl Local {
         Self(Arc::new(LocalState {
             path: path.to_owned(),
             create,
-            capabilities: ability::capabilities(path),
+            capabilities: ability::known_capabilities(path),
             claims: StepClaims::default(),
             locks: Mutex::default(),
             recorded: Mutex::default(),

@@ -113,13 +113,17 @@ const MOST_NOTED: usize = 16;
 /// The length of a command line in messages.
 const SHOWN: usize = 200;
 
-/// Writes the holder into the file, for the messages of other processes. The time since when is that of the file.
+/// Writes the holder into the file, for the messages of other processes. The time since when is that of the file: a process that takes
+/// the lock again, with no other in between, writes nothing.
 fn note_holder(file: &OwnedFd, before: &str) -> Result<(), Errno> {
     let begun = begun(std::process::id()).map(|begun| format!("{BEGUN}{begun}")).unwrap_or_default();
     let mut text = format!("pid {} on {}{begun}\n", std::process::id(), host());
     for (line, _) in living(before).take(MOST_NOTED - 1) {
         text.push_str(line);
         text.push('\n');
+    }
+    if text == before {
+        return Ok(());
     }
     rustix::io::pwrite(file, text.as_bytes(), 0)?;
     fs::ftruncate(file, text.len() as u64)

@@ -243,8 +243,12 @@ impl SimFile {
             }
             other => other.map_err(|error| io(error.into()))?,
         }
-        file.set_len(0).map_err(io)?;
-        file.write_all(format!("process {}\n", std::process::id()).as_bytes()).map_err(io)?;
+        let (ours, mut noted) = (format!("process {}\n", std::process::id()), String::new());
+        file.read_to_string(&mut noted).map_err(io)?;
+        if noted != ours {
+            file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
+            file.write_all(ours.as_bytes()).map_err(io)?;
+        }
         Ok(FileLock { file, path })
     }
 
