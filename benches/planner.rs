@@ -84,8 +84,7 @@ fn made(reading: &Reading) -> (World, Records) {
         };
         observed.objects.push(object.clone());
         let tags = Tags { expires: None, ..tags };
-        let record =
-            ObjectRecord { identity, backend: backend.clone(), native, size, tags, seen: Some(object), seen_at: 1 };
+        let record = ObjectRecord::new(identity, backend.clone(), (native, size, tags), Some(&object), 1);
         records.objects.insert(uid, record);
     }
     observed.objects.sort_by(|a, b| a.native.cmp(&b.native));

@@ -251,7 +251,7 @@ fn the_store_knows_an_object_as_it_was_last_observed() {
         assert_eq!(held(&rig.pass(&declared).await.unwrap()), [("db", HeldReason::ShrinkRefused)]);
         let records = rig.store.records().unwrap();
         let record = records.objects.values().next().unwrap();
-        let seen = record.seen.as_ref().unwrap();
+        let seen = record.seen().unwrap();
         assert_eq!((record.size, seen.size), (Size(1 << 20), Size(2 << 20)), "settled, and observed");
     });
 }

@@ -1,22 +1,54 @@
 //! Changes of a pool's ledger. Pure: [`Session`](super::session::Session) writes it to the pool.
 
 use std::collections::BTreeSet;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt};
 
 use crate::model::{
     Action, ApprovalItem, ApprovalSet, Extent, Identity, Kind, Ledger, LedgerEntry, Object, Observed, Owner, Place,
-    Reading, Removal, Size, Specs, Step, Uid, Verb, Withdrawal,
+    Reading, Removal, Size, Specs, Step, Tags, Uid, Verb, Withdrawal,
 };
 use crate::plan::Plan;
 
-/// Settles a ledger from a complete observation, before a plan is made from it.
+/// A ledger of a session: that of the observation until it is changed, and then a copy.
+#[derive(Clone)]
+pub(super) struct SharedLedger(Arc<Ledger>);
+
+impl From<Arc<Ledger>> for SharedLedger {
+    fn from(ledger: Arc<Ledger>) -> Self {
+        Self(ledger)
+    }
+}
+
+impl From<Ledger> for SharedLedger {
+    fn from(ledger: Ledger) -> Self {
+        Self(Arc::new(ledger))
+    }
+}
+
+impl Deref for SharedLedger {
+    type Target = Ledger;
+
+    fn deref(&self) -> &Ledger {
+        &self.0
+    }
+}
+
+impl DerefMut for SharedLedger {
+    fn deref_mut(&mut self) -> &mut Ledger {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+/// Settles a ledger from a complete observation, before a plan is made from it. One that is settled already is not copied.
 ///
 /// - An object of this owner that is there and has no entry is entered: a crash came before its entry.
 /// - An object that was leaving and is gone gets a tombstone, and so does one that is Lost and no longer declared.
 /// - A removal that was not counted is counted: a crash came before its count.
 /// - Tombstones and removals that are too old to matter are dropped.
-pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, reading: &Reading, now: u64) {
+pub(super) fn settle(ledger: &mut SharedLedger, observed: &Observed, reading: &Reading, now: u64) {
     let mut there: HashMap<Uid, (&Object, &Identity)> = HashMap::with_capacity(observed.objects.len());
     for object in observed.objects.iter().filter(|o| o.place != Place::Temporary && o.conflict.is_none()) {
         if let Some(identity) = object.identity.as_ref().filter(|id| id.owner == ledger.owner) {
@@ -25,24 +57,35 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, reading: &Reading
     }
     for (uid, (object, identity)) in &there {
         match ledger.complete.get(uid) {
-            None => enter(ledger, identity, object, guess_n(&reading.specs, identity, ledger)),
+            None => {
+                let n = guess_n(&reading.specs, identity, ledger);
+                enter(ledger, identity, object, n);
+            }
             // A rename by this owner, which was not entered because of a crash.
             Some(LedgerEntry { name, n, .. })
                 if *name != identity.name
                     && (ledger.renaming.get(uid) == Some(&identity.name)
                         || Some(name) == specs_renamed_from(&reading.specs, identity)) =>
             {
-                rename(ledger, identity, object, *n);
+                let n = *n;
+                rename(ledger, identity, object, n);
             }
             Some(_) => {}
         }
         // Name and size stay: a rename or cut from outside Kiln must remain visible. Only a step of this owner lifts protection.
-        if let Some(entry) = ledger.complete.get_mut(uid) {
-            entry.protected |= object.tags.protected;
-            entry.restored.extend(object.tags.restored.clone());
+        let Tags { protected, restored, .. } = &object.tags;
+        let is_known = ledger.complete.get(uid).is_none_or(|entry| {
+            (entry.protected || !protected) && restored.iter().all(|request| entry.restored.contains(request))
+        });
+        if !is_known && let Some(entry) = ledger.complete.get_mut(uid) {
+            entry.protected |= protected;
+            entry.restored.extend(restored.clone());
         }
+        let (leaves, is_destroyed) = (ledger.leaving.contains(uid), ledger.destroying.contains(uid));
         match object.place {
+            Place::Trash if leaves && !is_destroyed => {}
             Place::Trash => leave(ledger, *uid, identity.kind, object.size, now),
+            Place::Live | Place::Temporary if !leaves && !is_destroyed => {}
             Place::Live | Place::Temporary => {
                 ledger.leaving.remove(uid);
                 ledger.destroying.remove(uid);
@@ -51,7 +94,9 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, reading: &Reading
     }
     let mut counted = BTreeSet::new();
     let is_live = |uid| there.get(&uid).is_some_and(|(object, _)| object.place == Place::Live);
-    ledger.removals.retain(|removal| !is_live(removal.uid) && counted.insert(removal.uid));
+    if !ledger.removals.is_empty() {
+        ledger.removals.retain(|removal| !is_live(removal.uid) && counted.insert(removal.uid));
+    }
     let in_doubt: BTreeSet<_> = observed.objects.iter().filter(|o| o.conflict.is_some()).map(|o| &o.native).collect();
     let renamed = old_names(&reading.specs);
     let gone: Vec<(Uid, Kind, Size)> = ledger
@@ -75,6 +120,13 @@ pub(super) fn settle(ledger: &mut Ledger, observed: &Observed, reading: &Reading
         }
         ledger.add_tombstone(uid, now);
     }
+    let is_over = |at: u64, length: u64| is_of_the_future(at, now) || at + length <= now;
+    let has_old = ledger.tombstones.values().any(|stone| is_over(stone.at, Ledger::TOMBSTONE_DAYS * 86_400))
+        || ledger.removals.iter().any(|removal| is_over(removal.at, Ledger::REMOVAL_WINDOW));
+    if !has_old {
+        return;
+    }
+    let ledger: &mut Ledger = ledger;
     // A time from a clock that was ahead would count until that time is reached. It counts from now on.
     let stones = ledger.tombstones.values_mut().map(|stone| &mut stone.at);
     let removals = ledger.removals.iter_mut().map(|removal| &mut removal.at);

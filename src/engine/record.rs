@@ -41,12 +41,12 @@ impl Session<'_> {
             let place = self.specs().backends[name].config.place();
             let is_recorded = known.backends.get(name).is_some_and(|old| {
                 let BackendRecord { place: at, pool, owner: of, observed_at, ledger: stored } = old;
-                let is_same = *at == place && *pool == ledger.pool && of == owner && stored.as_ref() == Some(ledger);
+                let is_same = *at == place && *pool == ledger.pool && of == owner && stored.as_ref() == Some(&**ledger);
                 is_same && is_fresh(*observed_at, self.now)
             });
             let is_on_pool = self.observations.backends.get(name).is_some_and(BackendSession::has_ledger);
             if ledger.serial > 0 && is_on_pool && !is_recorded {
-                let (pool, owner, ledger) = (ledger.pool.clone(), owner.clone(), Some(ledger.clone()));
+                let (pool, owner, ledger) = (ledger.pool.clone(), owner.clone(), Some(Ledger::clone(ledger)));
                 let record = BackendRecord { place, pool, owner, observed_at: self.now, ledger };
                 batch.backends.push((name.clone(), Some(record)));
             }
@@ -102,8 +102,8 @@ fn record_of(
         Some(known) if known.seen_at >= now => None,
         Some(known) if known.backend == *backend && is_recorded(known, object, now) => None,
         Some(known) => {
-            let record =
-                ObjectRecord { seen: Some(object.clone()), seen_at: now, backend: backend.clone(), ..known.clone() };
+            let mut record = known.clone().with_seen(Some(object));
+            (record.seen_at, record.backend) = (now, backend.clone());
             Some((uid, Some(record)))
         }
         None => Some((uid, Some(ObjectRecord::of(identity.clone(), backend.clone(), object, now)))),
@@ -112,9 +112,11 @@ fn record_of(
 
 /// Whether a record shows an object as it is observed. The bytes that it occupies change with every write of a client.
 fn is_recorded(known: &ObjectRecord, object: &Object, now: u64) -> bool {
-    known.seen.as_ref().is_some_and(|seen| {
-        let used = if is_fresh(known.seen_at, now) { object.used } else { seen.used };
-        *seen == *object || *object == Object { used, ..seen.clone() }
+    known.seen_object().is_some_and(|mut seen| {
+        if is_fresh(known.seen_at, now) {
+            seen.used = object.used;
+        }
+        seen == *object
     })
 }
 

@@ -10,11 +10,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::model::{DriverError, Effect, ErrorKind, Ledger, Name, Outcome, Step};
+use crate::model::{DriverError, Effect, ErrorKind, Name, Outcome, Step};
 use crate::store::StoreError;
 
 use super::event::Event;
 use super::execution::Execution;
+use super::ledger::SharedLedger;
 use super::queue::{BackendSlots, StepQueue};
 use super::report::Report;
 use super::span::step_span;
@@ -65,7 +66,7 @@ struct EndedTask {
 impl<'r> Scheduler<'r> {
     pub(super) fn new(
         execution: Execution<'r>,
-        ledgers: &'r mut BTreeMap<Name, Ledger>,
+        ledgers: &'r mut BTreeMap<Name, SharedLedger>,
         stop: &CancellationToken,
         steps: &'r [Step],
         report: &'r mut Report,

@@ -1,6 +1,7 @@
 //! The session of a pass: open backends, observations, writer locks, and the plan that follows from them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,14 +11,14 @@ use tokio::task::JoinSet;
 
 use crate::driver::image;
 use crate::model::{
-    DriverError, ErrorKind, ImageObservation, ImageRef, Images, Kind, Ledger, Name, NativeName, Object, Place, PoolId,
-    Reading, Records, Removal, Scope, Specs, Uid,
+    DriverError, ErrorKind, ImageObservation, ImageRef, Images, Ledger, Name, NativeName, Object, Place, PoolId,
+    Reading, Records, Removal, Scope, Specs,
 };
 use crate::plan::{self, Inputs, Irreversible, Judged, Plan, Unobserved};
 use crate::store::{Store, StoreError};
 
-use super::ledger;
-use super::lost::lost;
+use super::ledger::{self, SharedLedger};
+use super::lost::{LostObject, lost};
 use super::observe::{AccessMode, Observations, observe_all};
 use super::setup::Setup;
 
@@ -33,7 +34,7 @@ pub(super) struct Session<'s> {
     /// The images that were inspected.
     pub images: Images,
     /// This owner's ledgers on usable backends, as on the pools except for what was settled since. Filled by `settle`.
-    pub ledgers: BTreeMap<Name, Ledger>,
+    pub ledgers: BTreeMap<Name, SharedLedger>,
     /// The backends that this pass may write to, including those that were never written to. Filled by `judge`.
     pub usable: BTreeSet<Name>,
 }
@@ -117,10 +118,9 @@ impl<'s> Session<'s> {
         })
     }
 
-    /// Returns what is lost of a name, each with the backend that should hold it.
-    pub(super) fn lost(&self, kind: Kind, name: &Name) -> Vec<(Name, Uid)> {
-        let owner = &self.specs().stack.owner;
-        lost(&self.observations.world, &self.ledgers, &self.records, owner, kind, name)
+    /// Returns what is lost, of any name.
+    pub(super) fn lost(&self) -> Vec<LostObject> {
+        lost(&self.observations.world, &self.ledgers, &self.records, &self.specs().stack.owner)
     }
 
     /// Returns where clients open this owner's live objects, by Backend name.
@@ -161,7 +161,7 @@ impl<'s> Session<'s> {
         let owner = &self.specs().stack.owner;
         let ledger = |name: &Name| {
             let stored = || self.records.backends.get(name)?.ledger.as_ref();
-            self.ledgers.get(name).or_else(stored).filter(|ledger| ledger.owner == *owner)
+            self.ledgers.get(name).map(Deref::deref).or_else(stored).filter(|ledger| ledger.owner == *owner)
         };
         let removals = self.specs().backends.keys().filter_map(ledger).flat_map(|ledger| &ledger.removals);
         removals.filter(|removal| removal.at + Ledger::REMOVAL_WINDOW > self.now).cloned().collect()
@@ -213,7 +213,8 @@ impl<'s> Session<'s> {
                 let message = "another process has just begun to use the pool for this owner";
                 return Err(DriverError::before(ErrorKind::OtherWriter, message));
             }
-            self.ledgers.insert(name.clone(), ledger::first(pool, &owner, &self.setup.reading.specs));
+            let first = ledger::first(pool, &owner, &self.setup.reading.specs);
+            self.ledgers.insert(name.clone(), first.into());
         }
         Ok(())
     }

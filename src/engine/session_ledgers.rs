@@ -1,13 +1,14 @@
 //! The ledgers of a session: settled from what was observed, changed by the plan, written to the pools.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
-use crate::model::{DriverError, Name, Place, Uid, Verb};
+use crate::model::{DriverError, LedgerView, Name, Place, Uid, Verb};
 use crate::plan::{Observation, Plan};
 
 use crate::text::rfc3339;
 
-use super::ledger;
+use super::ledger::{self, SharedLedger};
 use super::session::Session;
 
 impl Session<'_> {
@@ -16,12 +17,19 @@ impl Session<'_> {
         let (reading, world) = (&self.setup.reading, &self.observations.world);
         for (name, ledger) in self.judged.usable(reading, world, &self.records) {
             let Some(Observation::Seen { observed, .. }) = world.get(name) else { continue };
-            let Some(mut ledger) = ledger.cloned().or_else(|| {
-                let pool = observed.pool.clone()?;
-                Some(ledger::first(pool, &reading.specs.stack.owner, &reading.specs))
-            }) else {
-                continue;
+            let on_pool = observed.ledger.as_ref().and_then(|view| match view {
+                LedgerView::Good(there) | LedgerView::Older(there, _) => Some(there),
+                LedgerView::Damaged(_) | LedgerView::Unreadable(_) => None,
+            });
+            let ledger: Option<SharedLedger> = match (ledger, on_pool) {
+                (Some(ledger), Some(there)) if std::ptr::eq(ledger, &**there) => Some(Arc::clone(there).into()),
+                (Some(ledger), _) => Some(ledger.clone().into()),
+                (None, _) => observed
+                    .pool
+                    .clone()
+                    .map(|pool| ledger::first(pool, &reading.specs.stack.owner, &reading.specs).into()),
             };
+            let Some(mut ledger) = ledger else { continue };
             let ahead = ledger.removals.iter().map(|removal| removal.at).max();
             if let Some(at) = ahead.filter(|at| ledger::is_of_the_future(*at, self.now)) {
                 let at = rfc3339(at);

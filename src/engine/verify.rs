@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::{Action, DriverError, Effect, Ledger, Name, Object, Place, Scope, Step, Uid};
+use crate::model::{Action, DriverError, Effect, Name, Object, Place, Scope, Step, Uid};
 use crate::store::Batch;
 
 use super::effect::{ObservedObjects, not_observed};
 use super::event::Event;
 use super::execution::Execution;
-use super::ledger;
+use super::ledger::{self, SharedLedger};
 use super::record::{commit, journal_entry, record_after};
 use super::report::Report;
 use super::span::backend_span;
@@ -18,7 +18,7 @@ use super::span::backend_span;
 pub(super) struct Verifier<'r> {
     pub execution: Execution<'r>,
     /// The ledgers, as already written.
-    pub ledgers: &'r mut BTreeMap<Name, Ledger>,
+    pub ledgers: &'r mut BTreeMap<Name, SharedLedger>,
 }
 
 impl Verifier<'_> {

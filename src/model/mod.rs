@@ -49,7 +49,7 @@ pub use origin::{ObjectRef, Origin};
 pub use problem::ProblemView;
 pub use quantity::{Percent, QuantityError, Seconds, Size};
 pub use reading::{NotAllowed, Places, Reading, Unreadable, Withdrawal};
-pub use record::{BackendRecord, IntentId, ObjectRecord, OpenIntent, Records};
+pub use record::{BackendRecord, IntentId, ObjectRecord, OpenIntent, Records, SeenObject};
 pub use spec::Specs;
 pub use step::{Action, Expect, FieldChange, Outcome, Reason, Risk, Step};
 pub use suspension::{Suspension, SuspensionId, Suspensions};

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Identity, Kind, Ledger, Name, NativeName, Object, Owner, PoolId, Size, Step, Suspension, Tags, Uid};
+use super::{
+    Identity, Kind, Ledger, Name, NativeName, Object, Owner, Place, PoolId, Size, Step, Suspension, Tags, Uid,
+};
 
 /// Everything that the planner reads from the store.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -42,6 +44,7 @@ pub struct BackendRecord {
 
 /// An object as it was last reconciled, and as it was last observed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredRecord", into = "StoredRecord")]
 pub struct ObjectRecord {
     /// Its identity.
     pub identity: Identity,
@@ -53,24 +56,148 @@ pub struct ObjectRecord {
     pub size: Size,
     /// Its tags when it was last reconciled.
     pub tags: Tags,
-    /// Its last observation; `None`: it was absent.
-    pub seen: Option<Object>,
+    /// Its last observation, in as far as it differs from the fields above.
+    seen: LastSeen,
     /// When it was last observed, in seconds since 1970.
     pub seen_at: u64,
+}
+
+/// The last observation of a recorded object. There may be 100,000, and nearly all are as they were reconciled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum LastSeen {
+    /// It was absent.
+    Absent,
+    /// It was as recorded, and nothing else was observed of it.
+    AsRecorded { place: Place, used: Option<u64>, created: Option<u64>, expires: Option<u64> },
+    /// It was this object.
+    Otherwise(Box<Object>),
+}
+
+/// What a record shows of the last observation of an object.
+#[derive(Debug, Clone, Copy)]
+pub struct SeenObject<'a> {
+    /// Its uid, if it had an owner.
+    pub uid: Option<Uid>,
+    /// Its native name.
+    pub native: &'a NativeName,
+    /// Where it was.
+    pub place: Place,
+    /// Its size.
+    pub size: Size,
+    /// The bytes that it occupied, if known.
+    pub used: Option<u64>,
+    /// When a snapshot was created, in seconds since 1970, if known.
+    pub created: Option<u64>,
+    /// Its tags, but for the time until when it was in the trash.
+    pub tags: &'a Tags,
+    /// In the trash: when it may be purged.
+    pub expires: Option<u64>,
+}
+
+impl<'a> From<&'a Object> for SeenObject<'a> {
+    fn from(object: &'a Object) -> Self {
+        let Object { native, place, size, used, created, tags, .. } = object;
+        let (uid, expires) = (object.uid(), tags.expires);
+        Self { uid, native, place: *place, size: *size, used: *used, created: *created, tags, expires }
+    }
 }
 
 impl ObjectRecord {
     /// Returns the record of an object as it is observed.
     pub fn of(identity: Identity, backend: Name, object: &Object, seen_at: u64) -> Self {
-        Self {
-            identity,
-            backend,
-            native: object.native.clone(),
-            size: object.size,
-            tags: Tags { expires: None, ..object.tags.clone() },
-            seen: Some(object.clone()),
-            seen_at,
+        let tags = Tags { expires: None, ..object.tags.clone() };
+        Self::new(identity, backend, (object.native.clone(), object.size, tags), Some(object), seen_at)
+    }
+
+    /// Returns the record of an object that was reconciled with this native name, size and tags, and was last observed as `seen`; `None`:
+    /// it was absent.
+    pub fn new(
+        identity: Identity,
+        backend: Name,
+        (native, size, tags): (NativeName, Size, Tags),
+        seen: Option<&Object>,
+        seen_at: u64,
+    ) -> Self {
+        Self { identity, backend, native, size, tags, seen: LastSeen::Absent, seen_at }.with_seen(seen)
+    }
+
+    /// Returns this record with another last observation.
+    #[must_use]
+    pub fn with_seen(mut self, seen: Option<&Object>) -> Self {
+        self.seen = LastSeen::Absent;
+        if let Some(object) = seen {
+            let Object { place, used, created, tags: Tags { expires, .. }, .. } = object;
+            self.seen = LastSeen::AsRecorded { place: *place, used: *used, created: *created, expires: *expires };
+            if self.seen_object().as_ref() != Some(object) {
+                self.seen = LastSeen::Otherwise(Box::new(object.clone()));
+            }
         }
+        self
+    }
+
+    /// Returns its last observation; `None`: it was absent.
+    pub fn seen(&self) -> Option<SeenObject<'_>> {
+        match &self.seen {
+            LastSeen::Absent => None,
+            LastSeen::AsRecorded { place, used, created, expires } => Some(SeenObject {
+                uid: Some(self.identity.uid),
+                native: &self.native,
+                place: *place,
+                size: self.size,
+                used: *used,
+                created: *created,
+                tags: &self.tags,
+                expires: *expires,
+            }),
+            LastSeen::Otherwise(object) => Some(SeenObject::from(&**object)),
+        }
+    }
+
+    /// Whether it was live when it was last observed.
+    pub fn was_live(&self) -> bool {
+        self.seen().is_some_and(|seen| seen.place == Place::Live)
+    }
+
+    /// Returns the object as it was last observed, with everything that was observed of it.
+    pub fn seen_object(&self) -> Option<Object> {
+        match &self.seen {
+            LastSeen::Absent => None,
+            LastSeen::AsRecorded { place, used, created, expires } => Some(Object {
+                used: *used,
+                created: *created,
+                tags: Tags { expires: *expires, ..self.tags.clone() },
+                identity: Some(self.identity.clone()),
+                ..Object::new(self.native.clone(), *place, self.size)
+            }),
+            LastSeen::Otherwise(object) => Some(Object::clone(object)),
+        }
+    }
+}
+
+/// A record as the store has it: with the whole object, as in every version.
+#[derive(Serialize, Deserialize)]
+struct StoredRecord {
+    identity: Identity,
+    backend: Name,
+    native: NativeName,
+    size: Size,
+    tags: Tags,
+    seen: Option<Object>,
+    seen_at: u64,
+}
+
+impl From<StoredRecord> for ObjectRecord {
+    fn from(stored: StoredRecord) -> Self {
+        let StoredRecord { identity, backend, native, size, tags, seen, seen_at } = stored;
+        Self::new(identity, backend, (native, size, tags), seen.as_ref(), seen_at)
+    }
+}
+
+impl From<ObjectRecord> for StoredRecord {
+    fn from(record: ObjectRecord) -> Self {
+        let seen = record.seen_object();
+        let ObjectRecord { identity, backend, native, size, tags, seen: _, seen_at } = record;
+        Self { identity, backend, native, size, tags, seen, seen_at }
     }
 }
 
@@ -97,5 +224,44 @@ impl Records {
             .values()
             .filter(|r| r.identity.owner == *owner && r.identity.kind == kind && r.identity.name == *name)
             .max_by_key(|r| r.seen_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixtures::{name, volume};
+
+    /// A record takes little memory where nothing differs, and loses nothing where something does.
+    #[test]
+    fn a_record_shows_an_object_as_it_was_last_observed() {
+        let (identity, size) = (volume("db"), Size(4096));
+        let plain = Object { used: Some(1), created: Some(2), ..Object::of(identity.clone(), Place::Live, size) };
+        let last = || (plain.native.clone(), size, Tags::default());
+        let others: [fn(&mut Object); 7] = [
+            |_| {},
+            |object| object.place = Place::Trash,
+            |object| object.tags.expires = Some(9),
+            |object| object.size = Size(8192),
+            |object| object.tags.protected = true,
+            |object| object.native = NativeName::new("moved"),
+            |object| object.clients = super::super::Clients::None,
+        ];
+        for (index, change) in others.into_iter().enumerate() {
+            let mut object = plain.clone();
+            change(&mut object);
+            let record = ObjectRecord::new(identity.clone(), name("fast"), last(), Some(&object), 1);
+            assert_eq!(matches!(record.seen, LastSeen::Otherwise(_)), index > 2, "{object:?}");
+            assert_eq!(record.seen_object(), Some(object.clone()));
+            let seen = record.seen().unwrap();
+            assert_eq!((seen.place, seen.size, seen.native), (object.place, object.size, &object.native));
+            assert_eq!((seen.used, seen.created, seen.expires), (object.used, object.created, object.tags.expires));
+            assert_eq!((seen.uid, seen.tags.protected), (Some(identity.uid), object.tags.protected));
+            let json = serde_json::to_value(&record).unwrap();
+            assert_eq!(json["seen"], serde_json::to_value(&object).unwrap(), "stored as in every version");
+            assert_eq!(serde_json::from_value::<ObjectRecord>(json).unwrap(), record);
+        }
+        let absent = ObjectRecord::new(identity, name("fast"), last(), None, 1);
+        assert!(absent.seen().is_none() && absent.seen_object().is_none() && !absent.was_live());
     }
 }

@@ -30,7 +30,6 @@ pub(super) fn drift(inventory: &Inventory<'_>) -> Vec<Drift> {
 
 /// Whether the live object of a record is proven absent.
 fn is_proven(inventory: &Inventory<'_>, record: &ObjectRecord) -> bool {
-    let was_live = record.seen.as_ref().is_some_and(|o| o.place == Place::Live);
     let there = match inventory.usable(&record.backend) {
         Some(usable) => {
             let left = usable.ledger.is_some_and(|l| {
@@ -40,7 +39,7 @@ fn is_proven(inventory: &Inventory<'_>, record: &ObjectRecord) -> bool {
         }
         None => false,
     };
-    was_live && there && inventory.inputs.world.contains_key(&record.backend)
+    record.was_live() && there && inventory.inputs.world.contains_key(&record.backend)
 }
 
 fn compare(record: &ObjectRecord, object: &Object, found: &mut Vec<Drift>) {

@@ -116,7 +116,7 @@ fn was_live(inventory: &Inventory<'_>, record: &ObjectRecord) -> bool {
             || ledger.tombstones.contains_key(&uid)
             || ledger.complete.get(&uid).is_some_and(|entry| entry.name != record.identity.name)
     };
-    record.seen.as_ref().is_some_and(|o| o.place == Place::Live)
+    record.was_live()
         && !inventory.ledgers().any(left)
         && matches!(whereabouts(inventory, record), Whereabouts::Visible)
 }
@@ -127,7 +127,7 @@ pub(super) fn check_not_hidden<'a>(
     subject: &Subject<'a>,
     name: &'a Name,
 ) -> Result<(), Hold> {
-    for record in inventory.recorded(subject.kind, name).iter().filter(|record| record.seen.is_some()) {
+    for record in inventory.recorded(subject.kind, name).iter().filter(|record| record.seen().is_some()) {
         let subject = Subject { uid: Some(record.identity.uid), action: Verb::Move, ..*subject };
         match whereabouts(inventory, record) {
             Whereabouts::Visible => {}

@@ -24,7 +24,7 @@ pub(super) fn hold_unreachable<'a>(inventory: &Inventory<'a>, draft: &mut Draft<
     let (inputs, specs) = (inventory.inputs, inventory.specs());
     for record in inputs.records.objects.values() {
         let (kind, name) = (record.identity.kind, &record.identity.name);
-        let there = record.seen.as_ref().is_some_and(|o| o.place == Place::Live && !o.tags.retained);
+        let there = record.seen().is_some_and(|seen| seen.place == Place::Live && !seen.tags.retained);
         // An object that a document renames is held under its new name.
         if record.identity.owner != specs.stack.owner || !there || draft.is_claimed(kind, name) {
             continue;

@@ -224,7 +224,7 @@ impl<'a> ObservedBackend<'a> {
     /// declares.
     fn remembered_by_store(&self, accounted: &Accounted<'_>, ledger: &Ledger) -> Vec<Orphan> {
         let absent = self.absent();
-        let is_here = |record: &&ObjectRecord| record.backend == *self.backend && record.seen.is_some();
+        let is_here = |record: &&ObjectRecord| record.backend == *self.backend && record.seen().is_some();
         let mut orphans = Vec::new();
         for record in self.overview.records.objects.values().filter(is_here) {
             let identity = &record.identity;

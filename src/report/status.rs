@@ -13,7 +13,7 @@ use super::declared::{Declared, DeclaredView};
 use super::related::RelatedObjects;
 use crate::model::{
     BackendSpec, Capacity, Clients, Identity, JournalEntry, JournalOutcome, Kind, Name, NativeName, Object,
-    ObjectRecord, OnRemove, Owner, Place, PoolId, Reading, Specs, Step, Tags, Uid, Verb,
+    ObjectRecord, OnRemove, Owner, Place, PoolId, Reading, SeenObject, Specs, Step, Tags, Uid, Verb,
 };
 use crate::plan::{Drift, Held, Observation, Overview, Retry, resume, suspended_because, suspension_of};
 use crate::text::{Moment, rfc3339};
@@ -251,7 +251,7 @@ impl<'a> StatusIndex<'a> {
             .records
             .objects
             .values()
-            .filter(|record| record.identity.owner == self.specs.stack.owner && record.seen.is_some())
+            .filter(|record| record.identity.owner == self.specs.stack.owner && record.seen().is_some())
             .filter(|record| self.in_doubt(&record.backend, record.identity.kind))
             .collect();
         if !found.is_empty() {
@@ -290,7 +290,8 @@ impl<'a> StatusIndex<'a> {
         let declared = Declared::find(self.specs, kind, name).filter(|_| is_meant);
         let verdict = Self::verdict(about, object.uid(), Some(found), declared.is_some());
         let verdict = self.with_suspension(kind, name, verdict);
-        self.build(kind, name, declared, verdict, Some(object), Some(backend), Some(self.overview.now))
+        let shown = Some((SeenObject::from(object), Some(&object.clients)));
+        self.build(kind, name, declared, verdict, shown, Some(backend), Some(self.overview.now))
     }
 
     /// The status of an object that existed when its backend was last observed.
@@ -298,8 +299,8 @@ impl<'a> StatusIndex<'a> {
         let (kind, name) = (record.identity.kind, &record.identity.name);
         let declared = Declared::find(self.specs, kind, name);
         let verdict = self.unknown(self.about(kind, name), Some(record.identity.uid), &record.backend);
-        let object = record.seen.as_ref();
-        self.build(kind, name, declared, verdict, object, Some(&record.backend), Some(record.seen_at))
+        let shown = record.seen().map(|seen| (seen, None));
+        self.build(kind, name, declared, verdict, shown, Some(&record.backend), Some(record.seen_at))
     }
 
     /// The status of an object that is declared or held and does not exist.
@@ -426,13 +427,14 @@ impl<'a> StatusIndex<'a> {
         name: &'a Name,
         declared: Option<Declared<'a>>,
         verdict: Verdict<'a>,
-        object: Option<&'a Object>,
+        shown: Option<(SeenObject<'a>, Option<&'a Clients>)>,
         backend: Option<&'a Name>,
         observed_at: Option<u64>,
     ) -> ObjectStatus<'a> {
         static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
         let meta = declared.map(Declared::meta);
-        let tags = object.map(|object| &object.tags);
+        let object = shown.map(|(object, _)| object);
+        let tags = object.map(|object| object.tags);
         let labels = meta.map(|m| &m.labels).or_else(|| tags.map(|t| &t.labels));
         let Verdict { condition, reason, message, fix } = verdict;
         ObjectStatus {
@@ -449,12 +451,12 @@ impl<'a> StatusIndex<'a> {
                 reason,
                 message,
                 fix,
-                uid: object.and_then(Object::uid),
+                uid: object.and_then(|object| object.uid),
                 owner: Cow::Borrowed(&self.specs.stack.owner),
                 backend: backend.map(Cow::Borrowed),
-                object: object.map(|object| Cow::Borrowed(&object.native)),
+                object: object.map(|object| Cow::Borrowed(object.native)),
                 path: object.filter(|object| object.place == Place::Live).and_then(|object| {
-                    Some(Cow::Borrowed(self.overview.paths.get(backend?)?.get(&object.native)?.as_path()))
+                    Some(Cow::Borrowed(self.overview.paths.get(backend?)?.get(object.native)?.as_path()))
                 }),
                 size: object.map(|object| object.size.bytes()),
                 used: object.and_then(|object| object.used),
@@ -467,9 +469,9 @@ impl<'a> StatusIndex<'a> {
                 on_remove: tags.map(Tags::on_remove),
                 expires: object
                     .filter(|object| object.place == Place::Trash)
-                    .and_then(|object| object.tags.expires)
+                    .and_then(|object| object.expires)
                     .map(Moment),
-                clients: object.and_then(|object| match &object.clients {
+                clients: shown.and_then(|(_, clients)| match clients? {
                     Clients::Unknown => None,
                     Clients::None => Some(Cow::Borrowed(&[][..])),
                     Clients::Some(who) => Some(Cow::Borrowed(who.as_slice())),

@@ -276,15 +276,13 @@ fn fields_of_everything_that_is_stored() {
             observed_at: 1000,
             ledger: Some(ledger()),
         },
-        "object record": ObjectRecord {
-            identity: identity(),
-            backend: name("fast"),
-            native: native("kiln.prod.db.7np53nfs"),
-            size: Size(4096),
-            tags: tags(),
-            seen: Some(object()),
-            seen_at: 1000,
-        },
+        "object record": ObjectRecord::new(
+            identity(),
+            name("fast"),
+            (native("kiln.prod.db.7np53nfs"), Size(4096), tags()),
+            Some(&object()),
+            1000,
+        ),
         "intents": actions().map(|action| OpenIntent { id: IntentId(7), step: step(action), at: 1000 }),
         "journal line": JournalEntry {
             at: 1000,

@@ -42,15 +42,7 @@ pub(crate) fn applied(scene: &Scene, plan: &Plan) -> Scene {
             enter(step, &mut ledger, &plan.used);
             after.records.objects.retain(|uid, _| *uid != step.identity.uid);
             if let Some(object) = observed.objects.iter().find(|object| is(object, step)) {
-                let record = ObjectRecord {
-                    identity: step.identity.clone(),
-                    backend: backend.clone(),
-                    native: object.native.clone(),
-                    size: object.size,
-                    tags: Tags { expires: None, ..object.tags.clone() },
-                    seen: Some(object.clone()),
-                    seen_at: 1,
-                };
+                let record = ObjectRecord::of(step.identity.clone(), backend.clone(), object, 1);
                 after.records.objects.insert(step.identity.uid, record);
             }
         }

@@ -564,7 +564,7 @@ impl Thing {
         let size = self.was.size.as_ref().map_or(object.size, |text| text.parse().unwrap());
         let place = if self.unannounced { Place::Live } else { object.place };
         let seen = (!self.buried).then(|| Object { place, ..object.clone() });
-        ObjectRecord { identity, backend: backend.clone(), native, size, tags, seen, seen_at: 0 }
+        ObjectRecord::new(identity, backend.clone(), (native, size, tags), seen.as_ref(), 0)
     }
 }
 

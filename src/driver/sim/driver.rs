@@ -15,9 +15,10 @@ use crate::model::{
 };
 
 use super::apply::apply;
+use super::copies::Copies;
 use super::fault::{CallKind, Dice, Fault, Faults};
 use super::file::{FileLock, SimFile, random};
-use super::observe::{observe, view};
+use super::observe::observe;
 use super::settings::{FaultRates, SimSettings};
 use super::world::SimWorld;
 
@@ -341,7 +342,7 @@ impl PoolMetadata for SimDriver {
     // Reads by an observer are not counted either: those of other owners' ledgers happen in few passes.
     async fn ledger(&self, owner: &Owner) -> Result<Option<LedgerView>, DriverError> {
         let owner = owner.clone();
-        self.with(false, move |world| world.content.ledgers.get(&owner).map(view)).await
+        self.with(false, move |world| world.content.ledgers.get(&owner).map(Copies::view)).await
     }
 
     async fn change_ledger(&self, commit: &LedgerCommit) -> Result<(), DriverError> {

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{DriverError, ErrorKind, NativeName, Owner, PoolId, Suspension, SuspensionId, Uid};
 
-use super::world::{Copies, Delta, SimContent, SimKey, SimObject, SimWorld, put};
+use super::copies::Copies;
+use super::world::{Delta, SimContent, SimKey, SimObject, SimWorld, put};
 
 /// The header before the generation.
 const MAGIC: &str = "kiln-sim 1 ";

@@ -10,6 +10,7 @@
 //! under the writer lock.
 
 mod apply;
+mod copies;
 mod driver;
 mod fault;
 mod file;

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{
-    Capacity, Clients, Kind, LedgerView, Listed, NativeName, Object, Observed, Owner, Place, Scope, Written,
-};
+use crate::model::{Capacity, Clients, Kind, Listed, NativeName, Object, Observed, Owner, Place, Scope, Written};
 
+use super::copies::Copies;
 use super::fault::Fault;
-use super::world::{Copies, SimKey, SimObject, SimWorld, identity_of, is_temporary, put};
+use super::world::{SimKey, SimObject, SimWorld, identity_of, is_temporary, put};
 
 /// Observes the pool. `choice` decides where a truncated listing ends.
 pub(super) fn observe(
@@ -27,7 +26,7 @@ pub(super) fn observe(
     objects.sort_by(|a, b| (&a.native, a.place).cmp(&(&b.native, b.place)));
     let ledgers = &world.content.ledgers;
     let (ledger, owners) = match scope {
-        Scope::All { owner } => (ledgers.get(owner).map(view), ledgers.keys().cloned().collect()),
+        Scope::All { owner } => (ledgers.get(owner).map(Copies::view), ledgers.keys().cloned().collect()),
         Scope::Objects(_) => (None, BTreeSet::new()),
     };
     let mut seen = Observed {
@@ -46,17 +45,6 @@ pub(super) fn observe(
         cut(&mut seen, choice);
     }
     seen
-}
-
-/// Returns a ledger as observed.
-pub(super) fn view(copies: &Copies) -> LedgerView {
-    match copies.0.as_slice() {
-        [Some(newest), ..] => LedgerView::Good(newest.clone()),
-        [None, Some(older), ..] => {
-            LedgerView::Older(older.clone(), "the checksum of its newest copy does not match".to_owned())
-        }
-        _ => LedgerView::Damaged("no copy of it has a matching checksum".to_owned()),
-    }
 }
 
 /// Returns an object as observed. `closely`: by its name, with its clients, and whether it was ever written.

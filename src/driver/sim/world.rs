@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::copies::Copies;
 use crate::model::{
     DriverError, ErrorKind, Identity, Kind, Ledger, LedgerCommit, NativeForm, NativeName, Owner, PoolId, Size,
     Suspension, SuspensionId, Tags, Uid,
@@ -57,10 +58,6 @@ impl SimObject {
         if self.thick { self.size.bytes() } else { self.content.len() as u64 * BLOCK }
     }
 }
-
-/// Both copies of a ledger, the newest first. `None` stands for a damaged copy.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Copies(pub(super) Vec<Option<Arc<Ledger>>>);
 
 /// The key of an object: its native name and, in the trash, its uid.
 pub(super) type SimKey = (NativeName, Option<Uid>);
@@ -220,7 +217,7 @@ impl SimWorld {
 
     /// Returns the newest intact ledger of an owner.
     pub fn ledger(&self, owner: &Owner) -> Option<&Ledger> {
-        self.content.ledgers.get(owner)?.0.iter().flatten().next().map(Arc::as_ref)
+        self.content.ledgers.get(owner)?.intact()
     }
 
     /// Returns the effects of driver calls so far, in order.
@@ -352,7 +349,7 @@ impl SimWorld {
     /// Changes the newest copy of a ledger, which must be intact, and keeps it as it was.
     pub(super) fn change_ledger(&mut self, commit: &LedgerCommit) -> Result<(), DriverError> {
         let conflict = |why: String| DriverError::before(ErrorKind::Conflict, why);
-        let newest = self.content.ledgers.get(&commit.owner).and_then(|copies| copies.0.first()?.as_deref());
+        let newest = self.content.ledgers.get(&commit.owner).and_then(|copies| copies.newest.as_deref());
         let Some(newest) = newest.filter(|newest| [commit.from, commit.to].contains(&newest.serial)) else {
             return Err(conflict(format!("the pool does not have the ledger of serial {}", commit.from)));
         };
@@ -368,18 +365,15 @@ impl SimWorld {
 
     fn put_ledger(&mut self, ledger: Ledger) {
         let owner = ledger.owner.clone();
-        let copies = self.content.ledgers.entry(owner.clone()).or_insert_with(|| Copies(Vec::new()));
-        copies.0.retain(Option::is_some);
-        copies.0.insert(0, Some(Arc::new(ledger)));
-        copies.0.truncate(2);
+        let before = self.content.ledgers.remove(&owner);
+        self.content.ledgers.insert(owner.clone(), Copies::after(before, ledger));
         self.delta.ledgers.insert(owner);
     }
 
     /// Damages the newest copy of a ledger, or both.
     pub fn damage_ledger(&mut self, owner: &Owner, both: bool) {
         if let Some(copies) = self.content.ledgers.get_mut(owner) {
-            let last = if both { copies.0.len() } else { 1 };
-            copies.0.iter_mut().take(last).for_each(|copy| *copy = None);
+            copies.damage(both);
             self.delta.ledgers.insert(owner.clone());
         }
     }

@@ -10,6 +10,13 @@ fn object(kind: Kind, text: &str) -> Object {
     Object::of(identity, Place::Live, Size(1 << 20))
 }
 
+/// The ledger after it is settled.
+fn settle(ledger: &mut Ledger, observed: &Observed, reading: &Reading, now: u64) {
+    let mut settled = SharedLedger::from(ledger.clone());
+    super::settle(&mut settled, observed, reading, now);
+    *ledger = Ledger::clone(&settled);
+}
+
 /// Specs that declare a volume `kept` and nothing else.
 fn specs() -> Reading {
     let head = "apiVersion: kiln/v1\nkind:";
@@ -167,4 +174,22 @@ fn another_owners_ledger_hands_on_what_protects_its_objects() {
     ours.reading = Some(mine.clone());
     take_over(&mut ours, &theirs);
     assert_eq!(ours.reading, Some(mine));
+}
+
+#[test]
+fn a_settled_ledger_is_not_copied() {
+    let (kept, mut gone) = (object(Kind::Volume, "kept"), object(Kind::Volume, "gone"));
+    gone.place = Place::Trash;
+    let mut ledger = knows(&[kept.clone(), gone.clone()]);
+    let observed = Observed { objects: vec![gone, kept.clone()], ..Observed::nothing() };
+    settle(&mut ledger, &observed, &specs(), NOW);
+    // A removal is counted for a day, which is looked at in every pass.
+    settle(&mut ledger, &observed, &specs(), NOW + 2 * 86_400);
+    let before = Arc::new(ledger);
+    let mut shared = SharedLedger::from(Arc::clone(&before));
+    super::settle(&mut shared, &observed, &specs(), NOW + 3 * 86_400);
+    assert!(Arc::ptr_eq(&shared.0, &before));
+    let protected = Object { tags: Tags { protected: true, ..kept.tags.clone() }, ..kept };
+    super::settle(&mut shared, &Observed { objects: vec![protected], ..observed }, &specs(), NOW + 3 * 86_400);
+    assert!(shared.complete.values().any(|entry| entry.protected) && !Arc::ptr_eq(&shared.0, &before));
 }

@@ -45,7 +45,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
     let pool = session.init_and_lock(backend).await.map_err(failed)?;
     if from == owner {
         let ledger = Ledger { stack: specs.stack.id.clone(), ..theirs.clone() };
-        session.ledgers.insert(backend.clone(), ledger);
+        session.ledgers.insert(backend.clone(), ledger.into());
         session.write_ledger(backend).await.map_err(failed)?;
         let done = vec![format!("{backend} now belongs to this Stack (id {})", specs.stack.id)];
         return Ok(Executed { done, left: Vec::new() });
@@ -96,7 +96,7 @@ pub async fn adopt_owner(setup: &Setup, backend: &Name, from: &Owner) -> Result<
     }
     // Before the first object changes its owner: an interruption must not lose a suspension.
     let suspended = session.take_over_suspensions(backend, from).await.map_err(failed)?;
-    session.ledgers.insert(backend.clone(), ours);
+    session.ledgers.insert(backend.clone(), ours.into());
     session.write_ledger(backend).await.map_err(failed)?;
     let given = |step: &Step| {
         let is_rename = step.action.verb() == Verb::Move;

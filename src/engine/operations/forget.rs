@@ -12,7 +12,8 @@ use crate::store::Batch;
 use super::error::OperationError;
 use super::run::{begin, no_driver, observed, remember};
 use super::stackless::refuse_without_stack;
-use crate::engine::ledger;
+use crate::engine::ledger::{self, SharedLedger};
+use crate::engine::lost::LostObject;
 use crate::engine::session::Session;
 use crate::engine::setup::Setup;
 
@@ -24,7 +25,8 @@ use crate::engine::setup::Setup;
 pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&str>) -> Result<String, OperationError> {
     let mut session = begin(setup).await?;
     let owner = &setup.reading.specs.stack.owner;
-    let lost = session.lost(kind, name);
+    let mut lost = session.lost();
+    lost.retain(|one| one.kind == kind && one.name == *name);
     // Beside a lost object another of its name may be there: an older one in the trash.
     let of_name = session.observations.world.iter().find_map(|(backend, observation)| {
         let is_it = |o: &&Object| o.place != Place::Temporary && o.is(owner, kind, name);
@@ -67,7 +69,7 @@ pub async fn forget_object(setup: &Setup, kind: Kind, name: &Name, by: Option<&s
     let of_name = of_name.filter(|id| id.owner == *owner && id.kind == kind && id.name == *name);
     batch.objects = of_name.filter(|id| !shown.contains(&id.uid)).map(|id| (id.uid, None)).collect();
     let mut backends = BTreeSet::new();
-    for (backend, uid) in &lost {
+    for LostObject { backend, uid, .. } in &lost {
         let Some(ledger) = session.ledgers.get_mut(backend).filter(|ledger| ledger.complete.contains_key(uid)) else {
             continue;
         };
@@ -210,9 +212,10 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
     }
     let records = session.records.objects.values().filter(|record| names.contains(&record.backend));
     let remembered: HashMap<Uid, &ObjectRecord> = records.map(|record| (record.identity.uid, record)).collect();
-    let unseen = remembered.values().filter(|r| r.seen.is_some() && !there.contains_key(&r.identity.uid));
+    let unseen = remembered.values().filter(|r| r.seen().is_some() && !there.contains_key(&r.identity.uid));
     gone.extend(unseen.map(|record| (record.identity.uid, record.identity.clone())));
     batch.objects = remembered.keys().map(|uid| (*uid, None)).collect();
+    let mut ledger = SharedLedger::from(ledger);
     ledger::settle(&mut ledger, &observed, &setup.reading, session.now);
     let objects = ledger.complete.len();
     let line = |identity: &Identity, what: String| decided(&session, name, identity, what, by);
@@ -236,7 +239,7 @@ pub async fn forget_backend(setup: &Setup, name: &Name, by: Option<&str>) -> Res
         pool: pool.clone(),
         owner: owner.clone(),
         observed_at: session.now,
-        ledger: session.ledgers.get(name).cloned(),
+        ledger: session.ledgers.get(name).map(|ledger| Ledger::clone(ledger)),
     };
     batch.backends = vec![(name.clone(), Some(record))];
     remember(&session, batch).await?;

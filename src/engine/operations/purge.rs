@@ -77,7 +77,7 @@ fn stays<'p>(session: &'p Session<'_>) -> impl Fn(&Trashed) -> Option<OperationE
             return left("a document needs it");
         }
         // A manifest that cannot be read may need any object.
-        if is_kept_by_reading(session.reading(), session.ledgers.get(backend), object) {
+        if is_kept_by_reading(session.reading(), session.ledgers.get(backend).map(|ledger| &**ledger), object) {
             return left("the manifests do not say that it is removed");
         }
         if expires.is_none_or(|at| at > session.now) {

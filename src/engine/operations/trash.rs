@@ -1,5 +1,7 @@
 //! The trash: listing it and bringing objects back.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
@@ -52,14 +54,22 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
     let owner = &setup.reading.specs.stack.owner;
     let all = trash_in(&session.observations.world, owner);
     let live: Vec<Object> = session.observations.world.values().flat_map(live_objects).cloned().collect();
-    let live_as = |kind: Kind, name: &Name| live.iter().find(|object| object.is(owner, kind, name));
+    let ours = live
+        .iter()
+        .rev()
+        .filter_map(|object| Some((object.identity.as_ref().filter(|id| id.owner == *owner)?, object)));
+    let live_as: HashMap<(Kind, &Name), &Object> = ours.map(|(id, object)| ((id.kind, &id.name), object)).collect();
+    let live_as = |kind: Kind, name: &Name| live_as.get(&(kind, name)).copied();
+    let lost = session.lost();
+    let lost_from =
+        |kind: Kind, name: &Name| lost.iter().find(|one| one.kind == kind && one.name == *name).map(|one| &one.backend);
     let of_volume = |uid: Option<Uid>| {
         all.iter()
             .filter(move |t| kind == Kind::Volume && t.object.tags.volume.is_some() && t.object.tags.volume == uid)
     };
     let in_the_way = live_as(kind, name);
     if in_the_way.is_none()
-        && let Some((backend, _)) = session.lost(kind, name).first()
+        && let Some(backend) = lost_from(kind, name)
     {
         let what = ObjectId::new(kind, name);
         if session.observations.world.get(backend).and_then(Observation::observed).is_none() {
@@ -94,10 +104,7 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
         let what = format!("{} {}", id.kind.as_lower(), id.name);
         let why = match live_as(id.kind, &id.name) {
             Some(_) => Some(format!("another {what} is live")),
-            None => session
-                .lost(id.kind, &id.name)
-                .first()
-                .map(|(backend, _)| format!("another {what} is missing from {backend}")),
+            None => lost_from(id.kind, &id.name).map(|backend| format!("another {what} is missing from {backend}")),
         };
         said.extend(why.iter().map(|why| format!("left {what} in the trash of {}: {why}", trashed.backend)));
         why.is_none()

@@ -134,15 +134,8 @@ fn a_backend_that_is_away_gives_the_last_observation_with_its_time() {
     overview.plan.unobserved.push(Unobserved { backend: name("fast"), message: "gone".to_owned() });
     let seen = object("db", 0, Place::Live);
     let identity = identity("db", 0);
-    let record = ObjectRecord {
-        native: NativeName::new("n"),
-        backend: name("fast"),
-        size: seen.size,
-        tags: Tags::default(),
-        seen: Some(seen),
-        seen_at: NOW - 3600,
-        identity: identity.clone(),
-    };
+    let last = (NativeName::new("n"), seen.size, Tags::default());
+    let record = ObjectRecord::new(identity.clone(), name("fast"), last, Some(&seen), NOW - 3600);
     overview.plan.held.push(held("db", HeldReason::Unobserved));
     Arc::make_mut(&mut overview.records).objects.insert(identity.uid, record);
     let declared = reading(Stack::unnamed(), &["db", "other"]);

@@ -52,15 +52,7 @@ fn object(n: u64) -> ObjectRecord {
         clients: Clients::Some(vec!["host-1".to_owned()]),
         ..Object::of(identity.clone(), Place::Live, Size(n << 20))
     };
-    ObjectRecord {
-        identity,
-        backend: name("fast"),
-        native,
-        size: Size(n << 20),
-        tags: tags(n),
-        seen: Some(seen),
-        seen_at: NOW + n,
-    }
+    ObjectRecord::new(identity, name("fast"), (native, Size(n << 20), tags(n)), Some(&seen), NOW + n)
 }
 
 /// With a ledger of `objects` entries; about 100 bytes of JSON each.

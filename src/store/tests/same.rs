@@ -83,12 +83,12 @@ fn records_in_memory_equal_those_on_disk_after_every_commit() {
                 for round in 0..40 {
                     // All of them write the same few objects: the order is what counts.
                     let n = random.below(3);
-                    let record = ObjectRecord { seen_at: writer * 1000 + round, ..object(n) };
+                    let record = at(writer * 1000 + round, object(n));
                     let record = (random.below(4) > 0).then_some(record);
                     let objects = vec![(identity(n).uid, None), (identity(n).uid, record.clone())];
                     store.commit(Batch { objects, ..Batch::default() }).unwrap();
                     let own = identity(100 + writer).uid;
-                    let mine = ObjectRecord { seen_at: round, ..object(100 + writer) };
+                    let mine = at(round, object(100 + writer));
                     store.commit(Batch { objects: vec![(own, Some(mine.clone()))], ..Batch::default() }).unwrap();
                     assert_eq!(store.records().unwrap().objects.get(&own), Some(&mine), "one reads what one wrote");
                 }
@@ -99,4 +99,9 @@ fn records_in_memory_equal_those_on_disk_after_every_commit() {
     let known = opened.store.records().unwrap();
     drop(opened);
     assert_eq!(*known, *look(dir.path()).unwrap().unwrap().store.records().unwrap());
+}
+
+fn at(seen_at: u64, mut record: ObjectRecord) -> ObjectRecord {
+    record.seen_at = seen_at;
+    record
 }

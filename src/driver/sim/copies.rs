@@ -1,0 +1,99 @@
+//! Both copies of a simulated ledger.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Ledger, LedgerCommit, LedgerView};
+
+/// Both copies of a ledger. Of the older one, only what differs is in memory; the file has both as a list, the newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<Option<Arc<Ledger>>>", into = "Vec<Option<Arc<Ledger>>>")]
+pub(super) struct Copies {
+    /// `None` if it is damaged.
+    pub(super) newest: Option<Arc<Ledger>>,
+    /// `None` if there is no second copy yet.
+    older: Option<OlderCopy>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum OlderCopy {
+    Damaged,
+    Whole(Arc<Ledger>),
+    /// What turns the newest copy, which is intact, into the older one.
+    Undo(LedgerCommit),
+}
+
+impl Copies {
+    fn of(newest: Option<Arc<Ledger>>, older: Option<Option<Arc<Ledger>>>) -> Self {
+        let older = older.map(|older| match (older, &newest) {
+            (None, _) => OlderCopy::Damaged,
+            (Some(older), None) => OlderCopy::Whole(older),
+            (Some(older), Some(newest)) => match older.commit_from(newest) {
+                Some(undo) => OlderCopy::Undo(undo),
+                None => OlderCopy::Whole(older),
+            },
+        });
+        Self { newest, older }
+    }
+
+    /// The older copy; `Some(None)` if it is damaged.
+    fn older(&self) -> Option<Option<Arc<Ledger>>> {
+        Some(match (self.older.as_ref()?, &self.newest) {
+            (OlderCopy::Damaged, _) | (OlderCopy::Undo(_), None) => None,
+            (OlderCopy::Whole(older), _) => Some(Arc::clone(older)),
+            (OlderCopy::Undo(undo), Some(newest)) => {
+                let mut older = Ledger::clone(newest);
+                older.apply(undo).is_ok().then(|| Arc::new(older))
+            }
+        })
+    }
+
+    /// The copies after a ledger was written. The previous copy is kept if it is intact, or else the one before it.
+    pub(super) fn after(before: Option<Self>, ledger: Ledger) -> Self {
+        let kept = before.and_then(|before| before.newest.clone().or_else(|| before.older().flatten()));
+        Self::of(Some(Arc::new(ledger)), kept.map(Some))
+    }
+
+    /// The newest intact copy.
+    pub(super) fn intact(&self) -> Option<&Ledger> {
+        match (&self.newest, &self.older) {
+            (Some(newest), _) => Some(newest),
+            (None, Some(OlderCopy::Whole(older))) => Some(older),
+            (None, Some(OlderCopy::Damaged | OlderCopy::Undo(_)) | None) => None,
+        }
+    }
+
+    /// Damages the newest copy, or both.
+    pub(super) fn damage(&mut self, both: bool) {
+        let older = self.older().map(|older| older.filter(|_| !both));
+        *self = Self::of(None, older);
+    }
+
+    /// The ledger as observed.
+    pub(super) fn view(&self) -> LedgerView {
+        match (&self.newest, &self.older) {
+            (Some(newest), _) => LedgerView::Good(Arc::clone(newest)),
+            (None, Some(OlderCopy::Whole(older))) => {
+                let why = "the checksum of its newest copy does not match";
+                LedgerView::Older(Arc::clone(older), why.to_owned())
+            }
+            (None, Some(OlderCopy::Damaged | OlderCopy::Undo(_)) | None) => {
+                LedgerView::Damaged("no copy of it has a matching checksum".to_owned())
+            }
+        }
+    }
+}
+
+impl From<Vec<Option<Arc<Ledger>>>> for Copies {
+    fn from(copies: Vec<Option<Arc<Ledger>>>) -> Self {
+        let mut copies = copies.into_iter();
+        Self::of(copies.next().flatten(), copies.next())
+    }
+}
+
+impl From<Copies> for Vec<Option<Arc<Ledger>>> {
+    fn from(copies: Copies) -> Self {
+        std::iter::once(copies.newest.clone()).chain(copies.older()).collect()
+    }
+}
