@@ -1,5 +1,6 @@
 //! The purge of expired objects in the trash, after a pass that leaves no doubt about them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -8,8 +9,8 @@ use super::reconciler::Reconciler;
 use super::schedule::VANISHED;
 use crate::engine::{self, Executed, OpenPass, Options, Purge, Report, Trashed};
 use crate::manifest::ManifestState;
-use crate::model::{Kind, LedgerView, Listed, Name, PurgeMode, Reading, Step};
-use crate::plan::{self, Held, Observation, Referenced};
+use crate::model::{Identity, Kind, LedgerView, Listed, Name, PurgeMode, Reading, Uid};
+use crate::plan::{self, Observation, Referenced};
 
 impl Reconciler {
     /// Records how long each object has been observed in the trash, and how long no document has referred to it.
@@ -45,11 +46,12 @@ impl Reconciler {
             return;
         }
         let mut expired: Vec<Trashed> = {
-            let referenced = Referenced::of(specs);
+            let (referenced, concerned) = (Referenced::of(specs), Concerned::by(report));
             let (known, wall, now) = (self.known(), self.config.clock.now(), Instant::now());
             let trash = engine::trash_in(&report.world, &specs.stack.owner).into_iter();
-            let certain = trash
-                .filter(|trashed| is_certain(trashed, &referenced, &reading, report) && !is_suspended(trashed, report));
+            let certain = trash.filter(|trashed| {
+                is_certain(trashed, &referenced, &concerned, &reading, report) && !is_suspended(trashed, report)
+            });
             certain.filter(|trashed| known.expiry.is_expired(trashed, wall, now)).collect()
         };
         if expired.is_empty() {
@@ -114,21 +116,44 @@ fn is_suspended(trashed: &Trashed, report: &Report) -> bool {
     identity.is_some_and(|id| plan::suspension_of(&report.suspensions, id.kind, &id.name).is_some())
 }
 
+/// The objects that a step or hold of a pass is about, by uid and by name. Built once for all objects in the trash.
+struct Concerned<'a> {
+    uids: HashSet<Uid>,
+    names: HashSet<(Kind, &'a Name)>,
+}
+
+impl<'a> Concerned<'a> {
+    fn by(report: &'a Report) -> Self {
+        let plan = || report.plan.iter();
+        let steps = || plan().flat_map(|plan| &plan.steps).map(|step| &step.identity);
+        let held = || plan().flat_map(|plan| &plan.held);
+        let uids = steps().map(|id| id.uid).chain(held().filter_map(|held| held.uid)).collect();
+        let names = steps().map(|id| (id.kind, &id.name)).chain(held().map(|held| (held.kind, &held.name))).collect();
+        Self { uids, names }
+    }
+
+    fn contains(&self, identity: &Identity) -> bool {
+        self.uids.contains(&identity.uid) || self.names.contains(&(identity.kind, &identity.name))
+    }
+}
+
 /// Whether nothing about an object in the trash is in doubt: its backend was observed completely, it is consistent, no step or
 /// hold concerns it, and no document refers to it.
-fn is_certain(trashed: &Trashed, referenced: &Referenced<'_>, reading: &Reading, report: &Report) -> bool {
+fn is_certain(
+    trashed: &Trashed,
+    referenced: &Referenced<'_>,
+    concerned: &Concerned<'_>,
+    reading: &Reading,
+    report: &Report,
+) -> bool {
     let Some(Observation::Seen { observed, .. }) = report.world.get(&trashed.backend) else { return false };
     let Some(identity) = &trashed.object.identity else { return false };
-    let Some(plan) = &report.plan else { return false };
-    let is_it = |kind: Kind, name: &Name| kind == identity.kind && *name == identity.name;
-    let step_on_it = |step: &Step| step.identity.uid == identity.uid || is_it(step.identity.kind, &step.identity.name);
-    let held_on_it = |held: &Held| held.uid == Some(identity.uid) || is_it(held.kind, &held.name);
-    observed.listed == Listed::COMPLETE
+    report.plan.is_some()
+        && observed.listed == Listed::COMPLETE
         && observed.gaps.is_empty()
         && trashed.object.conflict.is_none()
         && report.usable.contains(&trashed.backend)
-        && !plan.steps.iter().any(step_on_it)
-        && !plan.held.iter().any(held_on_it)
+        && !concerned.contains(identity)
         && !is_referenced(trashed, referenced, reading, report)
 }
 
@@ -139,8 +164,8 @@ mod tests {
     use super::*;
     use crate::manifest::fixtures::reading_of;
     use crate::model::fixtures::{name, nth};
-    use crate::model::{Action, Capabilities, Identity, Object, Observed, Place, PoolId, Reason, Size, Uid, Verb};
-    use crate::plan::{HeldReason, Plan};
+    use crate::model::{Action, Capabilities, Object, Observed, Place, PoolId, Reason, Size, Step, Verb};
+    use crate::plan::{Held, HeldReason, Plan};
 
     fn trashed() -> Trashed {
         let object = Object::of(nth(Kind::Volume, "db", 0), Place::Trash, Size(1));
@@ -203,7 +228,7 @@ mod tests {
     }
 
     fn certain(trashed: &Trashed, reading: &Reading, report: &Report) -> bool {
-        is_certain(trashed, &Referenced::of(&reading.specs), reading, report)
+        is_certain(trashed, &Referenced::of(&reading.specs), &Concerned::by(report), reading, report)
     }
 
     #[test]

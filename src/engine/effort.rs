@@ -42,7 +42,7 @@ impl Reporter for Yes {
     }
 }
 
-fn specs(owner: &str, volumes: usize) -> Reading {
+fn text_of(owner: &str, volumes: usize) -> String {
     let head = "apiVersion: kiln/v1\nkind:";
     let mut text = format!(
         "{head} Stack\nmetadata: {{name: {owner}}}\nspec: {{id: 5c1d2e8a90, defaults: {{backend: pool}}, \
@@ -52,8 +52,12 @@ fn specs(owner: &str, volumes: usize) -> Reading {
     for n in 0..volumes {
         text.push_str(&format!("---\n{head} Volume\nmetadata: {{name: v{n}}}\nspec: {{size: 1Mi}}\n"));
     }
+    text
+}
+
+fn specs(owner: &str, volumes: usize) -> Reading {
     // As a directory that holds it.
-    Reading { coverage: Default::default(), ..reading_of(&text) }
+    Reading { coverage: Default::default(), ..reading_of(&text_of(owner, volumes)) }
 }
 
 /// How often each operation on a backend of `count` objects looks at one of them to compare it.
@@ -89,7 +93,34 @@ async fn comparisons(count: usize) -> BTreeMap<&'static str, usize> {
     assert_eq!(trash_purge(&later, &Purge::Expired, &listed).await.unwrap().done.len(), count / 2);
     count_of("trash purge");
     assert_eq!(world.lock().unwrap().live_objects().count(), count / 2);
+    counts.insert("trash restore", restore_comparisons(count).await);
     counts
+}
+
+/// Likewise, for a volume that comes back with `count` snapshots.
+async fn restore_comparisons(count: usize) -> usize {
+    let world = Arc::new(Mutex::new(SimWorld::new(7)));
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let setup = |reading: Reading| Setup {
+        reading: Arc::new(reading),
+        store: Some(Arc::clone(&store)),
+        connect: Arc::new(One(Arc::clone(&world))),
+        clock: Arc::new(Fixed(1_800_000_000)),
+    };
+    let head = "apiVersion: kiln/v1\nkind:";
+    // The last volume of an owner is not removed.
+    let (mut text, without) = (text_of("prod", 2), specs("prod", 1));
+    for n in 0..count {
+        text.push_str(&format!("---\n{head} Snapshot\nmetadata: {{name: s{n}}}\nspec: {{volume: v1}}\n"));
+    }
+    let all = Reading { coverage: Default::default(), ..reading_of(&text) };
+    let apply = async |setup: Setup| reconcile_once(&setup, &Options::default(), Arc::new(Yes)).await.unwrap();
+    assert_eq!(apply(setup(all)).await.changed, count + 2);
+    assert_eq!(apply(setup(without.clone())).await.changed, count + 1);
+    COMPARED.take();
+    let back = trash_restore(&setup(without), crate::model::Kind::Volume, &"v1".parse().unwrap()).await.unwrap();
+    assert_eq!(back.done.len(), count + 1, "{back:?}");
+    COMPARED.take()
 }
 
 #[tokio::test]

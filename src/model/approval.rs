@@ -77,6 +77,7 @@ impl ApprovalSet {
 
     /// Whether it covers any step for this object.
     pub fn names(&self, uid: Uid) -> bool {
-        self.set.iter().any(|item| item.uid() == Some(uid))
+        // Items of one object are beside each other, and begin with its uid.
+        self.set.range(ApprovalItem(uid.to_string())..).next().is_some_and(|item| item.uid() == Some(uid))
     }
 }
