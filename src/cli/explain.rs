@@ -11,7 +11,7 @@ use super::failure::Failure;
 use crate::manifest;
 use crate::model::Kind;
 use crate::report::kind_named;
-use crate::text::Paint;
+use crate::text::{Paint, closest};
 
 pub(crate) fn explain(context: &Context, args: &ExplainArgs) -> Result<Exit, Failure> {
     let paint = context.terminal.paint;
@@ -83,12 +83,11 @@ fn fields_of<'v>(root: &'v Value, value: &'v Value) -> Vec<(&'v str, Field<'v>)>
 
 fn unknown(root: &Value, above: &str, part: &str, fields: &[(&str, Field<'_>)]) -> Failure {
     let message = format!("{above} has no field {part:?}");
-    let near = fields.iter().map(|(name, _)| *name).find(|name| strsim::damerau_levenshtein(name, part) <= 2);
     let known: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
     let in_spec = |(name, field): &&(&str, Field<'_>)| {
         *name == "spec" && fields_of(root, field.value).iter().any(|(name, _)| *name == part)
     };
-    let hint = match near {
+    let hint = match closest(part, known.iter().copied()) {
         _ if fields.iter().any(|field| in_spec(&field)) => format!("did you mean {above}.spec.{part}?"),
         Some(near) => format!("did you mean {above}.{near}?"),
         None if known.is_empty() => format!("{above} has no fields: it is a plain value"),
@@ -116,18 +115,9 @@ fn shown(root: &Value, path: &str, field: Field<'_>, paint: Paint) -> String {
     if !examples.is_empty() {
         let _ = writeln!(out, "  For example: {}", examples.join(paint.between()));
     }
-    let choices: Vec<(&str, &str)> = value["oneOf"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|one| (text(&one["const"]), text(&one["description"])))
-        .collect();
-    list(
-        &mut out,
-        "Choices:",
-        choices.iter().map(|(name, description)| ((*name).to_owned(), (*description).to_owned())),
-        paint,
-    );
+    let choices = value["oneOf"].as_array().into_iter().flatten();
+    let choices = choices.map(|one| (text(&one["const"]).to_owned(), text(&one["description"]).to_owned()));
+    list(&mut out, "Choices:", choices, paint);
     let fields = fields_of(root, value).into_iter().map(|(name, field)| {
         let mark = if field.required { " *" } else { "" };
         (format!("{name}{mark}"), text(field.own.unwrap_or(&field.value["description"])).to_owned())

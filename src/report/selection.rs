@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::model::{Kind, Name, ObjectId};
+use crate::text::distance;
 
 /// Objects as arguments name them. Empty: no argument was given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -230,13 +231,6 @@ pub fn kind_meant(word: &str) -> Option<Kind> {
     let other = OTHER_WORDS.iter().find(|(_, words)| words.contains(&word.as_str())).map(|(kind, _)| *kind);
     let near = || Kind::ALL.into_iter().filter_map(|kind| Some((distance(&word, kind.as_lower())?, kind))).min();
     other.or_else(|| near().map(|(_, kind)| kind))
-}
-
-/// Returns how far a typed word is from a known one, in typing errors; None if it is no likely typing error.
-fn distance(typed: &str, known: &str) -> Option<usize> {
-    let distance = strsim::osa_distance(typed, known);
-    // A third of the word at most, so that short names do not resemble everything.
-    (distance <= (typed.len().div_ceil(3)).min(3) && distance < typed.len()).then_some(distance)
 }
 
 fn name_pattern(text: &str) -> Result<NamePattern, String> {

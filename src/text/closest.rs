@@ -1,18 +1,43 @@
 //! Finds the word that was probably meant.
 
-/// Returns the candidate that is closest to `text`, if any is close enough.
-pub fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    let (lower, len) = (text.to_lowercase(), text.chars().count());
-    candidates
-        .into_iter()
-        .filter_map(|candidate| {
-            // At most a third of the letters may differ; beyond that, most guesses are wrong. The comparison takes time in the
-            // product of both lengths, so lengths that differ by more are not compared.
-            let most = candidate.chars().count().max(3) / 3;
-            let near = len.abs_diff(candidate.chars().count()) <= most;
-            let distance = near.then(|| strsim::osa_distance(&lower, &candidate.to_lowercase()))?;
-            (distance <= most).then_some((distance, candidate))
-        })
-        .min()
-        .map(|(_, candidate)| candidate)
+/// Returns the candidate that is closest to a typed word, if any is close enough.
+pub fn closest<'c>(typed: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    let near = candidates.into_iter().filter_map(|candidate| Some((distance(typed, candidate)?, candidate)));
+    near.min().map(|(_, candidate)| candidate)
+}
+
+/// Returns how many letters of a typed word differ from a known one; `None` if it is no likely typing error. Case does not count.
+pub fn distance(typed: &str, known: &str) -> Option<usize> {
+    let (typed_len, known_len) = (typed.chars().count(), known.chars().count());
+    // At most a third of the letters may differ, and one must be right; beyond that, most guesses are wrong.
+    let most = (known_len.max(3) / 3).min(typed_len.saturating_sub(1));
+    // The comparison takes time in the product of both lengths, so lengths that differ by more are not compared.
+    let near = typed_len.abs_diff(known_len) <= most;
+    let distance = near.then(|| strsim::osa_distance(&typed.to_lowercase(), &known.to_lowercase()))?;
+    (distance <= most).then_some(distance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_with_few_different_letters_resemble_each_other() {
+        for (typed, known, expected) in [
+            ("volumne", "volume", Some(1)),
+            ("Volume", "volume", Some(0)),
+            ("fats", "fast", Some(1)),
+            ("db", "db2", Some(1)),
+            ("db-copy-1", "db-copy-222", Some(3)),
+            ("db-1", "web", None),
+            ("volume", "vol", None),
+            // A word of one letter resembles nothing.
+            ("b", "db", None),
+            ("a", "b", None),
+        ] {
+            assert_eq!(distance(typed, known), expected, "{typed} {known}");
+        }
+        assert_eq!(closest("postgrse", ["progress", "postgres", "db"]), Some("postgres"));
+        assert_eq!(closest("grafana", ["postgres", "db"]), None);
+    }
 }
