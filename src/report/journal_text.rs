@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::model::{Action, JournalEntry, Kind, Name, Tags, Verb};
+use crate::model::{Action, JournalEntry, Tags, Verb};
 use crate::text::{Paint, rfc3339, table};
 
 /// A journal entry, as shown.
@@ -26,8 +26,20 @@ pub struct JournalLine {
 impl JournalLine {
     /// Returns an entry as shown.
     pub fn new(entry: &JournalEntry) -> Self {
-        let JournalEntry { at, revision, owner, backend, kind, name, uid, action, detail, outcome, message, millis } =
-            entry;
+        let JournalEntry {
+            at,
+            revision,
+            owner,
+            backend,
+            kind,
+            name,
+            uid,
+            action,
+            detail,
+            outcome,
+            message,
+            millis,
+        } = entry;
         Self {
             time: rfc3339(*at),
             action: action.as_str().to_owned(),
@@ -44,9 +56,9 @@ impl JournalLine {
         }
     }
 
-    /// Whether it is about this object.
-    pub(super) fn is_about(&self, kind: Kind, name: &Name) -> bool {
-        self.kind == kind.as_str() && self.name == name.as_str()
+    /// Returns the kind and the name of its object.
+    pub(super) fn object(&self) -> (&str, &str) {
+        (&self.kind, &self.name)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use foldhash::{HashMap, HashMapExt};
 use serde_json::Value;
 
 use super::condition::Condition;
@@ -130,6 +131,10 @@ fn message_of<'a>(object: &'a ObjectStatus<'_>) -> Cow<'a, str> {
 
 /// Returns objects in full, each with its snapshots, its clones and the journal entries about it. `now`: in seconds since 1970.
 pub fn described(objects: &[ObjectStatus<'_>], history: &[JournalLine], now: u64, paint: Paint) -> String {
+    let mut about: HashMap<(&str, &str), Vec<&JournalLine>> = HashMap::new();
+    for line in history {
+        about.entry(line.object()).or_default().push(line);
+    }
     let mut out = String::new();
     for (index, object) in objects.iter().enumerate() {
         if index > 0 {
@@ -141,13 +146,12 @@ pub fn described(objects: &[ObjectStatus<'_>], history: &[JournalLine], now: u64
         if objects.get(index + 1).is_some_and(is_same) {
             continue;
         }
-        let about: Vec<&JournalLine> =
-            history.iter().filter(|line| line.is_about(object.kind, &object.metadata.name)).collect();
-        if about.is_empty() {
-            out.push_str("History: none recorded.\n");
-        } else {
-            let _ = writeln!(out, "{}", paint.bold("History:"));
-            out.push_str(&journal_table(about, true, paint));
+        match about.remove(&(object.kind.as_str(), object.metadata.name.as_str())) {
+            Some(lines) => {
+                let _ = writeln!(out, "{}", paint.bold("History:"));
+                out.push_str(&journal_table(lines, true, paint));
+            }
+            None => out.push_str("History: none recorded.\n"),
         }
     }
     out
@@ -176,7 +180,7 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Pa
     let _ = writeln!(out, "{}", paint.bold(&object.full_name()));
     let status = &object.status;
     let condition = paint.with(colour_of(status.condition), status.condition.as_str());
-    out.push_str(&paint.beside("  condition   ", &format!("{condition} ({})", status.reason)));
+    out.push_str(&paint.beside("  condition   ", &format!("{condition} ({})", escape(&status.reason))));
     let mut field = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             let label = format!("{name:<12}");
@@ -225,5 +229,30 @@ fn describe_one(out: &mut String, object: &ObjectStatus<'_>, now: u64, paint: Pa
     }
     if let Some(related) = &status.related {
         list_related(out, related, now, paint);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn no_text_of_a_described_object_reaches_the_terminal_unescaped() {
+        let bad = "\u{1b}]0;title\u{7}\u{202e}";
+        let mut json = json!({
+            "apiVersion": "kiln/v1", "kind": "Volume", "metadata": {"name": "db", "labels": {"key": bad}},
+            "spec": {bad: bad},
+            "status": {"condition": "Held", "owner": "prod", "uid": null, "backend": "fast"},
+        });
+        for text in ["reason", "message", "fix", "object", "path", "place", "location"] {
+            json["status"][text] = json!(bad);
+        }
+        json["status"]["clients"] = json!([bad]);
+        let object: ObjectStatus<'_> = serde_json::from_value(json).unwrap();
+        let shown = described(&[object], &[], 0, Paint::PLAIN);
+        assert!(!shown.contains(|c: char| crate::text::is_unsafe(c) && c != '\n'), "{shown:?}");
+        assert_eq!(shown.matches("]0;title").count(), 11, "{shown}");
     }
 }
