@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    BackendRecord, Clients, DriverError, Identity, JournalEntry, JournalOutcome, Ledger, Name, Object, ObjectRecord,
-    Outcome, Place, Step, Tags, Uid, Written,
+    Action, BackendRecord, Clients, DriverError, Identity, JournalEntry, JournalOutcome, Ledger, Name, Object,
+    ObjectRecord, Outcome, Place, Step, Tags, Uid, Written,
 };
 use crate::plan::Observation;
 use crate::store::{Batch, Store, StoreError};
@@ -141,6 +141,7 @@ pub(super) fn journal_entry(
 ) -> JournalEntry {
     let (action, detail) = (step.action.verb().into(), step.action.to_string());
     JournalEntry {
+        destroys: Some(step.action == Action::Destroy),
         outcome: JournalOutcome::from(result),
         message: result.as_ref().err().map(ToString::to_string),
         millis: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
@@ -151,4 +152,25 @@ pub(super) fn journal_entry(
 /// Queues a change at once, and returns when it is on disk: calls and the journal keep the order of the plan.
 pub(super) async fn commit(store: &Arc<dyn Store>, batch: Batch) -> Result<(), StoreError> {
     store.queue(batch)?.done().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixtures::{name, volume};
+    use crate::model::{Reason, Seconds};
+
+    #[test]
+    fn the_journal_tells_destructions_from_other_steps() {
+        for (action, destroys) in [
+            (Action::Destroy, true),
+            (Action::Purge, false),
+            (Action::Sweep, false),
+            (Action::Trash { ttl: Seconds(60) }, false),
+        ] {
+            let step = Step::new(name("fast"), volume("db"), action, Reason::NotDeclared);
+            let entry = journal_entry(&step, "", 1000, &Ok(Outcome::Changed), Duration::ZERO);
+            assert_eq!((entry.destroys, entry.records_destruction()), (Some(destroys), destroys), "{entry:?}");
+        }
+    }
 }

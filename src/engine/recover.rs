@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use crate::driver::StepContext;
 use crate::model::{
-    Action, DriverError, ErrorKind, Expect, JournalEntry, JournalOutcome, LedgerView, Name, Object, Outcome, Place,
-    Reason, Step, Uid,
+    Action, DriverError, ErrorKind, Expect, JournalEntry, LedgerView, Name, Object, Outcome, Place, Reason, Step, Uid,
 };
 use crate::plan::Observation;
 use crate::store::{Batch, Store, StoreError};
@@ -165,11 +164,5 @@ impl Session<'_> {
 fn journaled_destructions(store: &Arc<dyn Store>, announced: usize) -> Result<Vec<Uid>, StoreError> {
     // Between two writes of the ledger other steps end too.
     let lines = store.journal(JOURNAL_SHOWN + 4 * announced)?;
-    let destroys = Action::Destroy.to_string();
-    // An approval is no step, though it names the one that it approves.
-    let is_done = |line: &JournalEntry| {
-        line.action.is_step() && line.detail == destroys && line.outcome == JournalOutcome::Changed
-    };
-    let done = lines.into_iter().filter(is_done);
-    Ok(done.map(|line| line.uid).collect())
+    Ok(lines.into_iter().filter(JournalEntry::records_destruction).map(|line| line.uid).collect())
 }

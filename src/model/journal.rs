@@ -27,8 +27,11 @@ pub struct JournalEntry {
     pub uid: Uid,
     /// What happened.
     pub action: JournalAction,
-    /// The step or decision in words (`grow 1Gi → 2Gi`).
+    /// The step or decision in words (`grow 1Gi → 2Gi`). For people; see [`JournalEntry::records_destruction`] for the one exception.
     pub detail: String,
+    /// Whether the step was to destroy a live object. None: no step, or written by a version that did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destroys: Option<bool>,
     /// The outcome.
     pub outcome: JournalOutcome,
     /// The error, if it failed; or how an interrupted step was found to be done.
@@ -58,10 +61,18 @@ impl JournalEntry {
             uid,
             action,
             detail,
+            destroys: None,
             outcome: JournalOutcome::Changed,
             message: None,
             millis: 0,
         }
+    }
+
+    /// Whether it records that a step destroyed a live object, which is therefore not lost.
+    pub fn records_destruction(&self) -> bool {
+        // Earlier versions recorded it in words only.
+        let in_words = || self.action.is_step() && self.detail == "destroy";
+        self.outcome == JournalOutcome::Changed && self.destroys.unwrap_or_else(in_words)
     }
 }
 
@@ -170,6 +181,32 @@ impl From<&Result<Outcome, DriverError>> for JournalOutcome {
             Ok(Outcome::Changed) => Self::Changed,
             Ok(Outcome::Unchanged) => Self::Unchanged,
             Err(_) => Self::Failed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixtures::{name, volume};
+
+    #[test]
+    fn a_destruction_is_recognised_by_its_field_and_in_earlier_journals_by_its_words() {
+        let (step, changed) = (JournalAction::Step(Verb::Destroy), JournalOutcome::Changed);
+        for (action, detail, destroys, outcome, expected) in [
+            (step.clone(), "destroy", Some(true), changed.clone(), true),
+            (step.clone(), "destroy it at once", Some(true), changed.clone(), true),
+            (step.clone(), "destroy", Some(false), changed.clone(), false),
+            (step.clone(), "destroy", Some(true), JournalOutcome::Failed, false),
+            (step.clone(), "destroy", None, changed.clone(), true),
+            (step.clone(), "destroy", None, JournalOutcome::Unchanged, false),
+            (step, "purge from the trash", None, changed.clone(), false),
+            (JournalAction::Approve, "destroy", None, changed.clone(), false),
+            (JournalAction::Other("resize".into()), "destroy", None, changed, false),
+        ] {
+            let entry = JournalEntry::new(1000, "", &name("fast"), &volume("db"), action, detail.to_owned());
+            let entry = JournalEntry { destroys, outcome, ..entry };
+            assert_eq!(entry.records_destruction(), expected, "{entry:?}");
         }
     }
 }

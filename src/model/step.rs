@@ -249,8 +249,7 @@ impl Action {
 }
 
 impl fmt::Display for Action {
-    /// Describes the action for the journal and for progress lines. Only the text of `Destroy` must not change: recovery
-    /// compares it with journals that earlier versions wrote.
+    /// Describes the action for the journal and for progress lines.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Action::Create { size, origin: None, .. } => write!(f, "create {}", size.exact()),

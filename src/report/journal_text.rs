@@ -36,6 +36,7 @@ impl JournalLine {
             uid,
             action,
             detail,
+            destroys: _,
             outcome,
             message,
             millis,
