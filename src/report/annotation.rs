@@ -3,8 +3,10 @@
 //! The form is that of <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>; the escapes are those
 //! that the runner decodes (`actions/toolkit`, `command.ts`).
 
+use foldhash::{HashMap, HashMapExt};
+
 use super::commands::Commands;
-use super::folded::{Folded, listed, names};
+use super::folded::{Folded, MemberLine, listed};
 use super::plan_view::{HeldView, Outage, outages, with_commands};
 use crate::model::{Kind, Reading, SourcePlace};
 use crate::plan::{Plan, Unobserved};
@@ -41,9 +43,11 @@ pub fn problem_annotations<'a>(
     problems: impl Iterator<Item = (Option<&'a SourcePlace>, &'a str, Option<&'a str>)>,
     commands: &Commands,
 ) -> Vec<Annotation<'a>> {
+    let mut groups: HashMap<(&str, Option<&str>), usize> = HashMap::new();
     let mut alike: Vec<(&str, Option<&str>, Vec<&SourcePlace>)> = Vec::new();
     for (place, message, hint) in problems {
-        match alike.iter_mut().find(|other| (other.0, other.1) == (message, hint)) {
+        let group = *groups.entry((message, hint)).or_insert(alike.len());
+        match alike.get_mut(group) {
             Some((_, _, places)) => places.extend(place),
             None => alike.push((message, hint, place.into_iter().collect())),
         }
@@ -74,15 +78,15 @@ pub fn annotations<'a>(plan: &Plan, reading: &'a Reading, commands: &Commands) -
     }
     for hold in holds {
         let subject = hold.subject();
-        let (is, objects) = match hold.members().nth(1) {
-            None => ("is", String::new()),
-            Some(_) => ("are", members(&hold)),
+        let (is, objects) = match hold.is_single() {
+            true => ("is", String::new()),
+            false => ("are", members(&hold)),
         };
         let message = match hold.causes.as_slice() {
             [cause] => format!(": {}", escape(&cause.message)),
             _ => String::new(),
         };
-        let message = format!("{subject} {is} held ({}){message}{}{objects}", hold.reason, fix(&hold.fix));
+        let message = format!("{subject} {is} held ({}){message}{}{objects}", escape(hold.reason), fix(&hold.fix));
         let place = hold.members().find_map(|member| place(member.kind, &member.name));
         annotations.push(Annotation { level: "warning", place, message });
     }
@@ -99,15 +103,9 @@ fn fix(fix: &str) -> String {
 
 /// Returns the objects of a hold, on lines of their own.
 fn members(hold: &Folded<'_, HeldView>) -> String {
-    let (causes, rest) = hold.shown();
-    let mut out = String::new();
-    for cause in causes {
-        let message = match hold.causes.len() {
-            1 => String::new(),
-            _ => format!(": {}", escape(&cause.message)),
-        };
-        out.push_str(&format!("\nheld: {}{message}", names(&cause.members)));
-    }
+    let (lines, rest) = hold.lines(false);
+    let line = |MemberLine { verb: _, text }| format!("\nheld: {}", escape(&text));
+    let mut out: String = lines.into_iter().map(line).collect();
     if rest > 0 {
         out.push_str(&format!("\nheld: {rest} more"));
     }
@@ -176,5 +174,15 @@ mod tests {
         let told = problem_annotations(many, &Commands::default());
         assert_eq!((told.len(), told[8].message.as_str()), (10, "problem 8"));
         assert_eq!((told[9].level, told[9].message.as_str()), ("error", "and 31 more: see the output of this step"));
+    }
+
+    #[test]
+    fn many_problems_are_grouped_without_comparing_each_with_each() {
+        // If each problem were compared with each other one, this would take minutes.
+        let place = SourcePlace { file: "a.yaml".into(), line: 1, column: 1 };
+        let texts: Vec<String> = (0..200_000).map(|n| format!("problem {n}")).collect();
+        let many = texts.iter().map(|text| (Some(&place), text.as_str(), None));
+        let told = problem_annotations(many, &Commands::default());
+        assert_eq!(told[9].message, "and 199991 more: see the output of this step");
     }
 }

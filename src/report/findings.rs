@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::answers::DoctorAnswer;
-use super::folded::{Fact, fold};
+use super::folded::{Fact, TellsFact, fold};
 use super::folded_text::render_facts;
 use super::orphans::Orphan;
 use crate::model::{Capacity, Size};
@@ -75,33 +75,10 @@ impl Finding {
     }
 }
 
-impl Fact for Finding {
-    fn object(&self) -> String {
-        self.what.clone()
-    }
-
-    fn name(&self) -> &str {
-        self.what.split_once('/').map_or(&self.what, |(_, name)| name)
-    }
-
-    fn uid(&self) -> Option<&str> {
-        None
-    }
-
-    fn reason(&self) -> &str {
-        &self.reason
-    }
-
-    fn message(&self) -> &str {
-        &self.message
-    }
-
-    fn fix(&self) -> &str {
-        &self.fix
-    }
-
-    fn awaits_approval(&self) -> bool {
-        self.awaits_approval
+impl TellsFact for Finding {
+    fn fact(&self) -> Fact<'_> {
+        let fact = Fact::new(&self.what, &self.reason, &self.message, &self.fix);
+        Fact { awaits_approval: self.awaits_approval, ..fact }
     }
 }
 

@@ -7,24 +7,53 @@ use std::borrow::Cow;
 
 use foldhash::{HashMap, HashMapExt};
 
+use crate::model::Verb;
 use crate::text::without_places;
 
-/// Something that is told about an object: a hold, or a finding of `doctor`.
-pub trait Fact {
-    /// The object as `volume/db`.
-    fn object(&self) -> String;
+/// What is told about an object: a hold, an orphan, or a finding of `doctor`.
+#[derive(Debug, Clone, Copy)]
+pub struct Fact<'a> {
+    /// The kind of the object: `volume` of `volume/db`; none for a subject without one, as `store`.
+    pub kind: Option<&'a str>,
     /// The name of the object, as its texts may contain it.
-    fn name(&self) -> &str;
+    pub name: &'a str,
     /// The uid of the object, if it has one.
-    fn uid(&self) -> Option<&str>;
+    pub uid: Option<&'a str>,
+    /// What is not done to the object, if the fact is a hold.
+    pub verb: Option<Verb>,
     /// The reason, in one word.
-    fn reason(&self) -> &str;
+    pub reason: &'a str,
     /// The cause, in one sentence.
-    fn message(&self) -> &str;
+    pub message: &'a str,
     /// What to write or run to fix it; empty if nothing can be done.
-    fn fix(&self) -> &str;
+    pub fix: &'a str,
     /// Whether an approval that is asked for covers the object: such objects are all named.
-    fn awaits_approval(&self) -> bool;
+    pub awaits_approval: bool,
+}
+
+impl<'a> Fact<'a> {
+    /// Returns what is told about a subject: `volume/db`, `store`.
+    pub fn new(subject: &'a str, reason: &'a str, message: &'a str, fix: &'a str) -> Self {
+        let (kind, name) = match subject.split_once('/') {
+            Some((kind, name)) => (Some(kind), name),
+            None => (None, subject),
+        };
+        Self { kind, name, uid: None, verb: None, reason, message, fix, awaits_approval: false }
+    }
+
+    /// Returns the subject: `volume/db`, `store`.
+    fn subject(&self) -> String {
+        match self.kind {
+            Some(kind) => format!("{kind}/{}", self.name),
+            None => self.name.to_owned(),
+        }
+    }
+}
+
+/// Something that tells a fact.
+pub trait TellsFact {
+    /// Returns the fact.
+    fn fact(&self) -> Fact<'_>;
 }
 
 /// Facts that share their reason and their fix.
@@ -50,43 +79,70 @@ pub struct Cause<'a, T> {
 /// The number of objects that are named in one entry, unless an approval covers them.
 const NAMED: usize = 10;
 
-impl<'a, T: Fact> Folded<'a, T> {
+/// Members of an entry that have a line of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberLine {
+    /// What is not done to them, if the lines are asked for by verb.
+    pub verb: Option<Verb>,
+    /// Their names, and their message if the entry has several: `volume/a, volume/b: it is open`. Not escaped.
+    pub text: String,
+}
+
+impl<'a, T: TellsFact> Folded<'a, T> {
     /// Returns every fact, in the order of the causes.
     pub fn members(&self) -> impl Iterator<Item = &'a T> {
         self.causes.iter().flat_map(|cause| cause.members.iter().copied())
     }
 
+    /// Whether it has one member only.
+    pub fn is_single(&self) -> bool {
+        self.members().nth(1).is_none()
+    }
+
     /// Returns the object of the only fact, or the number of objects: `volume/db`, `12 volumes`, `3 objects`.
     pub fn subject(&self) -> String {
-        subject(&self.members().collect::<Vec<_>>())
+        let mut facts = self.members().map(TellsFact::fact);
+        let Some(first) = facts.next() else { return String::new() };
+        if self.is_single() {
+            return first.subject();
+        }
+        let kind = first.kind.filter(|_| facts.all(|fact| fact.kind == first.kind));
+        format!("{} {}s", self.members().count(), kind.unwrap_or("object"))
     }
 
-    /// Returns the causes to show, and how many objects are left out with the others.
-    pub fn shown(&self) -> (&[Cause<'a, T>], usize) {
-        let all = self.members().any(Fact::awaits_approval);
+    /// Returns what is not done to the members, if it is the same for all of them.
+    pub fn verb(&self) -> Option<Verb> {
+        let mut verbs = self.members().map(|member| member.fact().verb);
+        let first = verbs.next()?;
+        first.filter(|_| verbs.all(|verb| verb == first))
+    }
+
+    /// Returns the members in lines, one for each cause, and the number of members that are left out. `by_verb`: one for each verb too.
+    pub fn lines(&self, by_verb: bool) -> (Vec<MemberLine>, usize) {
+        let all = self.members().any(|member| member.fact().awaits_approval);
         let count = if all { self.causes.len() } else { self.causes.len().min(NAMED) };
         let (shown, rest) = self.causes.split_at(count);
-        (shown, rest.iter().map(|cause| cause.members.len()).sum())
+        let verbs: &[Option<Verb>] = if by_verb { &Verb::ALL.map(Some) } else { &[None] };
+        let mut lines = Vec::new();
+        for cause in shown {
+            let message = if self.causes.len() == 1 { String::new() } else { format!(": {}", cause.message) };
+            for verb in verbs {
+                let is_of = |member: &&T| verb.is_none() || member.fact().verb == *verb;
+                let members: Vec<&T> = cause.members.iter().copied().filter(is_of).collect();
+                if !members.is_empty() {
+                    lines.push(MemberLine { verb: *verb, text: format!("{}{message}", names(&members)) });
+                }
+            }
+        }
+        (lines, rest.iter().map(|cause| cause.members.len()).sum())
     }
-}
-
-/// Returns the object of the only fact, or the number of objects.
-pub fn subject<T: Fact>(members: &[&T]) -> String {
-    let object = members.first().map(|first| first.object()).unwrap_or_default();
-    if members.len() == 1 {
-        return object;
-    }
-    let kind = |object: &str| object.split_once('/').map(|(kind, _)| kind.to_owned());
-    let first =
-        kind(&object).filter(|first| members.iter().all(|member| kind(&member.object()).as_ref() == Some(first)));
-    format!("{} {}s", members.len(), first.as_deref().unwrap_or("object"))
 }
 
 /// Names the objects of facts: `volume/a, volume/b and 11 more`. Objects that an approval covers are all named.
-pub fn names<T: Fact>(members: &[&T]) -> String {
-    let all = members.iter().any(|member| member.awaits_approval());
+pub fn names<T: TellsFact>(members: &[&T]) -> String {
+    let all = members.iter().any(|member| member.fact().awaits_approval);
     let count = if all { members.len() } else { members.len().min(NAMED) };
-    listed(members.iter().map(|member| member.object()), count)
+    listed(members.iter().map(|member| member.fact().subject()), count)
 }
 
 /// Lists the first `count` items: `a, b and 11 more`.
@@ -100,56 +156,55 @@ pub fn listed(items: impl ExactSizeIterator<Item = String>, count: usize) -> Str
 }
 
 /// Folds facts. Entries, causes and members keep the order in which they first occur.
-pub fn fold<'a, T: Fact>(facts: impl IntoIterator<Item = &'a T>) -> Vec<Folded<'a, T>> {
-    let facts: Vec<&'a T> = facts.into_iter().collect();
-    alike(facts, |fact| (fact.reason(), fact.fix()))
-        .into_iter()
-        .map(|members| {
-            let fix = shared(&members, Fact::fix);
-            let reason = members.first().map_or("", |first| first.reason());
-            let causes = alike(members, |fact| (fact.reason(), fact.message())).into_iter();
-            let causes = causes.map(|members| Cause { message: shared(&members, Fact::message), members }).collect();
-            Folded { reason, fix, causes }
-        })
-        .collect()
+pub fn fold<'a, T: TellsFact>(facts: impl IntoIterator<Item = &'a T>) -> Vec<Folded<'a, T>> {
+    let entries = alike(facts.into_iter().collect(), |fact| fact.fix).into_iter();
+    let entries = entries.map(|members| {
+        let fix = shared(&members, |fact| fact.fix);
+        let reason = members.first().map_or("", |first| first.fact().reason);
+        let causes = alike(members, |fact| fact.message).into_iter();
+        let causes = causes.map(|members| Cause { message: shared(&members, |fact| fact.message), members }).collect();
+        Folded { reason, fix, causes }
+    });
+    entries.collect()
 }
 
 /// Groups facts of one reason whose texts are the same, or else differ only by their own name and uid. Groups are in the order of their
 /// first members.
-fn alike<'a, T: Fact>(facts: Vec<&'a T>, texts: impl Fn(&'a T) -> (&'a str, &'a str)) -> Vec<Vec<&'a T>> {
+fn alike<'a, T: TellsFact>(members: Vec<&'a T>, text: impl Fn(&Fact<'a>) -> &'a str) -> Vec<Vec<&'a T>> {
     let mut same: HashMap<(&str, &str), usize> = HashMap::new();
-    for fact in &facts {
-        *same.entry(texts(fact)).or_default() += 1;
+    for fact in members.iter().map(|member| member.fact()) {
+        *same.entry((fact.reason, text(&fact))).or_default() += 1;
     }
     let mut places: HashMap<(&str, Cow<'_, str>), usize> = HashMap::new();
     let mut groups: Vec<Vec<&'a T>> = Vec::new();
-    for fact in facts {
-        let (reason, text) = texts(fact);
+    for member in members {
+        let fact = member.fact();
+        let text = text(&fact);
         // What is the same for several objects may name one of them.
-        let key = match same.get(&(reason, text)) {
+        let key = match same.get(&(fact.reason, text)) {
             Some(2..) => Cow::Borrowed(text),
-            _ => general(fact, text),
+            _ => general(&fact, text),
         };
-        let place = *places.entry((reason, key)).or_insert(groups.len());
+        let place = *places.entry((fact.reason, key)).or_insert(groups.len());
         match groups.get_mut(place) {
-            Some(group) => group.push(fact),
-            None => groups.push(vec![fact]),
+            Some(group) => group.push(member),
+            None => groups.push(vec![member]),
         }
     }
     groups
 }
 
 /// Returns the text of all members: as it is if it is the same for all of them, else without their names.
-fn shared<'a, T: Fact>(members: &[&'a T], text: impl Fn(&'a T) -> &'a str) -> Cow<'a, str> {
-    let Some(first) = members.first() else { return Cow::Borrowed("") };
-    match members.iter().all(|member| text(member) == text(first)) {
-        true => Cow::Borrowed(text(first)),
-        false => general(*first, text(first)),
+fn shared<'a, T: TellsFact>(members: &[&'a T], text: impl Fn(&Fact<'a>) -> &'a str) -> Cow<'a, str> {
+    let Some(first) = members.first().map(|first| first.fact()) else { return Cow::Borrowed("") };
+    match members.iter().all(|member| text(&member.fact()) == text(&first)) {
+        true => Cow::Borrowed(text(&first)),
+        false => general(&first, text(&first)),
     }
 }
 
 /// Returns a text without places, in which `NAME` and `UID` stand for the name and the uid of its object.
-fn general<'a, T: Fact>(fact: &T, text: &'a str) -> Cow<'a, str> {
+fn general<'a>(fact: &Fact<'_>, text: &'a str) -> Cow<'a, str> {
     let text = without_places(text);
     let is_word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
     let mut out = String::new();
@@ -158,8 +213,8 @@ fn general<'a, T: Fact>(fact: &T, text: &'a str) -> Cow<'a, str> {
     for part in text.split_inclusive(|c| !is_word(c)) {
         let word = part.trim_end_matches(|c| !is_word(c));
         let stand_in = match word {
-            word if word == fact.name() => Some("NAME"),
-            word if Some(word) == fact.uid() => Some("UID"),
+            word if word == fact.name => Some("NAME"),
+            word if Some(word) == fact.uid => Some("UID"),
             _ => None,
         };
         if let Some(stand_in) = stand_in {
@@ -187,27 +242,11 @@ mod tests {
         awaits: bool,
     }
 
-    impl Fact for Told {
-        fn object(&self) -> String {
-            self.object.to_owned()
-        }
-        fn name(&self) -> &str {
-            self.object.split_once('/').unwrap().1
-        }
-        fn uid(&self) -> Option<&str> {
-            Some("7np53nfs").filter(|_| self.object.ends_with("db"))
-        }
-        fn reason(&self) -> &str {
-            "Lost"
-        }
-        fn message(&self) -> &str {
-            &self.message
-        }
-        fn fix(&self) -> &str {
-            &self.fix
-        }
-        fn awaits_approval(&self) -> bool {
-            self.awaits
+    impl TellsFact for Told {
+        fn fact(&self) -> Fact<'_> {
+            let uid = Some("7np53nfs").filter(|_| self.object.ends_with("db"));
+            let fact = Fact::new(self.object, "Lost", &self.message, &self.fix);
+            Fact { uid, awaits_approval: self.awaits, ..fact }
         }
     }
 
@@ -266,7 +305,7 @@ mod tests {
             told("volume/b", "it shrinks", "write `size: 1Gi` (specs/b.yaml:9:1), or copy it"),
         ];
         assert_eq!(shown(&facts), ["2 volumes, write `size: 1Gi`, or copy it", "  it shrinks: volume/a, volume/b"]);
-        let of = |object| general(&told(object, "", ""), "kiln.prod.db.7np53nfs is missing").into_owned();
+        let of = |object| general(&told(object, "", "").fact(), "kiln.prod.db.7np53nfs is missing").into_owned();
         assert_eq!(
             [of("volume/db"), of("volume/prod")],
             ["kiln.prod.NAME.UID is missing", "kiln.NAME.db.7np53nfs is missing"]

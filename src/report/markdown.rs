@@ -6,21 +6,19 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::folded::{Folded, names};
-use super::folded_text::by_verb;
+use super::folded::{Folded, MemberLine};
 use super::plan_text::summary_line;
-use super::plan_view::{ChangeView, HeldView, Outage, PlanView, StepView, outages};
+use super::plan_view::{HeldView, Outage, PlanView, StepView, outages};
 use super::warnings::told;
-use crate::model::{Risk, Size, Verb};
+use crate::model::{FieldChange, Risk, Size, Verb};
 use crate::text::{counted, escape, exact};
 
 /// Returns the whole plan. The first line gives the bytes at risk and the steps that disrupt clients.
 pub fn markdown(view: &PlanView) -> String {
     let mut out = String::new();
     let steps = view.steps.as_deref().unwrap_or_default();
-    line(&mut out, &format!("**{}**", at_stake(view)));
-    line(&mut out, "");
-    line(&mut out, &safe(&summary_line(view)));
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "**{}**\n\n{}", at_stake(view), safe(&summary_line(view)));
     let step_rows: Vec<Vec<String>> = steps.iter().map(step_row).collect();
     table(&mut out, "Steps", &["", "object", "action", "what", "fields", "risk"], &step_rows);
     let (outages, holds) = outages(view.held.as_deref().unwrap_or_default(), &view.unobserved);
@@ -48,7 +46,7 @@ pub fn markdown(view: &PlanView) -> String {
     });
     table(&mut out, "Problems", &["where", "what", "hint"], &problems.collect::<Vec<_>>());
     if let Some(waiting) = &view.waiting {
-        line(&mut out, &format!("\n{}", prose(waiting)));
+        let _ = writeln!(out, "\n{}", prose(waiting));
     }
     out
 }
@@ -75,18 +73,9 @@ fn fix(fix: &str) -> String {
 
 /// Returns the objects of a hold as items, each with its own message if they have several.
 fn members(hold: &Folded<'_, HeldView>) -> String {
-    let mut out = String::new();
-    let (causes, rest) = hold.shown();
-    for cause in causes {
-        let message = match hold.causes.len() {
-            1 => String::new(),
-            _ => format!(": {}", prose(&cause.message)),
-        };
-        for (verb, members) in by_verb(&cause.members, true) {
-            let verb = verb.map(|verb| verb.to_string()).unwrap_or_default();
-            out.push_str(&format!("\n  - {verb} {}{message}", safe(&names(&members))));
-        }
-    }
+    let (lines, rest) = hold.lines(true);
+    let item = |MemberLine { verb, text }| format!("\n  - {} {}", verb.map_or("", Verb::as_str), prose(&text));
+    let mut out: String = lines.into_iter().map(item).collect();
     if rest > 0 {
         out.push_str(&format!("\n  - and {rest} more"));
     }
@@ -130,7 +119,7 @@ fn step_row(step: &StepView) -> Vec<String> {
     ]
 }
 
-fn change(verb: Verb, change: &ChangeView) -> String {
+fn change(verb: Verb, change: &FieldChange) -> String {
     let (path, after) = (safe(&change.path), value(&change.path, &change.after));
     match &change.before {
         Value::Null => format!("{path}: {after}"),
@@ -151,11 +140,9 @@ fn table(out: &mut String, title: &str, columns: &[&str], rows: &[Vec<String>]) 
     if rows.is_empty() {
         return;
     }
-    line(out, &format!("\n### {title}\n"));
-    line(out, &format!("| {} |", columns.join(" | ")));
-    line(out, &format!("|{}", "---|".repeat(columns.len())));
+    let _ = writeln!(out, "\n### {title}\n\n| {} |\n|{}", columns.join(" | "), "---|".repeat(columns.len()));
     for row in rows {
-        line(out, &format!("| {} |", row.join(" | ")));
+        let _ = writeln!(out, "| {} |", row.join(" | "));
     }
 }
 
@@ -163,15 +150,10 @@ fn table(out: &mut String, title: &str, columns: &[&str], rows: &[Vec<String>]) 
 fn list(out: &mut String, title: &str, items: impl Iterator<Item = String>) {
     for (index, item) in items.enumerate() {
         if index == 0 {
-            line(out, &format!("\n### {title}\n"));
+            let _ = writeln!(out, "\n### {title}\n");
         }
-        line(out, &format!("- {item}"));
+        let _ = writeln!(out, "- {item}");
     }
-}
-
-fn line(out: &mut String, text: &str) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(out, "{text}");
 }
 
 /// Escapes a sentence; what stands between backticks is code.

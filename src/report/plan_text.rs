@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::folded::Folded;
 use super::folded_text::{render_fix, render_holds, render_outages};
-use super::plan_view::{ChangeView, PlanView, StepView, Summary, outages};
+use super::plan_view::{PlanView, StepView, outages};
 use super::warnings::told;
-use crate::model::{Risk, Size, Verb};
+use crate::model::{FieldChange, Risk, Size, Verb};
 use crate::text::{Paint, counted, escape, exact};
 
 /// Returns the whole plan, with a summary as its last line.
@@ -39,17 +39,17 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
             let path = escape(&drift.path);
             let (recorded, observed) = (value(&drift.path, &drift.recorded), value(&drift.path, &drift.observed));
             let (kind, name, arrow) = (drift.kind.as_lower(), &drift.name, paint.arrow());
-            line(&mut out, format_args!("  {kind}/{name}  {path}: {recorded} {arrow} {observed}"));
+            let _ = writeln!(out, "  {kind}/{name}  {path}: {recorded} {arrow} {observed}");
         }
     }
     let warnings = view.warnings.as_deref().unwrap_or_default();
     if !warnings.is_empty() {
         section(&mut out, paint, "Warnings");
         for warning in told(warnings) {
-            line(&mut out, format_args!("  {}: {}", escape(warning.code), escape(&warning.message)));
+            let _ = writeln!(out, "  {}: {}", escape(warning.code), escape(&warning.message));
             render_fix(&mut out, &warning.fix, paint);
             for names in &warning.names {
-                line(&mut out, format_args!("      {}", escape(names)));
+                let _ = writeln!(out, "      {}", escape(names));
             }
         }
     }
@@ -60,9 +60,9 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
     if !out.is_empty() {
         out.push('\n');
     }
-    line(&mut out, format_args!("{}", summary_line(view)));
+    let _ = writeln!(out, "{}", summary_line(view));
     if let Some(waiting) = &view.waiting {
-        line(&mut out, format_args!("{}", escape(waiting)));
+        let _ = writeln!(out, "{}", escape(waiting));
     }
     paint.fit(&out)
 }
@@ -71,7 +71,7 @@ pub fn render(view: &PlanView, paint: Paint) -> String {
 pub fn summary_line(view: &PlanView) -> String {
     let Some(summary) = &view.summary else { return "No plan: the manifests are invalid.".to_owned() };
     let mut counts: Vec<String> = Vec::new();
-    for verb in Summary::VERBS {
+    for verb in Verb::ALL {
         let restored = if verb == Verb::Adopt { summary.restored } else { 0 };
         let words = [(summary.of(verb) - restored, verb.as_str()), (restored, "restore")];
         counts.extend(words.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} to {word}")));
@@ -98,13 +98,7 @@ fn section(out: &mut String, paint: Paint, title: &str) {
     if !out.is_empty() {
         out.push('\n');
     }
-    line(out, format_args!("{}", paint.bold(&format!("{title}:"))));
-}
-
-fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
-    // Writing to a String cannot fail.
-    let _ = out.write_fmt(text);
-    out.push('\n');
+    let _ = writeln!(out, "{}", paint.bold(&format!("{title}:")));
 }
 
 /// Writes the line of a step, and a line for each field below it.
@@ -119,7 +113,7 @@ fn render_step(out: &mut String, step: &StepView, width: usize, paint: Paint) {
     let pad = width.saturating_sub(name.len());
     out.push_str(&paint.row(&lead, pad, &format!("{word:7} "), &format!("{detail}{risk}"), 6));
     if let Some(rounding) = &step.rounding {
-        line(out, format_args!("      size: {rounding}"));
+        let _ = writeln!(out, "      size: {rounding}");
     }
     for change in &step.changes {
         // The size of a new object is in its own line.
@@ -129,17 +123,17 @@ fn render_step(out: &mut String, step: &StepView, width: usize, paint: Paint) {
     }
 }
 
-fn render_change(out: &mut String, verb: Verb, change: &ChangeView, paint: Paint) {
+fn render_change(out: &mut String, verb: Verb, change: &FieldChange, paint: Paint) {
     let (before, after) = (value(&change.path, &change.before), value(&change.path, &change.after));
     let path = escape(&change.path);
-    match &change.before {
-        Value::Null => line(out, format_args!("      {path}: {after}")),
+    let _ = match &change.before {
+        Value::Null => writeln!(out, "      {path}: {after}"),
         // Of what goes, the values are shown: nothing is resized.
         _ if change.after.is_null() && matches!(verb, Verb::Remove | Verb::Destroy) => {
-            line(out, format_args!("      {path}: {before}"));
+            writeln!(out, "      {path}: {before}")
         }
-        _ => line(out, format_args!("      {path}: {before} {} {after}", paint.arrow())),
-    }
+        _ => writeln!(out, "      {path}: {before} {} {after}", paint.arrow()),
+    };
 }
 
 /// Returns a field's value for people.
@@ -161,49 +155,29 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::fixtures::{identity, name, volume};
     use crate::model::{
-        Action, ApprovalSet, FieldChange, Identity, Kind, Name, NativeName, ObjectId, ObjectRef, Origin, ProblemView,
-        Provisioning, Reason, Seconds, Specs, Stack, Step, Tags, Uid,
+        Action, ApprovalSet, Identity, Kind, NativeName, ObjectId, ObjectRef, Origin, ProblemView, Provisioning,
+        Reason, Seconds, Specs, Stack, Step, Tags,
     };
     use crate::plan::{Drift, Held, HeldReason, Plan, Unobserved, Warning, select};
     use crate::report::{Commands, waiting_after_confirmation};
 
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
-    }
-
-    fn identity(kind: Kind, object: &str) -> Identity {
-        let owner = "prod".parse().unwrap();
-        let uid = Uid::derive("5c1d2e8a90", &owner, kind, &name("fast"), &name(object), 0);
-        Identity { owner, kind, name: name(object), uid }
-    }
-
-    fn step(
-        kind: Kind,
-        object: &str,
-        action: Action,
-        risk: Risk,
-        reason: Reason,
-        changes: &[(&str, Value, Value)],
-    ) -> Step {
-        let identity = identity(kind, object);
+    fn step(object: &str, action: Action, risk: Risk, reason: Reason, changes: &[(&str, Value, Value)]) -> Step {
+        let change = |(path, before, after): &(&str, Value, Value)| FieldChange {
+            path: (*path).to_owned(),
+            before: before.clone(),
+            after: after.clone(),
+        };
         Step {
             risk,
-            changes: changes
-                .iter()
-                .map(|(path, before, after)| FieldChange {
-                    path: (*path).to_owned(),
-                    before: before.clone(),
-                    after: after.clone(),
-                })
-                .collect(),
+            changes: changes.iter().map(change).collect(),
             bytes: Size(if risk >= Risk::Recoverable { 5 << 30 } else { 0 }),
-            ..Step::new(name("fast"), identity, action, reason)
+            ..Step::new(name("fast"), volume(object), action, reason)
         }
     }
 
-    fn object(kind: Kind, object: &str) -> ObjectRef {
-        let identity = identity(kind, object);
+    fn object(identity: &Identity) -> ObjectRef {
         ObjectRef::new(identity.native(), identity.uid, Size(1 << 30))
     }
 
@@ -223,91 +197,43 @@ mod tests {
     fn everything() -> Plan {
         let create =
             |size, provisioning, origin| Action::Create { size, provisioning, origin, tags: Tags::default(), n: 0 };
-        let from = Origin::Snapshot(object(Kind::Snapshot, "db-monday"));
-        let gone = (Kind::Volume, Risk::Recoverable, Reason::NotDeclared);
+        let monday = identity(Kind::Snapshot, "db-monday");
+        let from = Origin::Snapshot(object(&monday));
+        let of_db = Action::Snapshot { volume: object(&volume("db")), tags: Tags::default(), n: 0 };
+        let restore = Action::Restore { snapshot: object(&monday), request: "a".into() };
+        let rename = Action::Rename { from: volume("old").native(), tags: Tags::default() };
+        let release = Action::SetTags { tags: Tags { retained: true, ..Tags::default() } };
+        let new = |size: u64| ("size", Value::Null, json!(size));
+        let protected = ("protected", Value::Null, json!(true));
+        let grown = ("size", json!(1_073_741_824), json!(2_147_483_648_u64));
+        let retagged = ("metadata.labels.app", json!("a\u{1b}[2J\u{202e}b"), Value::Null);
+        let requested = ("restore.request", Value::Null, json!("a"));
+        let renamed = ("metadata.name", json!("old"), json!("new"));
         let steps = vec![
             step(
-                Kind::Volume,
                 "db",
                 create(Size(10 << 30), Provisioning::Thin, None),
                 Risk::None,
                 Reason::NotThere,
-                &[("size", Value::Null, json!(10_737_418_240_u64)), ("protected", Value::Null, json!(true))],
+                &[new(10 << 30), protected],
             ),
             step(
-                Kind::Volume,
                 "odd",
                 create(Size(1_003_520), Provisioning::Thick, Some(from)),
                 Risk::None,
                 Reason::NotThere,
-                &[("size", Value::Null, json!(1_003_520))],
+                &[new(1_003_520)],
             ),
-            step(
-                Kind::Snapshot,
-                "db-monday",
-                Action::Snapshot { volume: object(Kind::Volume, "db"), tags: Tags::default(), n: 0 },
-                Risk::None,
-                Reason::NotThere,
-                &[],
-            ),
-            step(
-                Kind::Volume,
-                "web",
-                Action::Grow { to: Size(2 << 30) },
-                Risk::None,
-                Reason::Grown,
-                &[("size", json!(1_073_741_824), json!(2_147_483_648_u64))],
-            ),
-            step(
-                Kind::Volume,
-                "tagged",
-                Action::SetTags { tags: Tags::default() },
-                Risk::None,
-                Reason::TagsDiffer,
-                &[("metadata.labels.app", json!("a\u{1b}[2J\u{202e}b"), Value::Null)],
-            ),
-            step(
-                Kind::Volume,
-                "back",
-                Action::Restore { snapshot: object(Kind::Snapshot, "db-monday"), request: "a".into() },
-                Risk::Irreversible,
-                Reason::RestoreRequested,
-                &[("restore.request", Value::Null, json!("a"))],
-            ),
-            step(
-                Kind::Volume,
-                "new",
-                Action::Rename { from: identity(Kind::Volume, "old").native(), tags: Tags::default() },
-                Risk::None,
-                Reason::RenamedFrom,
-                &[("metadata.name", json!("old"), json!("new"))],
-            ),
-            step(
-                Kind::Volume,
-                "taken",
-                Action::Adopt { tags: Tags::default(), n: 0 },
-                Risk::None,
-                Reason::AdoptRequested,
-                &[],
-            ),
-            step(
-                Kind::Volume,
-                "undeleted",
-                Action::Undelete { tags: Tags::default() },
-                Risk::None,
-                Reason::InTrash,
-                &[],
-            ),
-            step(gone.0, "out", Action::Trash { ttl: Seconds(604_800) }, gone.1, gone.2, &[]),
-            step(
-                gone.0,
-                "free",
-                Action::SetTags { tags: Tags { retained: true, ..Tags::default() } },
-                Risk::None,
-                gone.2,
-                &[],
-            ),
-            step(gone.0, "gone", Action::Destroy, Risk::Irreversible, gone.2, &[]),
+            Step::new(name("fast"), monday, of_db, Reason::NotThere),
+            step("web", Action::Grow { to: Size(2 << 30) }, Risk::None, Reason::Grown, &[grown]),
+            step("tagged", Action::SetTags { tags: Tags::default() }, Risk::None, Reason::TagsDiffer, &[retagged]),
+            step("back", restore, Risk::Irreversible, Reason::RestoreRequested, &[requested]),
+            step("new", rename, Risk::None, Reason::RenamedFrom, &[renamed]),
+            step("taken", Action::Adopt { tags: Tags::default(), n: 0 }, Risk::None, Reason::AdoptRequested, &[]),
+            step("undeleted", Action::Undelete { tags: Tags::default() }, Risk::None, Reason::InTrash, &[]),
+            step("out", Action::Trash { ttl: Seconds(604_800) }, Risk::Recoverable, Reason::NotDeclared, &[]),
+            step("free", release, Risk::None, Reason::NotDeclared, &[]),
+            step("gone", Action::Destroy, Risk::Irreversible, Reason::NotDeclared, &[]),
         ];
         let irreversible = steps.iter().filter(|step| step.risk == Risk::Irreversible);
         let set = irreversible.map(Step::approval_item).collect();
@@ -321,7 +247,7 @@ mod tests {
                 name: name("kept"),
                 action: Verb::Remove,
                 backend: Some(name("fast")),
-                uid: Some(identity(Kind::Volume, "kept").uid),
+                uid: Some(volume("kept").uid),
                 reason: HeldReason::Protected,
                 message: "it is protected".to_owned(),
                 fix: "declare it with `protected: false` first".to_owned(),
@@ -377,12 +303,12 @@ mod tests {
 
     /// A plan in which 30 volumes wait for a backend, others share a fix, and others wait for an approval.
     fn alike() -> Plan {
-        let held = |volume: &str, action, reason, message: &str, fix: &str| Held {
+        let held = |object: &str, action, reason, message: &str, fix: &str| Held {
             kind: Kind::Volume,
-            name: name(volume),
+            name: name(object),
             action,
             backend: Some(name(if reason == HeldReason::Unobserved { "slow" } else { "fast" })),
-            uid: Some(identity(Kind::Volume, volume).uid),
+            uid: Some(volume(object).uid),
             reason,
             message: message.to_owned(),
             fix: fix.to_owned(),
@@ -397,11 +323,11 @@ mod tests {
         for volume in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"] {
             all.push(held(volume, Verb::Remove, HeldReason::RemovalLimit, "12 objects would be removed", approve));
         }
-        for volume in ["lost-1", "lost-2", "lost-3"] {
-            let native = identity(Kind::Volume, volume).native();
+        for lost in ["lost-1", "lost-2", "lost-3"] {
+            let native = volume(lost).native();
             let message = format!("{native} is missing from fast");
-            let fix = format!("bring it back, or accept the loss: `kiln forget volume/{volume}`");
-            all.push(held(volume, Verb::Create, HeldReason::Lost, &message, &fix));
+            let fix = format!("bring it back, or accept the loss: `kiln forget volume/{lost}`");
+            all.push(held(lost, Verb::Create, HeldReason::Lost, &message, &fix));
         }
         for (volume, action, pid) in [("open-1", Verb::Remove, 12), ("open-2", Verb::Update, 14)] {
             let message = format!("it is open by qemu (pid {pid})");
@@ -409,8 +335,7 @@ mod tests {
         }
         let set = all.iter().filter(|held| held.reason == HeldReason::RemovalLimit);
         let item = |held: &Held| {
-            Step::new(name("fast"), identity(Kind::Volume, held.name.as_str()), Action::Destroy, Reason::NotDeclared)
-                .approval_item()
+            Step::new(name("fast"), volume(held.name.as_str()), Action::Destroy, Reason::NotDeclared).approval_item()
         };
         Plan {
             awaiting: Some(ApprovalSet { digest: "abc123".to_owned(), set: set.map(item).collect() }),

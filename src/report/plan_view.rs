@@ -3,13 +3,13 @@
 //! Serialized, a [`PlanView`] is the JSON contract, field by field in its order; fields for people only are skipped.
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::Commands;
 use super::approval_text::waiting;
-use super::folded::{Fact, Folded, fold};
+use super::folded::{Fact, Folded, TellsFact, fold};
 use crate::model::{
-    Action, ApprovalSet, Kind, NativeName, Origin, ProblemView, Provisioning, Risk, Size, Specs, Step, Verb,
+    Action, ApprovalSet, FieldChange, Kind, NativeName, Origin, ProblemView, Provisioning, Risk, Size, Specs, Step,
+    Verb,
 };
 use crate::plan::{Drift, Held, Plan, Unobserved, Warning};
 use crate::text::exact;
@@ -72,7 +72,7 @@ pub struct StepView {
     /// The reason, from a closed list.
     pub reason: String,
     /// The changed fields.
-    pub changes: Vec<ChangeView>,
+    pub changes: Vec<FieldChange>,
     /// The verb for people: see [`Action::word`].
     #[serde(skip)]
     pub word: &'static str,
@@ -84,19 +84,8 @@ pub struct StepView {
     pub rounding: Option<String>,
 }
 
-/// A field before and after.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ChangeView {
-    /// The field's path in the manifest.
-    pub path: String,
-    /// The value before; null if there was none.
-    pub before: Value,
-    /// The value after; null if there is none.
-    pub after: Value,
-}
-
 /// A held object, as shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct HeldView {
     /// The action that is not taken.
     pub action: Verb,
@@ -292,9 +281,6 @@ impl Summary {
             Verb::Destroy => &mut self.destroy,
         }
     }
-
-    /// The six verbs, in display order.
-    pub const VERBS: [Verb; 6] = [Verb::Create, Verb::Update, Verb::Move, Verb::Adopt, Verb::Remove, Verb::Destroy];
 }
 
 impl HeldView {
@@ -325,40 +311,13 @@ impl HeldView {
             awaits_approval,
         }
     }
-
-    /// `volume/db`.
-    pub fn object_name(&self) -> String {
-        format!("{}/{}", self.kind.as_lower(), self.name)
-    }
 }
 
-impl Fact for HeldView {
-    fn object(&self) -> String {
-        self.object_name()
-    }
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn uid(&self) -> Option<&str> {
-        self.uid.as_deref()
-    }
-
-    fn reason(&self) -> &str {
-        &self.reason
-    }
-
-    fn message(&self) -> &str {
-        &self.message
-    }
-
-    fn fix(&self) -> &str {
-        &self.fix
-    }
-
-    fn awaits_approval(&self) -> bool {
-        self.awaits_approval
+impl TellsFact for HeldView {
+    fn fact(&self) -> Fact<'_> {
+        let Self { action, kind, name, backend: _, uid, reason, message, fix, awaits_approval } = self;
+        let (kind, verb) = (Some(kind.as_lower()), Some(*action));
+        Fact { kind, name, uid: uid.as_deref(), verb, reason, message, fix, awaits_approval: *awaits_approval }
     }
 }
 
@@ -389,14 +348,7 @@ impl StepView {
             object: native.to_string(),
             risk: *risk,
             reason: format!("{reason:?}"),
-            changes: changes
-                .iter()
-                .map(|change| ChangeView {
-                    path: change.path.clone(),
-                    before: change.before.clone(),
-                    after: change.after.clone(),
-                })
-                .collect(),
+            changes: changes.clone(),
             detail: detail(step, rounded.is_some()),
             rounding: rounded
                 .map(|(declared, size)| format!("{declared}, rounded up by the backend to {}", exact(size))),

@@ -9,7 +9,7 @@ use super::answers::StackStatus;
 use super::approval_text::approval_line;
 use super::commands::Commands;
 use super::condition::Condition;
-use super::folded::{Fact, Folded, fold};
+use super::folded::{Fact, Folded, TellsFact, fold};
 use super::folded_text::{render_facts, render_holds, render_outages};
 use super::objects_text::condition_of;
 use super::orphans::Orphan;
@@ -110,33 +110,9 @@ impl OrphanView {
     }
 }
 
-impl Fact for OrphanView {
-    fn object(&self) -> String {
-        self.what.clone()
-    }
-
-    fn name(&self) -> &str {
-        self.what.split_once('/').map_or(&self.what, |(_, name)| name)
-    }
-
-    fn uid(&self) -> Option<&str> {
-        None
-    }
-
-    fn reason(&self) -> &str {
-        self.reason
-    }
-
-    fn message(&self) -> &str {
-        &self.message
-    }
-
-    fn fix(&self) -> &str {
-        &self.fix
-    }
-
-    fn awaits_approval(&self) -> bool {
-        false
+impl TellsFact for OrphanView {
+    fn fact(&self) -> Fact<'_> {
+        Fact::new(&self.what, self.reason, &self.message, &self.fix)
     }
 }
 
