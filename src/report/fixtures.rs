@@ -1,11 +1,35 @@
 //! Fixtures shared by the tests of this module.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::model::fixtures::name;
-use crate::model::{BackendSpec, Reading, Specs, Stack, VolumeSpec};
+use crate::model::{BackendSpec, Capabilities, Object, Observed, Owner, Reading, Specs, Stack, VolumeSpec};
+use crate::plan::{Observation, Overview, Plan};
+
+/// The time of an [`overview`].
+pub(super) const NOW: u64 = 1_795_305_600;
+
+/// Returns an overview with nothing to do, in which a backend `fast` has these objects.
+pub(super) fn overview(objects: Vec<Object>) -> Overview {
+    let paths =
+        objects.iter().map(|object| (object.native.clone(), format!("/pool/{}", object.native).into())).collect();
+    let observed = Observed { objects, ..Observed::nothing() };
+    let seen = Observation::Seen { capabilities: Capabilities::everything(), observed };
+    Overview {
+        now: NOW,
+        world: BTreeMap::from([(name("fast"), seen)]),
+        judged: Arc::default(),
+        paths: BTreeMap::from([(name("fast"), paths)]),
+        records: Arc::default(),
+        suspended: Vec::new(),
+        journal: Vec::new(),
+        plan: Plan::of(Owner::unnamed(), String::new(), Vec::new()),
+        retries: Vec::new(),
+    }
+}
 
 /// Returns the reading of a Stack with these volumes on a backend `fast`.
 pub(super) fn reading(stack: Stack, volumes: &[&str]) -> Reading {

@@ -1,6 +1,6 @@
 //! Finds the snapshots and clones of an object. Pure.
 
-use std::collections::BTreeMap;
+use foldhash::{HashMap, HashMapExt};
 
 use super::declared::{Declared, DeclaredView};
 use super::related::{RelatedObject, RelatedObjects};
@@ -8,12 +8,15 @@ use super::status::ObjectStatus;
 use crate::model::{Kind, Name, Object, ObjectId, SourceSpec, Uid};
 use crate::plan::{Observation, Overview};
 
-/// Which object each object was made from.
+/// Which objects were made from each object.
 pub(super) struct Sources<'s, 'a> {
-    /// Every object with its source.
-    all: Vec<(&'s ObjectStatus<'a>, MadeFrom<'s>)>,
+    /// Every object.
+    all: &'s [ObjectStatus<'a>],
+    /// The indexes of the objects that were made from a source, in order.
+    made: HashMap<MadeFrom<'s>, Vec<usize>>,
 }
 
+#[derive(PartialEq, Eq, Hash)]
 enum MadeFrom<'s> {
     /// As declared.
     Named(Kind, &'s Name),
@@ -25,7 +28,7 @@ impl<'s, 'a> Sources<'s, 'a> {
     /// Finds the source of every snapshot and clone. `all`: the status of every object.
     pub(super) fn new(all: &'s [ObjectStatus<'a>], overview: &Overview) -> Self {
         let observed = overview.world.values().filter_map(Observation::observed).flat_map(|observed| &observed.objects);
-        let by_uid: BTreeMap<Uid, &Object> = observed.filter_map(|object| Some((object.uid()?, object))).collect();
+        let by_uid: HashMap<Uid, &Object> = observed.filter_map(|object| Some((object.uid()?, object))).collect();
         let source_of = |status: &'s ObjectStatus<'a>| {
             let object = status.status.uid.and_then(|uid| by_uid.get(&uid));
             // What was observed is certain: under a declared name there may be another object by now.
@@ -40,7 +43,13 @@ impl<'s, 'a> Sources<'s, 'a> {
                 DeclaredView::Specs(Declared::Export(_) | Declared::Backend(_)) | DeclaredView::Json(_) => None,
             })
         };
-        Self { all: all.iter().filter_map(|status| Some((status, source_of(status)?))).collect() }
+        let mut made: HashMap<MadeFrom<'s>, Vec<usize>> = HashMap::new();
+        for (index, status) in all.iter().enumerate() {
+            if let Some(source) = source_of(status) {
+                made.entry(source).or_default().push(index);
+            }
+        }
+        Self { all, made }
     }
 
     /// Returns the snapshots and clones of an object; None for an object of a kind that has none.
@@ -65,16 +74,14 @@ impl<'s, 'a> Sources<'s, 'a> {
         Some(RelatedObjects { snapshots, clones })
     }
 
-    /// Returns the objects whose source is this one.
-    fn made_from<'o>(&'o self, object: &'o ObjectStatus<'_>) -> impl Iterator<Item = &'s ObjectStatus<'a>> + 'o {
+    /// Returns the objects whose source is this one, in the order of all objects.
+    fn made_from(&self, object: &ObjectStatus<'_>) -> impl Iterator<Item = &'s ObjectStatus<'a>> {
         let is_live = object.status.place.as_deref() != Some("trash");
-        self.all.iter().filter_map(move |(made, source)| {
-            let is_made_from = match source {
-                MadeFrom::Observed(uid) => object.status.uid == Some(*uid),
-                MadeFrom::Named(kind, name) => is_live && object.kind == *kind && *object.metadata.name == **name,
-            };
-            is_made_from.then_some(*made)
-        })
+        let named = is_live.then(|| MadeFrom::Named(object.kind, &object.metadata.name));
+        let sources = object.status.uid.map(MadeFrom::Observed).into_iter().chain(named);
+        let mut made: Vec<usize> = sources.filter_map(|source| self.made.get(&source)).flatten().copied().collect();
+        made.sort_unstable();
+        made.into_iter().map(|index| &self.all[index])
     }
 }
 
@@ -85,5 +92,35 @@ fn view(made: &ObjectStatus<'_>, source: &ObjectStatus<'_>) -> RelatedObject {
         size: made.status.size,
         created_at: made.status.created_at,
         condition: made.status.condition,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixtures::name;
+    use crate::model::{Stack, VolumeSpec};
+    use crate::report::fixtures::{overview, reading};
+    use crate::report::status;
+
+    #[test]
+    fn the_clones_of_many_objects_are_found_without_comparing_each_with_each() {
+        // If each object were compared with each other one, this would take minutes.
+        let mut reading = reading(Stack::unnamed(), &["v0"]);
+        let first = reading.specs.volumes[&name("v0")].clone();
+        for n in 1..100_000 {
+            let (mut clone, source) = (first.clone(), name(&format!("v{}", n / 2)));
+            clone.meta.name = name(&format!("v{n}"));
+            let clone = VolumeSpec { source: Some(SourceSpec::Volume(source)), ..clone };
+            reading.specs_mut().volumes.insert(clone.meta.name.clone(), clone);
+        }
+        let overview = overview(Vec::new());
+        let all = status(&overview, &reading);
+        let sources = Sources::new(&all, &overview);
+        let clones = |object| sources.related_to(object).map_or(0, |related| related.clones.len());
+        assert_eq!(all.iter().map(clones).sum::<usize>(), 99_999);
+        let of_seven = all.iter().find(|object| object.metadata.name.as_str() == "v7");
+        let of_seven = sources.related_to(of_seven.unwrap()).unwrap().clones;
+        assert_eq!(of_seven.iter().map(|clone| clone.name.as_str()).collect::<Vec<_>>(), ["v14", "v15"]);
     }
 }

@@ -57,7 +57,7 @@ pub(in crate::plan) fn hold_unapproved<'a>(inventory: &Inventory<'a>, draft: &mu
         .collect();
     draft.warnings.extend(used_up);
     // An approved removal is no longer in doubt.
-    let approved: Vec<Uid> = draft
+    let approved: BTreeSet<Uid> = draft
         .doubts
         .keys()
         .filter(|index| !draft.dropped.contains(index))

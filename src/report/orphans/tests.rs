@@ -8,12 +8,10 @@ use crate::model::{
     Suspensions, Tags, Tombstone,
 };
 use crate::plan::{Inputs, plan};
-use crate::report::fixtures::reading;
+use crate::report::fixtures::{NOW, reading};
 
 /// Reason, name, bytes, since and fix.
 type Told = (&'static str, String, Option<u64>, Option<u64>, String);
-
-const NOW: u64 = 1_795_305_600;
 
 fn declared(volumes: &[&str]) -> Reading {
     reading(Stack { owner: owner(), declared: true, id: "5c1d2e8a90".to_owned(), ..Stack::unnamed() }, volumes)
@@ -78,18 +76,8 @@ impl Scene {
         let suspended = Suspensions::union(records.suspensions.values()).in_force(NOW);
         let inputs = Inputs { suspended: &suspended, ..Inputs::new(&self.specs, &world, &records) };
         let (plan, judged) = (plan(&inputs), inputs.judged);
-        let (journal, retries) = (Vec::new(), Vec::new());
-        Overview {
-            now: NOW,
-            world,
-            judged,
-            paths: BTreeMap::new(),
-            records: Arc::new(records),
-            suspended,
-            journal,
-            plan,
-            retries,
-        }
+        let nothing = crate::report::fixtures::overview(Vec::new());
+        Overview { world, judged, paths: BTreeMap::new(), records: Arc::new(records), suspended, plan, ..nothing }
     }
 
     fn orphans(&self) -> Vec<Told> {

@@ -4,11 +4,9 @@ use serde_json::json;
 
 use super::*;
 use crate::model::fixtures::name;
-use crate::model::{Action, Capabilities, NativeName, Observed, Owner, Provisioning, Reason, Seconds, Size, Stack};
-use crate::plan::{HeldReason, Plan, Unobserved};
-use crate::report::fixtures::reading;
-
-const NOW: u64 = 1_795_305_600;
+use crate::model::{Action, NativeName, Owner, Provisioning, Reason, Seconds, Size, Stack};
+use crate::plan::{HeldReason, Unobserved};
+use crate::report::fixtures::{NOW, overview, reading};
 
 fn owner() -> Owner {
     Owner::unnamed()
@@ -22,26 +20,6 @@ fn identity(object: &str, n: u32) -> Identity {
 fn object(text: &str, n: u32, place: Place) -> Object {
     let identity = identity(text, n);
     Object::of(identity, place, Size(4096))
-}
-
-fn overview(objects: Vec<Object>) -> Overview {
-    let paths =
-        objects.iter().map(|object| (object.native.clone(), format!("/pool/{}", object.native).into())).collect();
-    let observed = Observed { objects, ..Observed::nothing() };
-    Overview {
-        now: NOW,
-        world: BTreeMap::from([(
-            name("fast"),
-            Observation::Seen { capabilities: Capabilities::everything(), observed },
-        )]),
-        judged: Arc::default(),
-        paths: BTreeMap::from([(name("fast"), paths)]),
-        records: Arc::default(),
-        suspended: Vec::new(),
-        journal: Vec::new(),
-        plan: Plan::of(owner(), String::new(), Vec::new()),
-        retries: Vec::new(),
-    }
 }
 
 fn step(text: &str, action: Action) -> Step {
