@@ -90,10 +90,7 @@ pub(crate) fn apply(context: &Context, args: ApplyArgs) -> Result<Exit, Failure>
     progress.end();
     let report = match applied?? {
         Applied::Ran(report) => report,
-        Applied::Invalid(problems) => {
-            let message = format!("the manifests have {}; nothing was changed", counted(problems.len(), "problem"));
-            return Err(Failure::new(Exit::Invalid, message).hint("`kiln check` lists them"));
-        }
+        Applied::Invalid(problems) => return Err(Failure::invalid(problems.len())),
     };
     for breach in &report.breaches {
         context.terminal.error(

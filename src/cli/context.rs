@@ -194,8 +194,8 @@ impl Context {
             let problem = Problem { message, hint, ..problem.clone() };
             self.terminal.talk(&format!("{}\n", problem.shown(self.terminal.err_paint)));
         }
-        let message = format!("the manifests have {}; nothing was changed", counted(problems.len(), "problem"));
-        Failure::new(Exit::Invalid, message)
+        // They are shown above.
+        Failure { hint: None, ..Failure::invalid(problems.len()) }
     }
 
     /// Reads manifests while the store is opened read-only on another thread: both take time if there is much to read.
@@ -305,8 +305,7 @@ impl Context {
     /// # Errors
     /// Exit code 7 if the store cannot be used.
     pub(crate) fn writing(&self, reading: Arc<Reading>) -> Result<Setup, Failure> {
-        let store = Some(self.open_store()?);
-        Ok(Setup { reading, store, connect: Arc::new(BuiltIn), clock: Arc::new(SystemClock) })
+        Ok(self.setup(reading, Some(self.open_store()?)))
     }
 
     /// Returns a setup that writes. A store that does not exist is made by the first change.
@@ -340,7 +339,7 @@ impl Context {
         }
     }
 
-    /// Returns a read-only setup with this store.
+    /// Returns a setup with this store.
     pub(crate) fn setup(&self, reading: Arc<Reading>, store: Option<Arc<dyn Store>>) -> Setup {
         Setup { reading, store, connect: Arc::new(BuiltIn), clock: Arc::new(SystemClock) }
     }
@@ -464,10 +463,7 @@ impl Context {
         match block_on(daemon.post("/v1/operation", &request))?? {
             OperationAnswer::Done(result) => Ok(result),
             OperationAnswer::Failed(error) => Err(error.into()),
-            OperationAnswer::Invalid(problems) => {
-                let message = format!("the manifests have {}; nothing was changed", counted(problems.len(), "problem"));
-                Err(Failure::new(Exit::Invalid, message).hint("`kiln check` lists them"))
-            }
+            OperationAnswer::Invalid(problems) => Err(Failure::invalid(problems.len())),
             OperationAnswer::OtherSpecs { message, fix } => Err(Failure::new(Exit::Store, message).hint(fix)),
         }
     }

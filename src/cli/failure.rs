@@ -4,6 +4,7 @@ use super::exit::Exit;
 use crate::engine::OperationError;
 use crate::report::NotListed;
 use crate::store::StoreError;
+use crate::text::counted;
 
 /// An error, printed to stderr as `error: …` and `hint: …`.
 #[derive(Debug)]
@@ -20,6 +21,12 @@ impl Failure {
     /// Returns a failure without a hint.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into(), hint: None }
+    }
+
+    /// Returns the failure of a command that changes nothing while manifests have problems, which `kiln check` shows.
+    pub(crate) fn invalid(problems: usize) -> Self {
+        let message = format!("the manifests have {}; nothing was changed", counted(problems, "problem"));
+        Self::new(Exit::Invalid, message).hint("`kiln check` lists them")
     }
 
     /// Adds the hint.

@@ -1,6 +1,6 @@
 //! Progress of a run: a line per running step on a terminal, plain lines elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ pub(crate) struct Progress {
     /// The texts of each step of the plan: while it runs, and when it is done.
     phrases: Mutex<Vec<Phrases>>,
     /// The holds that were shown with the plan.
-    shown: Mutex<Vec<HeldView>>,
+    shown: Mutex<HashSet<HeldView>>,
     /// Whether the plan was shown before the confirmation.
     was_asked: AtomicBool,
     /// Whether the cursor is behind the question.
@@ -150,7 +150,7 @@ impl Progress {
         // The steps are confirmed, or the question below the plan is about them.
         view.waiting = waiting_after_confirmation(plan, &commands);
         self.say(&render(&view, self.paint()));
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = view.held.unwrap_or_default();
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = view.held.into_iter().flatten().collect();
     }
 
     fn steps(&self) -> MutexGuard<'_, BTreeMap<usize, Running>> {
@@ -291,7 +291,7 @@ impl Reporter for Progress {
 fn question(plan: &Plan) -> String {
     let waiting: Vec<&Step> = plan.steps.iter().filter(|step| plan.waits_for_yes(step)).collect();
     let names: Vec<String> =
-        waiting.iter().map(|step| format!("{} {}", step.action.word(), object_name(step))).collect();
+        waiting.iter().map(|step| format!("{} {}", step.action.word(), step.identity.id())).collect();
     let (count, names) = (counted(waiting.len(), "step"), escape(&names.join(", ")).into_owned());
     let why = match waiting.iter().all(|step| step.risk == Risk::Irreversible) {
         _ if waiting.is_empty() => String::new(),
@@ -302,11 +302,6 @@ fn question(plan: &Plan) -> String {
         }
     };
     format!("\n{why}Execute this plan? Only `yes` is accepted; any other answer changes nothing: ")
-}
-
-/// Returns the object of a step as `volume/db`.
-fn object_name(step: &Step) -> String {
-    format!("{}/{}", step.identity.kind.as_lower(), step.identity.name)
 }
 
 /// Returns a running step as a participle.
@@ -330,7 +325,7 @@ fn doing(action: &Action) -> &'static str {
 
 /// Returns a finished step as a sentence without its full stop: `created volume/db on fast`.
 fn done(step: &Step) -> String {
-    let (object, backend) = (object_name(step), &step.backend);
+    let (object, backend) = (step.identity.id(), &step.backend);
     let text = match &step.action {
         Action::Create { .. } | Action::Snapshot { .. } => format!("created {object} on {backend}"),
         Action::Grow { to } => format!("grew {object} on {backend} to {}", exact(*to)),
