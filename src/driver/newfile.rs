@@ -7,6 +7,7 @@ use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::local::fail;
+use super::local::parent_of;
 use crate::model::{DriverError, ErrorKind};
 
 /// A file that is being written. Dropping it before [`NewFile::publish`] removes it. The next process that writes the same file removes
@@ -29,10 +30,7 @@ impl NewFile {
         let failed = |e| fail::before(format!("making a temporary file beside {}", path.display()), e);
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| fail::conflict(format!("{} names no file", path.display())))?;
-        let parent = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        let parent = parent_of(path);
         let dir = fs::open(parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| fail::before(format!("opening {}", parent.display()), e))?;
         let temporary = format!(".{name}.kiln-tmp");

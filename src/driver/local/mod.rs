@@ -49,5 +49,6 @@ mod tests;
 
 pub use driver::Local;
 pub(super) use driver::open;
+pub(super) use pool::parent_of;
 pub use settings::LocalSettings;
 pub(super) use settings::TABLE;

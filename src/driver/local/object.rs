@@ -14,7 +14,7 @@ use super::pool::{self, DirEntry, ListBuffer, LocalPool};
 use crate::model::{Identity, Kind, NativeForm, NativeName, Owner, Place, Tags, Uid};
 
 /// The tags of an object, in its directory.
-pub(super) const TAGS: &str = "tags.json";
+const TAGS: &str = "tags.json";
 /// The new tags during a replacement. The file has no meaning, whatever its content.
 const TAGS_BESIDE: &str = "tags.json.new";
 /// The suffix of data files.
@@ -197,13 +197,13 @@ impl LocalPool {
         if named {
             let entries = pool::list(own, buffer)?;
             if entries.iter().any(|entry| entry.name == TAGS) {
-                found.read_tags(own, TAGS)?;
+                found.take_tags(own)?;
             }
             images = found.take_image(own, &entries)?;
             if images > 0 && !found.own.is_none_or(|own| own.is_named_by(&found.native)) {
                 found.conflict = Some(NOT_THE_ONE.to_owned());
             }
-        } else if found.read_tags(own, TAGS)? {
+        } else if found.take_tags(own)? {
             // A directory under any other name belongs to Kiln only by its tags.
             found.identity = found.tags.identity.as_deref().cloned();
             if found.identity.is_some() || found.conflict.is_some() {
@@ -243,10 +243,10 @@ impl FoundObject {
         self.used = content::allocated(stat);
     }
 
-    /// Returns whether there were any.
-    fn read_tags(&mut self, own: BorrowedFd<'_>, file: &str) -> Result<bool, Errno> {
+    /// Reads the tags in the object's directory. Returns whether there were any.
+    fn take_tags(&mut self, own: BorrowedFd<'_>) -> Result<bool, Errno> {
         let temporary = self.place == Place::Temporary;
-        match read_tags(own, file)? {
+        match tags_in(own)? {
             None => return Ok(false),
             Some(Err(why)) => self.complain(why),
             Some(Ok(tags)) => {
@@ -316,11 +316,7 @@ fn kind_of(stat: &Stat) -> &'static str {
 
 /// The tags in an object's directory. The inner `Err` is the message about tags that are inconsistent.
 pub(super) fn tags_in(own: BorrowedFd<'_>) -> Result<Option<Result<Tags, String>>, Errno> {
-    read_tags(own, TAGS)
-}
-
-fn read_tags(dir: BorrowedFd<'_>, file: &str) -> Result<Option<Result<Tags, String>>, Errno> {
-    let stored = read_stored::<Stored>(dir, file)?;
+    let stored = read_stored::<Stored>(own, TAGS)?;
     Ok(stored.map(|stored| stored.map(|stored| stored.tags)))
 }
 

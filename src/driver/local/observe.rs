@@ -216,10 +216,7 @@ impl PoolReader<'_> {
         buffer: &mut ListBuffer,
     ) -> Result<impl Iterator<Item = (String, bool)> + use<>, Errno> {
         let entries = match self.pool.place(place)? {
-            Some(dir) => {
-                fs::seek(dir.as_fd(), fs::SeekFrom::Start(0))?;
-                pool::list(dir.as_fd(), buffer)?
-            }
+            Some(dir) => pool::list(dir.as_fd(), buffer)?,
             None => Vec::new(),
         };
         let own = move |name: &str| place == Place::Live && [MARK, TRASH, TRIES].contains(&name);

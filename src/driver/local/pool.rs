@@ -261,8 +261,8 @@ fn give_to_user(path: &Path) -> String {
     )
 }
 
-/// Returns the parent directory of the pool.
-pub(super) fn parent_of(path: &Path) -> &Path {
+/// Returns the directory that contains a path.
+pub(in crate::driver) fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

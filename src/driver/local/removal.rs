@@ -391,10 +391,6 @@ impl Task<'_> {
         Ok(Outcome::Unchanged)
     }
 
-    fn is_it(&self, found: &FoundObject) -> bool {
-        found.identity.as_ref().is_some_and(|id| id.uid == self.step.identity.uid)
-    }
-
     /// This object, if it is in the trash.
     fn in_trash(&self) -> Result<Option<FoundObject>, DriverError> {
         Ok(self.find(self.native()?, Place::Trash)?.filter(|found| self.is_it(found)))

@@ -81,6 +81,11 @@ impl Task<'_> {
         self.pool.find(native, place).map_err(|e| fail::before(format!("reading {native}"), e))
     }
 
+    /// Whether it is the object of this step.
+    pub(super) fn is_it(&self, found: &FoundObject) -> bool {
+        found.identity.as_ref().is_some_and(|id| id.uid == self.step.identity.uid)
+    }
+
     /// Refuses an object with another identity, or one that is inconsistent.
     pub(super) fn mine(&self, found: &FoundObject) -> Result<(), DriverError> {
         same_object(found, &self.step.identity)
@@ -273,9 +278,7 @@ impl Task<'_> {
             return Ok(true);
         }
         match self.find(native, Place::Trash)? {
-            Some(found) if found.identity.as_ref().map(|id| id.uid) == Some(self.step.identity.uid) => {
-                Err(fail::conflict(format!("{native} is in the trash")))
-            }
+            Some(found) if self.is_it(&found) => Err(fail::conflict(format!("{native} is in the trash"))),
             _ => Ok(false),
         }
     }
@@ -411,12 +414,7 @@ impl Task<'_> {
             tags.expires = found.tags.expires;
         }
         self.expected(&found, Some(&tags))?;
-        let settled = self.settle(&found)?;
-        if found.tags == tags {
-            return Ok(if settled { Outcome::Changed } else { Outcome::Unchanged });
-        }
-        self.write_tags(&found, &tags)?;
-        Ok(Outcome::Changed)
+        self.finish(&found, &tags)
     }
 
     fn rename(&self, from: &NativeName, tags: &Tags) -> Result<Outcome, DriverError> {
@@ -426,14 +424,14 @@ impl Task<'_> {
         }
         let tags = self.stored(tags, false);
         let (old, new) = (self.find(from, Place::Live)?, self.find(to, Place::Live)?);
-        let old = old.filter(|old| old.identity.as_ref().is_some_and(|id| id.uid == self.step.identity.uid));
+        let old = old.filter(|old| self.is_it(old));
         match (old, new) {
             (Some(_), Some(_)) => Err(fail::conflict(format!("both {from} and {to} exist"))),
             (None, None) => Err(DriverError::before(
                 ErrorKind::NotFound,
                 format!("neither {from} nor {to} of this identity exists"),
             )),
-            (None, Some(found)) => self.finish_rename(&found, &tags),
+            (None, Some(found)) => self.finish(&found, &tags),
             (Some(found), None) => {
                 self.expected(&found, Some(&tags))?;
                 if !matches!(found.form, Form::Directory { .. }) {
@@ -452,13 +450,14 @@ impl Task<'_> {
                 self.rename_free(root, from, root).map_err(|e| fail::before(format!("renaming {from} to {to}"), e))?;
                 self.moved(&found, root, (root, to))?;
                 self.synced(root)?;
-                self.finish_rename(&self.live()?, &tags)?;
+                self.finish(&self.live()?, &tags)?;
                 Ok(Outcome::Changed)
             }
         }
     }
 
-    fn finish_rename(&self, found: &FoundObject, tags: &Tags) -> Result<Outcome, DriverError> {
+    /// Completes an interrupted rename of this step's object, and gives it these tags.
+    fn finish(&self, found: &FoundObject, tags: &Tags) -> Result<Outcome, DriverError> {
         self.mine(found)?;
         let settled = self.settle(found)?;
         if found.tags == *tags {

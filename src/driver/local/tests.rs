@@ -16,10 +16,10 @@ use super::file_id::FileId;
 use super::pool::LocalPool;
 use super::*;
 use crate::driver::{Driver, PoolMetadata, StepContext};
+use crate::model::fixtures::{identity, owner, volume};
 use crate::model::{
-    Access, Action, Clients, DriverError, ErrorKind, Expect, Identity, Kind, Ledger, LedgerView, Name, NativeName,
-    Object, ObjectRef, Observed, Origin, Outcome, Owner, Place, Provisioning, Reason, Scope, Seconds, Size, Step, Tags,
-    Uid,
+    Access, Action, Clients, DriverError, ErrorKind, Expect, Identity, Kind, Ledger, LedgerView, NativeName, Object,
+    ObjectRef, Observed, Origin, Outcome, Place, Provisioning, Reason, Scope, Seconds, Size, Step, Tags,
 };
 
 mod confined;
@@ -40,23 +40,6 @@ struct Bench {
     driver: Local,
     path: PathBuf,
     _home: tempfile::TempDir,
-}
-
-fn owner() -> Owner {
-    "prod".parse().unwrap()
-}
-
-fn uid(name: &str, kind: Kind) -> Uid {
-    let backend = "b".parse::<Name>().unwrap();
-    Uid::derive("stack", &owner(), kind, &backend, &name.parse().unwrap(), 0)
-}
-
-fn identity(kind: Kind, name: &str) -> Identity {
-    Identity { owner: owner(), kind, name: name.parse().unwrap(), uid: uid(name, kind) }
-}
-
-fn volume(name: &str) -> Identity {
-    identity(Kind::Volume, name)
 }
 
 fn step_on(identity: Identity, native: NativeName, action: Action, expect: Expect) -> Step {
