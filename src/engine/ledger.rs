@@ -256,40 +256,27 @@ pub(super) fn give_back(ledger: &mut Ledger, step: &Step, digest: &str) {
 /// Enters the effect of a step that was observed. `object` is the object as observed now, if it is there.
 pub(super) fn note(ledger: &mut Ledger, step: &Step, object: Option<&Object>, now: u64) {
     let uid = step.identity.uid;
-    match (&step.action, object) {
-        (Action::Create { n, .. } | Action::Snapshot { n, .. } | Action::Adopt { n, .. }, Some(object)) => {
-            enter(ledger, &step.identity, object, *n);
+    // An object that the step made or changed, and that is missing, is not entered: the next complete listing shows whether it is gone or was
+    // never made.
+    match &step.action {
+        Action::Create { n, .. } | Action::Snapshot { n, .. } | Action::Adopt { n, .. } => {
+            object.into_iter().for_each(|object| enter(ledger, &step.identity, object, *n));
         }
-        (
-            Action::Undelete { .. }
-            | Action::Rename { .. }
-            | Action::Grow { .. }
-            | Action::Restore { .. }
-            | Action::SetTags { .. },
-            Some(object),
-        ) => {
+        Action::Undelete { .. }
+        | Action::Rename { .. }
+        | Action::Grow { .. }
+        | Action::Restore { .. }
+        | Action::SetTags { .. } => {
             let n = ledger.complete.get(&uid).map_or(0, |entry| entry.n);
-            enter(ledger, &step.identity, object, n);
+            object.into_iter().for_each(|object| enter(ledger, &step.identity, object, n));
         }
-        (Action::Trash { .. }, _) => leave(ledger, uid, step.identity.kind, step.bytes, now),
-        (Action::Destroy, None) => {
+        Action::Trash { .. } => leave(ledger, uid, step.identity.kind, step.bytes, now),
+        Action::Destroy if object.is_none() => {
             leave(ledger, uid, step.identity.kind, step.bytes, now);
             ledger.add_tombstone(uid, now);
         }
-        (Action::Purge, None) => ledger.add_tombstone(uid, now),
-        // An object that the step made or changed, and that is missing: the next complete listing shows whether it is gone or was never made.
-        (
-            Action::Create { .. }
-            | Action::Snapshot { .. }
-            | Action::Adopt { .. }
-            | Action::Undelete { .. }
-            | Action::Rename { .. }
-            | Action::Grow { .. }
-            | Action::Restore { .. }
-            | Action::SetTags { .. },
-            None,
-        ) => {}
-        (Action::Destroy | Action::Purge, Some(_)) | (Action::Sweep | Action::Detach, _) => {}
+        Action::Purge if object.is_none() => ledger.add_tombstone(uid, now),
+        Action::Destroy | Action::Purge | Action::Sweep | Action::Detach => {}
     }
     if let Action::SetTags { tags } | Action::Undelete { tags } = &step.action
         && let Some(entry) = ledger.complete.get_mut(&uid)

@@ -233,7 +233,7 @@ pub struct Object {
     /// Becomes Held(Conflict): no step changes the object.
     pub conflict: Option<String>,
     /// Whether a rename of it was interrupted: it has its new native name, and [`Action::Rename`](super::Action) in place completes it.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unfinished: bool,
     /// The object that this clone depends on, on backends where clones depend on their source.
     pub parent: Option<Uid>,
@@ -305,7 +305,7 @@ pub struct Tags {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Blocks every step that could lose data.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub protected: bool,
     /// What happens when its document is removed; `None` means Trash.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -314,7 +314,7 @@ pub struct Tags {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provisioning: Option<Provisioning>,
     /// It was released when its document was removed. It stays, and nothing is planned for it until it is declared again.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub retained: bool,
     /// In the trash: when it may be purged, in seconds since 1970 by the clock of the host. Ignored on a live object.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -323,7 +323,7 @@ pub struct Tags {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Box<Identity>>,
     /// It was adopted.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub adopted: bool,
     /// The uid of the volume, for a snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -346,8 +346,4 @@ impl Tags {
     pub fn is_plain(&self) -> bool {
         *self == Self::default()
     }
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
 }

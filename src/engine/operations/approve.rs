@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::model::{ApprovalSet, JournalAction, JournalEntry, Kind, Name, Reading, Size, Step};
 use crate::plan::{Irreversible, Plan};
 use crate::store::Batch;
+use crate::text::counted;
 
 use super::error::OperationError;
 use super::run::{begin, remember};
@@ -70,7 +71,10 @@ pub async fn approve(setup: &Setup, digest: &str, by: Option<&str>) -> Result<Ve
     }
     let mut said: Vec<String> = steps.iter().map(|step| format!("approved: {}", sentence(step))).collect();
     let bytes = Size(steps.iter().map(|step| step.bytes.bytes()).sum()).rounded();
-    said.push(format!("{}, {bytes}: the next apply carries it out, and nothing else ({digest})", counted(steps.len())));
+    said.push(format!(
+        "{}, {bytes}: the next apply carries it out, and nothing else ({digest})",
+        counted(steps.len(), "object")
+    ));
     said.extend(writers(&session.observations.world, &setup.reading.specs.stack.owner, None));
     Ok(said)
 }
@@ -79,14 +83,9 @@ pub async fn approve(setup: &Setup, digest: &str, by: Option<&str>) -> Result<Ve
 pub(in crate::engine) fn unmatched(digest: &str, plan: &Plan) -> String {
     match &plan.awaiting {
         None => format!("{digest} cannot be approved: nothing waits for an approval"),
-        Some(now) => format!("{digest} is not what waits now; that is {}, {}", now.digest, counted(now.set.len())),
-    }
-}
-
-fn counted(objects: usize) -> String {
-    match objects {
-        1 => "1 object".to_owned(),
-        several => format!("{several} objects"),
+        Some(now) => {
+            format!("{digest} is not what waits now; that is {}, {}", now.digest, counted(now.set.len(), "object"))
+        }
     }
 }
 

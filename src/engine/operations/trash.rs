@@ -147,20 +147,12 @@ pub(super) fn one_of<'t>(
     name: &Name,
 ) -> Result<&'t Trashed, OperationError> {
     let named = |t: &&Trashed| t.object.is(&session.specs().stack.owner, kind, name);
-    let found: Vec<&Trashed> = all.iter().filter(named).collect();
-    match found.as_slice() {
-        [one] => Ok(one),
-        [] => match session.unobserved().first() {
-            Some(unobserved) => Err(OperationError::Unobserved(unobserved.message.clone())),
-            None => Err(OperationError::Usage(format!("no {} {name} is in the trash", kind.as_lower()))),
-        },
-        // The one that was trashed last; objects on a pool of another Stack of this name come last.
-        several => several
-            .iter()
-            .max_by_key(|t| (session.usable.contains(&t.backend), t.expires))
-            .copied()
-            .ok_or_else(|| OperationError::Usage(format!("no {} {name} is in the trash", kind.as_lower()))),
-    }
+    // Of several, the one that was trashed last; objects on a pool of another Stack of this name come last.
+    let last = all.iter().filter(named).max_by_key(|t| (session.usable.contains(&t.backend), t.expires));
+    last.ok_or_else(|| match session.unobserved().first() {
+        Some(unobserved) => OperationError::Unobserved(unobserved.message.clone()),
+        None => OperationError::Usage(format!("no {} {name} is in the trash", kind.as_lower())),
+    })
 }
 
 pub(super) fn by_hand(trashed: &Trashed, identity: Identity, action: Action, reason: Reason, risk: Risk) -> Step {
