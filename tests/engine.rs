@@ -43,6 +43,13 @@ struct Inner {
     sees_no_pool_at_first: bool,
 }
 
+impl Played {
+    fn new(sim: SimDriver, script: Script, sees_no_pool_at_first: bool) -> Self {
+        let (tries, running) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { sim, script, tries, running, sees_no_pool_at_first }))
+    }
+}
+
 #[async_trait]
 impl Driver for Played {
     fn capabilities(&self) -> &Capabilities {
@@ -166,14 +173,7 @@ impl Run {
 fn play(specs: &Reading, script: impl Fn(&Step, u32) -> Option<Play> + Send + Sync + 'static) -> Run {
     run(async {
         let sim = SimDriver::new(Arc::new(Mutex::new(SimWorld::new(1))), FaultRates::NONE, 0);
-        let inner = Inner {
-            sim,
-            script: Box::new(script),
-            tries: Mutex::default(),
-            running: Mutex::default(),
-            sees_no_pool_at_first: false,
-        };
-        let played = Played(Arc::new(inner));
+        let played = Played::new(sim, Box::new(script), false);
         let store = Arc::new(MemoryStore::new());
         let dyn_store: Arc<dyn Store> = store.clone();
         let clock: Arc<dyn Clock> = Arc::new(Turned(1_800_000_000.into()));
@@ -260,14 +260,7 @@ fn an_approval_outlives_a_restore_that_was_not_done() {
                 let busy = Play::Fail(DriverError::before(ErrorKind::Busy, "a client has just opened it"));
                 (matches!(step.action, Action::Restore { .. }) && nth <= tries).then_some(busy)
             };
-            let inner = Inner {
-                sim,
-                script: Box::new(script),
-                tries: Mutex::default(),
-                running: Mutex::default(),
-                sees_no_pool_at_first: false,
-            };
-            Setup { connect: Arc::new(Played(Arc::new(inner))), ..rig.setup(&asks) }
+            Setup { connect: Arc::new(Played::new(sim, Box::new(script), false)), ..rig.setup(&asks) }
         };
         let pass = async |tries: u32| {
             let options = Options { unattended: true, ..Options::default() };
@@ -537,13 +530,7 @@ fn the_intent_is_on_disk_before_the_call_and_the_outcome_before_what_follows() {
         None
     });
     let sim = SimDriver::new(Arc::new(Mutex::new(SimWorld::new(1))), FaultRates::NONE, 0);
-    let played = Played(Arc::new(Inner {
-        sim,
-        script,
-        tries: Mutex::default(),
-        running: Mutex::default(),
-        sees_no_pool_at_first: false,
-    }));
+    let played = Played::new(sim, script, false);
     let setup = Setup {
         reading: Arc::new(specs),
         store: Some(store.clone()),
@@ -733,17 +720,10 @@ fn a_sweep_needs_the_writer_lock() {
         let _theirs = sim.lock(&owner).await.unwrap();
         let temporary = NativeName::temporary(&owner, &"half".parse().unwrap(), "aaaaaaaa".parse().unwrap());
         world.lock().unwrap().make_by_hand(&temporary, SimObject::empty(Size(4096)));
-        let inner = Inner {
-            sim,
-            script: Box::new(|_, _| None),
-            tries: Mutex::default(),
-            running: Mutex::default(),
-            sees_no_pool_at_first: true,
-        };
         let setup = Setup {
             reading: Arc::new(join(&[volume("db", "size: 1Mi")])),
             store: Some(Arc::new(MemoryStore::new())),
-            connect: Arc::new(Played(Arc::new(inner))),
+            connect: Arc::new(Played::new(sim, Box::new(|_, _| None), true)),
             clock: Arc::new(Turned(1_800_000_000.into())),
         };
         let report = reconcile_once(&setup, &Options::default(), Arc::new(Ear::default())).await.unwrap();

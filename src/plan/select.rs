@@ -158,20 +158,12 @@ fn waits_for_removal(step: &Step, gone: &Step) -> Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Action, Identity, Reason, Tags, Uid};
+    use crate::model::fixtures::{name, volume};
+    use crate::model::{Action, Reason, Tags};
 
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
-    }
-
-    fn step(volume: &str, after: &[usize]) -> Step {
-        let owner: crate::model::Owner = "prod".parse().unwrap();
-        let uid = Uid::derive("5c1d2e8a90", &owner, Kind::Volume, &name("fast"), &name(volume), 0);
-        let identity = Identity { owner, kind: Kind::Volume, name: name(volume), uid };
-        Step {
-            after: after.to_vec(),
-            ..Step::new(name("fast"), identity, Action::Adopt { tags: Tags::default(), n: 0 }, Reason::AdoptRequested)
-        }
+    fn step(text: &str, after: &[usize]) -> Step {
+        let adopt = Action::Adopt { tags: Tags::default(), n: 0 };
+        Step { after: after.to_vec(), ..Step::new(name("fast"), volume(text), adopt, Reason::AdoptRequested) }
     }
 
     fn plan(steps: Vec<Step>) -> Plan {

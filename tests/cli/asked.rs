@@ -53,8 +53,7 @@ fn at_a_terminal(sandbox: &Sandbox, arguments: &str, answer: &str) -> (i32, Stri
 
 /// One volume to grow, and one to destroy.
 fn with_a_step_that_cannot_be_undone() -> Sandbox {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     sandbox.volume("gone", "size: 1Mi, onRemove: Delete");
     sandbox.kiln("apply").ends(0);
     sandbox.volume("db", "size: 2Mi");
@@ -97,8 +96,7 @@ fn without_a_terminal_the_steps_that_need_confirmation_are_held_and_the_others_r
 
 #[test]
 fn apply_ask_asks_before_reversible_steps_too() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     let (code, shown) = at_a_terminal(&sandbox, "apply --ask", "no");
     assert_eq!(code, 4, "{shown}");
     assert!(shown.contains("1Mi on fast") && !shown.contains("cannot be undone"), "{shown}");
@@ -147,8 +145,7 @@ fn what_follows_an_unanswered_question_begins_a_line() {
 
 #[test]
 fn apply_ask_without_a_terminal_is_a_usage_error() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     sandbox.kiln("apply --ask").ends(2).warns("--ask needs a terminal").warns("`kiln plan --out FILE`");
     sandbox.kiln("apply --ask --yes").ends(2).warns("cannot be used with");
     assert!(!sandbox.has("state") && !sandbox.has("pool"));
@@ -156,8 +153,7 @@ fn apply_ask_without_a_terminal_is_a_usage_error() {
 
 #[test]
 fn no_to_the_question_executes_nothing_through_the_daemon_either() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     sandbox.snapshot("monday", "volume: db");
     sandbox.kiln("apply").ends(0);
     sandbox.write_data("db");

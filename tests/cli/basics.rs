@@ -282,8 +282,7 @@ fn a_log_without_a_store_is_empty_and_makes_none() {
 
 #[test]
 fn a_store_that_a_living_process_holds_ends_writers_with_7_and_names_it() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     let held = kiln::store::open(&sandbox.path("state"), 1_795_305_600).unwrap();
     let pid = format!("process {}", std::process::id());
     for command in [

@@ -27,9 +27,7 @@ fn volume_on(sandbox: &Sandbox, backend: &str, name: &str) {
 
 #[test]
 fn a_suspended_object_does_not_change_until_it_is_resumed() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("a", "size: 1Mi");
-    sandbox.volume("b", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["a", "b"]);
     sandbox.kiln("apply").ends(0);
     sandbox.volume("a", "size: 2Mi");
     sandbox.volume("b", "size: 2Mi");
@@ -67,8 +65,7 @@ fn a_suspended_object_does_not_change_until_it_is_resumed() {
 
 #[test]
 fn a_suspension_needs_no_store_that_can_be_written() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("a", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["a"]);
     sandbox.kiln("apply").ends(0);
     sandbox.volume("a", "size: 2Mi");
     sandbox.write("no-directory", "");
@@ -107,8 +104,7 @@ fn a_suspension_that_cannot_be_read_holds_everything_on_its_pool() {
 
 #[test]
 fn a_suspension_names_its_object_and_reason() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("a", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["a"]);
     sandbox.kiln("suspend volume/a").ends(2).warns("--reason");
     sandbox.kiln("suspend volume/a --reason x --for 2x").ends(2).warns("2x");
     sandbox.kiln("suspend backend/fast --reason x").ends(2).warns("only volumes, snapshots and exports");
@@ -279,8 +275,7 @@ fn an_approval_is_struck_off_with_what_it_was_for() {
 
 #[test]
 fn a_restore_is_approved_as_the_plan_shows_it() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     sandbox.volume("gone", "size: 1Mi, onRemove: Delete");
     sandbox.snapshot("monday", "volume: db");
     sandbox.kiln("apply").ends(0);
@@ -345,8 +340,7 @@ fn backend_alone() -> &'static str {
 
 #[test]
 fn without_its_stack_a_pool_is_neither_accepted_nor_taken_over() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     sandbox.kiln("apply").ends(0);
     sandbox.write("specs/stack.yaml", "");
     sandbox.write("specs/backend.yaml", backend_alone());
@@ -371,8 +365,7 @@ fn without_its_stack_a_pool_is_neither_accepted_nor_taken_over() {
 
 #[test]
 fn manifests_that_never_had_a_stack_decide_for_the_owner_default() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     sandbox.kiln("apply").ends(0);
     sandbox.write("own/backend.yaml", backend_alone());
     let web = "apiVersion: kiln/v1\nkind: Volume\nmetadata: {name: web}\nspec: {backend: fast, size: 1Mi}\n";

@@ -35,8 +35,7 @@ fn run(program: &str, options: &[&str], path: &Path) {
 }
 
 fn with_db() -> Sandbox {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     sandbox
 }
 

@@ -44,10 +44,7 @@ fn all_can_be_opened(sandbox: &Sandbox) -> usize {
 #[test]
 fn interrupted_renames_are_completed_also_without_the_store() {
     for with_store in [true, false] {
-        let sandbox = Sandbox::with_stack();
-        for name in ["a", "b", "c", "kept"] {
-            sandbox.volume(name, "size: 1Mi");
-        }
+        let sandbox = Sandbox::with_volumes(&["a", "b", "c", "kept"]);
         sandbox.volume("released", "size: 1Mi, onRemove: Retain");
         sandbox.kiln("apply").ends(0);
         fs::write(sandbox.data_file("volume/a"), vec![7; 1 << 20]).unwrap();
@@ -87,10 +84,7 @@ fn interrupted_renames_are_completed_also_without_the_store() {
 
 #[test]
 fn an_interrupted_adoption_of_all_objects_of_an_owner_is_completed() {
-    let sandbox = Sandbox::with_stack();
-    for name in ["a", "b", "c"] {
-        sandbox.volume(name, "size: 1Mi");
-    }
+    let sandbox = Sandbox::with_volumes(&["a", "b", "c"]);
     sandbox.kiln("apply").ends(0);
     sandbox.write("specs/stack.yaml", &STACK.replace("name: prod", "name: next"));
     // Killed while two of three objects are being given: their directories are renamed, their data files not.
@@ -107,10 +101,7 @@ fn an_interrupted_adoption_of_all_objects_of_an_owner_is_completed() {
 
 #[test]
 fn a_purge_that_fails_keeps_the_object_listed_and_ends_with_1() {
-    let sandbox = Sandbox::with_stack();
-    for name in ["db", "other"] {
-        sandbox.volume(name, "size: 1Mi");
-    }
+    let sandbox = Sandbox::with_volumes(&["db", "other"]);
     sandbox.kiln("apply").ends(0);
     let file = sandbox.data_file("volume/db");
     sandbox.remove("specs/db.yaml");
@@ -166,8 +157,7 @@ fn a_purge_reports_what_it_destroyed_also_where_it_leaves_an_object() {
 
 #[test]
 fn an_unsweepable_object_is_reported_by_every_apply() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     sandbox.kiln("apply").ends(0);
     let left = with_name(&directory(&sandbox, "volume/db"), 0, "kiln-tmp");
     let left = with_name(&left, 3, "aaaaaaaa");
@@ -185,8 +175,7 @@ fn an_unsweepable_object_is_reported_by_every_apply() {
 
 #[test]
 fn a_directory_that_took_the_place_of_a_removed_one_is_kept_and_reported_until_it_is_moved() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     sandbox.kiln("apply").ends(0);
     // The temporary name says which directory was renamed to it: not this one.
     let left = "kiln-tmp.prod.old.aaaaaaaa.1-1-1";
@@ -239,10 +228,7 @@ fn copy_directory(from: &Path, to: &Path) {
 
 #[test]
 fn a_foreign_copy_of_a_snapshot_holds_no_removal() {
-    let sandbox = Sandbox::with_stack();
-    for name in ["db", "other"] {
-        sandbox.volume(name, "size: 1Mi");
-    }
+    let sandbox = Sandbox::with_volumes(&["db", "other"]);
     sandbox.snapshot("monday", "volume: db");
     sandbox.kiln("apply").ends(0);
     copy_directory(&directory(&sandbox, "snapshot/monday"), &sandbox.path("pool/backup-of-monday"));
@@ -258,10 +244,7 @@ fn a_foreign_copy_of_a_snapshot_holds_no_removal() {
 fn a_copy_that_was_removed_as_told_leaves_no_drift() {
     // With the store, and with one that first saw the object and its copy together.
     for with_store in [true, false] {
-        let sandbox = Sandbox::with_stack();
-        for name in ["db", "other"] {
-            sandbox.volume(name, "size: 1Mi");
-        }
+        let sandbox = Sandbox::with_volumes(&["db", "other"]);
         sandbox.kiln("apply").ends(0);
         let db = directory(&sandbox, "volume/db");
         for copied in ["aa", "zz"] {
@@ -282,10 +265,7 @@ fn a_copy_that_was_removed_as_told_leaves_no_drift() {
 
 #[test]
 fn the_protection_of_a_snapshot_whose_volume_was_forgotten_can_be_lifted() {
-    let sandbox = Sandbox::with_stack();
-    for name in ["db", "other"] {
-        sandbox.volume(name, "size: 1Mi");
-    }
+    let sandbox = Sandbox::with_volumes(&["db", "other"]);
     sandbox.snapshot("monday", "volume: db, protected: true");
     sandbox.kiln("apply").ends(0);
     fs::remove_dir_all(directory(&sandbox, "volume/db")).unwrap();
@@ -301,10 +281,7 @@ fn the_protection_of_a_snapshot_whose_volume_was_forgotten_can_be_lifted() {
 
 #[test]
 fn a_lost_volume_that_was_to_be_renamed_is_forgotten_as_told() {
-    let sandbox = Sandbox::with_stack();
-    for name in ["db", "other"] {
-        sandbox.volume(name, "size: 1Mi");
-    }
+    let sandbox = Sandbox::with_volumes(&["db", "other"]);
     sandbox.kiln("apply").ends(0);
     fs::remove_dir_all(directory(&sandbox, "volume/db")).unwrap();
     sandbox.remove("specs/db.yaml");

@@ -6,9 +6,7 @@ use crate::sandbox::Sandbox;
 
 /// Two volumes with snapshots, clones of both, and a snapshot whose name is that of a volume.
 fn with_copies() -> Sandbox {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
-    sandbox.volume("web", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db", "web"]);
     sandbox.snapshot("db-monday", "volume: db");
     sandbox.snapshot("db-tuesday", "volume: db");
     sandbox.write(

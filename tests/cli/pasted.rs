@@ -176,8 +176,7 @@ fn objects_selected_by_name_are_approved_by_name() {
 
 #[test]
 fn an_apply_with_an_approval_of_something_else_does_nothing() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     let ran = sandbox.kiln("apply --approve 0123456789abcdef").ends(4).warns("nothing waits for an approval");
     assert!(ran.err.contains("nothing was changed") && !sandbox.has("pool"), "{}", ran.err);
     sandbox.kiln("apply").ends(0);

@@ -18,6 +18,14 @@ fn anchored() -> Sandbox {
     sandbox
 }
 
+/// Likewise, with the volume `db` in `specs/db.yaml`; both exist.
+fn with_db() -> Sandbox {
+    let sandbox = anchored();
+    sandbox.write("specs/db.yaml", &document("db"));
+    sandbox.kiln("apply").ends(0);
+    sandbox
+}
+
 #[track_caller]
 fn volumes(sandbox: &Sandbox) -> Vec<String> {
     let mut found: Vec<String> = fs::read_dir(sandbox.path("pool"))
@@ -58,9 +66,7 @@ fn commit(sandbox: &Sandbox) {
 
 #[test]
 fn a_file_or_a_pipe_leaves_what_it_does_not_name() {
-    let sandbox = anchored();
-    sandbox.write("specs/db.yaml", &document("db"));
-    sandbox.kiln("apply").ends(0);
+    let sandbox = with_db();
     let told = "1 object of prod is not declared in specs/stack.yaml and is left as it is";
     sandbox.kiln("plan specs/stack.yaml --detailed-exitcode").ends(0).says(told);
     sandbox.kiln("apply specs/stack.yaml").ends(0).says(told);
@@ -78,9 +84,7 @@ fn a_file_or_a_pipe_leaves_what_it_does_not_name() {
 
 #[test]
 fn a_lost_object_that_a_file_does_not_name_stays_lost() {
-    let sandbox = anchored();
-    sandbox.write("specs/db.yaml", &document("db"));
-    sandbox.kiln("apply").ends(0);
+    let sandbox = with_db();
     let native = sandbox.object("volume/db")["status"]["object"].as_str().unwrap().to_owned();
     sandbox.remove(&format!("pool/{native}"));
     sandbox.kiln("apply specs/stack.yaml").ends(0);
@@ -89,9 +93,7 @@ fn a_lost_object_that_a_file_does_not_name_stays_lost() {
 
 #[test]
 fn an_approval_survives_a_part_of_the_manifests() {
-    let sandbox = anchored();
-    sandbox.write("specs/db.yaml", &document("db"));
-    sandbox.kiln("apply").ends(0);
+    let sandbox = with_db();
     sandbox.write("specs/db.yaml", "");
     let digest = sandbox.kiln("plan -o json").ends(4).json()["approval"].as_str().unwrap().to_owned();
     sandbox.kiln(&format!("approve {digest}")).ends(0);
@@ -116,9 +118,7 @@ fn prune_makes_a_file_all_of_the_manifests_and_lifts_no_other_guard() {
 
 #[test]
 fn pruned_standard_input_waits_for_a_yes() {
-    let sandbox = anchored();
-    sandbox.write("specs/db.yaml", &document("db"));
-    sandbox.kiln("apply").ends(0);
+    let sandbox = with_db();
     let text = fs::read_to_string(sandbox.path("specs/stack.yaml")).unwrap().replace("../pool", "pool");
     let ran = sandbox.run("apply - --prune", &text).ends(4).says("NeedsConfirmation");
     assert!(ran.out.contains("stdin may have been cut short"), "{}", ran.out);
@@ -131,9 +131,7 @@ fn pruned_standard_input_waits_for_a_yes() {
 
 #[test]
 fn a_saved_plan_keeps_whether_it_prunes() {
-    let sandbox = anchored();
-    sandbox.write("specs/db.yaml", &document("db"));
-    sandbox.kiln("apply").ends(0);
+    let sandbox = with_db();
     sandbox.kiln("plan specs/stack.yaml --out part").ends(0);
     sandbox.kiln("plan specs/stack.yaml --prune --out whole").ends(0).says("- volume/db");
     sandbox.kiln("apply part").ends(0).says("left as it is");
@@ -144,9 +142,7 @@ fn a_saved_plan_keeps_whether_it_prunes() {
 
 #[test]
 fn another_directory_with_the_same_stack_removes_nothing_unless_it_is_approved() {
-    let sandbox = anchored();
-    sandbox.write("specs/db.yaml", &document("db"));
-    sandbox.kiln("apply").ends(0);
+    let sandbox = with_db();
     fs::create_dir(sandbox.path("other")).unwrap();
     fs::copy(sandbox.path("specs/stack.yaml"), sandbox.path("other/stack.yaml")).unwrap();
     sandbox.write("other/cache.yaml", &document("cache"));
@@ -419,9 +415,7 @@ fn another_directory_lifts_no_protection_however_often_it_is_applied() {
 
 #[test]
 fn an_approved_directory_is_that_of_the_stack_from_then_on() {
-    let sandbox = anchored();
-    sandbox.write("specs/db.yaml", &document("db"));
-    sandbox.kiln("apply").ends(0);
+    let sandbox = with_db();
     fs::create_dir(sandbox.path("other")).unwrap();
     fs::copy(sandbox.path("specs/stack.yaml"), sandbox.path("other/stack.yaml")).unwrap();
     sandbox.write("other/cache.yaml", &document("cache"));

@@ -33,6 +33,13 @@ impl Sandbox {
         sandbox
     }
 
+    /// Likewise, with volumes of 1Mi on that Backend.
+    pub(crate) fn with_volumes(names: &[&str]) -> Self {
+        let sandbox = Self::with_stack();
+        names.iter().for_each(|name| sandbox.volume(name, "size: 1Mi"));
+        sandbox
+    }
+
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.dir.path().join(path)
     }

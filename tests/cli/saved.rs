@@ -5,8 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use crate::sandbox::Sandbox;
 
 fn with_saved_plan() -> Sandbox {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     sandbox.kiln("plan --out db.plan").ends(0).says("+ volume/db").warns("kiln apply db.plan");
     sandbox
 }
@@ -86,10 +85,7 @@ fn a_plan_that_cannot_be_saved_is_an_error() {
 
 #[test]
 fn steps_held_in_a_saved_plan_run_once_approved() {
-    let sandbox = Sandbox::with_stack();
-    for name in ["a", "b", "c", "d", "e", "f"] {
-        sandbox.volume(name, "size: 1Mi");
-    }
+    let sandbox = Sandbox::with_volumes(&["a", "b", "c", "d", "e", "f"]);
     sandbox.kiln("apply").ends(0);
     for name in ["a", "b", "c", "e"] {
         sandbox.remove(&format!("specs/{name}.yaml"));

@@ -4,9 +4,7 @@ use crate::sandbox::Sandbox;
 
 /// Three volumes of which one is copied from a snapshot of another.
 fn with_a_chain() -> Sandbox {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
-    sandbox.volume("web", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db", "web"]);
     sandbox.snapshot("monday", "volume: db");
     sandbox.volume("copy", "size: 1Mi, source: {snapshot: monday}");
     sandbox
@@ -99,10 +97,7 @@ fn an_unknown_name_is_a_usage_error_and_changes_nothing() {
 
 #[test]
 fn a_removal_is_asked_for_by_the_name_it_had_and_limits_hold_for_the_whole() {
-    let sandbox = Sandbox::with_stack();
-    for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
-        sandbox.volume(name, "size: 1Mi");
-    }
+    let sandbox = Sandbox::with_volumes(&["a", "b", "c", "d", "e", "f", "g", "h"]);
     sandbox.kiln("apply").ends(0);
     sandbox.remove("specs/a.yaml");
     sandbox.kiln("apply volume/a").ends(0).says("removed volume/a");

@@ -53,10 +53,7 @@ fn length(path: &Path) -> u64 {
 
 #[test]
 fn an_unreadable_ledger_lets_nothing_be_grown_back_or_made_anew() {
-    let sandbox = Sandbox::with_stack();
-    for name in ["cut", "lost", "other"] {
-        sandbox.volume(name, "size: 1Mi");
-    }
+    let sandbox = Sandbox::with_volumes(&["cut", "lost", "other"]);
     sandbox.kiln("apply").ends(0);
     let (cut, lost) = (sandbox.data_file("volume/cut"), sandbox.data_file("volume/lost"));
     // The copy before the newest knows of no volume.
@@ -87,8 +84,7 @@ fn an_unreadable_ledger_lets_nothing_be_grown_back_or_made_anew() {
 
 #[test]
 fn a_store_that_cannot_be_read_is_not_set_aside_as_damaged() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     sandbox.kiln("apply").ends(0);
     let ran = without_access(&sandbox, &["state/db"], "apply").ends(7);
     assert!(!ran.err.contains("damaged"), "{}", ran.err);
@@ -112,10 +108,7 @@ fn cut(sandbox: &Sandbox, name: &str) -> PathBuf {
 
 #[test]
 fn a_cut_volume_that_was_forgotten_keeps_its_size_until_growing_is_asked_for_anew() {
-    let sandbox = Sandbox::with_stack();
-    for name in ["a", "b", "c"] {
-        sandbox.volume(name, "size: 1Mi");
-    }
+    let sandbox = Sandbox::with_volumes(&["a", "b", "c"]);
     sandbox.kiln("apply").ends(0);
     let files = ["volume/a", "volume/b", "volume/c"].map(|name| cut(&sandbox, name));
     sandbox.kiln("apply").ends(4).says("Lost");
@@ -143,8 +136,7 @@ fn a_cut_volume_that_was_forgotten_keeps_its_size_until_growing_is_asked_for_ane
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a backup keeps owners, modes and times")]
 fn a_pool_restored_from_a_backup_under_a_kept_store_is_not_grown_with_zeroes() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     sandbox.kiln("apply").ends(0);
     let backup = Command::new("cp").args(["-a", "pool", "backup"]).current_dir(sandbox.path(".")).status().unwrap();
     assert!(backup.success());
@@ -168,10 +160,7 @@ fn a_pool_restored_from_a_backup_under_a_kept_store_is_not_grown_with_zeroes() {
 
 #[test]
 fn a_volume_that_vanished_before_its_removal_is_lost_and_not_made_anew() {
-    let sandbox = Sandbox::with_stack();
-    for name in ["db", "other", "third"] {
-        sandbox.volume(name, "size: 1Mi");
-    }
+    let sandbox = Sandbox::with_volumes(&["db", "other", "third"]);
     sandbox.kiln("apply").ends(0);
     let db = sandbox.data_file("volume/db");
     sandbox.remove("specs/db.yaml");

@@ -21,8 +21,7 @@ fn assert_canary(sandbox: &Sandbox, name: &str) {
 }
 
 fn with_db() -> Sandbox {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     // A second one, so that removing the first is not removing the last.
     sandbox.volume("other", "size: 1Mi");
     sandbox.volume("third", "size: 1Mi");
@@ -32,8 +31,7 @@ fn with_db() -> Sandbox {
 
 #[test]
 fn the_shown_path_of_a_volume_is_its_disk() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     let applied = sandbox.kiln("apply").ends(0);
     let shown = sandbox.kiln("get volume/db -o json").ends(0).json();
     let path = shown[0]["status"]["path"].as_str().unwrap();
@@ -45,8 +43,7 @@ fn the_shown_path_of_a_volume_is_its_disk() {
 
 #[test]
 fn applied_twice_nothing_is_left_to_do() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     sandbox.kiln("plan").ends(0).says("+ volume/db").says("Plan: 1 to create.");
     sandbox.kiln("plan --detailed-exitcode").ends(3);
     assert!(!sandbox.has("pool") && !sandbox.has("state"), "a plan writes nothing");
@@ -384,8 +381,7 @@ fn lines(out: &str) -> Vec<Value> {
 
 #[test]
 fn apply_as_json_is_a_line_for_each_event() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     let told = lines(&sandbox.kiln("apply -o json").ends(0).warns("created volume/db").out);
     let events: Vec<&str> = told.iter().map(|line| line["event"].as_str().unwrap_or("-")).collect();
     assert_eq!(events, ["-", "planned", "started", "finished", "summary"]);

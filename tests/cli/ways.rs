@@ -121,8 +121,7 @@ fn serde_yaml_of(text: &str) -> Value {
 
 #[test]
 fn specs_come_from_standard_input_and_single_files_too() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     sandbox.kiln("apply").ends(0);
     let all = ["stack", "db"].map(|name| std::fs::read_to_string(sandbox.path(&format!("specs/{name}.yaml"))).unwrap());
     // Paths are relative to the working directory then.
@@ -145,8 +144,7 @@ fn specs_come_from_standard_input_and_single_files_too() {
 
 #[test]
 fn doctor_finds_nothing_where_nothing_is_wrong() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     sandbox.kiln("doctor").ends(0).says("No problems found.");
     sandbox.kiln("apply").ends(0);
     let before = sandbox.tree(".");
@@ -158,10 +156,7 @@ fn doctor_finds_nothing_where_nothing_is_wrong() {
 
 #[test]
 fn doctor_lists_each_problem_with_the_command_that_fixes_it() {
-    let sandbox = Sandbox::with_stack();
-    for name in ["a", "b", "c"] {
-        sandbox.volume(name, "size: 1Mi");
-    }
+    let sandbox = Sandbox::with_volumes(&["a", "b", "c"]);
     sandbox.kiln("apply").ends(0);
 
     // Lost.
@@ -268,8 +263,7 @@ fn doctor_names_programs_that_are_missing() {
 
 #[test]
 fn a_mark_that_cannot_be_read_is_not_called_missing() {
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("a", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["a"]);
     sandbox.kiln("apply").ends(0);
     sandbox.write("pool/.kiln-pool/id", "half of it");
     sandbox.volume("b", "size: 1Mi");

@@ -20,8 +20,7 @@ fn names(dir: &Path) -> Vec<String> {
 #[test]
 fn a_write_without_space_leaves_no_obstacle() {
     let disk = Mounted::new("ext4", "e2fsprogs", 8 << 20, &["-m", "0"]);
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("db", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["db"]);
     fs::create_dir(sandbox.path("pool")).unwrap();
     for name in ["one", "two"] {
         fs::write(sandbox.path(&format!("pool/{name}")), vec![1; 4096]).unwrap();

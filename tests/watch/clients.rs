@@ -151,8 +151,7 @@ fn a_socket_that_another_user_serves_is_not_asked() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let sandbox = Sandbox::with_stack();
-    sandbox.volume("a", "size: 1Mi");
+    let sandbox = Sandbox::with_volumes(&["a"]);
     fs::create_dir(sandbox.path("state")).unwrap();
     fs::set_permissions(sandbox.path("state"), fs::Permissions::from_mode(0o777)).unwrap();
     [".", "specs"].iter().for_each(|path| chown(sandbox.path(path), Some(OTHER), Some(OTHER)).unwrap());

@@ -282,3 +282,19 @@ pub(crate) fn grows(sandbox: &Sandbox, name: &str, bytes: u64) {
     let wanted = (name.to_owned(), bytes);
     wait(&format!("{name} of {bytes} bytes"), || volumes(&sandbox.path("pool")).contains(&wanted));
 }
+
+/// A daemon and one volume that has to stay.
+pub(crate) fn following() -> (Sandbox, Daemon) {
+    let sandbox = patient();
+    sandbox.volume("canary", "size: 1Mi");
+    let daemon = Daemon::start(&sandbox);
+    assert_eq!(live(&sandbox), ["canary"]);
+    (sandbox, daemon)
+}
+
+/// Asserts that nothing was removed, and nothing will be.
+#[track_caller]
+pub(crate) fn all_stay(sandbox: &Sandbox, daemon: &Daemon, names: &[&str]) {
+    daemon.confirmation_read();
+    assert_eq!((live(sandbox), trash(sandbox)), (names.iter().map(|name| (*name).to_owned()).collect(), vec![]));
+}

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crate::daemon::{Daemon, arrives, document, grows, live, patient, stack, trash, wait};
+use crate::daemon::{Daemon, all_stay, arrives, document, following, grows, live, patient, stack, trash, wait};
 use crate::sandbox::Sandbox;
 
 #[test]
@@ -22,14 +22,6 @@ fn the_specs_directory_is_replaced() {
 
 const MIB: u64 = 1 << 20;
 
-fn following() -> (Sandbox, Daemon) {
-    let sandbox = patient();
-    sandbox.volume("canary", "size: 1Mi");
-    let daemon = Daemon::start(&sandbox);
-    assert_eq!(live(&sandbox), ["canary"]);
-    (sandbox, daemon)
-}
-
 /// A directory that declares the canary and more.
 fn specs(sandbox: &Sandbox, directory: &str, canary: &str, others: &[&str]) {
     sandbox.write(&format!("{directory}/stack.yaml"), &stack("interval: 1h"));
@@ -37,12 +29,6 @@ fn specs(sandbox: &Sandbox, directory: &str, canary: &str, others: &[&str]) {
     for other in others {
         sandbox.write(&format!("{directory}/{other}.yaml"), &document(other, "1Mi"));
     }
-}
-
-#[track_caller]
-fn all_stay(sandbox: &Sandbox, daemon: &Daemon, names: &[&str]) {
-    daemon.confirmation_read();
-    assert_eq!((live(sandbox), trash(sandbox)), (names.iter().map(|name| (*name).to_owned()).collect(), vec![]));
 }
 
 fn replaced_by_another_directory() {

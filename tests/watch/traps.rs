@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::daemon::{Daemon, PATIENCE, arrives, document, grows, live, patient, stack, trash};
+use crate::daemon::{Daemon, PATIENCE, all_stay, arrives, document, following, grows, stack, trash};
 use crate::sandbox::Sandbox;
 
 #[test]
@@ -24,22 +24,6 @@ fn every_kind_of_file_change_is_noticed() {
 }
 
 const MIB: u64 = 1 << 20;
-
-/// With one volume that has to stay.
-fn following() -> (Sandbox, Daemon) {
-    let sandbox = patient();
-    sandbox.volume("canary", "size: 1Mi");
-    let daemon = Daemon::start(&sandbox);
-    assert_eq!(live(&sandbox), ["canary"]);
-    (sandbox, daemon)
-}
-
-/// Nothing was removed, and nothing will be.
-#[track_caller]
-fn all_stay(sandbox: &Sandbox, daemon: &Daemon, names: &[&str]) {
-    daemon.confirmation_read();
-    assert_eq!((live(sandbox), trash(sandbox)), (names.iter().map(|name| (*name).to_owned()).collect(), vec![]));
-}
 
 fn files_in_new_directories() {
     let (sandbox, daemon) = following();

@@ -13,22 +13,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
+use crate::model::fixtures::{name, owner};
 use crate::model::{
-    Action, BackendRecord, Clients, Identity, IntentId, JournalAction, JournalEntry, Kind, Ledger, Name, Object,
-    ObjectRecord, OpenIntent, Owner, Place, PoolId, Provisioning, Reason, Records, Size, Step, Suspension, Tags, Uid,
-    Verb,
+    Action, BackendRecord, Clients, Identity, IntentId, JournalAction, JournalEntry, Kind, Ledger, Object,
+    ObjectRecord, OpenIntent, Place, PoolId, Provisioning, Reason, Records, Size, Step, Suspension, Tags, Uid, Verb,
 };
 
 /// 2026-02-03T04:05:06Z.
 const NOW: u64 = 1_770_091_506;
-
-fn owner() -> Owner {
-    "prod".parse().unwrap()
-}
-
-fn name(text: &str) -> Name {
-    text.parse().unwrap()
-}
 
 fn identity(n: u64) -> Identity {
     let name = name(&format!("volume-{n}"));
