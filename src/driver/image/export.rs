@@ -13,6 +13,7 @@ use super::fill::{CONVERTING_MEMORY, conversion_failed};
 use super::inspect::{format_of, name_for_tools, qemu_img};
 use crate::driver::NewFile;
 use crate::driver::local::content::{self, CopyWork};
+use crate::driver::local::evidence::FileStamp;
 use crate::driver::local::fail;
 use crate::driver::local::lease::{self, Lease, Leased};
 use crate::driver::tool::ToolLimits;
@@ -69,6 +70,8 @@ pub fn export(export: &Export<'_>, progress: Arc<dyn Fn(u64, u64) + Send + Sync>
         Leased::Writers => return Err(busy(lease::writers(source.as_fd()).join(", "))),
         Leased::Unknown => None,
     };
+    let stamp = || FileStamp::of(&source).map_err(|e| fail::before(format!("reading {what}"), e));
+    let before = stamp()?;
     let name = file.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| conflict(format!("{} does not name a file", file.display())))?;
     check_target(file, name, (stat.st_dev, stat.st_ino), *force)?;
@@ -86,9 +89,7 @@ pub fn export(export: &Export<'_>, progress: Arc<dyn Fn(u64, u64) + Send + Sync>
         }
     }
     work.check()?;
-    let after = fs::fstat(&source).map_err(|e| fail::before(format!("reading {what}"), e))?;
-    let stamp = |s: &fs::Stat| (s.st_size, s.st_mtime, s.st_mtime_nsec);
-    if stamp(&after) != stamp(&stat) {
+    if stamp()?.written != before.written {
         return Err(busy("a process that wrote to it meanwhile".to_owned()));
     }
     target.publish(*force)

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::head::{self, HEAD, Qcow2, TAIL};
 use crate::driver::local::content;
+use crate::driver::local::evidence::FileStamp;
 use crate::driver::local::lease::{self, Lease, Leased};
 use crate::driver::tool::{self, ToolLimits, ToolOutput};
 use crate::model::{DriverError, ErrorKind, ImageFormat, ImageObservation, ImageRef, Size};
@@ -34,23 +35,14 @@ pub(super) struct OpenedImage {
     pub(super) used: u64,
     /// The device on which a copy can share its blocks.
     device: Option<u64>,
-    stamp: Stamp,
-}
-
-/// Metadata that changes when a file is written to. The owner cannot set the change time (`ctime`).
-type Stamp = (i64, i64, u64, i64, u64);
-
-#[expect(clippy::useless_conversion, reason = "the types of these fields differ between architectures")]
-fn stamp(stat: &fs::Stat) -> Stamp {
-    let (modified, changed) = (stat.st_mtime.into(), stat.st_ctime.into());
-    (stat.st_size, modified, stat.st_mtime_nsec.into(), changed, stat.st_ctime_nsec.into())
+    stamp: FileStamp,
 }
 
 impl OpenedImage {
     /// Whether the image is unchanged since the inspection started. Otherwise a user with write permission could add a reference to another
     /// file afterwards.
     pub(super) fn is_unchanged(&self) -> Result<bool, Errno> {
-        Ok(stamp(&fs::fstat(&self.file)?) == self.stamp)
+        Ok(FileStamp::of(&self.file)? == self.stamp)
     }
 }
 
@@ -73,6 +65,7 @@ pub(super) fn open(image: &ImageRef) -> Result<OpenedImage, DriverError> {
     let unread = |errno: Errno| DriverError::before(ErrorKind::Permanent, format!("it cannot be read: {errno}"));
     let refuse = |why: String| DriverError::before(ErrorKind::Conflict, why);
     let stat = fs::fstat(&file).map_err(unread)?;
+    let stamp = FileStamp::of(&file).map_err(unread)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(refuse("it is not a regular file".to_owned()));
     }
@@ -98,7 +91,7 @@ pub(super) fn open(image: &ImageRef) -> Result<OpenedImage, DriverError> {
             (header.size, clusters.saturating_mul(header.cluster).min(header.size), None)
         }
     };
-    Ok(OpenedImage { file, size, used, device, stamp: stamp(&stat) })
+    Ok(OpenedImage { file, size, used, device, stamp })
 }
 
 /// Returns the image format of a file by its content. `None` for a raw disk.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::{self, FallocateFlags, SeekFrom, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::evidence::{self, FileStamp};
 use super::fail;
 use super::lease::{self, Lease, Leased};
 use crate::model::{DriverError, ErrorKind, Size};
@@ -174,9 +175,10 @@ fn copy_undisturbed(into: &OwnedFd, from: &OwnedFd, what: &str, work: &CopyWork)
         Leased::Writers => return Err(busy(lease::writers(from.as_fd()))),
         Leased::Unknown => None,
     };
-    let before = fs::fstat(from).map_err(failed)?;
+    let before = FileStamp::of(from).map_err(failed)?;
+    let length = before.written.0;
     let disturbed = || lease.as_ref().is_some_and(Lease::broken);
-    copy(into, from, length(&before), &mut |done, total| {
+    copy(into, from, length, &mut |done, total| {
         if disturbed() {
             return Err(busy(vec!["a process that opened it during the copy".to_owned()]));
         }
@@ -188,10 +190,9 @@ fn copy_undisturbed(into: &OwnedFd, from: &OwnedFd, what: &str, work: &CopyWork)
         Stopped::Shorter => busy(vec!["a process that shortened it during the copy".to_owned()]),
         Stopped::Told(error) => error,
     })?;
-    let after = fs::fstat(from).map_err(failed)?;
-    // Without leases, the timestamps are the only evidence.
-    let stamp = |s: &Stat| (s.st_size, s.st_mtime, s.st_mtime_nsec);
-    if disturbed() || stamp(&before) != stamp(&after) {
+    let after = FileStamp::of(from).map_err(failed)?;
+    // Where a lease proves nothing, the timestamps and the locks of QEMU are the only evidence.
+    if disturbed() || before.written != after.written || evidence::is_locked_by_writer(from.as_fd()) {
         return Err(busy(vec!["a process that wrote to it during the copy".to_owned()]));
     }
     Ok(())

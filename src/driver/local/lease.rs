@@ -2,12 +2,15 @@
 //!
 //! A read lease is granted only on a file that no process has open for writing. It delays a process that opens it so until it is given
 //! back: [`Lease::broken`] notices the delay, and the lease is given back at once. Readers are neither noticed nor delayed.
+//!
+//! Where other hosts or other mounts can write too, a lease proves nothing: there, only a refused lease and the locks of QEMU are evidence.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::fs;
 use rustix::io::Errno;
 
+use super::evidence::{is_locked_by_writer, lease_proves_idleness};
 use crate::driver::tool;
 
 /// The command that sets the signal for a break: the number in Linux's `asm-generic/fcntl.h`, which `libc` leaves out.
@@ -22,9 +25,10 @@ pub(in crate::driver) struct Lease<'fd> {
 pub(in crate::driver) enum Leased<'fd> {
     /// No process writes, and one that begins to is noticed.
     Idle(Lease<'fd>),
-    /// A process has the file open for writing.
+    /// A process has the file open for writing, or holds QEMU's lock of a writer.
     Writers,
-    /// Unknown: the file system does not support leases, or the file belongs to another user.
+    /// Unknown: the file system does not support leases, or the file belongs to another user, or it is on a file system where a lease
+    /// does not prove that there is no writer.
     Unknown,
 }
 
@@ -52,8 +56,13 @@ impl<'fd> Lease<'fd> {
             std::thread::sleep(PAUSE);
             answer = ask();
         }
-        match answer {
-            Ok(_) => Leased::Idle(Lease { fd }),
+        let lease = answer.map(|_| Lease { fd });
+        if is_locked_by_writer(fd) {
+            return Leased::Writers;
+        }
+        match lease {
+            Ok(lease) if lease_proves_idleness(fd) => Leased::Idle(lease),
+            Ok(_) => Leased::Unknown,
             Err(Errno::AGAIN) => Leased::Writers,
             Err(_) => Leased::Unknown,
         }
@@ -105,7 +114,11 @@ pub(in crate::driver) fn writers(file: BorrowedFd<'_>) -> Vec<String> {
         }
     }
     if found.is_empty() {
-        found.push("a writer that this user cannot see (a loop device, or another user's process)".to_owned());
+        let who = match is_locked_by_writer(file) {
+            true => "a program that holds QEMU's lock of a writer (perhaps on another host)",
+            false => "a writer that this user cannot see (a loop device, or another user's process)",
+        };
+        found.push(who.to_owned());
     }
     found
 }

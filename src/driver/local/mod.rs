@@ -22,14 +22,15 @@
 //!
 //! `driver` implements the contract around `pool`, which alone accesses files; `lock`, `ledger` and `suspended` keep the records in
 //! `.kiln-pool`. `observe` lists what `object` and `marks` recognise. `steps` dispatches each action; `removal` and `restore` have the
-//! longer ones, `content` allocates and copies. `ability` tries what the file system can do, `lease` detects who has a file open, and
-//! `claims` keeps steps apart that work on one object or name.
+//! longer ones, `content` allocates and copies. `ability` tries what the file system can do, `lease` and
+//! `evidence` detect who has a file open, and `claims` keeps steps apart that work on one object or name.
 
 mod ability;
 mod checked;
 mod claims;
 pub(super) mod content;
 mod driver;
+pub(super) mod evidence;
 pub(super) mod fail;
 mod file_id;
 pub(super) mod lease;

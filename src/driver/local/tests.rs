@@ -30,6 +30,7 @@ mod instants;
 mod leftovers;
 mod marks;
 pub(super) mod power;
+mod unseen;
 mod whole_pool;
 
 const MIB: u64 = 1 << 20;

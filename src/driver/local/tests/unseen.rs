@@ -1,0 +1,169 @@
+//! Writers that a lease does not notice: through another mount of the same files, or on another host. It takes root, /dev/fuse, bindfs
+//! and QEMU.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+
+use super::evidence::{FileStamp, is_locked_by_writer};
+use super::lease::{Lease, Leased};
+use super::*;
+
+/// A directory through FUSE, as one of several hosts sees a share.
+struct Fuse(tempfile::TempDir);
+
+impl Fuse {
+    fn of(under: &Path) -> Self {
+        let at = tempfile::tempdir().unwrap();
+        run("bindfs", &[under, at.path()]);
+        Self(at)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        run("umount", &[Path::new("--lazy"), self.0.path()]);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this test needs other programs")]
+fn run(program: &str, arguments: &[&Path]) {
+    let output = Command::new(program).args(arguments).output();
+    let output =
+        output.unwrap_or_else(|error| panic!("{program} cannot be run (it takes its package and root): {error}"));
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn open(path: &Path) -> OwnedFd {
+    fs::File::open(path).unwrap().into()
+}
+
+fn quiet() -> content::CopyWork {
+    content::CopyWork { now: 0, progress: Arc::new(|_, _| ()), abandoned: Arc::default() }
+}
+
+#[tokio::test]
+async fn on_fuse_a_lease_proves_no_idleness() {
+    let under = tempfile::tempdir().unwrap();
+    let (one, other) = (Fuse::of(under.path()), Fuse::of(under.path()));
+    fs::write(one.path("disk.raw"), vec![1; 8192]).unwrap();
+    let native = NativeName::new("disk.raw");
+    let clients = async || {
+        let pool = Local::connect(other.0.path(), false);
+        pool.observe(&Scope::Objects(vec![native.clone()])).await.unwrap().objects.remove(0).clients
+    };
+    assert_eq!(clients().await, Clients::Unknown, "another mount may have a writer");
+    let writer = fs::OpenOptions::new().write(true).open(one.path("disk.raw")).unwrap();
+    assert!(!matches!(Lease::take(open(&other.path("disk.raw")).as_fd()), Leased::Idle(_)));
+    assert_eq!(clients().await, Clients::Unknown);
+    drop(writer);
+    let _here = fs::OpenOptions::new().write(true).open(other.path("disk.raw")).unwrap();
+    assert!(matches!(clients().await, Clients::Some(_)), "a lease that is refused proves that there is a writer");
+}
+
+#[test]
+fn a_copy_is_refused_if_another_mount_writes_meanwhile() {
+    let (under, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (one, other) = (Fuse::of(under.path()), Fuse::of(under.path()));
+    fs::write(one.path("disk.raw"), vec![1; 1 << 20]).unwrap();
+    let from = open(&other.path("disk.raw"));
+    let into = || fs::File::create(home.path().join("copy")).unwrap().into();
+    content::fill(&into(), &from, 1 << 20, false, "disk.raw", &quiet()).unwrap();
+    let writes = one.path("disk.raw");
+    let progress = Arc::new(move |done, _| {
+        if done == 0 {
+            write_at(&writes, 4096, &[2; 4096]);
+        }
+    });
+    let work = content::CopyWork { progress, ..quiet() };
+    let error = content::fill(&into(), &from, 1 << 20, false, "disk.raw", &work).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Busy, "{error}");
+}
+
+#[test]
+fn a_write_through_another_mount_changes_the_stamp_at_once() {
+    let under = tempfile::tempdir().unwrap();
+    let (one, other) = (Fuse::of(under.path()), Fuse::of(under.path()));
+    fs::write(one.path("disk.raw"), vec![1; 8192]).unwrap();
+    let read = open(&other.path("disk.raw"));
+    let before = FileStamp::of(&read).unwrap();
+    let _ = rustix::fs::fstat(&read).unwrap();
+    write_at(&one.path("disk.raw"), 0, &vec![2; 12288]);
+    assert_ne!(FileStamp::of(&read).unwrap(), before, "not the one that the kernel has cached");
+}
+
+/// The lock stays as long as its end of the pipe.
+#[expect(clippy::disallowed_methods, reason = "the locks are those of QEMU itself")]
+fn qemu(path: &Path, options: &[&str]) -> std::process::Child {
+    let mut child = Command::new("qemu-io")
+        .args(options)
+        .args(["-f", "raw"])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the package is qemu-utils");
+    // It answers when the image is open.
+    child.stdin.as_mut().unwrap().write_all(b"length\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("MiB"), "{line}");
+    child
+}
+
+#[test]
+fn a_writer_is_seen_by_the_locks_of_qemu() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("disk.raw");
+    fs::write(&path, vec![1; 1 << 20]).unwrap();
+    let file = open(&path);
+    assert!(!is_locked_by_writer(file.as_fd()));
+    for (options, writes) in [(&["-r"][..], false), (&[], true)] {
+        let mut qemu = qemu(&path, options);
+        assert_eq!(is_locked_by_writer(file.as_fd()), writes, "{options:?}");
+        drop(qemu.stdin.take());
+        qemu.wait().unwrap();
+    }
+    assert!(!is_locked_by_writer(file.as_fd()));
+}
+
+/// As a server of a network file system passes it on: the lock of a program that no lease notices.
+#[tokio::test]
+async fn a_lock_of_a_writer_is_a_client_although_a_lease_is_granted() {
+    let bench = Bench::new().await;
+    let db = bench.volume("db", MIB).await;
+    let elsewhere = fs::File::open(bench.image(&db)).unwrap();
+    lock(&elsewhere, 101);
+    let clients = named(&bench, &db).await.clients;
+    assert!(matches!(&clients, Clients::Some(who) if who[0].contains("QEMU")), "{clients:?}");
+    let message = bench.refused(&step(db.clone(), Action::Trash { ttl: Seconds(1) }), ErrorKind::Busy).await;
+    assert!(message.contains("QEMU"), "{message}");
+    bench.refused(&step(db.clone(), Action::Destroy), ErrorKind::Busy).await;
+    drop(elsewhere);
+    // A program that only reads holds this one.
+    let elsewhere = fs::File::open(bench.image(&db)).unwrap();
+    lock(&elsewhere, 100);
+    assert_eq!(named(&bench, &db).await.clients, Clients::None);
+    assert_eq!(bench.run(&step(db, Action::Destroy)).await, Ok(Outcome::Changed));
+}
+
+async fn named(bench: &Bench, identity: &Identity) -> Object {
+    bench.driver.observe(&Scope::Objects(vec![identity.native()])).await.unwrap().objects.remove(0)
+}
+
+/// Locks a byte for reading, as QEMU does for each permission that it uses.
+#[expect(unsafe_code, reason = "rustix has no locks of open file descriptions")]
+fn lock(file: &fs::File, byte: libc::off_t) {
+    use std::os::fd::AsRawFd;
+    // SAFETY: all fields of `flock` are integers, for which zero is a value.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_RDLCK as libc::c_short;
+    (lock.l_start, lock.l_len) = (byte, 1);
+    // SAFETY: the descriptor is open, and `lock` is a `flock`.
+    let answer = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) };
+    assert_eq!(answer, 0);
+}
