@@ -13,9 +13,9 @@ use kiln::driver::sim::{Fault, SimDriver, SimObject, SimWorld};
 use kiln::driver::{Driver, PoolMetadata, StepContext, WriterLock};
 use kiln::engine::{Clock, Confirmation, Connect, Event, Options, Report, Reporter, Setup, StepObject, reconcile_once};
 use kiln::model::{
-    Access, Action, BackendSpec, Capabilities, DriverError, Effect, ErrorKind, Identity, IntentId, JournalAction,
-    JournalEntry, JournalOutcome, Kind, Ledger, LedgerCommit, LedgerView, NativeName, Observed, OpenIntent, Outcome,
-    Owner, Percent, PoolId, Reading, Records, Scope, Size, Step, Suspension, Tags,
+    Access, Action, BackendSpec, Capabilities, DriverError, Effect, Endpoint, ErrorKind, Identity, IntentId,
+    JournalAction, JournalEntry, JournalOutcome, Kind, Ledger, LedgerCommit, LedgerView, NativeName, Observed,
+    OpenIntent, Outcome, Owner, Percent, PoolId, Reading, Records, Scope, Size, Step, Suspension, Tags,
 };
 use kiln::plan::{HeldReason, Observation, Plan};
 use kiln::store::{Batch, MemoryStore, Store, StoreError};
@@ -629,6 +629,34 @@ fn the_journal_does_not_claim_that_an_interrupted_destruction_is_why_an_object_i
             let told: Vec<_> = journal.iter().filter(|entry| entry.detail == action.to_string()).collect();
             assert_eq!(told.len(), 1, "{journal:?}");
             assert_eq!((told[0].outcome.as_str(), told[0].message.as_deref()), ("changed", Some(message)));
+        });
+    }
+}
+
+#[test]
+fn recovery_reports_an_open_intent_on_an_unknown_endpoint_as_failed() {
+    let target = "---\napiVersion: kiln/v1\nkind: Target\nmetadata: {name: san}\n\
+                  spec: {driver: tgt, tgt: {iqnPrefix: iqn.2026-01.org.example}}\n";
+    for (endpoint, is_declared) in [
+        (Endpoint::Backend("gone".parse().unwrap()), false),
+        (Endpoint::Target("gone".parse().unwrap()), false),
+        // Of the name of a Backend that is declared, and observed.
+        (Endpoint::Target("pool".parse().unwrap()), false),
+        (Endpoint::Target("san".parse().unwrap()), true),
+    ] {
+        run(async {
+            let rig = Rig::new();
+            let declared = join(&[volume("db", "size: 1Mi"), target.to_owned()]);
+            let grow = Action::Grow { to: Size(1 << 20) };
+            let plan = rig.pass(&declared).await.unwrap().plan.unwrap();
+            let step = Step { action: grow.clone(), endpoint: endpoint.clone(), ..plan.steps[0].clone() };
+            let intent = OpenIntent { id: rig.store.next_intent(), step, at: rig.clock.now() };
+            rig.store.commit(Batch { open: vec![intent], ..Batch::default() }).unwrap();
+            rig.pass(&declared).await.unwrap();
+            // What cannot be observed yet stays open; what is gone is not silently forgotten, nor reported as done.
+            assert_eq!(rig.store.intents().unwrap().len(), usize::from(is_declared), "{endpoint}");
+            let expected: &[&str] = if is_declared { &[] } else { &["failed"] };
+            assert_eq!(told(&rig, &grow), expected, "{endpoint}");
         });
     }
 }

@@ -259,10 +259,10 @@ fn is_our_business(scene: &Scene, plan: &Plan, step: &Step) -> bool {
         })
     };
     let of_uid = |object: &&Object| object.uid() == Some(step.identity.uid);
-    let seen = objects(scene).filter(|(at, _)| **at == step.backend).map(|(_, o)| o).find(of_uid);
+    let seen = objects(scene).filter(|(at, _)| Some(*at) == step.backend()).map(|(_, o)| o).find(of_uid);
     match (&step.action, seen) {
         (Action::Adopt { .. }, None) => objects(scene).any(|(at, o)| {
-            *at == step.backend && o.native == step.native && o.identity.is_none() && o.place == Place::Live
+            Some(at) == step.backend() && o.native == step.native && o.identity.is_none() && o.place == Place::Live
         }),
         (Action::Create { .. } | Action::Snapshot { .. }, None) => true,
         (_, None) => made(step.identity.uid),
@@ -289,11 +289,11 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
     let volume = scene.reading.specs.volumes.get(&held.name).filter(|_| held.kind == Kind::Volume);
     let seen = |kind: Kind, name: &Name| {
         let ours = |o: &Object| o.is(&scene.reading.specs.stack.owner, kind, name);
-        objects(scene).any(|(at, o)| Some(at) == held.backend.as_ref() && ours(o))
+        objects(scene).any(|(at, o)| Some(at) == held.backend() && ours(o))
     };
     let live = |kind: Kind, name: &Name| {
         let ours = |o: &Object| o.place == Place::Live && o.is(&scene.reading.specs.stack.owner, kind, name);
-        objects(scene).any(|(at, o)| Some(at) == held.backend.as_ref() && ours(o))
+        objects(scene).any(|(at, o)| Some(at) == held.backend() && ours(o))
     };
     match held.reason {
         HeldReason::Protected => {
@@ -365,7 +365,7 @@ fn must_be_refused(scene: &Scene, plan: &Plan, held: &Held) -> bool {
             };
             let withdrawn = |o: &Object| o.place == Place::Live && !o.tags.retained && undeclared(o);
             held.kind == Kind::Volume
-                && objects(scene).any(|(at, o)| Some(at) == held.backend.as_ref() && withdrawn(o))
+                && objects(scene).any(|(at, o)| Some(at) == held.backend() && withdrawn(o))
                 && (scene.reading.unconfirmed || plan.awaiting.is_some())
         }
         HeldReason::NeedsConfirmation => scene.irreversible != kiln::plan::Irreversible::List,

@@ -56,14 +56,14 @@ fn shown(plan: &Plan, scene: &Scene) -> String {
         let called = if made { format!(" as {}", step.native) } else { String::new() };
         line(format!(
             "{index} {glyph} {} {} on {}: {}{called} [{:?}, risk {risk}{waits}]",
-            id.kind, id.name, step.backend, step.action, step.reason
+            id.kind, id.name, step.endpoint, step.action, step.reason
         ));
         for change in &step.changes {
             line(format!("      {}: {} -> {}", change.path, change.before, change.after));
         }
     }
     for held in &plan.held {
-        let at = held.backend.as_ref().map(|backend| format!(" on {backend}")).unwrap_or_default();
+        let at = held.endpoint.as_ref().map(|endpoint| format!(" on {endpoint}")).unwrap_or_default();
         let which = if held.uid.is_some() { "" } else { " (no uid)" };
         line(format!("HELD {} {} {} {}{at}{which}", held.reason, held.action, held.kind, held.name));
         line(format!("      {}", held.message));

@@ -178,7 +178,7 @@ impl Progress {
 
     fn start(&self, index: usize, object: &StepObject) {
         let doing = self.phrases(index, |phrases| phrases.doing).unwrap_or_default();
-        let text = escape(&format!("{doing} {object} on {}", object.backend)).into_owned();
+        let text = escape(&format!("{doing} {object} on {}", object.place())).into_owned();
         let line = self.run().as_ref().map(|run| self.terminal.live.running(text, run));
         self.steps().insert(index, Running { since: Instant::now(), line, copied: 0 });
     }
@@ -209,10 +209,10 @@ impl Progress {
                 let done = self.phrases(index, |phrases| phrases.done.clone());
                 self.say(&format!("{} ({})\n", done.unwrap_or_default(), short_time(took)));
             }
-            JournalOutcome::Unchanged => self.say(&format!("{object} on {} is unchanged\n", object.backend)),
+            JournalOutcome::Unchanged => self.say(&format!("{object} on {} is unchanged\n", object.place())),
             JournalOutcome::Failed | JournalOutcome::Other(_) => {
                 let error = message.unwrap_or_default();
-                let message = format!("{} of {object} on {} failed: {error}", self.word(index, object), object.backend);
+                let message = format!("{} of {object} on {} failed: {error}", self.word(index, object), object.place());
                 self.terminal.error(&message, None);
             }
         }
@@ -245,7 +245,7 @@ impl Reporter for Progress {
             Event::Progress { step, done, total } => self.progress(step, done, total),
             Event::Retrying { object, message, millis, .. } => {
                 let again = short_time(Duration::from_millis(millis));
-                let text = format!("{object} on {}: {message}; retrying in {again}", object.backend);
+                let text = format!("{object} on {}: {message}; retrying in {again}", object.place());
                 self.terminal.note(&text);
             }
             Event::Finished { step, object, outcome, message, .. } => self.finish(step, &object, &outcome, message),
@@ -325,21 +325,21 @@ fn doing(action: &Action) -> &'static str {
 
 /// Returns a finished step as a sentence without its full stop: `created volume/db on fast`.
 fn done(step: &Step) -> String {
-    let (object, backend) = (step.identity.id(), &step.backend);
+    let (object, at) = (step.identity.id(), &step.endpoint);
     let text = match &step.action {
-        Action::Create { .. } | Action::Snapshot { .. } => format!("created {object} on {backend}"),
-        Action::Grow { to } => format!("grew {object} on {backend} to {}", exact(*to)),
-        Action::Restore { .. } => format!("restored {object} on {backend}"),
-        Action::SetTags { tags } if tags.retained => format!("released {object} on {backend}"),
-        Action::SetTags { .. } => format!("updated {object} on {backend}"),
-        Action::Rename { from, .. } => format!("renamed {from} to {object} on {backend}"),
-        Action::Adopt { .. } => format!("adopted {object} on {backend}"),
-        Action::Trash { .. } => format!("removed {object} on {backend}: moved to the trash"),
-        Action::Undelete { .. } => format!("restored {object} from the trash of {backend}"),
-        Action::Destroy => format!("destroyed {object} on {backend}"),
-        Action::Purge => format!("purged {object} on {backend}"),
-        Action::Sweep => format!("removed the incomplete object {object} from {backend}"),
-        Action::Detach => format!("made the clones of {object} on {backend} independent"),
+        Action::Create { .. } | Action::Snapshot { .. } => format!("created {object} on {at}"),
+        Action::Grow { to } => format!("grew {object} on {at} to {}", exact(*to)),
+        Action::Restore { .. } => format!("restored {object} on {at}"),
+        Action::SetTags { tags } if tags.retained => format!("released {object} on {at}"),
+        Action::SetTags { .. } => format!("updated {object} on {at}"),
+        Action::Rename { from, .. } => format!("renamed {from} to {object} on {at}"),
+        Action::Adopt { .. } => format!("adopted {object} on {at}"),
+        Action::Trash { .. } => format!("removed {object} on {at}: moved to the trash"),
+        Action::Undelete { .. } => format!("restored {object} from the trash of {at}"),
+        Action::Destroy => format!("destroyed {object} on {at}"),
+        Action::Purge => format!("purged {object} on {at}"),
+        Action::Sweep => format!("removed the incomplete object {object} from {at}"),
+        Action::Detach => format!("made the clones of {object} on {at} independent"),
     };
     escape(&text).into_owned()
 }

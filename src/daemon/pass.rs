@@ -15,7 +15,7 @@ use super::state::{AppliedContent, Certainty, RunningPass};
 use crate::engine::{self, Options, Report, Reporter};
 use crate::manifest::{ManifestState, Problem};
 use crate::model::{Action, DriverError, ErrorKind, Kind, Name, ObjectId, Owner, Reading, Specs, Step, Uid, Verb};
-use crate::plan::{Observation, Overview, Plan};
+use crate::plan::{Observation, Overview, Plan, begun_without};
 use crate::store::StoreError;
 use crate::text::rfc3339;
 
@@ -422,11 +422,12 @@ fn pending_steps(plan: &Plan, report: &Report, postponed: &BTreeSet<ObjectId>) -
         .chain(&report.waiting)
         .map(|step| (step.identity.uid, step.action.verb()))
         .collect();
+    let begun = begun_without(&plan.steps, postponed);
     let mut pending = vec![false; plan.steps.len()];
     for (index, step) in plan.steps.iter().enumerate() {
         pending[index] = report.stopped
             || not_done.contains(&(step.identity.uid, step.action.verb()))
-            || postponed.contains(&step.identity.id())
+            || !begun[index]
             || step.after.iter().any(|before| pending[*before]);
     }
     plan.steps.iter().zip(pending).filter(|(_, pending)| *pending).map(|(step, _)| step.action.verb()).collect()

@@ -201,7 +201,7 @@ mod tests {
             kind: Kind::Volume,
             name: name(volume),
             action: Verb::Create,
-            backend: None,
+            endpoint: None,
             uid,
             reason: HeldReason::InUse,
             message: String::new(),

@@ -5,7 +5,9 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DriverError, Effect, ErrorKind, JournalOutcome, Kind, Name, NativeName, Outcome, Step, Uid, Verb};
+use crate::model::{
+    DriverError, Effect, Endpoint, ErrorKind, JournalOutcome, Kind, Name, NativeName, Outcome, Step, Uid, Verb,
+};
 use crate::plan::Plan;
 
 /// Something that happened in a pass: the same value on the terminal, in the lines of `kiln apply -o json`, on the daemon's socket and in
@@ -82,14 +84,26 @@ pub struct StepObject {
     pub kind: Kind,
     /// The name of the object.
     pub name: Name,
-    /// The backend that it is on.
-    pub backend: Name,
+    /// The Backend that it is on; null if it is on a Target.
+    pub backend: Option<Name>,
+    /// The Target that it is on; null if it is on a Backend.
+    #[serde(default)]
+    pub target: Option<Name>,
     /// The uid of the object.
     pub uid: Uid,
     /// Its name on the backend after the step.
     pub native: NativeName,
     /// The step in words, as in the journal: `grow to 2Gi`.
     pub detail: String,
+}
+
+impl StepObject {
+    /// Returns where it is, for people: `fast`, `target tgt1`.
+    pub fn place(&self) -> String {
+        let target = self.target.clone().map(Endpoint::Target);
+        let endpoint = target.or_else(|| self.backend.clone().map(Endpoint::Backend));
+        endpoint.map(|endpoint| endpoint.to_string()).unwrap_or_default()
+    }
 }
 
 /// `volume/db`.
@@ -105,7 +119,8 @@ impl From<&Step> for StepObject {
             action: step.action.verb(),
             kind: step.identity.kind,
             name: step.identity.name.clone(),
-            backend: step.backend.clone(),
+            backend: step.backend().cloned(),
+            target: step.endpoint.target().cloned(),
             uid: step.identity.uid,
             native: step.native.clone(),
             detail: step.action.to_string(),
@@ -173,7 +188,8 @@ mod tests {
             action: Verb::Update,
             kind,
             name,
-            backend: "fast".parse().unwrap(),
+            backend: Some("fast".parse().unwrap()),
+            target: None,
             uid,
             native,
             detail: "grow to 2Gi".to_owned(),

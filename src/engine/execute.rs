@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::{DriverError, Name};
+use crate::model::{DriverError, Endpoint, Name};
 use crate::plan::Plan;
 use crate::store::StoreError;
 
@@ -30,45 +30,49 @@ impl Session<'_> {
         report: &mut Report,
     ) -> Result<(), StoreError> {
         let Some(store) = self.store.clone() else { return Ok(()) };
-        let mut unready: BTreeMap<Name, DriverError> = BTreeMap::new();
-        let concerned: BTreeSet<&Name> = plan.steps.iter().map(|step| &step.backend).collect();
-        for name in concerned {
-            if let Err(error) = self.prepare_backend(name).await {
-                unready.insert(name.clone(), error);
+        let mut unready: BTreeMap<Endpoint, DriverError> = BTreeMap::new();
+        let concerned: BTreeSet<&Endpoint> = plan.steps.iter().map(|step| &step.endpoint).collect();
+        for endpoint in concerned {
+            let prepared = match endpoint {
+                Endpoint::Backend(name) => self.prepare_backend(name).await,
+                Endpoint::Target(_) => Err(DriverError::not_open()),
+            };
+            if let Err(error) = prepared {
+                unready.insert(endpoint.clone(), error);
             }
         }
         let names: Vec<Name> = self.ledgers.keys().cloned().collect();
         let mut used_up = Vec::new();
         for name in names {
             if let Some(ledger) = self.ledgers.get_mut(&name) {
-                let here = plan.steps.iter().filter(|step| step.backend == name);
+                let here = plan.steps.iter().filter(|step| step.backend() == Some(&name));
                 ledger::announce(ledger, here, &plan.used);
                 // A ledger that has just begun did not exist when the plan was noted.
                 if ledger.serial == 0 {
                     ledger::enter_reading(ledger, &self.setup.reading, plan);
                 }
-                let here = plan.steps.iter().enumerate().filter(|(_, step)| step.backend == name);
+                let here = plan.steps.iter().enumerate().filter(|(_, step)| step.backend() == Some(&name));
                 used_up.extend(ledger::use_up(ledger, here));
             }
             // A pool without objects of this owner, and without steps, is not written to.
             let idle = self.ledgers.get(&name).is_some_and(|ledger| ledger.complete.is_empty() && ledger.serial == 0)
-                && !plan.steps.iter().any(|step| step.backend == name);
+                && !plan.steps.iter().any(|step| step.backend() == Some(&name));
             if idle {
                 continue;
             }
             if let Err(error) = self.write_ledger_if_changed(&name).await {
-                unready.insert(name, error);
+                unready.insert(name.into(), error);
             }
         }
-        for (name, error) in &unready {
-            reporter.event(Event::note(format!("nothing is done on {name}: {error}")));
+        for (endpoint, error) in &unready {
+            reporter.event(Event::note(format!("nothing is done on {endpoint}: {error}")));
         }
         let backends: BTreeMap<Name, _> = self
             .observations
             .backends
             .iter()
             .map(|(name, backend)| (name.clone(), backend.clone()))
-            .filter(|(name, _)| !unready.contains_key(name))
+            .filter(|(name, _)| !unready.contains_key(&Endpoint::from(name.clone())))
             .collect();
         let suspensions = if options.by_name { StepSuspensions::nothing() } else { self.step_suspensions(&plan.steps) };
         let execution = Execution {
@@ -84,9 +88,11 @@ impl Session<'_> {
         let mut changed = BTreeSet::new();
         for (index, digest) in used_up.iter().filter(|(index, _)| not_done.contains(index)) {
             let step = &plan.steps[*index];
-            if let Some(ledger) = self.ledgers.get_mut(&step.backend) {
+            // Taken from the ledger of the step's backend above.
+            let Some(backend) = step.backend() else { continue };
+            if let Some(ledger) = self.ledgers.get_mut(backend) {
                 ledger::give_back(ledger, step, digest);
-                changed.insert(step.backend.clone());
+                changed.insert(backend.clone());
             }
         }
         for name in changed {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::{DriverError, Name};
+use crate::model::{DriverError, Endpoint, Name};
 use crate::store::Store;
 
 use super::backend_session::BackendSession;
@@ -18,8 +18,8 @@ pub(super) struct Execution<'r> {
     pub store: Arc<dyn Store>,
     /// The backends that are prepared for writing.
     pub backends: &'r BTreeMap<Name, BackendSession>,
-    /// Why the others are not.
-    pub unready: &'r BTreeMap<Name, DriverError>,
+    /// Why other endpoints are not.
+    pub unready: &'r BTreeMap<Endpoint, DriverError>,
     /// The suspensions that each step obeys, including those that are recorded after the plan was made.
     pub suspensions: &'r StepSuspensions,
     pub reporter: Arc<dyn Reporter>,

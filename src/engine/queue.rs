@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::model::{Name, Step};
+use crate::model::{Endpoint, Step};
 
 use super::backend_session::BackendSession;
 
@@ -13,25 +13,43 @@ use super::backend_session::BackendSession;
 /// costs the same for one as for many.
 const AHEAD: usize = 4;
 
-/// The ready steps in the order of the plan, by backend and by whether they copy data: if there is room for one such step, there is room
-/// for any of them. A step is ready when no step that it depends on is left.
+/// How a step ended, for those that wait for it.
+#[derive(Clone, Copy)]
+pub(super) enum StepEnd {
+    /// It was done.
+    Done,
+    /// It failed or was never begun, and certainly had either no effect or all of it.
+    NotDone,
+    /// It may have had its effect, or a part of it.
+    Unknown,
+}
+
+/// The ready steps in the order of the plan, by endpoint and by whether they copy data: if there is room for one such step, there is room
+/// for any of them. A step is ready when no step that it waits for is left.
 pub(super) struct StepQueue {
+    /// Of each step, how many others it still waits for.
     waiting: Vec<usize>,
+    /// Of each step, those that wait for its success.
     needed_by: Vec<Vec<usize>>,
-    free: BTreeMap<(Name, bool), BTreeSet<usize>>,
+    /// Of each step, those that wait for its completion.
+    awaited_by: Vec<Vec<usize>>,
+    /// Of each step, whether it was taken out of the queue and is never begun.
+    skipped: Vec<bool>,
+    free: BTreeMap<(Endpoint, bool), BTreeSet<usize>>,
 }
 
 impl StepQueue {
     pub(super) fn new(steps: &[Step]) -> Self {
-        let mut needed_by = vec![Vec::new(); steps.len()];
+        let (mut needed_by, mut awaited_by) = (vec![Vec::new(); steps.len()], vec![Vec::new(); steps.len()]);
         for (index, step) in steps.iter().enumerate() {
-            for needed in &step.after {
-                needed_by[*needed].push(index);
-            }
+            step.after.iter().for_each(|needed| needed_by[*needed].push(index));
+            step.after_completion.iter().for_each(|awaited| awaited_by[*awaited].push(index));
         }
-        let waiting = steps.iter().map(|step| step.after.len()).collect();
-        let mut queue = Self { waiting, needed_by, free: BTreeMap::new() };
-        for index in (0..steps.len()).filter(|index| steps[*index].after.is_empty()) {
+        let waiting: Vec<usize> = steps.iter().map(|step| step.waits_for().count()).collect();
+        let ready: Vec<usize> = (0..steps.len()).filter(|index| waiting[*index] == 0).collect();
+        let skipped = vec![false; steps.len()];
+        let mut queue = Self { waiting, needed_by, awaited_by, skipped, free: BTreeMap::new() };
+        for index in ready {
             queue.release(index, steps);
         }
         queue
@@ -39,7 +57,7 @@ impl StepQueue {
 
     fn release(&mut self, index: usize, steps: &[Step]) {
         let step = &steps[index];
-        self.free.entry((step.backend.clone(), step.action.is_long())).or_default().insert(index);
+        self.free.entry((step.endpoint.clone(), step.action.is_long())).or_default().insert(index);
     }
 
     /// Takes the first ready step for which there is room.
@@ -47,27 +65,36 @@ impl StepQueue {
         let firsts = self.free.values().filter_map(|free| free.first().copied());
         let index = firsts.filter(|index| has_room(&steps[*index])).min()?;
         let step = &steps[index];
-        self.free.get_mut(&(step.backend.clone(), step.action.is_long()))?.remove(&index);
+        self.free.get_mut(&(step.endpoint.clone(), step.action.is_long()))?.remove(&index);
         Some(index)
     }
 
-    /// Takes every step that depends on a step, directly or not, out of the queue and returns them.
-    pub(super) fn waiting_for(&mut self, index: usize) -> BTreeSet<usize> {
-        let mut found = BTreeSet::new();
-        let mut left = vec![index];
-        while let Some(index) = left.pop() {
-            left.extend(std::mem::take(&mut self.needed_by[index]).into_iter().filter(|other| found.insert(*other)));
-        }
-        found
-    }
-
-    pub(super) fn done(&mut self, index: usize, steps: &[Step]) {
-        for other in std::mem::take(&mut self.needed_by[index]) {
-            self.waiting[other] -= 1;
-            if self.waiting[other] == 0 {
-                self.release(other, steps);
+    /// Notes how a step ended. Takes the steps that are never begun because of it out of the queue and returns them.
+    pub(super) fn end(&mut self, index: usize, end: StepEnd, steps: &[Step]) -> BTreeSet<usize> {
+        let mut skipped = BTreeSet::new();
+        let mut left = vec![(index, end)];
+        while let Some((index, end)) = left.pop() {
+            let (needed_by, awaited_by) =
+                (std::mem::take(&mut self.needed_by[index]), std::mem::take(&mut self.awaited_by[index]));
+            let (on, out) = match end {
+                StepEnd::Done => ([needed_by, awaited_by].concat(), Vec::new()),
+                StepEnd::NotDone => (awaited_by, needed_by),
+                StepEnd::Unknown => (Vec::new(), [needed_by, awaited_by].concat()),
+            };
+            for other in out {
+                if !std::mem::replace(&mut self.skipped[other], true) {
+                    skipped.insert(other);
+                    left.push((other, StepEnd::NotDone));
+                }
+            }
+            for other in on {
+                self.waiting[other] -= 1;
+                if self.waiting[other] == 0 {
+                    self.release(other, steps);
+                }
             }
         }
+        skipped
     }
 }
 

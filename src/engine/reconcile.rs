@@ -126,11 +126,11 @@ async fn new_paths(session: &Session<'_>, made: &Plan) -> Vec<(ObjectId, PathBuf
     let volumes = made.steps.iter().filter(|step| step.action.is_first() && step.identity.kind == Kind::Volume);
     let first: Vec<&Step> = volumes.take(Report::PATHS).collect();
     let mut natives: BTreeMap<&Name, Vec<NativeName>> = BTreeMap::new();
-    for step in &first {
-        natives.entry(&step.backend).or_default().push(step.native.clone());
+    for (step, backend) in first.iter().filter_map(|step| Some((step, step.backend()?))) {
+        natives.entry(backend).or_default().push(step.native.clone());
     }
     let paths = session.paths_of(natives).await;
-    let path = |step: &Step| Some((step.identity.id(), paths.get(&step.backend)?.get(&step.native)?.clone()));
+    let path = |step: &Step| Some((step.identity.id(), paths.get(step.backend()?)?.get(&step.native)?.clone()));
     first.into_iter().filter_map(path).collect()
 }
 
@@ -175,7 +175,7 @@ fn held(step: Step, reason: HeldReason, message: String, fix: &str) -> Held {
         action: step.action.verb(),
         kind: step.identity.kind,
         name: step.identity.name,
-        backend: Some(step.backend),
+        endpoint: Some(step.endpoint),
         uid: Some(step.identity.uid),
         reason,
         message,

@@ -121,13 +121,16 @@ fn is_recorded(known: &ObjectRecord, object: &Object, now: u64) -> bool {
 }
 
 /// The record of an object after its step.
+///
+/// Only an object on a Backend has one: `backend` is that of the step.
 pub(super) fn record_after(
     step: &Step,
+    backend: &Name,
     live: Option<&Object>,
     trashed: Option<&Object>,
     now: u64,
 ) -> (Uid, Option<ObjectRecord>) {
-    let of = |object| ObjectRecord::of(step.identity.clone(), step.backend.clone(), object, now);
+    let of = |object| ObjectRecord::of(step.identity.clone(), backend.clone(), object, now);
     (step.identity.uid, live.or(trashed).map(of))
 }
 
@@ -145,7 +148,7 @@ pub(super) fn journal_entry(
         outcome: JournalOutcome::from(result),
         message: result.as_ref().err().map(ToString::to_string),
         millis: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        ..JournalEntry::new(now, revision, &step.backend, &step.identity, action, detail)
+        ..JournalEntry::new(now, revision, step.endpoint.clone(), &step.identity, action, detail)
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::driver::StepContext;
 use crate::model::{
-    Action, DriverError, ErrorKind, Expect, JournalEntry, LedgerView, Name, Object, Outcome, Place, Reason, Step, Uid,
+    Action, DriverError, Endpoint, ErrorKind, Expect, JournalEntry, LedgerView, Name, Object, Outcome, Place, Reason,
+    Step, Uid,
 };
 use crate::plan::Observation;
 use crate::store::{Batch, Store, StoreError};
@@ -32,19 +33,33 @@ impl Session<'_> {
         let mut observed_objects: HashMap<&Name, ObservedObjects<'_>> = HashMap::new();
         for intent in &intents {
             let step = &intent.step;
-            let Some(Observation::Seen { observed, .. }) = self.observations.world.get(&step.backend) else {
-                // It cannot be observed. The intent stays open until it can be, or until a whole reading no longer declares its backend.
-                if !self.specs().backends.contains_key(&step.backend) && self.reading().is_whole() {
+            let place = step.backend().and_then(|name| match self.observations.world.get(name)? {
+                Observation::Seen { observed, .. } => Some((name, observed)),
+                Observation::LockedBy { .. } | Observation::Failed { .. } | Observation::Unsupported => None,
+            });
+            let Some((backend, observed)) = place else {
+                // It cannot be observed. The intent stays open until it can be, or until a whole reading no longer declares its endpoint.
+                if !self.specs().declares_endpoint(&step.endpoint) && self.reading().is_whole() {
+                    let message = format!("interrupted; {} is no longer declared, and shows no outcome", step.endpoint);
+                    reporter.event(Event::note(format!(
+                        "an earlier run did not learn the outcome of {} {} ({}): {} is no longer declared",
+                        step.identity.kind.as_lower(),
+                        step.identity.name,
+                        step.action,
+                        step.endpoint
+                    )));
+                    let result = Err(DriverError::unknown(ErrorKind::Unreachable, message));
+                    batch.journal.push(journal_entry(step, "", self.now, &result, Duration::ZERO));
                     batch.close.push(intent.id);
                 }
                 continue;
             };
             // A pool that was replaced is not locked, and a missing object there says nothing about the step.
-            if self.observations.backends.get(&step.backend).is_none_or(|open| open.lock.is_none()) {
+            if self.observations.backends.get(backend).is_none_or(|open| open.lock.is_none()) {
                 continue;
             }
             // An intent is written before its step begins: only an effect that is observed counts as done.
-            let seen = observed_objects.entry(&step.backend).or_insert_with(|| ObservedObjects::new(observed));
+            let seen = observed_objects.entry(backend).or_insert_with(|| ObservedObjects::new(observed));
             let Some(done) = seen.shows(step) else { continue };
             let result = if done {
                 Ok(Outcome::Changed)
@@ -78,16 +93,21 @@ impl Session<'_> {
         // What was destroyed is not Lost, although the ledger on the pool does not say so yet: the run ended before the step's outcome
         // was written down, or between that and the ledger.
         let recovered = finished.iter().filter(|step| matches!(step.action, Action::Destroy));
-        let mut destroyed: HashSet<Uid> = recovered.map(|step| step.identity.uid).collect();
-        for view in self.observations.world.values_mut() {
+        let mut destroyed: HashSet<(Endpoint, Uid)> =
+            recovered.map(|step| (step.endpoint.clone(), step.identity.uid)).collect();
+        let declared: HashSet<Endpoint> = self.specs().backends.keys().cloned().map(Endpoint::Backend).collect();
+        for (name, view) in &mut self.observations.world {
             if let Observation::Seen { observed, .. } = view
                 && let Some(LedgerView::Good(ledger) | LedgerView::Older(ledger, _)) = &mut observed.ledger
             {
                 if !ledger.destroying.is_empty() {
                     destroyed.extend(journaled_destructions(&store, ledger.destroying.len())?);
                 }
-                let known: Vec<Uid> =
-                    destroyed.iter().filter(|uid| ledger.complete.contains_key(uid)).copied().collect();
+                let endpoint = Endpoint::Backend(name.clone());
+                // A Backend may have had another name then.
+                let is_here = |at: &Endpoint| *at == endpoint || !declared.contains(at);
+                let here = destroyed.iter().filter(|(at, _)| is_here(at)).map(|(_, uid)| *uid);
+                let known: Vec<Uid> = here.filter(|uid| ledger.complete.contains_key(uid)).collect();
                 if !known.is_empty() {
                     Arc::make_mut(ledger).leaving.extend(known);
                 }
@@ -101,7 +121,8 @@ impl Session<'_> {
         self.settle();
         // What was done and not entered (protection lifted, an approved item) is entered now.
         for step in finished {
-            if let Some(ledger) = self.ledgers.get_mut(&step.backend) {
+            // On a backend that is blocked now, a later pass observes the object and settles it.
+            if let Some(ledger) = step.backend().and_then(|backend| self.ledgers.get_mut(backend)) {
                 ledger::note(ledger, &step, None, self.now);
             }
         }
@@ -116,7 +137,9 @@ impl Session<'_> {
                 seen.insert(name, ObservedObjects::new(observed));
             }
         }
-        move |step| seen.get(&step.backend).is_some_and(|seen| seen.shows(step) == Some(true))
+        move |step| {
+            step.backend().and_then(|backend| seen.get(backend)).is_some_and(|seen| seen.shows(step) == Some(true))
+        }
     }
 
     /// Removes this owner's unfinished objects. The writer lock excludes that another process is still making them. Returns the sweeps that
@@ -161,8 +184,8 @@ impl Session<'_> {
 }
 
 /// The objects whose destruction the journal reports as done. `announced`: how many destructions the ledger does not know the end of.
-fn journaled_destructions(store: &Arc<dyn Store>, announced: usize) -> Result<Vec<Uid>, StoreError> {
+fn journaled_destructions(store: &Arc<dyn Store>, announced: usize) -> Result<Vec<(Endpoint, Uid)>, StoreError> {
     // Between two writes of the ledger other steps end too.
     let lines = store.journal(JOURNAL_SHOWN + 4 * announced)?;
-    Ok(lines.into_iter().filter(JournalEntry::records_destruction).map(|line| line.uid).collect())
+    Ok(lines.into_iter().filter(JournalEntry::records_destruction).map(|line| (line.endpoint, line.uid)).collect())
 }

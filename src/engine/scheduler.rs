@@ -10,13 +10,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::model::{DriverError, Effect, ErrorKind, Name, Outcome, Step};
+use crate::model::{DriverError, Effect, Endpoint, Name, Outcome, Step};
 use crate::store::StoreError;
 
 use super::event::Event;
 use super::execution::Execution;
 use super::ledger::SharedLedger;
-use super::queue::{BackendSlots, StepQueue};
+use super::queue::{BackendSlots, StepEnd, StepQueue};
 use super::report::Report;
 use super::span::step_span;
 use super::step_task::{StepTask, TaskEnd, TaskMessage};
@@ -34,7 +34,8 @@ pub(super) struct Scheduler<'r> {
     /// Of each step.
     stages: Vec<Stage>,
     queue: StepQueue,
-    slots: BTreeMap<&'r Name, BackendSlots>,
+    /// Of the endpoints that are prepared.
+    slots: BTreeMap<Endpoint, BackendSlots>,
     /// Cancelled when the pass is stopped and when the store fails: no further call is made, not even for intents that are written.
     stop: CancellationToken,
     /// Steps that are done and not yet in the ledgers.
@@ -77,7 +78,11 @@ impl<'r> Scheduler<'r> {
             report,
             stages: vec![Stage::Waiting; steps.len()],
             queue: StepQueue::new(steps),
-            slots: execution.backends.iter().map(|(name, backend)| (name, BackendSlots::new(backend))).collect(),
+            slots: execution
+                .backends
+                .iter()
+                .map(|(name, backend)| (name.clone().into(), BackendSlots::new(backend)))
+                .collect(),
             stop: stop.child_token(),
             unverified: Vec::new(),
             store_error: None,
@@ -135,13 +140,12 @@ impl<'r> Scheduler<'r> {
     fn begin_steps(&mut self, tasks: &mut JoinSet<EndedTask>, sender: &mpsc::UnboundedSender<TaskMessage>) {
         self.slots.values_mut().for_each(BackendSlots::refill);
         loop {
-            let has_room = |step: &Step| self.slots.get(&step.backend).is_none_or(|slots| slots.has_room(step));
+            let has_room = |step: &Step| self.slots.get(&step.endpoint).is_none_or(|slots| slots.has_room(step));
             let Some(index) = self.queue.next(self.steps, has_room) else { break };
             let step = &self.steps[index];
             self.stages[index] = Stage::Begun;
-            let Some(slots) = self.slots.get_mut(&step.backend) else {
-                let not_open = || DriverError::before(ErrorKind::Unreachable, "its backend is not open");
-                let error = self.execution.unready.get(&step.backend).cloned().unwrap_or_else(not_open);
+            let Some(slots) = self.slots.get_mut(&step.endpoint) else {
+                let error = self.execution.unready.get(&step.endpoint).cloned().unwrap_or_else(DriverError::not_open);
                 // Reported only when it ends: it was never under way.
                 tasks.spawn(async move { EndedTask { index, end: Ok(TaskEnd::Called(Err(error))) } });
                 continue;
@@ -193,7 +197,7 @@ impl<'r> Scheduler<'r> {
 
     fn free_slot(&mut self, index: usize) {
         let step = &self.steps[index];
-        if let Some(slots) = self.slots.get_mut(&step.backend) {
+        if let Some(slots) = self.slots.get_mut(&step.endpoint) {
             slots.free(step);
         }
     }
@@ -216,7 +220,7 @@ impl<'r> Scheduler<'r> {
                 self.report.skipped += 1;
                 self.execution.reporter.event(Event::skipped(index, step, "it was suspended before its turn"));
                 self.report.suspended.push((step.clone(), suspension));
-                self.skip_dependents(index);
+                self.end(index, StepEnd::NotDone);
             }
             Ok(TaskEnd::Called(result)) => self.note_result(index, result),
         }
@@ -233,20 +237,24 @@ impl<'r> Scheduler<'r> {
                     Outcome::Unchanged => self.report.unchanged += 1,
                 }
                 self.unverified.push(index);
-                self.queue.done(index, self.steps);
+                self.end(index, StepEnd::Done);
             }
             Err(error) => {
-                let had_no_effect = error.effect == Effect::No;
-                self.stages[index] = if had_no_effect { Stage::Undone } else { Stage::Unsure };
+                let (stage, end) = match error.effect {
+                    Effect::No => (Stage::Undone, StepEnd::NotDone),
+                    Effect::Yes => (Stage::Unsure, StepEnd::NotDone),
+                    Effect::Unknown => (Stage::Unsure, StepEnd::Unknown),
+                };
+                self.stages[index] = stage;
                 self.report.failed.push((step.clone(), error));
-                self.skip_dependents(index);
+                self.end(index, end);
             }
         }
     }
 
-    /// Skips every step that depends on one that was not done.
-    fn skip_dependents(&mut self, index: usize) {
-        for index in self.queue.waiting_for(index) {
+    /// Releases what waited for a step, or skips it: what depends on a step that was not done, and what waits for one whose effect is unknown.
+    fn end(&mut self, index: usize, end: StepEnd) {
+        for index in self.queue.end(index, end, self.steps) {
             let step = &self.steps[index];
             self.stages[index] = Stage::Undone;
             self.report.skipped += 1;
@@ -259,3 +267,6 @@ impl<'r> Scheduler<'r> {
         self.verifier.enter(self.steps, &mut self.unverified, self.report).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -202,7 +202,7 @@ impl<'s> Session<'s> {
     pub(super) async fn prepare_backend(&mut self, name: &Name) -> Result<(), DriverError> {
         let owner = self.setup.reading.specs.stack.owner.clone();
         let Some(backend) = self.observations.backends.get_mut(name) else {
-            return Err(DriverError::before(ErrorKind::Unreachable, "it is not open"));
+            return Err(DriverError::not_open());
         };
         if backend.lock.is_none() {
             let pool = backend.init_pool().await?;
@@ -223,7 +223,7 @@ impl<'s> Session<'s> {
     pub(super) async fn init_and_lock(&mut self, name: &Name) -> Result<PoolId, DriverError> {
         let owner = self.setup.reading.specs.stack.owner.clone();
         let Some(backend) = self.observations.backends.get_mut(name) else {
-            return Err(DriverError::before(ErrorKind::Unreachable, "it is not open"));
+            return Err(DriverError::not_open());
         };
         let pool = backend.init_pool().await?;
         if backend.lock.is_none() {

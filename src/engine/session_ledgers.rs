@@ -93,9 +93,12 @@ impl Session<'_> {
     }
 
     /// Writes a ledger under its next serial number.
+    ///
+    /// # Errors
+    /// Also if the backend is not open, or has no ledger.
     pub(super) async fn write_ledger(&mut self, name: &Name) -> Result<(), DriverError> {
         let (Some(backend), Some(ledger)) = (self.observations.backends.get(name), self.ledgers.get_mut(name)) else {
-            return Ok(());
+            return Err(DriverError::not_open());
         };
         backend.write_ledger(ledger).await
     }

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tracing::field::display;
 use tracing::{Span, info_span};
 
 use crate::model::{Name, Step};
@@ -23,5 +24,7 @@ pub(super) fn backend_span(name: &Name) -> Span {
 
 /// Returns the span for one step of a plan, with its index.
 pub(super) fn step_span(index: usize, step: &Step) -> Span {
-    info_span!("step", index, object = %step.identity.id(), backend = %step.backend, action = %step.action)
+    let backend = step.backend().map(display);
+    let target = step.endpoint.target().map(display);
+    info_span!("step", index, object = %step.identity.id(), backend, target, action = %step.action)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::{Action, DriverError, Effect, Name, Object, Place, Scope, Step, Uid};
+use crate::model::{Action, DriverError, Effect, Endpoint, ErrorKind, Name, Object, Place, Scope, Step, Uid};
 use crate::store::Batch;
 
 use super::effect::{ObservedObjects, not_observed};
@@ -25,15 +25,22 @@ impl Verifier<'_> {
     /// Observes the objects that steps touched and enters the result in the ledgers. A step that was reported as done, and whose effect is not
     /// observed, has failed.
     pub(super) async fn enter(&mut self, steps: &[Step], unwritten: &mut Vec<usize>, report: &mut Report) {
-        let mut by_backend: BTreeMap<&Name, Vec<usize>> = BTreeMap::new();
+        let mut by_endpoint: BTreeMap<&Endpoint, Vec<usize>> = BTreeMap::new();
         // An object with several steps is compared with the last: the others' effects are within it.
         let last: BTreeMap<Uid, usize> =
             steps.iter().enumerate().map(|(index, step)| (step.identity.uid, index)).collect();
         for index in unwritten.drain(..) {
-            by_backend.entry(&steps[index].backend).or_default().push(index);
+            by_endpoint.entry(&steps[index].endpoint).or_default().push(index);
         }
-        for (name, indexes) in by_backend {
-            let (Some(backend), Some(ledger)) = (self.execution.backends.get(name), self.ledgers.get_mut(name)) else {
+        for (endpoint, indexes) in by_endpoint {
+            let place = endpoint
+                .backend()
+                .and_then(|name| Some((name, self.execution.backends.get(name)?, self.ledgers.get_mut(name)?)));
+            let Some((name, backend, ledger)) = place else {
+                // Nothing that cannot be verified counts as done.
+                let message = format!("done, but {endpoint} is not open: its effect cannot be verified");
+                let error = DriverError { effect: Effect::Yes, ..DriverError::before(ErrorKind::Unreachable, message) };
+                report.failed.extend(indexes.iter().map(|index| (steps[*index].clone(), error.clone())));
                 continue;
             };
             let natives: BTreeSet<_> = indexes.iter().map(|index| steps[*index].native.clone()).collect();
@@ -84,7 +91,7 @@ impl Verifier<'_> {
                 }
                 ledger::note(ledger, step, live.or(trashed), now);
                 ledger::declare(ledger, step.identity.uid, &self.execution.setup.reading);
-                batch.objects.push(record_after(step, live, trashed, now));
+                batch.objects.push(record_after(step, name, live, trashed, now));
             }
             let written = backend.write_ledger(ledger).await;
             if let Err(error) = written {

@@ -104,6 +104,11 @@ impl DriverError {
         Self { fix: Some(fix.into()), ..self }
     }
 
+    /// Returns the error of a call to a Backend or Target that is not declared, or not open.
+    pub fn not_open() -> Self {
+        Self::before(ErrorKind::Unreachable, "it is not open")
+    }
+
     /// Returns the error of a call that exceeded `limit`.
     pub fn timed_out(limit: Seconds) -> Self {
         Self::unknown(ErrorKind::TimedOut, format!("no answer within {limit}"))

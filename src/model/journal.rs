@@ -5,7 +5,7 @@ use serde::de::value::Error;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{DriverError, Identity, Kind, Name, Outcome, Owner, Uid, Verb};
+use super::{DriverError, Endpoint, Identity, Kind, Name, Outcome, Owner, Uid, Verb};
 
 /// An entry of the journal: an executed step or a decision of a person, with its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,8 +17,9 @@ pub struct JournalEntry {
     pub revision: String,
     /// The owner of the object.
     pub owner: Owner,
-    /// The Backend.
-    pub backend: Name,
+    /// The Backend or Target.
+    #[serde(rename = "backend")]
+    pub endpoint: Endpoint,
     /// The kind of the object.
     pub kind: Kind,
     /// The name of the object.
@@ -45,7 +46,7 @@ impl JournalEntry {
     pub fn new(
         at: u64,
         revision: &str,
-        backend: &Name,
+        endpoint: impl Into<Endpoint>,
         object: &Identity,
         action: JournalAction,
         detail: String,
@@ -55,7 +56,7 @@ impl JournalEntry {
             at,
             revision: revision.to_owned(),
             owner,
-            backend: backend.clone(),
+            endpoint: endpoint.into(),
             kind,
             name,
             uid,
@@ -204,7 +205,7 @@ mod tests {
             (JournalAction::Approve, "destroy", None, changed.clone(), false),
             (JournalAction::Other("resize".into()), "destroy", None, changed, false),
         ] {
-            let entry = JournalEntry::new(1000, "", &name("fast"), &volume("db"), action, detail.to_owned());
+            let entry = JournalEntry::new(1000, "", name("fast"), &volume("db"), action, detail.to_owned());
             let entry = JournalEntry { destroys, outcome, ..entry };
             assert_eq!(entry.records_destruction(), expected, "{entry:?}");
         }

@@ -8,6 +8,7 @@ mod approval;
 mod capability;
 mod coverage;
 mod document;
+mod endpoint;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -36,6 +37,7 @@ pub use document::{
     Provisioning, PurgeMode, Qos, RestoreSpec, Safety, SnapshotSpec, SourcePlace, SourceSpec, Stack, TargetSpec,
     TrashPolicy, VolumeSpec,
 };
+pub use endpoint::Endpoint;
 pub use error::{DriverError, Effect, ErrorKind};
 pub use image::{ImageFormat, ImageObservation, ImageRef, Images};
 pub use journal::{JournalAction, JournalEntry, JournalOutcome};

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ApprovalSpec, BackendSpec, ExportSpec, Kind, Meta, Name, SnapshotSpec, Stack, TargetSpec, VolumeSpec};
+use super::{
+    ApprovalSpec, BackendSpec, Endpoint, ExportSpec, Kind, Meta, Name, SnapshotSpec, Stack, TargetSpec, VolumeSpec,
+};
 
 /// Everything that one set of manifests declares. Specs that declare the same are equal, wherever in the files it is declared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +51,14 @@ impl Specs {
             Kind::Target => self.targets.get(name).map(|spec| &spec.meta),
             Kind::Export => self.exports.get(name).map(|spec| &spec.meta),
             Kind::Approval => self.approvals.get(name).map(|spec| &spec.meta),
+        }
+    }
+
+    /// Whether a document declares a Backend or Target.
+    pub fn declares_endpoint(&self, endpoint: &Endpoint) -> bool {
+        match endpoint {
+            Endpoint::Backend(name) => self.backends.contains_key(name),
+            Endpoint::Target(name) => self.targets.contains_key(name),
         }
     }
 

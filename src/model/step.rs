@@ -7,13 +7,16 @@ use serde_json::Value;
 
 use super::approval::ApprovalItem;
 use super::verb::Verb;
-use super::{Identity, Kind, Name, NativeName, Object, ObjectRef, Origin, Place, Provisioning, Seconds, Size, Tags};
+use super::{
+    Endpoint, Identity, Kind, Name, NativeName, Object, ObjectRef, Origin, Place, Provisioning, Seconds, Size, Tags,
+};
 
 /// One driver call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// The Backend whose driver executes it.
-    pub backend: Name,
+    /// The Backend or Target whose driver executes it.
+    #[serde(rename = "backend")]
+    pub endpoint: Endpoint,
     /// The identity of the object after the step. (For a rename, the new name.)
     pub identity: Identity,
     /// The native name of the object after the step.
@@ -35,13 +38,17 @@ pub struct Step {
     pub bytes: Size,
     /// Indexes of the steps in the same plan that must succeed first.
     pub after: Vec<usize>,
+    /// Indexes of the steps in the same plan that must be over first: done, or failed or never begun with a certain effect. If the
+    /// effect of one is unknown, this step is not begun.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after_completion: Vec<usize>,
 }
 
 impl Step {
     /// Returns a step on the object of this identity, under the name that Kiln gives it. It expects nothing and has no risk.
-    pub fn new(backend: Name, identity: Identity, action: Action, reason: Reason) -> Self {
+    pub fn new(endpoint: impl Into<Endpoint>, identity: Identity, action: Action, reason: Reason) -> Self {
         Self {
-            backend,
+            endpoint: endpoint.into(),
             native: identity.native(),
             parent_volume: None,
             identity,
@@ -52,7 +59,18 @@ impl Step {
             changes: Vec::new(),
             bytes: Size(0),
             after: Vec::new(),
+            after_completion: Vec::new(),
         }
+    }
+
+    /// Returns the Backend whose driver executes it, unless a Target does.
+    pub fn backend(&self) -> Option<&Name> {
+        self.endpoint.backend()
+    }
+
+    /// Returns the indexes of all steps that it waits for.
+    pub fn waits_for(&self) -> impl Iterator<Item = usize> {
+        self.after.iter().chain(&self.after_completion).copied()
     }
 
     /// Names it in an approval. Two restores of one request from two snapshots are approved separately, and so are two sizes.

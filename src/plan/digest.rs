@@ -15,7 +15,7 @@ pub(super) fn digest(plan: &Plan) -> String {
         add(serde_json::to_string(step));
     }
     for held in &plan.held {
-        add(serde_json::to_string(&(held.kind, &held.name, held.action, &held.backend, held.uid, held.reason)));
+        add(serde_json::to_string(&(held.kind, &held.name, held.action, &held.endpoint, held.uid, held.reason)));
     }
     hash.finalize().to_hex().as_str()[..32].to_owned()
 }
@@ -23,7 +23,9 @@ pub(super) fn digest(plan: &Plan) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Action, Expect, Identity, Kind, NativeName, Place, Reason, Size, Step, Tags, Uid, Verb};
+    use crate::model::{
+        Action, Endpoint, Expect, Identity, Kind, NativeName, Place, Reason, Size, Step, Tags, Uid, Verb,
+    };
     use crate::plan::types::{Held, HeldReason, Warning};
 
     type Change = fn(&mut Plan);
@@ -35,7 +37,7 @@ mod tests {
             kind: Kind::Volume,
             name: "web".parse().unwrap(),
             action: Verb::Update,
-            backend: Some(backend.clone()),
+            endpoint: Some(Endpoint::Backend(backend.clone())),
             uid: Some(uid),
             reason: HeldReason::InUse,
             message: "a client has it open".to_owned(),

@@ -53,8 +53,10 @@ pub(super) struct Draft<'a> {
     pub steps: Vec<Step>,
     /// Indexes of steps that were held after they were drafted.
     pub dropped: BTreeSet<usize>,
-    /// The steps that wait for a step, by its index.
+    /// The steps that wait for the success of a step, by its index.
     waiting: HashMap<usize, Vec<usize>>,
+    /// The steps that wait for the completion of a step, by its index.
+    awaiting: HashMap<usize, Vec<usize>>,
     pub held: Vec<Held>,
     pub warnings: Vec<Warning>,
     decisions: HashMap<(Kind, &'a Name), Decision>,
@@ -130,6 +132,9 @@ impl<'a> Draft<'a> {
         for needed in &step.after {
             self.waiting.entry(*needed).or_default().push(index);
         }
+        for awaited in &step.after_completion {
+            self.awaiting.entry(*awaited).or_default().push(index);
+        }
         if let Some((_, object)) = step.action.reads() {
             self.readers.entry(object.uid).or_default().push(index);
         }
@@ -162,6 +167,7 @@ impl<'a> Draft<'a> {
             if !self.dropped.insert(index) {
                 continue;
             }
+            self.drop_around(index);
             let waiting = self.waiting.remove(&index).unwrap_or_default();
             let step = &self.steps[index];
             // An object that is restored to be renamed is held under the name in its document.
@@ -169,7 +175,7 @@ impl<'a> Draft<'a> {
                 other.identity.uid == step.identity.uid && matches!(other.action, Action::Rename { .. })
             };
             let step = waiting.iter().map(|other| &self.steps[*other]).find(is_rename).unwrap_or(step);
-            let subject = Subject::existing(&step.identity, &step.backend, step.action.verb());
+            let subject = Subject::of_step(step);
             let hold = subject.hold(reason, message, fix);
             let identity = &step.identity;
             for other in waiting {
@@ -191,7 +197,24 @@ impl<'a> Draft<'a> {
     /// Drops steps without holding them; returns the steps that waited for them.
     pub(super) fn drop_steps(&mut self, indexes: &[usize]) -> Vec<usize> {
         self.dropped.extend(indexes);
+        indexes.iter().for_each(|index| self.drop_around(*index));
         indexes.iter().flat_map(|index| self.waiting.remove(index).unwrap_or_default()).collect()
+    }
+
+    /// Drops the steps that are made only around a dropped step: of an object that is changed before it, and changed back when it is over
+    /// (an export that is closed for a restore). Other steps that wait for its completion just do not wait.
+    fn drop_around(&mut self, index: usize) {
+        for back in self.awaiting.remove(&index).unwrap_or_default() {
+            let uid = self.steps[back].identity.uid;
+            let is_before = |before: &&usize| self.steps[**before].identity.uid == uid;
+            let before: Vec<usize> = self.steps[index].after.iter().filter(is_before).copied().collect();
+            let is_needed = |other: &usize| *other != back && !self.dropped.contains(other);
+            let waiting = before.iter().filter_map(|before| self.waiting.get(before)).flatten();
+            if !before.is_empty() && !waiting.into_iter().any(is_needed) {
+                self.dropped.extend(before);
+                self.dropped.insert(back);
+            }
+        }
     }
 
     /// Makes a step wait for another that was drafted later.
@@ -208,7 +231,7 @@ impl<'a> Draft<'a> {
                 return true;
             }
             if seen.insert(index) {
-                todo.extend(&self.steps[index].after);
+                todo.extend(self.steps[index].waits_for());
             }
         }
         false
@@ -249,5 +272,45 @@ impl<'a> Draft<'a> {
 
     pub(super) fn warn(&mut self, code: &str, message: String) {
         self.warnings.push(Warning { code: code.to_owned(), message });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Reason;
+    use crate::model::fixtures::{name, volume};
+
+    fn step(object: &str, after: &[usize], after_completion: &[usize]) -> Step {
+        let step = Step::new(name("fast"), volume(object), Action::Detach, Reason::NotThere);
+        Step { after: after.to_vec(), after_completion: after_completion.to_vec(), ..step }
+    }
+
+    /// A draft of these steps, of which the one with this index was held: what was dropped, and the objects that are held.
+    fn held(steps: Vec<Step>, index: usize) -> (Vec<usize>, Vec<String>) {
+        let mut draft = Draft::default();
+        for step in steps {
+            draft.add(step);
+        }
+        draft.hold_step(index, HeldReason::InUse, String::new(), "");
+        let held = draft.held.iter().map(|held| format!("{} {}", held.name, held.reason));
+        (draft.dropped.iter().copied().collect(), held.collect())
+    }
+
+    #[test]
+    fn what_waits_for_the_completion_of_a_held_step_does_not_wait() {
+        let steps = vec![step("v", &[], &[]), step("x", &[], &[0]), step("y", &[0], &[])];
+        assert_eq!(held(steps, 0), (vec![0, 2], vec!["v InUse".to_owned(), "y DependencyHeld".to_owned()]));
+    }
+
+    #[test]
+    fn what_is_done_only_around_a_held_step_is_dropped_with_it() {
+        let around = |more: Option<Step>| {
+            let steps = [step("x", &[], &[]), step("v", &[0], &[]), step("x", &[0], &[1])];
+            held(steps.into_iter().chain(more).collect(), 1)
+        };
+        assert_eq!(around(None), (vec![0, 1, 2], vec!["v InUse".to_owned()]));
+        // It is closed for another step too.
+        assert_eq!(around(Some(step("w", &[0], &[]))), (vec![1], vec!["v InUse".to_owned()]));
     }
 }

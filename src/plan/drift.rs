@@ -83,5 +83,5 @@ fn compare(record: &ObjectRecord, object: &Object, found: &mut Vec<Drift>) {
 
 fn entry(record: &ObjectRecord, path: &str, recorded: Value, observed: Value) -> Drift {
     let (kind, name) = (record.identity.kind, record.identity.name.clone());
-    Drift { kind, name, path: path.to_owned(), recorded, observed }
+    Drift { kind, name, endpoint: Some(record.backend.clone().into()), path: path.to_owned(), recorded, observed }
 }

@@ -1,6 +1,6 @@
 //! Holds: what a rule of the planner returns instead of a step.
 
-use crate::model::{Identity, Kind, Name, NativeName, Uid, Verb};
+use crate::model::{Endpoint, Identity, Kind, Name, NativeName, Step, Uid, Verb};
 
 use super::inventory::OwnedObject;
 use super::types::{Held, HeldReason};
@@ -26,6 +26,8 @@ pub(super) struct Subject<'n> {
     pub kind: Kind,
     pub name: &'n Name,
     pub backend: Option<&'n Name>,
+    /// The Target, of an object that is on one.
+    pub target: Option<&'n Name>,
     pub uid: Option<Uid>,
     pub action: Verb,
 }
@@ -33,13 +35,20 @@ pub(super) struct Subject<'n> {
 impl<'n> Subject<'n> {
     /// A declared object that is not known to exist.
     pub(super) fn declared(kind: Kind, name: &'n Name) -> Self {
-        Self { kind, name, backend: None, uid: None, action: Verb::Create }
+        Self { kind, name, backend: None, target: None, uid: None, action: Verb::Create }
     }
 
     /// An object that exists on a backend.
     pub(super) fn existing(identity: &'n Identity, backend: &'n Name, action: Verb) -> Self {
         let Identity { kind, name, uid, owner: _ } = identity;
-        Self { kind: *kind, name, backend: Some(backend), uid: Some(*uid), action }
+        Self { kind: *kind, name, backend: Some(backend), target: None, uid: Some(*uid), action }
+    }
+
+    /// The object of a step.
+    pub(super) fn of_step(step: &'n Step) -> Self {
+        let Identity { kind, name, uid, owner: _ } = &step.identity;
+        let (backend, target) = (step.backend(), step.endpoint.target());
+        Self { kind: *kind, name, backend, target, uid: Some(*uid), action: step.action.verb() }
     }
 
     /// Returns the subject for an object that exists under this name or under its old one.
@@ -54,11 +63,12 @@ impl<'n> Subject<'n> {
 
     /// Returns a hold of this object.
     pub(super) fn hold(&self, reason: HeldReason, message: impl Into<String>, fix: impl Into<String>) -> Hold {
+        let target = self.target.cloned().map(Endpoint::Target);
         Hold(Box::new(Held {
             kind: self.kind,
             name: self.name.clone(),
             action: self.action,
-            backend: self.backend.cloned(),
+            endpoint: target.or_else(|| self.backend.cloned().map(Endpoint::Backend)),
             uid: self.uid,
             reason,
             message: message.into(),

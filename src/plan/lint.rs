@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::{Action, Identity, Kind, NativeName, Object, Place, Step, Verb, Withdrawal, Written};
+use crate::model::{
+    Action, Endpoint, Identity, Kind, Name, NativeName, Object, Place, Step, Verb, Withdrawal, Written,
+};
 
 use super::backend_state::BackendState;
 use super::gate::suspension_of;
@@ -16,15 +18,20 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
     let backends = inputs.backends();
     let mut created = HashSet::new();
     let mut left = HashSet::new();
-    let mut indexes: HashMap<&crate::model::Name, HashMap<(&NativeName, Place), &Object>> = HashMap::new();
+    let mut indexes: HashMap<&Name, HashMap<(&NativeName, Place), &Object>> = HashMap::new();
     for (index, step) in plan.steps.iter().enumerate() {
         let mut breach =
             |what: &str| breaches.push(format!("step {index}, {} {}: {what}", step.action.verb(), step.native));
-        let Some(BackendState::Usable(usable)) = backends.get(&step.backend) else {
-            breach("its backend is not usable");
+        let Some((backend, BackendState::Usable(usable))) =
+            step.backend().and_then(|name| backends.get_key_value(name))
+        else {
+            breach(match step.endpoint {
+                Endpoint::Backend(_) => "its backend is not usable",
+                Endpoint::Target(_) => "its target is not usable",
+            });
             continue;
         };
-        if step.after.iter().any(|needed| *needed >= index) {
+        if step.waits_for().any(|needed| needed >= index) {
             breach("it waits for a later step");
         }
         if usable.locked_by.is_some() {
@@ -40,7 +47,7 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
             breach("its object is removed twice");
         }
         let objects = indexes
-            .entry(&step.backend)
+            .entry(backend)
             .or_insert_with(|| usable.observed.objects.iter().map(|o| ((&o.native, o.place), o)).collect());
         let object = step.expect.place.and_then(|place| objects.get(&(step.native_before(), place)).copied());
         let names = [Some(&step.identity), object.and_then(|object| object.identity.as_ref())];
@@ -48,14 +55,15 @@ pub fn lint(plan: &Plan, inputs: &Inputs<'_>) -> Vec<String> {
         if names.into_iter().flatten().any(suspended) {
             breach("its object is suspended");
         }
-        let frees =
-            |gone: &Step| gone.action == Action::Destroy && gone.backend == step.backend && gone.native == step.native;
+        let frees = |gone: &Step| {
+            gone.action == Action::Destroy && gone.endpoint == step.endpoint && gone.native == step.native
+        };
         let freed = step.after.iter().filter_map(|before| plan.steps.get(*before)).any(frees);
         let approved = plan.used.iter().any(|used| used.covers(&step.approval_item()));
         let replaces_it = |other: &Step| {
             matches!(other.action, Action::Rename { .. })
                 && other.after.contains(&index)
-                && (other.backend == step.backend && other.identity.kind == step.identity.kind)
+                && (other.endpoint == step.endpoint && other.identity.kind == step.identity.kind)
                 && other.identity.name == step.identity.name
         };
         let is_replaced = step.expect.unwritten && plan.steps.iter().any(replaces_it);
@@ -192,9 +200,9 @@ fn declared(inputs: &Inputs<'_>, step: &Step) -> bool {
 fn forgotten(
     plan: &Plan,
     inputs: &Inputs<'_>,
-    backends: &std::collections::BTreeMap<&crate::model::Name, BackendState<'_>>,
+    backends: &std::collections::BTreeMap<&Name, BackendState<'_>>,
 ) -> Vec<String> {
-    let mut accounted: HashSet<(Kind, &crate::model::Name)> = HashSet::new();
+    let mut accounted: HashSet<(Kind, &Name)> = HashSet::new();
     accounted.extend(plan.held.iter().map(|held| (held.kind, &held.name)));
     let brings = |step: &&Step| matches!(step.action.verb(), Verb::Create | Verb::Adopt | Verb::Move | Verb::Update);
     accounted.extend(plan.steps.iter().filter(brings).map(|step| (step.identity.kind, &step.identity.name)));

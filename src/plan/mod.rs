@@ -54,5 +54,5 @@ pub use plan::{plan, unobserved};
 pub use questions::{images, objects_to_observe};
 pub use referenced::Referenced;
 pub use saved::{NotSaved, SAVED_FORMAT, Saved, differences};
-pub use select::{Selected, select, without};
+pub use select::{Selected, begun_without, select, without};
 pub use types::{Drift, Held, HeldReason, Observation, Plan, Unobserved, Warning, World};

@@ -12,13 +12,15 @@ use super::types::{Observation, Plan, World};
 pub fn objects_to_observe(plan: &Plan, world: &World) -> BTreeMap<Name, Vec<NativeName>> {
     let mut wanted: BTreeMap<&Name, BTreeSet<&NativeName>> = BTreeMap::new();
     for step in &plan.steps {
-        let Some(capabilities) = world.get(&step.backend).and_then(Observation::capabilities) else { continue };
+        // Lint and the scheduler refuse a step on a backend that was not observed.
+        let Some(backend) = step.backend() else { continue };
+        let Some(capabilities) = world.get(backend).and_then(Observation::capabilities) else { continue };
         let torn = !capabilities.copies_open_volumes();
         let copied = step.action.reads().filter(|(kind, _)| torn && *kind == Kind::Volume);
         // A listing does not show what an object holds that is to be adopted.
         let itself = step.expect.idle || matches!(step.action, Action::Adopt { .. });
         let native = if itself { Some(&step.native) } else { copied.map(|(_, volume)| &volume.native) };
-        wanted.entry(&step.backend).or_default().extend(native);
+        wanted.entry(backend).or_default().extend(native);
     }
     for (backend, native) in &plan.to_inspect {
         wanted.entry(backend).or_default().insert(native);

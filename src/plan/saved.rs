@@ -144,8 +144,20 @@ fn why_not(now: &Plan, step: &Step) -> String {
 
 /// Returns the differences between two steps of one object, except in their order and reason.
 fn changed(saved: &Step, now: &Step) -> Vec<String> {
-    let Step { backend, identity, native, parent_volume, action, expect, risk, reason: _, changes, bytes, after: _ } =
-        saved;
+    let Step {
+        endpoint,
+        identity,
+        native,
+        parent_volume,
+        action,
+        expect,
+        risk,
+        reason: _,
+        changes,
+        bytes,
+        after: _,
+        after_completion: _,
+    } = saved;
     let Expect { place, size, tags, idle, unwritten, id } = expect;
     let mut out = Vec::new();
     let mut note = |field: &str, was: String, is: String| {
@@ -154,7 +166,7 @@ fn changed(saved: &Step, now: &Step) -> Vec<String> {
         }
     };
     let sized = |size: &Option<Size>| size.map_or_else(|| "none".to_owned(), |size| format!("{} bytes", size.bytes()));
-    note("backend", backend.to_string(), now.backend.to_string());
+    note("backend", endpoint.to_string(), now.endpoint.to_string());
     note("object", native.to_string(), now.native.to_string());
     note("volume", shown(parent_volume.as_ref()), shown(now.parent_volume.as_ref()));
     note("identity on the backend", shown(id.as_ref()), shown(now.expect.id.as_ref()));

@@ -94,15 +94,73 @@ fn prevented_by<'p>(steps: &'p [Step], is_of_wanted: &[bool]) -> Vec<Option<&'p 
 /// Returns, for each step, whether it is part of the selection: it is on a selected object and not prevented, or such a step waits for
 /// it.
 fn needed(steps: &[Step], is_of_wanted: &[bool], prevented_by: &[Option<&Step>]) -> Vec<bool> {
-    let mut needed = vec![false; steps.len()];
-    // Backwards: a step comes after those it waits for.
-    for (index, step) in steps.iter().enumerate().rev() {
-        needed[index] |= is_of_wanted[index] && prevented_by[index].is_none();
-        if needed[index] {
-            step.after.iter().for_each(|before| needed[*before] = true);
+    let around = AroundSteps::of(steps);
+    let mut needed: Vec<bool> =
+        is_of_wanted.iter().zip(prevented_by).map(|(wanted, prevented)| *wanted && prevented.is_none()).collect();
+    loop {
+        // Backwards: a step comes after those it waits for.
+        for (index, step) in steps.iter().enumerate().rev() {
+            if needed[index] {
+                step.after.iter().for_each(|before| needed[*before] = true);
+            }
+        }
+        // What is changed for a step is changed back with it.
+        let back: Vec<usize> = around
+            .backs(|index| needed[index])
+            .filter(|back| !needed[*back] && prevented_by[*back].is_none())
+            .collect();
+        if back.is_empty() {
+            break;
+        }
+        back.into_iter().for_each(|back| needed[back] = true);
+    }
+    around.leave_out(needed)
+}
+
+/// The steps that are made only around another: of an object that is changed before it, and changed back when it is over. (An export is
+/// closed for a restore, and opened again.)
+struct AroundSteps<'s> {
+    steps: &'s [Step],
+    /// The other step, one that it must wait for, and one of the same object that waits for its completion.
+    pairs: Vec<(usize, usize, usize)>,
+}
+
+impl<'s> AroundSteps<'s> {
+    fn of(steps: &'s [Step]) -> Self {
+        let mut pairs = Vec::new();
+        for (back, step) in steps.iter().enumerate() {
+            for index in &step.after_completion {
+                let before =
+                    steps[*index].after.iter().filter(|before| steps[**before].identity.uid == step.identity.uid);
+                pairs.extend(before.map(|before| (*index, *before, back)));
+            }
+        }
+        Self { steps, pairs }
+    }
+
+    /// Returns the steps that change back what was changed for some steps.
+    fn backs(&self, is_of: impl Fn(usize) -> bool) -> impl Iterator<Item = usize> {
+        self.pairs.iter().filter(move |(index, ..)| is_of(*index)).map(|(.., back)| *back)
+    }
+
+    /// Leaves out what is made only around steps that are left out, and everything that waits for something left out.
+    fn leave_out(&self, mut is_kept: Vec<bool>) -> Vec<bool> {
+        loop {
+            // A step comes after those it waits for.
+            for (index, step) in self.steps.iter().enumerate() {
+                is_kept[index] = is_kept[index] && step.after.iter().all(|before| is_kept[*before]);
+            }
+            let out = self
+                .pairs
+                .iter()
+                .filter(|(index, before, back)| !is_kept[*index] && (is_kept[*before] || is_kept[*back]));
+            let out: Vec<usize> = out.flat_map(|(_, before, back)| [*before, *back]).collect();
+            if out.is_empty() {
+                return is_kept;
+            }
+            out.into_iter().for_each(|index| is_kept[index] = false);
         }
     }
-    needed
 }
 
 /// Returns the kept steps; their `after` refers to each other.
@@ -111,8 +169,8 @@ fn renumbered(steps: &[Step], is_kept: &[bool]) -> Vec<Step> {
     let number: BTreeMap<usize, usize> = kept.enumerate().map(|(new, old)| (old, new)).collect();
     let renumbered = |old: &usize| {
         let step = &steps[*old];
-        let after = step.after.iter().filter_map(|before| number.get(before).copied()).collect();
-        Step { after, ..step.clone() }
+        let kept = |indexes: &[usize]| indexes.iter().filter_map(|before| number.get(before).copied()).collect();
+        Step { after: kept(&step.after), after_completion: kept(&step.after_completion), ..step.clone() }
     };
     number.keys().map(renumbered).collect()
 }
@@ -125,18 +183,19 @@ fn awaiting_of(whole: &Plan, steps: &[Step], held: &[Held]) -> Option<ApprovalSe
     (covers_step() || covers_held()).then(|| set.clone())
 }
 
+/// Returns, for each step, whether it is begun if the steps of the `postponed` objects are not.
+pub fn begun_without(steps: &[Step], postponed: &BTreeSet<ObjectId>) -> Vec<bool> {
+    let is_kept = steps.iter().map(|step| !postponed.contains(&step.identity.id()));
+    AroundSteps::of(steps).leave_out(is_kept.collect())
+}
+
 /// Returns the plan without the steps of the `postponed` objects and the steps that wait for them; `None` if there are no such steps.
 /// Everything else is as in the whole plan.
 pub fn without(whole: &Plan, postponed: &BTreeSet<ObjectId>) -> Option<Plan> {
     if postponed.is_empty() {
         return None;
     }
-    let mut is_kept: Vec<bool> = Vec::with_capacity(whole.steps.len());
-    for step in &whole.steps {
-        // A step comes after those it waits for.
-        let can_begin = step.after.iter().all(|before| is_kept[*before]);
-        is_kept.push(can_begin && !postponed.contains(&step.identity.id()));
-    }
+    let is_kept = begun_without(&whole.steps, postponed);
     is_kept.contains(&false).then(|| Plan { steps: renumbered(&whole.steps, &is_kept), ..whole.clone() })
 }
 
@@ -147,7 +206,7 @@ fn waits_for_removal(step: &Step, gone: &Step) -> Held {
         kind: step.identity.kind,
         name: step.identity.name.clone(),
         action: step.action.verb(),
-        backend: Some(step.backend.clone()),
+        endpoint: Some(step.endpoint.clone()),
         uid: Some(step.identity.uid),
         reason: HeldReason::DependencyHeld,
         message: format!("{what} must be removed first and was not selected"),
@@ -171,7 +230,7 @@ mod tests {
             kind: Kind::Volume,
             name: name("kept"),
             action: crate::model::Verb::Remove,
-            backend: None,
+            endpoint: None,
             uid: None,
             reason: HeldReason::Protected,
             message: String::new(),
@@ -195,6 +254,41 @@ mod tests {
         assert_eq!(part.plan.held, []);
         assert!(part.silent.is_empty());
         assert_ne!(part.plan.digest, whole.digest);
+    }
+
+    /// An export `x` is closed for the restore of `v`, and opened again when that is over; `n` is opened then for the first time.
+    fn restored_behind_an_export() -> Plan {
+        let back = |volume: &str, after: &[usize]| Step { after_completion: vec![1], ..step(volume, after) };
+        plan(vec![step("x", &[]), step("v", &[0]), back("x", &[0]), back("n", &[]), step("o", &[])])
+    }
+
+    /// Each step's object, what it needs, and whose completion it waits for.
+    fn shown(steps: &[Step]) -> Vec<(&str, &[usize], &[usize])> {
+        steps.iter().map(|s| (s.identity.name.as_str(), s.after.as_slice(), s.after_completion.as_slice())).collect()
+    }
+
+    #[test]
+    fn what_is_changed_for_a_selected_step_is_changed_back_with_it() {
+        let part = select(&restored_behind_an_export(), &wanted(&["v"]));
+        assert_eq!(shown(&part.plan.steps), [("x", &[][..], &[][..]), ("v", &[0], &[]), ("x", &[0], &[1])]);
+    }
+
+    #[test]
+    fn what_is_done_only_around_an_unselected_step_is_left_out_with_it() {
+        let whole = restored_behind_an_export();
+        let kept = |name| select(&whole, &wanted(&[name])).plan.steps;
+        assert_eq!(shown(&kept("x")), []);
+        // What was not begun is over.
+        assert_eq!(shown(&kept("n")), [("n", &[][..], &[][..])]);
+    }
+
+    #[test]
+    fn what_is_done_only_around_a_postponed_step_is_postponed_with_it() {
+        let whole = restored_behind_an_export();
+        let begun = |name| without(&whole, &wanted(&[name])).unwrap().steps;
+        assert_eq!(shown(&begun("v")), [("n", &[][..], &[][..]), ("o", &[], &[])]);
+        assert_eq!(shown(&begun("x")), [("n", &[][..], &[][..]), ("o", &[], &[])]);
+        assert_eq!(shown(&begun("n")).len(), 4);
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::{ApprovalSet, Capabilities, Kind, Name, NativeName, Object, Observed, Owner, Step, Uid, Verb};
+use crate::model::{
+    ApprovalSet, Capabilities, Endpoint, Kind, Name, NativeName, Object, Observed, Owner, Step, Uid, Verb,
+};
 
 /// The observations of all declared backends, by Backend name.
 pub type World = BTreeMap<Name, Observation>;
@@ -101,6 +103,13 @@ pub struct Plan {
     pub digest: String,
 }
 
+impl Held {
+    /// Returns the object's Backend, if it is known and no Target.
+    pub fn backend(&self) -> Option<&Name> {
+        self.endpoint.as_ref()?.backend()
+    }
+}
+
 impl Plan {
     /// Whether a step belongs to the set that waits for confirmation or approval.
     pub fn waits_for_yes(&self, step: &Step) -> bool {
@@ -142,8 +151,9 @@ pub struct Held {
     pub name: Name,
     /// The action that is not taken.
     pub action: Verb,
-    /// The object's backend, if known.
-    pub backend: Option<Name>,
+    /// The object's Backend or Target, if known.
+    #[serde(rename = "backend")]
+    pub endpoint: Option<Endpoint>,
     /// The object's uid, if it exists.
     pub uid: Option<Uid>,
     /// The reason, for people. It is also a label of a metric. Its name may change; what is stored keeps the old name.
@@ -249,6 +259,9 @@ pub struct Drift {
     pub kind: Kind,
     /// The object's name.
     pub name: Name,
+    /// The object's Backend or Target.
+    #[serde(rename = "backend", default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Endpoint>,
     /// The field's path.
     pub path: String,
     /// The value that Kiln recorded.

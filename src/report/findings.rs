@@ -96,8 +96,7 @@ fn add_plan(answer: &DoctorAnswer<'_>, findings: &mut Vec<Finding>) {
     // Objects that are held only because of their backend are counted with the backend.
     let mut added = BTreeSet::new();
     for unobserved in &**unobserved {
-        let waits =
-            |held: &&Held| held.backend.as_ref() == Some(&unobserved.backend) && held.message == unobserved.message;
+        let waits = |held: &&Held| held.backend() == Some(&unobserved.backend) && held.message == unobserved.message;
         let waiting: Vec<&Held> = held.iter().filter(waits).collect();
         let what = format!("backend/{}", unobserved.backend);
         let by_driver = fixes.iter().find(|(backend, _)| **backend == unobserved.backend).map(|(_, fix)| &**fix);

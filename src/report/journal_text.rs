@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::model::{Action, JournalEntry, Tags, Verb};
+use crate::model::{Action, JournalEntry, Name, Tags, Verb};
 use crate::text::{Paint, rfc3339, table};
 
 /// A journal entry, as shown.
@@ -13,7 +13,11 @@ pub struct JournalLine {
     action: String,
     kind: String,
     name: String,
-    backend: String,
+    backend: Option<String>,
+    target: Option<String>,
+    /// For people.
+    #[serde(skip)]
+    endpoint: String,
     uid: String,
     owner: String,
     revision: String,
@@ -30,7 +34,7 @@ impl JournalLine {
             at,
             revision,
             owner,
-            backend,
+            endpoint,
             kind,
             name,
             uid,
@@ -46,7 +50,9 @@ impl JournalLine {
             action: action.as_str().to_owned(),
             kind: kind.to_string(),
             name: name.to_string(),
-            backend: backend.to_string(),
+            backend: endpoint.backend().map(Name::to_string),
+            target: endpoint.target().map(Name::to_string),
+            endpoint: endpoint.to_string(),
             uid: uid.to_string(),
             owner: owner.to_string(),
             revision: revision.clone(),
@@ -98,7 +104,7 @@ pub fn journal_table<'l>(lines: impl IntoIterator<Item = &'l JournalLine>, is_of
                 true => String::new(),
                 false => format!("{}/{}", line.kind.to_ascii_lowercase(), line.name),
             },
-            line.backend.clone(),
+            line.endpoint.clone(),
             line.outcome.clone(),
             sixth,
             seventh,

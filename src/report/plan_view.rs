@@ -3,13 +3,14 @@
 //! Serialized, a [`PlanView`] is the JSON contract, field by field in its order; fields for people only are skipped.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Commands;
 use super::approval_text::waiting;
 use super::folded::{Fact, Folded, TellsFact, fold};
 use crate::model::{
-    Action, ApprovalSet, FieldChange, Kind, NativeName, Origin, ProblemView, Provisioning, Risk, Size, Specs, Step,
-    Verb,
+    Action, ApprovalSet, Endpoint, FieldChange, Kind, Name, NativeName, Origin, ProblemView, Provisioning, Risk, Size,
+    Specs, Step, Verb,
 };
 use crate::plan::{Drift, Held, Plan, Unobserved, Warning};
 use crate::text::exact;
@@ -36,7 +37,7 @@ pub struct PlanView {
     /// The held objects, with reasons.
     pub held: Option<Vec<HeldView>>,
     /// Changes made outside of Kiln.
-    pub drift: Option<Vec<Drift>>,
+    pub drift: Option<Vec<DriftView>>,
     /// Findings that deserve attention.
     pub warnings: Option<Vec<Warning>>,
     /// Counts by verb.
@@ -61,8 +62,10 @@ pub struct StepView {
     pub kind: Kind,
     /// The object's name.
     pub name: String,
-    /// The object's backend.
-    pub backend: String,
+    /// The object's Backend; null for a step on a Target.
+    pub backend: Option<String>,
+    /// The Target; null for a step on a Backend.
+    pub target: Option<String>,
     /// The object's uid.
     pub uid: String,
     /// The native name after the step.
@@ -84,6 +87,41 @@ pub struct StepView {
     pub rounding: Option<String>,
 }
 
+/// A change made outside of Kiln, as shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DriftView {
+    /// The object's kind.
+    pub kind: Kind,
+    /// The object's name.
+    pub name: String,
+    /// The object's Backend; null if it is on a Target.
+    pub backend: Option<String>,
+    /// The object's Target, if it is on one.
+    pub target: Option<String>,
+    /// The field's path.
+    pub path: String,
+    /// The value that Kiln recorded.
+    pub recorded: Value,
+    /// The observed value; null if the object is absent.
+    pub observed: Value,
+}
+
+impl DriftView {
+    fn new(drift: &Drift) -> Self {
+        let Drift { kind, name, endpoint, path, recorded, observed } = drift;
+        let endpoint = endpoint.as_ref();
+        Self {
+            kind: *kind,
+            name: name.to_string(),
+            backend: endpoint.and_then(Endpoint::backend).map(Name::to_string),
+            target: endpoint.and_then(Endpoint::target).map(Name::to_string),
+            path: path.clone(),
+            recorded: recorded.clone(),
+            observed: observed.clone(),
+        }
+    }
+}
+
 /// A held object, as shown.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct HeldView {
@@ -93,8 +131,10 @@ pub struct HeldView {
     pub kind: Kind,
     /// The object's name.
     pub name: String,
-    /// The object's backend, if known.
+    /// The object's Backend, if known.
     pub backend: Option<String>,
+    /// The object's Target, if it is on one.
+    pub target: Option<String>,
     /// The object's uid, if it exists.
     pub uid: Option<String>,
     /// The reason, from the closed list of Held reasons.
@@ -199,7 +239,7 @@ impl PlanView {
             approval: awaiting.as_ref().map(|set| set.digest.clone()),
             steps: Some(steps.iter().map(|step| StepView::new(step, specs)).collect()),
             held: Some(held),
-            drift: Some(drift.clone()),
+            drift: Some(drift.iter().map(DriftView::new).collect()),
             warnings: Some(warnings.iter().map(|warning| completed(warning, commands)).collect()),
             summary: Some(summary),
             unobserved: unobserved.iter().map(|one| with_commands(one, commands)).collect(),
@@ -298,12 +338,13 @@ impl HeldView {
 
     /// Makes the shown form of one hold. `awaits_approval`: whether the approval that is asked for covers it.
     pub(super) fn new(held: &Held, awaits_approval: bool, commands: &Commands) -> Self {
-        let Held { kind, name, action, backend, uid, reason, message, fix } = held;
+        let Held { kind, name, action, endpoint, uid, reason, message, fix } = held;
         Self {
             action: *action,
             kind: *kind,
             name: name.to_string(),
-            backend: backend.as_ref().map(ToString::to_string),
+            backend: held.backend().map(Name::to_string),
+            target: endpoint.as_ref().and_then(Endpoint::target).map(Name::to_string),
             uid: uid.map(|uid| uid.to_string()),
             reason: reason.to_string(),
             message: commands.complete(message),
@@ -315,7 +356,7 @@ impl HeldView {
 
 impl TellsFact for HeldView {
     fn fact(&self) -> Fact<'_> {
-        let Self { action, kind, name, backend: _, uid, reason, message, fix, awaits_approval } = self;
+        let Self { action, kind, name, backend: _, target: _, uid, reason, message, fix, awaits_approval } = self;
         let (kind, verb) = (Some(kind.as_lower()), Some(*action));
         Fact { kind, name, uid: uid.as_deref(), verb, reason, message, fix, awaits_approval: *awaits_approval }
     }
@@ -325,10 +366,9 @@ impl StepView {
     /// Makes the shown form of a step.
     pub fn new(step: &Step, specs: &Specs) -> Self {
         let Step {
-            backend,
+            endpoint,
             identity,
             native,
-            parent_volume: _,
             action,
             expect: _,
             risk,
@@ -336,6 +376,8 @@ impl StepView {
             changes,
             bytes: _,
             after: _,
+            after_completion: _,
+            parent_volume: _,
         } = step;
         let rounded = rounded_from(step, specs);
         Self {
@@ -343,7 +385,8 @@ impl StepView {
             word: action.word(),
             kind: identity.kind,
             name: identity.name.to_string(),
-            backend: backend.to_string(),
+            backend: endpoint.backend().map(Name::to_string),
+            target: endpoint.target().map(Name::to_string),
             uid: identity.uid.to_string(),
             object: native.to_string(),
             risk: *risk,
@@ -363,7 +406,7 @@ impl StepView {
 
 /// Returns the details of a step, shown after its verb. `is_rounded`: whether its size is shown below, too.
 fn detail(step: &Step, is_rounded: bool) -> String {
-    let backend = &step.backend;
+    let at = &step.endpoint;
     let shown = |size: Size| if is_rounded { size.rounded() } else { exact(size) };
     match &step.action {
         Action::Create { size, provisioning, origin, tags: _, n: _ } => {
@@ -377,26 +420,26 @@ fn detail(step: &Step, is_rounded: bool) -> String {
                 Some(Origin::Volume(object)) => format!(", from volume {}", short(&object.native)),
                 Some(origin @ Origin::Image { .. }) => format!(", from {origin}"),
             };
-            format!("{} on {backend}{kind}{origin}", shown(*size))
+            format!("{} on {at}{kind}{origin}", shown(*size))
         }
-        Action::Snapshot { volume, tags: _, n: _ } => format!("of volume {} on {backend}", short(&volume.native)),
-        Action::Grow { to } => format!("grow to {} on {backend}", shown(*to)),
+        Action::Snapshot { volume, tags: _, n: _ } => format!("of volume {} on {at}", short(&volume.native)),
+        Action::Grow { to } => format!("grow to {} on {at}", shown(*to)),
         Action::Restore { snapshot, request: _ } => {
-            format!("restore from snapshot {} on {backend}: later writes are lost", short(&snapshot.native))
+            format!("restore from snapshot {} on {at}: later writes are lost", short(&snapshot.native))
         }
-        Action::SetTags { tags } if tags.retained => format!("release: stays on {backend}, unmanaged"),
-        Action::SetTags { .. } => format!("tags on {backend}"),
+        Action::SetTags { tags } if tags.retained => format!("release: stays on {at}, unmanaged"),
+        Action::SetTags { .. } => format!("tags on {at}"),
         Action::Rename { from, .. } if *from == step.native && step.changes.is_empty() => {
-            format!("complete its interrupted rename on {backend}")
+            format!("complete its interrupted rename on {at}")
         }
-        Action::Rename { from, .. } => format!("rename {} on {backend}", short(from)),
-        Action::Adopt { .. } => format!("adopt {} on {backend}", step.native),
-        Action::Trash { ttl } => format!("move to the trash of {backend} for {ttl}"),
-        Action::Undelete { .. } => format!("from the trash of {backend}"),
-        Action::Destroy => format!("destroy on {backend}: cannot be undone"),
-        Action::Purge => format!("purge from the trash of {backend}: cannot be undone"),
-        Action::Sweep => format!("remove an incomplete object from {backend}"),
-        Action::Detach => format!("make its clones on {backend} independent"),
+        Action::Rename { from, .. } => format!("rename {} on {at}", short(from)),
+        Action::Adopt { .. } => format!("adopt {} on {at}", step.native),
+        Action::Trash { ttl } => format!("move to the trash of {at} for {ttl}"),
+        Action::Undelete { .. } => format!("from the trash of {at}"),
+        Action::Destroy => format!("destroy on {at}: cannot be undone"),
+        Action::Purge => format!("purge from the trash of {at}: cannot be undone"),
+        Action::Sweep => format!("remove an incomplete object from {at}"),
+        Action::Detach => format!("make its clones on {at} independent"),
     }
 }
 

@@ -134,7 +134,7 @@ pub fn status<'a>(overview: &'a Overview, reading: &'a Reading) -> Vec<ObjectSta
     // A held object that is neither declared nor observed (a lost one, for example) waits for a person, and is shown too.
     let is_shown = |kind, name| Declared::find(&reading.specs, kind, name).is_some() || is_met(kind, name);
     let others = overview.plan.held.iter().filter(|held| !is_shown(held.kind, &held.name));
-    all.extend(others.map(|held| index.absent(held.kind, &held.name, held.backend.as_ref())));
+    all.extend(others.map(|held| index.absent(held.kind, &held.name, held.backend())));
     all.sort_by(|a, b| (a.kind, &a.metadata.name, a.status.uid).cmp(&(b.kind, &b.metadata.name, b.status.uid)));
     all
 }

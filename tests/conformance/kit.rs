@@ -56,7 +56,7 @@ impl<'a> Kit<'a> {
 
     /// A step that expects nothing.
     pub(crate) fn step(&self, identity: &Identity, action: Action) -> Step {
-        Step::new("bench".parse().unwrap(), identity.clone(), action, Reason::NotThere)
+        Step::new("bench".parse::<kiln::model::Name>().unwrap(), identity.clone(), action, Reason::NotThere)
     }
 
     pub(crate) async fn run(&self, step: &Step) -> Answer {

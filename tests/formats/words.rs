@@ -10,12 +10,12 @@ use kiln::driver::settings::config;
 use kiln::driver::sim::{FaultRates, SimSettings};
 use kiln::model::{
     Action, ApprovalItem, ApprovalSet, ApprovalSpec, BackendRecord, BackendSpec, Clients, Coverage, Defaults,
-    DriverConfig, Expect, ExportSpec, ExportedThing, Extent, FieldChange, Identity, ImageFormat, ImageRef, IntentId,
-    JournalAction, JournalEntry, JournalOutcome, Kind, LastReading, Ledger, LedgerEntry, Meta, Name, NativeName,
-    NotAllowed, Object, ObjectRecord, ObjectRef, OnRemove, OpenIntent, Origin, Percent, Place, PoolId, Provisioning,
-    PurgeMode, Qos, Reading, Reason, Removal, RestoreSpec, Risk, Safety, Seconds, Size, SnapshotSpec, SourcePlace,
-    SourceSpec, Specs, Stack, Step, Suspension, SuspensionId, Tags, TargetSpec, Tombstone, TrashPolicy, Uid,
-    Unreadable, Verb, VolumeSpec, Written,
+    DriverConfig, Endpoint, Expect, ExportSpec, ExportedThing, Extent, FieldChange, Identity, ImageFormat, ImageRef,
+    IntentId, JournalAction, JournalEntry, JournalOutcome, Kind, LastReading, Ledger, LedgerEntry, Meta, Name,
+    NativeName, NotAllowed, Object, ObjectRecord, ObjectRef, OnRemove, OpenIntent, Origin, Percent, Place, PoolId,
+    Provisioning, PurgeMode, Qos, Reading, Reason, Removal, RestoreSpec, Risk, Safety, Seconds, Size, SnapshotSpec,
+    SourcePlace, SourceSpec, Specs, Stack, Step, Suspension, SuspensionId, Tags, TargetSpec, Tombstone, TrashPolicy,
+    Uid, Unreadable, Verb, VolumeSpec, Written,
 };
 use kiln::plan::{Drift, Held, HeldReason, Plan, Saved, Unobserved, Warning};
 use serde::Serialize;
@@ -287,7 +287,7 @@ fn fields_of_everything_that_is_stored() {
             at: 1000,
             revision: "0123abcd".to_owned(),
             owner: "prod".parse().unwrap(),
-            backend: name("fast"),
+            endpoint: Endpoint::Backend(name("fast")),
             kind: Kind::Volume,
             name: name("db"),
             uid: identity().uid,
@@ -435,7 +435,7 @@ fn actions() -> [Action; 13] {
 
 fn step(action: Action) -> Step {
     Step {
-        backend: name("fast"),
+        endpoint: Endpoint::Backend(name("fast")),
         identity: identity(),
         native: native("kiln.prod.db.7np53nfs"),
         parent_volume: None,
@@ -453,6 +453,7 @@ fn step(action: Action) -> Step {
         changes: vec![FieldChange { path: "size".to_owned(), before: json!("4Ki"), after: json!("8Ki") }],
         bytes: Size(4096),
         after: vec![0],
+        after_completion: vec![0],
     }
 }
 
@@ -615,7 +616,7 @@ fn plan() -> Plan {
             kind: Kind::Volume,
             name: name("db"),
             action: Verb::Update,
-            backend: Some(name("fast")),
+            endpoint: Some(Endpoint::Backend(name("fast"))),
             uid: Some(identity().uid),
             reason: HeldReason::InUse,
             message: "it is open".to_owned(),
@@ -624,6 +625,7 @@ fn plan() -> Plan {
         drift: vec![Drift {
             kind: Kind::Volume,
             name: name("db"),
+            endpoint: Some(Endpoint::Backend(name("fast"))),
             path: "size".to_owned(),
             recorded: json!("4Ki"),
             observed: json!("8Ki"),

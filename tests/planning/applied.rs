@@ -17,7 +17,7 @@ pub(crate) fn applied(scene: &Scene, plan: &Plan) -> Scene {
     let inputs = scene.inputs();
     for (backend, known) in inputs.judged.usable(inputs.reading, inputs.world, inputs.records) {
         let Some(Observation::Seen { capabilities, observed }) = after.world.get_mut(backend) else { continue };
-        let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.backend == *backend).collect();
+        let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.backend() == Some(backend)).collect();
         if steps.is_empty() {
             continue;
         }

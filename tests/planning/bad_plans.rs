@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kiln::manifest::{Limits, Source, load};
 use kiln::model::{
-    Action, Identity, Kind, LedgerView, NativeName, Object, Place, Reading, Size, Suspension, Uid, Written,
+    Action, Endpoint, Identity, Kind, LedgerView, NativeName, Object, Place, Reading, Size, Suspension, Uid, Written,
 };
 use kiln::plan::{Observation, Plan, lint, plan};
 
@@ -102,7 +102,11 @@ fn bad_plans() -> Vec<Bad> {
     let made: fn(&Action) -> bool = |action| matches!(action, Action::Create { .. });
     vec![
         bad("its backend is not usable", GROWN, "{volume: db}", any, |plan, _| {
-            plan.steps[0].backend = "slow".parse().unwrap();
+            plan.steps[0].endpoint = Endpoint::Backend("slow".parse().unwrap());
+        }),
+        bad("its target is not usable", GROWN, "{volume: db}", any, |plan, _| {
+            // Of the name of a backend that is usable.
+            plan.steps[0].endpoint = Endpoint::Target("fast".parse().unwrap());
         }),
         bad("it waits for a later step", GROWN, "{volume: db}", any, |plan, _| plan.steps[0].after = vec![0]),
         bad("another process is writing to its backend", GROWN, "{volume: db}", any, |_, scene| {

@@ -44,7 +44,7 @@ struct Bench {
 }
 
 fn step_on(identity: Identity, native: NativeName, action: Action, expect: Expect) -> Step {
-    Step { expect, native, ..Step::new("b".parse().unwrap(), identity, action, Reason::NotThere) }
+    Step { expect, native, ..Step::new("b".parse::<crate::model::Name>().unwrap(), identity, action, Reason::NotThere) }
 }
 
 fn step(identity: Identity, action: Action) -> Step {

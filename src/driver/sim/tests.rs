@@ -19,7 +19,7 @@ const SIZE: Size = Size(1 << 20);
 
 fn step(name: &str, action: Action) -> Step {
     let identity = identity(name);
-    Step::new("sim".parse().unwrap(), identity, action, Reason::NotThere)
+    Step::new("sim".parse::<crate::model::Name>().unwrap(), identity, action, Reason::NotThere)
 }
 
 fn create(name: &str, provisioning: Provisioning) -> Step {

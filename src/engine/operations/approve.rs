@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{ApprovalSet, JournalAction, JournalEntry, Kind, Name, Reading, Size, Step};
+use crate::model::{
+    ApprovalSet, DriverError, Endpoint, ErrorKind, JournalAction, JournalEntry, Kind, Reading, Size, Step,
+};
 use crate::plan::{Irreversible, Plan};
 use crate::store::Batch;
 use crate::text::counted;
@@ -42,28 +44,34 @@ pub async fn approve(setup: &Setup, digest: &str, by: Option<&str>) -> Result<Ve
         return Err(OperationError::Held(format!("{digest} is not what waits now: see `kiln plan`")));
     };
     let steps: Vec<&Step> = plan.steps.iter().filter(|step| approved.covers(&step.approval_item())).collect();
-    let mut written: Vec<Name> = Vec::new();
-    let backends: BTreeSet<&Name> = steps.iter().map(|step| &step.backend).collect();
+    let mut written: Vec<Endpoint> = Vec::new();
+    let endpoints: BTreeSet<&Endpoint> = steps.iter().map(|step| &step.endpoint).collect();
     let mut failed = None;
-    for backend in backends {
-        if let Some(ledger) = session.ledgers.get_mut(backend) {
-            ledger::approve(ledger, steps.iter().copied().filter(|step| step.backend == *backend), approved);
-        }
-        if let Err(error) = session.write_ledger(backend).await {
+    for endpoint in endpoints {
+        let result = match endpoint {
+            Endpoint::Backend(backend) => {
+                if let Some(ledger) = session.ledgers.get_mut(backend) {
+                    ledger::approve(ledger, steps.iter().copied().filter(|step| step.endpoint == *endpoint), approved);
+                }
+                session.write_ledger(backend).await
+            }
+            Endpoint::Target(_) => Err(DriverError::before(ErrorKind::Unsupported, "it has no ledger")),
+        };
+        if let Err(error) = result {
             // Some pools may have it: the journal says so.
             let before = match written.as_slice() {
                 [] => String::new(),
                 several => format!(
                     " (approved are those on {})",
-                    several.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
+                    several.iter().map(Endpoint::to_string).collect::<Vec<_>>().join(", ")
                 ),
             };
-            failed = Some(format!("{backend}: the approval could not be written{before}: {error}"));
+            failed = Some(format!("{endpoint}: the approval could not be written{before}: {error}"));
             break;
         }
-        written.push(backend.clone());
+        written.push(endpoint.clone());
     }
-    let recorded = steps.iter().filter(|step| written.contains(&step.backend));
+    let recorded = steps.iter().filter(|step| written.contains(&step.endpoint));
     let journal = recorded.map(|step| line(step, Some(digest), by, session.now, &setup.reading.revision)).collect();
     remember(&session, Batch { journal, ..Batch::default() }).await?;
     if let Some(why) = failed {
@@ -91,7 +99,7 @@ pub(in crate::engine) fn unmatched(digest: &str, plan: &Plan) -> String {
 
 fn sentence(step: &Step) -> String {
     let (kind, name) = (step.identity.kind.as_lower(), &step.identity.name);
-    format!("{} {kind}/{name} on {}, {} ({})", step.action.word(), step.backend, step.bytes, step.action)
+    format!("{} {kind}/{name} on {}, {} ({})", step.action.word(), step.endpoint, step.bytes, step.action)
 }
 
 /// Returns the journal's lines about the steps that are approved with a run: by a person, with a digest or by answering its question with
@@ -139,5 +147,5 @@ fn line(step: &Step, digest: Option<&str>, by: Option<&str>, now: u64, revision:
     let digest = digest.map(|digest| format!(", in {digest}")).unwrap_or_default();
     let by = by.map(|by| format!(", by {by}")).unwrap_or_default();
     let detail = format!("{}{digest}{by}", step.action);
-    JournalEntry::new(now, revision, &step.backend, &step.identity, JournalAction::Approve, detail)
+    JournalEntry::new(now, revision, step.endpoint.clone(), &step.identity, JournalAction::Approve, detail)
 }

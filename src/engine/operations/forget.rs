@@ -138,7 +138,7 @@ fn accepted(size: Size, was: Size) -> String {
 fn decided(session: &Session<'_>, backend: &Name, identity: &Identity, what: String, by: Option<&str>) -> JournalEntry {
     let detail = by.map_or_else(|| what.clone(), |by| format!("{what}, by {by}"));
     let revision = &session.reading().revision;
-    JournalEntry::new(session.now, revision, backend, identity, JournalAction::Forget, detail)
+    JournalEntry::new(session.now, revision, backend.clone(), identity, JournalAction::Forget, detail)
 }
 
 /// Accepts the pool of a declared Backend as it is observed now; or drops the records of a Backend that is no longer declared. Returns a

@@ -210,7 +210,7 @@ async fn purge_in(mut session: Session<'_>, by_name: bool, objects: &[Trashed]) 
         steps.push(step);
     }
     drop(stays);
-    let purged = |step: &Step| Some(format!("purged {} {} from {}", lower(step), step.identity.name, step.backend));
+    let purged = |step: &Step| Some(format!("purged {} {} from {}", lower(step), step.identity.name, step.endpoint));
     let mut executed = make(&mut session, steps, purged, None, by_name).await?;
     executed.left.splice(0..0, left);
     Ok(executed)

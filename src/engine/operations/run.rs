@@ -1,12 +1,13 @@
 //! How operations begin, execute steps and record what they did: as a pass does.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Effect, Kind, Name, Observed, Reading, Step};
+use crate::model::{Effect, Endpoint, Kind, Name, Observed, Reading, Step};
 use crate::plan::{self, Observation, Plan};
 use crate::store::Batch;
 
@@ -53,7 +54,10 @@ pub(super) async fn make(
     given: Option<&Name>,
     by_name: bool,
 ) -> Result<Executed, OperationError> {
-    steps.iter().try_for_each(|step| must_be_usable(session, &step.backend, given))?;
+    steps.iter().try_for_each(|step| match &step.endpoint {
+        Endpoint::Backend(backend) => must_be_usable(session, backend, given),
+        Endpoint::Target(_) => Err(OperationError::Unobserved(nothing_done(&step.endpoint))),
+    })?;
     let plan = Plan::of(session.specs().stack.owner.clone(), session.reading().revision.clone(), steps);
     let mut report = Report::default();
     let effects = Arc::new(Effects::default());
@@ -77,6 +81,10 @@ pub(super) async fn make(
     Ok(Executed { done, left: failed.chain(suspended).chain(waiting).chain(store).collect() })
 }
 
+fn nothing_done(endpoint: &dyn Display) -> String {
+    format!("nothing is done on {endpoint}: see `kiln plan`")
+}
+
 pub(super) fn must_be_usable(
     session: &Session<'_>,
     backend: &Name,
@@ -85,7 +93,7 @@ pub(super) fn must_be_usable(
     match session.observations.world.get(backend) {
         Some(Observation::LockedBy { by, .. }) => Err(locked(backend, by)),
         _ if session.usable.contains(backend) || given == Some(backend) => Ok(()),
-        _ => Err(OperationError::Unobserved(format!("nothing is done on {backend}: see `kiln plan`"))),
+        _ => Err(OperationError::Unobserved(nothing_done(backend))),
     }
 }
 

@@ -126,7 +126,7 @@ pub async fn trash_restore(setup: &Setup, kind: Kind, name: &Name) -> Result<Exe
         })
         .collect();
     let brought = |step: &Step| {
-        let back = format!("brought {} {} back on {}", lower(step), step.identity.name, step.backend);
+        let back = format!("brought {} {} back on {}", lower(step), step.identity.name, step.endpoint);
         let is_retained = matches!(&step.action, Action::Undelete { tags } if tags.retained);
         Some(if is_retained { format!("{back}; it is released until it is declared") } else { back })
     };

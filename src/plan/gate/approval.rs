@@ -298,18 +298,18 @@ fn last_volume(inventory: &Inventory<'_>, draft: &Draft<'_>, removals: &[usize],
         steps.filter(|step| step.identity.kind == Kind::Volume).collect::<Vec<_>>()
     };
     for step in volumes(granted) {
-        if let Some(left) = left.get_mut(&step.backend) {
+        if let Some(left) = step.backend().and_then(|backend| left.get_mut(backend)) {
             *left = left.saturating_sub(1);
         }
     }
     for step in volumes(removals) {
-        if let Some(left) = left.get_mut(&step.backend) {
+        if let Some(left) = step.backend().and_then(|backend| left.get_mut(backend)) {
             *left = left.saturating_sub(1);
             if *left == 0 {
                 return Some(format!(
                     "it would remove the last volume of {} on {}",
                     inventory.specs().stack.owner,
-                    step.backend
+                    step.endpoint
                 ));
             }
         }

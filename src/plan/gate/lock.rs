@@ -8,7 +8,7 @@ use crate::plan::types::HeldReason;
 /// Holds every step on a backend whose writer lock another process holds.
 pub(in crate::plan) fn hold_locked(inventory: &Inventory<'_>, draft: &mut Draft<'_>) {
     for index in 0..draft.steps.len() {
-        let usable = inventory.usable(&draft.steps[index].backend);
+        let usable = draft.steps[index].backend().and_then(|backend| inventory.usable(backend));
         let Some(by) = usable.and_then(|usable| usable.locked_by) else { continue };
         let message = format!("another process is writing to the pool for this owner: {by}");
         draft.hold_step(index, HeldReason::OtherWriter, message, OTHER_WRITER_FIX);

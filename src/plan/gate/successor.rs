@@ -88,10 +88,10 @@ impl<'s> NewVolumes<'s> {
     fn of(draft: &'s Draft<'_>) -> Self {
         let mut new = Self::default();
         for (index, step) in draft.live_steps() {
-            if let Action::Create { size, origin: None, tags, .. } = &step.action {
-                new.by_labels.insert((&step.backend, &tags.labels, *size, index));
-                new.by_size.insert((&step.backend, *size, index));
-                new.by_native.insert((&step.backend, &step.native), index);
+            if let (Some(backend), Action::Create { size, origin: None, tags, .. }) = (step.backend(), &step.action) {
+                new.by_labels.insert((backend, &tags.labels, *size, index));
+                new.by_size.insert((backend, *size, index));
+                new.by_native.insert((backend, &step.native), index);
             }
         }
         new

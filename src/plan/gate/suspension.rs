@@ -54,7 +54,7 @@ pub(in crate::plan) fn hold_suspended(inventory: &Inventory<'_>, draft: &mut Dra
         let steps = indexes.iter().map(|index| &draft.steps[*index]);
         let is_renamed = |step: &Step| matches!(step.action, Action::Rename { .. });
         let Some(step) = steps.min_by_key(|step| (!step.is_removal(), !is_renamed(step))) else { continue };
-        let subject = Subject::existing(&step.identity, &step.backend, step.action.verb());
+        let subject = Subject::of_step(step);
         let hold = subject.hold(HeldReason::Suspended, suspended_because(suspension), resume(suspension));
         let (kind, name) = (step.identity.kind, step.identity.name.clone());
         draft.hold(hold);

@@ -1,6 +1,6 @@
 //! Documents whose driver is not implemented, that are not allowed on this host, or that cannot be read.
 
-use crate::model::{Kind, Name, Unreadable, Verb};
+use crate::model::{Kind, Unreadable, Verb};
 
 use crate::plan::backend_state::BackendState;
 use crate::plan::blocked::BlockCause;
@@ -16,12 +16,13 @@ pub(in crate::plan) fn hold_unimplemented(inventory: &Inventory<'_>, draft: &mut
     let specs = inventory.specs();
     for (name, target) in &specs.targets {
         let message = format!("the target driver {:?} is not implemented yet", target.driver);
-        hold_no_driver(inventory, draft, Kind::Target, name, message, "remove the Target");
+        hold_no_driver(inventory, draft, &Subject::declared(Kind::Target, name), message, "remove the Target");
     }
     // An Export that is no longer declared will be closed only where `Reading::withdraws` allows it, once exports are implemented.
-    for name in specs.exports.keys() {
+    for (name, export) in &specs.exports {
         let message = "no target driver is implemented yet".to_owned();
-        hold_no_driver(inventory, draft, Kind::Export, name, message, "remove the Export");
+        let subject = Subject { target: Some(&export.target), ..Subject::declared(Kind::Export, name) };
+        hold_no_driver(inventory, draft, &subject, message, "remove the Export");
     }
     for (name, state) in &inventory.backends {
         if let BackendState::Blocked(blocked) = state
@@ -33,17 +34,9 @@ pub(in crate::plan) fn hold_unimplemented(inventory: &Inventory<'_>, draft: &mut
     }
 }
 
-fn hold_no_driver(
-    inventory: &Inventory<'_>,
-    draft: &mut Draft<'_>,
-    kind: Kind,
-    name: &Name,
-    message: String,
-    fix: &str,
-) {
-    let subject = Subject::declared(kind, name);
-    let allowed = check_allowed(inventory, &subject);
-    let fix = format!("{fix}{}", inventory.place_of(kind, name));
+fn hold_no_driver(inventory: &Inventory<'_>, draft: &mut Draft<'_>, subject: &Subject<'_>, message: String, fix: &str) {
+    let allowed = check_allowed(inventory, subject);
+    let fix = format!("{fix}{}", inventory.place_of(subject.kind, subject.name));
     let hold = allowed.err().unwrap_or_else(|| subject.hold(HeldReason::Unsupported, message, fix));
     draft.hold(hold);
 }

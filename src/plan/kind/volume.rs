@@ -117,7 +117,8 @@ pub(super) fn planned<'i, 'a>(
         return None;
     };
     let backend = Some(&spec.backend);
-    let subject = Subject { kind: Kind::Volume, name, backend, uid: Some(object.uid), action: Verb::Update };
+    let subject =
+        Subject { kind: Kind::Volume, name, backend, target: None, uid: Some(object.uid), action: Verb::Update };
     Some(PlannedVolume { spec, usable, subject, object, after })
 }
 

@@ -32,7 +32,7 @@ fn held(text: &str, reason: HeldReason) -> Held {
         kind: Kind::Volume,
         name: name(text),
         action: Verb::Create,
-        backend: Some(name("fast")),
+        endpoint: Some(name("fast").into()),
         uid: None,
         reason,
         message: "why".to_owned(),
@@ -83,6 +83,7 @@ fn each_condition_has_its_cause() {
     drifted.plan.drift.push(Drift {
         kind: Kind::Volume,
         name: name("db"),
+        endpoint: Some(name("fast").into()),
         path: "size".to_owned(),
         recorded: json!(1),
         observed: json!(4096),

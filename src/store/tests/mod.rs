@@ -77,7 +77,7 @@ fn intent(id: u64) -> OpenIntent {
 
 fn line(n: u64) -> JournalEntry {
     let action = JournalAction::Step(Verb::Create);
-    let entry = JournalEntry::new(NOW + n, "f00d", &name("fast"), &identity(n), action, format!("create {n}"));
+    let entry = JournalEntry::new(NOW + n, "f00d", name("fast"), &identity(n), action, format!("create {n}"));
     JournalEntry { millis: n, ..entry }
 }
 
