@@ -19,7 +19,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kiln::driver::sim::SimObject;
-use kiln::model::{BackendRecord, JournalEntry, Ledger, ObjectRecord, OpenIntent, PoolId, Suspension, Tags};
+use kiln::model::{
+    BackendRecord, JournalEntry, Ledger, LedgerCommit, ObjectRecord, OpenIntent, PoolId, Suspension, Tags,
+};
 use kiln::plan::{NotSaved, Saved};
 use sandbox::Sandbox;
 use serde::Serialize;
@@ -91,6 +93,8 @@ fn sim_row(row: &Value, what: &str) -> String {
         "Trash" => unless_gone(&value[2], again::<SimObject>),
         "Ledger" => value[1].as_array().unwrap().iter().for_each(|copy| unless_gone(copy, again::<Ledger>)),
         "Pool" => unless_gone(value, again::<PoolId>),
+        "Copies" => unless_gone(&value[1]["newest"], again::<Ledger>),
+        "Change" => again::<LedgerCommit>(value, what),
         "Suspension" => unless_gone(&value[2], again::<Suspension>),
         other => panic!("{what}: {other}"),
     }

@@ -112,6 +112,34 @@ impl Ledger {
         })
     }
 
+    /// Returns the part of this ledger that a commit changes: the keys that it has, with their present values. `None` if this version
+    /// does not know one of them.
+    pub fn excerpt(&self, commit: &LedgerCommit) -> Option<Ledger> {
+        let Ledger { pool, owner, stack, serial, .. } = self;
+        let mut part = Ledger { serial: *serial, ..Ledger::new(pool.clone(), owner.clone(), stack.clone()) };
+        let mut removed = BTreeSet::new();
+        for LedgerChange { key, value: _ } in &commit.changes {
+            let (of, name) = key.split_once('/').unwrap_or((key, ""));
+            match of {
+                STACK => {}
+                READING => part.reading.clone_from(&self.reading),
+                COMPLETE => copy(&self.complete, &mut part.complete, name.parse().ok()?),
+                LEAVING => copy_key(&self.leaving, &mut part.leaving, name.parse().ok()?),
+                DESTROYING => copy_key(&self.destroying, &mut part.destroying, name.parse().ok()?),
+                WAITING => copy_key(&self.waiting, &mut part.waiting, name.parse().ok()?),
+                TOMBSTONES => copy(&self.tombstones, &mut part.tombstones, name.parse().ok()?),
+                RENAMING => copy(&self.renaming, &mut part.renaming, name.parse().ok()?),
+                REMOVALS => drop(removed.insert(name.parse::<Uid>().ok()?)),
+                NEXT => copy(&self.next, &mut part.next, name.to_owned()),
+                APPROVALS => part.approvals.clone_from(&self.approvals),
+                SPENT => copy_key(&self.spent, &mut part.spent, name.to_owned()),
+                _ => return None,
+            }
+        }
+        part.removals.extend(self.removals.iter().filter(|removal| removed.contains(&removal.uid)).cloned());
+        Some(part)
+    }
+
     /// Makes the changes of a commit.
     ///
     /// # Errors
@@ -223,6 +251,18 @@ fn approval_keys(approvals: &[ApprovalSet]) -> BTreeSet<String> {
     approvals.iter().flat_map(keys).collect()
 }
 
+fn copy<K: Ord, V: Clone>(from: &BTreeMap<K, V>, to: &mut BTreeMap<K, V>, key: K) {
+    if let Some(value) = from.get(&key) {
+        to.insert(key, value.clone());
+    }
+}
+
+fn copy_key<K: Ord>(from: &BTreeSet<K>, to: &mut BTreeSet<K>, key: K) {
+    if from.contains(&key) {
+        to.insert(key);
+    }
+}
+
 fn read<T: DeserializeOwned>(value: &str) -> Option<T> {
     serde_json::from_str(value).ok()
 }
@@ -319,6 +359,13 @@ mod tests {
             assert_eq!(commit.changes.is_empty(), before.serial == after.serial);
             let keys: BTreeSet<&str> = commit.changes.iter().map(|change| change.key.as_str()).collect();
             assert_eq!(keys.len(), commit.changes.len(), "each key once");
+            // What is changed can be changed back, with the part of the ledger alone.
+            let part = before.excerpt(&commit).unwrap();
+            let mut changed = part.clone();
+            changed.apply(&commit).unwrap();
+            let mut back = after.clone();
+            back.apply(&part.commit_from(&changed).unwrap()).unwrap();
+            assert_eq!(sorted(back), sorted(before.clone()));
         }
     }
 
@@ -345,5 +392,6 @@ mod tests {
         let mut commit = full(2).commit_from(&empty()).unwrap();
         commit.changes.push(LedgerChange { key: "colour/aaaaaaaa".to_owned(), value: Some("1".to_owned()) });
         assert_eq!(empty().apply(&commit), Err("colour/aaaaaaaa".to_owned()));
+        assert_eq!(empty().excerpt(&commit), None);
     }
 }

@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Ledger, LedgerCommit, LedgerView};
 
-/// Both copies of a ledger. Of the older one, only what differs is in memory; the file has both as a list, the newest first.
+/// Both copies of a ledger. Of the older one, only what differs is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Vec<Option<Arc<Ledger>>>", into = "Vec<Option<Arc<Ledger>>>")]
 pub(super) struct Copies {
     /// `None` if it is damaged.
     pub(super) newest: Option<Arc<Ledger>>,
@@ -16,7 +15,7 @@ pub(super) struct Copies {
     older: Option<OlderCopy>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum OlderCopy {
     Damaged,
     Whole(Arc<Ledger>),
@@ -55,6 +54,27 @@ impl Copies {
         Self::of(Some(Arc::new(ledger)), kept.map(Some))
     }
 
+    /// Changes the newest copy and keeps it as it was. Returns whether that is so now: the changes are of this copy, which is intact, or
+    /// were made before.
+    pub(super) fn change(&mut self, commit: &LedgerCommit) -> bool {
+        let Some(newest) = &mut self.newest else { return false };
+        if newest.pool != commit.pool {
+            return false;
+        }
+        let Some(before) = newest.excerpt(commit) else { return false };
+        let mut after = before.clone();
+        if after.apply(commit).is_err() {
+            return false;
+        }
+        if newest.serial == commit.to {
+            return after == before;
+        }
+        let (true, Some(undo)) = (newest.serial == commit.from, before.commit_from(&after)) else { return false };
+        let changed = Arc::make_mut(newest).apply(commit).is_ok();
+        self.older = Some(OlderCopy::Undo(undo));
+        changed
+    }
+
     /// The newest intact copy.
     pub(super) fn intact(&self) -> Option<&Ledger> {
         match (&self.newest, &self.older) {
@@ -85,15 +105,10 @@ impl Copies {
     }
 }
 
+/// As format 1 of the file has them: the newest first; `None` stands for a damaged copy.
 impl From<Vec<Option<Arc<Ledger>>>> for Copies {
     fn from(copies: Vec<Option<Arc<Ledger>>>) -> Self {
         let mut copies = copies.into_iter();
         Self::of(copies.next().flatten(), copies.next())
-    }
-}
-
-impl From<Copies> for Vec<Option<Arc<Ledger>>> {
-    fn from(copies: Copies) -> Self {
-        std::iter::once(copies.newest.clone()).chain(copies.older()).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! A simulated pool in a file that several processes share.
 //!
 //! The file is a log: a header, a line with the whole pool, then one line per change. A line has a checksum and the new value of
-//! everything that the change touched, so a crash leaves a complete change or a torn last line, which the next writer overwrites. When the
+//! everything that the change touched (of a ledger, the changes), so a crash leaves a complete change or a torn last line, which the next writer overwrites. When the
 //! changes are much longer than the first line, the log is rewritten: to a new file, synced and renamed; the generation in the header
 //! tells readers. Every access holds `flock` on `FILE.lock`, which is never replaced; the writer lock of an owner is `FILE.OWNER.lock`.
 
@@ -15,13 +15,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DriverError, ErrorKind, NativeName, Owner, PoolId, Suspension, SuspensionId, Uid};
+use crate::model::{
+    DriverError, ErrorKind, Ledger, LedgerCommit, NativeName, Owner, PoolId, Suspension, SuspensionId, Uid,
+};
 
 use super::copies::Copies;
 use super::world::{Delta, SimContent, SimKey, SimObject, SimWorld, put};
 
-/// The header before the generation.
-const MAGIC: &str = "kiln-sim 1 ";
+/// The header before the generation. Format 1 had each ledger as a whole in every change: a file of that format is read, and rewritten by
+/// the first change.
+const MAGIC: &str = "kiln-sim 2 ";
+const MAGIC_1: &str = "kiln-sim 1 ";
 /// Length of the header: magic, 16 digits, line feed.
 const HEADER: usize = MAGIC.len() + 17;
 /// Bytes of changes after which the log is rewritten, in addition to three times its first line.
@@ -32,7 +36,10 @@ const SPARE: u64 = 64 << 10;
 enum Row {
     Live(NativeName, Option<SimObject>),
     Trash(NativeName, Uid, Option<SimObject>),
-    Ledger(Owner, Option<Copies>),
+    /// Of format 1; and of a ledger that was removed.
+    Ledger(Owner, Option<Vec<Option<Arc<Ledger>>>>),
+    Copies(Owner, Copies),
+    Change(LedgerCommit),
     Pool(Option<PoolId>),
     Suspension(Owner, SuspensionId, Option<Suspension>),
 }
@@ -42,6 +49,8 @@ enum Row {
 struct Position {
     /// The generation of the file; empty if there was no file.
     generation: String,
+    /// Whether the file has an earlier format, and must be rewritten.
+    old: bool,
     /// End of the first line.
     base: u64,
     /// End of the last line.
@@ -50,7 +59,7 @@ struct Position {
 
 impl Position {
     fn start(generation: String) -> Self {
-        Self { generation, base: 0, offset: HEADER as u64 }
+        Self { generation, old: false, base: 0, offset: HEADER as u64 }
     }
 
     /// A position in no file: the next access reads everything.
@@ -162,11 +171,13 @@ impl SimFile {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
             other => Some(other?),
         };
-        let header = read.and_then(|()| std::str::from_utf8(&header).ok()?.strip_prefix(MAGIC)?.strip_suffix('\n'));
-        let generation = header.ok_or_else(|| io::Error::other("is not a pool of this simulator"))?;
+        let header = read.and_then(|()| std::str::from_utf8(&header).ok()?.strip_suffix('\n'));
+        let old = header.and_then(|header| header.strip_prefix(MAGIC_1));
+        let generation = old.or_else(|| header?.strip_prefix(MAGIC));
+        let generation = generation.ok_or_else(|| io::Error::other("is not a pool of this simulator"))?;
         if generation != position.generation || file.metadata()?.len() < position.offset {
             (world.content, world.before) = Default::default();
-            *position = Position::start(generation.to_owned());
+            *position = Position { old: old.is_some(), ..Position::start(generation.to_owned()) };
         }
         let len = file.metadata()?.len();
         file.seek(SeekFrom::Start(position.offset))?;
@@ -177,7 +188,10 @@ impl SimFile {
             match read_line(&line[..line.len() - 1]) {
                 Some(rows) => {
                     position.advance(&line);
-                    rows.into_iter().for_each(|row| enter(&mut world.content, row));
+                    if !rows.into_iter().all(|row| enter(&mut world.content, row)) {
+                        *position = Position::lost();
+                        return Err(io::Error::other("is damaged: a line changes a ledger that it does not have"));
+                    }
                     // The last change is not one of this driver, which knows only what its own changes replaced.
                     world.before = Default::default();
                 }
@@ -198,7 +212,7 @@ impl SimFile {
     }
 
     fn save(&self, position: &mut Position, world: &SimWorld) -> io::Result<()> {
-        if position.generation.is_empty() || position.offset > 4 * position.base + SPARE {
+        if position.generation.is_empty() || position.old || position.offset > 4 * position.base + SPARE {
             return self.rewrite(position, world);
         }
         let line = write_line(&changed(world))?;
@@ -310,14 +324,20 @@ fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-fn enter(content: &mut SimContent, row: Row) {
+/// Enters a row. Returns `false` if it changes a ledger that is not there.
+fn enter(content: &mut SimContent, row: Row) -> bool {
     match row {
         Row::Live(native, object) => drop(put(&mut content.objects, (native, None), object.map(Arc::new))),
         Row::Trash(native, uid, object) => drop(put(&mut content.objects, (native, Some(uid)), object.map(Arc::new))),
-        Row::Ledger(owner, copies) => drop(put(&mut content.ledgers, owner, copies)),
+        Row::Ledger(owner, copies) => drop(put(&mut content.ledgers, owner, copies.map(Copies::from))),
+        Row::Copies(owner, copies) => drop(content.ledgers.insert(owner, copies)),
+        Row::Change(commit) => {
+            return content.ledgers.get_mut(&commit.owner).is_some_and(|copies| copies.change(&commit));
+        }
         Row::Pool(pool) => content.pool = pool,
         Row::Suspension(owner, id, record) => drop(content.suspensions.insert((owner, id), record)),
     }
+    true
 }
 
 fn object_row((native, trashed): &SimKey, object: Option<&Arc<SimObject>>) -> Row {
@@ -332,7 +352,13 @@ fn object_row((native, trashed): &SimKey, object: Option<&Arc<SimObject>>) -> Ro
 fn changed(world: &SimWorld) -> Vec<Row> {
     let SimWorld { content, delta: Delta { objects, ledgers, suspensions, pool }, .. } = world;
     let objects = objects.keys().map(|key| object_row(key, content.objects.get(key)));
-    let ledgers = ledgers.iter().map(|owner| Row::Ledger(owner.clone(), content.ledgers.get(owner).cloned()));
+    let ledgers = ledgers.iter().map(|(owner, commit)| match commit {
+        Some(commit) => Row::Change(commit.clone()),
+        None => match content.ledgers.get(owner) {
+            Some(copies) => Row::Copies(owner.clone(), copies.clone()),
+            None => Row::Ledger(owner.clone(), None),
+        },
+    });
     let record = |key: &(Owner, SuspensionId)| content.suspensions.get(key).cloned().flatten();
     let suspensions = suspensions.iter().map(|key| Row::Suspension(key.0.clone(), key.1.clone(), record(key)));
     objects.chain(ledgers).chain(suspensions).chain(pool.then(|| Row::Pool(content.pool.clone()))).collect()
@@ -342,7 +368,7 @@ fn changed(world: &SimWorld) -> Vec<Row> {
 fn all(content: &SimContent) -> Vec<Row> {
     let SimContent { pool, objects, ledgers, suspensions } = content;
     let objects = objects.iter().map(|(key, object)| object_row(key, Some(object)));
-    let ledgers = ledgers.iter().map(|(owner, copies)| Row::Ledger(owner.clone(), Some(copies.clone())));
+    let ledgers = ledgers.iter().map(|(owner, copies)| Row::Copies(owner.clone(), copies.clone()));
     let suspensions =
         suspensions.iter().map(|((owner, id), one)| Row::Suspension(owner.clone(), id.clone(), one.clone()));
     std::iter::once(Row::Pool(pool.clone())).chain(ledgers).chain(suspensions).chain(objects).collect()

@@ -11,8 +11,8 @@ use crate::driver::sim::{FaultRates, SimSettings};
 use crate::driver::{Driver, PoolMetadata, StepContext};
 use crate::model::fixtures::{self, volume as identity};
 use crate::model::{
-    Action, DriverError, Effect, ErrorKind, Listed, NativeName, ObjectRef, Observed, Origin, Outcome, Percent, Place,
-    PoolId, Provisioning, Reason, Scope, Seconds, Size, Step, Tags,
+    Action, DriverError, Effect, ErrorKind, Ledger, LedgerView, Listed, NativeName, ObjectRef, Observed, Origin,
+    Outcome, Percent, Place, PoolId, Provisioning, Reason, Scope, Seconds, Size, Step, Tags,
 };
 
 const SIZE: Size = Size(1 << 20);
@@ -399,6 +399,44 @@ async fn at_read(path: &std::path::Path) -> SimDriver {
     driver
 }
 
+/// Format 1 had both copies of a ledger as a whole in every line.
+#[tokio::test]
+async fn a_file_of_format_1_is_read_and_the_first_change_replaces_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pool.sim");
+    let (db, pool) = (identity("db"), PoolId("0123456789abcdef0123456789abcdef".to_owned()));
+    let older = Ledger { serial: 1, ..Ledger::new(pool.clone(), db.owner.clone(), String::new()) };
+    let mut newest = Ledger { serial: 2, ..older.clone() };
+    newest.complete.insert(db.uid, db.ledger_entry(0, &db.native(), SIZE));
+    let rows = serde_json::json!([
+        {"Pool": pool}, {"Live": [db.native(), {"size": SIZE}]}, {"Ledger": [db.owner, [newest, older]]}
+    ]);
+    let line = rows.to_string();
+    let text = format!("kiln-sim 1 0123456789abcdef\n{:08x} {line}\n", crc32fast::hash(line.as_bytes()));
+    fs::write(&path, &text).unwrap();
+    let driver = at(&path);
+    let seen = all(&driver).await;
+    assert_eq!((seen.pool, seen.objects.len()), (Some(pool), 1));
+    assert_eq!(seen.ledger, Some(LedgerView::Good(Arc::new(newest.clone()))));
+    assert_eq!(fs::read_to_string(&path).unwrap(), text, "it was only read");
+    let after = Ledger { serial: 3, stack: "another".to_owned(), ..newest.clone() };
+    let lock = driver.lock(&db.owner).await.unwrap();
+    driver.change_ledger(&after.commit_from(&newest).unwrap()).await.unwrap();
+    assert!(fs::read_to_string(&path).unwrap().starts_with("kiln-sim 2 "), "an earlier version refuses it");
+    // The next change is a line of its own, which only has what is new.
+    let length = fs::metadata(&path).unwrap().len();
+    let last = Ledger { serial: 4, stack: "a third".to_owned(), ..after.clone() };
+    driver.change_ledger(&last.commit_from(&after).unwrap()).await.unwrap();
+    let added = fs::metadata(&path).unwrap().len() - length;
+    assert!(added < 250, "{added} bytes");
+    drop(lock);
+    let again = at_read(&path).await;
+    assert_eq!(world(&again), world(&driver));
+    assert_eq!(all(&again).await.ledger, Some(LedgerView::Good(Arc::new(last))));
+    again.edit(|world| world.damage_ledger(&db.owner, false)).unwrap();
+    assert!(matches!(all(&at(&path)).await.ledger, Some(LedgerView::Older(older, _)) if *older == after));
+}
+
 #[tokio::test]
 async fn a_torn_last_line_is_a_change_that_never_was_at_every_byte() {
     let dir = tempfile::tempdir().unwrap();
@@ -443,7 +481,7 @@ async fn damage_is_never_read_as_an_empty_pool() {
             Ok(seen) => assert!(harmless && seen.objects.len() == 3, "byte {at_byte} was not missed: {seen:?}"),
         }
     }
-    for bytes in [&b""[..], b"kiln-sim 2 0123456789abcdef\n", b"something else, and longer than any header is"] {
+    for bytes in [&b""[..], b"kiln-sim 3 0123456789abcdef\n", b"something else, and longer than any header is"] {
         fs::write(&path, bytes).unwrap();
         assert_eq!(driver.observe(&everything()).await.unwrap_err().kind, ErrorKind::Unreachable);
         assert!(run(&driver, &thin("d")).await.is_err());

@@ -78,7 +78,8 @@ pub(super) struct SimContent {
 pub(super) struct Delta {
     /// The objects that were replaced; `None`: there was none.
     pub(super) objects: BTreeMap<SimKey, Option<Arc<SimObject>>>,
-    pub(super) ledgers: BTreeSet<Owner>,
+    /// With the changes; `None`: it is another one as a whole.
+    pub(super) ledgers: BTreeMap<Owner, Option<LedgerCommit>>,
     pub(super) suspensions: BTreeSet<(Owner, SuspensionId)>,
     pub(super) pool: bool,
 }
@@ -348,17 +349,15 @@ impl SimWorld {
 
     /// Changes the newest copy of a ledger, which must be intact, and keeps it as it was.
     pub(super) fn change_ledger(&mut self, commit: &LedgerCommit) -> Result<(), DriverError> {
-        let conflict = |why: String| DriverError::before(ErrorKind::Conflict, why);
-        let newest = self.content.ledgers.get(&commit.owner).and_then(|copies| copies.newest.as_deref());
-        let Some(newest) = newest.filter(|newest| [commit.from, commit.to].contains(&newest.serial)) else {
-            return Err(conflict(format!("the pool does not have the ledger of serial {}", commit.from)));
-        };
-        let mut changed = newest.clone();
-        changed.apply(commit).map_err(|key| conflict(format!("the ledger cannot have the entry {key}")))?;
-        match (newest.serial == commit.to, changed == *newest) {
-            (true, true) => {}
-            (true, false) => return Err(conflict(format!("the pool has another ledger of serial {}", commit.to))),
-            (false, _) => self.put_ledger(changed),
+        let copies = self.content.ledgers.get_mut(&commit.owner);
+        let before = copies.as_ref().and_then(|copies| copies.intact()).map(|ledger| ledger.serial);
+        if !copies.is_some_and(|copies| copies.change(commit)) {
+            let why = format!("the pool does not have the ledger of serial {}, intact", commit.from);
+            return Err(DriverError::before(ErrorKind::Conflict, why));
+        }
+        if before != Some(commit.to) {
+            let whole = self.delta.ledgers.contains_key(&commit.owner);
+            self.delta.ledgers.insert(commit.owner.clone(), (!whole).then(|| commit.clone()));
         }
         Ok(())
     }
@@ -367,21 +366,21 @@ impl SimWorld {
         let owner = ledger.owner.clone();
         let before = self.content.ledgers.remove(&owner);
         self.content.ledgers.insert(owner.clone(), Copies::after(before, ledger));
-        self.delta.ledgers.insert(owner);
+        self.delta.ledgers.insert(owner, None);
     }
 
     /// Damages the newest copy of a ledger, or both.
     pub fn damage_ledger(&mut self, owner: &Owner, both: bool) {
         if let Some(copies) = self.content.ledgers.get_mut(owner) {
             copies.damage(both);
-            self.delta.ledgers.insert(owner.clone());
+            self.delta.ledgers.insert(owner.clone(), None);
         }
     }
 
     /// As another program: removes both copies of a ledger.
     pub fn lose_ledger(&mut self, owner: &Owner) {
         if self.content.ledgers.remove(owner).is_some() {
-            self.delta.ledgers.insert(owner.clone());
+            self.delta.ledgers.insert(owner.clone(), None);
         }
     }
 
