@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::approval::ApprovalSet;
 use super::{Kind, LastReading, Name, NativeName, Owner, Size, Uid};
@@ -56,7 +57,7 @@ pub struct Ledger {
     /// Counts writes, and so identifies the newer of two copies.
     pub serial: u64,
     /// Objects that were created completely and are not proven gone: live, in the trash, or Lost.
-    #[serde(rename = "whole")]
+    #[serde(rename = "whole", deserialize_with = "in_bulk")]
     pub complete: BTreeMap<Uid, LedgerEntry>,
     /// Those of `complete` that went to the trash or were destroyed. If one is absent, it is gone and not Lost.
     pub leaving: BTreeSet<Uid>,
@@ -147,6 +148,35 @@ pub struct Removal {
     pub at: u64,
     /// Whether it was approved, and therefore does not count.
     pub approved: bool,
+}
+
+/// Reads a map whose keys are in order. If it grew one by one, half of each node of the tree would be empty: entries are added many at a
+/// time.
+fn in_bulk<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Uid, LedgerEntry>, D::Error> {
+    struct Entries;
+
+    impl<'de> Visitor<'de> for Entries {
+        type Value = BTreeMap<Uid, LedgerEntry>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the objects of a ledger")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let (mut map, mut more) = (BTreeMap::new(), Vec::new());
+            while let Some(entry) = entries.next_entry()? {
+                more.push(entry);
+                // This builds the whole map again.
+                if more.len() > 1000 + map.len() / 4 {
+                    map.append(&mut std::mem::take(&mut more).into_iter().collect());
+                }
+            }
+            map.append(&mut more.into_iter().collect());
+            Ok(map)
+        }
+    }
+
+    deserializer.deserialize_map(Entries)
 }
 
 impl Ledger {
