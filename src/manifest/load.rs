@@ -62,11 +62,13 @@ pub fn load(source: &Source, limits: &Limits) -> Loaded {
     let mut coverage = coverage(source, &place, seen, checkout.as_ref(), Extent::Partial);
     coverage.young = true;
     let revision = checkout.map_or(content, |checkout| checkout.revision);
-    let mut documents = Vec::new();
+    let mut documents = Vec::with_capacity(all.iter().map(|parsed| parsed.documents.len()).sum());
     let mut unread = Unread::default();
     for (index, parsed) in all.iter_mut().enumerate() {
         unread.add(&parsed.unread);
-        documents.extend(parsed.documents.drain(..).map(|document| Document { file: index, ..document }));
+        // Those of a file are freed with their list, before the next ones are moved.
+        let of_file = std::mem::take(&mut parsed.documents);
+        documents.extend(of_file.into_iter().map(|document| Document { file: index, ..document }));
     }
     let files: Vec<&File> = all.iter().map(|parsed| &parsed.file).collect();
     report_no_documents(&files, all.iter().any(|parsed| parsed.has_documents));
